@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The one Makefile of Bourse. `make help` lists the targets.
+#
+# Everything that is built lies under build/; objects of a variant under build/<variant>/. The
+# variant is chosen by arguments, never by editing:
+#
+#     make                           build/release/bourse, also as build/bourse
+#     make SAN=address,undefined     build/address-undefined/bourse
+#     make SAN=thread CC=clang       build/thread/bourse, by clang
+#
+# The test targets choose the sanitizers themselves; `make unit SAN=` runs without them. A change
+# of compiler or flags rebuilds what it concerns: the flags are written to build/<variant>/flags,
+# on which every object depends.
+
+VERSION := 0.1.0
+
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(filter -j% --jobs%,$(MAKEFLAGS)),)
+MAKEFLAGS += --jobs=$(shell nproc)
+endif
+.SUFFIXES:
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := all
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+PREFIX ?= /usr/local
+PYTHON := /usr/bin/python3
+
+# Variant ----------------------------------------------------------------------------------------
+
+comma := ,
+TEST_GOALS := test unit integration interop
+ifneq ($(filter $(TEST_GOALS),$(MAKECMDGOALS)),)
+SAN ?= address,undefined
+endif
+SAN ?=
+
+ifneq ($(filter coverage,$(MAKECMDGOALS)),)
+VARIANT := coverage
+else ifneq ($(SAN),)
+VARIANT := $(subst $(comma),-,$(SAN))
+else
+VARIANT := release
+endif
+OUT := build/$(VARIANT)
+
+# Flags ------------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+            -Wformat=2
+LANGUAGE := -std=c17 -D_GNU_SOURCE -DBOURSE_VERSION='"$(VERSION)"' -I. -include base/banned.h
+
+# Prints the options of $(1) if the compiler takes them, else nothing.
+accepted = $(shell $(CC) -Werror $(1) -x c -c /dev/null -o /dev/null 2>/dev/null && echo '$(1)')
+
+ifeq ($(VARIANT),release)
+AUTO_INIT := $(call accepted,-ftrivial-auto-var-init=zero)
+ifeq ($(AUTO_INIT),)
+# clang before 16 wants to be asked twice.
+AUTO_INIT := $(call accepted,-ftrivial-auto-var-init=zero \
+    -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang)
+endif
+MODE := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
+        -fstack-clash-protection $(call accepted,-fcf-protection) $(AUTO_INIT) -fPIE
+MODE_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+else ifeq ($(VARIANT),coverage)
+MODE := -O0 --coverage -fprofile-update=atomic
+MODE_LINK := --coverage
+else
+MODE := -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
+MODE_LINK := -fsanitize=$(SAN)
+endif
+
+CFLAGS ?=
+LDFLAGS ?=
+ALL_CFLAGS := $(LANGUAGE) $(WARNINGS) -g $(MODE) $(CFLAGS)
+ALL_LDFLAGS := $(MODE_LINK) $(LDFLAGS)
+LIBS := -lyaml -lssl -lcrypto -lpcre2-8 -lpthread
+
+# Sources ----------------------------------------------------------------------------------------
+
+FOLDERS := base amqp net tls config routing exchanges queues store broker cli
+SOURCES := $(wildcard $(FOLDERS:%=%/*.c))
+TEST_SOURCES := $(wildcard tests/support/*.c) $(shell find tests/unit -name '*.c' 2>/dev/null | sort)
+LOADGEN_SOURCES := $(wildcard bench/loadgen.c bench/loadgen_*.c)
+MICRO_SOURCES := $(wildcard bench/micro_*.c)
+ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(LOADGEN_SOURCES) $(MICRO_SOURCES)
+HEADERS := $(wildcard $(FOLDERS:%=%/*.h) bench/*.h tests/support/*.h)
+
+OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
+CORE_OBJECTS := $(filter-out $(OUT)/obj/cli/main.o,$(OBJECTS))
+TEST_OBJECTS := $(TEST_SOURCES:%.c=$(OUT)/obj/%.o)
+LOADGEN_OBJECTS := $(LOADGEN_SOURCES:%.c=$(OUT)/obj/%.o)
+ALL_OBJECTS := $(ALL_SOURCES:%.c=$(OUT)/obj/%.o)
+
+BINARY := $(OUT)/bourse
+UNIT_TESTS := $(OUT)/unit-tests
+ifeq ($(VARIANT),release)
+BENCH_OUT := build/bench
+MAIN_BINARY := build/bourse
+else
+BENCH_OUT := $(OUT)/bench
+MAIN_BINARY := $(BINARY)
+endif
+MICRO_PROGRAMS := $(MICRO_SOURCES:bench/%.c=$(BENCH_OUT)/%)
+BENCH_PROGRAMS := $(if $(LOADGEN_SOURCES),$(BENCH_OUT)/loadgen) $(MICRO_PROGRAMS)
+
+# Building ---------------------------------------------------------------------------------------
+
+.PHONY: all
+all: $(MAIN_BINARY) ## build the broker (build/bourse)
+
+build/bourse: build/release/bourse
+	@ln -sfn release/bourse $@
+
+$(BINARY): $(OBJECTS)
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+
+$(UNIT_TESTS): $(CORE_OBJECTS) $(TEST_OBJECTS)
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $(CORE_OBJECTS) $(TEST_OBJECTS) $(LIBS) -lcriterion
+
+$(BENCH_OUT)/loadgen: $(LOADGEN_OBJECTS) $(CORE_OBJECTS)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lm
+
+$(MICRO_PROGRAMS): $(BENCH_OUT)/%: $(OUT)/obj/bench/%.o $(CORE_OBJECTS)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lm
+
+# Criterion's assertions convert to bit-fields inside their macros.
+$(TEST_OBJECTS): private FILE_CFLAGS := -Wno-conversion
+
+$(ALL_OBJECTS): $(OUT)/obj/%.o: %.c $(OUT)/flags
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(ALL_CFLAGS) $(FILE_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Rewritten only when it would differ, so that an unchanged command line rebuilds nothing.
+FLAGS_TEXT := $(shell $(CC) -dumpfullversion -dumpversion 2>/dev/null) $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
+$(OUT)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS_TEXT))' | cmp -s - $@ \
+	    || printf '%s\n' '$(subst ','\'',$(FLAGS_TEXT))' > $@
+
+.PHONY: FORCE
+FORCE:
+
+-include $(ALL_OBJECTS:.o=.d)
+
+# Running ----------------------------------------------------------------------------------------
+
+.PHONY: run
+run: deps-try $(MAIN_BINARY) ## start the broker with examples/shop.yaml on TLS and loopback
+	@tools/run $(MAIN_BINARY)
+
+.PHONY: demo
+demo: deps-try $(MAIN_BINARY) ## a whole story in under ten seconds, with real clients
+	@$(PYTHON) tools/demo.py $(MAIN_BINARY)
+
+.PHONY: install
+install: $(MAIN_BINARY) ## install below $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(MAIN_BINARY) $(DESTDIR)$(PREFIX)/bin/bourse
+	install -D -m 644 examples/shop.yaml $(DESTDIR)$(PREFIX)/share/doc/bourse/examples/shop.yaml
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/bourse README.md CHANGELOG.md LICENSE
+
+.PHONY: clean
+clean: ## remove everything that was built
+	rm -rf build
+
+# Dependencies -----------------------------------------------------------------------------------
+
+.PHONY: deps deps-try deps-test
+deps: ## install what building and running need (Debian packages)
+	@tools/deps build
+deps-try: deps
+	@tools/deps try
+deps-test: deps-try ## install what tests and lint need: clients, peers, analysers
+	@tools/deps test
+
+# Nothing is compiled before its libraries are there when one of these goals asked for them.
+ifneq ($(filter run demo,$(MAKECMDGOALS)),)
+$(OUT)/flags: | deps
+endif
+ifneq ($(filter $(TEST_GOALS) coverage lint,$(MAKECMDGOALS)),)
+$(OUT)/flags: | deps-test
+endif
+
+# Testing ----------------------------------------------------------------------------------------
+
+RUN_TESTS = $(PYTHON) tools/run_tests.py --out $(OUT) --binary $(BINARY)
+
+.PHONY: test unit integration interop
+test: deps-test $(BINARY) $(UNIT_TESTS) ## run everything: unit, integration, interop, include table
+	@$(RUN_TESTS) includes unit integration interop
+unit: deps-test $(UNIT_TESTS) ## run the unit tests
+	@$(RUN_TESTS) unit
+integration: deps-test $(BINARY) ## run the tests against a broker process
+	@$(RUN_TESTS) integration
+interop: deps-test $(BINARY) ## run the tests with other people's clients
+	@$(RUN_TESTS) interop
+
+.PHONY: coverage
+coverage: deps-test $(BINARY) $(UNIT_TESTS) ## lines covered by unit and integration tests, per file
+	@find $(OUT) -name '*.gcda' -delete
+	@$(RUN_TESTS) unit integration
+	@$(PYTHON) tools/coverage.py $(OUT) $(SOURCES)
+
+# Analysis ---------------------------------------------------------------------------------------
+
+C_FILES := $(ALL_SOURCES) $(HEADERS)
+
+.PHONY: lint
+lint: deps-test ## format check, clang-tidy, cppcheck, include table, warnings as errors
+	@tools/lint '$(LANGUAGE) $(WARNINGS)' $(sort $(C_FILES))
+
+.PHONY: fmt
+fmt: ## format the C sources
+	clang-format -i $(sort $(C_FILES))
+
+# Measuring --------------------------------------------------------------------------------------
+
+.PHONY: bench bench-peers
+bench: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## measure messages per broker CPU second
+	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY)
+bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside Debian's rabbitmq-server
+	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY) --peers
+
+# Help -------------------------------------------------------------------------------------------
+
+.PHONY: help
+help: ## this list
+	@echo "Bourse $(VERSION). Targets:"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | sort \
+	    | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	@echo "Arguments: SAN=address,undefined or SAN=thread, CC=clang, CFLAGS=..., PREFIX=..., DESTDIR=..."
