@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Heap memory. Small fixed structs come from the x-functions, which abort the process when the
+ * machine has none left; memory whose size a peer chooses comes from the try-functions, whose NULL
+ * the caller turns into STATUS_NO_MEMORY. An arena holds many small objects that die together. */
+#ifndef BOURSE_BASE_ALLOC_H
+#define BOURSE_BASE_ALLOC_H
+
+#include "base/bytes.h"
+#include "base/status.h"
+
+#include <stddef.h>
+
+/* Zeroed memory for a struct of ours; aborts with one line on standard error instead of NULL. */
+void *xalloc(size_t size) __attribute__((returns_nonnull, malloc));
+void *xrealloc(void *memory, size_t size) __attribute__((returns_nonnull));
+char *xstrdup(const char *text) __attribute__((returns_nonnull, malloc));
+
+/* Memory of a size that somebody else chose, not zeroed; NULL when there is none. Tests make them
+ * fail through alloc_hook. */
+void *try_alloc(size_t size) MUST_CHECK;
+void *try_realloc(void *memory, size_t size) MUST_CHECK;
+
+/* Blocks of memory that are released together. `size_max` bounds the sum (0 is no bound). */
+struct arena {
+    struct arena_block *blocks; /* newest first; owned */
+    size_t used;                /* in the newest block */
+};
+
+void arena_init(struct arena *arena);
+void arena_fini(struct arena *arena);
+
+/* Zeroed, aligned for any type, aborts when there is no memory. Lives until arena_fini. */
+void *arena_alloc(struct arena *arena, size_t size) __attribute__((returns_nonnull));
+
+/* A NUL-terminated copy of `text`. */
+char *arena_strdup(struct arena *arena, const char *text) __attribute__((returns_nonnull));
+
+/* A copy of `bytes`, followed by a NUL octet that is not counted. */
+struct bytes arena_copy(struct arena *arena, struct bytes bytes);
+
+#endif

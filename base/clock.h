@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Time, as it is handed to those who may not ask the system for it. */
+#ifndef BOURSE_BASE_CLOCK_H
+#define BOURSE_BASE_CLOCK_H
+
+#include <stdint.h>
+
+/* One reading of both clocks, taken once per turn of the loop and passed down. */
+struct clock_reading {
+    uint64_t monotonic_ms; /* never goes back; its zero means nothing */
+    int64_t wall_ms;       /* since 1970-01-01 UTC; may jump */
+};
+
+/* Where a reading comes from: the system in production, a number that a test steps. */
+struct clock_source {
+    struct clock_reading (*read)(void *context);
+    void *context;
+};
+
+/* CLOCK_MONOTONIC (CLOCK_BOOTTIME where suspended time must count) and CLOCK_REALTIME. */
+struct clock_source clock_system(void);
+
+#endif
