@@ -1,0 +1,104 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Checks who includes whom.
+
+Knowledge flows down the table below and never back up; docs/architecture.md explains the folders.
+Besides the table: a source includes its own header first, and the core asks the operating system
+for nothing, so that a simulator can drive it.
+"""
+
+import pathlib
+import re
+import sys
+
+# Folder: the folders of ours that it may include besides itself.
+FOLDERS = {
+    "base": [],
+    "amqp": ["base"],
+    "config": ["base"],
+    "store": ["base"],
+    "net": ["base", "amqp", "store/chunk.h"],
+    "tls": ["base", "net"],
+    "routing": ["base", "amqp"],
+    "exchanges": ["base", "amqp", "routing"],
+    "queues": ["base", "amqp", "routing", "store"],
+}
+FOLDERS["broker"] = [*FOLDERS]
+FOLDERS["cli"] = [*FOLDERS]
+FOLDERS["bench"] = [*FOLDERS]
+FOLDERS["tests"] = [*FOLDERS]
+
+# Outside library: how its headers begin, and the folders or files that may include them.
+LIBRARIES = {
+    "xxhash": (r"xxhash", ["base", "tests", "bench"]),
+    "libyaml": (r"yaml", ["config", "tests"]),
+    "OpenSSL": (r"openssl/", ["tls", "broker/password.c", "tests", "bench"]),
+    "PCRE2": (r"pcre2", ["broker/access.c", "tests", "bench"]),
+    "Criterion": (r"criterion/", ["tests"]),
+}
+
+# The core is a state machine: time, randomness, disk and network reach it through structs of
+# functions. Passwords are hashed by threads of their own.
+CORE = ["amqp", "routing", "exchanges", "queues", "broker"]
+SYSTEM = re.compile(r"sys/(?!types\.h|param\.h|uio\.h)|unistd|fcntl|pthread|signal|poll|netdb|netinet/|arpa/|dirent")
+SYSTEM_EXCEPTIONS = ["broker/password.c"]
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+
+
+def allowed(target, rules):
+    """True when the path `target` is one of `rules` or lies in a folder that is."""
+    return target in rules or target.split("/")[0] in rules
+
+
+def check_ours(folder, target):
+    if "/" not in target:
+        return f'"{target}" is not a path from the root'
+    if target.split("/")[0] == folder or allowed(target, FOLDERS[folder]):
+        return None
+    return f"{folder} may not include {target}"
+
+
+def check_outside(folder, path, target):
+    for library, (prefix, rules) in LIBRARIES.items():
+        if re.match(prefix, target):
+            return None if allowed(path, rules) else f"{library} does not belong here: <{target}>"
+    if folder in CORE and path not in SYSTEM_EXCEPTIONS and SYSTEM.match(target):
+        return f"the core makes no system call: <{target}>"
+    return None
+
+
+def check_file(root, path):
+    """Yields (line number, complaint)."""
+    folder = path.split("/")[0]
+    own_header = re.sub(r"\.c$", ".h", path)
+    first = True
+    for number, line in enumerate((root / path).read_text().splitlines(), 1):
+        match = INCLUDE.match(line)
+        if not match:
+            continue
+        bracket, target = match.groups()
+        complaint = check_ours(folder, target) if bracket == '"' \
+            else check_outside(folder, path, target)
+        if complaint:
+            yield number, complaint
+        if first and path.endswith(".c") and (root / own_header).exists() and target != own_header:
+            yield number, f'the first include of {path} is "{own_header}"'
+        first = False
+
+
+def main():
+    root = pathlib.Path(__file__).resolve().parent.parent
+    files = [str(path.relative_to(root)) for folder in FOLDERS
+             for path in sorted((root / folder).rglob("*.[ch]"))]
+    bad = 0
+    for path in files:
+        for number, complaint in check_file(root, path):
+            print(f"{path}:{number}: {complaint}")
+            bad += 1
+    print(f"include table: {len(files)} files, {bad} violations")
+    return 1 if bad or not files else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

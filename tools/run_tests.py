@@ -1,0 +1,169 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs test suites one after the other; the last line is the sum, `N passed, N failed`.
+
+Sanitizers write to files, because Criterion passes a test that leaks; every report counts as a
+failure. So does a suite that crashed, hung or ran nothing: no suite can vanish from the sum.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SUITE_TIMEOUT_S = 900
+
+
+class Result:
+    """What a suite has come to."""
+
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    def none_ran(self):
+        return self.passed + self.failed == 0
+
+
+def parse_criterion(text):
+    """Of `[====] Synthesis: Tested: 12 | Passing: 11 | Failing: 1 | Crashing: 0`."""
+    match = re.search(r"Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)", text)
+    if not match:
+        return Result()
+    _tested, passing, failing, crashing = map(int, match.groups())
+    # A test that crashes is counted as failing as well.
+    return Result(passing, max(failing, crashing))
+
+
+def parse_pytest(text):
+    """Of the last `=== 2 failed, 40 passed, 1 error in 3.10s ===`."""
+    summaries = re.findall(r"^=*\s*((?:\d+ \w+(?:, )?)+) in [\d.]+s", text, re.MULTILINE)
+    if not summaries:
+        return Result()
+    counts = {word.rstrip("s"): int(number)
+              for number, word in re.findall(r"(\d+) (\w+)", summaries[-1])}
+    return Result(counts.get("passed", 0) + counts.get("xfailed", 0),
+                  counts.get("failed", 0) + counts.get("error", 0) + counts.get("xpassed", 0),
+                  counts.get("skipped", 0))
+
+
+def parse_check(text):
+    """A check is one test: its exit status decides."""
+    return Result(1 if text else 0)
+
+
+def commands(options):
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    return {
+        "includes": ([sys.executable, "tools/check_includes.py"], parse_check),
+        "unit": ([f"{options.out}/unit-tests"], parse_criterion),
+        "integration": ([*pytest, "tests/integration"], parse_pytest),
+        "interop": ([*pytest, "tests/interop"], parse_pytest),
+    }
+
+
+def environment(options, reports):
+    """Sanitizers stop at the first error and write into `reports`."""
+    env = dict(os.environ, BOURSE_BIN=str(ROOT / options.binary), PYTHONDONTWRITEBYTECODE="1")
+    for name, extra in (("ASAN", "detect_leaks=1:strict_string_checks=1"), ("UBSAN", "print_stacktrace=1"),
+                        ("TSAN", "second_deadlock_stack=1")):
+        given = env.get(f"{name}_OPTIONS")
+        own = f"halt_on_error=1:{extra}:log_path={reports}/{name.lower()}"
+        env[f"{name}_OPTIONS"] = f"{own}:{given}" if given else own
+    return env
+
+
+def stream(command, env):
+    """Runs `command`, showing its output as it comes. Returns (exit status, output)."""
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               start_new_session=True)
+
+    def kill():
+        print(f"\n{command[0]}: not done after {SUITE_TIMEOUT_S} s, killed", flush=True)
+        os.killpg(process.pid, signal.SIGKILL)
+
+    timer = threading.Timer(SUITE_TIMEOUT_S, kill)
+    timer.start()
+    chunks = []
+    try:
+        while chunk := process.stdout.read1(65536):
+            chunks.append(chunk)
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.flush()
+        return process.wait(), b"".join(chunks).decode(errors="replace")
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        raise
+    finally:
+        timer.cancel()
+
+
+def run_suite(name, command, parse, env):
+    print(f"== {name}", flush=True)
+    try:
+        status, output = stream(command, env)
+    except OSError as error:
+        print(f"{name}: {error}")
+        return Result(failed=1)
+    result = parse(output)
+    if parse is parse_check and status != 0:
+        return Result(failed=1)
+    if result.none_ran():
+        print(f"{name}: no test ran (exit status {status})")
+        result.failed += 1
+    elif status != 0 and result.failed == 0:
+        print(f"{name}: every test passed, but the exit status is {status}")
+        result.failed += 1
+    return result
+
+
+def count_reports(reports):
+    """Shows what the sanitizers wrote; returns the number of reports."""
+    found = sorted(path for path in reports.iterdir() if path.stat().st_size)
+    for path in found:
+        print(f"== sanitizer report {path}\n{path.read_text(errors='replace')[:8000]}")
+    return len(found)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", required=True, help="build directory of the variant")
+    parser.add_argument("--binary", required=True, help="the broker to test")
+    parser.add_argument("suites", nargs="+", choices=["includes", "unit", "integration", "interop"])
+    options = parser.parse_args()
+
+    reports = ROOT / options.out / "reports"
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir(parents=True)
+    env = environment(options, reports)
+
+    results = {}
+    for name in options.suites:
+        started = time.monotonic()
+        command, parse = commands(options)[name]
+        results[name] = run_suite(name, command, parse, env)
+        results[name].seconds = time.monotonic() - started
+    reported = count_reports(reports)
+
+    print("== summary")
+    for name, result in results.items():
+        print(f"{name:12} {result.passed:5} passed {result.failed:4} failed {result.skipped:4} skipped"
+              f" {result.seconds:7.1f} s")
+    if "address" in options.out or "thread" in options.out:
+        print(f"{'sanitizers':12} {reported:5} reports")
+    passed = sum(result.passed for result in results.values())
+    failed = sum(result.failed for result in results.values()) + reported
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
