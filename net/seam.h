@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The wall between the threads that move bytes and the core that decides. Network code hands the
+ * core events, the core hands it actions; both are values, and the only things they point at are
+ * views that live until the call returns (a ring copies them behind its item) and contents in chunks,
+ * which go by reference. Neither side knows the other's structs: a link goes by its id, which is
+ * never used twice, and an item for an unknown id is dropped.
+ *
+ * With one thread, `handle` and `post` are plain calls within the same turn of the loop. */
+#ifndef BOURSE_NET_SEAM_H
+#define BOURSE_NET_SEAM_H
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "store/chunk.h"
+
+#include <stdint.h>
+
+enum { NET_ADDRESS_SIZE = 64, NET_SUBJECT_SIZE = 256 };
+
+/* Who is at the other end. Owned by the network side; valid from OPENED until CLOSED was handled. */
+struct net_peer {
+    char address[NET_ADDRESS_SIZE];       /* numeric, such as "127.0.0.1" or "::1" */
+    char local_address[NET_ADDRESS_SIZE]; /* the end that the peer connected to */
+    uint16_t port;
+    uint16_t local_port;
+    bool is_loopback; /* the *peer's* address is in 127.0.0.0/8 or ::1 (also v4-mapped) */
+    bool is_tls;
+    bool has_certificate;            /* a client certificate was presented and verified */
+    char user[NET_SUBJECT_SIZE];     /* name taken from it as configured; empty: none could be */
+    char tls_version[16];            /* such as "TLSv1.3" */
+    char tls_cipher[64];
+};
+
+enum net_event_type {
+    NET_EVENT_OPENED,  /* the protocol header was right: the core answers connection.start */
+    NET_EVENT_METHOD,  /* a method without content */
+    NET_EVENT_PUBLISH, /* basic.publish with its whole content */
+    NET_EVENT_FAULT,   /* the peer broke framing or assembly */
+    NET_EVENT_WRITTEN, /* the socket took octets that the core posted */
+    NET_EVENT_CLOSED,  /* the socket is gone; the last event of this link */
+};
+
+enum net_close_reason {
+    NET_CLOSE_BY_PEER,    /* end of stream or reset */
+    NET_CLOSE_BY_CORE,    /* NET_ACTION_CLOSE */
+    NET_CLOSE_HEARTBEAT,  /* nothing heard for two whole intervals */
+    NET_CLOSE_DEADLINE,   /* the handshake took too long */
+    NET_CLOSE_ERROR,      /* a failed read or write, or a TLS error */
+};
+
+struct net_event {
+    enum net_event_type type;
+    uint16_t channel; /* METHOD, PUBLISH, FAULT */
+    uint64_t link;
+    union {
+        struct {
+            const struct net_peer *peer;
+        } opened;
+        struct {
+            struct bytes payload; /* ids and arguments, not yet decoded; at least 4 octets */
+        } method;
+        /* The content is counted once for the event: the handler releases it. When the announced
+         * body is over max-message-size no content exists (`content` is not set), the event comes at
+         * the header frame, and the body frames are discarded by the network side. */
+        struct {
+            struct content_ref content;
+            uint64_t body_size; /* as announced */
+            struct bytes exchange; /* as in the method, valid also without content */
+            struct bytes routing_key;
+            bool mandatory;
+            bool immediate;
+        } publish;
+        struct {
+            const struct fault *fault;
+            uint16_t class_id; /* the offending method where one is known, else 0 */
+            uint16_t method_id;
+        } fault;
+        struct {
+            uint64_t octets; /* in units of net_action_octets */
+        } written;
+        struct {
+            enum net_close_reason reason;
+        } closed;
+    };
+};
+
+enum net_action_type {
+    NET_ACTION_METHOD,      /* one method frame */
+    NET_ACTION_DELIVER,     /* basic.deliver with a content */
+    NET_ACTION_CONTENT,     /* any other method with a content: get-ok, return */
+    NET_ACTION_TUNE,        /* values that tune-ok settled */
+    NET_ACTION_ESTABLISHED, /* connection.open succeeded: the handshake deadline is off */
+    NET_ACTION_PAUSE,       /* stop reading the socket (heartbeat check of input rests as well) */
+    NET_ACTION_RESUME,
+    NET_ACTION_CLOSE,       /* write what is queued, then close; the deadline bounds the writing */
+};
+
+struct net_action {
+    enum net_action_type type;
+    uint16_t channel;
+    uint64_t link;
+    union {
+        struct {
+            struct bytes payload; /* ids and arguments, at most frame-max - 8 octets */
+        } method;
+        struct {
+            struct content_ref content; /* stays counted by the core until the tick ends */
+            uint64_t delivery_tag;
+            struct bytes consumer_tag;
+            struct bytes exchange;    /* as it is to appear; mostly the content's own */
+            struct bytes routing_key;
+            bool redelivered;
+        } deliver;
+        struct {
+            struct content_ref content;
+            struct bytes payload; /* the method's ids and arguments */
+        } content;
+        struct {
+            uint32_t frame_max;    /* octets, frame overhead included */
+            uint16_t heartbeat_s;  /* 0: none in either direction */
+        } tune;
+        struct {
+            uint32_t linger_ms; /* how long unsent octets are still written; 0 drops them */
+        } close;
+    };
+};
+
+/* Where the network side delivers its events: filled in by the core. */
+struct net_events {
+    void (*handle)(void *context, const struct net_event *event);
+    void *context;
+};
+
+/* Where the core posts its actions: filled in by the network side. */
+struct net_port {
+    void (*post)(void *context, const struct net_action *action);
+    void *context;
+};
+
+/* Octets that METHOD, DELIVER and CONTENT put on the wire when a frame may be `frame_max` octets.
+ * Both sides count with it, so the core knows how much of what it posted is not written yet.
+ * `content` is the content that the action names (ignored for METHOD). */
+uint64_t net_action_octets(const struct net_action *action, const struct content *content,
+                           uint32_t frame_max);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Message memory. Contents are laid one behind the other into chunks of 256 KiB, so that a message
+ * costs no allocation and a chunk that is read while it is warm costs no cache miss. A content is
+ * written once, by the thread that reads the socket, and never changed after it was published;
+ * liveness is counted per chunk, by the core.
+ *
+ * Lifetime: a reservation counts one; every queue entry, open delivery or buffered publish that names
+ * the content counts one more. A chunk whose count is zero is freed or rewound by
+ * chunk_pool_end_tick, never earlier: what a tick released may still be read until the tick's output
+ * is written. */
+#ifndef BOURSE_STORE_CHUNK_H
+#define BOURSE_STORE_CHUNK_H
+
+#include "base/bytes.h"
+#include "base/status.h"
+
+#include <stdint.h>
+
+enum {
+    CHUNK_SIZE = 256 * 1024,
+    CHUNK_BODY_OWN = 64 * 1024, /* a larger body gets a chunk of its own, of its own size */
+    CHUNK_SLOT_BITS = 20,
+    CHUNK_GENERATION_BITS = 28,
+};
+
+enum chunk_kind {
+    CHUNK_KIND_TRANSIENT,
+    CHUNK_KIND_PERSISTENT, /* delivery mode 2 */
+    CHUNK_KIND_COUNT,
+};
+
+enum content_flag {
+    CONTENT_PERSISTENT = 1 << 0, /* delivery mode 2 */
+    CONTENT_HAS_HEADERS = 1 << 1, /* the headers table is present */
+};
+
+/* One message as it came over the wire: this header, then exchange name, routing key, property block
+ * (flag words and values) and body, without gaps. Starts 8-byte aligned. */
+struct content {
+    uint32_t body_size;
+    uint32_t properties_size;
+    uint16_t flags; /* of enum content_flag */
+    uint8_t exchange_size;
+    uint8_t routing_key_size;
+    uint32_t reserved; /* 0 */
+    uint8_t octets[];
+};
+
+_Static_assert(sizeof(struct content) == 16, "a content's header is two words");
+
+static inline struct bytes
+content_exchange(const struct content *content)
+{
+    return bytes_make(content->octets, content->exchange_size);
+}
+
+static inline struct bytes
+content_routing_key(const struct content *content)
+{
+    return bytes_make(content->octets + content->exchange_size, content->routing_key_size);
+}
+
+static inline struct bytes
+content_properties(const struct content *content)
+{
+    return bytes_make(content->octets + content->exchange_size + content->routing_key_size,
+                      content->properties_size);
+}
+
+static inline struct bytes
+content_body(const struct content *content)
+{
+    return bytes_make(content->octets + content->exchange_size + content->routing_key_size +
+                          content->properties_size,
+                      content->body_size);
+}
+
+/* Names a content: slot (20 bits), generation (28) and offset / 8 (16). A value; it may cross
+ * threads. All zero names nothing. */
+struct content_ref {
+    uint64_t bits;
+};
+
+static inline bool
+content_ref_is_set(struct content_ref ref)
+{
+    return ref.bits != 0;
+}
+
+struct chunk_pool;
+
+/* `bytes_max` bounds nothing here; chunk_pool_bytes is what the memory mark is compared with. */
+struct chunk_pool *chunk_pool_new(void);
+void chunk_pool_free(struct chunk_pool **pool); /* asserts nothing about live contents */
+
+/* What a content will consist of, known when its header frame has arrived. */
+struct content_shape {
+    struct bytes exchange;    /* at most 255 octets */
+    struct bytes routing_key; /* at most 255 octets */
+    struct bytes properties;
+    uint32_t body_size;
+    enum chunk_kind kind;
+    uint16_t flags;
+};
+
+/* Reserves room for a content, writes everything but the body, and counts one. `*body_out` is where
+ * the body's octets go (body_size of them). The caller has compared body_size with its limits.
+ * STATUS_NO_MEMORY when the machine has none, STATUS_FULL when all slots are in use; then nothing
+ * changes. Memory of a body over CHUNK_BODY_OWN is mapped, so that only octets that really arrive
+ * become resident. */
+MUST_CHECK enum status chunk_pool_reserve(struct chunk_pool *pool,
+                                          const struct content_shape *shape,
+                                          struct content_ref *ref_out, uint8_t **body_out);
+
+/* The content that `ref` names; asserts that it is alive. Valid until the end of the tick in which
+ * its last count was released. */
+const struct content *chunk_pool_content(const struct chunk_pool *pool, struct content_ref ref);
+
+/* One more, one less who names the content. */
+void chunk_pool_retain(struct chunk_pool *pool, struct content_ref ref);
+void chunk_pool_release(struct chunk_pool *pool, struct content_ref ref);
+
+/* Call once per tick, after the tick's output was written or copied: frees or rewinds chunks that
+ * nobody names any more. */
+void chunk_pool_end_tick(struct chunk_pool *pool);
+
+/* Octets of message memory held: chunks in use (their whole size) and mapped bodies. */
+uint64_t chunk_pool_bytes(const struct chunk_pool *pool);
+
+#endif
