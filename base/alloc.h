@@ -15,12 +15,17 @@ void *xalloc(size_t size) __attribute__((returns_nonnull, malloc));
 void *xrealloc(void *memory, size_t size) __attribute__((returns_nonnull));
 char *xstrdup(const char *text) __attribute__((returns_nonnull, malloc));
 
-/* Memory of a size that somebody else chose, not zeroed; NULL when there is none. Tests make them
- * fail through alloc_hook. */
+/* Memory of a size that somebody else chose, not zeroed; NULL when there is none (try_realloc then
+ * leaves `memory` as it was). `size` is not 0. Release with free(). */
 void *try_alloc(size_t size) MUST_CHECK;
 void *try_realloc(void *memory, size_t size) MUST_CHECK;
 
-/* Blocks of memory that are released together. `size_max` bounds the sum (0 is no bound). */
+/* Asked before each try-allocation whether it shall fail. The product has no such function: alloc.c
+ * refers to it weakly, and skips the question where nobody defines it. Test programs do, in
+ * tests/support/alloc_faults.c. */
+bool alloc_fault_is_due(void) __attribute__((weak));
+
+/* Blocks of memory that are released together. All zero is an empty arena. */
 struct arena {
     struct arena_block *blocks; /* newest first; owned */
     size_t used;                /* in the newest block */
@@ -35,7 +40,7 @@ void *arena_alloc(struct arena *arena, size_t size) __attribute__((returns_nonnu
 /* A NUL-terminated copy of `text`. */
 char *arena_strdup(struct arena *arena, const char *text) __attribute__((returns_nonnull));
 
-/* A copy of `bytes`, followed by a NUL octet that is not counted. */
+/* A copy of `bytes`, followed by a NUL octet that is not counted; `data` is never NULL. */
 struct bytes arena_copy(struct arena *arena, struct bytes bytes);
 
 #endif

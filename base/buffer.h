@@ -30,11 +30,14 @@ buffer_size(const struct buffer *buffer)
 static inline struct bytes
 buffer_bytes(const struct buffer *buffer)
 {
-    return bytes_make(buffer->data + buffer->start, buffer_size(buffer));
+    /* Adding even 0 to NULL is undefined. */
+    const uint8_t *start = buffer->data == NULL ? NULL : buffer->data + buffer->start;
+    return bytes_make(start, buffer_size(buffer));
 }
 
 /* Makes room for `size` more octets at the end, moving or growing; returns where they go, or NULL
- * (and sets `failed`) when there is no memory. Nothing is added until buffer_commit. */
+ * (and sets `failed`) when there is no memory. Nothing is added until buffer_commit. Views of the
+ * content end here. */
 uint8_t *buffer_reserve(struct buffer *buffer, size_t size);
 
 static inline void
@@ -43,10 +46,10 @@ buffer_commit(struct buffer *buffer, size_t size)
     buffer->end += size;
 }
 
-/* Takes `size` octets off the front. */
+/* Takes `size` octets off the front; there are as many. */
 void buffer_consume(struct buffer *buffer, size_t size);
 
-/* Forgets the content, keeps the memory. */
+/* Forgets the content and a failure, keeps the memory. */
 void buffer_clear(struct buffer *buffer);
 
 void buffer_put(struct buffer *buffer, const void *data, size_t size);
@@ -56,7 +59,9 @@ void buffer_put_u16(struct buffer *buffer, uint16_t value);
 void buffer_put_u32(struct buffer *buffer, uint32_t value);
 void buffer_put_u64(struct buffer *buffer, uint64_t value);
 void buffer_put_shortstr(struct buffer *buffer, struct bytes text); /* asserts size <= 255 */
-void buffer_put_longstr(struct buffer *buffer, struct bytes text);
+void buffer_put_longstr(struct buffer *buffer, struct bytes text);  /* asserts size < 2^32 */
+
+/* Appends text without its NUL. */
 void buffer_printf(struct buffer *buffer, const char *format, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -43,17 +43,22 @@ static inline bool
 bytes_starts_with(struct bytes bytes, const char *prefix)
 {
     size_t size = strlen(prefix);
-    return bytes.size >= size && memcmp(bytes.data, prefix, size) == 0;
+    return bytes.size >= size && (size == 0 || memcmp(bytes.data, prefix, size) == 0);
 }
 
 /* Octet order, shorter first when one is a prefix of the other: <0, 0 or >0. */
 int bytes_compare(struct bytes a, struct bytes b);
 
-/* True when `bytes` is well-formed UTF-8 (no overlong forms, surrogates or values over U+10FFFF). */
+/* True when `bytes` is well-formed UTF-8 (no overlong forms, surrogates or values over U+10FFFF).
+ */
 bool bytes_is_utf8(struct bytes bytes);
 
-/* The length of the longest prefix of `bytes` of at most `size_max` octets that does not cut a
- * UTF-8 character in two. */
+/* How many octets the UTF-8 character at the front of `bytes` has (1 to 4); 0 when there is no
+ * well-formed one, as at the end. */
+size_t bytes_utf8_char(struct bytes bytes);
+
+/* The length of the longest prefix of `bytes` of at most `size_max` octets that does not end within
+ * a UTF-8 character. */
 size_t bytes_utf8_prefix(struct bytes bytes, size_t size_max);
 
 /* Seeded XXH3; for tables whose keys a peer chooses, so that collisions cannot be prepared. */
@@ -118,7 +123,9 @@ struct byte_reader {
 static inline struct byte_reader
 byte_reader_make(struct bytes bytes)
 {
-    return (struct byte_reader){.next = bytes.data, .end = bytes.data + bytes.size, .failed = false};
+    /* Adding even 0 to NULL is undefined. */
+    const uint8_t *end = bytes.size == 0 ? bytes.data : bytes.data + bytes.size;
+    return (struct byte_reader){.next = bytes.data, .end = end, .failed = false};
 }
 
 static inline size_t

@@ -5,6 +5,7 @@
 #ifndef BOURSE_BASE_STATUS_H
 #define BOURSE_BASE_STATUS_H
 
+#include <stdarg.h>
 #include <stdint.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
@@ -38,10 +39,12 @@ struct fault {
     char text[FAULT_TEXT_SIZE];
 };
 
-/* Fills `fault`, cutting the text to what fits, and returns STATUS_FAULT, so that a caller can
- * `return fault_set(...)`. */
+/* Fills `fault`, cutting the text to what fits (never inside a UTF-8 character), and returns
+ * STATUS_FAULT, so that a caller can `return fault_set(...)`. */
 enum status fault_set(struct fault *fault, enum fault_scope scope, uint16_t reply_code,
                       const char *format, ...) PRINTF_LIKE(4, 5);
+enum status fault_set_va(struct fault *fault, enum fault_scope scope, uint16_t reply_code,
+                         const char *format, va_list arguments) PRINTF_LIKE(4, 0);
 
 /* A stable word for logs, such as "no-memory". Static memory. */
 const char *status_name(enum status status);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Heap memory over malloc, and arenas as chains of growing blocks. */
+#include "base/alloc.h"
+
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+static _Noreturn void
+out_of_memory(size_t size)
+{
+    fprintf(stderr, "bourse: out of memory (%zu bytes)\n", size);
+    abort();
+}
+
+void *
+xalloc(size_t size)
+{
+    void *memory = calloc(1, size == 0 ? 1 : size);
+    if (memory == NULL) {
+        out_of_memory(size);
+    }
+    return memory;
+}
+
+void *
+xrealloc(void *memory, size_t size)
+{
+    void *moved = realloc(memory, size == 0 ? 1 : size);
+    if (moved == NULL) {
+        out_of_memory(size);
+    }
+    return moved;
+}
+
+char *
+xstrdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = xalloc(size);
+    memcpy(copy, text, size);
+    return copy;
+}
+
+void *
+try_alloc(size_t size)
+{
+    return try_realloc(NULL, size);
+}
+
+void *
+try_realloc(void *memory, size_t size)
+{
+    assert(size > 0);
+    if (alloc_fault_is_due != NULL && alloc_fault_is_due()) {
+        return NULL;
+    }
+    return realloc(memory, size);
+}
+
+/* Arenas ------------------------------------------------------------------------------------- */
+
+enum { ARENA_BLOCK_SIZE = 4096 };
+
+struct arena_block {
+    struct arena_block *older;
+    size_t size; /* of `data` */
+    alignas(max_align_t) char data[];
+};
+
+void
+arena_init(struct arena *arena)
+{
+    arena->blocks = NULL;
+    arena->used = 0;
+}
+
+void
+arena_fini(struct arena *arena)
+{
+    while (arena->blocks != NULL) {
+        struct arena_block *block = arena->blocks;
+        arena->blocks = block->older;
+        free(block);
+    }
+    arena->used = 0;
+}
+
+/* Something that does not fit takes a block of its own size when it is large. */
+static void
+arena_grow(struct arena *arena, size_t size)
+{
+    size_t data_size = ARENA_BLOCK_SIZE - sizeof(struct arena_block);
+    if (data_size < size) {
+        data_size = size;
+    }
+    struct arena_block *block = xalloc(sizeof(*block) + data_size);
+    block->size = data_size;
+    block->older = arena->blocks;
+    arena->blocks = block;
+    arena->used = 0;
+}
+
+void *
+arena_alloc(struct arena *arena, size_t size)
+{
+    assert(size < SIZE_MAX / 2);
+    size = (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
+    if (arena->blocks == NULL || arena->blocks->size - arena->used < size) {
+        arena_grow(arena, size);
+    }
+    void *memory = arena->blocks->data + arena->used;
+    arena->used += size;
+    return memory;
+}
+
+char *
+arena_strdup(struct arena *arena, const char *text)
+{
+    return (char *)arena_copy(arena, bytes_of(text)).data;
+}
+
+struct bytes
+arena_copy(struct arena *arena, struct bytes bytes)
+{
+    uint8_t *copy = arena_alloc(arena, bytes.size + 1);
+    if (bytes.size > 0) {
+        memcpy(copy, bytes.data, bytes.size);
+    }
+    return bytes_make(copy, bytes.size);
+}
