@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a binding leads: queues and exchanges embed a route_target, so that matching knows neither.
+ * A route_set collects targets of one routing pass, each once, however many bindings match. */
+#ifndef BOURSE_ROUTING_TARGET_H
+#define BOURSE_ROUTING_TARGET_H
+
+#include "base/alloc.h"
+#include "base/list.h"
+
+#include <stdint.h>
+
+enum route_target_kind {
+    ROUTE_TARGET_QUEUE,
+    ROUTE_TARGET_EXCHANGE,
+};
+
+/* Owned by the core thread, like everything that embeds it. */
+struct route_target {
+    enum route_target_kind kind;
+    uint64_t id;          /* never reused; what orders and hashes targets, never their address */
+    uint64_t stamp;       /* the last routing pass that collected it */
+    struct list bindings; /* of struct binding.target_link: bindings that lead here; points only */
+};
+
+static inline void
+route_target_init(struct route_target *target, enum route_target_kind kind, uint64_t id)
+{
+    target->kind = kind;
+    target->id = id;
+    target->stamp = 0;
+    list_init(&target->bindings);
+}
+
+/* Reused from pass to pass, so that routing allocates nothing once it has grown. */
+struct route_set {
+    struct route_target **targets; /* owned array of borrowed targets, in the order of collection */
+    uint32_t count;
+    uint32_t capacity;
+    uint64_t stamp; /* of the pass under way */
+};
+
+static inline void
+route_set_init(struct route_set *set)
+{
+    *set = (struct route_set){.stamp = 0};
+}
+
+void route_set_fini(struct route_set *set);
+
+/* Starts a pass with an empty set. One set per core, so stamps never repeat. */
+static inline void
+route_set_begin(struct route_set *set)
+{
+    set->stamp++;
+    set->count = 0;
+}
+
+void route_set_grow(struct route_set *set);
+
+static inline void
+route_set_add(struct route_set *set, struct route_target *target)
+{
+    if (target->stamp == set->stamp) {
+        return;
+    }
+    target->stamp = set->stamp;
+    if (set->count == set->capacity) {
+        route_set_grow(set);
+    }
+    set->targets[set->count++] = target;
+}
+
+#endif
