@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One message in one queue: 24 octets, whatever the message's size. */
+#ifndef BOURSE_QUEUES_ENTRY_H
+#define BOURSE_QUEUES_ENTRY_H
+
+#include "store/chunk.h"
+
+enum queue_entry_flag {
+    ENTRY_REDELIVERED = 1 << 0, /* was handed out before and came back */
+    ENTRY_PERSISTENT = 1 << 1,  /* delivery mode 2 in a durable queue */
+};
+
+struct queue_entry {
+    struct content_ref content; /* counted once for this entry in the chunk pool */
+    uint64_t lsn_and_flags;     /* LSN / 8 in the upper 56 bits (0: not in any log), flags below */
+    uint32_t size;              /* octets of the body */
+    uint32_t due;               /* deadline in steps of 10 ms since the core's base time; 0: none */
+};
+
+_Static_assert(sizeof(struct queue_entry) == 24, "millions of these wait");
+
+static inline uint8_t
+queue_entry_flags(const struct queue_entry *entry)
+{
+    return (uint8_t)entry->lsn_and_flags;
+}
+
+static inline void
+queue_entry_set_flag(struct queue_entry *entry, enum queue_entry_flag flag)
+{
+    entry->lsn_and_flags |= (uint64_t)flag;
+}
+
+#endif
