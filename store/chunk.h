@@ -4,10 +4,10 @@
  * written once, by the thread that reads the socket, and never changed after it was published;
  * liveness is counted per chunk, by the core.
  *
- * Lifetime: a reservation counts one; every queue entry, open delivery or buffered publish that names
- * the content counts one more. A chunk whose count is zero is freed or rewound by
- * chunk_pool_end_tick, never earlier: what a tick released may still be read until the tick's output
- * is written. */
+ * Lifetime: a reservation counts one; every queue entry, open delivery or buffered publish that
+ * names the content counts one more. A chunk whose count is zero is freed or rewound by
+ * chunk_pool_end_tick, never earlier: what a tick released may still be read until the tick's
+ * output is written. */
 #ifndef BOURSE_STORE_CHUNK_H
 #define BOURSE_STORE_CHUNK_H
 
@@ -30,12 +30,12 @@ enum chunk_kind {
 };
 
 enum content_flag {
-    CONTENT_PERSISTENT = 1 << 0, /* delivery mode 2 */
+    CONTENT_PERSISTENT = 1 << 0,  /* delivery mode 2 */
     CONTENT_HAS_HEADERS = 1 << 1, /* the headers table is present */
 };
 
-/* One message as it came over the wire: this header, then exchange name, routing key, property block
- * (flag words and values) and body, without gaps. Starts 8-byte aligned. */
+/* One message as it came over the wire: this header, then exchange name, routing key, property
+ * block (flag words and values) and body, without gaps. Starts 8-byte aligned. */
 struct content {
     uint32_t body_size;
     uint32_t properties_size;
@@ -89,8 +89,18 @@ content_ref_is_set(struct content_ref ref)
 
 struct chunk_pool;
 
-/* `bytes_max` bounds nothing here; chunk_pool_bytes is what the memory mark is compared with. */
+/* Where the pool's memory comes from: anonymous mappings in production, what a test wants to see.
+ * `map` returns page-aligned memory that is resident only where it was touched, or NULL. */
+struct chunk_memory {
+    void *(*map)(void *context, size_t size);
+    void (*unmap)(void *context, void *memory, size_t size);
+    void *context;
+};
+
+/* A pool that holds no memory yet: the first chunk comes with the first content. The pool bounds
+ * nothing; chunk_pool_bytes is what the memory mark is compared with. */
 struct chunk_pool *chunk_pool_new(void);
+struct chunk_pool *chunk_pool_new_with(struct chunk_memory memory);
 void chunk_pool_free(struct chunk_pool **pool); /* asserts nothing about live contents */
 
 /* What a content will consist of, known when its header frame has arrived. */
@@ -124,7 +134,8 @@ void chunk_pool_release(struct chunk_pool *pool, struct content_ref ref);
  * nobody names any more. */
 void chunk_pool_end_tick(struct chunk_pool *pool);
 
-/* Octets of message memory held: chunks in use (their whole size) and mapped bodies. */
+/* Octets of message memory held: chunks in use (their whole size) and mapped bodies. A rewound
+ * chunk and the few that are kept for the next contents do not count. */
 uint64_t chunk_pool_bytes(const struct chunk_pool *pool);
 
 #endif
