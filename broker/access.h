@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may do what: users, their rights, and the ONE place that every operation of every interface
+ * asks. A verdict is remembered per user until any right changes, so expressions are off the path of a
+ * message. Expressions are PCRE2, searched and not anchored, interpreted, with match limits; one that
+ * fails to compile or runs into a limit denies. */
+#ifndef BOURSE_BROKER_ACCESS_H
+#define BOURSE_BROKER_ACCESS_H
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "broker/core.h"
+#include "config/config.h"
+
+enum access_right { ACCESS_CONFIGURE, ACCESS_WRITE, ACCESS_READ, ACCESS_RIGHT_COUNT };
+enum access_kind { ACCESS_EXCHANGE, ACCESS_QUEUE };
+
+/* How the login was made: what a user may use. */
+enum access_method { ACCESS_BY_PASSWORD, ACCESS_BY_CERTIFICATE };
+
+struct user_rights; /* rights of one user in one vhost; access.c */
+
+struct user {
+    struct bytes name; /* owned */
+    enum config_auth auth;
+    enum config_role role;
+    bool loopback_only;
+    bool is_disabled;       /* no longer in the file: nothing is allowed, logins fail */
+    char *password_hash;    /* PHC or RabbitMQ form; owned; NULL: none */
+    uint8_t secret_mac[32]; /* HMAC of a clear-text secret of the file, under the core's own key */
+    bool has_secret;
+    int64_t connections_max; /* -1: none */
+    int64_t channels_max;
+    uint32_t connection_count;
+    uint32_t channel_count;
+    struct map rights;       /* struct user_rights by vhost name; owns */
+    uint64_t version;        /* raised by every change of this user */
+};
+
+/* Makes or changes a user to what the file says; `vhost` is the one its rights are for. Expressions
+ * that do not compile: STATUS_REJECTED, and the log says which. */
+MUST_CHECK enum status core_put_user(struct core *core, const struct config_user *config,
+                                     struct bytes vhost);
+struct user *core_find_user(struct core *core, struct bytes name);
+void user_free(struct user **user);
+
+/* Whether the user has any rights record for the vhost: what connection.open asks. */
+bool access_may_enter(const struct user *user, struct bytes vhost);
+
+/* The choke point. STATUS_OK, or STATUS_FAULT: 403 at channel scope `configure access to queue 'Q' in
+ * vhost 'V' refused for user 'U'` (the default exchange is called amq.default here). */
+MUST_CHECK enum status access_require(const struct connection *connection, enum access_right right,
+                                      enum access_kind kind, struct bytes name,
+                                      struct fault *fault);
+
+/* Any one of the three rights: passive declares. The text names configure. */
+MUST_CHECK enum status access_require_any(const struct connection *connection,
+                                          enum access_kind kind, struct bytes name,
+                                          struct fault *fault);
+
+/* Rights on a key of a topic exchange: ACCESS_WRITE to publish with it, ACCESS_READ to bind with it.
+ * No record for the exchange allows. `{username}` and `{vhost}` in an expression are replaced, quoted.
+ * STATUS_FAULT: 403 `write access to topic 'KEY' in exchange 'X' in vhost 'V' refused for user 'U'`. */
+MUST_CHECK enum status access_require_topic(const struct connection *connection,
+                                            enum access_right right, struct bytes exchange,
+                                            struct bytes routing_key, struct fault *fault);
+
+/* The same question without a connection or a text. */
+bool access_allows(struct core *core, struct user *user, struct bytes vhost,
+                   enum access_right right, enum access_kind kind, struct bytes name);
+
+#endif

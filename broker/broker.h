@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts made into a server: a core, its network, message memory, password threads, TLS contexts
+ * and listeners, and the loop that turns them. One process may hold any number of brokers. */
+#ifndef BOURSE_BROKER_BROKER_H
+#define BOURSE_BROKER_BROKER_H
+
+#include "base/log.h"
+#include "base/status.h"
+#include "config/config.h"
+
+#include <stdio.h>
+
+struct broker;
+
+/* Builds everything, applies the topology and opens the listeners. Takes `config` (also on failure).
+ * `log` is borrowed. NULL: `why` says in one line what is missing (an address in use, a certificate
+ * that cannot be read). */
+struct broker *broker_new(struct config *config, struct log *log, char *why, size_t why_size);
+
+/* After broker_run has returned, or instead of it. */
+void broker_free(struct broker **broker);
+
+/* Writes " amqp://ADDR:PORT amqps://ADDR:PORT ..." without newline: every address it listens on, with
+ * the port in use. */
+void broker_print_addresses(const struct broker *broker, FILE *out);
+
+/* Turns the loop until a stop was asked for and carried out: at most ten seconds from the request. */
+void broker_run(struct broker *broker);
+
+/* One turn of the loop, waiting at most `wait_ms`; for tests that drive two brokers in one process.
+ * False once a stop has been carried out. */
+bool broker_turn(struct broker *broker, uint64_t wait_ms);
+
+/* Calls `ready(context)` in the broker's loop whenever `fd` is readable: a signalfd. */
+MUST_CHECK enum status broker_watch(struct broker *broker, int fd, void (*ready)(void *context),
+                                    void *context);
+
+/* Only from the broker's own thread (from a watch, say). The first call drains: no new connections,
+ * 320 to every client; the second ends at once. */
+void broker_stop(struct broker *broker);
+
+/* Applies additions, changed users, rights and certificates of a configuration that was read anew.
+ * Takes `config`. STATUS_REJECTED: nothing changed, `why` says the reason. */
+MUST_CHECK enum status broker_reload(struct broker *broker, struct config *config, char *why,
+                                     size_t why_size);
+
+#endif

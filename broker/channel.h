@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One channel: consumers, open deliveries, prefetch, confirm or transaction mode. Handlers of its
+ * methods are spread over handle_*.c, one file per AMQP class; each answers (unless nowait) or returns
+ * STATUS_FAULT with `fault` filled. */
+#ifndef BOURSE_BROKER_CHANNEL_H
+#define BOURSE_BROKER_CHANNEL_H
+
+#include "amqp/method.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "broker/connection.h"
+#include "queues/queue.h"
+#include "queues/unacked.h"
+
+enum channel_mode { CHANNEL_PLAIN, CHANNEL_CONFIRM, CHANNEL_TX };
+
+struct transaction; /* handle_tx.c */
+
+struct channel {
+    struct connection *connection;
+    uint16_t number;
+    bool is_closing;              /* our channel.close is out: everything but close, close-ok is
+                                     dropped */
+    bool is_ended;                /* end_channel ran: no consumers, nothing open */
+    enum channel_mode mode;
+    struct bytes last_queue;      /* name of the queue declared last; owned; empty: none */
+    struct map consumers;         /* struct consumer by tag */
+    struct list consumer_list;    /* of consumer.channel_link, oldest first */
+    struct unacked_table unacked;
+    uint64_t next_delivery_tag;   /* the first is 1 */
+    uint16_t prefetch_default;    /* for consumers started from now on; 0: none */
+    uint16_t prefetch_global;     /* shared by all consumers; 0: none */
+    uint32_t unacked_by_consumers; /* open deliveries that count against prefetch_global */
+    bool was_full;                /* a consumer was passed over for want of room in the channel */
+    struct list_link confirm_link; /* core->confirming */
+    uint64_t publish_number;      /* of the last publish in confirm mode */
+    uint64_t confirmed_number;    /* everything up to it has been answered */
+    struct transaction *transaction; /* in CHANNEL_TX; owned */
+    char reply_token[32];         /* of the direct reply-to consumer; empty: none */
+    struct bytes reply_consumer_tag; /* owned */
+    struct list_link doomed_link; /* core->doomed_channels */
+};
+
+struct channel *channel_new(struct connection *connection, uint16_t number);
+
+/* Cancels consumers, requeues what is open, discards the transaction. The channel stays until it is
+ * freed. Idempotent. */
+void channel_end(struct channel *channel);
+
+/* After channel_end. */
+void channel_free(struct channel **channel);
+
+/* Decides by class and method which handler runs. */
+enum status channel_handle_method(struct channel *channel, const struct method *method,
+                                  struct fault *fault);
+
+/* Ends the channel and sends channel.close. */
+void channel_close(struct channel *channel, const struct fault *fault, uint16_t class_id,
+                   uint16_t method_id);
+
+static inline void
+channel_send(struct channel *channel, const struct method *method)
+{
+    connection_send(channel->connection, channel->number, method);
+}
+
+static inline struct core *
+channel_core(const struct channel *channel)
+{
+    return channel->connection->core;
+}
+
+static inline struct vhost *
+channel_vhost(const struct channel *channel)
+{
+    return channel->connection->vhost;
+}
+
+/* Whether the channel allows one more open delivery (prefetch_global, and the configured maximum of a
+ * channel without prefetch); it is not asked for no_ack consumers. */
+bool channel_has_room(const struct channel *channel);
+
+/* Room may have come (a settlement, a wider prefetch): its consumers are ready again. */
+void channel_wake_consumers(struct channel *channel);
+
+/* Ends one consumer. With `notify`, the client is told by basic.cancel if it can hear it. Frees the
+ * tag; deletes the queue if it was its last consumer and the queue is auto-delete. */
+void channel_cancel_consumer(struct channel *channel, struct consumer *consumer, bool notify);
+
+/* Sends what confirms are due; called at the end of the tick and before the channel closes. */
+void channel_flush_confirms(struct channel *channel);
+
+/* Settles one open delivery that was taken out of the table. Its references pass to the call. */
+void channel_settle_ack(struct channel *channel, struct unacked *item);
+void channel_settle_requeue(struct channel *channel, struct unacked *item);
+void channel_settle_reject(struct channel *channel, struct unacked *item);
+
+/* handle_channel.c */
+enum status channel_handle_flow(struct channel *channel, const struct channel_flow *args,
+                                struct fault *fault);
+/* handle_access.c: the obsolete class 30 */
+enum status channel_handle_access_request(struct channel *channel,
+                                          const struct access_request *args, struct fault *fault);
+/* handle_exchange.c */
+enum status channel_handle_exchange_declare(struct channel *channel,
+                                            const struct exchange_declare *args,
+                                            struct fault *fault);
+enum status channel_handle_exchange_delete(struct channel *channel,
+                                           const struct exchange_delete *args,
+                                           struct fault *fault);
+enum status channel_handle_exchange_bind(struct channel *channel, const struct exchange_bind *args,
+                                         struct fault *fault);
+enum status channel_handle_exchange_unbind(struct channel *channel,
+                                           const struct exchange_unbind *args,
+                                           struct fault *fault);
+/* handle_queue.c */
+enum status channel_handle_queue_declare(struct channel *channel, const struct queue_declare *args,
+                                         struct fault *fault);
+enum status channel_handle_queue_bind(struct channel *channel, const struct queue_bind *args,
+                                      struct fault *fault);
+enum status channel_handle_queue_unbind(struct channel *channel, const struct queue_unbind *args,
+                                        struct fault *fault);
+enum status channel_handle_queue_purge(struct channel *channel, const struct queue_purge *args,
+                                       struct fault *fault);
+enum status channel_handle_queue_delete(struct channel *channel, const struct queue_delete *args,
+                                        struct fault *fault);
+/* The queue that a method means: by name, or the one declared last when the name is empty.
+ * STATUS_FAULT: 404 when there is none, 405 when it is exclusive to another connection. Rights are
+ * the caller's business and come first: use channel_queue_name for them. */
+MUST_CHECK enum status channel_find_queue(struct channel *channel, struct bytes name,
+                                          struct queue **queue_out, struct fault *fault);
+/* The name that `name` means (the queue declared last when empty). STATUS_FAULT: 404 `no previously
+ * declared queue`. */
+MUST_CHECK enum status channel_queue_name(struct channel *channel, struct bytes name,
+                                          struct bytes *name_out, struct fault *fault);
+/* handle_basic.c */
+enum status channel_handle_basic_qos(struct channel *channel, const struct basic_qos *args,
+                                     struct fault *fault);
+enum status channel_handle_basic_consume(struct channel *channel, const struct basic_consume *args,
+                                         struct fault *fault);
+enum status channel_handle_basic_cancel(struct channel *channel, const struct basic_cancel *args,
+                                        struct fault *fault);
+enum status channel_handle_basic_get(struct channel *channel, const struct basic_get *args,
+                                     struct fault *fault);
+enum status channel_handle_basic_ack(struct channel *channel, const struct basic_ack *args,
+                                     struct fault *fault);
+enum status channel_handle_basic_reject(struct channel *channel, const struct basic_reject *args,
+                                        struct fault *fault);
+enum status channel_handle_basic_nack(struct channel *channel, const struct basic_nack *args,
+                                      struct fault *fault);
+enum status channel_handle_basic_recover(struct channel *channel, bool requeue, bool async,
+                                         struct fault *fault);
+/* publish.c: `event` is a NET_EVENT_PUBLISH; its content's count is the caller's. */
+enum status channel_handle_publish(struct channel *channel, const struct net_event *event,
+                                   struct fault *fault);
+/* handle_confirm.c, handle_tx.c */
+enum status channel_handle_confirm_select(struct channel *channel,
+                                          const struct confirm_select *args, struct fault *fault);
+enum status channel_handle_tx_select(struct channel *channel, struct fault *fault);
+enum status channel_handle_tx_commit(struct channel *channel, struct fault *fault);
+enum status channel_handle_tx_rollback(struct channel *channel, struct fault *fault);
+/* Called by publish.c and the settlement handlers on a channel in CHANNEL_TX. */
+struct publish_route; /* publish.h */
+void transaction_free(struct channel *channel);
+
+/* dispatch.c: hands out ready messages of woken queues, bounded; true when some are left. */
+bool core_dispatch(struct core *core);
+
+/* reply_to.c: direct reply-to. */
+#define REPLY_TO_QUEUE "amq.rabbitmq.reply-to"
+enum status channel_consume_replies(struct channel *channel, const struct basic_consume *args,
+                                    struct fault *fault);
+/* The channel that waits for replies under `name` ("amq.rabbitmq.reply-to.TOKEN"), or NULL. */
+struct channel *core_find_reply_channel(struct core *core, struct bytes name);
+void channel_stop_replies(struct channel *channel);
+
+#endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core: one thread that owns every fact (users, vhosts, exchanges, queues, channels) and decides
+ * everything. A state machine: events go in, actions come out through the ports. It makes no system
+ * call, reads no clock and no global, and walks nothing in the order of addresses, so the same core
+ * runs in production and under a simulator. Any number of cores live in one process. */
+#ifndef BOURSE_BROKER_CORE_H
+#define BOURSE_BROKER_CORE_H
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/random.h"
+#include "base/timer.h"
+#include "config/config.h"
+#include "net/seam.h"
+#include "routing/route_cache.h"
+#include "routing/target.h"
+#include "store/chunk.h"
+
+struct connection;
+struct login_desk;
+struct queue;
+struct user;
+struct vhost;
+
+/* Where slow password checks go: two threads in production, an instant answer in a simulator. */
+struct password_port {
+    /* Starts a check of `password` against `hash` (password.h). Both are copied; the verdict comes
+     * back through core_password_done with the same id. STATUS_FULL: 64 are waiting, try when the next
+     * verdict has come. */
+    enum status (*check)(void *context, uint64_t id, struct bytes password, const char *hash);
+    void *context;
+};
+
+struct core_ports {
+    struct net_port net;
+    struct password_port password;
+    struct random_source random;
+};
+
+/* What does not change while the core lives. */
+struct core_settings {
+    uint32_t frame_max;
+    uint16_t channel_max;
+    uint16_t heartbeat_s;
+    uint64_t message_bytes_max;
+    uint64_t memory_mark_bytes; /* message memory from which publishers are blocked; 0: never */
+    uint32_t unacked_max;       /* open deliveries of a channel without prefetch; 0: 1,000,000 */
+    bool is_development;
+};
+
+/* Octets posted to a connection and not yet written: beyond it its consumers get nothing more. */
+enum { CORE_WINDOW_OCTETS = 256 * 1024 };
+
+/* Messages that one queue hands out in one turn of dispatch. */
+enum { CORE_DISPATCH_PER_QUEUE = 256, CORE_DISPATCH_PER_TICK = 16384 };
+
+struct core_counters {
+    uint64_t connections_opened, connections_closed;
+    uint64_t channels_opened, channels_closed;
+    uint64_t published, routed, unroutable_returned, unroutable_dropped;
+    uint64_t delivered, acked, redelivered, confirmed;
+    uint64_t logins_succeeded, logins_failed;
+    uint64_t internal_errors; /* 541: must be 0 */
+};
+
+struct core {
+    struct core_settings settings;
+    struct core_ports ports;
+    struct log *log;               /* borrowed */
+    struct chunk_pool *pool;       /* borrowed; the network fills it */
+    struct clock_reading now;      /* of the tick under way */
+    struct timer_wheel timers;
+    uint64_t seed;                 /* of every hash */
+    uint64_t next_id;              /* of objects; counts from 2^63: none is durable yet */
+    struct map vhosts;             /* struct vhost by name; owns */
+    struct map users;              /* struct user by name; owns */
+    struct login_desk *logins;     /* logins under way, throttling, verified credentials; owned */
+    struct connection **connections; /* by the slot in a link id; owns */
+    uint32_t connection_capacity;
+    struct list connection_list;   /* of struct connection.core_link, oldest first */
+    uint32_t connection_count;
+    struct list dispatch_queues;   /* of queue.dispatch_link: ready messages met consumers */
+    struct list confirming;        /* of channel.confirm_link: confirms go out at the tick's end */
+    struct list reopened;          /* of connection.reopen_link: the window has room again */
+    struct list doomed_channels;   /* channels to be freed at the tick's end */
+    struct map reply_channels;     /* struct channel by direct reply-to token; points */
+    struct route_set routes;       /* reused by every routing pass */
+    struct route_cache *cache;
+    struct buffer payload;         /* scratch of channel_send and connection_send */
+    bool memory_alarm;             /* publishers are blocked */
+    struct core_counters counters;
+};
+
+/* `ports`, `log` and `pool` are borrowed. The core starts without vhosts and users. */
+struct core *core_new(const struct core_settings *settings, const struct core_ports *ports,
+                      struct chunk_pool *pool, struct log *log, struct clock_reading now);
+void core_free(struct core **core);
+
+/* Where the network side delivers to. */
+struct net_events core_net_events(struct core *core);
+
+/* The verdict on a check started through the password port. */
+void core_password_done(struct core *core, uint64_t id, bool matches);
+
+/* Sets the time of everything handled until the next call, and fires due timers. */
+void core_begin_tick(struct core *core, struct clock_reading now);
+
+/* Dispatches queues, sends confirms, frees what ended. True when work is left that must not wait. */
+bool core_end_tick(struct core *core);
+
+/* Milliseconds until a timer is due; UINT64_MAX when none is armed. */
+uint64_t core_wait_ms(const struct core *core);
+
+/* Makes what the configuration declares and is missing, changes users and rights to what it says
+ * (topology.c). What exists differently is left alone and logged. STATUS_REJECTED when something
+ * declared cannot be had (the log says what). Connections whose rights are gone are closed or lose
+ * their consumers before this returns. */
+MUST_CHECK enum status core_apply(struct core *core, const struct config *config);
+
+/* Sends connection.close 320 to everyone; core_connection_count falls to 0 as they answer or time
+ * out. */
+void core_shut_down(struct core *core, const char *reason);
+
+static inline uint32_t
+core_connection_count(const struct core *core)
+{
+    return core->connection_count;
+}
+
+/* A number that no other object of this core has. */
+static inline uint64_t
+core_new_id(struct core *core)
+{
+    return core->next_id++;
+}
+
+/* The connection of a link, or NULL. */
+struct connection *core_find_connection(struct core *core, uint64_t link);
+
+/* Puts the queue on the list of those to dispatch before the tick ends. */
+void core_wake_queue(struct core *core, struct queue *queue);
+
+#endif

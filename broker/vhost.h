@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A virtual host: a name space of exchanges and queues, and the operations on them that AMQP methods
+ * and the topology file share. Rights were checked by the caller. */
+#ifndef BOURSE_BROKER_VHOST_H
+#define BOURSE_BROKER_VHOST_H
+
+#include "base/map.h"
+#include "broker/core.h"
+#include "exchanges/exchange.h"
+#include "queues/queue.h"
+
+struct vhost {
+    struct core *core;
+    struct bytes name;      /* owned */
+    struct map exchanges;   /* struct exchange by name; owns */
+    struct map queues;      /* struct queue by name; one reference each */
+    int64_t connections_max; /* -1: none */
+    int64_t queues_max;
+    uint32_t connection_count;
+};
+
+/* Comes with the predeclared exchanges: "", amq.direct, amq.fanout, amq.topic, amq.headers,
+ * amq.match, amq.rabbitmq.trace. */
+struct vhost *vhost_new(struct core *core, struct bytes name);
+void vhost_free(struct vhost **vhost);
+
+struct vhost *core_find_vhost(struct core *core, struct bytes name);
+
+struct exchange *vhost_find_exchange(const struct vhost *vhost, struct bytes name);
+struct queue *vhost_find_queue(const struct vhost *vhost, struct bytes name);
+
+/* Makes the exchange or checks that the one there is the same (type, durable, auto-delete, internal,
+ * alternate-exchange). STATUS_FAULT: 406. `*exchange_out` may be NULL. */
+MUST_CHECK enum status vhost_declare_exchange(struct vhost *vhost,
+                                              const struct exchange_properties *properties,
+                                              struct exchange **exchange_out, struct fault *fault);
+
+/* Makes the queue or checks that the one there is the same: exclusivity (405), durable, auto-delete,
+ * arguments (406). Validates arguments and the vhost's queue limit. Does not touch the channel. */
+MUST_CHECK enum status vhost_declare_queue(struct vhost *vhost,
+                                           const struct queue_properties *properties,
+                                           struct queue **queue_out, struct fault *fault);
+
+/* Removes bindings on both sides (which may auto-delete others) and the exchange itself. */
+void vhost_delete_exchange(struct vhost *vhost, struct exchange *exchange);
+
+/* Cancels its consumers (notifying them), removes its bindings and ready messages, and takes it out of
+ * the vhost; returns the number of ready messages it had. */
+uint64_t vhost_delete_queue(struct vhost *vhost, struct queue *queue);
+
+/* Binds `target` to `source`; the binding is durable when both ends are. */
+MUST_CHECK enum status vhost_bind(struct vhost *vhost, struct exchange *source,
+                                  struct route_target *target, struct bytes routing_key,
+                                  struct bytes arguments, struct fault *fault);
+/* Removes a binding if it is there, and the source if it is auto-delete and that was its last. */
+void vhost_unbind(struct vhost *vhost, struct exchange *source, struct route_target *target,
+                  struct bytes routing_key, struct bytes arguments);
+
+/* "queue 'Q' in vhost 'V'", "exchange 'X' in vhost 'V'" as they stand in reply texts. The default
+ * exchange has an empty name here. Cut to fit, NUL-terminated; returns `out`. */
+enum { RESOURCE_TEXT_SIZE = 600 };
+const char *vhost_queue_text(const struct vhost *vhost, struct bytes name,
+                             char out[static RESOURCE_TEXT_SIZE]);
+const char *vhost_exchange_text(const struct vhost *vhost, struct bytes name,
+                                char out[static RESOURCE_TEXT_SIZE]);
+
+/* 404 at channel scope: `no queue 'Q' in vhost 'V'`, `no exchange 'X' in vhost 'V'`. */
+enum status fault_no_queue(struct fault *fault, const struct vhost *vhost, struct bytes name);
+enum status fault_no_exchange(struct fault *fault, const struct vhost *vhost, struct bytes name);
+
+/* STATUS_OK when `queue` is not exclusive to a connection other than `link`, else 405. */
+MUST_CHECK enum status queue_check_owner(const struct queue *queue, uint64_t link,
+                                         struct fault *fault);
+
+static inline struct queue *
+queue_of_target(struct route_target *target)
+{
+    assert(target->kind == ROUTE_TARGET_QUEUE);
+    return CONTAINER_OF(target, struct queue, target);
+}
+
+static inline struct exchange *
+exchange_of_target(struct route_target *target)
+{
+    assert(target->kind == ROUTE_TARGET_EXCHANGE);
+    return CONTAINER_OF(target, struct exchange, target);
+}
+
+#endif

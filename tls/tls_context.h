@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Certificates and settings of a TLS listener, and the transports that use them. A reload builds a new
+ * context and swaps it in; connections keep the one they began with until they end. */
+#ifndef BOURSE_TLS_TLS_CONTEXT_H
+#define BOURSE_TLS_TLS_CONTEXT_H
+
+#include "base/log.h"
+#include "base/status.h"
+#include "net/transport.h"
+
+enum tls_client_cert { TLS_CLIENT_CERT_NONE, TLS_CLIENT_CERT_REQUEST, TLS_CLIENT_CERT_REQUIRE };
+enum tls_user_from {
+    TLS_USER_FROM_CN,
+    TLS_USER_FROM_DN,
+    TLS_USER_FROM_SAN_DNS,
+    TLS_USER_FROM_SAN_EMAIL,
+    TLS_USER_FROM_SAN_URI, /* the last path segment */
+};
+
+/* Paths; NULL where not given. */
+struct tls_settings {
+    const char *certificate; /* PEM, chain included */
+    const char *key;
+    const char *client_ca;
+    const char *client_crl;
+    const char *ocsp; /* a stapled response, DER */
+    enum tls_client_cert client_cert;
+    enum tls_user_from user_from;
+    uint16_t min_version; /* 0x0303 or 0x0304 */
+};
+
+/* One listener's context with its current certificates. */
+struct tls_context;
+
+/* Loads everything. NULL: `why` says in one line which file and what is wrong with it. `log` is
+ * borrowed. */
+struct tls_context *tls_context_new(const struct tls_settings *settings, struct log *log, char *why,
+                                    size_t why_size);
+
+/* Drops the listener's reference; connections that use it live on. */
+void tls_context_unref(struct tls_context **context);
+
+/* Loads anew; on failure everything stays as it is and `why` says the reason. */
+MUST_CHECK enum status tls_context_reload(struct tls_context *context,
+                                          const struct tls_settings *settings, char *why,
+                                          size_t why_size);
+
+/* Makes server transports for accepted sockets. The context outlives the factory. */
+struct transport_factory tls_context_factory(struct tls_context *context);
+
+#endif
