@@ -16,9 +16,9 @@ enum frame_type {
 
 enum {
     FRAME_HEADER_SIZE = 7,
-    FRAME_OVERHEAD = 8,   /* header and end octet; counts towards frame-max */
+    FRAME_OVERHEAD = 8, /* header and end octet; counts towards frame-max */
     FRAME_END = 0xCE,
-    FRAME_TOLERANCE = 8,  /* octets over the limit that a client's wrong arithmetic may add */
+    FRAME_TOLERANCE = 8, /* octets over the limit that a client's wrong arithmetic may add */
     FRAME_MAX_BEFORE_TUNE = 8192,
     FRAME_MAX_MINIMUM = 4096,
     PROTOCOL_HEADER_SIZE = 8,
@@ -36,9 +36,10 @@ struct frame {
  * octets. STATUS_AGAIN asks for more bytes and leaves `frame` alone; `*needed_out` (may be NULL) is
  * then the size of the whole frame when its header is there, else FRAME_HEADER_SIZE. STATUS_FAULT
  * means that the peer broke the framing: an unknown type, a payload over
- * `frame_max - FRAME_OVERHEAD + FRAME_TOLERANCE` (told from the header alone, before the payload has
- * arrived), no end octet where one belongs, a heartbeat with a payload: 501 at connection scope; a
- * heartbeat on a channel other than 0: 505. Never allocates. */
+ * `frame_max - FRAME_OVERHEAD + FRAME_TOLERANCE` (told from the header alone, before the payload
+ * has arrived), no end octet where one belongs, a heartbeat with a payload: 501 at connection
+ * scope; a heartbeat on a channel other than 0: 505. `frame_max` is at least FRAME_OVERHEAD: who
+ * agreed on 0, no limit, passes one all the same. Never allocates. */
 MUST_CHECK enum status frame_decode(struct frame *frame, struct bytes input, uint32_t frame_max,
                                     size_t *needed_out, struct fault *fault);
 

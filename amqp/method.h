@@ -28,10 +28,10 @@ enum method_class {
     CLASS_TX = 90,
 };
 
-/* METHOD(UPPER, lower, class id, method id, sender, has content, FIELDS)
+/* METHOD(UPPER, lower, "name", class id, method id, sender, has content, FIELDS)
  * and within FIELDS: OCTET(name) SHORT(name) LONG(name) LONGLONG(name) BIT(name) SHORTSTR(name)
  * LONGSTR(name) TABLE(name). */
-#define METHOD(upper, lower, class_id, method_id, sender, content, fields) METHOD_##upper,
+#define METHOD(upper, lower, name, class_id, method_id, sender, content, fields) METHOD_##upper,
 enum method_id {
 #include "amqp/methods.def"
     METHOD_COUNT,
@@ -47,14 +47,14 @@ enum method_id {
 #define LONGSTR(name) struct bytes name;
 #define TABLE(name) struct bytes name;
 #define NO_FIELDS char nothing;
-#define METHOD(upper, lower, class_id, method_id, sender, content, fields)                         \
+#define METHOD(upper, lower, name, class_id, method_id, sender, content, fields)                   \
     struct lower {                                                                                 \
         fields                                                                                     \
     };
 #include "amqp/methods.def"
 #undef METHOD
 
-#define METHOD(upper, lower, class_id, method_id, sender, content, fields) struct lower lower;
+#define METHOD(upper, lower, name, class_id, method_id, sender, content, fields) struct lower lower;
 struct method {
     enum method_id id;
     union {
@@ -73,7 +73,7 @@ struct method {
 #undef NO_FIELDS
 
 struct method_info {
-    const char *name; /* such as "queue.declare" */
+    const char *name; /* such as "queue.declare-ok" */
     uint16_t class_id;
     uint16_t method_id;
     enum method_sender sender;

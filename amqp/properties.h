@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The content header of class basic: body size, property flags and the values of the present
- * properties (specification, 4.2.6.1). The property block (flags and values) is kept as the octets it
- * came in; only what the broker itself reads is decoded. */
+ * properties (specification, 4.2.6.1). The property block (flags and values) is kept as the octets
+ * it came in; only what the broker itself reads is decoded. */
 #ifndef BOURSE_AMQP_PROPERTIES_H
 #define BOURSE_AMQP_PROPERTIES_H
 
@@ -54,7 +54,8 @@ struct content_header {
     struct bytes properties; /* the property block: flag word(s) and values; not yet validated */
 };
 
-/* STATUS_FAULT: 502 at connection scope when the payload is too short. */
+/* STATUS_FAULT at connection scope: 502 when the payload is too short, 505 when its weight is not
+ * 0. */
 MUST_CHECK enum status content_header_decode(struct content_header *header, struct bytes payload,
                                              struct fault *fault);
 

@@ -10,15 +10,15 @@
 #include "base/status.h"
 
 enum {
-    TABLE_DEPTH_MAX = 16,
-    TABLE_FIELDS_MAX = 1024,         /* in method arguments, nested ones included */
-    TABLE_HEADER_FIELDS_MAX = 4096,  /* in message headers */
+    TABLE_DEPTH_MAX = 16,    /* tables and arrays inside one another, the outermost included */
+    TABLE_FIELDS_MAX = 1024, /* in method arguments, nested ones and array items included */
+    TABLE_HEADER_FIELDS_MAX = 4096, /* in message headers */
 };
 
 /* One value as it stands in a table or array. */
 struct table_value {
-    uint8_t type;       /* the letter: t b B s u I i l L f d D S A T F V x */
-    struct bytes raw;   /* its octets without letter; for S, x, A and F without the length too */
+    uint8_t type;     /* the letter: t b B s u I i l L f d D S A T F V x */
+    struct bytes raw; /* its octets without letter; for S, x, A and F without the length too */
 };
 
 /* Checks the *body* of a table (the octets after its 32-bit length): every name and value lies
@@ -54,9 +54,10 @@ int64_t table_value_integer(const struct table_value *value); /* TABLE_CLASS_INT
 double table_value_float(const struct table_value *value);    /* TABLE_CLASS_FLOAT */
 bool table_value_boolean(const struct table_value *value);    /* TABLE_CLASS_BOOLEAN */
 
-/* Same class and same value: integer width does not matter, integer and float differ; arrays item by
- * item, tables field by field whatever their order. Bounded by the validated depth and field count,
- * iterative or with recursion bounded by TABLE_DEPTH_MAX. */
+/* Same class and same value: integer width does not matter, integer and float differ; arrays item
+ * by item, tables field by field whatever their order, where the first of several fields with one
+ * name answers to the first, the second to the second. Iterative; bounded by the square of the
+ * validated field count. */
 bool table_value_equal(const struct table_value *a, const struct table_value *b);
 
 /* Same fields with equal values, in any order (binding arguments). */
@@ -67,15 +68,17 @@ bool table_equal(struct bytes a, struct bytes b);
  * B unsignedbyte, s short, u unsignedshort, i unsignedint, L long, D decimal. */
 const char *table_type_name(uint8_t type);
 
-/* A value as text for error messages and logs ("5", "abc", "true"); cut to fit, NUL-terminated, and
- * valid UTF-8. */
+/* A value as text for error messages and logs ("5", "abc", "true", "undefined" for V, "[...]" for
+ * an array, "{...}" for a table); cut to fit, NUL-terminated, and valid UTF-8: octets that are not
+ * become '?'. Returns `out`. */
 const char *table_value_text(const struct table_value *value, char *out, size_t out_size);
 
-/* Builders: append one field to a table body. Integers are written as `l`, as brokers do. */
-void table_put_text(struct buffer *table, const char *name, struct bytes value);   /* S */
-void table_put_integer(struct buffer *table, const char *name, int64_t value);     /* l */
-void table_put_boolean(struct buffer *table, const char *name, bool value);        /* t */
-void table_put_table(struct buffer *table, const char *name, struct bytes body);   /* F */
+/* Builders: append one field to a table body. Names have at most 255 octets. Integers are written
+ * as `l`, as brokers do. */
+void table_put_text(struct buffer *table, const char *name, struct bytes value); /* S */
+void table_put_integer(struct buffer *table, const char *name, int64_t value);   /* l */
+void table_put_boolean(struct buffer *table, const char *name, bool value);      /* t */
+void table_put_table(struct buffer *table, const char *name, struct bytes body); /* F */
 void table_put_value(struct buffer *table, struct bytes name, const struct table_value *value);
 
 /* Appends all fields of `table` but the one called `name`. */
