@@ -74,26 +74,50 @@ grow(struct buffer *buffer, size_t capacity_needed)
     return true;
 }
 
-uint8_t *
-buffer_reserve(struct buffer *buffer, size_t size)
+/* buffer_reserve for when there is no room behind the end. */
+static uint8_t *
+make_room(struct buffer *buffer, size_t size)
 {
     size_t live = buffer_size(buffer);
-    if (buffer->failed || size > SIZE_MAX - live) {
-        buffer->failed = true;
+    /* Sliding more than half of the memory could be due again too soon to pay. */
+    bool slide_is_enough = buffer->capacity - live >= size && live <= buffer->capacity / 2;
+    if (buffer->data == NULL || !slide_is_enough) {
+        buffer->failed = size > SIZE_MAX - live || !grow(buffer, live + size);
+    }
+    if (buffer->failed) {
+        return NULL;
+    }
+    slide(buffer);
+    return buffer->data + buffer->end;
+}
+
+static inline uint8_t *
+reserve(struct buffer *buffer, size_t size)
+{
+    if (buffer->failed) {
         return NULL;
     }
     if (buffer->data == NULL || buffer->capacity - buffer->end < size) {
-        /* Sliding less than half of the memory would be repeated too often to pay. */
-        bool slide_is_enough = buffer->capacity - live >= size && live <= buffer->capacity / 2;
-        if (buffer->data == NULL || !slide_is_enough) {
-            buffer->failed = !grow(buffer, live + size);
-        }
-        if (buffer->failed) {
-            return NULL;
-        }
-        slide(buffer);
+        return make_room(buffer, size);
     }
     return buffer->data + buffer->end;
+}
+
+uint8_t *
+buffer_reserve(struct buffer *buffer, size_t size)
+{
+    return reserve(buffer, size);
+}
+
+/* Inlined, so that the fixed sizes below become single stores. */
+static inline void
+put(struct buffer *buffer, const void *data, size_t size)
+{
+    uint8_t *at = reserve(buffer, size);
+    if (at != NULL) {
+        memcpy(at, data, size);
+        buffer_commit(buffer, size);
+    }
 }
 
 void
@@ -102,11 +126,7 @@ buffer_put(struct buffer *buffer, const void *data, size_t size)
     if (size == 0) {
         return;
     }
-    uint8_t *at = buffer_reserve(buffer, size);
-    if (at != NULL) {
-        memcpy(at, data, size);
-        buffer_commit(buffer, size);
-    }
+    put(buffer, data, size);
 }
 
 void
@@ -118,7 +138,7 @@ buffer_put_bytes(struct buffer *buffer, struct bytes bytes)
 void
 buffer_put_u8(struct buffer *buffer, uint8_t value)
 {
-    buffer_put(buffer, &value, sizeof(value));
+    put(buffer, &value, sizeof(value));
 }
 
 void
@@ -126,7 +146,7 @@ buffer_put_u16(struct buffer *buffer, uint16_t value)
 {
     uint8_t octets[sizeof(value)];
     put_u16(octets, value);
-    buffer_put(buffer, octets, sizeof(octets));
+    put(buffer, octets, sizeof(octets));
 }
 
 void
@@ -134,7 +154,7 @@ buffer_put_u32(struct buffer *buffer, uint32_t value)
 {
     uint8_t octets[sizeof(value)];
     put_u32(octets, value);
-    buffer_put(buffer, octets, sizeof(octets));
+    put(buffer, octets, sizeof(octets));
 }
 
 void
@@ -142,15 +162,22 @@ buffer_put_u64(struct buffer *buffer, uint64_t value)
 {
     uint8_t octets[sizeof(value)];
     put_u64(octets, value);
-    buffer_put(buffer, octets, sizeof(octets));
+    put(buffer, octets, sizeof(octets));
 }
 
 void
 buffer_put_shortstr(struct buffer *buffer, struct bytes text)
 {
     assert(text.size <= UINT8_MAX);
-    buffer_put_u8(buffer, (uint8_t)text.size);
-    buffer_put_bytes(buffer, text);
+    uint8_t *at = reserve(buffer, 1 + text.size);
+    if (at == NULL) {
+        return;
+    }
+    at[0] = (uint8_t)text.size;
+    if (text.size > 0) {
+        memcpy(at + 1, text.data, text.size);
+    }
+    buffer_commit(buffer, 1 + text.size);
 }
 
 void

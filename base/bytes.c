@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Comparing, hashing, checking and reading octets. */
+/* Comparing, hashing and checking octets. */
 #include "base/bytes.h"
 
 #define XXH_INLINE_ALL
@@ -82,19 +82,34 @@ bytes_utf8_char(struct bytes bytes)
     return length;
 }
 
-/* How many of the first octets are ASCII, in steps of eight: names and keys mostly are. */
+static bool
+is_ascii_word(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return (word & UINT64_C(0x8080808080808080)) == 0;
+}
+
+/* How many of the first octets are surely ASCII: all of them if all are, as in most names and keys,
+ * else a multiple of eight. */
 static size_t
 ascii_prefix(struct bytes bytes)
 {
     size_t size = 0;
     for (; bytes.size - size >= sizeof(uint64_t); size += sizeof(uint64_t)) {
-        uint64_t word;
-        memcpy(&word, bytes.data + size, sizeof(word));
-        if ((word & UINT64_C(0x8080808080808080)) != 0) {
-            break;
+        if (!is_ascii_word(bytes.data + size)) {
+            return size;
         }
     }
-    return size;
+    if (size > 0) {
+        /* The last eight once more, which is quicker than the rest one by one. */
+        return is_ascii_word(bytes.data + bytes.size - sizeof(uint64_t)) ? bytes.size : size;
+    }
+    uint8_t seen = 0;
+    for (size_t i = 0; i < bytes.size; i++) {
+        seen |= bytes.data[i];
+    }
+    return seen < 0x80 ? bytes.size : 0;
 }
 
 bool
@@ -123,80 +138,4 @@ bytes_utf8_prefix(struct bytes bytes, size_t size_max)
         return size - 1 - tail;
     }
     return size;
-}
-
-/* Reader ------------------------------------------------------------------------------------- */
-
-/* Steps over `size` octets and returns where they are; NULL when there are not as many. */
-static const uint8_t *
-step(struct byte_reader *reader, size_t size)
-{
-    if (reader->failed || byte_reader_left(reader) < size) {
-        reader->failed = true;
-        return NULL;
-    }
-    const uint8_t *at = reader->next;
-    if (size > 0) {
-        reader->next += size;
-    }
-    return at;
-}
-
-uint8_t
-byte_reader_u8(struct byte_reader *reader)
-{
-    const uint8_t *at = step(reader, sizeof(uint8_t));
-    return at == NULL ? 0 : *at;
-}
-
-uint16_t
-byte_reader_u16(struct byte_reader *reader)
-{
-    const uint8_t *at = step(reader, sizeof(uint16_t));
-    return at == NULL ? 0 : get_u16(at);
-}
-
-uint32_t
-byte_reader_u32(struct byte_reader *reader)
-{
-    const uint8_t *at = step(reader, sizeof(uint32_t));
-    return at == NULL ? 0 : get_u32(at);
-}
-
-uint64_t
-byte_reader_u64(struct byte_reader *reader)
-{
-    const uint8_t *at = step(reader, sizeof(uint64_t));
-    return at == NULL ? 0 : get_u64(at);
-}
-
-struct bytes
-byte_reader_take(struct byte_reader *reader, size_t size)
-{
-    const uint8_t *at = step(reader, size);
-    return bytes_make(at, at == NULL ? 0 : size);
-}
-
-struct bytes
-byte_reader_shortstr(struct byte_reader *reader)
-{
-    const uint8_t *start = reader->next;
-    size_t size = byte_reader_u8(reader);
-    struct bytes text = byte_reader_take(reader, size);
-    if (reader->failed) {
-        reader->next = start;
-    }
-    return text;
-}
-
-struct bytes
-byte_reader_longstr(struct byte_reader *reader)
-{
-    const uint8_t *start = reader->next;
-    size_t size = byte_reader_u32(reader);
-    struct bytes text = byte_reader_take(reader, size);
-    if (reader->failed) {
-        reader->next = start;
-    }
-    return text;
 }

@@ -134,12 +134,83 @@ byte_reader_left(const struct byte_reader *reader)
     return (size_t)(reader->end - reader->next);
 }
 
-uint8_t byte_reader_u8(struct byte_reader *reader);
-uint16_t byte_reader_u16(struct byte_reader *reader);
-uint32_t byte_reader_u32(struct byte_reader *reader);
-uint64_t byte_reader_u64(struct byte_reader *reader);
-struct bytes byte_reader_take(struct byte_reader *reader, size_t size);
-struct bytes byte_reader_shortstr(struct byte_reader *reader); /* octet length, then octets */
-struct bytes byte_reader_longstr(struct byte_reader *reader);  /* 32-bit length, then octets */
+/* Steps over `size` octets and returns where they are; NULL when there are not as many. */
+static inline const uint8_t *
+byte_reader_step(struct byte_reader *reader, size_t size)
+{
+    if (reader->failed || byte_reader_left(reader) < size) {
+        reader->failed = true;
+        return NULL;
+    }
+    const uint8_t *at = reader->next;
+    if (size > 0) {
+        reader->next += size;
+    }
+    return at;
+}
+
+static inline uint8_t
+byte_reader_u8(struct byte_reader *reader)
+{
+    const uint8_t *at = byte_reader_step(reader, sizeof(uint8_t));
+    return at == NULL ? 0 : *at;
+}
+
+static inline uint16_t
+byte_reader_u16(struct byte_reader *reader)
+{
+    const uint8_t *at = byte_reader_step(reader, sizeof(uint16_t));
+    return at == NULL ? 0 : get_u16(at);
+}
+
+static inline uint32_t
+byte_reader_u32(struct byte_reader *reader)
+{
+    const uint8_t *at = byte_reader_step(reader, sizeof(uint32_t));
+    return at == NULL ? 0 : get_u32(at);
+}
+
+static inline uint64_t
+byte_reader_u64(struct byte_reader *reader)
+{
+    const uint8_t *at = byte_reader_step(reader, sizeof(uint64_t));
+    return at == NULL ? 0 : get_u64(at);
+}
+
+static inline struct bytes
+byte_reader_take(struct byte_reader *reader, size_t size)
+{
+    const uint8_t *at = byte_reader_step(reader, size);
+    return bytes_make(at, reader->failed ? 0 : size);
+}
+
+/* Octets behind their length; a length that is there without its octets is not read either. */
+static inline struct bytes
+byte_reader_counted(struct byte_reader *reader, const uint8_t *start, size_t size)
+{
+    struct bytes text = byte_reader_take(reader, size);
+    if (reader->failed) {
+        reader->next = start;
+    }
+    return text;
+}
+
+/* An octet of length, then octets. */
+static inline struct bytes
+byte_reader_shortstr(struct byte_reader *reader)
+{
+    const uint8_t *start = reader->next;
+    size_t size = byte_reader_u8(reader);
+    return byte_reader_counted(reader, start, size);
+}
+
+/* A length of 32 bits, then octets. */
+static inline struct bytes
+byte_reader_longstr(struct byte_reader *reader)
+{
+    const uint8_t *start = reader->next;
+    size_t size = byte_reader_u32(reader);
+    return byte_reader_counted(reader, start, size);
+}
 
 #endif
