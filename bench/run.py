@@ -1,0 +1,333 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures Bourse, alone against its targets or, with --peers, beside RabbitMQ and the bare relay.
+
+All brokers of a run take turns workload by workload, round by round, so that whatever else the
+machine does hits them alike; a figure is the median of the rounds. bench/README.md tells how to
+read the tables.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+
+import brokers
+import workloads
+
+
+class Bench:
+    """One run: its options, the directory for everything it writes, and the figures so far."""
+
+    def __init__(self, options, directory):
+        self.options = options
+        self.directory = directory
+        self.certificates = brokers.make_certificates(directory)
+        self.started = 0
+        self.figures = {}  # (workload name, broker name) -> list of dicts, one a round
+        self.failures = []
+
+    def make(self, name, tls):
+        """Return a broker, not started, with a directory of its own."""
+        self.started += 1
+        directory = os.path.join(self.directory, f"{name}-{self.started}")
+        if name == "relay":
+            return brokers.Relay(directory, self.options.relay)
+        if name == "rabbitmq":
+            return brokers.RabbitMQ(directory, self.certificates)
+        if tls:
+            return brokers.BourseTls(directory, self.options.bourse, self.certificates)
+        return brokers.Bourse(directory, self.options.bourse)
+
+    def contestants(self, workload):
+        """Return the names of the brokers that take part in a workload."""
+        names = ["bourse"]
+        if self.options.peers:
+            names.append("rabbitmq")
+            if workload.relay and self.options.relay is not None:
+                names.append("relay")
+        return names
+
+    def load(self, broker, workload):
+        """Run the load generator against `broker` once; return its figures."""
+        options = self.options
+        port = broker.tls_port if workload.tls else broker.port
+        command = [options.loadgen, "--json", "--port", str(port), "--user", broker.user,
+                   "--password", broker.password, "--broker-pid", str(broker.pid),
+                   "--duration", str(options.seconds), "--warmup", str(options.warmup)]
+        if workload.tls:
+            command += ["--tls", "--ca", self.certificates["ca"]]
+        command += [part.format(idle=options.idle) for part in workload.arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False,
+                              timeout=options.seconds + options.warmup + 300)
+        if done.returncode != 0:
+            raise brokers.BrokerError(done.stderr.strip())
+        return json.loads(done.stdout)
+
+    def record(self, workload, name, figures):
+        """Keep the figures of one round and show that something happened."""
+        self.figures.setdefault((workload.name, name), []).append(figures)
+        value = show(figures[workload.figure])
+        print(f"  {workload.name:<16} {name:<9} {value:>12} {workload.unit}", file=sys.stderr)
+
+    def fail(self, workload, name, error):
+        """Keep a failure; the other workloads go on."""
+        self.failures.append(f"{workload.name}, {name}: {error}")
+        print(f"  {workload.name:<16} {name:<9} FAILED: {error}", file=sys.stderr)
+
+    def run_flows(self, chosen):
+        """Run all workloads on brokers that stay up, in turns."""
+        with ExitStack() as stack:
+            running = {}
+            for workload in chosen:
+                for round_number in range(self.options.rounds):
+                    names = self.contestants(workload)
+                    # Every other round in reverse, so that nobody always goes first.
+                    for name in names if round_number % 2 == 0 else reversed(names):
+                        self.run_flow(stack, running, workload, name)
+
+    def run_flow(self, stack, running, workload, name):
+        """Run one workload on one broker, starting it if this is its first."""
+        key = (name, workload.tls and name == "bourse")
+        try:
+            if key not in running:
+                running[key] = stack.enter_context(self.make(name, workload.tls))
+            self.record(workload, name, self.load(running[key], workload))
+        except (brokers.BrokerError, subprocess.TimeoutExpired) as error:
+            self.fail(workload, name, error)
+
+    def run_fresh(self, workload):
+        """Run one workload on brokers that have just started, one after the other."""
+        for name in self.contestants(workload):
+            try:
+                with self.make(name, workload.tls) as broker:
+                    self.record(workload, name, self.load(broker, workload))
+            except (brokers.BrokerError, subprocess.TimeoutExpired) as error:
+                self.fail(workload, name, error)
+
+    def run_start(self):
+        """Measure starting time and the memory of a broker that has nothing to do."""
+        for name in self.contestants(workloads.START):
+            rounds = 1 if name == "rabbitmq" else 5 * self.options.rounds
+            for _ in range(rounds):
+                try:
+                    with self.make(name, tls=False) as broker:
+                        time.sleep(0.2 if name == "bourse" else 5)
+                        rss_mib = rss_kib(broker.pid) / 1024
+                        self.record(workloads.START, name, {"start_ms": broker.start_s * 1000})
+                        self.record(workloads.IDLE_RSS, name, {"rss_mib": rss_mib})
+                except brokers.BrokerError as error:
+                    self.fail(workloads.START, name, error)
+                    break
+
+    def median(self, workload, name, figure=None):
+        """Return the median over the rounds of one figure, or None if it was not measured."""
+        rounds = self.figures.get((workload.name, name), [])
+        values = [figures[figure or workload.figure] for figures in rounds
+                  if (figure or workload.figure) in figures]
+        return statistics.median(values) if values else None
+
+
+def rss_kib(pid):
+    """Return the resident memory of a process in KiB."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+    return 0
+
+
+def show(value):
+    """Format a figure for a table."""
+    if value is None:
+        return "-"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def conditions(options):
+    """Return the lines that have to stand beside any figure of this run."""
+    model = "unknown processor"
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as cpuinfo:
+        for line in cpuinfo:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    version = subprocess.run([options.bourse, "version"], capture_output=True, text=True,
+                             check=False).stdout.strip().replace("\n", "; ")
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    return [
+        f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} processors: {model}; "
+        f"Linux {platform.release()}",
+        f"{version}; loopback, broker and load generator share the processors",
+        f"{options.seconds:g} s after {options.warmup:g} s of warm-up, median of "
+        f"{options.rounds}; load average at the start {load}",
+    ]
+
+
+def print_table(header, rows):
+    """Print rows of text; the first two columns are words, the others figures."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, ["-" * width for width in widths], *rows]:
+        cells = [cell.ljust(width) if i < 2 else cell.rjust(width)
+                 for i, (cell, width) in enumerate(zip(row, widths))]
+        print("  ".join(cells).rstrip())
+
+
+def verdict(workload, value):
+    """Say in one word how a figure stands to its target."""
+    if workload.target is None or value is None:
+        return ""
+    good = value >= workload.target if workload.better == "more" else value <= workload.target
+    return "reached" if good else "MISSED"
+
+
+def print_targets(bench, measured):
+    """Print target and figure of every workload, and what a message costs."""
+    rows = []
+    for workload in measured:
+        value = bench.median(workload, "bourse")
+        rows.append([
+            workload.name, workload.words, show(value), workload.unit,
+            show(workload.target), verdict(workload, value),
+            show(bench.median(workload, "bourse", "delivered_per_s")),
+            show(bench.median(workload, "bourse", "user_ns_per_message")),
+            show(bench.median(workload, "bourse", "system_ns_per_message")),
+        ])
+    print_table(["workload", "what", "figure", "unit", "target", "", "msg/s", "user ns",
+                 "kernel ns"], rows)
+
+
+def ratio(workload, ours, theirs):
+    """Say how many times better we are, whichever way is better."""
+    if not ours or not theirs:
+        return "-"
+    times = ours / theirs if workload.better == "more" else theirs / ours
+    return f"{times:.3g}x"
+
+
+def print_peers(bench, measured):
+    """Print the brokers side by side, and how many times better Bourse is than each."""
+    rows = []
+    for workload in measured:
+        values = {name: bench.median(workload, name) for name in ("bourse", "rabbitmq", "relay")}
+        rows.append([
+            workload.name, workload.words, workload.unit,
+            show(values["bourse"]), show(values["rabbitmq"]), show(values["relay"]),
+            ratio(workload, values["bourse"], values["rabbitmq"]),
+            ratio(workload, values["bourse"], values["relay"]),
+            " | ".join(show(bench.median(workload, name, "delivered_per_s"))
+                       for name in ("bourse", "rabbitmq", "relay")),
+        ])
+    print_table(["workload", "what", "unit", "bourse", "rabbitmq", "relay", "to rabbitmq",
+                 "to relay", "wall msg/s"], rows)
+
+
+LATENCY_FIGURES = ("latency_p50_us", "latency_p99_us", "latency_p999_us", "latency_max_us",
+                   "send_lag_p99_us", "confirm_p50_us", "confirm_p99_us")
+
+
+def print_latencies(bench, measured):
+    """Print the percentiles of the workloads at a fixed rate."""
+    rows = []
+    for workload in measured:
+        for name in ("bourse", "rabbitmq", "relay"):
+            if workload.figure == "latency_p99_us" and bench.median(workload, name) is not None:
+                rows.append([workload.name, name,
+                             *(show(bench.median(workload, name, figure))
+                               for figure in LATENCY_FIGURES)])
+    if rows:
+        print()
+        print_table(["workload", "broker", "p50 us", "p99", "p99.9", "max", "sent late p99",
+                     "confirm p50", "confirm p99"], rows)
+
+
+def parse_options():
+    """Return the command line, with defaults that give a table in a few minutes."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    build = os.path.join(os.path.dirname(here), "build")
+    names = [workload.name for workload in workloads.WORKLOADS] + ["start"]
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bourse", default=os.path.join(build, "bourse"), help="the broker")
+    parser.add_argument("--loadgen", default=os.path.join(build, "bench", "loadgen"))
+    parser.add_argument("--relay", default=os.path.join(build, "bench", "relay"))
+    parser.add_argument("--peers", action="store_true", help="measure RabbitMQ and the relay too")
+    parser.add_argument("--seconds", type=float, default=4, help="per workload and round (4)")
+    parser.add_argument("--warmup", type=float, default=1, help="seconds before that (1)")
+    parser.add_argument("--rounds", type=int, default=3, help="the median counts (3)")
+    parser.add_argument("--idle", type=int, default=5000, help="idle connections (5000)")
+    parser.add_argument("--only", default="", help="comma list of workloads: " + ", ".join(names))
+    parser.add_argument("--json", help="also write every figure of every round to this file")
+    options = parser.parse_args()
+    options.only = [name for name in options.only.split(",") if name]
+    unknown = sorted(set(options.only) - set(names))
+    if unknown:
+        parser.error(f"no workload named {', '.join(unknown)}; there are: {', '.join(names)}")
+    if options.rounds < 1 or options.seconds <= 0 or options.warmup < 0:
+        parser.error("--rounds and --seconds must be above zero")
+    for program in (options.bourse, options.loadgen):
+        if not os.access(program, os.X_OK):
+            parser.error(f"{program} is not there; run `make` first")
+    if options.peers and not brokers.RabbitMQ.is_installed():
+        parser.error("rabbitmq-server is not installed (make deps-test)")
+    if not os.access(options.relay, os.X_OK):
+        options.relay = None
+    return options
+
+
+def raise_file_limit():
+    """Allow as many open files as the system lets us; the brokers inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main():
+    """Measure what was asked for, print the tables, and return the exit status."""
+    options = parse_options()
+    # A polite end runs the clean-up as Ctrl-C does: no broker is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    raise_file_limit()
+    chosen = [workload for workload in workloads.WORKLOADS
+              if not options.only or workload.name in options.only]
+    print("\n".join(conditions(options)) + "\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="bourse-bench-") as directory:
+        bench = Bench(options, directory)
+        if not options.only or "start" in options.only:
+            bench.run_start()
+            chosen = [*chosen, workloads.START, workloads.IDLE_RSS]
+        for workload in chosen:
+            if workload.fresh and workload.arguments:
+                bench.run_fresh(workload)
+        bench.run_flows([workload for workload in chosen if not workload.fresh])
+    if options.peers:
+        print_peers(bench, chosen)
+    else:
+        print_targets(bench, chosen)
+    print_latencies(bench, chosen)
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as text:
+            json.dump({f"{workload} {name}": rounds
+                       for (workload, name), rounds in bench.figures.items()}, text, indent=1)
+    for failure in bench.failures:
+        print(f"FAILED {failure}", file=sys.stderr)
+    return 1 if bench.failures else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (brokers.BrokerError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
