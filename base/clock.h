@@ -17,7 +17,8 @@ struct clock_source {
     void *context;
 };
 
-/* CLOCK_MONOTONIC (CLOCK_BOOTTIME where suspended time must count) and CLOCK_REALTIME. */
+/* CLOCK_BOOTTIME, so that deadlines come nearer while the machine is suspended, and
+ * CLOCK_REALTIME. */
 struct clock_source clock_system(void);
 
 #endif

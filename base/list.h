@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Intrusive doubly linked lists: the object embeds one `struct list_link` for each list it can be
- * on. Removal clears the link, so "is it on the list?" has an answer and inserting twice is a caught
- * bug. */
+ * on. Removal clears the link, so "is it on the list?" has an answer and inserting twice is a
+ * caught bug. */
 #ifndef BOURSE_BASE_LIST_H
 #define BOURSE_BASE_LIST_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Log lines: one event with a stable name and fields. Errors need a person, warnings are unusual
- * and handled, info is lifecycle, debug is protocol traffic. No bodies and no credentials; text that
- * a peer chose goes through log_escape first. */
+ * and handled, info is lifecycle, debug is protocol traffic. No bodies and no credentials; text
+ * that a peer chose goes through log_escape first. */
 #ifndef BOURSE_BASE_LOG_H
 #define BOURSE_BASE_LOG_H
 
@@ -21,8 +21,9 @@ struct log {
     void *context;
     struct clock_source clock;
     uint64_t dropped; /* lines the destination did not take */
-    struct log_limit { /* what a peer can repeat: at most LOG_REPEAT_MAX lines of one event a second */
-        const char *event;
+    /* What a peer can repeat: at most LOG_REPEAT_MAX lines of one event in a second. */
+    struct log_limit {
+        const char *event; /* NULL: free */
         uint64_t second;
         uint32_t count;
     } limits[16];
@@ -30,12 +31,19 @@ struct log {
 
 enum { LOG_REPEAT_MAX = 20 };
 
-/* A log that writes to standard error with one write(2) per line; EAGAIN and errors count as
- * dropped. */
+/* A log that writes to standard error with one write(2) per line. A line that would have to wait (a
+ * full pipe, a stopped terminal), or that cannot be written, is counted as dropped. `log` must not
+ * move afterwards; one thread uses it. */
 void log_init_stderr(struct log *log, enum log_level level, enum log_format format);
 
 /* `event` is a static string such as "peer.heartbeat_missed"; `fields` is printf text of
- * `name=value` pairs separated by blanks (values with blanks in double quotes). NULL `log` drops. */
+ * `name=value` pairs separated by blanks (values with blanks in double quotes). The line is
+ *
+ *     time=2026-01-02T03:04:05.678Z level=info event=broker.ready amqp=127.0.0.1:5672
+ *
+ * or the same as one JSON object, in which integers of up to 15 digits are numbers. Fields that do
+ * not fit into a line of 4096 octets are left out, each as a whole, and `cut=true` says so. Control
+ * characters become '?'. NULL `log` drops. */
 void log_line(struct log *log, enum log_level level, const char *event, const char *fields, ...)
     PRINTF_LIKE(4, 5);
 
@@ -45,12 +53,14 @@ void log_line(struct log *log, enum log_level level, const char *event, const ch
 #define log_debug(log, event, ...) log_line((log), LOG_LEVEL_DEBUG, (event), __VA_ARGS__)
 
 /* As log_line, for events a remote peer can cause at will: over LOG_REPEAT_MAX of one event in a
- * second are dropped, and the next line of the event says how many. */
+ * second are dropped, and the next line of the event says how many (`suppressed=`). The log watches
+ * as many events as it has limits; beyond that the one not seen for longest is forgotten. */
 void log_limited(struct log *log, enum log_level level, const char *event, const char *fields, ...)
     PRINTF_LIKE(4, 5);
 
 /* Writes `text` between double quotes with control characters, quotes, backslashes and bytes that
- * are not UTF-8 escaped, cut with an ellipsis to fit; always NUL-terminated. Returns `out`. */
+ * are not UTF-8 escaped, cut with an ellipsis to fit; always NUL-terminated. `out_size` is at least
+ * 6. The escapes are those of JSON, and \xNN for an octet that is not UTF-8. Returns `out`. */
 const char *log_escape(char *out, size_t out_size, struct bytes text);
 
 #endif

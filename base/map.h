@@ -29,8 +29,8 @@ void map_fini(struct map *map); /* does not touch keys or values */
 /* The value under `key`, or NULL. */
 void *map_get(const struct map *map, struct bytes key);
 
-/* Inserts or replaces; `value` is not NULL. A replaced entry takes the new key pointer and keeps its
- * place in the order. */
+/* Inserts or replaces; `value` is not NULL. A replaced entry takes the new key pointer and keeps
+ * its place in the order. */
 void map_put(struct map *map, struct bytes key, void *value);
 
 /* Removes and returns the value under `key`; NULL when there is none. */

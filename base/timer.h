@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A hierarchical timer wheel: steps of 10 ms, four levels of 64 slots (the last about 46 hours wide;
- * later deadlines wait there and are put down again). Arming, re-arming and cancelling cost the same
- * whatever the number of timers. Reads no clock. */
+/* A hierarchical timer wheel: steps of 10 ms, four levels of 64 slots (the last about 46 hours
+ * wide; later deadlines wait there and are put down again). Arming, re-arming and cancelling cost
+ * the same whatever the number of timers. Reads no clock. */
 #ifndef BOURSE_BASE_TIMER_H
 #define BOURSE_BASE_TIMER_H
 
@@ -30,8 +30,8 @@ struct timer_wheel {
 
 void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms);
 
-/* Calls `callback(timer, context)` from timer_wheel_advance once `due_ms` has passed (never early, at
- * most one step late). Re-arms a timer that is armed already. */
+/* Calls `callback(timer, context)` from timer_wheel_advance once `due_ms` has passed (never early,
+ * at most one step late). Re-arms a timer that is armed already. */
 void timer_arm(struct timer_wheel *wheel, struct timer *timer, uint64_t due_ms,
                timer_callback *callback, void *context);
 void timer_cancel(struct timer_wheel *wheel, struct timer *timer);
