@@ -3,7 +3,8 @@
 
 Every broker is a context manager with the same face: `pid` (the process that does the work),
 `port`, `tls_port` (None without TLS), `user`, `password`, `start_s` (from exec until the protocol
-header was answered) and `log`, the file to look into when it does not start.
+header was answered). When one does not start or ends by itself, the last lines of its log are in
+the message.
 """
 
 import os
@@ -38,16 +39,14 @@ def answers_amqp(port):
         return False
 
 
-def await_amqp(broker, process, port, timeout_s):
-    """Wait until `port` answers; raise BrokerError if the process ends or time runs out."""
-    deadline = time.monotonic() + timeout_s
-    while not answers_amqp(port):
-        if process.poll() is not None:
-            raise BrokerError(f"{broker.name} ended with status {process.returncode}; "
-                              f"see {broker.log}:\n{tail(broker.log)}")
+def await_amqp(broker):
+    """Wait until `broker` answers; raise BrokerError if it ends or its time runs out."""
+    deadline = time.monotonic() + broker.start_timeout_s
+    while not answers_amqp(broker.port):
+        if broker.has_ended():
+            raise BrokerError(f"{broker.name} {broker.last_words()}")
         if time.monotonic() > deadline:
-            raise BrokerError(f"{broker.name} does not answer; see {broker.log}:\n"
-                              f"{tail(broker.log)}")
+            raise BrokerError(f"{broker.name} does not answer: {tail(broker.log)}")
         time.sleep(0.0005)
 
 
@@ -125,7 +124,7 @@ class Broker:
         started = time.monotonic()
         try:
             self.launch()
-            await_amqp(self, self.process, self.port, self.start_timeout_s)
+            await_amqp(self)
             self.start_s = time.monotonic() - started
             self.pid = self.find_pid()
         except BaseException:
@@ -149,6 +148,14 @@ class Broker:
     def find_pid(self):
         """Return the process whose CPU and memory count."""
         return self.process.pid
+
+    def has_ended(self):
+        """Tell whether the broker has ended although nobody stopped it."""
+        return self.process.poll() is not None
+
+    def last_words(self):
+        """Say how an ended broker ended."""
+        return f"ended with status {self.process.returncode}: {tail(self.log)}"
 
     def close(self):
         """Stop everything this broker started. Safe to call twice."""

@@ -103,6 +103,9 @@ class Bench:
             self.record(workload, name, self.load(running[key], workload))
         except (brokers.BrokerError, subprocess.TimeoutExpired) as error:
             self.fail(workload, name, error)
+            if key in running and running[key].has_ended():
+                self.fail(workload, name, running[key].last_words())
+                del running[key]  # the next workload gets a new one
 
     def run_fresh(self, workload):
         """Run one workload on brokers that have just started, one after the other."""
