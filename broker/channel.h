@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One channel: consumers, open deliveries, prefetch, confirm or transaction mode. Handlers of its
- * methods are spread over handle_*.c, one file per AMQP class; each answers (unless nowait) or returns
- * STATUS_FAULT with `fault` filled. */
+ * methods are spread over handle_*.c, one file per AMQP class; each answers (unless nowait) or
+ * returns STATUS_FAULT with `fault` filled. */
 #ifndef BOURSE_BROKER_CHANNEL_H
 #define BOURSE_BROKER_CHANNEL_H
 
@@ -19,26 +19,27 @@ struct transaction; /* handle_tx.c */
 struct channel {
     struct connection *connection;
     uint16_t number;
-    bool is_closing;              /* our channel.close is out: everything but close, close-ok is
-                                     dropped */
-    bool is_ended;                /* end_channel ran: no consumers, nothing open */
+    bool is_closing; /* our channel.close is out: everything but close, close-ok is
+                        dropped */
+    bool is_ended;   /* end_channel ran: no consumers, nothing open */
     enum channel_mode mode;
-    struct bytes last_queue;      /* name of the queue declared last; owned; empty: none */
-    struct map consumers;         /* struct consumer by tag */
-    struct list consumer_list;    /* of consumer.channel_link, oldest first */
+    struct bytes last_queue;   /* name of the queue declared last; owned; empty: none */
+    struct map consumers;      /* struct consumer by tag */
+    struct list consumer_list; /* of consumer.channel_link, oldest first */
     struct unacked_table unacked;
-    uint64_t next_delivery_tag;   /* the first is 1 */
-    uint16_t prefetch_default;    /* for consumers started from now on; 0: none */
-    uint16_t prefetch_global;     /* shared by all consumers; 0: none */
+    uint64_t next_delivery_tag;    /* the first is 1 */
+    uint16_t prefetch_default;     /* for consumers started from now on; 0: none */
+    uint16_t prefetch_global;      /* shared by all consumers; 0: none */
     uint32_t unacked_by_consumers; /* open deliveries that count against prefetch_global */
-    bool was_full;                /* a consumer was passed over for want of room in the channel */
+    bool was_full;                 /* a consumer was passed over for want of room in the channel */
     struct list_link confirm_link; /* core->confirming */
-    uint64_t publish_number;      /* of the last publish in confirm mode */
-    uint64_t confirmed_number;    /* everything up to it has been answered */
+    uint64_t publish_number;       /* of the last publish in confirm mode */
+    uint64_t confirmed_number;     /* everything up to it has been answered */
     struct transaction *transaction; /* in CHANNEL_TX; owned */
-    char reply_token[32];         /* of the direct reply-to consumer; empty: none */
+    char reply_token[32];            /* of the direct reply-to consumer; empty: none */
     struct bytes reply_consumer_tag; /* owned */
-    struct list_link doomed_link; /* core->doomed_channels */
+    bool has_held;                   /* events of it wait in connection->held */
+    struct list_link doomed_link;    /* core->doomed_channels */
 };
 
 struct channel *channel_new(struct connection *connection, uint16_t number);
@@ -76,8 +77,11 @@ channel_vhost(const struct channel *channel)
     return channel->connection->vhost;
 }
 
-/* Whether the channel allows one more open delivery (prefetch_global, and the configured maximum of a
- * channel without prefetch); it is not asked for no_ack consumers. */
+/* Makes `name` (copied) what an empty queue name means from now on. */
+void channel_remember_queue(struct channel *channel, struct bytes name);
+
+/* Whether the channel allows one more open delivery (prefetch_global, and the configured maximum of
+ * a channel without prefetch); it is not asked for no_ack consumers. */
 bool channel_has_room(const struct channel *channel);
 
 /* Room may have come (a settlement, a wider prefetch): its consumers are ready again. */
@@ -106,13 +110,11 @@ enum status channel_handle_exchange_declare(struct channel *channel,
                                             const struct exchange_declare *args,
                                             struct fault *fault);
 enum status channel_handle_exchange_delete(struct channel *channel,
-                                           const struct exchange_delete *args,
-                                           struct fault *fault);
+                                           const struct exchange_delete *args, struct fault *fault);
 enum status channel_handle_exchange_bind(struct channel *channel, const struct exchange_bind *args,
                                          struct fault *fault);
 enum status channel_handle_exchange_unbind(struct channel *channel,
-                                           const struct exchange_unbind *args,
-                                           struct fault *fault);
+                                           const struct exchange_unbind *args, struct fault *fault);
 /* handle_queue.c */
 enum status channel_handle_queue_declare(struct channel *channel, const struct queue_declare *args,
                                          struct fault *fault);
@@ -163,8 +165,9 @@ enum status channel_handle_tx_rollback(struct channel *channel, struct fault *fa
 struct publish_route; /* publish.h */
 void transaction_free(struct channel *channel);
 
-/* dispatch.c: hands out ready messages of woken queues, bounded; true when some are left. */
-bool core_dispatch(struct core *core);
+/* dispatch.c: hands out ready messages of woken queues, bounded per tick; a queue with more to give
+ * stays in core->dispatch_queues. */
+void core_dispatch(struct core *core);
 
 /* reply_to.c: direct reply-to. */
 #define REPLY_TO_QUEUE "amq.rabbitmq.reply-to"

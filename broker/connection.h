@@ -18,45 +18,47 @@ enum connection_state {
     CONNECTION_TUNING,   /* connection.tune is out */
     CONNECTION_OPENING,  /* tuned; connection.open is due */
     CONNECTION_RUNNING,
-    CONNECTION_CLOSING,  /* our connection.close is out; everything but close and close-ok is ignored */
-    CONNECTION_CLOSED,   /* told the network side to close; waits for NET_EVENT_CLOSED */
+    CONNECTION_CLOSING, /* our connection.close is out; everything but close and close-ok is ignored
+                         */
+    CONNECTION_CLOSED,  /* told the network side to close; waits for NET_EVENT_CLOSED */
 };
 
 enum connection_capability { /* of the client */
-    CAPABILITY_CONSUMER_CANCEL_NOTIFY = 1 << 0,
-    CAPABILITY_CONNECTION_BLOCKED = 1 << 1,
-    CAPABILITY_AUTHENTICATION_FAILURE_CLOSE = 1 << 2,
+                             CAPABILITY_CONSUMER_CANCEL_NOTIFY = 1 << 0,
+                             CAPABILITY_CONNECTION_BLOCKED = 1 << 1,
+                             CAPABILITY_AUTHENTICATION_FAILURE_CLOSE = 1 << 2,
 };
 
 struct connection {
     struct core *core;
-    struct list_link core_link;     /* core->connection_list */
-    struct list_link reopen_link;   /* core->reopened */
-    uint64_t link;                  /* its id on the network side */
-    const struct net_peer *peer;    /* borrowed until NET_EVENT_CLOSED */
+    struct list_link core_link;   /* core->connection_list */
+    struct list_link reopen_link; /* core->reopened */
+    uint64_t link;                /* its id on the network side */
+    const struct net_peer *peer;  /* borrowed until NET_EVENT_CLOSED */
     enum connection_state state;
-    uint8_t capabilities;           /* of enum connection_capability */
-    bool window_was_full;           /* a consumer was passed over for want of window */
-    bool is_paused;                 /* NET_ACTION_PAUSE is in force */
-    bool blocked_sent;              /* connection.blocked is out */
+    uint8_t capabilities; /* of enum connection_capability */
+    bool window_was_full; /* a consumer was passed over for want of window */
+    bool is_paused;       /* NET_ACTION_PAUSE is in force */
+    bool blocked_sent;    /* connection.blocked is out */
     uint16_t channel_max;
     uint16_t heartbeat_s;
     uint32_t frame_max;
-    struct user *user;              /* borrowed from core->users; NULL before the login */
-    struct vhost *vhost;            /* borrowed; NULL before connection.open */
-    char *name;                     /* "ip:port -> ip:port"; owned */
-    char *client_name;              /* client-properties.connection_name; owned; NULL: none */
-    struct channel **channels;      /* by number - 1; owned; NULL where none is open */
+    struct user *user;         /* borrowed from core->users; NULL before the login */
+    struct vhost *vhost;       /* borrowed; NULL before connection.open */
+    char *name;                /* "ip:port -> ip:port"; owned */
+    char *client_name;         /* client-properties.connection_name; owned; NULL: none */
+    struct channel **channels; /* by number - 1; owned; NULL where none is open */
     uint16_t channel_capacity;
     uint16_t channel_count;
-    uint64_t window_used;           /* octets posted and not yet reported written */
-    struct list exclusive_queues;   /* of queue.owner_list_link */
-    struct list held;               /* events held back while publishers are blocked; blocked.c */
+    uint64_t window_used;         /* octets posted and not yet reported written */
+    struct list exclusive_queues; /* of queue.owner_list_link */
+    struct list held;             /* events held back while publishers are blocked; blocked.c */
     uint64_t held_octets;
-    struct timer close_timer;       /* bounds CONNECTION_CLOSING */
+    struct timer close_timer; /* bounds CONNECTION_CLOSING */
 };
 
-/* Makes the connection of a link that showed the right protocol header, and sends connection.start. */
+/* Makes the connection of a link that showed the right protocol header, and sends connection.start.
+ */
 struct connection *connection_new(struct core *core, uint64_t link, const struct net_peer *peer);
 
 /* Ends everything it owns (channels, consumers, exclusive queues) and frees it. */
@@ -69,8 +71,19 @@ void connection_on_publish(struct connection *connection, const struct net_event
 void connection_on_fault(struct connection *connection, const struct net_event *event);
 void connection_on_written(struct connection *connection, uint64_t octets);
 
+/* The same for an event that was held, or need not be; blocked.c calls them in order. */
+void connection_run_method(struct connection *connection, uint16_t channel, struct bytes payload);
+void connection_run_publish(struct connection *connection, const struct net_event *event);
+
+/* Stops and resumes reading the socket; idempotent. */
+void connection_pause(struct connection *connection);
+void connection_resume(struct connection *connection);
+
 /* Posts a method on a channel (0: the connection itself). */
 void connection_send(struct connection *connection, uint16_t channel, const struct method *method);
+
+/* Posts an action that puts nothing on the wire by itself (TUNE, ESTABLISHED). */
+void connection_post_control(struct connection *connection, struct net_action *action);
 
 /* Posts an action with a content (DELIVER, CONTENT) and charges the window. */
 void connection_post(struct connection *connection, struct net_action *action,
@@ -92,19 +105,22 @@ void connection_raise(struct connection *connection, uint16_t channel, const str
 void connection_close(struct connection *connection, const struct fault *fault, uint16_t class_id,
                       uint16_t method_id);
 
-/* Ends channels, consumers and exclusive queues; what is open goes back to its queues. Idempotent. */
+/* Ends channels, consumers and exclusive queues; what is open goes back to its queues. Idempotent.
+ */
 void connection_end_channels(struct connection *connection);
 
 /* Tells the network side to close the socket after writing what is queued. */
 void connection_drop(struct connection *connection, uint32_t linger_ms);
+
+/* Ends a channel, takes it out of the table and leaves it to be freed at the tick's end. */
+void connection_forget_channel(struct connection *connection, struct channel *channel);
 
 /* The channel under that number, or NULL. */
 struct channel *connection_find_channel(const struct connection *connection, uint16_t number);
 
 /* Methods of class connection; handle_connection.c. */
 enum status connection_handle_start_ok(struct connection *connection,
-                                       const struct connection_start_ok *args,
-                                       struct fault *fault);
+                                       const struct connection_start_ok *args, struct fault *fault);
 enum status connection_handle_secure_ok(struct connection *connection,
                                         const struct connection_secure_ok *args,
                                         struct fault *fault);
@@ -119,12 +135,15 @@ enum status connection_handle_update_secret(struct connection *connection,
 /* Sends connection.start with what the broker is and can do. */
 void connection_send_start(struct connection *connection);
 
+/* Cancels, with notice, the consumers whose queues the user may no longer read. */
+void connection_recheck_consumers(struct connection *connection);
+
 /* Called by the login desk. */
 void connection_login_succeeded(struct connection *connection, struct user *user);
 void connection_login_failed(struct connection *connection, const char *mechanism);
 
-/* While the memory alarm is on, publishes wait here in order, and with them whatever follows on their
- * channel but settlements; blocked.c. */
+/* While the memory alarm is on, publishes wait here in order, and with them whatever follows on
+ * their channel but settlements; blocked.c. */
 
 /* True when the event was taken (copied) and must not be handled now. */
 bool connection_hold_method(struct connection *connection, uint16_t channel, struct bytes payload);

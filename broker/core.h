@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The core: one thread that owns every fact (users, vhosts, exchanges, queues, channels) and decides
- * everything. A state machine: events go in, actions come out through the ports. It makes no system
- * call, reads no clock and no global, and walks nothing in the order of addresses, so the same core
- * runs in production and under a simulator. Any number of cores live in one process. */
+/* The core: one thread that owns every fact (users, vhosts, exchanges, queues, channels) and
+ * decides everything. A state machine: events go in, actions come out through the ports. It makes
+ * no system call, reads no clock and no global, and walks nothing in the order of addresses, so the
+ * same core runs in production and under a simulator. Any number of cores live in one process. */
 #ifndef BOURSE_BROKER_CORE_H
 #define BOURSE_BROKER_CORE_H
 
@@ -28,8 +28,8 @@ struct vhost;
 /* Where slow password checks go: two threads in production, an instant answer in a simulator. */
 struct password_port {
     /* Starts a check of `password` against `hash` (password.h). Both are copied; the verdict comes
-     * back through core_password_done with the same id. STATUS_FULL: 64 are waiting, try when the next
-     * verdict has come. */
+     * back through core_password_done with the same id. STATUS_FULL: 64 are waiting, try when the
+     * next verdict has come. */
     enum status (*check)(void *context, uint64_t id, struct bytes password, const char *hash);
     void *context;
 };
@@ -69,28 +69,28 @@ struct core_counters {
 struct core {
     struct core_settings settings;
     struct core_ports ports;
-    struct log *log;               /* borrowed */
-    struct chunk_pool *pool;       /* borrowed; the network fills it */
-    struct clock_reading now;      /* of the tick under way */
+    struct log *log;          /* borrowed */
+    struct chunk_pool *pool;  /* borrowed; the network fills it */
+    struct clock_reading now; /* of the tick under way */
     struct timer_wheel timers;
-    uint64_t seed;                 /* of every hash */
-    uint64_t next_id;              /* of objects; counts from 2^63: none is durable yet */
-    struct map vhosts;             /* struct vhost by name; owns */
-    struct map users;              /* struct user by name; owns */
-    struct login_desk *logins;     /* logins under way, throttling, verified credentials; owned */
-    struct connection **connections; /* by the slot in a link id; owns */
-    uint32_t connection_capacity;
-    struct list connection_list;   /* of struct connection.core_link, oldest first */
+    uint64_t seed;               /* of every hash */
+    uint64_t next_id;            /* of objects; counts from 2^63: none is durable yet */
+    struct map vhosts;           /* struct vhost by name; owns */
+    struct map users;            /* struct user by name; owns */
+    struct login_desk *logins;   /* logins under way, throttling, verified credentials; owned */
+    struct map connections;      /* struct connection by its link id */
+    struct list connection_list; /* of struct connection.core_link, oldest first; owns */
     uint32_t connection_count;
-    struct list dispatch_queues;   /* of queue.dispatch_link: ready messages met consumers */
-    struct list confirming;        /* of channel.confirm_link: confirms go out at the tick's end */
-    struct list reopened;          /* of connection.reopen_link: the window has room again */
-    struct list doomed_channels;   /* channels to be freed at the tick's end */
-    struct map reply_channels;     /* struct channel by direct reply-to token; points */
-    struct route_set routes;       /* reused by every routing pass */
+    struct list dispatch_queues; /* of queue.dispatch_link: ready messages met consumers */
+    struct list confirming;      /* of channel.confirm_link: confirms go out at the tick's end */
+    struct list reopened;        /* of connection.reopen_link: the window has room again */
+    struct list doomed_channels; /* channels to be freed at the tick's end */
+    struct map reply_channels;   /* struct channel by direct reply-to token; points */
+    struct route_set routes;     /* reused by every routing pass */
     struct route_cache *cache;
-    struct buffer payload;         /* scratch of channel_send and connection_send */
-    bool memory_alarm;             /* publishers are blocked */
+    struct buffer payload; /* scratch of channel_send and connection_send */
+    uint64_t queue_bytes;  /* memory of all queues' blocks; queues keep it up to date */
+    bool memory_alarm;     /* publishers are blocked */
     struct core_counters counters;
 };
 
@@ -108,10 +108,11 @@ void core_password_done(struct core *core, uint64_t id, bool matches);
 /* Sets the time of everything handled until the next call, and fires due timers. */
 void core_begin_tick(struct core *core, struct clock_reading now);
 
-/* Dispatches queues, sends confirms, frees what ended. True when work is left that must not wait. */
-bool core_end_tick(struct core *core);
+/* Dispatches queues, sends confirms, frees what ended. */
+void core_end_tick(struct core *core);
 
-/* Milliseconds until a timer is due; UINT64_MAX when none is armed. */
+/* Milliseconds until core_end_tick has something to do again: 0 when work is left over, UINT64_MAX
+ * when no timer is armed. */
 uint64_t core_wait_ms(const struct core *core);
 
 /* Makes what the configuration declares and is missing, changes users and rights to what it says

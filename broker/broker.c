@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/broker.h"
+
+#include "base/alloc.h"
+#include "broker/core.h"
+#include "broker/machine.h"
+#include "broker/password.h"
+#include "net/network.h"
+#include "tls/tls_context.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* How long clients may take to answer the close of a shutdown. */
+static const uint64_t BROKER_STOP_WAIT_MS = 10000;
+
+/* An open listening address. */
+struct broker_listener {
+    enum config_listener_kind kind;
+    char *host; /* owned */
+    uint16_t port;
+};
+
+struct broker {
+    struct log *log;
+    struct clock_source clock;
+    struct chunk_pool *pool;
+    struct password_pool *passwords;
+    struct network *network;
+    struct core *core;
+    struct tls_context *tls[LISTENER_KIND_COUNT]; /* NULL: plain or off; owned */
+    struct broker_listener *listeners;            /* owned */
+    size_t listener_count;
+    enum { BROKER_RUNNING, BROKER_STOPPING, BROKER_STOPPED } state;
+    uint64_t stop_deadline_ms;
+    /* The core and the network point at each other; the network is made first, so its events come
+     * through here. */
+    struct net_events core_events;
+    bool tick_has_begun; /* the core knows the time of this turn */
+};
+
+static const char *const listener_schemes[LISTENER_KIND_COUNT] = {
+    [LISTENER_AMQP] = "amqp",   [LISTENER_AMQPS] = "amqps",     [LISTENER_HTTP] = "http",
+    [LISTENER_HTTPS] = "https", [LISTENER_METRICS] = "metrics",
+};
+
+/* The listeners that are served; the others wait for the management interface. */
+static const enum config_listener_kind served_kinds[] = {LISTENER_AMQP, LISTENER_AMQPS};
+
+/* The clock is read once per turn, after the wait, by whatever comes first. */
+static void
+broker_begin_tick(struct broker *broker)
+{
+    if (!broker->tick_has_begun) {
+        broker->tick_has_begun = true;
+        core_begin_tick(broker->core, broker->clock.read(broker->clock.context));
+    }
+}
+
+static void
+broker_forward_event(void *context, const struct net_event *event)
+{
+    struct broker *broker = context;
+    broker_begin_tick(broker);
+    broker->core_events.handle(broker->core_events.context, event);
+}
+
+static void
+broker_on_passwords(void *context)
+{
+    struct broker *broker = context;
+    broker_begin_tick(broker);
+    password_pool_collect(broker->passwords, broker->core);
+}
+
+static uint64_t
+broker_memory_mark(const struct config_server *server)
+{
+    if (server->memory_bytes != 0) {
+        return server->memory_bytes;
+    }
+    uint64_t percent = server->memory_percent != 0 ? server->memory_percent : 40;
+    return machine_memory_bytes() / 100 * percent;
+}
+
+static bool
+broker_make_network(struct broker *broker, const struct config_server *server, char *why,
+                    size_t why_size)
+{
+    struct network_settings settings = {
+        .frame_max = server->frame_max,
+        .message_bytes_max = server->message_bytes_max,
+    };
+    struct net_events events = {.handle = broker_forward_event, .context = broker};
+    broker->network = network_new(&settings, broker->pool, &broker->clock, broker->log, &events);
+    broker->passwords = broker->network != NULL ? password_pool_new() : NULL;
+    if (broker->passwords == NULL ||
+        network_watch(broker->network, password_pool_fd(broker->passwords), broker_on_passwords,
+                      broker) != STATUS_OK) {
+        (void)snprintf(why, why_size, "cannot set up the event loop: %s", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+static void
+broker_make_core(struct broker *broker, const struct config *config)
+{
+    const struct config_server *server = &config->server;
+    struct core_settings settings = {
+        .frame_max = server->frame_max,
+        .channel_max = server->channel_max,
+        .heartbeat_s = server->heartbeat_s,
+        .message_bytes_max = server->message_bytes_max,
+        .memory_mark_bytes = broker_memory_mark(server),
+        .is_development = config->is_development,
+    };
+    struct core_ports ports = {
+        .net = network_port(broker->network),
+        .password = password_pool_port(broker->passwords),
+        .random = random_system(),
+    };
+    broker->core = core_new(&settings, &ports, broker->pool, broker->log,
+                            broker->clock.read(broker->clock.context));
+    broker->core_events = core_net_events(broker->core);
+}
+
+static struct tls_settings
+broker_tls_settings(const struct config_tls *tls)
+{
+    return (struct tls_settings){
+        .certificate = tls->certificate,
+        .key = tls->key,
+        .client_ca = tls->client_ca,
+        .client_crl = tls->client_crl,
+        .ocsp = tls->ocsp,
+        .client_cert = (enum tls_client_cert)tls->client_cert,
+        .user_from = (enum tls_user_from)tls->user_from,
+        .min_version = tls->min_version,
+    };
+}
+
+_Static_assert((int)CLIENT_CERT_REQUIRE == (int)TLS_CLIENT_CERT_REQUIRE, "same words, same order");
+_Static_assert((int)USER_FROM_SAN_URI == (int)TLS_USER_FROM_SAN_URI, "same words, same order");
+
+static bool
+broker_open_address(struct broker *broker, enum config_listener_kind kind,
+                    const struct config_address *address, char *why, size_t why_size)
+{
+    struct tls_context *tls = broker->tls[kind];
+    struct transport_factory factory =
+        tls != NULL ? tls_context_factory(tls) : transport_factory_tcp();
+    uint16_t port;
+    char reason[256] = "";
+    if (network_listen(broker->network, address->host, address->port, tls != NULL, factory, &port,
+                       reason, sizeof(reason)) != STATUS_OK) {
+        (void)snprintf(why, why_size, "cannot listen on %s://%s: %s", listener_schemes[kind],
+                       address->text, reason);
+        return false;
+    }
+    broker->listeners =
+        xrealloc(broker->listeners, (broker->listener_count + 1) * sizeof(*broker->listeners));
+    broker->listeners[broker->listener_count++] =
+        (struct broker_listener){.kind = kind, .host = xstrdup(address->host), .port = port};
+    return true;
+}
+
+static bool
+broker_open_listener(struct broker *broker, enum config_listener_kind kind,
+                     const struct config_listener *listener, char *why, size_t why_size)
+{
+    if (!listener->enabled) {
+        return true;
+    }
+    if (listener->tls != NULL) {
+        struct tls_settings settings = broker_tls_settings(listener->tls);
+        broker->tls[kind] = tls_context_new(&settings, broker->log, why, why_size);
+        if (broker->tls[kind] == NULL) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < listener->address_count; i++) {
+        if (!broker_open_address(broker, kind, &listener->addresses[i], why, why_size)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+broker_build(struct broker *broker, const struct config *config, char *why, size_t why_size)
+{
+    if (!broker_make_network(broker, &config->server, why, why_size)) {
+        return false;
+    }
+    broker_make_core(broker, config);
+    if (core_apply(broker->core, config) != STATUS_OK) {
+        (void)snprintf(why, why_size, "the topology cannot be applied; the log says why");
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(served_kinds); i++) {
+        enum config_listener_kind kind = served_kinds[i];
+        if (!broker_open_listener(broker, kind, &config->listeners[kind], why, why_size)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct broker *
+broker_new(struct config *config, struct log *log, char *why, size_t why_size)
+{
+    struct broker *broker = xalloc(sizeof(*broker));
+    broker->log = log;
+    broker->clock = clock_system();
+    broker->pool = chunk_pool_new();
+    if (!broker_build(broker, config, why, why_size)) {
+        broker_free(&broker);
+    }
+    config_free(&config);
+    return broker;
+}
+
+void
+broker_free(struct broker **broker_pointer)
+{
+    struct broker *broker = *broker_pointer;
+    if (broker == NULL) {
+        return;
+    }
+    core_free(&broker->core);
+    network_free(&broker->network);
+    password_pool_free(&broker->passwords);
+    for (size_t i = 0; i < LISTENER_KIND_COUNT; i++) {
+        tls_context_unref(&broker->tls[i]);
+    }
+    for (size_t i = 0; i < broker->listener_count; i++) {
+        free(broker->listeners[i].host);
+    }
+    free(broker->listeners);
+    chunk_pool_free(&broker->pool);
+    free(broker);
+    *broker_pointer = NULL;
+}
+
+void
+broker_print_addresses(const struct broker *broker, FILE *out)
+{
+    for (size_t i = 0; i < broker->listener_count; i++) {
+        const struct broker_listener *listener = &broker->listeners[i];
+        bool is_ipv6 = strchr(listener->host, ':') != NULL;
+        (void)fprintf(out, is_ipv6 ? " %s://[%s]:%u" : " %s://%s:%u",
+                      listener_schemes[listener->kind], listener->host, (unsigned)listener->port);
+    }
+}
+
+/* How long the next turn may sleep. */
+static uint64_t
+broker_wait_ms(const struct broker *broker, uint64_t wait_ms)
+{
+    if (network_has_work(broker->network)) {
+        return 0;
+    }
+    uint64_t core_ms = core_wait_ms(broker->core);
+    return core_ms < wait_ms ? core_ms : wait_ms;
+}
+
+static void
+broker_check_stop(struct broker *broker, uint64_t now_ms)
+{
+    if (broker->state == BROKER_STOPPING &&
+        (core_connection_count(broker->core) == 0 || now_ms >= broker->stop_deadline_ms)) {
+        broker->state = BROKER_STOPPED;
+    }
+}
+
+bool
+broker_turn(struct broker *broker, uint64_t wait_ms)
+{
+    broker->tick_has_begun = false;
+    network_poll(broker->network, broker_wait_ms(broker, wait_ms));
+    broker_begin_tick(broker);
+    core_end_tick(broker->core);
+    network_flush(broker->network);
+    chunk_pool_end_tick(broker->pool);
+    broker_check_stop(broker, broker->core->now.monotonic_ms);
+    return broker->state != BROKER_STOPPED;
+}
+
+void
+broker_run(struct broker *broker)
+{
+    static const uint64_t STOPPING_TURN_MS = 50;
+    while (broker_turn(broker, broker->state == BROKER_STOPPING ? STOPPING_TURN_MS : UINT64_MAX)) {
+    }
+}
+
+enum status
+broker_watch(struct broker *broker, int fd, void (*ready)(void *context), void *context)
+{
+    return network_watch(broker->network, fd, ready, context);
+}
+
+void
+broker_stop(struct broker *broker)
+{
+    if (broker->state != BROKER_RUNNING) {
+        broker->state = BROKER_STOPPED;
+        return;
+    }
+    struct clock_reading now = broker->clock.read(broker->clock.context);
+    log_info(broker->log, "broker.stopping", "connections=%" PRIu32,
+             core_connection_count(broker->core));
+    broker->state = BROKER_STOPPING;
+    broker->stop_deadline_ms = now.monotonic_ms + BROKER_STOP_WAIT_MS;
+    network_stop_listening(broker->network);
+    core_shut_down(broker->core, "shutdown");
+}
+
+static bool
+broker_reload_certificates(struct broker *broker, const struct config *config, char *why,
+                           size_t why_size)
+{
+    for (size_t i = 0; i < ARRAY_LEN(served_kinds); i++) {
+        enum config_listener_kind kind = served_kinds[i];
+        const struct config_tls *tls = config->listeners[kind].tls;
+        if (broker->tls[kind] == NULL || tls == NULL) {
+            continue;
+        }
+        struct tls_settings settings = broker_tls_settings(tls);
+        if (tls_context_reload(broker->tls[kind], &settings, why, why_size) != STATUS_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum status
+broker_reload(struct broker *broker, struct config *config, char *why, size_t why_size)
+{
+    enum status status = STATUS_REJECTED;
+    if (!broker_reload_certificates(broker, config, why, why_size)) {
+        log_error(broker->log, "reload.refused", "reason=\"%s\"", why);
+    } else if (core_apply(broker->core, config) != STATUS_OK) {
+        (void)snprintf(why, why_size, "the topology cannot be applied; the log says why");
+    } else {
+        status = STATUS_OK;
+    }
+    config_free(&config);
+    return status;
+}

@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/connection.h"
+
+#include "amqp/frame.h"
+#include "amqp/reply.h"
+#include "base/alloc.h"
+#include "broker/access.h"
+#include "broker/channel.h"
+#include "broker/login.h"
+#include "broker/vhost.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* How long a client may take to answer connection.close; a shorter heartbeat shortens it. */
+static const uint64_t CONNECTION_CLOSE_WAIT_MS = 30000;
+/* The same after broken framing: its close-ok may never be recognised. */
+static const uint64_t CONNECTION_FRAMING_WAIT_MS = 3000;
+/* How long octets that are already queued are still written to a socket that is to be closed. */
+static const uint32_t CONNECTION_LINGER_MS = 3000;
+
+static const char *const connection_state_names[] = {
+    [CONNECTION_STARTING] = "starting", [CONNECTION_CHECKING] = "securing",
+    [CONNECTION_TUNING] = "tuning",     [CONNECTION_OPENING] = "opening",
+    [CONNECTION_RUNNING] = "running",   [CONNECTION_CLOSING] = "closing",
+    [CONNECTION_CLOSED] = "closed",
+};
+
+static char *
+connection_make_name(const struct net_peer *peer)
+{
+    char name[2 * NET_ADDRESS_SIZE + 32];
+    (void)snprintf(name, sizeof(name), "%s:%u -> %s:%u", peer->address, (unsigned)peer->port,
+                   peer->local_address, (unsigned)peer->local_port);
+    return xstrdup(name);
+}
+
+struct connection *
+connection_new(struct core *core, uint64_t link, const struct net_peer *peer)
+{
+    struct connection *connection = xalloc(sizeof(*connection));
+    connection->core = core;
+    connection->link = link;
+    connection->peer = peer;
+    connection->state = CONNECTION_STARTING;
+    connection->frame_max = FRAME_MAX_BEFORE_TUNE;
+    connection->name = connection_make_name(peer);
+    list_init(&connection->exclusive_queues);
+    list_init(&connection->held);
+    list_append(&core->connection_list, &connection->core_link);
+    core->connection_count++;
+    log_limited(core->log, LOG_LEVEL_DEBUG, "connection.opened", "conn=\"%s\" tls=%s",
+                connection->name, peer->is_tls ? peer->tls_version : "no");
+    connection_send_start(connection);
+    return connection;
+}
+
+static void
+connection_leave_vhost(struct connection *connection)
+{
+    if (connection->vhost != NULL) {
+        connection->vhost->connection_count--;
+        connection->user->connection_count--;
+        connection->vhost = NULL;
+    }
+}
+
+void
+connection_free(struct connection **connection_pointer)
+{
+    struct connection *connection = *connection_pointer;
+    if (connection == NULL) {
+        return;
+    }
+    connection_end_channels(connection);
+    connection_leave_vhost(connection);
+    login_forget(connection);
+    timer_cancel(&connection->core->timers, &connection->close_timer);
+    list_remove(&connection->reopen_link);
+    list_remove(&connection->core_link);
+    connection->core->connection_count--;
+    free(connection->name);
+    free(connection->client_name);
+    free(connection);
+    *connection_pointer = NULL;
+}
+
+void
+connection_post(struct connection *connection, struct net_action *action,
+                const struct content *content)
+{
+    if (connection->state == CONNECTION_CLOSED) {
+        return;
+    }
+    action->link = connection->link;
+    connection->window_used += net_action_octets(action, content, connection->frame_max);
+    struct net_port *net = &connection->core->ports.net;
+    net->post(net->context, action);
+}
+
+void
+connection_send(struct connection *connection, uint16_t channel, const struct method *method)
+{
+    struct buffer *payload = &connection->core->payload;
+    buffer_clear(payload);
+    method_encode(payload, method);
+    if (payload->failed) {
+        payload->failed = false;
+        connection_drop(connection, 0);
+        return;
+    }
+    struct net_action action = {
+        .type = NET_ACTION_METHOD,
+        .channel = channel,
+        .method = {.payload = buffer_bytes(payload)},
+    };
+    connection_post(connection, &action, NULL);
+}
+
+void
+connection_post_control(struct connection *connection, struct net_action *action)
+{
+    action->link = connection->link;
+    struct net_port *net = &connection->core->ports.net;
+    net->post(net->context, action);
+}
+
+static void
+connection_post_plain(struct connection *connection, enum net_action_type type)
+{
+    struct net_action action = {.type = type};
+    connection_post_control(connection, &action);
+}
+
+void
+connection_pause(struct connection *connection)
+{
+    if (!connection->is_paused && connection->state != CONNECTION_CLOSED) {
+        connection->is_paused = true;
+        connection_post_plain(connection, NET_ACTION_PAUSE);
+    }
+}
+
+void
+connection_resume(struct connection *connection)
+{
+    if (connection->is_paused && connection->state != CONNECTION_CLOSED) {
+        connection->is_paused = false;
+        connection_post_plain(connection, NET_ACTION_RESUME);
+    }
+}
+
+void
+connection_drop(struct connection *connection, uint32_t linger_ms)
+{
+    if (connection->state == CONNECTION_CLOSED) {
+        return;
+    }
+    connection_end_channels(connection);
+    timer_cancel(&connection->core->timers, &connection->close_timer);
+    connection->state = CONNECTION_CLOSED;
+    struct net_action action = {
+        .type = NET_ACTION_CLOSE,
+        .close = {.linger_ms = linger_ms},
+    };
+    connection_post_control(connection, &action);
+}
+
+void
+connection_end_channels(struct connection *connection)
+{
+    connection_drop_held(connection);
+    for (uint16_t i = 0; i < connection->channel_capacity; i++) {
+        if (connection->channels[i] != NULL) {
+            connection_forget_channel(connection, connection->channels[i]);
+        }
+    }
+    free(connection->channels);
+    connection->channels = NULL;
+    connection->channel_capacity = 0;
+    struct list_link *link;
+    while ((link = list_first(&connection->exclusive_queues)) != NULL) {
+        struct queue *queue = CONTAINER_OF(link, struct queue, owner_list_link);
+        (void)vhost_delete_queue(queue->vhost, queue);
+    }
+}
+
+struct channel *
+connection_find_channel(const struct connection *connection, uint16_t number)
+{
+    if (number == 0 || number > connection->channel_capacity) {
+        return NULL;
+    }
+    return connection->channels[number - 1];
+}
+
+/* Room for `number` in the table, which grows with the highest number in use. */
+static void
+connection_grow_channels(struct connection *connection, uint16_t number)
+{
+    uint32_t capacity = connection->channel_capacity;
+    if (number <= capacity) {
+        return;
+    }
+    uint32_t grown = capacity * 2 > number ? capacity * 2 : number;
+    if (grown > UINT16_MAX) {
+        grown = UINT16_MAX;
+    }
+    connection->channels = xrealloc(connection->channels, grown * sizeof(struct channel *));
+    memset(connection->channels + capacity, 0, (grown - capacity) * sizeof(struct channel *));
+    connection->channel_capacity = (uint16_t)grown;
+}
+
+static enum status
+connection_check_channel_limits(const struct connection *connection, uint16_t number,
+                                struct fault *fault)
+{
+    if (connection->channel_max != 0 && (connection->channel_count >= connection->channel_max ||
+                                         number > connection->channel_max)) {
+        return fault_connection(
+            fault, REPLY_NOT_ALLOWED,
+            "number of channels opened (%u) has reached the negotiated channel_max (%u)",
+            (unsigned)connection->channel_count, (unsigned)connection->channel_max);
+    }
+    const struct user *user = connection->user;
+    if (user->channels_max >= 0 && user->channel_count >= user->channels_max) {
+        return fault_connection(fault, REPLY_NOT_ALLOWED,
+                                "number of channels opened for user '%.*s' has reached the maximum "
+                                "allowed user limit of %lld",
+                                BYTES_FORMAT(user->name), (long long)user->channels_max);
+    }
+    return STATUS_OK;
+}
+
+static enum status
+connection_open_channel(struct connection *connection, uint16_t number, struct fault *fault)
+{
+    if (connection_check_channel_limits(connection, number, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    connection_grow_channels(connection, number);
+    connection->channels[number - 1] = channel_new(connection, number);
+    connection->channel_count++;
+    connection->user->channel_count++;
+    connection->core->counters.channels_opened++;
+    struct method answer = {.id = METHOD_CHANNEL_OPEN_OK};
+    connection_send(connection, number, &answer);
+    return STATUS_OK;
+}
+
+void
+connection_forget_channel(struct connection *connection, struct channel *channel)
+{
+    assert(connection->channels[channel->number - 1] == channel);
+    channel_end(channel);
+    connection->channels[channel->number - 1] = NULL;
+    connection->channel_count--;
+    connection->user->channel_count--;
+    connection->core->counters.channels_closed++;
+    list_append(&connection->core->doomed_channels, &channel->doomed_link);
+}
+
+/* The client's channel.close: what is open goes back first, so that close-ok means it. */
+static void
+connection_answer_channel_close(struct connection *connection, struct channel *channel)
+{
+    uint16_t number = channel->number;
+    if (!channel->is_closing) {
+        channel_flush_confirms(channel);
+        connection_forget_channel(connection, channel);
+    }
+    struct method answer = {.id = METHOD_CHANNEL_CLOSE_OK};
+    connection_send(connection, number, &answer);
+}
+
+/* Our channel.close is out: only its end is heard. */
+static void
+connection_on_closing_channel(struct connection *connection, struct channel *channel,
+                              enum method_id id)
+{
+    if (id == METHOD_CHANNEL_CLOSE) {
+        connection_answer_channel_close(connection, channel);
+    } else if (id == METHOD_CHANNEL_CLOSE_OK) {
+        connection_forget_channel(connection, channel);
+    }
+}
+
+static enum status
+connection_route_method(struct connection *connection, uint16_t number, const struct method *method,
+                        struct fault *fault)
+{
+    if (connection->state != CONNECTION_RUNNING) {
+        return fault_connection(fault, REPLY_CHANNEL_ERROR,
+                                "unexpected method in connection state %s",
+                                connection_state_names[connection->state]);
+    }
+    struct channel *channel = connection_find_channel(connection, number);
+    if (channel == NULL) {
+        if (method->id != METHOD_CHANNEL_OPEN) {
+            return fault_connection(fault, REPLY_CHANNEL_ERROR, "expected 'channel.open'");
+        }
+        return connection_open_channel(connection, number, fault);
+    }
+    if (channel->is_closing) {
+        connection_on_closing_channel(connection, channel, method->id);
+        return STATUS_OK;
+    }
+    if (method->id == METHOD_CHANNEL_CLOSE) {
+        connection_answer_channel_close(connection, channel);
+        return STATUS_OK;
+    }
+    if (method->id == METHOD_CHANNEL_OPEN) {
+        return fault_connection(fault, REPLY_CHANNEL_ERROR, "second 'channel.open' seen");
+    }
+    return channel_handle_method(channel, method, fault);
+}
+
+/* The client's connection.close: exclusive queues are gone before close-ok is written. */
+static enum status
+connection_handle_close(struct connection *connection, const struct connection_close *args)
+{
+    char text[300];
+    log_limited(connection->core->log,
+                args->reply_code == REPLY_SUCCESS ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+                "connection.closing", "conn=\"%s\" code=%u text=%s", connection->name,
+                (unsigned)args->reply_code, log_escape(text, sizeof(text), args->reply_text));
+    for (uint16_t i = 0; i < connection->channel_capacity; i++) {
+        if (connection->channels[i] != NULL) {
+            channel_flush_confirms(connection->channels[i]);
+        }
+    }
+    connection_end_channels(connection);
+    struct method answer = {.id = METHOD_CONNECTION_CLOSE_OK};
+    connection_send(connection, 0, &answer);
+    connection_drop(connection, CONNECTION_LINGER_MS);
+    return STATUS_OK;
+}
+
+/* Which state each method of class connection belongs to; close and close-ok are heard in any. */
+static enum status
+connection_check_state(const struct connection *connection, enum method_id id, struct fault *fault)
+{
+    static const struct {
+        enum method_id id;
+        enum connection_state state;
+    } expected[] = {
+        {METHOD_CONNECTION_START_OK, CONNECTION_STARTING},
+        {METHOD_CONNECTION_SECURE_OK, CONNECTION_CHECKING},
+        {METHOD_CONNECTION_TUNE_OK, CONNECTION_TUNING},
+        {METHOD_CONNECTION_OPEN, CONNECTION_OPENING},
+        {METHOD_CONNECTION_UPDATE_SECRET, CONNECTION_RUNNING},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        if (expected[i].id == id && expected[i].state == connection->state) {
+            return STATUS_OK;
+        }
+    }
+    return fault_connection(fault, REPLY_CHANNEL_ERROR, "unexpected method in connection state %s",
+                            connection_state_names[connection->state]);
+}
+
+static enum status
+connection_handle_method(struct connection *connection, const struct method *method,
+                         struct fault *fault)
+{
+    if (method->id == METHOD_CONNECTION_CLOSE) {
+        return connection_handle_close(connection, &method->connection_close);
+    }
+    if (method->id == METHOD_CONNECTION_CLOSE_OK && connection->state == CONNECTION_CLOSING) {
+        connection_drop(connection, CONNECTION_LINGER_MS);
+        return STATUS_OK;
+    }
+    if ((method_info(method->id)->sender & METHOD_SENDER_CLIENT) == 0) {
+        return fault_connection(fault, REPLY_COMMAND_INVALID, "unimplemented method");
+    }
+    if (connection_check_state(connection, method->id, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    switch (method->id) {
+    case METHOD_CONNECTION_START_OK:
+        return connection_handle_start_ok(connection, &method->connection_start_ok, fault);
+    case METHOD_CONNECTION_SECURE_OK:
+        return connection_handle_secure_ok(connection, &method->connection_secure_ok, fault);
+    case METHOD_CONNECTION_TUNE_OK:
+        return connection_handle_tune_ok(connection, &method->connection_tune_ok, fault);
+    case METHOD_CONNECTION_OPEN:
+        return connection_handle_open(connection, &method->connection_open, fault);
+    default:
+        return connection_handle_update_secret(connection, &method->connection_update_secret,
+                                               fault);
+    }
+}
+
+/* While closing, what was under way when our close left is dropped unread. */
+static bool
+connection_ignores(const struct connection *connection, const struct method *method)
+{
+    return connection->state == CONNECTION_CLOSING && method->id != METHOD_CONNECTION_CLOSE &&
+           method->id != METHOD_CONNECTION_CLOSE_OK;
+}
+
+void
+connection_run_method(struct connection *connection, uint16_t channel, struct bytes payload)
+{
+    struct method method;
+    struct fault fault;
+    enum status status = method_decode(&method, payload, &fault);
+    if (status == STATUS_OK) {
+        if (connection_ignores(connection, &method)) {
+            return;
+        }
+        status = channel == 0 ? connection_handle_method(connection, &method, &fault)
+                              : connection_route_method(connection, channel, &method, &fault);
+    } else if (connection->state == CONNECTION_CLOSING) {
+        return;
+    }
+    if (status == STATUS_FAULT) {
+        connection_raise(connection, channel, &fault, get_u16(payload.data),
+                         get_u16(payload.data + 2));
+    }
+}
+
+void
+connection_on_method(struct connection *connection, uint16_t channel, struct bytes payload)
+{
+    if (connection->state == CONNECTION_CLOSED ||
+        connection_hold_method(connection, channel, payload)) {
+        return;
+    }
+    connection_run_method(connection, channel, payload);
+}
+
+static enum status
+connection_route_publish(struct connection *connection, const struct net_event *event,
+                         struct fault *fault)
+{
+    if (connection->state != CONNECTION_RUNNING) {
+        return fault_connection(fault, REPLY_CHANNEL_ERROR,
+                                "unexpected method in connection state %s",
+                                connection_state_names[connection->state]);
+    }
+    struct channel *channel = connection_find_channel(connection, event->channel);
+    if (channel == NULL) {
+        return fault_connection(fault, REPLY_CHANNEL_ERROR, "expected 'channel.open'");
+    }
+    if (channel->is_closing) {
+        return STATUS_OK;
+    }
+    return channel_handle_publish(channel, event, fault);
+}
+
+void
+connection_run_publish(struct connection *connection, const struct net_event *event)
+{
+    struct fault fault;
+    if (connection->state < CONNECTION_CLOSING &&
+        connection_route_publish(connection, event, &fault) == STATUS_FAULT) {
+        const struct method_info *info = method_info(METHOD_BASIC_PUBLISH);
+        connection_raise(connection, event->channel, &fault, info->class_id, info->method_id);
+    }
+    if (content_ref_is_set(event->publish.content)) {
+        chunk_pool_release(connection->core->pool, event->publish.content);
+    }
+}
+
+void
+connection_on_publish(struct connection *connection, const struct net_event *event)
+{
+    if (!connection_hold_publish(connection, event)) {
+        connection_run_publish(connection, event);
+    }
+}
+
+void
+connection_on_fault(struct connection *connection, const struct net_event *event)
+{
+    if (connection->state >= CONNECTION_CLOSING) {
+        return;
+    }
+    connection_raise(connection, event->channel, event->fault.fault, event->fault.class_id,
+                     event->fault.method_id);
+    if (event->fault.fault->reply_code == REPLY_FRAME_ERROR &&
+        connection->state == CONNECTION_CLOSING) {
+        timer_arm(&connection->core->timers, &connection->close_timer,
+                  connection->core->now.monotonic_ms + CONNECTION_FRAMING_WAIT_MS,
+                  connection->close_timer.callback, connection);
+    }
+}
+
+void
+connection_on_written(struct connection *connection, uint64_t octets)
+{
+    assert(octets <= connection->window_used);
+    connection->window_used -= octets;
+    if (connection->window_was_full && connection->window_used <= CORE_WINDOW_OCTETS / 2 &&
+        !list_link_is_linked(&connection->reopen_link)) {
+        list_append(&connection->core->reopened, &connection->reopen_link);
+    }
+}
+
+void
+connection_raise(struct connection *connection, uint16_t number, const struct fault *fault,
+                 uint16_t class_id, uint16_t method_id)
+{
+    struct channel *channel = connection_find_channel(connection, number);
+    if (fault->reply_code == REPLY_INTERNAL_ERROR) {
+        connection->core->counters.internal_errors++;
+    }
+    if (fault->scope == FAULT_CHANNEL && channel != NULL) {
+        channel_close(channel, fault, class_id, method_id);
+    } else {
+        connection_close(connection, fault, class_id, method_id);
+    }
+}
+
+static void
+connection_on_close_timeout(struct timer *timer, void *context)
+{
+    (void)timer;
+    connection_drop(context, 0);
+}
+
+static uint64_t
+connection_close_wait_ms(const struct connection *connection)
+{
+    uint64_t heartbeat_ms = (uint64_t)connection->heartbeat_s * 1000;
+    return heartbeat_ms != 0 && heartbeat_ms < CONNECTION_CLOSE_WAIT_MS ? heartbeat_ms
+                                                                        : CONNECTION_CLOSE_WAIT_MS;
+}
+
+void
+connection_close(struct connection *connection, const struct fault *fault, uint16_t class_id,
+                 uint16_t method_id)
+{
+    if (connection->state >= CONNECTION_CLOSING) {
+        return;
+    }
+    char text[REPLY_TEXT_SIZE];
+    struct bytes reply = reply_text(fault, text);
+    char escaped[2 * REPLY_TEXT_SIZE];
+    log_limited(connection->core->log, LOG_LEVEL_WARN, "connection.error",
+                "conn=\"%s\" code=%u text=%s", connection->name, (unsigned)fault->reply_code,
+                log_escape(escaped, sizeof(escaped), reply));
+    connection_end_channels(connection);
+    login_forget(connection);
+    struct method close = {
+        .id = METHOD_CONNECTION_CLOSE,
+        .connection_close = {.reply_code = fault->reply_code,
+                             .reply_text = reply,
+                             .class_id = class_id,
+                             .method_id = method_id},
+    };
+    connection->state = CONNECTION_CLOSING;
+    connection_send(connection, 0, &close);
+    connection_resume(connection);
+    timer_arm(&connection->core->timers, &connection->close_timer,
+              connection->core->now.monotonic_ms + connection_close_wait_ms(connection),
+              connection_on_close_timeout, connection);
+}

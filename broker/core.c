@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/core.h"
+
+#include "amqp/reply.h"
+#include "base/alloc.h"
+#include "broker/access.h"
+#include "broker/channel.h"
+#include "broker/connection.h"
+#include "broker/login.h"
+#include "broker/vhost.h"
+
+#include <stdlib.h>
+
+/* Ids of objects that no log knows start here; durable ones are named by their log position. */
+static const uint64_t CORE_FIRST_TRANSIENT_ID = UINT64_C(1) << 63;
+
+static void core_handle_event(void *context, const struct net_event *event);
+
+struct core *
+core_new(const struct core_settings *settings, const struct core_ports *ports,
+         struct chunk_pool *pool, struct log *log, struct clock_reading now)
+{
+    struct core *core = xalloc(sizeof(*core));
+    core->settings = *settings;
+    core->ports = *ports;
+    core->log = log;
+    core->pool = pool;
+    core->now = now;
+    core->seed = random_u64(&core->ports.random);
+    core->next_id = CORE_FIRST_TRANSIENT_ID;
+    timer_wheel_init(&core->timers, now.monotonic_ms);
+    map_init(&core->vhosts, core->seed);
+    map_init(&core->users, core->seed);
+    map_init(&core->reply_channels, core->seed);
+    map_init(&core->connections, core->seed);
+    list_init(&core->connection_list);
+    list_init(&core->dispatch_queues);
+    list_init(&core->confirming);
+    list_init(&core->reopened);
+    list_init(&core->doomed_channels);
+    route_set_init(&core->routes);
+    core->cache = route_cache_new(core->seed);
+    buffer_init(&core->payload);
+    core->logins = login_desk_new(core);
+    return core;
+}
+
+static void
+core_free_doomed_channels(struct core *core)
+{
+    struct list_link *link;
+    while ((link = list_pop(&core->doomed_channels)) != NULL) {
+        struct channel *channel = CONTAINER_OF(link, struct channel, doomed_link);
+        channel_free(&channel);
+    }
+}
+
+void
+core_free(struct core **core_pointer)
+{
+    struct core *core = *core_pointer;
+    if (core == NULL) {
+        return;
+    }
+    struct list_link *link;
+    while ((link = list_first(&core->connection_list)) != NULL) {
+        struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
+        connection_free(&connection);
+    }
+    core_free_doomed_channels(core);
+    uint32_t position = 0;
+    struct map_entry *entry;
+    while ((entry = map_next(&core->vhosts, &position)) != NULL) {
+        struct vhost *vhost = entry->value;
+        vhost_free(&vhost);
+    }
+    position = 0;
+    while ((entry = map_next(&core->users, &position)) != NULL) {
+        struct user *user = entry->value;
+        user_free(&user);
+    }
+    login_desk_free(&core->logins);
+    map_fini(&core->vhosts);
+    map_fini(&core->users);
+    map_fini(&core->reply_channels);
+    map_fini(&core->connections);
+    route_set_fini(&core->routes);
+    route_cache_free(&core->cache);
+    buffer_fini(&core->payload);
+    free(core);
+    *core_pointer = NULL;
+}
+
+struct net_events
+core_net_events(struct core *core)
+{
+    return (struct net_events){.handle = core_handle_event, .context = core};
+}
+
+struct connection *
+core_find_connection(struct core *core, uint64_t link)
+{
+    return map_get(&core->connections, bytes_make(&link, sizeof(link)));
+}
+
+static void
+core_open_connection(struct core *core, const struct net_event *event)
+{
+    struct connection *connection = connection_new(core, event->link, event->opened.peer);
+    map_put(&core->connections, bytes_make(&connection->link, sizeof(connection->link)),
+            connection);
+    core->counters.connections_opened++;
+}
+
+static void
+core_close_connection(struct core *core, struct connection *connection,
+                      enum net_close_reason reason)
+{
+    static const char *const reasons[] = {
+        [NET_CLOSE_BY_PEER] = "peer",        [NET_CLOSE_BY_CORE] = "broker",
+        [NET_CLOSE_HEARTBEAT] = "heartbeat", [NET_CLOSE_DEADLINE] = "handshake-deadline",
+        [NET_CLOSE_ERROR] = "error",
+    };
+    enum log_level level = reason == NET_CLOSE_HEARTBEAT || reason == NET_CLOSE_DEADLINE
+                               ? LOG_LEVEL_WARN
+                               : LOG_LEVEL_INFO;
+    log_limited(core->log, level, "connection.closed", "conn=\"%s\" by=%s", connection->name,
+                reasons[reason]);
+    core->counters.connections_closed++;
+    map_remove(&core->connections, bytes_make(&connection->link, sizeof(connection->link)));
+    connection_free(&connection);
+}
+
+static void
+core_handle_event(void *context, const struct net_event *event)
+{
+    struct core *core = context;
+    if (event->type == NET_EVENT_OPENED) {
+        core_open_connection(core, event);
+        return;
+    }
+    struct connection *connection = core_find_connection(core, event->link);
+    if (connection == NULL) {
+        if (event->type == NET_EVENT_PUBLISH && content_ref_is_set(event->publish.content)) {
+            chunk_pool_release(core->pool, event->publish.content);
+        }
+        return;
+    }
+    switch (event->type) {
+    case NET_EVENT_METHOD:
+        connection_on_method(connection, event->channel, event->method.payload);
+        break;
+    case NET_EVENT_PUBLISH:
+        connection_on_publish(connection, event);
+        break;
+    case NET_EVENT_FAULT:
+        connection_on_fault(connection, event);
+        break;
+    case NET_EVENT_WRITTEN:
+        connection_on_written(connection, event->written.octets);
+        break;
+    case NET_EVENT_CLOSED:
+        core_close_connection(core, connection, event->closed.reason);
+        break;
+    case NET_EVENT_OPENED:
+        break;
+    }
+}
+
+void
+core_password_done(struct core *core, uint64_t id, bool matches)
+{
+    login_desk_on_verdict(core->logins, id, matches);
+}
+
+void
+core_begin_tick(struct core *core, struct clock_reading now)
+{
+    core->now = now;
+    timer_wheel_advance(&core->timers, now.monotonic_ms);
+}
+
+/* Consumers that were passed over for want of window may be served again. */
+static void
+core_reopen_windows(struct core *core)
+{
+    struct list_link *link;
+    while ((link = list_pop(&core->reopened)) != NULL) {
+        struct connection *connection = CONTAINER_OF(link, struct connection, reopen_link);
+        connection->window_was_full = false;
+        for (uint16_t i = 0; i < connection->channel_capacity; i++) {
+            if (connection->channels[i] != NULL) {
+                channel_wake_consumers(connection->channels[i]);
+            }
+        }
+    }
+}
+
+static void
+core_send_confirms(struct core *core)
+{
+    struct list_link *link;
+    while ((link = list_pop(&core->confirming)) != NULL) {
+        channel_flush_confirms(CONTAINER_OF(link, struct channel, confirm_link));
+    }
+}
+
+void
+core_end_tick(struct core *core)
+{
+    core_reopen_windows(core);
+    core_dispatch(core);
+    core_send_confirms(core);
+    core_check_memory(core);
+    core_free_doomed_channels(core);
+}
+
+uint64_t
+core_wait_ms(const struct core *core)
+{
+    if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->confirming) ||
+        !list_is_empty(&core->reopened)) {
+        return 0;
+    }
+    return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);
+}
+
+void
+core_wake_queue(struct core *core, struct queue *queue)
+{
+    if (!list_link_is_linked(&queue->dispatch_link)) {
+        list_append(&core->dispatch_queues, &queue->dispatch_link);
+    }
+}
+
+void
+core_shut_down(struct core *core, const char *reason)
+{
+    struct fault fault;
+    (void)fault_connection(&fault, REPLY_CONNECTION_FORCED,
+                           "broker forced connection closure with reason '%s'", reason);
+    LIST_FOR_EACH(&core->connection_list, link)
+    {
+        struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
+        if (connection->state == CONNECTION_RUNNING) {
+            connection_close(connection, &fault, 0, 0);
+        } else if (connection->state < CONNECTION_RUNNING) {
+            connection_drop(connection, 0);
+        }
+    }
+}

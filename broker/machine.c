@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/machine.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static uint64_t
+machine_ram_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+    long page_size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page_size > 0 ? (uint64_t)pages * (uint64_t)page_size : UINT64_MAX;
+}
+
+/* UINT64_MAX when the file is not there or says "max". */
+static uint64_t
+machine_read_limit(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return UINT64_MAX;
+    }
+    uint64_t limit;
+    if (fscanf(file, "%" SCNu64, &limit) != 1) {
+        limit = UINT64_MAX;
+    }
+    (void)fclose(file);
+    return limit;
+}
+
+uint64_t
+machine_memory_bytes(void)
+{
+    static const char *const limit_paths[] = {
+        "/sys/fs/cgroup/memory.max",                   /* cgroup v2 */
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes", /* v1 */
+    };
+    uint64_t memory = machine_ram_bytes();
+    for (size_t i = 0; i < sizeof(limit_paths) / sizeof(limit_paths[0]); i++) {
+        uint64_t limit = machine_read_limit(limit_paths[i]);
+        memory = limit < memory ? limit : memory;
+    }
+    return memory;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the machine allows this process: asked once, at start. */
+#ifndef BOURSE_BROKER_MACHINE_H
+#define BOURSE_BROKER_MACHINE_H
+
+#include <stdint.h>
+
+/* Octets of memory that this process may use: RAM, or the cgroup's limit where that is lower. */
+uint64_t machine_memory_bytes(void);
+
+#endif
