@@ -209,7 +209,8 @@ consumer_take_header(struct consumer *consumer, const struct wire_frame *frame, 
     consumer->header_due = false;
     consumer->body_left_bytes = body_bytes;
     if (body_bytes == 0) {
-        consumer_check(consumer, NULL, now_ns, latency);
+        static const uint8_t no_body[1] = {0};
+        consumer_check(consumer, no_body, now_ns, latency);
         consumer_end_delivery(consumer);
     }
 }

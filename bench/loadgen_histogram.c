@@ -20,7 +20,7 @@ histogram_bucket_of(uint64_t value_ns)
 static uint64_t
 histogram_bucket_end(size_t bucket)
 {
-    if (bucket < 2 * HISTOGRAM_STEPS) {
+    if (bucket < 2 * (size_t)HISTOGRAM_STEPS) {
         return bucket;
     }
     size_t shift = (bucket >> HISTOGRAM_STEP_BITS) - 1;

@@ -5,6 +5,7 @@
 
 #include "bench/loadgen_proc.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,13 +20,13 @@ proc_read(pid_t pid, const char *name, char *text_out, size_t capacity)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
-    FILE *file = fopen(path, "r");
-    if (file == NULL) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text_out, capacity - 1);
+    if (length < 0) {
         die("the broker's process %d is not there (any more)", (int)pid);
     }
-    size_t length = fread(text_out, 1, capacity - 1, file);
     text_out[length] = '\0';
-    fclose(file);
+    close(fd);
 }
 
 struct proc_cpu
