@@ -200,6 +200,7 @@ topology_bind_all(const struct topology *topology, struct link *link)
     static const size_t room_for_one = 1024;
     uint8_t *bytes = die_calloc(TOPOLOGY_BATCH_BYTES, 1);
     struct wire_writer writer = {.bytes = bytes, .capacity = TOPOLOGY_BATCH_BYTES};
+    assert(topology->options->queues > 0);
     assert(topology->options->bindings > 0);
     uint32_t last = topology->options->bindings - 1;
     for (uint32_t binding = 0; binding < last; binding++) {
