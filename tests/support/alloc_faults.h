@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Makes try_alloc and try_realloc (base/alloc.h) fail when a test wants them to. */
+#ifndef BOURSE_TESTS_SUPPORT_ALLOC_FAULTS_H
+#define BOURSE_TESTS_SUPPORT_ALLOC_FAULTS_H
+
+#include <stdint.h>
+
+/* The `nth` try-allocation from here on fails, once; 1 is the next one, 0 calls it off. Each test
+ * runs in a process of its own, so nobody else notices. */
+void alloc_faults_plan(uint32_t nth);
+
+#endif

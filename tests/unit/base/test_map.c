@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ordered hash table, against a model that is too simple to be wrong. */
+#include "base/map.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/random.h"
+
+enum { OBJECTS = 400 };
+
+struct object {
+    char name[16];
+    bool is_in;
+    uint64_t order; /* of insertion */
+};
+
+static struct map map;
+static struct object objects[OBJECTS];
+
+static void
+set_up(void)
+{
+    map_init(&map, 42);
+    for (int i = 0; i < OBJECTS; i++) {
+        snprintf(objects[i].name, sizeof(objects[i].name), "object-%d", i);
+    }
+}
+
+static void
+tear_down(void)
+{
+    map_fini(&map);
+}
+
+TestSuite(map, .init = set_up, .fini = tear_down);
+
+static struct bytes
+key_of(const struct object *object)
+{
+    return bytes_of(object->name);
+}
+
+Test(map, an_empty_one_has_nothing_and_takes_no_memory)
+{
+    uint32_t position = 0;
+    cr_expect(eq(ptr, map_get(&map, bytes_of("x")), NULL));
+    cr_expect(eq(ptr, map_remove(&map, bytes_of("x")), NULL));
+    cr_expect(eq(ptr, map_next(&map, &position), NULL));
+    cr_expect(eq(ptr, map.entries, NULL));
+    cr_expect(eq(u32, map_count(&map), 0));
+}
+
+/* The default exchange is called "". */
+Test(map, the_empty_key_is_a_key)
+{
+    map_put(&map, bytes_make(NULL, 0), &objects[0]);
+    cr_expect(eq(ptr, map_get(&map, bytes_of("")), &objects[0]));
+    cr_expect(eq(ptr, map_remove(&map, bytes_of("")), &objects[0]));
+    cr_expect(eq(u32, map_count(&map), 0));
+}
+
+Test(map, a_replaced_entry_keeps_its_place_and_takes_the_new_key)
+{
+    char first[] = "same";
+    char second[] = "same";
+    map_put(&map, bytes_of(first), &objects[0]);
+    map_put(&map, bytes_of("other"), &objects[1]);
+    map_put(&map, bytes_of(second), &objects[2]);
+    memset(first, 'x', 4); /* the old key may go away */
+    uint32_t position = 0;
+    struct map_entry *entry = map_next(&map, &position);
+    cr_expect(eq(ptr, entry->value, &objects[2]));
+    cr_expect(eq(ptr, (void *)entry->key.data, second));
+    cr_expect(eq(ptr, map_get(&map, bytes_of("same")), &objects[2]));
+    cr_expect(eq(u32, map_count(&map), 2));
+}
+
+Test(map, a_null_value_is_a_bug, .signal = SIGABRT)
+{
+    map_put(&map, bytes_of("x"), NULL);
+}
+
+static uint32_t
+model_count(void)
+{
+    uint32_t count = 0;
+    for (int i = 0; i < OBJECTS; i++) {
+        count += objects[i].is_in;
+    }
+    return count;
+}
+
+/* Everything the map says, against what the objects know themselves. */
+static void
+check_against_model(void)
+{
+    cr_assert(eq(u32, map_count(&map), model_count()));
+    for (int i = 0; i < OBJECTS; i++) {
+        void *expected = objects[i].is_in ? &objects[i] : NULL;
+        cr_assert(eq(ptr, map_get(&map, key_of(&objects[i])), expected));
+    }
+    uint32_t position = 0;
+    uint32_t seen = 0;
+    uint64_t order = 0;
+    for (struct map_entry *entry = map_next(&map, &position); entry != NULL;
+         entry = map_next(&map, &position)) {
+        struct object *object = entry->value;
+        cr_assert(object->is_in);
+        cr_assert(gt(u64, object->order, order), "walked in order of insertion");
+        order = object->order;
+        seen++;
+    }
+    cr_assert(eq(u32, seen, model_count()));
+}
+
+Test(map, agrees_with_a_naive_model_under_random_operations)
+{
+    uint64_t seed = 7;
+    struct random_source random = random_seeded(&seed);
+    for (uint64_t round = 1; round <= 60000; round++) {
+        /* Phases of growth and decay, so that holes pile up and are closed. */
+        bool growing = round / 3000 % 2 == 0;
+        struct object *object = &objects[random_u64(&random) % OBJECTS];
+        if ((random_u64(&random) % 4 != 0) == growing) {
+            map_put(&map, key_of(object), object);
+            object->order = object->is_in ? object->order : round;
+            object->is_in = true;
+        } else {
+            void *expected = object->is_in ? object : NULL;
+            cr_assert(eq(ptr, map_remove(&map, key_of(object)), expected));
+            object->is_in = false;
+        }
+        if (round % 500 == 0) {
+            check_against_model();
+        }
+    }
+}
+
+/* Promised by the header: owners empty their maps while they walk them. */
+Test(map, a_walk_may_remove_what_it_has_seen_and_what_it_has_not)
+{
+    for (int i = 0; i < OBJECTS; i++) {
+        map_put(&map, key_of(&objects[i]), &objects[i]);
+    }
+    uint32_t position = 0;
+    int seen = 0;
+    for (struct map_entry *entry = map_next(&map, &position); entry != NULL;
+         entry = map_next(&map, &position)) {
+        struct object *object = entry->value;
+        ptrdiff_t number = object - objects;
+        cr_assert(eq(int, (int)number, seen * 2), "the next one was removed before");
+        (void)map_remove(&map, key_of(object));
+        if (number + 1 < OBJECTS) {
+            (void)map_remove(&map, key_of(&objects[number + 1]));
+        }
+        seen++;
+    }
+    cr_expect(eq(int, seen, OBJECTS / 2));
+    cr_expect(eq(u32, map_count(&map), 0));
+}
+
+/* Names that come and go for days: the place they took is used again. */
+Test(map, holes_do_not_pile_up)
+{
+    static char names[2][16];
+    for (int i = 0; i < 100000; i++) {
+        char *name = names[i % 2];
+        snprintf(name, sizeof(names[0]), "gen-%d", i);
+        map_put(&map, bytes_of(name), &objects[0]);
+        if (i > 0) {
+            (void)map_remove(&map, bytes_of(names[(i + 1) % 2]));
+        }
+    }
+    cr_expect(le(u32, map.entry_capacity, 16));
+}
+
+/* A table that was large once does not stay large for a few. */
+Test(map, memory_is_given_back_when_most_entries_are_gone)
+{
+    for (int i = 0; i < OBJECTS; i++) {
+        map_put(&map, key_of(&objects[i]), &objects[i]);
+    }
+    for (int i = 1; i < OBJECTS; i++) {
+        (void)map_remove(&map, key_of(&objects[i]));
+    }
+    map_put(&map, key_of(&objects[1]), &objects[1]);
+    cr_expect(le(u32, map.entry_capacity, 16));
+    cr_expect(eq(ptr, map_get(&map, key_of(&objects[0])), &objects[0]));
+}
