@@ -88,8 +88,8 @@ FOLDERS := base amqp net tls config routing exchanges queues store broker cli
 SOURCES := $(wildcard $(FOLDERS:%=%/*.c))
 TEST_SOURCES := $(wildcard tests/support/*.c) $(shell find tests/unit -name '*.c' 2>/dev/null | sort)
 LOADGEN_SOURCES := $(wildcard bench/loadgen.c bench/loadgen_*.c)
-MICRO_SOURCES := $(wildcard bench/micro_*.c)
-ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(LOADGEN_SOURCES) $(MICRO_SOURCES)
+BENCH_SOURCES := $(filter-out $(LOADGEN_SOURCES),$(wildcard bench/*.c))
+ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(LOADGEN_SOURCES) $(BENCH_SOURCES)
 HEADERS := $(wildcard $(FOLDERS:%=%/*.h) bench/*.h tests/support/*.h)
 
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
@@ -107,8 +107,9 @@ else
 BENCH_OUT := $(OUT)/bench
 MAIN_BINARY := $(BINARY)
 endif
-MICRO_PROGRAMS := $(MICRO_SOURCES:bench/%.c=$(BENCH_OUT)/%)
-BENCH_PROGRAMS := $(if $(LOADGEN_SOURCES),$(BENCH_OUT)/loadgen) $(MICRO_PROGRAMS)
+# The load generator has several files; every other file of bench/ is a program.
+SMALL_PROGRAMS := $(BENCH_SOURCES:bench/%.c=$(BENCH_OUT)/%)
+BENCH_PROGRAMS := $(BENCH_OUT)/loadgen $(SMALL_PROGRAMS)
 
 # Building ---------------------------------------------------------------------------------------
 
@@ -131,7 +132,7 @@ $(BENCH_OUT)/loadgen: $(LOADGEN_OBJECTS) $(CORE_OBJECTS)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lm
 
-$(MICRO_PROGRAMS): $(BENCH_OUT)/%: $(OUT)/obj/bench/%.o $(CORE_OBJECTS)
+$(SMALL_PROGRAMS): $(BENCH_OUT)/%: $(OUT)/obj/bench/%.o $(CORE_OBJECTS)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lm
