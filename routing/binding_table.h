@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/list.h"
+#include "base/status.h"
 #include "routing/target.h"
 
 struct binding {
@@ -18,18 +19,20 @@ struct binding {
     struct bytes arguments;       /* table body; owned, in the same allocation */
     uint64_t hash;
     bool durable;
+    bool from_file;        /* the topology file made it, not a client */
     uint32_t matcher_slot; /* for the exchange type's own bookkeeping */
 };
 
 struct binding_table {
-    struct list bindings;    /* of source_link, oldest first */
-    struct binding **slots;  /* hash table, open addressing; owned */
-    uint32_t slot_count;     /* a power of two; 0 before the first binding */
-    uint32_t used_count;     /* with removed markers */
+    struct list bindings;   /* of source_link, oldest first */
+    struct binding **slots; /* hash table, open addressing, at most half full; owned */
+    uint32_t slot_count;    /* a power of two; 0 before the first binding */
     uint32_t count;
+    uint64_t seed;
 };
 
-void binding_table_init(struct binding_table *table);
+/* `seed` is secret: peers choose keys and arguments. */
+void binding_table_init(struct binding_table *table, uint64_t seed);
 void binding_table_fini(struct binding_table *table); /* frees every binding */
 
 /* NULL when there is none. */
@@ -37,10 +40,12 @@ struct binding *binding_table_find(const struct binding_table *table,
                                    const struct route_target *target, struct bytes routing_key,
                                    struct bytes arguments);
 
-/* Adds a binding that is not there yet, and puts it on the target's list. */
-struct binding *binding_table_add(struct binding_table *table, void *source,
-                                  struct route_target *target, struct bytes routing_key,
-                                  struct bytes arguments, bool durable);
+/* Adds a binding that is not there yet, and puts it on the target's list. `routing_key` and
+ * `arguments` are copied. STATUS_NO_MEMORY changes nothing. */
+MUST_CHECK enum status binding_table_add(struct binding_table *table, void *source,
+                                         struct route_target *target, struct bytes routing_key,
+                                         struct bytes arguments, bool durable,
+                                         struct binding **binding_out);
 
 /* Takes it out of both lists and frees it. */
 void binding_table_remove(struct binding_table *table, struct binding *binding);

@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "routing/target.h"
 
-enum { ROUTE_CACHE_ENTRIES = 4096, ROUTE_CACHE_TARGETS_MAX = 64 };
+enum { ROUTE_CACHE_ENTRIES = 4096, ROUTE_CACHE_TARGETS_MAX = 64, ROUTE_CACHE_KEY_SIZE_MAX = 255 };
 
 struct route_cache;
 
@@ -20,7 +20,8 @@ void route_cache_free(struct route_cache **cache);
 bool route_cache_find(const struct route_cache *cache, uint64_t source_id, uint64_t generation,
                       struct bytes routing_key, struct route_set *set);
 
-/* Remembers `targets`; results over ROUTE_CACHE_TARGETS_MAX targets are not kept. */
+/* Remembers `targets`, also that there are none; results over ROUTE_CACHE_TARGETS_MAX targets and
+ * keys over ROUTE_CACHE_KEY_SIZE_MAX octets are not kept. */
 void route_cache_store(struct route_cache *cache, uint64_t source_id, uint64_t generation,
                        struct bytes routing_key, struct route_target *const *targets,
                        uint32_t target_count);

@@ -2,8 +2,15 @@
 /* Topic matching: binding keys as paths of words in a trie, so that a message costs what its own
  * words cost and not what other bindings do. `*` stands for exactly one word, `#` for zero or more;
  * the empty key has no words, `a..b` has an empty middle word (AMQP 0-9-1, 3.1.3.3). Adjacent `#`
- * count as one. Visits are bounded by nodes times words whatever the keys are: a (node, word) pair
- * that `#` could reach in many ways is walked once. */
+ * count as one.
+ *
+ * Words of binding keys are interned: within the trie a word is a 32-bit number, and a word of a
+ * routing key that no binding key has can only be matched by `*` or `#`.
+ *
+ * `#` lets one path of the trie match a routing key in many ways. They are followed together: a
+ * node is visited at most once in a pass, with the set of all word positions at which the words on
+ * the way to it can end. So a pass visits no more nodes than the trie has, whatever the keys are.
+ */
 #ifndef BOURSE_ROUTING_TOPIC_TRIE_H
 #define BOURSE_ROUTING_TOPIC_TRIE_H
 
@@ -12,15 +19,21 @@
 
 struct topic_trie;
 
-struct topic_trie *topic_trie_new(void);
+enum { TOPIC_KEY_SIZE_MAX = 255 }; /* octets: a shortstr */
+
+/* `seed` is secret, for the hashes of words. */
+struct topic_trie *topic_trie_new(uint64_t seed);
 void topic_trie_free(struct topic_trie **trie);
 
-/* Adds, takes away one binding of `key` to `target`; the same pair may be added several times (with
- * other binding arguments) and leaves when it was taken away as often. */
+/* Adds, takes away one binding of `key` (at most TOPIC_KEY_SIZE_MAX octets) to `target`; the same
+ * pair may be added several times (with other binding arguments) and leaves when it was taken away
+ * as often. What is taken away was added. */
 void topic_trie_bind(struct topic_trie *trie, struct bytes key, struct route_target *target);
 void topic_trie_unbind(struct topic_trie *trie, struct bytes key, struct route_target *target);
 
-/* Adds every target whose binding key matches. */
+/* Adds every target whose binding key matches. A key of more than TOPIC_KEY_SIZE_MAX octets, as
+ * only a CC header can hold, is no routing key and matches nothing. Allocates nothing once its work
+ * list has grown. */
 void topic_trie_route(struct topic_trie *trie, struct bytes routing_key, struct route_set *set);
 
 /* Nodes visited by the last topic_trie_route: what tests hold against the bound. */
@@ -28,5 +41,8 @@ uint64_t topic_trie_visit_count(const struct topic_trie *trie);
 
 /* Nodes in use; 1 (the root) when nothing is bound. */
 uint32_t topic_trie_node_count(const struct topic_trie *trie);
+
+/* Octets of heap memory it holds. */
+uint64_t topic_trie_memory_bytes(const struct topic_trie *trie);
 
 #endif
