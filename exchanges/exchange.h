@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An exchange: a name, a type, and bindings that lead to targets. The type matches; what the matches
- * mean (walking on through exchanges, alternate exchanges, one copy per queue) is the broker's. */
+/* An exchange: a name, a type, and bindings that lead to targets. The type matches; what the
+ * matches mean (walking on through exchanges, alternate exchanges, one copy per queue) is the
+ * broker's. */
 #ifndef BOURSE_EXCHANGES_EXCHANGE_H
 #define BOURSE_EXCHANGES_EXCHANGE_H
 
@@ -12,19 +13,21 @@
 
 /* What a message shows to an exchange. */
 struct exchange_message {
-    struct bytes routing_key;
-    struct bytes headers; /* table body, validated; empty when the message has none */
+    struct bytes routing_key; /* no longer than a shortstr, or (from a CC header) no match by key */
+    struct bytes headers;     /* table body, validated; empty when the message has none */
 };
 
 /* One implementation per type: direct.c fanout.c topic.c headers.c. */
 struct exchange_type {
     const char *name;
-    bool uses_key;     /* the result depends on the routing key alone: it may be cached */
+    bool is_cacheable; /* the result depends on the key alone, and costs more than a cache does */
     bool is_topic;     /* topic permissions apply */
-    void *(*matcher_new)(void);
+    void *(*matcher_new)(uint64_t seed); /* `seed` is secret, for hashes of what peers choose */
     void (*matcher_free)(void *matcher);
     /* Refuses arguments that mean nothing to the type: STATUS_FAULT, 406 at channel scope. */
     enum status (*check)(struct bytes routing_key, struct bytes arguments, struct fault *fault);
+    /* Take in a binding that was checked, and forget it again: at a cost that does not grow with
+     * the number of bindings. */
     void (*bind)(void *matcher, struct binding *binding);
     void (*unbind)(void *matcher, struct binding *binding);
     void (*route)(void *matcher, const struct exchange_message *message, struct route_set *set);
@@ -40,15 +43,15 @@ struct exchange {
     bool durable;
     bool auto_delete;
     bool internal;
-    bool predeclared;        /* "" and amq.*: never deleted */
-    bool from_file;          /* the topology file made it, not a client */
-    bool had_binding;        /* auto-delete waits for the first */
-    struct bytes arguments;  /* table body as declared; owned */
-    struct bytes alternate;  /* view into arguments; data NULL: none */
+    bool predeclared;              /* "" and amq.*: never deleted */
+    bool from_file;                /* the topology file made it, not a client */
+    bool had_binding;              /* auto-delete waits for the first */
+    struct bytes arguments;        /* table body as declared; owned */
+    struct bytes alternate;        /* view into arguments; data NULL: none */
     struct binding_table bindings; /* with this exchange as source; owns them */
     void *matcher;
-    uint64_t generation;     /* raised by every bind and unbind: caches compare it */
-    void *vhost;             /* the broker's; not used here */
+    uint64_t generation; /* raised by every bind and unbind: caches compare it */
+    void *vhost;         /* the broker's; not used here */
     uint64_t published_count, unroutable_count;
 };
 
@@ -58,15 +61,22 @@ struct exchange_properties {
     const struct exchange_type *type;
     bool durable, auto_delete, internal, predeclared, from_file;
     struct bytes arguments; /* validated table body */
+    uint64_t seed;          /* secret, for hashes of what peers choose */
 };
+
+extern const struct exchange_type exchange_type_direct;
+extern const struct exchange_type exchange_type_fanout;
+extern const struct exchange_type exchange_type_topic;
+extern const struct exchange_type exchange_type_headers;
 
 struct exchange *exchange_new(uint64_t id, const struct exchange_properties *properties);
 
 /* Frees the exchange and its bindings. The caller has unbound it as a destination. */
 void exchange_free(struct exchange **exchange);
 
-/* Binds `target` under key and arguments (copied). `*created_out` is false when the same binding was
- * there already, which is no error. STATUS_FAULT as the type's check. */
+/* Binds `target` under key and arguments (copied). `*created_out` is false when the same binding
+ * was there already, which is no error. STATUS_FAULT as the type's check; STATUS_NO_MEMORY changes
+ * nothing. */
 MUST_CHECK enum status exchange_bind(struct exchange *exchange, struct route_target *target,
                                      struct bytes routing_key, struct bytes arguments, bool durable,
                                      bool *created_out, struct fault *fault);
@@ -78,8 +88,9 @@ bool exchange_unbind(struct exchange *exchange, struct route_target *target,
 /* Removes one binding that is known by address, such as from a target's list. */
 void exchange_unbind_binding(struct exchange *exchange, struct binding *binding);
 
-/* Adds the targets of the bindings that match to `set`. `exchange->type` does the work; a result that
- * depends on the key alone comes from `cache` when it is still good (NULL: no cache). */
+/* Adds the targets of the bindings that match to `set`. `exchange->type` does the work; a result
+ * that depends on the key alone comes from `cache` when it is still good (NULL: no cache). Only a
+ * pass that starts with an empty set fills the cache: what it collects is then the whole result. */
 struct route_cache;
 void exchange_route(struct exchange *exchange, const struct exchange_message *message,
                     struct route_cache *cache, struct route_set *set);

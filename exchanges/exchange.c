@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all types share: names, bindings kept once, generations, and the cache in front of a
+ * matcher. */
+#include "exchanges/exchange.h"
+
+#include <stdlib.h>
+
+#include "amqp/table.h"
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "routing/route_cache.h"
+
+const struct exchange_type *
+exchange_type_find(struct bytes name)
+{
+    static const struct exchange_type *const types[] = {
+        &exchange_type_direct,
+        &exchange_type_fanout,
+        &exchange_type_topic,
+        &exchange_type_headers,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        if (bytes_equal_text(name, types[i]->name)) {
+            return types[i];
+        }
+    }
+    return NULL;
+}
+
+/* A copy on the heap; `data` is never NULL. */
+static struct bytes
+bytes_copy(struct bytes bytes)
+{
+    uint8_t *copy = xalloc(bytes.size + 1);
+    if (bytes.size > 0) {
+        memcpy(copy, bytes.data, bytes.size);
+    }
+    return bytes_make(copy, bytes.size);
+}
+
+/* The declared alternate exchange, as a view into `arguments`. */
+static struct bytes
+find_alternate(struct bytes arguments)
+{
+    struct table_value value;
+    if (table_find(arguments, "alternate-exchange", &value) &&
+        table_value_class(&value) == TABLE_CLASS_STRING) {
+        return value.raw;
+    }
+    return bytes_make(NULL, 0);
+}
+
+struct exchange *
+exchange_new(uint64_t id, const struct exchange_properties *properties)
+{
+    struct exchange *exchange = xalloc(sizeof(*exchange));
+    route_target_init(&exchange->target, ROUTE_TARGET_EXCHANGE, id);
+    exchange->name = bytes_copy(properties->name);
+    exchange->type = properties->type;
+    exchange->durable = properties->durable;
+    exchange->auto_delete = properties->auto_delete;
+    exchange->internal = properties->internal;
+    exchange->predeclared = properties->predeclared;
+    exchange->from_file = properties->from_file;
+    exchange->arguments = bytes_copy(properties->arguments);
+    exchange->alternate = find_alternate(exchange->arguments);
+    binding_table_init(&exchange->bindings, properties->seed);
+    exchange->matcher = exchange->type->matcher_new(properties->seed);
+    return exchange;
+}
+
+void
+exchange_free(struct exchange **exchange_pointer)
+{
+    struct exchange *exchange = *exchange_pointer;
+    if (exchange == NULL) {
+        return;
+    }
+    assert(list_is_empty(&exchange->target.bindings));
+    exchange->type->matcher_free(exchange->matcher);
+    binding_table_fini(&exchange->bindings);
+    free((void *)exchange->arguments.data);
+    free((void *)exchange->name.data);
+    free(exchange);
+    *exchange_pointer = NULL;
+}
+
+enum status
+exchange_bind(struct exchange *exchange, struct route_target *target, struct bytes routing_key,
+              struct bytes arguments, bool durable, bool *created_out, struct fault *fault)
+{
+    enum status status = exchange->type->check(routing_key, arguments, fault);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (binding_table_find(&exchange->bindings, target, routing_key, arguments) != NULL) {
+        *created_out = false;
+        return STATUS_OK;
+    }
+    struct binding *binding;
+    status = binding_table_add(&exchange->bindings, exchange, target, routing_key, arguments,
+                               durable, &binding);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    exchange->type->bind(exchange->matcher, binding);
+    exchange->generation++;
+    exchange->had_binding = true;
+    *created_out = true;
+    return STATUS_OK;
+}
+
+void
+exchange_unbind_binding(struct exchange *exchange, struct binding *binding)
+{
+    assert(binding->source == exchange);
+    exchange->type->unbind(exchange->matcher, binding);
+    binding_table_remove(&exchange->bindings, binding);
+    exchange->generation++;
+}
+
+bool
+exchange_unbind(struct exchange *exchange, struct route_target *target, struct bytes routing_key,
+                struct bytes arguments)
+{
+    struct binding *binding =
+        binding_table_find(&exchange->bindings, target, routing_key, arguments);
+    if (binding == NULL) {
+        return false;
+    }
+    exchange_unbind_binding(exchange, binding);
+    return true;
+}
+
+void
+exchange_route(struct exchange *exchange, const struct exchange_message *message,
+               struct route_cache *cache, struct route_set *set)
+{
+    if (exchange->bindings.count == 0) {
+        return;
+    }
+    if (cache == NULL || !exchange->type->is_cacheable) {
+        exchange->type->route(exchange->matcher, message, set);
+        return;
+    }
+    uint64_t id = exchange->target.id;
+    if (route_cache_find(cache, id, exchange->generation, message->routing_key, set)) {
+        return;
+    }
+    bool is_whole = set->count == 0;
+    exchange->type->route(exchange->matcher, message, set);
+    if (is_whole) {
+        route_cache_store(cache, id, exchange->generation, message->routing_key, set->targets,
+                          set->count);
+    }
+}

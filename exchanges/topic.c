@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The topic exchange: binding keys with `*` and `#` (AMQP 0-9-1, 3.1.3.3). */
+#include "exchanges/exchange.h"
+#include "routing/topic_trie.h"
+
+static void *
+topic_new(uint64_t seed)
+{
+    return topic_trie_new(seed);
+}
+
+static void
+topic_free(void *matcher)
+{
+    struct topic_trie *trie = matcher;
+    topic_trie_free(&trie);
+}
+
+/* Every key is a pattern. */
+static enum status
+topic_check(struct bytes routing_key, struct bytes arguments, struct fault *fault)
+{
+    (void)routing_key;
+    (void)arguments;
+    (void)fault;
+    return STATUS_OK;
+}
+
+static void
+topic_bind(void *matcher, struct binding *binding)
+{
+    topic_trie_bind(matcher, binding->routing_key, binding->target);
+}
+
+static void
+topic_unbind(void *matcher, struct binding *binding)
+{
+    topic_trie_unbind(matcher, binding->routing_key, binding->target);
+}
+
+static void
+topic_route(void *matcher, const struct exchange_message *message, struct route_set *set)
+{
+    topic_trie_route(matcher, message->routing_key, set);
+}
+
+const struct exchange_type exchange_type_topic = {
+    .name = "topic",
+    .is_cacheable = true,
+    .is_topic = true,
+    .matcher_new = topic_new,
+    .matcher_free = topic_free,
+    .check = topic_check,
+    .bind = topic_bind,
+    .unbind = topic_unbind,
+    .route = topic_route,
+};
