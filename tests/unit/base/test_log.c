@@ -179,7 +179,7 @@ Test(log, a_long_line_loses_whole_fields_and_says_so)
                                       is_json ? 9 : 7) != NULL;
             cr_assert(ne(int, is_cut, is_complete), "length %d", length);
             bool has_long = memmem(line.data, line.size, "xxx", 3) != NULL;
-            cr_assert(imply(has_long, gt(sz, line.size, (size_t)length)), "length %d", length);
+            cr_assert(not(has_long && line.size <= (size_t)length), "length %d", length);
         }
     }
 }

@@ -14,7 +14,7 @@
 enum { OBJECTS = 400 };
 
 struct object {
-    char name[16];
+    char name[32];
     bool is_in;
     uint64_t order; /* of insertion */
 };
@@ -167,7 +167,7 @@ Test(map, a_walk_may_remove_what_it_has_seen_and_what_it_has_not)
 /* Names that come and go for days: the place they took is used again. */
 Test(map, holes_do_not_pile_up)
 {
-    static char names[2][16];
+    static char names[2][32];
     for (int i = 0; i < 100000; i++) {
         char *name = names[i % 2];
         snprintf(name, sizeof(names[0]), "gen-%d", i);
