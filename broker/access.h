@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who may do what: users, their rights, and the ONE place that every operation of every interface
- * asks. A verdict is remembered per user until any right changes, so expressions are off the path of a
- * message. Expressions are PCRE2, searched and not anchored, interpreted, with match limits; one that
- * fails to compile or runs into a limit denies. */
+ * asks. A verdict is remembered per user until any right changes, so expressions are off the path
+ * of a message. Expressions are PCRE2, searched and not anchored, interpreted, with match limits;
+ * one that fails to compile or runs into a limit denies. */
 #ifndef BOURSE_BROKER_ACCESS_H
 #define BOURSE_BROKER_ACCESS_H
 
@@ -32,8 +32,8 @@ struct user {
     int64_t channels_max;
     uint32_t connection_count;
     uint32_t channel_count;
-    struct map rights;       /* struct user_rights by vhost name; owns */
-    uint64_t version;        /* raised by every change of this user */
+    struct map rights; /* struct user_rights by vhost name; owns */
+    uint64_t version;  /* raised by every change of this user */
 };
 
 /* Makes or changes a user to what the file says; `vhost` is the one its rights are for. Expressions
@@ -46,8 +46,8 @@ void user_free(struct user **user);
 /* Whether the user has any rights record for the vhost: what connection.open asks. */
 bool access_may_enter(const struct user *user, struct bytes vhost);
 
-/* The choke point. STATUS_OK, or STATUS_FAULT: 403 at channel scope `configure access to queue 'Q' in
- * vhost 'V' refused for user 'U'` (the default exchange is called amq.default here). */
+/* The choke point. STATUS_OK, or STATUS_FAULT: 403 at channel scope `configure access to queue 'Q'
+ * in vhost 'V' refused for user 'U'` (the default exchange is called amq.default here). */
 MUST_CHECK enum status access_require(const struct connection *connection, enum access_right right,
                                       enum access_kind kind, struct bytes name,
                                       struct fault *fault);
@@ -57,9 +57,10 @@ MUST_CHECK enum status access_require_any(const struct connection *connection,
                                           enum access_kind kind, struct bytes name,
                                           struct fault *fault);
 
-/* Rights on a key of a topic exchange: ACCESS_WRITE to publish with it, ACCESS_READ to bind with it.
- * No record for the exchange allows. `{username}` and `{vhost}` in an expression are replaced, quoted.
- * STATUS_FAULT: 403 `write access to topic 'KEY' in exchange 'X' in vhost 'V' refused for user 'U'`. */
+/* Rights on a key of a topic exchange: ACCESS_WRITE to publish with it, ACCESS_READ to bind with
+ * it. No record for the exchange allows. `{username}` and `{vhost}` in an expression are replaced,
+ * quoted. STATUS_FAULT: 403 `write access to topic 'KEY' in exchange 'X' in vhost 'V' refused for
+ * user 'U'`. */
 MUST_CHECK enum status access_require_topic(const struct connection *connection,
                                             enum access_right right, struct bytes exchange,
                                             struct bytes routing_key, struct fault *fault);

@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include "broker/core.h"
 #include "broker/machine.h"
-#include "broker/password.h"
+#include "broker/password_pool.h"
 #include "net/network.h"
 #include "tls/tls_context.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Logins under way: SASL responses become a user or a refusal. Password checks that are not cached go
- * to the password port, equal ones share one check, guessing is slowed per user and per source, and
- * the answer for an unknown user is the same, after the same work, as for a wrong password. */
+/* Logins under way: SASL responses become a user or a refusal. Password checks that are not cached
+ * go to the password port, equal ones share one check, guessing is slowed per user and per source,
+ * and the answer for an unknown user is the same, after the same work, as for a wrong password. */
 #ifndef BOURSE_BROKER_LOGIN_H
 #define BOURSE_BROKER_LOGIN_H
 
@@ -15,18 +15,22 @@ struct login_desk;
 struct login_desk *login_desk_new(struct core *core);
 void login_desk_free(struct login_desk **desk);
 
+/* HMAC of user, hash and secret under this desk's own random key: how secrets are remembered. */
+void login_desk_mac(const struct login_desk *desk, struct bytes user, struct bytes hash,
+                    struct bytes secret, uint8_t out[static 32]);
+
 /* The mechanisms a peer is offered: "PLAIN AMQPLAIN", and EXTERNAL behind them when it showed a
- * verified certificate or could have. Static memory. */
+ * verified certificate. Static memory. */
 const char *login_mechanisms(const struct net_peer *peer);
 
 /* Starts the check of a start-ok. The outcome comes, at once or later, through
- * connection_login_succeeded or connection_login_failed. STATUS_FAULT at connection scope: 503 for a
- * mechanism that was not offered, 502 for a malformed response. */
+ * connection_login_succeeded or connection_login_failed. STATUS_FAULT at connection scope: 503 for
+ * a mechanism that is unknown, or EXTERNAL without TLS, 502 for a malformed response. */
 MUST_CHECK enum status login_begin(struct connection *connection, struct bytes mechanism,
                                    struct bytes response, struct fault *fault);
 
-/* connection.update-secret: STATUS_OK when `secret` is right for the connection's user, STATUS_AGAIN
- * when the answer will come through connection_secret_checked, STATUS_FAULT 530. */
+/* connection.update-secret: STATUS_OK when `secret` is right for the connection's user,
+ * STATUS_AGAIN when the answer will come through connection_secret_checked, STATUS_FAULT 530. */
 MUST_CHECK enum status login_update_secret(struct connection *connection, struct bytes secret,
                                            struct fault *fault);
 void connection_secret_checked(struct connection *connection, bool matches);
