@@ -15,19 +15,19 @@ struct network;
 
 /* Zero takes the default given in brackets. */
 struct network_settings {
-    uint32_t frame_max;                     /* offered in tune: upper bound of a link (131072) */
-    uint64_t message_bytes_max;             /* a larger body is refused at its header (16 MiB) */
-    uint64_t assembly_bytes_max;            /* unfinished contents of one link (64 MiB): 506 beyond */
-    uint32_t tls_handshake_ms;              /* absolute (5000) */
-    uint32_t handshake_ms;                  /* absolute, accept to NET_ACTION_ESTABLISHED (10000) */
-    uint32_t unestablished_max;             /* links before ESTABLISHED (1024, or 1/8 of the fds) */
-    uint32_t unestablished_per_source_max;  /* of one address (64) */
-    uint32_t input_octets_per_tick;         /* over all links (1 MiB) */
-    uint32_t ready_links_per_tick;          /* (256) */
+    uint32_t frame_max;          /* offered in tune: upper bound of a link (131072) */
+    uint64_t message_bytes_max;  /* a larger body is refused at its header (16 MiB) */
+    uint64_t assembly_bytes_max; /* unfinished contents of one link (64 MiB): 506 beyond */
+    uint32_t tls_handshake_ms;   /* absolute (5000) */
+    uint32_t handshake_ms;       /* absolute, accept to NET_ACTION_ESTABLISHED (10000) */
+    uint32_t unestablished_max;  /* links before ESTABLISHED (1024, or 1/8 of the fds) */
+    uint32_t unestablished_per_source_max; /* of one address (64) */
+    uint32_t input_octets_per_tick;        /* over all links (1 MiB) */
+    uint32_t ready_links_per_tick;         /* (256) */
 };
 
-/* `pool`, `log` and what `events` points at are borrowed and outlive the network. NULL with errno set
- * when epoll is not to be had. */
+/* `pool`, `log` and what `events` points at are borrowed and outlive the network. NULL with errno
+ * set when epoll is not to be had. */
 struct network *network_new(const struct network_settings *settings, struct chunk_pool *pool,
                             const struct clock_source *clock, struct log *log,
                             const struct net_events *events);
@@ -51,8 +51,8 @@ void network_stop_listening(struct network *network);
 /* Calls `ready(context)` from network_poll whenever `fd` is readable (an eventfd, a signalfd). The
  * descriptor stays the caller's. */
 typedef void network_watch_callback(void *context);
-MUST_CHECK enum status network_watch(struct network *network, int fd,
-                                     network_watch_callback *ready, void *context);
+MUST_CHECK enum status network_watch(struct network *network, int fd, network_watch_callback *ready,
+                                     void *context);
 
 /* Waits up to `wait_ms` (0: not at all, UINT64_MAX: until something happens; own timers shorten it)
  * and turns what is ready into events, bounded by the settings; what is left over makes
@@ -61,9 +61,9 @@ void network_poll(struct network *network, uint64_t wait_ms);
 
 bool network_has_work(const struct network *network);
 
-/* Writes what the core posted since the last call: one write per link that has output. What a socket
- * does not take is copied and goes on when it is writable. Reports NET_EVENT_WRITTEN. After it
- * returns no content posted earlier is read any more. */
+/* Writes what the core posted since the last call: one write per link that has output. What a
+ * socket does not take is copied and goes on when it is writable. Reports NET_EVENT_WRITTEN. After
+ * it returns no content posted earlier is read any more. */
 void network_flush(struct network *network);
 
 /* Live links, and those among them that are not ESTABLISHED. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The wall between the threads that move bytes and the core that decides. Network code hands the
  * core events, the core hands it actions; both are values, and the only things they point at are
- * views that live until the call returns (a ring copies them behind its item) and contents in chunks,
- * which go by reference. Neither side knows the other's structs: a link goes by its id, which is
- * never used twice, and an item for an unknown id is dropped.
+ * views that live until the call returns (a ring copies them behind its item) and contents in
+ * chunks, which go by reference. Neither side knows the other's structs: a link goes by its id,
+ * which is never used twice, and an item for an unknown id is dropped.
  *
  * With one thread, `handle` and `post` are plain calls within the same turn of the loop. */
 #ifndef BOURSE_NET_SEAM_H
@@ -17,7 +17,8 @@
 
 enum { NET_ADDRESS_SIZE = 64, NET_SUBJECT_SIZE = 256 };
 
-/* Who is at the other end. Owned by the network side; valid from OPENED until CLOSED was handled. */
+/* Who is at the other end. Owned by the network side; valid from OPENED until CLOSED was handled.
+ */
 struct net_peer {
     char address[NET_ADDRESS_SIZE];       /* numeric, such as "127.0.0.1" or "::1" */
     char local_address[NET_ADDRESS_SIZE]; /* the end that the peer connected to */
@@ -25,9 +26,9 @@ struct net_peer {
     uint16_t local_port;
     bool is_loopback; /* the *peer's* address is in 127.0.0.0/8 or ::1 (also v4-mapped) */
     bool is_tls;
-    bool has_certificate;            /* a client certificate was presented and verified */
-    char user[NET_SUBJECT_SIZE];     /* name taken from it as configured; empty: none could be */
-    char tls_version[16];            /* such as "TLSv1.3" */
+    bool has_certificate;        /* a client certificate was presented and verified */
+    char user[NET_SUBJECT_SIZE]; /* name taken from it as configured; empty: none could be */
+    char tls_version[16];        /* such as "TLSv1.3" */
     char tls_cipher[64];
 };
 
@@ -41,11 +42,11 @@ enum net_event_type {
 };
 
 enum net_close_reason {
-    NET_CLOSE_BY_PEER,    /* end of stream or reset */
-    NET_CLOSE_BY_CORE,    /* NET_ACTION_CLOSE */
-    NET_CLOSE_HEARTBEAT,  /* nothing heard for two whole intervals */
-    NET_CLOSE_DEADLINE,   /* the handshake took too long */
-    NET_CLOSE_ERROR,      /* a failed read or write, or a TLS error */
+    NET_CLOSE_BY_PEER,   /* end of stream or reset */
+    NET_CLOSE_BY_CORE,   /* NET_ACTION_CLOSE */
+    NET_CLOSE_HEARTBEAT, /* nothing heard for two whole intervals */
+    NET_CLOSE_DEADLINE,  /* the handshake took too long */
+    NET_CLOSE_ERROR,     /* a failed read or write, or a TLS error */
 };
 
 struct net_event {
@@ -60,11 +61,11 @@ struct net_event {
             struct bytes payload; /* ids and arguments, not yet decoded; at least 4 octets */
         } method;
         /* The content is counted once for the event: the handler releases it. When the announced
-         * body is over max-message-size no content exists (`content` is not set), the event comes at
-         * the header frame, and the body frames are discarded by the network side. */
+         * body is over max-message-size no content exists (`content` is not set), the event comes
+         * at the header frame, and the body frames are discarded by the network side. */
         struct {
             struct content_ref content;
-            uint64_t body_size; /* as announced */
+            uint64_t body_size;    /* as announced */
             struct bytes exchange; /* as in the method, valid also without content */
             struct bytes routing_key;
             bool mandatory;
@@ -92,7 +93,7 @@ enum net_action_type {
     NET_ACTION_ESTABLISHED, /* connection.open succeeded: the handshake deadline is off */
     NET_ACTION_PAUSE,       /* stop reading the socket (heartbeat check of input rests as well) */
     NET_ACTION_RESUME,
-    NET_ACTION_CLOSE,       /* write what is queued, then close; the deadline bounds the writing */
+    NET_ACTION_CLOSE, /* write what is queued, then close; the deadline bounds the writing */
 };
 
 struct net_action {
@@ -107,7 +108,7 @@ struct net_action {
             struct content_ref content; /* stays counted by the core until the tick ends */
             uint64_t delivery_tag;
             struct bytes consumer_tag;
-            struct bytes exchange;    /* as it is to appear; mostly the content's own */
+            struct bytes exchange; /* as it is to appear; mostly the content's own */
             struct bytes routing_key;
             bool redelivered;
         } deliver;
@@ -116,8 +117,8 @@ struct net_action {
             struct bytes payload; /* the method's ids and arguments */
         } content;
         struct {
-            uint32_t frame_max;    /* octets, frame overhead included */
-            uint16_t heartbeat_s;  /* 0: none in either direction */
+            uint32_t frame_max;   /* octets, frame overhead included */
+            uint16_t heartbeat_s; /* 0: none in either direction */
         } tune;
         struct {
             uint32_t linger_ms; /* how long unsent octets are still written; 0 drops them */

@@ -12,8 +12,9 @@
 
 struct transport;
 
-/* Every function returns STATUS_OK, STATUS_AGAIN (wait until the descriptor is ready as `wants` says),
- * STATUS_CLOSED (orderly end of the stream) or STATUS_IO (broken: close it; transport_error tells why). */
+/* Every function returns STATUS_OK, STATUS_AGAIN (wait until the descriptor is ready as `wants`
+ * says), STATUS_CLOSED (orderly end of the stream) or STATUS_IO (broken: close it; transport_error
+ * tells why). */
 struct transport_operations {
     /* Drives the handshake; STATUS_OK once octets may flow. Plain TCP is done at once. */
     enum status (*handshake)(struct transport *transport);
@@ -23,7 +24,8 @@ struct transport_operations {
      * STATUS_AGAIN the same octets are offered again, though perhaps from other memory. */
     enum status (*write)(struct transport *transport, const struct iovec *parts, int part_count,
                          size_t *size_out);
-    /* Sends the orderly end of the stream if the transport has one; best effort, once. */
+    /* Sends the orderly end of the stream if the transport has one of its own (TLS: close_notify);
+     * best effort, once. The caller shuts the socket down. */
     void (*shutdown)(struct transport *transport);
     /* Octets that were read from the socket but not handed out yet: such a transport must be read
      * again without waiting for the descriptor. */
@@ -45,6 +47,9 @@ struct transport {
     const struct transport_operations *operations;
     int fd;                     /* borrowed */
     enum transport_wants wants; /* what the last STATUS_AGAIN waits for */
+    /* A read that returns less than it was asked for has emptied the socket, so nobody reads again
+     * only to hear STATUS_AGAIN. True of plain TCP; false where octets come in records. */
+    bool short_read_drains;
 };
 
 /* Makes a transport for an accepted, non-blocking socket: one for each listener. NULL when there is

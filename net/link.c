@@ -1,0 +1,699 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a link. Its descriptor is watched for edges, once, in both directions: pausing,
+ * waiting for a writable socket and going on later need no system call then, and a busy link is on
+ * a list and not reported again and again. The price is that an edge must not be forgotten: a link
+ * that may have more input stays on the ready list until a read said that there is none. */
+#include "net/link.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "amqp/frame.h"
+#include "amqp/method.h"
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "net/copy.h"
+#include "net/input.h"
+#include "net/network_state.h"
+
+enum {
+    DRAIN_MS = 2000,             /* how long a peer may take to end its side after we ended ours */
+    PEER_END_LINGER_MS = 1000,   /* a peer that ended its side may still read what was on its way */
+    DIRECT_READ_MIN = 16 * 1024, /* from here on the rest of a body frame is read into its chunk */
+    CLASS_AND_METHOD_SIZE = 4,
+    CONNECTION_CLOSE = 50,
+    CHANNEL_CLOSE = 40,
+};
+
+static void link_on_event(struct loop_watch *watch, uint32_t events);
+static void link_on_deadline(struct timer *timer, void *context);
+static void link_on_heartbeat(struct timer *timer, void *context);
+static void link_handshake(struct link *link);
+static void link_write(struct link *link);
+
+/* Beginning and end --------------------------------------------------------------------------- */
+
+static void
+link_arm_deadline(struct link *link, uint64_t due_ms)
+{
+    timer_arm(&link->network->timers, &link->deadline, due_ms, link_on_deadline, link);
+}
+
+/* Neither of them is established: the peer's part is to say hello in time. */
+static void
+link_init(struct link *link, struct network *network, int fd, struct source *source)
+{
+    link->watch.ready = link_on_event;
+    link->network = network;
+    link->fd = fd;
+    link->source = source;
+    link->state = LINK_HANDSHAKE;
+    link->frame_max = FRAME_MAX_BEFORE_TUNE;
+    link->accepted_ms = network->now_ms;
+    buffer_init(&link->input);
+    assembly_table_init(&link->assemblies);
+    output_init(&link->output);
+}
+
+struct link *
+link_new(struct network *network, int fd, const struct transport_factory *factory,
+         const struct net_peer *peer, struct source *source)
+{
+    struct link *link = xalloc(sizeof(*link));
+    link_init(link, network, fd, source);
+    link->peer = xalloc(sizeof(*link->peer));
+    *link->peer = *peer;
+    link->transport = factory->make(factory->context, fd);
+    network->unestablished_count++;
+    if (link->transport == NULL || network_register(network, link) != STATUS_OK) {
+        link_free(link);
+        return NULL;
+    }
+    if (loop_add(&network->loop, &link->watch, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) !=
+        STATUS_OK) {
+        link_free(link);
+        return NULL;
+    }
+    uint32_t limit_ms =
+        peer->is_tls ? network->settings.tls_handshake_ms : network->settings.handshake_ms;
+    link_arm_deadline(link, link->accepted_ms + limit_ms);
+    link_handshake(link);
+    return link;
+}
+
+static void
+link_leave_lists(struct link *link)
+{
+    list_remove(&link->ready_link);
+    list_remove(&link->dirty_link);
+    list_remove(&link->report_link);
+    timer_cancel(&link->network->timers, &link->deadline);
+    timer_cancel(&link->network->timers, &link->heartbeat_timer);
+}
+
+void
+link_free(struct link *link)
+{
+    struct network *network = link->network;
+    link_leave_lists(link);
+    if (!link->is_established) {
+        listeners_forget(network, link);
+    }
+    network_unregister(network, link);
+    assembly_table_fini(&link->assemblies, network->pool);
+    output_fini(&link->output, &network->outputs);
+    buffer_fini(&link->input);
+    if (link->transport != NULL) {
+        link->transport->operations->free(link->transport);
+    }
+    close(link->fd);
+    free(link->peer);
+    free(link);
+}
+
+static void
+link_make_report(struct link *link)
+{
+    if (!list_link_is_linked(&link->report_link)) {
+        list_append(&link->network->reports, &link->report_link);
+    }
+}
+
+/* From here on only the socket matters; what the core still posts for the link is dropped. */
+static void
+link_leave_core(struct link *link, enum net_close_reason reason)
+{
+    if (link->state >= LINK_CLOSING) {
+        return;
+    }
+    link->reason = reason;
+    link->is_paused = false;
+    link->ignores_content = true;
+    timer_cancel(&link->network->timers, &link->heartbeat_timer);
+    assembly_table_fini(&link->assemblies, link->network->pool);
+}
+
+void
+link_end(struct link *link, enum net_close_reason reason)
+{
+    if (link->state == LINK_ENDED) {
+        return;
+    }
+    link_leave_core(link, reason);
+    link_leave_lists(link);
+    link->state = LINK_ENDED;
+    link->is_closed_due = true;
+    link_make_report(link);
+}
+
+static void
+link_make_dirty(struct link *link)
+{
+    if (!list_link_is_linked(&link->dirty_link)) {
+        list_append(&link->network->dirty, &link->dirty_link);
+    }
+}
+
+void
+link_close(struct link *link, enum net_close_reason reason, uint32_t linger_ms)
+{
+    if (link->state >= LINK_CLOSING) {
+        return;
+    }
+    if (linger_ms == 0) {
+        link_end(link, reason);
+        return;
+    }
+    link_leave_core(link, reason);
+    link->state = LINK_CLOSING;
+    link_arm_deadline(link, link->network->now_ms + linger_ms);
+    link_make_dirty(link);
+    link_make_ready(link);
+}
+
+/* Everything is written: tells the peer, and then waits for its end. */
+static void
+link_drain(struct link *link)
+{
+    link->transport->operations->shutdown(link->transport);
+    (void)shutdown(link->fd,
+                   SHUT_WR); /* fails only when the peer is gone, which the read will tell */
+    link->state = LINK_DRAINING;
+    link->is_closed_due = true;
+    link_make_report(link);
+    link_arm_deadline(link, link->network->now_ms + DRAIN_MS);
+    link_make_ready(link);
+}
+
+static void
+link_peer_ended(struct link *link)
+{
+    if (link->state == LINK_PROTOCOL) {
+        /* A connection without an octet is a health probe or a port scan. */
+        log_debug(link->network->log, "link.closed_before_protocol_header", "peer=%s port=%u",
+                  link->peer->address, link->peer->port);
+    }
+    if (output_is_empty(&link->output)) {
+        link_end(link, NET_CLOSE_BY_PEER);
+        return;
+    }
+    link_close(link, NET_CLOSE_BY_PEER, PEER_END_LINGER_MS);
+    link->is_closed_due = true;
+    link_make_report(link);
+}
+
+/* A call of the transport returned `status`, which is an end; errno may say more. */
+static void
+link_broke(struct link *link, const char *event)
+{
+    bool is_reset = errno == ECONNRESET || errno == EPIPE;
+    log_limited(link->network->log, LOG_LEVEL_DEBUG, event, "peer=%s port=%u reason=\"%s\"",
+                link->peer->address, link->peer->port,
+                link->transport->operations->error(link->transport));
+    link_end(link, is_reset ? NET_CLOSE_BY_PEER : NET_CLOSE_ERROR);
+}
+
+/* Events and timers --------------------------------------------------------------------------- */
+
+static void
+link_handshake(struct link *link)
+{
+    struct network *network = link->network;
+    switch (link->transport->operations->handshake(link->transport)) {
+    case STATUS_OK:
+        break;
+    case STATUS_AGAIN:
+        return; /* both directions are watched */
+    default:
+        log_limited(network->log, LOG_LEVEL_INFO, "link.handshake_failed",
+                    "peer=%s port=%u reason=\"%s\"", link->peer->address, link->peer->port,
+                    link->transport->operations->error(link->transport));
+        link_end(link, NET_CLOSE_ERROR);
+        return;
+    }
+    link->transport->operations->describe(link->transport, link->peer);
+    link->state = LINK_PROTOCOL;
+    link_arm_deadline(link, link->accepted_ms + network->settings.handshake_ms);
+    link_make_ready(link);
+}
+
+static void
+link_on_event(struct loop_watch *watch, uint32_t events)
+{
+    struct link *link = CONTAINER_OF(watch, struct link, watch);
+    bool is_readable = (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    bool is_writable = (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+        link->is_hung_up = true;
+    }
+    if (link->state == LINK_ENDED) {
+        return;
+    }
+    if (link->state == LINK_HANDSHAKE) {
+        link_handshake(link);
+        return;
+    }
+    if (link->is_paused && (events & (EPOLLHUP | EPOLLERR)) != 0) {
+        link_end(link, NET_CLOSE_BY_PEER); /* nothing that is unread can be answered any more */
+        return;
+    }
+    if (is_readable || (is_writable && link->read_wants_write)) {
+        link_make_ready(link);
+    }
+    /* What is dirty is written by the flush of this turn. */
+    bool is_waiting = !output_is_empty(&link->output) && !list_link_is_linked(&link->dirty_link);
+    if (is_waiting && (is_writable || link->write_wants_read)) {
+        link_write(link);
+    }
+}
+
+static void
+link_on_deadline(struct timer *timer, void *context)
+{
+    (void)timer;
+    struct link *link = context;
+    if (link->state < LINK_CLOSING) {
+        log_limited(link->network->log, LOG_LEVEL_INFO, "link.handshake_timeout",
+                    "peer=%s port=%u after_ms=%" PRIu64, link->peer->address, link->peer->port,
+                    link->network->now_ms - link->accepted_ms);
+    }
+    link_end(link, NET_CLOSE_DEADLINE);
+}
+
+/* Sends a heartbeat if nothing else is on its way: what is, says as much once the socket takes it,
+ * and nothing may come between the octets of a frame. */
+static void
+link_send_heartbeat(struct link *link)
+{
+    link->heartbeat.last_write_ms = link->network->now_ms;
+    if (!output_is_empty(&link->output)) {
+        return;
+    }
+    if (output_put_uncounted(&link->output, &link->network->outputs, frame_heartbeat,
+                             sizeof(frame_heartbeat)) != STATUS_OK) {
+        link_end(link, NET_CLOSE_ERROR);
+        return;
+    }
+    link_make_dirty(link);
+}
+
+/* A link on the ready list has input that nobody has looked at. */
+static bool
+link_is_listening(const struct link *link)
+{
+    return !link->is_paused && !list_link_is_linked(&link->ready_link);
+}
+
+static void
+link_arm_heartbeat(struct link *link)
+{
+    uint64_t due_ms = heartbeat_due_ms(&link->heartbeat, link_is_listening(link));
+    timer_arm(&link->network->timers, &link->heartbeat_timer, due_ms, link_on_heartbeat, link);
+}
+
+static void
+link_on_heartbeat(struct timer *timer, void *context)
+{
+    (void)timer;
+    struct link *link = context;
+    uint64_t now_ms = link->network->now_ms;
+    switch (heartbeat_check(&link->heartbeat, link_is_listening(link), now_ms)) {
+    case HEARTBEAT_FINE:
+        break;
+    case HEARTBEAT_SEND_DUE:
+        link_send_heartbeat(link);
+        break;
+    case HEARTBEAT_PEER_GONE:
+        log_limited(link->network->log, LOG_LEVEL_WARN, "link.heartbeat_missed",
+                    "peer=%s port=%u idle_ms=%" PRIu64, link->peer->address, link->peer->port,
+                    now_ms - link->heartbeat.last_read_ms);
+        link_end(link, NET_CLOSE_HEARTBEAT);
+        break;
+    }
+    if (link->state < LINK_CLOSING) {
+        link_arm_heartbeat(link);
+    }
+}
+
+/* Reading ------------------------------------------------------------------------------------- */
+
+void
+link_make_ready(struct link *link)
+{
+    bool reads = !link->is_paused && link->state != LINK_ENDED && link->state != LINK_HANDSHAKE;
+    if (reads && !list_link_is_linked(&link->ready_link)) {
+        list_append(&link->network->ready, &link->ready_link);
+    }
+}
+
+/* Input of a link that is on its way out. Whatever TLS would make of it is of no interest. */
+static size_t
+link_drop_input(struct link *link)
+{
+    ssize_t count = recv(link->fd, link->network->scratch, READ_SIZE, MSG_DONTWAIT);
+    if (count > 0) {
+        link_make_ready(link);
+        return (size_t)count;
+    }
+    bool is_blocked = count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    if (!is_blocked && (link->state == LINK_DRAINING || count < 0)) {
+        link_end(link, link->reason);
+    }
+    return 0;
+}
+
+/* Where the next read goes. */
+struct read_place {
+    uint8_t *at;
+    size_t room;
+    enum { READ_TO_SCRATCH, READ_TO_INPUT, READ_TO_CONTENT } kind;
+};
+
+static struct read_place
+link_read_place(struct link *link)
+{
+    size_t tail = buffer_size(&link->input);
+    if (link->state == LINK_PROTOCOL) {
+        /* No octet more than it takes to tell a client from a stranger. */
+        copy_octets(link->network->scratch, buffer_bytes(&link->input).data, tail);
+        return (struct read_place){link->network->scratch + tail, PROTOCOL_HEADER_SIZE - tail,
+                                   READ_TO_SCRATCH};
+    }
+    if (link->stream_left > DIRECT_READ_MIN) {
+        uint8_t *body = assembly_body_at(&link->assemblies, link->stream_channel);
+        if (body != NULL) {
+            return (struct read_place){body, link->stream_left - 1, READ_TO_CONTENT};
+        }
+    }
+    if (tail > TAIL_COPY_MAX) {
+        size_t room = link->input_needed - tail;
+        return (struct read_place){buffer_reserve(&link->input, room), room, READ_TO_INPUT};
+    }
+    copy_octets(link->network->scratch, buffer_bytes(&link->input).data, tail);
+    return (struct read_place){link->network->scratch + tail, READ_SIZE, READ_TO_SCRATCH};
+}
+
+/* Keeps what the parser has left in the scratch memory. */
+static void
+link_keep_input(struct link *link, struct bytes rest)
+{
+    if (rest.size == 0) {
+        buffer_fini(&link->input);
+        return;
+    }
+    buffer_clear(&link->input);
+    buffer_put_bytes(&link->input, rest);
+    if (link->input.failed) {
+        link_end(link, NET_CLOSE_ERROR);
+    }
+}
+
+/* Parses the link's own buffer in place. */
+static void
+link_parse_input(struct link *link)
+{
+    struct bytes octets = buffer_bytes(&link->input);
+    size_t done = input_parse(link, octets);
+    buffer_consume(&link->input, done);
+    if (done == octets.size) {
+        buffer_fini(&link->input);
+    }
+    link->input_is_unparsed = done < octets.size && link->is_paused;
+}
+
+static void
+link_parse_scratch(struct link *link, size_t size)
+{
+    struct bytes octets = bytes_make(link->network->scratch, size);
+    size_t done = input_parse(link, octets);
+    link->input_is_unparsed = done < size && link->is_paused;
+    link_keep_input(link, bytes_make(octets.data + done, size - done));
+}
+
+/* `size` octets came to `place`. */
+static void
+link_took_input(struct link *link, struct read_place place, size_t size)
+{
+    link->heartbeat.last_read_ms = link->network->now_ms;
+    if (link->state == LINK_DISTRUSTED) {
+        return;
+    }
+    switch (place.kind) {
+    case READ_TO_SCRATCH:
+        link_parse_scratch(link, (size_t)(place.at - link->network->scratch) + size);
+        break;
+    case READ_TO_INPUT:
+        buffer_commit(&link->input, size);
+        link_parse_input(link);
+        break;
+    case READ_TO_CONTENT:
+        input_took_body(link, place.at, size);
+        break;
+    }
+}
+
+/* Whether the next read may bring something without the descriptor telling. */
+static bool
+link_may_have_more(const struct link *link, size_t size, size_t room)
+{
+    const struct transport *transport = link->transport;
+    return size == room || link->is_hung_up || !transport->short_read_drains ||
+           transport->operations->has_pending(transport);
+}
+
+static size_t
+link_read_transport(struct link *link)
+{
+    struct transport *transport = link->transport;
+    struct read_place place = link_read_place(link);
+    if (place.at == NULL) {
+        link_end(link, NET_CLOSE_ERROR);
+        return 0;
+    }
+    size_t size = 0;
+    errno = 0;
+    switch (transport->operations->read(transport, place.at, place.room, &size)) {
+    case STATUS_OK:
+        link->read_wants_write = false;
+        link_took_input(link, place, size);
+        if (link_may_have_more(link, size, place.room)) {
+            link_make_ready(link);
+        }
+        return size;
+    case STATUS_AGAIN:
+        link->read_wants_write = (transport->wants & TRANSPORT_WANTS_WRITE) != 0;
+        return 0;
+    case STATUS_CLOSED:
+        link_peer_ended(link);
+        return 0;
+    default:
+        link_broke(link, "link.read_failed");
+        return 0;
+    }
+}
+
+size_t
+link_read(struct link *link)
+{
+    if (link->state == LINK_CLOSING || link->state == LINK_DRAINING) {
+        return link_drop_input(link);
+    }
+    assert(link->state != LINK_ENDED);
+    if (!link->input_is_unparsed) {
+        return link_read_transport(link);
+    }
+    /* What waited since a pause comes first; the socket has its turn after it. */
+    size_t size = buffer_size(&link->input);
+    link_parse_input(link);
+    link_make_ready(link);
+    return size;
+}
+
+/* Writing ------------------------------------------------------------------------------------- */
+
+static void
+link_write(struct link *link)
+{
+    uint64_t octets;
+    uint64_t counted;
+    errno = 0;
+    enum status status =
+        output_write(&link->output, &link->network->outputs, link->transport, &octets, &counted);
+    if (octets > 0) {
+        link->heartbeat.last_write_ms = link->network->now_ms;
+        link->written += counted;
+        link_make_report(link);
+    }
+    switch (status) {
+    case STATUS_OK:
+        link->write_wants_read = false;
+        if (link->state == LINK_CLOSING) {
+            link_drain(link);
+        }
+        break;
+    case STATUS_AGAIN:
+        link->write_wants_read = (link->transport->wants & TRANSPORT_WANTS_READ) != 0;
+        break;
+    default:
+        link_broke(link, "link.write_failed");
+        break;
+    }
+}
+
+void
+link_flush(struct link *link)
+{
+    link_write(link);
+    if (link->state != LINK_ENDED) {
+        link_settle(link);
+    }
+}
+
+void
+link_settle(struct link *link)
+{
+    if (output_settle(&link->output, &link->network->outputs) != STATUS_OK) {
+        link_end(link, NET_CLOSE_ERROR);
+    }
+}
+
+/* The core ------------------------------------------------------------------------------------ */
+
+void
+link_post(struct link *link, struct net_event *event)
+{
+    const struct net_events *events = &link->network->events;
+    event->link = link->id;
+    events->handle(events->context, event);
+}
+
+/* The core knows the link and has not heard of its end. */
+static bool
+link_is_known(const struct link *link)
+{
+    return link->is_opened && !link->is_closed_reported;
+}
+
+void
+link_report(struct link *link)
+{
+    if (link->written > 0 && link_is_known(link)) {
+        struct net_event event = {.type = NET_EVENT_WRITTEN};
+        event.written.octets = link->written;
+        link->written = 0;
+        link_post(link, &event);
+    }
+    if (link->is_closed_due && link_is_known(link)) {
+        link->is_closed_reported = true;
+        struct net_event event = {.type = NET_EVENT_CLOSED};
+        event.closed.reason = link->reason;
+        link_post(link, &event);
+    }
+    if (link->state == LINK_ENDED) {
+        link_free(link);
+    }
+}
+
+/* The core closes the connection or one of its channels: contents that still come are dropped. */
+static void
+link_note_close(struct link *link, uint16_t channel, struct bytes payload)
+{
+    assert(payload.size >= CLASS_AND_METHOD_SIZE);
+    uint16_t class_id = get_u16(payload.data);
+    uint16_t method_id = get_u16(payload.data + 2);
+    if (class_id == CLASS_CONNECTION && method_id == CONNECTION_CLOSE) {
+        link->ignores_content = true;
+        assembly_table_fini(&link->assemblies, link->network->pool);
+    } else if (class_id == CLASS_CHANNEL && method_id == CHANNEL_CLOSE && !link->ignores_content &&
+               assembly_discard(&link->assemblies, link->network->pool, channel) != STATUS_OK) {
+        link_end(link, NET_CLOSE_ERROR);
+    }
+}
+
+static void
+link_put(struct link *link, const struct net_action *action, const struct content *content)
+{
+    if (output_put(&link->output, &link->network->outputs, action, content, link->frame_max) !=
+        STATUS_OK) {
+        log_limited(link->network->log, LOG_LEVEL_WARN, "link.no_memory", "peer=%s port=%u",
+                    link->peer->address, link->peer->port);
+        link_end(link, NET_CLOSE_ERROR);
+        return;
+    }
+    link_make_dirty(link);
+}
+
+static void
+link_tune(struct link *link, uint32_t frame_max, uint16_t heartbeat_s)
+{
+    assert(frame_max >= FRAME_MAX_MINIMUM);
+    link->frame_max = frame_max;
+    link->heartbeat.interval_ms = heartbeat_s * 1000U;
+    link->heartbeat.last_read_ms = link->network->now_ms;
+    link->heartbeat.last_write_ms = link->network->now_ms;
+    timer_cancel(&link->network->timers, &link->heartbeat_timer);
+    if (heartbeat_s > 0) {
+        link_arm_heartbeat(link);
+    }
+}
+
+static void
+link_establish(struct link *link)
+{
+    if (link->is_established) {
+        return;
+    }
+    listeners_forget(link->network, link);
+    link->is_established = true;
+    timer_cancel(&link->network->timers, &link->deadline);
+}
+
+static void
+link_resume(struct link *link)
+{
+    link->is_paused = false;
+    link->heartbeat.last_read_ms = link->network->now_ms; /* it could not be heard until now */
+    link_make_ready(link);
+}
+
+void
+link_act(struct link *link, const struct net_action *action)
+{
+    if (link->state >= LINK_CLOSING) {
+        return;
+    }
+    const struct chunk_pool *pool = link->network->pool;
+    switch (action->type) {
+    case NET_ACTION_METHOD:
+        link_note_close(link, action->channel, action->method.payload);
+        if (link->state != LINK_ENDED) {
+            link_put(link, action, NULL);
+        }
+        break;
+    case NET_ACTION_DELIVER:
+        link_put(link, action, chunk_pool_content(pool, action->deliver.content));
+        break;
+    case NET_ACTION_CONTENT:
+        link_put(link, action, chunk_pool_content(pool, action->content.content));
+        break;
+    case NET_ACTION_TUNE:
+        link_tune(link, action->tune.frame_max, action->tune.heartbeat_s);
+        break;
+    case NET_ACTION_ESTABLISHED:
+        link_establish(link);
+        break;
+    case NET_ACTION_PAUSE:
+        link->is_paused = true;
+        list_remove(&link->ready_link);
+        break;
+    case NET_ACTION_RESUME:
+        link_resume(link);
+        break;
+    case NET_ACTION_CLOSE:
+        link_close(link, NET_CLOSE_BY_CORE, action->close.linger_ms);
+        break;
+    }
+}

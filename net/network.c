@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One turn of the loop, and the table that leads from an id to its link. */
+#include "net/network.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "amqp/frame.h"
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "net/network_state.h"
+
+enum {
+    LINK_SLOT_BITS = 20,
+    LINK_SLOTS_MAX = 1 << LINK_SLOT_BITS,
+    LINK_SLOTS_FIRST = 64,
+    /* What an unfinished message takes besides its body: header, names, property block. */
+    ASSEMBLY_OVERHEAD = 256 * 1024,
+};
+
+/* A descriptor that is not ours to read, only to watch. */
+struct network_watch {
+    struct loop_watch watch;
+    struct list_link link;
+    network_watch_callback *ready;
+    void *context;
+};
+
+/* Life ---------------------------------------------------------------------------------------- */
+
+static uint32_t
+u32_or(uint32_t value, uint32_t otherwise)
+{
+    return value != 0 ? value : otherwise;
+}
+
+static uint64_t
+u64_or(uint64_t value, uint64_t otherwise)
+{
+    return value != 0 ? value : otherwise;
+}
+
+static struct network_settings
+settings_or_defaults(const struct network_settings *given)
+{
+    enum { STRANGERS_MAX = 1024 };
+    uint32_t strangers = listeners_unestablished_max();
+    strangers = strangers < STRANGERS_MAX ? strangers : STRANGERS_MAX;
+    struct network_settings settings = {
+        .frame_max = u32_or(given->frame_max, 131072),
+        .message_bytes_max = u64_or(given->message_bytes_max, 16 * 1024 * 1024),
+        .assembly_bytes_max = u64_or(given->assembly_bytes_max, 64 * 1024 * 1024),
+        .tls_handshake_ms = u32_or(given->tls_handshake_ms, 5000),
+        .handshake_ms = u32_or(given->handshake_ms, 10000),
+        .unestablished_max = u32_or(given->unestablished_max, strangers),
+        .unestablished_per_source_max = u32_or(given->unestablished_per_source_max, 64),
+        .input_octets_per_tick = u32_or(given->input_octets_per_tick, 1024 * 1024),
+        .ready_links_per_tick = u32_or(given->ready_links_per_tick, 256),
+    };
+    /* The budget never stands in the way of one message that is allowed. */
+    if (settings.assembly_bytes_max < settings.message_bytes_max + ASSEMBLY_OVERHEAD) {
+        settings.assembly_bytes_max = settings.message_bytes_max + ASSEMBLY_OVERHEAD;
+    }
+    return settings;
+}
+
+struct network *
+network_new(const struct network_settings *settings, struct chunk_pool *pool,
+            const struct clock_source *clock, struct log *log, const struct net_events *events)
+{
+    struct network *network = xalloc(sizeof(*network));
+    if (loop_init(&network->loop) != STATUS_OK) {
+        free(network);
+        return NULL;
+    }
+    network->settings = settings_or_defaults(settings);
+    network->pool = pool;
+    network->clock = *clock;
+    network->log = log;
+    network->events = *events;
+    network->now_ms = clock->read(clock->context).monotonic_ms;
+    timer_wheel_init(&network->timers, network->now_ms);
+    list_init(&network->ready);
+    list_init(&network->dirty);
+    list_init(&network->reports);
+    list_init(&network->watches);
+    listeners_init(&network->listeners);
+    output_pool_init(&network->outputs);
+    network->scratch = xalloc(TAIL_COPY_MAX + READ_SIZE);
+    return network;
+}
+
+void
+network_free(struct network **network)
+{
+    struct network *dying = *network;
+    if (dying == NULL) {
+        return;
+    }
+    *network = NULL;
+    for (uint32_t i = 0; i < dying->slot_count; i++) {
+        if (dying->slots[i].link != NULL) {
+            link_free(dying->slots[i].link);
+        }
+    }
+    struct list_link *link;
+    while ((link = list_pop(&dying->watches)) != NULL) {
+        free(CONTAINER_OF(link, struct network_watch, link));
+    }
+    listeners_fini(&dying->listeners, dying);
+    output_pool_fini(&dying->outputs);
+    loop_fini(&dying->loop);
+    free(dying->slots);
+    free(dying->scratch);
+    free(dying);
+}
+
+/* Ids ----------------------------------------------------------------------------------------- */
+
+static void
+network_grow_slots(struct network *network)
+{
+    uint32_t capacity = network->slot_capacity == 0 ? LINK_SLOTS_FIRST : network->slot_capacity * 2;
+    network->slots = xrealloc(network->slots, capacity * sizeof(*network->slots));
+    network->slot_capacity = capacity;
+}
+
+enum status
+network_register(struct network *network, struct link *link)
+{
+    uint32_t number = network->free_slot;
+    if (number != 0) {
+        network->free_slot = network->slots[number - 1].next_free;
+    } else {
+        if (network->slot_count == LINK_SLOTS_MAX) {
+            return STATUS_FULL;
+        }
+        if (network->slot_count == network->slot_capacity) {
+            network_grow_slots(network);
+        }
+        number = ++network->slot_count;
+        network->slots[number - 1] = (struct link_slot){0};
+    }
+    struct link_slot *slot = &network->slots[number - 1];
+    slot->link = link;
+    slot->generation++;
+    link->id = slot->generation << LINK_SLOT_BITS | (number - 1);
+    network->link_count++;
+    return STATUS_OK;
+}
+
+void
+network_unregister(struct network *network, struct link *link)
+{
+    if (link->id == 0) {
+        return; /* it never came so far */
+    }
+    uint32_t number = link->id & (LINK_SLOTS_MAX - 1);
+    struct link_slot *slot = &network->slots[number];
+    assert(slot->link == link);
+    slot->link = NULL;
+    slot->next_free = network->free_slot;
+    network->free_slot = number + 1;
+    network->link_count--;
+}
+
+static struct link *
+network_find(const struct network *network, uint64_t id)
+{
+    uint32_t number = id & (LINK_SLOTS_MAX - 1);
+    if (number >= network->slot_count) {
+        return NULL;
+    }
+    const struct link_slot *slot = &network->slots[number];
+    return slot->generation == id >> LINK_SLOT_BITS ? slot->link : NULL;
+}
+
+/* What the core calls ------------------------------------------------------------------------- */
+
+static void
+network_post(void *context, const struct net_action *action)
+{
+    struct link *link = network_find(context, action->link);
+    if (link != NULL) {
+        link_act(link, action);
+    }
+}
+
+struct net_port
+network_port(struct network *network)
+{
+    return (struct net_port){.post = network_post, .context = network};
+}
+
+enum status
+network_listen(struct network *network, const char *host, uint16_t port, bool is_tls,
+               struct transport_factory factory, uint16_t *port_out, char *why, size_t why_size)
+{
+    return listener_open(network, host, port, is_tls, factory, port_out, why, why_size);
+}
+
+void
+network_stop_listening(struct network *network)
+{
+    listeners_close(network);
+}
+
+static void
+network_on_watch(struct loop_watch *watch, uint32_t events)
+{
+    (void)events;
+    struct network_watch *watched = CONTAINER_OF(watch, struct network_watch, watch);
+    watched->ready(watched->context);
+}
+
+enum status
+network_watch(struct network *network, int fd, network_watch_callback *ready, void *context)
+{
+    struct network_watch *watched = xalloc(sizeof(*watched));
+    watched->watch.ready = network_on_watch;
+    watched->ready = ready;
+    watched->context = context;
+    if (loop_add(&network->loop, &watched->watch, fd, EPOLLIN) != STATUS_OK) {
+        free(watched);
+        return STATUS_IO;
+    }
+    list_append(&network->watches, &watched->link);
+    return STATUS_OK;
+}
+
+uint32_t
+network_link_count(const struct network *network)
+{
+    return network->link_count;
+}
+
+uint32_t
+network_unestablished_count(const struct network *network)
+{
+    return network->unestablished_count;
+}
+
+bool
+network_has_work(const struct network *network)
+{
+    return !list_is_empty(&network->ready) || !list_is_empty(&network->dirty) ||
+           !list_is_empty(&network->reports);
+}
+
+/* One turn ------------------------------------------------------------------------------------ */
+
+static void
+network_read_clock(struct network *network)
+{
+    network->now_ms = network->clock.read(network->clock.context).monotonic_ms;
+}
+
+/* How long to wait for descriptors. The clock is read again only when there is something to wait
+ * for: a busy turn does with one reading. */
+static uint64_t
+network_wait_ms(struct network *network, uint64_t wait_ms)
+{
+    if (wait_ms == 0 || network_has_work(network)) {
+        return 0;
+    }
+    network_read_clock(network);
+    uint64_t timers_ms = timer_wheel_wait_ms(&network->timers, network->now_ms);
+    return timers_ms < wait_ms ? timers_ms : wait_ms;
+}
+
+/* Reads links in turn, one read each, until none is ready or the budget of the tick is used up. */
+static void
+network_read_links(struct network *network)
+{
+    uint64_t octets = 0;
+    for (uint32_t i = 0; i < network->settings.ready_links_per_tick &&
+                         octets < network->settings.input_octets_per_tick;
+         i++) {
+        struct list_link *ready = list_pop(&network->ready);
+        if (ready == NULL) {
+            break;
+        }
+        octets += link_read(CONTAINER_OF(ready, struct link, ready_link));
+    }
+}
+
+/* Reports may cause further ones: each written octet and each end is reported once, so this comes
+ * to an end. */
+static void
+network_report(struct network *network)
+{
+    struct list_link *report;
+    while ((report = list_pop(&network->reports)) != NULL) {
+        link_report(CONTAINER_OF(report, struct link, report_link));
+    }
+}
+
+void
+network_poll(struct network *network, uint64_t wait_ms)
+{
+    loop_wait(&network->loop, network_wait_ms(network, wait_ms));
+    network_read_clock(network);
+    loop_dispatch(&network->loop);
+    network_read_links(network);
+    /* After reading: silence is judged when what has come is known. */
+    timer_wheel_advance(&network->timers, network->now_ms);
+    network_report(network);
+}
+
+static void
+network_settle(struct network *network)
+{
+    LIST_FOR_EACH(&network->dirty, dirty)
+    {
+        link_settle(CONTAINER_OF(dirty, struct link, dirty_link));
+    }
+}
+
+void
+network_flush(struct network *network)
+{
+    struct list_link *dirty;
+    while ((dirty = list_pop(&network->dirty)) != NULL) {
+        link_flush(CONTAINER_OF(dirty, struct link, dirty_link));
+    }
+    /* What the core posts in answer to the reports is written by the next flush: a peer that reads
+     * fast must not keep this one going. Only contents must not be left where they are. */
+    do {
+        network_report(network);
+        network_settle(network);
+    } while (!list_is_empty(&network->reports));
+    output_pool_clear_parts(&network->outputs);
+}

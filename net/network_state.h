@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share: the struct behind net/network.h. Nobody else includes it. */
+#ifndef BOURSE_NET_NETWORK_STATE_H
+#define BOURSE_NET_NETWORK_STATE_H
+
+#include "base/list.h"
+#include "base/timer.h"
+#include "net/link.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "net/network.h"
+#include "net/output.h"
+
+enum {
+    /* One read. Small enough that what was read is still in the second-level cache when it is
+     * copied into a chunk, large enough that a system call is nothing beside what it brings. */
+    READ_SIZE = 64 * 1024,
+    /* The incomplete frame of the last read up to this size is put in front of the next one. A
+     * larger one is completed where it lies, so that a peer that sends octet by octet costs no
+     * copying. */
+    TAIL_COPY_MAX = 4096,
+};
+
+/* Where a link's id leads: the slot of its low bits, if the generation is still the same. */
+struct link_slot {
+    struct link *link; /* NULL: free */
+    uint64_t generation;
+    uint32_t next_free; /* number + 1; 0 at the end */
+};
+
+struct network {
+    struct network_settings settings;
+    struct chunk_pool *pool;
+    struct clock_source clock;
+    struct log *log;
+    struct net_events events;
+
+    struct loop loop;
+    struct timer_wheel timers;
+    uint64_t now_ms; /* monotonic, read once per turn */
+
+    struct link_slot *slots; /* owned, and so are the links */
+    uint32_t slot_count;
+    uint32_t slot_capacity;
+    uint32_t free_slot; /* number + 1; 0: none */
+    uint32_t link_count;
+    uint32_t unestablished_count;
+
+    struct list ready;   /* links that may have input */
+    struct list dirty;   /* links with output that no flush has seen */
+    struct list reports; /* links that have something to tell the core, or have ended */
+    struct list watches;
+
+    struct listeners listeners;
+    struct output_pool outputs;
+    uint8_t *scratch; /* TAIL_COPY_MAX + READ_SIZE octets: what is being parsed */
+};
+
+/* Gives `link` an id that no link ever had. STATUS_FULL when all numbers are in use. */
+MUST_CHECK enum status network_register(struct network *network, struct link *link);
+void network_unregister(struct network *network, struct link *link);
+
+#endif

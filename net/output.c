@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Encoding and writing. Deliveries are encoded by hand, straight into the buffer: they are what a
+ * broker writes most. */
+#include "net/output.h"
+
+#include <stdlib.h>
+
+#include "amqp/frame.h"
+#include "amqp/method.h"
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "net/copy.h"
+
+enum {
+    BASIC_DELIVER = 60,
+    IOVEC_MAX = 64,
+    PARTS_FIRST = 64,
+    OUTPUT_SIZE_FIRST = 512,
+};
+
+/* Pool ---------------------------------------------------------------------------------------- */
+
+void
+output_pool_init(struct output_pool *pool)
+{
+    *pool = (struct output_pool){0};
+}
+
+void
+output_pool_fini(struct output_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->spare_count; i++) {
+        buffer_fini(&pool->spares[i]);
+    }
+    free(pool->parts);
+    output_pool_init(pool);
+}
+
+void
+output_pool_clear_parts(struct output_pool *pool)
+{
+    pool->part_count = 0;
+    if (pool->part_capacity > OUTPUT_PARTS_KEPT_MAX) {
+        free(pool->parts);
+        pool->parts = NULL;
+        pool->part_capacity = 0;
+    }
+}
+
+/* One more part; its number + 1, or 0 when there is no memory. */
+static uint32_t
+pool_add_part(struct output_pool *pool, struct output_part part)
+{
+    if (pool->part_count == pool->part_capacity) {
+        uint32_t capacity = pool->part_capacity == 0 ? PARTS_FIRST : pool->part_capacity * 2;
+        struct output_part *parts = try_realloc(pool->parts, capacity * sizeof(*parts));
+        if (parts == NULL) {
+            return 0;
+        }
+        pool->parts = parts;
+        pool->part_capacity = capacity;
+    }
+    pool->parts[pool->part_count] = part;
+    return ++pool->part_count;
+}
+
+static struct output_part *
+pool_part(const struct output_pool *pool, uint32_t number)
+{
+    return number == 0 ? NULL : &pool->parts[number - 1];
+}
+
+/* Takes the memory of an empty buffer, to keep it warm for the next link that writes. */
+static void
+pool_take_memory(struct output_pool *pool, struct buffer *buffer)
+{
+    bool is_kept = buffer->data != NULL && !buffer->failed &&
+                   buffer->capacity <= OUTPUT_SPARE_SIZE_MAX &&
+                   pool->spare_count < OUTPUT_SPARES_MAX;
+    if (!is_kept) {
+        buffer_fini(buffer);
+        return;
+    }
+    buffer_clear(buffer);
+    pool->spares[pool->spare_count++] = *buffer;
+    buffer_init(buffer);
+}
+
+/* Output -------------------------------------------------------------------------------------- */
+
+void
+output_init(struct output *output)
+{
+    *output = (struct output){0};
+}
+
+void
+output_fini(struct output *output, struct output_pool *pool)
+{
+    pool_take_memory(pool, &output->buffer);
+    output_init(output);
+}
+
+/* Room for `size` octets at the end of the buffer; NULL when there is no memory. */
+static uint8_t *
+output_reserve(struct output *output, struct output_pool *pool, size_t size)
+{
+    if (output->buffer.data == NULL && pool->spare_count > 0) {
+        output->buffer = pool->spares[--pool->spare_count];
+    }
+    bool is_first = output->buffer.data == NULL && size < OUTPUT_SIZE_FIRST;
+    return buffer_reserve(&output->buffer, is_first ? OUTPUT_SIZE_FIRST : size);
+}
+
+/* Appends octets of a chunk without copying them. */
+static enum status
+output_add_part(struct output *output, struct output_pool *pool, struct bytes octets)
+{
+    uint32_t number = pool_add_part(pool, (struct output_part){
+                                              .data = octets.data,
+                                              .size = octets.size,
+                                              .at = output->consumed + buffer_size(&output->buffer),
+                                          });
+    if (number == 0) {
+        return STATUS_NO_MEMORY;
+    }
+    if (output->part_last == 0) {
+        output->part_first = number;
+    } else {
+        pool_part(pool, output->part_last)->next = number;
+    }
+    output->part_last = number;
+    return STATUS_OK;
+}
+
+/* Writers that return where the next octet goes. */
+
+static uint8_t *
+write_shortstr(uint8_t *at, struct bytes text)
+{
+    at[0] = (uint8_t)text.size;
+    if (text.size > 0) {
+        memcpy(at + 1, text.data, text.size);
+    }
+    return at + 1 + text.size;
+}
+
+static uint8_t *
+write_deliver_frame(uint8_t *at, const struct net_action *action)
+{
+    uint8_t *frame = at;
+    at += FRAME_HEADER_SIZE;
+    put_u16(at, CLASS_BASIC);
+    put_u16(at + 2, BASIC_DELIVER);
+    at = write_shortstr(at + 4, action->deliver.consumer_tag);
+    put_u64(at, action->deliver.delivery_tag);
+    at[8] = action->deliver.redelivered ? 1 : 0;
+    at = write_shortstr(at + 9, action->deliver.exchange);
+    at = write_shortstr(at, action->deliver.routing_key);
+    frame_put_header(frame, FRAME_TYPE_METHOD, action->channel,
+                     (uint32_t)(at - frame) - FRAME_HEADER_SIZE);
+    *at = FRAME_END;
+    return at + 1;
+}
+
+static uint8_t *
+write_frame(uint8_t *at, enum frame_type type, uint16_t channel, struct bytes payload)
+{
+    frame_put_header(at, type, channel, (uint32_t)payload.size);
+    copy_octets(at + FRAME_HEADER_SIZE, payload.data, payload.size);
+    at[FRAME_HEADER_SIZE + payload.size] = FRAME_END;
+    return at + FRAME_OVERHEAD + payload.size;
+}
+
+static uint8_t *
+write_method_frame(uint8_t *at, const struct net_action *action)
+{
+    switch (action->type) {
+    case NET_ACTION_DELIVER:
+        return write_deliver_frame(at, action);
+    case NET_ACTION_CONTENT:
+        return write_frame(at, FRAME_TYPE_METHOD, action->channel, action->content.payload);
+    default:
+        return write_frame(at, FRAME_TYPE_METHOD, action->channel, action->method.payload);
+    }
+}
+
+static uint8_t *
+write_header_frame(uint8_t *at, uint16_t channel, const struct content *content)
+{
+    struct bytes properties = content_properties(content);
+    uint32_t payload_size = 12 + (uint32_t)properties.size;
+    frame_put_header(at, FRAME_TYPE_HEADER, channel, payload_size);
+    at += FRAME_HEADER_SIZE;
+    put_u16(at, CLASS_BASIC);
+    put_u16(at + 2, 0); /* weight */
+    put_u64(at + 4, content->body_size);
+    copy_octets(at + 12, properties.data, properties.size);
+    at[payload_size] = FRAME_END;
+    return at + payload_size + 1;
+}
+
+/* The next piece of a body that has to go into one frame. */
+static struct bytes
+take_piece(struct bytes *body, uint32_t frame_max)
+{
+    size_t size = frame_max - FRAME_OVERHEAD;
+    struct bytes piece = bytes_make(body->data, body->size < size ? body->size : size);
+    *body = bytes_make(body->data + piece.size, body->size - piece.size);
+    return piece;
+}
+
+static uint8_t *
+write_body_frames(uint8_t *at, uint16_t channel, struct bytes body, uint32_t frame_max)
+{
+    while (body.size > 0) {
+        at = write_frame(at, FRAME_TYPE_BODY, channel, take_piece(&body, frame_max));
+    }
+    return at;
+}
+
+/* Body frames whose payload stays in the chunk. */
+static enum status
+output_put_body_parts(struct output *output, struct output_pool *pool, uint16_t channel,
+                      struct bytes body, uint32_t frame_max)
+{
+    while (body.size > 0) {
+        struct bytes piece = take_piece(&body, frame_max);
+        uint8_t *at = output_reserve(output, pool, FRAME_OVERHEAD);
+        if (at == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        frame_put_header(at, FRAME_TYPE_BODY, channel, (uint32_t)piece.size);
+        buffer_commit(&output->buffer, FRAME_HEADER_SIZE);
+        if (output_add_part(output, pool, piece) != STATUS_OK) {
+            return STATUS_NO_MEMORY;
+        }
+        at[FRAME_HEADER_SIZE] = FRAME_END;
+        buffer_commit(&output->buffer, 1);
+    }
+    return STATUS_OK;
+}
+
+/* Octets of the method and header frames: those that are copied whatever the body is. */
+static size_t
+head_octets(const struct net_action *action, const struct content *content, uint32_t frame_max)
+{
+    struct content head = {0};
+    if (content != NULL) {
+        head.properties_size = content->properties_size;
+    }
+    return net_action_octets(action, &head, frame_max);
+}
+
+enum status
+output_put(struct output *output, struct output_pool *pool, const struct net_action *action,
+           const struct content *content, uint32_t frame_max)
+{
+    bool has_parts = content != NULL && content->body_size > OUTPUT_COPY_MAX;
+    size_t size = has_parts ? head_octets(action, content, frame_max)
+                            : net_action_octets(action, content, frame_max);
+    uint8_t *front = output_reserve(output, pool, size);
+    if (front == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    uint8_t *at = write_method_frame(front, action);
+    if (content != NULL) {
+        at = write_header_frame(at, action->channel, content);
+    }
+    if (content != NULL && !has_parts) {
+        at = write_body_frames(at, action->channel, content_body(content), frame_max);
+    }
+    assert((size_t)(at - front) == size);
+    buffer_commit(&output->buffer, size);
+    if (!has_parts) {
+        return STATUS_OK;
+    }
+    return output_put_body_parts(output, pool, action->channel, content_body(content), frame_max);
+}
+
+enum status
+output_put_uncounted(struct output *output, struct output_pool *pool, const uint8_t *octets,
+                     uint32_t size)
+{
+    assert(output_is_empty(output));
+    assert(output->uncounted == 0);
+    uint8_t *at = output_reserve(output, pool, size);
+    if (at == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    memcpy(at, octets, size);
+    buffer_commit(&output->buffer, size);
+    output->uncounted = size;
+    return STATUS_OK;
+}
+
+/* Writing ------------------------------------------------------------------------------------- */
+
+/* Buffered octets in front of `part` that are not among the first `skipped`. */
+static size_t
+octets_before(const struct output *output, const struct output_part *part, size_t skipped)
+{
+    size_t end = part == NULL ? buffer_size(&output->buffer) : part->at - output->consumed;
+    return end - skipped;
+}
+
+/* Points `parts` at the front of the stream; returns how many of them it took. */
+static int
+output_gather(const struct output *output, const struct output_pool *pool,
+              struct iovec parts[static IOVEC_MAX])
+{
+    int count = 0;
+    size_t gathered = 0; /* of the buffer */
+    const struct output_part *part = pool_part(pool, output->part_first);
+    while (count < IOVEC_MAX) {
+        size_t size = octets_before(output, part, gathered);
+        if (size > 0) {
+            uint8_t *data = output->buffer.data + output->buffer.start + gathered;
+            parts[count++] = (struct iovec){.iov_base = data, .iov_len = size};
+            gathered += size;
+        } else if (part != NULL) {
+            void *data = (void *)(uintptr_t)part->data;
+            parts[count++] = (struct iovec){.iov_base = data, .iov_len = part->size};
+            part = pool_part(pool, part->next);
+        } else {
+            break;
+        }
+    }
+    return count;
+}
+
+/* Takes `size` octets off the front of the stream. */
+static void
+output_consume(struct output *output, struct output_pool *pool, size_t size)
+{
+    while (size > 0) {
+        struct output_part *part = pool_part(pool, output->part_first);
+        size_t buffered = octets_before(output, part, 0);
+        if (buffered > 0) {
+            size_t taken = buffered < size ? buffered : size;
+            buffer_consume(&output->buffer, taken);
+            output->consumed += taken;
+            size -= taken;
+            continue;
+        }
+        assert(part != NULL);
+        size_t taken = part->size < size ? part->size : size;
+        part->data += taken;
+        part->size -= taken;
+        size -= taken;
+        if (part->size == 0) {
+            output->part_first = part->next;
+        }
+    }
+    if (output->part_first == 0) {
+        output->part_last = 0;
+    }
+}
+
+/* How many of `size` octets from the front belong to actions. */
+static uint64_t
+output_count(struct output *output, uint64_t size)
+{
+    uint32_t uncounted = size < output->uncounted ? (uint32_t)size : output->uncounted;
+    output->uncounted -= uncounted;
+    return size - uncounted;
+}
+
+enum status
+output_write(struct output *output, struct output_pool *pool, struct transport *transport,
+             uint64_t *octets_out, uint64_t *counted_out)
+{
+    *octets_out = 0;
+    *counted_out = 0;
+    /* Only STATUS_AGAIN promises that the descriptor will tell when it takes more; a short write
+     * does not. */
+    while (!output_is_empty(output)) {
+        struct iovec parts[IOVEC_MAX];
+        int count = output_gather(output, pool, parts);
+        size_t written = 0;
+        enum status status = transport->operations->write(transport, parts, count, &written);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        *octets_out += written;
+        *counted_out += output_count(output, written);
+        output_consume(output, pool, written);
+    }
+    pool_take_memory(pool, &output->buffer);
+    return STATUS_OK;
+}
+
+enum status
+output_settle(struct output *output, struct output_pool *pool)
+{
+    if (output->part_first == 0) {
+        return STATUS_OK;
+    }
+    size_t total = buffer_size(&output->buffer);
+    for (uint32_t number = output->part_first; number != 0;
+         number = pool_part(pool, number)->next) {
+        total += pool_part(pool, number)->size;
+    }
+    struct buffer merged;
+    buffer_init(&merged);
+    uint8_t *at = buffer_reserve(&merged, total);
+    if (at == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    buffer_commit(&merged, total);
+    while (!output_is_empty(output)) {
+        struct iovec parts[IOVEC_MAX];
+        int count = output_gather(output, pool, parts);
+        size_t copied = 0;
+        for (int i = 0; i < count; i++) {
+            copy_octets(at + copied, parts[i].iov_base, parts[i].iov_len);
+            copied += parts[i].iov_len;
+        }
+        output_consume(output, pool, copied);
+        at += copied;
+    }
+    pool_take_memory(pool, &output->buffer);
+    output->buffer = merged;
+    return STATUS_OK;
+}
