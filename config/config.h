@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One validated struct from YAML and flags: server settings, listeners, the topology of one vhost
  * and its users. Reading reports every error of a file in one run, each with file, line and column;
- * a struct with errors is never used. Words of the file are compiled here to what the broker speaks:
- * x-arguments (table bodies) and permission expressions. */
+ * a struct with errors is never used. Words of the file are compiled here to what the broker
+ * speaks: x-arguments (table bodies) and permission expressions. */
 #ifndef BOURSE_CONFIG_CONFIG_H
 #define BOURSE_CONFIG_CONFIG_H
 
@@ -31,7 +31,8 @@ struct config_report {
     struct config_diagnostic *items; /* in order of line; in the config's arena */
     size_t count;
     size_t capacity;
-    size_t error_count;
+    size_t error_count; /* those that `items` had no room for included */
+    size_t left_out;    /* diagnostics beyond the first thousand */
 };
 
 struct config_address {
@@ -82,10 +83,10 @@ struct config_listener {
 
 struct config_server {
     const char *data_dir;
-    uint32_t threads;          /* 0: by the number of cores */
-    uint64_t memory_bytes;     /* the memory mark; 0: see memory_percent */
-    uint32_t memory_percent;   /* of RAM or of the cgroup limit; 0: see memory_bytes */
-    uint64_t disk_free_bytes;  /* 0: see disk_free_percent; both 0: the default */
+    uint32_t threads;         /* 0: by the number of cores */
+    uint64_t memory_bytes;    /* the memory mark; 0: see memory_percent */
+    uint32_t memory_percent;  /* of RAM or of the cgroup limit; 0: see memory_bytes */
+    uint64_t disk_free_bytes; /* 0: see disk_free_percent; both 0: the default */
     uint32_t disk_free_percent;
     uint64_t segment_bytes;
     uint64_t message_bytes_max;
@@ -111,7 +112,8 @@ struct config_exchange {
 struct config_queue {
     struct bytes name;
     bool durable;
-    struct bytes arguments; /* table body with every word compiled to its x-argument, integers as l */
+    struct bytes
+        arguments; /* table body with every word compiled to its x-argument, integers as l */
     struct config_mark mark;
 };
 
@@ -151,7 +153,7 @@ struct config_user {
 };
 
 struct config {
-    struct arena arena; /* owns everything below */
+    struct arena arena;  /* owns everything below */
     bool is_development; /* no file: guest/guest from loopback on 127.0.0.1:5672 */
     struct config_report report;
     struct config_server server;
