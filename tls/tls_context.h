@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Certificates and settings of a TLS listener, and the transports that use them. A reload builds a new
- * context and swaps it in; connections keep the one they began with until they end. */
+/* Certificates and settings of a TLS listener, and the transports that use them. A reload builds a
+ * new context and swaps it in; connections keep the one they began with until they end. */
 #ifndef BOURSE_TLS_TLS_CONTEXT_H
 #define BOURSE_TLS_TLS_CONTEXT_H
 
