@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A virtual host: a name space of exchanges and queues, and the operations on them that AMQP methods
- * and the topology file share. Rights were checked by the caller. */
+/* A virtual host: a name space of exchanges and queues, and the operations on them that AMQP
+ * methods and the topology file share. Rights were checked by the caller. */
 #ifndef BOURSE_BROKER_VHOST_H
 #define BOURSE_BROKER_VHOST_H
 
@@ -11,16 +11,16 @@
 
 struct vhost {
     struct core *core;
-    struct bytes name;      /* owned */
-    struct map exchanges;   /* struct exchange by name; owns */
-    struct map queues;      /* struct queue by name; one reference each */
+    struct bytes name;       /* owned */
+    struct map exchanges;    /* struct exchange by name; owns */
+    struct map queues;       /* struct queue by name; one reference each */
     int64_t connections_max; /* -1: none */
     int64_t queues_max;
     uint32_t connection_count;
 };
 
-/* Comes with the predeclared exchanges: "", amq.direct, amq.fanout, amq.topic, amq.headers,
- * amq.match, amq.rabbitmq.trace. */
+/* The caller puts it among core->vhosts. Comes with the predeclared exchanges: "", amq.direct,
+ * amq.fanout, amq.topic, amq.headers, amq.match, amq.rabbitmq.trace. */
 struct vhost *vhost_new(struct core *core, struct bytes name);
 void vhost_free(struct vhost **vhost);
 
@@ -29,26 +29,32 @@ struct vhost *core_find_vhost(struct core *core, struct bytes name);
 struct exchange *vhost_find_exchange(const struct vhost *vhost, struct bytes name);
 struct queue *vhost_find_queue(const struct vhost *vhost, struct bytes name);
 
-/* Makes the exchange or checks that the one there is the same (type, durable, auto-delete, internal,
- * alternate-exchange). STATUS_FAULT: 406. `*exchange_out` may be NULL. */
+/* Makes the exchange or checks that the one there is the same (type, durable, auto-delete,
+ * internal, alternate-exchange). STATUS_FAULT: 406. `*exchange_out` may be NULL. */
 MUST_CHECK enum status vhost_declare_exchange(struct vhost *vhost,
                                               const struct exchange_properties *properties,
                                               struct exchange **exchange_out, struct fault *fault);
 
-/* Makes the queue or checks that the one there is the same: exclusivity (405), durable, auto-delete,
- * arguments (406). Validates arguments and the vhost's queue limit. Does not touch the channel. */
+/* Makes the queue or checks that the one there is the same: exclusivity (405), durable,
+ * auto-delete, arguments (406). Validates arguments and the vhost's queue limit. Does not touch the
+ * channel. */
 MUST_CHECK enum status vhost_declare_queue(struct vhost *vhost,
                                            const struct queue_properties *properties,
                                            struct queue **queue_out, struct fault *fault);
 
+/* STATUS_FAULT: 406 when the vhost may have no more queues; `name` is who asks. */
+MUST_CHECK enum status vhost_check_queue_limit(const struct vhost *vhost, struct bytes name,
+                                               struct fault *fault);
+
 /* Removes bindings on both sides (which may auto-delete others) and the exchange itself. */
 void vhost_delete_exchange(struct vhost *vhost, struct exchange *exchange);
 
-/* Cancels its consumers (notifying them), removes its bindings and ready messages, and takes it out of
- * the vhost; returns the number of ready messages it had. */
+/* Cancels its consumers (notifying them), removes its bindings and ready messages, and takes it out
+ * of the vhost; returns the number of ready messages it had. */
 uint64_t vhost_delete_queue(struct vhost *vhost, struct queue *queue);
 
-/* Binds `target` to `source`; the binding is durable when both ends are. */
+/* Binds `target` to `source`; the binding is durable when both ends are. STATUS_FAULT: 406 when the
+ * type of the source refuses the arguments, 506 when there is no memory. */
 MUST_CHECK enum status vhost_bind(struct vhost *vhost, struct exchange *source,
                                   struct route_target *target, struct bytes routing_key,
                                   struct bytes arguments, struct fault *fault);
@@ -67,6 +73,10 @@ const char *vhost_exchange_text(const struct vhost *vhost, struct bytes name,
 /* 404 at channel scope: `no queue 'Q' in vhost 'V'`, `no exchange 'X' in vhost 'V'`. */
 enum status fault_no_queue(struct fault *fault, const struct vhost *vhost, struct bytes name);
 enum status fault_no_exchange(struct fault *fault, const struct vhost *vhost, struct bytes name);
+
+/* 405 at channel scope: the queue is exclusive to another connection, or is not exclusive where an
+ * exclusive one was asked for. */
+enum status fault_locked_queue(struct fault *fault, const struct queue *queue);
 
 /* STATUS_OK when `queue` is not exclusive to a connection other than `link`, else 405. */
 MUST_CHECK enum status queue_check_owner(const struct queue *queue, uint64_t link,

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making, comparing, binding and deleting exchanges and queues. Deleting an exchange may leave
+ * auto-delete exchanges without bindings, which go as well and may in turn leave others: such
+ * chains are as long as peers make them, so they are worked off from a list. */
+#include "broker/vhost.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "amqp/reply.h"
+#include "amqp/table.h"
+#include "base/alloc.h"
+#include "broker/channel.h"
+#include "broker/connection.h"
+
+enum { VALUE_TEXT_SIZE = 128 };
+
+/* Texts -------------------------------------------------------------------------------------- */
+
+static const char *
+resource_text(const char *kind, const struct vhost *vhost, struct bytes name,
+              char out[static RESOURCE_TEXT_SIZE])
+{
+    (void)snprintf(out, RESOURCE_TEXT_SIZE, "%s '%.*s' in vhost '%.*s'", kind, BYTES_FORMAT(name),
+                   BYTES_FORMAT(vhost->name));
+    return out;
+}
+
+const char *
+vhost_queue_text(const struct vhost *vhost, struct bytes name, char out[static RESOURCE_TEXT_SIZE])
+{
+    return resource_text("queue", vhost, name, out);
+}
+
+const char *
+vhost_exchange_text(const struct vhost *vhost, struct bytes name,
+                    char out[static RESOURCE_TEXT_SIZE])
+{
+    return resource_text("exchange", vhost, name, out);
+}
+
+enum status
+fault_no_queue(struct fault *fault, const struct vhost *vhost, struct bytes name)
+{
+    char text[RESOURCE_TEXT_SIZE];
+    return fault_channel(fault, REPLY_NOT_FOUND, "no %s", vhost_queue_text(vhost, name, text));
+}
+
+enum status
+fault_no_exchange(struct fault *fault, const struct vhost *vhost, struct bytes name)
+{
+    char text[RESOURCE_TEXT_SIZE];
+    return fault_channel(fault, REPLY_NOT_FOUND, "no %s", vhost_exchange_text(vhost, name, text));
+}
+
+enum status
+fault_locked_queue(struct fault *fault, const struct queue *queue)
+{
+    char subject[RESOURCE_TEXT_SIZE];
+    return fault_channel(fault, REPLY_RESOURCE_LOCKED,
+                         "cannot obtain exclusive access to locked %s. It could be originally "
+                         "declared on another connection or the exclusive property value does not "
+                         "match that of the original declaration.",
+                         vhost_queue_text(queue->vhost, queue->name, subject));
+}
+
+/* The host and its predeclared exchanges ------------------------------------------------------ */
+
+static struct exchange *
+make_exchange(struct vhost *vhost, const struct exchange_properties *properties)
+{
+    struct exchange_properties seeded = *properties;
+    seeded.seed = vhost->core->seed;
+    struct exchange *exchange = exchange_new(core_new_id(vhost->core), &seeded);
+    exchange->vhost = vhost;
+    map_put(&vhost->exchanges, exchange->name, exchange);
+    return exchange;
+}
+
+static void
+make_predeclared_exchanges(struct vhost *vhost)
+{
+    static const struct {
+        const char *name;
+        const struct exchange_type *type;
+        bool internal;
+    } rows[] = {
+        {"", &exchange_type_direct, false},
+        {"amq.direct", &exchange_type_direct, false},
+        {"amq.fanout", &exchange_type_fanout, false},
+        {"amq.topic", &exchange_type_topic, false},
+        {"amq.headers", &exchange_type_headers, false},
+        {"amq.match", &exchange_type_headers, false},
+        {"amq.rabbitmq.trace", &exchange_type_topic, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct exchange_properties properties = {
+            .name = bytes_of(rows[i].name),
+            .type = rows[i].type,
+            .durable = true,
+            .internal = rows[i].internal,
+            .predeclared = true,
+        };
+        (void)make_exchange(vhost, &properties);
+    }
+}
+
+struct vhost *
+vhost_new(struct core *core, struct bytes name)
+{
+    struct vhost *vhost = xalloc(sizeof(*vhost));
+    uint8_t *copy = xalloc(name.size + 1);
+    memcpy(copy, name.data, name.size);
+    vhost->core = core;
+    vhost->name = bytes_make(copy, name.size);
+    vhost->connections_max = -1;
+    vhost->queues_max = -1;
+    map_init(&vhost->exchanges, core->seed);
+    map_init(&vhost->queues, core->seed);
+    make_predeclared_exchanges(vhost);
+    return vhost;
+}
+
+static void
+free_queues(struct vhost *vhost)
+{
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&vhost->queues, &position)) != NULL;) {
+        (void)vhost_delete_queue(vhost, entry->value);
+    }
+    map_fini(&vhost->queues);
+}
+
+/* Bindings first: an exchange must not be freed while it is another's destination. */
+static void
+free_exchanges(struct vhost *vhost)
+{
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
+        struct exchange *exchange = entry->value;
+        for (struct list_link *link; (link = list_first(&exchange->bindings.bindings)) != NULL;) {
+            exchange_unbind_binding(exchange, CONTAINER_OF(link, struct binding, source_link));
+        }
+    }
+    position = 0;
+    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
+        struct exchange *exchange = entry->value;
+        exchange_free(&exchange);
+    }
+    map_fini(&vhost->exchanges);
+}
+
+void
+vhost_free(struct vhost **vhost_pointer)
+{
+    struct vhost *vhost = *vhost_pointer;
+    if (vhost == NULL) {
+        return;
+    }
+    free_queues(vhost);
+    free_exchanges(vhost);
+    free((void *)vhost->name.data);
+    free(vhost);
+    *vhost_pointer = NULL;
+}
+
+struct vhost *
+core_find_vhost(struct core *core, struct bytes name)
+{
+    return map_get(&core->vhosts, name);
+}
+
+struct exchange *
+vhost_find_exchange(const struct vhost *vhost, struct bytes name)
+{
+    return map_get(&vhost->exchanges, name);
+}
+
+struct queue *
+vhost_find_queue(const struct vhost *vhost, struct bytes name)
+{
+    return map_get(&vhost->queues, name);
+}
+
+/* Declaring exchanges ------------------------------------------------------------------------ */
+
+/* What stands behind "received" and "current is". Where both sides have a value, their types are
+ * not named. */
+static const char *
+argument_text(const struct table_value *value, const struct table_value *other, char *out,
+              size_t out_size)
+{
+    char text[VALUE_TEXT_SIZE];
+    if (value == NULL) {
+        return "none";
+    }
+    (void)table_value_text(value, text, sizeof(text));
+    if (other == NULL) {
+        (void)snprintf(out, out_size, "the value '%s' of type '%s'", text,
+                       table_type_name(value->type));
+    } else {
+        (void)snprintf(out, out_size, "'%s'", text);
+    }
+    return out;
+}
+
+/* The one argument that counts on a redeclaration. */
+static enum status
+compare_alternate(struct bytes received, struct bytes current, const char *subject,
+                  struct fault *fault)
+{
+    struct table_value values[2];
+    const struct table_value *now =
+        table_find(received, "alternate-exchange", &values[0]) ? &values[0] : NULL;
+    const struct table_value *before =
+        table_find(current, "alternate-exchange", &values[1]) ? &values[1] : NULL;
+    if (now == NULL && before == NULL) {
+        return STATUS_OK;
+    }
+    if (now != NULL && before != NULL && table_value_equal(now, before)) {
+        return STATUS_OK;
+    }
+    char texts[2][VALUE_TEXT_SIZE + 64];
+    return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                         "inequivalent arg 'alternate-exchange' for %s: received %s but current is "
+                         "%s",
+                         subject, argument_text(now, before, texts[0], sizeof(texts[0])),
+                         argument_text(before, now, texts[1], sizeof(texts[1])));
+}
+
+static enum status
+compare_exchange(const struct exchange *exchange, const struct exchange_properties *properties,
+                 struct fault *fault)
+{
+    char subject[RESOURCE_TEXT_SIZE];
+    vhost_exchange_text(exchange->vhost, exchange->name, subject);
+    if (properties->type != exchange->type) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "inequivalent arg 'type' for %s: received '%s' but current is '%s'",
+                             subject, properties->type->name, exchange->type->name);
+    }
+    const struct {
+        const char *name;
+        bool received, current;
+    } flags[] = {
+        {"durable", properties->durable, exchange->durable},
+        {"auto_delete", properties->auto_delete, exchange->auto_delete},
+        {"internal", properties->internal, exchange->internal},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if (queue_property_compare(flags[i].name, flags[i].received, flags[i].current, subject,
+                                   fault) != STATUS_OK) {
+            return STATUS_FAULT;
+        }
+    }
+    return compare_alternate(properties->arguments, exchange->arguments, subject, fault);
+}
+
+enum status
+vhost_declare_exchange(struct vhost *vhost, const struct exchange_properties *properties,
+                       struct exchange **exchange_out, struct fault *fault)
+{
+    struct exchange *exchange = vhost_find_exchange(vhost, properties->name);
+    if (exchange == NULL) {
+        exchange = make_exchange(vhost, properties);
+    } else if (compare_exchange(exchange, properties, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    if (exchange_out != NULL) {
+        *exchange_out = exchange;
+    }
+    return STATUS_OK;
+}
+
+/* Declaring queues --------------------------------------------------------------------------- */
+
+enum status
+queue_check_owner(const struct queue *queue, uint64_t link, struct fault *fault)
+{
+    if (queue->owner_link == 0 || queue->owner_link == link) {
+        return STATUS_OK;
+    }
+    return fault_locked_queue(fault, queue);
+}
+
+/* The order is part of the protocol's behaviour: exclusivity, durable, auto-delete, arguments. */
+static enum status
+compare_queue(const struct queue *queue, const struct queue_properties *properties,
+              struct fault *fault)
+{
+    if (properties->owner_link != queue->owner_link) {
+        return fault_locked_queue(fault, queue);
+    }
+    char subject[RESOURCE_TEXT_SIZE];
+    vhost_queue_text(queue->vhost, queue->name, subject);
+    if (queue_property_compare("durable", properties->durable, queue->durable, subject, fault) !=
+            STATUS_OK ||
+        queue_property_compare("auto_delete", properties->auto_delete, queue->auto_delete, subject,
+                               fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    return queue_settings_compare(properties->arguments, queue->arguments, subject, fault);
+}
+
+enum status
+vhost_check_queue_limit(const struct vhost *vhost, struct bytes name, struct fault *fault)
+{
+    if (vhost->queues_max < 0 || map_count(&vhost->queues) < (uint64_t)vhost->queues_max) {
+        return STATUS_OK;
+    }
+    return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                         "cannot declare queue '%.*s': queue limit in vhost '%.*s' (%" PRId64
+                         ") is reached",
+                         BYTES_FORMAT(name), BYTES_FORMAT(vhost->name), vhost->queues_max);
+}
+
+static enum status
+check_new_queue(const struct vhost *vhost, const struct queue_properties *properties,
+                struct fault *fault)
+{
+    if (vhost_check_queue_limit(vhost, properties->name, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    char subject[RESOURCE_TEXT_SIZE];
+    vhost_queue_text(vhost, properties->name, subject);
+    struct queue_settings settings;
+    if (queue_settings_read(&settings, properties->arguments, subject, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    return queue_settings_check_quorum(&settings, false, properties->durable,
+                                       properties->owner_link != 0, subject, fault);
+}
+
+/* Once for each queue: it is made here and nowhere else. */
+static void
+log_without_effect(const struct queue *queue)
+{
+    char arguments[512];
+    if (!queue_settings_without_effect(queue->arguments, arguments, sizeof(arguments))) {
+        return;
+    }
+    const struct vhost *vhost = queue->vhost;
+    char name[RESOURCE_TEXT_SIZE];
+    char vhost_name[RESOURCE_TEXT_SIZE];
+    log_limited(vhost->core->log, LOG_LEVEL_WARN, "queue.arguments_without_effect",
+                "vhost=%s queue=%s arguments=\"%s\"",
+                log_escape(vhost_name, sizeof(vhost_name), vhost->name),
+                log_escape(name, sizeof(name), queue->name), arguments);
+}
+
+static struct queue *
+make_queue(struct vhost *vhost, const struct queue_properties *properties)
+{
+    struct core *core = vhost->core;
+    struct queue *queue = queue_new(core_new_id(core), properties);
+    queue->vhost = vhost;
+    queue_count_memory(queue, &core->queue_bytes);
+    map_put(&vhost->queues, queue->name, queue);
+    if (properties->owner_link != 0) {
+        struct connection *owner = core_find_connection(core, properties->owner_link);
+        assert(owner != NULL);
+        list_append(&owner->exclusive_queues, &queue->owner_list_link);
+    }
+    log_without_effect(queue);
+    return queue;
+}
+
+enum status
+vhost_declare_queue(struct vhost *vhost, const struct queue_properties *declared,
+                    struct queue **queue_out, struct fault *fault)
+{
+    struct queue_properties properties = *declared;
+    struct queue *queue = vhost_find_queue(vhost, properties.name);
+    if (queue != NULL) {
+        /* What ends with its connection survives no restart, whatever was asked for. */
+        properties.durable = properties.durable && properties.owner_link == 0;
+        if (compare_queue(queue, &properties, fault) != STATUS_OK) {
+            return STATUS_FAULT;
+        }
+    } else {
+        enum status status = check_new_queue(vhost, &properties, fault);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        properties.durable = properties.durable && properties.owner_link == 0;
+        queue = make_queue(vhost, &properties);
+    }
+    if (queue_out != NULL) {
+        *queue_out = queue;
+    }
+    return STATUS_OK;
+}
+
+/* Bindings and deleting ---------------------------------------------------------------------- */
+
+static bool
+target_is_durable(struct route_target *target)
+{
+    return target->kind == ROUTE_TARGET_QUEUE ? queue_of_target(target)->durable
+                                              : exchange_of_target(target)->durable;
+}
+
+enum status
+vhost_bind(struct vhost *vhost, struct exchange *source, struct route_target *target,
+           struct bytes routing_key, struct bytes arguments, struct fault *fault)
+{
+    assert(source->vhost == vhost);
+    bool durable = source->durable && target_is_durable(target);
+    bool created;
+    enum status status =
+        exchange_bind(source, target, routing_key, arguments, durable, &created, fault);
+    if (status == STATUS_NO_MEMORY) {
+        return fault_connection(fault, REPLY_RESOURCE_ERROR, "out of memory");
+    }
+    return status;
+}
+
+/* Removes a binding; a source whose last it was and that is auto-delete goes on the list of the
+ * doomed. */
+static void
+remove_binding(struct binding *binding, struct list *doomed)
+{
+    struct exchange *source = binding->source;
+    exchange_unbind_binding(source, binding);
+    if (source->auto_delete && source->bindings.count == 0 &&
+        !list_link_is_linked(&source->doomed_link)) {
+        list_append(doomed, &source->doomed_link);
+    }
+}
+
+/* Removes the bindings that lead to `target`. */
+static void
+remove_bindings_to(struct route_target *target, struct list *doomed)
+{
+    for (struct list_link *link; (link = list_first(&target->bindings)) != NULL;) {
+        remove_binding(CONTAINER_OF(link, struct binding, target_link), doomed);
+    }
+}
+
+/* Deletes the exchanges on the list, and those that become doomed on the way. Bounded by the
+ * number of exchanges and their bindings. */
+static void
+delete_doomed(struct vhost *vhost, struct list *doomed)
+{
+    for (struct list_link *link; (link = list_first(doomed)) != NULL;) {
+        struct exchange *exchange = CONTAINER_OF(link, struct exchange, doomed_link);
+        for (struct list_link *own; (own = list_first(&exchange->bindings.bindings)) != NULL;) {
+            exchange_unbind_binding(exchange, CONTAINER_OF(own, struct binding, source_link));
+        }
+        remove_bindings_to(&exchange->target, doomed);
+        list_remove(&exchange->doomed_link);
+        (void)map_remove(&vhost->exchanges, exchange->name);
+        exchange_free(&exchange);
+    }
+}
+
+void
+vhost_delete_exchange(struct vhost *vhost, struct exchange *exchange)
+{
+    struct list doomed;
+    list_init(&doomed);
+    list_append(&doomed, &exchange->doomed_link);
+    delete_doomed(vhost, &doomed);
+}
+
+void
+vhost_unbind(struct vhost *vhost, struct exchange *source, struct route_target *target,
+             struct bytes routing_key, struct bytes arguments)
+{
+    struct binding *binding = binding_table_find(&source->bindings, target, routing_key, arguments);
+    if (binding == NULL) {
+        return;
+    }
+    struct list doomed;
+    list_init(&doomed);
+    remove_binding(binding, &doomed);
+    delete_doomed(vhost, &doomed);
+}
+
+/* Tells each consumer; whoever cancels finds the queue deleted and leaves the rest of it alone. */
+static void
+cancel_consumers(struct queue *queue)
+{
+    for (struct list_link *link; (link = list_first(&queue->consumers)) != NULL;) {
+        struct consumer *consumer = CONTAINER_OF(link, struct consumer, queue_link);
+        channel_cancel_consumer(consumer->channel, consumer, true);
+    }
+}
+
+uint64_t
+vhost_delete_queue(struct vhost *vhost, struct queue *queue)
+{
+    if (queue->deleted) {
+        return 0;
+    }
+    queue->deleted = true;
+    (void)map_remove(&vhost->queues, queue->name);
+    list_remove(&queue->owner_list_link);
+    cancel_consumers(queue);
+    list_remove(&queue->dispatch_link);
+    struct list doomed;
+    list_init(&doomed);
+    remove_bindings_to(&queue->target, &doomed);
+    delete_doomed(vhost, &doomed);
+    uint64_t ready_count = queue_purge(queue, vhost->core->pool);
+    queue_unref(&queue);
+    return ready_count;
+}
