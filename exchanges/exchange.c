@@ -147,10 +147,10 @@ exchange_route(struct exchange *exchange, const struct exchange_message *message
     if (route_cache_find(cache, id, exchange->generation, message->routing_key, set)) {
         return;
     }
-    bool is_whole = set->count == 0;
+    /* To be remembered the result must be whole, with what others had put into the set before. */
+    uint32_t start = route_set_split(set);
     exchange->type->route(exchange->matcher, message, set);
-    if (is_whole) {
-        route_cache_store(cache, id, exchange->generation, message->routing_key, set->targets,
-                          set->count);
-    }
+    route_cache_store(cache, id, exchange->generation, message->routing_key, set->targets + start,
+                      set->count - start);
+    route_set_merge(set, start);
 }

@@ -50,8 +50,9 @@ struct exchange {
     struct bytes alternate;        /* view into arguments; data NULL: none */
     struct binding_table bindings; /* with this exchange as source; owns them */
     void *matcher;
-    uint64_t generation; /* raised by every bind and unbind: caches compare it */
-    void *vhost;         /* the broker's; not used here */
+    uint64_t generation;          /* raised by every bind and unbind: caches compare it */
+    void *vhost;                  /* the broker's; not used here */
+    struct list_link doomed_link; /* the broker's list of exchanges that are being deleted */
     uint64_t published_count, unroutable_count;
 };
 
@@ -89,8 +90,8 @@ bool exchange_unbind(struct exchange *exchange, struct route_target *target,
 void exchange_unbind_binding(struct exchange *exchange, struct binding *binding);
 
 /* Adds the targets of the bindings that match to `set`. `exchange->type` does the work; a result
- * that depends on the key alone comes from `cache` when it is still good (NULL: no cache). Only a
- * pass that starts with an empty set fills the cache: what it collects is then the whole result. */
+ * that depends on the key alone comes from `cache` when it is still good (NULL: no cache). A target
+ * counts as known when it is in the set, whatever its stamp says. */
 struct route_cache;
 void exchange_route(struct exchange *exchange, const struct exchange_message *message,
                     struct route_cache *cache, struct route_set *set);

@@ -19,7 +19,6 @@ struct binding {
     struct bytes arguments;       /* table body; owned, in the same allocation */
     uint64_t hash;
     bool durable;
-    bool from_file;        /* the topology file made it, not a client */
     uint32_t matcher_slot; /* for the exchange type's own bookkeeping */
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The growing array of a routing pass. */
+/* The growing array of a routing pass, and the part of it that one match contributed. */
 #include "routing/target.h"
 
 #include <stdlib.h>
@@ -19,4 +19,30 @@ route_set_grow(struct route_set *set)
     uint32_t capacity = set->capacity == 0 ? ROUTE_SET_CAPACITY_MIN : 2 * set->capacity;
     set->targets = xrealloc(set->targets, capacity * sizeof(struct route_target *));
     set->capacity = capacity;
+}
+
+uint32_t
+route_set_split(struct route_set *set)
+{
+    if (set->count > 0) {
+        set->stamp++;
+    }
+    return set->count;
+}
+
+void
+route_set_merge(struct route_set *set, uint32_t start)
+{
+    if (start == 0) {
+        return;
+    }
+    set->stamp++;
+    for (uint32_t i = 0; i < start; i++) {
+        set->targets[i]->stamp = set->stamp;
+    }
+    uint32_t end = set->count;
+    set->count = start;
+    for (uint32_t i = start; i < end; i++) {
+        route_set_add(set, set->targets[i]);
+    }
 }

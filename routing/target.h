@@ -57,6 +57,11 @@ route_set_begin(struct route_set *set)
 
 void route_set_grow(struct route_set *set);
 
+/* What is collected between the two calls is whole: route_set_split lets targets be added that are
+ * in the set already, and returns where they start; route_set_merge takes those away again. */
+uint32_t route_set_split(struct route_set *set);
+void route_set_merge(struct route_set *set, uint32_t start);
+
 static inline void
 route_set_add(struct route_set *set, struct route_target *target)
 {
