@@ -158,7 +158,7 @@ method_decode(struct method *method, struct bytes payload, struct fault *fault)
     switch (id) {
 #define METHOD(upper, lower, name, class_id, method_id, sender, content, fields)                   \
     case METHOD_##upper: {                                                                         \
-        struct lower arguments;                                                                    \
+        struct lower arguments = {0};                                                              \
         decode_##lower(&decoder, &arguments);                                                      \
         status = decoder_finish(&decoder, id);                                                     \
         if (status == STATUS_OK) {                                                                 \
