@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TLS transports against OpenSSL's own client over a socketpair, with certificates made here. */
+#include "tls/tls_context.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "tls/tls_name.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct identity {
+    EVP_PKEY *key;
+    X509 *certificate;
+};
+
+static char directory[64];
+static struct identity authority;
+static struct log log_nowhere;
+
+static void
+drop_line(void *context, struct bytes line)
+{
+    (void)context;
+    (void)line;
+}
+
+static void
+add_extension(X509 *certificate, int nid, const char *value)
+{
+    X509V3_CTX context;
+    X509V3_set_ctx_nodb(&context);
+    X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+    cr_assert(ne(ptr, extension, NULL));
+    X509_add_ext(certificate, extension, -1);
+    X509_EXTENSION_free(extension);
+}
+
+/* A certificate for `cn`, valid from a day ago until `days` from now, signed by `issuer` (itself
+ * when NULL). */
+static struct identity
+make_identity(const char *cn, const char *san, const struct identity *issuer, int days)
+{
+    struct identity made = {.key = EVP_EC_gen("P-256"), .certificate = X509_new()};
+    X509_set_version(made.certificate, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(made.certificate), 4711);
+    X509_gmtime_adj(X509_getm_notBefore(made.certificate), -86400);
+    X509_gmtime_adj(X509_getm_notAfter(made.certificate), (long)days * 86400);
+    X509_set_pubkey(made.certificate, made.key);
+    X509_NAME *name = X509_get_subject_name(made.certificate);
+    X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const unsigned char *)"Shop", -1, -1, 0);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)cn, -1, -1, 0);
+    X509_set_issuer_name(made.certificate,
+                         issuer != NULL ? X509_get_subject_name(issuer->certificate) : name);
+    if (issuer == NULL) {
+        add_extension(made.certificate, NID_basic_constraints, "critical,CA:TRUE");
+    }
+    if (san != NULL) {
+        add_extension(made.certificate, NID_subject_alt_name, san);
+    }
+    X509_sign(made.certificate, issuer != NULL ? issuer->key : made.key, EVP_sha256());
+    return made;
+}
+
+static void
+free_identity(struct identity *identity)
+{
+    EVP_PKEY_free(identity->key);
+    X509_free(identity->certificate);
+}
+
+static const char *
+path_of(const char *file, char out[static 128])
+{
+    (void)snprintf(out, 128, "%s/%s", directory, file);
+    return out;
+}
+
+static void
+write_identity(const struct identity *identity, const char *certificate_file, const char *key_file)
+{
+    char path[128];
+    FILE *file = fopen(path_of(certificate_file, path), "w");
+    PEM_write_X509(file, identity->certificate);
+    (void)fclose(file);
+    file = fopen(path_of(key_file, path), "w");
+    PEM_write_PrivateKey(file, identity->key, NULL, NULL, 0, NULL, NULL);
+    (void)fclose(file);
+}
+
+static void
+set_up(void)
+{
+    (void)snprintf(directory, sizeof(directory), "/tmp/bourse-tls-XXXXXX");
+    cr_assert(ne(ptr, mkdtemp(directory), NULL));
+    log_init_stderr(&log_nowhere, LOG_LEVEL_DEBUG, LOG_FORMAT_LOGFMT);
+    log_nowhere.write = drop_line;
+    authority = make_identity("Test CA", NULL, NULL, 30);
+    write_identity(&authority, "ca.pem", "ca.key");
+    struct identity server = make_identity("localhost", "DNS:localhost", &authority, 30);
+    write_identity(&server, "server.pem", "server.key");
+    free_identity(&server);
+}
+
+static void
+tear_down(void)
+{
+    static const char *const files[] = {"ca.pem", "ca.key", "server.pem", "server.key"};
+    char path[128];
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        (void)unlink(path_of(files[i], path));
+    }
+    (void)rmdir(directory);
+    free_identity(&authority);
+}
+
+TestSuite(tls, .init = set_up, .fini = tear_down);
+
+static struct tls_context *
+make_context(enum tls_client_cert client_cert, enum tls_user_from user_from)
+{
+    char certificate[128];
+    char key[128];
+    char ca[128];
+    struct tls_settings settings = {
+        .certificate = path_of("server.pem", certificate),
+        .key = path_of("server.key", key),
+        .client_ca = path_of("ca.pem", ca),
+        .client_cert = client_cert,
+        .user_from = user_from,
+        .min_version = TLS1_2_VERSION,
+    };
+    char why[256] = "";
+    struct tls_context *context = tls_context_new(&settings, &log_nowhere, why, sizeof(why));
+    cr_assert(ne(ptr, context, NULL), "%s", why);
+    return context;
+}
+
+/* Both ends of a connection: ours behind the transport, the client's as a plain SSL. */
+struct pair {
+    int fds[2];
+    struct transport *server;
+    SSL_CTX *client_context;
+    SSL *client;
+};
+
+static void
+pair_open(struct pair *pair, struct tls_context *context, const struct identity *identity,
+          int max_version)
+{
+    cr_assert(eq(int, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair->fds), 0));
+    struct transport_factory factory = tls_context_factory(context);
+    pair->server = factory.make(factory.context, pair->fds[0]);
+    cr_assert(ne(ptr, pair->server, NULL));
+    pair->client_context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_security_level(pair->client_context, 0);
+    SSL_CTX_set_max_proto_version(pair->client_context, max_version);
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(pair->client_context), authority.certificate);
+    SSL_CTX_set_verify(pair->client_context, SSL_VERIFY_PEER, NULL);
+    if (identity != NULL) {
+        SSL_CTX_use_certificate(pair->client_context, identity->certificate);
+        SSL_CTX_use_PrivateKey(pair->client_context, identity->key);
+    }
+    pair->client = SSL_new(pair->client_context);
+    SSL_set_fd(pair->client, pair->fds[1]);
+    SSL_set_connect_state(pair->client);
+}
+
+/* Turns both ends until the server's side is decided. */
+static enum status
+pair_shake_hands(struct pair *pair)
+{
+    enum status status = STATUS_AGAIN;
+    for (int turn = 0; turn < 100 && status == STATUS_AGAIN; turn++) {
+        (void)SSL_do_handshake(pair->client);
+        status = pair->server->operations->handshake(pair->server);
+    }
+    (void)SSL_do_handshake(pair->client);
+    return status;
+}
+
+static void
+pair_close(struct pair *pair)
+{
+    pair->server->operations->free(pair->server);
+    SSL_free(pair->client);
+    SSL_CTX_free(pair->client_context);
+    close(pair->fds[0]);
+    close(pair->fds[1]);
+}
+
+Test(tls, octets_cross_in_both_directions_whole_and_in_order)
+{
+    enum { SIZE = 300000 };
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_NONE, TLS_USER_FROM_CN);
+    struct pair pair;
+    pair_open(&pair, context, NULL, TLS1_3_VERSION);
+    cr_assert(eq(int, pair_shake_hands(&pair), STATUS_OK));
+
+    uint8_t *sent = xalloc(SIZE);
+    uint8_t *received = xalloc(SIZE);
+    for (size_t i = 0; i < SIZE; i++) {
+        sent[i] = (uint8_t)(i * 31 + (i >> 8));
+    }
+    size_t out = 0;
+    size_t in = 0;
+    while (in < SIZE) {
+        /* Three parts of odd sizes, offered anew after every refusal. */
+        size_t left = SIZE - out;
+        size_t first = left < 7 ? left : 7;
+        size_t second = left - first < 1000 ? left - first : 1000;
+        struct iovec parts[] = {{sent + out, first},
+                                {sent + out + first, second},
+                                {sent + out + first + second, left - first - second}};
+        size_t taken = 0;
+        if (left > 0 &&
+            pair.server->operations->write(pair.server, parts, 3, &taken) == STATUS_OK) {
+            out += taken;
+        }
+        size_t got = 0;
+        if (SSL_read_ex(pair.client, received + in, SIZE - in, &got) == 1) {
+            in += got;
+        }
+    }
+    cr_expect(eq(int, memcmp(sent, received, SIZE), 0));
+
+    size_t written = 0;
+    cr_assert(eq(int, SSL_write_ex(pair.client, "hello", 5, &written), 1));
+    uint8_t answer[16];
+    size_t size = 0;
+    enum status status = pair.server->operations->read(pair.server, answer, 16, &size);
+    cr_expect(eq(int, status, STATUS_OK));
+    cr_expect(eq(sz, size, 5));
+    cr_expect(eq(int, pair.server->operations->read(pair.server, answer, 16, &size), STATUS_AGAIN));
+    cr_expect(not(pair.server->operations->has_pending(pair.server)));
+    (void)SSL_shutdown(pair.client);
+    cr_expect(
+        eq(int, pair.server->operations->read(pair.server, answer, 16, &size), STATUS_CLOSED));
+    free(sent);
+    free(received);
+    pair_close(&pair);
+    tls_context_unref(&context);
+}
+
+/* Only TLS 1.2 and 1.3 are spoken. */
+Test(tls, a_client_that_knows_nothing_newer_than_tls_1_1_is_refused)
+{
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_NONE, TLS_USER_FROM_CN);
+    struct pair pair;
+    pair_open(&pair, context, NULL, TLS1_1_VERSION);
+    cr_expect(eq(int, pair_shake_hands(&pair), STATUS_IO));
+    pair_close(&pair);
+    tls_context_unref(&context);
+}
+
+Test(tls, the_user_comes_from_the_name_that_the_settings_say)
+{
+    static const struct {
+        enum tls_user_from from;
+        const char *cn;
+        const char *san;
+        const char *user;
+    } rows[] = {
+        {TLS_USER_FROM_CN, "billing", NULL, "billing"},
+        {TLS_USER_FROM_DN, "billing", NULL, "CN=billing,O=Shop"},
+        {TLS_USER_FROM_SAN_URI, "x", "URI:spiffe://shop/billing", "billing"},
+        {TLS_USER_FROM_SAN_URI, "x", "DNS:other,URI:spiffe://shop/a/b", "b"},
+        {TLS_USER_FROM_SAN_URI, "x", "URI:spiffe://shop/", ""},
+        {TLS_USER_FROM_SAN_URI, "x", NULL, ""},
+        {TLS_USER_FROM_SAN_DNS, "x", "DNS:billing.shop", "billing.shop"},
+        {TLS_USER_FROM_SAN_EMAIL, "x", "email:b@shop.example", "b@shop.example"},
+        {TLS_USER_FROM_CN, "b\xC3\xBCro", NULL, "b\xC3\xBCro"},
+        {TLS_USER_FROM_CN, "two\nlines", NULL, ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct identity client = make_identity(rows[i].cn, rows[i].san, &authority, 1);
+        char user[64];
+        tls_name_of(client.certificate, rows[i].from, user, sizeof(user));
+        cr_expect(eq(str, user, (char *)rows[i].user), "row %zu", i);
+        free_identity(&client);
+    }
+}
+
+/* Two common names would leave open who is meant. */
+Test(tls, a_certificate_with_two_common_names_names_nobody)
+{
+    struct identity client = make_identity("billing", NULL, &authority, 1);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(client.certificate), "CN", MBSTRING_UTF8,
+                               (const unsigned char *)"admin", -1, -1, 0);
+    char user[64];
+    tls_name_of(client.certificate, TLS_USER_FROM_CN, user, sizeof(user));
+    cr_expect(eq(str, user, ""));
+    free_identity(&client);
+}
+
+Test(tls, a_verified_client_certificate_is_described_to_the_core)
+{
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_REQUEST, TLS_USER_FROM_CN);
+    struct identity client = make_identity("billing", NULL, &authority, 1);
+    struct pair pair;
+    pair_open(&pair, context, &client, TLS1_3_VERSION);
+    cr_assert(eq(int, pair_shake_hands(&pair), STATUS_OK));
+    struct net_peer peer = {.port = 1};
+    pair.server->operations->describe(pair.server, &peer);
+    cr_expect(peer.has_certificate);
+    cr_expect(eq(str, peer.user, "billing"));
+    cr_expect(eq(str, peer.tls_version, "TLSv1.3"));
+    pair_close(&pair);
+    free_identity(&client);
+    tls_context_unref(&context);
+}
+
+/* An expired certificate, and one of an authority nobody named, are refused with a reason that
+ * names the serial number. */
+Test(tls, a_certificate_that_does_not_verify_ends_the_handshake_with_a_reason)
+{
+    struct identity stranger = make_identity("Other CA", NULL, NULL, 30);
+    struct identity clients[] = {
+        make_identity("billing", NULL, &authority, 0),
+        make_identity("billing", NULL, &stranger, 1),
+    };
+    X509_gmtime_adj(X509_getm_notAfter(clients[0].certificate), -60);
+    X509_sign(clients[0].certificate, authority.key, EVP_sha256());
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_REQUEST, TLS_USER_FROM_CN);
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+        struct pair pair;
+        pair_open(&pair, context, &clients[i], TLS1_3_VERSION);
+        cr_expect(eq(int, pair_shake_hands(&pair), STATUS_IO));
+        const char *error = pair.server->operations->error(pair.server);
+        cr_expect(ne(ptr, (void *)strstr(error, "1267"), NULL), "%s", error); /* 4711 */
+        pair_close(&pair);
+        free_identity(&clients[i]);
+    }
+    tls_context_unref(&context);
+    free_identity(&stranger);
+}
+
+Test(tls, a_bad_new_certificate_keeps_the_old_one_and_says_why)
+{
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_NONE, TLS_USER_FROM_CN);
+    char certificate[128];
+    char key[128];
+    struct tls_settings bad = {
+        .certificate = path_of("server.pem", certificate),
+        .key = path_of("ca.key", key),
+        .min_version = TLS1_2_VERSION,
+    };
+    char why[256] = "";
+    cr_expect(eq(int, tls_context_reload(context, &bad, why, sizeof(why)), STATUS_REJECTED));
+    cr_expect(ne(ptr, (void *)strstr(why, "ca.key"), NULL), "%s", why);
+    struct pair pair;
+    pair_open(&pair, context, NULL, TLS1_3_VERSION);
+    cr_expect(eq(int, pair_shake_hands(&pair), STATUS_OK));
+    pair_close(&pair);
+    tls_context_unref(&context);
+}
+
+Test(tls, a_connection_outlives_the_certificate_it_began_with)
+{
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_NONE, TLS_USER_FROM_CN);
+    struct pair pair;
+    pair_open(&pair, context, NULL, TLS1_3_VERSION);
+    cr_assert(eq(int, pair_shake_hands(&pair), STATUS_OK));
+    tls_context_unref(&context);
+    size_t written = 0;
+    cr_assert(eq(int, SSL_write_ex(pair.client, "hello", 5, &written), 1));
+    uint8_t answer[16];
+    size_t size = 0;
+    cr_expect(eq(int, pair.server->operations->read(pair.server, answer, 16, &size), STATUS_OK));
+    pair_close(&pair);
+}
+
+Test(tls, a_missing_file_is_named_in_the_reason)
+{
+    char key[128];
+    struct tls_settings settings = {
+        .certificate = "/nonexistent/server.pem",
+        .key = path_of("server.key", key),
+        .min_version = TLS1_2_VERSION,
+    };
+    char why[256] = "";
+    cr_expect(eq(ptr, tls_context_new(&settings, &log_nowhere, why, sizeof(why)), NULL));
+    cr_expect(ne(ptr, (void *)strstr(why, "/nonexistent/server.pem"), NULL), "%s", why);
+}
