@@ -13,7 +13,7 @@ import textwrap
 
 import pytest
 
-from support import amqp, broker as brokers, certs
+from support import amqp, broker as brokers, certs, shop as shops
 
 
 def pytest_addoption(parser):
@@ -169,3 +169,17 @@ def pytest_report_header(config):
     return "broker: rabbitmq-server"
 
 
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory, canaries):
+    """The files of the shop: topology, certificates, passwords."""
+    return shops.Shop(tmp_path_factory.mktemp("shop"), canaries)
+
+
+@pytest.fixture(scope="session")
+def shop_broker(shop):
+    """A Bourse that serves the shop over TLS and plain TCP."""
+    running = shop.serve()
+    yield running
+    running.stop()
