@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finding the command, reading its options with getopt_long, and printing help. */
+#include "cli/command.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "cli/check.h"
+#include "cli/serve.h"
+#include "config/report.h"
+
+#ifndef BOURSE_VERSION
+#error "the Makefile defines BOURSE_VERSION"
+#endif
+
+static int version_run(const struct command_line *line, const struct command_io *io);
+static int help_run(const struct command_line *line, const struct command_io *io);
+
+static const struct command commands[] = {
+    {
+        .name = "serve",
+        .operands = "[FILE...]",
+        .operand_max = SIZE_MAX,
+        .summary = "run the broker",
+        .details = "Without FILE: development mode, 127.0.0.1:5672, user guest, password guest.\n"
+                   "An option replaces the listener of the same name in the file; port 0 lets the\n"
+                   "system choose. SIGHUP reads the files again, SIGTERM stops.\n",
+        .options = serve_options,
+        .option_count = SERVE_OPTION_COUNT,
+        .run = serve_run,
+    },
+    {
+        .name = "check",
+        .operands = "FILE...",
+        .operand_min = 1,
+        .operand_max = SIZE_MAX,
+        .summary = "say what is wrong with configuration files, and start nothing",
+        .details = "Several files make one configuration. Prints every error and warning as\n"
+                   "FILE:LINE:COL; exits with 1 when there is an error.\n",
+        .run = check_run,
+    },
+    {
+        .name = "version",
+        .operands = "",
+        .summary = "print the version",
+        .run = version_run,
+    },
+    {
+        .name = "help",
+        .operands = "[COMMAND]",
+        .operand_max = 1,
+        .summary = "explain a command, or list them all",
+        .run = help_run,
+    },
+};
+
+int
+command_misused(const struct command_io *io, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("bourse: ", io->err);
+    vfprintf(io->err, format, arguments);
+    fputc('\n', io->err);
+    va_end(arguments);
+    return COMMAND_MISUSED;
+}
+
+/* Commands ---------------------------------------------------------------------------------------
+ */
+
+static const struct command *
+find_command(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int
+report_unknown_command(const struct command_io *io, const char *name)
+{
+    char guess[SUGGESTION_TEXT_SIZE];
+    struct suggestion suggestion = suggestion_for(bytes_of(name));
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        suggestion_offer(&suggestion, bytes_of(commands[i].name));
+    }
+    return command_misused(io, "unknown command \"%s\"%s; \"bourse help\" lists them", name,
+                           suggestion_text(&suggestion, guess));
+}
+
+static int
+version_run(const struct command_line *line, const struct command_io *io)
+{
+    (void)line;
+    fprintf(io->out, "bourse %s\n", BOURSE_VERSION);
+    return COMMAND_OK;
+}
+
+/* Help -------------------------------------------------------------------------------------------
+ */
+
+static void
+print_commands(FILE *out)
+{
+    fprintf(out, "Bourse %s, a message broker for AMQP 0-9-1.\n\nusage: bourse COMMAND ...\n\n",
+            BOURSE_VERSION);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        fprintf(out, "  %-8s %-10s %s\n", commands[i].name, commands[i].operands,
+                commands[i].summary);
+    }
+    fputs("\n\"bourse help COMMAND\" tells more.\n", out);
+}
+
+static void
+print_command(const struct command *command, FILE *out)
+{
+    fprintf(out, "usage: bourse %s%s%s%s\n\n%s\n", command->name,
+            command->option_count > 0 ? " [OPTION...]" : "",
+            command->operands[0] == '\0' ? "" : " ", command->operands, command->summary);
+    if (command->details != NULL) {
+        fprintf(out, "\n%s", command->details);
+    }
+    for (size_t i = 0; i < command->option_count; i++) {
+        const struct command_option *option = &command->options[i];
+        char usage[48];
+        snprintf(usage, sizeof(usage), "--%s %s", option->name, option->argument);
+        fprintf(out, "%s  %-20s %s\n", i == 0 ? "\n" : "", usage, option->help);
+    }
+}
+
+static int
+help_run(const struct command_line *line, const struct command_io *io)
+{
+    if (line->operand_count == 0) {
+        print_commands(io->out);
+        return COMMAND_OK;
+    }
+    const struct command *command = find_command(line->operands[0]);
+    if (command == NULL) {
+        return report_unknown_command(io, line->operands[0]);
+    }
+    print_command(command, io->out);
+    return COMMAND_OK;
+}
+
+/* Options ----------------------------------------------------------------------------------------
+ */
+
+enum { OPTION_HELP = 'h', OPTION_FIRST = 256 };
+
+static void
+make_long_options(const struct command *command, struct option out[COMMAND_OPTIONS_MAX + 2])
+{
+    assert(command->option_count <= COMMAND_OPTIONS_MAX);
+    memset(out, 0, (COMMAND_OPTIONS_MAX + 2) * sizeof(*out));
+    for (size_t i = 0; i < command->option_count; i++) {
+        out[i].name = command->options[i].name;
+        out[i].has_arg = required_argument;
+        out[i].val = OPTION_FIRST + (int)i;
+    }
+    out[command->option_count].name = "help";
+    out[command->option_count].val = OPTION_HELP;
+}
+
+static int
+report_unknown_option(const struct command_io *io, const struct command *command, const char *given)
+{
+    char guess[SUGGESTION_TEXT_SIZE];
+    const char *name = given + strspn(given, "-");
+    struct suggestion suggestion = suggestion_for(bytes_make(name, strcspn(name, "=")));
+    for (size_t i = 0; i < command->option_count; i++) {
+        suggestion_offer(&suggestion, bytes_of(command->options[i].name));
+    }
+    return command_misused(io, "\"bourse %s\" has no option \"%s\"%s", command->name, given,
+                           suggestion_text(&suggestion, guess));
+}
+
+/* Reads the options behind the command's name into `line`. Returns COMMAND_OK, or COMMAND_MISUSED
+ * when that has been reported; `*wants_help_out` tells of --help. */
+static int
+read_options(const struct command *command, int argc, char **argv, const struct command_io *io,
+             struct command_line *line, int *wants_help_out)
+{
+    struct option options[COMMAND_OPTIONS_MAX + 2];
+    make_long_options(command, options);
+    opterr = 0;
+    optind = 0; /* glibc: begin anew */
+    for (;;) {
+        /* Where the word is that getopt looks at next: it names an unknown option whole. */
+        int at = optind == 0 ? 1 : optind;
+        int found = getopt_long(argc, argv, ":h", options, NULL);
+        if (found == -1) {
+            break;
+        }
+        if (found == OPTION_HELP) {
+            *wants_help_out = 1;
+        } else if (found == ':') {
+            return command_misused(io, "\"%s\" needs a value", argv[optind - 1]);
+        } else if (found == '?') {
+            const char *word = optind > at ? argv[optind - 1] : argv[optind];
+            return report_unknown_option(io, command, word);
+        } else {
+            line->options[found - OPTION_FIRST] = optarg;
+        }
+    }
+    line->operands = argv + optind;
+    line->operand_count = (size_t)(argc - optind);
+    return COMMAND_OK;
+}
+
+static int
+check_operands(const struct command *command, const struct command_line *line,
+               const struct command_io *io)
+{
+    if (line->operand_count < command->operand_min) {
+        return command_misused(io, "\"bourse %s\" needs %s", command->name, command->operands);
+    }
+    if (line->operand_count > command->operand_max) {
+        return command_misused(io, "\"bourse %s\" does not take \"%s\"", command->name,
+                               line->operands[command->operand_max]);
+    }
+    return COMMAND_OK;
+}
+
+/* `argv[0]` is the command's name. */
+static int
+run_command(const struct command *command, int argc, char **argv, const struct command_io *io)
+{
+    struct command_line line = {0};
+    int wants_help = 0;
+    int result = read_options(command, argc, argv, io, &line, &wants_help);
+    if (result == COMMAND_OK && wants_help) {
+        print_command(command, io->out);
+        return COMMAND_OK;
+    }
+    if (result == COMMAND_OK) {
+        result = check_operands(command, &line, io);
+    }
+    return result == COMMAND_OK ? command->run(&line, io) : result;
+}
+
+int
+command_main(int argc, char **argv, const struct command_io *io)
+{
+    if (argc < 2) {
+        print_commands(io->err);
+        return COMMAND_MISUSED;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        name = "help";
+    } else if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        name = "version";
+    }
+    const struct command *command = find_command(name);
+    if (command == NULL) {
+        return report_unknown_command(io, name);
+    }
+    return run_command(command, argc - 1, argv + 1, io);
+}

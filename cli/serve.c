@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Start, signals, reload. */
+#include "cli/serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "broker/broker.h"
+#include "cli/load.h"
+
+const struct command_option serve_options[SERVE_OPTION_COUNT] = {
+    [SERVE_OPTION_DATA_DIR] = {"data-dir", "DIR", "where durable state will lie (not used yet)"},
+    [SERVE_OPTION_AMQP] = {"amqp", "ADDR:PORT", "listen here for plain AMQP"},
+    [SERVE_OPTION_AMQPS] = {"amqps", "ADDR:PORT", "listen here for AMQP over TLS"},
+};
+
+enum { WHY_SIZE = 512, LINE_SIZE = 1024 };
+
+struct server {
+    const struct command_line *line;
+    const struct command_io *io;
+    struct log log;
+    struct broker *broker;
+    int signal_fd;
+    /* Given up while files are read again, so that this works when no descriptor is left. */
+    int reserve_fd;
+};
+
+/* The process
+ * -------------------------------------------------------------------------------------- */
+
+static void
+block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    sigprocmask(SIG_BLOCK, set, NULL);
+}
+
+/* Secrets are in memory: no core dump and no other process of the same user may show them. */
+static void
+harden_process(void)
+{
+    umask(077);
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static int
+open_reserve(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* Configuration
+ * -------------------------------------------------------------------------------------- */
+
+static const struct {
+    int option;
+    enum config_listener_kind kind;
+} overrides[] = {
+    {SERVE_OPTION_AMQP, LISTENER_AMQP},
+    {SERVE_OPTION_AMQPS, LISTENER_AMQPS},
+};
+
+/* Puts the addresses of the command line in place of the file's. */
+static int
+apply_overrides(struct config *config, const struct command_line *line, const struct command_io *io)
+{
+    for (size_t i = 0; i < ARRAY_LEN(overrides); i++) {
+        const char *text = line->options[overrides[i].option];
+        const char *name = serve_options[overrides[i].option].name;
+        const char *why = NULL;
+        if (text != NULL && !config_override_listener(config, overrides[i].kind, text, &why)) {
+            return command_misused(io, "--%s \"%s\" %s", name, text, why);
+        }
+    }
+    return COMMAND_OK;
+}
+
+static struct config *
+read_configuration(const struct command_line *line)
+{
+    if (line->operand_count == 0) {
+        return config_new_development();
+    }
+    return load_config(line->operands, line->operand_count, CONFIG_FOR_SERVE);
+}
+
+static bool
+has_listener(const struct config *config)
+{
+    return config->listeners[LISTENER_AMQP].enabled || config->listeners[LISTENER_AMQPS].enabled;
+}
+
+/* NULL: what is wrong has been printed, and `*result_out` is the exit status. */
+static struct config *
+first_configuration(const struct command_line *line, const struct command_io *io, int *result_out)
+{
+    struct config *config = read_configuration(line);
+    load_print_report(config, io->err);
+    if (config->report.error_count > 0) {
+        fprintf(io->err, "bourse: not started: %zu error%s in the configuration\n",
+                config->report.error_count, config->report.error_count == 1 ? "" : "s");
+        *result_out = COMMAND_FAILED;
+    } else {
+        *result_out = apply_overrides(config, line, io);
+    }
+    if (*result_out == COMMAND_OK && !has_listener(config)) {
+        fputs("bourse: not started: the configuration has no amqp or amqps listener\n", io->err);
+        *result_out = COMMAND_FAILED;
+    }
+    if (*result_out != COMMAND_OK) {
+        config_free(&config);
+    }
+    return config;
+}
+
+static void
+print_notices(const struct server *server, bool is_development)
+{
+    FILE *out = server->io->out;
+    const char *data_dir = server->line->options[SERVE_OPTION_DATA_DIR];
+    if (is_development) {
+        fputs("development mode: user guest with password guest, accepted from loopback only\n",
+              out);
+    }
+    fputs("nothing survives a restart: durable objects and persistent messages live in memory",
+          out);
+    if (data_dir != NULL) {
+        fprintf(out, " (--data-dir %s is not used yet)", data_dir);
+    }
+    fputc('\n', out);
+    fflush(out);
+}
+
+static void
+print_ready(const struct server *server)
+{
+    fputs("bourse ready:", server->io->out);
+    broker_print_addresses(server->broker, server->io->out);
+    fputc('\n', server->io->out);
+    fflush(server->io->out);
+}
+
+/* Reload -----------------------------------------------------------------------------------------
+ */
+
+static void
+log_report(struct server *server, const struct config *config)
+{
+    for (size_t i = 0; i < config->report.count; i++) {
+        const struct config_diagnostic *diagnostic = &config->report.items[i];
+        bool is_error = diagnostic->severity == CONFIG_ERROR;
+        char line[LINE_SIZE];
+        char quoted[LINE_SIZE * 2];
+        config_diagnostic_text(diagnostic, line, sizeof(line));
+        log_line(&server->log, is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "config.diagnostic",
+                 "text=%s", log_escape(quoted, sizeof(quoted), bytes_of(line)));
+    }
+}
+
+static void
+log_refusal(struct server *server, const char *reason)
+{
+    char quoted[WHY_SIZE * 2];
+    log_error(&server->log, "config.reload_refused", "reason=%s",
+              log_escape(quoted, sizeof(quoted), bytes_of(reason)));
+}
+
+/* Takes `config`, which has no errors. */
+static void
+apply_configuration(struct server *server, struct config *config)
+{
+    char why[WHY_SIZE] = "";
+    enum log_level level = config->server.log_level;
+    enum log_format format = config->server.log_format;
+    if (broker_reload(server->broker, config, why, sizeof(why)) != STATUS_OK) {
+        log_refusal(server, why);
+        return;
+    }
+    server->log.level = level;
+    server->log.format = format;
+    log_info(&server->log, "config.reloaded", "files=%zu", server->line->operand_count);
+}
+
+static void
+reload(struct server *server)
+{
+    if (server->line->operand_count == 0) {
+        log_info(&server->log, "config.reload_skipped", "reason=\"development mode has no file\"");
+        return;
+    }
+    close_if_open(server->reserve_fd);
+    struct config *config = read_configuration(server->line);
+    log_report(server, config);
+    if (config->report.error_count > 0) {
+        log_refusal(server, "the configuration has errors; everything stays as it was");
+        config_free(&config);
+    } else if (apply_overrides(config, server->line, server->io) != COMMAND_OK) {
+        log_refusal(server, "an option of the command line does not fit the files any more");
+        config_free(&config);
+    } else {
+        apply_configuration(server, config);
+    }
+    server->reserve_fd = open_reserve();
+}
+
+/* Signals ----------------------------------------------------------------------------------------
+ */
+
+static void
+handle_signal(struct server *server, uint32_t number)
+{
+    if (number == SIGHUP) {
+        reload(server);
+        return;
+    }
+    log_info(&server->log, "server.stopping", "signal=%s", sigabbrev_np((int)number));
+    broker_stop(server->broker);
+}
+
+static void
+on_signals(void *context)
+{
+    struct server *server = context;
+    struct signalfd_siginfo info;
+    while (read(server->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        handle_signal(server, info.ssi_signo);
+    }
+}
+
+/* Running ----------------------------------------------------------------------------------------
+ */
+
+/* Takes `config`. */
+static int
+run_broker(struct server *server, struct config *config)
+{
+    char why[WHY_SIZE] = "";
+    bool is_development = config->is_development;
+    log_init_stderr(&server->log, config->server.log_level, config->server.log_format);
+    print_notices(server, is_development);
+    server->broker = broker_new(config, &server->log, why, sizeof(why));
+    if (server->broker == NULL) {
+        fprintf(server->io->err, "bourse: not started: %s\n", why);
+        return COMMAND_FAILED;
+    }
+    int result = COMMAND_OK;
+    if (broker_watch(server->broker, server->signal_fd, on_signals, server) == STATUS_OK) {
+        print_ready(server);
+        broker_run(server->broker);
+    } else {
+        fprintf(server->io->err, "bourse: not started: cannot watch signals: %s\n",
+                strerrordesc_np(errno));
+        result = COMMAND_FAILED;
+    }
+    broker_free(&server->broker);
+    return result;
+}
+
+int
+serve_run(const struct command_line *line, const struct command_io *io)
+{
+    struct server server = {.line = line, .io = io, .signal_fd = -1, .reserve_fd = -1};
+    sigset_t signals;
+    int result = COMMAND_OK;
+    harden_process();
+    struct config *config = first_configuration(line, io, &result);
+    if (config == NULL) {
+        return result;
+    }
+    block_signals(&signals); /* before there are threads, which inherit it */
+    server.signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    server.reserve_fd = open_reserve();
+    if (server.signal_fd < 0 || server.reserve_fd < 0) {
+        fprintf(io->err, "bourse: not started: %s\n", strerrordesc_np(errno));
+        config_free(&config);
+        result = COMMAND_FAILED;
+    } else {
+        result = run_broker(&server, config);
+    }
+    close_if_open(server.signal_fd);
+    close_if_open(server.reserve_fd);
+    return result;
+}

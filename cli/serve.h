@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `bourse serve [FILE...]`: the broker as a process, with its signals. */
+#ifndef BOURSE_CLI_SERVE_H
+#define BOURSE_CLI_SERVE_H
+
+#include "cli/command.h"
+
+enum { SERVE_OPTION_DATA_DIR, SERVE_OPTION_AMQP, SERVE_OPTION_AMQPS, SERVE_OPTION_COUNT };
+
+extern const struct command_option serve_options[SERVE_OPTION_COUNT];
+
+/* Prints what has to be said first and the line `bourse ready: amqp://ADDR:PORT ...` to io->out,
+ * then runs until SIGTERM or SIGINT (the second one ends at once). Changes the process: umask, no
+ * core dumps, blocked signals. */
+int serve_run(const struct command_line *line, const struct command_io *io);
+
+#endif
