@@ -14,23 +14,29 @@ struct queue;
 
 struct consumer {
     struct list_link queue_link;   /* queue->consumers, in order of registration */
-    struct list_link ready_link;   /* queue->ready_consumers, while it may take a message */
     struct list_link channel_link; /* channel->consumers */
     struct queue *queue;           /* NULL once cancelled */
     struct channel *channel;       /* borrowed; NULL once cancelled */
     struct bytes tag;              /* owned, in the same allocation */
-    int32_t priority;              /* x-priority, default 0 */
-    uint32_t references;           /* the registration, and one per open delivery */
+    int64_t priority;              /* x-priority, default 0 */
+    uint32_t ready_slot; /* its place + 1 among the ready ones; 0: it may take no message */
+    uint32_t references; /* the registration, and one per open delivery */
     uint32_t unacked_count;
-    uint16_t prefetch_count;       /* limit of unacked_count; 0: none. Ignored with no_ack */
+    uint16_t prefetch_count; /* limit of unacked_count; 0: none. Ignored with no_ack */
     bool no_ack;
     bool exclusive;
 };
 
-/* One reference, held by the registration. */
+/* One reference, held by the registration. `tag` is copied. */
 struct consumer *consumer_new(struct bytes tag);
 struct consumer *consumer_ref(struct consumer *consumer);
 void consumer_unref(struct consumer **consumer);
+
+static inline bool
+consumer_is_ready(const struct consumer *consumer)
+{
+    return consumer->ready_slot != 0;
+}
 
 /* Whether its own prefetch leaves room. */
 static inline bool

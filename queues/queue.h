@@ -3,8 +3,9 @@
  * message reaches a socket, and what a channel still allows, is the broker's.
  *
  * Order: a deque of 24-octet entries in blocks of 8 KiB (the first grows from 16 entries), numbered
- * by a 64-bit position; returned messages wait ahead of it in a list sorted by position, so that a
- * message that comes back takes its original place. */
+ * by a 64-bit position without gaps. Returned messages wait ahead of it, the lowest position first,
+ * so that a message that comes back takes its original place; in a quorum queue they wait in the
+ * order in which they came back. */
 #ifndef BOURSE_QUEUES_QUEUE_H
 #define BOURSE_QUEUES_QUEUE_H
 
@@ -14,42 +15,51 @@
 #include "queues/settings.h"
 #include "routing/target.h"
 
-struct queue_block;    /* 8 KiB of entries; queue.c */
-struct queue_returned; /* messages that came back; queue.c */
+struct queue_block;    /* up to 8 KiB of entries; queue.c */
+struct queue_returned; /* a message that came back; queue.c */
+struct queue_turn;     /* a consumer that waits for its turn; queue.c */
 
 struct queue {
-    struct route_target target; /* first: CONTAINER_OF in the broker */
-    struct bytes name;          /* owned */
-    struct bytes arguments;     /* table body as declared; owned */
-    struct queue_settings settings; /* views into arguments */
-    void *vhost;                /* the broker's */
-    uint64_t owner_link;        /* link id of the connection it is exclusive to; 0: none */
+    struct route_target target;       /* first: CONTAINER_OF in the broker */
+    struct bytes name;                /* owned, in the same allocation */
+    struct bytes arguments;           /* table body as declared; owned, in the same allocation */
+    struct queue_settings settings;   /* views into arguments */
+    void *vhost;                      /* the broker's */
+    uint64_t owner_link;              /* link id of the connection it is exclusive to; 0: none */
     struct list_link owner_list_link; /* in that connection's list of exclusive queues */
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
-    uint32_t references;        /* the vhost's, and one per open delivery or buffered publish */
+    uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
     bool durable;
     bool exclusive;
     bool auto_delete;
     bool from_file;
-    bool deleted;               /* no longer in the vhost; waits for the last reference */
-    bool had_consumer;          /* auto-delete waits for the first */
+    bool deleted;      /* no longer in the vhost; waits for the last reference */
+    bool had_consumer; /* auto-delete waits for the first */
 
     /* Messages. */
-    struct queue_block *head_block; /* oldest; owned, singly linked */
-    struct queue_block *tail_block;
-    uint64_t next_position;     /* of the next message pushed; the first is 1 */
-    struct queue_returned *returned; /* sorted by position; owned; NULL while empty */
+    struct queue_block *head_block;  /* oldest; owned, singly linked; NULL before the first push */
+    struct queue_block *tail_block;  /* where queue_push appends */
+    uint64_t *memory_total;          /* kept up to date with memory_bytes; NULL: nobody adds up */
+    uint64_t memory_bytes;           /* of blocks and of the room for returned messages */
+    uint64_t next_position;          /* of the next message pushed; the first is 1 */
+    uint64_t next_return;            /* of the next message returned to a quorum queue */
+    struct queue_returned *returned; /* a heap by order; owned; NULL while empty */
     uint32_t returned_count;
-    uint32_t returned_capacity;
+    uint32_t returned_capacity; /* at least returned_count + unacked_count */
     uint64_t ready_count;       /* returned ones included */
     uint64_t ready_bytes;       /* body octets of ready messages */
-    uint64_t unacked_count;
+    uint64_t unacked_count;     /* lent and not yet settled or returned */
 
     /* Consumers. */
-    struct list consumers;       /* of queue_link */
-    struct list ready_consumers; /* of ready_link; highest priority first, then by turn */
+    struct list consumers;    /* of queue_link, in order of registration */
+    struct queue_turn *turns; /* ready consumers, a heap: highest priority first, then by turn;
+                                 owned */
+    uint32_t ready_consumer_count;
+    uint32_t turn_capacity; /* at least consumer_count */
+    uint64_t next_turn;
     uint32_t consumer_count;
-    struct consumer *active;     /* the single active consumer; NULL: none, or not such a queue */
+    struct consumer *active;    /* the single active consumer; NULL: none, or not such a queue */
+    struct consumer *successor; /* takes over when `active` has settled; NULL: none (quorum only) */
     struct consumer *exclusive_consumer; /* NULL: none */
 
     uint64_t published_count, delivered_count, acked_count, redelivered_count;
@@ -67,46 +77,65 @@ struct queue_properties {
 struct queue *queue_new(uint64_t id, const struct queue_properties *properties);
 struct queue *queue_ref(struct queue *queue);
 
-/* Frees the queue with the last reference. The contents of messages still in it must have been given
- * back with queue_purge. */
+/* Frees the queue with the last reference. The contents of messages still in it must have been
+ * given back with queue_purge. */
 void queue_unref(struct queue **queue);
+
+/* From now on `*total` is kept up to date with the memory that this queue holds; before the first
+ * message it holds none. `total` outlives the queue. */
+static inline void
+queue_count_memory(struct queue *queue, uint64_t *total)
+{
+    assert(queue->memory_total == total || queue->memory_bytes == 0);
+    queue->memory_total = total;
+}
 
 /* Appends a message. The caller has counted the content for the entry. STATUS_NO_MEMORY changes
  * nothing. */
 MUST_CHECK enum status queue_push(struct queue *queue, const struct queue_entry *entry);
 
-/* Takes the next message: returned ones first when their position is lower. False when nothing is
- * ready. The content's count passes to the caller. */
+/* Takes the next message for good: returned ones first. False when nothing is ready. The content's
+ * count passes to the caller. */
 bool queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out);
 
-/* Puts a message back at its position, marked redelivered. The count of the content passes to the
- * queue. STATUS_NO_MEMORY cannot happen: queue_pop keeps room for what it hands out. */
+/* Takes the next message for a delivery that is to be settled, and keeps room for its return: it
+ * counts as unacked until queue_settle or queue_return. STATUS_AGAIN when nothing is ready;
+ * STATUS_NO_MEMORY changes nothing. */
+MUST_CHECK enum status queue_lend(struct queue *queue, struct queue_entry *entry_out,
+                                  uint64_t *position_out);
+
+/* A message that was lent will not come back; its content's count stays the caller's to release. */
+void queue_settle(struct queue *queue);
+
+/* Puts a message that was lent back at its position, marked redelivered. The count of the content
+ * passes to the queue. */
 void queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 
 /* Drops every ready message, releasing contents in `pool`; returns how many. */
 uint64_t queue_purge(struct queue *queue, struct chunk_pool *pool);
 
-/* Octets of memory that the queue's blocks hold: counts towards the memory mark. */
+/* Octets of memory that the queue holds for its messages: counts towards the memory mark. */
 uint64_t queue_memory_bytes(const struct queue *queue);
 
-/* Registers a consumer (its queue field is set; the registration's reference is taken over) and makes
- * it ready if the queue lets it be served: on a single-active-consumer queue only the active one. */
+/* Registers a consumer (the registration's reference is taken over) and makes it ready if the queue
+ * lets it be served: on a single-active-consumer queue only the active one. */
 void queue_add_consumer(struct queue *queue, struct consumer *consumer);
 
 /* Ends a registration; the consumer's queue and channel become NULL, and on a
- * single-active-consumer queue the next in order of registration becomes active. Drops the
- * registration's reference. */
+ * single-active-consumer queue the next becomes active: in order of registration, in a quorum queue
+ * by priority first. Drops the registration's reference. */
 void queue_remove_consumer(struct queue *queue, struct consumer *consumer);
 
 /* Puts the consumer among the ready ones, behind those of its priority; nothing happens when it is
- * there already, or when the queue does not serve it (not the active one). */
+ * there already, or when the queue does not serve it (not the active one). Costs the logarithm of
+ * the number of ready ones. */
 void queue_consumer_ready(struct queue *queue, struct consumer *consumer);
 
 /* Takes it out of the ready ones: it has no room or no window. */
 void queue_consumer_not_ready(struct consumer *consumer);
 
 /* The consumer whose turn it is, or NULL; queue_consumer_served moves it behind its equals. */
-struct consumer *queue_next_consumer(struct queue *queue);
+struct consumer *queue_next_consumer(const struct queue *queue);
 void queue_consumer_served(struct queue *queue, struct consumer *consumer);
 
 /* Walks everything and asserts that the counters agree; for tests. */

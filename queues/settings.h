@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a queue's x-arguments say: validation with RabbitMQ's reasons, and the comparison that decides
- * whether a redeclaration is the same queue. Arguments that are not known are kept and ignored. */
+/* What a queue's x-arguments say: validation with RabbitMQ's reasons, and the comparison that
+ * decides whether a redeclaration is the same queue. Arguments that are not known are kept and
+ * ignored. */
 #ifndef BOURSE_QUEUES_SETTINGS_H
 #define BOURSE_QUEUES_SETTINGS_H
 
@@ -29,19 +30,41 @@ struct queue_settings {
 };
 
 /* Reads and validates `arguments` (a validated table body). `subject` is how the queue is named in
- * texts: "queue 'q' in vhost '/'". STATUS_FAULT: 406 at channel scope, `invalid arg 'NAME' for
- * SUBJECT: REASON`. */
+ * texts: "queue 'q' in vhost '/'". `settings` points into `arguments` afterwards. STATUS_FAULT: 406
+ * at channel scope, `invalid arg 'NAME' for SUBJECT: REASON`, and for an argument that the queue's
+ * type does not have `invalid arg 'NAME' for SUBJECT of queue type TYPE`. */
 MUST_CHECK enum status queue_settings_read(struct queue_settings *settings, struct bytes arguments,
                                            const char *subject, struct fault *fault);
 
-/* Compares what a redeclaration passes with what the queue has, argument by argument in a fixed order:
- * STATUS_OK when every compared argument agrees, else STATUS_FAULT: 406 `inequivalent arg 'NAME' for
- * SUBJECT: received ... but current is ...`. */
+/* Compares what a redeclaration passes with what the queue has, argument by argument in a fixed
+ * order: STATUS_OK when every compared argument agrees, else STATUS_FAULT: 406 `inequivalent arg
+ * 'NAME' for SUBJECT: received ... but current is ...`. Arguments that are not known may differ. */
 MUST_CHECK enum status queue_settings_compare(struct bytes received, struct bytes current,
                                               const char *subject, struct fault *fault);
 
+/* The same for a property such as `durable`: 406 `inequivalent arg 'durable' for SUBJECT: received
+ * 'false' but current is 'true'`. */
+MUST_CHECK enum status queue_property_compare(const char *name, bool received, bool current,
+                                              const char *subject, struct fault *fault);
+
+/* What a queue of type quorum must be: named by the client, not exclusive, durable. STATUS_FAULT:
+ * 406. Queues of other types pass. */
+MUST_CHECK enum status queue_settings_check_quorum(const struct queue_settings *settings,
+                                                   bool is_server_named, bool durable,
+                                                   bool exclusive, const char *subject,
+                                                   struct fault *fault);
+
+/* Validates the arguments of basic.consume for a queue of `type` and reads the consumer's priority
+ * (0 when absent). STATUS_FAULT: 406 as in queue_settings_read. */
+MUST_CHECK enum status queue_consume_arguments_read(int64_t *priority_out, struct bytes arguments,
+                                                    enum queue_type type, const char *subject,
+                                                    struct fault *fault);
+
+/* Such as "classic". Static memory. */
+const char *queue_type_name(enum queue_type type);
+
 /* Writes the names of the present arguments that have no effect yet, separated by ", ", into `out`;
- * false when there is none. */
+ * false when there is none. A list that does not fit is cut behind a whole name. */
 bool queue_settings_without_effect(struct bytes arguments, char *out, size_t out_size);
 
 #endif

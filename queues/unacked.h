@@ -4,14 +4,15 @@
 #ifndef BOURSE_QUEUES_UNACKED_H
 #define BOURSE_QUEUES_UNACKED_H
 
+#include "base/status.h"
 #include "queues/consumer.h"
 #include "queues/entry.h"
 
 struct queue;
 
 struct unacked {
-    uint64_t tag;              /* 0: settled, a hole */
-    struct queue *queue;       /* a reference */
+    uint64_t tag;              /* the first of a channel is 1 */
+    struct queue *queue;       /* a reference; NULL within a table: settled, a hole */
     uint64_t position;         /* in the queue */
     struct queue_entry entry;  /* the content's count is held here */
     struct consumer *consumer; /* a reference; NULL: basic.get */
@@ -20,9 +21,9 @@ struct unacked {
 struct unacked_table {
     struct unacked *items; /* owned; NULL while empty */
     uint32_t start;        /* first item that is not a hole */
-    uint32_t end;
+    uint32_t end;          /* behind the last item that is not a hole */
     uint32_t capacity;
-    uint32_t count;        /* open ones */
+    uint32_t count; /* open ones */
 };
 
 void unacked_table_init(struct unacked_table *table);
@@ -34,15 +35,21 @@ MUST_CHECK enum status unacked_table_add(struct unacked_table *table, const stru
 /* The open item under `tag`, or NULL. */
 struct unacked *unacked_table_find(struct unacked_table *table, uint64_t tag);
 
-/* Takes the item out (copying it to `item_out`), which passes its references on. False when there is
- * none under that tag. */
+/* Takes the item out (copying it to `item_out`), which passes its references on. False when there
+ * is none under that tag. */
 bool unacked_table_take(struct unacked_table *table, uint64_t tag, struct unacked *item_out);
 
 /* Takes the oldest open item whose tag is at most `tag_max`. False when there is none. */
 bool unacked_table_take_first(struct unacked_table *table, uint64_t tag_max,
                               struct unacked *item_out);
 
-/* Takes the newest open item: what returns messages to a queue in reverse order. */
+/* Takes the newest open item. False when there is none. */
 bool unacked_table_take_last(struct unacked_table *table, struct unacked *item_out);
+
+/* Puts back `count` items that were taken out, in any order, each at the place of its tag: a
+ * transaction that is rolled back. Sorts `items`. STATUS_NO_MEMORY changes nothing but their
+ * order. */
+MUST_CHECK enum status unacked_table_put_back(struct unacked_table *table, struct unacked *items,
+                                              uint32_t count);
 
 #endif

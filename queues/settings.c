@@ -1,0 +1,706 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One table says everything about an argument: who checks it, which queue types have it, which
+ * field takes it, whether it has an effect. Its order is RabbitMQ's, which decides what a
+ * declaration with several mistakes is told. Reasons are printed as RabbitMQ prints its terms:
+ * clients show them. */
+#include "queues/settings.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "amqp/reply.h"
+#include "amqp/table.h"
+#include "base/assert.h"
+
+/* Ten years, as RabbitMQ bounds times. */
+static const int64_t EXPIRY_MS_MAX = INT64_C(315360000000);
+static const int64_t PRIORITY_MAX = 255;
+static const int64_t JITTER_PERCENT_MAX = 100;
+
+enum { REASON_SIZE = 128, VALUE_TEXT_SIZE = 96 };
+
+enum type_mask {
+    TYPE_CLASSIC = 1 << QUEUE_TYPE_CLASSIC,
+    TYPE_QUORUM = 1 << QUEUE_TYPE_QUORUM,
+    TYPE_ANY = TYPE_CLASSIC | TYPE_QUORUM,
+    TYPE_STREAM = 0, /* a type that we do not have */
+};
+
+/* Returns true when the value is good, else writes why it is not. `arguments` is the whole table.
+ */
+typedef bool check_function(const struct table_value *value, struct bytes arguments, char *reason);
+
+struct argument {
+    const char *name;
+    check_function *check;
+    uint8_t types;      /* of enum type_mask */
+    bool is_compared;   /* redeclarations must agree on it */
+    bool has_no_effect; /* until the feature behind it exists */
+    size_t field;       /* offset of its int64_t in struct queue_settings; 0: has none */
+};
+
+/* Checks --------------------------------------------------------------------------------------- */
+
+static bool
+refuse(char *reason, const char *text)
+{
+    (void)snprintf(reason, REASON_SIZE, "%s", text);
+    return false;
+}
+
+static bool
+refuse_number(char *reason, const char *why, int64_t value)
+{
+    (void)snprintf(reason, REASON_SIZE, "{%s,%" PRId64 "}", why, value);
+    return false;
+}
+
+static bool
+refuse_type(char *reason, const struct table_value *value)
+{
+    (void)snprintf(reason, REASON_SIZE, "{unacceptable_type,%s}", table_type_name(value->type));
+    return false;
+}
+
+static bool
+check_anything(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)value;
+    (void)arguments;
+    (void)reason;
+    return true;
+}
+
+static bool
+check_integer(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    if (table_value_class(value) == TABLE_CLASS_INTEGER) {
+        return true;
+    }
+    (void)snprintf(reason, REASON_SIZE, "\"expected integer, got %s\"",
+                   table_type_name(value->type));
+    return false;
+}
+
+static bool
+check_integer_from(const struct table_value *value, int64_t min, char *reason)
+{
+    if (!check_integer(value, (struct bytes){0}, reason)) {
+        return false;
+    }
+    int64_t number = table_value_integer(value);
+    if (number >= min) {
+        return true;
+    }
+    return refuse_number(reason, number == 0 ? "value_zero" : "value_negative", number);
+}
+
+static bool
+check_not_negative(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    return check_integer_from(value, 0, reason);
+}
+
+static bool
+check_positive(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    return check_integer_from(value, 1, reason);
+}
+
+static bool
+check_time_from(const struct table_value *value, int64_t min, char *reason)
+{
+    if (!check_integer_from(value, min, reason)) {
+        return false;
+    }
+    int64_t number = table_value_integer(value);
+    return number <= EXPIRY_MS_MAX || refuse_number(reason, "value_too_large", number);
+}
+
+static bool
+check_expires(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    return check_time_from(value, 1, reason);
+}
+
+static bool
+check_message_ttl(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    return check_time_from(value, 0, reason);
+}
+
+static bool
+check_max_priority(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    if (!check_integer_from(value, 0, reason)) {
+        return false;
+    }
+    int64_t number = table_value_integer(value);
+    return number <= PRIORITY_MAX || refuse_number(reason, "max_value_exceeded", number);
+}
+
+/* -1 means that there is no limit. */
+static bool
+check_delivery_limit(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    return check_integer_from(value, -1, reason);
+}
+
+static bool
+check_boolean(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    return table_value_class(value) == TABLE_CLASS_BOOLEAN || refuse_type(reason, value);
+}
+
+static bool
+check_string(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    return table_value_class(value) == TABLE_CLASS_STRING || refuse_type(reason, value);
+}
+
+/* `words` ends with NULL. */
+static bool
+check_word(const struct table_value *value, const char *const *words, const char *why, char *reason)
+{
+    if (!check_string(value, (struct bytes){0}, reason)) {
+        return false;
+    }
+    for (; *words != NULL; words++) {
+        if (bytes_equal_text(value->raw, *words)) {
+            return true;
+        }
+    }
+    return refuse(reason, why);
+}
+
+static const char *const overflow_words[] = {
+    [OVERFLOW_DROP_HEAD] = "drop-head",
+    [OVERFLOW_REJECT_PUBLISH] = "reject-publish",
+    [OVERFLOW_REJECT_PUBLISH_DLX] = "reject-publish-dlx",
+    NULL,
+};
+
+static bool
+check_overflow(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    return check_word(value, overflow_words, "invalid_overflow", reason);
+}
+
+static bool
+check_dead_letter_routing_key(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    struct table_value exchange;
+    if (!check_string(value, arguments, reason)) {
+        return false;
+    }
+    return table_find(arguments, "x-dead-letter-exchange", &exchange) ||
+           refuse(reason, "routing_key_but_no_dlx_defined");
+}
+
+static bool
+check_dead_letter_strategy(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    static const char *const words[] = {"at-most-once", "at-least-once", NULL};
+    (void)arguments;
+    return check_word(value, words, "invalid_dlx_strategy", reason);
+}
+
+static bool
+check_queue_mode(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    static const char *const words[] = {"default", "lazy", NULL};
+    (void)arguments;
+    return check_word(value, words, "invalid_queue_mode", reason);
+}
+
+static bool
+check_queue_version(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    if (!check_integer_from(value, 0, reason)) {
+        return false;
+    }
+    int64_t number = table_value_integer(value);
+    if (number == 2) {
+        return true;
+    }
+    (void)snprintf(reason, REASON_SIZE, "\"unsupported queue version '%" PRId64 "'\"", number);
+    return false;
+}
+
+static bool
+check_leader_locator(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    static const char *const words[] = {"client-local", "balanced", NULL};
+    (void)arguments;
+    return check_word(value, words, "invalid_queue_locator_arg", reason);
+}
+
+/* Names that leave the choice to the broker. */
+static bool
+names_no_type(struct bytes type)
+{
+    return type.size == 0 || bytes_equal_text(type, "undefined");
+}
+
+static bool
+check_queue_type(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    if (!check_string(value, arguments, reason)) {
+        return false;
+    }
+    if (bytes_equal_text(value->raw, "classic") || bytes_equal_text(value->raw, "quorum") ||
+        names_no_type(value->raw)) {
+        return true;
+    }
+    char text[VALUE_TEXT_SIZE];
+    (void)snprintf(reason, REASON_SIZE, "\"unsupported queue type '%s'\"",
+                   table_value_text(value, text, sizeof(text)));
+    return false;
+}
+
+static bool
+check_retry_type(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    static const char *const words[] = {"all", "failed", "returned", "disabled", NULL};
+    (void)arguments;
+    return check_word(value, words, "invalid_delayed_retry_type", reason);
+}
+
+static bool
+check_retry_max(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    if (!check_positive(value, arguments, reason)) {
+        return false;
+    }
+    struct table_value min;
+    if (!table_find(arguments, "x-delayed-retry-min", &min) ||
+        table_value_class(&min) != TABLE_CLASS_INTEGER ||
+        table_value_integer(value) >= table_value_integer(&min)) {
+        return true;
+    }
+    (void)snprintf(reason, REASON_SIZE,
+                   "\"x-delayed-retry-max (%" PRId64 ") must not be smaller than "
+                   "x-delayed-retry-min (%" PRId64 ")\"",
+                   table_value_integer(value), table_value_integer(&min));
+    return false;
+}
+
+/* A number, whole or not, of at least 1. */
+static bool
+check_retry_multiplier(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    bool is_good;
+    switch (table_value_class(value)) {
+    case TABLE_CLASS_INTEGER:
+        is_good = table_value_integer(value) >= 1;
+        break;
+    case TABLE_CLASS_FLOAT:
+        is_good = table_value_float(value) >= 1.0; /* which a NaN is not */
+        break;
+    default:
+        return refuse_type(reason, value);
+    }
+    return is_good || refuse(reason, "invalid_delayed_retry_multiplier");
+}
+
+/* Percent, or "full". */
+static bool
+check_retry_jitter(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    (void)arguments;
+    if (table_value_class(value) == TABLE_CLASS_STRING) {
+        return bytes_equal_text(value->raw, "full") ||
+               refuse(reason, "invalid_delayed_retry_jitter");
+    }
+    if (!check_integer_from(value, 0, reason)) {
+        return false;
+    }
+    int64_t number = table_value_integer(value);
+    return number <= JITTER_PERCENT_MAX || refuse_number(reason, "max_value_exceeded", number);
+}
+
+static bool
+is_verdict(struct bytes word)
+{
+    static const char *const verdicts[] = {"nack", "reject", "lost", "timeout"};
+    for (size_t i = 0; i < ARRAY_LEN(verdicts); i++) {
+        if (bytes_equal_text(word, verdicts[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Verdicts that count as a failure, separated by commas; blanks around them are fine. */
+static bool
+check_retry_counts(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    if (!check_string(value, arguments, reason)) {
+        return false;
+    }
+    struct bytes rest = value->raw;
+    for (bool is_last = false; !is_last;) {
+        const uint8_t *comma = rest.size == 0 ? NULL : memchr(rest.data, ',', rest.size);
+        is_last = comma == NULL;
+        struct bytes word = is_last ? rest : bytes_make(rest.data, (size_t)(comma - rest.data));
+        size_t used = is_last ? word.size : word.size + 1;
+        while (word.size > 0 && word.data[0] == ' ') {
+            word = bytes_make(word.data + 1, word.size - 1);
+        }
+        while (word.size > 0 && word.data[word.size - 1] == ' ') {
+            word.size--;
+        }
+        if (!is_verdict(word)) {
+            return refuse(reason, "invalid_delayed_retry_counts");
+        }
+        rest = bytes_make(rest.data + used, rest.size - used);
+    }
+    return true;
+}
+
+static bool
+check_retry_order(const struct table_value *value, struct bytes arguments, char *reason)
+{
+    static const char *const words[] = {"free", "hold", NULL};
+    (void)arguments;
+    return check_word(value, words, "invalid_delayed_retry_order", reason);
+}
+
+/* The table ------------------------------------------------------------------------------------ */
+
+#define FIELD(name) offsetof(struct queue_settings, name)
+
+static const struct argument queue_arguments[] = {
+    /* name, check, types, is compared, has no effect yet, field */
+    {"x-expires", check_expires, TYPE_ANY, true, true, FIELD(expires_ms)},
+    {"x-message-ttl", check_message_ttl, TYPE_ANY, true, true, FIELD(message_ttl_ms)},
+    {"x-dead-letter-exchange", check_string, TYPE_ANY, true, true, 0},
+    {"x-dead-letter-routing-key", check_dead_letter_routing_key, TYPE_ANY, true, true, 0},
+    {"x-dead-letter-strategy", check_dead_letter_strategy, TYPE_QUORUM, true, true, 0},
+    {"x-max-length", check_not_negative, TYPE_ANY, true, true, FIELD(max_length)},
+    {"x-max-length-bytes", check_not_negative, TYPE_ANY, true, true, FIELD(max_length_bytes)},
+    {"x-max-in-memory-length", check_not_negative, TYPE_QUORUM, true, false, 0},
+    {"x-max-in-memory-bytes", check_not_negative, TYPE_QUORUM, true, false, 0},
+    {"x-max-priority", check_max_priority, TYPE_CLASSIC, true, true, FIELD(max_priority)},
+    {"x-overflow", check_overflow, TYPE_ANY, true, true, 0},
+    {"x-queue-mode", check_queue_mode, TYPE_CLASSIC, true, false, 0},
+    {"x-queue-version", check_queue_version, TYPE_CLASSIC, true, false, 0},
+    {"x-single-active-consumer", check_boolean, TYPE_ANY, true, false, 0},
+    {"x-consumer-timeout", check_not_negative, TYPE_ANY, true, true, FIELD(consumer_timeout_ms)},
+    {"x-consumer-disconnected-timeout", check_not_negative, TYPE_ANY, true, true, 0},
+    {"x-queue-type", check_queue_type, TYPE_ANY, true, false, 0},
+    {"x-quorum-initial-group-size", check_positive, TYPE_QUORUM, true, false, 0},
+    {"x-queue-master-locator", check_anything, TYPE_CLASSIC, true, false, 0},
+    {"x-queue-leader-locator", check_leader_locator, TYPE_ANY, true, false, 0},
+    {"x-delivery-limit", check_delivery_limit, TYPE_ANY, true, true, FIELD(delivery_limit)},
+    {"x-delayed-retry-type", check_retry_type, TYPE_ANY, true, true, 0},
+    {"x-delayed-retry-min", check_positive, TYPE_ANY, true, true, 0},
+    {"x-delayed-retry-max", check_retry_max, TYPE_ANY, true, true, 0},
+    {"x-delayed-retry-multiplier", check_retry_multiplier, TYPE_ANY, true, true, 0},
+    {"x-delayed-retry-jitter", check_retry_jitter, TYPE_ANY, true, true, 0},
+    {"x-delayed-retry-max-age", check_not_negative, TYPE_ANY, true, true, 0},
+    {"x-delayed-retry-counts", check_retry_counts, TYPE_ANY, true, true, 0},
+    {"x-delayed-retry-order", check_retry_order, TYPE_ANY, true, true, 0},
+    {"x-max-age", check_anything, TYPE_STREAM, false, false, 0},
+    {"x-stream-max-segment-size-bytes", check_anything, TYPE_STREAM, false, false, 0},
+    {"x-stream-filter-size-bytes", check_anything, TYPE_STREAM, false, false, 0},
+    {"x-initial-cluster-size", check_anything, TYPE_STREAM, false, false, 0},
+};
+
+static const struct argument consume_arguments[] = {
+    {"x-priority", check_integer, TYPE_ANY, false, false, 0},
+    {"x-consumer-timeout", check_not_negative, TYPE_ANY, false, true, 0},
+    {"x-stream-offset", check_anything, TYPE_STREAM, false, false, 0},
+};
+
+/* Reading -------------------------------------------------------------------------------------- */
+
+const char *
+queue_type_name(enum queue_type type)
+{
+    return type == QUEUE_TYPE_QUORUM ? "quorum" : "classic";
+}
+
+static enum status
+check_argument(const struct argument *argument, const struct table_value *value,
+               struct bytes arguments, const char *subject, struct fault *fault)
+{
+    char reason[REASON_SIZE];
+    if (argument->check(value, arguments, reason)) {
+        return STATUS_OK;
+    }
+    return fault_channel(fault, REPLY_PRECONDITION_FAILED, "invalid arg '%s' for %s: %s",
+                         argument->name, subject, reason);
+}
+
+/* Values first, then arguments that belong to other types: RabbitMQ's order. */
+static enum status
+check_arguments(const struct argument *known, size_t known_count, struct bytes arguments,
+                enum queue_type type, const char *subject, struct fault *fault)
+{
+    struct table_value value;
+    const char *foreign = NULL;
+    for (size_t i = 0; i < known_count; i++) {
+        if (!table_find(arguments, known[i].name, &value)) {
+            continue;
+        }
+        if ((known[i].types & 1 << type) == 0) {
+            foreign = foreign == NULL ? known[i].name : foreign;
+        } else if (check_argument(&known[i], &value, arguments, subject, fault) != STATUS_OK) {
+            return STATUS_FAULT;
+        }
+    }
+    if (foreign != NULL) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "invalid arg '%s' for %s of queue type %s", foreign, subject,
+                             queue_type_name(type));
+    }
+    return STATUS_OK;
+}
+
+/* The type decides which arguments there are, so it is read before them. */
+static enum status
+read_type(enum queue_type *type_out, struct bytes arguments, const char *subject,
+          struct fault *fault)
+{
+    static const struct argument type_argument = {.name = "x-queue-type",
+                                                  .check = check_queue_type};
+    struct table_value value;
+    if (!table_find(arguments, type_argument.name, &value)) {
+        *type_out = QUEUE_TYPE_CLASSIC;
+        return STATUS_OK;
+    }
+    if (check_argument(&type_argument, &value, arguments, subject, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    *type_out = bytes_equal_text(value.raw, "quorum") ? QUEUE_TYPE_QUORUM : QUEUE_TYPE_CLASSIC;
+    return STATUS_OK;
+}
+
+static void
+read_numbers(struct queue_settings *settings, struct bytes arguments)
+{
+    for (size_t i = 0; i < ARRAY_LEN(queue_arguments); i++) {
+        const struct argument *argument = &queue_arguments[i];
+        if (argument->field == 0) {
+            continue;
+        }
+        struct table_value value;
+        int64_t number = -1;
+        if (table_find(arguments, argument->name, &value)) {
+            number = table_value_integer(&value);
+        }
+        memcpy((uint8_t *)settings + argument->field, &number, sizeof(number));
+    }
+}
+
+static enum queue_overflow
+read_overflow(struct bytes arguments)
+{
+    struct table_value value;
+    if (table_find(arguments, "x-overflow", &value)) {
+        for (int i = OVERFLOW_DROP_HEAD; overflow_words[i] != NULL; i++) {
+            if (bytes_equal_text(value.raw, overflow_words[i])) {
+                return (enum queue_overflow)i;
+            }
+        }
+    }
+    return OVERFLOW_DROP_HEAD;
+}
+
+static bool
+read_string(struct bytes arguments, const char *name, struct bytes *text_out)
+{
+    struct table_value value;
+    if (!table_find(arguments, name, &value)) {
+        return false;
+    }
+    *text_out = value.raw;
+    return true;
+}
+
+enum status
+queue_settings_read(struct queue_settings *settings, struct bytes arguments, const char *subject,
+                    struct fault *fault)
+{
+    enum queue_type type;
+    if (read_type(&type, arguments, subject, fault) != STATUS_OK ||
+        check_arguments(queue_arguments, ARRAY_LEN(queue_arguments), arguments, type, subject,
+                        fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    struct table_value value;
+    *settings = (struct queue_settings){.type = type};
+    settings->overflow = read_overflow(arguments);
+    settings->single_active_consumer =
+        table_find(arguments, "x-single-active-consumer", &value) && table_value_boolean(&value);
+    settings->has_dead_letter_exchange =
+        read_string(arguments, "x-dead-letter-exchange", &settings->dead_letter_exchange);
+    settings->has_dead_letter_routing_key =
+        read_string(arguments, "x-dead-letter-routing-key", &settings->dead_letter_routing_key);
+    read_numbers(settings, arguments);
+    return STATUS_OK;
+}
+
+enum status
+queue_consume_arguments_read(int64_t *priority_out, struct bytes arguments, enum queue_type type,
+                             const char *subject, struct fault *fault)
+{
+    if (check_arguments(consume_arguments, ARRAY_LEN(consume_arguments), arguments, type, subject,
+                        fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    struct table_value value;
+    *priority_out = table_find(arguments, "x-priority", &value) ? table_value_integer(&value) : 0;
+    return STATUS_OK;
+}
+
+enum status
+queue_settings_check_quorum(const struct queue_settings *settings, bool is_server_named,
+                            bool durable, bool exclusive, const char *subject, struct fault *fault)
+{
+    if (settings->type != QUEUE_TYPE_QUORUM) {
+        return STATUS_OK;
+    }
+    if (is_server_named) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "Cannot declare a server-named queue for type quorum");
+    }
+    if (exclusive) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "invalid property 'exclusive-owner' for %s", subject);
+    }
+    if (!durable) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "invalid property 'non-durable' for %s", subject);
+    }
+    return STATUS_OK;
+}
+
+/* Comparing ------------------------------------------------------------------------------------ */
+
+/* As it stands after "received" and "current is". The type is named only where the other side has
+ * no value at all. */
+static const char *
+describe(const struct table_value *value, bool with_type, char *out, size_t out_size)
+{
+    char text[VALUE_TEXT_SIZE];
+    if (value == NULL) {
+        (void)snprintf(out, out_size, "none");
+    } else if (with_type) {
+        (void)snprintf(out, out_size, "the value '%s' of type '%s'",
+                       table_value_text(value, text, sizeof(text)), table_type_name(value->type));
+    } else {
+        (void)snprintf(out, out_size, "'%s'", table_value_text(value, text, sizeof(text)));
+    }
+    return out;
+}
+
+static enum status
+fault_inequivalent(const char *name, const struct table_value *received,
+                   const struct table_value *current, const char *subject, struct fault *fault)
+{
+    char received_text[VALUE_TEXT_SIZE + 64];
+    char current_text[VALUE_TEXT_SIZE + 64];
+    return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                         "inequivalent arg '%s' for %s: received %s but current is %s", name,
+                         subject,
+                         describe(received, current == NULL, received_text, sizeof(received_text)),
+                         describe(current, received == NULL, current_text, sizeof(current_text)));
+}
+
+/* No type at all means classic. */
+static bool
+is_default_type(const char *name, const struct table_value *value)
+{
+    return bytes_equal_text(bytes_of("x-queue-type"), name) &&
+           table_value_class(value) == TABLE_CLASS_STRING &&
+           (bytes_equal_text(value->raw, "classic") || names_no_type(value->raw));
+}
+
+static bool
+is_equivalent(const char *name, const struct table_value *received,
+              const struct table_value *current)
+{
+    if (received == NULL && current == NULL) {
+        return true;
+    }
+    if (received == NULL) {
+        return is_default_type(name, current);
+    }
+    if (current == NULL) {
+        return is_default_type(name, received);
+    }
+    return table_value_equal(received, current);
+}
+
+enum status
+queue_settings_compare(struct bytes received, struct bytes current, const char *subject,
+                       struct fault *fault)
+{
+    for (size_t i = 0; i < ARRAY_LEN(queue_arguments); i++) {
+        if (!queue_arguments[i].is_compared) {
+            continue;
+        }
+        const char *name = queue_arguments[i].name;
+        struct table_value received_value;
+        struct table_value current_value;
+        const struct table_value *a =
+            table_find(received, name, &received_value) ? &received_value : NULL;
+        const struct table_value *b =
+            table_find(current, name, &current_value) ? &current_value : NULL;
+        if (!is_equivalent(name, a, b)) {
+            return fault_inequivalent(name, a, b, subject, fault);
+        }
+    }
+    return STATUS_OK;
+}
+
+enum status
+queue_property_compare(const char *name, bool received, bool current, const char *subject,
+                       struct fault *fault)
+{
+    if (received == current) {
+        return STATUS_OK;
+    }
+    return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                         "inequivalent arg '%s' for %s: received '%s' but current is '%s'", name,
+                         subject, received ? "true" : "false", current ? "true" : "false");
+}
+
+bool
+queue_settings_without_effect(struct bytes arguments, char *out, size_t out_size)
+{
+    size_t used = 0;
+    bool found = false;
+    out[0] = '\0';
+    for (size_t i = 0; i < ARRAY_LEN(queue_arguments); i++) {
+        struct table_value value;
+        if (!queue_arguments[i].has_no_effect ||
+            !table_find(arguments, queue_arguments[i].name, &value)) {
+            continue;
+        }
+        int length = snprintf(out + used, out_size - used, "%s%s", found ? ", " : "",
+                              queue_arguments[i].name);
+        found = true;
+        if (length < 0 || (size_t)length >= out_size - used) {
+            out[used] = '\0';
+            break;
+        }
+        used += (size_t)length;
+    }
+    return found;
+}
