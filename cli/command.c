@@ -69,8 +69,7 @@ command_misused(const struct command_io *io, const char *format, ...)
     return COMMAND_MISUSED;
 }
 
-/* Commands ---------------------------------------------------------------------------------------
- */
+/* Commands ----------------------------------------------------------------------------------- */
 
 static const struct command *
 find_command(const char *name)
@@ -103,8 +102,7 @@ version_run(const struct command_line *line, const struct command_io *io)
     return COMMAND_OK;
 }
 
-/* Help -------------------------------------------------------------------------------------------
- */
+/* Help --------------------------------------------------------------------------------------- */
 
 static void
 print_commands(FILE *out)
@@ -150,8 +148,7 @@ help_run(const struct command_line *line, const struct command_io *io)
     return COMMAND_OK;
 }
 
-/* Options ----------------------------------------------------------------------------------------
- */
+/* Options ------------------------------------------------------------------------------------ */
 
 enum { OPTION_HELP = 'h', OPTION_FIRST = 256 };
 

@@ -33,8 +33,7 @@ struct server {
     int reserve_fd;
 };
 
-/* The process
- * -------------------------------------------------------------------------------------- */
+/* The process -------------------------------------------------------------------------------- */
 
 static void
 block_signals(sigset_t *set)
@@ -61,8 +60,15 @@ open_reserve(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/* Configuration
- * -------------------------------------------------------------------------------------- */
+static void
+close_if_open(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/* Configuration ------------------------------------------------------------------------------ */
 
 static const struct {
     int option;
@@ -152,8 +158,7 @@ print_ready(const struct server *server)
     fflush(server->io->out);
 }
 
-/* Reload -----------------------------------------------------------------------------------------
- */
+/* Reload ------------------------------------------------------------------------------------- */
 
 static void
 log_report(struct server *server, const struct config *config)
@@ -215,8 +220,7 @@ reload(struct server *server)
     server->reserve_fd = open_reserve();
 }
 
-/* Signals ----------------------------------------------------------------------------------------
- */
+/* Signals ------------------------------------------------------------------------------------ */
 
 static void
 handle_signal(struct server *server, uint32_t number)
@@ -239,8 +243,7 @@ on_signals(void *context)
     }
 }
 
-/* Running ----------------------------------------------------------------------------------------
- */
+/* Running ------------------------------------------------------------------------------------ */
 
 /* Takes `config`. */
 static int

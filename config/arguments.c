@@ -61,8 +61,7 @@ arguments_put_boolean(struct buffer *table, const char *name, bool value)
     put_boolean(table, value);
 }
 
-/* Maps of the file -------------------------------------------------------------------------------
- */
+/* Maps of the file --------------------------------------------------------------------------- */
 
 /* A list or map that is being written. */
 struct level {

@@ -15,8 +15,7 @@
 
 #define FIELDS(table) .fields = (table), .count = ARRAY_LEN(table)
 
-/* Words ------------------------------------------------------------------------------------------
- */
+/* Words -------------------------------------------------------------------------------------- */
 
 static const struct literal_word log_formats[] = {
     {"logfmt", LOG_FORMAT_LOGFMT}, {"json", LOG_FORMAT_JSON}, {NULL, 0}};
@@ -72,8 +71,7 @@ static const struct literal_word user_sources[] = {
 
 static const struct literal_word tls_versions[] = {{"1.2", 0x0303}, {"1.3", 0x0304}, {NULL, 0}};
 
-/* Rows -------------------------------------------------------------------------------------------
- */
+/* Rows --------------------------------------------------------------------------------------- */
 
 /* A row whose value is one literal: KEY, flags, struct, member, then the rule. */
 #define LITERAL(key, flag, owner, member, ...)                                                     \
@@ -316,8 +314,7 @@ static const struct field_spec document_fields[] = {
 static const struct record_spec document_spec = {"the file", sizeof(DOCUMENT),
                                                  FIELDS(document_fields)};
 
-/* Files ------------------------------------------------------------------------------------------
- */
+/* Files -------------------------------------------------------------------------------------- */
 
 static void
 overlay_new(struct config *config, const struct record_spec *spec, struct named_list *list,

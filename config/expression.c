@@ -37,8 +37,7 @@ finish(struct arena *arena, struct buffer *out)
     return text;
 }
 
-/* Names ------------------------------------------------------------------------------------------
- */
+/* Names -------------------------------------------------------------------------------------- */
 
 bool
 name_pattern_is_prefix(struct bytes pattern)
@@ -84,8 +83,7 @@ expression_from_names(struct arena *arena, const struct bytes *names, size_t cou
     return finish(arena, &out);
 }
 
-/* Topic patterns ---------------------------------------------------------------------------------
- */
+/* Topic patterns ----------------------------------------------------------------------------- */
 
 struct topic_words {
     size_t count;      /* words that are no `#` */

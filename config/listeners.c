@@ -33,8 +33,7 @@ listener_name(enum config_listener_kind kind)
     return kinds[kind].name;
 }
 
-/* Addresses --------------------------------------------------------------------------------------
- */
+/* Addresses ---------------------------------------------------------------------------------- */
 
 static bool
 parse_port(const char *text, uint16_t *port_out)
@@ -225,8 +224,7 @@ check_addresses(struct config *config)
     }
 }
 
-/* TLS --------------------------------------------------------------------------------------------
- */
+/* TLS ---------------------------------------------------------------------------------------- */
 
 static const char *
 compile_path(struct config *config, const struct setting *setting, enum config_purpose purpose)

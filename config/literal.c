@@ -34,8 +34,7 @@ static const struct unit size_units[] = {
     {"TB", 1000000000000},
 };
 
-/* Plain scalars ----------------------------------------------------------------------------------
- */
+/* Plain scalars ------------------------------------------------------------------------------ */
 
 bool
 literal_is_boolean(const struct node *node, bool *value_out)
@@ -104,8 +103,7 @@ literal_is_number(const struct node *node, double *value_out)
     return isfinite(*value_out);
 }
 
-/* Whole numbers with a unit ----------------------------------------------------------------------
- */
+/* Whole numbers with a unit ------------------------------------------------------------------ */
 
 enum unit_result { UNIT_OK, UNIT_MISSING, UNIT_WRONG };
 
@@ -195,8 +193,7 @@ refuse(const struct node *node, const char *what, char *why)
     return false;
 }
 
-/* Kinds ------------------------------------------------------------------------------------------
- */
+/* Kinds -------------------------------------------------------------------------------------- */
 
 typedef bool literal_parser(const struct literal_rule *rule, const struct node *node,
                             struct literal *out, char *why);

@@ -85,8 +85,7 @@ report_warning(struct config *config, struct config_mark mark, const char *forma
     va_end(arguments);
 }
 
-/* Order ------------------------------------------------------------------------------------------
- */
+/* Order -------------------------------------------------------------------------------------- */
 
 struct path_order {
     const char *const *paths;
@@ -174,8 +173,7 @@ config_diagnostic_text(const struct config_diagnostic *diagnostic, char *out, si
     return out;
 }
 
-/* Suggestions ------------------------------------------------------------------------------------
- */
+/* Suggestions -------------------------------------------------------------------------------- */
 
 struct suggestion
 suggestion_for(struct bytes word)

@@ -68,8 +68,7 @@ report_kind(struct walk *walk, const struct node *node, const char *name, const 
                  node_kind_text(node));
 }
 
-/* Literals ---------------------------------------------------------------------------------------
- */
+/* Literals ----------------------------------------------------------------------------------- */
 
 static bool
 read_setting(struct walk *walk, const struct field_spec *field, const struct node *node,
@@ -114,8 +113,7 @@ read_settings(struct walk *walk, const struct field_spec *field, const struct no
     }
 }
 
-/* Records ----------------------------------------------------------------------------------------
- */
+/* Records ------------------------------------------------------------------------------------ */
 
 static void
 read_records(struct walk *walk, const struct field_spec *field, const struct node *node,
@@ -150,8 +148,7 @@ read_choice(struct walk *walk, const struct field_spec *field, const struct node
     }
 }
 
-/* Named things -----------------------------------------------------------------------------------
- */
+/* Named things ------------------------------------------------------------------------------- */
 
 void *
 named_list_find(const struct named_list *list, struct bytes name)
@@ -248,8 +245,7 @@ read_named_literals(struct walk *walk, const struct field_spec *field, const str
     }
 }
 
-/* Fields -----------------------------------------------------------------------------------------
- */
+/* Fields ------------------------------------------------------------------------------------- */
 
 static void
 read_raw(struct walk *walk, const struct field_spec *field, const struct node *node, void *record)
@@ -396,8 +392,7 @@ schema_read(struct config *config, const struct record_spec *spec, const struct 
     }
 }
 
-/* Defaults ---------------------------------------------------------------------------------------
- */
+/* Defaults ----------------------------------------------------------------------------------- */
 
 static size_t
 member_size(const struct field_spec *field)

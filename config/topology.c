@@ -28,8 +28,7 @@ struct compiler {
     bool is_too_large; /* reported once */
 };
 
-/* References -------------------------------------------------------------------------------------
- */
+/* References --------------------------------------------------------------------------------- */
 
 static bool
 is_predeclared(struct bytes name)
@@ -107,8 +106,7 @@ check_not_reserved(struct compiler *compiler, const struct named *named, const c
     }
 }
 
-/* Arguments --------------------------------------------------------------------------------------
- */
+/* Arguments ---------------------------------------------------------------------------------- */
 
 static struct bytes
 finish_arguments(struct compiler *compiler, struct config_mark mark, struct buffer *table)
@@ -139,8 +137,7 @@ check_argument_not_given(struct compiler *compiler, const struct node *arguments
     }
 }
 
-/* Bindings ---------------------------------------------------------------------------------------
- */
+/* Bindings ----------------------------------------------------------------------------------- */
 
 static struct config_binding *
 add_binding(struct compiler *compiler)
@@ -196,8 +193,7 @@ compile_bindings(struct compiler *compiler, const struct record_list *from,
     }
 }
 
-/* Exchanges --------------------------------------------------------------------------------------
- */
+/* Exchanges ---------------------------------------------------------------------------------- */
 
 static bool
 boolean_or(const struct setting *setting, bool by_default)
@@ -246,8 +242,7 @@ compile_exchanges(struct compiler *compiler)
     }
 }
 
-/* Queues -----------------------------------------------------------------------------------------
- */
+/* Queues ------------------------------------------------------------------------------------- */
 
 /* The policy that `retry` of a queue means: its own block or a named one. NULL: none. */
 static const struct document_retry *
@@ -359,8 +354,7 @@ compile_queues(struct compiler *compiler)
     }
 }
 
-/* Sections without effect yet ---------------------------------------------------------------------
- */
+/* Sections without effect yet ---------------------------------------------------------------- */
 
 static const char *const policy_keys[] = {
     "message-ttl",

@@ -32,8 +32,7 @@ report_unavailable(struct compiler *compiler, struct config_mark mark, const cha
     }
 }
 
-/* Secrets ----------------------------------------------------------------------------------------
- */
+/* Secrets ------------------------------------------------------------------------------------ */
 
 /* A password as it was read, without its final newline; NULL when it cannot be one, which is
  * reported. */
@@ -147,8 +146,7 @@ compile_login(struct compiler *compiler, const struct document_user *user, struc
     }
 }
 
-/* Words ------------------------------------------------------------------------------------------
- */
+/* Words -------------------------------------------------------------------------------------- */
 
 /* Whether the pattern stands for anything. Long lists are taken to contain it: every pattern would
  * have to walk them. */
@@ -209,8 +207,7 @@ compile_names(struct compiler *compiler, const struct setting_list *list, const 
     return expression_from_names(arena, names, list->count);
 }
 
-/* Raw expressions --------------------------------------------------------------------------------
- */
+/* Raw expressions ---------------------------------------------------------------------------- */
 
 static bool
 matches_everything(struct bytes expression)
@@ -259,8 +256,7 @@ compile_rights(struct compiler *compiler, const struct document_user *user, stru
     out->read = raw_right(compiler, &user->rights.read, "read");
 }
 
-/* Topics -----------------------------------------------------------------------------------------
- */
+/* Topics ------------------------------------------------------------------------------------- */
 
 static bool
 may_publish(const struct document_user *user, struct bytes exchange)
@@ -344,8 +340,7 @@ compile_topics(struct compiler *compiler, const struct document_user *user, stru
     }
 }
 
-/* Users ------------------------------------------------------------------------------------------
- */
+/* Users -------------------------------------------------------------------------------------- */
 
 static int64_t
 limit_or_none(const struct setting *setting)

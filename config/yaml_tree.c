@@ -69,8 +69,7 @@ builder_fail(struct builder *builder, yaml_mark_t mark, const char *text)
     builder->failed = true;
 }
 
-/* Nodes ------------------------------------------------------------------------------------------
- */
+/* Nodes -------------------------------------------------------------------------------------- */
 
 static struct node *
 builder_new_node(struct builder *builder, enum node_kind kind, yaml_mark_t mark)
@@ -139,8 +138,7 @@ builder_close(struct builder *builder)
     map_fini(&builder->stack[--builder->depth].keys);
 }
 
-/* Scalars ----------------------------------------------------------------------------------------
- */
+/* Scalars ------------------------------------------------------------------------------------ */
 
 /* What may not be in a key or a value; NULL when all is well. */
 static const char *
@@ -219,8 +217,7 @@ builder_take_alias(struct builder *builder, const yaml_event_t *event)
     builder_place(builder, builder_new_node(builder, NODE_BROKEN, event->start_mark));
 }
 
-/* Events -----------------------------------------------------------------------------------------
- */
+/* Events ------------------------------------------------------------------------------------- */
 
 static void
 builder_refuse_decoration(struct builder *builder, const yaml_event_t *event,
@@ -330,8 +327,7 @@ builder_run(struct builder *builder)
     }
 }
 
-/* The whole text, before the parser sees it
- * --------------------------------------------------------- */
+/* The whole text, before the parser sees it -------------------------------------------------- */
 
 /* How many of the first octets are well-formed characters. */
 static size_t
