@@ -14,7 +14,7 @@
 
 enum channel_mode { CHANNEL_PLAIN, CHANNEL_CONFIRM, CHANNEL_TX };
 
-struct transaction; /* handle_tx.c */
+struct transaction; /* transaction.c */
 
 struct channel {
     struct connection *connection;
@@ -91,10 +91,28 @@ void channel_wake_consumers(struct channel *channel);
  * tag; deletes the queue if it was its last consumer and the queue is auto-delete. */
 void channel_cancel_consumer(struct channel *channel, struct consumer *consumer, bool notify);
 
+/* handle_confirm.c. Numbers a publish in confirm mode that has passed its checks, and has it
+ * confirmed at the end of the tick. */
+void channel_confirm_publish(struct channel *channel);
+
 /* Sends what confirms are due; called at the end of the tick and before the channel closes. */
 void channel_flush_confirms(struct channel *channel);
 
-/* Settles one open delivery that was taken out of the table. Its references pass to the call. */
+/* dispatch.c. Posts a method that carries a content, such as get-ok. The content is borrowed until
+ * the tick ends. */
+void channel_send_content(struct channel *channel, const struct method *method,
+                          struct content_ref content);
+
+/* What becomes of an open delivery. */
+enum settlement {
+    SETTLEMENT_ACK,
+    SETTLEMENT_REQUEUE, /* back to its place in the queue; gone if the queue is gone */
+    SETTLEMENT_REJECT,  /* dropped */
+};
+
+/* settle.c. Settles one open delivery that was taken out of the table: its references pass to the
+ * call. Its consumer, and whoever waited for room in the channel, may be served again. */
+void channel_settle(struct channel *channel, struct unacked *item, enum settlement settlement);
 void channel_settle_ack(struct channel *channel, struct unacked *item);
 void channel_settle_requeue(struct channel *channel, struct unacked *item);
 void channel_settle_reject(struct channel *channel, struct unacked *item);
@@ -152,6 +170,10 @@ enum status channel_handle_basic_nack(struct channel *channel, const struct basi
                                       struct fault *fault);
 enum status channel_handle_basic_recover(struct channel *channel, bool requeue, bool async,
                                          struct fault *fault);
+/* The tag that a consumer gets: the client's, or one made into `out` when it is empty. */
+enum { CONSUMER_TAG_SIZE = 64 };
+struct bytes channel_consumer_tag(struct channel *channel, struct bytes tag,
+                                  char out[static CONSUMER_TAG_SIZE]);
 /* publish.c: `event` is a NET_EVENT_PUBLISH; its content's count is the caller's. */
 enum status channel_handle_publish(struct channel *channel, const struct net_event *event,
                                    struct fault *fault);
@@ -161,8 +183,8 @@ enum status channel_handle_confirm_select(struct channel *channel,
 enum status channel_handle_tx_select(struct channel *channel, struct fault *fault);
 enum status channel_handle_tx_commit(struct channel *channel, struct fault *fault);
 enum status channel_handle_tx_rollback(struct channel *channel, struct fault *fault);
-/* Called by publish.c and the settlement handlers on a channel in CHANNEL_TX. */
-struct publish_route; /* publish.h */
+/* transaction.c: drops what the transaction has buffered, returns what it was to settle to the
+ * queues, and frees it. Nothing happens when there is none. */
 void transaction_free(struct channel *channel);
 
 /* dispatch.c: hands out ready messages of woken queues, bounded per tick; a queue with more to give

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages meet consumers: once per tick, queue by queue in turn, each at most so many messages, so
+ * that a busy queue keeps no other waiting.
+ *
+ * What holds: a queue that has ready messages and ready consumers is on core->dispatch_queues.
+ * Ready means "not known to be unable": a consumer that turns out to have no room leaves the ready
+ * ones, and comes back when a settlement, a wider prefetch or the socket makes room. */
+#include "broker/channel.h"
+
+/* Whether one more message may go to the consumer. What stands in its way remembers that it has
+ * to call. */
+static bool
+may_deliver(const struct consumer *consumer)
+{
+    struct channel *channel = consumer->channel;
+    if (!connection_has_window(channel->connection)) {
+        channel->connection->window_was_full = true;
+        return false;
+    }
+    if (consumer->no_ack) {
+        return true;
+    }
+    if (!consumer_has_room(consumer)) {
+        return false; /* its next settlement calls */
+    }
+    if (!channel_has_room(channel)) {
+        channel->was_full = true;
+        return false;
+    }
+    return true;
+}
+
+static void
+post_delivery(struct core *core, const struct consumer *consumer, const struct queue_entry *entry,
+              uint64_t tag)
+{
+    const struct content *content = chunk_pool_content(core->pool, entry->content);
+    struct net_action action = {
+        .type = NET_ACTION_DELIVER,
+        .channel = consumer->channel->number,
+        .deliver = {.content = entry->content,
+                    .delivery_tag = tag,
+                    .consumer_tag = consumer->tag,
+                    .exchange = content_exchange(content),
+                    .routing_key = content_routing_key(content),
+                    .redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0},
+    };
+    connection_post(consumer->channel->connection, &action, content);
+}
+
+static void
+count_delivery(struct core *core, struct queue *queue, const struct queue_entry *entry)
+{
+    queue->delivered_count++;
+    core->counters.delivered++;
+    if ((queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0) {
+        queue->redelivered_count++;
+        core->counters.redelivered++;
+    }
+}
+
+/* The message is gone once it is posted; its memory stays until the tick ends. */
+static void
+deliver_for_good(struct core *core, struct queue *queue, struct consumer *consumer)
+{
+    struct queue_entry entry;
+    uint64_t position;
+    bool taken = queue_pop(queue, &entry, &position);
+    assert(taken);
+    post_delivery(core, consumer, &entry, consumer->channel->next_delivery_tag++);
+    count_delivery(core, queue, &entry);
+    chunk_pool_release(core->pool, entry.content);
+}
+
+/* STATUS_NO_MEMORY leaves the message where it was. */
+static enum status
+deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *consumer)
+{
+    struct channel *channel = consumer->channel;
+    struct unacked item = {.tag = channel->next_delivery_tag, .queue = queue, .consumer = consumer};
+    if (queue_lend(queue, &item.entry, &item.position) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    if (unacked_table_add(&channel->unacked, &item) != STATUS_OK) {
+        queue_return(queue, &item.entry, item.position);
+        return STATUS_NO_MEMORY;
+    }
+    (void)queue_ref(queue);
+    (void)consumer_ref(consumer);
+    channel->next_delivery_tag++;
+    channel->unacked_by_consumers++;
+    consumer->unacked_count++;
+    post_delivery(core, consumer, &item.entry, item.tag);
+    count_delivery(core, queue, &item.entry);
+    return STATUS_OK;
+}
+
+/* Offers the next message to the consumer whose turn it is. */
+static void
+dispatch_message(struct core *core, struct queue *queue, struct consumer *consumer)
+{
+    if (!may_deliver(consumer)) {
+        queue_consumer_not_ready(consumer);
+        return;
+    }
+    if (consumer->no_ack) {
+        deliver_for_good(core, queue, consumer);
+    } else if (deliver_for_settlement(core, queue, consumer) != STATUS_OK) {
+        log_limited(core->log, LOG_LEVEL_ERROR, "memory.exhausted", "conn=\"%s\" channel=%u",
+                    consumer->channel->connection->name, (unsigned)consumer->channel->number);
+        queue_consumer_not_ready(consumer);
+        return;
+    }
+    queue_consumer_served(queue, consumer);
+}
+
+/* One turn of one queue: at most `budget` offers, which it returns less those made. A refused offer
+ * counts too, for it costs as much. */
+static uint32_t
+dispatch_queue(struct core *core, struct queue *queue, uint32_t budget)
+{
+    uint32_t turn = budget < CORE_DISPATCH_PER_QUEUE ? budget : CORE_DISPATCH_PER_QUEUE;
+    for (uint32_t i = 0; i < turn; i++) {
+        struct consumer *consumer = queue_next_consumer(queue);
+        if (consumer == NULL || queue->ready_count == 0) {
+            return budget - i;
+        }
+        dispatch_message(core, queue, consumer);
+    }
+    return budget - turn;
+}
+
+void
+core_dispatch(struct core *core)
+{
+    uint32_t budget = CORE_DISPATCH_PER_TICK;
+    while (budget > 0) {
+        struct list_link *link = list_pop(&core->dispatch_queues);
+        if (link == NULL) {
+            return;
+        }
+        struct queue *queue = CONTAINER_OF(link, struct queue, dispatch_link);
+        budget = dispatch_queue(core, queue, budget);
+        if (queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+            core_wake_queue(core, queue);
+        }
+    }
+}
+
+void
+channel_send_content(struct channel *channel, const struct method *method,
+                     struct content_ref content)
+{
+    struct connection *connection = channel->connection;
+    struct core *core = channel_core(channel);
+    buffer_clear(&core->payload);
+    method_encode(&core->payload, method);
+    if (core->payload.failed) {
+        buffer_clear(&core->payload);
+        connection_drop(connection, 0);
+        return;
+    }
+    struct net_action action = {
+        .type = NET_ACTION_CONTENT,
+        .channel = channel->number,
+        .content = {.content = content, .payload = buffer_bytes(&core->payload)},
+    };
+    connection_post(connection, &action, chunk_pool_content(core->pool, content));
+}

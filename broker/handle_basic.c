@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Class basic but for publishing: prefetch, consumers, basic.get, settlements. Handlers change
+ * state before they answer; nothing is delivered before the tick ends, so an answer always comes
+ * first. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "amqp/reply.h"
+#include "broker/access.h"
+#include "broker/channel.h"
+#include "broker/transaction.h"
+#include "broker/vhost.h"
+
+/* qos ------------------------------------------------------------------------------------------ */
+
+enum status
+channel_handle_basic_qos(struct channel *channel, const struct basic_qos *args, struct fault *fault)
+{
+    if (args->prefetch_size != 0) {
+        return fault_connection(fault, REPLY_NOT_IMPLEMENTED, "prefetch_size!=0 (%" PRIu32 ")",
+                                args->prefetch_size);
+    }
+    if (args->global) {
+        channel->prefetch_global = args->prefetch_count;
+        if (channel->was_full && channel_has_room(channel)) {
+            channel_wake_consumers(channel);
+        }
+    } else {
+        channel->prefetch_default = args->prefetch_count;
+    }
+    struct method answer = {.id = METHOD_BASIC_QOS_OK};
+    channel_send(channel, &answer);
+    return STATUS_OK;
+}
+
+/* consume and cancel --------------------------------------------------------------------------- */
+
+struct bytes
+channel_consumer_tag(struct channel *channel, struct bytes tag, char out[static CONSUMER_TAG_SIZE])
+{
+    if (tag.size > 0) {
+        return tag;
+    }
+    char name[RANDOM_NAME_SIZE];
+    random_name(&channel_core(channel)->ports.random, name);
+    int length = snprintf(out, CONSUMER_TAG_SIZE, "amq.ctag-%s", name);
+    assert(length > 0 && length < CONSUMER_TAG_SIZE);
+    return bytes_make(out, (size_t)length);
+}
+
+static bool
+is_reply_tag(const struct channel *channel, struct bytes tag)
+{
+    return channel->reply_token[0] != '\0' && bytes_equal(channel->reply_consumer_tag, tag);
+}
+
+static enum status
+check_tag_is_free(const struct channel *channel, struct bytes tag, struct fault *fault)
+{
+    if (tag.size > 0 && (map_get(&channel->consumers, tag) != NULL || is_reply_tag(channel, tag))) {
+        return fault_connection(fault, REPLY_NOT_ALLOWED, "attempt to reuse consumer tag '%.*s'",
+                                BYTES_FORMAT(tag));
+    }
+    return STATUS_OK;
+}
+
+/* The queue of a method that reads from it. Rights first: a 404 must not tell a stranger which
+ * names exist. */
+static enum status
+find_readable_queue(struct channel *channel, struct bytes given_name, struct queue **queue_out,
+                    struct fault *fault)
+{
+    struct bytes name;
+    if (channel_queue_name(channel, given_name, &name, fault) != STATUS_OK ||
+        access_require(channel->connection, ACCESS_READ, ACCESS_QUEUE, name, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    return channel_find_queue(channel, name, queue_out, fault);
+}
+
+/* An exclusive consumer is alone; a queue with a single active consumer takes none. Quorum queues
+ * ignore the flag, as RabbitMQ's do. */
+static enum status
+check_exclusive(const struct queue *queue, bool *exclusive, struct fault *fault)
+{
+    if (queue->settings.type == QUEUE_TYPE_QUORUM) {
+        *exclusive = false;
+    }
+    bool is_refused =
+        queue->exclusive_consumer != NULL ||
+        (*exclusive && (queue->consumer_count > 0 || queue->settings.single_active_consumer));
+    if (is_refused) {
+        char text[RESOURCE_TEXT_SIZE];
+        return fault_channel(fault, REPLY_ACCESS_REFUSED, "%s in exclusive use",
+                             vhost_queue_text(queue->vhost, queue->name, text));
+    }
+    return STATUS_OK;
+}
+
+static struct consumer *
+channel_add_consumer(struct channel *channel, const struct basic_consume *args, struct queue *queue,
+                     int64_t priority, bool exclusive)
+{
+    char made[CONSUMER_TAG_SIZE];
+    struct consumer *consumer =
+        consumer_new(channel_consumer_tag(channel, args->consumer_tag, made));
+    consumer->channel = channel;
+    consumer->priority = priority;
+    consumer->prefetch_count = channel->prefetch_default;
+    consumer->no_ack = args->no_ack;
+    consumer->exclusive = exclusive;
+    map_put(&channel->consumers, consumer->tag, consumer);
+    list_append(&channel->consumer_list, &consumer->channel_link);
+    queue_add_consumer(queue, consumer);
+    if (queue->ready_count > 0) {
+        core_wake_queue(channel_core(channel), queue);
+    }
+    return consumer;
+}
+
+static enum status
+channel_consume_queue(struct channel *channel, const struct basic_consume *args,
+                      struct fault *fault)
+{
+    struct queue *queue;
+    if (find_readable_queue(channel, args->queue, &queue, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    char text[RESOURCE_TEXT_SIZE];
+    (void)vhost_queue_text(queue->vhost, queue->name, text);
+    int64_t priority;
+    bool exclusive = args->exclusive;
+    if (queue_consume_arguments_read(&priority, args->arguments, queue->settings.type, text,
+                                     fault) != STATUS_OK ||
+        check_exclusive(queue, &exclusive, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    const struct consumer *consumer =
+        channel_add_consumer(channel, args, queue, priority, exclusive);
+    if (!args->nowait) {
+        struct method answer = {.id = METHOD_BASIC_CONSUME_OK,
+                                .basic_consume_ok = {.consumer_tag = consumer->tag}};
+        channel_send(channel, &answer);
+    }
+    return STATUS_OK;
+}
+
+enum status
+channel_handle_basic_consume(struct channel *channel, const struct basic_consume *args,
+                             struct fault *fault)
+{
+    if (check_tag_is_free(channel, args->consumer_tag, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    if (bytes_equal_text(args->queue, REPLY_TO_QUEUE)) {
+        return channel_consume_replies(channel, args, fault);
+    }
+    return channel_consume_queue(channel, args, fault);
+}
+
+static void
+channel_notify_cancel(struct channel *channel, struct bytes tag)
+{
+    if ((channel->connection->capabilities & CAPABILITY_CONSUMER_CANCEL_NOTIFY) == 0) {
+        return;
+    }
+    struct method cancel = {.id = METHOD_BASIC_CANCEL,
+                            .basic_cancel = {.consumer_tag = tag, .nowait = true}};
+    channel_send(channel, &cancel);
+}
+
+void
+channel_cancel_consumer(struct channel *channel, struct consumer *consumer, bool notify)
+{
+    struct queue *queue = consumer->queue;
+    (void)map_remove(&channel->consumers, consumer->tag);
+    list_remove(&consumer->channel_link);
+    (void)consumer_ref(consumer); /* its tag is needed once more */
+    queue_remove_consumer(queue, consumer);
+    if (notify) {
+        channel_notify_cancel(channel, consumer->tag);
+    }
+    consumer_unref(&consumer);
+    if (queue->deleted) {
+        return;
+    }
+    if (queue->auto_delete && queue->consumer_count == 0) {
+        (void)vhost_delete_queue(queue->vhost, queue);
+    } else if (queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+        core_wake_queue(channel_core(channel), queue); /* another one became active */
+    }
+}
+
+/* A tag that is not known is answered all the same. */
+enum status
+channel_handle_basic_cancel(struct channel *channel, const struct basic_cancel *args,
+                            struct fault *fault)
+{
+    (void)fault;
+    struct consumer *consumer = map_get(&channel->consumers, args->consumer_tag);
+    if (consumer != NULL) {
+        channel_cancel_consumer(channel, consumer, false);
+    } else if (is_reply_tag(channel, args->consumer_tag)) {
+        channel_stop_replies(channel);
+    }
+    if (!args->nowait) {
+        struct method answer = {.id = METHOD_BASIC_CANCEL_OK,
+                                .basic_cancel_ok = {.consumer_tag = args->consumer_tag}};
+        channel_send(channel, &answer);
+    }
+    return STATUS_OK;
+}
+
+/* get ------------------------------------------------------------------------------------------ */
+
+/* Takes the next message, noting it as open unless `no_ack`. STATUS_AGAIN when there is none. */
+static enum status
+take_for_get(struct channel *channel, struct queue *queue, bool no_ack, struct queue_entry *entry)
+{
+    struct unacked item = {.tag = channel->next_delivery_tag, .queue = queue};
+    if (no_ack) {
+        return queue_pop(queue, entry, &item.position) ? STATUS_OK : STATUS_AGAIN;
+    }
+    enum status status = queue_lend(queue, &item.entry, &item.position);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (unacked_table_add(&channel->unacked, &item) != STATUS_OK) {
+        queue_return(queue, &item.entry, item.position);
+        return STATUS_NO_MEMORY;
+    }
+    (void)queue_ref(queue);
+    *entry = item.entry;
+    return STATUS_OK;
+}
+
+static void
+send_got_message(struct channel *channel, struct queue *queue, const struct queue_entry *entry)
+{
+    struct core *core = channel_core(channel);
+    const struct content *content = chunk_pool_content(core->pool, entry->content);
+    bool is_redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0;
+    uint64_t left_count = queue->ready_count < UINT32_MAX ? queue->ready_count : UINT32_MAX;
+    struct method answer = {
+        .id = METHOD_BASIC_GET_OK,
+        .basic_get_ok = {.delivery_tag = channel->next_delivery_tag++,
+                         .redelivered = is_redelivered,
+                         .exchange = content_exchange(content),
+                         .routing_key = content_routing_key(content),
+                         .message_count = (uint32_t)left_count},
+    };
+    queue->delivered_count++;
+    core->counters.delivered++;
+    queue->redelivered_count += is_redelivered;
+    core->counters.redelivered += is_redelivered;
+    channel_send_content(channel, &answer, entry->content);
+}
+
+/* Quorum queues of RabbitMQ refuse it, for the message would pass the active consumer by. */
+static enum status
+check_may_get(const struct queue *queue, struct fault *fault)
+{
+    if (queue->settings.type != QUEUE_TYPE_QUORUM || !queue->settings.single_active_consumer) {
+        return STATUS_OK;
+    }
+    char text[RESOURCE_TEXT_SIZE];
+    return fault_channel(fault, REPLY_RESOURCE_LOCKED,
+                         "cannot obtain access to locked %s. basic.get operations are not "
+                         "supported by %s queues with single active consumer",
+                         vhost_queue_text(queue->vhost, queue->name, text),
+                         queue_type_name(queue->settings.type));
+}
+
+enum status
+channel_handle_basic_get(struct channel *channel, const struct basic_get *args, struct fault *fault)
+{
+    struct queue *queue;
+    struct queue_entry entry;
+    if (find_readable_queue(channel, args->queue, &queue, fault) != STATUS_OK ||
+        check_may_get(queue, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    enum status status = take_for_get(channel, queue, args->no_ack, &entry);
+    if (status == STATUS_AGAIN) {
+        struct method answer = {.id = METHOD_BASIC_GET_EMPTY};
+        channel_send(channel, &answer);
+        return STATUS_OK;
+    }
+    if (status != STATUS_OK) {
+        return fault_connection(fault, REPLY_RESOURCE_ERROR, "no memory for the delivery");
+    }
+    send_got_message(channel, queue, &entry);
+    if (args->no_ack) {
+        chunk_pool_release(channel_core(channel)->pool, entry.content);
+    }
+    return STATUS_OK;
+}
+
+/* ack, nack, reject, recover ------------------------------------------------------------------- */
+
+static enum status
+settle_now_or_later(struct channel *channel, struct unacked *item, enum settlement settlement,
+                    struct fault *fault)
+{
+    if (channel->mode == CHANNEL_TX) {
+        return transaction_add_settlement(channel, item, settlement, fault);
+    }
+    channel_settle(channel, item, settlement);
+    return STATUS_OK;
+}
+
+static enum status
+fault_unknown_tag(struct fault *fault, uint64_t tag)
+{
+    return fault_channel(fault, REPLY_PRECONDITION_FAILED, "unknown delivery tag %" PRIu64, tag);
+}
+
+/* Everything open up to `tag`, which must itself be open; tag 0 means all there is. Bounded by what
+ * a channel may have open. */
+static enum status
+settle_multiple(struct channel *channel, uint64_t tag, enum settlement settlement,
+                struct fault *fault)
+{
+    if (tag != 0 && unacked_table_find(&channel->unacked, tag) == NULL) {
+        return fault_unknown_tag(fault, tag);
+    }
+    uint64_t tag_max = tag == 0 ? UINT64_MAX : tag;
+    struct unacked item;
+    while (unacked_table_take_first(&channel->unacked, tag_max, &item)) {
+        if (settle_now_or_later(channel, &item, settlement, fault) != STATUS_OK) {
+            return STATUS_FAULT;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status
+settle_one(struct channel *channel, uint64_t tag, enum settlement settlement, struct fault *fault)
+{
+    struct unacked item;
+    if (!unacked_table_take(&channel->unacked, tag, &item)) {
+        return fault_unknown_tag(fault, tag);
+    }
+    return settle_now_or_later(channel, &item, settlement, fault);
+}
+
+static enum settlement
+settlement_of(bool requeue)
+{
+    return requeue ? SETTLEMENT_REQUEUE : SETTLEMENT_REJECT;
+}
+
+enum status
+channel_handle_basic_ack(struct channel *channel, const struct basic_ack *args, struct fault *fault)
+{
+    return args->multiple ? settle_multiple(channel, args->delivery_tag, SETTLEMENT_ACK, fault)
+                          : settle_one(channel, args->delivery_tag, SETTLEMENT_ACK, fault);
+}
+
+enum status
+channel_handle_basic_reject(struct channel *channel, const struct basic_reject *args,
+                            struct fault *fault)
+{
+    return settle_one(channel, args->delivery_tag, settlement_of(args->requeue), fault);
+}
+
+enum status
+channel_handle_basic_nack(struct channel *channel, const struct basic_nack *args,
+                          struct fault *fault)
+{
+    enum settlement settlement = settlement_of(args->requeue);
+    return args->multiple ? settle_multiple(channel, args->delivery_tag, settlement, fault)
+                          : settle_one(channel, args->delivery_tag, settlement, fault);
+}
+
+/* Even in a transaction at once, as RabbitMQ does: what the transaction settles is not open. */
+enum status
+channel_handle_basic_recover(struct channel *channel, bool requeue, bool async, struct fault *fault)
+{
+    if (!requeue) {
+        return fault_connection(fault, REPLY_NOT_IMPLEMENTED, "requeue=false");
+    }
+    struct unacked item;
+    while (unacked_table_take_first(&channel->unacked, UINT64_MAX, &item)) {
+        channel_settle_requeue(channel, &item);
+    }
+    if (!async) {
+        struct method answer = {.id = METHOD_BASIC_RECOVER_OK};
+        channel_send(channel, &answer);
+    }
+    return STATUS_OK;
+}

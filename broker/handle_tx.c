@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Class tx. Messages are checked and routed when they are published, but enqueued, returned and
+ * settled at commit. Everything of a commit happens in one event, so nobody sees half of it. */
+#include "amqp/reply.h"
+#include "broker/transaction.h"
+
+static enum status
+check_mode(const struct channel *channel, struct fault *fault)
+{
+    if (channel->mode != CHANNEL_TX) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED, "channel is not transactional");
+    }
+    return STATUS_OK;
+}
+
+static void
+answer(struct channel *channel, enum method_id id)
+{
+    struct method method = {.id = id};
+    channel_send(channel, &method);
+}
+
+enum status
+channel_handle_tx_select(struct channel *channel, struct fault *fault)
+{
+    if (channel->mode == CHANNEL_CONFIRM) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "cannot switch from confirm to tx mode");
+    }
+    if (channel->mode != CHANNEL_TX) {
+        channel->mode = CHANNEL_TX;
+        channel->transaction = transaction_new();
+    }
+    answer(channel, METHOD_TX_SELECT_OK);
+    return STATUS_OK;
+}
+
+enum status
+channel_handle_tx_commit(struct channel *channel, struct fault *fault)
+{
+    if (check_mode(channel, fault) != STATUS_OK ||
+        transaction_commit(channel, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    answer(channel, METHOD_TX_COMMIT_OK);
+    return STATUS_OK;
+}
+
+enum status
+channel_handle_tx_rollback(struct channel *channel, struct fault *fault)
+{
+    if (check_mode(channel, fault) != STATUS_OK ||
+        transaction_rollback(channel, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    answer(channel, METHOD_TX_ROLLBACK_OK);
+    return STATUS_OK;
+}

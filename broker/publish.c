@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* basic.publish. The order of the checks is RabbitMQ's and can be seen from outside; a message that
+ * fails one is stored nowhere and closes its channel. Properties are looked at only when their
+ * flags say that one is there that concerns the broker, so that a plain message is not even
+ * decoded. */
+#include "broker/publish.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "amqp/properties.h"
+#include "amqp/reply.h"
+#include "amqp/table.h"
+#include "broker/access.h"
+#include "broker/reply_to.h"
+#include "broker/route.h"
+#include "broker/transaction.h"
+#include "broker/vhost.h"
+
+/* Properties that the broker reads. The delivery mode was seen by the network side. */
+enum {
+    PROPERTIES_READ = PROPERTY_HEADERS | PROPERTY_REPLY_TO | PROPERTY_EXPIRATION | PROPERTY_USER_ID,
+};
+
+/* Ten years: the longest time that RabbitMQ takes. */
+static const uint64_t EXPIRATION_MS_MAX = UINT64_C(315360000000);
+
+/* One message on its way through the checks. */
+struct publish {
+    struct channel *channel;
+    struct exchange *exchange;
+    struct content_ref content; /* what goes out: as it came, or rewritten */
+    bool mandatory;
+    struct route_message message;
+};
+
+enum status
+fault_no_memory(struct fault *fault)
+{
+    return fault_connection(fault, REPLY_RESOURCE_ERROR, "no memory for the message");
+}
+
+static struct core *
+publish_core(const struct publish *publish)
+{
+    return channel_core(publish->channel);
+}
+
+/* `text` as it may stand in a reply-text: UTF-8, cut to fit. */
+static const char *
+printable(struct bytes text, char *out, size_t out_size)
+{
+    struct table_value value = {.type = 'S', .raw = text};
+    return table_value_text(&value, out, out_size);
+}
+
+/* Handing over --------------------------------------------------------------------------------- */
+
+enum status
+core_enqueue(struct core *core, struct queue *queue, struct content_ref ref)
+{
+    const struct content *content = chunk_pool_content(core->pool, ref);
+    bool is_persistent = queue->durable && (content->flags & CONTENT_PERSISTENT) != 0;
+    struct queue_entry entry = {
+        .content = ref,
+        .lsn_and_flags = is_persistent ? ENTRY_PERSISTENT : 0,
+        .size = content->body_size,
+    };
+    if (queue_push(queue, &entry) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    chunk_pool_retain(core->pool, ref);
+    queue->published_count++;
+    if (queue_next_consumer(queue) != NULL) {
+        core_wake_queue(core, queue);
+    }
+    return STATUS_OK;
+}
+
+void
+channel_return_message(struct channel *channel, struct content_ref ref)
+{
+    struct core *core = channel_core(channel);
+    const struct content *content = chunk_pool_content(core->pool, ref);
+    struct method method = {
+        .id = METHOD_BASIC_RETURN,
+        .basic_return = {.reply_code = REPLY_NO_ROUTE,
+                         .reply_text = bytes_of(reply_code_name(REPLY_NO_ROUTE)),
+                         .exchange = content_exchange(content),
+                         .routing_key = content_routing_key(content)},
+    };
+    core->counters.unroutable_returned++;
+    channel_send_content(channel, &method, ref);
+}
+
+/* Gives one queue its copy, now or with tx.commit. */
+static enum status
+publish_to_queue(const struct publish *publish, struct queue *queue, struct fault *fault)
+{
+    struct channel *channel = publish->channel;
+    if (channel->mode == CHANNEL_TX) {
+        return transaction_add_message(channel, queue, publish->content, fault);
+    }
+    if (core_enqueue(channel_core(channel), queue, publish->content) != STATUS_OK) {
+        return fault_no_memory(fault);
+    }
+    return STATUS_OK;
+}
+
+/* Whether an earlier key is the same; bounded by the keys that a message may have. */
+static bool
+key_is_repeated(const struct route_message *message, uint32_t at)
+{
+    for (uint32_t i = 0; i < at; i++) {
+        if (bytes_equal(message->keys[i], message->keys[at])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Replies to direct reply-to consumers: keys on the default exchange that name no queue. */
+static enum status
+publish_replies(const struct publish *publish, uint32_t *reached_count, struct fault *fault)
+{
+    struct channel *channel = publish->channel;
+    for (uint32_t i = 0; i < publish->message.key_count; i++) {
+        struct bytes name = publish->message.keys[i];
+        struct channel *requester = channel_find_requester(channel, name);
+        if (requester == NULL || key_is_repeated(&publish->message, i)) {
+            continue;
+        }
+        if (channel->mode == CHANNEL_TX) {
+            if (transaction_add_reply(channel, name, publish->content, fault) != STATUS_OK) {
+                return STATUS_FAULT;
+            }
+            (*reached_count)++;
+        } else if (channel_deliver_reply(requester, name, publish->content)) {
+            (*reached_count)++;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status
+publish_unroutable(const struct publish *publish, struct fault *fault)
+{
+    struct channel *channel = publish->channel;
+    publish->exchange->unroutable_count++;
+    if (!publish->mandatory) {
+        publish_core(publish)->counters.unroutable_dropped++;
+        return STATUS_OK;
+    }
+    if (channel->mode == CHANNEL_TX) {
+        return transaction_add_return(channel, publish->content, fault);
+    }
+    channel_return_message(channel, publish->content);
+    return STATUS_OK;
+}
+
+/* All checks are passed: routes the message and hands it to everyone it reaches. */
+static enum status
+publish_deliver(const struct publish *publish, struct fault *fault)
+{
+    struct core *core = publish_core(publish);
+    core_route(core, channel_vhost(publish->channel), publish->exchange, &publish->message);
+    uint32_t reached_count = core->routes.count;
+    for (uint32_t i = 0; i < core->routes.count; i++) {
+        struct queue *queue = queue_of_target(core->routes.targets[i]);
+        if (publish_to_queue(publish, queue, fault) != STATUS_OK) {
+            return STATUS_FAULT;
+        }
+    }
+    if (publish->exchange->name.size == 0 &&
+        publish_replies(publish, &reached_count, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    publish->exchange->published_count++;
+    core->counters.published++;
+    if (reached_count == 0) {
+        if (publish_unroutable(publish, fault) != STATUS_OK) {
+            return STATUS_FAULT;
+        }
+    } else {
+        core->counters.routed++;
+    }
+    if (publish->channel->mode == CHANNEL_CONFIRM) {
+        channel_confirm_publish(publish->channel);
+    }
+    return STATUS_OK;
+}
+
+/* Properties ----------------------------------------------------------------------------------- */
+
+/* Its text is what RabbitMQ's integer parser says. */
+static enum status
+fault_expiration(struct fault *fault, struct bytes expiration, const char *why, struct bytes detail,
+                 bool is_quoted)
+{
+    char shown[64];
+    char shown_detail[64];
+    const char *quote = is_quoted ? "\"" : "";
+    return fault_channel(fault, REPLY_PRECONDITION_FAILED, "invalid expiration '%s': {%s,%s%s%s}",
+                         printable(expiration, shown, sizeof(shown)), why, quote,
+                         printable(detail, shown_detail, sizeof(shown_detail)), quote);
+}
+
+static bool
+is_digit(uint8_t octet)
+{
+    return octet >= '0' && octet <= '9';
+}
+
+/* Milliseconds as decimal digits, at most EXPIRATION_MS_MAX; a sign is read, as RabbitMQ does. */
+static enum status
+check_expiration(struct bytes text, struct fault *fault)
+{
+    size_t first = text.size > 0 && (text.data[0] == '-' || text.data[0] == '+') ? 1 : 0;
+    size_t end = first;
+    uint64_t value = 0;
+    while (end < text.size && is_digit(text.data[end])) {
+        value = value * 10 + (uint64_t)(text.data[end] - '0');
+        value = value > EXPIRATION_MS_MAX ? EXPIRATION_MS_MAX + 1 : value;
+        end++;
+    }
+    if (end == first) {
+        char shown[64];
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "invalid expiration '%s': no_integer",
+                             printable(text, shown, sizeof(shown)));
+    }
+    if (end < text.size) {
+        return fault_expiration(fault, text, "leftover_string",
+                                bytes_make(text.data + end, text.size - end), true);
+    }
+    if (text.data[0] == '-' && value > 0) {
+        return fault_expiration(fault, text, "value_negative", text, false);
+    }
+    if (value > EXPIRATION_MS_MAX) {
+        return fault_expiration(fault, text, "value_too_large", text, false);
+    }
+    return STATUS_OK;
+}
+
+/* The keys that one of the headers CC and BCC names are added behind those in `keys`; items that
+ * are no strings are skipped. */
+static enum status
+collect_header_keys(struct bytes headers, const char *name, struct bytes *keys, uint32_t *key_count,
+                    struct fault *fault)
+{
+    struct table_value value;
+    if (!table_find(headers, name, &value)) {
+        return STATUS_OK;
+    }
+    if (table_value_class(&value) != TABLE_CLASS_ARRAY) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "invalid message: {unacceptable_type_in_header,\"%s\",%s}", name,
+                             table_type_name(value.type));
+    }
+    struct byte_reader reader = byte_reader_make(value.raw);
+    struct table_value item;
+    while (table_array_next(&reader, &item)) {
+        if (table_value_class(&item) != TABLE_CLASS_STRING) {
+            continue;
+        }
+        if (*key_count > PUBLISH_HEADER_KEYS_MAX) {
+            return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                                 "invalid message: CC and BCC name more than %d routing keys",
+                                 PUBLISH_HEADER_KEYS_MAX);
+        }
+        keys[(*key_count)++] = item.raw;
+    }
+    return STATUS_OK;
+}
+
+static enum status
+check_user_id(const struct publish *publish, const struct properties *properties,
+              struct fault *fault)
+{
+    struct bytes name = publish->channel->connection->user->name;
+    if ((properties->flags & PROPERTY_USER_ID) == 0 || bytes_equal(properties->user_id, name)) {
+        return STATUS_OK;
+    }
+    char claimed[96];
+    char actual[96];
+    return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                         "user_id property set to '%s' but authenticated user was '%s'",
+                         printable(properties->user_id, claimed, sizeof(claimed)),
+                         printable(name, actual, sizeof(actual)));
+}
+
+static enum status
+check_topics(const struct publish *publish, struct fault *fault)
+{
+    const struct exchange *exchange = publish->exchange;
+    if (!exchange->type->is_topic) {
+        return STATUS_OK;
+    }
+    for (uint32_t i = 0; i < publish->message.key_count; i++) {
+        if (access_require_topic(publish->channel->connection, ACCESS_WRITE, exchange->name,
+                                 publish->message.keys[i], fault) != STATUS_OK) {
+            return STATUS_FAULT;
+        }
+    }
+    return STATUS_OK;
+}
+
+static bool
+asks_for_direct_reply(const struct properties *properties)
+{
+    return (properties->flags & PROPERTY_REPLY_TO) != 0 &&
+           bytes_equal_text(properties->reply_to, REPLY_TO_QUEUE);
+}
+
+/* The checks that RabbitMQ makes before it looks at keys and rights. */
+static enum status
+check_properties(const struct publish *publish, const struct properties *properties,
+                 struct fault *fault)
+{
+    if (asks_for_direct_reply(properties) && publish->channel->reply_token[0] == '\0') {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "fast reply consumer does not exist");
+    }
+    if ((properties->flags & PROPERTY_EXPIRATION) != 0) {
+        return check_expiration(properties->expiration, fault);
+    }
+    return STATUS_OK;
+}
+
+/* Rewriting ------------------------------------------------------------------------------------ */
+
+/* Copies the content with another property block; on STATUS_OK the copy is counted once. */
+static enum status
+copy_with_properties(struct chunk_pool *pool, struct content_ref *ref, struct bytes block)
+{
+    const struct content *old = chunk_pool_content(pool, *ref);
+    bool is_persistent = (old->flags & CONTENT_PERSISTENT) != 0;
+    struct content_shape shape = {
+        .exchange = content_exchange(old),
+        .routing_key = content_routing_key(old),
+        .properties = block,
+        .body_size = old->body_size,
+        .kind = is_persistent ? CHUNK_KIND_PERSISTENT : CHUNK_KIND_TRANSIENT,
+        .flags = old->flags,
+    };
+    struct bytes old_body = content_body(old);
+    struct content_ref copy;
+    uint8_t *body;
+    enum status status = chunk_pool_reserve(pool, &shape, &copy, &body);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (old_body.size > 0) {
+        memcpy(body, old_body.data, old_body.size);
+    }
+    *ref = copy;
+    return STATUS_OK;
+}
+
+/* Puts a copy without BCC, and with the name that replies go to, in the place of the content. */
+static enum status
+publish_rewrite(struct publish *publish, const struct properties *properties)
+{
+    struct properties rewritten = *properties;
+    struct buffer headers;
+    struct buffer block;
+    buffer_init(&headers);
+    buffer_init(&block);
+    table_copy_without(&headers, properties->headers, "BCC");
+    rewritten.headers = buffer_bytes(&headers);
+    char reply_name[REPLY_NAME_SIZE];
+    if (asks_for_direct_reply(properties)) {
+        rewritten.reply_to = channel_reply_name(publish->channel, reply_name);
+    }
+    properties_encode(&block, &rewritten);
+    enum status status = STATUS_NO_MEMORY;
+    if (!headers.failed && !block.failed) {
+        status = copy_with_properties(publish_core(publish)->pool, &publish->content,
+                                      buffer_bytes(&block));
+    }
+    buffer_fini(&block);
+    buffer_fini(&headers);
+    return status;
+}
+
+static enum status
+publish_rewritten(struct publish *publish, const struct properties *properties, struct fault *fault)
+{
+    if (publish_rewrite(publish, properties) != STATUS_OK) {
+        return fault_no_memory(fault);
+    }
+    enum status status = publish_deliver(publish, fault);
+    chunk_pool_release(publish_core(publish)->pool, publish->content);
+    return status;
+}
+
+/* A message with properties that the broker reads. Keys stay views of the content as it came. */
+static enum status
+publish_with_properties(struct publish *publish, struct bytes block, struct fault *fault)
+{
+    struct properties properties;
+    struct bytes keys[1 + PUBLISH_HEADER_KEYS_MAX];
+    keys[0] = publish->message.keys[0];
+    if (properties_decode(&properties, block, fault) != STATUS_OK ||
+        check_properties(publish, &properties, fault) != STATUS_OK ||
+        collect_header_keys(properties.headers, "CC", keys, &publish->message.key_count, fault) !=
+            STATUS_OK ||
+        collect_header_keys(properties.headers, "BCC", keys, &publish->message.key_count, fault) !=
+            STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    publish->message.keys = keys;
+    publish->message.headers = properties.headers;
+    if (check_topics(publish, fault) != STATUS_OK ||
+        check_user_id(publish, &properties, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    struct table_value bcc;
+    if (asks_for_direct_reply(&properties) || table_find(properties.headers, "BCC", &bcc)) {
+        return publish_rewritten(publish, &properties, fault);
+    }
+    return publish_deliver(publish, fault);
+}
+
+/* Entrance ------------------------------------------------------------------------------------- */
+
+static enum status
+check_size(const struct core *core, uint64_t body_size, struct fault *fault)
+{
+    if (body_size <= core->settings.message_bytes_max) {
+        return STATUS_OK;
+    }
+    return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                         "message size %" PRIu64 " is larger than configured max size %" PRIu64,
+                         body_size, core->settings.message_bytes_max);
+}
+
+/* Rights first: a 404 must not tell a stranger which names exist. */
+static enum status
+find_exchange(const struct channel *channel, struct bytes name, struct exchange **exchange_out,
+              struct fault *fault)
+{
+    if (access_require(channel->connection, ACCESS_WRITE, ACCESS_EXCHANGE, name, fault) !=
+        STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    const struct vhost *vhost = channel_vhost(channel);
+    struct exchange *exchange = vhost_find_exchange(vhost, name);
+    if (exchange == NULL) {
+        return fault_no_exchange(fault, vhost, name);
+    }
+    if (exchange->internal) {
+        char text[RESOURCE_TEXT_SIZE];
+        return fault_channel(fault, REPLY_ACCESS_REFUSED, "cannot publish to internal %s",
+                             vhost_exchange_text(vhost, name, text));
+    }
+    *exchange_out = exchange;
+    return STATUS_OK;
+}
+
+enum status
+channel_handle_publish(struct channel *channel, const struct net_event *event, struct fault *fault)
+{
+    const struct core *core = channel_core(channel);
+    if (event->publish.immediate) {
+        return fault_connection(fault, REPLY_NOT_IMPLEMENTED, "immediate=true");
+    }
+    struct publish publish = {
+        .channel = channel,
+        .content = event->publish.content,
+        .mandatory = event->publish.mandatory,
+        .message = {.keys = &event->publish.routing_key, .key_count = 1},
+    };
+    if (check_size(core, event->publish.body_size, fault) != STATUS_OK ||
+        find_exchange(channel, event->publish.exchange, &publish.exchange, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    assert(content_ref_is_set(publish.content));
+    struct bytes block = content_properties(chunk_pool_content(core->pool, publish.content));
+    if ((get_u16(block.data) & PROPERTIES_READ) != 0) {
+        return publish_with_properties(&publish, block, fault);
+    }
+    if (check_topics(&publish, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    return publish_deliver(&publish, fault);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What becomes of a message that was accepted: shared by publishing at once and by tx.commit. */
+#ifndef BOURSE_BROKER_PUBLISH_H
+#define BOURSE_BROKER_PUBLISH_H
+
+#include "base/status.h"
+#include "broker/channel.h"
+
+/* Keys that the headers CC and BCC may name together. */
+enum { PUBLISH_HEADER_KEYS_MAX = 64 };
+
+/* Appends the message to the queue and has it dispatched; the queue counts the content for itself.
+ * STATUS_NO_MEMORY changes nothing. */
+MUST_CHECK enum status core_enqueue(struct core *core, struct queue *queue,
+                                    struct content_ref content);
+
+/* Sends basic.return 312 NO_ROUTE with the message to its publisher. */
+void channel_return_message(struct channel *channel, struct content_ref content);
+
+/* 506 at connection scope: the machine has no memory for what the peer sends. */
+enum status fault_no_memory(struct fault *fault);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The set of a routing pass is its work list as well: exchanges are collected beside queues, and
+ * the walk goes on until it has been through all of them. A target that is in the set already is
+ * not added again, which bounds the walk. */
+#include "broker/route.h"
+
+#include "broker/vhost.h"
+
+/* The default exchange has every queue bound under its name, and no other bindings. */
+static void
+route_to_named_queues(struct vhost *vhost, const struct route_message *message,
+                      struct route_set *set)
+{
+    for (uint32_t i = 0; i < message->key_count; i++) {
+        struct queue *queue = vhost_find_queue(vhost, message->keys[i]);
+        if (queue != NULL) {
+            route_set_add(set, &queue->target);
+        }
+    }
+}
+
+static void
+route_keys(struct core *core, struct exchange *exchange, const struct route_message *message,
+           struct route_set *set)
+{
+    for (uint32_t i = 0; i < message->key_count; i++) {
+        struct exchange_message shown = {.routing_key = message->keys[i],
+                                         .headers = message->headers};
+        exchange_route(exchange, &shown, core->cache, set);
+    }
+}
+
+/* Whether the exchange matches anything at all, when all it may have matched was in the set before:
+ * matches once more under a stamp of its own, then marks what is in the set anew. */
+static bool
+matches_known_targets(struct core *core, struct exchange *exchange,
+                      const struct route_message *message)
+{
+    struct route_set *set = &core->routes;
+    struct route_set probe;
+    route_set_init(&probe);
+    probe.stamp = ++set->stamp;
+    route_keys(core, exchange, message, &probe);
+    bool matches = probe.count > 0;
+    set->stamp = probe.stamp + 1; /* it may have taken more than one */
+    route_set_fini(&probe);
+    for (uint32_t i = 0; i < set->count; i++) {
+        set->targets[i]->stamp = set->stamp;
+    }
+    return matches;
+}
+
+/* What an exchange could not route goes to its alternate exchange; one that does not exist, or no
+ * longer, drops it. */
+static void
+route_alternate(struct vhost *vhost, const struct exchange *exchange, struct route_set *set)
+{
+    struct exchange *alternate = vhost_find_exchange(vhost, exchange->alternate);
+    if (alternate != NULL) {
+        route_set_add(set, &alternate->target);
+    }
+}
+
+static void
+route_exchange(struct core *core, struct vhost *vhost, struct exchange *exchange,
+               const struct route_message *message)
+{
+    struct route_set *set = &core->routes;
+    if (exchange->name.size == 0) {
+        route_to_named_queues(vhost, message, set);
+        return;
+    }
+    uint32_t known_count = set->count;
+    route_keys(core, exchange, message, set);
+    bool may_be_unrouted = exchange->alternate.data != NULL && set->count == known_count;
+    if (may_be_unrouted && !matches_known_targets(core, exchange, message)) {
+        route_alternate(vhost, exchange, set);
+    }
+}
+
+static bool
+is_exchange(const struct route_target *target)
+{
+    return target->kind == ROUTE_TARGET_EXCHANGE;
+}
+
+/* Only queues stay, in their order. */
+static void
+drop_exchanges(struct route_set *set)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (!is_exchange(set->targets[i])) {
+            set->targets[kept++] = set->targets[i];
+        }
+    }
+    set->count = kept;
+}
+
+void
+core_route(struct core *core, struct vhost *vhost, struct exchange *exchange,
+           const struct route_message *message)
+{
+    struct route_set *set = &core->routes;
+    route_set_begin(set);
+    route_set_add(set, &exchange->target);
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (is_exchange(set->targets[i])) {
+            route_exchange(core, vhost, exchange_of_target(set->targets[i]), message);
+        }
+    }
+    drop_exchanges(set);
+}

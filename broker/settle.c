@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The end of an open delivery: by the client's verdict, or because its channel is gone. */
+#include "broker/channel.h"
+
+static void
+wake_consumer(struct core *core, struct consumer *consumer)
+{
+    struct queue *queue = consumer->queue;
+    if (queue == NULL || consumer_is_ready(consumer)) {
+        return;
+    }
+    queue_consumer_ready(queue, consumer);
+    if (queue->ready_count > 0) {
+        core_wake_queue(core, queue);
+    }
+}
+
+bool
+channel_has_room(const struct channel *channel)
+{
+    static const uint32_t UNACKED_MAX_DEFAULT = 1000000;
+    uint32_t unacked_max = channel_core(channel)->settings.unacked_max;
+    if (unacked_max == 0) {
+        unacked_max = UNACKED_MAX_DEFAULT;
+    }
+    if (channel->unacked.count >= unacked_max) {
+        return false;
+    }
+    return channel->prefetch_global == 0 ||
+           channel->unacked_by_consumers < channel->prefetch_global;
+}
+
+void
+channel_wake_consumers(struct channel *channel)
+{
+    channel->was_full = false;
+    LIST_FOR_EACH(&channel->consumer_list, link)
+    {
+        wake_consumer(channel_core(channel), CONTAINER_OF(link, struct consumer, channel_link));
+    }
+}
+
+/* What the delivery held is free again: its place in the prefetch of consumer and channel. */
+static void
+end_delivery(struct channel *channel, struct unacked *item)
+{
+    struct consumer *consumer = item->consumer;
+    if (consumer != NULL) {
+        assert(consumer->unacked_count > 0);
+        assert(channel->unacked_by_consumers > 0);
+        consumer->unacked_count--;
+        channel->unacked_by_consumers--;
+        wake_consumer(channel_core(channel), consumer);
+        consumer_unref(&item->consumer);
+    }
+    if (channel->was_full && channel_has_room(channel)) {
+        channel_wake_consumers(channel);
+    }
+    queue_unref(&item->queue);
+}
+
+/* The message is done with. */
+static void
+drop_message(struct channel *channel, struct unacked *item)
+{
+    queue_settle(item->queue);
+    chunk_pool_release(channel_core(channel)->pool, item->entry.content);
+    end_delivery(channel, item);
+}
+
+void
+channel_settle_ack(struct channel *channel, struct unacked *item)
+{
+    item->queue->acked_count++;
+    channel_core(channel)->counters.acked++;
+    drop_message(channel, item);
+}
+
+void
+channel_settle_requeue(struct channel *channel, struct unacked *item)
+{
+    struct queue *queue = item->queue;
+    if (queue->deleted) {
+        drop_message(channel, item);
+        return;
+    }
+    queue_return(queue, &item->entry, item->position);
+    if (queue_next_consumer(queue) != NULL) {
+        core_wake_queue(channel_core(channel), queue);
+    }
+    end_delivery(channel, item);
+}
+
+void
+channel_settle_reject(struct channel *channel, struct unacked *item)
+{
+    drop_message(channel, item);
+}
+
+void
+channel_settle(struct channel *channel, struct unacked *item, enum settlement settlement)
+{
+    switch (settlement) {
+    case SETTLEMENT_ACK:
+        channel_settle_ack(channel, item);
+        break;
+    case SETTLEMENT_REQUEUE:
+        channel_settle_requeue(channel, item);
+        break;
+    case SETTLEMENT_REJECT:
+        channel_settle_reject(channel, item);
+        break;
+    }
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two arrays that grow: what to publish, one element per target, and what to settle. */
+#include "broker/transaction.h"
+
+#include <stdlib.h>
+
+#include "amqp/reply.h"
+#include "base/alloc.h"
+#include "broker/publish.h"
+#include "broker/reply_to.h"
+
+enum { TRANSACTION_CAPACITY_MIN = 16, TRANSACTION_CAPACITY_KEPT = 256 };
+
+enum buffered_kind {
+    BUFFERED_MESSAGE,
+    BUFFERED_REPLY,
+    BUFFERED_RETURN,
+};
+
+struct buffered_publish {
+    enum buffered_kind kind;
+    struct content_ref content; /* counted */
+    struct queue *queue;        /* BUFFERED_MESSAGE: a reference */
+    uint8_t reply_name_size;    /* BUFFERED_REPLY */
+    char reply_name[REPLY_NAME_SIZE];
+};
+
+struct transaction {
+    struct buffered_publish *publishes; /* owned */
+    uint32_t publish_count;
+    uint32_t publish_capacity;
+    struct unacked *settled; /* owned; a settlement for each in `verdicts` */
+    uint8_t *verdicts;       /* of enum settlement; owned */
+    uint32_t settled_count;
+    uint32_t settled_capacity; /* of both */
+    uint64_t octets;
+};
+
+struct transaction *
+transaction_new(void)
+{
+    return xalloc(sizeof(struct transaction));
+}
+
+static uint32_t
+grown(uint32_t capacity)
+{
+    return capacity == 0 ? TRANSACTION_CAPACITY_MIN : capacity * 2;
+}
+
+/* Whether one more operation with so many octets fits. */
+static enum status
+check_limits(const struct transaction *transaction, uint64_t octets, struct fault *fault)
+{
+    if (transaction->publish_count + transaction->settled_count >= TRANSACTION_OPERATIONS_MAX) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "transaction has more than %d operations", TRANSACTION_OPERATIONS_MAX);
+    }
+    if (transaction->octets + octets > TRANSACTION_OCTETS_MAX) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "transaction is larger than %d octets", TRANSACTION_OCTETS_MAX);
+    }
+    return STATUS_OK;
+}
+
+/* Publishing ----------------------------------------------------------------------------------- */
+
+static enum status
+add_publish(struct channel *channel, const struct buffered_publish *publish, struct fault *fault)
+{
+    struct transaction *transaction = channel->transaction;
+    struct chunk_pool *pool = channel_core(channel)->pool;
+    uint64_t octets = chunk_pool_content(pool, publish->content)->body_size;
+    if (check_limits(transaction, octets, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    if (transaction->publish_count == transaction->publish_capacity) {
+        uint32_t capacity = grown(transaction->publish_capacity);
+        struct buffered_publish *publishes =
+            try_realloc(transaction->publishes, capacity * sizeof(*publishes));
+        if (publishes == NULL) {
+            return fault_no_memory(fault);
+        }
+        transaction->publishes = publishes;
+        transaction->publish_capacity = capacity;
+    }
+    transaction->publishes[transaction->publish_count++] = *publish;
+    transaction->octets += octets;
+    chunk_pool_retain(pool, publish->content);
+    if (publish->queue != NULL) {
+        (void)queue_ref(publish->queue);
+    }
+    return STATUS_OK;
+}
+
+enum status
+transaction_add_message(struct channel *channel, struct queue *queue, struct content_ref content,
+                        struct fault *fault)
+{
+    struct buffered_publish publish = {
+        .kind = BUFFERED_MESSAGE, .content = content, .queue = queue};
+    return add_publish(channel, &publish, fault);
+}
+
+enum status
+transaction_add_reply(struct channel *channel, struct bytes name, struct content_ref content,
+                      struct fault *fault)
+{
+    struct buffered_publish publish = {.kind = BUFFERED_REPLY, .content = content};
+    assert(name.size <= sizeof(publish.reply_name)); /* it was found under this name */
+    publish.reply_name_size = (uint8_t)name.size;
+    memcpy(publish.reply_name, name.data, name.size);
+    return add_publish(channel, &publish, fault);
+}
+
+enum status
+transaction_add_return(struct channel *channel, struct content_ref content, struct fault *fault)
+{
+    struct buffered_publish publish = {.kind = BUFFERED_RETURN, .content = content};
+    return add_publish(channel, &publish, fault);
+}
+
+/* A queue or requester that went away in the meantime gets nothing. */
+static enum status
+carry_out(struct channel *channel, const struct buffered_publish *publish, struct fault *fault)
+{
+    if (publish->kind == BUFFERED_RETURN) {
+        channel_return_message(channel, publish->content);
+        return STATUS_OK;
+    }
+    if (publish->kind == BUFFERED_REPLY) {
+        struct bytes name = bytes_make(publish->reply_name, publish->reply_name_size);
+        struct channel *requester = channel_find_requester(channel, name);
+        if (requester != NULL) {
+            (void)channel_deliver_reply(requester, name, publish->content);
+        }
+        return STATUS_OK;
+    }
+    if (!publish->queue->deleted &&
+        core_enqueue(channel_core(channel), publish->queue, publish->content) != STATUS_OK) {
+        return fault_no_memory(fault);
+    }
+    return STATUS_OK;
+}
+
+static void
+release_publishes(struct channel *channel)
+{
+    struct transaction *transaction = channel->transaction;
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+        chunk_pool_release(channel_core(channel)->pool, transaction->publishes[i].content);
+        queue_unref(&transaction->publishes[i].queue);
+    }
+    transaction->publish_count = 0;
+    transaction->octets = 0;
+    if (transaction->publish_capacity > TRANSACTION_CAPACITY_KEPT) {
+        free(transaction->publishes);
+        transaction->publishes = NULL;
+        transaction->publish_capacity = 0;
+    }
+}
+
+/* Settling ------------------------------------------------------------------------------------- */
+
+/* Room for one more settlement in both arrays. */
+static enum status
+grow_settled(struct transaction *transaction)
+{
+    if (transaction->settled_count < transaction->settled_capacity) {
+        return STATUS_OK;
+    }
+    uint32_t capacity = grown(transaction->settled_capacity);
+    struct unacked *settled = try_realloc(transaction->settled, capacity * sizeof(*settled));
+    if (settled == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    transaction->settled = settled;
+    uint8_t *verdicts = try_realloc(transaction->verdicts, capacity * sizeof(*verdicts));
+    if (verdicts == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    transaction->verdicts = verdicts;
+    transaction->settled_capacity = capacity;
+    return STATUS_OK;
+}
+
+enum status
+transaction_add_settlement(struct channel *channel, struct unacked *item,
+                           enum settlement settlement, struct fault *fault)
+{
+    struct transaction *transaction = channel->transaction;
+    if (check_limits(transaction, 0, fault) != STATUS_OK) {
+        channel_settle_requeue(channel, item);
+        return STATUS_FAULT;
+    }
+    if (grow_settled(transaction) != STATUS_OK) {
+        channel_settle_requeue(channel, item);
+        return fault_no_memory(fault);
+    }
+    transaction->verdicts[transaction->settled_count] = (uint8_t)settlement;
+    transaction->settled[transaction->settled_count++] = *item;
+    return STATUS_OK;
+}
+
+static void
+forget_settled(struct transaction *transaction)
+{
+    transaction->settled_count = 0;
+    if (transaction->settled_capacity > TRANSACTION_CAPACITY_KEPT) {
+        free(transaction->settled);
+        free(transaction->verdicts);
+        transaction->settled = NULL;
+        transaction->verdicts = NULL;
+        transaction->settled_capacity = 0;
+    }
+}
+
+/* Settles as was said, or gives everything back to the queues. */
+static void
+end_settled(struct channel *channel, bool is_committed)
+{
+    struct transaction *transaction = channel->transaction;
+    for (uint32_t i = 0; i < transaction->settled_count; i++) {
+        channel_settle(channel, &transaction->settled[i],
+                       is_committed ? (enum settlement)transaction->verdicts[i]
+                                    : SETTLEMENT_REQUEUE);
+    }
+    forget_settled(transaction);
+}
+
+/* Ends ----------------------------------------------------------------------------------------- */
+
+enum status
+transaction_commit(struct channel *channel, struct fault *fault)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; status == STATUS_OK && i < channel->transaction->publish_count; i++) {
+        status = carry_out(channel, &channel->transaction->publishes[i], fault);
+        if (channel->is_ended) {
+            return STATUS_OK; /* a return could not be sent; the transaction went with the channel
+                               */
+        }
+    }
+    release_publishes(channel);
+    end_settled(channel, status == STATUS_OK);
+    return status;
+}
+
+enum status
+transaction_rollback(struct channel *channel, struct fault *fault)
+{
+    struct transaction *transaction = channel->transaction;
+    if (unacked_table_put_back(&channel->unacked, transaction->settled,
+                               transaction->settled_count) != STATUS_OK) {
+        return fault_no_memory(fault);
+    }
+    forget_settled(transaction);
+    release_publishes(channel);
+    return STATUS_OK;
+}
+
+void
+transaction_free(struct channel *channel)
+{
+    struct transaction *transaction = channel->transaction;
+    if (transaction == NULL) {
+        return;
+    }
+    release_publishes(channel);
+    end_settled(channel, false);
+    free(transaction->publishes);
+    free(transaction->settled);
+    free(transaction->verdicts);
+    free(transaction);
+    channel->transaction = NULL;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a channel in transaction mode has said and not yet meant: messages that passed their checks
+ * and were routed, and settlements. A transaction that is larger than the limits here closes its
+ * channel with 406, which discards it. */
+#ifndef BOURSE_BROKER_TRANSACTION_H
+#define BOURSE_BROKER_TRANSACTION_H
+
+#include "base/status.h"
+#include "broker/channel.h"
+
+enum {
+    TRANSACTION_OPERATIONS_MAX = 1000000,      /* copies for queues, and settlements */
+    TRANSACTION_OCTETS_MAX = 64 * 1024 * 1024, /* of bodies, each copy counted */
+};
+
+struct transaction *transaction_new(void);
+
+/* Each counts the content once more; the first two hold their target by reference and by name.
+ * STATUS_FAULT: 406 when the transaction grows too large, 506 without memory. */
+MUST_CHECK enum status transaction_add_message(struct channel *channel, struct queue *queue,
+                                               struct content_ref content, struct fault *fault);
+MUST_CHECK enum status transaction_add_reply(struct channel *channel, struct bytes name,
+                                             struct content_ref content, struct fault *fault);
+MUST_CHECK enum status transaction_add_return(struct channel *channel, struct content_ref content,
+                                              struct fault *fault);
+
+/* Takes the item, which was taken out of the table. On STATUS_FAULT it has gone back to its
+ * queue. */
+MUST_CHECK enum status transaction_add_settlement(struct channel *channel, struct unacked *item,
+                                                  enum settlement settlement, struct fault *fault);
+
+/* Carries everything out, messages first, in the order in which it was said. STATUS_FAULT: 506;
+ * what was not carried out is dropped, or back in its queue. */
+MUST_CHECK enum status transaction_commit(struct channel *channel, struct fault *fault);
+
+/* Drops the messages; what was settled is open again on the channel. STATUS_FAULT: 506. */
+MUST_CHECK enum status transaction_rollback(struct channel *channel, struct fault *fault);
+
+#endif
