@@ -74,3 +74,17 @@ class Authority:
         if certificate:
             context.load_cert_chain(*certificate)
         return context
+
+
+def revoke(authority, certificate, target):
+    """Writes a revocation list with `certificate` to the path `target`."""
+    with open(authority.path("crl-index.txt"), "w"), \
+            open(authority.path("crl-number"), "w") as number:
+        number.write("01\n")
+    with open(authority.path("crl.cnf"), "w") as file:
+        file.write("[ca]\ndefault_ca=d\n[d]\ndatabase=crl-index.txt\ncrlnumber=crl-number\n"
+                   "default_md=sha256\ndefault_crl_days=30\n")
+    signer = ["-cert", f"{authority.name}.pem", "-keyfile", f"{authority.name}.key"]
+    _openssl("ca", "-config", "crl.cnf", *signer, "-revoke", certificate, cwd=authority.directory)
+    _openssl("ca", "-config", "crl.cnf", *signer, "-gencrl", "-out", str(target),
+             cwd=authority.directory)

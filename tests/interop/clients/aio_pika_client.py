@@ -16,7 +16,7 @@ async def connect():
     options = {}
     if len(sys.argv) > 2:
         options["ssl_context"] = ssl.create_default_context(cafile=sys.argv[2])
-    return await aio_pika.connect_robust(sys.argv[1], reconnect_interval=0.1, **options)
+    return await aio_pika.connect_robust(sys.argv[1] + "?reconnect_interval=1", **options)
 
 
 def done(step):
