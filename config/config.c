@@ -145,8 +145,8 @@ compile(struct config *config, struct document *document, enum config_purpose pu
     users_compile(config, document, purpose, environment);
 }
 
-/* Parsing that failed has reported at least one error and left no tree: `file_count` trees, or
- * silence. */
+/* A file that could not be understood has been reported: judging the references of the others
+ * without it would only add noise. */
 static void
 finish(struct config *config, struct document *document, const char *const *paths,
        size_t path_count, enum config_purpose purpose, const struct config_environment *environment)

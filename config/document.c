@@ -354,8 +354,11 @@ document_add(struct config *config, struct document *document, const struct node
     memset(&document->vhost, 0, sizeof(document->vhost));
     memset(&document->defaults, 0, sizeof(document->defaults));
 
-    document->file_count++;
     schema_read(config, &document_spec, root, document);
+    if (document->node != root) {
+        return; /* no map at all */
+    }
+    document->file_count++;
     join_vhost(config, document);
     overlay_new(config, &exchange_spec, &document->exchanges, exchange_count,
                 &document->defaults.exchange);
