@@ -166,12 +166,15 @@ def depths(channel):
             for queue in QUEUES}
 
 
-def overview(copies, left):
-    say(f"\n  {'queue':16} {'copies':>7} {'taken':>7} {'waiting':>8}")
+def overview(copies, rejected, left):
+    say(f"\n  {'queue':16} {'copies':>7} {'acked':>7} {'rejected':>9} {'waiting':>8}")
+    total = [0, 0, 0, 0]
     for queue in QUEUES:
-        say(f"  {queue:16} {copies[queue]:7} {copies[queue] - left[queue]:7} {left[queue]:8}")
-    say(f"  {'all':16} {sum(copies.values()):7} {sum(copies.values()) - sum(left.values()):7}"
-        f" {sum(left.values()):8}")
+        refused = rejected.get(queue, 0)
+        row = [copies[queue], copies[queue] - refused - left[queue], refused, left[queue]]
+        total = [sum(pair) for pair in zip(total, row)]
+        say(f"  {queue:16} {row[0]:7} {row[1]:7} {row[2]:9} {row[3]:8}")
+    say(f"  {'all':16} {total[0]:7} {total[1]:7} {total[2]:9} {total[3]:8}")
 
 
 def main():
@@ -193,7 +196,7 @@ def main():
         auditor.close()
     expect("copies", copies, EXPECTED)
     expect("waiting", left, {**EXPECTED, "billing": 1, "mail": 3})
-    overview(copies, left)
+    overview(copies, {"billing": 1}, left)
     say(f"\n{len(ORDERS) + 1} messages routed, 1 rejected, 1 returned, 1 publish refused;"
         f" all as told, in {time.monotonic() - started:.1f} s.")
 
