@@ -402,8 +402,8 @@ connection_ignores(const struct connection *connection, const struct method *met
 void
 connection_run_method(struct connection *connection, uint16_t channel, struct bytes payload)
 {
-    struct method method;
-    struct fault fault;
+    UNINITIALIZED struct method method;
+    UNINITIALIZED struct fault fault;
     enum status status = method_decode(&method, payload, &fault);
     if (status == STATUS_OK) {
         if (connection_ignores(connection, &method)) {
@@ -452,7 +452,7 @@ connection_route_publish(struct connection *connection, const struct net_event *
 void
 connection_run_publish(struct connection *connection, const struct net_event *event)
 {
-    struct fault fault;
+    UNINITIALIZED struct fault fault;
     if (connection->state < CONNECTION_CLOSING &&
         connection_route_publish(connection, event, &fault) == STATUS_FAULT) {
         const struct method_info *info = method_info(METHOD_BASIC_PUBLISH);

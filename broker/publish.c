@@ -398,8 +398,8 @@ publish_rewritten(struct publish *publish, const struct properties *properties, 
 static enum status
 publish_with_properties(struct publish *publish, struct bytes block, struct fault *fault)
 {
-    struct properties properties;
-    struct bytes keys[1 + PUBLISH_HEADER_KEYS_MAX];
+    UNINITIALIZED struct properties properties;
+    UNINITIALIZED struct bytes keys[1 + PUBLISH_HEADER_KEYS_MAX];
     keys[0] = publish->message.keys[0];
     if (properties_decode(&properties, block, fault) != STATUS_OK ||
         check_properties(publish, &properties, fault) != STATUS_OK ||

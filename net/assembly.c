@@ -368,7 +368,7 @@ assembly_header(struct assembly_table *table, struct chunk_pool *pool,
         check_header(assembly, &header, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    struct properties properties;
+    UNINITIALIZED struct properties properties;
     if (properties_decode(&properties, header.properties, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }

@@ -78,8 +78,8 @@ input_publish(struct link *link, uint16_t channel, struct assembled *assembled)
 static void
 input_begin_publish(struct link *link, uint16_t channel, struct bytes payload)
 {
-    struct fault fault;
-    struct method method;
+    UNINITIALIZED struct fault fault;
+    UNINITIALIZED struct method method;
     if (method_decode(&method, payload, &fault) != STATUS_OK ||
         assembly_begin(&link->assemblies, channel, &method.basic_publish, &fault) != STATUS_OK) {
         input_fault(link, channel, &fault, true);
@@ -98,7 +98,7 @@ ends_discarding(uint16_t class_id, uint16_t method_id)
 static void
 input_fault_interrupted(struct link *link, uint16_t channel)
 {
-    struct fault fault;
+    UNINITIALIZED struct fault fault;
     enum status status = fault_connection(
         &fault, REPLY_UNEXPECTED_FRAME,
         "expected content header for class %d, got non content header frame instead", CLASS_BASIC);
@@ -146,7 +146,7 @@ input_method_frame(struct link *link, const struct frame *frame)
         input_method(link, frame);
         return;
     }
-    struct fault fault;
+    UNINITIALIZED struct fault fault;
     enum status status = fault_connection(&fault, REPLY_SYNTAX_ERROR,
                                           "method frame of %zu octets has no class and method id",
                                           frame->payload.size);
@@ -165,7 +165,7 @@ input_header_frame(struct link *link, const struct frame *frame)
     bool is_publish = assembly_is_due(&link->assemblies, frame->channel);
     struct assembly_limits limits = input_limits(link);
     struct assembled assembled;
-    struct fault fault;
+    UNINITIALIZED struct fault fault;
     switch (assembly_header(&link->assemblies, link->network->pool, &limits, frame->channel,
                             frame->payload, &assembled, &fault)) {
     case STATUS_OK:
@@ -183,7 +183,7 @@ input_header_frame(struct link *link, const struct frame *frame)
 static bool
 input_body_is_right(struct link *link, uint16_t channel, uint32_t size)
 {
-    struct fault fault;
+    UNINITIALIZED struct fault fault;
     if (link->ignores_content) {
         return false;
     }
@@ -253,7 +253,7 @@ input_stream(struct link *link, struct bytes octets)
     link->stream_left = 0;
     uint8_t end = octets.data[size];
     if (end != FRAME_END) {
-        struct fault fault;
+        UNINITIALIZED struct fault fault;
         enum status status = fault_connection(
             &fault, REPLY_FRAME_ERROR, "frame of type %d ends in octet 0x%02x instead of 0x%02x",
             FRAME_TYPE_BODY, end, FRAME_END);
@@ -296,7 +296,7 @@ input_next(struct link *link, struct bytes octets)
         return input_stream(link, octets);
     }
     struct frame frame;
-    struct fault fault;
+    UNINITIALIZED struct fault fault;
     switch (frame_decode(&frame, octets, link->frame_max, &link->input_needed, &fault)) {
     case STATUS_OK:
         input_frame(link, &frame);
@@ -322,7 +322,7 @@ input_keep_names(struct link *link)
         return;
     }
     struct assembly_limits limits = input_limits(link);
-    struct fault fault;
+    UNINITIALIZED struct fault fault;
     if (assembly_keep_names(&link->assemblies, &limits, &fault) != STATUS_OK) {
         input_fault(link, 0, &fault, true);
     }
