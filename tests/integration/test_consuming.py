@@ -354,7 +354,6 @@ def test_a_consumer_that_stops_reading_slows_nobody(connect, ch):
     stuck.consume(queue, no_ack=True)
     healthy.consume(queue, no_ack=True)
     body = b"x" * 65536
-    ch.call("confirm.select")
     for _ in range(800):
         ch.publish("", queue, body)
     seen = 0
@@ -362,7 +361,7 @@ def test_a_consumer_that_stops_reading_slows_nobody(connect, ch):
     while seen < 600:
         healthy.delivery()
         seen += 1
-    ch.call("queue.delete", queue=queue)
+    ch.delete(queue)
 
 
 # Its share comes back when it goes away: nothing is lost that was not written.
@@ -379,4 +378,4 @@ def test_what_a_stuck_consumer_holds_returns_when_it_is_lost(connect, ch):
     ch.consume(queue)
     got = [int(ch.delivery().body.partition(b".")[0]) for _ in range(200)]
     assert got == list(range(200))
-    ch.call("queue.delete", queue=queue)
+    ch.delete(queue)

@@ -18,14 +18,15 @@ RIGHTS = ("configure", "write", "read")
 USERS = {"".join(right[0] for right in subset) or "none": set(subset)
          for size in range(4) for subset in itertools.combinations(RIGHTS, size)}
 
-# name → (method, arguments, rights needed; a tuple of several means any one of them)
+# name → (method, arguments, rights needed; a tuple of several means any one of them). USER in an
+# argument is replaced, so that each user creates objects of its own.
 DURABLE = {"durable": True}
 OPERATIONS = {
     "declare a queue": ("queue.declare", {"queue": "p-queue", **DURABLE}, ["configure"]),
-    "declare a new queue": ("queue.declare", {"queue": "p-temporary", "exclusive": True},
+    "declare a new queue": ("queue.declare", {"queue": "p-new-USER", "exclusive": True},
                             ["configure"]),
     "declare a queue with dead letters": (
-        "queue.declare", {"queue": "p-dlq", "exclusive": True,
+        "queue.declare", {"queue": "p-dlq-USER", "exclusive": True,
                           "arguments": {"x-dead-letter-exchange": "p-direct"}},
         ["configure", "read", "write"]),
     "look at a queue": ("queue.declare", {"queue": "p-queue", "passive": True},
@@ -41,7 +42,7 @@ OPERATIONS = {
     "declare an exchange": ("exchange.declare", {"exchange": "p-direct", "type": "direct", **DURABLE},
                             ["configure"]),
     "declare an exchange with an alternate": (
-        "exchange.declare", {"exchange": "p-alternated", "type": "direct", **DURABLE,
+        "exchange.declare", {"exchange": "p-new-USER", "type": "direct", **DURABLE,
                              "arguments": {"alternate-exchange": "p-direct"}},
         ["configure", "read", "write"]),
     "look at an exchange": ("exchange.declare", {"exchange": "p-direct", "type": "direct",
@@ -68,7 +69,6 @@ FILE = """
     exchanges:
       p-direct: {type: direct}
       p-topic: {type: topic}
-      p-alternated: {type: direct, unrouted: p-direct}
     queues:
       p-queue: {}
       other-queue: {from: [{exchange: p-topic, key: "#"}]}
@@ -138,6 +138,8 @@ def is_allowed(rights, needed):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_matrix(matrix, operation, user):
     name, arguments, needed = OPERATIONS[operation]
+    arguments = {key: value.replace("USER", user) if isinstance(value, str) else value
+                 for key, value in arguments.items()}
     code, text = attempt(matrix(f"u-{user}"), name, arguments)
     if not is_allowed(USERS[user], needed):
         assert code == 403, (code, text)

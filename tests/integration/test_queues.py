@@ -25,7 +25,7 @@ def test_the_declared_name_is_answered_and_becomes_the_channels_last_queue(ch):
     assert ch.call("queue.purge").message_count == 1
     assert ch.call("basic.get").name == "basic.get-empty"
     ch.call("queue.bind", exchange="amq.direct", routing_key="k")
-    ch.consume("")
+    ch.call("basic.cancel", consumer_tag=ch.consume(""))
     assert ch.call("queue.delete").message_count == 0
 
 

@@ -134,7 +134,7 @@ def test_a_lost_connection_returns_everything_in_order(ch, connect):
     lost.drop()
     returned = ch.deliveries(3)
     assert [(int(d.body), d.redelivered) for d in returned] == [(1, True), (2, True), (3, True)]
-    ch.call("queue.delete", queue=queue)
+    ch.delete(queue)
 
 
 def test_redelivered_tells_that_a_message_came_back(ch):

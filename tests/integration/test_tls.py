@@ -54,6 +54,8 @@ def handshake_fails(broker, context, **options):
         conn = broker.connect(context, **options)
         conn.send_bytes(b"AMQP\x00\x00\x09\x01")
         conn.read_exactly(8)
+    except TimeoutError:
+        raise AssertionError("neither refused nor accepted") from None
     except (ssl.SSLError, OSError, amqp.Closed):
         return True
     return False
@@ -72,6 +74,7 @@ def test_tls_1_2_and_1_3_are_spoken(tls_broker, authority, canaries, version):
     assert conn.is_alive()
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 def test_older_versions_are_refused(tls_broker, authority, version):
     broker = tls_broker()
@@ -152,8 +155,7 @@ def refused_with(broker, context):
     conn = broker.connect(context)
     conn.read_start()
     conn.send_start_ok(mechanism="EXTERNAL")
-    conn.expect_eof(20)
-    return [method.reply_code for method in conn.pending[0]]
+    return conn.expect_end(403, 503, timeout_s=20)
 
 
 @pytest.mark.parametrize("subject, san", [
@@ -163,14 +165,12 @@ def refused_with(broker, context):
 def test_a_certificate_of_nobody_is_refused(tls_broker, authority, subject, san):
     broker = tls_broker("client-cert: request, user-from: cn")
     certificate = authority.issue(amqp.unique("client"), subject=subject, san=san)
-    assert refused_with(broker, authority.client_context(certificate)) in ([403], [])
+    assert refused_with(broker, authority.client_context(certificate)).reply_code == 403
 
 
 def test_external_without_a_certificate_is_refused(tls_broker, authority):
     broker = tls_broker()
-    conn = broker.connect(authority.client_context())
-    assert "EXTERNAL" in conn.read_start().mechanisms.decode().split()
-    assert refused_with(broker, authority.client_context()) in ([403], [])
+    refused_with(broker, authority.client_context())
 
 
 def test_require_refuses_clients_without_a_certificate(tls_broker, authority):
@@ -191,9 +191,12 @@ def test_a_certificate_that_does_not_verify_is_refused(tls_broker, authority, tm
         certificate = authority.issue("for-servers", subject="/CN=alice", usage="serverAuth")
     seen = len(broker.log.lines)
     assert handshake_fails(broker, authority.client_context(certificate))
-    line = broker.log.wait_for(r"tls\.", after=seen)
-    word = {"expired": "expired", "foreign": "issuer|self|unable", "for servers": "purpose|usage"}[how]
-    broker.log.wait_for(word, after=broker.log.lines.index(line))
+    line = broker.log.wait_for(r"event=link\.handshake_failed", after=seen)
+    reason = {"expired": "has expired", "foreign": "local issuer", "for servers": "purpose"}[how]
+    assert reason in line
+    serial = subprocess.run(["openssl", "x509", "-noout", "-serial", "-in", certificate[0]],
+                            capture_output=True, text=True, check=True).stdout.strip()
+    assert serial.removeprefix("serial=").lstrip("0").lower() in line.lower()
 
 
 # -- renewal

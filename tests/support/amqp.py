@@ -205,6 +205,24 @@ class Connection:
         except (TimeoutError, socket.timeout) as error:
             raise Unexpected("the socket is still open") from error
 
+    def expect_end(self, *codes, timeout_s=None, skip=()):
+        """The end of the socket, before which the broker may say connection.close with one of
+        these codes (it is answered) or nothing. Methods named in `skip` may come before. Returns
+        the close or None."""
+        try:
+            close = self.expect(0, "connection.close", *skip, timeout_s=timeout_s)
+            while close.name in skip:
+                close = self.expect(0, "connection.close", *skip, timeout_s=timeout_s)
+        except Closed:
+            return None
+        assert close.reply_code in codes, f"expected {codes}, got {close}"
+        try:
+            self.send(0, "connection.close-ok")
+        except OSError:
+            pass
+        self.expect_eof(timeout_s)
+        return close
+
     def received(self, channel=0):
         """The names of the methods that came on `channel` and were not taken yet."""
         return [method.name for method in self.pending[channel]]
@@ -314,6 +332,12 @@ class Channel:
         self.call("channel.close", reply_code=200)
 
     # -- shorthands
+
+    def delete(self, queue):
+        """Deletes a queue; what else arrives before the answer, such as basic.cancel, is dropped."""
+        self.send("queue.delete", queue=queue)
+        while self.next_method().name != "queue.delete-ok":
+            pass
 
     def declare(self, queue="", **options):
         return self.call("queue.declare", queue=queue, **options)
