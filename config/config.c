@@ -58,6 +58,7 @@ config_new_development(void)
         .configure = ".*",
         .write = ".*",
         .read = ".*",
+        .rights_mark = mark,
         .connections_max = -1,
         .channels_max = -1,
         .loopback_only = true,

@@ -144,6 +144,7 @@ struct config_user {
     const char *configure; /* permission expressions, searched as RabbitMQ's; "" allows nothing */
     const char *write;
     const char *read;
+    struct config_mark rights_mark; /* of `rights`; of the user when words stand for them */
     struct config_topic_right *topics;
     size_t topic_count;
     int64_t connections_max; /* -1: none */

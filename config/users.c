@@ -241,14 +241,16 @@ static void
 compile_rights(struct compiler *compiler, const struct document_user *user, struct config_user *out)
 {
     bool has_words = user->publish.node != NULL || user->consume.node != NULL;
+    out->rights_mark = user->named.mark;
     if (user->rights.node == NULL) {
         out->configure = "";
         out->write = compile_names(compiler, &user->publish, "publish", true);
         out->read = compile_names(compiler, &user->consume, "consume", false);
         return;
     }
+    out->rights_mark = user->rights.node->key_mark;
     if (has_words) {
-        report_error(compiler->config, user->rights.node->key_mark,
+        report_error(compiler->config, out->rights_mark,
                      "\"rights\" stands instead of \"publish\" and \"consume\", not beside them");
     }
     out->configure = raw_right(compiler, &user->rights.configure, "configure");
