@@ -73,6 +73,9 @@ table_position(const struct assembly_table *table, uint16_t channel)
 static struct assembly *
 table_find(const struct assembly_table *table, uint16_t channel)
 {
+    if (table->count == 0) {
+        return NULL;
+    }
     uint32_t position = table_position(table, channel);
     if (position == table->count || table->index[position].channel != channel) {
         return NULL;

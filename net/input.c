@@ -4,9 +4,12 @@
 
 #include "amqp/frame.h"
 #include "amqp/method.h"
+#include "amqp/properties.h"
 #include "amqp/reply.h"
 #include "base/assert.h"
+#include "net/copy.h"
 #include "net/network_state.h"
+#include "net/whole_publish.h"
 
 enum {
     BASIC_PUBLISH = 40,
@@ -290,11 +293,8 @@ input_frame(struct link *link, const struct frame *frame)
 /* Handles one frame, or the front of a body frame; returns how many octets it took, 0 when more
  * must come first. */
 static size_t
-input_next(struct link *link, struct bytes octets)
+input_next_frame(struct link *link, struct bytes octets)
 {
-    if (link->stream_left > 0) {
-        return input_stream(link, octets);
-    }
     struct frame frame;
     UNINITIALIZED struct fault fault;
     switch (frame_decode(&frame, octets, link->frame_max, &link->input_needed, &fault)) {
@@ -312,6 +312,89 @@ input_next(struct link *link, struct bytes octets)
     }
     input_begin_stream(link, octets.data);
     return FRAME_HEADER_SIZE;
+}
+
+/* What the header of a whole publish says about its content. False when the block is not right. */
+static bool
+input_read_properties(struct bytes block, enum chunk_kind *kind_out, uint16_t *flags_out)
+{
+    uint8_t delivery_mode;
+    bool has_headers = false;
+    if (!whole_publish_is_plain(block, &delivery_mode)) {
+        UNINITIALIZED struct properties properties;
+        UNINITIALIZED struct fault fault;
+        if (properties_decode(&properties, block, &fault) != STATUS_OK) {
+            return false;
+        }
+        delivery_mode = properties.delivery_mode;
+        has_headers = (properties.flags & PROPERTY_HEADERS) != 0;
+    }
+    bool is_persistent = delivery_mode == DELIVERY_MODE_PERSISTENT;
+    *kind_out = is_persistent ? CHUNK_KIND_PERSISTENT : CHUNK_KIND_TRANSIENT;
+    *flags_out = (uint16_t)((is_persistent ? CONTENT_PERSISTENT : 0) |
+                            (has_headers ? CONTENT_HAS_HEADERS : 0));
+    return true;
+}
+
+/* Lays down the content of a whole publish; false when the long way has to say why not. */
+static bool
+input_reserve_whole(struct link *link, const struct whole_publish *publish,
+                    struct content_ref *content_out)
+{
+    struct content_shape shape = {
+        .exchange = publish->exchange,
+        .routing_key = publish->routing_key,
+        .properties = publish->properties,
+        .body_size = (uint32_t)publish->body.size,
+    };
+    uint8_t *body;
+    if (publish->body.size > link->network->settings.message_bytes_max ||
+        !input_read_properties(publish->properties, &shape.kind, &shape.flags) ||
+        chunk_pool_reserve(link->network->pool, &shape, content_out, &body) != STATUS_OK) {
+        return false;
+    }
+    copy_octets(body, publish->body.data, publish->body.size);
+    return true;
+}
+
+/* Handles a publish all of which is at the front of `octets`; returns how many octets it took, 0
+ * when there is none or something is unusual about it. */
+static size_t
+input_whole_publish(struct link *link, struct bytes octets)
+{
+    UNINITIALIZED struct whole_publish publish;
+    struct content_ref content;
+    if (!whole_publish_decode(&publish, octets, link->frame_max) ||
+        !input_reserve_whole(link, &publish, &content)) {
+        return 0;
+    }
+    struct net_event event = {.type = NET_EVENT_PUBLISH, .channel = publish.channel};
+    event.publish.content = content;
+    event.publish.body_size = publish.body.size;
+    event.publish.exchange = publish.exchange;
+    event.publish.routing_key = publish.routing_key;
+    event.publish.mandatory = publish.mandatory;
+    event.publish.immediate = publish.immediate;
+    link_post(link, &event);
+    return publish.size;
+}
+
+/* Whether nothing but the octets themselves decides what a publish means. */
+static bool
+input_is_plain(const struct link *link)
+{
+    return link->assemblies.count == 0 && link->is_established && !link->ignores_content;
+}
+
+/* Handles what comes next; returns how many octets it took, 0 when more must come first. */
+static size_t
+input_next(struct link *link, struct bytes octets)
+{
+    if (link->stream_left > 0) {
+        return input_stream(link, octets);
+    }
+    size_t taken = input_is_plain(link) ? input_whole_publish(link, octets) : 0;
+    return taken > 0 ? taken : input_next_frame(link, octets);
 }
 
 /* Names of publishes whose header frame is not here yet must outlive the read buffer. */
