@@ -15,13 +15,12 @@ static const uint32_t CREDENTIALS_MAX = 4096;
 /* A password longer than this is refused unread: no check is worth its memory. */
 static const size_t PASSWORD_OCTETS_MAX = 1024;
 
-enum login_mechanism { LOGIN_PLAIN, LOGIN_AMQPLAIN, LOGIN_EXTERNAL, LOGIN_UPDATE_SECRET };
+enum login_mechanism { LOGIN_PLAIN, LOGIN_AMQPLAIN, LOGIN_EXTERNAL };
 
 static const char *const login_mechanism_names[] = {
     [LOGIN_PLAIN] = "PLAIN",
     [LOGIN_AMQPLAIN] = "AMQPLAIN",
     [LOGIN_EXTERNAL] = "EXTERNAL",
-    [LOGIN_UPDATE_SECRET] = "update-secret",
 };
 
 /* One connection that waits for a verdict. On desk->logins always, and on either desk->waiting or a
@@ -282,9 +281,7 @@ login_finish(struct login_desk *desk, struct login *login, bool matches)
         login_log_refusal(login);
     }
     login_free(desk, login);
-    if (mechanism == LOGIN_UPDATE_SECRET) {
-        connection_secret_checked(connection, matches);
-    } else if (matches) {
+    if (matches) {
         connection_login_succeeded(connection, user);
     } else {
         connection_login_failed(connection, login_mechanism_names[mechanism]);
@@ -497,33 +494,6 @@ login_begin(struct connection *connection, struct bytes mechanism, struct bytes 
     }
     login_check_certificate(connection);
     return STATUS_OK;
-}
-
-/* Whether a check for this connection is under way already. */
-static bool
-login_is_pending(const struct login_desk *desk, const struct connection *connection)
-{
-    LIST_FOR_EACH(&desk->logins, link)
-    {
-        if (CONTAINER_OF(link, struct login, desk_link)->connection == connection) {
-            return true;
-        }
-    }
-    return false;
-}
-
-enum status
-login_update_secret(struct connection *connection, struct bytes secret, struct fault *fault)
-{
-    struct login_desk *desk = connection->core->logins;
-    if (connection->user->auth != AUTH_PASSWORD || secret.size > PASSWORD_OCTETS_MAX ||
-        login_is_pending(desk, connection)) {
-        return fault_connection(fault, REPLY_NOT_ALLOWED,
-                                "the new secret was refused for user '%.*s'",
-                                BYTES_FORMAT(connection->user->name));
-    }
-    login_check_password(desk, connection, LOGIN_UPDATE_SECRET, connection->user->name, secret);
-    return STATUS_AGAIN;
 }
 
 void

@@ -29,12 +29,6 @@ const char *login_mechanisms(const struct net_peer *peer);
 MUST_CHECK enum status login_begin(struct connection *connection, struct bytes mechanism,
                                    struct bytes response, struct fault *fault);
 
-/* connection.update-secret: STATUS_OK when `secret` is right for the connection's user,
- * STATUS_AGAIN when the answer will come through connection_secret_checked, STATUS_FAULT 530. */
-MUST_CHECK enum status login_update_secret(struct connection *connection, struct bytes secret,
-                                           struct fault *fault);
-void connection_secret_checked(struct connection *connection, bool matches);
-
 /* The connection is gone: nothing more is reported for it. */
 void login_forget(struct connection *connection);
 
