@@ -76,6 +76,6 @@ file_resolve(struct arena *arena, const char *from, const char *path)
     size_t size = strlen(path);
     char *joined = arena_alloc(arena, folder + size + 1);
     memcpy(joined, from, folder);
-    memcpy(joined + folder, path, size);
+    memcpy(joined + folder, path, size + 1);
     return joined;
 }

@@ -277,7 +277,9 @@ compile_tls(struct config *config, const struct document_tls *tls, enum config_p
     out->user_from = (enum config_user_from)tls->user_from.value.integer;
     out->min_version =
         tls->min_version.node == NULL ? 0x0303 : (uint16_t)tls->min_version.value.integer;
-    out->mark = tls->node == NULL ? (struct config_mark){0} : tls->node->mark;
+    if (tls->node != NULL) {
+        out->mark = tls->node->mark;
+    }
     check_client_certificates(config, tls, out);
     return out;
 }

@@ -14,7 +14,7 @@
 
 #include "base/assert.h"
 #include "base/random.h"
-#include "reading.h"
+#include "tests/unit/config/reading.h"
 
 /* An order processing shop that uses most of the schema. */
 static const char shop[] =

@@ -6,7 +6,7 @@
 #include <criterion/new/assert.h>
 
 #include "base/assert.h"
-#include "reading.h"
+#include "tests/unit/config/reading.h"
 
 Test(listeners, addresses_are_a_host_and_a_port)
 {

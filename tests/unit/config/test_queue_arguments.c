@@ -7,7 +7,7 @@
 
 #include "amqp/table.h"
 #include "base/assert.h"
-#include "reading.h"
+#include "tests/unit/config/reading.h"
 
 /* "x-message-ttl=l:5 x-overflow=S:drop-head": letters as well, since clients see them. */
 static const char *

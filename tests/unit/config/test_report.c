@@ -6,7 +6,7 @@
 #include <criterion/new/assert.h>
 
 #include "base/assert.h"
-#include "reading.h"
+#include "tests/unit/config/reading.h"
 
 Test(report, diagnostics_are_ordered_by_file_line_and_column_and_told_once)
 {

@@ -6,7 +6,7 @@
 #include <criterion/new/assert.h>
 
 #include "base/assert.h"
-#include "reading.h"
+#include "tests/unit/config/reading.h"
 
 static struct config *
 user_of(const char *keys)
