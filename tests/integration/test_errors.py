@@ -345,7 +345,6 @@ def test_what_is_not_implemented_is_540(ch, name, arguments, text):
     ch.connection.expect_close(540, text)
 
 
-@pytest.mark.differs("3.10 still implements it")
 @pytest.mark.parametrize("name", ["basic.recover", "basic.recover-async"])
 def test_recover_without_requeue_is_540(ch, name):
     ch.send(name, requeue=False)

@@ -102,6 +102,7 @@ class Bourse:
         self.environment = {**os.environ, **self._sanitizer_options(), **(environment or {})}
         self.limits, self.cwd = limits or {}, cwd
         self.addresses, self.amqp, self.amqps = {}, None, None
+        self.connections = []
         self._start()
         if wait_ready:
             self.wait_ready()
@@ -146,7 +147,8 @@ class Bourse:
     def connect(self, tls=None, **options):
         """A raw, not yet opened connection; with a TLS context to the amqps listener."""
         address = self.amqps if tls is not None else self.amqp
-        return amqp.Connection(address, tls=tls, **options)
+        self.connections.append(amqp.Connection(address, tls=tls, **options))
+        return self.connections[-1]
 
     def open(self, tls=None, **options):
         return self.connect(tls).open(**options)
@@ -172,17 +174,23 @@ class Bourse:
         return "\n".join(texts)
 
     def kill(self):
+        """SIGKILL; what a sanitizer had to say before is still a failure."""
         if self.process.poll() is None:
             self.process.kill()
         self.wait_exit()
+        reports = self.sanitizer_reports()
         self._clean_up()
+        assert not reports, reports
 
     def _clean_up(self):
         all_logs.append(self.log.text() + "\n" + self.stdout.text())
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def stop(self, expected_status=0):
-        """SIGTERM, a clean end, no sanitizer report."""
+        """SIGTERM, a clean end, no sanitizer report. Connections that a test left open are dropped
+        first: nobody would answer the broker's close."""
+        for connection in self.connections:
+            connection.drop()
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
         try:

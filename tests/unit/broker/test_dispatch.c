@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who gets which message, and when: turns, prefetch, priorities, windows, single active consumers.
+ */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include <stdio.h>
+
+#include "amqp/table.h"
+#include "tests/unit/broker/messaging.h"
+
+static struct rig *rig;
+static uint64_t a, b, c; /* clients, each with channel 1 */
+
+static void
+set_up(void)
+{
+    rig = messaging_rig(NULL);
+    a = messaging_client(rig);
+    b = messaging_client(rig);
+    c = messaging_client(rig);
+}
+
+static void
+tear_down(void)
+{
+    rig_free(&rig);
+}
+
+TestSuite(dispatch, .init = set_up, .fini = tear_down);
+
+static void
+expect_texts(uint64_t link, const char *texts)
+{
+    cr_expect(eq(str, (char *)deliveries(rig, link), (char *)texts));
+}
+
+Test(dispatch, consume_ok_comes_before_the_first_delivery)
+{
+    declare_queue(rig, a, "q");
+    publish_numbers(rig, a, "q", 1, 3);
+    consume(rig, b, 1, "q", "t", true); /* takes consume-ok */
+    expect_texts(b, "1 2 3");
+}
+
+Test(dispatch, consumers_of_a_queue_take_turns)
+{
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "", true);
+    consume(rig, c, 1, "q", "", true);
+    publish_numbers(rig, a, "q", 1, 6);
+    expect_texts(b, "1 3 5");
+    expect_texts(c, "2 4 6");
+}
+
+Test(dispatch, delivers_with_the_names_and_tags_of_the_message)
+{
+    declare_queue(rig, a, "q");
+    bind_queue(rig, a, "q", "amq.direct", "the.key");
+    consume(rig, b, 1, "q", "me", false);
+    rig_publish(rig, a, 1, "amq.direct", "the.key", "x");
+    rig_publish(rig, a, 1, "amq.direct", "the.key", "y");
+    for (uint64_t tag = 1; tag <= 2; tag++) {
+        const struct basic_deliver *deliver =
+            &expect_delivery(rig, b, tag == 1 ? "x" : "y")->method.basic_deliver;
+        cr_expect(bytes_equal_text(deliver->consumer_tag, "me"));
+        cr_expect(bytes_equal_text(deliver->exchange, "amq.direct"));
+        cr_expect(bytes_equal_text(deliver->routing_key, "the.key"));
+        cr_expect(eq(u64, deliver->delivery_tag, tag));
+        cr_expect(not(deliver->redelivered));
+    }
+}
+
+Test(dispatch, prefetch_bounds_what_a_consumer_holds)
+{
+    declare_queue(rig, a, "q");
+    set_prefetch(rig, b, 1, 2, false);
+    consume(rig, b, 1, "q", "", false);
+    publish_numbers(rig, a, "q", 1, 5);
+    expect_texts(b, "1 2");
+    cr_expect(eq(u64, ready_count(rig, "q"), 3));
+    send_ack(rig, b, 1, 1, false);
+    expect_texts(b, "3");
+    send_ack(rig, b, 1, 3, true);
+    expect_texts(b, "4 5");
+}
+
+/* RabbitMQ: basic.qos with global=false concerns consumers that start later. */
+Test(dispatch, prefetch_of_a_consumer_is_what_it_was_when_it_started)
+{
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "", false);
+    set_prefetch(rig, b, 1, 1, false);
+    publish_numbers(rig, a, "q", 1, 3);
+    expect_texts(b, "1 2 3");
+}
+
+Test(dispatch, prefetch_does_not_concern_consumers_without_acknowledgement)
+{
+    declare_queue(rig, a, "q");
+    set_prefetch(rig, b, 1, 1, false);
+    set_prefetch(rig, b, 1, 1, true);
+    consume(rig, b, 1, "q", "", true);
+    publish_numbers(rig, a, "q", 1, 3);
+    expect_texts(b, "1 2 3");
+}
+
+Test(dispatch, global_prefetch_is_shared_by_the_channels_consumers)
+{
+    declare_queue(rig, a, "q1");
+    declare_queue(rig, a, "q2");
+    set_prefetch(rig, b, 1, 3, true);
+    consume(rig, b, 1, "q1", "", false);
+    consume(rig, b, 1, "q2", "", false);
+    publish_numbers(rig, a, "q1", 1, 2);
+    publish_numbers(rig, a, "q2", 3, 5);
+    expect_texts(b, "1 2 3");
+    send_ack(rig, b, 1, 1, false);
+    expect_texts(b, "4");
+    set_prefetch(rig, b, 1, 4, true);
+    expect_texts(b, "5");
+}
+
+Test(dispatch, basic_get_counts_against_no_prefetch)
+{
+    declare_queue(rig, a, "q");
+    publish_numbers(rig, a, "q", 1, 3);
+    set_prefetch(rig, b, 1, 1, true);
+    cr_expect(ne(ptr, (void *)get_message(rig, b, "q", false), NULL));
+    cr_expect(ne(ptr, (void *)get_message(rig, b, "q", false), NULL));
+    consume(rig, b, 1, "q", "", false);
+    expect_texts(b, "3");
+}
+
+Test(dispatch, the_highest_priority_with_room_is_served)
+{
+    declare_queue(rig, a, "q");
+    set_prefetch(rig, b, 1, 2, false);
+    consume_with_priority(rig, b, "q", "high", 10);
+    consume_with_priority(rig, c, "q", "low", 0);
+    publish_numbers(rig, a, "q", 1, 4);
+    expect_texts(b, "1 2");
+    expect_texts(c, "3 4");
+    send_ack(rig, b, 1, 2, true);
+    publish_numbers(rig, a, "q", 5, 5);
+    expect_texts(b, "5");
+    expect_texts(c, "");
+}
+
+/* Threat: a consumer that does not read its socket makes us hold output without end. */
+Test(dispatch, a_client_that_does_not_read_gets_one_window_and_slows_nobody)
+{
+    enum { BODY = 16 * 1024, MESSAGES = 100 };
+    static char body[BODY + 1];
+    memset(body, 'x', BODY);
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "", true);
+    consume(rig, c, 1, "q", "", true);
+    rig_link(rig, b)->is_stuck = true;
+    for (int i = 0; i < MESSAGES; i++) {
+        publish_text(rig, a, "q", body);
+    }
+    size_t stuck_count = rig_count(rig, b, NET_ACTION_DELIVER);
+    cr_expect(ge(sz, stuck_count, CORE_WINDOW_OCTETS / BODY - 1));
+    cr_expect(le(sz, stuck_count, CORE_WINDOW_OCTETS / BODY + 1));
+    cr_expect(eq(sz, rig_count(rig, c, NET_ACTION_DELIVER), MESSAGES - stuck_count));
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+}
+
+Test(dispatch, a_client_that_reads_again_is_served_again)
+{
+    enum { BODY = 64 * 1024, MESSAGES = 12 };
+    static char body[BODY + 1];
+    memset(body, 'x', BODY);
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "", true);
+    rig_link(rig, b)->is_stuck = true;
+    for (int i = 0; i < MESSAGES; i++) {
+        publish_text(rig, a, "q", body);
+    }
+    cr_expect(gt(u64, ready_count(rig, "q"), 0));
+    rig_link(rig, b)->is_stuck = false;
+    for (int i = 0; i < MESSAGES; i++) {
+        rig_turn(rig);
+    }
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+    cr_expect(eq(sz, rig_count(rig, b, NET_ACTION_DELIVER), MESSAGES));
+}
+
+/* One busy queue must not keep others waiting, nor a tick from ending. */
+Test(dispatch, queues_take_turns_and_a_tick_is_bounded)
+{
+    enum { MESSAGES = CORE_DISPATCH_PER_TICK };
+    declare_queue(rig, a, "q1");
+    declare_queue(rig, a, "q2");
+    rig->holds_turn = true;
+    for (int i = 0; i < MESSAGES; i++) {
+        publish_text(rig, a, "q1", "");
+        publish_text(rig, a, "q2", "");
+    }
+    uint64_t links[] = {b, c};
+    static const char *const queues[] = {"q1", "q2"};
+    for (int i = 0; i < 2; i++) {
+        struct method method = {
+            .id = METHOD_BASIC_CONSUME,
+            .basic_consume = {.queue = bytes_of(queues[i]), .no_ack = true, .nowait = true}};
+        rig_send(rig, links[i], 1, &method);
+        core_find_connection(rig->core, links[i])->window_used = 0;
+    }
+    core_end_tick(rig->core);
+    uint64_t left1 = ready_count(rig, "q1");
+    uint64_t left2 = ready_count(rig, "q2");
+    cr_expect(ge(u64, left1 + left2, MESSAGES));
+    uint64_t difference = left1 > left2 ? left1 - left2 : left2 - left1;
+    cr_expect(le(u64, difference, CORE_DISPATCH_PER_QUEUE));
+    for (int i = 0; i < 200 && core_wait_ms(rig->core) == 0; i++) {
+        rig_turn(rig);
+    }
+    cr_expect(eq(sz, rig_count(rig, b, NET_ACTION_DELIVER), MESSAGES));
+    cr_expect(eq(sz, rig_count(rig, c, NET_ACTION_DELIVER), MESSAGES));
+}
+
+Test(dispatch, a_channel_without_prefetch_holds_at_most_the_configured_maximum)
+{
+    struct core_settings settings = rig_settings();
+    settings.unacked_max = 5;
+    rig_free(&rig);
+    rig = messaging_rig(&settings);
+    a = messaging_client(rig);
+    b = messaging_client(rig);
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "", false);
+    publish_numbers(rig, a, "q", 1, 8);
+    expect_texts(b, "1 2 3 4 5");
+    send_ack(rig, b, 1, 2, true);
+    expect_texts(b, "6 7");
+}
+
+static void
+declare_single_active(const char *type)
+{
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_boolean(&arguments, "x-single-active-consumer", true);
+    table_put_text(&arguments, "x-queue-type", bytes_of(type));
+    struct queue_declare declare = {
+        .queue = bytes_of("q"), .durable = true, .arguments = buffer_bytes(&arguments)};
+    declare_queue_as(rig, a, &declare);
+    buffer_fini(&arguments);
+}
+
+Test(dispatch, the_next_single_active_consumer_starts_with_what_the_last_one_held)
+{
+    declare_single_active("classic");
+    set_prefetch(rig, b, 1, 2, false);
+    consume(rig, b, 1, "q", "", false);
+    consume(rig, c, 1, "q", "", false);
+    publish_numbers(rig, a, "q", 1, 4);
+    expect_texts(b, "1 2");
+    expect_texts(c, "");
+    rig_hang_up(rig, b);
+    expect_texts(c, "1 2 3 4");
+}
+
+Test(dispatch, a_cancelled_single_active_consumer_keeps_its_open_deliveries)
+{
+    declare_single_active("classic");
+    consume(rig, b, 1, "q", "t", false);
+    consume(rig, c, 1, "q", "", false);
+    publish_numbers(rig, a, "q", 1, 2);
+    expect_texts(b, "1 2");
+    cancel(rig, b, "t");
+    publish_numbers(rig, a, "q", 3, 3);
+    expect_texts(c, "3");
+    send_ack(rig, b, 1, 2, true);
+    rig_expect_nothing(rig, b);
+}
+
+/* RabbitMQ's quorum queues: a higher priority takes over when the active one has settled. */
+Test(dispatch, a_quorum_queue_hands_its_active_consumer_over_to_a_higher_priority)
+{
+    declare_single_active("quorum");
+    consume_with_priority(rig, b, "q", "", 1);
+    publish_numbers(rig, a, "q", 1, 2);
+    expect_texts(b, "1 2");
+    consume_with_priority(rig, c, "q", "", 5);
+    publish_numbers(rig, a, "q", 3, 4);
+    expect_texts(b, "");
+    expect_texts(c, "");
+    send_ack(rig, b, 1, 2, true);
+    expect_texts(b, "");
+    expect_texts(c, "3 4");
+}
+
+Test(dispatch, nothing_follows_cancel_ok)
+{
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "t", true);
+    rig->holds_turn = true;
+    publish_numbers(rig, a, "q", 1, 1);
+    cancel(rig, b, "t");
+    rig_turn(rig);
+    rig_expect_nothing(rig, b);
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+}
+
+Test(dispatch, an_auto_delete_queue_goes_with_its_last_consumer)
+{
+    struct queue_declare declare = {.queue = bytes_of("q"), .auto_delete = true};
+    declare_queue_as(rig, a, &declare);
+    cr_expect(eq(ptr, (void *)get_message(rig, a, "q", true), NULL));
+    cr_expect(ne(ptr, find_queue(rig, "q"), NULL), "it never had a consumer");
+    consume(rig, b, 1, "q", "t1", false);
+    consume(rig, c, 1, "q", "t2", false);
+    cancel(rig, b, "t1");
+    cr_expect(ne(ptr, find_queue(rig, "q"), NULL));
+    rig_hang_up(rig, c);
+    cr_expect(eq(ptr, find_queue(rig, "q"), NULL));
+}
+
+Test(dispatch, consumers_of_a_deleted_queue_are_told)
+{
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "t", false);
+    publish_numbers(rig, a, "q", 1, 1);
+    expect_texts(b, "1");
+    struct method method = {.id = METHOD_QUEUE_DELETE, .queue_delete = {.queue = bytes_of("q")}};
+    rig_send(rig, a, 1, &method);
+    const struct method *notice = rig_expect(rig, b, 1, METHOD_BASIC_CANCEL);
+    cr_expect(bytes_equal_text(notice->basic_cancel.consumer_tag, "t"));
+    cr_expect(notice->basic_cancel.nowait);
+    send_ack(rig, b, 1, 1, false); /* still open, though its queue is gone */
+    rig_expect_nothing(rig, b);
+}
+
+Test(dispatch, an_exclusive_consumer_is_alone)
+{
+    struct method exclusive = {.id = METHOD_BASIC_CONSUME,
+                               .basic_consume = {.queue = bytes_of("q"), .exclusive = true}};
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "t", false);
+    rig_send(rig, c, 1, &exclusive);
+    rig_expect_channel_close(rig, c, 1, 403, "queue 'q' in vhost '/' in exclusive use");
+    cancel(rig, b, "t");
+    rig_send(rig, b, 1, &exclusive);
+    (void)rig_expect(rig, b, 1, METHOD_BASIC_CONSUME_OK);
+    struct method second = {.id = METHOD_BASIC_CONSUME, .basic_consume = {.queue = bytes_of("q")}};
+    rig_send(rig, a, 1, &second);
+    rig_expect_channel_close(rig, a, 1, 403, "queue 'q' in vhost '/' in exclusive use");
+}
+
+Test(dispatch, a_consumer_tag_is_used_once)
+{
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "t", false);
+    struct method method = {
+        .id = METHOD_BASIC_CONSUME,
+        .basic_consume = {.queue = bytes_of("q"), .consumer_tag = bytes_of("t")}};
+    rig_send(rig, b, 1, &method);
+    rig_expect_close(rig, b, 530, "attempt to reuse consumer tag 't'");
+}
