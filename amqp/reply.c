@@ -67,8 +67,10 @@ reply_text(const struct fault *fault, char out[static REPLY_TEXT_SIZE])
     assert(length >= 0);
     size_t size = (size_t)length;
     if (size >= REPLY_TEXT_SIZE) {
-        size = bytes_utf8_prefix(bytes_of(out), REPLY_TEXT_SIZE - 1);
-        out[size] = '\0';
+        static const char ellipsis[] = "...";
+        size = bytes_utf8_prefix(bytes_of(out), REPLY_TEXT_SIZE - sizeof(ellipsis));
+        memcpy(out + size, ellipsis, sizeof(ellipsis));
+        size += sizeof(ellipsis) - 1;
     }
     return bytes_make(out, size);
 }

@@ -48,8 +48,11 @@ connection_send_unblocked(struct connection *connection)
 static void
 connection_hold(struct connection *connection, struct held_event *held, uint64_t octets)
 {
+    /* The first may be as large as it likes: it says nothing about whether the client heeds the block. */
+    if (!list_is_empty(&connection->held)) {
+        connection->held_octets += octets + sizeof(*held);
+    }
     list_append(&connection->held, &held->link);
-    connection->held_octets += octets + sizeof(*held);
     struct channel *channel = connection_find_channel(connection, held->event.channel);
     if (channel != NULL) {
         channel->has_held = true;

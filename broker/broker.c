@@ -283,7 +283,7 @@ broker_turn(struct broker *broker, uint64_t wait_ms)
     broker_begin_tick(broker);
     core_end_tick(broker->core);
     network_flush(broker->network);
-    chunk_pool_end_tick(broker->pool);
+    core_release_tick(broker->core);
     broker_check_stop(broker, broker->core->now.monotonic_ms);
     return broker->state != BROKER_STOPPED;
 }

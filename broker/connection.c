@@ -14,7 +14,7 @@
 
 /* How long a client may take to answer connection.close; a shorter heartbeat shortens it. */
 static const uint64_t CONNECTION_CLOSE_WAIT_MS = 30000;
-/* The same after broken framing: its close-ok may never be recognised. */
+/* The same when the network side no longer trusts the input: a close-ok would not be recognised. */
 static const uint64_t CONNECTION_FRAMING_WAIT_MS = 3000;
 /* How long octets that are already queued are still written to a socket that is to be closed. */
 static const uint32_t CONNECTION_LINGER_MS = 3000;
@@ -479,8 +479,7 @@ connection_on_fault(struct connection *connection, const struct net_event *event
     }
     connection_raise(connection, event->channel, event->fault.fault, event->fault.class_id,
                      event->fault.method_id);
-    if (event->fault.fault->reply_code == REPLY_FRAME_ERROR &&
-        connection->state == CONNECTION_CLOSING) {
+    if (connection->state == CONNECTION_CLOSING) {
         timer_arm(&connection->core->timers, &connection->close_timer,
                   connection->core->now.monotonic_ms + CONNECTION_FRAMING_WAIT_MS,
                   connection->close_timer.callback, connection);

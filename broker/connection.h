@@ -53,7 +53,7 @@ struct connection {
     uint64_t window_used;         /* octets posted and not yet reported written */
     struct list exclusive_queues; /* of queue.owner_list_link */
     struct list held;             /* events held back while publishers are blocked; blocked.c */
-    uint64_t held_octets;
+    uint64_t held_octets;           /* of what is held behind the first */
     struct timer close_timer; /* bounds CONNECTION_CLOSING */
 };
 

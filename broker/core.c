@@ -211,8 +211,14 @@ core_end_tick(struct core *core)
     core_reopen_windows(core);
     core_dispatch(core);
     core_send_confirms(core);
-    core_check_memory(core);
     core_free_doomed_channels(core);
+}
+
+void
+core_release_tick(struct core *core)
+{
+    chunk_pool_end_tick(core->pool);
+    core_check_memory(core);
 }
 
 uint64_t

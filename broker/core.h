@@ -111,6 +111,10 @@ void core_begin_tick(struct core *core, struct clock_reading now);
 /* Dispatches queues, sends confirms, frees what ended. */
 void core_end_tick(struct core *core);
 
+/* Call when the tick's output has been written or copied: gives message memory back, and lets
+ * publishers go on when that brought it under the mark. */
+void core_release_tick(struct core *core);
+
 /* Milliseconds until core_end_tick has something to do again: 0 when work is left over, UINT64_MAX
  * when no timer is armed. */
 uint64_t core_wait_ms(const struct core *core);

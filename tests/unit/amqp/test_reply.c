@@ -63,7 +63,7 @@ Test(reply, a_text_is_name_and_explanation)
 
 /* The wire has one octet for the length; clients decode the text as UTF-8 and fail on half a
  * character. */
-Test(reply, a_text_is_cut_to_255_octets_between_characters)
+Test(reply, a_long_text_is_cut_between_characters_and_ends_in_dots)
 {
     for (size_t shift = 0; shift < 4; shift++) {
         struct fault fault;
@@ -78,6 +78,7 @@ Test(reply, a_text_is_cut_to_255_octets_between_characters)
         cr_expect(gt(sz, text.size, 251));
         cr_expect(le(sz, text.size, 255));
         cr_expect(bytes_is_utf8(text));
+        cr_expect(eq(int, memcmp(text.data + text.size - 3, "...", 3), 0));
     }
     struct fault fault;
     char out[REPLY_TEXT_SIZE];

@@ -298,7 +298,7 @@ rig_turn(struct rig *rig)
         rig_verdict(rig);
     }
     core_end_tick(rig->core);
-    chunk_pool_end_tick(rig->pool);
+    core_release_tick(rig->core);
     core_begin_tick(rig->core, rig->now);
     report_written(rig);
 }
