@@ -31,7 +31,9 @@ examine_queue(struct config *config, const struct config_queue *queue)
     snprintf(subject, sizeof(subject), "queue '%.*s' in vhost '%.*s'", BYTES_FORMAT(queue->name),
              BYTES_FORMAT(config->vhost));
     if (table_validate(queue->arguments, TABLE_FIELDS_MAX, &fault) != STATUS_OK ||
-        queue_settings_read(&settings, queue->arguments, subject, &fault) != STATUS_OK) {
+        queue_settings_read(&settings, queue->arguments, subject, &fault) != STATUS_OK ||
+        queue_settings_check_quorum(&settings, false, queue->durable, false, subject, &fault) !=
+            STATUS_OK) {
         report_fault(config, queue->mark, &fault);
     }
 }
@@ -62,6 +64,20 @@ examine_binding(struct config *config, const struct map *exchanges,
     }
 }
 
+/* The one argument of an exchange that means something must be a name. */
+static void
+examine_alternate(struct config *config, const struct config_exchange *exchange)
+{
+    struct table_value value;
+    if (table_find(exchange->arguments, "alternate-exchange", &value) &&
+        table_value_class(&value) != TABLE_CLASS_STRING) {
+        report_error(config, exchange->mark,
+                     "\"alternate-exchange\" of exchange \"%.*s\" is no "
+                     "text",
+                     BYTES_FORMAT(exchange->name));
+    }
+}
+
 static void
 examine_exchanges(struct config *config, struct map *exchanges)
 {
@@ -71,6 +87,8 @@ examine_exchanges(struct config *config, struct map *exchanges)
         map_put(exchanges, exchange->name, exchange);
         if (table_validate(exchange->arguments, TABLE_FIELDS_MAX, &fault) != STATUS_OK) {
             report_fault(config, exchange->mark, &fault);
+        } else {
+            examine_alternate(config, exchange);
         }
     }
 }

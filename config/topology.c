@@ -354,6 +354,17 @@ compile_queues(struct compiler *compiler)
     }
 }
 
+static void
+check_queue_count(struct compiler *compiler)
+{
+    const struct setting *limit = &compiler->document->limits.max_queues;
+    size_t count = compiler->document->queues.count;
+    if (limit->node != NULL && count > (uint64_t)limit->value.integer) {
+        report_error(compiler->config, limit->node->mark,
+                     "\"max-queues\" is less than the %zu queues that are declared", count);
+    }
+}
+
 /* Sections without effect yet ---------------------------------------------------------------- */
 
 static const char *const policy_keys[] = {
@@ -453,6 +464,7 @@ topology_compile(struct config *config, struct document *document)
     struct compiler compiler = {.config = config, .document = document};
     compile_exchanges(&compiler);
     compile_queues(&compiler);
+    check_queue_count(&compiler);
     check_named_retries(&compiler);
     check_policies(&compiler, &document->policies);
     check_policies(&compiler, &document->operator_policies);

@@ -172,6 +172,9 @@ Test(command, check_refuses_what_the_broker_would_refuse)
     } rows[] = {
         {"queues: {q: {arguments: {x-max-length: -1}}}\n",
          ":3:10: error: invalid arg 'x-max-length' for queue 'q' in vhost '/'"},
+        {"queues: {q: {durable: false, arguments: {x-queue-type: quorum}}}\n", ":3:10: error: "},
+        {"exchanges: {e: {arguments: {alternate-exchange: 5}}}\n",
+         ":3:13: error: \"alternate-exchange\" of exchange \"e\" is no text"},
         {"queues: {q: {arguments: {x-message-ttl: soon}}}\n",
          ":3:10: error: invalid arg 'x-message-ttl' for queue 'q' in vhost '/'"},
         {"exchanges: {h: {type: headers}}\n"

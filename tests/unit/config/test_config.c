@@ -234,6 +234,8 @@ Test(config, keys_and_kinds_are_checked)
          "3:21: error: \"heartbeat\" is a whole number of seconds\n"},
         {"server: {log: {level: warning}}\n",
          "3:23: error: \"level\" takes error, warn, info or debug, not \"warning\"\n"},
+        {"limits: {max-queues: 1}\nqueues: {a: {}, b: {}}\n",
+         "3:22: error: \"max-queues\" is less than the 2 queues that are declared\n"},
         {"limits: {max-queues: -1}\n", "3:22: error: \"max-queues\" is at least 0\n"},
         {"policies: {p: {definition: {ttl: 5}}}\n",
          "3:15: error: \"pattern\" is missing in policy\n"
