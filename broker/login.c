@@ -31,7 +31,7 @@ struct login {
     struct connection *connection;
     enum login_mechanism mechanism;
     struct timer delay;
-    uint8_t key[PASSWORD_MAC_SIZE]; /* what is remembered, and what equal checks share */
+    uint8_t key[PASSWORD_MAC_SIZE]; /* of user, password and the hash it was last compared with */
     struct bytes user_name;         /* owned, in the same allocation */
     struct bytes password;          /* owned, in the same allocation; wiped */
     size_t size;                    /* of the octets behind the struct */
@@ -216,6 +216,15 @@ login_find_user(const struct login *login)
     return core_find_user(login->connection->core, login->user_name);
 }
 
+/* What is remembered, and what equal checks share: the hash is part of it, so that a changed
+ * password, or a check that only takes time, is another question. */
+static void
+login_make_key(const struct login_desk *desk, const struct login *login, const char *hash,
+               uint8_t out[static PASSWORD_MAC_SIZE])
+{
+    password_mac(desk->mac_key, login->user_name, bytes_of(hash), login->password, out);
+}
+
 static void
 login_throttle_key(const struct login *login, char kind, char out[static 300],
                    struct bytes *key_out)
@@ -326,6 +335,7 @@ login_desk_remember(struct login_desk *desk, const uint8_t key[static PASSWORD_M
 static bool
 login_submit(struct login_desk *desk, struct login *login, const char *hash, bool is_decoy)
 {
+    login_make_key(desk, login, hash, login->key);
     struct bytes key = bytes_make(login->key, PASSWORD_MAC_SIZE);
     struct login_check *check = map_get(&desk->checks_by_key, key);
     if (check == NULL) {
@@ -365,9 +375,10 @@ login_matches_secret(const struct login_desk *desk, const struct login *login,
 
 /* Right, and known without a slow check: then nobody who guesses beside it can make it wait. */
 static bool
-login_is_known_right(struct login_desk *desk, const struct login *login)
+login_is_known_right(struct login_desk *desk, struct login *login)
 {
     const struct user *user = login_find_user(login);
+    login_make_key(desk, login, login_hash_of(user), login->key);
     return login_user_may(login->connection, user) &&
            (user->has_secret ? login_matches_secret(desk, login, user)
                              : login_desk_remembers(desk, login->key));
@@ -408,8 +419,6 @@ login_new(struct login_desk *desk, struct connection *connection, enum login_mec
     memcpy(login->octets + user_name.size, password.data, password.size);
     login->user_name = bytes_make(login->octets, user_name.size);
     login->password = bytes_make(login->octets + user_name.size, password.size);
-    password_mac(desk->mac_key, login->user_name, bytes_of(login_hash_of(login_find_user(login))),
-                 login->password, login->key);
     list_append(&desk->logins, &login->desk_link);
     return login;
 }
@@ -516,6 +525,27 @@ login_needs_decoy(const struct login *login, bool matches, bool was_decoy)
     return !matches && !was_decoy && !password_hash_is_slow(login_hash_of(login_find_user(login)));
 }
 
+/* The user's password was changed while the old one was being checked. */
+static bool
+login_is_stale(const struct login_desk *desk, const struct login *login)
+{
+    uint8_t key[PASSWORD_MAC_SIZE];
+    login_make_key(desk, login, login_hash_of(login_find_user(login)), key);
+    return !password_mac_equal(key, login->key);
+}
+
+static void
+login_take_verdict(struct login_desk *desk, struct login *login, bool matches, bool was_decoy)
+{
+    if (!was_decoy && login_is_stale(desk, login)) {
+        login_start(desk, login);
+    } else if (login_needs_decoy(login, matches, was_decoy)) {
+        login_submit_or_wait(desk, login, password_hash_nobody, true);
+    } else {
+        login_finish(desk, login, matches);
+    }
+}
+
 static void
 login_desk_start_waiting(struct login_desk *desk)
 {
@@ -548,12 +578,7 @@ login_desk_on_verdict(struct login_desk *desk, uint64_t id, bool matches)
     bool was_decoy = check->is_decoy;
     login_desk_drop_check(desk, check);
     while ((link = list_pop(&logins)) != NULL) {
-        struct login *login = CONTAINER_OF(link, struct login, link);
-        if (login_needs_decoy(login, matches, was_decoy)) {
-            login_submit_or_wait(desk, login, password_hash_nobody, true);
-        } else {
-            login_finish(desk, login, matches);
-        }
+        login_take_verdict(desk, CONTAINER_OF(link, struct login, link), matches, was_decoy);
     }
     login_desk_start_waiting(desk);
 }
