@@ -202,11 +202,11 @@ login_hash_of(const struct user *user)
     return user != NULL && user->password_hash != NULL ? user->password_hash : password_hash_nobody;
 }
 
-/* Whether this user may use a password from where the connection comes. */
+/* Whether this user may log in that way from where the connection comes. */
 static bool
-login_user_may(const struct connection *connection, const struct user *user)
+login_user_may(const struct connection *connection, const struct user *user, enum config_auth auth)
 {
-    return user != NULL && !user->is_disabled && user->auth == AUTH_PASSWORD &&
+    return user != NULL && !user->is_disabled && user->auth == auth &&
            (!user->loopback_only || connection->peer->is_loopback);
 }
 
@@ -284,7 +284,7 @@ login_finish(struct login_desk *desk, struct login *login, bool matches)
     struct connection *connection = login->connection;
     struct user *user = core_find_user(desk->core, login->user_name);
     enum login_mechanism mechanism = login->mechanism;
-    matches = matches && login_user_may(connection, user);
+    matches = matches && login_user_may(connection, user, AUTH_PASSWORD);
     login_note_outcome(desk, login, matches);
     if (!matches) {
         login_log_refusal(login);
@@ -379,7 +379,7 @@ login_is_known_right(struct login_desk *desk, struct login *login)
 {
     const struct user *user = login_find_user(login);
     login_make_key(desk, login, login_hash_of(user), login->key);
-    return login_user_may(login->connection, user) &&
+    return login_user_may(login->connection, user, AUTH_PASSWORD) &&
            (user->has_secret ? login_matches_secret(desk, login, user)
                              : login_desk_remembers(desk, login->key));
 }
@@ -394,7 +394,7 @@ login_start(struct login_desk *desk, struct login *login)
         login_finish(desk, login, true);
         return;
     }
-    bool is_decoy = !login_user_may(login->connection, user) || user->has_secret;
+    bool is_decoy = !login_user_may(login->connection, user, AUTH_PASSWORD) || user->has_secret;
     login_submit_or_wait(desk, login, is_decoy ? password_hash_nobody : login_hash_of(user),
                          is_decoy);
 }
@@ -448,9 +448,7 @@ login_check_certificate(struct connection *connection)
     struct core *core = connection->core;
     struct bytes name = bytes_of(connection->peer->user);
     struct user *user = name.size > 0 ? core_find_user(core, name) : NULL;
-    bool matches = connection->peer->has_certificate && user != NULL && !user->is_disabled &&
-                   user->auth == AUTH_CERTIFICATE;
-    if (matches) {
+    if (connection->peer->has_certificate && login_user_may(connection, user, AUTH_CERTIFICATE)) {
         connection_login_succeeded(connection, user);
         return;
     }
