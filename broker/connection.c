@@ -157,6 +157,7 @@ connection_drop(struct connection *connection, uint32_t linger_ms)
         return;
     }
     connection_end_channels(connection);
+    login_forget(connection);
     timer_cancel(&connection->core->timers, &connection->close_timer);
     connection->state = CONNECTION_CLOSED;
     struct net_action action = {
