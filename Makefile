@@ -53,7 +53,8 @@ OUT := build/$(VARIANT)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
             -Wformat=2
-LANGUAGE := -std=c17 -D_GNU_SOURCE -DBOURSE_VERSION='"$(VERSION)"' -I. -include base/banned.h
+LANGUAGE := -std=c17 -D_GNU_SOURCE -I. -include base/banned.h
+VERSION_FLAG := -DBOURSE_VERSION='"$(VERSION)"'
 
 # Prints the options of $(1) if the compiler takes them, else nothing.
 accepted = $(shell $(CC) -Werror $(1) -x c -c /dev/null -o /dev/null 2>/dev/null && echo '$(1)')
@@ -78,7 +79,7 @@ endif
 
 CFLAGS ?=
 LDFLAGS ?=
-ALL_CFLAGS := $(LANGUAGE) $(WARNINGS) -g $(MODE) $(CFLAGS)
+ALL_CFLAGS := $(LANGUAGE) $(VERSION_FLAG) $(WARNINGS) -g $(MODE) $(CFLAGS)
 ALL_LDFLAGS := $(MODE_LINK) $(LDFLAGS)
 LIBS := -lyaml -lssl -lcrypto -lpcre2-8 -lpthread
 
