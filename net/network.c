@@ -16,6 +16,7 @@ enum {
     LINK_SLOTS_FIRST = 64,
     /* What an unfinished message takes besides its body: header, names, property block. */
     ASSEMBLY_OVERHEAD = 256 * 1024,
+    TRIM_MS = 1000,
 };
 
 /* A descriptor that is not ours to read, only to watch. */
@@ -107,6 +108,7 @@ network_free(struct network **network)
     while ((link = list_pop(&dying->watches)) != NULL) {
         free(CONTAINER_OF(link, struct network_watch, link));
     }
+    timer_cancel(&dying->timers, &dying->trim);
     listeners_fini(&dying->listeners, dying);
     output_pool_fini(&dying->outputs);
     loop_fini(&dying->loop);
@@ -307,6 +309,19 @@ network_poll(struct network *network, uint64_t wait_ms)
     network_report(network);
 }
 
+/* Memory that a busy second has left behind goes back when the next one does not need it; so a
+ * broker that has become idle becomes small as well. */
+static void
+network_on_trim(struct timer *timer, void *context)
+{
+    struct network *network = context;
+    bool keeps_outputs = output_pool_trim(&network->outputs);
+    bool keeps_chunks = chunk_pool_trim(network->pool);
+    if (keeps_outputs || keeps_chunks) {
+        timer_arm(&network->timers, timer, network->now_ms + TRIM_MS, network_on_trim, network);
+    }
+}
+
 static void
 network_settle(struct network *network)
 {
@@ -320,6 +335,10 @@ void
 network_flush(struct network *network)
 {
     struct list_link *dirty;
+    if (!list_is_empty(&network->dirty) && !timer_is_armed(&network->trim)) {
+        timer_arm(&network->timers, &network->trim, network->now_ms + TRIM_MS, network_on_trim,
+                  network);
+    }
     while ((dirty = list_pop(&network->dirty)) != NULL) {
         link_flush(CONTAINER_OF(dirty, struct link, dirty_link));
     }

@@ -53,7 +53,8 @@ struct network {
 
     struct listeners listeners;
     struct output_pool outputs;
-    uint8_t *scratch; /* TAIL_COPY_MAX + READ_SIZE octets: what is being parsed */
+    struct timer trim; /* armed while memory is kept that might not be needed again */
+    uint8_t *scratch;  /* TAIL_COPY_MAX + READ_SIZE octets: what is being parsed */
 };
 
 /* Gives `link` an id that no link ever had. STATUS_FULL when all numbers are in use. */

@@ -36,6 +36,16 @@ output_pool_fini(struct output_pool *pool)
     output_pool_init(pool);
 }
 
+bool
+output_pool_trim(struct output_pool *pool)
+{
+    bool has_spares = pool->spare_count > 0;
+    while (pool->spare_count > 0) {
+        buffer_fini(&pool->spares[--pool->spare_count]);
+    }
+    return has_spares;
+}
+
 void
 output_pool_clear_parts(struct output_pool *pool)
 {

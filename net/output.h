@@ -49,6 +49,9 @@ struct output {
 void output_pool_init(struct output_pool *pool);
 void output_pool_fini(struct output_pool *pool);
 
+/* Gives back the memory that no output uses. True when there was some. */
+bool output_pool_trim(struct output_pool *pool);
+
 /* Forgets the parts of all outputs, once each was written or settled. */
 void output_pool_clear_parts(struct output_pool *pool);
 

@@ -16,8 +16,6 @@ enum {
     CHUNK_GENERATION_MAX = (1 << CHUNK_GENERATION_BITS) - 1,
     CHUNK_OFFSET_BITS = 16,
     CHUNK_ALIGNMENT = 8,
-    /* Chunks that a busy tick uses up come back in the same tick; so many wait for the next one. */
-    CHUNK_SPARES_MAX = 4,
 };
 
 static const uint32_t NO_SLOT = UINT32_MAX;
@@ -42,6 +40,7 @@ struct chunk_pool {
     uint32_t open[CHUNK_KIND_COUNT]; /* the chunk that takes the next content, or NO_SLOT */
     uint8_t *spares[CHUNK_SPARES_MAX];
     uint32_t spare_count;
+    uint32_t spare_count_min; /* since the last trim: so many were not needed */
     uint64_t bytes;
 };
 
@@ -189,7 +188,11 @@ static uint8_t *
 pool_map(struct chunk_pool *pool, size_t capacity)
 {
     if (capacity == CHUNK_SIZE && pool->spare_count > 0) {
-        return pool->spares[--pool->spare_count];
+        pool->spare_count--;
+        if (pool->spare_count < pool->spare_count_min) {
+            pool->spare_count_min = pool->spare_count;
+        }
+        return pool->spares[pool->spare_count];
     }
     return pool->memory.map(pool->memory.context, capacity);
 }
@@ -374,6 +377,17 @@ chunk_pool_end_tick(struct chunk_pool *pool)
         }
         number = next;
     }
+}
+
+bool
+chunk_pool_trim(struct chunk_pool *pool)
+{
+    for (; pool->spare_count_min > 0; pool->spare_count_min--) {
+        uint8_t *memory = pool->spares[--pool->spare_count];
+        pool->memory.unmap(pool->memory.context, memory, CHUNK_SIZE);
+    }
+    pool->spare_count_min = pool->spare_count;
+    return pool->spare_count > 0;
 }
 
 uint64_t

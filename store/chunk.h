@@ -21,6 +21,7 @@ enum {
     CHUNK_BODY_OWN = 64 * 1024, /* a larger body gets a chunk of its own, of its own size */
     CHUNK_SLOT_BITS = 20,
     CHUNK_GENERATION_BITS = 28,
+    CHUNK_SPARES_MAX = 64, /* freed chunks whose memory is kept, until chunk_pool_trim */
 };
 
 enum chunk_kind {
@@ -133,6 +134,11 @@ void chunk_pool_release(struct chunk_pool *pool, struct content_ref ref);
 /* Call once per tick, after the tick's output was written or copied: frees or rewinds chunks that
  * nobody names any more. */
 void chunk_pool_end_tick(struct chunk_pool *pool);
+
+/* Gives back the memory of chunks that were kept for the next contents and not needed since the
+ * last call. True while more is kept: call again after a second or so, and not at all once it is
+ * false. */
+bool chunk_pool_trim(struct chunk_pool *pool);
 
 /* Octets of message memory held: chunks in use (their whole size) and mapped bodies. A rewound
  * chunk and the few that are kept for the next contents do not count. */

@@ -20,15 +20,16 @@ enum { PATIENCE = 500 }; /* turns of up to 10 ms before a test gives up */
 static void *
 heap_map(void *context, size_t size)
 {
-    (void)context;
+    struct harness *harness = context;
+    harness->mapped_bytes += size;
     return aligned_alloc(4096, (size + 4095) & ~(size_t)4095);
 }
 
 static void
 heap_unmap(void *context, void *memory, size_t size)
 {
-    (void)context;
-    (void)size;
+    struct harness *harness = context;
+    harness->mapped_bytes -= size;
     free(memory);
 }
 
@@ -156,8 +157,8 @@ harness_start(struct harness *harness, const struct network_settings *settings,
 {
     static const struct network_settings none;
     *harness = (struct harness){.now_ms = 1000000};
-    harness->pool =
-        chunk_pool_new_with((struct chunk_memory){.map = heap_map, .unmap = heap_unmap});
+    harness->pool = chunk_pool_new_with(
+        (struct chunk_memory){.map = heap_map, .unmap = heap_unmap, .context = harness});
     struct clock_source clock = {.read = stepped_clock, .context = harness};
     harness->log = (struct log){
         .level = LOG_LEVEL_DEBUG,

@@ -33,6 +33,7 @@ struct harness {
     struct network *network;
     struct net_port port;
     struct chunk_pool *pool;
+    size_t mapped_bytes; /* memory that the pool holds, spare chunks included */
     uint64_t now_ms;
     uint16_t tcp_port;
     struct log log;

@@ -913,6 +913,29 @@ Test(network, links_are_read_in_turn_and_the_rest_waits_for_the_next_tick)
     }
 }
 
+/* What a burst needed is kept for the next one, and given back when there is none. */
+Test(network, idle_network_gives_spare_memory_back)
+{
+    int fd = harness_establish(harness, 131072);
+    harness->keeps_contents = true;
+    struct buffer out = {0};
+    for (int i = 0; i < 16; i++) {
+        put_publish(&out, 1, "x", "k", pattern(60000), 131072);
+    }
+    harness_pump(harness, fd, &out);
+    for (; harness->kept_count > 0; harness->kept_count--) {
+        chunk_pool_release(harness->pool, harness->kept[harness->kept_count - 1]);
+    }
+    struct method method = {.id = METHOD_CONFIRM_SELECT_OK};
+    harness_post_method(harness, harness->links[0], 1, &method);
+    harness_settle(harness);
+    cr_expect(ge(sz, harness->mapped_bytes, 3 * (size_t)CHUNK_SIZE));
+    harness_step(harness, 1100);
+    harness_step(harness, 1100);
+    cr_expect(le(sz, harness->mapped_bytes, (size_t)CHUNK_SIZE));
+    close(fd);
+}
+
 static int watched;
 
 static void

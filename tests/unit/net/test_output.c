@@ -257,6 +257,8 @@ Test(output, memory_goes_from_output_to_output)
     cr_assert(eq(int, output_put(&other, &outputs, &method, NULL, 8192), STATUS_OK));
     cr_expect(eq(ptr, other.buffer.data, memory));
     output_fini(&other, &outputs);
+    cr_expect(output_pool_trim(&outputs), "there was some to give back");
+    cr_expect(not(output_pool_trim(&outputs)));
 }
 
 Test(output, missing_memory_is_told_at_each_allocation)

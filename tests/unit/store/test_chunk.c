@@ -215,25 +215,48 @@ Test(chunk, huge_property_block_gets_a_mapping_of_its_own)
     cr_expect(eq(sz, content_properties(chunk_pool_content(pool, ref)).size, sizeof(properties)));
 }
 
-Test(chunk, few_freed_chunks_are_kept_and_the_others_go_back)
+/* Four contents of this size fill a chunk. */
+static void
+fill_and_free(size_t chunk_count)
 {
-    enum { COUNT = 40 };
-    struct content_ref refs[COUNT];
-    for (size_t i = 0; i < COUNT; i++) {
+    static struct content_ref refs[4 * 200];
+    for (size_t i = 0; i < 4 * chunk_count; i++) {
         refs[i] = reserve(CHUNK_BODY_OWN - 1024, CHUNK_KIND_TRANSIENT, 'a');
     }
-    size_t calls = map_count_calls;
-    for (size_t i = 0; i < COUNT; i++) {
+    for (size_t i = 0; i < 4 * chunk_count; i++) {
         chunk_pool_release(pool, refs[i]);
     }
     chunk_pool_end_tick(pool);
-    cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
-    cr_expect(le(sz, mapped_bytes, 5 * (size_t)CHUNK_SIZE), "an idle pool stays small");
+}
 
-    for (size_t i = 0; i < 8; i++) {
-        refs[i] = reserve(CHUNK_BODY_OWN - 1024, CHUNK_KIND_TRANSIENT, 'b');
-    }
-    cr_expect(eq(sz, map_count_calls, calls), "a busy one needs no new memory");
+/* Fresh memory costs a page fault for each 4 KiB, so a busy pool keeps what it will need again. */
+Test(chunk, freed_chunks_are_used_again_without_new_memory)
+{
+    fill_and_free(40);
+    size_t calls = map_count_calls;
+    fill_and_free(40);
+    fill_and_free(3);
+    cr_expect(eq(sz, map_count_calls, calls));
+    cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
+}
+
+Test(chunk, number_of_kept_chunks_is_bounded)
+{
+    fill_and_free(200);
+    cr_expect(le(sz, mapped_bytes, (CHUNK_SPARES_MAX + 1) * (size_t)CHUNK_SIZE));
+}
+
+Test(chunk, trimming_returns_what_was_not_needed_since_the_last_time)
+{
+    fill_and_free(40);
+    cr_expect(chunk_pool_trim(pool), "all of it was needed");
+    size_t before = mapped_bytes;
+    fill_and_free(11); /* the open chunk and ten spares */
+    cr_expect(chunk_pool_trim(pool));
+    cr_expect(eq(sz, mapped_bytes, 11 * (size_t)CHUNK_SIZE));
+    cr_expect(lt(sz, mapped_bytes, before));
+    cr_expect(not(chunk_pool_trim(pool)));
+    cr_expect(eq(sz, mapped_bytes, CHUNK_SIZE), "the open chunk");
 }
 
 Test(chunk, refused_memory_changes_nothing)
