@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: version, help, check, and what is misused."""
+
+import re
+
+import pytest
+
+from support import broker as brokers
+
+pytestmark = pytest.mark.bourse_only
+
+
+def run(*words):
+    return brokers.run_command(*words)
+
+
+def test_version_is_one_line():
+    result = run("version")
+    assert result.returncode == 0 and re.fullmatch(r"bourse \d+\.\d+\.\d+\S*\n", result.stdout)
+    assert result.stderr == ""
+
+
+def test_help_lists_the_commands_and_explains_each():
+    listed = run("help")
+    assert listed.returncode == 0
+    for command in ("serve", "check", "version", "help"):
+        assert command in listed.stdout
+        explained = run("help", command)
+        assert explained.returncode == 0 and f"bourse {command}" in explained.stdout
+    for option in ("--data-dir", "--amqp", "--amqps"):
+        assert option in run("help", "serve").stdout
+    assert run("serve", "--help").stdout == run("help", "serve").stdout
+
+
+def test_check_says_ok():
+    example = run("check", f"{brokers.REPOSITORY}/examples/shop.yaml")
+    assert example.returncode == 0 and "ok" in example.stdout, example.stderr
+
+
+@pytest.mark.parametrize("words, told", [
+    ((), ""), (("serf",), 'did you mean "serve"'), (("check",), "FILE"), (("nonsense-command",), ""),
+    (("serve", "--amqp"), "--amqp"), (("serve", "--ampq", "x"), 'did you mean'),
+    (("serve", "--amqp", "nonsense"), "ADDR:PORT"), (("serve", "--amqp", "127.0.0.1:70000"), ""),
+    (("version", "extra"), "extra"), (("help", "nonsense"), "nonsense"),
+])
+def test_misuse_is_told_on_stderr(words, told):
+    result = run(*words)
+    assert result.returncode not in (0, 1, 99) and result.returncode > 0
+    assert told in result.stderr and result.stdout == ""
+
+
+def test_serve_says_what_does_not_last():
+    with brokers.Bourse() as broker:
+        text = "\n".join(broker.stdout.lines)
+    assert "nothing survives a restart" in text
+    assert "guest" in text and "loopback" in text
+    assert "not used yet" in text
+
+
+def test_the_ready_line_names_every_address(authority, tmp_path):
+    file = tmp_path / "b.yaml"
+    file.write_text(f"""
+bourse: 1
+listeners:
+  amqp: {{bind: ["127.0.0.1:0", "[::1]:0"]}}
+  amqps: {{bind: "127.0.0.1:0", tls: {{certificate: {authority.path('server.pem')}, key: {authority.path('server.key')}}}}}
+""")
+    with brokers.Bourse(file, listen=()) as broker:
+        assert len(broker.addresses["amqp"]) == 2 and len(broker.addresses["amqps"]) == 1
+        for address in broker.addresses["amqp"]:
+            assert address[1] > 0
+        assert ("::1", broker.addresses["amqp"][1][1]) == broker.addresses["amqp"][1]
+
+
+def test_a_flag_replaces_the_listener_of_the_file(write_config):
+    taken = write_config('bourse: 1\nlisteners: {amqp: {bind: "192.0.2.1:1"}}\n')
+    with brokers.Bourse(taken) as broker:
+        assert [host for host, _port in broker.addresses["amqp"]] == ["127.0.0.1"]
+
+
+def test_an_address_in_use_is_told_in_one_line():
+    with brokers.Bourse() as broker:
+        result = run("serve", "--amqp", "127.0.0.1:%d" % broker.amqp[1])
+    assert result.returncode == 1
+    lines = [line for line in result.stderr.splitlines() if str(broker.amqp[1]) in line]
+    assert len(lines) >= 1 and "in use" in lines[0]
