@@ -26,7 +26,7 @@ enum status
 channel_find_queue(struct channel *channel, struct bytes name, struct queue **queue_out,
                    struct fault *fault)
 {
-    struct bytes meant;
+    struct bytes meant = {0};
     if (channel_queue_name(channel, name, &meant, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
@@ -259,8 +259,8 @@ channel_handle_queue_purge(struct channel *channel, const struct queue_purge *ar
                            struct fault *fault)
 {
     uint8_t scratch[RESOURCE_NAME_SIZE_MAX];
-    struct bytes name;
-    struct queue *queue;
+    struct bytes name = {0};
+    struct queue *queue = NULL;
     if (channel_queue_name(channel, resource_name_clean(args->queue, scratch), &name, fault) !=
             STATUS_OK ||
         access_require(channel->connection, ACCESS_READ, ACCESS_QUEUE, name, fault) != STATUS_OK ||
@@ -304,7 +304,7 @@ channel_handle_queue_delete(struct channel *channel, const struct queue_delete *
                             struct fault *fault)
 {
     uint8_t scratch[RESOURCE_NAME_SIZE_MAX];
-    struct bytes name;
+    struct bytes name = {0};
     if (channel_queue_name(channel, resource_name_clean(args->queue, scratch), &name, fault) !=
             STATUS_OK ||
         access_require(channel->connection, ACCESS_CONFIGURE, ACCESS_QUEUE, name, fault) !=
