@@ -396,30 +396,30 @@ publish_rewritten(struct publish *publish, const struct properties *properties, 
 
 /* A message with properties that the broker reads. Keys stay views of the content as it came. */
 static enum status
-publish_with_properties(struct publish *publish, struct bytes block, struct fault *fault)
+publish_with_properties(const struct publish *plain, struct bytes block, struct fault *fault)
 {
     UNINITIALIZED struct properties properties;
     UNINITIALIZED struct bytes keys[1 + PUBLISH_HEADER_KEYS_MAX];
-    keys[0] = publish->message.keys[0];
+    uint32_t key_count = 1;
+    keys[0] = plain->message.keys[0];
     if (properties_decode(&properties, block, fault) != STATUS_OK ||
-        check_properties(publish, &properties, fault) != STATUS_OK ||
-        collect_header_keys(properties.headers, "CC", keys, &publish->message.key_count, fault) !=
-            STATUS_OK ||
-        collect_header_keys(properties.headers, "BCC", keys, &publish->message.key_count, fault) !=
-            STATUS_OK) {
+        check_properties(plain, &properties, fault) != STATUS_OK ||
+        collect_header_keys(properties.headers, "CC", keys, &key_count, fault) != STATUS_OK ||
+        collect_header_keys(properties.headers, "BCC", keys, &key_count, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    publish->message.keys = keys;
-    publish->message.headers = properties.headers;
-    if (check_topics(publish, fault) != STATUS_OK ||
-        check_user_id(publish, &properties, fault) != STATUS_OK) {
+    struct publish publish = *plain;
+    publish.message =
+        (struct route_message){.keys = keys, .key_count = key_count, .headers = properties.headers};
+    if (check_topics(&publish, fault) != STATUS_OK ||
+        check_user_id(&publish, &properties, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
     struct table_value bcc;
     if (asks_for_direct_reply(&properties) || table_find(properties.headers, "BCC", &bcc)) {
-        return publish_rewritten(publish, &properties, fault);
+        return publish_rewritten(&publish, &properties, fault);
     }
-    return publish_deliver(publish, fault);
+    return publish_deliver(&publish, fault);
 }
 
 /* Entrance ------------------------------------------------------------------------------------- */
@@ -475,6 +475,7 @@ channel_handle_publish(struct channel *channel, const struct net_event *event, s
         find_exchange(channel, event->publish.exchange, &publish.exchange, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
+    assert(publish.exchange != NULL);
     assert(content_ref_is_set(publish.content));
     struct bytes block = content_properties(chunk_pool_content(core->pool, publish.content));
     if ((get_u16(block.data) & PROPERTIES_READ) != 0) {

@@ -395,8 +395,9 @@ serve(int count, char *out)
 {
     for (int i = 0; i < count; i++) {
         struct consumer *consumer = queue_next_consumer(queue);
-        out[i] = consumer == NULL ? '-' : (char)('0' + number_of(consumer));
+        out[i] = '-';
         if (consumer != NULL) {
+            out[i] = "01234567"[number_of(consumer)];
             queue_consumer_served(queue, consumer);
         }
         queue_check(queue);
