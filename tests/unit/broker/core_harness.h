@@ -75,7 +75,8 @@ struct rig *rig_new(const struct core_settings *settings);
 struct core_settings rig_settings(void);
 void rig_free(struct rig **rig); /* whatever is open then ends with the core */
 
-/* Ends the turn: verdicts, core_end_tick, reports what was written, begins the next one. */
+/* Ends the turn as the broker's loop does: verdicts, core_end_tick, core_release_tick; begins the
+ * next one and reports what was written. */
 void rig_turn(struct rig *rig);
 
 /* Moves the clock and lets due timers fire. */
