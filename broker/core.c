@@ -97,10 +97,14 @@ core_net_events(struct core *core)
     return (struct net_events){.handle = core_handle_event, .context = core};
 }
 
+/* Events of one link come in runs, so the last one found is mostly the one that is asked for. */
 struct connection *
 core_find_connection(struct core *core, uint64_t link)
 {
-    return map_get(&core->connections, bytes_make(&link, sizeof(link)));
+    if (core->recent == NULL || core->recent->link != link) {
+        core->recent = map_get(&core->connections, bytes_make(&link, sizeof(link)));
+    }
+    return core->recent;
 }
 
 static void
@@ -128,6 +132,7 @@ core_close_connection(struct core *core, struct connection *connection,
                 reasons[reason]);
     core->counters.connections_closed++;
     map_remove(&core->connections, bytes_make(&connection->link, sizeof(connection->link)));
+    core->recent = NULL;
     connection_free(&connection);
 }
 

@@ -79,6 +79,7 @@ struct core {
     struct map users;            /* struct user by name; owns */
     struct login_desk *logins;   /* logins under way, throttling, verified credentials; owned */
     struct map connections;      /* struct connection by its link id */
+    struct connection *recent;     /* the one found last; NULL: none */
     struct list connection_list; /* of struct connection.core_link, oldest first; owns */
     uint32_t connection_count;
     struct list dispatch_queues; /* of queue.dispatch_link: ready messages met consumers */
