@@ -113,6 +113,7 @@ table_insert(struct assembly_table *table, uint16_t channel)
     if (table->count == table->capacity && table_grow(table) != STATUS_OK) {
         return NULL;
     }
+    assert(table->slots != NULL);
     uint32_t position = table_position(table, channel);
     struct assembly_index *at = &table->index[position];
     uint16_t slot = table->index[table->count].slot;
@@ -375,6 +376,7 @@ assembly_header(struct assembly_table *table, struct chunk_pool *pool,
     if (properties_decode(&properties, header.properties, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
+    assert(assembly != NULL); /* it was checked with the header */
     assembly->body_size = header.body_size;
     assembly->body_left = header.body_size;
     if (header.body_size > limits->message_bytes_max) {

@@ -3,6 +3,8 @@
 #ifndef BOURSE_NET_COPY_H
 #define BOURSE_NET_COPY_H
 
+#include "base/assert.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -19,11 +21,13 @@ enum {
 static inline void
 copy_octets(uint8_t *to, const uint8_t *from, size_t size)
 {
+    if (size == 0) {
+        return;
+    }
+    assert(from != NULL);
     uintptr_t shift = ((uintptr_t)to - (uintptr_t)from) % COPY_PAGE_SIZE;
     if (size < COPY_PAGE_SIZE || shift == 0 || shift >= COPY_SHIFT_BAD) {
-        if (size > 0) {
-            memcpy(to, from, size);
-        }
+        memcpy(to, from, size);
         return;
     }
     while (size > COPY_PIECE_SIZE) {

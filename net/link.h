@@ -94,6 +94,12 @@ void link_free(struct link *link);
  * may have more puts itself on the ready list again. */
 size_t link_read(struct link *link);
 
+/* The peer has ended its side of the stream: reports it, and still writes what is queued. */
+void link_peer_ended(struct link *link);
+
+/* A call of the transport has failed; errno may say more. `event` is what to log. */
+void link_broke(struct link *link, const char *event);
+
 /* Puts the link on the ready list, unless it does not read. */
 void link_make_ready(struct link *link);
 

@@ -214,39 +214,43 @@ listeners_forget(struct network *network, struct link *link)
 
 /* Accepting ----------------------------------------------------------------------------------- */
 
+/* Listeners are of these two families only. */
+union socket_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
 static bool
-is_loopback(const struct sockaddr_storage *address)
+is_loopback(const union socket_address *address)
 {
-    if (address->ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const void *)address;
-        return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+    if (address->any.sa_family == AF_INET) {
+        return ntohl(address->v4.sin_addr.s_addr) >> 24 == 127;
     }
-    const struct sockaddr_in6 *v6 = (const void *)address;
-    return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
-           (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && v6->sin6_addr.s6_addr[12] == 127);
+    const struct in6_addr *v6 = &address->v6.sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
 }
 
 static void
-describe_address(const struct sockaddr_storage *address, char text[static NET_ADDRESS_SIZE],
+describe_address(const union socket_address *address, char text[static NET_ADDRESS_SIZE],
                  uint16_t *port_out)
 {
-    const struct sockaddr_in *v4 = (const void *)address;
-    const struct sockaddr_in6 *v6 = (const void *)address;
-    bool is_v4 = address->ss_family == AF_INET;
-    const void *octets = is_v4 ? (const void *)&v4->sin_addr : (const void *)&v6->sin6_addr;
-    const char *written = inet_ntop(address->ss_family, octets, text, NET_ADDRESS_SIZE);
+    bool is_v4 = address->any.sa_family == AF_INET;
+    const void *octets =
+        is_v4 ? (const void *)&address->v4.sin_addr : (const void *)&address->v6.sin6_addr;
+    const char *written = inet_ntop(address->any.sa_family, octets, text, NET_ADDRESS_SIZE);
     assert(written != NULL);
-    *port_out = ntohs(is_v4 ? v4->sin_port : v6->sin6_port);
+    *port_out = ntohs(is_v4 ? address->v4.sin_port : address->v6.sin6_port);
 }
 
 /* False when the socket is gone already. */
 static bool
-describe_peer(const struct listener *listener, int fd, const struct sockaddr_storage *address,
+describe_peer(const struct listener *listener, int fd, const union socket_address *address,
               struct net_peer *peer)
 {
-    struct sockaddr_storage local;
+    union socket_address local = {0};
     socklen_t size = sizeof(local);
-    if (getsockname(fd, (struct sockaddr *)&local, &size) < 0) {
+    if (getsockname(fd, &local.any, &size) < 0) {
         return false;
     }
     *peer = (struct net_peer){.is_tls = listener->is_tls, .is_loopback = is_loopback(address)};
@@ -257,7 +261,7 @@ describe_peer(const struct listener *listener, int fd, const struct sockaddr_sto
 
 /* Makes a link of an accepted socket, or closes it. */
 static void
-listener_admit(struct listener *listener, int fd, const struct sockaddr_storage *address)
+listener_admit(struct listener *listener, int fd, const union socket_address *address)
 {
     struct network *network = listener->network;
     struct net_peer peer;
@@ -298,10 +302,9 @@ is_shortage(int cause)
 static bool
 listener_accept(struct listener *listener)
 {
-    struct sockaddr_storage address;
+    union socket_address address = {0};
     socklen_t size = sizeof(address);
-    int fd =
-        accept4(listener->fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(listener->fd, &address.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         listener_admit(listener, fd, &address);
         return true;
@@ -393,9 +396,9 @@ listen_on(const char *host, uint16_t port, char *why, size_t why_size)
 static uint16_t
 port_of(int fd)
 {
-    struct sockaddr_storage address;
+    union socket_address address = {0};
     socklen_t size = sizeof(address);
-    int result = getsockname(fd, (struct sockaddr *)&address, &size);
+    int result = getsockname(fd, &address.any, &size);
     assert(result == 0);
     char text[NET_ADDRESS_SIZE];
     uint16_t port;

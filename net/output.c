@@ -251,14 +251,18 @@ output_put_body_parts(struct output *output, struct output_pool *pool, uint16_t 
     return STATUS_OK;
 }
 
-/* Octets of the method and header frames: those that are copied whatever the body is. */
+/* What is copied of an action: all frames, or all but those of a body that stays in its chunk. */
 static size_t
-head_octets(const struct net_action *action, const struct content *content, uint32_t frame_max)
+copied_octets(const struct net_action *action, const struct content *content, uint32_t frame_max)
 {
-    struct content head = {0};
-    if (content != NULL) {
-        head.properties_size = content->properties_size;
+    static const struct content none;
+    if (content == NULL) {
+        return net_action_octets(action, &none, frame_max);
     }
+    if (content->body_size <= OUTPUT_COPY_MAX) {
+        return net_action_octets(action, content, frame_max);
+    }
+    struct content head = {.properties_size = content->properties_size};
     return net_action_octets(action, &head, frame_max);
 }
 
@@ -267,8 +271,7 @@ output_put(struct output *output, struct output_pool *pool, const struct net_act
            const struct content *content, uint32_t frame_max)
 {
     bool has_parts = content != NULL && content->body_size > OUTPUT_COPY_MAX;
-    size_t size = has_parts ? head_octets(action, content, frame_max)
-                            : net_action_octets(action, content, frame_max);
+    size_t size = copied_octets(action, content, frame_max);
     uint8_t *front = output_reserve(output, pool, size);
     if (front == NULL) {
         return STATUS_NO_MEMORY;

@@ -145,7 +145,7 @@ bool
 harness_logged(struct harness *harness, const char *text)
 {
     struct bytes log = buffer_bytes(&harness->log_text);
-    return log.size > 0 && memmem(log.data, log.size, text, strlen(text)) != NULL;
+    return log.data != NULL && memmem(log.data, log.size, text, strlen(text)) != NULL;
 }
 
 /* Life -------------------------------------------------------------------------------------------
@@ -436,6 +436,12 @@ put_publish(struct buffer *out, uint16_t channel, const char *exchange, const ch
     put_publish_method(out, channel, exchange, routing_key);
     put_header(out, channel, CLASS_BASIC, body.size, bytes_make(NULL, 0));
     put_body(out, channel, body, frame_max);
+}
+
+bool
+octets_equal(struct bytes a, struct bytes b)
+{
+    return bytes_equal(a, b);
 }
 
 /* Transports -------------------------------------------------------------------------------------

@@ -109,6 +109,8 @@ void put_body(struct buffer *out, uint16_t channel, struct bytes body, uint32_t 
 void put_publish(struct buffer *out, uint16_t channel, const char *exchange,
                  const char *routing_key, struct bytes body, uint32_t frame_max);
 
+bool octets_equal(struct bytes a, struct bytes b);
+
 /* A transport over the socket that reads and writes at most `octets_max` octets at a time. The
  * factory points at `octets_max`. */
 struct transport_factory transport_factory_trickle(const size_t *octets_max);

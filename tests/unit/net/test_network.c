@@ -168,12 +168,12 @@ Test(network, methods_and_contents_arrive_whatever_the_pieces)
 
         cr_expect(eq(int, harness->heard[0].type, NET_EVENT_METHOD));
         cr_expect(
-            bytes_equal(buffer_bytes(&harness->heard[0].octets), bytes_make("\0\x0a\0\x33", 4)));
+            octets_equal(buffer_bytes(&harness->heard[0].octets), bytes_make("\0\x0a\0\x33", 4)));
         cr_expect(heard_publish(0, 1, "x/one/hello"), "pieces of %zu", pieces[i]);
         cr_expect(heard_publish(1, 2, "//"), "pieces of %zu", pieces[i]);
         struct bytes large = buffer_bytes(&harness_nth(harness, NET_EVENT_PUBLISH, 2)->octets);
         cr_expect(eq(sz, large.size, 20000 + 8), "pieces of %zu", pieces[i]);
-        cr_expect(bytes_equal(bytes_make(large.data + 8, 20000), pattern(20000)));
+        cr_expect(octets_equal(bytes_make(large.data + 8, 20000), pattern(20000)));
         cr_expect(eq(int, harness->heard[4].channel, 5));
         close(fd);
     }
@@ -200,7 +200,7 @@ Test(network, large_bodies_arrive_complete_and_channels_may_alternate)
         struct heard *heard = harness_nth(harness, NET_EVENT_PUBLISH, i);
         struct bytes octets = buffer_bytes(&heard->octets);
         cr_expect(eq(int, heard->channel, i + 1));
-        cr_expect(bytes_equal(bytes_make(octets.data + 4, octets.size - 4), body));
+        cr_expect(octets_equal(bytes_make(octets.data + 4, octets.size - 4), body));
     }
     cr_expect(eq(sz, harness_count(harness, NET_EVENT_METHOD), 31));
     close(fd);

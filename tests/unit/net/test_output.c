@@ -150,7 +150,7 @@ Test(output, delivery_is_what_the_codec_would_write)
         cr_assert(
             eq(int, output_put(&output, &outputs, &action, content, rows[i].frame_max), STATUS_OK));
         cr_expect(eq(int, write_out(), STATUS_OK), "row %zu", i);
-        cr_expect(bytes_equal(buffer_bytes(&sink.taken), buffer_bytes(&expected)), "row %zu", i);
+        cr_expect(octets_equal(buffer_bytes(&sink.taken), buffer_bytes(&expected)), "row %zu", i);
         uint64_t size = net_action_octets(&action, content, rows[i].frame_max);
         cr_expect(eq(u64, size, buffer_size(&expected)), "row %zu", i);
         cr_expect(eq(u64, counted, size), "row %zu", i);
@@ -177,7 +177,7 @@ Test(output, method_and_content_carry_the_given_payload)
     cr_assert(eq(int, output_put(&output, &outputs, &method, NULL, 8192), STATUS_OK));
     cr_assert(eq(int, output_put(&output, &outputs, &get_ok, content, 8192), STATUS_OK));
     cr_expect(eq(int, write_out(), STATUS_OK));
-    cr_expect(bytes_equal(buffer_bytes(&sink.taken), buffer_bytes(&expected)));
+    cr_expect(octets_equal(buffer_bytes(&sink.taken), buffer_bytes(&expected)));
     uint64_t size =
         net_action_octets(&method, NULL, 8192) + net_action_octets(&get_ok, content, 8192);
     cr_expect(eq(u64, counted, size));
@@ -208,7 +208,7 @@ Test(output, what_the_socket_did_not_take_survives_the_content)
 
         sink.room = SIZE_MAX;
         cr_expect(eq(int, write_out(), STATUS_OK));
-        cr_expect(bytes_equal(buffer_bytes(&sink.taken), buffer_bytes(&expected)), "row %zu", i);
+        cr_expect(octets_equal(buffer_bytes(&sink.taken), buffer_bytes(&expected)), "row %zu", i);
         cr_expect(eq(u64, counted, buffer_size(&expected) - rooms[i]), "row %zu", i);
         buffer_fini(&expected);
     }
