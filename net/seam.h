@@ -34,11 +34,13 @@ struct net_peer {
 
 enum net_event_type {
     NET_EVENT_OPENED,  /* the protocol header was right: the core answers connection.start */
-    NET_EVENT_METHOD,  /* a method without content */
+    NET_EVENT_METHOD,  /* a method without content; before ESTABLISHED and on channel 0 also
+                          basic.publish, which is out of place there */
     NET_EVENT_PUBLISH, /* basic.publish with its whole content */
     NET_EVENT_FAULT,   /* the peer broke framing or assembly */
     NET_EVENT_WRITTEN, /* the socket took octets that the core posted */
-    NET_EVENT_CLOSED,  /* the socket is gone; the last event of this link */
+    NET_EVENT_CLOSED,  /* the last event of this link: its socket is gone, or all is written and
+                          only the peer's end is awaited */
 };
 
 enum net_close_reason {

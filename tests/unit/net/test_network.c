@@ -52,7 +52,7 @@ static bool
 heard_publish(size_t nth, uint16_t channel, const char *text)
 {
     struct heard *heard = harness_nth(harness, NET_EVENT_PUBLISH, nth);
-    return heard->channel == channel && bytes_equal_text(buffer_bytes(&heard->octets), text);
+    return heard->channel == channel && octets_equal(buffer_bytes(&heard->octets), bytes_of(text));
 }
 
 static struct bytes
