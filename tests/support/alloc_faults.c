@@ -6,6 +6,7 @@
 
 /* Try-allocations left until the one that fails; 0: none does. */
 static uint32_t countdown;
+static bool is_on_hold;
 
 void
 alloc_faults_plan(uint32_t nth)
@@ -13,10 +14,24 @@ alloc_faults_plan(uint32_t nth)
     countdown = nth;
 }
 
+uint32_t
+alloc_faults_left(void)
+{
+    return countdown;
+}
+
+bool
+alloc_faults_hold(bool hold)
+{
+    bool was_on_hold = is_on_hold;
+    is_on_hold = hold;
+    return was_on_hold;
+}
+
 bool
 alloc_fault_is_due(void)
 {
-    if (countdown == 0) {
+    if (countdown == 0 || is_on_hold) {
         return false;
     }
     countdown--;

@@ -12,6 +12,7 @@
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "tests/support/alloc_faults.h"
 #include "tests/support/exact_copy.h"
 
 static const char SLOW_PREFIX[] = "$scrypt$";
@@ -43,7 +44,9 @@ read_clock(void *context)
 static void
 collect_log(void *context, struct bytes line)
 {
+    bool was_on_hold = alloc_faults_hold(true);
     buffer_put_bytes(context, line);
+    alloc_faults_hold(was_on_hold);
 }
 
 /* The network ----------------------------------------------------------------------------------
@@ -151,7 +154,9 @@ take_action(void *context, const struct net_action *action)
         content = chunk_pool_content(rig->pool, action->content.content);
     }
     link->owed += net_action_octets(action, content, link->frame_max);
+    bool was_on_hold = alloc_faults_hold(true);
     copy_action(rig, action);
+    alloc_faults_hold(was_on_hold);
 }
 
 static void
@@ -445,7 +450,9 @@ rig_send(struct rig *rig, uint64_t link, uint16_t channel, const struct method *
 {
     struct buffer payload;
     buffer_init(&payload);
+    bool was_on_hold = alloc_faults_hold(true);
     method_encode(&payload, method);
+    alloc_faults_hold(was_on_hold);
     rig_send_payload(rig, link, channel, buffer_bytes(&payload));
     buffer_fini(&payload);
 }
@@ -508,7 +515,9 @@ rig_publish_as(struct rig *rig, uint64_t link, uint16_t channel, const struct ri
     if (publish->oversize != 0) {
         event.publish.body_size = publish->oversize;
     } else {
+        bool was_on_hold = alloc_faults_hold(true);
         event.publish.content = make_content(rig, publish);
+        alloc_faults_hold(was_on_hold);
     }
     rig->events.handle(rig->events.context, &event);
     exact_copy_free(exchange);

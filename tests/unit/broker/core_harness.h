@@ -5,7 +5,8 @@
  *
  * The rig keeps the core to the seam's rules: nothing may be posted for a link that is gone or was
  * told to close, and every content must have been released when the rig is freed. Contents lie in
- * heap memory, so the address sanitizer sees who reads one too late. */
+ * heap memory, so the address sanitizer sees who reads one too late. Planned allocation faults
+ * (tests/support/alloc_faults.h) hit the core only, not the rig. */
 #ifndef BOURSE_TESTS_UNIT_BROKER_CORE_HARNESS_H
 #define BOURSE_TESTS_UNIT_BROKER_CORE_HARNESS_H
 
