@@ -35,7 +35,8 @@ class Unexpected(AssertionError):
     """Another method came, or none in time."""
 
 
-def _reply_names(name):
+def reply_names(name):
+    """The methods that answer `name`."""
     if name == "basic.get":
         return ("basic.get-ok", "basic.get-empty")
     return (name + "-ok",)
@@ -89,6 +90,15 @@ class Connection:
         if not data:
             raise Closed("the broker closed the socket")
         self.buffer += data
+
+    def listen(self, seconds):
+        """Reads what comes for that long: heartbeats are counted, methods left in `pending`."""
+        deadline = time.monotonic() + seconds
+        try:
+            while True:
+                self._read_event(max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            return
 
     def read_exactly(self, count, timeout_s=None):
         deadline = time.monotonic() + (timeout_s or self.timeout_s)
@@ -178,7 +188,7 @@ class Connection:
 
     def call(self, channel, name, **arguments):
         self.send(channel, name, **arguments)
-        return self.expect(channel, *_reply_names(name))
+        return self.expect(channel, *reply_names(name))
 
     def expect_close(self, code, text=None, timeout_s=None):
         """A connection.close with this code and, if given, exactly this text; answers it and

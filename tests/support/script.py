@@ -123,6 +123,8 @@ class Player:
                 return None
             if method.name == "connection.close":
                 return self._reconnect()
+            if method.name == "channel.close-ok":
+                self.channels.discard(number)
             if method.name in until:
                 return method
 
@@ -134,7 +136,7 @@ class Player:
         (name,), arguments = step.arguments
         self._open_channel(step.channel)
         self.conn.send(step.channel, name, **self._arguments(arguments))
-        self._collect(step.channel, amqp._reply_names(name))
+        self._collect(step.channel, amqp.reply_names(name))
 
     def _round_trip(self, number):
         self.conn.send(number, "channel.flow", active=True)

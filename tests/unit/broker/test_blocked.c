@@ -442,6 +442,29 @@ Test(blocked, the_turn_that_gives_memory_back_unblocks)
     (void)rig_expect(rig, link, 0, METHOD_CONNECTION_UNBLOCKED);
 }
 
+/* What waits is memory too, but memory that only the end of the alarm can set free: it must not
+ * keep the alarm up by itself, however many publishers wait. */
+Test(blocked, what_is_held_does_not_keep_the_alarm_up)
+{
+    enum { PUBLISHERS = 6 }; /* of 300,000 octets each: more than the mark */
+    uint64_t links[PUBLISHERS];
+    for (int i = 0; i < PUBLISHERS; i++) {
+        links[i] = connect_publisher();
+    }
+    raise_alarm();
+    for (int i = 0; i < PUBLISHERS; i++) {
+        publish_octets(links[i], 300000);
+        (void)rig_expect(rig, links[i], 0, METHOD_CONNECTION_BLOCKED);
+    }
+    drop_ballast();
+    rig_turn(rig);
+    for (int i = 0; i < PUBLISHERS; i++) {
+        (void)rig_expect(rig, links[i], 0, METHOD_CONNECTION_UNBLOCKED);
+    }
+    cr_expect(eq(u64, ready_count("q"), PUBLISHERS));
+    cr_expect(rig->core->memory_alarm, "now it is the queue's memory");
+}
+
 /* Without a mark there is no alarm. */
 Test(blocked, a_mark_of_zero_never_blocks)
 {

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/fuzz/make.h"
+
+#include "amqp/frame.h"
+#include "amqp/properties.h"
+#include "amqp/table.h"
+#include "base/assert.h"
+
+enum { TABLE_ITEMS_MAX = 5, BODY_PART_MAX = 40 };
+
+void
+maker_init(struct maker *maker, struct draw *draw)
+{
+    maker->draw = draw;
+    arena_init(&maker->arena);
+}
+
+void
+maker_fini(struct maker *maker)
+{
+    arena_fini(&maker->arena);
+}
+
+static struct bytes
+keep(struct maker *maker, struct buffer *buffer)
+{
+    assert(!buffer->failed);
+    struct bytes kept = arena_copy(&maker->arena, buffer_bytes(buffer));
+    buffer_fini(buffer);
+    return kept;
+}
+
+/* Texts --------------------------------------------------------------------------------------- */
+
+enum { VOCABULARY_MAX = 14 };
+
+struct vocabulary {
+    const char *what;
+    const char *words[VOCABULARY_MAX]; /* up to the first NULL */
+};
+
+/* The last row stands for everything else. */
+static const struct vocabulary vocabularies[] = {
+    {"queue", {"", "a", "b", "c", "qq", "amq.rabbitmq.reply-to", "amq.x"}},
+    {"exchange",
+     {"", "x", "y", "amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.default"}},
+    {"source", {"", "x", "y", "amq.direct", "amq.fanout", "amq.topic", "amq.headers"}},
+    {"destination", {"", "x", "y", "amq.fanout", "amq.topic"}},
+    {"type", {"direct", "fanout", "topic", "headers", "x-delayed-message", ""}},
+    {"routing_key", {"", "a", "b", "c", "a.b", "#", "*", "a.#", "#.b", "a.*.c", "amq.gen-1"}},
+    {"consumer_tag", {"", "t", "u", "v"}},
+    {"virtual_host", {"/", "", "other"}},
+    {"mechanism", {"PLAIN", "AMQPLAIN", "EXTERNAL", "X"}},
+    {"reply_to", {"amq.rabbitmq.reply-to", "a", "amq.rabbitmq.reply-to.AAAA"}},
+    {"expiration", {"0", "10", "60000", "x", "-1", "4294967296"}},
+    {"user_id", {"guest", "narrow", "x"}},
+    {"header", {"CC", "BCC", "a", "b", "x-match", "x-death", "x-a", ""}},
+    {"match", {"all", "any", "all-with-x", "any-with-x", "none"}},
+    {"argument",
+     {"x-queue-type", "x-max-length", "x-overflow", "x-single-active-consumer", "x-max-priority",
+      "x-message-ttl", "x-expires", "x-dead-letter-exchange", "x-priority", "alternate-exchange",
+      "x-dead-letter-routing-key", "x-match", "a", "x-delivery-limit"}},
+    {"value",
+     {"quorum", "classic", "stream", "drop-head", "reject-publish", "all", "any", "a", "b", "x",
+      "amq.fanout", "y"}},
+    {"capability",
+     {"consumer_cancel_notify", "connection.blocked", "authentication_failure_close",
+      "capabilities", "connection_name"}},
+    {NULL, {"", "a", "en_US"}},
+};
+
+static const char *
+draw_word(struct draw *draw, const char *what)
+{
+    const struct vocabulary *vocabulary = vocabularies;
+    while (vocabulary->what != NULL && strcmp(vocabulary->what, what) != 0) {
+        vocabulary++;
+    }
+    uint32_t count = 0;
+    while (count < VOCABULARY_MAX && vocabulary->words[count] != NULL) {
+        count++;
+    }
+    return vocabulary->words[draw_below(draw, count)];
+}
+
+struct bytes
+make_text(struct maker *maker, const char *what)
+{
+    if (!draw_chance(maker->draw, 3)) {
+        return bytes_of(draw_word(maker->draw, what));
+    }
+    uint8_t octets[UINT8_MAX];
+    size_t size = draw_chance(maker->draw, 30) ? sizeof(octets) : draw_below(maker->draw, 9);
+    for (size_t i = 0; i < size; i++) {
+        octets[i] = (uint8_t)(draw_chance(maker->draw, 2) ? draw_u64(maker->draw)
+                                                          : 'a' + draw_below(maker->draw, 26));
+    }
+    return arena_copy(&maker->arena, bytes_make(octets, size));
+}
+
+/* Tables -------------------------------------------------------------------------------------- */
+
+static void
+put_scalar(struct maker *maker, struct buffer *table, struct bytes name, const char *words)
+{
+    static const char letters[] = "tbBsuIilLfdDTVSx";
+    static const uint8_t sizes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8, 5, 8, 0};
+    uint32_t letter = draw_below(maker->draw, sizeof(letters) - 1);
+    uint8_t octets[8];
+    uint64_t number = draw_number(maker->draw);
+    struct table_value value = {.type = (uint8_t)letters[letter]};
+    if (letter < ARRAY_LEN(sizes)) {
+        for (size_t i = 0; i < sizes[letter]; i++) {
+            octets[i] = (uint8_t)(number >> (8 * (sizes[letter] - 1 - i)));
+        }
+        value.raw = bytes_make(octets, sizes[letter]);
+    } else {
+        value.raw = make_text(maker, words);
+    }
+    table_put_value(table, name, &value);
+}
+
+/* A value may be the table that was built before, so that tables nest. */
+static void
+put_nested(struct maker *maker, struct buffer *table, struct bytes name, struct bytes *inner)
+{
+    struct table_value value = {.type = 'F', .raw = *inner};
+    if (draw_chance(maker->draw, 50)) {
+        /* As an array: the same fields without names. */
+        struct buffer items;
+        buffer_init(&items);
+        struct byte_reader reader = byte_reader_make(*inner);
+        struct bytes ignored;
+        struct table_value item;
+        const uint8_t *field = reader.next;
+        for (; table_next(&reader, &ignored, &item); field = reader.next) {
+            const uint8_t *start = field + 1 + ignored.size;
+            buffer_put(&items, start, (size_t)(reader.next - start));
+        }
+        value = (struct table_value){.type = 'A', .raw = keep(maker, &items)};
+    }
+    table_put_value(table, name, &value);
+    *inner = bytes_make(NULL, 0);
+}
+
+struct bytes
+make_table(struct maker *maker, const char *what)
+{
+    bool is_headers = strcmp(what, "headers") == 0;
+    const char *names = is_headers                               ? "header"
+                        : strcmp(what, "client_properties") == 0 ? "capability"
+                                                                 : "argument";
+    struct bytes inner = bytes_make(NULL, 0); /* tables are built from the inside out */
+    uint32_t levels = draw_chance(maker->draw, 20) ? 1 + draw_below(maker->draw, 17) : 1;
+    for (; levels > 0; levels--) {
+        struct buffer table;
+        buffer_init(&table);
+        uint32_t count = draw_chance(maker->draw, 40) ? 0 : draw_below(maker->draw, TABLE_ITEMS_MAX);
+        uint32_t nested_at = draw_below(maker->draw, count + 1);
+        for (uint32_t i = 0; i <= count; i++) {
+            struct bytes name = make_text(maker, names);
+            if (i == nested_at && inner.size > 0) {
+                put_nested(maker, &table, name, &inner);
+            } else if (i < count) {
+                put_scalar(maker, &table, name,
+                           bytes_equal_text(name, "x-match") ? "match" : "value");
+            }
+        }
+        inner = keep(maker, &table);
+    }
+    return inner;
+}
+
+size_t
+mutate_table(uint8_t *data, size_t size, size_t size_max, struct draw *draw)
+{
+    struct maker maker;
+    maker_init(&maker, draw);
+    struct buffer out;
+    buffer_init(&out);
+    struct fault fault;
+    struct bytes table = bytes_make(data, size);
+    bool is_valid = table_validate(table, TABLE_FIELDS_MAX, &fault) == STATUS_OK;
+    struct bytes added = make_table(&maker, draw_chance(draw, 50) ? "headers" : "arguments");
+    if (is_valid && size > 0) {
+        /* Some of the old fields, with the new ones between them. */
+        struct byte_reader reader = byte_reader_make(table);
+        struct bytes name;
+        struct table_value value;
+        while (table_next(&reader, &name, &value)) {
+            if (draw_chance(draw, 20)) {
+                buffer_put_bytes(&out, added);
+                added.size = 0;
+            }
+            uint32_t fate = draw_below(draw, 8); /* gone, there twice, or as before */
+            for (uint32_t copies = fate == 0 ? 0 : fate == 1 ? 2 : 1; copies > 0; copies--) {
+                table_put_value(&out, name, &value);
+            }
+        }
+    }
+    buffer_put_bytes(&out, added);
+    size_t out_size = buffer_size(&out);
+    if (out_size <= size_max && out_size > 0) {
+        memcpy(data, buffer_bytes(&out).data, out_size);
+        size = out_size;
+    }
+    if (size > 0 && draw_chance(draw, 25)) {
+        data[draw_below(draw, (uint32_t)size)] ^= (uint8_t)(1U << draw_below(draw, 8));
+    }
+    buffer_fini(&out);
+    maker_fini(&maker);
+    return size;
+}
+
+/* Contents ------------------------------------------------------------------------------------ */
+
+struct bytes
+make_properties(struct maker *maker)
+{
+    struct draw *draw = maker->draw;
+    struct properties properties = {.flags = 0};
+    if (draw_chance(draw, 60)) {
+        properties.flags = (uint16_t)(draw_u64(draw) & draw_u64(draw) & 0xFFFC);
+    }
+    properties.delivery_mode = (uint8_t)draw_number(draw);
+    properties.priority = (uint8_t)draw_number(draw);
+    properties.timestamp = draw_number(draw);
+    properties.content_type = make_text(maker, "content_type");
+    properties.content_encoding = make_text(maker, "content_encoding");
+    properties.headers = make_table(maker, "headers");
+    properties.correlation_id = make_text(maker, "correlation_id");
+    properties.reply_to = make_text(maker, "reply_to");
+    properties.expiration = make_text(maker, "expiration");
+    properties.message_id = make_text(maker, "message_id");
+    properties.type = make_text(maker, "type");
+    properties.user_id = make_text(maker, "user_id");
+    properties.app_id = make_text(maker, "app_id");
+    properties.cluster_id = make_text(maker, "cluster_id");
+    struct buffer block;
+    buffer_init(&block);
+    properties_encode(&block, &properties);
+    return keep(maker, &block);
+}
+
+/* Methods ------------------------------------------------------------------------------------- */
+
+#define OCTET(name) into->name = (uint8_t)draw_number(maker->draw);
+#define SHORT(name) into->name = (uint16_t)draw_number(maker->draw);
+#define LONG(name) into->name = (uint32_t)draw_number(maker->draw);
+#define LONGLONG(name) into->name = draw_number(maker->draw);
+#define BIT(name) into->name = draw_chance(maker->draw, 30);
+#define SHORTSTR(name) into->name = make_text(maker, #name);
+#define LONGSTR(name) into->name = make_text(maker, #name);
+#define TABLE(name) into->name = make_table(maker, #name);
+#define NO_FIELDS                                                                                  \
+    (void)maker;                                                                                   \
+    into->nothing = 0;
+#define METHOD(upper, lower, name, class_id, method_id, sender, content, fields)                   \
+    static void make_##lower(struct maker *maker, struct lower *into)                              \
+    {                                                                                              \
+        fields                                                                                     \
+    }
+#include "amqp/methods.def"
+#undef METHOD
+
+struct method
+make_method_of(struct maker *maker, enum method_id id)
+{
+    struct method method = {.id = id};
+    switch (id) {
+#define METHOD(upper, lower, name, class_id, method_id, sender, content, fields)                   \
+    case METHOD_##upper:                                                                           \
+        make_##lower(maker, &method.lower);                                                        \
+        break;
+#include "amqp/methods.def"
+#undef METHOD
+    case METHOD_COUNT:
+        break;
+    }
+    return method;
+}
+
+/* The methods that lead somewhere come more often than the others. */
+struct method
+make_method(struct maker *maker)
+{
+    static const enum method_id usual[] = {
+        METHOD_CHANNEL_OPEN,     METHOD_QUEUE_DECLARE,   METHOD_QUEUE_BIND,    METHOD_BASIC_CONSUME,
+        METHOD_EXCHANGE_DECLARE, METHOD_EXCHANGE_BIND,   METHOD_BASIC_GET,     METHOD_BASIC_ACK,
+        METHOD_BASIC_NACK,       METHOD_CONFIRM_SELECT,  METHOD_TX_SELECT,     METHOD_TX_COMMIT,
+        METHOD_BASIC_PUBLISH,    METHOD_BASIC_PUBLISH,   METHOD_BASIC_PUBLISH, METHOD_BASIC_PUBLISH,
+        METHOD_BASIC_QOS,        METHOD_CHANNEL_CLOSE_OK, METHOD_BASIC_REJECT, METHOD_QUEUE_DELETE,
+        METHOD_BASIC_RECOVER,    METHOD_BASIC_CANCEL,
+    };
+    if (draw_chance(maker->draw, 75)) {
+        return make_method_of(maker, usual[draw_below(maker->draw, ARRAY_LEN(usual))]);
+    }
+    enum method_id id = (enum method_id)draw_below(maker->draw, METHOD_COUNT);
+    if ((method_info(id)->sender & METHOD_SENDER_CLIENT) == 0 && draw_chance(maker->draw, 90)) {
+        id = METHOD_BASIC_ACK;
+    }
+    return make_method_of(maker, id);
+}
+
+/* Frames -------------------------------------------------------------------------------------- */
+
+static void
+put_method_frame(struct buffer *out, uint16_t channel, const struct method *method)
+{
+    struct buffer payload;
+    buffer_init(&payload);
+    method_encode(&payload, method);
+    frame_encode(out, FRAME_TYPE_METHOD, channel, buffer_bytes(&payload));
+    buffer_fini(&payload);
+}
+
+static void
+put_content_frames(struct maker *maker, struct buffer *out, uint16_t channel)
+{
+    static const uint8_t body[BODY_PART_MAX] = "what a message may have to say";
+    struct draw *draw = maker->draw;
+    uint32_t parts = draw_below(draw, 3);
+    uint32_t part_size = draw_below(draw, BODY_PART_MAX);
+    uint64_t body_size = (uint64_t)parts * part_size;
+    struct buffer header;
+    buffer_init(&header);
+    buffer_put_u16(&header, CLASS_BASIC);
+    buffer_put_u16(&header, 0);
+    buffer_put_u64(&header, draw_chance(draw, 5) ? draw_number(draw) : body_size);
+    buffer_put_bytes(&header, make_properties(maker));
+    frame_encode(out, FRAME_TYPE_HEADER, channel, buffer_bytes(&header));
+    buffer_fini(&header);
+    for (; parts > 0; parts--) {
+        frame_encode(out, FRAME_TYPE_BODY, channel, bytes_make(body, part_size));
+    }
+}
+
+void
+make_frames(struct maker *maker, struct buffer *out, uint16_t channel)
+{
+    struct method method = make_method(maker);
+    put_method_frame(out, channel, &method);
+    if (method_info(method.id)->has_content && draw_chance(maker->draw, 95)) {
+        put_content_frames(maker, out, channel);
+    }
+}
