@@ -48,7 +48,8 @@ connection_send_unblocked(struct connection *connection)
 static void
 connection_hold(struct connection *connection, struct held_event *held, uint64_t octets)
 {
-    /* The first may be as large as it likes: it says nothing about whether the client heeds the block. */
+    /* The first may be as large as it likes: it says nothing about whether the client heeds the
+     * block. */
     if (!list_is_empty(&connection->held)) {
         connection->held_octets += octets + sizeof(*held);
     }
@@ -58,7 +59,7 @@ connection_hold(struct connection *connection, struct held_event *held, uint64_t
         channel->has_held = true;
     }
     if (connection->held_octets > HELD_OCTETS_MAX) {
-        connection_pause(connection);
+        connection_pause(connection, PAUSE_HELD);
     }
 }
 
@@ -168,7 +169,7 @@ connection_release_held(struct connection *connection)
     }
     connection->held_octets = 0;
     connection_send_unblocked(connection);
-    connection_resume(connection);
+    connection_resume(connection, PAUSE_HELD);
 }
 
 void

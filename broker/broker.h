@@ -12,19 +12,20 @@
 
 struct broker;
 
-/* Builds everything, applies the topology and opens the listeners. Takes `config` (also on failure).
- * `log` is borrowed. NULL: `why` says in one line what is missing (an address in use, a certificate
- * that cannot be read). */
+/* Builds everything, applies the topology and opens the listeners. Takes `config` (also on
+ * failure). `log` is borrowed. NULL: `why` says in one line what is missing (an address in use, a
+ * certificate that cannot be read). */
 struct broker *broker_new(struct config *config, struct log *log, char *why, size_t why_size);
 
 /* After broker_run has returned, or instead of it. */
 void broker_free(struct broker **broker);
 
-/* Writes " amqp://ADDR:PORT amqps://ADDR:PORT ..." without newline: every address it listens on, with
- * the port in use. */
+/* Writes " amqp://ADDR:PORT amqps://ADDR:PORT ..." without newline: every address it listens on,
+ * with the port in use. */
 void broker_print_addresses(const struct broker *broker, FILE *out);
 
-/* Turns the loop until a stop was asked for and carried out: at most ten seconds from the request. */
+/* Turns the loop until a stop was asked for and carried out: at most ten seconds from the request.
+ */
 void broker_run(struct broker *broker);
 
 /* One turn of the loop, waiting at most `wait_ms`; for tests that drive two brokers in one process.

@@ -20,12 +20,12 @@ channel_new(struct connection *connection, uint16_t number)
     return channel;
 }
 
-/* The newest first, so that what comes back to a queue's front stands in its old order. */
+/* In the order of delivery, which is the order of return that quorum queues keep; others sort. */
 static void
 channel_requeue_all(struct channel *channel)
 {
     struct unacked item;
-    while (unacked_table_take_last(&channel->unacked, &item)) {
+    while (unacked_table_take_first(&channel->unacked, UINT64_MAX, &item)) {
         channel_settle_requeue(channel, &item);
     }
 }

@@ -96,6 +96,9 @@ connection_post(struct connection *connection, struct net_action *action,
     connection->window_used += net_action_octets(action, content, connection->frame_max);
     struct net_port *net = &connection->core->ports.net;
     net->post(net->context, action);
+    if (connection->window_used > CORE_OUTPUT_OCTETS) {
+        connection_pause(connection, PAUSE_OUTPUT);
+    }
 }
 
 void
@@ -133,19 +136,20 @@ connection_post_plain(struct connection *connection, enum net_action_type type)
 }
 
 void
-connection_pause(struct connection *connection)
+connection_pause(struct connection *connection, enum connection_pause reason)
 {
-    if (!connection->is_paused && connection->state != CONNECTION_CLOSED) {
-        connection->is_paused = true;
+    if (connection->pause_reasons == 0 && connection->state != CONNECTION_CLOSED) {
         connection_post_plain(connection, NET_ACTION_PAUSE);
     }
+    connection->pause_reasons |= (uint8_t)reason;
 }
 
 void
-connection_resume(struct connection *connection)
+connection_resume(struct connection *connection, enum connection_pause reason)
 {
-    if (connection->is_paused && connection->state != CONNECTION_CLOSED) {
-        connection->is_paused = false;
+    bool was_paused = connection->pause_reasons != 0;
+    connection->pause_reasons &= (uint8_t)~reason;
+    if (was_paused && connection->pause_reasons == 0 && connection->state != CONNECTION_CLOSED) {
         connection_post_plain(connection, NET_ACTION_RESUME);
     }
 }
@@ -492,6 +496,9 @@ connection_on_written(struct connection *connection, uint64_t octets)
 {
     assert(octets <= connection->window_used);
     connection->window_used -= octets;
+    if (connection->window_used <= CORE_WINDOW_OCTETS) {
+        connection_resume(connection, PAUSE_OUTPUT);
+    }
     if (connection->window_was_full && connection->window_used <= CORE_WINDOW_OCTETS / 2 &&
         !list_link_is_linked(&connection->reopen_link)) {
         list_append(&connection->core->reopened, &connection->reopen_link);
@@ -552,7 +559,7 @@ connection_close(struct connection *connection, const struct fault *fault, uint1
     };
     connection->state = CONNECTION_CLOSING;
     connection_send(connection, 0, &close);
-    connection_resume(connection);
+    connection_resume(connection, PAUSE_LOGIN | PAUSE_HELD | PAUSE_OUTPUT);
     timer_arm(&connection->core->timers, &connection->close_timer,
               connection->core->now.monotonic_ms + connection_close_wait_ms(connection),
               connection_on_close_timeout, connection);

@@ -29,6 +29,13 @@ enum connection_capability { /* of the client */
                              CAPABILITY_AUTHENTICATION_FAILURE_CLOSE = 1 << 2,
 };
 
+/* Why the socket of a connection is not read. */
+enum connection_pause {
+    PAUSE_LOGIN = 1 << 0,  /* a login is being checked, or was refused without a word */
+    PAUSE_HELD = 1 << 1,   /* too much is held back under the memory alarm */
+    PAUSE_OUTPUT = 1 << 2, /* the client asks for more than it reads */
+};
+
 struct connection {
     struct core *core;
     struct list_link core_link;   /* core->connection_list */
@@ -36,10 +43,10 @@ struct connection {
     uint64_t link;                /* its id on the network side */
     const struct net_peer *peer;  /* borrowed until NET_EVENT_CLOSED */
     enum connection_state state;
-    uint8_t capabilities; /* of enum connection_capability */
-    bool window_was_full; /* a consumer was passed over for want of window */
-    bool is_paused;       /* NET_ACTION_PAUSE is in force */
-    bool blocked_sent;    /* connection.blocked is out */
+    uint8_t capabilities;  /* of enum connection_capability */
+    bool window_was_full;  /* a consumer was passed over for want of window */
+    uint8_t pause_reasons; /* of enum connection_pause; while any is set the socket is not read */
+    bool blocked_sent;     /* connection.blocked is out */
     uint16_t channel_max;
     uint16_t heartbeat_s;
     uint32_t frame_max;
@@ -53,8 +60,8 @@ struct connection {
     uint64_t window_used;         /* octets posted and not yet reported written */
     struct list exclusive_queues; /* of queue.owner_list_link */
     struct list held;             /* events held back while publishers are blocked; blocked.c */
-    uint64_t held_octets;           /* of what is held behind the first */
-    struct timer close_timer; /* bounds CONNECTION_CLOSING */
+    uint64_t held_octets;         /* of what is held behind the first */
+    struct timer close_timer;     /* bounds CONNECTION_CLOSING */
 };
 
 /* Makes the connection of a link that showed the right protocol header, and sends connection.start.
@@ -75,9 +82,10 @@ void connection_on_written(struct connection *connection, uint64_t octets);
 void connection_run_method(struct connection *connection, uint16_t channel, struct bytes payload);
 void connection_run_publish(struct connection *connection, const struct net_event *event);
 
-/* Stops and resumes reading the socket; idempotent. */
-void connection_pause(struct connection *connection);
-void connection_resume(struct connection *connection);
+/* Adds and takes away a reason for not reading the socket; idempotent. Network code hands over no
+ * further event once it is paused, not even of octets that it has read. */
+void connection_pause(struct connection *connection, enum connection_pause reason);
+void connection_resume(struct connection *connection, enum connection_pause reason);
 
 /* Posts a method on a channel (0: the connection itself). */
 void connection_send(struct connection *connection, uint16_t channel, const struct method *method);

@@ -54,6 +54,11 @@ struct core_settings {
 /* Octets posted to a connection and not yet written: beyond it its consumers get nothing more. */
 enum { CORE_WINDOW_OCTETS = 256 * 1024 };
 
+/* Beyond this nothing more is read from the connection either: it bounds answers to basic.get and
+ * returned messages of a client that does not read. Far above the window and any usual message,
+ * since a client that writes a large message may not read before it has. */
+enum { CORE_OUTPUT_OCTETS = 32 * 1024 * 1024 };
+
 /* Messages that one queue hands out in one turn of dispatch. */
 enum { CORE_DISPATCH_PER_QUEUE = 256, CORE_DISPATCH_PER_TICK = 16384 };
 
@@ -79,7 +84,7 @@ struct core {
     struct map users;            /* struct user by name; owns */
     struct login_desk *logins;   /* logins under way, throttling, verified credentials; owned */
     struct map connections;      /* struct connection by its link id */
-    struct connection *recent;     /* the one found last; NULL: none */
+    struct connection *recent;   /* the one found last; NULL: none */
     struct list connection_list; /* of struct connection.core_link, oldest first; owns */
     uint32_t connection_count;
     struct list dispatch_queues; /* of queue.dispatch_link: ready messages met consumers */

@@ -114,7 +114,7 @@ connection_handle_start_ok(struct connection *connection, const struct connectio
         return STATUS_FAULT;
     }
     if (connection->state == CONNECTION_CHECKING) {
-        connection_pause(connection); /* nothing is due before the verdict */
+        connection_pause(connection, PAUSE_LOGIN); /* nothing is due before the verdict */
     }
     return STATUS_OK;
 }
@@ -144,7 +144,7 @@ connection_login_succeeded(struct connection *connection, struct user *user)
                             .heartbeat = settings->heartbeat_s},
     };
     connection_send(connection, 0, &tune);
-    connection_resume(connection);
+    connection_resume(connection, PAUSE_LOGIN);
 }
 
 static void
@@ -160,7 +160,7 @@ connection_login_failed(struct connection *connection, const char *mechanism)
     struct core *core = connection->core;
     core->counters.logins_failed++;
     if ((connection->capabilities & CAPABILITY_AUTHENTICATION_FAILURE_CLOSE) == 0) {
-        connection_pause(connection);
+        connection_pause(connection, PAUSE_LOGIN);
         timer_arm(&core->timers, &connection->close_timer,
                   core->now.monotonic_ms + LOGIN_SILENT_CLOSE_MS, connection_on_silent_close,
                   connection);

@@ -8,6 +8,7 @@
 #include "broker/access.h"
 #include "broker/channel.h"
 #include "broker/handle_binding.h"
+#include "broker/reply_to.h"
 #include "broker/resource_name.h"
 #include "broker/vhost.h"
 
@@ -73,8 +74,7 @@ answer_declare(struct channel *channel, struct bytes name, uint64_t ready_count,
 static enum status
 probe_replies(struct channel *channel, struct bytes name, bool nowait, struct fault *fault)
 {
-    if (!bytes_equal_text(name, REPLY_TO_QUEUE) &&
-        core_find_reply_channel(channel_core(channel), name) == NULL) {
+    if (!bytes_equal_text(name, REPLY_TO_QUEUE) && channel_find_requester(channel, name) == NULL) {
         return fault_no_queue(fault, channel_vhost(channel), name);
     }
     return answer_declare(channel, name, 0, 1, nowait);
