@@ -63,6 +63,18 @@ connection_hold(struct connection *connection, struct held_event *held, uint64_t
     }
 }
 
+/* Message memory that the event keeps; it is set free only after the alarm has ended. */
+static uint64_t
+held_event_bytes(const struct core *core, const struct held_event *held)
+{
+    if (held->event.type != NET_EVENT_PUBLISH || !content_ref_is_set(held->event.publish.content)) {
+        return 0;
+    }
+    const struct content *content = chunk_pool_content(core->pool, held->event.publish.content);
+    return sizeof(*content) + content->exchange_size + content->routing_key_size +
+           content->properties_size + content->body_size;
+}
+
 static bool
 method_is_settlement(struct bytes payload)
 {
@@ -137,6 +149,7 @@ connection_hold_publish(struct connection *connection, const struct net_event *e
     held->event = *event;
     held->event.publish.exchange = bytes_make(held->octets, exchange.size);
     held->event.publish.routing_key = bytes_make(held->octets + exchange.size, routing_key.size);
+    connection->core->held_bytes += held_event_bytes(connection->core, held);
     connection_hold(connection, held, event->publish.body_size);
     return true;
 }
@@ -144,6 +157,7 @@ connection_hold_publish(struct connection *connection, const struct net_event *e
 static void
 connection_run_held(struct connection *connection, const struct held_event *held)
 {
+    connection->core->held_bytes -= held_event_bytes(connection->core, held);
     if (held->event.type == NET_EVENT_PUBLISH) {
         connection_run_publish(connection, &held->event);
     } else if (connection->state != CONNECTION_CLOSED) {
@@ -178,6 +192,7 @@ connection_drop_held(struct connection *connection)
     struct list_link *link;
     while ((link = list_pop(&connection->held)) != NULL) {
         struct held_event *held = CONTAINER_OF(link, struct held_event, link);
+        connection->core->held_bytes -= held_event_bytes(connection->core, held);
         if (held->event.type == NET_EVENT_PUBLISH &&
             content_ref_is_set(held->event.publish.content)) {
             chunk_pool_release(connection->core->pool, held->event.publish.content);
@@ -207,6 +222,9 @@ core_check_memory(struct core *core)
         return;
     }
     uint64_t used = chunk_pool_bytes(core->pool) + core->queue_bytes;
+    assert(core->held_bytes <= used);
+    /* What waits for the end of the alarm must not keep it up. */
+    used -= core->held_bytes;
     if (!core->memory_alarm && used >= mark) {
         core->memory_alarm = true;
         log_warn(core->log, "memory.alarm_on", "used_bytes=%" PRIu64 " mark_bytes=%" PRIu64, used,

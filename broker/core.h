@@ -96,6 +96,7 @@ struct core {
     struct route_cache *cache;
     struct buffer payload; /* scratch of channel_send and connection_send */
     uint64_t queue_bytes;  /* memory of all queues' blocks; queues keep it up to date */
+    uint64_t held_bytes;   /* message memory of publishes that wait for the alarm; blocked.c */
     bool memory_alarm;     /* publishers are blocked */
     struct core_counters counters;
 };
