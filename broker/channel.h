@@ -14,7 +14,15 @@
 
 enum channel_mode { CHANNEL_PLAIN, CHANNEL_CONFIRM, CHANNEL_TX };
 
+struct exchange;
 struct transaction; /* transaction.c */
+
+/* What the last publish of a channel found: good while both numbers are what they were. */
+struct publish_memory {
+    struct exchange *exchange; /* NULL: nothing yet */
+    uint64_t exchange_deletions;
+    uint64_t user_version;
+};
 
 struct channel {
     struct connection *connection;
@@ -33,8 +41,9 @@ struct channel {
     uint32_t unacked_by_consumers; /* open deliveries that count against prefetch_global */
     bool was_full;                 /* a consumer was passed over for want of room in the channel */
     struct list_link confirm_link; /* core->confirming */
-    uint64_t publish_number;       /* of the last publish in confirm mode */
-    uint64_t confirmed_number;     /* everything up to it has been answered */
+    struct publish_memory last_publish;
+    uint64_t publish_number;         /* of the last publish in confirm mode */
+    uint64_t confirmed_number;       /* everything up to it has been answered */
     struct transaction *transaction; /* in CHANNEL_TX; owned */
     char reply_token[32];            /* of the direct reply-to consumer; empty: none */
     struct bytes reply_consumer_tag; /* owned */

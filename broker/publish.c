@@ -435,11 +435,40 @@ check_size(const struct core *core, uint64_t body_size, struct fault *fault)
                          body_size, core->settings.message_bytes_max);
 }
 
+/* The exchange that the channel published to last, if that is the one and neither its rights nor
+ * the exchanges of the vhost have changed since. */
+static struct exchange *
+recall_exchange(const struct channel *channel, struct bytes name)
+{
+    const struct publish_memory *memory = &channel->last_publish;
+    if (memory->exchange == NULL ||
+        memory->exchange_deletions != channel_vhost(channel)->exchange_deletions ||
+        memory->user_version != channel->connection->user->version ||
+        !bytes_equal(memory->exchange->name, name)) {
+        return NULL;
+    }
+    return memory->exchange;
+}
+
+static void
+remember_exchange(struct channel *channel, struct exchange *exchange)
+{
+    channel->last_publish = (struct publish_memory){
+        .exchange = exchange,
+        .exchange_deletions = channel_vhost(channel)->exchange_deletions,
+        .user_version = channel->connection->user->version,
+    };
+}
+
 /* Rights first: a 404 must not tell a stranger which names exist. */
 static enum status
-find_exchange(const struct channel *channel, struct bytes name, struct exchange **exchange_out,
+find_exchange(struct channel *channel, struct bytes name, struct exchange **exchange_out,
               struct fault *fault)
 {
+    *exchange_out = recall_exchange(channel, name);
+    if (*exchange_out != NULL) {
+        return STATUS_OK;
+    }
     if (access_require(channel->connection, ACCESS_WRITE, ACCESS_EXCHANGE, name, fault) !=
         STATUS_OK) {
         return STATUS_FAULT;
@@ -454,6 +483,7 @@ find_exchange(const struct channel *channel, struct bytes name, struct exchange 
         return fault_channel(fault, REPLY_ACCESS_REFUSED, "cannot publish to internal %s",
                              vhost_exchange_text(vhost, name, text));
     }
+    remember_exchange(channel, exchange);
     *exchange_out = exchange;
     return STATUS_OK;
 }

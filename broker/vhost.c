@@ -451,6 +451,7 @@ delete_doomed(struct vhost *vhost, struct list *doomed)
         remove_bindings_to(&exchange->target, doomed);
         list_remove(&exchange->doomed_link);
         (void)map_remove(&vhost->exchanges, exchange->name);
+        vhost->exchange_deletions++;
         exchange_free(&exchange);
     }
 }

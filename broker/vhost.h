@@ -11,10 +11,11 @@
 
 struct vhost {
     struct core *core;
-    struct bytes name;       /* owned */
-    struct map exchanges;    /* struct exchange by name; owns */
-    struct map queues;       /* struct queue by name; one reference each */
-    int64_t connections_max; /* -1: none */
+    struct bytes name;           /* owned */
+    struct map exchanges;        /* struct exchange by name; owns */
+    uint64_t exchange_deletions; /* rises, so that who remembers an exchange can tell */
+    struct map queues;           /* struct queue by name; one reference each */
+    int64_t connections_max;     /* -1: none */
     int64_t queues_max;
     uint32_t connection_count;
 };

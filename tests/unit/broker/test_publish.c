@@ -365,3 +365,44 @@ Test(publish, marks_what_is_persistent_in_a_durable_queue)
         chunk_pool_release(rig->pool, entry.content);
     }
 }
+
+/* A channel remembers the exchange it published to last; what it remembers must not outlive it. */
+Test(publish, notices_that_the_exchange_of_the_publish_before_is_gone)
+{
+    declare_exchange(rig, a, "x", "fanout", NULL);
+    rig_publish(rig, a, 1, "x", "", "first");
+    struct method delete = {.id = METHOD_EXCHANGE_DELETE,
+                            .exchange_delete = {.exchange = bytes_of("x")}};
+    rig_send(rig, b, 1, &delete);
+    (void)rig_expect(rig, b, 1, METHOD_EXCHANGE_DELETE_OK);
+    rig_publish(rig, a, 1, "x", "", "second");
+    expect_refusal(404, "no exchange 'x' in vhost '/'");
+}
+
+/* The new exchange of the same name has bindings of its own. */
+Test(publish, finds_the_exchange_that_took_the_name_of_a_deleted_one)
+{
+    declare_queue(rig, a, "q");
+    declare_exchange(rig, a, "x", "fanout", NULL);
+    rig_publish(rig, a, 1, "x", "", "to nobody");
+    struct method delete = {.id = METHOD_EXCHANGE_DELETE,
+                            .exchange_delete = {.exchange = bytes_of("x")}};
+    rig_send(rig, b, 1, &delete);
+    (void)rig_expect(rig, b, 1, METHOD_EXCHANGE_DELETE_OK);
+    declare_exchange(rig, b, "x", "fanout", NULL);
+    bind_queue(rig, b, "q", "x", "");
+    rig_publish(rig, a, 1, "x", "", "to q");
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+}
+
+Test(publish, notices_that_a_right_was_taken_away_since_the_publish_before)
+{
+    rig_publish(rig, a, 1, "amq.fanout", "", "allowed");
+    char hash[RIG_HASH_SIZE];
+    struct config_user user = rig_user("u", rig_slow_hash("p", hash));
+    user.write = "^nothing$";
+    rig_put_user(rig, &user);
+    rig_publish(rig, a, 1, "amq.fanout", "", "refused");
+    expect_refusal(403, "write access to exchange 'amq.fanout' in vhost '/' "
+                        "refused for user 'u'");
+}
