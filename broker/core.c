@@ -74,6 +74,7 @@ core_free(struct core **core_pointer)
         struct vhost *vhost = entry->value;
         vhost_free(&vhost);
     }
+    (void)queue_discards_release(&core->discards, core->pool, UINT32_MAX);
     position = 0;
     while ((entry = map_next(&core->users, &position)) != NULL) {
         struct user *user = entry->value;
@@ -222,6 +223,7 @@ core_end_tick(struct core *core)
 void
 core_release_tick(struct core *core)
 {
+    (void)queue_discards_release(&core->discards, core->pool, CORE_DISCARDS_PER_TICK);
     chunk_pool_end_tick(core->pool);
     core_check_memory(core);
 }
@@ -230,7 +232,7 @@ uint64_t
 core_wait_ms(const struct core *core)
 {
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->confirming) ||
-        !list_is_empty(&core->reopened)) {
+        !list_is_empty(&core->reopened) || core->discards.first != NULL) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

@@ -15,9 +15,13 @@
 #include "base/timer.h"
 #include "config/config.h"
 #include "net/seam.h"
+#include "queues/queue.h"
 #include "routing/route_cache.h"
 #include "routing/target.h"
 #include "store/chunk.h"
+
+/* Messages of purged queues that are released in one tick. */
+enum { CORE_DISCARDS_PER_TICK = 16384 };
 
 struct connection;
 struct login_desk;
@@ -87,12 +91,13 @@ struct core {
     struct connection *recent;   /* the one found last; NULL: none */
     struct list connection_list; /* of struct connection.core_link, oldest first; owns */
     uint32_t connection_count;
-    struct list dispatch_queues; /* of queue.dispatch_link: ready messages met consumers */
-    struct list confirming;      /* of channel.confirm_link: confirms go out at the tick's end */
-    struct list reopened;        /* of connection.reopen_link: the window has room again */
-    struct list doomed_channels; /* channels to be freed at the tick's end */
-    struct map reply_channels;   /* struct channel by direct reply-to token; points */
-    struct route_set routes;     /* reused by every routing pass */
+    struct list dispatch_queues;    /* of queue.dispatch_link: ready messages met consumers */
+    struct queue_discards discards; /* of purged queues */
+    struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */
+    struct list reopened;           /* of connection.reopen_link: the window has room again */
+    struct list doomed_channels;    /* channels to be freed at the tick's end */
+    struct map reply_channels;      /* struct channel by direct reply-to token; points */
+    struct route_set routes;        /* reused by every routing pass */
     struct route_cache *cache;
     struct buffer payload; /* scratch of channel_send and connection_send */
     uint64_t queue_bytes;  /* memory of all queues' blocks; queues keep it up to date */

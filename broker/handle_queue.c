@@ -267,7 +267,8 @@ channel_handle_queue_purge(struct channel *channel, const struct queue_purge *ar
         channel_find_queue(channel, name, &queue, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    uint64_t purged_count = queue_purge(queue, channel_core(channel)->pool);
+    struct core *core = channel_core(channel);
+    uint64_t purged_count = queue_purge(queue, core->pool, &core->discards);
     if (!args->nowait) {
         struct method answer = {
             .id = METHOD_QUEUE_PURGE_OK,

@@ -504,7 +504,7 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     list_init(&doomed);
     remove_bindings_to(&queue->target, &doomed);
     delete_doomed(vhost, &doomed);
-    uint64_t ready_count = queue_purge(queue, vhost->core->pool);
+    uint64_t ready_count = queue_purge(queue, vhost->core->pool, &vhost->core->discards);
     queue_unref(&queue);
     return ready_count;
 }

@@ -405,20 +405,35 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
     return STATUS_OK;
 }
 
+/* Hands the chain of blocks over, still counted in the total of memory. */
+static void
+discard_blocks(struct queue *queue, struct queue_discards *discards)
+{
+    if (queue->head_block == NULL) {
+        return;
+    }
+    for (const struct queue_block *block = queue->head_block; block != NULL; block = block->next) {
+        queue->memory_bytes -= block_bytes(block->capacity);
+    }
+    if (discards->last == NULL) {
+        discards->first = queue->head_block;
+    } else {
+        discards->last->next = queue->head_block;
+    }
+    discards->last = queue->tail_block;
+    discards->memory_total = queue->memory_total;
+    queue->head_block = NULL;
+    queue->tail_block = NULL;
+}
+
 uint64_t
-queue_purge(struct queue *queue, struct chunk_pool *pool)
+queue_purge(struct queue *queue, struct chunk_pool *pool, struct queue_discards *discards)
 {
     uint64_t count = queue->ready_count;
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         chunk_pool_release(pool, queue->returned[i].entry.content);
     }
-    while (queue->head_block != NULL) {
-        const struct queue_block *block = queue->head_block;
-        for (uint32_t i = block->start; i < block->end; i++) {
-            chunk_pool_release(pool, block->entries[i].content);
-        }
-        free_head_block(queue);
-    }
+    discard_blocks(queue, discards);
     queue->returned_count = 0;
     queue->ready_count = 0;
     queue->ready_bytes = 0;
@@ -426,6 +441,36 @@ queue_purge(struct queue *queue, struct chunk_pool *pool)
         free_returned(queue);
     }
     return count;
+}
+
+static void
+drop_discarded_block(struct queue_discards *discards)
+{
+    struct queue_block *block = discards->first;
+    discards->first = block->next;
+    if (discards->first == NULL) {
+        discards->last = NULL;
+    }
+    if (discards->memory_total != NULL) {
+        *discards->memory_total -= block_bytes(block->capacity);
+    }
+    free(block);
+}
+
+bool
+queue_discards_release(struct queue_discards *discards, struct chunk_pool *pool,
+                       uint32_t message_max)
+{
+    uint32_t released = 0;
+    while (discards->first != NULL && released < message_max) {
+        const struct queue_block *block = discards->first;
+        for (uint32_t i = block->start; i < block->end; i++) {
+            chunk_pool_release(pool, block->entries[i].content);
+        }
+        released += block->end - block->start;
+        drop_discarded_block(discards);
+    }
+    return discards->first != NULL;
 }
 
 uint64_t

@@ -111,8 +111,23 @@ void queue_settle(struct queue *queue);
  * passes to the queue. */
 void queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 
-/* Drops every ready message, releasing contents in `pool`; returns how many. */
-uint64_t queue_purge(struct queue *queue, struct chunk_pool *pool);
+/* Messages that were purged and whose contents wait to be released, so that emptying a queue of
+ * millions holds nobody up. All zero is none. */
+struct queue_discards {
+    struct queue_block *first; /* owned */
+    struct queue_block *last;
+    uint64_t *memory_total; /* of the core; NULL: not counted */
+};
+
+/* Drops every ready message and returns how many there were: the queue is empty at once, contents
+ * are released from `discards` later. Returned messages, bounded by what channels may have open,
+ * are released in `pool` at once. */
+uint64_t queue_purge(struct queue *queue, struct chunk_pool *pool, struct queue_discards *discards);
+
+/* Releases the contents of at least `message_max` discarded messages, if there are so many, and of
+ * less than a block's worth more. True when some are left. */
+bool queue_discards_release(struct queue_discards *discards, struct chunk_pool *pool,
+                            uint32_t message_max);
 
 /* Octets of memory that the queue holds for its messages: counts towards the memory mark. */
 uint64_t queue_memory_bytes(const struct queue *queue);
