@@ -142,20 +142,16 @@ publish_replies(const struct publish *publish, uint32_t *reached_count, struct f
     return STATUS_OK;
 }
 
-static enum status
-publish_unroutable(const struct publish *publish, struct fault *fault)
+/* Nobody is there to take the message. */
+static void
+publish_unroutable(const struct publish *publish)
 {
-    struct channel *channel = publish->channel;
     publish->exchange->unroutable_count++;
     if (!publish->mandatory) {
         publish_core(publish)->counters.unroutable_dropped++;
-        return STATUS_OK;
+    } else if (publish->channel->mode != CHANNEL_TX) {
+        channel_return_message(publish->channel, publish->content);
     }
-    if (channel->mode == CHANNEL_TX) {
-        return transaction_add_return(channel, publish->content, fault);
-    }
-    channel_return_message(channel, publish->content);
-    return STATUS_OK;
 }
 
 /* All checks are passed: routes the message and hands it to everyone it reaches. */
@@ -178,14 +174,15 @@ publish_deliver(const struct publish *publish, struct fault *fault)
     publish->exchange->published_count++;
     core->counters.published++;
     if (reached_count == 0) {
-        if (publish_unroutable(publish, fault) != STATUS_OK) {
-            return STATUS_FAULT;
-        }
+        publish_unroutable(publish);
     } else {
         core->counters.routed++;
     }
     if (publish->channel->mode == CHANNEL_CONFIRM) {
         channel_confirm_publish(publish->channel);
+    }
+    if (publish->channel->mode == CHANNEL_TX && publish->mandatory) {
+        return transaction_add_return(publish->channel, publish->content, fault);
     }
     return STATUS_OK;
 }

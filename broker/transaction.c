@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "broker/publish.h"
 #include "broker/reply_to.h"
+#include "broker/vhost.h"
 
 enum { TRANSACTION_CAPACITY_MIN = 16, TRANSACTION_CAPACITY_KEPT = 256 };
 
@@ -120,27 +121,62 @@ transaction_add_return(struct channel *channel, struct content_ref content, stru
     return add_publish(channel, &publish, fault);
 }
 
-/* A queue or requester that went away in the meantime gets nothing. */
-static enum status
-carry_out(struct channel *channel, const struct buffered_publish *publish, struct fault *fault)
+/* The queue itself, or the one that has taken its name since, as if the name were looked up now. */
+static struct queue *
+queue_of_today(const struct channel *channel, const struct buffered_publish *publish)
 {
-    if (publish->kind == BUFFERED_RETURN) {
-        channel_return_message(channel, publish->content);
+    return publish->queue->deleted ? vhost_find_queue(channel_vhost(channel), publish->queue->name)
+                                   : publish->queue;
+}
+
+static enum status
+carry_out_message(struct channel *channel, const struct buffered_publish *publish,
+                  bool *is_reached_out, struct fault *fault)
+{
+    struct queue *queue = queue_of_today(channel, publish);
+    if (queue == NULL) {
         return STATUS_OK;
     }
-    if (publish->kind == BUFFERED_REPLY) {
-        struct bytes name = bytes_make(publish->reply_name, publish->reply_name_size);
-        struct channel *requester = channel_find_requester(channel, name);
-        if (requester != NULL) {
-            (void)channel_deliver_reply(requester, name, publish->content);
-        }
-        return STATUS_OK;
-    }
-    if (!publish->queue->deleted &&
-        core_enqueue(channel_core(channel), publish->queue, publish->content) != STATUS_OK) {
+    *is_reached_out = true;
+    if (core_enqueue(channel_core(channel), queue, publish->content) != STATUS_OK) {
         return fault_no_memory(fault);
     }
     return STATUS_OK;
+}
+
+static bool
+carry_out_reply(struct channel *channel, const struct buffered_publish *publish)
+{
+    struct bytes name = bytes_make(publish->reply_name, publish->reply_name_size);
+    struct channel *requester = channel_find_requester(channel, name);
+    return requester != NULL && channel_deliver_reply(requester, name, publish->content);
+}
+
+/* A queue or requester that went away in the meantime gets nothing. `*reached` is the message that
+ * somebody got last: the return that stands behind a mandatory one asks whether it was that. */
+static enum status
+carry_out(struct channel *channel, const struct buffered_publish *publish,
+          struct content_ref *reached, struct fault *fault)
+{
+    bool is_reached = false;
+    enum status status = STATUS_OK;
+    switch (publish->kind) {
+    case BUFFERED_MESSAGE:
+        status = carry_out_message(channel, publish, &is_reached, fault);
+        break;
+    case BUFFERED_REPLY:
+        is_reached = carry_out_reply(channel, publish);
+        break;
+    case BUFFERED_RETURN:
+        if (reached->bits != publish->content.bits) {
+            channel_return_message(channel, publish->content);
+        }
+        break;
+    }
+    if (is_reached) {
+        *reached = publish->content;
+    }
+    return status;
 }
 
 static void
@@ -234,8 +270,9 @@ enum status
 transaction_commit(struct channel *channel, struct fault *fault)
 {
     enum status status = STATUS_OK;
+    struct content_ref reached = {0};
     for (uint32_t i = 0; status == STATUS_OK && i < channel->transaction->publish_count; i++) {
-        status = carry_out(channel, &channel->transaction->publishes[i], fault);
+        status = carry_out(channel, &channel->transaction->publishes[i], &reached, fault);
         if (channel->is_ended) {
             return STATUS_OK; /* a return could not be sent; the transaction went with the channel
                                */

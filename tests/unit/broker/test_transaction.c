@@ -144,6 +144,41 @@ Test(transaction, queues_that_go_before_commit_get_nothing)
     cr_expect(eq(u64, chunk_pool_bytes(rig->pool), 0));
 }
 
+/* Routed at the publish, but whom it reaches is known at the commit: a name that is gone counts as
+ * no route, and a queue that was declared anew under its name gets the message, as with RabbitMQ.
+ */
+Test(transaction, a_mandatory_message_whose_queue_went_before_commit_is_returned)
+{
+    struct rig_publish publish = {.exchange = "", .routing_key = "q", .mandatory = true};
+    rig_publish_as(rig, a, 1, &publish);
+    (void)vhost_delete_queue(rig_vhost(rig), find_queue(rig, "q"));
+    rig_send_id(rig, a, 1, METHOD_TX_COMMIT);
+    (void)rig_expect_posted(rig, a, 1, METHOD_BASIC_RETURN);
+    (void)rig_expect(rig, a, 1, METHOD_TX_COMMIT_OK);
+}
+
+Test(transaction, a_queue_that_was_declared_anew_gets_what_was_meant_for_its_name)
+{
+    struct rig_publish publish = {.exchange = "", .routing_key = "q", .mandatory = true};
+    rig_publish_as(rig, a, 1, &publish);
+    (void)vhost_delete_queue(rig_vhost(rig), find_queue(rig, "q"));
+    declare_queue(rig, b, "q");
+    commit();
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+}
+
+Test(transaction, a_mandatory_message_that_reaches_one_of_two_queues_is_not_returned)
+{
+    declare_queue(rig, b, "gone");
+    bind_queue(rig, b, "gone", "amq.fanout", "");
+    bind_queue(rig, b, "q", "amq.fanout", "");
+    struct rig_publish publish = {.exchange = "amq.fanout", .routing_key = "", .mandatory = true};
+    rig_publish_as(rig, a, 1, &publish);
+    (void)vhost_delete_queue(rig_vhost(rig), find_queue(rig, "gone"));
+    commit();
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+}
+
 Test(transaction, commit_and_rollback_need_select)
 {
     rig_send_id(rig, b, 1, METHOD_TX_COMMIT);
