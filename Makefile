@@ -25,7 +25,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := all
 
-ifeq ($(origin CC),default)
+ifneq ($(filter fuzz,$(MAKECMDGOALS)),)
+CC := clang
+else ifeq ($(origin CC),default)
 CC := gcc
 endif
 PREFIX ?= /usr/local
@@ -42,6 +44,8 @@ SAN ?=
 
 ifneq ($(filter coverage,$(MAKECMDGOALS)),)
 VARIANT := coverage
+else ifneq ($(filter fuzz,$(MAKECMDGOALS)),)
+VARIANT := fuzz
 else ifneq ($(SAN),)
 VARIANT := $(subst $(comma),-,$(SAN))
 else
@@ -72,6 +76,10 @@ MODE_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 else ifeq ($(VARIANT),coverage)
 MODE := -O0 --coverage -fprofile-update=atomic
 MODE_LINK := --coverage
+else ifeq ($(VARIANT),fuzz)
+MODE := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+        -fno-sanitize-recover=all
+MODE_LINK := -fsanitize=fuzzer,address,undefined
 else
 MODE := -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
 MODE_LINK := -fsanitize=$(SAN)
@@ -88,14 +96,20 @@ LIBS := -lyaml -lssl -lcrypto -lpcre2-8 -lpthread
 FOLDERS := base amqp net tls config routing exchanges queues store broker cli
 SOURCES := $(wildcard $(FOLDERS:%=%/*.c))
 TEST_SOURCES := $(wildcard tests/support/*.c) $(shell find tests/unit -name '*.c' 2>/dev/null | sort)
+# The fuzz targets are unit tests as well: over their seeds, without libFuzzer.
+FUZZ_MAIN := tests/fuzz/libfuzzer.c
+FUZZ_HARNESSES := $(filter-out $(FUZZ_MAIN) tests/fuzz/test_%,$(wildcard tests/fuzz/*.c))
+TEST_SOURCES += $(FUZZ_HARNESSES) $(wildcard tests/fuzz/test_*.c)
 LOADGEN_SOURCES := $(wildcard bench/loadgen.c bench/loadgen_*.c)
 BENCH_SOURCES := $(filter-out $(LOADGEN_SOURCES),$(wildcard bench/*.c))
-ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(LOADGEN_SOURCES) $(BENCH_SOURCES)
-HEADERS := $(wildcard $(FOLDERS:%=%/*.h) bench/*.h tests/support/*.h)
+ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(FUZZ_MAIN) $(LOADGEN_SOURCES) $(BENCH_SOURCES)
+HEADERS := $(wildcard $(FOLDERS:%=%/*.h) bench/*.h tests/support/*.h tests/fuzz/*.h)
 
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
 CORE_OBJECTS := $(filter-out $(OUT)/obj/cli/main.o,$(OBJECTS))
 TEST_OBJECTS := $(TEST_SOURCES:%.c=$(OUT)/obj/%.o)
+FUZZ_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,\
+                  $(FUZZ_MAIN) $(FUZZ_HARNESSES) tests/support/alloc_faults.c)
 LOADGEN_OBJECTS := $(LOADGEN_SOURCES:%.c=$(OUT)/obj/%.o)
 ALL_OBJECTS := $(ALL_SOURCES:%.c=$(OUT)/obj/%.o)
 
@@ -127,6 +141,12 @@ $(BINARY): $(OBJECTS)
 $(UNIT_TESTS): $(CORE_OBJECTS) $(TEST_OBJECTS)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $(CORE_OBJECTS) $(TEST_OBJECTS) $(LIBS) -lcriterion
+
+# One program; the name it is called by chooses the target.
+FUZZ_PROGRAM := $(OUT)/fuzz
+$(FUZZ_PROGRAM): $(CORE_OBJECTS) $(FUZZ_OBJECTS)
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # It knows the protocol by itself and shares nothing with what it measures.
 $(BENCH_OUT)/loadgen: $(LOADGEN_OBJECTS)
@@ -193,7 +213,7 @@ deps-test: deps-try ## install what tests and lint need: clients, peers, analyse
 ifneq ($(filter run demo,$(MAKECMDGOALS)),)
 $(OUT)/flags: | deps
 endif
-ifneq ($(filter $(TEST_GOALS) coverage lint,$(MAKECMDGOALS)),)
+ifneq ($(filter $(TEST_GOALS) coverage lint fuzz,$(MAKECMDGOALS)),)
 $(OUT)/flags: | deps-test
 endif
 
@@ -210,6 +230,12 @@ integration: deps-test $(BINARY) ## run the tests against a broker process
 	@$(RUN_TESTS) integration
 interop: deps-test $(BINARY) ## run the tests with other people's clients
 	@$(RUN_TESTS) interop
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
+.PHONY: fuzz
+fuzz: deps-test $(FUZZ_PROGRAM) ## fuzz every target in turn (FUZZ_SECONDS=60 in all, FUZZ_TARGETS="...")
+	@$(PYTHON) tests/fuzz/run.py --program $(FUZZ_PROGRAM) --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 .PHONY: coverage
 coverage: deps-test $(BINARY) $(UNIT_TESTS) ## lines covered by unit and integration tests, per file

@@ -93,7 +93,8 @@ check_frame(const struct frame *frame, struct bytes octets)
     assert(status == STATUS_OK);
     assert(same.type == frame->type);
     assert(same.channel == frame->channel);
-    status = frame_decode(&same, bytes_make(copy.data, copy.size - 1), FRAME_LIMIT, &needed, &fault);
+    status =
+        frame_decode(&same, bytes_make(copy.data, copy.size - 1), FRAME_LIMIT, &needed, &fault);
     assert(status == STATUS_AGAIN);
     assert(needed == octets.size);
     struct buffer encoded;

@@ -85,8 +85,7 @@ run(struct bytes input)
     size_t size = get_u16(input.data);
     size = size < rest ? size : rest;
     struct bytes arguments = exact_copy(bytes_make(input.data + LENGTH_SIZE, size));
-    struct bytes headers =
-        exact_copy(bytes_make(input.data + LENGTH_SIZE + size, rest - size));
+    struct bytes headers = exact_copy(bytes_make(input.data + LENGTH_SIZE + size, rest - size));
     check(arguments, headers);
     exact_copy_free(arguments);
     exact_copy_free(headers);
@@ -108,8 +107,9 @@ mutate(uint8_t *data, size_t size, size_t size_max, struct draw *draw)
         at += arguments.size;
         if (draw_chance(draw, 70)) {
             memcpy(at, arguments.data, arguments.size);
-            at += draw_chance(draw, 50) ? mutate_table(at, arguments.size, 64 + arguments.size, draw)
-                                        : arguments.size;
+            at += draw_chance(draw, 50)
+                      ? mutate_table(at, arguments.size, 64 + arguments.size, draw)
+                      : arguments.size;
         }
         if (draw_chance(draw, 50)) {
             memcpy(at, headers.data, headers.size);

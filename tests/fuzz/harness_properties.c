@@ -9,7 +9,7 @@
 #include "tests/fuzz/target.h"
 #include "tests/support/exact_copy.h"
 
-enum { INPUT_MAX = 4096 };
+enum { INPUT_MAX = 4096, FLAG_WORD_SIZE = 2 };
 
 static void
 check_decoded(const struct properties *properties, struct bytes block)
@@ -30,7 +30,7 @@ run(struct bytes input)
     struct properties properties = {.delivery_mode = 0xAA};
     struct fault fault;
     uint8_t delivery_mode = 0;
-    bool is_plain = whole_publish_is_plain(block, &delivery_mode);
+    bool is_plain = block.size >= FLAG_WORD_SIZE && whole_publish_is_plain(block, &delivery_mode);
     if (properties_decode(&properties, block, &fault) == STATUS_OK) {
         check_decoded(&properties, block);
         assert(!is_plain || delivery_mode == properties.delivery_mode);

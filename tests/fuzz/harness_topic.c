@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The topic trie against the reference matcher, and what a pass may cost. The input is lines: `+KEY`
- * binds, `-KEY` takes a binding away (of the target that got it last), `KEY` routes. */
+/* The topic trie against the reference matcher, and what a pass may cost. The input is lines:
+ * `+KEY` binds, `-KEY` takes a binding away (of the target that got it last), `KEY` routes. */
 #include "routing/topic_trie.h"
 
 #include "tests/fuzz/reference.h"

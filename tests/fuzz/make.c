@@ -155,7 +155,8 @@ make_table(struct maker *maker, const char *what)
     for (; levels > 0; levels--) {
         struct buffer table;
         buffer_init(&table);
-        uint32_t count = draw_chance(maker->draw, 40) ? 0 : draw_below(maker->draw, TABLE_ITEMS_MAX);
+        uint32_t count =
+            draw_chance(maker->draw, 40) ? 0 : draw_below(maker->draw, TABLE_ITEMS_MAX);
         uint32_t nested_at = draw_below(maker->draw, count + 1);
         for (uint32_t i = 0; i <= count; i++) {
             struct bytes name = make_text(maker, names);
@@ -285,12 +286,14 @@ struct method
 make_method(struct maker *maker)
 {
     static const enum method_id usual[] = {
-        METHOD_CHANNEL_OPEN,     METHOD_QUEUE_DECLARE,   METHOD_QUEUE_BIND,    METHOD_BASIC_CONSUME,
-        METHOD_EXCHANGE_DECLARE, METHOD_EXCHANGE_BIND,   METHOD_BASIC_GET,     METHOD_BASIC_ACK,
-        METHOD_BASIC_NACK,       METHOD_CONFIRM_SELECT,  METHOD_TX_SELECT,     METHOD_TX_COMMIT,
-        METHOD_BASIC_PUBLISH,    METHOD_BASIC_PUBLISH,   METHOD_BASIC_PUBLISH, METHOD_BASIC_PUBLISH,
-        METHOD_BASIC_QOS,        METHOD_CHANNEL_CLOSE_OK, METHOD_BASIC_REJECT, METHOD_QUEUE_DELETE,
-        METHOD_BASIC_RECOVER,    METHOD_BASIC_CANCEL,
+        METHOD_CHANNEL_OPEN,   METHOD_QUEUE_DECLARE,    METHOD_QUEUE_BIND,
+        METHOD_BASIC_CONSUME,  METHOD_EXCHANGE_DECLARE, METHOD_EXCHANGE_BIND,
+        METHOD_BASIC_GET,      METHOD_BASIC_ACK,        METHOD_BASIC_NACK,
+        METHOD_CONFIRM_SELECT, METHOD_TX_SELECT,        METHOD_TX_COMMIT,
+        METHOD_BASIC_PUBLISH,  METHOD_BASIC_PUBLISH,    METHOD_BASIC_PUBLISH,
+        METHOD_BASIC_PUBLISH,  METHOD_BASIC_QOS,        METHOD_CHANNEL_CLOSE_OK,
+        METHOD_BASIC_REJECT,   METHOD_QUEUE_DELETE,     METHOD_BASIC_RECOVER,
+        METHOD_BASIC_CANCEL,
     };
     if (draw_chance(maker->draw, 75)) {
         return make_method_of(maker, usual[draw_below(maker->draw, ARRAY_LEN(usual))]);

@@ -63,8 +63,7 @@ static bool
 floats_equal(const struct table_value *a, const struct table_value *b)
 {
     bool has_same_octets = a->type == b->type && bytes_equal(a->raw, b->raw);
-    return has_same_octets ||
-           (a->type != b->type && table_value_float(a) == table_value_float(b));
+    return has_same_octets || (a->type != b->type && table_value_float(a) == table_value_float(b));
 }
 
 bool
