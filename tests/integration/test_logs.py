@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The log: one event a line, in two formats, and nothing a peer sends can forge a line."""
+
+import json
+import re
+import shlex
+
+import pytest
+
+from support import amqp, broker as brokers
+
+pytestmark = pytest.mark.bourse_only
+
+FILE = """
+    bourse: 1
+    server: {{log: {{format: {format}, level: debug}}}}
+    users: {{u: {{auth: password, password-file: u.pw, rights: {{configure: ".*", write: ".*", read: ".*"}}}}}}
+    listeners: {{amqp: {{bind: "127.0.0.1:0"}}}}
+"""
+
+FORGED = 'evil" level=error event=forged\r\n{"event": "forged"}\x1b[31m\x00\u202e'
+
+
+def busy_session(broker, canaries):
+    """Something for most events: logins good and bad, errors of channel and connection, probes."""
+    conn = broker.open(user="u", password=canaries["u"], properties={"connection_name": FORGED})
+    channel = conn.channel()
+    channel.refused("queue.declare", 404, queue=FORGED, passive=True)
+    channel.declare("effects", exclusive=True, arguments={"x-message-ttl": 5000, "x-note": FORGED})
+    conn.close()
+    stranger = amqp.Connection(broker.amqp, source="127.0.30.1")
+    stranger.read_start()
+    stranger.send_start_ok(user=FORGED.replace("\0", ""), password="x")
+    stranger.expect_close(403)
+    amqp.Connection(broker.amqp).send_bytes(b"GET /" + FORGED.encode()[:40])
+    broken = broker.open(user="u", password=canaries["u"])
+    broken.send_frame(99, 1, FORGED.encode())
+    broken.expect(0, "connection.close")
+    broker.signal(15)
+    broken.drop()
+    assert broker.wait_exit() == 0
+
+
+def events_of_logfmt(lines):
+    for line in lines:
+        fields = dict(word.split("=", 1) for word in shlex.split(line))
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", fields["time"]), line
+        assert fields["level"] in ("error", "warn", "info", "debug"), line
+        yield fields["event"]
+
+
+def log_lines(broker):
+    """Without the diagnostics of the file, which come before there is a log."""
+    return [line for line in broker.log.lines if ": warning:" not in line.split("event=")[0]]
+
+
+def test_logfmt_has_one_event_a_line(serve, canaries):
+    broker = serve(FILE.format(format="logfmt"), ["u"])
+    busy_session(broker, canaries)
+    events = list(events_of_logfmt(log_lines(broker)))
+    assert "forged" not in events
+    assert {"connection.established", "channel.error", "connection.error", "login.refused",
+            "queue.arguments_without_effect", "server.stopping"} <= set(events)
+
+
+def test_json_has_one_object_a_line(serve, canaries):
+    broker = serve(FILE.format(format="json"), ["u"])
+    busy_session(broker, canaries)
+    events = [json.loads(line) for line in log_lines(broker)]
+    assert "forged" not in [event["event"] for event in events]
+    assert all({"time", "level", "event"} <= set(event) for event in events)
+    names = [event.get("client") for event in events if event["event"] == "connection.established"]
+    assert any(name and name.startswith("evil") for name in names)
+
+
+def test_no_control_characters_reach_the_log(serve, canaries):
+    broker = serve(FILE.format(format="logfmt"), ["u"])
+    busy_session(broker, canaries)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", broker.log.text())
+
+
+# An argument whose effect comes in a later version is told once for each queue that has it.
+def test_an_argument_without_effect_is_told_once_for_each_queue(serve, canaries):
+    broker = serve(FILE.format(format="logfmt"), ["u"])
+    channel = broker.open(user="u", password=canaries["u"]).channel()
+    for _ in range(3):
+        for queue in ("one", "two"):
+            channel.declare(queue, arguments={"x-max-length": 5, "x-max-priority": 3})
+    channel.declare("three", arguments={"x-note": 5})
+    channel.ping()
+    told = [line for line in broker.log.lines if "queue.arguments_without_effect" in line]
+    assert len(told) == 2
+    for line, queue in zip(told, ("one", "two")):
+        assert queue in line and "x-max-length" in line and "x-max-priority" in line
+
+
+# What a peer can repeat is rate-limited: a thousand errors are not a thousand lines.
+def test_what_a_peer_repeats_is_limited(serve, canaries):
+    broker = serve(FILE.format(format="logfmt"), ["u"])
+    channel = broker.open(user="u", password=canaries["u"]).channel()
+    for _ in range(1000):
+        channel.refused("queue.declare", 404, queue="gone", passive=True)
+    assert len([line for line in broker.log.lines if "channel.error" in line]) < 200
+
+
+def test_the_level_holds_back_what_is_below_it(serve):
+    broker = serve("""
+        bourse: 1
+        server: {log: {level: error}}
+        listeners: {amqp: {bind: "127.0.0.1:0"}}
+        """)
+    conn = broker.connect()
+    conn.read_start()
+    conn.send_start_ok(user="nobody", password="x")
+    conn.expect_close(403)
+    broker.signal(15)
+    assert broker.wait_exit() == 0
+    assert not re.search(r"level=(warn|info|debug)", broker.log.text())
+
+
+# A health probe that connects and leaves is not worth a line at the usual level.
+def test_probes_are_silent_at_the_usual_level():
+    with brokers.Bourse() as broker:
+        for _ in range(5):
+            amqp.Connection(broker.amqp).drop()
+        broker.open().close()
+        broker.log.wait_for("connection.closed")
+        assert "protocol_header" not in broker.log.text()
