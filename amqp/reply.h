@@ -36,8 +36,9 @@ enum fault_scope reply_code_scope(uint16_t code);
 
 enum { REPLY_TEXT_SIZE = 256 };
 
-/* Writes `NAME - explanation` of `fault` and returns the written octets (a view of `out`). A text over
- * 255 octets is cut to 252, never inside a UTF-8 character, and ends in "...", as RabbitMQ's does. */
+/* Writes `NAME - explanation` of `fault` and returns the written octets (a view of `out`). A text
+ * over 255 octets is cut to 252, never inside a UTF-8 character, and ends in "...", as RabbitMQ's
+ * does. */
 struct bytes reply_text(const struct fault *fault, char out[static REPLY_TEXT_SIZE]);
 
 /* The two kinds of fault_set with a reply code that says its scope itself. */

@@ -10,8 +10,8 @@
 
 #define MUST_CHECK __attribute__((warn_unused_result))
 
-/* For a large local on the path of a message that is written before it is read: the build zeroes all
- * others, which costs more than the work itself there. */
+/* For a large local on the path of a message that is written before it is read: the build zeroes
+ * all others, which costs more than the work itself there. */
 #define UNINITIALIZED __attribute__((uninitialized))
 #define PRINTF_LIKE(format_at, first) __attribute__((format(printf, format_at, first)))
 

@@ -55,9 +55,9 @@ harden_process(void)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
-/* Memory of a megabyte and more goes back to the system when it is freed. Left to itself the allocator
- * learns from the first password check, which takes 16 MiB, to keep blocks of that size: 33 MiB stayed
- * resident in an idle broker. */
+/* Memory of a megabyte and more goes back to the system when it is freed. Left to itself the
+ * allocator learns from the first password check, which takes 16 MiB, to keep blocks of that size:
+ * 33 MiB stayed resident in an idle broker. */
 static void
 return_large_blocks(void)
 {
