@@ -9,7 +9,8 @@ TEN_YEARS_MS = 315_360_000_000
 
 # Declares that succeed.
 GOOD = [
-    ("x-expires", 1), ("x-expires", wire.Typed("l", TEN_YEARS_MS)), ("x-expires", wire.Typed("b", 5)),
+    ("x-expires", 1), ("x-expires", wire.Typed("l", TEN_YEARS_MS)),
+    ("x-expires", wire.Typed("b", 5)),
     ("x-message-ttl", 0), ("x-message-ttl", wire.Typed("l", TEN_YEARS_MS)),
     ("x-max-length", 0), ("x-max-length", wire.Typed("l", 2**40)),
     ("x-max-length-bytes", 0), ("x-max-length-bytes", wire.Typed("l", 2**40)),

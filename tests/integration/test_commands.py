@@ -38,7 +38,8 @@ def test_check_says_ok():
 
 
 @pytest.mark.parametrize("words, told", [
-    ((), ""), (("serf",), 'did you mean "serve"'), (("check",), "FILE"), (("nonsense-command",), ""),
+    ((), ""), (("serf",), 'did you mean "serve"'), (("check",), "FILE"),
+    (("nonsense-command",), ""),
     (("serve", "--amqp"), "--amqp"), (("serve", "--ampq", "x"), 'did you mean'),
     (("serve", "--amqp", "nonsense"), "ADDR:PORT"), (("serve", "--amqp", "127.0.0.1:70000"), ""),
     (("version", "extra"), "extra"), (("help", "nonsense"), "nonsense"),
@@ -63,7 +64,9 @@ def test_the_ready_line_names_every_address(authority, tmp_path):
 bourse: 1
 listeners:
   amqp: {{bind: ["127.0.0.1:0", "[::1]:0"]}}
-  amqps: {{bind: "127.0.0.1:0", tls: {{certificate: {authority.path('server.pem')}, key: {authority.path('server.key')}}}}}
+  amqps:
+    bind: "127.0.0.1:0"
+    tls: {{certificate: {authority.path('server.pem')}, key: {authority.path('server.key')}}}
 """)
     with brokers.Bourse(file, listen=()) as broker:
         assert len(broker.addresses["amqp"]) == 2 and len(broker.addresses["amqps"]) == 1

@@ -75,7 +75,8 @@ WRONG = [
     # wrong types and values
     ("bourse: 1", "bourse: 2", "bourse: 2", "1"), ("bourse: 1", "bourse: one", "one", ""),
     ("bourse: 1\n", "", "vhost", "bourse"),
-    ("type: topic", "type: [topic]", "[topic]", ""), ("type: topic", "type: topick", "topick", "topic"),
+    ("type: topic", "type: [topic]", "[topic]", ""), ("type: topic", "type: topick", "topick",
+                                                      "topic"),
     ("type: fanout}", "type: direct, durable: perhaps}", "perhaps", ""),
     ("type: fanout}", "type: direct, durable: 1}", "durable: 1", ""),
     ("from: [{exchange: events}]", "from: events", "from: events", ""),
@@ -97,7 +98,8 @@ WRONG = [
     ("publish: [orders", "publish: [order", "order,", 'did you mean "orders"'),
     ("ttl: 5m", "retry: gentle", "gentle", "gentle"),
     # names
-    ("  lost: {type: fanout}", "  lost: {type: fanout}\n  lost: {type: direct}", "lost: {type: direct", "lost"),
+    ("  lost: {type: fanout}", "  lost: {type: fanout}\n  lost: {type: direct}",
+     "lost: {type: direct", "lost"),
     ("  events:\n", "  amq.mine: {}\n  events:\n", "amq.mine", "amq."),
     ("  billing:\n", f"  {'q' * 256}: {{}}\n  billing:\n", "qqqq", "255"),
     ("  billing:\n", "  amq.gen-mine: {}\n  billing:\n", "amq.gen-mine", "amq."),
@@ -108,8 +110,10 @@ WRONG = [
     ('"$scrypt$', '"$argon2$', "argon2", ""), ('"$scrypt$ln=14,', '"$scrypt$ln=40,', "scrypt", ""),
     ('"$scrypt$', '"not base64!', "not base64", ""),
     ("consume: [billing]", 'rights: {configure: "(", write: "", read: ""}', '"("', ""),
-    ("consume: [billing]", 'rights: {configure: "", write: "' + "a" * 300 + '", read: ""}', 'aaa', ""),
-    ("consume: [billing]", 'consume: [billing], rights: {configure: "", write: "", read: ""}', "rights", ""),
+    ("consume: [billing]", 'rights: {configure: "", write: "' + "a" * 300 + '", read: ""}', 'aaa',
+     ""),
+    ("consume: [billing]", 'consume: [billing], rights: {configure: "", write: "", read: ""}',
+     "rights", ""),
     # arguments that the broker would refuse
     ("ttl: 5m", "arguments: {x-expires: 0}", "", "x-expires"),
     ("ttl: 5m", "arguments: {x-max-priority: 300}", "", "x-max-priority"),
@@ -119,7 +123,8 @@ WRONG = [
     ("ttl: 5m", "ttl: !!str 5m", "!!str", "tag"), ("    ttl: 5m", "    <<: {ttl: 5m}", "<<", ""),
     # not YAML at all
     ("queues:\n", "queues: [\n", "", ""), ("vhost: test", "vhost: \"test", "", ""),
-    ("vhost: test", "\tvhost: test", "", ""), ("vhost: test", "vhost: test\n---\nbourse: 1", "", ""),
+    ("vhost: test", "\tvhost: test", "", ""), ("vhost: test", "vhost: test\n---\nbourse: 1", "",
+                                               ""),
     ("vhost: test", "vhost: \x01", "", ""),
 ]
 
@@ -195,7 +200,8 @@ def test_a_key_without_effect_yet_is_a_warning_with_its_line(write_config, old, 
     text = GOOD.replace(old, new)
     result = check(write_config(text))
     assert result.returncode == 0, result.stderr
-    assert re.search(rf':{line_of(text, key + ":")}:\d+: warning: "{key}"', result.stderr), result.stderr
+    assert re.search(rf':{line_of(text, key + ":")}:\d+: warning: "{key}"',
+                     result.stderr), result.stderr
 
 
 # -- T25: files made to hurt
@@ -245,7 +251,8 @@ def test_mutated_files_get_a_verdict(write_config):
         for _ in range(chance.randint(1, 6)):
             at = chance.randrange(len(text))
             text[at:at + chance.randint(0, 5)] = chance.choice(
-                ["", " ", "\n", ":", "{", "}", "[", "]", '"', "'", "- ", "&a ", "*a ", "\0", "é", "%"])
+                ["", " ", "\n", ":", "{", "}", "[", "]", '"', "'", "- ", "&a ", "*a ", "\0", "é",
+                 "%"])
         path = write_config("")
         path.write_bytes("".join(text).encode())
         result = check(path)
@@ -256,7 +263,8 @@ def test_mutated_files_get_a_verdict(write_config):
 
 def test_several_files_make_one_configuration(tmp_path):
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
-    first.write_text('bourse: 1\nexchanges: {a: {type: fanout}}\nlisteners: {amqp: {bind: "127.0.0.1:0"}}\n')
+    first.write_text('bourse: 1\nexchanges: {a: {type: fanout}}\n'
+                     'listeners: {amqp: {bind: "127.0.0.1:0"}}\n')
     second.write_text("bourse: 1\nqueues: {q: {from: [{exchange: a}]}}\n")
     result = brokers.run_command("check", str(first), str(second))
     assert result.returncode == 0, result.stderr
@@ -289,7 +297,8 @@ def test_rabbitmqs_salted_hashes_are_accepted(serve):
         broker = serve(f"""
             bourse: 1
             users:
-              u: {{auth: password, password-hash: "{encoded}", rights: {{configure: "", write: "", read: ""}}}}
+              u: {{auth: password, password-hash: "{encoded}",
+                   rights: {{configure: "", write: "", read: ""}}}}
             listeners: {{amqp: {{bind: "127.0.0.1:0"}}}}
             """)
         broker.open(user="u", password="canary-of-a-hash").close()
@@ -302,7 +311,8 @@ def test_rabbitmqs_salted_hashes_are_accepted(serve):
 def test_a_password_may_come_from_the_environment(serve, canaries):
     broker = serve("""
         bourse: 1
-        users: {u: {auth: password, password-env: TEST_SECRET, rights: {configure: "", write: "", read: ""}}}
+        users: {u: {auth: password, password-env: TEST_SECRET,
+                    rights: {configure: "", write: "", read: ""}}}
         listeners: {amqp: {bind: "127.0.0.1:0"}}
         """, environment={"TEST_SECRET": canaries["environment"]})
     broker.open(user="u", password=canaries["environment"]).close()
@@ -312,7 +322,8 @@ def test_server_settings_reach_the_wire(serve, canaries):
     broker = serve("""
         bourse: 1
         server: {frame-max: 8KiB, channel-max: 10, heartbeat: 7s, max-message-size: 1KiB}
-        users: {u: {auth: password, password-file: u.pw, rights: {configure: ".*", write: ".*", read: ".*"}}}
+        users: {u: {auth: password, password-file: u.pw,
+                    rights: {configure: ".*", write: ".*", read: ".*"}}}
         listeners: {amqp: {bind: ["127.0.0.1:0", "127.0.0.2:0"]}}
         """, passwords=["u"], listen=())
     assert [host for host, _port in broker.addresses["amqp"]] == ["127.0.0.1", "127.0.0.2"]

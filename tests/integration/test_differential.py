@@ -2,8 +2,8 @@
 """Plays the same scripts to Debian's rabbitmq-server 3.10 and to Bourse and compares the answers:
 method, code, text, counts, contents. Names that a broker makes up are compared by their form.
 
-A step on which the two differ on purpose says why. A difference that is not listed fails, and so does
-a listed one that no longer occurs.
+A step on which the two differ on purpose says why. A difference that is not listed fails, and so
+does a listed one that no longer occurs.
 """
 
 import re
@@ -143,10 +143,12 @@ SCRIPTS = [
            declare("diff-queue", durable=True, arguments={"x-note": 5}),
            delete("diff-queue"), delete("diff-queue"), declare("diff-queue", passive=True)),
     Script("queue redeclare with arguments",
-           declare("diff-queue", exclusive=True, arguments={"x-message-ttl": 5000, "x-max-length": 9}),
+           declare("diff-queue",
+                   exclusive=True, arguments={"x-message-ttl": 5000, "x-max-length": 9}),
            declare("diff-queue", exclusive=True),
            declare("diff-queue", exclusive=True, arguments={"x-message-ttl": 5000}),
-           declare("diff-queue", exclusive=True, arguments={"x-message-ttl": 6000, "x-max-length": 9}),
+           declare("diff-queue",
+                   exclusive=True, arguments={"x-message-ttl": 6000, "x-max-length": 9}),
            declare("diff-queue", exclusive=True, arguments={
                "x-message-ttl": wire.Typed("l", 5000), "x-max-length": wire.Typed("B", 9)}),
            declare("diff-queue", exclusive=True, arguments={
@@ -246,7 +248,8 @@ SCRIPTS = [
            declare("diff-queue"), call("basic.consume", exclusive=True, consumer_tag="a", **QUEUE),
            call("basic.consume", channel=2, **QUEUE),
            call("basic.cancel", consumer_tag="a"), call("basic.consume", consumer_tag="b", **QUEUE),
-           call("basic.consume", channel=2, exclusive=True, **QUEUE), delete("diff-queue", channel=3),
+           call("basic.consume", channel=2, exclusive=True, **QUEUE),
+           delete("diff-queue", channel=3),
            take(1)),
     Script("consumer tags", declare("diff-queue", exclusive=True),
            call("basic.consume", consumer_tag="t", **QUEUE),
@@ -260,7 +263,8 @@ SCRIPTS = [
            call("basic.consume", consumer_tag="b", channel=2, **QUEUE),
            publish("", "diff-queue", b"1"), take(1), call("channel.close"),
            take(1, channel=2), call("basic.consume", exclusive=True, channel=3, **QUEUE)),
-    Script("qos", call("basic.qos", prefetch_count=5), call("basic.qos", prefetch_count=5, global_=True),
+    Script("qos",
+           call("basic.qos", prefetch_count=5), call("basic.qos", prefetch_count=5, global_=True),
            call("basic.qos", prefetch_size=1), call("channel.flow", active=False)),
     Script("get",
            declare("diff-queue", exclusive=True), get("diff-queue"),
@@ -303,7 +307,7 @@ def test_both_brokers_answer_alike(broker, oracle, script):
     for number, step in enumerate(script.steps):
         place = f"step {number}, {step}\nRabbitMQ: {theirs[number]}\nBourse:   {ours[number]}"
         if step.differs:
-            assert theirs[number] != ours[number], f"no difference any more: {step.differs}\n{place}"
+            assert theirs[number] != ours[number], f"no longer differs: {step.differs}\n{place}"
         else:
             assert theirs[number] == ours[number], place
     assert theirs[-1] == ours[-1], "what came by itself and was not taken"

@@ -125,14 +125,16 @@ def test_publishing_to_an_internal_exchange_is_403(ch):
 def test_consuming_beside_an_exclusive_consumer_is_403(ch, conn):
     queue = ch.temp_queue()
     ch.consume(queue, exclusive=True)
-    conn.channel().refused("basic.consume", 403, f"ACCESS_REFUSED - queue '{queue}' in vhost '/' in "
+    conn.channel().refused("basic.consume",
+                           403, f"ACCESS_REFUSED - queue '{queue}' in vhost '/' in "
                            "exclusive use", queue=queue)
 
 
 def test_an_exclusive_consumer_beside_others_is_403(ch, conn):
     queue = ch.temp_queue()
     ch.consume(queue)
-    conn.channel().refused("basic.consume", 403, f"ACCESS_REFUSED - queue '{queue}' in vhost '/' in "
+    conn.channel().refused("basic.consume",
+                           403, f"ACCESS_REFUSED - queue '{queue}' in vhost '/' in "
                            "exclusive use", queue=queue, exclusive=True)
 
 
@@ -141,7 +143,8 @@ def test_an_exclusive_consumer_beside_others_is_403(ch, conn):
 LOCKED_OPERATIONS = [
     ("queue.declare", {}), ("queue.declare", {"passive": True}),
     ("queue.declare", {"exclusive": True}), ("queue.declare", {"durable": True}),
-    ("queue.bind", {"exchange": "amq.direct"}), ("queue.purge", {}), ("queue.delete", {}), ("queue.delete", {"if_empty": True}),
+    ("queue.bind", {"exchange": "amq.direct"}), ("queue.purge", {}), ("queue.delete", {}),
+    ("queue.delete", {"if_empty": True}),
     ("basic.get", {}), ("basic.consume", {}),
 ]
 
@@ -173,11 +176,14 @@ def test_redeclaring_a_queue_with_other_properties_is_406(ch):
     ch.declare(queue, durable=True, auto_delete=False)
     try:
         for changed, text in (
-                ({}, "'durable' for queue '{}' in vhost '/': received 'false' but current is 'true'"),
-                ({"durable": True, "auto_delete": True}, "'auto_delete' for queue '{}' in vhost '/': "
+                ({},
+                 "'durable' for queue '{}' in vhost '/': received 'false' but current is 'true'"),
+                ({"durable": True,
+                  "auto_delete": True}, "'auto_delete' for queue '{}' in vhost '/': "
                  "received 'true' but current is 'false'")):
             ch.refused("queue.declare", 406,
-                       precondition("inequivalent arg " + text.format(queue)), queue=queue, **changed)
+                       precondition("inequivalent arg " + text.format(queue)), queue=queue,
+                       **changed)
     finally:
         ch.call("queue.delete", queue=queue)
 
@@ -202,7 +208,8 @@ def test_redeclaring_a_queue_with_other_arguments_is_406(ch, was, now, text):
      "'false'"),
     ({"auto_delete": True}, "'auto_delete' for exchange '{}' in vhost '/': received 'true' but "
      "current is 'false'"),
-    ({"internal": True}, "'internal' for exchange '{}' in vhost '/': received 'true' but current is "
+    ({"internal": True},
+     "'internal' for exchange '{}' in vhost '/': received 'true' but current is "
      "'false'"),
     ({"arguments": {"alternate-exchange": "ae"}}, "'alternate-exchange' for exchange '{}' in vhost "
      "'/': received the value 'ae' of type 'longstr' but current is none"),
@@ -302,7 +309,8 @@ def refused_publish(ch, code, text, key="k", exchange="amq.direct", **properties
 
 
 def test_a_user_id_other_than_the_login_is_406(ch):
-    refused_publish(ch, 406, precondition("user_id property set to 'root' but authenticated user was "
+    refused_publish(ch,
+                    406, precondition("user_id property set to 'root' but authenticated user was "
                                           "'guest'"), user_id="root")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the first octet to connection.open-ok: versions, start, tune, open, and what may come when."""
+"""From the first octet to connection.open-ok: versions, start, tune, open, and their order."""
 
 import struct
 
@@ -11,7 +11,8 @@ from support import wire
 # AMQP 0-9-1, 4.2.2: on a protocol header that the server does not speak it writes the one it
 # does speak and closes. 0-8, 0-10 and 1.0 are such; so is HTTP on the wrong port.
 @pytest.mark.parametrize("greeting", [
-    pytest.param(b"AMQP\x01\x01\x08\x00", marks=pytest.mark.differs("3.10 still accepts 0-8")), b"AMQP\x01\x01\x00\x0a", b"AMQP\x00\x00\x09\x02",
+    pytest.param(b"AMQP\x01\x01\x08\x00", marks=pytest.mark.differs("3.10 still accepts 0-8")),
+    b"AMQP\x01\x01\x00\x0a", b"AMQP\x00\x00\x09\x02",
     b"AMQP\x00\x00\x0a\x00", b"AMQP\x02\x01\x00\x00",
     b"AMQP\xff\xff\xff\xff", b"GET / HTTP/1.1\r\n",
 ], ids=["0-8", "0-10", "0-9-2", "0-10-0", "tls-id", "all-ones", "http"])

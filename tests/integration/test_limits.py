@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What strangers and greedy clients can cost: deadlines, caps on connections, memory, descriptors."""
+"""What strangers and greedy clients can cost: deadlines, connections, memory, descriptors."""
 
 import gzip
 import resource
@@ -190,7 +190,8 @@ def test_running_out_of_descriptors(own_broker):
 def test_a_reload_without_descriptors_keeps_the_configuration(serve, canaries):
     broker = serve("""
         bourse: 1
-        users: {u: {auth: password, password-file: u.pw, rights: {configure: "", write: "", read: ""}}}
+        users: {u: {auth: password, password-file: u.pw,
+                    rights: {configure: "", write: "", read: ""}}}
         listeners: {amqp: {bind: "127.0.0.1:0"}}
         """, passwords=["u"], limits={resource.RLIMIT_NOFILE: 64})
     clients = []
@@ -207,7 +208,8 @@ def test_a_reload_without_descriptors_keeps_the_configuration(serve, canaries):
     conn.read_start()
     conn.send_start_ok()                        # guest is no user of this file
     conn.expect_close(403)
-    amqp.Connection(broker.amqp, source="127.0.9.200").open(user="u", password=canaries["u"]).close()
+    amqp.Connection(broker.amqp, source="127.0.9.200").open(user="u",
+                                                            password=canaries["u"]).close()
     for client in clients:
         client.drop()
 
@@ -303,14 +305,16 @@ def test_guest_is_accepted_from_loopback_only(own_broker):
     conn = amqp.Connection((outside, port))
     conn.read_start()
     conn.send_start_ok()
-    conn.expect_close(403, "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. "
+    conn.expect_close(403,
+                      "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. "
                       "For details see the broker logfile.")
 
 
 def own_address():
     """An address of this machine that is not loopback, or None. Nothing is sent to it."""
     words = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=False).stdout
-    return next((word for word in words.split() if "." in word and not word.startswith("127.")), None)
+    return next((word for word in words.split() if "." in word and not word.startswith("127.")),
+                None)
 
 
 # T6: checking passwords is work for two threads of their own; the others' messages go on meanwhile.
@@ -340,7 +344,8 @@ def test_a_storm_of_wrong_passwords_does_not_stop_messages(own_broker):
 def test_a_reconnect_storm_costs_one_password_check(serve, canaries):
     broker = serve("""
         bourse: 1
-        users: {u: {auth: password, password-file: u.pw, rights: {configure: "", write: "", read: ""}}}
+        users: {u: {auth: password, password-file: u.pw,
+                    rights: {configure: "", write: "", read: ""}}}
         listeners: {amqp: {bind: "127.0.0.1:0"}}
         """, passwords=["u"])
     broker.open(user="u", password=canaries["u"]).close()

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.bourse_only
 FILE = """
     bourse: 1
     server: {{log: {{format: {format}, level: debug}}}}
-    users: {{u: {{auth: password, password-file: u.pw, rights: {{configure: ".*", write: ".*", read: ".*"}}}}}}
+    users: {{u: {{auth: password, password-file: u.pw,
+                  rights: {{configure: ".*", write: ".*", read: ".*"}}}}}}
     listeners: {{amqp: {{bind: "127.0.0.1:0"}}}}
 """
 

@@ -39,7 +39,8 @@ OPERATIONS = {
                      ["write", "read"]),
     "unbind a queue": ("queue.unbind", {"queue": "p-queue", "exchange": "p-direct",
                                         "routing_key": "k"}, ["write", "read"]),
-    "declare an exchange": ("exchange.declare", {"exchange": "p-direct", "type": "direct", **DURABLE},
+    "declare an exchange": ("exchange.declare",
+                            {"exchange": "p-direct", "type": "direct", **DURABLE},
                             ["configure"]),
     "declare an exchange with an alternate": (
         "exchange.declare", {"exchange": "p-new-USER", "type": "direct", **DURABLE,
@@ -75,12 +76,18 @@ FILE = """
     listeners:
       amqp: {bind: "127.0.0.1:0"}
     users:
-      narrow: {auth: password, password-file: matrix.pw, publish: [p-topic], topics: {p-topic: ["a.*.c", "d.#"]}}
-      words: {auth: password, password-file: matrix.pw, publish: [p-direct, "p-to*"], consume: ["other*"]}
-      searched: {auth: password, password-file: matrix.pw, rights: {configure: "", write: "irec", read: "^other"}}
-      slow: {auth: password, password-file: matrix.pw, rights: {configure: "", write: "^(([a-z])+.)+[A-Z]([a-z])+$", read: ""}}
-      default: {auth: password, password-file: matrix.pw, rights: {configure: "", write: "^amq[.]default$", read: ""}}
-      generated: {auth: password, password-file: matrix.pw, rights: {configure: "^amq[.]gen", write: "", read: "^amq[.]gen"}}
+      narrow: {auth: password, password-file: matrix.pw,
+               publish: [p-topic], topics: {p-topic: ["a.*.c", "d.#"]}}
+      words: {auth: password, password-file: matrix.pw,
+              publish: [p-direct, "p-to*"], consume: ["other*"]}
+      searched: {auth: password, password-file: matrix.pw,
+                 rights: {configure: "", write: "irec", read: "^other"}}
+      slow: {auth: password, password-file: matrix.pw,
+             rights: {configure: "", write: "^(([a-z])+.)+[A-Z]([a-z])+$", read: ""}}
+      default: {auth: password, password-file: matrix.pw,
+                rights: {configure: "", write: "^amq[.]default$", read: ""}}
+      generated: {auth: password, password-file: matrix.pw,
+                  rights: {configure: "^amq[.]gen", write: "", read: "^amq[.]gen"}}
 """
 
 
@@ -149,7 +156,8 @@ def test_matrix(matrix, operation, user):
 
 
 @pytest.mark.parametrize("operation, right, resource", [
-    ("declare a queue", "configure", "queue 'p-queue'"), ("purge a queue", "read", "queue 'p-queue'"),
+    ("declare a queue", "configure", "queue 'p-queue'"), ("purge a queue", "read",
+                                                          "queue 'p-queue'"),
     ("delete an exchange", "configure", "exchange 'p-gone'"),
     ("publish", "write", "exchange 'p-direct'"), ("get", "read", "queue 'p-queue'"),
 ])
@@ -200,7 +208,8 @@ def test_server_named_queues_need_an_expression_that_matches_them(matrix):
 # -- topics
 
 @pytest.mark.parametrize("key, allowed", [
-    ("a.b.c", True), ("a..c", True), ("d", True), ("d.e.f", True), ("a.c", False), ("a.b.b.c", False),
+    ("a.b.c", True), ("a..c", True), ("d", True), ("d.e.f", True), ("a.c", False),
+    ("a.b.b.c", False),
     ("x.a.b.c", False), ("a.b.c.d", False), ("", False), ("dd", False), ("aXbXc", False),
 ])
 def test_topics_narrow_what_may_be_published(matrix, key, allowed):
@@ -237,7 +246,8 @@ def test_topics_hold_for_further_routing_keys(matrix, header):
     ("queue.declare", {"queue": "other-queue", "durable": True}, 403),
     ("queue.declare", {"queue": "mine"}, 403), ("queue.declare", {"exclusive": True}, 403),
     ("exchange.declare", {"exchange": "p-direct", "type": "direct", "durable": True}, 403),
-    ("queue.delete", {"queue": "other-queue"}, 403), ("exchange.delete", {"exchange": "p-direct"}, 403),
+    ("queue.delete", {"queue": "other-queue"}, 403), ("exchange.delete", {"exchange": "p-direct"},
+                                                      403),
     ("queue.bind", {"queue": "other-queue", "exchange": "p-direct"}, 403),
     ("exchange.bind", {"destination": "p-direct", "source": "p-topic"}, 403),
     ("queue.declare", {"queue": "other-queue", "passive": True}, 0),
@@ -252,7 +262,8 @@ def test_other_vhosts_are_not_found(serve, canaries):
     broker = serve("""
         bourse: 1
         vhost: matrix
-        users: {u: {auth: password, password-file: u.pw, rights: {configure: "", write: "", read: ""}}}
+        users: {u: {auth: password, password-file: u.pw,
+                    rights: {configure: "", write: "", read: ""}}}
         listeners: {amqp: {bind: "127.0.0.1:0"}}
         """, passwords=["u"])
     for vhost in ("/", "", "Matrix", "matrix/"):
@@ -287,9 +298,11 @@ def test_user_id_is_that_of_the_login(matrix):
 
 def test_the_matrix_covers_every_method_that_needs_rights():
     covered = {name for name, _arguments, _needed in OPERATIONS.values()}
-    with_rights = {name for name in wire.METHODS if name.startswith(("exchange.", "queue.", "basic."))
+    with_rights = {name for name in wire.METHODS if name.startswith(("exchange.", "queue.",
+                                                                     "basic."))
                    and not name.endswith("-ok") and name not in (
-                       "basic.qos", "basic.cancel", "basic.return", "basic.deliver", "basic.get-empty",
+                       "basic.qos", "basic.cancel", "basic.return", "basic.deliver",
+                       "basic.get-empty",
                        "basic.ack", "basic.reject", "basic.nack", "basic.recover",
                        "basic.recover-async")}
     assert covered == with_rights

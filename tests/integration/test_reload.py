@@ -19,7 +19,8 @@ FILE = """
       billing: {from: [{exchange: orders, key: "#"}]}
     users:
       shopper: {auth: password, password-file: shopper.pw, publish: [orders], consume: [billing]}
-      keeper: {auth: password, password-file: keeper.pw, rights: {configure: ".*", write: ".*", read: ".*"}}
+      keeper: {auth: password, password-file: keeper.pw,
+               rights: {configure: ".*", write: ".*", read: ".*"}}
     listeners:
       amqp: {bind: "127.0.0.1:0"}
 """
@@ -33,7 +34,7 @@ def broker(serve):
 
 @pytest.fixture
 def rewrite(broker, write_config):
-    """rewrite(old, new) changes the file, reloads it, and returns the line that tells how it went."""
+    """rewrite(old, new) changes the file, reloads it, and returns the line that tells the end."""
 
     def change(old, new, passwords=USERS):
         assert old in FILE
@@ -50,7 +51,8 @@ def log_in(broker, canaries, user):
 def test_new_objects_and_bindings_appear(broker, rewrite, canaries):
     keeper = log_in(broker, canaries, "keeper").channel()
     keeper.publish("orders", "k", b"before")
-    line = rewrite("    queues:\n", """      events: {type: fanout, from: [{exchange: orders, key: "e.*"}]}
+    line = rewrite("    queues:\n",
+                   """      events: {type: fanout, from: [{exchange: orders, key: "e.*"}]}
     queues:
       mail: {from: [{exchange: events}]}
 """)

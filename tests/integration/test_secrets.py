@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No secret in any log (threat T22): passwords planted by every test of the run are looked for in all
-that all brokers of the run have written."""
+"""No secret in any log (threat T22): passwords planted by every test of the run are looked for in
+all that all brokers of the run have written."""
 
 import os
 import re
@@ -18,8 +18,10 @@ def test_every_way_of_handling_a_password(serve, canaries):
         bourse: 1
         server: {log: {level: debug}}
         users:
-          plain: {auth: password, password-file: plain.pw, rights: {configure: "", write: "", read: ""}}
-          env: {auth: password, password-env: ENV_SECRET, rights: {configure: "", write: "", read: ""}}
+          plain: {auth: password, password-file: plain.pw,
+                  rights: {configure: "", write: "", read: ""}}
+          env: {auth: password, password-env: ENV_SECRET,
+                rights: {configure: "", write: "", read: ""}}
         listeners: {amqp: {bind: "127.0.0.1:0"}}
         """, passwords=["plain"], environment={"ENV_SECRET": canaries["env"]})
     for mechanism in ("PLAIN", "AMQPLAIN"):
@@ -60,7 +62,8 @@ def test_neither_arguments_nor_environment_show_secrets_of_files(shop_broker, sh
 def test_a_secret_file_readable_by_all_is_a_warning(write_config, tmp_path, canaries):
     path = write_config("""
         bourse: 1
-        users: {u: {auth: password, password-file: u.pw, rights: {configure: "", write: "", read: ""}}}
+        users: {u: {auth: password, password-file: u.pw,
+                    rights: {configure: "", write: "", read: ""}}}
         listeners: {amqp: {bind: "127.0.0.1:0"}}
         """, passwords=["u"])
     os.chmod(tmp_path / "u.pw", 0o644)

@@ -74,7 +74,8 @@ def test_an_order_is_placed_billed_and_mailed(tester, as_user):
     checkout.expect("basic.ack")
     billing.consume("billing")
     order = billing.delivery()
-    assert (order.exchange, order.routing_key, order.body) == ("orders", "order.eu.placed", b"order 1")
+    assert (order.exchange, order.routing_key, order.body) == ("orders", "order.eu.placed",
+                                                               b"order 1")
     billing.publish("orders", "order.eu.paid", b"invoice 1")
     billing.ack(order.delivery_tag)
     billing.ping()
@@ -115,12 +116,14 @@ def test_nobody_of_the_shop_may_change_its_topology(as_user, user):
     channel = as_user(user)
     for name, arguments in [
         ("queue.declare", {"queue": "mine"}), ("queue.declare", {"exclusive": True}),
-        ("queue.declare", {"queue": "billing", "durable": True}), ("queue.delete", {"queue": "mail"}),
+        ("queue.declare", {"queue": "billing", "durable": True}),
+        ("queue.delete", {"queue": "mail"}),
         ("exchange.declare", {"exchange": "mine", "type": "fanout"}),
         ("exchange.declare", {"exchange": "orders", "type": "topic", "durable": True}),
         ("exchange.delete", {"exchange": "orders"}),
         ("queue.bind", {"queue": "billing", "exchange": "orders", "routing_key": "#"}),
-        ("queue.unbind", {"queue": "billing", "exchange": "orders", "routing_key": "order.eu.placed"}),
+        ("queue.unbind",
+         {"queue": "billing", "exchange": "orders", "routing_key": "order.eu.placed"}),
         ("exchange.bind", {"destination": "dead", "source": "orders"}),
         ("exchange.unbind", {"destination": "order-events", "source": "orders"}),
     ]:
@@ -140,5 +143,6 @@ def test_a_certificate_user_has_no_password(shop, shop_broker):
 def test_password_users_log_in_over_tls_and_plain(shop, shop_broker, mechanism):
     for tls in (shop.tls(), None):
         conn = shop_broker.connect(tls)
-        conn.open(vhost="shop", user="oncall", password=shop.passwords["oncall"], mechanism=mechanism)
+        conn.open(vhost="shop", user="oncall", password=shop.passwords["oncall"],
+                  mechanism=mechanism)
         conn.close()

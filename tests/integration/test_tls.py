@@ -89,7 +89,8 @@ def test_min_version_1_3_refuses_1_2(tls_broker, authority):
 
 
 @pytest.mark.parametrize("cipher", ["AES128-SHA", "AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA"])
-def test_ciphers_without_forward_secrecy_or_authentication_are_refused(tls_broker, authority, cipher):
+def test_ciphers_without_forward_secrecy_or_authentication_are_refused(tls_broker, authority,
+                                                                       cipher):
     broker = tls_broker()
     context = authority.client_context(maximum=ssl.TLSVersion.TLSv1_2)
     context.set_ciphers(cipher)

@@ -344,7 +344,7 @@ class Channel:
     # -- shorthands
 
     def delete(self, queue):
-        """Deletes a queue; what else arrives before the answer, such as basic.cancel, is dropped."""
+        """Deletes a queue; what arrives before the answer, such as basic.cancel, is dropped."""
         self.send("queue.delete", queue=queue)
         while self.next_method().name != "queue.delete-ok":
             pass

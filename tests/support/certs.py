@@ -50,7 +50,8 @@ class Authority:
         with open(self.path("index.txt"), "w"), open(self.path("serial"), "w") as serial:
             serial.write("1000\n")
         with open(self.path("ca.cnf"), "w") as file:
-            file.write("[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\n"
+            file.write("[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\n"
+                       "new_certs_dir=.\n"
                        "default_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n")
         _openssl("ca", "-batch", "-config", "ca.cnf", "-in", f"{name}.csr", "-out", f"{name}.pem",
                  "-cert", f"{self.name}.pem", "-keyfile", f"{self.name}.key", "-notext",

@@ -75,7 +75,8 @@ class Generator:
     def bind_exchange(self):
         # A binding between two amq.* exchanges would outlive the script.
         return call(self.pick("exchange.bind", "exchange.bind", "exchange.unbind"),
-                    destination=self.pick(*self.exchanges), source=self.exchange(), routing_key=self.key())
+                    destination=self.pick(*self.exchanges), source=self.exchange(),
+                    routing_key=self.key())
 
     def publish(self):
         headers = dict(self.pick(*HEADERS))

@@ -11,8 +11,8 @@ A script is a name and steps; a step is one of
   login(…)              a connection of its own, with these tune-ok values, login and vhost
 
 Each has a channel (1 unless `channel=` says otherwise). A channel that the broker closes is opened
-again, and a connection made anew, so that the script goes on. `differs="…"` says why the two brokers
-answer this step differently on purpose.
+again, and a connection made anew, so that the script goes on. `differs="…"` says why the two
+brokers answer this step differently on purpose.
 """
 
 import collections

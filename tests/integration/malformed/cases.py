@@ -169,7 +169,8 @@ for _name, _data, _codes in [
     ("start-ok with octets left over", raw_method(
         10, 11, wire.encode_method("connection.start-ok", mechanism="PLAIN",
                                    response=b"\0guest\0guest")[4:] + b"x", channel=0), (501, 502)),
-    ("properties that overrun the frame", raw_method(10, 11, b"\0\0\xff\xff", channel=0), (501, 502)),
+    ("properties that overrun the frame", raw_method(10, 11, b"\0\0\xff\xff", channel=0),
+     (501, 502)),
     ("an unknown mechanism", start_ok(mechanism=b"GUESS"), (503,)),
     ("an empty mechanism", start_ok(mechanism=b""), (503,)),
     ("EXTERNAL without TLS", start_ok(mechanism=b"EXTERNAL"), (503,)),
@@ -177,7 +178,8 @@ for _name, _data, _codes in [
     ("PLAIN with one NUL", start_ok(response=b"\0guest"), (502,)),
     ("PLAIN that is empty", start_ok(response=b""), (502,)),
     ("PLAIN with three NULs", start_ok(response=b"\0guest\0guest\0more"), (502, 403)),
-    ("AMQPLAIN that is no table", start_ok(mechanism=b"AMQPLAIN", response=b"\xff\xff"), (501, 502)),
+    ("AMQPLAIN that is no table", start_ok(mechanism=b"AMQPLAIN", response=b"\xff\xff"),
+     (501, 502)),
     ("AMQPLAIN without a password", start_ok(mechanism=b"AMQPLAIN", response=wire.encode_table_body(
         {"LOGIN": "guest"})), (502,)),
     ("start-ok and then again", start_ok() * 2, (504,)),
@@ -193,7 +195,8 @@ for _name, _table in OWN_LIMITS + [("2000 fields", void_fields(2000))]:
 # -- tuning and opening
 
 for _name, _values in [
-    ("frame-max 1", (1, 1)), ("frame-max 4095", (1, 4095)), ("frame-max over the offer", (1, 131073)),
+    ("frame-max 1", (1, 1)), ("frame-max 4095", (1, 4095)), ("frame-max over the offer",
+                                                             (1, 131073)),
     ("frame-max 2^32-1", (1, 2**32 - 1)), ("frame-max 0", (1, 0)),
     ("channel-max 0", (0, 131072)), ("channel-max over the offer", (2048, 131072)),
     ("channel-max 65535", (65535, 131072)),
@@ -237,7 +240,8 @@ case("frame of type 7 on channel 0", "opened", wire.encode_frame(7, 0, b""), clo
 case("heartbeat on channel 1", "channel", wire.encode_frame(FRAME_HEARTBEAT, 1, b""), closed(505))
 case("heartbeat on a channel that is not open", "opened", wire.encode_frame(
     FRAME_HEARTBEAT, 9, b""), closed(505))
-case("heartbeat with a payload", "channel", wire.encode_frame(FRAME_HEARTBEAT, 0, b"x"), closed(501))
+case("heartbeat with a payload", "channel", wire.encode_frame(FRAME_HEARTBEAT, 0, b"x"),
+     closed(501))
 case("text instead of frames", "channel", b"Hello, broker!\r\n", closed(501))
 case("a protocol header again", "channel", wire.PROTOCOL_HEADER, closed(501))
 for _size in range(4):
@@ -247,7 +251,8 @@ for _size in range(4):
 # -- methods that are unknown, misplaced or not a client's
 
 for _class, _method in [(0, 0), (1, 1), (11, 10), (70, 10), (80, 10), (100, 10), (65535, 65535),
-                        (20, 99), (40, 41), (40, 99), (50, 99), (60, 99), (60, 0), (85, 20), (90, 99)]:
+                        (20, 99), (40, 41), (40, 99), (50, 99), (60, 99), (60, 0), (85, 20),
+                        (90, 99)]:
     case(f"unknown method {_class}.{_method}", "channel", raw_method(_class, _method), closed(540),
          "501 or 541 in 3.10, depending on the id")
 case("unknown connection method", "opened", raw_method(10, 99, channel=0), closed(540),
@@ -267,7 +272,8 @@ for _name in ("basic.deliver", "basic.return", "basic.get-ok"):
 for _name in ("connection.start", "connection.secure", "connection.tune", "connection.open-ok",
               "connection.blocked", "connection.unblocked", "connection.update-secret-ok"):
     case(f"a client sends {_name}", "opened", method(_name, 0), closed(503, 504))
-for _name in ("connection.start-ok", "connection.secure-ok", "connection.tune-ok", "connection.open"):
+for _name in ("connection.start-ok", "connection.secure-ok", "connection.tune-ok",
+              "connection.open"):
     case(f"{_name} on an open connection", "opened", method(_name, 0), closed(504))
 for _name in ("channel.open", "channel.close", "exchange.declare", "queue.declare", "basic.qos",
               "basic.publish", "basic.ack", "confirm.select", "tx.select", "access.request"):
@@ -328,9 +334,11 @@ case("connection.close cut short", "opened", raw_method(10, 50, b"\0\xc8\x05ab",
 case("a short string that overruns the frame", "channel", raw_method(
     50, 10, b"\0\0\xffqueue"), closed(502), _WHY)
 for _name, _arguments in [
-    ("queue.declare", {"queue": b"\xff\xfe"}), ("exchange.declare", {"exchange": b"\xc3\x28", "type": "direct"}),
+    ("queue.declare", {"queue": b"\xff\xfe"}), ("exchange.declare",
+                                                {"exchange": b"\xc3\x28", "type": "direct"}),
     ("exchange.declare", {"exchange": "e", "type": b"\xff"}),
-    ("queue.delete", {"queue": b"q\xe2\x82"}), ("basic.consume", {"queue": QUEUE, "consumer_tag": b"\x80"}),
+    ("queue.delete", {"queue": b"q\xe2\x82"}), ("basic.consume",
+                                                {"queue": QUEUE, "consumer_tag": b"\x80"}),
     ("basic.get", {"queue": b"\xc0\xaf"}),
 ]:
     _field = next(key for key, value in _arguments.items() if isinstance(value, bytes))
@@ -339,15 +347,18 @@ for _name, _arguments in [
 
 
 def declare_with_table(body):
-    return raw_method(50, 10, b"\0\0" + wire.encode_shortstr("t") + b"\0" + wire.encode_longstr(body))
+    return raw_method(50,
+                      10, b"\0\0" + wire.encode_shortstr("t") + b"\0" + wire.encode_longstr(body))
 
 
 for _name, _table in BROKEN_TABLES:
-    case(f"queue.declare arguments with {_name}", "channel", declare_with_table(_table), closed(501),
+    case(f"queue.declare arguments with {_name}", "channel", declare_with_table(_table),
+         closed(501),
          "3.10 drops the socket")
 for _name, _table in OWN_LIMITS + [("1025 fields", void_fields(1025)),
                                    ("60000 fields", void_fields(60000))]:
-    case(f"queue.declare arguments with {_name}", "channel", declare_with_table(_table), closed(501),
+    case(f"queue.declare arguments with {_name}", "channel", declare_with_table(_table),
+         closed(501),
          "no such limit in 3.10")
 case("a table length that overruns the frame", "channel",
      raw_method(50, 10, b"\0\0\x01q\0\0\0\x10\0"), closed(501, 502))
@@ -382,13 +393,15 @@ for _name, _data, _codes in [
     ("a second header", PUBLISH + content_header(wire.encode_header(5)) * 2, (505,)),
     ("a header of class 50", PUBLISH + content_header(wire.encode_header(0, class_id=50)), (505,)),
     ("a header of class 0", PUBLISH + content_header(wire.encode_header(0, class_id=0)), (505,)),
-    ("a body longer than announced", PUBLISH + content_header(wire.encode_header(3)) + body(b"four"),
+    ("a body longer than announced",
+     PUBLISH + content_header(wire.encode_header(3)) + body(b"four"),
      (501,)),
     ("a second piece longer than what is left", PUBLISH + content_header(wire.encode_header(3))
      + body(b"tw") + body(b"two"), (501,)),
     ("a body after an empty content", PUBLISH + content_header(wire.encode_header(0)) + body(b"x"),
      (505,)),
-    ("a body size over 512 MiB", PUBLISH + content_header(wire.encode_header(512 * 2**20 + 1)), (501,)),
+    ("a body size over 512 MiB", PUBLISH + content_header(wire.encode_header(512 * 2**20 + 1)),
+     (501,)),
     ("a body size of 2^63", PUBLISH + content_header(wire.encode_header(2**63)), (501,)),
     ("a body size of 2^64-1", PUBLISH + content_header(wire.encode_header(2**64 - 1)), (501,)),
 ]:
@@ -429,10 +442,12 @@ case("message headers that overrun the frame", "channel", flags(1 << 13, b"\0\0\
 # -- well-formed, but not to be done: the code of each rule
 
 for _name, _data, _answer in [
-    ("passive declare of a missing queue", method("queue.declare", queue="gone", passive=True), soft(404)),
+    ("passive declare of a missing queue", method("queue.declare", queue="gone", passive=True),
+     soft(404)),
     ("passive declare of a missing exchange", method(
         "exchange.declare", exchange="gone", type="direct", passive=True), soft(404)),
-    ("bind of a missing queue", method("queue.bind", queue="gone", exchange="amq.direct"), soft(404)),
+    ("bind of a missing queue", method("queue.bind", queue="gone", exchange="amq.direct"),
+     soft(404)),
     ("bind to a missing exchange", method("queue.bind", queue=QUEUE, exchange="gone"), soft(404)),
     ("exchange bind from a missing source", method(
         "exchange.bind", destination="amq.fanout", source="gone"), soft(404)),
@@ -479,7 +494,8 @@ for _name, _data, _answer in [
      + content_header(wire.encode_header(0, {"reply_to": "amq.rabbitmq.reply-to"})), soft(406)),
     ("a reply consumer that acknowledges", method(
         "basic.consume", queue="amq.rabbitmq.reply-to"), soft(406)),
-    ("a consumer tag used twice", method("basic.consume", queue=QUEUE, consumer_tag="t", nowait=True)
+    ("a consumer tag used twice",
+     method("basic.consume", queue=QUEUE, consumer_tag="t", nowait=True)
      * 2, closed(530)),
     ("immediate", method("basic.publish", routing_key=QUEUE, immediate=True)
      + content_header(wire.encode_header(0)), closed(540)),
@@ -487,6 +503,7 @@ for _name, _data, _answer in [
     ("channel.flow(false)", method("channel.flow", active=False), closed(540)),
 ]:
     case(f"rule: {_name}", "channel", _data, _answer)
-case("rule: recover without requeue", "channel", method("basic.recover", requeue=False), closed(540))
+case("rule: recover without requeue", "channel", method("basic.recover", requeue=False),
+     closed(540))
 case("rule: an unknown exchange type", "channel",
      method("exchange.declare", exchange="t", type="x-guess"), soft(406), "503 in 3.10")

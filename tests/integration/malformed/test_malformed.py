@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the table of malformed input: each case over a fresh connection, while a second, well-behaved
-connection must not notice."""
+"""Runs the table of malformed input: each case over a fresh connection, while a second,
+well-behaved connection must not notice."""
 
 import pytest
 
