@@ -2,16 +2,14 @@
 #include "broker/login.h"
 
 #include "amqp/reply.h"
-#include "amqp/table.h"
 #include "base/alloc.h"
+#include "broker/credentials.h"
 #include "broker/password.h"
+#include "broker/sasl.h"
 #include "broker/throttle.h"
 
 #include <stdlib.h>
 
-/* How long a verified credential is taken without a new check. */
-static const uint64_t CREDENTIAL_KEPT_MS = 60000;
-static const uint32_t CREDENTIALS_MAX = 4096;
 /* A password longer than this is refused unread: no check is worth its memory. */
 static const size_t PASSWORD_OCTETS_MAX = 1024;
 
@@ -48,13 +46,6 @@ struct login_check {
     bool is_decoy;
 };
 
-/* A credential that was right a short while ago. */
-struct login_credential {
-    struct list_link link; /* desk->credentials, the oldest first */
-    uint8_t key[PASSWORD_MAC_SIZE];
-    uint64_t until_ms;
-};
-
 struct login_desk {
     struct core *core;
     uint8_t mac_key[PASSWORD_MAC_SIZE]; /* random; never leaves the process */
@@ -63,8 +54,7 @@ struct login_desk {
     struct list waiting;     /* of login.link: no room at the password threads */
     struct map checks_by_id; /* struct login_check; owns */
     struct map checks_by_key;
-    struct map credentials_by_key;
-    struct list credentials; /* owns */
+    struct credentials *credentials;
     struct throttle *throttle;
 };
 
@@ -79,10 +69,9 @@ login_desk_new(struct core *core)
     core->ports.random.fill(core->ports.random.context, desk->mac_key, sizeof(desk->mac_key));
     list_init(&desk->logins);
     list_init(&desk->waiting);
-    list_init(&desk->credentials);
     map_init(&desk->checks_by_id, core->seed);
     map_init(&desk->checks_by_key, core->seed);
-    map_init(&desk->credentials_by_key, core->seed);
+    desk->credentials = credentials_new(core->seed);
     desk->throttle = throttle_new(core->seed);
     return desk;
 }
@@ -95,14 +84,6 @@ login_free(struct login_desk *desk, struct login *login)
     list_remove(&login->desk_link);
     explicit_bzero(login->octets, login->size);
     free(login);
-}
-
-static void
-login_desk_drop_credential(struct login_desk *desk, struct login_credential *credential)
-{
-    list_remove(&credential->link);
-    map_remove(&desk->credentials_by_key, bytes_make(credential->key, PASSWORD_MAC_SIZE));
-    free(credential);
 }
 
 static void
@@ -124,9 +105,6 @@ login_desk_free(struct login_desk **desk_pointer)
     while ((link = list_first(&desk->logins)) != NULL) {
         login_free(desk, CONTAINER_OF(link, struct login, desk_link));
     }
-    while ((link = list_first(&desk->credentials)) != NULL) {
-        login_desk_drop_credential(desk, CONTAINER_OF(link, struct login_credential, link));
-    }
     uint32_t position = 0;
     struct map_entry *entry;
     while ((entry = map_next(&desk->checks_by_id, &position)) != NULL) {
@@ -134,7 +112,7 @@ login_desk_free(struct login_desk **desk_pointer)
     }
     map_fini(&desk->checks_by_id);
     map_fini(&desk->checks_by_key);
-    map_fini(&desk->credentials_by_key);
+    credentials_free(&desk->credentials);
     throttle_free(&desk->throttle);
     explicit_bzero(desk->mac_key, sizeof(desk->mac_key));
     free(desk);
@@ -152,47 +130,6 @@ const char *
 login_mechanisms(const struct net_peer *peer)
 {
     return peer->is_tls && peer->has_certificate ? "PLAIN AMQPLAIN EXTERNAL" : "PLAIN AMQPLAIN";
-}
-
-/* NUL user NUL password, with no authorisation id in front. */
-static bool
-login_parse_plain(struct bytes response, struct bytes *user_out, struct bytes *password_out)
-{
-    if (response.size < 2 || response.data[0] != 0) {
-        return false;
-    }
-    const uint8_t *user = response.data + 1;
-    const uint8_t *end = response.data + response.size;
-    const uint8_t *separator = memchr(user, 0, (size_t)(end - user));
-    if (separator == NULL || memchr(separator + 1, 0, (size_t)(end - separator - 1)) != NULL) {
-        return false;
-    }
-    *user_out = bytes_make(user, (size_t)(separator - user));
-    *password_out = bytes_make(separator + 1, (size_t)(end - separator - 1));
-    return true;
-}
-
-/* The body of a table with LOGIN and PASSWORD. */
-static bool
-login_parse_amqplain(struct bytes response, struct bytes *user_out, struct bytes *password_out)
-{
-    struct fault ignored;
-    struct table_value user;
-    struct table_value password;
-    if (table_validate(response, TABLE_FIELDS_MAX, &ignored) != STATUS_OK ||
-        !table_find(response, "LOGIN", &user) || !table_find(response, "PASSWORD", &password)) {
-        return false;
-    }
-    const struct table_value *const values[] = {&user, &password};
-    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
-        enum table_class class = table_value_class(values[i]);
-        if (class != TABLE_CLASS_STRING && class != TABLE_CLASS_BINARY) {
-            return false;
-        }
-    }
-    *user_out = user.raw;
-    *password_out = password.raw;
-    return true;
 }
 
 /* What a password is checked against; password_hash_nobody where there is nothing to check. */
@@ -297,40 +234,6 @@ login_finish(struct login_desk *desk, struct login *login, bool matches)
     }
 }
 
-static bool
-login_desk_remembers(struct login_desk *desk, const uint8_t key[static PASSWORD_MAC_SIZE])
-{
-    struct login_credential *credential =
-        map_get(&desk->credentials_by_key, bytes_make(key, PASSWORD_MAC_SIZE));
-    if (credential == NULL) {
-        return false;
-    }
-    if (credential->until_ms <= desk->core->now.monotonic_ms) {
-        login_desk_drop_credential(desk, credential);
-        return false;
-    }
-    return true;
-}
-
-static void
-login_desk_remember(struct login_desk *desk, const uint8_t key[static PASSWORD_MAC_SIZE])
-{
-    struct login_credential *credential =
-        map_get(&desk->credentials_by_key, bytes_make(key, PASSWORD_MAC_SIZE));
-    if (credential == NULL) {
-        if (map_count(&desk->credentials_by_key) >= CREDENTIALS_MAX) {
-            struct list_link *oldest = list_first(&desk->credentials);
-            login_desk_drop_credential(desk, CONTAINER_OF(oldest, struct login_credential, link));
-        }
-        credential = xalloc(sizeof(*credential));
-        memcpy(credential->key, key, PASSWORD_MAC_SIZE);
-        map_put(&desk->credentials_by_key, bytes_make(credential->key, PASSWORD_MAC_SIZE),
-                credential);
-        list_append(&desk->credentials, &credential->link);
-    }
-    credential->until_ms = desk->core->now.monotonic_ms + CREDENTIAL_KEPT_MS;
-}
-
 /* Hands a check to the password threads and puts the login on its list. False: no room. */
 static bool
 login_submit(struct login_desk *desk, struct login *login, const char *hash, bool is_decoy)
@@ -380,8 +283,9 @@ login_is_known_right(struct login_desk *desk, struct login *login)
     const struct user *user = login_find_user(login);
     login_make_key(desk, login, login_hash_of(user), login->key);
     return login_user_may(login->connection, user, AUTH_PASSWORD) &&
-           (user->has_secret ? login_matches_secret(desk, login, user)
-                             : login_desk_remembers(desk, login->key));
+           (user->has_secret
+                ? login_matches_secret(desk, login, user)
+                : credentials_hold(desk->credentials, login->key, desk->core->now.monotonic_ms));
 }
 
 /* The login's delay is over: decide now, or ask the threads. A wrong password takes as long as a
@@ -475,8 +379,8 @@ login_begin_password(struct connection *connection, enum login_mechanism mechani
 {
     struct bytes user;
     struct bytes password;
-    bool is_good = mechanism == LOGIN_PLAIN ? login_parse_plain(response, &user, &password)
-                                            : login_parse_amqplain(response, &user, &password);
+    bool is_good = mechanism == LOGIN_PLAIN ? sasl_parse_plain(response, &user, &password)
+                                            : sasl_parse_amqplain(response, &user, &password);
     if (!is_good || user.size > UINT8_MAX || password.size > PASSWORD_OCTETS_MAX) {
         return fault_connection(fault, REPLY_SYNTAX_ERROR,
                                 "response of authentication mechanism %s is invalid",
@@ -565,7 +469,7 @@ login_desk_on_verdict(struct login_desk *desk, uint64_t id, bool matches)
     assert(check != NULL);
     matches = matches && !check->is_decoy;
     if (matches) {
-        login_desk_remember(desk, check->key);
+        credentials_add(desk->credentials, check->key, desk->core->now.monotonic_ms);
     }
     struct list logins;
     list_init(&logins);
