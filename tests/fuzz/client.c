@@ -234,6 +234,9 @@ static struct transport *
 memory_make(void *context, int fd)
 {
     struct client **accepted = context;
+    struct linger linger = {.l_onoff = 1}; /* of thousands of sockets none stays in TIME_WAIT */
+    int set = setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    assert(set == 0);
     int pair[2];
     int made = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
     assert(made == 0);

@@ -118,7 +118,8 @@ run(struct bytes input)
     } else {
         bool is_plain = input.data[0] < 'a';
         struct literal_rule rule = {
-            .type = (enum literal_type)((input.data[0] & 0x1F) % (LITERAL_WORD + 1)),
+            .type =
+                (enum literal_type)(((input.data[0] & 0x1F) + LITERAL_WORD) % (LITERAL_WORD + 1)),
             .min = 5,
             .max = INT64_C(1) << 40,
             .words = words,

@@ -172,34 +172,55 @@ make_table(struct maker *maker, const char *what)
     return inner;
 }
 
+enum { FIELDS_MAX = 64 };
+
+struct field {
+    struct bytes name;
+    struct table_value value;
+};
+
+/* Puts the fields of a valid table in another order, or some of them not at all or twice. */
+static void
+put_changed_fields(struct draw *draw, struct buffer *out, struct bytes table)
+{
+    struct field fields[FIELDS_MAX];
+    uint32_t count = 0;
+    struct byte_reader reader = byte_reader_make(table);
+    while (count < FIELDS_MAX && table_next(&reader, &fields[count].name, &fields[count].value)) {
+        count++;
+    }
+    uint32_t swaps = draw_chance(draw, 50) ? 1 + draw_below(draw, 3) : 0;
+    for (; swaps > 0 && count > 0; swaps--) {
+        uint32_t at = draw_below(draw, count);
+        uint32_t other = draw_below(draw, count);
+        struct field field = fields[at];
+        fields[at] = fields[other];
+        fields[other] = field;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t fate = draw_below(draw, 16);
+        for (uint32_t copies = fate == 0 ? 0 : fate == 1 ? 2 : 1; copies > 0; copies--) {
+            table_put_value(out, fields[i].name, &fields[i].value);
+        }
+    }
+}
+
 size_t
 mutate_table(uint8_t *data, size_t size, size_t size_max, struct draw *draw)
 {
     struct maker maker;
-    maker_init(&maker, draw);
     struct buffer out;
-    buffer_init(&out);
     struct fault fault;
+    maker_init(&maker, draw);
+    buffer_init(&out);
     struct bytes table = bytes_make(data, size);
     bool is_valid = table_validate(table, TABLE_FIELDS_MAX, &fault) == STATUS_OK;
-    struct bytes added = make_table(&maker, draw_chance(draw, 50) ? "headers" : "arguments");
-    if (is_valid && size > 0) {
-        /* Some of the old fields, with the new ones between them. */
-        struct byte_reader reader = byte_reader_make(table);
-        struct bytes name;
-        struct table_value value;
-        while (table_next(&reader, &name, &value)) {
-            if (draw_chance(draw, 20)) {
-                buffer_put_bytes(&out, added);
-                added.size = 0;
-            }
-            uint32_t fate = draw_below(draw, 8); /* gone, there twice, or as before */
-            for (uint32_t copies = fate == 0 ? 0 : fate == 1 ? 2 : 1; copies > 0; copies--) {
-                table_put_value(&out, name, &value);
-            }
-        }
+    if (is_valid) {
+        put_changed_fields(draw, &out, table);
     }
-    buffer_put_bytes(&out, added);
+    if (!is_valid || draw_chance(draw, 50)) {
+        buffer_put_bytes(&out, make_table(&maker, draw_chance(draw, 50) ? "headers" : "arguments"));
+    }
     size_t out_size = buffer_size(&out);
     if (out_size <= size_max && out_size > 0) {
         memcpy(data, buffer_bytes(&out).data, out_size);

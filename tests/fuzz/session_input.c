@@ -99,6 +99,9 @@ break_piece(struct script *script, struct bytes piece)
 {
     struct draw *draw = script->draw;
     struct buffer broken;
+    if (piece.size == 0) {
+        return make_piece(script);
+    }
     buffer_init(&broken);
     buffer_put_bytes(&broken, piece);
     uint8_t *octets = broken.data;
