@@ -249,7 +249,7 @@ static const struct field_spec user_fields[] = {
         .rule = {.type = LITERAL_KEY},
     },
     NESTED("rights", FIELD_RECORD, 0, USER, rights, &rights_spec),
-    LITERAL("role", 0, USER, role, LITERAL_WORD, .words = roles),
+    LITERAL("role", FIELD_WITHOUT_EFFECT, USER, role, LITERAL_WORD, .words = roles),
     NESTED("limits", FIELD_RECORD, 0, USER, limits, &user_limits_spec),
 };
 static const struct record_spec user_spec = {"user", sizeof(USER), FIELDS(user_fields)};

@@ -156,7 +156,7 @@ Test(command, check_summarises_a_good_file_and_exits_with_0)
     cr_expect(eq(int, result.status, 0));
     cr_expect(eq(str, result.out,
                  "ok: vhost shop with 1 exchange, 2 queues, 1 binding, 1 user; 1 address to "
-                 "listen on; 1 warning\n"));
+                 "listen on; 2 warnings\n"));
     cr_expect(ne(ptr, strstr(result.err, ":5:47: warning: \"ttl\" has no effect"), NULL), "%s",
               result.err);
     result_fini(&result);
