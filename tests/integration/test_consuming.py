@@ -155,6 +155,33 @@ def test_qos_per_channel_is_shared_and_effective_at_once(ch):
     ch.delivery()
 
 
+# The Java client's test of fairness: every queue has its turn at the only place there is.
+def test_the_limit_of_a_channel_is_shared_fairly_by_its_queues(ch):
+    queues = [ch.temp_queue() for _ in range(3)]
+    for queue in queues:
+        fill(ch, queue, 20)
+    ch.call("basic.qos", prefetch_count=1, global_=True)
+    for queue in queues:
+        ch.consume(queue, consumer_tag=queue)
+    served = set()
+    for _ in range(19):
+        got = ch.delivery()
+        served.add(got.consumer_tag)
+        ch.ack(got.delivery_tag)
+    assert served == set(queues)
+
+
+# A consumer that waits has precedence over a get, even one that comes with the publish.
+def test_get_takes_nothing_that_a_consumer_waits_for(ch):
+    queue = ch.temp_queue()
+    ch.consume(queue, no_ack=True)
+    ch.connection.send_bytes(
+        wire.content_frames(ch.number, b"x", exchange="", routing_key=queue) +
+        wire.method_frame(ch.number, "basic.get", queue=queue, no_ack=True))
+    assert {ch.expect("basic.deliver", "basic.get-empty").name for _ in range(2)} == \
+        {"basic.deliver", "basic.get-empty"}
+
+
 def test_both_limits_apply_together(ch):
     queue = ch.temp_queue()
     fill(ch, queue, 10)

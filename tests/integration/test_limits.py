@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -216,7 +217,7 @@ def test_a_reload_without_descriptors_keeps_the_configuration(serve, canaries):
 
 # T2, Mosquitto's CVEs: nothing is reserved for what a stranger only claims.
 def test_claimed_sizes_cost_nothing(own_broker):
-    broker = own_broker()
+    broker = own_broker(measured=True)
     broker.open().close()
     before = resident_mib(broker)
     conns = []
@@ -257,9 +258,35 @@ def test_unfinished_bodies_on_many_channels_are_bounded(own_broker):
     bystander.connection.close()
 
 
+# What waits for a client that does not read is bounded: it is not read either until it reads.
+def test_answers_that_nobody_reads_are_bounded(own_broker):
+    broker = own_broker(measured=True)
+    channel = broker.open().channel()
+    before = resident_mib(broker)
+    count, sent = 400, [0]
+
+    def send():
+        for _ in range(count):
+            channel.publish("", "no-such-queue", b"r" * 262144, mandatory=True)
+            sent[0] += 1
+
+    channel.connection.sock.settimeout(30)
+    sender = threading.Thread(target=send)
+    sender.start()
+    last = -1
+    while last != sent[0]:      # until it stalls, because the broker has stopped reading
+        last = sent[0]
+        sender.join(0.5)
+    assert sent[0] < count, "100 MiB of returns were taken in"
+    assert resident_mib(broker) - before < 60
+    for _ in range(count):
+        assert len(channel.expect("basic.return", timeout_s=10).body) == 262144
+    sender.join()
+
+
 # T7: a table is checked where it lies; what it would be as a tree does not matter.
 def test_tables_of_many_tiny_fields_cost_their_octets(own_broker):
-    broker = own_broker()
+    broker = own_broker(measured=True)
     channel = broker.open().channel()
     queue = channel.temp_queue()
     before = resident_mib(broker)

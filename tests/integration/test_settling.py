@@ -8,6 +8,7 @@ def filled(ch, count=5):
     queue = ch.temp_queue()
     for number in range(1, count + 1):
         ch.publish("", queue, str(number))
+    ch.ping()
     return queue
 
 

@@ -89,17 +89,19 @@ class LogReader(threading.Thread):
 
 
 class Bourse:
-    """A running `bourse serve`. `options` are further command-line words."""
+    """A running `bourse serve`. `options` are further command-line words. With `measured` a
+    sanitized broker gives freed memory back at once, so that its resident size means something."""
 
     def __init__(self, config=None, options=(), listen=("amqp",), environment=None, limits=None,
-                 wait_ready=True, cwd=None):
+                 wait_ready=True, cwd=None, measured=False):
         self.scratch = tempfile.mkdtemp(prefix="bourse-test-")
         self.config = config
         command = [binary(), "serve"] + ([str(config)] if config else [])
         for name in listen:
             command += [f"--{name}", "127.0.0.1:0"]
         self.command = command + ["--data-dir", os.path.join(self.scratch, "data"), *options]
-        self.environment = {**os.environ, **self._sanitizer_options(), **(environment or {})}
+        self.environment = {**os.environ, **self._sanitizer_options(measured),
+                            **(environment or {})}
         self.limits, self.cwd = limits or {}, cwd
         self.addresses, self.amqp, self.amqps = {}, None, None
         self.connections = []
@@ -107,10 +109,11 @@ class Bourse:
         if wait_ready:
             self.wait_ready()
 
-    def _sanitizer_options(self):
+    def _sanitizer_options(self, measured):
+        quarantine = ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0" if measured else ""
         reports = os.path.join(self.scratch, "sanitizer")
         return {name: ":".join(filter(None, [os.environ.get(name), f"log_path={reports}", extra]))
-                for name, extra in (("ASAN_OPTIONS", "exitcode=99"),
+                for name, extra in (("ASAN_OPTIONS", "exitcode=99" + quarantine),
                                     ("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1"),
                                     ("TSAN_OPTIONS", "exitcode=99"))}
 
