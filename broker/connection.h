@@ -56,6 +56,7 @@ struct connection {
     char *client_name;         /* client-properties.connection_name; owned; NULL: none */
     struct channel **channels; /* by number - 1; owned; NULL where none is open */
     uint16_t channel_capacity;
+    uint16_t wake_first; /* where the next waking of consumers begins; any number */
     uint16_t channel_count;
     uint64_t window_used;         /* octets posted and not yet reported written */
     struct list exclusive_queues; /* of queue.owner_list_link */

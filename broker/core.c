@@ -186,7 +186,21 @@ core_begin_tick(struct core *core, struct clock_reading now)
     timer_wheel_advance(&core->timers, now.monotonic_ms);
 }
 
-/* Consumers that were passed over for want of window may be served again. */
+/* The consumers of a connection may be served again: channel by channel, each time beginning with
+ * another one, since the first ones may take the whole window. */
+static void
+connection_wake_consumers(struct connection *connection)
+{
+    uint16_t capacity = connection->channel_capacity;
+    for (uint16_t i = 0; i < capacity; i++) {
+        uint32_t at = ((uint32_t)connection->wake_first + i) % capacity;
+        if (connection->channels[at] != NULL) {
+            channel_wake_consumers(connection->channels[at]);
+        }
+    }
+    connection->wake_first++;
+}
+
 static void
 core_reopen_windows(struct core *core)
 {
@@ -194,11 +208,7 @@ core_reopen_windows(struct core *core)
     while ((link = list_pop(&core->reopened)) != NULL) {
         struct connection *connection = CONTAINER_OF(link, struct connection, reopen_link);
         connection->window_was_full = false;
-        for (uint16_t i = 0; i < connection->channel_capacity; i++) {
-            if (connection->channels[i] != NULL) {
-                channel_wake_consumers(connection->channels[i]);
-            }
-        }
+        connection_wake_consumers(connection);
     }
 }
 

@@ -63,8 +63,13 @@ enum { CORE_WINDOW_OCTETS = 256 * 1024 };
  * since a client that writes a large message may not read before it has. */
 enum { CORE_OUTPUT_OCTETS = 32 * 1024 * 1024 };
 
-/* Messages that one queue hands out in one turn of dispatch. */
-enum { CORE_DISPATCH_PER_QUEUE = 256, CORE_DISPATCH_PER_TICK = 16384 };
+/* What one queue hands out in one turn of dispatch, in messages and in octets of their bodies: a
+ * small part of a window, so that several queues find room in it. */
+enum {
+    CORE_DISPATCH_PER_QUEUE = 256,
+    CORE_DISPATCH_OCTETS_PER_QUEUE = 16 * 1024,
+    CORE_DISPATCH_PER_TICK = 16384,
+};
 
 struct core_counters {
     uint64_t connections_opened, connections_closed;

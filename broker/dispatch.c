@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages meet consumers: once per tick, queue by queue in turn, each at most so many messages, so
- * that a busy queue keeps no other waiting.
+ * that a busy queue keeps no other waiting. A method that looks at the messages of a queue has its
+ * consumers served first.
  *
  * What holds: a queue that has ready messages and ready consumers is on core->dispatch_queues.
  * Ready means "not known to be unable": a consumer that turns out to have no room leaves the ready
@@ -95,39 +96,68 @@ deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *
     return STATUS_OK;
 }
 
-/* Offers the next message to the consumer whose turn it is. */
+/* Who was served last is woken last: otherwise the first consumers of a channel would take its
+ * whole window again and again. */
 static void
+stand_behind_others(struct consumer *consumer)
+{
+    struct list *list = &consumer->channel->consumer_list;
+    if (list_next(list, &consumer->channel_link) != NULL) {
+        list_remove(&consumer->channel_link);
+        list_append(list, &consumer->channel_link);
+    }
+}
+
+/* Offers the next message to the consumer whose turn it is. Returns the octets of body that went.
+ */
+static uint32_t
 dispatch_message(struct core *core, struct queue *queue, struct consumer *consumer)
 {
     if (!may_deliver(consumer)) {
         queue_consumer_not_ready(consumer);
-        return;
+        return 0;
     }
+    uint64_t waiting_octets = queue->ready_bytes;
     if (consumer->no_ack) {
         deliver_for_good(core, queue, consumer);
     } else if (deliver_for_settlement(core, queue, consumer) != STATUS_OK) {
         log_limited(core->log, LOG_LEVEL_ERROR, "memory.exhausted", "conn=\"%s\" channel=%u",
                     consumer->channel->connection->name, (unsigned)consumer->channel->number);
         queue_consumer_not_ready(consumer);
-        return;
+        return 0;
     }
     queue_consumer_served(queue, consumer);
+    stand_behind_others(consumer);
+    return (uint32_t)(waiting_octets - queue->ready_bytes);
 }
 
-/* One turn of one queue: at most `budget` offers, which it returns less those made. A refused offer
- * counts too, for it costs as much. */
+/* One turn of one queue: at most `budget` offers, which it returns less those made, and not many
+ * more octets than CORE_DISPATCH_OCTETS_PER_QUEUE. A refused offer counts too, for it costs as
+ * much. */
 static uint32_t
 dispatch_queue(struct core *core, struct queue *queue, uint32_t budget)
 {
     uint32_t turn = budget < CORE_DISPATCH_PER_QUEUE ? budget : CORE_DISPATCH_PER_QUEUE;
-    for (uint32_t i = 0; i < turn; i++) {
+    uint32_t octets = 0;
+    uint32_t offers = 0;
+    while (offers < turn && octets < CORE_DISPATCH_OCTETS_PER_QUEUE) {
         struct consumer *consumer = queue_next_consumer(queue);
         if (consumer == NULL || queue->ready_count == 0) {
-            return budget - i;
+            break;
         }
-        dispatch_message(core, queue, consumer);
+        octets += dispatch_message(core, queue, consumer);
+        offers++;
     }
-    return budget - turn;
+    return budget - offers;
+}
+
+void
+core_serve_consumers(struct core *core, struct queue *queue)
+{
+    uint32_t budget = CORE_DISPATCH_PER_TICK;
+    while (budget > 0 && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+        budget = dispatch_queue(core, queue, budget);
+    }
 }
 
 void
