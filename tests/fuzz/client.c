@@ -29,6 +29,9 @@ answer_close(struct client *client, const struct frame *frame, const struct meth
     if (client->answers && answer != METHOD_COUNT) {
         client_send_method(client, frame->channel, &(struct method){.id = answer});
     }
+    if (client->answers && answer == METHOD_CHANNEL_CLOSE_OK) {
+        client_send_method(client, frame->channel, &(struct method){.id = METHOD_CHANNEL_OPEN});
+    }
 }
 
 static void
@@ -310,6 +313,17 @@ client_ring(struct client *client)
     /* Nobody reads these octets. When no more of them fit, the broker has ended the link or will
      * be woken by those that are there. */
     (void)send(client->bell, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+bool
+client_is_over(const struct client *client)
+{
+    if (client->bell < 0 || client->has_ended || client->heard_close) {
+        return true;
+    }
+    /* The broker never writes to the socket, so this tells whether it has closed it. */
+    uint8_t octet;
+    return recv(client->bell, &octet, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN;
 }
 
 void

@@ -18,7 +18,7 @@ struct client {
     uint32_t frame_max;
     bool has_ended; /* our side of the stream */
     bool is_stuck;
-    bool answers; /* sends close-ok where one is due */
+    bool answers; /* sends close-ok where one is due, and opens a channel anew */
     bool heard_close;
     uint16_t content_channel; /* while a content is coming */
     bool header_is_due;
@@ -41,6 +41,10 @@ void client_send_method(struct client *client, uint16_t channel, const struct me
 
 /* Wakes the broker: there is something to read, or room to write. */
 void client_ring(struct client *client);
+
+/* True when nothing that is sent will be heard: it is not connected, or one side has said good-bye.
+ */
+bool client_is_over(const struct client *client);
 
 /* Ends our side of the stream. */
 void client_hang_up(struct client *client);

@@ -223,7 +223,11 @@ static struct client *
 current(struct session *session)
 {
     struct client *client = session->current;
-    if (client->bell < 0 || client->has_ended) {
+    if (client_is_over(client)) {
+        if (client->bell >= 0) {
+            client_hang_up(client);
+            settle(session);
+        }
         connect_client(session, client);
         if ((session->settings & SESSION_RAW) == 0 && !session->is_shut_down) {
             log_in(session, client);
@@ -303,7 +307,7 @@ static bool
 can_send(const struct session *session)
 {
     const struct client *client = session->current;
-    return !session->is_shut_down || (client->bell >= 0 && !client->has_ended);
+    return !session->is_shut_down || !client_is_over(client);
 }
 
 static void
@@ -348,6 +352,20 @@ is_command(const struct session_piece *piece)
     return piece->type >= SESSION_CLIENT && piece->type < SESSION_COMMANDS_END;
 }
 
+/* Who is polite hears what became of a method before it sends the next one; the frames of a publish
+ * belong together. */
+static bool
+waits_behind(const struct session *session, const struct session_piece *piece)
+{
+    enum method_id id;
+    struct fault fault;
+    return (session->settings & SESSION_RUDE) == 0 && piece->type == FRAME_TYPE_METHOD &&
+           method_identify(bytes_make(piece->octets.data + FRAME_HEADER_SIZE,
+                                      piece->octets.size - FRAME_OVERHEAD),
+                           &id, &fault) == STATUS_OK &&
+           !method_info(id)->has_content;
+}
+
 static void
 play(struct session *session, struct bytes input)
 {
@@ -357,6 +375,9 @@ play(struct session *session, struct bytes input)
             handle_command(session, &piece);
         } else if (can_send(session)) {
             client_send(current(session), piece.octets);
+            if (waits_behind(session, &piece)) {
+                settle_answers(session);
+            }
         }
     }
     settle_answers(session);

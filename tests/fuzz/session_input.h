@@ -15,7 +15,7 @@ enum session_setting {
     SESSION_LOGGED = 1 << 2,      /* lines of every level are written */
     SESSION_INCAPABLE = 1 << 3,   /* clients announce no capabilities */
     SESSION_SMALL_FRAMES = 1 << 4,
-    SESSION_RUDE = 1 << 5,    /* clients do not answer channel.close and connection.close */
+    SESSION_RUDE = 1 << 5,    /* clients neither wait for answers nor give them */
     SESSION_TRICKLE = 1 << 6, /* reads bring seven octets each */
     SESSION_RAW = 1 << 7,     /* no client logs in by itself */
 };
