@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from support import amqp
+from support import amqp, wire
 
 
 def fill(ch, queue, count, start=1):
@@ -162,7 +162,7 @@ def test_the_limit_of_a_channel_is_shared_fairly_by_its_queues(ch):
         fill(ch, queue, 20)
     ch.call("basic.qos", prefetch_count=1, global_=True)
     for queue in queues:
-        ch.consume(queue, consumer_tag=queue)
+        ch.send("basic.consume", queue=queue, consumer_tag=queue, nowait=True)
     served = set()
     for _ in range(19):
         got = ch.delivery()
@@ -176,7 +176,9 @@ def test_get_takes_nothing_that_a_consumer_waits_for(ch):
     queue = ch.temp_queue()
     ch.consume(queue, no_ack=True)
     ch.connection.send_bytes(
-        wire.content_frames(ch.number, b"x", exchange="", routing_key=queue) +
+        wire.method_frame(ch.number, "basic.publish", exchange="", routing_key=queue) +
+        wire.encode_frame(wire.FRAME_HEADER, ch.number, wire.encode_header(1)) +
+        wire.encode_frame(wire.FRAME_BODY, ch.number, b"x") +
         wire.method_frame(ch.number, "basic.get", queue=queue, no_ack=True))
     assert {ch.expect("basic.deliver", "basic.get-empty").name for _ in range(2)} == \
         {"basic.deliver", "basic.get-empty"}
