@@ -40,7 +40,8 @@ channel_wake_consumers(struct channel *channel)
     }
 }
 
-/* What the delivery held is free again: its place in the prefetch of consumer and channel. */
+/* What the delivery held is free again: its place in the prefetch of consumer and channel. If
+ * others wait for a place in the channel, its consumer is not woken before them. */
 static void
 end_delivery(struct channel *channel, struct unacked *item)
 {
@@ -50,12 +51,13 @@ end_delivery(struct channel *channel, struct unacked *item)
         assert(channel->unacked_by_consumers > 0);
         consumer->unacked_count--;
         channel->unacked_by_consumers--;
-        wake_consumer(channel_core(channel), consumer);
-        consumer_unref(&item->consumer);
     }
     if (channel->was_full && channel_has_room(channel)) {
         channel_wake_consumers(channel);
+    } else if (consumer != NULL) {
+        wake_consumer(channel_core(channel), consumer);
     }
+    consumer_unref(&item->consumer);
     queue_unref(&item->queue);
 }
 
