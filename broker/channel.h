@@ -33,7 +33,7 @@ struct channel {
     enum channel_mode mode;
     struct bytes last_queue;   /* name of the queue declared last; owned; empty: none */
     struct map consumers;      /* struct consumer by tag */
-    struct list consumer_list; /* of consumer.channel_link, oldest first */
+    struct list consumer_list; /* of consumer.channel_link, in the order in which they are woken */
     struct unacked_table unacked;
     uint64_t next_delivery_tag;    /* the first is 1 */
     uint16_t prefetch_default;     /* for consumers started from now on; 0: none */
@@ -199,6 +199,10 @@ void transaction_free(struct channel *channel);
 /* dispatch.c: hands out ready messages of woken queues, bounded per tick; a queue with more to give
  * stays in core->dispatch_queues. */
 void core_dispatch(struct core *core);
+/* dispatch.c: what the queue's consumers have room for goes to them now, bounded like a tick. For
+ * methods that take, count or drop ready messages: as in RabbitMQ, a message never waits in a queue
+ * while a consumer waits for it, however close the method followed the publish. */
+void core_serve_consumers(struct core *core, struct queue *queue);
 
 /* reply_to.c: direct reply-to. */
 #define REPLY_TO_QUEUE "amq.rabbitmq.reply-to"

@@ -280,6 +280,7 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
         check_may_get(queue, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
+    core_serve_consumers(channel_core(channel), queue);
     enum status status = take_for_get(channel, queue, args->no_ack, &entry);
     if (status == STATUS_AGAIN) {
         struct method answer = {.id = METHOD_BASIC_GET_EMPTY};

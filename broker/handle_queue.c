@@ -87,13 +87,14 @@ declare_passively(struct channel *channel, struct bytes name, bool nowait, struc
     if (access_require_any(channel->connection, ACCESS_QUEUE, name, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    const struct queue *queue = vhost_find_queue(vhost, name);
+    struct queue *queue = vhost_find_queue(vhost, name);
     if (queue == NULL) {
         return fault_no_queue(fault, vhost, name);
     }
     if (queue_check_owner(queue, channel->connection->link, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
+    core_serve_consumers(channel_core(channel), queue);
     return answer_declare(channel, name, queue->ready_count, queue->consumer_count, nowait);
 }
 
@@ -157,6 +158,7 @@ declare_named(struct channel *channel, const struct queue_declare *args, struct 
     if (vhost_declare_queue(channel_vhost(channel), &properties, &queue, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
+    core_serve_consumers(channel_core(channel), queue);
     return answer_declare(channel, name, queue->ready_count, queue->consumer_count, args->nowait);
 }
 
@@ -268,6 +270,7 @@ channel_handle_queue_purge(struct channel *channel, const struct queue_purge *ar
         return STATUS_FAULT;
     }
     struct core *core = channel_core(channel);
+    core_serve_consumers(core, queue);
     uint64_t purged_count = queue_purge(queue, core->pool, &core->discards);
     if (!args->nowait) {
         struct method answer = {
@@ -315,6 +318,7 @@ channel_handle_queue_delete(struct channel *channel, const struct queue_delete *
     uint64_t deleted_count = 0;
     struct queue *queue = vhost_find_queue(channel_vhost(channel), name);
     if (queue != NULL) {
+        core_serve_consumers(channel_core(channel), queue);
         if (check_delete(channel, queue, args, fault) != STATUS_OK) {
             return STATUS_FAULT;
         }

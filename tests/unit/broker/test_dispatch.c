@@ -121,6 +121,55 @@ Test(dispatch, global_prefetch_is_shared_by_the_channels_consumers)
     expect_texts(b, "5");
 }
 
+/* Threat: the first consumer of a channel is served alone as long as its queue has messages. */
+Test(dispatch, queues_of_a_channel_share_its_prefetch_fairly)
+{
+    const char *const queues[] = {"q1", "q2", "q3"};
+    set_prefetch(rig, b, 1, 1, true);
+    for (size_t i = 0; i < 3; i++) {
+        declare_queue(rig, a, queues[i]);
+        consume(rig, b, 1, queues[i], "", false);
+    }
+    for (size_t i = 0; i < 6; i++) {
+        publish_text(rig, a, queues[i / 2], queues[i / 2]);
+    }
+    for (uint64_t tag = 1; tag <= 6; tag++) {
+        (void)expect_delivery(rig, b, queues[(tag - 1) % 3]);
+        rig_expect_nothing(rig, b);
+        send_ack(rig, b, 1, tag, false);
+    }
+}
+
+Test(dispatch, consumers_of_a_channel_share_its_prefetch_fairly)
+{
+    declare_queue(rig, a, "q");
+    set_prefetch(rig, b, 1, 1, true);
+    consume(rig, b, 1, "q", "odd", false);
+    consume(rig, b, 1, "q", "even", false);
+    publish_numbers(rig, a, "q", 1, 6);
+    for (uint64_t tag = 1; tag <= 6; tag++) {
+        const struct method *method = rig_expect(rig, b, 1, METHOD_BASIC_DELIVER);
+        cr_expect(
+            bytes_equal_text(method->basic_deliver.consumer_tag, tag % 2 == 1 ? "odd" : "even"));
+        send_ack(rig, b, 1, tag, false);
+    }
+}
+
+/* Room that a cancelled consumer leaves goes to the others of its channel. */
+Test(dispatch, a_cancelled_consumer_passes_its_place_in_the_channel_on)
+{
+    declare_queue(rig, a, "q");
+    set_prefetch(rig, b, 1, 1, true);
+    consume(rig, b, 1, "q", "t1", false);
+    consume(rig, b, 1, "q", "t2", false);
+    publish_numbers(rig, a, "q", 1, 2);
+    expect_texts(b, "1");
+    cancel(rig, b, "t1");
+    rig_expect_nothing(rig, b);
+    send_ack(rig, b, 1, 1, false);
+    expect_texts(b, "2");
+}
+
 Test(dispatch, basic_get_counts_against_no_prefetch)
 {
     declare_queue(rig, a, "q");
@@ -295,6 +344,66 @@ Test(dispatch, a_quorum_queue_hands_its_active_consumer_over_to_a_higher_priorit
     send_ack(rig, b, 1, 2, true);
     expect_texts(b, "");
     expect_texts(c, "3 4");
+}
+
+/* What RabbitMQ does, and its Java client's tests expect: a message goes to the consumer that waits
+ * for it at once, also when the next method comes in the same turn. */
+Test(dispatch, basic_get_takes_nothing_that_a_consumer_waits_for)
+{
+    declare_queue(rig, a, "q");
+    set_prefetch(rig, b, 1, 1, false);
+    consume(rig, b, 1, "q", "", false);
+    rig->holds_turn = true;
+    publish_numbers(rig, a, "q", 1, 2);
+    const struct posted *posted = get_message(rig, a, "q", true);
+    cr_assert(ne(ptr, (void *)posted, NULL));
+    cr_expect(eq(u32, posted->method.basic_get_ok.message_count, 0));
+    expect_texts(b, "1");
+    cr_expect(eq(ptr, (void *)get_message(rig, a, "q", true), NULL));
+}
+
+Test(dispatch, queues_are_counted_without_what_consumers_wait_for)
+{
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "", true);
+    rig->holds_turn = true;
+    for (int passive = 0; passive <= 1; passive++) {
+        publish_numbers(rig, a, "q", 1, 600);
+        struct method declare = {.id = METHOD_QUEUE_DECLARE,
+                                 .queue_declare = {.queue = bytes_of("q"), .passive = passive}};
+        rig_send(rig, a, 1, &declare);
+        const struct method *method = rig_expect(rig, a, 1, METHOD_QUEUE_DECLARE_OK);
+        cr_expect(eq(u32, method->queue_declare_ok.message_count, 0));
+        cr_expect(eq(sz, rig_count(rig, b, NET_ACTION_DELIVER), 600 * (size_t)(passive + 1)));
+    }
+}
+
+Test(dispatch, what_a_consumer_waits_for_is_not_purged)
+{
+    declare_queue(rig, a, "q");
+    set_prefetch(rig, b, 1, 1, false);
+    consume(rig, b, 1, "q", "", false);
+    rig->holds_turn = true;
+    publish_numbers(rig, a, "q", 1, 3);
+    struct method purge = {.id = METHOD_QUEUE_PURGE, .queue_purge = {.queue = bytes_of("q")}};
+    rig_send(rig, a, 1, &purge);
+    const struct method *method = rig_expect(rig, a, 1, METHOD_QUEUE_PURGE_OK);
+    cr_expect(eq(u32, method->queue_purge_ok.message_count, 2));
+    expect_texts(b, "1");
+}
+
+Test(dispatch, a_queue_whose_consumer_waits_is_deleted_as_empty)
+{
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "", true);
+    rig->holds_turn = true;
+    publish_numbers(rig, a, "q", 1, 1);
+    struct method delete = {.id = METHOD_QUEUE_DELETE,
+                            .queue_delete = {.queue = bytes_of("q"), .if_empty = true}};
+    rig_send(rig, a, 1, &delete);
+    const struct method *method = rig_expect(rig, a, 1, METHOD_QUEUE_DELETE_OK);
+    cr_expect(eq(u32, method->queue_delete_ok.message_count, 0));
+    (void)expect_delivery(rig, b, "1");
 }
 
 Test(dispatch, nothing_follows_cancel_ok)
