@@ -215,6 +215,13 @@ SCRIPTS = [
            call("tx.commit", channel=2), declare("diff-queue", passive=True),
            publish("", "diff-queue", b"2", channel=2), call("tx.rollback", channel=2),
            declare("diff-queue", passive=True), call("confirm.select", channel=2)),
+    Script("queues that go or come back during a transaction",
+           declare("diff-queue"), call("tx.select", channel=2),
+           publish("", "diff-queue", b"1", mandatory=True, channel=2), delete("diff-queue"),
+           call("tx.commit", channel=2), declare("diff-queue"),
+           publish("", "diff-queue", b"2", mandatory=True, channel=2), delete("diff-queue"),
+           declare("diff-queue"), call("tx.commit", channel=2), get("diff-queue"),
+           delete("diff-queue")),
     # -- consuming
     Script("consume and settle",
            declare("diff-queue", exclusive=True), call("basic.qos", prefetch_count=2),
