@@ -34,7 +34,8 @@ enum status
 file_read(const char *path, uint8_t *out, size_t capacity, size_t *size_out, mode_t *mode_out)
 {
     struct stat about;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    /* Without waiting: a named pipe that nobody writes to must not hold up a start or a reload. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) {
         return STATUS_IO;
     }

@@ -627,6 +627,27 @@ Test(config, password_files_hold_one_line_and_are_private)
     }
 }
 
+/* Threat: a path of the file leads to a pipe that nobody writes to, and the broker never starts. */
+Test(config, a_password_file_that_is_a_pipe_without_a_writer_is_an_error_at_once, .timeout = 10)
+{
+    static const char *const names[] = {"f.yaml", "pw"};
+    struct config_environment environment = {.get_variable = reading_variable};
+    struct folder folder;
+    char yaml[128];
+    char pipe[128];
+    folder_make(&folder);
+    folder_put(&folder, "pw", "", 0600, pipe);
+    cr_assert(eq(int, unlink(pipe), 0));
+    cr_assert(eq(int, mkfifo(pipe, 0600), 0));
+    folder_put(&folder, "f.yaml", "bourse: 1\nusers: {u: {auth: password, password-file: pw}}\n",
+               0600, yaml);
+    const char *paths[] = {yaml};
+    struct config *config = config_read(paths, 1, CONFIG_FOR_SERVE, &environment);
+    cr_expect(eq(sz, config->report.error_count, 1));
+    config_free(&config);
+    folder_remove(&folder, names, 2);
+}
+
 /* Damage ------------------------------------------------------------------------------------- */
 
 static size_t
