@@ -392,3 +392,80 @@ Test(tls, a_missing_file_is_named_in_the_reason)
     cr_expect(eq(ptr, tls_context_new(&settings, &log_nowhere, why, sizeof(why)), NULL));
     cr_expect(ne(ptr, (void *)strstr(why, "/nonexistent/server.pem"), NULL), "%s", why);
 }
+
+static int
+take_stapled(SSL *ssl, void *context)
+{
+    struct bytes *stapled = context;
+    const unsigned char *response = NULL;
+    long size = SSL_get_tlsext_status_ocsp_resp(ssl, &response);
+    *stapled = bytes_make(response, size > 0 ? (size_t)size : 0);
+    return 1;
+}
+
+/* The response is refreshed from outside; what it says is between its maker and the client. */
+Test(tls, a_stapled_ocsp_response_reaches_a_client_that_asks_for_it)
+{
+    char certificate[128];
+    char key[128];
+    char ocsp[128];
+    FILE *file = fopen(path_of("ocsp.der", ocsp), "w");
+    (void)fputs("a response", file);
+    (void)fclose(file);
+    struct tls_settings settings = {
+        .certificate = path_of("server.pem", certificate),
+        .key = path_of("server.key", key),
+        .ocsp = ocsp,
+        .min_version = TLS1_2_VERSION,
+    };
+    char why[256] = "";
+    struct tls_context *context = tls_context_new(&settings, &log_nowhere, why, sizeof(why));
+    cr_assert(ne(ptr, context, NULL), "%s", why);
+    struct pair pair;
+    struct bytes stapled = {.data = NULL};
+    pair_open(&pair, context, NULL, TLS1_3_VERSION);
+    SSL_set_tlsext_status_type(pair.client, TLSEXT_STATUSTYPE_ocsp);
+    SSL_CTX_set_tlsext_status_cb(pair.client_context, take_stapled);
+    SSL_CTX_set_tlsext_status_arg(pair.client_context, &stapled);
+    cr_assert(eq(int, pair_shake_hands(&pair), STATUS_OK));
+    cr_expect(bytes_equal_text(stapled, "a response"));
+    pair_close(&pair);
+    tls_context_unref(&context);
+    (void)unlink(ocsp);
+}
+
+/* SNI: the name a client asks for is acknowledged when the certificate is good for it, and a client
+ * that asks for another one is served all the same and judges for itself. */
+Test(tls, the_server_name_of_a_client_is_acknowledged_when_it_is_ours)
+{
+    static const struct {
+        const char *name;
+        bool is_ours;
+    } rows[] = {{"localhost", true}, {"elsewhere.example", false}};
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_NONE, TLS_USER_FROM_CN);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct pair pair;
+        pair_open(&pair, context, NULL, TLS1_2_VERSION);
+        SSL_set_tlsext_host_name(pair.client, rows[i].name);
+        cr_expect(eq(int, pair_shake_hands(&pair), STATUS_OK));
+        bool is_acknowledged = SSL_SESSION_get0_hostname(SSL_get0_session(pair.client)) != NULL;
+        cr_expect(eq(int, is_acknowledged, rows[i].is_ours), "%s", rows[i].name);
+        pair_close(&pair);
+    }
+    tls_context_unref(&context);
+}
+
+/* A certificate whose time has not come is as bad as an expired one. */
+Test(tls, a_client_certificate_that_is_not_valid_yet_is_refused)
+{
+    struct identity client = make_identity("billing", NULL, &authority, 30);
+    X509_gmtime_adj(X509_getm_notBefore(client.certificate), 86400);
+    X509_sign(client.certificate, authority.key, EVP_sha256());
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_REQUEST, TLS_USER_FROM_CN);
+    struct pair pair;
+    pair_open(&pair, context, &client, TLS1_3_VERSION);
+    cr_expect(eq(int, pair_shake_hands(&pair), STATUS_IO));
+    pair_close(&pair);
+    free_identity(&client);
+    tls_context_unref(&context);
+}
