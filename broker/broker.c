@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 /* How long clients may take to answer the close of a shutdown. */
@@ -37,7 +38,8 @@ struct broker {
     /* The core and the network point at each other; the network is made first, so its events come
      * through here. */
     struct net_events core_events;
-    bool tick_has_begun; /* the core knows the time of this turn */
+    bool tick_has_begun;      /* the core knows the time of this turn */
+    uint32_t link_count_peak; /* since memory was last given back to the system */
 };
 
 static const char *const listener_schemes[LISTENER_KIND_COUNT] = {
@@ -275,6 +277,21 @@ broker_check_stop(struct broker *broker, uint64_t now_ms)
     }
 }
 
+/* When most of many connections have gone, the memory they leave goes back to the system; the
+ * allocator by itself keeps it. Takes some milliseconds, once for each such ebb. */
+static void
+broker_return_memory(struct broker *broker)
+{
+    static const uint32_t MANY_LINKS = 512;
+    uint32_t count = network_link_count(broker->network);
+    if (count > broker->link_count_peak) {
+        broker->link_count_peak = count;
+    } else if (broker->link_count_peak >= MANY_LINKS && count <= broker->link_count_peak / 4) {
+        (void)malloc_trim(0);
+        broker->link_count_peak = count;
+    }
+}
+
 bool
 broker_turn(struct broker *broker, uint64_t wait_ms)
 {
@@ -284,6 +301,7 @@ broker_turn(struct broker *broker, uint64_t wait_ms)
     core_end_tick(broker->core);
     network_flush(broker->network);
     core_release_tick(broker->core);
+    broker_return_memory(broker);
     broker_check_stop(broker, broker->core->now.monotonic_ms);
     return broker->state != BROKER_STOPPED;
 }
