@@ -17,7 +17,7 @@
 
 struct queue_block;    /* up to 8 KiB of entries; queue.c */
 struct queue_returned; /* a message that came back; queue.c */
-struct queue_turn;     /* a consumer that waits for its turn; queue.c */
+struct queue_turn;     /* a consumer that waits for its turn; queue_consumers.c */
 
 struct queue {
     struct route_target target;       /* first: CONTAINER_OF in the broker */
@@ -155,5 +155,6 @@ void queue_consumer_served(struct queue *queue, struct consumer *consumer);
 
 /* Walks everything and asserts that the counters agree; for tests. */
 void queue_check(const struct queue *queue);
+void queue_check_consumers(const struct queue *queue); /* the part of it that is about consumers */
 
 #endif
