@@ -4,6 +4,7 @@
  * so that order within the channel stays while acknowledgements go through. Only when that has
  * piled up to HELD_OCTETS_MAX is the socket itself no longer read. */
 #include "amqp/method.h"
+#include "amqp/reply.h"
 #include "base/alloc.h"
 #include "broker/channel.h"
 #include "broker/connection.h"
@@ -118,7 +119,14 @@ connection_hold_method(struct connection *connection, uint16_t channel, struct b
         !connection_must_hold(connection, channel, payload)) {
         return false;
     }
-    struct held_event *held = xalloc(sizeof(*held) + payload.size);
+    struct held_event *held = try_alloc(sizeof(*held) + payload.size);
+    if (held == NULL) {
+        struct fault fault;
+        (void)fault_connection(&fault, REPLY_RESOURCE_ERROR, "no memory to hold the method back");
+        connection_close(connection, &fault, get_u16(payload.data), get_u16(payload.data + 2));
+        return true;
+    }
+    *held = (struct held_event){.event = {.type = NET_EVENT_METHOD}};
     memcpy(held->octets, payload.data, payload.size);
     held->event = (struct net_event){
         .type = NET_EVENT_METHOD,

@@ -67,12 +67,16 @@ fault_locked_queue(struct fault *fault, const struct queue *queue)
 
 /* The host and its predeclared exchanges ------------------------------------------------------ */
 
+/* NULL when there is no memory. */
 static struct exchange *
 make_exchange(struct vhost *vhost, const struct exchange_properties *properties)
 {
     struct exchange_properties seeded = *properties;
     seeded.seed = vhost->core->seed;
     struct exchange *exchange = exchange_new(core_new_id(vhost->core), &seeded);
+    if (exchange == NULL) {
+        return NULL;
+    }
     exchange->vhost = vhost;
     map_put(&vhost->exchanges, exchange->name, exchange);
     return exchange;
@@ -102,7 +106,8 @@ make_predeclared_exchanges(struct vhost *vhost)
             .internal = rows[i].internal,
             .predeclared = true,
         };
-        (void)make_exchange(vhost, &properties);
+        const struct exchange *made = make_exchange(vhost, &properties);
+        assert(made != NULL); /* at start, and a few octets */
     }
 }
 
@@ -264,6 +269,9 @@ vhost_declare_exchange(struct vhost *vhost, const struct exchange_properties *pr
     struct exchange *exchange = vhost_find_exchange(vhost, properties->name);
     if (exchange == NULL) {
         exchange = make_exchange(vhost, properties);
+        if (exchange == NULL) {
+            return fault_connection(fault, REPLY_RESOURCE_ERROR, "no memory for the exchange");
+        }
     } else if (compare_exchange(exchange, properties, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
@@ -349,11 +357,15 @@ log_without_effect(const struct queue *queue)
                 log_escape(name, sizeof(name), queue->name), arguments);
 }
 
+/* NULL when there is no memory. */
 static struct queue *
 make_queue(struct vhost *vhost, const struct queue_properties *properties)
 {
     struct core *core = vhost->core;
     struct queue *queue = queue_new(core_new_id(core), properties);
+    if (queue == NULL) {
+        return NULL;
+    }
     queue->vhost = vhost;
     queue_count_memory(queue, &core->queue_bytes);
     map_put(&vhost->queues, queue->name, queue);
@@ -385,6 +397,9 @@ vhost_declare_queue(struct vhost *vhost, const struct queue_properties *declared
         }
         properties.durable = properties.durable && properties.owner_link == 0;
         queue = make_queue(vhost, &properties);
+        if (queue == NULL) {
+            return fault_connection(fault, REPLY_RESOURCE_ERROR, "no memory for the queue");
+        }
     }
     if (queue_out != NULL) {
         *queue_out = queue;

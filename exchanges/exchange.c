@@ -27,11 +27,14 @@ exchange_type_find(struct bytes name)
     return NULL;
 }
 
-/* A copy on the heap; `data` is never NULL. */
+/* A copy on the heap; `data` is NULL only when there is no memory. */
 static struct bytes
 bytes_copy(struct bytes bytes)
 {
-    uint8_t *copy = xalloc(bytes.size + 1);
+    uint8_t *copy = try_alloc(bytes.size + 1);
+    if (copy == NULL) {
+        return bytes_make(NULL, 0);
+    }
     if (bytes.size > 0) {
         memcpy(copy, bytes.data, bytes.size);
     }
@@ -53,16 +56,23 @@ find_alternate(struct bytes arguments)
 struct exchange *
 exchange_new(uint64_t id, const struct exchange_properties *properties)
 {
+    struct bytes name = bytes_copy(properties->name);
+    struct bytes arguments = bytes_copy(properties->arguments);
+    if (name.data == NULL || arguments.data == NULL) {
+        free((void *)name.data);
+        free((void *)arguments.data);
+        return NULL;
+    }
     struct exchange *exchange = xalloc(sizeof(*exchange));
     route_target_init(&exchange->target, ROUTE_TARGET_EXCHANGE, id);
-    exchange->name = bytes_copy(properties->name);
+    exchange->name = name;
     exchange->type = properties->type;
     exchange->durable = properties->durable;
     exchange->auto_delete = properties->auto_delete;
     exchange->internal = properties->internal;
     exchange->predeclared = properties->predeclared;
     exchange->from_file = properties->from_file;
-    exchange->arguments = bytes_copy(properties->arguments);
+    exchange->arguments = arguments;
     exchange->alternate = find_alternate(exchange->arguments);
     binding_table_init(&exchange->bindings, properties->seed);
     exchange->matcher = exchange->type->matcher_new(properties->seed);

@@ -70,6 +70,7 @@ extern const struct exchange_type exchange_type_fanout;
 extern const struct exchange_type exchange_type_topic;
 extern const struct exchange_type exchange_type_headers;
 
+/* NULL when there is no memory: the peer chose how much name and arguments take. */
 struct exchange *exchange_new(uint64_t id, const struct exchange_properties *properties);
 
 /* Frees the exchange and its bindings. The caller has unbound it as a destination. */

@@ -56,7 +56,11 @@ struct queue *
 queue_new(uint64_t id, const struct queue_properties *properties)
 {
     struct queue *queue =
-        xalloc(sizeof(*queue) + properties->name.size + properties->arguments.size);
+        try_alloc(sizeof(*queue) + properties->name.size + properties->arguments.size);
+    if (queue == NULL) {
+        return NULL;
+    }
+    *queue = (struct queue){.references = 1};
     uint8_t *end = (uint8_t *)(queue + 1);
     route_target_init(&queue->target, ROUTE_TARGET_QUEUE, id);
     queue->name = copy_behind(&end, properties->name);
@@ -65,7 +69,6 @@ queue_new(uint64_t id, const struct queue_properties *properties)
     enum status status = queue_settings_read(&queue->settings, queue->arguments, "queue", &fault);
     assert(status == STATUS_OK);
     queue->owner_link = properties->owner_link;
-    queue->references = 1;
     queue->durable = properties->durable;
     queue->exclusive = properties->exclusive;
     queue->auto_delete = properties->auto_delete;

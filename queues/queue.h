@@ -73,7 +73,8 @@ struct queue_properties {
     uint64_t owner_link;
 };
 
-/* One reference, the vhost's. */
+/* One reference, the vhost's. NULL when there is no memory: the peer chose how much arguments take.
+ */
 struct queue *queue_new(uint64_t id, const struct queue_properties *properties);
 struct queue *queue_ref(struct queue *queue);
 
