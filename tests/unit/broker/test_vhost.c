@@ -823,3 +823,26 @@ Test(vhost, declaring_a_reply_name_asks_for_its_requester)
     snprintf(text, sizeof(text), "NOT_FOUND - no queue '%s' in vhost '/'", name);
     expect_fault(other, &declare, 404, text);
 }
+
+/* The log says it once for each such queue, however many a file declares at once. */
+Test(vhost, every_queue_of_a_file_whose_arguments_have_no_effect_is_named_in_the_log)
+{
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_integer(&arguments, "x-message-ttl", 1000);
+    for (int i = 0; i < 2 * LOG_REPEAT_MAX; i++) {
+        char name[16];
+        char logged[32];
+        struct fault fault;
+        (void)snprintf(name, sizeof(name), "q%d", i);
+        (void)snprintf(logged, sizeof(logged), "queue=\"q%d\"", i);
+        struct queue_properties properties = {.name = bytes_of(name),
+                                              .arguments = buffer_bytes(&arguments),
+                                              .durable = true,
+                                              .from_file = true};
+        cr_assert(
+            eq(int, vhost_declare_queue(rig_vhost(rig), &properties, NULL, &fault), STATUS_OK));
+        cr_expect(rig_logged(rig, logged), "%s", logged);
+    }
+    buffer_fini(&arguments);
+}
