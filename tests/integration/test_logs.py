@@ -88,7 +88,8 @@ def test_an_argument_without_effect_is_told_once_for_each_queue(serve, canaries)
         for queue in ("one", "two"):
             channel.declare(queue, arguments={"x-max-length": 5, "x-max-priority": 3})
     channel.declare("three", arguments={"x-note": 5})
-    channel.ping()
+    channel.refused("queue.declare", 404, queue="gone", passive=True)
+    broker.log.wait_for("channel.error")    # what came before it has been read as well
     told = [line for line in broker.log.lines if "queue.arguments_without_effect" in line]
     assert len(told) == 2
     for line, queue in zip(told, ("one", "two")):
