@@ -43,7 +43,7 @@ struct content {
     uint16_t flags; /* of enum content_flag */
     uint8_t exchange_size;
     uint8_t routing_key_size;
-    uint32_t reserved; /* 0 */
+    uint32_t check; /* written by the log's thread; 0 while the content is in no log */
     uint8_t octets[];
 };
 

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Work on the disk that may block and is not the log's: a value that the core fills in, a thread of
+ * the store carries out with io_job_run, and the core gets back. A simulator runs the same jobs
+ * inline, when it likes. One kind a function; what a kind needs is in its part of the union, and
+ * everything it returns as well. */
+#ifndef BOURSE_STORE_IO_JOB_H
+#define BOURSE_STORE_IO_JOB_H
+
+#include "base/disk.h"
+#include "base/list.h"
+#include "base/status.h"
+#include "store/log_writer.h"
+#include "store/manifest.h"
+#include "store/segment.h"
+
+enum io_job_type {
+    IO_PREPARE,  /* segment_prepare: the next segment, before it is needed */
+    IO_SPARE,    /* a new spare file */
+    IO_INDEX,    /* the index of a full segment */
+    IO_RETIRE,   /* a segment that nobody needs becomes a spare, or goes */
+    IO_FOLD,     /* seg.N.dead */
+    IO_PACK,     /* live contents of neighbouring segments into one file */
+    IO_SNAPSHOT, /* a new snapshot from the last one and the segments behind it, and the manifest */
+    IO_SPACE,    /* how much room the file system has */
+    IO_FETCH,    /* contents of messages back into memory (store/fetch.h) */
+    IO_SPILL,    /* memory out to a spill file, or back (store/spill.h) */
+};
+
+struct io_fetch;
+struct io_spill;
+
+struct io_job {
+    struct list_link link; /* in the queue of whose it is */
+    enum io_job_type type;
+    enum status status;         /* of the job; of disposable files a failure harms nobody */
+    struct log_failure failure; /* STATUS_IO, STATUS_CORRUPT: what and where */
+    union {
+        struct {
+            struct segment_header header;
+            uint64_t spare; /* the one to use; 0: none */
+        } prepare;
+        struct {
+            uint64_t number, octets;
+        } spare;
+        struct {
+            uint64_t number, end_lsn;
+            uint64_t topology_lsn; /* out */
+        } index;
+        struct {
+            uint64_t number;
+            bool is_pack;
+            uint64_t last;
+            uint64_t spare; /* the number it gets as a spare; 0: remove it */
+        } retire;
+        struct {
+            uint64_t number, folded_lsn;
+        } fold;
+        struct {
+            uint64_t first, last, folded_lsn;
+            uint64_t live_octets; /* out */
+        } pack;
+        struct {
+            uint64_t lsn;
+            struct manifest *manifest; /* the core's copy, taken and given back changed */
+            uint64_t octets;           /* out */
+        } snapshot;
+        struct disk_space space; /* out */
+        struct io_fetch *fetch;  /* borrowed from the core until the job is back */
+        struct io_spill *spill;  /* the same */
+    };
+};
+
+/* Carries the job out and sets its status. Blocks. */
+void io_job_run(struct io_job *job, const struct disk *disk);
+
+/* Where jobs go: IO_FETCH has a thread of its own, all others share one and run in order. They come
+ * back through the same events as batches (store/threads.h). */
+struct io_port {
+    void (*submit)(void *context, struct io_job *job);
+    void *context;
+};
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core's end of the log: everything durable that a tick does is appended here and gets its LSN
+ * at once; at the end of the tick the batch is sealed and handed to the log thread. How far the log
+ * has come back as two numbers: written (in the kernel) and committed (on disk as configured).
+ * Nobody else knows what makes a commit.
+ *
+ * Who must wait remembers journal_token() after its last append, and waits until
+ * journal_is_committed(token).
+ *
+ * A batch never crosses a segment: when the next append would not fit, the batch so far is handed
+ * over and a new one begins in the next segment. What must not be torn apart (a transaction) asks
+ * for room first.
+ *
+ * Owner: the core thread. Makes no system call. */
+#ifndef BOURSE_STORE_JOURNAL_H
+#define BOURSE_STORE_JOURNAL_H
+
+#include "base/status.h"
+#include "store/batch.h"
+#include "store/chunk.h"
+
+struct journal;
+
+/* Where batches go. */
+struct journal_port {
+    /* Takes the batch. It comes back through journal_batch_written. */
+    void (*submit)(void *context, struct batch *batch);
+    void *context;
+};
+
+/* The segment that the journal begins in, and those that follow. */
+struct journal_settings {
+    uint64_t epoch;
+    uint16_t group;
+    uint64_t segment_number; /* of the first segment of this epoch */
+    uint64_t segment_base;
+    uint64_t segment_capacity; /* of its file, header included */
+    uint64_t slot_size;        /* of every later segment: its file and its place in LSN space */
+};
+
+/* `pool` and `port` are borrowed. The first batch holds the EPOCH record. */
+struct journal *journal_new(const struct journal_settings *settings, struct chunk_pool *pool,
+                            const struct journal_port *port);
+void journal_free(struct journal **journal); /* the open batch is dropped; none is under way */
+
+/* Appends a message for `queue_count` durable queues (ids as in store/record.h, with their flag).
+ * The content is kept until it is written; `*lsn_out` is its name for good. STATUS_NO_MEMORY
+ * changes nothing. The caller has made sure that it fits a segment (journal_fits). */
+MUST_CHECK enum status journal_publish(struct journal *journal, struct content_ref content,
+                                       const uint64_t *queues, uint32_t queue_count,
+                                       uint64_t *lsn_out);
+
+/* The message is done with in that queue. Nobody waits for it unless they ask for a token. */
+void journal_remove(struct journal *journal, uint64_t queue, uint64_t lsn);
+
+/* Messages of the queue up to `lsn` may have been handed out. */
+void journal_hand_out(struct journal *journal, uint64_t queue, uint64_t lsn);
+
+/* Appends one encoded record (a SET or a DELETE). */
+void journal_put(struct journal *journal, struct bytes record);
+
+/* Whether contents of so many octets in all (each rounded up to 8), with `record_octets` of
+ * records, fit one batch at all. */
+bool journal_fits(const struct journal *journal, uint64_t content_octets, uint64_t record_octets);
+
+/* What is appended until the tick ends, up to so many octets, will be in one batch. They fit. */
+void journal_reserve(struct journal *journal, uint64_t content_octets, uint64_t record_octets);
+
+/* Names everything appended so far; 0 while nothing was ever appended. */
+uint64_t journal_token(const struct journal *journal);
+
+static inline bool
+journal_token_is_committed(uint64_t token, uint64_t commit_lsn)
+{
+    return token <= commit_lsn;
+}
+
+/* The end of the tick: hands over what was appended. `wants_flush`: somebody waits for it. Without,
+ * it is written at once and flushed with the next that wants it, or by journal_flush_later. True
+ * when something was handed over. */
+bool journal_seal(struct journal *journal, int64_t wall_ms, bool wants_flush);
+
+/* True when something was handed over that no later flush covers: after 100 ms call journal_flush,
+ * which hands over an empty batch (one NOTE) that wants it. */
+bool journal_wants_flush(const struct journal *journal);
+void journal_flush(struct journal *journal, int64_t wall_ms);
+
+/* The port's reports: the batch is in the kernel (the journal releases its contents and keeps it
+ * for later); everything below `commit_lsn` is on disk. */
+void journal_batch_written(struct journal *journal, struct batch *batch);
+void journal_committed(struct journal *journal, uint64_t commit_lsn);
+
+uint64_t journal_written_lsn(const struct journal *journal);
+uint64_t journal_commit_lsn(const struct journal *journal);
+/* Where the batch under way begins: a message at or above it is not written yet. */
+uint64_t journal_open_lsn(const struct journal *journal);
+uint64_t journal_segment_base(const struct journal *journal);
+/* Octets handed over and not yet written: bounded by whoever feeds the core (8 MiB). */
+uint64_t journal_backlog_octets(const struct journal *journal);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Keeps the data directory in order from the core's side: has the next segments ready before the
+ * journal needs them, full ones indexed, dead ones used again, snapshots taken, sparse ones folded
+ * and packed. One job of housekeeping at a time; which one is decided here, from numbers only.
+ *
+ * Owner: the core thread. Makes no system call. */
+#ifndef BOURSE_STORE_KEEPER_H
+#define BOURSE_STORE_KEEPER_H
+
+#include "base/log.h"
+#include "store/io_job.h"
+#include "store/journal.h"
+#include "store/recovery.h"
+#include "store/space.h"
+
+struct keeper;
+
+struct keeper_settings {
+    uint64_t slot_size;
+    uint32_t spares_wanted; /* segments ready ahead of the journal, 2 */
+};
+
+/* Takes over what recovery found (spares, segments, removals, the manifest, which it owns from now
+ * on); `port` and `log` are borrowed. */
+struct keeper *keeper_new(const struct keeper_settings *settings, struct recovery *recovery,
+                          const struct io_port *port, struct log *log);
+void keeper_free(struct keeper **keeper); /* no job is under way */
+
+struct space *keeper_space(struct keeper *keeper);
+
+/* Makes the first segment of this epoch, before there are threads: blocks. Without spares it has
+ * SEGMENT_FIRST_SIZE octets. `*settings_out` is what the journal starts from. */
+MUST_CHECK enum status keeper_begin(struct keeper *keeper, const struct disk *disk,
+                                    struct journal_settings *settings_out);
+
+/* Once per tick: sees how far the journal has come and submits the next job, if none is under
+ * way. */
+void keeper_turn(struct keeper *keeper, const struct journal *journal);
+
+/* A job of housekeeping (every type but IO_FETCH and IO_SPILL) is back. Takes it. */
+void keeper_job_done(struct keeper *keeper, struct io_job *job);
+bool keeper_is_busy(const struct keeper *keeper);
+
+/* Orderly stop, after the threads are drained and nothing is under way: index of the last segment,
+ * snapshot, manifest with the clean flag. Blocks. STATUS_IO is no loss: the next start recovers. */
+MUST_CHECK enum status keeper_finish(struct keeper *keeper, const struct disk *disk,
+                                     const struct journal *journal);
+
+#endif

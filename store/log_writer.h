@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writes batches into segments and flushes them: the work of the log thread as plain calls, so that
+ * a simulator can make them when it likes. After any STATUS_IO the writer is poisoned: what is on
+ * disk is not known, nothing is ever written or flushed again, and the process is to end. */
+#ifndef BOURSE_STORE_LOG_WRITER_H
+#define BOURSE_STORE_LOG_WRITER_H
+
+#include "base/disk.h"
+#include "base/status.h"
+#include "store/batch.h"
+#include "store/segment.h"
+
+struct log_writer;
+
+/* What failed, for the last line of the log. */
+struct log_failure {
+    const char *what; /* "write", "flush", "open"; static */
+    char file[STORE_NAME_SIZE];
+    uint64_t offset;
+    int error; /* errno */
+};
+
+/* `disk` is borrowed. Nothing is opened before the first batch. */
+struct log_writer *log_writer_new(const struct disk *disk);
+void log_writer_free(struct log_writer **writer);
+
+/* Writes one batch. A batch of another segment than the last flushes the old one first (and so
+ * commits it) and opens the new file, which must be there: STATUS_AGAIN when it is not yet, and
+ * nothing was done. STATUS_IO: poisoned, `*failure_out` says what. */
+MUST_CHECK enum status log_writer_write(struct log_writer *writer, struct batch *batch,
+                                        struct log_failure *failure_out);
+
+/* Flushes what was written; afterwards log_writer_durable_lsn is the end of the last batch. */
+MUST_CHECK enum status log_writer_flush(struct log_writer *writer, struct log_failure *failure_out);
+
+uint64_t log_writer_durable_lsn(const struct log_writer *writer);
+
+#endif

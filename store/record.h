@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The octets of a log: batch headers and records, as docs/store-format.md gives them. Encoding and
+ * decoding as pure functions over octets; what a disk may have changed is checked here, once,
+ * before anybody acts on it. */
+#ifndef BOURSE_STORE_RECORD_H
+#define BOURSE_STORE_RECORD_H
+
+#include "base/buffer.h"
+#include "base/bytes.h"
+#include "base/status.h"
+
+#include <stdint.h>
+
+enum {
+    BATCH_HEADER_SIZE = 64,
+    BATCH_ALIGNMENT = 64,
+    RECORD_ALIGNMENT = 8,
+    RECORD_HEADER_SIZE = 8,
+};
+
+enum batch_flag {
+    BATCH_FIRST_OF_EPOCH = 1 << 0,
+};
+
+struct batch_header {
+    uint16_t flags; /* of enum batch_flag */
+    uint16_t group;
+    uint64_t base_lsn;
+    uint32_t data_size;
+    uint32_t control_size;
+    uint32_t record_count;
+    uint32_t control_crc;
+    uint64_t epoch;
+    uint64_t durable_lsn;
+    int64_t wall_ms;
+    uint32_t skipped; /* octets since the end of the epoch's previous batch */
+};
+
+/* LSN behind the batch: where the next one of the segment begins. */
+static inline uint64_t
+batch_header_end(const struct batch_header *header)
+{
+    uint64_t size = (uint64_t)BATCH_HEADER_SIZE + header->data_size + header->control_size;
+    return header->base_lsn + ((size + BATCH_ALIGNMENT - 1) & ~(uint64_t)(BATCH_ALIGNMENT - 1));
+}
+
+/* Encodes with its own CRC. */
+void batch_header_encode(const struct batch_header *header, uint8_t out[static BATCH_HEADER_SIZE]);
+
+/* STATUS_CORRUPT when magic or CRC are not right; nothing else is judged. */
+MUST_CHECK enum status batch_header_decode(struct batch_header *header,
+                                           const uint8_t octets[static BATCH_HEADER_SIZE]);
+
+enum record_type {
+    RECORD_PUBLISH = 1,
+    RECORD_ACK = 2,
+    RECORD_DEADLETTER = 3,
+    RECORD_RETURN = 4,
+    RECORD_HANDOUT = 5,
+    RECORD_VHOST_SET = 16,
+    RECORD_VHOST_DELETE = 17,
+    RECORD_USER_SET = 18,
+    RECORD_USER_DELETE = 19,
+    RECORD_EXCHANGE_SET = 20,
+    RECORD_EXCHANGE_DELETE = 21,
+    RECORD_QUEUE_SET = 22,
+    RECORD_QUEUE_DELETE = 23,
+    RECORD_BINDING_SET = 24,
+    RECORD_BINDING_DELETE = 25,
+    RECORD_POLICY_SET = 26,
+    RECORD_POLICY_DELETE = 27,
+    RECORD_EPOCH = 32,
+    RECORD_NOTE = 33,
+};
+
+enum record_flag { RECORD_IGNORABLE = 1 << 0 };
+
+/* Flags of SET records. */
+enum record_set_flag {
+    RECORD_FROM_FILE = 1 << 0,
+    RECORD_AUTO_DELETE = 1 << 1,
+    RECORD_INTERNAL = 1 << 2,
+    RECORD_PREDECLARED = 1 << 3,
+    RECORD_TO_EXCHANGE = 1 << 4, /* binding: the target is an exchange */
+    RECORD_DISABLED = 1 << 5,    /* user */
+};
+
+/* Bit 63 of a queue id in PUBLISH and in rows: it may have been handed out at once. */
+static const uint64_t RECORD_QUEUE_HANDED_OUT = UINT64_C(1) << 63;
+
+/* One decoded record; views point into the octets that were decoded. */
+struct record {
+    enum record_type type;
+    uint8_t flags;       /* of enum record_flag */
+    struct bytes octets; /* the whole record, header included: what a snapshot copies */
+    union {
+        struct {
+            uint32_t offset; /* of the content in the data section */
+            uint32_t size;   /* octets of the content, padding not included */
+            uint32_t check;
+            uint32_t queue_count;
+            const uint8_t *queues; /* record_queue() reads them */
+        } publish;
+        struct {
+            uint64_t queue;
+            uint64_t first_lsn;
+            uint32_t count;
+            struct bytes list; /* checked: it has exactly count - 1 well-formed numbers, and no
+                                  message lies below 8 or above 2^63 */
+        } ack;
+        struct {
+            uint64_t queue, lsn;
+        } handout;
+        struct {
+            uint64_t id;
+            int64_t connections_max, queues_max;
+            uint32_t flags; /* of enum record_set_flag, as in all SET records */
+            struct bytes name;
+        } vhost;
+        struct {
+            uint64_t id;
+            uint32_t flags;
+            struct bytes name, rest;
+        } user;
+        struct {
+            uint64_t id, vhost;
+            uint32_t flags;
+            struct bytes name, type, arguments;
+        } exchange;
+        struct {
+            uint64_t id, vhost;
+            uint32_t flags;
+            struct bytes name, arguments;
+        } queue;
+        struct {
+            uint64_t source, target;
+            uint32_t flags;
+            struct bytes routing_key, arguments;
+        } binding;
+        struct {
+            uint64_t id;
+        } deleted; /* every DELETE but BINDING_DELETE */
+        struct {
+            uint64_t epoch;
+        } epoch;
+    };
+};
+
+/* Takes the next record off the front of `*octets`. STATUS_AGAIN at the end (nothing is left);
+ * STATUS_CORRUPT when what is there is no record of a known type and form. A record of an unknown
+ * type with the ignorable flag comes out as RECORD_NOTE. */
+MUST_CHECK enum status record_next(struct bytes *octets, struct record *record);
+
+/* Queue number `at` of a PUBLISH, flag bit included. */
+uint64_t record_queue(const struct record *record, uint32_t at);
+
+/* Walks the messages of an ACK: start with position {0}. False at the end. */
+struct record_ack_position {
+    uint32_t index;
+    size_t offset;
+    uint64_t lsn;
+};
+bool record_ack_next(const struct record *record, struct record_ack_position *position,
+                     uint64_t *lsn_out);
+
+/* Encoding: appends to `out`; a lack of memory shows in out->failed. */
+void record_put_publish(struct buffer *out, uint32_t offset, uint32_t size, const uint64_t *queues,
+                        uint32_t queue_count);
+void record_put_handout(struct buffer *out, uint64_t queue, uint64_t lsn);
+void record_put_vhost(struct buffer *out, uint64_t id, int64_t connections_max, int64_t queues_max,
+                      uint32_t flags, struct bytes name);
+void record_put_user(struct buffer *out, uint64_t id, uint32_t flags, struct bytes name,
+                     struct bytes rest);
+void record_put_exchange(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
+                         struct bytes name, struct bytes type, struct bytes arguments);
+void record_put_queue(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
+                      struct bytes name, struct bytes arguments);
+/* `type` is RECORD_BINDING_SET or RECORD_BINDING_DELETE. */
+void record_put_binding(struct buffer *out, enum record_type type, uint64_t source, uint64_t target,
+                        uint32_t flags, struct bytes routing_key, struct bytes arguments);
+/* `type` is one of the DELETE types by id. */
+void record_put_delete(struct buffer *out, enum record_type type, uint64_t id);
+void record_put_epoch(struct buffer *out, uint64_t epoch);
+
+/* An ACK grows message by message: begin, add, and end before anything else is put. */
+struct record_ack_writer {
+    size_t start; /* of the record, counted from the buffer's first live octet */
+    uint64_t last_lsn;
+    uint32_t count;
+};
+void record_ack_begin(struct record_ack_writer *writer, struct buffer *out, uint64_t queue,
+                      uint64_t lsn);
+void record_ack_add(struct record_ack_writer *writer, struct buffer *out, uint64_t lsn);
+void record_ack_end(struct record_ack_writer *writer, struct buffer *out);
+
+/* The most octets that adding one message to an ACK, or beginning and ending one, can take. */
+enum { RECORD_ACK_ADD_MAX = 10, RECORD_ACK_MAX = 48 };
+static inline size_t
+record_publish_size(uint32_t queue_count)
+{
+    return RECORD_HEADER_SIZE + 16 + 8 * (size_t)queue_count;
+}
+
+#endif
