@@ -57,7 +57,8 @@ struct disk {
     enum status (*unlink)(void *context, const char *name);
     /* fsync of the directory: names created, renamed and removed before are on the disk. */
     enum status (*flush_directory)(void *context);
-    /* Calls `each` for every file, in no order that means anything. */
+    /* Calls `each` for every file but LOCK, in no order that means anything. `each` may open,
+     * rename and unlink. */
     enum status (*list)(void *context, void (*each)(void *argument, const char *name),
                         void *argument);
     enum status (*space)(void *context, struct disk_space *space_out);
