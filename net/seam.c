@@ -22,7 +22,7 @@ body_frame_count(uint32_t body_size, uint32_t piece_max)
 
 /* Header frame and body frames. */
 static uint64_t
-content_octets(const struct content *content, uint32_t frame_max)
+content_wire_octets(const struct content *content, uint32_t frame_max)
 {
     uint64_t frame_count = body_frame_count(content->body_size, frame_max - FRAME_OVERHEAD);
     return FRAME_OVERHEAD + CONTENT_HEADER_FIXED_SIZE + content->properties_size +
@@ -46,9 +46,9 @@ net_action_octets(const struct net_action *action, const struct content *content
     case NET_ACTION_METHOD:
         return FRAME_OVERHEAD + action->method.payload.size;
     case NET_ACTION_DELIVER:
-        return FRAME_OVERHEAD + deliver_payload_octets(action) + content_octets(content, frame_max);
+        return FRAME_OVERHEAD + deliver_payload_octets(action) + content_wire_octets(content, frame_max);
     case NET_ACTION_CONTENT:
-        return FRAME_OVERHEAD + action->content.payload.size + content_octets(content, frame_max);
+        return FRAME_OVERHEAD + action->content.payload.size + content_wire_octets(content, frame_max);
     case NET_ACTION_TUNE:
     case NET_ACTION_ESTABLISHED:
     case NET_ACTION_PAUSE:

@@ -14,7 +14,6 @@ enum {
     CHUNK_SLOTS_MAX = 1 << CHUNK_SLOT_BITS,
     CHUNK_SLOTS_FIRST = 16,
     CHUNK_GENERATION_MAX = (1 << CHUNK_GENERATION_BITS) - 1,
-    CHUNK_OFFSET_BITS = 16,
     CHUNK_ALIGNMENT = 8,
 };
 
@@ -285,7 +284,9 @@ chunk_pool_reserve(struct chunk_pool *pool, const struct content_shape *shape,
     /* A huge property block must not leave most of a shared chunk unused either. */
     bool is_own = shape->body_size > CHUNK_BODY_OWN || size > CHUNK_SIZE / 2;
     uint32_t number;
-    enum status status = is_own ? pool_add_chunk(pool, size, &number)
+    /* Padding is part of what the log writes. */
+    size_t own_size = (size + CHUNK_ALIGNMENT - 1) & ~(size_t)(CHUNK_ALIGNMENT - 1);
+    enum status status = is_own ? pool_add_chunk(pool, own_size, &number)
                                 : pool_open_chunk(pool, shape->kind, size, &number);
     if (status != STATUS_OK) {
         return status;

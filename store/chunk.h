@@ -21,7 +21,8 @@ enum {
     CHUNK_BODY_OWN = 64 * 1024, /* a larger body gets a chunk of its own, of its own size */
     CHUNK_SLOT_BITS = 20,
     CHUNK_GENERATION_BITS = 28,
-    CHUNK_SPARES_MAX = 64, /* freed chunks whose memory is kept, until chunk_pool_trim */
+    CHUNK_OFFSET_BITS = 16, /* in units of 8 octets */
+    CHUNK_SPARES_MAX = 64,  /* freed chunks whose memory is kept, until chunk_pool_trim */
 };
 
 enum chunk_kind {
@@ -76,6 +77,14 @@ content_body(const struct content *content)
                       content->body_size);
 }
 
+/* Octets of the whole content, this header included. */
+static inline size_t
+content_octets(const struct content *content)
+{
+    return sizeof(*content) + content->exchange_size + content->routing_key_size +
+           content->properties_size + content->body_size;
+}
+
 /* Names a content: slot (20 bits), generation (28) and offset / 8 (16). A value; it may cross
  * threads. All zero names nothing. */
 struct content_ref {
@@ -86,6 +95,12 @@ static inline bool
 content_ref_is_set(struct content_ref ref)
 {
     return ref.bits != 0;
+}
+
+static inline bool
+content_ref_same_chunk(struct content_ref a, struct content_ref b)
+{
+    return a.bits >> CHUNK_OFFSET_BITS == b.bits >> CHUNK_OFFSET_BITS;
 }
 
 struct chunk_pool;

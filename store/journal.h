@@ -75,15 +75,17 @@ journal_token_is_committed(uint64_t token, uint64_t commit_lsn)
     return token <= commit_lsn;
 }
 
-/* The end of the tick: hands over what was appended. `wants_flush`: somebody waits for it. Without,
- * it is written at once and flushed with the next that wants it, or by journal_flush_later. True
- * when something was handed over. */
-bool journal_seal(struct journal *journal, int64_t wall_ms, bool wants_flush);
+/* The time of what is appended from now on, as it stands in the log: the tick's wall clock. */
+void journal_set_time(struct journal *journal, int64_t wall_ms);
 
-/* True when something was handed over that no later flush covers: after 100 ms call journal_flush,
- * which hands over an empty batch (one NOTE) that wants it. */
+/* The end of the tick: hands over what was appended. `wants_flush`: somebody waits for it, or for
+ * something before it. Without, it is written at once and flushed with the next that wants it. True
+ * when something was handed over. */
+bool journal_seal(struct journal *journal, bool wants_flush);
+
+/* True while something was handed over that no flush was asked for: after 100 ms call journal_seal
+ * with `wants_flush`, which hands over an empty batch if need be. */
 bool journal_wants_flush(const struct journal *journal);
-void journal_flush(struct journal *journal, int64_t wall_ms);
 
 /* The port's reports: the batch is in the kernel (the journal releases its contents and keeps it
  * for later); everything below `commit_lsn` is on disk. */
@@ -94,7 +96,16 @@ uint64_t journal_written_lsn(const struct journal *journal);
 uint64_t journal_commit_lsn(const struct journal *journal);
 /* Where the batch under way begins: a message at or above it is not written yet. */
 uint64_t journal_open_lsn(const struct journal *journal);
+/* The segment under way. */
+uint64_t journal_segment_number(const struct journal *journal);
 uint64_t journal_segment_base(const struct journal *journal);
+/* Segments of this epoch that the journal has left behind, the oldest first, until they are
+ * forgotten: where the last batch of each ends. */
+struct journal_segment {
+    uint64_t number, base_lsn, end_lsn;
+};
+const struct journal_segment *journal_oldest_left(const struct journal *journal); /* NULL: none */
+void journal_forget_left(struct journal *journal);                                /* that one */
 /* Octets handed over and not yet written: bounded by whoever feeds the core (8 MiB). */
 uint64_t journal_backlog_octets(const struct journal *journal);
 

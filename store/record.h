@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/status.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -181,6 +182,7 @@ void record_put_binding(struct buffer *out, enum record_type type, uint64_t sour
 /* `type` is one of the DELETE types by id. */
 void record_put_delete(struct buffer *out, enum record_type type, uint64_t id);
 void record_put_epoch(struct buffer *out, uint64_t epoch);
+void record_put_note(struct buffer *out); /* says nothing; for a batch that only wants a flush */
 
 /* An ACK grows message by message: begin, add, and end before anything else is put. */
 struct record_ack_writer {

@@ -194,7 +194,8 @@ Test(chunk, large_body_gets_a_mapping_of_its_own_size)
         size_t before = mapped_bytes;
         struct content_ref ref = reserve(rows[i].body_size, CHUNK_KIND_PERSISTENT, 'a');
         size_t own = 16 + strlen("orders") + strlen("eu.paid") + 4 + rows[i].body_size;
-        size_t expected = rows[i].is_own ? own : CHUNK_SIZE;
+        size_t padded = (own + 7) & ~(size_t)7; /* the log writes whole words */
+        size_t expected = rows[i].is_own ? padded : CHUNK_SIZE;
         cr_expect(eq(sz, mapped_bytes - before, expected), "row %zu", i);
         chunk_pool_release(pool, ref);
     }

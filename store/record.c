@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/record.h"
+
+#include "base/assert.h"
+#include "store/crc32c.h"
+#include "store/little_endian.h"
+
+static const uint32_t BATCH_MAGIC = 0x54414252;
+
+enum {
+    HEADER_CRC_AT = 60,
+    PUBLISH_FIXED = 16,
+    ACK_FIXED = 24,
+    HANDOUT_FIXED = 16,
+    VHOST_FIXED = 32,
+    USER_FIXED = 24,
+    EXCHANGE_FIXED = 32,
+    QUEUE_FIXED = 32,
+    BINDING_FIXED = 32,
+    ID_FIXED = 8,
+};
+
+/* Batch headers -------------------------------------------------------------------------------- */
+
+void
+batch_header_encode(const struct batch_header *header, uint8_t out[static BATCH_HEADER_SIZE])
+{
+    put_u32_le(out, BATCH_MAGIC);
+    put_u16_le(out + 4, header->flags);
+    put_u16_le(out + 6, header->group);
+    put_u64_le(out + 8, header->base_lsn);
+    put_u32_le(out + 16, header->data_size);
+    put_u32_le(out + 20, header->control_size);
+    put_u32_le(out + 24, header->record_count);
+    put_u32_le(out + 28, header->control_crc);
+    put_u64_le(out + 32, header->epoch);
+    put_u64_le(out + 40, header->durable_lsn);
+    put_u64_le(out + 48, (uint64_t)header->wall_ms);
+    put_u32_le(out + 56, header->skipped);
+    put_u32_le(out + HEADER_CRC_AT, crc32c(0, out, HEADER_CRC_AT));
+}
+
+enum status
+batch_header_decode(struct batch_header *header, const uint8_t octets[static BATCH_HEADER_SIZE])
+{
+    if (get_u32_le(octets) != BATCH_MAGIC ||
+        get_u32_le(octets + HEADER_CRC_AT) != crc32c(0, octets, HEADER_CRC_AT)) {
+        return STATUS_CORRUPT;
+    }
+    *header = (struct batch_header){
+        .flags = get_u16_le(octets + 4),
+        .group = get_u16_le(octets + 6),
+        .base_lsn = get_u64_le(octets + 8),
+        .data_size = get_u32_le(octets + 16),
+        .control_size = get_u32_le(octets + 20),
+        .record_count = get_u32_le(octets + 24),
+        .control_crc = get_u32_le(octets + 28),
+        .epoch = get_u64_le(octets + 32),
+        .durable_lsn = get_u64_le(octets + 40),
+        .wall_ms = (int64_t)get_u64_le(octets + 48),
+        .skipped = get_u32_le(octets + 56),
+    };
+    return STATUS_OK;
+}
+
+/* Decoding ------------------------------------------------------------------------------------- */
+
+/* The fixed part behind the header; NULL when the record is shorter. */
+static const uint8_t *
+fixed_part(const struct record *record, size_t size)
+{
+    return record->octets.size < RECORD_HEADER_SIZE + size
+               ? NULL
+               : record->octets.data + RECORD_HEADER_SIZE;
+}
+
+/* Cuts `count` runs of the given sizes from behind the fixed part. False when they do not lie
+ * within the record, or do not fill it but for the padding. */
+static bool
+cut_tail(const struct record *record, size_t fixed, const uint32_t *sizes, struct bytes *const *out,
+         size_t count)
+{
+    size_t at = RECORD_HEADER_SIZE + fixed;
+    for (size_t i = 0; i < count; i++) {
+        if (sizes[i] > record->octets.size - at) {
+            return false;
+        }
+        *out[i] = bytes_make(record->octets.data + at, sizes[i]);
+        at += sizes[i];
+    }
+    return record->octets.size - at < RECORD_ALIGNMENT;
+}
+
+static bool
+decode_publish(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, PUBLISH_FIXED);
+    if (at == NULL) {
+        return false;
+    }
+    record->publish.offset = get_u32_le(at);
+    record->publish.size = get_u32_le(at + 4);
+    record->publish.check = get_u32_le(at + 8);
+    record->publish.queue_count = get_u32_le(at + 12);
+    record->publish.queues = at + PUBLISH_FIXED;
+    return record->publish.queue_count > 0 && record->publish.offset % RECORD_ALIGNMENT == 0 &&
+           record_publish_size(record->publish.queue_count) == record->octets.size;
+}
+
+/* Reads one number of at most 64 bits in groups of 7. False when there is none. */
+static bool
+read_varint(struct bytes list, size_t *offset, uint64_t *value_out)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64 && *offset < list.size; shift += 7) {
+        uint8_t octet = list.data[(*offset)++];
+        value |= (uint64_t)(octet & 0x7f) << shift;
+        if ((octet & 0x80) == 0) {
+            *value_out = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_message_lsn(uint64_t lsn)
+{
+    return lsn >= RECORD_ALIGNMENT && lsn % RECORD_ALIGNMENT == 0 && lsn >> 63 == 0;
+}
+
+bool
+record_ack_next(const struct record *record, struct record_ack_position *position,
+                uint64_t *lsn_out)
+{
+    if (position->index == record->ack.count) {
+        return false;
+    }
+    if (position->index == 0) {
+        position->lsn = record->ack.first_lsn;
+    } else {
+        uint64_t zigzag;
+        if (!read_varint(record->ack.list, &position->offset, &zigzag)) {
+            return false;
+        }
+        uint64_t delta = (zigzag >> 1) ^ (0 - (zigzag & 1));
+        position->lsn += delta * RECORD_ALIGNMENT;
+    }
+    position->index++;
+    *lsn_out = position->lsn;
+    return true;
+}
+
+/* Whether the list holds what the count says, and nothing else. */
+static bool
+check_ack_list(const struct record *record)
+{
+    struct record_ack_position position = {0};
+    uint64_t lsn;
+    while (record_ack_next(record, &position, &lsn)) {
+        if (!is_message_lsn(lsn)) {
+            return false;
+        }
+    }
+    return position.index == record->ack.count && position.offset == record->ack.list.size;
+}
+
+static bool
+decode_ack(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, ACK_FIXED);
+    if (at == NULL) {
+        return false;
+    }
+    record->ack.queue = get_u64_le(at);
+    record->ack.first_lsn = get_u64_le(at + 8);
+    record->ack.count = get_u32_le(at + 16);
+    uint32_t list_size = get_u32_le(at + 20);
+    struct bytes *const list[] = {&record->ack.list};
+    return record->ack.count > 0 && cut_tail(record, ACK_FIXED, &list_size, list, 1) &&
+           check_ack_list(record);
+}
+
+static bool
+decode_handout(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, HANDOUT_FIXED);
+    if (at == NULL || record->octets.size != RECORD_HEADER_SIZE + HANDOUT_FIXED) {
+        return false;
+    }
+    record->handout.queue = get_u64_le(at);
+    record->handout.lsn = get_u64_le(at + 8);
+    return is_message_lsn(record->handout.lsn);
+}
+
+static bool
+decode_vhost(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, VHOST_FIXED);
+    if (at == NULL) {
+        return false;
+    }
+    record->vhost.id = get_u64_le(at);
+    record->vhost.connections_max = (int64_t)get_u64_le(at + 8);
+    record->vhost.queues_max = (int64_t)get_u64_le(at + 16);
+    record->vhost.flags = get_u32_le(at + 24);
+    uint32_t size = get_u32_le(at + 28);
+    struct bytes *const name[] = {&record->vhost.name};
+    return cut_tail(record, VHOST_FIXED, &size, name, 1);
+}
+
+static bool
+decode_user(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, USER_FIXED);
+    if (at == NULL) {
+        return false;
+    }
+    record->user.id = get_u64_le(at);
+    record->user.flags = get_u32_le(at + 8);
+    uint32_t sizes[] = {get_u32_le(at + 12), get_u32_le(at + 16)};
+    struct bytes *const tails[] = {&record->user.name, &record->user.rest};
+    return cut_tail(record, USER_FIXED, sizes, tails, 2);
+}
+
+static bool
+decode_exchange(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, EXCHANGE_FIXED);
+    if (at == NULL) {
+        return false;
+    }
+    record->exchange.id = get_u64_le(at);
+    record->exchange.vhost = get_u64_le(at + 8);
+    record->exchange.flags = get_u32_le(at + 16);
+    uint32_t sizes[] = {get_u32_le(at + 20), get_u32_le(at + 24), get_u32_le(at + 28)};
+    struct bytes *const tails[] = {&record->exchange.name, &record->exchange.type,
+                                   &record->exchange.arguments};
+    return cut_tail(record, EXCHANGE_FIXED, sizes, tails, 3);
+}
+
+static bool
+decode_queue(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, QUEUE_FIXED);
+    if (at == NULL) {
+        return false;
+    }
+    record->queue.id = get_u64_le(at);
+    record->queue.vhost = get_u64_le(at + 8);
+    record->queue.flags = get_u32_le(at + 16);
+    uint32_t sizes[] = {get_u32_le(at + 20), get_u32_le(at + 24)};
+    struct bytes *const tails[] = {&record->queue.name, &record->queue.arguments};
+    return cut_tail(record, QUEUE_FIXED, sizes, tails, 2);
+}
+
+static bool
+decode_binding(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, BINDING_FIXED);
+    if (at == NULL) {
+        return false;
+    }
+    record->binding.source = get_u64_le(at);
+    record->binding.target = get_u64_le(at + 8);
+    record->binding.flags = get_u32_le(at + 16);
+    uint32_t sizes[] = {get_u32_le(at + 20), get_u32_le(at + 24)};
+    struct bytes *const tails[] = {&record->binding.routing_key, &record->binding.arguments};
+    return cut_tail(record, BINDING_FIXED, sizes, tails, 2);
+}
+
+static bool
+decode_id(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, ID_FIXED);
+    if (at == NULL || record->octets.size != RECORD_HEADER_SIZE + ID_FIXED) {
+        return false;
+    }
+    record->deleted.id = get_u64_le(at);
+    return true;
+}
+
+static bool
+decode_unknown(struct record *record)
+{
+    record->type = RECORD_NOTE;
+    return (record->flags & RECORD_IGNORABLE) != 0;
+}
+
+static bool
+decode_body(struct record *record)
+{
+    switch (record->type) {
+    case RECORD_PUBLISH:
+        return decode_publish(record);
+    case RECORD_ACK:
+        return decode_ack(record);
+    case RECORD_HANDOUT:
+        return decode_handout(record);
+    case RECORD_VHOST_SET:
+        return decode_vhost(record);
+    case RECORD_USER_SET:
+        return decode_user(record);
+    case RECORD_EXCHANGE_SET:
+        return decode_exchange(record);
+    case RECORD_QUEUE_SET:
+        return decode_queue(record);
+    case RECORD_BINDING_SET:
+    case RECORD_BINDING_DELETE:
+        return decode_binding(record);
+    case RECORD_VHOST_DELETE:
+    case RECORD_USER_DELETE:
+    case RECORD_EXCHANGE_DELETE:
+    case RECORD_QUEUE_DELETE:
+    case RECORD_EPOCH:
+        return decode_id(record);
+    default:
+        return decode_unknown(record);
+    }
+}
+
+enum status
+record_next(struct bytes *octets, struct record *record)
+{
+    if (octets->size == 0) {
+        return STATUS_AGAIN;
+    }
+    if (octets->size < RECORD_HEADER_SIZE) {
+        return STATUS_CORRUPT;
+    }
+    uint32_t size = get_u32_le(octets->data + 4);
+    if (size < RECORD_HEADER_SIZE || size > octets->size || size % RECORD_ALIGNMENT != 0) {
+        return STATUS_CORRUPT;
+    }
+    struct record found = {
+        .type = octets->data[0],
+        .flags = octets->data[1],
+        .octets = bytes_make(octets->data, size),
+    };
+    if (!decode_body(&found)) {
+        return STATUS_CORRUPT;
+    }
+    *record = found;
+    *octets = bytes_make(octets->data + size, octets->size - size);
+    return STATUS_OK;
+}
+
+uint64_t
+record_queue(const struct record *record, uint32_t at)
+{
+    assert(at < record->publish.queue_count);
+    return get_u64_le(record->publish.queues + 8 * (size_t)at);
+}
+
+/* Encoding ------------------------------------------------------------------------------------- */
+
+static size_t
+aligned(size_t size)
+{
+    return (size + RECORD_ALIGNMENT - 1) & ~(size_t)(RECORD_ALIGNMENT - 1);
+}
+
+static void
+put_header(uint8_t *at, enum record_type type, size_t size)
+{
+    at[0] = (uint8_t)type;
+    at[1] = type == RECORD_NOTE ? RECORD_IGNORABLE : 0;
+    at[2] = 0;
+    at[3] = 0;
+    put_u32_le(at + 4, (uint32_t)size);
+}
+
+/* Writes the header of a record whose fixed part has `fixed` octets, copies the tails behind it and
+ * returns where the fixed part goes; NULL when there is no memory. */
+static uint8_t *
+begin_record(struct buffer *out, enum record_type type, size_t fixed, const struct bytes *tails,
+             size_t tail_count)
+{
+    size_t size = RECORD_HEADER_SIZE + fixed;
+    for (size_t i = 0; i < tail_count; i++) {
+        size += tails[i].size;
+    }
+    size_t whole = aligned(size);
+    uint8_t *at = buffer_reserve(out, whole);
+    if (at == NULL) {
+        return NULL;
+    }
+    put_header(at, type, whole);
+    uint8_t *tail = at + RECORD_HEADER_SIZE + fixed;
+    for (size_t i = 0; i < tail_count; i++) {
+        if (tails[i].size > 0) {
+            memcpy(tail, tails[i].data, tails[i].size);
+        }
+        tail += tails[i].size;
+    }
+    memset(tail, 0, whole - size);
+    buffer_commit(out, whole);
+    return at + RECORD_HEADER_SIZE;
+}
+
+void
+record_put_publish(struct buffer *out, uint32_t offset, uint32_t size, const uint64_t *queues,
+                   uint32_t queue_count)
+{
+    assert(queue_count > 0);
+    struct bytes ids = bytes_make(queues, 8 * (size_t)queue_count);
+    uint8_t *at = begin_record(out, RECORD_PUBLISH, PUBLISH_FIXED, &ids, 1);
+    if (at != NULL) {
+        put_u32_le(at, offset);
+        put_u32_le(at + 4, size);
+        put_u32_le(at + 8, 0);
+        put_u32_le(at + 12, queue_count);
+    }
+}
+
+void
+record_put_handout(struct buffer *out, uint64_t queue, uint64_t lsn)
+{
+    uint8_t *at = begin_record(out, RECORD_HANDOUT, HANDOUT_FIXED, NULL, 0);
+    if (at != NULL) {
+        put_u64_le(at, queue);
+        put_u64_le(at + 8, lsn);
+    }
+}
+
+void
+record_put_vhost(struct buffer *out, uint64_t id, int64_t connections_max, int64_t queues_max,
+                 uint32_t flags, struct bytes name)
+{
+    uint8_t *at = begin_record(out, RECORD_VHOST_SET, VHOST_FIXED, &name, 1);
+    if (at != NULL) {
+        put_u64_le(at, id);
+        put_u64_le(at + 8, (uint64_t)connections_max);
+        put_u64_le(at + 16, (uint64_t)queues_max);
+        put_u32_le(at + 24, flags);
+        put_u32_le(at + 28, (uint32_t)name.size);
+    }
+}
+
+void
+record_put_user(struct buffer *out, uint64_t id, uint32_t flags, struct bytes name,
+                struct bytes rest)
+{
+    struct bytes tails[] = {name, rest};
+    uint8_t *at = begin_record(out, RECORD_USER_SET, USER_FIXED, tails, 2);
+    if (at != NULL) {
+        put_u64_le(at, id);
+        put_u32_le(at + 8, flags);
+        put_u32_le(at + 12, (uint32_t)name.size);
+        put_u32_le(at + 16, (uint32_t)rest.size);
+        put_u32_le(at + 20, 0);
+    }
+}
+
+void
+record_put_exchange(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
+                    struct bytes name, struct bytes type, struct bytes arguments)
+{
+    struct bytes tails[] = {name, type, arguments};
+    uint8_t *at = begin_record(out, RECORD_EXCHANGE_SET, EXCHANGE_FIXED, tails, 3);
+    if (at != NULL) {
+        put_u64_le(at, id);
+        put_u64_le(at + 8, vhost);
+        put_u32_le(at + 16, flags);
+        put_u32_le(at + 20, (uint32_t)name.size);
+        put_u32_le(at + 24, (uint32_t)type.size);
+        put_u32_le(at + 28, (uint32_t)arguments.size);
+    }
+}
+
+void
+record_put_queue(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags, struct bytes name,
+                 struct bytes arguments)
+{
+    struct bytes tails[] = {name, arguments};
+    uint8_t *at = begin_record(out, RECORD_QUEUE_SET, QUEUE_FIXED, tails, 2);
+    if (at != NULL) {
+        put_u64_le(at, id);
+        put_u64_le(at + 8, vhost);
+        put_u32_le(at + 16, flags);
+        put_u32_le(at + 20, (uint32_t)name.size);
+        put_u32_le(at + 24, (uint32_t)arguments.size);
+        put_u32_le(at + 28, 0);
+    }
+}
+
+void
+record_put_binding(struct buffer *out, enum record_type type, uint64_t source, uint64_t target,
+                   uint32_t flags, struct bytes routing_key, struct bytes arguments)
+{
+    assert(type == RECORD_BINDING_SET || type == RECORD_BINDING_DELETE);
+    struct bytes tails[] = {routing_key, arguments};
+    uint8_t *at = begin_record(out, type, BINDING_FIXED, tails, 2);
+    if (at != NULL) {
+        put_u64_le(at, source);
+        put_u64_le(at + 8, target);
+        put_u32_le(at + 16, flags);
+        put_u32_le(at + 20, (uint32_t)routing_key.size);
+        put_u32_le(at + 24, (uint32_t)arguments.size);
+        put_u32_le(at + 28, 0);
+    }
+}
+
+static void
+put_id_record(struct buffer *out, enum record_type type, uint64_t id)
+{
+    uint8_t *at = begin_record(out, type, ID_FIXED, NULL, 0);
+    if (at != NULL) {
+        put_u64_le(at, id);
+    }
+}
+
+void
+record_put_delete(struct buffer *out, enum record_type type, uint64_t id)
+{
+    put_id_record(out, type, id);
+}
+
+void
+record_put_epoch(struct buffer *out, uint64_t epoch)
+{
+    put_id_record(out, RECORD_EPOCH, epoch);
+}
+
+void
+record_put_note(struct buffer *out)
+{
+    (void)begin_record(out, RECORD_NOTE, 0, NULL, 0);
+}
+
+/* Acknowledgements ----------------------------------------------------------------------------- */
+
+void
+record_ack_begin(struct record_ack_writer *writer, struct buffer *out, uint64_t queue, uint64_t lsn)
+{
+    assert(is_message_lsn(lsn));
+    size_t start = buffer_size(out);
+    uint8_t *at = buffer_reserve(out, RECORD_ACK_MAX);
+    if (at == NULL) {
+        return;
+    }
+    put_u64_le(at + RECORD_HEADER_SIZE, queue);
+    put_u64_le(at + RECORD_HEADER_SIZE + 8, lsn);
+    buffer_commit(out, RECORD_HEADER_SIZE + ACK_FIXED);
+    *writer = (struct record_ack_writer){.start = start, .last_lsn = lsn, .count = 1};
+}
+
+void
+record_ack_add(struct record_ack_writer *writer, struct buffer *out, uint64_t lsn)
+{
+    assert(is_message_lsn(lsn));
+    uint8_t *at = buffer_reserve(out, RECORD_ACK_ADD_MAX);
+    if (at == NULL) {
+        return;
+    }
+    int64_t delta = ((int64_t)lsn - (int64_t)writer->last_lsn) / RECORD_ALIGNMENT;
+    uint64_t zigzag = ((uint64_t)delta << 1) ^ (delta < 0 ? UINT64_MAX : 0);
+    size_t size = 0;
+    for (; zigzag >= 0x80; zigzag >>= 7) {
+        at[size++] = (uint8_t)(zigzag | 0x80);
+    }
+    at[size++] = (uint8_t)zigzag;
+    buffer_commit(out, size);
+    writer->last_lsn = lsn;
+    writer->count++;
+}
+
+void
+record_ack_end(struct record_ack_writer *writer, struct buffer *out)
+{
+    size_t size = buffer_size(out) - writer->start;
+    size_t whole = aligned(size);
+    uint8_t *padding = buffer_reserve(out, RECORD_ALIGNMENT);
+    if (padding == NULL) {
+        return;
+    }
+    uint8_t *start = out->data + out->start + writer->start;
+    memset(padding, 0, whole - size);
+    buffer_commit(out, whole - size);
+    put_header(start, RECORD_ACK, whole);
+    put_u32_le(start + RECORD_HEADER_SIZE + 16, writer->count);
+    put_u32_le(start + RECORD_HEADER_SIZE + 20, (uint32_t)(size - RECORD_HEADER_SIZE - ACK_FIXED));
+    writer->count = 0;
+}

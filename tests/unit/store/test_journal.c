@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/journal.h"
+
+#include "store/crc32c.h"
+#include "store/little_endian.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <stdlib.h>
+
+enum { SLOT = 64 * 1024, FIRST = 16 * 1024, BATCHES_MAX = 64 };
+
+static struct chunk_pool *pool;
+static struct journal *journal;
+static struct batch *batches[BATCHES_MAX];
+static size_t batch_count;
+
+static void
+take_batch(void *context, struct batch *batch)
+{
+    (void)context;
+    cr_assert(batch_count < BATCHES_MAX);
+    batches[batch_count++] = batch;
+}
+
+static void
+set_up(void)
+{
+    struct journal_port port = {.submit = take_batch};
+    struct journal_settings settings = {
+        .epoch = 3,
+        .segment_number = 5,
+        .segment_base = 5 * SLOT,
+        .segment_capacity = FIRST,
+        .slot_size = SLOT,
+    };
+    pool = chunk_pool_new();
+    journal = journal_new(&settings, pool, &port);
+    batch_count = 0;
+}
+
+static void
+write_all(void)
+{
+    for (size_t i = 0; i < batch_count; i++) {
+        journal_batch_written(journal, batches[i]);
+    }
+    batch_count = 0;
+}
+
+static void
+tear_down(void)
+{
+    write_all();
+    journal_free(&journal);
+    chunk_pool_end_tick(pool);
+    cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
+    chunk_pool_free(&pool);
+}
+
+TestSuite(journal, .init = set_up, .fini = tear_down);
+
+/* A persistent content whose body has so many octets; counted once. */
+static struct content_ref
+make_content(uint32_t body_size, uint8_t octet)
+{
+    struct content_shape shape = {
+        .exchange = bytes_of("x"),
+        .routing_key = bytes_of("key"),
+        .properties = bytes_make("\0\0", 2),
+        .body_size = body_size,
+        .kind = CHUNK_KIND_PERSISTENT,
+        .flags = CONTENT_PERSISTENT,
+    };
+    struct content_ref ref;
+    uint8_t *body;
+    cr_assert(eq(int, chunk_pool_reserve(pool, &shape, &ref, &body), STATUS_OK));
+    memset(body, octet, body_size);
+    return ref;
+}
+
+static uint64_t
+publish(uint32_t body_size, uint8_t octet)
+{
+    struct content_ref ref = make_content(body_size, octet);
+    uint64_t queue = 1;
+    uint64_t lsn;
+    cr_assert(eq(int, journal_publish(journal, ref, &queue, 1, &lsn), STATUS_OK));
+    chunk_pool_release(pool, ref);
+    return lsn;
+}
+
+/* What the batch puts on the disk, as one run of octets; the caller frees it. */
+static uint8_t *
+octets_of(struct batch *batch)
+{
+    uint8_t *octets = calloc(1, batch_size(batch));
+    batch_finish(batch, 11, octets);
+    size_t at = BATCH_HEADER_SIZE;
+    for (size_t i = 0; i < batch->run_count; i++) {
+        memcpy(octets + at, batch->runs[i].iov_base, batch->runs[i].iov_len);
+        at += batch->runs[i].iov_len;
+    }
+    cr_expect(eq(sz, at, BATCH_HEADER_SIZE + batch->header.data_size));
+    memcpy(octets + at, batch->control.data, buffer_size(&batch->control));
+    return octets;
+}
+
+/* The LSN that publishing returns is where the content stands, and its check word is right there.
+ */
+Test(journal, a_message_is_found_at_its_lsn)
+{
+    uint64_t lsns[] = {publish(100, 'a'), publish(3000, 'b')};
+    cr_assert(journal_seal(journal, true));
+    cr_assert(eq(sz, batch_count, 1));
+    uint8_t *octets = octets_of(batches[0]);
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t *at = octets + (lsns[i] - batches[0]->header.base_lsn);
+        struct content content;
+        memcpy(&content, at, sizeof(content));
+        cr_expect(eq(u32, content.body_size, i == 0 ? 100 : 3000));
+        cr_expect(eq(u32, content.check,
+                     content_check(bytes_make(at, content_octets(&content)), lsns[i])));
+        cr_expect(ne(u32, content.check,
+                     content_check(bytes_make(at, content_octets(&content)), lsns[i] + 8)));
+    }
+    free(octets);
+}
+
+Test(journal, records_decode_in_the_order_of_appending)
+{
+    uint64_t lsn = publish(10, 'a');
+    journal_remove(journal, 1, lsn);
+    journal_remove(journal, 1, lsn);
+    journal_remove(journal, 2, lsn);
+    journal_hand_out(journal, 1, lsn);
+    (void)publish(10, 'b');
+    cr_assert(journal_seal(journal, true));
+    static const enum record_type types[] = {RECORD_EPOCH, RECORD_PUBLISH, RECORD_ACK,
+                                             RECORD_ACK,   RECORD_HANDOUT, RECORD_PUBLISH};
+    struct bytes left = buffer_bytes(&batches[0]->control);
+    struct record record;
+    size_t count = 0;
+    while (record_next(&left, &record) == STATUS_OK) {
+        cr_assert(count < 6);
+        cr_expect(eq(int, (int)record.type, (int)types[count]));
+        count++;
+    }
+    cr_expect(eq(sz, count, 6));
+    cr_expect(eq(u32, batches[0]->header.record_count, 6));
+}
+
+/* Contents that lie behind each other in one chunk are one run: one part of the gathered write. */
+Test(journal, neighbours_in_a_chunk_are_one_run)
+{
+    for (int i = 0; i < 100; i++) {
+        (void)publish(50, 'x');
+    }
+    cr_assert(journal_seal(journal, true));
+    cr_expect(eq(sz, batches[0]->run_count, 1));
+}
+
+/* A content that is logged nowhere (no durable queue took it) is no part of the data section. */
+Test(journal, what_is_not_published_is_left_out)
+{
+    (void)publish(50, 'x');
+    struct content_ref skipped = make_content(50, 'y');
+    (void)publish(50, 'z');
+    cr_assert(journal_seal(journal, true));
+    cr_expect(eq(sz, batches[0]->run_count, 2));
+    chunk_pool_release(pool, skipped);
+}
+
+/* Batches stand behind each other, and the chain says so. */
+Test(journal, batches_follow_each_other_without_a_gap)
+{
+    (void)publish(10, 'a');
+    cr_assert(journal_seal(journal, true));
+    (void)publish(10, 'b');
+    cr_assert(journal_seal(journal, true));
+    cr_expect(eq(u64, batches[0]->header.base_lsn, 5 * SLOT + 4096));
+    cr_expect(eq(u16, batches[0]->header.flags, BATCH_FIRST_OF_EPOCH));
+    cr_expect(eq(u64, batches[1]->header.base_lsn, batches[0]->end_lsn));
+    cr_expect(eq(u32, batches[1]->header.skipped, 0));
+    cr_expect(eq(u16, batches[1]->header.flags, 0));
+}
+
+/* Design, part 7: a batch never crosses a segment; the next one begins in the next, and what was
+ * appended before goes on its own. */
+Test(journal, what_does_not_fit_goes_into_the_next_segment)
+{
+    (void)publish(8000, 'a');
+    uint64_t second = publish(8000, 'b');
+    cr_assert(eq(sz, batch_count, 1));
+    cr_expect(eq(u64, batches[0]->segment_number, 5));
+    cr_assert(journal_seal(journal, true));
+    cr_expect(eq(u64, batches[1]->segment_number, 6));
+    cr_expect(eq(u64, batches[1]->segment_base, 6 * SLOT));
+    cr_expect(eq(u64, second, 6 * SLOT + 4096 + BATCH_HEADER_SIZE));
+    cr_expect(
+        eq(u64, batches[0]->end_lsn + batches[1]->header.skipped, batches[1]->header.base_lsn));
+    const struct journal_segment *left = journal_oldest_left(journal);
+    cr_assert(left != NULL && left->number == 5);
+    cr_expect(eq(u64, left->end_lsn, batches[0]->end_lsn));
+    journal_forget_left(journal);
+    cr_expect(journal_oldest_left(journal) == NULL);
+}
+
+/* A transaction asks first, so that it is not torn apart by a roll. */
+Test(journal, what_was_reserved_is_in_one_batch)
+{
+    (void)publish(4000, 'a');
+    journal_reserve(journal, 3 * 4096, 3 * 64);
+    uint64_t lsns[] = {publish(4000, 'b'), publish(4000, 'c'), publish(4000, 'd')};
+    cr_assert(journal_seal(journal, true));
+    cr_assert(eq(sz, batch_count, 2));
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect(lsns[i] > batches[1]->header.base_lsn && lsns[i] < batches[1]->end_lsn);
+    }
+}
+
+/* I1: who waits is let go only by a commit that covers the batch. */
+Test(journal, a_token_is_committed_with_its_batch)
+{
+    cr_expect(eq(u64, journal_token(journal), 0));
+    (void)publish(10, 'a');
+    uint64_t token = journal_token(journal);
+    cr_assert(journal_seal(journal, true));
+    uint64_t first_end = batches[0]->end_lsn;
+    (void)publish(10, 'b');
+    uint64_t second = journal_token(journal);
+    cr_assert(journal_seal(journal, true));
+    cr_expect(not(journal_token_is_committed(token, journal_commit_lsn(journal))));
+    write_all();
+    cr_expect(not(journal_token_is_committed(token, journal_commit_lsn(journal))));
+    journal_committed(journal, first_end);
+    cr_expect(journal_token_is_committed(token, journal_commit_lsn(journal)));
+    cr_expect(not(journal_token_is_committed(second, journal_commit_lsn(journal))));
+}
+
+/* An acknowledgement is written without a flush, and flushed by whatever asks for one next. */
+Test(journal, a_flush_can_be_asked_for_afterwards)
+{
+    uint64_t lsn = publish(10, 'a');
+    cr_assert(journal_seal(journal, true));
+    journal_remove(journal, 1, lsn);
+    cr_assert(journal_seal(journal, false));
+    cr_expect(journal_wants_flush(journal));
+    cr_expect(not(journal_seal(journal, false)));
+    cr_assert(journal_seal(journal, true));
+    cr_expect(not(journal_wants_flush(journal)));
+    cr_expect(batches[2]->wants_flush);
+    cr_expect(not(journal_seal(journal, true)));
+}
+
+/* A message stays in memory until its batch is in the kernel, whoever has let go of it. */
+Test(journal, contents_are_kept_until_they_are_written)
+{
+    (void)publish(100, 'a');
+    cr_assert(journal_seal(journal, true));
+    chunk_pool_end_tick(pool);
+    cr_expect(gt(u64, chunk_pool_bytes(pool), 0));
+    write_all();
+    chunk_pool_end_tick(pool);
+    cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
+}
+
+Test(journal, only_what_fits_a_segment_is_taken)
+{
+    cr_expect(journal_fits(journal, SLOT - 8192, 64));
+    cr_expect(not(journal_fits(journal, SLOT, 64)));
+    cr_expect(not(journal_fits(journal, UINT64_MAX, UINT64_MAX)));
+}
