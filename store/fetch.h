@@ -7,7 +7,7 @@
 
 #include "base/disk.h"
 #include "base/status.h"
-#include "store/log_writer.h"
+#include "store/log_failure.h"
 
 enum {
     FETCH_ENTRIES_MAX = 64,

@@ -8,25 +8,18 @@
 #include "base/disk.h"
 #include "base/status.h"
 #include "store/batch.h"
-#include "store/segment.h"
+#include "store/log_failure.h"
 
 struct log_writer;
-
-/* What failed, for the last line of the log. */
-struct log_failure {
-    const char *what; /* "write", "flush", "open"; static */
-    char file[STORE_NAME_SIZE];
-    uint64_t offset;
-    int error; /* errno */
-};
 
 /* `disk` is borrowed. Nothing is opened before the first batch. */
 struct log_writer *log_writer_new(const struct disk *disk);
 void log_writer_free(struct log_writer **writer);
 
 /* Writes one batch. A batch of another segment than the last flushes the old one first (and so
- * commits it) and opens the new file, which must be there: STATUS_AGAIN when it is not yet, and
- * nothing was done. STATUS_IO: poisoned, `*failure_out` says what. */
+ * commits it) and opens the new file, which must be there and have the header that belongs to it:
+ * STATUS_AGAIN when it is not there yet, and nothing was done. STATUS_IO: poisoned, `*failure_out`
+ * says what, now and whenever it is asked again. */
 MUST_CHECK enum status log_writer_write(struct log_writer *writer, struct batch *batch,
                                         struct log_failure *failure_out);
 

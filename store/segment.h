@@ -57,13 +57,28 @@ void segment_header_encode(const struct segment_header *header,
 /* STATUS_CORRUPT: magic, version, CRC or sizes are not right. `octets` are at least 84. */
 MUST_CHECK enum status segment_header_decode(struct segment_header *header, const uint8_t *octets);
 
-/* Makes `seg.<number>` from a spare (`spare` is its number) or, with `spare` 0, as a new file full
- * of zeros; flushed, named and with the directory flushed when it returns STATUS_OK. Blocks. */
-MUST_CHECK enum status segment_prepare(const struct disk *disk, const struct segment_header *header,
-                                       uint64_t spare);
+struct log_failure; /* store/log_failure.h */
 
-/* Turns a segment that is no longer needed into `spare.<spare>`, and removes its index and dead
- * file. Blocks. */
-MUST_CHECK enum status segment_retire(const struct disk *disk, uint64_t number, uint64_t spare);
+/* Makes `seg.<number>` from a spare (`spare` is its number) or, with `spare` 0 or one of another
+ * size, as a new file full of zeros; flushed, named and with the directory flushed when it returns
+ * STATUS_OK. STATUS_IO: the file it was working on is thrown away, because nobody knows what of it
+ * is on the disk; when it was the directory that could not be flushed, nobody knows which names
+ * are, and the process is to end (I9). `failure` may be NULL. Blocks. */
+MUST_CHECK enum status segment_prepare(const struct disk *disk, const struct segment_header *header,
+                                       uint64_t spare, struct log_failure *failure);
+
+/* Makes `spare.<number>`, `octets` of zeros. */
+MUST_CHECK enum status spare_prepare(const struct disk *disk, uint64_t number, uint64_t octets,
+                                     struct log_failure *failure);
+
+/* Turns a segment that is no longer needed into `spare.<spare>` (0: removes it), and removes its
+ * index and dead file: only once it is certain that the segment has gone, for without them its rows
+ * would come back. As above where the directory cannot be flushed. Blocks. */
+MUST_CHECK enum status segment_retire(const struct disk *disk, uint64_t number, uint64_t spare,
+                                      struct log_failure *failure);
+
+/* The same for `pack.<first>.<last>`, which never becomes a spare. */
+MUST_CHECK enum status pack_retire(const struct disk *disk, uint64_t first, uint64_t last,
+                                   struct log_failure *failure);
 
 #endif

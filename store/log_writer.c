@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/log_writer.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct log_writer {
+    const struct disk *disk;
+    struct disk_file *file; /* the segment under way; NULL: none yet */
+    char name[STORE_NAME_SIZE];
+    uint64_t segment_number;
+    uint64_t written_lsn; /* end of the last batch written */
+    uint64_t durable_lsn;
+    struct iovec *parts; /* of one batch; owned */
+    size_t part_capacity;
+    bool is_poisoned;
+    struct log_failure failure; /* what poisoned it */
+};
+
+struct log_writer *
+log_writer_new(const struct disk *disk)
+{
+    struct log_writer *writer = xalloc(sizeof(*writer));
+    writer->disk = disk;
+    return writer;
+}
+
+void
+log_writer_free(struct log_writer **writer_pointer)
+{
+    struct log_writer *writer = *writer_pointer;
+    if (writer == NULL) {
+        return;
+    }
+    *writer_pointer = NULL;
+    writer->disk->close(writer->disk->context, &writer->file);
+    free(writer->parts);
+    free(writer);
+}
+
+static enum status
+poison(struct log_writer *writer, const char *what, const char *file, uint64_t offset,
+       struct log_failure *failure_out)
+{
+    writer->is_poisoned = true;
+    enum status status = log_failure_set(&writer->failure, what, file, offset);
+    *failure_out = writer->failure;
+    return status;
+}
+
+static enum status
+still_poisoned(const struct log_writer *writer, struct log_failure *failure_out)
+{
+    *failure_out = writer->failure;
+    errno = writer->failure.error;
+    return STATUS_IO;
+}
+
+/* Whether the file is the segment that the batch is meant for. Sets errno where it is not. */
+static bool
+is_segment_of(const struct log_writer *writer, struct disk_file *file, const struct batch *batch)
+{
+    const struct disk *disk = writer->disk;
+    uint8_t octets[SEGMENT_HEADER_SIZE];
+    size_t size;
+    if (disk->read(disk->context, file, octets, sizeof(octets), 0, &size) != STATUS_OK) {
+        return false;
+    }
+    struct segment_header header;
+    errno = EBADMSG;
+    return size == sizeof(octets) && segment_header_decode(&header, octets) == STATUS_OK &&
+           header.number == batch->segment_number && header.base_lsn == batch->segment_base &&
+           header.epoch == batch->header.epoch &&
+           batch->end_lsn <= header.base_lsn + header.capacity;
+}
+
+/* Leaves the segment under way, flushed, for that of the batch. */
+static enum status
+enter_segment(struct log_writer *writer, const struct batch *batch, struct log_failure *failure_out)
+{
+    const struct disk *disk = writer->disk;
+    char name[STORE_NAME_SIZE];
+    store_file_name(STORE_FILE_SEGMENT, batch->segment_number, 0, name);
+    struct disk_file *file;
+    if (disk->open(disk->context, name, DISK_OPEN_WRITE, &file) != STATUS_OK) {
+        return errno == ENOENT ? STATUS_AGAIN : poison(writer, "open", name, 0, failure_out);
+    }
+    enum status status = STATUS_OK;
+    if (!is_segment_of(writer, file, batch)) {
+        status = poison(writer, "read the header", name, 0, failure_out);
+    } else if (writer->file != NULL) {
+        status = log_writer_flush(writer, failure_out);
+    }
+    if (status != STATUS_OK) {
+        disk->close(disk->context, &file);
+        return status;
+    }
+    disk->close(disk->context, &writer->file);
+    writer->file = file;
+    memcpy(writer->name, name, sizeof(name));
+    writer->segment_number = batch->segment_number;
+    return STATUS_OK;
+}
+
+/* Header, contents, records and the zeros behind them; returns how many parts. */
+static size_t
+lay_out(struct log_writer *writer, const struct batch *batch,
+        uint8_t header[static BATCH_HEADER_SIZE])
+{
+    static const uint8_t ZEROS[BATCH_ALIGNMENT];
+    enum { OTHER_PARTS = 3 };
+    if (batch->run_count + OTHER_PARTS > writer->part_capacity) {
+        writer->part_capacity = 2 * (batch->run_count + OTHER_PARTS);
+        writer->parts = xrealloc(writer->parts, writer->part_capacity * sizeof(*writer->parts));
+    }
+    size_t size = BATCH_HEADER_SIZE;
+    size_t count = 0;
+    writer->parts[count++] = (struct iovec){.iov_base = header, .iov_len = BATCH_HEADER_SIZE};
+    for (size_t i = 0; i < batch->run_count; i++) {
+        writer->parts[count++] = batch->runs[i];
+        size += batch->runs[i].iov_len;
+    }
+    struct bytes control = buffer_bytes(&batch->control);
+    writer->parts[count++] =
+        (struct iovec){.iov_base = (void *)(uintptr_t)control.data, .iov_len = control.size};
+    size += control.size;
+    assert(size <= batch_size(batch));
+    size_t padding = (size_t)batch_size(batch) - size;
+    assert(padding < BATCH_ALIGNMENT);
+    if (padding > 0) {
+        writer->parts[count++] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)ZEROS, .iov_len = padding};
+    }
+    return count;
+}
+
+enum status
+log_writer_write(struct log_writer *writer, struct batch *batch, struct log_failure *failure_out)
+{
+    if (writer->is_poisoned) {
+        return still_poisoned(writer, failure_out);
+    }
+    if (writer->file == NULL || writer->segment_number != batch->segment_number) {
+        enum status status = enter_segment(writer, batch, failure_out);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    assert(batch->header.base_lsn >= writer->written_lsn);
+    uint8_t header[BATCH_HEADER_SIZE];
+    batch_finish(batch, writer->durable_lsn, header);
+    size_t part_count = lay_out(writer, batch, header);
+    uint64_t offset = batch->header.base_lsn - batch->segment_base;
+    const struct disk *disk = writer->disk;
+    if (disk->write(disk->context, writer->file, writer->parts, part_count, offset) != STATUS_OK) {
+        return poison(writer, "write", writer->name, offset, failure_out);
+    }
+    writer->written_lsn = batch->end_lsn;
+    return STATUS_OK;
+}
+
+enum status
+log_writer_flush(struct log_writer *writer, struct log_failure *failure_out)
+{
+    if (writer->is_poisoned) {
+        return still_poisoned(writer, failure_out);
+    }
+    if (writer->durable_lsn == writer->written_lsn) {
+        return STATUS_OK;
+    }
+    const struct disk *disk = writer->disk;
+    if (disk->flush(disk->context, writer->file) != STATUS_OK) {
+        return poison(writer, "flush", writer->name, 0, failure_out);
+    }
+    writer->durable_lsn = writer->written_lsn;
+    return STATUS_OK;
+}
+
+uint64_t
+log_writer_durable_lsn(const struct log_writer *writer)
+{
+    return writer->durable_lsn;
+}
