@@ -9,7 +9,7 @@
 #include "base/disk.h"
 #include "base/list.h"
 #include "base/status.h"
-#include "store/log_writer.h"
+#include "store/log_failure.h"
 #include "store/manifest.h"
 #include "store/segment.h"
 
@@ -34,6 +34,8 @@ struct io_job {
     enum io_job_type type;
     enum status status;         /* of the job; of disposable files a failure harms nobody */
     struct log_failure failure; /* STATUS_IO, STATUS_CORRUPT: what and where */
+    bool is_fatal; /* what is on disk is no longer known: nothing may be sent or written any more,
+                      the process is to end (I9) */
     union {
         struct {
             struct segment_header header;
@@ -70,8 +72,10 @@ struct io_job {
     };
 };
 
-/* Carries the job out and sets its status. Blocks. */
-void io_job_run(struct io_job *job, const struct disk *disk);
+/* Carries the job out and sets what it returns. `files` is what the calling thread keeps for
+ * IO_FETCH; NULL on a thread that has no such jobs. Blocks. */
+struct fetch_files;
+void io_job_run(struct io_job *job, const struct disk *disk, struct fetch_files *files);
 
 /* Where jobs go: IO_FETCH has a thread of its own, all others share one and run in order. They come
  * back through the same events as batches (store/threads.h). */

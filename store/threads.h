@@ -9,6 +9,8 @@
 #include "store/io_job.h"
 #include "store/journal.h"
 
+#include <stdbool.h>
+
 struct store_threads;
 
 /* What came back; called from store_threads_collect, on the caller's thread, in order. */
@@ -28,7 +30,8 @@ typedef void store_fatal(void *context, const struct log_failure *failure);
 struct store_threads *store_threads_new(const struct disk *disk, store_fatal *fatal, void *context);
 
 /* Ends the threads after everything that was submitted is carried out; what has not been collected
- * is passed to `events` first. */
+ * is passed to `events` (NULL: to nobody) first. Only batches whose segment nobody has prepared, as
+ * after store_threads_drain returned false, are dropped: they were never written. */
 void store_threads_free(struct store_threads **threads, const struct store_events *events);
 
 struct journal_port store_threads_journal_port(struct store_threads *threads);
@@ -39,7 +42,9 @@ int store_threads_fd(const struct store_threads *threads);
 void store_threads_collect(struct store_threads *threads, const struct store_events *events);
 
 /* Blocks until everything submitted was written, flushed as it wanted, and is ready to be
- * collected; for an orderly stop. */
-void store_threads_drain(struct store_threads *threads);
+ * collected; for an orderly stop. False when it cannot go on by itself: the log waits for a
+ * segment, and no job is left that could make it. Then collect, let the keeper prepare it, and call
+ * again. */
+bool store_threads_drain(struct store_threads *threads);
 
 #endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/io_job.h"
+
+#include "base/assert.h"
+#include "store/spill.h"
+
+#include <errno.h>
+
+static enum status
+run_retire(struct io_job *job, const struct disk *disk)
+{
+    if (job->retire.is_pack) {
+        return pack_retire(disk, job->retire.number, job->retire.last, &job->failure);
+    }
+    return segment_retire(disk, job->retire.number, job->retire.spare, &job->failure);
+}
+
+static enum status
+run_space(struct io_job *job, const struct disk *disk)
+{
+    if (disk->space(disk->context, &job->space) != STATUS_OK) {
+        return log_failure_set(&job->failure, "ask for the space of", ".", 0);
+    }
+    return STATUS_OK;
+}
+
+static enum status
+run_spill(struct io_job *job, const struct disk *disk)
+{
+    enum status status = spill_run(job->spill, disk);
+    if (status == STATUS_IO) {
+        char name[STORE_NAME_SIZE];
+        store_file_name(STORE_FILE_SPILL, job->spill->number, 0, name);
+        const char *what = job->spill->is_write ? "write" : "read";
+        (void)log_failure_set(&job->failure, what, name, job->spill->offset);
+    }
+    return status;
+}
+
+static enum status
+dispatch(struct io_job *job, const struct disk *disk, struct fetch_files *files)
+{
+    (void)files;
+    switch (job->type) {
+    case IO_PREPARE:
+        return segment_prepare(disk, &job->prepare.header, job->prepare.spare, &job->failure);
+    case IO_SPARE:
+        return spare_prepare(disk, job->spare.number, job->spare.octets, &job->failure);
+    case IO_RETIRE:
+        return run_retire(job, disk);
+    case IO_SPACE:
+        return run_space(job, disk);
+    case IO_SPILL:
+        return run_spill(job, disk);
+    case IO_INDEX:
+    case IO_FOLD:
+    case IO_PACK:
+    case IO_SNAPSHOT:
+    case IO_FETCH:
+        break;
+    }
+    return STATUS_REJECTED;
+}
+
+/* A file that could not be made for want of room was thrown away, and what held before holds: no
+ * reason to end. So is any other file but a snapshot and the manifest behind it. Where names could
+ * not be flushed, a later flush of the directory may say that they are safe when they are not. */
+static bool
+is_fatal(const struct io_job *job)
+{
+    if (job->status != STATUS_IO) {
+        return false;
+    }
+    if (log_failure_is_of_directory(&job->failure)) {
+        return true;
+    }
+    return job->type == IO_SNAPSHOT && !log_failure_is_no_room(&job->failure);
+}
+
+void
+io_job_run(struct io_job *job, const struct disk *disk, struct fetch_files *files)
+{
+    job->failure = (struct log_failure){0};
+    job->status = dispatch(job, disk, files);
+    job->is_fatal = is_fatal(job);
+}
