@@ -17,11 +17,13 @@ struct keeper;
 
 struct keeper_settings {
     uint64_t slot_size;
-    uint32_t spares_wanted; /* segments ready ahead of the journal, 2 */
+    uint32_t spares_wanted;   /* segments ready ahead of the journal, 2 */
+    uint64_t snapshot_octets; /* as in store/space.h; 0: the usual */
 };
 
-/* Takes over what recovery found (spares, segments, removals, the manifest, which it owns from now
- * on); `port` and `log` are borrowed. */
+/* Takes over what recovery found: spares, segments, removals, the manifest, which it owns from now
+ * on. The rows that recovery handed over are counted by whoever keeps them (space_add_rows), before
+ * the first turn. `port` and `log` are borrowed. */
 struct keeper *keeper_new(const struct keeper_settings *settings, struct recovery *recovery,
                           const struct io_port *port, struct log *log);
 void keeper_free(struct keeper **keeper); /* no job is under way */
@@ -31,18 +33,24 @@ struct space *keeper_space(struct keeper *keeper);
 /* Makes the first segment of this epoch, before there are threads: blocks. Without spares it has
  * SEGMENT_FIRST_SIZE octets. `*settings_out` is what the journal starts from. */
 MUST_CHECK enum status keeper_begin(struct keeper *keeper, const struct disk *disk,
-                                    struct journal_settings *settings_out);
+                                    struct journal_settings *settings_out,
+                                    struct log_failure *failure_out);
 
-/* Once per tick: sees how far the journal has come and submits the next job, if none is under
- * way. */
-void keeper_turn(struct keeper *keeper, const struct journal *journal);
+/* Once per tick, and once a second without one: sees how far the journal has come (and forgets the
+ * segments that it has left and that have their index now) and submits the next job, if none is
+ * under way. `now_ms` is loop time: what failed for want of room is tried again after a while. */
+void keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms);
 
-/* A job of housekeeping (every type but IO_FETCH and IO_SPILL) is back. Takes it. */
+/* A job of housekeeping (every type but IO_FETCH and IO_SPILL) is back. Takes it. A fatal one
+ * (job->is_fatal) has ended the process before. */
 void keeper_job_done(struct keeper *keeper, struct io_job *job);
 bool keeper_is_busy(const struct keeper *keeper);
 
-/* Orderly stop, after the threads are drained and nothing is under way: index of the last segment,
- * snapshot, manifest with the clean flag. Blocks. STATUS_IO is no loss: the next start recovers. */
+/* How much room the file system had a second ago or so; NULL while that is not known. */
+const struct disk_space *keeper_disk_space(const struct keeper *keeper);
+
+/* Orderly stop, after the threads are drained and nothing is under way: the manifest with the clean
+ * flag. Blocks. STATUS_IO is no loss: the next start recovers. */
 MUST_CHECK enum status keeper_finish(struct keeper *keeper, const struct disk *disk,
                                      const struct journal *journal);
 

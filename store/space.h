@@ -1,11 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which part of the log is still needed: for every segment how many rows in it live, and which
  * older segments its removals speak of. Decides what may be used again, and what is worth folding,
- * compacting, or a snapshot. Only counts; files are touched by the jobs that it asks for.
+ * packing, or a snapshot. Only counts; files are touched by the jobs that it asks for.
  *
- * Rules (design: I8). A segment is reusable when no row in it lives, its batches are committed,
- * every older segment that its removals speak of is gone or has folded them in, its topology and
- * HANDOUT records are covered by a snapshot, and the removals that made it so are committed.
+ * What may be used again (design: I8), and why each condition is there:
+ * - It has its index. Then it is full, and its batches are committed.
+ * - No row in it lives, and the batch with the removal that ended the last one is committed:
+ *   otherwise a crash could take the removal back and find the message gone.
+ * - Its removals speak of no older segment that is still there and has not folded them in:
+ *   otherwise a later recovery would find the old row and nothing that ends it. A removal in the
+ *   segment of its row goes with the row. Since an older segment that goes lets newer ones go,
+ *   it must be gone for certain (the directory is flushed) before that is reported here.
+ * - Its topology and HANDOUT records are covered by the snapshot that the manifest names. A queue
+ *   that was deleted takes its rows along without a removal; then it is the record that deletes it
+ *   that must be committed.
+ * - The segments around it are gone or have their indexes. A recovery reads the others batch by
+ *   batch, and that a segment was read to its end is seen from the first batch of the next.
+ *
+ * Removals speak of older segments only, so the oldest dead segment never waits for a younger one,
+ * and whatever is dead goes in the end.
  *
  * Owner: the core thread. Makes no system call. */
 #ifndef BOURSE_STORE_SPACE_H
@@ -13,49 +26,68 @@
 
 #include "base/status.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct space;
 
 struct space_settings {
     uint64_t slot_size;
+    uint64_t snapshot_octets; /* dead segments that wait for nothing but a snapshot may take so much
+                                 together; 0: 64 MiB, or 4 slots if they are less */
 };
 
 struct space *space_new(const struct space_settings *settings);
 void space_free(struct space **space);
 
-/* A segment begins (the journal rolls, or recovery found it). `capacity` counts as used space. */
-void space_add_segment(struct space *space, uint64_t number, uint64_t base_lsn, uint64_t end_lsn,
+/* A segment begins, or recovery found it: by rising number.
+ * `capacity` counts as used space. Of the segments behind the last one only those that are not
+ * followed in steps of one slot need to be told: the others are added when an LSN in them comes up,
+ * as the journal goes from slot to slot by itself. `last` is `number` but of a pack. */
+void space_add_segment(struct space *space, uint64_t number, uint64_t last, uint64_t base_lsn,
                        uint64_t capacity);
-/* It is full, flushed and has its index: from now on it may be reused. */
+/* It is full, committed, and has its index: from now on it may be used again. */
 void space_segment_indexed(struct space *space, uint64_t number);
 
-/* `count` rows more live at `lsn`, of contents of `octets` each way. */
+/* `count` rows more live at `lsn`, of contents of `octets` each. A content in several queues counts
+ * several times: live octets of a segment are bounded by its capacity, and err on the side of
+ * leaving it alone. */
 void space_add_rows(struct space *space, uint64_t lsn, uint32_t count, uint32_t octets);
 /* A row at `lsn` is done with, by a removal that stands in a batch at `batch_lsn`; 0: no removal is
- * needed (its queue is gone). */
+ * needed, because its queue is gone, of which a record was reported before (space_add_topology). */
 void space_remove_row(struct space *space, uint64_t lsn, uint32_t octets, uint64_t batch_lsn);
+/* A removal in the batch at `batch_lsn` speaks of the segment of `lsn`, whose row was not counted:
+ * recovery found both. */
+void space_add_removal(struct space *space, uint64_t lsn, uint64_t batch_lsn);
 /* A topology or HANDOUT record stands in the batch at `batch_lsn`. */
-void space_add_topology(struct space *space, uint64_t batch_lsn, uint32_t octets);
+void space_add_topology(struct space *space, uint64_t batch_lsn);
 
 /* Reports of finished jobs. */
 void space_snapshot_taken(struct space *space, uint64_t snapshot_lsn);
 void space_folded(struct space *space, uint64_t number, uint64_t folded_lsn);
+/* The segments from `first` to `last` are one file now, of `capacity` octets, without the rows that
+ * batches below `folded_lsn` removed. */
+void space_packed(struct space *space, uint64_t first, uint64_t last, uint64_t folded_lsn,
+                  uint64_t capacity);
+void space_retired(struct space *space, uint64_t number); /* the files are gone for certain */
 
 /* What to do next, given what is committed. At most one job at a time is under way; ask again when
- * it is done. */
+ * it is done. Costs nothing while nothing has changed. */
 enum space_work { SPACE_NOTHING, SPACE_RETIRE, SPACE_SNAPSHOT, SPACE_FOLD, SPACE_PACK };
 struct space_job {
     enum space_work work;
-    uint64_t number; /* RETIRE, FOLD: the segment; PACK: the first */
-    uint64_t last;   /* PACK: the last */
-    uint64_t lsn;    /* SNAPSHOT: of what to take it; FOLD, PACK: up to where removals count */
+    uint64_t number;   /* RETIRE, FOLD: the segment; PACK: the first */
+    uint64_t last;     /* PACK: the last; RETIRE: the last of a pack, else `number` */
+    uint64_t capacity; /* RETIRE: of its file */
+    bool is_pack;      /* RETIRE */
+    uint64_t lsn;      /* SNAPSHOT: of what to take it; FOLD, PACK: up to where removals count.
+                          Always the beginning of a segment below which all have their indexes. */
 };
 struct space_job space_next(struct space *space, uint64_t commit_lsn);
-void space_retired(struct space *space, uint64_t number); /* the files are gone */
 
 /* Octets in segments, and of live contents among them. */
 uint64_t space_used_octets(const struct space *space);
 uint64_t space_live_octets(const struct space *space);
+uint64_t space_oldest_lsn(const struct space *space); /* base of the oldest segment; 0: none */
 
 #endif

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/keeper.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SPACE_EVERY_MS = 1000,
+    RETRY_FIRST_MS = 1000,
+    RETRY_MAX_MS = 64 * 1000,
+    SPARES_EXTRA = 2, /* spare files kept besides those that are wanted ahead */
+};
+
+/* When something that failed is tried again. */
+struct retry {
+    uint64_t delay_ms; /* 0: it did not fail the last time */
+    uint64_t due_ms;
+};
+
+struct keeper {
+    struct keeper_settings settings;
+    struct manifest manifest;
+    struct space *space;
+    struct io_port port;
+    struct log *log;
+
+    struct segment_header newest; /* of the segments that are prepared, or being prepared */
+    uint64_t indexed_number;      /* of the segments of this epoch: up to here they have an index,
+                                     or never will */
+    uint64_t *spares;             /* numbers of spare files; owned */
+    uint32_t spare_count, spare_capacity;
+    uint64_t last_spare; /* the highest number ever given to one */
+
+    struct io_job job; /* the one under way */
+    bool is_busy;
+    uint64_t now_ms;
+    struct retry prepare_retry;
+    struct retry work_retry; /* of everything else */
+    struct disk_space disk_space;
+    bool disk_space_is_known;
+    uint64_t disk_space_due_ms;
+};
+
+static void
+add_spare(struct keeper *keeper, uint64_t number)
+{
+    if (keeper->spare_count == keeper->spare_capacity) {
+        keeper->spare_capacity = keeper->spare_capacity == 0 ? 8 : 2 * keeper->spare_capacity;
+        keeper->spares = xrealloc(keeper->spares, keeper->spare_capacity * sizeof(*keeper->spares));
+    }
+    keeper->spares[keeper->spare_count++] = number;
+    if (keeper->last_spare < number) {
+        keeper->last_spare = number;
+    }
+}
+
+static uint64_t
+take_spare(struct keeper *keeper)
+{
+    return keeper->spare_count == 0 ? 0 : keeper->spares[--keeper->spare_count];
+}
+
+static uint32_t
+spares_max(const struct keeper *keeper)
+{
+    return keeper->settings.spares_wanted + SPARES_EXTRA;
+}
+
+static void
+take_over_segments(struct keeper *keeper, const struct recovery *recovery)
+{
+    for (uint32_t i = 0; i < recovery->segment_count; i++) {
+        const struct recovered_segment *segment = &recovery->segments[i];
+        uint64_t last = segment->is_pack ? segment->last : segment->number;
+        space_add_segment(keeper->space, segment->number, last, segment->base_lsn,
+                          segment->capacity);
+        space_segment_indexed(keeper->space, segment->number);
+        if (segment->topology_lsn != 0) {
+            space_add_topology(keeper->space, segment->topology_lsn);
+        }
+    }
+    for (uint32_t i = 0; i < recovery->removal_count; i++) {
+        space_add_removal(keeper->space, recovery->removals[i].lsn,
+                          recovery->removals[i].batch_lsn);
+    }
+    space_snapshot_taken(keeper->space, recovery->manifest.snapshot_lsn);
+}
+
+struct keeper *
+keeper_new(const struct keeper_settings *settings, struct recovery *recovery,
+           const struct io_port *port, struct log *log)
+{
+    struct keeper *keeper = xalloc(sizeof(*keeper));
+    keeper->settings = *settings;
+    keeper->port = *port;
+    keeper->log = log;
+    keeper->space = space_new(&(struct space_settings){
+        .slot_size = settings->slot_size, .snapshot_octets = settings->snapshot_octets});
+    take_over_segments(keeper, recovery);
+    for (uint32_t i = 0; i < recovery->spare_count; i++) {
+        add_spare(keeper, recovery->spares[i]);
+    }
+    keeper->manifest = recovery->manifest;
+    recovery->manifest = (struct manifest){0};
+    assert(keeper->manifest.epoch_count > 0);
+    keeper->newest = (struct segment_header){
+        .number = recovery->next_segment_number,
+        .base_lsn = recovery->next_segment_base,
+        .slot_size = settings->slot_size,
+        .capacity = settings->slot_size,
+        .epoch = keeper->manifest.epochs[keeper->manifest.epoch_count - 1].number,
+        .group = keeper->manifest.group,
+    };
+    memcpy(keeper->newest.cluster_id, keeper->manifest.cluster_id, CLUSTER_ID_SIZE);
+    keeper->indexed_number = keeper->newest.number - 1;
+    return keeper;
+}
+
+void
+keeper_free(struct keeper **keeper_pointer)
+{
+    struct keeper *keeper = *keeper_pointer;
+    if (keeper == NULL) {
+        return;
+    }
+    assert(!keeper->is_busy);
+    *keeper_pointer = NULL;
+    manifest_fini(&keeper->manifest);
+    space_free(&keeper->space);
+    free(keeper->spares);
+    free(keeper);
+}
+
+struct space *
+keeper_space(struct keeper *keeper)
+{
+    return keeper->space;
+}
+
+/* The beginning -------------------------------------------------------------------------------- */
+
+static enum status
+spare_size(const struct disk *disk, const char *name, uint64_t *size_out)
+{
+    struct disk_file *file;
+    enum status status = disk->open(disk->context, name, DISK_OPEN_READ, &file);
+    if (status == STATUS_OK) {
+        status = disk->size(disk->context, file, size_out);
+        disk->close(disk->context, &file);
+    }
+    return status;
+}
+
+/* Spares of another size, as after a change of the configuration, and those that are too many. */
+static void
+sort_out_spares(struct keeper *keeper, const struct disk *disk)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < keeper->spare_count; i++) {
+        char name[STORE_NAME_SIZE];
+        store_file_name(STORE_FILE_SPARE, keeper->spares[i], 0, name);
+        uint64_t size;
+        if (kept < spares_max(keeper) && spare_size(disk, name, &size) == STATUS_OK &&
+            size == keeper->settings.slot_size) {
+            keeper->spares[kept++] = keeper->spares[i];
+        } else {
+            (void)disk->unlink(disk->context, name); /* it only takes room */
+        }
+    }
+    keeper->spare_count = kept;
+}
+
+enum status
+keeper_begin(struct keeper *keeper, const struct disk *disk, struct journal_settings *settings_out,
+             struct log_failure *failure_out)
+{
+    sort_out_spares(keeper, disk);
+    uint64_t slot_size = keeper->settings.slot_size;
+    struct segment_header header = keeper->newest;
+    uint64_t spare = take_spare(keeper);
+    if (spare == 0) {
+        header.capacity = slot_size < SEGMENT_FIRST_SIZE ? slot_size : SEGMENT_FIRST_SIZE;
+    }
+    enum status status = segment_prepare(disk, &header, spare, failure_out);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    space_add_segment(keeper->space, header.number, header.number, header.base_lsn,
+                      header.capacity);
+    *settings_out = (struct journal_settings){
+        .epoch = header.epoch,
+        .group = (uint16_t)header.group,
+        .segment_number = header.number,
+        .segment_base = header.base_lsn,
+        .segment_capacity = header.capacity,
+        .slot_size = slot_size,
+    };
+    return STATUS_OK;
+}
+
+/* What to do next ------------------------------------------------------------------------------ */
+
+static bool
+retry_is_due(const struct retry *retry, uint64_t now_ms)
+{
+    return retry->delay_ms == 0 || now_ms >= retry->due_ms;
+}
+
+/* Longer and longer, since a job that fails may have written a whole segment before. */
+static void
+retry_later(struct retry *retry, uint64_t now_ms, uint64_t delay_max_ms)
+{
+    uint64_t delay_ms = retry->delay_ms == 0 ? RETRY_FIRST_MS : 2 * retry->delay_ms;
+    retry->delay_ms = delay_ms < delay_max_ms ? delay_ms : delay_max_ms;
+    retry->due_ms = now_ms + retry->delay_ms;
+}
+
+static void
+submit(struct keeper *keeper)
+{
+    keeper->is_busy = true;
+    keeper->port.submit(keeper->port.context, &keeper->job);
+}
+
+static bool
+wants_segment(const struct keeper *keeper, const struct journal *journal)
+{
+    return keeper->newest.number < journal_segment_number(journal) + keeper->settings.spares_wanted;
+}
+
+static void
+submit_prepare(struct keeper *keeper)
+{
+    struct segment_header header = keeper->newest;
+    header.number++;
+    header.base_lsn += header.slot_size;
+    keeper->job = (struct io_job){
+        .type = IO_PREPARE,
+        .prepare = {.header = header, .spare = take_spare(keeper)},
+    };
+    submit(keeper);
+}
+
+static void
+submit_retire(struct keeper *keeper, const struct space_job *work)
+{
+    bool is_useful = !work->is_pack && work->capacity == keeper->settings.slot_size &&
+                     keeper->spare_count < spares_max(keeper);
+    keeper->job = (struct io_job){
+        .type = IO_RETIRE,
+        .retire = {.number = work->number,
+                   .is_pack = work->is_pack,
+                   .last = work->last,
+                   .spare = is_useful ? keeper->last_spare + 1 : 0},
+    };
+    submit(keeper);
+}
+
+/* Submits a job for what the account of space asks for. */
+static bool
+submit_space_work(struct keeper *keeper, const struct journal *journal)
+{
+    struct space_job work = space_next(keeper->space, journal_commit_lsn(journal));
+    switch (work.work) {
+    case SPACE_RETIRE:
+        submit_retire(keeper, &work);
+        return true;
+    case SPACE_SNAPSHOT:
+    case SPACE_FOLD:
+    case SPACE_PACK:
+    case SPACE_NOTHING:
+        break;
+    }
+    return false;
+}
+
+static void
+submit_space_query(struct keeper *keeper)
+{
+    keeper->disk_space_due_ms = keeper->now_ms + SPACE_EVERY_MS;
+    keeper->job = (struct io_job){.type = IO_SPACE};
+    submit(keeper);
+}
+
+/* The journal must not wait for a segment; but one that is used again is there at once, while a new
+ * one is written in full. */
+void
+keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
+{
+    keeper->now_ms = now_ms;
+    if (keeper->is_busy) {
+        return;
+    }
+    bool work_is_due = retry_is_due(&keeper->work_retry, now_ms);
+    bool wants = wants_segment(keeper, journal);
+    if (wants && keeper->spare_count == 0 && work_is_due && submit_space_work(keeper, journal)) {
+        return;
+    }
+    if (wants && retry_is_due(&keeper->prepare_retry, now_ms)) {
+        submit_prepare(keeper);
+    } else if (now_ms >= keeper->disk_space_due_ms) {
+        submit_space_query(keeper);
+    } else if (work_is_due) {
+        (void)submit_space_work(keeper, journal);
+    }
+}
+
+/* What has come back --------------------------------------------------------------------------- */
+
+static void
+log_job_failure(struct keeper *keeper, const struct io_job *job, const char *event)
+{
+    const char *what = job->failure.what == NULL ? "" : job->failure.what;
+    log_warn(keeper->log, event, "status=%s what=\"%s\" file=%s error=\"%s\"",
+             status_name(job->status), what, job->failure.file, strerror(job->failure.error));
+}
+
+static void
+prepare_done(struct keeper *keeper, const struct io_job *job)
+{
+    if (job->status == STATUS_OK) {
+        keeper->prepare_retry.delay_ms = 0;
+        keeper->newest = job->prepare.header;
+        return;
+    }
+    log_job_failure(keeper, job, "store.prepare_failed");
+    retry_later(&keeper->prepare_retry, keeper->now_ms, RETRY_FIRST_MS);
+}
+
+static void
+retire_done(struct keeper *keeper, const struct io_job *job)
+{
+    if (job->retire.spare != 0) {
+        add_spare(keeper, job->retire.spare);
+    }
+    space_retired(keeper->space, job->retire.number);
+}
+
+static void
+space_done(struct keeper *keeper, const struct io_job *job)
+{
+    keeper->disk_space = job->space;
+    keeper->disk_space_is_known = true;
+}
+
+static void
+work_done(struct keeper *keeper, const struct io_job *job)
+{
+    switch (job->type) {
+    case IO_RETIRE:
+        retire_done(keeper, job);
+        break;
+    case IO_SPACE:
+        space_done(keeper, job);
+        break;
+    case IO_PREPARE:
+    case IO_SPARE:
+    case IO_INDEX:
+    case IO_FOLD:
+    case IO_PACK:
+    case IO_SNAPSHOT:
+    case IO_FETCH:
+    case IO_SPILL:
+        assert(!"a job that the keeper did not submit");
+        break;
+    }
+}
+
+void
+keeper_job_done(struct keeper *keeper, struct io_job *job)
+{
+    assert(keeper->is_busy);
+    assert(job == &keeper->job);
+    assert(!job->is_fatal);
+    keeper->is_busy = false;
+    if (job->type == IO_PREPARE) {
+        prepare_done(keeper, job);
+    } else if (job->status == STATUS_OK) {
+        keeper->work_retry.delay_ms = 0;
+        work_done(keeper, job);
+    } else {
+        log_job_failure(keeper, job, "store.job_failed");
+        retry_later(&keeper->work_retry, keeper->now_ms, RETRY_MAX_MS);
+    }
+}
+
+bool
+keeper_is_busy(const struct keeper *keeper)
+{
+    return keeper->is_busy;
+}
+
+const struct disk_space *
+keeper_disk_space(const struct keeper *keeper)
+{
+    return keeper->disk_space_is_known ? &keeper->disk_space : NULL;
+}
+
+/* The end -------------------------------------------------------------------------------------- */
+
+enum status
+keeper_finish(struct keeper *keeper, const struct disk *disk, const struct journal *journal)
+{
+    assert(!keeper->is_busy);
+    (void)journal;
+    keeper->manifest.is_clean = true;
+    return manifest_write(&keeper->manifest, disk);
+}

@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/space.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SPARSE_SHARE = 4,   /* a segment is sparse when less than one part in so many lives */
+    WASTED_SHARE = 2,   /* space is wasted when more than one part in so many does not live */
+    PACK_MIN = 2,       /* segments that are worth packing together */
+    SNAPSHOT_SLOTS = 4, /* see space_settings */
+};
+
+static const uint64_t SNAPSHOT_OCTETS = UINT64_C(64) * 1024 * 1024;
+
+/* An older segment that removals speak of. */
+struct space_debt {
+    uint64_t number;
+    uint64_t batch_lsn; /* the highest batch with such a removal */
+};
+
+struct space_segment {
+    uint64_t number;
+    uint64_t last; /* of a pack, else `number` */
+    uint64_t base_lsn;
+    uint64_t capacity;
+    uint64_t live_rows;
+    uint64_t live_octets;     /* of rows, each with its whole content */
+    uint64_t dead_lsn;        /* the highest batch that ended a row of it; 0: none did */
+    uint64_t topology_lsn;    /* the highest batch with a topology or HANDOUT record; 0: none */
+    struct space_debt *debts; /* by rising number; owned */
+    uint32_t debt_count, debt_capacity;
+    uint32_t last_debt; /* the one that was added to last */
+    bool is_indexed;
+    bool would_go; /* scratch of find_snapshot */
+};
+
+struct space {
+    struct space_settings settings;
+    struct space_segment **segments; /* by rising base and number; owned */
+    uint32_t segment_count, segment_capacity;
+    uint32_t last_found; /* where the last LSN was looked up */
+    uint64_t used_octets;
+    uint64_t live_octets;
+    uint64_t snapshot_lsn;
+    uint64_t topology_lsn; /* the highest that was reported */
+    bool is_stale;         /* something has changed since space_next found nothing to do */
+    bool was_wasted;       /* and so is this */
+    uint64_t wake_lsn;     /* once so much is committed, there may be something to do */
+};
+
+struct space *
+space_new(const struct space_settings *settings)
+{
+    struct space *space = xalloc(sizeof(*space));
+    space->settings = *settings;
+    if (space->settings.snapshot_octets == 0) {
+        uint64_t slots = SNAPSHOT_SLOTS * settings->slot_size;
+        space->settings.snapshot_octets = slots < SNAPSHOT_OCTETS ? slots : SNAPSHOT_OCTETS;
+    }
+    space->is_stale = true;
+    return space;
+}
+
+static void
+segment_free(struct space_segment *segment)
+{
+    free(segment->debts);
+    free(segment);
+}
+
+void
+space_free(struct space **space_pointer)
+{
+    struct space *space = *space_pointer;
+    if (space == NULL) {
+        return;
+    }
+    *space_pointer = NULL;
+    for (uint32_t i = 0; i < space->segment_count; i++) {
+        segment_free(space->segments[i]);
+    }
+    free(space->segments);
+    free(space);
+}
+
+/* Finding segments ----------------------------------------------------------------------------- */
+
+/* The last segment whose number is at most `number`; there is one. */
+static uint32_t
+position_of_number(const struct space *space, uint64_t number)
+{
+    uint32_t low = 0;
+    uint32_t high = space->segment_count;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (space->segments[middle]->number <= number) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* The segment of that number, which is there. */
+static struct space_segment *
+segment_of_number(const struct space *space, uint64_t number)
+{
+    assert(space->segment_count > 0);
+    struct space_segment *segment = space->segments[position_of_number(space, number)];
+    assert(segment->number == number);
+    return segment;
+}
+
+static bool
+holds(const struct space *space, uint32_t position, uint64_t lsn)
+{
+    return position < space->segment_count && space->segments[position]->base_lsn <= lsn &&
+           (position + 1 == space->segment_count || space->segments[position + 1]->base_lsn > lsn);
+}
+
+static uint32_t
+search_lsn(const struct space *space, uint64_t lsn)
+{
+    uint32_t low = 0;
+    uint32_t high = space->segment_count;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (space->segments[middle]->base_lsn <= lsn) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* Adds the segments up to that of `lsn`, into which the journal has gone. */
+static void
+follow_journal(struct space *space, uint64_t lsn)
+{
+    const struct space_segment *newest = space->segments[space->segment_count - 1];
+    uint64_t slot_size = space->settings.slot_size;
+    while (lsn - newest->base_lsn >= slot_size) {
+        space_add_segment(space, newest->last + 1, newest->last + 1, newest->base_lsn + slot_size,
+                          slot_size);
+        newest = space->segments[space->segment_count - 1];
+    }
+}
+
+/* The segment of an LSN. New messages lie in the newest one, and those that leave lie where the one
+ * before did: nearly every search ends at one of these. */
+static struct space_segment *
+segment_of_lsn(struct space *space, uint64_t lsn)
+{
+    assert(space->segment_count > 0);
+    if (lsn >= space->segments[space->segment_count - 1]->base_lsn) {
+        follow_journal(space, lsn);
+        return space->segments[space->segment_count - 1];
+    }
+    if (!holds(space, space->last_found, lsn)) {
+        space->last_found = search_lsn(space, lsn);
+        assert(holds(space, space->last_found, lsn));
+    }
+    return space->segments[space->last_found];
+}
+
+void
+space_add_segment(struct space *space, uint64_t number, uint64_t last, uint64_t base_lsn,
+                  uint64_t capacity)
+{
+    assert(last >= number);
+    if (space->segment_count > 0) {
+        const struct space_segment *newest = space->segments[space->segment_count - 1];
+        assert(number > newest->last);
+        assert(base_lsn > newest->base_lsn);
+    }
+    if (space->segment_count == space->segment_capacity) {
+        space->segment_capacity = space->segment_capacity == 0 ? 16 : 2 * space->segment_capacity;
+        space->segments =
+            xrealloc(space->segments, space->segment_capacity * sizeof(*space->segments));
+    }
+    struct space_segment *segment = xalloc(sizeof(*segment));
+    segment->number = number;
+    segment->last = last;
+    segment->base_lsn = base_lsn;
+    segment->capacity = capacity;
+    space->segments[space->segment_count++] = segment;
+    space->used_octets += capacity;
+    space->is_stale = true;
+}
+
+void
+space_segment_indexed(struct space *space, uint64_t number)
+{
+    segment_of_number(space, number)->is_indexed = true;
+    space->is_stale = true;
+}
+
+/* Counting ------------------------------------------------------------------------------------- */
+
+/* Octets that live in it, for the account. */
+static uint64_t
+live_share(const struct space_segment *segment)
+{
+    return segment->live_octets < segment->capacity ? segment->live_octets : segment->capacity;
+}
+
+static bool
+is_sparse(const struct space_segment *segment)
+{
+    return live_share(segment) < segment->capacity / SPARSE_SHARE;
+}
+
+static bool
+is_wasted(const struct space *space)
+{
+    return space->used_octets - space->live_octets > space->used_octets / WASTED_SHARE;
+}
+
+static void
+set_live_octets(struct space *space, struct space_segment *segment, uint64_t octets)
+{
+    space->live_octets -= live_share(segment);
+    segment->live_octets = octets;
+    space->live_octets += live_share(segment);
+}
+
+void
+space_add_rows(struct space *space, uint64_t lsn, uint32_t count, uint32_t octets)
+{
+    struct space_segment *segment = segment_of_lsn(space, lsn);
+    segment->live_rows += count;
+    set_live_octets(space, segment, segment->live_octets + (uint64_t)count * octets);
+}
+
+static uint32_t
+debt_position(const struct space_segment *segment, uint64_t number)
+{
+    uint32_t low = 0;
+    uint32_t high = segment->debt_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (segment->debts[middle].number < number) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static bool
+debt_is(const struct space_segment *segment, uint32_t position, uint64_t number)
+{
+    return position < segment->debt_count && segment->debts[position].number == number;
+}
+
+static void
+insert_debt(struct space_segment *segment, uint32_t position, uint64_t number)
+{
+    if (segment->debt_count == segment->debt_capacity) {
+        segment->debt_capacity = segment->debt_capacity == 0 ? 4 : 2 * segment->debt_capacity;
+        segment->debts = xrealloc(segment->debts, segment->debt_capacity * sizeof(*segment->debts));
+    }
+    struct space_debt *at = segment->debts + position;
+    memmove(at + 1, at, (segment->debt_count - position) * sizeof(*at));
+    *at = (struct space_debt){.number = number};
+    segment->debt_count++;
+}
+
+/* Removals in `segment` at `batch_lsn` speak of the segment of that number. */
+static void
+add_debt(struct space_segment *segment, uint64_t number, uint64_t batch_lsn)
+{
+    if (!debt_is(segment, segment->last_debt, number)) {
+        segment->last_debt = debt_position(segment, number);
+        if (!debt_is(segment, segment->last_debt, number)) {
+            insert_debt(segment, segment->last_debt, number);
+        }
+    }
+    struct space_debt *debt = &segment->debts[segment->last_debt];
+    if (debt->batch_lsn < batch_lsn) {
+        debt->batch_lsn = batch_lsn;
+    }
+}
+
+static void
+remove_debt(struct space_segment *segment, uint32_t position)
+{
+    struct space_debt *at = segment->debts + position;
+    segment->debt_count--;
+    memmove(at, at + 1, (segment->debt_count - position) * sizeof(*at));
+}
+
+void
+space_remove_row(struct space *space, uint64_t lsn, uint32_t octets, uint64_t batch_lsn)
+{
+    struct space_segment *segment = segment_of_lsn(space, lsn);
+    assert(segment->live_rows > 0);
+    assert(segment->live_octets >= octets);
+    bool was_sparse = is_sparse(segment);
+    segment->live_rows--;
+    set_live_octets(space, segment, segment->live_octets - octets);
+    uint64_t dead_lsn = batch_lsn != 0 ? batch_lsn : space->topology_lsn;
+    if (segment->dead_lsn < dead_lsn) {
+        segment->dead_lsn = dead_lsn;
+    }
+    space->is_stale |= segment->live_rows == 0 || (is_sparse(segment) && !was_sparse);
+    if (batch_lsn != 0) {
+        space_add_removal(space, lsn, batch_lsn);
+    }
+}
+
+void
+space_add_removal(struct space *space, uint64_t lsn, uint64_t batch_lsn)
+{
+    const struct space_segment *segment = segment_of_lsn(space, lsn);
+    struct space_segment *speaker = segment_of_lsn(space, batch_lsn);
+    if (speaker != segment) {
+        assert(speaker->base_lsn > segment->base_lsn);
+        add_debt(speaker, segment->number, batch_lsn);
+    }
+}
+
+void
+space_add_topology(struct space *space, uint64_t batch_lsn)
+{
+    struct space_segment *segment = segment_of_lsn(space, batch_lsn);
+    if (segment->topology_lsn < batch_lsn) {
+        segment->topology_lsn = batch_lsn;
+    }
+    if (space->topology_lsn < batch_lsn) {
+        space->topology_lsn = batch_lsn;
+    }
+}
+
+/* Reports -------------------------------------------------------------------------------------- */
+
+void
+space_snapshot_taken(struct space *space, uint64_t snapshot_lsn)
+{
+    if (space->snapshot_lsn < snapshot_lsn) {
+        space->snapshot_lsn = snapshot_lsn;
+    }
+    space->is_stale = true;
+}
+
+/* Removals in batches below `folded_lsn` need not speak of that segment any more. */
+static void
+forgive_debts(struct space *space, uint64_t number, uint64_t folded_lsn)
+{
+    for (uint32_t i = 0; i < space->segment_count; i++) {
+        struct space_segment *segment = space->segments[i];
+        uint32_t position = debt_position(segment, number);
+        if (debt_is(segment, position, number) && segment->debts[position].batch_lsn < folded_lsn) {
+            remove_debt(segment, position);
+        }
+    }
+    space->is_stale = true;
+}
+
+void
+space_folded(struct space *space, uint64_t number, uint64_t folded_lsn)
+{
+    forgive_debts(space, number, folded_lsn);
+}
+
+static void
+remove_segment(struct space *space, uint32_t position)
+{
+    struct space_segment *segment = space->segments[position];
+    space->used_octets -= segment->capacity;
+    space->live_octets -= live_share(segment);
+    segment_free(segment);
+    struct space_segment **at = space->segments + position;
+    space->segment_count--;
+    memmove(at, at + 1, (space->segment_count - position) * sizeof(*at));
+}
+
+void
+space_retired(struct space *space, uint64_t number)
+{
+    assert(segment_of_number(space, number)->live_rows == 0);
+    forgive_debts(space, number, UINT64_MAX);
+    remove_segment(space, position_of_number(space, number));
+}
+
+/* What spoke of the segment of one number speaks of that of another, which it has become part of.
+ */
+static void
+redirect_debts(struct space *space, uint64_t from, uint64_t to)
+{
+    for (uint32_t i = 0; i < space->segment_count; i++) {
+        struct space_segment *segment = space->segments[i];
+        uint32_t position = debt_position(segment, from);
+        if (debt_is(segment, position, from)) {
+            uint64_t batch_lsn = segment->debts[position].batch_lsn;
+            remove_debt(segment, position);
+            add_debt(segment, to, batch_lsn);
+        }
+    }
+}
+
+/* What `from` counts is `into`'s. */
+static void
+merge_counts(struct space *space, struct space_segment *into, const struct space_segment *from)
+{
+    into->live_rows += from->live_rows;
+    set_live_octets(space, into, into->live_octets + from->live_octets);
+    into->dead_lsn = into->dead_lsn > from->dead_lsn ? into->dead_lsn : from->dead_lsn;
+    into->topology_lsn =
+        into->topology_lsn > from->topology_lsn ? into->topology_lsn : from->topology_lsn;
+}
+
+void
+space_packed(struct space *space, uint64_t first, uint64_t last, uint64_t folded_lsn,
+             uint64_t capacity)
+{
+    struct space_segment *pack = segment_of_number(space, first);
+    uint32_t next = position_of_number(space, first) + 1;
+    forgive_debts(space, first, folded_lsn);
+    while (next < space->segment_count && space->segments[next]->number <= last) {
+        struct space_segment *segment = space->segments[next];
+        forgive_debts(space, segment->number, folded_lsn);
+        redirect_debts(space, segment->number, first);
+        assert(segment->debt_count == 0);
+        merge_counts(space, pack, segment);
+        remove_segment(space, next);
+    }
+    assert(pack->debt_count == 0);
+    space->live_octets -= live_share(pack);
+    space->used_octets = space->used_octets - pack->capacity + capacity;
+    pack->capacity = capacity;
+    space->live_octets += live_share(pack);
+    pack->last = last;
+}
+
+/* What to do next ------------------------------------------------------------------------------ */
+
+/* No row lives, and that is certain. */
+static bool
+is_dead(const struct space_segment *segment, uint64_t commit_lsn)
+{
+    return segment->is_indexed && segment->live_rows == 0 && segment->dead_lsn < commit_lsn;
+}
+
+static bool
+needs_snapshot(const struct space *space, const struct space_segment *segment)
+{
+    return segment->topology_lsn != 0 && segment->topology_lsn >= space->snapshot_lsn;
+}
+
+/* Whether the segments around it are gone or have their indexes. */
+static bool
+neighbours_are_indexed(const struct space *space, uint32_t position)
+{
+    const struct space_segment *segment = space->segments[position];
+    if (position + 1 == space->segment_count) {
+        return false;
+    }
+    const struct space_segment *next = space->segments[position + 1];
+    if (next->number == segment->last + 1 && !next->is_indexed) {
+        return false;
+    }
+    if (position == 0) {
+        return true;
+    }
+    const struct space_segment *previous = space->segments[position - 1];
+    return previous->last + 1 != segment->number || previous->is_indexed;
+}
+
+static bool
+find_retire(const struct space *space, uint64_t commit_lsn, struct space_job *job)
+{
+    for (uint32_t i = 0; i < space->segment_count; i++) {
+        const struct space_segment *segment = space->segments[i];
+        if (is_dead(segment, commit_lsn) && segment->debt_count == 0 &&
+            !needs_snapshot(space, segment) && neighbours_are_indexed(space, i)) {
+            *job = (struct space_job){
+                .work = SPACE_RETIRE,
+                .number = segment->number,
+                .last = segment->last,
+                .capacity = segment->capacity,
+                .is_pack = segment->last != segment->number,
+            };
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where the first segment begins that has no index; 0: below nothing. */
+static uint64_t
+indexed_lsn(const struct space *space)
+{
+    for (uint32_t i = 0; i < space->segment_count; i++) {
+        if (!space->segments[i]->is_indexed) {
+            return space->segments[i]->base_lsn;
+        }
+    }
+    return 0;
+}
+
+/* Whether a snapshot would let the segment go, now or behind others. */
+static bool
+would_go(const struct space *space, const struct space_segment *segment, uint64_t commit_lsn)
+{
+    if (!is_dead(segment, commit_lsn)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < segment->debt_count; i++) {
+        if (!segment_of_number(space, segment->debts[i].number)->would_go) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+find_snapshot(const struct space *space, uint64_t commit_lsn, uint64_t lsn, struct space_job *job)
+{
+    uint64_t waiting = 0;
+    for (uint32_t i = 0; i < space->segment_count; i++) {
+        struct space_segment *segment = space->segments[i];
+        segment->would_go = segment->base_lsn < lsn && would_go(space, segment, commit_lsn);
+        if (segment->would_go && (needs_snapshot(space, segment) || segment->debt_count > 0)) {
+            waiting += segment->capacity;
+        }
+    }
+    if (waiting <= space->settings.snapshot_octets) {
+        return false;
+    }
+    *job = (struct space_job){.work = SPACE_SNAPSHOT, .lsn = lsn};
+    return true;
+}
+
+/* The first live segment of which removals in `segment` speak; NULL: none is to be folded. */
+static const struct space_segment *
+live_creditor(const struct space *space, const struct space_segment *segment, uint64_t lsn)
+{
+    for (uint32_t i = 0; i < segment->debt_count; i++) {
+        const struct space_segment *creditor = segment_of_number(space, segment->debts[i].number);
+        if (creditor->live_rows > 0 && creditor->is_indexed && segment->debts[i].batch_lsn < lsn) {
+            return creditor;
+        }
+    }
+    return NULL;
+}
+
+/* Folds for the sake of a dead segment. Live segments that it speaks of would otherwise keep it. */
+static bool
+find_fold(const struct space *space, uint64_t commit_lsn, uint64_t lsn, struct space_job *job)
+{
+    for (uint32_t i = 0; i < space->segment_count; i++) {
+        const struct space_segment *segment = space->segments[i];
+        const struct space_segment *creditor =
+            is_dead(segment, commit_lsn) ? live_creditor(space, segment, lsn) : NULL;
+        if (creditor != NULL) {
+            *job = (struct space_job){.work = SPACE_FOLD, .number = creditor->number, .lsn = lsn};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How many segments from `position` on are sparse, and fit one segment together. */
+static uint32_t
+count_sparse(const struct space *space, uint32_t position, uint64_t lsn)
+{
+    uint64_t live = 0;
+    uint32_t count = 0;
+    for (uint32_t i = position; i < space->segment_count; i++, count++) {
+        const struct space_segment *segment = space->segments[i];
+        live += live_share(segment);
+        if (segment->base_lsn >= lsn || !is_sparse(segment) ||
+            live > space->settings.slot_size / WASTED_SHARE) {
+            break;
+        }
+    }
+    return count;
+}
+
+/* An older segment that removals speak of, and that is not to be packed along; 0: none. */
+static uint64_t
+outer_creditor(const struct space_segment *segment, uint64_t first)
+{
+    return segment->debt_count > 0 && segment->debts[0].number < first ? segment->debts[0].number
+                                                                       : 0;
+}
+
+/* What a pack keeps is rows. What else its segments hold must not be needed any more: a snapshot
+ * covers the topology, older segments fold in the removals. */
+static void
+make_packable(const struct space *space, uint32_t position, uint32_t count, uint64_t lsn,
+              struct space_job *job)
+{
+    *job = (struct space_job){
+        .work = SPACE_PACK,
+        .number = space->segments[position]->number,
+        .last = space->segments[position + count - 1]->last,
+        .lsn = lsn,
+    };
+    for (uint32_t i = position; i < position + count; i++) {
+        const struct space_segment *segment = space->segments[i];
+        uint64_t creditor = outer_creditor(segment, space->segments[position]->number);
+        if (creditor != 0) {
+            *job = (struct space_job){.work = SPACE_FOLD, .number = creditor, .lsn = lsn};
+            return;
+        }
+        if (needs_snapshot(space, segment)) {
+            *job = (struct space_job){.work = SPACE_SNAPSHOT, .lsn = lsn};
+            return;
+        }
+    }
+}
+
+static bool
+find_pack(const struct space *space, uint64_t lsn, struct space_job *job)
+{
+    for (uint32_t i = 0; i < space->segment_count; i++) {
+        uint32_t count = count_sparse(space, i, lsn);
+        if (count >= PACK_MIN) {
+            make_packable(space, i, count, lsn, job);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* From how much committed on a segment is dead that is not yet; UINT64_MAX: none is waiting. */
+static uint64_t
+find_wake_lsn(const struct space *space, uint64_t commit_lsn)
+{
+    uint64_t wake_lsn = UINT64_MAX;
+    for (uint32_t i = 0; i < space->segment_count; i++) {
+        const struct space_segment *segment = space->segments[i];
+        if (segment->is_indexed && segment->live_rows == 0 && segment->dead_lsn >= commit_lsn &&
+            segment->dead_lsn < wake_lsn) {
+            wake_lsn = segment->dead_lsn;
+        }
+    }
+    return wake_lsn;
+}
+
+struct space_job
+space_next(struct space *space, uint64_t commit_lsn)
+{
+    struct space_job job = {.work = SPACE_NOTHING};
+    bool wasted = is_wasted(space);
+    if (!space->is_stale && commit_lsn <= space->wake_lsn && wasted == space->was_wasted) {
+        return job;
+    }
+    space->is_stale = true;
+    space->was_wasted = wasted;
+    uint64_t lsn = indexed_lsn(space);
+    if (find_retire(space, commit_lsn, &job) || find_snapshot(space, commit_lsn, lsn, &job) ||
+        (wasted && find_fold(space, commit_lsn, lsn, &job)) ||
+        (wasted && find_pack(space, lsn, &job))) {
+        return job;
+    }
+    space->is_stale = false;
+    space->wake_lsn = find_wake_lsn(space, commit_lsn);
+    return job;
+}
+
+uint64_t
+space_used_octets(const struct space *space)
+{
+    return space->used_octets;
+}
+
+uint64_t
+space_live_octets(const struct space *space)
+{
+    return space->live_octets;
+}
+
+uint64_t
+space_oldest_lsn(const struct space *space)
+{
+    return space->segment_count == 0 ? 0 : space->segments[0]->base_lsn;
+}
