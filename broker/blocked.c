@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What happens while the memory alarm is on. Publishers stop, consumers do not: a publish waits in
- * the connection it came from, and with it whatever follows on the same channel except settlements,
- * so that order within the channel stays while acknowledgements go through. Only when that has
- * piled up to HELD_OCTETS_MAX is the socket itself no longer read. */
+/* Events that wait in their connection. While an alarm is on, publishers stop and consumers do not:
+ * a publish waits, and with it whatever follows on the same channel except settlements, so that
+ * order within the channel stays while acknowledgements go through. In the same way what has to
+ * wait for the disk waits: a basic.get whose message is not there, a purge in slices, and what must
+ * not overtake an answer that waits for its commit. Only when that has piled up to HELD_OCTETS_MAX
+ * is the socket itself no longer read. */
 #include "amqp/method.h"
 #include "amqp/reply.h"
 #include "base/alloc.h"
@@ -17,21 +19,35 @@ static const uint64_t HELD_OCTETS_MAX = 256 * 1024;
 /* One event that waits; the payload of a method is copied behind it. */
 struct held_event {
     struct list_link link; /* connection->held */
+    uint64_t octets;       /* what it counts for */
     struct net_event event;
-    uint8_t octets[];
+    uint8_t octets_behind[];
 };
+
+static const char *
+alarm_reason(const struct core *core)
+{
+    static const char *const reasons[] = {
+        [0] = "",
+        [ALARM_MEMORY] = "low on memory",
+        [ALARM_DISK] = "low on disk",
+        [ALARM_MEMORY | ALARM_DISK] = "low on memory & disk",
+    };
+    return reasons[core->alarms & (ALARM_MEMORY | ALARM_DISK)];
+}
 
 static void
 connection_send_blocked(struct connection *connection)
 {
-    if (connection->blocked_sent ||
+    const char *reason = alarm_reason(connection->core);
+    if (connection->blocked_sent || reason[0] == '\0' ||
         (connection->capabilities & CAPABILITY_CONNECTION_BLOCKED) == 0) {
         return;
     }
     connection->blocked_sent = true;
     struct method blocked = {
         .id = METHOD_CONNECTION_BLOCKED,
-        .connection_blocked = {.reason = bytes_of("low on memory")},
+        .connection_blocked = {.reason = bytes_of(reason)},
     };
     connection_send(connection, 0, &blocked);
 }
@@ -46,13 +62,13 @@ connection_send_unblocked(struct connection *connection)
     connection->blocked_sent = false;
 }
 
+/* Puts the event behind those that wait. The first may be as large as it likes: it says nothing
+ * about whether the client heeds the block. */
 static void
-connection_hold(struct connection *connection, struct held_event *held, uint64_t octets)
+connection_hold(struct connection *connection, struct held_event *held)
 {
-    /* The first may be as large as it likes: it says nothing about whether the client heeds the
-     * block. */
     if (!list_is_empty(&connection->held)) {
-        connection->held_octets += octets + sizeof(*held);
+        connection->held_octets += held->octets + sizeof(*held);
     }
     list_append(&connection->held, &held->link);
     struct channel *channel = connection_find_channel(connection, held->event.channel);
@@ -77,88 +93,129 @@ held_event_bytes(const struct core *core, const struct held_event *held)
 }
 
 static bool
-method_is_settlement(struct bytes payload)
+method_is(struct bytes payload, enum method_id id)
 {
-    static const enum method_id settlements[] = {METHOD_BASIC_ACK, METHOD_BASIC_NACK,
-                                                 METHOD_BASIC_REJECT};
-    for (size_t i = 0; i < ARRAY_LEN(settlements); i++) {
-        const struct method_info *info = method_info(settlements[i]);
-        if (get_u16(payload.data) == info->class_id &&
-            get_u16(payload.data + 2) == info->method_id) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-method_is_connection_close(struct bytes payload)
-{
-    const struct method_info *info = method_info(METHOD_CONNECTION_CLOSE);
+    const struct method_info *info = method_info(id);
     return get_u16(payload.data) == info->class_id && get_u16(payload.data + 2) == info->method_id;
 }
 
-/* Whether order within the channel asks the method to wait behind a publish. */
+static bool
+method_is_settlement(struct bytes payload)
+{
+    return method_is(payload, METHOD_BASIC_ACK) || method_is(payload, METHOD_BASIC_NACK) ||
+           method_is(payload, METHOD_BASIC_REJECT);
+}
+
+/* Whether the method has to wait for what its channel has not said yet: the end of the channel says
+ * that everything before is done, and a message that it makes leave must not overtake an answer. */
+static bool
+method_waits_for_commit(const struct channel *channel, struct bytes payload)
+{
+    if (!channel_waits(channel)) {
+        return false;
+    }
+    return method_is(payload, METHOD_CHANNEL_CLOSE) ||
+           (channel_has_waiting_answer(channel) &&
+            (method_is(payload, METHOD_BASIC_CONSUME) || method_is(payload, METHOD_BASIC_GET)));
+}
+
+static bool
+connection_has_held_channel(const struct connection *connection)
+{
+    return !list_is_empty(&connection->held);
+}
+
+/* Whether order asks the method to wait. */
 static bool
 connection_must_hold(const struct connection *connection, uint16_t number, struct bytes payload)
 {
     if (number == 0) {
-        return method_is_connection_close(payload);
+        return method_is(payload, METHOD_CONNECTION_CLOSE) &&
+               (connection->waiting_channels > 0 || connection_has_held_channel(connection));
     }
     const struct channel *channel = connection_find_channel(connection, number);
-    if (channel == NULL || !channel->has_held || channel->is_closing) {
+    if (channel == NULL || channel->is_closing) {
         return false;
     }
-    return channel->mode == CHANNEL_TX || !method_is_settlement(payload);
+    if (channel->has_held || channel_is_held_up(channel)) {
+        return channel->mode == CHANNEL_TX || !method_is_settlement(payload);
+    }
+    return method_waits_for_commit(channel, payload);
 }
 
-bool
-connection_hold_method(struct connection *connection, uint16_t channel, struct bytes payload)
+/* Holds a copy of the method. Without memory for it the connection ends. */
+static void
+connection_copy_and_hold(struct connection *connection, uint16_t channel, struct bytes payload)
 {
-    if (list_is_empty(&connection->held) || connection->state != CONNECTION_RUNNING ||
-        !connection_must_hold(connection, channel, payload)) {
-        return false;
-    }
     struct held_event *held = try_alloc(sizeof(*held) + payload.size);
     if (held == NULL) {
         struct fault fault;
         (void)fault_connection(&fault, REPLY_RESOURCE_ERROR, "no memory to hold the method back");
         connection_close(connection, &fault, get_u16(payload.data), get_u16(payload.data + 2));
-        return true;
+        return;
     }
-    *held = (struct held_event){.event = {.type = NET_EVENT_METHOD}};
-    memcpy(held->octets, payload.data, payload.size);
+    *held = (struct held_event){.octets = payload.size, .event = {.type = NET_EVENT_METHOD}};
+    memcpy(held->octets_behind, payload.data, payload.size);
     held->event = (struct net_event){
         .type = NET_EVENT_METHOD,
         .channel = channel,
         .link = connection->link,
-        .method = {.payload = bytes_make(held->octets, payload.size)},
+        .method = {.payload = bytes_make(held->octets_behind, payload.size)},
     };
-    connection_hold(connection, held, payload.size);
+    connection_hold(connection, held);
+}
+
+bool
+connection_hold_method(struct connection *connection, uint16_t channel, struct bytes payload)
+{
+    if ((list_is_empty(&connection->held) && connection->waiting_channels == 0) ||
+        connection->state != CONNECTION_RUNNING ||
+        !connection_must_hold(connection, channel, payload)) {
+        return false;
+    }
+    connection_copy_and_hold(connection, channel, payload);
     return true;
+}
+
+void
+connection_hold_again(struct connection *connection, uint16_t channel, struct bytes payload)
+{
+    if (connection->state == CONNECTION_RUNNING) {
+        connection_copy_and_hold(connection, channel, payload);
+    }
+}
+
+/* Whether an alarm or the order within its channel asks the publish to wait. */
+static bool
+connection_must_hold_publish(const struct connection *connection, uint16_t number)
+{
+    const struct channel *channel = connection_find_channel(connection, number);
+    if (connection->state != CONNECTION_RUNNING || channel == NULL || channel->is_closing) {
+        return false;
+    }
+    return connection->core->alarms != 0 || channel->has_held;
 }
 
 bool
 connection_hold_publish(struct connection *connection, const struct net_event *event)
 {
-    if (!connection->core->memory_alarm || connection->state != CONNECTION_RUNNING) {
-        return false;
-    }
-    const struct channel *channel = connection_find_channel(connection, event->channel);
-    if (channel == NULL || channel->is_closing) {
+    if ((connection->core->alarms == 0 && list_is_empty(&connection->held)) ||
+        !connection_must_hold_publish(connection, event->channel)) {
         return false;
     }
     connection_send_blocked(connection);
     struct bytes exchange = event->publish.exchange;
     struct bytes routing_key = event->publish.routing_key;
     struct held_event *held = xalloc(sizeof(*held) + exchange.size + routing_key.size);
-    memcpy(held->octets, exchange.data, exchange.size);
-    memcpy(held->octets + exchange.size, routing_key.data, routing_key.size);
+    uint8_t *names = held->octets_behind;
+    memcpy(names, exchange.data, exchange.size);
+    memcpy(names + exchange.size, routing_key.data, routing_key.size);
+    held->octets = event->publish.body_size;
     held->event = *event;
-    held->event.publish.exchange = bytes_make(held->octets, exchange.size);
-    held->event.publish.routing_key = bytes_make(held->octets + exchange.size, routing_key.size);
+    held->event.publish.exchange = bytes_make(names, exchange.size);
+    held->event.publish.routing_key = bytes_make(names + exchange.size, routing_key.size);
     connection->core->held_bytes += held_event_bytes(connection->core, held);
-    connection_hold(connection, held, event->publish.body_size);
+    connection_hold(connection, held);
     return true;
 }
 
@@ -173,25 +230,74 @@ connection_run_held(struct connection *connection, const struct held_event *held
     }
 }
 
-void
-connection_release_held(struct connection *connection)
+static bool
+held_must_wait(const struct connection *connection, const struct held_event *held)
+{
+    if (connection->state != CONNECTION_RUNNING) {
+        return false;
+    }
+    return held->event.type == NET_EVENT_PUBLISH
+               ? connection_must_hold_publish(connection, held->event.channel)
+               : connection_must_hold(connection, held->event.channel, held->event.method.payload);
+}
+
+static void
+clear_held_marks(struct connection *connection)
 {
     for (uint16_t i = 0; i < connection->channel_capacity; i++) {
         if (connection->channels[i] != NULL) {
             connection->channels[i]->has_held = false;
         }
     }
-    /* Bounded by what was held when reading stopped. The list is detached first: handling an event
-     * may end the connection, which drops what is still held. */
-    struct list_link *link;
-    while ((link = list_pop(&connection->held)) != NULL) {
-        struct held_event *held = CONTAINER_OF(link, struct held_event, link);
-        connection_run_held(connection, held);
-        free(held);
+}
+
+/* As connection_hold counts them: all but the first. */
+static uint64_t
+count_held_octets(const struct connection *connection)
+{
+    uint64_t octets = 0;
+    LIST_FOR_EACH(&connection->held, link)
+    {
+        const struct held_event *held = CONTAINER_OF(link, struct held_event, link);
+        octets += link == connection->held.head.next ? 0 : held->octets + sizeof(*held);
     }
-    connection->held_octets = 0;
-    connection_send_unblocked(connection);
-    connection_resume(connection, PAUSE_HELD);
+    return octets;
+}
+
+void
+connection_replay_held(struct connection *connection)
+{
+    clear_held_marks(connection);
+    uint32_t count = 0;
+    LIST_FOR_EACH(&connection->held, link)
+    {
+        count++;
+    }
+    /* Bounded by what was held when reading stopped. What has to wait again goes behind what is
+     * still to be looked at, and so keeps its order. Handling an event may end the connection,
+     * which drops what is still held. */
+    for (; count > 0 && !list_is_empty(&connection->held); count--) {
+        struct held_event *held =
+            CONTAINER_OF(list_pop(&connection->held), struct held_event, link);
+        if (held_must_wait(connection, held)) {
+            connection_hold(connection, held);
+        } else {
+            connection_run_held(connection, held);
+            free(held);
+        }
+    }
+    connection->held_octets = count_held_octets(connection);
+    if (connection->held_octets <= HELD_OCTETS_MAX) {
+        connection_resume(connection, PAUSE_HELD);
+    }
+}
+
+void
+connection_replay_later(struct connection *connection)
+{
+    if (!list_is_empty(&connection->held) && !list_link_is_linked(&connection->replay_link)) {
+        list_append(&connection->core->replays, &connection->replay_link);
+    }
 }
 
 void
@@ -217,8 +323,23 @@ core_release_all(struct core *core)
     {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
         if (connection->blocked_sent || !list_is_empty(&connection->held)) {
-            connection_release_held(connection);
+            connection_replay_held(connection);
+            connection_send_unblocked(connection);
         }
+    }
+}
+
+void
+core_set_alarm(struct core *core, enum core_alarm alarm, bool is_on)
+{
+    bool was_on = core->alarms != 0;
+    if (is_on) {
+        core->alarms |= (uint8_t)alarm;
+    } else {
+        core->alarms &= (uint8_t)~alarm;
+    }
+    if (was_on && core->alarms == 0) {
+        core_release_all(core);
     }
 }
 
@@ -233,14 +354,30 @@ core_check_memory(struct core *core)
     assert(core->held_bytes <= used);
     /* What waits for the end of the alarm must not keep it up. */
     used -= core->held_bytes;
-    if (!core->memory_alarm && used >= mark) {
-        core->memory_alarm = true;
+    bool is_on = (core->alarms & ALARM_MEMORY) != 0;
+    if (!is_on && used >= mark) {
         log_warn(core->log, "memory.alarm_on", "used_bytes=%" PRIu64 " mark_bytes=%" PRIu64, used,
                  mark);
-    } else if (core->memory_alarm && used < mark - mark / 10) {
-        core->memory_alarm = false;
+        core_set_alarm(core, ALARM_MEMORY, true);
+    } else if (is_on && used < mark - mark / 10) {
         log_info(core->log, "memory.alarm_off", "used_bytes=%" PRIu64 " mark_bytes=%" PRIu64, used,
                  mark);
-        core_release_all(core);
+        core_set_alarm(core, ALARM_MEMORY, false);
+    }
+}
+
+void
+core_set_disk_free(struct core *core, uint64_t free_bytes)
+{
+    uint64_t mark = core->settings.disk_mark_bytes;
+    bool is_on = (core->alarms & ALARM_DISK) != 0;
+    if (!is_on && free_bytes < mark) {
+        log_warn(core->log, "disk.alarm_on", "free_bytes=%" PRIu64 " mark_bytes=%" PRIu64,
+                 free_bytes, mark);
+        core_set_alarm(core, ALARM_DISK, true);
+    } else if (is_on && free_bytes >= mark + mark / 10) {
+        log_info(core->log, "disk.alarm_off", "free_bytes=%" PRIu64 " mark_bytes=%" PRIu64,
+                 free_bytes, mark);
+        core_set_alarm(core, ALARM_DISK, false);
     }
 }

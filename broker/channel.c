@@ -3,6 +3,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "broker/commit_wait.h"
 #include "broker/vhost.h"
 
 #include <stdlib.h>
@@ -44,7 +45,24 @@ channel_end(struct channel *channel)
         channel_cancel_consumer(channel, CONTAINER_OF(link, struct consumer, channel_link), false);
     }
     channel_requeue_all(channel);
+    channel_stop_getting(channel);
+    list_remove(&channel->purger_link);
     list_remove(&channel->confirm_link);
+}
+
+void
+channel_start_getting(struct channel *channel, struct queue *queue)
+{
+    assert(channel->getting_from == NULL);
+    channel->getting_from = queue_ref(queue);
+    list_append(&channel_core(channel)->getters, &channel->getter_link);
+}
+
+void
+channel_stop_getting(struct channel *channel)
+{
+    list_remove(&channel->getter_link);
+    queue_unref(&channel->getting_from);
 }
 
 void
@@ -55,6 +73,8 @@ channel_free(struct channel **channel_pointer)
         return;
     }
     assert(channel->is_ended);
+    assert(!list_link_is_linked(&channel->commit_link));
+    channel_drop_waits(channel);
     map_fini(&channel->consumers);
     unacked_table_fini(&channel->unacked);
     free((void *)channel->last_queue.data);
@@ -86,7 +106,7 @@ channel_close(struct channel *channel, const struct fault *fault, uint16_t class
                           .class_id = class_id,
                           .method_id = method_id},
     };
-    channel_send(channel, &close);
+    channel_send_last(channel, &close);
 }
 
 void

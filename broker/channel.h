@@ -14,6 +14,7 @@
 
 enum channel_mode { CHANNEL_PLAIN, CHANNEL_CONFIRM, CHANNEL_TX };
 
+struct commit_waits; /* commit_wait.c */
 struct exchange;
 struct transaction; /* transaction.c */
 
@@ -43,7 +44,17 @@ struct channel {
     struct list_link confirm_link; /* core->confirming */
     struct publish_memory last_publish;
     uint64_t publish_number;         /* of the last publish in confirm mode */
+    uint64_t noted_number;           /* everything up to it is answered, or waits for a commit */
     uint64_t confirmed_number;       /* everything up to it has been answered */
+    uint64_t publish_token;          /* what the publishes of this tick have to wait for */
+    struct commit_waits *waits;      /* what waits for a commit; owned; NULL: nothing ever did */
+    struct list_link commit_link;    /* core->awaiting_commit */
+    struct list_link getter_link;    /* core->getters */
+    struct queue *getting_from;      /* a reference; a basic.get waits for its head; NULL: none */
+    struct list_link purger_link;    /* core->purgers */
+    uint64_t purge_sequence;         /* of queue_discards; the purge waits until it is released */
+    uint64_t purged_count;           /* what that purge will answer */
+    bool has_purged;                 /* the purge is done and its answer is due */
     struct transaction *transaction; /* in CHANNEL_TX; owned */
     char reply_token[32];            /* of the direct reply-to consumer; empty: none */
     struct bytes reply_consumer_tag; /* owned */
@@ -68,11 +79,27 @@ enum status channel_handle_method(struct channel *channel, const struct method *
 void channel_close(struct channel *channel, const struct fault *fault, uint16_t class_id,
                    uint16_t method_id);
 
-static inline void
-channel_send(struct channel *channel, const struct method *method)
+/* Sends a method, behind answers that wait for a commit; commit_wait.c. */
+void channel_send(struct channel *channel, const struct method *method);
+
+/* The same behind confirms that wait, too: nothing follows it. */
+void channel_send_last(struct channel *channel, const struct method *method);
+
+/* Whether anything of the channel waits for a commit, and whether answers are among it. */
+bool channel_waits(const struct channel *channel);
+bool channel_has_waiting_answer(const struct channel *channel);
+
+/* Whether the channel waits for the head of a queue or the end of a purge: whatever follows on it
+ * is held, but for settlements. */
+static inline bool
+channel_is_held_up(const struct channel *channel)
 {
-    connection_send(channel->connection, channel->number, method);
+    return channel->getting_from != NULL || list_link_is_linked(&channel->purger_link);
 }
+
+/* A basic.get has to wait for the head of the queue, and does no longer. */
+void channel_start_getting(struct channel *channel, struct queue *queue);
+void channel_stop_getting(struct channel *channel);
 
 static inline struct core *
 channel_core(const struct channel *channel)
@@ -104,7 +131,8 @@ void channel_cancel_consumer(struct channel *channel, struct consumer *consumer,
  * confirmed at the end of the tick. */
 void channel_confirm_publish(struct channel *channel);
 
-/* Sends what confirms are due; called at the end of the tick and before the channel closes. */
+/* Sends what confirms are due, or has them wait for their commit; called at the end of the tick and
+ * before the channel closes. */
 void channel_flush_confirms(struct channel *channel);
 
 /* dispatch.c. Posts a method that carries a content, such as get-ok. The content is borrowed until

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "broker/access.h"
 #include "broker/channel.h"
+#include "broker/commit_wait.h"
 #include "broker/login.h"
 #include "broker/vhost.h"
 
@@ -77,6 +78,8 @@ connection_free(struct connection **connection_pointer)
     login_forget(connection);
     timer_cancel(&connection->core->timers, &connection->close_timer);
     list_remove(&connection->reopen_link);
+    list_remove(&connection->replay_link);
+    list_remove(&connection->log_paused_link);
     list_remove(&connection->core_link);
     connection->core->connection_count--;
     free(connection->name);
@@ -258,6 +261,7 @@ connection_forget_channel(struct connection *connection, struct channel *channel
 {
     assert(connection->channels[channel->number - 1] == channel);
     channel_end(channel);
+    channel_drop_waits(channel);
     connection->channels[channel->number - 1] = NULL;
     connection->channel_count--;
     connection->user->channel_count--;
@@ -422,6 +426,8 @@ connection_run_method(struct connection *connection, uint16_t channel, struct by
     if (status == STATUS_FAULT) {
         connection_raise(connection, channel, &fault, get_u16(payload.data),
                          get_u16(payload.data + 2));
+    } else if (status == STATUS_AGAIN) {
+        connection_hold_again(connection, channel, payload);
     }
 }
 
@@ -559,7 +565,8 @@ connection_close(struct connection *connection, const struct fault *fault, uint1
     };
     connection->state = CONNECTION_CLOSING;
     connection_send(connection, 0, &close);
-    connection_resume(connection, PAUSE_LOGIN | PAUSE_HELD | PAUSE_OUTPUT);
+    connection_resume(connection,
+                      PAUSE_LOGIN | PAUSE_HELD | PAUSE_OUTPUT | PAUSE_LOG | PAUSE_COMMIT);
     timer_arm(&connection->core->timers, &connection->close_timer,
               connection->core->now.monotonic_ms + connection_close_wait_ms(connection),
               connection_on_close_timeout, connection);

@@ -34,14 +34,19 @@ enum connection_pause {
     PAUSE_LOGIN = 1 << 0,  /* a login is being checked, or was refused without a word */
     PAUSE_HELD = 1 << 1,   /* too much is held back under the memory alarm */
     PAUSE_OUTPUT = 1 << 2, /* the client asks for more than it reads */
+    PAUSE_LOG = 1 << 3,    /* it publishes faster than the log is written */
+    PAUSE_COMMIT = 1 << 4, /* too many of its answers wait for a commit */
 };
 
 struct connection {
     struct core *core;
-    struct list_link core_link;   /* core->connection_list */
-    struct list_link reopen_link; /* core->reopened */
-    uint64_t link;                /* its id on the network side */
-    const struct net_peer *peer;  /* borrowed until NET_EVENT_CLOSED */
+    struct list_link core_link;       /* core->connection_list */
+    struct list_link reopen_link;     /* core->reopened */
+    struct list_link replay_link;     /* core->replays */
+    struct list_link log_paused_link; /* core->log_paused */
+    uint16_t waiting_channels;        /* channels with something that waits for a commit */
+    uint64_t link;                    /* its id on the network side */
+    const struct net_peer *peer;      /* borrowed until NET_EVENT_CLOSED */
     enum connection_state state;
     uint8_t capabilities;  /* of enum connection_capability */
     bool window_was_full;  /* a consumer was passed over for want of window */
@@ -158,11 +163,17 @@ void connection_login_failed(struct connection *connection, const char *mechanis
 bool connection_hold_method(struct connection *connection, uint16_t channel, struct bytes payload);
 bool connection_hold_publish(struct connection *connection, const struct net_event *event);
 
-/* Handles what was held, in order, until something is held again; sends connection.unblocked. */
-void connection_release_held(struct connection *connection);
+/* Looks again at what is held, in order: what need not wait any more is handled. Ends no alarm. */
+void connection_replay_held(struct connection *connection);
+/* The same before the next tick ends; nothing happens when nothing is held. */
+void connection_replay_later(struct connection *connection);
 void connection_drop_held(struct connection *connection);
+
+/* Holds an event that a handler could not carry out yet (STATUS_AGAIN). */
+void connection_hold_again(struct connection *connection, uint16_t channel, struct bytes payload);
 
 /* Compares memory with the mark and turns the alarm on or off for all. */
 void core_check_memory(struct core *core);
+void core_set_alarm(struct core *core, enum core_alarm alarm, bool is_on);
 
 #endif

@@ -5,7 +5,9 @@
 #include "base/alloc.h"
 #include "broker/access.h"
 #include "broker/channel.h"
+#include "broker/commit_wait.h"
 #include "broker/connection.h"
+#include "broker/durability.h"
 #include "broker/login.h"
 #include "broker/vhost.h"
 
@@ -15,6 +17,15 @@
 static const uint64_t CORE_FIRST_TRANSIENT_ID = UINT64_C(1) << 63;
 
 static void core_handle_event(void *context, const struct net_event *event);
+
+/* A message that was purged, or whose queue is gone. */
+static void
+core_release_discarded(void *context, uint64_t queue_id, const struct queue_entry *entry)
+{
+    struct core *core = context;
+    core_log_discarded(core, queue_id, entry);
+    chunk_pool_release(core->pool, entry->content);
+}
 
 struct core *
 core_new(const struct core_settings *settings, const struct core_ports *ports,
@@ -28,14 +39,24 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->now = now;
     core->seed = random_u64(&core->ports.random);
     core->next_id = CORE_FIRST_TRANSIENT_ID;
+    core->next_durable_id = 1;
+    core->discards.release = core_release_discarded;
+    core->discards.context = core;
     timer_wheel_init(&core->timers, now.monotonic_ms);
     map_init(&core->vhosts, core->seed);
     map_init(&core->users, core->seed);
     map_init(&core->reply_channels, core->seed);
     map_init(&core->connections, core->seed);
+    map_init(&core->durable_queues, core->seed);
     list_init(&core->connection_list);
     list_init(&core->dispatch_queues);
     list_init(&core->confirming);
+    list_init(&core->awaiting_commit);
+    list_init(&core->replays);
+    list_init(&core->getters);
+    list_init(&core->purgers);
+    list_init(&core->handouts);
+    list_init(&core->log_paused);
     list_init(&core->reopened);
     list_init(&core->doomed_channels);
     route_set_init(&core->routes);
@@ -62,6 +83,8 @@ core_free(struct core **core_pointer)
     if (core == NULL) {
         return;
     }
+    /* What ends with the process is no change of anything. */
+    core_attach_store(core, NULL, NULL, 0);
     struct list_link *link;
     while ((link = list_first(&core->connection_list)) != NULL) {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
@@ -74,7 +97,7 @@ core_free(struct core **core_pointer)
         struct vhost *vhost = entry->value;
         vhost_free(&vhost);
     }
-    (void)queue_discards_release(&core->discards, core->pool, UINT32_MAX);
+    (void)queue_discards_release(&core->discards, UINT32_MAX);
     position = 0;
     while ((entry = map_next(&core->users, &position)) != NULL) {
         struct user *user = entry->value;
@@ -85,11 +108,19 @@ core_free(struct core **core_pointer)
     map_fini(&core->users);
     map_fini(&core->reply_channels);
     map_fini(&core->connections);
+    map_fini(&core->durable_queues);
+    free(core->log_targets);
     route_set_fini(&core->routes);
     route_cache_free(&core->cache);
     buffer_fini(&core->payload);
     free(core);
     *core_pointer = NULL;
+}
+
+struct queue *
+core_find_queue_by_id(struct core *core, uint64_t id)
+{
+    return map_get(&core->durable_queues, bytes_make(&id, sizeof(id)));
 }
 
 struct net_events
@@ -183,6 +214,9 @@ void
 core_begin_tick(struct core *core, struct clock_reading now)
 {
     core->now = now;
+    if (core->journal != NULL) {
+        journal_set_time(core->journal, now.wall_ms);
+    }
     timer_wheel_advance(&core->timers, now.monotonic_ms);
 }
 
@@ -221,19 +255,54 @@ core_send_confirms(struct core *core)
     }
 }
 
+/* Connections whose held events need not wait any more, one after the other: what they handle may
+ * put further ones on the list, which wait for the next tick. */
+static void
+core_replay(struct core *core)
+{
+    struct list due;
+    list_init(&due);
+    struct list_link *link;
+    while ((link = list_pop(&core->replays)) != NULL) {
+        list_append(&due, link);
+    }
+    while ((link = list_pop(&due)) != NULL) {
+        connection_replay_held(CONTAINER_OF(link, struct connection, replay_link));
+    }
+}
+
 void
 core_end_tick(struct core *core)
 {
+    core_replay(core);
     core_reopen_windows(core);
     core_dispatch(core);
     core_send_confirms(core);
+    core_seal_tick(core);
     core_free_doomed_channels(core);
+}
+
+/* Purges whose last slice has been released go on: their answer waits for its commit. */
+static void
+core_release_purgers(struct core *core)
+{
+    LIST_FOR_EACH(&core->purgers, link)
+    {
+        struct channel *channel = CONTAINER_OF(link, struct channel, purger_link);
+        if (channel->purge_sequence > core->discards.released_sequence) {
+            break;
+        }
+        list_remove(link);
+        channel->has_purged = true;
+        connection_replay_later(channel->connection);
+    }
 }
 
 void
 core_release_tick(struct core *core)
 {
-    (void)queue_discards_release(&core->discards, core->pool, CORE_DISCARDS_PER_TICK);
+    (void)queue_discards_release(&core->discards, CORE_DISCARDS_PER_TICK);
+    core_release_purgers(core);
     chunk_pool_end_tick(core->pool);
     core_check_memory(core);
 }
@@ -242,7 +311,8 @@ uint64_t
 core_wait_ms(const struct core *core)
 {
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->confirming) ||
-        !list_is_empty(&core->reopened) || core->discards.first != NULL) {
+        !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) ||
+        core->discards.first != NULL || core->wants_flush) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);
@@ -251,9 +321,23 @@ core_wait_ms(const struct core *core)
 void
 core_wake_queue(struct core *core, struct queue *queue)
 {
-    if (!list_link_is_linked(&queue->dispatch_link)) {
+    if (!queue->head_waits && !list_link_is_linked(&queue->dispatch_link)) {
         list_append(&core->dispatch_queues, &queue->dispatch_link);
     }
+}
+
+void
+core_hold_publishers(struct core *core)
+{
+    core_set_alarm(core, ALARM_STOPPING, true);
+    core->wants_flush = true;
+}
+
+bool
+core_has_said_all(const struct core *core)
+{
+    return list_is_empty(&core->awaiting_commit) && list_is_empty(&core->confirming) &&
+           list_is_empty(&core->purgers) && core_is_committed(core, core_log_token(core));
 }
 
 void

@@ -24,8 +24,10 @@
 enum { CORE_DISCARDS_PER_TICK = 16384 };
 
 struct connection;
+struct journal;
 struct login_desk;
 struct queue;
+struct space;
 struct user;
 struct vhost;
 
@@ -51,6 +53,7 @@ struct core_settings {
     uint16_t heartbeat_s;
     uint64_t message_bytes_max;
     uint64_t memory_mark_bytes; /* message memory from which publishers are blocked; 0: never */
+    uint64_t disk_mark_bytes;   /* free octets below which publishers are blocked; 0: never */
     uint32_t unacked_max;       /* open deliveries of a channel without prefetch; 0: 1,000,000 */
     bool is_development;
 };
@@ -71,6 +74,13 @@ enum {
     CORE_DISPATCH_PER_TICK = 16384,
 };
 
+/* Why publishers are blocked. */
+enum core_alarm {
+    ALARM_MEMORY = 1 << 0,
+    ALARM_DISK = 1 << 1,
+    ALARM_STOPPING = 1 << 2, /* the broker drains: said to nobody */
+};
+
 struct core_counters {
     uint64_t connections_opened, connections_closed;
     uint64_t channels_opened, channels_closed;
@@ -88,7 +98,9 @@ struct core {
     struct clock_reading now; /* of the tick under way */
     struct timer_wheel timers;
     uint64_t seed;               /* of every hash */
-    uint64_t next_id;            /* of objects; counts from 2^63: none is durable yet */
+    uint64_t next_id;            /* of transient objects; counts from 2^63 */
+    uint64_t next_durable_id;    /* of objects that the log names; counts from 1 */
+    struct map durable_queues;   /* struct queue by its id; points */
     struct map vhosts;           /* struct vhost by name; owns */
     struct map users;            /* struct user by name; owns */
     struct login_desk *logins;   /* logins under way, throttling, verified credentials; owned */
@@ -99,15 +111,28 @@ struct core {
     struct list dispatch_queues;    /* of queue.dispatch_link: ready messages met consumers */
     struct queue_discards discards; /* of purged queues */
     struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */
-    struct list reopened;           /* of connection.reopen_link: the window has room again */
-    struct list doomed_channels;    /* channels to be freed at the tick's end */
-    struct map reply_channels;      /* struct channel by direct reply-to token; points */
-    struct route_set routes;        /* reused by every routing pass */
+    struct list awaiting_commit;    /* of channel.commit_link: what they say waits for the log */
+    struct list replays;         /* of connection.replay_link: what they hold is looked at again */
+    struct list getters;         /* of channel.getter_link: a basic.get waits for a queue's head */
+    struct list purgers;         /* of channel.purger_link: a purge waits for its last slice */
+    struct list handouts;        /* of queue_handout.link: their mark is not written yet */
+    struct list log_paused;      /* of connection.log_paused_link: the log has to catch up */
+    struct list reopened;        /* of connection.reopen_link: the window has room again */
+    struct list doomed_channels; /* channels to be freed at the tick's end */
+    struct map reply_channels;   /* struct channel by direct reply-to token; points */
+    struct route_set routes;     /* reused by every routing pass */
     struct route_cache *cache;
-    struct buffer payload; /* scratch of channel_send and connection_send */
-    uint64_t queue_bytes;  /* memory of all queues' blocks; queues keep it up to date */
-    uint64_t held_bytes;   /* message memory of publishes that wait for the alarm; blocked.c */
-    bool memory_alarm;     /* publishers are blocked */
+    struct buffer payload;   /* scratch of channel_send and connection_send */
+    uint64_t queue_bytes;    /* memory of all queues' blocks; queues keep it up to date */
+    uint64_t held_bytes;     /* message memory of publishes that wait for the alarm; blocked.c */
+    uint8_t alarms;          /* of enum core_alarm: publishers are blocked while any is set */
+    struct journal *journal; /* borrowed; NULL: nothing is durable; durability.c */
+    struct space *space;     /* borrowed; NULL with the journal */
+    uint64_t topology_token; /* of the last change of something durable */
+    uint64_t *log_targets;   /* scratch of core_log_target; owned */
+    uint32_t log_target_count, log_target_capacity;
+    bool wants_flush;         /* somebody waits for the tick's batch, or for one before it */
+    struct timer flush_timer; /* armed while something is written and nobody asked for a flush */
     struct core_counters counters;
 };
 
@@ -142,6 +167,15 @@ uint64_t core_wait_ms(const struct core *core);
  * their consumers before this returns. */
 MUST_CHECK enum status core_apply(struct core *core, const struct config *config);
 
+/* How much room the file system has: turns the disk alarm on below the mark, and off again a tenth
+ * above it. */
+void core_set_disk_free(struct core *core, uint64_t free_bytes);
+
+/* The first half of a stop: publishes are held from now on. True once everything that was promised
+ * so far is committed and said. */
+void core_hold_publishers(struct core *core);
+bool core_has_said_all(const struct core *core);
+
 /* Sends connection.close 320 to everyone; core_connection_count falls to 0 as they answer or time
  * out. */
 void core_shut_down(struct core *core, const char *reason);
@@ -158,6 +192,9 @@ core_new_id(struct core *core)
 {
     return core->next_id++;
 }
+
+/* The durable queue with that id, or NULL. */
+struct queue *core_find_queue_by_id(struct core *core, uint64_t id);
 
 /* The connection of a link, or NULL. */
 struct connection *core_find_connection(struct core *core, uint64_t link);

@@ -7,6 +7,7 @@
  * Ready means "not known to be unable": a consumer that turns out to have no room leaves the ready
  * ones, and comes back when a settlement, a wider prefetch or the socket makes room. */
 #include "broker/channel.h"
+#include "broker/durability.h"
 
 /* Whether one more message may go to the consumer. What stands in its way remembers that it has
  * to call. */
@@ -70,6 +71,7 @@ deliver_for_good(struct core *core, struct queue *queue, struct consumer *consum
     assert(taken);
     post_delivery(core, consumer, &entry, consumer->channel->next_delivery_tag++);
     count_delivery(core, queue, &entry);
+    core_log_removal(core, queue, &entry);
     chunk_pool_release(core->pool, entry.content);
 }
 
@@ -142,7 +144,7 @@ dispatch_queue(struct core *core, struct queue *queue, uint32_t budget)
     uint32_t offers = 0;
     while (offers < turn && octets < CORE_DISPATCH_OCTETS_PER_QUEUE) {
         struct consumer *consumer = queue_next_consumer(queue);
-        if (consumer == NULL || queue->ready_count == 0) {
+        if (consumer == NULL || queue->ready_count == 0 || !core_head_is_ready(core, queue)) {
             break;
         }
         octets += dispatch_message(core, queue, consumer);
@@ -155,7 +157,8 @@ void
 core_serve_consumers(struct core *core, struct queue *queue)
 {
     uint32_t budget = CORE_DISPATCH_PER_TICK;
-    while (budget > 0 && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+    while (budget > 0 && !queue->head_waits && queue->ready_count > 0 &&
+           queue_next_consumer(queue) != NULL) {
         budget = dispatch_queue(core, queue, budget);
     }
 }

@@ -8,6 +8,7 @@
 #include "amqp/reply.h"
 #include "broker/access.h"
 #include "broker/channel.h"
+#include "broker/durability.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
 
@@ -280,7 +281,12 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
         check_may_get(queue, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    core_serve_consumers(channel_core(channel), queue);
+    struct core *core = channel_core(channel);
+    core_serve_consumers(core, queue);
+    if (!core_head_is_ready(core, queue)) {
+        channel_start_getting(channel, queue);
+        return STATUS_AGAIN;
+    }
     enum status status = take_for_get(channel, queue, args->no_ack, &entry);
     if (status == STATUS_AGAIN) {
         struct method answer = {.id = METHOD_BASIC_GET_EMPTY};
@@ -292,7 +298,8 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
     }
     send_got_message(channel, queue, &entry);
     if (args->no_ack) {
-        chunk_pool_release(channel_core(channel)->pool, entry.content);
+        core_log_removal(core, queue, &entry);
+        chunk_pool_release(core->pool, entry.content);
     }
     return STATUS_OK;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Publisher confirms. Messages live in memory, so a queue has taken responsibility as soon as it
- * has the message: everything that a channel published in a tick is answered by one basic.ack at
- * the tick's end, behind the basic.returns that went out at once. */
+/* Publisher confirms. What a channel published in a tick is answered by one basic.ack, behind the
+ * basic.returns that went out at once: at the tick's end where every queue has the message in
+ * memory only, and else when the log is committed that far. */
 #include "amqp/reply.h"
-#include "broker/channel.h"
+#include "broker/commit_wait.h"
 
 enum status
 channel_handle_confirm_select(struct channel *channel, const struct confirm_select *args,
@@ -35,15 +35,10 @@ void
 channel_flush_confirms(struct channel *channel)
 {
     list_remove(&channel->confirm_link);
-    uint64_t count = channel->publish_number - channel->confirmed_number;
-    if (count == 0) {
-        return;
+    uint64_t token = channel->publish_token;
+    channel->publish_token = 0;
+    if (channel->publish_number != channel->noted_number) {
+        channel->noted_number = channel->publish_number;
+        channel_confirm_after(channel, channel->publish_number, token);
     }
-    channel->confirmed_number = channel->publish_number;
-    channel_core(channel)->counters.confirmed += count;
-    struct method ack = {
-        .id = METHOD_BASIC_ACK,
-        .basic_ack = {.delivery_tag = channel->publish_number, .multiple = count > 1},
-    };
-    channel_send(channel, &ack);
 }

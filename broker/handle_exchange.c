@@ -5,16 +5,20 @@
 #include "amqp/table.h"
 #include "broker/access.h"
 #include "broker/channel.h"
+#include "broker/commit_wait.h"
+#include "broker/durability.h"
 #include "broker/handle_binding.h"
 #include "broker/resource_name.h"
 #include "broker/vhost.h"
 
+/* What it says about durable exchanges and bindings is said when it is on disk, also to the second
+ * who asks. */
 static enum status
 channel_answer(struct channel *channel, enum method_id id, bool nowait)
 {
     if (!nowait) {
         struct method answer = {.id = id};
-        channel_send(channel, &answer);
+        channel_send_after(channel, &answer, core_topology_token(channel_core(channel)));
     }
     return STATUS_OK;
 }

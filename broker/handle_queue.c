@@ -7,6 +7,8 @@
 #include "amqp/table.h"
 #include "broker/access.h"
 #include "broker/channel.h"
+#include "broker/commit_wait.h"
+#include "broker/durability.h"
 #include "broker/handle_binding.h"
 #include "broker/reply_to.h"
 #include "broker/resource_name.h"
@@ -51,7 +53,8 @@ wire_count(uint64_t count)
     return count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
 }
 
-/* Every successful declare makes the name the channel's last one. */
+/* Every successful declare makes the name the channel's last one. What it says about a durable
+ * queue is said when it is on disk, also to the second who asks. */
 static enum status
 answer_declare(struct channel *channel, struct bytes name, uint64_t ready_count,
                uint32_t consumer_count, bool nowait)
@@ -64,7 +67,7 @@ answer_declare(struct channel *channel, struct bytes name, uint64_t ready_count,
                                  .message_count = wire_count(ready_count),
                                  .consumer_count = consumer_count},
         };
-        channel_send(channel, &answer);
+        channel_send_after(channel, &answer, core_topology_token(channel_core(channel)));
     }
     return STATUS_OK;
 }
@@ -231,7 +234,7 @@ channel_handle_queue_bind(struct channel *channel, const struct queue_bind *args
     }
     if (!args->nowait) {
         struct method answer = {.id = METHOD_QUEUE_BIND_OK};
-        channel_send(channel, &answer);
+        channel_send_after(channel, &answer, core_topology_token(channel_core(channel)));
     }
     return STATUS_OK;
 }
@@ -250,16 +253,45 @@ channel_handle_queue_unbind(struct channel *channel, const struct queue_unbind *
         return STATUS_FAULT;
     }
     struct method answer = {.id = METHOD_QUEUE_UNBIND_OK};
-    channel_send(channel, &answer);
+    channel_send_after(channel, &answer, core_topology_token(channel_core(channel)));
     return STATUS_OK;
 }
 
 /* Purging and deleting ----------------------------------------------------------------------- */
 
+static enum status
+answer_purge(struct channel *channel, uint64_t count, bool nowait)
+{
+    if (!nowait) {
+        struct method answer = {
+            .id = METHOD_QUEUE_PURGE_OK,
+            .queue_purge_ok = {.message_count = wire_count(count)},
+        };
+        channel_send_after(channel, &answer, core_log_token(channel_core(channel)));
+    }
+    return STATUS_OK;
+}
+
+/* The removal of many messages is written down in slices; the method waits for the last of them,
+ * and is handled again then. */
+static enum status
+wait_for_purge(struct channel *channel, uint64_t count)
+{
+    struct core *core = channel_core(channel);
+    channel->purged_count = count;
+    channel->purge_sequence = core->discards.discarded_sequence;
+    list_append(&core->purgers, &channel->purger_link);
+    return STATUS_AGAIN;
+}
+
 enum status
 channel_handle_queue_purge(struct channel *channel, const struct queue_purge *args,
                            struct fault *fault)
 {
+    if (channel->has_purged) {
+        channel->has_purged = false;
+        return answer_purge(channel, channel->purged_count, args->nowait);
+    }
     uint8_t scratch[RESOURCE_NAME_SIZE_MAX];
     struct bytes name = {0};
     struct queue *queue = NULL;
@@ -271,15 +303,11 @@ channel_handle_queue_purge(struct channel *channel, const struct queue_purge *ar
     }
     struct core *core = channel_core(channel);
     core_serve_consumers(core, queue);
-    uint64_t purged_count = queue_purge(queue, core->pool, &core->discards);
-    if (!args->nowait) {
-        struct method answer = {
-            .id = METHOD_QUEUE_PURGE_OK,
-            .queue_purge_ok = {.message_count = wire_count(purged_count)},
-        };
-        channel_send(channel, &answer);
+    uint64_t purged_count = queue_purge(queue, &core->discards);
+    if (core_is_durable(core) && queue->durable && core->discards.first != NULL) {
+        return wait_for_purge(channel, purged_count);
     }
-    return STATUS_OK;
+    return answer_purge(channel, purged_count, args->nowait);
 }
 
 /* Emptiness is asked for first. */
@@ -329,7 +357,7 @@ channel_handle_queue_delete(struct channel *channel, const struct queue_delete *
             .id = METHOD_QUEUE_DELETE_OK,
             .queue_delete_ok = {.message_count = wire_count(deleted_count)},
         };
-        channel_send(channel, &answer);
+        channel_send_after(channel, &answer, core_topology_token(channel_core(channel)));
     }
     return STATUS_OK;
 }

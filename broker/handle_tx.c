@@ -2,6 +2,7 @@
 /* Class tx. Messages are checked and routed when they are published, but enqueued, returned and
  * settled at commit. Everything of a commit happens in one event, so nobody sees half of it. */
 #include "amqp/reply.h"
+#include "broker/commit_wait.h"
 #include "broker/transaction.h"
 
 static enum status
@@ -38,11 +39,13 @@ channel_handle_tx_select(struct channel *channel, struct fault *fault)
 enum status
 channel_handle_tx_commit(struct channel *channel, struct fault *fault)
 {
+    uint64_t token = 0;
     if (check_mode(channel, fault) != STATUS_OK ||
-        transaction_commit(channel, fault) != STATUS_OK) {
+        transaction_commit(channel, &token, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    answer(channel, METHOD_TX_COMMIT_OK);
+    struct method method = {.id = METHOD_TX_COMMIT_OK};
+    channel_send_after(channel, &method, token);
     return STATUS_OK;
 }
 

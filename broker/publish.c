@@ -12,6 +12,7 @@
 #include "amqp/reply.h"
 #include "amqp/table.h"
 #include "broker/access.h"
+#include "broker/durability.h"
 #include "broker/reply_to.h"
 #include "broker/route.h"
 #include "broker/transaction.h"
@@ -56,17 +57,36 @@ printable(struct bytes text, char *out, size_t out_size)
 
 /* Handing over --------------------------------------------------------------------------------- */
 
+/* LSN and flags of the entry that the message gets in the queue. */
+static uint64_t
+entry_bits(const struct core *core, const struct queue *queue, const struct content *content,
+           struct logged_message *message)
+{
+    bool is_persistent = queue->durable && (content->flags & CONTENT_PERSISTENT) != 0;
+    uint8_t flags = is_persistent ? ENTRY_PERSISTENT : 0;
+    if (message->lsn == 0 || !core_logs(core, queue, content)) {
+        return queue_entry_pack(0, flags);
+    }
+    assert(message->next_target < core->log_target_count);
+    uint64_t target = core->log_targets[message->next_target++];
+    assert((target & ~RECORD_QUEUE_HANDED_OUT) == queue->target.id);
+    flags |= (target & RECORD_QUEUE_HANDED_OUT) != 0 ? ENTRY_HANDED_OUT : 0;
+    return queue_entry_pack(message->lsn, flags);
+}
+
 enum status
-core_enqueue(struct core *core, struct queue *queue, struct content_ref ref)
+core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
+             struct logged_message *message)
 {
     const struct content *content = chunk_pool_content(core->pool, ref);
-    bool is_persistent = queue->durable && (content->flags & CONTENT_PERSISTENT) != 0;
     struct queue_entry entry = {
         .content = ref,
-        .lsn_and_flags = is_persistent ? ENTRY_PERSISTENT : 0,
+        .lsn_and_flags = entry_bits(core, queue, content, message),
         .size = content->body_size,
     };
     if (queue_push(queue, &entry) != STATUS_OK) {
+        core_log_removal(core, queue, &entry);
+        core_log_forget_targets(core, message->lsn, message->next_target, content->body_size);
         return STATUS_NO_MEMORY;
     }
     chunk_pool_retain(core->pool, ref);
@@ -93,16 +113,67 @@ channel_return_message(struct channel *channel, struct content_ref ref)
     channel_send_content(channel, &method, ref);
 }
 
-/* Gives one queue its copy, now or with tx.commit. */
+/* Has the message wait for tx.commit, once for each queue that it reached. */
 static enum status
-publish_to_queue(const struct publish *publish, struct queue *queue, struct fault *fault)
+buffer_for_queues(const struct publish *publish, struct fault *fault)
 {
-    struct channel *channel = publish->channel;
-    if (channel->mode == CHANNEL_TX) {
-        return transaction_add_message(channel, queue, publish->content, fault);
+    const struct route_set *routes = &publish_core(publish)->routes;
+    for (uint32_t i = 0; i < routes->count; i++) {
+        struct queue *queue = queue_of_target(routes->targets[i]);
+        if (transaction_add_message(publish->channel, queue, publish->content, fault) !=
+            STATUS_OK) {
+            return STATUS_FAULT;
+        }
     }
-    if (core_enqueue(channel_core(channel), queue, publish->content) != STATUS_OK) {
+    return STATUS_OK;
+}
+
+/* Writes the message down, once, for all queues that keep it over a restart. */
+static enum status
+log_for_queues(const struct publish *publish, const struct content *content, uint64_t *lsn_out)
+{
+    struct core *core = publish_core(publish);
+    core_log_begin(core);
+    for (uint32_t i = 0; i < core->routes.count; i++) {
+        const struct queue *queue = queue_of_target(core->routes.targets[i]);
+        if (core_logs(core, queue, content) && core_log_target(core, queue) != STATUS_OK) {
+            return STATUS_NO_MEMORY;
+        }
+    }
+    return core_log_publish(core, publish->content, lsn_out);
+}
+
+/* A publisher that is faster than the disk is not read until the log has caught up. */
+static void
+heed_log(struct connection *connection)
+{
+    if (core_log_is_backed_up(connection->core) &&
+        !list_link_is_linked(&connection->log_paused_link)) {
+        list_append(&connection->core->log_paused, &connection->log_paused_link);
+        connection_pause(connection, PAUSE_LOG);
+    }
+}
+
+/* Gives every queue that the message reached its copy. */
+static enum status
+publish_to_queues(const struct publish *publish, struct fault *fault)
+{
+    struct core *core = publish_core(publish);
+    struct channel *channel = publish->channel;
+    const struct content *content = chunk_pool_content(core->pool, publish->content);
+    struct logged_message message = {0};
+    if (core_is_durable(core) && log_for_queues(publish, content, &message.lsn) != STATUS_OK) {
         return fault_no_memory(fault);
+    }
+    if (message.lsn != 0) {
+        channel->publish_token = core_log_token(core);
+        heed_log(channel->connection);
+    }
+    for (uint32_t i = 0; i < core->routes.count; i++) {
+        struct queue *queue = queue_of_target(core->routes.targets[i]);
+        if (core_enqueue(core, queue, publish->content, &message) != STATUS_OK) {
+            return fault_no_memory(fault);
+        }
     }
     return STATUS_OK;
 }
@@ -161,11 +232,10 @@ publish_deliver(const struct publish *publish, struct fault *fault)
     struct core *core = publish_core(publish);
     core_route(core, channel_vhost(publish->channel), publish->exchange, &publish->message);
     uint32_t reached_count = core->routes.count;
-    for (uint32_t i = 0; i < core->routes.count; i++) {
-        struct queue *queue = queue_of_target(core->routes.targets[i]);
-        if (publish_to_queue(publish, queue, fault) != STATUS_OK) {
-            return STATUS_FAULT;
-        }
+    enum status status = publish->channel->mode == CHANNEL_TX ? buffer_for_queues(publish, fault)
+                                                              : publish_to_queues(publish, fault);
+    if (status != STATUS_OK) {
+        return STATUS_FAULT;
     }
     if (publish->exchange->name.size == 0 &&
         publish_replies(publish, &reached_count, fault) != STATUS_OK) {

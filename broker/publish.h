@@ -9,10 +9,18 @@
 /* Keys that the headers CC and BCC may name together. */
 enum { PUBLISH_HEADER_KEYS_MAX = 64 };
 
+/* Where the log has a message that is about to be enqueued. */
+struct logged_message {
+    uint64_t lsn;         /* 0: in no log */
+    uint32_t next_target; /* which of core->log_targets is the next durable queue's */
+};
+
 /* Appends the message to the queue and has it dispatched; the queue counts the content for itself.
- * STATUS_NO_MEMORY changes nothing. */
+ * `message` is what core_log_publish gave for it, and its queues come in the order of
+ * core_log_target. STATUS_NO_MEMORY changes nothing, but that the log has forgotten the message for
+ * this queue. */
 MUST_CHECK enum status core_enqueue(struct core *core, struct queue *queue,
-                                    struct content_ref content);
+                                    struct content_ref content, struct logged_message *message);
 
 /* Sends basic.return 312 NO_ROUTE with the message to its publisher. */
 void channel_return_message(struct channel *channel, struct content_ref content);

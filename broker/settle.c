@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of an open delivery: by the client's verdict, or because its channel is gone. */
 #include "broker/channel.h"
+#include "broker/durability.h"
 
 static void
 wake_consumer(struct core *core, struct consumer *consumer)
@@ -66,6 +67,7 @@ static void
 drop_message(struct channel *channel, struct unacked *item)
 {
     queue_settle(item->queue);
+    core_log_removal(channel_core(channel), item->queue, &item->entry);
     chunk_pool_release(channel_core(channel)->pool, item->entry.content);
     end_delivery(channel, item);
 }

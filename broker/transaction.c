@@ -6,6 +6,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "broker/durability.h"
 #include "broker/publish.h"
 #include "broker/reply_to.h"
 #include "broker/vhost.h"
@@ -129,17 +130,56 @@ queue_of_today(const struct channel *channel, const struct buffered_publish *pub
                                    : publish->queue;
 }
 
-static enum status
-carry_out_message(struct channel *channel, const struct buffered_publish *publish,
-                  bool *is_reached_out, struct fault *fault)
+/* How many publishes from `first` on are the same message for one queue after the other. */
+static uint32_t
+copies_at(const struct transaction *transaction, uint32_t first)
 {
-    struct queue *queue = queue_of_today(channel, publish);
-    if (queue == NULL) {
-        return STATUS_OK;
+    const struct buffered_publish *publishes = transaction->publishes;
+    uint32_t at = first;
+    while (at < transaction->publish_count && publishes[at].kind == BUFFERED_MESSAGE &&
+           publishes[at].content.bits == publishes[first].content.bits) {
+        at++;
     }
-    *is_reached_out = true;
-    if (core_enqueue(channel_core(channel), queue, publish->content) != STATUS_OK) {
+    return at - first;
+}
+
+/* Writes the message down, once, for those of its queues that keep it. */
+static enum status
+log_copies(struct channel *channel, const struct buffered_publish *copies, uint32_t count,
+           uint64_t *lsn_out)
+{
+    struct core *core = channel_core(channel);
+    const struct content *content = chunk_pool_content(core->pool, copies->content);
+    core_log_begin(core);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct queue *queue = queue_of_today(channel, &copies[i]);
+        if (queue != NULL && core_logs(core, queue, content) &&
+            core_log_target(core, queue) != STATUS_OK) {
+            return STATUS_NO_MEMORY;
+        }
+    }
+    return core_log_publish(core, copies->content, lsn_out);
+}
+
+/* One message for all its queues. */
+static enum status
+carry_out_copies(struct channel *channel, const struct buffered_publish *copies, uint32_t count,
+                 struct content_ref *reached, struct fault *fault)
+{
+    struct core *core = channel_core(channel);
+    struct logged_message message = {0};
+    if (core_is_durable(core) && log_copies(channel, copies, count, &message.lsn) != STATUS_OK) {
         return fault_no_memory(fault);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct queue *queue = queue_of_today(channel, &copies[i]);
+        if (queue == NULL) {
+            continue;
+        }
+        *reached = copies->content;
+        if (core_enqueue(core, queue, copies->content, &message) != STATUS_OK) {
+            return fault_no_memory(fault);
+        }
     }
     return STATUS_OK;
 }
@@ -152,20 +192,25 @@ carry_out_reply(struct channel *channel, const struct buffered_publish *publish)
     return requester != NULL && channel_deliver_reply(requester, name, publish->content);
 }
 
-/* A queue or requester that went away in the meantime gets nothing. `*reached` is the message that
- * somebody got last: the return that stands behind a mandatory one asks whether it was that. */
+/* Carries out what stands at `first`, and returns in `*next_out` what comes behind it. A queue or
+ * requester that went away in the meantime gets nothing. `*reached` is the message that somebody
+ * got last: the return that stands behind a mandatory one asks whether it was that. */
 static enum status
-carry_out(struct channel *channel, const struct buffered_publish *publish,
-          struct content_ref *reached, struct fault *fault)
+carry_out(struct channel *channel, uint32_t first, uint32_t *next_out, struct content_ref *reached,
+          struct fault *fault)
 {
-    bool is_reached = false;
-    enum status status = STATUS_OK;
+    const struct buffered_publish *publish = &channel->transaction->publishes[first];
+    *next_out = first + 1;
     switch (publish->kind) {
-    case BUFFERED_MESSAGE:
-        status = carry_out_message(channel, publish, &is_reached, fault);
-        break;
+    case BUFFERED_MESSAGE: {
+        uint32_t count = copies_at(channel->transaction, first);
+        *next_out = first + count;
+        return carry_out_copies(channel, publish, count, reached, fault);
+    }
     case BUFFERED_REPLY:
-        is_reached = carry_out_reply(channel, publish);
+        if (carry_out_reply(channel, publish)) {
+            *reached = publish->content;
+        }
         break;
     case BUFFERED_RETURN:
         if (reached->bits != publish->content.bits) {
@@ -173,10 +218,7 @@ carry_out(struct channel *channel, const struct buffered_publish *publish,
         }
         break;
     }
-    if (is_reached) {
-        *reached = publish->content;
-    }
-    return status;
+    return STATUS_OK;
 }
 
 static void
@@ -266,13 +308,40 @@ end_settled(struct channel *channel, bool is_committed)
 
 /* Ends ----------------------------------------------------------------------------------------- */
 
-enum status
-transaction_commit(struct channel *channel, struct fault *fault)
+/* Room in the log for all of it, so that it is one batch; too much is 406. What it takes is rounded
+ * up: every copy counts as a message of its own. */
+static enum status
+reserve_log(struct channel *channel, struct fault *fault)
 {
-    enum status status = STATUS_OK;
+    struct core *core = channel_core(channel);
+    const struct transaction *transaction = channel->transaction;
+    if (!core_is_durable(core)) {
+        return STATUS_OK;
+    }
+    uint64_t content_size = 0;
+    uint64_t record_size = (uint64_t)transaction->settled_count * RECORD_ACK_MAX;
+    for (uint32_t i = 0; i < transaction->publish_count;) {
+        const struct buffered_publish *publish = &transaction->publishes[i];
+        uint32_t count = publish->kind == BUFFERED_MESSAGE ? copies_at(transaction, i) : 1;
+        content_size += content_octets(chunk_pool_content(core->pool, publish->content)) + 8;
+        record_size += record_publish_size(count);
+        i += count;
+    }
+    if (!journal_fits(core->journal, content_size, record_size)) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "transaction is larger than a segment of the log");
+    }
+    journal_reserve(core->journal, content_size, record_size);
+    return STATUS_OK;
+}
+
+enum status
+transaction_commit(struct channel *channel, uint64_t *token_out, struct fault *fault)
+{
+    enum status status = reserve_log(channel, fault);
     struct content_ref reached = {0};
-    for (uint32_t i = 0; status == STATUS_OK && i < channel->transaction->publish_count; i++) {
-        status = carry_out(channel, &channel->transaction->publishes[i], &reached, fault);
+    for (uint32_t i = 0; status == STATUS_OK && i < channel->transaction->publish_count;) {
+        status = carry_out(channel, i, &i, &reached, fault);
         if (channel->is_ended) {
             return STATUS_OK; /* a return could not be sent; the transaction went with the channel
                                */
@@ -280,6 +349,7 @@ transaction_commit(struct channel *channel, struct fault *fault)
     }
     release_publishes(channel);
     end_settled(channel, status == STATUS_OK);
+    *token_out = core_log_token(channel_core(channel));
     return status;
 }
 

@@ -30,9 +30,11 @@ MUST_CHECK enum status transaction_add_return(struct channel *channel, struct co
 MUST_CHECK enum status transaction_add_settlement(struct channel *channel, struct unacked *item,
                                                   enum settlement settlement, struct fault *fault);
 
-/* Carries everything out, messages first, in the order in which it was said. STATUS_FAULT: 506;
- * what was not carried out is dropped, or back in its queue. */
-MUST_CHECK enum status transaction_commit(struct channel *channel, struct fault *fault);
+/* Carries everything out, messages first, in the order in which it was said; what is durable of it
+ * is one batch of the log. `*token_out` is what commit-ok has to wait for. STATUS_FAULT: 506, or
+ * 406 when it does not fit the log; what was not carried out is dropped, or back in its queue. */
+MUST_CHECK enum status transaction_commit(struct channel *channel, uint64_t *token_out,
+                                          struct fault *fault);
 
 /* Drops the messages; what was settled is open again on the channel. STATUS_FAULT: 506. */
 MUST_CHECK enum status transaction_rollback(struct channel *channel, struct fault *fault);

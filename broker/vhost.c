@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "broker/channel.h"
 #include "broker/connection.h"
+#include "broker/durability.h"
 
 enum { VALUE_TEXT_SIZE = 128 };
 
@@ -525,7 +526,8 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     list_init(&doomed);
     remove_bindings_to(&queue->target, &doomed);
     delete_doomed(vhost, &doomed);
-    uint64_t ready_count = queue_purge(queue, vhost->core->pool, &vhost->core->discards);
+    uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
+    core_head_is_there(vhost->core, queue);
     queue_unref(&queue);
     return ready_count;
 }

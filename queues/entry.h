@@ -8,6 +8,7 @@
 enum queue_entry_flag {
     ENTRY_REDELIVERED = 1 << 0, /* was handed out before and came back */
     ENTRY_PERSISTENT = 1 << 1,  /* delivery mode 2 in a durable queue */
+    ENTRY_HANDED_OUT = 1 << 2,  /* the log says that it may have been handed out */
 };
 
 struct queue_entry {
@@ -23,6 +24,20 @@ static inline uint8_t
 queue_entry_flags(const struct queue_entry *entry)
 {
     return (uint8_t)entry->lsn_and_flags;
+}
+
+/* Where the log has the message; 0: in no log. */
+static inline uint64_t
+queue_entry_lsn(const struct queue_entry *entry)
+{
+    return entry->lsn_and_flags >> 8 << 3;
+}
+
+/* `lsn` is a multiple of 8 below 2^59. */
+static inline uint64_t
+queue_entry_pack(uint64_t lsn, uint8_t flags)
+{
+    return lsn >> 3 << 8 | flags;
 }
 
 static inline void

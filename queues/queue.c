@@ -20,6 +20,9 @@ enum {
 
 struct queue_block {
     struct queue_block *next;
+    uint64_t queue_id; /* among discards: whose; 0: of a queue that is gone */
+    uint64_t
+        sequence;   /* among discards: of the purge that this is the last block of; 0: not last */
     uint32_t start; /* of the first entry that is still here */
     uint32_t end;
     uint32_t capacity;
@@ -37,7 +40,7 @@ struct queue_returned {
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 464, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 472, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -145,6 +148,10 @@ queue_unref(struct queue **queue_pointer)
         free_head_block(queue);
     }
     free_returned(queue);
+    if (queue->handout != NULL) {
+        list_remove(&queue->handout->link);
+        free(queue->handout);
+    }
     free(queue->turns);
     free(queue);
 }
@@ -369,6 +376,42 @@ queue_settle(struct queue *queue)
 
 /* Taking --------------------------------------------------------------------------------------- */
 
+const struct queue_entry *
+queue_peek(const struct queue *queue)
+{
+    if (queue->ready_count == 0) {
+        return NULL;
+    }
+    return queue->returned_count > 0 ? &queue->returned[0].entry
+                                     : &queue->head_block->entries[queue->head_block->start];
+}
+
+/* The highest LSN in a block: entries stand in the order of the log. */
+static uint64_t
+block_last_lsn(const struct queue_block *block)
+{
+    for (uint32_t i = block->end; i > block->start; i--) {
+        uint64_t lsn = queue_entry_lsn(&block->entries[i - 1]);
+        if (lsn != 0) {
+            return lsn;
+        }
+    }
+    return 0;
+}
+
+uint64_t
+queue_horizon_lsn(const struct queue *queue)
+{
+    enum { HORIZON_BLOCKS = 16 };
+    uint64_t lsn = 0;
+    const struct queue_block *block = queue->head_block;
+    for (int i = 0; i < HORIZON_BLOCKS && block != NULL; i++, block = block->next) {
+        uint64_t last = block_last_lsn(block);
+        lsn = last > lsn ? last : lsn;
+    }
+    return lsn;
+}
+
 bool
 queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
@@ -403,14 +446,17 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
 
 /* Hands the chain of blocks over, still counted in the total of memory. */
 static void
-discard_blocks(struct queue *queue, struct queue_discards *discards)
+discard_blocks(struct queue *queue, uint64_t queue_id, struct queue_discards *discards)
 {
     if (queue->head_block == NULL) {
         return;
     }
-    for (const struct queue_block *block = queue->head_block; block != NULL; block = block->next) {
+    for (struct queue_block *block = queue->head_block; block != NULL; block = block->next) {
         queue->memory_bytes -= block_bytes(block->capacity);
+        block->queue_id = queue_id;
+        block->sequence = 0;
     }
+    queue->tail_block->sequence = ++discards->discarded_sequence;
     if (discards->last == NULL) {
         discards->first = queue->head_block;
     } else {
@@ -423,13 +469,14 @@ discard_blocks(struct queue *queue, struct queue_discards *discards)
 }
 
 uint64_t
-queue_purge(struct queue *queue, struct chunk_pool *pool, struct queue_discards *discards)
+queue_purge(struct queue *queue, struct queue_discards *discards)
 {
     uint64_t count = queue->ready_count;
+    uint64_t queue_id = queue->deleted ? 0 : queue->target.id;
     for (uint32_t i = 0; i < queue->returned_count; i++) {
-        chunk_pool_release(pool, queue->returned[i].entry.content);
+        discards->release(discards->context, queue_id, &queue->returned[i].entry);
     }
-    discard_blocks(queue, discards);
+    discard_blocks(queue, queue_id, discards);
     queue->returned_count = 0;
     queue->ready_count = 0;
     queue->ready_bytes = 0;
@@ -450,18 +497,20 @@ drop_discarded_block(struct queue_discards *discards)
     if (discards->memory_total != NULL) {
         *discards->memory_total -= block_bytes(block->capacity);
     }
+    if (block->sequence != 0) {
+        discards->released_sequence = block->sequence;
+    }
     free(block);
 }
 
 bool
-queue_discards_release(struct queue_discards *discards, struct chunk_pool *pool,
-                       uint32_t message_max)
+queue_discards_release(struct queue_discards *discards, uint32_t message_max)
 {
     uint32_t released = 0;
     while (discards->first != NULL && released < message_max) {
         const struct queue_block *block = discards->first;
         for (uint32_t i = block->start; i < block->end; i++) {
-            chunk_pool_release(pool, block->entries[i].content);
+            discards->release(discards->context, block->queue_id, &block->entries[i]);
         }
         released += block->end - block->start;
         drop_discarded_block(discards);

@@ -19,6 +19,17 @@ struct queue_block;    /* up to 8 KiB of entries; queue.c */
 struct queue_returned; /* a message that came back; queue.c */
 struct queue_turn;     /* a consumer that waits for its turn; queue_consumers.c */
 
+/* How far the log says that messages may have been handed out; only of queues that had a backlog of
+ * logged messages. */
+struct queue_handout {
+    struct list_link link; /* in the core's list of queues whose mark is not written yet */
+    struct queue *queue;   /* whose it is */
+    uint64_t written_lsn;  /* messages up to here are covered by what is written */
+    uint64_t logged_lsn;   /* by what is appended */
+    uint64_t raise_lsn;    /* handing out beyond it asks for the next mark */
+    uint64_t token;        /* of the last mark (store/journal.h) */
+};
+
 struct queue {
     struct route_target target;       /* first: CONTAINER_OF in the broker */
     struct bytes name;                /* owned, in the same allocation */
@@ -35,6 +46,7 @@ struct queue {
     bool from_file;
     bool deleted;      /* no longer in the vhost; waits for the last reference */
     bool had_consumer; /* auto-delete waits for the first */
+    bool head_waits;   /* the next message cannot be handed out before the disk has answered */
 
     /* Messages. */
     struct queue_block *head_block;  /* oldest; owned, singly linked; NULL before the first push */
@@ -45,10 +57,11 @@ struct queue {
     uint64_t next_return;            /* of the next message returned to a quorum queue */
     struct queue_returned *returned; /* a heap by order; owned; NULL while empty */
     uint32_t returned_count;
-    uint32_t returned_capacity; /* at least returned_count + unacked_count */
-    uint64_t ready_count;       /* returned ones included */
-    uint64_t ready_bytes;       /* body octets of ready messages */
-    uint64_t unacked_count;     /* lent and not yet settled or returned */
+    uint32_t returned_capacity;    /* at least returned_count + unacked_count */
+    uint64_t ready_count;          /* returned ones included */
+    uint64_t ready_bytes;          /* body octets of ready messages */
+    uint64_t unacked_count;        /* lent and not yet settled or returned */
+    struct queue_handout *handout; /* owned; NULL: never needed */
 
     /* Consumers. */
     struct list consumers;    /* of queue_link, in order of registration */
@@ -95,6 +108,13 @@ queue_count_memory(struct queue *queue, uint64_t *total)
  * nothing. */
 MUST_CHECK enum status queue_push(struct queue *queue, const struct queue_entry *entry);
 
+/* The next message, without taking it; NULL when nothing is ready. Valid until the queue changes.
+ */
+const struct queue_entry *queue_peek(const struct queue *queue);
+
+/* The LSN of the last logged message among some thousand at the head of the deque; 0: none. */
+uint64_t queue_horizon_lsn(const struct queue *queue);
+
 /* Takes the next message for good: returned ones first. False when nothing is ready. The content's
  * count passes to the caller. */
 bool queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out);
@@ -112,23 +132,29 @@ void queue_settle(struct queue *queue);
  * passes to the queue. */
 void queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 
-/* Messages that were purged and whose contents wait to be released, so that emptying a queue of
- * millions holds nobody up. All zero is none. */
+/* Messages that were purged and wait to be released, so that emptying a queue of millions holds
+ * nobody up. */
 struct queue_discards {
     struct queue_block *first; /* owned */
     struct queue_block *last;
-    uint64_t *memory_total; /* of the core; NULL: not counted */
+    uint64_t *memory_total;      /* of the core; NULL: not counted */
+    uint64_t discarded_sequence; /* of the last purge */
+    uint64_t released_sequence;  /* purges up to here are released to the last message */
+    /* Releases one message: its content, and what else its owner keeps of it. `queue_id` is 0 when
+     * the queue is gone. */
+    void (*release)(void *context, uint64_t queue_id, const struct queue_entry *entry);
+    void *context;
 };
 
-/* Drops every ready message and returns how many there were: the queue is empty at once, contents
- * are released from `discards` later. Returned messages, bounded by what channels may have open,
- * are released in `pool` at once. */
-uint64_t queue_purge(struct queue *queue, struct chunk_pool *pool, struct queue_discards *discards);
+/* Drops every ready message and returns how many there were: the queue is empty at once, messages
+ * are released from `discards` later; they are all released when its released_sequence has reached
+ * what discarded_sequence is now. Returned messages, bounded by what channels may have open, are
+ * released at once. */
+uint64_t queue_purge(struct queue *queue, struct queue_discards *discards);
 
-/* Releases the contents of at least `message_max` discarded messages, if there are so many, and of
- * less than a block's worth more. True when some are left. */
-bool queue_discards_release(struct queue_discards *discards, struct chunk_pool *pool,
-                            uint32_t message_max);
+/* Releases at least `message_max` discarded messages, if there are so many, and less than a block's
+ * worth more. True when some are left. */
+bool queue_discards_release(struct queue_discards *discards, uint32_t message_max);
 
 /* Octets of memory that the queue holds for its messages: counts towards the memory mark. */
 uint64_t queue_memory_bytes(const struct queue *queue);

@@ -47,6 +47,8 @@ struct recovered_segment {
     uint64_t topology_lsn; /* highest batch with a topology or HANDOUT record; 0: none */
     bool is_pack;
     uint64_t last; /* of a pack */
+    uint64_t row_count;  /* live rows in it, as they were handed over */
+    uint64_t row_octets; /* body octets of those rows */
 };
 
 /* A removal that recovery has seen, for the account of space: a batch at `batch_lsn` ends the row.

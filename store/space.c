@@ -231,11 +231,11 @@ set_live_octets(struct space *space, struct space_segment *segment, uint64_t oct
 }
 
 void
-space_add_rows(struct space *space, uint64_t lsn, uint32_t count, uint32_t octets)
+space_add_rows(struct space *space, uint64_t lsn, uint64_t count, uint64_t octets)
 {
     struct space_segment *segment = segment_of_lsn(space, lsn);
     segment->live_rows += count;
-    set_live_octets(space, segment, segment->live_octets + (uint64_t)count * octets);
+    set_live_octets(space, segment, segment->live_octets + octets);
 }
 
 static uint32_t

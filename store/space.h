@@ -49,10 +49,10 @@ void space_add_segment(struct space *space, uint64_t number, uint64_t last, uint
 /* It is full, committed, and has its index: from now on it may be used again. */
 void space_segment_indexed(struct space *space, uint64_t number);
 
-/* `count` rows more live at `lsn`, of contents of `octets` each. A content in several queues counts
+/* `count` rows more live at `lsn` (or in its segment), with `octets` in all. A content in several queues counts
  * several times: live octets of a segment are bounded by its capacity, and err on the side of
  * leaving it alone. */
-void space_add_rows(struct space *space, uint64_t lsn, uint32_t count, uint32_t octets);
+void space_add_rows(struct space *space, uint64_t lsn, uint64_t count, uint64_t octets);
 /* A row at `lsn` is done with, by a removal that stands in a batch at `batch_lsn`; 0: no removal is
  * needed, because its queue is gone, of which a record was reported before (space_add_topology). */
 void space_remove_row(struct space *space, uint64_t lsn, uint32_t octets, uint64_t batch_lsn);

@@ -40,7 +40,7 @@ raise_alarm(void)
 {
     reserve_ballast();
     rig_turn(rig);
-    cr_assert(rig->core->memory_alarm);
+    cr_assert(rig->core->alarms != 0);
 }
 
 static void
@@ -56,7 +56,7 @@ clear_alarm(void)
 {
     drop_ballast();
     rig_turn(rig);
-    cr_assert(not(rig->core->memory_alarm));
+    cr_assert(not(rig->core->alarms != 0));
 }
 
 static void
@@ -424,7 +424,7 @@ Test(blocked, the_alarm_ends_below_nine_tenths_of_the_mark)
     cr_expect(rig_logged(rig, "memory.alarm_on"));
     rig->core->settings.memory_mark_bytes = chunk_pool_bytes(rig->pool) + 1;
     rig_turn(rig);
-    cr_expect(rig->core->memory_alarm, "below the mark, but not by a tenth");
+    cr_expect(rig->core->alarms != 0, "below the mark, but not by a tenth");
     clear_alarm();
     cr_expect(rig_logged(rig, "memory.alarm_off"));
 }
@@ -462,7 +462,7 @@ Test(blocked, what_is_held_does_not_keep_the_alarm_up)
         (void)rig_expect(rig, links[i], 0, METHOD_CONNECTION_UNBLOCKED);
     }
     cr_expect(eq(u64, ready_count("q"), PUBLISHERS));
-    cr_expect(rig->core->memory_alarm, "now it is the queue's memory");
+    cr_expect(rig->core->alarms != 0, "now it is the queue's memory");
 }
 
 /* Without a mark there is no alarm. */

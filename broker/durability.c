@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/durability.h"
+
+#include "base/alloc.h"
+#include "broker/commit_wait.h"
+#include "broker/connection.h"
+#include "broker/vhost.h"
+
+#include <stdlib.h>
+
+enum { LOG_TARGETS_FIRST = 16 };
+
+void
+core_attach_store(struct core *core, struct journal *journal, struct space *space, uint64_t next_id)
+{
+    core->journal = journal;
+    core->space = space;
+    if (journal != NULL) {
+        core->next_durable_id = next_id;
+    }
+}
+
+/* Tokens --------------------------------------------------------------------------------------- */
+
+uint64_t
+core_log_token(const struct core *core)
+{
+    return core->journal == NULL ? 0 : journal_token(core->journal);
+}
+
+bool
+core_is_committed(const struct core *core, uint64_t token)
+{
+    return core->journal == NULL ||
+           journal_token_is_committed(token, journal_commit_lsn(core->journal));
+}
+
+/* Messages ------------------------------------------------------------------------------------- */
+
+/* A quorum queue keeps every message, whatever its delivery mode. */
+bool
+core_logs(const struct core *core, const struct queue *queue, const struct content *content)
+{
+    return core->journal != NULL && queue->durable &&
+           ((content->flags & CONTENT_PERSISTENT) != 0 ||
+            queue->settings.type == QUEUE_TYPE_QUORUM);
+}
+
+void
+core_log_begin(struct core *core)
+{
+    core->log_target_count = 0;
+}
+
+enum status
+core_log_target(struct core *core, const struct queue *queue)
+{
+    if (core->log_target_count == core->log_target_capacity) {
+        uint32_t capacity =
+            core->log_target_capacity == 0 ? LOG_TARGETS_FIRST : core->log_target_capacity * 2;
+        uint64_t *targets = try_realloc(core->log_targets, capacity * sizeof(*targets));
+        if (targets == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        core->log_targets = targets;
+        core->log_target_capacity = capacity;
+    }
+    bool may_go_at_once = queue_next_consumer(queue) != NULL;
+    core->log_targets[core->log_target_count++] =
+        queue->target.id | (may_go_at_once ? RECORD_QUEUE_HANDED_OUT : 0);
+    return STATUS_OK;
+}
+
+enum status
+core_log_publish(struct core *core, struct content_ref ref, uint64_t *lsn_out)
+{
+    *lsn_out = 0;
+    if (core->log_target_count == 0) {
+        return STATUS_OK;
+    }
+    enum status status =
+        journal_publish(core->journal, ref, core->log_targets, core->log_target_count, lsn_out);
+    if (status == STATUS_OK) {
+        const struct content *content = chunk_pool_content(core->pool, ref);
+        space_add_rows(core->space, *lsn_out, core->log_target_count,
+                       (uint64_t)core->log_target_count * content->body_size);
+    }
+    return status;
+}
+
+void
+core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entry *entry)
+{
+    uint64_t lsn = queue_entry_lsn(entry);
+    if (lsn == 0 || core->journal == NULL) {
+        return;
+    }
+    if (queue_id == 0) {
+        space_remove_row(core->space, lsn, entry->size, 0);
+        return;
+    }
+    journal_remove(core->journal, queue_id, lsn);
+    space_remove_row(core->space, lsn, entry->size, journal_open_lsn(core->journal));
+}
+
+void
+core_log_forget_targets(struct core *core, uint64_t lsn, uint32_t first, uint32_t body_size)
+{
+    struct queue_entry entry = {.lsn_and_flags = queue_entry_pack(lsn, 0), .size = body_size};
+    for (uint32_t i = first; i < core->log_target_count; i++) {
+        core_log_discarded(core, core->log_targets[i] & ~RECORD_QUEUE_HANDED_OUT, &entry);
+    }
+}
+
+void
+core_log_removal(struct core *core, const struct queue *queue, const struct queue_entry *entry)
+{
+    core_log_discarded(core, queue->deleted ? 0 : queue->target.id, entry);
+}
+
+/* Handing out ---------------------------------------------------------------------------------- */
+
+/* Has the log say that messages of the queue may have been handed out up to some way ahead of
+ * `lsn`, so that the next mark is written long before it is needed. */
+static void
+raise_mark(struct core *core, struct queue *queue, uint64_t lsn)
+{
+    if (queue->handout == NULL) {
+        queue->handout = xalloc(sizeof(*queue->handout));
+    }
+    struct queue_handout *handout = queue->handout;
+    uint64_t horizon = queue_horizon_lsn(queue);
+    handout->logged_lsn = horizon > lsn ? horizon : lsn;
+    handout->raise_lsn = lsn + (handout->logged_lsn - lsn) / 2;
+    journal_hand_out(core->journal, queue->target.id, handout->logged_lsn);
+    space_add_topology(core->space, journal_open_lsn(core->journal));
+    handout->token = journal_token(core->journal);
+    if (!list_link_is_linked(&handout->link)) {
+        list_append(&core->handouts, &handout->link);
+    }
+    handout->queue = queue;
+}
+
+/* Whether the log, as far as it is written, says that the message may have been handed out. A mark
+ * in the message's own batch will do: either both are there after a crash, or neither. */
+static bool
+is_marked(struct core *core, struct queue *queue, uint64_t lsn)
+{
+    struct queue_handout *handout = queue->handout;
+    if (handout != NULL && lsn <= handout->written_lsn) {
+        if (lsn > handout->raise_lsn && !list_link_is_linked(&handout->link)) {
+            raise_mark(core, queue, lsn);
+        }
+        return true;
+    }
+    if (handout == NULL || lsn > handout->logged_lsn) {
+        raise_mark(core, queue, lsn);
+        handout = queue->handout;
+    }
+    return lsn >= journal_open_lsn(core->journal) && handout->token == journal_token(core->journal);
+}
+
+bool
+core_head_is_ready(struct core *core, struct queue *queue)
+{
+    static const uint8_t MARKED = ENTRY_REDELIVERED | ENTRY_HANDED_OUT;
+    if (core->journal == NULL) {
+        return true;
+    }
+    const struct queue_entry *head = queue_peek(queue);
+    if (head == NULL || queue_entry_lsn(head) == 0 || (queue_entry_flags(head) & MARKED) != 0 ||
+        is_marked(core, queue, queue_entry_lsn(head))) {
+        return true;
+    }
+    queue->head_waits = true;
+    return false;
+}
+
+static void
+release_getters(struct core *core, const struct queue *queue)
+{
+    LIST_FOR_EACH(&core->getters, link)
+    {
+        struct channel *channel = CONTAINER_OF(link, struct channel, getter_link);
+        if (channel->getting_from == queue) {
+            channel_stop_getting(channel);
+            connection_replay_later(channel->connection);
+        }
+    }
+}
+
+void
+core_head_is_there(struct core *core, struct queue *queue)
+{
+    queue->head_waits = false;
+    release_getters(core, queue);
+    if (!queue->deleted && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+        core_wake_queue(core, queue);
+    }
+}
+
+/* Topology ------------------------------------------------------------------------------------- */
+
+void
+core_log_record(struct core *core, struct bytes record)
+{
+    if (core->journal == NULL) {
+        return;
+    }
+    journal_put(core->journal, record);
+    space_add_topology(core->space, journal_open_lsn(core->journal));
+    core->topology_token = journal_token(core->journal);
+}
+
+/* The loop ------------------------------------------------------------------------------------- */
+
+static void
+on_flush_timer(struct timer *timer, void *context)
+{
+    (void)timer;
+    struct core *core = context;
+    core->wants_flush = true;
+}
+
+void
+core_seal_tick(struct core *core)
+{
+    struct journal *journal = core->journal;
+    if (journal == NULL) {
+        return;
+    }
+    (void)journal_seal(journal, core->wants_flush);
+    core->wants_flush = false;
+    if (journal_wants_flush(journal) && !timer_is_armed(&core->flush_timer)) {
+        timer_arm(&core->timers, &core->flush_timer, core->now.monotonic_ms + CORE_FLUSH_WAIT_MS,
+                  on_flush_timer, core);
+    }
+}
+
+bool
+core_log_is_backed_up(const struct core *core)
+{
+    return core->journal != NULL && journal_backlog_octets(core->journal) > CORE_LOG_BACKLOG_OCTETS;
+}
+
+static void
+resume_publishers(struct core *core)
+{
+    if (journal_backlog_octets(core->journal) > CORE_LOG_BACKLOG_OCTETS / 2) {
+        return;
+    }
+    struct list_link *link;
+    while ((link = list_pop(&core->log_paused)) != NULL) {
+        connection_resume(CONTAINER_OF(link, struct connection, log_paused_link), PAUSE_LOG);
+    }
+}
+
+void
+core_on_written(struct core *core)
+{
+    uint64_t written = journal_written_lsn(core->journal);
+    LIST_FOR_EACH(&core->handouts, link)
+    {
+        struct queue_handout *handout = CONTAINER_OF(link, struct queue_handout, link);
+        if (!journal_token_is_committed(handout->token, written)) {
+            break; /* tokens rise along the list but for queues that raised again: they wait a bit
+                      longer */
+        }
+        list_remove(link);
+        handout->written_lsn = handout->logged_lsn;
+        core_head_is_there(core, handout->queue);
+    }
+    resume_publishers(core);
+}
+
+void
+core_on_committed(struct core *core)
+{
+    LIST_FOR_EACH(&core->awaiting_commit, link)
+    {
+        channel_on_commit(CONTAINER_OF(link, struct channel, commit_link));
+    }
+}
+
+/* Recovery ------------------------------------------------------------------------------------- */
+
+enum status
+core_restore_row(void *context, const struct recovered_row *row)
+{
+    struct core *core = context;
+    struct queue *queue = core_find_queue_by_id(core, row->queue);
+    if (queue == NULL) {
+        return STATUS_CORRUPT;
+    }
+    uint8_t flags = ENTRY_PERSISTENT | (row->was_handed_out ? ENTRY_REDELIVERED : 0);
+    struct queue_entry entry = {
+        .lsn_and_flags = queue_entry_pack(row->lsn, flags),
+        .size = row->body_size,
+    };
+    if (queue_push(queue, &entry) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    return STATUS_OK;
+}

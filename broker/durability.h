@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the core writes down, and what waits until it is written: the one place that knows the
+ * journal and the account of space. Without a store (memory-only mode) every call here is a no-op
+ * and nothing waits.
+ *
+ * Two things wait. Answers and confirms wait for the commit of what they stand for (commit_wait.h).
+ * The head of a queue waits before it is handed out until the log says that it may have been: so a
+ * message that comes again after a crash is marked redelivered, and a backlog that nobody has
+ * touched is not. */
+#ifndef BOURSE_BROKER_DURABILITY_H
+#define BOURSE_BROKER_DURABILITY_H
+
+#include "broker/core.h"
+#include "queues/queue.h"
+#include "store/io_job.h"
+#include "store/journal.h"
+#include "store/recovery.h"
+#include "store/space.h"
+
+/* How long an acknowledgement may wait for a flush that nobody else asks for. */
+enum { CORE_FLUSH_WAIT_MS = 100 };
+
+/* Octets handed to the log and not yet written beyond which publishers are not read; they are read
+ * again below half of it. */
+enum { CORE_LOG_BACKLOG_OCTETS = 8 * 1024 * 1024 };
+
+/* From now on what is durable goes to `journal`; its rows are counted in `space`. Both are
+ * borrowed, and outlive the core or are taken away with NULL. `next_id` is the first id for durable
+ * objects. */
+void core_attach_store(struct core *core, struct journal *journal, struct space *space,
+                       uint64_t next_id);
+
+static inline bool
+core_is_durable(const struct core *core)
+{
+    return core->journal != NULL;
+}
+
+/* Messages ------------------------------------------------------------------------------------- */
+
+/* Whether a copy of the content in that queue has to survive a restart. */
+bool core_logs(const struct core *core, const struct queue *queue, const struct content *content);
+
+/* Starts the list of durable queues that one content goes to; core_log_target adds one, with a mark
+ * when a consumer waits there; core_log_publish writes the message down for all of them and gives
+ * it its LSN (0: the list is empty). STATUS_NO_MEMORY changes nothing. */
+void core_log_begin(struct core *core);
+MUST_CHECK enum status core_log_target(struct core *core, const struct queue *queue);
+MUST_CHECK enum status core_log_publish(struct core *core, struct content_ref content,
+                                        uint64_t *lsn_out);
+
+/* Not all of those queues could be given the message: those of the list from `first` on do without.
+ */
+void core_log_forget_targets(struct core *core, uint64_t lsn, uint32_t first, uint32_t body_size);
+
+/* The message is done with in `queue`: acknowledged, dropped, delivered for good. */
+void core_log_removal(struct core *core, const struct queue *queue,
+                      const struct queue_entry *entry);
+
+/* The same for a message that was purged from the queue with that id; 0: the queue is gone. */
+void core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entry *entry);
+
+/* Whether the head of the queue may be handed out. Otherwise what it waits for is under way, and
+ * core_head_is_there is called when it has come. */
+bool core_head_is_ready(struct core *core, struct queue *queue);
+
+/* The queue waits for nothing any more (or is gone): it is dispatched again, and channels whose
+ * basic.get waited for it go on at the end of the tick. */
+void core_head_is_there(struct core *core, struct queue *queue);
+
+/* Topology ------------------------------------------------------------------------------------- */
+
+/* Writes down one encoded record (store/record.h): a SET or a DELETE. */
+void core_log_record(struct core *core, struct bytes record);
+
+/* What an answer about durable objects has to wait for: every change of them so far. */
+static inline uint64_t
+core_topology_token(const struct core *core)
+{
+    return core->topology_token;
+}
+
+/* Everything written down so far. */
+uint64_t core_log_token(const struct core *core);
+bool core_is_committed(const struct core *core, uint64_t token);
+
+/* The loop ------------------------------------------------------------------------------------- */
+
+/* Hands the tick's batch over, with a flush if somebody waits. */
+void core_seal_tick(struct core *core);
+
+/* The journal's position has moved. */
+void core_on_written(struct core *core);
+void core_on_committed(struct core *core);
+
+/* True while the log has more to write than publishers may add to. */
+bool core_log_is_backed_up(const struct core *core);
+
+/* Recovery ------------------------------------------------------------------------------------- */
+
+/* Puts one message back; recovery_sink.row. STATUS_CORRUPT: it names a queue that is not there. */
+MUST_CHECK enum status core_restore_row(void *context, const struct recovered_row *row);
+
+#endif
