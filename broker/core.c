@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-/* Ids of objects that no log knows start here; durable ones are named by their log position. */
+/* Ids of objects that no log knows start here; those of durable ones stay below. */
 static const uint64_t CORE_FIRST_TRANSIENT_ID = UINT64_C(1) << 63;
 
 static void core_handle_event(void *context, const struct net_event *event);
@@ -28,6 +28,9 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->now = now;
     core->seed = random_u64(&core->ports.random);
     core->next_id = CORE_FIRST_TRANSIENT_ID;
+    core->next_durable_id = 1;
+    map_init(&core->durable_queues, core->seed);
+    buffer_init(&core->record);
     timer_wheel_init(&core->timers, now.monotonic_ms);
     map_init(&core->vhosts, core->seed);
     map_init(&core->users, core->seed);
@@ -62,6 +65,7 @@ core_free(struct core **core_pointer)
     if (core == NULL) {
         return;
     }
+    core->journal = NULL; /* what ends with the process is no change */
     struct list_link *link;
     while ((link = list_first(&core->connection_list)) != NULL) {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
@@ -85,11 +89,29 @@ core_free(struct core **core_pointer)
     map_fini(&core->users);
     map_fini(&core->reply_channels);
     map_fini(&core->connections);
+    map_fini(&core->durable_queues);
+    buffer_fini(&core->record);
     route_set_fini(&core->routes);
     route_cache_free(&core->cache);
     buffer_fini(&core->payload);
     free(core);
     *core_pointer = NULL;
+}
+
+uint64_t
+core_new_id(struct core *core, bool is_durable)
+{
+    if (!is_durable) {
+        return core->next_id++;
+    }
+    assert(core->next_durable_id < CORE_FIRST_TRANSIENT_ID);
+    return core->next_durable_id++;
+}
+
+struct queue *
+core_find_queue_by_id(const struct core *core, uint64_t id)
+{
+    return map_get(&core->durable_queues, bytes_make(&id, sizeof(id)));
 }
 
 struct net_events

@@ -24,6 +24,7 @@
 enum { CORE_DISCARDS_PER_TICK = 16384 };
 
 struct connection;
+struct journal;
 struct login_desk;
 struct queue;
 struct user;
@@ -87,8 +88,12 @@ struct core {
     struct chunk_pool *pool;  /* borrowed; the network fills it */
     struct clock_reading now; /* of the tick under way */
     struct timer_wheel timers;
+    struct journal *journal;     /* borrowed; NULL: nothing is durable, all is in memory */
+    struct buffer record;        /* scratch of broker/durability.c */
     uint64_t seed;               /* of every hash */
-    uint64_t next_id;            /* of objects; counts from 2^63: none is durable yet */
+    uint64_t next_id;            /* of transient objects; counts from 2^63 */
+    uint64_t next_durable_id;    /* of durable ones; counts from 1 and goes on after a restart */
+    struct map durable_queues;   /* struct queue by id; points */
     struct map vhosts;           /* struct vhost by name; owns */
     struct map users;            /* struct user by name; owns */
     struct login_desk *logins;   /* logins under way, throttling, verified credentials; owned */
@@ -111,7 +116,8 @@ struct core {
     struct core_counters counters;
 };
 
-/* `ports`, `log` and `pool` are borrowed. The core starts without vhosts and users. */
+/* `ports`, `log` and `pool` are borrowed. The core starts without vhosts, users and journal: what
+ * is restored (durable_topology.h) comes next, then the journal, then core_complete_topology. */
 struct core *core_new(const struct core_settings *settings, const struct core_ports *ports,
                       struct chunk_pool *pool, struct log *log, struct clock_reading now);
 void core_free(struct core **core);
@@ -136,11 +142,13 @@ void core_release_tick(struct core *core);
  * when no timer is armed. */
 uint64_t core_wait_ms(const struct core *core);
 
-/* Makes what the configuration declares and is missing, changes users and rights to what it says
- * (topology.c). What exists differently is left alone and logged. STATUS_REJECTED when something
- * declared cannot be had (the log says what). Connections whose rights are gone are closed or lose
- * their consumers before this returns. */
-MUST_CHECK enum status core_apply(struct core *core, const struct config *config);
+/* Makes what the configuration declares and is missing, changes in place what may change, users and
+ * rights included, and reports once what the file no longer names (topology.c). STATUS_REJECTED
+ * when something declared cannot be had, or differs so that it would have to be replaced: `why` has
+ * the first reason as FILE:LINE:COL, the log all of them, and nothing was changed unless memory ran
+ * out. Connections whose rights are gone are closed or lose their consumers before this returns. */
+MUST_CHECK enum status core_apply(struct core *core, const struct config *config, char *why,
+                                  size_t why_size);
 
 /* Sends connection.close 320 to everyone; core_connection_count falls to 0 as they answer or time
  * out. */
@@ -152,12 +160,12 @@ core_connection_count(const struct core *core)
     return core->connection_count;
 }
 
-/* A number that no other object of this core has. */
-static inline uint64_t
-core_new_id(struct core *core)
-{
-    return core->next_id++;
-}
+/* A number that no other object of this core has; a durable one has never been given and will
+ * never be, in any life of the data directory. */
+uint64_t core_new_id(struct core *core, bool is_durable);
+
+/* The durable queue of that id, or NULL. */
+struct queue *core_find_queue_by_id(const struct core *core, uint64_t id);
 
 /* The connection of a link, or NULL. */
 struct connection *core_find_connection(struct core *core, uint64_t link);
