@@ -4,6 +4,8 @@
 #include "amqp/reply.h"
 #include "base/alloc.h"
 #include "broker/connection.h"
+#include "broker/durability.h"
+#include "broker/durable_topology.h"
 #include "broker/login.h"
 #include "broker/password.h"
 #include "broker/vhost.h"
@@ -29,7 +31,7 @@ struct expression {
 };
 
 struct topic_right {
-    struct bytes exchange;                        /* owned */
+    struct bytes exchange;                        /* view into what was given */
     struct expression rights[ACCESS_RIGHT_COUNT]; /* write and read are used */
 };
 
@@ -40,7 +42,8 @@ struct verdict {
 };
 
 struct user_rights {
-    struct bytes vhost; /* owned */
+    struct user_grant given;
+    struct arena arena; /* what `given` points at */
     struct expression rights[ACCESS_RIGHT_COUNT];
     struct topic_right *topics;
     size_t topic_count;
@@ -131,7 +134,6 @@ user_rights_free(struct user_rights *rights)
         expression_fini(&rights->rights[i]);
     }
     for (size_t i = 0; i < rights->topic_count; i++) {
-        free((void *)rights->topics[i].exchange.data);
         for (size_t j = 0; j < ACCESS_RIGHT_COUNT; j++) {
             expression_fini(&rights->topics[i].rights[j]);
         }
@@ -141,7 +143,7 @@ user_rights_free(struct user_rights *rights)
     map_fini(&rights->verdicts);
     pcre2_match_data_free(rights->match_data);
     pcre2_match_context_free(rights->match_context);
-    free((void *)rights->vhost.data);
+    arena_fini(&rights->arena);
     free(rights);
 }
 
@@ -193,50 +195,87 @@ topic_right_compile(struct expression *expression, const char *pattern, struct l
     return compiled;
 }
 
+/* All of them, so that one that does not compile denies and the others are what they say. */
 static bool
-user_rights_compile_topics(struct user_rights *rights, const struct config_user *config,
-                           struct log *log)
+user_rights_compile_topics(struct user_rights *rights, struct bytes user, struct log *log)
 {
-    rights->topics = xalloc(config->topic_count * sizeof(*rights->topics) + 1);
-    for (size_t i = 0; i < config->topic_count; i++) {
+    const struct user_grant *given = &rights->given;
+    bool is_good = true;
+    rights->topics = xalloc(given->topic_count * sizeof(*rights->topics) + 1);
+    rights->topic_count = given->topic_count;
+    for (size_t i = 0; i < given->topic_count; i++) {
         struct topic_right *topic = &rights->topics[i];
-        topic->exchange = bytes_new_copy(config->topics[i].exchange);
-        rights->topic_count++;
-        if (!topic_right_compile(&topic->rights[ACCESS_WRITE], config->topics[i].write, log,
-                                 config->name, rights->vhost) ||
-            !topic_right_compile(&topic->rights[ACCESS_READ], config->topics[i].read, log,
-                                 config->name, rights->vhost)) {
-            return false;
-        }
+        topic->exchange = given->topics[i].exchange;
+        is_good &= topic_right_compile(&topic->rights[ACCESS_WRITE], given->topics[i].write, log,
+                                       user, given->vhost);
+        is_good &= topic_right_compile(&topic->rights[ACCESS_READ], given->topics[i].read, log,
+                                       user, given->vhost);
     }
-    return true;
+    return is_good;
+}
+
+static bool
+user_rights_compile(struct user_rights *rights, struct bytes user, struct log *log)
+{
+    bool is_good = true;
+    for (size_t i = 0; i < ACCESS_RIGHT_COUNT; i++) {
+        is_good &= expression_compile(&rights->rights[i], rights->given.rights[i], log, user);
+    }
+    return user_rights_compile_topics(rights, user, log) && is_good;
+}
+
+static void
+user_rights_take_grant(struct user_rights *rights, const struct user_grant *grant)
+{
+    struct arena *arena = &rights->arena;
+    struct config_topic_right *topics =
+        arena_alloc(arena, (grant->topic_count + 1) * sizeof(*topics));
+    for (size_t i = 0; i < grant->topic_count; i++) {
+        topics[i].exchange = arena_copy(arena, grant->topics[i].exchange);
+        topics[i].write = arena_strdup(arena, grant->topics[i].write);
+        topics[i].read = arena_strdup(arena, grant->topics[i].read);
+    }
+    rights->given.vhost = arena_copy(arena, grant->vhost);
+    for (size_t i = 0; i < ACCESS_RIGHT_COUNT; i++) {
+        rights->given.rights[i] = arena_strdup(arena, grant->rights[i]);
+    }
+    rights->given.topics = topics;
+    rights->given.topic_count = grant->topic_count;
+}
+
+/* Not compiled yet. NULL when there is no memory. */
+static struct user_rights *
+user_rights_new(const struct user_grant *grant, uint64_t seed)
+{
+    struct user_rights *rights = xalloc(sizeof(*rights));
+    user_rights_take_grant(rights, grant);
+    map_init(&rights->verdicts, seed);
+    rights->match_context = pcre2_match_context_create(NULL);
+    rights->match_data = pcre2_match_data_create(1, NULL);
+    if (rights->match_context == NULL || rights->match_data == NULL) {
+        user_rights_free(rights);
+        return NULL;
+    }
+    pcre2_set_match_limit(rights->match_context, MATCH_LIMIT);
+    pcre2_set_depth_limit(rights->match_context, MATCH_DEPTH_LIMIT);
+    pcre2_set_heap_limit(rights->match_context, MATCH_HEAP_LIMIT_KIB);
+    return rights;
 }
 
 /* NULL when an expression does not compile; the log says which. */
 static struct user_rights *
-user_rights_new(const struct config_user *config, struct bytes vhost, uint64_t seed,
-                struct log *log)
+user_rights_make(const struct config_user *config, struct bytes vhost, struct core *core)
 {
-    struct user_rights *rights = xalloc(sizeof(*rights));
-    rights->vhost = bytes_new_copy(vhost);
-    map_init(&rights->verdicts, seed);
-    rights->match_context = pcre2_match_context_create(NULL);
-    rights->match_data = pcre2_match_data_create(1, NULL);
-    bool is_good = rights->match_context != NULL && rights->match_data != NULL;
-    if (is_good) {
-        pcre2_set_match_limit(rights->match_context, MATCH_LIMIT);
-        pcre2_set_depth_limit(rights->match_context, MATCH_DEPTH_LIMIT);
-        pcre2_set_heap_limit(rights->match_context, MATCH_HEAP_LIMIT_KIB);
-    }
-    const char *const patterns[ACCESS_RIGHT_COUNT] = {
-        [ACCESS_CONFIGURE] = config->configure,
-        [ACCESS_WRITE] = config->write,
-        [ACCESS_READ] = config->read,
+    struct user_grant grant = {
+        .vhost = vhost,
+        .rights = {[ACCESS_CONFIGURE] = config->configure,
+                   [ACCESS_WRITE] = config->write,
+                   [ACCESS_READ] = config->read},
+        .topics = config->topics,
+        .topic_count = config->topic_count,
     };
-    for (size_t i = 0; i < ACCESS_RIGHT_COUNT && is_good; i++) {
-        is_good = expression_compile(&rights->rights[i], patterns[i], log, config->name);
-    }
-    if (!is_good || !user_rights_compile_topics(rights, config, log)) {
+    struct user_rights *rights = user_rights_new(&grant, core->seed);
+    if (rights != NULL && !user_rights_compile(rights, config->name, core->log)) {
         user_rights_free(rights);
         return NULL;
     }
@@ -256,6 +295,7 @@ user_free(struct user **user_pointer)
         user_rights_free(entry->value);
     }
     map_fini(&user->rights);
+    buffer_fini(&user->record);
     free(user->password_hash);
     free((void *)user->name.data);
     free(user);
@@ -268,14 +308,47 @@ core_find_user(struct core *core, struct bytes name)
     return map_get(&core->users, name);
 }
 
-static struct user *
-core_make_user(struct core *core, struct bytes name)
+struct user *
+core_restore_user(struct core *core, uint64_t id, struct bytes name)
 {
     struct user *user = xalloc(sizeof(*user));
+    user->id = id;
     user->name = bytes_new_copy(name);
     map_init(&user->rights, core->seed);
     map_put(&core->users, user->name, user);
     return user;
+}
+
+static void
+user_take_rights(struct user *user, struct user_rights *rights)
+{
+    struct user_rights *replaced = map_get(&user->rights, rights->given.vhost);
+    map_put(&user->rights, rights->given.vhost, rights);
+    if (replaced != NULL) {
+        user_rights_free(replaced);
+    }
+    user->version++;
+}
+
+void
+user_restore_grant(struct user *user, struct core *core, const struct user_grant *grant)
+{
+    struct user_rights *rights = user_rights_new(grant, core->seed);
+    assert(rights != NULL);
+    (void)user_rights_compile(rights, user->name, core->log);
+    user_take_rights(user, rights);
+}
+
+bool
+user_next_grant(const struct user *user, uint32_t *position, struct user_grant *grant_out)
+{
+    const struct map_entry *entry = map_next(&user->rights, position);
+    if (entry == NULL) {
+        return false;
+    }
+    const struct user_rights *rights = entry->value;
+    *grant_out = rights->given;
+    return true;
 }
 
 static void
@@ -291,16 +364,28 @@ user_take_credentials(struct user *user, const struct config_user *config, struc
 }
 
 enum status
+core_check_user(struct core *core, const struct config_user *config, struct bytes vhost)
+{
+    struct user_rights *rights = user_rights_make(config, vhost, core);
+    if (rights == NULL) {
+        return STATUS_REJECTED;
+    }
+    user_rights_free(rights);
+    return STATUS_OK;
+}
+
+enum status
 core_put_user(struct core *core, const struct config_user *config, struct bytes vhost)
 {
-    struct user_rights *rights = user_rights_new(config, vhost, core->seed, core->log);
+    struct user_rights *rights = user_rights_make(config, vhost, core);
     if (rights == NULL) {
         return STATUS_REJECTED;
     }
     struct user *user = core_find_user(core, config->name);
     if (user == NULL) {
-        user = core_make_user(core, config->name);
+        user = core_restore_user(core, core_new_id(core, true), config->name);
     }
+    user->from_file = true;
     user->auth = config->auth;
     user->role = config->role;
     user->loopback_only = config->loopback_only;
@@ -308,13 +393,17 @@ core_put_user(struct core *core, const struct config_user *config, struct bytes 
     user->connections_max = config->connections_max;
     user->channels_max = config->channels_max;
     user_take_credentials(user, config, core);
-    struct user_rights *replaced = map_get(&user->rights, vhost);
-    map_put(&user->rights, rights->vhost, rights);
-    if (replaced != NULL) {
-        user_rights_free(replaced);
-    }
-    user->version++;
+    user_take_rights(user, rights);
+    user_remember(core, user);
     return STATUS_OK;
+}
+
+void
+core_disable_user(struct core *core, struct user *user)
+{
+    user->is_disabled = true;
+    user->version++;
+    user_remember(core, user);
 }
 
 bool

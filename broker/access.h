@@ -21,6 +21,9 @@ struct user_rights; /* rights of one user in one vhost; access.c */
 
 struct user {
     struct bytes name; /* owned */
+    uint64_t id;       /* in the log */
+    bool from_file;    /* the configuration made it, not a client */
+    bool is_named;     /* by the file that is being applied */
     enum config_auth auth;
     enum config_role role;
     bool loopback_only;
@@ -32,16 +35,39 @@ struct user {
     int64_t channels_max;
     uint32_t connection_count;
     uint32_t channel_count;
-    struct map rights; /* struct user_rights by vhost name; owns */
-    uint64_t version;  /* raised by every change of this user */
+    struct map rights;    /* struct user_rights by vhost name; owns */
+    uint64_t version;     /* raised by every change of this user */
+    struct buffer record; /* the one that the log has; empty: none */
+};
+
+/* The rights of a user in one vhost, as they were given. */
+struct user_grant {
+    struct bytes vhost;
+    const char *rights[ACCESS_RIGHT_COUNT]; /* expressions */
+    const struct config_topic_right *topics;
+    size_t topic_count;
 };
 
 /* Makes or changes a user to what the file says; `vhost` is the one its rights are for. Expressions
  * that do not compile: STATUS_REJECTED, and the log says which. */
+MUST_CHECK enum status core_check_user(struct core *core, const struct config_user *config,
+                                       struct bytes vhost); /* changes nothing */
 MUST_CHECK enum status core_put_user(struct core *core, const struct config_user *config,
                                      struct bytes vhost);
 struct user *core_find_user(struct core *core, struct bytes name);
 void user_free(struct user **user);
+
+/* It is no longer in the file: nothing is allowed to it any more, and logins fail. */
+void core_disable_user(struct core *core, struct user *user);
+
+/* The rights vhost by vhost, in the order in which they were given; start with position 0. False
+ * at the end. Views live until the user changes. */
+bool user_next_grant(const struct user *user, uint32_t *position, struct user_grant *grant_out);
+
+/* From the log: a user of a name that is not taken, without rights, and rights for it. Both may
+ * have been taken in by another version of PCRE2: an expression that does not compile denies. */
+struct user *core_restore_user(struct core *core, uint64_t id, struct bytes name);
+void user_restore_grant(struct user *user, struct core *core, const struct user_grant *grant);
 
 /* Whether the user has any rights record for the vhost: what connection.open asks. */
 bool access_may_enter(const struct user *user, struct bytes vhost);

@@ -197,8 +197,7 @@ broker_build(struct broker *broker, const struct config *config, char *why, size
         return false;
     }
     broker_make_core(broker, config);
-    if (core_apply(broker->core, config) != STATUS_OK) {
-        (void)snprintf(why, why_size, "the topology cannot be applied; the log says why");
+    if (core_apply(broker->core, config, why, why_size) != STATUS_OK) {
         return false;
     }
     for (size_t i = 0; i < ARRAY_LEN(served_kinds); i++) {
@@ -360,10 +359,8 @@ broker_reload(struct broker *broker, struct config *config, char *why, size_t wh
     enum status status = STATUS_REJECTED;
     if (!broker_reload_certificates(broker, config, why, why_size)) {
         log_error(broker->log, "reload.refused", "reason=\"%s\"", why);
-    } else if (core_apply(broker->core, config) != STATUS_OK) {
-        (void)snprintf(why, why_size, "the topology cannot be applied; the log says why");
     } else {
-        status = STATUS_OK;
+        status = core_apply(broker->core, config, why, why_size);
     }
     config_free(&config);
     return status;

@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-/* Ids of objects that no log knows start here; durable ones are named by their log position. */
+/* Ids of objects that no log knows start here; those of durable ones stay below. */
 static const uint64_t CORE_FIRST_TRANSIENT_ID = UINT64_C(1) << 63;
 
 static void core_handle_event(void *context, const struct net_event *event);
@@ -42,6 +42,8 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->next_durable_id = 1;
     core->discards.release = core_release_discarded;
     core->discards.context = core;
+    map_init(&core->durable_queues, core->seed);
+    buffer_init(&core->record);
     timer_wheel_init(&core->timers, now.monotonic_ms);
     map_init(&core->vhosts, core->seed);
     map_init(&core->users, core->seed);
@@ -110,6 +112,7 @@ core_free(struct core **core_pointer)
     map_fini(&core->connections);
     map_fini(&core->durable_queues);
     free(core->log_targets);
+    buffer_fini(&core->record);
     route_set_fini(&core->routes);
     route_cache_free(&core->cache);
     buffer_fini(&core->payload);
@@ -117,8 +120,18 @@ core_free(struct core **core_pointer)
     *core_pointer = NULL;
 }
 
+uint64_t
+core_new_id(struct core *core, bool is_durable)
+{
+    if (!is_durable) {
+        return core->next_id++;
+    }
+    assert(core->next_durable_id < CORE_FIRST_TRANSIENT_ID);
+    return core->next_durable_id++;
+}
+
 struct queue *
-core_find_queue_by_id(struct core *core, uint64_t id)
+core_find_queue_by_id(const struct core *core, uint64_t id)
 {
     return map_get(&core->durable_queues, bytes_make(&id, sizeof(id)));
 }

@@ -97,10 +97,11 @@ struct core {
     struct chunk_pool *pool;  /* borrowed; the network fills it */
     struct clock_reading now; /* of the tick under way */
     struct timer_wheel timers;
+    struct buffer record;        /* scratch of broker/durability.c */
     uint64_t seed;               /* of every hash */
     uint64_t next_id;            /* of transient objects; counts from 2^63 */
-    uint64_t next_durable_id;    /* of objects that the log names; counts from 1 */
-    struct map durable_queues;   /* struct queue by its id; points */
+    uint64_t next_durable_id;    /* of durable ones; counts from 1 and goes on after a restart */
+    struct map durable_queues;   /* struct queue by id; points */
     struct map vhosts;           /* struct vhost by name; owns */
     struct map users;            /* struct user by name; owns */
     struct login_desk *logins;   /* logins under way, throttling, verified credentials; owned */
@@ -126,7 +127,7 @@ struct core {
     uint64_t queue_bytes;    /* memory of all queues' blocks; queues keep it up to date */
     uint64_t held_bytes;     /* message memory of publishes that wait for the alarm; blocked.c */
     uint8_t alarms;          /* of enum core_alarm: publishers are blocked while any is set */
-    struct journal *journal; /* borrowed; NULL: nothing is durable; durability.c */
+    struct journal *journal; /* borrowed; NULL: nothing is durable, all is in memory */
     struct space *space;     /* borrowed; NULL with the journal */
     uint64_t topology_token; /* of the last change of something durable */
     uint64_t *log_targets;   /* scratch of core_log_target; owned */
@@ -136,7 +137,8 @@ struct core {
     struct core_counters counters;
 };
 
-/* `ports`, `log` and `pool` are borrowed. The core starts without vhosts and users. */
+/* `ports`, `log` and `pool` are borrowed. The core starts without vhosts, users and journal: what
+ * is restored (durable_topology.h) comes next, then the journal, then core_complete_topology. */
 struct core *core_new(const struct core_settings *settings, const struct core_ports *ports,
                       struct chunk_pool *pool, struct log *log, struct clock_reading now);
 void core_free(struct core **core);
@@ -161,11 +163,13 @@ void core_release_tick(struct core *core);
  * when no timer is armed. */
 uint64_t core_wait_ms(const struct core *core);
 
-/* Makes what the configuration declares and is missing, changes users and rights to what it says
- * (topology.c). What exists differently is left alone and logged. STATUS_REJECTED when something
- * declared cannot be had (the log says what). Connections whose rights are gone are closed or lose
- * their consumers before this returns. */
-MUST_CHECK enum status core_apply(struct core *core, const struct config *config);
+/* Makes what the configuration declares and is missing, changes in place what may change, users and
+ * rights included, and reports once what the file no longer names (topology.c). STATUS_REJECTED
+ * when something declared cannot be had, or differs so that it would have to be replaced: `why` has
+ * the first reason as FILE:LINE:COL, the log all of them, and nothing was changed unless memory ran
+ * out. Connections whose rights are gone are closed or lose their consumers before this returns. */
+MUST_CHECK enum status core_apply(struct core *core, const struct config *config, char *why,
+                                  size_t why_size);
 
 /* How much room the file system has: turns the disk alarm on below the mark, and off again a tenth
  * above it. */
@@ -186,15 +190,12 @@ core_connection_count(const struct core *core)
     return core->connection_count;
 }
 
-/* A number that no other object of this core has. */
-static inline uint64_t
-core_new_id(struct core *core)
-{
-    return core->next_id++;
-}
+/* A number that no other object of this core has; a durable one has never been given and will
+ * never be, in any life of the data directory. */
+uint64_t core_new_id(struct core *core, bool is_durable);
 
-/* The durable queue with that id, or NULL. */
-struct queue *core_find_queue_by_id(struct core *core, uint64_t id);
+/* The durable queue of that id, or NULL. */
+struct queue *core_find_queue_by_id(const struct core *core, uint64_t id);
 
 /* The connection of a link, or NULL. */
 struct connection *core_find_connection(struct core *core, uint64_t link);

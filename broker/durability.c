@@ -201,15 +201,45 @@ core_head_is_there(struct core *core, struct queue *queue)
 
 /* Topology ------------------------------------------------------------------------------------- */
 
-void
-core_log_record(struct core *core, struct bytes record)
+enum status
+core_prepare_record(struct core *core, uint64_t text_octets)
 {
-    if (core->journal == NULL) {
+    uint64_t octets = CORE_RECORD_FIXED + text_octets;
+    if (!core_has_log(core)) {
+        return STATUS_OK;
+    }
+    if (!journal_fits(core->journal, 0, octets)) {
+        return STATUS_FULL;
+    }
+    buffer_clear(&core->record);
+    return buffer_reserve(&core->record, octets) != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+struct buffer *
+core_begin_record(struct core *core)
+{
+    buffer_clear(&core->record);
+    return &core->record;
+}
+
+void
+core_log_record(struct core *core)
+{
+    if (!core_has_log(core)) {
         return;
     }
-    journal_put(core->journal, record);
+    assert(!core->record.failed);
+    journal_put(core->journal, buffer_bytes(&core->record));
     space_add_topology(core->space, journal_open_lsn(core->journal));
     core->topology_token = journal_token(core->journal);
+}
+
+void
+core_log_together(struct core *core, uint64_t record_octets)
+{
+    if (core_has_log(core) && journal_fits(core->journal, 0, record_octets)) {
+        journal_reserve(core->journal, 0, record_octets);
+    }
 }
 
 /* The loop ------------------------------------------------------------------------------------- */

@@ -31,7 +31,7 @@ void core_attach_store(struct core *core, struct journal *journal, struct space 
                        uint64_t next_id);
 
 static inline bool
-core_is_durable(const struct core *core)
+core_has_log(const struct core *core)
 {
     return core->journal != NULL;
 }
@@ -70,8 +70,23 @@ void core_head_is_there(struct core *core, struct queue *queue);
 
 /* Topology ------------------------------------------------------------------------------------- */
 
-/* Writes down one encoded record (store/record.h): a SET or a DELETE. */
-void core_log_record(struct core *core, struct bytes record);
+/* What a record of docs/store-format.md takes beside its texts and tables, at most. */
+enum { CORE_RECORD_FIXED = 64 };
+
+/* Call before a change whose record has so many octets of texts and tables: a change that was made
+ * can be neither refused nor forgotten. STATUS_FULL: it would not fit a segment; STATUS_NO_MEMORY.
+ * Without a log every change is fine. */
+MUST_CHECK enum status core_prepare_record(struct core *core, uint64_t text_octets);
+
+/* Where the next record is encoded (store/record.h: a SET or a DELETE); empty. */
+struct buffer *core_begin_record(struct core *core);
+
+/* Hands over what was encoded there; nothing when there is no log. */
+void core_log_record(struct core *core);
+
+/* The records of this tick that follow, so many octets in all, stand or fall together, where one
+ * segment has room for them. */
+void core_log_together(struct core *core, uint64_t record_octets);
 
 /* What an answer about durable objects has to wait for: every change of them so far. */
 static inline uint64_t

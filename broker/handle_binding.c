@@ -117,7 +117,7 @@ channel_bind(struct channel *channel, const struct binding_request *request, str
         return request->kind == ACCESS_QUEUE ? fault_no_queue(fault, vhost, names.destination)
                                              : fault_no_exchange(fault, vhost, names.destination);
     }
-    return vhost_bind(vhost, source, target, request->routing_key, request->arguments, fault);
+    return vhost_bind(vhost, source, target, request->routing_key, request->arguments, NULL, fault);
 }
 
 enum status
@@ -135,8 +135,8 @@ channel_unbind(struct channel *channel, const struct binding_request *request, s
         find_destination(channel, request, names.destination, &target, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    if (source != NULL && target != NULL) {
-        vhost_unbind(vhost, source, target, request->routing_key, request->arguments);
+    if (source == NULL || target == NULL) {
+        return STATUS_OK;
     }
-    return STATUS_OK;
+    return vhost_unbind(vhost, source, target, request->routing_key, request->arguments, fault);
 }

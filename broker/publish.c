@@ -162,7 +162,7 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
     struct channel *channel = publish->channel;
     const struct content *content = chunk_pool_content(core->pool, publish->content);
     struct logged_message message = {0};
-    if (core_is_durable(core) && log_for_queues(publish, content, &message.lsn) != STATUS_OK) {
+    if (core_has_log(core) && log_for_queues(publish, content, &message.lsn) != STATUS_OK) {
         return fault_no_memory(fault);
     }
     if (message.lsn != 0) {

@@ -168,7 +168,7 @@ carry_out_copies(struct channel *channel, const struct buffered_publish *copies,
 {
     struct core *core = channel_core(channel);
     struct logged_message message = {0};
-    if (core_is_durable(core) && log_copies(channel, copies, count, &message.lsn) != STATUS_OK) {
+    if (core_has_log(core) && log_copies(channel, copies, count, &message.lsn) != STATUS_OK) {
         return fault_no_memory(fault);
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -315,7 +315,7 @@ reserve_log(struct channel *channel, struct fault *fault)
 {
     struct core *core = channel_core(channel);
     const struct transaction *transaction = channel->transaction;
-    if (!core_is_durable(core)) {
+    if (!core_has_log(core)) {
         return STATUS_OK;
     }
     uint64_t content_size = 0;

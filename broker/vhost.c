@@ -14,6 +14,7 @@
 #include "broker/channel.h"
 #include "broker/connection.h"
 #include "broker/durability.h"
+#include "broker/durable_topology.h"
 
 enum { VALUE_TEXT_SIZE = 128 };
 
@@ -68,13 +69,13 @@ fault_locked_queue(struct fault *fault, const struct queue *queue)
 
 /* The host and its predeclared exchanges ------------------------------------------------------ */
 
-/* NULL when there is no memory. */
-static struct exchange *
-make_exchange(struct vhost *vhost, const struct exchange_properties *properties)
+struct exchange *
+vhost_restore_exchange(struct vhost *vhost, uint64_t id,
+                       const struct exchange_properties *properties)
 {
     struct exchange_properties seeded = *properties;
     seeded.seed = vhost->core->seed;
-    struct exchange *exchange = exchange_new(core_new_id(vhost->core), &seeded);
+    struct exchange *exchange = exchange_new(id, &seeded);
     if (exchange == NULL) {
         return NULL;
     }
@@ -83,8 +84,21 @@ make_exchange(struct vhost *vhost, const struct exchange_properties *properties)
     return exchange;
 }
 
-static void
-make_predeclared_exchanges(struct vhost *vhost)
+/* NULL when there is no memory. */
+static struct exchange *
+make_exchange(struct vhost *vhost, const struct exchange_properties *properties)
+{
+    struct core *core = vhost->core;
+    if (properties->durable &&
+        core_prepare_record(core, properties->name.size + strlen(properties->type->name) +
+                                      properties->arguments.size) != STATUS_OK) {
+        return NULL;
+    }
+    return vhost_restore_exchange(vhost, core_new_id(core, properties->durable), properties);
+}
+
+void
+vhost_make_predeclared(struct vhost *vhost, bool is_logged)
 {
     static const struct {
         const char *name;
@@ -107,24 +121,71 @@ make_predeclared_exchanges(struct vhost *vhost)
             .internal = rows[i].internal,
             .predeclared = true,
         };
+        if (vhost_find_exchange(vhost, properties.name) != NULL) {
+            continue;
+        }
         const struct exchange *made = make_exchange(vhost, &properties);
         assert(made != NULL); /* at start, and a few octets */
+        if (is_logged) {
+            exchange_remember(made);
+        }
     }
 }
 
-struct vhost *
-vhost_new(struct core *core, struct bytes name)
+static struct vhost *
+make_vhost(struct core *core, uint64_t id, struct bytes name)
 {
     struct vhost *vhost = xalloc(sizeof(*vhost));
     uint8_t *copy = xalloc(name.size + 1);
     memcpy(copy, name.data, name.size);
     vhost->core = core;
+    vhost->id = id;
     vhost->name = bytes_make(copy, name.size);
     vhost->connections_max = -1;
     vhost->queues_max = -1;
     map_init(&vhost->exchanges, core->seed);
     map_init(&vhost->queues, core->seed);
-    make_predeclared_exchanges(vhost);
+    return vhost;
+}
+
+struct vhost *
+vhost_new(struct core *core, struct bytes name)
+{
+    struct vhost *vhost = make_vhost(core, core_new_id(core, true), name);
+    vhost_make_predeclared(vhost, false);
+    return vhost;
+}
+
+/* What the log says about a new vhost stands or falls together. */
+static void
+remember_new_vhost(const struct vhost *vhost)
+{
+    uint64_t octets = 0;
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
+        octets += CORE_RECORD_FIXED + entry->key.size + 16;
+    }
+    core_log_together(vhost->core, octets + CORE_RECORD_FIXED + vhost->name.size);
+    vhost_remember(vhost);
+    position = 0;
+    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
+        exchange_remember(entry->value);
+    }
+}
+
+void
+core_add_vhost(struct core *core, struct vhost *vhost)
+{
+    assert(core_find_vhost(core, vhost->name) == NULL);
+    map_put(&core->vhosts, vhost->name, vhost);
+    remember_new_vhost(vhost);
+}
+
+struct vhost *
+core_restore_vhost(struct core *core, uint64_t id, struct bytes name)
+{
+    struct vhost *vhost = make_vhost(core, id, name);
+    map_put(&core->vhosts, vhost->name, vhost);
     return vhost;
 }
 
@@ -273,6 +334,7 @@ vhost_declare_exchange(struct vhost *vhost, const struct exchange_properties *pr
         if (exchange == NULL) {
             return fault_connection(fault, REPLY_RESOURCE_ERROR, "no memory for the exchange");
         }
+        exchange_remember(exchange);
     } else if (compare_exchange(exchange, properties, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
@@ -364,24 +426,46 @@ log_without_effect(const struct queue *queue)
     }
 }
 
-/* NULL when there is no memory. */
-static struct queue *
-make_queue(struct vhost *vhost, const struct queue_properties *properties)
+struct queue *
+vhost_restore_queue(struct vhost *vhost, uint64_t id, const struct queue_properties *properties)
 {
     struct core *core = vhost->core;
-    struct queue *queue = queue_new(core_new_id(core), properties);
+    struct queue *queue = queue_new(id, properties);
     if (queue == NULL) {
         return NULL;
     }
     queue->vhost = vhost;
     queue_count_memory(queue, &core->queue_bytes);
     map_put(&vhost->queues, queue->name, queue);
+    if (queue->durable) {
+        map_put(&core->durable_queues, bytes_make(&queue->target.id, sizeof(queue->target.id)),
+                queue);
+    }
+    log_without_effect(queue);
+    return queue;
+}
+
+/* NULL when there is no memory. */
+static struct queue *
+make_queue(struct vhost *vhost, const struct queue_properties *properties)
+{
+    struct core *core = vhost->core;
+    if (properties->durable &&
+        core_prepare_record(core, properties->name.size + properties->arguments.size) !=
+            STATUS_OK) {
+        return NULL;
+    }
+    struct queue *queue =
+        vhost_restore_queue(vhost, core_new_id(core, properties->durable), properties);
+    if (queue == NULL) {
+        return NULL;
+    }
     if (properties->owner_link != 0) {
         struct connection *owner = core_find_connection(core, properties->owner_link);
         assert(owner != NULL);
         list_append(&owner->exclusive_queues, &queue->owner_list_link);
     }
-    log_without_effect(queue);
+    queue_remember(queue);
     return queue;
 }
 
@@ -425,17 +509,32 @@ target_is_durable(struct route_target *target)
 
 enum status
 vhost_bind(struct vhost *vhost, struct exchange *source, struct route_target *target,
-           struct bytes routing_key, struct bytes arguments, struct fault *fault)
+           struct bytes routing_key, struct bytes arguments, struct binding **binding_out,
+           struct fault *fault)
 {
     assert(source->vhost == vhost);
     bool durable = source->durable && target_is_durable(target);
     bool created;
+    if (durable &&
+        core_prepare_record(vhost->core, routing_key.size + arguments.size) != STATUS_OK) {
+        return fault_connection(fault, REPLY_RESOURCE_ERROR, "out of memory");
+    }
     enum status status =
         exchange_bind(source, target, routing_key, arguments, durable, &created, fault);
     if (status == STATUS_NO_MEMORY) {
         return fault_connection(fault, REPLY_RESOURCE_ERROR, "out of memory");
     }
-    return status;
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct binding *binding = binding_table_find(&source->bindings, target, routing_key, arguments);
+    if (created) {
+        binding_remember(binding);
+    }
+    if (binding_out != NULL) {
+        *binding_out = binding;
+    }
+    return STATUS_OK;
 }
 
 /* Removes a binding; a source whose last it was and that is auto-delete goes on the list of the
@@ -471,6 +570,7 @@ delete_doomed(struct vhost *vhost, struct list *doomed)
             exchange_unbind_binding(exchange, CONTAINER_OF(own, struct binding, source_link));
         }
         remove_bindings_to(&exchange->target, doomed);
+        exchange_forget(exchange);
         list_remove(&exchange->doomed_link);
         (void)map_remove(&vhost->exchanges, exchange->name);
         vhost->exchange_deletions++;
@@ -487,18 +587,23 @@ vhost_delete_exchange(struct vhost *vhost, struct exchange *exchange)
     delete_doomed(vhost, &doomed);
 }
 
-void
+enum status
 vhost_unbind(struct vhost *vhost, struct exchange *source, struct route_target *target,
-             struct bytes routing_key, struct bytes arguments)
+             struct bytes routing_key, struct bytes arguments, struct fault *fault)
 {
     struct binding *binding = binding_table_find(&source->bindings, target, routing_key, arguments);
     if (binding == NULL) {
-        return;
+        return STATUS_OK;
     }
+    if (core_prepare_record(vhost->core, routing_key.size + binding->arguments.size) != STATUS_OK) {
+        return fault_connection(fault, REPLY_RESOURCE_ERROR, "out of memory");
+    }
+    binding_forget(binding);
     struct list doomed;
     list_init(&doomed);
     remove_binding(binding, &doomed);
     delete_doomed(vhost, &doomed);
+    return STATUS_OK;
 }
 
 /* Tells each consumer; whoever cancels finds the queue deleted and leaves the rest of it alone. */
@@ -518,7 +623,12 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
         return 0;
     }
     queue->deleted = true;
+    queue_forget(queue);
     (void)map_remove(&vhost->queues, queue->name);
+    if (queue->durable) {
+        (void)map_remove(&vhost->core->durable_queues,
+                         bytes_make(&queue->target.id, sizeof(queue->target.id)));
+    }
     list_remove(&queue->owner_list_link);
     cancel_consumers(queue);
     list_remove(&queue->dispatch_link);

@@ -12,6 +12,8 @@
 struct vhost {
     struct core *core;
     struct bytes name;           /* owned */
+    uint64_t id;                 /* in the log */
+    bool from_file;              /* a topology file made it, not a client */
     struct map exchanges;        /* struct exchange by name; owns */
     uint64_t exchange_deletions; /* rises, so that who remembers an exchange can tell */
     struct map queues;           /* struct queue by name; one reference each */
@@ -20,15 +22,30 @@ struct vhost {
     uint32_t connection_count;
 };
 
-/* The caller puts it among core->vhosts. Comes with the predeclared exchanges: "", amq.direct,
- * amq.fanout, amq.topic, amq.headers, amq.match, amq.rabbitmq.trace. */
+/* Comes with the predeclared exchanges: "", amq.direct, amq.fanout, amq.topic, amq.headers,
+ * amq.match, amq.rabbitmq.trace. Until core_add_vhost it is nobody's and the log knows nothing of
+ * it. */
 struct vhost *vhost_new(struct core *core, struct bytes name);
 void vhost_free(struct vhost **vhost);
+
+/* Takes the vhost, whose name is not taken. */
+void core_add_vhost(struct core *core, struct vhost *vhost);
 
 struct vhost *core_find_vhost(struct core *core, struct bytes name);
 
 struct exchange *vhost_find_exchange(const struct vhost *vhost, struct bytes name);
 struct queue *vhost_find_queue(const struct vhost *vhost, struct bytes name);
+
+/* From the log, under the numbers that they had; checked by the caller and not told to the log
+ * again. The vhost has no exchanges. NULL when there is no memory. */
+struct vhost *core_restore_vhost(struct core *core, uint64_t id, struct bytes name);
+struct exchange *vhost_restore_exchange(struct vhost *vhost, uint64_t id,
+                                        const struct exchange_properties *properties);
+struct queue *vhost_restore_queue(struct vhost *vhost, uint64_t id,
+                                  const struct queue_properties *properties);
+
+/* Makes those predeclared exchanges that are missing, and tells the log if `is_logged`. */
+void vhost_make_predeclared(struct vhost *vhost, bool is_logged);
 
 /* Makes the exchange or checks that the one there is the same (type, durable, auto-delete,
  * internal, alternate-exchange). STATUS_FAULT: 406. `*exchange_out` may be NULL. */
@@ -54,14 +71,18 @@ void vhost_delete_exchange(struct vhost *vhost, struct exchange *exchange);
  * of the vhost; returns the number of ready messages it had. */
 uint64_t vhost_delete_queue(struct vhost *vhost, struct queue *queue);
 
-/* Binds `target` to `source`; the binding is durable when both ends are. STATUS_FAULT: 406 when the
- * type of the source refuses the arguments, 506 when there is no memory. */
+/* Binds `target` to `source`; the binding is durable when both ends are. `*binding_out`, which may
+ * be NULL, may have been there before. STATUS_FAULT: 406 when the type of the source refuses the
+ * arguments, 506 when there is no memory. */
 MUST_CHECK enum status vhost_bind(struct vhost *vhost, struct exchange *source,
                                   struct route_target *target, struct bytes routing_key,
-                                  struct bytes arguments, struct fault *fault);
-/* Removes a binding if it is there, and the source if it is auto-delete and that was its last. */
-void vhost_unbind(struct vhost *vhost, struct exchange *source, struct route_target *target,
-                  struct bytes routing_key, struct bytes arguments);
+                                  struct bytes arguments, struct binding **binding_out,
+                                  struct fault *fault);
+/* Removes a binding if it is there, and the source if it is auto-delete and that was its last.
+ * STATUS_FAULT: 506 when there is no memory. */
+MUST_CHECK enum status vhost_unbind(struct vhost *vhost, struct exchange *source,
+                                    struct route_target *target, struct bytes routing_key,
+                                    struct bytes arguments, struct fault *fault);
 
 /* "queue 'Q' in vhost 'V'", "exchange 'X' in vhost 'V'" as they stand in reply texts. The default
  * exchange has an empty name here. Cut to fit, NUL-terminated; returns `out`. */

@@ -128,7 +128,9 @@ print_command(const struct command *command, FILE *out)
     for (size_t i = 0; i < command->option_count; i++) {
         const struct command_option *option = &command->options[i];
         char usage[48];
-        snprintf(usage, sizeof(usage), "--%s %s", option->name, option->argument);
+        snprintf(usage, sizeof(usage), "--%s%s%s", option->name,
+                 option->argument != NULL ? " " : "",
+                 option->argument != NULL ? option->argument : "");
         fprintf(out, "%s  %-20s %s\n", i == 0 ? "\n" : "", usage, option->help);
     }
 }
@@ -159,7 +161,7 @@ make_long_options(const struct command *command, struct option out[COMMAND_OPTIO
     memset(out, 0, (COMMAND_OPTIONS_MAX + 2) * sizeof(*out));
     for (size_t i = 0; i < command->option_count; i++) {
         out[i].name = command->options[i].name;
-        out[i].has_arg = required_argument;
+        out[i].has_arg = command->options[i].argument != NULL ? required_argument : no_argument;
         out[i].val = OPTION_FIRST + (int)i;
     }
     out[command->option_count].name = "help";
@@ -177,6 +179,20 @@ report_unknown_option(const struct command_io *io, const struct command *command
     }
     return command_misused(io, "\"bourse %s\" has no option \"%s\"%s", command->name, given,
                            suggestion_text(&suggestion, guess));
+}
+
+/* The word that getopt refuses is that of an unknown option, or of a flag with a value. */
+static int
+report_bad_option(const struct command_io *io, const struct command *command, const char *given)
+{
+    const char *name = given + strspn(given, "-");
+    size_t size = strcspn(name, "=");
+    for (size_t i = 0; i < command->option_count && name[size] == '='; i++) {
+        if (bytes_equal_text(bytes_make(name, size), command->options[i].name)) {
+            return command_misused(io, "\"--%s\" takes no value", command->options[i].name);
+        }
+    }
+    return report_unknown_option(io, command, given);
 }
 
 /* Reads the options behind the command's name into `line`. Returns COMMAND_OK, or COMMAND_MISUSED
@@ -202,9 +218,10 @@ read_options(const struct command *command, int argc, char **argv, const struct 
             return command_misused(io, "\"%s\" needs a value", argv[optind - 1]);
         } else if (found == '?') {
             const char *word = optind > at ? argv[optind - 1] : argv[optind];
-            return report_unknown_option(io, command, word);
+            return report_bad_option(io, command, word);
         } else {
-            line->options[found - OPTION_FIRST] = optarg;
+            const struct command_option *option = &command->options[found - OPTION_FIRST];
+            line->options[found - OPTION_FIRST] = option->argument != NULL ? optarg : option->name;
         }
     }
     line->operands = argv + optind;

@@ -24,13 +24,14 @@ struct command_io {
 struct command_line {
     char *const *operands;
     size_t operand_count;
-    const char *options[COMMAND_OPTIONS_MAX]; /* as in the command's table; NULL: not given */
+    const char *options[COMMAND_OPTIONS_MAX]; /* as in the command's table; NULL: not given;
+                                                 a flag that is given is its name */
 };
 
-/* An option with a value: `--NAME ARGUMENT`. */
+/* An option with a value, `--NAME ARGUMENT`, or a flag, `--NAME`. */
 struct command_option {
     const char *name;
-    const char *argument;
+    const char *argument; /* NULL: a flag */
     const char *help;
 };
 

@@ -18,6 +18,7 @@
 
 const struct command_option serve_options[SERVE_OPTION_COUNT] = {
     [SERVE_OPTION_DATA_DIR] = {"data-dir", "DIR", "where durable state will lie (not used yet)"},
+    [SERVE_OPTION_EPHEMERAL] = {"ephemeral", NULL, "keep everything in memory, write no file"},
     [SERVE_OPTION_AMQP] = {"amqp", "ADDR:PORT", "listen here for plain AMQP"},
     [SERVE_OPTION_AMQPS] = {"amqps", "ADDR:PORT", "listen here for AMQP over TLS"},
 };

@@ -5,7 +5,13 @@
 
 #include "cli/command.h"
 
-enum { SERVE_OPTION_DATA_DIR, SERVE_OPTION_AMQP, SERVE_OPTION_AMQPS, SERVE_OPTION_COUNT };
+enum {
+    SERVE_OPTION_DATA_DIR,
+    SERVE_OPTION_EPHEMERAL,
+    SERVE_OPTION_AMQP,
+    SERVE_OPTION_AMQPS,
+    SERVE_OPTION_COUNT,
+};
 
 extern const struct command_option serve_options[SERVE_OPTION_COUNT];
 

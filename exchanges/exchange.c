@@ -79,6 +79,19 @@ exchange_new(uint64_t id, const struct exchange_properties *properties)
     return exchange;
 }
 
+enum status
+exchange_set_arguments(struct exchange *exchange, struct bytes arguments)
+{
+    struct bytes copy = bytes_copy(arguments);
+    if (copy.data == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    free((void *)exchange->arguments.data);
+    exchange->arguments = copy;
+    exchange->alternate = find_alternate(copy);
+    return STATUS_OK;
+}
+
 void
 exchange_free(struct exchange **exchange_pointer)
 {

@@ -45,6 +45,7 @@ struct exchange {
     bool internal;
     bool predeclared;              /* "" and amq.*: never deleted */
     bool from_file;                /* the topology file made it, not a client */
+    bool is_named;                 /* by the file that is being applied */
     bool had_binding;              /* auto-delete waits for the first */
     struct bytes arguments;        /* table body as declared; owned */
     struct bytes alternate;        /* view into arguments; data NULL: none */
@@ -72,6 +73,9 @@ extern const struct exchange_type exchange_type_headers;
 
 /* NULL when there is no memory: the peer chose how much name and arguments take. */
 struct exchange *exchange_new(uint64_t id, const struct exchange_properties *properties);
+
+/* Replaces the arguments, which are copied. STATUS_NO_MEMORY changes nothing. */
+MUST_CHECK enum status exchange_set_arguments(struct exchange *exchange, struct bytes arguments);
 
 /* Frees the exchange and its bindings. The caller has unbound it as a destination. */
 void exchange_free(struct exchange **exchange);

@@ -81,6 +81,39 @@ queue_new(uint64_t id, const struct queue_properties *properties)
     return queue;
 }
 
+/* As declared they lie behind the name, in the queue's own allocation. */
+static void
+free_own_arguments(struct queue *queue)
+{
+    if (queue->arguments.data != queue->name.data + queue->name.size) {
+        free((void *)queue->arguments.data);
+    }
+}
+
+enum status
+queue_set_arguments(struct queue *queue, struct bytes arguments)
+{
+    uint8_t *copy = try_alloc(arguments.size + 1);
+    if (copy == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    if (arguments.size > 0) {
+        memcpy(copy, arguments.data, arguments.size);
+    }
+    struct queue_settings settings;
+    struct fault fault;
+    enum status status =
+        queue_settings_read(&settings, bytes_make(copy, arguments.size), "queue", &fault);
+    assert(status == STATUS_OK);
+    assert(settings.type == queue->settings.type);
+    assert(settings.max_priority == queue->settings.max_priority);
+    assert(settings.single_active_consumer == queue->settings.single_active_consumer);
+    free_own_arguments(queue);
+    queue->arguments = bytes_make(copy, arguments.size);
+    queue->settings = settings;
+    return STATUS_OK;
+}
+
 struct queue *
 queue_ref(struct queue *queue)
 {
@@ -153,6 +186,7 @@ queue_unref(struct queue **queue_pointer)
         free(queue->handout);
     }
     free(queue->turns);
+    free_own_arguments(queue);
     free(queue);
 }
 

@@ -31,12 +31,13 @@ struct queue_handout {
 };
 
 struct queue {
-    struct route_target target;       /* first: CONTAINER_OF in the broker */
-    struct bytes name;                /* owned, in the same allocation */
-    struct bytes arguments;           /* table body as declared; owned, in the same allocation */
-    struct queue_settings settings;   /* views into arguments */
-    void *vhost;                      /* the broker's */
-    uint64_t owner_link;              /* link id of the connection it is exclusive to; 0: none */
+    struct route_target target;     /* first: CONTAINER_OF in the broker */
+    struct bytes name;              /* owned, in the same allocation */
+    struct bytes arguments;         /* table body; owned, in the same allocation as declared, in one
+                                       of its own once it was changed */
+    struct queue_settings settings; /* views into arguments */
+    void *vhost;                    /* the broker's */
+    uint64_t owner_link;            /* link id of the connection it is exclusive to; 0: none */
     struct list_link owner_list_link; /* in that connection's list of exclusive queues */
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
     uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
@@ -44,6 +45,7 @@ struct queue {
     bool exclusive;
     bool auto_delete;
     bool from_file;
+    bool is_named;     /* by the file that is being applied */
     bool deleted;      /* no longer in the vhost; waits for the last reference */
     bool had_consumer; /* auto-delete waits for the first */
     bool head_waits;   /* the next message cannot be handed out before the disk has answered */
@@ -90,6 +92,10 @@ struct queue_properties {
  */
 struct queue *queue_new(uint64_t id, const struct queue_properties *properties);
 struct queue *queue_ref(struct queue *queue);
+
+/* Replaces the arguments, which are copied: queue_settings_read accepted them, and neither type,
+ * priorities nor single-active-consumer change. STATUS_NO_MEMORY changes nothing. */
+MUST_CHECK enum status queue_set_arguments(struct queue *queue, struct bytes arguments);
 
 /* Frees the queue with the last reference. The contents of messages still in it must have been
  * given back with queue_purge. */

@@ -19,6 +19,8 @@ struct binding {
     struct bytes arguments;       /* table body; owned, in the same allocation */
     uint64_t hash;
     bool durable;
+    bool from_file;        /* the topology file made it, not a client */
+    bool is_named;         /* by the file that is being applied */
     uint32_t matcher_slot; /* for the exchange type's own bookkeeping */
 };
 

@@ -105,7 +105,7 @@ core_world_open(struct core_world *world, const struct core_settings *settings, 
     world->core = core_new(settings, &ports, world->pool, &world->log, world->now);
     core_begin_tick(world->core, world->now);
     struct vhost *vhost = vhost_new(world->core, bytes_of("/"));
-    map_put(&world->core->vhosts, vhost->name, vhost);
+    core_add_vhost(world->core, vhost);
 }
 
 void

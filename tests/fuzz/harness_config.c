@@ -62,8 +62,9 @@ apply(const struct config *config)
     struct core_settings settings = core_world_settings();
     core_world_init(&world, LOG_LEVEL_DEBUG);
     core_world_open(&world, &settings, core_world_nowhere());
-    enum status first = core_apply(world.core, config);
-    enum status second = core_apply(world.core, config);
+    char why[512] = "";
+    enum status first = core_apply(world.core, config, why, sizeof(why));
+    enum status second = core_apply(world.core, config, why, sizeof(why));
     assert(first == second);
     core_world_close(&world);
 }

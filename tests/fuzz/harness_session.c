@@ -273,7 +273,8 @@ reload(struct session *session, uint16_t number)
     session->tick_has_begun = false;
     begin_tick(session);
     /* Rejected where a client has made something else under a name; the log says so. */
-    enum status status = core_apply(session->world.core, config);
+    char why[512] = "";
+    enum status status = core_apply(session->world.core, config, why, sizeof(why));
     assert(status == STATUS_OK || status == STATUS_REJECTED);
     config_free(&config);
     settle(session);

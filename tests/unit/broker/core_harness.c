@@ -232,7 +232,7 @@ rig_settings(void)
 }
 
 struct rig *
-rig_new(const struct core_settings *settings)
+rig_new_empty(const struct core_settings *settings)
 {
     struct rig *rig = xalloc(sizeof(*rig));
     struct core_settings usual = rig_settings();
@@ -256,6 +256,13 @@ rig_new(const struct core_settings *settings)
         core_new(settings != NULL ? settings : &usual, &ports, rig->pool, &rig->log, rig->now);
     rig->events = core_net_events(rig->core);
     core_begin_tick(rig->core, rig->now);
+    return rig;
+}
+
+struct rig *
+rig_new(const struct core_settings *settings)
+{
+    struct rig *rig = rig_new_empty(settings);
     (void)rig_add_vhost(rig, "/");
     return rig;
 }
@@ -321,7 +328,7 @@ struct vhost *
 rig_add_vhost(struct rig *rig, const char *name)
 {
     struct vhost *vhost = vhost_new(rig->core, bytes_of(name));
-    map_put(&rig->core->vhosts, vhost->name, vhost);
+    core_add_vhost(rig->core, vhost);
     return vhost;
 }
 

@@ -73,6 +73,7 @@ struct rig {
 /* `settings` NULL: those of a broker without configuration, without memory mark. The vhost "/"
  * exists, users do not. */
 struct rig *rig_new(const struct core_settings *settings);
+struct rig *rig_new_empty(const struct core_settings *settings); /* no vhost either */
 struct core_settings rig_settings(void);
 void rig_free(struct rig **rig); /* whatever is open then ends with the core */
 

@@ -9,6 +9,7 @@
 #include "tests/unit/broker/core_harness.h"
 
 static struct rig *rig;
+static char why[512];
 static char hash[RIG_HASH_SIZE];
 
 static void
@@ -89,7 +90,7 @@ fill_parts(struct parts *parts)
 static enum status
 apply(const struct parts *parts)
 {
-    enum status status = core_apply(rig->core, &parts->config);
+    enum status status = core_apply(rig->core, &parts->config, why, sizeof(why));
     rig_turn(rig);
     return status;
 }
@@ -163,49 +164,229 @@ Test(topology, applying_it_again_changes_nothing)
     cr_expect(eq(u32, find_exchange("orders")->bindings.count, 2));
     cr_expect(not(rig_is_closed(rig, client)));
     rig_expect_nothing(rig, client);
-    cr_expect(not(rig_logged(rig, "topology.differs")));
+    cr_expect(not(rig_logged(rig, "topology.")));
 }
 
-/* What clients made may hold messages, and stays; the log says where the file differs. */
-Test(topology, what_exists_differently_is_left_and_logged_with_its_place)
+static void
+declare_exchange(uint64_t client, const struct exchange_declare *declare)
 {
-    rig_add_user(rig, "alice", "pw");
-    uint64_t client = connect_as("alice");
-    struct method exchange = {
-        .id = METHOD_EXCHANGE_DECLARE,
-        .exchange_declare = {.exchange = bytes_of("orders"), .type = bytes_of("direct")}};
-    rig_send(rig, client, 1, &exchange);
+    struct method method = {.id = METHOD_EXCHANGE_DECLARE, .exchange_declare = *declare};
+    rig_send(rig, client, 1, &method);
     (void)rig_expect(rig, client, 1, METHOD_EXCHANGE_DECLARE_OK);
-    struct method queue = {.id = METHOD_QUEUE_DECLARE,
-                           .queue_declare = {.queue = bytes_of("mail")}};
-    rig_send(rig, client, 1, &queue);
-    (void)rig_expect(rig, client, 1, METHOD_QUEUE_DECLARE_OK);
-    struct parts parts;
-    apply_parts(&parts);
-    cr_expect(eq(str, (char *)find_exchange("orders")->type->name, "direct"));
-    cr_expect(not(find_exchange("orders")->from_file));
-    cr_expect(not(find_queue("mail")->durable));
-    cr_expect(rig_logged(rig, "file=\"shop.yaml\" line=1 column=3"));
-    cr_expect(rig_logged(rig,
-                         "inequivalent arg 'type' for exchange 'orders' in vhost '/': received "
-                         "'topic' but current is 'direct'"));
-    cr_expect(rig_logged(rig, "file=\"shop.yaml\" line=4 column=3"));
-    cr_expect(ne(ptr, find_queue("billing"), NULL), "the rest is made");
 }
 
-/* Somebody's own queue of that name is not what the file means: it must not get messages. */
-Test(topology, a_queue_that_is_exclusive_to_a_connection_is_not_bound)
+static void
+declare_queue(uint64_t client, const struct queue_declare *declare)
+{
+    struct method method = {.id = METHOD_QUEUE_DECLARE, .queue_declare = *declare};
+    rig_send(rig, client, 1, &method);
+    (void)rig_expect(rig, client, 1, METHOD_QUEUE_DECLARE_OK);
+}
+
+/* What clients made may hold messages: a difference that only a new object could settle refuses the
+ * file as a whole, with the place in it and the value that is there. */
+Test(topology, a_difference_that_needs_replacing_refuses_the_file_and_changes_nothing)
 {
     rig_add_user(rig, "alice", "pw");
     uint64_t client = connect_as("alice");
-    struct method queue = {.id = METHOD_QUEUE_DECLARE,
-                           .queue_declare = {.queue = bytes_of("mail"), .exclusive = true}};
-    rig_send(rig, client, 1, &queue);
-    (void)rig_expect(rig, client, 1, METHOD_QUEUE_DECLARE_OK);
+    declare_exchange(client, &(struct exchange_declare){.exchange = bytes_of("orders"),
+                                                        .type = bytes_of("direct"),
+                                                        .durable = true});
+    declare_queue(client, &(struct queue_declare){.queue = bytes_of("mail")});
+    struct parts parts;
+    fill_parts(&parts);
+    cr_expect(eq(int, apply(&parts), STATUS_REJECTED));
+    cr_expect(eq(str, why,
+                 "shop.yaml:1:3: error: exchange 'orders' has type 'direct' in the running broker, "
+                 "the file says 'topic'; delete it or change the file (and 1 more in the log)"));
+    cr_expect(rig_logged(rig, "file=\"shop.yaml\" line=4 column=3 reason=\"queue 'mail' has "
+                              "durable 'false' in the running broker, the file says 'true'; delete "
+                              "it or change the file\""));
+    cr_expect(not(find_exchange("orders")->from_file));
+    cr_expect(eq(ptr, find_exchange("events"), NULL));
+    cr_expect(eq(ptr, find_queue("billing"), NULL));
+    cr_expect(eq(ptr, core_find_user(rig->core, bytes_of("bob")), NULL));
+}
+
+/* Each row makes one thing by hand that the file has otherwise. */
+Test(topology, every_property_that_cannot_change_in_place_refuses)
+{
+    struct buffer arguments[3];
+    buffer_init(&arguments[0]);
+    buffer_init(&arguments[1]);
+    buffer_init(&arguments[2]);
+    table_put_text(&arguments[0], "x-queue-type", bytes_of("quorum"));
+    table_put_integer(&arguments[1], "x-max-priority", 5);
+    table_put_boolean(&arguments[2], "x-single-active-consumer", true);
+    const struct {
+        struct exchange_properties exchange;
+        struct queue_properties queue;
+        const char *reason;
+    } rows[] = {
+        {.exchange = {.type = &exchange_type_fanout, .durable = true}, .reason = "type 'fanout'"},
+        {.exchange = {.type = &exchange_type_topic}, .reason = "durable 'false'"},
+        {.exchange = {.type = &exchange_type_topic, .durable = true, .auto_delete = true},
+         .reason = "auto-delete 'true'"},
+        {.exchange = {.type = &exchange_type_topic, .durable = true, .internal = true},
+         .reason = "internal 'true'"},
+        {.queue = {.name = bytes_of("mail")}, .reason = "durable 'false'"},
+        {.queue = {.name = bytes_of("mail"), .durable = true, .auto_delete = true},
+         .reason = "auto-delete 'true'"},
+        {.queue = {.name = bytes_of("mail"),
+                   .durable = true,
+                   .arguments = buffer_bytes(&arguments[0])},
+         .reason = "x-queue-type 'quorum'"},
+        {.queue = {.name = bytes_of("mail"),
+                   .durable = true,
+                   .arguments = buffer_bytes(&arguments[1])},
+         .reason = "x-max-priority '5'"},
+        {.queue = {.name = bytes_of("mail"),
+                   .durable = true,
+                   .arguments = buffer_bytes(&arguments[2])},
+         .reason = "x-single-active-consumer 'true'"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct vhost *vhost = rig_vhost(rig);
+        struct exchange_properties exchange = rows[i].exchange;
+        struct fault fault;
+        exchange.name = bytes_of("orders");
+        if (exchange.type != NULL) {
+            cr_assert(eq(int, vhost_declare_exchange(vhost, &exchange, NULL, &fault), STATUS_OK));
+        } else {
+            cr_assert(eq(int, vhost_declare_queue(vhost, &rows[i].queue, NULL, &fault), STATUS_OK));
+        }
+        struct parts parts;
+        fill_parts(&parts);
+        cr_expect(eq(int, apply(&parts), STATUS_REJECTED), "row %zu", i);
+        cr_expect(ne(ptr, strstr(why, rows[i].reason), NULL), "row %zu: %s", i, why);
+        cr_expect(eq(ptr, find_queue("billing"), NULL), "row %zu", i);
+        if (exchange.type != NULL) {
+            vhost_delete_exchange(vhost, find_exchange("orders"));
+        } else {
+            (void)vhost_delete_queue(vhost, find_queue("mail"));
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(arguments); i++) {
+        buffer_fini(&arguments[i]);
+    }
+}
+
+/* The operator can change arguments in place, for which a client is told 406; messages stay. */
+Test(topology, arguments_and_limits_become_what_the_file_says)
+{
     struct parts parts;
     apply_parts(&parts);
+    uint64_t client = connect_as("alice");
+    rig_publish(rig, client, 1, "orders", "order.eu.placed", "x");
+    struct queue *mail = find_queue("mail");
+    struct buffer ttl;
+    struct buffer alternate;
+    buffer_init(&ttl);
+    buffer_init(&alternate);
+    table_put_integer(&ttl, "x-message-ttl", 5000);
+    table_put_text(&alternate, "alternate-exchange", bytes_of("events"));
+    parts.queues[1].arguments = buffer_bytes(&ttl);
+    parts.exchanges[0].arguments = buffer_bytes(&alternate);
+    parts.config.queues_max = 7;
+    cr_assert(eq(int, apply(&parts), STATUS_OK));
+    cr_expect(eq(ptr, (void *)find_queue("mail"), (void *)mail));
+    cr_expect(eq(u64, mail->ready_count, 1));
+    cr_expect(eq(i64, mail->settings.message_ttl_ms, 5000));
+    cr_expect(eq(i64, rig_vhost(rig)->queues_max, 7));
+    rig_publish(rig, client, 1, "orders", "nowhere", "x");
+    cr_expect(eq(u64, mail->ready_count, 2), "the alternate exchange takes it");
+    parts.queues[1].arguments = bytes_of("");
+    cr_assert(eq(int, apply(&parts), STATUS_OK));
+    cr_expect(eq(i64, mail->settings.message_ttl_ms, -1));
+    buffer_fini(&ttl);
+    buffer_fini(&alternate);
+}
+
+/* Somebody's own queue of that name is not what the file means. */
+Test(topology, a_queue_that_is_exclusive_to_a_connection_refuses)
+{
+    rig_add_user(rig, "alice", "pw");
+    uint64_t client = connect_as("alice");
+    declare_queue(client, &(struct queue_declare){.queue = bytes_of("mail"), .exclusive = true});
+    struct parts parts;
+    fill_parts(&parts);
+    cr_expect(eq(int, apply(&parts), STATUS_REJECTED));
+    cr_expect(eq(str, why,
+                 "shop.yaml:4:3: error: queue 'mail' belongs to a connection, for which it is "
+                 "exclusive"));
     cr_expect(list_is_empty(&find_queue("mail")->target.bindings));
-    cr_expect(rig_logged(rig, "line=7"));
+}
+
+/* What clients made and the file names as it is belongs to the file from then on. */
+Test(topology, what_is_there_as_the_file_says_is_taken_over)
+{
+    rig_add_user(rig, "alice", "pw");
+    uint64_t client = connect_as("alice");
+    declare_queue(client, &(struct queue_declare){.queue = bytes_of("mail"), .durable = true});
+    struct queue *mail = find_queue("mail");
+    cr_expect(not(mail->from_file));
+    struct parts parts;
+    apply_parts(&parts);
+    cr_expect(eq(ptr, (void *)find_queue("mail"), (void *)mail));
+    cr_expect(mail->from_file);
+}
+
+/* As `apply` without --prune: nothing is deleted, and nobody is told twice. */
+Test(topology, what_has_left_the_file_stays_and_is_reported_once)
+{
+    struct parts parts;
+    apply_parts(&parts);
+    uint64_t client = connect_as("alice");
+    declare_queue(client, &(struct queue_declare){.queue = bytes_of("by-hand"), .durable = true});
+    parts.config.queue_count = 1;
+    parts.config.binding_count = 2;
+    parts.config.exchange_count = 1;
+    parts.exchanges[0].mark = mark(1);
+    parts.bindings[0] = parts.bindings[1];
+    parts.config.binding_count = 1;
+    cr_assert(eq(int, apply(&parts), STATUS_OK));
+    cr_expect(rig_logged(rig, "event=topology.left_file kind=queue vhost=\"/\" name=\"mail\""));
+    cr_expect(rig_logged(rig, "kind=exchange vhost=\"/\" name=\"events\""));
+    cr_expect(rig_logged(rig, "kind=binding vhost=\"/\" source=\"orders\" exchange=\"events\" "
+                              "key=\"order.*.placed\""));
+    cr_expect(rig_logged(rig, "kind=binding vhost=\"/\" source=\"events\" queue=\"mail\""));
+    cr_expect(not(rig_logged(rig, "by-hand")), "a client made it");
+    cr_expect(not(rig_logged(rig, "name=\"billing\"")));
+    rig_publish(rig, client, 1, "orders", "order.eu.placed", "x");
+    cr_expect(eq(u64, find_queue("mail")->ready_count, 1), "it still gets messages");
+    buffer_clear(&rig->log_text);
+    cr_assert(eq(int, apply(&parts), STATUS_OK));
+    cr_expect(not(rig_logged(rig, "topology.left_file")));
+    struct parts whole;
+    apply_parts(&whole);
+    cr_expect(find_queue("mail")->from_file, "it is back");
+}
+
+Test(topology, a_vhost_that_has_left_the_file_is_reported_with_what_is_in_it)
+{
+    struct parts parts;
+    apply_parts(&parts);
+    parts.config.vhost = bytes_of("shop");
+    cr_assert(eq(int, apply(&parts), STATUS_OK));
+    cr_expect(rig_logged(rig, "kind=vhost vhost=\"/\" name=\"/\""));
+    cr_expect(rig_logged(rig, "kind=queue vhost=\"/\" name=\"mail\""));
+    cr_expect(not(rig_logged(rig, "vhost=\"shop\"")));
+}
+
+/* Development mode has no file: on a data directory that a file filled it adds its user, and takes
+ * nobody and nothing away. */
+Test(topology, development_mode_leaves_what_a_file_made)
+{
+    struct parts parts;
+    apply_parts(&parts);
+    struct config *development = config_new_development();
+    cr_assert(eq(int, core_apply(rig->core, development, why, sizeof(why)), STATUS_OK));
+    cr_expect(not(rig_logged(rig, "topology.left_file")));
+    cr_expect(not(core_find_user(rig->core, bytes_of("alice"))->is_disabled));
+    cr_expect(ne(ptr, core_find_user(rig->core, bytes_of("guest")), NULL));
+    cr_assert(eq(int, apply(&parts), STATUS_OK));
+    cr_expect(core_find_user(rig->core, bytes_of("guest"))->is_disabled, "no file names it");
+    config_free(&development);
 }
 
 /* Each row breaks one thing; nothing at all may have been made, users included. */
@@ -219,7 +400,7 @@ Test(topology, a_configuration_that_cannot_be_had_changes_nothing)
     table_put_text(&bad_ttl, "x-message-ttl", bytes_of("soon"));
     static char long_key[256];
     memset(long_key, 'k', sizeof(long_key));
-    for (int row = 0; row < 7; row++) {
+    for (int row = 0; row < 8; row++) {
         struct parts parts;
         fill_parts(&parts);
         switch (row) {
@@ -242,8 +423,12 @@ Test(topology, a_configuration_that_cannot_be_had_changes_nothing)
         case 5:
             parts.bindings[2].routing_key = bytes_make(long_key, sizeof(long_key));
             break;
-        default:
+        case 6:
             parts.config.queues_max = 1;
+            break;
+        default:
+            parts.users[1].read = "(";
+            parts.users[1].mark = mark(8);
             break;
         }
         buffer_clear(&rig->log_text);

@@ -664,18 +664,18 @@ Test(vhost, a_long_chain_of_auto_delete_exchanges_falls_with_one_queue)
         cr_assert(
             eq(int, vhost_declare_exchange(vhost, &properties, &exchange, &fault), STATUS_OK));
         if (previous != NULL) {
-            cr_assert(eq(
-                int,
-                vhost_bind(vhost, previous, &exchange->target, bytes_of(""), bytes_of(""), &fault),
-                STATUS_OK));
+            cr_assert(eq(int,
+                         vhost_bind(vhost, previous, &exchange->target, bytes_of(""), bytes_of(""),
+                                    NULL, &fault),
+                         STATUS_OK));
         }
         previous = exchange;
     }
     declare_queue("q");
     struct queue *queue = vhost_find_queue(vhost, bytes_of("q"));
-    cr_assert(eq(int,
-                 vhost_bind(vhost, previous, &queue->target, bytes_of(""), bytes_of(""), &fault),
-                 STATUS_OK));
+    cr_assert(eq(
+        int, vhost_bind(vhost, previous, &queue->target, bytes_of(""), bytes_of(""), NULL, &fault),
+        STATUS_OK));
     uint32_t count = map_count(&vhost->exchanges);
     (void)vhost_delete_queue(vhost, queue);
     cr_expect(eq(u32, map_count(&vhost->exchanges), count - LENGTH));

@@ -72,6 +72,10 @@ Test(command, a_wrong_command_line_is_one_line_and_status_64)
         {{"serve", "--amqps", "127.0.0.1:0"},
          "bourse: --amqps \"127.0.0.1:0\" needs a certificate: listeners.amqps.tls in the "
          "file\n"},
+        {{"serve", "--ephemeral=yes"}, "bourse: \"--ephemeral\" takes no value\n"},
+        {{"serve", "--ephemereal"},
+         "bourse: \"bourse serve\" has no option \"--ephemereal\" (did you mean "
+         "\"ephemeral\"?)\n"},
         {{"check"}, "bourse: \"bourse check\" needs FILE...\n"},
         {{"version", "now"}, "bourse: \"bourse version\" does not take \"now\"\n"},
         {{"help", "serve", "check"}, "bourse: \"bourse help\" does not take \"check\"\n"},
@@ -114,6 +118,7 @@ Test(command, help_names_every_command_and_option)
         {{"help", "serve"}, "  --amqp ADDR:PORT "},
         {{"serve", "--help"}, "  --amqps ADDR:PORT "},
         {{"serve", "x.yaml", "-h"}, "  --data-dir DIR "},
+        {{"help", "serve"}, "  --ephemeral          keep"},
         {{"help", "check"}, "usage: bourse check FILE...\n"},
         {{"help", "help"}, "usage: bourse help [COMMAND]\n"},
         {{"version"}, "bourse "},
@@ -237,9 +242,11 @@ Test(command, serve_does_not_start_with_a_bad_file)
     write_file(HEAD, silent);
     const char *const bad_words[] = {"serve", bad, NULL};
     const char *const silent_words[] = {"serve", silent, NULL};
+    const char *const flag_words[] = {"serve", "--ephemeral", bad, NULL};
     const char *const no_words[] = {"serve", "/nowhere/x.yaml", NULL};
     struct result of_bad = run(bad_words);
     struct result of_silent = run(silent_words);
+    struct result of_flag = run(flag_words);
     struct result of_none = run(no_words);
 
     cr_expect(eq(int, of_bad.status, 1));
@@ -250,12 +257,14 @@ Test(command, serve_does_not_start_with_a_bad_file)
               "%s", of_bad.err);
     cr_expect(
         ne(ptr, strstr(of_bad.err, "bourse: not started: 1 error in the configuration\n"), NULL));
+    cr_expect(eq(str, of_flag.err, of_bad.err), "a flag takes no word away");
     cr_expect(eq(int, of_silent.status, 1));
     cr_expect(ne(ptr, strstr(of_silent.err, "no amqp or amqps listener"), NULL));
     cr_expect(eq(int, of_none.status, 1));
     cr_expect(
         ne(ptr, strstr(of_none.err, "/nowhere/x.yaml: error: cannot be read: No such file"), NULL));
     result_fini(&of_bad);
+    result_fini(&of_flag);
     result_fini(&of_silent);
     result_fini(&of_none);
     unlink(bad);
