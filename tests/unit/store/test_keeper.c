@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keeper with a journal, a log writer and a simulated disk; jobs are run when the test likes.
+ */
+#include "store/keeper.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "store/log_writer.h"
+#include "tests/support/sim_disk.h"
+
+enum { SLOT = 64 * 1024, LARGE = 30 * 1000, QUEUE = 7 };
+
+static struct sim_disk *sim;
+static struct disk disk;
+static struct chunk_pool *pool;
+static struct keeper *keeper;
+static struct journal *journal;
+static struct log_writer *writer;
+static struct list batches;
+static struct io_job *job; /* the one under way */
+static uint64_t now_ms;
+
+static void
+submit_batch(void *context, struct batch *batch)
+{
+    (void)context;
+    list_append(&batches, &batch->link);
+}
+
+static void
+submit_job(void *context, struct io_job *submitted)
+{
+    (void)context;
+    cr_assert(eq(ptr, job, NULL), "one job at a time");
+    job = submitted;
+}
+
+/* What recovery leaves of a new directory. */
+static struct recovery
+new_directory(void)
+{
+    struct recovery recovery = {
+        .next_segment_number = 1,
+        .next_segment_base = SLOT,
+        .was_new = true,
+    };
+    manifest_add_epoch(&recovery.manifest, 1, SLOT);
+    return recovery;
+}
+
+static void
+start(struct recovery *recovery)
+{
+    static const struct io_port PORT = {.submit = submit_job};
+    static const struct journal_port JOURNAL_PORT = {.submit = submit_batch};
+    struct keeper_settings settings = {.slot_size = SLOT, .spares_wanted = 2};
+    keeper = keeper_new(&settings, recovery, &PORT, NULL);
+    struct journal_settings journal_settings;
+    struct log_failure failure;
+    cr_assert(eq(int, keeper_begin(keeper, &disk, &journal_settings, &failure), STATUS_OK));
+    journal = journal_new(&journal_settings, pool, &JOURNAL_PORT);
+}
+
+static void
+set_up(void)
+{
+    sim = sim_disk_new();
+    disk = disk_of_sim(sim);
+    pool = chunk_pool_new();
+    list_init(&batches);
+    writer = log_writer_new(&disk);
+    job = NULL;
+    now_ms = 5000;
+    struct recovery recovery = new_directory();
+    start(&recovery);
+}
+
+static void
+tear_down(void)
+{
+    if (job != NULL) {
+        job->status = STATUS_REJECTED;
+        keeper_job_done(keeper, job);
+    }
+    for (struct list_link *link; (link = list_pop(&batches)) != NULL;) {
+        journal_batch_written(journal, CONTAINER_OF(link, struct batch, link));
+    }
+    log_writer_free(&writer);
+    journal_free(&journal);
+    keeper_free(&keeper);
+    chunk_pool_free(&pool);
+    sim_disk_free(&sim);
+}
+
+TestSuite(keeper, .init = set_up, .fini = tear_down);
+
+static bool
+has_segment(uint64_t number)
+{
+    char name[STORE_NAME_SIZE];
+    return sim_disk_has(sim, store_file_name(STORE_FILE_SEGMENT, number, 0, name));
+}
+
+static void
+run_job(void)
+{
+    cr_assert(job != NULL);
+    struct io_job *done = job;
+    job = NULL;
+    io_job_run(done, &disk, NULL);
+    keeper_job_done(keeper, done);
+}
+
+/* Turns until the keeper has nothing more to do. */
+static void
+settle(void)
+{
+    for (uint32_t i = 0; i < 1000; i++) {
+        keeper_turn(keeper, journal, now_ms);
+        if (job == NULL) {
+            return;
+        }
+        run_job();
+    }
+    cr_assert(false, "the keeper never comes to rest");
+}
+
+/* Writes and flushes what was handed over, as far as there are segments for it. */
+static void
+write_log(void)
+{
+    struct log_failure failure;
+    for (struct list_link *link; (link = list_first(&batches)) != NULL;) {
+        struct batch *batch = CONTAINER_OF(link, struct batch, link);
+        if (log_writer_write(writer, batch, &failure) != STATUS_OK) {
+            break;
+        }
+        list_remove(link);
+        journal_batch_written(journal, batch);
+    }
+    cr_assert(eq(int, log_writer_flush(writer, &failure), STATUS_OK));
+    journal_committed(journal, log_writer_durable_lsn(writer));
+}
+
+/* One message, in a batch of its own, which is counted. */
+static uint64_t
+publish(uint32_t size)
+{
+    struct content_shape shape = {.body_size = size, .kind = CHUNK_KIND_PERSISTENT};
+    struct content_ref content;
+    uint8_t *body;
+    cr_assert(eq(int, chunk_pool_reserve(pool, &shape, &content, &body), STATUS_OK));
+    memset(body, 'x', size);
+    uint64_t queue = QUEUE;
+    uint64_t lsn;
+    cr_assert(eq(int, journal_publish(journal, content, &queue, 1, &lsn), STATUS_OK));
+    chunk_pool_release(pool, content);
+    space_add_rows(keeper_space(keeper), lsn, 1, size);
+    cr_assert(journal_seal(journal, true));
+    return lsn;
+}
+
+/* Part 7: the next segments are ready before the journal needs them, one behind the other. */
+Test(keeper, segments_are_prepared_ahead_of_the_journal)
+{
+    cr_expect(has_segment(1));
+    settle();
+    cr_expect(has_segment(2));
+    cr_expect(has_segment(3));
+    cr_expect(not(has_segment(4)));
+    for (size_t i = 0; i < 3; i++) {
+        publish(LARGE);
+    }
+    write_log();
+    settle();
+    cr_expect(eq(u64, journal_segment_number(journal), 2));
+    cr_expect(has_segment(4));
+    cr_expect(not(has_segment(5)));
+}
+
+/* However far the journal runs ahead within a tick, nothing is left out. */
+Test(keeper, a_journal_that_has_run_ahead_gets_every_segment_it_has_passed)
+{
+    for (size_t i = 0; i < 20; i++) {
+        publish(LARGE);
+    }
+    cr_assert(eq(u64, journal_segment_number(journal), 10));
+    settle();
+    for (uint64_t number = 1; number <= 12; number++) {
+        cr_expect(has_segment(number), "segment %lu", (unsigned long)number);
+    }
+    write_log();
+    cr_expect(list_is_empty(&batches));
+    cr_expect(eq(u64, journal_commit_lsn(journal), journal_token(journal)));
+}
+
+/* A header says where the segment stands and whose it is. */
+Test(keeper, prepared_segments_have_the_header_that_the_journal_will_want)
+{
+    settle();
+    char name[STORE_NAME_SIZE];
+    store_file_name(STORE_FILE_SEGMENT, 3, 0, name);
+    struct segment_header header;
+    struct bytes content = sim_disk_content(sim, name);
+    cr_assert(eq(int, segment_header_decode(&header, content.data), STATUS_OK));
+    cr_expect(eq(u64, header.number, 3));
+    cr_expect(eq(u64, header.base_lsn, 3 * SLOT));
+    cr_expect(eq(u64, header.capacity, SLOT));
+    cr_expect(eq(u64, header.epoch, 1));
+}
+
+/* F3: a full disk stops the keeper, not the broker, and not for good; and it does not hammer. */
+Test(keeper, a_segment_that_found_no_room_is_tried_again_a_second_later)
+{
+    settle();
+    sim_disk_set_capacity(sim, 3 * SLOT);
+    publish(LARGE);
+    publish(LARGE);
+    publish(LARGE);
+    write_log();
+    keeper_turn(keeper, journal, now_ms);
+    cr_assert(eq(int, job->type, IO_PREPARE));
+    run_job();
+    cr_expect(not(has_segment(4)));
+    settle();
+    uint64_t writes = sim_disk_call_count(sim, SIM_DISK_WRITE);
+    now_ms += 900;
+    settle();
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_WRITE), writes), "not at once");
+    sim_disk_set_capacity(sim, 100 * SLOT);
+    now_ms += 200;
+    settle();
+    cr_expect(has_segment(4));
+}
+
+/* The core blocks publishers by what the keeper has seen last. */
+Test(keeper, the_room_of_the_file_system_is_looked_at_once_a_second)
+{
+    cr_expect(eq(ptr, (void *)keeper_disk_space(keeper), NULL));
+    settle();
+    cr_assert(ne(ptr, (void *)keeper_disk_space(keeper), NULL));
+    uint64_t free_bytes = keeper_disk_space(keeper)->free_bytes;
+    cr_expect(gt(u64, free_bytes, 0));
+    sim_disk_set_capacity(sim, 4 * SLOT);
+    settle();
+    cr_expect(eq(u64, keeper_disk_space(keeper)->free_bytes, free_bytes));
+    now_ms += 1000;
+    settle();
+    cr_expect(lt(u64, keeper_disk_space(keeper)->free_bytes, free_bytes));
+}
+
+static void
+put_spare(uint64_t number, size_t size)
+{
+    char name[STORE_NAME_SIZE];
+    uint8_t *octets = calloc(1, size);
+    sim_disk_replace(sim, store_file_name(STORE_FILE_SPARE, number, 0, name),
+                     bytes_make(octets, size));
+    free(octets);
+}
+
+static uint32_t
+count_files(enum store_file_kind kind)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < sim_disk_file_count(sim); i++) {
+        uint64_t number;
+        uint64_t last;
+        count += store_file_parse(sim_disk_name(sim, i), &number, &last) == kind ? 1 : 0;
+    }
+    return count;
+}
+
+/* Spares that recovery found are used first; those that do not fit or are too many only take room.
+ */
+Test(keeper, spares_of_the_last_run_are_used_and_the_useless_ones_removed)
+{
+    tear_down();
+    set_up();
+    tear_down();
+    sim = sim_disk_new();
+    disk = disk_of_sim(sim);
+    pool = chunk_pool_new();
+    writer = log_writer_new(&disk);
+    struct recovery recovery = new_directory();
+    uint64_t spares[] = {1, 2, 3, 4, 5, 6, 7};
+    for (size_t i = 0; i < ARRAY_LEN(spares); i++) {
+        put_spare(spares[i], i == 2 ? SLOT / 2 : SLOT);
+    }
+    recovery.spares = spares;
+    recovery.spare_count = ARRAY_LEN(spares);
+    start(&recovery);
+    cr_expect(eq(u32, count_files(STORE_FILE_SPARE), 3), "four are kept, one of them is in use");
+    uint64_t writes = sim_disk_call_count(sim, SIM_DISK_WRITE);
+    settle();
+    cr_expect(eq(u32, count_files(STORE_FILE_SPARE), 1));
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_WRITE), writes + 2), "headers only");
+    cr_expect(has_segment(3));
+}
+
+/* The clean flag is the last thing that is written. */
+Test(keeper, an_orderly_stop_leaves_a_clean_manifest)
+{
+    settle();
+    cr_assert(eq(int, keeper_finish(keeper, &disk, journal), STATUS_OK));
+    struct manifest manifest;
+    char why[100];
+    cr_assert(eq(int, manifest_read(&manifest, &disk, why, sizeof(why)), STATUS_OK));
+    cr_expect(manifest.is_clean);
+    cr_expect(eq(u32, manifest.epoch_count, 1));
+    manifest_fini(&manifest);
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The threads around the log, with a journal in front and a simulated disk behind. */
+#include "store/threads.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "tests/support/sim_disk.h"
+
+enum { SLOT = 64 * 1024 };
+
+static struct sim_disk *sim;
+static struct disk disk;
+static struct chunk_pool *pool;
+static struct store_threads *threads;
+static struct journal *journal;
+static struct io_port io_port;
+static uint32_t written_count;
+static uint32_t jobs_done;
+static struct log_failure fatal_failure;
+static bool is_dead;
+static pthread_mutex_t fatal_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+/* Stands for the end of the process: the thread that calls it does nothing any more. */
+static void
+die(void *context, const struct log_failure *failure)
+{
+    (void)context;
+    pthread_mutex_lock(&fatal_mutex);
+    fatal_failure = *failure;
+    is_dead = true;
+    pthread_mutex_unlock(&fatal_mutex);
+    pthread_exit(NULL);
+}
+
+static bool
+has_died(void)
+{
+    pthread_mutex_lock(&fatal_mutex);
+    bool result = is_dead;
+    pthread_mutex_unlock(&fatal_mutex);
+    return result;
+}
+
+static struct segment_header
+header_of(uint64_t number)
+{
+    return (struct segment_header){
+        .number = number,
+        .base_lsn = number * SLOT,
+        .slot_size = SLOT,
+        .capacity = SLOT,
+        .epoch = 1,
+    };
+}
+
+static void
+prepare(uint64_t number)
+{
+    struct segment_header header = header_of(number);
+    cr_assert(eq(int, segment_prepare(&disk, &header, 0, NULL), STATUS_OK));
+}
+
+static void
+set_up(void)
+{
+    sim = sim_disk_new();
+    disk = disk_of_sim(sim);
+    pool = chunk_pool_new();
+    threads = store_threads_new(&disk, die, NULL);
+    cr_assert(threads != NULL);
+    struct journal_port port = store_threads_journal_port(threads);
+    io_port = store_threads_io_port(threads);
+    struct journal_settings settings = {
+        .epoch = 1,
+        .segment_number = 1,
+        .segment_base = SLOT,
+        .segment_capacity = SLOT,
+        .slot_size = SLOT,
+    };
+    journal = journal_new(&settings, pool, &port);
+    written_count = 0;
+    jobs_done = 0;
+}
+
+static void
+on_written(void *context, struct batch *batch)
+{
+    (void)context;
+    written_count++;
+    journal_batch_written(journal, batch);
+}
+
+static void
+on_committed(void *context, uint64_t commit_lsn)
+{
+    (void)context;
+    journal_committed(journal, commit_lsn);
+}
+
+static void
+on_job(void *context, struct io_job *job)
+{
+    (void)context;
+    (void)job;
+    jobs_done++;
+}
+
+static const struct store_events EVENTS = {
+    .written = on_written, .committed = on_committed, .job_done = on_job};
+
+static void
+tear_down(void)
+{
+    store_threads_free(&threads, &EVENTS);
+    journal_free(&journal);
+    chunk_pool_free(&pool);
+    sim_disk_free(&sim);
+}
+
+TestSuite(threads, .init = set_up, .fini = tear_down, .timeout = 60);
+
+/* One message of `size` octets. */
+static void
+publish(uint32_t size)
+{
+    struct content_shape shape = {.body_size = size, .kind = CHUNK_KIND_PERSISTENT};
+    struct content_ref content;
+    uint8_t *body;
+    cr_assert(eq(int, chunk_pool_reserve(pool, &shape, &content, &body), STATUS_OK));
+    memset(body, 'x', size);
+    uint64_t queue = 1;
+    uint64_t lsn;
+    cr_assert(eq(int, journal_publish(journal, content, &queue, 1, &lsn), STATUS_OK));
+    chunk_pool_release(pool, content);
+}
+
+/* Waits until something has come back, and takes it. */
+static void
+collect(void)
+{
+    struct pollfd wait = {.fd = store_threads_fd(threads), .events = POLLIN};
+    cr_assert(eq(int, poll(&wait, 1, 30 * 1000), 1));
+    store_threads_collect(threads, &EVENTS);
+}
+
+/* I1: what is reported as committed was written and flushed before. */
+Test(threads, a_batch_that_wants_it_is_written_flushed_and_committed)
+{
+    prepare(1);
+    uint64_t flushes = sim_disk_call_count(sim, SIM_DISK_FLUSH);
+    publish(100);
+    uint64_t token = journal_token(journal);
+    cr_assert(journal_seal(journal, true));
+    while (!journal_token_is_committed(journal_token(journal), journal_commit_lsn(journal))) {
+        collect();
+    }
+    cr_expect(ge(u64, journal_commit_lsn(journal), token));
+    cr_expect(eq(u32, written_count, 1));
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_FLUSH), flushes + 1));
+    cr_expect(eq(u64, journal_backlog_octets(journal), 0));
+}
+
+/* Part 7: what nobody waits for is written at once and flushed with what comes later. */
+Test(threads, a_batch_that_nobody_waits_for_is_written_and_not_flushed)
+{
+    prepare(1);
+    uint64_t flushes = sim_disk_call_count(sim, SIM_DISK_FLUSH);
+    publish(100);
+    cr_assert(journal_seal(journal, false));
+    cr_assert(store_threads_drain(threads));
+    store_threads_collect(threads, &EVENTS);
+    cr_expect(eq(u32, written_count, 1));
+    cr_expect(eq(u64, journal_commit_lsn(journal), 0));
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_FLUSH), flushes));
+    cr_assert(journal_seal(journal, true), "an empty batch that wants the flush");
+    cr_assert(store_threads_drain(threads));
+    store_threads_collect(threads, &EVENTS);
+    cr_expect(eq(u64, journal_commit_lsn(journal), journal_written_lsn(journal)));
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_FLUSH), flushes + 1));
+}
+
+/* Part 7: without a spare the log thread waits for one. */
+Test(threads, the_log_waits_for_its_segment_and_goes_on_when_it_is_prepared)
+{
+    prepare(1);
+    for (uint32_t i = 0; i < 3; i++) {
+        publish(30 * 1000);
+        cr_assert(journal_seal(journal, true));
+    }
+    cr_expect(not(store_threads_drain(threads)), "the third message is in segment 2");
+    store_threads_collect(threads, &EVENTS);
+    cr_expect(eq(u32, written_count, 2));
+    cr_expect(eq(u64, journal_commit_lsn(journal), journal_written_lsn(journal)));
+    cr_expect(gt(u64, journal_backlog_octets(journal), 0));
+
+    struct io_job job = {.type = IO_PREPARE, .prepare = {.header = header_of(2)}};
+    io_port.submit(io_port.context, &job);
+    cr_assert(store_threads_drain(threads));
+    store_threads_collect(threads, &EVENTS);
+    cr_expect(eq(u32, jobs_done, 1));
+    cr_expect(eq(int, job.status, STATUS_OK));
+    cr_expect(eq(u64, journal_commit_lsn(journal), journal_token(journal)));
+}
+
+/* At an end with an error, nothing hangs that waits for a segment. */
+Test(threads, threads_end_although_a_segment_never_comes)
+{
+    publish(100);
+    cr_assert(journal_seal(journal, true));
+    cr_expect(not(store_threads_drain(threads)));
+}
+
+/* F5, I9: nothing is written, flushed or reported after a flush that failed. */
+Test(threads, a_failed_flush_of_the_log_ends_everything)
+{
+    prepare(1);
+    sim_disk_fail(sim, SIM_DISK_FLUSH, 1, EIO);
+    publish(100);
+    cr_assert(journal_seal(journal, true));
+    while (!has_died()) {
+        poll(NULL, 0, 1);
+    }
+    cr_expect(eq(str, (char *)fatal_failure.what, (char *)"flush"));
+    cr_expect(eq(str, fatal_failure.file, (char *)"seg.0000000000000001"));
+    cr_expect(eq(int, fatal_failure.error, EIO));
+    uint64_t writes = sim_disk_call_count(sim, SIM_DISK_WRITE);
+    publish(100);
+    cr_assert(journal_seal(journal, true));
+    store_threads_collect(threads, &EVENTS);
+    cr_expect(eq(u64, journal_commit_lsn(journal), 0));
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_WRITE), writes));
+}
+
+/* F3: no room for a segment ahead is no reason to end; it is the keeper's to try again. */
+Test(threads, a_segment_that_finds_no_room_is_reported_and_ends_nothing)
+{
+    sim_disk_set_capacity(sim, SLOT / 2);
+    struct io_job job = {.type = IO_PREPARE, .prepare = {.header = header_of(1)}};
+    io_port.submit(io_port.context, &job);
+    while (jobs_done == 0) {
+        collect();
+    }
+    cr_expect(eq(int, job.status, STATUS_IO));
+    cr_expect(eq(int, job.failure.error, ENOSPC));
+    cr_expect(not(has_died()));
+}
+
+/* I9: names that may or may not be on the disk. */
+Test(threads, a_failed_flush_of_the_directory_ends_everything)
+{
+    sim_disk_fail(sim, SIM_DISK_FLUSH_DIRECTORY, 1, EIO);
+    struct io_job job = {.type = IO_PREPARE, .prepare = {.header = header_of(1)}};
+    io_port.submit(io_port.context, &job);
+    while (!has_died()) {
+        poll(NULL, 0, 1);
+    }
+    cr_expect(eq(str, (char *)fatal_failure.what, (char *)STORE_FLUSH_DIRECTORY));
+}
+
+/* Many batches from a core that does not wait: each comes back once, in order, and all commit. */
+Test(threads, a_stream_of_batches_comes_back_in_order)
+{
+    enum { BATCHES = 2000 };
+    for (uint64_t number = 1; number <= 12; number++) {
+        prepare(number);
+    }
+    for (uint32_t i = 0; i < BATCHES; i++) {
+        publish(200);
+        cr_assert(journal_seal(journal, i % 3 == 0));
+        store_threads_collect(threads, &EVENTS);
+    }
+    (void)journal_seal(journal, true);
+    cr_assert(store_threads_drain(threads));
+    store_threads_collect(threads, &EVENTS);
+    cr_expect(ge(u32, written_count, BATCHES));
+    cr_expect(eq(u64, journal_commit_lsn(journal), journal_token(journal)));
+    cr_expect(eq(u64, journal_backlog_octets(journal), 0));
+}
