@@ -18,13 +18,14 @@ LOG_KEPT_BYTES = 16 * 1024
 class Process:
     """One life. `ready` is the address once the line came; `pidfd` becomes readable at the end."""
 
-    def __init__(self, config, directory, options=(), environment=None):
+    def __init__(self, config, directory, options=(), environment=None, prefix=()):
+        """`prefix` are words in front of the command, of a program that runs it."""
         self.environment = environment or {}
         self.directory = pathlib.Path(directory)
         self.log = open(self.directory / "stderr", "ab")
         self.log_start = self.log.tell()
         self.started = time.monotonic()
-        command = [brokers.binary(), "serve", str(config), "--data-dir", str(self.directory / "data"),
+        command = [*prefix, brokers.binary(), "serve", str(config), "--data-dir", str(self.directory / "data"),
                    "--amqp", "127.0.0.1:0", *options]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.log, env=self._environment())
