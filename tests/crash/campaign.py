@@ -18,6 +18,9 @@ READY_TIMEOUT_S = 20
 LIFE_TIMEOUT_S = 30
 DRAIN_TIMEOUT_S = 30
 KILL_AFTER_S = 0.3
+# Lives that end in order before SIGKILL comes count less, so that a campaign has an end.
+STOPS_PER_KILL = 4
+NEXT_SIGNAL_AFTER_S = 0.05
 # How many lives end while the broker is still starting, and how soon.
 EARLY_SHARE, EARLY_AFTER_S = 0.1, 0.05
 
@@ -35,7 +38,7 @@ class Campaign:
         self.history = History()
         self.selector = selectors.DefaultSelector()
         self.draining, self.declared = False, False
-        self.kills, self.stops, self.starts_s = 0, 0, []
+        self.kills_wanted, self.kills, self.stops, self.starts_s = 0, 0, 0, []
         self.process, self.killed_at_start = None, False
         self.config = self.directory / "bourse.yaml"
         self.config.write_text(variant.config())
@@ -48,8 +51,9 @@ class Campaign:
 
     def run(self, kills):
         """Returns the history's Report; what stops the run early is in it as well."""
+        self.kills_wanted = kills
         try:
-            while self.kills < kills:
+            while self.kills + self.stops // STOPS_PER_KILL < kills:
                 self._live()
                 self.history.begin_life()
             self._drain()
@@ -254,9 +258,10 @@ class Campaign:
 
 
 def numbers_with_delays(rng, moment_s, numbers):
-    """(delay, signal) for each of `numbers`: the first at `moment_s`, others up to 50 ms later."""
+    """(delay, signal) for each of `numbers`: the first at `moment_s`, each other soon after the one
+    before, and more often at once than late."""
     delays, at_s = [], moment_s
     for number in numbers:
         delays.append((at_s, number))
-        at_s += rng.uniform(0, 0.05)
+        at_s += NEXT_SIGNAL_AFTER_S * rng.random() ** 4
     return delays

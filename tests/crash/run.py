@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from crash.campaign import Campaign     # noqa: E402
 from crash.variants import VARIANTS     # noqa: E402
 
+OUT = ROOT / "build" / "crash"
 KILLS_PER_HISTORY = 25
 
 
@@ -45,7 +46,7 @@ def describe(campaign, report, seconds):
     if report.violation_count:
         line += f"\n{report.text()}\nFAILED; kept in {campaign.directory}; again: " \
                 f"tests/crash/run.py --variant {campaign.variant.name} --seed {campaign.seed}" \
-                f" --kills {campaign.kills}"
+                f" --kills {campaign.kills_wanted}"
     return line
 
 
@@ -80,7 +81,7 @@ def parse_options():
     parser.add_argument("--seed", type=int, default=None, help="of the first round; else by time")
     parser.add_argument("--kills", type=int, default=KILLS_PER_HISTORY, help="per history")
     parser.add_argument("--minutes", type=float, default=None, help="rounds until then; else one")
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "crash")
+    parser.add_argument("--out", type=pathlib.Path, default=OUT)
     options = parser.parse_args()
     if options.seed is None:
         options.seed = int(time.time() * 1000) % 10**9
