@@ -36,7 +36,7 @@ PYTHON := /usr/bin/python3
 # Variant ----------------------------------------------------------------------------------------
 
 comma := ,
-TEST_GOALS := test unit integration interop
+TEST_GOALS := test unit integration interop crash-tests
 ifneq ($(filter $(TEST_GOALS),$(MAKECMDGOALS)),)
 SAN ?= address,undefined
 endif
@@ -95,14 +95,16 @@ LIBS := -lyaml -lssl -lcrypto -lpcre2-8 -lpthread
 
 FOLDERS := base amqp net tls config routing exchanges queues store broker cli
 SOURCES := $(wildcard $(FOLDERS:%=%/*.c))
-TEST_SOURCES := $(wildcard tests/support/*.c) $(shell find tests/unit -name '*.c' 2>/dev/null | sort)
+FAIL_CALL_SOURCE := tests/support/fail_call.c
+TEST_SOURCES := $(filter-out $(FAIL_CALL_SOURCE),$(wildcard tests/support/*.c))
+TEST_SOURCES += $(shell find tests/unit -name '*.c' 2>/dev/null | sort)
 # The fuzz targets are unit tests as well: over their seeds, without libFuzzer.
 FUZZ_MAIN := tests/fuzz/libfuzzer.c
 FUZZ_HARNESSES := $(filter-out $(FUZZ_MAIN) tests/fuzz/test_%,$(wildcard tests/fuzz/*.c))
 TEST_SOURCES += $(FUZZ_HARNESSES) $(wildcard tests/fuzz/test_*.c)
 LOADGEN_SOURCES := $(wildcard bench/loadgen.c bench/loadgen_*.c)
 BENCH_SOURCES := $(filter-out $(LOADGEN_SOURCES),$(wildcard bench/*.c))
-ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(FUZZ_MAIN) $(LOADGEN_SOURCES) $(BENCH_SOURCES)
+ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(FUZZ_MAIN) $(FAIL_CALL_SOURCE) $(LOADGEN_SOURCES) $(BENCH_SOURCES)
 HEADERS := $(wildcard $(FOLDERS:%=%/*.h) bench/*.h tests/support/*.h tests/fuzz/*.h)
 
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
@@ -115,6 +117,7 @@ ALL_OBJECTS := $(ALL_SOURCES:%.c=$(OUT)/obj/%.o)
 
 BINARY := $(OUT)/bourse
 UNIT_TESTS := $(OUT)/unit-tests
+FAIL_CALL := $(OUT)/fail_call.so
 ifeq ($(VARIANT),release)
 BENCH_OUT := build/bench
 MAIN_BINARY := build/bourse
@@ -147,6 +150,11 @@ FUZZ_PROGRAM := $(OUT)/fuzz
 $(FUZZ_PROGRAM): $(CORE_OBJECTS) $(FUZZ_OBJECTS)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# Preloaded into a broker, with or without sanitizers, so it has none itself.
+$(FAIL_CALL): $(FAIL_CALL_SOURCE) $(OUT)/flags
+	@echo "  LINK  $@"
+	@$(CC) $(LANGUAGE) $(WARNINGS) -g -O2 -fPIC -shared -o $@ $<
 
 # It knows the protocol by itself and shares nothing with what it measures.
 $(BENCH_OUT)/loadgen: $(LOADGEN_OBJECTS)
@@ -221,15 +229,23 @@ endif
 
 RUN_TESTS = $(PYTHON) tools/run_tests.py --out $(OUT) --binary $(BINARY)
 
-.PHONY: test unit integration interop
-test: deps-test $(BINARY) $(UNIT_TESTS) ## run everything: unit, integration, interop, include table
-	@$(RUN_TESTS) includes unit integration interop
+.PHONY: test unit integration interop crash-tests
+test: deps-test $(BINARY) $(UNIT_TESTS) $(FAIL_CALL) ## run everything: unit, integration, interop, crash, include table
+	@$(RUN_TESTS) includes unit integration interop crash
 unit: deps-test $(UNIT_TESTS) ## run the unit tests
 	@$(RUN_TESTS) unit
 integration: deps-test $(BINARY) ## run the tests against a broker process
 	@$(RUN_TESTS) integration
 interop: deps-test $(BINARY) ## run the tests with other people's clients
 	@$(RUN_TESTS) interop
+
+crash-tests: deps-test $(BINARY) $(FAIL_CALL) ## kill -9 (200 times), failing system calls, order of flush and confirm
+	@$(RUN_TESTS) crash
+
+BUDGET ?= 10
+.PHONY: crash
+crash: $(BINARY) ## kill the broker at random moments for BUDGET=10 minutes and check what it kept
+	@BOURSE_BIN=$(BINARY) $(PYTHON) tests/crash/run.py --minutes $(BUDGET)
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=

@@ -65,6 +65,7 @@ def commands(options):
         "unit": ([f"{options.out}/unit-tests"], parse_criterion),
         "integration": ([*pytest, "tests/integration"], parse_pytest),
         "interop": ([*pytest, "tests/interop"], parse_pytest),
+        "crash": ([*pytest, "tests/crash"], parse_pytest),
     }
 
 
@@ -137,7 +138,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True, help="build directory of the variant")
     parser.add_argument("--binary", required=True, help="the broker to test")
-    parser.add_argument("suites", nargs="+", choices=["includes", "unit", "integration", "interop"])
+    parser.add_argument("suites", nargs="+", choices=["includes", "unit", "integration", "interop", "crash"])
     options = parser.parse_args()
 
     reports = ROOT / options.out / "reports"

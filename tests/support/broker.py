@@ -90,16 +90,18 @@ class LogReader(threading.Thread):
 
 class Bourse:
     """A running `bourse serve`. `options` are further command-line words. With `measured` a
-    sanitized broker gives freed memory back at once, so that its resident size means something."""
+    sanitized broker gives freed memory back at once, so that its resident size means something.
+    `data_dir` outlives the broker; without it there is one for this process only."""
 
     def __init__(self, config=None, options=(), listen=("amqp",), environment=None, limits=None,
-                 wait_ready=True, cwd=None, measured=False):
+                 wait_ready=True, cwd=None, measured=False, data_dir=None):
         self.scratch = tempfile.mkdtemp(prefix="bourse-test-")
         self.config = config
         command = [binary(), "serve"] + ([str(config)] if config else [])
         for name in listen:
             command += [f"--{name}", "127.0.0.1:0"]
-        self.command = command + ["--data-dir", os.path.join(self.scratch, "data"), *options]
+        self.data_dir = str(data_dir or os.path.join(self.scratch, "data"))
+        self.command = command + ["--data-dir", self.data_dir, *options]
         self.environment = {**os.environ, **self._sanitizer_options(measured),
                             **(environment or {})}
         self.limits, self.cwd = limits or {}, cwd

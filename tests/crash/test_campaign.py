@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The broker is killed and keeps what it confirmed."""
+
+import shutil
+import zlib
+
+import pytest
+
+from crash import run
+from crash.campaign import Campaign, Failed
+from crash.variants import VARIANTS, Variant
+
+# 200 in all.
+KILLS = {"plain": 30, "fanout": 30, "segments": 30, "tx": 30, "topology": 30, "shutdown": 25,
+         "paging": 25}
+
+
+class Disconnecting(Campaign):
+    """Lives end for the clients only: all their connections are cut, the broker runs on."""
+
+    def _start(self):
+        if self.process is None:
+            super()._start()
+
+    def _live(self):
+        self._start()
+        if not self._await_ready() or not self._inspect():
+            raise Failed(self.process.log_tail())
+        for client in self.clients:
+            client.begin(self.process.address)
+            # The broker may still be reading what the last connection had sent.
+            client.channel = client.session
+        for _ in range(self.rng.randint(0, 60)):
+            self._turn(self.clients)
+        for link in self._links():
+            link.end()
+        self.kills += 1
+        self.draining = False
+
+    def run(self, kills):
+        begin_life = self.history.begin_life
+
+        def begin():
+            begin_life()
+            for queue in self.variant.queues(self):
+                self.history.lose_channel(queue)
+
+        self.history.begin_life = begin
+        return super().run(kills)
+
+    def _expect_empty(self):
+        """A broker without a disk has nothing to show after its end."""
+
+
+# The harness itself: what survives must be found, or else every violation below means nothing.
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_broker_that_was_not_killed_has_lost_nothing(name, tmp_path):
+    report = Disconnecting(VARIANTS[name](), 4, tmp_path / "campaign").run(5)
+    assert report.violation_count == 0, report.text()
+    assert report.counts["confirmed"] > 50, report.summary()
+    assert report.counts["delivered"] > 50, report.summary()
+
+
+class Forgetting(Campaign):
+    """Starts every life with an empty directory, as a broker would that writes nothing."""
+
+    def _start(self):
+        shutil.rmtree(self.directory / "data", ignore_errors=True)
+        super()._start()
+
+
+# And what does not survive must be seen as well.
+def test_a_broker_that_forgets_is_found_out(tmp_path):
+    report = Forgetting(Variant(), 1, tmp_path / "campaign").run(2)
+    assert report.kinds["lost"] > 0, report.text()
+    assert report.kinds["topology"] > 0, report.text()
+
+
+# Promises 1 and 2 of the design; F1 and F18. 200 kills over all variants, and the restarts after.
+@pytest.mark.parametrize("name", VARIANTS)
+def test_nothing_confirmed_is_lost_by_kill(name, keeps_data):
+    seed = zlib.crc32(name.encode())
+    campaign, report = run.run_one(name, seed, KILLS[name], run.OUT / "test")
+    assert report.violation_count == 0, run.describe(campaign, report, 0)

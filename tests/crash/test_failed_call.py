@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every system call about the data directory fails once, the first, the second, ... until a whole
+session passes untouched. F3, F4 and F5: the broker goes on as if nothing had been, or ends at once
+with 74, or says why it does not start; what it had answered is there after a restart."""
+
+import errno
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from crash.process import Process
+from crash.session import Session
+from crash.variants import Segments
+from support import broker as brokers
+
+CALLS_MAX = 2000
+EXIT_IO = 74
+FAIL_CALL = pathlib.Path(brokers.binary()).parent / "fail_call.so"
+
+# What a failure of this kind may lead to: going on, or the ordered end.
+TOLERATED = [("write", "EINTR"), ("write", "short"), ("flush", "EINTR")]
+FATAL = [("write", "ENOSPC"), ("write", "EIO"), ("flush", "EIO"), ("flush", "ENOSPC"),
+         ("open", "EMFILE"), ("open", "EIO"), ("rename", "EIO"), ("unlink", "EIO"),
+         ("truncate", "EIO")]
+
+
+def preload():
+    """The sanitizer's library has to come first; the broker names the one it wants."""
+    libraries = subprocess.run(["ldd", brokers.binary()], capture_output=True, text=True, check=True)
+    found = re.findall(r"=> (\S*lib[at]san\S*)", libraries.stdout)
+    return " ".join([*found, str(FAIL_CALL.resolve())])
+
+
+class Run:
+    """One session under one failing call, and the restart after it."""
+
+    def __init__(self, directory, kind, how, number):
+        self.directory = directory / str(number)
+        self.directory.mkdir()
+        self.report = self.directory / "fired"
+        self.config = self.directory / "bourse.yaml"
+        self.config.write_text(Segments().config())
+        self.session = Session()
+        environment = {"LD_PRELOAD": preload(), "FAIL_CALL_DIRECTORY": str(self.directory / "data"),
+                       "FAIL_CALL_KIND": kind, "FAIL_CALL_AT": str(number), "FAIL_CALL_HOW": how,
+                       "FAIL_CALL_REPORT": str(self.report)}
+        process = Process(self.config, self.directory, environment=environment)
+        self.was_ready = process.wait_ready(20)
+        if self.was_ready:
+            self.session.run(process)
+        self.status = process.reap(10)
+        self.log = process.log_tail()
+        self.sanitizer = process.sanitizer_reports()
+        self.fired = self.report.read_text().strip() if self.report.exists() else None
+
+    def check_end(self, may_go_on, how):
+        """The exit status and the last words."""
+        text = f"{self.fired}: status {self.status}\n{self.log}"
+        assert not self.sanitizer, self.sanitizer
+        assert self.status is not None, f"still running\n{text}"
+        assert self.status >= 0, text
+        if self.session.finished and self.status == 0:
+            return
+        assert not may_go_on, text
+        last = self.log.strip().splitlines()[-1] if self.log.strip() else ""
+        assert os.strerror(getattr(errno, how)) in last, f"no reason in the last line\n{text}"
+        if self.was_ready:
+            assert self.status == EXIT_IO, text
+            assert pathlib.Path(self.fired.split()[-1]).name in last, f"no file named\n{text}"
+        else:
+            assert self.status != 0, text
+
+    def check_kept(self):
+        process = Process(self.config, self.directory)
+        assert process.wait_ready(20), f"{self.fired}: no restart\n{process.log_tail()}"
+        report = self.session.check(process.address)
+        process.signal(15)
+        assert process.reap() == 0, process.log_tail()
+        assert report.violation_count == 0, f"{self.fired}\n{report.text()}\n{self.directory}"
+
+
+@pytest.mark.parametrize("kind,how", TOLERATED + FATAL)
+def test_the_broker_survives_or_ends_in_order_whatever_call_fails(kind, how, tmp_path,
+                                                                   keeps_data):
+    fired = 0
+    for number in range(1, CALLS_MAX):
+        run = Run(tmp_path, kind, how, number)
+        run.check_end((kind, how) in TOLERATED, how)
+        run.check_kept()
+        if run.fired is None:
+            assert run.session.finished
+            break
+        fired += 1
+    else:
+        pytest.fail(f"a session makes more than {CALLS_MAX} calls of the kind {kind}")
+    assert fired > 0 or kind in ("rename", "unlink", "truncate"), f"no {kind} was seen"
+
+
+# The library does what it says, shown without a broker.
+@pytest.mark.parametrize("kind,how,script,expected", [
+    ("write", "ENOSPC", "os.pwrite(f, b'abcd', 0)", "28"),
+    ("write", "short", "os.pwrite(f, b'abcd', 0)", "2"),
+    ("write", "short", "os.pwritev(f, [b'ab', b'cdef'], 0)", "3"),
+    ("flush", "EIO", "os.fdatasync(f)", "5"),
+    ("flush", "EIO", "os.fsync(f)", "5"),
+    ("rename", "EIO", "os.rename('f', 'g', src_dir_fd=d, dst_dir_fd=d)", "5"),
+    ("open", "EMFILE", "os.open('f', os.O_RDWR, dir_fd=d)", "24"),
+    ("truncate", "EIO", "os.ftruncate(f, 0)", "5"),
+    ("unlink", "EIO", "os.unlink('f', dir_fd=d)", "5"),
+])
+def test_the_library_fails_the_call_it_is_told_to(kind, how, script, expected, tmp_path):
+    inside = tmp_path / "data"
+    inside.mkdir()
+    (inside / "f").write_bytes(b"")
+    number = 3 if kind == "open" else 1     # the script itself opens the directory and a file
+    program = (f"import os\nd = os.open({str(inside)!r}, os.O_RDONLY)\n"
+               f"f = os.open('f', os.O_RDWR, dir_fd=d)\n"
+               f"o = os.open({str(tmp_path / 'outside')!r}, os.O_RDWR | os.O_CREAT)\n"
+               f"os.pwrite(o, b'x', 0), os.fsync(o)\n"
+               f"try:\n    print({script})\nexcept OSError as e:\n    print(e.errno)\n")
+    environment = {**os.environ, "LD_PRELOAD": str(FAIL_CALL.resolve()), "FAIL_CALL_KIND": kind,
+                   "FAIL_CALL_HOW": how, "FAIL_CALL_AT": str(number),
+                   "FAIL_CALL_DIRECTORY": str(inside), "FAIL_CALL_REPORT": str(tmp_path / "fired")}
+    run = subprocess.run(["/usr/bin/python3", "-S", "-c", program], env=environment, check=True,
+                         capture_output=True, text=True)
+    assert run.stdout.strip() == expected
+    assert (tmp_path / "fired").read_text().startswith(f"{kind} {number} {how} {inside}")

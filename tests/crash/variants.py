@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to the broker while it is killed: one class for each way of using it."""
+
+import base64
+import hashlib
+import signal
+
+from crash import bodies
+from crash.clients import PASSWORD, USER, Consumer, Publisher, Transactor
+from crash.topology import Architect
+
+# RabbitMQ's form: cheap to check, so that a life of a few milliseconds gets past its logins.
+_SALT = b"salt"
+_HASH = base64.b64encode(_SALT + hashlib.sha256(_SALT + PASSWORD.encode()).digest()).decode()
+
+
+class Variant:
+    """Eight publishers and eight consumers on four queues; the base of the others."""
+
+    name = "plain"
+    server = {}
+    size_max = bodies.SIZE_MAX
+    backlog_max = 3000
+    style_weights = (4, 3, 3, 2)        # of Consumer.STYLES
+    queue_names = ("a", "b", "c", "d")
+
+    def config(self):
+        lines = ["bourse: 1", "server:", "  log: {level: warn}"]
+        lines += [f"  {key}: {value}" for key, value in self.server.items()]
+        lines += ["users:", f"  {USER}:", f"    auth: password", f"    password-hash: {_HASH}", "    role: admin",
+                  '    rights: {configure: ".*", write: ".*", read: ".*"}',
+                  "listeners: {amqp: {bind: \"127.0.0.1:0\"}}"]
+        return "\n".join(lines) + "\n"
+
+    def queues(self, _campaign):
+        return list(self.queue_names)
+
+    def declarations(self, passive):
+        return [("queue.declare", {"queue": queue, "durable": True, "passive": passive})
+                for queue in self.queue_names]
+
+    def targets(self):
+        return [("", queue, (queue,)) for queue in self.queue_names]
+
+    def clients(self, campaign):
+        queues = self.queue_names
+        return ([Publisher(campaign, f"publisher {i}", self.targets()) for i in range(8)]
+                + [Consumer(campaign, f"consumer {i}", queues[i % len(queues)]) for i in range(8)])
+
+    def draw_end(self, _rng):
+        """The signals that end a life, in order."""
+        return [signal.SIGKILL]
+
+
+class Fanout(Variant):
+    """One publish, five queues: all of them or none."""
+
+    name = "fanout"
+    queue_names = ("a", "b", "c", "d", "e")
+    backlog_max = 6000
+
+    def declarations(self, passive):
+        exchange = {"exchange": "all", "type": "fanout", "durable": True, "passive": passive}
+        binds = [("queue.bind", {"queue": queue, "exchange": "all"}) for queue in self.queue_names]
+        return [("exchange.declare", exchange), *super().declarations(passive),
+                *([] if passive else binds)]
+
+    def targets(self):
+        return [("all", "", self.queue_names)]
+
+
+class Segments(Variant):
+    """Segments of the smallest size: rolled, folded, compacted and recycled all the time."""
+
+    name = "segments"
+    server = {"segment-size": "64KiB", "max-message-size": "40KiB"}
+    size_max = 40 * 1024
+
+
+class Transactions(Variant):
+    """Transactors that publish, and transactors that move messages on."""
+
+    name = "tx"
+    server = {"segment-size": "1MiB", "max-message-size": "64KiB"}
+    queue_names = ("a", "b", "c", "d")
+
+    def clients(self, campaign):
+        first, second = self.targets()[:2], self.targets()[2:]
+        return ([Publisher(campaign, f"publisher {i}", first) for i in range(4)]
+                + [Transactor(campaign, f"transactor {i}", self.targets()) for i in range(4)]
+                + [Transactor(campaign, f"mover {i}", second, "ab"[i % 2]) for i in range(4)]
+                + [Consumer(campaign, f"consumer {i}", "abcd"[i % 4]) for i in range(8)])
+
+
+class Topology(Variant):
+    """Objects come and go; a little traffic beside it, so that their records lie among others."""
+
+    name = "topology"
+    server = {"segment-size": "64KiB", "max-message-size": "16KiB"}
+    size_max = 2048
+    queue_names = ("a", "b")
+
+    def clients(self, campaign):
+        self.architects = [Architect(campaign, f"architect {i}") for i in range(6)]
+        return [*self.architects,
+                *[Publisher(campaign, f"publisher {i}", self.targets()) for i in range(2)],
+                *[Consumer(campaign, f"consumer {i}", "ab"[i]) for i in range(2)]]
+
+    def queues(self, campaign):
+        return super().queues(campaign) + [queue for each in self.architects
+                                           for queue in each.queues()]
+
+
+class Shutdown(Variant):
+    """SIGTERM, and SIGKILL while it drains; some are left to drain to the end."""
+
+    name = "shutdown"
+    server = {"segment-size": "256KiB", "max-message-size": "64KiB"}
+
+    def draw_end(self, rng):
+        hangups = [signal.SIGHUP] * rng.choice((0, 0, 1, 5))
+        if rng.random() < 0.2:
+            return [*hangups, signal.SIGTERM]
+        return [*hangups, signal.SIGTERM, signal.SIGKILL]
+
+
+class Paging(Variant):
+    """More messages than memory: they are dropped from it and read back."""
+
+    name = "paging"
+    server = {"segment-size": "1MiB", "max-message-size": "64KiB", "memory": "8MiB"}
+    backlog_max = 8000
+    style_weights = (1, 1, 2, 6)
+
+
+VARIANTS = {variant.name: variant
+            for variant in (Variant, Fanout, Segments, Transactions, Topology, Shutdown, Paging)}
