@@ -86,7 +86,7 @@ core_free(struct core **core_pointer)
         return;
     }
     /* What ends with the process is no change of anything. */
-    core_attach_store(core, NULL, NULL, 0);
+    core_attach_store(core, NULL, NULL);
     struct list_link *link;
     while ((link = list_first(&core->connection_list)) != NULL) {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);

@@ -11,13 +11,10 @@
 enum { LOG_TARGETS_FIRST = 16 };
 
 void
-core_attach_store(struct core *core, struct journal *journal, struct space *space, uint64_t next_id)
+core_attach_store(struct core *core, struct journal *journal, struct space *space)
 {
     core->journal = journal;
     core->space = space;
-    if (journal != NULL) {
-        core->next_durable_id = next_id;
-    }
 }
 
 /* Tokens --------------------------------------------------------------------------------------- */

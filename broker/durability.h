@@ -24,11 +24,9 @@ enum { CORE_FLUSH_WAIT_MS = 100 };
  * again below half of it. */
 enum { CORE_LOG_BACKLOG_OCTETS = 8 * 1024 * 1024 };
 
-/* From now on what is durable goes to `journal`; its rows are counted in `space`. Both are
- * borrowed, and outlive the core or are taken away with NULL. `next_id` is the first id for durable
- * objects. */
-void core_attach_store(struct core *core, struct journal *journal, struct space *space,
-                       uint64_t next_id);
+/* From now on what is durable goes to `journal`; its rows are counted in `space`. Both are borrowed,
+ * and outlive the core or are taken away with NULL. */
+void core_attach_store(struct core *core, struct journal *journal, struct space *space);
 
 static inline bool
 core_has_log(const struct core *core)
