@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/disk.h"
 #include "base/status.h"
+#include "store/scan.h"
 #include "store/segment.h"
 
 struct index_row {
@@ -40,10 +41,47 @@ MUST_CHECK enum status segment_index_write(const struct segment_index *index,
 MUST_CHECK enum status segment_index_read(struct segment_index *index, const struct disk *disk,
                                           uint64_t number);
 
+/* Reads the header alone: numbers and LSNs, not what it counts. As segment_index_read, which may
+ * still find that the rest is not to be used. */
+MUST_CHECK enum status segment_index_peek(struct segment_index *index, const struct disk *disk,
+                                          uint64_t number);
+
 /* The job behind a full segment: reads it from front to `end_lsn` (every batch is known to be
  * committed) and writes its index. STATUS_CORRUPT when the disk gives something else back than was
  * written: that segment stays without index and is reported. */
 MUST_CHECK enum status segment_index_build(struct segment_index *index, const struct disk *disk,
                                            uint64_t number, uint64_t end_lsn);
+
+/* The index of batches that are scanned one after the other. */
+struct index_builder {
+    struct segment_index index;
+    uint64_t row_capacity, removal_capacity;
+    uint64_t cursor; /* the row that the last removal ended */
+    uint64_t ended;  /* rows that are marked as ended */
+};
+
+void index_builder_init(struct index_builder *builder, const struct segment_header *segment);
+/* Takes in the batch that scan_next has just found. */
+MUST_CHECK enum status index_builder_add(struct index_builder *builder, struct scan *scan);
+/* Moves the result out; `end_lsn` is the LSN behind the last batch. */
+void index_builder_finish(struct index_builder *builder, uint64_t end_lsn,
+                          struct segment_index *index_out);
+void index_builder_fini(struct index_builder *builder);
+
+/* Below, at or above a row in the order of rows. */
+static inline int
+index_row_compare(const struct index_row *row, uint64_t lsn, uint64_t queue)
+{
+    uint64_t own = row->queue & ~RECORD_QUEUE_HANDED_OUT;
+    if (row->lsn != lsn) {
+        return row->lsn < lsn ? -1 : 1;
+    }
+    return own == queue ? 0 : own < queue ? -1 : 1;
+}
+
+/* The row of a message in a queue, searched from `*cursor` on, where removals in the order of
+ * messages find it at once; moves the cursor there. `count` when there is none. */
+uint64_t index_find_row(const struct index_row *rows, uint64_t count, uint64_t lsn, uint64_t queue,
+                        uint64_t *cursor);
 
 #endif
