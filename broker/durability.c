@@ -80,7 +80,7 @@ core_log_publish(struct core *core, struct content_ref ref, uint64_t *lsn_out)
     if (status == STATUS_OK) {
         const struct content *content = chunk_pool_content(core->pool, ref);
         space_add_rows(core->space, *lsn_out, core->log_target_count,
-                       (uint64_t)core->log_target_count * content->body_size);
+                       core->log_target_count * space_row_octets(content->body_size));
     }
     return status;
 }
@@ -93,11 +93,12 @@ core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entr
         return;
     }
     if (queue_id == 0) {
-        space_remove_row(core->space, lsn, entry->size, 0);
+        space_remove_row(core->space, lsn, space_row_octets(entry->size), 0);
         return;
     }
     journal_remove(core->journal, queue_id, lsn);
-    space_remove_row(core->space, lsn, entry->size, journal_open_lsn(core->journal));
+    space_remove_row(core->space, lsn, space_row_octets(entry->size),
+                     journal_open_lsn(core->journal));
 }
 
 void

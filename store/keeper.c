@@ -79,6 +79,7 @@ take_over_segments(struct keeper *keeper, const struct recovery *recovery)
         space_add_segment(keeper->space, segment->number, last, segment->base_lsn,
                           segment->capacity);
         space_segment_indexed(keeper->space, segment->number);
+        space_add_rows(keeper->space, segment->base_lsn, segment->row_count, segment->row_octets);
         if (segment->topology_lsn != 0) {
             space_add_topology(keeper->space, segment->topology_lsn);
         }

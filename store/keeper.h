@@ -22,8 +22,7 @@ struct keeper_settings {
 };
 
 /* Takes over what recovery found: spares, segments, removals, the manifest, which it owns from now
- * on. The rows that recovery handed over are counted by whoever keeps them (space_add_rows), before
- * the first turn. `port` and `log` are borrowed. */
+ * on. `port` and `log` are borrowed. */
 struct keeper *keeper_new(const struct keeper_settings *settings, struct recovery *recovery,
                           const struct io_port *port, struct log *log);
 void keeper_free(struct keeper **keeper); /* no job is under way */

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "store/fold.h"
 #include "store/little_endian.h"
+#include "store/space.h"
 
 /* The removals of one segment that speak of one older segment. */
 struct removal_run {
@@ -285,7 +286,7 @@ find_queue(struct known_queues *queues, uint64_t id)
 }
 
 static enum status
-emit_row(struct recovery_work *work, const struct found_segment *segment,
+emit_row(struct recovery_work *work, struct found_segment *segment,
          const struct index_row *row, struct known_queues *queues)
 {
     uint64_t id = row->queue & ~RECORD_QUEUE_HANDED_OUT;
@@ -301,6 +302,8 @@ emit_row(struct recovery_work *work, const struct found_segment *segment,
         .was_handed_out = segment->is_distrusted || (row->queue & RECORD_QUEUE_HANDED_OUT) != 0 ||
                           row->lsn <= queues->handouts[queues->latest],
     };
+    segment->live_count++;
+    segment->live_octets += space_row_octets(row->body_size);
     work->result->row_count++;
     return work->sink->row(work->sink->context, &recovered);
 }

@@ -322,6 +322,8 @@ list_segments(struct recovery_work *work)
                 .topology_lsn = segment->topology_lsn,
                 .is_pack = segment->is_pack,
                 .last = segment->last,
+                .row_count = segment->live_count,
+                .row_octets = segment->live_octets,
             };
         }
     }

@@ -48,7 +48,7 @@ struct recovered_segment {
     bool is_pack;
     uint64_t last; /* of a pack */
     uint64_t row_count;  /* live rows in it, as they were handed over */
-    uint64_t row_octets; /* body octets of those rows */
+    uint64_t row_octets; /* as space_row_octets counts them */
 };
 
 /* A removal that recovery has seen, for the account of space: a batch at `batch_lsn` ends the row.

@@ -298,7 +298,7 @@ remove_debt(struct space_segment *segment, uint32_t position)
 }
 
 void
-space_remove_row(struct space *space, uint64_t lsn, uint32_t octets, uint64_t batch_lsn)
+space_remove_row(struct space *space, uint64_t lsn, uint64_t octets, uint64_t batch_lsn)
 {
     struct space_segment *segment = segment_of_lsn(space, lsn);
     assert(segment->live_rows > 0);

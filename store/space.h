@@ -49,13 +49,21 @@ void space_add_segment(struct space *space, uint64_t number, uint64_t last, uint
 /* It is full, committed, and has its index: from now on it may be used again. */
 void space_segment_indexed(struct space *space, uint64_t number);
 
+/* What a row counts for: its body, and about what goes with it. An estimate that everybody makes in
+ * the same way, since entries know the size of the body only. */
+static inline uint64_t
+space_row_octets(uint32_t body_size)
+{
+    return (uint64_t)body_size + 64;
+}
+
 /* `count` rows more live at `lsn` (or in its segment), with `octets` in all. A content in several queues counts
  * several times: live octets of a segment are bounded by its capacity, and err on the side of
  * leaving it alone. */
 void space_add_rows(struct space *space, uint64_t lsn, uint64_t count, uint64_t octets);
 /* A row at `lsn` is done with, by a removal that stands in a batch at `batch_lsn`; 0: no removal is
  * needed, because its queue is gone, of which a record was reported before (space_add_topology). */
-void space_remove_row(struct space *space, uint64_t lsn, uint32_t octets, uint64_t batch_lsn);
+void space_remove_row(struct space *space, uint64_t lsn, uint64_t octets, uint64_t batch_lsn);
 /* A removal in the batch at `batch_lsn` speaks of the segment of `lsn`, whose row was not counted:
  * recovery found both. */
 void space_add_removal(struct space *space, uint64_t lsn, uint64_t batch_lsn);
