@@ -99,7 +99,9 @@ class Bourse:
         command = [binary(), "serve"] + ([str(config)] if config else [])
         for name in listen:
             command += [f"--{name}", "127.0.0.1:0"]
-        self.command = command + ["--data-dir", os.path.join(self.scratch, "data"), *options]
+        if "--ephemeral" not in options:
+            command += ["--data-dir", os.path.join(self.scratch, "data")]
+        self.command = command + list(options)
         self.environment = {**os.environ, **self._sanitizer_options(measured),
                             **(environment or {})}
         self.limits, self.cwd = limits or {}, cwd
