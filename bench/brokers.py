@@ -174,7 +174,8 @@ class Bourse(Broker):
         self.binary = binary
 
     def launch(self):
-        self.process = self.spawn([self.binary, "serve", "--amqp", f"{HOST}:{self.port}"])
+        self.process = self.spawn([self.binary, "serve", "--amqp", f"{HOST}:{self.port}",
+                                   "--data-dir", os.path.join(self.directory, "data")])
 
 
 class BourseTls(Bourse):
@@ -209,7 +210,8 @@ listeners:
         with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w",
                   encoding="utf-8") as text:
             text.write(self.password + "\n")
-        self.process = self.spawn([self.binary, "serve", config])
+        self.process = self.spawn([self.binary, "serve", config,
+                                   "--data-dir", os.path.join(self.directory, "data")])
 
 
 class RabbitMQ(Broker):

@@ -17,8 +17,8 @@
 #include "cli/load.h"
 
 const struct command_option serve_options[SERVE_OPTION_COUNT] = {
-    [SERVE_OPTION_DATA_DIR] = {"data-dir", "DIR", "where durable state will lie (not used yet)"},
-    [SERVE_OPTION_EPHEMERAL] = {"ephemeral", NULL, "keep everything in memory, write no file"},
+    [SERVE_OPTION_DATA_DIR] = {"data-dir", "DIR", "keep durable state here"},
+    [SERVE_OPTION_EPHEMERAL] = {"ephemeral", NULL, "keep everything in memory: nothing survives"},
     [SERVE_OPTION_AMQP] = {"amqp", "ADDR:PORT", "listen here for plain AMQP"},
     [SERVE_OPTION_AMQPS] = {"amqps", "ADDR:PORT", "listen here for AMQP over TLS"},
 };
@@ -90,10 +90,32 @@ static const struct {
     {SERVE_OPTION_AMQPS, LISTENER_AMQPS},
 };
 
-/* Puts the addresses of the command line in place of the file's. */
+/* Where durable state goes, if anywhere. */
+static int
+apply_data_dir(struct config *config, const struct command_line *line, const struct command_io *io)
+{
+    const char *data_dir = line->options[SERVE_OPTION_DATA_DIR];
+    config->server.is_ephemeral = line->options[SERVE_OPTION_EPHEMERAL] != NULL;
+    if (data_dir == NULL) {
+        return COMMAND_OK;
+    }
+    if (config->server.is_ephemeral) {
+        return command_misused(io, "--ephemeral writes nothing: it goes without --data-dir");
+    }
+    if (data_dir[0] == '\0') {
+        return command_misused(io, "--data-dir is empty");
+    }
+    config->server.data_dir = data_dir;
+    return COMMAND_OK;
+}
+
+/* Puts what the command line says in place of the file's. */
 static int
 apply_overrides(struct config *config, const struct command_line *line, const struct command_io *io)
 {
+    if (apply_data_dir(config, line, io) != COMMAND_OK) {
+        return COMMAND_MISUSED;
+    }
     for (size_t i = 0; i < ARRAY_LEN(overrides); i++) {
         const char *text = line->options[overrides[i].option];
         const char *name = serve_options[overrides[i].option].name;
@@ -144,20 +166,19 @@ first_configuration(const struct command_line *line, const struct command_io *io
 }
 
 static void
-print_notices(const struct server *server, bool is_development)
+print_notices(FILE *out, const struct config *config)
 {
-    FILE *out = server->io->out;
-    const char *data_dir = server->line->options[SERVE_OPTION_DATA_DIR];
-    if (is_development) {
+    if (config->is_development) {
         fputs("development mode: user guest with password guest, accepted from loopback only\n",
               out);
     }
-    fputs("nothing survives a restart: durable objects and persistent messages live in memory",
-          out);
-    if (data_dir != NULL) {
-        fprintf(out, " (--data-dir %s is not used yet)", data_dir);
+    if (config->server.is_ephemeral) {
+        fputs("ephemeral: nothing survives a restart, durable objects and persistent messages live "
+              "in memory\n",
+              out);
+    } else {
+        fprintf(out, "data directory %s, flushed before every confirm\n", config->server.data_dir);
     }
-    fputc('\n', out);
     fflush(out);
 }
 
@@ -262,9 +283,8 @@ static int
 run_broker(struct server *server, struct config *config)
 {
     char why[WHY_SIZE] = "";
-    bool is_development = config->is_development;
     log_init_stderr(&server->log, config->server.log_level, config->server.log_format);
-    print_notices(server, is_development);
+    print_notices(server->io->out, config);
     server->broker = broker_new(config, &server->log, why, sizeof(why));
     if (server->broker == NULL) {
         fprintf(server->io->err, "bourse: not started: %s\n", why);

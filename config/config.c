@@ -47,6 +47,7 @@ config_new_development(void)
     struct config *config = config_new();
     struct config_mark mark = {.file = "development mode"};
     config->is_development = true;
+    config->server.data_dir = "./bourse-data";
     listener_set_address(config, LISTENER_AMQP, "127.0.0.1:5672", mark);
     config->users = arena_alloc(&config->arena, sizeof(*config->users));
     config->user_count = 1;

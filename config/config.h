@@ -83,6 +83,7 @@ struct config_listener {
 
 struct config_server {
     const char *data_dir;
+    bool is_ephemeral;        /* nothing is written; only the command line says so */
     uint32_t threads;         /* 0: by the number of cores */
     uint64_t memory_bytes;    /* the memory mark; 0: see memory_percent */
     uint32_t memory_percent;  /* of RAM or of the cgroup limit; 0: see memory_bytes */

@@ -102,12 +102,11 @@ static const struct record_spec log_spec = {"log", sizeof(struct document_log), 
 
 #define SERVER struct document_server
 static const struct field_spec server_fields[] = {
-    LITERAL("data-dir", FIELD_WITHOUT_EFFECT, SERVER, data_dir, LITERAL_TEXT),
+    LITERAL("data-dir", 0, SERVER, data_dir, LITERAL_TEXT),
     LITERAL("threads", 0, SERVER, threads, LITERAL_INTEGER, 1, 64),
     LITERAL("memory", 0, SERVER, memory, LITERAL_SIZE_OR_PERCENT, 1),
-    LITERAL("disk-free", FIELD_WITHOUT_EFFECT, SERVER, disk_free, LITERAL_SIZE_OR_PERCENT, 1),
-    LITERAL("segment-size", FIELD_WITHOUT_EFFECT, SERVER, segment_size, LITERAL_SIZE, 64 * KIB,
-            4 * GIB),
+    LITERAL("disk-free", 0, SERVER, disk_free, LITERAL_SIZE_OR_PERCENT, 1),
+    LITERAL("segment-size", 0, SERVER, segment_size, LITERAL_SIZE, 64 * KIB, 4 * GIB),
     LITERAL("max-message-size", 0, SERVER, max_message_size, LITERAL_SIZE, 1, 512 * MIB),
     LITERAL("frame-max", 0, SERVER, frame_max, LITERAL_SIZE, 4 * KIB, 16 * MIB),
     LITERAL("channel-max", 0, SERVER, channel_max, LITERAL_INTEGER, 1, 65535),

@@ -2,6 +2,7 @@
 /* Server settings: one line for each key of `server`. */
 #include "config/server.h"
 
+#include "base/assert.h"
 #include "config/file.h"
 #include "config/report.h"
 
@@ -61,18 +62,26 @@ compile_threads(struct config *config, const struct setting *threads)
     }
 }
 
-/* A segment has a header of 4 KiB, a batch and its records one of at most as much again. */
+/* A batch never crosses a segment, so the largest message has to fit one: its body, its properties,
+ * which are one frame, and 8 KiB for the segment's header, the batch's, names and record. A method
+ * is one frame as well: what it declares fits, too. */
 static void
-check_message_fits_segment(struct config *config, const struct document_server *server)
+check_message_fits_segment(struct config *config, const struct document_server *from)
 {
     enum { SEGMENT_OVERHEAD = 8 << 10 };
-    const struct node *culprit = server->max_message_size.node != NULL
-                                     ? server->max_message_size.node
-                                     : server->segment_size.node;
-    if (config->server.message_bytes_max + SEGMENT_OVERHEAD > config->server.segment_bytes &&
-        culprit != NULL) {
-        report_error(config, culprit->mark,
-                     "a message of \"max-message-size\" does not fit into \"segment-size\"");
+    const struct config_server *server = &config->server;
+    const struct setting *settings[] = {&from->max_message_size, &from->segment_size,
+                                        &from->frame_max};
+    if (server->message_bytes_max + server->frame_max + SEGMENT_OVERHEAD <= server->segment_bytes) {
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        if (settings[i]->node != NULL) {
+            report_error(config, settings[i]->node->mark,
+                         "a message of \"max-message-size\" with properties of \"frame-max\" "
+                         "does not fit into \"segment-size\"");
+            return;
+        }
     }
 }
 

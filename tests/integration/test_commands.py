@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: version, help, check, and what is misused."""
 
+import os
 import re
 
 import pytest
@@ -27,7 +28,7 @@ def test_help_lists_the_commands_and_explains_each():
         assert command in listed.stdout
         explained = run("help", command)
         assert explained.returncode == 0 and f"bourse {command}" in explained.stdout
-    for option in ("--data-dir", "--amqp", "--amqps"):
+    for option in ("--data-dir", "--ephemeral", "--amqp", "--amqps"):
         assert option in run("help", "serve").stdout
     assert run("serve", "--help").stdout == run("help", "serve").stdout
 
@@ -50,12 +51,18 @@ def test_misuse_is_told_on_stderr(words, told):
     assert told in result.stderr and result.stdout == ""
 
 
-def test_serve_says_what_does_not_last():
+def test_serve_says_where_data_lies():
     with brokers.Bourse() as broker:
         text = "\n".join(broker.stdout.lines)
-    assert "nothing survives a restart" in text
+        assert f"data directory {broker.scratch}/data, flushed before every confirm" in text
     assert "guest" in text and "loopback" in text
-    assert "not used yet" in text
+
+
+def test_serve_says_that_nothing_lasts_and_writes_nothing():
+    with brokers.Bourse(options=["--ephemeral"]) as broker:
+        text = "\n".join(broker.stdout.lines)
+        assert "nothing survives a restart" in text and "data directory" not in text
+        assert not any(name.endswith("data") for name in os.listdir(broker.scratch))
 
 
 def test_the_ready_line_names_every_address(authority, tmp_path):

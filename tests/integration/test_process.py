@@ -79,7 +79,7 @@ def test_sighup_during_start_does_no_harm(own_broker, write_config):
     for _ in range(5):
         broker = own_broker(config=config, wait_ready=False)
         # Before the handlers are there SIGHUP ends a process; from then on it is a reload.
-        broker.stdout.wait_for("nothing survives", 10)
+        broker.stdout.wait_for("data directory", 10)
         for _ in range(20):
             broker.signal(signal.SIGHUP)
         broker.wait_ready()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGHUP: additions and changed users and rights take effect; a bad file changes nothing."""
 
+import re
 import signal
 import time
 
@@ -78,6 +79,32 @@ def test_objects_that_leave_the_file_stay(broker, rewrite, canaries):
     assert "config.reloaded" in rewrite("      spare: {type: fanout}\n", "")
     log_in(broker, canaries, "keeper").channel().call("exchange.declare", exchange="spare",
                                                       type="fanout", passive=True)
+
+
+def test_an_object_that_left_the_file_is_told_once(broker, rewrite):
+    rewrite("      spare: {type: fanout}\n", "")
+    broker.log.wait_for(r'event=topology\.left_file kind=exchange vhost="/" name="spare"', 5)
+    rewrite("      spare: {type: fanout}\n", "")
+    assert broker.log.text().count("topology.left_file") == 1
+
+
+# What is there may hold messages: it is never replaced, and nothing else of such a file is done.
+def test_a_difference_that_needs_replacing_refuses_the_reload(broker, rewrite, canaries):
+    line = rewrite("type: topic}\n", "type: headers}\n      more: {}\n")
+    assert ("config.reload_refused" in line and
+            "error: exchange 'orders' has type 'topic' in the" in line and
+            "the file says 'headers'; delete it or change the file" in line)
+    assert re.search(r"\.yaml:4:3: error", line), line
+    channel = log_in(broker, canaries, "keeper").channel()
+    channel.refused("exchange.declare", 404, exchange="more", type="direct", passive=True)
+
+
+def test_arguments_change_in_place(broker, rewrite, canaries):
+    keeper = log_in(broker, canaries, "keeper").channel()
+    keeper.publish("orders", "k", b"kept")
+    assert "config.reloaded" in rewrite("billing: {", "billing: {ttl: 1h, ")
+    assert keeper.drain("billing") == [b"kept"]
+    keeper.refused("queue.declare", 406, queue="billing", durable=True)
 
 
 def test_a_new_user_can_log_in(broker, rewrite, canaries):

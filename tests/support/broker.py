@@ -101,7 +101,9 @@ class Bourse:
         for name in listen:
             command += [f"--{name}", "127.0.0.1:0"]
         self.data_dir = str(data_dir or os.path.join(self.scratch, "data"))
-        self.command = command + ["--data-dir", self.data_dir, *options]
+        if "--ephemeral" not in options:
+            command += ["--data-dir", self.data_dir]
+        self.command = command + list(options)
         self.environment = {**os.environ, **self._sanitizer_options(measured),
                             **(environment or {})}
         self.limits, self.cwd = limits or {}, cwd

@@ -73,6 +73,9 @@ Test(command, a_wrong_command_line_is_one_line_and_status_64)
          "bourse: --amqps \"127.0.0.1:0\" needs a certificate: listeners.amqps.tls in the "
          "file\n"},
         {{"serve", "--ephemeral=yes"}, "bourse: \"--ephemeral\" takes no value\n"},
+        {{"serve", "--ephemeral", "--data-dir", "d"},
+         "bourse: --ephemeral writes nothing: it goes without --data-dir\n"},
+        {{"serve", "--data-dir", ""}, "bourse: --data-dir is empty\n"},
         {{"serve", "--ephemereal"},
          "bourse: \"bourse serve\" has no option \"--ephemereal\" (did you mean "
          "\"ephemeral\"?)\n"},

@@ -228,9 +228,20 @@ Test(config, keys_and_kinds_are_checked)
         {"server: {max-message-size: 1GiB}\n",
          "3:28: error: \"max-message-size\" is between 1B and 512MiB\n"},
         {"server: {max-message-size: 64MiB}\n",
-         "3:28: error: a message of \"max-message-size\" does not fit into \"segment-size\"\n"},
+         "3:28: error: a message of \"max-message-size\" with properties of \"frame-max\" does "
+         "not fit into \"segment-size\"\n"},
+        {"server: {max-message-size: 65400KiB}\n", ""},
+        {"server: {max-message-size: 65401KiB}\n",
+         "3:28: error: a message of \"max-message-size\" with properties of \"frame-max\" does "
+         "not fit into \"segment-size\"\n"},
+        {"server: {segment-size: 64KiB, max-message-size: 40KiB, frame-max: 16KiB}\n", ""},
+        {"server: {segment-size: 64KiB, max-message-size: 40KiB, frame-max: 17KiB}\n",
+         "3:49: error: a message of \"max-message-size\" with properties of \"frame-max\" does "
+         "not fit into \"segment-size\"\n"},
         {"server: {segment-size: 1MiB}\n",
-         "3:24: error: a message of \"max-message-size\" does not fit into \"segment-size\"\n"},
+         "3:24: error: a message of \"max-message-size\" with properties of \"frame-max\" does "
+         "not fit into \"segment-size\"\n"},
+        {"server: {data-dir: d, disk-free: 5%, segment-size: 128MiB}\n", ""},
         {"server: {heartbeat: 1500ms}\n",
          "3:21: error: \"heartbeat\" is a whole number of seconds\n"},
         {"server: {log: {level: warning}}\n",
