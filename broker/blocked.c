@@ -366,10 +366,24 @@ core_check_memory(struct core *core)
     }
 }
 
-void
-core_set_disk_free(struct core *core, uint64_t free_bytes)
+static uint64_t
+disk_mark(const struct core_settings *settings, uint64_t total_bytes)
 {
-    uint64_t mark = core->settings.disk_mark_bytes;
+    static const uint64_t MARK_MIN = UINT64_C(1) << 30;
+    if (settings->disk_mark_bytes != 0) {
+        return settings->disk_mark_bytes;
+    }
+    if (settings->disk_mark_percent != 0) {
+        return total_bytes / 100 * settings->disk_mark_percent;
+    }
+    uint64_t share = total_bytes / 100 * 5;
+    return share > MARK_MIN ? share : MARK_MIN;
+}
+
+void
+core_set_disk_space(struct core *core, uint64_t free_bytes, uint64_t total_bytes)
+{
+    uint64_t mark = disk_mark(&core->settings, total_bytes);
     bool is_on = (core->alarms & ALARM_DISK) != 0;
     if (!is_on && free_bytes < mark) {
         log_warn(core->log, "disk.alarm_on", "free_bytes=%" PRIu64 " mark_bytes=%" PRIu64,

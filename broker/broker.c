@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "broker/core.h"
+#include "broker/data_directory.h"
 #include "broker/machine.h"
 #include "broker/password_pool.h"
 #include "net/network.h"
@@ -30,10 +31,11 @@ struct broker {
     struct password_pool *passwords;
     struct network *network;
     struct core *core;
+    struct data_directory *data;                  /* NULL: memory only */
     struct tls_context *tls[LISTENER_KIND_COUNT]; /* NULL: plain or off; owned */
     struct broker_listener *listeners;            /* owned */
     size_t listener_count;
-    enum { BROKER_RUNNING, BROKER_STOPPING, BROKER_STOPPED } state;
+    enum { BROKER_RUNNING, BROKER_DRAINING, BROKER_STOPPING, BROKER_STOPPED } state;
     uint64_t stop_deadline_ms;
     /* The core and the network point at each other; the network is made first, so its events come
      * through here. */
@@ -116,6 +118,8 @@ broker_make_core(struct broker *broker, const struct config *config)
         .heartbeat_s = server->heartbeat_s,
         .message_bytes_max = server->message_bytes_max,
         .memory_mark_bytes = broker_memory_mark(server),
+        .disk_mark_bytes = server->disk_free_bytes,
+        .disk_mark_percent = server->disk_free_percent,
         .is_development = config->is_development,
     };
     struct core_ports ports = {
@@ -126,6 +130,38 @@ broker_make_core(struct broker *broker, const struct config *config)
     broker->core = core_new(&settings, &ports, broker->pool, broker->log,
                             broker->clock.read(broker->clock.context));
     broker->core_events = core_net_events(broker->core);
+}
+
+static void
+broker_on_data(void *context)
+{
+    struct broker *broker = context;
+    broker_begin_tick(broker);
+    data_directory_collect(broker->data);
+}
+
+static bool
+broker_open_data(struct broker *broker, const struct config_server *server, char *why,
+                 size_t why_size)
+{
+    if (server->is_ephemeral) {
+        return true;
+    }
+    struct data_directory_settings settings = {
+        .path = server->data_dir,
+        .segment_bytes = server->segment_bytes,
+    };
+    broker->data =
+        data_directory_open(&settings, broker->core, broker->pool, broker->log, why, why_size);
+    if (broker->data == NULL) {
+        return false;
+    }
+    if (network_watch(broker->network, data_directory_fd(broker->data), broker_on_data, broker) !=
+        STATUS_OK) {
+        (void)snprintf(why, why_size, "cannot set up the event loop: %s", strerror(errno));
+        return false;
+    }
+    return true;
 }
 
 static struct tls_settings
@@ -197,6 +233,9 @@ broker_build(struct broker *broker, const struct config *config, char *why, size
         return false;
     }
     broker_make_core(broker, config);
+    if (!broker_open_data(broker, &config->server, why, why_size)) {
+        return false;
+    }
     if (core_apply(broker->core, config, why, why_size) != STATUS_OK) {
         return false;
     }
@@ -230,6 +269,7 @@ broker_free(struct broker **broker_pointer)
     if (broker == NULL) {
         return;
     }
+    data_directory_close(&broker->data);
     core_free(&broker->core);
     network_free(&broker->network);
     password_pool_free(&broker->passwords);
@@ -267,11 +307,17 @@ broker_wait_ms(const struct broker *broker, uint64_t wait_ms)
     return core_ms < wait_ms ? core_ms : wait_ms;
 }
 
+/* A stop in its turn: publishers are held until everything that was promised is committed and said,
+ * then everyone is told to go. */
 static void
 broker_check_stop(struct broker *broker, uint64_t now_ms)
 {
-    if (broker->state == BROKER_STOPPING &&
-        (core_connection_count(broker->core) == 0 || now_ms >= broker->stop_deadline_ms)) {
+    bool is_late = now_ms >= broker->stop_deadline_ms;
+    if (broker->state == BROKER_DRAINING && (core_has_said_all(broker->core) || is_late)) {
+        broker->state = BROKER_STOPPING;
+        core_shut_down(broker->core, "shutdown");
+    }
+    if (broker->state == BROKER_STOPPING && (core_connection_count(broker->core) == 0 || is_late)) {
         broker->state = BROKER_STOPPED;
     }
 }
@@ -298,6 +344,9 @@ broker_turn(struct broker *broker, uint64_t wait_ms)
     network_poll(broker->network, broker_wait_ms(broker, wait_ms));
     broker_begin_tick(broker);
     core_end_tick(broker->core);
+    if (broker->data != NULL) {
+        data_directory_turn(broker->data);
+    }
     network_flush(broker->network);
     core_release_tick(broker->core);
     broker_return_memory(broker);
@@ -309,7 +358,9 @@ void
 broker_run(struct broker *broker)
 {
     static const uint64_t STOPPING_TURN_MS = 50;
-    while (broker_turn(broker, broker->state == BROKER_STOPPING ? STOPPING_TURN_MS : UINT64_MAX)) {
+    static const uint64_t DATA_TURN_MS = 1000; /* the room on the disk is asked for */
+    uint64_t wait_ms = broker->data != NULL ? DATA_TURN_MS : UINT64_MAX;
+    while (broker_turn(broker, broker->state != BROKER_RUNNING ? STOPPING_TURN_MS : wait_ms)) {
     }
 }
 
@@ -329,10 +380,10 @@ broker_stop(struct broker *broker)
     struct clock_reading now = broker->clock.read(broker->clock.context);
     log_info(broker->log, "broker.stopping", "connections=%" PRIu32,
              core_connection_count(broker->core));
-    broker->state = BROKER_STOPPING;
+    broker->state = BROKER_DRAINING;
     broker->stop_deadline_ms = now.monotonic_ms + BROKER_STOP_WAIT_MS;
     network_stop_listening(broker->network);
-    core_shut_down(broker->core, "shutdown");
+    core_hold_publishers(broker->core);
 }
 
 static bool

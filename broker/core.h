@@ -53,7 +53,8 @@ struct core_settings {
     uint16_t heartbeat_s;
     uint64_t message_bytes_max;
     uint64_t memory_mark_bytes; /* message memory from which publishers are blocked; 0: never */
-    uint64_t disk_mark_bytes;   /* free octets below which publishers are blocked; 0: never */
+    uint64_t disk_mark_bytes;   /* free octets below which publishers are blocked; 0: by percent */
+    uint32_t disk_mark_percent; /* of the file system; both 0: the larger of 1 GiB and 5 % */
     uint32_t unacked_max;       /* open deliveries of a channel without prefetch; 0: 1,000,000 */
     bool is_development;
 };
@@ -173,7 +174,7 @@ MUST_CHECK enum status core_apply(struct core *core, const struct config *config
 
 /* How much room the file system has: turns the disk alarm on below the mark, and off again a tenth
  * above it. */
-void core_set_disk_free(struct core *core, uint64_t free_bytes);
+void core_set_disk_space(struct core *core, uint64_t free_bytes, uint64_t total_bytes);
 
 /* The first half of a stop: publishes are held from now on. True once everything that was promised
  * so far is committed and said. */

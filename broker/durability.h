@@ -24,8 +24,8 @@ enum { CORE_FLUSH_WAIT_MS = 100 };
  * again below half of it. */
 enum { CORE_LOG_BACKLOG_OCTETS = 8 * 1024 * 1024 };
 
-/* From now on what is durable goes to `journal`; its rows are counted in `space`. Both are borrowed,
- * and outlive the core or are taken away with NULL. */
+/* From now on what is durable goes to `journal`; its rows are counted in `space`. Both are
+ * borrowed, and outlive the core or are taken away with NULL. */
 void core_attach_store(struct core *core, struct journal *journal, struct space *space);
 
 static inline bool

@@ -2,6 +2,8 @@
 #include "store/io_job.h"
 
 #include "base/assert.h"
+#include "store/index.h"
+#include "store/snapshot.h"
 #include "store/spill.h"
 
 #include <errno.h>
@@ -38,6 +40,20 @@ run_spill(struct io_job *job, const struct disk *disk)
 }
 
 static enum status
+run_index(struct io_job *job, const struct disk *disk)
+{
+    struct segment_index index;
+    enum status status = segment_index_build(&index, disk, job->index.number, job->index.end_lsn);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    job->index.topology_lsn = index.topology_lsn;
+    status = segment_index_write(&index, disk);
+    segment_index_fini(&index);
+    return status;
+}
+
+static enum status
 dispatch(struct io_job *job, const struct disk *disk, struct fetch_files *files)
 {
     (void)files;
@@ -53,9 +69,12 @@ dispatch(struct io_job *job, const struct disk *disk, struct fetch_files *files)
     case IO_SPILL:
         return run_spill(job, disk);
     case IO_INDEX:
+        return run_index(job, disk);
+    case IO_SNAPSHOT:
+        return snapshot_take(disk, job->snapshot.manifest, job->snapshot.lsn, &job->snapshot.octets,
+                             &job->failure);
     case IO_FOLD:
     case IO_PACK:
-    case IO_SNAPSHOT:
     case IO_FETCH:
         break;
     }

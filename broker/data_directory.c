@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/data_directory.h"
+
+#include "base/alloc.h"
+#include "base/disk.h"
+#include "broker/durability.h"
+#include "broker/durable_topology.h"
+#include "store/keeper.h"
+#include "store/recovery.h"
+#include "store/threads.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SPARES_WANTED = 2, FAILURE_TEXT_SIZE = 256 };
+
+struct data_directory {
+    struct disk_directory *directory;
+    struct disk disk;
+    struct store_threads *threads;
+    struct keeper *keeper;
+    struct journal *journal;
+    struct core *core;
+    struct log *log;
+    struct store_events events;
+    enum log_level level; /* of the log, for the last line, which another thread writes */
+    enum log_format format;
+};
+
+/* Failing -------------------------------------------------------------------------------------- */
+
+/* On a thread of the store. The core's log belongs to its own thread, so the line goes through
+ * another one. */
+static void
+on_fatal(void *context, const struct log_failure *failure)
+{
+    const struct data_directory *directory = context;
+    struct log log;
+    char error[FAILURE_TEXT_SIZE];
+    log_init_stderr(&log, directory->level, directory->format);
+    log_error(&log, "store.failed",
+              "what=\"%s\" file=%s offset=%" PRIu64 " error=%s action=\"ending at once; the next "
+              "start recovers what was confirmed\"",
+              failure->what, failure->file, failure->offset,
+              log_escape(error, sizeof(error), bytes_of(strerrordesc_np(failure->error))));
+    _exit(DATA_DIRECTORY_EXIT_STATUS);
+}
+
+/* What the threads report ---------------------------------------------------------------------- */
+
+static void
+on_written(void *context, struct batch *batch)
+{
+    struct data_directory *directory = context;
+    journal_batch_written(directory->journal, batch);
+}
+
+static void
+on_committed(void *context, uint64_t commit_lsn)
+{
+    struct data_directory *directory = context;
+    journal_committed(directory->journal, commit_lsn);
+}
+
+static void
+on_job_done(void *context, struct io_job *job)
+{
+    struct data_directory *directory = context;
+    keeper_job_done(directory->keeper, job);
+}
+
+void
+data_directory_collect(struct data_directory *directory)
+{
+    store_threads_collect(directory->threads, &directory->events);
+    core_on_written(directory->core);
+    core_on_committed(directory->core);
+}
+
+int
+data_directory_fd(const struct data_directory *directory)
+{
+    return store_threads_fd(directory->threads);
+}
+
+void
+data_directory_turn(struct data_directory *directory)
+{
+    keeper_turn(directory->keeper, directory->journal, directory->core->now.monotonic_ms);
+    const struct disk_space *space = keeper_disk_space(directory->keeper);
+    if (space != NULL) {
+        core_set_disk_space(directory->core, space->free_bytes, space->total_bytes);
+    }
+}
+
+/* Opening -------------------------------------------------------------------------------------- */
+
+struct restore {
+    struct core *core;
+    struct topology_restore topology;
+};
+
+static enum status
+restore_record(void *context, const struct record *record)
+{
+    struct restore *restore = context;
+    return topology_restore_record(&restore->topology, record);
+}
+
+static enum status
+restore_row(void *context, const struct recovered_row *row)
+{
+    struct restore *restore = context;
+    return core_restore_row(restore->core, row);
+}
+
+static enum status
+recover(struct data_directory *directory, const struct data_directory_settings *settings,
+        struct recovery *recovery, char *why, size_t why_size)
+{
+    struct restore restore = {.core = directory->core};
+    struct recovery_options options = {.slot_size = settings->segment_bytes, .may_write = true};
+    struct recovery_sink sink = {.record = restore_record, .row = restore_row, .context = &restore};
+    struct random_source random = random_system();
+    topology_restore_init(&restore.topology, directory->core);
+    enum status status = recovery_run(recovery, &directory->disk, &options, &sink, &random,
+                                      directory->log, why, why_size);
+    topology_restore_fini(&restore.topology);
+    if (status != STATUS_OK && why[0] == '\0') {
+        (void)snprintf(why, why_size, "the data directory %s cannot be restored; the log says why",
+                       settings->path);
+    }
+    return status;
+}
+
+static bool
+begin_segment(struct data_directory *directory, struct journal_settings *journal_out, char *why,
+              size_t why_size)
+{
+    struct log_failure failure = {0};
+    if (keeper_begin(directory->keeper, &directory->disk, journal_out, &failure) == STATUS_OK) {
+        return true;
+    }
+    (void)snprintf(why, why_size, "cannot %s %s in the data directory: %s",
+                   failure.what == NULL ? "make" : failure.what, failure.file,
+                   strerrordesc_np(failure.error));
+    return false;
+}
+
+static bool
+begin(struct data_directory *directory, const struct data_directory_settings *settings,
+      struct chunk_pool *pool, struct recovery *recovery, char *why, size_t why_size)
+{
+    directory->threads = store_threads_new(&directory->disk, on_fatal, directory);
+    if (directory->threads == NULL) {
+        (void)snprintf(why, why_size, "cannot start the threads of the store: %s",
+                       strerrordesc_np(errno));
+        return false;
+    }
+    struct keeper_settings keeper = {
+        .slot_size = settings->segment_bytes,
+        .spares_wanted = SPARES_WANTED,
+    };
+    struct io_port io = store_threads_io_port(directory->threads);
+    uint64_t next_object_id = recovery->next_object_id;
+    directory->keeper = keeper_new(&keeper, recovery, &io, directory->log);
+    struct journal_settings journal;
+    if (!begin_segment(directory, &journal, why, why_size)) {
+        return false;
+    }
+    struct journal_port port = store_threads_journal_port(directory->threads);
+    directory->journal = journal_new(&journal, pool, &port);
+    core_attach_store(directory->core, directory->journal, keeper_space(directory->keeper));
+    core_complete_topology(directory->core, next_object_id);
+    return true;
+}
+
+static void
+log_recovery(struct data_directory *directory, const char *path, const struct recovery *recovery,
+             uint64_t took_ms)
+{
+    char escaped[FAILURE_TEXT_SIZE];
+    log_info(directory->log, "store.recovered",
+             "dir=%s clean=%s new=%s records=%" PRIu64 " messages=%" PRIu64 " took_ms=%" PRIu64,
+             log_escape(escaped, sizeof(escaped), bytes_of(path)),
+             recovery->was_clean ? "yes" : "no", recovery->was_new ? "yes" : "no",
+             recovery->record_count, recovery->row_count, took_ms);
+}
+
+struct data_directory *
+data_directory_open(const struct data_directory_settings *settings, struct core *core,
+                    struct chunk_pool *pool, struct log *log, char *why, size_t why_size)
+{
+    struct data_directory *directory = xalloc(sizeof(*directory));
+    directory->core = core;
+    directory->log = log;
+    directory->level = log->level;
+    directory->format = log->format;
+    directory->events = (struct store_events){
+        .written = on_written,
+        .committed = on_committed,
+        .job_done = on_job_done,
+        .context = directory,
+    };
+    struct clock_source clock = clock_system();
+    uint64_t start_ms = clock.read(clock.context).monotonic_ms;
+    struct recovery recovery = {0};
+    why[0] = '\0';
+    directory->directory = disk_directory_open(settings->path, why, why_size);
+    bool is_open = false;
+    if (directory->directory != NULL) {
+        directory->disk = disk_of_directory(directory->directory);
+        if (recover(directory, settings, &recovery, why, why_size) == STATUS_OK) {
+            uint64_t now_ms = clock.read(clock.context).monotonic_ms;
+            log_recovery(directory, settings->path, &recovery, now_ms - start_ms);
+            is_open = begin(directory, settings, pool, &recovery, why, why_size);
+        }
+        recovery_fini(&recovery);
+    }
+    if (!is_open) {
+        data_directory_close(&directory);
+    }
+    return directory;
+}
+
+/* Closing -------------------------------------------------------------------------------------- */
+
+/* Everything that was handed over is carried out and reported back. */
+static void
+drain(struct data_directory *directory)
+{
+    /* For want of room the next segment may not be had: what waits for it was promised to nobody.
+     */
+    enum { TRIES_MAX = 8, TRY_MS = 10000 };
+    uint64_t now_ms = directory->core->now.monotonic_ms;
+    (void)journal_seal(directory->journal, true);
+    for (int i = 0; i < TRIES_MAX; i++) {
+        bool is_done = store_threads_drain(directory->threads);
+        store_threads_collect(directory->threads, &directory->events);
+        if (is_done && !keeper_is_busy(directory->keeper)) {
+            return;
+        }
+        now_ms += TRY_MS;
+        keeper_turn(directory->keeper, directory->journal, now_ms);
+    }
+    (void)store_threads_drain(directory->threads);
+    store_threads_collect(directory->threads, &directory->events);
+}
+
+void
+data_directory_close(struct data_directory **directory_pointer)
+{
+    struct data_directory *directory = *directory_pointer;
+    if (directory == NULL) {
+        return;
+    }
+    *directory_pointer = NULL;
+    if (directory->journal != NULL) {
+        drain(directory);
+        if (keeper_finish(directory->keeper, &directory->disk, directory->journal) != STATUS_OK) {
+            log_warn(directory->log, "store.not_marked_clean", "error=\"%s\"",
+                     strerrordesc_np(errno));
+        }
+        core_attach_store(directory->core, NULL, NULL);
+    }
+    store_threads_free(&directory->threads, &directory->events);
+    journal_free(&directory->journal);
+    keeper_free(&directory->keeper);
+    disk_directory_close(&directory->directory);
+    free(directory);
+}

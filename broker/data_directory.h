@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A core with its data directory: opening it, which gives the core the state that the directory
+ * stands for; carrying what the core writes down to the threads of the store and what they report
+ * back; and leaving it in order. */
+#ifndef BOURSE_BROKER_DATA_DIRECTORY_H
+#define BOURSE_BROKER_DATA_DIRECTORY_H
+
+#include "base/log.h"
+#include "broker/core.h"
+
+struct data_directory;
+
+struct data_directory_settings {
+    const char *path;
+    uint64_t segment_bytes;
+};
+
+/* Exit status of a process whose disk has failed. */
+enum { DATA_DIRECTORY_EXIT_STATUS = 74 };
+
+/* Opens, locks and recovers the directory, restores the core (which has no state yet), makes the
+ * first segment and starts the threads. All but `settings` is borrowed and outlives the directory.
+ * NULL: `why` says what is wrong and what to do; the core is of no use then.
+ *
+ * When the disk fails later, the process ends at once with one last line of log and
+ * DATA_DIRECTORY_EXIT_STATUS: what is on the disk is not known then, so nothing may be sent. */
+struct data_directory *data_directory_open(const struct data_directory_settings *settings,
+                                           struct core *core, struct chunk_pool *pool,
+                                           struct log *log, char *why, size_t why_size);
+
+/* Readable while the threads have something to report; then call data_directory_collect. */
+int data_directory_fd(const struct data_directory *directory);
+void data_directory_collect(struct data_directory *directory);
+
+/* Once per turn of the loop, after the core's tick has ended. */
+void data_directory_turn(struct data_directory *directory);
+
+/* Waits until everything that was written down is on disk, and marks the directory as left in an
+ * orderly way. The core has no log afterwards. */
+void data_directory_close(struct data_directory **directory);
+
+#endif
