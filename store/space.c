@@ -568,7 +568,8 @@ find_fold(const struct space *space, uint64_t commit_lsn, uint64_t lsn, struct s
     return false;
 }
 
-/* How many segments from `position` on are sparse, and fit one segment together. */
+/* How many segments from `position` on are sparse, and fit one segment together. One without a live
+ * row goes by itself. */
 static uint32_t
 count_sparse(const struct space *space, uint32_t position, uint64_t lsn)
 {
@@ -577,7 +578,7 @@ count_sparse(const struct space *space, uint32_t position, uint64_t lsn)
     for (uint32_t i = position; i < space->segment_count; i++, count++) {
         const struct space_segment *segment = space->segments[i];
         live += live_share(segment);
-        if (segment->base_lsn >= lsn || !is_sparse(segment) ||
+        if (segment->base_lsn >= lsn || segment->live_rows == 0 || !is_sparse(segment) ||
             live > space->settings.slot_size / WASTED_SHARE) {
             break;
         }
