@@ -41,7 +41,7 @@ lsn_in(uint64_t number, uint64_t offset)
 static void
 add_rows(uint64_t number, uint32_t count)
 {
-    space_add_rows(space, lsn_in(number, 0), count, ROW);
+    space_add_rows(space, lsn_in(number, 0), count, (uint64_t)count * ROW);
 }
 
 static void
@@ -56,7 +56,7 @@ remove_rows(uint64_t number, uint32_t count, uint64_t batch_lsn)
 static void
 index_below(uint64_t number)
 {
-    space_add_rows(space, lsn_in(number, 0), 0, 0); /* it comes up */
+    space_journal_at(space, lsn_in(number, 0));
     for (uint64_t i = 1; i < number; i++) {
         space_segment_indexed(space, i);
     }
@@ -116,7 +116,7 @@ Test(space, a_segment_without_index_is_kept)
 /* A recovery that reads a segment learns from the next one that it has read all of it. */
 Test(space, a_segment_is_kept_while_one_beside_it_has_no_index)
 {
-    space_add_rows(space, lsn_in(5, 0), 0, 0);
+    space_journal_at(space, lsn_in(5, 0));
     space_segment_indexed(space, 2);
     space_segment_indexed(space, 3);
     expect_nothing(UINT64_MAX);
@@ -450,7 +450,7 @@ begin_batch(struct model *model)
         model->segments[model->newest] =
             (struct model_segment){.is_there = true, .last = model->newest, .capacity = SLOT};
     }
-    space_add_rows(space, model->next_lsn, 0, 0);
+    space_journal_at(space, model->next_lsn);
     return model->next_lsn;
 }
 
