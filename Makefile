@@ -37,7 +37,7 @@ PYTHON := /usr/bin/python3
 
 comma := ,
 TEST_GOALS := test unit integration interop crash-tests
-ifneq ($(filter $(TEST_GOALS),$(MAKECMDGOALS)),)
+ifneq ($(filter $(TEST_GOALS) corruption,$(MAKECMDGOALS)),)
 SAN ?= address,undefined
 endif
 SAN ?=
@@ -246,6 +246,10 @@ BUDGET ?= 10
 .PHONY: crash
 crash: $(BINARY) ## kill the broker at random moments for BUDGET=10 minutes and check what it kept
 	@BOURSE_BIN=$(BINARY) $(PYTHON) tests/crash/run.py --minutes $(BUDGET)
+
+.PHONY: corruption
+corruption: deps-test $(UNIT_TESTS) ## damage every octet of a small store in turn (about 20 minutes)
+	@BOURSE_CORRUPTION=1 $(UNIT_TESTS) --filter 'corruption/*' --verbose
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=

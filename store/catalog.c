@@ -76,10 +76,13 @@ static enum status
 read_headers(struct catalog *catalog, const struct disk *disk, struct log_failure *failure)
 {
     uint32_t kept = 0;
+    enum status worst = STATUS_OK;
     for (uint32_t i = 0; i < catalog->count; i++) {
         enum status status = read_header(&catalog->entries[i], disk, failure);
         if (status == STATUS_OK) {
             catalog->entries[kept++] = catalog->entries[i];
+        } else if (status == STATUS_CORRUPT) {
+            worst = status;
         } else if (status != STATUS_AGAIN) {
             return status;
         }
@@ -88,20 +91,18 @@ read_headers(struct catalog *catalog, const struct disk *disk, struct log_failur
     if (kept > 1) {
         qsort(catalog->entries, kept, sizeof(*catalog->entries), compare_entries);
     }
-    return STATUS_OK;
+    return worst;
 }
 
 enum status
 catalog_read(struct catalog *catalog, const struct disk *disk, struct log_failure *failure_out)
 {
     *catalog = (struct catalog){0};
-    enum status status = disk->list(disk->context, note_file, catalog);
-    if (status != STATUS_OK) {
-        (void)log_failure_set(failure_out, "list", ".", 0);
-    } else {
-        status = read_headers(catalog, disk, failure_out);
+    if (disk->list(disk->context, note_file, catalog) != STATUS_OK) {
+        return log_failure_set(failure_out, "list", ".", 0);
     }
-    if (status != STATUS_OK) {
+    enum status status = read_headers(catalog, disk, failure_out);
+    if (status == STATUS_IO) {
         int error = errno;
         catalog_fini(catalog);
         errno = error;

@@ -21,8 +21,9 @@ struct catalog {
     uint32_t count, capacity;
 };
 
-/* Lists and reads. A file that goes while this runs is left out. STATUS_IO, STATUS_CORRUPT: see
- * `*failure_out`; the catalog is empty then. */
+/* Lists and reads. A file that goes while this runs is left out. STATUS_CORRUPT: there is a segment
+ * whose header is damaged, named in `*failure_out`; the catalog holds the others. STATUS_IO: it is
+ * empty. Ends with catalog_fini, whatever it returned. */
 MUST_CHECK enum status catalog_read(struct catalog *catalog, const struct disk *disk,
                                     struct log_failure *failure_out);
 void catalog_fini(struct catalog *catalog);

@@ -7,13 +7,22 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "store/catalog.h"
 #include "store/crc32c.h"
 #include "store/little_endian.h"
-#include "store/segment.h"
+#include "store/scan.h"
 
 static const uint8_t DEAD_MAGIC[8] = {'B', 'R', 'S', 'D', 'E', 'A', 'D', '1'};
 
-enum { DEAD_VERSION = 1, DEAD_HEADER_SIZE = 64, BITS_CRC_AT = 56, HEADER_CRC_AT = 60 };
+enum {
+    DEAD_VERSION = 1,
+    DEAD_HEADER_SIZE = 64,
+    ROWS_CRC_AT = 40,
+    BITS_CRC_AT = 56,
+    HEADER_CRC_AT = 60,
+};
+
+_Static_assert(sizeof(struct index_row) == 24, "rows are summed up as they lie in memory");
 
 /* A word is written as it lies in memory: lowest octet first, lowest bit first. */
 static size_t
@@ -28,16 +37,24 @@ file_octets(uint64_t row_count)
     return (size_t)((row_count + 7) / 8);
 }
 
-enum status
-dead_rows_init(struct dead_rows *dead, uint64_t number, uint64_t row_count)
+static uint32_t
+sum_up_rows(const struct segment_index *index)
 {
-    *dead = (struct dead_rows){.number = number, .row_count = row_count};
-    size_t size = word_octets(row_count);
+    size_t size = (size_t)index->row_count * sizeof(*index->rows);
+    return size == 0 ? 0 : crc32c(0, index->rows, size);
+}
+
+enum status
+dead_rows_init(struct dead_rows *dead, const struct segment_index *index)
+{
+    *dead = (struct dead_rows){.number = index->number, .row_count = index->row_count};
+    size_t size = word_octets(index->row_count);
     dead->bits = try_alloc(size == 0 ? sizeof(uint64_t) : size);
     if (dead->bits == NULL) {
         return STATUS_NO_MEMORY;
     }
     memset(dead->bits, 0, size);
+    dead->rows_crc = sum_up_rows(index);
     return STATUS_OK;
 }
 
@@ -60,12 +77,14 @@ read_exactly(const struct disk *disk, struct disk_file *file, void *out, size_t 
 }
 
 static bool
-header_is_right(const uint8_t header[static DEAD_HEADER_SIZE], uint64_t number, uint64_t row_count)
+header_is_right(const uint8_t header[static DEAD_HEADER_SIZE], const struct segment_index *index)
 {
     return memcmp(header, DEAD_MAGIC, sizeof(DEAD_MAGIC)) == 0 &&
            get_u32_le(header + HEADER_CRC_AT) == crc32c(0, header, HEADER_CRC_AT) &&
            get_u32_le(header + 8) == DEAD_VERSION && get_u32_le(header + 12) == DEAD_HEADER_SIZE &&
-           get_u64_le(header + 16) == number && get_u64_le(header + 32) == row_count;
+           get_u64_le(header + 16) == index->number &&
+           get_u64_le(header + 32) == index->row_count &&
+           get_u32_le(header + ROWS_CRC_AT) == sum_up_rows(index);
 }
 
 /* Bits behind the last row would count rows that are not there. */
@@ -78,9 +97,10 @@ bits_are_right(const struct dead_rows *dead, uint32_t crc)
 }
 
 static enum status
-read_file(struct dead_rows *dead, const struct disk *disk, struct disk_file *file, uint64_t number,
-          uint64_t row_count)
+read_file(struct dead_rows *dead, const struct disk *disk, struct disk_file *file,
+          const struct segment_index *index)
 {
+    uint64_t row_count = index->row_count;
     uint8_t header[DEAD_HEADER_SIZE];
     uint64_t size;
     enum status status = disk->size(disk->context, file, &size);
@@ -90,16 +110,17 @@ read_file(struct dead_rows *dead, const struct disk *disk, struct disk_file *fil
     if (status == STATUS_OK) {
         status = read_exactly(disk, file, header, sizeof(header), 0);
     }
-    if (status == STATUS_OK && !header_is_right(header, number, row_count)) {
+    if (status == STATUS_OK && !header_is_right(header, index)) {
         return STATUS_CORRUPT;
     }
     if (status == STATUS_OK) {
-        status = dead_rows_init(dead, number, row_count);
+        status = dead_rows_init(dead, index);
     }
     if (status != STATUS_OK) {
         return status;
     }
     dead->folded_lsn = get_u64_le(header + 24);
+    dead->rows_crc = get_u32_le(header + ROWS_CRC_AT);
     status = read_exactly(disk, file, dead->bits, file_octets(row_count), DEAD_HEADER_SIZE);
     if (status == STATUS_OK && !bits_are_right(dead, get_u32_le(header + BITS_CRC_AT))) {
         status = STATUS_CORRUPT;
@@ -108,17 +129,17 @@ read_file(struct dead_rows *dead, const struct disk *disk, struct disk_file *fil
 }
 
 enum status
-dead_rows_read(struct dead_rows *dead, const struct disk *disk, uint64_t number, uint64_t row_count)
+dead_rows_read(struct dead_rows *dead, const struct disk *disk, const struct segment_index *index)
 {
     char name[STORE_NAME_SIZE];
     struct disk_file *file = NULL;
     struct dead_rows found = {0};
-    store_file_name(STORE_FILE_DEAD, number, 0, name);
+    store_file_name(STORE_FILE_DEAD, index->number, 0, name);
     enum status status = disk->open(disk->context, name, DISK_OPEN_READ, &file);
     if (status != STATUS_OK) {
         return status;
     }
-    status = read_file(&found, disk, file, number, row_count);
+    status = read_file(&found, disk, file, index);
     int error = errno;
     disk->close(disk->context, &file);
     if (status == STATUS_OK) {
@@ -143,6 +164,7 @@ write_file(const struct dead_rows *dead, const struct disk *disk, struct disk_fi
     put_u64_le(header + 16, dead->number);
     put_u64_le(header + 24, dead->folded_lsn);
     put_u64_le(header + 32, dead->row_count);
+    put_u32_le(header + ROWS_CRC_AT, dead->rows_crc);
     put_u32_le(header + BITS_CRC_AT, crc32c(0, dead->bits, size));
     put_u32_le(header + HEADER_CRC_AT, crc32c(0, header, HEADER_CRC_AT));
     struct iovec parts[] = {{.iov_base = header, .iov_len = sizeof(header)},
@@ -152,7 +174,8 @@ write_file(const struct dead_rows *dead, const struct disk *disk, struct disk_fi
 }
 
 enum status
-dead_rows_write(const struct dead_rows *dead, const struct disk *disk)
+dead_rows_write(const struct dead_rows *dead, const struct disk *disk,
+                struct log_failure *failure_out)
 {
     char name[STORE_NAME_SIZE];
     char aside[STORE_NAME_SIZE + 4];
@@ -160,16 +183,159 @@ dead_rows_write(const struct dead_rows *dead, const struct disk *disk)
     (void)snprintf(aside, sizeof(aside), "%s.tmp", name);
     (void)disk->unlink(disk->context, aside);
     struct disk_file *file = NULL;
-    enum status status = disk->open(disk->context, aside, DISK_OPEN_CREATE, &file);
-    if (status != STATUS_OK) {
-        return status;
+    if (disk->open(disk->context, aside, DISK_OPEN_CREATE, &file) != STATUS_OK) {
+        return log_failure_set(failure_out, "open", name, 0);
     }
-    status = write_file(dead, disk, file);
+    enum status status = write_file(dead, disk, file);
     int error = errno;
     disk->close(disk->context, &file);
     errno = error;
-    if (status == STATUS_OK) {
-        status = disk->rename(disk->context, aside, name);
+    if (status != STATUS_OK) {
+        return log_failure_set(failure_out, "write", name, 0);
     }
-    return status == STATUS_OK ? disk->flush_directory(disk->context) : status;
+    if (disk->rename(disk->context, aside, name) != STATUS_OK) {
+        return log_failure_set(failure_out, "rename", name, 0);
+    }
+    return disk->flush_directory(disk->context) == STATUS_OK
+               ? STATUS_OK
+               : log_failure_set(failure_out, STORE_FLUSH_DIRECTORY, name, 0);
+}
+
+/* The job -------------------------------------------------------------------------------------- */
+
+struct folding {
+    const struct disk *disk;
+    struct segment_index index; /* of the segment that is folded into */
+    struct dead_rows dead;
+    uint64_t folded_lsn;
+    uint64_t cursor;
+    struct log_failure *failure;
+};
+
+static void
+fold_removal(struct folding *folding, uint64_t lsn, uint64_t queue)
+{
+    const struct segment_index *index = &folding->index;
+    if (lsn < index->base_lsn || lsn >= index->end_lsn) {
+        return;
+    }
+    uint64_t at = index_find_row(index->rows, index->row_count, lsn, queue, &folding->cursor);
+    if (at < index->row_count) {
+        dead_bit_set(folding->dead.bits, at);
+    }
+}
+
+static void
+fold_batch(struct folding *folding, const struct scan *scan)
+{
+    struct bytes left = scan->control;
+    struct record record;
+    while (record_next(&left, &record) == STATUS_OK) {
+        if (record.type == RECORD_ACK) {
+            struct record_ack_position position = {0};
+            uint64_t lsn;
+            while (record_ack_next(&record, &position, &lsn)) {
+                fold_removal(folding, lsn, record.ack.queue);
+            }
+        }
+    }
+}
+
+/* A segment without index: the one that is being written, or one whose index could not be. */
+static enum status
+fold_by_reading(struct folding *folding, const struct catalog_entry *entry)
+{
+    struct scan scan;
+    enum status status = scan_open(&scan, folding->disk, entry->name);
+    while (status == STATUS_OK && scan_lsn(&scan, scan.offset) < folding->folded_lsn) {
+        status = scan_next(&scan);
+        if (status == STATUS_OK && scan.batch.base_lsn < folding->folded_lsn) {
+            fold_batch(folding, &scan);
+        }
+    }
+    if (status == STATUS_AGAIN) {
+        status = STATUS_OK; /* what was committed behind it lies in the next segment */
+    } else if (status != STATUS_OK) {
+        int error = errno;
+        (void)log_failure_set(folding->failure, "read", entry->name, scan.offset);
+        errno = error;
+    }
+    scan_close(&scan);
+    return status;
+}
+
+static enum status
+fold_entry(struct folding *folding, const struct catalog_entry *entry)
+{
+    struct segment_index index;
+    enum status status = segment_index_read(&index, folding->disk, entry->header.number);
+    if (status != STATUS_OK) {
+        return status == STATUS_NO_MEMORY ? status : fold_by_reading(folding, entry);
+    }
+    for (uint64_t i = 0; i < index.removal_count; i++) {
+        fold_removal(folding, index.removals[i].lsn, index.removals[i].queue);
+    }
+    segment_index_fini(&index);
+    return STATUS_OK;
+}
+
+/* Every segment behind the one that is folded into, as far as it holds something new. */
+static enum status
+fold_all(struct folding *folding)
+{
+    struct catalog catalog;
+    enum status status = catalog_read(&catalog, folding->disk, folding->failure);
+    for (uint32_t i = 0; i < catalog.count && status == STATUS_OK; i++) {
+        const struct catalog_entry *entry = &catalog.entries[i];
+        uint64_t end = entry->header.base_lsn + entry->header.slot_size;
+        if (entry->header.base_lsn > folding->index.base_lsn && !entry->is_pack &&
+            entry->header.base_lsn < folding->folded_lsn && end > folding->dead.folded_lsn) {
+            status = fold_entry(folding, entry);
+        }
+    }
+    catalog_fini(&catalog);
+    return status;
+}
+
+static enum status
+begin_folding(struct folding *folding, uint64_t number)
+{
+    char name[STORE_NAME_SIZE];
+    enum status status = segment_index_read(&folding->index, folding->disk, number);
+    if (status != STATUS_OK) {
+        int error = errno;
+        store_file_name(STORE_FILE_INDEX, number, 0, name);
+        (void)log_failure_set(folding->failure, "read", name, 0);
+        errno = error;
+        return status;
+    }
+    status = dead_rows_read(&folding->dead, folding->disk, &folding->index);
+    if (status == STATUS_IO && errno == ENOENT) {
+        return dead_rows_init(&folding->dead, &folding->index);
+    }
+    if (status != STATUS_OK) {
+        int error = errno;
+        store_file_name(STORE_FILE_DEAD, number, 0, name);
+        (void)log_failure_set(folding->failure, "read", name, 0);
+        errno = error;
+    }
+    return status;
+}
+
+enum status
+fold_run(const struct disk *disk, uint64_t number, uint64_t folded_lsn,
+         struct log_failure *failure_out)
+{
+    struct folding folding = {.disk = disk, .folded_lsn = folded_lsn, .failure = failure_out};
+    enum status status = begin_folding(&folding, number);
+    if (status == STATUS_OK) {
+        status = fold_all(&folding);
+    }
+    if (status == STATUS_OK && folding.dead.folded_lsn < folded_lsn) {
+        folding.dead.folded_lsn = folded_lsn;
+        status = dead_rows_write(&folding.dead, disk, failure_out);
+    }
+    dead_rows_fini(&folding.dead);
+    segment_index_fini(&folding.index);
+    return status;
 }

@@ -6,6 +6,8 @@
 
 #include "base/disk.h"
 #include "base/status.h"
+#include "store/index.h"
+#include "store/log_failure.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,7 +17,8 @@ struct dead_rows {
     uint64_t number;     /* of the segment */
     uint64_t folded_lsn; /* all removals in batches below are in the bits */
     uint64_t row_count;
-    uint64_t *bits; /* owned */
+    uint32_t rows_crc; /* of the rows that it speaks of, so that it cannot be taken for another's */
+    uint64_t *bits;    /* owned */
 };
 
 static inline bool
@@ -30,15 +33,22 @@ dead_bit_set(uint64_t *bits, uint64_t at)
     bits[at / 64] |= UINT64_C(1) << (at % 64);
 }
 
-/* No row is dead. STATUS_NO_MEMORY. */
-MUST_CHECK enum status dead_rows_init(struct dead_rows *dead, uint64_t number, uint64_t row_count);
+/* No row of the index is dead. STATUS_NO_MEMORY. */
+MUST_CHECK enum status dead_rows_init(struct dead_rows *dead, const struct segment_index *index);
 void dead_rows_fini(struct dead_rows *dead);
 
-/* STATUS_IO with ENOENT: none; STATUS_CORRUPT: not to be used, or of an index with another number
- * of rows. */
+/* STATUS_IO with ENOENT: none; STATUS_CORRUPT: not to be used, or about other rows than those of
+ * the index. */
 MUST_CHECK enum status dead_rows_read(struct dead_rows *dead, const struct disk *disk,
-                                      uint64_t number, uint64_t row_count);
+                                      const struct segment_index *index);
 /* Writes aside, flushes, renames, flushes the directory. */
-MUST_CHECK enum status dead_rows_write(const struct dead_rows *dead, const struct disk *disk);
+MUST_CHECK enum status dead_rows_write(const struct dead_rows *dead, const struct disk *disk,
+                                       struct log_failure *failure_out);
+
+/* The job: folds the removals of all batches below `folded_lsn`, which are committed, into
+ * seg.<number>.dead. STATUS_CORRUPT also where the file that is there cannot be read: what it held
+ * may stand nowhere else any more. */
+MUST_CHECK enum status fold_run(const struct disk *disk, uint64_t number, uint64_t folded_lsn,
+                                struct log_failure *failure_out);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "store/snapshot.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -261,6 +262,38 @@ submit_retire(struct keeper *keeper, const struct space_job *work)
     submit(keeper);
 }
 
+/* Epochs of which no segment is left go with the manifest that the snapshot writes. */
+static void
+submit_snapshot(struct keeper *keeper, const struct space_job *work)
+{
+    manifest_drop_epochs(&keeper->manifest, space_oldest_lsn(keeper->space));
+    keeper->job = (struct io_job){
+        .type = IO_SNAPSHOT,
+        .snapshot = {.lsn = work->lsn, .manifest = &keeper->manifest},
+    };
+    submit(keeper);
+}
+
+/* The oldest segment that the journal has left gets its index, once all of it is committed. */
+static bool
+submit_index(struct keeper *keeper, struct journal *journal)
+{
+    const struct journal_segment *left;
+    while ((left = journal_oldest_left(journal)) != NULL &&
+           left->number <= keeper->indexed_number) {
+        journal_forget_left(journal);
+    }
+    if (left == NULL || left->end_lsn > journal_commit_lsn(journal)) {
+        return false;
+    }
+    keeper->job = (struct io_job){
+        .type = IO_INDEX,
+        .index = {.number = left->number, .end_lsn = left->end_lsn},
+    };
+    submit(keeper);
+    return true;
+}
+
 /* Submits a job for what the account of space asks for. */
 static bool
 submit_space_work(struct keeper *keeper, const struct journal *journal)
@@ -271,6 +304,8 @@ submit_space_work(struct keeper *keeper, const struct journal *journal)
         submit_retire(keeper, &work);
         return true;
     case SPACE_SNAPSHOT:
+        submit_snapshot(keeper, &work);
+        return true;
     case SPACE_FOLD:
     case SPACE_PACK:
     case SPACE_NOTHING:
@@ -293,6 +328,7 @@ void
 keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
 {
     keeper->now_ms = now_ms;
+    space_journal_at(keeper->space, journal_segment_base(journal));
     if (keeper->is_busy) {
         return;
     }
@@ -305,7 +341,7 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
         submit_prepare(keeper);
     } else if (now_ms >= keeper->disk_space_due_ms) {
         submit_space_query(keeper);
-    } else if (work_is_due) {
+    } else if (work_is_due && !submit_index(keeper, journal)) {
         (void)submit_space_work(keeper, journal);
     }
 }
@@ -349,6 +385,28 @@ space_done(struct keeper *keeper, const struct io_job *job)
 }
 
 static void
+index_done(struct keeper *keeper, const struct io_job *job)
+{
+    keeper->indexed_number = job->index.number;
+    space_segment_indexed(keeper->space, job->index.number);
+}
+
+/* The disk gives something else back than was written, though it said that it had it. The segment
+ * is kept as it is, for a person to look at. */
+static void
+index_is_damaged(struct keeper *keeper, const struct io_job *job)
+{
+    log_error(keeper->log, "store.segment_damaged", "file=%s", job->failure.file);
+    keeper->indexed_number = job->index.number;
+}
+
+static void
+snapshot_done(struct keeper *keeper, const struct io_job *job)
+{
+    space_snapshot_taken(keeper->space, job->snapshot.lsn);
+}
+
+static void
 work_done(struct keeper *keeper, const struct io_job *job)
 {
     switch (job->type) {
@@ -358,12 +416,16 @@ work_done(struct keeper *keeper, const struct io_job *job)
     case IO_SPACE:
         space_done(keeper, job);
         break;
+    case IO_INDEX:
+        index_done(keeper, job);
+        break;
+    case IO_SNAPSHOT:
+        snapshot_done(keeper, job);
+        break;
     case IO_PREPARE:
     case IO_SPARE:
-    case IO_INDEX:
     case IO_FOLD:
     case IO_PACK:
-    case IO_SNAPSHOT:
     case IO_FETCH:
     case IO_SPILL:
         assert(!"a job that the keeper did not submit");
@@ -383,6 +445,8 @@ keeper_job_done(struct keeper *keeper, struct io_job *job)
     } else if (job->status == STATUS_OK) {
         keeper->work_retry.delay_ms = 0;
         work_done(keeper, job);
+    } else if (job->type == IO_INDEX && job->status == STATUS_CORRUPT) {
+        index_is_damaged(keeper, job);
     } else {
         log_job_failure(keeper, job, "store.job_failed");
         retry_later(&keeper->work_retry, keeper->now_ms, RETRY_MAX_MS);
@@ -403,11 +467,47 @@ keeper_disk_space(const struct keeper *keeper)
 
 /* The end -------------------------------------------------------------------------------------- */
 
-enum status
-keeper_finish(struct keeper *keeper, const struct disk *disk, const struct journal *journal)
+/* That an index cannot be written only makes the next start slower. */
+static void
+index_now(struct keeper *keeper, const struct disk *disk, uint64_t number, uint64_t end_lsn)
 {
-    assert(!keeper->is_busy);
-    (void)journal;
+    struct io_job job = {.type = IO_INDEX, .index = {.number = number, .end_lsn = end_lsn}};
+    io_job_run(&job, disk, NULL);
+    if (job.status != STATUS_OK) {
+        log_job_failure(keeper, &job, "store.job_failed");
+    }
+}
+
+static void
+index_the_rest(struct keeper *keeper, const struct disk *disk, struct journal *journal)
+{
+    const struct journal_segment *left;
+    while ((left = journal_oldest_left(journal)) != NULL) {
+        if (left->number > keeper->indexed_number) {
+            index_now(keeper, disk, left->number, left->end_lsn);
+        }
+        journal_forget_left(journal);
+    }
+    uint64_t end_lsn = journal_open_lsn(journal);
+    if (end_lsn > journal_segment_base(journal) + SEGMENT_HEADER_SIZE) {
+        index_now(keeper, disk, journal_segment_number(journal), end_lsn);
+    }
+}
+
+enum status
+keeper_finish(struct keeper *keeper, const struct disk *disk, struct journal *journal)
+{
+    if (keeper->is_busy ||
+        !journal_token_is_committed(journal_token(journal), journal_commit_lsn(journal))) {
+        return STATUS_AGAIN;
+    }
+    index_the_rest(keeper, disk, journal);
+    manifest_drop_epochs(&keeper->manifest, space_oldest_lsn(keeper->space));
     keeper->manifest.is_clean = true;
-    return manifest_write(&keeper->manifest, disk);
+    if (!space_wants_snapshot(keeper->space)) {
+        return manifest_write(&keeper->manifest, disk);
+    }
+    struct log_failure failure;
+    uint64_t octets;
+    return snapshot_take(disk, &keeper->manifest, journal_open_lsn(journal), &octets, &failure);
 }

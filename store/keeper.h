@@ -48,9 +48,10 @@ bool keeper_is_busy(const struct keeper *keeper);
 /* How much room the file system had a second ago or so; NULL while that is not known. */
 const struct disk_space *keeper_disk_space(const struct keeper *keeper);
 
-/* Orderly stop, after the threads are drained and nothing is under way: the manifest with the clean
- * flag. Blocks. STATUS_IO is no loss: the next start recovers. */
+/* Orderly stop, after the threads are drained, all is committed and nothing is under way: indexes
+ * of the segments that have none, a snapshot if the topology has changed, and the manifest with the
+ * clean flag. Blocks. A failure is no loss: the next start recovers. */
 MUST_CHECK enum status keeper_finish(struct keeper *keeper, const struct disk *disk,
-                                     const struct journal *journal);
+                                     struct journal *journal);
 
 #endif

@@ -182,14 +182,14 @@ read_dead(struct recovery_work *work, struct found_segment *segment, struct dead
     uint64_t number = segment->header.number;
     enum status status = STATUS_CORRUPT;
     if (has_dead_file(work, number)) {
-        status = dead_rows_read(dead, work->disk, number, segment->index.row_count);
+        status = dead_rows_read(dead, work->disk, &segment->index);
         if (status == STATUS_OK || status == STATUS_NO_MEMORY) {
             return status;
         }
         segment->is_distrusted = true;
         log_warn(work->log, "store.dead_file_lost", "file=seg.%016" PRIx64 ".dead", number);
     }
-    return dead_rows_init(dead, number, segment->index.row_count);
+    return dead_rows_init(dead, &segment->index);
 }
 
 static enum status

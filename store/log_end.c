@@ -324,6 +324,24 @@ judge_by_reading(struct recovery_work *work, const struct epoch_run *run, uint32
     return judge_break(work, run, at, evidence, &stop, expected, ended_out);
 }
 
+/* A segment with a good index needs no reading, unless somebody wants to know. */
+static enum status
+check_indexed(struct recovery_work *work, const struct found_segment *segment)
+{
+    struct scan scan;
+    enum status status = scan_open(&scan, work->disk, segment->name);
+    while (status == STATUS_OK && scan_lsn(&scan, scan.offset) < segment->end_lsn) {
+        status = scan_next(&scan);
+    }
+    if (status == STATUS_AGAIN || status == STATUS_CORRUPT) {
+        status = refuse_at(work, segment, scan.stop_offset, scan.reason);
+    } else if (status != STATUS_OK) {
+        status = refuse_read(work, status, segment, &scan);
+    }
+    scan_close(&scan);
+    return status;
+}
+
 static enum status
 judge_segment(struct recovery_work *work, const struct epoch_run *run, uint32_t at, bool *ended_out)
 {
@@ -331,6 +349,12 @@ judge_segment(struct recovery_work *work, const struct epoch_run *run, uint32_t 
     struct found_segment *next;
     uint64_t expected = expected_end(work, run, at, &next);
     if (segment->has_index && (expected == 0 || expected == segment->end_lsn)) {
+        if (work->options->check_contents) {
+            enum status status = check_indexed(work, segment);
+            if (status != STATUS_OK) {
+                return status;
+            }
+        }
         if (expected != 0 || !run->is_open || is_behind_a_gap(work, run, at)) {
             return STATUS_OK;
         }

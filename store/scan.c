@@ -13,21 +13,46 @@
 #include "store/crc32c.h"
 #include "store/little_endian.h"
 
-enum { WINDOW_SIZE = 1024 * 1024, CONTENT_CHECK_AT = 12, CONTENT_HEADER_SIZE = 16 };
+enum {
+    WINDOW_FIRST = 8 * 1024, /* for headers alone */
+    WINDOW_SIZE = 1024 * 1024,
+    CONTENT_CHECK_AT = 12,
+    CONTENT_HEADER_SIZE = 16,
+};
 
 /* The window ----------------------------------------------------------------------------------- */
+
+/* Who only looks at a header needs no more than the first window. */
+static enum status
+widen(struct scan *scan, size_t size)
+{
+    uint64_t wanted = scan->file_size < size ? scan->file_size + 1 : size;
+    if (scan->window_capacity >= wanted) {
+        return STATUS_OK;
+    }
+    uint8_t *window = try_realloc(scan->window, (size_t)wanted);
+    if (window == NULL) {
+        scan->reason = "too little memory to read it";
+        return STATUS_NO_MEMORY;
+    }
+    scan->window = window;
+    scan->window_capacity = (size_t)wanted;
+    return STATUS_OK;
+}
 
 /* Makes `size` octets at `offset` visible. STATUS_CORRUPT: the file ends before. */
 static enum status
 view(struct scan *scan, uint64_t offset, size_t size, const uint8_t **out)
 {
-    assert(size <= WINDOW_SIZE);
+    if (size > scan->window_capacity) {
+        return STATUS_CORRUPT; /* the window is as large as the file, or as anybody asks for */
+    }
     uint64_t end = scan->window_offset + scan->window_size;
     if (offset < scan->window_offset || offset + size > end) {
         size_t read = 0;
         scan->window_size = 0;
         enum status status = scan->disk->read(scan->disk->context, scan->file, scan->window,
-                                              WINDOW_SIZE, offset, &read);
+                                              scan->window_capacity, offset, &read);
         if (status != STATUS_OK) {
             scan->reason = "cannot be read";
             scan->stop_offset = offset;
@@ -110,11 +135,10 @@ scan_open(struct scan *scan, const struct disk *disk, const char *name)
     if (status != STATUS_OK) {
         return status;
     }
-    scan->window = try_alloc(WINDOW_SIZE);
-    if (scan->window == NULL) {
-        return STATUS_NO_MEMORY;
+    status = widen(scan, WINDOW_FIRST);
+    if (status == STATUS_OK) {
+        status = read_header(scan);
     }
-    status = read_header(scan);
     scan->offset = SEGMENT_HEADER_SIZE;
     scan->limit =
         scan->segment.capacity < scan->file_size ? scan->segment.capacity : scan->file_size;
@@ -351,7 +375,11 @@ scan_next(struct scan *scan)
     if (scan->offset + BATCH_HEADER_SIZE > scan->limit) {
         return stop_at(scan, SCAN_STOP_END, scan->offset, "the end of the segment");
     }
-    enum status status = scan_peek(scan, scan->offset, &scan->batch);
+    enum status status = widen(scan, WINDOW_SIZE);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = scan_peek(scan, scan->offset, &scan->batch);
     if (status == STATUS_AGAIN) {
         return stop_at(scan, SCAN_STOP_NOTHING, scan->offset, "no batch where one belongs");
     }
@@ -368,8 +396,12 @@ enum status
 scan_seek(struct scan *scan, uint64_t offset)
 {
     offset = (offset + BATCH_ALIGNMENT - 1) & ~(uint64_t)(BATCH_ALIGNMENT - 1);
+    enum status status = widen(scan, WINDOW_SIZE);
+    if (status != STATUS_OK) {
+        return status;
+    }
     for (; offset + BATCH_HEADER_SIZE <= scan->limit; offset += BATCH_ALIGNMENT) {
-        enum status status = scan_peek(scan, offset, &scan->batch);
+        status = scan_peek(scan, offset, &scan->batch);
         if (status != STATUS_AGAIN) {
             scan->offset = offset;
             return status;

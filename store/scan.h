@@ -41,7 +41,7 @@ struct scan {
 
     uint8_t *window; /* owned, as is `large` */
     uint64_t window_offset;
-    size_t window_size;
+    size_t window_size, window_capacity;
     uint8_t *large; /* a control section that does not fit the window */
     size_t large_capacity;
 };

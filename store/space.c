@@ -139,13 +139,14 @@ search_lsn(const struct space *space, uint64_t lsn)
     return low;
 }
 
-/* Adds the segments up to that of `lsn`, into which the journal has gone. */
+/* Adds the segments up to that of `lsn`, into which the journal has gone. The last one that
+ * recovery found may have been longer than a slot is now. */
 static void
 follow_journal(struct space *space, uint64_t lsn)
 {
     const struct space_segment *newest = space->segments[space->segment_count - 1];
     uint64_t slot_size = space->settings.slot_size;
-    while (lsn - newest->base_lsn >= slot_size) {
+    while (lsn - newest->base_lsn >= slot_size && lsn - newest->base_lsn >= newest->capacity) {
         space_add_segment(space, newest->last + 1, newest->last + 1, newest->base_lsn + slot_size,
                           slot_size);
         newest = space->segments[space->segment_count - 1];
@@ -192,6 +193,12 @@ space_add_segment(struct space *space, uint64_t number, uint64_t last, uint64_t 
     space->segments[space->segment_count++] = segment;
     space->used_octets += capacity;
     space->is_stale = true;
+}
+
+void
+space_journal_at(struct space *space, uint64_t lsn)
+{
+    (void)segment_of_lsn(space, lsn);
 }
 
 void
@@ -568,7 +575,8 @@ find_fold(const struct space *space, uint64_t commit_lsn, uint64_t lsn, struct s
     return false;
 }
 
-/* How many segments from `position` on are sparse, and fit one segment together. */
+/* How many segments from `position` on are sparse, and fit one segment together. One without a live
+ * row goes by itself. */
 static uint32_t
 count_sparse(const struct space *space, uint32_t position, uint64_t lsn)
 {
@@ -577,7 +585,7 @@ count_sparse(const struct space *space, uint32_t position, uint64_t lsn)
     for (uint32_t i = position; i < space->segment_count; i++, count++) {
         const struct space_segment *segment = space->segments[i];
         live += live_share(segment);
-        if (segment->base_lsn >= lsn || !is_sparse(segment) ||
+        if (segment->base_lsn >= lsn || segment->live_rows == 0 || !is_sparse(segment) ||
             live > space->settings.slot_size / WASTED_SHARE) {
             break;
         }
@@ -666,6 +674,12 @@ space_next(struct space *space, uint64_t commit_lsn)
     space->is_stale = false;
     space->wake_lsn = find_wake_lsn(space, commit_lsn);
     return job;
+}
+
+bool
+space_wants_snapshot(const struct space *space)
+{
+    return space->topology_lsn != 0 && space->topology_lsn >= space->snapshot_lsn;
 }
 
 uint64_t

@@ -41,11 +41,12 @@ struct space *space_new(const struct space_settings *settings);
 void space_free(struct space **space);
 
 /* A segment begins, or recovery found it: by rising number.
- * `capacity` counts as used space. Of the segments behind the last one only those that are not
- * followed in steps of one slot need to be told: the others are added when an LSN in them comes up,
- * as the journal goes from slot to slot by itself. `last` is `number` but of a pack. */
+ * `capacity` counts as used space. The journal goes from slot to slot by itself, and the segments
+ * behind the last one are added when an LSN in them comes up. `last` is `number` but of a pack. */
 void space_add_segment(struct space *space, uint64_t number, uint64_t last, uint64_t base_lsn,
                        uint64_t capacity);
+/* The journal has come to the segment of `lsn`. */
+void space_journal_at(struct space *space, uint64_t lsn);
 /* It is full, committed, and has its index: from now on it may be used again. */
 void space_segment_indexed(struct space *space, uint64_t number);
 
@@ -57,9 +58,9 @@ space_row_octets(uint32_t body_size)
     return (uint64_t)body_size + 64;
 }
 
-/* `count` rows more live at `lsn` (or in its segment), with `octets` in all. A content in several queues counts
- * several times: live octets of a segment are bounded by its capacity, and err on the side of
- * leaving it alone. */
+/* `count` rows more live at `lsn` (or anywhere in its segment), with `octets` in all. A content in
+ * several queues counts several times: live octets of a segment are bounded by its capacity, and
+ * err on the side of leaving it alone. */
 void space_add_rows(struct space *space, uint64_t lsn, uint64_t count, uint64_t octets);
 /* A row at `lsn` is done with, by a removal that stands in a batch at `batch_lsn`; 0: no removal is
  * needed, because its queue is gone, of which a record was reported before (space_add_topology). */
@@ -92,6 +93,9 @@ struct space_job {
                           Always the beginning of a segment below which all have their indexes. */
 };
 struct space_job space_next(struct space *space, uint64_t commit_lsn);
+
+/* Whether there is topology that no snapshot covers. */
+bool space_wants_snapshot(const struct space *space);
 
 /* Octets in segments, and of live contents among them. */
 uint64_t space_used_octets(const struct space *space);

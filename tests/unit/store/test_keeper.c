@@ -160,7 +160,7 @@ publish(uint32_t size)
     uint64_t lsn;
     cr_assert(eq(int, journal_publish(journal, content, &queue, 1, &lsn), STATUS_OK));
     chunk_pool_release(pool, content);
-    space_add_rows(keeper_space(keeper), lsn, 1, size);
+    space_add_rows(keeper_space(keeper), lsn, 1, space_row_octets(size));
     cr_assert(journal_seal(journal, true));
     return lsn;
 }
@@ -301,6 +301,291 @@ Test(keeper, spares_of_the_last_run_are_used_and_the_useless_ones_removed)
     cr_expect(eq(u32, count_files(STORE_FILE_SPARE), 1));
     cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_WRITE), writes + 2), "headers only");
     cr_expect(has_segment(3));
+}
+
+/* The message of that size is done with; in a batch of its own. */
+static void
+remove_message(uint64_t lsn, uint32_t size)
+{
+    journal_remove(journal, QUEUE, lsn);
+    space_remove_row(keeper_space(keeper), lsn, space_row_octets(size), journal_open_lsn(journal));
+    cr_assert(journal_seal(journal, true));
+}
+
+static void
+put_queue_record(void)
+{
+    struct buffer record;
+    buffer_init(&record);
+    record_put_queue(&record, QUEUE, 1, 0, bytes_of("orders"), bytes_of(""));
+    journal_put(journal, buffer_bytes(&record));
+    space_add_topology(keeper_space(keeper), journal_open_lsn(journal));
+    buffer_fini(&record);
+    cr_assert(journal_seal(journal, true));
+}
+
+static bool
+has_index(uint64_t number)
+{
+    char name[STORE_NAME_SIZE];
+    return sim_disk_has(sim, store_file_name(STORE_FILE_INDEX, number, 0, name));
+}
+
+/* Full segments get their indexes when all of them is committed, not before. */
+Test(keeper, a_segment_gets_its_index_once_it_is_full_and_committed)
+{
+    settle();
+    for (size_t i = 0; i < 5; i++) {
+        publish(LARGE);
+    }
+    settle();
+    cr_expect(not(has_index(1)));
+    write_log();
+    settle();
+    cr_expect(has_index(1));
+    cr_expect(has_index(2));
+    cr_expect(not(has_index(3)), "it is under way");
+}
+
+/* In a steady flow the same files go round: nothing new is written full of zeros. */
+Test(keeper, dead_segments_are_used_again)
+{
+    settle();
+    uint32_t files = 0;
+    for (size_t i = 0; i < 100; i++) {
+        uint64_t lsn = publish(LARGE);
+        remove_message(lsn, LARGE);
+        write_log();
+        settle();
+        if (i == 20) {
+            files = sim_disk_file_count(sim);
+        }
+    }
+    cr_expect(gt(u64, journal_segment_number(journal), 45));
+    cr_expect(le(u32, sim_disk_file_count(sim), files + 1));
+    cr_expect(le(u32, count_files(STORE_FILE_SEGMENT), 7));
+    cr_expect(le(u32, count_files(STORE_FILE_SPARE), 4));
+    cr_expect(not(has_segment(10)));
+}
+
+/* When a backlog is gone, so is its room: a few spares are kept, the rest goes back. */
+Test(keeper, spares_that_are_too_many_are_removed)
+{
+    settle();
+    uint64_t lsns[60];
+    for (size_t i = 0; i < ARRAY_LEN(lsns); i++) {
+        lsns[i] = publish(LARGE);
+        settle();
+        write_log();
+    }
+    settle();
+    cr_assert(ge(u32, count_files(STORE_FILE_SEGMENT), 30));
+    for (size_t i = 0; i < ARRAY_LEN(lsns); i++) {
+        remove_message(lsns[i], LARGE);
+    }
+    write_log();
+    settle();
+    cr_expect(le(u32, count_files(STORE_FILE_SEGMENT), 7));
+    cr_expect(le(u32, count_files(STORE_FILE_SPARE), 4));
+}
+
+/* Topology alone does not keep a log: a snapshot takes its place. */
+Test(keeper, a_snapshot_frees_segments_that_only_topology_keeps)
+{
+    settle();
+    for (size_t i = 0; i < 40; i++) {
+        put_queue_record();
+        uint64_t lsn = publish(LARGE);
+        remove_message(lsn, LARGE);
+        write_log();
+        settle();
+    }
+    cr_expect(eq(u32, count_files(STORE_FILE_SNAPSHOT), 1));
+    cr_expect(le(u32, count_files(STORE_FILE_SEGMENT), 12));
+    cr_expect(not(has_segment(1)));
+}
+
+/* I9: a snapshot that could not be flushed leaves nobody sure of anything. */
+Test(keeper, a_snapshot_that_cannot_be_flushed_is_fatal_and_one_without_room_is_not)
+{
+    static const struct {
+        enum sim_disk_call call;
+        int error;
+        bool is_fatal;
+    } rows[] = {
+        {SIM_DISK_FLUSH, EIO, true},
+        {SIM_DISK_WRITE, EIO, true},
+        {SIM_DISK_RENAME, EIO, true},
+        {SIM_DISK_WRITE, ENOSPC, false},
+        {SIM_DISK_FLUSH_DIRECTORY, ENOSPC, true},
+    };
+    put_queue_record();
+    write_log();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct manifest manifest = {0};
+        manifest_add_epoch(&manifest, 1, SLOT);
+        struct io_job snapshot = {
+            .type = IO_SNAPSHOT,
+            .snapshot = {.lsn = journal_open_lsn(journal), .manifest = &manifest},
+        };
+        sim_disk_fail(sim, rows[i].call, 1, rows[i].error);
+        io_job_run(&snapshot, &disk, NULL);
+        cr_expect(eq(int, snapshot.status, STATUS_IO), "row %zu", i);
+        cr_expect(eq(int, snapshot.is_fatal, rows[i].is_fatal), "row %zu", i);
+        manifest_fini(&manifest);
+    }
+}
+
+/* What recovery hands over. */
+struct found {
+    uint32_t queues;
+    uint32_t rows;
+};
+
+static enum status
+count_record(void *context, const struct record *record)
+{
+    struct found *found = context;
+    found->queues += record->type == RECORD_QUEUE_SET ? 1 : 0;
+    return STATUS_OK;
+}
+
+static enum status
+count_row(void *context, const struct recovered_row *row)
+{
+    struct found *found = context;
+    (void)row;
+    found->rows++;
+    return STATUS_OK;
+}
+
+static struct found
+recover(struct recovery *recovery)
+{
+    struct found found = {0};
+    struct recovery_options options = {.slot_size = SLOT, .may_write = true};
+    struct recovery_sink sink = {.record = count_record, .row = count_row, .context = &found};
+    struct random_source random = random_system();
+    char why[200];
+    cr_assert(eq(int,
+                 recovery_run(recovery, &disk, &options, &sink, &random, NULL, why, sizeof(why)),
+                 STATUS_OK),
+              "%s", why);
+    return found;
+}
+
+/* Instead of the directory that set_up invents, one that recovery has made. */
+static struct found
+restart(struct recovery *recovery)
+{
+    if (journal != NULL) {
+        log_writer_free(&writer);
+        journal_free(&journal);
+        keeper_free(&keeper);
+    }
+    writer = log_writer_new(&disk);
+    struct found found = recover(recovery);
+    start(recovery);
+    return found;
+}
+
+static void
+start_anew(void)
+{
+    tear_down();
+    sim = sim_disk_new();
+    disk = disk_of_sim(sim);
+    pool = chunk_pool_new();
+    list_init(&batches);
+    struct recovery recovery;
+    cr_expect(eq(u32, restart(&recovery).rows, 0));
+    cr_expect(recovery.was_new);
+    recovery_fini(&recovery);
+}
+
+static void
+put_vhost_record(void)
+{
+    struct buffer record;
+    buffer_init(&record);
+    record_put_vhost(&record, 1, -1, -1, 0, bytes_of("/"));
+    journal_put(journal, buffer_bytes(&record));
+    space_add_topology(keeper_space(keeper), journal_open_lsn(journal));
+    buffer_fini(&record);
+}
+
+/* Part 13: what an orderly stop leaves is found again, clean, by the next start; and starting and
+ * stopping does not fill the disk. */
+Test(keeper, what_an_orderly_stop_leaves_is_found_by_the_next_start)
+{
+    start_anew();
+    put_vhost_record();
+    put_queue_record();
+    settle();
+    for (size_t i = 0; i < 7; i++) {
+        publish(LARGE);
+    }
+    write_log();
+    uint32_t files = 0;
+    for (size_t i = 0; i < 12; i++) {
+        settle();
+        write_log();
+        cr_assert(eq(int, keeper_finish(keeper, &disk, journal), STATUS_OK));
+        struct recovery recovery;
+        struct found found = restart(&recovery);
+        cr_expect(eq(u32, found.rows, 7 + i));
+        cr_expect(eq(u32, found.queues, 1));
+        cr_expect(recovery.was_clean);
+        recovery_fini(&recovery);
+        publish(100);
+        write_log();
+        files = i == 3 ? sim_disk_file_count(sim) : files;
+    }
+    cr_expect(le(u32, sim_disk_file_count(sim), files + 2 * 8 + 1), "a segment and its index each");
+}
+
+/* The clean flag says that everything is flushed. */
+Test(keeper, a_log_that_is_not_committed_is_not_marked_clean)
+{
+    publish(100);
+    cr_expect(eq(int, keeper_finish(keeper, &disk, journal), STATUS_AGAIN));
+    cr_expect(not(sim_disk_has(sim, STORE_MANIFEST_NAME)));
+    write_log();
+    cr_expect(eq(int, keeper_finish(keeper, &disk, journal), STATUS_OK));
+}
+
+/* F1: without the orderly stop as well; and what only topology and removals kept is used again. */
+Test(keeper, a_start_after_a_kill_goes_on_with_the_account_where_it_was)
+{
+    start_anew();
+    put_vhost_record();
+    put_queue_record();
+    settle();
+    uint64_t last = 0;
+    for (size_t i = 0; i < 20; i++) {
+        if (last != 0) {
+            remove_message(last, LARGE);
+        }
+        last = publish(LARGE);
+        write_log();
+        settle();
+    }
+    uint64_t live = space_live_octets(keeper_space(keeper));
+    sim_disk_kill(sim);
+    struct recovery recovery;
+    struct found found = restart(&recovery);
+    cr_expect(eq(u32, found.rows, 1));
+    cr_expect(not(recovery.was_clean));
+    recovery_fini(&recovery);
+    cr_expect(eq(u64, space_live_octets(keeper_space(keeper)), live));
+    remove_message(last, LARGE);
+    for (size_t i = 0; i < 20; i++) {
+        uint64_t lsn = publish(LARGE);
+        remove_message(lsn, LARGE);
+        write_log();
+        settle();
+    }
+    cr_expect(le(u32, count_files(STORE_FILE_SEGMENT), 12));
 }
 
 /* The clean flag is the last thing that is written. */
