@@ -406,6 +406,21 @@ core_disable_user(struct core *core, struct user *user)
     user_remember(core, user);
 }
 
+void
+core_keep_grant(struct core *core, struct user *user, struct bytes vhost)
+{
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&user->rights, &position)) != NULL;) {
+        struct user_rights *rights = entry->value;
+        if (!bytes_equal(rights->given.vhost, vhost)) {
+            (void)map_remove(&user->rights, rights->given.vhost);
+            user_rights_free(rights);
+            user->version++;
+        }
+    }
+    user_remember(core, user);
+}
+
 bool
 access_may_enter(const struct user *user, struct bytes vhost)
 {

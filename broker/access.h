@@ -60,6 +60,9 @@ void user_free(struct user **user);
 /* It is no longer in the file: nothing is allowed to it any more, and logins fail. */
 void core_disable_user(struct core *core, struct user *user);
 
+/* Takes all rights away but those in `vhost`. */
+void core_keep_grant(struct core *core, struct user *user, struct bytes vhost);
+
 /* The rights vhost by vhost, in the order in which they were given; start with position 0. False
  * at the end. Views live until the user changes. */
 bool user_next_grant(const struct user *user, uint32_t *position, struct user_grant *grant_out);

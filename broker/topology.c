@@ -5,8 +5,6 @@
  * settle refuses the whole file, for the one that is there may hold messages. What the file no
  * longer names stays and is reported once; users are the file's alone, and those it no longer names
  * may do nothing any more. */
-#include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "amqp/reply.h"
@@ -17,316 +15,9 @@
 #include "broker/core.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
+#include "broker/topology_check.h"
+#include "broker/topology_left.h"
 #include "broker/vhost.h"
-#include "routing/topic_trie.h"
-
-enum { REASON_SIZE = 1024 };
-
-/* A configuration on its way into the core. */
-struct application {
-    struct core *core;
-    const struct config *config;
-    struct vhost *vhost; /* the one it is for */
-    bool is_new;         /* the vhost is nobody's yet */
-    char *why;           /* the first refusal */
-    size_t why_size;
-    size_t refusal_count;
-};
-
-static void reject_at(struct application *application, const struct config_mark *mark,
-                      const char *format, ...) PRINTF_LIKE(3, 4);
-
-static void
-keep_first_refusal(struct application *application, const struct config_mark *mark,
-                   const char *reason)
-{
-    struct config_diagnostic diagnostic = {.severity = CONFIG_ERROR, .mark = *mark, .text = reason};
-    if (application->refusal_count++ == 0) {
-        (void)config_diagnostic_text(&diagnostic, application->why, application->why_size);
-    }
-}
-
-/* One line of the log about one place in the file. */
-static void
-reject_at(struct application *application, const struct config_mark *mark, const char *format, ...)
-{
-    char reason[REASON_SIZE];
-    char file[512];
-    char text[2 * REASON_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(reason, sizeof(reason), format, arguments);
-    va_end(arguments);
-    log_error(application->core->log, "topology.rejected",
-              "file=%s line=%" PRIu32 " column=%" PRIu32 " reason=%s",
-              log_escape(file, sizeof(file), bytes_of(mark->file)), mark->line, mark->column,
-              log_escape(text, sizeof(text), bytes_of(reason)));
-    keep_first_refusal(application, mark, reason);
-}
-
-/* What a stored object is, and what the file wants it to be. */
-struct difference {
-    const char *kind; /* "queue" */
-    struct bytes name;
-    const char *property;
-    const char *stored, *wanted; /* as texts */
-    bool is_durable;
-};
-
-static void
-reject_difference(struct application *application, const struct config_mark *mark,
-                  const struct difference *difference)
-{
-    bool is_stored = difference->is_durable && core_has_log(application->core);
-    reject_at(application, mark,
-              "%s '%.*s' has %s '%s' in the %s, the file says '%s'; delete it or change the file",
-              difference->kind, BYTES_FORMAT(difference->name), difference->property,
-              difference->stored, is_stored ? "data directory" : "running broker",
-              difference->wanted);
-}
-
-static void
-check_flag(struct application *application, const struct config_mark *mark,
-           struct difference *difference, const char *property, bool stored, bool wanted)
-{
-    if (stored != wanted) {
-        difference->property = property;
-        difference->stored = stored ? "true" : "false";
-        difference->wanted = wanted ? "true" : "false";
-        reject_difference(application, mark, difference);
-    }
-}
-
-/* An object whose record would not fit a segment can be made nowhere. */
-static void
-check_record(struct application *application, const struct config_mark *mark, uint64_t text_octets)
-{
-    if (core_prepare_record(application->core, text_octets) != STATUS_OK) {
-        reject_at(application, mark, "it is too large for a segment of the log");
-    }
-}
-
-/* Checking ----------------------------------------------------------------------------------- */
-
-static void
-check_exchange(struct application *application, const struct config_exchange *config)
-{
-    const struct config_mark *mark = &config->mark;
-    const struct exchange *exchange = vhost_find_exchange(application->vhost, config->name);
-    if (exchange_type_find(bytes_of(config->type)) == NULL) {
-        reject_at(application, mark, "unknown exchange type '%s'", config->type);
-        return;
-    }
-    check_record(application, mark, config->name.size + config->arguments.size);
-    if (exchange == NULL) {
-        return;
-    }
-    struct difference difference = {
-        .kind = "exchange",
-        .name = config->name,
-        .property = "type",
-        .stored = exchange->type->name,
-        .wanted = config->type,
-        .is_durable = exchange->durable,
-    };
-    if (strcmp(exchange->type->name, config->type) != 0) {
-        reject_difference(application, mark, &difference);
-    }
-    check_flag(application, mark, &difference, "durable", exchange->durable, config->durable);
-    check_flag(application, mark, &difference, "auto-delete", exchange->auto_delete,
-               config->auto_delete);
-    check_flag(application, mark, &difference, "internal", exchange->internal, config->internal);
-}
-
-static const char *
-priority_text(int64_t priority, char out[static 24])
-{
-    if (priority < 0) {
-        return "none";
-    }
-    (void)snprintf(out, 24, "%" PRId64, priority);
-    return out;
-}
-
-/* Arguments change in place, but for those by which messages lie and consumers wait. */
-static void
-check_queue_arguments(struct application *application, const struct config_queue *config,
-                      const struct queue *queue, const struct queue_settings *wanted,
-                      struct difference *difference)
-{
-    const struct queue_settings *stored = &queue->settings;
-    if (stored->type != wanted->type) {
-        difference->property = "x-queue-type";
-        difference->stored = queue_type_name(stored->type);
-        difference->wanted = queue_type_name(wanted->type);
-        reject_difference(application, &config->mark, difference);
-    }
-    if (stored->max_priority != wanted->max_priority) {
-        char texts[2][24];
-        difference->property = "x-max-priority";
-        difference->stored = priority_text(stored->max_priority, texts[0]);
-        difference->wanted = priority_text(wanted->max_priority, texts[1]);
-        reject_difference(application, &config->mark, difference);
-    }
-    check_flag(application, &config->mark, difference, "x-single-active-consumer",
-               stored->single_active_consumer, wanted->single_active_consumer);
-}
-
-static void
-check_present_queue(struct application *application, const struct config_queue *config,
-                    const struct queue *queue, const struct queue_settings *wanted)
-{
-    struct difference difference = {
-        .kind = "queue",
-        .name = config->name,
-        .is_durable = queue->durable,
-    };
-    if (queue->exclusive) {
-        reject_at(application, &config->mark,
-                  "queue '%.*s' belongs to a connection, for which it is exclusive",
-                  BYTES_FORMAT(config->name));
-        return;
-    }
-    check_flag(application, &config->mark, &difference, "durable", queue->durable, config->durable);
-    check_flag(application, &config->mark, &difference, "auto-delete", queue->auto_delete, false);
-    check_queue_arguments(application, config, queue, wanted, &difference);
-}
-
-/* `*count` is how many queues the vhost will have. */
-static void
-check_queue(struct application *application, const struct config_queue *config, uint64_t *count)
-{
-    const struct vhost *vhost = application->vhost;
-    const struct queue *queue = vhost_find_queue(vhost, config->name);
-    char subject[RESOURCE_TEXT_SIZE];
-    struct queue_settings settings;
-    struct fault fault;
-    vhost_queue_text(vhost, config->name, subject);
-    check_record(application, &config->mark, config->name.size + config->arguments.size);
-    *count += queue == NULL;
-    if (queue_settings_read(&settings, config->arguments, subject, &fault) != STATUS_OK ||
-        queue_settings_check_quorum(&settings, false, config->durable, false, subject, &fault) !=
-            STATUS_OK) {
-        reject_at(application, &config->mark, "%s", fault.text);
-    } else if (queue != NULL) {
-        check_present_queue(application, config, queue, &settings);
-    } else if (application->config->queues_max >= 0 &&
-               *count > (uint64_t)application->config->queues_max) {
-        reject_at(application, &config->mark, "more queues than the vhost may have");
-    }
-}
-
-/* The ends that bindings name, whether they are there already or will be. */
-struct known_names {
-    struct map exchanges; /* struct exchange_type by name; const, never written through */
-    struct map queues;    /* struct config_queue or struct queue by name; the same */
-};
-
-static void
-known_names_init(struct known_names *names, const struct vhost *vhost, const struct config *config)
-{
-    map_init(&names->exchanges, vhost->core->seed);
-    map_init(&names->queues, vhost->core->seed);
-    for (size_t i = 0; i < config->exchange_count; i++) {
-        const struct exchange_type *type = exchange_type_find(bytes_of(config->exchanges[i].type));
-        if (type != NULL) {
-            map_put(&names->exchanges, config->exchanges[i].name, (void *)type);
-        }
-    }
-    for (size_t i = 0; i < config->queue_count; i++) {
-        map_put(&names->queues, config->queues[i].name, (void *)&config->queues[i]);
-    }
-    uint32_t position = 0;
-    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
-        const struct exchange *exchange = entry->value;
-        map_put(&names->exchanges, exchange->name, (void *)exchange->type);
-    }
-    position = 0;
-    for (struct map_entry *entry; (entry = map_next(&vhost->queues, &position)) != NULL;) {
-        map_put(&names->queues, entry->key, entry->value);
-    }
-}
-
-static void
-known_names_fini(struct known_names *names)
-{
-    map_fini(&names->exchanges);
-    map_fini(&names->queues);
-}
-
-static void
-check_binding(struct application *application, const struct known_names *names,
-              const struct config_binding *binding)
-{
-    const struct exchange_type *type = map_get(&names->exchanges, binding->source);
-    const struct map *ends = binding->to_exchange ? &names->exchanges : &names->queues;
-    struct fault fault;
-    if (type == NULL || binding->source.size == 0) {
-        reject_at(application, &binding->mark, "a binding from an exchange that does not exist");
-    } else if (map_get(ends, binding->destination) == NULL) {
-        reject_at(application, &binding->mark, "a binding to something that does not exist");
-    } else if (binding->routing_key.size > TOPIC_KEY_SIZE_MAX) {
-        reject_at(application, &binding->mark, "a key has at most 255 octets");
-    } else if (type->check(binding->routing_key, binding->arguments, &fault) != STATUS_OK) {
-        reject_at(application, &binding->mark, "%s", fault.text);
-    } else {
-        check_record(application, &binding->mark,
-                     binding->routing_key.size + binding->arguments.size);
-    }
-}
-
-static void
-check_bindings(struct application *application)
-{
-    const struct config *config = application->config;
-    struct known_names names;
-    known_names_init(&names, application->vhost, config);
-    for (size_t i = 0; i < config->binding_count; i++) {
-        check_binding(application, &names, &config->bindings[i]);
-    }
-    known_names_fini(&names);
-}
-
-/* Octets of the texts of the user's record, at most. */
-static uint64_t
-user_octets(const struct config_user *user)
-{
-    uint64_t octets = user->name.size + 64 + strlen(user->configure) + strlen(user->write) +
-                      strlen(user->read) +
-                      (user->password_hash != NULL ? strlen(user->password_hash) : 0);
-    for (size_t i = 0; i < user->topic_count; i++) {
-        const struct config_topic_right *topic = &user->topics[i];
-        octets += 12 + topic->exchange.size + strlen(topic->write) + strlen(topic->read);
-    }
-    return octets;
-}
-
-static void
-check_user(struct application *application, const struct config_user *user)
-{
-    check_record(application, &user->mark, user_octets(user));
-    if (core_check_user(application->core, user, application->vhost->name) != STATUS_OK) {
-        reject_at(application, &user->mark, "an expression of this user cannot be used");
-    }
-}
-
-static bool
-check_everything(struct application *application)
-{
-    const struct config *config = application->config;
-    uint64_t queue_count = map_count(&application->vhost->queues);
-    for (size_t i = 0; i < config->exchange_count; i++) {
-        check_exchange(application, &config->exchanges[i]);
-    }
-    for (size_t i = 0; i < config->queue_count; i++) {
-        check_queue(application, &config->queues[i], &queue_count);
-    }
-    check_bindings(application);
-    for (size_t i = 0; i < config->user_count; i++) {
-        check_user(application, &config->users[i]);
-    }
-    return application->refusal_count == 0;
-}
 
 /* What the log is told, at most: so many octets are kept together. */
 static uint64_t
@@ -347,7 +38,7 @@ record_octets(const struct config *config)
         octets += CORE_RECORD_FIXED + binding->routing_key.size + binding->arguments.size;
     }
     for (size_t i = 0; i < config->user_count; i++) {
-        octets += CORE_RECORD_FIXED + user_octets(&config->users[i]);
+        octets += CORE_RECORD_FIXED + config_user_octets(&config->users[i]);
     }
     return octets;
 }
@@ -380,7 +71,7 @@ apply_vhost(struct application *application)
 static void
 reject_memory(struct application *application, const struct config_mark *mark)
 {
-    reject_at(application, mark, "there is no memory for it");
+    application_reject(application, mark, "there is no memory for it");
 }
 
 static struct exchange *
@@ -524,96 +215,6 @@ apply_topology(struct application *application)
     }
 }
 
-/* What the file no longer names --------------------------------------------------------------- */
-
-/* Whether an object has left the file, which is found once; the mark is for the next file. */
-static bool
-has_left(bool *from_file, bool *is_named)
-{
-    bool left = *from_file && !*is_named;
-    *from_file = *from_file && *is_named;
-    *is_named = false;
-    return left;
-}
-
-static void
-report_left(const struct vhost *vhost, const char *kind, struct bytes name)
-{
-    char vhost_name[RESOURCE_TEXT_SIZE];
-    char text[RESOURCE_TEXT_SIZE];
-    log_warn(vhost->core->log, "topology.left_file", "kind=%s vhost=%s name=%s", kind,
-             log_escape(vhost_name, sizeof(vhost_name), vhost->name),
-             log_escape(text, sizeof(text), name));
-}
-
-static void
-report_left_binding(const struct vhost *vhost, const struct binding *binding)
-{
-    const struct exchange *source = binding->source;
-    bool to_exchange = binding->target->kind == ROUTE_TARGET_EXCHANGE;
-    struct bytes destination = to_exchange ? exchange_of_target(binding->target)->name
-                                           : queue_of_target(binding->target)->name;
-    char texts[4][RESOURCE_TEXT_SIZE];
-    log_warn(vhost->core->log, "topology.left_file", "kind=binding vhost=%s source=%s %s=%s key=%s",
-             log_escape(texts[0], sizeof(texts[0]), vhost->name),
-             log_escape(texts[1], sizeof(texts[1]), source->name),
-             to_exchange ? "exchange" : "queue",
-             log_escape(texts[2], sizeof(texts[2]), destination),
-             log_escape(texts[3], sizeof(texts[3]), binding->routing_key));
-}
-
-static void
-sweep_bindings(const struct vhost *vhost, struct exchange *exchange)
-{
-    LIST_FOR_EACH(&exchange->bindings.bindings, link)
-    {
-        struct binding *binding = CONTAINER_OF(link, struct binding, source_link);
-        if (has_left(&binding->from_file, &binding->is_named)) {
-            report_left_binding(vhost, binding);
-            binding_remember(binding);
-        }
-    }
-}
-
-static void
-sweep_vhost(struct vhost *vhost)
-{
-    uint32_t position = 0;
-    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
-        struct exchange *exchange = entry->value;
-        sweep_bindings(vhost, exchange);
-        if (has_left(&exchange->from_file, &exchange->is_named)) {
-            report_left(vhost, "exchange", exchange->name);
-            exchange_remember(exchange);
-        }
-    }
-    position = 0;
-    for (struct map_entry *entry; (entry = map_next(&vhost->queues, &position)) != NULL;) {
-        struct queue *queue = entry->value;
-        if (has_left(&queue->from_file, &queue->is_named)) {
-            report_left(vhost, "queue", queue->name);
-            queue_remember(queue);
-        }
-    }
-}
-
-/* In every vhost: the file may name another one than before. */
-static void
-sweep_topology(const struct application *application)
-{
-    uint32_t position = 0;
-    for (struct map_entry *entry;
-         (entry = map_next(&application->core->vhosts, &position)) != NULL;) {
-        struct vhost *vhost = entry->value;
-        bool is_named = vhost == application->vhost;
-        sweep_vhost(vhost);
-        if (has_left(&vhost->from_file, &is_named)) {
-            report_left(vhost, "vhost", vhost->name);
-            vhost_remember(vhost);
-        }
-    }
-}
-
 /* Users and their connections ---------------------------------------------------------------- */
 
 static void
@@ -626,25 +227,6 @@ apply_users(struct application *application)
             reject_memory(application, &config->users[i].mark);
         } else {
             core_find_user(core, config->users[i].name)->is_named = !config->is_development;
-        }
-    }
-}
-
-/* Users that the file no longer names: a password or right that was taken out of it must not go on
- * opening doors, so they are not kept as queues are. */
-static void
-disable_other_users(struct core *core)
-{
-    uint32_t position = 0;
-    for (struct map_entry *entry; (entry = map_next(&core->users, &position)) != NULL;) {
-        struct user *user = entry->value;
-        bool has_left_file = user->from_file && !user->is_named;
-        user->is_named = false;
-        if (has_left_file && !user->is_disabled) {
-            core_disable_user(core, user);
-            char name[RESOURCE_TEXT_SIZE];
-            log_info(core->log, "user.disabled", "user=%s",
-                     log_escape(name, sizeof(name), user->name));
         }
     }
 }
@@ -691,8 +273,8 @@ apply_everything(struct application *application)
     apply_users(application);
     /* Without a file nothing can have left it. */
     if (!application->config->is_development) {
-        sweep_topology(application);
-        disable_other_users(application->core);
+        core_report_left(application->core, application->vhost);
+        core_disable_left_users(application->core, application->vhost);
     }
     recheck_connections(application->core);
 }
@@ -720,7 +302,7 @@ core_apply(struct core *core, const struct config *config, char *why, size_t why
         .why = why,
         .why_size = why_size,
     };
-    if (check_everything(&application)) {
+    if (application_check(&application)) {
         apply_everything(&application);
     }
     if (application.is_new) {

@@ -2,6 +2,8 @@
 """What is there after the broker was stopped, or killed, and started again on its directory; and who
 may use that directory."""
 
+import base64
+import hashlib
 import os
 import re
 import signal
@@ -359,6 +361,8 @@ USERS = """
     listeners: {{amqp: {{bind: "127.0.0.1:0"}}}}
 """
 BOB = "bob: {auth: password, password-file: bob.pw, consume: [orders]}"
+KEEPER = ('bob: {auth: password, password-file: bob.pw, '
+          'rights: {configure: ".*", write: ".*", read: ".*"}}')
 
 
 @pytest.fixture
@@ -369,22 +373,117 @@ def shop_file(write_config):
     return write
 
 
-# What has left the file stays, users too, and is said once; what is new in it is made.
+def refuses(broker, user, password):
+    connection = broker.connect()
+    connection.read_start()
+    connection.send_start_ok(user=user, password=password)
+    connection.expect_close(403)
+
+
+# What has left the file stays, and that is said once in the life of the directory; what is new in it
+# is made.
 def test_the_file_is_applied_to_what_is_there(tmp_path, shop_file, canaries):
-    durable = Durable(tmp_path / "data", shop_file(other=BOB, queue="old: {}"))
+    durable = Durable(tmp_path / "data", shop_file(other=KEEPER, queue="old: {}"))
+    left = r'event=topology\.left_file kind=queue vhost="/" name="old"'
     try:
-        ann = durable.running.open(user="ann", password=canaries["ann"]).channel()
-        confirmed(ann, "new", b"1", exchange="shop")
+        # What was answered is on disk, and so is the file, which came before.
+        bob = durable.running.open(user="bob", password=canaries["bob"])
+        bob.channel().declare("mine", durable=True)
         durable.end("kill")
-        durable.config = shop_file(queue="new: {}")
+        durable.config = shop_file(other=KEEPER, queue="new: {}")
         durable.start()
         bob = durable.running.open(user="bob", password=canaries["bob"])
-        assert bob.channel().get("orders").body == b"1"
-        log = durable.running.log.text()
-        assert len(re.findall(r"\bold\b", log)) == 1, log
-        assert len(re.findall(r"\bbob\b", log)) == 1, log
-        ann = durable.running.open(user="ann", password=canaries["ann"]).channel()
-        ann.refused("queue.declare", 403, queue="other", durable=True)
+        assert all(exists(bob, "queue", name) for name in ("old", "new", "orders", "mine"))
+        ann = durable.running.open(user="ann", password=canaries["ann"])
+        ann.channel().refused("queue.declare", 403, queue="other", durable=True)
+        assert len(re.findall(left, durable.running.log.text())) == 1
+        assert durable.running.log.text().count("topology.left_file") == 1
+        bob.channel().declare("another", durable=True)
+        durable.end("kill")
+        durable.start()
+        assert "topology.left_file" not in durable.running.log.text()
+    finally:
+        durable.end("stop")
+
+
+# A user is the file's alone: out of it, no password opens anything any more, whether it was a secret
+# that is never stored or a hash that is; and back in it, all is as before.
+def test_a_user_that_left_the_file_is_shut_out(tmp_path, shop_file, canaries):
+    hashed = 'bob: {auth: password, password-hash: "%s", consume: [orders]}'
+    salt = os.urandom(16)
+    digest = hashlib.scrypt(canaries["bob"].encode(), salt=salt, n=2, r=1, p=1, dklen=32)
+    hashed %= "$scrypt$ln=1,r=1,p=1$" + "$".join(base64.b64encode(part).decode().rstrip("=")
+                                                   for part in (salt, digest))
+    durable = Durable(tmp_path / "data", shop_file(other=BOB))
+    try:
+        for entry in (BOB, hashed):
+            durable.end("kill")
+            durable.config = shop_file(other=entry)
+            durable.start()
+            durable.running.open(user="bob", password=canaries["bob"])
+            durable.end("kill")
+            durable.config = shop_file()
+            durable.start()
+            refuses(durable.running, "bob", canaries["bob"])
+            durable.running.open(user="ann", password=canaries["ann"]).channel().ping()
+            assert durable.running.log.text().count('event=user.disabled user="bob"') == 1
+            durable.end("kill")
+            durable.start()
+            refuses(durable.running, "bob", canaries["bob"])
+            assert "user.disabled" not in durable.running.log.text()
+    finally:
+        durable.end("stop")
+
+
+# Without a file there is guest, on this machine only, and all the rest as it was; the next start with
+# a file shuts guest out.
+def test_development_mode_on_a_directory_of_a_file(tmp_path, shop_file, canaries):
+    durable = Durable(tmp_path / "data", shop_file())
+    try:
+        durable.end("stop")
+        durable.config = None
+        durable.start()
+        guest = durable.open()
+        assert exists(guest, "queue", "orders") and exists(guest, "exchange", "shop")
+        assert "topology.left_file" not in durable.running.log.text()
+        assert "user.disabled" not in durable.running.log.text()
+        durable.end("kill")
+        durable.config = shop_file()
+        durable.start()
+        refuses(durable.running, "guest", "guest")
+        durable.running.open(user="ann", password=canaries["ann"])
+    finally:
+        durable.end("stop")
+
+
+# No octet of the directory has a password that the file gave in clear text.
+def test_passwords_are_in_no_file(tmp_path, shop_file, canaries):
+    durable = Durable(tmp_path / "data", shop_file(other=BOB))
+    durable.running.open(user="bob", password=canaries["bob"])
+    durable.end("kill")
+    durable.start()
+    durable.end("stop")
+    for path in (tmp_path / "data").iterdir():
+        octets = path.read_bytes()
+        for user in ("ann", "bob"):
+            assert canaries[user].encode() not in octets, path
+
+
+# Arguments change in place, with what is in the queue.
+@pytest.mark.parametrize("how", ENDS)
+def test_changed_arguments_survive(tmp_path, shop_file, canaries, how):
+    durable = Durable(tmp_path / "data", shop_file(queue="extra: {ttl: 1h}"))
+    try:
+        for ttl in ("2h", "3h"):
+            durable.end(how)
+            durable.config = shop_file(queue=f"extra: {{ttl: {ttl}}}")
+            durable.start()
+        durable.end(how)
+        durable.config = None
+        durable.start()
+        channel = durable.open().channel()
+        channel.call("queue.declare", queue="extra", durable=True,
+                     arguments={"x-message-ttl": 3 * 3_600_000})
     finally:
         durable.end("stop")
 

@@ -710,6 +710,38 @@ Test(durable_topology, a_damaged_user_never_harms)
     }
 }
 
+/* Any octet of any record changed: it is refused by whoever decodes it, or by whoever makes sense
+ * of it, or it says something else that makes sense. Never a crash. */
+Test(durable_topology, damaged_records_never_harm)
+{
+    apply_text(shop);
+    seal();
+    struct buffer copy;
+    struct bytes whole = copy_of_told(&copy);
+    uint32_t refused = 0;
+    for (size_t at = 0; at < whole.size; at++) {
+        struct rig *other = rig_new_empty(NULL);
+        struct topology_restore restore;
+        uint8_t *octets = copy.data + copy.start;
+        uint8_t kept = octets[at];
+        octets[at] ^= (uint8_t)(1U << at % 8);
+        topology_restore_init(&restore, other->core);
+        struct bytes left = whole;
+        struct record record;
+        enum status status = STATUS_OK;
+        while (status == STATUS_OK && record_next(&left, &record) == STATUS_OK) {
+            status = topology_restore_record(&restore, &record);
+        }
+        cr_expect(status == STATUS_OK || status == STATUS_CORRUPT, "at %zu", at);
+        refused += status == STATUS_CORRUPT;
+        topology_restore_fini(&restore);
+        rig_free(&other);
+        octets[at] = kept;
+    }
+    cr_expect(gt(u32, refused, 100));
+    buffer_fini(&copy);
+}
+
 /* PCRE2 may judge otherwise than when the right was given: then it denies, and the start goes on.
  */
 Test(durable_topology, a_right_that_no_longer_compiles_denies)

@@ -373,6 +373,21 @@ Test(topology, a_vhost_that_has_left_the_file_is_reported_with_what_is_in_it)
     cr_expect(not(rig_logged(rig, "vhost=\"shop\"")));
 }
 
+/* Users and their rights are the file's alone: what they might do in the vhost of an earlier file
+ * is over, also for those that both files name. */
+Test(topology, rights_in_the_vhost_of_an_earlier_file_are_taken_away)
+{
+    struct parts parts;
+    apply_parts(&parts);
+    uint64_t alice = connect_as("alice");
+    parts.config.vhost = bytes_of("shop");
+    cr_assert(eq(int, apply(&parts), STATUS_OK));
+    const struct user *user = core_find_user(rig->core, bytes_of("alice"));
+    cr_expect(access_may_enter(user, bytes_of("shop")));
+    cr_expect(not(access_may_enter(user, bytes_of("/"))));
+    rig_expect_close(rig, alice, 320, "access to vhost '/' was revoked for user 'alice'");
+}
+
 /* Development mode has no file: on a data directory that a file filled it adds its user, and takes
  * nobody and nothing away. */
 Test(topology, development_mode_leaves_what_a_file_made)

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Judging a configuration against what is there, before anything is changed: what cannot be had,
+ * and what differs so that only a new object could settle it. */
+#ifndef BOURSE_BROKER_TOPOLOGY_CHECK_H
+#define BOURSE_BROKER_TOPOLOGY_CHECK_H
+
+#include "broker/core.h"
+
+/* A configuration on its way into the core (topology.c). */
+struct application {
+    struct core *core;
+    const struct config *config;
+    struct vhost *vhost; /* the one it is for */
+    bool is_new;         /* the vhost is nobody's yet */
+    char *why;           /* the first refusal */
+    size_t why_size;
+    size_t refusal_count;
+};
+
+/* Looks at everything, so that all that is wrong is told in one go. False: something was refused.
+ */
+bool application_check(struct application *application);
+
+/* Refuses the configuration for what stands at `mark`: a line of the log, and `why` if it is the
+ * first. */
+void application_reject(struct application *application, const struct config_mark *mark,
+                        const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* Octets that the texts of the user's record take, at most. */
+uint64_t config_user_octets(const struct config_user *user);
+
+#endif

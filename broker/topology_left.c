@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/topology_left.h"
+
+#include "broker/access.h"
+#include "broker/durable_topology.h"
+#include "broker/vhost.h"
+
+/* Whether an object has left the file, which is found once; the mark is for the next file. */
+static bool
+has_left(bool *from_file, bool *is_named)
+{
+    bool left = *from_file && !*is_named;
+    *from_file = *from_file && *is_named;
+    *is_named = false;
+    return left;
+}
+
+static void
+report_left(const struct vhost *vhost, const char *kind, struct bytes name)
+{
+    char vhost_name[RESOURCE_TEXT_SIZE];
+    char text[RESOURCE_TEXT_SIZE];
+    log_warn(vhost->core->log, "topology.left_file", "kind=%s vhost=%s name=%s", kind,
+             log_escape(vhost_name, sizeof(vhost_name), vhost->name),
+             log_escape(text, sizeof(text), name));
+}
+
+static void
+report_left_binding(const struct vhost *vhost, const struct binding *binding)
+{
+    const struct exchange *source = binding->source;
+    bool to_exchange = binding->target->kind == ROUTE_TARGET_EXCHANGE;
+    struct bytes destination = to_exchange ? exchange_of_target(binding->target)->name
+                                           : queue_of_target(binding->target)->name;
+    char texts[4][RESOURCE_TEXT_SIZE];
+    log_warn(vhost->core->log, "topology.left_file", "kind=binding vhost=%s source=%s %s=%s key=%s",
+             log_escape(texts[0], sizeof(texts[0]), vhost->name),
+             log_escape(texts[1], sizeof(texts[1]), source->name),
+             to_exchange ? "exchange" : "queue",
+             log_escape(texts[2], sizeof(texts[2]), destination),
+             log_escape(texts[3], sizeof(texts[3]), binding->routing_key));
+}
+
+static void
+sweep_bindings(const struct vhost *vhost, struct exchange *exchange)
+{
+    LIST_FOR_EACH(&exchange->bindings.bindings, link)
+    {
+        struct binding *binding = CONTAINER_OF(link, struct binding, source_link);
+        if (has_left(&binding->from_file, &binding->is_named)) {
+            report_left_binding(vhost, binding);
+            binding_remember(binding);
+        }
+    }
+}
+
+static void
+sweep_vhost(struct vhost *vhost)
+{
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
+        struct exchange *exchange = entry->value;
+        sweep_bindings(vhost, exchange);
+        if (has_left(&exchange->from_file, &exchange->is_named)) {
+            report_left(vhost, "exchange", exchange->name);
+            exchange_remember(exchange);
+        }
+    }
+    position = 0;
+    for (struct map_entry *entry; (entry = map_next(&vhost->queues, &position)) != NULL;) {
+        struct queue *queue = entry->value;
+        if (has_left(&queue->from_file, &queue->is_named)) {
+            report_left(vhost, "queue", queue->name);
+            queue_remember(queue);
+        }
+    }
+}
+
+void
+core_report_left(struct core *core, const struct vhost *vhost)
+{
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&core->vhosts, &position)) != NULL;) {
+        struct vhost *other = entry->value;
+        bool is_named = other == vhost;
+        sweep_vhost(other);
+        if (has_left(&other->from_file, &is_named)) {
+            report_left(other, "vhost", other->name);
+            vhost_remember(other);
+        }
+    }
+}
+
+void
+core_disable_left_users(struct core *core, const struct vhost *vhost)
+{
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&core->users, &position)) != NULL;) {
+        struct user *user = entry->value;
+        bool is_named = user->is_named;
+        user->is_named = false;
+        if (!user->from_file || user->is_disabled) {
+            continue;
+        }
+        if (is_named) {
+            core_keep_grant(core, user, vhost->name);
+        } else {
+            char name[RESOURCE_TEXT_SIZE];
+            core_disable_user(core, user);
+            log_info(core->log, "user.disabled", "user=%s",
+                     log_escape(name, sizeof(name), user->name));
+        }
+    }
+}
