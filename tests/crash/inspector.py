@@ -28,7 +28,7 @@ class Inspector(Actor):
         link.flush()
 
     def on_method(self, link, channel, method):
-        if method.name in ("channel.open-ok", "connection.close-ok"):
+        if method.name == "channel.open-ok":
             return
         self.answers[channel - 1] = method
         if method.name == "channel.close":

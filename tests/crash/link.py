@@ -164,6 +164,8 @@ class Link:
         elif method.name == "connection.close":
             self.send(0, "connection.close-ok")
             self.actor.on_closed(method)
+        elif method.name == "connection.close-ok":
+            self.end()
         else:
             self.actor.on_method(self, channel, method)
         self.flush()
