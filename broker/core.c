@@ -24,7 +24,7 @@ core_release_discarded(void *context, uint64_t queue_id, const struct queue_entr
 {
     struct core *core = context;
     core_log_discarded(core, queue_id, entry);
-    chunk_pool_release(core->pool, entry->content);
+    queue_entry_release(entry, core->pool);
 }
 
 struct core *

@@ -72,7 +72,7 @@ deliver_for_good(struct core *core, struct queue *queue, struct consumer *consum
     post_delivery(core, consumer, &entry, consumer->channel->next_delivery_tag++);
     count_delivery(core, queue, &entry);
     core_log_removal(core, queue, &entry);
-    chunk_pool_release(core->pool, entry.content);
+    queue_entry_release(&entry, core->pool);
 }
 
 /* STATUS_NO_MEMORY leaves the message where it was. */

@@ -299,7 +299,7 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
     send_got_message(channel, queue, &entry);
     if (args->no_ack) {
         core_log_removal(core, queue, &entry);
-        chunk_pool_release(core->pool, entry.content);
+        queue_entry_release(&entry, core->pool);
     }
     return STATUS_OK;
 }

@@ -89,7 +89,7 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
         core_log_forget_targets(core, message->lsn, message->next_target, content->body_size);
         return STATUS_NO_MEMORY;
     }
-    chunk_pool_retain(core->pool, ref);
+    queue_entry_retain(&entry, core->pool);
     queue->published_count++;
     if (queue_next_consumer(queue) != NULL) {
         core_wake_queue(core, queue);

@@ -68,7 +68,7 @@ drop_message(struct channel *channel, struct unacked *item)
 {
     queue_settle(item->queue);
     core_log_removal(channel_core(channel), item->queue, &item->entry);
-    chunk_pool_release(channel_core(channel)->pool, item->entry.content);
+    queue_entry_release(&item->entry, channel_core(channel)->pool);
     end_delivery(channel, item);
 }
 

@@ -12,7 +12,7 @@ enum queue_entry_flag {
 };
 
 struct queue_entry {
-    struct content_ref content; /* counted once for this entry in the chunk pool */
+    struct content_ref content; /* named in the chunk pool; unset: only in the log */
     uint64_t lsn_and_flags;     /* LSN / 8 in the upper 56 bits (0: not in any log), flags below */
     uint32_t size;              /* octets of the body */
     uint32_t due;               /* deadline in steps of 10 ms since the core's base time; 0: none */
@@ -38,6 +38,19 @@ static inline uint64_t
 queue_entry_pack(uint64_t lsn, uint8_t flags)
 {
     return lsn >> 3 << 8 | flags;
+}
+
+/* The entry names its content, and lets go of it. Whoever copies an entry passes the name on. */
+static inline void
+queue_entry_retain(const struct queue_entry *entry, struct chunk_pool *pool)
+{
+    chunk_pool_retain_entry(pool, entry->content, queue_entry_lsn(entry));
+}
+
+static inline void
+queue_entry_release(const struct queue_entry *entry, struct chunk_pool *pool)
+{
+    chunk_pool_release_entry(pool, entry->content, queue_entry_lsn(entry));
 }
 
 static inline void

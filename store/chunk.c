@@ -9,39 +9,8 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-
-enum {
-    CHUNK_SLOTS_MAX = 1 << CHUNK_SLOT_BITS,
-    CHUNK_SLOTS_FIRST = 16,
-    CHUNK_GENERATION_MAX = (1 << CHUNK_GENERATION_BITS) - 1,
-    CHUNK_ALIGNMENT = 8,
-};
-
-static const uint32_t NO_SLOT = UINT32_MAX;
-
-struct chunk_slot {
-    uint8_t *memory;     /* NULL: the slot is free */
-    size_t capacity;     /* CHUNK_SIZE, or the size of the one content that it was mapped for */
-    uint32_t generation; /* never 0 */
-    uint32_t live;       /* how many counts name a content in it */
-    uint32_t fill;       /* octets used, a multiple of CHUNK_ALIGNMENT; of a shared chunk only */
-    uint32_t next;       /* in the list of free or of idle slots; NO_SLOT at the end */
-    bool is_idle_listed; /* its count was zero at least once in this tick */
-};
-
-struct chunk_pool {
-    struct chunk_memory memory;
-    struct chunk_slot *slots; /* owned */
-    uint32_t slot_count;      /* slots that were ever used */
-    uint32_t slot_capacity;
-    uint32_t free_slots;             /* head of a list */
-    uint32_t idle_slots;             /* head of a list */
-    uint32_t open[CHUNK_KIND_COUNT]; /* the chunk that takes the next content, or NO_SLOT */
-    uint8_t *spares[CHUNK_SPARES_MAX];
-    uint32_t spare_count;
-    uint32_t spare_count_min; /* since the last trim: so many were not needed */
-    uint64_t bytes;
-};
+#include "store/chunk_slots.h"
+#include "store/spill_space.h"
 
 _Static_assert(CHUNK_SIZE / CHUNK_ALIGNMENT <= 1 << CHUNK_OFFSET_BITS,
                "an offset fits a reference");
@@ -63,44 +32,6 @@ anonymous_unmap(void *context, void *memory, size_t size)
     (void)context;
     int result = munmap(memory, size);
     assert(result == 0);
-}
-
-static struct content_ref
-ref_make(uint32_t slot, uint32_t generation, size_t offset)
-{
-    uint64_t bits = (uint64_t)slot << (CHUNK_GENERATION_BITS + CHUNK_OFFSET_BITS) |
-                    (uint64_t)generation << CHUNK_OFFSET_BITS | offset / CHUNK_ALIGNMENT;
-    return (struct content_ref){.bits = bits};
-}
-
-static uint32_t
-ref_slot(struct content_ref ref)
-{
-    return (uint32_t)(ref.bits >> (CHUNK_GENERATION_BITS + CHUNK_OFFSET_BITS));
-}
-
-static uint32_t
-ref_generation(struct content_ref ref)
-{
-    return (uint32_t)(ref.bits >> CHUNK_OFFSET_BITS) & CHUNK_GENERATION_MAX;
-}
-
-static size_t
-ref_offset(struct content_ref ref)
-{
-    return (ref.bits & ((1 << CHUNK_OFFSET_BITS) - 1)) * CHUNK_ALIGNMENT;
-}
-
-/* The slot that `ref` names; a stale reference is a bug of ours. */
-static struct chunk_slot *
-slot_of(const struct chunk_pool *pool, struct content_ref ref)
-{
-    uint32_t number = ref_slot(ref);
-    assert(number < pool->slot_count);
-    struct chunk_slot *slot = &pool->slots[number];
-    assert(slot->memory != NULL);
-    assert(slot->generation == ref_generation(ref));
-    return slot;
 }
 
 static uint32_t
@@ -126,6 +57,9 @@ chunk_pool_new_with(struct chunk_memory memory)
     for (int kind = 0; kind < CHUNK_KIND_COUNT; kind++) {
         pool->open[kind] = NO_SLOT;
     }
+    for (int list = 0; list < CHUNK_LIST_COUNT; list++) {
+        pool->ages[list] = (struct chunk_ages){.oldest = NO_SLOT, .newest = NO_SLOT};
+    }
     return pool;
 }
 
@@ -138,8 +72,8 @@ chunk_pool_free(struct chunk_pool **pool)
     }
     *pool = NULL;
     for (uint32_t i = 0; i < dying->slot_count; i++) {
-        struct chunk_slot *slot = &dying->slots[i];
-        if (slot->memory != NULL) {
+        const struct chunk_slot *slot = &dying->slots[i];
+        if (slot->state == CHUNK_RESIDENT) {
             dying->memory.unmap(dying->memory.context, slot->memory, slot->capacity);
         }
     }
@@ -170,20 +104,77 @@ pool_grow_slots(struct chunk_pool *pool)
     return STATUS_OK;
 }
 
-/* Takes a slot that is free; its memory is the caller's to set. */
-static uint32_t
-pool_take_slot(struct chunk_pool *pool)
+enum status
+pool_take_slot(struct chunk_pool *pool, uint32_t *number_out)
 {
-    if (pool->free_slots != NO_SLOT) {
-        uint32_t number = pool->free_slots;
+    uint32_t number = pool->free_slots;
+    if (number != NO_SLOT) {
         pool->free_slots = pool->slots[number].next;
-        return number;
+    } else {
+        enum status status = pool_grow_slots(pool);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        number = pool->slot_count++;
+        pool->slots[number] = (struct chunk_slot){.generation = 1};
     }
-    pool->slots[pool->slot_count] = (struct chunk_slot){.generation = 1};
-    return pool->slot_count++;
+    uint32_t generation = pool->slots[number].generation;
+    pool->slots[number] = (struct chunk_slot){
+        .generation = generation,
+        .state = CHUNK_RESIDENT,
+        .list = CHUNK_LIST_NONE,
+        .next = NO_SLOT,
+        .older = NO_SLOT,
+        .newer = NO_SLOT,
+    };
+    pool->used_count++;
+    *number_out = number;
+    return STATUS_OK;
 }
 
-static uint8_t *
+static void
+pool_free_slot(struct chunk_pool *pool, uint32_t number)
+{
+    struct chunk_slot *slot = &pool->slots[number];
+    slot->state = CHUNK_FREE;
+    slot->next = pool->free_slots;
+    pool->free_slots = number;
+    pool->used_count--;
+}
+
+void
+pool_age_append(struct chunk_pool *pool, uint32_t number, enum chunk_list list)
+{
+    struct chunk_slot *slot = &pool->slots[number];
+    struct chunk_ages *ages = &pool->ages[list];
+    assert(slot->list == CHUNK_LIST_NONE);
+    slot->list = (uint8_t)list;
+    slot->newer = NO_SLOT;
+    slot->older = ages->newest;
+    if (ages->newest == NO_SLOT) {
+        ages->oldest = number;
+    } else {
+        pool->slots[ages->newest].newer = number;
+    }
+    ages->newest = number;
+    ages->count++;
+}
+
+void
+pool_age_remove(struct chunk_pool *pool, uint32_t number)
+{
+    struct chunk_slot *slot = &pool->slots[number];
+    if (slot->list == CHUNK_LIST_NONE) {
+        return;
+    }
+    struct chunk_ages *ages = &pool->ages[slot->list];
+    *(slot->older == NO_SLOT ? &ages->oldest : &pool->slots[slot->older].newer) = slot->newer;
+    *(slot->newer == NO_SLOT ? &ages->newest : &pool->slots[slot->newer].older) = slot->older;
+    ages->count--;
+    slot->list = CHUNK_LIST_NONE;
+}
+
+uint8_t *
 pool_map(struct chunk_pool *pool, size_t capacity)
 {
     if (capacity == CHUNK_SIZE && pool->spare_count > 0) {
@@ -196,7 +187,7 @@ pool_map(struct chunk_pool *pool, size_t capacity)
     return pool->memory.map(pool->memory.context, capacity);
 }
 
-static void
+void
 pool_unmap(struct chunk_pool *pool, uint8_t *memory, size_t capacity)
 {
     if (capacity == CHUNK_SIZE && pool->spare_count < CHUNK_SPARES_MAX) {
@@ -210,25 +201,25 @@ pool_unmap(struct chunk_pool *pool, uint8_t *memory, size_t capacity)
 static enum status
 pool_add_chunk(struct chunk_pool *pool, size_t capacity, uint32_t *number_out)
 {
-    if (pool->free_slots == NO_SLOT) {
-        enum status status = pool_grow_slots(pool);
-        if (status != STATUS_OK) {
-            return status;
-        }
-    }
     uint8_t *memory = pool_map(pool, capacity);
     if (memory == NULL) {
         return STATUS_NO_MEMORY;
     }
-    uint32_t number = pool_take_slot(pool);
-    struct chunk_slot *slot = &pool->slots[number];
+    enum status status = pool_take_slot(pool, number_out);
+    if (status != STATUS_OK) {
+        pool_unmap(pool, memory, capacity);
+        return status;
+    }
+    struct chunk_slot *slot = &pool->slots[*number_out];
     slot->memory = memory;
     slot->capacity = capacity;
-    slot->live = 0;
-    slot->fill = 0;
-    slot->next = NO_SLOT;
-    *number_out = number;
     return STATUS_OK;
+}
+
+static enum chunk_list
+list_of_kind(enum chunk_kind kind)
+{
+    return kind == CHUNK_KIND_PERSISTENT ? CHUNK_LIST_PERSISTENT : CHUNK_LIST_TRANSIENT;
 }
 
 /* The open chunk of `kind`, after making sure that it has room for `size` octets. */
@@ -241,7 +232,10 @@ pool_open_chunk(struct chunk_pool *pool, enum chunk_kind kind, size_t size, uint
         if (status != STATUS_OK) {
             return status;
         }
-        /* The one that was open had contents, so it is counted or on the idle list. */
+        /* It had contents, so it is counted or on the idle list. */
+        if (pool->open[kind] != NO_SLOT) {
+            pool_age_append(pool, pool->open[kind], list_of_kind(kind));
+        }
         pool->open[kind] = number;
     }
     *number_out = number;
@@ -285,8 +279,8 @@ chunk_pool_reserve(struct chunk_pool *pool, const struct content_shape *shape,
     bool is_own = shape->body_size > CHUNK_BODY_OWN || size > CHUNK_SIZE / 2;
     uint32_t number;
     /* Padding is part of what the log writes. */
-    size_t own_size = (size + CHUNK_ALIGNMENT - 1) & ~(size_t)(CHUNK_ALIGNMENT - 1);
-    enum status status = is_own ? pool_add_chunk(pool, own_size, &number)
+    size_t padded_size = (size + CHUNK_ALIGNMENT - 1) & ~(size_t)(CHUNK_ALIGNMENT - 1);
+    enum status status = is_own ? pool_add_chunk(pool, padded_size, &number)
                                 : pool_open_chunk(pool, shape->kind, size, &number);
     if (status != STATUS_OK) {
         return status;
@@ -296,11 +290,11 @@ chunk_pool_reserve(struct chunk_pool *pool, const struct content_shape *shape,
     if (offset == 0) {
         pool->bytes += slot->capacity;
     }
-    if (!is_own) {
-        size_t mask = CHUNK_ALIGNMENT - 1;
-        slot->fill = (uint32_t)((offset + size + mask) & ~mask);
+    if (is_own) {
+        pool_age_append(pool, number, list_of_kind(shape->kind));
     }
-    slot->live++;
+    slot->fill = (uint32_t)(offset + padded_size);
+    slot->pins++;
     *body_out = content_write((struct content *)(void *)(slot->memory + offset), shape);
     *ref_out = ref_make(number, slot->generation, offset);
     return STATUS_OK;
@@ -309,28 +303,56 @@ chunk_pool_reserve(struct chunk_pool *pool, const struct content_shape *shape,
 const struct content *
 chunk_pool_content(const struct chunk_pool *pool, struct content_ref ref)
 {
-    return (const struct content *)(const void *)(slot_of(pool, ref)->memory + ref_offset(ref));
+    const struct chunk_slot *slot = slot_of(pool, ref);
+    assert(slot->state == CHUNK_RESIDENT);
+    return (const struct content *)(const void *)(slot->memory + ref_offset(ref));
 }
 
 void
 chunk_pool_retain(struct chunk_pool *pool, struct content_ref ref)
 {
     struct chunk_slot *slot = slot_of(pool, ref);
-    assert(slot->live > 0);
-    assert(slot->live < UINT32_MAX);
-    slot->live++;
+    assert(slot_is_named(slot));
+    assert(slot->pins < UINT32_MAX);
+    slot->pins++;
 }
 
 void
 chunk_pool_release(struct chunk_pool *pool, struct content_ref ref)
 {
     struct chunk_slot *slot = slot_of(pool, ref);
-    assert(slot->live > 0);
-    slot->live--;
-    if (slot->live == 0 && !slot->is_idle_listed) {
-        slot->is_idle_listed = true;
-        slot->next = pool->idle_slots;
-        pool->idle_slots = ref_slot(ref);
+    assert(slot->pins > 0);
+    slot->pins--;
+    if (!slot_is_named(slot)) {
+        pool_list_idle(pool, ref_slot(ref));
+    }
+}
+
+void
+chunk_pool_retain_entry(struct chunk_pool *pool, struct content_ref ref, uint64_t lsn)
+{
+    struct chunk_slot *slot = slot_of(pool, ref);
+    assert(slot_is_named(slot));
+    uint32_t *count = lsn == 0 ? &slot->unlogged : &slot->logged;
+    assert(*count < UINT32_MAX);
+    (*count)++;
+    if (lsn > slot->lsn) {
+        slot->lsn = lsn;
+    }
+}
+
+void
+chunk_pool_release_entry(struct chunk_pool *pool, struct content_ref ref, uint64_t lsn)
+{
+    if (lsn != 0 && !content_ref_is_set(ref)) {
+        return;
+    }
+    struct chunk_slot *slot = slot_of(pool, ref);
+    uint32_t *count = lsn == 0 ? &slot->unlogged : &slot->logged;
+    assert(*count > 0);
+    (*count)--;
+    if (!slot_is_named(slot)) {
+        pool_list_idle(pool, ref_slot(ref));
     }
 }
 
@@ -345,23 +367,35 @@ pool_is_open(const struct chunk_pool *pool, uint32_t number)
     return false;
 }
 
+/* Gives back what the chunk lies in: memory, or room in a spill file. */
+static void
+pool_vacate(struct chunk_pool *pool, struct chunk_slot *slot)
+{
+    if (slot->state == CHUNK_RESIDENT) {
+        pool_unmap(pool, slot->memory, slot->capacity);
+        pool->bytes -= slot->capacity;
+    } else if (slot->state == CHUNK_SPILLED) {
+        spill_space_give_back(pool->space, slot->place, slot->fill);
+    }
+}
+
 /* Nobody names its contents: an open chunk starts again at its front, where the cache is warm; any
  * other gives its memory and its slot back. */
 static void
 pool_recycle(struct chunk_pool *pool, uint32_t number)
 {
     struct chunk_slot *slot = &pool->slots[number];
-    pool->bytes -= slot->capacity;
+    assert(slot->state != CHUNK_RESTORING); /* pinned */
     slot->generation = generation_after(slot->generation);
-    slot->fill = 0;
     if (pool_is_open(pool, number)) {
-        slot->next = NO_SLOT;
+        pool->bytes -= slot->capacity;
+        slot->fill = 0;
+        slot->lsn = 0;
         return;
     }
-    pool_unmap(pool, slot->memory, slot->capacity);
-    slot->memory = NULL;
-    slot->next = pool->free_slots;
-    pool->free_slots = number;
+    pool_vacate(pool, slot);
+    pool_age_remove(pool, number);
+    pool_free_slot(pool, number);
 }
 
 void
@@ -373,7 +407,8 @@ chunk_pool_end_tick(struct chunk_pool *pool)
         struct chunk_slot *slot = &pool->slots[number];
         uint32_t next = slot->next;
         slot->is_idle_listed = false;
-        if (slot->live == 0) {
+        slot->next = NO_SLOT;
+        if (!slot_is_named(slot)) {
             pool_recycle(pool, number);
         }
         number = next;
@@ -395,4 +430,10 @@ uint64_t
 chunk_pool_bytes(const struct chunk_pool *pool)
 {
     return pool->bytes;
+}
+
+uint32_t
+chunk_pool_slots_used(const struct chunk_pool *pool)
+{
+    return pool->used_count;
 }

@@ -362,7 +362,7 @@ Test(publish, marks_what_is_persistent_in_a_durable_queue)
         cr_assert(queue_pop(find_queue(rig, rows[i].queue), &entry, &position));
         bool is_marked = (queue_entry_flags(&entry) & ENTRY_PERSISTENT) != 0;
         cr_expect(eq(int, is_marked, rows[i].is_marked), "row %zu", i);
-        chunk_pool_release(rig->pool, entry.content);
+        queue_entry_release(&entry, rig->pool);
     }
 }
 

@@ -328,6 +328,8 @@ Test(queue, purge_drops_what_is_ready_and_nothing_else)
     struct chunk_pool *pool = chunk_pool_new();
     for (int i = 0; i < 1000; i++) {
         struct queue_entry entry = {.content = make_content(pool), .size = 100};
+        queue_entry_retain(&entry, pool);
+        chunk_pool_release(pool, entry.content);
         enum status status = queue_push(queue, &entry);
         cr_assert(eq(int, status, STATUS_OK));
     }
@@ -348,7 +350,7 @@ Test(queue, purge_drops_what_is_ready_and_nothing_else)
     struct queue_entry entry;
     cr_expect(queue_pop(queue, &entry, &position));
     cr_expect(eq(u64, position, 1));
-    chunk_pool_release(pool, entry.content);
+    queue_entry_release(&entry, pool);
     cr_expect(queue_pop(queue, &entry, &position));
     cr_expect(eq(u64, position, 1001));
     /* Contents go in slices: emptying a queue of millions must hold nobody up. */
