@@ -350,7 +350,7 @@ core_check_memory(struct core *core)
     if (mark == 0) {
         return;
     }
-    uint64_t used = chunk_pool_bytes(core->pool) + core->queue_bytes;
+    uint64_t used = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;
     assert(core->held_bytes <= used);
     /* What waits for the end of the alarm must not keep it up. */
     used -= core->held_bytes;

@@ -40,6 +40,8 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->seed = random_u64(&core->ports.random);
     core->next_id = CORE_FIRST_TRANSIENT_ID;
     core->next_durable_id = 1;
+    entry_memory_init(&core->queue_memory);
+    queue_discards_init(&core->discards);
     core->discards.release = core_release_discarded;
     core->discards.context = core;
     map_init(&core->durable_queues, core->seed);
@@ -99,7 +101,7 @@ core_free(struct core **core_pointer)
         struct vhost *vhost = entry->value;
         vhost_free(&vhost);
     }
-    (void)queue_discards_release(&core->discards, UINT32_MAX);
+    queue_discards_fini(&core->discards);
     position = 0;
     while ((entry = map_next(&core->users, &position)) != NULL) {
         struct user *user = entry->value;
@@ -325,7 +327,7 @@ core_wait_ms(const struct core *core)
 {
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->confirming) ||
         !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) ||
-        core->discards.first != NULL || core->wants_flush) {
+        queue_discards_can_go_on(&core->discards) || core->wants_flush) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

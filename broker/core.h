@@ -124,8 +124,8 @@ struct core {
     struct map reply_channels;   /* struct channel by direct reply-to token; points */
     struct route_set routes;     /* reused by every routing pass */
     struct route_cache *cache;
-    struct buffer payload;   /* scratch of channel_send and connection_send */
-    uint64_t queue_bytes;    /* memory of all queues' blocks; queues keep it up to date */
+    struct buffer payload;            /* scratch of channel_send and connection_send */
+    struct entry_memory queue_memory; /* of all queues; they keep it up to date */
     uint64_t held_bytes;     /* message memory of publishes that wait for the alarm; blocked.c */
     uint8_t alarms;          /* of enum core_alarm: publishers are blocked while any is set */
     struct journal *journal; /* borrowed; NULL: nothing is durable, all is in memory */

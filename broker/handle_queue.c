@@ -304,7 +304,7 @@ channel_handle_queue_purge(struct channel *channel, const struct queue_purge *ar
     struct core *core = channel_core(channel);
     core_serve_consumers(core, queue);
     uint64_t purged_count = queue_purge(queue, &core->discards);
-    if (core_has_log(core) && queue->durable && core->discards.first != NULL) {
+    if (core_has_log(core) && queue->durable && !queue_discards_is_empty(&core->discards)) {
         return wait_for_purge(channel, purged_count);
     }
     return answer_purge(channel, purged_count, args->nowait);

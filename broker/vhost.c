@@ -435,7 +435,7 @@ vhost_restore_queue(struct vhost *vhost, uint64_t id, const struct queue_propert
         return NULL;
     }
     queue->vhost = vhost;
-    queue_count_memory(queue, &core->queue_bytes);
+    queue_count_memory(queue, &core->queue_memory);
     map_put(&vhost->queues, queue->name, queue);
     if (queue->durable) {
         map_put(&core->durable_queues, bytes_make(&queue->target.id, sizeof(queue->target.id)),

@@ -2,20 +2,22 @@
 /* A queue: messages in order, and who takes them. It decides what comes next and who is next; how a
  * message reaches a socket, and what a channel still allows, is the broker's.
  *
- * Order: a deque of 24-octet entries in blocks of 8 KiB (the first grows from 16 entries), numbered
- * by a 64-bit position without gaps. Returned messages wait ahead of it, the lowest position first,
- * so that a message that comes back takes its original place; in a quorum queue they wait in the
- * order in which they came back. */
+ * Order: a deque of 24-octet entries (entry_deque.h), numbered by a 64-bit position without gaps.
+ * Returned messages wait ahead of it, the lowest position first, so that a message that comes back
+ * takes its original place; in a quorum queue they wait in the order in which they came back.
+ *
+ * What comes next may not be in memory: the entry in a spill file (queue_head_is_away), or its
+ * content in the log or a spill file. Who takes messages asks first (broker/paging.h). */
 #ifndef BOURSE_QUEUES_QUEUE_H
 #define BOURSE_QUEUES_QUEUE_H
 
 #include "base/list.h"
 #include "queues/consumer.h"
-#include "queues/entry.h"
+#include "queues/discards.h"
+#include "queues/entry_deque.h"
 #include "queues/settings.h"
 #include "routing/target.h"
 
-struct queue_block;    /* up to 8 KiB of entries; queue.c */
 struct queue_returned; /* a message that came back; queue.c */
 struct queue_turn;     /* a consumer that waits for its turn; queue_consumers.c */
 
@@ -51,10 +53,7 @@ struct queue {
     bool head_waits;   /* the next message cannot be handed out before the disk has answered */
 
     /* Messages. */
-    struct queue_block *head_block;  /* oldest; owned, singly linked; NULL before the first push */
-    struct queue_block *tail_block;  /* where queue_push appends */
-    uint64_t *memory_total;          /* kept up to date with memory_bytes; NULL: nobody adds up */
-    uint64_t memory_bytes;           /* of blocks and of the room for returned messages */
+    struct entry_deque deque;        /* counts the room for returned messages, too */
     uint64_t next_position;          /* of the next message pushed; the first is 1 */
     uint64_t next_return;            /* of the next message returned to a quorum queue */
     struct queue_returned *returned; /* a heap by order; owned; NULL while empty */
@@ -101,33 +100,37 @@ MUST_CHECK enum status queue_set_arguments(struct queue *queue, struct bytes arg
  * given back with queue_purge. */
 void queue_unref(struct queue **queue);
 
-/* From now on `*total` is kept up to date with the memory that this queue holds; before the first
- * message it holds none. `total` outlives the queue. */
+/* From now on what this queue holds is counted in `memory`, and may be spilled from there; before
+ * the first message it holds none. `memory` outlives the queue. */
 static inline void
-queue_count_memory(struct queue *queue, uint64_t *total)
+queue_count_memory(struct queue *queue, struct entry_memory *memory)
 {
-    assert(queue->memory_total == total || queue->memory_bytes == 0);
-    queue->memory_total = total;
+    assert(queue->deque.memory == memory || queue->deque.bytes == 0);
+    queue->deque.memory = memory;
 }
 
 /* Appends a message. The caller has counted the content for the entry. STATUS_NO_MEMORY changes
  * nothing. */
 MUST_CHECK enum status queue_push(struct queue *queue, const struct queue_entry *entry);
 
-/* The next message, without taking it; NULL when nothing is ready. Valid until the queue changes.
- */
+/* The next message, without taking it; NULL when nothing is ready, or it is away. Valid until the
+ * queue changes. */
 const struct queue_entry *queue_peek(const struct queue *queue);
+
+/* Whether the entry of the next message is spilled: it is not to be taken before it was read back.
+ */
+bool queue_head_is_away(const struct queue *queue);
 
 /* The LSN of the last logged message among some thousand at the head of the deque; 0: none. */
 uint64_t queue_horizon_lsn(const struct queue *queue);
 
-/* Takes the next message for good: returned ones first. False when nothing is ready. The content's
- * count passes to the caller. */
+/* Takes the next message for good: returned ones first. False when nothing is ready, or
+ * the next is away. The content's count passes to the caller. */
 bool queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out);
 
 /* Takes the next message for a delivery that is to be settled, and keeps room for its return: it
- * counts as unacked until queue_settle or queue_return. STATUS_AGAIN when nothing is ready;
- * STATUS_NO_MEMORY changes nothing. */
+ * counts as unacked until queue_settle or queue_return. STATUS_AGAIN when nothing is ready,
+ * or the next is away; STATUS_NO_MEMORY changes nothing. */
 MUST_CHECK enum status queue_lend(struct queue *queue, struct queue_entry *entry_out,
                                   uint64_t *position_out);
 
@@ -138,29 +141,11 @@ void queue_settle(struct queue *queue);
  * passes to the queue. */
 void queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 
-/* Messages that were purged and wait to be released, so that emptying a queue of millions holds
- * nobody up. */
-struct queue_discards {
-    struct queue_block *first; /* owned */
-    struct queue_block *last;
-    uint64_t *memory_total;      /* of the core; NULL: not counted */
-    uint64_t discarded_sequence; /* of the last purge */
-    uint64_t released_sequence;  /* purges up to here are released to the last message */
-    /* Releases one message: its content, and what else its owner keeps of it. `queue_id` is 0 when
-     * the queue is gone. */
-    void (*release)(void *context, uint64_t queue_id, const struct queue_entry *entry);
-    void *context;
-};
-
 /* Drops every ready message and returns how many there were: the queue is empty at once, messages
  * are released from `discards` later; they are all released when its released_sequence has reached
  * what discarded_sequence is now. Returned messages, bounded by what channels may have open, are
  * released at once. */
 uint64_t queue_purge(struct queue *queue, struct queue_discards *discards);
-
-/* Releases at least `message_max` discarded messages, if there are so many, and less than a block's
- * worth more. True when some are left. */
-bool queue_discards_release(struct queue_discards *discards, uint32_t message_max);
 
 /* Octets of memory that the queue holds for its messages: counts towards the memory mark. */
 uint64_t queue_memory_bytes(const struct queue *queue);

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The first block starts small and grows, so a queue with a handful of messages costs a handful of
+ * entries; an empty deque keeps one small block at most, so that a steady flow allocates nothing,
+ * and before the first entry it has none. */
+#include "queues/entry_deque.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "queues/entry_block.h"
+
+enum { BLOCK_CAPACITY_FIRST = 16, BLOCK_GROWTH = 4 };
+
+void
+entry_deque_count_memory(struct entry_deque *deque, size_t freed, size_t taken)
+{
+    assert(deque->bytes >= freed);
+    deque->bytes += taken - freed;
+    if (deque->memory != NULL) {
+        assert(deque->memory->bytes >= freed);
+        deque->memory->bytes += taken - freed;
+    }
+}
+
+static void
+free_head(struct entry_deque *deque)
+{
+    struct entry_block *block = deque->head;
+    if (deque->pages != NULL) {
+        entry_pages_on_head_done(deque->pages, block);
+    }
+    deque->head = block->next;
+    if (deque->head == NULL) {
+        deque->tail = NULL;
+        if (entry_deque_is_settled(deque)) {
+            entry_pages_free(deque);
+        }
+    }
+    entry_deque_count_memory(deque, entry_block_bytes(block->capacity), 0);
+    free(block);
+}
+
+void
+entry_deque_fini(struct entry_deque *deque)
+{
+    entry_pages_free(deque);
+    while (deque->head != NULL) {
+        free_head(deque);
+    }
+}
+
+static uint64_t
+chain_bytes(const struct entry_deque *deque)
+{
+    uint64_t bytes = 0;
+    for (const struct entry_block *block = deque->head; block != NULL; block = block->next) {
+        bytes += entry_block_bytes(block->capacity);
+    }
+    return bytes;
+}
+
+/* What the owner counts of its own stays with it. */
+void
+entry_deque_move(struct entry_deque *from, struct entry_deque *to)
+{
+    assert(to->head == NULL);
+    assert(to->pages == NULL);
+    assert(to->memory == from->memory);
+    uint64_t bytes = chain_bytes(from);
+    if (from->pages != NULL) {
+        bytes += entry_pages_bytes(from->pages);
+    }
+    assert(from->bytes >= bytes);
+    from->bytes -= bytes;
+    to->bytes += bytes;
+    to->head = from->head;
+    to->tail = from->tail;
+    to->pages = from->pages;
+    if (to->pages != NULL) {
+        to->pages->deque = to;
+    }
+    from->head = NULL;
+    from->tail = NULL;
+    from->pages = NULL;
+}
+
+/* Pushing -------------------------------------------------------------------------------------- */
+
+static enum status
+add_tail(struct entry_deque *deque)
+{
+    uint32_t capacity = deque->tail == NULL ? BLOCK_CAPACITY_FIRST : ENTRY_BLOCK_CAPACITY;
+    struct entry_block *block = try_alloc(entry_block_bytes(capacity));
+    if (block == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    *block = (struct entry_block){.capacity = capacity};
+    if (deque->tail == NULL) {
+        deque->head = block;
+    } else {
+        deque->tail->next = block;
+    }
+    deque->tail = block;
+    entry_deque_count_memory(deque, 0, entry_block_bytes(capacity));
+    entry_pages_on_block(deque);
+    return STATUS_OK;
+}
+
+static enum status
+grow_only_block(struct entry_deque *deque)
+{
+    uint32_t old_capacity = deque->tail->capacity;
+    uint32_t capacity = old_capacity * BLOCK_GROWTH;
+    if (capacity > ENTRY_BLOCK_CAPACITY) {
+        capacity = ENTRY_BLOCK_CAPACITY;
+    }
+    struct entry_block *block = try_realloc(deque->tail, entry_block_bytes(capacity));
+    if (block == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    block->capacity = capacity;
+    deque->head = block;
+    deque->tail = block;
+    entry_deque_count_memory(deque, entry_block_bytes(old_capacity), entry_block_bytes(capacity));
+    return STATUS_OK;
+}
+
+/* Room for one more entry in the tail block. Only the first block is small, and it grows while it
+ * is alone. */
+static enum status
+make_room(struct entry_deque *deque)
+{
+    struct entry_block *block = deque->tail;
+    if (block == NULL || block->capacity == ENTRY_BLOCK_CAPACITY || deque->head != block) {
+        return add_tail(deque);
+    }
+    if (block->start >= block->capacity / 2) {
+        uint32_t count = block->end - block->start;
+        memmove(block->entries, block->entries + block->start, count * sizeof(*block->entries));
+        block->start = 0;
+        block->end = count;
+        return STATUS_OK;
+    }
+    return grow_only_block(deque);
+}
+
+enum status
+entry_deque_push(struct entry_deque *deque, const struct queue_entry *entry)
+{
+    struct entry_block *block = deque->tail;
+    if (block == NULL || block->end == block->capacity) {
+        if (make_room(deque) != STATUS_OK) {
+            return STATUS_NO_MEMORY;
+        }
+        block = deque->tail;
+    }
+    block->entries[block->end++] = *entry;
+    return STATUS_OK;
+}
+
+/* Taking --------------------------------------------------------------------------------------- */
+
+struct queue_entry *
+entry_deque_head(const struct entry_deque *deque)
+{
+    struct entry_block *block = deque->head;
+    if (block == NULL || block->start == block->end || entry_deque_head_is_away(deque)) {
+        return NULL;
+    }
+    return &block->entries[block->start];
+}
+
+/* The head block has nothing more to give. The last small one stays for the next entry. */
+static void
+finish_head(struct entry_deque *deque)
+{
+    struct entry_block *block = deque->head;
+    if (block->next == NULL && block->capacity == BLOCK_CAPACITY_FIRST) {
+        block->start = 0;
+        block->end = 0;
+        return;
+    }
+    free_head(deque);
+}
+
+void
+entry_deque_take(struct entry_deque *deque, struct queue_entry *entry_out)
+{
+    struct entry_block *block = deque->head;
+    assert(!entry_deque_head_is_away(deque));
+    assert(block->start < block->end);
+    *entry_out = block->entries[block->start++];
+    if (block->start == block->end) {
+        finish_head(deque);
+    }
+}
+
+/* Walking -------------------------------------------------------------------------------------- */
+
+struct entry_cursor
+entry_deque_seek(const struct entry_deque *deque, uint64_t skip)
+{
+    struct entry_cursor cursor = {.block = deque->head, .blocks_left = UINT32_MAX};
+    if (deque->pages != NULL && deque->pages->run_count > 0) {
+        cursor.blocks_left = deque->pages->front_count;
+    }
+    if (cursor.block == NULL || cursor.blocks_left == 0) {
+        return (struct entry_cursor){0};
+    }
+    while (skip >= cursor.block->end - cursor.block->start) {
+        skip -= cursor.block->end - cursor.block->start;
+        cursor.block = cursor.block->next;
+        cursor.blocks_left--;
+        if (cursor.block == NULL || cursor.blocks_left == 0) {
+            return (struct entry_cursor){0};
+        }
+    }
+    cursor.at = cursor.block->start + (uint32_t)skip;
+    return cursor;
+}
+
+struct queue_entry *
+entry_cursor_next(struct entry_cursor *cursor)
+{
+    while (cursor->block != NULL && cursor->at == cursor->block->end) {
+        cursor->block = --cursor->blocks_left == 0 ? NULL : cursor->block->next;
+        cursor->at = cursor->block == NULL ? 0 : cursor->block->start;
+    }
+    return cursor->block == NULL ? NULL : &cursor->block->entries[cursor->at++];
+}
+
+static uint64_t
+block_last_lsn(const struct entry_block *block)
+{
+    for (uint32_t i = block->end; i > block->start; i--) {
+        uint64_t lsn = queue_entry_lsn(&block->entries[i - 1]);
+        if (lsn != 0) {
+            return lsn;
+        }
+    }
+    return 0;
+}
+
+uint64_t
+entry_deque_last_lsn(const struct entry_deque *deque, uint32_t block_max)
+{
+    struct entry_cursor cursor = entry_deque_seek(deque, 0);
+    uint32_t count = cursor.blocks_left < block_max ? cursor.blocks_left : block_max;
+    uint64_t lsn = 0;
+    for (; count > 0 && cursor.block != NULL; count--, cursor.block = cursor.block->next) {
+        uint64_t last = block_last_lsn(cursor.block);
+        lsn = last > lsn ? last : lsn;
+    }
+    return lsn;
+}
+
+uint64_t
+entry_deque_check(const struct entry_deque *deque, uint64_t own_bytes, uint64_t *body_bytes_out)
+{
+    uint64_t count = 0;
+    uint32_t block_count = 0;
+    const struct entry_block *last = NULL;
+    *body_bytes_out = 0;
+    for (const struct entry_block *block = deque->head; block != NULL; block = block->next) {
+        assert(block->start <= block->end);
+        assert(block->end <= block->capacity);
+        for (uint32_t i = block->start; i < block->end; i++) {
+            *body_bytes_out += block->entries[i].size;
+        }
+        count += block->end - block->start;
+        block_count++;
+        last = block;
+        assert(deque->pages == NULL || block_count != deque->pages->front_count ||
+               block == deque->pages->front_last);
+    }
+    assert(last == deque->tail);
+    uint64_t pages_bytes = deque->pages == NULL ? 0 : entry_pages_bytes(deque->pages);
+    assert(deque->bytes == own_bytes + chain_bytes(deque) + pages_bytes);
+    if (deque->pages == NULL) {
+        return count;
+    }
+    const struct entry_pages *pages = deque->pages;
+    assert(pages->deque == deque);
+    assert(pages->block_count == block_count);
+    for (uint32_t i = 0; i < pages->run_count; i++) {
+        const struct entry_run *run = &pages->runs[(pages->run_first + i) % pages->run_capacity];
+        count += run->count;
+        *body_bytes_out += run->body_bytes;
+    }
+    return count;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The entries of a queue in order: blocks of 8 KiB (the first grows from 16 entries), of which
+ * those in the middle may lie in a spill file. In front of and behind what is spilled stand blocks
+ * in memory; the front is filled up from the file while the head is taken.
+ *
+ * A long deque is on its owner's list, from which whoever must save memory picks (entry_memory). A
+ * run of blocks is written first and given up when it is written, so a disk that refuses costs
+ * nothing but memory. Of an entry that is in the log, the file keeps 16 octets: the entry lets go
+ * of its content, which is found by its LSN. An entry in no log goes as it is, and keeps its
+ * content's chunk alive.
+ *
+ * Owner: the core thread. Jobs are carried out elsewhere (store/spill.h). */
+#ifndef BOURSE_QUEUES_ENTRY_DEQUE_H
+#define BOURSE_QUEUES_ENTRY_DEQUE_H
+
+#include "base/list.h"
+#include "base/status.h"
+#include "queues/entry.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct spill_space;
+struct entry_block; /* entry_deque.c */
+struct entry_pages; /* entry_pages.c */
+
+enum {
+    ENTRY_BLOCKS_MAX = 192,       /* a deque with more in memory is spilled, pressure or not */
+    ENTRY_RUN_OCTETS = 64 * 1024, /* of one run in a spill file */
+};
+
+/* Memory of all deques of one owner. */
+struct entry_memory {
+    uint64_t bytes;
+    struct spill_space *space; /* borrowed; NULL: nothing is spilled */
+    struct list long_deques;   /* of entry_pages.link: those that may have something to spill; those
+                                  with more than ENTRY_BLOCKS_MAX blocks first */
+};
+
+static inline void
+entry_memory_init(struct entry_memory *memory)
+{
+    *memory = (struct entry_memory){0};
+    list_init(&memory->long_deques);
+}
+
+/* All zero is an empty deque that nobody adds up. */
+struct entry_deque {
+    struct entry_block *head;    /* oldest in memory; owned, singly linked; NULL: none in memory */
+    struct entry_block *tail;    /* where entry_deque_push appends */
+    struct entry_pages *pages;   /* owned; NULL: was never long */
+    struct entry_memory *memory; /* borrowed; NULL: nobody adds up */
+    uint64_t bytes;              /* of memory, what the owner of the deque adds included */
+};
+
+/* Frees blocks and what is spilled without looking at the entries. No job is under way. */
+void entry_deque_fini(struct entry_deque *deque);
+
+/* Moves everything, a job under way included, to `to`, which was empty. */
+void entry_deque_move(struct entry_deque *from, struct entry_deque *to);
+
+/* STATUS_NO_MEMORY changes nothing. */
+MUST_CHECK enum status entry_deque_push(struct entry_deque *deque, const struct queue_entry *entry);
+
+/* The oldest entry, or NULL: the deque is empty, or what comes next is spilled. Valid until the
+ * deque changes. */
+struct queue_entry *entry_deque_head(const struct entry_deque *deque);
+
+/* Takes it; there is one. */
+void entry_deque_take(struct entry_deque *deque, struct queue_entry *entry_out);
+
+/* Walks entries from the oldest on, as far as they are in memory without a gap. */
+struct entry_cursor {
+    struct entry_block *block; /* NULL: at the end */
+    uint32_t at;
+    uint32_t blocks_left;
+};
+/* At the entry that is `skip` entries behind the oldest. */
+struct entry_cursor entry_deque_seek(const struct entry_deque *deque, uint64_t skip);
+/* The entry at the cursor, which moves on; NULL at the end. */
+struct queue_entry *entry_cursor_next(struct entry_cursor *cursor);
+
+/* The LSN of the last logged entry in the first `block_max` blocks; 0: none. */
+uint64_t entry_deque_last_lsn(const struct entry_deque *deque, uint32_t block_max);
+
+/* The owner's own memory, which counts as the deque's. */
+void entry_deque_count_memory(struct entry_deque *deque, size_t freed, size_t taken);
+
+/* Spilling (entry_pages.c) --------------------------------------------------------------------- */
+
+/* One run on its way out or back. */
+struct entry_spill {
+    struct entry_pages *pages; /* whose; survives entry_deque_move */
+    uint8_t *octets;           /* owned */
+    size_t size;
+    uint64_t place; /* store/spill_space.h */
+    uint32_t crc;   /* out: set by the writer; back: what it must be */
+};
+
+/* Picks a deque that is worth spilling and says what to write where; false when there is none, or
+ * no memory or room for it. `under_pressure`: even a short one. Each deque has one run under way at
+ * most. */
+bool entry_memory_begin_spill(struct entry_memory *memory, bool under_pressure,
+                              struct entry_spill *spill_out);
+/* The run was written, or not; entries that have an LSN let go of their contents in `pool`. Takes
+ * `spill`. */
+void entry_pages_end_spill(struct entry_spill *spill, bool is_written, struct chunk_pool *pool);
+
+/* Whether something should be read back now: little is left in front of what is spilled. */
+bool entry_deque_wants_read(const struct entry_deque *deque);
+/* Whether the oldest entry is spilled. */
+bool entry_deque_head_is_away(const struct entry_deque *deque);
+/* Says what to read. False when there is no memory. One read at a time. */
+bool entry_deque_begin_read(struct entry_deque *deque, struct entry_spill *spill_out);
+/* It was read, or could not be: then its entries are gone from the deque. How many those were, and
+ * the octets of their bodies, is 0 when all is well. STATUS_NO_MEMORY: it stays where it is. Takes
+ * `spill`. */
+struct entry_loss {
+    uint64_t count;
+    uint64_t bytes;
+};
+MUST_CHECK enum status entry_pages_end_read(struct entry_spill *spill, bool is_read,
+                                            struct entry_loss *loss_out);
+/* Whose deque it is now. */
+struct entry_deque *entry_pages_deque(const struct entry_pages *pages);
+/* No job is under way. */
+bool entry_deque_is_settled(const struct entry_deque *deque);
+
+/* Walks everything in memory and asserts that it agrees; `own_bytes` is what the owner has counted.
+ * Returns how many entries there are, spilled ones included, and the octets of their bodies. For
+ * tests. */
+uint64_t entry_deque_check(const struct entry_deque *deque, uint64_t own_bytes,
+                           uint64_t *body_bytes_out);
+
+#endif

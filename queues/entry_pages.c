@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Spilling the middle of a deque. Nothing is taken out of the chain before it is on disk: the run
+ * is copied into a buffer, written, and only then replaces its blocks. If the head gets there
+ * first, the run is thrown away. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "queues/entry_block.h"
+#include "store/spill_space.h"
+
+enum {
+    FRONT_KEPT = 4, /* blocks that stay in front of the first run */
+    SPILL_FROM = 6, /* blocks: those in front, one to spill, and the one that is filled */
+    READ_BELOW = 8, /* blocks in front: with fewer the next run is read */
+    RUNS_FIRST = 16,
+};
+
+/* An entry that is in the log, as the file has it. */
+struct logged_entry {
+    uint64_t lsn_and_flags;
+    uint32_t size;
+    uint32_t due;
+};
+
+_Static_assert(sizeof(struct logged_entry) == 16, "a run of them is what a long backlog costs");
+
+/* Life ----------------------------------------------------------------------------------------- */
+
+void
+entry_pages_on_block(struct entry_deque *deque)
+{
+    struct entry_pages *pages = deque->pages;
+    if (pages == NULL) {
+        /* Counted once: a chain that has grown to SPILL_FROM blocks since it was empty. */
+        uint32_t count = 0;
+        for (const struct entry_block *block = deque->head; block != NULL; block = block->next) {
+            count++;
+        }
+        if (count < SPILL_FROM || deque->memory == NULL) {
+            return;
+        }
+        pages = xalloc(sizeof(*pages));
+        pages->deque = deque;
+        pages->block_count = count;
+        deque->pages = pages;
+    } else {
+        pages->block_count++;
+    }
+    if (!list_link_is_linked(&pages->link)) {
+        list_append(&deque->memory->long_deques, &pages->link);
+    } else if (pages->block_count == ENTRY_BLOCKS_MAX + 1) {
+        list_remove(&pages->link);
+        list_prepend(&deque->memory->long_deques, &pages->link);
+    }
+}
+
+void
+entry_pages_on_head_done(struct entry_pages *pages, const struct entry_block *block)
+{
+    pages->block_count--;
+    if (pages->front_count > 0 && --pages->front_count == 0) {
+        pages->front_last = NULL;
+    }
+    /* The head comes to the next block: it is no longer one to spill. */
+    if (pages->spilling != NULL && pages->spilling == block->next && pages->run_count == 0) {
+        pages->spilling = NULL;
+    }
+}
+
+static size_t
+run_octets(const struct entry_run *run)
+{
+    return run->count * (run->is_logged ? sizeof(struct logged_entry) : sizeof(struct queue_entry));
+}
+
+void
+entry_pages_free(struct entry_deque *deque)
+{
+    struct entry_pages *pages = deque->pages;
+    if (pages == NULL) {
+        return;
+    }
+    assert(!pages->is_spilling);
+    assert(!pages->is_reading);
+    for (; pages->run_count > 0; pages->run_count--) {
+        const struct entry_run *run = &pages->runs[pages->run_first];
+        spill_space_give_back(deque->memory->space, run->place, run_octets(run));
+        pages->run_first = (pages->run_first + 1) % pages->run_capacity;
+    }
+    list_remove(&pages->link);
+    entry_deque_count_memory(deque, entry_pages_bytes(pages), 0);
+    free(pages->runs);
+    free(pages);
+    deque->pages = NULL;
+}
+
+struct entry_deque *
+entry_pages_deque(const struct entry_pages *pages)
+{
+    return pages->deque;
+}
+
+bool
+entry_deque_is_settled(const struct entry_deque *deque)
+{
+    return deque->pages == NULL || (!deque->pages->is_spilling && !deque->pages->is_reading);
+}
+
+/* Out ------------------------------------------------------------------------------------------ */
+
+/* The oldest block that may go; NULL: too few. The tail block is being filled. */
+static struct entry_block *
+first_to_spill(const struct entry_pages *pages)
+{
+    if (pages->run_count > 0) {
+        struct entry_block *block =
+            pages->front_count == 0 ? pages->deque->head : pages->front_last->next;
+        return block == pages->deque->tail ? NULL : block;
+    }
+    if (pages->block_count < SPILL_FROM) {
+        return NULL;
+    }
+    struct entry_block *block = pages->deque->head;
+    for (int i = 0; i < FRONT_KEPT; i++) {
+        block = block->next;
+    }
+    return block;
+}
+
+static bool
+block_is_logged(const struct entry_block *block)
+{
+    for (uint32_t i = block->start; i < block->end; i++) {
+        if (queue_entry_lsn(&block->entries[i]) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* How many blocks from `block` on go into one run, and what it will be. */
+static uint32_t
+plan_run(const struct entry_deque *deque, const struct entry_block *block, struct entry_run *run)
+{
+    uint32_t block_count = 0;
+    *run = (struct entry_run){.is_logged = true};
+    for (; block != deque->tail; block = block->next) {
+        struct entry_run longer = *run;
+        longer.is_logged = run->is_logged && block_is_logged(block);
+        longer.count = (uint16_t)(run->count + (block->end - block->start));
+        if (block_count > 0 && run_octets(&longer) > ENTRY_RUN_OCTETS) {
+            break;
+        }
+        *run = longer;
+        block_count++;
+    }
+    return block_count;
+}
+
+static uint8_t *
+copy_entry(const struct queue_entry *entry, bool is_logged, uint8_t *at)
+{
+    if (!is_logged) {
+        struct queue_entry copy = *entry;
+        if (queue_entry_lsn(entry) != 0) {
+            copy.content = (struct content_ref){0};
+        }
+        memcpy(at, &copy, sizeof(copy));
+        return at + sizeof(copy);
+    }
+    struct logged_entry copy = {
+        .lsn_and_flags = entry->lsn_and_flags, .size = entry->size, .due = entry->due};
+    memcpy(at, &copy, sizeof(copy));
+    return at + sizeof(copy);
+}
+
+static void
+copy_run(const struct entry_block *block, uint32_t block_count, struct entry_run *run, uint8_t *at)
+{
+    for (; block_count > 0; block_count--, block = block->next) {
+        for (uint32_t i = block->start; i < block->end; i++) {
+            at = copy_entry(&block->entries[i], run->is_logged, at);
+            run->body_bytes += block->entries[i].size;
+        }
+    }
+}
+
+/* Room for one more run at the end of the ring. */
+static enum status
+grow_runs(struct entry_pages *pages)
+{
+    if (pages->run_count < pages->run_capacity) {
+        return STATUS_OK;
+    }
+    uint32_t capacity = pages->run_capacity == 0 ? RUNS_FIRST : pages->run_capacity * 2;
+    struct entry_run *runs = try_alloc(capacity * sizeof(*runs));
+    if (runs == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    for (uint32_t i = 0; i < pages->run_count; i++) {
+        runs[i] = pages->runs[(pages->run_first + i) % pages->run_capacity];
+    }
+    entry_deque_count_memory(pages->deque, 0, (capacity - pages->run_capacity) * sizeof(*runs));
+    free(pages->runs);
+    pages->runs = runs;
+    pages->run_first = 0;
+    pages->run_capacity = capacity;
+    return STATUS_OK;
+}
+
+/* The run that is planned waits behind the last of the ring, not yet counted. */
+static struct entry_run *
+planned_run(struct entry_pages *pages)
+{
+    return &pages->runs[(pages->run_first + pages->run_count) % pages->run_capacity];
+}
+
+static bool
+begin_spill(struct entry_pages *pages, struct entry_spill *spill_out)
+{
+    struct entry_block *block = first_to_spill(pages);
+    struct entry_run run;
+    uint64_t place;
+    if (grow_runs(pages) != STATUS_OK) {
+        return false;
+    }
+    uint32_t block_count = plan_run(pages->deque, block, &run);
+    size_t size = run_octets(&run);
+    uint8_t *octets = try_alloc(size);
+    if (octets == NULL) {
+        return false;
+    }
+    if (spill_space_take(pages->deque->memory->space, size, &place) != STATUS_OK) {
+        free(octets);
+        return false;
+    }
+    copy_run(block, block_count, &run, octets);
+    run.place = place;
+    *planned_run(pages) = run;
+    pages->spilling = block;
+    pages->spilling_count = block_count;
+    pages->is_spilling = true;
+    *spill_out =
+        (struct entry_spill){.pages = pages, .octets = octets, .size = size, .place = place};
+    return true;
+}
+
+bool
+entry_memory_begin_spill(struct entry_memory *memory, bool under_pressure,
+                         struct entry_spill *spill_out)
+{
+    if (memory->space == NULL) {
+        return false;
+    }
+    /* Bounded by the list: who has nothing to spill leaves it until it grows again. */
+    struct list_link *link = list_first(&memory->long_deques);
+    while (link != NULL) {
+        struct entry_pages *pages = CONTAINER_OF(link, struct entry_pages, link);
+        if (!under_pressure && pages->block_count <= ENTRY_BLOCKS_MAX) {
+            return false;
+        }
+        list_remove(link);
+        if (first_to_spill(pages) != NULL) {
+            return begin_spill(pages, spill_out);
+        }
+        link = list_first(&memory->long_deques);
+    }
+    return false;
+}
+
+/* After a run has gone or could not: back on the list if there may be more. */
+static void
+list_again(struct entry_pages *pages)
+{
+    struct entry_memory *memory = pages->deque->memory;
+    if (memory == NULL || list_link_is_linked(&pages->link) || first_to_spill(pages) == NULL) {
+        return;
+    }
+    if (pages->block_count > ENTRY_BLOCKS_MAX) {
+        list_prepend(&memory->long_deques, &pages->link);
+    } else {
+        list_append(&memory->long_deques, &pages->link);
+    }
+}
+
+static void
+let_contents_go(struct entry_block *block, struct chunk_pool *pool)
+{
+    for (uint32_t i = block->start; i < block->end; i++) {
+        if (queue_entry_lsn(&block->entries[i]) != 0) {
+            queue_entry_release(&block->entries[i], pool);
+        }
+    }
+}
+
+/* Where the chain leads to the blocks that were written: behind the front, which they end. */
+static struct entry_block **
+find_spilled(struct entry_pages *pages)
+{
+    if (pages->run_count > 0) {
+        return pages->front_count == 0 ? &pages->deque->head : &pages->front_last->next;
+    }
+    pages->front_count = 1;
+    pages->front_last = pages->deque->head;
+    while (pages->front_last->next != pages->spilling) {
+        pages->front_last = pages->front_last->next;
+        pages->front_count++;
+    }
+    return &pages->front_last->next;
+}
+
+static void
+replace_blocks(struct entry_pages *pages, struct chunk_pool *pool)
+{
+    struct entry_block **place = find_spilled(pages);
+    for (; pages->spilling_count > 0; pages->spilling_count--) {
+        struct entry_block *block = *place;
+        *place = block->next;
+        let_contents_go(block, pool);
+        entry_deque_count_memory(pages->deque, entry_block_bytes(block->capacity), 0);
+        pages->block_count--;
+        free(block);
+    }
+    pages->run_count++;
+}
+
+void
+entry_pages_end_spill(struct entry_spill *spill, bool is_written, struct chunk_pool *pool)
+{
+    struct entry_pages *pages = spill->pages;
+    assert(pages->is_spilling);
+    pages->is_spilling = false;
+    if (is_written && pages->spilling != NULL) {
+        planned_run(pages)->crc = spill->crc;
+        replace_blocks(pages, pool);
+    } else {
+        spill_space_give_back(pages->deque->memory->space, spill->place, spill->size);
+    }
+    pages->spilling = NULL;
+    list_again(pages);
+    free(spill->octets);
+    spill->octets = NULL;
+}
+
+/* Back ----------------------------------------------------------------------------------------- */
+
+bool
+entry_deque_head_is_away(const struct entry_deque *deque)
+{
+    return deque->pages != NULL && deque->pages->run_count > 0 && deque->pages->front_count == 0;
+}
+
+bool
+entry_deque_wants_read(const struct entry_deque *deque)
+{
+    const struct entry_pages *pages = deque->pages;
+    return pages != NULL && pages->run_count > 0 && !pages->is_reading &&
+           pages->front_count < READ_BELOW;
+}
+
+bool
+entry_deque_begin_read(struct entry_deque *deque, struct entry_spill *spill_out)
+{
+    struct entry_pages *pages = deque->pages;
+    assert(pages->run_count > 0);
+    assert(!pages->is_reading);
+    const struct entry_run *run = &pages->runs[pages->run_first];
+    uint8_t *octets = try_alloc(run_octets(run));
+    if (octets == NULL) {
+        return false;
+    }
+    pages->is_reading = true;
+    *spill_out = (struct entry_spill){
+        .pages = pages,
+        .octets = octets,
+        .size = run_octets(run),
+        .place = run->place,
+        .crc = run->crc,
+    };
+    return true;
+}
+
+static void
+free_chain(struct entry_block *block)
+{
+    while (block != NULL) {
+        struct entry_block *next = block->next;
+        free(block);
+        block = next;
+    }
+}
+
+static const uint8_t *
+read_entry(const uint8_t *at, bool is_logged, struct queue_entry *entry_out)
+{
+    if (!is_logged) {
+        memcpy(entry_out, at, sizeof(*entry_out));
+        return at + sizeof(*entry_out);
+    }
+    struct logged_entry copy;
+    memcpy(&copy, at, sizeof(copy));
+    *entry_out = (struct queue_entry){
+        .lsn_and_flags = copy.lsn_and_flags, .size = copy.size, .due = copy.due};
+    return at + sizeof(copy);
+}
+
+/* The entries of the run in full blocks. STATUS_NO_MEMORY leaves nothing behind. */
+static enum status
+make_chain(const struct entry_run *run, const uint8_t *octets, struct entry_block **first_out,
+           struct entry_block **last_out, uint32_t *count_out)
+{
+    struct entry_block *first = NULL;
+    struct entry_block **place = &first;
+    *count_out = 0;
+    for (uint32_t done = 0; done < run->count; done += ENTRY_BLOCK_CAPACITY) {
+        struct entry_block *block = try_alloc(entry_block_bytes(ENTRY_BLOCK_CAPACITY));
+        if (block == NULL) {
+            free_chain(first);
+            return STATUS_NO_MEMORY;
+        }
+        uint32_t left = run->count - done;
+        *block =
+            (struct entry_block){.capacity = ENTRY_BLOCK_CAPACITY,
+                                 .end = left < ENTRY_BLOCK_CAPACITY ? left : ENTRY_BLOCK_CAPACITY};
+        for (uint32_t i = 0; i < block->end; i++) {
+            octets = read_entry(octets, run->is_logged, &block->entries[i]);
+        }
+        *place = block;
+        *last_out = block;
+        place = &block->next;
+        (*count_out)++;
+    }
+    *first_out = first;
+    return STATUS_OK;
+}
+
+static void
+forget_first_run(struct entry_pages *pages)
+{
+    const struct entry_run *run = &pages->runs[pages->run_first];
+    spill_space_give_back(pages->deque->memory->space, run->place, run_octets(run));
+    pages->run_first = (pages->run_first + 1) % pages->run_capacity;
+    if (--pages->run_count > 0) {
+        return;
+    }
+    pages->front_count = 0;
+    pages->front_last = NULL;
+    if (pages->spilling != NULL && pages->spilling == pages->deque->head) {
+        pages->spilling = NULL;
+    }
+}
+
+/* Puts the blocks at the end of the front. */
+static void
+insert_chain(struct entry_pages *pages, struct entry_block *first, struct entry_block *last,
+             uint32_t count)
+{
+    struct entry_deque *deque = pages->deque;
+    struct entry_block **place = pages->front_count == 0 ? &deque->head : &pages->front_last->next;
+    last->next = *place;
+    *place = first;
+    if (last->next == NULL) {
+        deque->tail = last;
+    }
+    pages->front_last = last;
+    pages->front_count += count;
+    pages->block_count += count;
+    entry_deque_count_memory(deque, 0, count * entry_block_bytes(ENTRY_BLOCK_CAPACITY));
+}
+
+static enum status
+take_in(struct entry_pages *pages, const uint8_t *octets)
+{
+    struct entry_block *first;
+    struct entry_block *last;
+    uint32_t count;
+    if (make_chain(&pages->runs[pages->run_first], octets, &first, &last, &count) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    insert_chain(pages, first, last, count);
+    forget_first_run(pages);
+    return STATUS_OK;
+}
+
+enum status
+entry_pages_end_read(struct entry_spill *spill, bool is_read, struct entry_loss *loss_out)
+{
+    struct entry_pages *pages = spill->pages;
+    assert(pages->is_reading);
+    pages->is_reading = false;
+    *loss_out = (struct entry_loss){0};
+    enum status status = STATUS_OK;
+    if (is_read) {
+        status = take_in(pages, spill->octets);
+    } else {
+        const struct entry_run *run = &pages->runs[pages->run_first];
+        *loss_out = (struct entry_loss){.count = run->count, .bytes = run->body_bytes};
+        forget_first_run(pages);
+    }
+    free(spill->octets);
+    spill->octets = NULL;
+    return status;
+}
