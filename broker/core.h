@@ -19,6 +19,7 @@
 #include "routing/route_cache.h"
 #include "routing/target.h"
 #include "store/chunk.h"
+#include "store/io_job.h"
 
 /* Messages of purged queues that are released in one tick. */
 enum { CORE_DISCARDS_PER_TICK = 16384 };
@@ -43,6 +44,7 @@ struct password_port {
 struct core_ports {
     struct net_port net;
     struct password_port password;
+    struct io_port io; /* only asked with a store */
     struct random_source random;
 };
 

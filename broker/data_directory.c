@@ -5,6 +5,7 @@
 #include "base/disk.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
+#include "broker/fetch.h"
 #include "store/keeper.h"
 #include "store/recovery.h"
 #include "store/threads.h"
@@ -69,7 +70,11 @@ static void
 on_job_done(void *context, struct io_job *job)
 {
     struct data_directory *directory = context;
-    keeper_job_done(directory->keeper, job);
+    if (job->type == IO_FETCH || job->type == IO_SPILL) {
+        core_job_done(directory->core, job);
+    } else {
+        keeper_job_done(directory->keeper, job);
+    }
 }
 
 void
@@ -165,6 +170,7 @@ begin(struct data_directory *directory, const struct data_directory_settings *se
         .spares_wanted = SPARES_WANTED,
     };
     struct io_port io = store_threads_io_port(directory->threads);
+    directory->core->ports.io = io;
     uint64_t next_object_id = recovery->next_object_id;
     directory->keeper = keeper_new(&keeper, recovery, &io, directory->log);
     struct journal_settings journal;

@@ -50,6 +50,7 @@ struct queue {
     bool is_named;     /* by the file that is being applied */
     bool deleted;      /* no longer in the vhost; waits for the last reference */
     bool had_consumer; /* auto-delete waits for the first */
+    bool is_fetching;  /* contents of its next messages are on their way */
     bool head_waits;   /* the next message cannot be handed out before the disk has answered */
 
     /* Messages. */
