@@ -514,6 +514,33 @@ put_vhost_record(void)
     buffer_fini(&record);
 }
 
+/* A slow consumer must not hold every segment since its oldest message; and what was folded and
+ * then used again stays folded: acknowledged messages do not come back. */
+Test(keeper, removals_are_folded_and_their_segments_used_again)
+{
+    start_anew();
+    put_vhost_record();
+    put_queue_record();
+    uint64_t old[30];
+    for (size_t i = 0; i < ARRAY_LEN(old); i++) {
+        old[i] = publish(1000);
+    }
+    for (size_t i = 0; i < 20; i++) {
+        uint64_t lsn = publish(LARGE);
+        remove_message(lsn, LARGE);
+        remove_message(old[i], 1000);
+        write_log();
+        settle();
+    }
+    cr_expect(ge(u32, count_files(STORE_FILE_DEAD), 1));
+    cr_expect(not(has_segment(4)), "it holds removals of the oldest messages");
+    sim_disk_kill(sim);
+    struct recovery recovery;
+    struct found found = restart(&recovery);
+    cr_expect(eq(u32, found.rows, 10));
+    recovery_fini(&recovery);
+}
+
 /* Part 13: what an orderly stop leaves is found again, clean, by the next start; and starting and
  * stopping does not fill the disk. */
 Test(keeper, what_an_orderly_stop_leaves_is_found_by_the_next_start)
