@@ -2,6 +2,8 @@
 #include "store/io_job.h"
 
 #include "base/assert.h"
+#include "store/fetch.h"
+#include "store/fold.h"
 #include "store/index.h"
 #include "store/snapshot.h"
 #include "store/spill.h"
@@ -59,10 +61,22 @@ run_index(struct io_job *job, const struct disk *disk)
     return status;
 }
 
+/* A thread that fetches rarely keeps nothing between fetches. */
+static enum status
+run_fetch(struct io_job *job, const struct disk *disk, struct fetch_files *files)
+{
+    if (files != NULL) {
+        return fetch_run(files, job->fetch, &job->failure);
+    }
+    files = fetch_files_new(disk);
+    enum status status = fetch_run(files, job->fetch, &job->failure);
+    fetch_files_free(&files);
+    return status;
+}
+
 static enum status
 dispatch(struct io_job *job, const struct disk *disk, struct fetch_files *files)
 {
-    (void)files;
     switch (job->type) {
     case IO_PREPARE:
         return segment_prepare(disk, &job->prepare.header, job->prepare.spare, &job->failure);
@@ -80,8 +94,10 @@ dispatch(struct io_job *job, const struct disk *disk, struct fetch_files *files)
         return snapshot_take(disk, job->snapshot.manifest, job->snapshot.lsn, &job->snapshot.octets,
                              &job->failure);
     case IO_FOLD:
-    case IO_PACK:
+        return fold_run(disk, job->fold.number, job->fold.folded_lsn, &job->failure);
     case IO_FETCH:
+        return run_fetch(job, disk, files);
+    case IO_PACK:
         break;
     }
     return STATUS_REJECTED;

@@ -72,8 +72,8 @@ struct io_job {
     };
 };
 
-/* Carries the job out and sets what it returns. `files` is what the calling thread keeps for
- * IO_FETCH; NULL on a thread that has no such jobs. Blocks. */
+/* Carries the job out and sets what it returns. `files` is what the calling thread keeps from
+ * one IO_FETCH to the next; NULL: nothing. Blocks. */
 struct fetch_files;
 void io_job_run(struct io_job *job, const struct disk *disk, struct fetch_files *files);
 

@@ -39,8 +39,7 @@ struct keeper {
     struct io_job job; /* the one under way */
     bool is_busy;
     uint64_t now_ms;
-    struct retry prepare_retry;
-    struct retry work_retry; /* of everything else */
+    struct retry retries[IO_SPILL + 1]; /* by type of job */
     struct disk_space disk_space;
     bool disk_space_is_known;
     uint64_t disk_space_due_ms;
@@ -207,18 +206,22 @@ keeper_begin(struct keeper *keeper, const struct disk *disk, struct journal_sett
 /* What to do next ------------------------------------------------------------------------------ */
 
 static bool
-retry_is_due(const struct retry *retry, uint64_t now_ms)
+is_due(const struct keeper *keeper, enum io_job_type type)
 {
-    return retry->delay_ms == 0 || now_ms >= retry->due_ms;
+    const struct retry *retry = &keeper->retries[type];
+    return retry->delay_ms == 0 || keeper->now_ms >= retry->due_ms;
 }
 
-/* Longer and longer, since a job that fails may have written a whole segment before. */
+/* Longer and longer, since a job that fails may have read or written a whole segment before. The
+ * log waits for segments: they are tried for once a second. */
 static void
-retry_later(struct retry *retry, uint64_t now_ms, uint64_t delay_max_ms)
+retry_later(struct keeper *keeper, enum io_job_type type)
 {
+    struct retry *retry = &keeper->retries[type];
+    uint64_t delay_max_ms = type == IO_PREPARE ? RETRY_FIRST_MS : RETRY_MAX_MS;
     uint64_t delay_ms = retry->delay_ms == 0 ? RETRY_FIRST_MS : 2 * retry->delay_ms;
     retry->delay_ms = delay_ms < delay_max_ms ? delay_ms : delay_max_ms;
-    retry->due_ms = now_ms + retry->delay_ms;
+    retry->due_ms = keeper->now_ms + retry->delay_ms;
 }
 
 static void
@@ -247,31 +250,67 @@ submit_prepare(struct keeper *keeper)
     submit(keeper);
 }
 
-static void
-submit_retire(struct keeper *keeper, const struct space_job *work)
+static struct io_job
+retire_job(const struct keeper *keeper, const struct space_job *work)
 {
     bool is_useful = !work->is_pack && work->capacity == keeper->settings.slot_size &&
                      keeper->spare_count < spares_max(keeper);
-    keeper->job = (struct io_job){
+    return (struct io_job){
         .type = IO_RETIRE,
         .retire = {.number = work->number,
                    .is_pack = work->is_pack,
                    .last = work->last,
                    .spare = is_useful ? keeper->last_spare + 1 : 0},
     };
-    submit(keeper);
 }
 
 /* Epochs of which no segment is left go with the manifest that the snapshot writes. */
-static void
-submit_snapshot(struct keeper *keeper, const struct space_job *work)
+static struct io_job
+snapshot_job(struct keeper *keeper, const struct space_job *work)
 {
     manifest_drop_epochs(&keeper->manifest, space_oldest_lsn(keeper->space));
-    keeper->job = (struct io_job){
+    return (struct io_job){
         .type = IO_SNAPSHOT,
         .snapshot = {.lsn = work->lsn, .manifest = &keeper->manifest},
     };
+}
+
+static struct io_job
+fold_job(const struct space_job *work)
+{
+    return (struct io_job){
+        .type = IO_FOLD,
+        .fold = {.number = work->number, .folded_lsn = work->lsn},
+    };
+}
+
+/* Submits a job for what the account of space asks for. */
+static bool
+submit_space_work(struct keeper *keeper, const struct journal *journal)
+{
+    struct space_job work = space_next(keeper->space, journal_commit_lsn(journal));
+    struct io_job job;
+    switch (work.work) {
+    case SPACE_RETIRE:
+        job = retire_job(keeper, &work);
+        break;
+    case SPACE_SNAPSHOT:
+        job = snapshot_job(keeper, &work);
+        break;
+    case SPACE_FOLD:
+        job = fold_job(&work);
+        break;
+    case SPACE_PACK:
+    case SPACE_NOTHING:
+    default:
+        return false;
+    }
+    if (!is_due(keeper, job.type)) {
+        return false;
+    }
+    keeper->job = job;
     submit(keeper);
+    return true;
 }
 
 /* The oldest segment that the journal has left gets its index, once all of it is committed. */
@@ -283,7 +322,7 @@ submit_index(struct keeper *keeper, struct journal *journal)
            left->number <= keeper->indexed_number) {
         journal_forget_left(journal);
     }
-    if (left == NULL || left->end_lsn > journal_commit_lsn(journal)) {
+    if (left == NULL || left->end_lsn > journal_commit_lsn(journal) || !is_due(keeper, IO_INDEX)) {
         return false;
     }
     keeper->job = (struct io_job){
@@ -292,26 +331,6 @@ submit_index(struct keeper *keeper, struct journal *journal)
     };
     submit(keeper);
     return true;
-}
-
-/* Submits a job for what the account of space asks for. */
-static bool
-submit_space_work(struct keeper *keeper, const struct journal *journal)
-{
-    struct space_job work = space_next(keeper->space, journal_commit_lsn(journal));
-    switch (work.work) {
-    case SPACE_RETIRE:
-        submit_retire(keeper, &work);
-        return true;
-    case SPACE_SNAPSHOT:
-        submit_snapshot(keeper, &work);
-        return true;
-    case SPACE_FOLD:
-    case SPACE_PACK:
-    case SPACE_NOTHING:
-        break;
-    }
-    return false;
 }
 
 static void
@@ -332,16 +351,15 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
     if (keeper->is_busy) {
         return;
     }
-    bool work_is_due = retry_is_due(&keeper->work_retry, now_ms);
     bool wants = wants_segment(keeper, journal);
-    if (wants && keeper->spare_count == 0 && work_is_due && submit_space_work(keeper, journal)) {
+    if (wants && keeper->spare_count == 0 && submit_space_work(keeper, journal)) {
         return;
     }
-    if (wants && retry_is_due(&keeper->prepare_retry, now_ms)) {
+    if (wants && is_due(keeper, IO_PREPARE)) {
         submit_prepare(keeper);
     } else if (now_ms >= keeper->disk_space_due_ms) {
         submit_space_query(keeper);
-    } else if (work_is_due && !submit_index(keeper, journal)) {
+    } else if (!submit_index(keeper, journal)) {
         (void)submit_space_work(keeper, journal);
     }
 }
@@ -349,23 +367,25 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
 /* What has come back --------------------------------------------------------------------------- */
 
 static void
-log_job_failure(struct keeper *keeper, const struct io_job *job, const char *event)
+log_job_failure(struct keeper *keeper, const struct io_job *job)
 {
-    const char *what = job->failure.what == NULL ? "" : job->failure.what;
-    log_warn(keeper->log, event, "status=%s what=\"%s\" file=%s error=\"%s\"",
-             status_name(job->status), what, job->failure.file, strerror(job->failure.error));
+    static const char *const WORDS[] = {
+        [IO_PREPARE] = "prepare",   [IO_SPARE] = "spare", [IO_INDEX] = "index",
+        [IO_RETIRE] = "retire",     [IO_FOLD] = "fold",   [IO_PACK] = "pack",
+        [IO_SNAPSHOT] = "snapshot", [IO_SPACE] = "space", [IO_FETCH] = "fetch",
+        [IO_SPILL] = "spill",
+    };
+    const struct log_failure *failure = &job->failure;
+    log_warn(keeper->log, "store.job_failed",
+             "job=%s status=%s what=\"%s\" file=%s offset=%" PRIu64 " error=\"%s\"",
+             WORDS[job->type], status_name(job->status), failure->what == NULL ? "" : failure->what,
+             failure->file, failure->offset, strerrordesc_np(failure->error));
 }
 
 static void
 prepare_done(struct keeper *keeper, const struct io_job *job)
 {
-    if (job->status == STATUS_OK) {
-        keeper->prepare_retry.delay_ms = 0;
-        keeper->newest = job->prepare.header;
-        return;
-    }
-    log_job_failure(keeper, job, "store.prepare_failed");
-    retry_later(&keeper->prepare_retry, keeper->now_ms, RETRY_FIRST_MS);
+    keeper->newest = job->prepare.header;
 }
 
 static void
@@ -401,15 +421,12 @@ index_is_damaged(struct keeper *keeper, const struct io_job *job)
 }
 
 static void
-snapshot_done(struct keeper *keeper, const struct io_job *job)
-{
-    space_snapshot_taken(keeper->space, job->snapshot.lsn);
-}
-
-static void
-work_done(struct keeper *keeper, const struct io_job *job)
+job_succeeded(struct keeper *keeper, const struct io_job *job)
 {
     switch (job->type) {
+    case IO_PREPARE:
+        prepare_done(keeper, job);
+        break;
     case IO_RETIRE:
         retire_done(keeper, job);
         break;
@@ -420,11 +437,12 @@ work_done(struct keeper *keeper, const struct io_job *job)
         index_done(keeper, job);
         break;
     case IO_SNAPSHOT:
-        snapshot_done(keeper, job);
+        space_snapshot_taken(keeper->space, job->snapshot.lsn);
         break;
-    case IO_PREPARE:
-    case IO_SPARE:
     case IO_FOLD:
+        space_folded(keeper->space, job->fold.number, job->fold.folded_lsn);
+        break;
+    case IO_SPARE:
     case IO_PACK:
     case IO_FETCH:
     case IO_SPILL:
@@ -440,16 +458,14 @@ keeper_job_done(struct keeper *keeper, struct io_job *job)
     assert(job == &keeper->job);
     assert(!job->is_fatal);
     keeper->is_busy = false;
-    if (job->type == IO_PREPARE) {
-        prepare_done(keeper, job);
-    } else if (job->status == STATUS_OK) {
-        keeper->work_retry.delay_ms = 0;
-        work_done(keeper, job);
+    if (job->status == STATUS_OK) {
+        keeper->retries[job->type].delay_ms = 0;
+        job_succeeded(keeper, job);
     } else if (job->type == IO_INDEX && job->status == STATUS_CORRUPT) {
         index_is_damaged(keeper, job);
     } else {
-        log_job_failure(keeper, job, "store.job_failed");
-        retry_later(&keeper->work_retry, keeper->now_ms, RETRY_MAX_MS);
+        log_job_failure(keeper, job);
+        retry_later(keeper, job->type);
     }
 }
 
@@ -474,7 +490,7 @@ index_now(struct keeper *keeper, const struct disk *disk, uint64_t number, uint6
     struct io_job job = {.type = IO_INDEX, .index = {.number = number, .end_lsn = end_lsn}};
     io_job_run(&job, disk, NULL);
     if (job.status != STATUS_OK) {
-        log_job_failure(keeper, &job, "store.job_failed");
+        log_job_failure(keeper, &job);
     }
 }
 

@@ -668,7 +668,7 @@ space_next(struct space *space, uint64_t commit_lsn)
     uint64_t lsn = indexed_lsn(space);
     if (find_retire(space, commit_lsn, &job) || find_snapshot(space, commit_lsn, lsn, &job) ||
         (wasted && find_fold(space, commit_lsn, lsn, &job)) ||
-        (wasted && find_pack(space, lsn, &job))) {
+        (wasted && space->settings.may_pack && find_pack(space, lsn, &job))) {
         return job;
     }
     space->is_stale = false;

@@ -35,6 +35,7 @@ struct space_settings {
     uint64_t slot_size;
     uint64_t snapshot_octets; /* dead segments that wait for nothing but a snapshot may take so much
                                  together; 0: 64 MiB, or 4 slots if they are less */
+    bool may_pack;            /* somebody can do what SPACE_PACK asks for */
 };
 
 struct space *space_new(const struct space_settings *settings);

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "store/fetch.h"
 #include "store/log_writer.h"
 
 #include <errno.h>
@@ -230,8 +231,9 @@ run_worker(void *context)
 {
     struct worker *worker = context;
     struct store_threads *threads = worker->threads;
+    struct fetch_files *files = worker == &threads->fetch ? fetch_files_new(&threads->disk) : NULL;
     for (struct io_job *job; (job = worker_take(worker)) != NULL;) {
-        io_job_run(job, &threads->disk, NULL);
+        io_job_run(job, &threads->disk, files);
         if (job->is_fatal) {
             threads->fatal(threads->fatal_context, &job->failure);
         }
@@ -244,6 +246,7 @@ run_worker(void *context)
         list_append(&threads->done, &job->link);
         unlock_and_signal(threads);
     }
+    fetch_files_free(&files);
     return NULL;
 }
 

@@ -514,6 +514,33 @@ put_vhost_record(void)
     buffer_fini(&record);
 }
 
+/* A slow consumer must not hold every segment since its oldest message; and what was folded and
+ * then used again stays folded: acknowledged messages do not come back. */
+Test(keeper, removals_are_folded_and_their_segments_used_again)
+{
+    start_anew();
+    put_vhost_record();
+    put_queue_record();
+    uint64_t old[30];
+    for (size_t i = 0; i < ARRAY_LEN(old); i++) {
+        old[i] = publish(1000);
+    }
+    for (size_t i = 0; i < 20; i++) {
+        uint64_t lsn = publish(LARGE);
+        remove_message(lsn, LARGE);
+        remove_message(old[i], 1000);
+        write_log();
+        settle();
+    }
+    cr_expect(ge(u32, count_files(STORE_FILE_DEAD), 1));
+    cr_expect(not(has_segment(4)), "it holds removals of the oldest messages");
+    sim_disk_kill(sim);
+    struct recovery recovery;
+    struct found found = restart(&recovery);
+    cr_expect(eq(u32, found.rows, 10));
+    recovery_fini(&recovery);
+}
+
 /* Part 13: what an orderly stop leaves is found again, clean, by the next start; and starting and
  * stopping does not fill the disk. */
 Test(keeper, what_an_orderly_stop_leaves_is_found_by_the_next_start)
@@ -599,4 +626,129 @@ Test(keeper, an_orderly_stop_leaves_a_clean_manifest)
     cr_expect(manifest.is_clean);
     cr_expect(eq(u32, manifest.epoch_count, 1));
     manifest_fini(&manifest);
+}
+
+/* Power cuts ----------------------------------------------------------------------------------- */
+
+enum { LIVES = 40 };
+
+/* When what happened to a message was handed over and committed: counts of recorded calls; 0: it
+ * did not happen. */
+struct life {
+    uint64_t lsn;
+    uint32_t size;
+    uint32_t committed, removing, removed;
+};
+
+static struct life lives[LIVES];
+static bool is_found[LIVES];
+
+static enum status
+find_row(void *context, const struct recovered_row *row)
+{
+    (void)context;
+    for (size_t i = 0; i < LIVES; i++) {
+        if (lives[i].lsn == row->lsn) {
+            cr_expect(not(is_found[i]), "twice");
+            is_found[i] = true;
+            return STATUS_OK;
+        }
+    }
+    cr_expect(false, "a message that nobody sent");
+    return STATUS_OK;
+}
+
+static enum status
+pass_record(void *context, const struct record *record)
+{
+    (void)context;
+    (void)record;
+    return STATUS_OK;
+}
+
+/* What is committed at the power cut is there, what was committed as removed is not. */
+static void
+judge(struct sim_disk *after, uint32_t prefix)
+{
+    struct disk after_disk = disk_of_sim(after);
+    struct recovery recovery;
+    struct recovery_options options = {.slot_size = SLOT, .may_write = true};
+    struct recovery_sink sink = {.record = pass_record, .row = find_row};
+    struct random_source random = random_system();
+    char why[200];
+    memset(is_found, 0, sizeof(is_found));
+    enum status status =
+        recovery_run(&recovery, &after_disk, &options, &sink, &random, NULL, why, sizeof(why));
+    cr_assert(eq(int, status, STATUS_OK), "prefix %u: %s", prefix, why);
+    for (size_t i = 0; i < LIVES; i++) {
+        const struct life *life = &lives[i];
+        bool must_be = life->committed != 0 && life->committed <= prefix &&
+                       (life->removing == 0 || prefix <= life->removing);
+        bool must_not_be = life->removed != 0 && life->removed <= prefix;
+        cr_expect(not(must_be && !is_found[i]), "prefix %u: message %zu is lost", prefix, i);
+        cr_expect(not(must_not_be && is_found[i]), "prefix %u: message %zu is back", prefix, i);
+    }
+    recovery_fini(&recovery);
+}
+
+/* Sends and removes so that segments are indexed, folded, covered by snapshots, retired and used
+ * again: the first ten messages live long, the others are gone at once. */
+static void
+live(struct sim_recording *recording)
+{
+    memset(lives, 0, sizeof(lives));
+    for (size_t i = 0; i < LIVES; i++) {
+        struct life *life = &lives[i];
+        life->size = i < 10 ? 1000 : LARGE;
+        life->lsn = publish(life->size);
+        write_log();
+        life->committed = sim_recording_count(recording);
+        struct life *old = &lives[i < 14 ? i : (i - 14) / 4];
+        struct life *gone[] = {i < 10 ? NULL : life, i < 14 || i % 4 != 0 ? NULL : old};
+        for (size_t at = 0; at < ARRAY_LEN(gone); at++) {
+            if (gone[at] != NULL) {
+                gone[at]->removing = sim_recording_count(recording);
+                remove_message(gone[at]->lsn, gone[at]->size);
+            }
+        }
+        if (i % 5 == 0) {
+            put_queue_record();
+        }
+        write_log();
+        for (size_t at = 0; at < ARRAY_LEN(gone); at++) {
+            if (gone[at] != NULL) {
+                gone[at]->removed = sim_recording_count(recording);
+            }
+        }
+        settle();
+    }
+}
+
+/* F2, I8: whenever the power goes, in whatever the keeper and the log are doing, what was confirmed
+ * is there and what was acknowledged stays away. */
+Test(keeper, no_power_cut_loses_or_brings_back_a_message, .timeout = 300)
+{
+    start_anew();
+    put_vhost_record();
+    put_queue_record();
+    settle();
+    write_log();
+    struct sim_recording *recording = sim_disk_record(sim);
+    live(recording);
+    sim_disk_stop_recording(sim);
+    cr_expect(ge(u32, count_files(STORE_FILE_DEAD), 1), "it was folded");
+    cr_expect(ge(u32, count_files(STORE_FILE_SNAPSHOT), 1), "a snapshot was taken");
+    cr_expect(not(has_segment(2)), "segments were used again");
+    uint32_t count = sim_recording_count(recording);
+    for (uint32_t prefix = 0; prefix <= count; prefix++) {
+        static const enum sim_disk_policy POLICIES[] = {SIM_DISK_NONE, SIM_DISK_ALL,
+                                                        SIM_DISK_RANDOM, SIM_DISK_RANDOM};
+        for (size_t i = 0; i < ARRAY_LEN(POLICIES); i++) {
+            struct sim_disk *after =
+                sim_disk_replay(recording, prefix, POLICIES[i], 1000 * prefix + i);
+            judge(after, prefix);
+            sim_disk_free(&after);
+        }
+    }
+    sim_recording_free(&recording);
 }

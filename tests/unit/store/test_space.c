@@ -18,7 +18,7 @@ static struct space *space;
 static void
 set_up(void)
 {
-    struct space_settings settings = {.slot_size = SLOT};
+    struct space_settings settings = {.slot_size = SLOT, .may_pack = true};
     space = space_new(&settings);
     space_add_segment(space, 1, 1, SLOT, SLOT);
 }
