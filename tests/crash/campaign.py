@@ -52,11 +52,13 @@ class Campaign:
     def run(self, kills):
         """Returns the history's Report; what stops the run early is in it as well."""
         self.kills_wanted = kills
+        is_drained = False
         try:
             while self.kills + self.stops // STOPS_PER_KILL < kills:
                 self._live()
                 self.history.begin_life()
             self._drain()
+            is_drained = True
             self.history.begin_life()
             self._expect_empty()
         except Failed as failed:
@@ -67,7 +69,7 @@ class Campaign:
                 self._end_links()
                 self.process.reap()
             self.selector.close()
-        return self.history.check()
+        return self.history.check(is_drained)
 
     def draw_style(self, styles):
         if self.history.waiting > self.variant.backlog_max * 3 // 4:

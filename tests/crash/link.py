@@ -20,7 +20,7 @@ DELIVER, ACK, NACK, RETURN = 60 << 16 | 60, 60 << 16 | 80, 60 << 16 | 120, 60 <<
 # delivery-mode and message-id
 FLAGS = 1 << 12 | 1 << 7
 READ_BYTES = 256 * 1024
-PIECE = 131072 - 8
+FRAME_MAX = 131072
 
 
 class Link:
@@ -30,7 +30,7 @@ class Link:
         self.out, self.input = bytearray(wire.PROTOCOL_HEADER), bytearray()
         self.contents = {}              # by channel: [what it is, arguments, size, number, parts]
         self.response = wire.plain_response(user, password)
-        self.prefixes = {}
+        self.prefixes, self.piece = {}, FRAME_MAX - 8
         self.sock = socket.socket()
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -156,7 +156,9 @@ class Link:
             self.send(0, "connection.start-ok", mechanism="PLAIN", response=self.response,
                       locale="en_US", client_properties={"product": "bourse-crash"})
         elif method.name == "connection.tune":
-            self.send(0, "connection.tune-ok", channel_max=2047, frame_max=131072, heartbeat=0)
+            frame_max = min(FRAME_MAX, method.frame_max)
+            self.piece = frame_max - 8
+            self.send(0, "connection.tune-ok", channel_max=2047, frame_max=frame_max, heartbeat=0)
             self.send(0, "connection.open", virtual_host="/")
         elif method.name == "connection.open-ok":
             self.is_open = True
@@ -185,8 +187,8 @@ class Link:
         header = HEADER.pack(60, 0, len(body), FLAGS) + bytes([2, len(name)]) + name
         self.out += self.prefixes[place]
         self.out += FRAME.pack(wire.FRAME_HEADER, channel, len(header)) + header + b"\xce"
-        for at in range(0, len(body), PIECE):
-            piece = body[at:at + PIECE]
+        for at in range(0, len(body), self.piece):
+            piece = body[at:at + self.piece]
             self.out += FRAME.pack(wire.FRAME_BODY, channel, len(piece)) + piece + b"\xce"
 
     def ack(self, channel, tag, multiple=False):

@@ -13,6 +13,12 @@ SIZES = (0, 1, 300, 5000)
 ENDED = (amqp.Closed, OSError, TimeoutError, amqp.Unexpected)
 
 
+def connect(address):
+    """As the user of a variant's file, with frames that every variant allows."""
+    return amqp.Connection(address, timeout_s=TIMEOUT_S).open(user="crash", password="crash",
+                                                              frame_max=8192)
+
+
 class Session:
     """`run` goes as far as the broker lets it; `finished` tells whether that was to the end. Names
     map to True, False or None: answered to be there, to be gone, or not answered."""
@@ -25,8 +31,7 @@ class Session:
     def run(self, process):
         connection = None
         try:
-            connection = amqp.Connection(process.address, timeout_s=TIMEOUT_S)
-            connection.open(user="crash", password="crash")
+            connection = connect(process.address)
             for part in (self._declare, self._publish, self._consume, self._commit, self._remove):
                 part(connection)
             connection.close()
@@ -129,8 +134,7 @@ class Session:
     def check(self, address):
         """Compares what is there with what was answered. Returns the History's Report."""
         self.history.begin_life()
-        connection = amqp.Connection(address, timeout_s=TIMEOUT_S)
-        connection.open(user="crash", password="crash")
+        connection = connect(address)
         for queue, expected in self.queues.items():
             if self._check_object(connection, "queue", queue, expected):
                 self._drain(connection.channel(), queue)

@@ -11,8 +11,9 @@ import pytest
 
 from crash import trace
 from crash.process import Process
-from crash.variants import Variant
-from support import amqp, wire
+from crash.session import connect
+from crash.variants import Segments
+from support import wire
 
 COUNT = 200
 
@@ -123,10 +124,10 @@ def stop_traced(process):
 
 def test_no_answer_leaves_before_the_flush_that_covers_it(strace, tmp_path, keeps_data):
     config = tmp_path / "bourse.yaml"
-    config.write_text(Variant().config())
+    config.write_text(Segments().config())
     process = Process(config, tmp_path, prefix=strace)
     assert process.wait_ready(20), process.log_tail()
-    connection = amqp.Connection(process.address, timeout_s=20).open(user="crash", password="crash")
+    connection = connect(process.address)
     confirms = publish_all(connection)
     answers = {**declare_all(connection), **commit(connection)}
     connection.close()

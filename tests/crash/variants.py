@@ -73,7 +73,7 @@ class Segments(Variant):
     """Segments of the smallest size: rolled, folded, compacted and recycled all the time."""
 
     name = "segments"
-    server = {"segment-size": "64KiB", "max-message-size": "40KiB"}
+    server = {"segment-size": "64KiB", "max-message-size": "40KiB", "frame-max": "16KiB"}
     size_max = 40 * 1024
 
 
@@ -96,7 +96,7 @@ class Topology(Variant):
     """Objects come and go; a little traffic beside it, so that their records lie among others."""
 
     name = "topology"
-    server = {"segment-size": "64KiB", "max-message-size": "16KiB"}
+    server = {"segment-size": "64KiB", "max-message-size": "16KiB", "frame-max": "16KiB"}
     size_max = 2048
     queue_names = ("a", "b")
 
