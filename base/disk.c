@@ -31,7 +31,8 @@ struct disk_file {
 
 struct disk_directory {
     int descriptor;
-    int lock; /* -1: opened to read */
+    int lock;        /* -1: opened to read */
+    int shared_lock; /* of one that was opened to read; -1: none */
 };
 
 static enum status
@@ -582,7 +583,7 @@ open_directory(const char *path, bool is_to_read, char *why, size_t why_size)
     char *plain_path = path_without_end_slashes(path);
     struct refusal refusal = {.path = plain_path, .text = why, .size = why_size};
     struct disk_directory *directory = xalloc(sizeof(*directory));
-    *directory = (struct disk_directory){.descriptor = -1, .lock = -1};
+    *directory = (struct disk_directory){.descriptor = -1, .lock = -1, .shared_lock = -1};
     if (!directory_enter(directory, is_to_read, &refusal)) {
         disk_directory_close(&directory);
     }
@@ -602,11 +603,32 @@ disk_directory_open_to_read(const char *path, char *why, size_t why_size)
     return open_directory(path, true, why, why_size);
 }
 
+bool
+disk_directory_keep_still(struct disk_directory *directory, char *why, size_t why_size)
+{
+    assert(directory->lock < 0);
+    int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+    directory->shared_lock = openat(directory->descriptor, LOCK_NAME, flags);
+    if (directory->shared_lock < 0) {
+        return true; /* nobody has ever written here, or may not be asked */
+    }
+    while (flock(directory->shared_lock, LOCK_SH | LOCK_NB) != 0) {
+        if (errno != EINTR) {
+            (void)snprintf(why, why_size, "the directory is in use by a bourse process: stop it");
+            return false;
+        }
+    }
+    return true;
+}
+
 void
 disk_directory_close(struct disk_directory **directory)
 {
     if (*directory == NULL) {
         return;
+    }
+    if ((*directory)->shared_lock >= 0) {
+        close_quietly((*directory)->shared_lock);
     }
     if ((*directory)->lock >= 0) {
         close_quietly((*directory)->lock);

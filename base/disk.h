@@ -74,6 +74,9 @@ struct disk_directory;
 struct disk_directory *disk_directory_open(const char *path, char *why, size_t why_size);
 /* The same without making or locking anything, for commands that only read. */
 struct disk_directory *disk_directory_open_to_read(const char *path, char *why, size_t why_size);
+/* Keeps out whoever would write, while a directory that was opened to read is open. False when
+ * somebody writes now, with `why` as above. */
+bool disk_directory_keep_still(struct disk_directory *directory, char *why, size_t why_size);
 void disk_directory_close(struct disk_directory **directory);
 
 /* What to call; valid while the directory is open. */

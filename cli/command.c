@@ -4,12 +4,15 @@
 
 #include <getopt.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "cli/check.h"
+#include "cli/dump.h"
 #include "cli/serve.h"
+#include "cli/store.h"
 #include "config/report.h"
 
 #ifndef BOURSE_VERSION
@@ -47,6 +50,40 @@ static const struct command commands[] = {
         .run = check_run,
     },
     {
+        .name = "store verify",
+        .operands = "DIR",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "read a stopped broker's data and say what is wrong with it",
+        .details = "Reads every file, messages included, and changes nothing. Prints a line for\n"
+                   "each damaged place; exits with 1 when there is one.\n",
+        .run = store_verify_run,
+    },
+    {
+        .name = "store dump",
+        .operands = "DIR",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "print what a stopped broker's data holds",
+        .details = "Virtual hosts, users, exchanges, queues and bindings, then the messages of\n"
+                   "each queue. Changes nothing. Contents of users are not printed.\n",
+        .options = dump_options,
+        .option_count = DUMP_OPTION_COUNT,
+        .run = dump_run,
+    },
+    {
+        .name = "store repair",
+        .operands = "DIR",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "make damaged data of a stopped broker usable again",
+        .details = "Says what is lost, file by file. A file that is changed is kept as\n"
+                   "NAME.damaged; keep a copy of the whole directory all the same.\n",
+        .options = store_repair_options,
+        .option_count = STORE_REPAIR_OPTION_COUNT,
+        .run = store_repair_run,
+    },
+    {
         .name = "version",
         .operands = "",
         .summary = "print the version",
@@ -55,7 +92,7 @@ static const struct command commands[] = {
     {
         .name = "help",
         .operands = "[COMMAND]",
-        .operand_max = 1,
+        .operand_max = 2,
         .summary = "explain a command, or list them all",
         .run = help_run,
     },
@@ -75,15 +112,63 @@ command_misused(const struct command_io *io, const char *format, ...)
 
 /* Commands ----------------------------------------------------------------------------------- */
 
+/* True when `name` is that of a command, which may have two words. `*words_out` is how many. */
+static bool
+is_named(const struct command *command, const char *const *words, size_t count, size_t *words_out)
+{
+    const char *blank = strchr(command->name, ' ');
+    if (blank == NULL) {
+        *words_out = 1;
+        return strcmp(words[0], command->name) == 0;
+    }
+    size_t size = (size_t)(blank - command->name);
+    *words_out = 2;
+    return count > 1 && strlen(words[0]) == size && memcmp(words[0], command->name, size) == 0 &&
+           strcmp(words[1], blank + 1) == 0;
+}
+
+/* The command that the words begin with; NULL: none. */
 static const struct command *
-find_command(const char *name)
+find_command(const char *const *words, size_t count, size_t *words_out)
 {
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strcmp(name, commands[i].name) == 0) {
+        if (is_named(&commands[i], words, count, words_out)) {
             return &commands[i];
         }
     }
     return NULL;
+}
+
+/* True for the first word of commands that have two. */
+static bool
+is_group(const char *word)
+{
+    size_t size = strlen(word);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strncmp(commands[i].name, word, size) == 0 && commands[i].name[size] == ' ') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+report_unknown_word(const struct command_io *io, const char *group, const char *word)
+{
+    char guess[SUGGESTION_TEXT_SIZE];
+    struct suggestion suggestion = suggestion_for(bytes_of(word == NULL ? "" : word));
+    size_t size = strlen(group);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strncmp(commands[i].name, group, size) == 0 && commands[i].name[size] == ' ') {
+            suggestion_offer(&suggestion, bytes_of(commands[i].name + size + 1));
+        }
+    }
+    if (word == NULL) {
+        return command_misused(io, "\"bourse %s\" needs a word; \"bourse help %s\" lists them",
+                               group, group);
+    }
+    return command_misused(io, "unknown command \"%s %s\"%s; \"bourse help %s\" lists them", group,
+                           word, suggestion_text(&suggestion, guess), group);
 }
 
 static int
@@ -114,7 +199,7 @@ print_commands(FILE *out)
     fprintf(out, "Bourse %s, a message broker for AMQP 0-9-1.\n\nusage: bourse COMMAND ...\n\n",
             BOURSE_VERSION);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        fprintf(out, "  %-8s %-10s %s\n", commands[i].name, commands[i].operands,
+        fprintf(out, "  %-12s %-10s %s\n", commands[i].name, commands[i].operands,
                 commands[i].summary);
     }
     fputs("\n\"bourse help COMMAND\" tells more.\n", out);
@@ -139,6 +224,20 @@ print_command(const struct command *command, FILE *out)
     }
 }
 
+static void
+print_group(const char *word, FILE *out)
+{
+    size_t size = strlen(word);
+    bool is_first = true;
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strncmp(commands[i].name, word, size) == 0 && commands[i].name[size] == ' ') {
+            fputs(is_first ? "" : "\n", out);
+            print_command(&commands[i], out);
+            is_first = false;
+        }
+    }
+}
+
 static int
 help_run(const struct command_line *line, const struct command_io *io)
 {
@@ -146,9 +245,21 @@ help_run(const struct command_line *line, const struct command_io *io)
         print_commands(io->out);
         return COMMAND_OK;
     }
-    const struct command *command = find_command(line->operands[0]);
+    const char *const *words = (const char *const *)line->operands;
+    size_t count = 1;
+    const struct command *command = find_command(words, line->operand_count, &count);
+    if (command == NULL && is_group(words[0])) {
+        if (line->operand_count > 1) {
+            return report_unknown_word(io, words[0], words[1]);
+        }
+        print_group(words[0], io->out);
+        return COMMAND_OK;
+    }
     if (command == NULL) {
-        return report_unknown_command(io, line->operands[0]);
+        return report_unknown_command(io, words[0]);
+    }
+    if (line->operand_count > count) {
+        return command_misused(io, "\"bourse help\" does not take \"%s\"", words[count]);
     }
     print_command(command, io->out);
     return COMMAND_OK;
@@ -277,9 +388,14 @@ command_main(int argc, char **argv, const struct command_io *io)
     } else if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
         name = "version";
     }
-    const struct command *command = find_command(name);
+    const char *words[] = {name, argc > 2 ? argv[2] : NULL};
+    size_t count = 1;
+    const struct command *command = find_command(words, argc > 2 ? 2 : 1, &count);
+    if (command == NULL && is_group(name)) {
+        return report_unknown_word(io, name, words[1]);
+    }
     if (command == NULL) {
         return report_unknown_command(io, name);
     }
-    return run_command(command, argc - 1, argv + 1, io);
+    return run_command(command, argc - (int)count, argv + count, io);
 }

@@ -289,28 +289,45 @@ content_size(const uint8_t *at)
     return (uint64_t)CONTENT_HEADER_SIZE + get_u32_le(at) + get_u32_le(at + 4) + at[10] + at[11];
 }
 
-enum status
-scan_check_content(struct scan *scan, const struct record *publish)
+static enum status
+check_content_at(struct scan *scan, uint64_t offset, uint32_t size, const uint32_t *recorded)
 {
-    uint64_t offset = content_offset(scan, publish);
     const uint8_t *at;
     enum status status = view(scan, offset, CONTENT_HEADER_SIZE, &at);
     if (status != STATUS_OK) {
         return status;
     }
     uint32_t check = get_u32_le(at + CONTENT_CHECK_AT);
-    if (check != publish->publish.check || content_size(at) != publish->publish.size) {
+    if ((recorded != NULL && check != *recorded) || content_size(at) != size) {
         return STATUS_CORRUPT;
     }
     uint32_t crc = crc32c(0, at, CONTENT_CHECK_AT);
-    status = add_crc(scan, offset + CONTENT_HEADER_SIZE,
-                     publish->publish.size - CONTENT_HEADER_SIZE, &crc);
+    status = add_crc(scan, offset + CONTENT_HEADER_SIZE, size - CONTENT_HEADER_SIZE, &crc);
     if (status != STATUS_OK) {
         return status;
     }
     uint8_t place[8];
-    put_u64_le(place, scan_content_lsn(scan, publish));
+    put_u64_le(place, scan_lsn(scan, offset));
     return crc32c(crc, place, sizeof(place)) == check ? STATUS_OK : STATUS_CORRUPT;
+}
+
+enum status
+scan_check_content(struct scan *scan, const struct record *publish)
+{
+    return check_content_at(scan, content_offset(scan, publish), publish->publish.size,
+                            &publish->publish.check);
+}
+
+enum status
+scan_check_row(struct scan *scan, uint64_t lsn, uint32_t size)
+{
+    uint64_t offset = lsn - scan->segment.base_lsn;
+    if (lsn < scan->segment.base_lsn || offset >= scan->limit || size < CONTENT_HEADER_SIZE ||
+        size > scan->limit - offset) {
+        return STATUS_CORRUPT;
+    }
+    enum status status = widen(scan, WINDOW_SIZE);
+    return status == STATUS_OK ? check_content_at(scan, offset, size, NULL) : status;
 }
 
 enum status

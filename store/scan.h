@@ -67,6 +67,9 @@ MUST_CHECK enum status scan_peek(struct scan *scan, uint64_t offset, struct batc
 /* Whether the content that a PUBLISH of the current batch names is what was written. */
 MUST_CHECK enum status scan_check_content(struct scan *scan, const struct record *publish);
 
+/* The same for a content that an index names: by the check word in it, and its size. */
+MUST_CHECK enum status scan_check_row(struct scan *scan, uint64_t lsn, uint32_t content_size);
+
 /* Octets of the body of such a content, which was checked. */
 MUST_CHECK enum status scan_body_size(struct scan *scan, const struct record *publish,
                                       uint32_t *size_out);

@@ -114,8 +114,8 @@ Test(command, help_names_every_command_and_option)
         const char *words[WORDS_MAX];
         const char *contains;
     } rows[] = {
-        {{"help"}, "  serve    [FILE...]  run the broker\n"},
-        {{"--help"}, "  check    FILE...    say what is wrong"},
+        {{"help"}, "  serve        [FILE...]  run the broker\n"},
+        {{"--help"}, "  check        FILE...    say what is wrong"},
         {{"-h"}, "  version "},
         {{"help", "serve"}, "usage: bourse serve [OPTION...] [FILE...]\n"},
         {{"help", "serve"}, "  --amqp ADDR:PORT "},
@@ -124,6 +124,11 @@ Test(command, help_names_every_command_and_option)
         {{"help", "serve"}, "  --ephemeral          keep"},
         {{"help", "check"}, "usage: bourse check FILE...\n"},
         {{"help", "help"}, "usage: bourse help [COMMAND]\n"},
+        {{"help"}, "  store dump   DIR        print what"},
+        {{"help", "store"}, "usage: bourse store verify DIR\n"},
+        {{"help", "store"}, "usage: bourse store repair [OPTION...] DIR\n"},
+        {{"help", "store", "dump"}, "  --queue NAME "},
+        {{"store", "dump", "--help"}, "usage: bourse store dump [OPTION...] DIR\n"},
         {{"version"}, "bourse "},
         {{"--version"}, "bourse "},
     };

@@ -11,86 +11,22 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "store/chunk.h"
-#include "store/fetch.h"
-#include "store/fold.h"
-#include "store/snapshot.h"
 #include "tests/support/sim_disk.h"
+#include "tests/support/small_store.h"
 #include "tests/support/store_maker.h"
 
-enum { VHOST = 1, ORDERS = 2, BILLS = 3, MESSAGES = 400, FILES_MAX = 32 };
+enum { FILES_MAX = 32 };
 
 static struct sim_disk *sim;
 static struct disk disk;
 static struct store_maker maker;
 static struct store_content whole; /* what comes back undamaged */
-static uint32_t sizes[MESSAGES];
-static uint64_t lsns[MESSAGES];
-static size_t message_count;
+static struct small_store small;
 static char names[FILES_MAX][SIM_DISK_NAME_SIZE];
 static uint32_t name_count;
 static char why[512];
 
-/* Making the directory ------------------------------------------------------------------------- */
-
-static void
-start(void)
-{
-    enum status status = store_maker_start(&maker, NULL, why, sizeof(why));
-    cr_assert(eq(int, status, STATUS_OK), "%s", why);
-}
-
-static void
-publish_some(size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        uint64_t queues[] = {ORDERS, BILLS};
-        uint32_t size = (uint32_t)(i * 977 % 2500);
-        sizes[message_count] = size;
-        lsns[message_count] =
-            store_maker_publish(&maker, queues + i % 2, 1 + (i % 6 == 0), "message ", size);
-        message_count++;
-        store_maker_seal(&maker, true);
-    }
-}
-
-static void
-acknowledge(size_t first, size_t step)
-{
-    for (size_t i = first; i < message_count; i += step) {
-        journal_remove(maker.journal, ORDERS, lsns[i]);
-    }
-    store_maker_seal(&maker, true);
-}
-
-/* Three epochs, a snapshot, dead files, segments with and without index, an empty one ahead. */
-static void
-make_directory(void)
-{
-    uint64_t octets;
-    struct log_failure failure;
-    start();
-    store_maker_vhost(&maker, VHOST, "/");
-    store_maker_queue(&maker, ORDERS, VHOST, "orders");
-    store_maker_queue(&maker, BILLS, VHOST, "bills");
-    publish_some(80);
-    acknowledge(0, 3);
-    uint64_t lsn = journal_commit_lsn(maker.journal);
-    enum status status = snapshot_take(&disk, &maker.recovery.manifest, lsn, &octets, &failure);
-    cr_assert(eq(int, status, STATUS_OK));
-    status = fold_run(&disk, 1, lsn, &failure);
-    cr_assert(eq(int, status, STATUS_OK), "%s %s", failure.what, failure.file);
-    store_maker_end(&maker);
-    start();
-    store_maker_queue(&maker, 4, VHOST, "later");
-    publish_some(50);
-    acknowledge(1, 5);
-    store_maker_end(&maker);
-    start();
-    publish_some(60);
-    acknowledge(2, 7);
-    store_maker_end(&maker);
-}
+/* Looking -------------------------------------------------------------------------------------- */
 
 static enum status
 recover(struct store_content *content, bool check_contents)
@@ -113,8 +49,7 @@ set_up(void)
     sim = sim_disk_new();
     disk = disk_of_sim(sim);
     store_maker_init(&maker, &disk);
-    message_count = 0;
-    make_directory();
+    small_store_make(&small, &maker);
     whole = (struct store_content){0};
     cr_assert(eq(int, recover(&whole, true), STATUS_OK), "%s", why);
     cr_assert(gt(sz, whole.row_count, 100));
@@ -150,48 +85,6 @@ is_log_end(const char *name)
     char last[STORE_NAME_SIZE];
     store_file_name(STORE_FILE_SEGMENT, maker.newest.number - 1, 0, last);
     return strcmp(name, last) == 0;
-}
-
-static uint32_t
-size_of(uint64_t lsn)
-{
-    for (size_t i = 0; i < message_count; i++) {
-        if (lsns[i] == lsn) {
-            return sizes[i];
-        }
-    }
-    cr_assert(false, "a message that nobody published");
-    return 0;
-}
-
-static void
-check_body(const struct io_fetch *fetch)
-{
-    const struct content *content = (const struct content *)(fetch->block + fetch->offsets[0]);
-    struct bytes body = content_body(content);
-    cr_assert(eq(sz, body.size, size_of(fetch->lsns[0])));
-    for (uint32_t i = 0; i < body.size; i++) {
-        cr_assert(eq(u8, body.data[i], store_maker_octet("message ", i)), "%s", why);
-    }
-}
-
-/* Every message that came back is as it was, or is known to be damaged. */
-static void
-check_bodies(const struct store_content *content)
-{
-    struct fetch_files *files = fetch_files_new(&disk);
-    struct log_failure failure;
-    struct io_fetch fetch = {.count = 1, .block_size = 8192};
-    fetch.block = aligned_alloc(8, fetch.block_size);
-    for (size_t i = 0; i < content->row_count; i++) {
-        fetch.lsns[0] = content->rows[i].lsn;
-        fetch.sizes[0] = content->rows[i].body_size;
-        if (fetch_run(files, &fetch, &failure) == STATUS_OK) {
-            check_body(&fetch);
-        }
-    }
-    free(fetch.block);
-    fetch_files_free(&files);
 }
 
 static bool
@@ -236,7 +129,7 @@ check_damage(const char *name, const char *what, bool with_bodies)
     if (status == STATUS_OK) {
         check_rows(&content, name, what);
         if (with_bodies) {
-            check_bodies(&content);
+            cr_assert(small_store_bodies_are_right(&small, &disk, &content), "%s", what);
         }
     } else {
         cr_assert(eq(int, status, STATUS_CORRUPT), "%s: %s", what, why);
