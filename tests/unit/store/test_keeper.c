@@ -632,8 +632,8 @@ Test(keeper, an_orderly_stop_leaves_a_clean_manifest)
 
 enum { LIVES = 40 };
 
-/* When what happened to a message was handed over and committed: counts of recorded calls; 0: it
- * did not happen. */
+/* When a message was committed, when its removal was about to be written, and when that was
+ * committed: counts of recorded calls; 0: it did not happen. */
 struct life {
     uint64_t lsn;
     uint32_t size;
@@ -691,8 +691,31 @@ judge(struct sim_disk *after, uint32_t prefix)
     recovery_fini(&recovery);
 }
 
+static void
+begin_removal(struct life *life)
+{
+    life->removing = UINT32_MAX;
+    remove_message(life->lsn, life->size);
+}
+
+/* Writes what was handed over. */
+static void
+write_removals(struct sim_recording *recording)
+{
+    uint32_t before = sim_recording_count(recording);
+    write_log();
+    for (size_t i = 0; i < LIVES; i++) {
+        struct life *life = &lives[i];
+        if (life->removing == UINT32_MAX) {
+            life->removing = before;
+            life->removed = sim_recording_count(recording);
+        }
+    }
+}
+
 /* Sends and removes so that segments are indexed, folded, covered by snapshots, retired and used
- * again: the first ten messages live long, the others are gone at once. */
+ * again, also while removals are under way: the first ten messages live long, the others a little.
+ */
 static void
 live(struct sim_recording *recording)
 {
@@ -703,23 +726,17 @@ live(struct sim_recording *recording)
         life->lsn = publish(life->size);
         write_log();
         life->committed = sim_recording_count(recording);
-        struct life *old = &lives[i < 14 ? i : (i - 14) / 4];
-        struct life *gone[] = {i < 10 ? NULL : life, i < 14 || i % 4 != 0 ? NULL : old};
-        for (size_t at = 0; at < ARRAY_LEN(gone); at++) {
-            if (gone[at] != NULL) {
-                gone[at]->removing = sim_recording_count(recording);
-                remove_message(gone[at]->lsn, gone[at]->size);
-            }
+        if (i >= 14) {
+            begin_removal(&lives[i - 4]);
+        }
+        if (i >= 16 && i % 3 == 0) {
+            begin_removal(&lives[(i - 16) / 3]);
         }
         if (i % 5 == 0) {
             put_queue_record();
         }
-        write_log();
-        for (size_t at = 0; at < ARRAY_LEN(gone); at++) {
-            if (gone[at] != NULL) {
-                gone[at]->removed = sim_recording_count(recording);
-            }
-        }
+        settle();
+        write_removals(recording);
         settle();
     }
 }
