@@ -13,11 +13,13 @@
 #include "base/assert.h"
 #include "broker/durability.h"
 #include "broker/login.h"
+#include "broker/user_record.h"
 #include "store/journal.h"
 #include "store/space.h"
 #include "tests/unit/broker/core_harness.h"
 
-enum { SLOT_SIZE = 4 << 20, BATCHES_MAX = 64 };
+/* The tight segment has no room for all that is told at once. */
+enum { SLOT_SIZE = 4 << 20, TIGHT_CAPACITY = 4096 + 1024 };
 
 static struct rig *rig;
 static struct journal *journal;
@@ -45,13 +47,13 @@ take_batch(void *context, struct batch *batch)
 }
 
 static void
-start_journal(void)
+start_journal(uint64_t first_capacity)
 {
-    static const struct journal_settings settings = {.epoch = 1,
-                                                     .segment_number = 1,
-                                                     .segment_base = SLOT_SIZE,
-                                                     .segment_capacity = SLOT_SIZE,
-                                                     .slot_size = SLOT_SIZE};
+    const struct journal_settings settings = {.epoch = 1,
+                                              .segment_number = 1,
+                                              .segment_base = SLOT_SIZE,
+                                              .segment_capacity = first_capacity,
+                                              .slot_size = SLOT_SIZE};
     struct journal_port port = {.submit = take_batch, .context = &journal};
     journal = journal_new(&settings, rig->pool, &port);
     space = space_new(&(struct space_settings){.slot_size = settings.slot_size});
@@ -76,7 +78,7 @@ set_up(void)
 {
     rig = rig_new_empty(NULL);
     buffer_init(&told);
-    start_journal();
+    start_journal(SLOT_SIZE);
     batch_count = 0;
 }
 
@@ -329,7 +331,22 @@ Test(durable_topology, no_clear_text_password_is_told)
 /* One batch: after a crash a file is in force as a whole or not at all. */
 Test(durable_topology, a_file_is_told_in_one_batch)
 {
+    stop_journal();
+    start_journal(TIGHT_CAPACITY);
+    (void)rig_add_vhost(rig, "shop");
+    seal();
+    batch_count = 0;
     apply_text(shop);
+    seal();
+    cr_expect(eq(u32, batch_count, 1));
+}
+
+/* A vhost without all of its predeclared exchanges is none. */
+Test(durable_topology, a_vhost_is_told_with_what_is_in_it)
+{
+    stop_journal();
+    start_journal(TIGHT_CAPACITY - 512);
+    (void)rig_add_vhost(rig, "/");
     seal();
     cr_expect(eq(u32, batch_count, 1));
 }
@@ -360,7 +377,7 @@ Test(durable_topology, the_same_file_again_tells_nothing)
 /* What the file changes in place, what has left it, and a user that has. */
 Test(durable_topology, only_what_a_new_file_changes_is_told)
 {
-    apply_text("bourse: 1\nexchanges: {e: {}}\nqueues: {q: {from: [{exchange: e}]}, p: {}}\n"
+    apply_text("bourse: 1\nexchanges: {e: {}, f: {}}\nqueues: {q: {from: [{exchange: e}]}, p: {}}\n"
                "users: {a: {auth: cert}, b: {auth: cert}}\n"
                "listeners: {amqp: {bind: '127.0.0.1:0'}}\n");
     (void)told_text();
@@ -368,8 +385,8 @@ Test(durable_topology, only_what_a_new_file_changes_is_told)
                "limits: {max-queues: 5}\nusers: {a: {auth: cert, consume: [q]}}\n"
                "listeners: {amqp: {bind: '127.0.0.1:0'}}\n");
     cr_expect(eq(str, (char *)told_text(),
-                 "vhost / -1 5 flags 1; queue q flags 1; user a flags 1; binding  flags 0; queue p "
-                 "flags 0; user b flags 33"));
+                 "vhost / -1 5 flags 1; queue q flags 1; user a flags 1; binding  flags 0; "
+                 "exchange f direct flags 0; queue p flags 0; user b flags 33"));
 }
 
 static struct queue *
@@ -541,6 +558,7 @@ restore_after_some(const struct buffer *hostile, char reason[static 256])
     record_put_exchange(&octets, 3, 1, 0, bytes_of("x"), bytes_of("headers"), bytes_of(""));
     record_put_queue(&octets, 4, 1, 0, bytes_of("q"), bytes_of(""));
     record_put_queue(&octets, 5, 2, 0, bytes_of("q"), bytes_of(""));
+    record_put_exchange(&octets, 6, 2, 0, bytes_of("x"), bytes_of("topic"), bytes_of(""));
     buffer_put_bytes(&octets, buffer_bytes(hostile));
     struct rig *other = rig_new_empty(NULL);
     struct topology_restore restore;
@@ -644,6 +662,9 @@ put_hostile(struct buffer *out, int row, struct bytes bad_ttl, struct bytes bad_
         record_put_binding(out, RECORD_BINDING_SET, 3, 4, 0, none, bad_match);
         break;
     case 23:
+        record_put_binding(out, RECORD_BINDING_SET, 3, 6, RECORD_TO_EXCHANGE, none, none);
+        break;
+    case 24:
         record_put_delete(out, RECORD_QUEUE_DELETE, 4);
         break;
     default:
@@ -656,7 +677,7 @@ put_hostile(struct buffer *out, int row, struct bytes bad_ttl, struct bytes bad_
  * makes it crash. */
 Test(durable_topology, records_that_make_no_sense_are_refused)
 {
-    enum { ROWS = 25 };
+    enum { ROWS = 26 };
     struct buffer bad_ttl;
     struct buffer bad_match;
     buffer_init(&bad_ttl);
@@ -707,6 +728,37 @@ Test(durable_topology, a_damaged_user_never_harms)
             buffer_fini(&hostile);
             free(rest);
         }
+    }
+}
+
+/* Texts of a user end with NUL in memory, so one with a NUL in it would be read as another: a right
+ * "a\0b" is none that was given. A limit below -1 means nothing. */
+Test(durable_topology, a_user_whose_texts_or_limits_cannot_be_is_refused)
+{
+    static const struct user nobody = {.connections_max = -1, .channels_max = -1};
+    static const char *const what[] = {"nothing is wrong", "a NUL in the hash", "a limit of -2"};
+    for (int row = 0; row < 3; row++) {
+        struct user user = nobody;
+        char hash[] = "$scrypt$";
+        char reason[256];
+        struct buffer rest;
+        struct buffer hostile;
+        buffer_init(&rest);
+        buffer_init(&hostile);
+        user.password_hash = hash;
+        user.channels_max = row == 2 ? -2 : -1;
+        map_init(&user.rights, 0);
+        user_record_encode(&rest, rig->core, &user);
+        if (row == 1) {
+            rest.data[rest.end - 3] = 0;
+        }
+        record_put_user(&hostile, 9, 0, bytes_of("u"), buffer_bytes(&rest));
+        cr_expect(
+            eq(int, restore_after_some(&hostile, reason), row == 0 ? STATUS_OK : STATUS_CORRUPT),
+            "%s", what[row]);
+        map_fini(&user.rights);
+        buffer_fini(&rest);
+        buffer_fini(&hostile);
     }
 }
 
