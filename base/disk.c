@@ -455,7 +455,8 @@ make_directory(const struct refusal *refusal)
     if (mkdir(refusal->path, DIRECTORY_MODE) == 0) {
         /* Of use only under a umask that takes rights from the owner; what it fails to do shows
          * when the directory is opened. */
-        (void)fchmodat(AT_FDCWD, refusal->path, DIRECTORY_MODE, AT_SYMLINK_NOFOLLOW);
+        int result = fchmodat(AT_FDCWD, refusal->path, DIRECTORY_MODE, AT_SYMLINK_NOFOLLOW);
+        (void)result;
         return true;
     }
     if (errno == EEXIST) {
