@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two brokers in one process, each with its own listener, users, queues and log: nothing in the
- * product is global. Real sockets over loopback, both loops turned by hand. */
+/* Two brokers in one process, each with its own listener, users, queues, log and data directory:
+ * nothing in the product is global. Real sockets over loopback, both loops turned by hand. */
 #include "broker/broker.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <dirent.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ static struct side {
     struct buffer log_text;
     struct clock_source clock;
     uint16_t port;
+    char data_dir[64]; /* made by start_broker, removed by remove_data */
     bool is_running;
 } sides[BROKERS];
 
@@ -48,6 +50,9 @@ start_broker(struct side *side, const char *address, char *why, size_t why_size)
 {
     struct config *config = config_new_development();
     const char *reason = "";
+    (void)snprintf(side->data_dir, sizeof(side->data_dir), "/tmp/bourse-two-brokers-XXXXXX");
+    cr_assert(ne(ptr, mkdtemp(side->data_dir), NULL));
+    config->server.data_dir = side->data_dir;
     cr_assert(config_override_listener(config, LISTENER_AMQP, address, &reason), "%s", reason);
     side->log = (struct log){.level = LOG_LEVEL_DEBUG,
                              .write = collect_log,
@@ -71,6 +76,20 @@ port_of(const struct broker *broker)
 }
 
 static void
+remove_data(const struct side *side)
+{
+    DIR *directory = opendir(side->data_dir);
+    cr_assert(ne(ptr, directory, NULL));
+    for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        if (entry->d_name[0] != '.') {
+            cr_expect(eq(int, unlinkat(dirfd(directory), entry->d_name, 0), 0));
+        }
+    }
+    (void)closedir(directory);
+    cr_expect(eq(int, rmdir(side->data_dir), 0));
+}
+
+static void
 set_up(void)
 {
     for (size_t i = 0; i < BROKERS; i++) {
@@ -89,6 +108,7 @@ tear_down(void)
     for (size_t i = 0; i < BROKERS; i++) {
         broker_free(&sides[i].broker);
         buffer_fini(&sides[i].log_text);
+        remove_data(&sides[i]);
     }
 }
 
@@ -315,4 +335,5 @@ Test(two_brokers, an_address_in_use_is_told_in_one_line)
     cr_expect(eq(int, strncmp(why, expected, strlen(expected)), 0), "%s", why);
     cr_expect(eq(ptr, strchr(why, '\n'), NULL));
     buffer_fini(&third.log_text);
+    remove_data(&third);
 }
