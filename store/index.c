@@ -127,18 +127,38 @@ add_publish(struct index_builder *builder, struct scan *scan, const struct recor
     return STATUS_OK;
 }
 
+/* Where the search for a row begins and ends: removals mostly go from one row to one not far behind
+ * it, so the steps from the cursor on grow from small ones. */
+static void
+narrow(const struct index_row *rows, uint64_t count, uint64_t lsn, uint64_t queue, uint64_t cursor,
+       uint64_t *low, uint64_t *high)
+{
+    *low = 0;
+    *high = count;
+    if (cursor >= count) {
+        return;
+    }
+    if (index_row_compare(&rows[cursor], lsn, queue) > 0) {
+        *high = cursor;
+        return;
+    }
+    *low = cursor;
+    for (uint64_t step = 1; step < count - cursor; step *= 4) {
+        if (index_row_compare(&rows[cursor + step], lsn, queue) >= 0) {
+            *high = cursor + step + 1;
+            return;
+        }
+        *low = cursor + step;
+    }
+}
+
 uint64_t
 index_find_row(const struct index_row *rows, uint64_t count, uint64_t lsn, uint64_t queue,
                uint64_t *cursor)
 {
-    for (uint64_t near = *cursor; near < count && near < *cursor + 2; near++) {
-        if (index_row_compare(&rows[near], lsn, queue) == 0) {
-            *cursor = near;
-            return near;
-        }
-    }
-    uint64_t low = 0;
-    uint64_t high = count;
+    uint64_t low;
+    uint64_t high;
+    narrow(rows, count, lsn, queue, *cursor, &low, &high);
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
         if (index_row_compare(&rows[middle], lsn, queue) < 0) {
