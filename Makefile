@@ -111,7 +111,8 @@ OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
 CORE_OBJECTS := $(filter-out $(OUT)/obj/cli/main.o,$(OBJECTS))
 TEST_OBJECTS := $(TEST_SOURCES:%.c=$(OUT)/obj/%.o)
 FUZZ_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,\
-                  $(FUZZ_MAIN) $(FUZZ_HARNESSES) tests/support/alloc_faults.c)
+                  $(FUZZ_MAIN) $(FUZZ_HARNESSES) tests/support/alloc_faults.c \
+                  $(wildcard tests/support/sim_*.c))
 LOADGEN_OBJECTS := $(LOADGEN_SOURCES:%.c=$(OUT)/obj/%.o)
 ALL_OBJECTS := $(ALL_SOURCES:%.c=$(OUT)/obj/%.o)
 

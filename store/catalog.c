@@ -67,9 +67,26 @@ compare_entries(const void *a, const void *b)
 {
     const struct catalog_entry *left = a;
     const struct catalog_entry *right = b;
-    return left->header.base_lsn < right->header.base_lsn   ? -1
-           : left->header.base_lsn > right->header.base_lsn ? 1
-                                                            : 0;
+    if (left->header.base_lsn != right->header.base_lsn) {
+        return left->header.base_lsn < right->header.base_lsn ? -1 : 1;
+    }
+    return left->last > right->last ? -1 : left->last < right->last;
+}
+
+/* What a pack has taken the place of may still be there. */
+static void
+drop_replaced(struct catalog *catalog)
+{
+    uint32_t kept = 0;
+    uint64_t packed = 0; /* up to this number */
+    for (uint32_t i = 0; i < catalog->count; i++) {
+        const struct catalog_entry *entry = &catalog->entries[i];
+        if (entry->header.number > packed) {
+            packed = entry->is_pack ? entry->last : packed;
+            catalog->entries[kept++] = *entry;
+        }
+    }
+    catalog->count = kept;
 }
 
 static enum status
@@ -91,6 +108,7 @@ read_headers(struct catalog *catalog, const struct disk *disk, struct log_failur
     if (kept > 1) {
         qsort(catalog->entries, kept, sizeof(*catalog->entries), compare_entries);
     }
+    drop_replaced(catalog);
     return worst;
 }
 

@@ -14,6 +14,7 @@
 #include "store/catalog.h"
 #include "store/chunk.h"
 #include "store/little_endian.h"
+#include "store/pack.h"
 
 enum {
     OPEN_MAX = 4,       /* files that are kept open */
@@ -26,7 +27,9 @@ struct open_file {
     char name[STORE_NAME_SIZE];
     uint64_t base_lsn, end_lsn; /* of its slot */
     struct disk_file *file;     /* owned; NULL: free */
-    uint64_t used;              /* when it was asked for last */
+    struct pack pack;           /* of a pack; owned */
+    bool is_pack;
+    uint64_t used; /* when it was asked for last */
 };
 
 struct fetch_files {
@@ -49,6 +52,7 @@ close_file(struct fetch_files *files, struct open_file *open)
 {
     if (open->file != NULL) {
         files->disk->close(files->disk->context, &open->file);
+        pack_fini(&open->pack);
     }
 }
 
@@ -120,6 +124,15 @@ open_by_catalog(struct fetch_files *files, uint64_t lsn, struct open_file **out,
         open->file = NULL;
         return errno == ENOENT ? STATUS_AGAIN : log_failure_set(failure, "open", entry->name, 0);
     }
+    open->is_pack = entry->is_pack;
+    if (entry->is_pack) {
+        const char *reason;
+        status = pack_read(&open->pack, files->disk, entry->name, &reason);
+        if (status != STATUS_OK) {
+            close_file(files, open);
+            return status == STATUS_IO ? log_failure_set(failure, "read", entry->name, 0) : status;
+        }
+    }
     memcpy(open->name, entry->name, sizeof(open->name));
     open->base_lsn = entry->header.base_lsn;
     open->end_lsn = open->base_lsn + entry->header.slot_size;
@@ -158,8 +171,23 @@ locate(struct fetch_files *files, uint64_t lsn, struct open_file **out, struct l
 struct stretch {
     struct open_file *open;
     uint32_t first, end;
+    uint64_t offset; /* of the first, in the file */
     uint64_t place, size;
 };
+
+/* Where a content lies in its file; UINT64_MAX: nowhere. */
+static uint64_t
+offset_of(const struct open_file *open, uint64_t lsn)
+{
+    if (lsn < open->base_lsn || lsn >= open->end_lsn) {
+        return UINT64_MAX;
+    }
+    if (!open->is_pack) {
+        return lsn - open->base_lsn;
+    }
+    const struct pack_entry *entry = pack_find(&open->pack, lsn);
+    return entry == NULL ? UINT64_MAX : entry->offset;
+}
 
 static uint64_t
 expected_size(const struct io_fetch *fetch, uint32_t at)
@@ -171,14 +199,14 @@ expected_size(const struct io_fetch *fetch, uint32_t at)
 static void
 plan_stretch(const struct io_fetch *fetch, struct stretch *stretch)
 {
-    uint64_t start = fetch->lsns[stretch->first];
+    uint64_t start = stretch->offset;
     uint64_t room = fetch->block_size - stretch->place;
     uint64_t end = start + expected_size(fetch, stretch->first);
     uint32_t next = stretch->first + 1;
     for (; next < fetch->count; next++) {
-        uint64_t lsn = fetch->lsns[next];
-        uint64_t wanted = lsn + expected_size(fetch, next);
-        if (lsn >= stretch->open->end_lsn || lsn < start || lsn > end + GAP_MAX ||
+        uint64_t offset = offset_of(stretch->open, fetch->lsns[next]);
+        uint64_t wanted = offset + expected_size(fetch, next);
+        if (offset == UINT64_MAX || offset < start || offset > end + GAP_MAX ||
             wanted - start > room) {
             break;
         }
@@ -192,7 +220,7 @@ static enum status
 read_more(struct fetch_files *files, struct io_fetch *fetch, struct stretch *stretch, uint64_t from,
           uint64_t size, struct log_failure *failure)
 {
-    uint64_t offset = fetch->lsns[stretch->first] - stretch->open->base_lsn + from;
+    uint64_t offset = stretch->offset + from;
     size_t read = 0;
     enum status status =
         files->disk->read(files->disk->context, stretch->open->file,
@@ -216,14 +244,14 @@ static enum status
 take_content(struct fetch_files *files, struct io_fetch *fetch, struct stretch *stretch,
              uint32_t at, struct log_failure *failure)
 {
-    uint64_t offset = fetch->lsns[at] - fetch->lsns[stretch->first];
+    uint64_t offset = offset_of(stretch->open, fetch->lsns[at]) - stretch->offset;
     if (offset + sizeof(struct content) > stretch->size) {
         bool is_cut_off = stretch->place + offset + sizeof(struct content) > fetch->block_size;
         return is_cut_off ? STATUS_FULL : STATUS_CORRUPT;
     }
     uint8_t *octets = fetch->block + stretch->place + offset;
     uint64_t size = whole_size(octets);
-    if (get_u32_le(octets) != fetch->sizes[at] || fetch->lsns[at] + size > stretch->open->end_lsn) {
+    if (get_u32_le(octets) != fetch->sizes[at]) {
         return STATUS_CORRUPT;
     }
     if (stretch->place + offset + size > fetch->block_size) {
@@ -255,6 +283,10 @@ read_stretch(struct fetch_files *files, struct io_fetch *fetch, uint64_t *used,
     enum status status = locate(files, fetch->lsns[stretch.first], &stretch.open, failure);
     if (status != STATUS_OK) {
         return status;
+    }
+    stretch.offset = offset_of(stretch.open, fetch->lsns[stretch.first]);
+    if (stretch.offset == UINT64_MAX) {
+        return STATUS_CORRUPT;
     }
     plan_stretch(fetch, &stretch);
     status = read_more(files, fetch, &stretch, 0, stretch.size, failure);

@@ -10,6 +10,7 @@
 #include "store/catalog.h"
 #include "store/crc32c.h"
 #include "store/little_endian.h"
+#include "store/pack.h"
 #include "store/scan.h"
 
 static const uint8_t DEAD_MAGIC[8] = {'B', 'R', 'S', 'D', 'E', 'A', 'D', '1'};
@@ -205,6 +206,7 @@ dead_rows_write(const struct dead_rows *dead, const struct disk *disk,
 
 struct folding {
     const struct disk *disk;
+    struct catalog catalog;
     struct segment_index index; /* of the segment that is folded into */
     struct dead_rows dead;
     uint64_t folded_lsn;
@@ -283,43 +285,70 @@ fold_entry(struct folding *folding, const struct catalog_entry *entry)
 static enum status
 fold_all(struct folding *folding)
 {
-    struct catalog catalog;
-    enum status status = catalog_read(&catalog, folding->disk, folding->failure);
-    for (uint32_t i = 0; i < catalog.count && status == STATUS_OK; i++) {
-        const struct catalog_entry *entry = &catalog.entries[i];
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < folding->catalog.count && status == STATUS_OK; i++) {
+        const struct catalog_entry *entry = &folding->catalog.entries[i];
         uint64_t end = entry->header.base_lsn + entry->header.slot_size;
         if (entry->header.base_lsn > folding->index.base_lsn && !entry->is_pack &&
             entry->header.base_lsn < folding->folded_lsn && end > folding->dead.folded_lsn) {
             status = fold_entry(folding, entry);
         }
     }
-    catalog_fini(&catalog);
+    return status;
+}
+
+static enum status
+read_pack_index(struct folding *folding, const char *name)
+{
+    struct pack pack;
+    const char *reason;
+    enum status status = pack_read(&pack, folding->disk, name, &reason);
+    if (status == STATUS_OK) {
+        folding->index = pack.index;
+        pack.index = (struct segment_index){0};
+        pack_fini(&pack);
+    }
+    return status;
+}
+
+static enum status
+read_own_index(struct folding *folding, uint64_t number)
+{
+    for (uint32_t i = 0; i < folding->catalog.count; i++) {
+        const struct catalog_entry *entry = &folding->catalog.entries[i];
+        if (entry->is_pack && entry->header.number == number) {
+            return read_pack_index(folding, entry->name);
+        }
+    }
+    return segment_index_read(&folding->index, folding->disk, number);
+}
+
+static enum status
+fail(struct folding *folding, enum status status, enum store_file_kind kind, uint64_t number)
+{
+    char name[STORE_NAME_SIZE];
+    int error = errno;
+    (void)log_failure_set(folding->failure, "read", store_file_name(kind, number, 0, name), 0);
+    errno = error;
     return status;
 }
 
 static enum status
 begin_folding(struct folding *folding, uint64_t number)
 {
-    char name[STORE_NAME_SIZE];
-    enum status status = segment_index_read(&folding->index, folding->disk, number);
+    enum status status = catalog_read(&folding->catalog, folding->disk, folding->failure);
     if (status != STATUS_OK) {
-        int error = errno;
-        store_file_name(STORE_FILE_INDEX, number, 0, name);
-        (void)log_failure_set(folding->failure, "read", name, 0);
-        errno = error;
         return status;
+    }
+    status = read_own_index(folding, number);
+    if (status != STATUS_OK) {
+        return fail(folding, status, STORE_FILE_INDEX, number);
     }
     status = dead_rows_read(&folding->dead, folding->disk, &folding->index);
     if (status == STATUS_IO && errno == ENOENT) {
         return dead_rows_init(&folding->dead, &folding->index);
     }
-    if (status != STATUS_OK) {
-        int error = errno;
-        store_file_name(STORE_FILE_DEAD, number, 0, name);
-        (void)log_failure_set(folding->failure, "read", name, 0);
-        errno = error;
-    }
-    return status;
+    return status == STATUS_OK ? status : fail(folding, status, STORE_FILE_DEAD, number);
 }
 
 enum status
@@ -337,5 +366,6 @@ fold_run(const struct disk *disk, uint64_t number, uint64_t folded_lsn,
     }
     dead_rows_fini(&folding.dead);
     segment_index_fini(&folding.index);
+    catalog_fini(&folding.catalog);
     return status;
 }

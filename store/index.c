@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/index.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,18 +128,38 @@ add_publish(struct index_builder *builder, struct scan *scan, const struct recor
     return STATUS_OK;
 }
 
+/* Where the search for a row begins and ends: removals mostly go from one row to one not far behind
+ * it, so the steps from the cursor on grow from small ones. */
+static void
+narrow(const struct index_row *rows, uint64_t count, uint64_t lsn, uint64_t queue, uint64_t cursor,
+       uint64_t *low, uint64_t *high)
+{
+    *low = 0;
+    *high = count;
+    if (cursor >= count) {
+        return;
+    }
+    if (index_row_compare(&rows[cursor], lsn, queue) > 0) {
+        *high = cursor;
+        return;
+    }
+    *low = cursor;
+    for (uint64_t step = 1; step < count - cursor; step *= 4) {
+        if (index_row_compare(&rows[cursor + step], lsn, queue) >= 0) {
+            *high = cursor + step + 1;
+            return;
+        }
+        *low = cursor + step;
+    }
+}
+
 uint64_t
 index_find_row(const struct index_row *rows, uint64_t count, uint64_t lsn, uint64_t queue,
                uint64_t *cursor)
 {
-    for (uint64_t near = *cursor; near < count && near < *cursor + 2; near++) {
-        if (index_row_compare(&rows[near], lsn, queue) == 0) {
-            *cursor = near;
-            return near;
-        }
-    }
-    uint64_t low = 0;
-    uint64_t high = count;
+    uint64_t low;
+    uint64_t high;
+    narrow(rows, count, lsn, queue, *cursor, &low, &high);
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
         if (index_row_compare(&rows[middle], lsn, queue) < 0) {
@@ -378,10 +399,12 @@ encode_header(const struct segment_index *index, uint32_t body_crc,
     put_u32_le(out + INDEX_HEADER_CRC_AT, crc32c(0, out, INDEX_HEADER_CRC_AT));
 }
 
-static enum status
-write_file(const struct segment_index *index, const struct disk *disk, struct disk_file *file)
+enum status
+segment_index_write_at(const struct segment_index *index, const struct disk *disk,
+                       struct disk_file *file, uint64_t offset)
 {
-    struct index_output output = {.disk = disk, .file = file, .offset = INDEX_HEADER_SIZE};
+    struct index_output output = {.disk = disk, .file = file};
+    output.offset = offset + INDEX_HEADER_SIZE;
     output.octets = try_alloc(TRANSFER_SIZE);
     if (output.octets == NULL) {
         return STATUS_NO_MEMORY;
@@ -396,8 +419,7 @@ write_file(const struct segment_index *index, const struct disk *disk, struct di
     }
     uint8_t header[INDEX_HEADER_SIZE];
     encode_header(index, output.crc, header);
-    enum status status = disk_write_bytes(disk, file, header, sizeof(header), 0);
-    return status == STATUS_OK ? disk->flush(disk->context, file) : status;
+    return disk_write_bytes(disk, file, header, sizeof(header), offset);
 }
 
 enum status
@@ -413,8 +435,13 @@ segment_index_write(const struct segment_index *index, const struct disk *disk)
     if (status != STATUS_OK) {
         return status;
     }
-    status = write_file(index, disk, file);
+    status = segment_index_write_at(index, disk, file, 0);
+    if (status == STATUS_OK) {
+        status = disk->flush(disk->context, file);
+    }
+    int error = errno;
     disk->close(disk->context, &file);
+    errno = error;
     if (status == STATUS_OK) {
         status = disk->rename(disk->context, aside, name);
     }
@@ -668,24 +695,47 @@ read_body(struct index_input *input, struct segment_index *index, const struct i
 }
 
 static enum status
-read_index(struct segment_index *index, const struct disk *disk, uint64_t number, bool with_body)
+read_input(struct segment_index *index, struct index_input *input, uint64_t number, bool with_body)
 {
-    struct index_input input;
     struct index_sizes sizes;
     struct segment_index found = {0};
-    enum status status = input_open(&input, disk, number);
-    if (status == STATUS_OK) {
-        status = read_header(&input, &found, number, &sizes);
-    }
+    enum status status = read_header(input, &found, number, &sizes);
     if (status == STATUS_OK && with_body) {
-        status = read_body(&input, &found, &sizes);
+        status = read_body(input, &found, &sizes);
     }
-    input_close(&input);
     if (status == STATUS_OK) {
         *index = found;
     } else {
         segment_index_fini(&found);
     }
+    return status;
+}
+
+static enum status
+read_index(struct segment_index *index, const struct disk *disk, uint64_t number, bool with_body)
+{
+    struct index_input input;
+    enum status status = input_open(&input, disk, number);
+    if (status == STATUS_OK) {
+        status = read_input(index, &input, number, with_body);
+    }
+    int error = errno;
+    input_close(&input);
+    errno = error;
+    return status;
+}
+
+enum status
+segment_index_read_at(struct segment_index *index, const struct disk *disk, struct disk_file *file,
+                      uint64_t offset, uint64_t size, uint64_t number)
+{
+    struct index_input input = {.disk = disk, .file = file, .file_size = size, .offset = offset};
+    input.octets = try_alloc(TRANSFER_SIZE);
+    if (input.octets == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    enum status status = read_input(index, &input, number, true);
+    free(input.octets);
     return status;
 }
 

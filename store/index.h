@@ -41,6 +41,20 @@ MUST_CHECK enum status segment_index_write(const struct segment_index *index,
 MUST_CHECK enum status segment_index_read(struct segment_index *index, const struct disk *disk,
                                           uint64_t number);
 
+/* The same octets within another file, of which they have `size` from `offset` on: an index in a
+ * pack. Writing flushes nothing. */
+MUST_CHECK enum status segment_index_write_at(const struct segment_index *index,
+                                              const struct disk *disk, struct disk_file *file,
+                                              uint64_t offset);
+MUST_CHECK enum status segment_index_read_at(struct segment_index *index, const struct disk *disk,
+                                             struct disk_file *file, uint64_t offset, uint64_t size,
+                                             uint64_t number);
+static inline uint64_t
+segment_index_size(const struct segment_index *index)
+{
+    return 128 + 32 * index->row_count + 16 * index->removal_count + buffer_size(&index->records);
+}
+
 /* Reads the header alone: numbers and LSNs, not what it counts. As segment_index_read, which may
  * still find that the rest is not to be used. */
 MUST_CHECK enum status segment_index_peek(struct segment_index *index, const struct disk *disk,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "store/pack.h"
 
 enum status
 recovery_refuse(struct recovery_work *work, enum status status, const char *format, ...)
@@ -179,7 +180,9 @@ check_header(struct recovery_work *work, const struct found_segment *segment, ui
         return refuse_segment(work, segment, "belongs to another data directory");
     }
     const struct manifest_epoch *epoch = find_epoch(work, header->epoch);
-    if (epoch == NULL || header->base_lsn < epoch->first_lsn) {
+    /* A pack may begin in an earlier epoch than it ends in. */
+    uint64_t end_lsn = segment->is_pack ? header->base_lsn + header->slot_size : header->base_lsn;
+    if (epoch == NULL || end_lsn < epoch->first_lsn) {
         return refuse_segment(work, segment, "is of a time that the manifest does not know");
     }
     return STATUS_OK;
@@ -217,6 +220,26 @@ peek_index(struct recovery_work *work, struct found_segment *segment)
     return status == STATUS_NO_MEMORY ? status : STATUS_OK;
 }
 
+/* A pack carries its index in itself. */
+static enum status
+open_pack(struct recovery_work *work, struct found_segment *segment)
+{
+    uint64_t named = segment->header.number;
+    struct pack pack;
+    const char *reason;
+    enum status status = pack_read(&pack, work->disk, segment->name, &reason);
+    if (status != STATUS_OK) {
+        return status == STATUS_CORRUPT
+                   ? refuse_segment(work, segment, reason)
+                   : recovery_refuse(work, status, "%s %s", segment->name, reason);
+    }
+    segment->header = pack.header;
+    segment->end_lsn = pack.index.end_lsn;
+    segment->has_index = true;
+    pack_fini(&pack);
+    return check_header(work, segment, named);
+}
+
 static enum status
 open_segment(struct recovery_work *work, struct found_segment *segment)
 {
@@ -238,6 +261,30 @@ open_segment(struct recovery_work *work, struct found_segment *segment)
     }
     status = check_header(work, segment, named);
     return status == STATUS_OK ? peek_index(work, segment) : status;
+}
+
+/* A pack is given its name only when it is whole, and then what it replaces goes; a power cut in
+ * between leaves both. */
+static void
+drop_replaced(struct recovery_work *work)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < work->segment_count; i++) {
+        const struct found_segment *segment = &work->segments[i];
+        bool is_replaced = false;
+        for (uint32_t j = 0; j < work->segment_count && !is_replaced; j++) {
+            const struct found_segment *pack = &work->segments[j];
+            is_replaced = j != i && pack->is_pack &&
+                          pack->header.number <= segment->header.number &&
+                          segment->last <= pack->last;
+        }
+        if (is_replaced) {
+            add_disposable(work, segment->name);
+        } else {
+            work->segments[kept++] = *segment;
+        }
+    }
+    work->segment_count = kept;
 }
 
 static int
@@ -274,8 +321,11 @@ check_order(struct recovery_work *work)
 enum status
 inventory_open_segments(struct recovery_work *work)
 {
+    drop_replaced(work);
     for (uint32_t i = 0; i < work->segment_count; i++) {
-        enum status status = open_segment(work, &work->segments[i]);
+        struct found_segment *segment = &work->segments[i];
+        enum status status =
+            segment->is_pack ? open_pack(work, segment) : open_segment(work, segment);
         if (status != STATUS_OK) {
             return status;
         }

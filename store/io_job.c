@@ -5,6 +5,7 @@
 #include "store/fetch.h"
 #include "store/fold.h"
 #include "store/index.h"
+#include "store/pack.h"
 #include "store/snapshot.h"
 #include "store/spill.h"
 
@@ -98,7 +99,8 @@ dispatch(struct io_job *job, const struct disk *disk, struct fetch_files *files)
     case IO_FETCH:
         return run_fetch(job, disk, files);
     case IO_PACK:
-        break;
+        return pack_run(disk, job->pack.first, job->pack.last, job->pack.folded_lsn,
+                        &job->pack.live_octets, &job->failure);
     }
     return STATUS_REJECTED;
 }

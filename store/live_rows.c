@@ -286,8 +286,8 @@ find_queue(struct known_queues *queues, uint64_t id)
 }
 
 static enum status
-emit_row(struct recovery_work *work, struct found_segment *segment,
-         const struct index_row *row, struct known_queues *queues)
+emit_row(struct recovery_work *work, struct found_segment *segment, const struct index_row *row,
+         struct known_queues *queues)
 {
     uint64_t id = row->queue & ~RECORD_QUEUE_HANDED_OUT;
     topology_fold_see_id(&work->topology, id);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "store/pack.h"
 
 static const char NO_BATCH[] = "no batch where one belongs";
 
@@ -174,7 +175,8 @@ expected_end(struct recovery_work *work, const struct epoch_run *run, uint32_t a
     *next_out = NULL;
     for (uint32_t i = at + 1; i < run->end; i++) {
         struct found_segment *next = &work->segments[i];
-        if (next->header.number != number + 1 || next->header.base_lsn >= limit_of(run)) {
+        if (next->is_pack || next->header.number != number + 1 ||
+            next->header.base_lsn >= limit_of(run)) {
             break;
         }
         number = next->last;
@@ -342,11 +344,38 @@ check_indexed(struct recovery_work *work, const struct found_segment *segment)
     return status;
 }
 
+static void
+note_lost(void *context, const struct pack_entry *entry)
+{
+    *(uint64_t *)context = entry->offset;
+}
+
+static enum status
+check_pack(struct recovery_work *work, const struct found_segment *segment)
+{
+    struct pack pack;
+    const char *reason;
+    uint64_t lost = 0;
+    enum status status = pack_read(&pack, work->disk, segment->name, &reason);
+    if (status == STATUS_OK) {
+        status = pack_check_contents(&pack, work->disk, segment->name, note_lost, &lost);
+        pack_fini(&pack);
+    }
+    if (status != STATUS_OK) {
+        return recovery_refuse(work, status, "%s cannot be read", segment->name);
+    }
+    return lost == 0 ? status
+                     : refuse_at(work, segment, lost, "a message that is not what was written");
+}
+
 static enum status
 judge_segment(struct recovery_work *work, const struct epoch_run *run, uint32_t at, bool *ended_out)
 {
     struct found_segment *segment = &work->segments[at];
     struct found_segment *next;
+    if (segment->is_pack) {
+        return work->options->check_contents ? check_pack(work, segment) : STATUS_OK;
+    }
     uint64_t expected = expected_end(work, run, at, &next);
     if (segment->has_index && (expected == 0 || expected == segment->end_lsn)) {
         if (work->options->check_contents) {
@@ -362,9 +391,6 @@ judge_segment(struct recovery_work *work, const struct epoch_run *run, uint32_t 
                             .reason = "the batches behind it are not where they belong",
                             .offset = segment->end_lsn - segment->header.base_lsn};
         return judge_break(work, run, at, (struct evidence){0}, &stop, 0, ended_out);
-    }
-    if (segment->is_pack) {
-        return STATUS_OK;
     }
     if (segment->has_index) {
         log_warn(work->log, "store.index_ignored", "file=%s.idx", segment->name);
@@ -437,11 +463,32 @@ load_by_reading(struct recovery_work *work, struct found_segment *segment)
     return status;
 }
 
+static enum status
+load_from_pack(struct recovery_work *work, struct found_segment *segment)
+{
+    struct pack pack;
+    const char *reason;
+    enum status status = pack_read(&pack, work->disk, segment->name, &reason);
+    if (status != STATUS_OK) {
+        return recovery_refuse(work, status, "%s %s", segment->name, reason);
+    }
+    segment_index_fini(&segment->index);
+    segment->index = pack.index;
+    segment->has_kept = true;
+    work->kept_octets += index_octets(&segment->index);
+    pack.index = (struct segment_index){0};
+    pack_fini(&pack);
+    return STATUS_OK;
+}
+
 enum status
 log_end_load_index(struct recovery_work *work, struct found_segment *segment)
 {
     if (segment->has_kept) {
         return STATUS_OK;
+    }
+    if (segment->is_pack) {
+        return load_from_pack(work, segment);
     }
     if (segment->has_index) {
         struct segment_index index;

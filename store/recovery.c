@@ -254,11 +254,14 @@ remove_named(struct recovery_work *work, enum store_file_kind kind, uint64_t num
     (void)work->disk->unlink(work->disk->context, store_file_name(kind, number, 0, name));
 }
 
+/* A pack has a dead file, but no index of its own name. */
 static bool
-has_segment(const struct recovery_work *work, uint64_t number)
+has_segment(const struct recovery_work *work, uint64_t number, bool or_pack)
 {
     for (uint32_t i = 0; i < work->segment_count; i++) {
-        if (work->segments[i].header.number == number && !work->segments[i].is_surplus) {
+        const struct found_segment *segment = &work->segments[i];
+        if (segment->header.number == number && !segment->is_surplus &&
+            (or_pack || !segment->is_pack)) {
             return true;
         }
     }
@@ -278,12 +281,12 @@ sweep(struct recovery_work *work)
         }
     }
     for (uint32_t i = 0; i < work->index_count; i++) {
-        if (!has_segment(work, work->index_files[i])) {
+        if (!has_segment(work, work->index_files[i], false)) {
             remove_named(work, STORE_FILE_INDEX, work->index_files[i]);
         }
     }
     for (uint32_t i = 0; i < work->dead_count; i++) {
-        if (!has_segment(work, work->dead_files[i])) {
+        if (!has_segment(work, work->dead_files[i], true)) {
             remove_named(work, STORE_FILE_DEAD, work->dead_files[i]);
         }
     }

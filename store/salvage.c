@@ -19,6 +19,7 @@
 #include "store/index.h"
 #include "store/little_endian.h"
 #include "store/manifest.h"
+#include "store/pack.h"
 #include "store/recovery.h"
 #include "store/snapshot.h"
 
@@ -423,6 +424,38 @@ walk_segment(struct salvage *salvage, uint32_t at, uint64_t *end_lsn)
     return status;
 }
 
+struct pack_work {
+    struct salvage *salvage;
+    const char *name;
+};
+
+static void
+take_lost(void *context, const struct pack_entry *entry)
+{
+    const struct pack_work *work = context;
+    report(work->salvage, work->name, entry->offset, entry->size, 1,
+           "a message that is not what was written");
+}
+
+/* What a pack has lost is not taken out of it: the message is refused when it is fetched. */
+static enum status
+walk_pack(struct salvage *salvage, const char *name)
+{
+    struct pack pack;
+    const char *reason;
+    struct pack_work work = {.salvage = salvage, .name = name};
+    enum status status = pack_read(&pack, salvage->disk, name, &reason);
+    if (status == STATUS_CORRUPT) {
+        report(salvage, name, 0, 0, 0, reason);
+        return salvage->may_write ? set_aside(salvage, name) : STATUS_OK;
+    }
+    if (status == STATUS_OK) {
+        status = pack_check_contents(&pack, salvage->disk, name, take_lost, &work);
+        pack_fini(&pack);
+    }
+    return status == STATUS_IO ? report_io(salvage, name, "read") : status;
+}
+
 static enum status
 walk_segments(struct salvage *salvage)
 {
@@ -432,8 +465,9 @@ walk_segments(struct salvage *salvage)
         const struct catalog_entry *entry = &salvage->catalog.entries[i];
         bool follows = i > 0 && entry[-1].last + 1 == entry->header.number &&
                        entry[-1].header.epoch == entry->header.epoch;
-        end_lsn = follows ? end_lsn : 0;
-        enum status status = walk_segment(salvage, i, &end_lsn);
+        end_lsn = follows && !entry[-1].is_pack ? end_lsn : 0;
+        enum status status =
+            entry->is_pack ? walk_pack(salvage, entry->name) : walk_segment(salvage, i, &end_lsn);
         if (status != STATUS_OK && salvage->may_write) {
             return status;
         }

@@ -328,7 +328,8 @@ fold_all(struct fold_range *range, const struct disk *disk, struct log_failure *
     for (uint32_t i = 0; i < catalog.count && status == STATUS_OK; i++) {
         const struct catalog_entry *entry = &catalog.entries[i];
         uint64_t end = entry->header.base_lsn + entry->header.slot_size;
-        if (end > range->from && entry->header.base_lsn < range->to) {
+        /* A pack holds nothing but messages. */
+        if (!entry->is_pack && end > range->from && entry->header.base_lsn < range->to) {
             status = fold_entry(range, disk, entry, failure);
         }
     }

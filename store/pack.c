@@ -1,0 +1,706 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/pack.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "store/batch.h"
+#include "store/catalog.h"
+#include "store/crc32c.h"
+#include "store/fold.h"
+#include "store/little_endian.h"
+#include "store/manifest.h"
+
+static const uint8_t PACK_MAGIC[8] = {'B', 'R', 'S', 'P', 'A', 'C', 'K', 'T'};
+
+enum {
+    PACK_VERSION = 1,
+    TABLE_AT = SEGMENT_HEADER_SIZE,
+    TABLE_HEADER_SIZE = 64,
+    TABLE_CRC_AT = 56,
+    TABLE_HEADER_CRC_AT = 60,
+    ENTRY_SIZE = 24,
+    CONTENT_HEADER_SIZE = 16,
+    OUTPUT_SIZE = 1024 * 1024,
+};
+
+void
+pack_fini(struct pack *pack)
+{
+    segment_index_fini(&pack->index);
+    free(pack->entries);
+    *pack = (struct pack){0};
+}
+
+const struct pack_entry *
+pack_find(const struct pack *pack, uint64_t lsn)
+{
+    uint64_t low = 0;
+    uint64_t high = pack->count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (pack->entries[middle].lsn < lsn) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < pack->count && pack->entries[low].lsn == lsn ? &pack->entries[low] : NULL;
+}
+
+/* Reading -------------------------------------------------------------------------------------- */
+
+struct pack_input {
+    const struct disk *disk;
+    struct disk_file *file;
+    uint64_t file_size;
+    const char *reason;
+};
+
+static enum status
+refuse(struct pack_input *input, const char *reason)
+{
+    input->reason = reason;
+    return STATUS_CORRUPT;
+}
+
+static enum status
+read_exactly(struct pack_input *input, void *out, size_t size, uint64_t offset)
+{
+    size_t read = 0;
+    enum status status =
+        input->disk->read(input->disk->context, input->file, out, size, offset, &read);
+    return status == STATUS_OK && read < size ? refuse(input, "shorter than it says") : status;
+}
+
+/* Contents lie behind the index, within the file, and no LSN is there twice. */
+static bool
+entry_is_right(const struct pack *pack, uint64_t at, uint64_t contents_at, uint64_t file_size)
+{
+    const struct pack_entry *entry = &pack->entries[at];
+    return entry->lsn % RECORD_ALIGNMENT == 0 && entry->lsn > pack->header.base_lsn &&
+           (at == 0 || entry[-1].lsn < entry->lsn) && entry->size >= CONTENT_HEADER_SIZE &&
+           entry->offset % RECORD_ALIGNMENT == 0 && entry->offset >= contents_at &&
+           entry->offset <= file_size && entry->size <= file_size - entry->offset;
+}
+
+static enum status
+read_entries(struct pack_input *input, struct pack *pack, uint64_t count, uint32_t crc,
+             uint64_t contents_at)
+{
+    if (count == 0) {
+        return STATUS_OK;
+    }
+    size_t size = (size_t)count * ENTRY_SIZE;
+    uint8_t *octets = try_alloc(size);
+    pack->entries = try_alloc((size_t)count * sizeof(*pack->entries));
+    enum status status = octets == NULL || pack->entries == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+    if (status == STATUS_OK) {
+        status = read_exactly(input, octets, size, TABLE_AT + TABLE_HEADER_SIZE);
+    }
+    if (status == STATUS_OK && crc32c(0, octets, size) != crc) {
+        status = refuse(input, "its table is damaged");
+    }
+    for (uint64_t i = 0; i < count && status == STATUS_OK; i++) {
+        const uint8_t *at = octets + i * ENTRY_SIZE;
+        pack->entries[i] = (struct pack_entry){
+            .lsn = get_u64_le(at), .offset = get_u64_le(at + 8), .size = get_u32_le(at + 16)};
+        pack->count++;
+        if (!entry_is_right(pack, i, contents_at, input->file_size)) {
+            status = refuse(input, "its table names what cannot be");
+        }
+    }
+    free(octets);
+    return status;
+}
+
+static enum status
+read_table(struct pack_input *input, struct pack *pack)
+{
+    uint8_t header[TABLE_HEADER_SIZE];
+    enum status status = read_exactly(input, header, sizeof(header), TABLE_AT);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (memcmp(header, PACK_MAGIC, sizeof(PACK_MAGIC)) != 0 ||
+        get_u32_le(header + TABLE_HEADER_CRC_AT) != crc32c(0, header, TABLE_HEADER_CRC_AT) ||
+        get_u32_le(header + 8) != PACK_VERSION) {
+        return refuse(input, "its table is damaged, or of a version that is not known");
+    }
+    uint64_t count = get_u64_le(header + 16);
+    uint64_t index_size = get_u64_le(header + 24);
+    uint64_t left = input->file_size - TABLE_AT - TABLE_HEADER_SIZE;
+    if (count > left / ENTRY_SIZE || index_size > left - count * ENTRY_SIZE) {
+        return refuse(input, "its table does not fit the file");
+    }
+    uint64_t index_at = TABLE_AT + TABLE_HEADER_SIZE + count * ENTRY_SIZE;
+    status =
+        read_entries(input, pack, count, get_u32_le(header + TABLE_CRC_AT), index_at + index_size);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = segment_index_read_at(&pack->index, input->disk, input->file, index_at, index_size,
+                                   pack->header.number);
+    return status == STATUS_CORRUPT ? refuse(input, "its index is damaged") : status;
+}
+
+/* Every row has its content. */
+static bool
+rows_have_contents(const struct pack *pack)
+{
+    for (uint64_t i = 0; i < pack->index.row_count; i++) {
+        const struct index_row *row = &pack->index.rows[i];
+        const struct pack_entry *entry = pack_find(pack, row->lsn);
+        if (entry == NULL || entry->size != row->content_size) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum status
+read_pack(struct pack_input *input, struct pack *pack)
+{
+    uint8_t octets[SEGMENT_HEADER_SIZE];
+    enum status status = input->disk->size(input->disk->context, input->file, &input->file_size);
+    if (status == STATUS_OK && input->file_size < TABLE_AT + TABLE_HEADER_SIZE) {
+        return refuse(input, "shorter than its header");
+    }
+    if (status == STATUS_OK) {
+        status = read_exactly(input, octets, sizeof(octets), 0);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (segment_header_decode(&pack->header, octets) != STATUS_OK) {
+        return refuse(input, "its header is damaged");
+    }
+    if (input->file_size < pack->header.capacity) {
+        return refuse(input, "shorter than its header says it is");
+    }
+    status = read_table(input, pack);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const struct segment_index *index = &pack->index;
+    bool is_own = index->base_lsn == pack->header.base_lsn &&
+                  index->end_lsn <= pack->header.base_lsn + pack->header.slot_size;
+    return is_own && rows_have_contents(pack) ? STATUS_OK
+                                              : refuse(input, "its index is of another pack");
+}
+
+enum status
+pack_read(struct pack *pack, const struct disk *disk, const char *name, const char **reason_out)
+{
+    struct pack_input input = {.disk = disk, .reason = "cannot be read"};
+    *pack = (struct pack){0};
+    enum status status = disk->open(disk->context, name, DISK_OPEN_READ, &input.file);
+    if (status == STATUS_OK) {
+        status = read_pack(&input, pack);
+    }
+    int error = errno;
+    disk->close(disk->context, &input.file);
+    if (status != STATUS_OK) {
+        pack_fini(pack);
+    }
+    *reason_out = input.reason;
+    errno = error;
+    return status;
+}
+
+static enum status
+check_content(const struct disk *disk, struct disk_file *file, const struct pack_entry *entry)
+{
+    uint8_t *octets = try_alloc(entry->size);
+    if (octets == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    size_t read = 0;
+    enum status status = disk->read(disk->context, file, octets, entry->size, entry->offset, &read);
+    if (status == STATUS_OK &&
+        (read < entry->size || content_check(bytes_make(octets, read), entry->lsn) !=
+                                   get_u32_le(octets + CONTENT_HEADER_SIZE - 4))) {
+        status = STATUS_CORRUPT;
+    }
+    free(octets);
+    return status;
+}
+
+enum status
+pack_check_contents(const struct pack *pack, const struct disk *disk, const char *name,
+                    void (*each)(void *context, const struct pack_entry *entry), void *context)
+{
+    struct disk_file *file = NULL;
+    enum status status = disk->open(disk->context, name, DISK_OPEN_READ, &file);
+    for (uint64_t i = 0; i < pack->count && status == STATUS_OK; i++) {
+        status = check_content(disk, file, &pack->entries[i]);
+        if (status == STATUS_CORRUPT) {
+            each(context, &pack->entries[i]);
+            status = STATUS_OK;
+        }
+    }
+    int error = errno;
+    disk->close(disk->context, &file);
+    errno = error;
+    return status;
+}
+
+/* Gathering ------------------------------------------------------------------------------------ */
+
+/* Where a content comes from and goes to. */
+struct move {
+    uint64_t lsn;
+    uint64_t queue; /* the first that it lives in */
+    uint64_t offset;
+    uint32_t size;
+    uint32_t source;
+};
+
+/* A segment or pack that goes into the new one. */
+struct source {
+    const struct catalog_entry *entry;
+    struct disk_file *file; /* owned */
+    struct pack pack;       /* of a pack; owned */
+};
+
+struct packing {
+    const struct disk *disk;
+    struct log_failure *failure;
+    struct catalog catalog;
+    struct source *sources; /* owned */
+    uint32_t source_count;
+    uint64_t folded_lsn;
+    struct segment_index index; /* of the new pack; owned */
+    uint64_t row_capacity;
+    struct move *moves; /* by LSN first, then by queue; owned */
+    uint64_t move_count;
+    struct segment_header header;
+};
+
+static enum status
+fail(struct packing *packing, enum status status, const char *what, const char *name,
+     uint64_t offset)
+{
+    int error = errno;
+    (void)log_failure_set(packing->failure, what, name, offset);
+    errno = error;
+    return status;
+}
+
+static enum status
+read_source_index(struct packing *packing, struct source *source, struct segment_index *index)
+{
+    const char *reason;
+    enum status status;
+    if (!source->entry->is_pack) {
+        status = segment_index_read(index, packing->disk, source->entry->header.number);
+    } else {
+        status = pack_read(&source->pack, packing->disk, source->entry->name, &reason);
+        if (status == STATUS_OK) {
+            *index = source->pack.index;
+            source->pack.index = (struct segment_index){0};
+        }
+    }
+    return status == STATUS_OK ? status : fail(packing, status, "read", source->entry->name, 0);
+}
+
+static enum status
+add_rows(struct packing *packing, const struct segment_index *index, const struct dead_rows *dead)
+{
+    uint64_t wanted = packing->index.row_count + index->row_count;
+    if (wanted > packing->row_capacity) {
+        struct index_row *rows = try_realloc(packing->index.rows, (size_t)wanted * sizeof(*rows));
+        if (rows == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        packing->index.rows = rows;
+        packing->row_capacity = wanted;
+    }
+    for (uint64_t i = 0; i < index->row_count; i++) {
+        if (!dead_bit(dead->bits, i)) {
+            packing->index.rows[packing->index.row_count++] = index->rows[i];
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Whether a removal of the index ends a row that an older file still shows as alive. */
+static enum status
+check_removals(struct packing *packing, const struct segment_index *index)
+{
+    const struct catalog_entry *checked = NULL;
+    for (uint64_t i = 0; i < index->removal_count; i++) {
+        uint64_t lsn = index->removals[i].lsn;
+        const struct catalog_entry *entry =
+            lsn < packing->header.base_lsn ? catalog_find(&packing->catalog, lsn) : NULL;
+        if (entry == NULL || entry == checked) {
+            continue;
+        }
+        struct segment_index older;
+        struct dead_rows dead;
+        struct source source = {.entry = entry};
+        enum status status = read_source_index(packing, &source, &older);
+        pack_fini(&source.pack);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        status = dead_rows_read(&dead, packing->disk, &older);
+        segment_index_fini(&older);
+        if (status != STATUS_OK || dead.folded_lsn < index->end_lsn) {
+            if (status == STATUS_OK) {
+                dead_rows_fini(&dead);
+            }
+            return STATUS_REJECTED;
+        }
+        dead_rows_fini(&dead);
+        checked = entry;
+    }
+    return STATUS_OK;
+}
+
+static enum status
+gather_source(struct packing *packing, struct source *source, uint64_t snapshot_lsn)
+{
+    struct segment_index index;
+    struct dead_rows dead;
+    uint64_t number = source->entry->header.number;
+    enum status status = fold_run(packing->disk, number, packing->folded_lsn, packing->failure);
+    if (status == STATUS_OK) {
+        status = read_source_index(packing, source, &index);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (index.topology_lsn != 0 && index.topology_lsn >= snapshot_lsn) {
+        status = STATUS_REJECTED;
+    } else {
+        status = check_removals(packing, &index);
+    }
+    if (status == STATUS_OK) {
+        status = dead_rows_read(&dead, packing->disk, &index);
+        if (status == STATUS_OK) {
+            status = add_rows(packing, &index, &dead);
+            dead_rows_fini(&dead);
+        }
+    }
+    packing->index.end_lsn = index.end_lsn;
+    segment_index_fini(&index);
+    return status;
+}
+
+/* The files between the two numbers; both ends are there. */
+static enum status
+find_sources(struct packing *packing, uint64_t first, uint64_t last)
+{
+    enum status status = catalog_read(&packing->catalog, packing->disk, packing->failure);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    packing->sources = xalloc(((size_t)packing->catalog.count + 1) * sizeof(*packing->sources));
+    for (uint32_t i = 0; i < packing->catalog.count; i++) {
+        const struct catalog_entry *entry = &packing->catalog.entries[i];
+        if (entry->header.number >= first && entry->last <= last) {
+            packing->sources[packing->source_count++].entry = entry;
+        }
+    }
+    uint32_t count = packing->source_count;
+    if (count < 2 || packing->sources[0].entry->header.number != first ||
+        packing->sources[count - 1].entry->last != last) {
+        return STATUS_REJECTED;
+    }
+    const struct segment_header *from = &packing->sources[0].entry->header;
+    const struct segment_header *to = &packing->sources[count - 1].entry->header;
+    packing->header = *to;
+    packing->header.number = first;
+    packing->header.base_lsn = from->base_lsn;
+    packing->header.slot_size = to->base_lsn + to->slot_size - from->base_lsn;
+    return STATUS_OK;
+}
+
+/* Laying out ----------------------------------------------------------------------------------- */
+
+static int
+compare_by_queue(const void *a, const void *b)
+{
+    const struct move *left = a;
+    const struct move *right = b;
+    if (left->queue != right->queue) {
+        return left->queue < right->queue ? -1 : 1;
+    }
+    return left->lsn < right->lsn ? -1 : left->lsn > right->lsn;
+}
+
+static int
+compare_by_lsn(const void *a, const void *b)
+{
+    const struct move *left = a;
+    const struct move *right = b;
+    return left->lsn < right->lsn ? -1 : left->lsn > right->lsn;
+}
+
+static uint64_t
+padded(uint64_t size)
+{
+    return (size + RECORD_ALIGNMENT - 1) & ~(uint64_t)(RECORD_ALIGNMENT - 1);
+}
+
+static uint64_t
+contents_begin(const struct packing *packing)
+{
+    return padded(TABLE_AT + TABLE_HEADER_SIZE + packing->move_count * ENTRY_SIZE +
+                  segment_index_size(&packing->index));
+}
+
+static enum status
+lay_out(struct packing *packing)
+{
+    const struct segment_index *index = &packing->index;
+    uint32_t source = 0;
+    packing->moves = try_alloc(((size_t)index->row_count + 1) * sizeof(*packing->moves));
+    if (packing->moves == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    for (uint64_t i = 0; i < index->row_count; i++) {
+        const struct index_row *row = &index->rows[i];
+        if (i > 0 && row[-1].lsn == row->lsn) {
+            continue;
+        }
+        while (source + 1 < packing->source_count &&
+               row->lsn >= packing->sources[source + 1].entry->header.base_lsn) {
+            source++;
+        }
+        packing->moves[packing->move_count++] =
+            (struct move){.lsn = row->lsn,
+                          .queue = row->queue & ~RECORD_QUEUE_HANDED_OUT,
+                          .size = row->content_size,
+                          .source = source};
+    }
+    qsort(packing->moves, packing->move_count, sizeof(*packing->moves), compare_by_queue);
+    uint64_t offset = contents_begin(packing);
+    for (uint64_t i = 0; i < packing->move_count; i++) {
+        packing->moves[i].offset = offset;
+        offset += padded(packing->moves[i].size);
+    }
+    packing->header.capacity = offset;
+    return offset <= packing->header.slot_size ? STATUS_OK : STATUS_REJECTED;
+}
+
+/* Writing -------------------------------------------------------------------------------------- */
+
+static enum status
+read_content(struct packing *packing, const struct move *move, uint8_t *out)
+{
+    struct source *source = &packing->sources[move->source];
+    const struct disk *disk = packing->disk;
+    uint64_t offset = move->lsn - source->entry->header.base_lsn;
+    if (source->entry->is_pack) {
+        const struct pack_entry *entry = pack_find(&source->pack, move->lsn);
+        offset = entry == NULL ? 0 : entry->offset;
+    }
+    if (source->file == NULL && disk->open(disk->context, source->entry->name, DISK_OPEN_READ,
+                                           &source->file) != STATUS_OK) {
+        return fail(packing, STATUS_IO, "open", source->entry->name, 0);
+    }
+    size_t read = 0;
+    enum status status = disk->read(disk->context, source->file, out, move->size, offset, &read);
+    if (status != STATUS_OK) {
+        return fail(packing, status, "read", source->entry->name, offset);
+    }
+    if (read < move->size || content_check(bytes_make(out, move->size), move->lsn) !=
+                                 get_u32_le(out + CONTENT_HEADER_SIZE - 4)) {
+        return fail(packing, STATUS_CORRUPT, "check", source->entry->name, offset);
+    }
+    return STATUS_OK;
+}
+
+static enum status
+write_contents(struct packing *packing, struct disk_file *file, const char *name)
+{
+    const struct disk *disk = packing->disk;
+    uint8_t *octets = NULL;
+    size_t capacity = 0;
+    enum status status = STATUS_OK;
+    for (uint64_t next = 0; next < packing->move_count && status == STATUS_OK;) {
+        uint64_t start = packing->moves[next].offset;
+        uint64_t end = next;
+        size_t size = 0;
+        while (end < packing->move_count &&
+               (end == next || size + padded(packing->moves[end].size) <= OUTPUT_SIZE)) {
+            size += padded(packing->moves[end++].size);
+        }
+        if (size > capacity) {
+            free(octets);
+            octets = try_alloc(size);
+            capacity = size;
+        }
+        if (octets == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        memset(octets, 0, size);
+        for (; next < end && status == STATUS_OK; next++) {
+            const struct move *move = &packing->moves[next];
+            status = read_content(packing, move, octets + (move->offset - start));
+        }
+        if (status == STATUS_OK && disk_write_bytes(disk, file, octets, size, start) != STATUS_OK) {
+            status = fail(packing, STATUS_IO, "write", name, start);
+        }
+    }
+    free(octets);
+    return status;
+}
+
+static enum status
+write_table(struct packing *packing, struct disk_file *file)
+{
+    size_t size = TABLE_HEADER_SIZE + (size_t)packing->move_count * ENTRY_SIZE;
+    uint8_t *octets = try_alloc(size);
+    if (octets == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    memset(octets, 0, size);
+    qsort(packing->moves, packing->move_count, sizeof(*packing->moves), compare_by_lsn);
+    for (uint64_t i = 0; i < packing->move_count; i++) {
+        uint8_t *at = octets + TABLE_HEADER_SIZE + i * ENTRY_SIZE;
+        put_u64_le(at, packing->moves[i].lsn);
+        put_u64_le(at + 8, packing->moves[i].offset);
+        put_u32_le(at + 16, packing->moves[i].size);
+    }
+    memcpy(octets, PACK_MAGIC, sizeof(PACK_MAGIC));
+    put_u32_le(octets + 8, PACK_VERSION);
+    put_u32_le(octets + 12, TABLE_HEADER_SIZE);
+    put_u64_le(octets + 16, packing->move_count);
+    put_u64_le(octets + 24, segment_index_size(&packing->index));
+    put_u32_le(octets + TABLE_CRC_AT,
+               crc32c(0, octets + TABLE_HEADER_SIZE, size - TABLE_HEADER_SIZE));
+    put_u32_le(octets + TABLE_HEADER_CRC_AT, crc32c(0, octets, TABLE_HEADER_CRC_AT));
+    enum status status = disk_write_bytes(packing->disk, file, octets, size, TABLE_AT);
+    free(octets);
+    return status;
+}
+
+static enum status
+write_front(struct packing *packing, struct disk_file *file, const char *name)
+{
+    uint8_t header[SEGMENT_HEADER_SIZE];
+    uint64_t index_at = TABLE_AT + TABLE_HEADER_SIZE + packing->move_count * ENTRY_SIZE;
+    segment_header_encode(&packing->header, header);
+    enum status status = disk_write_bytes(packing->disk, file, header, sizeof(header), 0);
+    if (status == STATUS_OK) {
+        status = write_table(packing, file);
+    }
+    if (status == STATUS_OK) {
+        status = segment_index_write_at(&packing->index, packing->disk, file, index_at);
+    }
+    if (status == STATUS_OK) {
+        status = packing->disk->flush(packing->disk->context, file);
+    }
+    return status == STATUS_IO ? fail(packing, status, "write", name, 0) : status;
+}
+
+static enum status
+write_pack(struct packing *packing, const char *name)
+{
+    const struct disk *disk = packing->disk;
+    char aside[STORE_NAME_SIZE + 4];
+    struct disk_file *file = NULL;
+    (void)snprintf(aside, sizeof(aside), "%s.tmp", name);
+    (void)disk->unlink(disk->context, aside);
+    if (disk->open(disk->context, aside, DISK_OPEN_CREATE, &file) != STATUS_OK) {
+        return fail(packing, STATUS_IO, "open", name, 0);
+    }
+    enum status status = write_contents(packing, file, name);
+    if (status == STATUS_OK) {
+        status = write_front(packing, file, name);
+    }
+    int error = errno;
+    disk->close(disk->context, &file);
+    if (status != STATUS_OK) {
+        (void)disk->unlink(disk->context, aside);
+    }
+    errno = error;
+    if (status == STATUS_OK && disk->rename(disk->context, aside, name) != STATUS_OK) {
+        status = fail(packing, STATUS_IO, "rename", name, 0);
+    }
+    if (status == STATUS_OK && disk->flush_directory(disk->context) != STATUS_OK) {
+        status = fail(packing, STATUS_IO, STORE_FLUSH_DIRECTORY, name, 0);
+    }
+    return status;
+}
+
+/* What is left of them after a power cut is passed over by recovery, which knows that the pack
+ * takes their place. */
+static void
+remove_sources(struct packing *packing, const char *name)
+{
+    const struct disk *disk = packing->disk;
+    char other[STORE_NAME_SIZE];
+    for (uint32_t i = 0; i < packing->source_count; i++) {
+        const struct catalog_entry *entry = packing->sources[i].entry;
+        uint64_t number = entry->header.number;
+        if (strcmp(entry->name, name) != 0) {
+            (void)disk->unlink(disk->context, entry->name);
+        }
+        (void)disk->unlink(disk->context, store_file_name(STORE_FILE_INDEX, number, 0, other));
+        (void)disk->unlink(disk->context, store_file_name(STORE_FILE_DEAD, number, 0, other));
+    }
+}
+
+static enum status
+gather(struct packing *packing, uint64_t first, uint64_t last)
+{
+    char why[256];
+    struct manifest manifest;
+    enum status status = find_sources(packing, first, last);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = manifest_read(&manifest, packing->disk, why, sizeof(why));
+    if (status != STATUS_OK) {
+        return fail(packing, status, "read", STORE_MANIFEST_NAME, 0);
+    }
+    uint64_t snapshot_lsn = manifest.snapshot_lsn;
+    manifest_fini(&manifest);
+    packing->index.number = first;
+    packing->index.base_lsn = packing->header.base_lsn;
+    packing->index.epoch = packing->header.epoch;
+    for (uint32_t i = 0; i < packing->source_count && status == STATUS_OK; i++) {
+        status = gather_source(packing, &packing->sources[i], snapshot_lsn);
+    }
+    return status == STATUS_OK ? lay_out(packing) : status;
+}
+
+static void
+packing_fini(struct packing *packing)
+{
+    for (uint32_t i = 0; i < packing->source_count; i++) {
+        packing->disk->close(packing->disk->context, &packing->sources[i].file);
+        pack_fini(&packing->sources[i].pack);
+    }
+    free(packing->sources);
+    free(packing->moves);
+    segment_index_fini(&packing->index);
+    catalog_fini(&packing->catalog);
+}
+
+enum status
+pack_run(const struct disk *disk, uint64_t first, uint64_t last, uint64_t folded_lsn,
+         uint64_t *octets_out, struct log_failure *failure_out)
+{
+    char name[STORE_NAME_SIZE];
+    struct packing packing = {.disk = disk, .failure = failure_out, .folded_lsn = folded_lsn};
+    store_file_name(STORE_FILE_PACK, first, last, name);
+    enum status status = gather(&packing, first, last);
+    if (status == STATUS_OK) {
+        status = write_pack(&packing, name);
+    }
+    if (status == STATUS_OK) {
+        *octets_out = packing.header.capacity;
+        remove_sources(&packing, name);
+    }
+    packing_fini(&packing);
+    return status;
+}

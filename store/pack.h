@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pack.F.L: what still lives of the segments F to L, in one file that takes their place
+ * (docs/store-format.md). Contents keep their LSN and lie queue by queue, so that who drains one
+ * queue out of many reads on where it read last. */
+#ifndef BOURSE_STORE_PACK_H
+#define BOURSE_STORE_PACK_H
+
+#include "base/disk.h"
+#include "base/status.h"
+#include "store/index.h"
+#include "store/log_failure.h"
+
+struct pack_entry {
+    uint64_t lsn;
+    uint64_t offset; /* in the file */
+    uint32_t size;   /* octets of the content */
+};
+
+struct pack {
+    struct segment_header header;
+    struct segment_index index; /* rows only */
+    struct pack_entry *entries; /* by rising LSN; owned */
+    uint64_t count;
+};
+
+/* Reads everything but the contents. STATUS_CORRUPT: `*reason_out` says why, static. */
+MUST_CHECK enum status pack_read(struct pack *pack, const struct disk *disk, const char *name,
+                                 const char **reason_out);
+void pack_fini(struct pack *pack);
+
+/* Reads every content and calls `each` for those that are not what was written. */
+MUST_CHECK enum status pack_check_contents(
+    const struct pack *pack, const struct disk *disk, const char *name,
+    void (*each)(void *context, const struct pack_entry *entry), void *context);
+
+/* The entry of an LSN; NULL: none. */
+const struct pack_entry *pack_find(const struct pack *pack, uint64_t lsn);
+
+/* The job: folds removals below `folded_lsn`, which is committed, into the segments and packs from
+ * number `first` to `last`, writes what lives aside, renames it, flushes the directory, and only
+ * then removes what it replaces. `*octets_out` is the size of the new file. STATUS_REJECTED: a
+ * record or a removal in them is still needed, and nothing was done. */
+MUST_CHECK enum status pack_run(const struct disk *disk, uint64_t first, uint64_t last,
+                                uint64_t folded_lsn, uint64_t *octets_out,
+                                struct log_failure *failure_out);
+
+#endif
