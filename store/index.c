@@ -445,7 +445,7 @@ segment_index_write(const struct segment_index *index, const struct disk *disk)
     if (status == STATUS_OK) {
         status = disk->rename(disk->context, aside, name);
     }
-    return status == STATUS_OK ? disk->flush_directory(disk->context) : status;
+    return status;
 }
 
 /* Reading -------------------------------------------------------------------------------------- */

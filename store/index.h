@@ -34,7 +34,8 @@ struct segment_index {
 
 void segment_index_fini(struct segment_index *index);
 
-/* Writes seg.N.idx aside and renames it. A disposable file: STATUS_IO harms nobody. */
+/* Writes seg.N.idx aside, flushes it, and renames it. A disposable file: STATUS_IO harms nobody,
+ * and its name is on the disk with whatever flushes the directory next. */
 MUST_CHECK enum status segment_index_write(const struct segment_index *index,
                                            const struct disk *disk);
 /* STATUS_IO with ENOENT: none; STATUS_CORRUPT: not to be used (the segment is read instead). */

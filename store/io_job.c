@@ -117,7 +117,8 @@ is_fatal(const struct io_job *job)
     if (log_failure_is_of_directory(&job->failure)) {
         return true;
     }
-    return job->type == IO_SNAPSHOT && !log_failure_is_no_room(&job->failure);
+    return job->type == IO_SNAPSHOT && log_failure_is_of_writing(&job->failure) &&
+           !log_failure_is_no_room(&job->failure);
 }
 
 void

@@ -284,9 +284,10 @@ fold_job(const struct space_job *work)
     };
 }
 
-/* Submits a job for what the account of space asks for. */
+/* Submits a job for what the account of space asks for; with `only_retire` only if that gives a
+ * segment back at once. */
 static bool
-submit_space_work(struct keeper *keeper, const struct journal *journal)
+submit_space_work(struct keeper *keeper, const struct journal *journal, bool only_retire)
 {
     struct space_job work = space_next(keeper->space, journal_commit_lsn(journal));
     struct io_job job;
@@ -305,7 +306,7 @@ submit_space_work(struct keeper *keeper, const struct journal *journal)
     default:
         return false;
     }
-    if (!is_due(keeper, job.type)) {
+    if (!is_due(keeper, job.type) || (only_retire && job.type != IO_RETIRE)) {
         return false;
     }
     keeper->job = job;
@@ -352,7 +353,7 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
         return;
     }
     bool wants = wants_segment(keeper, journal);
-    if (wants && keeper->spare_count == 0 && submit_space_work(keeper, journal)) {
+    if (wants && keeper->spare_count == 0 && submit_space_work(keeper, journal, true)) {
         return;
     }
     if (wants && is_due(keeper, IO_PREPARE)) {
@@ -360,7 +361,7 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
     } else if (now_ms >= keeper->disk_space_due_ms) {
         submit_space_query(keeper);
     } else if (!submit_index(keeper, journal)) {
-        (void)submit_space_work(keeper, journal);
+        (void)submit_space_work(keeper, journal, false);
     }
 }
 
@@ -446,8 +447,7 @@ job_succeeded(struct keeper *keeper, const struct io_job *job)
     case IO_PACK:
     case IO_FETCH:
     case IO_SPILL:
-        assert(!"a job that the keeper did not submit");
-        break;
+        break; /* not the keeper's */
     }
 }
 
@@ -521,7 +521,7 @@ keeper_finish(struct keeper *keeper, const struct disk *disk, struct journal *jo
     manifest_drop_epochs(&keeper->manifest, space_oldest_lsn(keeper->space));
     keeper->manifest.is_clean = true;
     if (!space_wants_snapshot(keeper->space)) {
-        return manifest_write(&keeper->manifest, disk);
+        return manifest_write(&keeper->manifest, disk, NULL);
     }
     struct log_failure failure;
     uint64_t octets;

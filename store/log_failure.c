@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/log_failure.h"
 
+#include "base/assert.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +25,18 @@ bool
 log_failure_is_no_room(const struct log_failure *failure)
 {
     return failure->error == ENOSPC || failure->error == EDQUOT;
+}
+
+bool
+log_failure_is_of_writing(const struct log_failure *failure)
+{
+    static const char *const WORDS[] = {"write", "flush", "rename"};
+    for (size_t i = 0; i < ARRAY_LEN(WORDS); i++) {
+        if (failure->what != NULL && strcmp(failure->what, WORDS[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool

@@ -26,6 +26,9 @@ enum status log_failure_set(struct log_failure *failure, const char *what, const
 /* True when the disk had no room, which is no reason to distrust it. */
 bool log_failure_is_no_room(const struct log_failure *failure);
 
+/* True when it was the writing of a file: a write, a flush or a rename. */
+bool log_failure_is_of_writing(const struct log_failure *failure);
+
 /* True when names that were changed may or may not be on the disk. */
 bool log_failure_is_of_directory(const struct log_failure *failure);
 

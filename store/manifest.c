@@ -3,7 +3,6 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/buffer.h"
 #include "store/crc32c.h"
 #include "store/little_endian.h"
 
@@ -89,34 +88,34 @@ decode_epochs(struct manifest *manifest, const uint8_t *octets, uint32_t count)
 }
 
 static enum status
-decode(struct manifest *manifest, struct bytes octets, char *why, size_t why_size)
+decode(struct manifest *manifest, const uint8_t *octets, size_t size, char *why, size_t why_size)
 {
-    if (octets.size < MANIFEST_SIZE_MIN || octets.size > MANIFEST_SIZE_MAX) {
-        return refuse(why, why_size, "has no size that a manifest has");
+    if (size < MANIFEST_SIZE_MIN) {
+        return refuse(why, why_size, "is shorter than any manifest");
     }
-    if (memcmp(octets.data, MAGIC, sizeof(MAGIC)) != 0) {
+    if (memcmp(octets, MAGIC, sizeof(MAGIC)) != 0) {
         return refuse(why, why_size, "is no manifest: its first octets are not BRSMANIF");
     }
-    if (get_u32_le(octets.data + 8) != MANIFEST_VERSION) {
+    if (get_u32_le(octets + 8) != MANIFEST_VERSION) {
         return refuse(why, why_size, "is of a version that this program does not know");
     }
-    size_t covered = octets.size - MANIFEST_CRC_SIZE;
-    uint32_t count = get_u32_le(octets.data + 48);
-    if (get_u32_le(octets.data + 12) != octets.size ||
+    size_t covered = size - MANIFEST_CRC_SIZE;
+    uint32_t count = get_u32_le(octets + 48);
+    if (get_u32_le(octets + 12) != size ||
         (covered - MANIFEST_FIXED_SIZE) / MANIFEST_EPOCH_SIZE != count ||
         (covered - MANIFEST_FIXED_SIZE) % MANIFEST_EPOCH_SIZE != 0) {
         return refuse(why, why_size, "is not as long as it says");
     }
-    if (get_u32_le(octets.data + covered) != crc32c(0, octets.data, covered)) {
+    if (get_u32_le(octets + covered) != crc32c(0, octets, covered)) {
         return refuse(why, why_size, "is damaged: its checksum does not match");
     }
     struct manifest found = {
-        .group = get_u32_le(octets.data + 32),
-        .is_clean = (get_u32_le(octets.data + 36) & MANIFEST_CLEAN) != 0,
-        .snapshot_lsn = get_u64_le(octets.data + 40),
+        .group = get_u32_le(octets + 32),
+        .is_clean = (get_u32_le(octets + 36) & MANIFEST_CLEAN) != 0,
+        .snapshot_lsn = get_u64_le(octets + 40),
     };
-    memcpy(found.cluster_id, octets.data + 16, CLUSTER_ID_SIZE);
-    decode_epochs(&found, octets.data + MANIFEST_FIXED_SIZE, count);
+    memcpy(found.cluster_id, octets + 16, CLUSTER_ID_SIZE);
+    decode_epochs(&found, octets + MANIFEST_FIXED_SIZE, count);
     if (!epochs_are_sound(&found)) {
         manifest_fini(&found);
         return refuse(why, why_size, "has epochs that do not follow each other");
@@ -126,22 +125,26 @@ decode(struct manifest *manifest, struct bytes octets, char *why, size_t why_siz
 }
 
 static enum status
-read_file(const struct disk *disk, struct disk_file *file, struct buffer *octets)
+read_file(struct manifest *manifest, const struct disk *disk, struct disk_file *file, char *why,
+          size_t why_size)
 {
     uint64_t size;
     enum status status = disk->size(disk->context, file, &size);
-    if (status != STATUS_OK || size > MANIFEST_SIZE_MAX) {
+    if (status != STATUS_OK) {
         return status;
     }
-    uint8_t *at = buffer_reserve(octets, (size_t)size + 1);
-    if (at == NULL) {
-        return STATUS_NO_MEMORY;
+    if (size > MANIFEST_SIZE_MAX) {
+        return refuse(why, why_size, "is longer than any manifest");
     }
+    uint8_t *octets = xalloc((size_t)size + 1);
     size_t read_size;
-    status = disk->read(disk->context, file, at, (size_t)size, 0, &read_size);
+    status = disk->read(disk->context, file, octets, (size_t)size, 0, &read_size);
     if (status == STATUS_OK) {
-        buffer_commit(octets, read_size);
+        status = decode(manifest, octets, read_size, why, why_size);
     }
+    int error = errno;
+    free(octets);
+    errno = error;
     return status;
 }
 
@@ -153,15 +156,9 @@ manifest_read(struct manifest *manifest, const struct disk *disk, char *why, siz
     if (status != STATUS_OK) {
         return status;
     }
-    struct buffer octets;
-    buffer_init(&octets);
-    status = read_file(disk, file, &octets);
+    status = read_file(manifest, disk, file, why, why_size);
     int error = errno;
     disk->close(disk->context, &file);
-    if (status == STATUS_OK) {
-        status = decode(manifest, buffer_bytes(&octets), why, why_size);
-    }
-    buffer_fini(&octets);
     errno = error;
     return status;
 }
@@ -189,38 +186,58 @@ encode(const struct manifest *manifest, uint8_t *out, size_t size)
 }
 
 static enum status
-write_aside(const struct disk *disk, const uint8_t *octets, size_t size)
+fill_file(const struct disk *disk, struct disk_file *file, const uint8_t *octets, size_t size,
+          struct log_failure *failure)
+{
+    if (disk_write_bytes(disk, file, octets, size, 0) != STATUS_OK) {
+        return log_failure_set(failure, "write", TEMPORARY_NAME, 0);
+    }
+    if (disk->flush(disk->context, file) != STATUS_OK) {
+        return log_failure_set(failure, "flush", TEMPORARY_NAME, 0);
+    }
+    return STATUS_OK;
+}
+
+static enum status
+write_aside(const struct disk *disk, const uint8_t *octets, size_t size,
+            struct log_failure *failure)
 {
     if (disk->unlink(disk->context, TEMPORARY_NAME) != STATUS_OK && errno != ENOENT) {
-        return STATUS_IO;
+        return log_failure_set(failure, "unlink", TEMPORARY_NAME, 0);
     }
     struct disk_file *file;
-    enum status status = disk->open(disk->context, TEMPORARY_NAME, DISK_OPEN_CREATE, &file);
-    if (status != STATUS_OK) {
-        return status;
+    if (disk->open(disk->context, TEMPORARY_NAME, DISK_OPEN_CREATE, &file) != STATUS_OK) {
+        return log_failure_set(failure, "open", TEMPORARY_NAME, 0);
     }
-    status = disk_write_bytes(disk, file, octets, size, 0);
-    if (status == STATUS_OK) {
-        status = disk->flush(disk->context, file);
-    }
+    enum status status = fill_file(disk, file, octets, size, failure);
     int error = errno;
     disk->close(disk->context, &file);
     errno = error;
     return status;
 }
 
+static enum status
+take_its_place(const struct disk *disk, struct log_failure *failure)
+{
+    if (disk->rename(disk->context, TEMPORARY_NAME, STORE_MANIFEST_NAME) != STATUS_OK) {
+        return log_failure_set(failure, "rename", STORE_MANIFEST_NAME, 0);
+    }
+    if (disk->flush_directory(disk->context) != STATUS_OK) {
+        return log_failure_set(failure, STORE_FLUSH_DIRECTORY, STORE_MANIFEST_NAME, 0);
+    }
+    return STATUS_OK;
+}
+
 enum status
-manifest_write(const struct manifest *manifest, const struct disk *disk)
+manifest_write(const struct manifest *manifest, const struct disk *disk,
+               struct log_failure *failure)
 {
     assert(epochs_are_sound(manifest));
     size_t size = MANIFEST_SIZE_MIN + (size_t)manifest->epoch_count * MANIFEST_EPOCH_SIZE;
     assert(size <= MANIFEST_SIZE_MAX);
     uint8_t *octets = xalloc(size);
     encode(manifest, octets, size);
-    enum status status = write_aside(disk, octets, size);
+    enum status status = write_aside(disk, octets, size, failure);
     free(octets);
-    if (status == STATUS_OK) {
-        status = disk->rename(disk->context, TEMPORARY_NAME, STORE_MANIFEST_NAME);
-    }
-    return status == STATUS_OK ? disk->flush_directory(disk->context) : status;
+    return status == STATUS_OK ? take_its_place(disk, failure) : status;
 }

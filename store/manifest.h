@@ -5,6 +5,7 @@
 
 #include "base/disk.h"
 #include "base/status.h"
+#include "store/log_failure.h"
 #include "store/segment.h"
 
 struct manifest_epoch {
@@ -26,8 +27,10 @@ struct manifest {
  * version that is not known, with the reason in `why`. */
 MUST_CHECK enum status manifest_read(struct manifest *manifest, const struct disk *disk, char *why,
                                      size_t why_size);
-/* Writes aside, flushes, renames, flushes the directory. STATUS_IO: what holds is not known. */
-MUST_CHECK enum status manifest_write(const struct manifest *manifest, const struct disk *disk);
+/* Writes aside, flushes, renames, flushes the directory. STATUS_IO: what holds is not known, but
+ * for want of room before the directory is flushed. `failure` may be NULL. */
+MUST_CHECK enum status manifest_write(const struct manifest *manifest, const struct disk *disk,
+                                      struct log_failure *failure);
 void manifest_fini(struct manifest *manifest);
 
 void manifest_add_epoch(struct manifest *manifest, uint64_t number, uint64_t first_lsn);

@@ -151,7 +151,7 @@ write_manifest(struct recovery_work *work)
     end_epochs(work);
     manifest_add_epoch(manifest, next_epoch(work, last), work->result->next_segment_base);
     manifest->is_clean = false;
-    enum status status = manifest_write(manifest, work->disk);
+    enum status status = manifest_write(manifest, work->disk, NULL);
     return status == STATUS_OK ? status
                                : recovery_refuse(work, status, "MANIFEST cannot be written");
 }

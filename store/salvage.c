@@ -826,7 +826,7 @@ repair(struct salvage *salvage)
     }
     if (status == STATUS_OK && salvage->manifest_is_changed) {
         salvage->manifest.is_clean = false;
-        if (manifest_write(&salvage->manifest, salvage->disk) != STATUS_OK) {
+        if (manifest_write(&salvage->manifest, salvage->disk, NULL) != STATUS_OK) {
             status = report_io(salvage, STORE_MANIFEST_NAME, "written");
         }
     }

@@ -216,9 +216,10 @@ install(const struct disk *disk, struct manifest *manifest, uint64_t lsn,
         return log_failure_set(failure, STORE_FLUSH_DIRECTORY, STORE_MANIFEST_NAME, 0);
     }
     manifest->snapshot_lsn = lsn;
-    if (manifest_write(manifest, disk) != STATUS_OK) {
+    enum status status = manifest_write(manifest, disk, failure);
+    if (status != STATUS_OK) {
         manifest->snapshot_lsn = old;
-        return log_failure_set(failure, "write", STORE_MANIFEST_NAME, 0);
+        return status;
     }
     if (old != 0 && old != lsn) {
         char name[STORE_NAME_SIZE];

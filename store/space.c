@@ -183,7 +183,7 @@ space_add_segment(struct space *space, uint64_t number, uint64_t last, uint64_t 
     if (space->segment_count == space->segment_capacity) {
         space->segment_capacity = space->segment_capacity == 0 ? 16 : 2 * space->segment_capacity;
         space->segments =
-            xrealloc(space->segments, space->segment_capacity * sizeof(*space->segments));
+            xrealloc(space->segments, space->segment_capacity * sizeof(struct space_segment *));
     }
     struct space_segment *segment = xalloc(sizeof(*segment));
     segment->number = number;
@@ -386,7 +386,7 @@ remove_segment(struct space *space, uint32_t position)
     segment_free(segment);
     struct space_segment **at = space->segments + position;
     space->segment_count--;
-    memmove(at, at + 1, (space->segment_count - position) * sizeof(*at));
+    memmove(at, at + 1, (space->segment_count - position) * sizeof(struct space_segment *));
 }
 
 void

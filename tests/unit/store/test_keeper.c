@@ -410,14 +410,22 @@ Test(keeper, a_snapshot_that_cannot_be_flushed_is_fatal_and_one_without_room_is_
 {
     static const struct {
         enum sim_disk_call call;
+        uint64_t nth; /* 1: of the snapshot; 2: of the manifest */
         int error;
         bool is_fatal;
     } rows[] = {
-        {SIM_DISK_FLUSH, EIO, true},
-        {SIM_DISK_WRITE, EIO, true},
-        {SIM_DISK_RENAME, EIO, true},
-        {SIM_DISK_WRITE, ENOSPC, false},
-        {SIM_DISK_FLUSH_DIRECTORY, ENOSPC, true},
+        {SIM_DISK_FLUSH, 1, EIO, true},
+        {SIM_DISK_FLUSH, 2, EIO, true},
+        {SIM_DISK_WRITE, 1, EIO, true},
+        {SIM_DISK_WRITE, 2, EIO, true},
+        {SIM_DISK_RENAME, 1, EIO, true},
+        {SIM_DISK_RENAME, 2, EIO, true},
+        {SIM_DISK_WRITE, 1, ENOSPC, false},
+        {SIM_DISK_WRITE, 2, ENOSPC, false},
+        {SIM_DISK_FLUSH_DIRECTORY, 1, ENOSPC, true},
+        {SIM_DISK_FLUSH_DIRECTORY, 2, ENOSPC, true},
+        {SIM_DISK_READ, 1, EIO, false},
+        {SIM_DISK_OPEN, 1, EMFILE, false},
     };
     put_queue_record();
     write_log();
@@ -428,7 +436,7 @@ Test(keeper, a_snapshot_that_cannot_be_flushed_is_fatal_and_one_without_room_is_
             .type = IO_SNAPSHOT,
             .snapshot = {.lsn = journal_open_lsn(journal), .manifest = &manifest},
         };
-        sim_disk_fail(sim, rows[i].call, 1, rows[i].error);
+        sim_disk_fail(sim, rows[i].call, rows[i].nth, rows[i].error);
         io_job_run(&snapshot, &disk, NULL);
         cr_expect(eq(int, snapshot.status, STATUS_IO), "row %zu", i);
         cr_expect(eq(int, snapshot.is_fatal, rows[i].is_fatal), "row %zu", i);

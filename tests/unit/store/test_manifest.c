@@ -50,7 +50,7 @@ static void
 write_manifest(uint32_t epoch_count)
 {
     struct manifest manifest = manifest_of(epoch_count);
-    cr_assert(eq(int, manifest_write(&manifest, &disk), STATUS_OK));
+    cr_assert(eq(int, manifest_write(&manifest, &disk, NULL), STATUS_OK));
     manifest_fini(&manifest);
 }
 
@@ -158,11 +158,13 @@ Test(manifest, a_call_that_fails_is_reported_and_leaves_a_manifest_behind)
         write_manifest(1);
         struct manifest manifest = manifest_of(2);
         sim_disk_fail(sim, CALLS[i], 1, EIO);
-        cr_expect(eq(int, manifest_write(&manifest, &disk), STATUS_IO), "call %zu", i);
-        cr_expect(eq(int, errno, EIO));
+        struct log_failure failure;
+        cr_expect(eq(int, manifest_write(&manifest, &disk, &failure), STATUS_IO), "call %zu", i);
+        cr_expect(eq(int, failure.error, EIO));
+        bool is_new = CALLS[i] == SIM_DISK_FLUSH_DIRECTORY;
+        cr_expect(eq(int, log_failure_is_of_directory(&failure), is_new));
         manifest_fini(&manifest);
         cr_assert(eq(int, read_manifest(&manifest), STATUS_OK));
-        bool is_new = CALLS[i] == SIM_DISK_FLUSH_DIRECTORY;
         cr_expect(eq(u32, manifest.epoch_count, is_new ? 2 : 1), "call %zu", i);
         manifest_fini(&manifest);
     }
