@@ -32,6 +32,9 @@ class Disconnecting(Campaign):
             client.channel = client.session
         for _ in range(self.rng.randint(0, 60)):
             self._turn(self.clients)
+        # What is asked over a connection that was cut might be done after the next one has looked.
+        while any(getattr(client, "request", None) for client in self.clients):
+            self._turn(())
         for link in self._links():
             link.end()
         self.kills += 1
