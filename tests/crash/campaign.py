@@ -39,6 +39,7 @@ class Campaign:
         self.selector = selectors.DefaultSelector()
         self.draining, self.declared = False, False
         self.kills_wanted, self.kills, self.stops, self.starts_s = 0, 0, 0, []
+        self.seconds = 0                # what it took, when it is over
         self.process, self.killed_at_start = None, False
         self.config = self.directory / "bourse.yaml"
         self.config.write_text(variant.config())
