@@ -39,6 +39,7 @@ class Campaign:
         self.selector = selectors.DefaultSelector()
         self.draining, self.declared = False, False
         self.kills_wanted, self.kills, self.stops, self.starts_s = 0, 0, 0, []
+        self.seconds = 0                # what it took, when it is over
         self.process, self.killed_at_start = None, False
         self.config = self.directory / "bourse.yaml"
         self.config.write_text(variant.config())
@@ -170,7 +171,7 @@ class Campaign:
 
     def _inspect(self):
         """Declares everything, or looks whether it is still there. False: the broker has died."""
-        inspector = self._ask(self.variant.declarations(passive=self.declared))
+        inspector = self.ask(self.variant.declarations(passive=self.declared))
         if inspector is None:
             return False
         for arguments, answer in inspector.results():
@@ -178,12 +179,12 @@ class Campaign:
                 self.problem("topology", f"{arguments}: {answer.reply_text}")
                 self.declared = False
         if not self.declared:
-            if self._ask(self.variant.declarations(passive=False)) is None:
+            if self.ask(self.variant.declarations(passive=False)) is None:
                 return False
             self.declared = True
         return True
 
-    def _ask(self, questions):
+    def ask(self, questions):
         """An Inspector with all answers, or None if the broker has died over it."""
         inspector = Inspector(self, questions)
         inspector.begin(self.process.address)
@@ -204,6 +205,7 @@ class Campaign:
         self._start()
         if not self._await_ready() or not self._inspect():
             raise Failed(f"did not start for the drain\n{self.process.log_tail()}")
+        self.variant.before_drain(self)
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
         while any(self._drain_once(deadline).values()):
             if time.monotonic() > deadline:
@@ -229,7 +231,7 @@ class Campaign:
 
     def _counts(self, clients):
         queues = self.variant.queues(self)
-        inspector = self._ask(count_questions(queues))
+        inspector = self.ask(count_questions(queues))
         if inspector is None:
             raise Failed(f"the broker died while it was drained\n{self.process.log_tail()}")
         for client in clients:

@@ -29,19 +29,21 @@ KILLS_PER_HISTORY = 25
 
 def run_one(name, seed, kills, out):
     """One history. Returns (Campaign, Report)."""
+    started = time.monotonic()
     directory = out / f"{name}-{seed}"
     shutil.rmtree(directory, ignore_errors=True)
     campaign = Campaign(VARIANTS[name](), seed, directory)
     report = campaign.run(kills)
+    campaign.seconds = time.monotonic() - started
     if report.violation_count == 0:
         shutil.rmtree(directory)
     return campaign, report
 
 
-def describe(campaign, report, seconds):
+def describe(campaign, report):
     slowest = max(campaign.starts_s, default=0)
     line = (f"{campaign.variant.name:10} seed {campaign.seed:<10} {campaign.kills:3} kills"
-            f" {campaign.stops:3} stops {seconds:5.1f} s, slowest start {slowest * 1000:4.0f} ms:"
+            f" {campaign.stops:3} stops {campaign.seconds:5.1f} s, slowest start {slowest * 1000:4.0f} ms:"
             f" {report.summary()}")
     if report.violation_count:
         line += f"\n{report.text()}\nFAILED; kept in {campaign.directory}; again: " \
@@ -92,10 +94,9 @@ def main():
     options, sums = parse_options(), Sums()
     os.makedirs(options.out, exist_ok=True)
     for name, seed in plan(options):
-        started = time.monotonic()
         campaign, report = run_one(name, seed, options.kills, options.out)
         sums.add(campaign, report)
-        print(describe(campaign, report, time.monotonic() - started), flush=True)
+        print(describe(campaign, report), flush=True)
     print(f"{sums.kills} kills, {sums.confirmed} messages confirmed, {sums.violations} violations")
     print(f"{sums.passed} passed, {sums.failed} failed")
     return 1 if sums.failed else 0

@@ -60,9 +60,14 @@ class Architect(Client):
         return [(f"{kind}.declare", {kind: name, "passive": True, "durable": True})
                 for kind, name in self.asked]
 
-    def _learn(self):
+    def look(self, campaign):
+        """The same without going on afterwards."""
+        self._end_request()
+        self._learn(campaign.ask(self._questions()))
+
+    def _learn(self, inspector):
         """What the inspector saw, compared with what was answered in lives before."""
-        for key, (_, answer) in zip(self.asked, self.inspector.results()):
+        for key, (_, answer) in zip(self.asked, inspector.results()):
             is_there, expected = answer.name != "channel.close", self.objects[key]
             if expected is not None and is_there != expected:
                 self.campaign.problem("topology", f"{key} is {'there' if is_there else 'gone'}, "
@@ -70,7 +75,6 @@ class Architect(Client):
             if not is_there:
                 self._forget(key)
             self.objects[key] = is_there
-        self.inspector = None
 
     def _forget(self, key):
         """A queue or exchange that is gone took its bindings and messages with it."""
@@ -85,7 +89,8 @@ class Architect(Client):
     def turn(self):
         if self.inspector is not None:
             if self.inspector.done:
-                self._learn()
+                self._learn(self.inspector)
+                self.inspector = None
             return
         if self.request is None and not self.outstanding:
             if self.rng.random() < 0.5:

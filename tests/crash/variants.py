@@ -51,6 +51,9 @@ class Variant:
         """The signals that end a life, in order."""
         return [signal.SIGKILL]
 
+    def before_drain(self, campaign):
+        """What is to be known before `queues` is asked for the last time."""
+
 
 class Fanout(Variant):
     """One publish, five queues: all of them or none."""
@@ -105,6 +108,10 @@ class Topology(Variant):
         return [*self.architects,
                 *[Publisher(campaign, f"publisher {i}", self.targets()) for i in range(2)],
                 *[Consumer(campaign, f"consumer {i}", "ab"[i]) for i in range(2)]]
+
+    def before_drain(self, campaign):
+        for each in self.architects:
+            each.look(campaign)
 
     def queues(self, campaign):
         return super().queues(campaign) + [queue for each in self.architects
