@@ -31,6 +31,7 @@ extern const struct fuzz_target fuzz_session;
 extern const struct fuzz_target fuzz_session_memory;
 extern const struct fuzz_target fuzz_table;
 extern const struct fuzz_target fuzz_topic;
+extern const struct fuzz_target fuzz_topology;
 
 /* NULL behind the last one. */
 extern const struct fuzz_target *const fuzz_targets[];
