@@ -47,6 +47,7 @@ static struct broker *
 start_broker(struct side *side, const char *address, char *why, size_t why_size)
 {
     struct config *config = config_new_development();
+    config->server.is_ephemeral = true;
     const char *reason = "";
     cr_assert(config_override_listener(config, LISTENER_AMQP, address, &reason), "%s", reason);
     side->log = (struct log){.level = LOG_LEVEL_DEBUG,
