@@ -35,6 +35,7 @@ extern const struct fuzz_target fuzz_store_segment;
 extern const struct fuzz_target fuzz_store_snapshot;
 extern const struct fuzz_target fuzz_table;
 extern const struct fuzz_target fuzz_topic;
+extern const struct fuzz_target fuzz_topology;
 
 /* NULL behind the last one. */
 extern const struct fuzz_target *const fuzz_targets[];
