@@ -238,7 +238,7 @@ check_recovery(const struct disk *disk, struct bytes input)
     memcpy(manifest.cluster_id, header.cluster_id, sizeof(header.cluster_id));
     manifest.group = header.group;
     manifest_add_epoch(&manifest, header.epoch, header.base_lsn);
-    enum status status = manifest_write(&manifest, disk);
+    enum status status = manifest_write(&manifest, disk, NULL);
     assert(status == STATUS_OK);
     manifest_fini(&manifest);
     struct random_source random = random_seeded(&seed);
@@ -329,7 +329,7 @@ run_manifest(struct bytes input)
     struct manifest again;
     sim_disk_replace(sim, STORE_MANIFEST_NAME, input);
     if (manifest_read(&manifest, &disk, why, sizeof(why)) == STATUS_OK) {
-        enum status status = manifest_write(&manifest, &disk);
+        enum status status = manifest_write(&manifest, &disk, NULL);
         assert(status == STATUS_OK);
         status = manifest_read(&again, &disk, why, sizeof(why));
         assert(status == STATUS_OK);

@@ -49,7 +49,7 @@ static struct broker *
 start_broker(struct side *side, const char *address, char *why, size_t why_size)
 {
     struct config *config = config_new_development();
-    config->server.is_ephemeral = true;
+
     const char *reason = "";
     (void)snprintf(side->data_dir, sizeof(side->data_dir), "/tmp/bourse-two-brokers-XXXXXX");
     cr_assert(ne(ptr, mkdtemp(side->data_dir), NULL));
