@@ -258,6 +258,34 @@ Test(commit_wait, close_ok_of_a_channel_comes_behind_what_waits_on_it)
     rig_expect_nothing(rig, client);
 }
 
+/* The publish and the close came in one turn: no confirm waits yet when the close is seen. */
+Test(commit_wait, close_ok_of_a_channel_comes_behind_the_confirms_of_its_own_turn)
+{
+    select_confirms(rig, client, 1);
+    rig->holds_turn = true;
+    log_publish(disk, client, "", "q", "1");
+    rig_send_id(rig, client, 1, METHOD_CHANNEL_CLOSE);
+    rig->holds_turn = false;
+    log_settle(disk);
+    expect_confirm(rig, client, 1, 1, false);
+    (void)rig_expect(rig, client, 1, METHOD_CHANNEL_CLOSE_OK);
+}
+
+Test(commit_wait, close_ok_of_a_connection_comes_behind_what_waits_on_its_channels)
+{
+    rig_open_channel(rig, client, 2);
+    select_confirms(rig, client, 1);
+    rig->holds_turn = true;
+    log_publish(disk, client, "", "q", "1");
+    send_connection_close(client);
+    rig->holds_turn = false;
+    rig_expect_nothing(rig, client);
+    log_settle(disk);
+    expect_confirm(rig, client, 1, 1, false);
+    (void)rig_expect(rig, client, 0, METHOD_CONNECTION_CLOSE_OK);
+    cr_expect(rig_is_closed(rig, client));
+}
+
 /* What was accepted before the fault is confirmed before channel.close tells of it. */
 Test(commit_wait, a_fault_closes_the_channel_behind_the_confirms_that_wait)
 {
@@ -268,6 +296,23 @@ Test(commit_wait, a_fault_closes_the_channel_behind_the_confirms_that_wait)
     log_settle(disk);
     expect_confirm(rig, client, 1, 1, false);
     rig_expect_channel_close(rig, client, 1, REPLY_NOT_FOUND, "no exchange 'nowhere' in vhost '/'");
+    rig_send_id(rig, client, 1, METHOD_CHANNEL_CLOSE_OK);
+    rig_open_channel(rig, client, 1);
+}
+
+/* Both sides close at once, and ours waits: close-ok must not come first, for the number is free
+ * with it. */
+Test(commit_wait, close_ok_comes_behind_a_channel_close_that_waits)
+{
+    select_confirms(rig, client, 1);
+    log_publish(disk, client, "", "q", "1");
+    log_publish(disk, client, "nowhere", "q", "2");
+    rig_send_id(rig, client, 1, METHOD_CHANNEL_CLOSE);
+    rig_expect_nothing(rig, client);
+    log_settle(disk);
+    expect_confirm(rig, client, 1, 1, false);
+    (void)rig_expect(rig, client, 1, METHOD_CHANNEL_CLOSE);
+    (void)rig_expect(rig, client, 1, METHOD_CHANNEL_CLOSE_OK);
     rig_send_id(rig, client, 1, METHOD_CHANNEL_CLOSE_OK);
     rig_open_channel(rig, client, 1);
 }
