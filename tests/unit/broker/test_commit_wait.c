@@ -227,6 +227,22 @@ Test(commit_wait, a_get_waits_behind_a_waiting_answer)
     (void)rig_expect(rig, client, 1, METHOD_BASIC_GET_OK);
 }
 
+/* As without a log: an answer comes before the deliveries that its method sets off. */
+Test(commit_wait, what_is_recovered_comes_again_behind_a_waiting_answer)
+{
+    publish_text(rig, client, "q", "in memory");
+    consume(rig, client, 1, "q", "c", false);
+    (void)expect_delivery(rig, client, "in memory");
+    struct method recover = {.id = METHOD_BASIC_RECOVER, .basic_recover = {.requeue = true}};
+    send_declare(client, 1, "new", false);
+    rig_send(rig, client, 1, &recover);
+    rig_expect_nothing(rig, client);
+    log_settle(disk);
+    (void)rig_expect(rig, client, 1, METHOD_QUEUE_DECLARE_OK);
+    (void)rig_expect(rig, client, 1, METHOD_BASIC_RECOVER_OK);
+    (void)expect_delivery(rig, client, "in memory");
+}
+
 /* Confirms are no answers: a consumer need not wait for them. */
 Test(commit_wait, a_consumer_starts_while_confirms_wait)
 {
