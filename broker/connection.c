@@ -73,6 +73,7 @@ connection_free(struct connection **connection_pointer)
     if (connection == NULL) {
         return;
     }
+    connection->state = CONNECTION_CLOSED; /* nothing is posted any more: the link is gone */
     connection_end_channels(connection);
     connection_leave_vhost(connection);
     login_forget(connection);

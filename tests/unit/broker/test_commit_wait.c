@@ -379,6 +379,18 @@ Test(commit_wait, too_many_waiting_answers_stop_the_reading)
     rig_expect_nothing(rig, client);
 }
 
+/* A paused link that goes is told nothing more. */
+Test(commit_wait, a_connection_that_vanishes_while_it_is_not_read_is_forgotten)
+{
+    send_declare(client, 1, "new", false);
+    while (!rig_link(rig, client)->is_paused) {
+        send_declare(client, 1, "q", true);
+    }
+    rig_hang_up(rig, client);
+    log_settle(disk);
+    cr_expect(core_has_said_all(rig->core));
+}
+
 /* Two channels of a connection wait; the first that is through lets nobody pass on the other. */
 Test(commit_wait, channels_of_a_connection_wait_each_for_itself)
 {
