@@ -116,7 +116,9 @@ method_waits_for_commit(const struct channel *channel, struct bytes payload)
     }
     return method_is(payload, METHOD_CHANNEL_CLOSE) ||
            (channel_has_waiting_answer(channel) &&
-            (method_is(payload, METHOD_BASIC_CONSUME) || method_is(payload, METHOD_BASIC_GET)));
+            (method_is(payload, METHOD_BASIC_CONSUME) || method_is(payload, METHOD_BASIC_GET) ||
+             method_is(payload, METHOD_BASIC_RECOVER) ||
+             method_is(payload, METHOD_BASIC_RECOVER_ASYNC)));
 }
 
 static bool

@@ -99,6 +99,10 @@ channel_close(struct channel *channel, const struct fault *fault, uint16_t class
     channel_flush_confirms(channel);
     channel_end(channel);
     channel->is_closing = true;
+    if (channel->has_held) {
+        /* It is dropped before the client hears of the close and may use the number again. */
+        connection_replay_later(channel->connection);
+    }
     struct method close = {
         .id = METHOD_CHANNEL_CLOSE,
         .channel_close = {.reply_code = fault->reply_code,

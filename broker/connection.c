@@ -73,6 +73,7 @@ connection_free(struct connection **connection_pointer)
     if (connection == NULL) {
         return;
     }
+    connection->state = CONNECTION_CLOSED; /* nothing is posted any more: the link is gone */
     connection_end_channels(connection);
     connection_leave_vhost(connection);
     login_forget(connection);
@@ -269,29 +270,37 @@ connection_forget_channel(struct connection *connection, struct channel *channel
     list_append(&connection->core->doomed_channels, &channel->doomed_link);
 }
 
-/* The client's channel.close: what is open goes back first, so that close-ok means it. */
-static void
+/* The client's channel.close: what is open goes back first, so that close-ok means it. STATUS_AGAIN
+ * while something of the channel waits for a commit, be it our own channel.close: close-ok says
+ * that all of it is done. */
+static enum status
 connection_answer_channel_close(struct connection *connection, struct channel *channel)
 {
     uint16_t number = channel->number;
+    channel_flush_confirms(channel);
+    if (channel_waits(channel)) {
+        return STATUS_AGAIN;
+    }
     if (!channel->is_closing) {
-        channel_flush_confirms(channel);
         connection_forget_channel(connection, channel);
     }
     struct method answer = {.id = METHOD_CHANNEL_CLOSE_OK};
     connection_send(connection, number, &answer);
+    return STATUS_OK;
 }
 
 /* Our channel.close is out: only its end is heard. */
-static void
+static enum status
 connection_on_closing_channel(struct connection *connection, struct channel *channel,
                               enum method_id id)
 {
     if (id == METHOD_CHANNEL_CLOSE) {
-        connection_answer_channel_close(connection, channel);
-    } else if (id == METHOD_CHANNEL_CLOSE_OK) {
+        return connection_answer_channel_close(connection, channel);
+    }
+    if (id == METHOD_CHANNEL_CLOSE_OK) {
         connection_forget_channel(connection, channel);
     }
+    return STATUS_OK;
 }
 
 static enum status
@@ -311,12 +320,10 @@ connection_route_method(struct connection *connection, uint16_t number, const st
         return connection_open_channel(connection, number, fault);
     }
     if (channel->is_closing) {
-        connection_on_closing_channel(connection, channel, method->id);
-        return STATUS_OK;
+        return connection_on_closing_channel(connection, channel, method->id);
     }
     if (method->id == METHOD_CHANNEL_CLOSE) {
-        connection_answer_channel_close(connection, channel);
-        return STATUS_OK;
+        return connection_answer_channel_close(connection, channel);
     }
     if (method->id == METHOD_CHANNEL_OPEN) {
         return fault_connection(fault, REPLY_CHANNEL_ERROR, "second 'channel.open' seen");
@@ -324,20 +331,30 @@ connection_route_method(struct connection *connection, uint16_t number, const st
     return channel_handle_method(channel, method, fault);
 }
 
-/* The client's connection.close: exclusive queues are gone before close-ok is written. */
-static enum status
-connection_handle_close(struct connection *connection, const struct connection_close *args)
+static void
+connection_flush_confirms(struct connection *connection)
 {
-    char text[300];
-    log_limited(connection->core->log,
-                args->reply_code == REPLY_SUCCESS ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
-                "connection.closing", "conn=\"%s\" code=%u text=%s", connection->name,
-                (unsigned)args->reply_code, log_escape(text, sizeof(text), args->reply_text));
     for (uint16_t i = 0; i < connection->channel_capacity; i++) {
         if (connection->channels[i] != NULL) {
             channel_flush_confirms(connection->channels[i]);
         }
     }
+}
+
+/* The client's connection.close: exclusive queues are gone before close-ok is written. STATUS_AGAIN
+ * while something of its channels waits for a commit. */
+static enum status
+connection_handle_close(struct connection *connection, const struct connection_close *args)
+{
+    connection_flush_confirms(connection);
+    if (connection->waiting_channels > 0) {
+        return STATUS_AGAIN;
+    }
+    char text[300];
+    log_limited(connection->core->log,
+                args->reply_code == REPLY_SUCCESS ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+                "connection.closing", "conn=\"%s\" code=%u text=%s", connection->name,
+                (unsigned)args->reply_code, log_escape(text, sizeof(text), args->reply_text));
     connection_end_channels(connection);
     struct method answer = {.id = METHOD_CONNECTION_CLOSE_OK};
     connection_send(connection, 0, &answer);

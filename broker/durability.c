@@ -120,7 +120,7 @@ core_log_removal(struct core *core, const struct queue *queue, const struct queu
 /* Handing out ---------------------------------------------------------------------------------- */
 
 /* Has the log say that messages of the queue may have been handed out up to some way ahead of
- * `lsn`, so that the next mark is written long before it is needed. */
+ * `lsn`, so that the next mark is written long before it is needed. Tokens rise along the list. */
 static void
 raise_mark(struct core *core, struct queue *queue, uint64_t lsn)
 {
@@ -129,15 +129,26 @@ raise_mark(struct core *core, struct queue *queue, uint64_t lsn)
     }
     struct queue_handout *handout = queue->handout;
     uint64_t horizon = queue_horizon_lsn(queue);
+    handout->queue = queue;
     handout->logged_lsn = horizon > lsn ? horizon : lsn;
     handout->raise_lsn = lsn + (handout->logged_lsn - lsn) / 2;
     journal_hand_out(core->journal, queue->target.id, handout->logged_lsn);
     space_add_topology(core->space, journal_open_lsn(core->journal));
     handout->token = journal_token(core->journal);
-    if (!list_link_is_linked(&handout->link)) {
-        list_append(&core->handouts, &handout->link);
+    list_remove(&handout->link);
+    list_append(&core->handouts, &handout->link);
+}
+
+/* Half of the way to the last mark is gone: raises it, if the queue has something behind it. */
+static void
+raise_mark_ahead(struct core *core, struct queue *queue, uint64_t lsn)
+{
+    struct queue_handout *handout = queue->handout;
+    if (queue_horizon_lsn(queue) > handout->logged_lsn) {
+        raise_mark(core, queue, lsn);
+    } else {
+        handout->raise_lsn = lsn + (handout->logged_lsn - lsn) / 2;
     }
-    handout->queue = queue;
 }
 
 /* Whether the log, as far as it is written, says that the message may have been handed out. A mark
@@ -148,7 +159,7 @@ is_marked(struct core *core, struct queue *queue, uint64_t lsn)
     struct queue_handout *handout = queue->handout;
     if (handout != NULL && lsn <= handout->written_lsn) {
         if (lsn > handout->raise_lsn && !list_link_is_linked(&handout->link)) {
-            raise_mark(core, queue, lsn);
+            raise_mark_ahead(core, queue, lsn);
         }
         return true;
     }
@@ -294,8 +305,7 @@ core_on_written(struct core *core)
     {
         struct queue_handout *handout = CONTAINER_OF(link, struct queue_handout, link);
         if (!journal_token_is_committed(handout->token, written)) {
-            break; /* tokens rise along the list but for queues that raised again: they wait a bit
-                      longer */
+            break;
         }
         list_remove(link);
         handout->written_lsn = handout->logged_lsn;

@@ -427,8 +427,8 @@ rig_hang_up(struct rig *rig, uint64_t id)
         .link = id,
         .closed = {.reason = link->is_closing ? NET_CLOSE_BY_CORE : NET_CLOSE_BY_PEER},
     };
+    link->is_gone = true; /* from now on nothing is posted for it, not even while this is handled */
     rig->events.handle(rig->events.context, &event);
-    link->is_gone = true;
     memset(&link->peer, 0xA5, sizeof(link->peer)); /* valid until CLOSED was handled, not longer */
     if (!rig->holds_turn) {
         rig_turn(rig);

@@ -405,6 +405,27 @@ Test(blocked, a_held_method_that_closes_the_connection_ends_the_release)
     cr_expect(eq(u64, ready_count("q"), 1));
 }
 
+/* The number is used again at once. What was published on the channel before would be published,
+ * and counted for confirms, on the one that came after it. */
+Test(blocked, what_a_closed_channel_held_is_not_handled_on_the_next_of_its_number)
+{
+    uint64_t link = connect_publisher();
+    raise_alarm();
+    rig_publish(rig, link, 1, "", "q", "of the first channel");
+    (void)rig_expect(rig, link, 0, METHOD_CONNECTION_BLOCKED);
+    struct method ack = {.id = METHOD_BASIC_ACK, .basic_ack = {.delivery_tag = 7}};
+    rig_send(rig, link, 1, &ack);
+    rig_expect_channel_close(rig, link, 1, REPLY_PRECONDITION_FAILED, "unknown delivery tag 7");
+    rig_send_id(rig, link, 1, METHOD_CHANNEL_CLOSE_OK);
+    rig_open_channel(rig, link, 1);
+    rig_send_id(rig, link, 1, METHOD_CONFIRM_SELECT);
+    (void)rig_expect(rig, link, 1, METHOD_CONFIRM_SELECT_OK);
+    clear_alarm();
+    (void)rig_expect(rig, link, 0, METHOD_CONNECTION_UNBLOCKED);
+    rig_expect_nothing(rig, link);
+    cr_expect(eq(u64, ready_count("q"), 0));
+}
+
 /* A publish on a channel that does not exist is an error now, not later. */
 Test(blocked, a_publish_without_a_channel_is_not_held)
 {
