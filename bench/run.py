@@ -22,6 +22,7 @@ from contextlib import ExitStack
 
 import brokers
 import workloads
+from figures import show
 
 
 # In the order of the tables. The quorum queues live in the same broker as the classic ones.
@@ -156,15 +157,6 @@ def rss_kib(pid):
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
     return 0
-
-
-def show(value):
-    """Format a figure for a table."""
-    if value is None:
-        return "-"
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
 
 
 def file_system(directory):
