@@ -278,11 +278,14 @@ fmt: ## format the C sources
 
 # Measuring --------------------------------------------------------------------------------------
 
-.PHONY: bench bench-peers
+.PHONY: bench bench-peers bench-durability
 bench: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## measure messages per broker CPU second
 	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY)
 bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside Debian's rabbitmq-server
 	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY) --peers
+DURABILITY ?= --peers
+bench-durability: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## flushes, restarts and long backlogs (DURABILITY="--peers")
+	@$(PYTHON) bench/durability.py --bourse $(MAIN_BINARY) --json build/durability.json $(DURABILITY)
 
 # Help -------------------------------------------------------------------------------------------
 
@@ -290,5 +293,5 @@ bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside Debian's rabbit
 help: ## this list
 	@echo "Bourse $(VERSION). Targets:"
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | sort \
-	    | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
+	    | awk -F'\t' '{ printf "  %-16s %s\n", $$1, $$2 }'
 	@echo "Arguments: SAN=address,undefined or SAN=thread, CC=clang, CFLAGS=..., PREFIX=..., DESTDIR=..."

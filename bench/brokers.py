@@ -108,7 +108,8 @@ class Broker:
     name = ""
     user = "guest"
     password = "guest"
-    start_timeout_s = 10
+    start_timeout_s = 60
+    stop_timeout_s = 20
 
     def __init__(self, directory):
         self.directory = directory
@@ -157,10 +158,17 @@ class Broker:
         """Say how an ended broker ended."""
         return f"ended with status {self.process.returncode}: {tail(self.log)}"
 
+    def kill(self):
+        """End the broker as kill -9 does; `with` starts it again on the same directory."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+        self.close()
+
     def close(self):
         """Stop everything this broker started. Safe to call twice."""
         if self.process is not None:
-            stop(self.process)
+            stop(self.process, self.stop_timeout_s)
             self.process = None
 
 
@@ -178,19 +186,47 @@ class Bourse(Broker):
                                    "--data-dir", os.path.join(self.directory, "data")])
 
 
-class BourseTls(Bourse):
-    """Our broker with a configuration file: TLS beside plain TCP, and a user of its own."""
+class BourseFromFile(Bourse):
+    """Our broker with a configuration file: a memory mark, and a user of its own."""
 
     user = "bench"
     password = "bench-secret"
-
+    LISTENERS = """\
+  amqp: {{bind: "{host}:{port}"}}
+"""
     CONFIG = """\
 bourse: 1
 vhost: /
+server: {{memory: {memory}}}
 users:
   {user}: {{auth: password, password-file: secret, rights: {{configure: ".*", write: ".*", read: ".*"}}}}
 listeners:
-  amqp: {{bind: "{host}:{port}"}}
+"""
+
+    def __init__(self, directory, binary, memory="40%"):
+        super().__init__(directory, binary)
+        self.memory = memory
+
+    def listeners(self):
+        """Return the rest of the configuration file."""
+        return self.LISTENERS.format(host=HOST, port=self.port)
+
+    def launch(self):
+        config = os.path.join(self.directory, "bench.yaml")
+        secret = os.path.join(self.directory, "secret")
+        with open(config, "w", encoding="utf-8") as text:
+            text.write(self.CONFIG.format(user=self.user, memory=self.memory) + self.listeners())
+        with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w",
+                  encoding="utf-8") as text:
+            text.write(self.password + "\n")
+        self.process = self.spawn([self.binary, "serve", config,
+                                   "--data-dir", os.path.join(self.directory, "data")])
+
+
+class BourseTls(BourseFromFile):
+    """Our broker with TLS beside plain TCP."""
+
+    TLS_LISTENER = """\
   amqps:
     bind: "{host}:{tls_port}"
     tls: {{certificate: "{certificate}", key: "{key}"}}
@@ -201,24 +237,17 @@ listeners:
         self.certificates = certificates
         self.tls_port = free_port()
 
-    def launch(self):
-        config = os.path.join(self.directory, "bench.yaml")
-        secret = os.path.join(self.directory, "secret")
-        with open(config, "w", encoding="utf-8") as text:
-            text.write(self.CONFIG.format(user=self.user, host=HOST, port=self.port,
-                                          tls_port=self.tls_port, **self.certificates))
-        with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w",
-                  encoding="utf-8") as text:
-            text.write(self.password + "\n")
-        self.process = self.spawn([self.binary, "serve", config,
-                                   "--data-dir", os.path.join(self.directory, "data")])
+    def listeners(self):
+        return super().listeners() + self.TLS_LISTENER.format(
+            host=HOST, tls_port=self.tls_port, **self.certificates)
 
 
 class RabbitMQ(Broker):
     """Debian's rabbitmq-server with its own node name, ports, directories and epmd; no plugins."""
 
     name = "rabbitmq"
-    start_timeout_s = 120
+    start_timeout_s = 300  # it looks through all its messages after a kill -9
+    stop_timeout_s = 120
     SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
     CONFIG = """\
@@ -230,9 +259,10 @@ ssl_options.keyfile = {key}
 ssl_options.verify = verify_none
 """
 
-    def __init__(self, directory, certificates):
+    def __init__(self, directory, certificates, memory=None):
         super().__init__(directory)
         self.certificates = certificates
+        self.memory = memory  # where it blocks publishers; None: 40 % of RAM, its default
         self.tls_port = free_port()
         self.epmd = None
 
@@ -247,6 +277,8 @@ ssl_options.verify = verify_none
         with open(path("rabbitmq.conf"), "w", encoding="ascii") as text:
             text.write(self.CONFIG.format(host=HOST, port=self.port, tls_port=self.tls_port,
                                           **self.certificates))
+            if self.memory is not None:
+                text.write(f"vm_memory_high_watermark.absolute = {self.memory}\n")
         with open(path("plugins"), "w", encoding="ascii") as text:
             text.write("[].\n")
         return {

@@ -35,7 +35,10 @@ consumer_set_prefetch(struct consumer *consumer)
 static void
 consumer_consume(struct consumer *consumer, uint32_t queue)
 {
-    static const uint8_t no_ack = 2;
+    enum { NO_ACK = 2, NO_WAIT = 8 };
+    const struct options *options = consumer->topology->options;
+    /* In a drain deliveries come between the answers, so it asks for none. */
+    bool waits = options->drain_count == 0;
     uint8_t bytes[CONSUMER_REQUEST_BYTES];
     struct wire_writer writer = {.bytes = bytes, .capacity = sizeof bytes};
     char name[WIRE_SHORTSTR_MAX + 1];
@@ -46,22 +49,27 @@ consumer_consume(struct consumer *consumer, uint32_t queue)
     wire_put_short(&writer, 0);
     wire_put_shortstr(&writer, name);
     wire_put_shortstr(&writer, tag);
-    wire_put_octet(&writer, consumer->topology->options->ack_every == 0 ? no_ack : 0);
+    wire_put_octet(&writer,
+                   (uint8_t)((options->ack_every == 0 ? NO_ACK : 0) | (waits ? 0 : NO_WAIT)));
     wire_put_empty_table(&writer);
     wire_end_frame(&writer);
-    link_request(&consumer->link, &writer, WIRE_BASIC_CONSUME_OK);
+    if (waits) {
+        link_request(&consumer->link, &writer, WIRE_BASIC_CONSUME_OK);
+    } else {
+        link_send(&consumer->link, writer.bytes, writer.length);
+    }
 }
 
 static void
 consumer_consume_share(struct consumer *consumer)
 {
     const struct options *options = consumer->topology->options;
-    if (options->consumers >= options->queues) {
-        consumer_consume(consumer, consumer->index % options->queues);
+    if (options->consumers >= options->drain_queues) {
+        consumer_consume(consumer, options->drain_from + consumer->index % options->drain_queues);
         return;
     }
-    for (uint32_t queue = consumer->index; queue < options->queues; queue += options->consumers) {
-        consumer_consume(consumer, queue);
+    for (uint32_t i = consumer->index; i < options->drain_queues; i += options->consumers) {
+        consumer_consume(consumer, options->drain_from + i);
     }
 }
 
@@ -74,7 +82,7 @@ consumer_open(struct consumer *consumer, uint32_t index, const struct topology *
         .index = index,
         .topology = topology,
         .ledger = ledger,
-        .alone = options->consumers <= options->queues,
+        .alone = options->consumers <= options->drain_queues,
         .writable = true,
         .next = die_calloc((size_t)ledger->producers * ledger->queues, sizeof(uint64_t)),
         .acks = die_calloc(CONSUMER_ACKS_BYTES, 1),
@@ -158,7 +166,8 @@ consumer_begin_delivery(struct consumer *consumer, const struct wire_frame *fram
     uint8_t tag_bytes = wire_get_octet(&reader);
     const uint8_t *tag = wire_get_bytes(&reader, tag_bytes);
     uint64_t delivery_tag = wire_get_longlong(&reader);
-    bool redelivered = wire_get_octet(&reader);
+    /* What waited while a broker was killed may have been handed out for all it knows. */
+    bool redelivered = wire_get_octet(&reader) && consumer->topology->options->drain_count == 0;
     if (reader.failed || tag_bytes != CONSUMER_TAG_BYTES || redelivered) {
         die("consumer: a basic.deliver that is %s", redelivered ? "redelivered" : "malformed");
     }

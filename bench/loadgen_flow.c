@@ -21,8 +21,9 @@
 enum {
     FLOW_EVENTS = 64,
     FLOW_WAIT_MS_MAX = 50,
-    FLOW_STALL_S = 20,     /* no progress for so long while draining means loss */
-    FLOW_SURPLUS_MS = 100, /* how long to look for messages that came once too often */
+    FLOW_STALL_S = 20,          /* no progress for so long while draining means loss */
+    FLOW_BACKLOG_STALL_S = 120, /* the same where a broker may have to make room on the disk */
+    FLOW_SURPLUS_MS = 100,      /* how long to look for messages that came once too often */
 };
 
 struct flow {
@@ -31,10 +32,13 @@ struct flow {
     struct topology topology;
     struct ledger ledger;
     struct producer *producers; /* owned */
+    uint32_t producer_count;    /* none in a drain, whose ledger still knows the one of the fill */
     struct consumer *consumers; /* owned */
     int epoll_fd;
     bool publishing;       /* false while draining */
     bool measuring;        /* latencies are recorded */
+    uint64_t progress_ns;  /* when the next line about progress is due */
+    uint64_t start_ns;     /* of the fill or drain */
     uint32_t first_to_try; /* the producer that goes first in this turn */
 };
 
@@ -69,14 +73,15 @@ flow_open(struct flow *flow, SSL_CTX *tls)
     if (flow->epoll_fd < 0) {
         die_errno("epoll_create1");
     }
+    flow->producer_count = options->drain_count > 0 ? 0 : options->producers;
     flow->consumers = die_calloc(options->consumers, sizeof *flow->consumers);
-    flow->producers = die_calloc(options->producers, sizeof *flow->producers);
+    flow->producers = die_calloc(flow->producer_count, sizeof *flow->producers);
     for (uint32_t i = 0; i < options->consumers; i++) {
         struct consumer *consumer = &flow->consumers[i];
         consumer_open(consumer, i, &flow->topology, &flow->ledger, tls);
         flow_watch(flow, &consumer->link, consumer, false);
     }
-    for (uint32_t i = 0; i < options->producers; i++) {
+    for (uint32_t i = 0; i < flow->producer_count; i++) {
         struct producer *producer = &flow->producers[i];
         producer_open(producer, i, &flow->topology, &flow->ledger, tls);
         flow_watch(flow, &producer->link, producer, true);
@@ -86,7 +91,7 @@ flow_open(struct flow *flow, SSL_CTX *tls)
 static void
 flow_close(struct flow *flow)
 {
-    for (uint32_t i = 0; i < flow->options->producers; i++) {
+    for (uint32_t i = 0; i < flow->producer_count; i++) {
         flow->result->blocked_count += flow->producers[i].link.blocked_count;
         producer_close(&flow->producers[i]);
     }
@@ -131,6 +136,9 @@ flow_wait(struct flow *flow, uint64_t wait_ns)
 static uint64_t
 flow_room(const struct flow *flow)
 {
+    if (flow->options->fill_count > 0) {
+        return flow->options->fill_count - flow->ledger.published;
+    }
     if (flow->options->consumers == 0) {
         return UINT64_MAX;
     }
@@ -152,7 +160,7 @@ flow_read_all(struct flow *flow)
         consumer_flush(consumer);
         more |= consumer->readable;
     }
-    for (uint32_t i = 0; i < flow->options->producers; i++) {
+    for (uint32_t i = 0; i < flow->producer_count; i++) {
         struct producer *producer = &flow->producers[i];
         if (producer->readable) {
             producer_read(producer, clock_now_ns(), timed ? &flow->result->confirm_latency : NULL);
@@ -166,7 +174,7 @@ flow_read_all(struct flow *flow)
 static void
 flow_publish_all(struct flow *flow)
 {
-    uint32_t producers = flow->options->producers;
+    uint32_t producers = flow->producer_count;
     bool timed = flow->measuring && flow->options->rate_per_s > 0;
     for (uint32_t i = 0; i < producers; i++) {
         struct producer *producer = &flow->producers[(flow->first_to_try + i) % producers];
@@ -177,7 +185,7 @@ flow_publish_all(struct flow *flow)
                              timed ? &flow->result->lag : NULL);
         }
     }
-    flow->first_to_try = (flow->first_to_try + 1) % producers;
+    flow->first_to_try = producers > 0 ? (flow->first_to_try + 1) % producers : 0;
 }
 
 /* How long the loop may sleep: not past `until_ns`, nor past the next message that is due. */
@@ -188,7 +196,7 @@ flow_wait_ns(const struct flow *flow, uint64_t until_ns)
     uint64_t wake_ns = now_ns + FLOW_WAIT_MS_MAX * UINT64_C(1000000);
     wake_ns = until_ns < wake_ns ? until_ns : wake_ns;
     bool paced = flow->publishing && flow->options->rate_per_s > 0 && flow_room(flow) > 0;
-    for (uint32_t i = 0; paced && i < flow->options->producers; i++) {
+    for (uint32_t i = 0; paced && i < flow->producer_count; i++) {
         const struct producer *producer = &flow->producers[i];
         bool may = producer->writable && confirms_room(&producer->confirms) > 0;
         if (may && producer->due_ns < wake_ns) {
@@ -205,7 +213,7 @@ flow_can_publish(const struct flow *flow)
     if (!flow->publishing || flow->options->rate_per_s > 0 || flow_room(flow) == 0) {
         return false;
     }
-    for (uint32_t i = 0; i < flow->options->producers; i++) {
+    for (uint32_t i = 0; i < flow->producer_count; i++) {
         const struct producer *producer = &flow->producers[i];
         if (producer->writable && confirms_room(&producer->confirms) > 0) {
             return true;
@@ -249,62 +257,113 @@ flow_sample_now(const struct flow *flow)
 }
 
 static void
-flow_measure(struct flow *flow)
+flow_keep(const struct flow *flow, const struct flow_sample *before,
+          const struct flow_sample *after)
 {
     struct flow_result *result = flow->result;
-    flow->measuring = true;
-    struct flow_sample before = flow_sample_now(flow);
-    flow_run_for(flow, flow->options->duration_s);
-    struct flow_sample after = flow_sample_now(flow);
-    flow->measuring = false;
-    result->seconds = (double)(after.at_ns - before.at_ns) / 1e9;
-    result->published = after.published - before.published;
-    result->delivered = after.delivered - before.delivered;
-    result->confirmed = after.confirmed - before.confirmed;
-    result->broker_cpu = proc_cpu_since(before.broker_cpu, after.broker_cpu);
-    result->own_cpu = proc_cpu_since(before.own_cpu, after.own_cpu);
+    result->seconds = (double)(after->at_ns - before->at_ns) / 1e9;
+    result->published = after->published - before->published;
+    result->delivered = after->delivered - before->delivered;
+    result->confirmed = after->confirmed - before->confirmed;
+    result->broker_cpu = proc_cpu_since(before->broker_cpu, after->broker_cpu);
+    result->own_cpu = proc_cpu_since(before->own_cpu, after->own_cpu);
     if (flow->options->broker_pid != 0) {
         result->broker_rss_bytes = proc_rss_bytes(flow->options->broker_pid);
     }
 }
 
+static void
+flow_measure(struct flow *flow)
+{
+    flow->measuring = true;
+    struct flow_sample before = flow_sample_now(flow);
+    flow_run_for(flow, flow->options->duration_s);
+    struct flow_sample after = flow_sample_now(flow);
+    flow->measuring = false;
+    flow_keep(flow, &before, &after);
+}
+
 static bool
 flow_is_settled(const struct flow *flow)
 {
-    for (uint32_t i = 0; i < flow->options->producers; i++) {
+    for (uint32_t i = 0; i < flow->producer_count; i++) {
         if (!producer_is_settled(&flow->producers[i])) {
             return false;
         }
+    }
+    if (flow->ledger.published < flow->options->fill_count) {
+        return false;
     }
     return flow->options->consumers == 0 ||
            flow->ledger.delivered >= flow->ledger.published * flow->topology.copies;
 }
 
-/* Waits for everything that is under way. Bounded: it gives up when nothing moves any more. */
 static void
-flow_drain(struct flow *flow)
+flow_say_progress(struct flow *flow, uint64_t now_ns)
+{
+    if (!flow->options->progress || now_ns < flow->progress_ns) {
+        return;
+    }
+    fprintf(stderr, "progress %.2f %" PRIu64 " %" PRIu64 "\n",
+            (double)(now_ns - flow->start_ns) / 1e9, flow->ledger.confirmed,
+            flow->ledger.delivered);
+    flow->progress_ns = now_ns + UINT64_C(1000000000);
+}
+
+/* Runs until everything is published, confirmed and delivered that has to be. Bounded: it gives up
+ * when nothing has moved for `stall_s`. */
+static void
+flow_settle(struct flow *flow, uint64_t stall_s)
 {
     uint64_t moved_ns = clock_now_ns();
     uint64_t progress = 0;
-    flow->publishing = false;
     while (!flow_is_settled(flow)) {
         uint64_t now_ns = clock_now_ns();
-        flow_turn(flow, UINT64_MAX);
+        flow_turn(flow, now_ns + FLOW_WAIT_MS_MAX * UINT64_C(1000000));
+        flow_say_progress(flow, now_ns);
         if (progress != flow->ledger.delivered + flow->ledger.confirmed) {
             progress = flow->ledger.delivered + flow->ledger.confirmed;
             moved_ns = now_ns;
         }
-        if (now_ns - moved_ns > FLOW_STALL_S * UINT64_C(1000000000)) {
-            die("nothing came for %d s: %" PRIu64 " published, %" PRIu64 " confirmed, %" PRIu64
-                " of %" PRIu64 " delivered",
-                FLOW_STALL_S, flow->ledger.published, flow->ledger.confirmed,
-                flow->ledger.delivered, flow->ledger.published * flow->topology.copies);
+        if (now_ns - moved_ns > stall_s * UINT64_C(1000000000)) {
+            die("nothing came for %" PRIu64 " s: %" PRIu64 " published, %" PRIu64
+                " confirmed, %" PRIu64 " of %" PRIu64 " delivered",
+                stall_s, flow->ledger.published, flow->ledger.confirmed, flow->ledger.delivered,
+                flow->ledger.published * flow->topology.copies);
         }
     }
+}
+
+/* Looks for messages that come once too often, and acknowledges what is left. */
+static void
+flow_finish(struct flow *flow)
+{
     flow_run_for(flow, FLOW_SURPLUS_MS / 1e3);
     for (uint32_t i = 0; i < flow->options->consumers; i++) {
         consumer_ack_rest(&flow->consumers[i]);
     }
+}
+
+static void
+flow_drain(struct flow *flow)
+{
+    flow->publishing = false;
+    flow_settle(flow, FLOW_STALL_S);
+    flow_finish(flow);
+}
+
+/* A fill or a drain, whichever the options say; all of it is measured. */
+static void
+flow_move_backlog(struct flow *flow)
+{
+    flow->publishing = flow->options->fill_count > 0;
+    struct flow_sample before = flow_sample_now(flow);
+    flow->start_ns = before.at_ns;
+    flow_settle(flow, FLOW_BACKLOG_STALL_S);
+    struct flow_sample after = flow_sample_now(flow);
+    flow->publishing = false;
+    flow_keep(flow, &before, &after);
+    flow_finish(flow);
 }
 
 static void
@@ -314,7 +373,7 @@ flow_start(struct flow *flow)
     if (flow->options->rate_per_s > 0) {
         /* The kernel would round wake-ups to 50 us, which is of the order of what is measured. */
         prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
-        for (uint32_t i = 0; i < flow->options->producers; i++) {
+        for (uint32_t i = 0; i < flow->producer_count; i++) {
             producer_start_rate(&flow->producers[i], now_ns);
         }
     }
@@ -332,20 +391,32 @@ flow_run(const struct options *options, struct flow_result *result)
     ledger_init(&flow.ledger, options->producers, options->queues, flow.topology.copies,
                 options->body_bytes);
     link_open(&control, options, tls, "control");
-    topology_declare(&flow.topology, &control);
+    if (options->drain_count > 0) {
+        ledger_expect(&flow.ledger, options->drain_count, options->drain_from,
+                      options->drain_queues);
+    } else {
+        topology_declare(&flow.topology, &control);
+    }
     result->bind_seconds = flow.topology.bind_seconds;
     flow_open(&flow, tls);
 
-    flow_start(&flow);
-    flow_run_for(&flow, options->warmup_s);
-    flow_measure(&flow);
-    flow_drain(&flow);
+    if (options->fill_count > 0 || options->drain_count > 0) {
+        flow_move_backlog(&flow);
+    } else {
+        flow_start(&flow);
+        flow_run_for(&flow, options->warmup_s);
+        flow_measure(&flow);
+        flow_drain(&flow);
+    }
+    result->published_in_all = flow.ledger.published;
     if (options->consumers > 0) {
         ledger_check_complete(&flow.ledger);
     }
     flow_close(&flow);
 
-    topology_delete(&flow.topology, &control);
+    if (options->fill_count == 0 && options->drain_queues == options->queues) {
+        topology_delete(&flow.topology, &control);
+    }
     link_close(&control);
     ledger_fini(&flow.ledger);
     topology_fini(&flow.topology);

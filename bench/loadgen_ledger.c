@@ -55,6 +55,21 @@ ledger_publish(struct ledger *ledger, uint32_t producer, uint32_t queue)
     return ledger->sent[ledger_lane(ledger, producer, queue)]++;
 }
 
+void
+ledger_expect(struct ledger *ledger, uint64_t count, uint32_t first_queue, uint32_t queue_count)
+{
+    if (ledger->copies > 1) {
+        ledger->sent[0] = count;
+        ledger->published = count;
+        return;
+    }
+    for (uint32_t queue = first_queue; queue < first_queue + queue_count; queue++) {
+        uint64_t share = count / ledger->queues + (queue < count % ledger->queues ? 1 : 0);
+        ledger->sent[queue] = share;
+        ledger->published += share;
+    }
+}
+
 static void
 ledger_check_order(const struct stamp *stamp, uint32_t queue, uint64_t next, bool alone)
 {

@@ -47,6 +47,11 @@ void ledger_fini(struct ledger *ledger);
 /* Enters one publish; returns its sequence number in its lane. */
 uint64_t ledger_publish(struct ledger *ledger, uint32_t producer, uint32_t queue);
 
+/* Enters `count` messages that an earlier run of one producer published round the queues in turn,
+ * or to all of them: those in the `queue_count` queues from `first_queue` on are now due. */
+void ledger_expect(struct ledger *ledger, uint64_t count, uint32_t first_queue,
+                   uint32_t queue_count);
+
 /* Enters one delivery that a consumer got from `queue`. `next` holds, for each lane, the sequence
  * number this consumer may see next at the earliest; `alone` says that it has the queue for
  * itself, so that it has to see every number. Ends the program if the books say otherwise. */

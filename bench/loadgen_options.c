@@ -18,6 +18,7 @@ enum option_kind {
     OPTION_TEXT,      /* const char * */
     OPTION_COUNT,     /* uint32_t */
     OPTION_COUNT_16,  /* uint16_t */
+    OPTION_COUNT_64,  /* uint64_t */
     OPTION_PID,       /* pid_t */
     OPTION_NUMBER,    /* double, not negative */
     OPTION_ROUTE,     /* enum route */
@@ -49,6 +50,7 @@ static const struct option_row option_rows[] = {
     OPTION_ROW("producers", OPTION_COUNT, producers, "connections that publish (1)"),
     OPTION_ROW("consumers", OPTION_COUNT, consumers, "connections that consume (1)"),
     OPTION_ROW("queues", OPTION_COUNT, queues, "(1)"),
+    OPTION_ROW("queue-type", OPTION_TEXT, queue_type, "x-queue-type of the queues (not sent)"),
     OPTION_ROW("exchange", OPTION_ROUTE, route,
                "default, direct, fanout, topic (dev.N.*.temp), topic-hash (dev.N.#) (default)"),
     OPTION_ROW("bindings", OPTION_COUNT, bindings, "of a direct or topic exchange (one a queue)"),
@@ -65,6 +67,14 @@ static const struct option_row option_rows[] = {
                "messages per second; reports latency from the intended send time (unlimited)"),
     OPTION_ROW("duration", OPTION_NUMBER, duration_s, "seconds measured (5)"),
     OPTION_ROW("warmup", OPTION_NUMBER, warmup_s, "seconds before that (1)"),
+    OPTION_ROW("fill", OPTION_COUNT_64, fill_count,
+               "publish N messages into new queues, leave them there, report how it went"),
+    OPTION_ROW("drain", OPTION_COUNT_64, drain_count,
+               "consume and check what --fill N with the same options left"),
+    OPTION_ROW("drain-from", OPTION_COUNT, drain_from, "the first queue to drain (0)"),
+    OPTION_ROW("drain-queues", OPTION_COUNT, drain_queues, "how many of them (all from there)"),
+    OPTION_ROW("progress", OPTION_FLAG, progress,
+               "a line a second on standard error: seconds, published, delivered"),
     OPTION_ROW("idle", OPTION_COUNT, idle_connections,
                "open N connections with a channel, hold them for --duration, report memory"),
     OPTION_ROW("connect-rate", OPTION_FLAG, connect_rate,
@@ -194,6 +204,9 @@ options_set(struct options *options, const struct option_row *row, const char *t
     case OPTION_COUNT_16:
         *(uint16_t *)field = (uint16_t)options_parse_count(row->name, text, UINT16_MAX);
         break;
+    case OPTION_COUNT_64:
+        *(uint64_t *)field = options_parse_count(row->name, text, UINT64_C(1) << 40);
+        break;
     case OPTION_PID:
         *(pid_t *)field = (pid_t)options_parse_count(row->name, text, INT_MAX);
         break;
@@ -229,6 +242,34 @@ options_settle(struct options *options)
     }
     if (options->in_flight_max == 0) {
         options->in_flight_max = 1;
+    }
+    if (options->fill_count > 0) {
+        options->consumers = 0;
+    }
+    if (options->drain_queues == 0 && options->drain_from < options->queues) {
+        options->drain_queues = options->queues - options->drain_from;
+    }
+}
+
+static void
+options_check_backlog(const struct options *options)
+{
+    if (options->fill_count > 0 && options->drain_count > 0) {
+        options_refuse("--fill and --drain are two runs");
+    }
+    if (options->drain_queues == 0 ||
+        options->drain_queues > options->queues - options->drain_from) {
+        options_refuse("--drain-from and --drain-queues go beyond --queues");
+    }
+    bool is_backlog = options->fill_count > 0 || options->drain_count > 0;
+    if (is_backlog && (options->producers > 1 || options->rate_per_s > 0)) {
+        options_refuse("--fill and --drain know one producer and no --rate");
+    }
+    if (is_backlog && options->keys != options->queues && options->route != ROUTE_FANOUT) {
+        options_refuse("--fill and --drain know one key for each queue");
+    }
+    if (options->route == ROUTE_FANOUT && options->drain_queues != options->queues) {
+        options_refuse("a fanout is drained from all queues at once");
     }
 }
 
@@ -323,4 +364,5 @@ options_parse(struct options *options, int argc, char **argv)
     options_settle(options);
     options_check_names(options);
     options_check_numbers(options);
+    options_check_backlog(options);
 }

@@ -34,6 +34,7 @@ struct options {
     uint32_t producers;
     uint32_t consumers; /* zero: publish only; the messages stay and are deleted with the queues */
     uint32_t queues;
+    const char *queue_type; /* x-queue-type of every queue; NULL: the argument is not sent */
     enum route route;
     uint32_t bindings; /* zero on the command line means one for each queue */
     uint32_t keys;     /* distinct routing keys published; zero means one for each binding */
@@ -45,6 +46,12 @@ struct options {
     uint32_t ack_every;      /* deliveries per basic.ack; zero: the consumer is no-ack */
     uint64_t in_flight_max;  /* published but not yet received, all producers together */
     double rate_per_s;       /* all producers together; zero: as fast as it goes */
+
+    uint64_t fill_count;   /* not zero: publish so many messages and leave them where they are */
+    uint64_t drain_count;  /* not zero: so many are there from a fill; consume and check them */
+    uint32_t drain_from;   /* only queues from this number on */
+    uint32_t drain_queues; /* and so many of them; zero on the command line means all the rest */
+    bool progress;         /* say every second how far a fill or drain is, on standard error */
 
     double duration_s; /* measured, after the warm-up */
     double warmup_s;

@@ -117,6 +117,8 @@ report_flow(const struct options *options, const struct flow_result *result)
                0, "published per second");
     report_add(&report, "delivered_per_s", report_ratio((double)result->delivered, result->seconds),
                0, "delivered per second");
+    report_add(&report, "published_in_all", (double)result->published_in_all, 0,
+               "published in all, or found there by a drain");
     if (options->confirm_window > 0) {
         report_add(&report, "confirmed_per_s",
                    report_ratio((double)result->confirmed, result->seconds), 0,

@@ -141,6 +141,20 @@ topology_delete(const struct topology *topology, struct link *link)
 }
 
 static void
+topology_put_queue_arguments(const struct topology *topology, struct wire_writer *writer)
+{
+    const char *type = topology->options->queue_type;
+    size_t begin = wire_begin_length(writer);
+    if (type != NULL) {
+        wire_put_shortstr(writer, "x-queue-type");
+        wire_put_octet(writer, 'S');
+        wire_put_long(writer, (uint32_t)strlen(type));
+        wire_put_bytes(writer, type, strlen(type));
+    }
+    wire_end_length(writer, begin);
+}
+
+static void
 topology_declare_queue(const struct topology *topology, struct link *link, uint32_t queue)
 {
     uint8_t bytes[TOPOLOGY_REQUEST_BYTES];
@@ -151,7 +165,7 @@ topology_declare_queue(const struct topology *topology, struct link *link, uint3
     wire_put_short(&writer, 0);
     wire_put_shortstr(&writer, name);
     wire_put_octet(&writer, topology->options->persistent ? 2 : 0); /* durable */
-    wire_put_empty_table(&writer);
+    topology_put_queue_arguments(topology, &writer);
     wire_end_frame(&writer);
     link_request(link, &writer, WIRE_QUEUE_DECLARE_OK);
 }

@@ -22,6 +22,12 @@ from contextlib import ExitStack
 
 import brokers
 import workloads
+from figures import show
+
+
+# In the order of the tables. The quorum queues live in the same broker as the classic ones.
+CONTESTANTS = ("bourse", "rabbitmq", "quorum", "relay")
+BROKER_OF = {"quorum": "rabbitmq"}
 
 
 class Bench:
@@ -52,11 +58,13 @@ class Bench:
         names = ["bourse"]
         if self.options.peers:
             names.append("rabbitmq")
+            if workload.quorum:
+                names.append("quorum")
             if workload.relay and self.options.relay is not None:
                 names.append("relay")
         return names
 
-    def load(self, broker, workload):
+    def load(self, broker, workload, name):
         """Run the load generator against `broker` once; return its figures."""
         options = self.options
         port = broker.tls_port if workload.tls else broker.port
@@ -65,12 +73,14 @@ class Bench:
                    "--duration", str(options.seconds), "--warmup", str(options.warmup)]
         if workload.tls:
             command += ["--tls", "--ca", self.certificates["ca"]]
+        if name == "quorum":
+            command += ["--queue-type", "quorum"]
         command += [part.format(idle=options.idle) for part in workload.arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False,
                               timeout=options.seconds + options.warmup + 300)
         if done.returncode != 0:
             raise brokers.BrokerError(done.stderr.strip())
-        return json.loads(done.stdout)
+        return json.loads(done.stdout) | {"load_average": os.getloadavg()[0]}
 
     def record(self, workload, name, figures):
         """Keep the figures of one round and show that something happened."""
@@ -96,11 +106,12 @@ class Bench:
 
     def run_flow(self, stack, running, workload, name):
         """Run one workload on one broker, starting it if this is its first."""
-        key = (name, workload.tls and name == "bourse")
+        host = BROKER_OF.get(name, name)
+        key = (host, workload.tls and name == "bourse")
         try:
             if key not in running:
-                running[key] = stack.enter_context(self.make(name, workload.tls))
-            self.record(workload, name, self.load(running[key], workload))
+                running[key] = stack.enter_context(self.make(host, workload.tls))
+            self.record(workload, name, self.load(running[key], workload, name))
         except (brokers.BrokerError, subprocess.TimeoutExpired) as error:
             self.fail(workload, name, error)
             if key in running and running[key].has_ended():
@@ -112,7 +123,7 @@ class Bench:
         for name in self.contestants(workload):
             try:
                 with self.make(name, workload.tls) as broker:
-                    self.record(workload, name, self.load(broker, workload))
+                    self.record(workload, name, self.load(broker, workload, name))
             except (brokers.BrokerError, subprocess.TimeoutExpired) as error:
                 self.fail(workload, name, error)
 
@@ -148,13 +159,17 @@ def rss_kib(pid):
     return 0
 
 
-def show(value):
-    """Format a figure for a table."""
-    if value is None:
-        return "-"
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
+def file_system(directory):
+    """Return type and device of the file system that holds `directory`."""
+    best = ("", "unknown", "")
+    real = os.path.realpath(directory)
+    with open("/proc/mounts", encoding="utf-8", errors="replace") as mounts:
+        for line in mounts:
+            device, point, kind = line.split()[:3]
+            inside = point == "/" or real == point or real.startswith(point + "/")
+            if inside and len(point) >= len(best[2]):
+                best = (device, kind, point)
+    return f"{best[1]} on {best[0]}"
 
 
 def conditions(options):
@@ -174,6 +189,8 @@ def conditions(options):
         f"{version}; loopback, broker and load generator share the processors",
         f"{options.seconds:g} s after {options.warmup:g} s of warm-up, median of "
         f"{options.rounds}; load average at the start {load}",
+        f"data directories of all brokers below {options.directory}: "
+        f"{file_system(options.directory)}",
     ]
 
 
@@ -222,17 +239,16 @@ def print_peers(bench, measured):
     """Print the brokers side by side, and how many times better Bourse is than each."""
     rows = []
     for workload in measured:
-        values = {name: bench.median(workload, name) for name in ("bourse", "rabbitmq", "relay")}
+        values = {name: bench.median(workload, name) for name in CONTESTANTS}
         rows.append([
             workload.name, workload.words, workload.unit,
-            show(values["bourse"]), show(values["rabbitmq"]), show(values["relay"]),
-            ratio(workload, values["bourse"], values["rabbitmq"]),
-            ratio(workload, values["bourse"], values["relay"]),
+            *(show(values[name]) for name in CONTESTANTS),
+            *(ratio(workload, values["bourse"], values[name]) for name in CONTESTANTS[1:]),
             " | ".join(show(bench.median(workload, name, "delivered_per_s"))
-                       for name in ("bourse", "rabbitmq", "relay")),
+                       for name in CONTESTANTS),
         ])
-    print_table(["workload", "what", "unit", "bourse", "rabbitmq", "relay", "to rabbitmq",
-                 "to relay", "wall msg/s"], rows)
+    print_table(["workload", "what", "unit", *CONTESTANTS,
+                 *("to " + name for name in CONTESTANTS[1:]), "wall msg/s"], rows)
 
 
 LATENCY_FIGURES = ("latency_p50_us", "latency_p99_us", "latency_p999_us", "latency_max_us",
@@ -243,7 +259,7 @@ def print_latencies(bench, measured):
     """Print the percentiles of the workloads at a fixed rate."""
     rows = []
     for workload in measured:
-        for name in ("bourse", "rabbitmq", "relay"):
+        for name in CONTESTANTS:
             if workload.figure == "latency_p99_us" and bench.median(workload, name) is not None:
                 rows.append([workload.name, name,
                              *(show(bench.median(workload, name, figure))
@@ -265,6 +281,8 @@ def parse_options():
     parser.add_argument("--loadgen", default=os.path.join(build, "bench", "loadgen"))
     parser.add_argument("--relay", default=os.path.join(build, "bench", "relay"))
     parser.add_argument("--peers", action="store_true", help="measure RabbitMQ and the relay too")
+    parser.add_argument("--directory", default=build,
+                        help="data directories are made and removed here (build/)")
     parser.add_argument("--seconds", type=float, default=4, help="per workload and round (4)")
     parser.add_argument("--warmup", type=float, default=1, help="seconds before that (1)")
     parser.add_argument("--rounds", type=int, default=3, help="the median counts (3)")
@@ -303,7 +321,7 @@ def main():
     chosen = [workload for workload in workloads.WORKLOADS
               if not options.only or workload.name in options.only]
     print("\n".join(conditions(options)) + "\n", flush=True)
-    with tempfile.TemporaryDirectory(prefix="bourse-bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix="bench-data-", dir=options.directory) as directory:
         bench = Bench(options, directory)
         if not options.only or "start" in options.only:
             bench.run_start()

@@ -4,7 +4,9 @@
 `figure` is a key of the load generator's JSON. `better` says which way is good. `target` is what
 Bourse is to reach on one thread; None where the project has set none. Workloads with `fresh` get a
 broker that has just started, because they measure its memory. `relay` marks those that the relay
-can take part in: the default exchange over plain TCP, one consumer.
+can take part in: the default exchange over plain TCP, one consumer. `quorum` marks those that also
+run on the peer's quorum queues, which flush before they confirm as Bourse does; its classic queues
+do not.
 """
 
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ class Workload:
     tls: bool = False
     fresh: bool = False
     relay: bool = False
+    quorum: bool = False
 
 
 def _flow(name, words, arguments, **more):
@@ -44,9 +47,9 @@ WORKLOADS = (
     _flow("confirm-1k", "1 KiB, transient, window 1000, auto-ack", f"--size 1024 {CONFIRMS}",
           relay=True),
     _flow("persistent-16", "16 B, persistent, window 1000, ack/100", f"--size 16 {PERSISTENT}",
-          relay=True),
+          target=900_000, relay=True, quorum=True),
     _flow("persistent-1k", "1 KiB, persistent, window 1000, ack/100", f"--size 1024 {PERSISTENT}",
-          relay=True),
+          target=300_000, relay=True, quorum=True),
     _flow("fanout-10", "1 KiB to 10 queues and consumers, window 1000",
           f"--exchange fanout --queues 10 --consumers 10 --size 1024 {CONFIRMS}"),
     _flow("ten-by-ten", "1 KiB, 10 producers, 10 queues, 10 consumers, window 1000",
@@ -61,7 +64,8 @@ WORKLOADS = (
           figure="latency_p99_us", unit="us", better="less", relay=True),
     _flow("latency-confirm", "1 KiB at 5,000/s, persistent, confirm, ack/1: p99",
           "--size 1024 --rate 5000 --persistent --confirm-window 1000 --prefetch 1000 "
-          "--ack-every 1", figure="latency_p99_us", unit="us", better="less", relay=True),
+          "--ack-every 1", figure="latency_p99_us", unit="us", better="less", relay=True,
+          quorum=True),
     _flow("connect", "open, log in, open a channel, close", "--connect-rate",
           figure="open_cpu_us", unit="us CPU", better="less"),
     _flow("connect-tls", "the same over TLS", "--connect-rate", figure="open_cpu_us",

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* bench/flush_probe: what this disk asks for making 4 KiB durable. It writes a file full of zeros
+ * first, then over and over 4 KiB into the next place of it, each followed by fdatasync, and prints
+ * percentiles of the two together as JSON. A broker that confirms what is on disk cannot be faster;
+ * a file that is written before use asks least, since no metadata changes. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/loadgen_clock.h"
+
+enum {
+    PROBE_BLOCK_BYTES = 4096,
+    PROBE_FILE_BLOCKS = 4096, /* 16 MiB */
+    PROBE_SAMPLES_MAX = 4 * 1024 * 1024,
+};
+
+static _Noreturn void
+probe_die(const char *what, const char *path)
+{
+    fprintf(stderr, "flush_probe: %s %s: %s\n", what, path, strerror(errno));
+    exit(1);
+}
+
+static void
+probe_write(int fd, const char *path, uint64_t block, const uint8_t *bytes)
+{
+    off_t offset = (off_t)(block % PROBE_FILE_BLOCKS * PROBE_BLOCK_BYTES);
+    ssize_t written = pwrite(fd, bytes, PROBE_BLOCK_BYTES, offset);
+    if (written != PROBE_BLOCK_BYTES) {
+        errno = written < 0 ? errno : EIO;
+        probe_die("write", path);
+    }
+}
+
+static void
+probe_flush(int fd, const char *path)
+{
+    if (fdatasync(fd) != 0) {
+        probe_die("fdatasync", path);
+    }
+}
+
+static int
+probe_open(const char *path)
+{
+    static const uint8_t zeros[PROBE_BLOCK_BYTES];
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        probe_die("create", path);
+    }
+    for (uint64_t block = 0; block < PROBE_FILE_BLOCKS; block++) {
+        probe_write(fd, path, block, zeros);
+    }
+    probe_flush(fd, path);
+    return fd;
+}
+
+static int
+probe_compare(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static size_t
+probe_run(int fd, const char *path, double seconds, uint64_t *samples)
+{
+    uint8_t bytes[PROBE_BLOCK_BYTES];
+    size_t count = 0;
+    uint64_t until_ns = clock_now_ns() + clock_ns_of_s(seconds);
+    uint64_t start_ns = clock_now_ns();
+    while (start_ns < until_ns && count < PROBE_SAMPLES_MAX) {
+        memset(bytes, (int)(count % 251 + 1), sizeof bytes);
+        probe_write(fd, path, count, bytes);
+        probe_flush(fd, path);
+        uint64_t end_ns = clock_now_ns();
+        samples[count++] = end_ns - start_ns;
+        start_ns = end_ns;
+    }
+    return count;
+}
+
+static double
+probe_us(const uint64_t *samples, size_t count, double percent)
+{
+    size_t rank = (size_t)((double)count * percent / 100);
+    return (double)samples[rank < count ? rank : count - 1] / 1e3;
+}
+
+int
+main(int argc, char **argv)
+{
+    double seconds = argc == 3 ? strtod(argv[2], NULL) : 0;
+    if (!(seconds > 0)) {
+        fprintf(stderr, "usage: flush_probe NEW-FILE SECONDS\n");
+        return 2;
+    }
+    uint64_t *samples = calloc(PROBE_SAMPLES_MAX, sizeof *samples);
+    if (samples == NULL) {
+        probe_die("memory for", "samples");
+    }
+    int fd = probe_open(argv[1]);
+    size_t count = probe_run(fd, argv[1], seconds, samples);
+    close(fd);
+    if (unlink(argv[1]) != 0) {
+        probe_die("remove", argv[1]);
+    }
+    qsort(samples, count, sizeof *samples, probe_compare);
+    printf("{\"flushes\": %zu, \"flush_p50_us\": %.0f, \"flush_p99_us\": %.0f, "
+           "\"flush_p999_us\": %.0f, \"flush_max_us\": %.0f}\n",
+           count, probe_us(samples, count, 50), probe_us(samples, count, 99),
+           probe_us(samples, count, 99.9), probe_us(samples, count, 100));
+    free(samples);
+    return 0;
+}
