@@ -58,7 +58,7 @@ start(struct recovery *recovery)
 {
     static const struct io_port PORT = {.submit = submit_job};
     static const struct journal_port JOURNAL_PORT = {.submit = submit_batch};
-    struct keeper_settings settings = {.slot_size = SLOT, .spares_wanted = 2};
+    struct keeper_settings settings = {.slot_size = SLOT, .spares_wanted = 2, .may_pack = true};
     keeper = keeper_new(&settings, recovery, &PORT, NULL);
     struct journal_settings journal_settings;
     struct log_failure failure;
@@ -547,6 +547,40 @@ Test(keeper, removals_are_folded_and_their_segments_used_again)
     struct found found = restart(&recovery);
     cr_expect(eq(u32, found.rows, 10));
     recovery_fini(&recovery);
+}
+
+/* Segments in which little lives become one file, and nothing of that is lost. */
+Test(keeper, sparse_segments_are_packed_and_their_messages_stay)
+{
+    enum { MESSAGES = 160, SIZE = 4000, KEPT_OF = 16 };
+    start_anew();
+    put_vhost_record();
+    put_queue_record();
+    uint64_t lsns[MESSAGES];
+    for (size_t i = 0; i < MESSAGES; i++) {
+        lsns[i] = publish(SIZE);
+        settle();
+        write_log();
+    }
+    for (size_t i = 0; i < MESSAGES; i++) {
+        if (i % KEPT_OF != 0) {
+            remove_message(lsns[i], SIZE);
+        }
+    }
+    write_log();
+    settle();
+    cr_expect(ge(u32, count_files(STORE_FILE_PACK), 1));
+    cr_expect(le(u32, count_files(STORE_FILE_SEGMENT), 6));
+    sim_disk_kill(sim);
+    struct recovery recovery;
+    cr_expect(eq(u32, restart(&recovery).rows, MESSAGES / KEPT_OF));
+    recovery_fini(&recovery);
+    for (size_t i = 0; i < MESSAGES; i += KEPT_OF) {
+        remove_message(lsns[i], SIZE);
+    }
+    write_log();
+    settle();
+    cr_expect(eq(u32, count_files(STORE_FILE_PACK), 0));
 }
 
 /* Part 13: what an orderly stop leaves is found again, clean, by the next start; and starting and
