@@ -168,6 +168,7 @@ begin(struct data_directory *directory, const struct data_directory_settings *se
     struct keeper_settings keeper = {
         .slot_size = settings->segment_bytes,
         .spares_wanted = SPARES_WANTED,
+        .may_pack = true,
     };
     struct io_port io = store_threads_io_port(directory->threads);
     directory->core->ports.io = io;

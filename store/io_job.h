@@ -59,7 +59,7 @@ struct io_job {
         } fold;
         struct {
             uint64_t first, last, folded_lsn;
-            uint64_t live_octets; /* out */
+            uint64_t live_octets; /* out: of the new file */
         } pack;
         struct {
             uint64_t lsn;

@@ -70,13 +70,27 @@ spares_max(const struct keeper *keeper)
     return keeper->settings.spares_wanted + SPARES_EXTRA;
 }
 
+/* The last that began at or below the LSN. */
+static uint64_t
+epoch_at(const struct manifest *manifest, uint64_t lsn)
+{
+    uint64_t number = 0;
+    for (uint32_t i = 0; i < manifest->epoch_count; i++) {
+        if (manifest->epochs[i].first_lsn <= lsn) {
+            number = manifest->epochs[i].number;
+        }
+    }
+    return number;
+}
+
 static void
 take_over_segments(struct keeper *keeper, const struct recovery *recovery)
 {
     for (uint32_t i = 0; i < recovery->segment_count; i++) {
         const struct recovered_segment *segment = &recovery->segments[i];
         uint64_t last = segment->is_pack ? segment->last : segment->number;
-        space_add_segment(keeper->space, segment->number, last, segment->base_lsn,
+        space_add_segment(keeper->space, segment->number, last,
+                          epoch_at(&recovery->manifest, segment->base_lsn), segment->base_lsn,
                           segment->capacity);
         space_segment_indexed(keeper->space, segment->number);
         space_add_rows(keeper->space, segment->base_lsn, segment->row_count, segment->row_octets);
@@ -100,7 +114,10 @@ keeper_new(const struct keeper_settings *settings, struct recovery *recovery,
     keeper->port = *port;
     keeper->log = log;
     keeper->space = space_new(&(struct space_settings){
-        .slot_size = settings->slot_size, .snapshot_octets = settings->snapshot_octets});
+        .slot_size = settings->slot_size,
+        .snapshot_octets = settings->snapshot_octets,
+        .may_pack = settings->may_pack,
+    });
     take_over_segments(keeper, recovery);
     for (uint32_t i = 0; i < recovery->spare_count; i++) {
         add_spare(keeper, recovery->spares[i]);
@@ -190,7 +207,7 @@ keeper_begin(struct keeper *keeper, const struct disk *disk, struct journal_sett
     if (status != STATUS_OK) {
         return status;
     }
-    space_add_segment(keeper->space, header.number, header.number, header.base_lsn,
+    space_add_segment(keeper->space, header.number, header.number, header.epoch, header.base_lsn,
                       header.capacity);
     *settings_out = (struct journal_settings){
         .epoch = header.epoch,
@@ -284,6 +301,15 @@ fold_job(const struct space_job *work)
     };
 }
 
+static struct io_job
+pack_job(const struct space_job *work)
+{
+    return (struct io_job){
+        .type = IO_PACK,
+        .pack = {.first = work->number, .last = work->last, .folded_lsn = work->lsn},
+    };
+}
+
 /* Submits a job for what the account of space asks for; with `only_retire` only if that gives a
  * segment back at once. */
 static bool
@@ -302,6 +328,8 @@ submit_space_work(struct keeper *keeper, const struct journal *journal, bool onl
         job = fold_job(&work);
         break;
     case SPACE_PACK:
+        job = pack_job(&work);
+        break;
     case SPACE_NOTHING:
     default:
         return false;
@@ -443,8 +471,11 @@ job_succeeded(struct keeper *keeper, const struct io_job *job)
     case IO_FOLD:
         space_folded(keeper->space, job->fold.number, job->fold.folded_lsn);
         break;
-    case IO_SPARE:
     case IO_PACK:
+        space_packed(keeper->space, job->pack.first, job->pack.last, job->pack.folded_lsn,
+                     job->pack.live_octets);
+        break;
+    case IO_SPARE:
     case IO_FETCH:
     case IO_SPILL:
         break; /* not the keeper's */

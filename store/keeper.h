@@ -19,6 +19,7 @@ struct keeper_settings {
     uint64_t slot_size;
     uint32_t spares_wanted;   /* segments ready ahead of the journal, 2 */
     uint64_t snapshot_octets; /* as in store/space.h; 0: the usual */
+    bool may_pack;            /* as in store/space.h */
 };
 
 /* Takes over what recovery found: spares, segments, removals, the manifest, which it owns from now

@@ -25,6 +25,7 @@ struct space_debt {
 struct space_segment {
     uint64_t number;
     uint64_t last; /* of a pack, else `number` */
+    uint64_t epoch;
     uint64_t base_lsn;
     uint64_t capacity;
     uint64_t live_rows;
@@ -147,8 +148,8 @@ follow_journal(struct space *space, uint64_t lsn)
     const struct space_segment *newest = space->segments[space->segment_count - 1];
     uint64_t slot_size = space->settings.slot_size;
     while (lsn - newest->base_lsn >= slot_size && lsn - newest->base_lsn >= newest->capacity) {
-        space_add_segment(space, newest->last + 1, newest->last + 1, newest->base_lsn + slot_size,
-                          slot_size);
+        space_add_segment(space, newest->last + 1, newest->last + 1, newest->epoch,
+                          newest->base_lsn + slot_size, slot_size);
         newest = space->segments[space->segment_count - 1];
     }
 }
@@ -171,8 +172,8 @@ segment_of_lsn(struct space *space, uint64_t lsn)
 }
 
 void
-space_add_segment(struct space *space, uint64_t number, uint64_t last, uint64_t base_lsn,
-                  uint64_t capacity)
+space_add_segment(struct space *space, uint64_t number, uint64_t last, uint64_t epoch,
+                  uint64_t base_lsn, uint64_t capacity)
 {
     assert(last >= number);
     if (space->segment_count > 0) {
@@ -188,6 +189,7 @@ space_add_segment(struct space *space, uint64_t number, uint64_t last, uint64_t 
     struct space_segment *segment = xalloc(sizeof(*segment));
     segment->number = number;
     segment->last = last;
+    segment->epoch = epoch;
     segment->base_lsn = base_lsn;
     segment->capacity = capacity;
     space->segments[space->segment_count++] = segment;
@@ -586,6 +588,7 @@ count_sparse(const struct space *space, uint32_t position, uint64_t lsn)
         const struct space_segment *segment = space->segments[i];
         live += live_share(segment);
         if (segment->base_lsn >= lsn || segment->live_rows == 0 || !is_sparse(segment) ||
+            segment->epoch != space->segments[position]->epoch ||
             live > space->settings.slot_size / WASTED_SHARE) {
             break;
         }

@@ -43,9 +43,10 @@ void space_free(struct space **space);
 
 /* A segment begins, or recovery found it: by rising number.
  * `capacity` counts as used space. The journal goes from slot to slot by itself, and the segments
- * behind the last one are added when an LSN in them comes up. `last` is `number` but of a pack. */
-void space_add_segment(struct space *space, uint64_t number, uint64_t last, uint64_t base_lsn,
-                       uint64_t capacity);
+ * behind the last one are added when an LSN in them comes up. Only segments of one `epoch` are
+ * packed together. `last` is `number` but of a pack. */
+void space_add_segment(struct space *space, uint64_t number, uint64_t last, uint64_t epoch,
+                       uint64_t base_lsn, uint64_t capacity);
 /* The journal has come to the segment of `lsn`. */
 void space_journal_at(struct space *space, uint64_t lsn);
 /* It is full, committed, and has its index: from now on it may be used again. */

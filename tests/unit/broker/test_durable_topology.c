@@ -57,7 +57,7 @@ start_journal(uint64_t first_capacity)
     struct journal_port port = {.submit = take_batch, .context = &journal};
     journal = journal_new(&settings, rig->pool, &port);
     space = space_new(&(struct space_settings){.slot_size = settings.slot_size});
-    space_add_segment(space, settings.segment_number, settings.segment_number,
+    space_add_segment(space, settings.segment_number, settings.segment_number, 1,
                       settings.segment_base, settings.segment_capacity);
     rig->core->journal = journal;
     rig->core->space = space;

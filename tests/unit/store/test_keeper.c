@@ -58,7 +58,7 @@ start(struct recovery *recovery)
 {
     static const struct io_port PORT = {.submit = submit_job};
     static const struct journal_port JOURNAL_PORT = {.submit = submit_batch};
-    struct keeper_settings settings = {.slot_size = SLOT, .spares_wanted = 2};
+    struct keeper_settings settings = {.slot_size = SLOT, .spares_wanted = 2, .may_pack = true};
     keeper = keeper_new(&settings, recovery, &PORT, NULL);
     struct journal_settings journal_settings;
     struct log_failure failure;
@@ -547,6 +547,76 @@ Test(keeper, removals_are_folded_and_their_segments_used_again)
     struct found found = restart(&recovery);
     cr_expect(eq(u32, found.rows, 10));
     recovery_fini(&recovery);
+}
+
+enum { SPARSE_MESSAGES = 160, SPARSE_SIZE = 4000, SPARSE_SHARE = 16 };
+
+/* Segments in which one message of sixteen is left. */
+static void
+make_sparse(uint64_t lsns[static SPARSE_MESSAGES])
+{
+    start_anew();
+    put_vhost_record();
+    put_queue_record();
+    for (size_t i = 0; i < SPARSE_MESSAGES; i++) {
+        lsns[i] = publish(SPARSE_SIZE);
+        settle();
+        write_log();
+    }
+    for (size_t i = 0; i < SPARSE_MESSAGES; i++) {
+        if (i % SPARSE_SHARE != 0) {
+            remove_message(lsns[i], SPARSE_SIZE);
+        }
+    }
+    write_log();
+}
+
+/* Segments in which little lives become one file, and nothing of that is lost. */
+Test(keeper, sparse_segments_are_packed_and_their_messages_stay)
+{
+    uint64_t lsns[SPARSE_MESSAGES];
+    make_sparse(lsns);
+    settle();
+    cr_expect(ge(u32, count_files(STORE_FILE_PACK), 1));
+    cr_expect(le(u32, count_files(STORE_FILE_SEGMENT), 6));
+    sim_disk_kill(sim);
+    struct recovery recovery;
+    cr_expect(eq(u32, restart(&recovery).rows, SPARSE_MESSAGES / SPARSE_SHARE));
+    recovery_fini(&recovery);
+    for (size_t i = 0; i < SPARSE_MESSAGES; i += SPARSE_SHARE) {
+        remove_message(lsns[i], SPARSE_SIZE);
+    }
+    write_log();
+    settle();
+    cr_expect(eq(u32, count_files(STORE_FILE_PACK), 0));
+}
+
+/* F2: while a pack takes the place of its segments, every message is there once. */
+Test(keeper, a_power_cut_while_segments_are_packed_loses_and_doubles_nothing)
+{
+    uint64_t lsns[SPARSE_MESSAGES];
+    make_sparse(lsns);
+    struct sim_recording *recording = sim_disk_record(sim);
+    settle();
+    sim_disk_stop_recording(sim);
+    cr_expect(ge(u32, count_files(STORE_FILE_PACK), 1));
+    struct disk whole = disk;
+    for (uint32_t prefix = 0; prefix <= sim_recording_count(recording); prefix++) {
+        static const enum sim_disk_policy POLICIES[] = {SIM_DISK_NONE, SIM_DISK_ALL,
+                                                        SIM_DISK_RANDOM, SIM_DISK_RANDOM};
+        for (size_t i = 0; i < ARRAY_LEN(POLICIES); i++) {
+            struct sim_disk *after =
+                sim_disk_replay(recording, prefix, POLICIES[i], 1000 * prefix + i);
+            disk = disk_of_sim(after);
+            struct recovery recovery;
+            struct found found = recover(&recovery);
+            cr_expect(eq(u32, found.rows, SPARSE_MESSAGES / SPARSE_SHARE), "prefix %u", prefix);
+            recovery_fini(&recovery);
+            sim_disk_free(&after);
+        }
+    }
+    disk = whole;
+    sim_recording_free(&recording);
 }
 
 /* Part 13: what an orderly stop leaves is found again, clean, by the next start; and starting and

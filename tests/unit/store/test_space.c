@@ -20,7 +20,7 @@ set_up(void)
 {
     struct space_settings settings = {.slot_size = SLOT, .may_pack = true};
     space = space_new(&settings);
-    space_add_segment(space, 1, 1, SLOT, SLOT);
+    space_add_segment(space, 1, 1, 1, SLOT, SLOT);
 }
 
 static void
@@ -293,6 +293,17 @@ Test(space, sparse_neighbours_are_packed_when_too_much_is_wasted)
     cr_expect(eq(u64, job.number, 1));
     cr_expect(eq(u64, job.last, 3));
     cr_expect(job.is_pack);
+}
+
+/* A file belongs to one epoch: where that ended decides which of its octets exist. */
+Test(space, segments_of_different_epochs_are_not_packed_together)
+{
+    space_add_segment(space, 2, 2, 2, 2 * SLOT, SLOT);
+    add_rows(1, 10);
+    add_rows(2, 10);
+    index_below(4);
+    space_retired(space, 3);
+    expect_nothing(UINT64_MAX);
 }
 
 /* A pack holds rows and nothing else: what else its segments are needed for comes first. */
