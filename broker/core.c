@@ -9,6 +9,7 @@
 #include "broker/connection.h"
 #include "broker/durability.h"
 #include "broker/login.h"
+#include "broker/paging.h"
 #include "broker/vhost.h"
 
 #include <stdlib.h>
@@ -101,7 +102,9 @@ core_free(struct core **core_pointer)
         struct vhost *vhost = entry->value;
         vhost_free(&vhost);
     }
+    core_relieve_memory(core);
     queue_discards_fini(&core->discards);
+    paging_free(&core->paging);
     position = 0;
     while ((entry = map_next(&core->users, &position)) != NULL) {
         struct user *user = entry->value;
@@ -319,6 +322,7 @@ core_release_tick(struct core *core)
     (void)queue_discards_release(&core->discards, CORE_DISCARDS_PER_TICK);
     core_release_purgers(core);
     chunk_pool_end_tick(core->pool);
+    core_relieve_memory(core);
     core_check_memory(core);
 }
 

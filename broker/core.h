@@ -19,7 +19,6 @@
 #include "routing/route_cache.h"
 #include "routing/target.h"
 #include "store/chunk.h"
-#include "store/io_job.h"
 
 /* Messages of purged queues that are released in one tick. */
 enum { CORE_DISCARDS_PER_TICK = 16384 };
@@ -44,7 +43,6 @@ struct password_port {
 struct core_ports {
     struct net_port net;
     struct password_port password;
-    struct io_port io; /* only asked with a store */
     struct random_source random;
 };
 
@@ -130,6 +128,7 @@ struct core {
     struct entry_memory queue_memory; /* of all queues; they keep it up to date */
     uint64_t held_bytes;     /* message memory of publishes that wait for the alarm; blocked.c */
     uint8_t alarms;          /* of enum core_alarm: publishers are blocked while any is set */
+    struct paging *paging;   /* owned; NULL: nothing leaves memory */
     struct journal *journal; /* borrowed; NULL: nothing is durable, all is in memory */
     struct space *space;     /* borrowed; NULL with the journal */
     uint64_t topology_token; /* of the last change of something durable */

@@ -5,7 +5,7 @@
 #include "base/disk.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
-#include "broker/fetch.h"
+#include "broker/paging.h"
 #include "store/keeper.h"
 #include "store/recovery.h"
 #include "store/threads.h"
@@ -16,7 +16,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SPARES_WANTED = 2, FAILURE_TEXT_SIZE = 256 };
+enum {
+    SPARES_WANTED = 2,
+    FAILURE_TEXT_SIZE = 256,
+    RELIEVE_ROWS = 16384, /* messages restored between two looks at how much memory they take */
+};
 
 struct data_directory {
     struct disk_directory *directory;
@@ -101,11 +105,21 @@ data_directory_turn(struct data_directory *directory)
     }
 }
 
+/* Before there are threads: the job is carried out at once. */
+static void
+run_job_now(void *context, struct io_job *job)
+{
+    struct data_directory *directory = context;
+    io_job_run(job, &directory->disk, NULL);
+    core_job_done(directory->core, job);
+}
+
 /* Opening -------------------------------------------------------------------------------------- */
 
 struct restore {
     struct core *core;
     struct topology_restore topology;
+    uint64_t row_count;
 };
 
 static enum status
@@ -119,6 +133,9 @@ static enum status
 restore_row(void *context, const struct recovered_row *row)
 {
     struct restore *restore = context;
+    if (++restore->row_count % RELIEVE_ROWS == 0) {
+        core_relieve_recovery(restore->core);
+    }
     return core_restore_row(restore->core, row);
 }
 
@@ -127,6 +144,8 @@ recover(struct data_directory *directory, const struct data_directory_settings *
         struct recovery *recovery, char *why, size_t why_size)
 {
     struct restore restore = {.core = directory->core};
+    struct io_port port = {.submit = run_job_now, .context = directory};
+    core_attach_paging(directory->core, &port);
     struct recovery_options options = {.slot_size = settings->segment_bytes, .may_write = true};
     struct recovery_sink sink = {.record = restore_record, .row = restore_row, .context = &restore};
     struct random_source random = random_system();
@@ -171,13 +190,13 @@ begin(struct data_directory *directory, const struct data_directory_settings *se
         .may_pack = true,
     };
     struct io_port io = store_threads_io_port(directory->threads);
-    directory->core->ports.io = io;
     uint64_t next_object_id = recovery->next_object_id;
     directory->keeper = keeper_new(&keeper, recovery, &io, directory->log);
     struct journal_settings journal;
     if (!begin_segment(directory, &journal, why, why_size)) {
         return false;
     }
+    core_set_paging_port(directory->core, &io, journal.segment_base);
     struct journal_port port = store_threads_journal_port(directory->threads);
     directory->journal = journal_new(&journal, pool, &port);
     core_attach_store(directory->core, directory->journal, keeper_space(directory->keeper));
@@ -273,6 +292,7 @@ data_directory_close(struct data_directory **directory_pointer)
         }
         core_attach_store(directory->core, NULL, NULL);
     }
+    core_set_paging_port(directory->core, NULL, 0);
     store_threads_free(&directory->threads, &directory->events);
     journal_free(&directory->journal);
     keeper_free(&directory->keeper);

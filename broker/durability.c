@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include "broker/commit_wait.h"
 #include "broker/connection.h"
-#include "broker/fetch.h"
+#include "broker/paging.h"
 #include "broker/vhost.h"
 
 #include <stdlib.h>
@@ -174,16 +174,11 @@ bool
 core_head_is_ready(struct core *core, struct queue *queue)
 {
     static const uint8_t MARKED = ENTRY_REDELIVERED | ENTRY_HANDED_OUT;
-    if (core->journal == NULL) {
-        return true;
-    }
-    const struct queue_entry *head = queue_peek(queue);
-    if (head == NULL || queue_entry_lsn(head) == 0) {
-        return true;
-    }
     bool is_there = core_head_is_in_memory(core, queue);
-    bool may_go =
-        (queue_entry_flags(head) & MARKED) != 0 || is_marked(core, queue, queue_entry_lsn(head));
+    const struct queue_entry *head = queue_peek(queue);
+    bool may_go = core->journal == NULL || head == NULL || queue_entry_lsn(head) == 0 ||
+                  (queue_entry_flags(head) & MARKED) != 0 ||
+                  is_marked(core, queue, queue_entry_lsn(head));
     queue->head_waits = !is_there || !may_go;
     return !queue->head_waits;
 }

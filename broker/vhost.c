@@ -15,6 +15,7 @@
 #include "broker/connection.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
+#include "broker/paging.h"
 
 enum { VALUE_TEXT_SIZE = 128 };
 
@@ -637,6 +638,7 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     remove_bindings_to(&queue->target, &doomed);
     delete_doomed(vhost, &doomed);
     uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
+    core_forget_windows(vhost->core, queue);
     core_head_is_there(vhost->core, queue);
     queue_unref(&queue);
     return ready_count;

@@ -51,7 +51,8 @@ queue_discards_fini(struct queue_discards *discards)
 void
 queue_discards_add(struct queue_discards *discards, uint64_t queue_id, struct entry_deque *deque)
 {
-    if (deque->head == NULL) {
+    /* An empty one may still have a job under way. */
+    if (deque->head == NULL && deque->pages == NULL) {
         return;
     }
     struct purged *purged = xalloc(sizeof(*purged));

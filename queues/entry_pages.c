@@ -262,7 +262,7 @@ entry_memory_begin_spill(struct entry_memory *memory, bool under_pressure,
             return false;
         }
         list_remove(link);
-        if (first_to_spill(pages) != NULL) {
+        if (!pages->is_spilling && first_to_spill(pages) != NULL) {
             return begin_spill(pages, spill_out);
         }
         link = list_first(&memory->long_deques);

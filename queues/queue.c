@@ -16,7 +16,7 @@ struct queue_returned {
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 480, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 496, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -122,6 +122,7 @@ queue_unref(struct queue **queue_pointer)
     assert(queue->ready_count == 0);
     assert(queue->unacked_count == 0);
     assert(queue->consumer_count == 0);
+    assert(queue->windows == NULL);
     list_remove(&queue->dispatch_link);
     list_remove(&queue->owner_list_link);
     entry_deque_fini(&queue->deque);
@@ -278,6 +279,21 @@ const struct queue_entry *
 queue_peek(const struct queue *queue)
 {
     return queue->returned_count > 0 ? &queue->returned[0].entry : entry_deque_head(&queue->deque);
+}
+
+struct queue_entry *
+queue_returned_entry(struct queue *queue, uint32_t at)
+{
+    assert(at < queue->returned_count);
+    return &queue->returned[at].entry;
+}
+
+void
+queue_lose(struct queue *queue, const struct entry_loss *loss)
+{
+    assert(queue->ready_count - queue->returned_count >= loss->count);
+    queue->ready_count -= loss->count;
+    queue->ready_bytes -= loss->bytes;
 }
 
 bool

@@ -19,6 +19,7 @@
 #include "routing/target.h"
 
 struct queue_returned; /* a message that came back; queue.c */
+struct queue_windows;  /* broker/paging_state.h */
 struct queue_turn;     /* a consumer that waits for its turn; queue_consumers.c */
 
 /* How far the log says that messages may have been handed out; only of queues that had a backlog of
@@ -50,7 +51,6 @@ struct queue {
     bool is_named;     /* by the file that is being applied */
     bool deleted;      /* no longer in the vhost; waits for the last reference */
     bool had_consumer; /* auto-delete waits for the first */
-    bool is_fetching;  /* contents of its next messages are on their way */
     bool head_waits;   /* the next message cannot be handed out before the disk has answered */
 
     /* Messages. */
@@ -64,6 +64,8 @@ struct queue {
     uint64_t ready_bytes;          /* body octets of ready messages */
     uint64_t unacked_count;        /* lent and not yet settled or returned */
     struct queue_handout *handout; /* owned; NULL: never needed */
+    struct queue_windows *windows; /* the broker's (broker/paging.h); NULL: nothing was fetched */
+    uint64_t unreadable_count;     /* set aside: neither ready nor gone */
 
     /* Consumers. */
     struct list consumers;    /* of queue_link, in order of registration */
@@ -124,6 +126,19 @@ bool queue_head_is_away(const struct queue *queue);
 
 /* The LSN of the last logged message among some thousand at the head of the deque; 0: none. */
 uint64_t queue_horizon_lsn(const struct queue *queue);
+
+/* The position of the oldest message in the deque. */
+static inline uint64_t
+queue_deque_position(const struct queue *queue)
+{
+    return queue->next_position - (queue->ready_count - queue->returned_count);
+}
+
+/* One of the returned messages, in no order that means anything but that the first comes next. */
+struct queue_entry *queue_returned_entry(struct queue *queue, uint32_t at);
+
+/* Messages whose entries could not be read back are not there any more. */
+void queue_lose(struct queue *queue, const struct entry_loss *loss);
 
 /* Takes the next message for good: returned ones first. False when nothing is ready, or
  * the next is away. The content's count passes to the caller. */

@@ -323,7 +323,7 @@ fetch_run(struct fetch_files *files, struct io_fetch *fetch, struct log_failure 
         uint32_t before = fetch->fetched_count;
         enum status status = read_stretch(files, fetch, &used, failure_out);
         is_new = is_new && fetch->fetched_count == before;
-        if (status == STATUS_FULL && fetch->fetched_count > 0) {
+        if (status == STATUS_FULL) {
             return STATUS_OK;
         }
         if (status == STATUS_IO || status == STATUS_NO_MEMORY) {

@@ -10,7 +10,7 @@
 #include "store/log_failure.h"
 
 enum {
-    FETCH_ENTRIES_MAX = 64,
+    FETCH_ENTRIES_MAX = 256,
     FETCH_WINDOW = 256 * 1024, /* octets of one fetch; a single larger content has one of its own */
 };
 
@@ -21,8 +21,9 @@ struct io_fetch {
     uint32_t sizes[FETCH_ENTRIES_MAX]; /* octets of the body: what room a content needs at least */
     uint32_t offsets[FETCH_ENTRIES_MAX]; /* out: of the content in `block`, a multiple of 8 */
     uint32_t fetched_count;              /* out: so many from the front were read and are right */
-    uint8_t *block; /* where they go: mapped by the core, FETCH_WINDOW octets or
-                       as many as the first content can need */
+    uint8_t *block; /* where they go: mapped by the core, FETCH_WINDOW octets or more. STATUS_OK
+                       with nothing fetched: the first content does not fit, a larger block might do
+                     */
     uint32_t block_size;
 };
 

@@ -44,9 +44,22 @@ read_back(const struct io_spill *spill, const struct disk *disk, struct disk_fil
     return is_right ? STATUS_OK : STATUS_CORRUPT;
 }
 
+/* The file may never have been made: its first write failed. */
+static enum status
+remove_file(const struct io_spill *spill, const struct disk *disk)
+{
+    char name[STORE_NAME_SIZE];
+    store_file_name(STORE_FILE_SPILL, spill->number, 0, name);
+    enum status status = disk->unlink(disk->context, name);
+    return status == STATUS_IO && errno == ENOENT ? STATUS_OK : status;
+}
+
 enum status
 spill_run(struct io_spill *spill, const struct disk *disk)
 {
+    if (spill->is_removal) {
+        return remove_file(spill, disk);
+    }
     struct disk_file *file;
     enum status status = open_file(spill, disk, &file);
     if (status != STATUS_OK) {

@@ -13,6 +13,7 @@
 
 struct io_spill {
     bool is_write;
+    bool is_removal; /* the whole file goes; nothing lies in it any more */
     uint64_t number; /* of the file; made by the first write to it */
     uint64_t offset;
     void *octets; /* borrowed until the job is back */

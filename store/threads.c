@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "store/fetch.h"
 #include "store/log_writer.h"
+#include "store/spill.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -404,7 +405,9 @@ static void
 submit_job(void *context, struct io_job *job)
 {
     struct store_threads *threads = context;
-    struct worker *worker = job->type == IO_FETCH ? &threads->fetch : &threads->other;
+    bool is_awaited = job->type == IO_FETCH ||
+                      (job->type == IO_SPILL && !job->spill->is_write && !job->spill->is_removal);
+    struct worker *worker = is_awaited ? &threads->fetch : &threads->other;
     pthread_mutex_lock(&threads->mutex);
     list_append(&worker->jobs, &job->link);
     pthread_cond_signal(&worker->work);

@@ -212,6 +212,21 @@ Test(entry_deque, head_that_reaches_a_run_under_way_takes_it_from_memory)
     take_all();
 }
 
+/* The next run of a deque begins where the last ended, which is known when it has ended. */
+Test(entry_deque, has_one_run_under_way_at_most)
+{
+    push(30000);
+    struct entry_spill spill;
+    struct entry_spill second;
+    cr_assert(entry_memory_begin_spill(&memory, true, &spill));
+    push(1000);
+    cr_expect(not(entry_memory_begin_spill(&memory, true, &second)));
+    write_out(&spill);
+    entry_pages_end_spill(&spill, true, pool);
+    cr_expect(ge(int, spill_all(true), 1), "then it goes on");
+    take_all();
+}
+
 /* A full disk costs nothing but memory. */
 Test(entry_deque, run_that_could_not_be_written_stays_in_memory)
 {

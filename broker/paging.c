@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/paging.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "broker/durability.h"
+#include "broker/paging_state.h"
+
+void
+core_attach_paging(struct core *core, const struct io_port *port)
+{
+    assert(core->paging == NULL);
+    struct paging *paging = xalloc(sizeof(*paging));
+    paging->core = core;
+    paging->port = *port;
+    paging->space = spill_space_new();
+    list_init(&paging->active);
+    list_init(&paging->waiting);
+    list_init(&paging->written);
+    core->paging = paging;
+    core->queue_memory.space = paging->space;
+    chunk_pool_use_spill(core->pool, paging->space);
+}
+
+void
+core_set_paging_port(struct core *core, const struct io_port *port, uint64_t committed_lsn)
+{
+    if (core->paging != NULL) {
+        core->paging->port = port == NULL ? (struct io_port){0} : *port;
+        core->paging->committed_lsn = committed_lsn;
+    }
+}
+
+const struct paging_counters *
+core_paging_counters(const struct core *core)
+{
+    static const struct paging_counters none;
+    return core->paging == NULL ? &none : &core->paging->counters;
+}
+
+/* Jobs ----------------------------------------------------------------------------------------- */
+
+struct paging_job *
+paging_job_new(struct paging *paging, enum paging_task task, struct queue *queue)
+{
+    struct paging_job *job = xalloc(sizeof(*job));
+    (void)paging;
+    job->task = task;
+    job->queue = queue == NULL ? NULL : queue_ref(queue);
+    if (task == TASK_FETCH) {
+        job->io.type = IO_FETCH;
+        job->io.fetch = &job->fetch;
+    } else {
+        job->io.type = IO_SPILL;
+        job->io.spill = &job->spill;
+    }
+    return job;
+}
+
+void
+paging_job_free(struct paging_job **job_pointer)
+{
+    struct paging_job *job = *job_pointer;
+    *job_pointer = NULL;
+    queue_unref(&job->queue);
+    free(job);
+}
+
+void
+paging_submit(struct paging *paging, struct paging_job *job)
+{
+    paging->port.submit(paging->port.context, &job->io);
+}
+
+/* A job that has written something gives memory up, which the tick's output may still name: that
+ * waits until the tick ends. */
+void
+core_job_done(struct core *core, struct io_job *io)
+{
+    struct paging *paging = core->paging;
+    struct paging_job *job = CONTAINER_OF(io, struct paging_job, io);
+    switch (job->task) {
+    case TASK_FETCH:
+        paging_end_fetch(paging, job);
+        break;
+    case TASK_RESTORE:
+        paging_end_restore(paging, job);
+        break;
+    case TASK_READ_ENTRIES:
+        paging_end_read(paging, job);
+        break;
+    case TASK_SPILL_CHUNK:
+    case TASK_SPILL_ENTRIES:
+        list_append(&paging->written, &job->link);
+        break;
+    case TASK_REMOVE_FILE:
+        paging_job_free(&job);
+        break;
+    }
+}
+
+void
+paging_free(struct paging **paging_pointer)
+{
+    struct paging *paging = *paging_pointer;
+    if (paging == NULL) {
+        return;
+    }
+    *paging_pointer = NULL;
+    assert(list_is_empty(&paging->active));
+    assert(list_is_empty(&paging->written));
+    assert(paging->spills == 0);
+    timer_cancel(&paging->core->timers, &paging->retry);
+    paging->core->queue_memory.space = NULL;
+    chunk_pool_use_spill(paging->core->pool, NULL);
+    spill_space_free(&paging->space);
+    free(paging);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of paging, shared by its files: paging.c keeps jobs, windows.c brings messages back,
+ * relief.c sends memory out. */
+#ifndef BOURSE_BROKER_PAGING_STATE_H
+#define BOURSE_BROKER_PAGING_STATE_H
+
+#include "broker/paging.h"
+#include "queues/queue.h"
+#include "store/fetch.h"
+#include "store/spill.h"
+#include "store/spill_space.h"
+
+enum {
+    WINDOWS_AHEAD = 3, /* that a queue has at most, the one under way included */
+    SPILLS_MAX = 16,   /* under way at the same time */
+};
+
+/* What the job is for. */
+enum paging_task {
+    TASK_FETCH,        /* contents by their LSN */
+    TASK_RESTORE,      /* a spilled chunk */
+    TASK_READ_ENTRIES, /* a run of entries, of a queue or of discards */
+    TASK_SPILL_CHUNK,
+    TASK_SPILL_ENTRIES,
+    TASK_REMOVE_FILE,
+};
+
+struct paging_job {
+    struct io_job io;
+    struct list_link link; /* paging->written */
+    enum paging_task task;
+    struct queue *queue;        /* a reference: whose head it is for; NULL: nobody's */
+    bool is_returned;           /* the contents are of returned messages */
+    uint64_t end_position;      /* TASK_FETCH, TASK_RESTORE: behind the last entry of the deque */
+    struct chunk_spill chunk;   /* TASK_RESTORE, TASK_SPILL_CHUNK */
+    struct entry_spill entries; /* TASK_READ_ENTRIES, TASK_SPILL_ENTRIES */
+    union {
+        struct io_fetch fetch;
+        struct io_spill spill;
+    };
+};
+
+/* Contents that were fetched for the head of one queue. */
+struct window {
+    struct content_ref chunk; /* pinned */
+    uint64_t octets;
+    uint64_t end_position; /* behind its last entry; the head at or behind it is past the window */
+};
+
+/* A queue for which something was fetched. */
+struct queue_windows {
+    struct list_link link;      /* paging->active, the longest unused first */
+    struct list_link wait_link; /* paging->waiting */
+    struct queue *queue;        /* not counted: it owns this */
+    struct window windows[WINDOWS_AHEAD];
+    uint32_t window_count;
+    struct window returned; /* of returned messages; unset: none */
+    uint64_t
+        next_position; /* in the deque: everything before it is in memory, or was when looked */
+    uint64_t stop_position; /* could not be read ahead: wait until it is the head; 0: none */
+    bool is_fetching;       /* a job is under way */
+    bool is_alone;          /* the last fetch did not bring the head: ask for nothing else */
+    uint32_t block_size;    /* of the next block */
+    uint64_t used_ms;       /* when its head was last looked at */
+};
+
+struct paging {
+    struct core *core;
+    struct io_port port; /* submit is NULL: nothing goes out */
+    struct spill_space *space;
+    uint64_t committed_lsn; /* what earlier epochs have written */
+    struct list active;     /* of queue_windows.link */
+    struct list waiting; /* of queue_windows.wait_link: for room, memory, or somebody else's job */
+    struct list written; /* of paging_job.link: memory to be given up when the tick ends */
+    uint64_t window_octets; /* of all windows and of blocks under way */
+    uint32_t spills;        /* jobs that write */
+    uint64_t spill_octets;  /* that leave memory when they are done */
+    uint64_t retry_ms;      /* not before is spilling tried again; 0: at once */
+    struct timer retry;     /* armed while somebody waits */
+    struct paging_counters counters;
+};
+
+struct paging_job *paging_job_new(struct paging *paging, enum paging_task task,
+                                  struct queue *queue);
+void paging_job_free(struct paging_job **job);
+void paging_submit(struct paging *paging, struct paging_job *job);
+static inline bool
+paging_is_open(const struct paging *paging)
+{
+    return paging->port.submit != NULL;
+}
+
+/* windows.c */
+void paging_end_fetch(struct paging *paging, struct paging_job *job);
+void paging_end_restore(struct paging *paging, struct paging_job *job);
+void paging_end_read(struct paging *paging, struct paging_job *job);
+/* Starts reading back the next run of a deque. False when that cannot be. */
+bool paging_read_entries(struct paging *paging, struct entry_deque *deque, struct queue *queue);
+/* Gives up windows that nobody has used for a while, of at least `octets` if there are so many. */
+void paging_drop_idle_windows(struct paging *paging, uint64_t octets);
+/* Those who wait try again. */
+void paging_wake_waiting(struct paging *paging);
+
+#endif
