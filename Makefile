@@ -36,7 +36,7 @@ PYTHON := /usr/bin/python3
 # Variant ----------------------------------------------------------------------------------------
 
 comma := ,
-TEST_GOALS := test unit integration interop crash-tests
+TEST_GOALS := test unit integration interop crash-tests sim-tests
 ifneq ($(filter $(TEST_GOALS) corruption,$(MAKECMDGOALS)),)
 SAN ?= address,undefined
 endif
@@ -102,10 +102,14 @@ TEST_SOURCES += $(shell find tests/unit -name '*.c' 2>/dev/null | sort)
 FUZZ_MAIN := tests/fuzz/libfuzzer.c
 FUZZ_HARNESSES := $(filter-out $(FUZZ_MAIN) tests/fuzz/test_%,$(wildcard tests/fuzz/*.c))
 TEST_SOURCES += $(FUZZ_HARNESSES) $(wildcard tests/fuzz/test_*.c)
+# The simulator, without its main files, is linked into the unit tests too: they judge its judge.
+SIM_MAIN := tests/sim/main.c tests/sim/mutant_checksum.c
+SIM_SOURCES := $(filter-out $(SIM_MAIN),$(wildcard tests/sim/*.c))
 LOADGEN_SOURCES := $(wildcard bench/loadgen.c bench/loadgen_*.c)
 BENCH_SOURCES := $(filter-out $(LOADGEN_SOURCES),$(wildcard bench/*.c))
-ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(FUZZ_MAIN) $(FAIL_CALL_SOURCE) $(LOADGEN_SOURCES) $(BENCH_SOURCES)
-HEADERS := $(wildcard $(FOLDERS:%=%/*.h) bench/*.h tests/support/*.h tests/fuzz/*.h)
+ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(FUZZ_MAIN) $(SIM_SOURCES) $(SIM_MAIN) \
+               $(FAIL_CALL_SOURCE) $(LOADGEN_SOURCES) $(BENCH_SOURCES)
+HEADERS := $(wildcard $(FOLDERS:%=%/*.h) bench/*.h tests/support/*.h tests/fuzz/*.h tests/sim/*.h)
 
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
 CORE_OBJECTS := $(filter-out $(OUT)/obj/cli/main.o,$(OBJECTS))
@@ -113,6 +117,8 @@ TEST_OBJECTS := $(TEST_SOURCES:%.c=$(OUT)/obj/%.o)
 FUZZ_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,\
                   $(FUZZ_MAIN) $(FUZZ_HARNESSES) tests/support/alloc_faults.c \
                   $(wildcard tests/support/sim_*.c))
+SIM_OBJECTS := $(SIM_SOURCES:%.c=$(OUT)/obj/%.o)
+SIM_SUPPORT := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/sim_*.c))
 LOADGEN_OBJECTS := $(LOADGEN_SOURCES:%.c=$(OUT)/obj/%.o)
 ALL_OBJECTS := $(ALL_SOURCES:%.c=$(OUT)/obj/%.o)
 
@@ -142,9 +148,14 @@ $(BINARY): $(OBJECTS)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
 
-$(UNIT_TESTS): $(CORE_OBJECTS) $(TEST_OBJECTS)
+$(UNIT_TESTS): $(CORE_OBJECTS) $(TEST_OBJECTS) $(SIM_OBJECTS)
 	@echo "  LINK  $@"
-	@$(CC) $(ALL_LDFLAGS) -o $@ $(CORE_OBJECTS) $(TEST_OBJECTS) $(LIBS) -lcriterion
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcriterion
+
+SIM_PROGRAM := $(OUT)/sim
+$(SIM_PROGRAM): $(CORE_OBJECTS) $(SIM_OBJECTS) $(SIM_SUPPORT) $(SIM_MAIN:%.c=$(OUT)/obj/%.o)
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_LDFLAGS) -Wl,--wrap=crc32c -o $@ $^ $(LIBS)
 
 # One program; the name it is called by chooses the target.
 FUZZ_PROGRAM := $(OUT)/fuzz
@@ -230,9 +241,9 @@ endif
 
 RUN_TESTS = $(PYTHON) tools/run_tests.py --out $(OUT) --binary $(BINARY)
 
-.PHONY: test unit integration interop crash-tests
-test: deps-test $(BINARY) $(UNIT_TESTS) $(FAIL_CALL) ## run everything: unit, integration, interop, crash, include table
-	@$(RUN_TESTS) includes unit integration interop crash
+.PHONY: test unit integration interop crash-tests sim-tests
+test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) ## run everything: unit, sim, integration, interop, crash, include table
+	@$(RUN_TESTS) includes unit sim integration interop crash
 unit: deps-test $(UNIT_TESTS) ## run the unit tests
 	@$(RUN_TESTS) unit
 integration: deps-test $(BINARY) ## run the tests against a broker process
@@ -240,8 +251,16 @@ integration: deps-test $(BINARY) ## run the tests against a broker process
 interop: deps-test $(BINARY) ## run the tests with other people's clients
 	@$(RUN_TESTS) interop
 
+sim-tests: deps-test $(SIM_PROGRAM) ## run the simulator over few seeds, and those that once found something
+	@$(RUN_TESTS) sim
 crash-tests: deps-test $(BINARY) $(FAIL_CALL) ## kill -9 (200 times), failing system calls, order of flush and confirm
 	@$(RUN_TESTS) crash
+
+SEEDS ?= 1000
+FROM ?= 1
+.PHONY: sim
+sim: $(SIM_PROGRAM) ## simulate SEEDS=1000 runs of a broker on a disk that fails, from seed FROM=1 on
+	@$(SIM_PROGRAM) --seeds $(SEEDS) --from $(FROM) --list tests/sim/seeds.txt
 
 BUDGET ?= 10
 .PHONY: crash

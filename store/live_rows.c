@@ -175,7 +175,8 @@ has_dead_file(const struct recovery_work *work, uint64_t number)
 }
 
 /* What was folded into a dead file that is lost cannot be found again where the segments that said
- * so are gone: such messages come back, but not as if nobody had seen them. */
+ * so are gone: such messages come back, but not as if nobody had seen them. One that cannot be read
+ * this time is not lost. */
 static enum status
 read_dead(struct recovery_work *work, struct found_segment *segment, struct dead_rows *dead)
 {
@@ -183,7 +184,7 @@ read_dead(struct recovery_work *work, struct found_segment *segment, struct dead
     enum status status = STATUS_CORRUPT;
     if (has_dead_file(work, number)) {
         status = dead_rows_read(dead, work->disk, &segment->index);
-        if (status == STATUS_OK || status == STATUS_NO_MEMORY) {
+        if (status != STATUS_CORRUPT) {
             return status;
         }
         segment->is_distrusted = true;
@@ -197,6 +198,9 @@ mark_segment(struct recovery_work *work, struct found_segment *segment, struct r
 {
     struct dead_rows dead;
     enum status status = read_dead(work, segment, &dead);
+    if (status == STATUS_IO) {
+        return recovery_refuse(work, status, "%s.dead cannot be read", segment->name);
+    }
     if (status != STATUS_OK) {
         return recovery_refuse(work, status, "too little memory for %s", segment->name);
     }

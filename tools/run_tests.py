@@ -53,6 +53,12 @@ def parse_pytest(text):
                   counts.get("skipped", 0))
 
 
+def parse_sum(text):
+    """Of a last line `12 passed, 1 failed`."""
+    sums = re.findall(r"^(\d+) passed, (\d+) failed$", text, re.MULTILINE)
+    return Result(*map(int, sums[-1])) if sums else Result()
+
+
 def parse_check(text):
     """A check is one test: its exit status decides."""
     return Result(1 if text else 0)
@@ -63,6 +69,8 @@ def commands(options):
     return {
         "includes": ([sys.executable, "tools/check_includes.py"], parse_check),
         "unit": ([f"{options.out}/unit-tests"], parse_criterion),
+        "sim": ([f"{options.out}/sim", "--list", "tests/sim/seeds.txt", "--seeds", "100",
+                 "--operations", "5000"], parse_sum),
         "integration": ([*pytest, "tests/integration"], parse_pytest),
         "interop": ([*pytest, "tests/interop"], parse_pytest),
         "crash": ([*pytest, "tests/crash"], parse_pytest),
@@ -138,7 +146,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True, help="build directory of the variant")
     parser.add_argument("--binary", required=True, help="the broker to test")
-    parser.add_argument("suites", nargs="+", choices=["includes", "unit", "integration", "interop", "crash"])
+    parser.add_argument("suites", nargs="+", choices=["includes", "unit", "sim", "integration", "interop", "crash"])
     options = parser.parse_args()
 
     reports = ROOT / options.out / "reports"

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/actor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "broker/channel.h"
+#include "broker/connection.h"
+#include "tests/sim/history_parts.h"
+#include "tests/sim/world.h"
+
+#define SIXTEEN(prefix)                                                                            \
+    {                                                                                              \
+        prefix "0", prefix "1", prefix "2", prefix "3", prefix "4", prefix "5", prefix "6",        \
+            prefix "7", prefix "8", prefix "9", prefix "10", prefix "11", prefix "12",             \
+            prefix "13", prefix "14", prefix "15"                                                  \
+    }
+
+const char *
+sim_queue_name(uint32_t name)
+{
+    static const char *const names[HISTORY_NAMES] = SIXTEEN("q");
+    return names[name];
+}
+
+const char *
+sim_exchange_name(uint32_t name)
+{
+    static const char *const names[HISTORY_NAMES] = SIXTEEN("x");
+    return name == HISTORY_DEFAULT_EXCHANGE ? "" : names[name];
+}
+
+const char *
+sim_key_name(uint32_t exchange_name, uint32_t key)
+{
+    static const char *const names[HISTORY_NAMES] = SIXTEEN("k");
+    return exchange_name == HISTORY_DEFAULT_EXCHANGE ? sim_queue_name(key) : names[key];
+}
+
+void
+actor_init(struct actor *actor, uint32_t number)
+{
+    *actor = (struct actor){.number = number};
+    actor->peer = (struct net_peer){
+        .address = "127.0.0.1",
+        .local_address = "127.0.0.1",
+        .port = (uint16_t)(40000 + number),
+        .local_port = 5672,
+        .is_loopback = true,
+    };
+}
+
+void
+actor_fini(struct actor *actor)
+{
+    for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
+        free(actor->channels[i].held);
+        free(actor->channels[i].settled);
+        free(actor->channels[i].published);
+    }
+    free(actor->arrivals);
+    *actor = (struct actor){0};
+}
+
+/* A channel that was never opened; keeps its memory. */
+static void
+reset_channel(struct actor_channel *channel)
+{
+    *channel = (struct actor_channel){
+        .held = channel->held,
+        .held_capacity = channel->held_capacity,
+        .settled = channel->settled,
+        .settled_capacity = channel->settled_capacity,
+        .published = channel->published,
+        .published_capacity = channel->published_capacity,
+    };
+}
+
+void
+actor_forget(struct actor *actor)
+{
+    for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
+        reset_channel(&actor->channels[i]);
+    }
+    actor->link = 0;
+    actor->is_up = false;
+    actor->is_paused = false;
+    actor->unread_octets = 0;
+    actor->arrival_first = 0;
+    actor->arrival_end = 0;
+    actor->arrival_visible = 0;
+}
+
+/* What is open goes back to its queues, and what a transaction has is dropped. */
+static void
+give_back(struct world *world, struct actor_channel *channel)
+{
+    for (uint32_t i = 0; i < channel->held_count; i++) {
+        history_give_back(&world->history, channel->held[i].queue, channel->held[i].copy);
+    }
+    for (uint32_t i = 0; i < channel->settled_count; i++) {
+        history_give_back(&world->history, channel->settled[i].queue, channel->settled[i].copy);
+    }
+    channel->held_count = 0;
+    channel->settled_count = 0;
+}
+
+void
+actor_end_channel(struct world *world, struct actor_channel *channel)
+{
+    give_back(world, channel);
+    reset_channel(channel);
+}
+
+/* A basic.get that has to wait for its message, and whose queue is gone. */
+static bool
+gets_from_nowhere(const struct world *world, const struct actor_channel *channel)
+{
+    const struct actor_request *request = &channel->request;
+    return request->is_waiting && !request->is_answered && actor_request_is_get(request) &&
+           history_find_queue(&world->history, world->history.queues[request->queue].name) ==
+               HISTORY_NONE;
+}
+
+void
+actor_begin_end_of_tick(struct world *world, struct actor *actor)
+{
+    for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
+        struct actor_channel *channel = &actor->channels[i];
+        if (gets_from_nowhere(world, channel)) {
+            world_note(world, "get without queue", actor->number, i + 1, channel->request.queue);
+            channel->request.is_waiting = false;
+            channel->state = CHANNEL_BREAKING;
+            world->breaking_count++;
+        }
+    }
+}
+
+static bool
+has_ended(struct world *world, const struct actor *actor, uint16_t number)
+{
+    const struct connection *connection = core_find_connection(world->server.core, actor->link);
+    const struct channel *channel = connection_find_channel(connection, number);
+    return channel == NULL || channel->is_ended;
+}
+
+void
+actor_see_ends(struct world *world, struct actor *actor)
+{
+    for (uint16_t number = 1; number <= ACTOR_CHANNELS; number++) {
+        struct actor_channel *channel = actor_channel(actor, number);
+        if (channel->state == CHANNEL_BREAKING && has_ended(world, actor, number)) {
+            give_back(world, channel);
+            memset(channel->consumers, 0, sizeof(channel->consumers));
+            channel->state = CHANNEL_BROKEN;
+            world->breaking_count--;
+        }
+    }
+}
+
+void
+actor_hang_up(struct world *world, struct actor *actor)
+{
+    world_note(world, "hang up", actor->number, actor->link, 0);
+    (void)server_hang_up(&world->server, actor->link);
+    for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
+        actor_end_channel(world, &actor->channels[i]);
+    }
+    actor_forget(actor);
+}
+
+/* Sending -------------------------------------------------------------------------------------- */
+
+void
+actor_send(struct world *world, struct actor *actor, uint16_t channel, const struct method *method,
+           struct history_span *span_out)
+{
+    struct history_span span = server_send(&world->server, actor->link, channel, method);
+    if (span_out != NULL) {
+        *span_out = span;
+    }
+}
+
+struct actor_request *
+actor_ask(struct world *world, struct actor *actor, uint16_t channel, const struct method *method,
+          enum method_id answer)
+{
+    struct actor_request *request = &actor_channel(actor, channel)->request;
+    assert(!request->is_waiting);
+    *request = (struct actor_request){
+        .answer = answer,
+        .is_waiting = true,
+        .queue = HISTORY_NONE,
+    };
+    struct history_span span;
+    actor_send(world, actor, channel, method, &span);
+    request->span = span;
+    return request;
+}
+
+void
+actor_open_channel(struct world *world, struct actor *actor, uint16_t number)
+{
+    struct actor_channel *channel = actor_channel(actor, number);
+    world_note(world, "open channel", actor->number, number, 0);
+    channel->state = CHANNEL_OPENING;
+    channel->next_tag = 1;
+    channel->read_tag = 0;
+    struct method method = {.id = METHOD_CHANNEL_OPEN};
+    (void)actor_ask(world, actor, number, &method, METHOD_CHANNEL_OPEN_OK);
+}
+
+/* What to do next ------------------------------------------------------------------------------ */
+
+static enum actor_op
+choose_op(struct world *world)
+{
+    const uint32_t *weights = world->habits.weights;
+    uint32_t sum = 0;
+    for (int op = 0; op < ACTOR_OP_COUNT; op++) {
+        sum += weights[op];
+    }
+    uint32_t at = dice_below(&world->dice, sum);
+    int op = 0;
+    while (at >= weights[op]) {
+        at -= weights[op++];
+    }
+    return (enum actor_op)op;
+}
+
+/* Confirm and transaction mode are chosen once, before anything else. */
+static void
+select_mode(struct world *world, struct actor *actor, uint16_t number)
+{
+    struct actor_channel *channel = actor_channel(actor, number);
+    uint32_t at = dice_below(&world->dice, 1000);
+    channel->has_mode = true;
+    if (at < world->habits.confirm_permille) {
+        struct method method = {.id = METHOD_CONFIRM_SELECT};
+        channel->mode = ACTOR_CONFIRM;
+        (void)actor_ask(world, actor, number, &method, METHOD_CONFIRM_SELECT_OK);
+    } else if (at < world->habits.confirm_permille + world->habits.tx_permille) {
+        struct method method = {.id = METHOD_TX_SELECT};
+        channel->mode = ACTOR_TX;
+        (void)actor_ask(world, actor, number, &method, METHOD_TX_SELECT_OK);
+    }
+    world_note(world, "mode", actor->number, number, channel->mode);
+}
+
+static void
+use_channel(struct world *world, struct actor *actor, uint16_t number)
+{
+    struct actor_channel *channel = actor_channel(actor, number);
+    if (channel->state == CHANNEL_SHUT) {
+        actor_open_channel(world, actor, number);
+        return;
+    }
+    if (channel->state != CHANNEL_OPEN) {
+        return;
+    }
+    if (!channel->has_mode) {
+        select_mode(world, actor, number);
+        return;
+    }
+    if (actor_do(world, actor, number, choose_op(world))) {
+        world->operation_count++;
+    }
+}
+
+void
+actor_step(struct world *world, struct actor *actor)
+{
+    if (actor->link == 0) {
+        world_note(world, "connect", actor->number, 0, 0);
+        actor->link = world->server.next_link;
+        (void)server_connect(&world->server, &actor->peer);
+        return;
+    }
+    if (dice_chance(&world->dice, world->habits.arrival_permille)) {
+        actor_read(world, actor, 1 + dice_below(&world->dice, 8));
+    }
+    if (actor->is_up && !actor->is_paused) {
+        use_channel(world, actor, (uint16_t)(1 + dice_below(&world->dice, ACTOR_CHANNELS)));
+    }
+}

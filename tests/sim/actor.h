@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client: one connection with some channels, as a well-behaved program would use them. What it
+ * sends reaches the core at once; what the core sends waits, behind the end of the tick, until the
+ * client reads it. The history hears of things when the core does them, not when the client learns
+ * of them. */
+#ifndef BOURSE_TESTS_SIM_ACTOR_H
+#define BOURSE_TESTS_SIM_ACTOR_H
+
+#include "amqp/method.h"
+#include "net/seam.h"
+#include "tests/sim/history.h"
+
+enum { ACTORS_MAX = 8, ACTOR_CHANNELS = 3, ACTOR_CONSUMERS = 3 };
+
+enum actor_op {
+    ACTOR_PUBLISH,
+    ACTOR_SETTLE,
+    ACTOR_GET,
+    ACTOR_CONSUME,
+    ACTOR_CANCEL,
+    ACTOR_RECOVER,
+    ACTOR_QOS,
+    ACTOR_DECLARE_QUEUE,
+    ACTOR_DELETE_QUEUE,
+    ACTOR_PURGE,
+    ACTOR_DECLARE_EXCHANGE,
+    ACTOR_DELETE_EXCHANGE,
+    ACTOR_BIND,
+    ACTOR_UNBIND,
+    ACTOR_COMMIT,
+    ACTOR_ROLLBACK,
+    ACTOR_CLOSE_CHANNEL,
+    ACTOR_HANG_UP,
+    ACTOR_OP_COUNT,
+};
+
+enum actor_mode { ACTOR_PLAIN, ACTOR_CONFIRM, ACTOR_TX };
+
+/* A delivery that is not settled. */
+struct actor_held {
+    uint64_t tag;
+    uint32_t queue, copy; /* of the history */
+    bool is_rejected;     /* in a transaction: how it will be settled */
+    bool is_returned;
+};
+
+/* A method that waits for its answer. */
+struct actor_request {
+    enum method_id answer;
+    bool is_waiting;    /* the client has not read the answer */
+    bool is_answered;   /* the core has sent it */
+    bool is_durable;    /* the answer promises that `span` is safe */
+    bool is_unfinished; /* the span ends with the tick */
+    bool holds_channel; /* the core may hold back what follows until it has answered */
+    struct history_span span;
+    uint32_t queue;       /* what it was about; HISTORY_NONE */
+    uint64_t ready_count; /* that the answer should give */
+    uint64_t maybe_count; /* it may be less by so many */
+    uint64_t count;       /* that the answer gave */
+    uint64_t flushed;     /* how much of the log was on the disk when it was sent */
+};
+
+struct actor_channel {
+    enum {
+        CHANNEL_SHUT,
+        CHANNEL_OPENING,
+        CHANNEL_OPEN,
+        CHANNEL_SHUTTING,
+        CHANNEL_BREAKING,
+        CHANNEL_BROKEN
+    } state;
+    enum actor_mode mode;
+    bool has_mode; /* confirm.select or tx.select was sent */
+    struct actor_request request;
+    uint64_t next_tag;
+    uint64_t read_tag;       /* the client has read deliveries up to this one */
+    struct actor_held *held; /* by rising tag; owned */
+    uint32_t held_count, held_capacity;
+    struct actor_held *settled; /* in a transaction; owned */
+    uint32_t settled_count, settled_capacity;
+    uint32_t *published; /* messages: in a transaction, or not confirmed yet; owned */
+    uint32_t published_count, published_capacity;
+    uint64_t confirmed_number;
+    struct actor_consumer {
+        uint32_t queue; /* handle */
+        bool is_on, no_ack;
+        bool awaits_cancel; /* its queue is gone, and the client has not been told */
+    } consumers[ACTOR_CONSUMERS];
+};
+
+/* What the core has sent and the client has not read. */
+struct actor_arrival {
+    enum method_id id;
+    uint16_t channel;
+    uint64_t tag;         /* of a delivery */
+    uint32_t queue, copy; /* of a delivery */
+};
+
+struct actor {
+    uint64_t link; /* 0: not connected */
+    uint32_t number;
+    struct net_peer peer;
+    bool is_up;     /* the handshake is done */
+    bool is_paused; /* the core does not read from it */
+    uint64_t unread_octets;
+    struct actor_arrival *arrivals; /* owned */
+    uint32_t arrival_first, arrival_end, arrival_capacity;
+    uint32_t arrival_visible; /* the tick that sent them is over */
+    struct actor_channel channels[ACTOR_CHANNELS];
+};
+
+struct world;
+
+void actor_init(struct actor *actor, uint32_t number);
+void actor_fini(struct actor *actor);
+
+/* Does one thing: connects, reads, or one of the operations. */
+void actor_step(struct world *world, struct actor *actor);
+
+/* actor_read.c: reads what has come. */
+void actor_read(struct world *world, struct actor *actor, uint32_t arrival_max);
+/* Call when the tick is about to end: a basic.get that waits for its message is handled again then,
+ * and finds its queue gone. */
+void actor_begin_end_of_tick(struct world *world, struct actor *actor);
+/* Then, before whatever the core posts: which of those channels it has ended meanwhile. */
+void actor_see_ends(struct world *world, struct actor *actor);
+
+/* Everything that a tick sent may be read now; what it purged has its place in the log, below
+ * `purged_last` (0: nobody can tell). */
+void actor_end_tick(struct actor *actor, uint64_t purged_last);
+
+/* actor_ops.c: does `op` on the channel. False when it makes no sense now. */
+bool actor_do(struct world *world, struct actor *actor, uint16_t channel, enum actor_op op);
+
+/* The socket is gone: by the client's doing, or with the broker. */
+void actor_hang_up(struct world *world, struct actor *actor);
+void actor_forget(struct actor *actor);
+
+/* What is open goes back to its queues, and what a transaction has is dropped. */
+void actor_end_channel(struct world *world, struct actor_channel *channel);
+
+void actor_send(struct world *world, struct actor *actor, uint16_t channel,
+                const struct method *method, struct history_span *span_out);
+void actor_open_channel(struct world *world, struct actor *actor, uint16_t channel);
+
+/* Sends a method that is answered. */
+struct actor_request *actor_ask(struct world *world, struct actor *actor, uint16_t channel,
+                                const struct method *method, enum method_id answer);
+
+static inline struct actor_channel *
+actor_channel(struct actor *actor, uint16_t number)
+{
+    return &actor->channels[number - 1];
+}
+
+static inline bool
+actor_request_is_get(const struct actor_request *request)
+{
+    return request->answer == METHOD_BASIC_GET_OK || request->answer == METHOD_BASIC_GET_EMPTY;
+}
+
+/* Names as they go over the wire. */
+const char *sim_queue_name(uint32_t name);
+const char *sim_exchange_name(uint32_t name); /* HISTORY_DEFAULT_EXCHANGE: "" */
+const char *sim_key_name(uint32_t exchange_name, uint32_t key);
+
+#endif

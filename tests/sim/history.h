@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What clients did, what the broker did with it, and whether that keeps the promises: the judge of
+ * a simulated run. It is told everything in the order in which the core did it, knows by itself
+ * which messages wait in which queue, and notes every difference as a wrong.
+ *
+ * Time is counted in positions of the log: whatever must survive a crash comes with the span of
+ * positions between which the log speaks of it. A crash leaves the log up to one position, the cut:
+ * what lies below it happened, what lies above did not, and what the cut goes through may be either
+ * (and is settled by what is seen first). Without a log all positions are 0 and nothing crashes.
+ *
+ * Queues, exchanges and keys go by small numbers. A queue that is deleted and declared again is
+ * another queue: it gets a new handle. */
+#ifndef BOURSE_TESTS_SIM_HISTORY_H
+#define BOURSE_TESTS_SIM_HISTORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    HISTORY_NAMES = 16,       /* queue names, and exchange names */
+    HISTORY_TARGETS_MAX = 16, /* queues that one message reaches */
+    HISTORY_DEFAULT_EXCHANGE = HISTORY_NAMES,
+    HISTORY_TEXT_SIZE = 256,
+};
+
+static const uint32_t HISTORY_NONE = UINT32_MAX;
+
+enum history_rule {
+    HISTORY_LOST,       /* answered or confirmed, and gone */
+    HISTORY_UNEXPECTED, /* not there by any account */
+    HISTORY_DUPLICATED, /* handed out again without the mark, or twice at a time */
+    HISTORY_ORDER,      /* another message was next */
+    HISTORY_BODY,       /* not what was published */
+    HISTORY_EARLY,      /* confirmed or answered before it was on the disk */
+    HISTORY_TOPOLOGY,   /* a queue, exchange or binding that is there or not there wrongly */
+    HISTORY_ANSWER,     /* the broker answers something else than it should */
+    HISTORY_RULE_COUNT,
+};
+
+/* Holds after a cut at or above `last`, does not hold after one below `first`. Zero: for ever. */
+struct history_span {
+    uint64_t first, last;
+};
+
+enum history_presence { HISTORY_ABSENT, HISTORY_MAYBE, HISTORY_PRESENT };
+
+enum history_place {
+    HISTORY_READY,
+    HISTORY_LENT, /* with a client, not settled */
+    HISTORY_DONE,
+};
+
+/* A message in a queue. */
+struct history_copy {
+    uint32_t message;
+    uint8_t place;            /* of enum history_place */
+    bool is_durable;          /* persistent, in a durable queue */
+    bool is_maybe;            /* the last cut went through it */
+    bool was_seen;            /* a client got hold of it */
+    bool is_marked;           /* must be handed out as redelivered */
+    bool is_mark_free;        /* ...or not: a crash has made it uncertain */
+    uint64_t handed_at;       /* the end of the log when it was handed out last */
+    struct history_span gone; /* when HISTORY_DONE */
+};
+
+struct history_queue {
+    uint32_t name;
+    uint64_t id; /* the broker's own; tells a queue from another of the same name */
+    bool is_durable;
+    bool is_over; /* absent, whatever a crash does */
+    enum history_presence presence;
+    struct history_span made, gone;
+    struct history_copy *copies; /* in the order of the queue; owned */
+    uint32_t copy_count, copy_capacity;
+    uint32_t first_ready; /* none before it is */
+    uint32_t ready_count;
+    uint32_t maybe_count; /* of the ready ones */
+};
+
+struct history_exchange {
+    uint32_t name;
+    bool is_fanout; /* else direct */
+    bool is_durable;
+    enum history_presence presence;
+    struct history_span made, gone;
+};
+
+struct history_binding {
+    uint32_t exchange, queue; /* handles */
+    uint32_t key;
+    bool is_durable;
+    bool was_found; /* after a crash */
+    enum history_presence presence;
+    struct history_span made, gone;
+};
+
+struct history_message {
+    struct history_span made; /* when it is in queues */
+    uint32_t size;
+    uint32_t exchange; /* its name */
+    uint32_t key;      /* on the default exchange the name of a queue */
+    bool is_persistent;
+    bool is_logged; /* it went to a durable queue */
+    bool is_confirmed;
+    uint8_t target_count;
+    uint32_t targets[HISTORY_TARGETS_MAX]; /* handles */
+};
+
+struct history_unfinished {
+    uint32_t queue, copy;
+    bool is_purged; /* its end comes later than that of the others */
+};
+
+struct history_sums {
+    uint64_t attempted, confirmed, delivered, redelivered, acknowledged, lost, unexpected,
+        duplicated, crashes;
+};
+
+struct history {
+    struct history_queue *queues; /* by handle; owned, and so are the others */
+    uint32_t queue_count, queue_capacity;
+    struct history_exchange *exchanges;
+    uint32_t exchange_count, exchange_capacity;
+    struct history_binding *bindings;
+    uint32_t binding_count, binding_capacity;
+    struct history_message *messages; /* by number */
+    uint32_t message_count, message_capacity;
+    uint32_t settled_count; /* of the messages that were there before the last crash */
+    uint32_t queue_by_name[HISTORY_NAMES];    /* handle or HISTORY_NONE */
+    uint32_t exchange_by_name[HISTORY_NAMES]; /* handle or HISTORY_NONE */
+    struct history_unfinished *unfinished; /* what the tick did whose span has no end yet; owned */
+    uint32_t unfinished_count, unfinished_capacity;
+    uint64_t promised; /* everything below was answered or confirmed to somebody */
+    struct history_sums sums;
+    uint64_t wrongs[HISTORY_RULE_COUNT];
+    uint64_t wrong_count;
+    char first_wrong[HISTORY_TEXT_SIZE]; /* empty: none */
+};
+
+void history_init(struct history *history);
+void history_fini(struct history *history);
+
+/* Notes a difference; for what is seen outside as well. */
+void history_wrong(struct history *history, enum history_rule rule, const char *text, ...)
+    __attribute__((format(printf, 3, 4)));
+const char *history_rule_name(enum history_rule rule);
+
+/* Topology ---------------------------------------------------------------------------------------
+ */
+
+/* The queue under that name, or HISTORY_NONE. */
+uint32_t history_find_queue(const struct history *history, uint32_t name);
+uint32_t history_find_exchange(const struct history *history, uint32_t name);
+
+/* Something of that name was made: none was there. `id` is the broker's. */
+uint32_t history_make_queue(struct history *history, uint32_t name, uint64_t id, bool is_durable,
+                            struct history_span span);
+uint32_t history_make_exchange(struct history *history, uint32_t name, bool is_fanout,
+                               bool is_durable, struct history_span span);
+
+/* It is gone, and every binding from or to it. */
+void history_drop_queue(struct history *history, uint32_t queue, struct history_span span);
+void history_drop_exchange(struct history *history, uint32_t exchange, struct history_span span);
+
+/* Does nothing when the same binding is there (or, to unbind, is not). Returns the span in which
+ * the binding was made. */
+struct history_span history_bind(struct history *history, uint32_t exchange, uint32_t queue,
+                                 uint32_t key, struct history_span span);
+void history_unbind(struct history *history, uint32_t exchange, uint32_t queue, uint32_t key,
+                    struct history_span span);
+
+/* Messages ---------------------------------------------------------------------------------------
+ */
+
+/* A message is about to be published; returns its number and finds out whom it reaches. */
+uint32_t history_attempt(struct history *history, uint32_t exchange_name, uint32_t key,
+                         bool is_persistent, uint32_t size);
+
+/* It was taken: it is in its queues now, or in those that have their names now. */
+void history_enqueue(struct history *history, uint32_t message, struct history_span span);
+
+/* The publisher has heard that it is safe. */
+void history_confirm(struct history *history, uint32_t message, uint64_t flushed);
+
+/* Something that stands in the log was answered with success: everything below `flushed` is on the
+ * disk. */
+void history_promise(struct history *history, struct history_span span, uint64_t flushed,
+                     const char *what);
+
+/* The broker takes a message off a queue for a client. Returns its copy, or HISTORY_NONE when it is
+ * wrong. With `is_final` it is not to be settled: what the log says of it ends with the tick
+ * (history_end_tick). `span` is from where the log goes on to where it ends now. */
+uint32_t history_hand_out(struct history *history, uint32_t queue, uint32_t message,
+                          bool is_redelivered, bool is_final, struct history_span span);
+
+/* A client has got it. */
+void history_see(struct history *history, uint32_t queue, uint32_t copy);
+
+/* The broker says that the queue is empty. */
+void history_expect_empty(struct history *history, uint32_t queue);
+
+/* The broker says how many messages are ready. */
+void history_expect_ready(struct history *history, uint32_t queue, uint64_t ready_count,
+                          const char *what);
+
+/* Whether the log has to say so when a lent message is done with. */
+bool history_copy_is_logged(const struct history *history, uint32_t queue, uint32_t copy);
+
+/* A lent message is done with, or back. */
+void history_settle(struct history *history, uint32_t queue, uint32_t copy,
+                    struct history_span span);
+void history_give_back(struct history *history, uint32_t queue, uint32_t copy);
+
+/* All ready messages are gone, though the log says so only in the end (history_end_tick). True when
+ * it has to. */
+bool history_purge(struct history *history, uint32_t queue, uint64_t first);
+
+/* What the tick did has its place in the log: below `last`, what it purged below `purged_last`. */
+void history_end_tick(struct history *history, uint64_t last, uint64_t purged_last);
+
+/* Crashes ----------------------------------------------------------------------------------------
+ */
+
+/* What is there after a cut, by all that is known. */
+enum history_presence history_queue_after_cut(const struct history_queue *queue, uint64_t cut);
+enum history_presence history_copy_after_cut(const struct history *history,
+                                             const struct history_copy *copy, uint64_t cut);
+
+/* The broker is gone, and its log ends at `cut`; every copy has a new place. The log says of a
+ * message that it may have been handed out before that happens, but does not wait for the disk: so
+ * the mark survives a kill for certain, and a power cut (`is_power_cut`) when the log does up to
+ * there. */
+void history_crash(struct history *history, uint64_t cut, bool is_power_cut);
+
+/* What the new broker has; call for every name, then history_end_findings. A queue that is not
+ * there has the id 0. */
+void history_found_queue(struct history *history, uint32_t name, uint64_t id, uint64_t ready_count);
+void history_found_exchange(struct history *history, uint32_t name, bool is_there);
+void history_found_binding(struct history *history, uint32_t exchange_name, uint32_t queue_name,
+                           uint32_t key);
+void history_end_findings(struct history *history);
+
+#endif

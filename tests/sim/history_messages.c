@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages on their way through queues. */
+#include <inttypes.h>
+
+#include "base/assert.h"
+#include "tests/sim/history_parts.h"
+
+/* Publishing ----------------------------------------------------------------------------------- */
+
+static void
+add_target(struct history_message *message, uint32_t queue)
+{
+    for (uint32_t i = 0; i < message->target_count; i++) {
+        if (message->targets[i] == queue) {
+            return;
+        }
+    }
+    assert(message->target_count < HISTORY_TARGETS_MAX);
+    message->targets[message->target_count++] = queue;
+}
+
+static void
+route(const struct history *history, struct history_message *message)
+{
+    if (message->exchange == HISTORY_DEFAULT_EXCHANGE) {
+        if (message->key < HISTORY_NAMES && history->queue_by_name[message->key] != HISTORY_NONE) {
+            add_target(message, history->queue_by_name[message->key]);
+        }
+        return;
+    }
+    uint32_t exchange = history->exchange_by_name[message->exchange];
+    assert(exchange != HISTORY_NONE);
+    bool is_fanout = history->exchanges[exchange].is_fanout;
+    for (uint32_t i = 0; i < history->binding_count; i++) {
+        const struct history_binding *binding = &history->bindings[i];
+        if (binding->presence == HISTORY_PRESENT && binding->exchange == exchange &&
+            (is_fanout || binding->key == message->key)) {
+            add_target(message, binding->queue);
+        }
+    }
+}
+
+uint32_t
+history_attempt(struct history *history, uint32_t exchange_name, uint32_t key, bool is_persistent,
+                uint32_t size)
+{
+    uint32_t number = history->message_count;
+    struct history_message *message =
+        HISTORY_PUSH(history->messages, history->message_count, history->message_capacity);
+    *message = (struct history_message){
+        .exchange = exchange_name,
+        .key = key,
+        .is_persistent = is_persistent,
+        .size = size,
+    };
+    route(history, message);
+    history->sums.attempted++;
+    return number;
+}
+
+static void
+append_copy(struct history *history, uint32_t handle, uint32_t number)
+{
+    struct history_queue *queue = &history->queues[handle];
+    if (queue->ready_count == 0) {
+        queue->first_ready = queue->copy_count;
+    }
+    struct history_copy *copy =
+        HISTORY_PUSH(queue->copies, queue->copy_count, queue->copy_capacity);
+    *copy = (struct history_copy){
+        .message = number,
+        .is_durable = queue->is_durable && history->messages[number].is_persistent,
+    };
+    history->messages[number].is_logged |= copy->is_durable;
+    queue->ready_count++;
+}
+
+void
+history_enqueue(struct history *history, uint32_t number, struct history_span span)
+{
+    struct history_message *message = &history->messages[number];
+    message->made = span;
+    for (uint32_t i = 0; i < message->target_count; i++) {
+        uint32_t queue = message->targets[i];
+        if (history->queues[queue].presence == HISTORY_ABSENT) {
+            queue = history->queue_by_name[history->queues[queue].name];
+        }
+        if (queue != HISTORY_NONE) {
+            append_copy(history, queue, number);
+        }
+    }
+}
+
+void
+history_confirm(struct history *history, uint32_t number, uint64_t flushed)
+{
+    struct history_message *message = &history->messages[number];
+    if (message->is_confirmed) {
+        history_wrong(history, HISTORY_ANSWER, "message %" PRIu32 " is confirmed twice", number);
+    }
+    message->is_confirmed = true;
+    history->sums.confirmed++;
+    if (message->is_logged) {
+        history_promise(history, message->made, flushed, "a confirm");
+    }
+}
+
+/* Handing out ---------------------------------------------------------------------------------- */
+
+/* A copy that the cut went through turns out not to be there. */
+static void
+give_up_maybe(struct history_queue *queue, uint32_t at)
+{
+    struct history_copy *copy = &queue->copies[at];
+    copy->place = HISTORY_DONE;
+    copy->gone = HISTORY_ALWAYS;
+    copy->is_maybe = false;
+    queue->ready_count--;
+    queue->maybe_count--;
+}
+
+/* The first ready copy from `at` on, or the number of copies. */
+static uint32_t
+next_ready(const struct history_queue *queue, uint32_t at)
+{
+    while (at < queue->copy_count && queue->copies[at].place != HISTORY_READY) {
+        at++;
+    }
+    return at;
+}
+
+/* Why it is wrong to hand out `number` now. */
+static uint32_t
+refuse(struct history *history, const struct history_queue *queue, uint32_t number, uint32_t next)
+{
+    for (uint32_t at = queue->copy_count; at-- > 0;) {
+        const struct history_copy *copy = &queue->copies[at];
+        if (copy->message != number) {
+            continue;
+        }
+        if (copy->place == HISTORY_READY) {
+            history_wrong(history, HISTORY_ORDER,
+                          "queue q%" PRIu32 " hands out message %" PRIu32 " before %" PRIu32,
+                          queue->name, number, queue->copies[next].message);
+        } else if (copy->place == HISTORY_LENT) {
+            history_wrong(history, HISTORY_DUPLICATED,
+                          "queue q%" PRIu32 " hands out message %" PRIu32
+                          ", which is with a client",
+                          queue->name, number);
+        } else {
+            history_wrong(history, HISTORY_UNEXPECTED,
+                          "queue q%" PRIu32 " hands out message %" PRIu32 ", which is done with",
+                          queue->name, number);
+        }
+        return HISTORY_NONE;
+    }
+    history_wrong(history, HISTORY_UNEXPECTED,
+                  "queue q%" PRIu32 " hands out message %" PRIu32 ", which is not in it",
+                  queue->name, number);
+    return HISTORY_NONE;
+}
+
+static void
+check_mark(struct history *history, const struct history_queue *queue,
+           const struct history_copy *copy, bool is_redelivered)
+{
+    if (copy->is_mark_free || copy->is_marked == is_redelivered) {
+        return;
+    }
+    history_wrong(history, copy->is_marked ? HISTORY_DUPLICATED : HISTORY_ANSWER,
+                  "queue q%" PRIu32 " hands out message %" PRIu32 " with redelivered %s",
+                  queue->name, copy->message, is_redelivered ? "set" : "clear");
+}
+
+static void
+note_unfinished(struct history *history, uint32_t queue, uint32_t copy, bool is_purged)
+{
+    *HISTORY_PUSH(history->unfinished, history->unfinished_count, history->unfinished_capacity) =
+        (struct history_unfinished){.queue = queue, .copy = copy, .is_purged = is_purged};
+}
+
+static void
+take(struct history *history, uint32_t handle, uint32_t at, bool is_final, struct history_span span)
+{
+    struct history_queue *queue = &history->queues[handle];
+    struct history_copy *copy = &queue->copies[at];
+    queue->ready_count--;
+    queue->maybe_count -= copy->is_maybe;
+    queue->first_ready = at + 1;
+    copy->is_maybe = false;
+    copy->place = is_final ? HISTORY_DONE : HISTORY_LENT;
+    copy->handed_at = span.last;
+    if (is_final) {
+        copy->gone = (struct history_span){.first = span.first, .last = UINT64_MAX};
+        note_unfinished(history, handle, at, false);
+        history->sums.acknowledged++;
+    }
+}
+
+uint32_t
+history_hand_out(struct history *history, uint32_t handle, uint32_t number, bool is_redelivered,
+                 bool is_final, struct history_span span)
+{
+    struct history_queue *queue = &history->queues[handle];
+    uint32_t next = next_ready(queue, queue->first_ready);
+    uint32_t at = next;
+    while (at < queue->copy_count && queue->copies[at].message != number &&
+           queue->copies[at].is_maybe) {
+        at = next_ready(queue, at + 1);
+    }
+    if (at == queue->copy_count || queue->copies[at].message != number) {
+        return refuse(history, queue, number, next);
+    }
+    for (; next < at; next = next_ready(queue, next + 1)) {
+        give_up_maybe(queue, next);
+    }
+    check_mark(history, queue, &queue->copies[at], is_redelivered);
+    history->sums.delivered++;
+    history->sums.redelivered += is_redelivered;
+    take(history, handle, at, is_final, span);
+    return at;
+}
+
+void
+history_see(struct history *history, uint32_t queue, uint32_t copy)
+{
+    history->queues[queue].copies[copy].was_seen = true;
+}
+
+void
+history_expect_empty(struct history *history, uint32_t handle)
+{
+    struct history_queue *queue = &history->queues[handle];
+    for (uint32_t at = next_ready(queue, queue->first_ready); at < queue->copy_count;
+         at = next_ready(queue, at + 1)) {
+        if (queue->copies[at].is_maybe) {
+            give_up_maybe(queue, at);
+            continue;
+        }
+        history_wrong(history, HISTORY_LOST,
+                      "queue q%" PRIu32 " is said to be empty, but message %" PRIu32 " of %" PRIu32
+                      " was not handed out",
+                      queue->name, queue->copies[at].message, queue->ready_count);
+        return;
+    }
+}
+
+void
+history_expect_ready(struct history *history, uint32_t handle, uint64_t ready_count,
+                     const char *what)
+{
+    const struct history_queue *queue = &history->queues[handle];
+    if (ready_count > queue->ready_count) {
+        history_wrong(history, HISTORY_UNEXPECTED,
+                      "queue q%" PRIu32 " has %" PRIu64 " messages by %s, should have %" PRIu32,
+                      queue->name, ready_count, what, queue->ready_count);
+    } else if (ready_count < queue->ready_count - queue->maybe_count) {
+        history_wrong(history, HISTORY_LOST,
+                      "queue q%" PRIu32 " has %" PRIu64 " messages by %s, should have %" PRIu32
+                      " (%" PRIu32 " of them perhaps)",
+                      queue->name, ready_count, what, queue->ready_count, queue->maybe_count);
+    }
+}
+
+/* Settling ------------------------------------------------------------------------------------- */
+
+bool
+history_copy_is_logged(const struct history *history, uint32_t queue, uint32_t copy)
+{
+    return history->queues[queue].presence == HISTORY_PRESENT &&
+           history->queues[queue].copies[copy].is_durable;
+}
+
+void
+history_settle(struct history *history, uint32_t queue, uint32_t at, struct history_span span)
+{
+    struct history_copy *copy = &history->queues[queue].copies[at];
+    assert(copy->place == HISTORY_LENT);
+    copy->place = HISTORY_DONE;
+    copy->gone = span;
+    history->sums.acknowledged++;
+}
+
+void
+history_give_back(struct history *history, uint32_t handle, uint32_t at)
+{
+    struct history_queue *queue = &history->queues[handle];
+    struct history_copy *copy = &queue->copies[at];
+    assert(copy->place == HISTORY_LENT);
+    copy->place = HISTORY_READY;
+    copy->is_marked = true;
+    copy->is_mark_free = false;
+    queue->ready_count++;
+    if (at < queue->first_ready) {
+        queue->first_ready = at;
+    }
+}
+
+bool
+history_purge(struct history *history, uint32_t handle, uint64_t first)
+{
+    struct history_queue *queue = &history->queues[handle];
+    bool is_logged = false;
+    for (uint32_t at = next_ready(queue, queue->first_ready); at < queue->copy_count;
+         at = next_ready(queue, at + 1)) {
+        queue->copies[at].place = HISTORY_DONE; /* one that is_maybe was perhaps never there */
+        queue->copies[at].gone = (struct history_span){.first = first, .last = UINT64_MAX};
+        note_unfinished(history, handle, at, true);
+        is_logged |= queue->copies[at].is_durable;
+    }
+    queue->ready_count = 0;
+    queue->maybe_count = 0;
+    queue->first_ready = queue->copy_count;
+    return is_logged;
+}
+
+void
+history_end_tick(struct history *history, uint64_t last, uint64_t purged_last)
+{
+    for (uint32_t i = 0; i < history->unfinished_count; i++) {
+        const struct history_unfinished *unfinished = &history->unfinished[i];
+        struct history_span *gone =
+            &history->queues[unfinished->queue].copies[unfinished->copy].gone;
+        uint64_t end = unfinished->is_purged ? purged_last : last;
+        gone->last = end > gone->first ? end : gone->first;
+    }
+    history->unfinished_count = 0;
+}

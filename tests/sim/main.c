@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The simulator's command:
+ *
+ *     sim [--seeds N] [--from SEED] [--list FILE]   many runs; the last line is a sum
+ *     sim --seed SEED [--trace]                     one run, with what happened in it
+ *
+ * both with [--operations N] of clients in each run, and [--mutant NAME] to take something away
+ * from the store (mutant.h). A list has lines of a seed and a number of operations; '#' begins a
+ * comment. A run that fails is repeated, to say whether it fails in the same way. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "tests/sim/world.h"
+
+struct options {
+    uint64_t from;
+    uint64_t seed_count;
+    uint64_t operation_count;
+    const char *list; /* NULL: none */
+    bool has_trace;
+    enum mutant mutant;
+};
+
+struct totals {
+    uint64_t passed, failed;
+    uint64_t operations, events, steps;
+    double seconds;
+    struct history_sums sums;
+};
+
+static double
+seconds_now(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void
+add_sums(struct totals *totals, const struct world *world)
+{
+    const struct history_sums *sums = &world->history.sums;
+    totals->operations += world->operation_count;
+    totals->events += world->server.event_count;
+    totals->steps += world->storage.step_count;
+    totals->sums.attempted += sums->attempted;
+    totals->sums.confirmed += sums->confirmed;
+    totals->sums.delivered += sums->delivered;
+    totals->sums.redelivered += sums->redelivered;
+    totals->sums.acknowledged += sums->acknowledged;
+    totals->sums.lost += sums->lost;
+    totals->sums.unexpected += sums->unexpected;
+    totals->sums.duplicated += sums->duplicated;
+    totals->sums.crashes += sums->crashes;
+}
+
+static uint64_t
+digest_of(uint64_t seed, uint64_t operation_count, enum mutant mutant)
+{
+    struct world *world = world_new(seed, mutant, NULL);
+    (void)world_run(world, operation_count);
+    uint64_t digest = world->trace.digest;
+    world_free(&world);
+    return digest;
+}
+
+static void
+run_seed(const struct options *options, uint64_t seed, uint64_t operation_count,
+         struct totals *totals)
+{
+    struct world *world = world_new(seed, options->mutant, options->has_trace ? stdout : NULL);
+    bool is_good = world_run(world, operation_count);
+    add_sums(totals, world);
+    uint64_t digest = world->trace.digest;
+    if (!is_good) {
+        printf("seed %" PRIu64 " step %" PRIu64 ": %s\n", seed, world->trace.step,
+               world->history.first_wrong);
+    }
+    if (options->has_trace) {
+        printf("digest %016" PRIx64 "\n", digest);
+    }
+    world_free(&world);
+    if (!is_good && digest_of(seed, operation_count, options->mutant) != digest) {
+        printf("seed %" PRIu64 " is another run the second time\n", seed);
+    }
+    totals->passed += is_good;
+    totals->failed += !is_good;
+    (void)fflush(stdout);
+}
+
+/* Runs what the file lists. */
+static void
+run_list(const struct options *options, struct totals *totals)
+{
+    FILE *file = fopen(options->list, "re");
+    if (file == NULL) {
+        perror(options->list);
+        exit(2);
+    }
+    char line[256];
+    while (fgets(line, sizeof(line), file) != NULL) {
+        char *end;
+        uint64_t seed = strtoull(line, &end, 10);
+        uint64_t operation_count = strtoull(end, NULL, 10);
+        if (end != line && operation_count > 0) {
+            run_seed(options, seed, operation_count, totals);
+        }
+    }
+    (void)fclose(file);
+}
+
+static void
+print_totals(const struct totals *totals)
+{
+    const struct history_sums *sums = &totals->sums;
+    printf("attempted %" PRIu64 ", confirmed %" PRIu64 ", delivered %" PRIu64
+           " (redelivered %" PRIu64 "), done with %" PRIu64 "; lost %" PRIu64
+           ", unexpected %" PRIu64 ", duplicated %" PRIu64 "; crashes %" PRIu64 "\n",
+           sums->attempted, sums->confirmed, sums->delivered, sums->redelivered, sums->acknowledged,
+           sums->lost, sums->unexpected, sums->duplicated, sums->crashes);
+    printf("%" PRIu64 " operations of clients, %" PRIu64 " events of the core, %" PRIu64
+           " steps of the store in %.2f s of CPU: %.0f operations a second\n",
+           totals->operations, totals->events, totals->steps, totals->seconds,
+           (double)totals->operations / totals->seconds);
+    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", totals->passed, totals->failed);
+}
+
+static _Noreturn void
+exit_usage(void)
+{
+    (void)fputs("usage: sim [--seeds N] [--from SEED] [--list FILE] [options]\n"
+                "       sim --seed SEED [--trace] [options]\n"
+                "options: --operations N, --mutant no-flush|no-directory-flush|no-checksum|"
+                "early-commit\n",
+                stderr);
+    exit(2);
+}
+
+static void
+read_option(struct options *options, int name)
+{
+    switch (name) {
+    case 'n':
+        options->seed_count = strtoull(optarg, NULL, 0);
+        break;
+    case 'f':
+        options->from = strtoull(optarg, NULL, 0);
+        break;
+    case 's':
+        options->from = strtoull(optarg, NULL, 0);
+        options->seed_count = 1;
+        break;
+    case 't':
+        options->has_trace = true;
+        break;
+    case 'l':
+        options->list = optarg;
+        break;
+    case 'o':
+        options->operation_count = strtoull(optarg, NULL, 0);
+        break;
+    case 'm':
+        options->mutant = mutant_find(optarg);
+        break;
+    default:
+        exit_usage();
+    }
+}
+
+static struct options
+read_options(int argc, char **argv)
+{
+    static const struct option names[] = {
+        {"seeds", required_argument, NULL, 'n'},      {"from", required_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 's'},       {"trace", no_argument, NULL, 't'},
+        {"operations", required_argument, NULL, 'o'}, {"list", required_argument, NULL, 'l'},
+        {"mutant", required_argument, NULL, 'm'},     {NULL, 0, NULL, 0},
+    };
+    struct options options = {.from = 1, .seed_count = 100, .operation_count = 20000};
+    int name;
+    while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
+        read_option(&options, name);
+    }
+    if (optind != argc || options.mutant == MUTANT_COUNT) {
+        exit_usage();
+    }
+    return options;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct options options = read_options(argc, argv);
+    struct totals totals = {0};
+    mutant_set_checksums(options.mutant == MUTANT_NO_CHECKSUM);
+    double started = seconds_now();
+    if (options.list != NULL) {
+        run_list(&options, &totals);
+    }
+    for (uint64_t i = 0; i < options.seed_count; i++) {
+        run_seed(&options, options.from + i, options.operation_count, &totals);
+    }
+    totals.seconds = seconds_now() - started;
+    print_totals(&totals);
+    return totals.failed == 0 ? 0 : 1;
+}

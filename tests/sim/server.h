@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The broker's process as the simulator runs it: a core, its message memory, and (with a disk) its
+ * log, threads and recovery, all real; instead of sockets there is a function that gets what the
+ * core posts. It starts, is killed, and starts again. */
+#ifndef BOURSE_TESTS_SIM_SERVER_H
+#define BOURSE_TESTS_SIM_SERVER_H
+
+#include "amqp/method.h"
+#include "broker/core.h"
+#include "tests/sim/history.h"
+#include "tests/sim/storage.h"
+
+enum { SERVER_CHECKS_MAX = 64 };
+
+struct server {
+    struct core *core; /* NULL: it is not running */
+    struct chunk_pool *pool;
+    struct log log;
+    struct clock_reading now;
+    uint64_t random_state;
+    uint64_t next_link;                 /* never used twice, in no life of the process */
+    uint64_t checks[SERVER_CHECKS_MAX]; /* ids of passwords that are being checked */
+    size_t check_count;
+    struct net_port tap;     /* gets what the core posts */
+    struct storage *storage; /* borrowed; NULL: everything is in memory */
+    uint64_t sealed_last;    /* the end of what the last tick had said when its batch was sealed */
+    uint64_t cut;            /* where the log of the process before ended */
+    char why[256];           /* why it did not start */
+    char line[256];          /* the last error in its log */
+    struct buffer scratch;
+    uint64_t event_count; /* handed to the core */
+};
+
+/* `tap` gets every action as the core posts it. */
+void server_init(struct server *server, uint64_t seed, struct net_port tap,
+                 struct storage *storage);
+void server_fini(struct server *server);
+
+/* A new process. STATUS_IO: the disk failed; STATUS_CORRUPT: it refused the directory; server->why
+ * says more, and there is no process. */
+MUST_CHECK enum status server_start(struct server *server);
+
+/* It is gone, with everything that was in memory. */
+void server_kill(struct server *server);
+
+/* The user that clients are. */
+#define SERVER_USER "sim"
+
+/* Events. What is returned is where the log speaks of what the event did. */
+uint64_t server_connect(struct server *server, const struct net_peer *peer);
+struct history_span server_hang_up(struct server *server, uint64_t link);
+struct history_span server_send(struct server *server, uint64_t link, uint16_t channel,
+                                const struct method *method);
+struct server_publish {
+    const char *exchange;
+    const char *routing_key;
+    uint32_t number;
+    uint32_t size;
+    bool is_persistent;
+    bool is_mandatory;
+};
+struct history_span server_publish(struct server *server, uint64_t link, uint16_t channel,
+                                   const struct server_publish *publish);
+void server_written(struct server *server, uint64_t link, uint64_t octets);
+
+/* Where what the core does from now on will stand in the log, at the lowest. */
+uint64_t server_log_first(const struct server *server);
+/* The end of everything that the log has taken so far. */
+uint64_t server_log_last(const struct server *server);
+
+/* What is on the disk of the log, come what may. */
+uint64_t server_flushed(const struct server *server);
+
+/* Ends the turn of the core's loop and begins the next one. */
+void server_turn(struct server *server);
+void server_step_clock(struct server *server, uint64_t ms);
+
+/* Checks of the whole state: queues are sound. */
+void server_check(const struct server *server);
+
+#endif

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/storage.h"
+
+#include <errno.h>
+
+#include "base/assert.h"
+#include "broker/durability.h"
+#include "broker/durable_topology.h"
+#include "broker/fetch.h"
+#include "store/recovery.h"
+
+/* Ports ---------------------------------------------------------------------------------------- */
+
+static void
+submit_batch(void *context, struct batch *batch)
+{
+    struct storage *storage = context;
+    trace_note(storage->trace, "batch", batch->header.base_lsn, batch->end_lsn, batch->wants_flush);
+    list_append(&storage->waiting, &batch->link);
+}
+
+static void
+submit_job(void *context, struct io_job *job)
+{
+    struct storage *storage = context;
+    trace_note(storage->trace, "job", (uint64_t)job->type, 0, 0);
+    list_append(&storage->jobs, &job->link);
+}
+
+/* Starting ------------------------------------------------------------------------------------- */
+
+struct restore {
+    struct core *core;
+    struct topology_restore topology;
+};
+
+static enum status
+restore_record(void *context, const struct record *record)
+{
+    struct restore *restore = context;
+    return topology_restore_record(&restore->topology, record);
+}
+
+static enum status
+restore_row(void *context, const struct recovered_row *row)
+{
+    struct restore *restore = context;
+    return core_restore_row(restore->core, row);
+}
+
+static enum status
+recover(struct storage *storage, struct core *core, struct recovery *recovery, struct log *log,
+        const struct random_source *random, char *why, size_t why_size)
+{
+    struct restore restore = {.core = core};
+    struct recovery_options options = {.slot_size = STORAGE_SLOT, .may_write = true};
+    struct recovery_sink sink = {.record = restore_record, .row = restore_row, .context = &restore};
+    topology_restore_init(&restore.topology, core);
+    enum status status =
+        recovery_run(recovery, &storage->disk, &options, &sink, random, log, why, why_size);
+    topology_restore_fini(&restore.topology);
+    return status;
+}
+
+/* Where the log of the process before ends, by the manifest of this one. */
+static uint64_t
+find_cut(const struct storage *storage, const struct recovery *recovery)
+{
+    for (uint32_t i = 0; i < recovery->manifest.epoch_count; i++) {
+        if (recovery->manifest.epochs[i].number == storage->epoch) {
+            return recovery->manifest.epochs[i].end_lsn;
+        }
+    }
+    return storage->first_lsn;
+}
+
+static enum status
+begin_log(struct storage *storage, struct core *core, struct chunk_pool *pool, struct log *log,
+          struct recovery *recovery, char *why, size_t why_size)
+{
+    struct keeper_settings settings = {.slot_size = STORAGE_SLOT, .spares_wanted = 2};
+    struct io_port io_port = {.submit = submit_job, .context = storage};
+    struct journal_port journal_port = {.submit = submit_batch, .context = storage};
+    struct journal_settings journal_settings;
+    struct log_failure failure;
+    core->ports.io = io_port;
+    storage->keeper = keeper_new(&settings, recovery, &io_port, log);
+    if (keeper_begin(storage->keeper, &storage->disk, &journal_settings, &failure) != STATUS_OK) {
+        (void)snprintf(why, why_size, "%s %s: %s", failure.what, failure.file,
+                       strerror(failure.error));
+        return STATUS_IO;
+    }
+    storage->journal = journal_new(&journal_settings, pool, &journal_port);
+    storage->writer = log_writer_new(&storage->disk);
+    storage->fetch_files = fetch_files_new(&storage->disk);
+    storage->epoch = journal_settings.epoch;
+    storage->first_lsn = journal_settings.segment_base;
+    return STATUS_OK;
+}
+
+enum status
+storage_start(struct storage *storage, struct core *core, struct chunk_pool *pool, struct log *log,
+              const struct random_source *random, uint64_t *cut_out, char *why, size_t why_size)
+{
+    list_init(&storage->waiting);
+    list_init(&storage->written);
+    list_init(&storage->jobs);
+    list_init(&storage->done);
+    storage->wants_flush = false;
+    storage->told_lsn = 0;
+    struct recovery recovery;
+    enum status status = recover(storage, core, &recovery, log, random, why, why_size);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    *cut_out = find_cut(storage, &recovery);
+    uint64_t next_object_id = recovery.next_object_id;
+    status = begin_log(storage, core, pool, log, &recovery, why, why_size);
+    recovery_fini(&recovery);
+    if (status == STATUS_OK) {
+        core_attach_store(core, storage->journal, keeper_space(storage->keeper));
+        core_complete_topology(core, next_object_id);
+    }
+    return status;
+}
+
+/* Ending --------------------------------------------------------------------------------------- */
+
+static void
+drop_batches(struct list *batches, struct chunk_pool *pool)
+{
+    for (struct list_link *link; (link = list_pop(batches)) != NULL;) {
+        struct batch *batch = CONTAINER_OF(link, struct batch, link);
+        for (size_t i = 0; i < batch->held_count; i++) {
+            chunk_pool_release(pool, batch->held[i]);
+        }
+        batch->held_count = 0;
+        batch_free(&batch);
+    }
+}
+
+static void
+job_done(struct storage *storage, struct core *core, struct io_job *job)
+{
+    if (job->type == IO_FETCH || job->type == IO_SPILL) {
+        core_job_done(core, job);
+    } else {
+        keeper_job_done(storage->keeper, job);
+    }
+}
+
+/* Whose memory they are gets them back. */
+static void
+drop_jobs(struct storage *storage, struct core *core, struct list *jobs)
+{
+    for (struct list_link *link; (link = list_pop(jobs)) != NULL;) {
+        struct io_job *job = CONTAINER_OF(link, struct io_job, link);
+        if (job->type == IO_FETCH) {
+            job->fetch->fetched_count = 0;
+        }
+        job->status = STATUS_REJECTED;
+        job->is_fatal = false;
+        job_done(storage, core, job);
+    }
+}
+
+void
+storage_drop_jobs(struct storage *storage, struct core *core)
+{
+    if (storage->keeper != NULL) {
+        drop_jobs(storage, core, &storage->jobs);
+        drop_jobs(storage, core, &storage->done);
+    }
+}
+
+void
+storage_kill(struct storage *storage, struct chunk_pool *pool)
+{
+    if (storage->keeper == NULL) {
+        return;
+    }
+    drop_batches(&storage->waiting, pool);
+    drop_batches(&storage->written, pool);
+    journal_free(&storage->journal);
+    keeper_free(&storage->keeper);
+    log_writer_free(&storage->writer);
+    fetch_files_free(&storage->fetch_files);
+}
+
+/* Steps ---------------------------------------------------------------------------------------- */
+
+uint64_t
+storage_flushed(const struct storage *storage)
+{
+    return storage->writer == NULL ? 0 : log_writer_durable_lsn(storage->writer);
+}
+
+static enum status
+write_batch(struct storage *storage)
+{
+    struct batch *batch = CONTAINER_OF(list_first(&storage->waiting), struct batch, link);
+    struct log_failure failure;
+    enum status status = log_writer_write(storage->writer, batch, &failure);
+    trace_note(storage->trace, "write", batch->header.base_lsn, batch_size(batch),
+               (uint64_t)status);
+    if (status == STATUS_AGAIN) {
+        return STATUS_OK;
+    }
+    if (status == STATUS_OK) {
+        storage->wants_flush |= batch->wants_flush;
+        list_remove(&batch->link);
+        list_append(&storage->written, &batch->link);
+    }
+    return status;
+}
+
+static enum status
+flush(struct storage *storage)
+{
+    struct log_failure failure;
+    enum status status = log_writer_flush(storage->writer, &failure);
+    trace_note(storage->trace, "flush", storage_flushed(storage), (uint64_t)status, 0);
+    storage->wants_flush = false;
+    return status;
+}
+
+static enum status
+run_job(struct storage *storage)
+{
+    struct io_job *job = CONTAINER_OF(list_pop(&storage->jobs), struct io_job, link);
+    io_job_run(job, &storage->disk, storage->fetch_files);
+    trace_note(storage->trace, "job is run", (uint64_t)job->type, (uint64_t)job->status,
+               job->is_fatal);
+    list_append(&storage->done, &job->link);
+    return job->is_fatal ? STATUS_IO : STATUS_OK;
+}
+
+static void
+tell_commit(struct storage *storage, struct core *core, uint64_t lsn)
+{
+    if (lsn > storage->told_lsn) {
+        storage->told_lsn = lsn;
+        journal_committed(storage->journal, lsn);
+        core_on_committed(core);
+    }
+}
+
+static void
+give_back_batch(struct storage *storage, struct core *core)
+{
+    struct batch *batch = CONTAINER_OF(list_pop(&storage->written), struct batch, link);
+    uint64_t end_lsn = batch->end_lsn;
+    journal_batch_written(storage->journal, batch);
+    core_on_written(core);
+    if (storage->mutant == MUTANT_EARLY_COMMIT) {
+        tell_commit(storage, core, end_lsn);
+    }
+}
+
+/* A commit is told only when what it covers was given back, as store/threads.c does. */
+static uint64_t
+commit_to_tell(const struct storage *storage)
+{
+    uint64_t flushed = storage_flushed(storage);
+    return list_is_empty(&storage->written) && flushed > storage->told_lsn ? flushed : 0;
+}
+
+static void
+give_back_job(struct storage *storage, struct core *core)
+{
+    job_done(storage, core, CONTAINER_OF(list_pop(&storage->done), struct io_job, link));
+}
+
+enum step { STEP_WRITE, STEP_FLUSH, STEP_RUN_JOB, STEP_GIVE_BATCH, STEP_TELL, STEP_GIVE_JOB };
+
+static uint32_t
+list_steps(const struct storage *storage, enum step steps[6])
+{
+    uint32_t count = 0;
+    if (!list_is_empty(&storage->waiting)) {
+        steps[count++] = STEP_WRITE;
+    }
+    if (storage->wants_flush) {
+        steps[count++] = STEP_FLUSH;
+    }
+    if (!list_is_empty(&storage->jobs)) {
+        steps[count++] = STEP_RUN_JOB;
+    }
+    if (!list_is_empty(&storage->written)) {
+        steps[count++] = STEP_GIVE_BATCH;
+    }
+    if (commit_to_tell(storage) != 0) {
+        steps[count++] = STEP_TELL;
+    }
+    if (!list_is_empty(&storage->done)) {
+        steps[count++] = STEP_GIVE_JOB;
+    }
+    return count;
+}
+
+enum status
+storage_step(struct storage *storage, struct core *core, struct dice *dice)
+{
+    enum step steps[6];
+    uint32_t count = list_steps(storage, steps);
+    if (count == 0) {
+        return STATUS_OK;
+    }
+    storage->step_count++;
+    switch (steps[dice_below(dice, count)]) {
+    case STEP_WRITE:
+        return write_batch(storage);
+    case STEP_FLUSH:
+        return flush(storage);
+    case STEP_RUN_JOB:
+        return run_job(storage);
+    case STEP_GIVE_BATCH:
+        give_back_batch(storage, core);
+        break;
+    case STEP_TELL:
+        tell_commit(storage, core, commit_to_tell(storage));
+        break;
+    case STEP_GIVE_JOB:
+        give_back_job(storage, core);
+        break;
+    }
+    return STATUS_OK;
+}
+
+void
+storage_end_turn(struct storage *storage, struct core *core)
+{
+    keeper_turn(storage->keeper, storage->journal, core->now.monotonic_ms);
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/world.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+/* Habits --------------------------------------------------------------------------------------- */
+
+/* Weights of what clients do: publishing and settling most, the rest so that queues live for some
+ * hundred messages. */
+static const uint32_t usual_weights[ACTOR_OP_COUNT] = {
+    [ACTOR_PUBLISH] = 400, [ACTOR_SETTLE] = 400,         [ACTOR_GET] = 80,
+    [ACTOR_CONSUME] = 40,  [ACTOR_CANCEL] = 12,          [ACTOR_RECOVER] = 4,
+    [ACTOR_QOS] = 10,      [ACTOR_DECLARE_QUEUE] = 20,   [ACTOR_DELETE_QUEUE] = 3,
+    [ACTOR_PURGE] = 4,     [ACTOR_DECLARE_EXCHANGE] = 8, [ACTOR_DELETE_EXCHANGE] = 2,
+    [ACTOR_BIND] = 15,     [ACTOR_UNBIND] = 6,           [ACTOR_COMMIT] = 30,
+    [ACTOR_ROLLBACK] = 6,  [ACTOR_CLOSE_CHANNEL] = 4,    [ACTOR_HANG_UP] = 3,
+};
+
+/* Some operations are left out of a run or are far more frequent in it. */
+static void
+draw_weights(struct dice *dice, uint32_t weights[ACTOR_OP_COUNT])
+{
+    static const uint32_t factors[] = {0, 1, 2, 2, 2, 2, 4, 12};
+    for (int op = 0; op < ACTOR_OP_COUNT; op++) {
+        uint32_t factor = factors[dice_below(dice, sizeof(factors) / sizeof(factors[0]))];
+        bool is_needed = op == ACTOR_PUBLISH || op == ACTOR_SETTLE || op == ACTOR_DECLARE_QUEUE;
+        weights[op] = usual_weights[op] * (is_needed && factor == 0 ? 1 : factor);
+    }
+}
+
+static uint32_t
+one_of(struct dice *dice, uint32_t a, uint32_t b, uint32_t c)
+{
+    uint32_t choices[] = {a, b, c};
+    return choices[dice_below(dice, 3)];
+}
+
+static struct habits
+draw_habits(struct dice *dice)
+{
+    struct habits habits = {
+        .actor_count = 1 + dice_below(dice, ACTORS_MAX),
+        .queue_names = 1 + dice_below(dice, HISTORY_NAMES),
+        .exchange_names = 1 + dice_below(dice, 4),
+        .key_names = 1 + dice_below(dice, 3),
+        .turn_permille = one_of(dice, 900, 300, 50),
+        .arrival_permille = one_of(dice, 900, 500, 200),
+        .persistent_permille = one_of(dice, 1000, 800, 500),
+        .durable_permille = one_of(dice, 1000, 800, 600),
+        .large_permille = one_of(dice, 0, 5, 30),
+        .confirm_permille = one_of(dice, 900, 500, 300),
+        .tx_permille = one_of(dice, 0, 100, 300),
+        .ready_max = one_of(dice, 20, 200, 1000),
+        .has_disk = dice_below(dice, 8) != 0,
+        .step_permille = one_of(dice, 950, 700, 300),
+        .crash_permille = one_of(dice, 0, 300, 3000),
+        .power_permille = one_of(dice, 1000, 500, 0),
+        .fault_permille = one_of(dice, 0, 0, 300),
+    };
+    draw_weights(dice, habits.weights);
+    return habits;
+}
+
+/* Life ----------------------------------------------------------------------------------------- */
+
+/* Calls that fail, and those that change names. */
+static void
+note_call(void *context, const struct sim_disk_op *op)
+{
+    static const char *const names[SIM_DISK_CALL_COUNT] = {
+        [SIM_DISK_OPEN] = "disk open",
+        [SIM_DISK_WRITE] = "disk write",
+        [SIM_DISK_READ] = "disk read",
+        [SIM_DISK_FLUSH] = "disk flush",
+        [SIM_DISK_SIZE] = "disk size",
+        [SIM_DISK_TRUNCATE] = "disk truncate",
+        [SIM_DISK_RENAME] = "disk rename",
+        [SIM_DISK_UNLINK] = "disk unlink",
+        [SIM_DISK_FLUSH_DIRECTORY] = "disk flush directory",
+        [SIM_DISK_LIST] = "disk list",
+        [SIM_DISK_SPACE] = "disk space",
+    };
+    struct world *world = context;
+    if (op->error != 0) {
+        trace_note_name(&world->trace, names[op->call], op->name, (uint64_t)op->error);
+    } else if (op->call == SIM_DISK_RENAME) {
+        trace_note_name(&world->trace, names[op->call], op->to, 0);
+    } else if (op->call == SIM_DISK_UNLINK) {
+        trace_note_name(&world->trace, names[op->call], op->name, 0);
+    }
+}
+
+struct world *
+world_new(uint64_t seed, enum mutant mutant, FILE *out)
+{
+    struct world *world = xalloc(sizeof(*world));
+    *world = (struct world){
+        .seed = seed,
+        .dice = {.state = dice_mix(seed + 1)},
+        .trace = {.out = out},
+        .deleting_queue = HISTORY_NONE,
+        .publishing = HISTORY_NONE,
+    };
+    world->habits = draw_habits(&world->dice);
+    history_init(&world->history);
+    world->files = sim_disk_new();
+    sim_disk_set_hook(world->files, note_call, world);
+    struct disk disk = disk_of_sim(world->files);
+    world->storage = (struct storage){
+        .files = world->files,
+        .disk = mutant_disk(&disk, mutant),
+        .trace = &world->trace,
+        .mutant = mutant,
+    };
+    server_init(&world->server, dice_roll(&world->dice),
+                (struct net_port){.post = world_on_action, .context = world},
+                world->habits.has_disk ? &world->storage : NULL);
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        actor_init(&world->actors[i], i);
+    }
+    world_begin(world);
+    return world;
+}
+
+void
+world_free(struct world **world_pointer)
+{
+    struct world *world = *world_pointer;
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        actor_forget(&world->actors[i]);
+    }
+    server_fini(&world->server);
+    sim_disk_free(&world->files);
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        actor_fini(&world->actors[i]);
+    }
+    history_fini(&world->history);
+    free(world);
+    *world_pointer = NULL;
+}
+
+/* Turns ---------------------------------------------------------------------------------------- */
+
+/* Sockets take what was posted, mostly. */
+static void
+report_written(struct world *world)
+{
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        struct actor *actor = &world->actors[i];
+        if (actor->link != 0 && actor->unread_octets > 0 && dice_chance(&world->dice, 800)) {
+            uint64_t octets = actor->unread_octets;
+            actor->unread_octets = 0;
+            server_written(&world->server, actor->link, octets);
+        }
+    }
+}
+
+void
+world_end_turn(struct world *world)
+{
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        actor_begin_end_of_tick(world, &world->actors[i]);
+    }
+    server_turn(&world->server);
+    world_see_ends(world);
+    assert(world->breaking_count == 0);
+    uint64_t purged_last = server_log_last(&world->server);
+    history_end_tick(&world->history, world->server.sealed_last, purged_last);
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        actor_end_tick(&world->actors[i], world->purge_count > 1 ? 0 : purged_last);
+    }
+    world->purge_count = 0;
+    report_written(world);
+}
+
+/* The threads of the store get on with it. False when that ended the process. */
+static bool
+step_storage(struct world *world, uint32_t permille)
+{
+    struct server *server = &world->server;
+    while (server->storage != NULL && dice_chance(&world->dice, permille)) {
+        if (storage_step(server->storage, server->core, &world->dice) == STATUS_OK) {
+            continue;
+        }
+        if (!world->expects_fault) {
+            history_wrong(&world->history, HISTORY_ANSWER, "the store fails on a good disk");
+        }
+        return false;
+    }
+    return true;
+}
+
+static bool
+draws_crash(struct world *world)
+{
+    return world->habits.has_disk &&
+           dice_below(&world->dice, 1000 * 1000) < world->habits.crash_permille;
+}
+
+static void
+step(struct world *world)
+{
+    world->trace.step++;
+    actor_step(world, &world->actors[dice_below(&world->dice, world->habits.actor_count)]);
+    if (dice_chance(&world->dice, world->habits.turn_permille)) {
+        world_end_turn(world);
+    }
+    if (dice_chance(&world->dice, 20)) {
+        server_step_clock(&world->server, dice_below(&world->dice, 200));
+    }
+    if (!step_storage(world, world->habits.step_permille) || draws_crash(world)) {
+        world_crash(world);
+    }
+}
+
+/* The end -------------------------------------------------------------------------------------- */
+
+/* Time passes, and nothing goes wrong any more. */
+static void
+advance(struct world *world)
+{
+    world_end_turn(world);
+    (void)step_storage(world, 900);
+    server_step_clock(&world->server, 10);
+}
+
+/* Everybody leaves, so that everything is ready. */
+static void
+disperse(struct world *world)
+{
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        if (world->actors[i].link != 0) {
+            actor_hang_up(world, &world->actors[i]);
+        }
+    }
+    advance(world);
+}
+
+/* Reads until the client has what it waits for. */
+static void
+await(struct world *world, struct actor *actor, const bool *is_there)
+{
+    for (int i = 0; i < 1000 && !*is_there && world->history.wrong_count == 0; i++) {
+        advance(world);
+        actor_read(world, actor, UINT32_MAX);
+    }
+    if (!*is_there && world->history.wrong_count == 0) {
+        history_wrong(&world->history, HISTORY_ANSWER, "no answer comes");
+    }
+}
+
+static void
+await_answer(struct world *world, struct actor *actor, uint16_t channel)
+{
+    struct actor_request *request = &actor_channel(actor, channel)->request;
+    for (int i = 0; i < 1000 && request->is_waiting && world->history.wrong_count == 0; i++) {
+        advance(world);
+        actor_read(world, actor, UINT32_MAX);
+    }
+    if (request->is_waiting && world->history.wrong_count == 0) {
+        history_wrong(&world->history, HISTORY_ANSWER, "no answer comes");
+    }
+}
+
+/* One client gets everything out of a queue. */
+static void
+drain_queue(struct world *world, struct actor *actor, uint32_t queue)
+{
+    struct actor_request *request = &actor_channel(actor, 1)->request;
+    do {
+        struct method method = {
+            .id = METHOD_BASIC_GET,
+            .basic_get = {.queue = bytes_of(sim_queue_name(world->history.queues[queue].name)),
+                          .no_ack = true}};
+        *request = (struct actor_request){
+            .answer = METHOD_BASIC_GET_EMPTY, .is_waiting = true, .queue = queue};
+        actor_send(world, actor, 1, &method, NULL);
+        await_answer(world, actor, 1);
+    } while (world->history.wrong_count == 0 && world->history.queues[queue].ready_count > 0);
+}
+
+static void
+drain(struct world *world)
+{
+    disperse(world);
+    struct actor *actor = &world->actors[0];
+    actor_step(world, actor);
+    await(world, actor, &actor->is_up);
+    if (world->history.wrong_count > 0) {
+        return;
+    }
+    actor_open_channel(world, actor, 1);
+    await_answer(world, actor, 1);
+    for (uint32_t name = 0; name < HISTORY_NAMES && world->history.wrong_count == 0; name++) {
+        uint32_t queue = history_find_queue(&world->history, name);
+        if (queue != HISTORY_NONE) {
+            drain_queue(world, actor, queue);
+        }
+    }
+}
+
+bool
+world_run(struct world *world, uint64_t operation_count)
+{
+    while (world->operation_count < operation_count && world->history.wrong_count == 0) {
+        step(world);
+    }
+    if (world->history.wrong_count == 0) {
+        server_check(&world->server);
+        world_calm(world);
+        drain(world);
+    }
+    return world->history.wrong_count == 0;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One simulated run: a broker, clients that do anything at any time, and the history that judges
+ * them; everything is decided by one seed. */
+#ifndef BOURSE_TESTS_SIM_WORLD_H
+#define BOURSE_TESTS_SIM_WORLD_H
+
+#include "tests/sim/actor.h"
+#include "tests/sim/dice.h"
+#include "tests/sim/history.h"
+#include "tests/sim/mutant.h"
+#include "tests/sim/server.h"
+#include "tests/sim/storage.h"
+#include "tests/sim/trace.h"
+
+/* What a run is like; drawn from its seed, so that runs differ in more than their order. */
+struct habits {
+    uint32_t actor_count;
+    uint32_t queue_names, exchange_names, key_names; /* how many are in use */
+    uint32_t weights[ACTOR_OP_COUNT];                /* how often a client does what */
+    uint32_t turn_permille;                          /* how often a turn of the core ends */
+    uint32_t arrival_permille;                       /* how often a client reads */
+    uint32_t persistent_permille, durable_permille, large_permille;
+    uint32_t confirm_permille, tx_permille; /* of channels */
+    uint32_t ready_max;                     /* of a queue; beyond it nothing is published */
+    bool has_disk;
+    uint32_t step_permille;  /* how often threads of the store get something done */
+    uint32_t crash_permille; /* of 1,000 steps of the world */
+    uint32_t power_permille; /* crashes that are power cuts; the others are kill -9 */
+    uint32_t fault_permille; /* starts, and crashes, that come with a call that fails */
+};
+
+struct world {
+    uint64_t seed;
+    struct dice dice;
+    struct trace trace;
+    struct habits habits;
+    struct history history;
+    struct sim_disk *files; /* owned */
+    struct storage storage;
+    struct server server;
+    bool expects_fault; /* a call of the disk is to fail */
+    struct actor actors[ACTORS_MAX];
+    uint64_t operation_count; /* what clients have done */
+    uint32_t breaking_count;  /* channels in CHANNEL_BREAKING */
+    uint32_t purge_count;     /* in this tick */
+    uint32_t deleting_queue;  /* handle, while queue.delete is being handled */
+    uint32_t publishing;      /* number of the message that is being handled; HISTORY_NONE */
+};
+
+/* `out` (NULL: nobody) gets the trace. */
+struct world *world_new(uint64_t seed, enum mutant mutant, FILE *out);
+void world_free(struct world **world);
+
+/* Runs until clients have done so many things, then drains every queue. False: a promise was
+ * broken, `world->history` says which; the run ends there. */
+bool world_run(struct world *world, uint64_t operation_count);
+
+/* The process ends, by a power cut or by a signal, and another one takes its place; world_crash.c.
+ */
+void world_crash(struct world *world);
+/* The first process. */
+void world_begin(struct world *world);
+/* No call of the disk fails any more. */
+void world_calm(struct world *world);
+
+/* The core is about to post something, or has ended the tick: what it did silently is seen. */
+static inline void
+world_see_ends(struct world *world)
+{
+    for (uint32_t i = 0; i < ACTORS_MAX && world->breaking_count > 0; i++) {
+        actor_see_ends(world, &world->actors[i]);
+    }
+}
+
+/* Ends a turn of the core's loop. */
+void world_end_turn(struct world *world);
+
+/* Everything that the core posts, as it posts it; actor_read.c. */
+void world_on_action(void *context, const struct net_action *action);
+
+static inline void
+world_note(struct world *world, const char *what, uint64_t a, uint64_t b, uint64_t c)
+{
+    trace_note(&world->trace, what, a, b, c);
+}
+
+#endif

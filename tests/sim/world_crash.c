@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ends of the broker's process, and what the next one must find. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "broker/vhost.h"
+#include "tests/sim/world.h"
+
+enum { STARTS_MAX = 50 };
+
+/* Faults --------------------------------------------------------------------------------------- */
+
+/* One of the next calls fails. */
+static void
+plan_fault(struct world *world)
+{
+    static const enum sim_disk_call calls[] = {
+        SIM_DISK_WRITE, SIM_DISK_WRITE,  SIM_DISK_FLUSH,           SIM_DISK_OPEN,
+        SIM_DISK_READ,  SIM_DISK_RENAME, SIM_DISK_FLUSH_DIRECTORY,
+    };
+    static const int errors[] = {EIO, ENOSPC, EIO};
+    enum sim_disk_call call = calls[dice_below(&world->dice, ARRAY_LEN(calls))];
+    uint64_t nth = 1 + dice_below(&world->dice, 200);
+    int error = errors[dice_below(&world->dice, ARRAY_LEN(errors))];
+    world_note(world, "plan fault", (uint64_t)call, nth, (uint64_t)error);
+    if (call == SIM_DISK_WRITE && dice_below(&world->dice, 2) == 0) {
+        sim_disk_fail_short(world->files, nth, dice_below(&world->dice, 4096), error);
+    } else {
+        sim_disk_fail(world->files, call, nth, error);
+    }
+    world->expects_fault = true;
+}
+
+void
+world_calm(struct world *world)
+{
+    for (int call = 0; call < SIM_DISK_CALL_COUNT; call++) {
+        sim_disk_fail(world->files, (enum sim_disk_call)call, 0, 0);
+    }
+    world->expects_fault = false;
+}
+
+static void
+fill_random(void *context, void *out, size_t size)
+{
+    struct dice *dice = context;
+    uint8_t *octets = out;
+    for (size_t i = 0; i < size; i++) {
+        octets[i] = (uint8_t)dice_roll(dice);
+    }
+}
+
+/* What was not flushed is lost, or all that was written survives. True for the first. */
+static bool
+end_disk(struct world *world)
+{
+    if (!dice_chance(&world->dice, world->habits.power_permille)) {
+        world_note(world, "killed", 0, 0, 0);
+        sim_disk_kill(world->files);
+        return false;
+    }
+    struct random_source random = {.fill = fill_random, .context = &world->dice};
+    static const enum sim_disk_policy policies[] = {SIM_DISK_RANDOM, SIM_DISK_RANDOM,
+                                                    SIM_DISK_RANDOM, SIM_DISK_NONE,
+                                                    SIM_DISK_NAMES,  SIM_DISK_ALL};
+    enum sim_disk_policy policy = policies[dice_below(&world->dice, ARRAY_LEN(policies))];
+    world_note(world, "power cut", (uint64_t)policy, 0, 0);
+    sim_disk_crash(world->files, policy, &random);
+    return true;
+}
+
+/* Starting ------------------------------------------------------------------------------------- */
+
+/* Starts until it works: a start may fail with the disk, and is then a crash of its own. */
+static bool
+start(struct world *world, bool *is_power_cut)
+{
+    for (int i = 0; i < STARTS_MAX; i++) {
+        world_calm(world);
+        if (dice_chance(&world->dice, world->habits.fault_permille)) {
+            plan_fault(world);
+        }
+        enum status status = server_start(&world->server);
+        world_note(world, "start", (uint64_t)status, world->server.cut, 0);
+        if (status == STATUS_OK) {
+            return true;
+        }
+        if (status != STATUS_IO || !world->expects_fault) {
+            break;
+        }
+        *is_power_cut |= end_disk(world);
+    }
+    history_wrong(&world->history, HISTORY_LOST, "the broker does not start: %s",
+                  world->server.why[0] != '\0' ? world->server.why : world->server.line);
+    return false;
+}
+
+void
+world_begin(struct world *world)
+{
+    bool is_power_cut = false;
+    (void)start(world, &is_power_cut);
+}
+
+/* Looking -------------------------------------------------------------------------------------- */
+
+static void
+look_at_queues(struct world *world, const struct vhost *vhost)
+{
+    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
+        const struct queue *queue = vhost_find_queue(vhost, bytes_of(sim_queue_name(name)));
+        history_found_queue(&world->history, name, queue == NULL ? 0 : queue->target.id,
+                            queue == NULL ? 0 : queue->ready_count);
+    }
+}
+
+static uint32_t
+number_in(struct bytes name)
+{
+    uint32_t number = 0;
+    for (size_t i = 1; i < name.size; i++) {
+        number = number * 10 + (uint32_t)(name.data[i] - '0');
+    }
+    return number;
+}
+
+static void
+look_at_bindings(struct world *world, uint32_t name, const struct exchange *exchange)
+{
+    LIST_FOR_EACH(&exchange->bindings.bindings, link)
+    {
+        const struct binding *binding = CONTAINER_OF(link, struct binding, source_link);
+        history_found_binding(&world->history, name,
+                              number_in(queue_of_target(binding->target)->name),
+                              number_in(binding->routing_key));
+    }
+}
+
+static void
+look_at_exchanges(struct world *world, const struct vhost *vhost)
+{
+    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
+        const struct exchange *exchange =
+            vhost_find_exchange(vhost, bytes_of(sim_exchange_name(name)));
+        history_found_exchange(&world->history, name, exchange != NULL);
+    }
+    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
+        const struct exchange *exchange =
+            vhost_find_exchange(vhost, bytes_of(sim_exchange_name(name)));
+        if (exchange != NULL) {
+            look_at_bindings(world, name, exchange);
+        }
+    }
+}
+
+void
+world_crash(struct world *world)
+{
+    world_note(world, "crash", world->history.sums.crashes, storage_flushed(&world->storage), 0);
+    server_kill(&world->server);
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        actor_forget(&world->actors[i]);
+    }
+    bool is_power_cut = end_disk(world);
+    if (!start(world, &is_power_cut)) {
+        return;
+    }
+    history_crash(&world->history, world->server.cut, is_power_cut);
+    const struct vhost *vhost = core_find_vhost(world->server.core, bytes_of("/"));
+    assert(vhost != NULL);
+    look_at_queues(world, vhost);
+    look_at_exchanges(world, vhost);
+    history_end_findings(&world->history);
+}

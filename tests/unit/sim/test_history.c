@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The judge of the simulator sees what it is there for: every kind of wrong is fabricated here, and
+ * found; what is allowed is not. */
+#include "tests/sim/history.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+static struct history history;
+static uint32_t queue;
+
+static struct history_span
+at(uint64_t position)
+{
+    return (struct history_span){.first = position, .last = position};
+}
+
+static void
+set_up(void)
+{
+    history_init(&history);
+    queue = history_make_queue(&history, 0, 7, true, at(10));
+}
+
+static void
+tear_down(void)
+{
+    history_fini(&history);
+}
+
+TestSuite(history, .init = set_up, .fini = tear_down);
+
+/* A persistent message for the queue, at that place of the log. */
+static uint32_t
+publish(uint64_t position)
+{
+    uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, true, 8);
+    history_enqueue(&history, number, at(position));
+    return number;
+}
+
+static uint32_t
+hand_out(uint32_t number, bool is_redelivered, uint64_t position)
+{
+    return history_hand_out(&history, queue, number, is_redelivered, false, at(position));
+}
+
+static void
+hand_out_and_see(uint32_t number, bool is_redelivered, uint64_t position)
+{
+    history_see(&history, queue, hand_out(number, is_redelivered, position));
+}
+
+/* The broker is killed, comes back with the queue and so many messages, and nothing else. */
+static void
+restart(uint64_t cut, uint64_t ready_count)
+{
+    history_crash(&history, cut, false);
+    history_found_queue(&history, 0, 7, ready_count);
+    history_end_findings(&history);
+}
+
+static void
+expect_wrong(enum history_rule rule)
+{
+    cr_expect(eq(u64, history.wrongs[rule], 1), "%s", history_rule_name(rule));
+    cr_expect(eq(u64, history.wrong_count, 1), "%s", history.first_wrong);
+}
+
+static void
+expect_right(void)
+{
+    cr_expect(eq(u64, history.wrong_count, 0), "%s", history.first_wrong);
+}
+
+/* What is confirmed is there after a crash, what is not may be or not, as far as the log goes. */
+Test(history, keeping_what_the_log_has_is_right)
+{
+    history_confirm(&history, publish(20), 20);
+    (void)publish(30);
+    restart(25, 1);
+    expect_right();
+    (void)hand_out(0, false, 40);
+    history_expect_empty(&history, queue);
+    expect_right();
+}
+
+Test(history, a_confirmed_message_that_recovery_does_not_have_is_lost)
+{
+    history_confirm(&history, publish(20), 20);
+    restart(20, 0);
+    expect_wrong(HISTORY_LOST);
+}
+
+Test(history, a_confirmed_message_that_is_never_handed_out_is_lost)
+{
+    history_confirm(&history, publish(20), 20);
+    restart(20, 1);
+    history_expect_empty(&history, queue);
+    expect_wrong(HISTORY_LOST);
+}
+
+/* The log may not end below what was answered, even if nothing else shows. */
+Test(history, a_log_that_ends_below_an_answer_has_lost_it)
+{
+    history_promise(&history, at(30), 30, "an answer");
+    restart(25, 0);
+    expect_wrong(HISTORY_LOST);
+}
+
+Test(history, a_message_above_the_cut_is_unexpected)
+{
+    (void)publish(20);
+    (void)publish(30);
+    restart(25, 2);
+    expect_wrong(HISTORY_UNEXPECTED);
+}
+
+/* An acknowledgement that is on the disk is never forgotten. */
+Test(history, an_acknowledged_message_that_comes_again_is_unexpected)
+{
+    uint32_t number = publish(20);
+    history_settle(&history, queue, hand_out(number, false, 20), at(30));
+    restart(30, 0);
+    expect_right();
+    (void)hand_out(number, true, 40);
+    expect_wrong(HISTORY_UNEXPECTED);
+}
+
+/* One that was not flushed may be. */
+Test(history, an_acknowledgement_above_the_cut_may_be_forgotten)
+{
+    uint32_t number = publish(20);
+    history_settle(&history, queue, hand_out(number, false, 20), at(30));
+    restart(25, 1);
+    (void)hand_out(number, true, 40);
+    expect_right();
+}
+
+Test(history, a_message_with_a_client_is_not_handed_out_again)
+{
+    uint32_t number = publish(20);
+    (void)hand_out(number, false, 20);
+    (void)hand_out(number, false, 20);
+    expect_wrong(HISTORY_DUPLICATED);
+}
+
+Test(history, a_message_that_was_seen_comes_again_only_with_the_mark)
+{
+    uint32_t number = publish(20);
+    hand_out_and_see(number, false, 20);
+    restart(20, 1);
+    (void)hand_out(number, false, 40);
+    expect_wrong(HISTORY_DUPLICATED);
+}
+
+/* The log says so before it happens, but nobody waits for the disk. */
+Test(history, a_power_cut_may_take_a_mark_that_was_not_flushed)
+{
+    uint32_t number = publish(20);
+    hand_out_and_see(number, false, 30);
+    history_crash(&history, 25, true);
+    history_found_queue(&history, 0, 7, 1);
+    (void)hand_out(number, false, 40);
+    expect_right();
+}
+
+Test(history, a_mark_that_was_flushed_survives_a_power_cut)
+{
+    uint32_t number = publish(20);
+    hand_out_and_see(number, false, 30);
+    history_crash(&history, 30, true);
+    history_found_queue(&history, 0, 7, 1);
+    (void)hand_out(number, false, 40);
+    expect_wrong(HISTORY_DUPLICATED);
+}
+
+Test(history, a_message_that_came_back_is_marked)
+{
+    uint32_t number = publish(20);
+    history_give_back(&history, queue, hand_out(number, false, 20));
+    (void)hand_out(number, false, 20);
+    expect_wrong(HISTORY_DUPLICATED);
+}
+
+Test(history, a_message_that_nobody_had_is_not_marked)
+{
+    (void)hand_out(publish(20), true, 20);
+    expect_wrong(HISTORY_ANSWER);
+}
+
+Test(history, order_is_that_of_publishing)
+{
+    (void)publish(20);
+    (void)hand_out(publish(30), false, 30);
+    expect_wrong(HISTORY_ORDER);
+}
+
+/* What comes back takes its old place. */
+Test(history, a_message_that_came_back_is_before_those_behind_it)
+{
+    uint32_t first = publish(20);
+    uint32_t second = publish(20);
+    uint32_t third = publish(20);
+    uint32_t copy = hand_out(first, false, 20);
+    (void)hand_out(second, false, 20);
+    history_give_back(&history, queue, copy);
+    (void)hand_out(third, false, 20);
+    expect_wrong(HISTORY_ORDER);
+}
+
+Test(history, a_message_of_another_queue_is_unexpected)
+{
+    uint32_t other = history_make_queue(&history, 1, 8, true, at(11));
+    uint32_t number = publish(20);
+    (void)history_hand_out(&history, other, number, false, false, at(20));
+    expect_wrong(HISTORY_UNEXPECTED);
+}
+
+Test(history, a_confirm_before_the_flush_is_early)
+{
+    history_confirm(&history, publish(20), 19);
+    expect_wrong(HISTORY_EARLY);
+}
+
+/* Nothing of it is in the log, so nobody has to wait. */
+Test(history, a_transient_message_is_confirmed_at_once)
+{
+    uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, false, 8);
+    history_enqueue(&history, number, at(20));
+    history_confirm(&history, number, 0);
+    restart(10, 0);
+    expect_right();
+}
+
+/* The cut goes through what was purged: some of it may be back, in order. */
+Test(history, what_the_cut_goes_through_may_be_either)
+{
+    uint32_t first = publish(20);
+    uint32_t second = publish(20);
+    (void)history_purge(&history, queue, 30);
+    history_end_tick(&history, 40, 50);
+    restart(45, 1);
+    expect_right();
+    cr_expect(eq(u32, history.queues[queue].maybe_count, 2));
+    (void)hand_out(second, false, 60);
+    expect_right();
+    (void)hand_out(first, false, 60);
+    expect_wrong(HISTORY_UNEXPECTED);
+}
+
+Test(history, a_purge_that_is_on_the_disk_is_never_forgotten)
+{
+    (void)publish(20);
+    (void)history_purge(&history, queue, 30);
+    history_end_tick(&history, 40, 50);
+    restart(50, 1);
+    expect_wrong(HISTORY_UNEXPECTED);
+}
+
+/* A transaction has one place in the log: all of it is there or nothing. */
+Test(history, half_a_transaction_is_wrong)
+{
+    uint32_t settled = hand_out(publish(20), false, 20);
+    uint32_t other = history_make_queue(&history, 1, 8, true, at(11));
+    uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 1, true, 8);
+    history_enqueue(&history, number, at(30));
+    history_settle(&history, queue, settled, at(30));
+    history_crash(&history, 30, false);
+    history_found_queue(&history, 0, 7, 0);
+    expect_right();
+    history_found_queue(&history, 1, 8, 0);
+    expect_wrong(HISTORY_LOST);
+    (void)other;
+}
+
+Test(history, a_queue_that_is_gone_is_lost)
+{
+    history_crash(&history, 10, false);
+    history_found_queue(&history, 0, 0, 0);
+    expect_wrong(HISTORY_LOST);
+}
+
+Test(history, a_queue_whose_deletion_is_on_the_disk_does_not_come_back)
+{
+    history_drop_queue(&history, queue, at(20));
+    history_crash(&history, 20, false);
+    history_found_queue(&history, 0, 7, 0);
+    expect_wrong(HISTORY_TOPOLOGY);
+}
+
+/* With all that was in it. */
+Test(history, a_queue_whose_deletion_is_not_on_the_disk_comes_back)
+{
+    history_confirm(&history, publish(15), 15);
+    history_drop_queue(&history, queue, at(20));
+    restart(19, 1);
+    expect_right();
+    cr_expect(eq(u32, history_find_queue(&history, 0), queue));
+}
+
+/* It has the name, but it is another one. */
+Test(history, a_queue_is_not_taken_for_its_successor)
+{
+    history_drop_queue(&history, queue, at(20));
+    (void)history_make_queue(&history, 0, 8, true, at(30));
+    history_crash(&history, 30, false);
+    history_found_queue(&history, 0, 7, 0);
+    cr_expect(gt(u64, history.wrong_count, 0));
+}
+
+Test(history, a_binding_that_is_gone_is_lost)
+{
+    uint32_t exchange = history_make_exchange(&history, 3, true, true, at(11));
+    (void)history_bind(&history, exchange, queue, 1, at(12));
+    history_crash(&history, 12, false);
+    history_found_queue(&history, 0, 7, 0);
+    history_found_exchange(&history, 3, true);
+    history_end_findings(&history);
+    expect_wrong(HISTORY_LOST);
+}
+
+Test(history, a_binding_that_was_removed_does_not_come_back)
+{
+    uint32_t exchange = history_make_exchange(&history, 3, true, true, at(11));
+    (void)history_bind(&history, exchange, queue, 1, at(12));
+    history_unbind(&history, exchange, queue, 1, at(13));
+    history_crash(&history, 13, false);
+    history_found_queue(&history, 0, 7, 0);
+    history_found_exchange(&history, 3, true);
+    history_found_binding(&history, 3, 0, 1);
+    expect_wrong(HISTORY_TOPOLOGY);
+}
