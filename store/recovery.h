@@ -34,7 +34,6 @@ struct recovery_sink {
 struct recovery_options {
     uint64_t slot_size;  /* of segments to come */
     bool may_write;      /* false: only look (verify, dump): nothing is cut, written or renamed */
-    bool salvage;        /* go on behind damage, as the operator ordered */
     bool check_contents; /* read and check the contents of indexed segments too (verify) */
 };
 
@@ -46,7 +45,7 @@ struct recovered_segment {
     uint64_t capacity;
     uint64_t topology_lsn; /* highest batch with a topology or HANDOUT record; 0: none */
     bool is_pack;
-    uint64_t last; /* of a pack */
+    uint64_t last;       /* of a pack */
     uint64_t row_count;  /* live rows in it, as they were handed over */
     uint64_t row_octets; /* as space_row_octets counts them */
 };
@@ -72,8 +71,7 @@ struct recovery {
     uint64_t next_segment_base;
     uint64_t row_count, record_count;
     bool was_clean, was_new;
-    uint64_t torn_lsn;      /* where the log was cut; 0: it ended cleanly */
-    uint64_t damaged_count; /* salvage: places that were skipped */
+    uint64_t torn_lsn; /* where the log was cut; 0: it ended cleanly */
 };
 
 /* Recovers. On STATUS_OK with may_write the directory is ready: the old epoch has ended, the

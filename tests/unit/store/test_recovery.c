@@ -236,6 +236,58 @@ Test(recovery, start_after_a_start_that_wrote_nothing_finds_the_same)
     cr_expect(le(u32, maker.recovery.manifest.epoch_count, 3), "empty epochs are dropped");
 }
 
+/* Recovers what a power cut left of a recovery, and compares with what that one found. */
+static void
+expect_same_after_cut(struct sim_recording *recording, uint32_t prefix, int policy, uint64_t seed)
+{
+    struct sim_disk *after = sim_disk_replay(recording, prefix, (enum sim_disk_policy)policy, seed);
+    struct disk other = disk_of_sim(after);
+    struct store_content found = {0};
+    struct recovery recovery;
+    struct recovery_sink sink = store_content_sink(&found);
+    struct recovery_options options = {.slot_size = STORE_MAKER_SLOT, .may_write = true};
+    struct random_source random = random_seeded(&seed);
+    enum status status =
+        recovery_run(&recovery, &other, &options, &sink, &random, NULL, why, sizeof(why));
+    cr_assert(eq(int, status, STATUS_OK), "after %u calls: %s", prefix, why);
+    cr_expect(eq(sz, found.row_count, content.row_count), "after %u calls", prefix);
+    cr_expect(eq(sz, found.record_count, content.record_count));
+    for (size_t i = 0; i < found.row_count && i < content.row_count; i++) {
+        cr_expect(eq(u64, found.rows[i].lsn, content.rows[i].lsn));
+    }
+    cr_expect(ge(u64, recovery.next_segment_base, maker.recovery.next_segment_base));
+    recovery_fini(&recovery);
+    store_content_fini(&found);
+    sim_disk_free(&after);
+}
+
+/* Reliability, F2: the machine may lose its power during recovery as well, at any call. The torn
+ * end that was cut stays cut, and nothing that was recovered gets lost. */
+Test(recovery, power_cut_during_recovery_changes_nothing)
+{
+    uint64_t lsns[40];
+    begin();
+    maker.without_index = true;
+    fill(lsns, ARRAY_LEN(lsns));
+    uint64_t torn = publish_to(ORDERS, 5000);
+    uint64_t base = maker.newest.base_lsn - maker.slot_size;
+    char name[STORE_NAME_SIZE];
+    store_file_name(STORE_FILE_SEGMENT, maker.newest.number - 1, 0, name);
+    store_maker_end(&maker);
+    sim_disk_flip_bit(sim, name, torn - base + 1000, 3);
+    struct sim_recording *recording = sim_disk_record(sim);
+    start();
+    sim_disk_stop_recording(sim);
+    cr_assert(eq(sz, content.row_count, ARRAY_LEN(lsns)));
+    cr_assert(ne(u64, maker.recovery.torn_lsn, 0));
+    for (uint32_t prefix = 0; prefix <= sim_recording_count(recording); prefix++) {
+        for (int policy = SIM_DISK_NONE; policy <= SIM_DISK_RANDOM; policy++) {
+            expect_same_after_cut(recording, prefix, policy, prefix * 7 + 1);
+        }
+    }
+    sim_recording_free(&recording);
+}
+
 Test(recovery, messages_up_to_the_mark_may_have_been_handed_out)
 {
     begin();
@@ -255,6 +307,123 @@ Test(recovery, messages_up_to_the_mark_may_have_been_handed_out)
     cr_expect(eq(u64, content.rows[2].queue, ORDERS));
     cr_expect(eq(u64, content.rows[3].lsn, fourth));
     cr_expect(not(content.rows[3].was_handed_out));
+}
+
+/* What a killed process left in the page cache was handed over once, so it must not go any more. */
+Test(recovery, what_was_recovered_survives_a_power_cut_that_follows)
+{
+    begin();
+    uint64_t queue = ORDERS;
+    (void)store_maker_publish(&maker, &queue, 1, "unflushed", 100);
+    store_maker_seal(&maker, false);
+    store_maker_end(&maker);
+    sim_disk_kill(sim);
+    start();
+    cr_assert(eq(sz, content.row_count, 1));
+    store_maker_end(&maker);
+    sim_disk_crash(sim, SIM_DISK_NONE, NULL);
+    sim_disk_remove(sim, "seg.0000000000000001.idx");
+    start();
+    cr_expect(eq(sz, content.row_count, 1));
+}
+
+/* Prepared but never written: nothing was in it, so the file is used again. */
+Test(recovery, empty_segments_become_spares)
+{
+    maker.prepared_ahead = 3;
+    begin();
+    publish_to(ORDERS, 10);
+    restart();
+    cr_expect(eq(u32, maker.recovery.spare_count, 3));
+    cr_expect(sim_disk_has(sim, "spare.0000000000000001"));
+    cr_expect(eq(sz, content.row_count, 1));
+}
+
+/* What is left of a process that ended in the middle of something. */
+Test(recovery, files_that_mean_nothing_are_removed_and_unknown_ones_left_alone)
+{
+    begin();
+    store_maker_end(&maker);
+    sim_disk_replace(sim, "seg.0000000000000001.idx.tmp", bytes_of("half"));
+    sim_disk_replace(sim, "spill.0000000000000007", bytes_of("memory"));
+    sim_disk_replace(sim, "snap.0000000000009000", bytes_of("no manifest names it"));
+    sim_disk_replace(sim, "seg.00000000000000ff.dead", bytes_of("of no segment"));
+    sim_disk_replace(sim, "notes.txt", bytes_of("of the operator"));
+    start();
+    cr_expect(not(sim_disk_has(sim, "seg.0000000000000001.idx.tmp")));
+    cr_expect(not(sim_disk_has(sim, "spill.0000000000000007")));
+    cr_expect(not(sim_disk_has(sim, "snap.0000000000009000")));
+    cr_expect(not(sim_disk_has(sim, "seg.00000000000000ff.dead")));
+    cr_expect(sim_disk_has(sim, "notes.txt"));
+}
+
+Test(recovery, segment_of_another_directory_is_refused)
+{
+    struct segment_header header;
+    uint8_t octets[SEGMENT_HEADER_SIZE];
+    begin();
+    publish_to(ORDERS, 10);
+    store_maker_end(&maker);
+    struct bytes content_of_file = sim_disk_content(sim, "seg.0000000000000001");
+    cr_assert(eq(int, segment_header_decode(&header, content_of_file.data), STATUS_OK));
+    header.cluster_id[0] ^= 1;
+    segment_header_encode(&header, octets);
+    sim_disk_set(sim, "seg.0000000000000001", 0, bytes_make(octets, sizeof(octets)));
+    expect_refused("belongs to another data directory");
+}
+
+Test(recovery, segments_without_a_manifest_are_refused)
+{
+    begin();
+    store_maker_end(&maker);
+    sim_disk_remove(sim, STORE_MANIFEST_NAME);
+    expect_refused("MANIFEST is missing");
+}
+
+/* The batch that joins two segments says that there was more. */
+Test(recovery, segment_that_ends_too_early_is_refused)
+{
+    uint64_t lsns[40];
+    begin();
+    maker.without_index = true;
+    fill(lsns, ARRAY_LEN(lsns));
+    store_maker_end(&maker);
+    uint8_t zeros[30000] = {0};
+    sim_disk_set(sim, "seg.0000000000000002", 65536 - sizeof(zeros),
+                 bytes_make(zeros, sizeof(zeros)));
+    expect_refused("seg.0000000000000002");
+}
+
+/* A segment that nobody needed is gone, and the one before it never got its index. */
+Test(recovery, gap_behind_a_segment_without_index_is_no_damage)
+{
+    uint64_t lsns[60];
+    begin();
+    fill(lsns, ARRAY_LEN(lsns));
+    store_maker_end(&maker);
+    sim_disk_remove(sim, "seg.0000000000000002.idx");
+    sim_disk_remove(sim, "seg.0000000000000003");
+    sim_disk_remove(sim, "seg.0000000000000003.idx");
+    start();
+    cr_expect(lt(sz, content.row_count, ARRAY_LEN(lsns)));
+    cr_expect(gt(sz, content.row_count, ARRAY_LEN(lsns) / 2));
+    cr_expect(eq(u64, content.rows[content.row_count - 1].lsn, lsns[ARRAY_LEN(lsns) - 1]));
+}
+
+/* A message must not hold what passes for a batch: its octets cannot know the epoch. */
+Test(recovery, epochs_rise_in_steps_that_differ)
+{
+    uint64_t numbers[4];
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        start();
+        const struct manifest *manifest = &maker.recovery.manifest;
+        numbers[i] = manifest->epochs[manifest->epoch_count - 1].number;
+        store_maker_end(&maker);
+    }
+    for (size_t i = 2; i < ARRAY_LEN(numbers); i++) {
+        cr_expect(gt(u64, numbers[i], numbers[i - 1]));
+        cr_expect(ne(u64, numbers[i] - numbers[i - 1], numbers[i - 1] - numbers[i - 2]));
+    }
 }
 
 Test(recovery, rows_of_a_deleted_queue_are_dead)
