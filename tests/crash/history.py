@@ -48,7 +48,7 @@ class Copy:
     """A message in one queue. Lives are counted from 1; 0 stands for never."""
 
     __slots__ = ("message", "queue", "deliveries", "last_life", "acknowledged", "acknowledged_life",
-                 "settled", "gone", "excused")
+                 "settled", "gone", "excused", "waits")
 
     def __init__(self, message, queue):
         self.message, self.queue = message, queue
@@ -57,6 +57,7 @@ class Copy:
         self.settled = False            # the acknowledgement is known to be on disk
         self.gone = False               # its queue was purged or deleted, and that was answered
         self.excused = False            # the same without an answer: it may be there or not
+        self.waits = True               # counted in `waiting`
 
     def __str__(self):
         return f"message {self.message.number} of {self.message.channel} in {self.queue}"
@@ -78,7 +79,9 @@ class History:
         self._queues = collections.defaultdict(list)    # of copies, emptied with the queue
         self.counts = collections.Counter()
         self.violations = []
-        self.waiting = 0                # copies attempted and not yet acknowledged
+        # Copies that are thought to be in a queue; a publish that a death left unconfirmed is not.
+        self.waiting = 0
+        self._in_doubt = []             # messages of this life, in order
         self._requeued = set()          # queues in which order may be broken, in this life
         self._lost_channel = set()      # queues to which unseen deliveries went back
         self._last_first, self._last_any = {}, {}
@@ -99,6 +102,11 @@ class History:
         self._last_first.clear()
         self._last_any.clear()
         self._floor = dict(self._high)
+        for message in self._in_doubt:
+            for copy in message.copies:
+                if not message.confirmed:
+                    self._stop_waiting(copy)
+        self._in_doubt.clear()
         for transaction in self.transactions:
             if transaction.state == "open":
                 self.rolled_back(transaction)
@@ -111,6 +119,7 @@ class History:
         number = len(self.messages) + 1
         message = Message(number, channel, size, self.life, transaction)
         self.messages[number] = message
+        self._in_doubt.append(message)
         for queue in queues:
             copy = Copy(message, queue)
             message.copies.append(copy)
@@ -147,9 +156,12 @@ class History:
                 self.violation("unexpected", f"{copy} was delivered and then {why}")
 
     def _leave(self, copy):
-        if not copy.acknowledged and not copy.gone:
-            self.waiting -= 1
+        self._stop_waiting(copy)
         copy.gone = True
+
+    def _stop_waiting(self, copy):
+        self.waiting -= copy.waits
+        copy.waits = False
 
     # -- consumers
 
@@ -222,7 +234,7 @@ class History:
             return
         if not copy.acknowledged:
             self.counts["acknowledged"] += 1
-            self.waiting -= not copy.gone
+            self._stop_waiting(copy)
         copy.acknowledged, copy.acknowledged_life = True, self.life
 
     def settle(self, queue, number):

@@ -384,3 +384,16 @@ def test_what_was_seen_before_the_death_does_not_count_for_a_commit(tx):
     tx.restart()
     tx.deliver(tx.consumed, queue="in", redelivered=True)
     assert tx.kinds() == {}
+
+
+# Clients stop publishing at a backlog: what a death has swallowed must not count for it for ever.
+def test_the_backlog_counts_what_may_be_in_a_queue(story):
+    first, second = story.publish("a", "b"), story.publish(confirm=False)
+    assert story.history.waiting == 3
+    story.deliver(first, queue="a")
+    assert story.history.waiting == 2
+    story.restart()
+    assert story.history.waiting == 1
+    story.deliver(second)
+    story.deliver(first, queue="b")
+    assert story.history.waiting == 0

@@ -47,9 +47,9 @@ class Variant:
         return ([Publisher(campaign, f"publisher {i}", self.targets()) for i in range(8)]
                 + [Consumer(campaign, f"consumer {i}", queues[i % len(queues)]) for i in range(8)])
 
-    def draw_end(self, _rng):
-        """The signals that end a life, in order."""
-        return [signal.SIGKILL]
+    def draw_end(self, rng):
+        """The signals that end a life, in order. The file is read again before some of the ends."""
+        return [signal.SIGHUP] * rng.choice((0, 0, 0, 0, 0, 0, 0, 1, 3)) + [signal.SIGKILL]
 
     def before_drain(self, campaign):
         """What is to be known before `queues` is asked for the last time."""
