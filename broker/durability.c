@@ -76,10 +76,14 @@ core_log_publish(struct core *core, struct content_ref ref, uint64_t *lsn_out)
     if (core->log_target_count == 0) {
         return STATUS_OK;
     }
+    const struct content *content = chunk_pool_content(core->pool, ref);
+    if (!journal_fits(core->journal, content_octets(content) + RECORD_ALIGNMENT,
+                      record_publish_size(core->log_target_count))) {
+        return STATUS_FULL;
+    }
     enum status status =
         journal_publish(core->journal, ref, core->log_targets, core->log_target_count, lsn_out);
     if (status == STATUS_OK) {
-        const struct content *content = chunk_pool_content(core->pool, ref);
         space_add_rows(core->space, *lsn_out, core->log_target_count,
                        core->log_target_count * space_row_octets(content->body_size));
     }

@@ -41,7 +41,8 @@ bool core_logs(const struct core *core, const struct queue *queue, const struct 
 
 /* Starts the list of durable queues that one content goes to; core_log_target adds one, with a mark
  * when a consumer waits there; core_log_publish writes the message down for all of them and gives
- * it its LSN (0: the list is empty). STATUS_NO_MEMORY changes nothing. */
+ * it its LSN (0: the list is empty). STATUS_FULL: message and list do not fit a segment together;
+ * STATUS_NO_MEMORY. Both change nothing. */
 void core_log_begin(struct core *core);
 MUST_CHECK enum status core_log_target(struct core *core, const struct queue *queue);
 MUST_CHECK enum status core_log_publish(struct core *core, struct content_ref content,

@@ -41,6 +41,16 @@ fault_no_memory(struct fault *fault)
     return fault_connection(fault, REPLY_RESOURCE_ERROR, "no memory for the message");
 }
 
+enum status
+fault_not_logged(struct fault *fault, enum status status)
+{
+    if (status != STATUS_FULL) {
+        return fault_no_memory(fault);
+    }
+    return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                         "the message and the list of its queues do not fit a segment of the log");
+}
+
 static struct core *
 publish_core(const struct publish *publish)
 {
@@ -162,8 +172,11 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
     struct channel *channel = publish->channel;
     const struct content *content = chunk_pool_content(core->pool, publish->content);
     struct logged_message message = {0};
-    if (core_has_log(core) && log_for_queues(publish, content, &message.lsn) != STATUS_OK) {
-        return fault_no_memory(fault);
+    if (core_has_log(core)) {
+        enum status status = log_for_queues(publish, content, &message.lsn);
+        if (status != STATUS_OK) {
+            return fault_not_logged(fault, status);
+        }
     }
     if (message.lsn != 0) {
         channel->publish_token = core_log_token(core);

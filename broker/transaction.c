@@ -168,8 +168,11 @@ carry_out_copies(struct channel *channel, const struct buffered_publish *copies,
 {
     struct core *core = channel_core(channel);
     struct logged_message message = {0};
-    if (core_has_log(core) && log_copies(channel, copies, count, &message.lsn) != STATUS_OK) {
-        return fault_no_memory(fault);
+    if (core_has_log(core)) {
+        enum status status = log_copies(channel, copies, count, &message.lsn);
+        if (status != STATUS_OK) {
+            return fault_not_logged(fault, status);
+        }
     }
     for (uint32_t i = 0; i < count; i++) {
         struct queue *queue = queue_of_today(channel, &copies[i]);

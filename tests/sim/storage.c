@@ -6,7 +6,7 @@
 #include "base/assert.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
-#include "broker/fetch.h"
+#include "broker/paging.h"
 #include "store/recovery.h"
 
 /* Ports ---------------------------------------------------------------------------------------- */
@@ -83,7 +83,6 @@ begin_log(struct storage *storage, struct core *core, struct chunk_pool *pool, s
     struct journal_port journal_port = {.submit = submit_batch, .context = storage};
     struct journal_settings journal_settings;
     struct log_failure failure;
-    core->ports.io = io_port;
     storage->keeper = keeper_new(&settings, recovery, &io_port, log);
     if (keeper_begin(storage->keeper, &storage->disk, &journal_settings, &failure) != STATUS_OK) {
         (void)snprintf(why, why_size, "%s %s: %s", failure.what, failure.file,
@@ -93,6 +92,7 @@ begin_log(struct storage *storage, struct core *core, struct chunk_pool *pool, s
     storage->journal = journal_new(&journal_settings, pool, &journal_port);
     storage->writer = log_writer_new(&storage->disk);
     storage->fetch_files = fetch_files_new(&storage->disk);
+    core_set_paging_port(core, &io_port, journal_settings.segment_base);
     storage->epoch = journal_settings.epoch;
     storage->first_lsn = journal_settings.segment_base;
     return STATUS_OK;
@@ -108,6 +108,8 @@ storage_start(struct storage *storage, struct core *core, struct chunk_pool *poo
     list_init(&storage->done);
     storage->wants_flush = false;
     storage->told_lsn = 0;
+    struct io_port port = {.submit = submit_job, .context = storage};
+    core_attach_paging(core, &port);
     struct recovery recovery;
     enum status status = recover(storage, core, &recovery, log, random, why, why_size);
     if (status != STATUS_OK) {

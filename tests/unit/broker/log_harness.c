@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "broker/paging.h"
 #include "tests/support/alloc_faults.h"
 
 /* Noting --------------------------------------------------------------------------------------- */
@@ -190,8 +191,9 @@ log_rig_new(const struct core_settings *settings, uint64_t slot_size)
     struct journal_port port = {.submit = take_batch, .context = log};
     log->journal = journal_new(&journal, log->rig->pool, &port);
     log->space = space_new(&(struct space_settings){.slot_size = slot_size});
-    space_add_segment(log->space, 1, 1, slot_size, slot_size);
-    log->rig->core->ports.io = (struct io_port){.submit = refuse_job};
+    space_add_segment(log->space, 1, 1, 1, slot_size, slot_size);
+    struct io_port io = {.submit = refuse_job};
+    core_attach_paging(log->rig->core, &io);
     core_attach_store(log->rig->core, log->journal, log->space);
     return log;
 }
