@@ -73,6 +73,22 @@ paging_submit(struct paging *paging, struct paging_job *job)
     paging->port.submit(paging->port.context, &job->io);
 }
 
+/* What a reading could not have may be had the next time: no descriptor, or no memory, was free.
+ * Octets that came and were not right do not get better. */
+static bool
+is_tried_again(struct paging *paging, struct paging_job *job)
+{
+    enum { TRIES_MAX = 4 };
+    bool is_reading =
+        job->task == TASK_FETCH || job->task == TASK_RESTORE || job->task == TASK_READ_ENTRIES;
+    if (!is_reading || job->io.status != STATUS_IO || !paging_is_open(paging) ||
+        ++job->tries >= TRIES_MAX) {
+        return false;
+    }
+    paging_submit(paging, job);
+    return true;
+}
+
 /* A job that has written something gives memory up, which the tick's output may still name: that
  * waits until the tick ends. */
 void
@@ -80,6 +96,9 @@ core_job_done(struct core *core, struct io_job *io)
 {
     struct paging *paging = core->paging;
     struct paging_job *job = CONTAINER_OF(io, struct paging_job, io);
+    if (is_tried_again(paging, job)) {
+        return;
+    }
     switch (job->task) {
     case TASK_FETCH:
         paging_end_fetch(paging, job);

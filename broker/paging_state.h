@@ -31,6 +31,7 @@ struct paging_job {
     enum paging_task task;
     struct queue *queue;        /* a reference: whose head it is for; NULL: nobody's */
     bool is_returned;           /* the contents are of returned messages */
+    uint32_t tries;             /* that have failed */
     uint64_t end_position;      /* TASK_FETCH, TASK_RESTORE: behind the last entry of the deque */
     struct chunk_spill chunk;   /* TASK_RESTORE, TASK_SPILL_CHUNK */
     struct entry_spill entries; /* TASK_READ_ENTRIES, TASK_SPILL_ENTRIES */
