@@ -279,6 +279,12 @@ core_seal_tick(struct core *core)
 }
 
 bool
+core_wants_seal(const struct core *core)
+{
+    return core->journal != NULL && (core->wants_flush || journal_is_open(core->journal));
+}
+
+bool
 core_log_is_backed_up(const struct core *core)
 {
     return core->journal != NULL && journal_backlog_octets(core->journal) > CORE_LOG_BACKLOG_OCTETS;

@@ -103,6 +103,10 @@ bool core_is_committed(const struct core *core, uint64_t token);
 /* Hands the tick's batch over, with a flush if somebody waits. */
 void core_seal_tick(struct core *core);
 
+/* Whether the next one has something to do at once: what a tick wrote down after its batch was
+ * handed over, as purges do, or a flush. */
+bool core_wants_seal(const struct core *core);
+
 /* The journal's position has moved. */
 void core_on_written(struct core *core);
 void core_on_committed(struct core *core);
