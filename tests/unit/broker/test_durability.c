@@ -364,6 +364,24 @@ Test(durability, a_transaction_that_no_segment_can_hold_is_refused)
     cr_expect(eq(sz, disk->row_count, 0));
 }
 
+/* The limit is the log's: what it is not given does not count. */
+Test(durability, a_transaction_in_memory_may_be_larger_than_a_segment)
+{
+    start_again(NULL, SMALL_SLOT);
+    declare_queue(rig, client, "transient");
+    select_transactions(client);
+    static char text[PIECE + 1];
+    memset(text, 'x', PIECE);
+    for (int i = 0; i < 20; i++) {
+        publish_text(rig, client, "q", text);
+        log_publish(disk, client, "", "transient", text);
+    }
+    rig_send_id(rig, client, 1, METHOD_TX_COMMIT);
+    log_settle(disk);
+    (void)rig_expect(rig, client, 1, METHOD_TX_COMMIT_OK);
+    cr_expect(eq(u64, ready_count(rig, "transient"), 20));
+}
+
 /* The log is told of the queue that has the name at commit, and of no other. */
 Test(durability, a_queue_that_goes_before_commit_is_not_written_to)
 {
