@@ -14,6 +14,8 @@
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/log_harness.h"
 
+enum { SMALL_SLOT = 64 * 1024 };
+
 static struct log_rig *disk;
 static struct rig *rig;
 static uint64_t client;
@@ -84,6 +86,42 @@ Test(durability, a_message_for_many_queues_is_written_once)
     cr_expect(eq(u32, disk->records[RECORD_PUBLISH], 1));
     cr_expect(eq(sz, disk->row_count, 2));
     cr_expect(eq(u64, ready_count(rig, "transient"), 1));
+    log_check(disk);
+}
+
+/* Every queue takes room in the record: with enough of them a message that fits by itself does not.
+ */
+Test(durability, a_message_for_more_queues_than_a_segment_holds_is_refused)
+{
+    enum { QUEUES = 4000 };
+    start_again(NULL, SMALL_SLOT);
+    declare_exchange(rig, client, "x", "fanout", NULL);
+    for (int i = 0; i < QUEUES; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "q%d", i);
+        struct method declare = {
+            .id = METHOD_QUEUE_DECLARE,
+            .queue_declare = {.queue = bytes_of(name), .durable = true, .nowait = true},
+        };
+        struct method bind = {
+            .id = METHOD_QUEUE_BIND,
+            .queue_bind = {.queue = bytes_of(name), .exchange = bytes_of("x"), .nowait = true},
+        };
+        rig_send(rig, client, 1, &declare);
+        rig_send(rig, client, 1, &bind);
+    }
+    log_settle(disk);
+    static char text[40001];
+    memset(text, 'x', sizeof(text) - 1);
+    log_publish(disk, client, "", "q1", text);
+    cr_expect(eq(u64, ready_count(rig, "q1"), 1));
+    log_publish(disk, client, "x", "", text);
+    rig_expect_channel_close(
+        rig, client, 1, REPLY_PRECONDITION_FAILED,
+        "the message and the list of its queues do not fit a segment of the log");
+    cr_expect(eq(u64, ready_count(rig, "q1"), 1));
+    cr_expect(eq(u64, ready_count(rig, "q2"), 0));
+    log_settle(disk);
     log_check(disk);
 }
 
@@ -315,7 +353,7 @@ Test(durability, a_transaction_is_one_batch)
     (void)rig_expect(rig, client, 1, METHOD_TX_COMMIT_OK);
 }
 
-enum { SMALL_SLOT = 64 * 1024, PIECE = 4000 };
+enum { PIECE = 4000 };
 
 static void
 publish_piece(uint64_t link, char first)
