@@ -111,8 +111,9 @@ bool core_wants_seal(const struct core *core);
 void core_on_written(struct core *core);
 void core_on_committed(struct core *core);
 
-/* True while the log has more to write than publishers may add to. */
-bool core_log_is_backed_up(const struct core *core);
+/* Call when a client has had something written down: while the log has more to write than publishers
+ * may add to, the connection is not read. */
+void connection_heed_log(struct connection *connection);
 
 /* Recovery ------------------------------------------------------------------------------------- */
 

@@ -479,3 +479,236 @@ Test(durability, a_publish_without_memory_leaves_log_and_queues_agreeing)
     cr_expect(gt(u32, nth, 3), "nothing was made to fail");
     cr_expect(eq(u64, live_rows("s"), 1));
 }
+
+/* Falling behind ------------------------------------------------------------------------------- */
+
+enum { MEGABYTE = 1024 * 1024, BACKLOG_MEGABYTES = CORE_LOG_BACKLOG_OCTETS / MEGABYTE };
+
+static void
+publish_megabyte(uint64_t link)
+{
+    uint8_t *body = xalloc(MEGABYTE);
+    struct rig_publish publish = {.exchange = "",
+                                  .routing_key = "q",
+                                  .body = bytes_make(body, MEGABYTE),
+                                  .is_persistent = true};
+    rig_publish_as(rig, link, 1, &publish);
+    free(body);
+}
+
+/* I11: 8 MiB may wait for the disk. Then publishers are not read, until half of it is written; who
+ * does not publish is. */
+Test(durability, a_publisher_that_is_faster_than_the_disk_is_not_read)
+{
+    uint64_t other = messaging_client(rig);
+    int published = 0;
+    while (!rig_link(rig, client)->is_paused && published < 2 * BACKLOG_MEGABYTES) {
+        publish_megabyte(client);
+        published++;
+    }
+    cr_expect(eq(int, published, BACKLOG_MEGABYTES + 1));
+    cr_expect(not(rig_link(rig, other)->is_paused));
+    uint32_t left = disk->batch_count - disk->written_count;
+    log_write(disk, left / 2 - 1);
+    cr_expect(rig_link(rig, client)->is_paused, "more than half of it waits");
+    log_write(disk, 3);
+    cr_expect(not(rig_link(rig, client)->is_paused));
+    publish_megabyte(client);
+    log_settle(disk);
+    log_check(disk);
+}
+
+Test(durability, a_publisher_that_vanishes_while_it_is_not_read_is_forgotten)
+{
+    while (!rig_link(rig, client)->is_paused) {
+        publish_megabyte(client);
+    }
+    rig_hang_up(rig, client);
+    log_settle(disk);
+    log_check(disk);
+}
+
+/* A transaction is written at its commit. */
+Test(durability, transactions_that_are_faster_than_the_disk_are_not_read)
+{
+    select_transactions(client);
+    int commits = 0;
+    while (!rig_link(rig, client)->is_paused && commits < 2 * BACKLOG_MEGABYTES) {
+        publish_megabyte(client);
+        rig_send_id(rig, client, 1, METHOD_TX_COMMIT);
+        commits++;
+    }
+    cr_expect(eq(int, commits, BACKLOG_MEGABYTES + 1));
+    log_settle(disk);
+    cr_expect(not(rig_link(rig, client)->is_paused));
+    log_check(disk);
+}
+
+/* So is topology, and a client need not wait for the answers. */
+Test(durability, declarations_that_are_faster_than_the_disk_are_not_read)
+{
+    static char key[256];
+    memset(key, 'k', sizeof(key) - 1);
+    declare_exchange(rig, client, "memory", "fanout", NULL);
+    struct method declare = {
+        .id = METHOD_EXCHANGE_DECLARE,
+        .exchange_declare = {.exchange = bytes_of("x"),
+                             .type = bytes_of("fanout"),
+                             .durable = true,
+                             .nowait = true},
+    };
+    rig_send(rig, client, 1, &declare);
+    uint32_t bindings = 0;
+    while (!rig_link(rig, client)->is_paused && bindings < 100000) {
+        (void)snprintf(key, sizeof(key), "%08u", bindings);
+        key[8] = 'k';
+        struct method bind = {
+            .id = METHOD_QUEUE_BIND,
+            .queue_bind = {.queue = bytes_of("q"),
+                           .exchange = bytes_of("x"),
+                           .routing_key = bytes_of(key),
+                           .nowait = true},
+        };
+        rig_send(rig, client, 1, &bind);
+        bindings++;
+    }
+    cr_expect(lt(u32, bindings, 100000));
+    log_settle(disk);
+    cr_expect(not(rig_link(rig, client)->is_paused));
+}
+
+/* Alarms --------------------------------------------------------------------------------------- */
+
+enum { MARK = 4 * CHUNK_SIZE, MANY_OCTETS = 1 << 30 };
+
+static void
+set_disk_space(uint64_t free_bytes)
+{
+    core_set_disk_space(rig->core, free_bytes, UINT64_C(1) << 40);
+    rig_turn(rig);
+}
+
+static void
+expect_blocked(uint64_t link, const char *reason)
+{
+    struct bytes said =
+        rig_expect(rig, link, 0, METHOD_CONNECTION_BLOCKED)->connection_blocked.reason;
+    cr_expect(bytes_equal_text(said, reason), "%.*s", BYTES_FORMAT(said));
+}
+
+/* Said once, with all reasons there are; unblocked when the last has gone. */
+Test(durability, two_alarms_are_said_once_and_end_with_the_second)
+{
+    struct core_settings settings = rig_settings();
+    settings.memory_mark_bytes = MARK;
+    settings.disk_mark_bytes = MANY_OCTETS;
+    start_again(&settings, 0);
+    struct content_ref ballast[16];
+    size_t ballast_count = 0;
+    while (chunk_pool_bytes(rig->pool) < MARK) {
+        struct content_shape shape = {.body_size = 200 * 1024, .kind = CHUNK_KIND_TRANSIENT};
+        uint8_t *body;
+        cr_assert(eq(int, chunk_pool_reserve(rig->pool, &shape, &ballast[ballast_count++], &body),
+                     STATUS_OK));
+    }
+    set_disk_space(MANY_OCTETS - 1);
+    log_publish(disk, client, "", "q", "1");
+    expect_blocked(client, "low on memory & disk");
+    log_publish(disk, client, "", "q", "2");
+    set_disk_space(2 * (uint64_t)MANY_OCTETS);
+    rig_expect_nothing(rig, client);
+    while (ballast_count > 0) {
+        chunk_pool_release(rig->pool, ballast[--ballast_count]);
+    }
+    rig_turn(rig);
+    (void)rig_expect(rig, client, 0, METHOD_CONNECTION_UNBLOCKED);
+    cr_expect(eq(u64, ready_count(rig, "q"), 2));
+    log_settle(disk);
+    log_check(disk);
+}
+
+/* Consumers and their acknowledgements go on while the disk is full: that is what makes room. */
+Test(durability, consumers_drain_while_the_disk_is_low)
+{
+    struct core_settings settings = rig_settings();
+    settings.disk_mark_bytes = MANY_OCTETS;
+    start_again(&settings, 0);
+    log_publish_numbers(disk, client, "q", 1, 2);
+    log_settle(disk);
+    set_disk_space(MANY_OCTETS - 1);
+    uint64_t consumer = messaging_client(rig);
+    consume(rig, consumer, 1, "q", "c", false);
+    log_settle(disk);
+    cr_expect_str_eq(deliveries(rig, consumer), "1 2");
+    send_ack(rig, consumer, 1, 2, true);
+    cr_expect(eq(u64, live_rows("q"), 0));
+    set_disk_space(MANY_OCTETS + MANY_OCTETS / 20);
+    log_publish(disk, client, "", "q", "3");
+    expect_blocked(client, "low on disk");
+    set_disk_space(MANY_OCTETS + MANY_OCTETS / 10);
+    (void)rig_expect(rig, client, 0, METHOD_CONNECTION_UNBLOCKED);
+    log_settle(disk);
+    log_check(disk);
+}
+
+/* What an alarm's end lets through is written down after the batch of the turn: it goes at once. */
+Test(durability, what_an_alarm_held_is_handed_over_when_it_ends)
+{
+    struct core_settings settings = rig_settings();
+    settings.disk_mark_bytes = MANY_OCTETS;
+    start_again(&settings, 0);
+    core_set_disk_space(rig->core, 0, MANY_OCTETS);
+    log_publish(disk, client, "", "q", "1");
+    core_set_disk_space(rig->core, 2 * (uint64_t)MANY_OCTETS, 2 * (uint64_t)MANY_OCTETS);
+    cr_expect(eq(u64, core_wait_ms(rig->core), 0));
+    rig_turn(rig);
+    cr_expect(eq(u64, live_rows("q"), 1));
+}
+
+/* Stopping ------------------------------------------------------------------------------------- */
+
+/* First what was promised is committed and said; publishes after that are not taken on. */
+Test(durability, a_stop_says_what_was_promised_first)
+{
+    uint64_t other = messaging_client(rig);
+    select_confirms(rig, client, 1);
+    log_publish(disk, client, "", "q", "1");
+    core_hold_publishers(rig->core);
+    cr_expect(not(core_has_said_all(rig->core)));
+    log_publish(disk, client, "", "q", "2");
+    log_publish(disk, other, "", "q", "3");
+    rig_expect_nothing(rig, other);
+    cr_expect(not(core_has_said_all(rig->core)));
+    log_settle(disk);
+    cr_expect(core_has_said_all(rig->core));
+    expect_confirm(rig, client, 1, 1, false);
+    rig_expect_nothing(rig, client);
+    core_shut_down(rig->core, "shutdown");
+    rig_expect_close(rig, client, REPLY_CONNECTION_FORCED,
+                     "broker forced connection closure with reason 'shutdown'");
+    cr_expect(eq(u64, live_rows("q"), 1));
+}
+
+/* An acknowledgement alone waits for no flush, but a stop has it flushed. */
+Test(durability, a_stop_has_everything_flushed)
+{
+    consume(rig, client, 1, "q", "c", false);
+    log_publish(disk, client, "", "q", "1");
+    log_settle(disk);
+    send_ack(rig, client, 1, 1, false);
+    cr_expect(not(core_is_committed(rig->core, core_log_token(rig->core))));
+    core_hold_publishers(rig->core);
+    log_settle(disk);
+    cr_expect(core_has_said_all(rig->core));
+}
+
+/* In memory a stop waits for nothing. */
+Test(durability, a_stop_without_a_log_is_through_at_once)
+{
+    struct rig *plain = messaging_rig(NULL);
+    core_hold_publishers(plain->core);
+    rig_turn(plain);
+    cr_expect(core_has_said_all(plain->core));
+    cr_expect(gt(u64, core_wait_ms(plain->core), 0));
+    rig_free(&plain);
+}
