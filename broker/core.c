@@ -349,6 +349,7 @@ void
 core_hold_publishers(struct core *core)
 {
     core_set_alarm(core, ALARM_STOPPING, true);
+    core->stop_token = core_log_token(core);
     core->wants_flush = true;
 }
 
@@ -356,7 +357,7 @@ bool
 core_has_said_all(const struct core *core)
 {
     return list_is_empty(&core->awaiting_commit) && list_is_empty(&core->confirming) &&
-           list_is_empty(&core->purgers) && core_is_committed(core, core_log_token(core));
+           list_is_empty(&core->purgers) && core_is_committed(core, core->stop_token);
 }
 
 void

@@ -702,6 +702,26 @@ Test(durability, a_stop_has_everything_flushed)
     cr_expect(core_has_said_all(rig->core));
 }
 
+/* Who goes on acknowledging a long backlog keeps no stop waiting: nobody was promised anything for
+ * it. */
+Test(durability, a_stop_does_not_wait_for_consumers_that_go_on)
+{
+    log_publish_numbers(disk, client, "q", 1, 20);
+    log_settle(disk);
+    set_prefetch(rig, client, 1, 1, false);
+    consume(rig, client, 1, "q", "c", false);
+    log_settle(disk);
+    core_hold_publishers(rig->core);
+    bool has_said_all = false;
+    for (uint64_t tag = 1; tag <= 10; tag++) {
+        send_ack(rig, client, 1, tag, false);
+        log_commit(disk);
+        send_ack(rig, client, 1, ++tag, false);
+        has_said_all |= core_has_said_all(rig->core);
+    }
+    cr_expect(has_said_all);
+}
+
 /* In memory a stop waits for nothing. */
 Test(durability, a_stop_without_a_log_is_through_at_once)
 {
