@@ -7,6 +7,7 @@
 #include "broker/access.h"
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
+#include "broker/durability.h"
 #include "broker/login.h"
 #include "broker/vhost.h"
 
@@ -328,7 +329,11 @@ connection_route_method(struct connection *connection, uint16_t number, const st
     if (method->id == METHOD_CHANNEL_OPEN) {
         return fault_connection(fault, REPLY_CHANNEL_ERROR, "second 'channel.open' seen");
     }
-    return channel_handle_method(channel, method, fault);
+    enum status status = channel_handle_method(channel, method, fault);
+    if (method_info(method->id)->class_id != CLASS_BASIC) {
+        connection_heed_log(connection); /* publishes see to it; settlements must go on */
+    }
+    return status;
 }
 
 static void

@@ -331,7 +331,7 @@ core_wait_ms(const struct core *core)
 {
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->confirming) ||
         !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) ||
-        queue_discards_can_go_on(&core->discards) || core->wants_flush) {
+        queue_discards_can_go_on(&core->discards) || core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);
@@ -349,6 +349,7 @@ void
 core_hold_publishers(struct core *core)
 {
     core_set_alarm(core, ALARM_STOPPING, true);
+    core->stop_token = core_log_token(core);
     core->wants_flush = true;
 }
 
@@ -356,7 +357,7 @@ bool
 core_has_said_all(const struct core *core)
 {
     return list_is_empty(&core->awaiting_commit) && list_is_empty(&core->confirming) &&
-           list_is_empty(&core->purgers) && core_is_committed(core, core_log_token(core));
+           list_is_empty(&core->purgers) && core_is_committed(core, core->stop_token);
 }
 
 void

@@ -279,9 +279,21 @@ core_seal_tick(struct core *core)
 }
 
 bool
-core_log_is_backed_up(const struct core *core)
+core_wants_seal(const struct core *core)
 {
-    return core->journal != NULL && journal_backlog_octets(core->journal) > CORE_LOG_BACKLOG_OCTETS;
+    return core->journal != NULL && (core->wants_flush || journal_is_open(core->journal));
+}
+
+void
+connection_heed_log(struct connection *connection)
+{
+    const struct core *core = connection->core;
+    if (core->journal != NULL &&
+        journal_backlog_octets(core->journal) > CORE_LOG_BACKLOG_OCTETS &&
+        !list_link_is_linked(&connection->log_paused_link)) {
+        list_append(&connection->core->log_paused, &connection->log_paused_link);
+        connection_pause(connection, PAUSE_LOG);
+    }
 }
 
 static void

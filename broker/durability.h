@@ -103,12 +103,17 @@ bool core_is_committed(const struct core *core, uint64_t token);
 /* Hands the tick's batch over, with a flush if somebody waits. */
 void core_seal_tick(struct core *core);
 
+/* Whether the next one has something to do at once: what a tick wrote down after its batch was
+ * handed over, as purges do, or a flush. */
+bool core_wants_seal(const struct core *core);
+
 /* The journal's position has moved. */
 void core_on_written(struct core *core);
 void core_on_committed(struct core *core);
 
-/* True while the log has more to write than publishers may add to. */
-bool core_log_is_backed_up(const struct core *core);
+/* Call when a client has had something written down: while the log has more to write than publishers
+ * may add to, the connection is not read. */
+void connection_heed_log(struct connection *connection);
 
 /* Recovery ------------------------------------------------------------------------------------- */
 

@@ -153,17 +153,6 @@ log_for_queues(const struct publish *publish, const struct content *content, uin
     return core_log_publish(core, publish->content, lsn_out);
 }
 
-/* A publisher that is faster than the disk is not read until the log has caught up. */
-static void
-heed_log(struct connection *connection)
-{
-    if (core_log_is_backed_up(connection->core) &&
-        !list_link_is_linked(&connection->log_paused_link)) {
-        list_append(&connection->core->log_paused, &connection->log_paused_link);
-        connection_pause(connection, PAUSE_LOG);
-    }
-}
-
 /* Gives every queue that the message reached its copy. */
 static enum status
 publish_to_queues(const struct publish *publish, struct fault *fault)
@@ -180,7 +169,7 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
     }
     if (message.lsn != 0) {
         channel->publish_token = core_log_token(core);
-        heed_log(channel->connection);
+        connection_heed_log(channel->connection);
     }
     for (uint32_t i = 0; i < core->routes.count; i++) {
         struct queue *queue = queue_of_target(core->routes.targets[i]);

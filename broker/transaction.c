@@ -311,25 +311,52 @@ end_settled(struct channel *channel, bool is_committed)
 
 /* Ends ----------------------------------------------------------------------------------------- */
 
-/* Room in the log for all of it, so that it is one batch; too much is 406. What it takes is rounded
- * up: every copy counts as a message of its own. */
+/* How many of those copies the log will be given. */
+static uint32_t
+count_logged(struct channel *channel, const struct buffered_publish *copies, uint32_t count)
+{
+    const struct core *core = channel_core(channel);
+    const struct content *content = chunk_pool_content(core->pool, copies->content);
+    uint32_t logged_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct queue *queue = queue_of_today(channel, &copies[i]);
+        logged_count += queue != NULL && core_logs(core, queue, content) ? 1 : 0;
+    }
+    return logged_count;
+}
+
+/* What all of it takes in the log, at most: every removal counts as a record of its own. */
+static void
+measure(struct channel *channel, uint64_t *content_size_out, uint64_t *record_size_out)
+{
+    const struct transaction *transaction = channel->transaction;
+    *content_size_out = 0;
+    *record_size_out = (uint64_t)transaction->settled_count * RECORD_ACK_MAX;
+    uint32_t count;
+    for (uint32_t i = 0; i<transaction->publish_count; i += count> 0 ? count : 1) {
+        const struct buffered_publish *publish = &transaction->publishes[i];
+        count = copies_at(transaction, i);
+        uint32_t logged_count = count_logged(channel, publish, count);
+        if (logged_count > 0) {
+            const struct content *content =
+                chunk_pool_content(channel_core(channel)->pool, publish->content);
+            *content_size_out += content_octets(content) + RECORD_ALIGNMENT;
+            *record_size_out += record_publish_size(logged_count);
+        }
+    }
+}
+
+/* Room in the log for all of it, so that it is one batch; too much is 406. */
 static enum status
 reserve_log(struct channel *channel, struct fault *fault)
 {
     struct core *core = channel_core(channel);
-    const struct transaction *transaction = channel->transaction;
     if (!core_has_log(core)) {
         return STATUS_OK;
     }
-    uint64_t content_size = 0;
-    uint64_t record_size = (uint64_t)transaction->settled_count * RECORD_ACK_MAX;
-    for (uint32_t i = 0; i < transaction->publish_count;) {
-        const struct buffered_publish *publish = &transaction->publishes[i];
-        uint32_t count = publish->kind == BUFFERED_MESSAGE ? copies_at(transaction, i) : 1;
-        content_size += content_octets(chunk_pool_content(core->pool, publish->content)) + 8;
-        record_size += record_publish_size(count);
-        i += count;
-    }
+    uint64_t content_size;
+    uint64_t record_size;
+    measure(channel, &content_size, &record_size);
     if (!journal_fits(core->journal, content_size, record_size)) {
         return fault_channel(fault, REPLY_PRECONDITION_FAILED,
                              "transaction is larger than a segment of the log");

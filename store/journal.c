@@ -414,6 +414,12 @@ journal_seal(struct journal *journal, bool wants_flush)
 }
 
 bool
+journal_is_open(const struct journal *journal)
+{
+    return journal->open != NULL;
+}
+
+bool
 journal_wants_flush(const struct journal *journal)
 {
     return journal->is_unflushed;

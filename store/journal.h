@@ -83,6 +83,9 @@ void journal_set_time(struct journal *journal, int64_t wall_ms);
  * when something was handed over. */
 bool journal_seal(struct journal *journal, bool wants_flush);
 
+/* Whether something was appended that no journal_seal has handed over yet. */
+bool journal_is_open(const struct journal *journal);
+
 /* True while something was handed over that no flush was asked for: after 100 ms call journal_seal
  * with `wants_flush`, which hands over an empty batch if need be. */
 bool journal_wants_flush(const struct journal *journal);

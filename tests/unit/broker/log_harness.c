@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "broker/paging.h"
 #include "tests/support/alloc_faults.h"
 
 /* Noting --------------------------------------------------------------------------------------- */
@@ -166,14 +165,6 @@ take_batch(void *context, struct batch *batch)
     alloc_faults_hold(was_on_hold);
 }
 
-/* No test here has messages that are on disk only. */
-static void
-refuse_job(void *context, struct io_job *job)
-{
-    (void)context;
-    cr_fatal("a job of type %d", (int)job->type);
-}
-
 /* The rig -------------------------------------------------------------------------------------- */
 
 struct log_rig *
@@ -192,8 +183,6 @@ log_rig_new(const struct core_settings *settings, uint64_t slot_size)
     log->journal = journal_new(&journal, log->rig->pool, &port);
     log->space = space_new(&(struct space_settings){.slot_size = slot_size});
     space_add_segment(log->space, 1, 1, 1, slot_size, slot_size);
-    struct io_port io = {.submit = refuse_job};
-    core_attach_paging(log->rig->core, &io);
     core_attach_store(log->rig->core, log->journal, log->space);
     return log;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A core with a log whose disk is the test's: the journal is a real one, and what it hands over is
  * written and flushed when the test says so. Every record is noted as it was handed over, so that a
- * test can compare what the log says with what the core holds. */
+ * test can compare what the log says with what the core holds. All contents and entries stay in
+ * memory. */
 #ifndef BOURSE_TESTS_UNIT_BROKER_LOG_HARNESS_H
 #define BOURSE_TESTS_UNIT_BROKER_LOG_HARNESS_H
 
