@@ -83,8 +83,13 @@ header_is_right(const uint8_t header[static DEAD_HEADER_SIZE], const struct segm
     return memcmp(header, DEAD_MAGIC, sizeof(DEAD_MAGIC)) == 0 &&
            get_u32_le(header + HEADER_CRC_AT) == crc32c(0, header, HEADER_CRC_AT) &&
            get_u32_le(header + 8) == DEAD_VERSION && get_u32_le(header + 12) == DEAD_HEADER_SIZE &&
-           get_u64_le(header + 16) == index->number &&
-           get_u64_le(header + 32) == index->row_count &&
+           get_u64_le(header + 16) == index->number;
+}
+
+static bool
+is_about(const uint8_t header[static DEAD_HEADER_SIZE], const struct segment_index *index)
+{
+    return get_u64_le(header + 32) == index->row_count &&
            get_u32_le(header + ROWS_CRC_AT) == sum_up_rows(index);
 }
 
@@ -103,16 +108,12 @@ read_file(struct dead_rows *dead, const struct disk *disk, struct disk_file *fil
 {
     uint64_t row_count = index->row_count;
     uint8_t header[DEAD_HEADER_SIZE];
-    uint64_t size;
-    enum status status = disk->size(disk->context, file, &size);
-    if (status == STATUS_OK && size != DEAD_HEADER_SIZE + file_octets(row_count)) {
-        return STATUS_CORRUPT;
-    }
-    if (status == STATUS_OK) {
-        status = read_exactly(disk, file, header, sizeof(header), 0);
-    }
+    enum status status = read_exactly(disk, file, header, sizeof(header), 0);
     if (status == STATUS_OK && !header_is_right(header, index)) {
         return STATUS_CORRUPT;
+    }
+    if (status == STATUS_OK && !is_about(header, index)) {
+        return STATUS_AGAIN;
     }
     if (status == STATUS_OK) {
         status = dead_rows_init(dead, index);
@@ -208,6 +209,7 @@ struct folding {
     const struct disk *disk;
     struct catalog catalog;
     struct segment_index index; /* of the segment that is folded into */
+    bool is_pack;
     struct dead_rows dead;
     uint64_t folded_lsn;
     uint64_t cursor;
@@ -304,6 +306,7 @@ read_pack_index(struct folding *folding, const char *name)
     const char *reason;
     enum status status = pack_read(&pack, folding->disk, name, &reason);
     if (status == STATUS_OK) {
+        folding->is_pack = true;
         folding->index = pack.index;
         pack.index = (struct segment_index){0};
         pack_fini(&pack);
@@ -345,9 +348,10 @@ begin_folding(struct folding *folding, uint64_t number)
         return fail(folding, status, STORE_FILE_INDEX, number);
     }
     status = dead_rows_read(&folding->dead, folding->disk, &folding->index);
-    if (status == STATUS_IO && errno == ENOENT) {
+    if ((status == STATUS_IO && errno == ENOENT) || (status == STATUS_AGAIN && folding->is_pack)) {
         return dead_rows_init(&folding->dead, &folding->index);
     }
+    status = status == STATUS_AGAIN ? STATUS_CORRUPT : status;
     return status == STATUS_OK ? status : fail(folding, status, STORE_FILE_DEAD, number);
 }
 

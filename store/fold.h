@@ -37,8 +37,8 @@ dead_bit_set(uint64_t *bits, uint64_t at)
 MUST_CHECK enum status dead_rows_init(struct dead_rows *dead, const struct segment_index *index);
 void dead_rows_fini(struct dead_rows *dead);
 
-/* STATUS_IO with ENOENT: none; STATUS_CORRUPT: not to be used, or about other rows than those of
- * the index. */
+/* STATUS_IO with ENOENT: none; STATUS_CORRUPT: not to be used; STATUS_AGAIN: it is about other rows
+ * than those of the index, as that of a segment may be whose place a pack has taken. */
 MUST_CHECK enum status dead_rows_read(struct dead_rows *dead, const struct disk *disk,
                                       const struct segment_index *index);
 /* Writes aside, flushes, renames, flushes the directory. */

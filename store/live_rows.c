@@ -184,11 +184,14 @@ read_dead(struct recovery_work *work, struct found_segment *segment, struct dead
     enum status status = STATUS_CORRUPT;
     if (has_dead_file(work, number)) {
         status = dead_rows_read(dead, work->disk, &segment->index);
-        if (status != STATUS_CORRUPT) {
+        if (status != STATUS_CORRUPT && status != STATUS_AGAIN) {
             return status;
         }
-        segment->is_distrusted = true;
-        log_warn(work->log, "store.dead_file_lost", "file=seg.%016" PRIx64 ".dead", number);
+        /* What a segment's file said, the pack that took its place has left out. */
+        segment->is_distrusted = status != STATUS_AGAIN || !segment->is_pack;
+        if (segment->is_distrusted) {
+            log_warn(work->log, "store.dead_file_lost", "file=seg.%016" PRIx64 ".dead", number);
+        }
     }
     return dead_rows_init(dead, &segment->index);
 }

@@ -222,7 +222,7 @@ is_behind_a_gap(const struct recovery_work *work, const struct epoch_run *run, u
     uint64_t number = work->segments[at].last;
     for (uint32_t i = at + 1; i < run->end; i++) {
         const struct found_segment *later = &work->segments[i];
-        if (later->header.number != number + 1) {
+        if (later->header.number != number + 1 || later->is_pack) {
             return later->has_first || later->has_index;
         }
         number = later->last;

@@ -632,8 +632,9 @@ write_pack(struct packing *packing, const char *name)
 }
 
 /* What is left of them after a power cut is passed over by recovery, which knows that the pack
- * takes their place. */
-static void
+ * takes their place. That they are gone is on the disk before the pack itself can go: without it
+ * they would mean something again. */
+static enum status
 remove_sources(struct packing *packing, const char *name)
 {
     const struct disk *disk = packing->disk;
@@ -647,6 +648,9 @@ remove_sources(struct packing *packing, const char *name)
         (void)disk->unlink(disk->context, store_file_name(STORE_FILE_INDEX, number, 0, other));
         (void)disk->unlink(disk->context, store_file_name(STORE_FILE_DEAD, number, 0, other));
     }
+    return disk->flush_directory(disk->context) == STATUS_OK
+               ? STATUS_OK
+               : fail(packing, STATUS_IO, STORE_FLUSH_DIRECTORY, name, 0);
 }
 
 static enum status
@@ -699,7 +703,7 @@ pack_run(const struct disk *disk, uint64_t first, uint64_t last, uint64_t folded
     }
     if (status == STATUS_OK) {
         *octets_out = packing.header.capacity;
-        remove_sources(&packing, name);
+        status = remove_sources(&packing, name);
     }
     packing_fini(&packing);
     return status;

@@ -301,10 +301,16 @@ change_directory(struct recovery_work *work)
             status = retire_surplus(work, &work->segments[i]);
         }
     }
-    if (status == STATUS_OK) {
-        sweep(work);
+    if (status != STATUS_OK) {
+        return status;
     }
-    return status;
+    sweep(work);
+    /* A segment whose place a pack has taken must be gone for certain before the pack can go. */
+    if (work->disposable_count > 0 &&
+        work->disk->flush_directory(work->disk->context) != STATUS_OK) {
+        return recovery_refuse(work, STATUS_IO, "the directory cannot be flushed");
+    }
+    return STATUS_OK;
 }
 
 /* The result ----------------------------------------------------------------------------------- */

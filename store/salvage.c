@@ -351,7 +351,7 @@ check_dead(struct segment_work *work)
     store_file_name(STORE_FILE_DEAD, work->entry->header.number, 0, name);
     if (status == STATUS_OK) {
         dead_rows_fini(&dead);
-    } else if (status == STATUS_CORRUPT) {
+    } else if (status == STATUS_CORRUPT || status == STATUS_AGAIN) {
         report(work->salvage, name, 0, 0, 0,
                "is damaged; messages of the segment may come again, marked as redelivered");
     } else if (errno != ENOENT) {

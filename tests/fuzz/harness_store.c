@@ -5,14 +5,17 @@
  *
  * store_segment: a segment; walked by scanner, index builder, the search behind damage, and by
  * recovery of a directory that holds nothing else. store_index, store_snapshot, store_manifest:
- * these; what is accepted is written and read back the same. */
+ * these; what is accepted is written and read back the same. store_pack: a pack; what it names can
+ * be fetched, or is known to be damaged. */
 #include <stdlib.h>
 
 #include "store/crc32c.h"
 #include "store/damage.h"
+#include "store/fetch.h"
 #include "store/index.h"
 #include "store/little_endian.h"
 #include "store/manifest.h"
+#include "store/pack.h"
 #include "store/recovery.h"
 #include "store/snapshot.h"
 #include "tests/fuzz/target.h"
@@ -22,6 +25,7 @@ enum { INPUT_MAX = 16384 };
 
 static const char SEGMENT[] = "seg.0000000000000001";
 static const char INDEX[] = "seg.0000000000000001.idx";
+static const char PACK[] = "pack.0000000000000001.0000000000000003";
 static const char SNAPSHOT[] = "snap.0000000000001000";
 
 /* Mutating ------------------------------------------------------------------------------------- */
@@ -128,6 +132,31 @@ mutate_snapshot(uint8_t *data, size_t size, size_t size_max, struct draw *draw)
 {
     size = change(data, size, size_max, draw);
     seal_body(data, size, 64, 56);
+    return size;
+}
+
+static size_t
+mutate_pack(uint8_t *data, size_t size, size_t size_max, struct draw *draw)
+{
+    enum { TABLE_AT = SEGMENT_HEADER_SIZE, TABLE_SIZE = 64, ENTRY_SIZE = 24 };
+    size = change(data, size, size_max, draw);
+    if (size < TABLE_AT + TABLE_SIZE) {
+        return size;
+    }
+    uint8_t *table = data + TABLE_AT;
+    size_t left = size - TABLE_AT - TABLE_SIZE;
+    uint64_t count = get_u64_le(table + 16);
+    uint64_t index_size = get_u64_le(table + 24);
+    put_u64_le(data + 40, size);
+    seal(data, size, 80);
+    if (count <= left / ENTRY_SIZE) {
+        size_t entries = (size_t)count * ENTRY_SIZE;
+        put_u32_le(table + 56, crc32c(0, table + TABLE_SIZE, entries));
+        if (index_size <= left - entries) {
+            seal_body(table + TABLE_SIZE + entries, (size_t)index_size, 128, 116);
+        }
+    }
+    put_u32_le(table + 60, crc32c(0, table, 60));
     return size;
 }
 
@@ -341,6 +370,53 @@ run_manifest(struct bytes input)
     sim_disk_free(&sim);
 }
 
+static void
+note_damage(void *context, const struct pack_entry *entry)
+{
+    assert(entry->size >= 16);
+    (*(uint64_t *)context)++;
+}
+
+static void
+fetch_row(struct fetch_files *files, const struct index_row *row, uint64_t *failed)
+{
+    struct log_failure failure;
+    struct io_fetch fetch = {.count = 1, .lsns = {row->lsn}, .sizes = {row->body_size}};
+    fetch.block_size = (row->content_size + 7) & ~UINT32_C(7);
+    fetch.block = aligned_alloc(8, fetch.block_size);
+    enum status status = fetch_run(files, &fetch, &failure);
+    assert(status == STATUS_OK || status == STATUS_CORRUPT);
+    *failed += status != STATUS_OK || fetch.fetched_count == 0;
+    free(fetch.block);
+}
+
+static void
+run_pack(struct bytes input)
+{
+    struct sim_disk *sim = sim_disk_new();
+    struct disk disk = disk_of_sim(sim);
+    struct pack pack;
+    const char *reason;
+    sim_disk_replace(sim, PACK, input);
+    enum status status = pack_read(&pack, &disk, PACK, &reason);
+    assert(status == STATUS_OK || (status == STATUS_CORRUPT && reason != NULL));
+    if (status == STATUS_OK) {
+        uint64_t damaged = 0;
+        uint64_t failed = 0;
+        status = pack_check_contents(&pack, &disk, PACK, note_damage, &damaged);
+        assert(status == STATUS_OK);
+        struct fetch_files *files = fetch_files_new(&disk);
+        for (uint64_t i = 0; i < pack.index.row_count; i++) {
+            fetch_row(files, &pack.index.rows[i], &failed);
+        }
+        fetch_files_free(&files);
+        pack_fini(&pack);
+    }
+    sim_disk_free(&sim);
+}
+
+const struct fuzz_target fuzz_store_pack = {
+    .name = "store_pack", .size_max = INPUT_MAX, .run = run_pack, .mutate = mutate_pack};
 const struct fuzz_target fuzz_store_segment = {
     .name = "store_segment", .size_max = INPUT_MAX, .run = run_segment, .mutate = mutate_segment};
 const struct fuzz_target fuzz_store_index = {

@@ -31,6 +31,7 @@ extern const struct fuzz_target fuzz_session;
 extern const struct fuzz_target fuzz_session_memory;
 extern const struct fuzz_target fuzz_store_index;
 extern const struct fuzz_target fuzz_store_manifest;
+extern const struct fuzz_target fuzz_store_pack;
 extern const struct fuzz_target fuzz_store_segment;
 extern const struct fuzz_target fuzz_store_snapshot;
 extern const struct fuzz_target fuzz_table;
