@@ -100,6 +100,7 @@ start(struct world *world, bool *is_power_cut)
 void
 world_begin(struct world *world)
 {
+    world->server.storage = world->habits.has_disk ? &world->storage : NULL;
     bool is_power_cut = false;
     (void)start(world, &is_power_cut);
 }
