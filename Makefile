@@ -262,6 +262,10 @@ FROM ?= 1
 sim: $(SIM_PROGRAM) ## simulate SEEDS=1000 runs of a broker on a disk that fails, from seed FROM=1 on
 	@$(SIM_PROGRAM) --seeds $(SEEDS) --from $(FROM) --list tests/sim/seeds.txt
 
+.PHONY: sim-prove
+sim-prove: $(SIM_PROGRAM) ## show that the simulator sees a flush, checksum or early confirm that is wrong
+	@tests/sim/prove.sh $(SIM_PROGRAM)
+
 BUDGET ?= 10
 .PHONY: crash
 crash: $(BINARY) ## kill the broker at random moments for BUDGET=10 minutes and check what it kept

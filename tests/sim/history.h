@@ -82,6 +82,7 @@ struct history_exchange {
     uint32_t name;
     bool is_fanout; /* else direct */
     bool is_durable;
+    bool is_over; /* absent, whatever a crash does */
     enum history_presence presence;
     struct history_span made, gone;
 };
@@ -132,6 +133,7 @@ struct history {
     struct history_unfinished *unfinished; /* what the tick did whose span has no end yet; owned */
     uint32_t unfinished_count, unfinished_capacity;
     uint64_t promised; /* everything below was answered or confirmed to somebody */
+    bool keeps_all;    /* bindings that are gone as well, for somebody who looks back */
     struct history_sums sums;
     uint64_t wrongs[HISTORY_RULE_COUNT];
     uint64_t wrong_count;
@@ -224,6 +226,11 @@ void history_end_tick(struct history *history, uint64_t last, uint64_t purged_la
 
 /* What is there after a cut, by all that is known. */
 enum history_presence history_queue_after_cut(const struct history_queue *queue, uint64_t cut);
+enum history_presence history_exchange_after_cut(const struct history_exchange *exchange,
+                                                 uint64_t cut);
+enum history_presence history_binding_after_cut(const struct history *history,
+                                                const struct history_binding *binding,
+                                                uint64_t cut);
 enum history_presence history_copy_after_cut(const struct history *history,
                                              const struct history_copy *copy, uint64_t cut);
 

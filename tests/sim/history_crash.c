@@ -47,6 +47,28 @@ history_copy_after_cut(const struct history *history, const struct history_copy 
     return presence == HISTORY_PRESENT && copy->is_maybe ? HISTORY_MAYBE : presence;
 }
 
+enum history_presence
+history_exchange_after_cut(const struct history_exchange *exchange, uint64_t cut)
+{
+    if (!exchange->is_durable || exchange->is_over) {
+        return HISTORY_ABSENT;
+    }
+    return after_cut(exchange->made, exchange->presence == HISTORY_ABSENT, exchange->gone, cut);
+}
+
+/* A binding goes with either end, and the log says so only once. */
+enum history_presence
+history_binding_after_cut(const struct history *history, const struct history_binding *binding,
+                          uint64_t cut)
+{
+    if (!binding->is_durable ||
+        history_queue_after_cut(&history->queues[binding->queue], cut) == HISTORY_ABSENT ||
+        history_exchange_after_cut(&history->exchanges[binding->exchange], cut) == HISTORY_ABSENT) {
+        return HISTORY_ABSENT;
+    }
+    return after_cut(binding->made, binding->presence == HISTORY_ABSENT, binding->gone, cut);
+}
+
 /* Crashing ------------------------------------------------------------------------------------- */
 
 static void
@@ -138,25 +160,11 @@ crash_exchanges(struct history *history, uint64_t cut)
 {
     for (uint32_t i = 0; i < history->exchange_count; i++) {
         struct history_exchange *exchange = &history->exchanges[i];
-        exchange->presence = exchange->is_durable
-                                 ? after_cut(exchange->made, exchange->presence == HISTORY_ABSENT,
-                                             exchange->gone, cut)
-                                 : HISTORY_ABSENT;
+        exchange->presence = history_exchange_after_cut(exchange, cut);
+        exchange->is_over = exchange->presence == HISTORY_ABSENT;
         exchange->made = HISTORY_ALWAYS;
         exchange->gone = HISTORY_ALWAYS;
     }
-}
-
-/* A binding goes with either end, and the log says so only once. */
-static enum history_presence
-binding_after_cut(const struct history *history, const struct history_binding *binding,
-                  uint64_t cut)
-{
-    if (!binding->is_durable || history->queues[binding->queue].presence == HISTORY_ABSENT ||
-        history->exchanges[binding->exchange].presence == HISTORY_ABSENT) {
-        return HISTORY_ABSENT;
-    }
-    return after_cut(binding->made, binding->presence == HISTORY_ABSENT, binding->gone, cut);
 }
 
 /* Absent ones are dropped, for nothing brings them back. */
@@ -166,7 +174,7 @@ crash_bindings(struct history *history, uint64_t cut)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < history->binding_count; i++) {
         struct history_binding binding = history->bindings[i];
-        binding.presence = binding_after_cut(history, &binding, cut);
+        binding.presence = history_binding_after_cut(history, &binding, cut);
         binding.made = HISTORY_ALWAYS;
         binding.gone = HISTORY_ALWAYS;
         binding.was_found = false;
@@ -192,9 +200,9 @@ history_crash(struct history *history, uint64_t cut, bool is_power_cut)
     struct crash crash = {.cut = cut, .is_power_cut = is_power_cut};
     history_end_tick(history, UINT64_MAX, UINT64_MAX);
     check_promises(history, cut);
+    crash_bindings(history, cut); /* looks at both ends, so it comes first */
     crash_queues(history, &crash);
     crash_exchanges(history, cut);
-    crash_bindings(history, cut);
     settle_messages(history);
     memset(history->queue_by_name, 0xFF, sizeof(history->queue_by_name));
     memset(history->exchange_by_name, 0xFF, sizeof(history->exchange_by_name));
@@ -252,6 +260,7 @@ history_found_exchange(struct history *history, uint32_t name, bool is_there)
         }
         is_known = true;
         exchange->presence = is_there ? HISTORY_PRESENT : HISTORY_ABSENT;
+        exchange->is_over = !is_there;
         history->exchange_by_name[name] = is_there ? handle : HISTORY_NONE;
     }
     if (is_there && !is_known) {

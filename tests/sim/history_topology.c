@@ -104,6 +104,9 @@ find_binding(struct history *history, uint32_t exchange, uint32_t queue, uint32_
 static void
 forget_bindings(struct history *history)
 {
+    if (history->keeps_all) {
+        return;
+    }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < history->binding_count; i++) {
         const struct history_binding *binding = &history->bindings[i];

@@ -3,10 +3,12 @@
  *
  *     sim [--seeds N] [--from SEED] [--list FILE]   many runs; the last line is a sum
  *     sim --seed SEED [--trace]                     one run, with what happened in it
+ *     sim --enumerate [--seeds N] [--stride N]      every state that a crash could leave
  *
- * both with [--operations N] of clients in each run, and [--mutant NAME] to take something away
- * from the store (mutant.h). A list has lines of a seed and a number of operations; '#' begins a
- * comment. A run that fails is repeated, to say whether it fails in the same way. */
+ * all with [--operations N] of clients in each run, [--until-wrong] to end with the first that
+ * fails, and [--mutant NAME] to take something away from the store (mutant.h). A list has lines of
+ * a seed and a number of operations; '#' begins a comment. A run that fails is repeated, to say
+ * whether it fails in the same way. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@
 #include <time.h>
 
 #include "base/assert.h"
+#include "tests/sim/enumerate.h"
 #include "tests/sim/world.h"
 
 struct options {
@@ -22,6 +25,9 @@ struct options {
     uint64_t operation_count;
     const char *list; /* NULL: none */
     bool has_trace;
+    bool enumerates;
+    bool until_wrong; /* the first run that fails is the last */
+    uint32_t stride;
     enum mutant mutant;
 };
 
@@ -31,6 +37,12 @@ struct totals {
     double seconds;
     struct history_sums sums;
 };
+
+static bool
+may_go_on(const struct options *options, uint64_t failed)
+{
+    return !options->until_wrong || failed == 0;
+}
 
 static double
 seconds_now(void)
@@ -92,6 +104,40 @@ run_seed(const struct options *options, uint64_t seed, uint64_t operation_count,
     (void)fflush(stdout);
 }
 
+/* Each seed after no crash, after one, and after some. */
+static void
+run_enumerations(const struct options *options)
+{
+    uint64_t passed = 0;
+    uint64_t failed = 0;
+    uint64_t state_count = 0;
+    uint64_t call_count = 0;
+    double started = seconds_now();
+    for (uint64_t i = 0; i < options->seed_count && may_go_on(options, failed); i++) {
+        struct enumeration enumeration = {
+            .seed = options->from + i,
+            .mutant = options->mutant,
+            .operation_count = 150 + (uint32_t)(i % 4) * 100,
+            .crash_count = (uint32_t)(i % 3),
+            .random_count = 5,
+            .stride = options->stride,
+        };
+        bool is_good = enumerate(&enumeration);
+        passed += is_good;
+        failed += !is_good;
+        state_count += enumeration.state_count;
+        call_count += enumeration.call_count;
+        if (!is_good) {
+            printf("%s\n", enumeration.wrong);
+        }
+    }
+    double seconds = seconds_now() - started;
+    printf("%" PRIu64 " states after %" PRIu64 " calls in %.2f s of CPU: %.0f states a second\n",
+           state_count, call_count, seconds, (double)state_count / seconds);
+    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed, failed);
+    exit(failed == 0 ? 0 : 1);
+}
+
 /* Runs what the file lists. */
 static void
 run_list(const struct options *options, struct totals *totals)
@@ -134,7 +180,9 @@ exit_usage(void)
 {
     (void)fputs("usage: sim [--seeds N] [--from SEED] [--list FILE] [options]\n"
                 "       sim --seed SEED [--trace] [options]\n"
-                "options: --operations N, --mutant no-flush|no-directory-flush|no-checksum|"
+                "       sim --enumerate [--seeds N] [--from SEED] [--stride N] [options]\n"
+                "options: --operations N, --until-wrong\n"
+                "         --mutant no-flush|no-log-flush|no-directory-flush|no-checksum|"
                 "early-commit\n",
                 stderr);
     exit(2);
@@ -160,6 +208,15 @@ read_option(struct options *options, int name)
     case 'l':
         options->list = optarg;
         break;
+    case 'u':
+        options->until_wrong = true;
+        break;
+    case 'e':
+        options->enumerates = true;
+        break;
+    case 'p':
+        options->stride = (uint32_t)strtoul(optarg, NULL, 0);
+        break;
     case 'o':
         options->operation_count = strtoull(optarg, NULL, 0);
         break;
@@ -175,17 +232,24 @@ static struct options
 read_options(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"seeds", required_argument, NULL, 'n'},      {"from", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 's'},       {"trace", no_argument, NULL, 't'},
-        {"operations", required_argument, NULL, 'o'}, {"list", required_argument, NULL, 'l'},
-        {"mutant", required_argument, NULL, 'm'},     {NULL, 0, NULL, 0},
+        {"seeds", required_argument, NULL, 'n'},
+        {"from", required_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 's'},
+        {"trace", no_argument, NULL, 't'},
+        {"operations", required_argument, NULL, 'o'},
+        {"list", required_argument, NULL, 'l'},
+        {"mutant", required_argument, NULL, 'm'},
+        {"enumerate", no_argument, NULL, 'e'},
+        {"until-wrong", no_argument, NULL, 'u'},
+        {"stride", required_argument, NULL, 'p'},
+        {NULL, 0, NULL, 0},
     };
-    struct options options = {.from = 1, .seed_count = 100, .operation_count = 20000};
+    struct options options = {.from = 1, .seed_count = 100, .operation_count = 20000, .stride = 1};
     int name;
     while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
         read_option(&options, name);
     }
-    if (optind != argc || options.mutant == MUTANT_COUNT) {
+    if (optind != argc || options.mutant == MUTANT_COUNT || options.stride == 0) {
         exit_usage();
     }
     return options;
@@ -197,11 +261,14 @@ main(int argc, char **argv)
     struct options options = read_options(argc, argv);
     struct totals totals = {0};
     mutant_set_checksums(options.mutant == MUTANT_NO_CHECKSUM);
+    if (options.enumerates) {
+        run_enumerations(&options);
+    }
     double started = seconds_now();
     if (options.list != NULL) {
         run_list(&options, &totals);
     }
-    for (uint64_t i = 0; i < options.seed_count; i++) {
+    for (uint64_t i = 0; i < options.seed_count && may_go_on(&options, totals.failed); i++) {
         run_seed(&options, options.from + i, options.operation_count, &totals);
     }
     totals.seconds = seconds_now() - started;

@@ -6,6 +6,7 @@
 static const char *const names[MUTANT_COUNT] = {
     [MUTANT_NONE] = "none",
     [MUTANT_NO_FLUSH] = "no-flush",
+    [MUTANT_NO_LOG_FLUSH] = "no-log-flush",
     [MUTANT_NO_DIRECTORY_FLUSH] = "no-directory-flush",
     [MUTANT_NO_CHECKSUM] = "no-checksum",
     [MUTANT_EARLY_COMMIT] = "early-commit",
@@ -44,6 +45,16 @@ mutant_disk(const struct disk *disk, enum mutant mutant)
         changed.flush = flush_nothing;
     } else if (mutant == MUTANT_NO_DIRECTORY_FLUSH) {
         changed.flush_directory = flush_no_directory;
+    }
+    return changed;
+}
+
+struct disk
+mutant_log_disk(const struct disk *disk, enum mutant mutant)
+{
+    struct disk changed = mutant_disk(disk, mutant);
+    if (mutant == MUTANT_NO_LOG_FLUSH) {
+        changed.flush = flush_nothing;
     }
     return changed;
 }

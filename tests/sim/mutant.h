@@ -8,6 +8,7 @@
 enum mutant {
     MUTANT_NONE,
     MUTANT_NO_FLUSH,           /* flushing a file does nothing */
+    MUTANT_NO_LOG_FLUSH,       /* flushing the log does nothing */
     MUTANT_NO_DIRECTORY_FLUSH, /* flushing the directory does nothing */
     MUTANT_NO_CHECKSUM,        /* every checksum is right */
     MUTANT_EARLY_COMMIT,       /* what is written counts as committed */
@@ -17,8 +18,9 @@ enum mutant {
 /* MUTANT_COUNT: there is none of that name. */
 enum mutant mutant_find(const char *name);
 
-/* The disk without what the mutant takes away. */
+/* The disk without what the mutant takes away: for everybody, and for the writer of the log. */
 struct disk mutant_disk(const struct disk *disk, enum mutant mutant);
+struct disk mutant_log_disk(const struct disk *disk, enum mutant mutant);
 
 /* Checksums are right from now on (in the simulator's program only), or as they are. */
 void mutant_set_checksums(bool are_always_right);

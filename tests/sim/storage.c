@@ -9,6 +9,20 @@
 #include "broker/paging.h"
 #include "store/recovery.h"
 
+void
+storage_init(struct storage *storage, struct sim_disk *files, enum mutant mutant,
+             struct trace *trace)
+{
+    struct disk disk = disk_of_sim(files);
+    *storage = (struct storage){
+        .files = files,
+        .disk = mutant_disk(&disk, mutant),
+        .log_disk = mutant_log_disk(&disk, mutant),
+        .trace = trace,
+        .mutant = mutant,
+    };
+}
+
 /* Ports ---------------------------------------------------------------------------------------- */
 
 static void
@@ -90,7 +104,7 @@ begin_log(struct storage *storage, struct core *core, struct chunk_pool *pool, s
         return STATUS_IO;
     }
     storage->journal = journal_new(&journal_settings, pool, &journal_port);
-    storage->writer = log_writer_new(&storage->disk);
+    storage->writer = log_writer_new(&storage->log_disk);
     storage->fetch_files = fetch_files_new(&storage->disk);
     core_set_paging_port(core, &io_port, journal_settings.segment_base);
     storage->epoch = journal_settings.epoch;

@@ -21,6 +21,7 @@ enum { STORAGE_SLOT = 64 * 1024 };
 struct storage {
     struct sim_disk *files; /* borrowed; outlives processes */
     struct disk disk;       /* the same, as the process sees it */
+    struct disk log_disk;   /* and as the writer of its log does */
     struct trace *trace;    /* borrowed */
     enum mutant mutant;
     struct log_writer *writer; /* NULL: no process */
@@ -38,7 +39,9 @@ struct storage {
     uint64_t step_count; /* writes, flushes, jobs, and what was given back */
 };
 
-/* All zero but `files`, `disk`, `trace` and `mutant` is no process. */
+/* No process yet; `files` and `trace` are borrowed. */
+void storage_init(struct storage *storage, struct sim_disk *files, enum mutant mutant,
+                  struct trace *trace);
 
 /* A process starts: recovers into `core`, which is new, and attaches the store to it. `*cut_out` is
  * where the log of the process before ends. STATUS_IO: the disk failed, and the process ends;

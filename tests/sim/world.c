@@ -108,20 +108,12 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     history_init(&world->history);
     world->files = sim_disk_new();
     sim_disk_set_hook(world->files, note_call, world);
-    struct disk disk = disk_of_sim(world->files);
-    world->storage = (struct storage){
-        .files = world->files,
-        .disk = mutant_disk(&disk, mutant),
-        .trace = &world->trace,
-        .mutant = mutant,
-    };
+    storage_init(&world->storage, world->files, mutant, &world->trace);
     server_init(&world->server, dice_roll(&world->dice),
-                (struct net_port){.post = world_on_action, .context = world},
-                world->habits.has_disk ? &world->storage : NULL);
+                (struct net_port){.post = world_on_action, .context = world}, NULL);
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_init(&world->actors[i], i);
     }
-    world_begin(world);
     return world;
 }
 
@@ -176,13 +168,23 @@ world_end_turn(struct world *world)
     report_written(world);
 }
 
+static void
+watch(struct world *world)
+{
+    if (world->watch != NULL) {
+        world->watch(world->watch_context);
+    }
+}
+
 /* The threads of the store get on with it. False when that ended the process. */
 static bool
 step_storage(struct world *world, uint32_t permille)
 {
     struct server *server = &world->server;
     while (server->storage != NULL && dice_chance(&world->dice, permille)) {
-        if (storage_step(server->storage, server->core, &world->dice) == STATUS_OK) {
+        enum status status = storage_step(server->storage, server->core, &world->dice);
+        watch(world);
+        if (status == STATUS_OK) {
             continue;
         }
         if (!world->expects_fault) {
@@ -208,6 +210,7 @@ step(struct world *world)
     if (dice_chance(&world->dice, world->habits.turn_permille)) {
         world_end_turn(world);
     }
+    watch(world);
     if (dice_chance(&world->dice, 20)) {
         server_step_clock(&world->server, dice_below(&world->dice, 200));
     }
@@ -303,15 +306,25 @@ drain(struct world *world)
 }
 
 bool
-world_run(struct world *world, uint64_t operation_count)
+world_go_on(struct world *world, uint64_t operation_count)
 {
+    if (world->server.core == NULL) {
+        world_begin(world);
+    }
     while (world->operation_count < operation_count && world->history.wrong_count == 0) {
         step(world);
     }
-    if (world->history.wrong_count == 0) {
-        server_check(&world->server);
-        world_calm(world);
-        drain(world);
+    return world->history.wrong_count == 0;
+}
+
+bool
+world_run(struct world *world, uint64_t operation_count)
+{
+    if (!world_go_on(world, operation_count)) {
+        return false;
     }
+    server_check(&world->server);
+    world_calm(world);
+    drain(world);
     return world->history.wrong_count == 0;
 }

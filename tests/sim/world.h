@@ -40,25 +40,28 @@ struct world {
     struct server server;
     bool expects_fault; /* a call of the disk is to fail */
     struct actor actors[ACTORS_MAX];
-    uint64_t operation_count; /* what clients have done */
-    uint32_t breaking_count;  /* channels in CHANNEL_BREAKING */
-    uint32_t purge_count;     /* in this tick */
-    uint32_t deleting_queue;  /* handle, while queue.delete is being handled */
-    uint32_t publishing;      /* number of the message that is being handled; HISTORY_NONE */
+    uint64_t operation_count;     /* what clients have done */
+    void (*watch)(void *context); /* called whenever something may have happened; NULL: nobody */
+    void *watch_context;
+    uint32_t breaking_count; /* channels in CHANNEL_BREAKING */
+    uint32_t purge_count;    /* in this tick */
+    uint32_t deleting_queue; /* handle, while queue.delete is being handled */
+    uint32_t publishing;     /* number of the message that is being handled; HISTORY_NONE */
 };
 
-/* `out` (NULL: nobody) gets the trace. */
+/* `out` (NULL: nobody) gets the trace. There is no process yet: habits may be changed. */
 struct world *world_new(uint64_t seed, enum mutant mutant, FILE *out);
 void world_free(struct world **world);
 
-/* Runs until clients have done so many things, then drains every queue. False: a promise was
+/* Runs until clients have done so many things, and then drains every queue. False: a promise was
  * broken, `world->history` says which; the run ends there. */
 bool world_run(struct world *world, uint64_t operation_count);
+bool world_go_on(struct world *world, uint64_t operation_count); /* the first half of it */
 
 /* The process ends, by a power cut or by a signal, and another one takes its place; world_crash.c.
  */
 void world_crash(struct world *world);
-/* The first process. */
+/* The first process; world_run begins with it if there is none. */
 void world_begin(struct world *world);
 /* No call of the disk fails any more. */
 void world_calm(struct world *world);
