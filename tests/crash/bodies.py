@@ -8,7 +8,8 @@ import zlib
 
 HEAD = struct.Struct(">QII")
 SIZE_MAX = 64 * 1024
-_FILLING = random.Random(4711).randbytes(2 * SIZE_MAX)
+LARGE_SIZE_MAX = 1024 * 1024
+_FILLING = random.Random(4711).randbytes(SIZE_MAX + LARGE_SIZE_MAX)
 
 
 def make(number, size):

@@ -57,10 +57,10 @@ class Campaign:
         try:
             while self.kills + self.stops // STOPS_PER_KILL < kills:
                 self._live()
-                self.history.begin_life()
+                self._begin_life()
             self._drain()
             is_drained = True
-            self.history.begin_life()
+            self._begin_life()
             self._expect_empty()
         except Failed as failed:
             self.problem("process", str(failed))
@@ -71,6 +71,10 @@ class Campaign:
                 self.process.reap()
             self.selector.close()
         return self.history.check(is_drained)
+
+    def _begin_life(self):
+        self.history.begin_life()
+        self.variant.after_death(self)
 
     def draw_style(self, styles):
         if self.history.waiting > self.variant.backlog_max * 3 // 4:

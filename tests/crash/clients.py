@@ -6,6 +6,7 @@ from crash import bodies
 from crash.link import Actor, Link
 
 OUT_BYTES_MAX = 512 * 1024
+TRANSIENT_SHARE = 0.05
 USER, PASSWORD = "crash", "crash"
 
 
@@ -55,12 +56,13 @@ class Client(Actor):
     def turn(self):
         """Called in every turn of the loop, while the link is ready."""
 
-    def publish(self, exchange, key, queues, settles=(), mandatory=False, transaction=None):
+    def publish(self, exchange, key, queues, settles=(), mandatory=False, transaction=None,
+                persistent=True):
         """One message of random size; returns its number. `settles` are (queue, number) of
         acknowledgements sent before, which its confirm puts on disk."""
         size = bodies.draw_size(self.rng, self.campaign.variant.size_max)
-        number = self.history.attempt(self.channel, queues, size, transaction)
-        self.link.publish(1, exchange, key, number, bodies.make(number, size), mandatory)
+        number = self.history.attempt(self.channel, queues, size, transaction, persistent)
+        self.link.publish(1, exchange, key, number, bodies.make(number, size), mandatory, persistent)
         if transaction is None:
             self.tag += 1
             self.outstanding[self.tag] = (number, settles)
@@ -109,7 +111,8 @@ class Publisher(Client):
         if len(self.outstanding) > self.window // 2:
             return
         while len(self.outstanding) < self.window and self.may_publish():
-            self.publish(*self.rng.choice(self.targets))
+            self.publish(*self.rng.choice(self.targets),
+                         persistent=self.rng.random() >= TRANSIENT_SHARE)
         self.link.flush()
 
 

@@ -9,7 +9,8 @@ queues is one *copy* in each; all rules but that of transactions are about copie
 The rules, each the `kind` of a Violation:
 
     lost         confirmed, and neither acknowledged by a consumer nor in a queue at the end
-    unexpected   delivered from a queue it was never published to, returned, rolled back, purged
+    unexpected   delivered from a queue it was never published to, returned, rolled back, purged; or
+                 transient, and of an earlier life
     duplicated   delivered again without redelivered=true
     flagged      delivered for the first time, in the life it was published, with redelivered=true
     resurrected  delivered after its acknowledgement was on disk, or in the life of that
@@ -35,11 +36,12 @@ class Message:
     """One publish. `attempts` is above one when its publisher sent it again."""
 
     __slots__ = ("number", "channel", "size", "attempts", "life", "confirmed", "void", "copies",
-                 "transaction")
+                 "transaction", "persistent")
 
-    def __init__(self, number, channel, size, life, transaction):
+    def __init__(self, number, channel, size, life, transaction, persistent):
         self.number, self.channel, self.size, self.life = number, channel, size, life
         self.attempts, self.confirmed, self.transaction = 1, False, transaction
+        self.persistent = persistent
         self.void = None                # why it must not be anywhere
         self.copies = []
 
@@ -94,30 +96,39 @@ class History:
 
     # -- lives
 
-    def begin_life(self):
-        """The broker was started again; every consumer is a new one."""
+    def begin_life(self, is_restart=True):
+        """The broker was started again, or else only all connections were cut; every consumer is a
+        new one."""
         self.life += 1
         self._requeued.clear()
         self._lost_channel.clear()
         self._last_first.clear()
         self._last_any.clear()
         self._floor = dict(self._high)
-        for message in self._in_doubt:
-            for copy in message.copies:
-                if not message.confirmed:
-                    self._stop_waiting(copy)
+        for message in self._in_doubt if is_restart else ():
+            self._survive(message)
         self._in_doubt.clear()
         for transaction in self.transactions:
             if transaction.state == "open":
                 self.rolled_back(transaction)
         self.transactions = [each for each in self.transactions if each.state == "sent"]
 
+    def _survive(self, message):
+        """What the end of the life it was published in makes of a message."""
+        if not message.persistent:
+            message.void = "transient, of an earlier life"
+        for copy in message.copies:
+            if not message.persistent:
+                self._leave(copy)
+            elif not message.confirmed:
+                self._stop_waiting(copy)
+
     # -- publishers
 
-    def attempt(self, channel, queues, size, transaction=None):
+    def attempt(self, channel, queues, size, transaction=None, persistent=True):
         """A publish is handed to the socket; returns the number of the message."""
         number = len(self.messages) + 1
-        message = Message(number, channel, size, self.life, transaction)
+        message = Message(number, channel, size, self.life, transaction, persistent)
         self.messages[number] = message
         self._in_doubt.append(message)
         for queue in queues:
@@ -333,7 +344,7 @@ class History:
         for copy in transaction.copies:
             if copy.last_life > transaction.life:
                 missing.append(f"the acknowledgement of {copy} is not")
-            elif copy.message.confirmed:
+            elif copy.message.confirmed and copy.message.persistent:
                 there.append(f"the acknowledgement of {copy} is there")
         if there and missing:
             self.violation("torn", f"a transaction of life {transaction.life}: {there[0]}, "

@@ -177,14 +177,14 @@ class Link:
     def send(self, channel, name, **arguments):
         self.out += wire.method_frame(channel, name, **arguments)
 
-    def publish(self, channel, exchange, key, number, body, mandatory=False):
-        """A persistent message whose message-id is `number`."""
+    def publish(self, channel, exchange, key, number, body, mandatory=False, persistent=True):
+        """A message whose message-id is `number`."""
         place = (channel, exchange, key, mandatory)
         if place not in self.prefixes:
             self.prefixes[place] = wire.method_frame(channel, "basic.publish", exchange=exchange,
                                                      routing_key=key, mandatory=mandatory)
         name = b"%d" % number
-        header = HEADER.pack(60, 0, len(body), FLAGS) + bytes([2, len(name)]) + name
+        header = HEADER.pack(60, 0, len(body), FLAGS) + bytes([1 + persistent, len(name)]) + name
         self.out += self.prefixes[place]
         self.out += FRAME.pack(wire.FRAME_HEADER, channel, len(header)) + header + b"\xce"
         for at in range(0, len(body), self.piece):

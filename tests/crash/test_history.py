@@ -14,8 +14,9 @@ class Story:
     def __init__(self):
         self.history, self.sizes = History(), {}
 
-    def publish(self, *queues, channel="p", size=100, confirm=True, transaction=None):
-        number = self.history.attempt(channel, queues or ("q",), size, transaction)
+    def publish(self, *queues, channel="p", size=100, confirm=True, transaction=None,
+                persistent=True):
+        number = self.history.attempt(channel, queues or ("q",), size, transaction, persistent)
         self.sizes[number] = size
         if confirm:
             self.history.confirm(number)
@@ -384,6 +385,28 @@ def test_what_was_seen_before_the_death_does_not_count_for_a_commit(tx):
     tx.restart()
     tx.deliver(tx.consumed, queue="in", redelivered=True)
     assert tx.kinds() == {}
+
+
+# A message that would not have come back anyway says nothing about its acknowledgement.
+def test_the_acknowledgement_of_a_transient_message_tells_nothing_of_its_commit(story):
+    consumed = story.publish("in", persistent=False)
+    story.deliver(consumed, queue="in", ack=False)
+    transaction = story.history.begin_transaction()
+    story.publish(confirm=False, transaction=transaction)
+    story.history.acknowledge_in(transaction, "in", consumed)
+    story.history.commit_sent(transaction)
+    story.restart()
+    assert story.kinds() == {}
+
+
+# AMQP 0-9-1: a transient message ends with the broker, and not before.
+def test_a_transient_message_is_lost_only_while_the_broker_lives(story):
+    first = story.publish(persistent=False)
+    story.publish(persistent=False)
+    story.restart()
+    story.deliver(first)
+    story.publish(persistent=False)
+    assert story.kinds() == {"unexpected": 1, "lost": 1}
 
 
 # Clients stop publishing at a backlog: what a death has swallowed must not count for it for ever.

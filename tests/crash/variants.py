@@ -51,12 +51,16 @@ class Variant:
         """The signals that end a life, in order. The file is read again before some of the ends."""
         return [signal.SIGHUP] * rng.choice((0, 0, 0, 0, 0, 0, 0, 1, 3)) + [signal.SIGKILL]
 
+    def after_death(self, campaign):
+        """What is known to be gone in the next life."""
+
     def before_drain(self, campaign):
         """What is to be known before `queues` is asked for the last time."""
 
 
 class Fanout(Variant):
-    """One publish, five queues: all of them or none."""
+    """One publish, five queues: all of them or none. And one that is not durable, and starts again
+    with every life."""
 
     name = "fanout"
     queue_names = ("a", "b", "c", "d", "e")
@@ -64,12 +68,22 @@ class Fanout(Variant):
 
     def declarations(self, passive):
         exchange = {"exchange": "all", "type": "fanout", "durable": True, "passive": passive}
-        binds = [("queue.bind", {"queue": queue, "exchange": "all"}) for queue in self.queue_names]
+        bound = ["passing"] if passive else ["passing", *self.queue_names]
         return [("exchange.declare", exchange), *super().declarations(passive),
-                *([] if passive else binds)]
+                ("queue.declare", {"queue": "passing"}),
+                *[("queue.bind", {"queue": queue, "exchange": "all"}) for queue in bound]]
+
+    def queues(self, campaign):
+        return [*super().queues(campaign), "passing"]
 
     def targets(self):
-        return [("all", "", self.queue_names)]
+        return [("all", "", (*self.queue_names, "passing"))]
+
+    def clients(self, campaign):
+        return [*super().clients(campaign), Consumer(campaign, "consumer 8", "passing")]
+
+    def after_death(self, campaign):
+        campaign.history.empty("passing")
 
 
 class Segments(Variant):
@@ -140,5 +154,15 @@ class Paging(Variant):
     style_weights = (1, 1, 2, 6)
 
 
+class Large(Variant):
+    """Bodies that fill chunks of their own and many frames, next to small ones."""
+
+    name = "large"
+    server = {"segment-size": "4MiB", "max-message-size": "1MiB"}
+    size_max = bodies.LARGE_SIZE_MAX
+    backlog_max = 500
+
+
 VARIANTS = {variant.name: variant
-            for variant in (Variant, Fanout, Segments, Transactions, Topology, Shutdown, Paging)}
+            for variant in (Variant, Fanout, Segments, Transactions, Topology, Shutdown, Paging,
+                            Large)}
