@@ -3,7 +3,11 @@
 /* bench/flush_probe: what this disk asks for making 4 KiB durable. It writes a file full of zeros
  * first, then over and over 4 KiB into the next place of it, each followed by fdatasync, and prints
  * percentiles of the two together as JSON. A broker that confirms what is on disk cannot be faster;
- * a file that is written before use asks least, since no metadata changes. */
+ * a file that is written before use asks least, since no metadata changes.
+ *
+ * A flush that takes long counts once there, but many messages wait for it. So it also prints what
+ * messages at a fixed rate would have waited, had they been confirmed by these flushes: each by the
+ * first that begins after it came. No broker that gathers while it flushes can do better. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +23,7 @@ enum {
     PROBE_BLOCK_BYTES = 4096,
     PROBE_FILE_BLOCKS = 4096, /* 16 MiB */
     PROBE_SAMPLES_MAX = 4 * 1024 * 1024,
+    PROBE_MESSAGE_NS = 200000, /* 5,000 messages a second */
 };
 
 static _Noreturn void
@@ -88,11 +93,52 @@ probe_run(int fd, const char *path, double seconds, uint64_t *samples)
     return count;
 }
 
+/* Turns the flushes, in their order, into the waits of messages; returns how many. */
+static size_t
+probe_waits(const uint64_t *samples, size_t count, uint64_t *waits)
+{
+    uint64_t begin_ns = 0;
+    uint64_t message_ns = 0;
+    size_t wait_count = 0;
+    for (size_t i = 0; i + 1 < count; i++) {
+        uint64_t end_ns = begin_ns + samples[i];
+        uint64_t confirm_ns = end_ns + samples[i + 1];
+        for (; message_ns < end_ns && wait_count < PROBE_SAMPLES_MAX; wait_count++) {
+            waits[wait_count] = confirm_ns - message_ns;
+            message_ns += PROBE_MESSAGE_NS;
+        }
+        begin_ns = end_ns;
+    }
+    return wait_count;
+}
+
 static double
 probe_us(const uint64_t *samples, size_t count, double percent)
 {
     size_t rank = (size_t)((double)count * percent / 100);
     return (double)samples[rank < count ? rank : count - 1] / 1e3;
+}
+
+static void
+probe_print(const char *name, uint64_t *samples, size_t count)
+{
+    if (count == 0) {
+        return;
+    }
+    qsort(samples, count, sizeof *samples, probe_compare);
+    printf(", \"%s_p50_us\": %.0f, \"%s_p99_us\": %.0f, \"%s_p999_us\": %.0f", name,
+           probe_us(samples, count, 50), name, probe_us(samples, count, 99), name,
+           probe_us(samples, count, 99.9));
+}
+
+static uint64_t *
+probe_alloc(void)
+{
+    uint64_t *samples = calloc(PROBE_SAMPLES_MAX, sizeof *samples);
+    if (samples == NULL) {
+        probe_die("memory for", "samples");
+    }
+    return samples;
 }
 
 int
@@ -103,21 +149,20 @@ main(int argc, char **argv)
         fprintf(stderr, "usage: flush_probe NEW-FILE SECONDS\n");
         return 2;
     }
-    uint64_t *samples = calloc(PROBE_SAMPLES_MAX, sizeof *samples);
-    if (samples == NULL) {
-        probe_die("memory for", "samples");
-    }
+    uint64_t *samples = probe_alloc();
+    uint64_t *waits = probe_alloc();
     int fd = probe_open(argv[1]);
     size_t count = probe_run(fd, argv[1], seconds, samples);
     close(fd);
     if (unlink(argv[1]) != 0) {
         probe_die("remove", argv[1]);
     }
-    qsort(samples, count, sizeof *samples, probe_compare);
-    printf("{\"flushes\": %zu, \"flush_p50_us\": %.0f, \"flush_p99_us\": %.0f, "
-           "\"flush_p999_us\": %.0f, \"flush_max_us\": %.0f}\n",
-           count, probe_us(samples, count, 50), probe_us(samples, count, 99),
-           probe_us(samples, count, 99.9), probe_us(samples, count, 100));
+    size_t wait_count = probe_waits(samples, count, waits);
+    printf("{\"flushes\": %zu", count);
+    probe_print("flush", samples, count);
+    probe_print("wait", waits, wait_count);
+    printf("}\n");
     free(samples);
+    free(waits);
     return 0;
 }

@@ -50,16 +50,12 @@ run_index(struct io_job *job, const struct disk *disk)
     struct segment_index index;
     enum status status = segment_index_build(&index, disk, job->index.number, job->index.end_lsn);
     if (status != STATUS_OK) {
-        (void)log_failure_set(&job->failure, "read", name, 0);
+        (void)log_failure_set(&job->failure, "make the index of", name, 0);
         return status;
     }
     job->index.topology_lsn = index.topology_lsn;
-    status = segment_index_write(&index, disk);
-    if (status != STATUS_OK) {
-        (void)log_failure_set(&job->failure, "write the index of", name, 0);
-    }
     segment_index_fini(&index);
-    return status;
+    return STATUS_OK;
 }
 
 /* A thread that fetches rarely keeps nothing between fetches. */

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -14,8 +15,8 @@
 #include "store/little_endian.h"
 
 enum {
-    WINDOW_FIRST = 8 * 1024, /* for headers alone */
-    WINDOW_SIZE = 1024 * 1024,
+    WINDOW_FIRST = 8 * 1024,       /* for headers alone */
+    WINDOW_SIZE = 2 * 1024 * 1024, /* a batch is what a tick takes in, mostly under 1 MiB */
     CONTENT_CHECK_AT = 12,
     CONTENT_HEADER_SIZE = 16,
 };
@@ -40,6 +41,28 @@ widen(struct scan *scan, size_t size)
     return STATUS_OK;
 }
 
+/* Moves the window to `offset`. What is in it already is not read again: a batch that the end of
+ * the window cuts would be copied out of the page cache twice. */
+static enum status
+move_window(struct scan *scan, uint64_t offset)
+{
+    size_t kept = 0;
+    if (offset >= scan->window_offset && offset < scan->window_offset + scan->window_size) {
+        size_t skipped = (size_t)(offset - scan->window_offset);
+        kept = scan->window_size - skipped;
+        memmove(scan->window, scan->window + skipped, kept);
+    }
+    size_t read = 0;
+    scan->window_size = 0;
+    enum status status = scan->disk->read(scan->disk->context, scan->file, scan->window + kept,
+                                          scan->window_capacity - kept, offset + kept, &read);
+    if (status == STATUS_OK) {
+        scan->window_offset = offset;
+        scan->window_size = kept + read;
+    }
+    return status;
+}
+
 /* Makes `size` octets at `offset` visible. STATUS_CORRUPT: the file ends before. */
 static enum status
 view(struct scan *scan, uint64_t offset, size_t size, const uint8_t **out)
@@ -49,17 +72,12 @@ view(struct scan *scan, uint64_t offset, size_t size, const uint8_t **out)
     }
     uint64_t end = scan->window_offset + scan->window_size;
     if (offset < scan->window_offset || offset + size > end) {
-        size_t read = 0;
-        scan->window_size = 0;
-        enum status status = scan->disk->read(scan->disk->context, scan->file, scan->window,
-                                              scan->window_capacity, offset, &read);
+        enum status status = move_window(scan, offset);
         if (status != STATUS_OK) {
             scan->reason = "cannot be read";
             scan->stop_offset = offset;
             return status;
         }
-        scan->window_offset = offset;
-        scan->window_size = read;
     }
     if (offset + size > scan->window_offset + scan->window_size) {
         return STATUS_CORRUPT;

@@ -196,7 +196,10 @@ segment_header_decode(struct segment_header *header, const uint8_t *octets)
 /* Files ---------------------------------------------------------------------------------------- */
 
 /* How much one call writes, so that nobody waits long for the disk. */
-enum { ZEROS_AT_ONCE = 1024 * 1024 };
+enum {
+    ZEROS_AT_ONCE = 1024 * 1024,
+    ZEROS_UNFLUSHED_MAX = 4 * 1024 * 1024, /* a flush of the log waits for no more than these */
+};
 
 /* Nobody knows what of the file is on the disk: it goes. Leaves errno. */
 static void
@@ -225,6 +228,8 @@ remove_if_there(const struct disk *disk, const char *name, struct log_failure *f
     return STATUS_OK;
 }
 
+/* The disk has one queue for everybody: what waits here for the last flush, somebody's confirm
+ * would have to wait for as well. */
 static enum status
 write_zeros(const struct disk *disk, struct disk_file *file, const char *name, uint64_t octets,
             struct log_failure *failure)
@@ -236,6 +241,9 @@ write_zeros(const struct disk *disk, struct disk_file *file, const char *name, u
         size_t size = left < ZEROS_AT_ONCE ? (size_t)left : ZEROS_AT_ONCE;
         if (disk_write_bytes(disk, file, zeros, size, offset) != STATUS_OK) {
             status = log_failure_set(failure, "write", name, offset);
+        } else if ((offset + size) % ZEROS_UNFLUSHED_MAX == 0 && left > size &&
+                   disk->flush(disk->context, file) != STATUS_OK) {
+            status = log_failure_set(failure, "flush", name, 0);
         }
     }
     free(zeros);

@@ -236,6 +236,25 @@ note(void *context, const struct sim_disk_op *op)
     }
 }
 
+struct unflushed {
+    uint64_t octets;
+    uint64_t most;
+};
+
+static void
+count_unflushed(void *context, const struct sim_disk_op *op)
+{
+    struct unflushed *unflushed = context;
+    if (op->call == SIM_DISK_WRITE) {
+        unflushed->octets += op->size;
+    } else if (op->call == SIM_DISK_FLUSH) {
+        unflushed->octets = 0;
+    }
+    if (unflushed->most < unflushed->octets) {
+        unflushed->most = unflushed->octets;
+    }
+}
+
 /* F2: the header is on the disk before the file has its name, and the name before anybody uses it.
  */
 Test(segment, a_segment_is_flushed_before_it_has_its_name)
@@ -246,6 +265,22 @@ Test(segment, a_segment_is_flushed_before_it_has_its_name)
     cr_assert(eq(int, segment_prepare(&disk, &header, 0, &failure), STATUS_OK));
     sim_disk_set_hook(sim, NULL, NULL);
     cr_expect(eq(str, story.text, (char *)"write write flush rename flush-directory"));
+}
+
+/* A confirm waits for the log's flush, and that for everything the disk has to write before it. */
+Test(segment, few_octets_of_a_new_segment_wait_for_a_flush_at_a_time)
+{
+    enum { LARGE = 16 * 1024 * 1024, AT_ONCE = 4 * 1024 * 1024 };
+    struct unflushed unflushed = {0};
+    sim_disk_set_hook(sim, count_unflushed, &unflushed);
+    struct segment_header header = header_of(2);
+    header.slot_size = LARGE;
+    header.capacity = LARGE;
+    header.base_lsn = 2 * (uint64_t)LARGE;
+    cr_assert(eq(int, segment_prepare(&disk, &header, 0, &failure), STATUS_OK));
+    sim_disk_set_hook(sim, NULL, NULL);
+    cr_expect(le(u64, unflushed.most, AT_ONCE + SEGMENT_HEADER_SIZE));
+    cr_expect(eq(u64, unflushed.octets, 0));
 }
 
 Test(segment, a_spare_is_flushed_before_it_is_a_segment)
