@@ -21,6 +21,8 @@ enum {
     CONTENT_HEADER_SIZE = 16,
 };
 
+static const uint32_t BATCH_MAGIC = 0x54414252;
+
 /* The window ----------------------------------------------------------------------------------- */
 
 /* Who only looks at a header needs no more than the first window. */
@@ -427,21 +429,42 @@ scan_next(struct scan *scan)
     return status;
 }
 
+/* Moves `*offset` on to the next place that begins as a header does, as far as the window shows. */
+static enum status
+skip_to_magic(struct scan *scan, uint64_t *offset)
+{
+    const uint8_t *at;
+    enum status status = view(scan, *offset, BATCH_HEADER_SIZE, &at);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const uint8_t *end = scan->window + scan->window_size;
+    while ((size_t)(end - at) >= BATCH_HEADER_SIZE && get_u32_le(at) != BATCH_MAGIC) {
+        at += BATCH_ALIGNMENT;
+        *offset += BATCH_ALIGNMENT;
+    }
+    return STATUS_OK;
+}
+
 enum status
 scan_seek(struct scan *scan, uint64_t offset)
 {
     offset = (offset + BATCH_ALIGNMENT - 1) & ~(uint64_t)(BATCH_ALIGNMENT - 1);
     enum status status = widen(scan, WINDOW_SIZE);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    for (; offset + BATCH_HEADER_SIZE <= scan->limit; offset += BATCH_ALIGNMENT) {
+    while (status == STATUS_OK && offset + BATCH_HEADER_SIZE <= scan->limit) {
+        uint64_t start = offset;
+        status = skip_to_magic(scan, &offset);
+        if (status != STATUS_OK || offset != start) {
+            continue;
+        }
         status = scan_peek(scan, offset, &scan->batch);
         if (status != STATUS_AGAIN) {
             scan->offset = offset;
             return status;
         }
+        offset += BATCH_ALIGNMENT;
+        status = STATUS_OK;
     }
     scan->offset = scan->limit;
-    return STATUS_AGAIN;
+    return status == STATUS_OK || status == STATUS_CORRUPT ? STATUS_AGAIN : status;
 }
