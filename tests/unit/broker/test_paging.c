@@ -431,7 +431,7 @@ Test(paging, message_that_is_damaged_on_disk_is_set_aside)
     expect_contents(link, 0, DAMAGED);
     expect_contents(link, DAMAGED + 1, BACKLOG);
     cr_expect(eq(u64, core_paging_counters(rig->core)->unreadable, 1));
-    cr_expect(eq(u64, find_queue(rig, "q")->unreadable_count, 1));
+    cr_expect(eq(u64, core_unreadable_count(find_queue(rig, "q")), 1));
     cr_expect(eq(u64, ready_count(rig, "q"), 0));
     cr_expect(rig_logged(rig, "message.unreadable"));
     stop();
