@@ -8,6 +8,7 @@
  * ones, and comes back when a settlement, a wider prefetch or the socket makes room. */
 #include "broker/channel.h"
 #include "broker/durability.h"
+#include "broker/paging.h"
 
 /* Whether one more message may go to the consumer. What stands in its way remembers that it has
  * to call. */
@@ -174,7 +175,9 @@ core_dispatch(struct core *core)
         }
         struct queue *queue = CONTAINER_OF(link, struct queue, dispatch_link);
         budget = dispatch_queue(core, queue, budget);
-        if (queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+        if (queue->ready_count == 0) {
+            core_release_windows(core, queue);
+        } else if (queue_next_consumer(queue) != NULL) {
             core_wake_queue(core, queue);
         }
     }

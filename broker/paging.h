@@ -49,6 +49,12 @@ void core_job_done(struct core *core, struct io_job *job);
  * and core_head_is_there will be called. Asks for what comes behind it in time. */
 bool core_head_is_in_memory(struct core *core, struct queue *queue);
 
+/* Messages of the queue that were set aside. */
+uint64_t core_unreadable_count(const struct queue *queue);
+
+/* Nothing is ready in the queue any more: gives up what was fetched for it. */
+void core_release_windows(struct core *core, struct queue *queue);
+
 /* The queue is gone: gives up what was fetched for it. */
 void core_forget_windows(struct core *core, struct queue *queue);
 

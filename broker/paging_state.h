@@ -58,11 +58,12 @@ struct queue_windows {
     struct window returned; /* of returned messages; unset: none */
     uint64_t
         next_position; /* in the deque: everything before it is in memory, or was when looked */
-    uint64_t stop_position; /* could not be read ahead: wait until it is the head; 0: none */
-    bool is_fetching;       /* a job is under way */
-    bool is_alone;          /* the last fetch did not bring the head: ask for nothing else */
-    uint32_t block_size;    /* of the next block */
-    uint64_t used_ms;       /* when its head was last looked at */
+    uint64_t stop_position;    /* could not be read ahead: wait until it is the head; 0: none */
+    bool is_fetching;          /* a job is under way */
+    bool is_alone;             /* the last fetch did not bring the head: ask for nothing else */
+    uint32_t block_size;       /* of the next block */
+    uint64_t used_ms;          /* when its head was last looked at */
+    uint64_t unreadable_count; /* messages set aside */
 };
 
 struct paging {

@@ -86,6 +86,12 @@ windows_of(struct paging *paging, struct queue *queue)
     return windows;
 }
 
+uint64_t
+core_unreadable_count(const struct queue *queue)
+{
+    return queue->windows == NULL ? 0 : queue->windows->unreadable_count;
+}
+
 static void
 give_up(struct paging *paging, const struct window *window)
 {
@@ -165,6 +171,20 @@ core_forget_windows(struct core *core, struct queue *queue)
     list_remove(&windows->wait_link);
     give_up_all(core->paging, windows);
     free(windows);
+}
+
+void
+core_release_windows(struct core *core, struct queue *queue)
+{
+    struct queue_windows *windows = queue->windows;
+    if (windows == NULL || windows->is_fetching) {
+        return;
+    }
+    if (windows->unreadable_count == 0) {
+        core_forget_windows(core, queue);
+    } else {
+        give_up_all(core->paging, windows);
+    }
 }
 
 /* Room ----------------------------------------------------------------------------------------- */
@@ -493,7 +513,7 @@ set_aside(struct paging *paging, struct queue *queue, const struct log_failure *
     uint64_t position;
     bool taken = queue_pop(queue, &entry, &position);
     assert(taken);
-    queue->unreadable_count++;
+    windows_of(paging, queue)->unreadable_count++;
     paging->counters.unreadable++;
     queue_entry_release(&entry, paging->core->pool);
     char text[RESOURCE_TEXT_SIZE];
@@ -513,7 +533,7 @@ lose_head(struct paging *paging, struct queue *queue)
     bool taken = queue_pop(queue, &entry, &position);
     assert(taken);
     if (queue_entry_lsn(&entry) != 0) {
-        queue->unreadable_count++;
+        windows_of(paging, queue)->unreadable_count++;
         paging->counters.unreadable++;
     } else {
         paging->counters.lost++;

@@ -6,14 +6,6 @@
 
 #include "queues/entry_deque.h"
 
-struct entry_block {
-    struct entry_block *next;
-    uint32_t start; /* of the first entry that is still here */
-    uint32_t end;
-    uint32_t capacity;
-    struct queue_entry entries[];
-};
-
 enum {
     ENTRY_BLOCK_BYTES = 8 * 1024,
     ENTRY_BLOCK_CAPACITY =

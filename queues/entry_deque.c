@@ -78,12 +78,14 @@ entry_deque_move(struct entry_deque *from, struct entry_deque *to)
     to->head = from->head;
     to->tail = from->tail;
     to->pages = from->pages;
+    to->has_runs = from->has_runs;
     if (to->pages != NULL) {
         to->pages->deque = to;
     }
     from->head = NULL;
     from->tail = NULL;
     from->pages = NULL;
+    from->has_runs = false;
 }
 
 /* Pushing -------------------------------------------------------------------------------------- */
@@ -127,10 +129,9 @@ grow_only_block(struct entry_deque *deque)
     return STATUS_OK;
 }
 
-/* Room for one more entry in the tail block. Only the first block is small, and it grows while it
- * is alone. */
-static enum status
-make_room(struct entry_deque *deque)
+/* Only the first block is small, and it grows while it is alone. */
+enum status
+entry_deque_make_room(struct entry_deque *deque)
 {
     struct entry_block *block = deque->tail;
     if (block == NULL || block->capacity == ENTRY_BLOCK_CAPACITY || deque->head != block) {
@@ -146,35 +147,11 @@ make_room(struct entry_deque *deque)
     return grow_only_block(deque);
 }
 
-enum status
-entry_deque_push(struct entry_deque *deque, const struct queue_entry *entry)
-{
-    struct entry_block *block = deque->tail;
-    if (block == NULL || block->end == block->capacity) {
-        if (make_room(deque) != STATUS_OK) {
-            return STATUS_NO_MEMORY;
-        }
-        block = deque->tail;
-    }
-    block->entries[block->end++] = *entry;
-    return STATUS_OK;
-}
-
 /* Taking --------------------------------------------------------------------------------------- */
 
-struct queue_entry *
-entry_deque_head(const struct entry_deque *deque)
-{
-    struct entry_block *block = deque->head;
-    if (block == NULL || block->start == block->end || entry_deque_head_is_away(deque)) {
-        return NULL;
-    }
-    return &block->entries[block->start];
-}
-
-/* The head block has nothing more to give. The last small one stays for the next entry. */
-static void
-finish_head(struct entry_deque *deque)
+/* The last small block stays for the next entry. */
+void
+entry_deque_finish_head(struct entry_deque *deque)
 {
     struct entry_block *block = deque->head;
     if (block->next == NULL && block->capacity == BLOCK_CAPACITY_FIRST) {
@@ -183,18 +160,6 @@ finish_head(struct entry_deque *deque)
         return;
     }
     free_head(deque);
-}
-
-void
-entry_deque_take(struct entry_deque *deque, struct queue_entry *entry_out)
-{
-    struct entry_block *block = deque->head;
-    assert(!entry_deque_head_is_away(deque));
-    assert(block->start < block->end);
-    *entry_out = block->entries[block->start++];
-    if (block->start == block->end) {
-        finish_head(deque);
-    }
 }
 
 /* Walking -------------------------------------------------------------------------------------- */
@@ -283,6 +248,7 @@ entry_deque_check(const struct entry_deque *deque, uint64_t own_bytes, uint64_t 
     }
     const struct entry_pages *pages = deque->pages;
     assert(pages->deque == deque);
+    assert(deque->has_runs == (pages->run_count > 0));
     assert(pages->block_count == block_count);
     for (uint32_t i = 0; i < pages->run_count; i++) {
         const struct entry_run *run = &pages->runs[(pages->run_first + i) % pages->run_capacity];

@@ -22,7 +22,6 @@
 #include <stdint.h>
 
 struct spill_space;
-struct entry_block; /* entry_deque.c */
 struct entry_pages; /* entry_pages.c */
 
 enum {
@@ -45,6 +44,15 @@ entry_memory_init(struct entry_memory *memory)
     list_init(&memory->long_deques);
 }
 
+/* Full to the last place but for the first and the last of a deque. */
+struct entry_block {
+    struct entry_block *next;
+    uint32_t start; /* of the first entry that is still here */
+    uint32_t end;
+    uint32_t capacity;
+    struct queue_entry entries[];
+};
+
 /* All zero is an empty deque that nobody adds up. */
 struct entry_deque {
     struct entry_block *head;    /* oldest in memory; owned, singly linked; NULL: none in memory */
@@ -52,6 +60,7 @@ struct entry_deque {
     struct entry_pages *pages;   /* owned; NULL: was never long */
     struct entry_memory *memory; /* borrowed; NULL: nobody adds up */
     uint64_t bytes;              /* of memory, what the owner of the deque adds included */
+    bool has_runs;               /* something is spilled */
 };
 
 /* Frees blocks and what is spilled without looking at the entries. No job is under way. */
@@ -60,15 +69,67 @@ void entry_deque_fini(struct entry_deque *deque);
 /* Moves everything, a job under way included, to `to`, which was empty. */
 void entry_deque_move(struct entry_deque *from, struct entry_deque *to);
 
+/* Whether something should be read back now: little is left in front of what is spilled. */
+bool entry_pages_wants_read(const struct entry_pages *pages);
+static inline bool
+entry_deque_wants_read(const struct entry_deque *deque)
+{
+    return deque->has_runs && entry_pages_wants_read(deque->pages);
+}
+
+/* Whether the oldest entry is spilled. */
+bool entry_pages_head_is_away(const struct entry_pages *pages);
+static inline bool
+entry_deque_head_is_away(const struct entry_deque *deque)
+{
+    return deque->has_runs && entry_pages_head_is_away(deque->pages);
+}
+
+/* Makes room for one more entry in the tail block. */
+MUST_CHECK enum status entry_deque_make_room(struct entry_deque *deque);
+
 /* STATUS_NO_MEMORY changes nothing. */
-MUST_CHECK enum status entry_deque_push(struct entry_deque *deque, const struct queue_entry *entry);
+static inline MUST_CHECK enum status
+entry_deque_push(struct entry_deque *deque, const struct queue_entry *entry)
+{
+    struct entry_block *block = deque->tail;
+    if (block == NULL || block->end == block->capacity) {
+        if (entry_deque_make_room(deque) != STATUS_OK) {
+            return STATUS_NO_MEMORY;
+        }
+        block = deque->tail;
+    }
+    block->entries[block->end++] = *entry;
+    return STATUS_OK;
+}
 
 /* The oldest entry, or NULL: the deque is empty, or what comes next is spilled. Valid until the
  * deque changes. */
-struct queue_entry *entry_deque_head(const struct entry_deque *deque);
+static inline struct queue_entry *
+entry_deque_head(const struct entry_deque *deque)
+{
+    struct entry_block *block = deque->head;
+    if (block == NULL || block->start == block->end || entry_deque_head_is_away(deque)) {
+        return NULL;
+    }
+    return &block->entries[block->start];
+}
 
-/* Takes it; there is one. */
-void entry_deque_take(struct entry_deque *deque, struct queue_entry *entry_out);
+/* The head block has nothing more to give. */
+void entry_deque_finish_head(struct entry_deque *deque);
+
+/* Takes the oldest entry; there is one. */
+static inline void
+entry_deque_take(struct entry_deque *deque, struct queue_entry *entry_out)
+{
+    struct entry_block *block = deque->head;
+    assert(!entry_deque_head_is_away(deque));
+    assert(block->start < block->end);
+    *entry_out = block->entries[block->start++];
+    if (block->start == block->end) {
+        entry_deque_finish_head(deque);
+    }
+}
 
 /* Walks entries from the oldest on, as far as they are in memory without a gap. */
 struct entry_cursor {
@@ -107,10 +168,6 @@ bool entry_memory_begin_spill(struct entry_memory *memory, bool under_pressure,
  * `spill`. */
 void entry_pages_end_spill(struct entry_spill *spill, bool is_written, struct chunk_pool *pool);
 
-/* Whether something should be read back now: little is left in front of what is spilled. */
-bool entry_deque_wants_read(const struct entry_deque *deque);
-/* Whether the oldest entry is spilled. */
-bool entry_deque_head_is_away(const struct entry_deque *deque);
 /* Says what to read. False when there is no memory. One read at a time. */
 bool entry_deque_begin_read(struct entry_deque *deque, struct entry_spill *spill_out);
 /* It was read, or could not be: then its entries are gone from the deque. How many those were, and

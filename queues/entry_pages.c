@@ -94,6 +94,7 @@ entry_pages_free(struct entry_deque *deque)
     free(pages->runs);
     free(pages);
     deque->pages = NULL;
+    deque->has_runs = false;
 }
 
 struct entry_deque *
@@ -324,6 +325,7 @@ replace_blocks(struct entry_pages *pages, struct chunk_pool *pool)
         free(block);
     }
     pages->run_count++;
+    pages->deque->has_runs = true;
 }
 
 void
@@ -347,17 +349,15 @@ entry_pages_end_spill(struct entry_spill *spill, bool is_written, struct chunk_p
 /* Back ----------------------------------------------------------------------------------------- */
 
 bool
-entry_deque_head_is_away(const struct entry_deque *deque)
+entry_pages_head_is_away(const struct entry_pages *pages)
 {
-    return deque->pages != NULL && deque->pages->run_count > 0 && deque->pages->front_count == 0;
+    return pages->front_count == 0;
 }
 
 bool
-entry_deque_wants_read(const struct entry_deque *deque)
+entry_pages_wants_read(const struct entry_pages *pages)
 {
-    const struct entry_pages *pages = deque->pages;
-    return pages != NULL && pages->run_count > 0 && !pages->is_reading &&
-           pages->front_count < READ_BELOW;
+    return !pages->is_reading && pages->front_count < READ_BELOW;
 }
 
 bool
@@ -445,6 +445,7 @@ forget_first_run(struct entry_pages *pages)
     if (--pages->run_count > 0) {
         return;
     }
+    pages->deque->has_runs = false;
     pages->front_count = 0;
     pages->front_last = NULL;
     if (pages->spilling != NULL && pages->spilling == pages->deque->head) {

@@ -65,7 +65,6 @@ struct queue {
     uint64_t unacked_count;        /* lent and not yet settled or returned */
     struct queue_handout *handout; /* owned; NULL: never needed */
     struct queue_windows *windows; /* the broker's (broker/paging.h); NULL: nothing was fetched */
-    uint64_t unreadable_count;     /* set aside: neither ready nor gone */
 
     /* Consumers. */
     struct list consumers;    /* of queue_link, in order of registration */

@@ -303,8 +303,11 @@ chunk_pool_reserve(struct chunk_pool *pool, const struct content_shape *shape,
 const struct content *
 chunk_pool_content(const struct chunk_pool *pool, struct content_ref ref)
 {
-    const struct chunk_slot *slot = slot_of(pool, ref);
+    uint32_t number = ref_slot(ref);
+    assert(number < pool->slot_count);
+    const struct chunk_slot *slot = &pool->slots[number];
     assert(slot->state == CHUNK_RESIDENT);
+    assert(slot->generation == ref_generation(ref));
     return (const struct content *)(const void *)(slot->memory + ref_offset(ref));
 }
 

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Backlogs larger than memory: a core with a real data directory and a small memory mark. */
+#include "broker/paging.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "broker/data_directory.h"
+#include "broker/durability.h"
+#include "tests/unit/broker/messaging.h"
+
+enum {
+    MARK = 8 * 1024 * 1024,
+    BODY_SIZE = 4096,
+    BACKLOG = 6000, /* three times the mark */
+    SEGMENT = 8 * 1024 * 1024,
+    PUMPS_MAX = 5000,
+};
+
+static char path[64];
+static struct rig *rig;
+static struct data_directory *data;
+
+static int
+remove_entry(const char *name, const struct stat *stat, int type, struct FTW *ftw)
+{
+    (void)stat;
+    (void)type;
+    (void)ftw;
+    return remove(name);
+}
+
+static void
+start(void)
+{
+    struct core_settings settings = rig_settings();
+    settings.memory_mark_bytes = MARK;
+    settings.message_bytes_max = SEGMENT / 2;
+    rig = rig_new_empty(&settings);
+    char why[512];
+    struct data_directory_settings directory = {.path = path, .segment_bytes = SEGMENT};
+    data = data_directory_open(&directory, rig->core, rig->pool, &rig->log, why, sizeof(why));
+    cr_assert(not(zero(ptr, data)), "%s", why);
+}
+
+static void
+stop(void)
+{
+    data_directory_close(&data);
+    rig_free(&rig);
+}
+
+static void
+set_up(void)
+{
+    snprintf(path, sizeof(path), "/tmp/bourse-paging-XXXXXX");
+    cr_assert(not(zero(ptr, mkdtemp(path))));
+    start();
+    (void)rig_add_vhost(rig, "/");
+    rig_add_user(rig, "u", "p");
+}
+
+static void
+tear_down(void)
+{
+    stop();
+    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(paging, .init = set_up, .fini = tear_down, .timeout = 120);
+
+/* One turn of the loop; waits a little for the threads of the store, and moves the clock. */
+static void
+pump(void)
+{
+    rig_turn(rig);
+    data_directory_turn(data);
+    struct pollfd threads = {.fd = data_directory_fd(data), .events = POLLIN};
+    (void)poll(&threads, 1, 1);
+    data_directory_collect(data);
+    rig_step(rig, 10);
+}
+
+static void
+declare_durable(uint64_t link, const char *name)
+{
+    struct queue_declare declare = {.queue = bytes_of(name), .durable = true};
+    struct method method = {.id = METHOD_QUEUE_DECLARE, .queue_declare = declare};
+    rig_send(rig, link, 1, &method);
+    for (int i = 0; i < PUMPS_MAX; i++) {
+        pump();
+        const struct posted *posted = rig_next(rig, link);
+        if (posted != NULL) {
+            cr_assert(eq(int, (int)posted->method.id, METHOD_QUEUE_DECLARE_OK));
+            return;
+        }
+    }
+    cr_assert(false, "the declaration was not answered");
+}
+
+/* The number, and octets that follow from it. */
+static void
+fill_body(uint8_t *body, size_t size, uint32_t number)
+{
+    for (size_t i = 0; i + 4 <= size; i += 4) {
+        uint32_t word = number + (uint32_t)i * 2654435761U;
+        memcpy(body + i, &word, 4);
+    }
+}
+
+static void
+publish_sized(uint64_t link, const char *queue, uint32_t number, size_t size, bool is_persistent)
+{
+    while (rig_link(rig, link)->is_paused) {
+        pump(); /* the log has to catch up */
+    }
+    uint8_t *body = malloc(size);
+    fill_body(body, size, number);
+    struct rig_publish publish = {
+        .exchange = "",
+        .routing_key = queue,
+        .body = bytes_make(body, size),
+        .is_persistent = is_persistent,
+    };
+    rig_publish_as(rig, link, 1, &publish);
+    free(body);
+}
+
+static void
+publish_backlog(uint64_t link, const char *queue, uint32_t count, bool is_persistent)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        publish_sized(link, queue, i, BODY_SIZE, is_persistent);
+        if (i % 64 == 63) {
+            pump();
+            cr_assert(eq(int, rig->core->alarms, 0), "publishing goes on");
+        }
+    }
+    for (int i = 0; i < 50; i++) {
+        pump();
+    }
+}
+
+static uint64_t
+used_bytes(void)
+{
+    return chunk_pool_bytes(rig->pool) + rig->core->queue_memory.bytes;
+}
+
+static void
+expect_body(const struct posted *posted, uint32_t number, size_t size)
+{
+    uint8_t *expected = malloc(size);
+    fill_body(expected, size, number);
+    cr_assert(eq(sz, posted->body.size, size));
+    cr_assert(bytes_equal(posted->body, bytes_make(expected, size & ~(size_t)3)), "message %u",
+              number);
+    free(expected);
+}
+
+/* The next delivery or message of basic.get, after as many turns as it takes. */
+static const struct posted *
+next_content(uint64_t link)
+{
+    for (int i = 0; i < PUMPS_MAX; i++) {
+        const struct posted *posted;
+        while ((posted = rig_next(rig, link)) != NULL) {
+            if (posted->type == NET_ACTION_DELIVER || posted->type == NET_ACTION_CONTENT) {
+                return posted;
+            }
+        }
+        pump();
+    }
+    return NULL;
+}
+
+static void
+expect_contents(uint64_t link, uint32_t first, uint32_t end)
+{
+    for (uint32_t number = first; number < end; number++) {
+        const struct posted *posted = next_content(link);
+        cr_assert(not(zero(ptr, (void *)posted)), "message %u did not come", number);
+        expect_body(posted, number, BODY_SIZE);
+    }
+}
+
+/* Issue and design, part 4: publishing goes on, memory stays bounded, nothing is lost or changed.
+ */
+static void
+fill_and_drain(bool is_persistent)
+{
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    publish_backlog(link, "q", BACKLOG, is_persistent);
+    cr_expect(le(u64, used_bytes(), MARK / 10 * 9));
+    cr_expect(eq(u64, ready_count(rig, "q"), BACKLOG));
+    consume(rig, link, 1, "q", "c", true);
+    expect_contents(link, 0, BACKLOG);
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+    cr_expect(le(u64, used_bytes(), MARK));
+}
+
+Test(paging, backlog_of_persistent_messages_is_dropped_and_comes_back)
+{
+    fill_and_drain(true);
+    cr_expect(ge(u64, core_paging_counters(rig->core)->fetched_contents, BACKLOG / 2));
+}
+
+Test(paging, backlog_of_transient_messages_is_spilled_and_comes_back)
+{
+    fill_and_drain(false);
+    cr_expect(eq(u64, core_paging_counters(rig->core)->lost, 0));
+}
+
+/* What is pinned, kept or only in memory goes by other ways than its neighbours, in order. */
+Test(paging, transient_and_persistent_messages_of_one_queue_keep_their_order)
+{
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    for (uint32_t i = 0; i < BACKLOG; i++) {
+        publish_sized(link, "q", i, BODY_SIZE, i % 7 != 0);
+        if (i % 64 == 63) {
+            pump();
+        }
+    }
+    cr_expect(le(u64, used_bytes(), MARK));
+    consume(rig, link, 1, "q", "c", true);
+    expect_contents(link, 0, BACKLOG);
+}
+
+/* AMQP methods of a channel are answered in order: what follows a get that waits, waits too. */
+Test(paging, get_waits_for_a_message_that_is_on_disk)
+{
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    publish_backlog(link, "q", BACKLOG, true);
+    struct method get = {.id = METHOD_BASIC_GET,
+                         .basic_get = {.queue = bytes_of("q"), .no_ack = true}};
+    while (rig_next(rig, link) != NULL) {
+    }
+    rig_send(rig, link, 1, &get);
+    rig_send(rig, link, 1, &get);
+    struct method declare = {.id = METHOD_QUEUE_DECLARE,
+                             .queue_declare = {.queue = bytes_of("q"), .passive = true}};
+    rig_send(rig, link, 1, &declare);
+    expect_contents(link, 0, 2);
+    const struct posted *answer = NULL;
+    for (int i = 0; i < PUMPS_MAX && answer == NULL; i++) {
+        pump();
+        answer = rig_next(rig, link);
+    }
+    cr_assert(eq(int, (int)answer->method.id, METHOD_QUEUE_DECLARE_OK));
+    cr_expect(eq(u32, answer->method.queue_declare_ok.message_count, BACKLOG - 2));
+}
+
+/* A message that comes back may have lost its content meanwhile. */
+Test(paging, requeued_messages_are_fetched_again_in_order)
+{
+    enum { TAKEN = 3000 };
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    publish_backlog(link, "q", BACKLOG, true);
+    uint64_t other = messaging_client(rig);
+    consume(rig, other, 1, "q", "c", false);
+    expect_contents(other, 0, TAKEN);
+    rig_hang_up(rig, other);
+    publish_backlog(link, "elsewhere", 1, true);
+    cr_expect(eq(u64, ready_count(rig, "q"), BACKLOG));
+    uint64_t third = messaging_client(rig);
+    consume(rig, third, 1, "q", "c", true);
+    expect_contents(third, 0, BACKLOG);
+}
+
+/* Everybody waits for room that somebody holds: nobody may wait for ever. */
+Test(paging, more_queues_than_windows_fit_are_drained_side_by_side)
+{
+    enum { QUEUES = 40, EACH = 150 };
+    uint64_t link = messaging_client(rig);
+    for (uint32_t i = 0; i < QUEUES; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "q%u", i);
+        struct queue_declare declare = {.queue = bytes_of(name), .durable = true};
+        struct method method = {.id = METHOD_QUEUE_DECLARE, .queue_declare = declare};
+        rig_send(rig, link, 1, &method);
+        pump();
+    }
+    for (uint32_t i = 0; i < QUEUES * EACH; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "q%u", i % QUEUES);
+        publish_sized(link, name, i / QUEUES, BODY_SIZE, true);
+        if (i % 64 == 63) {
+            pump();
+        }
+    }
+    for (int i = 0; i < 50; i++) {
+        pump();
+    }
+    cr_expect(le(u64, used_bytes(), MARK));
+    uint64_t links[QUEUES];
+    for (uint32_t i = 0; i < QUEUES; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "q%u", i);
+        links[i] = messaging_client(rig);
+        consume(rig, links[i], 1, name, "c", true);
+    }
+    for (uint32_t i = 0; i < QUEUES; i++) {
+        expect_contents(links[i], 0, EACH);
+    }
+}
+
+/* A content may be larger than the usual window, and than all windows may take together. */
+Test(paging, large_messages_come_back_one_by_one)
+{
+    enum { LARGE = 3000000, COUNT = 8 };
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    for (uint32_t i = 0; i < COUNT; i++) {
+        publish_sized(link, "q", i, LARGE, true);
+        for (int turn = 0; turn < 30; turn++) {
+            pump();
+        }
+    }
+    cr_expect(le(u64, used_bytes(), MARK));
+    consume(rig, link, 1, "q", "c", true);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        const struct posted *posted = next_content(link);
+        cr_assert(not(zero(ptr, (void *)posted)), "message %u did not come", i);
+        expect_body(posted, i, LARGE);
+    }
+}
+
+static void
+pump_until_empty(void)
+{
+    for (int i = 0; i < PUMPS_MAX && !queue_discards_is_empty(&rig->core->discards); i++) {
+        pump();
+    }
+    cr_assert(queue_discards_is_empty(&rig->core->discards));
+}
+
+/* A purge names each message to the log, on disk or not. */
+Test(paging, purged_backlog_leaves_nothing_behind)
+{
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    publish_backlog(link, "q", BACKLOG, true);
+    struct method purge = {.id = METHOD_QUEUE_PURGE, .queue_purge = {.queue = bytes_of("q")}};
+    rig_send(rig, link, 1, &purge);
+    pump_until_empty();
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+    publish_backlog(link, "q", 10, true);
+    stop();
+    start();
+    cr_expect(eq(u64, ready_count(rig, "q"), 10));
+}
+
+Test(paging, deleted_queue_leaves_nothing_behind)
+{
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    publish_backlog(link, "q", BACKLOG, false);
+    consume(rig, link, 1, "q", "c", true);
+    expect_contents(link, 0, 10);
+    struct method delete = {.id = METHOD_QUEUE_DELETE, .queue_delete = {.queue = bytes_of("q")}};
+    rig_send(rig, link, 1, &delete);
+    pump_until_empty();
+    for (int i = 0; i < 20; i++) {
+        pump();
+    }
+    cr_expect(le(u64, used_bytes(), 4 * CHUNK_SIZE));
+}
+
+/* After a restart every message is on disk only. */
+Test(paging, backlog_survives_a_restart_in_order)
+{
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    publish_backlog(link, "q", BACKLOG, true);
+    stop();
+    start();
+    cr_expect(eq(u64, ready_count(rig, "q"), BACKLOG));
+    link = messaging_client(rig);
+    consume(rig, link, 1, "q", "c", true);
+    expect_contents(link, 0, BACKLOG);
+}
+
+/* Flips one octet of the body of message `number`, wherever in the segments it lies. */
+static void
+damage(uint32_t number)
+{
+    uint8_t body[64];
+    fill_body(body, sizeof(body), number);
+    for (uint32_t segment = 0; segment < 64; segment++) {
+        char name[128];
+        snprintf(name, sizeof(name), "%s/seg.%016x", path, segment);
+        int file = open(name, O_RDWR | O_CLOEXEC);
+        if (file < 0) {
+            continue;
+        }
+        uint8_t *octets = malloc(SEGMENT);
+        ssize_t size = pread(file, octets, SEGMENT, 0);
+        const uint8_t *at = memmem(octets, size < 0 ? 0 : (size_t)size, body, sizeof(body));
+        if (at != NULL) {
+            uint8_t wrong = (uint8_t)~at[20];
+            cr_assert(eq(sz, (size_t)pwrite(file, &wrong, 1, at + 20 - octets), 1));
+        }
+        free(octets);
+        close(file);
+        if (at != NULL) {
+            return;
+        }
+    }
+    cr_assert(false, "message %u is in no segment", number);
+}
+
+/* Never a wrong body; what cannot be read is set aside, and the next start tries it again. */
+Test(paging, message_that_is_damaged_on_disk_is_set_aside)
+{
+    enum { DAMAGED = 700 };
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    publish_backlog(link, "q", BACKLOG, true);
+    damage(DAMAGED);
+    consume(rig, link, 1, "q", "c", true);
+    expect_contents(link, 0, DAMAGED);
+    expect_contents(link, DAMAGED + 1, BACKLOG);
+    cr_expect(eq(u64, core_paging_counters(rig->core)->unreadable, 1));
+    cr_expect(eq(u64, core_unreadable_count(find_queue(rig, "q")), 1));
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+    cr_expect(rig_logged(rig, "message.unreadable"));
+    stop();
+    start();
+    cr_expect(eq(u64, ready_count(rig, "q"), 1), "it is still in the log");
+}
