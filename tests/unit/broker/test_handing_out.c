@@ -40,15 +40,6 @@ id_of(const char *queue)
     return find_queue(rig, queue)->target.id;
 }
 
-/* A crash right now, after which only what is written is left. */
-static void
-expect_marked_if_there(uint64_t number)
-{
-    bool is_marked = true;
-    (void)log_has_row(disk, id_of("q"), number, disk->written_count, &is_marked);
-    cr_assert(is_marked, "message %u comes back as if nobody had seen it", (unsigned)number);
-}
-
 static bool
 is_unmarked(uint64_t number)
 {
@@ -94,7 +85,7 @@ Test(handing_out, the_head_of_a_backlog_waits_until_its_mark_is_written)
     cr_expect_str_eq(deliveries(rig, client), "1 2 3");
     cr_expect(eq(u32, disk->records[RECORD_HANDOUT], 1));
     for (uint64_t number = 1; number <= 3; number++) {
-        expect_marked_if_there(number);
+        cr_assert(log_tells_of_handout(disk, id_of("q"), number));
     }
 }
 
@@ -106,7 +97,7 @@ Test(handing_out, a_get_waits_until_the_mark_is_written)
     rig_expect_nothing(rig, client);
     log_write(disk, UINT32_MAX);
     (void)rig_expect(rig, client, 1, METHOD_BASIC_GET_OK);
-    expect_marked_if_there(1);
+    cr_assert(log_tells_of_handout(disk, id_of("q"), 1));
 }
 
 /* What follows the get on its channel waits with it, but for settlements. */
@@ -250,7 +241,7 @@ Test(handing_out, a_consumer_that_keeps_up_waits_for_one_mark_only)
         const struct posted *posted = rig_next(rig, client);
         cr_assert(ne(ptr, (void *)posted, NULL), "stands still at %u", (unsigned)received);
         received++;
-        expect_marked_if_there(received);
+        cr_assert(log_tells_of_handout(disk, id_of("q"), received));
         send_ack(rig, client, 1, received, false);
         if (received % 64 == 0) {
             log_write(disk, UINT32_MAX);
