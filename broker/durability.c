@@ -288,8 +288,7 @@ void
 connection_heed_log(struct connection *connection)
 {
     const struct core *core = connection->core;
-    if (core->journal != NULL &&
-        journal_backlog_octets(core->journal) > CORE_LOG_BACKLOG_OCTETS &&
+    if (core->journal != NULL && journal_backlog_octets(core->journal) > CORE_LOG_BACKLOG_OCTETS &&
         !list_link_is_linked(&connection->log_paused_link)) {
         list_append(&connection->core->log_paused, &connection->log_paused_link);
         connection_pause(connection, PAUSE_LOG);
@@ -328,9 +327,15 @@ core_on_written(struct core *core)
 void
 core_on_committed(struct core *core)
 {
-    LIST_FOR_EACH(&core->awaiting_commit, link)
-    {
+    struct list looked_at;
+    list_init(&looked_at);
+    struct list_link *link;
+    while ((link = list_pop(&core->awaiting_commit)) != NULL) {
+        list_append(&looked_at, link);
         channel_on_commit(CONTAINER_OF(link, struct channel, commit_link));
+    }
+    while ((link = list_pop(&looked_at)) != NULL) {
+        list_append(&core->awaiting_commit, link);
     }
 }
 
