@@ -292,6 +292,7 @@ core_replay(struct core *core)
 void
 core_end_tick(struct core *core)
 {
+    core_release_getters(core);
     core_replay(core);
     core_reopen_windows(core);
     core_dispatch(core);
@@ -330,7 +331,7 @@ uint64_t
 core_wait_ms(const struct core *core)
 {
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->confirming) ||
-        !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) ||
+        !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
         queue_discards_can_go_on(&core->discards) || core_wants_seal(core)) {
         return 0;
     }

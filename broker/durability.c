@@ -187,26 +187,30 @@ core_head_is_ready(struct core *core, struct queue *queue)
     return !queue->head_waits;
 }
 
-static void
-release_getters(struct core *core, const struct queue *queue)
-{
-    LIST_FOR_EACH(&core->getters, link)
-    {
-        struct channel *channel = CONTAINER_OF(link, struct channel, getter_link);
-        if (channel->getting_from == queue) {
-            channel_stop_getting(channel);
-            connection_replay_later(channel->connection);
-        }
-    }
-}
-
 void
 core_head_is_there(struct core *core, struct queue *queue)
 {
     queue->head_waits = false;
-    release_getters(core, queue);
+    core->heads_came = true;
     if (!queue->deleted && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
         core_wake_queue(core, queue);
+    }
+}
+
+void
+core_release_getters(struct core *core)
+{
+    if (!core->heads_came) {
+        return;
+    }
+    core->heads_came = false;
+    LIST_FOR_EACH(&core->getters, link)
+    {
+        struct channel *channel = CONTAINER_OF(link, struct channel, getter_link);
+        if (!channel->getting_from->head_waits) {
+            channel_stop_getting(channel);
+            connection_replay_later(channel->connection);
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 
+#include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/log_harness.h"
 
 static struct log_rig *disk;
@@ -117,6 +118,49 @@ Test(handing_out, what_follows_a_waiting_get_keeps_its_order)
     log_settle(disk);
     cr_expect(bytes_equal_text(rig_expect_posted(rig, client, 1, METHOD_BASIC_GET_OK)->body, "1"));
     cr_expect(bytes_equal_text(rig_expect_posted(rig, client, 1, METHOD_BASIC_GET_OK)->body, "2"));
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+}
+
+/* One mark lets all of them go on, each with a message of its own. */
+Test(handing_out, gets_of_many_channels_on_many_queues_go_on_together)
+{
+    enum { CHANNELS = 40, QUEUES = 4 };
+    static const char *const names[QUEUES] = {"a", "b", "c", "d"};
+    for (int i = 0; i < QUEUES; i++) {
+        log_declare(disk, publisher, names[i]);
+        log_publish_numbers(disk, publisher, names[i], 1, CHANNELS / QUEUES - 1);
+    }
+    log_settle(disk);
+    for (uint16_t channel = 2; channel < 2 + CHANNELS; channel++) {
+        rig_open_channel(rig, client, channel);
+    }
+    for (uint16_t channel = 2; channel < 2 + CHANNELS; channel++) {
+        struct method get = {.id = METHOD_BASIC_GET,
+                             .basic_get = {.queue = bytes_of(names[channel % QUEUES])}};
+        rig_send(rig, client, channel, &get);
+    }
+    rig_expect_nothing(rig, client);
+    log_settle(disk);
+    int got = 0;
+    int empty = 0;
+    for (const struct posted *posted; (posted = rig_next(rig, client)) != NULL;) {
+        got += posted->method.id == METHOD_BASIC_GET_OK ? 1 : 0;
+        empty += posted->method.id == METHOD_BASIC_GET_EMPTY ? 1 : 0;
+    }
+    cr_expect(eq(int, got, CHANNELS - QUEUES));
+    cr_expect(eq(int, empty, QUEUES));
+}
+
+/* The get is copied to be handled again; without memory for that its connection ends. */
+Test(handing_out, a_get_that_cannot_be_held_ends_its_connection)
+{
+    log_publish(disk, publisher, "", "q", "1");
+    log_settle(disk);
+    alloc_faults_plan(1);
+    send_get();
+    cr_expect(eq(u32, alloc_faults_left(), 0));
+    rig_expect_close(rig, client, 506, "no memory to hold the method back");
+    log_settle(disk);
     cr_expect(eq(u64, ready_count(rig, "q"), 1));
 }
 
