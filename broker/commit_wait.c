@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { WAITS_FIRST = 8 };
+enum { WAITS_FIRST = 8, WAITS_KEPT = 64 };
 
 /* One thing to say: a confirm, or the next `answer_size` octets of the answers. */
 struct commit_wait {
@@ -64,8 +64,19 @@ push_wait(struct channel *channel, struct commit_wait wait)
         list_append(&core->awaiting_commit, &channel->commit_link);
         channel->connection->waiting_channels++;
     }
-    if (waits->end - waits->start > COMMIT_WAITS_MAX) {
+    if (++channel->connection->wait_count > COMMIT_WAITS_MAX) {
         connection_pause(channel->connection, PAUSE_COMMIT);
+    }
+}
+
+static void
+forget_waits(struct channel *channel, uint32_t count)
+{
+    struct connection *connection = channel->connection;
+    assert(connection->wait_count >= count);
+    connection->wait_count -= count;
+    if (connection->wait_count <= COMMIT_WAITS_MAX) {
+        connection_resume(connection, PAUSE_COMMIT);
     }
 }
 
@@ -168,49 +179,75 @@ send_answer(struct channel *channel, struct commit_waits *waits, uint32_t size)
 }
 
 static void
-finish_waiting(struct channel *channel)
+free_waits(struct channel *channel)
 {
-    list_remove(&channel->commit_link);
-    channel->connection->waiting_channels--;
-    connection_resume(channel->connection, PAUSE_COMMIT);
-    connection_replay_later(channel->connection);
-}
-
-void
-channel_on_commit(struct channel *channel)
-{
-    struct commit_waits *waits = channel->waits;
-    const struct core *core = channel_core(channel);
-    while (waits->start < waits->end) {
-        struct commit_wait wait = waits->items[waits->start];
-        if (!core_is_committed(core, wait.token)) {
-            return;
-        }
-        waits->start++;
-        bool is_followed = waits->start < waits->end &&
-                           waits->items[waits->start].confirm_number != 0 &&
-                           core_is_committed(core, waits->items[waits->start].token);
-        if (wait.confirm_number == 0) {
-            send_answer(channel, waits, wait.answer_size);
-        } else if (!is_followed) {
-            send_confirm(channel, wait.confirm_number);
-        }
-    }
-    waits->start = 0;
-    waits->end = 0;
-    finish_waiting(channel);
-}
-
-void
-channel_drop_waits(struct channel *channel)
-{
-    if (list_link_is_linked(&channel->commit_link)) {
-        finish_waiting(channel);
-    }
     if (channel->waits != NULL) {
         buffer_fini(&channel->waits->answers);
         free(channel->waits->items);
         free(channel->waits);
         channel->waits = NULL;
     }
+}
+
+/* Nothing waits any more. Many that did have left much memory. */
+static void
+finish_waiting(struct channel *channel)
+{
+    struct commit_waits *waits = channel->waits;
+    list_remove(&channel->commit_link);
+    channel->connection->waiting_channels--;
+    connection_replay_later(channel->connection);
+    waits->start = 0;
+    waits->end = 0;
+    if (waits->capacity > WAITS_KEPT) {
+        free_waits(channel);
+    }
+}
+
+/* How many from `start` on are confirms, and committed: one basic.ack says them all. */
+static uint32_t
+confirms_at(const struct core *core, const struct commit_waits *waits, uint32_t start)
+{
+    uint32_t at = start;
+    while (at < waits->end && waits->items[at].confirm_number != 0 &&
+           core_is_committed(core, waits->items[at].token)) {
+        at++;
+    }
+    return at - start;
+}
+
+void
+channel_on_commit(struct channel *channel)
+{
+    const struct core *core = channel_core(channel);
+    /* What is sent may end the connection, and with it all that waits. */
+    while (channel_waits(channel) &&
+           core_is_committed(core, channel->waits->items[channel->waits->start].token)) {
+        struct commit_waits *waits = channel->waits;
+        uint32_t count = confirms_at(core, waits, waits->start);
+        if (count == 0) {
+            uint32_t answer_size = waits->items[waits->start++].answer_size;
+            forget_waits(channel, 1);
+            send_answer(channel, waits, answer_size);
+        } else {
+            waits->start += count;
+            forget_waits(channel, count);
+            send_confirm(channel, waits->items[waits->start - 1].confirm_number);
+        }
+    }
+    if (list_link_is_linked(&channel->commit_link) && !channel_waits(channel)) {
+        finish_waiting(channel);
+    }
+}
+
+void
+channel_drop_waits(struct channel *channel)
+{
+    if (channel_waits(channel)) {
+        forget_waits(channel, channel->waits->end - channel->waits->start);
+    }
+    if (list_link_is_linked(&channel->commit_link)) {
+        finish_waiting(channel);
+    }
+    free_waits(channel);
 }

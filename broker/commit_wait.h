@@ -8,7 +8,7 @@
 
 #include "broker/channel.h"
 
-/* More waiting answers than this, and the connection is not read until they have left. */
+/* More than this waits on the channels of a connection, and it is not read until some has left. */
 enum { COMMIT_WAITS_MAX = 1024 };
 
 /* Publishes up to `number` are confirmed once `token` is committed; at once when nothing stands in

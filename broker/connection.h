@@ -45,6 +45,7 @@ struct connection {
     struct list_link replay_link;     /* core->replays */
     struct list_link log_paused_link; /* core->log_paused */
     uint16_t waiting_channels;        /* channels with something that waits for a commit */
+    uint32_t wait_count;              /* what waits on all of them */
     uint64_t link;                    /* its id on the network side */
     const struct net_peer *peer;      /* borrowed until NET_EVENT_CLOSED */
     enum connection_state state;

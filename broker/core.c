@@ -28,6 +28,32 @@ core_release_discarded(void *context, uint64_t queue_id, const struct queue_entr
     queue_entry_release(entry, core->pool);
 }
 
+static void
+init_maps(struct core *core)
+{
+    map_init(&core->vhosts, core->seed);
+    map_init(&core->users, core->seed);
+    map_init(&core->reply_channels, core->seed);
+    map_init(&core->connections, core->seed);
+    map_init(&core->durable_queues, core->seed);
+}
+
+static void
+init_lists(struct core *core)
+{
+    list_init(&core->connection_list);
+    list_init(&core->dispatch_queues);
+    list_init(&core->confirming);
+    list_init(&core->awaiting_commit);
+    list_init(&core->replays);
+    list_init(&core->getters);
+    list_init(&core->purgers);
+    list_init(&core->handouts);
+    list_init(&core->log_paused);
+    list_init(&core->reopened);
+    list_init(&core->doomed_channels);
+}
+
 struct core *
 core_new(const struct core_settings *settings, const struct core_ports *ports,
          struct chunk_pool *pool, struct log *log, struct clock_reading now)
@@ -45,25 +71,10 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     queue_discards_init(&core->discards);
     core->discards.release = core_release_discarded;
     core->discards.context = core;
-    map_init(&core->durable_queues, core->seed);
+    init_maps(core);
+    init_lists(core);
     buffer_init(&core->record);
     timer_wheel_init(&core->timers, now.monotonic_ms);
-    map_init(&core->vhosts, core->seed);
-    map_init(&core->users, core->seed);
-    map_init(&core->reply_channels, core->seed);
-    map_init(&core->connections, core->seed);
-    map_init(&core->durable_queues, core->seed);
-    list_init(&core->connection_list);
-    list_init(&core->dispatch_queues);
-    list_init(&core->confirming);
-    list_init(&core->awaiting_commit);
-    list_init(&core->replays);
-    list_init(&core->getters);
-    list_init(&core->purgers);
-    list_init(&core->handouts);
-    list_init(&core->log_paused);
-    list_init(&core->reopened);
-    list_init(&core->doomed_channels);
     route_set_init(&core->routes);
     core->cache = route_cache_new(core->seed);
     buffer_init(&core->payload);
@@ -292,6 +303,7 @@ core_replay(struct core *core)
 void
 core_end_tick(struct core *core)
 {
+    core_release_getters(core);
     core_replay(core);
     core_reopen_windows(core);
     core_dispatch(core);
@@ -330,7 +342,7 @@ uint64_t
 core_wait_ms(const struct core *core)
 {
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->confirming) ||
-        !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) ||
+        !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
         queue_discards_can_go_on(&core->discards) || core_wants_seal(core)) {
         return 0;
     }

@@ -135,6 +135,7 @@ struct core {
     uint64_t *log_targets;   /* scratch of core_log_target; owned */
     uint32_t log_target_count, log_target_capacity;
     uint64_t stop_token;      /* what a stop waits for; 0: none is under way */
+    bool heads_came;          /* a queue in `getters` may wait no longer */
     bool wants_flush;         /* somebody waits for the tick's batch, or for one before it */
     struct timer flush_timer; /* armed while something is written and nobody asked for a flush */
     struct core_counters counters;

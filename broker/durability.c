@@ -187,26 +187,30 @@ core_head_is_ready(struct core *core, struct queue *queue)
     return !queue->head_waits;
 }
 
-static void
-release_getters(struct core *core, const struct queue *queue)
-{
-    LIST_FOR_EACH(&core->getters, link)
-    {
-        struct channel *channel = CONTAINER_OF(link, struct channel, getter_link);
-        if (channel->getting_from == queue) {
-            channel_stop_getting(channel);
-            connection_replay_later(channel->connection);
-        }
-    }
-}
-
 void
 core_head_is_there(struct core *core, struct queue *queue)
 {
     queue->head_waits = false;
-    release_getters(core, queue);
+    core->heads_came = true;
     if (!queue->deleted && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
         core_wake_queue(core, queue);
+    }
+}
+
+void
+core_release_getters(struct core *core)
+{
+    if (!core->heads_came) {
+        return;
+    }
+    core->heads_came = false;
+    LIST_FOR_EACH(&core->getters, link)
+    {
+        struct channel *channel = CONTAINER_OF(link, struct channel, getter_link);
+        if (!channel->getting_from->head_waits) {
+            channel_stop_getting(channel);
+            connection_replay_later(channel->connection);
+        }
     }
 }
 
@@ -288,8 +292,7 @@ void
 connection_heed_log(struct connection *connection)
 {
     const struct core *core = connection->core;
-    if (core->journal != NULL &&
-        journal_backlog_octets(core->journal) > CORE_LOG_BACKLOG_OCTETS &&
+    if (core->journal != NULL && journal_backlog_octets(core->journal) > CORE_LOG_BACKLOG_OCTETS &&
         !list_link_is_linked(&connection->log_paused_link)) {
         list_append(&connection->core->log_paused, &connection->log_paused_link);
         connection_pause(connection, PAUSE_LOG);
@@ -328,9 +331,15 @@ core_on_written(struct core *core)
 void
 core_on_committed(struct core *core)
 {
-    LIST_FOR_EACH(&core->awaiting_commit, link)
-    {
+    struct list looked_at;
+    list_init(&looked_at);
+    struct list_link *link;
+    while ((link = list_pop(&core->awaiting_commit)) != NULL) {
+        list_append(&looked_at, link);
         channel_on_commit(CONTAINER_OF(link, struct channel, commit_link));
+    }
+    while ((link = list_pop(&looked_at)) != NULL) {
+        list_append(&core->awaiting_commit, link);
     }
 }
 

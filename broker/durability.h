@@ -67,6 +67,9 @@ bool core_head_is_ready(struct core *core, struct queue *queue);
  * basic.get waited for it go on at the end of the tick. */
 void core_head_is_there(struct core *core, struct queue *queue);
 
+/* Has those channels go on: one walk for all the queues of a tick. */
+void core_release_getters(struct core *core);
+
 /* Topology ------------------------------------------------------------------------------------- */
 
 /* What a record of docs/store-format.md takes beside its texts and tables, at most. */
@@ -111,8 +114,8 @@ bool core_wants_seal(const struct core *core);
 void core_on_written(struct core *core);
 void core_on_committed(struct core *core);
 
-/* Call when a client has had something written down: while the log has more to write than publishers
- * may add to, the connection is not read. */
+/* Call when a client has had something written down: while the log has more to write than
+ * publishers may add to, the connection is not read. */
 void connection_heed_log(struct connection *connection);
 
 /* Recovery ------------------------------------------------------------------------------------- */

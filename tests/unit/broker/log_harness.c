@@ -307,6 +307,20 @@ log_has_row(const struct log_rig *log, uint64_t queue, uint64_t number, uint32_t
     return false;
 }
 
+bool
+log_tells_of_handout(const struct log_rig *log, uint64_t queue, uint64_t number)
+{
+    for (size_t i = 0; i < log->row_count; i++) {
+        const struct logged_row *row = &log->rows[i];
+        if (row->queue == queue && row->number == number) {
+            /* Marks stay, so the first crash that leaves the row is the one to look at. */
+            uint32_t batches = row->batch > log->written_count ? row->batch : log->written_count;
+            return !row_lives(row, batches) || has_mark(log, row, batches);
+        }
+    }
+    return true;
+}
+
 static uint64_t
 live_octets(const struct log_rig *log)
 {

@@ -68,6 +68,10 @@ uint64_t log_row_count(const struct log_rig *log, uint64_t queue, uint32_t batch
 bool log_has_row(const struct log_rig *log, uint64_t queue, uint64_t number, uint32_t batches,
                  bool *is_marked_out);
 
+/* Whether the message, which has just been handed out, comes back marked or not at all, at whatever
+ * moment from now on the process is killed. */
+bool log_tells_of_handout(const struct log_rig *log, uint64_t queue, uint64_t number);
+
 /* Asserts that log, account of space and durable queues agree; when every message in a durable
  * queue is persistent and no purge is under way. */
 void log_check(const struct log_rig *log);

@@ -379,6 +379,29 @@ Test(commit_wait, too_many_waiting_answers_stop_the_reading)
     rig_expect_nothing(rig, client);
 }
 
+/* However many channels they wait on: what a connection may have waiting is bounded as a whole. */
+Test(commit_wait, waiting_answers_of_all_channels_count_together)
+{
+    enum { CHANNELS = 8 };
+    for (uint16_t channel = 2; channel <= CHANNELS; channel++) {
+        rig_open_channel(rig, client, channel);
+    }
+    int sent = 0;
+    send_declare(client, 1, "new", false);
+    while (!rig_link(rig, client)->is_paused && sent < 2 * COMMIT_WAITS_MAX) {
+        send_declare(client, (uint16_t)(1 + sent % CHANNELS), "q", true);
+        sent++;
+    }
+    cr_expect(eq(int, sent, COMMIT_WAITS_MAX));
+    log_settle(disk);
+    cr_expect(not(rig_link(rig, client)->is_paused));
+    int answers = 0;
+    while (rig_next(rig, client) != NULL) {
+        answers++;
+    }
+    cr_expect(eq(int, answers, sent + 1));
+}
+
 /* A paused link that goes is told nothing more. */
 Test(commit_wait, a_connection_that_vanishes_while_it_is_not_read_is_forgotten)
 {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clients that do anything at any time: every message stays in exactly one place, is settled once,
- * and what is left at the end comes in the order in which it was published. */
+ * and what is left at the end comes in the order in which it was published. With a log whose disk
+ * is slow at times, the log and the account of its space agree with the queues, and what was handed
+ * out comes back marked. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
 #include <stdio.h>
 
 #include "base/random.h"
-#include "tests/unit/broker/messaging.h"
+#include "tests/unit/broker/log_harness.h"
 
 enum { CLIENTS = 3, QUEUES = 2, STEPS = 6000, TAGS_MAX = 60000, NUMBERS_MAX = STEPS + 1 };
 
@@ -15,6 +17,7 @@ enum place { PLACE_QUEUE, PLACE_OPEN, PLACE_SETTLED };
 
 static const char *const queue_names[QUEUES] = {"even", "odd"};
 
+static struct log_rig *disk; /* NULL: all is in memory */
 static struct rig *rig;
 static struct random_source random_source;
 static uint64_t random_state;
@@ -32,14 +35,20 @@ choose(uint64_t limit)
 }
 
 static void
-set_up(void)
+connect_clients(void)
 {
     random_source = random_seeded(&random_state);
-    rig = messaging_rig(NULL);
     for (int i = 0; i < CLIENTS; i++) {
         clients[i] = messaging_client(rig);
         acknowledges[i] = i != 0;
     }
+}
+
+static void
+set_up(void)
+{
+    rig = messaging_rig(NULL);
+    connect_clients();
     for (int i = 0; i < QUEUES; i++) {
         declare_queue(rig, clients[0], queue_names[i]);
     }
@@ -51,7 +60,25 @@ tear_down(void)
     rig_free(&rig);
 }
 
+static void
+set_up_log(void)
+{
+    disk = log_rig_new(NULL, 256 * 1024); /* several segments */
+    rig = disk->rig;
+    connect_clients();
+    for (int i = 0; i < QUEUES; i++) {
+        log_declare(disk, clients[0], queue_names[i]);
+    }
+}
+
+static void
+tear_down_log(void)
+{
+    log_rig_free(&disk);
+}
+
 TestSuite(conservation, .init = set_up, .fini = tear_down);
+TestSuite(conservation_with_log, .init = set_up_log, .fini = tear_down_log, .timeout = 120);
 
 static uint32_t
 number_in(struct bytes body)
@@ -73,6 +100,10 @@ note_message(int client, const struct posted *posted, uint64_t tag, bool is_open
     tags_seen[client] = tag;
     places[number] = is_open ? PLACE_OPEN : PLACE_SETTLED;
     open_numbers[client][tag] = is_open ? number : 0;
+    if (disk != NULL) {
+        const struct queue *queue = find_queue(rig, queue_names[number % QUEUES]);
+        cr_assert(log_tells_of_handout(disk, queue->target.id, number), "message %u", number);
+    }
 }
 
 /* Takes in what the broker sent. */
@@ -90,6 +121,16 @@ look(void)
                 note_message(i, posted, posted->method.basic_get_ok.delivery_tag, true);
             }
         }
+    }
+}
+
+/* Nothing waits for the disk any more. */
+static void
+catch_up(void)
+{
+    if (disk != NULL) {
+        log_settle(disk);
+        look();
     }
 }
 
@@ -148,7 +189,11 @@ publish_next(int client)
     uint32_t number = ++published_count;
     snprintf(text, sizeof(text), "%u", number);
     places[number] = PLACE_QUEUE;
-    publish_text(rig, clients[client], queue_names[number % QUEUES], text);
+    if (disk != NULL) {
+        log_publish(disk, clients[client], "", queue_names[number % QUEUES], text);
+    } else {
+        publish_text(rig, clients[client], queue_names[number % QUEUES], text);
+    }
 }
 
 static void
@@ -212,6 +257,43 @@ lose(int client, bool connection)
     rig_open_channel(rig, clients[client], 1);
 }
 
+/* Consumers that wait for a message get it first. */
+static void
+purge(int client)
+{
+    int at = (int)choose(QUEUES);
+    struct method method = {.id = METHOD_QUEUE_PURGE,
+                            .queue_purge = {.queue = bytes_of(queue_names[at])}};
+    rig_send(rig, clients[client], 1, &method);
+    look();
+    for (uint32_t number = 1; number <= published_count; number++) {
+        if (number % QUEUES == (uint32_t)at && places[number] == PLACE_QUEUE) {
+            places[number] = PLACE_SETTLED;
+        }
+    }
+}
+
+/* What changes the channel's consumers, or all that is open, must not wait behind a basic.get that
+ * waits for the disk: this test would not know when it happens. */
+static void
+act_in_order(int client, uint64_t action)
+{
+    catch_up();
+    if (action < 160) {
+        consume_or_cancel(client);
+    } else if (action < 175) {
+        limit_prefetch(client);
+    } else if (action < 193) {
+        get(client);
+    } else if (action < 194) {
+        purge(client);
+    } else if (action < 196) {
+        recover(client);
+    } else {
+        lose(client, action == 199);
+    }
+}
+
 static void
 step(void)
 {
@@ -225,16 +307,30 @@ step(void)
         settle_something(client, false, true);
     } else if (action < 135) {
         settle_something(client, false, false);
-    } else if (action < 160) {
-        consume_or_cancel(client);
-    } else if (action < 175) {
-        limit_prefetch(client);
-    } else if (action < 194) {
-        get(client);
-    } else if (action < 196) {
-        recover(client);
     } else {
-        lose(client, action == 199);
+        act_in_order(client, action);
+    }
+}
+
+/* The disk does something, or nothing. */
+static void
+step_disk(void)
+{
+    switch (choose(6)) {
+    case 0:
+        log_write(disk, (uint32_t)choose(4));
+        break;
+    case 1:
+        log_flush(disk);
+        break;
+    case 2:
+        log_commit(disk);
+        break;
+    case 3:
+        rig_step(rig, choose(60));
+        break;
+    default:
+        break;
     }
 }
 
@@ -251,6 +347,7 @@ count_places(enum place place)
 static void
 compare_counts(void)
 {
+    catch_up();
     uint64_t ready = 0;
     uint64_t unacked = 0;
     for (int i = 0; i < QUEUES; i++) {
@@ -259,6 +356,9 @@ compare_counts(void)
     }
     cr_assert(eq(u64, ready, count_places(PLACE_QUEUE)));
     cr_assert(eq(u64, unacked, count_places(PLACE_OPEN)));
+    if (disk != NULL) {
+        log_check(disk);
+    }
 }
 
 /* What is left comes once, in order. */
@@ -273,6 +373,9 @@ drain(void)
         uint64_t link = messaging_client(rig);
         uint32_t last = 0;
         consume(rig, link, 1, queue_names[i], "", true);
+        if (disk != NULL) {
+            log_settle(disk);
+        }
         for (const struct posted *posted; (posted = rig_next(rig, link)) != NULL;) {
             uint32_t number = number_in(posted->body);
             cr_assert(eq(int, places[number], PLACE_QUEUE));
@@ -293,6 +396,10 @@ run(uint64_t seed)
     for (int i = 0; i < STEPS; i++) {
         step();
         look();
+        if (disk != NULL) {
+            step_disk();
+            look();
+        }
         if (i % 100 == 0) {
             compare_counts();
         }
@@ -309,4 +416,24 @@ Test(conservation, nothing_is_lost_and_nothing_is_settled_twice)
 Test(conservation, nothing_is_lost_with_another_seed)
 {
     run(20261123);
+}
+
+static void
+run_with_log(uint64_t seed)
+{
+    run(seed);
+    log_check(disk);
+    cr_expect(eq(u64, space_live_octets(disk->space), 0));
+    cr_expect(gt(u32, disk->records[RECORD_HANDOUT], 10));
+    cr_expect(gt(u64, journal_segment_number(disk->journal), 1));
+}
+
+Test(conservation_with_log, log_and_queues_agree)
+{
+    run_with_log(1);
+}
+
+Test(conservation_with_log, log_and_queues_agree_with_another_seed)
+{
+    run_with_log(20261123);
 }

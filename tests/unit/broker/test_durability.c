@@ -480,6 +480,42 @@ Test(durability, a_publish_without_memory_leaves_log_and_queues_agreeing)
     cr_expect(eq(u64, live_rows("s"), 1));
 }
 
+/* The same for a commit of two messages, each for one of two queues, and a settlement. */
+static bool
+commit_without_memory(uint32_t nth)
+{
+    start_again(NULL, 0);
+    log_declare(disk, client, "r");
+    log_publish(disk, client, "", "r", "1");
+    log_settle(disk);
+    select_transactions(client);
+    consume(rig, client, 1, "r", "c", false);
+    log_settle(disk);
+    (void)expect_delivery(rig, client, "1");
+    send_ack(rig, client, 1, 1, false);
+    log_publish(disk, client, "", "q", "2");
+    log_publish(disk, client, "", "r", "3");
+    alloc_faults_plan(nth);
+    rig_send_id(rig, client, 1, METHOD_TX_COMMIT);
+    bool failed = alloc_faults_left() == 0;
+    alloc_faults_plan(0);
+    log_settle(disk);
+    log_check(disk);
+    return failed;
+}
+
+Test(durability, a_commit_without_memory_leaves_log_and_queues_agreeing)
+{
+    uint32_t nth = 1;
+    while (commit_without_memory(nth)) {
+        nth++;
+        cr_assert(lt(u32, nth, 50));
+    }
+    cr_expect(gt(u32, nth, 2), "nothing was made to fail");
+    (void)expect_delivery(rig, client, "3");
+    (void)rig_expect(rig, client, 1, METHOD_TX_COMMIT_OK);
+}
+
 /* Falling behind ------------------------------------------------------------------------------- */
 
 enum { MEGABYTE = 1024 * 1024, BACKLOG_MEGABYTES = CORE_LOG_BACKLOG_OCTETS / MEGABYTE };

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 
+#include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/log_harness.h"
 
 static struct log_rig *disk;
@@ -38,15 +39,6 @@ static uint64_t
 id_of(const char *queue)
 {
     return find_queue(rig, queue)->target.id;
-}
-
-/* A crash right now, after which only what is written is left. */
-static void
-expect_marked_if_there(uint64_t number)
-{
-    bool is_marked = true;
-    (void)log_has_row(disk, id_of("q"), number, disk->written_count, &is_marked);
-    cr_assert(is_marked, "message %u comes back as if nobody had seen it", (unsigned)number);
 }
 
 static bool
@@ -94,7 +86,7 @@ Test(handing_out, the_head_of_a_backlog_waits_until_its_mark_is_written)
     cr_expect_str_eq(deliveries(rig, client), "1 2 3");
     cr_expect(eq(u32, disk->records[RECORD_HANDOUT], 1));
     for (uint64_t number = 1; number <= 3; number++) {
-        expect_marked_if_there(number);
+        cr_assert(log_tells_of_handout(disk, id_of("q"), number));
     }
 }
 
@@ -106,7 +98,7 @@ Test(handing_out, a_get_waits_until_the_mark_is_written)
     rig_expect_nothing(rig, client);
     log_write(disk, UINT32_MAX);
     (void)rig_expect(rig, client, 1, METHOD_BASIC_GET_OK);
-    expect_marked_if_there(1);
+    cr_assert(log_tells_of_handout(disk, id_of("q"), 1));
 }
 
 /* What follows the get on its channel waits with it, but for settlements. */
@@ -126,6 +118,49 @@ Test(handing_out, what_follows_a_waiting_get_keeps_its_order)
     log_settle(disk);
     cr_expect(bytes_equal_text(rig_expect_posted(rig, client, 1, METHOD_BASIC_GET_OK)->body, "1"));
     cr_expect(bytes_equal_text(rig_expect_posted(rig, client, 1, METHOD_BASIC_GET_OK)->body, "2"));
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+}
+
+/* One mark lets all of them go on, each with a message of its own. */
+Test(handing_out, gets_of_many_channels_on_many_queues_go_on_together)
+{
+    enum { CHANNELS = 40, QUEUES = 4 };
+    static const char *const names[QUEUES] = {"a", "b", "c", "d"};
+    for (int i = 0; i < QUEUES; i++) {
+        log_declare(disk, publisher, names[i]);
+        log_publish_numbers(disk, publisher, names[i], 1, CHANNELS / QUEUES - 1);
+    }
+    log_settle(disk);
+    for (uint16_t channel = 2; channel < 2 + CHANNELS; channel++) {
+        rig_open_channel(rig, client, channel);
+    }
+    for (uint16_t channel = 2; channel < 2 + CHANNELS; channel++) {
+        struct method get = {.id = METHOD_BASIC_GET,
+                             .basic_get = {.queue = bytes_of(names[channel % QUEUES])}};
+        rig_send(rig, client, channel, &get);
+    }
+    rig_expect_nothing(rig, client);
+    log_settle(disk);
+    int got = 0;
+    int empty = 0;
+    for (const struct posted *posted; (posted = rig_next(rig, client)) != NULL;) {
+        got += posted->method.id == METHOD_BASIC_GET_OK ? 1 : 0;
+        empty += posted->method.id == METHOD_BASIC_GET_EMPTY ? 1 : 0;
+    }
+    cr_expect(eq(int, got, CHANNELS - QUEUES));
+    cr_expect(eq(int, empty, QUEUES));
+}
+
+/* The get is copied to be handled again; without memory for that its connection ends. */
+Test(handing_out, a_get_that_cannot_be_held_ends_its_connection)
+{
+    log_publish(disk, publisher, "", "q", "1");
+    log_settle(disk);
+    alloc_faults_plan(1);
+    send_get();
+    cr_expect(eq(u32, alloc_faults_left(), 0));
+    rig_expect_close(rig, client, 506, "no memory to hold the method back");
+    log_settle(disk);
     cr_expect(eq(u64, ready_count(rig, "q"), 1));
 }
 
@@ -250,7 +285,7 @@ Test(handing_out, a_consumer_that_keeps_up_waits_for_one_mark_only)
         const struct posted *posted = rig_next(rig, client);
         cr_assert(ne(ptr, (void *)posted, NULL), "stands still at %u", (unsigned)received);
         received++;
-        expect_marked_if_there(received);
+        cr_assert(log_tells_of_handout(disk, id_of("q"), received));
         send_ack(rig, client, 1, received, false);
         if (received % 64 == 0) {
             log_write(disk, UINT32_MAX);
