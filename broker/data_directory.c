@@ -276,6 +276,23 @@ drain(struct data_directory *directory)
     store_threads_collect(directory->threads, &directory->events);
 }
 
+/* Marks the directory as clean. For want of room that can be left undone. */
+static void
+finish(struct data_directory *directory)
+{
+    struct log_failure failure = {0};
+    enum status status =
+        keeper_finish(directory->keeper, &directory->disk, directory->journal, &failure);
+    if (status == STATUS_OK) {
+        return;
+    }
+    if (status == STATUS_IO && !log_failure_is_no_room(&failure)) {
+        on_fatal(directory, &failure);
+    }
+    log_warn(directory->log, "store.not_marked_clean", "status=%s file=%s", status_name(status),
+             failure.file);
+}
+
 void
 data_directory_close(struct data_directory **directory_pointer)
 {
@@ -286,10 +303,7 @@ data_directory_close(struct data_directory **directory_pointer)
     *directory_pointer = NULL;
     if (directory->journal != NULL) {
         drain(directory);
-        if (keeper_finish(directory->keeper, &directory->disk, directory->journal) != STATUS_OK) {
-            log_warn(directory->log, "store.not_marked_clean", "error=\"%s\"",
-                     strerrordesc_np(errno));
-        }
+        finish(directory);
         core_attach_store(directory->core, NULL, NULL);
     }
     core_set_paging_port(directory->core, NULL, 0);

@@ -47,6 +47,16 @@ block_signals(sigset_t *set)
     sigprocmask(SIG_BLOCK, set, NULL);
 }
 
+/* A hangup that comes before there is something to read again is kept until there is. */
+static void
+keep_hangups(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 /* Secrets are in memory: no core dump and no other process of the same user may show them. */
 static void
 harden_process(void)
@@ -309,6 +319,7 @@ serve_run(const struct command_line *line, const struct command_io *io)
     struct server server = {.line = line, .io = io, .signal_fd = -1, .reserve_fd = -1};
     sigset_t signals;
     int result = COMMAND_OK;
+    keep_hangups();
     harden_process();
     return_large_blocks();
     struct config *config = first_configuration(line, io, &result);

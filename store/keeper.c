@@ -542,7 +542,8 @@ index_the_rest(struct keeper *keeper, const struct disk *disk, struct journal *j
 }
 
 enum status
-keeper_finish(struct keeper *keeper, const struct disk *disk, struct journal *journal)
+keeper_finish(struct keeper *keeper, const struct disk *disk, struct journal *journal,
+              struct log_failure *failure_out)
 {
     if (keeper->is_busy ||
         !journal_token_is_committed(journal_token(journal), journal_commit_lsn(journal))) {
@@ -551,10 +552,11 @@ keeper_finish(struct keeper *keeper, const struct disk *disk, struct journal *jo
     index_the_rest(keeper, disk, journal);
     manifest_drop_epochs(&keeper->manifest, space_oldest_lsn(keeper->space));
     keeper->manifest.is_clean = true;
+    /* Known exactly, so that the next start need not look for it. */
+    keeper->manifest.epochs[keeper->manifest.epoch_count - 1].end_lsn = journal_open_lsn(journal);
     if (!space_wants_snapshot(keeper->space)) {
-        return manifest_write(&keeper->manifest, disk, NULL);
+        return manifest_write(&keeper->manifest, disk, failure_out);
     }
-    struct log_failure failure;
     uint64_t octets;
-    return snapshot_take(disk, &keeper->manifest, journal_open_lsn(journal), &octets, &failure);
+    return snapshot_take(disk, &keeper->manifest, journal_open_lsn(journal), &octets, failure_out);
 }

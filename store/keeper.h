@@ -51,8 +51,9 @@ const struct disk_space *keeper_disk_space(const struct keeper *keeper);
 
 /* Orderly stop, after the threads are drained, all is committed and nothing is under way: indexes
  * of the segments that have none, a snapshot if the topology has changed, and the manifest with the
- * clean flag. Blocks. A failure is no loss: the next start recovers. */
+ * clean flag and the exact end of the log. Blocks. A failure is no loss: the next start recovers;
+ * STATUS_IO says what failed in `*failure_out` (NULL: nobody asks). */
 MUST_CHECK enum status keeper_finish(struct keeper *keeper, const struct disk *disk,
-                                     struct journal *journal);
+                                     struct journal *journal, struct log_failure *failure_out);
 
 #endif

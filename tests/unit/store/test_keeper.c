@@ -635,7 +635,7 @@ Test(keeper, what_an_orderly_stop_leaves_is_found_by_the_next_start)
     for (size_t i = 0; i < 12; i++) {
         settle();
         write_log();
-        cr_assert(eq(int, keeper_finish(keeper, &disk, journal), STATUS_OK));
+        cr_assert(eq(int, keeper_finish(keeper, &disk, journal, NULL), STATUS_OK));
         struct recovery recovery;
         struct found found = restart(&recovery);
         cr_expect(eq(u32, found.rows, 7 + i));
@@ -653,10 +653,10 @@ Test(keeper, what_an_orderly_stop_leaves_is_found_by_the_next_start)
 Test(keeper, a_log_that_is_not_committed_is_not_marked_clean)
 {
     publish(100);
-    cr_expect(eq(int, keeper_finish(keeper, &disk, journal), STATUS_AGAIN));
+    cr_expect(eq(int, keeper_finish(keeper, &disk, journal, NULL), STATUS_AGAIN));
     cr_expect(not(sim_disk_has(sim, STORE_MANIFEST_NAME)));
     write_log();
-    cr_expect(eq(int, keeper_finish(keeper, &disk, journal), STATUS_OK));
+    cr_expect(eq(int, keeper_finish(keeper, &disk, journal, NULL), STATUS_OK));
 }
 
 /* F1: without the orderly stop as well; and what only topology and removals kept is used again. */
@@ -697,7 +697,7 @@ Test(keeper, a_start_after_a_kill_goes_on_with_the_account_where_it_was)
 Test(keeper, an_orderly_stop_leaves_a_clean_manifest)
 {
     settle();
-    cr_assert(eq(int, keeper_finish(keeper, &disk, journal), STATUS_OK));
+    cr_assert(eq(int, keeper_finish(keeper, &disk, journal, NULL), STATUS_OK));
     struct manifest manifest;
     char why[100];
     cr_assert(eq(int, manifest_read(&manifest, &disk, why, sizeof(why)), STATUS_OK));
