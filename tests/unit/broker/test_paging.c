@@ -138,7 +138,11 @@ publish_backlog(uint64_t link, const char *queue, uint32_t count, bool is_persis
     for (uint32_t i = 0; i < count; i++) {
         publish_sized(link, queue, i, BODY_SIZE, is_persistent);
         if (i % 64 == 63) {
+            /* A busy disk may let memory reach the mark; what is out by then makes room again. */
             pump();
+            for (int turn = 0; turn < PUMPS_MAX && rig->core->alarms != 0; turn++) {
+                pump();
+            }
             cr_assert(eq(int, rig->core->alarms, 0), "publishing goes on");
         }
     }
