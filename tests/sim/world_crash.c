@@ -196,16 +196,37 @@ world_crash(struct world *world)
     restart(world);
 }
 
-/* Until nothing is under way any more, or for long. */
+/* Turns go on until everything that was promised has been said. */
+static bool
+say_all(struct world *world)
+{
+    for (int i = 0; i < TURNS_MAX && world->history.wrong_count == 0; i++) {
+        world_advance(world);
+        if (core_has_said_all(world->server.core)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* No turn any more: what was handed over is carried out. */
 static bool
 come_to_rest(struct world *world)
 {
-    struct server *server = &world->server;
-    for (int i = 0; i < TURNS_MAX && world->history.wrong_count == 0; i++) {
-        world_advance(world);
-        if (core_has_said_all(server->core) && storage_is_quiet(server->storage)) {
+    struct storage *storage = &world->storage;
+    (void)journal_seal(storage->journal, true);
+    uint64_t token = journal_token(storage->journal);
+    for (int i = 0; i < TURNS_MAX; i++) {
+        for (int step = 0; step < 100; step++) {
+            if (storage_step(storage, world->server.core, &world->dice) != STATUS_OK) {
+                return false;
+            }
+        }
+        if (storage_is_quiet(storage) && journal_commit_lsn(storage->journal) >= token) {
             return true;
         }
+        server_step_clock(&world->server, 1000);
+        storage_end_turn(storage, world->server.core);
     }
     return false;
 }
@@ -216,7 +237,7 @@ world_stop(struct world *world)
     world_note(world, "stop", storage_flushed(&world->storage), 0, 0);
     world_calm(world);
     core_hold_publishers(world->server.core);
-    bool is_quiet = come_to_rest(world);
+    bool is_quiet = say_all(world) && come_to_rest(world);
     uint64_t last = journal_token(world->storage.journal);
     if (world->history.wrong_count > 0) {
         return;
