@@ -157,6 +157,7 @@ relieve(struct paging *paging)
 {
     const struct core *core = paging->core;
     uint64_t wanted = excess(paging);
+    paging->core->queue_memory.busy_lsn = committed_lsn(paging);
     bool may_spill = paging->retry_ms <= core->now.monotonic_ms;
     if (wanted > 0) {
         uint64_t dropped = chunk_pool_drop(core->pool, wanted, committed_lsn(paging));

@@ -35,6 +35,8 @@ struct entry_memory {
     struct spill_space *space; /* borrowed; NULL: nothing is spilled */
     struct list long_deques;   /* of entry_pages.link: those that may have something to spill; those
                                   with more than ENTRY_BLOCKS_MAX blocks first */
+    uint64_t busy_lsn; /* what is logged from here on is not on disk yet, and is not spilled; 0: all
+                          is */
 };
 
 static inline void

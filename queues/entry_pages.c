@@ -141,6 +141,20 @@ block_is_logged(const struct entry_block *block)
     return true;
 }
 
+/* Whether an entry could be asked back before the log has its content on disk. LSNs rise along the
+ * deque. */
+static bool
+block_is_busy(const struct entry_memory *memory, const struct entry_block *block)
+{
+    for (uint32_t i = block->end; i > block->start && memory->busy_lsn != 0; i--) {
+        uint64_t lsn = queue_entry_lsn(&block->entries[i - 1]);
+        if (lsn != 0) {
+            return lsn >= memory->busy_lsn;
+        }
+    }
+    return false;
+}
+
 /* How many blocks from `block` on go into one run, and what it will be. */
 static uint32_t
 plan_run(const struct entry_deque *deque, const struct entry_block *block, struct entry_run *run)
@@ -151,7 +165,8 @@ plan_run(const struct entry_deque *deque, const struct entry_block *block, struc
         struct entry_run longer = *run;
         longer.is_logged = run->is_logged && block_is_logged(block);
         longer.count = (uint16_t)(run->count + (block->end - block->start));
-        if (block_count > 0 && run_octets(&longer) > ENTRY_RUN_OCTETS) {
+        if (block_count > 0 &&
+            (run_octets(&longer) > ENTRY_RUN_OCTETS || block_is_busy(deque->memory, block))) {
             break;
         }
         *run = longer;
@@ -248,27 +263,50 @@ begin_spill(struct entry_pages *pages, struct entry_spill *spill_out)
     return true;
 }
 
+/* Back at the front of the list, in their order. */
+static void
+list_back(struct entry_memory *memory, struct list *busy)
+{
+    while (!list_is_empty(busy)) {
+        struct list_link *last = busy->head.previous;
+        list_remove(last);
+        list_prepend(&memory->long_deques, last);
+    }
+}
+
+/* Takes the first of the list that may spill now off it. Bounded by the list: who has nothing to
+ * spill leaves it until it grows again. */
+static struct entry_pages *
+next_to_spill(struct entry_memory *memory, bool under_pressure)
+{
+    struct entry_pages *found = NULL;
+    struct list busy;
+    list_init(&busy);
+    for (struct list_link *link;
+         found == NULL && (link = list_first(&memory->long_deques)) != NULL;) {
+        struct entry_pages *pages = CONTAINER_OF(link, struct entry_pages, link);
+        if (!under_pressure && pages->block_count <= ENTRY_BLOCKS_MAX) {
+            break;
+        }
+        list_remove(link);
+        const struct entry_block *block = pages->is_spilling ? NULL : first_to_spill(pages);
+        if (block != NULL && block_is_busy(memory, block)) {
+            list_append(&busy, link);
+        } else if (block != NULL) {
+            found = pages;
+        }
+    }
+    list_back(memory, &busy);
+    return found;
+}
+
 bool
 entry_memory_begin_spill(struct entry_memory *memory, bool under_pressure,
                          struct entry_spill *spill_out)
 {
-    if (memory->space == NULL) {
-        return false;
-    }
-    /* Bounded by the list: who has nothing to spill leaves it until it grows again. */
-    struct list_link *link = list_first(&memory->long_deques);
-    while (link != NULL) {
-        struct entry_pages *pages = CONTAINER_OF(link, struct entry_pages, link);
-        if (!under_pressure && pages->block_count <= ENTRY_BLOCKS_MAX) {
-            return false;
-        }
-        list_remove(link);
-        if (!pages->is_spilling && first_to_spill(pages) != NULL) {
-            return begin_spill(pages, spill_out);
-        }
-        link = list_first(&memory->long_deques);
-    }
-    return false;
+    struct entry_pages *pages =
+        memory->space == NULL ? NULL : next_to_spill(memory, under_pressure);
+    return pages != NULL && begin_spill(pages, spill_out);
 }
 
 /* After a run has gone or could not: back on the list if there may be more. */

@@ -126,7 +126,7 @@ void actor_begin_end_of_tick(struct world *world, struct actor *actor);
 void actor_see_ends(struct world *world, struct actor *actor);
 
 /* Everything that a tick sent may be read now; what it purged has its place in the log, below
- * `purged_last` (0: nobody can tell). */
+ * `purged_last` (0: nobody can tell; UINT64_MAX: not yet). */
 void actor_end_tick(struct actor *actor, uint64_t purged_last);
 
 /* actor_ops.c: does `op` on the channel. False when it makes no sense now. */

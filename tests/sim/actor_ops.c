@@ -56,6 +56,16 @@ ask(const struct doing *doing, const struct method *method, enum method_id answe
     return actor_ask(doing->world, doing->actor, doing->number, method, answer);
 }
 
+/* A method that would wait behind an answer is not sent: nobody could tell when it is handled. */
+static bool
+would_wait(const struct doing *doing)
+{
+    const struct connection *connection =
+        core_find_connection(doing->world->server.core, doing->actor->link);
+    const struct channel *channel = connection_find_channel(connection, doing->number);
+    return channel != NULL && channel_has_waiting_answer(channel);
+}
+
 static uint32_t
 choose_queue_name(const struct doing *doing)
 {
@@ -157,7 +167,8 @@ send_message(const struct doing *doing, uint32_t number)
 static bool
 do_publish(const struct doing *doing)
 {
-    if (is_held(doing) || is_too_much(doing)) {
+    bool is_blocked = doing->world->server.core->alarms != 0;
+    if (is_held(doing) || is_blocked || is_too_much(doing)) {
         return false;
     }
     uint32_t number = attempt(doing);
@@ -259,7 +270,7 @@ do_settle(const struct doing *doing)
 static bool
 do_recover(const struct doing *doing)
 {
-    if (is_waiting(doing)) {
+    if (is_waiting(doing) || would_wait(doing)) {
         return false;
     }
     note(doing, "recover", 0, 0);
@@ -271,16 +282,6 @@ do_recover(const struct doing *doing)
     }
     doing->channel->held_count = 0;
     return true;
-}
-
-/* A method that would wait behind an answer is not sent: nobody could tell when it is handled. */
-static bool
-would_wait(const struct doing *doing)
-{
-    const struct connection *connection =
-        core_find_connection(doing->world->server.core, doing->actor->link);
-    const struct channel *channel = connection_find_channel(connection, doing->number);
-    return channel != NULL && channel_has_waiting_answer(channel);
 }
 
 /* Getting and consuming ------------------------------------------------------------------------ */

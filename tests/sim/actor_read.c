@@ -511,7 +511,7 @@ actor_end_tick(struct actor *actor, uint64_t purged_last)
     actor->arrival_visible = actor->arrival_end;
     for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
         struct actor_request *request = &actor->channels[i].request;
-        if (request->is_unfinished) {
+        if (request->is_unfinished && purged_last != UINT64_MAX) {
             request->is_unfinished = false;
             request->span.last = purged_last == 0 ? request->span.first : purged_last;
         }

@@ -60,6 +60,7 @@ set_habits(struct world *world)
     habits->has_disk = true;
     habits->crash_permille = 0;
     habits->fault_permille = 0;
+    habits->stop_permille = 0;
     habits->persistent_permille = 900;
     habits->durable_permille = 900;
     habits->ready_max = 100;

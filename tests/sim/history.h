@@ -218,7 +218,8 @@ void history_give_back(struct history *history, uint32_t queue, uint32_t copy);
  * it has to. */
 bool history_purge(struct history *history, uint32_t queue, uint64_t first);
 
-/* What the tick did has its place in the log: below `last`, what it purged below `purged_last`. */
+/* What the tick did has its place in the log: below `last`, what it purged below `purged_last`;
+ * UINT64_MAX: not yet. */
 void history_end_tick(struct history *history, uint64_t last, uint64_t purged_last);
 
 /* Crashes ----------------------------------------------------------------------------------------

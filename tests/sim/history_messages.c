@@ -317,12 +317,16 @@ history_purge(struct history *history, uint32_t handle, uint64_t first)
 void
 history_end_tick(struct history *history, uint64_t last, uint64_t purged_last)
 {
+    uint32_t kept = 0;
     for (uint32_t i = 0; i < history->unfinished_count; i++) {
-        const struct history_unfinished *unfinished = &history->unfinished[i];
-        struct history_span *gone =
-            &history->queues[unfinished->queue].copies[unfinished->copy].gone;
-        uint64_t end = unfinished->is_purged ? purged_last : last;
+        struct history_unfinished unfinished = history->unfinished[i];
+        uint64_t end = unfinished.is_purged ? purged_last : last;
+        if (end == UINT64_MAX) {
+            history->unfinished[kept++] = unfinished;
+            continue;
+        }
+        struct history_span *gone = &history->queues[unfinished.queue].copies[unfinished.copy].gone;
         gone->last = end > gone->first ? end : gone->first;
     }
-    history->unfinished_count = 0;
+    history->unfinished_count = kept;
 }

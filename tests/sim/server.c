@@ -112,6 +112,7 @@ make_core(struct server *server)
         .channel_max = 2047,
         .heartbeat_s = 60,
         .message_bytes_max = UINT64_C(16) << 20,
+        .memory_mark_bytes = server->memory_mark_bytes,
     };
     struct core_ports ports = {
         .net = server->tap,
@@ -148,6 +149,16 @@ server_start(struct server *server)
     return STATUS_OK;
 }
 
+/* What was spilled cannot be given back: its place went with the core. */
+static void
+check_no_content_is_left(struct server *server)
+{
+    if (server->memory_mark_bytes == 0) {
+        chunk_pool_end_tick(server->pool);
+        assert(chunk_pool_bytes(server->pool) == 0);
+    }
+}
+
 void
 server_kill(struct server *server)
 {
@@ -162,8 +173,7 @@ server_kill(struct server *server)
         storage_kill(server->storage, server->pool);
     }
     server->check_count = 0;
-    chunk_pool_end_tick(server->pool);
-    assert(chunk_pool_bytes(server->pool) == 0);
+    check_no_content_is_left(server);
     chunk_pool_free(&server->pool);
 }
 

@@ -21,12 +21,13 @@ struct server {
     uint64_t next_link;                 /* never used twice, in no life of the process */
     uint64_t checks[SERVER_CHECKS_MAX]; /* ids of passwords that are being checked */
     size_t check_count;
-    struct net_port tap;     /* gets what the core posts */
-    struct storage *storage; /* borrowed; NULL: everything is in memory */
-    uint64_t sealed_last;    /* the end of what the last tick had said when its batch was sealed */
-    uint64_t cut;            /* where the log of the process before ended */
-    char why[256];           /* why it did not start */
-    char line[256];          /* the last error in its log */
+    struct net_port tap;        /* gets what the core posts */
+    struct storage *storage;    /* borrowed; NULL: everything is in memory */
+    uint64_t memory_mark_bytes; /* of the core; 0: none */
+    uint64_t sealed_last; /* the end of what the last tick had said when its batch was sealed */
+    uint64_t cut;         /* where the log of the process before ended */
+    char why[256];        /* why it did not start */
+    char line[256];       /* the last error in its log */
     struct buffer scratch;
     uint64_t event_count; /* handed to the core */
 };

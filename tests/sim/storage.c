@@ -41,11 +41,24 @@ submit_job(void *context, struct io_job *job)
     list_append(&storage->jobs, &job->link);
 }
 
+/* Before there are threads. */
+static void
+run_job_now(void *context, struct io_job *job)
+{
+    struct storage *storage = context;
+    io_job_run(job, &storage->disk, NULL);
+    trace_note(storage->trace, "job is run at once", (uint64_t)job->type, (uint64_t)job->status, 0);
+    core_job_done(storage->core, job);
+}
+
 /* Starting ------------------------------------------------------------------------------------- */
+
+enum { RELIEVE_ROWS = 64 }; /* far fewer than the broker, whose directories are larger */
 
 struct restore {
     struct core *core;
     struct topology_restore topology;
+    uint64_t row_count;
 };
 
 static enum status
@@ -59,6 +72,9 @@ static enum status
 restore_row(void *context, const struct recovered_row *row)
 {
     struct restore *restore = context;
+    if (++restore->row_count % RELIEVE_ROWS == 0) {
+        core_relieve_recovery(restore->core);
+    }
     return core_restore_row(restore->core, row);
 }
 
@@ -122,7 +138,8 @@ storage_start(struct storage *storage, struct core *core, struct chunk_pool *poo
     list_init(&storage->done);
     storage->wants_flush = false;
     storage->told_lsn = 0;
-    struct io_port port = {.submit = submit_job, .context = storage};
+    storage->core = core;
+    struct io_port port = {.submit = run_job_now, .context = storage};
     core_attach_paging(core, &port);
     struct recovery recovery;
     enum status status = recover(storage, core, &recovery, log, random, why, why_size);
@@ -341,6 +358,19 @@ storage_step(struct storage *storage, struct core *core, struct dice *dice)
         break;
     }
     return STATUS_OK;
+}
+
+bool
+storage_is_quiet(const struct storage *storage)
+{
+    enum step steps[6];
+    return list_steps(storage, steps) == 0 && !keeper_is_busy(storage->keeper);
+}
+
+enum status
+storage_finish(struct storage *storage)
+{
+    return keeper_finish(storage->keeper, &storage->disk, storage->journal);
 }
 
 void

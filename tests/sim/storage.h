@@ -23,6 +23,7 @@ struct storage {
     struct disk disk;       /* the same, as the process sees it */
     struct disk log_disk;   /* and as the writer of its log does */
     struct trace *trace;    /* borrowed */
+    struct core *core;      /* of the process; borrowed */
     enum mutant mutant;
     struct log_writer *writer; /* NULL: no process */
     struct journal *journal;
@@ -60,6 +61,10 @@ void storage_kill(struct storage *storage, struct chunk_pool *pool);
 /* One thing happens that threads may do now; nothing when there is none. STATUS_IO: it failed, so
  * that the process ends. */
 MUST_CHECK enum status storage_step(struct storage *storage, struct core *core, struct dice *dice);
+
+/* An orderly stop, when nothing is under way any more: the directory is marked as clean. */
+bool storage_is_quiet(const struct storage *storage);
+MUST_CHECK enum status storage_finish(struct storage *storage);
 
 /* The core's turn has ended. */
 void storage_end_turn(struct storage *storage, struct core *core);

@@ -53,12 +53,14 @@ draw_habits(struct dice *dice)
         .large_permille = one_of(dice, 0, 5, 30),
         .confirm_permille = one_of(dice, 900, 500, 300),
         .tx_permille = one_of(dice, 0, 100, 300),
-        .ready_max = one_of(dice, 20, 200, 1000),
+        .ready_max = one_of(dice, 20, 200, 3000),
         .has_disk = dice_below(dice, 8) != 0,
         .step_permille = one_of(dice, 950, 700, 300),
         .crash_permille = one_of(dice, 0, 300, 3000),
         .power_permille = one_of(dice, 1000, 500, 0),
         .fault_permille = one_of(dice, 0, 0, 300),
+        .stop_permille = one_of(dice, 0, 0, 300),
+        .memory_mark_bytes = (uint64_t)one_of(dice, 0, 3, 5) << 18,
     };
     draw_weights(dice, habits.weights);
     return habits;
@@ -159,12 +161,13 @@ world_end_turn(struct world *world)
     server_turn(&world->server);
     world_see_ends(world);
     assert(world->breaking_count == 0);
-    uint64_t purged_last = server_log_last(&world->server);
+    bool is_released = queue_discards_is_empty(&world->server.core->discards);
+    uint64_t purged_last = is_released ? server_log_last(&world->server) : UINT64_MAX;
     history_end_tick(&world->history, world->server.sealed_last, purged_last);
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_end_tick(&world->actors[i], world->purge_count > 1 ? 0 : purged_last);
     }
-    world->purge_count = 0;
+    world->purge_count = is_released ? 0 : world->purge_count;
     report_written(world);
 }
 
@@ -195,11 +198,11 @@ step_storage(struct world *world, uint32_t permille)
     return true;
 }
 
+/* `permille` of a thousand. */
 static bool
-draws_crash(struct world *world)
+draws_end(struct world *world, uint32_t permille)
 {
-    return world->habits.has_disk &&
-           dice_below(&world->dice, 1000 * 1000) < world->habits.crash_permille;
+    return world->habits.has_disk && dice_below(&world->dice, 1000 * 1000) < permille;
 }
 
 static void
@@ -214,16 +217,18 @@ step(struct world *world)
     if (dice_chance(&world->dice, 20)) {
         server_step_clock(&world->server, dice_below(&world->dice, 200));
     }
-    if (!step_storage(world, world->habits.step_permille) || draws_crash(world)) {
+    if (!step_storage(world, world->habits.step_permille) ||
+        draws_end(world, world->habits.crash_permille)) {
         world_crash(world);
+    } else if (draws_end(world, world->habits.stop_permille)) {
+        world_stop(world);
     }
 }
 
 /* The end -------------------------------------------------------------------------------------- */
 
-/* Time passes, and nothing goes wrong any more. */
-static void
-advance(struct world *world)
+void
+world_advance(struct world *world)
 {
     world_end_turn(world);
     (void)step_storage(world, 900);
@@ -239,7 +244,7 @@ disperse(struct world *world)
             actor_hang_up(world, &world->actors[i]);
         }
     }
-    advance(world);
+    world_advance(world);
 }
 
 /* Reads until the client has what it waits for. */
@@ -247,7 +252,7 @@ static void
 await(struct world *world, struct actor *actor, const bool *is_there)
 {
     for (int i = 0; i < 1000 && !*is_there && world->history.wrong_count == 0; i++) {
-        advance(world);
+        world_advance(world);
         actor_read(world, actor, UINT32_MAX);
     }
     if (!*is_there && world->history.wrong_count == 0) {
@@ -260,7 +265,7 @@ await_answer(struct world *world, struct actor *actor, uint16_t channel)
 {
     struct actor_request *request = &actor_channel(actor, channel)->request;
     for (int i = 0; i < 1000 && request->is_waiting && world->history.wrong_count == 0; i++) {
-        advance(world);
+        world_advance(world);
         actor_read(world, actor, UINT32_MAX);
     }
     if (request->is_waiting && world->history.wrong_count == 0) {

@@ -26,6 +26,8 @@ struct habits {
     uint32_t step_permille;  /* how often threads of the store get something done */
     uint32_t crash_permille; /* of 1,000 steps of the world */
     uint32_t power_permille; /* crashes that are power cuts; the others are kill -9 */
+    uint32_t stop_permille;  /* of 1,000 steps: the broker is stopped in an orderly way */
+    uint64_t memory_mark_bytes;
     uint32_t fault_permille; /* starts, and crashes, that come with a call that fails */
 };
 
@@ -61,6 +63,8 @@ bool world_go_on(struct world *world, uint64_t operation_count); /* the first ha
 /* The process ends, by a power cut or by a signal, and another one takes its place; world_crash.c.
  */
 void world_crash(struct world *world);
+/* The same with a farewell: everything is on the disk then. */
+void world_stop(struct world *world);
 /* The first process; world_run begins with it if there is none. */
 void world_begin(struct world *world);
 /* No call of the disk fails any more. */
@@ -77,6 +81,8 @@ world_see_ends(struct world *world)
 
 /* Ends a turn of the core's loop. */
 void world_end_turn(struct world *world);
+/* Time passes without anybody doing anything. */
+void world_advance(struct world *world);
 
 /* Everything that the core posts, as it posts it; actor_read.c. */
 void world_on_action(void *context, const struct net_action *action);

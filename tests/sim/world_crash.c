@@ -6,9 +6,10 @@
 
 #include "base/assert.h"
 #include "broker/vhost.h"
+#include "store/journal.h"
 #include "tests/sim/world.h"
 
-enum { STARTS_MAX = 50 };
+enum { STARTS_MAX = 50, TURNS_MAX = 2000 };
 
 /* Faults --------------------------------------------------------------------------------------- */
 
@@ -42,8 +43,8 @@ world_calm(struct world *world)
     world->expects_fault = false;
 }
 
-/* Of what cannot be read while the broker runs, a message is set aside until the next start: nothing
- * that the history knows of. */
+/* Of what cannot be read while the broker runs, a message is set aside until the next start:
+ * nothing that the history knows of. */
 static void
 spare_reads(struct world *world)
 {
@@ -110,6 +111,7 @@ start(struct world *world, bool *is_power_cut)
 void
 world_begin(struct world *world)
 {
+    world->server.memory_mark_bytes = world->habits.memory_mark_bytes;
     world->server.storage = world->habits.has_disk ? &world->storage : NULL;
     bool is_power_cut = false;
     (void)start(world, &is_power_cut);
@@ -166,14 +168,15 @@ look_at_exchanges(struct world *world, const struct vhost *vhost)
     }
 }
 
-void
-world_crash(struct world *world)
+/* The process and everything that hung on it is gone; the next one takes its place. */
+static void
+restart(struct world *world)
 {
-    world_note(world, "crash", world->history.sums.crashes, storage_flushed(&world->storage), 0);
     server_kill(&world->server);
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_forget(&world->actors[i]);
     }
+    world->purge_count = 0;
     bool is_power_cut = end_disk(world);
     if (!start(world, &is_power_cut)) {
         return;
@@ -184,4 +187,69 @@ world_crash(struct world *world)
     look_at_queues(world, vhost);
     look_at_exchanges(world, vhost);
     history_end_findings(&world->history);
+}
+
+void
+world_crash(struct world *world)
+{
+    world_note(world, "crash", world->history.sums.crashes, storage_flushed(&world->storage), 0);
+    restart(world);
+}
+
+/* Turns go on until everything that was promised has been said. */
+static bool
+say_all(struct world *world)
+{
+    for (int i = 0; i < TURNS_MAX && world->history.wrong_count == 0; i++) {
+        world_advance(world);
+        if (core_has_said_all(world->server.core)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* No turn any more: what was handed over is carried out. */
+static bool
+come_to_rest(struct world *world)
+{
+    struct storage *storage = &world->storage;
+    (void)journal_seal(storage->journal, true);
+    uint64_t token = journal_token(storage->journal);
+    for (int i = 0; i < TURNS_MAX; i++) {
+        for (int step = 0; step < 100; step++) {
+            if (storage_step(storage, world->server.core, &world->dice) != STATUS_OK) {
+                return false;
+            }
+        }
+        if (storage_is_quiet(storage) && journal_commit_lsn(storage->journal) >= token) {
+            return true;
+        }
+        server_step_clock(&world->server, 1000);
+        storage_end_turn(storage, world->server.core);
+    }
+    return false;
+}
+
+void
+world_stop(struct world *world)
+{
+    world_note(world, "stop", storage_flushed(&world->storage), 0, 0);
+    world_calm(world);
+    core_hold_publishers(world->server.core);
+    bool is_quiet = say_all(world) && come_to_rest(world);
+    uint64_t last = journal_token(world->storage.journal);
+    if (world->history.wrong_count > 0) {
+        return;
+    }
+    if (!is_quiet || storage_finish(&world->storage) != STATUS_OK) {
+        history_wrong(&world->history, HISTORY_ANSWER, "the broker does not come to an end");
+        return;
+    }
+    restart(world);
+    if (world->history.wrong_count == 0 && world->server.cut < last) {
+        history_wrong(&world->history, HISTORY_LOST,
+                      "an orderly stop at %" PRIu64 " left a log that ends at %" PRIu64, last,
+                      world->server.cut);
+    }
 }

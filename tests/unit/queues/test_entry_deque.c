@@ -212,6 +212,25 @@ Test(entry_deque, head_that_reaches_a_run_under_way_takes_it_from_memory)
     take_all();
 }
 
+/* A spilled entry lets go of its content, and who asks for it back reads the log: nothing may go of
+ * which the log is not on disk yet. */
+Test(entry_deque, entries_stay_until_the_log_has_them)
+{
+    push(20000);
+    memory.busy_lsn = 8;
+    cr_expect(eq(int, spill_all(true), 0), "nothing is on disk");
+    cr_expect(not(list_is_empty(&memory.long_deques)), "it is not forgotten");
+    memory.busy_lsn = 8 * 5000;
+    cr_expect(ge(int, spill_all(true), 1), "what is on disk may go");
+    check();
+    uint64_t bytes = memory.bytes;
+    cr_expect(eq(int, spill_all(true), 0), "and nothing else");
+    memory.busy_lsn = 8 * 20001;
+    cr_expect(ge(int, spill_all(true), 1));
+    cr_expect(lt(u64, memory.bytes, bytes));
+    take_all();
+}
+
 /* The next run of a deque begins where the last ended, which is known when it has ended. */
 Test(entry_deque, has_one_run_under_way_at_most)
 {
