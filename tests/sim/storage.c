@@ -370,7 +370,8 @@ storage_is_quiet(const struct storage *storage)
 enum status
 storage_finish(struct storage *storage)
 {
-    return keeper_finish(storage->keeper, &storage->disk, storage->journal);
+    struct log_failure failure;
+    return keeper_finish(storage->keeper, &storage->disk, storage->journal, &failure);
 }
 
 void
