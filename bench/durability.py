@@ -393,8 +393,10 @@ class Durability:
                 filled, filling = self.load(broker, name,
                                             [*spread, "--fill", str(count), "--progress"])
                 self.backlog_filled(name, tag, words, count, filled, filling)
-                parts = self.drain_parts(queues)
-                for part, arguments, target in parts:
+                for part, arguments, target in self.drain_parts(queues):
+                    if self.options.cold:
+                        forget_cache(broker.directory)
+                    read = counter(f"/proc/{broker.pid}/io", "read_bytes")
                     drained, draining = self.load(
                         broker, name, [*spread, "--drain", str(count), "--progress", *arguments])
                     rate = self.figure(f"backlog-drain{tag}{part}", f"{words}: drained"
@@ -402,8 +404,10 @@ class Durability:
                                        + (", the rest together" if part == "-rest" else ""),
                                        "msg/s", better="more", target=target)
                     rate.add(name, drained["delivered_per_s"])
+                    read = counter(f"/proc/{broker.pid}/io", "read_bytes") - read
                     rate.note(f"{name}: {drained['delivered_per_cpu_s']:,.0f} per broker CPU "
-                              f"second, {drained['published_in_all']:,.0f} messages")
+                              f"second, {drained['published_in_all']:,.0f} messages, "
+                              f"{read >> 20:,} MiB read from the disk, the rest from the page cache")
                     self.series[f"drain{tag}{part} {name}"] = draining
                     self.say(rate.name, name, f"{drained['delivered_per_s']:,.0f} msg/s")
             rss = self.figure(f"backlog-rss{tag}", f"{words}, {self.options.memory} mark: most "
@@ -456,6 +460,8 @@ def parse_options():
                         help="messages in the backlog (1000000; the target speaks of 10000000, "
                         "which takes 25 GB of free disk)")
     parser.add_argument("--memory", default="256MiB", help="memory mark in the backlog (256MiB)")
+    parser.add_argument("--cold", action="store_true",
+                        help="drop a backlog from the page cache before it is drained")
     parser.add_argument("--peer-messages", type=int, default=100_000,
                         help="the same two for the peers, which are slow (100000)")
     parser.add_argument("--nice", type=int, default=0,

@@ -7,12 +7,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { PAGE_SIZE = 4096 };
+
 struct log_writer {
     const struct disk *disk;
     struct disk_file *file; /* the segment under way; NULL: none yet */
     char name[STORE_NAME_SIZE];
     uint64_t segment_number;
-    uint64_t written_lsn; /* end of the last batch written */
+    uint64_t segment_capacity; /* of its file */
+    uint64_t written_lsn;      /* end of the last batch written */
     uint64_t durable_lsn;
     struct iovec *parts; /* of one batch; owned */
     size_t part_capacity;
@@ -59,9 +62,11 @@ still_poisoned(const struct log_writer *writer, struct log_failure *failure_out)
     return STATUS_IO;
 }
 
-/* Whether the file is the segment that the batch is meant for. Sets errno where it is not. */
+/* Whether the file is the segment that the batch is meant for, and how long it is. Sets errno where
+ * it is not. */
 static bool
-is_segment_of(const struct log_writer *writer, struct disk_file *file, const struct batch *batch)
+is_segment_of(const struct log_writer *writer, struct disk_file *file, const struct batch *batch,
+              uint64_t *capacity_out)
 {
     const struct disk *disk = writer->disk;
     uint8_t octets[SEGMENT_HEADER_SIZE];
@@ -71,8 +76,11 @@ is_segment_of(const struct log_writer *writer, struct disk_file *file, const str
     }
     struct segment_header header;
     errno = EBADMSG;
-    return size == sizeof(octets) && segment_header_decode(&header, octets) == STATUS_OK &&
-           header.number == batch->segment_number && header.base_lsn == batch->segment_base &&
+    if (size < sizeof(octets) || segment_header_decode(&header, octets) != STATUS_OK) {
+        return false;
+    }
+    *capacity_out = header.capacity;
+    return header.number == batch->segment_number && header.base_lsn == batch->segment_base &&
            header.epoch == batch->header.epoch &&
            batch->end_lsn <= header.base_lsn + header.capacity;
 }
@@ -89,7 +97,8 @@ enter_segment(struct log_writer *writer, const struct batch *batch, struct log_f
         return errno == ENOENT ? STATUS_AGAIN : poison(writer, "open", name, 0, failure_out);
     }
     enum status status = STATUS_OK;
-    if (!is_segment_of(writer, file, batch)) {
+    uint64_t capacity = 0;
+    if (!is_segment_of(writer, file, batch, &capacity)) {
         status = poison(writer, "read the header", name, 0, failure_out);
     } else if (writer->file != NULL) {
         status = log_writer_flush(writer, failure_out);
@@ -102,7 +111,18 @@ enter_segment(struct log_writer *writer, const struct batch *batch, struct log_f
     writer->file = file;
     memcpy(writer->name, name, sizeof(name));
     writer->segment_number = batch->segment_number;
+    writer->segment_capacity = capacity;
     return STATUS_OK;
+}
+
+/* Where the page ends that a batch ends in: so far zeros are written behind it. A page that is
+ * written in part has to be read from the disk first where it is not in memory, and a segment that
+ * is used again mostly is not; the batch behind this one finds its page there. */
+static uint64_t
+page_end(const struct log_writer *writer, uint64_t offset)
+{
+    uint64_t end = (offset + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1);
+    return end < writer->segment_capacity ? end : writer->segment_capacity;
 }
 
 /* Header, contents, records and the zeros behind them; returns how many parts. */
@@ -110,7 +130,7 @@ static size_t
 lay_out(struct log_writer *writer, const struct batch *batch,
         uint8_t header[static BATCH_HEADER_SIZE])
 {
-    static const uint8_t ZEROS[BATCH_ALIGNMENT];
+    static const uint8_t ZEROS[BATCH_ALIGNMENT + PAGE_SIZE];
     enum { OTHER_PARTS = 3 };
     if (batch->run_count + OTHER_PARTS > writer->part_capacity) {
         writer->part_capacity = 2 * (batch->run_count + OTHER_PARTS);
@@ -128,8 +148,10 @@ lay_out(struct log_writer *writer, const struct batch *batch,
         (struct iovec){.iov_base = (void *)(uintptr_t)control.data, .iov_len = control.size};
     size += control.size;
     assert(size <= batch_size(batch));
-    size_t padding = (size_t)batch_size(batch) - size;
-    assert(padding < BATCH_ALIGNMENT);
+    assert(batch_size(batch) - size < BATCH_ALIGNMENT);
+    uint64_t offset = batch->header.base_lsn - batch->segment_base;
+    size_t padding = (size_t)(page_end(writer, offset + batch_size(batch)) - offset) - size;
+    assert(padding < sizeof(ZEROS));
     if (padding > 0) {
         writer->parts[count++] =
             (struct iovec){.iov_base = (void *)(uintptr_t)ZEROS, .iov_len = padding};

@@ -154,6 +154,29 @@ Test(log_writer, a_batch_stands_where_its_header_says)
                  content_check(bytes_make(octets_at(lsn), sizeof(*content) + 1000), lsn)));
 }
 
+static void
+see_where_writes_end(void *context, const struct sim_disk_op *op)
+{
+    uint32_t *ends_within_page = context;
+    if (op->call == SIM_DISK_WRITE && (op->offset + op->size) % 4096 != 0) {
+        ++*ends_within_page;
+    }
+}
+
+/* A page that is written in part is read first, by the thread that confirms wait for, when a
+ * segment that is used again is not in memory. */
+Test(log_writer, a_write_ends_with_a_page_of_the_file)
+{
+    uint32_t ends_within_page = 0;
+    sim_disk_set_hook(sim, see_where_writes_end, &ends_within_page);
+    for (uint32_t size = 1; size < 10000; size += 1777) {
+        cr_assert(eq(int, write_message(size), STATUS_OK));
+    }
+    sim_disk_set_hook(sim, NULL, NULL);
+    cr_expect(eq(u32, ends_within_page, 0));
+    cr_expect(eq(u64, sim_disk_content(sim, "seg.0000000000000001").size, SLOT));
+}
+
 /* A batch of many runs is one gathering write: nothing of it can be on the disk without having been
  * asked for together. */
 Test(log_writer, a_batch_is_written_in_one_call)
