@@ -31,8 +31,10 @@ static inline struct bytes
 buffer_bytes(const struct buffer *buffer)
 {
     /* Adding even 0 to NULL is undefined. */
-    const uint8_t *start = buffer->data == NULL ? NULL : buffer->data + buffer->start;
-    return bytes_make(start, buffer_size(buffer));
+    if (buffer->data == NULL) {
+        return bytes_make(NULL, 0);
+    }
+    return bytes_make(buffer->data + buffer->start, buffer_size(buffer));
 }
 
 /* Makes room for `size` more octets at the end, moving or growing; returns where they go, or NULL

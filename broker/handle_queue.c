@@ -5,6 +5,7 @@
 
 #include "amqp/reply.h"
 #include "amqp/table.h"
+#include "base/assert.h"
 #include "broker/access.h"
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
@@ -301,6 +302,7 @@ channel_handle_queue_purge(struct channel *channel, const struct queue_purge *ar
         channel_find_queue(channel, name, &queue, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
+    assert(queue != NULL);
     struct core *core = channel_core(channel);
     core_serve_consumers(core, queue);
     uint64_t purged_count = queue_purge(queue, &core->discards);

@@ -28,8 +28,8 @@ void channel_return_message(struct channel *channel, struct content_ref content)
 /* 506 at connection scope: the machine has no memory for what the peer sends. */
 enum status fault_no_memory(struct fault *fault);
 
-/* What a message that could not be written down is answered with: STATUS_FULL is 406, for it reaches
- * more queues than a segment of the log can name; STATUS_NO_MEMORY is 506. */
+/* What a message that could not be written down is answered with: STATUS_FULL is 406, for it
+ * reaches more queues than a segment of the log can name; STATUS_NO_MEMORY is 506. */
 enum status fault_not_logged(struct fault *fault, enum status status);
 
 #endif

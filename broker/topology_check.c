@@ -125,6 +125,20 @@ priority_text(int64_t priority, char out[static 24])
     return out;
 }
 
+static void
+check_max_priority(struct application *application, const struct config_mark *mark,
+                   const struct difference *queue, int64_t stored, int64_t wanted)
+{
+    char texts[2][24];
+    if (stored != wanted) {
+        struct difference difference = *queue;
+        difference.property = "x-max-priority";
+        difference.stored = priority_text(stored, texts[0]);
+        difference.wanted = priority_text(wanted, texts[1]);
+        reject_difference(application, mark, &difference);
+    }
+}
+
 /* Arguments change in place, but for those by which messages lie and consumers wait. */
 static void
 check_queue_arguments(struct application *application, const struct config_queue *config,
@@ -138,13 +152,8 @@ check_queue_arguments(struct application *application, const struct config_queue
         difference->wanted = queue_type_name(wanted->type);
         reject_difference(application, &config->mark, difference);
     }
-    if (stored->max_priority != wanted->max_priority) {
-        char texts[2][24];
-        difference->property = "x-max-priority";
-        difference->stored = priority_text(stored->max_priority, texts[0]);
-        difference->wanted = priority_text(wanted->max_priority, texts[1]);
-        reject_difference(application, &config->mark, difference);
-    }
+    check_max_priority(application, &config->mark, difference, stored->max_priority,
+                       wanted->max_priority);
     check_flag(application, &config->mark, difference, "x-single-active-consumer",
                stored->single_active_consumer, wanted->single_active_consumer);
 }

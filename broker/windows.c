@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "broker/durability.h"
 #include "broker/paging_state.h"
 #include "broker/vhost.h"
@@ -328,23 +329,24 @@ fetch_ahead(struct paging *paging, struct queue_windows *windows, struct entry_c
     return submit_fetch(paging, windows, job, block_size);
 }
 
+struct returned_message {
+    uint64_t lsn;
+    const struct queue_entry *entry;
+};
+
 static int
-compare_asked(const void *left, const void *right)
+compare_returned(const void *left, const void *right)
 {
-    const struct queue_entry *a = *(const struct queue_entry *const *)left;
-    const struct queue_entry *b = *(const struct queue_entry *const *)right;
-    return (queue_entry_lsn(a) > queue_entry_lsn(b)) - (queue_entry_lsn(a) < queue_entry_lsn(b));
+    const struct returned_message *a = left;
+    const struct returned_message *b = right;
+    return (a->lsn > b->lsn) - (a->lsn < b->lsn);
 }
 
-/* The returned message that comes next, and others that came back. */
-static bool
-fetch_returned(struct paging *paging, struct queue_windows *windows)
+/* The returned messages to ask for, the next one among them, in the order of the log. */
+static uint32_t
+choose_returned(const struct paging *paging, struct queue *queue, bool is_alone,
+                struct returned_message asked[static FETCH_ENTRIES_MAX])
 {
-    struct queue *queue = windows->queue;
-    const struct queue_entry *asked[FETCH_ENTRIES_MAX];
-    const struct queue_entry *head = queue_peek(queue);
-    uint32_t block_size = block_size_for(windows, head);
-    bool is_alone = windows->is_alone || block_size > FETCH_WINDOW;
     uint64_t octets = 0;
     uint32_t count = 0;
     for (uint32_t i = 0; i < queue->returned_count && i < FETCH_ENTRIES_MAX; i++) {
@@ -354,15 +356,28 @@ fetch_returned(struct paging *paging, struct queue_windows *windows)
             if (count > 0 && (is_alone || octets > FETCH_WINDOW)) {
                 break;
             }
-            asked[count++] = entry;
+            asked[count++] = (struct returned_message){queue_entry_lsn(entry), entry};
         }
     }
-    qsort(asked, count, sizeof(*asked), compare_asked);
+    assert(count > 0);
+    qsort(asked, count, sizeof(*asked), compare_returned);
+    return count;
+}
+
+/* The returned message that comes next, and others that came back. */
+static bool
+fetch_returned(struct paging *paging, struct queue_windows *windows)
+{
+    struct queue *queue = windows->queue;
+    uint32_t block_size = block_size_for(windows, queue_peek(queue));
+    bool is_alone = windows->is_alone || block_size > FETCH_WINDOW;
+    struct returned_message asked[FETCH_ENTRIES_MAX];
+    uint32_t count = choose_returned(paging, queue, is_alone, asked);
     struct paging_job *job = paging_job_new(paging, TASK_FETCH, queue);
     job->is_returned = true;
     for (uint32_t i = 0; i < count; i++) {
-        if (i == 0 || queue_entry_lsn(asked[i]) != queue_entry_lsn(asked[i - 1])) {
-            ask_for(&job->fetch, asked[i]);
+        if (i == 0 || asked[i].lsn != asked[i - 1].lsn) {
+            ask_for(&job->fetch, asked[i].entry);
         }
     }
     return submit_fetch(paging, windows, job, block_size);

@@ -46,9 +46,11 @@ net_action_octets(const struct net_action *action, const struct content *content
     case NET_ACTION_METHOD:
         return FRAME_OVERHEAD + action->method.payload.size;
     case NET_ACTION_DELIVER:
-        return FRAME_OVERHEAD + deliver_payload_octets(action) + content_wire_octets(content, frame_max);
+        return FRAME_OVERHEAD + deliver_payload_octets(action) +
+               content_wire_octets(content, frame_max);
     case NET_ACTION_CONTENT:
-        return FRAME_OVERHEAD + action->content.payload.size + content_wire_octets(content, frame_max);
+        return FRAME_OVERHEAD + action->content.payload.size +
+               content_wire_octets(content, frame_max);
     case NET_ACTION_TUNE:
     case NET_ACTION_ESTABLISHED:
     case NET_ACTION_PAUSE:

@@ -215,6 +215,7 @@ grow_runs(struct entry_pages *pages)
     if (runs == NULL) {
         return STATUS_NO_MEMORY;
     }
+    assert(pages->run_count == pages->run_capacity);
     for (uint32_t i = 0; i < pages->run_count; i++) {
         runs[i] = pages->runs[(pages->run_first + i) % pages->run_capacity];
     }
@@ -452,6 +453,7 @@ make_chain(const struct entry_run *run, const uint8_t *octets, struct entry_bloc
     struct entry_block *first = NULL;
     struct entry_block **place = &first;
     *count_out = 0;
+    assert(run->count > 0); /* a block that has gone out was not empty */
     for (uint32_t done = 0; done < run->count; done += ENTRY_BLOCK_CAPACITY) {
         struct entry_block *block = try_alloc(entry_block_bytes(ENTRY_BLOCK_CAPACITY));
         if (block == NULL) {

@@ -159,6 +159,7 @@ locate(struct fetch_files *files, uint64_t lsn, struct open_file **out, struct l
         status = open_by_catalog(files, lsn, &open, failure);
     }
     if (status == STATUS_OK) {
+        assert(open != NULL);
         open->used = ++files->clock;
         *out = open;
     }

@@ -201,6 +201,7 @@ add_ack(struct index_builder *builder, const struct record *record)
         if (lsn >= index->base_lsn) {
             end_row(builder, lsn, queue);
         } else {
+            assert(index->removal_count < builder->removal_capacity);
             index->removals[index->removal_count++] =
                 (struct index_removal){.lsn = lsn, .queue = queue};
         }

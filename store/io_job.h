@@ -78,7 +78,8 @@ struct fetch_files;
 void io_job_run(struct io_job *job, const struct disk *disk, struct fetch_files *files);
 
 /* Where jobs go: what a delivery may wait for (IO_FETCH, and IO_SPILL that reads back) has a thread
- * of its own, all others share one; each runs its jobs in order. They come back through the same events as batches (store/threads.h). */
+ * of its own, all others share one; each runs its jobs in order. They come back through the same
+ * events as batches (store/threads.h). */
 struct io_port {
     void (*submit)(void *context, struct io_job *job);
     void *context;

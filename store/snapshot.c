@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "store/catalog.h"
 #include "store/crc32c.h"
@@ -47,6 +48,7 @@ read_whole(const struct disk *disk, struct disk_file *file, struct buffer *octet
 static bool
 header_is_right(struct bytes octets, uint64_t lsn)
 {
+    assert(octets.size >= SNAPSHOT_HEADER_SIZE); /* or read_whole would have said no */
     const uint8_t *at = octets.data;
     return memcmp(at, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC)) == 0 &&
            get_u32_le(at + HEADER_CRC_AT) == crc32c(0, at, HEADER_CRC_AT) &&
