@@ -40,11 +40,11 @@ forget_first(struct queue_discards *discards)
 void
 queue_discards_fini(struct queue_discards *discards)
 {
-    while (first_purged(discards) != NULL) {
-        (void)queue_discards_release(discards, UINT32_MAX);
-        if (first_purged(discards) != NULL) {
-            forget_first(discards);
-        }
+    LIST_FOR_EACH(&discards->purged, link)
+    {
+        entry_deque_forget_spilled(&CONTAINER_OF(link, struct purged, link)->deque);
+    }
+    while (queue_discards_release(discards, UINT32_MAX)) {
     }
 }
 

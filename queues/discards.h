@@ -18,7 +18,8 @@ struct queue_discards {
 };
 
 void queue_discards_init(struct queue_discards *discards);
-/* Releases what is in memory and forgets what is spilled. No job of these deques is under way. */
+/* Releases what is in memory and forgets what is spilled: the end of the process, after which it
+ * means nothing. No job of these deques is under way. */
 void queue_discards_fini(struct queue_discards *discards);
 
 /* Takes everything that the deque holds; nothing happens when it is empty. */

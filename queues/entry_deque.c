@@ -51,6 +51,12 @@ entry_deque_fini(struct entry_deque *deque)
     }
 }
 
+void
+entry_deque_forget_spilled(struct entry_deque *deque)
+{
+    entry_pages_free(deque);
+}
+
 static uint64_t
 chain_bytes(const struct entry_deque *deque)
 {

@@ -68,6 +68,10 @@ struct entry_deque {
 /* Frees blocks and what is spilled without looking at the entries. No job is under way. */
 void entry_deque_fini(struct entry_deque *deque);
 
+/* Gives up what is spilled, and with it the entries there; the others move together. No job is
+ * under way. */
+void entry_deque_forget_spilled(struct entry_deque *deque);
+
 /* Moves everything, a job under way included, to `to`, which was empty. */
 void entry_deque_move(struct entry_deque *from, struct entry_deque *to);
 

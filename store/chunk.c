@@ -377,7 +377,7 @@ pool_vacate(struct chunk_pool *pool, struct chunk_slot *slot)
     if (slot->state == CHUNK_RESIDENT) {
         pool_unmap(pool, slot->memory, slot->capacity);
         pool->bytes -= slot->capacity;
-    } else if (slot->state == CHUNK_SPILLED) {
+    } else if (slot->state == CHUNK_SPILLED && pool->space != NULL) {
         spill_space_give_back(pool->space, slot->place, slot->fill);
     }
 }

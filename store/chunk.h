@@ -211,7 +211,8 @@ content_ref_at(struct content_ref chunk, size_t offset)
     return (struct content_ref){.bits = (chunk.bits & ~mask) | offset / 8};
 }
 
-/* From now on chunks may be spilled to places of `space` (borrowed; NULL: no longer). */
+/* From now on chunks may be spilled to places of `space` (borrowed; NULL: no longer, and room that
+ * spilled chunks have is not given back). */
 struct spill_space;
 void chunk_pool_use_spill(struct chunk_pool *pool, struct spill_space *space);
 

@@ -366,6 +366,15 @@ count_released(void *context, uint64_t queue_id, const struct queue_entry *entry
     released_count++;
 }
 
+static void
+count_any(void *context, uint64_t queue_id, const struct queue_entry *entry)
+{
+    (void)context;
+    (void)queue_id;
+    (void)entry;
+    released_count++;
+}
+
 /* A purge has to name each message to the log, so it reads back what is spilled; jobs that are
  * under way when the queue is purged end well. */
 Test(entry_deque, purged_deque_is_read_back_to_be_released)
@@ -404,6 +413,20 @@ Test(entry_deque, purged_deque_is_read_back_to_be_released)
     cr_expect(eq(u64, released_count, pushed));
     cr_expect(eq(u64, discards.released_sequence, 1));
     queue_discards_fini(&discards);
+}
+
+/* At the end of the process nobody reads back any more, but what is in memory is still counted. */
+Test(entry_deque, discards_that_end_release_what_is_in_memory_before_and_behind_the_spilled)
+{
+    struct queue_discards discards;
+    queue_discards_init(&discards);
+    discards.release = count_any;
+    push(50000);
+    (void)spill_all(true);
+    push(5000);
+    queue_discards_add(&discards, 9, &deque);
+    queue_discards_fini(&discards);
+    cr_expect(ge(u64, released_count, 5000 + 4 * 330));
 }
 
 /* Pushes, takes, spills and reads in any order, against two counters. */
