@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Clients that never wait for an answer, over a disk that takes its time: whatever they ask for is
- * answered once and in order, nothing is confirmed before it is committed (I1), and deliveries of a
- * consumer lie between its consume-ok and its cancel-ok. */
+/* Clients that never wait for an answer, over a disk that takes its time and is full at times:
+ * whatever they ask for is answered once and in order, nothing is confirmed before it is committed
+ * (I1), deliveries of a consumer lie between its consume-ok and its cancel-ok, and nothing of a
+ * channel that was closed with a fault is seen on the next one. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
@@ -10,7 +11,14 @@
 #include "base/random.h"
 #include "tests/unit/broker/log_harness.h"
 
-enum { CLIENTS = 2, CHANNELS = 3, STEPS = 8000, ASKED_MAX = 4096, PUBLISHES_MAX = STEPS + 1 };
+enum {
+    CLIENTS = 2,
+    CHANNELS = 3,
+    STEPS = 8000,
+    ASKED_MAX = 4096,
+    PUBLISHES_MAX = STEPS + 1,
+    DISK_MARK = 1 << 20
+};
 
 /* One channel as its client sees it. */
 struct side {
@@ -25,6 +33,8 @@ struct side {
     uint64_t settled;    /* up to this tag */
     bool wants_consumer; /* it was asked for */
     bool has_consumer;   /* consume-ok came */
+    bool is_faulty;      /* a fault was sent, channel.close has not come */
+    bool is_gone;        /* channel.close came and is not answered yet */
     bool is_closing;     /* close and open were asked for, close-ok has not come */
 };
 
@@ -47,7 +57,9 @@ static void
 set_up(void)
 {
     random_source = random_seeded(&random_state);
-    disk = log_rig_new(NULL, 256 * 1024);
+    struct core_settings settings = rig_settings();
+    settings.disk_mark_bytes = DISK_MARK;
+    disk = log_rig_new(&settings, 256 * 1024);
     rig = disk->rig;
     for (int i = 0; i < CLIENTS; i++) {
         uint64_t link = messaging_client(rig);
@@ -179,6 +191,14 @@ close_and_open(struct side *side)
     ask(side, &select, METHOD_CONFIRM_SELECT_OK);
 }
 
+/* Settlements overtake whatever waits, so the fault may come before all of it. */
+static void
+settle_what_is_not_open(struct side *side)
+{
+    side->is_faulty = true;
+    send_ack(rig, side->link, side->number, 1000000, false);
+}
+
 /* Hearing -------------------------------------------------------------------------------------- */
 
 /* I1, against what the log was told: the message is in a batch that is committed. */
@@ -207,6 +227,19 @@ hear_confirm(struct side *side, const struct basic_ack *ack)
 }
 
 static void
+forget_channel(struct side *side)
+{
+    side->is_closing = false;
+    side->is_faulty = false;
+    side->published = 0;
+    side->confirmed = 0;
+    side->delivered = 0;
+    side->settled = 0;
+    side->has_consumer = false;
+    side->wants_consumer = false;
+}
+
+static void
 hear_answer(struct side *side, enum method_id id)
 {
     cr_assert(lt(u32, side->answered, side->asked_count), "%s was not asked for",
@@ -221,14 +254,18 @@ hear_answer(struct side *side, enum method_id id)
         side->has_consumer = id == METHOD_BASIC_CONSUME_OK;
     } else if (id == METHOD_CHANNEL_CLOSE_OK) {
         cr_assert(eq(u64, side->confirmed, side->published), "closed before all is confirmed");
-        side->is_closing = false;
-        side->published = 0;
-        side->confirmed = 0;
-        side->delivered = 0;
-        side->settled = 0;
-        side->has_consumer = false;
-        side->wants_consumer = false;
+        forget_channel(side);
     }
+}
+
+/* What was still to be handled has gone with the channel. */
+static void
+hear_close(struct side *side)
+{
+    cr_assert(side->is_faulty);
+    forget_channel(side);
+    side->answered = side->asked_count;
+    side->is_gone = true;
 }
 
 static void
@@ -246,6 +283,9 @@ hear(struct side *side, const struct posted *posted)
         side->delivered = posted->method.basic_get_ok.delivery_tag;
         hear_answer(side, METHOD_BASIC_GET_OK);
         break;
+    case METHOD_CHANNEL_CLOSE:
+        hear_close(side);
+        break;
     default:
         hear_answer(side, posted->method.id);
         break;
@@ -258,10 +298,30 @@ listen(void)
     for (int i = 0; i < CLIENTS; i++) {
         uint64_t link = sides[i * CHANNELS].link;
         for (const struct posted *posted; (posted = rig_next(rig, link)) != NULL;) {
-            cr_assert(gt(u16, posted->channel, 0), "%s", method_info(posted->method.id)->name);
-            hear(&sides[i * CHANNELS + posted->channel - 1], posted);
+            if (posted->channel > 0) {
+                hear(&sides[i * CHANNELS + posted->channel - 1], posted);
+                continue;
+            }
+            cr_assert(posted->method.id == METHOD_CONNECTION_BLOCKED ||
+                          posted->method.id == METHOD_CONNECTION_UNBLOCKED,
+                      "%s", method_info(posted->method.id)->name);
         }
     }
+}
+
+/* Once the broker reads again. */
+static void
+open_again(struct side *side)
+{
+    if (!side->is_gone || rig_link(rig, side->link)->is_paused) {
+        return;
+    }
+    struct method open = {.id = METHOD_CHANNEL_OPEN};
+    struct method select = {.id = METHOD_CONFIRM_SELECT};
+    side->is_gone = false;
+    rig_send_id(rig, side->link, side->number, METHOD_CHANNEL_CLOSE_OK);
+    ask(side, &open, METHOD_CHANNEL_OPEN_OK);
+    ask(side, &select, METHOD_CONFIRM_SELECT_OK);
 }
 
 /* Running -------------------------------------------------------------------------------------- */
@@ -271,7 +331,8 @@ static void
 step_client(void)
 {
     struct side *side = &sides[choose(CLIENTS * CHANNELS)];
-    if (rig_link(rig, side->link)->is_paused || side->is_closing) {
+    if (rig_link(rig, side->link)->is_paused || side->is_closing || side->is_faulty ||
+        side->is_gone) {
         return;
     }
     uint64_t action = choose(100);
@@ -283,8 +344,10 @@ step_client(void)
         ask_for_topology(side);
     } else if (action < 75) {
         ask_for_messages(side);
-    } else if (action < 98) {
+    } else if (action < 97) {
         settle(side);
+    } else if (action < 98) {
+        settle_what_is_not_open(side);
     } else {
         close_and_open(side);
     }
@@ -303,6 +366,10 @@ step_disk(void)
     case 2:
         log_commit(disk);
         break;
+    case 3:
+        core_set_disk_space(rig->core, choose(4) == 0 ? 0 : 2 * DISK_MARK, 2 * DISK_MARK);
+        rig_turn(rig);
+        break;
     default:
         break;
     }
@@ -315,10 +382,18 @@ run(uint64_t seed)
     for (int i = 0; i < STEPS; i++) {
         rig->holds_turn = choose(2) == 0;
         step_client();
-        rig->holds_turn = false;
+        if (rig->holds_turn) {
+            rig->holds_turn = false;
+            continue;
+        }
+        rig_turn(rig);
         step_disk();
         listen();
+        open_again(&sides[choose(CLIENTS * CHANNELS)]);
     }
+    core_set_disk_space(rig->core, 2 * DISK_MARK, 2 * DISK_MARK);
+    log_settle(disk);
+    listen();
     log_settle(disk);
     listen();
     for (int i = 0; i < CLIENTS * CHANNELS; i++) {
