@@ -225,12 +225,20 @@ write_some(struct log_rig *log, uint32_t max)
     }
 }
 
+/* As the threads of the store are collected: both are told, whatever has happened. */
+static void
+tell_core(struct log_rig *log)
+{
+    core_on_written(log->rig->core);
+    core_on_committed(log->rig->core);
+    rig_turn(log->rig);
+}
+
 void
 log_write(struct log_rig *log, uint32_t max)
 {
     write_some(log, max);
-    core_on_written(log->rig->core);
-    rig_turn(log->rig);
+    tell_core(log);
 }
 
 void
@@ -238,11 +246,10 @@ log_flush(struct log_rig *log)
 {
     if (log->flush_is_due) {
         log->flush_is_due = false;
+        log->committed_count = log->written_count;
         journal_committed(log->journal, journal_written_lsn(log->journal));
     }
-    core_on_written(log->rig->core);
-    core_on_committed(log->rig->core);
-    rig_turn(log->rig);
+    tell_core(log);
 }
 
 void

@@ -43,6 +43,7 @@ struct log_rig {
     uint32_t last_batch[LOG_TYPES_MAX]; /* with a record of that type */
     uint32_t batch_count;               /* handed over */
     uint32_t written_count;             /* reported written */
+    uint32_t committed_count;           /* reported committed */
     bool flush_is_due;                  /* a batch that is written wants one */
     uint32_t flush_count;               /* handed over with the wish for a flush */
 };
