@@ -275,6 +275,18 @@ take_content(struct fetch_files *files, struct io_fetch *fetch, struct stretch *
     return STATUS_OK;
 }
 
+/* The block is in use up to the end of content `at`, at least: in a pack a message of several
+ * queues lies with one of them, so that a later message may lie before an earlier one. */
+static void
+use_block(const struct io_fetch *fetch, uint32_t at, uint64_t *used)
+{
+    uint64_t end = fetch->offsets[at] + whole_size(fetch->block + fetch->offsets[at]);
+    end = (end + CONTENT_ALIGNMENT - 1) & ~(uint64_t)(CONTENT_ALIGNMENT - 1);
+    if (*used < end) {
+        *used = end;
+    }
+}
+
 /* Reads the contents from `fetched_count` on that one call can. */
 static enum status
 read_stretch(struct fetch_files *files, struct io_fetch *fetch, uint64_t *used,
@@ -294,8 +306,7 @@ read_stretch(struct fetch_files *files, struct io_fetch *fetch, uint64_t *used,
     for (uint32_t at = stretch.first; at < stretch.end && status == STATUS_OK; at++) {
         status = take_content(files, fetch, &stretch, at, failure);
         if (status == STATUS_OK) {
-            *used = fetch->offsets[at] + whole_size(fetch->block + fetch->offsets[at]);
-            *used = (*used + CONTENT_ALIGNMENT - 1) & ~(uint64_t)(CONTENT_ALIGNMENT - 1);
+            use_block(fetch, at, used);
         }
     }
     return status;

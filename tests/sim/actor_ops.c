@@ -79,6 +79,17 @@ choose_queue(const struct doing *doing)
     return history_find_queue(history_of(doing), choose_queue_name(doing));
 }
 
+/* One to take messages from. */
+static uint32_t
+choose_source(const struct doing *doing)
+{
+    uint32_t name = choose_queue_name(doing);
+    if (name == 0 && doing->world->habits.hoards && below(doing, 50) != 0) {
+        return HISTORY_NONE;
+    }
+    return history_find_queue(history_of(doing), name);
+}
+
 static uint32_t
 choose_exchange(const struct doing *doing)
 {
@@ -289,7 +300,7 @@ do_recover(const struct doing *doing)
 static bool
 do_get(const struct doing *doing)
 {
-    uint32_t queue = choose_queue(doing);
+    uint32_t queue = choose_source(doing);
     if (is_waiting(doing) || queue == HISTORY_NONE || would_wait(doing)) {
         return false;
     }
@@ -311,7 +322,7 @@ do_get(const struct doing *doing)
 static bool
 do_consume(const struct doing *doing)
 {
-    uint32_t queue = choose_queue(doing);
+    uint32_t queue = choose_source(doing);
     uint32_t at = below(doing, ACTOR_CONSUMERS);
     struct actor_consumer *consumer = &doing->channel->consumers[at];
     if (is_waiting(doing) || queue == HISTORY_NONE || consumer->is_on || consumer->awaits_cancel ||
@@ -429,7 +440,7 @@ end_consumers(const struct doing *doing, uint32_t queue)
 static bool
 do_delete_queue(const struct doing *doing)
 {
-    uint32_t queue = choose_queue(doing);
+    uint32_t queue = choose_source(doing);
     if (is_waiting(doing) || queue == HISTORY_NONE) {
         return false;
     }
@@ -448,7 +459,7 @@ do_delete_queue(const struct doing *doing)
 static bool
 do_purge(const struct doing *doing)
 {
-    uint32_t queue = choose_queue(doing);
+    uint32_t queue = choose_source(doing);
     if (is_waiting(doing) || queue == HISTORY_NONE) {
         return false;
     }

@@ -108,7 +108,8 @@ static enum status
 begin_log(struct storage *storage, struct core *core, struct chunk_pool *pool, struct log *log,
           struct recovery *recovery, char *why, size_t why_size)
 {
-    struct keeper_settings settings = {.slot_size = STORAGE_SLOT, .spares_wanted = 2};
+    struct keeper_settings settings = {
+        .slot_size = STORAGE_SLOT, .spares_wanted = 2, .may_pack = true};
     struct io_port io_port = {.submit = submit_job, .context = storage};
     struct journal_port journal_port = {.submit = submit_batch, .context = storage};
     struct journal_settings journal_settings;
@@ -200,10 +201,13 @@ drop_jobs(struct storage *storage, struct core *core, struct list *jobs)
 void
 storage_drop_jobs(struct storage *storage, struct core *core)
 {
-    if (storage->keeper != NULL) {
+    /* One that is back may make another one go out. */
+    while (storage->keeper != NULL &&
+           (!list_is_empty(&storage->jobs) || !list_is_empty(&storage->done))) {
         drop_jobs(storage, core, &storage->jobs);
         drop_jobs(storage, core, &storage->done);
     }
+    core_set_paging_port(core, NULL, 0);
 }
 
 void

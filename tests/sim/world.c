@@ -54,6 +54,7 @@ draw_habits(struct dice *dice)
         .confirm_permille = one_of(dice, 900, 500, 300),
         .tx_permille = one_of(dice, 0, 100, 300),
         .ready_max = one_of(dice, 20, 200, 3000),
+        .hoards = dice_below(dice, 3) == 0,
         .has_disk = dice_below(dice, 8) != 0,
         .step_permille = one_of(dice, 950, 700, 300),
         .crash_permille = one_of(dice, 0, 300, 3000),

@@ -21,7 +21,8 @@ struct habits {
     uint32_t arrival_permille;                       /* how often a client reads */
     uint32_t persistent_permille, durable_permille, large_permille;
     uint32_t confirm_permille, tx_permille; /* of channels */
-    uint32_t ready_max;                     /* of a queue; beyond it nothing is published */
+    bool hoards; /* hardly anybody reads the first queue, so that segments stay for its sake */
+    uint32_t ready_max; /* of a queue; beyond it nothing is published */
     bool has_disk;
     uint32_t step_permille;  /* how often threads of the store get something done */
     uint32_t crash_permille; /* of 1,000 steps of the world */
