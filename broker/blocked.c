@@ -266,7 +266,7 @@ count_held_octets(const struct connection *connection)
     return octets;
 }
 
-void
+uint32_t
 connection_replay_held(struct connection *connection)
 {
     clear_held_marks(connection);
@@ -278,7 +278,7 @@ connection_replay_held(struct connection *connection)
     /* Bounded by what was held when reading stopped. What has to wait again goes behind what is
      * still to be looked at, and so keeps its order. Handling an event may end the connection,
      * which drops what is still held. */
-    for (; count > 0 && !list_is_empty(&connection->held); count--) {
+    for (uint32_t left = count; left > 0 && !list_is_empty(&connection->held); left--) {
         struct held_event *held =
             CONTAINER_OF(list_pop(&connection->held), struct held_event, link);
         if (held_must_wait(connection, held)) {
@@ -292,6 +292,10 @@ connection_replay_held(struct connection *connection)
     if (connection->held_octets <= HELD_OCTETS_MAX) {
         connection_resume(connection, PAUSE_HELD);
     }
+    if (connection->core->alarms == 0) {
+        connection_send_unblocked(connection);
+    }
+    return count;
 }
 
 void
@@ -318,15 +322,17 @@ connection_drop_held(struct connection *connection)
     connection->held_octets = 0;
 }
 
+/* Everyone may publish again, after what is held, which takes its turns. */
 static void
 core_release_all(struct core *core)
 {
     LIST_FOR_EACH(&core->connection_list, link)
     {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
-        if (connection->blocked_sent || !list_is_empty(&connection->held)) {
-            connection_replay_held(connection);
+        if (list_is_empty(&connection->held)) {
             connection_send_unblocked(connection);
+        } else {
+            connection_replay_later(connection);
         }
     }
 }

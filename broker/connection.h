@@ -164,9 +164,11 @@ void connection_login_failed(struct connection *connection, const char *mechanis
 bool connection_hold_method(struct connection *connection, uint16_t channel, struct bytes payload);
 bool connection_hold_publish(struct connection *connection, const struct net_event *event);
 
-/* Looks again at what is held, in order: what need not wait any more is handled. Ends no alarm. */
-void connection_replay_held(struct connection *connection);
-/* The same before the next tick ends; nothing happens when nothing is held. */
+/* Looks again at what is held, in order: what need not wait any more is handled. Ends no alarm.
+ * When no alarm is left the client is told. Returns how many events there were. */
+uint32_t connection_replay_held(struct connection *connection);
+/* The same before the next tick ends, or one after it when there is much to look at; nothing
+ * happens when nothing is held. */
 void connection_replay_later(struct connection *connection);
 void connection_drop_held(struct connection *connection);
 

@@ -284,19 +284,16 @@ core_send_confirms(struct core *core)
     }
 }
 
-/* Connections whose held events need not wait any more, one after the other: what they handle may
- * put further ones on the list, which wait for the next tick. */
+/* Connections whose held events need not wait any more: many, when an alarm ends. */
 static void
 core_replay(struct core *core)
 {
-    struct list due;
-    list_init(&due);
+    uint32_t budget = CORE_REPLAYS_PER_TICK;
     struct list_link *link;
-    while ((link = list_pop(&core->replays)) != NULL) {
-        list_append(&due, link);
-    }
-    while ((link = list_pop(&due)) != NULL) {
-        connection_replay_held(CONTAINER_OF(link, struct connection, replay_link));
+    while (budget > 0 && (link = list_pop(&core->replays)) != NULL) {
+        uint32_t count =
+            1 + connection_replay_held(CONTAINER_OF(link, struct connection, replay_link));
+        budget -= count < budget ? count : budget;
     }
 }
 

@@ -23,6 +23,9 @@
 /* Messages of purged queues that are released in one tick. */
 enum { CORE_DISCARDS_PER_TICK = 16384 };
 
+/* Held events that are looked at again in one tick, and not many more than one connection holds. */
+enum { CORE_REPLAYS_PER_TICK = 16384 };
+
 struct connection;
 struct journal;
 struct login_desk;

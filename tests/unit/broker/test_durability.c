@@ -657,6 +657,7 @@ Test(durability, two_alarms_are_said_once_and_end_with_the_second)
         chunk_pool_release(rig->pool, ballast[--ballast_count]);
     }
     rig_turn(rig);
+    rig_turn(rig);
     (void)rig_expect(rig, client, 0, METHOD_CONNECTION_UNBLOCKED);
     cr_expect(eq(u64, ready_count(rig, "q"), 2));
     log_settle(disk);
