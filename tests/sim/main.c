@@ -19,11 +19,13 @@
 #include "tests/sim/enumerate.h"
 #include "tests/sim/world.h"
 
+enum { OPERATIONS = 20000 }; /* of a run, if nothing else is said */
+
 struct options {
     uint64_t from;
     uint64_t seed_count;
-    uint64_t operation_count;
-    const char *list; /* NULL: none */
+    uint64_t operation_count; /* 0: not given */
+    const char *list;         /* NULL: none */
     bool has_trace;
     bool enumerates;
     bool until_wrong; /* the first run that fails is the last */
@@ -117,7 +119,8 @@ run_enumerations(const struct options *options)
         struct enumeration enumeration = {
             .seed = options->from + i,
             .mutant = options->mutant,
-            .operation_count = 150 + (uint32_t)(i % 4) * 100,
+            .operation_count = options->operation_count != 0 ? (uint32_t)options->operation_count
+                                                             : 150 + (uint32_t)(i % 4) * 100,
             .crash_count = (uint32_t)(i % 3),
             .random_count = 5,
             .stride = options->stride,
@@ -244,7 +247,7 @@ read_options(int argc, char **argv)
         {"stride", required_argument, NULL, 'p'},
         {NULL, 0, NULL, 0},
     };
-    struct options options = {.from = 1, .seed_count = 100, .operation_count = 20000, .stride = 1};
+    struct options options = {.from = 1, .seed_count = 100, .stride = 1};
     int name;
     while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
         read_option(&options, name);
@@ -269,7 +272,8 @@ main(int argc, char **argv)
         run_list(&options, &totals);
     }
     for (uint64_t i = 0; i < options.seed_count && may_go_on(&options, totals.failed); i++) {
-        run_seed(&options, options.from + i, options.operation_count, &totals);
+        run_seed(&options, options.from + i,
+                 options.operation_count != 0 ? options.operation_count : OPERATIONS, &totals);
     }
     totals.seconds = seconds_now() - started;
     print_totals(&totals);
