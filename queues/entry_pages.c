@@ -264,41 +264,27 @@ begin_spill(struct entry_pages *pages, struct entry_spill *spill_out)
     return true;
 }
 
-/* Back at the front of the list, in their order. */
-static void
-list_back(struct entry_memory *memory, struct list *busy)
-{
-    while (!list_is_empty(busy)) {
-        struct list_link *last = busy->head.previous;
-        list_remove(last);
-        list_prepend(&memory->long_deques, last);
-    }
-}
-
-/* Takes the first of the list that may spill now off it. Bounded by the list: who has nothing to
- * spill leaves it until it grows again. */
+/* Takes the first of the list that may spill now off it; who may later keeps its place. Bounded by
+ * the list: who has nothing to spill leaves it until it grows again. */
 static struct entry_pages *
 next_to_spill(struct entry_memory *memory, bool under_pressure)
 {
-    struct entry_pages *found = NULL;
-    struct list busy;
-    list_init(&busy);
-    for (struct list_link *link;
-         found == NULL && (link = list_first(&memory->long_deques)) != NULL;) {
+    LIST_FOR_EACH(&memory->long_deques, link)
+    {
         struct entry_pages *pages = CONTAINER_OF(link, struct entry_pages, link);
         if (!under_pressure && pages->block_count <= ENTRY_BLOCKS_MAX) {
-            break;
+            return NULL;
         }
-        list_remove(link);
         const struct entry_block *block = pages->is_spilling ? NULL : first_to_spill(pages);
-        if (block != NULL && block_is_busy(memory, block)) {
-            list_append(&busy, link);
-        } else if (block != NULL) {
-            found = pages;
+        bool is_busy = block != NULL && block_is_busy(memory, block);
+        if (!is_busy) {
+            list_remove(link);
+        }
+        if (block != NULL && !is_busy) {
+            return pages;
         }
     }
-    list_back(memory, &busy);
-    return found;
+    return NULL;
 }
 
 bool
