@@ -289,8 +289,8 @@ finish(struct data_directory *directory)
     if (status == STATUS_IO && !log_failure_is_no_room(&failure)) {
         on_fatal(directory, &failure);
     }
-    log_warn(directory->log, "store.not_marked_clean", "status=%s file=%s", status_name(status),
-             failure.file);
+    log_warn(directory->log, "store.not_marked_clean", "status=%s file=%s error=\"%s\"",
+             status_name(status), failure.file, strerrordesc_np(failure.error));
 }
 
 void

@@ -90,8 +90,10 @@ class Run:
         if self.was_ready:
             assert self.status == EXIT_IO, text
             path = pathlib.Path(self.fired.split()[-1])
-            name = "directory" if path == self.directory / "data" else path.name
-            assert name in last, f"no file named\n{text}"
+            # The line may name the file that was to be replaced.
+            name = path.name.removesuffix(".tmp")
+            names = ["directory", "file=."] if path == self.directory / "data" else [name]
+            assert any(name in last for name in names), f"no file named\n{text}"
         else:
             assert self.status != 0, text
 

@@ -78,7 +78,7 @@ tear_down_log(void)
 }
 
 TestSuite(conservation, .init = set_up, .fini = tear_down);
-TestSuite(conservation_with_log, .init = set_up_log, .fini = tear_down_log, .timeout = 120);
+TestSuite(conservation_with_log, .init = set_up_log, .fini = tear_down_log);
 
 static uint32_t
 number_in(struct bytes body)

@@ -275,7 +275,7 @@ publish_many(const char *queue)
 }
 
 /* I10: the removal of many messages is written in slices; the answer follows the last. */
-Test(durability, a_large_purge_is_written_in_slices_and_answered_after_the_last, .timeout = 120)
+Test(durability, a_large_purge_is_written_in_slices_and_answered_after_the_last)
 {
     publish_many("q");
     uint64_t other = messaging_client(rig);
@@ -312,7 +312,7 @@ Test(durability, two_purges_in_a_row_are_answered_one_by_one)
 }
 
 /* Slices of a purge that come behind the record that deletes the queue harm nobody. */
-Test(durability, a_queue_that_is_deleted_during_its_purge_leaves_nothing, .timeout = 120)
+Test(durability, a_queue_that_is_deleted_during_its_purge_leaves_nothing)
 {
     publish_many("q");
     uint64_t other = messaging_client(rig);

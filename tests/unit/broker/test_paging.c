@@ -73,7 +73,7 @@ tear_down(void)
     (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-TestSuite(paging, .init = set_up, .fini = tear_down, .timeout = 120);
+TestSuite(paging, .init = set_up, .fini = tear_down);
 
 /* One turn of the loop; waits a little for the threads of the store, and moves the clock. */
 static void

@@ -68,7 +68,7 @@ tear_down(void)
     sim_disk_free(&sim);
 }
 
-TestSuite(corruption, .init = set_up, .fini = tear_down, .timeout = 3600);
+TestSuite(corruption, .init = set_up, .fini = tear_down);
 
 /* Judging -------------------------------------------------------------------------------------- */
 

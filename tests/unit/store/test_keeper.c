@@ -821,7 +821,7 @@ live(struct sim_recording *recording)
 
 /* F2, I8: whenever the power goes, in whatever the keeper and the log are doing, what was confirmed
  * is there and what was acknowledged stays away. */
-Test(keeper, no_power_cut_loses_or_brings_back_a_message, .timeout = 300)
+Test(keeper, no_power_cut_loses_or_brings_back_a_message)
 {
     start_anew();
     put_vhost_record();

@@ -68,7 +68,7 @@ tear_down(void)
     sim_disk_free(&sim);
 }
 
-TestSuite(salvage, .init = set_up, .fini = tear_down, .timeout = 600);
+TestSuite(salvage, .init = set_up, .fini = tear_down);
 
 static uint64_t
 verify(void)

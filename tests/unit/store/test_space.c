@@ -672,7 +672,7 @@ empty_out(struct model *model)
 
 /* I8, in every order of events: what is offered for use again is exactly what the definition gives
  * free, oldest first; and whatever is dead goes in the end. */
-Test(space, what_is_used_again_agrees_with_the_definition, .timeout = 300)
+Test(space, what_is_used_again_agrees_with_the_definition)
 {
     static struct model model;
     for (uint64_t seed = 1; seed <= 6; seed++) {

@@ -265,7 +265,7 @@ run_history(uint64_t seed)
 }
 
 /* Design, I4 and I8: the state is the fold of the log, whatever was folded, packed or cut. */
-Test(store_model, what_was_flushed_is_what_comes_back, .timeout = 1800)
+Test(store_model, what_was_flushed_is_what_comes_back)
 {
     uint64_t packs = 0;
     const char *wanted = getenv("BOURSE_STORE_SEEDS"); /* for a longer run */

@@ -124,7 +124,7 @@ tear_down(void)
     sim_disk_free(&sim);
 }
 
-TestSuite(threads, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(threads, .init = set_up, .fini = tear_down);
 
 /* One message of `size` octets. */
 static void
