@@ -6,6 +6,9 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
+/* Turns in which an answer must have come: far more than the steps that the store can be behind. */
+enum { PATIENCE = 30000 };
+
 /* Habits --------------------------------------------------------------------------------------- */
 
 /* Weights of what clients do: publishing and settling most, the rest so that queues live for some
@@ -252,7 +255,7 @@ disperse(struct world *world)
 static void
 await(struct world *world, struct actor *actor, const bool *is_there)
 {
-    for (int i = 0; i < 1000 && !*is_there && world->history.wrong_count == 0; i++) {
+    for (int i = 0; i < PATIENCE && !*is_there && world->history.wrong_count == 0; i++) {
         world_advance(world);
         actor_read(world, actor, UINT32_MAX);
     }
@@ -265,7 +268,7 @@ static void
 await_answer(struct world *world, struct actor *actor, uint16_t channel)
 {
     struct actor_request *request = &actor_channel(actor, channel)->request;
-    for (int i = 0; i < 1000 && request->is_waiting && world->history.wrong_count == 0; i++) {
+    for (int i = 0; i < PATIENCE && request->is_waiting && world->history.wrong_count == 0; i++) {
         world_advance(world);
         actor_read(world, actor, UINT32_MAX);
     }
