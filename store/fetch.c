@@ -132,6 +132,7 @@ open_by_catalog(struct fetch_files *files, uint64_t lsn, struct open_file **out,
             close_file(files, open);
             return status == STATUS_IO ? log_failure_set(failure, "read", entry->name, 0) : status;
         }
+        segment_index_fini(&open->pack.index); /* its table is all that is needed */
     }
     memcpy(open->name, entry->name, sizeof(open->name));
     open->base_lsn = entry->header.base_lsn;

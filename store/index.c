@@ -35,6 +35,16 @@ segment_index_fini(struct segment_index *index)
     *index = (struct segment_index){0};
 }
 
+struct index_runs
+segment_index_runs(const struct segment_index *index)
+{
+    struct index_runs runs = {0};
+    for (uint64_t i = 0; i < index->row_count; i++) {
+        index_runs_add(&runs, &index->rows[i]);
+    }
+    return runs;
+}
+
 /* Building ------------------------------------------------------------------------------------- */
 
 void

@@ -34,6 +34,30 @@ struct segment_index {
 
 void segment_index_fini(struct segment_index *index);
 
+/* How much the queues of a segment are interleaved: a run is contents of one queue behind each
+ * other. A content of several queues counts by the first. */
+struct index_runs {
+    uint64_t octets; /* of all contents */
+    uint64_t count;
+    uint64_t last_lsn, last_queue; /* of the last row */
+};
+
+/* Rows come in their order. */
+static inline void
+index_runs_add(struct index_runs *runs, const struct index_row *row)
+{
+    uint64_t queue = row->queue & ~RECORD_QUEUE_HANDED_OUT;
+    if (row->lsn == runs->last_lsn) {
+        return;
+    }
+    runs->count += runs->count == 0 || queue != runs->last_queue;
+    runs->octets += row->content_size;
+    runs->last_lsn = row->lsn;
+    runs->last_queue = queue;
+}
+
+struct index_runs segment_index_runs(const struct segment_index *index);
+
 /* Writes seg.N.idx aside, flushes it, and renames it. A disposable file: STATUS_IO harms nobody,
  * and its name is on the disk with whatever flushes the directory next. */
 MUST_CHECK enum status segment_index_write(const struct segment_index *index,

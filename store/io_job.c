@@ -54,8 +54,23 @@ run_index(struct io_job *job, const struct disk *disk)
         return status;
     }
     job->index.topology_lsn = index.topology_lsn;
+    job->index.runs = segment_index_runs(&index);
     segment_index_fini(&index);
     return STATUS_OK;
+}
+
+static enum status
+run_pack(struct io_job *job, const struct disk *disk)
+{
+    if (job->pack.packing == NULL) {
+        job->pack.packing =
+            packing_new(disk, job->pack.first, job->pack.last, job->pack.folded_lsn);
+    }
+    enum status status = packing_step(job->pack.packing, &job->pack.live_octets, &job->failure);
+    if (status != STATUS_AGAIN) {
+        packing_free(&job->pack.packing);
+    }
+    return status;
 }
 
 /* A thread that fetches rarely keeps nothing between fetches. */
@@ -95,8 +110,7 @@ dispatch(struct io_job *job, const struct disk *disk, struct fetch_files *files)
     case IO_FETCH:
         return run_fetch(job, disk, files);
     case IO_PACK:
-        return pack_run(disk, job->pack.first, job->pack.last, job->pack.folded_lsn,
-                        &job->pack.live_octets, &job->failure);
+        return run_pack(job, disk);
     }
     return STATUS_REJECTED;
 }

@@ -9,6 +9,7 @@
 #include "base/disk.h"
 #include "base/list.h"
 #include "base/status.h"
+#include "store/index.h"
 #include "store/log_failure.h"
 #include "store/manifest.h"
 #include "store/segment.h"
@@ -19,7 +20,7 @@ enum io_job_type {
     IO_INDEX,    /* the index of a full segment */
     IO_RETIRE,   /* a segment that nobody needs becomes a spare, or goes */
     IO_FOLD,     /* seg.N.dead */
-    IO_PACK,     /* live contents of neighbouring segments into one file */
+    IO_PACK,     /* live contents of neighbouring segments into one file, a step of it */
     IO_SNAPSHOT, /* a new snapshot from the last one and the segments behind it, and the manifest */
     IO_SPACE,    /* how much room the file system has */
     IO_FETCH,    /* contents of messages back into memory (store/fetch.h) */
@@ -28,6 +29,7 @@ enum io_job_type {
 
 struct io_fetch;
 struct io_spill;
+struct packing;
 
 struct io_job {
     struct list_link link; /* in the queue of whose it is */
@@ -46,7 +48,8 @@ struct io_job {
         } spare;
         struct {
             uint64_t number, end_lsn;
-            uint64_t topology_lsn; /* out */
+            uint64_t topology_lsn;  /* out */
+            struct index_runs runs; /* out */
         } index;
         struct {
             uint64_t number;
@@ -59,7 +62,9 @@ struct io_job {
         } fold;
         struct {
             uint64_t first, last, folded_lsn;
-            uint64_t live_octets; /* out: of the new file */
+            struct packing *packing; /* NULL: from the beginning. Out with STATUS_AGAIN: to be
+                                        given again, or to packing_free */
+            uint64_t live_octets;    /* out: of the new file */
         } pack;
         struct {
             uint64_t lsn;

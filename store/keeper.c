@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "store/pack.h"
 #include "store/snapshot.h"
 
 #include <inttypes.h>
@@ -14,6 +15,7 @@ enum {
     RETRY_FIRST_MS = 1000,
     RETRY_MAX_MS = 64 * 1000,
     SPARES_EXTRA = 2, /* spare files kept besides those that are wanted ahead */
+    SORT_ROOM = 4,    /* backlog is sorted while so many times its octets are free */
 };
 
 /* When something that failed is tried again. */
@@ -38,6 +40,7 @@ struct keeper {
 
     struct io_job job; /* the one under way */
     bool is_busy;
+    struct io_job pack; /* its next step; without `packing`: none is under way */
     uint64_t now_ms;
     struct retry retries[IO_SPILL + 1]; /* by type of job */
     struct disk_space disk_space;
@@ -94,6 +97,7 @@ take_over_segments(struct keeper *keeper, const struct recovery *recovery)
                           segment->capacity);
         space_segment_indexed(keeper->space, segment->number);
         space_add_rows(keeper->space, segment->base_lsn, segment->row_count, segment->row_octets);
+        space_segment_runs(keeper->space, segment->number, segment->run_octets, segment->run_count);
         if (segment->topology_lsn != 0) {
             space_add_topology(keeper->space, segment->topology_lsn);
         }
@@ -116,6 +120,7 @@ keeper_new(const struct keeper_settings *settings, struct recovery *recovery,
     keeper->space = space_new(&(struct space_settings){
         .slot_size = settings->slot_size,
         .snapshot_octets = settings->snapshot_octets,
+        .sort_slots = settings->sort_slots,
         .may_pack = settings->may_pack,
     });
     take_over_segments(keeper, recovery);
@@ -147,6 +152,7 @@ keeper_free(struct keeper **keeper_pointer)
     }
     assert(!keeper->is_busy);
     *keeper_pointer = NULL;
+    packing_free(&keeper->pack.pack.packing);
     manifest_fini(&keeper->manifest);
     space_free(&keeper->space);
     free(keeper->spares);
@@ -310,6 +316,14 @@ pack_job(const struct space_job *work)
     };
 }
 
+/* What only brings order does not make room scarce. */
+static bool
+has_room_for(const struct keeper *keeper, const struct space_job *work)
+{
+    return !work->is_sort || (keeper->disk_space_is_known &&
+                              keeper->disk_space.free_bytes / SORT_ROOM >= work->octets);
+}
+
 /* Submits a job for what the account of space asks for; with `only_retire` only if that gives a
  * segment back at once. */
 static bool
@@ -334,7 +348,8 @@ submit_space_work(struct keeper *keeper, const struct journal *journal, bool onl
     default:
         return false;
     }
-    if (!is_due(keeper, job.type) || (only_retire && job.type != IO_RETIRE)) {
+    if (!is_due(keeper, job.type) || (only_retire && job.type != IO_RETIRE) ||
+        !has_room_for(keeper, &work)) {
         return false;
     }
     keeper->job = job;
@@ -362,6 +377,16 @@ submit_index(struct keeper *keeper, struct journal *journal)
     return true;
 }
 
+/* While a pack is made, what it was told of the other files must stay true: no other work on them
+ * until its last step. */
+static void
+submit_pack_step(struct keeper *keeper)
+{
+    keeper->job = keeper->pack;
+    keeper->pack = (struct io_job){0};
+    submit(keeper);
+}
+
 static void
 submit_space_query(struct keeper *keeper)
 {
@@ -381,7 +406,9 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
         return;
     }
     bool wants = wants_segment(keeper, journal);
-    if (wants && keeper->spare_count == 0 && submit_space_work(keeper, journal, true)) {
+    bool is_packing = keeper->pack.pack.packing != NULL;
+    if (wants && keeper->spare_count == 0 && !is_packing &&
+        submit_space_work(keeper, journal, true)) {
         return;
     }
     if (wants && is_due(keeper, IO_PREPARE)) {
@@ -389,7 +416,11 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
     } else if (now_ms >= keeper->disk_space_due_ms) {
         submit_space_query(keeper);
     } else if (!submit_index(keeper, journal)) {
-        (void)submit_space_work(keeper, journal, false);
+        if (is_packing) {
+            submit_pack_step(keeper);
+        } else {
+            (void)submit_space_work(keeper, journal, false);
+        }
     }
 }
 
@@ -438,6 +469,8 @@ index_done(struct keeper *keeper, const struct io_job *job)
 {
     keeper->indexed_number = job->index.number;
     space_segment_indexed(keeper->space, job->index.number);
+    space_segment_runs(keeper->space, job->index.number, job->index.runs.octets,
+                       job->index.runs.count);
 }
 
 /* The disk gives something else back than was written, though it said that it had it. The segment
@@ -489,6 +522,14 @@ keeper_job_done(struct keeper *keeper, struct io_job *job)
     assert(job == &keeper->job);
     assert(!job->is_fatal);
     keeper->is_busy = false;
+    if (job->type == IO_PACK && job->status == STATUS_AGAIN) {
+        keeper->pack = *job;
+        return;
+    }
+    if (job->type == IO_PACK && job->status != STATUS_OK) {
+        packing_free(&job->pack.packing); /* of a job that was not carried out */
+        space_pack_failed(keeper->space, job->pack.first, job->pack.last);
+    }
     if (job->status == STATUS_OK) {
         keeper->retries[job->type].delay_ms = 0;
         job_succeeded(keeper, job);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keeps the data directory in order from the core's side: has the next segments ready before the
  * journal needs them, full ones indexed, dead ones used again, snapshots taken, sparse ones folded
- * and packed. One job of housekeeping at a time; which one is decided here, from numbers only.
+ * and packed, old backlog sorted by queue. One job of housekeeping at a time; which one is decided
+ * here, from numbers only. A pack is made step by step (store/pack.h): segments that the log waits
+ * for are prepared, and full ones indexed, between two steps, and nothing else is done until the
+ * last.
  *
  * Owner: the core thread. Makes no system call. */
 #ifndef BOURSE_STORE_KEEPER_H
@@ -19,6 +22,7 @@ struct keeper_settings {
     uint64_t slot_size;
     uint32_t spares_wanted;   /* segments ready ahead of the journal, 2 */
     uint64_t snapshot_octets; /* as in store/space.h; 0: the usual */
+    uint32_t sort_slots;      /* as in store/space.h; 0: the usual */
     bool may_pack;            /* as in store/space.h */
 };
 

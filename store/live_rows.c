@@ -311,6 +311,7 @@ emit_row(struct recovery_work *work, struct found_segment *segment, const struct
     };
     segment->live_count++;
     segment->live_octets += space_row_octets(row->body_size);
+    index_runs_add(&segment->runs, row);
     work->result->row_count++;
     return work->sink->row(work->sink->context, &recovered);
 }

@@ -25,7 +25,11 @@ enum {
     TABLE_HEADER_CRC_AT = 60,
     ENTRY_SIZE = 24,
     CONTENT_HEADER_SIZE = 16,
-    OUTPUT_SIZE = 1024 * 1024,
+    WINDOW_SIZE = 1024 * 1024, /* octets of a source that are read at once */
+    GAP_MAX = 64 * 1024,       /* octets between two contents that are rather read than skipped */
+    OUTPUT_SIZE = 64 * 1024,   /* octets of one queue that are written at once */
+    OUTPUT_COUNT = 256,        /* queues that are written side by side */
+    SLICE_SIZE = 16 * 1024 * 1024, /* octets that are copied before others have their turn */
 };
 
 void
@@ -254,8 +258,9 @@ pack_check_contents(const struct pack *pack, const struct disk *disk, const char
 /* Where a content comes from and goes to. */
 struct move {
     uint64_t lsn;
-    uint64_t queue; /* the first that it lives in */
-    uint64_t offset;
+    uint64_t queue;  /* the first that it lives in */
+    uint64_t from;   /* offset in its source */
+    uint64_t offset; /* in the new file */
     uint32_t size;
     uint32_t source;
 };
@@ -267,18 +272,46 @@ struct source {
     struct pack pack;       /* of a pack; owned */
 };
 
+/* A stretch of a source, as it is on the disk. */
+struct window {
+    uint8_t *octets; /* owned */
+    size_t size, capacity;
+    uint64_t offset;
+    uint32_t source;
+};
+
+/* Contents of one queue, or of some that share it, on their way into the new file. */
+struct output {
+    uint8_t *octets; /* OUTPUT_SIZE of them, once there are any; owned */
+    size_t size;
+    uint64_t offset;
+};
+
+enum packing_phase { PACKING_BEGIN, PACKING_GATHER, PACKING_COPY, PACKING_END };
+
 struct packing {
-    const struct disk *disk;
-    struct log_failure *failure;
+    struct disk own_disk;
+    const struct disk *disk; /* own_disk */
+    uint64_t first, last;
+    uint64_t folded_lsn;
+    enum packing_phase phase;
+    struct log_failure *failure; /* of the step under way */
+    char name[STORE_NAME_SIZE];
+    char aside[STORE_NAME_SIZE + 4];
     struct catalog catalog;
     struct source *sources; /* owned */
     uint32_t source_count;
-    uint64_t folded_lsn;
+    uint32_t gathered_count; /* of the sources */
+    uint64_t snapshot_lsn;
     struct segment_index index; /* of the new pack; owned */
     uint64_t row_capacity;
-    struct move *moves; /* by LSN first, then by queue; owned */
+    struct move *moves; /* by LSN, by queue, by source, by LSN again: as it is needed; owned */
     uint64_t move_count;
+    uint64_t copied_count; /* of the moves */
     struct segment_header header;
+    struct disk_file *file; /* the new one; owned */
+    struct window window;
+    struct output outputs[OUTPUT_COUNT];
 };
 
 static enum status
@@ -363,7 +396,7 @@ check_removals(struct packing *packing, const struct segment_index *index)
 }
 
 static enum status
-gather_source(struct packing *packing, struct source *source, uint64_t snapshot_lsn)
+gather_source(struct packing *packing, struct source *source)
 {
     struct segment_index index;
     struct dead_rows dead;
@@ -375,7 +408,7 @@ gather_source(struct packing *packing, struct source *source, uint64_t snapshot_
     if (status != STATUS_OK) {
         return status;
     }
-    if (index.topology_lsn != 0 && index.topology_lsn >= snapshot_lsn) {
+    if (index.topology_lsn != 0 && index.topology_lsn >= packing->snapshot_lsn) {
         status = STATUS_REJECTED;
     } else {
         status = check_removals(packing, &index);
@@ -392,9 +425,10 @@ gather_source(struct packing *packing, struct source *source, uint64_t snapshot_
     return status;
 }
 
-/* The files between the two numbers; both ends are there. */
+/* The files between the two numbers; both ends are there. One alone is worth it if it is a pack,
+ * which may be large, and sparse by now. */
 static enum status
-find_sources(struct packing *packing, uint64_t first, uint64_t last)
+find_sources(struct packing *packing)
 {
     enum status status = catalog_read(&packing->catalog, packing->disk, packing->failure);
     if (status != STATUS_OK) {
@@ -403,19 +437,20 @@ find_sources(struct packing *packing, uint64_t first, uint64_t last)
     packing->sources = xalloc(((size_t)packing->catalog.count + 1) * sizeof(*packing->sources));
     for (uint32_t i = 0; i < packing->catalog.count; i++) {
         const struct catalog_entry *entry = &packing->catalog.entries[i];
-        if (entry->header.number >= first && entry->last <= last) {
+        if (entry->header.number >= packing->first && entry->last <= packing->last) {
             packing->sources[packing->source_count++].entry = entry;
         }
     }
     uint32_t count = packing->source_count;
-    if (count < 2 || packing->sources[0].entry->header.number != first ||
-        packing->sources[count - 1].entry->last != last) {
+    if (count == 0 || (count == 1 && !packing->sources[0].entry->is_pack) ||
+        packing->sources[0].entry->header.number != packing->first ||
+        packing->sources[count - 1].entry->last != packing->last) {
         return STATUS_REJECTED;
     }
     const struct segment_header *from = &packing->sources[0].entry->header;
     const struct segment_header *to = &packing->sources[count - 1].entry->header;
     packing->header = *to;
-    packing->header.number = first;
+    packing->header.number = packing->first;
     packing->header.base_lsn = from->base_lsn;
     packing->header.slot_size = to->base_lsn + to->slot_size - from->base_lsn;
     return STATUS_OK;
@@ -442,6 +477,17 @@ compare_by_lsn(const void *a, const void *b)
     return left->lsn < right->lsn ? -1 : left->lsn > right->lsn;
 }
 
+static int
+compare_by_source(const void *a, const void *b)
+{
+    const struct move *left = a;
+    const struct move *right = b;
+    if (left->source != right->source) {
+        return left->source < right->source ? -1 : 1;
+    }
+    return left->from < right->from ? -1 : left->from > right->from;
+}
+
 static uint64_t
 padded(uint64_t size)
 {
@@ -455,8 +501,19 @@ contents_begin(const struct packing *packing)
                   segment_index_size(&packing->index));
 }
 
+static uint64_t
+offset_in_source(const struct source *source, uint64_t lsn)
+{
+    if (!source->entry->is_pack) {
+        return lsn - source->entry->header.base_lsn;
+    }
+    const struct pack_entry *entry = pack_find(&source->pack, lsn);
+    return entry == NULL ? 0 : entry->offset; /* the check word tells */
+}
+
+/* Every content that a row names, once. */
 static enum status
-lay_out(struct packing *packing)
+list_moves(struct packing *packing)
 {
     const struct segment_index *index = &packing->index;
     uint32_t source = 0;
@@ -476,8 +533,21 @@ lay_out(struct packing *packing)
         packing->moves[packing->move_count++] =
             (struct move){.lsn = row->lsn,
                           .queue = row->queue & ~RECORD_QUEUE_HANDED_OUT,
+                          .from = offset_in_source(&packing->sources[source], row->lsn),
                           .size = row->content_size,
                           .source = source};
+    }
+    return STATUS_OK;
+}
+
+/* Contents go to places in the order of queues, and are read in the order of the sources. Where all
+ * of them live the file can be longer than the slot, which its header does not say. */
+static enum status
+lay_out(struct packing *packing)
+{
+    enum status status = list_moves(packing);
+    if (status != STATUS_OK) {
+        return status;
     }
     qsort(packing->moves, packing->move_count, sizeof(*packing->moves), compare_by_queue);
     uint64_t offset = contents_begin(packing);
@@ -485,73 +555,185 @@ lay_out(struct packing *packing)
         packing->moves[i].offset = offset;
         offset += padded(packing->moves[i].size);
     }
-    packing->header.capacity = offset;
-    return offset <= packing->header.slot_size ? STATUS_OK : STATUS_REJECTED;
+    qsort(packing->moves, packing->move_count, sizeof(*packing->moves), compare_by_source);
+    uint64_t slot_size = packing->header.slot_size;
+    packing->header.capacity = offset < slot_size ? offset : slot_size;
+    return STATUS_OK;
 }
 
-/* Writing -------------------------------------------------------------------------------------- */
+/* Copying -------------------------------------------------------------------------------------- */
+
+/* How much of the source is worth reading at once, from content `at` on. */
+static size_t
+window_size(const struct packing *packing, uint64_t at)
+{
+    const struct move *moves = packing->moves;
+    uint64_t start = moves[at].from;
+    uint64_t end = start + moves[at].size;
+    for (uint64_t i = at + 1; i < packing->move_count; i++) {
+        uint64_t move_end = moves[i].from + moves[i].size;
+        if (moves[i].source != moves[at].source || moves[i].from > end + GAP_MAX ||
+            move_end > start + WINDOW_SIZE) {
+            break;
+        }
+        end = move_end > end ? move_end : end;
+    }
+    return (size_t)(end - start);
+}
 
 static enum status
-read_content(struct packing *packing, const struct move *move, uint8_t *out)
+window_reserve(struct window *window, size_t size)
 {
+    if (size <= window->capacity) {
+        return STATUS_OK;
+    }
+    size_t capacity = size < WINDOW_SIZE ? WINDOW_SIZE : size;
+    free(window->octets);
+    *window = (struct window){.octets = try_alloc(capacity)};
+    window->capacity = window->octets == NULL ? 0 : capacity;
+    return window->octets == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+static enum status
+fill_window(struct packing *packing, uint64_t at)
+{
+    const struct move *move = &packing->moves[at];
+    struct window *window = &packing->window;
     struct source *source = &packing->sources[move->source];
     const struct disk *disk = packing->disk;
-    uint64_t offset = move->lsn - source->entry->header.base_lsn;
-    if (source->entry->is_pack) {
-        const struct pack_entry *entry = pack_find(&source->pack, move->lsn);
-        offset = entry == NULL ? 0 : entry->offset;
+    size_t size = window_size(packing, at);
+    window->size = 0;
+    enum status status = window_reserve(window, size);
+    if (status != STATUS_OK) {
+        return status;
     }
     if (source->file == NULL && disk->open(disk->context, source->entry->name, DISK_OPEN_READ,
                                            &source->file) != STATUS_OK) {
         return fail(packing, STATUS_IO, "open", source->entry->name, 0);
     }
-    size_t read = 0;
-    enum status status = disk->read(disk->context, source->file, out, move->size, offset, &read);
-    if (status != STATUS_OK) {
-        return fail(packing, status, "read", source->entry->name, offset);
+    window->source = move->source;
+    window->offset = move->from;
+    status =
+        disk->read(disk->context, source->file, window->octets, size, move->from, &window->size);
+    return status == STATUS_OK ? status
+                               : fail(packing, status, "read", source->entry->name, move->from);
+}
+
+static bool
+window_holds(const struct window *window, const struct move *move)
+{
+    return window->source == move->source && move->from >= window->offset &&
+           move->from + move->size <= window->offset + window->size;
+}
+
+/* Content `at`, checked. */
+static enum status
+read_content(struct packing *packing, uint64_t at, const uint8_t **octets_out)
+{
+    const struct move *move = &packing->moves[at];
+    const struct window *window = &packing->window;
+    if (!window_holds(window, move)) {
+        enum status status = fill_window(packing, at);
+        if (status != STATUS_OK) {
+            return status;
+        }
     }
-    if (read < move->size || content_check(bytes_make(out, move->size), move->lsn) !=
-                                 get_u32_le(out + CONTENT_HEADER_SIZE - 4)) {
-        return fail(packing, STATUS_CORRUPT, "check", source->entry->name, offset);
+    const uint8_t *octets = window->octets + (move->from - window->offset);
+    if (!window_holds(window, move) || content_check(bytes_make(octets, move->size), move->lsn) !=
+                                           get_u32_le(octets + CONTENT_HEADER_SIZE - 4)) {
+        const char *name = packing->sources[move->source].entry->name;
+        return fail(packing, STATUS_CORRUPT, "check", name, move->from);
+    }
+    *octets_out = octets;
+    return STATUS_OK;
+}
+
+static enum status
+flush_output(struct packing *packing, struct output *output)
+{
+    if (output->size == 0) {
+        return STATUS_OK;
+    }
+    size_t size = output->size;
+    output->size = 0;
+    if (disk_write_bytes(packing->disk, packing->file, output->octets, size, output->offset) !=
+        STATUS_OK) {
+        return fail(packing, STATUS_IO, "write", packing->name, output->offset);
     }
     return STATUS_OK;
 }
 
 static enum status
-write_contents(struct packing *packing, struct disk_file *file, const char *name)
+write_large(struct packing *packing, const struct move *move, const uint8_t *octets)
 {
+    static const uint8_t zeros[RECORD_ALIGNMENT];
     const struct disk *disk = packing->disk;
-    uint8_t *octets = NULL;
-    size_t capacity = 0;
-    enum status status = STATUS_OK;
-    for (uint64_t next = 0; next < packing->move_count && status == STATUS_OK;) {
-        uint64_t start = packing->moves[next].offset;
-        uint64_t end = next;
-        size_t size = 0;
-        while (end < packing->move_count &&
-               (end == next || size + padded(packing->moves[end].size) <= OUTPUT_SIZE)) {
-            size += padded(packing->moves[end++].size);
-        }
-        if (size > capacity) {
-            free(octets);
-            octets = try_alloc(size);
-            capacity = size;
-        }
-        if (octets == NULL) {
-            return STATUS_NO_MEMORY;
-        }
-        memset(octets, 0, size);
-        for (; next < end && status == STATUS_OK; next++) {
-            const struct move *move = &packing->moves[next];
-            status = read_content(packing, move, octets + (move->offset - start));
-        }
-        if (status == STATUS_OK && disk_write_bytes(disk, file, octets, size, start) != STATUS_OK) {
-            status = fail(packing, STATUS_IO, "write", name, start);
-        }
+    const struct iovec parts[] = {
+        {.iov_base = (void *)(uintptr_t)octets, .iov_len = move->size},
+        {.iov_base = (void *)(uintptr_t)zeros, .iov_len = padded(move->size) - move->size},
+    };
+    if (disk->write(disk->context, packing->file, parts, ARRAY_LEN(parts), move->offset) !=
+        STATUS_OK) {
+        return fail(packing, STATUS_IO, "write", packing->name, move->offset);
     }
-    free(octets);
+    return STATUS_OK;
+}
+
+/* Puts a content behind the one of its queue that came before it, mostly. */
+static enum status
+write_content(struct packing *packing, const struct move *move, const uint8_t *octets)
+{
+    struct output *output = &packing->outputs[move->queue % OUTPUT_COUNT];
+    size_t size = padded(move->size);
+    if (size > OUTPUT_SIZE) {
+        return write_large(packing, move, octets);
+    }
+    if (output->offset + output->size != move->offset || output->size + size > OUTPUT_SIZE) {
+        enum status status = flush_output(packing, output);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        output->offset = move->offset;
+    }
+    if (output->octets == NULL && (output->octets = try_alloc(OUTPUT_SIZE)) == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    uint8_t *at = output->octets + output->size;
+    memcpy(at, octets, move->size);
+    memset(at + move->size, 0, size - move->size);
+    output->size += size;
+    return STATUS_OK;
+}
+
+/* Copies some contents. They are flushed at once, so that the last flush is not a long one. */
+static enum status
+copy_slice(struct packing *packing)
+{
+    enum status status = STATUS_OK;
+    uint64_t octets_copied = 0;
+    while (packing->copied_count < packing->move_count && octets_copied < SLICE_SIZE &&
+           status == STATUS_OK) {
+        const struct move *move = &packing->moves[packing->copied_count];
+        const uint8_t *octets;
+        status = read_content(packing, packing->copied_count, &octets);
+        if (status == STATUS_OK) {
+            status = write_content(packing, move, octets);
+        }
+        octets_copied += move->size;
+        packing->copied_count++;
+    }
+    bool is_last = packing->copied_count == packing->move_count;
+    for (size_t i = 0; i < OUTPUT_COUNT && is_last && status == STATUS_OK; i++) {
+        status = flush_output(packing, &packing->outputs[i]);
+    }
+    if (status == STATUS_OK &&
+        packing->disk->flush(packing->disk->context, packing->file) != STATUS_OK) {
+        status = fail(packing, STATUS_IO, "flush", packing->name, 0);
+    }
     return status;
 }
+
+/* Writing the rest ----------------------------------------------------------------------------- */
 
 static enum status
 write_table(struct packing *packing, struct disk_file *file)
@@ -583,66 +765,74 @@ write_table(struct packing *packing, struct disk_file *file)
 }
 
 static enum status
-write_front(struct packing *packing, struct disk_file *file, const char *name)
+write_front(struct packing *packing)
 {
+    const struct disk *disk = packing->disk;
     uint8_t header[SEGMENT_HEADER_SIZE];
     uint64_t index_at = TABLE_AT + TABLE_HEADER_SIZE + packing->move_count * ENTRY_SIZE;
     segment_header_encode(&packing->header, header);
-    enum status status = disk_write_bytes(packing->disk, file, header, sizeof(header), 0);
+    enum status status = disk_write_bytes(disk, packing->file, header, sizeof(header), 0);
     if (status == STATUS_OK) {
-        status = write_table(packing, file);
+        status = write_table(packing, packing->file);
     }
     if (status == STATUS_OK) {
-        status = segment_index_write_at(&packing->index, packing->disk, file, index_at);
+        status = segment_index_write_at(&packing->index, disk, packing->file, index_at);
     }
     if (status == STATUS_OK) {
-        status = packing->disk->flush(packing->disk->context, file);
+        status = disk->flush(disk->context, packing->file);
     }
-    return status == STATUS_IO ? fail(packing, status, "write", name, 0) : status;
+    return status == STATUS_IO ? fail(packing, status, "write", packing->name, 0) : status;
 }
 
 static enum status
-write_pack(struct packing *packing, const char *name)
+open_aside(struct packing *packing)
 {
     const struct disk *disk = packing->disk;
-    char aside[STORE_NAME_SIZE + 4];
-    struct disk_file *file = NULL;
-    (void)snprintf(aside, sizeof(aside), "%s.tmp", name);
-    (void)disk->unlink(disk->context, aside);
-    if (disk->open(disk->context, aside, DISK_OPEN_CREATE, &file) != STATUS_OK) {
-        return fail(packing, STATUS_IO, "open", name, 0);
+    (void)disk->unlink(disk->context, packing->aside);
+    if (disk->open(disk->context, packing->aside, DISK_OPEN_CREATE, &packing->file) != STATUS_OK) {
+        return fail(packing, STATUS_IO, "open", packing->name, 0);
     }
-    enum status status = write_contents(packing, file, name);
-    if (status == STATUS_OK) {
-        status = write_front(packing, file, name);
+    return STATUS_OK;
+}
+
+/* Throws away what was written aside. */
+static void
+drop_aside(struct packing *packing)
+{
+    if (packing->file != NULL) {
+        int error = errno;
+        packing->disk->close(packing->disk->context, &packing->file);
+        (void)packing->disk->unlink(packing->disk->context, packing->aside);
+        errno = error;
     }
-    int error = errno;
-    disk->close(disk->context, &file);
-    if (status != STATUS_OK) {
-        (void)disk->unlink(disk->context, aside);
+}
+
+static enum status
+give_name(struct packing *packing)
+{
+    const struct disk *disk = packing->disk;
+    disk->close(disk->context, &packing->file);
+    if (disk->rename(disk->context, packing->aside, packing->name) != STATUS_OK) {
+        return fail(packing, STATUS_IO, "rename", packing->name, 0);
     }
-    errno = error;
-    if (status == STATUS_OK && disk->rename(disk->context, aside, name) != STATUS_OK) {
-        status = fail(packing, STATUS_IO, "rename", name, 0);
+    if (disk->flush_directory(disk->context) != STATUS_OK) {
+        return fail(packing, STATUS_IO, STORE_FLUSH_DIRECTORY, packing->name, 0);
     }
-    if (status == STATUS_OK && disk->flush_directory(disk->context) != STATUS_OK) {
-        status = fail(packing, STATUS_IO, STORE_FLUSH_DIRECTORY, name, 0);
-    }
-    return status;
+    return STATUS_OK;
 }
 
 /* What is left of them after a power cut is passed over by recovery, which knows that the pack
  * takes their place. That they are gone is on the disk before the pack itself can go: without it
  * they would mean something again. */
 static enum status
-remove_sources(struct packing *packing, const char *name)
+remove_sources(struct packing *packing)
 {
     const struct disk *disk = packing->disk;
     char other[STORE_NAME_SIZE];
     for (uint32_t i = 0; i < packing->source_count; i++) {
         const struct catalog_entry *entry = packing->sources[i].entry;
         uint64_t number = entry->header.number;
-        if (strcmp(entry->name, name) != 0) {
+        if (strcmp(entry->name, packing->name) != 0) {
             (void)disk->unlink(disk->context, entry->name);
         }
         (void)disk->unlink(disk->context, store_file_name(STORE_FILE_INDEX, number, 0, other));
@@ -650,15 +840,17 @@ remove_sources(struct packing *packing, const char *name)
     }
     return disk->flush_directory(disk->context) == STATUS_OK
                ? STATUS_OK
-               : fail(packing, STATUS_IO, STORE_FLUSH_DIRECTORY, name, 0);
+               : fail(packing, STATUS_IO, STORE_FLUSH_DIRECTORY, packing->name, 0);
 }
 
+/* Step by step --------------------------------------------------------------------------------- */
+
 static enum status
-gather(struct packing *packing, uint64_t first, uint64_t last)
+begin(struct packing *packing)
 {
     char why[256];
     struct manifest manifest;
-    enum status status = find_sources(packing, first, last);
+    enum status status = find_sources(packing);
     if (status != STATUS_OK) {
         return status;
     }
@@ -666,45 +858,131 @@ gather(struct packing *packing, uint64_t first, uint64_t last)
     if (status != STATUS_OK) {
         return fail(packing, status, "read", STORE_MANIFEST_NAME, 0);
     }
-    uint64_t snapshot_lsn = manifest.snapshot_lsn;
+    packing->snapshot_lsn = manifest.snapshot_lsn;
     manifest_fini(&manifest);
-    packing->index.number = first;
+    packing->index.number = packing->first;
     packing->index.base_lsn = packing->header.base_lsn;
     packing->index.epoch = packing->header.epoch;
-    for (uint32_t i = 0; i < packing->source_count && status == STATUS_OK; i++) {
-        status = gather_source(packing, &packing->sources[i], snapshot_lsn);
-    }
-    return status == STATUS_OK ? lay_out(packing) : status;
+    packing->phase = PACKING_GATHER;
+    return STATUS_OK;
 }
 
-static void
-packing_fini(struct packing *packing)
+static enum status
+gather(struct packing *packing)
 {
+    enum status status = gather_source(packing, &packing->sources[packing->gathered_count]);
+    if (status != STATUS_OK || ++packing->gathered_count < packing->source_count) {
+        return status;
+    }
+    status = lay_out(packing);
+    if (status == STATUS_OK) {
+        status = open_aside(packing);
+    }
+    packing->phase = PACKING_COPY;
+    return status;
+}
+
+static enum status
+copy(struct packing *packing)
+{
+    enum status status = copy_slice(packing);
+    if (packing->copied_count == packing->move_count) {
+        packing->phase = PACKING_END;
+    }
+    return status;
+}
+
+static enum status
+end(struct packing *packing, uint64_t *octets_out)
+{
+    enum status status = write_front(packing);
+    if (status == STATUS_OK) {
+        status = give_name(packing);
+    }
+    if (status == STATUS_OK) {
+        *octets_out = packing->header.capacity;
+        status = remove_sources(packing);
+    }
+    return status;
+}
+
+struct packing *
+packing_new(const struct disk *disk, uint64_t first, uint64_t last, uint64_t folded_lsn)
+{
+    struct packing *packing = xalloc(sizeof(*packing));
+    packing->own_disk = *disk;
+    packing->disk = &packing->own_disk;
+    packing->first = first;
+    packing->last = last;
+    packing->folded_lsn = folded_lsn;
+    store_file_name(STORE_FILE_PACK, first, last, packing->name);
+    (void)snprintf(packing->aside, sizeof(packing->aside), "%s.tmp", packing->name);
+    return packing;
+}
+
+void
+packing_free(struct packing **packing_pointer)
+{
+    struct packing *packing = *packing_pointer;
+    if (packing == NULL) {
+        return;
+    }
+    *packing_pointer = NULL;
+    packing->disk->close(packing->disk->context, &packing->file);
     for (uint32_t i = 0; i < packing->source_count; i++) {
         packing->disk->close(packing->disk->context, &packing->sources[i].file);
         pack_fini(&packing->sources[i].pack);
     }
+    for (size_t i = 0; i < OUTPUT_COUNT; i++) {
+        free(packing->outputs[i].octets);
+    }
+    free(packing->window.octets);
     free(packing->sources);
     free(packing->moves);
     segment_index_fini(&packing->index);
     catalog_fini(&packing->catalog);
+    free(packing);
+}
+
+static enum status
+dispatch(struct packing *packing, uint64_t *octets_out)
+{
+    switch (packing->phase) {
+    case PACKING_BEGIN:
+        return begin(packing);
+    case PACKING_GATHER:
+        return gather(packing);
+    case PACKING_COPY:
+        return copy(packing);
+    case PACKING_END:
+        break;
+    }
+    return end(packing, octets_out);
+}
+
+enum status
+packing_step(struct packing *packing, uint64_t *octets_out, struct log_failure *failure_out)
+{
+    packing->failure = failure_out;
+    bool was_last = packing->phase == PACKING_END;
+    enum status status = dispatch(packing, octets_out);
+    if (status == STATUS_OK) {
+        return was_last ? STATUS_OK : STATUS_AGAIN;
+    }
+    drop_aside(packing);
+    /* What a callee means by it is not what it means here. */
+    return status == STATUS_AGAIN ? STATUS_CORRUPT : status;
 }
 
 enum status
 pack_run(const struct disk *disk, uint64_t first, uint64_t last, uint64_t folded_lsn,
          uint64_t *octets_out, struct log_failure *failure_out)
 {
-    char name[STORE_NAME_SIZE];
-    struct packing packing = {.disk = disk, .failure = failure_out, .folded_lsn = folded_lsn};
-    store_file_name(STORE_FILE_PACK, first, last, name);
-    enum status status = gather(&packing, first, last);
-    if (status == STATUS_OK) {
-        status = write_pack(&packing, name);
-    }
-    if (status == STATUS_OK) {
-        *octets_out = packing.header.capacity;
-        status = remove_sources(&packing, name);
-    }
-    packing_fini(&packing);
+    struct packing *packing = packing_new(disk, first, last, folded_lsn);
+    enum status status;
+    do {
+        status = packing_step(packing, octets_out, failure_out);
+    } while (status == STATUS_AGAIN);
+    packing_free(&packing);
     return status;
 }

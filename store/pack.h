@@ -38,8 +38,26 @@ const struct pack_entry *pack_find(const struct pack *pack, uint64_t lsn);
 
 /* The job: folds removals below `folded_lsn`, which is committed, into the segments and packs from
  * number `first` to `last`, writes what lives aside, renames it, flushes the directory, and only
- * then removes what it replaces. `*octets_out` is the size of the new file. STATUS_REJECTED: a
- * record or a removal in them is still needed, and nothing was done. */
+ * then removes what it replaces. A pack may be alone. `*octets_out` is the size of the new file, or
+ * the slot's if that is less. STATUS_REJECTED: a record or a removal in them is still needed, and
+ * nothing was done.
+ *
+ * Up to a GiB and more is a matter of many seconds, and segments that the log waits for are made by
+ * the same thread. So it goes step by step, each about 16 MiB of contents, with room for what is
+ * more urgent in between, as long as nothing else packs, folds or removes segments or takes a
+ * snapshot. Sources are read from front to back. Takes 64 octets of memory a message, and 24 more
+ * at the end, besides 17 MiB. */
+struct packing;
+struct packing *packing_new(const struct disk *disk, uint64_t first, uint64_t last,
+                            uint64_t folded_lsn);
+/* STATUS_AGAIN: there is more to do. After anything else it is over. */
+MUST_CHECK enum status packing_step(struct packing *packing, uint64_t *octets_out,
+                                    struct log_failure *failure_out);
+/* What was written so far stays behind as *.tmp, which the next start or the next packing of the
+ * same segments removes. The disk must still be there. */
+void packing_free(struct packing **packing);
+
+/* All steps at once. */
 MUST_CHECK enum status pack_run(const struct disk *disk, uint64_t first, uint64_t last,
                                 uint64_t folded_lsn, uint64_t *octets_out,
                                 struct log_failure *failure_out);

@@ -333,6 +333,8 @@ list_segments(struct recovery_work *work)
                 .last = segment->last,
                 .row_count = segment->live_count,
                 .row_octets = segment->live_octets,
+                .run_octets = segment->runs.octets,
+                .run_count = segment->runs.count,
             };
         }
     }

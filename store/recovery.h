@@ -48,6 +48,8 @@ struct recovered_segment {
     uint64_t last;       /* of a pack */
     uint64_t row_count;  /* live rows in it, as they were handed over */
     uint64_t row_octets; /* as space_row_octets counts them */
+    uint64_t run_octets; /* of the contents of live rows, and in how many runs of one queue they */
+    uint64_t run_count;  /* lie (store/index.h) */
 };
 
 /* A removal that recovery has seen, for the account of space: a batch at `batch_lsn` ends the row.

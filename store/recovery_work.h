@@ -24,10 +24,11 @@ struct found_segment {
     struct segment_index index; /* its header, or the whole; owned */
     uint64_t end_lsn;           /* behind its last batch, once log_end.c has been there */
 
-    uint64_t live_count;   /* rows that were handed over */
-    uint64_t live_octets;  /* as space_row_octets counts them */
-    uint64_t topology_lsn; /* as in the index, once live_rows.c has been there */
-    struct buffer records; /* of the index, once live_rows.c has been there; owned */
+    uint64_t live_count;    /* rows that were handed over */
+    uint64_t live_octets;   /* as space_row_octets counts them */
+    struct index_runs runs; /* of those rows */
+    uint64_t topology_lsn;  /* as in the index, once live_rows.c has been there */
+    struct buffer records;  /* of the index, once live_rows.c has been there; owned */
     uint64_t *dead;      /* one bit a row, once live_rows.c has been there; NULL: all live; owned */
     uint64_t dead_count; /* rows that it speaks of */
     bool is_distrusted;  /* its dead file is lost: what it holds may have been delivered */

@@ -12,6 +12,9 @@ enum {
     WASTED_SHARE = 2,   /* space is wasted when more than one part in so many does not live */
     PACK_MIN = 2,       /* segments that are worth packing together */
     SNAPSHOT_SLOTS = 4, /* see space_settings */
+    SORT_SLOTS = 16,    /* see space_settings */
+    SORT_RUN = 64 * 1024,
+    SORT_ROWS = 1024 * 1024, /* that are held in memory meanwhile */
 };
 
 static const uint64_t SNAPSHOT_OCTETS = UINT64_C(64) * 1024 * 1024;
@@ -32,6 +35,7 @@ struct space_segment {
     uint64_t live_octets;     /* of rows, each with its whole content */
     uint64_t dead_lsn;        /* the highest batch that ended a row of it; 0: none did */
     uint64_t topology_lsn;    /* the highest batch with a topology or HANDOUT record; 0: none */
+    uint64_t run_octets;      /* of an average run; UINT64_MAX: not known */
     struct space_debt *debts; /* by rising number; owned */
     uint32_t debt_count, debt_capacity;
     uint32_t last_debt; /* the one that was added to last */
@@ -61,6 +65,9 @@ space_new(const struct space_settings *settings)
     if (space->settings.snapshot_octets == 0) {
         uint64_t slots = SNAPSHOT_SLOTS * settings->slot_size;
         space->settings.snapshot_octets = slots < SNAPSHOT_OCTETS ? slots : SNAPSHOT_OCTETS;
+    }
+    if (space->settings.sort_slots == 0) {
+        space->settings.sort_slots = SORT_SLOTS;
     }
     space->is_stale = true;
     return space;
@@ -192,6 +199,7 @@ space_add_segment(struct space *space, uint64_t number, uint64_t last, uint64_t 
     segment->epoch = epoch;
     segment->base_lsn = base_lsn;
     segment->capacity = capacity;
+    segment->run_octets = UINT64_MAX;
     space->segments[space->segment_count++] = segment;
     space->used_octets += capacity;
     space->is_stale = true;
@@ -207,6 +215,13 @@ void
 space_segment_indexed(struct space *space, uint64_t number)
 {
     segment_of_number(space, number)->is_indexed = true;
+    space->is_stale = true;
+}
+
+void
+space_segment_runs(struct space *space, uint64_t number, uint64_t octets, uint64_t runs)
+{
+    segment_of_number(space, number)->run_octets = runs == 0 ? UINT64_MAX : octets / runs;
     space->is_stale = true;
 }
 
@@ -449,6 +464,15 @@ space_packed(struct space *space, uint64_t first, uint64_t last, uint64_t folded
     pack->last = last;
 }
 
+void
+space_pack_failed(struct space *space, uint64_t first, uint64_t last)
+{
+    for (uint32_t i = position_of_number(space, first);
+         i < space->segment_count && space->segments[i]->number <= last; i++) {
+        space->segments[i]->run_octets = UINT64_MAX;
+    }
+}
+
 /* What to do next ------------------------------------------------------------------------------ */
 
 /* No row lives, and that is certain. */
@@ -577,6 +601,16 @@ find_fold(const struct space *space, uint64_t commit_lsn, uint64_t lsn, struct s
     return false;
 }
 
+/* A pack that was made of many segments is worth packing by itself when it has become sparse, and
+ * is too much for one segment. */
+static bool
+is_sparse_pack(const struct space *space, uint32_t position, uint64_t lsn)
+{
+    const struct space_segment *segment = space->segments[position];
+    return segment->last != segment->number && segment->base_lsn < lsn && segment->live_rows > 0 &&
+           is_sparse(segment) && live_share(segment) > space->settings.slot_size / WASTED_SHARE;
+}
+
 /* How many segments from `position` on are sparse, and fit one segment together. One without a live
  * row goes by itself. */
 static uint32_t
@@ -618,6 +652,7 @@ make_packable(const struct space *space, uint32_t position, uint32_t count, uint
     };
     for (uint32_t i = position; i < position + count; i++) {
         const struct space_segment *segment = space->segments[i];
+        job->octets += live_share(segment);
         uint64_t creditor = outer_creditor(segment, space->segments[position]->number);
         if (creditor != 0) {
             *job = (struct space_job){.work = SPACE_FOLD, .number = creditor, .lsn = lsn};
@@ -635,8 +670,52 @@ find_pack(const struct space *space, uint64_t lsn, struct space_job *job)
 {
     for (uint32_t i = 0; i < space->segment_count; i++) {
         uint32_t count = count_sparse(space, i, lsn);
-        if (count >= PACK_MIN) {
+        if (count >= PACK_MIN || is_sparse_pack(space, i, lsn)) {
+            make_packable(space, i, count > 0 ? count : 1, lsn, job);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether it is old, not a pack, mostly alive, and its queues alternate. */
+static bool
+is_unsorted(const struct space *space, const struct space_segment *segment, uint64_t lsn)
+{
+    const struct space_segment *newest = space->segments[space->segment_count - 1];
+    return segment->base_lsn < lsn && segment->last == segment->number &&
+           segment->number + space->settings.sort_slots / 2 <= newest->number &&
+           segment->run_octets < SORT_RUN && segment->live_rows > 0 && !is_sparse(segment);
+}
+
+/* How many segments from `position` on are to be sorted together. */
+static uint32_t
+count_unsorted(const struct space *space, uint32_t position, uint64_t lsn)
+{
+    uint64_t octets = 0;
+    uint64_t rows = 0;
+    uint32_t count = 0;
+    for (uint32_t i = position; i < space->segment_count; i++, count++) {
+        const struct space_segment *segment = space->segments[i];
+        octets += segment->capacity;
+        rows += segment->live_rows;
+        if (!is_unsorted(space, segment, lsn) ||
+            segment->epoch != space->segments[position]->epoch ||
+            octets > space->settings.sort_slots * space->settings.slot_size || rows > SORT_ROWS) {
+            break;
+        }
+    }
+    return count;
+}
+
+static bool
+find_sort(const struct space *space, uint64_t lsn, struct space_job *job)
+{
+    for (uint32_t i = 0; i < space->segment_count; i++) {
+        uint32_t count = count_unsorted(space, i, lsn);
+        if (count >= space->settings.sort_slots / 2) {
             make_packable(space, i, count, lsn, job);
+            job->is_sort = job->work == SPACE_PACK;
             return true;
         }
     }
@@ -671,7 +750,8 @@ space_next(struct space *space, uint64_t commit_lsn)
     uint64_t lsn = indexed_lsn(space);
     if (find_retire(space, commit_lsn, &job) || find_snapshot(space, commit_lsn, lsn, &job) ||
         (wasted && find_fold(space, commit_lsn, lsn, &job)) ||
-        (wasted && space->settings.may_pack && find_pack(space, lsn, &job))) {
+        (wasted && space->settings.may_pack && find_pack(space, lsn, &job)) ||
+        (space->settings.may_pack && find_sort(space, lsn, &job))) {
         return job;
     }
     space->is_stale = false;

@@ -17,6 +17,15 @@
  * - The segments around it are gone or have their indexes. A recovery reads the others batch by
  *   batch, and that a segment was read to its end is seen from the first batch of the next.
  *
+ * What is worth packing: neighbours of which little lives, when too much is wasted; a pack by
+ * itself that is larger than a slot and has become sparse. And, when there is nothing else to do,
+ * old backlog of queues that are interleaved, which is sorted by queue, so that draining one of
+ * them reads on where it read last: 8 neighbours or more, about 16 slots in all, each with an
+ * average run of less than 64 KiB and at least a quarter of it alive. They lie at least 8 segments
+ * behind the journal, since what is consumed soon need not be sorted. A pack is never sorted again,
+ * so this writes each message once more at most; later a sparse one is packed each time that it has
+ * shrunk to a quarter, which is a third of it in all.
+ *
  * Removals speak of older segments only, so the oldest dead segment never waits for a younger one,
  * and whatever is dead goes in the end.
  *
@@ -35,6 +44,8 @@ struct space_settings {
     uint64_t slot_size;
     uint64_t snapshot_octets; /* dead segments that wait for nothing but a snapshot may take so much
                                  together; 0: 64 MiB, or 4 slots if they are less */
+    uint32_t sort_slots;      /* of old backlog so many slots are sorted together at most, half as
+                                 many at least, and as far behind the journal; 0: 16 */
     bool may_pack;            /* somebody can do what SPACE_PACK asks for */
 };
 
@@ -51,6 +62,9 @@ void space_add_segment(struct space *space, uint64_t number, uint64_t last, uint
 void space_journal_at(struct space *space, uint64_t lsn);
 /* It is full, committed, and has its index: from now on it may be used again. */
 void space_segment_indexed(struct space *space, uint64_t number);
+/* Its contents have so many octets and lie in so many runs of one queue (store/index.h). Until this
+ * is reported it is not sorted. */
+void space_segment_runs(struct space *space, uint64_t number, uint64_t octets, uint64_t runs);
 
 /* What a row counts for: its body, and about what goes with it. An estimate that everybody makes in
  * the same way, since entries know the size of the body only. */
@@ -80,6 +94,9 @@ void space_folded(struct space *space, uint64_t number, uint64_t folded_lsn);
  * batches below `folded_lsn` removed. */
 void space_packed(struct space *space, uint64_t first, uint64_t last, uint64_t folded_lsn,
                   uint64_t capacity);
+/* It failed: they are not sorted by this process any more, lest a GiB is copied again and again up
+ * to what cannot be read. */
+void space_pack_failed(struct space *space, uint64_t first, uint64_t last);
 void space_retired(struct space *space, uint64_t number); /* the files are gone for certain */
 
 /* What to do next, given what is committed. At most one job at a time is under way; ask again when
@@ -91,6 +108,8 @@ struct space_job {
     uint64_t last;     /* PACK: the last; RETIRE: the last of a pack, else `number` */
     uint64_t capacity; /* RETIRE: of its file */
     bool is_pack;      /* RETIRE */
+    bool is_sort;      /* PACK: nothing is gained but order */
+    uint64_t octets;   /* PACK: about what is copied */
     uint64_t lsn;      /* SNAPSHOT: of what to take it; FOLD, PACK: up to where removals count.
                           Always the beginning of a segment below which all have their indexes. */
 };

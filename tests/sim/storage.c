@@ -109,7 +109,7 @@ begin_log(struct storage *storage, struct core *core, struct chunk_pool *pool, s
           struct recovery *recovery, char *why, size_t why_size)
 {
     struct keeper_settings settings = {
-        .slot_size = STORAGE_SLOT, .spares_wanted = 2, .may_pack = true};
+        .slot_size = STORAGE_SLOT, .spares_wanted = 2, .sort_slots = 4, .may_pack = true};
     struct io_port io_port = {.submit = submit_job, .context = storage};
     struct journal_port journal_port = {.submit = submit_batch, .context = storage};
     struct journal_settings journal_settings;

@@ -619,6 +619,108 @@ Test(keeper, a_power_cut_while_segments_are_packed_loses_and_doubles_nothing)
     sim_recording_free(&recording);
 }
 
+/* Sorting old backlog ends by itself, and its messages stay. */
+Test(keeper, old_backlog_is_sorted_and_its_messages_stay)
+{
+    enum { MESSAGES = 400 };
+    start_anew();
+    put_vhost_record();
+    put_queue_record();
+    for (size_t i = 0; i < MESSAGES; i++) {
+        publish(SPARSE_SIZE);
+        settle();
+        write_log();
+    }
+    settle();
+    cr_expect(ge(u32, count_files(STORE_FILE_PACK), 1));
+    sim_disk_kill(sim);
+    struct recovery recovery;
+    cr_expect(eq(u32, restart(&recovery).rows, MESSAGES));
+    recovery_fini(&recovery);
+    settle();
+}
+
+/* The log never waits for a pack that takes long: a segment that is wanted is made between two
+ * steps of it. What is unfinished when the process ends is forgotten. */
+Test(keeper, a_segment_is_prepared_between_the_steps_of_a_pack)
+{
+    start_anew();
+    put_vhost_record();
+    put_queue_record();
+    bool is_packing = false;
+    while (!is_packing) {
+        publish(SPARSE_SIZE);
+        write_log();
+        for (keeper_turn(keeper, journal, now_ms); job != NULL && !is_packing;
+             keeper_turn(keeper, journal, now_ms)) {
+            is_packing = job->type == IO_PACK;
+            run_job();
+        }
+    }
+    cr_expect(eq(u32, count_files(STORE_FILE_PACK), 0));
+    keeper_turn(keeper, journal, now_ms);
+    cr_assert(eq(int, job->type, IO_PACK), "the next step");
+    run_job();
+    uint64_t number = journal_segment_number(journal);
+    while (journal_segment_number(journal) == number) {
+        publish(SPARSE_SIZE);
+        write_log();
+    }
+    keeper_turn(keeper, journal, now_ms);
+    cr_assert(eq(int, job->type, IO_PREPARE));
+    run_job();
+    keeper_turn(keeper, journal, now_ms);
+    cr_assert(eq(int, job->type, IO_INDEX));
+    run_job();
+    keeper_turn(keeper, journal, now_ms);
+    cr_assert(eq(int, job->type, IO_PACK));
+    run_job();
+    cr_expect(eq(u32, count_files(STORE_FILE_PACK), 0));
+}
+
+/* What cannot be sorted stays as it is, and is not tried for again and again. */
+Test(keeper, a_sort_that_failed_is_not_repeated)
+{
+    start_anew();
+    put_vhost_record();
+    put_queue_record();
+    for (;;) {
+        publish(SPARSE_SIZE);
+        write_log();
+        keeper_turn(keeper, journal, now_ms);
+        if (job != NULL && job->type == IO_PACK) {
+            break;
+        }
+        if (job != NULL) {
+            run_job();
+        }
+    }
+    struct io_job *failed = job;
+    job = NULL;
+    failed->status = STATUS_CORRUPT;
+    keeper_job_done(keeper, failed);
+    now_ms += UINT64_C(1000) * 1000;
+    settle();
+    cr_expect(eq(u32, count_files(STORE_FILE_PACK), 0));
+}
+
+/* Sorting needs room beside what it sorts: where that is scarce, order is not worth it. */
+Test(keeper, backlog_is_not_sorted_where_room_is_scarce)
+{
+    start_anew();
+    put_vhost_record();
+    put_queue_record();
+    sim_disk_set_capacity(sim, UINT64_C(40) * SLOT);
+    for (size_t i = 0; i < 400; i++) {
+        publish(SPARSE_SIZE);
+        now_ms += 1000;
+        settle();
+        write_log();
+    }
+    settle();
+    cr_expect(eq(u32, count_files(STORE_FILE_PACK), 0));
+}
+
 /* Part 13: what an orderly stop leaves is found again, clean, by the next start; and starting and
  * stopping does not fill the disk. */
 Test(keeper, what_an_orderly_stop_leaves_is_found_by_the_next_start)

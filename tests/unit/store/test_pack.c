@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -234,6 +235,281 @@ Test(pack, power_cut_while_packing_loses_nothing)
         }
     }
     sim_recording_free(&recording);
+}
+
+/* Sorting -------------------------------------------------------------------------------------- */
+
+enum { DENSE_QUEUES = 20, DENSE_COUNT = 180, DENSE_LAST = 16 };
+
+static uint64_t
+dense_queue_of(size_t at)
+{
+    return FIRST_QUEUE + at * 7 % DENSE_QUEUES;
+}
+
+static bool
+dense_is_dead(size_t at)
+{
+    return at % 9 == 4;
+}
+
+/* Many queues whose messages alternate; nearly all of them live. */
+static void
+set_up_dense(void)
+{
+    sim = sim_disk_new();
+    disk = disk_of_sim(sim);
+    store_maker_init(&maker, &disk);
+    start();
+    store_maker_vhost(&maker, VHOST, "/");
+    for (uint64_t i = 0; i < DENSE_QUEUES; i++) {
+        store_maker_queue(&maker, FIRST_QUEUE + i, VHOST, "name");
+    }
+    for (small.count = 0; small.count < DENSE_COUNT; small.count++) {
+        uint64_t queue = dense_queue_of(small.count);
+        small.sizes[small.count] = 5500;
+        small.lsns[small.count] = store_maker_publish(&maker, &queue, 1, "message ", 5500);
+        store_maker_seal(&maker, true);
+    }
+    for (size_t i = 0; i < DENSE_COUNT; i++) {
+        if (dense_is_dead(i)) {
+            journal_remove(maker.journal, dense_queue_of(i), small.lsns[i]);
+        }
+    }
+    store_maker_seal(&maker, true);
+    take_snapshot();
+    cr_assert(gt(u64, journal_segment_number(maker.journal), DENSE_LAST));
+}
+
+TestSuite(sorted_pack, .init = set_up_dense, .fini = tear_down);
+
+static const char DENSE_NAME[] = "pack.0000000000000001.0000000000000010";
+
+static void
+expect_dense(const struct disk *on, const struct store_content *found, uint32_t prefix)
+{
+    size_t at = 0;
+    cr_assert(eq(sz, found->row_count, DENSE_COUNT - DENSE_COUNT / 9), "after %u calls", prefix);
+    for (size_t i = 0; i < DENSE_COUNT; i++) {
+        if (!dense_is_dead(i)) {
+            cr_expect(eq(u64, found->rows[at].lsn, small.lsns[i]));
+            cr_expect(eq(u64, found->rows[at].queue, dense_queue_of(i)));
+            at++;
+        }
+    }
+    cr_expect(small_store_bodies_are_right(&small, on, found), "after %u calls", prefix);
+}
+
+/* Each queue's messages lie behind each other, in the order of their LSNs; what is done with has
+ * no place. */
+Test(sorted_pack, holds_what_lives_of_sixteen_segments_queue_by_queue)
+{
+    struct pack packed;
+    const char *reason;
+    pack(1, DENSE_LAST);
+    enum status status = pack_read(&packed, &disk, DENSE_NAME, &reason);
+    cr_assert(eq(int, status, STATUS_OK), "%s", reason);
+    uint64_t next_offset[DENSE_QUEUES + 1] = {0};
+    for (uint64_t i = 0; i < packed.index.row_count; i++) {
+        const struct index_row *row = &packed.index.rows[i];
+        const struct pack_entry *entry = pack_find(&packed, row->lsn);
+        uint64_t *next = &next_offset[row->queue - FIRST_QUEUE];
+        bool is_next = *next == 0 || *next == entry->offset;
+        cr_expect(is_next, "right behind the one before");
+        *next = entry->offset + (entry->size + 7) / 8 * 8;
+    }
+    for (size_t i = 0; i < DENSE_COUNT; i++) {
+        if (dense_is_dead(i)) {
+            cr_expect(pack_find(&packed, small.lsns[i]) == NULL);
+        }
+    }
+    pack_fini(&packed);
+    store_maker_end(&maker);
+    start();
+    expect_dense(&disk, &content, 0);
+}
+
+/* After a restart it is known again which segments are worth sorting. */
+Test(sorted_pack, recovery_counts_runs)
+{
+    store_maker_end(&maker);
+    start();
+    const struct recovered_segment *segment = &maker.recovery.segments[1];
+    cr_assert(ge(u64, segment->row_count, 8));
+    cr_expect(eq(u64, segment->run_count, segment->row_count), "queues alternate");
+    cr_expect(gt(u64, segment->run_octets, segment->row_count * 5500));
+}
+
+/* Who reads one queue out of many gets its messages with one read. */
+Test(sorted_pack, messages_of_one_queue_are_fetched_by_one_read)
+{
+    struct io_fetch fetch = {.block = xalloc(FETCH_WINDOW), .block_size = FETCH_WINDOW};
+    pack(1, DENSE_LAST);
+    for (size_t i = 0; i < DENSE_COUNT * 7 / 8; i++) {
+        if (dense_queue_of(i) == FIRST_QUEUE + 3 && !dense_is_dead(i)) {
+            fetch.lsns[fetch.count] = small.lsns[i];
+            fetch.sizes[fetch.count++] = small.sizes[i];
+        }
+    }
+    cr_assert(ge(u32, fetch.count, 6));
+    struct fetch_files *files = fetch_files_new(&disk);
+    cr_assert(eq(int, fetch_run(files, &fetch, &failure), STATUS_OK));
+    uint64_t before = sim_disk_call_count(sim, SIM_DISK_READ);
+    cr_assert(eq(int, fetch_run(files, &fetch, &failure), STATUS_OK));
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_READ) - before, 1));
+    cr_expect(eq(u32, fetch.fetched_count, fetch.count));
+    fetch_files_free(&files);
+    free(fetch.block);
+}
+
+/* Recovers what each power cut leaves of what was recorded. */
+static void
+expect_dense_after_each_cut(struct sim_recording *recording)
+{
+    uint64_t seed = 1;
+    for (uint32_t prefix = 0; prefix <= sim_recording_count(recording); prefix++) {
+        for (int policy = SIM_DISK_NONE; policy <= SIM_DISK_RANDOM; policy++) {
+            struct sim_disk *after =
+                sim_disk_replay(recording, prefix, (enum sim_disk_policy)policy, seed++);
+            struct disk other = disk_of_sim(after);
+            struct store_content found = {0};
+            struct recovery recovery;
+            struct recovery_sink sink = store_content_sink(&found);
+            struct recovery_options options = {.slot_size = STORE_MAKER_SLOT, .may_write = true};
+            struct random_source random = random_seeded(&seed);
+            enum status status =
+                recovery_run(&recovery, &other, &options, &sink, &random, NULL, why, sizeof(why));
+            cr_assert(eq(int, status, STATUS_OK), "after %u calls: %s", prefix, why);
+            expect_dense(&other, &found, prefix);
+            recovery_fini(&recovery);
+            store_content_fini(&found);
+            sim_disk_free(&after);
+        }
+    }
+}
+
+/* Any prefix of what a power cut leaves is the same state. */
+Test(sorted_pack, power_cut_while_sorting_loses_nothing)
+{
+    struct sim_recording *recording = sim_disk_record(sim);
+    pack(1, DENSE_LAST);
+    sim_disk_stop_recording(sim);
+    expect_dense_after_each_cut(recording);
+    sim_recording_free(&recording);
+}
+
+/* A pack that has become sparse is replaced by one of the same name: there is always one of them.
+ */
+Test(sorted_pack, power_cut_while_it_is_packed_by_itself_loses_nothing)
+{
+    pack(1, DENSE_LAST);
+    struct sim_recording *recording = sim_disk_record(sim);
+    pack(1, DENSE_LAST);
+    sim_disk_stop_recording(sim);
+    expect_dense_after_each_cut(recording);
+    sim_recording_free(&recording);
+}
+
+/* Rows that were removed since are left out. */
+Test(sorted_pack, gives_room_back_when_it_is_packed_by_itself)
+{
+    pack(1, DENSE_LAST);
+    uint64_t before = sim_disk_content(sim, DENSE_NAME).size;
+    size_t left = 0;
+    for (size_t i = 0; i < DENSE_COUNT; i++) {
+        bool goes = dense_queue_of(i) != FIRST_QUEUE + 3 && !dense_is_dead(i);
+        left += !goes && !dense_is_dead(i);
+        if (goes) {
+            journal_remove(maker.journal, dense_queue_of(i), small.lsns[i]);
+        }
+    }
+    store_maker_seal(&maker, true);
+    pack(1, DENSE_LAST);
+    cr_expect(lt(u64, sim_disk_content(sim, DENSE_NAME).size, before / 4));
+    store_maker_end(&maker);
+    start();
+    cr_expect(eq(sz, content.row_count, left));
+    cr_expect(small_store_bodies_are_right(&small, &disk, &content));
+}
+
+/* A failure leaves the segments as they were, and nothing behind; the next try succeeds. */
+Test(sorted_pack, without_room_the_segments_stay)
+{
+    for (uint64_t nth = 1; nth < 60; nth++) {
+        sim_disk_fail(sim, SIM_DISK_WRITE, nth, ENOSPC);
+        enum status status = pack_run(&disk, 1, DENSE_LAST, journal_commit_lsn(maker.journal),
+                                      &pack_octets, &failure);
+        if (status == STATUS_OK) {
+            break;
+        }
+        cr_assert(eq(int, status, STATUS_IO));
+        cr_expect(sim_disk_has(sim, "seg.0000000000000001"));
+        cr_expect(not(sim_disk_has(sim, DENSE_NAME)));
+        cr_expect(not(sim_disk_has(sim, "pack.0000000000000001.0000000000000010.tmp")));
+    }
+    cr_expect(sim_disk_has(sim, DENSE_NAME));
+    sim_disk_fail(sim, SIM_DISK_WRITE, 0, 0);
+    store_maker_end(&maker);
+    start();
+    expect_dense(&disk, &content, 0);
+}
+
+/* A step that is never followed by another, as at the end of the process, changes nothing. */
+Test(sorted_pack, may_be_given_up_after_any_step)
+{
+    for (uint32_t steps = 1;; steps++) {
+        struct packing *packing =
+            packing_new(&disk, 1, DENSE_LAST, journal_commit_lsn(maker.journal));
+        enum status status = STATUS_AGAIN;
+        for (uint32_t i = 0; i < steps && status == STATUS_AGAIN; i++) {
+            status = packing_step(packing, &pack_octets, &failure);
+        }
+        packing_free(&packing);
+        if (status == STATUS_OK) {
+            cr_expect(gt(u32, steps, DENSE_LAST), "one source at a time");
+            break;
+        }
+        cr_assert(eq(int, status, STATUS_AGAIN));
+        cr_assert(not(sim_disk_has(sim, DENSE_NAME)));
+    }
+    store_maker_end(&maker);
+    start();
+    expect_dense(&disk, &content, 0);
+}
+
+/* A table needs more room than what is around small messages in segments. */
+Test(sorted_pack, may_be_longer_than_the_segments_that_it_replaces)
+{
+    enum { SMALL_COUNT = 1000 };
+    uint64_t queue = FIRST_QUEUE;
+    while (journal_segment_number(maker.journal) == DENSE_LAST + 1) {
+        (void)store_maker_publish(&maker, &queue, 1, "message ", 3000);
+        store_maker_seal(&maker, true);
+    }
+    uint64_t first = journal_segment_number(maker.journal);
+    for (size_t i = 0; journal_segment_number(maker.journal) < first + 3; i++) {
+        uint64_t small_queue = dense_queue_of(i);
+        (void)store_maker_publish(&maker, &small_queue, 1, "message ", 8);
+        if (i % 100 == 99) {
+            store_maker_seal(&maker, true);
+        }
+    }
+    store_maker_seal(&maker, true);
+    take_snapshot();
+    pack(first + 1, first + 2);
+    struct pack packed;
+    const char *reason;
+    char name[STORE_NAME_SIZE];
+    store_file_name(STORE_FILE_PACK, first + 1, first + 2, name);
+    enum status status = pack_read(&packed, &disk, name, &reason);
+    cr_assert(eq(int, status, STATUS_OK), "%s", reason);
+    cr_expect(gt(u64, sim_disk_content(sim, name).size, packed.header.slot_size));
+    cr_expect(eq(u64, pack_octets, packed.header.slot_size));
+    pack_fini(&packed);
+    size_t rows = content.row_count;
+    store_maker_end(&maker);
+    start();
+    cr_expect(gt(sz, content.row_count, rows + SMALL_COUNT));
 }
 
 /* Each octet of a pack: refused with its name, or no wrong body. */
