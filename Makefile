@@ -272,7 +272,7 @@ crash: $(BINARY) ## kill the broker at random moments for BUDGET=10 minutes and 
 	@BOURSE_BIN=$(BINARY) $(PYTHON) tests/crash/run.py --minutes $(BUDGET)
 
 .PHONY: corruption
-corruption: deps-test $(UNIT_TESTS) ## damage every octet of a small store in turn (about 20 minutes)
+corruption: deps-test $(UNIT_TESTS) ## damage every octet of a small store in turn (with SAN= about a minute)
 	@BOURSE_CORRUPTION=1 $(UNIT_TESTS) --filter 'corruption/*' --verbose
 
 FUZZ_SECONDS ?= 60
