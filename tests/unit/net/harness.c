@@ -21,6 +21,9 @@ static void *
 heap_map(void *context, size_t size)
 {
     struct harness *harness = context;
+    if (harness->refuses_memory) {
+        return NULL;
+    }
     harness->mapped_bytes += size;
     return aligned_alloc(4096, (size + 4095) & ~(size_t)4095);
 }
@@ -62,7 +65,8 @@ hear_publish(struct harness *harness, const struct net_event *event, struct hear
         return;
     }
     const struct content *content = event->publish.place.content;
-    struct content_ref ref = chunk_pool_receive(harness->pool, 0, event->publish.place);
+    struct content_ref ref =
+        chunk_pool_receive(harness->pool, net_link_network(event->link), event->publish.place);
     cr_assert(content_ref_is_set(ref));
     cr_assert(eq(ptr, (void *)chunk_pool_content(harness->pool, ref), (void *)content));
     buffer_put_bytes(&heard->octets, content_body(content));
@@ -75,17 +79,8 @@ hear_publish(struct harness *harness, const struct net_event *event, struct hear
 }
 
 static void
-hear(void *context, const struct net_event *event)
+note_event(struct harness *harness, const struct net_event *event)
 {
-    struct harness *harness = context;
-    if (event->type == NET_EVENT_CHUNK_OPENED) {
-        chunk_pool_open(harness->pool, 0, &event->chunk);
-        return;
-    }
-    if (event->type == NET_EVENT_CHUNK_CLOSED) {
-        chunk_pool_close(harness->pool, 0, &event->chunk);
-        return;
-    }
     cr_assert(lt(sz, harness->heard_count, HEARD_MAX));
     struct heard *heard = &harness->heard[harness->heard_count++];
     heard->type = event->type;
@@ -121,6 +116,22 @@ hear(void *context, const struct net_event *event)
     if (harness->respond != NULL) {
         harness->respond(harness, event);
     }
+}
+
+static void
+hear(void *context, const struct net_event *event)
+{
+    struct harness *harness = context;
+    cr_assert(not(harness->is_in_core), "events do not nest");
+    harness->is_in_core = true;
+    if (event->type == NET_EVENT_CHUNK_OPENED) {
+        chunk_pool_open(harness->pool, net_link_network(event->link), &event->chunk);
+    } else if (event->type == NET_EVENT_CHUNK_CLOSED) {
+        chunk_pool_close(harness->pool, net_link_network(event->link), &event->chunk);
+    } else {
+        note_event(harness, event);
+    }
+    harness->is_in_core = false;
 }
 
 size_t
@@ -185,7 +196,8 @@ harness_start(struct harness *harness, const struct network_settings *settings,
         network_new(settings != NULL ? settings : &none, memory, &clock, &harness->log, &events);
     cr_assert(harness->network != NULL);
     harness->port = network_port(harness->network);
-    chunk_pool_share_thread(harness->pool, 0, network_chunk_writer(harness->network));
+    chunk_pool_share_thread(harness->pool, settings != NULL ? settings->number : 0,
+                            network_chunk_writer(harness->network));
     char why[128];
     enum status status = network_listen(harness->network, "127.0.0.1", 0, is_tls, factory,
                                         &harness->tcp_port, why, sizeof(why));
