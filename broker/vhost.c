@@ -207,8 +207,8 @@ free_exchanges(struct vhost *vhost)
     uint32_t position = 0;
     for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
         struct exchange *exchange = entry->value;
-        for (struct list_link *link; (link = list_first(&exchange->bindings.bindings)) != NULL;) {
-            exchange_unbind_binding(exchange, CONTAINER_OF(link, struct binding, source_link));
+        for (struct binding *binding; (binding = binding_table_any(&exchange->bindings)) != NULL;) {
+            exchange_unbind_binding(exchange, binding);
         }
     }
     position = 0;
@@ -567,8 +567,8 @@ delete_doomed(struct vhost *vhost, struct list *doomed)
 {
     for (struct list_link *link; (link = list_first(doomed)) != NULL;) {
         struct exchange *exchange = CONTAINER_OF(link, struct exchange, doomed_link);
-        for (struct list_link *own; (own = list_first(&exchange->bindings.bindings)) != NULL;) {
-            exchange_unbind_binding(exchange, CONTAINER_OF(own, struct binding, source_link));
+        for (struct binding *own; (own = binding_table_any(&exchange->bindings)) != NULL;) {
+            exchange_unbind_binding(exchange, own);
         }
         remove_bindings_to(&exchange->target, doomed);
         exchange_forget(exchange);
@@ -596,7 +596,7 @@ vhost_unbind(struct vhost *vhost, struct exchange *source, struct route_target *
     if (binding == NULL) {
         return STATUS_OK;
     }
-    if (core_prepare_record(vhost->core, routing_key.size + binding->arguments.size) != STATUS_OK) {
+    if (core_prepare_record(vhost->core, routing_key.size + binding->arguments_size) != STATUS_OK) {
         return fault_connection(fault, REPLY_RESOURCE_ERROR, "out of memory");
     }
     binding_forget(binding);
