@@ -347,7 +347,11 @@ def main():
     parser.add_argument("--only", default=",".join(PARTS), help="parts, by comma")
     parser.add_argument("--directory", default="build", help="where data directories go")
     parser.add_argument("--json", help="file for all figures")
+    parser.add_argument("--nice", type=int, default=0, help="of everything that runs")
     args = parser.parse_args()
+    brokers.Broker.nice = args.nice
+    if args.nice != 0:
+        brokers.prefer(0, args.nice)
     for part in args.only.split(","):
         directory = tempfile.mkdtemp(prefix="bench-topology-", dir=args.directory)
         try:

@@ -117,15 +117,19 @@ struct core {
     struct queue_discards discards; /* of purged queues */
     struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */
     struct list awaiting_commit;    /* of channel.commit_link: what they say waits for the log */
-    struct list replays;         /* of connection.replay_link: what they hold is looked at again */
-    struct list getters;         /* of channel.getter_link: a basic.get waits for a queue's head */
-    struct list purgers;         /* of channel.purger_link: a purge waits for its last slice */
-    struct list handouts;        /* of queue_handout.link: their mark is not written yet */
-    struct list log_paused;      /* of connection.log_paused_link: the log has to catch up */
-    struct list reopened;        /* of connection.reopen_link: the window has room again */
-    struct list doomed_channels; /* channels to be freed at the tick's end */
-    struct map reply_channels;   /* struct channel by direct reply-to token; points */
-    struct route_set routes;     /* reused by every routing pass */
+    struct list replays;          /* of connection.replay_link: what they hold is looked at again */
+    struct list getters;          /* of channel.getter_link: a basic.get waits for a queue's head */
+    struct list purgers;          /* of channel.wait_link: a purge waits for its last slice */
+    struct list doomed_exchanges; /* of exchange.doomed_link; owns (doomed.h) */
+    struct list doomed_queues;    /* of queue.owner_list_link; a reference each */
+    struct list unbind_waiters;   /* of channel.wait_link: what they ask needs those gone */
+    uint32_t unbinds_left;        /* in this tick */
+    struct list handouts;         /* of queue_handout.link: their mark is not written yet */
+    struct list log_paused;       /* of connection.log_paused_link: the log has to catch up */
+    struct list reopened;         /* of connection.reopen_link: the window has room again */
+    struct list doomed_channels;  /* channels to be freed at the tick's end */
+    struct map reply_channels;    /* struct channel by direct reply-to token; points */
+    struct route_set routes;      /* reused by every routing pass */
     struct route_cache *cache;
     struct buffer payload;            /* scratch of channel_send and connection_send */
     struct entry_memory queue_memory; /* of all queues; they keep it up to date */

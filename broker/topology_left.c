@@ -52,7 +52,7 @@ sweep_bindings(const struct vhost *vhost, struct exchange *exchange)
         bool left = has_left(&from_file, &is_named);
         binding->from_file = from_file;
         binding->is_named = is_named;
-        if (left) {
+        if (left && binding->target->kind != ROUTE_TARGET_GONE) {
             report_left_binding(vhost, binding);
             binding_remember(binding);
         }

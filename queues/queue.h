@@ -41,7 +41,8 @@ struct queue {
     struct queue_settings settings; /* views into arguments */
     void *vhost;                    /* the broker's */
     uint64_t owner_link;            /* link id of the connection it is exclusive to; 0: none */
-    struct list_link owner_list_link; /* in that connection's list of exclusive queues */
+    struct list_link owner_list_link; /* in that connection's list of exclusive queues; once
+                                         deleted, in the core's of those that still have bindings */
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
     uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
     bool durable;

@@ -12,6 +12,7 @@
 enum route_target_kind {
     ROUTE_TARGET_QUEUE,
     ROUTE_TARGET_EXCHANGE,
+    ROUTE_TARGET_GONE, /* was either, and is deleted; its bindings are being taken away */
 };
 
 /* Owned by the core thread, like everything that embeds it. */
