@@ -294,6 +294,21 @@ def measure_exclusive(broker, args):
     control.socket.close()
 
 
+def measure_flood(broker, args):
+    """Publish faster than messages can be copied to very many queues."""
+    count, messages = 1000, 5000
+    control = Connection(broker)
+    control.call(exchange_declare("all", "fanout", False))
+    for i in range(count):
+        control.socket.sendall(queue_declare(f"queue-{i}", nowait=True) +
+                               queue_bind(f"queue-{i}", "all", "", True))
+    control.call(QOS)
+    with Step(broker, "copies of a flood to a fanout of 1,000", count * messages):
+        control.socket.sendall(publish("all", "", b"x" * 16, False) * messages)
+        control.call(QOS)  # its answer comes behind all of them
+    control.socket.close()
+
+
 def measure_restart(broker, args, kill):
     """Start again with everything that was declared."""
     word = "kill -9" if kill else "an orderly stop"
@@ -333,6 +348,7 @@ PARTS = {
     "topic-durable": lambda broker, args: measure_bindings(broker, args, "topic", True),
     "direct": lambda broker, args: measure_bindings(broker, args, "direct", False),
     "exclusive": measure_exclusive,
+    "flood": measure_flood,
     "start": measure_start,
 }
 

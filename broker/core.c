@@ -72,6 +72,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->next_id = CORE_FIRST_TRANSIENT_ID;
     core->next_durable_id = 1;
     core->unbinds_left = CORE_UNBINDS_PER_TICK;
+    core->work_left = CORE_WORK_PER_TICK;
     entry_memory_init(&core->queue_memory);
     queue_discards_init(&core->discards);
     core->discards.release = core_release_discarded;
@@ -290,13 +291,14 @@ core_send_confirms(struct core *core)
     }
 }
 
-/* Connections whose held events need not wait any more: many, when an alarm ends. */
+/* Connections whose held events need not wait any more: many, when an alarm ends. Whoever spends
+ * the work of the tick goes behind those that have not had their turn. */
 static void
 core_replay(struct core *core)
 {
     uint32_t budget = CORE_REPLAYS_PER_TICK;
     struct list_link *link;
-    while (budget > 0 && (link = list_pop(&core->replays)) != NULL) {
+    while (budget > 0 && !core_has_worked(core) && (link = list_pop(&core->replays)) != NULL) {
         uint32_t count =
             1 + connection_replay_held(CONTAINER_OF(link, struct connection, replay_link));
         budget -= count < budget ? count : budget;
@@ -307,6 +309,7 @@ void
 core_end_tick(struct core *core)
 {
     core_begin_unbinding(core);
+    core->work_left = CORE_WORK_PER_TICK;
     core_release_getters(core);
     core_replay(core);
     core_reopen_windows(core);

@@ -12,7 +12,7 @@
 #include "routing/binding_table.h"
 
 /* Bindings of deleted objects that are taken away in one tick: some ten milliseconds. */
-enum { CORE_UNBINDS_PER_TICK = 16384 };
+enum { CORE_UNBINDS_PER_TICK = 8192 };
 
 /* Takes an exchange out of its vhost; it is freed when it has no bindings left, on either side. */
 void core_doom_exchange(struct core *core, struct exchange *exchange);
