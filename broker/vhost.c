@@ -199,18 +199,21 @@ free_queues(struct vhost *vhost)
     map_fini(&vhost->queues);
 }
 
-/* Bindings first: an exchange must not be freed while it is another's destination. */
+/* All bindings first: an exchange must not be freed while it is another's destination, and to take
+ * a million of them away one by one takes a second. */
+static void
+free_bindings(struct vhost *vhost)
+{
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
+        exchange_unbind_all(entry->value);
+    }
+}
+
 static void
 free_exchanges(struct vhost *vhost)
 {
     uint32_t position = 0;
-    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
-        struct exchange *exchange = entry->value;
-        for (struct binding *binding; (binding = binding_table_any(&exchange->bindings)) != NULL;) {
-            exchange_unbind_binding(exchange, binding);
-        }
-    }
-    position = 0;
     for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
         struct exchange *exchange = entry->value;
         exchange_free(&exchange);
@@ -225,6 +228,7 @@ vhost_free(struct vhost **vhost_pointer)
     if (vhost == NULL) {
         return;
     }
+    free_bindings(vhost);
     free_queues(vhost);
     core_unbind_all(vhost->core);
     free_exchanges(vhost);

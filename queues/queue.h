@@ -45,6 +45,7 @@ struct queue {
                                          deleted, in the core's of those that still have bindings */
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
     uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
+    uint32_t consumer_count;
     bool durable;
     bool exclusive;
     bool auto_delete;
@@ -74,7 +75,6 @@ struct queue {
     uint32_t ready_consumer_count;
     uint32_t turn_capacity; /* at least consumer_count */
     uint64_t next_turn;
-    uint32_t consumer_count;
     struct consumer *active;    /* the single active consumer; NULL: none, or not such a queue */
     struct consumer *successor; /* takes over when `active` has settled; NULL: none (quorum only) */
     struct consumer *exclusive_consumer; /* NULL: none */
