@@ -28,8 +28,9 @@ enum { CORE_REPLAYS_PER_TICK = 16384 };
 
 /* What clients may have done in one tick beyond the parsing of it, in copies of a message to a
  * queue (about a tenth of a microsecond each, three for a queue's first): a publish may reach
- * 100,000 queues. What comes when it is spent waits for the next tick; what has begun is finished.
- * A change of topology counts for as many as it takes. */
+ * 100,000 queues, or ask as many bindings whether they match. What comes when it is spent waits for
+ * the next tick; what has begun is finished. A change of topology counts for as many as it takes.
+ */
 enum { CORE_WORK_PER_TICK = 256 * 1024, CORE_WORK_OF_CHANGE = 40 };
 
 struct connection;

@@ -9,7 +9,7 @@
 #include "routing/header_match.h"
 #include "routing/number_index.h"
 
-enum { ROWS_CAPACITY_MIN = 4 };
+enum { ROWS_CAPACITY_MIN = 4, ROWS_PER_VISIT = 4 };
 
 struct headers_row {
     struct binding *binding;
@@ -113,6 +113,7 @@ headers_route(void *context, const struct exchange_message *message, struct rout
             route_set_add(set, row->binding->target);
         }
     }
+    set->visit_count += matcher->count / ROWS_PER_VISIT;
 }
 
 const struct exchange_type exchange_type_headers = {

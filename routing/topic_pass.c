@@ -470,6 +470,7 @@ topic_trie_route(struct topic_trie *trie, struct bytes routing_key, struct route
         memcpy(&positions, &item->positions, pass->block_count * sizeof(uint64_t));
         visit(trie, item->node, &positions, set);
     }
+    set->visit_count += (uint32_t)pass->visit_count;
 }
 
 uint64_t

@@ -112,6 +112,37 @@ Test(work, every_change_of_topology_counts)
     rig->holds_turn = false;
 }
 
+/* Patterns with `#` and header arguments can be asked in vain, and as many as a client binds. */
+Test(work, what_matching_looked_at_counts)
+{
+    uint64_t link = connect_client();
+    struct exchange *headers = vhost_find_exchange(vhost, bytes_of("amq.headers"));
+    struct exchange *topic = vhost_find_exchange(vhost, bytes_of("amq.topic"));
+    struct queue *queue = make_queue("q");
+    struct fault fault;
+    char key[32];
+    static const char arguments[] = "\1aS\0\0\0\1x";
+    for (uint32_t i = 0; i < 400; i++) {
+        snprintf(key, sizeof(key), "#.a.%u.#.b", i);
+        cr_assert(
+            eq(int,
+               vhost_bind(vhost, topic, &queue->target, bytes_of(key), bytes_of(""), NULL, &fault),
+               STATUS_OK));
+        cr_assert(eq(int,
+                     vhost_bind(vhost, headers, &queue->target, bytes_of(key),
+                                bytes_make(arguments, sizeof(arguments) - 1), NULL, &fault),
+                     STATUS_OK));
+    }
+    rig->holds_turn = true;
+    uint32_t before = rig->core->work_left;
+    rig_publish(rig, link, 1, "amq.headers", "", "x");
+    cr_expect(eq(u32, before - rig->core->work_left, 1 + 400 / 4));
+    before = rig->core->work_left;
+    rig_publish(rig, link, 1, "amq.topic", "a.1.x.7.b", "x");
+    cr_expect(before - rig->core->work_left > 4);
+    rig->holds_turn = false;
+}
+
 /* Who has more than a tick's work waiting goes behind those who have little. */
 Test(work, a_flood_to_many_queues_does_not_keep_another_waiting)
 {
