@@ -3,11 +3,15 @@
  * line a case: CPU nanoseconds, instructions (where the kernel counts them) and allocations of one
  * operation. Figures to compare, not to assert.
  *
- *     micro_routing [CASE...]      all cases, or those named
- *     valgrind --tool=callgrind --toggle-collect='exchange_route' build/bench/micro_routing topic
+ *     micro_routing [--routes=N] [CASE...]      all cases, or those named
  *
- * counts instructions where the kernel does not: divide what it collected by the number of routes.
- */
+ * Where the kernel counts no instructions, callgrind does, some fifty times slower:
+ *
+ *     valgrind --tool=callgrind --collect-atstart=no --toggle-collect=topic_trie_route \
+ *         build/bench/micro_routing --routes=100000 topic
+ *
+ * What it collected, divided by the calls in its output, is one route that is not cached; with
+ * --toggle-collect=route_cache_find one search of the cache, hit or miss. */
 #include <inttypes.h>
 #include <linux/perf_event.h>
 #include <malloc.h>
@@ -149,6 +153,7 @@ next_number(uint64_t *state)
 
 /* Worlds --------------------------------------------------------------------------------------- */
 
+static uint32_t routes = MILLION; /* in one measurement */
 static struct route_target *targets;
 static char (*keys)[KEY_SIZE]; /* routing keys, written before the clock runs */
 
@@ -241,10 +246,9 @@ static void
 route_topic_keys(struct exchange *exchange)
 {
     struct route_cache *cache = route_cache_new(7);
-    route_keys(exchange, NULL, KEY_COUNT, MILLION, "topic: route, not cached");
-    route_keys(exchange, cache, 1024, MILLION, "topic: route, 1,024 keys, cached");
-    route_keys(exchange, cache, KEY_COUNT, MILLION,
-               "topic: route, 65,536 keys, the cache thrashes");
+    route_keys(exchange, NULL, KEY_COUNT, routes, "topic: route, not cached");
+    route_keys(exchange, cache, 1024, routes, "topic: route, 1,024 keys, cached");
+    route_keys(exchange, cache, KEY_COUNT, routes, "topic: route, 65,536 keys, the cache thrashes");
     route_cache_free(&cache);
 }
 
@@ -353,7 +357,7 @@ measure_direct(void)
         (void)format_key(keys[i], KEY_SIZE, "dev.%" PRIu32 ".x.temp",
                          next_number(&state) % MILLION);
     }
-    route_keys(exchange, NULL, KEY_COUNT, MILLION, "direct: route");
+    route_keys(exchange, NULL, KEY_COUNT, routes, "direct: route");
     unbind_all(exchange, MILLION, "direct: unbind");
 }
 
@@ -456,6 +460,12 @@ main(int argc, char **argv)
         {"direct", measure_direct}, {"fanout", measure_fanout}, {"headers", measure_headers},
         {"queues", measure_queues},
     };
+    static const char option[] = "--routes=";
+    if (argc > 1 && strncmp(argv[1], option, strlen(option)) == 0) {
+        routes = (uint32_t)strtoul(argv[1] + strlen(option), NULL, 10);
+        argc--;
+        argv++;
+    }
     open_instruction_counter();
     init_world();
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -87,16 +87,13 @@ topic_child_next(const struct topic_trie *trie, uint32_t child)
 /* A word of a key, as it is looked for. */
 struct topic_text {
     struct bytes text;
-    uint32_t hash;   /* topic_words_hash */
-    uint32_t number; /* NUMBER_NONE: on no edge between nodes */
+    uint32_t hash; /* topic_words_hash */
 };
 
 static inline struct topic_text
 topic_text_make(const struct topic_words *words, struct bytes text)
 {
-    uint32_t hash = topic_words_hash(words, text);
-    return (struct topic_text){
-        .text = text, .hash = hash, .number = topic_words_find(words, text, hash)};
+    return (struct topic_text){.text = text, .hash = topic_words_hash(words, text)};
 }
 
 /* Numbers of nodes follow from the order of bindings, which peers choose: hence the seed. */
@@ -129,7 +126,8 @@ topic_child_is_behind(const struct topic_trie *trie, uint32_t child, uint32_t pa
         return leaf->targets.place == parent && topic_leaf_starts_with(leaf, word->text);
     }
     const struct topic_node *node = &trie->nodes[child];
-    return node->parent == parent && node->word == word->number;
+    return node->parent == parent &&
+           topic_word_is(&trie->words.words[node->word], word->text, word->hash);
 }
 
 /* The child of `parent` behind a word, or NUMBER_NONE. */

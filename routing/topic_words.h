@@ -39,13 +39,16 @@ topic_word_text(const struct topic_word *word)
     return bytes_make(word->size > TOPIC_WORD_NEAR_SIZE ? word->far : word->near, word->size);
 }
 
+/* Whether it is `text`, which has that hash. */
+static inline bool
+topic_word_is(const struct topic_word *word, struct bytes text, uint32_t hash)
+{
+    return word->hash == hash && bytes_equal(topic_word_text(word), text);
+}
+
 uint32_t topic_words_hash(const struct topic_words *words, struct bytes text);
 
-/* The number of `text` (at most 255 octets), which has that hash, or NUMBER_NONE when it was not
- * referred to. */
-uint32_t topic_words_find(const struct topic_words *words, struct bytes text, uint32_t hash);
-
-/* One more use of `text`; returns its number. */
+/* One more use of `text` (at most 255 octets); returns its number. */
 uint32_t topic_words_ref(struct topic_words *words, struct bytes text);
 
 /* One use less. */
