@@ -55,7 +55,7 @@ def prefer(pid, nice):
     session, the group has a niceness of its own."""
     os.setpriority(os.PRIO_PROCESS, pid, nice)
     try:
-        with open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as group:
+        with open(f"/proc/{pid or 'self'}/autogroup", "w", encoding="ascii") as group:
             group.write(str(nice))
     except OSError:
         pass  # not grouped

@@ -41,9 +41,11 @@ struct queue {
     struct queue_settings settings; /* views into arguments */
     void *vhost;                    /* the broker's */
     uint64_t owner_link;            /* link id of the connection it is exclusive to; 0: none */
-    struct list_link owner_list_link; /* in that connection's list of exclusive queues */
+    struct list_link owner_list_link; /* in that connection's list of exclusive queues; once
+                                         deleted, in the core's of those that still have bindings */
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
     uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
+    uint32_t consumer_count;
     bool durable;
     bool exclusive;
     bool auto_delete;
@@ -74,7 +76,6 @@ struct queue {
     uint32_t ready_consumer_count;
     uint32_t turn_capacity; /* at least consumer_count */
     uint64_t next_turn;
-    uint32_t consumer_count;
     struct consumer *active;    /* the single active consumer; NULL: none, or not such a queue */
     struct consumer *successor; /* takes over when `active` has settled; NULL: none (quorum only) */
     struct consumer *exclusive_consumer; /* NULL: none */

@@ -7,6 +7,7 @@
 #include "broker/access.h"
 #include "broker/vhost.h"
 #include "tests/sim/body.h"
+#include "tests/sim/dice.h"
 
 static void *
 heap_map(void *context, size_t size)
@@ -60,6 +61,7 @@ server_init(struct server *server, uint64_t seed, struct net_port tap, struct st
         .next_link = 1,
         .tap = tap,
         .storage = storage,
+        .is_hurried = dice_mix(seed) % 3 == 0,
     };
     server->log = (struct log){
         .level = LOG_LEVEL_ERROR,
@@ -340,6 +342,9 @@ server_turn(struct server *server)
         storage_end_turn(server->storage, server->core);
     }
     core_begin_tick(server->core, server->now);
+    if (server->is_hurried) {
+        server->core->unbinds_left = (uint32_t)(server->event_count % 3);
+    }
 }
 
 void

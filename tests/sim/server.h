@@ -34,6 +34,7 @@ struct server {
     char line[256];       /* the last error in its log */
     struct buffer scratch;
     uint64_t event_count; /* handed to the core */
+    bool is_hurried;      /* a tick takes away two bindings of what was deleted, at most */
 };
 
 /* `tap` gets every action as the core posts it. */

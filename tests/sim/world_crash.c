@@ -166,12 +166,12 @@ number_in(struct bytes name)
 static void
 look_at_bindings(struct world *world, uint32_t name, const struct exchange *exchange)
 {
-    LIST_FOR_EACH(&exchange->bindings.bindings, link)
-    {
-        const struct binding *binding = CONTAINER_OF(link, struct binding, source_link);
+    uint64_t position = 0;
+    for (const struct binding *binding;
+         (binding = binding_table_next(&exchange->bindings, &position)) != NULL;) {
         history_found_binding(&world->history, name,
                               number_in(queue_of_target(binding->target)->name),
-                              number_in(binding->routing_key));
+                              number_in(binding_routing_key(binding)));
     }
 }
 
