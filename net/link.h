@@ -59,7 +59,7 @@ struct link {
     bool read_wants_write;  /* a TLS read waits for a writable socket */
     bool write_wants_read;
 
-    struct list_link ready_link;  /* on network.ready: to be read */
+    struct list_link ready_link;  /* on network.ready or, in its handshake, network.greeting */
     struct list_link dirty_link;  /* on network.dirty: to be written by the next flush */
     struct list_link report_link; /* on network.reports: WRITTEN or CLOSED are due, or its end */
 
@@ -71,7 +71,8 @@ struct link {
     struct assembly_table assemblies;
 
     struct output output;
-    uint64_t written; /* in units of net_action_octets, not reported yet */
+    uint64_t written;      /* in units of net_action_octets, not reported yet */
+    uint64_t turn_of_read; /* network.turn in which it was read last */
 
     struct heartbeat heartbeat;
     struct timer heartbeat_timer;
@@ -89,6 +90,9 @@ struct link *link_new(struct network *network, int fd, const struct transport_fa
 
 /* Frees it at once and posts nothing. */
 void link_free(struct link *link);
+
+/* One step of the transport's handshake. True when it used the private key. */
+bool link_greet(struct link *link);
 
 /* One turn of reading: at most one read of the transport. Returns how many octets came. A link that
  * may have more puts itself on the ready list again. */

@@ -12,7 +12,8 @@
 #include "net/network_state.h"
 
 enum {
-    DIRECT_READ_MIN = 16 * 1024, /* from here on the rest of a body frame is read into its chunk */
+    DIRECT_READ_MIN = 16 * 1024,  /* from here on the rest of a body frame is read into its chunk */
+    DIRECT_READ_MAX = 128 * 1024, /* at a time, and of a frame in the link's own buffer */
 };
 
 /* Input of a link that is on its way out. Whatever TLS would make of it is of no interest. */
@@ -38,6 +39,13 @@ struct read_place {
     enum { READ_TO_SCRATCH, READ_TO_INPUT, READ_TO_CONTENT } kind;
 };
 
+/* What is read at a time of `left` octets. */
+static size_t
+direct_room(size_t left)
+{
+    return left < DIRECT_READ_MAX ? left : DIRECT_READ_MAX;
+}
+
 static struct read_place
 link_read_place(struct link *link)
 {
@@ -51,11 +59,11 @@ link_read_place(struct link *link)
     if (link->stream_left > DIRECT_READ_MIN) {
         uint8_t *body = assembly_body_at(&link->assemblies, link->stream_channel);
         if (body != NULL) {
-            return (struct read_place){body, link->stream_left - 1, READ_TO_CONTENT};
+            return (struct read_place){body, direct_room(link->stream_left - 1), READ_TO_CONTENT};
         }
     }
     if (tail > TAIL_COPY_MAX) {
-        size_t room = link->input_needed - tail;
+        size_t room = direct_room(link->input_needed - tail);
         return (struct read_place){buffer_reserve(&link->input, room), room, READ_TO_INPUT};
     }
     copy_octets(link->network->scratch, buffer_bytes(&link->input).data, tail);

@@ -38,6 +38,7 @@ struct network {
     struct loop loop;
     struct timer_wheel timers;
     uint64_t now_ms; /* monotonic, read once per turn */
+    uint64_t turn;   /* counted from 1 */
 
     struct link_slot *slots; /* owned, and so are the links */
     uint32_t slot_count;
@@ -46,9 +47,10 @@ struct network {
     uint32_t link_count;
     uint32_t unestablished_count;
 
-    struct list ready;   /* links that may have input */
-    struct list dirty;   /* links with output that no flush has seen */
-    struct list reports; /* links that have something to tell the core, or have ended */
+    struct list ready;    /* links that may have input */
+    struct list greeting; /* links whose handshake may take a step */
+    struct list dirty;    /* links with output that no flush has seen */
+    struct list reports;  /* links that have something to tell the core, or have ended */
     struct list watches;
 
     struct listeners listeners;
