@@ -48,6 +48,7 @@ link_init(struct link *link, struct network *network, int fd, struct source *sou
     link->source = source;
     link->state = LINK_HANDSHAKE;
     link->frame_max = FRAME_MAX_BEFORE_TUNE;
+    link->read_size = READ_SIZE;
     link->accepted_ms = network->now_ms;
     buffer_init(&link->input);
     assembly_table_init(&link->assemblies);
@@ -418,6 +419,7 @@ void
 link_post(struct link *link, struct net_event *event)
 {
     const struct net_events *events = &link->network->events;
+    link->network->event_count++;
     event->link = link->id;
     events->handle(events->context, event);
 }

@@ -66,6 +66,7 @@ struct link {
     struct buffer input; /* the front of a frame that has not arrived completely */
     size_t input_needed; /* how long that frame is, as far as is known */
     uint32_t frame_max;
+    uint32_t read_size;   /* of one read, from READ_SIZE_MIN to READ_SIZE */
     uint32_t stream_left; /* octets of a body frame that is taken as it comes, end octet included */
     uint16_t stream_channel;
     struct assembly_table assemblies;
@@ -94,7 +95,7 @@ void link_free(struct link *link);
 /* One step of the transport's handshake. True when it used the private key. */
 bool link_greet(struct link *link);
 
-/* One turn of reading: at most one read of the transport. Returns how many octets came. A link that
+/* One turn of reading: at most one read of the socket. Returns how many octets came. A link that
  * may have more puts itself on the ready list again. */
 size_t link_read(struct link *link);
 

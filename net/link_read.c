@@ -67,7 +67,17 @@ link_read_place(struct link *link)
         return (struct read_place){buffer_reserve(&link->input, room), room, READ_TO_INPUT};
     }
     copy_octets(link->network->scratch, buffer_bytes(&link->input).data, tail);
-    return (struct read_place){link->network->scratch + tail, READ_SIZE, READ_TO_SCRATCH};
+    return (struct read_place){link->network->scratch + tail, link->read_size, READ_TO_SCRATCH};
+}
+
+/* The next read brings about as many messages as a turn should take of one peer. */
+static void
+link_set_read_size(struct link *link, size_t size, uint64_t event_count)
+{
+    uint64_t wanted = event_count == 0 ? READ_SIZE : size * READ_EVENTS / event_count;
+    link->read_size = wanted < READ_SIZE_MIN ? READ_SIZE_MIN
+                      : wanted > READ_SIZE   ? READ_SIZE
+                                             : (uint32_t)wanted;
 }
 
 /* Keeps what the parser has left in the scratch memory. */
@@ -115,9 +125,11 @@ link_took_input(struct link *link, struct read_place place, size_t size)
     if (link->state == LINK_DISTRUSTED) {
         return;
     }
+    uint64_t event_count = link->network->event_count;
     switch (place.kind) {
     case READ_TO_SCRATCH:
         link_parse_scratch(link, (size_t)(place.at - link->network->scratch) + size);
+        link_set_read_size(link, size, link->network->event_count - event_count);
         break;
     case READ_TO_INPUT:
         buffer_commit(&link->input, size);
@@ -169,6 +181,27 @@ link_read_transport(struct link *link)
     }
 }
 
+/* A transport of records hands out one at a time; those that it has read already are worth no turn
+ * of their own. */
+static bool
+link_has_record(const struct link *link)
+{
+    const struct transport *transport = link->transport;
+    return link->state == LINK_FRAMES && list_link_is_linked(&link->ready_link) &&
+           !link->input_is_unparsed && transport->operations->has_pending(transport);
+}
+
+static size_t
+link_read_records(struct link *link)
+{
+    size_t size = link_read_transport(link);
+    while (size < link->read_size && link_has_record(link)) {
+        list_remove(&link->ready_link);
+        size += link_read_transport(link);
+    }
+    return size;
+}
+
 size_t
 link_read(struct link *link)
 {
@@ -177,7 +210,7 @@ link_read(struct link *link)
     }
     assert(link->state != LINK_ENDED);
     if (!link->input_is_unparsed) {
-        return link_read_transport(link);
+        return link_read_records(link);
     }
     /* What waited since a pause comes first; the socket has its turn after it. */
     size_t size = buffer_size(&link->input);

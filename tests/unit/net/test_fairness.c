@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 struct footprint {
     size_t step_count;
     size_t read_size_max; /* the largest read that was asked for */
+    size_t record_size;   /* not zero: a read brings so many octets at most, as TLS does */
     bool uses_private_key;
 };
 
@@ -63,13 +65,23 @@ footprint_read(struct transport *transport, uint8_t *out, size_t size, size_t *s
     if (size > footprint.read_size_max) {
         footprint.read_size_max = size;
     }
-    ssize_t count = recv(transport->fd, out, size, 0);
+    bool is_cut = footprint.record_size > 0 && size > footprint.record_size;
+    ssize_t count = recv(transport->fd, out, is_cut ? footprint.record_size : size, 0);
     if (count > 0) {
         *size_out = (size_t)count;
         return STATUS_OK;
     }
     transport->wants = TRANSPORT_WANTS_READ;
     return count == 0 ? STATUS_CLOSED : STATUS_AGAIN;
+}
+
+static bool
+footprint_has_pending(const struct transport *transport)
+{
+    int count = 0;
+    int result = ioctl(transport->fd, FIONREAD, &count);
+    cr_assert(eq(int, result, 0));
+    return footprint.record_size > 0 && count > 0;
 }
 
 static struct transport *
@@ -80,6 +92,8 @@ footprint_make(void *context, int fd)
     footprint_operations = *transport->operations;
     footprint_operations.read = footprint_read;
     footprint_operations.handshake = footprint_handshake;
+    footprint_operations.has_pending = footprint_has_pending;
+    transport->short_read_drains = footprint.record_size == 0;
     transport->operations = &footprint_operations;
     transport->wants = TRANSPORT_WANTS_READ;
     return transport;
@@ -122,16 +136,23 @@ newcomer(uint16_t port, const char *octets)
 /* Reading ----------------------------------------------------------------------------------------
  */
 
-static const uint8_t filler[200];
+enum { PAYLOAD = 392, FRAME_SIZE = PAYLOAD + FRAME_OVERHEAD };
+
+static void
+send_frames_of(int fd, size_t count, size_t payload_size)
+{
+    static const uint8_t payload[PAYLOAD];
+    struct buffer out = {0};
+    for (size_t i = 0; i < count; i++) {
+        frame_encode(&out, FRAME_TYPE_METHOD, 1, bytes_make(payload, payload_size));
+    }
+    harness_send_buffer(fd, &out);
+}
 
 static void
 send_frames(int fd, size_t count)
 {
-    struct buffer out = {0};
-    for (size_t i = 0; i < count; i++) {
-        frame_encode(&out, FRAME_TYPE_METHOD, 1, bytes_make(filler, sizeof(filler)));
-    }
-    harness_send_buffer(fd, &out);
+    send_frames_of(fd, count, PAYLOAD);
 }
 
 static size_t
@@ -147,7 +168,7 @@ count_of_link(uint64_t link)
 /* Even when nobody else seems to want anything: who comes meanwhile is to be heard soon. */
 Test(fairness, greedy_peer_is_read_once_a_turn)
 {
-    enum { FRAMES = 900, ONE_READ = 64 * 1024 / (200 + FRAME_OVERHEAD) };
+    enum { FRAMES = 900, ONE_READ = 64 * 1024 / FRAME_SIZE };
     int greedy = harness_establish(harness, 4096);
     int polite = harness_establish(harness, 4096);
     send_frames(greedy, FRAMES);
@@ -165,6 +186,47 @@ Test(fairness, greedy_peer_is_read_once_a_turn)
     cr_expect(le(sz, turns, FRAMES / ONE_READ + 2), "and no less than that");
     close(greedy);
     close(polite);
+}
+
+/* What a turn costs is messages, not octets. */
+Test(fairness, peer_of_small_messages_is_read_less_at_a_time)
+{
+    enum { FRAMES = 1500, SMALL = 60, EVENTS = 256 };
+    int greedy = harness_establish(harness, 4096);
+    send_frames_of(greedy, FRAMES, SMALL);
+    harness_turn(harness); /* how small they are is not known before */
+    for (size_t heard = harness->heard_count; heard < FRAMES; heard = harness->heard_count) {
+        harness_turn(harness);
+        cr_expect(gt(sz, harness->heard_count, heard));
+        cr_expect(le(sz, harness->heard_count - heard, EVENTS + 1));
+    }
+    send_frames(greedy, 10);
+    harness_settle(harness);
+    size_t heard = harness->heard_count;
+    send_frames(greedy, 160);
+    harness_turn(harness);
+    cr_expect(gt(sz, harness->heard_count - heard, 150), "larger ones make it large again");
+    close(greedy);
+}
+
+/* TLS has read four records before it hands out the first. */
+Test(fairness, records_that_are_at_hand_are_one_read)
+{
+    enum { RECORD = 16 * 1024, FRAMES = 400, ONE_READ = 64 * 1024 / FRAME_SIZE };
+    footprint.record_size = RECORD;
+    uint16_t port = listen_for_handshakes();
+    int fd = newcomer(port, "g");
+    harness_settle(harness);
+    harness_send(fd, protocol_header_supported, PROTOCOL_HEADER_SIZE);
+    harness_wait(harness, 1);
+    harness_post_tune(harness, harness->links[0], 4096, 0);
+    harness_post(harness, harness->links[0], NET_ACTION_ESTABLISHED);
+    send_frames(fd, FRAMES);
+    harness_turn(harness);
+    size_t heard = harness_count(harness, NET_EVENT_METHOD);
+    cr_expect(ge(sz, heard, ONE_READ - 1));
+    cr_expect(le(sz, heard, ONE_READ + 1));
+    close(fd);
 }
 
 /* Frames may be of 16 MiB, and so much may lie in the socket. */
