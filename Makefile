@@ -166,7 +166,7 @@ $(FUZZ_PROGRAM): $(CORE_OBJECTS) $(FUZZ_OBJECTS)
 # `make test` meets the broker under the thread sanitizer too, whatever its own variant is.
 THREAD_BINARY := build/thread/bourse
 ifneq ($(VARIANT),thread)
-$(THREAD_BINARY): FORCE
+$(THREAD_BINARY): FORCE | deps-test
 	@$(MAKE) --no-print-directory SAN=thread $@
 endif
 
