@@ -310,7 +310,7 @@ fmt: ## format the C sources
 
 # Measuring --------------------------------------------------------------------------------------
 
-.PHONY: bench bench-peers bench-durability
+.PHONY: bench bench-peers bench-durability bench-fairness
 bench: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## measure messages per broker CPU second
 	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY)
 bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside Debian's rabbitmq-server
@@ -318,6 +318,9 @@ bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside Debian's rabbit
 DURABILITY ?= --peers
 bench-durability: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## flushes, restarts and long backlogs (DURABILITY="--peers")
 	@$(PYTHON) bench/durability.py --bourse $(MAIN_BINARY) --json build/durability.json $(DURABILITY)
+FAIRNESS ?=
+bench-fairness: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## latency of a polite pair beside greedy neighbours (FAIRNESS="--realtime")
+	@$(PYTHON) bench/fairness.py --bourse $(MAIN_BINARY) $(FAIRNESS)
 
 # Help -------------------------------------------------------------------------------------------
 

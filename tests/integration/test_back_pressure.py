@@ -37,8 +37,8 @@ PATIENCE_S = 60
 
 @pytest.fixture
 def start(tmp_path, authority, write_config, canaries):
-    """start(options…) serves the file; its open_channel(tls=…) is a channel of a connection that
-    waits longer than others, for the broker has much to do."""
+    """start(options…) serves the file; its open_channel(tls=…) is a channel of a connection
+    that waits longer than others, for the broker has much to do."""
     for name in ("server.pem", "server.key"):
         shutil.copy(authority.path(name), tmp_path / name)
     started = []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything at once against one broker: producers with and without confirms, transactions,
-consumers that acknowledge, refuse, or vanish, connections and topology that come and go over TCP and
-TLS, reloads, a backlog beyond the memory mark, and a restart. Nothing that was confirmed or committed
-is lost, whoever interferes. Under the thread sanitizer this is what the broker's threads are seen
+consumers that acknowledge, refuse, or vanish, connections and topology that come and go over TCP
+and TLS, reloads, a backlog beyond the memory mark, and a restart. Nothing that was confirmed or
+committed is lost, whoever interferes. Under the thread sanitizer this is what the broker's threads are seen
 with; it says the same of every other build."""
 
 import shutil
