@@ -287,6 +287,24 @@ Test(fairness, the_private_key_is_used_once_a_turn)
     close(member);
 }
 
+/* Newcomers cost their accepting too. */
+Test(fairness, newcomers_are_accepted_some_at_a_time)
+{
+    enum { NEWCOMERS = 40, ACCEPTS = 16 };
+    int fds[NEWCOMERS];
+    for (size_t i = 0; i < NEWCOMERS; i++) {
+        fds[i] = harness_connect(harness);
+    }
+    static const uint32_t counts[] = {ACCEPTS, 2 * ACCEPTS, NEWCOMERS, NEWCOMERS};
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        harness_turn(harness);
+        cr_expect(eq(u32, network_link_count(harness->network), counts[i]));
+    }
+    for (size_t i = 0; i < NEWCOMERS; i++) {
+        close(fds[i]);
+    }
+}
+
 /* Steps that do without the key are cheap, but not for nothing. */
 Test(fairness, handshakes_take_a_bounded_number_of_steps_a_turn)
 {
