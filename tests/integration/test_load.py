@@ -6,7 +6,6 @@ committed is lost, whoever interferes. Under the thread sanitizer this is what t
 with; it says the same of every other build."""
 
 import shutil
-import signal
 import threading
 
 import pytest
@@ -195,11 +194,6 @@ def start(tmp_path, authority, write_config, canaries):
             broker.stop()
 
 
-def stop(load):
-    load.broker.signal(signal.SIGTERM)
-    load.broker.stop()
-
-
 def test_nothing_promised_is_lost_whoever_interferes(start):
     load = start()
     load.declare()
@@ -213,7 +207,7 @@ def test_nothing_promised_is_lost_whoever_interferes(start):
     load.finish(publishers)
     load.over.set()
     load.finish(others)
-    stop(load)
+    load.broker.stop()
 
     after = start()
     channel = after.open().channel()
@@ -222,7 +216,7 @@ def test_nothing_promised_is_lost_whoever_interferes(start):
     missing = load.promised - load.seen - set(left)
     assert not missing, f"{len(missing)} of {len(load.promised)} are lost"
     assert load.seen | set(left) <= load.promised, "what was rolled back came"
-    stop(after)
+    after.broker.stop()
 
 
 # With nobody to take them the messages leave memory, and come back from the disk in order.
@@ -231,7 +225,7 @@ def test_a_backlog_beyond_the_memory_mark_comes_back_through_a_restart(start):
     load.declare()
     names = ("a", "b", "c", "d")
     load.finish([load.start(load.publish_with_confirms, name, name in "bd") for name in names])
-    stop(load)
+    load.broker.stop()
 
     after = start()
     bodies = after.open(tls=True).channel()
@@ -246,4 +240,4 @@ def test_a_backlog_beyond_the_memory_mark_comes_back_through_a_restart(start):
     bodies.connection.close()
     for name in names:
         assert got[name] == [body(name, number) for number in range(1, MESSAGES + 1)]
-    stop(after)
+    after.broker.stop()
