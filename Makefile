@@ -36,7 +36,7 @@ PYTHON := /usr/bin/python3
 # Variant ----------------------------------------------------------------------------------------
 
 comma := ,
-TEST_GOALS := test unit integration interop crash-tests sim-tests
+TEST_GOALS := test unit integration interop crash-tests sim-tests thread-tests
 ifneq ($(filter $(TEST_GOALS) corruption,$(MAKECMDGOALS)),)
 SAN ?= address,undefined
 endif
@@ -163,6 +163,13 @@ $(FUZZ_PROGRAM): $(CORE_OBJECTS) $(FUZZ_OBJECTS)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+# `make test` meets the broker under the thread sanitizer too, whatever its own variant is.
+THREAD_BINARY := build/thread/bourse
+ifneq ($(VARIANT),thread)
+$(THREAD_BINARY): FORCE | deps-test
+	@$(MAKE) --no-print-directory SAN=thread $@
+endif
+
 # Preloaded into a broker, with or without sanitizers, so it has none itself.
 $(FAIL_CALL): $(FAIL_CALL_SOURCE) $(OUT)/flags
 	@echo "  LINK  $@"
@@ -241,9 +248,9 @@ endif
 
 RUN_TESTS = $(PYTHON) tools/run_tests.py --out $(OUT) --binary $(BINARY)
 
-.PHONY: test unit integration interop crash-tests sim-tests
-test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) ## run everything: unit, sim, integration, interop, crash, include table
-	@$(RUN_TESTS) includes unit sim integration interop crash
+.PHONY: test unit integration interop crash-tests sim-tests thread-tests
+test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) $(THREAD_BINARY) ## run everything: unit, sim, integration, interop, crash, threads, include table
+	@$(RUN_TESTS) includes unit sim integration interop crash thread
 unit: deps-test $(UNIT_TESTS) ## run the unit tests
 	@$(RUN_TESTS) unit
 integration: deps-test $(BINARY) ## run the tests against a broker process
@@ -251,6 +258,8 @@ integration: deps-test $(BINARY) ## run the tests against a broker process
 interop: deps-test $(BINARY) ## run the tests with other people's clients
 	@$(RUN_TESTS) interop
 
+thread-tests: deps-test $(THREAD_BINARY) ## a load and some integration tests under the thread sanitizer
+	@$(RUN_TESTS) thread
 sim-tests: deps-test $(SIM_PROGRAM) ## run the simulator over few seeds, and those that once found something
 	@$(RUN_TESTS) sim
 crash-tests: deps-test $(BINARY) $(FAIL_CALL) ## kill -9 (200 times), failing system calls, order of flush and confirm
@@ -301,7 +310,7 @@ fmt: ## format the C sources
 
 # Measuring --------------------------------------------------------------------------------------
 
-.PHONY: bench bench-peers bench-durability
+.PHONY: bench bench-peers bench-durability bench-fairness
 bench: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## measure messages per broker CPU second
 	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY)
 bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside Debian's rabbitmq-server
@@ -309,6 +318,9 @@ bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside Debian's rabbit
 DURABILITY ?= --peers
 bench-durability: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## flushes, restarts and long backlogs (DURABILITY="--peers")
 	@$(PYTHON) bench/durability.py --bourse $(MAIN_BINARY) --json build/durability.json $(DURABILITY)
+FAIRNESS ?=
+bench-fairness: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## latency of a polite pair beside greedy neighbours (FAIRNESS="--realtime")
+	@$(PYTHON) bench/fairness.py --bourse $(MAIN_BINARY) $(FAIRNESS)
 
 # Help -------------------------------------------------------------------------------------------
 

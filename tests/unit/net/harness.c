@@ -6,9 +6,11 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -313,6 +315,16 @@ harness_send_buffer(int fd, struct buffer *buffer)
     buffer_fini(buffer);
 }
 
+/* Octets that were sent and have not arrived at the other socket: it may have to be read first. */
+static int
+octets_on_their_way(int fd)
+{
+    int count = 0;
+    int result = ioctl(fd, SIOCOUTQ, &count);
+    cr_assert(eq(int, result, 0));
+    return count;
+}
+
 void
 harness_pump(struct harness *harness, int fd, struct buffer *buffer)
 {
@@ -324,6 +336,9 @@ harness_pump(struct harness *harness, int fd, struct buffer *buffer)
         harness_turn(harness);
     }
     buffer_fini(buffer);
+    for (int i = 0; i < PATIENCE && octets_on_their_way(fd) > 0; i++) {
+        harness_turn_waiting(harness, 10);
+    }
     harness_settle(harness);
 }
 
