@@ -324,11 +324,16 @@ fmt: ## format the C sources
 
 # Measuring --------------------------------------------------------------------------------------
 
-.PHONY: bench bench-peers bench-durability
+.PHONY: bench bench-peers bench-cost bench-durability
 bench: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## measure messages per broker CPU second
 	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY)
-bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside Debian's rabbitmq-server
-	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY) --peers
+# The page and chart in docs/bench are what the README shows. PEERS="--only latency --report /tmp/x"
+# measures a part of it and leaves them alone.
+PEERS ?= --report docs/bench
+bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside rabbitmq-server and a relay (40 minutes; PEERS="...")
+	@$(PYTHON) bench/peers.py --bourse $(MAIN_BINARY) $(PEERS)
+bench-cost: $(MAIN_BINARY) $(BENCH_PROGRAMS) $(COUNT_CALLS) ## what a message costs, part by part, beside the budget (COST="...")
+	@$(PYTHON) bench/costs.py --bourse $(MAIN_BINARY) $(COST)
 DURABILITY ?= --peers
 bench-durability: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## flushes, restarts and long backlogs (DURABILITY="--peers")
 	@$(PYTHON) bench/durability.py --bourse $(MAIN_BINARY) --json build/durability.json $(DURABILITY)

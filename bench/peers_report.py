@@ -168,7 +168,8 @@ def table(head, rows, words):
 
 def page(bench):
     """Return the page as lines."""
-    rounds = max((len(values) for values in bench.figures.values()), default=0)
+    rounds = max((len(bench.figures.get((workload.name, "bourse"), []))
+                  for workload in workloads.FLOWS_AND_TLS), default=0)
     lines = ["# Bourse beside RabbitMQ and a bare relay", "",
              "Written by `make bench-peers`; [bench/README.md](../../bench/README.md) says what "
              "each word means, `peers.json` has every round.", ""]

@@ -57,7 +57,7 @@ FLOWS = (
     _flow("fanout-10", "1 KiB to 10 queues and consumers, window 1000",
           f"--exchange fanout --queues 10 --consumers 10 --size 1024 {CONFIRMS}",
           target=1_000_000),
-    _flow("ten-by-ten", "1 KiB, 10 producers, 10 queues, 10 consumers, window 1000",
+    _flow("ten-by-ten", "1 KiB, 10 to 10 over 10 queues, window 1000",
           f"--producers 10 --queues 10 --consumers 10 --size 1024 {CONFIRMS}", target=700_000),
     _flow("ten-queues", "1 KiB, one consumer of 10 queues, auto-ack", "--queues 10 --size 1024"),
     _flow("topic-10k", "1 KiB, topic, 10,000 bindings dev.N.*.temp", f"--exchange topic {TOPIC}",
