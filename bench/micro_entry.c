@@ -10,11 +10,12 @@
 enum { SHORT = 64, LONG = 1000000 };
 
 static struct queue *
-queue_of(uint64_t depth)
+queue_of(uint64_t depth, struct entry_memory *memory)
 {
     struct queue_properties properties = {.name = bytes_of("bench")};
     struct queue *queue = queue_new(1, &properties);
     assert(queue != NULL);
+    queue_count_memory(queue, memory);
     for (uint64_t i = 0; i < depth; i++) {
         struct queue_entry entry = {.lsn_and_flags = queue_entry_pack(8 * i, 0), .size = 128};
         enum status status = queue_push(queue, &entry);
@@ -61,7 +62,9 @@ measure(const struct micro *micro, const char *name, const char *words, micro_bo
     if (!micro_wants(micro, name)) {
         return;
     }
-    struct queue *queue = queue_of(depth);
+    struct entry_memory memory;
+    entry_memory_init(&memory);
+    struct queue *queue = queue_of(depth, &memory);
     micro_run(micro, name, words, body, queue);
     struct queue_entry entry;
     uint64_t position;
