@@ -56,13 +56,16 @@ LOADS = tuple(
 # What, under which load, which figure, the most it should be. Of system calls, three for 64
 # messages, and two more for each commit, of which every 64 messages ask for one.
 BUDGET = (
-    ("user CPU, 16 octets", "transient-16", "user_ns_per_message", 90, "ns"),
-    ("kernel CPU", "transient-16", "system_ns_per_message", 110, "ns"),
-    ("user CPU, 128 octets", "transient-128", "user_ns_per_message", 100, "ns"),
-    ("kernel CPU", "transient-128", "system_ns_per_message", 120, "ns"),
-    ("user CPU, 1 KiB", "transient-1024", "user_ns_per_message", 250, "ns"),
-    ("user CPU, 128 octets, persistent", "persistent-128", "user_ns_per_message", 200, "ns"),
-    ("kernel CPU", "persistent-128", "system_ns_per_message", 220, "ns"),
+    ("CPU, 16 octets", "transient-16", "cpu_ns_per_message", 200, "ns"),
+    ("of that in user space", "transient-16", "user_ns_per_message", 90, "ns"),
+    ("of that in the kernel", "transient-16", "system_ns_per_message", 110, "ns"),
+    ("CPU, 128 octets", "transient-128", "cpu_ns_per_message", 220, "ns"),
+    ("of that in user space", "transient-128", "user_ns_per_message", 100, "ns"),
+    ("of that in the kernel", "transient-128", "system_ns_per_message", 120, "ns"),
+    ("user CPU, 1 KiB, transient", "transient-1024", "user_ns_per_message", 250, "ns"),
+    ("CPU, 128 octets, persistent", "persistent-128", "cpu_ns_per_message", 420, "ns"),
+    ("of that in user space", "persistent-128", "user_ns_per_message", 200, "ns"),
+    ("of that in the kernel", "persistent-128", "system_ns_per_message", 220, "ns"),
     ("user CPU, 1 KiB, persistent", "persistent-1024", "user_ns_per_message", 500, "ns"),
     ("allocations, transient", "transient-128", "allocations", 0, ""),
     ("allocations, persistent", "persistent-128", "allocations", 0, ""),
