@@ -173,6 +173,13 @@ def file_system(directory):
     return f"{best[1]} on {best[0]}"
 
 
+def shown_path(path):
+    """Return a path as it is known within the project, if it lies there."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    inside = os.path.relpath(path, root)
+    return path if inside.startswith("..") else inside
+
+
 def conditions(options):
     """Return the lines that have to stand beside any figure of this run."""
     model = "unknown processor"
@@ -190,7 +197,7 @@ def conditions(options):
         f"{version}; loopback, broker and load generator share the processors",
         f"{options.seconds:g} s after {options.warmup:g} s of warm-up, median of "
         f"{options.rounds}; load average at the start {load}, niceness {options.nice}",
-        f"data directories of all brokers below {options.directory}: "
+        f"data directories of all brokers below {shown_path(options.directory)}: "
         f"{file_system(options.directory)}",
     ]
 
