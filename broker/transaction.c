@@ -367,13 +367,15 @@ log_copies(struct core *core, const struct buffered_publish *copies, uint32_t co
 static void
 enqueue_copies(struct core *core, const struct buffered_publish *copies, uint32_t count)
 {
+    const struct content *content = chunk_pool_content(core->pool, copies->content);
     struct logged_message message = {0};
     if (core_has_log(core)) {
         message.lsn = log_copies(core, copies, count);
     }
     for (uint32_t i = 0; i < count; i++) {
         if (copies[i].queue != NULL) {
-            enum status status = core_enqueue(core, copies[i].queue, copies->content, &message);
+            enum status status =
+                core_enqueue(core, copies[i].queue, copies->content, content, &message);
             assert(status == STATUS_OK);
         }
     }

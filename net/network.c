@@ -57,6 +57,7 @@ settings_or_defaults(const struct network_settings *given)
         .unestablished_per_source_max = u32_or(given->unestablished_per_source_max, 64),
         .input_octets_per_tick = u32_or(given->input_octets_per_tick, 1024 * 1024),
         .ready_links_per_tick = u32_or(given->ready_links_per_tick, 256),
+        .number = given->number,
     };
     /* The budget never stands in the way of one message that is allowed. */
     if (settings.assembly_bytes_max < settings.message_bytes_max + ASSEMBLY_OVERHEAD) {
@@ -65,8 +66,42 @@ settings_or_defaults(const struct network_settings *given)
     return settings;
 }
 
+static void
+network_post_chunk(struct network *network, enum net_event_type type,
+                   const struct chunk_notice *notice)
+{
+    struct net_event event = {
+        .type = type,
+        .link = net_no_link(network->settings.number),
+        .chunk = *notice,
+    };
+    network->events.handle(network->events.context, &event);
+}
+
+static void
+network_on_chunk_opened(void *context, const struct chunk_notice *notice)
+{
+    network_post_chunk(context, NET_EVENT_CHUNK_OPENED, notice);
+}
+
+static void
+network_on_chunk_closed(void *context, const struct chunk_notice *notice)
+{
+    network_post_chunk(context, NET_EVENT_CHUNK_CLOSED, notice);
+}
+
+static struct chunk_sink
+network_chunk_sink(struct network *network)
+{
+    return (struct chunk_sink){
+        .opened = network_on_chunk_opened,
+        .closed = network_on_chunk_closed,
+        .context = network,
+    };
+}
+
 struct network *
-network_new(const struct network_settings *settings, struct chunk_pool *pool,
+network_new(const struct network_settings *settings, struct chunk_memory memory,
             const struct clock_source *clock, struct log *log, const struct net_events *events)
 {
     struct network *network = xalloc(sizeof(*network));
@@ -75,7 +110,8 @@ network_new(const struct network_settings *settings, struct chunk_pool *pool,
         return NULL;
     }
     network->settings = settings_or_defaults(settings);
-    network->pool = pool;
+    assert(settings->number < NET_NETWORKS_MAX);
+    network->writer = chunk_writer_new(memory, network_chunk_sink(network));
     network->clock = *clock;
     network->log = log;
     network->events = *events;
@@ -111,6 +147,7 @@ network_free(struct network **network)
     timer_cancel(&dying->timers, &dying->trim);
     listeners_fini(&dying->listeners, dying);
     output_pool_fini(&dying->outputs);
+    chunk_writer_free(&dying->writer);
     loop_fini(&dying->loop);
     free(dying->slots);
     free(dying->scratch);
@@ -127,6 +164,13 @@ network_grow_slots(struct network *network)
     network->slot_capacity = capacity;
 }
 
+/* Generations stand above the slot in a link's id, and the network's number above them. */
+static uint64_t
+network_first_generation(const struct network *network)
+{
+    return net_no_link(network->settings.number) >> LINK_SLOT_BITS;
+}
+
 enum status
 network_register(struct network *network, struct link *link)
 {
@@ -141,7 +185,8 @@ network_register(struct network *network, struct link *link)
             network_grow_slots(network);
         }
         number = ++network->slot_count;
-        network->slots[number - 1] = (struct link_slot){0};
+        network->slots[number - 1] =
+            (struct link_slot){.generation = network_first_generation(network)};
     }
     struct link_slot *slot = &network->slots[number - 1];
     slot->link = link;
@@ -182,10 +227,20 @@ network_find(const struct network *network, uint64_t id)
 static void
 network_post(void *context, const struct net_action *action)
 {
-    struct link *link = network_find(context, action->link);
+    struct network *network = context;
+    struct link *link = network_find(network, action->link);
     if (link != NULL) {
         link_act(link, action);
+    } else if (action->type == NET_ACTION_CHUNK_RETURNED) {
+        chunk_writer_take_back(network->writer, action->chunk_returned.memory,
+                               action->chunk_returned.capacity);
     }
+}
+
+struct chunk_writer *
+network_chunk_writer(struct network *network)
+{
+    return network->writer;
 }
 
 struct net_port
@@ -295,6 +350,7 @@ network_report(struct network *network)
     while ((report = list_pop(&network->reports)) != NULL) {
         link_report(CONTAINER_OF(report, struct link, report_link));
     }
+    chunk_writer_report(network->writer);
 }
 
 void
@@ -316,7 +372,7 @@ network_on_trim(struct timer *timer, void *context)
 {
     struct network *network = context;
     bool keeps_outputs = output_pool_trim(&network->outputs);
-    bool keeps_chunks = chunk_pool_trim(network->pool);
+    bool keeps_chunks = chunk_writer_trim(network->writer);
     if (keeps_outputs || keeps_chunks) {
         timer_arm(&network->timers, timer, network->now_ms + TRIM_MS, network_on_trim, network);
     }

@@ -24,11 +24,12 @@ struct network_settings {
     uint32_t unestablished_per_source_max; /* of one address (64) */
     uint32_t input_octets_per_tick;        /* over all links (1 MiB) */
     uint32_t ready_links_per_tick;         /* (256) */
+    uint32_t number; /* of this network among those of the core; below NET_NETWORKS_MAX (0) */
 };
 
-/* `pool`, `log` and what `events` points at are borrowed and outlive the network. NULL with errno
- * set when epoll is not to be had. */
-struct network *network_new(const struct network_settings *settings, struct chunk_pool *pool,
+/* Contents are laid down in memory from `memory`. `log` and what `events` points at are borrowed
+ * and outlive the network. NULL with errno set when epoll is not to be had. */
+struct network *network_new(const struct network_settings *settings, struct chunk_memory memory,
                             const struct clock_source *clock, struct log *log,
                             const struct net_events *events);
 
@@ -37,6 +38,10 @@ void network_free(struct network **network);
 
 /* What the core posts to. */
 struct net_port network_port(struct network *network);
+
+/* What lays the contents down; borrowed. For a core on the same thread: see
+ * chunk_pool_share_thread. */
+struct chunk_writer *network_chunk_writer(struct network *network);
 
 /* Opens a listening socket on a numeric address or host name. `*port_out` is the port in use (for
  * port 0: the one the system picked). STATUS_IO leaves a one-line reason in `why`. The factory's

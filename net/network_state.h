@@ -30,7 +30,7 @@ struct link_slot {
 
 struct network {
     struct network_settings settings;
-    struct chunk_pool *pool;
+    struct chunk_writer *writer; /* owned */
     struct clock_source clock;
     struct log *log;
     struct net_events events;

@@ -18,6 +18,7 @@ enum {
 struct server {
     struct core *core; /* NULL: it is not running */
     struct chunk_pool *pool;
+    struct chunk_writer *writer; /* what a network would lay contents down with */
     struct log log;
     struct clock_reading now;
     uint64_t random_state;

@@ -21,6 +21,9 @@ static void *
 heap_map(void *context, size_t size)
 {
     struct harness *harness = context;
+    if (harness->refuses_memory) {
+        return NULL;
+    }
     harness->mapped_bytes += size;
     return aligned_alloc(4096, (size + 4095) & ~(size_t)4095);
 }
@@ -53,7 +56,7 @@ static void
 hear_publish(struct harness *harness, const struct net_event *event, struct heard *heard)
 {
     heard->number = event->publish.body_size;
-    heard->has_content = content_ref_is_set(event->publish.content);
+    heard->has_content = event->publish.place.content != NULL;
     buffer_put_bytes(&heard->octets, event->publish.exchange);
     buffer_put_u8(&heard->octets, '/');
     buffer_put_bytes(&heard->octets, event->publish.routing_key);
@@ -61,20 +64,23 @@ hear_publish(struct harness *harness, const struct net_event *event, struct hear
     if (!heard->has_content) {
         return;
     }
-    const struct content *content = chunk_pool_content(harness->pool, event->publish.content);
+    const struct content *content = event->publish.place.content;
+    struct content_ref ref =
+        chunk_pool_receive(harness->pool, net_link_network(event->link), event->publish.place);
+    cr_assert(content_ref_is_set(ref));
+    cr_assert(eq(ptr, (void *)chunk_pool_content(harness->pool, ref), (void *)content));
     buffer_put_bytes(&heard->octets, content_body(content));
     heard->flags = content->flags;
     if (harness->keeps_contents) {
-        harness->kept[harness->kept_count++] = event->publish.content;
+        harness->kept[harness->kept_count++] = ref;
     } else {
-        chunk_pool_release(harness->pool, event->publish.content);
+        chunk_pool_release(harness->pool, ref);
     }
 }
 
 static void
-hear(void *context, const struct net_event *event)
+note_event(struct harness *harness, const struct net_event *event)
 {
-    struct harness *harness = context;
     cr_assert(lt(sz, harness->heard_count, HEARD_MAX));
     struct heard *heard = &harness->heard[harness->heard_count++];
     heard->type = event->type;
@@ -103,10 +109,29 @@ hear(void *context, const struct net_event *event)
     case NET_EVENT_CLOSED:
         heard->number = event->closed.reason;
         break;
+    case NET_EVENT_CHUNK_OPENED:
+    case NET_EVENT_CHUNK_CLOSED:
+        break;
     }
     if (harness->respond != NULL) {
         harness->respond(harness, event);
     }
+}
+
+static void
+hear(void *context, const struct net_event *event)
+{
+    struct harness *harness = context;
+    cr_assert(not(harness->is_in_core), "events do not nest");
+    harness->is_in_core = true;
+    if (event->type == NET_EVENT_CHUNK_OPENED) {
+        chunk_pool_open(harness->pool, net_link_network(event->link), &event->chunk);
+    } else if (event->type == NET_EVENT_CHUNK_CLOSED) {
+        chunk_pool_close(harness->pool, net_link_network(event->link), &event->chunk);
+    } else {
+        note_event(harness, event);
+    }
+    harness->is_in_core = false;
 }
 
 size_t
@@ -157,8 +182,8 @@ harness_start(struct harness *harness, const struct network_settings *settings,
 {
     static const struct network_settings none;
     *harness = (struct harness){.now_ms = 1000000};
-    harness->pool = chunk_pool_new_with(
-        (struct chunk_memory){.map = heap_map, .unmap = heap_unmap, .context = harness});
+    struct chunk_memory memory = {.map = heap_map, .unmap = heap_unmap, .context = harness};
+    harness->pool = chunk_pool_new_with(memory);
     struct clock_source clock = {.read = stepped_clock, .context = harness};
     harness->log = (struct log){
         .level = LOG_LEVEL_DEBUG,
@@ -167,10 +192,12 @@ harness_start(struct harness *harness, const struct network_settings *settings,
         .clock = clock,
     };
     struct net_events events = {.handle = hear, .context = harness};
-    harness->network = network_new(settings != NULL ? settings : &none, harness->pool, &clock,
-                                   &harness->log, &events);
+    harness->network =
+        network_new(settings != NULL ? settings : &none, memory, &clock, &harness->log, &events);
     cr_assert(harness->network != NULL);
     harness->port = network_port(harness->network);
+    chunk_pool_share_thread(harness->pool, settings != NULL ? settings->number : 0,
+                            network_chunk_writer(harness->network));
     char why[128];
     enum status status = network_listen(harness->network, "127.0.0.1", 0, is_tls, factory,
                                         &harness->tcp_port, why, sizeof(why));
@@ -181,10 +208,11 @@ void
 harness_stop(struct harness *harness)
 {
     network_free(&harness->network);
+    chunk_pool_forget_writers(harness->pool);
     for (size_t i = 0; i < harness->kept_count; i++) {
         chunk_pool_release(harness->pool, harness->kept[i]);
     }
-    chunk_pool_end_tick(harness->pool);
+    chunk_pool_end_tick(harness->pool, chunk_pool_tick(harness->pool));
     cr_expect(eq(u64, chunk_pool_bytes(harness->pool), 0), "no content is left behind");
     chunk_pool_free(&harness->pool);
     for (size_t i = 0; i < harness->heard_count; i++) {
@@ -198,7 +226,7 @@ harness_turn_waiting(struct harness *harness, uint64_t wait_ms)
 {
     network_poll(harness->network, wait_ms);
     network_flush(harness->network);
-    chunk_pool_end_tick(harness->pool);
+    chunk_pool_end_tick(harness->pool, chunk_pool_tick(harness->pool));
 }
 
 void

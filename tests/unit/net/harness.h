@@ -8,6 +8,7 @@
 #include "amqp/method.h"
 #include "base/buffer.h"
 #include "net/network.h"
+#include "store/chunk.h"
 
 enum { HEARD_MAX = 4096, HARNESS_LINK_COUNT = 8 };
 
@@ -33,7 +34,9 @@ struct harness {
     struct network *network;
     struct net_port port;
     struct chunk_pool *pool;
-    size_t mapped_bytes; /* memory that the pool holds, spare chunks included */
+    size_t mapped_bytes; /* memory for contents, spare chunks included */
+    bool refuses_memory; /* for contents */
+    bool is_in_core;     /* an event is being handled: they must not nest */
     uint64_t now_ms;
     uint16_t tcp_port;
     struct log log;
