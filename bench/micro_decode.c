@@ -137,10 +137,10 @@ take_in(void *context, uint64_t count)
         memcpy(body, publish.body.data, publish.body.size);
         chunk_pool_release(input->pool, content);
         if (at.size == 0) {
-            chunk_pool_end_tick(input->pool);
+            chunk_pool_end_tick(input->pool, chunk_pool_tick(input->pool));
         }
     }
-    chunk_pool_end_tick(input->pool);
+    chunk_pool_end_tick(input->pool, chunk_pool_tick(input->pool));
 }
 
 static void

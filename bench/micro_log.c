@@ -125,7 +125,7 @@ bench_fini(struct log_bench *bench)
 {
     journal_free(&bench->journal);
     log_writer_free(&bench->writer);
-    chunk_pool_end_tick(bench->pool);
+    chunk_pool_end_tick(bench->pool, chunk_pool_tick(bench->pool));
     chunk_pool_free(&bench->pool);
 }
 
@@ -169,7 +169,7 @@ write_out(struct log_bench *bench)
     while (journal_oldest_left(bench->journal) != NULL) {
         journal_forget_left(bench->journal);
     }
-    chunk_pool_end_tick(bench->pool);
+    chunk_pool_end_tick(bench->pool, chunk_pool_tick(bench->pool));
 }
 
 static void
