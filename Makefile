@@ -106,9 +106,14 @@ TEST_SOURCES += $(FUZZ_HARNESSES) $(wildcard tests/fuzz/test_*.c)
 SIM_MAIN := tests/sim/main.c tests/sim/mutant_checksum.c
 SIM_SOURCES := $(filter-out $(SIM_MAIN),$(wildcard tests/sim/*.c))
 LOADGEN_SOURCES := $(wildcard bench/loadgen.c bench/loadgen_*.c)
-BENCH_SOURCES := $(filter-out $(LOADGEN_SOURCES),$(wildcard bench/*.c))
+RELAY_SOURCES := $(wildcard bench/relay.c bench/relay_*.c)
+# What the micro-benchmarks share; and what is preloaded into a broker.
+MICRO_SHARED := bench/micro.c
+COUNT_CALLS_SOURCE := bench/count_calls.c
+BENCH_PARTS := $(LOADGEN_SOURCES) $(RELAY_SOURCES) $(MICRO_SHARED) $(COUNT_CALLS_SOURCE)
+BENCH_SOURCES := $(filter-out $(BENCH_PARTS),$(wildcard bench/*.c))
 ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(FUZZ_MAIN) $(SIM_SOURCES) $(SIM_MAIN) \
-               $(FAIL_CALL_SOURCE) $(LOADGEN_SOURCES) $(BENCH_SOURCES)
+               $(FAIL_CALL_SOURCE) $(BENCH_PARTS) $(BENCH_SOURCES)
 HEADERS := $(wildcard $(FOLDERS:%=%/*.h) bench/*.h tests/support/*.h tests/fuzz/*.h tests/sim/*.h)
 
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
@@ -120,6 +125,8 @@ FUZZ_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,\
 SIM_OBJECTS := $(SIM_SOURCES:%.c=$(OUT)/obj/%.o)
 SIM_SUPPORT := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/sim_*.c))
 LOADGEN_OBJECTS := $(LOADGEN_SOURCES:%.c=$(OUT)/obj/%.o)
+RELAY_OBJECTS := $(RELAY_SOURCES:%.c=$(OUT)/obj/%.o)
+MICRO_OBJECTS := $(MICRO_SHARED:%.c=$(OUT)/obj/%.o)
 ALL_OBJECTS := $(ALL_SOURCES:%.c=$(OUT)/obj/%.o)
 
 BINARY := $(OUT)/bourse
@@ -132,9 +139,10 @@ else
 BENCH_OUT := $(OUT)/bench
 MAIN_BINARY := $(BINARY)
 endif
-# The load generator has several files; every other file of bench/ is a program.
+# Load generator and relay have several files; every other file of bench/ is a program.
 SMALL_PROGRAMS := $(BENCH_SOURCES:bench/%.c=$(BENCH_OUT)/%)
-BENCH_PROGRAMS := $(BENCH_OUT)/loadgen $(SMALL_PROGRAMS)
+COUNT_CALLS := $(BENCH_OUT)/count_calls.so
+BENCH_PROGRAMS := $(BENCH_OUT)/loadgen $(BENCH_OUT)/relay $(SMALL_PROGRAMS)
 
 # Building ---------------------------------------------------------------------------------------
 
@@ -181,10 +189,25 @@ $(BENCH_OUT)/loadgen: $(LOADGEN_OBJECTS)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lm
 
+$(BENCH_OUT)/relay: $(RELAY_OBJECTS)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# Allocations are counted on their way to the library.
+MICRO_WRAPS := $(foreach name,malloc calloc realloc aligned_alloc,-Wl,--wrap=$(name))
+$(filter $(BENCH_OUT)/micro_%,$(SMALL_PROGRAMS)): $(MICRO_OBJECTS)
+$(filter $(BENCH_OUT)/micro_%,$(SMALL_PROGRAMS)): private ALL_LDFLAGS += $(MICRO_WRAPS)
 $(SMALL_PROGRAMS): $(BENCH_OUT)/%: $(OUT)/obj/bench/%.o $(CORE_OBJECTS)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lm
+
+# Preloaded into a broker whose allocations are counted.
+$(COUNT_CALLS): $(COUNT_CALLS_SOURCE) $(OUT)/flags
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LANGUAGE) $(WARNINGS) -g -O2 -fPIC -shared -o $@ $<
 
 # Criterion's assertions convert to bit-fields inside their macros.
 $(TEST_OBJECTS): private FILE_CFLAGS := -Wno-conversion
@@ -310,11 +333,16 @@ fmt: ## format the C sources
 
 # Measuring --------------------------------------------------------------------------------------
 
-.PHONY: bench bench-peers bench-durability bench-fairness
+.PHONY: bench bench-peers bench-cost bench-durability bench-fairness
 bench: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## measure messages per broker CPU second
 	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY)
-bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside Debian's rabbitmq-server
-	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY) --peers
+# The page and chart in docs/bench are what the README shows. PEERS="--only latency --report /tmp/x"
+# measures a part of it and leaves them alone.
+PEERS ?= --report docs/bench
+bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside rabbitmq-server and a relay (40 minutes; PEERS="...")
+	@$(PYTHON) bench/peers.py --bourse $(MAIN_BINARY) $(PEERS)
+bench-cost: $(MAIN_BINARY) $(BENCH_PROGRAMS) $(COUNT_CALLS) ## what a message costs, part by part, beside the budget (COST="...")
+	@$(PYTHON) bench/costs.py --bourse $(MAIN_BINARY) $(COST)
 DURABILITY ?= --peers
 bench-durability: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## flushes, restarts and long backlogs (DURABILITY="--peers")
 	@$(PYTHON) bench/durability.py --bourse $(MAIN_BINARY) --json build/durability.json $(DURABILITY)

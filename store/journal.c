@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 enum {
-    IDLE_BATCHES_MAX = 8,
+    IDLE_BATCHES_MAX = 64, /* as many ticks may pass while a slow flush is under way */
     RUNS_FIRST = 16,
     CONTROL_FIRST = 4096,
     /* An ACK that is under way and its end take less. */

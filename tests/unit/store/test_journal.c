@@ -153,6 +153,27 @@ Test(journal, records_decode_in_the_order_of_appending)
 }
 
 /* Contents that lie behind each other in one chunk are one run: one part of the gathered write. */
+/* Forty ticks of one message each, while nothing comes back from the disk. */
+static void
+gather_ticks(void)
+{
+    for (int tick = 0; tick < 40; tick++) {
+        (void)publish(10, 'a');
+        cr_assert(journal_seal(journal, true));
+    }
+}
+
+Test(journal, what_gathers_during_a_slow_flush_takes_no_memory_the_next_time)
+{
+    enum { FAR = 1000 };
+    gather_ticks();
+    write_all();
+    alloc_faults_plan(FAR);
+    gather_ticks();
+    cr_expect(eq(u32, alloc_faults_left(), FAR), "batches are used again, with their memory");
+    alloc_faults_plan(0);
+}
+
 Test(journal, neighbours_in_a_chunk_are_one_run)
 {
     for (int i = 0; i < 100; i++) {
