@@ -33,6 +33,8 @@ struct server {
     int signal_fd;
     /* Given up while files are read again, so that this works when no descriptor is left. */
     int reserve_fd;
+    /* What is said when the configuration is on disk. */
+    bool ready_is_due, reload_is_due;
 };
 
 /* The process -------------------------------------------------------------------------------- */
@@ -45,6 +47,21 @@ block_signals(sigset_t *set)
     sigaddset(set, SIGINT);
     sigaddset(set, SIGHUP);
     sigprocmask(SIG_BLOCK, set, NULL);
+}
+
+/* From here on SIGTERM and SIGINT end the process as they end any other, one that waits already
+ * included: the disk, or a client, may keep an end in order waiting for as long as it likes. What
+ * that leaves behind is what a crash does, and recovered like it. */
+static void
+let_signals_end(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    (void)signal(SIGTERM, SIG_DFL);
+    (void)signal(SIGINT, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* A hangup that comes before there is something to read again is kept until there is. */
@@ -201,6 +218,21 @@ print_ready(const struct server *server)
     fflush(server->io->out);
 }
 
+/* What a configuration made is on disk: who reads the line may rely on it. */
+static void
+on_settled(void *context)
+{
+    struct server *server = context;
+    if (server->ready_is_due) {
+        print_ready(server);
+    }
+    if (server->reload_is_due) {
+        log_info(&server->log, "config.reloaded", "files=%zu", server->line->operand_count);
+    }
+    server->ready_is_due = false;
+    server->reload_is_due = false;
+}
+
 /* Reload ------------------------------------------------------------------------------------- */
 
 static void
@@ -238,7 +270,8 @@ apply_configuration(struct server *server, struct config *config)
     }
     server->log.level = level;
     server->log.format = format;
-    log_info(&server->log, "config.reloaded", "files=%zu", server->line->operand_count);
+    server->reload_is_due = true;
+    broker_when_settled(server->broker, on_settled, server);
 }
 
 static void
@@ -274,6 +307,7 @@ handle_signal(struct server *server, uint32_t number)
     }
     log_info(&server->log, "server.stopping", "signal=%s", sigabbrev_np((int)number));
     broker_stop(server->broker);
+    let_signals_end();
 }
 
 static void
@@ -302,7 +336,8 @@ run_broker(struct server *server, struct config *config)
     }
     int result = COMMAND_OK;
     if (broker_watch(server->broker, server->signal_fd, on_signals, server) == STATUS_OK) {
-        print_ready(server);
+        server->ready_is_due = true;
+        broker_when_settled(server->broker, on_settled, server);
         broker_run(server->broker);
     } else {
         fprintf(server->io->err, "bourse: not started: cannot watch signals: %s\n",

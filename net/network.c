@@ -57,6 +57,7 @@ settings_or_defaults(const struct network_settings *given)
         .unestablished_per_source_max = u32_or(given->unestablished_per_source_max, 64),
         .input_octets_per_tick = u32_or(given->input_octets_per_tick, 1024 * 1024),
         .ready_links_per_tick = u32_or(given->ready_links_per_tick, 256),
+        .handshake_steps_per_tick = u32_or(given->handshake_steps_per_tick, 8),
         .number = given->number,
     };
     /* The budget never stands in the way of one message that is allowed. */
@@ -118,6 +119,7 @@ network_new(const struct network_settings *settings, struct chunk_memory memory,
     network->now_ms = clock->read(clock->context).monotonic_ms;
     timer_wheel_init(&network->timers, network->now_ms);
     list_init(&network->ready);
+    list_init(&network->greeting);
     list_init(&network->dirty);
     list_init(&network->reports);
     list_init(&network->watches);
@@ -300,8 +302,8 @@ network_unestablished_count(const struct network *network)
 bool
 network_has_work(const struct network *network)
 {
-    return !list_is_empty(&network->ready) || !list_is_empty(&network->dirty) ||
-           !list_is_empty(&network->reports);
+    return !list_is_empty(&network->ready) || !list_is_empty(&network->greeting) ||
+           !list_is_empty(&network->dirty) || !list_is_empty(&network->reports);
 }
 
 /* One turn ------------------------------------------------------------------------------------ */
@@ -325,7 +327,25 @@ network_wait_ms(struct network *network, uint64_t wait_ms)
     return timers_ms < wait_ms ? timers_ms : wait_ms;
 }
 
-/* Reads links in turn, one read each, until none is ready or the budget of the tick is used up. */
+/* Takes newcomers a step further, until the private key was used once: that is work which nobody
+ * can interrupt, and a flood of newcomers must not keep members waiting for more than one of it.
+ * A link that wants another step is told so by its descriptor, in another turn. */
+static void
+network_greet_links(struct network *network)
+{
+    bool used_private_key = false;
+    for (uint32_t i = 0; i < network->settings.handshake_steps_per_tick && !used_private_key; i++) {
+        struct list_link *ready = list_pop(&network->greeting);
+        if (ready == NULL) {
+            break;
+        }
+        used_private_key = link_greet(CONTAINER_OF(ready, struct link, ready_link));
+    }
+}
+
+/* Reads links in turn, one read each, until every one that was ready has had its turn or the budget
+ * of the tick is used up. Who has more waits for the next tick, behind all others: what one peer
+ * sends never keeps what another has sent, or is to get, for longer than that. */
 static void
 network_read_links(struct network *network)
 {
@@ -333,11 +353,17 @@ network_read_links(struct network *network)
     for (uint32_t i = 0; i < network->settings.ready_links_per_tick &&
                          octets < network->settings.input_octets_per_tick;
          i++) {
-        struct list_link *ready = list_pop(&network->ready);
+        struct list_link *ready = list_first(&network->ready);
         if (ready == NULL) {
             break;
         }
-        octets += link_read(CONTAINER_OF(ready, struct link, ready_link));
+        struct link *link = CONTAINER_OF(ready, struct link, ready_link);
+        if (link->turn_of_read == network->turn) {
+            break;
+        }
+        link->turn_of_read = network->turn;
+        list_remove(ready);
+        octets += link_read(link);
     }
 }
 
@@ -356,8 +382,12 @@ network_report(struct network *network)
 void
 network_poll(struct network *network, uint64_t wait_ms)
 {
+    /* Here nobody waits for this turn but newcomers: what members had sent was answered by the last
+     * flush. */
+    network_greet_links(network);
     loop_wait(&network->loop, network_wait_ms(network, wait_ms));
     network_read_clock(network);
+    network->turn++;
     loop_dispatch(&network->loop);
     network_read_links(network);
     /* After reading: silence is judged when what has come is known. */

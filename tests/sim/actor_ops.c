@@ -68,13 +68,18 @@ would_wait(const struct doing *doing)
     return in_flight(doing) > 0 || (channel != NULL && channel_has_waiting_answer(channel));
 }
 
+static bool
+may_be_alarmed(const struct habits *habits)
+{
+    return habits->memory_mark_bytes != 0 || habits->fill_permille != 0;
+}
+
 /* A channel asks one thing at a time, and nothing behind a publish that may have to wait for the
  * end of an alarm. */
 static bool
 may_ask(const struct doing *doing)
 {
-    return !is_waiting(doing) &&
-           (in_flight(doing) == 0 || doing->world->habits.memory_mark_bytes == 0);
+    return !is_waiting(doing) && (in_flight(doing) == 0 || !may_be_alarmed(&doing->world->habits));
 }
 
 static struct sent

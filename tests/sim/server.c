@@ -7,6 +7,7 @@
 #include "broker/access.h"
 #include "broker/vhost.h"
 #include "tests/sim/body.h"
+#include "tests/sim/dice.h"
 
 static void *
 heap_map(void *context, size_t size)
@@ -61,6 +62,7 @@ server_init(struct server *server, uint64_t seed, struct net_port tap, struct wi
         .next_link = 1,
         .tap = tap,
         .storage = storage,
+        .is_hurried = dice_mix(seed) % 3 == 0,
     };
     server->log = (struct log){
         .level = LOG_LEVEL_ERROR,
@@ -116,6 +118,7 @@ make_core(struct server *server)
         .heartbeat_s = 60,
         .message_bytes_max = UINT64_C(16) << 20,
         .memory_mark_bytes = server->memory_mark_bytes,
+        .disk_mark_bytes = SERVER_DISK_MARK,
     };
     struct core_ports ports = {
         .net = server->tap,
@@ -334,6 +337,9 @@ server_release_tick(struct server *server)
         storage_end_turn(server->storage, server->core);
     }
     core_begin_tick(server->core, server->now);
+    if (server->is_hurried) {
+        server->core->unbinds_left = (uint32_t)(server->event_count % 3);
+    }
 }
 
 void

@@ -11,7 +11,10 @@
 #include "tests/sim/storage.h"
 #include "tests/sim/wire.h"
 
-enum { SERVER_CHECKS_MAX = 64 };
+enum {
+    SERVER_CHECKS_MAX = 64,
+    SERVER_DISK_MARK = 256 * 1024,
+};
 
 struct server {
     struct core *core; /* NULL: it is not running */
@@ -33,6 +36,7 @@ struct server {
     char line[256];       /* the last error in its log */
     struct buffer scratch;
     uint64_t event_count; /* handed to the core */
+    bool is_hurried;      /* a tick takes away two bindings of what was deleted, at most */
 };
 
 /* `tap` gets every action as the core posts it, and `to` what comes through the wire. */
