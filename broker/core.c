@@ -79,6 +79,9 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
 {
     struct core *core = xalloc(sizeof(*core));
     core->settings = *settings;
+    if (settings->work_per_tick == 0) {
+        core->settings.work_per_tick = CORE_WORK_PER_TICK;
+    }
     core->ports = *ports;
     core->log = log;
     core->pool = pool;
@@ -91,7 +94,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->next_id = CORE_FIRST_TRANSIENT_ID;
     core->next_durable_id = 1;
     core->unbinds_left = CORE_UNBINDS_PER_TICK;
-    core->work_left = CORE_WORK_PER_TICK;
+    core->work_left = core->settings.work_per_tick;
     entry_memory_init(&core->queue_memory);
     queue_discards_init(&core->discards);
     core->discards.release = core_release_discarded;
@@ -358,7 +361,7 @@ void
 core_end_tick(struct core *core)
 {
     core_begin_unbinding(core);
-    core->work_left = CORE_WORK_PER_TICK;
+    core->work_left = core->settings.work_per_tick;
     core_release_getters(core);
     core_replay(core);
     core_reopen_windows(core);

@@ -69,6 +69,7 @@ struct core_settings {
     uint64_t disk_mark_bytes;   /* free octets below which publishers are blocked; 0: by percent */
     uint32_t disk_mark_percent; /* of the file system; both 0: the larger of 1 GiB and 5 % */
     uint32_t unacked_max;       /* open deliveries of a channel without prefetch; 0: 1,000,000 */
+    uint32_t work_per_tick;     /* 0: CORE_WORK_PER_TICK */
     bool is_development;
 };
 
@@ -134,7 +135,7 @@ struct core {
     struct list doomed_queues;    /* of queue.owner_list_link; a reference each */
     struct list unbind_waiters;   /* of channel.wait_link: what they ask needs those gone */
     uint32_t unbinds_left;        /* in this tick */
-    uint32_t work_left;           /* the same, of CORE_WORK_PER_TICK */
+    uint32_t work_left;           /* the same, of settings.work_per_tick */
     struct list handouts;         /* of queue_handout.link: their mark is not written yet */
     struct list log_paused;       /* of connection.log_paused_link: the log has to catch up */
     struct list reopened;         /* of connection.reopen_link: the window has room again */
