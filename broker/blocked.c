@@ -64,6 +64,19 @@ connection_send_unblocked(struct connection *connection)
     connection->blocked_sent = false;
 }
 
+static bool
+method_is(struct bytes payload, enum method_id id)
+{
+    const struct method_info *info = method_info(id);
+    return get_u16(payload.data) == info->class_id && get_u16(payload.data + 2) == info->method_id;
+}
+
+static bool
+held_is(const struct held_event *held, enum method_id id)
+{
+    return held->event.type == NET_EVENT_METHOD && method_is(held->event.method.payload, id);
+}
+
 /* Puts the event behind those that wait. The first may be as large as it likes: it says nothing
  * about whether the client heeds the block. */
 static void
@@ -76,11 +89,12 @@ connection_hold(struct connection *connection, struct held_event *held)
     struct channel *channel = connection_find_channel(connection, held->event.channel);
     if (channel != NULL) {
         channel->has_held = true;
+        channel->has_held_select |= held_is(held, METHOD_TX_SELECT);
     }
     if (connection->held_octets > HELD_OCTETS_MAX) {
         connection_pause(connection, PAUSE_HELD);
     }
-    if (core_has_worked(connection->core) && connection->core->alarms == 0) {
+    if (core_has_worked(connection->core)) {
         connection_replay_later(connection);
     }
 }
@@ -95,13 +109,6 @@ held_event_bytes(const struct core *core, const struct held_event *held)
     const struct content *content = chunk_pool_content(core->pool, held->content);
     return sizeof(*content) + content->exchange_size + content->routing_key_size +
            content->properties_size + content->body_size;
-}
-
-static bool
-method_is(struct bytes payload, enum method_id id)
-{
-    const struct method_info *info = method_info(id);
-    return get_u16(payload.data) == info->class_id && get_u16(payload.data + 2) == info->method_id;
 }
 
 static bool
@@ -149,11 +156,16 @@ connection_must_hold(const struct connection *connection, uint16_t number, struc
                (connection->waiting_channels > 0 || connection_has_held_channel(connection));
     }
     const struct channel *channel = connection_find_channel(connection, number);
-    if (channel == NULL || channel->is_closing) {
+    if (channel == NULL) {
         return false;
     }
+    if (channel->is_closing) {
+        /* What it held is dropped before its number may be used again. */
+        return channel->has_held;
+    }
     if (channel->has_held || channel_is_held_up(channel)) {
-        return channel->mode == CHANNEL_TX || !method_is_settlement(payload);
+        return channel->mode == CHANNEL_TX || channel->has_held_select ||
+               !method_is_settlement(payload);
     }
     return (core_has_worked(connection->core) && method_is_change(payload)) ||
            method_waits_for_commit(channel, payload);
@@ -267,6 +279,7 @@ clear_held_marks(struct connection *connection)
     for (uint16_t i = 0; i < connection->channel_capacity; i++) {
         if (connection->channels[i] != NULL) {
             connection->channels[i]->has_held = false;
+            connection->channels[i]->has_held_select = false;
         }
     }
 }

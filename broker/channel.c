@@ -100,7 +100,7 @@ channel_close(struct channel *channel, const struct fault *fault, uint16_t class
     channel_end(channel);
     channel->is_closing = true;
     if (channel->has_held) {
-        /* It is dropped before the client hears of the close and may use the number again. */
+        /* It is dropped before the number may be used again: close-ok waits behind it. */
         connection_replay_later(channel->connection);
     }
     struct method close = {

@@ -59,6 +59,7 @@ struct channel {
     char reply_token[32];            /* of the direct reply-to consumer; empty: none */
     struct bytes reply_consumer_tag; /* owned */
     bool has_held;                   /* events of it wait in connection->held */
+    bool has_held_select;            /* tx.select is among them: settlements wait behind it */
     struct list_link doomed_link;    /* core->doomed_channels */
 };
 
