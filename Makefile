@@ -105,6 +105,7 @@ TEST_SOURCES += $(FUZZ_HARNESSES) $(wildcard tests/fuzz/test_*.c)
 # The simulator, without its main files, is linked into the unit tests too: they judge its judge.
 SIM_MAIN := tests/sim/main.c tests/sim/mutant_checksum.c tests/sim/mutant_ring.c
 SIM_SOURCES := $(filter-out $(SIM_MAIN),$(wildcard tests/sim/*.c))
+SIM_WRAPS := $(foreach name,hold_method hold_publish hold_again run_method run_publish replay_held,-Wl,--wrap=connection_$(name))
 LOADGEN_SOURCES := $(wildcard bench/loadgen.c bench/loadgen_*.c)
 RELAY_SOURCES := $(wildcard bench/relay.c bench/relay_*.c)
 # What the micro-benchmarks share; and what is preloaded into a broker.
@@ -158,12 +159,12 @@ $(BINARY): $(OBJECTS)
 
 $(UNIT_TESTS): $(CORE_OBJECTS) $(TEST_OBJECTS) $(SIM_OBJECTS)
 	@echo "  LINK  $@"
-	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcriterion
+	@$(CC) $(ALL_LDFLAGS) $(SIM_WRAPS) -o $@ $^ $(LIBS) -lcriterion
 
 SIM_PROGRAM := $(OUT)/sim
 $(SIM_PROGRAM): $(CORE_OBJECTS) $(SIM_OBJECTS) $(SIM_SUPPORT) $(SIM_MAIN:%.c=$(OUT)/obj/%.o)
 	@echo "  LINK  $@"
-	@$(CC) $(ALL_LDFLAGS) -Wl,--wrap=crc32c,--wrap=ring_append,--wrap=bell_ring -o $@ $^ $(LIBS)
+	@$(CC) $(ALL_LDFLAGS) $(SIM_WRAPS) -Wl,--wrap=crc32c,--wrap=ring_append,--wrap=bell_ring -o $@ $^ $(LIBS)
 
 # One program; the name it is called by chooses the target.
 FUZZ_PROGRAM := $(OUT)/fuzz

@@ -128,16 +128,14 @@ gets_from_nowhere(const struct world *world, const struct actor_channel *channel
 }
 
 void
-actor_begin_end_of_tick(struct world *world, struct actor *actor)
+actor_begin_turn(struct world *world, struct actor *actor, uint16_t number)
 {
-    for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
-        struct actor_channel *channel = &actor->channels[i];
-        if (gets_from_nowhere(world, channel)) {
-            world_note(world, "get without queue", actor->number, i + 1, channel->request.queue);
-            channel->request.is_waiting = false;
-            channel->state = CHANNEL_BREAKING;
-            world->breaking_count++;
-        }
+    struct actor_channel *channel = actor_channel(actor, number);
+    if (gets_from_nowhere(world, channel)) {
+        world_note(world, "get without queue", actor->number, number, channel->request.queue);
+        channel->request.is_waiting = false;
+        channel->state = CHANNEL_BREAKING;
+        world->breaking_count++;
     }
 }
 
@@ -215,6 +213,7 @@ void
 actor_send(struct world *world, const struct method *method, struct sent *sent)
 {
     sent->actor->in_flight[sent->channel]++;
+    sent->method = method->id;
     server_send(&world->server, method, sent);
 }
 

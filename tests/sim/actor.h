@@ -127,9 +127,9 @@ void actor_step(struct world *world, struct actor *actor);
 
 /* actor_read.c: reads what has come. */
 void actor_read(struct world *world, struct actor *actor, uint32_t arrival_max);
-/* Call when the tick is about to end: a basic.get that waits for its message is handled again then,
- * and finds its queue gone. */
-void actor_begin_end_of_tick(struct world *world, struct actor *actor);
+/* Call when what the core keeps of the channel has its turn: a basic.get that waits for its message
+ * may find its queue gone. */
+void actor_begin_turn(struct world *world, struct actor *actor, uint16_t number);
 /* Then, before whatever the core posts: which of those channels it has ended meanwhile. */
 void actor_see_ends(struct world *world, struct actor *actor);
 

@@ -58,28 +58,11 @@ in_flight(const struct doing *doing)
     return doing->actor->in_flight[doing->number];
 }
 
-/* A method that would wait behind an answer is not sent: nobody could tell when it is handled. */
-static bool
-would_wait(const struct doing *doing)
-{
-    const struct connection *connection =
-        core_find_connection(doing->world->server.core, doing->actor->link);
-    const struct channel *channel = connection_find_channel(connection, doing->number);
-    return in_flight(doing) > 0 || (channel != NULL && channel_has_waiting_answer(channel));
-}
-
-static bool
-may_be_alarmed(const struct habits *habits)
-{
-    return habits->memory_mark_bytes != 0 || habits->fill_permille != 0;
-}
-
-/* A channel asks one thing at a time, and nothing behind a publish that may have to wait for the
- * end of an alarm. */
+/* A channel asks one thing at a time. */
 static bool
 may_ask(const struct doing *doing)
 {
-    return !is_waiting(doing) && (in_flight(doing) == 0 || !may_be_alarmed(&doing->world->habits));
+    return !is_waiting(doing);
 }
 
 static struct sent
@@ -418,7 +401,7 @@ end_recover(struct world *world, const struct sent *sent, struct history_span sp
 static bool
 do_recover(const struct doing *doing)
 {
-    if (is_waiting(doing) || would_wait(doing)) {
+    if (!may_ask(doing)) {
         return false;
     }
     note(doing, "recover", 0, 0);
@@ -434,7 +417,7 @@ static bool
 do_get(const struct doing *doing)
 {
     uint32_t queue = choose_source(doing);
-    if (is_waiting(doing) || queue == HISTORY_NONE || would_wait(doing)) {
+    if (!may_ask(doing) || queue == HISTORY_NONE) {
         return false;
     }
     bool no_ack = below(doing, 3) == 0;
@@ -450,6 +433,7 @@ do_get(const struct doing *doing)
     };
     struct sent sent = sent_of(doing, NULL);
     sent.queue = queue;
+    sent.happens_at_once = true;
     sent_lock_queue(&sent, queue_lock(doing, queue));
     actor_send(doing->world, &method, &sent);
     return true;
@@ -461,8 +445,7 @@ do_consume(const struct doing *doing)
     uint32_t queue = choose_source(doing);
     uint32_t at = below(doing, ACTOR_CONSUMERS);
     struct actor_consumer *consumer = &doing->channel->consumers[at];
-    if (is_waiting(doing) || queue == HISTORY_NONE || consumer->is_on || consumer->awaits_cancel ||
-        would_wait(doing)) {
+    if (!may_ask(doing) || queue == HISTORY_NONE || consumer->is_on || consumer->awaits_cancel) {
         return false;
     }
     *consumer =
@@ -640,7 +623,7 @@ static bool
 do_purge(const struct doing *doing)
 {
     uint32_t queue = choose_source(doing);
-    if (!may_ask(doing) || in_flight(doing) > 0 || queue == HISTORY_NONE) {
+    if (!may_ask(doing) || queue == HISTORY_NONE) {
         return false;
     }
     note(doing, "purge", queue, 0);

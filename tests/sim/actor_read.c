@@ -406,7 +406,6 @@ void
 world_on_action(void *context, const struct net_action *action)
 {
     struct world *world = context;
-    sent_see_kept(world);
     world_see_ends(world);
     struct posted posted = {
         .type = action->type,

@@ -13,6 +13,8 @@ static const char *const names[MUTANT_COUNT] = {
     [MUTANT_EARLY_FREE] = "early-free",
     [MUTANT_OVERTAKING] = "overtaking",
     [MUTANT_NO_BELL] = "no-bell",
+    [MUTANT_PASSING] = "passing",
+    [MUTANT_LAST_FIRST] = "last-first",
 };
 
 enum mutant

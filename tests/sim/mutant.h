@@ -15,6 +15,8 @@ enum mutant {
     MUTANT_EARLY_FREE,         /* a chunk goes before the networks have passed it */
     MUTANT_OVERTAKING,         /* what waits for room in a ring is overtaken */
     MUTANT_NO_BELL,            /* who sleeps is not woken */
+    MUTANT_PASSING,            /* a publish passes what its channel has sent before it */
+    MUTANT_LAST_FIRST,         /* the first of what is held is handled last */
     MUTANT_COUNT,
 };
 

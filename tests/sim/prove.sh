@@ -31,7 +31,7 @@ for mutant in no-flush no-log-flush no-directory-flush early-commit; do
     expect 1 "simulator, $mutant" --until-wrong --operations 5000 --mutant "$mutant"
     expect 1 "crash states, $mutant" --enumerate --until-wrong --mutant "$mutant"
 done
-for mutant in early-free overtaking no-bell; do
+for mutant in early-free overtaking no-bell passing last-first; do
     expect 1 "simulator, $mutant" --until-wrong --operations 5000 --mutant "$mutant"
 done
 # A torn batch has to hit something that nothing else gives away: that takes many runs, so it begins

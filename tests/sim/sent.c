@@ -2,7 +2,6 @@
 #include "tests/sim/sent.h"
 
 #include "base/assert.h"
-#include "broker/connection.h"
 #include "tests/sim/history_parts.h"
 #include "tests/sim/world.h"
 
@@ -54,12 +53,20 @@ unlock_name(struct name_lock *lock)
 
 /* Happening ------------------------------------------------------------------------------------ */
 
-/* It is not on its way any more. */
 static void
-end(const struct sent *sent)
+unlock_names(struct sent *sent)
 {
     unlock_name(sent->queue_lock);
     unlock_name(sent->exchange_lock);
+    sent->queue_lock = NULL;
+    sent->exchange_lock = NULL;
+}
+
+/* It is not on its way any more. */
+static void
+end(struct sent *sent)
+{
+    unlock_names(sent);
     if (sent->actor != NULL) {
         assert(sent->actor->in_flight[sent->channel] > 0);
         sent->actor->in_flight[sent->channel]--;
@@ -69,6 +76,7 @@ end(const struct sent *sent)
 static void
 begin(struct world *world, const struct sent *sent)
 {
+    world->keeping = SENT_DONE;
     world->deleting_queue = sent->deleting_queue;
     world->publishing = sent->message;
     if (sent->message != HISTORY_NONE) {
@@ -77,133 +85,156 @@ begin(struct world *world, const struct sent *sent)
 }
 
 static void
-happen(struct world *world, const struct sent *sent, struct history_span span)
+take_effect(struct world *world, const struct sent *sent, struct history_span span)
 {
-    end(sent);
     if (sent->effect != NULL) {
         sent->effect(world, sent, span);
     }
-    world->deleting_queue = HISTORY_NONE;
 }
 
 /* What the core keeps of a connection --------------------------------------------------------- */
 
-static const struct list *
-kept_by_core(const struct world *world, uint64_t link)
-{
-    const struct connection *connection = core_find_connection(world->server.core, link);
-    return connection == NULL ? NULL : &connection->held;
-}
-
-static const struct list_link *
-last_kept(const struct world *world, uint64_t link)
-{
-    const struct list *kept = kept_by_core(world, link);
-    return kept == NULL || list_is_empty(kept) ? NULL : kept->head.previous;
-}
-
-static bool
-is_kept(const struct world *world, const struct sent *sent)
-{
-    const struct list *kept = kept_by_core(world, sent->link);
-    if (kept == NULL) {
-        return false;
-    }
-    LIST_FOR_EACH(kept, link)
-    {
-        if (link == sent->held_at) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void
-keep(struct world *world, const struct sent *sent, const struct list_link *at)
+keep(struct world *world, const struct sent *sent)
 {
     struct actor *actor = sent->actor;
-    struct sent *kept = HISTORY_PUSH(actor->kept, actor->kept_count, actor->kept_capacity);
-    *kept = *sent;
-    kept->held_at = at;
-    world->kept_count++;
+    assert(actor != NULL);
+    *HISTORY_PUSH(actor->kept, actor->kept_count, actor->kept_capacity) = *sent;
     world_note(world, "kept", actor->number, sent->channel, sent->message);
 }
 
+/* The first of the channel, or the number of all that is kept. */
+static uint32_t
+find_kept(const struct actor *actor, uint16_t channel)
+{
+    uint32_t at = 0;
+    while (at < actor->kept_count && actor->kept[at].channel != channel) {
+        at++;
+    }
+    return at;
+}
+
 static struct sent
-take_kept(struct world *world, struct actor *actor)
+take_kept(struct actor *actor, uint32_t at)
 {
-    struct sent first = actor->kept[0];
+    struct sent sent = actor->kept[at];
     actor->kept_count--;
-    world->kept_count--;
-    memmove(actor->kept, actor->kept + 1, actor->kept_count * sizeof(*actor->kept));
-    return first;
+    memmove(actor->kept + at, actor->kept + at + 1,
+            (actor->kept_count - at) * sizeof(*actor->kept));
+    return sent;
 }
 
-/* What the core has handled of what it kept of a client. */
+/* What it does is done, though its answer comes later: it goes on without effect. */
 static void
-see_kept_of(struct world *world, struct actor *actor)
+begin_to_wait(struct world *world, struct sent *sent, struct history_span span)
 {
-    while (actor->kept_count > 0 && !is_kept(world, &actor->kept[0])) {
-        struct sent sent = take_kept(world, actor);
-        uint64_t last = server_log_last(&world->server);
-        begin(world, &sent);
-        happen(world, &sent, (struct history_span){.first = last, .last = last});
+    if (sent->happens_at_once) {
+        unlock_names(sent);
+        take_effect(world, sent, span);
+        sent->effect = NULL;
+        sent->deleting_queue = HISTORY_NONE;
     }
 }
 
 void
-sent_begin_end_of_tick(struct world *world)
-{
-    world->replay_count = 0;
-    if (world->kept_count == 0) {
-        return;
-    }
-    LIST_FOR_EACH(&world->server.core->replays, link)
-    {
-        const struct connection *connection = CONTAINER_OF(link, struct connection, replay_link);
-        for (uint32_t i = 0; i < ACTORS_MAX; i++) {
-            if (world->actors[i].link == connection->link) {
-                world->replays[world->replay_count++] = &world->actors[i];
-            }
-        }
-    }
-}
-
-void
-sent_see_kept(struct world *world)
-{
-    for (uint32_t i = 0; i < world->replay_count && world->kept_count > 0; i++) {
-        see_kept_of(world, world->replays[i]);
-    }
-    for (uint32_t i = 0; i < ACTORS_MAX && world->kept_count > 0; i++) {
-        see_kept_of(world, &world->actors[i]);
-    }
-}
-
-void
-sent_drop_kept(struct world *world, struct actor *actor)
+sent_drop_kept(struct actor *actor)
 {
     while (actor->kept_count > 0) {
-        struct sent sent = take_kept(world, actor);
+        struct sent sent = take_kept(actor, 0);
         end(&sent);
     }
 }
 
 void
-sent_arrive(struct world *world, const struct net_event *event, const struct sent *sent)
+sent_is_out_of_order(struct world *world, uint16_t channel)
 {
-    begin(world, sent);
-    if (sent->actor != NULL && event->type == NET_EVENT_CLOSED) {
-        sent_drop_kept(world, sent->actor);
+    history_wrong(&world->history, HISTORY_ORDER,
+                  "what a client has sent on channel %u is handled in another order",
+                  (unsigned)channel);
+}
+
+struct sent_turn
+sent_begin_turn(struct world *world, uint64_t link, uint16_t channel)
+{
+    struct sent_turn turn = {.sent = {.message = HISTORY_NONE}};
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        struct actor *actor = &world->actors[i];
+        uint32_t at = find_kept(actor, channel);
+        if (actor->link == link && at < actor->kept_count) {
+            turn.sent = actor->kept[at];
+        }
     }
-    const struct list_link *before = last_kept(world, sent->link);
-    struct history_span span = server_handle(&world->server, event);
-    const struct list_link *after = last_kept(world, sent->link);
-    sent_see_kept(world);
-    if (sent->effect != NULL && !sent->happens_at_once && after != NULL && after != before) {
-        keep(world, sent, after);
+    if (turn.sent.actor != NULL) {
+        world_note(world, "handled", turn.sent.actor->number, channel, turn.sent.message);
+        begin(world, &turn.sent);
+        actor_begin_turn(world, turn.sent.actor, channel);
+    }
+    turn.first = server_log_first(&world->server);
+    return turn;
+}
+
+void
+sent_end_turn(struct world *world, const struct sent_turn *turn)
+{
+    struct actor *actor = turn->sent.actor;
+    world_see_ends(world);
+    if (actor == NULL || find_kept(actor, turn->sent.channel) == actor->kept_count) {
+        return;
+    }
+    struct history_span span = server_span_from(&world->server, turn->first);
+    uint32_t at = find_kept(actor, turn->sent.channel);
+    if (world->keeping == SENT_BEGUN) {
+        begin_to_wait(world, &actor->kept[at], span);
     } else {
-        happen(world, sent, span);
+        struct sent sent = take_kept(actor, at);
+        end(&sent);
+        take_effect(world, &sent, span);
     }
+    world->deleting_queue = HISTORY_NONE;
+    world->publishing = HISTORY_NONE;
+}
+
+/* Arriving ------------------------------------------------------------------------------------- */
+
+/* Only settlements may pass what the core keeps of their channel, and only outside of a
+ * transaction. */
+static bool
+may_pass(const struct sent *sent)
+{
+    enum method_id id = sent->method;
+    return sent->type == NET_EVENT_METHOD &&
+           actor_channel(sent->actor, sent->channel)->mode != ACTOR_TX &&
+           (id == METHOD_BASIC_ACK || id == METHOD_BASIC_NACK || id == METHOD_BASIC_REJECT);
+}
+
+static void
+check_order(struct world *world, const struct sent *sent)
+{
+    if (sent->actor != NULL && sent->channel != 0 && world->keeping != SENT_UNTOUCHED &&
+        find_kept(sent->actor, sent->channel) < sent->actor->kept_count && !may_pass(sent)) {
+        sent_is_out_of_order(world, sent->channel);
+    }
+}
+
+void
+sent_arrive(struct world *world, const struct net_event *event, const struct sent *arrived)
+{
+    struct sent sent = *arrived;
+    begin(world, &sent);
+    if (sent.actor != NULL && event->type == NET_EVENT_CLOSED) {
+        sent_drop_kept(sent.actor);
+    }
+    struct history_span span = server_handle(&world->server, event);
+    check_order(world, &sent);
+    if (world->keeping == SENT_DONE) {
+        end(&sent);
+        take_effect(world, &sent, span);
+    } else {
+        if (world->keeping == SENT_BEGUN) {
+            begin_to_wait(world, &sent, span);
+        }
+        keep(world, &sent);
+    }
+    world->deleting_queue = HISTORY_NONE;
     world->publishing = HISTORY_NONE;
 }

@@ -4,6 +4,7 @@
 #ifndef BOURSE_TESTS_SIM_SENT_H
 #define BOURSE_TESTS_SIM_SENT_H
 
+#include "amqp/method.h"
 #include "net/seam.h"
 #include "tests/sim/history.h"
 
@@ -28,9 +29,9 @@ struct sent {
     sent_effect *effect; /* NULL: none */
     struct name_lock *queue_lock;
     struct name_lock *exchange_lock;
-    bool is_changing;                /* what it has locked */
-    bool happens_at_once;            /* though the core keeps it, for an answer that comes later */
-    const struct list_link *held_at; /* where the core keeps it until it may be handled */
+    bool is_changing;      /* what it has locked */
+    bool happens_at_once;  /* when the core first looks at it, though it may answer later */
+    enum method_id method; /* of NET_EVENT_METHOD */
 
     /* For the effect, as it needs them. */
     uint32_t message;        /* HISTORY_NONE: it is no publish */
@@ -51,14 +52,23 @@ void sent_lock_exchange(struct sent *sent, struct name_lock *lock);
 /* It has reached the core. */
 void sent_arrive(struct world *world, const struct net_event *event, const struct sent *sent);
 
-/* The core is about to end its tick: notes in which order it will look at what it keeps. */
-void sent_begin_end_of_tick(struct world *world);
+/* What the core does with an event; replay.c says so. */
+enum sent_keeping {
+    SENT_DONE,
+    SENT_UNTOUCHED, /* it keeps it for later */
+    SENT_BEGUN,     /* the same, when it has looked at it */
+};
 
-/* The core is about to post something, or has done something: what it had kept and has handled
- * meanwhile has happened. */
-void sent_see_kept(struct world *world);
+/* The core handles the first that it keeps of a channel, and then has done so or keeps it on. */
+struct sent_turn {
+    struct sent sent; /* without an actor: there is none */
+    uint64_t first;   /* where the log goes on */
+};
+struct sent_turn sent_begin_turn(struct world *world, uint64_t link, uint16_t channel);
+void sent_end_turn(struct world *world, const struct sent_turn *turn);
+void sent_is_out_of_order(struct world *world, uint16_t channel);
 
 /* What the core keeps of the client goes with it. */
-void sent_drop_kept(struct world *world, struct actor *actor);
+void sent_drop_kept(struct actor *actor);
 
 #endif

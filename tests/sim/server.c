@@ -118,6 +118,7 @@ make_core(struct server *server)
         .heartbeat_s = 60,
         .message_bytes_max = UINT64_C(16) << 20,
         .memory_mark_bytes = server->memory_mark_bytes,
+        .work_per_tick = server->work_per_tick,
         .disk_mark_bytes = SERVER_DISK_MARK,
     };
     struct core_ports ports = {
@@ -215,17 +216,20 @@ server_flushed(const struct server *server)
 }
 
 struct history_span
+server_span_from(const struct server *server, uint64_t first)
+{
+    uint64_t last = server_log_last(server);
+    return (struct history_span){.first = first, .last = last < first ? first : last};
+}
+
+struct history_span
 server_handle(struct server *server, const struct net_event *event)
 {
-    struct history_span span = {.first = server_log_first(server)};
+    uint64_t first = server_log_first(server);
     struct net_events events = core_net_events(server->core);
     server->event_count++;
     events.handle(events.context, event);
-    span.last = server_log_last(server);
-    if (span.last < span.first) {
-        span.last = span.first;
-    }
-    return span;
+    return server_span_from(server, first);
 }
 
 /* The event and what is known of it say the same. */

@@ -30,6 +30,7 @@ struct server {
     struct net_port tap;        /* gets what the core posts */
     struct storage *storage;    /* borrowed; NULL: everything is in memory */
     uint64_t memory_mark_bytes; /* of the core; 0: none */
+    uint32_t work_per_tick;     /* of the core; 0: as usual */
     uint64_t sealed_last; /* the end of what the last tick had said when its batch was sealed */
     uint64_t cut;         /* where the log of the process before ended */
     char why[256];        /* why it did not start */
@@ -75,6 +76,8 @@ struct history_span server_handle(struct server *server, const struct net_event 
 
 /* Where what the core does from now on will stand in the log, at the lowest. */
 uint64_t server_log_first(const struct server *server);
+/* From there to where the log ends now. */
+struct history_span server_span_from(const struct server *server, uint64_t first);
 /* The end of everything that the log has taken so far. */
 uint64_t server_log_last(const struct server *server);
 

@@ -92,6 +92,14 @@ draw_networks(struct habits *habits, uint64_t seed)
     }
 }
 
+/* The same for how much the core does in a tick: so little that much of it is kept for later. */
+static void
+draw_work(struct habits *habits, uint64_t seed)
+{
+    struct dice dice = {.state = dice_mix(seed + 0x776f726b)};
+    habits->work_per_tick = dice_below(&dice, 3) == 0 ? 1 + dice_below(&dice, 64) : 0;
+}
+
 /* Life ----------------------------------------------------------------------------------------- */
 
 /* Calls that fail, and those that change names. */
@@ -144,11 +152,13 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
         .seed = seed,
         .dice = {.state = dice_mix(seed + 1)},
         .trace = {.out = out},
+        .mutant = mutant,
         .deleting_queue = HISTORY_NONE,
         .publishing = HISTORY_NONE,
     };
     world->habits = draw_habits(&world->dice);
     draw_networks(&world->habits, seed);
+    draw_work(&world->habits, seed);
     history_init(&world->history);
     world->files = sim_disk_new();
     sim_disk_set_copies_on_write(world->files, world->habits.copies_on_write);
@@ -193,8 +203,6 @@ world_forget_wire(struct world *world)
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_forget(&world->actors[i]);
     }
-    world->kept_count = 0;
-    world->replay_count = 0;
     memset(world->queue_locks, 0, sizeof(world->queue_locks));
     memset(world->exchange_locks, 0, sizeof(world->exchange_locks));
 }
@@ -264,12 +272,7 @@ arrive_directly(struct world *world)
 void
 world_end_turn(struct world *world)
 {
-    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
-        actor_begin_end_of_tick(world, &world->actors[i]);
-    }
-    sent_begin_end_of_tick(world);
     server_end_tick(&world->server);
-    sent_see_kept(world);
     server_release_tick(&world->server);
     world_see_ends(world);
     assert(world->breaking_count == 0);

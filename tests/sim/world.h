@@ -32,6 +32,7 @@ struct habits {
     uint32_t fault_permille;   /* starts, and crashes, that come with a call that fails */
     bool copies_on_write;      /* the disk: writing over what is there takes room */
     uint32_t fill_permille;    /* of 1,000 steps: somebody else fills the disk */
+    uint32_t work_per_tick;    /* of the core; 0: as usual */
     uint32_t network_count;    /* 0: the core itself reads the sockets */
     uint32_t network_permille; /* how often a network has its turn */
     uint32_t take_permille;    /* how often the core takes what a network has flushed */
@@ -43,6 +44,7 @@ struct world {
     struct dice dice;
     struct trace trace;
     struct habits habits;
+    enum mutant mutant;
     struct history history;
     struct sim_disk *files; /* owned */
     struct storage storage;
@@ -54,14 +56,12 @@ struct world {
     uint32_t idle_steps;          /* since the last of that */
     void (*watch)(void *context); /* called whenever something may have happened; NULL: nobody */
     void *watch_context;
-    uint32_t breaking_count; /* channels in CHANNEL_BREAKING */
-    uint32_t purge_count;    /* in this tick */
-    uint32_t deleting_queue; /* handle, while queue.delete is being handled */
-    uint32_t publishing;     /* number of the message that is being handled; HISTORY_NONE */
-    uint32_t recognised;     /* number of the message that the core posts; HISTORY_NONE */
-    uint32_t kept_count;     /* of all clients: what the core keeps for later */
-    struct actor *replays[ACTORS_MAX]; /* in whose order it handles that */
-    uint32_t replay_count;
+    uint32_t breaking_count;   /* channels in CHANNEL_BREAKING */
+    uint32_t purge_count;      /* in this tick */
+    uint32_t deleting_queue;   /* handle, while queue.delete is being handled */
+    uint32_t publishing;       /* number of the message that is being handled; HISTORY_NONE */
+    uint32_t recognised;       /* number of the message that the core posts; HISTORY_NONE */
+    enum sent_keeping keeping; /* what has become of the event that is being handled */
     struct name_lock queue_locks[HISTORY_NAMES];
     struct name_lock exchange_locks[HISTORY_NAMES];
 };

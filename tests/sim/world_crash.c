@@ -136,6 +136,7 @@ void
 world_begin(struct world *world)
 {
     world->server.memory_mark_bytes = world->habits.memory_mark_bytes;
+    world->server.work_per_tick = world->habits.work_per_tick;
     world->server.wire.network_count = world->habits.network_count;
     world->server.wire.ring_octets = RING_OCTETS;
     world->server.storage = world->habits.has_disk ? &world->storage : NULL;

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stands between the core's connections and what they hold (the linker's --wrap): the judge hears
+ * when the core keeps an event for later, and when it then handles it. Cores that are of no
+ * simulated world, as in other unit tests, notice nothing. */
+#include "amqp/method.h"
+#include "base/bytes.h"
+#include "broker/connection.h"
+#include "tests/sim/body.h"
+#include "tests/sim/world.h"
+
+/* NULL: the core is of none. */
+static struct world *
+world_of(const struct connection *connection)
+{
+    const struct net_port *net = &connection->core->ports.net;
+    return net->post == world_on_action ? net->context : NULL;
+}
+
+/* Holding -------------------------------------------------------------------------------------- */
+
+bool __real_connection_hold_method(struct connection *connection, uint16_t channel, // NOLINT
+                                   struct bytes payload);
+bool __wrap_connection_hold_method(struct connection *connection, uint16_t channel, // NOLINT
+                                   struct bytes payload);
+
+bool
+__wrap_connection_hold_method(struct connection *connection, uint16_t channel, // NOLINT
+                              struct bytes payload)
+{
+    struct world *world = world_of(connection);
+    bool is_held = __real_connection_hold_method(connection, channel, payload);
+    if (world != NULL && is_held) {
+        world->keeping = SENT_UNTOUCHED;
+    }
+    return is_held;
+}
+
+bool __real_connection_hold_publish(struct connection *connection, // NOLINT
+                                    const struct net_event *event, struct content_ref content);
+bool __wrap_connection_hold_publish(struct connection *connection, // NOLINT
+                                    const struct net_event *event, struct content_ref content);
+
+bool
+__wrap_connection_hold_publish(struct connection *connection, // NOLINT
+                               const struct net_event *event, struct content_ref content)
+{
+    struct world *world = world_of(connection);
+    if (world == NULL) {
+        return __real_connection_hold_publish(connection, event, content);
+    }
+    if (world->mutant == MUTANT_PASSING && !core_has_worked(connection->core)) {
+        return false;
+    }
+    bool is_held = __real_connection_hold_publish(connection, event, content);
+    if (is_held) {
+        world->keeping = SENT_UNTOUCHED;
+    }
+    return is_held;
+}
+
+void __real_connection_hold_again(struct connection *connection, uint16_t channel, // NOLINT
+                                  struct bytes payload);
+void __wrap_connection_hold_again(struct connection *connection, uint16_t channel, // NOLINT
+                                  struct bytes payload);
+
+void
+__wrap_connection_hold_again(struct connection *connection, uint16_t channel, // NOLINT
+                             struct bytes payload)
+{
+    struct world *world = world_of(connection);
+    if (world != NULL) {
+        world->keeping = SENT_BEGUN;
+    }
+    __real_connection_hold_again(connection, channel, payload);
+}
+
+/* Handling what was held ----------------------------------------------------------------------- */
+
+void __real_connection_run_method(struct connection *connection, uint16_t channel, // NOLINT
+                                  struct bytes payload);
+void __wrap_connection_run_method(struct connection *connection, uint16_t channel, // NOLINT
+                                  struct bytes payload);
+
+void
+__wrap_connection_run_method(struct connection *connection, uint16_t channel, // NOLINT
+                             struct bytes payload)
+{
+    struct world *world = world_of(connection);
+    if (world == NULL) {
+        __real_connection_run_method(connection, channel, payload);
+        return;
+    }
+    struct sent_turn turn = sent_begin_turn(world, connection->link, channel);
+    const struct method_info *info = method_info(turn.sent.method);
+    if (turn.sent.message != HISTORY_NONE || get_u16(payload.data) != info->class_id ||
+        get_u16(payload.data + 2) != info->method_id) {
+        sent_is_out_of_order(world, channel);
+    }
+    __real_connection_run_method(connection, channel, payload);
+    sent_end_turn(world, &turn);
+}
+
+void __real_connection_run_publish(struct connection *connection, // NOLINT
+                                   const struct net_event *event, struct content_ref content);
+void __wrap_connection_run_publish(struct connection *connection, // NOLINT
+                                   const struct net_event *event, struct content_ref content);
+
+void
+__wrap_connection_run_publish(struct connection *connection, // NOLINT
+                              const struct net_event *event, struct content_ref content)
+{
+    struct world *world = world_of(connection);
+    if (world == NULL) {
+        __real_connection_run_publish(connection, event, content);
+        return;
+    }
+    struct sent_turn turn = sent_begin_turn(world, connection->link, event->channel);
+    if (turn.sent.message != body_number(content_body(event->publish.place.content))) {
+        sent_is_out_of_order(world, event->channel);
+    }
+    __real_connection_run_publish(connection, event, content);
+    sent_end_turn(world, &turn);
+}
+
+/* Mutants -------------------------------------------------------------------------------------- */
+
+uint32_t __real_connection_replay_held(struct connection *connection); // NOLINT
+uint32_t __wrap_connection_replay_held(struct connection *connection); // NOLINT
+
+uint32_t
+__wrap_connection_replay_held(struct connection *connection) // NOLINT
+{
+    const struct world *world = world_of(connection);
+    if (world != NULL && world->mutant == MUTANT_LAST_FIRST && !list_is_empty(&connection->held)) {
+        struct list_link *first = list_pop(&connection->held);
+        list_append(&connection->held, first);
+    }
+    return __real_connection_replay_held(connection);
+}
