@@ -53,7 +53,6 @@ struct actor_request {
     bool is_answered;   /* the core has sent it */
     bool is_durable;    /* the answer promises that `span` is safe */
     bool is_unfinished; /* the span ends with the tick */
-    bool holds_channel; /* the core may hold back what follows until it has answered */
     struct history_span span;
     uint32_t queue;       /* what it was about; HISTORY_NONE */
     uint64_t ready_count; /* that the answer should give */

@@ -45,13 +45,6 @@ is_waiting(const struct doing *doing)
     return doing->channel->request.is_waiting;
 }
 
-/* What is sent now may be handled later, so that the history would hear of it too early. */
-static bool
-is_held(const struct doing *doing)
-{
-    return is_waiting(doing) && doing->channel->request.holds_channel;
-}
-
 static uint32_t
 in_flight(const struct doing *doing)
 {
@@ -246,7 +239,7 @@ static bool
 do_publish(const struct doing *doing)
 {
     bool is_blocked = doing->world->server.core->alarms != 0;
-    if (is_held(doing) || is_blocked || is_too_much(doing)) {
+    if (is_blocked || is_too_much(doing)) {
         return false;
     }
     uint32_t number = attempt(doing);
@@ -368,7 +361,7 @@ do_settle(const struct doing *doing)
     uint32_t sent_count;
     uint32_t read_count = count_read(channel, &sent_count);
     bool is_tx = doing->channel->mode == ACTOR_TX;
-    if (read_count == 0 || is_recovering(doing) || (is_tx && is_held(doing))) {
+    if (read_count == 0 || is_recovering(doing)) {
         return false;
     }
     if (is_tx && channel->settled_count + sent_count + read_count > TX_SETTLED_MAX) {
@@ -428,7 +421,6 @@ do_get(const struct doing *doing)
     *request = (struct actor_request){
         .answer = no_ack ? METHOD_BASIC_GET_EMPTY : METHOD_BASIC_GET_OK,
         .is_waiting = true,
-        .holds_channel = true,
         .queue = queue,
     };
     struct sent sent = sent_of(doing, NULL);
@@ -633,7 +625,6 @@ do_purge(const struct doing *doing)
     sent.queue = queue;
     sent.happens_at_once = true;
     ask_about_queue(doing, &method, METHOD_QUEUE_PURGE_OK, &sent);
-    doing->channel->request.holds_channel = true;
     return true;
 }
 

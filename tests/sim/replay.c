@@ -4,6 +4,7 @@
  * simulated world, as in other unit tests, notice nothing. */
 #include "amqp/method.h"
 #include "base/bytes.h"
+#include "broker/channel.h"
 #include "broker/connection.h"
 #include "tests/sim/body.h"
 #include "tests/sim/world.h"
@@ -48,7 +49,8 @@ __wrap_connection_hold_publish(struct connection *connection, // NOLINT
     if (world == NULL) {
         return __real_connection_hold_publish(connection, event, content);
     }
-    if (world->mutant == MUTANT_PASSING && !core_has_worked(connection->core)) {
+    const struct channel *channel = connection_find_channel(connection, event->channel);
+    if (world->mutant == MUTANT_PASSING && channel != NULL && channel->has_held) {
         return false;
     }
     bool is_held = __real_connection_hold_publish(connection, event, content);

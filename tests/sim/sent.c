@@ -2,6 +2,8 @@
 #include "tests/sim/sent.h"
 
 #include "base/assert.h"
+#include "broker/channel.h"
+#include "broker/connection.h"
 #include "tests/sim/history_parts.h"
 #include "tests/sim/world.h"
 
@@ -84,10 +86,20 @@ begin(struct world *world, const struct sent *sent)
     }
 }
 
+/* The broker has closed the channel, and drops what it had been sent before the client knew. */
+static bool
+is_dropped(const struct world *world, const struct sent *sent)
+{
+    const struct connection *connection = core_find_connection(world->server.core, sent->link);
+    const struct channel *channel =
+        connection == NULL ? NULL : connection_find_channel(connection, sent->channel);
+    return channel != NULL && channel->is_closing;
+}
+
 static void
 take_effect(struct world *world, const struct sent *sent, struct history_span span)
 {
-    if (sent->effect != NULL) {
+    if (sent->effect != NULL && !is_dropped(world, sent)) {
         sent->effect(world, sent, span);
     }
 }
