@@ -432,8 +432,8 @@ input_frames(struct link *link, struct bytes octets)
 static void
 input_refuse(struct link *link, const char *event)
 {
-    log_limited(link->network->log, LOG_LEVEL_INFO, event, "peer=%s port=%u", link->peer->address,
-                link->peer->port);
+    log_limited(link->network->log, LOG_LEVEL_INFO, event, "peer=%s port=%u", link->address,
+                link->port);
     if (output_put_uncounted(&link->output, &link->network->outputs, protocol_header_supported,
                              PROTOCOL_HEADER_SIZE) != STATUS_OK) {
         link_end(link, NET_CLOSE_ERROR);
@@ -449,6 +449,7 @@ input_open(struct link *link)
     link->is_opened = true;
     struct net_event event = {.type = NET_EVENT_OPENED};
     event.opened.peer = link->peer;
+    link->peer = NULL;
     link_post(link, &event);
 }
 
@@ -475,7 +476,7 @@ input_protocol_header(struct link *link, struct bytes octets)
         break;
     case PROTOCOL_TLS:
         log_limited(link->network->log, LOG_LEVEL_INFO, "link.tls_on_plain_port", "peer=%s port=%u",
-                    link->peer->address, link->peer->port);
+                    link->address, link->port);
         link_end(link, NET_CLOSE_BY_PEER);
         break;
     }

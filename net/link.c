@@ -63,6 +63,8 @@ link_new(struct network *network, int fd, const struct transport_factory *factor
     link_init(link, network, fd, source);
     link->peer = xalloc(sizeof(*link->peer));
     *link->peer = *peer;
+    link->address = xstrdup(peer->address);
+    link->port = peer->port;
     link->transport = factory->make(factory->context, fd);
     network->unestablished_count++;
     if (link->transport == NULL || network_register(network, link) != STATUS_OK) {
@@ -108,6 +110,7 @@ link_free(struct link *link)
     }
     close(link->fd);
     free(link->peer);
+    free(link->address);
     free(link);
 }
 
@@ -191,7 +194,7 @@ link_peer_ended(struct link *link)
     if (link->state == LINK_PROTOCOL) {
         /* A connection without an octet is a health probe or a port scan. */
         log_debug(link->network->log, "link.closed_before_protocol_header", "peer=%s port=%u",
-                  link->peer->address, link->peer->port);
+                  link->address, link->port);
     }
     if (output_is_empty(&link->output)) {
         link_end(link, NET_CLOSE_BY_PEER);
@@ -207,8 +210,7 @@ link_broke(struct link *link, const char *event)
 {
     bool is_reset = errno == ECONNRESET || errno == EPIPE;
     log_limited(link->network->log, LOG_LEVEL_DEBUG, event, "peer=%s port=%u reason=\"%s\"",
-                link->peer->address, link->peer->port,
-                link->transport->operations->error(link->transport));
+                link->address, link->port, link->transport->operations->error(link->transport));
     link_end(link, is_reset ? NET_CLOSE_BY_PEER : NET_CLOSE_ERROR);
 }
 
@@ -225,7 +227,7 @@ link_handshake(struct link *link)
         return; /* both directions are watched */
     default:
         log_limited(network->log, LOG_LEVEL_INFO, "link.handshake_failed",
-                    "peer=%s port=%u reason=\"%s\"", link->peer->address, link->peer->port,
+                    "peer=%s port=%u reason=\"%s\"", link->address, link->port,
                     link->transport->operations->error(link->transport));
         link_end(link, NET_CLOSE_ERROR);
         return;
@@ -273,7 +275,7 @@ link_on_deadline(struct timer *timer, void *context)
     struct link *link = context;
     if (link->state < LINK_CLOSING) {
         log_limited(link->network->log, LOG_LEVEL_INFO, "link.handshake_timeout",
-                    "peer=%s port=%u after_ms=%" PRIu64, link->peer->address, link->peer->port,
+                    "peer=%s port=%u after_ms=%" PRIu64, link->address, link->port,
                     link->network->now_ms - link->accepted_ms);
     }
     link_end(link, NET_CLOSE_DEADLINE);
@@ -324,7 +326,7 @@ link_on_heartbeat(struct timer *timer, void *context)
         break;
     case HEARTBEAT_PEER_GONE:
         log_limited(link->network->log, LOG_LEVEL_WARN, "link.heartbeat_missed",
-                    "peer=%s port=%u idle_ms=%" PRIu64, link->peer->address, link->peer->port,
+                    "peer=%s port=%u idle_ms=%" PRIu64, link->address, link->port,
                     now_ms - link->heartbeat.last_read_ms);
         link_end(link, NET_CLOSE_HEARTBEAT);
         break;
@@ -450,7 +452,7 @@ link_put(struct link *link, const struct net_action *action, const struct conten
     if (output_put(&link->output, &link->network->outputs, action, content, link->frame_max) !=
         STATUS_OK) {
         log_limited(link->network->log, LOG_LEVEL_WARN, "link.no_memory", "peer=%s port=%u",
-                    link->peer->address, link->peer->port);
+                    link->address, link->port);
         link_end(link, NET_CLOSE_ERROR);
         return;
     }

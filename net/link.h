@@ -43,8 +43,10 @@ struct link {
     uint64_t id;
     int fd;                      /* owned */
     struct transport *transport; /* owned */
-    struct net_peer *peer;       /* owned */
-    struct source *source;       /* while not established: counts the links of its address */
+    struct net_peer *peer;       /* owned; NULL once the core has it */
+    char *address;               /* the peer's, for the log; owned */
+    uint16_t port;
+    struct source *source; /* while not established: counts the links of its address */
 
     enum link_state state;
     enum net_close_reason reason; /* once it is on its way out */

@@ -17,8 +17,8 @@
 
 enum { NET_ADDRESS_SIZE = 64, NET_SUBJECT_SIZE = 256 };
 
-/* Who is at the other end. Owned by the network side; valid from OPENED until CLOSED was handled.
- */
+/* Who is at the other end. Made on the heap by the network side; goes over to the core with OPENED,
+ * which frees it with its connection. */
 struct net_peer {
     char address[NET_ADDRESS_SIZE];       /* numeric, such as "127.0.0.1" or "::1" */
     char local_address[NET_ADDRESS_SIZE]; /* the end that the peer connected to */
@@ -57,7 +57,7 @@ struct net_event {
     uint64_t link;
     union {
         struct {
-            const struct net_peer *peer;
+            struct net_peer *peer; /* taken by the handler */
         } opened;
         struct {
             struct bytes payload; /* ids and arguments, not yet decoded; at least 4 octets */

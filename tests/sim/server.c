@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "amqp/properties.h"
+#include "base/alloc.h"
 #include "broker/access.h"
 #include "broker/vhost.h"
 #include "tests/sim/body.h"
@@ -221,7 +222,9 @@ uint64_t
 server_connect(struct server *server, const struct net_peer *peer)
 {
     uint64_t link = server->next_link++;
-    struct net_event event = {.type = NET_EVENT_OPENED, .link = link, .opened = {.peer = peer}};
+    struct net_event event = {
+        .type = NET_EVENT_OPENED, .link = link, .opened = {.peer = xalloc(sizeof(*peer))}};
+    *event.opened.peer = *peer;
     (void)handle(server, &event);
     return link;
 }

@@ -83,6 +83,7 @@ hear(void *context, const struct net_event *event)
     switch (event->type) {
     case NET_EVENT_OPENED:
         heard->peer = *event->opened.peer;
+        free(event->opened.peer);
         cr_assert(lt(sz, harness->link_count, HARNESS_LINK_COUNT));
         harness->links[harness->link_count++] = event->link;
         break;
