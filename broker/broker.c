@@ -97,7 +97,8 @@ broker_make_network(struct broker *broker, const struct config_server *server, c
         .message_bytes_max = server->message_bytes_max,
     };
     struct net_events events = {.handle = broker_forward_event, .context = broker};
-    broker->network = network_new(&settings, broker->pool, &broker->clock, broker->log, &events);
+    broker->network =
+        network_new(&settings, NULL, broker->pool, &broker->clock, broker->log, &events);
     broker->passwords = broker->network != NULL ? password_pool_new() : NULL;
     if (broker->passwords == NULL ||
         network_watch(broker->network, password_pool_fd(broker->passwords), broker_on_passwords,

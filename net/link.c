@@ -41,12 +41,16 @@ link_arm_deadline(struct link *link, uint64_t due_ms)
 
 /* Neither of them is established: the peer's part is to say hello in time. */
 static void
-link_init(struct link *link, struct network *network, int fd, struct source *source)
+link_init(struct link *link, struct network *network, const struct newcomer *newcomer)
 {
     link->watch.ready = link_on_event;
     link->network = network;
-    link->fd = fd;
-    link->source = source;
+    link->fd = newcomer->fd;
+    link->source = newcomer->source;
+    link->peer = xalloc(sizeof(*link->peer));
+    *link->peer = newcomer->peer;
+    link->address = xstrdup(newcomer->peer.address);
+    link->port = newcomer->peer.port;
     link->state = LINK_HANDSHAKE;
     link->frame_max = FRAME_MAX_BEFORE_TUNE;
     link->accepted_ms = network->now_ms;
@@ -56,28 +60,23 @@ link_init(struct link *link, struct network *network, int fd, struct source *sou
 }
 
 struct link *
-link_new(struct network *network, int fd, const struct transport_factory *factory,
-         const struct net_peer *peer, struct source *source)
+link_new(struct network *network, const struct newcomer *newcomer)
 {
     struct link *link = xalloc(sizeof(*link));
-    link_init(link, network, fd, source);
-    link->peer = xalloc(sizeof(*link->peer));
-    *link->peer = *peer;
-    link->address = xstrdup(peer->address);
-    link->port = peer->port;
-    link->transport = factory->make(factory->context, fd);
+    link_init(link, network, newcomer);
+    link->transport = newcomer->factory.make(newcomer->factory.context, link->fd);
     network->unestablished_count++;
     if (link->transport == NULL || network_register(network, link) != STATUS_OK) {
         link_free(link);
         return NULL;
     }
-    if (loop_add(&network->loop, &link->watch, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) !=
-        STATUS_OK) {
+    if (loop_add(&network->loop, &link->watch, link->fd,
+                 EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != STATUS_OK) {
         link_free(link);
         return NULL;
     }
     uint32_t limit_ms =
-        peer->is_tls ? network->settings.tls_handshake_ms : network->settings.handshake_ms;
+        link->peer->is_tls ? network->settings.tls_handshake_ms : network->settings.handshake_ms;
     link_arm_deadline(link, link->accepted_ms + limit_ms);
     link_handshake(link);
     return link;
@@ -109,6 +108,7 @@ link_free(struct link *link)
         link->transport->operations->free(link->transport);
     }
     close(link->fd);
+    atomic_fetch_sub_explicit(&network->load, 1, memory_order_relaxed);
     free(link->peer);
     free(link->address);
     free(link);

@@ -24,6 +24,7 @@
 #include "net/transport.h"
 
 struct network;
+struct newcomer;
 struct source;
 
 enum link_state {
@@ -83,11 +84,9 @@ struct link {
 
 _Static_assert(sizeof(struct link) < 600, "an idle connection stays small");
 
-/* Takes over an accepted, non-blocking socket, in every case: on failure it is closed. `peer` is
- * copied, `source` already counts this link. Starts the transport's handshake. NULL when there is
- * no memory. */
-struct link *link_new(struct network *network, int fd, const struct transport_factory *factory,
-                      const struct net_peer *peer, struct source *source);
+/* Takes over a newcomer's socket, in every case: on failure it is closed. Starts the transport's
+ * handshake. NULL when there is no memory. */
+struct link *link_new(struct network *network, const struct newcomer *newcomer);
 
 /* Frees it at once and posts nothing. */
 void link_free(struct link *link);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "amqp/frame.h"
 #include "base/alloc.h"
@@ -11,8 +12,8 @@
 #include "net/network_state.h"
 
 enum {
-    LINK_SLOT_BITS = 20,
-    LINK_SLOTS_MAX = 1 << LINK_SLOT_BITS,
+    LINK_SLOTS_MAX = 1 << NET_LINK_SLOT_BITS,
+    LINK_GENERATION_SHIFT = NET_LINK_SLOT_BITS + NET_NETWORK_BITS,
     LINK_SLOTS_FIRST = 64,
     /* What an unfinished message takes besides its body: header, names, property block. */
     ASSEMBLY_OVERHEAD = 256 * 1024,
@@ -44,17 +45,12 @@ u64_or(uint64_t value, uint64_t otherwise)
 static struct network_settings
 settings_or_defaults(const struct network_settings *given)
 {
-    enum { STRANGERS_MAX = 1024 };
-    uint32_t strangers = listeners_unestablished_max();
-    strangers = strangers < STRANGERS_MAX ? strangers : STRANGERS_MAX;
     struct network_settings settings = {
         .frame_max = u32_or(given->frame_max, 131072),
         .message_bytes_max = u64_or(given->message_bytes_max, 16 * 1024 * 1024),
         .assembly_bytes_max = u64_or(given->assembly_bytes_max, 64 * 1024 * 1024),
         .tls_handshake_ms = u32_or(given->tls_handshake_ms, 5000),
         .handshake_ms = u32_or(given->handshake_ms, 10000),
-        .unestablished_max = u32_or(given->unestablished_max, strangers),
-        .unestablished_per_source_max = u32_or(given->unestablished_per_source_max, 64),
         .input_octets_per_tick = u32_or(given->input_octets_per_tick, 1024 * 1024),
         .ready_links_per_tick = u32_or(given->ready_links_per_tick, 256),
     };
@@ -65,9 +61,34 @@ settings_or_defaults(const struct network_settings *given)
     return settings;
 }
 
+static void
+network_join(struct network *network, const struct network_settings *settings,
+             struct network_group *group)
+{
+    network->owns_group = group == NULL;
+    network->group = group != NULL ? group : network_group_new(settings);
+    network->strangers = network_group_strangers(network->group);
+    network->number = network_group_join(network->group, network);
+}
+
+/* Nobody will serve them. */
+static void
+network_drop_newcomers(struct network *network)
+{
+    struct newcomer *newcomers;
+    uint32_t count = inbox_take(&network->inbox, &newcomers);
+    for (uint32_t i = 0; i < count; i++) {
+        strangers_leave(network->strangers, newcomers[i].source);
+        close(newcomers[i].fd);
+    }
+    free(newcomers);
+    inbox_fini(&network->inbox);
+}
+
 struct network *
-network_new(const struct network_settings *settings, struct chunk_pool *pool,
-            const struct clock_source *clock, struct log *log, const struct net_events *events)
+network_new(const struct network_settings *settings, struct network_group *group,
+            struct chunk_pool *pool, const struct clock_source *clock, struct log *log,
+            const struct net_events *events)
 {
     struct network *network = xalloc(sizeof(*network));
     if (loop_init(&network->loop) != STATUS_OK) {
@@ -75,6 +96,8 @@ network_new(const struct network_settings *settings, struct chunk_pool *pool,
         return NULL;
     }
     network->settings = settings_or_defaults(settings);
+    network_join(network, settings, group);
+    inbox_init(&network->inbox);
     network->pool = pool;
     network->clock = *clock;
     network->log = log;
@@ -85,7 +108,7 @@ network_new(const struct network_settings *settings, struct chunk_pool *pool,
     list_init(&network->dirty);
     list_init(&network->reports);
     list_init(&network->watches);
-    listeners_init(&network->listeners);
+    listeners_init(&network->listeners, network);
     output_pool_init(&network->outputs);
     network->scratch = xalloc(TAIL_COPY_MAX + READ_SIZE);
     return network;
@@ -104,12 +127,17 @@ network_free(struct network **network)
             link_free(dying->slots[i].link);
         }
     }
+    network_drop_newcomers(dying);
     struct list_link *link;
     while ((link = list_pop(&dying->watches)) != NULL) {
         free(CONTAINER_OF(link, struct network_watch, link));
     }
     timer_cancel(&dying->timers, &dying->trim);
     listeners_fini(&dying->listeners, dying);
+    network_group_leave(dying->group);
+    if (dying->owns_group) {
+        network_group_free(&dying->group);
+    }
     output_pool_fini(&dying->outputs);
     loop_fini(&dying->loop);
     free(dying->slots);
@@ -146,7 +174,8 @@ network_register(struct network *network, struct link *link)
     struct link_slot *slot = &network->slots[number - 1];
     slot->link = link;
     slot->generation++;
-    link->id = slot->generation << LINK_SLOT_BITS | (number - 1);
+    link->id = slot->generation << LINK_GENERATION_SHIFT |
+               (uint64_t)network->number << NET_LINK_SLOT_BITS | (number - 1);
     network->link_count++;
     return STATUS_OK;
 }
@@ -174,7 +203,7 @@ network_find(const struct network *network, uint64_t id)
         return NULL;
     }
     const struct link_slot *slot = &network->slots[number];
-    return slot->generation == id >> LINK_SLOT_BITS ? slot->link : NULL;
+    return slot->generation == id >> LINK_GENERATION_SHIFT ? slot->link : NULL;
 }
 
 /* What the core calls ------------------------------------------------------------------------- */
@@ -199,6 +228,12 @@ network_listen(struct network *network, const char *host, uint16_t port, bool is
                struct transport_factory factory, uint16_t *port_out, char *why, size_t why_size)
 {
     return listener_open(network, host, port, is_tls, factory, port_out, why, why_size);
+}
+
+enum status
+network_share_listeners(struct network *network, const struct network *first)
+{
+    return listeners_share(network, first);
 }
 
 void
@@ -246,7 +281,40 @@ bool
 network_has_work(const struct network *network)
 {
     return !list_is_empty(&network->ready) || !list_is_empty(&network->dirty) ||
-           !list_is_empty(&network->reports);
+           !list_is_empty(&network->reports) || atomic_load(&network->is_called);
+}
+
+/* What others want ---------------------------------------------------------------------------- */
+
+void
+network_call(struct network *network)
+{
+    atomic_store(&network->is_called, true);
+}
+
+void
+network_take_newcomer(struct network *network, const struct newcomer *newcomer)
+{
+    if (link_new(network, newcomer) == NULL) {
+        log_limited(network->log, LOG_LEVEL_WARN, "listener.no_memory", "peer=%s",
+                    newcomer->peer.address);
+    }
+}
+
+static void
+network_answer_calls(struct network *network)
+{
+    if (!atomic_load(&network->is_called)) {
+        return;
+    }
+    atomic_store(&network->is_called, false); /* before looking: who comes later calls again */
+    struct newcomer *newcomers;
+    uint32_t count = inbox_take(&network->inbox, &newcomers);
+    for (uint32_t i = 0; i < count; i++) {
+        network_take_newcomer(network, &newcomers[i]);
+    }
+    free(newcomers);
+    listeners_look_for_room(network);
 }
 
 /* One turn ------------------------------------------------------------------------------------ */
@@ -302,6 +370,7 @@ network_poll(struct network *network, uint64_t wait_ms)
 {
     loop_wait(&network->loop, network_wait_ms(network, wait_ms));
     network_read_clock(network);
+    network_answer_calls(network);
     loop_dispatch(&network->loop);
     network_read_links(network);
     /* After reading: silence is judged when what has come is known. */

@@ -13,6 +13,8 @@
 
 struct network;
 
+struct network_group;
+
 /* Zero takes the default given in brackets. */
 struct network_settings {
     uint32_t frame_max;          /* offered in tune: upper bound of a link (131072) */
@@ -26,11 +28,12 @@ struct network_settings {
     uint32_t ready_links_per_tick;         /* (256) */
 };
 
-/* `pool`, `log` and what `events` points at are borrowed and outlive the network. NULL with errno
- * set when epoll is not to be had. */
-struct network *network_new(const struct network_settings *settings, struct chunk_pool *pool,
-                            const struct clock_source *clock, struct log *log,
-                            const struct net_events *events);
+/* `group` is the networks that this one is to be one of, and has the limits on links that are not
+ * established; NULL: it is alone. `group`, `pool`, `log` and what `events` points at are borrowed
+ * and outlive the network. NULL with errno set when epoll is not to be had. */
+struct network *network_new(const struct network_settings *settings, struct network_group *group,
+                            struct chunk_pool *pool, const struct clock_source *clock,
+                            struct log *log, const struct net_events *events);
 
 /* Closes everything; posts no events. */
 void network_free(struct network **network);
@@ -44,6 +47,11 @@ struct net_port network_port(struct network *network);
 MUST_CHECK enum status network_listen(struct network *network, const char *host, uint16_t port,
                                       bool is_tls, struct transport_factory factory,
                                       uint16_t *port_out, char *why, size_t why_size);
+
+/* Has `network` accept where `first` listens; newcomers go to the one of the group that has the
+ * fewest links. STATUS_IO: errno says why, and some listeners may be shared already. */
+MUST_CHECK enum status network_share_listeners(struct network *network,
+                                               const struct network *first);
 
 /* Stops accepting on all listeners and closes them; links live on. */
 void network_stop_listening(struct network *network);

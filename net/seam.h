@@ -17,6 +17,16 @@
 
 enum { NET_ADDRESS_SIZE = 64, NET_SUBJECT_SIZE = 256 };
 
+/* A link's id, from the low bits up: its slot in its network, the number of the network, and how
+ * often the slot was used. So whoever has an id knows which network to ask. */
+enum { NET_LINK_SLOT_BITS = 20, NET_NETWORK_BITS = 6, NET_NETWORKS_MAX = 1 << NET_NETWORK_BITS };
+
+static inline uint32_t
+net_link_network(uint64_t link)
+{
+    return (link >> NET_LINK_SLOT_BITS) & (NET_NETWORKS_MAX - 1);
+}
+
 /* Who is at the other end. Made on the heap by the network side; goes over to the core with OPENED,
  * which frees it with its connection. */
 struct net_peer {

@@ -168,7 +168,7 @@ harness_start(struct harness *harness, const struct network_settings *settings,
         .clock = clock,
     };
     struct net_events events = {.handle = hear, .context = harness};
-    harness->network = network_new(settings != NULL ? settings : &none, harness->pool, &clock,
+    harness->network = network_new(settings != NULL ? settings : &none, NULL, harness->pool, &clock,
                                    &harness->log, &events);
     cr_assert(harness->network != NULL);
     harness->port = network_port(harness->network);
