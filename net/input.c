@@ -23,7 +23,7 @@ enum {
 static bool
 input_goes_on(const struct link *link)
 {
-    return link->state == LINK_FRAMES && !link->is_paused;
+    return link->state == LINK_FRAMES && link_may_read(link);
 }
 
 /* Reports a fault unless the connection is being closed anyway; contents are of no interest then.
@@ -137,6 +137,9 @@ input_method(struct link *link, const struct frame *frame)
     if (is_discarding && ends_discarding(class_id, method_id)) {
         assembly_forget(&link->assemblies, frame->channel);
     }
+    /* The handshake goes step by step: how a frame is to be read may depend on the answer, which
+     * takes its time if the core is another thread. */
+    link->awaits_core = !link->is_established && !link->ignores_content;
     struct net_event event = {.type = NET_EVENT_METHOD, .channel = frame->channel};
     event.method.payload = frame->payload;
     link_post(link, &event);

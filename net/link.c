@@ -131,6 +131,7 @@ link_leave_core(struct link *link, enum net_close_reason reason)
     }
     link->reason = reason;
     link->is_paused = false;
+    link->awaits_core = false;
     link->ignores_content = true;
     timer_cancel(&link->network->timers, &link->heartbeat_timer);
     assembly_table_fini(&link->assemblies, link->network->pool);
@@ -302,7 +303,7 @@ link_send_heartbeat(struct link *link)
 static bool
 link_is_listening(const struct link *link)
 {
-    return !link->is_paused && !list_link_is_linked(&link->ready_link);
+    return link_may_read(link) && !list_link_is_linked(&link->ready_link);
 }
 
 static void
@@ -339,7 +340,7 @@ link_on_heartbeat(struct timer *timer, void *context)
 void
 link_make_ready(struct link *link)
 {
-    bool reads = !link->is_paused && link->state != LINK_ENDED && link->state != LINK_HANDSHAKE;
+    bool reads = link_may_read(link) && link->state != LINK_ENDED && link->state != LINK_HANDSHAKE;
     if (reads && !list_link_is_linked(&link->ready_link)) {
         list_append(&link->network->ready, &link->ready_link);
     }
@@ -484,6 +485,16 @@ link_establish(struct link *link)
     timer_cancel(&link->network->timers, &link->deadline);
 }
 
+/* The core has dealt with the handshake's last method: the next one may be looked at. */
+static void
+link_go_on(struct link *link)
+{
+    if (link->awaits_core) {
+        link->awaits_core = false;
+        link_make_ready(link);
+    }
+}
+
 static void
 link_resume(struct link *link)
 {
@@ -505,6 +516,7 @@ link_act(struct link *link, const struct net_action *action)
         if (link->state != LINK_ENDED) {
             link_put(link, action, NULL);
         }
+        link_go_on(link);
         break;
     case NET_ACTION_DELIVER:
         link_put(link, action, chunk_pool_content(pool, action->deliver.content));
@@ -514,15 +526,18 @@ link_act(struct link *link, const struct net_action *action)
         break;
     case NET_ACTION_TUNE:
         link_tune(link, action->tune.frame_max, action->tune.heartbeat_s);
+        link_go_on(link);
         break;
     case NET_ACTION_ESTABLISHED:
         link_establish(link);
+        link_go_on(link);
         break;
     case NET_ACTION_PAUSE:
         link->is_paused = true;
         list_remove(&link->ready_link);
         break;
     case NET_ACTION_RESUME:
+        link_go_on(link);
         link_resume(link);
         break;
     case NET_ACTION_CLOSE:

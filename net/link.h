@@ -56,7 +56,8 @@ struct link {
     bool is_closed_due; /* CLOSED is to be reported */
     bool is_closed_reported;
     bool is_paused;
-    bool is_hung_up;        /* the peer has ended its side; some input may still be unread */
+    bool awaits_core; /* a method of the handshake is not answered; what follows depends on it */
+    bool is_hung_up;  /* the peer has ended its side; some input may still be unread */
     bool ignores_content;   /* it gets or got connection.close: only methods matter any more */
     bool input_is_unparsed; /* whole frames may lie in `input`, from before a pause */
     bool read_wants_write;  /* a TLS read waits for a writable socket */
@@ -100,6 +101,13 @@ void link_peer_ended(struct link *link);
 
 /* A call of the transport has failed; errno may say more. `event` is what to log. */
 void link_broke(struct link *link, const char *event);
+
+/* Whether what came, or still comes, may be handled now. */
+static inline bool
+link_may_read(const struct link *link)
+{
+    return !link->is_paused && !link->awaits_core;
+}
 
 /* Puts the link on the ready list, unless it does not read. */
 void link_make_ready(struct link *link);
