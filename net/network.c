@@ -9,6 +9,7 @@
 #include "amqp/frame.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/bell.h"
 #include "net/network_state.h"
 
 enum {
@@ -280,8 +281,9 @@ network_unestablished_count(const struct network *network)
 bool
 network_has_work(const struct network *network)
 {
-    return !list_is_empty(&network->ready) || !list_is_empty(&network->dirty) ||
-           !list_is_empty(&network->reports) || atomic_load(&network->is_called);
+    bool may_read = !network->holds_input && !list_is_empty(&network->ready);
+    return may_read || !list_is_empty(&network->dirty) || !list_is_empty(&network->reports) ||
+           atomic_load(&network->is_called);
 }
 
 /* What others want ---------------------------------------------------------------------------- */
@@ -290,6 +292,37 @@ void
 network_call(struct network *network)
 {
     atomic_store(&network->is_called, true);
+    if (network->bell != NULL) {
+        bell_ring(network->bell);
+    }
+}
+
+void
+network_ask_to_stop_listening(struct network *network)
+{
+    atomic_store(&network->is_asked_to_stop_listening, true);
+    network_call(network);
+}
+
+static void
+network_on_rung(struct loop_watch *watch, uint32_t events)
+{
+    (void)watch;
+    (void)events; /* whoever waits reads the descriptor */
+}
+
+enum status
+network_use_bell(struct network *network, struct bell *bell)
+{
+    network->bell = bell;
+    network->rung.ready = network_on_rung;
+    return loop_add(&network->loop, &network->rung, bell->fd, EPOLLIN);
+}
+
+void
+network_hold_input(struct network *network, bool is_held)
+{
+    network->holds_input = is_held;
 }
 
 void
@@ -315,6 +348,9 @@ network_answer_calls(struct network *network)
     }
     free(newcomers);
     listeners_look_for_room(network);
+    if (atomic_load(&network->is_asked_to_stop_listening)) {
+        network_stop_listening(network);
+    }
 }
 
 /* One turn ------------------------------------------------------------------------------------ */
@@ -343,7 +379,7 @@ static void
 network_read_links(struct network *network)
 {
     uint64_t octets = 0;
-    for (uint32_t i = 0; i < network->settings.ready_links_per_tick &&
+    for (uint32_t i = 0; !network->holds_input && i < network->settings.ready_links_per_tick &&
                          octets < network->settings.input_octets_per_tick;
          i++) {
         struct list_link *ready = list_pop(&network->ready);
@@ -366,16 +402,28 @@ network_report(struct network *network)
 }
 
 void
-network_poll(struct network *network, uint64_t wait_ms)
+network_wait(struct network *network, uint64_t wait_ms)
 {
     loop_wait(&network->loop, network_wait_ms(network, wait_ms));
     network_read_clock(network);
+}
+
+void
+network_read(struct network *network)
+{
     network_answer_calls(network);
     loop_dispatch(&network->loop);
     network_read_links(network);
     /* After reading: silence is judged when what has come is known. */
     timer_wheel_advance(&network->timers, network->now_ms);
     network_report(network);
+}
+
+void
+network_poll(struct network *network, uint64_t wait_ms)
+{
+    network_wait(network, wait_ms);
+    network_read(network);
 }
 
 /* Memory that a busy second has left behind goes back when the next one does not need it; so a

@@ -13,6 +13,7 @@
 
 struct network;
 
+struct bell;
 struct network_group;
 
 /* Zero takes the default given in brackets. */
@@ -56,6 +57,16 @@ MUST_CHECK enum status network_share_listeners(struct network *network,
 /* Stops accepting on all listeners and closes them; links live on. */
 void network_stop_listening(struct network *network);
 
+/* The same from another thread: it happens in the next turn of the network's loop. */
+void network_ask_to_stop_listening(struct network *network);
+
+/* For a network that has a thread of its own: others ring `bell` (borrowed) when they want
+ * something of it. STATUS_IO when its descriptor cannot be watched; errno says why. */
+MUST_CHECK enum status network_use_bell(struct network *network, struct bell *bell);
+
+/* While input is held no link is read: the core has not taken what was read before. */
+void network_hold_input(struct network *network, bool is_held);
+
 /* Calls `ready(context)` from network_poll whenever `fd` is readable (an eventfd, a signalfd). The
  * descriptor stays the caller's. */
 typedef void network_watch_callback(void *context);
@@ -66,6 +77,10 @@ MUST_CHECK enum status network_watch(struct network *network, int fd, network_wa
  * and turns what is ready into events, bounded by the settings; what is left over makes
  * network_has_work true. Due timers (deadlines, heartbeats) fire here. */
 void network_poll(struct network *network, uint64_t wait_ms);
+
+/* The two halves of network_poll, for a loop that has something to do between them. */
+void network_wait(struct network *network, uint64_t wait_ms);
+void network_read(struct network *network);
 
 bool network_has_work(const struct network *network);
 

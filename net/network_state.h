@@ -42,6 +42,10 @@ struct network {
     _Atomic uint32_t load; /* links, with those in the inbox; anybody reads it */
     struct inbox inbox;
     atomic_bool is_called; /* somebody wants something: look around */
+    atomic_bool is_asked_to_stop_listening;
+    struct bell *bell;      /* borrowed; NULL: nobody else is on another thread */
+    struct loop_watch rung; /* for the bell's descriptor; only wakes */
+    bool holds_input;
     struct chunk_pool *pool;
     struct clock_source clock;
     struct log *log;
