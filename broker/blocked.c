@@ -18,8 +18,9 @@ static const uint64_t HELD_OCTETS_MAX = 256 * 1024;
 
 /* One event that waits; the payload of a method is copied behind it. */
 struct held_event {
-    struct list_link link; /* connection->held */
-    uint64_t octets;       /* what it counts for */
+    struct list_link link;      /* connection->held */
+    uint64_t octets;            /* what it counts for */
+    struct content_ref content; /* PUBLISH: pinned; not set when there is none */
     struct net_event event;
     uint8_t octets_behind[];
 };
@@ -84,10 +85,10 @@ connection_hold(struct connection *connection, struct held_event *held)
 static uint64_t
 held_event_bytes(const struct core *core, const struct held_event *held)
 {
-    if (held->event.type != NET_EVENT_PUBLISH || !content_ref_is_set(held->event.publish.content)) {
+    if (!content_ref_is_set(held->content)) {
         return 0;
     }
-    const struct content *content = chunk_pool_content(core->pool, held->event.publish.content);
+    const struct content *content = chunk_pool_content(core->pool, held->content);
     return sizeof(*content) + content->exchange_size + content->routing_key_size +
            content->properties_size + content->body_size;
 }
@@ -199,7 +200,8 @@ connection_must_hold_publish(const struct connection *connection, uint16_t numbe
 }
 
 bool
-connection_hold_publish(struct connection *connection, const struct net_event *event)
+connection_hold_publish(struct connection *connection, const struct net_event *event,
+                        struct content_ref content)
 {
     if ((connection->core->alarms == 0 && list_is_empty(&connection->held)) ||
         !connection_must_hold_publish(connection, event->channel)) {
@@ -213,6 +215,7 @@ connection_hold_publish(struct connection *connection, const struct net_event *e
     memcpy(names, exchange.data, exchange.size);
     memcpy(names + exchange.size, routing_key.data, routing_key.size);
     held->octets = event->publish.body_size;
+    held->content = content;
     held->event = *event;
     held->event.publish.exchange = bytes_make(names, exchange.size);
     held->event.publish.routing_key = bytes_make(names + exchange.size, routing_key.size);
@@ -226,7 +229,7 @@ connection_run_held(struct connection *connection, const struct held_event *held
 {
     connection->core->held_bytes -= held_event_bytes(connection->core, held);
     if (held->event.type == NET_EVENT_PUBLISH) {
-        connection_run_publish(connection, &held->event);
+        connection_run_publish(connection, &held->event, held->content);
     } else if (connection->state != CONNECTION_CLOSED) {
         connection_run_method(connection, held->event.channel, held->event.method.payload);
     }
@@ -313,9 +316,8 @@ connection_drop_held(struct connection *connection)
     while ((link = list_pop(&connection->held)) != NULL) {
         struct held_event *held = CONTAINER_OF(link, struct held_event, link);
         connection->core->held_bytes -= held_event_bytes(connection->core, held);
-        if (held->event.type == NET_EVENT_PUBLISH &&
-            content_ref_is_set(held->event.publish.content)) {
-            chunk_pool_release(connection->core->pool, held->event.publish.content);
+        if (content_ref_is_set(held->content)) {
+            chunk_pool_release(connection->core->pool, held->content);
         }
         free(held);
     }

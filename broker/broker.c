@@ -98,7 +98,7 @@ broker_make_network(struct broker *broker, const struct config_server *server, c
     };
     struct net_events events = {.handle = broker_forward_event, .context = broker};
     broker->network =
-        network_new(&settings, NULL, broker->pool, &broker->clock, broker->log, &events);
+        network_new(&settings, NULL, chunk_memory_anonymous(), &broker->clock, broker->log, &events);
     broker->passwords = broker->network != NULL ? password_pool_new() : NULL;
     if (broker->passwords == NULL ||
         network_watch(broker->network, password_pool_fd(broker->passwords), broker_on_passwords,
@@ -131,6 +131,7 @@ broker_make_core(struct broker *broker, const struct config *config)
     broker->core = core_new(&settings, &ports, broker->pool, broker->log,
                             broker->clock.read(broker->clock.context));
     broker->core_events = core_net_events(broker->core);
+    chunk_pool_share_thread(broker->pool, 0, network_chunk_writer(broker->network));
 }
 
 static void
@@ -349,7 +350,7 @@ broker_turn(struct broker *broker, uint64_t wait_ms)
         data_directory_turn(broker->data);
     }
     network_flush(broker->network);
-    core_release_tick(broker->core);
+    core_release_tick(broker->core, chunk_pool_tick(broker->pool));
     broker_return_memory(broker);
     broker_check_stop(broker, broker->core->now.monotonic_ms);
     return broker->state != BROKER_STOPPED;

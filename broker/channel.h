@@ -138,7 +138,7 @@ void channel_flush_confirms(struct channel *channel);
 /* dispatch.c. Posts a method that carries a content, such as get-ok. The content is borrowed until
  * the tick ends. */
 void channel_send_content(struct channel *channel, const struct method *method,
-                          struct content_ref content);
+                          struct content_ref ref);
 
 /* What becomes of an open delivery. */
 enum settlement {
@@ -211,9 +211,9 @@ enum status channel_handle_basic_recover(struct channel *channel, bool requeue, 
 enum { CONSUMER_TAG_SIZE = 64 };
 struct bytes channel_consumer_tag(struct channel *channel, struct bytes tag,
                                   char out[static CONSUMER_TAG_SIZE]);
-/* publish.c: `event` is a NET_EVENT_PUBLISH; its content's count is the caller's. */
+/* publish.c: `event` is a NET_EVENT_PUBLISH, `content` what it brought; its pin is the caller's. */
 enum status channel_handle_publish(struct channel *channel, const struct net_event *event,
-                                   struct fault *fault);
+                                   struct content_ref content, struct fault *fault);
 /* handle_confirm.c, handle_tx.c */
 enum status channel_handle_confirm_select(struct channel *channel,
                                           const struct confirm_select *args, struct fault *fault);

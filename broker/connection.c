@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/connection.h"
 
+#include <inttypes.h>
+
 #include "amqp/frame.h"
 #include "amqp/reply.h"
 #include "base/alloc.h"
@@ -11,6 +13,7 @@
 #include "broker/login.h"
 #include "broker/vhost.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -466,7 +469,7 @@ connection_on_method(struct connection *connection, uint16_t channel, struct byt
 
 static enum status
 connection_route_publish(struct connection *connection, const struct net_event *event,
-                         struct fault *fault)
+                         struct content_ref content, struct fault *fault)
 {
     if (connection->state != CONNECTION_RUNNING) {
         return fault_connection(fault, REPLY_CHANNEL_ERROR,
@@ -480,28 +483,35 @@ connection_route_publish(struct connection *connection, const struct net_event *
     if (channel->is_closing) {
         return STATUS_OK;
     }
-    return channel_handle_publish(channel, event, fault);
+    if (event->publish.place.content != NULL && !content_ref_is_set(content)) {
+        return fault_connection(fault, REPLY_RESOURCE_ERROR,
+                                "no memory for a message of %" PRIu64 " octets",
+                                event->publish.body_size);
+    }
+    return channel_handle_publish(channel, event, content, fault);
 }
 
 void
-connection_run_publish(struct connection *connection, const struct net_event *event)
+connection_run_publish(struct connection *connection, const struct net_event *event,
+                       struct content_ref content)
 {
     UNINITIALIZED struct fault fault;
     if (connection->state < CONNECTION_CLOSING &&
-        connection_route_publish(connection, event, &fault) == STATUS_FAULT) {
+        connection_route_publish(connection, event, content, &fault) == STATUS_FAULT) {
         const struct method_info *info = method_info(METHOD_BASIC_PUBLISH);
         connection_raise(connection, event->channel, &fault, info->class_id, info->method_id);
     }
-    if (content_ref_is_set(event->publish.content)) {
-        chunk_pool_release(connection->core->pool, event->publish.content);
+    if (content_ref_is_set(content)) {
+        chunk_pool_release(connection->core->pool, content);
     }
 }
 
 void
-connection_on_publish(struct connection *connection, const struct net_event *event)
+connection_on_publish(struct connection *connection, const struct net_event *event,
+                      struct content_ref content)
 {
-    if (!connection_hold_publish(connection, event)) {
-        connection_run_publish(connection, event);
+    if (!connection_hold_publish(connection, event, content)) {
+        connection_run_publish(connection, event, content);
     }
 }
 

@@ -81,13 +81,17 @@ void connection_free(struct connection **connection);
 /* A frame's worth of work: see net/seam.h. `connection` may have changed state on return, but is
  * still there. */
 void connection_on_method(struct connection *connection, uint16_t channel, struct bytes payload);
-void connection_on_publish(struct connection *connection, const struct net_event *event);
+/* `content` is what the event's place names, with a pin that passes to the connection; not set when
+ * it names none, or when the content had to be refused. */
+void connection_on_publish(struct connection *connection, const struct net_event *event,
+                           struct content_ref content);
 void connection_on_fault(struct connection *connection, const struct net_event *event);
 void connection_on_written(struct connection *connection, uint64_t octets);
 
 /* The same for an event that was held, or need not be; blocked.c calls them in order. */
 void connection_run_method(struct connection *connection, uint16_t channel, struct bytes payload);
-void connection_run_publish(struct connection *connection, const struct net_event *event);
+void connection_run_publish(struct connection *connection, const struct net_event *event,
+                            struct content_ref content);
 
 /* Adds and takes away a reason for not reading the socket; idempotent. Network code hands over no
  * further event once it is paused, not even of octets that it has read. */
@@ -162,7 +166,8 @@ void connection_login_failed(struct connection *connection, const char *mechanis
 
 /* True when the event was taken (copied) and must not be handled now. */
 bool connection_hold_method(struct connection *connection, uint16_t channel, struct bytes payload);
-bool connection_hold_publish(struct connection *connection, const struct net_event *event);
+bool connection_hold_publish(struct connection *connection, const struct net_event *event,
+                             struct content_ref content);
 
 /* Looks again at what is held, in order: what need not wait any more is handled. Ends no alarm.
  * When no alarm is left the client is told. Returns how many events there were. */

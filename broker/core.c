@@ -54,6 +54,21 @@ init_lists(struct core *core)
     list_init(&core->doomed_channels);
 }
 
+_Static_assert((int)NET_NETWORKS_MAX <= (int)CHUNK_WRITERS_MAX, "each network has a writer");
+
+/* Message memory goes back to the network that has filled it. */
+static void
+core_return_chunk(void *context, uint32_t network, uint8_t *memory, size_t capacity)
+{
+    struct core *core = context;
+    struct net_action action = {
+        .type = NET_ACTION_CHUNK_RETURNED,
+        .link = net_no_link(network),
+        .chunk_returned = {.memory = memory, .capacity = capacity},
+    };
+    core->ports.net.post(core->ports.net.context, &action);
+}
+
 struct core *
 core_new(const struct core_settings *settings, const struct core_ports *ports,
          struct chunk_pool *pool, struct log *log, struct clock_reading now)
@@ -63,6 +78,10 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->ports = *ports;
     core->log = log;
     core->pool = pool;
+    if (pool != NULL) {
+        struct chunk_returns returns = {.take = core_return_chunk, .context = core};
+        chunk_pool_use_returns(pool, returns);
+    }
     core->now = now;
     core->seed = random_u64(&core->ports.random);
     core->next_id = CORE_FIRST_TRANSIENT_ID;
@@ -132,6 +151,9 @@ core_free(struct core **core_pointer)
     route_set_fini(&core->routes);
     route_cache_free(&core->cache);
     buffer_fini(&core->payload);
+    if (core->pool != NULL) {
+        chunk_pool_forget_writers(core->pool);
+    }
     free(core);
     *core_pointer = NULL;
 }
@@ -197,6 +219,33 @@ core_close_connection(struct core *core, struct connection *connection,
     connection_free(&connection);
 }
 
+/* A content gets its reference here. Without one there is no slot for its chunk, and it is refused
+ * where its turn comes. */
+static void
+core_take_publish(struct core *core, struct connection *connection, const struct net_event *event)
+{
+    struct content_ref content = {0};
+    if (event->publish.place.content != NULL) {
+        content =
+            chunk_pool_receive(core->pool, net_link_network(event->link), event->publish.place);
+    }
+    connection_on_publish(connection, event, content);
+}
+
+/* An event of no link. What comes of a link that is gone is dropped: nobody has counted its
+ * content.
+ */
+static void
+core_handle_chunk(struct core *core, const struct net_event *event)
+{
+    uint32_t network = net_link_network(event->link);
+    if (event->type == NET_EVENT_CHUNK_OPENED) {
+        chunk_pool_open(core->pool, network, &event->chunk);
+    } else if (event->type == NET_EVENT_CHUNK_CLOSED) {
+        chunk_pool_close(core->pool, network, &event->chunk);
+    }
+}
+
 static void
 core_handle_event(void *context, const struct net_event *event)
 {
@@ -207,9 +256,7 @@ core_handle_event(void *context, const struct net_event *event)
     }
     struct connection *connection = core_find_connection(core, event->link);
     if (connection == NULL) {
-        if (event->type == NET_EVENT_PUBLISH && content_ref_is_set(event->publish.content)) {
-            chunk_pool_release(core->pool, event->publish.content);
-        }
+        core_handle_chunk(core, event);
         return;
     }
     switch (event->type) {
@@ -217,7 +264,7 @@ core_handle_event(void *context, const struct net_event *event)
         connection_on_method(connection, event->channel, event->method.payload);
         break;
     case NET_EVENT_PUBLISH:
-        connection_on_publish(connection, event);
+        core_take_publish(core, connection, event);
         break;
     case NET_EVENT_FAULT:
         connection_on_fault(connection, event);
@@ -229,6 +276,8 @@ core_handle_event(void *context, const struct net_event *event)
         core_close_connection(core, connection, event->closed.reason);
         break;
     case NET_EVENT_OPENED:
+    case NET_EVENT_CHUNK_OPENED:
+    case NET_EVENT_CHUNK_CLOSED:
         break;
     }
 }
@@ -325,14 +374,33 @@ core_release_purgers(struct core *core)
     }
 }
 
+static void
+core_on_trim(struct timer *timer, void *context)
+{
+    struct core *core = context;
+    (void)timer;
+    (void)chunk_pool_trim(core->pool);
+}
+
+/* What a busy second has left behind goes back when the next one does not need it. */
+static void
+core_trim_later(struct core *core)
+{
+    if (chunk_pool_has_spares(core->pool) && !timer_is_armed(&core->trim_timer)) {
+        timer_arm(&core->timers, &core->trim_timer, core->now.monotonic_ms + CORE_TRIM_MS,
+                  core_on_trim, core);
+    }
+}
+
 void
-core_release_tick(struct core *core)
+core_release_tick(struct core *core, uint64_t passed_tick)
 {
     (void)queue_discards_release(&core->discards, CORE_DISCARDS_PER_TICK);
     core_release_purgers(core);
-    chunk_pool_end_tick(core->pool);
+    chunk_pool_end_tick(core->pool, passed_tick);
     core_relieve_memory(core);
     core_check_memory(core);
+    core_trim_later(core);
 }
 
 uint64_t

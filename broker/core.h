@@ -26,6 +26,9 @@ enum { CORE_DISCARDS_PER_TICK = 16384 };
 /* Held events that are looked at again in one tick, and not many more than one connection holds. */
 enum { CORE_REPLAYS_PER_TICK = 16384 };
 
+/* Memory that was kept for the next contents goes back when so long none needed it. */
+enum { CORE_TRIM_MS = 1000 };
+
 struct connection;
 struct journal;
 struct login_desk;
@@ -98,7 +101,7 @@ struct core {
     struct core_settings settings;
     struct core_ports ports;
     struct log *log;          /* borrowed */
-    struct chunk_pool *pool;  /* borrowed; the network fills it */
+    struct chunk_pool *pool;  /* borrowed; the networks fill it */
     struct clock_reading now; /* of the tick under way */
     struct timer_wheel timers;
     struct buffer record;        /* scratch of broker/durability.c */
@@ -141,11 +144,15 @@ struct core {
     bool heads_came;          /* a queue in `getters` may wait no longer */
     bool wants_flush;         /* somebody waits for the tick's batch, or for one before it */
     struct timer flush_timer; /* armed while something is written and nobody asked for a flush */
+    struct timer trim_timer;  /* armed while the pool keeps memory that it may not need again */
     struct core_counters counters;
 };
 
-/* `ports`, `log` and `pool` are borrowed. The core starts without vhosts, users and journal: what
- * is restored (durable_topology.h) comes next, then the journal, then core_complete_topology. */
+/* `ports`, `log` and `pool` are borrowed. The pool's writers are the networks, each under its
+ * number; core_free has the pool forget them. A core that only checks a file has no pool. The core
+ * starts without vhosts, users and journal: what is restored (durable_topology.h) comes next, then
+ * the journal, then core_complete_topology.
+ */
 struct core *core_new(const struct core_settings *settings, const struct core_ports *ports,
                       struct chunk_pool *pool, struct log *log, struct clock_reading now);
 void core_free(struct core **core);
@@ -162,9 +169,10 @@ void core_begin_tick(struct core *core, struct clock_reading now);
 /* Dispatches queues, sends confirms, frees what ended. */
 void core_end_tick(struct core *core);
 
-/* Call when the tick's output has been written or copied: gives message memory back, and lets
+/* Call when all networks have written or copied the output of the ticks up to `passed_tick`
+ * (chunk_pool_tick; on one thread: of the one that ends): gives message memory back, and lets
  * publishers go on when that brought it under the mark. */
-void core_release_tick(struct core *core);
+void core_release_tick(struct core *core, uint64_t passed_tick);
 
 /* Milliseconds until core_end_tick has something to do again: 0 when work is left over, UINT64_MAX
  * when no timer is armed. */

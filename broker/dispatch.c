@@ -37,11 +37,11 @@ static void
 post_delivery(struct core *core, const struct consumer *consumer, const struct queue_entry *entry,
               uint64_t tag)
 {
-    const struct content *content = chunk_pool_content(core->pool, entry->content);
+    const struct content *content = chunk_pool_name(core->pool, entry->content);
     struct net_action action = {
         .type = NET_ACTION_DELIVER,
         .channel = consumer->channel->number,
-        .deliver = {.content = entry->content,
+        .deliver = {.content = content,
                     .delivery_tag = tag,
                     .consumer_tag = consumer->tag,
                     .exchange = content_exchange(content),
@@ -184,8 +184,7 @@ core_dispatch(struct core *core)
 }
 
 void
-channel_send_content(struct channel *channel, const struct method *method,
-                     struct content_ref content)
+channel_send_content(struct channel *channel, const struct method *method, struct content_ref ref)
 {
     struct connection *connection = channel->connection;
     struct core *core = channel_core(channel);
@@ -196,10 +195,11 @@ channel_send_content(struct channel *channel, const struct method *method,
         connection_drop(connection, 0);
         return;
     }
+    const struct content *content = chunk_pool_name(core->pool, ref);
     struct net_action action = {
         .type = NET_ACTION_CONTENT,
         .channel = channel->number,
         .content = {.content = content, .payload = buffer_bytes(&core->payload)},
     };
-    connection_post(connection, &action, chunk_pool_content(core->pool, content));
+    connection_post(connection, &action, content);
 }

@@ -31,6 +31,7 @@ struct publish {
     struct channel *channel;
     struct exchange *exchange;
     struct content_ref content; /* what goes out: as it came, or rewritten */
+    const struct content *octets;
     bool mandatory;
     struct route_message message;
 };
@@ -86,9 +87,8 @@ entry_bits(const struct core *core, const struct queue *queue, const struct cont
 
 enum status
 core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
-             struct logged_message *message)
+             const struct content *content, struct logged_message *message)
 {
-    const struct content *content = chunk_pool_content(core->pool, ref);
     struct queue_entry entry = {
         .content = ref,
         .lsn_and_flags = entry_bits(core, queue, content, message),
@@ -140,13 +140,13 @@ buffer_for_queues(const struct publish *publish, struct fault *fault)
 
 /* Writes the message down, once, for all queues that keep it over a restart. */
 static enum status
-log_for_queues(const struct publish *publish, const struct content *content, uint64_t *lsn_out)
+log_for_queues(const struct publish *publish, uint64_t *lsn_out)
 {
     struct core *core = publish_core(publish);
     core_log_begin(core);
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *queue = queue_of_target(core->routes.targets[i]);
-        if (core_logs(core, queue, content) && core_log_target(core, queue) != STATUS_OK) {
+        if (core_logs(core, queue, publish->octets) && core_log_target(core, queue) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }
@@ -159,10 +159,9 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
 {
     struct core *core = publish_core(publish);
     struct channel *channel = publish->channel;
-    const struct content *content = chunk_pool_content(core->pool, publish->content);
     struct logged_message message = {0};
     if (core_has_log(core)) {
-        enum status status = log_for_queues(publish, content, &message.lsn);
+        enum status status = log_for_queues(publish, &message.lsn);
         if (status != STATUS_OK) {
             return fault_not_logged(fault, status);
         }
@@ -173,7 +172,7 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
     }
     for (uint32_t i = 0; i < core->routes.count; i++) {
         struct queue *queue = queue_of_target(core->routes.targets[i]);
-        if (core_enqueue(core, queue, publish->content, &message) != STATUS_OK) {
+        if (core_enqueue(core, queue, publish->content, publish->octets, &message) != STATUS_OK) {
             return fault_no_memory(fault);
         }
     }
@@ -458,6 +457,7 @@ publish_rewritten(struct publish *publish, const struct properties *properties, 
     if (publish_rewrite(publish, properties) != STATUS_OK) {
         return fault_no_memory(fault);
     }
+    publish->octets = chunk_pool_content(publish_core(publish)->pool, publish->content);
     enum status status = publish_deliver(publish, fault);
     chunk_pool_release(publish_core(publish)->pool, publish->content);
     return status;
@@ -558,7 +558,8 @@ find_exchange(struct channel *channel, struct bytes name, struct exchange **exch
 }
 
 enum status
-channel_handle_publish(struct channel *channel, const struct net_event *event, struct fault *fault)
+channel_handle_publish(struct channel *channel, const struct net_event *event,
+                       struct content_ref content, struct fault *fault)
 {
     const struct core *core = channel_core(channel);
     if (event->publish.immediate) {
@@ -566,7 +567,8 @@ channel_handle_publish(struct channel *channel, const struct net_event *event, s
     }
     struct publish publish = {
         .channel = channel,
-        .content = event->publish.content,
+        .content = content,
+        .octets = event->publish.place.content,
         .mandatory = event->publish.mandatory,
         .message = {.keys = &event->publish.routing_key, .key_count = 1},
     };
@@ -576,7 +578,7 @@ channel_handle_publish(struct channel *channel, const struct net_event *event, s
     }
     assert(publish.exchange != NULL);
     assert(content_ref_is_set(publish.content));
-    struct bytes block = content_properties(chunk_pool_content(core->pool, publish.content));
+    struct bytes block = content_properties(publish.octets);
     if ((get_u16(block.data) & PROPERTIES_READ) != 0) {
         return publish_with_properties(&publish, block, fault);
     }

@@ -100,12 +100,13 @@ channel_reply_name(const struct channel *channel, char out[static REPLY_NAME_SIZ
 }
 
 bool
-channel_deliver_reply(struct channel *requester, struct bytes name, struct content_ref content)
+channel_deliver_reply(struct channel *requester, struct bytes name, struct content_ref ref)
 {
     struct core *core = channel_core(requester);
     if (!connection_has_window(requester->connection)) {
         return false;
     }
+    const struct content *content = chunk_pool_name(core->pool, ref);
     struct net_action action = {
         .type = NET_ACTION_DELIVER,
         .channel = requester->number,
@@ -114,7 +115,7 @@ channel_deliver_reply(struct channel *requester, struct bytes name, struct conte
                     .consumer_tag = requester->reply_consumer_tag,
                     .routing_key = name},
     };
-    connection_post(requester->connection, &action, chunk_pool_content(core->pool, content));
+    connection_post(requester->connection, &action, content);
     core->counters.delivered++;
     return true;
 }

@@ -18,7 +18,6 @@ struct channel *channel_find_requester(const struct channel *publisher, struct b
 
 /* Delivers a reply; at most once, with no buffering: false when the requester takes no more at the
  * moment because it does not read its socket. */
-bool channel_deliver_reply(struct channel *requester, struct bytes name,
-                           struct content_ref content);
+bool channel_deliver_reply(struct channel *requester, struct bytes name, struct content_ref ref);
 
 #endif

@@ -167,6 +167,7 @@ carry_out_copies(struct channel *channel, const struct buffered_publish *copies,
                  struct content_ref *reached, struct fault *fault)
 {
     struct core *core = channel_core(channel);
+    const struct content *content = chunk_pool_content(core->pool, copies->content);
     struct logged_message message = {0};
     if (core_has_log(core)) {
         enum status status = log_copies(channel, copies, count, &message.lsn);
@@ -180,7 +181,7 @@ carry_out_copies(struct channel *channel, const struct buffered_publish *copies,
             continue;
         }
         *reached = copies->content;
-        if (core_enqueue(core, queue, copies->content, &message) != STATUS_OK) {
+        if (core_enqueue(core, queue, copies->content, content, &message) != STATUS_OK) {
             return fault_no_memory(fault);
         }
     }

@@ -20,8 +20,8 @@ enum assembly_state {
 };
 
 struct assembly {
-    struct content_ref content; /* set in ASSEMBLY_BODY_DUE only; counted once */
-    uint8_t *body_at;           /* in the content */
+    struct chunk_place place; /* names one in ASSEMBLY_BODY_DUE only; a reservation */
+    uint8_t *body_at;         /* in the content */
     uint64_t body_size;
     uint64_t body_left;
     uint64_t bytes;        /* what it adds to the table's */
@@ -158,24 +158,24 @@ table_charge(struct assembly_table *table, struct assembly *assembly, uint64_t s
 
 /* Gives back what an assembly owns. */
 static void
-assembly_drop(struct assembly_table *table, struct chunk_pool *pool, struct assembly *assembly)
+assembly_drop(struct assembly_table *table, struct chunk_writer *writer, struct assembly *assembly)
 {
     if (assembly_is_borrowing(assembly)) {
         table->borrowed_count--;
     }
-    if (content_ref_is_set(assembly->content)) {
-        chunk_pool_release(pool, assembly->content);
-        assembly->content = (struct content_ref){0};
+    if (assembly->place.content != NULL) {
+        chunk_writer_release(writer, assembly->place);
+        assembly->place = (struct chunk_place){0};
     }
     free(assembly->names);
     assembly->names = NULL;
 }
 
 void
-assembly_table_fini(struct assembly_table *table, struct chunk_pool *pool)
+assembly_table_fini(struct assembly_table *table, struct chunk_writer *writer)
 {
     for (uint32_t i = 0; i < table->count; i++) {
-        assembly_drop(table, pool, &table->slots[table->index[i].slot]);
+        assembly_drop(table, writer, &table->slots[table->index[i].slot]);
     }
     free(table->index);
     free(table->slots);
@@ -276,7 +276,7 @@ assembly_report(struct assembly_table *table, struct assembly *assembly, struct 
         table->borrowed_count--;
     }
     *out = (struct assembled){
-        .content = assembly->content,
+        .place = assembly->place,
         .body_size = assembly->body_size,
         .exchange = assembly->exchange,
         .routing_key = assembly->routing_key,
@@ -284,7 +284,7 @@ assembly_report(struct assembly_table *table, struct assembly *assembly, struct 
         .immediate = assembly->immediate,
         .names = assembly->names,
     };
-    assembly->content = (struct content_ref){0};
+    assembly->place = (struct chunk_place){0};
     assembly->names = NULL;
 }
 
@@ -333,7 +333,7 @@ shape_of(const struct assembly *assembly, const struct content_header *header,
 
 /* Makes the content of a publish whose header frame is right and within the limits. */
 static enum status
-assembly_reserve(struct assembly_table *table, struct chunk_pool *pool,
+assembly_reserve(struct assembly_table *table, struct chunk_writer *writer,
                  const struct assembly_limits *limits, struct assembly *assembly,
                  const struct content_shape *shape, struct fault *fault)
 {
@@ -342,24 +342,24 @@ assembly_reserve(struct assembly_table *table, struct chunk_pool *pool,
     if (table->bytes + size > limits->bytes_max) {
         return fault_over_budget(fault, limits);
     }
-    struct content_ref content;
-    enum status status = chunk_pool_reserve(pool, shape, &content, &assembly->body_at);
+    struct chunk_place place;
+    enum status status = chunk_writer_reserve(writer, shape, &place, &assembly->body_at);
     if (status != STATUS_OK) {
         return fault_connection(fault, REPLY_RESOURCE_ERROR,
                                 "no memory for a message of %" PRIu32 " octets", shape->body_size);
     }
     /* From here on the names lie in the content. */
-    assembly_drop(table, pool, assembly);
-    assembly->content = content;
-    assembly->exchange = content_exchange(chunk_pool_content(pool, content));
-    assembly->routing_key = content_routing_key(chunk_pool_content(pool, content));
+    assembly_drop(table, writer, assembly);
+    assembly->place = place;
+    assembly->exchange = content_exchange(place.content);
+    assembly->routing_key = content_routing_key(place.content);
     assembly->state = ASSEMBLY_BODY_DUE;
     table_charge(table, assembly, size);
     return STATUS_OK;
 }
 
 enum status
-assembly_header(struct assembly_table *table, struct chunk_pool *pool,
+assembly_header(struct assembly_table *table, struct chunk_writer *writer,
                 const struct assembly_limits *limits, uint16_t channel, struct bytes payload,
                 struct assembled *out, struct fault *fault)
 {
@@ -385,7 +385,7 @@ assembly_header(struct assembly_table *table, struct chunk_pool *pool,
         return STATUS_OK;
     }
     struct content_shape shape = shape_of(assembly, &header, &properties);
-    enum status status = assembly_reserve(table, pool, limits, assembly, &shape, fault);
+    enum status status = assembly_reserve(table, writer, limits, assembly, &shape, fault);
     if (status != STATUS_OK) {
         return status;
     }
@@ -453,7 +453,7 @@ assembly_body(struct assembly_table *table, uint16_t channel, struct bytes octet
 }
 
 enum status
-assembly_end_body(struct assembly_table *table, struct chunk_pool *pool, uint16_t channel,
+assembly_end_body(struct assembly_table *table, struct chunk_writer *writer, uint16_t channel,
                   struct assembled *out)
 {
     struct assembly *assembly = table_find(table, channel);
@@ -464,18 +464,18 @@ assembly_end_body(struct assembly_table *table, struct chunk_pool *pool, uint16_
     if (state == ASSEMBLY_BODY_DUE) {
         assembly_report(table, assembly, out);
     } else {
-        assembly_drop(table, pool, assembly);
+        assembly_drop(table, writer, assembly);
     }
     table_remove(table, channel);
     return state == ASSEMBLY_BODY_DUE ? STATUS_OK : STATUS_AGAIN;
 }
 
 enum status
-assembly_discard(struct assembly_table *table, struct chunk_pool *pool, uint16_t channel)
+assembly_discard(struct assembly_table *table, struct chunk_writer *writer, uint16_t channel)
 {
     struct assembly *assembly = table_find(table, channel);
     if (assembly != NULL) {
-        assembly_drop(table, pool, assembly);
+        assembly_drop(table, writer, assembly);
         table->bytes -= assembly->bytes;
         *assembly = (struct assembly){.bytes = sizeof(*assembly)};
         table->bytes += assembly->bytes;

@@ -13,7 +13,7 @@
 #include "amqp/method.h"
 #include "base/bytes.h"
 #include "base/status.h"
-#include "store/chunk.h"
+#include "store/chunk_writer.h"
 
 struct assembly;
 struct assembly_index;
@@ -34,9 +34,10 @@ struct assembly_limits {
 
 enum { ASSEMBLY_BODY_MAX = 512 * 1024 * 1024 }; /* a larger body is 501 at its header */
 
-/* A publish that can be reported. Views live until assembled_fini. */
+/* A publish that can be reported; then its reservation is released. Views live until
+ * assembled_fini. */
 struct assembled {
-    struct content_ref content; /* not set when the body is over message_bytes_max */
+    struct chunk_place place; /* names none when the body is over message_bytes_max */
     uint64_t body_size;
     struct bytes exchange;
     struct bytes routing_key;
@@ -50,7 +51,7 @@ void assembled_fini(struct assembled *assembled);
 void assembly_table_init(struct assembly_table *table);
 
 /* Releases every content and all memory; leaves an empty table. */
-void assembly_table_fini(struct assembly_table *table, struct chunk_pool *pool);
+void assembly_table_fini(struct assembly_table *table, struct chunk_writer *writer);
 
 /* True when a header or body frame must come next on `channel`. */
 bool assembly_is_due(const struct assembly_table *table, uint16_t channel);
@@ -76,7 +77,7 @@ MUST_CHECK enum status assembly_keep_names(struct assembly_table *table,
  * message_bytes_max and will be dropped as it comes. STATUS_AGAIN: body frames are due.
  * STATUS_FAULT: 505 out of order or another class, 501 too large or a bad headers table, 502 a bad
  * property block, 506 over the budget or out of memory. */
-MUST_CHECK enum status assembly_header(struct assembly_table *table, struct chunk_pool *pool,
+MUST_CHECK enum status assembly_header(struct assembly_table *table, struct chunk_writer *writer,
                                        const struct assembly_limits *limits, uint16_t channel,
                                        struct bytes payload, struct assembled *out,
                                        struct fault *fault);
@@ -95,12 +96,12 @@ void assembly_body(struct assembly_table *table, uint16_t channel, struct bytes 
 
 /* The end of a body frame. STATUS_OK: the content is complete, and `*out` is to be reported.
  * STATUS_AGAIN: it is not, or nobody wants to know. */
-MUST_CHECK enum status assembly_end_body(struct assembly_table *table, struct chunk_pool *pool,
+MUST_CHECK enum status assembly_end_body(struct assembly_table *table, struct chunk_writer *writer,
                                          uint16_t channel, struct assembled *out);
 
 /* The core has closed `channel`: drops what is unfinished and what is still to come.
  * STATUS_NO_MEMORY when that cannot be noted. */
-MUST_CHECK enum status assembly_discard(struct assembly_table *table, struct chunk_pool *pool,
+MUST_CHECK enum status assembly_discard(struct assembly_table *table, struct chunk_writer *writer,
                                         uint16_t channel);
 
 /* The peer knows that `channel` is closed: ends assembly_discard. */

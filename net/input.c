@@ -35,7 +35,7 @@ input_fault(struct link *link, uint16_t channel, const struct fault *fault, bool
         return;
     }
     link->ignores_content = true;
-    assembly_table_fini(&link->assemblies, link->network->pool);
+    assembly_table_fini(&link->assemblies, link->network->writer);
     struct net_event event = {.type = NET_EVENT_FAULT, .channel = channel};
     event.fault.fault = fault;
     event.fault.class_id = is_publish ? CLASS_BASIC : 0;
@@ -66,13 +66,16 @@ static void
 input_publish(struct link *link, uint16_t channel, struct assembled *assembled)
 {
     struct net_event event = {.type = NET_EVENT_PUBLISH, .channel = channel};
-    event.publish.content = assembled->content;
+    event.publish.place = assembled->place;
     event.publish.body_size = assembled->body_size;
     event.publish.exchange = assembled->exchange;
     event.publish.routing_key = assembled->routing_key;
     event.publish.mandatory = assembled->mandatory;
     event.publish.immediate = assembled->immediate;
     link_post(link, &event);
+    if (assembled->place.content != NULL) {
+        chunk_writer_release(link->network->writer, assembled->place);
+    }
     assembled_fini(assembled);
 }
 
@@ -172,7 +175,7 @@ input_header_frame(struct link *link, const struct frame *frame)
     struct assembly_limits limits = input_limits(link);
     struct assembled assembled;
     UNINITIALIZED struct fault fault;
-    switch (assembly_header(&link->assemblies, link->network->pool, &limits, frame->channel,
+    switch (assembly_header(&link->assemblies, link->network->writer, &limits, frame->channel,
                             frame->payload, &assembled, &fault)) {
     case STATUS_OK:
         input_publish(link, frame->channel, &assembled);
@@ -204,7 +207,7 @@ static void
 input_end_body(struct link *link, uint16_t channel)
 {
     struct assembled assembled;
-    if (assembly_end_body(&link->assemblies, link->network->pool, channel, &assembled) ==
+    if (assembly_end_body(&link->assemblies, link->network->writer, channel, &assembled) ==
         STATUS_OK) {
         input_publish(link, channel, &assembled);
     }
@@ -342,7 +345,7 @@ input_read_properties(struct bytes block, enum chunk_kind *kind_out, uint16_t *f
 /* Lays down the content of a whole publish; false when the long way has to say why not. */
 static bool
 input_reserve_whole(struct link *link, const struct whole_publish *publish,
-                    struct content_ref *content_out)
+                    struct chunk_place *place_out)
 {
     struct content_shape shape = {
         .exchange = publish->exchange,
@@ -353,7 +356,7 @@ input_reserve_whole(struct link *link, const struct whole_publish *publish,
     uint8_t *body;
     if (publish->body.size > link->network->settings.message_bytes_max ||
         !input_read_properties(publish->properties, &shape.kind, &shape.flags) ||
-        chunk_pool_reserve(link->network->pool, &shape, content_out, &body) != STATUS_OK) {
+        chunk_writer_reserve(link->network->writer, &shape, place_out, &body) != STATUS_OK) {
         return false;
     }
     copy_octets(body, publish->body.data, publish->body.size);
@@ -366,19 +369,20 @@ static size_t
 input_whole_publish(struct link *link, struct bytes octets)
 {
     UNINITIALIZED struct whole_publish publish;
-    struct content_ref content;
+    struct chunk_place place;
     if (!whole_publish_decode(&publish, octets, link->frame_max) ||
-        !input_reserve_whole(link, &publish, &content)) {
+        !input_reserve_whole(link, &publish, &place)) {
         return 0;
     }
     struct net_event event = {.type = NET_EVENT_PUBLISH, .channel = publish.channel};
-    event.publish.content = content;
+    event.publish.place = place;
     event.publish.body_size = publish.body.size;
     event.publish.exchange = publish.exchange;
     event.publish.routing_key = publish.routing_key;
     event.publish.mandatory = publish.mandatory;
     event.publish.immediate = publish.immediate;
     link_post(link, &event);
+    chunk_writer_release(link->network->writer, place);
     return publish.size;
 }
 

@@ -101,7 +101,7 @@ link_free(struct link *link)
         listeners_forget(network, link);
     }
     network_unregister(network, link);
-    assembly_table_fini(&link->assemblies, network->pool);
+    assembly_table_fini(&link->assemblies, network->writer);
     output_fini(&link->output, &network->outputs);
     buffer_fini(&link->input);
     if (link->transport != NULL) {
@@ -134,7 +134,7 @@ link_leave_core(struct link *link, enum net_close_reason reason)
     link->awaits_core = false;
     link->ignores_content = true;
     timer_cancel(&link->network->timers, &link->heartbeat_timer);
-    assembly_table_fini(&link->assemblies, link->network->pool);
+    assembly_table_fini(&link->assemblies, link->network->writer);
 }
 
 void
@@ -440,9 +440,9 @@ link_note_close(struct link *link, uint16_t channel, struct bytes payload)
     uint16_t method_id = get_u16(payload.data + 2);
     if (class_id == CLASS_CONNECTION && method_id == CONNECTION_CLOSE) {
         link->ignores_content = true;
-        assembly_table_fini(&link->assemblies, link->network->pool);
+        assembly_table_fini(&link->assemblies, link->network->writer);
     } else if (class_id == CLASS_CHANNEL && method_id == CHANNEL_CLOSE && !link->ignores_content &&
-               assembly_discard(&link->assemblies, link->network->pool, channel) != STATUS_OK) {
+               assembly_discard(&link->assemblies, link->network->writer, channel) != STATUS_OK) {
         link_end(link, NET_CLOSE_ERROR);
     }
 }
@@ -509,7 +509,6 @@ link_act(struct link *link, const struct net_action *action)
     if (link->state >= LINK_CLOSING) {
         return;
     }
-    const struct chunk_pool *pool = link->network->pool;
     switch (action->type) {
     case NET_ACTION_METHOD:
         link_note_close(link, action->channel, action->method.payload);
@@ -519,10 +518,10 @@ link_act(struct link *link, const struct net_action *action)
         link_go_on(link);
         break;
     case NET_ACTION_DELIVER:
-        link_put(link, action, chunk_pool_content(pool, action->deliver.content));
+        link_put(link, action, action->deliver.content);
         break;
     case NET_ACTION_CONTENT:
-        link_put(link, action, chunk_pool_content(pool, action->content.content));
+        link_put(link, action, action->content.content);
         break;
     case NET_ACTION_TUNE:
         link_tune(link, action->tune.frame_max, action->tune.heartbeat_s);
@@ -543,5 +542,7 @@ link_act(struct link *link, const struct net_action *action)
     case NET_ACTION_CLOSE:
         link_close(link, NET_CLOSE_BY_CORE, action->close.linger_ms);
         break;
+    case NET_ACTION_CHUNK_RETURNED:
+        break; /* of no link */
     }
 }

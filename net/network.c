@@ -13,8 +13,8 @@
 #include "net/network_state.h"
 
 enum {
-    LINK_SLOTS_MAX = 1 << NET_LINK_SLOT_BITS,
-    LINK_GENERATION_SHIFT = NET_LINK_SLOT_BITS + NET_NETWORK_BITS,
+    LINK_SLOT_BITS = 20,
+    LINK_SLOTS_MAX = 1 << LINK_SLOT_BITS,
     LINK_SLOTS_FIRST = 64,
     /* What an unfinished message takes besides its body: header, names, property block. */
     ASSEMBLY_OVERHEAD = 256 * 1024,
@@ -86,9 +86,43 @@ network_drop_newcomers(struct network *network)
     inbox_fini(&network->inbox);
 }
 
+static void
+network_post_chunk(struct network *network, enum net_event_type type,
+                   const struct chunk_notice *notice)
+{
+    struct net_event event = {
+        .type = type,
+        .link = net_no_link(network->number),
+        .chunk = *notice,
+    };
+    network->events.handle(network->events.context, &event);
+}
+
+static void
+network_on_chunk_opened(void *context, const struct chunk_notice *notice)
+{
+    network_post_chunk(context, NET_EVENT_CHUNK_OPENED, notice);
+}
+
+static void
+network_on_chunk_closed(void *context, const struct chunk_notice *notice)
+{
+    network_post_chunk(context, NET_EVENT_CHUNK_CLOSED, notice);
+}
+
+static struct chunk_sink
+network_chunk_sink(struct network *network)
+{
+    return (struct chunk_sink){
+        .opened = network_on_chunk_opened,
+        .closed = network_on_chunk_closed,
+        .context = network,
+    };
+}
+
 struct network *
 network_new(const struct network_settings *settings, struct network_group *group,
-            struct chunk_pool *pool, const struct clock_source *clock, struct log *log,
+            struct chunk_memory memory, const struct clock_source *clock, struct log *log,
             const struct net_events *events)
 {
     struct network *network = xalloc(sizeof(*network));
@@ -99,7 +133,7 @@ network_new(const struct network_settings *settings, struct network_group *group
     network->settings = settings_or_defaults(settings);
     network_join(network, settings, group);
     inbox_init(&network->inbox);
-    network->pool = pool;
+    network->writer = chunk_writer_new(memory, network_chunk_sink(network));
     network->clock = *clock;
     network->log = log;
     network->events = *events;
@@ -140,6 +174,7 @@ network_free(struct network **network)
         network_group_free(&dying->group);
     }
     output_pool_fini(&dying->outputs);
+    chunk_writer_free(&dying->writer);
     loop_fini(&dying->loop);
     free(dying->slots);
     free(dying->scratch);
@@ -156,6 +191,13 @@ network_grow_slots(struct network *network)
     network->slot_capacity = capacity;
 }
 
+/* Generations stand above the slot in a link's id, and the network's number above them. */
+static uint64_t
+network_first_generation(const struct network *network)
+{
+    return net_no_link(network->number) >> LINK_SLOT_BITS;
+}
+
 enum status
 network_register(struct network *network, struct link *link)
 {
@@ -170,13 +212,13 @@ network_register(struct network *network, struct link *link)
             network_grow_slots(network);
         }
         number = ++network->slot_count;
-        network->slots[number - 1] = (struct link_slot){0};
+        network->slots[number - 1] =
+            (struct link_slot){.generation = network_first_generation(network)};
     }
     struct link_slot *slot = &network->slots[number - 1];
     slot->link = link;
     slot->generation++;
-    link->id = slot->generation << LINK_GENERATION_SHIFT |
-               (uint64_t)network->number << NET_LINK_SLOT_BITS | (number - 1);
+    link->id = slot->generation << LINK_SLOT_BITS | (number - 1);
     network->link_count++;
     return STATUS_OK;
 }
@@ -204,7 +246,7 @@ network_find(const struct network *network, uint64_t id)
         return NULL;
     }
     const struct link_slot *slot = &network->slots[number];
-    return slot->generation == id >> LINK_GENERATION_SHIFT ? slot->link : NULL;
+    return slot->generation == id >> LINK_SLOT_BITS ? slot->link : NULL;
 }
 
 /* What the core calls ------------------------------------------------------------------------- */
@@ -212,10 +254,20 @@ network_find(const struct network *network, uint64_t id)
 static void
 network_post(void *context, const struct net_action *action)
 {
-    struct link *link = network_find(context, action->link);
+    struct network *network = context;
+    struct link *link = network_find(network, action->link);
     if (link != NULL) {
         link_act(link, action);
+    } else if (action->type == NET_ACTION_CHUNK_RETURNED) {
+        chunk_writer_take_back(network->writer, action->chunk_returned.memory,
+                               action->chunk_returned.capacity);
     }
+}
+
+struct chunk_writer *
+network_chunk_writer(struct network *network)
+{
+    return network->writer;
 }
 
 struct net_port
@@ -399,6 +451,7 @@ network_report(struct network *network)
     while ((report = list_pop(&network->reports)) != NULL) {
         link_report(CONTAINER_OF(report, struct link, report_link));
     }
+    chunk_writer_report(network->writer);
 }
 
 void
@@ -433,7 +486,7 @@ network_on_trim(struct timer *timer, void *context)
 {
     struct network *network = context;
     bool keeps_outputs = output_pool_trim(&network->outputs);
-    bool keeps_chunks = chunk_pool_trim(network->pool);
+    bool keeps_chunks = chunk_writer_trim(network->writer);
     if (keeps_outputs || keeps_chunks) {
         timer_arm(&network->timers, timer, network->now_ms + TRIM_MS, network_on_trim, network);
     }

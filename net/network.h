@@ -29,11 +29,12 @@ struct network_settings {
     uint32_t ready_links_per_tick;         /* (256) */
 };
 
-/* `group` is the networks that this one is to be one of, and has the limits on links that are not
- * established; NULL: it is alone. `group`, `pool`, `log` and what `events` points at are borrowed
- * and outlive the network. NULL with errno set when epoll is not to be had. */
+/* Contents are laid down in memory from `memory`. `group` is the networks that this one is to be one
+ * of, and has the limits on links that are not established; NULL: it is alone. `group`, `log` and
+ * what `events` points at are borrowed and outlive the network. NULL with errno set when epoll is
+ * not to be had. */
 struct network *network_new(const struct network_settings *settings, struct network_group *group,
-                            struct chunk_pool *pool, const struct clock_source *clock,
+                            struct chunk_memory memory, const struct clock_source *clock,
                             struct log *log, const struct net_events *events);
 
 /* Closes everything; posts no events. */
@@ -41,6 +42,10 @@ void network_free(struct network **network);
 
 /* What the core posts to. */
 struct net_port network_port(struct network *network);
+
+/* What lays the contents down; borrowed. For a core on the same thread: see
+ * chunk_pool_share_thread. */
+struct chunk_writer *network_chunk_writer(struct network *network);
 
 /* Opens a listening socket on a numeric address or host name. `*port_out` is the port in use (for
  * port 0: the one the system picked). STATUS_IO leaves a one-line reason in `why`. The factory's

@@ -46,7 +46,7 @@ struct network {
     struct bell *bell;      /* borrowed; NULL: nobody else is on another thread */
     struct loop_watch rung; /* for the bell's descriptor; only wakes */
     bool holds_input;
-    struct chunk_pool *pool;
+    struct chunk_writer *writer; /* owned */
     struct clock_source clock;
     struct log *log;
     struct net_events events;

@@ -56,6 +56,7 @@ net_action_octets(const struct net_action *action, const struct content *content
     case NET_ACTION_PAUSE:
     case NET_ACTION_RESUME:
     case NET_ACTION_CLOSE:
+    case NET_ACTION_CHUNK_RETURNED:
         break;
     }
     return 0;

@@ -2,8 +2,9 @@
 /* The wall between the threads that move bytes and the core that decides. Network code hands the
  * core events, the core hands it actions; both are values, and the only things they point at are
  * views that live until the call returns (a ring copies them behind its item) and contents in
- * chunks, which go by reference. Neither side knows the other's structs: a link goes by its id,
- * which is never used twice, and an item for an unknown id is dropped.
+ * chunks: the network side names one by its place, and the core hands it back by its address.
+ * Neither side knows the other's structs: a link goes by its id, which is never used twice, and an
+ * item for an unknown id is dropped.
  *
  * With one thread, `handle` and `post` are plain calls within the same turn of the loop. */
 #ifndef BOURSE_NET_SEAM_H
@@ -11,20 +12,29 @@
 
 #include "base/bytes.h"
 #include "base/status.h"
-#include "store/chunk.h"
+#include "store/chunk_writer.h"
 
 #include <stdint.h>
 
-enum { NET_ADDRESS_SIZE = 64, NET_SUBJECT_SIZE = 256 };
+enum {
+    NET_ADDRESS_SIZE = 64,
+    NET_SUBJECT_SIZE = 256,
+    NET_NETWORKS_MAX = 64,
+    NET_NETWORK_SHIFT = 58, /* in the id of a link: the number of its network is above */
+};
 
-/* A link's id, from the low bits up: its slot in its network, the number of the network, and how
- * often the slot was used. So whoever has an id knows which network to ask. */
-enum { NET_LINK_SLOT_BITS = 20, NET_NETWORK_BITS = 6, NET_NETWORKS_MAX = 1 << NET_NETWORK_BITS };
-
+/* The network that a link belongs to. */
 static inline uint32_t
 net_link_network(uint64_t link)
 {
-    return (link >> NET_LINK_SLOT_BITS) & (NET_NETWORKS_MAX - 1);
+    return (uint32_t)(link >> NET_NETWORK_SHIFT);
+}
+
+/* No link, but its network: for what concerns the network as a whole. */
+static inline uint64_t
+net_no_link(uint32_t network)
+{
+    return (uint64_t)network << NET_NETWORK_SHIFT;
 }
 
 /* Who is at the other end. Made on the heap by the network side; goes over to the core with OPENED,
@@ -51,6 +61,8 @@ enum net_event_type {
     NET_EVENT_WRITTEN, /* the socket took octets that the core posted */
     NET_EVENT_CLOSED,  /* the last event of this link: its socket is gone, or all is written and
                           only the peer's end is awaited */
+    NET_EVENT_CHUNK_OPENED, /* contents will be named in a new chunk; of no link */
+    NET_EVENT_CHUNK_CLOSED, /* no further content will be named in it; of no link */
 };
 
 enum net_close_reason {
@@ -72,13 +84,13 @@ struct net_event {
         struct {
             struct bytes payload; /* ids and arguments, not yet decoded; at least 4 octets */
         } method;
-        /* The content is counted once for the event: the handler releases it. When the announced
-         * body is over max-message-size no content exists (`content` is not set), the event comes
-         * at the header frame, and the body frames are discarded by the network side. */
+        /* When the announced body is over max-message-size no content exists (`place` names none),
+         * the event comes at the header frame, and the body frames are discarded by the network
+         * side. */
         struct {
-            struct content_ref content;
-            uint64_t body_size;    /* as announced */
-            struct bytes exchange; /* as in the method, valid also without content */
+            struct chunk_place place; /* in a chunk that opened before and closes later */
+            uint64_t body_size;       /* as announced */
+            struct bytes exchange;    /* as in the method, valid also without content */
             struct bytes routing_key;
             bool mandatory;
             bool immediate;
@@ -94,6 +106,7 @@ struct net_event {
         struct {
             enum net_close_reason reason;
         } closed;
+        struct chunk_notice chunk; /* CHUNK_OPENED: the memory is the core's from then on */
     };
 };
 
@@ -106,6 +119,7 @@ enum net_action_type {
     NET_ACTION_PAUSE,       /* stop reading the socket (heartbeat check of input rests as well) */
     NET_ACTION_RESUME,
     NET_ACTION_CLOSE, /* write what is queued, then close; the deadline bounds the writing */
+    NET_ACTION_CHUNK_RETURNED, /* memory of a closed chunk that nobody reads any more; of no link */
 };
 
 struct net_action {
@@ -117,7 +131,8 @@ struct net_action {
             struct bytes payload; /* ids and arguments, at most frame-max - 8 octets */
         } method;
         struct {
-            struct content_ref content; /* stays counted by the core until the tick ends */
+            /* Stays where it is until the network has carried out all actions of this tick. */
+            const struct content *content;
             uint64_t delivery_tag;
             struct bytes consumer_tag;
             struct bytes exchange; /* as it is to appear; mostly the content's own */
@@ -125,13 +140,17 @@ struct net_action {
             bool redelivered;
         } deliver;
         struct {
-            struct content_ref content;
-            struct bytes payload; /* the method's ids and arguments */
+            const struct content *content; /* as above */
+            struct bytes payload;          /* the method's ids and arguments */
         } content;
         struct {
             uint32_t frame_max;   /* octets, frame overhead included */
             uint16_t heartbeat_s; /* 0: none in either direction */
         } tune;
+        struct {
+            uint8_t *memory;
+            size_t capacity; /* as it was told when the chunk opened */
+        } chunk_returned;
         struct {
             uint32_t linger_ms; /* how long unsent octets are still written; 0 drops them */
         } close;

@@ -5,7 +5,6 @@
 #include "store/chunk.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -17,34 +16,10 @@ _Static_assert(CHUNK_SIZE / CHUNK_ALIGNMENT <= 1 << CHUNK_OFFSET_BITS,
 _Static_assert(CHUNK_SLOT_BITS + CHUNK_GENERATION_BITS + CHUNK_OFFSET_BITS == 64,
                "a reference is one word");
 
-static void *
-anonymous_map(void *context, size_t size)
-{
-    (void)context;
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-static void
-anonymous_unmap(void *context, void *memory, size_t size)
-{
-    (void)context;
-    int result = munmap(memory, size);
-    assert(result == 0);
-}
-
-static uint32_t
-generation_after(uint32_t generation)
-{
-    return generation == CHUNK_GENERATION_MAX ? 1 : generation + 1;
-}
-
 struct chunk_pool *
 chunk_pool_new(void)
 {
-    return chunk_pool_new_with(
-        (struct chunk_memory){.map = anonymous_map, .unmap = anonymous_unmap});
+    return chunk_pool_new_with(chunk_memory_anonymous());
 }
 
 struct chunk_pool *
@@ -54,12 +29,11 @@ chunk_pool_new_with(struct chunk_memory memory)
     pool->memory = memory;
     pool->free_slots = NO_SLOT;
     pool->idle_slots = NO_SLOT;
-    for (int kind = 0; kind < CHUNK_KIND_COUNT; kind++) {
-        pool->open[kind] = NO_SLOT;
-    }
+    pool->tick = 1;
     for (int list = 0; list < CHUNK_LIST_COUNT; list++) {
         pool->ages[list] = (struct chunk_ages){.oldest = NO_SLOT, .newest = NO_SLOT};
     }
+    pool_init_sources(pool);
     return pool;
 }
 
@@ -71,14 +45,12 @@ chunk_pool_free(struct chunk_pool **pool)
         return;
     }
     *pool = NULL;
+    pool_fini_sources(dying);
     for (uint32_t i = 0; i < dying->slot_count; i++) {
         const struct chunk_slot *slot = &dying->slots[i];
         if (slot->state == CHUNK_RESIDENT) {
             dying->memory.unmap(dying->memory.context, slot->memory, slot->capacity);
         }
-    }
-    for (uint32_t i = 0; i < dying->spare_count; i++) {
-        dying->memory.unmap(dying->memory.context, dying->spares[i], CHUNK_SIZE);
     }
     free(dying->slots);
     free(dying);
@@ -174,132 +146,6 @@ pool_age_remove(struct chunk_pool *pool, uint32_t number)
     slot->list = CHUNK_LIST_NONE;
 }
 
-uint8_t *
-pool_map(struct chunk_pool *pool, size_t capacity)
-{
-    if (capacity == CHUNK_SIZE && pool->spare_count > 0) {
-        pool->spare_count--;
-        if (pool->spare_count < pool->spare_count_min) {
-            pool->spare_count_min = pool->spare_count;
-        }
-        return pool->spares[pool->spare_count];
-    }
-    return pool->memory.map(pool->memory.context, capacity);
-}
-
-void
-pool_unmap(struct chunk_pool *pool, uint8_t *memory, size_t capacity)
-{
-    if (capacity == CHUNK_SIZE && pool->spare_count < CHUNK_SPARES_MAX) {
-        pool->spares[pool->spare_count++] = memory;
-        return;
-    }
-    pool->memory.unmap(pool->memory.context, memory, capacity);
-}
-
-/* A new chunk without contents. */
-static enum status
-pool_add_chunk(struct chunk_pool *pool, size_t capacity, uint32_t *number_out)
-{
-    uint8_t *memory = pool_map(pool, capacity);
-    if (memory == NULL) {
-        return STATUS_NO_MEMORY;
-    }
-    enum status status = pool_take_slot(pool, number_out);
-    if (status != STATUS_OK) {
-        pool_unmap(pool, memory, capacity);
-        return status;
-    }
-    struct chunk_slot *slot = &pool->slots[*number_out];
-    slot->memory = memory;
-    slot->capacity = capacity;
-    return STATUS_OK;
-}
-
-static enum chunk_list
-list_of_kind(enum chunk_kind kind)
-{
-    return kind == CHUNK_KIND_PERSISTENT ? CHUNK_LIST_PERSISTENT : CHUNK_LIST_TRANSIENT;
-}
-
-/* The open chunk of `kind`, after making sure that it has room for `size` octets. */
-static enum status
-pool_open_chunk(struct chunk_pool *pool, enum chunk_kind kind, size_t size, uint32_t *number_out)
-{
-    uint32_t number = pool->open[kind];
-    if (number == NO_SLOT || pool->slots[number].fill + size > CHUNK_SIZE) {
-        enum status status = pool_add_chunk(pool, CHUNK_SIZE, &number);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        /* It had contents, so it is counted or on the idle list. */
-        if (pool->open[kind] != NO_SLOT) {
-            pool_age_append(pool, pool->open[kind], list_of_kind(kind));
-        }
-        pool->open[kind] = number;
-    }
-    *number_out = number;
-    return STATUS_OK;
-}
-
-/* Writes everything but the body and returns where the body goes. */
-static uint8_t *
-content_write(struct content *content, const struct content_shape *shape)
-{
-    *content = (struct content){
-        .body_size = shape->body_size,
-        .properties_size = (uint32_t)shape->properties.size,
-        .flags = shape->flags,
-        .exchange_size = (uint8_t)shape->exchange.size,
-        .routing_key_size = (uint8_t)shape->routing_key.size,
-    };
-    const struct bytes parts[] = {shape->exchange, shape->routing_key, shape->properties};
-    uint8_t *at = content->octets;
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        if (parts[i].size > 0) {
-            memcpy(at, parts[i].data, parts[i].size);
-        }
-        at += parts[i].size;
-    }
-    return at;
-}
-
-enum status
-chunk_pool_reserve(struct chunk_pool *pool, const struct content_shape *shape,
-                   struct content_ref *ref_out, uint8_t **body_out)
-{
-    assert(shape->exchange.size <= UINT8_MAX);
-    assert(shape->routing_key.size <= UINT8_MAX);
-    assert(shape->properties.size <= UINT32_MAX);
-    assert(shape->kind < CHUNK_KIND_COUNT);
-
-    size_t size = sizeof(struct content) + shape->exchange.size + shape->routing_key.size +
-                  shape->properties.size + shape->body_size;
-    /* A huge property block must not leave most of a shared chunk unused either. */
-    bool is_own = shape->body_size > CHUNK_BODY_OWN || size > CHUNK_SIZE / 2;
-    uint32_t number;
-    /* Padding is part of what the log writes. */
-    size_t padded_size = (size + CHUNK_ALIGNMENT - 1) & ~(size_t)(CHUNK_ALIGNMENT - 1);
-    enum status status = is_own ? pool_add_chunk(pool, padded_size, &number)
-                                : pool_open_chunk(pool, shape->kind, size, &number);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    struct chunk_slot *slot = &pool->slots[number];
-    size_t offset = slot->fill;
-    if (offset == 0) {
-        pool->bytes += slot->capacity;
-    }
-    if (is_own) {
-        pool_age_append(pool, number, list_of_kind(shape->kind));
-    }
-    slot->fill = (uint32_t)(offset + padded_size);
-    slot->pins++;
-    *body_out = content_write((struct content *)(void *)(slot->memory + offset), shape);
-    *ref_out = ref_make(number, slot->generation, offset);
-    return STATUS_OK;
-}
-
 const struct content *
 chunk_pool_content(const struct chunk_pool *pool, struct content_ref ref)
 {
@@ -308,6 +154,15 @@ chunk_pool_content(const struct chunk_pool *pool, struct content_ref ref)
     const struct chunk_slot *slot = &pool->slots[number];
     assert(slot->state == CHUNK_RESIDENT);
     assert(slot->generation == ref_generation(ref));
+    return (const struct content *)(const void *)(slot->memory + ref_offset(ref));
+}
+
+const struct content *
+chunk_pool_name(struct chunk_pool *pool, struct content_ref ref)
+{
+    struct chunk_slot *slot = slot_of(pool, ref);
+    assert(slot->state == CHUNK_RESIDENT);
+    slot->named_tick = pool->tick;
     return (const struct content *)(const void *)(slot->memory + ref_offset(ref));
 }
 
@@ -359,15 +214,14 @@ chunk_pool_release_entry(struct chunk_pool *pool, struct content_ref ref, uint64
     }
 }
 
-static bool
-pool_is_open(const struct chunk_pool *pool, uint32_t number)
+void
+pool_vacate_memory(struct chunk_pool *pool, struct chunk_slot *slot)
 {
-    for (int kind = 0; kind < CHUNK_KIND_COUNT; kind++) {
-        if (pool->open[kind] == number) {
-            return true;
-        }
-    }
-    return false;
+    assert(slot->state == CHUNK_RESIDENT);
+    assert(slot->is_counted);
+    pool_give_back(pool, slot->source, slot->memory, slot->capacity);
+    pool->bytes -= slot->capacity;
+    slot->memory = NULL;
 }
 
 /* Gives back what the chunk lies in: memory, or room in a spill file. */
@@ -375,34 +229,34 @@ static void
 pool_vacate(struct chunk_pool *pool, struct chunk_slot *slot)
 {
     if (slot->state == CHUNK_RESIDENT) {
-        pool_unmap(pool, slot->memory, slot->capacity);
-        pool->bytes -= slot->capacity;
+        pool_vacate_memory(pool, slot);
     } else if (slot->state == CHUNK_SPILLED && pool->space != NULL) {
         spill_space_give_back(pool->space, slot->place, slot->fill);
     }
 }
 
-/* Nobody names its contents: an open chunk starts again at its front, where the cache is warm; any
- * other gives its memory and its slot back. */
+/* Nobody names its contents: gives its memory and its slot back. */
 static void
 pool_recycle(struct chunk_pool *pool, uint32_t number)
 {
     struct chunk_slot *slot = &pool->slots[number];
     assert(slot->state != CHUNK_RESTORING); /* pinned */
     slot->generation = generation_after(slot->generation);
-    if (pool_is_open(pool, number)) {
-        pool->bytes -= slot->capacity;
-        slot->fill = 0;
-        slot->lsn = 0;
-        return;
-    }
     pool_vacate(pool, slot);
     pool_age_remove(pool, number);
     pool_free_slot(pool, number);
 }
 
-void
-chunk_pool_end_tick(struct chunk_pool *pool)
+uint64_t
+chunk_pool_tick(const struct chunk_pool *pool)
+{
+    return pool->tick;
+}
+
+/* What nobody has named at least once since the last call: it goes, unless it is named again, is
+ * still being filled, or may still be read. */
+static void
+pool_recycle_idle(struct chunk_pool *pool)
 {
     uint32_t number = pool->idle_slots;
     pool->idle_slots = NO_SLOT;
@@ -411,22 +265,38 @@ chunk_pool_end_tick(struct chunk_pool *pool)
         uint32_t next = slot->next;
         slot->is_idle_listed = false;
         slot->next = NO_SLOT;
-        if (!slot_is_named(slot)) {
-            pool_recycle(pool, number);
+        if (!slot_is_named(slot) && !slot->is_open) {
+            if (slot_is_passed(pool, slot)) {
+                pool_recycle(pool, number);
+            } else {
+                pool_list_idle(pool, number);
+            }
         }
         number = next;
     }
 }
 
+void
+chunk_pool_end_tick(struct chunk_pool *pool, uint64_t passed_tick)
+{
+    assert(passed_tick >= pool->passed_tick);
+    assert(passed_tick <= pool->tick);
+    pool->passed_tick = passed_tick;
+    pool_recycle_idle(pool);
+    pool_rewind_open(pool);
+    pool->tick++;
+}
+
 bool
 chunk_pool_trim(struct chunk_pool *pool)
 {
-    for (; pool->spare_count_min > 0; pool->spare_count_min--) {
-        uint8_t *memory = pool->spares[--pool->spare_count];
-        pool->memory.unmap(pool->memory.context, memory, CHUNK_SIZE);
-    }
-    pool->spare_count_min = pool->spare_count;
-    return pool->spare_count > 0;
+    return chunk_writer_trim(pool->sources[CHUNK_SOURCE_OWN].writer);
+}
+
+bool
+chunk_pool_has_spares(const struct chunk_pool *pool)
+{
+    return chunk_writer_has_spares(pool->sources[CHUNK_SOURCE_OWN].writer);
 }
 
 uint64_t

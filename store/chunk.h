@@ -1,97 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Message memory. Contents are laid one behind the other into chunks of 256 KiB, so that a message
- * costs no allocation and a chunk that is read while it is warm costs no cache miss. A content is
- * written once, by the thread that reads the socket, and never changed after it was published;
- * liveness is counted per chunk, by the core.
+/* Message memory, as the core sees it. Writers (store/chunk_writer.h) lay contents one behind the
+ * other into chunks of 256 KiB, so that a message costs no allocation and a chunk that is read
+ * while it is warm costs no cache miss; the pool knows what each chunk is named by, and is the only
+ * one to free it. Liveness is counted per chunk.
  *
  * Lifetime: whoever names a content is counted at its chunk, as one of three: a pin needs the
- * content in memory (a reservation, a publish that is held or buffered, a batch under way, a window
+ * content in memory (a publish that is being handled, held or buffered, a batch under way, a window
  * that is about to be handed out); an entry (of a queue, or an open delivery) can wait for it, and
- * does so with the log behind it or without. A chunk that nobody names is freed or rewound by
- * chunk_pool_end_tick, never earlier: what a tick released may still be read until the tick's
- * output is written.
+ * does so with the log behind it or without. A chunk that a writer still fills stays. Any other
+ * that nobody names is freed by chunk_pool_end_tick, but not before every network has passed the
+ * last tick whose actions named a content of it: until then it may still be read.
  *
  * Paging: between ticks, a chunk without pins may leave the memory while entries go on naming it.
  * One whose contents are all in the log is dropped, and its contents come back as parts of other
  * chunks, by LSN (store/fetch.h); another is written to a spill file and comes back as it was. The
  * slot stays until the last entry has let go, so a reference never means somebody else's content.
- */
+ *
+ * Owner: the core thread. */
 #ifndef BOURSE_STORE_CHUNK_H
 #define BOURSE_STORE_CHUNK_H
 
-#include "base/bytes.h"
 #include "base/status.h"
-
-#include <stdint.h>
+#include "store/chunk_writer.h"
+#include "store/content.h"
 
 enum {
-    CHUNK_SIZE = 256 * 1024,
-    CHUNK_BODY_OWN = 64 * 1024, /* a larger body gets a chunk of its own, of its own size */
     CHUNK_SLOT_BITS = 20,
     CHUNK_GENERATION_BITS = 28,
     CHUNK_OFFSET_BITS = 16, /* in units of 8 octets */
-    CHUNK_SPARES_MAX = 64,  /* freed chunks whose memory is kept, until chunk_pool_trim */
+    CHUNK_WRITERS_MAX = 64, /* that feed one pool, besides its own */
 };
-
-enum chunk_kind {
-    CHUNK_KIND_TRANSIENT,
-    CHUNK_KIND_PERSISTENT, /* delivery mode 2 */
-    CHUNK_KIND_COUNT,
-};
-
-enum content_flag {
-    CONTENT_PERSISTENT = 1 << 0,  /* delivery mode 2 */
-    CONTENT_HAS_HEADERS = 1 << 1, /* the headers table is present */
-};
-
-/* One message as it came over the wire: this header, then exchange name, routing key, property
- * block (flag words and values) and body, without gaps. Starts 8-byte aligned. */
-struct content {
-    uint32_t body_size;
-    uint32_t properties_size;
-    uint16_t flags; /* of enum content_flag */
-    uint8_t exchange_size;
-    uint8_t routing_key_size;
-    uint32_t check; /* written by the log's thread; 0 while the content is in no log */
-    uint8_t octets[];
-};
-
-_Static_assert(sizeof(struct content) == 16, "a content's header is two words");
-
-static inline struct bytes
-content_exchange(const struct content *content)
-{
-    return bytes_make(content->octets, content->exchange_size);
-}
-
-static inline struct bytes
-content_routing_key(const struct content *content)
-{
-    return bytes_make(content->octets + content->exchange_size, content->routing_key_size);
-}
-
-static inline struct bytes
-content_properties(const struct content *content)
-{
-    return bytes_make(content->octets + content->exchange_size + content->routing_key_size,
-                      content->properties_size);
-}
-
-static inline struct bytes
-content_body(const struct content *content)
-{
-    return bytes_make(content->octets + content->exchange_size + content->routing_key_size +
-                          content->properties_size,
-                      content->body_size);
-}
-
-/* Octets of the whole content, this header included. */
-static inline size_t
-content_octets(const struct content *content)
-{
-    return sizeof(*content) + content->exchange_size + content->routing_key_size +
-           content->properties_size + content->body_size;
-}
 
 /* Names a content: slot (20 bits), generation (28) and offset / 8 (16). A value; it may cross
  * threads. All zero names nothing. */
@@ -113,35 +51,47 @@ content_ref_same_chunk(struct content_ref a, struct content_ref b)
 
 struct chunk_pool;
 
-/* Where the pool's memory comes from: anonymous mappings in production, what a test wants to see.
- * `map` returns page-aligned memory that is resident only where it was touched, or NULL. */
-struct chunk_memory {
-    void *(*map)(void *context, size_t size);
-    void (*unmap)(void *context, void *memory, size_t size);
-    void *context;
-};
-
 /* A pool that holds no memory yet: the first chunk comes with the first content. The pool bounds
  * nothing; chunk_pool_bytes is what the memory mark is compared with. */
 struct chunk_pool *chunk_pool_new(void);
-struct chunk_pool *chunk_pool_new_with(struct chunk_memory memory);
+struct chunk_pool *chunk_pool_new_with(struct chunk_memory memory); /* its writers map alike */
 void chunk_pool_free(struct chunk_pool **pool); /* asserts nothing about live contents */
 
-/* What a content will consist of, known when its header frame has arrived. */
-struct content_shape {
-    struct bytes exchange;    /* at most 255 octets */
-    struct bytes routing_key; /* at most 255 octets */
-    struct bytes properties;
-    uint32_t body_size;
-    enum chunk_kind kind;
-    uint16_t flags;
-};
+/* Writers. What they tell (struct chunk_notice) and the contents that they name must come in the
+ * order in which the writer produced them. `writer` is below CHUNK_WRITERS_MAX. */
 
-/* Reserves room for a content, writes everything but the body, and counts one. `*body_out` is where
- * the body's octets go (body_size of them). The caller has compared body_size with its limits.
- * STATUS_NO_MEMORY when the machine has none, STATUS_FULL when all slots are in use; then nothing
- * changes. Memory of a body over CHUNK_BODY_OWN is mapped, so that only octets that really arrive
- * become resident. */
+/* Where memory of a writer's chunk goes that nobody reads any more, if it does not go to the writer
+ * at once: on its way to the thread of that writer. */
+struct chunk_returns {
+    void (*take)(void *context, uint32_t writer, uint8_t *memory, size_t capacity);
+    void *context;
+};
+void chunk_pool_use_returns(struct chunk_pool *pool, struct chunk_returns returns);
+
+/* Writer `number` is on the pool's thread: memory goes back to it directly, and a chunk that it has
+ * open is rewound, where the cache is warm, as soon as nobody names its contents. Borrowed until
+ * chunk_pool_forget_writers. */
+void chunk_pool_share_thread(struct chunk_pool *pool, uint32_t number, struct chunk_writer *writer);
+
+/* All writers but the pool's own have ended, or no longer hear of the pool: what they had open
+ * takes no further content, and their memory is unmapped here. */
+void chunk_pool_forget_writers(struct chunk_pool *pool);
+
+/* A chunk opened: takes its memory and counts it. It gets a slot now, or with its first content if
+ * none is to be had now. */
+void chunk_pool_open(struct chunk_pool *pool, uint32_t writer, const struct chunk_notice *notice);
+
+/* Nothing more comes to the chunk: without a name it is freed when the tick ends. */
+void chunk_pool_close(struct chunk_pool *pool, uint32_t writer, const struct chunk_notice *notice);
+
+/* The content that a writer has finished at `place` (which names one), with one pin. Not set when
+ * its chunk has no slot, because all are in use or there is no memory for another: then the content
+ * cannot be kept, and the next one of that chunk asks again. */
+MUST_CHECK struct content_ref chunk_pool_receive(struct chunk_pool *pool, uint32_t writer,
+                                                 struct chunk_place place);
+
+/* Makes a content by the pool's own writer, with one pin: see chunk_writer_reserve. STATUS_FULL
+ * when all slots are in use; then nothing changes. */
 MUST_CHECK enum status chunk_pool_reserve(struct chunk_pool *pool,
                                           const struct content_shape *shape,
                                           struct content_ref *ref_out, uint8_t **body_out);
@@ -149,6 +99,10 @@ MUST_CHECK enum status chunk_pool_reserve(struct chunk_pool *pool,
 /* The content that `ref` names; asserts that it is alive and in memory. Valid until the end of the
  * tick in which its last count was released. */
 const struct content *chunk_pool_content(const struct chunk_pool *pool, struct content_ref ref);
+
+/* The same for an action that names the content: notes that the network side reads it until it has
+ * passed this tick. */
+const struct content *chunk_pool_name(struct chunk_pool *pool, struct content_ref ref);
 
 /* One more, one less pin. */
 void chunk_pool_retain(struct chunk_pool *pool, struct content_ref ref);
@@ -160,23 +114,30 @@ void chunk_pool_release(struct chunk_pool *pool, struct content_ref ref);
 void chunk_pool_retain_entry(struct chunk_pool *pool, struct content_ref ref, uint64_t lsn);
 void chunk_pool_release_entry(struct chunk_pool *pool, struct content_ref ref, uint64_t lsn);
 
-/* Call once per tick, after the tick's output was written or copied: frees or rewinds chunks that
- * nobody names any more. */
-void chunk_pool_end_tick(struct chunk_pool *pool);
+/* The number of the tick under way: 1, 2 and so on. */
+uint64_t chunk_pool_tick(const struct chunk_pool *pool);
 
-/* Gives back the memory of chunks that were kept for the next contents and not needed since the
- * last call. True while more is kept: call again after a second or so, and not at all once it is
- * false. */
+/* Call once per tick: frees or rewinds chunks that nobody names any more, and begins the next tick.
+ * Every network has carried out (written or copied) all actions up to tick `passed_tick`; that
+ * never goes back. On one thread, where the tick's output was written before, it is the tick under
+ * way. */
+void chunk_pool_end_tick(struct chunk_pool *pool, uint64_t passed_tick);
+
+/* Gives back memory that the pool itself has kept and not needed since the last call. True while
+ * more is kept: call again after a second or so, and not at all once it is false. */
 bool chunk_pool_trim(struct chunk_pool *pool);
+bool chunk_pool_has_spares(const struct chunk_pool *pool);
 
-/* Octets of message memory held: chunks in use (their whole size) and mapped bodies. A rewound
- * chunk and the few that are kept for the next contents do not count. */
+/* Octets of message memory held: chunks (their whole size, from the moment they open) and mapped
+ * bodies. A rewound chunk without contents and the few that are kept for the next ones do not
+ * count. */
 uint64_t chunk_pool_bytes(const struct chunk_pool *pool);
 
 /* Slots in use, of 2^CHUNK_SLOT_BITS: chunks that are out of memory have one too. */
 uint32_t chunk_pool_slots_used(const struct chunk_pool *pool);
 
-/* Paging (chunk_paging.c). Everything here only between ticks, when no output names a content. */
+/* Paging (chunk_paging.c). Everything here only between ticks; a chunk that the network side may
+ * still read does not go. */
 
 /* Where an entry finds its content. */
 enum content_place {
@@ -227,7 +188,7 @@ struct chunk_spill {
 
 /* Picks the oldest chunk that can only be spilled, pins it, and says what to write where. False
  * when there is none, or no room. With chunk_pool_end_spill its memory goes, if it was written and
- * nobody has pinned it meanwhile. */
+ * nobody has pinned or named it meanwhile. */
 bool chunk_pool_begin_spill(struct chunk_pool *pool, struct chunk_spill *spill_out);
 void chunk_pool_end_spill(struct chunk_pool *pool, const struct chunk_spill *spill,
                           bool is_written);

@@ -33,20 +33,18 @@ make_young(struct chunk_pool *pool, uint32_t number)
 /* Dropping ------------------------------------------------------------------------------------- */
 
 static bool
-may_drop(const struct chunk_slot *slot, uint64_t commit_lsn)
+may_drop(const struct chunk_pool *pool, const struct chunk_slot *slot, uint64_t commit_lsn)
 {
-    return slot->pins == 0 && slot->unlogged == 0 && slot->logged > 0 && slot->lsn < commit_lsn;
+    return slot->pins == 0 && slot->unlogged == 0 && slot->logged > 0 && slot->lsn < commit_lsn &&
+           slot_is_passed(pool, slot);
 }
 
 static uint64_t
 drop_chunk(struct chunk_pool *pool, uint32_t number)
 {
     struct chunk_slot *slot = &pool->slots[number];
-    assert(slot->state == CHUNK_RESIDENT);
     pool_age_remove(pool, number);
-    pool_unmap(pool, slot->memory, slot->capacity);
-    pool->bytes -= slot->capacity;
-    slot->memory = NULL;
+    pool_vacate_memory(pool, slot);
     slot->state = CHUNK_DROPPED;
     return slot->capacity;
 }
@@ -61,7 +59,7 @@ drop_from(struct chunk_pool *pool, enum chunk_list list, uint64_t octets_wanted,
     for (; count > 0 && *candidates > 0 && dropped < octets_wanted; count--) {
         uint32_t number = pool->ages[list].oldest;
         (*candidates)--;
-        if (may_drop(&pool->slots[number], commit_lsn)) {
+        if (may_drop(pool, &pool->slots[number], commit_lsn)) {
             dropped += drop_chunk(pool, number);
         } else {
             make_young(pool, number);
@@ -109,7 +107,7 @@ chunk_pool_place(const struct chunk_pool *pool, struct content_ref ref)
 uint8_t *
 chunk_pool_lend_block(struct chunk_pool *pool, size_t size)
 {
-    uint8_t *block = pool_map(pool, size);
+    uint8_t *block = chunk_writer_map(pool->sources[CHUNK_SOURCE_OWN].writer, size);
     if (block != NULL) {
         pool->bytes += size;
     }
@@ -119,7 +117,7 @@ chunk_pool_lend_block(struct chunk_pool *pool, size_t size)
 void
 chunk_pool_take_back_block(struct chunk_pool *pool, uint8_t *block, size_t size)
 {
-    pool_unmap(pool, block, size);
+    pool_give_back(pool, CHUNK_SOURCE_OWN, block, size);
     pool->bytes -= size;
 }
 
@@ -133,7 +131,9 @@ chunk_pool_adopt(struct chunk_pool *pool, uint8_t *block, size_t size, struct co
     }
     struct chunk_slot *slot = &pool->slots[number];
     slot->memory = block;
-    slot->capacity = size;
+    slot->capacity = (uint32_t)size;
+    slot->source = CHUNK_SOURCE_OWN;
+    slot->is_counted = true;
     slot->pins = 1;
     pool_age_append(pool, number, CHUNK_LIST_FETCHED);
     *ref_out = slot_ref(pool, number);
@@ -145,9 +145,10 @@ chunk_pool_adopt(struct chunk_pool *pool, uint8_t *block, size_t size, struct co
 /* What a batch under way or a channel needs in memory is pinned; what the log has as well is
  * dropped, which is cheaper. */
 static bool
-may_spill(const struct chunk_slot *slot)
+may_spill(const struct chunk_pool *pool, const struct chunk_slot *slot)
 {
-    return slot->state == CHUNK_RESIDENT && slot->pins == 0 && slot->unlogged > 0;
+    return slot->state == CHUNK_RESIDENT && slot->pins == 0 && slot->unlogged > 0 &&
+           slot_is_passed(pool, slot);
 }
 
 static bool
@@ -159,7 +160,7 @@ find_spillable(struct chunk_pool *pool, enum chunk_list list, uint32_t *candidat
         uint32_t number = pool->ages[list].oldest;
         (*candidates)--;
         make_young(pool, number);
-        if (may_spill(&pool->slots[number])) {
+        if (may_spill(pool, &pool->slots[number])) {
             *number_out = number;
             return true;
         }
@@ -197,7 +198,7 @@ chunk_pool_end_spill(struct chunk_pool *pool, const struct chunk_spill *spill, b
     assert(slot->state == CHUNK_RESIDENT);
     assert(slot->pins > 0);
     slot->pins--;
-    if (!is_written || slot->pins > 0 || !slot_is_named(slot)) {
+    if (!is_written || slot->pins > 0 || !slot_is_named(slot) || !slot_is_passed(pool, slot)) {
         spill_space_give_back(pool->space, spill->place, spill->size);
         if (!slot_is_named(slot)) {
             pool_list_idle(pool, ref_slot(spill->chunk));
@@ -205,8 +206,7 @@ chunk_pool_end_spill(struct chunk_pool *pool, const struct chunk_spill *spill, b
         return;
     }
     pool_age_remove(pool, ref_slot(spill->chunk));
-    pool_unmap(pool, slot->memory, slot->capacity);
-    pool->bytes -= slot->capacity;
+    pool_vacate_memory(pool, slot);
     slot->place = spill->place;
     slot->crc = spill->crc;
     slot->state = CHUNK_SPILLED;
@@ -242,6 +242,8 @@ chunk_pool_end_restore(struct chunk_pool *pool, const struct chunk_spill *spill,
     spill_space_give_back(pool->space, slot->place, slot->fill);
     if (is_read) {
         slot->memory = spill->octets;
+        slot->source = CHUNK_SOURCE_OWN;
+        slot->named_tick = 0;
         slot->state = CHUNK_RESIDENT;
         pool_age_append(pool, ref_slot(spill->chunk),
                         slot->logged > 0 ? CHUNK_LIST_PERSISTENT : CHUNK_LIST_TRANSIENT);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the chunk pool, shared by the two files that are it: chunk.c lays contents down and
- * frees what nobody names, chunk_paging.c sends chunks out of memory and takes them back. */
+/* Inside of the chunk pool, shared by the three files that are it: chunk.c counts and frees what
+ * nobody names, chunk_leases.c takes chunks over from their writers, chunk_paging.c sends chunks
+ * out of memory and takes them back. */
 #ifndef BOURSE_STORE_CHUNK_SLOTS_H
 #define BOURSE_STORE_CHUNK_SLOTS_H
 
@@ -11,10 +12,12 @@ enum {
     CHUNK_SLOTS_MAX = 1 << CHUNK_SLOT_BITS,
     CHUNK_SLOTS_FIRST = 16,
     CHUNK_GENERATION_MAX = (1 << CHUNK_GENERATION_BITS) - 1,
-    CHUNK_ALIGNMENT = 8,
+    CHUNK_SOURCE_OWN = CHUNK_WRITERS_MAX, /* the pool's own writer; also what it maps itself */
+    CHUNK_SOURCE_COUNT,
 };
 
 static const uint32_t NO_SLOT = UINT32_MAX;
+static const uint32_t NO_CHUNK = UINT32_MAX;
 
 enum chunk_state {
     CHUNK_FREE,
@@ -39,20 +42,26 @@ struct chunk_slot {
         uint8_t *memory; /* CHUNK_RESIDENT; owned */
         uint64_t place;  /* CHUNK_SPILLED, CHUNK_RESTORING: in the spill files */
     };
-    uint64_t lsn;        /* the highest that an entry knows a content of it by */
-    size_t capacity;     /* CHUNK_SIZE, or the size of the one content that it was mapped for */
+    uint64_t lsn; /* the highest that an entry knows a content of it by */
+    union {
+        uint64_t named_tick; /* CHUNK_RESIDENT: of the last action that named a content; 0: none */
+        uint32_t crc;        /* CHUNK_SPILLED: of its octets */
+    };
+    uint32_t capacity;   /* CHUNK_SIZE, or the size of what it was mapped for */
     uint32_t generation; /* never 0 */
     uint32_t pins;       /* counts that need its memory */
     uint32_t unlogged;   /* entries whose content is nowhere else */
     uint32_t logged;     /* entries whose content is in the log as well */
-    uint32_t fill;       /* octets used, a multiple of CHUNK_ALIGNMENT */
+    uint32_t fill;       /* octets used, a multiple of CHUNK_ALIGNMENT; known once it is closed */
     uint32_t next;       /* in the list of free or of idle slots; NO_SLOT at the end */
     uint32_t older;      /* in the list by age; NO_SLOT at either end */
     uint32_t newer;
-    uint32_t crc;        /* CHUNK_SPILLED: of its octets */
-    uint8_t state;       /* of enum chunk_state */
-    uint8_t list;        /* of enum chunk_list */
-    bool is_idle_listed; /* nobody named it at least once in this tick */
+    uint8_t state;           /* of enum chunk_state */
+    uint8_t list;            /* of enum chunk_list */
+    uint8_t source;          /* where its memory came from and goes back to */
+    bool is_idle_listed : 1; /* nobody named it at least once since it was looked at */
+    bool is_open : 1;        /* its writer may still add contents */
+    bool is_counted : 1;     /* its memory is in the pool's bytes: false while it is rewound */
 };
 
 _Static_assert(sizeof(struct chunk_slot) == 64, "a slot is a cache line");
@@ -63,21 +72,37 @@ struct chunk_ages {
     uint32_t count;
 };
 
+/* A chunk that its writer has not closed. */
+struct chunk_lease {
+    uint8_t *memory; /* NULL: there is no such chunk */
+    uint32_t capacity;
+    uint32_t slot; /* NO_SLOT: none was to be had yet */
+};
+
+/* One writer, as the pool knows it. */
+struct chunk_source {
+    struct chunk_lease *leases; /* by the writer's number of the chunk; owned */
+    uint32_t capacity;
+    uint32_t open[CHUNK_KIND_COUNT]; /* the chunk that takes the next content, or NO_CHUNK */
+    struct chunk_writer *writer;     /* NULL: on another thread. The pool's own is owned, others
+                                        are borrowed */
+};
+
 struct chunk_pool {
     struct chunk_memory memory;
     struct chunk_slot *slots; /* owned */
     uint32_t slot_count;      /* slots that were ever used */
     uint32_t slot_capacity;
-    uint32_t used_count;             /* slots that are not free */
-    uint32_t free_slots;             /* head of a list */
-    uint32_t idle_slots;             /* head of a list */
-    uint32_t open[CHUNK_KIND_COUNT]; /* the chunk that takes the next content, or NO_SLOT */
+    uint32_t used_count; /* slots that are not free */
+    uint32_t free_slots; /* head of a list */
+    uint32_t idle_slots; /* head of a list */
     struct chunk_ages ages[CHUNK_LIST_COUNT];
-    uint8_t *spares[CHUNK_SPARES_MAX];
-    uint32_t spare_count;
-    uint32_t spare_count_min;  /* since the last trim: so many were not needed */
+    struct chunk_source sources[CHUNK_SOURCE_COUNT];
+    struct chunk_returns returns;
     struct spill_space *space; /* borrowed; NULL: nothing is spilled */
     uint64_t bytes;
+    uint64_t tick;        /* under way */
+    uint64_t passed_tick; /* actions up to here are carried out */
 };
 
 static inline struct content_ref
@@ -124,9 +149,30 @@ slot_is_named(const struct chunk_slot *slot)
     return (slot->pins | slot->unlogged | slot->logged) != 0;
 }
 
-/* Memory of so many octets, or NULL; pool_unmap gives it back. Neither counts it. */
-uint8_t *pool_map(struct chunk_pool *pool, size_t capacity);
-void pool_unmap(struct chunk_pool *pool, uint8_t *memory, size_t capacity);
+/* Nobody reads it any more on behalf of an action. */
+static inline bool
+slot_is_passed(const struct chunk_pool *pool, const struct chunk_slot *slot)
+{
+    return slot->state != CHUNK_RESIDENT || slot->named_tick <= pool->passed_tick;
+}
+
+static inline uint32_t
+generation_after(uint32_t generation)
+{
+    return generation == CHUNK_GENERATION_MAX ? 1 : generation + 1;
+}
+
+/* Memory goes back to the writer that it came from, or on its way there. Counts nothing. */
+void pool_give_back(struct chunk_pool *pool, uint32_t source, uint8_t *memory, size_t capacity);
+
+/* The same for the memory of a resident chunk, which no longer counts then. */
+void pool_vacate_memory(struct chunk_pool *pool, struct chunk_slot *slot);
+
+void pool_init_sources(struct chunk_pool *pool);
+void pool_fini_sources(struct chunk_pool *pool);
+
+/* Rewinds the open chunks of writers on this thread as far as nobody names their contents. */
+void pool_rewind_open(struct chunk_pool *pool);
 
 /* A slot that names nothing yet, in CHUNK_RESIDENT and on no list. STATUS_FULL, STATUS_NO_MEMORY:
  * there is none. */

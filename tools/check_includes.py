@@ -17,7 +17,7 @@ FOLDERS = {
     "amqp": ["base"],
     "config": ["base"],
     "store": ["base"],
-    "net": ["base", "amqp", "store/chunk.h"],
+    "net": ["base", "amqp", "store/chunk_writer.h"],
     "tls": ["base", "net"],
     "routing": ["base", "amqp"],
     "exchanges": ["base", "amqp", "routing"],

@@ -24,6 +24,12 @@ heap_unmap(void *context, void *memory, size_t size)
     free(memory);
 }
 
+struct chunk_memory
+core_world_memory(void)
+{
+    return (struct chunk_memory){.map = heap_map, .unmap = heap_unmap};
+}
+
 static struct clock_reading
 read_clock(void *context)
 {
@@ -91,7 +97,7 @@ core_world_init(struct core_world *world, enum log_level level)
         .write = read_line_over,
         .clock = {.read = read_clock, .context = world},
     };
-    world->pool = chunk_pool_new_with((struct chunk_memory){.map = heap_map, .unmap = heap_unmap});
+    world->pool = chunk_pool_new_with(core_world_memory());
 }
 
 void
@@ -128,7 +134,7 @@ core_world_close(struct core_world *world)
     assert(world->core->counters.internal_errors == 0);
     core_world_check_queues(world);
     core_free(&world->core);
-    chunk_pool_end_tick(world->pool);
+    chunk_pool_end_tick(world->pool, chunk_pool_tick(world->pool));
     assert(chunk_pool_bytes(world->pool) == 0);
     chunk_pool_free(&world->pool);
 }

@@ -23,6 +23,9 @@ struct core_world {
     size_t check_count;
 };
 
+/* Message memory from the heap: what the pool maps with, and the networks that fill it. */
+struct chunk_memory core_world_memory(void);
+
 /* The usual settings of a broker, without a memory mark. */
 struct core_settings core_world_settings(void);
 

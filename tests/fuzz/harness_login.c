@@ -71,7 +71,7 @@ turn(struct core_world *world, uint64_t step_ms)
 {
     core_world_answer(world);
     core_end_tick(world->core);
-    core_release_tick(world->core);
+    core_release_tick(world->core, chunk_pool_tick(world->pool));
     world->now.monotonic_ms += step_ms;
     core_begin_tick(world->core, world->now);
 }

@@ -80,7 +80,7 @@ turn(struct session *session, uint64_t wait_ms)
     core_world_answer(&session->world);
     core_end_tick(session->world.core);
     network_flush(session->network);
-    core_release_tick(session->world.core);
+    core_release_tick(session->world.core, chunk_pool_tick(session->world.pool));
     (void)alloc_faults_hold(true);
 }
 
@@ -424,10 +424,11 @@ open_session(struct session *session, uint8_t settings)
         client_init(&session->clients[i]);
     }
     core_world_init(world, (settings & SESSION_LOGGED) != 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
-    session->network = network_new(&network, NULL, world->pool, &clock, &world->log, &events);
+    session->network = network_new(&network, NULL, core_world_memory(), &clock, &world->log, &events);
     assert(session->network != NULL);
     core_world_open(world, &core, network_port(session->network));
     session->core_events = core_net_events(world->core);
+    chunk_pool_share_thread(world->pool, 0, network_chunk_writer(session->network));
     put_users(world);
     enum status status =
         network_listen(session->network, "127.0.0.1", 0, false, client_factory(&session->accepted),

@@ -45,10 +45,9 @@ arrive_method(const struct incoming *incoming, enum method_id id)
 
 /* The message that a content is, or HISTORY_NONE when it is none that was published so. */
 static uint32_t
-recognise(struct world *world, struct content_ref ref, struct bytes exchange,
+recognise(struct world *world, const struct content *content, struct bytes exchange,
           struct bytes routing_key)
 {
-    const struct content *content = chunk_pool_content(world->server.pool, ref);
     uint32_t number = body_number(content_body(content));
     if (number >= world->history.message_count) {
         history_wrong(&world->history, HISTORY_BODY, "a body that nobody published");
@@ -342,9 +341,9 @@ count_octets(const struct incoming *incoming)
     const struct net_action *action = incoming->action;
     const struct content *content = NULL;
     if (action->type == NET_ACTION_DELIVER) {
-        content = chunk_pool_content(incoming->world->server.pool, action->deliver.content);
+        content = action->deliver.content;
     } else if (action->type == NET_ACTION_CONTENT) {
-        content = chunk_pool_content(incoming->world->server.pool, action->content.content);
+        content = action->content.content;
     }
     uint32_t frame_max = incoming->actor->is_up ? 131072 : FRAME_MAX_BEFORE_TUNE;
     incoming->actor->unread_octets += net_action_octets(action, content, frame_max);
@@ -377,6 +376,7 @@ on_action(const struct incoming *incoming)
         break;
     case NET_ACTION_TUNE:
     case NET_ACTION_ESTABLISHED:
+    case NET_ACTION_CHUNK_RETURNED:
         break;
     }
 }

@@ -124,6 +124,26 @@ make_core(struct server *server)
     core_begin_tick(server->core, server->now);
 }
 
+static void
+forward_chunk(struct server *server, enum net_event_type type, const struct chunk_notice *notice)
+{
+    struct net_event event = {.type = type, .chunk = *notice};
+    struct net_events events = core_net_events(server->core);
+    events.handle(events.context, &event);
+}
+
+static void
+forward_opened(void *context, const struct chunk_notice *notice)
+{
+    forward_chunk(context, NET_EVENT_CHUNK_OPENED, notice);
+}
+
+static void
+forward_closed(void *context, const struct chunk_notice *notice)
+{
+    forward_chunk(context, NET_EVENT_CHUNK_CLOSED, notice);
+}
+
 static enum status
 start_storage(struct server *server)
 {
@@ -139,8 +159,13 @@ enum status
 server_start(struct server *server)
 {
     assert(server->core == NULL);
-    server->pool = chunk_pool_new_with((struct chunk_memory){.map = heap_map, .unmap = heap_unmap});
+    struct chunk_memory memory = {.map = heap_map, .unmap = heap_unmap};
+    struct chunk_sink sink = {
+        .opened = forward_opened, .closed = forward_closed, .context = server};
+    server->pool = chunk_pool_new_with(memory);
+    server->writer = chunk_writer_new(memory, sink);
     make_core(server);
+    chunk_pool_share_thread(server->pool, 0, server->writer);
     enum status status = start_storage(server);
     if (status != STATUS_OK) {
         server_kill(server);
@@ -155,7 +180,7 @@ static void
 check_no_content_is_left(struct server *server)
 {
     if (server->memory_mark_bytes == 0) {
-        chunk_pool_end_tick(server->pool);
+        chunk_pool_end_tick(server->pool, chunk_pool_tick(server->pool));
         assert(chunk_pool_bytes(server->pool) == 0);
     }
 }
@@ -176,6 +201,7 @@ server_kill(struct server *server)
     server->check_count = 0;
     check_no_content_is_left(server);
     chunk_pool_free(&server->pool);
+    chunk_writer_free(&server->writer);
 }
 
 /* Events --------------------------------------------------------------------------------------- */
@@ -251,7 +277,7 @@ server_send(struct server *server, uint64_t link, uint16_t channel, const struct
     return handle(server, &event);
 }
 
-static struct content_ref
+static struct chunk_place
 make_content(struct server *server, const struct server_publish *publish)
 {
     static const uint8_t transient[] = {0, 0};
@@ -265,12 +291,12 @@ make_content(struct server *server, const struct server_publish *publish)
         .kind = publish->is_persistent ? CHUNK_KIND_PERSISTENT : CHUNK_KIND_TRANSIENT,
         .flags = publish->is_persistent ? CONTENT_PERSISTENT : 0,
     };
-    struct content_ref ref;
+    struct chunk_place place;
     uint8_t *body;
-    enum status status = chunk_pool_reserve(server->pool, &shape, &ref, &body);
+    enum status status = chunk_writer_reserve(server->writer, &shape, &place, &body);
     assert(status == STATUS_OK);
     body_fill(body, publish->number, publish->size);
-    return ref;
+    return place;
 }
 
 struct history_span
@@ -281,13 +307,16 @@ server_publish(struct server *server, uint64_t link, uint16_t channel,
         .type = NET_EVENT_PUBLISH,
         .channel = channel,
         .link = link,
-        .publish = {.content = make_content(server, publish),
+        .publish = {.place = make_content(server, publish),
                     .body_size = publish->size,
                     .exchange = bytes_of(publish->exchange),
                     .routing_key = bytes_of(publish->routing_key),
                     .mandatory = publish->is_mandatory},
     };
-    return handle(server, &event);
+    struct history_span span = handle(server, &event);
+    chunk_writer_release(server->writer, event.publish.place);
+    chunk_writer_report(server->writer);
+    return span;
 }
 
 void
@@ -308,7 +337,7 @@ server_turn(struct server *server)
     }
     core_end_tick(server->core);
     server->sealed_last = server_log_last(server);
-    core_release_tick(server->core);
+    core_release_tick(server->core, chunk_pool_tick(server->pool));
     if (server->storage != NULL) {
         storage_end_turn(server->storage, server->core);
     }

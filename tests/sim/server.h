@@ -15,6 +15,7 @@ enum { SERVER_CHECKS_MAX = 64 };
 struct server {
     struct core *core; /* NULL: it is not running */
     struct chunk_pool *pool;
+    struct chunk_writer *writer; /* what a network would lay contents down with */
     struct log log;
     struct clock_reading now;
     uint64_t random_state;

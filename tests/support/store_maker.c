@@ -21,7 +21,7 @@ store_maker_end(struct store_maker *maker)
     if (maker->journal != NULL) {
         journal_free(&maker->journal);
         log_writer_free(&maker->writer);
-        chunk_pool_end_tick(maker->pool);
+        chunk_pool_end_tick(maker->pool, chunk_pool_tick(maker->pool));
         chunk_pool_free(&maker->pool);
     }
     recovery_fini(&maker->recovery);
@@ -189,7 +189,7 @@ void
 store_maker_seal(struct store_maker *maker, bool wants_flush)
 {
     (void)journal_seal(maker->journal, wants_flush);
-    chunk_pool_end_tick(maker->pool);
+    chunk_pool_end_tick(maker->pool, chunk_pool_tick(maker->pool));
     index_left(maker);
 }
 

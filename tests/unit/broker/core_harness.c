@@ -114,11 +114,11 @@ copy_action(struct rig *rig, const struct net_action *action)
         break;
     case NET_ACTION_DELIVER:
         copy_deliver(posted, action);
-        copy_content(posted, chunk_pool_content(rig->pool, action->deliver.content));
+        copy_content(posted, action->deliver.content);
         break;
     case NET_ACTION_CONTENT:
         copy_method(posted, action->content.payload);
-        copy_content(posted, chunk_pool_content(rig->pool, action->content.content));
+        copy_content(posted, action->content.content);
         break;
     case NET_ACTION_TUNE:
         posted->frame_max = action->tune.frame_max;
@@ -134,6 +134,7 @@ copy_action(struct rig *rig, const struct net_action *action)
         link->is_closing = true;
         break;
     case NET_ACTION_ESTABLISHED:
+    case NET_ACTION_CHUNK_RETURNED:
         break;
     }
 }
@@ -149,14 +150,33 @@ take_action(void *context, const struct net_action *action)
     cr_assert(not(link->is_closing), "nothing is posted for a link that was told to close");
     const struct content *content = NULL;
     if (action->type == NET_ACTION_DELIVER) {
-        content = chunk_pool_content(rig->pool, action->deliver.content);
+        content = action->deliver.content;
     } else if (action->type == NET_ACTION_CONTENT) {
-        content = chunk_pool_content(rig->pool, action->content.content);
+        content = action->content.content;
     }
     link->owed += net_action_octets(action, content, link->frame_max);
     bool was_on_hold = alloc_faults_hold(true);
     copy_action(rig, action);
     alloc_faults_hold(was_on_hold);
+}
+
+static void
+forward_chunk(struct rig *rig, enum net_event_type type, const struct chunk_notice *notice)
+{
+    struct net_event event = {.type = type, .chunk = *notice};
+    rig->events.handle(rig->events.context, &event);
+}
+
+static void
+forward_opened(void *context, const struct chunk_notice *notice)
+{
+    forward_chunk(context, NET_EVENT_CHUNK_OPENED, notice);
+}
+
+static void
+forward_closed(void *context, const struct chunk_notice *notice)
+{
+    forward_chunk(context, NET_EVENT_CHUNK_CLOSED, notice);
 }
 
 static void
@@ -246,7 +266,10 @@ rig_new_empty(const struct core_settings *settings)
         .context = &rig->log_text,
         .clock = {.read = read_clock, .context = rig},
     };
-    rig->pool = chunk_pool_new_with((struct chunk_memory){.map = heap_map, .unmap = heap_unmap});
+    struct chunk_memory memory = {.map = heap_map, .unmap = heap_unmap};
+    struct chunk_sink sink = {.opened = forward_opened, .closed = forward_closed, .context = rig};
+    rig->pool = chunk_pool_new_with(memory);
+    rig->writer = chunk_writer_new(memory, sink);
     struct core_ports ports = {
         .net = {.post = take_action, .context = rig},
         .password = {.check = start_check, .context = rig},
@@ -255,6 +278,7 @@ rig_new_empty(const struct core_settings *settings)
     rig->core =
         core_new(settings != NULL ? settings : &usual, &ports, rig->pool, &rig->log, rig->now);
     rig->events = core_net_events(rig->core);
+    chunk_pool_share_thread(rig->pool, 0, rig->writer);
     core_begin_tick(rig->core, rig->now);
     return rig;
 }
@@ -275,9 +299,10 @@ rig_free(struct rig **rig_pointer)
         return;
     }
     core_free(&rig->core);
-    chunk_pool_end_tick(rig->pool);
+    chunk_pool_end_tick(rig->pool, chunk_pool_tick(rig->pool));
     cr_expect(eq(u64, chunk_pool_bytes(rig->pool), 0), "a content was not released");
     chunk_pool_free(&rig->pool);
+    chunk_writer_free(&rig->writer);
     for (size_t i = 0; i < rig->posted_count; i++) {
         buffer_fini(&rig->posted[i].octets);
         buffer_fini(&rig->posted[i].content_octets);
@@ -310,7 +335,7 @@ rig_turn(struct rig *rig)
         rig_verdict(rig);
     }
     core_end_tick(rig->core);
-    core_release_tick(rig->core);
+    core_release_tick(rig->core, chunk_pool_tick(rig->pool));
     core_begin_tick(rig->core, rig->now);
     report_written(rig);
 }
@@ -478,7 +503,7 @@ rig_send_fault(struct rig *rig, uint64_t link, uint16_t channel, const struct fa
     deliver_event(rig, &event);
 }
 
-static struct content_ref
+static struct chunk_place
 make_content(struct rig *rig, const struct rig_publish *publish)
 {
     static const uint8_t no_properties[2] = {0, 0};
@@ -493,13 +518,13 @@ make_content(struct rig *rig, const struct rig_publish *publish)
         .flags = (uint16_t)((publish->is_persistent ? CONTENT_PERSISTENT : 0) |
                             (publish->has_headers ? CONTENT_HAS_HEADERS : 0)),
     };
-    struct content_ref ref;
+    struct chunk_place place;
     uint8_t *body;
-    cr_assert(eq(int, chunk_pool_reserve(rig->pool, &shape, &ref, &body), STATUS_OK));
+    cr_assert(eq(int, chunk_writer_reserve(rig->writer, &shape, &place, &body), STATUS_OK));
     if (publish->body.size > 0) {
         memcpy(body, publish->body.data, publish->body.size);
     }
-    return ref;
+    return place;
 }
 
 void
@@ -522,10 +547,14 @@ rig_publish_as(struct rig *rig, uint64_t link, uint16_t channel, const struct ri
         event.publish.body_size = publish->oversize;
     } else {
         bool was_on_hold = alloc_faults_hold(true);
-        event.publish.content = make_content(rig, publish);
+        event.publish.place = make_content(rig, publish);
         alloc_faults_hold(was_on_hold);
     }
     rig->events.handle(rig->events.context, &event);
+    if (event.publish.place.content != NULL) {
+        chunk_writer_release(rig->writer, event.publish.place);
+        chunk_writer_report(rig->writer);
+    }
     exact_copy_free(exchange);
     exact_copy_free(routing_key);
     if (!rig->holds_turn) {

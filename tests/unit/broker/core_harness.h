@@ -53,6 +53,7 @@ struct rig {
     struct core *core;
     struct net_events events;
     struct chunk_pool *pool;
+    struct chunk_writer *writer; /* what a network would lay contents down with */
     struct clock_reading now;
     uint64_t random_state;
     struct log log;

@@ -53,7 +53,7 @@ static void
 hear_publish(struct harness *harness, const struct net_event *event, struct heard *heard)
 {
     heard->number = event->publish.body_size;
-    heard->has_content = content_ref_is_set(event->publish.content);
+    heard->has_content = event->publish.place.content != NULL;
     buffer_put_bytes(&heard->octets, event->publish.exchange);
     buffer_put_u8(&heard->octets, '/');
     buffer_put_bytes(&heard->octets, event->publish.routing_key);
@@ -61,13 +61,16 @@ hear_publish(struct harness *harness, const struct net_event *event, struct hear
     if (!heard->has_content) {
         return;
     }
-    const struct content *content = chunk_pool_content(harness->pool, event->publish.content);
+    const struct content *content = event->publish.place.content;
+    struct content_ref ref = chunk_pool_receive(harness->pool, 0, event->publish.place);
+    cr_assert(content_ref_is_set(ref));
+    cr_assert(eq(ptr, (void *)chunk_pool_content(harness->pool, ref), (void *)content));
     buffer_put_bytes(&heard->octets, content_body(content));
     heard->flags = content->flags;
     if (harness->keeps_contents) {
-        harness->kept[harness->kept_count++] = event->publish.content;
+        harness->kept[harness->kept_count++] = ref;
     } else {
-        chunk_pool_release(harness->pool, event->publish.content);
+        chunk_pool_release(harness->pool, ref);
     }
 }
 
@@ -75,6 +78,14 @@ static void
 hear(void *context, const struct net_event *event)
 {
     struct harness *harness = context;
+    if (event->type == NET_EVENT_CHUNK_OPENED) {
+        chunk_pool_open(harness->pool, 0, &event->chunk);
+        return;
+    }
+    if (event->type == NET_EVENT_CHUNK_CLOSED) {
+        chunk_pool_close(harness->pool, 0, &event->chunk);
+        return;
+    }
     cr_assert(lt(sz, harness->heard_count, HEARD_MAX));
     struct heard *heard = &harness->heard[harness->heard_count++];
     heard->type = event->type;
@@ -103,6 +114,9 @@ hear(void *context, const struct net_event *event)
         break;
     case NET_EVENT_CLOSED:
         heard->number = event->closed.reason;
+        break;
+    case NET_EVENT_CHUNK_OPENED:
+    case NET_EVENT_CHUNK_CLOSED:
         break;
     }
     if (harness->respond != NULL) {
@@ -158,8 +172,8 @@ harness_start(struct harness *harness, const struct network_settings *settings,
 {
     static const struct network_settings none;
     *harness = (struct harness){.now_ms = 1000000};
-    harness->pool = chunk_pool_new_with(
-        (struct chunk_memory){.map = heap_map, .unmap = heap_unmap, .context = harness});
+    struct chunk_memory memory = {.map = heap_map, .unmap = heap_unmap, .context = harness};
+    harness->pool = chunk_pool_new_with(memory);
     struct clock_source clock = {.read = stepped_clock, .context = harness};
     harness->log = (struct log){
         .level = LOG_LEVEL_DEBUG,
@@ -168,10 +182,11 @@ harness_start(struct harness *harness, const struct network_settings *settings,
         .clock = clock,
     };
     struct net_events events = {.handle = hear, .context = harness};
-    harness->network = network_new(settings != NULL ? settings : &none, NULL, harness->pool, &clock,
-                                   &harness->log, &events);
+    harness->network =
+        network_new(settings != NULL ? settings : &none, NULL, memory, &clock, &harness->log, &events);
     cr_assert(harness->network != NULL);
     harness->port = network_port(harness->network);
+    chunk_pool_share_thread(harness->pool, 0, network_chunk_writer(harness->network));
     char why[128];
     enum status status = network_listen(harness->network, "127.0.0.1", 0, is_tls, factory,
                                         &harness->tcp_port, why, sizeof(why));
@@ -182,10 +197,11 @@ void
 harness_stop(struct harness *harness)
 {
     network_free(&harness->network);
+    chunk_pool_forget_writers(harness->pool);
     for (size_t i = 0; i < harness->kept_count; i++) {
         chunk_pool_release(harness->pool, harness->kept[i]);
     }
-    chunk_pool_end_tick(harness->pool);
+    chunk_pool_end_tick(harness->pool, chunk_pool_tick(harness->pool));
     cr_expect(eq(u64, chunk_pool_bytes(harness->pool), 0), "no content is left behind");
     chunk_pool_free(&harness->pool);
     for (size_t i = 0; i < harness->heard_count; i++) {
@@ -199,7 +215,7 @@ harness_turn_waiting(struct harness *harness, uint64_t wait_ms)
 {
     network_poll(harness->network, wait_ms);
     network_flush(harness->network);
-    chunk_pool_end_tick(harness->pool);
+    chunk_pool_end_tick(harness->pool, chunk_pool_tick(harness->pool));
 }
 
 void

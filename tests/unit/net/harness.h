@@ -8,6 +8,7 @@
 #include "amqp/method.h"
 #include "base/buffer.h"
 #include "net/network.h"
+#include "store/chunk.h"
 
 enum { HEARD_MAX = 4096, HARNESS_LINK_COUNT = 8 };
 

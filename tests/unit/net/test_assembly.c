@@ -9,8 +9,10 @@
 
 #include "base/assert.h"
 #include "tests/support/alloc_faults.h"
+#include "tests/support/chunk_feed.h"
 
 static struct chunk_pool *pool;
+static struct chunk_feed feed;
 static struct assembly_table table;
 static struct assembly_limits limits;
 static struct fault fault;
@@ -20,6 +22,8 @@ static void
 set_up(void)
 {
     pool = chunk_pool_new();
+    chunk_feed_init(&feed, pool, 0, chunk_memory_anonymous());
+    chunk_pool_share_thread(pool, 0, feed.writer);
     assembly_table_init(&table);
     limits = (struct assembly_limits){.message_bytes_max = 1000000, .bytes_max = 3000000};
 }
@@ -27,10 +31,12 @@ set_up(void)
 static void
 tear_down(void)
 {
-    assembly_table_fini(&table, pool);
-    chunk_pool_end_tick(pool);
+    assembly_table_fini(&table, feed.writer);
+    chunk_writer_report(feed.writer);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0), "no content is left behind");
     chunk_pool_free(&pool);
+    chunk_feed_fini(&feed);
 }
 
 TestSuite(assembly, .init = set_up, .fini = tear_down);
@@ -57,8 +63,8 @@ header(uint16_t channel, uint16_t class_id, uint64_t body_size, struct bytes pro
         memcpy(payload + 12, properties.data, properties.size);
     }
     size_t size = 12 + (properties.size > 0 ? properties.size : 2);
-    return assembly_header(&table, pool, &limits, channel, bytes_make(payload, size), &assembled,
-                           &fault);
+    return assembly_header(&table, feed.writer, &limits, channel, bytes_make(payload, size),
+                           &assembled, &fault);
 }
 
 static enum status
@@ -74,17 +80,17 @@ body(uint16_t channel, const char *text)
     enum status status = assembly_check_body(&table, channel, (uint32_t)strlen(text), &fault);
     cr_assert(eq(int, status, STATUS_OK));
     assembly_body(&table, channel, bytes_of(text));
-    return assembly_end_body(&table, pool, channel, &assembled);
+    return assembly_end_body(&table, feed.writer, channel, &assembled);
 }
 
 static bool
 assembled_is(const char *routing_key, const char *text)
 {
-    const struct content *content = chunk_pool_content(pool, assembled.content);
+    const struct content *content = assembled.place.content;
     bool is_right = bytes_equal_text(assembled.routing_key, routing_key) &&
                     bytes_equal_text(content_routing_key(content), routing_key) &&
                     bytes_equal_text(content_body(content), text);
-    chunk_pool_release(pool, assembled.content);
+    chunk_pool_release(pool, chunk_feed_receive(&feed, assembled.place));
     assembled_fini(&assembled);
     return is_right;
 }
@@ -196,15 +202,15 @@ Test(assembly, breaches_have_the_code_and_the_text_that_clients_know)
         if (rows[i].text != NULL) {
             cr_expect(eq(str, fault.text, (char *)(uintptr_t)rows[i].text), "%s", rows[i].what);
         }
-        assembly_table_fini(&table, pool);
+        assembly_table_fini(&table, feed.writer);
     }
 }
 
 Test(assembly, header_payload_that_is_too_short_is_a_syntax_error)
 {
     cr_assert(eq(int, begin(1, "key"), STATUS_OK));
-    enum status status =
-        assembly_header(&table, pool, &limits, 1, bytes_make("\0\x3c\0", 3), &assembled, &fault);
+    enum status status = assembly_header(&table, feed.writer, &limits, 1, bytes_make("\0\x3c\0", 3),
+                                         &assembled, &fault);
     cr_expect(eq(int, status, STATUS_FAULT));
     cr_expect(eq(int, fault.reply_code, 502));
 }
@@ -220,7 +226,7 @@ Test(assembly, body_over_the_limit_is_reported_at_its_header_and_then_dropped)
 
     cr_assert(eq(int, begin(1, "key"), STATUS_OK));
     cr_expect(eq(int, plain_header(1, 5), STATUS_OK));
-    cr_expect(not(content_ref_is_set(assembled.content)));
+    cr_expect(zero(ptr, (void *)assembled.place.content));
     cr_expect(eq(u64, assembled.body_size, 5));
     cr_expect(bytes_equal_text(assembled.routing_key, "key"));
     assembled_fini(&assembled);
@@ -248,7 +254,7 @@ Test(assembly, delivery_mode_and_headers_show_in_the_content)
         struct bytes properties = bytes_make(rows[i].properties, rows[i].size);
         cr_assert(eq(int, begin(1, "key"), STATUS_OK));
         cr_assert(eq(int, header(1, CLASS_BASIC, 0, properties), STATUS_OK), "row %zu", i);
-        const struct content *content = chunk_pool_content(pool, assembled.content);
+        const struct content *content = assembled.place.content;
         cr_expect(eq(int, content->flags, rows[i].flags), "row %zu", i);
         cr_expect(bytes_equal(content_properties(content), properties), "row %zu", i);
         cr_expect(assembled_is("key", ""));
@@ -321,11 +327,11 @@ Test(assembly, missing_memory_is_a_resource_error)
         cr_expect(eq(int, status, STATUS_FAULT), "%s", steps[nth - 1]);
         cr_expect(eq(int, fault.reply_code, 506), "%s", steps[nth - 1]);
         cr_expect(eq(str, fault.text, "no memory for an unfinished message"));
-        assembly_table_fini(&table, pool);
+        assembly_table_fini(&table, feed.writer);
     }
 }
 
-Test(assembly, chunk_pool_without_memory_is_a_resource_error)
+Test(assembly, writer_without_memory_is_a_resource_error)
 {
     cr_assert(eq(int, begin(1, "key"), STATUS_OK));
     alloc_faults_plan(1);
@@ -339,7 +345,7 @@ Test(assembly, channel_that_the_core_closed_swallows_contents_until_it_is_forgot
 {
     cr_assert(eq(int, begin(1, "key"), STATUS_OK));
     cr_assert(eq(int, plain_header(1, 3), STATUS_AGAIN));
-    cr_assert(eq(int, assembly_discard(&table, pool, 1), STATUS_OK));
+    cr_assert(eq(int, assembly_discard(&table, feed.writer, 1), STATUS_OK));
 
     cr_expect(assembly_is_discarding(&table, 1));
     cr_expect(not(assembly_is_due(&table, 1)));
@@ -347,7 +353,7 @@ Test(assembly, channel_that_the_core_closed_swallows_contents_until_it_is_forgot
     cr_expect(eq(int, plain_header(1, 3), STATUS_AGAIN));
     cr_expect(eq(int, plain_header(1, UINT64_MAX), STATUS_AGAIN));
     cr_expect(zero(ptr, assembly_body_at(&table, 1)));
-    cr_expect(eq(int, assembly_discard(&table, pool, 1), STATUS_OK));
+    cr_expect(eq(int, assembly_discard(&table, feed.writer, 1), STATUS_OK));
 
     assembly_forget(&table, 1);
     cr_expect(not(assembly_is_discarding(&table, 1)));
@@ -365,7 +371,7 @@ Test(assembly, forgetting_a_channel_leaves_what_it_assembles_alone)
 Test(assembly, discarding_needs_memory_and_says_so)
 {
     alloc_faults_plan(1);
-    cr_expect(eq(int, assembly_discard(&table, pool, 9), STATUS_NO_MEMORY));
+    cr_expect(eq(int, assembly_discard(&table, feed.writer, 9), STATUS_NO_MEMORY));
 }
 
 /* A reader may put octets into the content itself. */
@@ -380,7 +386,7 @@ Test(assembly, octets_read_in_place_are_not_copied)
     assembly_body(&table, 1, bytes_make(at, 2));
     cr_expect(eq(ptr, assembly_body_at(&table, 1), at + 2));
     assembly_body(&table, 1, bytes_of("cd"));
-    cr_expect(eq(int, assembly_end_body(&table, pool, 1, &assembled), STATUS_OK));
+    cr_expect(eq(int, assembly_end_body(&table, feed.writer, 1, &assembled), STATUS_OK));
     cr_expect(assembled_is("key", "abcd"));
 }
 

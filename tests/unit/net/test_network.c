@@ -471,7 +471,7 @@ post_deliver(struct content_ref ref, uint64_t delivery_tag)
         .channel = 1,
         .link = harness->links[0],
     };
-    action.deliver.content = ref;
+    action.deliver.content = content;
     action.deliver.delivery_tag = delivery_tag;
     action.deliver.consumer_tag = bytes_of("ctag");
     action.deliver.exchange = content_exchange(content);

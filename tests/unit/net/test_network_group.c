@@ -17,7 +17,6 @@ enum { NETWORK_COUNT = 3, CLIENTS_MAX = 16 };
 
 static struct network_group *group;
 static struct network *networks[NETWORK_COUNT];
-static struct chunk_pool *pool;
 static uint16_t port;
 static uint64_t opened[CLIENTS_MAX];
 static size_t opened_count;
@@ -42,10 +41,9 @@ start(const struct network_settings *settings)
     struct clock_source clock = clock_system();
     struct net_events events = {.handle = hear};
     char why[128];
-    pool = chunk_pool_new();
     group = network_group_new(settings);
     for (size_t i = 0; i < NETWORK_COUNT; i++) {
-        networks[i] = network_new(settings, group, pool, &clock, NULL, &events);
+        networks[i] = network_new(settings, group, chunk_memory_anonymous(), &clock, NULL, &events);
         cr_assert(ne(ptr, networks[i], NULL));
     }
     cr_assert(eq(int,
@@ -71,7 +69,6 @@ tear_down(void)
         network_free(&networks[i]);
     }
     network_group_free(&group);
-    chunk_pool_free(&pool);
 }
 
 TestSuite(network_group, .init = set_up, .fini = tear_down);

@@ -314,10 +314,10 @@ Test(entry_deque, spilled_entry_lets_go_of_its_content_only_if_the_log_has_it)
         cr_assert(eq(int, status, STATUS_OK));
     }
     pushed = 20000;
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     uint64_t bytes = chunk_pool_bytes(pool);
     cr_expect(ge(int, spill_all(true), 3));
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(lt(u64, chunk_pool_bytes(pool), bytes / 3));
     for (uint64_t i = 0; i < pushed; i++, taken++) {
         if (entry_deque_head(&deque) == NULL) {
@@ -331,7 +331,7 @@ Test(entry_deque, spilled_entry_lets_go_of_its_content_only_if_the_log_has_it)
         }
         queue_entry_release(&entry, pool);
     }
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
 }
 

@@ -363,7 +363,7 @@ Test(queue, purge_drops_what_is_ready_and_nothing_else)
     }
     cr_expect(ge(int, slices, 3), "998 messages in blocks of 340");
     cr_expect(eq(u64, discards.released_sequence, discards.discarded_sequence));
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
     chunk_pool_free(&pool);
 }

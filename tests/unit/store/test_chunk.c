@@ -137,7 +137,7 @@ Test(chunk, open_chunk_is_rewound_when_nothing_in_it_is_alive)
     struct content_ref ref = reserve(100, CHUNK_KIND_TRANSIENT, 'a');
     const struct content *content = chunk_pool_content(pool, ref);
     chunk_pool_release(pool, ref);
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
 
     struct content_ref next = reserve(100, CHUNK_KIND_TRANSIENT, 'b');
@@ -152,7 +152,7 @@ Test(chunk, released_content_can_be_read_until_the_tick_ends)
     struct content_ref ref = reserve(CHUNK_BODY_OWN + 1, CHUNK_KIND_TRANSIENT, 'z');
     chunk_pool_release(pool, ref);
     cr_expect(body_is(ref, CHUNK_BODY_OWN + 1, 'z'));
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(sz, mapped_bytes, 0));
 }
 
@@ -161,10 +161,10 @@ Test(chunk, chunk_that_is_used_again_within_the_tick_stays)
     struct content_ref first = reserve(100, CHUNK_KIND_TRANSIENT, 'a');
     chunk_pool_release(pool, first);
     struct content_ref second = reserve(100, CHUNK_KIND_TRANSIENT, 'b');
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(body_is(second, 100, 'b'));
     chunk_pool_release(pool, second);
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
 }
 
@@ -173,10 +173,10 @@ Test(chunk, each_retain_needs_a_release_of_its_own)
     struct content_ref ref = reserve(CHUNK_BODY_OWN + 1, CHUNK_KIND_TRANSIENT, 'a');
     chunk_pool_retain(pool, ref);
     chunk_pool_release(pool, ref);
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(body_is(ref, CHUNK_BODY_OWN + 1, 'a'));
     chunk_pool_release(pool, ref);
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
 }
 
@@ -227,7 +227,7 @@ fill_and_free(size_t chunk_count)
     for (size_t i = 0; i < 4 * chunk_count; i++) {
         chunk_pool_release(pool, refs[i]);
     }
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
 }
 
 /* Fresh memory costs a page fault for each 4 KiB, so a busy pool keeps what it will need again. */
@@ -324,7 +324,7 @@ Test(chunk, pool_is_full_when_all_slots_are_in_use)
     cr_expect(eq(int, chunk_pool_reserve(wide, &shape, &ref, &body), STATUS_FULL));
 
     chunk_pool_release(wide, first);
-    chunk_pool_end_tick(wide);
+    chunk_pool_end_tick(wide, chunk_pool_tick(wide));
     cr_expect(eq(int, chunk_pool_reserve(wide, &shape, &ref, &body), STATUS_OK));
     cr_expect(ne(u64, ref.bits, first.bits));
     chunk_pool_free(&wide);
@@ -334,7 +334,7 @@ Test(chunk, stale_reference_is_a_caught_bug, .signal = SIGABRT)
 {
     struct content_ref ref = reserve(100, CHUNK_KIND_TRANSIENT, 'a');
     chunk_pool_release(pool, ref);
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     reserve(100, CHUNK_KIND_TRANSIENT, 'b');
     (void)chunk_pool_content(pool, ref);
 }
@@ -375,7 +375,7 @@ Test(chunk, live_contents_keep_their_octets_in_random_order)
             live[at].count--;
         }
         if (random % 16 == 0) {
-            chunk_pool_end_tick(pool);
+            chunk_pool_end_tick(pool, chunk_pool_tick(pool));
         }
     }
     for (size_t i = 0; i < LIVE_MAX; i++) {
@@ -383,7 +383,7 @@ Test(chunk, live_contents_keep_their_octets_in_random_order)
             chunk_pool_release(pool, live[i].ref);
         }
     }
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
 }
 
@@ -399,7 +399,7 @@ Test(chunk, pool_over_anonymous_mappings_takes_and_returns_bodies)
     body[999999] = 2;
     cr_expect(eq(u64, chunk_pool_bytes(real), 1000016));
     chunk_pool_release(real, ref);
-    chunk_pool_end_tick(real);
+    chunk_pool_end_tick(real, chunk_pool_tick(real));
     cr_expect(eq(u64, chunk_pool_bytes(real), 0));
     chunk_pool_free(&real);
     cr_expect(zero(ptr, real));

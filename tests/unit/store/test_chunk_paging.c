@@ -80,7 +80,7 @@ let_go(const struct content_ref *refs, uint64_t first_lsn)
     for (uint64_t i = 0; i <= PER_CHUNK; i++) {
         chunk_pool_release_entry(pool, refs[i], first_lsn == 0 ? 0 : first_lsn + 8 * i);
     }
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
 }
 
 static int
@@ -224,10 +224,10 @@ Test(chunk_paging, adopted_block_lives_as_long_as_its_contents_are_named)
     struct content_ref ref = content_ref_at(chunk, OFFSET);
     chunk_pool_retain_entry(pool, ref, 4096);
     chunk_pool_release(pool, chunk);
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u32, chunk_pool_content(pool, ref)->body_size, 1234));
     chunk_pool_release_entry(pool, ref, 4096);
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
 }
 
@@ -302,7 +302,7 @@ Test(chunk_paging, chunk_that_dies_on_its_way_out_leaves_nothing_behind)
     cr_assert(chunk_pool_begin_spill(pool, &spill));
     let_go(refs, 0);
     chunk_pool_end_spill(pool, &spill, true);
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
 }
 
@@ -329,7 +329,7 @@ Test(chunk_paging, chunk_that_cannot_be_read_back_is_lost)
     cr_assert(chunk_pool_begin_restore(pool, refs[0], &back));
     chunk_pool_end_restore(pool, &back, false);
     chunk_pool_release(pool, back.chunk);
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(int, place(refs[0]), CONTENT_LOST));
     let_go(refs, 0);
     cr_expect(eq(u32, chunk_pool_slots_used(pool), 1));

@@ -53,7 +53,7 @@ tear_down(void)
 {
     write_all();
     journal_free(&journal);
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
     chunk_pool_free(&pool);
 }
@@ -258,10 +258,10 @@ Test(journal, contents_are_kept_until_they_are_written)
 {
     (void)publish(100, 'a');
     cr_assert(journal_seal(journal, true));
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(gt(u64, chunk_pool_bytes(pool), 0));
     write_all();
-    chunk_pool_end_tick(pool);
+    chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
 }
 
