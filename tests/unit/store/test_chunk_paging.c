@@ -306,6 +306,42 @@ Test(chunk_paging, chunk_that_dies_on_its_way_out_leaves_nothing_behind)
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
 }
 
+/* A network on another thread is behind by some ticks. */
+Test(chunk_paging, chunk_that_an_action_named_stays_until_that_is_carried_out)
+{
+    struct content_ref logged[PER_CHUNK + 1];
+    struct content_ref transient[PER_CHUNK + 1];
+    struct chunk_spill spill;
+    fill(CHUNK_KIND_PERSISTENT, 4096, logged);
+    fill(CHUNK_KIND_TRANSIENT, 0, transient);
+    (void)chunk_pool_name(pool, logged[1]);
+    (void)chunk_pool_name(pool, transient[2]);
+    chunk_pool_end_tick(pool, 0);
+    cr_expect(eq(u64, chunk_pool_drop(pool, CHUNK_SIZE, UINT64_MAX), 0));
+    cr_expect(not(chunk_pool_begin_spill(pool, &spill)));
+
+    chunk_pool_end_tick(pool, 1);
+    cr_expect(eq(u64, chunk_pool_drop(pool, CHUNK_SIZE, UINT64_MAX), CHUNK_SIZE));
+    free(spill_one(&spill));
+    cr_expect(eq(int, place(transient[0]), CONTENT_SPILLED));
+    let_go(logged, 4096);
+    let_go(transient, 0);
+}
+
+/* A message may be handed out while its chunk is being written. */
+Test(chunk_paging, chunk_that_is_named_on_its_way_out_stays_in_memory)
+{
+    struct content_ref refs[PER_CHUNK + 1];
+    struct chunk_spill spill;
+    fill(CHUNK_KIND_TRANSIENT, 0, refs);
+    cr_assert(chunk_pool_begin_spill(pool, &spill));
+    (void)chunk_pool_name(pool, refs[0]);
+    chunk_pool_end_tick(pool, 0);
+    chunk_pool_end_spill(pool, &spill, true);
+    cr_expect(eq(int, place(refs[0]), CONTENT_IN_MEMORY));
+    let_go(refs, 0);
+}
+
 Test(chunk_paging, spilled_chunk_that_nobody_names_gives_its_room_back)
 {
     struct content_ref refs[PER_CHUNK + 1];
