@@ -459,13 +459,13 @@ network_wait(struct network *network, uint64_t wait_ms)
 {
     loop_wait(&network->loop, network_wait_ms(network, wait_ms));
     network_read_clock(network);
+    network_answer_calls(network);
+    loop_dispatch(&network->loop); /* now: a later step may free a link that it points at */
 }
 
 void
 network_read(struct network *network)
 {
-    network_answer_calls(network);
-    loop_dispatch(&network->loop);
     network_read_links(network);
     /* After reading: silence is judged when what has come is known. */
     timer_wheel_advance(&network->timers, network->now_ms);

@@ -29,10 +29,10 @@ struct network_settings {
     uint32_t ready_links_per_tick;         /* (256) */
 };
 
-/* Contents are laid down in memory from `memory`. `group` is the networks that this one is to be one
- * of, and has the limits on links that are not established; NULL: it is alone. `group`, `log` and
- * what `events` points at are borrowed and outlive the network. NULL with errno set when epoll is
- * not to be had. */
+/* Contents are laid down in memory from `memory`. `group` is the networks that this one is to be
+ * one of, and has the limits on links that are not established; NULL: it is alone. `group`, `log`
+ * and what `events` points at are borrowed and outlive the network. NULL with errno set when epoll
+ * is not to be had. */
 struct network *network_new(const struct network_settings *settings, struct network_group *group,
                             struct chunk_memory memory, const struct clock_source *clock,
                             struct log *log, const struct net_events *events);
@@ -83,7 +83,8 @@ MUST_CHECK enum status network_watch(struct network *network, int fd, network_wa
  * network_has_work true. Due timers (deadlines, heartbeats) fire here. */
 void network_poll(struct network *network, uint64_t wait_ms);
 
-/* The two halves of network_poll, for a loop that has something to do between them. */
+/* The two halves of network_poll, for a loop that has something to do between them: the first finds
+ * out who is ready, accepts, and goes on writing; the second reads. */
 void network_wait(struct network *network, uint64_t wait_ms);
 void network_read(struct network *network);
 

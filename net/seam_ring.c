@@ -28,7 +28,7 @@ struct item_head {
 
 struct opened_item {
     struct item_head head;
-    const struct net_peer *peer;
+    struct net_peer *peer;
 };
 
 struct publish_item {

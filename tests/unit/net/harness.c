@@ -182,8 +182,8 @@ harness_start(struct harness *harness, const struct network_settings *settings,
         .clock = clock,
     };
     struct net_events events = {.handle = hear, .context = harness};
-    harness->network =
-        network_new(settings != NULL ? settings : &none, NULL, memory, &clock, &harness->log, &events);
+    harness->network = network_new(settings != NULL ? settings : &none, NULL, memory, &clock,
+                                   &harness->log, &events);
     cr_assert(harness->network != NULL);
     harness->port = network_port(harness->network);
     chunk_pool_share_thread(harness->pool, 0, network_chunk_writer(harness->network));
