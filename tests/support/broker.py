@@ -89,7 +89,8 @@ class LogReader(threading.Thread):
 
 
 class Bourse:
-    """A running `bourse serve`. `options` are further command-line words. With `measured` a
+    """A running `bourse serve`. `options` are further command-line words; BOURSE_THREADS in the
+    environment says how many threads it has, if they do not. With `measured` a
     sanitized broker gives freed memory back at once, so that its resident size means something.
     `data_dir` outlives the broker; without it there is one for this process only."""
 
@@ -103,6 +104,9 @@ class Bourse:
         self.data_dir = str(data_dir or os.path.join(self.scratch, "data"))
         if "--ephemeral" not in options:
             command += ["--data-dir", self.data_dir]
+        threads = os.environ.get("BOURSE_THREADS")
+        if threads and "--threads" not in options:
+            command += ["--threads", threads]
         self.command = command + list(options)
         self.environment = {**os.environ, **self._sanitizer_options(measured),
                             **(environment or {})}
