@@ -89,13 +89,14 @@ class LogReader(threading.Thread):
 
 
 class Bourse:
-    """A running `bourse serve`. `options` are further command-line words; BOURSE_THREADS in the
-    environment says how many threads it has, if they do not. With `measured` a
+    """A running `bourse serve`. `options` are further command-line words; if they do not say how
+    many threads it has, BOURSE_THREADS in the environment does. With `measured` a
     sanitized broker gives freed memory back at once, so that its resident size means something.
     `data_dir` outlives the broker; without it there is one for this process only."""
 
     def __init__(self, config=None, options=(), listen=("amqp",), environment=None, limits=None,
-                 wait_ready=True, cwd=None, measured=False, data_dir=None):
+                 wait_ready=True, cwd=None, measured=False, data_dir=None,
+                 threads=os.environ.get("BOURSE_THREADS")):
         self.scratch = tempfile.mkdtemp(prefix="bourse-test-")
         self.config = config
         command = [binary(), "serve"] + ([str(config)] if config else [])
@@ -104,7 +105,6 @@ class Bourse:
         self.data_dir = str(data_dir or os.path.join(self.scratch, "data"))
         if "--ephemeral" not in options:
             command += ["--data-dir", self.data_dir]
-        threads = os.environ.get("BOURSE_THREADS")
         if threads and "--threads" not in options:
             command += ["--threads", threads]
         self.command = command + list(options)
