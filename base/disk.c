@@ -15,6 +15,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -31,6 +32,7 @@ struct disk_file {
 
 struct disk_directory {
     int descriptor;
+    bool copies_on_write;
     int lock;        /* -1: opened to read */
     int shared_lock; /* of one that was opened to read; -1: none */
 };
@@ -403,7 +405,28 @@ disk_of_directory(struct disk_directory *directory)
         .list = directory_list,
         .space = directory_space,
         .context = directory,
+        .copies_on_write = directory->copies_on_write,
     };
+}
+
+/* Where overwriting can fail for want of room: not on XFS, whose files are copied only where they
+ * share octets with another file, which ours never do, and not on F2FS, which keeps room for that
+ * aside by itself. A directory with the attribute C (chattr) on Btrfs counts as well, for a
+ * snapshot has its files copied too. What lies below an overlay or a network is not seen. */
+bool
+disk_type_copies_on_write(uint32_t type)
+{
+    static const uint32_t TYPES[] = {
+        0x9123683E, /* Btrfs */
+        0x2FC12FC1, /* ZFS */
+        0xCA451A4E, /* bcachefs */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(TYPES); i++) {
+        if (TYPES[i] == type) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Opening ----------------------------------------------------------------------------------------
@@ -515,6 +538,17 @@ check_directory(int descriptor, bool is_to_read, const struct refusal *refusal)
 }
 
 static bool
+examine_file_system(struct disk_directory *directory, const struct refusal *refusal)
+{
+    struct statfs found;
+    if (fstatfs(directory->descriptor, &found) != 0) {
+        return refuse_by_errno(refusal, "examined");
+    }
+    directory->copies_on_write = disk_type_copies_on_write((uint32_t)found.f_type);
+    return true;
+}
+
+static bool
 take_lock(struct disk_directory *directory, const struct refusal *refusal)
 {
     int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
@@ -575,7 +609,8 @@ directory_enter(struct disk_directory *directory, bool is_to_read, const struct 
     if (!check_directory(directory->descriptor, is_to_read, refusal)) {
         return false;
     }
-    return is_to_read || (take_lock(directory, refusal) && check_flush(directory, refusal));
+    return is_to_read || (take_lock(directory, refusal) && check_flush(directory, refusal) &&
+                          examine_file_system(directory, refusal));
 }
 
 static struct disk_directory *

@@ -64,6 +64,10 @@ struct disk {
     enum status (*space)(void *context, struct disk_space *space_out);
 
     void *context;
+
+    /* Writing over octets takes room anew, so that on a full disk even what was written before
+     * cannot be written again; what a removed file gives back can. */
+    bool copies_on_write;
 };
 
 /* A directory of the file system. Made with mode 0700 if it is missing (its parent must be there),
@@ -81,6 +85,9 @@ void disk_directory_close(struct disk_directory **directory);
 
 /* What to call; valid while the directory is open. */
 struct disk disk_of_directory(struct disk_directory *directory);
+
+/* Whether file systems of that type (statfs(2), f_type) copy on write. */
+bool disk_type_copies_on_write(uint32_t type);
 
 /* Unwrapped, for the many callers. */
 static inline enum status

@@ -15,8 +15,8 @@ struct random_source {
 /* getrandom(2); good enough for tokens and salts. Aborts if the kernel has none to give. */
 struct random_source random_system(void);
 
-/* A repeatable generator for tests and the simulator; never for secrets. `state` is borrowed and
- * holds the seed on entry. */
+/* A repeatable generator for tests, the simulator, and octets that only have to be hard to
+ * compress; never for secrets. `state` is borrowed and holds the seed on entry. */
 struct random_source random_seeded(uint64_t *state);
 
 uint64_t random_u64(const struct random_source *source);

@@ -28,7 +28,7 @@ PERSISTENT = ("--persistent --confirm-window 1000 --prefetch 1000 --ack-every 10
               "--size 1024").split()
 BODY_BYTES = 1024
 PARTS = ("flow", "latency", "fanout", "start", "recovery", "backlog")
-COLUMNS = ("bourse", "classic", "quorum", "relay", "probe", "ideal")
+COLUMNS = ("bourse", "classic", "quorum", "relay", "probe", "ideal", "relay*", "probe*", "ideal*")
 # What bench/run.py calls them.
 RUN_NAMES = {"bourse": "bourse", "classic": "rabbitmq", "quorum": "quorum", "relay": "relay"}
 
@@ -193,29 +193,44 @@ class Durability:
 
     # Latency of confirms ----------------------------------------------------------------------
 
-    def probe(self):
-        """Run bench/flush_probe once; return its figures."""
+    def start_probe(self, *options):
+        """Start bench/flush_probe for as long as one contestant is measured."""
         path = os.path.join(self.directory, "flush-probe")
-        done = subprocess.run([self.options.flush_probe, path, str(self.options.seconds)],
-                              capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise brokers.BrokerError(done.stderr.strip())
-        return json.loads(done.stdout)
+        seconds = self.options.warmup + self.options.seconds
+        return subprocess.Popen([self.options.flush_probe, path, str(seconds), *options],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def end_probe(self, probe):
+        """Return the figures of a probe that was started."""
+        output, words = probe.communicate()
+        if probe.returncode != 0:
+            raise brokers.BrokerError(words.strip())
+        return json.loads(output)
 
     def latency(self):
         """From the intended send time to the confirm, at 5,000 a second."""
         workload = next(w for w in workloads.WORKLOADS if w.name == "latency-confirm")
-        names = ["probe", *(self.queue_kinds()), *(["relay"] if self.options.relay else [])]
+        names = ["probe", *(self.queue_kinds()),
+                 *(["relay", "together"] if self.options.relay else [])]
         with ExitStack() as stack:
             running = {}
             for round_number in range(self.options.rounds):
                 for name in in_turn(names, round_number):
                     self.latency_once(stack, running, workload, name)
+        self.latency_targets()
+
+    def latency_targets(self):
+        """Three flushes and the way of a message, each measured alone, and both at once."""
         p99 = self.figures.get("confirm-p99")
         if p99 is None or p99.median("probe") is None or p99.median("relay") is None:
             return
         p99.target = 3 * p99.median("probe") + p99.median("relay")
         p99.target_words = "3 x p99 of write and flush of 4 KiB, and p99 of the relay"
+        if p99.median("probe*") is None or p99.median("bourse") is None:
+            return
+        both = self.figure("confirm-p99*", p99.words, "us", rounds=p99.rounds, loads=p99.loads)
+        both.target = 3 * p99.median("probe*") + p99.median("relay*")
+        both.target_words = "the same of relay and probe at the same time"
 
     # A new broker writes its next segments ahead, which others' flushes would have to wait for.
     SETTLE_S = 3
@@ -227,31 +242,48 @@ class Durability:
             running[(host, False)] = stack.enter_context(self.bench.make(host, False))
             time.sleep(self.SETTLE_S)
 
+    LATENCY_WORDS = (("p50", "half of the confirms"), ("p99", "99 % of the confirms"),
+                     ("p999", "99.9 % of the confirms"))
+
     def latency_once(self, stack, running, workload, name):
         """Measure one contestant once."""
         if name == "probe":
-            measured, prefix = self.probe(), "flush"
-        else:
-            run_name = RUN_NAMES[name]
-            self.settle(stack, running, run_name)
-            self.bench.run_flow(stack, running, workload, run_name)
-            rounds = self.bench.figures.get((workload.name, run_name))
-            if not rounds or self.bench.failures:
-                self.failures += self.bench.failures
-                self.bench.failures = []
-                return
-            measured, prefix = rounds[-1], "confirm"
-        for percent, words in (("p50", "half of the confirms"), ("p99", "99 % of the confirms"),
-                               ("p999", "99.9 % of the confirms")):
-            row = self.figure(f"confirm-{percent}", f"1 KiB at 5,000/s: {words} after", "us")
-            row.add(name, measured[f"{prefix}_{percent}_us"])
-            if name == "probe":
-                row.add("ideal", measured[f"wait_{percent}_us"])
-            row.note("probe: write and fdatasync of 4 KiB, one after the other; ideal: what 5,000 "
-                     "messages a second would wait for these flushes, had they nothing else to do")
-        if "send_lag_p99_us" in measured:
-            lag = self.figure("send-lag-p99", "of that, the generator's own lateness, 99 %", "us")
-            lag.add(name, measured["send_lag_p99_us"])
+            self.add_probe(self.end_probe(self.start_probe()), "")
+            return
+        run_name = RUN_NAMES.get(name, "relay")
+        mark = "*" if name == "together" else ""
+        self.settle(stack, running, run_name)
+        probe = self.start_probe("paced") if mark else None
+        self.bench.run_flow(stack, running, workload, run_name)
+        if probe is not None:
+            self.add_probe(self.end_probe(probe), mark)
+        rounds = self.bench.figures.get((workload.name, run_name))
+        if not rounds or self.bench.failures:
+            self.failures += self.bench.failures
+            self.bench.failures = []
+            return
+        measured = rounds[-1]
+        for percent, words in self.LATENCY_WORDS:
+            self.latency_figure(percent, words).add(run_name + mark if mark else name,
+                                                    measured[f"confirm_{percent}_us"])
+        lag = self.figure("send-lag-p99", "of that, the generator's own lateness, 99 %", "us")
+        lag.add(run_name + mark if mark else name, measured["send_lag_p99_us"])
+
+    def latency_figure(self, percent, words):
+        """Return one of the percentiles, as a row."""
+        row = self.figure(f"confirm-{percent}", f"1 KiB at 5,000/s: {words} after", "us")
+        row.note("probe: write and fdatasync of 4 KiB, one after the other; ideal: what 5,000 "
+                 "messages a second would wait for these flushes, had they nothing else to do; "
+                 "*: relay and probe at the same time, the probe flushing for 5,000 messages a "
+                 "second as they come")
+        return row
+
+    def add_probe(self, measured, mark):
+        """Keep what a probe has measured."""
+        for percent, words in self.LATENCY_WORDS:
+            row = self.latency_figure(percent, words)
+            row.add("probe" + mark, measured[f"flush_{percent}_us"])
+            row.add("ideal" + mark, measured[f"wait_{percent}_us"])
 
     # Octets on the disk -----------------------------------------------------------------------
 

@@ -7,14 +7,19 @@
  *
  * A flush that takes long counts once there, but many messages wait for it. So it also prints what
  * messages at a fixed rate would have waited, had they been confirmed by these flushes: each by the
- * first that begins after it came. No broker that gathers while it flushes can do better. */
+ * first that begins after it came. No broker that gathers while it flushes can do better.
+ *
+ * With `paced` it flushes only when such a message has come, as that broker would, so that it can
+ * run beside something else without taking all of the disk. */
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench/loadgen_clock.h"
@@ -75,20 +80,61 @@ probe_compare(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
+/* Writes one block and flushes it; returns when that began. */
+static uint64_t
+probe_once(int fd, const char *path, uint64_t block)
+{
+    uint8_t bytes[PROBE_BLOCK_BYTES];
+    memset(bytes, (int)(block % 251 + 1), sizeof bytes);
+    uint64_t start_ns = clock_now_ns();
+    probe_write(fd, path, block, bytes);
+    probe_flush(fd, path);
+    return start_ns;
+}
+
+static void
+probe_sleep_until(uint64_t due_ns)
+{
+    struct timespec due = {.tv_sec = (time_t)(due_ns / 1000000000),
+                           .tv_nsec = (long)(due_ns % 1000000000)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR) {
+    }
+}
+
+/* Messages come at their rate and wait for the first flush that begins after them. */
+static size_t
+probe_run_paced(int fd, const char *path, double seconds, uint64_t *samples, uint64_t *waits,
+                size_t *wait_count_out)
+{
+    size_t count = 0;
+    size_t wait_count = 0;
+    uint64_t message_ns = clock_now_ns();
+    uint64_t until_ns = message_ns + clock_ns_of_s(seconds);
+    while (message_ns < until_ns && count < PROBE_SAMPLES_MAX) {
+        probe_sleep_until(message_ns);
+        uint64_t start_ns = probe_once(fd, path, count);
+        uint64_t end_ns = clock_now_ns();
+        samples[count++] = end_ns - start_ns;
+        for (; message_ns <= start_ns && wait_count < PROBE_SAMPLES_MAX; wait_count++) {
+            waits[wait_count] = end_ns - message_ns;
+            message_ns += PROBE_MESSAGE_NS;
+        }
+    }
+    *wait_count_out = wait_count;
+    return count;
+}
+
+/* One flush after the other. */
 static size_t
 probe_run(int fd, const char *path, double seconds, uint64_t *samples)
 {
-    uint8_t bytes[PROBE_BLOCK_BYTES];
     size_t count = 0;
-    uint64_t until_ns = clock_now_ns() + clock_ns_of_s(seconds);
-    uint64_t start_ns = clock_now_ns();
-    while (start_ns < until_ns && count < PROBE_SAMPLES_MAX) {
-        memset(bytes, (int)(count % 251 + 1), sizeof bytes);
-        probe_write(fd, path, count, bytes);
-        probe_flush(fd, path);
-        uint64_t end_ns = clock_now_ns();
+    uint64_t end_ns = clock_now_ns();
+    uint64_t until_ns = end_ns + clock_ns_of_s(seconds);
+    while (end_ns < until_ns && count < PROBE_SAMPLES_MAX) {
+        uint64_t start_ns = probe_once(fd, path, count);
+        end_ns = clock_now_ns();
         samples[count++] = end_ns - start_ns;
-        start_ns = end_ns;
     }
     return count;
 }
@@ -144,20 +190,25 @@ probe_alloc(void)
 int
 main(int argc, char **argv)
 {
-    double seconds = argc == 3 ? strtod(argv[2], NULL) : 0;
-    if (!(seconds > 0)) {
-        fprintf(stderr, "usage: flush_probe NEW-FILE SECONDS\n");
+    double seconds = argc >= 3 ? strtod(argv[2], NULL) : 0;
+    bool is_paced = argc == 4 && strcmp(argv[3], "paced") == 0;
+    if (!(seconds > 0) || argc > 4 || (argc == 4 && !is_paced)) {
+        fprintf(stderr, "usage: flush_probe NEW-FILE SECONDS [paced]\n");
         return 2;
     }
     uint64_t *samples = probe_alloc();
     uint64_t *waits = probe_alloc();
     int fd = probe_open(argv[1]);
-    size_t count = probe_run(fd, argv[1], seconds, samples);
+    size_t wait_count = 0;
+    size_t count = is_paced ? probe_run_paced(fd, argv[1], seconds, samples, waits, &wait_count)
+                            : probe_run(fd, argv[1], seconds, samples);
     close(fd);
     if (unlink(argv[1]) != 0) {
         probe_die("remove", argv[1]);
     }
-    size_t wait_count = probe_waits(samples, count, waits);
+    if (!is_paced) {
+        wait_count = probe_waits(samples, count, waits);
+    }
     printf("{\"flushes\": %zu", count);
     probe_print("flush", samples, count);
     probe_print("wait", waits, wait_count);

@@ -390,11 +390,17 @@ disk_mark(const struct core_settings *settings, uint64_t total_bytes)
     return share > MARK_MIN ? share : MARK_MIN;
 }
 
+bool
+core_disk_is_low(const struct core *core)
+{
+    return (core->alarms & ALARM_DISK) != 0;
+}
+
 void
 core_set_disk_space(struct core *core, uint64_t free_bytes, uint64_t total_bytes)
 {
     uint64_t mark = disk_mark(&core->settings, total_bytes);
-    bool is_on = (core->alarms & ALARM_DISK) != 0;
+    bool is_on = core_disk_is_low(core);
     if (!is_on && free_bytes < mark) {
         log_warn(core->log, "disk.alarm_on", "free_bytes=%" PRIu64 " mark_bytes=%" PRIu64,
                  free_bytes, mark);

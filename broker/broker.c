@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "broker/core.h"
 #include "broker/data_directory.h"
+#include "broker/durability.h"
 #include "broker/machine.h"
 #include "broker/networks.h"
 #include "broker/password_pool.h"
@@ -40,6 +41,8 @@ struct broker {
     /* The core and the network point at each other; the network is made first, so its events come
      * through here. */
     struct net_events core_events;
+    void (*settled)(void *context); /* NULL: nobody waits */
+    void *settled_context;
     bool tick_has_begun;      /* the core knows the time of this turn */
     uint32_t link_count_peak; /* since memory was last given back to the system */
 };
@@ -362,6 +365,25 @@ broker_return_memory(struct broker *broker)
     }
 }
 
+static void
+broker_check_settled(struct broker *broker)
+{
+    void (*settled)(void *context) = broker->settled;
+    if (settled != NULL && broker->state == BROKER_RUNNING &&
+        core_is_committed(broker->core, core_topology_token(broker->core))) {
+        broker->settled = NULL;
+        settled(broker->settled_context);
+    }
+}
+
+void
+broker_when_settled(struct broker *broker, void (*settled)(void *context), void *context)
+{
+    broker->settled = settled;
+    broker->settled_context = context;
+    broker_check_settled(broker);
+}
+
 bool
 broker_turn(struct broker *broker, uint64_t wait_ms)
 {
@@ -376,6 +398,7 @@ broker_turn(struct broker *broker, uint64_t wait_ms)
     networks_flush(broker->networks, tick);
     core_release_tick(broker->core, networks_passed(broker->networks, tick));
     broker_return_memory(broker);
+    broker_check_settled(broker);
     broker_check_stop(broker, broker->core->now.monotonic_ms);
     return broker->state != BROKER_STOPPED;
 }

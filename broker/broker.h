@@ -12,7 +12,8 @@
 
 struct broker;
 
-/* Builds everything, applies the topology and opens the listeners. Takes `config` (also on
+/* Builds everything, applies the topology and opens the listeners; what the topology changed is on
+ * disk when broker_when_settled says so. Takes `config` (also on
  * failure). `log` is borrowed. NULL: `why` says in one line what is missing (an address in use, a
  * certificate that cannot be read). */
 struct broker *broker_new(struct config *config, struct log *log, char *why, size_t why_size);
@@ -36,12 +37,17 @@ bool broker_turn(struct broker *broker, uint64_t wait_ms);
 MUST_CHECK enum status broker_watch(struct broker *broker, int fd, void (*ready)(void *context),
                                     void *context);
 
+/* Calls `settled(context)` once, when everything that configurations have changed so far is on
+ * disk: at once, or later in the broker's loop. The last caller counts. */
+void broker_when_settled(struct broker *broker, void (*settled)(void *context), void *context);
+
 /* Only from the broker's own thread (from a watch, say). The first call drains: no new connections,
  * 320 to every client; the second ends at once. */
 void broker_stop(struct broker *broker);
 
 /* Applies additions, changed users, rights and certificates of a configuration that was read anew.
- * Takes `config`. STATUS_REJECTED: nothing changed, `why` says the reason. */
+ * Takes `config`. Done when broker_when_settled says so. STATUS_REJECTED: nothing changed, `why`
+ * says the reason. */
 MUST_CHECK enum status broker_reload(struct broker *broker, struct config *config, char *why,
                                      size_t why_size);
 

@@ -98,11 +98,12 @@ data_directory_fd(const struct data_directory *directory)
 void
 data_directory_turn(struct data_directory *directory)
 {
-    keeper_turn(directory->keeper, directory->journal, directory->core->now.monotonic_ms);
     const struct disk_space *space = keeper_disk_space(directory->keeper);
     if (space != NULL) {
         core_set_disk_space(directory->core, space->free_bytes, space->total_bytes);
+        keeper_set_disk_is_low(directory->keeper, core_disk_is_low(directory->core));
     }
+    keeper_turn(directory->keeper, directory->journal, directory->core->now.monotonic_ms);
 }
 
 /* Before there are threads: the job is carried out at once. */

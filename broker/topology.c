@@ -304,6 +304,7 @@ core_apply(struct core *core, const struct config *config, char *why, size_t why
     };
     if (application_check(&application)) {
         apply_everything(&application);
+        core->wants_flush = true; /* whoever asked for it is told when it is on disk */
     }
     if (application.is_new) {
         vhost_free(&application.vhost);

@@ -35,6 +35,8 @@ struct server {
     int signal_fd;
     /* Given up while files are read again, so that this works when no descriptor is left. */
     int reserve_fd;
+    /* What is said when the configuration is on disk. */
+    bool ready_is_due, reload_is_due;
 };
 
 /* The process -------------------------------------------------------------------------------- */
@@ -222,6 +224,21 @@ print_ready(const struct server *server)
     fflush(server->io->out);
 }
 
+/* What a configuration made is on disk: who reads the line may rely on it. */
+static void
+on_settled(void *context)
+{
+    struct server *server = context;
+    if (server->ready_is_due) {
+        print_ready(server);
+    }
+    if (server->reload_is_due) {
+        log_info(&server->log, "config.reloaded", "files=%zu", server->line->operand_count);
+    }
+    server->ready_is_due = false;
+    server->reload_is_due = false;
+}
+
 /* Reload ------------------------------------------------------------------------------------- */
 
 static void
@@ -259,7 +276,8 @@ apply_configuration(struct server *server, struct config *config)
     }
     server->log.level = level;
     server->log.format = format;
-    log_info(&server->log, "config.reloaded", "files=%zu", server->line->operand_count);
+    server->reload_is_due = true;
+    broker_when_settled(server->broker, on_settled, server);
 }
 
 static void
@@ -323,7 +341,8 @@ run_broker(struct server *server, struct config *config)
     }
     int result = COMMAND_OK;
     if (broker_watch(server->broker, server->signal_fd, on_signals, server) == STATUS_OK) {
-        print_ready(server);
+        server->ready_is_due = true;
+        broker_when_settled(server->broker, on_settled, server);
         broker_run(server->broker);
     } else {
         fprintf(server->io->err, "bourse: not started: cannot watch signals: %s\n",

@@ -44,6 +44,7 @@ batch_clear(struct batch *batch)
     batch->header = (struct batch_header){0};
     batch->end_lsn = 0;
     batch->wants_flush = false;
+    batch->wants_report = false;
     batch->run_count = 0;
     if (batch->control.capacity > CONTROL_KEPT) {
         buffer_fini(&batch->control);

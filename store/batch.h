@@ -20,6 +20,7 @@ struct batch {
     uint64_t segment_number; /* the segment that it goes to */
     uint64_t segment_base;
     bool wants_flush;      /* somebody waits for its commit */
+    bool wants_report;     /* somebody waits until it is written */
     struct buffer control; /* the control section */
     struct iovec *runs;    /* the data section, in order; octets of chunks, each a multiple of 8
                               octets long; owned array */

@@ -110,6 +110,9 @@ note_file(void *argument, const char *name)
     case STORE_FILE_TEMPORARY:
         add_disposable(work, name);
         break;
+    case STORE_FILE_BALLAST:
+        work->has_ballast = true;
+        break;
     case STORE_FILE_LOCK:
         break;
     case STORE_FILE_OTHER:

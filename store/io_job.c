@@ -2,6 +2,7 @@
 #include "store/io_job.h"
 
 #include "base/assert.h"
+#include "store/ballast.h"
 #include "store/fetch.h"
 #include "store/fold.h"
 #include "store/index.h"
@@ -107,6 +108,11 @@ dispatch(struct io_job *job, const struct disk *disk, struct fetch_files *files)
                              &job->failure);
     case IO_FOLD:
         return fold_run(disk, job->fold.number, job->fold.folded_lsn, &job->failure);
+    case IO_BALLAST:
+        return ballast_extend(disk, &job->ballast.octets, job->ballast.octets_max,
+                              job->ballast.seed, &job->failure);
+    case IO_GIVE_UP:
+        return ballast_give_up(disk, &job->failure);
     case IO_FETCH:
         return run_fetch(job, disk, files);
     case IO_PACK:

@@ -23,6 +23,8 @@ enum io_job_type {
     IO_PACK,     /* live contents of neighbouring segments into one file, a step of it */
     IO_SNAPSHOT, /* a new snapshot from the last one and the segments behind it, and the manifest */
     IO_SPACE,    /* how much room the file system has */
+    IO_BALLAST,  /* ballast_extend: a slice more of it */
+    IO_GIVE_UP,  /* ballast_give_up */
     IO_FETCH,    /* contents of messages back into memory (store/fetch.h) */
     IO_SPILL,    /* memory out to a spill file, or back (store/spill.h) */
 };
@@ -72,8 +74,13 @@ struct io_job {
             uint64_t octets;           /* out */
         } snapshot;
         struct disk_space space; /* out */
-        struct io_fetch *fetch;  /* borrowed from the core until the job is back */
-        struct io_spill *spill;  /* the same */
+        struct {
+            uint64_t octets; /* that there are; it grows at most up to `octets_max` */
+            uint64_t octets_max;
+            uint64_t seed; /* of what is written */
+        } ballast;
+        struct io_fetch *fetch; /* borrowed from the core until the job is back */
+        struct io_spill *spill; /* the same */
     };
 };
 

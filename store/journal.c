@@ -380,6 +380,7 @@ journal_hand_out(struct journal *journal, uint64_t queue, uint64_t lsn)
     make_control_room(journal->open, HANDOUT_SIZE);
     record_put_handout(&journal->open->control, queue, lsn);
     journal->open->header.record_count++;
+    journal->open->wants_report = true; /* the queue's head waits for it */
 }
 
 uint64_t

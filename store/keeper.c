@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "store/ballast.h"
 #include "store/pack.h"
 #include "store/snapshot.h"
 
@@ -14,6 +15,8 @@ enum {
     SPACE_EVERY_MS = 1000,
     RETRY_FIRST_MS = 1000,
     RETRY_MAX_MS = 64 * 1000,
+    BALLAST_RETRY_FIRST_MS = 60 * 1000,
+    BALLAST_RETRY_MAX_MS = 64 * 60 * 1000,
     SPARES_EXTRA = 2, /* spare files kept besides those that are wanted ahead */
     SORT_ROOM = 4,    /* backlog is sorted while so many times its octets are free */
 };
@@ -22,6 +25,13 @@ enum {
 struct retry {
     uint64_t delay_ms; /* 0: it did not fail the last time */
     uint64_t due_ms;
+};
+
+struct ballast {
+    uint64_t octets_max; /* that it is to have; 0: the disk needs none */
+    uint64_t octets;     /* that it has */
+    bool is_there;       /* a file of that name may be */
+    bool has_failed;     /* it could not be made: what there is of it is to go first */
 };
 
 struct keeper {
@@ -46,6 +56,8 @@ struct keeper {
     struct disk_space disk_space;
     bool disk_space_is_known;
     uint64_t disk_space_due_ms;
+    bool disk_is_low;
+    struct ballast ballast;
 };
 
 static void
@@ -204,6 +216,10 @@ keeper_begin(struct keeper *keeper, const struct disk *disk, struct journal_sett
 {
     sort_out_spares(keeper, disk);
     uint64_t slot_size = keeper->settings.slot_size;
+    if (disk->copies_on_write) {
+        keeper->ballast.octets_max = BALLAST_SEGMENTS * slot_size;
+        keeper->ballast.is_there = true; /* recovery may not have been able to remove it */
+    }
     struct segment_header header = keeper->newest;
     uint64_t spare = take_spare(keeper);
     if (spare == 0) {
@@ -235,15 +251,32 @@ is_due(const struct keeper *keeper, enum io_job_type type)
     return retry->delay_ms == 0 || keeper->now_ms >= retry->due_ms;
 }
 
-/* Longer and longer, since a job that fails may have read or written a whole segment before. The
- * log waits for segments: they are tried for once a second. */
+/* The log waits for segments, and may need the room of the ballast. One that could not be made may
+ * have met a limit that the file system does not tell of, and each try takes room from the log for
+ * a while. */
+static void
+retry_bounds(enum io_job_type type, uint64_t *first_ms_out, uint64_t *max_ms_out)
+{
+    *first_ms_out = RETRY_FIRST_MS;
+    *max_ms_out = RETRY_MAX_MS;
+    if (type == IO_PREPARE || type == IO_GIVE_UP) {
+        *max_ms_out = RETRY_FIRST_MS;
+    } else if (type == IO_BALLAST) {
+        *first_ms_out = BALLAST_RETRY_FIRST_MS;
+        *max_ms_out = BALLAST_RETRY_MAX_MS;
+    }
+}
+
+/* Longer and longer, since a job that fails may have read or written a whole segment before. */
 static void
 retry_later(struct keeper *keeper, enum io_job_type type)
 {
+    uint64_t first_ms;
+    uint64_t max_ms;
+    retry_bounds(type, &first_ms, &max_ms);
     struct retry *retry = &keeper->retries[type];
-    uint64_t delay_max_ms = type == IO_PREPARE ? RETRY_FIRST_MS : RETRY_MAX_MS;
-    uint64_t delay_ms = retry->delay_ms == 0 ? RETRY_FIRST_MS : 2 * retry->delay_ms;
-    retry->delay_ms = delay_ms < delay_max_ms ? delay_ms : delay_max_ms;
+    uint64_t delay_ms = retry->delay_ms == 0 ? first_ms : 2 * retry->delay_ms;
+    retry->delay_ms = delay_ms < max_ms ? delay_ms : max_ms;
     retry->due_ms = keeper->now_ms + retry->delay_ms;
 }
 
@@ -395,14 +428,48 @@ submit_space_query(struct keeper *keeper)
     submit(keeper);
 }
 
+/* Room that is scarce, or that could not be had in full. */
+static bool
+submit_give_up(struct keeper *keeper)
+{
+    const struct ballast *ballast = &keeper->ballast;
+    if (!ballast->is_there || !(keeper->disk_is_low || ballast->has_failed) ||
+        !is_due(keeper, IO_GIVE_UP)) {
+        return false;
+    }
+    keeper->job = (struct io_job){.type = IO_GIVE_UP};
+    submit(keeper);
+    return true;
+}
+
+/* The next slice. An epoch is a number that no other directory has. */
+static bool
+submit_ballast(struct keeper *keeper)
+{
+    struct ballast *ballast = &keeper->ballast;
+    if (ballast->octets == ballast->octets_max || ballast->has_failed || keeper->disk_is_low ||
+        !keeper->disk_space_is_known || !is_due(keeper, IO_BALLAST)) {
+        return false;
+    }
+    keeper->job = (struct io_job){
+        .type = IO_BALLAST,
+        .ballast = {.octets = ballast->octets,
+                    .octets_max = ballast->octets_max,
+                    .seed = keeper->newest.epoch},
+    };
+    ballast->is_there = true;
+    submit(keeper);
+    return true;
+}
+
 /* The journal must not wait for a segment; but one that is used again is there at once, while a new
- * one is written in full. */
+ * one is written in full. Either may need the room of the ballast. */
 void
 keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
 {
     keeper->now_ms = now_ms;
     space_journal_at(keeper->space, journal_segment_base(journal));
-    if (keeper->is_busy) {
+    if (keeper->is_busy || submit_give_up(keeper)) {
         return;
     }
     bool wants = wants_segment(keeper, journal);
@@ -415,7 +482,7 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
         submit_prepare(keeper);
     } else if (now_ms >= keeper->disk_space_due_ms) {
         submit_space_query(keeper);
-    } else if (!submit_index(keeper, journal)) {
+    } else if (!submit_index(keeper, journal) && !submit_ballast(keeper)) {
         if (is_packing) {
             submit_pack_step(keeper);
         } else {
@@ -430,10 +497,10 @@ static void
 log_job_failure(struct keeper *keeper, const struct io_job *job)
 {
     static const char *const WORDS[] = {
-        [IO_PREPARE] = "prepare",   [IO_SPARE] = "spare", [IO_INDEX] = "index",
-        [IO_RETIRE] = "retire",     [IO_FOLD] = "fold",   [IO_PACK] = "pack",
-        [IO_SNAPSHOT] = "snapshot", [IO_SPACE] = "space", [IO_FETCH] = "fetch",
-        [IO_SPILL] = "spill",
+        [IO_PREPARE] = "prepare",         [IO_SPARE] = "spare", [IO_INDEX] = "index",
+        [IO_RETIRE] = "retire",           [IO_FOLD] = "fold",   [IO_PACK] = "pack",
+        [IO_SNAPSHOT] = "snapshot",       [IO_SPACE] = "space", [IO_BALLAST] = "ballast",
+        [IO_GIVE_UP] = "give up ballast", [IO_FETCH] = "fetch", [IO_SPILL] = "spill",
     };
     const struct log_failure *failure = &job->failure;
     log_warn(keeper->log, "store.job_failed",
@@ -457,11 +524,36 @@ retire_done(struct keeper *keeper, const struct io_job *job)
     space_retired(keeper->space, job->retire.number);
 }
 
+/* What the ballast lacks is spoken for. */
 static void
 space_done(struct keeper *keeper, const struct io_job *job)
 {
+    uint64_t lacking = keeper->ballast.octets_max - keeper->ballast.octets;
+    uint64_t free_bytes = job->space.free_bytes;
     keeper->disk_space = job->space;
+    keeper->disk_space.free_bytes = free_bytes > lacking ? free_bytes - lacking : 0;
     keeper->disk_space_is_known = true;
+}
+
+static void
+ballast_done(struct keeper *keeper, const struct io_job *job)
+{
+    keeper->ballast.octets = job->ballast.octets;
+    if (job->ballast.octets == job->ballast.octets_max) {
+        log_info(keeper->log, "store.ballast_made", "octets=%" PRIu64, job->ballast.octets);
+    }
+}
+
+static void
+give_up_done(struct keeper *keeper)
+{
+    struct ballast *ballast = &keeper->ballast;
+    if (!ballast->has_failed && ballast->octets > 0) {
+        log_info(keeper->log, "store.ballast_given_up", "octets=%" PRIu64, ballast->octets);
+    }
+    ballast->octets = 0;
+    ballast->is_there = false;
+    ballast->has_failed = false;
 }
 
 static void
@@ -482,9 +574,19 @@ index_is_damaged(struct keeper *keeper, const struct io_job *job)
     keeper->indexed_number = job->index.number;
 }
 
+/* A ballast has succeeded when it is whole. */
+static void
+forget_failures(struct keeper *keeper, const struct io_job *job)
+{
+    if (job->type != IO_BALLAST || job->ballast.octets == job->ballast.octets_max) {
+        keeper->retries[job->type].delay_ms = 0;
+    }
+}
+
 static void
 job_succeeded(struct keeper *keeper, const struct io_job *job)
 {
+    forget_failures(keeper, job);
     switch (job->type) {
     case IO_PREPARE:
         prepare_done(keeper, job);
@@ -508,11 +610,29 @@ job_succeeded(struct keeper *keeper, const struct io_job *job)
         space_packed(keeper->space, job->pack.first, job->pack.last, job->pack.folded_lsn,
                      job->pack.live_octets);
         break;
+    case IO_BALLAST:
+        ballast_done(keeper, job);
+        break;
+    case IO_GIVE_UP:
+        give_up_done(keeper);
+        break;
     case IO_SPARE:
     case IO_FETCH:
     case IO_SPILL:
         break; /* not the keeper's */
     }
+}
+
+static void
+job_failed(struct keeper *keeper, const struct io_job *job)
+{
+    bool is_ballast = job->type == IO_BALLAST;
+    keeper->ballast.has_failed |= is_ballast;
+    /* Only the first failure of a ballast is news: everything else goes on without it. */
+    if (!is_ballast || keeper->retries[IO_BALLAST].delay_ms == 0) {
+        log_job_failure(keeper, job);
+    }
+    retry_later(keeper, job->type);
 }
 
 void
@@ -531,13 +651,11 @@ keeper_job_done(struct keeper *keeper, struct io_job *job)
         space_pack_failed(keeper->space, job->pack.first, job->pack.last);
     }
     if (job->status == STATUS_OK) {
-        keeper->retries[job->type].delay_ms = 0;
         job_succeeded(keeper, job);
     } else if (job->type == IO_INDEX && job->status == STATUS_CORRUPT) {
         index_is_damaged(keeper, job);
     } else {
-        log_job_failure(keeper, job);
-        retry_later(keeper, job->type);
+        job_failed(keeper, job);
     }
 }
 
@@ -551,6 +669,12 @@ const struct disk_space *
 keeper_disk_space(const struct keeper *keeper)
 {
     return keeper->disk_space_is_known ? &keeper->disk_space : NULL;
+}
+
+void
+keeper_set_disk_is_low(struct keeper *keeper, bool is_low)
+{
+    keeper->disk_is_low = is_low;
 }
 
 /* The end -------------------------------------------------------------------------------------- */

@@ -6,6 +6,11 @@
  * for are prepared, and full ones indexed, between two steps, and nothing else is done until the
  * last.
  *
+ * On a disk that copies on write it keeps a ballast (store/ballast.h): made slice by slice once it
+ * is known that there is room, given up before anything else is done when the disk is low, and made
+ * again when it is not. Its room counts as taken whether it is there or not, so that giving it up
+ * does not end the alarm that it was given up for, nor making it raise one.
+ *
  * Owner: the core thread. Makes no system call. */
 #ifndef BOURSE_STORE_KEEPER_H
 #define BOURSE_STORE_KEEPER_H
@@ -50,8 +55,12 @@ void keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms
 void keeper_job_done(struct keeper *keeper, struct io_job *job);
 bool keeper_is_busy(const struct keeper *keeper);
 
-/* How much room the file system had a second ago or so; NULL while that is not known. */
+/* How much room the file system had a second ago or so, without that of the ballast where it is
+ * missing; NULL while that is not known. */
 const struct disk_space *keeper_disk_space(const struct keeper *keeper);
+
+/* Whether that is less than the disk mark, which the keeper does not know; it is not, so far. */
+void keeper_set_disk_is_low(struct keeper *keeper, bool is_low);
 
 /* Orderly stop, after the threads are drained, all is committed and nothing is under way: indexes
  * of the segments that have none, a snapshot if the topology has changed, and the manifest with the

@@ -362,6 +362,21 @@ hand_over(struct recovery_work *work)
     return status;
 }
 
+/* What is to be written may need its room. A file that cannot be removed is tried for again by the
+ * keeper where it matters. */
+static enum status
+give_up_ballast(struct recovery_work *work)
+{
+    if (!work->has_ballast ||
+        work->disk->unlink(work->disk->context, STORE_BALLAST_NAME) != STATUS_OK) {
+        return STATUS_OK;
+    }
+    if (work->disk->flush_directory(work->disk->context) != STATUS_OK) {
+        return recovery_refuse(work, STATUS_IO, "the directory cannot be flushed");
+    }
+    return STATUS_OK;
+}
+
 static enum status
 read_and_judge(struct recovery_work *work)
 {
@@ -377,6 +392,9 @@ read_and_judge(struct recovery_work *work)
     }
     if (status == STATUS_OK) {
         status = log_end_find(work);
+    }
+    if (status == STATUS_OK && work->options->may_write) {
+        status = give_up_ballast(work);
     }
     if (status == STATUS_OK && work->options->may_write) {
         write_indexes(work);

@@ -54,7 +54,7 @@ struct recovery_work {
     uint32_t spare_capacity;
     char (*disposable)[256]; /* names of files that mean nothing; owned */
     uint32_t disposable_count, disposable_capacity;
-    bool has_manifest;
+    bool has_manifest, has_ballast;
     uint64_t next_spare;
     uint64_t kept_octets; /* of whole indexes in memory */
 

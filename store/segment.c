@@ -44,8 +44,9 @@ store_file_name(enum store_file_kind kind, uint64_t number, uint64_t last,
             return out;
         }
     }
-    assert(kind == STORE_FILE_MANIFEST);
-    snprintf(out, STORE_NAME_SIZE, "%s", STORE_MANIFEST_NAME);
+    assert(kind == STORE_FILE_MANIFEST || kind == STORE_FILE_BALLAST);
+    snprintf(out, STORE_NAME_SIZE, "%s",
+             kind == STORE_FILE_MANIFEST ? STORE_MANIFEST_NAME : STORE_BALLAST_NAME);
     return out;
 }
 
@@ -112,6 +113,9 @@ store_file_parse(const char *name, uint64_t *number_out, uint64_t *last_out)
     }
     if (strcmp(name, STORE_MANIFEST_NAME) == 0) {
         return STORE_FILE_MANIFEST;
+    }
+    if (strcmp(name, STORE_BALLAST_NAME) == 0) {
+        return STORE_FILE_BALLAST;
     }
     if (ends_with(name, ".tmp")) {
         return STORE_FILE_TEMPORARY;

@@ -28,10 +28,12 @@ enum store_file_kind {
     STORE_FILE_SNAPSHOT,
     STORE_FILE_SPARE,
     STORE_FILE_SPILL,
+    STORE_FILE_BALLAST,
     STORE_FILE_TEMPORARY, /* any name that ends in .tmp */
 };
 
 #define STORE_MANIFEST_NAME "MANIFEST"
+#define STORE_BALLAST_NAME "ballast"
 
 /* Writes the file's name into `out` and returns it. `number` is the segment's number, the
  * snapshot's LSN, the spare's or the spill's number; of a pack `number` is F and `last` is L. */

@@ -75,11 +75,13 @@ unlock_and_signal(struct store_threads *threads)
 
 /* The log thread ------------------------------------------------------------------------------- */
 
-/* What the log thread took at once. */
+/* What the log thread took at once, and what it has to say. */
 struct round {
     struct list waiting;
     struct list written;
     bool wants_flush;
+    bool wants_report;       /* the core waits for what was written */
+    uint64_t unreported;     /* octets written since the core was last woken */
     uint64_t prepared_count; /* when it last looked */
 };
 
@@ -100,26 +102,31 @@ round_take(struct store_threads *threads, struct round *round)
     return !list_is_empty(&round->waiting);
 }
 
-/* Reports what was written, and how far the log is on the disk. */
+/* Lays out what was written, and how far the log is on the disk, for the core to collect; wakes it
+ * if told to. */
 static void
-round_publish(struct store_threads *threads, struct round *round)
+round_publish(struct store_threads *threads, struct round *round, bool must_wake)
 {
-    uint64_t durable_lsn = log_writer_durable_lsn(threads->writer);
     pthread_mutex_lock(&threads->mutex);
-    if (list_is_empty(&round->written) && threads->durable_lsn == durable_lsn) {
+    list_move(&round->written, &threads->written);
+    threads->durable_lsn = log_writer_durable_lsn(threads->writer);
+    if (!must_wake) {
         pthread_mutex_unlock(&threads->mutex);
         return;
     }
-    list_move(&round->written, &threads->written);
-    threads->durable_lsn = durable_lsn;
+    round->wants_report = false;
+    round->unreported = 0;
     unlock_and_signal(threads);
 }
 
-/* Contents go back before the flush, which takes longest. */
+/* Before the flush, which takes longest, the core is woken only for what is worth it: contents that
+ * go back, a mark that a consumer waits for. Every flush wakes it anyhow, and what wants none is
+ * flushed within 100 ms. */
 static void
 round_flush(struct store_threads *threads, struct round *round)
 {
-    round_publish(threads, round);
+    enum { WORTH_WAKING_OCTETS = 32 * 1024 };
+    round_publish(threads, round, round->wants_report || round->unreported >= WORTH_WAKING_OCTETS);
     struct log_failure failure;
     if (!round->wants_flush) {
         return;
@@ -128,7 +135,7 @@ round_flush(struct store_threads *threads, struct round *round)
         threads->fatal(threads->fatal_context, &failure);
     }
     round->wants_flush = false;
-    round_publish(threads, round);
+    round_publish(threads, round, true);
 }
 
 static bool
@@ -173,6 +180,8 @@ round_write(struct store_threads *threads, struct round *round)
             threads->fatal(threads->fatal_context, &failure);
         }
         round->wants_flush |= batch->wants_flush;
+        round->wants_report |= batch->wants_report;
+        round->unreported += batch_size(batch);
         list_remove(&batch->link);
         list_append(&round->written, &batch->link);
     }

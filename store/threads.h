@@ -37,7 +37,8 @@ void store_threads_free(struct store_threads **threads, const struct store_event
 struct journal_port store_threads_journal_port(struct store_threads *threads);
 struct io_port store_threads_io_port(struct store_threads *threads);
 
-/* Readable while there is something to collect. */
+/* Readable when there is something that is worth a turn: a commit, a job, a batch that somebody
+ * waits for, contents that go back. What is written besides is collected with it. */
 int store_threads_fd(const struct store_threads *threads);
 void store_threads_collect(struct store_threads *threads, const struct store_events *events);
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -114,12 +115,23 @@ def commit(connection):
     return {wire.method_frame(3, "tx.commit-ok"): markers}
 
 
-def stop_traced(process):
-    """SIGTERM to the broker, which is the child of strace; that ends with it."""
+def signal_traced(process, number):
+    """To the broker, which is the child of strace."""
     pid = process.process.pid
     with open(f"/proc/{pid}/task/{pid}/children") as children:
-        os.kill(int(children.read().split()[0]), signal.SIGTERM)
+        os.kill(int(children.read().split()[0]), number)
+
+
+def stop_traced(process):
+    """strace ends with the broker."""
+    signal_traced(process, signal.SIGTERM)
     assert process.reap() == 0, process.log_tail()
+
+
+def wait_for_line(process, text, timeout_s=20):
+    deadline = time.monotonic() + timeout_s
+    while text not in process.log_tail():
+        assert time.monotonic() < deadline and not process.has_ended(), process.log_tail()
 
 
 def test_no_answer_leaves_before_the_flush_that_covers_it(strace, tmp_path, keeps_data):
@@ -138,3 +150,24 @@ def test_no_answer_leaves_before_the_flush_that_covers_it(strace, tmp_path, keep
     assert seen.answered == len(answers)
     assert seen.early == []
     assert seen.flushes > COUNT
+
+
+# Whoever reads the line may kill the broker in the same moment.
+def test_ready_and_reloaded_are_said_after_the_flush_of_what_the_file_made(strace, tmp_path,
+                                                                           keeps_data):
+    config = tmp_path / "bourse.yaml"
+    plain = Segments().config().replace("level: warn", "level: info")
+    config.write_text(plain + "queues: {marker-of-the-start: {}}\n")
+    process = Process(config, tmp_path, prefix=strace)
+    assert process.wait_ready(20), process.log_tail()
+    config.write_text(plain + "queues: {marker-of-the-start: {}, marker-of-a-reload: {}}\n")
+    signal_traced(process, signal.SIGHUP)
+    wait_for_line(process, "config.reloaded")
+    stop_traced(process)
+    with open(tmp_path / "trace", errors="replace") as lines:
+        seen = trace.Trace(tmp_path / "data", {}, {
+            b"bourse ready:": ["marker-of-the-start"],
+            b"event=config.reloaded": ["marker-of-a-reload"],
+        }).read(lines)
+    assert seen.answered == 2
+    assert seen.early == []

@@ -76,8 +76,8 @@ class Trace:
             else:
                 octets = _octets(arguments)
                 covers = {marker for marker in self.markers if marker in octets}
-        elif "socket" in path or "TCP" in path:
-            self._send(_octets(arguments))
+        else:
+            self._send(_octets(arguments))  # to a client, or a line for whoever started it
         self.running[thread] = (call, arguments, path, covers)
 
     def _end(self, thread, result):

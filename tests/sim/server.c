@@ -114,6 +114,7 @@ make_core(struct server *server)
         .heartbeat_s = 60,
         .message_bytes_max = UINT64_C(16) << 20,
         .memory_mark_bytes = server->memory_mark_bytes,
+        .disk_mark_bytes = SERVER_DISK_MARK,
     };
     struct core_ports ports = {
         .net = server->tap,

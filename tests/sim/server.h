@@ -10,7 +10,10 @@
 #include "tests/sim/history.h"
 #include "tests/sim/storage.h"
 
-enum { SERVER_CHECKS_MAX = 64 };
+enum {
+    SERVER_CHECKS_MAX = 64,
+    SERVER_DISK_MARK = 256 * 1024,
+};
 
 struct server {
     struct core *core; /* NULL: it is not running */

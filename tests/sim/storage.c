@@ -381,5 +381,10 @@ storage_finish(struct storage *storage)
 void
 storage_end_turn(struct storage *storage, struct core *core)
 {
+    const struct disk_space *space = keeper_disk_space(storage->keeper);
+    if (space != NULL) {
+        core_set_disk_space(core, space->free_bytes, space->total_bytes);
+        keeper_set_disk_is_low(storage->keeper, core_disk_is_low(core));
+    }
     keeper_turn(storage->keeper, storage->journal, core->now.monotonic_ms);
 }

@@ -67,6 +67,8 @@ draw_habits(struct dice *dice)
         .memory_mark_bytes = (uint64_t)one_of(dice, 0, 3, 5) << 18,
     };
     draw_weights(dice, habits.weights);
+    habits.copies_on_write = dice_below(dice, 3) == 0;
+    habits.fill_permille = one_of(dice, 0, 0, 500);
     return habits;
 }
 
@@ -113,6 +115,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     world->habits = draw_habits(&world->dice);
     history_init(&world->history);
     world->files = sim_disk_new();
+    sim_disk_set_copies_on_write(world->files, world->habits.copies_on_write);
     sim_disk_set_hook(world->files, note_call, world);
     storage_init(&world->storage, world->files, mutant, &world->trace);
     server_init(&world->server, dice_roll(&world->dice),
@@ -226,6 +229,10 @@ step(struct world *world)
         world_crash(world);
     } else if (draws_end(world, world->habits.stop_permille)) {
         world_stop(world);
+    } else if (world->disk_is_filled && dice_chance(&world->dice, 2)) {
+        world_empty_disk(world);
+    } else if (!world->disk_is_filled && draws_end(world, world->habits.fill_permille)) {
+        world_fill_disk(world);
     }
 }
 

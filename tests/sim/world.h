@@ -30,6 +30,8 @@ struct habits {
     uint32_t stop_permille;  /* of 1,000 steps: the broker is stopped in an orderly way */
     uint64_t memory_mark_bytes;
     uint32_t fault_permille; /* starts, and crashes, that come with a call that fails */
+    bool copies_on_write;    /* the disk: writing over what is there takes room */
+    uint32_t fill_permille;  /* of 1,000 steps: somebody else fills the disk */
 };
 
 struct world {
@@ -41,7 +43,8 @@ struct world {
     struct sim_disk *files; /* owned */
     struct storage storage;
     struct server server;
-    bool expects_fault; /* a call of the disk is to fail */
+    bool expects_fault; /* a call of the disk is to fail, or may find no room */
+    bool disk_is_filled;
     struct actor actors[ACTORS_MAX];
     uint64_t operation_count;     /* what clients have done */
     void (*watch)(void *context); /* called whenever something may have happened; NULL: nobody */
@@ -68,8 +71,11 @@ void world_crash(struct world *world);
 void world_stop(struct world *world);
 /* The first process; world_run begins with it if there is none. */
 void world_begin(struct world *world);
-/* No call of the disk fails any more. */
+/* No call of the disk fails any more, and it has room. */
 void world_calm(struct world *world);
+/* Somebody else takes nearly all of the room that the disk has left, or gives it back. */
+void world_fill_disk(struct world *world);
+void world_empty_disk(struct world *world);
 
 /* The core is about to post something, or has ended the tick: what it did silently is seen. */
 static inline void

@@ -34,9 +34,33 @@ plan_fault(struct world *world)
     world->expects_fault = true;
 }
 
+static const uint64_t CAPACITY = UINT64_C(1) << 40; /* of a simulated disk that is new */
+
+/* Without the room that a ballast gives up, a disk that copies on write could then fail the log at
+ * once; with it that is rare, but it may still happen. */
+void
+world_fill_disk(struct world *world)
+{
+    uint64_t used = CAPACITY - sim_disk_free_bytes(world->files);
+    uint64_t left = dice_below(&world->dice, 2 * SERVER_DISK_MARK);
+    world_note(world, "disk is filled", used, left, 0);
+    sim_disk_set_capacity(world->files, used + left);
+    world->disk_is_filled = true;
+    world->expects_fault = true;
+}
+
+void
+world_empty_disk(struct world *world)
+{
+    world_note(world, "disk has room", 0, 0, 0);
+    sim_disk_set_capacity(world->files, CAPACITY);
+    world->disk_is_filled = false;
+}
+
 void
 world_calm(struct world *world)
 {
+    world_empty_disk(world);
     for (int call = 0; call < SIM_DISK_CALL_COUNT; call++) {
         sim_disk_fail(world->files, (enum sim_disk_call)call, 0, 0);
     }

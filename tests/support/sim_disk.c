@@ -189,6 +189,14 @@ sim_disk_set_capacity(struct sim_disk *disk, uint64_t capacity)
     (void)pthread_mutex_unlock(&disk->lock);
 }
 
+void
+sim_disk_set_copies_on_write(struct sim_disk *disk, bool copies_on_write)
+{
+    (void)pthread_mutex_lock(&disk->lock);
+    disk->copies_on_write = copies_on_write;
+    (void)pthread_mutex_unlock(&disk->lock);
+}
+
 uint64_t
 sim_disk_call_count(struct sim_disk *disk, enum sim_disk_call call)
 {
@@ -461,13 +469,41 @@ sim_list(void *context, void (*each)(void *argument, const char *name), void *ar
 }
 
 static uint64_t
-free_bytes(const struct sim_disk *disk)
+octets_of_names(const struct sim_disk *disk)
 {
     uint64_t used = 0;
     for (uint32_t i = 0; i < disk->current.count; i++) {
         used += disk->inodes[disk->current.entries[i].inode]->size;
     }
+    return used;
+}
+
+/* With the files that have no name any more, and both states of what was written over. */
+static uint64_t
+octets_of_copies(const struct sim_disk *disk)
+{
+    uint64_t used = 0;
+    for (uint32_t i = 0; i < disk->inode_count; i++) {
+        const struct sim_inode *inode = disk->inodes[i];
+        used += inode == NULL ? 0 : inode->size + inode->overwritten;
+    }
+    return used;
+}
+
+static uint64_t
+free_bytes(const struct sim_disk *disk)
+{
+    uint64_t used = disk->copies_on_write ? octets_of_copies(disk) : octets_of_names(disk);
     return used < disk->capacity ? disk->capacity - used : 0;
+}
+
+uint64_t
+sim_disk_free_bytes(struct sim_disk *disk)
+{
+    (void)pthread_mutex_lock(&disk->lock);
+    uint64_t bytes = free_bytes(disk);
+    (void)pthread_mutex_unlock(&disk->lock);
+    return bytes;
 }
 
 static enum status
@@ -500,12 +536,17 @@ static void
 limit_to_capacity(struct sim_disk *disk, const struct sim_inode *inode, struct sim_disk_op *op)
 {
     uint64_t end_offset = op->offset + op->size;
-    if (op->size == 0 || end_offset <= inode->size) {
+    /* What lies below this has its room already. */
+    uint64_t first = inode->size;
+    if (disk->copies_on_write && op->offset < first) {
+        first = op->offset;
+    }
+    if (op->size == 0 || end_offset <= first) {
         return;
     }
     uint64_t room = free_bytes(disk);
-    if (end_offset - inode->size > room) {
-        uint64_t end_max = inode->size + room;
+    if (end_offset - first > room) {
+        uint64_t end_max = first + room;
         op->size = end_max > op->offset ? end_max - op->offset : 0;
         op->error = ENOSPC;
     }
@@ -653,6 +694,7 @@ disk_of_sim(struct sim_disk *disk)
         .list = sim_list,
         .space = sim_space,
         .context = disk,
+        .copies_on_write = disk->copies_on_write,
     };
 }
 

@@ -14,6 +14,9 @@
  *   common with it. A rename is never half done. Flushing a file does not keep its name.
  * - After a flush that failed nothing more of that file gets onto the disk, though later flushes
  *   say so: nobody may trust a second try. The same for flush_directory.
+ * - A disk that copies on write (sim_disk_set_copies_on_write) needs room for every octet that is
+ *   written over, until the next flush of the file, and has the room of a file that was removed
+ *   back only after flush_directory.
  * - A file of which more than SIM_DISK_DIRTY_MAX octets were overwritten and not flushed is written
  *   back by itself, as a kernel would.
  *
@@ -70,7 +73,7 @@ void sim_disk_free(struct sim_disk **disk); /* files are closed before */
 struct disk disk_of_sim(struct sim_disk *disk);
 
 /* The same files with the same past. Nothing that is open is open in the copy; faults, capacity,
- * hook, counts and recording stay behind. */
+ * kind, hook, counts and recording stay behind. */
 struct sim_disk *sim_disk_copy(struct sim_disk *disk);
 
 /* Ends -------------------------------------------------------------------------------------------
@@ -101,6 +104,12 @@ uint64_t sim_disk_fault_left(struct sim_disk *disk, enum sim_disk_call call);
 /* Files grow to so many octets in all, then writes fill what is left and fail with ENOSPC. A new
  * disk has 1 TiB. */
 void sim_disk_set_capacity(struct sim_disk *disk, uint64_t capacity);
+
+/* To be said before disk_of_sim is asked, which passes it on. */
+void sim_disk_set_copies_on_write(struct sim_disk *disk, bool copies_on_write);
+
+/* What writes may still take. */
+uint64_t sim_disk_free_bytes(struct sim_disk *disk);
 
 /* Calls of that kind since the disk is new, failed ones included. */
 uint64_t sim_disk_call_count(struct sim_disk *disk, enum sim_disk_call call);

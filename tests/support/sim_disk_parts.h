@@ -24,6 +24,7 @@ struct sim_disk {
     bool names_flush_is_broken;
     uint32_t generation; /* one more with each crash */
     uint64_t capacity;
+    bool copies_on_write;
     struct sim_fault faults[SIM_DISK_CALL_COUNT];
     uint64_t counts[SIM_DISK_CALL_COUNT];
     sim_disk_hook hook;

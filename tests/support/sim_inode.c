@@ -154,6 +154,10 @@ sim_inode_write(struct sim_inode *inode, const struct iovec *parts, uint64_t siz
     }
     reserve(inode, offset + size);
     push_undo(inode, offset, offset + size, false);
+    if (offset < inode->size) {
+        uint64_t behind = inode->size - offset;
+        inode->overwritten += size < behind ? size : behind;
+    }
     if (offset + size > inode->size) {
         inode->size = offset + size;
     }
@@ -205,6 +209,7 @@ sim_inode_settle(struct sim_inode *inode)
 {
     inode->undo_count = 0;
     inode->saved_size = 0;
+    inode->overwritten = 0;
     inode->flush_is_broken = false;
 }
 

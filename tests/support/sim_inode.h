@@ -26,8 +26,9 @@ struct sim_inode {
     bool is_marked;                /* named by a directory, while the disk sweeps */
     bool flush_is_broken;          /* one has failed */
     uint64_t size;
-    uint64_t capacity; /* whole sectors; all zero behind `size` */
-    uint8_t *octets;   /* owned */
+    uint64_t overwritten; /* octets that were written over since the last flush, each time */
+    uint64_t capacity;    /* whole sectors; all zero behind `size` */
+    uint8_t *octets;      /* owned */
     struct sim_undo *undos;
     uint32_t undo_count;
     uint32_t undo_capacity;

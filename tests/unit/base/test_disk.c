@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -371,6 +372,34 @@ Test(disk, names_are_listed_renamed_and_removed)
     cr_expect(eq(int, disk.unlink(disk.context, "b"), STATUS_IO));
     cr_expect(eq(int, errno, ENOENT));
     expect_names(&disk, "", "");
+    disk_directory_close(&directory);
+}
+
+/* Where a write over old octets may find no room. */
+Test(disk, file_systems_that_copy_on_write_are_known_by_their_type)
+{
+    static const struct {
+        uint32_t type;
+        bool copies_on_write;
+    } rows[] = {
+        {0x9123683e, true},  /* Btrfs */
+        {0x2fc12fc1, true},  /* ZFS */
+        {0xca451a4e, true},  /* bcachefs */
+        {0xef53, false},     /* ext4 */
+        {0x58465342, false}, /* XFS */
+        {0xf2f52010, false}, /* F2FS */
+        {0x01021994, false}, /* tmpfs */
+        {0, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        cr_expect(eq(int, disk_type_copies_on_write(rows[i].type), rows[i].copies_on_write),
+                  "row %zu", i);
+    }
+    struct disk_directory *directory = open_directory();
+    struct statfs found;
+    cr_assert(eq(int, statfs(path, &found), 0));
+    cr_expect(eq(int, disk_of_directory(directory).copies_on_write,
+                 disk_type_copies_on_write((uint32_t)found.f_type)));
     disk_directory_close(&directory);
 }
 

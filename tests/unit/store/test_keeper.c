@@ -24,6 +24,8 @@ static struct log_writer *writer;
 static struct list batches;
 static struct io_job *job; /* the one under way */
 static uint64_t now_ms;
+static uint64_t slot_size;   /* of the next start */
+static struct log *test_log; /* the same; NULL: none */
 
 static void
 submit_batch(void *context, struct batch *batch)
@@ -58,8 +60,9 @@ start(struct recovery *recovery)
 {
     static const struct io_port PORT = {.submit = submit_job};
     static const struct journal_port JOURNAL_PORT = {.submit = submit_batch};
-    struct keeper_settings settings = {.slot_size = SLOT, .spares_wanted = 2, .may_pack = true};
-    keeper = keeper_new(&settings, recovery, &PORT, NULL);
+    struct keeper_settings settings = {
+        .slot_size = slot_size, .spares_wanted = 2, .may_pack = true};
+    keeper = keeper_new(&settings, recovery, &PORT, test_log);
     struct journal_settings journal_settings;
     struct log_failure failure;
     cr_assert(eq(int, keeper_begin(keeper, &disk, &journal_settings, &failure), STATUS_OK));
@@ -76,6 +79,8 @@ set_up(void)
     writer = log_writer_new(&disk);
     job = NULL;
     now_ms = 5000;
+    slot_size = SLOT;
+    test_log = NULL;
     struct recovery recovery = new_directory();
     start(&recovery);
 }
@@ -498,17 +503,30 @@ restart(struct recovery *recovery)
 }
 
 static void
-start_anew(void)
+new_disk(bool copies_on_write)
 {
     tear_down();
     sim = sim_disk_new();
+    sim_disk_set_copies_on_write(sim, copies_on_write);
     disk = disk_of_sim(sim);
     pool = chunk_pool_new();
     list_init(&batches);
+}
+
+static void
+start_anew_on(bool copies_on_write)
+{
+    new_disk(copies_on_write);
     struct recovery recovery;
     cr_expect(eq(u32, restart(&recovery).rows, 0));
     cr_expect(recovery.was_new);
     recovery_fini(&recovery);
+}
+
+static void
+start_anew(void)
+{
+    start_anew_on(false);
 }
 
 static void
@@ -806,6 +824,421 @@ Test(keeper, an_orderly_stop_leaves_a_clean_manifest)
     cr_expect(manifest.is_clean);
     cr_expect(eq(u32, manifest.epoch_count, 1));
     manifest_fini(&manifest);
+}
+
+/* The ballast ---------------------------------------------------------------------------------- */
+
+enum { DISK_MARK = 4 * SLOT, BALLAST = 2 * SLOT, SECOND_MS = 1000 };
+
+static bool disk_is_low;
+
+/* Starts on a disk that copies on write, without recovery. */
+static void
+start_on_copies_that_are(bool known)
+{
+    new_disk(true);
+    disk.copies_on_write = known;
+    writer = log_writer_new(&disk);
+    struct recovery recovery = new_directory();
+    start(&recovery);
+    disk_is_low = false;
+}
+
+static void
+start_on_copies(void)
+{
+    start_on_copies_that_are(true);
+}
+
+/* As the core does: low below the mark, until there is a tenth more. */
+static void
+judge_space(void)
+{
+    const struct disk_space *space = keeper_disk_space(keeper);
+    if (space != NULL) {
+        uint64_t mark = disk_is_low ? DISK_MARK + DISK_MARK / 10 : DISK_MARK;
+        disk_is_low = space->free_bytes < mark;
+        keeper_set_disk_is_low(keeper, disk_is_low);
+    }
+}
+
+/* A second goes by, and everything that it brings is done. */
+static void
+pass_second(void)
+{
+    now_ms += SECOND_MS;
+    for (int i = 0; i < 100; i++) {
+        judge_space();
+        keeper_turn(keeper, journal, now_ms);
+        if (job == NULL) {
+            return;
+        }
+        run_job();
+    }
+    cr_assert(false, "the keeper never comes to rest");
+}
+
+static bool
+has_ballast(void)
+{
+    return sim_disk_has(sim, STORE_BALLAST_NAME);
+}
+
+static uint64_t
+ballast_size(void)
+{
+    return has_ballast() ? sim_disk_content(sim, STORE_BALLAST_NAME).size : 0;
+}
+
+/* Leaves so much of the disk free. */
+static void
+leave_free(uint64_t octets)
+{
+    struct disk_space space;
+    cr_assert(eq(int, disk.space(disk.context, &space), STATUS_OK));
+    sim_disk_set_capacity(sim, space.total_bytes - space.free_bytes + octets);
+}
+
+/* What was handed over; false when the log fails. */
+static bool
+log_takes_all(void)
+{
+    struct log_failure failure;
+    for (struct list_link *link; (link = list_first(&batches)) != NULL;) {
+        struct batch *batch = CONTAINER_OF(link, struct batch, link);
+        enum status status = log_writer_write(writer, batch, &failure);
+        if (status == STATUS_IO) {
+            cr_expect(eq(int, failure.error, ENOSPC));
+            return false;
+        }
+        cr_assert(eq(int, status, STATUS_OK), "a segment is missing");
+        list_remove(link);
+        journal_batch_written(journal, batch);
+    }
+    cr_assert(eq(int, log_writer_flush(writer, &failure), STATUS_OK));
+    journal_committed(journal, log_writer_durable_lsn(writer));
+    return true;
+}
+
+enum { FULL_MESSAGES_MAX = 200 };
+
+/* Publishers fill the disk to the mark, somebody else takes what is left of it to the last octet,
+ * and then everything is acknowledged and something declared. False when the log fails. */
+static bool
+live_on_a_full_disk(void)
+{
+    static uint64_t lsns[FULL_MESSAGES_MAX];
+    size_t count = 0;
+    sim_disk_set_capacity(sim, 40 * SLOT);
+    pass_second();
+    uint64_t kept = ballast_size();
+    while (!disk_is_low && count < FULL_MESSAGES_MAX) {
+        lsns[count++] = publish(LARGE);
+        cr_assert(log_takes_all());
+        pass_second();
+    }
+    cr_assert(disk_is_low, "%zu messages", count);
+    cr_expect(not(has_ballast()));
+    leave_free(kept);
+    for (size_t i = 0; i < count; i++) {
+        remove_message(lsns[i], LARGE);
+        if (i == 10) {
+            put_queue_record();
+        }
+        if (!log_takes_all()) {
+            return false;
+        }
+        pass_second();
+    }
+    return true;
+}
+
+/* Part 7: acknowledgements and deletes make room, so they are taken on a disk that has none, also
+ * where what a segment held before cannot be written over without any. */
+Test(keeper, a_full_disk_that_copies_on_write_takes_what_makes_room)
+{
+    start_on_copies();
+    cr_expect(live_on_a_full_disk());
+    cr_expect(not(disk_is_low), "room again");
+    cr_expect(eq(u64, ballast_size(), BALLAST), "and a ballast for the next time");
+}
+
+/* The same without one: that is what the test above is about. */
+Test(keeper, without_a_ballast_a_full_disk_that_copies_on_write_fails_the_log)
+{
+    start_on_copies_that_are(false);
+    cr_expect(not(live_on_a_full_disk()));
+}
+
+/* Elsewhere what is written can be written over, and nothing is kept. */
+Test(keeper, a_disk_that_writes_in_place_needs_no_ballast)
+{
+    for (int i = 0; i < 5; i++) {
+        pass_second();
+        cr_expect(not(has_ballast()));
+    }
+    leave_free(DISK_MARK);
+    uint64_t unlinks = sim_disk_call_count(sim, SIM_DISK_UNLINK);
+    pass_second();
+    cr_expect(not(disk_is_low));
+    leave_free(DISK_MARK - 1);
+    pass_second();
+    pass_second();
+    cr_expect(disk_is_low);
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_UNLINK), unlinks));
+}
+
+/* The log waits for segments, and nobody for a ballast. */
+Test(keeper, the_ballast_comes_after_the_segments_and_once_the_room_is_known)
+{
+    start_on_copies();
+    for (keeper_turn(keeper, journal, now_ms); job->type != IO_BALLAST;
+         keeper_turn(keeper, journal, now_ms)) {
+        cr_expect(not(has_ballast()));
+        run_job();
+    }
+    cr_expect(has_segment(3));
+    cr_expect(ne(ptr, (void *)keeper_disk_space(keeper), NULL));
+    run_job();
+    cr_expect(eq(u64, ballast_size(), BALLAST));
+    keeper_turn(keeper, journal, now_ms);
+    cr_expect(eq(ptr, job, NULL));
+}
+
+/* Whether the ballast is there or not, the mark is compared with the same number: so neither giving
+ * it up nor making it turns the alarm. */
+Test(keeper, the_ballast_counts_as_taken_whether_it_is_there_or_not)
+{
+    start_on_copies();
+    settle();
+    cr_expect(has_ballast());
+    leave_free(DISK_MARK);
+    pass_second();
+    cr_expect(not(disk_is_low));
+    cr_expect(eq(u64, keeper_disk_space(keeper)->free_bytes, DISK_MARK));
+    leave_free(DISK_MARK - 1);
+    pass_second();
+    pass_second();
+    cr_expect(not(has_ballast()));
+    cr_expect(eq(u64, sim_disk_free_bytes(sim), DISK_MARK - 1 + BALLAST));
+    uint64_t opens = sim_disk_call_count(sim, SIM_DISK_OPEN);
+    leave_free(BALLAST + DISK_MARK + DISK_MARK / 10 - 1);
+    for (int i = 0; i < 100; i++) {
+        pass_second();
+        cr_expect(disk_is_low);
+    }
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_OPEN), opens), "not made and given up");
+    leave_free(BALLAST + DISK_MARK + DISK_MARK / 10);
+    for (int i = 0; i < 100; i++) {
+        pass_second();
+        cr_expect(eq(u64, ballast_size(), BALLAST));
+        cr_expect(not(disk_is_low));
+    }
+    leave_free(0);
+    pass_second();
+    cr_expect(not(has_ballast()));
+    leave_free(BALLAST / 2);
+    pass_second();
+    cr_expect(eq(u64, keeper_disk_space(keeper)->free_bytes, 0), "less than the ballast lacks");
+}
+
+/* Nor is it where nobody can tell how much room there is. */
+Test(keeper, no_ballast_is_made_while_the_room_is_not_known)
+{
+    start_on_copies();
+    sim_disk_fail(sim, SIM_DISK_SPACE, 1, EIO);
+    settle();
+    cr_expect(not(has_ballast()));
+    now_ms += SECOND_MS;
+    settle();
+    cr_expect(has_ballast());
+}
+
+/* Nothing of it is made where it would itself reach the mark. */
+Test(keeper, a_ballast_is_made_only_where_there_is_clearly_room)
+{
+    start_on_copies();
+    sim_disk_set_capacity(sim, 3 * SLOT + DISK_MARK + BALLAST - 1);
+    pass_second();
+    pass_second();
+    cr_expect(disk_is_low);
+    cr_expect(not(has_ballast()));
+}
+
+/* A disk that becomes full while the ballast is made gets back what was made. */
+Test(keeper, a_ballast_that_is_being_made_is_given_up_when_the_disk_is_low)
+{
+    slot_size = UINT64_C(1) << 20; /* so that it takes two slices */
+    start_on_copies();
+    do {
+        keeper_turn(keeper, journal, now_ms);
+        cr_assert(job != NULL);
+        run_job();
+    } while (!has_ballast());
+    cr_assert(eq(u64, ballast_size(), slot_size));
+    keeper_set_disk_is_low(keeper, true);
+    keeper_turn(keeper, journal, now_ms);
+    cr_assert(eq(int, job->type, IO_GIVE_UP));
+    run_job();
+    cr_expect(not(has_ballast()));
+    keeper_turn(keeper, journal, now_ms);
+    cr_expect(eq(ptr, job, NULL));
+    keeper_set_disk_is_low(keeper, false);
+    settle();
+    cr_expect(eq(u64, ballast_size(), 2 * slot_size));
+}
+
+static uint32_t failure_lines;
+
+static void
+count_failures(void *context, struct bytes line)
+{
+    (void)context;
+    char text[512];
+    (void)snprintf(text, sizeof(text), "%.*s", BYTES_FORMAT(line));
+    failure_lines += strstr(text, "store.job_failed") != NULL ? 1 : 0;
+}
+
+static struct clock_reading
+read_clock(void *context)
+{
+    (void)context;
+    return (struct clock_reading){.monotonic_ms = now_ms};
+}
+
+/* A ballast is a thing one can do without: what there is of it goes, it is said once, and tried
+ * again after a while. */
+Test(keeper, a_ballast_that_cannot_be_made_is_thrown_away_and_tried_for_later)
+{
+    static const struct {
+        enum sim_disk_call call;
+        uint64_t nth; /* of the calls of making it */
+        int error;
+    } rows[] = {
+        {SIM_DISK_UNLINK, 1, EIO},   {SIM_DISK_OPEN, 1, EMFILE},  {SIM_DISK_OPEN, 2, EIO},
+        {SIM_DISK_WRITE, 1, EIO},    {SIM_DISK_WRITE, 1, ENOSPC}, {SIM_DISK_WRITE, 2, ENOSPC},
+        {SIM_DISK_WRITE, 2, EDQUOT}, {SIM_DISK_FLUSH, 1, EIO},    {SIM_DISK_FLUSH, 2, ENOSPC},
+    };
+    struct log log = {
+        .level = LOG_LEVEL_WARN, .write = count_failures, .clock = {.read = read_clock}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        tear_down();
+        set_up();
+        slot_size = UINT64_C(1) << 20;
+        test_log = &log;
+        failure_lines = 0;
+        start_on_copies();
+        uint64_t delay_ms = 60 * SECOND_MS;
+        for (int attempt = 0; attempt < 3; attempt++) {
+            for (keeper_turn(keeper, journal, now_ms); job->type != IO_BALLAST;
+                 keeper_turn(keeper, journal, now_ms)) {
+                run_job();
+            }
+            sim_disk_fail(sim, rows[i].call, rows[i].nth, rows[i].error);
+            settle();
+            cr_expect(eq(u64, sim_disk_fault_left(sim, rows[i].call), 0), "row %zu", i);
+            cr_expect(not(has_ballast()), "row %zu", i);
+            now_ms += delay_ms - 1;
+            settle();
+            cr_expect(not(has_ballast()), "row %zu", i);
+            now_ms += 1;
+            delay_ms *= 2;
+        }
+        cr_expect(eq(u32, failure_lines, 1), "row %zu", i);
+        settle();
+        cr_expect(eq(u64, ballast_size(), 2 * slot_size), "row %zu", i);
+    }
+}
+
+/* Room is wanted badly then. */
+Test(keeper, a_ballast_that_cannot_be_given_up_is_tried_again_a_second_later)
+{
+    start_on_copies();
+    settle();
+    keeper_set_disk_is_low(keeper, true);
+    for (int i = 0; i < 3; i++) {
+        sim_disk_fail(sim, SIM_DISK_UNLINK, 1, EIO);
+        settle();
+        cr_expect(has_ballast());
+        now_ms += SECOND_MS;
+    }
+    settle();
+    cr_expect(not(has_ballast()));
+    cr_expect(gt(u64, sim_disk_free_bytes(sim), 0));
+}
+
+/* I9, as everywhere. */
+Test(keeper, a_ballast_whose_name_may_or_may_not_be_gone_is_fatal)
+{
+    start_on_copies();
+    settle();
+    keeper_set_disk_is_low(keeper, true);
+    keeper_turn(keeper, journal, now_ms);
+    cr_assert(eq(int, job->type, IO_GIVE_UP));
+    sim_disk_fail(sim, SIM_DISK_FLUSH_DIRECTORY, 1, EIO);
+    io_job_run(job, &disk, NULL);
+    cr_expect(job->is_fatal);
+    job->is_fatal = false;
+}
+
+/* What a start needs to write may be what the ballast was kept for. */
+Test(keeper, the_next_start_gives_the_ballast_up_before_it_writes_anything)
+{
+    start_anew_on(true);
+    put_vhost_record();
+    put_queue_record();
+    settle();
+    cr_assert(has_ballast());
+    for (int i = 0; i < 3; i++) {
+        publish(LARGE); /* the first segment is full, and has no index yet */
+    }
+    write_log();
+    sim_disk_kill(sim);
+    leave_free(0);
+    struct recovery recovery;
+    struct found found = restart(&recovery);
+    cr_expect(eq(u32, found.rows, 3));
+    cr_expect(not(has_ballast()));
+    cr_expect(has_index(1));
+    recovery_fini(&recovery);
+}
+
+/* F2: whatever is left of it, or of its name, nothing else suffers. */
+Test(keeper, a_power_cut_around_the_ballast_changes_nothing_else)
+{
+    start_anew_on(true);
+    put_vhost_record();
+    put_queue_record();
+    publish(100);
+    write_log();
+    struct sim_recording *recording = sim_disk_record(sim);
+    settle();
+    cr_assert(has_ballast());
+    keeper_set_disk_is_low(keeper, true);
+    settle();
+    cr_assert(not(has_ballast()));
+    sim_disk_stop_recording(sim);
+    struct disk whole = disk;
+    uint32_t left_count = 0;
+    for (uint32_t prefix = 0; prefix <= sim_recording_count(recording); prefix++) {
+        static const enum sim_disk_policy POLICIES[] = {SIM_DISK_NONE, SIM_DISK_NAMES, SIM_DISK_ALL,
+                                                        SIM_DISK_RANDOM};
+        for (size_t i = 0; i < ARRAY_LEN(POLICIES); i++) {
+            struct sim_disk *after =
+                sim_disk_replay(recording, prefix, POLICIES[i], 1000 * prefix + i);
+            disk = disk_of_sim(after);
+            left_count += sim_disk_has(after, STORE_BALLAST_NAME) ? 1 : 0;
+            struct recovery recovery;
+            struct found found = recover(&recovery);
+            cr_expect(eq(u32, found.rows, 1), "prefix %u", prefix);
+            cr_expect(not(sim_disk_has(after, STORE_BALLAST_NAME)), "prefix %u", prefix);
+            recovery_fini(&recovery);
+            sim_disk_free(&after);
+        }
+    }
+    cr_expect(gt(u32, left_count, 0));
+    disk = whole;
+    sim_recording_free(&recording);
 }
 
 /* Power cuts ----------------------------------------------------------------------------------- */

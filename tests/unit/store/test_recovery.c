@@ -349,7 +349,9 @@ Test(recovery, files_that_mean_nothing_are_removed_and_unknown_ones_left_alone)
     sim_disk_replace(sim, "snap.0000000000009000", bytes_of("no manifest names it"));
     sim_disk_replace(sim, "seg.00000000000000ff.dead", bytes_of("of no segment"));
     sim_disk_replace(sim, "notes.txt", bytes_of("of the operator"));
+    sim_disk_replace(sim, "ballast", bytes_of("of a disk that copies on write"));
     start();
+    cr_expect(not(sim_disk_has(sim, "ballast")));
     cr_expect(not(sim_disk_has(sim, "seg.0000000000000001.idx.tmp")));
     cr_expect(not(sim_disk_has(sim, "spill.0000000000000007")));
     cr_expect(not(sim_disk_has(sim, "snap.0000000000009000")));

@@ -90,6 +90,8 @@ Test(segment, names_say_what_a_file_is)
          UINT64_C(0xfedcba9876543210)},
         {"spare.0000000000000001", STORE_FILE_SPARE, 1, 1},
         {"spill.0000000000000007", STORE_FILE_SPILL, 7, 7},
+        {"ballast", STORE_FILE_BALLAST, 0, 0},
+        {"ballast.1", STORE_FILE_OTHER, 0, 0},
         {"MANIFEST.tmp", STORE_FILE_TEMPORARY, 0, 0},
         {"seg.0000000000000001.tmp", STORE_FILE_TEMPORARY, 0, 0},
         {"seg.1", STORE_FILE_OTHER, 0, 0},

@@ -186,6 +186,49 @@ Test(threads, a_batch_that_nobody_waits_for_is_written_and_not_flushed)
     cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_FLUSH), flushes + 1));
 }
 
+static bool
+asks_to_be_collected(void)
+{
+    struct pollfd now = {.fd = store_threads_fd(threads), .events = POLLIN};
+    return poll(&now, 1, 0) == 1;
+}
+
+/* An acknowledgement costs the core no turn of its own. */
+Test(threads, a_small_batch_that_nobody_waits_for_wakes_nobody)
+{
+    prepare(1);
+    publish(100);
+    cr_assert(journal_seal(journal, false));
+    cr_assert(store_threads_drain(threads));
+    cr_expect(not(asks_to_be_collected()));
+    store_threads_collect(threads, &EVENTS);
+    cr_expect(eq(u32, written_count, 1), "it is there for whoever looks");
+}
+
+Test(threads, a_mark_that_a_consumer_waits_for_is_reported_before_any_flush)
+{
+    prepare(1);
+    journal_hand_out(journal, 1, SLOT + 128);
+    cr_assert(journal_seal(journal, false));
+    collect();
+    cr_expect(eq(u32, written_count, 1));
+    cr_expect(eq(u64, journal_commit_lsn(journal), 0));
+}
+
+Test(threads, contents_that_amount_to_something_go_back_before_any_flush)
+{
+    prepare(1);
+    publish(20 * 1000);
+    cr_assert(journal_seal(journal, false));
+    cr_assert(store_threads_drain(threads));
+    cr_expect(not(asks_to_be_collected()));
+    publish(20 * 1000);
+    cr_assert(journal_seal(journal, false));
+    collect();
+    cr_expect(eq(u32, written_count, 2));
+    cr_expect(eq(u64, journal_commit_lsn(journal), 0));
+}
+
 /* Part 7: without a spare the log thread waits for one. */
 Test(threads, the_log_waits_for_its_segment_and_goes_on_when_it_is_prepared)
 {

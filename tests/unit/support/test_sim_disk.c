@@ -477,6 +477,31 @@ Test(sim_disk, only_writes_that_grow_a_file_need_room)
     cr_expect(eq(u64, space.free_bytes, 8));
 }
 
+/* Where each write goes to a new place, the old one is room again only after a flush; the same with
+ * files that were removed. */
+Test(sim_disk, a_disk_that_copies_on_write_needs_room_to_write_over_what_is_there)
+{
+    struct disk_file *file = durable_file("log", 6, 'o');
+    sim_disk_set_copies_on_write(sim, true);
+    sim_disk_set_capacity(sim, 10);
+    write_text(file, "123", 0);
+    cr_expect(eq(u64, sim_disk_free_bytes(sim), 1));
+    errno = 0;
+    cr_expect(eq(int, disk_write_bytes(&disk, file, "xy", 2, 3), STATUS_IO));
+    cr_expect(eq(int, errno, ENOSPC));
+    expect_content(sim, "log", "123xoo");
+    cr_assert(eq(int, disk.flush(disk.context, file), STATUS_OK));
+    cr_expect(eq(u64, sim_disk_free_bytes(sim), 4));
+    cr_expect(eq(int, disk_write_bytes(&disk, file, "abcde", 5, 5), STATUS_IO), "over and beyond");
+    expect_content(sim, "log", "123xoabcd");
+    cr_assert(eq(int, disk.flush(disk.context, file), STATUS_OK));
+    disk.close(disk.context, &file);
+    cr_assert(eq(int, disk.unlink(disk.context, "log"), STATUS_OK));
+    cr_expect(eq(u64, sim_disk_free_bytes(sim), 1));
+    cr_assert(eq(int, disk.flush_directory(disk.context), STATUS_OK));
+    cr_expect(eq(u64, sim_disk_free_bytes(sim), 10));
+}
+
 Test(sim_disk, answers_as_a_directory_would)
 {
     struct disk_file *file = NULL;
