@@ -100,6 +100,10 @@ MUST_CHECK enum status chunk_pool_reserve(struct chunk_pool *pool,
  * tick in which its last count was released. */
 const struct content *chunk_pool_content(const struct chunk_pool *pool, struct content_ref ref);
 
+/* Has the processor fetch the front of a content that will be looked at soon; one that is not in
+ * memory is fine. */
+void chunk_pool_prefetch(const struct chunk_pool *pool, struct content_ref ref);
+
 /* The same for an action that names the content: notes that the network side reads it until it has
  * passed this tick. */
 const struct content *chunk_pool_name(struct chunk_pool *pool, struct content_ref ref);
