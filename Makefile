@@ -239,6 +239,11 @@ endif
 
 # Testing ----------------------------------------------------------------------------------------
 
+# How many threads the brokers of integration, interop and crash tests have: `make integration
+# THREADS=2`; without it what the broker chooses.
+THREADS ?=
+export BOURSE_THREADS := $(THREADS)
+
 RUN_TESTS = $(PYTHON) tools/run_tests.py --out $(OUT) --binary $(BINARY)
 
 .PHONY: test unit integration interop crash-tests sim-tests

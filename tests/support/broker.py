@@ -31,6 +31,11 @@ def binary():
     return os.path.join(REPOSITORY, os.environ.get("BOURSE_BIN", "build/bourse"))
 
 
+def thread_options(threads=os.environ.get("BOURSE_THREADS")):
+    """Words for `serve`; by default of the number of threads that the environment asks for."""
+    return ["--threads", threads] if threads else []
+
+
 def run_command(*arguments, timeout_s=20, **options):
     """Runs `bourse ARGUMENTS` to its end; the finished process with text output."""
     result = subprocess.run([binary(), *arguments], capture_output=True, text=True,
@@ -105,8 +110,8 @@ class Bourse:
         self.data_dir = str(data_dir or os.path.join(self.scratch, "data"))
         if "--ephemeral" not in options:
             command += ["--data-dir", self.data_dir]
-        if threads and "--threads" not in options:
-            command += ["--threads", threads]
+        if "--threads" not in options:
+            command += thread_options(threads)
         self.command = command + list(options)
         self.environment = {**os.environ, **self._sanitizer_options(measured),
                             **(environment or {})}
