@@ -2,7 +2,8 @@
 /* Preloaded into a broker, makes one system call about its data directory fail: the n-th of a kind.
  *
  *     FAIL_CALL_DIRECTORY  absolute path; calls about anything else are left alone
- *     FAIL_CALL_KIND       write, flush, open, rename, unlink or truncate
+ *     FAIL_CALL_KIND       write, flush, open, rename, unlink or truncate; or thread: starting one,
+ *                          whatever the directory
  *     FAIL_CALL_AT         n, counted from 1 over all threads; 0 lets all pass
  *     FAIL_CALL_HOW        the name of an errno (EIO, ENOSPC, EINTR), or "short": half is written
  *     FAIL_CALL_REPORT     a file to which a line is appended when the call has failed
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -51,7 +53,8 @@ error_of(const char *name)
     static const struct {
         const char *name;
         int number;
-    } errors[] = {{"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"EMFILE", EMFILE}};
+    } errors[] = {
+        {"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"EMFILE", EMFILE}, {"EAGAIN", EAGAIN}};
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
         if (strcmp(name, errors[i].name) == 0) {
             return errors[i].number;
@@ -110,10 +113,11 @@ report(const char *kind, long number, const char *path)
     }
 }
 
+/* Of a call that may be meant: whether it is the one. */
 static enum verdict
 judge(const char *kind, const char *path)
 {
-    if (strcmp(kind, setting("FAIL_CALL_KIND")) != 0 || !is_inside(path)) {
+    if (strcmp(kind, setting("FAIL_CALL_KIND")) != 0) {
         return PASS;
     }
     long number = atomic_fetch_add(&calls, 1) + 1;
@@ -135,7 +139,7 @@ judge_descriptor(const char *kind, int descriptor)
     int saved = errno;
     char path[PATH_MAX];
     path_of(descriptor, path, sizeof(path));
-    enum verdict verdict = judge(kind, path);
+    enum verdict verdict = is_inside(path) ? judge(kind, path) : PASS;
     if (verdict != FAIL) {
         errno = saved;
     }
@@ -148,7 +152,7 @@ judge_name(const char *kind, int directory, const char *name)
     int saved = errno;
     char path[PATH_BYTES_MAX];
     path_at(directory, name, path, sizeof(path));
-    enum verdict verdict = judge(kind, path);
+    enum verdict verdict = is_inside(path) ? judge(kind, path) : PASS;
     if (verdict != FAIL) {
         errno = saved;
     }
@@ -390,4 +394,14 @@ int
 __openat64_2(int directory, const char *name, int flags)
 {
     return openat64(directory, name, flags, 0);
+}
+
+/* Threads ------------------------------------------------------------------------------------ */
+
+int
+pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+               void *context)
+{
+    bool passes = judge("thread", "") == PASS;
+    return passes ? REAL(pthread_create)(thread, attributes, run, context) : errno;
 }
