@@ -94,7 +94,8 @@ void connection_run_publish(struct connection *connection, const struct net_even
                             struct content_ref content);
 
 /* Adds and takes away a reason for not reading the socket; idempotent. Network code hands over no
- * further event once it is paused, not even of octets that it has read. */
+ * further event once it knows, not even of octets that it has read; with a thread of its own it
+ * knows a little later, and what has been handed over until then still comes. */
 void connection_pause(struct connection *connection, enum connection_pause reason);
 void connection_resume(struct connection *connection, enum connection_pause reason);
 

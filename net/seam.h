@@ -6,7 +6,9 @@
  * Neither side knows the other's structs: a link goes by its id, which is never used twice, and an
  * item for an unknown id is dropped.
  *
- * With one thread, `handle` and `post` are plain calls within the same turn of the loop. */
+ * With one thread, `handle` and `post` are plain calls within the same turn of the loop. With more,
+ * both only put an item into a ring (net/seam_ring.h): each side hears of the other's a little
+ * later, in order. Only the handshake of a link still goes step by step. */
 #ifndef BOURSE_NET_SEAM_H
 #define BOURSE_NET_SEAM_H
 
