@@ -36,7 +36,7 @@ PYTHON := /usr/bin/python3
 # Variant ----------------------------------------------------------------------------------------
 
 comma := ,
-TEST_GOALS := test unit integration interop crash-tests sim-tests
+TEST_GOALS := test unit integration interop crash-tests sim-tests thread-tests
 ifneq ($(filter $(TEST_GOALS) corruption,$(MAKECMDGOALS)),)
 SAN ?= address,undefined
 endif
@@ -103,12 +103,17 @@ FUZZ_MAIN := tests/fuzz/libfuzzer.c
 FUZZ_HARNESSES := $(filter-out $(FUZZ_MAIN) tests/fuzz/test_%,$(wildcard tests/fuzz/*.c))
 TEST_SOURCES += $(FUZZ_HARNESSES) $(wildcard tests/fuzz/test_*.c)
 # The simulator, without its main files, is linked into the unit tests too: they judge its judge.
-SIM_MAIN := tests/sim/main.c tests/sim/mutant_checksum.c
+SIM_MAIN := tests/sim/main.c tests/sim/mutant_checksum.c tests/sim/mutant_ring.c
 SIM_SOURCES := $(filter-out $(SIM_MAIN),$(wildcard tests/sim/*.c))
 LOADGEN_SOURCES := $(wildcard bench/loadgen.c bench/loadgen_*.c)
-BENCH_SOURCES := $(filter-out $(LOADGEN_SOURCES),$(wildcard bench/*.c))
+RELAY_SOURCES := $(wildcard bench/relay.c bench/relay_*.c)
+# What the micro-benchmarks share; and what is preloaded into a broker.
+MICRO_SHARED := bench/micro.c
+COUNT_CALLS_SOURCE := bench/count_calls.c
+BENCH_PARTS := $(LOADGEN_SOURCES) $(RELAY_SOURCES) $(MICRO_SHARED) $(COUNT_CALLS_SOURCE)
+BENCH_SOURCES := $(filter-out $(BENCH_PARTS),$(wildcard bench/*.c))
 ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(FUZZ_MAIN) $(SIM_SOURCES) $(SIM_MAIN) \
-               $(FAIL_CALL_SOURCE) $(LOADGEN_SOURCES) $(BENCH_SOURCES)
+               $(FAIL_CALL_SOURCE) $(BENCH_PARTS) $(BENCH_SOURCES)
 HEADERS := $(wildcard $(FOLDERS:%=%/*.h) bench/*.h tests/support/*.h tests/fuzz/*.h tests/sim/*.h)
 
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
@@ -120,6 +125,8 @@ FUZZ_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,\
 SIM_OBJECTS := $(SIM_SOURCES:%.c=$(OUT)/obj/%.o)
 SIM_SUPPORT := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/sim_*.c))
 LOADGEN_OBJECTS := $(LOADGEN_SOURCES:%.c=$(OUT)/obj/%.o)
+RELAY_OBJECTS := $(RELAY_SOURCES:%.c=$(OUT)/obj/%.o)
+MICRO_OBJECTS := $(MICRO_SHARED:%.c=$(OUT)/obj/%.o)
 ALL_OBJECTS := $(ALL_SOURCES:%.c=$(OUT)/obj/%.o)
 
 BINARY := $(OUT)/bourse
@@ -132,9 +139,10 @@ else
 BENCH_OUT := $(OUT)/bench
 MAIN_BINARY := $(BINARY)
 endif
-# The load generator has several files; every other file of bench/ is a program.
+# Load generator and relay have several files; every other file of bench/ is a program.
 SMALL_PROGRAMS := $(BENCH_SOURCES:bench/%.c=$(BENCH_OUT)/%)
-BENCH_PROGRAMS := $(BENCH_OUT)/loadgen $(SMALL_PROGRAMS)
+COUNT_CALLS := $(BENCH_OUT)/count_calls.so
+BENCH_PROGRAMS := $(BENCH_OUT)/loadgen $(BENCH_OUT)/relay $(SMALL_PROGRAMS)
 
 # Building ---------------------------------------------------------------------------------------
 
@@ -155,13 +163,20 @@ $(UNIT_TESTS): $(CORE_OBJECTS) $(TEST_OBJECTS) $(SIM_OBJECTS)
 SIM_PROGRAM := $(OUT)/sim
 $(SIM_PROGRAM): $(CORE_OBJECTS) $(SIM_OBJECTS) $(SIM_SUPPORT) $(SIM_MAIN:%.c=$(OUT)/obj/%.o)
 	@echo "  LINK  $@"
-	@$(CC) $(ALL_LDFLAGS) -Wl,--wrap=crc32c -o $@ $^ $(LIBS)
+	@$(CC) $(ALL_LDFLAGS) -Wl,--wrap=crc32c,--wrap=ring_append,--wrap=bell_ring -o $@ $^ $(LIBS)
 
 # One program; the name it is called by chooses the target.
 FUZZ_PROGRAM := $(OUT)/fuzz
 $(FUZZ_PROGRAM): $(CORE_OBJECTS) $(FUZZ_OBJECTS)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# `make test` meets the broker under the thread sanitizer too, whatever its own variant is.
+THREAD_BINARY := build/thread/bourse
+ifneq ($(VARIANT),thread)
+$(THREAD_BINARY): FORCE | deps-test
+	@$(MAKE) --no-print-directory SAN=thread $@
+endif
 
 # Preloaded into a broker, with or without sanitizers, so it has none itself.
 $(FAIL_CALL): $(FAIL_CALL_SOURCE) $(OUT)/flags
@@ -174,10 +189,25 @@ $(BENCH_OUT)/loadgen: $(LOADGEN_OBJECTS)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lm
 
+$(BENCH_OUT)/relay: $(RELAY_OBJECTS)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# Allocations are counted on their way to the library.
+MICRO_WRAPS := $(foreach name,malloc calloc realloc aligned_alloc,-Wl,--wrap=$(name))
+$(filter $(BENCH_OUT)/micro_%,$(SMALL_PROGRAMS)): $(MICRO_OBJECTS)
+$(filter $(BENCH_OUT)/micro_%,$(SMALL_PROGRAMS)): private ALL_LDFLAGS += $(MICRO_WRAPS)
 $(SMALL_PROGRAMS): $(BENCH_OUT)/%: $(OUT)/obj/bench/%.o $(CORE_OBJECTS)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lm
+
+# Preloaded into a broker whose allocations are counted.
+$(COUNT_CALLS): $(COUNT_CALLS_SOURCE) $(OUT)/flags
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LANGUAGE) $(WARNINGS) -g -O2 -fPIC -shared -o $@ $<
 
 # Criterion's assertions convert to bit-fields inside their macros.
 $(TEST_OBJECTS): private FILE_CFLAGS := -Wno-conversion
@@ -246,9 +276,9 @@ export BOURSE_THREADS := $(THREADS)
 
 RUN_TESTS = $(PYTHON) tools/run_tests.py --out $(OUT) --binary $(BINARY)
 
-.PHONY: test unit integration interop crash-tests sim-tests
-test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) ## run everything: unit, sim, integration, interop, crash, include table
-	@$(RUN_TESTS) includes unit sim integration interop crash
+.PHONY: test unit integration interop crash-tests sim-tests thread-tests
+test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) $(THREAD_BINARY) ## run everything: unit, sim, integration, interop, crash, threads, include table
+	@$(RUN_TESTS) includes unit sim integration interop crash thread
 unit: deps-test $(UNIT_TESTS) ## run the unit tests
 	@$(RUN_TESTS) unit
 integration: deps-test $(BINARY) ## run the tests against a broker process
@@ -256,6 +286,8 @@ integration: deps-test $(BINARY) ## run the tests against a broker process
 interop: deps-test $(BINARY) ## run the tests with other people's clients
 	@$(RUN_TESTS) interop
 
+thread-tests: deps-test $(THREAD_BINARY) ## a load and some integration tests under the thread sanitizer
+	@$(RUN_TESTS) thread
 sim-tests: deps-test $(SIM_PROGRAM) ## run the simulator over few seeds, and those that once found something
 	@$(RUN_TESTS) sim
 crash-tests: deps-test $(BINARY) $(FAIL_CALL) ## kill -9 (200 times), failing system calls, order of flush and confirm
@@ -268,7 +300,7 @@ sim: $(SIM_PROGRAM) ## simulate SEEDS=1000 runs of a broker on a disk that fails
 	@$(SIM_PROGRAM) --seeds $(SEEDS) --from $(FROM) --list tests/sim/seeds.txt
 
 .PHONY: sim-prove
-sim-prove: $(SIM_PROGRAM) ## show that the simulator sees a flush, checksum or early confirm that is wrong
+sim-prove: $(SIM_PROGRAM) ## show that the simulator sees what is taken away from store or rings
 	@tests/sim/prove.sh $(SIM_PROGRAM)
 
 BUDGET ?= 10
@@ -306,14 +338,22 @@ fmt: ## format the C sources
 
 # Measuring --------------------------------------------------------------------------------------
 
-.PHONY: bench bench-peers bench-durability
+.PHONY: bench bench-peers bench-cost bench-durability bench-fairness
 bench: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## measure messages per broker CPU second
 	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY)
-bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside Debian's rabbitmq-server
-	@$(PYTHON) bench/run.py --bourse $(MAIN_BINARY) --peers
+# The page and chart in docs/bench are what the README shows. PEERS="--only latency --report /tmp/x"
+# measures a part of it and leaves them alone.
+PEERS ?= --report docs/bench
+bench-peers: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## the same beside rabbitmq-server and a relay (40 minutes; PEERS="...")
+	@$(PYTHON) bench/peers.py --bourse $(MAIN_BINARY) $(PEERS)
+bench-cost: $(MAIN_BINARY) $(BENCH_PROGRAMS) $(COUNT_CALLS) ## what a message costs, part by part, beside the budget (COST="...")
+	@$(PYTHON) bench/costs.py --bourse $(MAIN_BINARY) $(COST)
 DURABILITY ?= --peers
 bench-durability: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## flushes, restarts and long backlogs (DURABILITY="--peers")
 	@$(PYTHON) bench/durability.py --bourse $(MAIN_BINARY) --json build/durability.json $(DURABILITY)
+FAIRNESS ?=
+bench-fairness: $(MAIN_BINARY) $(BENCH_PROGRAMS) ## latency of a polite pair beside greedy neighbours (FAIRNESS="--realtime")
+	@$(PYTHON) bench/fairness.py --bourse $(MAIN_BINARY) $(FAIRNESS)
 
 # Help -------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ struct overflow_block {
 
 struct overflow {
     struct overflow_block *first; /* owned, and so are all behind it; NULL: nothing waits */
-    struct overflow_block *last;
+    struct overflow_block *last;  /* NULL: nothing waits */
     struct overflow_block *spare; /* owned; NULL, or one that has run empty */
     size_t octets;
 };
@@ -160,7 +160,7 @@ overflow_add_block(struct overflow *overflow)
     block->next = NULL;
     block->start = 0;
     block->end = 0;
-    if (overflow->first == NULL) {
+    if (overflow->last == NULL) {
         overflow->first = block;
     } else {
         overflow->last->next = block;
@@ -172,7 +172,7 @@ overflow_add_block(struct overflow *overflow)
 static struct ring_item *
 overflow_append(struct overflow *overflow, size_t stride)
 {
-    struct overflow_block *block = overflow->first == NULL ? NULL : overflow->last;
+    struct overflow_block *block = overflow->last;
     if (block == NULL || BLOCK_SIZE - block->end < stride) {
         block = overflow_add_block(overflow);
     }
@@ -199,6 +199,7 @@ overflow_pop(struct overflow *overflow, size_t stride)
         return;
     }
     overflow->first = block->next;
+    overflow->last = overflow->first == NULL ? NULL : overflow->last;
     if (overflow->spare == NULL) {
         overflow->spare = block;
     } else {

@@ -6,6 +6,7 @@
 
 enum { SLOT_BITS = 6 };
 static_assert(TIMER_SLOTS == 1 << SLOT_BITS, "slots are taken from bits of the step");
+static_assert(TIMER_SLOTS == 64, "each has its bit in a word");
 
 /* Deadlines further ahead wait in the last slot of the highest level. */
 static const uint64_t ahead_max = (UINT64_C(1) << (SLOT_BITS * TIMER_LEVELS)) - 1;
@@ -18,6 +19,9 @@ timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
             list_init(&wheel->slots[level][slot]);
         }
     }
+    for (int level = 0; level < TIMER_LEVELS; level++) {
+        wheel->busy[level] = 0;
+    }
     wheel->now_step = now_ms / TIMER_STEP_MS;
     wheel->armed_count = 0;
 }
@@ -29,10 +33,22 @@ due_step(uint64_t due_ms)
     return due_ms / TIMER_STEP_MS + (due_ms % TIMER_STEP_MS != 0);
 }
 
+static uint64_t
+slot_number(int level, uint64_t step)
+{
+    return (step >> (SLOT_BITS * level)) % TIMER_SLOTS;
+}
+
 static struct list *
 slot_at(struct timer_wheel *wheel, int level, uint64_t step)
 {
-    return &wheel->slots[level][(step >> (SLOT_BITS * level)) % TIMER_SLOTS];
+    return &wheel->slots[level][slot_number(level, step)];
+}
+
+static void
+mark_free(struct timer_wheel *wheel, int level, uint64_t step)
+{
+    wheel->busy[level] &= ~(UINT64_C(1) << slot_number(level, step));
 }
 
 /* Puts a timer where it belongs, not before `earliest_step`. */
@@ -53,6 +69,7 @@ place(struct timer_wheel *wheel, struct timer *timer, uint64_t earliest_step)
         level++;
     }
     list_append(slot_at(wheel, level, step), &timer->link);
+    wheel->busy[level] |= UINT64_C(1) << slot_number(level, step);
 }
 
 void
@@ -67,29 +84,57 @@ timer_arm(struct timer_wheel *wheel, struct timer *timer, uint64_t due_ms, timer
     wheel->armed_count++;
 }
 
+/* Whether a timer that is armed has its slot to itself. */
+static bool
+is_alone(const struct timer *timer)
+{
+    return timer->link.next == timer->link.previous;
+}
+
+/* The slot that holds nothing but this timer is free from now on: its neighbour is the list. */
+static void
+mark_left(struct timer_wheel *wheel, const struct timer *timer)
+{
+    const struct list *slot = CONTAINER_OF(timer->link.next, struct list, head);
+    size_t number = (size_t)(slot - &wheel->slots[0][0]);
+    assert(number < (size_t)TIMER_LEVELS * TIMER_SLOTS);
+    wheel->busy[number / TIMER_SLOTS] &= ~(UINT64_C(1) << number % TIMER_SLOTS);
+}
+
 void
 timer_cancel(struct timer_wheel *wheel, struct timer *timer)
 {
     if (timer_is_armed(timer)) {
+        if (is_alone(timer)) {
+            mark_left(wheel, timer);
+        }
         list_remove(&timer->link);
         wheel->armed_count--;
     }
 }
 
-/* The next step at which timers fire or are put down; UINT64_MAX when there are none. A slot of
- * level 1 and up that has the index of the current step lies a whole turn ahead. */
+/* The slots of a level in the order in which the wheel comes to them, the one behind `current`
+ * first: bit n is slot current + 1 + n. */
+static uint64_t
+busy_from(uint64_t busy, uint64_t current)
+{
+    unsigned shift = (unsigned)((current + 1) % TIMER_SLOTS);
+    return shift == 0 ? busy : busy >> shift | busy << (TIMER_SLOTS - shift);
+}
+
+/* The next step at which timers fire or are put down; UINT64_MAX when there are none. A slot that
+ * has the index of the current step lies a whole turn ahead. */
 static uint64_t
 next_busy_step(const struct timer_wheel *wheel)
 {
     uint64_t nearest = UINT64_MAX;
-    for (int level = 0; level < TIMER_LEVELS && wheel->armed_count > 0; level++) {
+    for (int level = 0; level < TIMER_LEVELS; level++) {
         uint64_t current = wheel->now_step >> (SLOT_BITS * level);
-        for (uint64_t slot = current + 1; slot <= current + TIMER_SLOTS; slot++) {
-            if (!list_is_empty(&wheel->slots[level][slot % TIMER_SLOTS])) {
-                uint64_t step = slot << (SLOT_BITS * level);
-                nearest = step < nearest ? step : nearest;
-                break;
-            }
+        uint64_t busy = busy_from(wheel->busy[level], current);
+        if (busy != 0) {
+            uint64_t slot = current + 1 + (uint64_t)__builtin_ctzll(busy);
+            uint64_t step = slot << (SLOT_BITS * level);
+            nearest = step < nearest ? step : nearest;
         }
     }
     return nearest;
@@ -110,6 +155,7 @@ put_down(struct timer_wheel *wheel)
         for (struct list_link *link = list_pop(slot); link != NULL; link = list_pop(slot)) {
             place(wheel, CONTAINER_OF(link, struct timer, link), wheel->now_step);
         }
+        mark_free(wheel, level, wheel->now_step);
     }
 }
 
@@ -124,6 +170,7 @@ fire(struct timer_wheel *wheel)
         wheel->armed_count--;
         timer->callback(timer, timer->context);
     }
+    mark_free(wheel, 0, wheel->now_step);
 }
 
 void

@@ -24,6 +24,7 @@ struct timer {
 
 struct timer_wheel {
     struct list slots[TIMER_LEVELS][TIMER_SLOTS]; /* point at timers, own none */
+    uint64_t busy[TIMER_LEVELS];                  /* a bit for each slot that holds timers */
     uint64_t now_step;                            /* steps of TIMER_STEP_MS handled so far */
     uint32_t armed_count;
 };

@@ -42,7 +42,7 @@ def answers_amqp(port):
 def await_amqp(broker):
     """Wait until `broker` answers; raise BrokerError if it ends or its time runs out."""
     deadline = time.monotonic() + broker.start_timeout_s
-    while not answers_amqp(broker.port):
+    while not broker.answers():
         if broker.has_ended():
             raise BrokerError(f"{broker.name} {broker.last_words()}")
         if time.monotonic() > deadline:
@@ -55,7 +55,7 @@ def prefer(pid, nice):
     session, the group has a niceness of its own."""
     os.setpriority(os.PRIO_PROCESS, pid, nice)
     try:
-        with open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as group:
+        with open(f"/proc/{pid or 'self'}/autogroup", "w", encoding="ascii") as group:
             group.write(str(nice))
     except OSError:
         pass  # not grouped
@@ -160,6 +160,10 @@ class Broker:
     def launch(self):
         """Start self.process; it need not be ready when this returns."""
         raise NotImplementedError
+
+    def answers(self):
+        """Tell whether the broker is ready for clients."""
+        return answers_amqp(self.port)
 
     def find_pid(self):
         """Return the process whose CPU and memory count."""
@@ -349,3 +353,25 @@ class Relay(Broker):
 
     def launch(self):
         self.process = self.spawn([self.binary, str(self.port)])
+
+
+class RelayTls(Relay):
+    """The relay on one port that speaks TLS."""
+
+    def __init__(self, directory, binary, certificates):
+        super().__init__(directory, binary)
+        self.certificates = certificates
+        self.tls_port = self.port
+
+    def launch(self):
+        self.process = self.spawn([self.binary, str(self.port), self.certificates["certificate"],
+                                   self.certificates["key"]])
+
+    def answers(self):
+        """Tell whether somebody listens: what a TLS port answers to a bare protocol header is
+        nothing."""
+        try:
+            with socket.create_connection((HOST, self.port), timeout=2):
+                return True
+        except OSError:
+            return False

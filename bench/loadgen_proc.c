@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench/loadgen_die.h"
@@ -29,6 +30,18 @@ proc_read(pid_t pid, const char *name, char *text_out, size_t capacity)
     close(fd);
 }
 
+/* All CPU time of a process, to the nanosecond; -1 where the system does not tell. */
+static double
+proc_cpu_seconds(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec now;
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &now) != 0) {
+        return -1;
+    }
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 struct proc_cpu
 proc_cpu_of(pid_t pid)
 {
@@ -42,9 +55,13 @@ proc_cpu_of(pid_t pid)
                &user_ticks, &system_ticks) != 2) {
         die("/proc/%d/stat does not read as expected", (int)pid);
     }
-    double ticks_per_s = (double)sysconf(_SC_CLK_TCK);
-    return (struct proc_cpu){.user_s = (double)user_ticks / ticks_per_s,
-                             .system_s = (double)system_ticks / ticks_per_s};
+    double ticks = (double)(user_ticks + system_ticks);
+    double seconds = proc_cpu_seconds(pid);
+    if (seconds < 0 || ticks == 0) {
+        seconds = ticks / (double)sysconf(_SC_CLK_TCK);
+    }
+    double user_s = ticks > 0 ? seconds * (double)user_ticks / ticks : 0;
+    return (struct proc_cpu){.user_s = user_s, .system_s = seconds - user_s};
 }
 
 uint64_t

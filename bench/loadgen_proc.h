@@ -9,13 +9,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Processor time since the process began, all its threads; the kernel counts in steps of 10 ms. */
+/* Processor time since the process began, all its threads. The sum is exact; what of it was user
+ * time the kernel knows from samples, every 10 ms or so. */
 struct proc_cpu {
     double user_s;
     double system_s;
 };
 
-/* Reads /proc/PID/stat. Ends the program if there is no such process. */
+/* Asks the process's CPU clock and /proc/PID/stat. Ends the program if there is no such process. */
 struct proc_cpu proc_cpu_of(pid_t pid);
 
 /* Resident memory in bytes, from /proc/PID/status. Ends the program if there is no such process.

@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What it costs to hand items from thread to thread: nanoseconds per item for the ring alone and
- * for a publish or a delivery through the seam, on one thread (fill, then drain) and on two that
- * sleep when they have nothing to do. Figures to compare, not to assert; built with SAN=thread it
- * shows that the ring needs no lock. */
-#include <inttypes.h>
+/* What it costs to hand an item from thread to thread: the ring alone, and a publish or a delivery
+ * through the seam; on one thread (fill, then drain), and on two that sleep when they have nothing
+ * to do, where the time is that of both. Built with SAN=thread it shows that the ring needs no
+ * lock. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "bench/micro.h"
 #include "net/seam_ring.h"
 
 enum {
     RING_SIZE = 1024 * 1024,
     ITEM_SIZE = 64,
     TICK_ITEMS = 64, /* flushed at once, as in a busy turn */
-    ITEM_COUNT = 10 * 1000 * 1000,
     CONTENT_COUNT = 1024,
     CONTENT_SIZE = 64, /* a body of 16 octets with its names */
     TAKE_MAX = 1024 * 1024,
@@ -39,19 +37,10 @@ struct hop {
     uint8_t *contents;
     void (*put)(struct hop *hop, uint32_t number);
     void (*take)(struct hop *hop); /* everything that is there */
+    uint32_t put_count;
     uint32_t taken_count;
-    uint64_t seen; /* something of everything taken */
-    uint32_t count;
-    uint32_t sleep_count; /* of the consumer */
+    uint64_t round; /* steps of it */
 };
-
-static double
-seconds(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* What goes through --------------------------------------------------------------------------- */
 
@@ -102,7 +91,7 @@ on_event(void *context, const struct net_event *event)
     struct hop *hop = context;
     assert(event->link == hop->taken_count);
     hop->taken_count++;
-    hop->seen += event->publish.routing_key.size;
+    micro_use(event->publish.routing_key.size);
 }
 
 static void
@@ -135,7 +124,7 @@ on_action(void *context, const struct net_action *action)
     struct hop *hop = context;
     assert(action->link == hop->taken_count);
     hop->taken_count++;
-    hop->seen += action->deliver.routing_key.size;
+    micro_use(action->deliver.routing_key.size);
 }
 
 static void
@@ -174,47 +163,43 @@ hop_fini(struct hop *hop)
     free(hop->contents);
 }
 
+/* Puts whole ticks until `count` steps or a few more are done. */
 static void
-measure_one_thread(struct hop *hop, const char *name)
+on_one_thread(void *context, uint64_t count)
 {
-    double start = seconds(CLOCK_PROCESS_CPUTIME_ID);
-    for (uint32_t number = 0; number < hop->count;) {
+    struct hop *hop = context;
+    for (uint64_t done = 0; done < count; done += TICK_ITEMS) {
         for (uint32_t i = 0; i < TICK_ITEMS; i++) {
-            hop->put(hop, number++);
+            hop->put(hop, hop->put_count++);
         }
         ring_flush(hop->ring);
         hop->take(hop);
     }
-    double elapsed = seconds(CLOCK_PROCESS_CPUTIME_ID) - start;
-    assert(hop->taken_count == hop->count);
-    printf("%-8s one thread:  %5.1f ns per item\n", name, 1e9 * elapsed / hop->count);
 }
 
-/* Sleeps until somebody rings, unless there is work. Returns whether it slept. */
-static bool
+/* Sleeps until somebody rings, unless there is work. */
+static void
 rest(struct bell *bell, const struct ring *ring, bool (*has_work)(const struct ring *))
 {
     bell_announce_sleep(bell);
-    bool sleeps = !has_work(ring);
-    if (sleeps) {
+    if (!has_work(ring)) {
         struct pollfd wait = {.fd = bell->fd, .events = POLLIN};
         (void)poll(&wait, 1, -1);
     }
     bell_end_sleep(bell);
-    return sleeps;
 }
 
 static void *
 produce(void *context)
 {
     struct hop *hop = context;
-    for (uint32_t number = 0; number < hop->count;) {
+    for (uint64_t done = 0; done < hop->round; done += TICK_ITEMS) {
         for (uint32_t i = 0; i < TICK_ITEMS; i++) {
-            hop->put(hop, number++);
+            hop->put(hop, hop->put_count++);
         }
         ring_flush(hop->ring);
         while (ring_overflow_octets(hop->ring) > 0) {
-            (void)rest(&hop->producer, hop->ring, ring_can_move);
+            rest(&hop->producer, hop->ring, ring_can_move);
             ring_flush(hop->ring);
         }
     }
@@ -222,47 +207,52 @@ produce(void *context)
 }
 
 static void
-measure_two_threads(struct hop *hop, const char *name)
+on_two_threads(void *context, uint64_t count)
 {
-    double wall_start = seconds(CLOCK_MONOTONIC);
-    double cpu_start = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    struct hop *hop = context;
+    uint32_t end =
+        hop->taken_count + (uint32_t)((count + TICK_ITEMS - 1) / TICK_ITEMS * TICK_ITEMS);
+    hop->round = count;
     pthread_t thread;
     if (pthread_create(&thread, NULL, produce, hop) != 0) {
         perror("pthread_create");
         exit(EXIT_FAILURE);
     }
-    while (hop->taken_count < hop->count) {
-        hop->sleep_count += rest(&hop->consumer, hop->ring, ring_has_items) ? 1 : 0;
+    while (hop->taken_count != end) {
+        rest(&hop->consumer, hop->ring, ring_has_items);
         hop->take(hop);
     }
     pthread_join(thread, NULL);
-    double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu_start;
-    printf("%-8s two threads: %5.1f ns per item, %.1f ns of CPU, %" PRIu32 " sleeps\n", name,
-           1e9 * (seconds(CLOCK_MONOTONIC) - wall_start) / hop->count, 1e9 * cpu / hop->count,
-           hop->sleep_count);
 }
 
-static void
-measure(const char *name, uint32_t count, void (*put)(struct hop *, uint32_t),
-        void (*take)(struct hop *), void (*how)(struct hop *, const char *))
-{
-    struct hop hop = {.put = put, .take = take, .count = count};
-    hop_init(&hop);
-    how(&hop, name);
-    hop_fini(&hop);
-}
+/* What goes through, and how. */
+struct hop_case {
+    const char *name;
+    const char *words;
+    void (*put)(struct hop *hop, uint32_t number);
+    void (*take)(struct hop *hop);
+    micro_body *body;
+};
 
-/* `micro_ring [ITEMS]`: rounded up to whole ticks. */
+static const struct hop_case CASES[] = {
+    {"ring-item", "an item of 64 octets, one thread", put_bare, take_bare, on_one_thread},
+    {"ring-publish", "a publish, one thread", put_publish, take_events, on_one_thread},
+    {"ring-deliver", "a delivery, one thread", put_deliver, take_actions, on_one_thread},
+    {"ring-item-2", "an item of 64 octets, two threads", put_bare, take_bare, on_two_threads},
+    {"ring-publish-2", "a publish, two threads", put_publish, take_events, on_two_threads},
+    {"ring-deliver-2", "a delivery, two threads", put_deliver, take_actions, on_two_threads},
+};
+
 int
-main(int argument_count, char **arguments)
+main(int argc, char **argv)
 {
-    uint32_t count = argument_count > 1 ? (uint32_t)strtoul(arguments[1], NULL, 10) : ITEM_COUNT;
-    count = (count + TICK_ITEMS - 1) / TICK_ITEMS * TICK_ITEMS;
-    measure("bare", count, put_bare, take_bare, measure_one_thread);
-    measure("publish", count, put_publish, take_events, measure_one_thread);
-    measure("deliver", count, put_deliver, take_actions, measure_one_thread);
-    measure("bare", count, put_bare, take_bare, measure_two_threads);
-    measure("publish", count, put_publish, take_events, measure_two_threads);
-    measure("deliver", count, put_deliver, take_actions, measure_two_threads);
+    struct micro micro;
+    micro_init(&micro, argc, argv);
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct hop hop = {.put = CASES[i].put, .take = CASES[i].take};
+        hop_init(&hop);
+        micro_run(&micro, CASES[i].name, CASES[i].words, CASES[i].body, &hop);
+        hop_fini(&hop);
+    }
     return EXIT_SUCCESS;
 }

@@ -1,10 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures Bourse, alone against its targets or, with --peers, beside RabbitMQ and the bare relay.
+"""Measures Bourse alone, against its targets. bench/peers.py measures it beside others.
 
-All brokers of a run take turns workload by workload, round by round, so that whatever else the
-machine does hits them alike; a figure is the median of the rounds. bench/README.md tells how to
-read the tables.
+A figure is the median of the rounds. bench/README.md tells how to read the tables.
 """
 
 import argparse
@@ -25,13 +23,17 @@ import workloads
 from figures import show
 
 
-# In the order of the tables. The quorum queues live in the same broker as the classic ones.
-CONTESTANTS = ("bourse", "rabbitmq", "quorum", "relay")
+# Which broker a contestant lives in, where the names differ: quorum queues live in the same broker
+# as the classic ones.
 BROKER_OF = {"quorum": "rabbitmq"}
+# Those whose TLS listener is a process of its own.
+APART_WITH_TLS = ("bourse", "relay")
 
 
 class Bench:
     """One run: its options, the directory for everything it writes, and the figures so far."""
+
+    patience_s = 300  # that a load generator may take beside what it was told to
 
     def __init__(self, options, directory):
         self.options = options
@@ -46,23 +48,22 @@ class Bench:
         self.started += 1
         directory = os.path.join(self.directory, f"{name}-{self.started}")
         if name == "relay":
-            return brokers.Relay(directory, self.options.relay)
+            return self.make_relay(directory, tls)
         if name == "rabbitmq":
             return brokers.RabbitMQ(directory, self.certificates)
         if tls:
             return brokers.BourseTls(directory, self.options.bourse, self.certificates)
         return brokers.Bourse(directory, self.options.bourse)
 
-    def contestants(self, workload):
+    def make_relay(self, directory, tls):
+        """Return a relay, not started."""
+        if tls:
+            return brokers.RelayTls(directory, self.options.relay, self.certificates)
+        return brokers.Relay(directory, self.options.relay)
+
+    def contestants(self, workload):  # pylint: disable=unused-argument
         """Return the names of the brokers that take part in a workload."""
-        names = ["bourse"]
-        if self.options.peers:
-            names.append("rabbitmq")
-            if workload.quorum:
-                names.append("quorum")
-            if workload.relay and self.options.relay is not None:
-                names.append("relay")
-        return names
+        return ["bourse"]
 
     def load(self, broker, workload, name):
         """Run the load generator against `broker` once; return its figures."""
@@ -77,7 +78,7 @@ class Bench:
             command += ["--queue-type", "quorum"]
         command += [part.format(idle=options.idle) for part in workload.arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False,
-                              timeout=options.seconds + options.warmup + 300)
+                              timeout=options.seconds + options.warmup + self.patience_s)
         if done.returncode != 0:
             raise brokers.BrokerError(done.stderr.strip())
         return json.loads(done.stdout) | {"load_average": os.getloadavg()[0]}
@@ -86,12 +87,12 @@ class Bench:
         """Keep the figures of one round and show that something happened."""
         self.figures.setdefault((workload.name, name), []).append(figures)
         value = show(figures[workload.figure])
-        print(f"  {workload.name:<16} {name:<9} {value:>12} {workload.unit}", file=sys.stderr)
+        print(f"  {workload.name:<20} {name:<9} {value:>12} {workload.unit}", file=sys.stderr)
 
     def fail(self, workload, name, error):
         """Keep a failure; the other workloads go on."""
         self.failures.append(f"{workload.name}, {name}: {error}")
-        print(f"  {workload.name:<16} {name:<9} FAILED: {error}", file=sys.stderr)
+        print(f"  {workload.name:<20} {name:<9} FAILED: {error}", file=sys.stderr)
 
     def run_flows(self, chosen):
         """Run all workloads on brokers that stay up, in turns."""
@@ -107,7 +108,7 @@ class Bench:
     def run_flow(self, stack, running, workload, name):
         """Run one workload on one broker, starting it if this is its first."""
         host = BROKER_OF.get(name, name)
-        key = (host, workload.tls and name == "bourse")
+        key = (host, workload.tls and name in APART_WITH_TLS)
         try:
             if key not in running:
                 running[key] = stack.enter_context(self.make(host, workload.tls))
@@ -130,7 +131,7 @@ class Bench:
     def run_start(self):
         """Measure starting time and the memory of a broker that has nothing to do."""
         for name in self.contestants(workloads.START):
-            rounds = 1 if name == "rabbitmq" else 5 * self.options.rounds
+            rounds = 5 * self.options.rounds if name == "bourse" else 1
             for _ in range(rounds):
                 try:
                     with self.make(name, tls=False) as broker:
@@ -172,6 +173,13 @@ def file_system(directory):
     return f"{best[1]} on {best[0]}"
 
 
+def shown_path(path):
+    """Return a path as it is known within the project, if it lies there."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    inside = os.path.relpath(path, root)
+    return path if inside.startswith("..") else inside
+
+
 def conditions(options):
     """Return the lines that have to stand beside any figure of this run."""
     model = "unknown processor"
@@ -189,7 +197,7 @@ def conditions(options):
         f"{version}; loopback, broker and load generator share the processors",
         f"{options.seconds:g} s after {options.warmup:g} s of warm-up, median of "
         f"{options.rounds}; load average at the start {load}, niceness {options.nice}",
-        f"data directories of all brokers below {options.directory}: "
+        f"data directories of all brokers below {shown_path(options.directory)}: "
         f"{file_system(options.directory)}",
     ]
 
@@ -227,30 +235,6 @@ def print_targets(bench, measured):
                  "kernel ns"], rows)
 
 
-def ratio(workload, ours, theirs):
-    """Say how many times better we are, whichever way is better."""
-    if not ours or not theirs:
-        return "-"
-    times = ours / theirs if workload.better == "more" else theirs / ours
-    return f"{times:.3g}x"
-
-
-def print_peers(bench, measured):
-    """Print the brokers side by side, and how many times better Bourse is than each."""
-    rows = []
-    for workload in measured:
-        values = {name: bench.median(workload, name) for name in CONTESTANTS}
-        rows.append([
-            workload.name, workload.words, workload.unit,
-            *(show(values[name]) for name in CONTESTANTS),
-            *(ratio(workload, values["bourse"], values[name]) for name in CONTESTANTS[1:]),
-            " | ".join(show(bench.median(workload, name, "delivered_per_s"))
-                       for name in CONTESTANTS),
-        ])
-    print_table(["workload", "what", "unit", *CONTESTANTS,
-                 *("to " + name for name in CONTESTANTS[1:]), "wall msg/s"], rows)
-
-
 LATENCY_FIGURES = ("latency_p50_us", "latency_p99_us", "latency_p999_us", "latency_max_us",
                    "send_lag_p99_us", "confirm_p50_us", "confirm_p99_us")
 
@@ -259,53 +243,63 @@ def print_latencies(bench, measured):
     """Print the percentiles of the workloads at a fixed rate."""
     rows = []
     for workload in measured:
-        for name in CONTESTANTS:
-            if workload.figure == "latency_p99_us" and bench.median(workload, name) is not None:
-                rows.append([workload.name, name,
-                             *(show(bench.median(workload, name, figure))
-                               for figure in LATENCY_FIGURES)])
+        if workload.figure == "latency_p99_us" and bench.median(workload, "bourse") is not None:
+            rows.append([workload.name, workload.words,
+                         *(show(bench.median(workload, "bourse", figure))
+                           for figure in LATENCY_FIGURES)])
     if rows:
         print()
-        print_table(["workload", "broker", "p50 us", "p99", "p99.9", "max", "sent late p99",
+        print_table(["workload", "what", "p50 us", "p99", "p99.9", "max", "sent late p99",
                      "confirm p50", "confirm p99"], rows)
 
 
-def parse_options():
-    """Return the command line, with defaults that give a table in a few minutes."""
+def add_options(parser, rounds, seconds, idle):
+    """Add the options that every run has, with the defaults of this one."""
     here = os.path.dirname(os.path.abspath(__file__))
     build = os.path.join(os.path.dirname(here), "build")
-    names = [workload.name for workload in workloads.WORKLOADS] + ["start"]
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bourse", default=os.path.join(build, "bourse"), help="the broker")
-    parser.add_argument("--loadgen", default=os.path.join(build, "bench", "loadgen"))
-    parser.add_argument("--relay", default=os.path.join(build, "bench", "relay"))
-    parser.add_argument("--peers", action="store_true", help="measure RabbitMQ and the relay too")
+    for tool in ("loadgen", "relay", "flush_probe"):
+        parser.add_argument("--" + tool.replace("_", "-"),
+                            default=os.path.join(build, "bench", tool))
     parser.add_argument("--directory", default=build,
                         help="data directories are made and removed here (build/)")
-    parser.add_argument("--seconds", type=float, default=4, help="per workload and round (4)")
+    parser.add_argument("--seconds", type=float, default=seconds,
+                        help=f"per workload and round ({seconds})")
     parser.add_argument("--warmup", type=float, default=1, help="seconds before that (1)")
-    parser.add_argument("--rounds", type=int, default=3, help="the median counts (3)")
-    parser.add_argument("--idle", type=int, default=5000, help="idle connections (5000)")
-    parser.add_argument("--only", default="", help="comma list of workloads: " + ", ".join(names))
+    parser.add_argument("--rounds", type=int, default=rounds,
+                        help=f"the median counts ({rounds})")
+    parser.add_argument("--idle", type=int, default=idle, help=f"idle connections ({idle})")
+    parser.add_argument("--only", default="", help="comma list of workloads; --list names them")
+    parser.add_argument("--list", action="store_true", help="name the workloads and end")
     parser.add_argument("--nice", type=int, default=0,
                         help="of everything in this run, for a busy machine; below 0 as root (0)")
-    parser.add_argument("--json", help="also write every figure of every round to this file")
+
+
+def settle_options(parser, names):
+    """Parse and check the command line of a run whose workloads are called `names`."""
     options = parser.parse_args()
+    if options.list:
+        print("\n".join(names))
+        sys.exit(0)
     options.only = [name for name in options.only.split(",") if name]
     unknown = sorted(set(options.only) - set(names))
     if unknown:
         parser.error(f"no workload named {', '.join(unknown)}; there are: {', '.join(names)}")
-    if options.rounds < 1 or options.seconds <= 0 or options.warmup < 0:
-        parser.error("--rounds and --seconds must be above zero")
+    if options.rounds < 1 or options.seconds <= 0 or options.warmup < 0 or options.idle < 1:
+        parser.error("--rounds, --seconds and --idle must be above zero")
     for program in (options.bourse, options.loadgen):
         if not os.access(program, os.X_OK):
             parser.error(f"{program} is not there; run `make` first")
-    if options.peers and not brokers.RabbitMQ.is_installed():
-        parser.error("rabbitmq-server is not installed (make deps-test)")
-    if not os.access(options.relay, os.X_OK):
-        options.relay = None
     return options
+
+
+def parse_options():
+    """Return the command line, with defaults that give a table in a few minutes."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser, rounds=3, seconds=4, idle=5000)
+    parser.add_argument("--json", help="also write every figure of every round to this file")
+    return settle_options(parser, [workload.name for workload in workloads.WORKLOADS] + ["start"])
 
 
 def raise_file_limit():
@@ -321,13 +315,18 @@ def take_priority(nice):
         brokers.Broker.nice = nice
 
 
-def main():
-    """Measure what was asked for, print the tables, and return the exit status."""
-    options = parse_options()
+def prepare(options):
+    """Make this process and those it starts ready for a run."""
     # A polite end runs the clean-up as Ctrl-C does: no broker is left behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     raise_file_limit()
     take_priority(options.nice)
+
+
+def main():
+    """Measure what was asked for, print the tables, and return the exit status."""
+    options = parse_options()
+    prepare(options)
     chosen = [workload for workload in workloads.WORKLOADS
               if not options.only or workload.name in options.only]
     print("\n".join(conditions(options)) + "\n", flush=True)
@@ -340,10 +339,7 @@ def main():
             if workload.fresh and workload.arguments:
                 bench.run_fresh(workload)
         bench.run_flows([workload for workload in chosen if not workload.fresh])
-    if options.peers:
-        print_peers(bench, chosen)
-    else:
-        print_targets(bench, chosen)
+    print_targets(bench, chosen)
     print_latencies(bench, chosen)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as text:

@@ -3,8 +3,9 @@
  * a publish waits, and with it whatever follows on the same channel except settlements, so that
  * order within the channel stays while acknowledgements go through. In the same way what has to
  * wait for the disk waits: a basic.get whose message is not there, a purge in slices, and what must
- * not overtake an answer that waits for its commit. Only when that has piled up to HELD_OCTETS_MAX
- * is the socket itself no longer read. */
+ * not overtake an answer that waits for its commit; and what would make a tick too long waits for
+ * the next one. Only when that has piled up to HELD_OCTETS_MAX is the socket itself no longer read.
+ */
 #include "amqp/method.h"
 #include "amqp/reply.h"
 #include "base/alloc.h"
@@ -79,6 +80,9 @@ connection_hold(struct connection *connection, struct held_event *held)
     if (connection->held_octets > HELD_OCTETS_MAX) {
         connection_pause(connection, PAUSE_HELD);
     }
+    if (core_has_worked(connection->core) && connection->core->alarms == 0) {
+        connection_replay_later(connection);
+    }
 }
 
 /* Message memory that the event keeps; it is set free only after the alarm has ended. */
@@ -122,6 +126,14 @@ method_waits_for_commit(const struct channel *channel, struct bytes payload)
              method_is(payload, METHOD_BASIC_RECOVER_ASYNC)));
 }
 
+/* Whether it makes, binds or deletes something: what this tick has no more time for. */
+static bool
+method_is_change(struct bytes payload)
+{
+    uint16_t class_id = get_u16(payload.data);
+    return class_id == CLASS_EXCHANGE || class_id == CLASS_QUEUE;
+}
+
 static bool
 connection_has_held_channel(const struct connection *connection)
 {
@@ -143,7 +155,8 @@ connection_must_hold(const struct connection *connection, uint16_t number, struc
     if (channel->has_held || channel_is_held_up(channel)) {
         return channel->mode == CHANNEL_TX || !method_is_settlement(payload);
     }
-    return method_waits_for_commit(channel, payload);
+    return (core_has_worked(connection->core) && method_is_change(payload)) ||
+           method_waits_for_commit(channel, payload);
 }
 
 /* Holds a copy of the method. Without memory for it the connection ends. */
@@ -171,7 +184,8 @@ connection_copy_and_hold(struct connection *connection, uint16_t channel, struct
 bool
 connection_hold_method(struct connection *connection, uint16_t channel, struct bytes payload)
 {
-    if ((list_is_empty(&connection->held) && connection->waiting_channels == 0) ||
+    if ((list_is_empty(&connection->held) && connection->waiting_channels == 0 &&
+         !core_has_worked(connection->core)) ||
         connection->state != CONNECTION_RUNNING ||
         !connection_must_hold(connection, channel, payload)) {
         return false;
@@ -196,14 +210,15 @@ connection_must_hold_publish(const struct connection *connection, uint16_t numbe
     if (connection->state != CONNECTION_RUNNING || channel == NULL || channel->is_closing) {
         return false;
     }
-    return connection->core->alarms != 0 || channel->has_held;
+    return connection->core->alarms != 0 || core_has_worked(connection->core) || channel->has_held;
 }
 
 bool
 connection_hold_publish(struct connection *connection, const struct net_event *event,
                         struct content_ref content)
 {
-    if ((connection->core->alarms == 0 && list_is_empty(&connection->held)) ||
+    if ((connection->core->alarms == 0 && list_is_empty(&connection->held) &&
+         !core_has_worked(connection->core)) ||
         !connection_must_hold_publish(connection, event->channel)) {
         return false;
     }

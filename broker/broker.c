@@ -423,7 +423,6 @@ void
 broker_stop(struct broker *broker)
 {
     if (broker->state != BROKER_RUNNING) {
-        broker->state = BROKER_STOPPED;
         return;
     }
     struct clock_reading now = broker->clock.read(broker->clock.context);

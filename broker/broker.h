@@ -41,8 +41,9 @@ MUST_CHECK enum status broker_watch(struct broker *broker, int fd, void (*ready)
  * disk: at once, or later in the broker's loop. The last caller counts. */
 void broker_when_settled(struct broker *broker, void (*settled)(void *context), void *context);
 
-/* Only from the broker's own thread (from a watch, say). The first call drains: no new connections,
- * 320 to every client; the second ends at once. */
+/* Only from the broker's own thread (from a watch, say). Drains: no new connections, what was
+ * promised is committed and said, 320 to every client. Ends when they are gone, or after ten
+ * seconds. A second call changes nothing. */
 void broker_stop(struct broker *broker);
 
 /* Applies additions, changed users, rights and certificates of a configuration that was read anew.

@@ -46,7 +46,7 @@ channel_end(struct channel *channel)
     }
     channel_requeue_all(channel);
     channel_stop_getting(channel);
-    list_remove(&channel->purger_link);
+    list_remove(&channel->wait_link);
     list_remove(&channel->confirm_link);
 }
 

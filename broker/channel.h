@@ -51,7 +51,7 @@ struct channel {
     struct list_link commit_link;    /* core->awaiting_commit */
     struct list_link getter_link;    /* core->getters */
     struct queue *getting_from;      /* a reference; a basic.get waits for its head; NULL: none */
-    struct list_link purger_link;    /* core->purgers */
+    struct list_link wait_link;      /* core->purgers or core->unbind_waiters */
     uint64_t purge_sequence;         /* of queue_discards; the purge waits until it is released */
     uint64_t purged_count;           /* what that purge will answer */
     bool has_purged;                 /* the purge is done and its answer is due */
@@ -89,12 +89,12 @@ void channel_send_last(struct channel *channel, const struct method *method);
 bool channel_waits(const struct channel *channel);
 bool channel_has_waiting_answer(const struct channel *channel);
 
-/* Whether the channel waits for the head of a queue or the end of a purge: whatever follows on it
- * is held, but for settlements. */
+/* Whether the channel waits for the head of a queue, the end of a purge or of unbinding: whatever
+ * follows on it is held, but for settlements. */
 static inline bool
 channel_is_held_up(const struct channel *channel)
 {
-    return channel->getting_from != NULL || list_link_is_linked(&channel->purger_link);
+    return channel->getting_from != NULL || list_link_is_linked(&channel->wait_link);
 }
 
 /* A basic.get has to wait for the head of the queue, and does no longer. */

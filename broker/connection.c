@@ -335,6 +335,7 @@ connection_route_method(struct connection *connection, uint16_t number, const st
     }
     enum status status = channel_handle_method(channel, method, fault);
     if (method_info(method->id)->class_id != CLASS_BASIC) {
+        core_spend(connection->core, CORE_WORK_OF_CHANGE);
         connection_heed_log(connection); /* publishes see to it; settlements must go on */
     }
     return status;

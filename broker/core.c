@@ -7,6 +7,7 @@
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
 #include "broker/connection.h"
+#include "broker/doomed.h"
 #include "broker/durability.h"
 #include "broker/login.h"
 #include "broker/paging.h"
@@ -48,6 +49,9 @@ init_lists(struct core *core)
     list_init(&core->replays);
     list_init(&core->getters);
     list_init(&core->purgers);
+    list_init(&core->doomed_exchanges);
+    list_init(&core->doomed_queues);
+    list_init(&core->unbind_waiters);
     list_init(&core->handouts);
     list_init(&core->log_paused);
     list_init(&core->reopened);
@@ -86,6 +90,8 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->seed = random_u64(&core->ports.random);
     core->next_id = CORE_FIRST_TRANSIENT_ID;
     core->next_durable_id = 1;
+    core->unbinds_left = CORE_UNBINDS_PER_TICK;
+    core->work_left = CORE_WORK_PER_TICK;
     entry_memory_init(&core->queue_memory);
     queue_discards_init(&core->discards);
     core->discards.release = core_release_discarded;
@@ -126,6 +132,7 @@ core_free(struct core **core_pointer)
         connection_free(&connection);
     }
     core_free_doomed_channels(core);
+    core_unbind_all(core);
     uint32_t position = 0;
     struct map_entry *entry;
     while ((entry = map_next(&core->vhosts, &position)) != NULL) {
@@ -333,13 +340,14 @@ core_send_confirms(struct core *core)
     }
 }
 
-/* Connections whose held events need not wait any more: many, when an alarm ends. */
+/* Connections whose held events need not wait any more: many, when an alarm ends. Whoever spends
+ * the work of the tick goes behind those that have not had their turn. */
 static void
 core_replay(struct core *core)
 {
     uint32_t budget = CORE_REPLAYS_PER_TICK;
     struct list_link *link;
-    while (budget > 0 && (link = list_pop(&core->replays)) != NULL) {
+    while (budget > 0 && !core_has_worked(core) && (link = list_pop(&core->replays)) != NULL) {
         uint32_t count =
             1 + connection_replay_held(CONTAINER_OF(link, struct connection, replay_link));
         budget -= count < budget ? count : budget;
@@ -349,6 +357,8 @@ core_replay(struct core *core)
 void
 core_end_tick(struct core *core)
 {
+    core_begin_unbinding(core);
+    core->work_left = CORE_WORK_PER_TICK;
     core_release_getters(core);
     core_replay(core);
     core_reopen_windows(core);
@@ -364,7 +374,7 @@ core_release_purgers(struct core *core)
 {
     LIST_FOR_EACH(&core->purgers, link)
     {
-        struct channel *channel = CONTAINER_OF(link, struct channel, purger_link);
+        struct channel *channel = CONTAINER_OF(link, struct channel, wait_link);
         if (channel->purge_sequence > core->discards.released_sequence) {
             break;
         }
@@ -408,7 +418,8 @@ core_wait_ms(const struct core *core)
 {
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->confirming) ||
         !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
-        queue_discards_can_go_on(&core->discards) || core_wants_seal(core)) {
+        core_is_unbinding(core) || queue_discards_can_go_on(&core->discards) ||
+        core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);
@@ -434,7 +445,8 @@ bool
 core_has_said_all(const struct core *core)
 {
     return list_is_empty(&core->awaiting_commit) && list_is_empty(&core->confirming) &&
-           list_is_empty(&core->purgers) && core_is_committed(core, core->stop_token);
+           list_is_empty(&core->purgers) && list_is_empty(&core->unbind_waiters) &&
+           core_is_committed(core, core->stop_token);
 }
 
 void

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -217,6 +218,19 @@ log_recovery(struct data_directory *directory, const char *path, const struct re
              recovery->record_count, recovery->row_count, took_ms);
 }
 
+/* What recovery needed besides what is there now goes back to the system; the allocator by itself
+ * keeps it, between what stays. */
+static void
+end_recovery(struct recovery *recovery)
+{
+    enum { MANY_RECORDS = 10000 };
+    bool was_large = recovery->record_count + recovery->row_count >= MANY_RECORDS;
+    recovery_fini(recovery);
+    if (was_large) {
+        (void)malloc_trim(0);
+    }
+}
+
 struct data_directory *
 data_directory_open(const struct data_directory_settings *settings, struct core *core,
                     struct chunk_pool *pool, struct log *log, char *why, size_t why_size)
@@ -245,7 +259,7 @@ data_directory_open(const struct data_directory_settings *settings, struct core 
             log_recovery(directory, settings->path, &recovery, now_ms - start_ms);
             is_open = begin(directory, settings, pool, &recovery, why, why_size);
         }
-        recovery_fini(&recovery);
+        end_recovery(&recovery);
     }
     if (!is_open) {
         data_directory_close(&directory);

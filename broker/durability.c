@@ -50,18 +50,30 @@ core_log_begin(struct core *core)
     core->log_target_count = 0;
 }
 
+/* Room for a list of so many queues. */
+static enum status
+reserve_targets(struct core *core, uint32_t count)
+{
+    if (count <= core->log_target_capacity) {
+        return STATUS_OK;
+    }
+    uint32_t capacity =
+        core->log_target_capacity == 0 ? LOG_TARGETS_FIRST : core->log_target_capacity * 2;
+    capacity = capacity < count ? count : capacity;
+    uint64_t *targets = try_realloc(core->log_targets, capacity * sizeof(*targets));
+    if (targets == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    core->log_targets = targets;
+    core->log_target_capacity = capacity;
+    return STATUS_OK;
+}
+
 enum status
 core_log_target(struct core *core, const struct queue *queue)
 {
-    if (core->log_target_count == core->log_target_capacity) {
-        uint32_t capacity =
-            core->log_target_capacity == 0 ? LOG_TARGETS_FIRST : core->log_target_capacity * 2;
-        uint64_t *targets = try_realloc(core->log_targets, capacity * sizeof(*targets));
-        if (targets == NULL) {
-            return STATUS_NO_MEMORY;
-        }
-        core->log_targets = targets;
-        core->log_target_capacity = capacity;
+    if (reserve_targets(core, core->log_target_count + 1) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
     }
     bool may_go_at_once = queue_next_consumer(queue) != NULL;
     core->log_targets[core->log_target_count++] =
@@ -88,6 +100,22 @@ core_log_publish(struct core *core, struct content_ref ref, uint64_t *lsn_out)
                        core->log_target_count * space_row_octets(content->body_size));
     }
     return status;
+}
+
+enum status
+core_log_reserve(struct core *core, const struct log_need *need)
+{
+    if (!core_has_log(core)) {
+        return STATUS_OK;
+    }
+    if (!journal_fits(core->journal, need->content_octets, need->record_octets)) {
+        return STATUS_FULL;
+    }
+    if (reserve_targets(core, need->targets_max) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    return journal_reserve_publishes(core->journal, need->publish_count, need->content_octets,
+                                     need->record_octets);
 }
 
 void

@@ -48,6 +48,19 @@ MUST_CHECK enum status core_log_target(struct core *core, const struct queue *qu
 MUST_CHECK enum status core_log_publish(struct core *core, struct content_ref content,
                                         uint64_t *lsn_out);
 
+/* What a transaction will write down, at most. */
+struct log_need {
+    uint32_t publish_count;  /* messages with a durable queue */
+    uint32_t targets_max;    /* queues of the one with most of them */
+    uint64_t content_octets; /* each content rounded up to RECORD_ALIGNMENT */
+    uint64_t record_octets;
+};
+
+/* Has all of it stand or fall together, and none of the calls above and below fail for it, until
+ * the tick ends. STATUS_FULL: a segment cannot hold it; STATUS_NO_MEMORY. Both write nothing down.
+ */
+MUST_CHECK enum status core_log_reserve(struct core *core, const struct log_need *need);
+
 /* Not all of those queues could be given the message: those of the list from `first` on do without.
  */
 void core_log_forget_targets(struct core *core, uint64_t lsn, uint32_t first, uint32_t body_size);

@@ -75,7 +75,7 @@ log_binding(const struct binding *binding, enum record_type type)
     uint32_t flags =
         (binding->from_file ? RECORD_FROM_FILE : 0u) | (to_exchange ? RECORD_TO_EXCHANGE : 0u);
     record_put_binding(core_begin_record(core), type, source->target.id, binding->target->id, flags,
-                       binding->routing_key, binding->arguments);
+                       binding_routing_key(binding), binding_arguments(binding));
     core_log_record(core);
 }
 

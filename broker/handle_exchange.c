@@ -6,6 +6,7 @@
 #include "broker/access.h"
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
+#include "broker/doomed.h"
 #include "broker/durability.h"
 #include "broker/handle_binding.h"
 #include "broker/resource_name.h"
@@ -131,6 +132,14 @@ check_delete(const struct channel *channel, struct bytes name, struct fault *fau
     return access_require(channel->connection, ACCESS_CONFIGURE, ACCESS_EXCHANGE, name, fault);
 }
 
+/* Some of its bindings may lead to what was deleted: asks again when those are gone. */
+static enum status
+wait_for_unbinding(struct channel *channel)
+{
+    list_append(&channel_core(channel)->unbind_waiters, &channel->wait_link);
+    return STATUS_AGAIN;
+}
+
 /* An exchange that is not there was deleted all the same. */
 enum status
 channel_handle_exchange_delete(struct channel *channel, const struct exchange_delete *args,
@@ -144,6 +153,9 @@ channel_handle_exchange_delete(struct channel *channel, const struct exchange_de
     struct vhost *vhost = channel_vhost(channel);
     struct exchange *exchange = vhost_find_exchange(vhost, name);
     if (exchange != NULL && args->if_unused && exchange->bindings.count > 0) {
+        if (core_is_unbinding(channel_core(channel))) {
+            return wait_for_unbinding(channel);
+        }
         char text[RESOURCE_TEXT_SIZE];
         return fault_channel(fault, REPLY_PRECONDITION_FAILED, "%s in use",
                              vhost_exchange_text(vhost, name, text));

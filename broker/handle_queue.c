@@ -281,7 +281,7 @@ wait_for_purge(struct channel *channel, uint64_t count)
     struct core *core = channel_core(channel);
     channel->purged_count = count;
     channel->purge_sequence = core->discards.discarded_sequence;
-    list_append(&core->purgers, &channel->purger_link);
+    list_append(&core->purgers, &channel->wait_link);
     return STATUS_AGAIN;
 }
 

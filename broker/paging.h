@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Backlogs larger than memory. Two things leave memory when it is short (relief.c): contents, as
  * whole chunks, and entries in the middle of long queues. What is needed again comes back through
- * jobs that threads of the store carry out (windows.c): a queue whose next message is not there is
- * neither dispatched nor read from until it is, and the others go on.
+ * jobs that threads of the store carry out (read_back.c): a queue whose next message is not there
+ * is neither dispatched nor read from until it is, and the others go on.
  *
  * Ahead of a head that was fetched the next messages are fetched before they are needed, in windows
  * of up to FETCH_WINDOW octets. Windows are pinned until the head has passed them, so that saving

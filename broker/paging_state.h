@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of paging, shared by its files: paging.c keeps jobs, windows.c brings messages back,
- * relief.c sends memory out. */
+/* Inside of paging, shared by its files: paging.c keeps jobs, read_back.c brings messages
+ * back, windows.c keeps what came, relief.c sends memory out. */
 #ifndef BOURSE_BROKER_PAGING_STATE_H
 #define BOURSE_BROKER_PAGING_STATE_H
 
@@ -93,14 +93,31 @@ paging_is_open(const struct paging *paging)
 }
 
 /* windows.c */
+/* Made when the queue has none. */
+struct queue_windows *paging_windows_of(struct paging *paging, struct queue *queue);
+/* Takes over the pin on `window->chunk`. */
+void paging_add_window(struct paging *paging, struct queue_windows *windows,
+                       const struct window *window, bool is_returned);
+/* Gives up the windows that the head has passed, or all of them. */
+void paging_give_up_passed(struct paging *paging, struct queue_windows *windows);
+void paging_give_up_all(struct paging *paging, struct queue_windows *windows);
+/* Makes room for the window of a head, at the expense of queues that cannot use theirs. */
+bool paging_make_room(struct paging *paging, uint64_t octets);
+/* Whether there is room for one that is read ahead of a head, which may take half of all. */
+bool paging_has_room_ahead(const struct paging *paging, uint64_t octets);
+/* The queue cannot be served at the moment: it tries again when a window was given up, or some
+ * steps of the clock later. */
+void paging_wait_for_room(struct paging *paging, struct queue_windows *windows);
+/* Those who wait try again. */
+void paging_wake_waiting(struct paging *paging);
+/* Gives up windows that nobody has used for a while, of at least `octets` if there are so many. */
+void paging_drop_idle_windows(struct paging *paging, uint64_t octets);
+
+/* read_back.c */
 void paging_end_fetch(struct paging *paging, struct paging_job *job);
 void paging_end_restore(struct paging *paging, struct paging_job *job);
 void paging_end_read(struct paging *paging, struct paging_job *job);
 /* Starts reading back the next run of a deque. False when that cannot be. */
 bool paging_read_entries(struct paging *paging, struct entry_deque *deque, struct queue *queue);
-/* Gives up windows that nobody has used for a while, of at least `octets` if there are so many. */
-void paging_drop_idle_windows(struct paging *paging, uint64_t octets);
-/* Those who wait try again. */
-void paging_wake_waiting(struct paging *paging);
 
 #endif

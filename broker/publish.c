@@ -233,6 +233,7 @@ publish_deliver(const struct publish *publish, struct fault *fault)
     struct core *core = publish_core(publish);
     core_route(core, channel_vhost(publish->channel), publish->exchange, &publish->message);
     uint32_t reached_count = core->routes.count;
+    core_spend(core, 1 + reached_count + core->routes.visit_count);
     enum status status = publish->channel->mode == CHANNEL_TX ? buffer_for_queues(publish, fault)
                                                               : publish_to_queues(publish, fault);
     if (status != STATUS_OK) {

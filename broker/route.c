@@ -30,6 +30,18 @@ route_keys(struct core *core, struct exchange *exchange, const struct route_mess
     }
 }
 
+/* Whether a target from `start` on is still there: mostly the first that is asked. */
+static bool
+reaches_anybody(const struct route_set *set, uint32_t start)
+{
+    for (uint32_t i = start; i < set->count; i++) {
+        if (set->targets[i]->kind != ROUTE_TARGET_GONE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Whether the exchange matches anything at all, when all it may have matched was in the set before:
  * matches once more under a stamp of its own, then marks what is in the set anew. */
 static bool
@@ -41,7 +53,7 @@ matches_known_targets(struct core *core, struct exchange *exchange,
     route_set_init(&probe);
     probe.stamp = ++set->stamp;
     route_keys(core, exchange, message, &probe);
-    bool matches = probe.count > 0;
+    bool matches = reaches_anybody(&probe, 0);
     set->stamp = probe.stamp + 1; /* it may have taken more than one */
     route_set_fini(&probe);
     for (uint32_t i = 0; i < set->count; i++) {
@@ -72,7 +84,7 @@ route_exchange(struct core *core, struct vhost *vhost, struct exchange *exchange
     }
     uint32_t known_count = set->count;
     route_keys(core, exchange, message, set);
-    bool may_be_unrouted = exchange->alternate.data != NULL && set->count == known_count;
+    bool may_be_unrouted = exchange->alternate.data != NULL && !reaches_anybody(set, known_count);
     if (may_be_unrouted && !matches_known_targets(core, exchange, message)) {
         route_alternate(vhost, exchange, set);
     }
@@ -84,13 +96,13 @@ is_exchange(const struct route_target *target)
     return target->kind == ROUTE_TARGET_EXCHANGE;
 }
 
-/* Only queues stay, in their order. */
+/* Only queues stay, in their order; not those that are deleted. */
 static void
-drop_exchanges(struct route_set *set)
+keep_queues(struct route_set *set)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < set->count; i++) {
-        if (!is_exchange(set->targets[i])) {
+        if (set->targets[i]->kind == ROUTE_TARGET_QUEUE) {
             set->targets[kept++] = set->targets[i];
         }
     }
@@ -109,5 +121,5 @@ core_route(struct core *core, struct vhost *vhost, struct exchange *exchange,
             route_exchange(core, vhost, exchange_of_target(set->targets[i]), message);
         }
     }
-    drop_exchanges(set);
+    keep_queues(set);
 }

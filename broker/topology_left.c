@@ -38,16 +38,21 @@ report_left_binding(const struct vhost *vhost, const struct binding *binding)
              log_escape(texts[1], sizeof(texts[1]), source->name),
              to_exchange ? "exchange" : "queue",
              log_escape(texts[2], sizeof(texts[2]), destination),
-             log_escape(texts[3], sizeof(texts[3]), binding->routing_key));
+             log_escape(texts[3], sizeof(texts[3]), binding_routing_key(binding)));
 }
 
 static void
 sweep_bindings(const struct vhost *vhost, struct exchange *exchange)
 {
-    LIST_FOR_EACH(&exchange->bindings.bindings, link)
-    {
-        struct binding *binding = CONTAINER_OF(link, struct binding, source_link);
-        if (has_left(&binding->from_file, &binding->is_named)) {
+    uint64_t position = 0;
+    for (struct binding *binding;
+         (binding = binding_table_next(&exchange->bindings, &position)) != NULL;) {
+        bool from_file = binding->from_file;
+        bool is_named = binding->is_named;
+        bool left = has_left(&from_file, &is_named);
+        binding->from_file = from_file;
+        binding->is_named = is_named;
+        if (left && binding->target->kind != ROUTE_TARGET_GONE) {
             report_left_binding(vhost, binding);
             binding_remember(binding);
         }

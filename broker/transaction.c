@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two arrays that grow: what to publish, one element per target, and what to settle. */
+/* Two arrays that grow: what to publish, one element per target, and what to settle.
+ *
+ * A commit has two halves. The first finds out whom it reaches and makes room for all of it, in the
+ * queues and in the log; it may fail, and has changed nothing then. The second changes things, and
+ * nothing in it can fail. */
 #include "broker/transaction.h"
 
 #include <stdlib.h>
@@ -122,109 +126,6 @@ transaction_add_return(struct channel *channel, struct content_ref content, stru
     return add_publish(channel, &publish, fault);
 }
 
-/* The queue itself, or the one that has taken its name since, as if the name were looked up now. */
-static struct queue *
-queue_of_today(const struct channel *channel, const struct buffered_publish *publish)
-{
-    return publish->queue->deleted ? vhost_find_queue(channel_vhost(channel), publish->queue->name)
-                                   : publish->queue;
-}
-
-/* How many publishes from `first` on are the same message for one queue after the other. */
-static uint32_t
-copies_at(const struct transaction *transaction, uint32_t first)
-{
-    const struct buffered_publish *publishes = transaction->publishes;
-    uint32_t at = first;
-    while (at < transaction->publish_count && publishes[at].kind == BUFFERED_MESSAGE &&
-           publishes[at].content.bits == publishes[first].content.bits) {
-        at++;
-    }
-    return at - first;
-}
-
-/* Writes the message down, once, for those of its queues that keep it. */
-static enum status
-log_copies(struct channel *channel, const struct buffered_publish *copies, uint32_t count,
-           uint64_t *lsn_out)
-{
-    struct core *core = channel_core(channel);
-    const struct content *content = chunk_pool_content(core->pool, copies->content);
-    core_log_begin(core);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct queue *queue = queue_of_today(channel, &copies[i]);
-        if (queue != NULL && core_logs(core, queue, content) &&
-            core_log_target(core, queue) != STATUS_OK) {
-            return STATUS_NO_MEMORY;
-        }
-    }
-    return core_log_publish(core, copies->content, lsn_out);
-}
-
-/* One message for all its queues. */
-static enum status
-carry_out_copies(struct channel *channel, const struct buffered_publish *copies, uint32_t count,
-                 struct content_ref *reached, struct fault *fault)
-{
-    struct core *core = channel_core(channel);
-    const struct content *content = chunk_pool_content(core->pool, copies->content);
-    struct logged_message message = {0};
-    if (core_has_log(core)) {
-        enum status status = log_copies(channel, copies, count, &message.lsn);
-        if (status != STATUS_OK) {
-            return fault_not_logged(fault, status);
-        }
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct queue *queue = queue_of_today(channel, &copies[i]);
-        if (queue == NULL) {
-            continue;
-        }
-        *reached = copies->content;
-        if (core_enqueue(core, queue, copies->content, content, &message) != STATUS_OK) {
-            return fault_no_memory(fault);
-        }
-    }
-    return STATUS_OK;
-}
-
-static bool
-carry_out_reply(struct channel *channel, const struct buffered_publish *publish)
-{
-    struct bytes name = bytes_make(publish->reply_name, publish->reply_name_size);
-    struct channel *requester = channel_find_requester(channel, name);
-    return requester != NULL && channel_deliver_reply(requester, name, publish->content);
-}
-
-/* Carries out what stands at `first`, and returns in `*next_out` what comes behind it. A queue or
- * requester that went away in the meantime gets nothing. `*reached` is the message that somebody
- * got last: the return that stands behind a mandatory one asks whether it was that. */
-static enum status
-carry_out(struct channel *channel, uint32_t first, uint32_t *next_out, struct content_ref *reached,
-          struct fault *fault)
-{
-    const struct buffered_publish *publish = &channel->transaction->publishes[first];
-    *next_out = first + 1;
-    switch (publish->kind) {
-    case BUFFERED_MESSAGE: {
-        uint32_t count = copies_at(channel->transaction, first);
-        *next_out = first + count;
-        return carry_out_copies(channel, publish, count, reached, fault);
-    }
-    case BUFFERED_REPLY:
-        if (carry_out_reply(channel, publish)) {
-            *reached = publish->content;
-        }
-        break;
-    case BUFFERED_RETURN:
-        if (reached->bits != publish->content.bits) {
-            channel_return_message(channel, publish->content);
-        }
-        break;
-    }
-    return STATUS_OK;
-}
-
 static void
 release_publishes(struct channel *channel)
 {
@@ -297,7 +198,7 @@ forget_settled(struct transaction *transaction)
     }
 }
 
-/* Settles as was said, or gives everything back to the queues. */
+/* Settles as was said, or gives everything back to the queues. Does not fail. */
 static void
 end_settled(struct channel *channel, bool is_committed)
 {
@@ -310,41 +211,103 @@ end_settled(struct channel *channel, bool is_committed)
     forget_settled(transaction);
 }
 
-/* Ends ----------------------------------------------------------------------------------------- */
+/* The first half of a commit ------------------------------------------------------------------- */
+
+/* How many publishes from `first` on are the same message for one queue after the other; 0: it is
+ * none for a queue. */
+static uint32_t
+copies_at(const struct transaction *transaction, uint32_t first)
+{
+    const struct buffered_publish *publishes = transaction->publishes;
+    uint32_t at = first;
+    while (at < transaction->publish_count && publishes[at].kind == BUFFERED_MESSAGE &&
+           publishes[at].content.bits == publishes[first].content.bits) {
+        at++;
+    }
+    return at - first;
+}
+
+/* In the place of a queue that is gone, the one that has taken its name since, as if the name were
+ * looked up now; NULL: none has. */
+static void
+find_queues(struct channel *channel)
+{
+    struct transaction *transaction = channel->transaction;
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+        struct buffered_publish *publish = &transaction->publishes[i];
+        if (publish->queue == NULL || !publish->queue->deleted) {
+            continue;
+        }
+        struct queue *successor = vhost_find_queue(channel_vhost(channel), publish->queue->name);
+        queue_unref(&publish->queue);
+        publish->queue = successor == NULL ? NULL : queue_ref(successor);
+    }
+}
+
+/* Room for every copy in its queue. */
+static enum status
+reserve_queues(struct channel *channel)
+{
+    const struct transaction *transaction = channel->transaction;
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+        if (transaction->publishes[i].queue != NULL) {
+            queue_announce(transaction->publishes[i].queue);
+        }
+    }
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+        struct queue *queue = transaction->publishes[i].queue;
+        if (queue != NULL && status == STATUS_OK) {
+            status = queue_reserve_announced(queue);
+        } else if (queue != NULL) {
+            queue_forget_announced(queue);
+        }
+    }
+    return status;
+}
 
 /* How many of those copies the log will be given. */
 static uint32_t
-count_logged(struct channel *channel, const struct buffered_publish *copies, uint32_t count)
+count_logged(const struct core *core, const struct buffered_publish *copies, uint32_t count)
 {
-    const struct core *core = channel_core(channel);
     const struct content *content = chunk_pool_content(core->pool, copies->content);
     uint32_t logged_count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const struct queue *queue = queue_of_today(channel, &copies[i]);
+        const struct queue *queue = copies[i].queue;
         logged_count += queue != NULL && core_logs(core, queue, content) ? 1 : 0;
     }
     return logged_count;
 }
 
-/* What all of it takes in the log, at most: every removal counts as a record of its own. */
 static void
-measure(struct channel *channel, uint64_t *content_size_out, uint64_t *record_size_out)
+add_need(const struct core *core, const struct buffered_publish *copies, uint32_t count,
+         struct log_need *need)
+{
+    uint32_t logged_count = count_logged(core, copies, count);
+    if (logged_count == 0) {
+        return;
+    }
+    const struct content *content = chunk_pool_content(core->pool, copies->content);
+    need->publish_count++;
+    need->targets_max = logged_count > need->targets_max ? logged_count : need->targets_max;
+    need->content_octets += content_octets(content) + RECORD_ALIGNMENT;
+    need->record_octets += record_publish_size(logged_count);
+}
+
+/* What all of it takes in the log, at most: every removal counts as a record of its own. */
+static struct log_need
+measure(const struct channel *channel)
 {
     const struct transaction *transaction = channel->transaction;
-    *content_size_out = 0;
-    *record_size_out = (uint64_t)transaction->settled_count * RECORD_ACK_MAX;
-    uint32_t count;
-    for (uint32_t i = 0; i<transaction->publish_count; i += count> 0 ? count : 1) {
-        const struct buffered_publish *publish = &transaction->publishes[i];
-        count = copies_at(transaction, i);
-        uint32_t logged_count = count_logged(channel, publish, count);
-        if (logged_count > 0) {
-            const struct content *content =
-                chunk_pool_content(channel_core(channel)->pool, publish->content);
-            *content_size_out += content_octets(content) + RECORD_ALIGNMENT;
-            *record_size_out += record_publish_size(logged_count);
+    struct log_need need = {.record_octets = (uint64_t)transaction->settled_count * RECORD_ACK_MAX};
+    for (uint32_t i = 0; i < transaction->publish_count;) {
+        uint32_t count = copies_at(transaction, i);
+        if (count > 0) {
+            add_need(channel_core(channel), &transaction->publishes[i], count, &need);
         }
+        i += count > 0 ? count : 1;
     }
+    return need;
 }
 
 /* Room in the log for all of it, so that it is one batch; too much is 406. */
@@ -355,33 +318,129 @@ reserve_log(struct channel *channel, struct fault *fault)
     if (!core_has_log(core)) {
         return STATUS_OK;
     }
-    uint64_t content_size;
-    uint64_t record_size;
-    measure(channel, &content_size, &record_size);
-    if (!journal_fits(core->journal, content_size, record_size)) {
+    struct log_need need = measure(channel);
+    switch (core_log_reserve(core, &need)) {
+    case STATUS_OK:
+        return STATUS_OK;
+    case STATUS_FULL:
         return fault_channel(fault, REPLY_PRECONDITION_FAILED,
                              "transaction is larger than a segment of the log");
+    default:
+        return fault_no_memory(fault);
     }
-    journal_reserve(core->journal, content_size, record_size);
-    return STATUS_OK;
 }
+
+static enum status
+reserve(struct channel *channel, struct fault *fault)
+{
+    find_queues(channel);
+    enum status status =
+        reserve_queues(channel) == STATUS_OK ? reserve_log(channel, fault) : fault_no_memory(fault);
+    if (status != STATUS_OK) {
+        entry_memory_free_spares(&channel_core(channel)->queue_memory);
+    }
+    return status;
+}
+
+/* The second half ------------------------------------------------------------------------------ */
+
+/* Writes the message down, once, for those of its queues that keep it. Returns its LSN. */
+static uint64_t
+log_copies(struct core *core, const struct buffered_publish *copies, uint32_t count)
+{
+    const struct content *content = chunk_pool_content(core->pool, copies->content);
+    enum status status = STATUS_OK;
+    uint64_t lsn = 0;
+    core_log_begin(core);
+    for (uint32_t i = 0; i < count; i++) {
+        if (copies[i].queue != NULL && core_logs(core, copies[i].queue, content)) {
+            status = core_log_target(core, copies[i].queue);
+            assert(status == STATUS_OK);
+        }
+    }
+    status = core_log_publish(core, copies->content, &lsn);
+    assert(status == STATUS_OK);
+    return lsn;
+}
+
+/* One message for all its queues. */
+static void
+enqueue_copies(struct core *core, const struct buffered_publish *copies, uint32_t count)
+{
+    const struct content *content = chunk_pool_content(core->pool, copies->content);
+    struct logged_message message = {0};
+    if (core_has_log(core)) {
+        message.lsn = log_copies(core, copies, count);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (copies[i].queue != NULL) {
+            enum status status =
+                core_enqueue(core, copies[i].queue, copies->content, content, &message);
+            assert(status == STATUS_OK);
+        }
+    }
+}
+
+static void
+enqueue_all(struct channel *channel)
+{
+    const struct transaction *transaction = channel->transaction;
+    for (uint32_t i = 0; i < transaction->publish_count;) {
+        uint32_t count = copies_at(transaction, i);
+        if (count > 0) {
+            enqueue_copies(channel_core(channel), &transaction->publishes[i], count);
+        }
+        i += count > 0 ? count : 1;
+    }
+    assert(channel_core(channel)->queue_memory.spares == NULL);
+}
+
+static bool
+send_reply(struct channel *channel, const struct buffered_publish *publish)
+{
+    struct bytes name = bytes_make(publish->reply_name, publish->reply_name_size);
+    struct channel *requester = channel_find_requester(channel, name);
+    return requester != NULL && channel_deliver_reply(requester, name, publish->content);
+}
+
+/* Replies to requesters that are still there, and what comes back to the publisher: the return that
+ * stands behind a mandatory message asks whether that was the one that reached somebody last. A
+ * return that cannot be sent ends the channel, and with it what is left here. */
+static void
+send_all(struct channel *channel)
+{
+    const struct transaction *transaction = channel->transaction;
+    struct content_ref reached = {0};
+    for (uint32_t i = 0; !channel->is_ended && i < transaction->publish_count; i++) {
+        const struct buffered_publish *publish = &transaction->publishes[i];
+        bool reaches = publish->kind == BUFFERED_MESSAGE && publish->queue != NULL;
+        if (publish->kind == BUFFERED_REPLY) {
+            reaches = send_reply(channel, publish);
+        }
+        if (reaches) {
+            reached = publish->content;
+        } else if (publish->kind == BUFFERED_RETURN && reached.bits != publish->content.bits) {
+            channel_return_message(channel, publish->content);
+        }
+    }
+}
+
+/* Ends ----------------------------------------------------------------------------------------- */
 
 enum status
 transaction_commit(struct channel *channel, uint64_t *token_out, struct fault *fault)
 {
-    enum status status = reserve_log(channel, fault);
-    struct content_ref reached = {0};
-    for (uint32_t i = 0; status == STATUS_OK && i < channel->transaction->publish_count;) {
-        status = carry_out(channel, i, &i, &reached, fault);
-        if (channel->is_ended) {
-            return STATUS_OK; /* a return could not be sent; the transaction went with the channel
-                               */
-        }
+    if (reserve(channel, fault) != STATUS_OK) {
+        return STATUS_FAULT;
     }
-    release_publishes(channel);
-    end_settled(channel, status == STATUS_OK);
+    enqueue_all(channel);
+    end_settled(channel, true);
     *token_out = core_log_token(channel_core(channel));
-    return status;
+    send_all(channel);
+    if (!channel->is_ended) {
+        release_publishes(channel);
+    }
+    return STATUS_OK;
 }
 
 enum status

@@ -32,7 +32,8 @@ MUST_CHECK enum status transaction_add_settlement(struct channel *channel, struc
 
 /* Carries everything out, messages first, in the order in which it was said; what is durable of it
  * is one batch of the log. `*token_out` is what commit-ok has to wait for. STATUS_FAULT: 506, or
- * 406 when it does not fit the log; what was not carried out is dropped, or back in its queue. */
+ * 406 when it does not fit the log. Then nothing of it has happened, and it is still there: it is
+ * discarded with the channel, which the fault ends. */
 MUST_CHECK enum status transaction_commit(struct channel *channel, uint64_t *token_out,
                                           struct fault *fault);
 

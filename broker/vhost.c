@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making, comparing, binding and deleting exchanges and queues. Deleting an exchange may leave
- * auto-delete exchanges without bindings, which go as well and may in turn leave others: such
- * chains are as long as peers make them, so they are worked off from a list. */
+/* Making, comparing, binding and deleting exchanges and queues. */
 #include "broker/vhost.h"
 
 #include <inttypes.h>
@@ -13,6 +11,7 @@
 #include "base/alloc.h"
 #include "broker/channel.h"
 #include "broker/connection.h"
+#include "broker/doomed.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
 #include "broker/paging.h"
@@ -200,18 +199,21 @@ free_queues(struct vhost *vhost)
     map_fini(&vhost->queues);
 }
 
-/* Bindings first: an exchange must not be freed while it is another's destination. */
+/* All bindings first: an exchange must not be freed while it is another's destination, and to take
+ * a million of them away one by one takes a second. */
+static void
+free_bindings(struct vhost *vhost)
+{
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
+        exchange_unbind_all(entry->value);
+    }
+}
+
 static void
 free_exchanges(struct vhost *vhost)
 {
     uint32_t position = 0;
-    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
-        struct exchange *exchange = entry->value;
-        for (struct list_link *link; (link = list_first(&exchange->bindings.bindings)) != NULL;) {
-            exchange_unbind_binding(exchange, CONTAINER_OF(link, struct binding, source_link));
-        }
-    }
-    position = 0;
     for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
         struct exchange *exchange = entry->value;
         exchange_free(&exchange);
@@ -226,7 +228,9 @@ vhost_free(struct vhost **vhost_pointer)
     if (vhost == NULL) {
         return;
     }
+    free_bindings(vhost);
     free_queues(vhost);
+    core_unbind_all(vhost->core);
     free_exchanges(vhost);
     free((void *)vhost->name.data);
     free(vhost);
@@ -538,54 +542,10 @@ vhost_bind(struct vhost *vhost, struct exchange *source, struct route_target *ta
     return STATUS_OK;
 }
 
-/* Removes a binding; a source whose last it was and that is auto-delete goes on the list of the
- * doomed. */
-static void
-remove_binding(struct binding *binding, struct list *doomed)
-{
-    struct exchange *source = binding->source;
-    exchange_unbind_binding(source, binding);
-    if (source->auto_delete && source->bindings.count == 0 &&
-        !list_link_is_linked(&source->doomed_link)) {
-        list_append(doomed, &source->doomed_link);
-    }
-}
-
-/* Removes the bindings that lead to `target`. */
-static void
-remove_bindings_to(struct route_target *target, struct list *doomed)
-{
-    for (struct list_link *link; (link = list_first(&target->bindings)) != NULL;) {
-        remove_binding(CONTAINER_OF(link, struct binding, target_link), doomed);
-    }
-}
-
-/* Deletes the exchanges on the list, and those that become doomed on the way. Bounded by the
- * number of exchanges and their bindings. */
-static void
-delete_doomed(struct vhost *vhost, struct list *doomed)
-{
-    for (struct list_link *link; (link = list_first(doomed)) != NULL;) {
-        struct exchange *exchange = CONTAINER_OF(link, struct exchange, doomed_link);
-        for (struct list_link *own; (own = list_first(&exchange->bindings.bindings)) != NULL;) {
-            exchange_unbind_binding(exchange, CONTAINER_OF(own, struct binding, source_link));
-        }
-        remove_bindings_to(&exchange->target, doomed);
-        exchange_forget(exchange);
-        list_remove(&exchange->doomed_link);
-        (void)map_remove(&vhost->exchanges, exchange->name);
-        vhost->exchange_deletions++;
-        exchange_free(&exchange);
-    }
-}
-
 void
 vhost_delete_exchange(struct vhost *vhost, struct exchange *exchange)
 {
-    struct list doomed;
-    list_init(&doomed);
-    list_append(&doomed, &exchange->doomed_link);
-    delete_doomed(vhost, &doomed);
+    core_doom_exchange(vhost->core, exchange);
 }
 
 enum status
@@ -596,14 +556,11 @@ vhost_unbind(struct vhost *vhost, struct exchange *source, struct route_target *
     if (binding == NULL) {
         return STATUS_OK;
     }
-    if (core_prepare_record(vhost->core, routing_key.size + binding->arguments.size) != STATUS_OK) {
+    if (core_prepare_record(vhost->core, routing_key.size + binding->arguments_size) != STATUS_OK) {
         return fault_connection(fault, REPLY_RESOURCE_ERROR, "out of memory");
     }
     binding_forget(binding);
-    struct list doomed;
-    list_init(&doomed);
-    remove_binding(binding, &doomed);
-    delete_doomed(vhost, &doomed);
+    core_remove_binding(vhost->core, binding);
     return STATUS_OK;
 }
 
@@ -633,13 +590,9 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     list_remove(&queue->owner_list_link);
     cancel_consumers(queue);
     list_remove(&queue->dispatch_link);
-    struct list doomed;
-    list_init(&doomed);
-    remove_bindings_to(&queue->target, &doomed);
-    delete_doomed(vhost, &doomed);
     uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
     core_forget_windows(vhost->core, queue);
     core_head_is_there(vhost->core, queue);
-    queue_unref(&queue);
+    core_doom_queue(vhost->core, queue);
     return ready_count;
 }

@@ -64,7 +64,8 @@ MUST_CHECK enum status vhost_declare_queue(struct vhost *vhost,
 MUST_CHECK enum status vhost_check_queue_limit(const struct vhost *vhost, struct bytes name,
                                                struct fault *fault);
 
-/* Removes bindings on both sides (which may auto-delete others) and the exchange itself. */
+/* Takes it out of the vhost and removes its bindings on both sides, which may auto-delete others
+ * (doomed.h). */
 void vhost_delete_exchange(struct vhost *vhost, struct exchange *exchange);
 
 /* Cancels its consumers (notifying them), removes its bindings and ready messages, and takes it out

@@ -51,6 +51,21 @@ block_signals(sigset_t *set)
     sigprocmask(SIG_BLOCK, set, NULL);
 }
 
+/* From here on SIGTERM and SIGINT end the process as they end any other, one that waits already
+ * included: the disk, or a client, may keep an end in order waiting for as long as it likes. What
+ * that leaves behind is what a crash does, and recovered like it. */
+static void
+let_signals_end(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    (void)signal(SIGTERM, SIG_DFL);
+    (void)signal(SIGINT, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 /* A hangup that comes before there is something to read again is kept until there is. */
 static void
 keep_hangups(void)
@@ -313,6 +328,7 @@ handle_signal(struct server *server, uint32_t number)
     }
     log_info(&server->log, "server.stopping", "signal=%s", sigabbrev_np((int)number));
     broker_stop(server->broker);
+    let_signals_end();
 }
 
 static void

@@ -17,8 +17,9 @@ enum {
 extern const struct command_option serve_options[SERVE_OPTION_COUNT];
 
 /* Prints what has to be said first and the line `bourse ready: amqp://ADDR:PORT ...` to io->out,
- * then runs until SIGTERM or SIGINT (the second one ends at once). Changes the process: umask, no
- * core dumps, blocked signals. */
+ * then runs until SIGTERM or SIGINT. The second one ends the process at once, with the signal's
+ * status, whatever the first is waiting for. Changes the process: umask, no core dumps, blocked
+ * signals. */
 int serve_run(const struct command_line *line, const struct command_io *io);
 
 #endif

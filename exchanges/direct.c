@@ -5,41 +5,41 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/map.h"
 #include "exchanges/exchange.h"
-#include "routing/target_bag.h"
+#include "routing/key_targets.h"
+#include "routing/number_index.h"
 
-/* All that is bound under one key. */
-struct direct_key {
-    struct target_bag targets;
-    uint8_t text[]; /* the key: what the map looks at */
+enum { ROWS_CAPACITY_MIN = 4 };
+
+/* One row a key; the place of a free row is the next free one. */
+struct direct_matcher {
+    struct key_targets *rows; /* owned */
+    uint32_t used_count;      /* free ones included */
+    uint32_t capacity;
+    uint32_t first_free;       /* NUMBER_NONE: none */
+    struct number_index index; /* of rows by key */
+    uint64_t seed;
 };
 
 static void *
 direct_new(uint64_t seed)
 {
-    struct map *keys = xalloc(sizeof(*keys));
-    map_init(keys, seed);
-    return keys;
+    struct direct_matcher *matcher = xalloc(sizeof(*matcher));
+    matcher->first_free = NUMBER_NONE;
+    matcher->seed = seed;
+    return matcher;
 }
 
 static void
-direct_key_free(struct direct_key *key)
+direct_free(void *context)
 {
-    target_bag_fini(&key->targets);
-    free(key);
-}
-
-static void
-direct_free(void *matcher)
-{
-    struct map *keys = matcher;
-    uint32_t position = 0;
-    for (struct map_entry *entry; (entry = map_next(keys, &position)) != NULL;) {
-        direct_key_free(entry->value);
+    struct direct_matcher *matcher = context;
+    for (uint32_t i = 0; i < matcher->used_count; i++) {
+        key_targets_fini(&matcher->rows[i]); /* of a free row it holds nothing */
     }
-    map_fini(keys);
-    free(keys);
+    number_index_fini(&matcher->index);
+    free(matcher->rows);
+    free(matcher);
 }
 
 static enum status
@@ -51,45 +51,78 @@ direct_check(struct bytes routing_key, struct bytes arguments, struct fault *fau
     return STATUS_OK;
 }
 
-static struct direct_key *
-add_key(struct map *keys, struct bytes text)
+static uint32_t
+key_hash(const struct direct_matcher *matcher, struct bytes key)
 {
-    struct direct_key *key = xalloc(sizeof(*key) + text.size);
-    if (text.size > 0) {
-        memcpy(key->text, text.data, text.size);
+    return (uint32_t)(bytes_hash(key, matcher->seed) >> 32);
+}
+
+/* The row of `key`, or NUMBER_NONE. */
+static uint32_t
+find_row(const struct direct_matcher *matcher, struct bytes key, uint32_t hash)
+{
+    uint32_t slot;
+    uint32_t row = number_index_first(&matcher->index, hash, &slot);
+    while (row != NUMBER_NONE && !bytes_equal(key_targets_key(&matcher->rows[row]), key)) {
+        row = number_index_next(&matcher->index, hash, &slot);
     }
-    map_put(keys, bytes_make(key->text, text.size), key);
-    return key;
+    return row;
+}
+
+static uint32_t
+take_row(struct direct_matcher *matcher)
+{
+    uint32_t row = matcher->first_free;
+    if (row != NUMBER_NONE) {
+        matcher->first_free = matcher->rows[row].place;
+        return row;
+    }
+    if (matcher->used_count == matcher->capacity) {
+        matcher->capacity = matcher->capacity == 0 ? ROWS_CAPACITY_MIN : 2 * matcher->capacity;
+        matcher->rows = xrealloc(matcher->rows, matcher->capacity * sizeof(*matcher->rows));
+    }
+    return matcher->used_count++;
 }
 
 static void
-direct_bind(void *matcher, struct binding *binding)
+direct_bind(void *context, struct binding *binding)
 {
-    struct direct_key *key = map_get(matcher, binding->routing_key);
-    if (key == NULL) {
-        key = add_key(matcher, binding->routing_key);
+    struct direct_matcher *matcher = context;
+    struct bytes key = binding_routing_key(binding);
+    uint32_t hash = key_hash(matcher, key);
+    uint32_t row = find_row(matcher, key, hash);
+    if (row != NUMBER_NONE) {
+        key_targets_add(&matcher->rows[row], binding->target);
+        return;
     }
-    target_bag_add(&key->targets, binding->target);
+    row = take_row(matcher);
+    key_targets_init(&matcher->rows[row], key, binding->target);
+    number_index_insert(&matcher->index, hash, row);
 }
 
 static void
-direct_unbind(void *matcher, struct binding *binding)
+direct_unbind(void *context, struct binding *binding)
 {
-    struct direct_key *key = map_get(matcher, binding->routing_key);
-    assert(key != NULL);
-    target_bag_remove(&key->targets, binding->target);
-    if (key->targets.count == 0) {
-        (void)map_remove(matcher, binding->routing_key);
-        direct_key_free(key);
+    struct direct_matcher *matcher = context;
+    struct bytes key = binding_routing_key(binding);
+    uint32_t hash = key_hash(matcher, key);
+    uint32_t row = find_row(matcher, key, hash);
+    assert(row != NUMBER_NONE);
+    if (!key_targets_remove(&matcher->rows[row], binding->target)) {
+        number_index_remove(&matcher->index, hash, row);
+        matcher->rows[row].place = matcher->first_free;
+        matcher->first_free = row;
     }
 }
 
 static void
-direct_route(void *matcher, const struct exchange_message *message, struct route_set *set)
+direct_route(void *context, const struct exchange_message *message, struct route_set *set)
 {
-    const struct direct_key *key = map_get(matcher, message->routing_key);
-    if (key != NULL) {
-        target_bag_collect(&key->targets, set);
+    const struct direct_matcher *matcher = context;
+    struct bytes key = message->routing_key;
+    uint32_t row = find_row(matcher, key, key_hash(matcher, key));
+    if (row != NUMBER_NONE) {
+        key_targets_collect(&matcher->rows[row], set);
     }
 }
 

@@ -142,6 +142,15 @@ exchange_unbind_binding(struct exchange *exchange, struct binding *binding)
     exchange->generation++;
 }
 
+void
+exchange_unbind_all(struct exchange *exchange)
+{
+    exchange->type->matcher_free(exchange->matcher);
+    exchange->matcher = exchange->type->matcher_new(exchange->bindings.seed);
+    binding_table_fini(&exchange->bindings);
+    exchange->generation++;
+}
+
 bool
 exchange_unbind(struct exchange *exchange, struct route_target *target, struct bytes routing_key,
                 struct bytes arguments)

@@ -94,6 +94,9 @@ bool exchange_unbind(struct exchange *exchange, struct route_target *target,
 /* Removes one binding that is known by address, such as from a target's list. */
 void exchange_unbind_binding(struct exchange *exchange, struct binding *binding);
 
+/* Removes all bindings at once: for the end, when nobody waits. */
+void exchange_unbind_all(struct exchange *exchange);
+
 /* Adds the targets of the bindings that match to `set`. `exchange->type` does the work; a result
  * that depends on the key alone comes from `cache` when it is still good (NULL: no cache). A target
  * counts as known when it is in the set, whatever its stamp says. */

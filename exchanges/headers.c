@@ -7,11 +7,12 @@
 #include "base/assert.h"
 #include "exchanges/exchange.h"
 #include "routing/header_match.h"
+#include "routing/number_index.h"
 
-enum { ROWS_CAPACITY_MIN = 4 };
+enum { ROWS_CAPACITY_MIN = 4, ROWS_PER_VISIT = 4 };
 
 struct headers_row {
-    struct binding *binding; /* its matcher_slot is the number of this row */
+    struct binding *binding;
     struct header_match match;
 };
 
@@ -19,8 +20,16 @@ struct headers_matcher {
     struct headers_row *rows; /* owned, without holes */
     uint32_t count;
     uint32_t capacity;
-    struct header_index index; /* of the message under way */
+    struct number_index places; /* of rows by binding */
+    struct header_index index;  /* of the message under way */
 };
+
+/* Of its address, which no peer chooses; it decides about nothing but where the place is found. */
+static uint32_t
+binding_hash(const struct binding *binding)
+{
+    return (uint32_t)(((uint64_t)(uintptr_t)binding * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+}
 
 static void *
 headers_new(uint64_t seed)
@@ -38,6 +47,7 @@ headers_free(void *context)
         header_match_fini(&matcher->rows[i].match);
     }
     header_index_fini(&matcher->index);
+    number_index_fini(&matcher->places);
     free(matcher->rows);
     free(matcher);
 }
@@ -57,10 +67,22 @@ headers_bind(void *context, struct binding *binding)
         matcher->capacity = matcher->capacity == 0 ? ROWS_CAPACITY_MIN : 2 * matcher->capacity;
         matcher->rows = xrealloc(matcher->rows, matcher->capacity * sizeof(*matcher->rows));
     }
-    binding->matcher_slot = matcher->count++;
-    struct headers_row *row = &matcher->rows[binding->matcher_slot];
+    number_index_insert(&matcher->places, binding_hash(binding), matcher->count);
+    struct headers_row *row = &matcher->rows[matcher->count++];
     row->binding = binding;
-    header_match_init(&row->match, binding->arguments, matcher->index.seed);
+    header_match_init(&row->match, binding_arguments(binding), matcher->index.seed);
+}
+
+static uint32_t
+find_row(const struct headers_matcher *matcher, const struct binding *binding)
+{
+    uint32_t slot;
+    uint32_t hash = binding_hash(binding);
+    uint32_t place = number_index_first(&matcher->places, hash, &slot);
+    while (place != NUMBER_NONE && matcher->rows[place].binding != binding) {
+        place = number_index_next(&matcher->places, hash, &slot);
+    }
+    return place;
 }
 
 /* The last row takes the place of the one that leaves. */
@@ -68,11 +90,16 @@ static void
 headers_unbind(void *context, struct binding *binding)
 {
     struct headers_matcher *matcher = context;
-    struct headers_row *row = &matcher->rows[binding->matcher_slot];
-    assert(row->binding == binding);
+    uint32_t place = find_row(matcher, binding);
+    assert(place != NUMBER_NONE);
+    struct headers_row *row = &matcher->rows[place];
     header_match_fini(&row->match);
-    *row = matcher->rows[--matcher->count];
-    row->binding->matcher_slot = binding->matcher_slot;
+    number_index_remove(&matcher->places, binding_hash(binding), place);
+    matcher->count--;
+    if (place != matcher->count) {
+        *row = matcher->rows[matcher->count];
+        number_index_renumber(&matcher->places, binding_hash(row->binding), matcher->count, place);
+    }
 }
 
 static void
@@ -86,6 +113,7 @@ headers_route(void *context, const struct exchange_message *message, struct rout
             route_set_add(set, row->binding->target);
         }
     }
+    set->visit_count += matcher->count / ROWS_PER_VISIT;
 }
 
 const struct exchange_type exchange_type_headers = {

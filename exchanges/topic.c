@@ -29,13 +29,13 @@ topic_check(struct bytes routing_key, struct bytes arguments, struct fault *faul
 static void
 topic_bind(void *matcher, struct binding *binding)
 {
-    topic_trie_bind(matcher, binding->routing_key, binding->target);
+    topic_trie_bind(matcher, binding_routing_key(binding), binding->target);
 }
 
 static void
 topic_unbind(void *matcher, struct binding *binding)
 {
-    topic_trie_unbind(matcher, binding->routing_key, binding->target);
+    topic_trie_unbind(matcher, binding_routing_key(binding), binding->target);
 }
 
 static void

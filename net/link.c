@@ -28,7 +28,6 @@ enum {
 static void link_on_event(struct loop_watch *watch, uint32_t events);
 static void link_on_deadline(struct timer *timer, void *context);
 static void link_on_heartbeat(struct timer *timer, void *context);
-static void link_handshake(struct link *link);
 static void link_write(struct link *link);
 
 /* Beginning and end --------------------------------------------------------------------------- */
@@ -53,6 +52,7 @@ link_init(struct link *link, struct network *network, const struct newcomer *new
     link->port = newcomer->peer.port;
     link->state = LINK_HANDSHAKE;
     link->frame_max = FRAME_MAX_BEFORE_TUNE;
+    link->read_size = READ_SIZE;
     link->accepted_ms = network->now_ms;
     buffer_init(&link->input);
     assembly_table_init(&link->assemblies);
@@ -78,7 +78,9 @@ link_new(struct network *network, const struct newcomer *newcomer)
     uint32_t limit_ms =
         link->peer->is_tls ? network->settings.tls_handshake_ms : network->settings.handshake_ms;
     link_arm_deadline(link, link->accepted_ms + limit_ms);
-    link_handshake(link);
+    if (!link->peer->is_tls) {
+        (void)link_greet(link);
+    }
     return link;
 }
 
@@ -218,25 +220,42 @@ link_broke(struct link *link, const char *event)
 /* Events and timers --------------------------------------------------------------------------- */
 
 static void
-link_handshake(struct link *link)
+link_greeted(struct link *link)
 {
-    struct network *network = link->network;
-    switch (link->transport->operations->handshake(link->transport)) {
-    case STATUS_OK:
-        break;
-    case STATUS_AGAIN:
-        return; /* both directions are watched */
-    default:
-        log_limited(network->log, LOG_LEVEL_INFO, "link.handshake_failed",
-                    "peer=%s port=%u reason=\"%s\"", link->address, link->port,
-                    link->transport->operations->error(link->transport));
-        link_end(link, NET_CLOSE_ERROR);
-        return;
-    }
     link->transport->operations->describe(link->transport, link->peer);
     link->state = LINK_PROTOCOL;
-    link_arm_deadline(link, link->accepted_ms + network->settings.handshake_ms);
+    link_arm_deadline(link, link->accepted_ms + link->network->settings.handshake_ms);
     link_make_ready(link);
+}
+
+bool
+link_greet(struct link *link)
+{
+    struct transport *transport = link->transport;
+    transport->used_private_key = false;
+    switch (transport->operations->handshake(transport)) {
+    case STATUS_OK:
+        link_greeted(link);
+        break;
+    case STATUS_AGAIN:
+        break; /* both directions are watched */
+    default:
+        log_limited(link->network->log, LOG_LEVEL_INFO, "link.handshake_failed",
+                    "peer=%s port=%u reason=\"%s\"", link->address, link->port,
+                    transport->operations->error(transport));
+        link_end(link, NET_CLOSE_ERROR);
+        break;
+    }
+    return transport->used_private_key;
+}
+
+/* Puts a link in its handshake on the list of those that may take a step. */
+static void
+link_make_greeting(struct link *link)
+{
+    if (!list_link_is_linked(&link->ready_link)) {
+        list_append(&link->network->greeting, &link->ready_link);
+    }
 }
 
 static void
@@ -252,7 +271,10 @@ link_on_event(struct loop_watch *watch, uint32_t events)
         return;
     }
     if (link->state == LINK_HANDSHAKE) {
-        link_handshake(link);
+        bool wants_write = (link->transport->wants & TRANSPORT_WANTS_WRITE) != 0;
+        if (is_readable || (is_writable && wants_write)) {
+            link_make_greeting(link);
+        }
         return;
     }
     if (link->is_paused && (events & (EPOLLHUP | EPOLLERR)) != 0) {
@@ -400,6 +422,7 @@ void
 link_post(struct link *link, struct net_event *event)
 {
     const struct net_events *events = &link->network->events;
+    link->network->event_count++;
     event->link = link->id;
     events->handle(events->context, event);
 }

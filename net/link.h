@@ -63,19 +63,21 @@ struct link {
     bool read_wants_write;  /* a TLS read waits for a writable socket */
     bool write_wants_read;
 
-    struct list_link ready_link;  /* on network.ready: to be read */
+    struct list_link ready_link;  /* on network.ready or, in its handshake, network.greeting */
     struct list_link dirty_link;  /* on network.dirty: to be written by the next flush */
     struct list_link report_link; /* on network.reports: WRITTEN or CLOSED are due, or its end */
 
     struct buffer input; /* the front of a frame that has not arrived completely */
     size_t input_needed; /* how long that frame is, as far as is known */
     uint32_t frame_max;
+    uint32_t read_size;   /* of one read, from READ_SIZE_MIN to READ_SIZE */
     uint32_t stream_left; /* octets of a body frame that is taken as it comes, end octet included */
     uint16_t stream_channel;
     struct assembly_table assemblies;
 
     struct output output;
-    uint64_t written; /* in units of net_action_octets, not reported yet */
+    uint64_t written;      /* in units of net_action_octets, not reported yet */
+    uint64_t turn_of_read; /* network.turn in which it was read last */
 
     struct heartbeat heartbeat;
     struct timer heartbeat_timer;
@@ -92,7 +94,10 @@ struct link *link_new(struct network *network, const struct newcomer *newcomer);
 /* Frees it at once and posts nothing. */
 void link_free(struct link *link);
 
-/* One turn of reading: at most one read of the transport. Returns how many octets came. A link that
+/* One step of the transport's handshake. True when it used the private key. */
+bool link_greet(struct link *link);
+
+/* One turn of reading: at most one read of the socket. Returns how many octets came. A link that
  * may have more puts itself on the ready list again. */
 size_t link_read(struct link *link);
 

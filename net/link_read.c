@@ -12,7 +12,8 @@
 #include "net/network_state.h"
 
 enum {
-    DIRECT_READ_MIN = 16 * 1024, /* from here on the rest of a body frame is read into its chunk */
+    DIRECT_READ_MIN = 16 * 1024,  /* from here on the rest of a body frame is read into its chunk */
+    DIRECT_READ_MAX = 128 * 1024, /* at a time, and of a frame in the link's own buffer */
 };
 
 /* Input of a link that is on its way out. Whatever TLS would make of it is of no interest. */
@@ -38,6 +39,13 @@ struct read_place {
     enum { READ_TO_SCRATCH, READ_TO_INPUT, READ_TO_CONTENT } kind;
 };
 
+/* What is read at a time of `left` octets. */
+static size_t
+direct_room(size_t left)
+{
+    return left < DIRECT_READ_MAX ? left : DIRECT_READ_MAX;
+}
+
 static struct read_place
 link_read_place(struct link *link)
 {
@@ -51,15 +59,25 @@ link_read_place(struct link *link)
     if (link->stream_left > DIRECT_READ_MIN) {
         uint8_t *body = assembly_body_at(&link->assemblies, link->stream_channel);
         if (body != NULL) {
-            return (struct read_place){body, link->stream_left - 1, READ_TO_CONTENT};
+            return (struct read_place){body, direct_room(link->stream_left - 1), READ_TO_CONTENT};
         }
     }
     if (tail > TAIL_COPY_MAX) {
-        size_t room = link->input_needed - tail;
+        size_t room = direct_room(link->input_needed - tail);
         return (struct read_place){buffer_reserve(&link->input, room), room, READ_TO_INPUT};
     }
     copy_octets(link->network->scratch, buffer_bytes(&link->input).data, tail);
-    return (struct read_place){link->network->scratch + tail, READ_SIZE, READ_TO_SCRATCH};
+    return (struct read_place){link->network->scratch + tail, link->read_size, READ_TO_SCRATCH};
+}
+
+/* The next read brings about as many messages as a turn should take of one peer. */
+static void
+link_set_read_size(struct link *link, size_t size, uint64_t event_count)
+{
+    uint64_t wanted = event_count == 0 ? READ_SIZE : size * READ_EVENTS / event_count;
+    link->read_size = wanted < READ_SIZE_MIN ? READ_SIZE_MIN
+                      : wanted > READ_SIZE   ? READ_SIZE
+                                             : (uint32_t)wanted;
 }
 
 /* Keeps what the parser has left in the scratch memory. */
@@ -107,9 +125,11 @@ link_took_input(struct link *link, struct read_place place, size_t size)
     if (link->state == LINK_DISTRUSTED) {
         return;
     }
+    uint64_t event_count = link->network->event_count;
     switch (place.kind) {
     case READ_TO_SCRATCH:
         link_parse_scratch(link, (size_t)(place.at - link->network->scratch) + size);
+        link_set_read_size(link, size, link->network->event_count - event_count);
         break;
     case READ_TO_INPUT:
         buffer_commit(&link->input, size);
@@ -161,6 +181,27 @@ link_read_transport(struct link *link)
     }
 }
 
+/* A transport of records hands out one at a time; those that it has read already are worth no turn
+ * of their own. */
+static bool
+link_has_record(const struct link *link)
+{
+    const struct transport *transport = link->transport;
+    return link->state == LINK_FRAMES && list_link_is_linked(&link->ready_link) &&
+           !link->input_is_unparsed && transport->operations->has_pending(transport);
+}
+
+static size_t
+link_read_records(struct link *link)
+{
+    size_t size = link_read_transport(link);
+    while (size < link->read_size && link_has_record(link)) {
+        list_remove(&link->ready_link);
+        size += link_read_transport(link);
+    }
+    return size;
+}
+
 size_t
 link_read(struct link *link)
 {
@@ -169,7 +210,7 @@ link_read(struct link *link)
     }
     assert(link->state != LINK_ENDED);
     if (!link->input_is_unparsed) {
-        return link_read_transport(link);
+        return link_read_records(link);
     }
     /* What waited since a pause comes first; the socket has its turn after it. */
     size_t size = buffer_size(&link->input);

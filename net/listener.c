@@ -17,8 +17,8 @@
 #include "net/socket_address.h"
 
 enum {
-    ACCEPTS_PER_TURN = 64,
-    REST_MS = 100, /* out of descriptors: how long accepting waits for some to come back */
+    ACCEPTS_PER_TURN = 16, /* the rest is reported again; members wait meanwhile */
+    REST_MS = 100,         /* out of descriptors: how long accepting waits for some to come back */
 };
 
 struct listener {

@@ -54,6 +54,7 @@ settings_or_defaults(const struct network_settings *given)
         .handshake_ms = u32_or(given->handshake_ms, 10000),
         .input_octets_per_tick = u32_or(given->input_octets_per_tick, 1024 * 1024),
         .ready_links_per_tick = u32_or(given->ready_links_per_tick, 256),
+        .handshake_steps_per_tick = u32_or(given->handshake_steps_per_tick, 8),
     };
     /* The budget never stands in the way of one message that is allowed. */
     if (settings.assembly_bytes_max < settings.message_bytes_max + ASSEMBLY_OVERHEAD) {
@@ -69,7 +70,9 @@ network_join(struct network *network, const struct network_settings *settings,
     network->owns_group = group == NULL;
     network->group = group != NULL ? group : network_group_new(settings);
     network->strangers = network_group_strangers(network->group);
-    network->number = network_group_join(network->group, network);
+    uint32_t number = network_group_join(network->group, network);
+    network->number = network->owns_group ? settings->number : number;
+    assert(network->number < NET_NETWORKS_MAX);
 }
 
 /* Nobody will serve them. */
@@ -140,6 +143,7 @@ network_new(const struct network_settings *settings, struct network_group *group
     network->now_ms = clock->read(clock->context).monotonic_ms;
     timer_wheel_init(&network->timers, network->now_ms);
     list_init(&network->ready);
+    list_init(&network->greeting);
     list_init(&network->dirty);
     list_init(&network->reports);
     list_init(&network->watches);
@@ -334,8 +338,8 @@ bool
 network_has_work(const struct network *network)
 {
     bool may_read = !network->holds_input && !list_is_empty(&network->ready);
-    return may_read || !list_is_empty(&network->dirty) || !list_is_empty(&network->reports) ||
-           atomic_load(&network->is_called);
+    return may_read || !list_is_empty(&network->greeting) || !list_is_empty(&network->dirty) ||
+           !list_is_empty(&network->reports) || atomic_load(&network->is_called);
 }
 
 /* What others want ---------------------------------------------------------------------------- */
@@ -426,7 +430,25 @@ network_wait_ms(struct network *network, uint64_t wait_ms)
     return timers_ms < wait_ms ? timers_ms : wait_ms;
 }
 
-/* Reads links in turn, one read each, until none is ready or the budget of the tick is used up. */
+/* Takes newcomers a step further, until the private key was used once: that is work which nobody
+ * can interrupt, and a flood of newcomers must not keep members waiting for more than one of it.
+ * A link that wants another step is told so by its descriptor, in another turn. */
+static void
+network_greet_links(struct network *network)
+{
+    bool used_private_key = false;
+    for (uint32_t i = 0; i < network->settings.handshake_steps_per_tick && !used_private_key; i++) {
+        struct list_link *ready = list_pop(&network->greeting);
+        if (ready == NULL) {
+            break;
+        }
+        used_private_key = link_greet(CONTAINER_OF(ready, struct link, ready_link));
+    }
+}
+
+/* Reads links in turn, one read each, until every one that was ready has had its turn or the budget
+ * of the tick is used up. Who has more waits for the next tick, behind all others: what one peer
+ * sends never keeps what another has sent, or is to get, for longer than that. */
 static void
 network_read_links(struct network *network)
 {
@@ -434,11 +456,17 @@ network_read_links(struct network *network)
     for (uint32_t i = 0; !network->holds_input && i < network->settings.ready_links_per_tick &&
                          octets < network->settings.input_octets_per_tick;
          i++) {
-        struct list_link *ready = list_pop(&network->ready);
+        struct list_link *ready = list_first(&network->ready);
         if (ready == NULL) {
             break;
         }
-        octets += link_read(CONTAINER_OF(ready, struct link, ready_link));
+        struct link *link = CONTAINER_OF(ready, struct link, ready_link);
+        if (link->turn_of_read == network->turn) {
+            break;
+        }
+        link->turn_of_read = network->turn;
+        list_remove(ready);
+        octets += link_read(link);
     }
 }
 
@@ -457,8 +485,12 @@ network_report(struct network *network)
 void
 network_wait(struct network *network, uint64_t wait_ms)
 {
+    /* Here nobody waits for this turn but newcomers: what members had sent was answered by the last
+     * flush. */
+    network_greet_links(network);
     loop_wait(&network->loop, network_wait_ms(network, wait_ms));
     network_read_clock(network);
+    network->turn++;
     network_answer_calls(network);
     loop_dispatch(&network->loop); /* now: a later step may free a link that it points at */
 }

@@ -26,7 +26,9 @@ struct network_settings {
     uint32_t unestablished_max;  /* links before ESTABLISHED (1024, or 1/8 of the fds) */
     uint32_t unestablished_per_source_max; /* of one address (64) */
     uint32_t input_octets_per_tick;        /* over all links (1 MiB) */
-    uint32_t ready_links_per_tick;         /* (256) */
+    uint32_t ready_links_per_tick;         /* (256), each read once */
+    uint32_t handshake_steps_per_tick;     /* of TLS; the private key is used once at most (8) */
+    uint32_t number; /* of one that is alone, below NET_NETWORKS_MAX; a group gives its own (0) */
 };
 
 /* Contents are laid down in memory from `memory`. `group` is the networks that this one is to be

@@ -20,6 +20,11 @@ enum {
     /* One read. Small enough that what was read is still in the second-level cache when it is
      * copied into a chunk, large enough that a system call is nothing beside what it brings. */
     READ_SIZE = 64 * 1024,
+    /* Octets are not what a turn costs but messages, and while one peer has its turn all others
+     * wait. So a peer whose messages are small is read less at a time: about so many events, or the
+     * least octets that are worth a system call. */
+    READ_EVENTS = 256,
+    READ_SIZE_MIN = 16 * 1024,
     /* The incomplete frame of the last read up to this size is put in front of the next one. A
      * larger one is completed where it lies, so that a peer that sends octet by octet costs no
      * copying. */
@@ -53,7 +58,9 @@ struct network {
 
     struct loop loop;
     struct timer_wheel timers;
-    uint64_t now_ms; /* monotonic, read once per turn */
+    uint64_t now_ms;      /* monotonic, read once per turn */
+    uint64_t turn;        /* counted from 1 */
+    uint64_t event_count; /* posted to the core since the beginning */
 
     struct link_slot *slots; /* owned, and so are the links */
     uint32_t slot_count;
@@ -62,9 +69,10 @@ struct network {
     uint32_t link_count;
     uint32_t unestablished_count;
 
-    struct list ready;   /* links that may have input */
-    struct list dirty;   /* links with output that no flush has seen */
-    struct list reports; /* links that have something to tell the core, or have ended */
+    struct list ready;    /* links that may have input */
+    struct list greeting; /* links whose handshake may take a step */
+    struct list dirty;    /* links with output that no flush has seen */
+    struct list reports;  /* links that have something to tell the core, or have ended */
     struct list watches;
 
     struct listeners listeners;

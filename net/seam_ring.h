@@ -9,7 +9,8 @@
  * took in front of the mark is written or copied, for only then may such a content be freed.
  *
  * One pair of rings joins the core with one network. What is in the rings when they are freed is
- * lost, so whoever ends the threads takes it first. */
+ * lost, and with it memory that events and actions hand over; so whoever ends the threads takes all
+ * of it first, and actions before the contents go that they name: taking reads them. */
 #ifndef BOURSE_NET_SEAM_RING_H
 #define BOURSE_NET_SEAM_RING_H
 

@@ -16,7 +16,8 @@ struct transport;
  * says), STATUS_CLOSED (orderly end of the stream) or STATUS_IO (broken: close it; transport_error
  * tells why). */
 struct transport_operations {
-    /* Drives the handshake; STATUS_OK once octets may flow. Plain TCP is done at once. */
+    /* Drives the handshake as far as what has come allows; STATUS_OK once octets may flow, after
+     * which it is not called again. Plain TCP is done at once. */
     enum status (*handshake)(struct transport *transport);
     /* Reads at most `size` octets into `out`; `*size_out` > 0 on STATUS_OK. */
     enum status (*read)(struct transport *transport, uint8_t *out, size_t size, size_t *size_out);
@@ -50,6 +51,9 @@ struct transport {
     /* A read that returns less than it was asked for has emptied the socket, so nobody reads again
      * only to hear STATUS_AGAIN. True of plain TCP; false where octets come in records. */
     bool short_read_drains;
+    /* The last step of the handshake used the private key: what a handshake costs, and what the
+     * network does once a turn at most. */
+    bool used_private_key;
 };
 
 /* Makes a transport for an accepted, non-blocking socket: one for each listener. NULL when there is

@@ -96,11 +96,24 @@ entry_deque_move(struct entry_deque *from, struct entry_deque *to)
 
 /* Pushing -------------------------------------------------------------------------------------- */
 
+/* A spare block, if there is one, else a new one; NULL: no memory. */
+static struct entry_block *
+new_block(const struct entry_deque *deque, uint32_t capacity)
+{
+    struct entry_memory *memory = deque->memory;
+    if (capacity == ENTRY_BLOCK_CAPACITY && memory != NULL && memory->spares != NULL) {
+        struct entry_block *block = memory->spares;
+        memory->spares = block->next;
+        return block;
+    }
+    return try_alloc(entry_block_bytes(capacity));
+}
+
 static enum status
 add_tail(struct entry_deque *deque)
 {
     uint32_t capacity = deque->tail == NULL ? BLOCK_CAPACITY_FIRST : ENTRY_BLOCK_CAPACITY;
-    struct entry_block *block = try_alloc(entry_block_bytes(capacity));
+    struct entry_block *block = new_block(deque, capacity);
     if (block == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -136,13 +149,20 @@ grow_only_block(struct entry_deque *deque)
 }
 
 /* Only the first block is small, and it grows while it is alone. */
+static bool
+tail_may_grow(const struct entry_deque *deque)
+{
+    const struct entry_block *block = deque->tail;
+    return block != NULL && block->capacity < ENTRY_BLOCK_CAPACITY && deque->head == block;
+}
+
 enum status
 entry_deque_make_room(struct entry_deque *deque)
 {
-    struct entry_block *block = deque->tail;
-    if (block == NULL || block->capacity == ENTRY_BLOCK_CAPACITY || deque->head != block) {
+    if (!tail_may_grow(deque)) {
         return add_tail(deque);
     }
+    struct entry_block *block = deque->tail;
     if (block->start >= block->capacity / 2) {
         uint32_t count = block->end - block->start;
         memmove(block->entries, block->entries + block->start, count * sizeof(*block->entries));
@@ -151,6 +171,56 @@ entry_deque_make_room(struct entry_deque *deque)
         return STATUS_OK;
     }
     return grow_only_block(deque);
+}
+
+/* Reserving ------------------------------------------------------------------------------------ */
+
+static uint32_t
+room_in_tail(const struct entry_deque *deque)
+{
+    return deque->tail == NULL ? 0 : deque->tail->capacity - deque->tail->end;
+}
+
+static enum status
+add_spares(struct entry_memory *memory, uint32_t block_count)
+{
+    for (; block_count > 0; block_count--) {
+        struct entry_block *block = try_alloc(entry_block_bytes(ENTRY_BLOCK_CAPACITY));
+        if (block == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        block->next = memory->spares;
+        memory->spares = block;
+    }
+    return STATUS_OK;
+}
+
+/* A tail that is alone is brought to its size at once, as pushes would do it step by step. */
+enum status
+entry_deque_reserve(struct entry_deque *deque, uint32_t count)
+{
+    assert(deque->memory != NULL);
+    if (deque->tail == NULL && count > 0 && add_tail(deque) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    while (room_in_tail(deque) < count && tail_may_grow(deque)) {
+        if (entry_deque_make_room(deque) != STATUS_OK) {
+            return STATUS_NO_MEMORY;
+        }
+    }
+    uint32_t room = room_in_tail(deque);
+    uint32_t missing = count > room ? count - room : 0;
+    return add_spares(deque->memory, (missing + ENTRY_BLOCK_CAPACITY - 1) / ENTRY_BLOCK_CAPACITY);
+}
+
+void
+entry_memory_free_spares(struct entry_memory *memory)
+{
+    struct entry_block *block;
+    while ((block = memory->spares) != NULL) {
+        memory->spares = block->next;
+        free(block);
+    }
 }
 
 /* Taking --------------------------------------------------------------------------------------- */

@@ -37,6 +37,8 @@ struct entry_memory {
                                   with more than ENTRY_BLOCKS_MAX blocks first */
     uint64_t busy_lsn; /* what is logged from here on is not on disk yet, and is not spilled; 0: all
                           is */
+    struct entry_block
+        *spares; /* full-sized, for pushes that have reserved; owned, singly linked */
 };
 
 static inline void
@@ -102,6 +104,14 @@ entry_deque_ahead(const struct entry_deque *deque, uint32_t count)
 
 /* Makes room for one more entry in the tail block. */
 MUST_CHECK enum status entry_deque_make_room(struct entry_deque *deque);
+
+/* Makes room for `count` more entries: as many pushes cannot fail. Whole blocks that this takes are
+ * spares of the deque's memory, so nobody else pushes to a deque of that owner in between. The rest
+ * stays with the deque until it runs empty. STATUS_NO_MEMORY: the same as with nothing reserved. */
+MUST_CHECK enum status entry_deque_reserve(struct entry_deque *deque, uint32_t count);
+
+/* Gives up the spares of all deques of the owner. */
+void entry_memory_free_spares(struct entry_memory *memory);
 
 /* STATUS_NO_MEMORY changes nothing. */
 static inline MUST_CHECK enum status

@@ -16,7 +16,7 @@ struct queue_returned {
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 496, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 464, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 

@@ -41,9 +41,11 @@ struct queue {
     struct queue_settings settings; /* views into arguments */
     void *vhost;                    /* the broker's */
     uint64_t owner_link;            /* link id of the connection it is exclusive to; 0: none */
-    struct list_link owner_list_link; /* in that connection's list of exclusive queues */
+    struct list_link owner_list_link; /* in that connection's list of exclusive queues; once
+                                         deleted, in the core's of those that still have bindings */
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
     uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
+    uint32_t consumer_count;
     bool durable;
     bool exclusive;
     bool auto_delete;
@@ -52,6 +54,7 @@ struct queue {
     bool deleted;      /* no longer in the vhost; waits for the last reference */
     bool had_consumer; /* auto-delete waits for the first */
     bool head_waits;   /* the next message cannot be handed out before the disk has answered */
+    uint32_t announced_count; /* messages of a commit under way that have no room yet; 0 outside */
 
     /* Messages. */
     struct entry_deque deque;        /* counts the room for returned messages, too */
@@ -73,7 +76,6 @@ struct queue {
     uint32_t ready_consumer_count;
     uint32_t turn_capacity; /* at least consumer_count */
     uint64_t next_turn;
-    uint32_t consumer_count;
     struct consumer *active;    /* the single active consumer; NULL: none, or not such a queue */
     struct consumer *successor; /* takes over when `active` has settled; NULL: none (quorum only) */
     struct consumer *exclusive_consumer; /* NULL: none */
@@ -114,6 +116,31 @@ queue_count_memory(struct queue *queue, struct entry_memory *memory)
 /* Appends a message. The caller has counted the content for the entry. STATUS_NO_MEMORY changes
  * nothing. */
 MUST_CHECK enum status queue_push(struct queue *queue, const struct queue_entry *entry);
+
+/* Room for messages that must not fail, in two steps: each is announced to its queue, then every
+ * queue reserves for all that were announced to it, which are as many pushes that cannot fail.
+ * Nobody else pushes to any queue of the same memory meanwhile. STATUS_NO_MEMORY changes no
+ * message; what has room already is given up with entry_memory_free_spares, and what has none with
+ * queue_forget_announced. */
+static inline void
+queue_announce(struct queue *queue)
+{
+    queue->announced_count++;
+}
+
+static inline void
+queue_forget_announced(struct queue *queue)
+{
+    queue->announced_count = 0;
+}
+
+static inline MUST_CHECK enum status
+queue_reserve_announced(struct queue *queue)
+{
+    uint32_t count = queue->announced_count;
+    queue->announced_count = 0;
+    return entry_deque_reserve(&queue->deque, count);
+}
 
 /* The next message, without taking it; NULL when nothing is ready, or it is away. Valid until the
  * queue changes. */

@@ -14,8 +14,10 @@ enum queue_overflow { OVERFLOW_DROP_HEAD, OVERFLOW_REJECT_PUBLISH, OVERFLOW_REJE
 /* -1 where the argument is absent; views point into the arguments they were read from. */
 struct queue_settings {
     enum queue_type type;
-    bool single_active_consumer;
     enum queue_overflow overflow;
+    bool single_active_consumer;
+    bool has_dead_letter_exchange;
+    bool has_dead_letter_routing_key;
     int64_t expires_ms;
     int64_t message_ttl_ms;
     int64_t max_length;
@@ -23,9 +25,7 @@ struct queue_settings {
     int64_t max_priority; /* 0 acts as 1 */
     int64_t consumer_timeout_ms;
     int64_t delivery_limit;
-    bool has_dead_letter_exchange;
     struct bytes dead_letter_exchange; /* may be empty: the default exchange */
-    bool has_dead_letter_routing_key;
     struct bytes dead_letter_routing_key;
 };
 

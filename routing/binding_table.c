@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A hash table of pointers with linear probing; a removal moves up what stands behind it. The hash
- * of arguments does not depend on the order of fields or the width of integers, as their comparison
- * does not. */
+/* A slot is the address of a binding. Hashes are not kept but made again from what identifies the
+ * binding, whenever slots move. The hash of arguments does not depend on the order of fields or the
+ * width of integers, as their comparison does not. */
 #include "routing/binding_table.h"
 
 #include <stdlib.h>
@@ -9,34 +9,6 @@
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/assert.h"
-
-enum { SLOT_COUNT_MIN = 8 };
-
-void
-binding_table_init(struct binding_table *table, uint64_t seed)
-{
-    *table = (struct binding_table){.seed = seed};
-    list_init(&table->bindings);
-}
-
-static void
-binding_free(struct binding *binding)
-{
-    list_remove(&binding->source_link);
-    list_remove(&binding->target_link);
-    free(binding);
-}
-
-void
-binding_table_fini(struct binding_table *table)
-{
-    LIST_FOR_EACH(&table->bindings, link)
-    {
-        binding_free(CONTAINER_OF(link, struct binding, source_link));
-    }
-    free(table->slots);
-    binding_table_init(table, table->seed);
-}
 
 /* Hashes ------------------------------------------------------------------------------------- */
 
@@ -119,15 +91,77 @@ arguments_hash(struct bytes arguments, uint64_t seed)
     return sum;
 }
 
-static uint64_t
-identity_hash(const struct binding_table *table, const struct route_target *target,
-              struct bytes routing_key, struct bytes arguments)
+static uint32_t
+identity_hash(uint64_t seed, const struct route_target *target, struct bytes routing_key,
+              struct bytes arguments)
 {
-    uint64_t hash = bytes_hash(routing_key, table->seed ^ target->id);
-    return arguments.size == 0 ? hash : mix(hash, arguments_hash(arguments, table->seed));
+    uint64_t hash = bytes_hash(routing_key, seed ^ target->id);
+    hash = arguments.size == 0 ? hash : mix(hash, arguments_hash(arguments, seed));
+    return (uint32_t)(hash >> 32);
+}
+
+/* Slots -------------------------------------------------------------------------------------- */
+
+static uint64_t
+slot_of(const struct binding *binding)
+{
+    return (uint64_t)(uintptr_t)binding;
+}
+
+static struct binding *
+binding_of(uint64_t slot)
+{
+    return (struct binding *)(uintptr_t)slot;
+}
+
+static uint32_t
+hash_of(const void *context, uint64_t slot)
+{
+    const struct binding_table *table = context;
+    const struct binding *binding = binding_of(slot);
+    return identity_hash(table->seed, binding->target, binding_routing_key(binding),
+                         binding_arguments(binding));
+}
+
+static struct slot_hasher
+hasher_of(const struct binding_table *table)
+{
+    return (struct slot_hasher){.hash = hash_of, .context = table};
 }
 
 /* The table ---------------------------------------------------------------------------------- */
+
+void
+binding_table_init(struct binding_table *table, uint64_t seed)
+{
+    *table = (struct binding_table){.seed = seed};
+}
+
+static void
+binding_free(struct binding *binding)
+{
+    list_remove(&binding->target_link);
+    free(binding);
+}
+
+void
+binding_table_fini(struct binding_table *table)
+{
+    uint64_t position = 0;
+    for (struct binding *binding; (binding = binding_table_next(table, &position)) != NULL;) {
+        binding_free(binding);
+    }
+    slot_directory_fini(&table->slots);
+    binding_table_init(table, table->seed);
+}
+
+static bool
+is_binding(const struct binding *binding, const struct route_target *target,
+           struct bytes routing_key, struct bytes arguments)
+{
+    return binding->target == target && bytes_equal(binding_routing_key(binding), routing_key) &&
+           table_equal(binding_arguments(binding), arguments);
+}
 
 struct binding *
 binding_table_find(const struct binding_table *table, const struct route_target *target,
@@ -136,14 +170,12 @@ binding_table_find(const struct binding_table *table, const struct route_target 
     if (table->count == 0) {
         return NULL;
     }
-    uint64_t hash = identity_hash(table, target, routing_key, arguments);
-    uint32_t mask = table->slot_count - 1;
-    for (uint32_t slot = (uint32_t)hash & mask; table->slots[slot] != NULL;
-         slot = (slot + 1) & mask) {
-        struct binding *binding = table->slots[slot];
-        if (binding->hash == hash && binding->target == target &&
-            bytes_equal(binding->routing_key, routing_key) &&
-            table_equal(binding->arguments, arguments)) {
+    uint32_t hash = identity_hash(table->seed, target, routing_key, arguments);
+    const struct slot_table *slots = slot_directory_table(&table->slots, hash);
+    uint32_t mask = slots->capacity - 1;
+    for (uint32_t at = hash & mask; slots->slots[at] != SLOT_EMPTY; at = (at + 1) & mask) {
+        struct binding *binding = binding_of(slots->slots[at]);
+        if (is_binding(binding, target, routing_key, arguments)) {
             return binding;
         }
     }
@@ -151,38 +183,11 @@ binding_table_find(const struct binding_table *table, const struct route_target 
 }
 
 static void
-place(struct binding_table *table, struct binding *binding)
+copy_to(uint8_t *at, struct bytes bytes)
 {
-    uint32_t mask = table->slot_count - 1;
-    uint32_t slot = (uint32_t)binding->hash & mask;
-    while (table->slots[slot] != NULL) {
-        slot = (slot + 1) & mask;
-    }
-    table->slots[slot] = binding;
-}
-
-static void
-resize(struct binding_table *table, uint32_t slot_count)
-{
-    free(table->slots);
-    table->slots = xalloc(slot_count * sizeof(struct binding *));
-    table->slot_count = slot_count;
-    LIST_FOR_EACH(&table->bindings, link)
-    {
-        place(table, CONTAINER_OF(link, struct binding, source_link));
-    }
-}
-
-/* A copy of `bytes` at `*at`, which moves behind it. */
-static struct bytes
-store(uint8_t **at, struct bytes bytes)
-{
-    struct bytes copy = bytes_make(*at, bytes.size);
     if (bytes.size > 0) {
-        memcpy(*at, bytes.data, bytes.size);
+        memcpy(at, bytes.data, bytes.size);
     }
-    *at += bytes.size;
-    return copy;
 }
 
 enum status
@@ -190,56 +195,54 @@ binding_table_add(struct binding_table *table, void *source, struct route_target
                   struct bytes routing_key, struct bytes arguments, bool durable,
                   struct binding **binding_out)
 {
-    struct binding *binding = try_alloc(sizeof(*binding) + routing_key.size + arguments.size);
+    assert(routing_key.size <= BINDING_KEY_SIZE_MAX);
+    assert(arguments.size <= UINT32_MAX);
+    struct binding *binding = try_alloc(BINDING_FIXED_OCTETS + routing_key.size + arguments.size);
     if (binding == NULL) {
         return STATUS_NO_MEMORY;
     }
-    uint8_t *at = (uint8_t *)(binding + 1);
-    *binding = (struct binding){.target = target, .source = source, .durable = durable};
-    binding->hash = identity_hash(table, target, routing_key, arguments);
-    binding->routing_key = store(&at, routing_key);
-    binding->arguments = store(&at, arguments);
-    if (2 * (table->count + 1) > table->slot_count) {
-        assert(table->slot_count < UINT32_C(1) << 31);
-        resize(table, table->slot_count == 0 ? SLOT_COUNT_MIN : 2 * table->slot_count);
-    }
-    list_append(&table->bindings, &binding->source_link);
+    memset(binding, 0, BINDING_FIXED_OCTETS);
+    binding->target = target;
+    binding->source = source;
+    binding->arguments_size = (uint32_t)arguments.size;
+    binding->key_size = (uint8_t)routing_key.size;
+    binding->durable = durable;
+    copy_to(binding->texts, routing_key);
+    copy_to(binding->texts + routing_key.size, arguments);
     list_append(&target->bindings, &binding->target_link);
-    place(table, binding);
+    struct slot_hasher hasher = hasher_of(table);
+    uint64_t slot = slot_of(binding);
+    slot_directory_insert(&table->slots, &hasher, hash_of(table, slot), slot);
     table->count++;
     *binding_out = binding;
     return STATUS_OK;
 }
 
-static uint32_t
-slot_of(const struct binding_table *table, const struct binding *binding)
-{
-    uint32_t mask = table->slot_count - 1;
-    uint32_t slot = (uint32_t)binding->hash & mask;
-    while (table->slots[slot] != binding) {
-        assert(table->slots[slot] != NULL);
-        slot = (slot + 1) & mask;
-    }
-    return slot;
-}
-
 void
 binding_table_remove(struct binding_table *table, struct binding *binding)
 {
-    uint32_t mask = table->slot_count - 1;
-    uint32_t hole = slot_of(table, binding);
-    /* Whatever follows and would be found through the hole moves into it. */
-    for (uint32_t slot = (hole + 1) & mask; table->slots[slot] != NULL; slot = (slot + 1) & mask) {
-        uint32_t home = (uint32_t)table->slots[slot]->hash & mask;
-        if (((slot - home) & mask) >= ((slot - hole) & mask)) {
-            table->slots[hole] = table->slots[slot];
-            hole = slot;
-        }
-    }
-    table->slots[hole] = NULL;
+    struct slot_hasher hasher = hasher_of(table);
+    uint64_t slot = slot_of(binding);
+    slot_directory_remove(&table->slots, &hasher, hash_of(table, slot), slot);
     table->count--;
     binding_free(binding);
-    if (table->slot_count > SLOT_COUNT_MIN && 16 * table->count < table->slot_count) {
-        resize(table, table->slot_count / 4);
+}
+
+struct binding *
+binding_table_next(const struct binding_table *table, uint64_t *position)
+{
+    struct binding *binding = binding_of(slot_directory_next(&table->slots, position));
+    (*position)++;
+    return binding;
+}
+
+struct binding *
+binding_table_any(struct binding_table *table)
+{
+    uint64_t slot = slot_directory_next(&table->slots, &table->emptied_to);
+    if (slot == SLOT_EMPTY) {
+        table->emptied_to = 0;
+        slot = slot_directory_next(&table->slots, &table->emptied_to);
     }
+    return binding_of(slot);
 }

@@ -1,25 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A hash index from 32-bit hashes to the numbers under which a caller keeps its own records. It
- * holds no keys: a search yields every number filed under a hash, and the caller compares. Linear
- * probing, at most half full; a removal moves up what stands behind it, so nothing decays, and an
- * index that has become mostly empty shrinks. */
+ * holds no keys: a search yields every number filed under a hash, and the caller compares. Nothing
+ * decays, no call moves more than some thousand records, and an index that has become mostly empty
+ * shrinks (slot_directory.h). */
 #ifndef BOURSE_ROUTING_NUMBER_INDEX_H
 #define BOURSE_ROUTING_NUMBER_INDEX_H
 
 #include <stdint.h>
 
+#include "routing/slot_directory.h"
+
 enum { NUMBER_NONE = UINT32_MAX }; /* no record has this number */
 
-struct number_slot {
-    uint32_t hash;
-    uint32_t number; /* NUMBER_NONE: empty */
-};
-
-/* All zero is an empty index that holds no memory. */
+/* All zero is an empty index that holds no memory. A slot is hash and number + 1. */
 struct number_index {
-    struct number_slot *slots; /* owned */
-    uint32_t capacity;         /* a power of two; 0 before the first insertion */
-    uint32_t count;
+    struct slot_directory slots;
 };
 
 void number_index_fini(struct number_index *index); /* also makes it empty again */
@@ -33,15 +28,28 @@ void number_index_remove(struct number_index *index, uint32_t hash, uint32_t num
 /* The record of the pair (hash, from) is now kept under `to`. */
 void number_index_renumber(struct number_index *index, uint32_t hash, uint32_t from, uint32_t to);
 
+static inline uint32_t
+number_index_count(const struct number_index *index)
+{
+    return index->slots.count;
+}
+
+static inline uint64_t
+number_index_memory_bytes(const struct number_index *index)
+{
+    return slot_directory_memory_bytes(&index->slots);
+}
+
 /* The next number under `hash` from slot `*slot` on, or NUMBER_NONE; `*slot` is where to go on. */
 static inline uint32_t
-number_index_probe(const struct number_index *index, uint32_t hash, uint32_t *slot)
+number_index_next(const struct number_index *index, uint32_t hash, uint32_t *slot)
 {
-    uint32_t mask = index->capacity - 1;
-    for (uint32_t at = *slot & mask; index->slots[at].number != NUMBER_NONE; at = (at + 1) & mask) {
-        if (index->slots[at].hash == hash) {
+    const struct slot_table *table = slot_directory_table(&index->slots, hash);
+    uint32_t mask = table->capacity - 1;
+    for (uint32_t at = *slot & mask; table->slots[at] != SLOT_EMPTY; at = (at + 1) & mask) {
+        if ((uint32_t)(table->slots[at] >> 32) == hash) {
             *slot = at + 1;
-            return index->slots[at].number;
+            return (uint32_t)table->slots[at] - 1;
         }
     }
     return NUMBER_NONE;
@@ -52,13 +60,7 @@ static inline uint32_t
 number_index_first(const struct number_index *index, uint32_t hash, uint32_t *slot)
 {
     *slot = hash;
-    return index->count == 0 ? (uint32_t)NUMBER_NONE : number_index_probe(index, hash, slot);
-}
-
-static inline uint32_t
-number_index_next(const struct number_index *index, uint32_t hash, uint32_t *slot)
-{
-    return number_index_probe(index, hash, slot);
+    return index->slots.count == 0 ? (uint32_t)NUMBER_NONE : number_index_next(index, hash, slot);
 }
 
 #endif

@@ -13,7 +13,8 @@ _Static_assert((ROUTE_CACHE_ENTRIES & (ROUTE_CACHE_ENTRIES - 1)) == 0, "slots ar
 struct route_cache_entry {
     uint64_t source_id;
     uint64_t generation;
-    uint32_t hash; /* of source and key, the part that chose no slot */
+    uint32_t hash;      /* of source and key, the part that chose no slot */
+    uint32_t candidate; /* the same of a result that was not kept: kept if it comes once more */
     uint16_t key_size;
     uint16_t target_count;
     uint32_t block_size;         /* octets; 0: the entry was never used */
@@ -88,6 +89,19 @@ route_cache_find(const struct route_cache *cache, uint64_t source_id, uint64_t g
     return true;
 }
 
+/* One result is kept at once, another in its place only when it is stored twice in a row: under
+ * more keys than there are entries most results would be gone before they are asked for, and
+ * copying them would be for nothing. */
+static bool
+is_admitted(struct route_cache_entry *entry, uint32_t hash)
+{
+    if (entry->block_size == 0 || entry->hash == hash || entry->candidate == hash) {
+        return true;
+    }
+    entry->candidate = hash;
+    return false;
+}
+
 void
 route_cache_store(struct route_cache *cache, uint64_t source_id, uint64_t generation,
                   struct bytes routing_key, struct route_target *const *targets,
@@ -101,6 +115,9 @@ route_cache_store(struct route_cache *cache, uint64_t source_id, uint64_t genera
     }
     uint64_t hash = hash_of(cache, source_id, routing_key);
     struct route_cache_entry *entry = entry_of(cache, hash);
+    if (!is_admitted(entry, (uint32_t)(hash >> 32))) {
+        return;
+    }
     size_t targets_size = target_count * sizeof(struct route_target *);
     size_t block_size = targets_size + routing_key.size;
     if (block_size > entry->block_size || entry->block_size == 0) {

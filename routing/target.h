@@ -12,6 +12,7 @@
 enum route_target_kind {
     ROUTE_TARGET_QUEUE,
     ROUTE_TARGET_EXCHANGE,
+    ROUTE_TARGET_GONE, /* was either, and is deleted; its bindings are being taken away */
 };
 
 /* Owned by the core thread, like everything that embeds it. */
@@ -36,7 +37,8 @@ struct route_set {
     struct route_target **targets; /* owned array of borrowed targets, in the order of collection */
     uint32_t count;
     uint32_t capacity;
-    uint64_t stamp; /* of the pass under way */
+    uint32_t visit_count; /* nodes of tries, and what takes as long, that the pass has looked at */
+    uint64_t stamp;       /* of the pass under way */
 };
 
 static inline void
@@ -53,6 +55,7 @@ route_set_begin(struct route_set *set)
 {
     set->stamp++;
     set->count = 0;
+    set->visit_count = 0;
 }
 
 void route_set_grow(struct route_set *set);

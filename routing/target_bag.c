@@ -29,7 +29,7 @@ target_hash(const struct route_target *target)
 static bool
 is_indexed(const struct target_list *list)
 {
-    return list->places.count > 0;
+    return number_index_count(&list->places) > 0;
 }
 
 void

@@ -1,107 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Nodes lie in one array and go by number. An edge with a word is a row of one hash index for the
- * whole trie, keyed (parent, word) and holding no key of its own: the child knows both. The edges
- * with `*` and `#` are fields of the parent.
- *
- * A pass keeps a work list of (node, positions). Position p of a routing key of n words stands
- * before word p, position n behind the last; positions are a set of bits. A word moves those of
- * them where it stands by one, `*` moves all, `#` sets every bit from the lowest one on. */
+/* Building: a key goes down along nodes as far as they share its words, and ends in a node, or in a
+ * leaf for what nobody else has. When another key comes along a leaf's first word, that word
+ * becomes a node and the leaf moves behind it. What became nodes stays so until nothing is bound
+ * behind them. */
 #include "routing/topic_trie.h"
 
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "routing/number_index.h"
-#include "routing/target_bag.h"
-#include "routing/topic_words.h"
+#include "routing/topic_nodes.h"
 
-enum {
-    ROOT = 0,
-    NODES_CAPACITY_MIN = 16,
-    WORK_CAPACITY_MIN = 64,
-    KEY_WORDS_MAX = TOPIC_KEY_SIZE_MAX + 1, /* a key of nothing but dots */
-    POSITION_BLOCKS_MAX = (KEY_WORDS_MAX + 1 + 63) / 64,
-};
+enum { NODES_CAPACITY_MIN = 16, LEAVES_CAPACITY_MIN = 16 };
 
-/* What stands in place of a word's number on the edges of `*` and `#`. */
-enum { WORD_STAR = UINT32_MAX - 1, WORD_HASH = UINT32_MAX - 2 };
+/* Numbers and the bit of leaves make a child, which is never NUMBER_NONE. */
+enum { PLACES_MAX = INT32_MAX - 8 };
 
-struct topic_node {
-    struct target_bag targets; /* bound to the key that ends here */
-    uint32_t parent;
-    uint32_t word;        /* on the edge from the parent, or WORD_STAR, WORD_HASH */
-    uint32_t star;        /* the child behind `*`; NUMBER_NONE: none */
-    uint32_t hash;        /* the child behind `#` */
-    uint32_t first_child; /* of those behind words */
-    uint32_t child_count;
-    uint32_t next; /* sibling behind a word; the next free node while this one is free */
-    uint32_t previous;
-};
-
-_Static_assert(sizeof(struct topic_node) == 48, "a million bindings are some millions of these");
-
-/* A set of positions; only the pass's `block_count` blocks are used. */
-struct positions {
-    uint64_t blocks[POSITION_BLOCKS_MAX];
-};
-
-struct work_item {
-    uint32_t node;
-    struct positions positions;
-};
-
-/* What a pass knows about its routing key, and what it has still to do. */
-struct topic_pass {
-    uint64_t number;
-    uint32_t word_count;
-    uint32_t block_count;               /* of position sets: word_count / 64 + 1 */
-    uint32_t distinct_count;            /* known words, each once */
-    uint8_t distinct[KEY_WORDS_MAX];    /* where each of them stands first */
-    uint32_t words[KEY_WORDS_MAX];      /* numbers; NUMBER_NONE: in no binding key */
-    struct positions at[KEY_WORDS_MAX]; /* by first position: everywhere the word stands */
-    struct work_item *work;             /* owned */
-    uint32_t work_count;
-    uint32_t work_capacity;
-    uint64_t visit_count;
-};
-
-struct topic_trie {
-    struct topic_words words;
-    struct topic_node *nodes; /* owned */
-    uint32_t used_count;      /* of `nodes`, free ones included */
-    uint32_t capacity;
-    uint32_t first_free;
-    uint32_t node_count;
-    struct number_index edges; /* children behind words, by edge_hash */
-    uint64_t seed;
-    struct topic_pass *pass; /* owned; NULL before the first */
-};
-
-/* Nodes -------------------------------------------------------------------------------------- */
+/* Places ------------------------------------------------------------------------------------- */
 
 /* The next place for a node; pointers to nodes end here. */
 static uint32_t
-take_place(struct topic_trie *trie)
+take_node(struct topic_trie *trie)
 {
     trie->node_count++;
-    uint32_t number = trie->first_free;
+    uint32_t number = trie->first_free_node;
     if (number != NUMBER_NONE) {
-        trie->first_free = trie->nodes[number].next;
+        trie->first_free_node = trie->nodes[number].next;
         return number;
     }
-    if (trie->used_count == trie->capacity) {
-        trie->capacity = trie->capacity == 0 ? NODES_CAPACITY_MIN : 2 * trie->capacity;
-        trie->nodes = xrealloc(trie->nodes, trie->capacity * sizeof(*trie->nodes));
+    if (trie->nodes_used == trie->nodes_capacity) {
+        trie->nodes_capacity =
+            trie->nodes_capacity == 0 ? NODES_CAPACITY_MIN : 2 * trie->nodes_capacity;
+        trie->nodes = xrealloc(trie->nodes, trie->nodes_capacity * sizeof(*trie->nodes));
     }
-    assert(trie->used_count < WORD_HASH);
-    return trie->used_count++;
+    assert(trie->nodes_used < PLACES_MAX);
+    return trie->nodes_used++;
 }
 
 static uint32_t
 make_node(struct topic_trie *trie, uint32_t parent, uint32_t word)
 {
-    uint32_t number = take_place(trie);
+    uint32_t number = take_node(trie);
     trie->nodes[number] = (struct topic_node){
         .parent = parent,
         .word = word,
@@ -117,9 +56,37 @@ make_node(struct topic_trie *trie, uint32_t parent, uint32_t word)
 static void
 drop_node(struct topic_trie *trie, uint32_t number)
 {
-    trie->nodes[number].next = trie->first_free;
-    trie->first_free = number;
+    trie->nodes[number].next = trie->first_free_node;
+    trie->first_free_node = number;
     trie->node_count--;
+}
+
+/* The next place for a leaf; pointers to leaves end here. */
+static uint32_t
+take_leaf(struct topic_trie *trie)
+{
+    trie->leaf_count++;
+    uint32_t number = trie->first_free_leaf;
+    if (number != NUMBER_NONE) {
+        trie->first_free_leaf = trie->leaves[number].next;
+        return number;
+    }
+    if (trie->leaves_used == trie->leaves_capacity) {
+        trie->leaves_capacity =
+            trie->leaves_capacity == 0 ? LEAVES_CAPACITY_MIN : 2 * trie->leaves_capacity;
+        trie->leaves = xrealloc(trie->leaves, trie->leaves_capacity * sizeof(*trie->leaves));
+    }
+    assert(trie->leaves_used < PLACES_MAX);
+    return trie->leaves_used++;
+}
+
+/* Its targets are gone already. */
+static void
+drop_leaf(struct topic_trie *trie, uint32_t leaf)
+{
+    topic_leaf_of(trie, leaf)->next = trie->first_free_leaf;
+    trie->first_free_leaf = leaf & ~TOPIC_LEAF_BIT;
+    trie->leaf_count--;
 }
 
 struct topic_trie *
@@ -128,7 +95,8 @@ topic_trie_new(uint64_t seed)
     struct topic_trie *trie = xalloc(sizeof(*trie));
     topic_words_init(&trie->words, seed);
     trie->seed = seed;
-    trie->first_free = NUMBER_NONE;
+    trie->first_free_node = NUMBER_NONE;
+    trie->first_free_leaf = NUMBER_NONE;
     (void)make_node(trie, NUMBER_NONE, NUMBER_NONE);
     return trie;
 }
@@ -140,161 +108,210 @@ topic_trie_free(struct topic_trie **trie_pointer)
     if (trie == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < trie->used_count; i++) {
+    for (uint32_t i = 0; i < trie->nodes_used; i++) {
         target_bag_fini(&trie->nodes[i].targets); /* of a free node it is empty */
+    }
+    for (uint32_t i = 0; i < trie->leaves_used; i++) {
+        key_targets_fini(&trie->leaves[i].targets); /* the same */
     }
     topic_words_fini(&trie->words);
     number_index_fini(&trie->edges);
-    if (trie->pass != NULL) {
-        free(trie->pass->work);
-    }
-    free(trie->pass);
+    topic_pass_free(&trie->pass);
     free(trie->nodes);
+    free(trie->leaves);
     free(trie);
     *trie_pointer = NULL;
 }
 
-/* Edges -------------------------------------------------------------------------------------- */
+/* Children ----------------------------------------------------------------------------------- */
 
-/* Numbers of nodes and words follow from the order of bindings, which peers choose: hence the seed.
- */
-static uint32_t
-edge_hash(const struct topic_trie *trie, uint32_t parent, uint32_t word)
+static void
+set_next(struct topic_trie *trie, uint32_t child, uint32_t next)
 {
-    uint64_t mixed = ((uint64_t)parent << 32 | word) ^ trie->seed;
-    mixed *= UINT64_C(0x9fb21c651e98df25);
-    mixed ^= mixed >> 35;
-    mixed *= UINT64_C(0x9fb21c651e98df25);
-    return (uint32_t)(mixed >> 32);
-}
-
-/* The child of `parent` behind a word, or NUMBER_NONE. */
-static uint32_t
-find_child(const struct topic_trie *trie, uint32_t parent, uint32_t word)
-{
-    uint32_t slot;
-    uint32_t hash = edge_hash(trie, parent, word);
-    uint32_t child = number_index_first(&trie->edges, hash, &slot);
-    while (child != NUMBER_NONE &&
-           (trie->nodes[child].parent != parent || trie->nodes[child].word != word)) {
-        child = number_index_next(&trie->edges, hash, &slot);
+    if (topic_child_is_leaf(child)) {
+        topic_leaf_of(trie, child)->next = next;
+    } else {
+        trie->nodes[child].next = next;
     }
-    return child;
 }
 
-static uint32_t
-add_child(struct topic_trie *trie, uint32_t parent_number, struct bytes text)
+static void
+set_previous(struct topic_trie *trie, uint32_t child, uint32_t previous)
 {
-    uint32_t word = topic_words_ref(&trie->words, text);
-    uint32_t child = make_node(trie, parent_number, word);
+    if (topic_child_is_leaf(child)) {
+        topic_leaf_of(trie, child)->previous = previous;
+    } else {
+        trie->nodes[child].previous = previous;
+    }
+}
+
+/* Hangs node or leaf, which names its parent, behind a word of that hash. */
+static void
+link_child(struct topic_trie *trie, uint32_t parent_number, uint32_t word_hash, uint32_t child)
+{
     struct topic_node *parent = &trie->nodes[parent_number];
-    trie->nodes[child].next = parent->first_child;
+    set_next(trie, child, parent->first_child);
+    set_previous(trie, child, NUMBER_NONE);
     if (parent->first_child != NUMBER_NONE) {
-        trie->nodes[parent->first_child].previous = child;
+        set_previous(trie, parent->first_child, child);
     }
     parent->first_child = child;
     parent->child_count++;
-    number_index_insert(&trie->edges, edge_hash(trie, parent_number, word), child);
-    return child;
+    number_index_insert(&trie->edges, topic_edge_hash(trie, parent_number, word_hash), child);
 }
 
 static void
-cut_child(struct topic_trie *trie, uint32_t child_number)
+unlink_child(struct topic_trie *trie, uint32_t parent_number, uint32_t word_hash, uint32_t child)
 {
-    struct topic_node *child = &trie->nodes[child_number];
-    struct topic_node *parent = &trie->nodes[child->parent];
-    if (child->previous == NUMBER_NONE) {
-        parent->first_child = child->next;
+    struct topic_node *parent = &trie->nodes[parent_number];
+    bool is_leaf = topic_child_is_leaf(child);
+    uint32_t next = topic_child_next(trie, child);
+    uint32_t previous =
+        is_leaf ? topic_leaf_of(trie, child)->previous : trie->nodes[child].previous;
+    if (previous == NUMBER_NONE) {
+        parent->first_child = next;
     } else {
-        trie->nodes[child->previous].next = child->next;
+        set_next(trie, previous, next);
     }
-    if (child->next != NUMBER_NONE) {
-        trie->nodes[child->next].previous = child->previous;
+    if (next != NUMBER_NONE) {
+        set_previous(trie, next, previous);
     }
     parent->child_count--;
-    number_index_remove(&trie->edges, edge_hash(trie, child->parent, child->word), child_number);
-    topic_words_unref(&trie->words, child->word);
+    number_index_remove(&trie->edges, topic_edge_hash(trie, parent_number, word_hash), child);
+}
+
+/* A new node behind a word. */
+static uint32_t
+add_node(struct topic_trie *trie, uint32_t parent, struct bytes text)
+{
+    uint32_t word = topic_words_ref(&trie->words, text);
+    uint32_t node = make_node(trie, parent, word);
+    link_child(trie, parent, trie->words.words[word].hash, node);
+    return node;
 }
 
 static void
-cut_edge(struct topic_trie *trie, uint32_t child_number)
+cut_node(struct topic_trie *trie, uint32_t number)
 {
-    const struct topic_node *child = &trie->nodes[child_number];
-    if (child->word == WORD_STAR) {
-        trie->nodes[child->parent].star = NUMBER_NONE;
-    } else if (child->word == WORD_HASH) {
-        trie->nodes[child->parent].hash = NUMBER_NONE;
+    const struct topic_node *node = &trie->nodes[number];
+    if (node->word == WORD_STAR) {
+        trie->nodes[node->parent].star = NUMBER_NONE;
+    } else if (node->word == WORD_HASH) {
+        trie->nodes[node->parent].hash = NUMBER_NONE;
     } else {
-        cut_child(trie, child_number);
+        uint32_t word = node->word;
+        unlink_child(trie, node->parent, trie->words.words[word].hash, number);
+        topic_words_unref(&trie->words, word);
     }
-}
-
-/* Walking keys ------------------------------------------------------------------------------- */
-
-struct key_reader {
-    struct bytes key;
-    size_t next; /* where the next word starts; behind the key's end when there is none left */
-};
-
-static struct key_reader
-key_reader_make(struct bytes key)
-{
-    /* The empty key has no words, where "." has two empty ones. */
-    return (struct key_reader){.key = key, .next = key.size == 0 ? 1 : 0};
+    drop_node(trie, number);
 }
 
 static bool
-key_reader_next(struct key_reader *reader, struct bytes *word_out)
+is_wild(struct bytes text)
 {
-    if (reader->next > reader->key.size) {
-        return false;
-    }
-    const uint8_t *start = reader->key.data + reader->next;
-    size_t left = reader->key.size - reader->next;
-    size_t size = 0;
-    while (size < left && start[size] != '.') {
-        size++;
-    }
-    *word_out = bytes_make(start, size);
-    reader->next += size + 1;
-    return true;
+    return topic_is_star(text) || topic_is_hash(text);
 }
 
-static bool
-is_word(struct bytes text, char letter)
-{
-    return text.size == 1 && text.data[0] == (uint8_t)letter;
-}
-
-/* The child of a binding key's next word, or NUMBER_NONE. `#` behind `#` leads nowhere new. */
+/* The node behind `*` or `#`, made if need be. `#` behind `#` leads nowhere new. */
 static uint32_t
-step_down(const struct topic_trie *trie, uint32_t node, struct bytes text)
+step_wild(struct topic_trie *trie, uint32_t node, struct bytes text)
 {
-    if (is_word(text, '*')) {
-        return trie->nodes[node].star;
+    bool is_star = topic_is_star(text);
+    if (!is_star && trie->nodes[node].word == WORD_HASH) {
+        return node;
     }
-    if (is_word(text, '#')) {
-        return trie->nodes[node].word == WORD_HASH ? node : trie->nodes[node].hash;
+    uint32_t child = is_star ? trie->nodes[node].star : trie->nodes[node].hash;
+    if (child != NUMBER_NONE) {
+        return child;
     }
-    uint32_t word = topic_words_find(&trie->words, text);
-    return word == NUMBER_NONE ? (uint32_t)NUMBER_NONE : find_child(trie, node, word);
-}
-
-/* Makes the child that step_down did not find. */
-static uint32_t
-grow_down(struct topic_trie *trie, uint32_t node, struct bytes text)
-{
-    uint32_t child;
-    if (is_word(text, '*')) {
-        child = make_node(trie, node, WORD_STAR);
+    child = make_node(trie, node, is_star ? WORD_STAR : WORD_HASH);
+    if (is_star) {
         trie->nodes[node].star = child;
-    } else if (is_word(text, '#')) {
-        child = make_node(trie, node, WORD_HASH);
-        trie->nodes[node].hash = child;
     } else {
-        child = add_child(trie, node, text);
+        trie->nodes[node].hash = child;
     }
     return child;
+}
+
+/* Leaves ------------------------------------------------------------------------------------- */
+
+static void
+hang_leaf(struct topic_trie *trie, uint32_t leaf, uint32_t parent, size_t tail_at)
+{
+    struct key_targets *targets = &topic_leaf_of(trie, leaf)->targets;
+    targets->place = parent;
+    targets->tail_at = (uint8_t)tail_at;
+    struct bytes word = topic_word_at(key_targets_key(targets), tail_at);
+    link_child(trie, parent, topic_words_hash(&trie->words, word), leaf);
+}
+
+static void
+unhang_leaf(struct topic_trie *trie, uint32_t leaf)
+{
+    const struct key_targets *targets = &topic_leaf_of(trie, leaf)->targets;
+    struct bytes word = topic_leaf_word(topic_leaf_of(trie, leaf));
+    unlink_child(trie, targets->place, topic_words_hash(&trie->words, word), leaf);
+}
+
+static void
+add_leaf(struct topic_trie *trie, uint32_t parent, struct bytes key, size_t tail_at,
+         struct route_target *target)
+{
+    uint32_t leaf = take_leaf(trie) | TOPIC_LEAF_BIT;
+    key_targets_init(&topic_leaf_of(trie, leaf)->targets, key, target);
+    hang_leaf(trie, leaf, parent, tail_at);
+}
+
+/* Hangs a leaf that was taken from above behind `node`, where its words from `next` on are left; as
+ * that is new, nobody is in the way. */
+static void
+move_leaf(struct topic_trie *trie, uint32_t leaf, uint32_t node, size_t next)
+{
+    struct key_targets *targets = &topic_leaf_of(trie, leaf)->targets;
+    struct key_reader reader = {.key = key_targets_key(targets), .next = next};
+    struct bytes text;
+    for (size_t start = reader.next; key_reader_next(&reader, &text); start = reader.next) {
+        if (!is_wild(text)) {
+            hang_leaf(trie, leaf, node, start);
+            return;
+        }
+        node = step_wild(trie, node, text);
+    }
+    key_targets_move(targets, &trie->nodes[node].targets);
+    drop_leaf(trie, leaf);
+}
+
+/* The leaf's first word becomes a node, which is returned. */
+static uint32_t
+divide_leaf(struct topic_trie *trie, uint32_t leaf)
+{
+    const struct key_targets *targets = &topic_leaf_of(trie, leaf)->targets;
+    uint32_t parent = targets->place;
+    struct bytes word = topic_leaf_word(topic_leaf_of(trie, leaf));
+    size_t next = targets->tail_at + word.size + 1;
+    unhang_leaf(trie, leaf);
+    uint32_t node = add_node(trie, parent, word);
+    move_leaf(trie, leaf, node, next);
+    return node;
+}
+
+/* Whether the leaf's tail is the rest of `key` from `start` on. */
+static bool
+has_tail(const struct topic_trie *trie, uint32_t leaf, struct bytes key, size_t start)
+{
+    const struct key_targets *targets = &topic_leaf_of(trie, leaf)->targets;
+    struct bytes own = key_targets_key(targets);
+    return bytes_equal(bytes_make(own.data + targets->tail_at, own.size - targets->tail_at),
+                       bytes_make(key.data + start, key.size - start));
+}
+
+/* Binding ------------------------------------------------------------------------------------ */
+
+static uint32_t
+find_child(const struct topic_trie *trie, uint32_t node, struct bytes text)
+{
+    struct topic_text word = topic_text_make(&trie->words, text);
+    return topic_find_child(trie, node, &word);
 }
 
 void
@@ -303,18 +320,57 @@ topic_trie_bind(struct topic_trie *trie, struct bytes key, struct route_target *
     assert(key.size <= TOPIC_KEY_SIZE_MAX);
     struct key_reader reader = key_reader_make(key);
     struct bytes text;
-    uint32_t node = ROOT;
-    while (key_reader_next(&reader, &text)) {
-        uint32_t child = step_down(trie, node, text);
-        node = child != NUMBER_NONE ? child : grow_down(trie, node, text);
+    uint32_t node = TOPIC_ROOT;
+    for (size_t start = reader.next; key_reader_next(&reader, &text); start = reader.next) {
+        if (is_wild(text)) {
+            node = step_wild(trie, node, text);
+            continue;
+        }
+        uint32_t child = find_child(trie, node, text);
+        if (child == NUMBER_NONE) {
+            add_leaf(trie, node, key, start, target);
+            return;
+        }
+        if (topic_child_is_leaf(child) && has_tail(trie, child, key, start)) {
+            key_targets_add(&topic_leaf_of(trie, child)->targets, target);
+            return;
+        }
+        node = topic_child_is_leaf(child) ? divide_leaf(trie, child) : child;
     }
     target_bag_add(&trie->nodes[node].targets, target);
 }
 
 static bool
-is_leaf(const struct topic_node *node)
+is_unused(const struct topic_node *node)
 {
-    return node->child_count == 0 && node->star == NUMBER_NONE && node->hash == NUMBER_NONE;
+    return node->targets.count == 0 && node->child_count == 0 && node->star == NUMBER_NONE &&
+           node->hash == NUMBER_NONE;
+}
+
+/* Cuts off what leads to no target any more, from `node` upwards. */
+static void
+prune(struct topic_trie *trie, uint32_t node)
+{
+    while (node != TOPIC_ROOT && is_unused(&trie->nodes[node])) {
+        uint32_t parent = trie->nodes[node].parent;
+        cut_node(trie, node);
+        node = parent;
+    }
+}
+
+static void
+unbind_leaf(struct topic_trie *trie, uint32_t leaf, struct route_target *target)
+{
+    struct key_targets *targets = &topic_leaf_of(trie, leaf)->targets;
+    uint32_t parent = targets->place;
+    struct bytes word = topic_leaf_word(topic_leaf_of(trie, leaf));
+    uint32_t word_hash = topic_words_hash(&trie->words, word);
+    if (key_targets_remove(targets, target)) {
+        return;
+    }
+    unlink_child(trie, parent, word_hash, leaf);
+    drop_leaf(trie, leaf);
+    prune(trie, parent);
 }
 
 void
@@ -322,301 +378,38 @@ topic_trie_unbind(struct topic_trie *trie, struct bytes key, struct route_target
 {
     struct key_reader reader = key_reader_make(key);
     struct bytes text;
-    uint32_t node = ROOT;
-    while (key_reader_next(&reader, &text)) {
-        node = step_down(trie, node, text);
-        assert(node != NUMBER_NONE);
+    uint32_t node = TOPIC_ROOT;
+    for (size_t start = reader.next; key_reader_next(&reader, &text); start = reader.next) {
+        if (is_wild(text)) {
+            node = step_wild(trie, node, text);
+            continue;
+        }
+        uint32_t child = find_child(trie, node, text);
+        assert(child != NUMBER_NONE);
+        if (topic_child_is_leaf(child)) {
+            assert(has_tail(trie, child, key, start));
+            unbind_leaf(trie, child, target);
+            return;
+        }
+        node = child;
     }
     target_bag_remove(&trie->nodes[node].targets, target);
-    /* Cuts off what leads to no target any more. */
-    while (node != ROOT && trie->nodes[node].targets.count == 0 && is_leaf(&trie->nodes[node])) {
-        uint32_t parent = trie->nodes[node].parent;
-        cut_edge(trie, node);
-        drop_node(trie, node);
-        node = parent;
-    }
+    prune(trie, node);
 }
 
-/* Positions ---------------------------------------------------------------------------------- */
-
-static bool
-positions_have(const struct positions *positions, uint32_t position)
-{
-    return (positions->blocks[position / 64] >> (position % 64) & 1) != 0;
-}
-
-static void
-positions_add(struct positions *positions, uint32_t position)
-{
-    positions->blocks[position / 64] |= UINT64_C(1) << (position % 64);
-}
-
-/* The lowest position; there is one. */
-static uint32_t
-positions_lowest(const struct positions *positions)
-{
-    uint32_t block = 0;
-    while (positions->blocks[block] == 0) {
-        block++;
-    }
-    return 64 * block + (uint32_t)__builtin_ctzll(positions->blocks[block]);
-}
-
-static bool
-positions_are_empty(const struct positions *positions, uint32_t block_count)
-{
-    uint64_t any = 0;
-    for (uint32_t i = 0; i < block_count; i++) {
-        any |= positions->blocks[i];
-    }
-    return any == 0;
-}
-
-/* Whether there is just one; there is at least one. */
-static bool
-positions_are_single(const struct positions *positions, uint32_t block_count)
-{
-    uint64_t seen = 0;
-    for (uint32_t i = 0; i < block_count; i++) {
-        uint64_t block = positions->blocks[i];
-        if ((block & (block - 1)) != 0 || (block != 0 && seen != 0)) {
-            return false;
-        }
-        seen |= block;
-    }
-    return true;
-}
-
-/* What is in both; false when nothing is. */
-static bool
-positions_intersect(struct positions *out, const struct positions *a, const struct positions *b,
-                    uint32_t block_count)
-{
-    uint64_t any = 0;
-    for (uint32_t i = 0; i < block_count; i++) {
-        out->blocks[i] = a->blocks[i] & b->blocks[i];
-        any |= out->blocks[i];
-    }
-    return any != 0;
-}
-
-/* A pass ------------------------------------------------------------------------------------- */
-
-/* Room for one more item of work; its positions are not set. */
-static struct positions *
-push(struct topic_pass *pass, uint32_t node)
-{
-    if (pass->work_count == pass->work_capacity) {
-        pass->work_capacity =
-            pass->work_capacity == 0 ? WORK_CAPACITY_MIN : 2 * pass->work_capacity;
-        pass->work = xrealloc(pass->work, pass->work_capacity * sizeof(*pass->work));
-    }
-    struct work_item *item = &pass->work[pass->work_count++];
-    item->node = node;
-    return &item->positions;
-}
-
-/* One word was matched at each of `from`. */
-static void
-push_moved(struct topic_pass *pass, uint32_t node, const struct positions *from)
-{
-    struct positions *to = push(pass, node);
-    uint64_t carry = 0;
-    for (uint32_t i = 0; i < pass->block_count; i++) {
-        to->blocks[i] = from->blocks[i] << 1 | carry;
-        carry = from->blocks[i] >> 63;
-    }
-}
-
-/* `#` was reached at `lowest`: every position from there on. */
-static void
-push_rest(struct topic_pass *pass, uint32_t node, uint32_t lowest)
-{
-    struct positions *to = push(pass, node);
-    for (uint32_t i = 0; i < pass->block_count; i++) {
-        uint32_t base = 64 * i;
-        uint64_t from = lowest <= base       ? UINT64_MAX
-                        : lowest - base < 64 ? UINT64_MAX << (lowest - base)
-                                             : 0;
-        uint64_t until = pass->word_count - base >= 63
-                             ? UINT64_MAX
-                             : (UINT64_C(1) << (pass->word_count - base + 1)) - 1;
-        to->blocks[i] = from & until;
-    }
-}
-
-/* Notes which words of the routing key are known, and where each of them stands. */
-static void
-read_key(struct topic_trie *trie, struct topic_pass *pass, struct bytes routing_key)
-{
-    struct key_reader reader = key_reader_make(routing_key);
-    struct bytes text;
-    pass->number++;
-    pass->word_count = 0;
-    pass->distinct_count = 0;
-    while (key_reader_next(&reader, &text)) {
-        pass->words[pass->word_count++] = topic_words_find(&trie->words, text);
-    }
-    pass->block_count = pass->word_count / 64 + 1;
-    for (uint32_t i = 0; i < pass->word_count; i++) {
-        if (pass->words[i] == NUMBER_NONE) {
-            continue;
-        }
-        struct topic_word *word = &trie->words.words[pass->words[i]];
-        if (word->pass != pass->number) {
-            word->pass = pass->number;
-            word->first_at = (uint8_t)i;
-            pass->distinct[pass->distinct_count++] = (uint8_t)i;
-            memset(&pass->at[i], 0, pass->block_count * sizeof(uint64_t));
-        }
-        positions_add(&pass->at[word->first_at], i);
-    }
-}
-
-/* Asks for a child behind each known word of the routing key that stands at some of `positions`. */
-static void
-push_children_by_word(struct topic_trie *trie, uint32_t node, const struct positions *positions)
-{
-    struct topic_pass *pass = trie->pass;
-    struct positions matched;
-    for (uint32_t i = 0; i < pass->distinct_count; i++) {
-        uint32_t first = pass->distinct[i];
-        if (!positions_intersect(&matched, positions, &pass->at[first], pass->block_count)) {
-            continue;
-        }
-        uint32_t child = find_child(trie, node, pass->words[first]);
-        if (child != NUMBER_NONE) {
-            push_moved(pass, child, &matched);
-        }
-    }
-}
-
-/* Asks each child whether its word stands at some of `positions`. */
-static void
-push_children_by_child(struct topic_trie *trie, uint32_t node, const struct positions *positions)
-{
-    struct topic_pass *pass = trie->pass;
-    struct positions matched;
-    uint32_t child = trie->nodes[node].first_child;
-    for (; child != NUMBER_NONE; child = trie->nodes[child].next) {
-        const struct topic_word *word = &trie->words.words[trie->nodes[child].word];
-        if (word->pass == pass->number &&
-            positions_intersect(&matched, positions, &pass->at[word->first_at],
-                                pass->block_count)) {
-            push_moved(pass, child, &matched);
-        }
-    }
-}
-
-/* The children whose word stands at some of `positions`, looked for from the side that has fewer:
- * so the cost of a pass stays within the number of nodes. */
-static void
-push_children(struct topic_trie *trie, uint32_t node, const struct positions *positions)
-{
-    if (trie->nodes[node].child_count > trie->pass->distinct_count) {
-        push_children_by_word(trie, node, positions);
-    } else {
-        push_children_by_child(trie, node, positions);
-    }
-}
-
-/* The same for one position, where there is one word to look for: all there is without `#`. */
-static void
-push_child(struct topic_trie *trie, uint32_t node, const struct positions *position)
-{
-    uint32_t word = trie->pass->words[positions_lowest(position)];
-    if (word == NUMBER_NONE) {
-        return;
-    }
-    uint32_t child = find_child(trie, node, word);
-    if (child != NUMBER_NONE) {
-        push_moved(trie->pass, child, position);
-    }
-}
-
-/* Most `#` stand at the end of their key: nothing is left to be matched there. */
-static void
-visit_hash(struct topic_trie *trie, uint32_t number, uint32_t lowest, struct route_set *set)
-{
-    const struct topic_node *node = &trie->nodes[number];
-    if (is_leaf(node)) {
-        trie->pass->visit_count++;
-        target_bag_collect(&node->targets, set);
-    } else {
-        push_rest(trie->pass, number, lowest);
-    }
-}
-
-static void
-visit(struct topic_trie *trie, uint32_t number, struct positions *positions, struct route_set *set)
-{
-    const struct topic_node *node = &trie->nodes[number];
-    struct topic_pass *pass = trie->pass;
-    uint32_t end = pass->word_count;
-    pass->visit_count++;
-    if (node->hash != NUMBER_NONE) {
-        visit_hash(trie, node->hash, positions_lowest(positions), set);
-    }
-    if (positions_have(positions, end)) {
-        target_bag_collect(&node->targets, set);
-        positions->blocks[end / 64] &= ~(UINT64_C(1) << (end % 64));
-    }
-    if (positions_are_empty(positions, pass->block_count)) {
-        return;
-    }
-    if (node->star != NUMBER_NONE) {
-        push_moved(pass, node->star, positions);
-    }
-    if (node->child_count == 0) {
-        return;
-    }
-    if (positions_are_single(positions, pass->block_count)) {
-        push_child(trie, number, positions);
-    } else {
-        push_children(trie, number, positions);
-    }
-}
-
-void
-topic_trie_route(struct topic_trie *trie, struct bytes routing_key, struct route_set *set)
-{
-    if (trie->pass == NULL) {
-        trie->pass = xalloc(sizeof(*trie->pass));
-    }
-    struct topic_pass *pass = trie->pass;
-    pass->visit_count = 0;
-    if (routing_key.size > TOPIC_KEY_SIZE_MAX) {
-        return;
-    }
-    read_key(trie, pass, routing_key);
-    struct positions *start = push(pass, ROOT);
-    memset(start, 0, pass->block_count * sizeof(uint64_t));
-    positions_add(start, 0);
-    while (pass->work_count > 0) {
-        struct work_item *item = &pass->work[--pass->work_count];
-        struct positions positions;
-        memcpy(&positions, &item->positions, pass->block_count * sizeof(uint64_t));
-        visit(trie, item->node, &positions, set);
-    }
-}
-
-uint64_t
-topic_trie_visit_count(const struct topic_trie *trie)
-{
-    return trie->pass == NULL ? 0 : trie->pass->visit_count;
-}
+/* Questions ---------------------------------------------------------------------------------- */
 
 uint32_t
 topic_trie_node_count(const struct topic_trie *trie)
 {
-    return trie->node_count;
+    return trie->node_count + trie->leaf_count;
 }
 
 uint64_t
 topic_trie_memory_bytes(const struct topic_trie *trie)
 {
-    return sizeof(*trie) + trie->capacity * sizeof(struct topic_node) +
+    return sizeof(*trie) + trie->nodes_capacity * sizeof(struct topic_node) +
+           trie->leaves_capacity * sizeof(struct topic_leaf) +
            trie->words.capacity * sizeof(struct topic_word) +
-           ((uint64_t)trie->edges.capacity + trie->words.index.capacity) *
-               sizeof(struct number_slot);
+           number_index_memory_bytes(&trie->edges) + number_index_memory_bytes(&trie->words.index);
 }

@@ -34,35 +34,22 @@ topic_words_fini(struct topic_words *words)
     topic_words_init(words, words->seed);
 }
 
-static bool
-is_text(const struct topic_word *word, struct bytes text)
-{
-    return word->size == text.size &&
-           (text.size == 0 ||
-            memcmp(is_far(word) ? word->far : word->near, text.data, text.size) == 0);
-}
-
-static uint32_t
-hash_of(const struct topic_words *words, struct bytes text)
+uint32_t
+topic_words_hash(const struct topic_words *words, struct bytes text)
 {
     return (uint32_t)bytes_hash(text, words->seed);
 }
 
+/* The number of `text`, or NUMBER_NONE. */
 static uint32_t
-find_hashed(const struct topic_words *words, struct bytes text, uint32_t hash)
+find(const struct topic_words *words, struct bytes text, uint32_t hash)
 {
     uint32_t slot;
     uint32_t number = number_index_first(&words->index, hash, &slot);
-    while (number != NUMBER_NONE && !is_text(&words->words[number], text)) {
+    while (number != NUMBER_NONE && !topic_word_is(&words->words[number], text, hash)) {
         number = number_index_next(&words->index, hash, &slot);
     }
     return number;
-}
-
-uint32_t
-topic_words_find(const struct topic_words *words, struct bytes text)
-{
-    return find_hashed(words, text, hash_of(words, text));
 }
 
 /* A place for a new word: a free one, or one more at the end. */
@@ -97,8 +84,8 @@ uint32_t
 topic_words_ref(struct topic_words *words, struct bytes text)
 {
     assert(text.size <= UINT8_MAX);
-    uint32_t hash = hash_of(words, text);
-    uint32_t number = find_hashed(words, text, hash);
+    uint32_t hash = topic_words_hash(words, text);
+    uint32_t number = find(words, text, hash);
     if (number != NUMBER_NONE) {
         words->words[number].references++;
         return number;

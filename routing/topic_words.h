@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The words of topic binding keys, interned: each distinct word is stored once, counted, and known
- * by a 32-bit number that is used again when the last use of the word has ended. Private to the
- * topic trie. */
+/* The words that several topic binding keys share, interned: each distinct word is stored once,
+ * counted, and known by a 32-bit number that is used again when the last use of the word has ended.
+ * Private to the topic trie. */
 #ifndef BOURSE_ROUTING_TOPIC_WORDS_H
 #define BOURSE_ROUTING_TOPIC_WORDS_H
 
@@ -16,11 +16,9 @@ struct topic_word {
         uint8_t *far;                       /* longer ones; owned */
         uint32_t next_free;                 /* while `references` is 0 */
     };
-    uint64_t pass; /* the last pass whose routing key had the word */
     uint32_t hash;
     uint32_t references; /* edges of the trie that bear it */
     uint8_t size;
-    uint8_t first_at; /* where the word stood first in that pass's routing key */
 };
 
 struct topic_words {
@@ -35,10 +33,22 @@ struct topic_words {
 void topic_words_init(struct topic_words *words, uint64_t seed);
 void topic_words_fini(struct topic_words *words);
 
-/* The number of `text` (at most 255 octets), or NUMBER_NONE when no binding key has the word. */
-uint32_t topic_words_find(const struct topic_words *words, struct bytes text);
+static inline struct bytes
+topic_word_text(const struct topic_word *word)
+{
+    return bytes_make(word->size > TOPIC_WORD_NEAR_SIZE ? word->far : word->near, word->size);
+}
 
-/* One more use of `text`; returns its number. */
+/* Whether it is `text`, which has that hash. */
+static inline bool
+topic_word_is(const struct topic_word *word, struct bytes text, uint32_t hash)
+{
+    return word->hash == hash && bytes_equal(topic_word_text(word), text);
+}
+
+uint32_t topic_words_hash(const struct topic_words *words, struct bytes text);
+
+/* One more use of `text` (at most 255 octets); returns its number. */
 uint32_t topic_words_ref(struct topic_words *words, struct bytes text);
 
 /* One use less. */

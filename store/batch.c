@@ -39,7 +39,7 @@ batch_free(struct batch **batch_pointer)
 void
 batch_clear(struct batch *batch)
 {
-    enum { CONTROL_KEPT = 1024 * 1024, RUNS_KEPT = 4096 };
+    enum { CONTROL_KEPT = 64 * 1024, RUNS_KEPT = 512 };
     assert(batch->held_count == 0);
     batch->header = (struct batch_header){0};
     batch->end_lsn = 0;

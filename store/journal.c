@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 enum {
-    IDLE_BATCHES_MAX = 8,
+    IDLE_BATCHES_MAX = 64, /* as many ticks may pass while a slow flush is under way */
     RUNS_FIRST = 16,
     CONTROL_FIRST = 4096,
     /* An ACK that is under way and its end take less. */
@@ -263,14 +263,19 @@ journal_reserve(struct journal *journal, uint64_t content_octets, uint64_t recor
 
 /* Appending ------------------------------------------------------------------------------------ */
 
-/* Room for one more run, and for the content that it is held by. */
+/* Room for so many more runs, and for the contents that they are held by. */
 static enum status
-grow_runs(struct batch *batch)
+grow_runs(struct batch *batch, uint32_t count)
 {
-    if (batch->run_count < batch->run_capacity && batch->held_count < batch->held_capacity) {
+    assert(batch->run_count == batch->held_count);
+    if (batch->run_capacity - batch->run_count >= count &&
+        batch->held_capacity - batch->held_count >= count) {
         return STATUS_OK;
     }
     size_t capacity = batch->run_capacity == 0 ? RUNS_FIRST : batch->run_capacity * 2;
+    while (capacity - batch->run_count < count) {
+        capacity *= 2;
+    }
     struct iovec *runs = try_realloc(batch->runs, capacity * sizeof(*runs));
     if (runs == NULL) {
         return STATUS_NO_MEMORY;
@@ -284,6 +289,30 @@ grow_runs(struct batch *batch)
     batch->run_capacity = capacity;
     batch->held_capacity = capacity;
     return STATUS_OK;
+}
+
+/* Room in the open batch for so many contents, and so many octets of records with their ends. */
+static enum status
+grow_batch(struct batch *batch, uint32_t content_count, uint64_t record_octets)
+{
+    if (grow_runs(batch, content_count) != STATUS_OK ||
+        buffer_reserve(&batch->control, record_octets) == NULL) {
+        batch->control.failed = false;
+        return STATUS_NO_MEMORY;
+    }
+    return STATUS_OK;
+}
+
+enum status
+journal_reserve_publishes(struct journal *journal, uint32_t publish_count, uint64_t content_octets,
+                          uint64_t record_octets)
+{
+    make_room(journal, content_octets, record_octets);
+    if (publish_count == 0) {
+        return STATUS_OK; /* nothing else fails, and an empty batch need not be opened for it */
+    }
+    open_batch(journal);
+    return grow_batch(journal->open, publish_count, record_octets + CONTROL_SLACK);
 }
 
 /* Whether the content goes on where the last run ends, in the same chunk. */
@@ -325,9 +354,7 @@ journal_publish(struct journal *journal, struct content_ref ref, const uint64_t 
     make_room(journal, size, record_size);
     open_batch(journal);
     struct batch *batch = journal->open;
-    if (grow_runs(batch) != STATUS_OK ||
-        buffer_reserve(&batch->control, record_size + RECORD_ALIGNMENT) == NULL) {
-        batch->control.failed = false;
+    if (grow_batch(batch, 1, record_size + RECORD_ALIGNMENT) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     end_ack(journal);

@@ -66,6 +66,11 @@ bool journal_fits(const struct journal *journal, uint64_t content_octets, uint64
 /* What is appended until the tick ends, up to so many octets, will be in one batch. They fit. */
 void journal_reserve(struct journal *journal, uint64_t content_octets, uint64_t record_octets);
 
+/* The same, and no journal_publish of the next `publish_count` fails. STATUS_NO_MEMORY appends
+ * nothing. */
+MUST_CHECK enum status journal_reserve_publishes(struct journal *journal, uint32_t publish_count,
+                                                 uint64_t content_octets, uint64_t record_octets);
+
 /* Names everything appended so far; 0 while nothing was ever appended. */
 uint64_t journal_token(const struct journal *journal);
 

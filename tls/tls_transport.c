@@ -63,6 +63,19 @@ tls_transport_on_verify(int is_good, X509_STORE_CTX *store)
 }
 
 static void
+tls_transport_on_progress(const SSL *ssl, int where, int result)
+{
+    (void)result;
+    OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
+    /* What the certificate's key signs, in TLS 1.3 and in 1.2; no cipher that we allow decrypts. */
+    bool is_signature = state == TLS_ST_SW_CERT_VRFY || state == TLS_ST_SW_KEY_EXCH;
+    if (where == SSL_CB_ACCEPT_LOOP && is_signature) {
+        struct tls_transport *tls = SSL_get_app_data(ssl);
+        tls->transport.used_private_key = true;
+    }
+}
+
+static void
 tls_transport_note_failure(struct tls_transport *tls, int system_error)
 {
     unsigned long error = ERR_peek_error();
@@ -279,5 +292,6 @@ tls_transport_new(struct tls_snapshot *snapshot, int fd)
     tls->ssl = ssl;
     tls->snapshot = tls_snapshot_ref(snapshot);
     SSL_set_app_data(ssl, tls);
+    SSL_set_info_callback(ssl, tls_transport_on_progress);
     return &tls->transport;
 }

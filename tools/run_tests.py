@@ -19,6 +19,12 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SUITE_TIMEOUT_S = 900
+THREAD_BINARY = "build/thread/bourse"
+# What meets all the threads of a broker in less than a minute: a mixed load, backlogs that leave
+# memory, handshakes, reloads, passwords, commits, starts and stops. `make integration SAN=thread`
+# is the whole.
+THREAD_FILES = ("load", "backlog", "tls", "reload", "authentication", "process", "publishing",
+                "consuming", "transactions")
 
 
 class Result:
@@ -74,12 +80,19 @@ def commands(options):
         "integration": ([*pytest, "tests/integration"], parse_pytest),
         "interop": ([*pytest, "tests/interop"], parse_pytest),
         "crash": ([*pytest, "tests/crash"], parse_pytest),
+        "thread": ([*pytest, *(f"tests/integration/test_{name}.py" for name in THREAD_FILES)],
+                   parse_pytest),
     }
+
+
+def binary_of(options, name):
+    """The broker that a suite is about."""
+    return THREAD_BINARY if name == "thread" else options.binary
 
 
 def environment(options, reports):
     """Sanitizers stop at the first error and write into `reports`."""
-    env = dict(os.environ, BOURSE_BIN=str(ROOT / options.binary), PYTHONDONTWRITEBYTECODE="1")
+    env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1")
     for name, extra in (("ASAN", "detect_leaks=1:strict_string_checks=1"), ("UBSAN", "print_stacktrace=1"),
                         ("TSAN", "second_deadlock_stack=1")):
         given = env.get(f"{name}_OPTIONS")
@@ -146,7 +159,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True, help="build directory of the variant")
     parser.add_argument("--binary", required=True, help="the broker to test")
-    parser.add_argument("suites", nargs="+", choices=["includes", "unit", "sim", "integration", "interop", "crash"])
+    parser.add_argument("suites", nargs="+", choices=["includes", "unit", "sim", "integration", "interop", "crash", "thread"])
     options = parser.parse_args()
 
     reports = ROOT / options.out / "reports"
@@ -158,6 +171,7 @@ def main():
     for name in options.suites:
         started = time.monotonic()
         command, parse = commands(options)[name]
+        env["BOURSE_BIN"] = str(ROOT / binary_of(options, name))
         results[name] = run_suite(name, command, parse, env)
         results[name].seconds = time.monotonic() - started
     reported = count_reports(reports)
@@ -166,7 +180,7 @@ def main():
     for name, result in results.items():
         print(f"{name:12} {result.passed:5} passed {result.failed:4} failed {result.skipped:4} skipped"
               f" {result.seconds:7.1f} s")
-    if "address" in options.out or "thread" in options.out:
+    if "address" in options.out or "thread" in options.out or "thread" in options.suites:
         print(f"{'sanitizers':12} {reported:5} reports")
     passed = sum(result.passed for result in results.values())
     failed = sum(result.failed for result in results.values()) + reported

@@ -12,15 +12,14 @@ import subprocess
 
 import pytest
 
+from crash import fail_call
 from crash.process import Process
 from crash.session import Session
 from crash.variants import Segments
-from support import broker as brokers
 
 CALLS_MAX = 2000
 AT_ONCE = 4                     # each waits for its disk most of the time
 EXIT_IO = 74
-FAIL_CALL = pathlib.Path(brokers.binary()).parent / "fail_call.so"
 
 # The log itself: no other file has a number and nothing else behind `seg`.
 LOG_FILE = re.compile(r"seg\.[0-9a-f]+$")
@@ -35,13 +34,6 @@ FATAL = [("write", "ENOSPC"), ("write", "EIO"), ("flush", "EIO"), ("flush", "ENO
          ("truncate", "EIO")]
 
 
-def preload():
-    """The sanitizer's library has to come first; the broker names the one it wants."""
-    libraries = subprocess.run(["ldd", brokers.binary()], capture_output=True, text=True, check=True)
-    found = re.findall(r"=> (\S*lib[at]san\S*)", libraries.stdout)
-    return " ".join([*found, str(FAIL_CALL.resolve())])
-
-
 class Run:
     """One session under one failing call, and the restart after it."""
 
@@ -52,7 +44,7 @@ class Run:
         self.config = self.directory / "bourse.yaml"
         self.config.write_text(Segments().config())
         self.session = Session()
-        environment = {"LD_PRELOAD": preload(), "FAIL_CALL_DIRECTORY": str(self.directory / "data"),
+        environment = {"LD_PRELOAD": fail_call.preload(), "FAIL_CALL_DIRECTORY": str(self.directory / "data"),
                        "FAIL_CALL_KIND": kind, "FAIL_CALL_AT": str(number), "FAIL_CALL_HOW": how,
                        "FAIL_CALL_REPORT": str(self.report)}
         process = Process(self.config, self.directory, environment=environment)
@@ -150,7 +142,7 @@ def test_the_library_fails_the_call_it_is_told_to(kind, how, script, expected, t
                f"o = os.open({str(tmp_path / 'outside')!r}, os.O_RDWR | os.O_CREAT)\n"
                f"os.pwrite(o, b'x', 0), os.fsync(o)\n"
                f"try:\n    print({script})\nexcept OSError as e:\n    print(e.errno)\n")
-    environment = {**os.environ, "LD_PRELOAD": str(FAIL_CALL.resolve()), "FAIL_CALL_KIND": kind,
+    environment = {**os.environ, "LD_PRELOAD": str(fail_call.LIBRARY.resolve()), "FAIL_CALL_KIND": kind,
                    "FAIL_CALL_HOW": how, "FAIL_CALL_AT": str(number),
                    "FAIL_CALL_DIRECTORY": str(inside), "FAIL_CALL_REPORT": str(tmp_path / "fired")}
     run = subprocess.run(["/usr/bin/python3", "-S", "-c", program], env=environment, check=True,

@@ -85,19 +85,18 @@ def test_plain_with_an_authorisation_identity_is_no_login(guessed):
     conn.expect_end(502, 403)
 
 
-# Guessing is slowed per user and source: each failure makes the next answer come later.
+# Guessing is slowed per user and source: each failure doubles how long the next check waits. The sum
+# of these is the least that it takes, however busy the machine is.
 @pytest.mark.bourse_only
 @pytest.mark.slow
 def test_guessing_is_slowed_down(guessed):
-    waits = []
-    for _ in range(4):
+    started = time.monotonic()
+    for _ in range(5):
         conn = amqp.Connection(guessed, source="127.0.2.1", timeout_s=PATIENCE_S)
         conn.read_start()
-        started = time.monotonic()
         conn.send_start_ok(user="somebody", password="guess")
         conn.expect_close(403)
-        waits.append(time.monotonic() - started)
-    assert waits[3] > waits[0] + 0.5, waits
+    assert time.monotonic() - started >= 0.25 + 0.5 + 1 + 2
 
 
 # Others do not wait for the one who guesses.

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Preloaded into a broker, makes one system call about its data directory fail: the n-th of a kind.
+ * Or all of a kind hang, from a moment on.
  *
  *     FAIL_CALL_DIRECTORY  absolute path; calls about anything else are left alone
  *     FAIL_CALL_KIND       write, flush, open, rename, unlink or truncate; or thread: starting one,
  *                          whatever the directory
  *     FAIL_CALL_AT         n, counted from 1 over all threads; 0 lets all pass
- *     FAIL_CALL_HOW        the name of an errno (EIO, ENOSPC, EINTR), or "short": half is written
- *     FAIL_CALL_REPORT     a file to which a line is appended when the call has failed
+ *     FAIL_CALL_HOW        the name of an errno (EIO, ENOSPC, EINTR), or "short": half is written;
+ *                          or "hang": what is called does not return
+ *     FAIL_CALL_WHEN       to hang: a file; calls hang that are made while it is there
+ *     FAIL_CALL_REPORT     a file to which a line is appended when the call has failed, or hangs
  *
  * A call that fails by errno changes nothing: the system is not asked. Only one call fails; whoever
  * tries again succeeds, which is what a disk does that has thrown the data away. */
@@ -43,6 +46,17 @@ setting(const char *name)
 {
     const char *value = getenv(name);
     return value != NULL ? value : "";
+}
+
+/* Hanging ------------------------------------------------------------------------------------ */
+
+/* As in a system call that does not come back: only the end of the process ends it. */
+static _Noreturn void
+hang(void)
+{
+    for (;;) {
+        (void)pause();
+    }
 }
 
 /* Deciding ----------------------------------------------------------------------------------- */
@@ -120,12 +134,18 @@ judge(const char *kind, const char *path)
     if (strcmp(kind, setting("FAIL_CALL_KIND")) != 0) {
         return PASS;
     }
+    const char *how = setting("FAIL_CALL_HOW");
     long number = atomic_fetch_add(&calls, 1) + 1;
-    if (number != strtol(setting("FAIL_CALL_AT"), NULL, 10)) {
+    bool hangs = strcmp(how, "hang") == 0;
+    bool is_due = hangs ? access(setting("FAIL_CALL_WHEN"), F_OK) == 0
+                        : number == strtol(setting("FAIL_CALL_AT"), NULL, 10);
+    if (!is_due) {
         return PASS;
     }
     report(kind, number, path);
-    const char *how = setting("FAIL_CALL_HOW");
+    if (hangs) {
+        hang();
+    }
     if (strcmp(how, "short") == 0) {
         return SHORT;
     }

@@ -189,9 +189,22 @@ arm_in_model(int number)
     timer_arm(&wheel, &timers[number], due_ms, fire_in_model, &deadlines[number]);
 }
 
+/* A slot that is wrongly marked wakes the loop for nothing, or not at all. */
+static void
+check_marks(void)
+{
+    for (int level = 0; level < TIMER_LEVELS; level++) {
+        for (int slot = 0; slot < TIMER_SLOTS; slot++) {
+            bool is_marked = (wheel.busy[level] >> slot & 1) != 0;
+            cr_assert(ne(int, is_marked, list_is_empty(&wheel.slots[level][slot])));
+        }
+    }
+}
+
 static void
 check_against_model(void)
 {
+    check_marks();
     uint32_t armed = 0;
     uint64_t nearest = UINT64_MAX;
     for (int i = 0; i < TIMERS; i++) {

@@ -143,6 +143,11 @@ static void
 take_action(void *context, const struct net_action *action)
 {
     struct rig *rig = context;
+    if (action->type == NET_ACTION_CHUNK_RETURNED) {
+        rig->returned = *action;
+        rig->returned_count++;
+        return;
+    }
     cr_assert(ge(u64, action->link, 1));
     cr_assert(le(u64, action->link, rig->link_count));
     struct rig_link *link = rig_link(rig, action->link);

@@ -54,6 +54,8 @@ struct rig {
     struct net_events events;
     struct chunk_pool *pool;
     struct chunk_writer *writer; /* what a network would lay contents down with */
+    struct net_action returned;  /* the last CHUNK_RETURNED */
+    size_t returned_count;
     struct clock_reading now;
     uint64_t random_state;
     struct log log;

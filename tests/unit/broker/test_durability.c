@@ -501,6 +501,8 @@ commit_without_memory(uint32_t nth)
     alloc_faults_plan(0);
     log_settle(disk);
     log_check(disk);
+    cr_expect(eq(u64, live_rows("q"), failed ? 0 : 1));
+    cr_expect(eq(u64, live_rows("r"), 1));
     return failed;
 }
 

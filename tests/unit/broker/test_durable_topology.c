@@ -239,9 +239,10 @@ put_vhost_records(struct vhost *vhost)
     position = 0;
     for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
         struct exchange *exchange = entry->value;
-        LIST_FOR_EACH(&exchange->bindings.bindings, link)
-        {
-            binding_remember(CONTAINER_OF(link, struct binding, source_link));
+        uint64_t walked = 0;
+        for (struct binding *binding;
+             (binding = binding_table_next(&exchange->bindings, &walked)) != NULL;) {
+            binding_remember(binding);
         }
     }
 }

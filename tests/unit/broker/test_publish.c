@@ -406,3 +406,45 @@ Test(publish, notices_that_a_right_was_taken_away_since_the_publish_before)
     expect_refusal(403, "write access to exchange 'amq.fanout' in vhost '/' "
                         "refused for user 'u'");
 }
+
+/* The network side could lay the content down, but the core has no slot for its chunk. Nobody else
+ * notices. */
+Test(publish, content_that_the_core_cannot_take_is_a_resource_error)
+{
+    static const struct content content;
+    struct net_event event = {
+        .type = NET_EVENT_PUBLISH,
+        .channel = 1,
+        .link = a,
+        .publish = {.place = {.content = &content, .chunk = 77}, .body_size = 1234},
+    };
+    rig->events.handle(rig->events.context, &event);
+    rig_turn(rig);
+    rig_expect_close(rig, a, 506, "no memory for a message of 1234 octets");
+    rig->events.handle(rig->events.context, &event);
+    rig_turn(rig);
+    rig_expect_nothing(rig, a);
+    rig_publish(rig, b, 1, "", "nowhere", "body");
+    rig_expect_nothing(rig, b);
+}
+
+/* A network on another thread gets the memory back that it has filled. */
+Test(publish, memory_of_a_chunk_goes_back_to_the_network_that_told_of_it)
+{
+    static uint8_t memory[64];
+    struct net_event event = {
+        .type = NET_EVENT_CHUNK_OPENED,
+        .link = net_no_link(3),
+        .chunk = {.memory = memory, .capacity = sizeof(memory), .chunk = 5, .is_own = true},
+    };
+    rig->events.handle(rig->events.context, &event);
+    rig_turn(rig);
+    cr_expect(eq(sz, rig->returned_count, 0));
+    event.type = NET_EVENT_CHUNK_CLOSED;
+    rig->events.handle(rig->events.context, &event);
+    rig_turn(rig);
+    cr_assert(eq(sz, rig->returned_count, 1));
+    cr_expect(eq(u64, rig->returned.link, net_no_link(3)));
+    cr_expect(eq(ptr, rig->returned.chunk_returned.memory, memory));
+    cr_expect(eq(sz, rig->returned.chunk_returned.capacity, sizeof(memory)));
+}

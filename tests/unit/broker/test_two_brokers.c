@@ -314,18 +314,6 @@ Test(two_brokers, one_stops_and_the_other_goes_on)
     client_close(&second);
 }
 
-/* A second request to stop waits for nobody. */
-Test(two_brokers, a_second_stop_ends_at_once)
-{
-    struct client silent = client_open(&sides[0]);
-    broker_stop(sides[0].broker);
-    cr_expect(broker_turn(sides[0].broker, 0), "the client has not answered yet");
-    broker_stop(sides[0].broker);
-    cr_expect(not(broker_turn(sides[0].broker, 0)));
-    sides[0].is_running = false;
-    client_close(&silent);
-}
-
 Test(two_brokers, an_address_in_use_is_told_in_one_line)
 {
     char address[64];

@@ -9,6 +9,8 @@
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "broker/doomed.h"
+#include "broker/route.h"
 #include "tests/unit/broker/core_harness.h"
 
 static struct rig *rig;
@@ -500,10 +502,9 @@ Test(vhost, the_server_makes_names_of_its_own)
                           .queue_bind = {.exchange = bytes_of("amq.direct")}};
     rig_send(rig, client, 1, &bind);
     cr_assert(is_answered(client, METHOD_QUEUE_BIND_OK));
-    const struct exchange *direct = vhost_find_exchange(vhost, bytes_of("amq.direct"));
-    const struct binding *binding =
-        CONTAINER_OF(list_first(&direct->bindings.bindings), struct binding, source_link);
-    cr_expect(bytes_equal_text(binding->routing_key, names[1]));
+    struct exchange *direct = vhost_find_exchange(vhost, bytes_of("amq.direct"));
+    const struct binding *binding = binding_table_any(&direct->bindings);
+    cr_expect(bytes_equal_text(binding_routing_key(binding), names[1]));
 }
 
 /* Only when the queue was left out, too, does the queue's name stand in for an empty key. */
@@ -511,10 +512,9 @@ Test(vhost, an_empty_key_with_a_named_queue_stays_empty)
 {
     declare_queue("q");
     bind_queue("q", "amq.direct", "");
-    const struct exchange *direct = vhost_find_exchange(vhost, bytes_of("amq.direct"));
-    const struct binding *binding =
-        CONTAINER_OF(list_first(&direct->bindings.bindings), struct binding, source_link);
-    cr_expect(eq(sz, binding->routing_key.size, 0));
+    struct exchange *direct = vhost_find_exchange(vhost, bytes_of("amq.direct"));
+    const struct binding *binding = binding_table_any(&direct->bindings);
+    cr_expect(eq(sz, binding_routing_key(binding).size, 0));
 }
 
 /* Ready messages only; consumers all. */
@@ -678,7 +678,161 @@ Test(vhost, a_long_chain_of_auto_delete_exchanges_falls_with_one_queue)
         STATUS_OK));
     uint32_t count = map_count(&vhost->exchanges);
     (void)vhost_delete_queue(vhost, queue);
+    for (uint32_t i = 0; i < LENGTH / CORE_UNBINDS_PER_TICK; i++) {
+        rig_turn(rig);
+    }
     cr_expect(eq(u32, map_count(&vhost->exchanges), count - LENGTH));
+}
+
+/* Deleting what has very many bindings: everybody else is served meanwhile. */
+
+enum { MANY_BINDINGS = 3 * CORE_UNBINDS_PER_TICK };
+
+static void
+bind_many(const char *queue_name, const char *exchange_name)
+{
+    struct queue *queue = vhost_find_queue(vhost, bytes_of(queue_name));
+    struct exchange *exchange = vhost_find_exchange(vhost, bytes_of(exchange_name));
+    struct fault fault;
+    char key[16];
+    for (uint32_t i = 0; i < MANY_BINDINGS; i++) {
+        snprintf(key, sizeof(key), "%u", i);
+        cr_assert(eq(
+            int,
+            vhost_bind(vhost, exchange, &queue->target, bytes_of(key), bytes_of(""), NULL, &fault),
+            STATUS_OK));
+    }
+}
+
+static uint32_t
+list_count(const struct list *list)
+{
+    uint32_t count = 0;
+    LIST_FOR_EACH(list, link)
+    {
+        count++;
+    }
+    return count;
+}
+
+static uint32_t
+route_count(const char *exchange, const char *key)
+{
+    struct bytes routing_key = bytes_of(key);
+    struct route_message message = {.keys = &routing_key, .key_count = 1};
+    core_route(rig->core, vhost, vhost_find_exchange(vhost, bytes_of(exchange)), &message);
+    return rig->core->routes.count;
+}
+
+/* The name is free and the answer there at once; the memory comes back tick by tick. */
+Test(vhost, deleting_an_exchange_takes_so_many_bindings_a_tick)
+{
+    declare_exchange("x", "direct");
+    declare_queue("q");
+    bind_many("q", "x");
+    const struct list *left = &vhost_find_queue(vhost, bytes_of("q"))->target.bindings;
+    struct method delete = {.id = METHOD_EXCHANGE_DELETE,
+                            .exchange_delete = {.exchange = bytes_of("x")}};
+    rig_send(rig, client, 1, &delete);
+    cr_assert(is_answered(client, METHOD_EXCHANGE_DELETE_OK));
+    cr_expect(not(has_exchange("x")));
+    uint32_t before = list_count(left);
+    cr_expect(before >= MANY_BINDINGS - 2 * CORE_UNBINDS_PER_TICK,
+              "in the call and its tick's end");
+    cr_expect(before > 0);
+    cr_expect(eq(u64, core_wait_ms(rig->core), 0));
+    declare_exchange("x", "direct");
+    bind_queue("q", "x", "1");
+    cr_expect(eq(u32, route_count("x", "1"), 1));
+    rig_turn(rig);
+    rig_turn(rig);
+    cr_expect(eq(u32, list_count(left), 1), "that of the new exchange");
+    cr_expect(eq(u32, route_count("x", "1"), 1));
+}
+
+/* What was deleted is reached by nothing, although it is bound for some ticks more: not even
+ * through what is remembered, and the alternate exchange takes what reaches nobody else. */
+Test(vhost, a_deleted_queue_with_bindings_left_is_not_routed_to)
+{
+    declare_exchange("spare", "fanout");
+    declare_queue("caught");
+    bind_queue("caught", "spare", "");
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_text(&arguments, "alternate-exchange", bytes_of("spare"));
+    struct method declare = {
+        .id = METHOD_EXCHANGE_DECLARE,
+        .exchange_declare = {.exchange = bytes_of("x"),
+                             .type = bytes_of("topic"),
+                             .arguments = buffer_bytes(&arguments)},
+    };
+    rig_send(rig, client, 1, &declare);
+    cr_assert(is_answered(client, METHOD_EXCHANGE_DECLARE_OK));
+    buffer_fini(&arguments);
+    declare_queue("q");
+    bind_many("q", "x");
+    char key[16];
+    snprintf(key, sizeof(key), "%u", (uint32_t)MANY_BINDINGS - 1);
+    cr_expect(eq(u32, route_count("x", key), 1));
+    (void)vhost_delete_queue(vhost, vhost_find_queue(vhost, bytes_of("q")));
+    cr_expect(gt(u32, vhost_find_exchange(vhost, bytes_of("x"))->bindings.count, 0));
+    for (uint32_t i = 0; i < MANY_BINDINGS; i += 1000) {
+        snprintf(key, sizeof(key), "%u", i);
+        cr_assert(eq(u32, route_count("x", key), 1));
+        const struct queue *reached = queue_of_target(rig->core->routes.targets[0]);
+        cr_assert(bytes_equal_text(reached->name, "caught"));
+    }
+    rig_turn(rig);
+    rig_turn(rig);
+    cr_expect(eq(u32, vhost_find_exchange(vhost, bytes_of("x"))->bindings.count, 0));
+}
+
+/* "In use" must not mean bindings to what the same client has deleted. */
+Test(vhost, deleting_an_unused_exchange_waits_for_bindings_that_go)
+{
+    declare_exchange("x", "direct");
+    declare_queue("q");
+    bind_many("q", "x");
+    struct method delete_queue = {.id = METHOD_QUEUE_DELETE,
+                                  .queue_delete = {.queue = bytes_of("q")}};
+    struct method delete_exchange = {
+        .id = METHOD_EXCHANGE_DELETE,
+        .exchange_delete = {.exchange = bytes_of("x"), .if_unused = true},
+    };
+    rig->holds_turn = true;
+    rig_send(rig, client, 1, &delete_queue);
+    rig_send(rig, client, 1, &delete_exchange);
+    rig->holds_turn = false;
+    cr_assert(is_answered(client, METHOD_QUEUE_DELETE_OK));
+    cr_expect(eq(ptr, (void *)next_method(client), NULL), "it waits");
+    for (int i = 0; i < 4; i++) {
+        rig_turn(rig);
+    }
+    cr_expect(is_answered(client, METHOD_EXCHANGE_DELETE_OK));
+    cr_expect(not(has_exchange("x")));
+}
+
+/* Whoever leaves while waiting is waited for no more. */
+Test(vhost, a_connection_may_end_while_it_waits_for_bindings_that_go)
+{
+    declare_exchange("x", "direct");
+    declare_queue("q");
+    bind_many("q", "x");
+    uint64_t other = connect_another();
+    struct method delete_exchange = {
+        .id = METHOD_EXCHANGE_DELETE,
+        .exchange_delete = {.exchange = bytes_of("x"), .if_unused = true},
+    };
+    rig->holds_turn = true;
+    (void)vhost_delete_queue(vhost, vhost_find_queue(vhost, bytes_of("q")));
+    rig_send(rig, other, 1, &delete_exchange);
+    rig_hang_up(rig, other);
+    rig->holds_turn = false;
+    for (int i = 0; i < 4; i++) {
+        rig_turn(rig);
+    }
+    cr_expect(has_exchange("x"));
+    cr_expect(eq(u32, vhost_find_exchange(vhost, bytes_of("x"))->bindings.count, 0));
 }
 
 /* Bindings on both sides go with an exchange, in a ring as well. */

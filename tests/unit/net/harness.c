@@ -6,9 +6,11 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +23,9 @@ static void *
 heap_map(void *context, size_t size)
 {
     struct harness *harness = context;
+    if (harness->refuses_memory) {
+        return NULL;
+    }
     harness->mapped_bytes += size;
     return aligned_alloc(4096, (size + 4095) & ~(size_t)4095);
 }
@@ -62,7 +67,8 @@ hear_publish(struct harness *harness, const struct net_event *event, struct hear
         return;
     }
     const struct content *content = event->publish.place.content;
-    struct content_ref ref = chunk_pool_receive(harness->pool, 0, event->publish.place);
+    struct content_ref ref =
+        chunk_pool_receive(harness->pool, net_link_network(event->link), event->publish.place);
     cr_assert(content_ref_is_set(ref));
     cr_assert(eq(ptr, (void *)chunk_pool_content(harness->pool, ref), (void *)content));
     buffer_put_bytes(&heard->octets, content_body(content));
@@ -75,17 +81,8 @@ hear_publish(struct harness *harness, const struct net_event *event, struct hear
 }
 
 static void
-hear(void *context, const struct net_event *event)
+note_event(struct harness *harness, const struct net_event *event)
 {
-    struct harness *harness = context;
-    if (event->type == NET_EVENT_CHUNK_OPENED) {
-        chunk_pool_open(harness->pool, 0, &event->chunk);
-        return;
-    }
-    if (event->type == NET_EVENT_CHUNK_CLOSED) {
-        chunk_pool_close(harness->pool, 0, &event->chunk);
-        return;
-    }
     cr_assert(lt(sz, harness->heard_count, HEARD_MAX));
     struct heard *heard = &harness->heard[harness->heard_count++];
     heard->type = event->type;
@@ -122,6 +119,22 @@ hear(void *context, const struct net_event *event)
     if (harness->respond != NULL) {
         harness->respond(harness, event);
     }
+}
+
+static void
+hear(void *context, const struct net_event *event)
+{
+    struct harness *harness = context;
+    cr_assert(not(harness->is_in_core), "events do not nest");
+    harness->is_in_core = true;
+    if (event->type == NET_EVENT_CHUNK_OPENED) {
+        chunk_pool_open(harness->pool, net_link_network(event->link), &event->chunk);
+    } else if (event->type == NET_EVENT_CHUNK_CLOSED) {
+        chunk_pool_close(harness->pool, net_link_network(event->link), &event->chunk);
+    } else {
+        note_event(harness, event);
+    }
+    harness->is_in_core = false;
 }
 
 size_t
@@ -186,7 +199,8 @@ harness_start(struct harness *harness, const struct network_settings *settings,
                                    &harness->log, &events);
     cr_assert(harness->network != NULL);
     harness->port = network_port(harness->network);
-    chunk_pool_share_thread(harness->pool, 0, network_chunk_writer(harness->network));
+    chunk_pool_share_thread(harness->pool, settings != NULL ? settings->number : 0,
+                            network_chunk_writer(harness->network));
     char why[128];
     enum status status = network_listen(harness->network, "127.0.0.1", 0, is_tls, factory,
                                         &harness->tcp_port, why, sizeof(why));
@@ -302,6 +316,16 @@ harness_send_buffer(int fd, struct buffer *buffer)
     buffer_fini(buffer);
 }
 
+/* Octets that were sent and have not arrived at the other socket: it may have to be read first. */
+static int
+octets_on_their_way(int fd)
+{
+    int count = 0;
+    int result = ioctl(fd, SIOCOUTQ, &count);
+    cr_assert(eq(int, result, 0));
+    return count;
+}
+
 void
 harness_pump(struct harness *harness, int fd, struct buffer *buffer)
 {
@@ -313,6 +337,9 @@ harness_pump(struct harness *harness, int fd, struct buffer *buffer)
         harness_turn(harness);
     }
     buffer_fini(buffer);
+    for (int i = 0; i < PATIENCE && octets_on_their_way(fd) > 0; i++) {
+        harness_turn_waiting(harness, 10);
+    }
     harness_settle(harness);
 }
 

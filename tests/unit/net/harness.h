@@ -34,7 +34,9 @@ struct harness {
     struct network *network;
     struct net_port port;
     struct chunk_pool *pool;
-    size_t mapped_bytes; /* memory that the pool holds, spare chunks included */
+    size_t mapped_bytes; /* memory for contents, spare chunks included */
+    bool refuses_memory; /* for contents */
+    bool is_in_core;     /* an event is being handled: they must not nest */
     uint64_t now_ms;
     uint16_t tcp_port;
     struct log log;

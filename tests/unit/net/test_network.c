@@ -442,6 +442,99 @@ Test(network, unfinished_content_of_a_closed_channel_is_released)
     close(fd);
 }
 
+static void
+close_channel_1_on_publish(struct harness *it, const struct net_event *event)
+{
+    if (event->type == NET_EVENT_PUBLISH) {
+        struct method method = {.id = METHOD_CHANNEL_CLOSE};
+        harness_post_method(it, event->link, 1, &method);
+    }
+}
+
+/* What the core does in answer to one publish may end another one, which is unfinished. */
+Test(network, unfinished_content_is_released_from_within_the_handler_of_another)
+{
+    harness->respond = close_channel_1_on_publish;
+    int fd = harness_establish(harness, 131072);
+    struct buffer out = {0};
+    put_publish_method(&out, 1, "x", "unfinished");
+    put_header(&out, 1, CLASS_BASIC, 200000, bytes_make(NULL, 0));
+    put_publish(&out, 2, "x", "other", bytes_of("b"), 131072);
+    harness_send_buffer(fd, &out);
+    harness_settle(harness);
+    cr_expect(eq(sz, harness_count(harness, NET_EVENT_PUBLISH), 1));
+    cr_expect(eq(u64, chunk_pool_bytes(harness->pool), 0));
+    close(fd);
+}
+
+Test(network, message_without_memory_is_a_resource_error_and_the_next_one_is_not)
+{
+    static const size_t sizes[] = {10, 200000};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        restart(NULL, transport_factory_tcp(), false);
+        int fd = harness_establish(harness, 131072);
+        struct buffer out = {0};
+        harness->refuses_memory = true;
+        put_publish(&out, 1, "x", "k", pattern(sizes[i]), 131072);
+        harness_pump(harness, fd, &out);
+        harness_settle(harness);
+        harness->refuses_memory = false;
+        cr_assert(eq(sz, harness_count(harness, NET_EVENT_FAULT), 1));
+        const struct heard *heard = harness_nth(harness, NET_EVENT_FAULT, 0);
+        cr_expect(eq(int, heard->fault.reply_code, 506));
+        cr_expect(eq(int, heard->method_id, 40));
+        cr_expect(eq(sz, harness_count(harness, NET_EVENT_PUBLISH), 0));
+        close(fd);
+
+        fd = harness_establish(harness, 131072);
+        put_publish(&out, 1, "x", "k", pattern(sizes[i]), 131072);
+        harness_pump(harness, fd, &out);
+        harness_settle(harness);
+        cr_expect(eq(sz, harness_count(harness, NET_EVENT_PUBLISH), 1));
+        close(fd);
+    }
+}
+
+/* With threads the core cannot give memory back by itself. */
+Test(network, memory_that_the_core_returns_takes_the_next_contents)
+{
+    int fd = harness_establish(harness, 131072);
+    uint8_t *memory = aligned_alloc(4096, CHUNK_SIZE);
+    harness->mapped_bytes += CHUNK_SIZE;
+    struct net_action action = {.type = NET_ACTION_CHUNK_RETURNED, .link = net_no_link(0)};
+    action.chunk_returned.memory = memory;
+    action.chunk_returned.capacity = CHUNK_SIZE;
+    harness->port.post(harness->port.context, &action);
+
+    harness->keeps_contents = true;
+    struct buffer out = {0};
+    put_publish(&out, 1, "x", "k", bytes_of("b"), 4096);
+    harness_send_buffer(fd, &out);
+    harness_wait(harness, 1);
+    cr_expect(eq(ptr, (void *)chunk_pool_content(harness->pool, harness->kept[0]), memory));
+    cr_expect(eq(sz, harness->mapped_bytes, CHUNK_SIZE));
+    close(fd);
+}
+
+/* One core may have several networks: what comes of one says which. */
+Test(network, links_and_chunks_carry_the_number_of_their_network)
+{
+    struct network_settings settings = {.number = NET_NETWORKS_MAX - 1};
+    restart(&settings, transport_factory_tcp(), false);
+    int fd = harness_establish(harness, 131072);
+    cr_expect(eq(u32, net_link_network(harness->links[0]), NET_NETWORKS_MAX - 1));
+    struct buffer out = {0};
+    put_publish(&out, 1, "x", "k", bytes_of("b"), 4096);
+    harness_send_buffer(fd, &out);
+    harness_wait(harness, 1);
+    cr_expect(heard_publish(0, 1, "x/k/b"));
+    struct method method = {.id = METHOD_CHANNEL_CLOSE_OK};
+    harness_post_method(harness, harness->links[0], 1, &method);
+    uint8_t octets[12];
+    harness_read(harness, fd, octets, sizeof(octets));
+    close(fd);
+}
+
 Test(network, contents_are_of_no_interest_once_the_core_closes_the_connection)
 {
     int fd = harness_establish(harness, 4096);

@@ -508,3 +508,71 @@ Test(entry_deque, looking_ahead_goes_no_further_than_the_first_block)
     cr_expect(gt(u64, seen, COUNT * 9 / 10));
     cr_expect(eq(ptr, (void *)entry_deque_ahead(&deque, 0), NULL));
 }
+
+/* Reserving ------------------------------------------------------------------------------------ */
+
+static enum status
+reserve(uint32_t count)
+{
+    return entry_deque_reserve(&deque, count);
+}
+
+/* As many pushes as were reserved for take nothing that can fail, and use up what was reserved. */
+static void
+push_reserved(uint32_t count)
+{
+    cr_assert(eq(int, reserve(count), STATUS_OK));
+    alloc_faults_plan(1);
+    push(count);
+    cr_expect(eq(u32, alloc_faults_left(), 1), "nothing was allocated");
+    alloc_faults_plan(0);
+    cr_expect(memory.spares == NULL);
+    check();
+}
+
+Test(entry_deque, pushes_that_have_reserved_do_not_fail)
+{
+    static const uint32_t counts[] = {0, 1, 15, 16, 17, 64, 300, 340, 341, 342, 1000, 5000};
+    static const uint64_t taken_first[] = {0, 1, 9, 16, 50, 200, 400};
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(taken_first); j++) {
+            push(taken_first[j] + j);
+            for (uint64_t k = 0; k < taken_first[j]; k++) {
+                cr_assert(take());
+            }
+            push_reserved(counts[i]);
+            push_reserved(1);
+            while (take()) {
+            }
+        }
+    }
+}
+
+/* Behind runs that are spilled, and with nothing else in memory. */
+Test(entry_deque, spilled_deque_reserves_behind_its_runs)
+{
+    push(20000);
+    (void)spill_all(true);
+    push_reserved(700);
+    take_all();
+}
+
+Test(entry_deque, reserving_without_memory_leaves_the_entries_alone)
+{
+    push(10);
+    uint32_t nth = 1;
+    for (;; nth++) {
+        alloc_faults_plan(nth);
+        enum status status = reserve(2000);
+        alloc_faults_plan(0);
+        entry_memory_free_spares(&memory);
+        check();
+        if (status == STATUS_OK) {
+            break;
+        }
+        cr_assert(lt(u32, nth, 20));
+    }
+    cr_expect(gt(u32, nth, 5));
+    push_reserved(2000);
+    take_all();
+}

@@ -72,6 +72,7 @@ Test(route_cache, a_collision_replaces_and_never_answers_for_another_key)
     for (uint32_t i = 0; i < 20000; i++) {
         snprintf(key, sizeof(key), "key.%u", i);
         route_cache_store(cache, 1, 1, bytes_of(key), i % 2 == 0 ? a : b, 1);
+        route_cache_store(cache, 1, 1, bytes_of(key), i % 2 == 0 ? a : b, 1);
         cr_assert(find(1, 1, key));
     }
     uint32_t found_count = 0;
@@ -84,6 +85,30 @@ Test(route_cache, a_collision_replaces_and_never_answers_for_another_key)
     }
     cr_expect(found_count > 1000);
     cr_expect(found_count <= ROUTE_CACHE_ENTRIES);
+}
+
+/* A stream of keys that do not come again must not push out those that do, nor cost a copy each. */
+Test(route_cache, what_is_stored_once_does_not_replace)
+{
+    struct route_target *targets[] = {&target_a};
+    char key[32];
+    route_cache_store(cache, 1, 1, bytes_of("again"), targets, 1);
+    for (uint32_t i = 0; i < 20000; i++) {
+        snprintf(key, sizeof(key), "once.%u", i);
+        route_cache_store(cache, 1, 1, bytes_of(key), targets, 1);
+    }
+    cr_expect(find(1, 1, "again"));
+}
+
+/* After a change of bindings the same key is asked for anew: what is stale is no rival. */
+Test(route_cache, a_new_generation_replaces_at_once)
+{
+    struct route_target *a[] = {&target_a};
+    struct route_target *b[] = {&target_b};
+    route_cache_store(cache, 1, 1, bytes_of("key"), a, 1);
+    route_cache_store(cache, 1, 2, bytes_of("key"), b, 1);
+    cr_expect(find(1, 2, "key"));
+    cr_expect(eq(ptr, set.targets[0], &target_b));
 }
 
 Test(route_cache, large_results_and_long_keys_are_not_kept)

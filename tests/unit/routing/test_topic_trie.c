@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "base/assert.h"
 
 enum { TARGET_COUNT = 64 };
@@ -216,6 +217,45 @@ Test(topic_trie, it_agrees_with_the_reference_on_random_patterns)
     }
 }
 
+static void
+toggle(char **bound, uint32_t slot, uint64_t *state)
+{
+    if (bound[slot] == NULL) {
+        char pattern[64];
+        random_key(state, pattern, sizeof(pattern), pattern_words, ARRAY_LEN(pattern_words), 5);
+        bound[slot] = xstrdup(pattern);
+        topic_trie_bind(trie, bytes_of(bound[slot]), &targets[slot]);
+    } else {
+        topic_trie_unbind(trie, bytes_of(bound[slot]), &targets[slot]);
+        free(bound[slot]);
+        bound[slot] = NULL;
+    }
+}
+
+/* In any order, each with a text of its own that goes with it: what is borrowed and what was copied
+ * for a second binding is told apart by the address sanitizer. */
+Test(topic_trie, it_agrees_with_the_reference_while_bindings_come_and_go)
+{
+    uint64_t state = 4711;
+    char *bound[TARGET_COUNT] = {NULL};
+    char key[64];
+    for (int step = 0; step < 20000; step++) {
+        toggle(bound, next_number(&state) % TARGET_COUNT, &state);
+        random_key(&state, key, sizeof(key), key_words, ARRAY_LEN(key_words), 6);
+        (void)route_text(key);
+        for (size_t i = 0; i < TARGET_COUNT; i++) {
+            bool expected = bound[i] != NULL && reference_matches(bound[i], key);
+            cr_assert(eq(int, is_routed_to(&targets[i]), expected), "key \"%s\"", key);
+        }
+    }
+    for (uint32_t i = 0; i < TARGET_COUNT; i++) {
+        if (bound[i] != NULL) {
+            toggle(bound, i, &state);
+        }
+    }
+    cr_expect(eq(u32, topic_trie_node_count(trie), 1));
+}
+
 /* Keys of more words than one block of positions holds. */
 Test(topic_trie, it_agrees_with_the_reference_on_long_keys)
 {
@@ -322,24 +362,33 @@ Test(topic_trie, adjacent_hashes_are_one_node)
     cr_expect(eq(u32, topic_trie_node_count(trie), 1));
 }
 
+/* As a binding does, keys live as long as they are bound. */
+static struct bytes
+device_key(uint32_t number, const char *rest)
+{
+    static char keys[10000][64];
+    snprintf(keys[number], sizeof(keys[number]), "dev.%u.%s", number, rest);
+    return bytes_of(keys[number]);
+}
+
 Test(topic_trie, unbinding_gives_nodes_and_words_back)
 {
-    char key[64];
-    for (uint32_t i = 0; i < 1000; i++) {
-        snprintf(key, sizeof(key), "dev.%u.*.a word of more than sixteen octets %u", i, i);
-        topic_trie_bind(trie, bytes_of(key), &targets[i % TARGET_COUNT]);
+    static const char rest[] = "*.a word of more than sixteen octets";
+    for (uint32_t i = 0; i < 2000; i++) {
+        const char *last = i % 2 == 0 ? rest : "*.b";
+        topic_trie_bind(trie, device_key(i, last), &targets[i % TARGET_COUNT]);
     }
     uint32_t node_count = topic_trie_node_count(trie);
     uint64_t memory_bytes = topic_trie_memory_bytes(trie);
     for (int round = 0; round < 3; round++) {
-        for (uint32_t i = 0; i < 1000; i++) {
-            snprintf(key, sizeof(key), "dev.%u.*.a word of more than sixteen octets %u", i, i);
-            topic_trie_unbind(trie, bytes_of(key), &targets[i % TARGET_COUNT]);
+        for (uint32_t i = 0; i < 2000; i++) {
+            const char *last = i % 2 == 0 ? rest : "*.b";
+            topic_trie_unbind(trie, device_key(i, last), &targets[i % TARGET_COUNT]);
         }
         cr_assert(eq(u32, topic_trie_node_count(trie), 1));
-        for (uint32_t i = 0; i < 1000; i++) {
-            snprintf(key, sizeof(key), "dev.%u.*.a word of more than sixteen octets %u", i, i);
-            topic_trie_bind(trie, bytes_of(key), &targets[i % TARGET_COUNT]);
+        for (uint32_t i = 0; i < 2000; i++) {
+            const char *last = i % 2 == 0 ? rest : "*.b";
+            topic_trie_bind(trie, device_key(i, last), &targets[i % TARGET_COUNT]);
         }
         cr_assert(eq(u32, topic_trie_node_count(trie), node_count));
         cr_assert(eq(u64, topic_trie_memory_bytes(trie), memory_bytes));
@@ -349,16 +398,67 @@ Test(topic_trie, unbinding_gives_nodes_and_words_back)
 /* The cost of a message must not grow with bindings that do not match. */
 Test(topic_trie, bindings_that_do_not_match_are_not_visited)
 {
-    char key[64];
     for (uint32_t i = 0; i < 10000; i++) {
-        snprintf(key, sizeof(key), "dev.%u.*.temp", i);
-        topic_trie_bind(trie, bytes_of(key), &targets[i % TARGET_COUNT]);
+        topic_trie_bind(trie, device_key(i, "*.temp"), &targets[i % TARGET_COUNT]);
     }
     cr_expect(eq(u32, route_text("dev.77.kitchen.temp"), 1));
     cr_expect(is_routed_to(&targets[77 % TARGET_COUNT]));
-    cr_expect(eq(u64, topic_trie_visit_count(trie), 5)); /* the root and one for each word */
+    cr_expect(eq(u64, topic_trie_visit_count(trie), 3)); /* the root, "dev" and the leaf */
     cr_expect(eq(u32, route_text("dev.unknown.kitchen.temp"), 0));
     cr_expect(eq(u64, topic_trie_visit_count(trie), 2));
+}
+
+/* A binding that shares no more than its first words with others costs a leaf and a row. */
+Test(topic_trie, a_key_of_its_own_is_one_leaf)
+{
+    for (uint32_t i = 0; i < 10000; i++) {
+        topic_trie_bind(trie, device_key(i, "*.temp.#"), &targets[i % TARGET_COUNT]);
+    }
+    cr_expect(eq(u32, topic_trie_node_count(trie), 10002));
+    cr_expect(topic_trie_memory_bytes(trie) / 10000 < 100);
+}
+
+/* What lay in one leaf is told apart when another key comes along, however far they agree. */
+Test(topic_trie, keys_that_agree_for_some_words_are_told_apart)
+{
+    static const char *const keys[] = {"a.b.c.d", "a.b.c.e", "a.b.*.d", "a.b.#", "a.b",
+                                       "a.b.c",   "a",       "a.b.c.d", "a..",   "a."};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        topic_trie_bind(trie, bytes_of(keys[i]), &targets[i]);
+    }
+    cr_expect(eq(u32, route_text("a.b.c.d"), 4));
+    cr_expect(eq(u32, route_text("a.b.x.d"), 2));
+    cr_expect(eq(u32, route_text("a.b"), 2));
+    cr_expect(eq(u32, route_text("a"), 1));
+    cr_expect(eq(u32, route_text("a."), 1));
+    cr_expect(eq(u32, route_text("a.."), 1));
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        topic_trie_unbind(trie, bytes_of(keys[i]), &targets[i]);
+    }
+    cr_expect(eq(u32, topic_trie_node_count(trie), 1));
+}
+
+/* Of two bindings with one key either may go first, and its text with it. */
+Test(topic_trie, a_shared_key_outlives_the_binding_that_brought_it)
+{
+    char *first = xstrdup("dev.*.temp");
+    topic_trie_bind(trie, bytes_of(first), &targets[0]);
+    topic_trie_bind(trie, bytes_of("dev.*.temp"), &targets[1]);
+    topic_trie_unbind(trie, bytes_of(first), &targets[0]);
+    free(first);
+    cr_expect(eq(u32, route_text("dev.1.temp"), 1));
+    cr_expect(is_routed_to(&targets[1]));
+}
+
+/* Behind a `#` a leaf is reached at every place where its first word stands, and visited once. */
+Test(topic_trie, a_leaf_behind_a_hash_is_visited_once)
+{
+    topic_trie_bind(trie, bytes_of("#.a.b.#.c"), &targets[0]);
+    topic_trie_bind(trie, bytes_of("#.a.x"), &targets[1]);
+    cr_expect(eq(u32, route_text("a.a.a.b.a.b.a.c"), 1));
+    cr_expect(is_routed_to(&targets[0]));
+    cr_expect(topic_trie_visit_count(trie) <= topic_trie_node_count(trie));
+    cr_expect(eq(u32, route_text("a.a.a.b.a.b.a.d"), 0));
 }
 
 /* Patterns in which `#` and `*` leave as many ways as there can be: a pass visits each node at most
@@ -366,16 +466,17 @@ Test(topic_trie, bindings_that_do_not_match_are_not_visited)
 Test(topic_trie, hostile_patterns_cost_no_more_than_their_nodes)
 {
     uint64_t state = 88172645463325252U;
-    char pattern[TOPIC_KEY_SIZE_MAX];
+    static char patterns[1000][TOPIC_KEY_SIZE_MAX];
     char key[TOPIC_KEY_SIZE_MAX];
     for (uint32_t i = 0; i < 1000; i++) {
-        for (size_t at = 0; at < sizeof(pattern); at++) {
+        char *pattern = patterns[i];
+        for (size_t at = 0; at < TOPIC_KEY_SIZE_MAX; at++) {
             pattern[at] = at % 2 == 1                      ? '.'
                           : at % 4 == 0                    ? '#'
                           : (next_number(&state) & 1) != 0 ? 'a'
                                                            : '*';
         }
-        topic_trie_bind(trie, bytes_make(pattern, sizeof(pattern)), &targets[i % TARGET_COUNT]);
+        topic_trie_bind(trie, bytes_make(pattern, TOPIC_KEY_SIZE_MAX), &targets[i % TARGET_COUNT]);
     }
     fill_key(key, 'a');
     cr_expect(eq(u32, route(bytes_make(key, sizeof(key))), TARGET_COUNT));

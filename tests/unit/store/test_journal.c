@@ -8,6 +8,8 @@
 #include <criterion/new/assert.h>
 #include <stdlib.h>
 
+#include "tests/support/alloc_faults.h"
+
 enum { SLOT = 64 * 1024, FIRST = 16 * 1024, BATCHES_MAX = 64 };
 
 static struct chunk_pool *pool;
@@ -151,6 +153,27 @@ Test(journal, records_decode_in_the_order_of_appending)
 }
 
 /* Contents that lie behind each other in one chunk are one run: one part of the gathered write. */
+/* Forty ticks of one message each, while nothing comes back from the disk. */
+static void
+gather_ticks(void)
+{
+    for (int tick = 0; tick < 40; tick++) {
+        (void)publish(10, 'a');
+        cr_assert(journal_seal(journal, true));
+    }
+}
+
+Test(journal, what_gathers_during_a_slow_flush_takes_no_memory_the_next_time)
+{
+    enum { FAR = 1000 };
+    gather_ticks();
+    write_all();
+    alloc_faults_plan(FAR);
+    gather_ticks();
+    cr_expect(eq(u32, alloc_faults_left(), FAR), "batches are used again, with their memory");
+    alloc_faults_plan(0);
+}
+
 Test(journal, neighbours_in_a_chunk_are_one_run)
 {
     for (int i = 0; i < 100; i++) {
@@ -217,6 +240,49 @@ Test(journal, what_was_reserved_is_in_one_batch)
     for (size_t i = 0; i < 3; i++) {
         cr_expect(lsns[i] > batches[1]->header.base_lsn && lsns[i] < batches[1]->end_lsn);
     }
+}
+
+/* So that it is not torn apart by a lack of memory either. */
+Test(journal, a_publish_that_was_reserved_for_does_not_fail)
+{
+    enum { PUBLISHES = 100, REMOVALS = 200 };
+    uint64_t content_size = PUBLISHES * UINT64_C(64);
+    uint64_t record_size = PUBLISHES * record_publish_size(1) + REMOVALS * RECORD_ACK_MAX;
+    uint32_t nth = 1;
+    for (;; nth++) {
+        alloc_faults_plan(nth);
+        enum status status =
+            journal_reserve_publishes(journal, PUBLISHES, content_size, record_size);
+        alloc_faults_plan(0);
+        if (status == STATUS_OK) {
+            break;
+        }
+        cr_assert(lt(u32, nth, 10));
+    }
+    cr_expect(eq(u32, nth, 4), "runs, contents, records");
+    for (uint64_t i = 0; i < PUBLISHES; i++) {
+        struct content_ref between = make_content(10, 'x'); /* no run goes on in the next */
+        struct content_ref ref = make_content(10, 'y');
+        uint64_t lsn;
+        alloc_faults_plan(1);
+        cr_assert(eq(int, journal_publish(journal, ref, &(uint64_t){1}, 1, &lsn), STATUS_OK));
+        journal_remove(journal, 2 + i % 2, lsn);
+        journal_remove(journal, 4, lsn);
+        cr_assert(eq(u32, alloc_faults_left(), 1), "nothing was allocated");
+        alloc_faults_plan(0);
+        chunk_pool_release(pool, between);
+        chunk_pool_release(pool, ref);
+    }
+    cr_assert(journal_seal(journal, true));
+    cr_expect(eq(sz, batch_count, 1));
+    cr_expect(eq(sz, batches[0]->run_count, PUBLISHES));
+}
+
+/* A commit that only settles, or has nothing durable in it, gets no batch for that alone. */
+Test(journal, reserving_for_no_publish_opens_no_batch)
+{
+    cr_assert(eq(int, journal_reserve_publishes(journal, 0, 0, 480), STATUS_OK));
+    cr_expect(not(journal_is_open(journal)));
 }
 
 /* I1: who waits is let go only by a commit that covers the batch. */

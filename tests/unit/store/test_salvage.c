@@ -167,7 +167,7 @@ try_octet(const char *name, uint64_t offset)
 {
     struct store_content content = {0};
     char what[160];
-    (void)snprintf(what, sizeof(what), "%s at %zu", name, (size_t)offset);
+    (void)snprintf(what, sizeof(what), "%.*s at %zu", SIM_DISK_NAME_SIZE - 1, name, (size_t)offset);
     sim_disk_flip_bit(sim, name, offset, offset % 8);
     if (recover(&disk, &content) != STATUS_OK) {
         cr_assert(gt(u64, verify(), 0), "%s: verify finds nothing", what);

@@ -382,6 +382,59 @@ Test(tls, a_connection_outlives_the_certificate_it_began_with)
     pair_close(&pair);
 }
 
+/* Which steps of a handshake are work for the private key: one, and none when the client comes back
+ * with a ticket. */
+static size_t
+count_key_uses(struct pair *pair)
+{
+    size_t count = 0;
+    enum status status = STATUS_AGAIN;
+    for (int turn = 0; turn < 100 && status == STATUS_AGAIN; turn++) {
+        (void)SSL_do_handshake(pair->client);
+        pair->server->used_private_key = false;
+        status = pair->server->operations->handshake(pair->server);
+        count += pair->server->used_private_key ? 1 : 0;
+    }
+    cr_assert(eq(int, status, STATUS_OK));
+    return count;
+}
+
+/* The ticket comes behind the handshake, with the first octets (TLS 1.3), or in it. */
+static SSL_SESSION *
+take_session(struct pair *pair)
+{
+    size_t size = 0;
+    struct iovec hello = {"hello", 5};
+    enum status status = pair->server->operations->write(pair->server, &hello, 1, &size);
+    cr_assert(eq(int, status, STATUS_OK));
+    (void)SSL_do_handshake(pair->client);
+    uint8_t octets[5];
+    cr_assert(eq(int, SSL_read_ex(pair->client, octets, sizeof(octets), &size), 1));
+    return SSL_get1_session(pair->client);
+}
+
+Test(tls, a_handshake_uses_the_private_key_once_and_a_resumption_never)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_NONE, TLS_USER_FROM_CN);
+    for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+        struct pair pair;
+        pair_open(&pair, context, NULL, versions[i]);
+        cr_expect(eq(sz, count_key_uses(&pair), 1), "version %x", (unsigned)versions[i]);
+        SSL_SESSION *session = take_session(&pair);
+        (void)SSL_shutdown(pair.client); /* one that was cut off cannot be resumed */
+        pair_close(&pair);
+        pair_open(&pair, context, NULL, versions[i]);
+        cr_assert(eq(int, SSL_set_session(pair.client, session), 1));
+        cr_expect(eq(sz, count_key_uses(&pair), 0), "version %x", (unsigned)versions[i]);
+        (void)SSL_do_handshake(pair.client);
+        cr_expect(eq(int, SSL_session_reused(pair.client), 1));
+        SSL_SESSION_free(session);
+        pair_close(&pair);
+    }
+    tls_context_unref(&context);
+}
+
 Test(tls, a_missing_file_is_named_in_the_reason)
 {
     char key[128];
