@@ -302,12 +302,13 @@ static void
 take_events(struct networks *networks)
 {
     size_t octets = 0;
-    for (uint32_t i = 0; i < networks->thread_count && octets < TAKE_OCTETS_MAX; i++) {
-        uint32_t at = (networks->take_first + i) % networks->thread_count;
-        octets +=
-            network_thread_take(networks->threads[at], TAKE_OCTETS_MAX - octets, &networks->events);
+    uint32_t count = networks->thread_count;
+    assert(count > 0);
+    for (uint32_t i = 0; i < count && octets < TAKE_OCTETS_MAX; i++) {
+        struct network_thread *thread = networks->threads[(networks->take_first + i) % count];
+        octets += network_thread_take(thread, TAKE_OCTETS_MAX - octets, &networks->events);
     }
-    networks->take_first = (networks->take_first + 1) % networks->thread_count;
+    networks->take_first = (networks->take_first + 1) % count;
 }
 
 void
