@@ -253,6 +253,30 @@ network_find(const struct network *network, uint64_t id)
     return slot->generation == id >> LINK_SLOT_BITS ? slot->link : NULL;
 }
 
+/* Memory -------------------------------------------------------------------------------------- */
+
+/* Memory that a busy second has left behind goes back when the next one does not need it; so a
+ * broker that has become idle becomes small as well. */
+static void
+network_on_trim(struct timer *timer, void *context)
+{
+    struct network *network = context;
+    bool keeps_outputs = output_pool_trim(&network->outputs);
+    bool keeps_chunks = chunk_writer_trim(network->writer);
+    if (keeps_outputs || keeps_chunks) {
+        timer_arm(&network->timers, timer, network->now_ms + TRIM_MS, network_on_trim, network);
+    }
+}
+
+static void
+network_trim_later(struct network *network)
+{
+    if (!timer_is_armed(&network->trim)) {
+        timer_arm(&network->timers, &network->trim, network->now_ms + TRIM_MS, network_on_trim,
+                  network);
+    }
+}
+
 /* What the core calls ------------------------------------------------------------------------- */
 
 static void
@@ -265,6 +289,7 @@ network_post(void *context, const struct net_action *action)
     } else if (action->type == NET_ACTION_CHUNK_RETURNED) {
         chunk_writer_take_back(network->writer, action->chunk_returned.memory,
                                action->chunk_returned.capacity);
+        network_trim_later(network);
     }
 }
 
@@ -511,19 +536,6 @@ network_poll(struct network *network, uint64_t wait_ms)
     network_read(network);
 }
 
-/* Memory that a busy second has left behind goes back when the next one does not need it; so a
- * broker that has become idle becomes small as well. */
-static void
-network_on_trim(struct timer *timer, void *context)
-{
-    struct network *network = context;
-    bool keeps_outputs = output_pool_trim(&network->outputs);
-    bool keeps_chunks = chunk_writer_trim(network->writer);
-    if (keeps_outputs || keeps_chunks) {
-        timer_arm(&network->timers, timer, network->now_ms + TRIM_MS, network_on_trim, network);
-    }
-}
-
 static void
 network_settle(struct network *network)
 {
@@ -537,9 +549,8 @@ void
 network_flush(struct network *network)
 {
     struct list_link *dirty;
-    if (!list_is_empty(&network->dirty) && !timer_is_armed(&network->trim)) {
-        timer_arm(&network->timers, &network->trim, network->now_ms + TRIM_MS, network_on_trim,
-                  network);
+    if (!list_is_empty(&network->dirty)) {
+        network_trim_later(network);
     }
     while ((dirty = list_pop(&network->dirty)) != NULL) {
         link_flush(CONTAINER_OF(dirty, struct link, dirty_link));

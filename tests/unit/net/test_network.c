@@ -516,6 +516,21 @@ Test(network, memory_that_the_core_returns_takes_the_next_contents)
     close(fd);
 }
 
+/* A network whose links only publish writes hardly ever, and gets its memory back all the same. */
+Test(network, memory_that_the_core_returns_goes_when_nothing_needs_it)
+{
+    uint8_t *memory = aligned_alloc(4096, CHUNK_SIZE);
+    harness->mapped_bytes += CHUNK_SIZE;
+    struct net_action action = {.type = NET_ACTION_CHUNK_RETURNED, .link = net_no_link(0)};
+    action.chunk_returned.memory = memory;
+    action.chunk_returned.capacity = CHUNK_SIZE;
+    harness->port.post(harness->port.context, &action);
+    cr_expect(eq(sz, harness->mapped_bytes, CHUNK_SIZE));
+    harness_step(harness, 1100);
+    harness_step(harness, 1100);
+    cr_expect(eq(sz, harness->mapped_bytes, 0));
+}
+
 /* One core may have several networks: what comes of one says which. */
 Test(network, links_and_chunks_carry_the_number_of_their_network)
 {
