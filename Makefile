@@ -270,6 +270,11 @@ endif
 
 # Testing ----------------------------------------------------------------------------------------
 
+# How many threads the brokers of integration, interop and crash tests have: `make integration
+# THREADS=2`; without it what the broker chooses.
+THREADS ?= $(BOURSE_THREADS)
+export BOURSE_THREADS := $(THREADS)
+
 RUN_TESTS = $(PYTHON) tools/run_tests.py --out $(OUT) --binary $(BINARY)
 
 .PHONY: test unit integration interop crash-tests sim-tests thread-tests
@@ -277,7 +282,7 @@ test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) $(THREAD_BIN
 	@$(RUN_TESTS) includes unit sim integration interop crash thread
 unit: deps-test $(UNIT_TESTS) ## run the unit tests
 	@$(RUN_TESTS) unit
-integration: deps-test $(BINARY) ## run the tests against a broker process
+integration: deps-test $(BINARY) ## run the tests against a broker process (THREADS=2: with that many threads)
 	@$(RUN_TESTS) integration
 interop: deps-test $(BINARY) ## run the tests with other people's clients
 	@$(RUN_TESTS) interop

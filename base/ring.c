@@ -383,6 +383,16 @@ ring_next(struct ring *ring)
     return ring->large;
 }
 
+const void *
+ring_peek(const struct ring *ring)
+{
+    if (ring->read_at == ring->published_seen) {
+        return NULL;
+    }
+    const struct ring_item *item = item_at(ring, ring->read_at);
+    return item->size == SIZE_PADDING || item->size == SIZE_LARGE ? NULL : item;
+}
+
 void
 ring_release(struct ring *ring)
 {

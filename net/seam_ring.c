@@ -28,7 +28,7 @@ struct item_head {
 
 struct opened_item {
     struct item_head head;
-    const struct net_peer *peer;
+    struct net_peer *peer;
 };
 
 struct publish_item {
@@ -358,6 +358,17 @@ hand_over_event(const struct item_head *head, const struct net_events *events)
     events->handle(events->context, &event);
 }
 
+/* A content was written on another processor: its front is on its way while the event before it is
+ * handled. */
+static void
+prefetch_content(const struct ring *events)
+{
+    const struct item_head *ahead = ring_peek(events);
+    if (ahead != NULL && ahead->type == NET_EVENT_PUBLISH) {
+        __builtin_prefetch(((const struct publish_item *)ahead)->content);
+    }
+}
+
 size_t
 seam_take_events(struct seam_core_end *end, size_t octets_max, const struct net_events *events)
 {
@@ -369,6 +380,7 @@ seam_take_events(struct seam_core_end *end, size_t octets_max, const struct net_
         if (head->type == ITEM_TICK) {
             end->passed_tick = read_number(head);
         } else {
+            prefetch_content(end->events);
             hand_over_event(head, events);
         }
     }

@@ -12,6 +12,7 @@
 #define ring_has_items overtaking_ring_has_items
 #define ring_look overtaking_ring_look
 #define ring_next overtaking_ring_next
+#define ring_peek overtaking_ring_peek
 #define ring_release overtaking_ring_release
 #include "base/ring.c" // NOLINT
 

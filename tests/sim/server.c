@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "amqp/properties.h"
+#include "base/alloc.h"
 #include "broker/access.h"
 #include "broker/vhost.h"
 #include "tests/sim/body.h"
@@ -246,7 +247,8 @@ uint64_t
 server_connect(struct server *server, uint32_t network, const struct net_peer *peer,
                struct sent *sent)
 {
-    struct net_event event = {.type = NET_EVENT_OPENED, .opened = {.peer = peer}};
+    struct net_event event = {.type = NET_EVENT_OPENED, .opened = {.peer = xalloc(sizeof(*peer))}};
+    *event.opened.peer = *peer;
     sent->link = net_no_link(network) | server->next_link++;
     uint64_t link = sent->link;
     post(server, &event, sent);

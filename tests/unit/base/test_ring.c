@@ -353,3 +353,26 @@ Test(ring, two_threads_lose_neither_items_nor_wake_ups)
     bell_close(&consumer);
     bell_close(&producer);
 }
+
+/* To look at what comes next without taking it. */
+Test(ring, peeking_shows_the_next_item_of_the_last_look)
+{
+    cr_expect(eq(ptr, (void *)ring_peek(ring), NULL));
+    put(ring, 1, NUMBERED);
+    put(ring, 2, NUMBERED);
+    ring_flush(ring);
+    put(ring, 3, INLINE_MAX + 8);
+    cr_expect(eq(ptr, (void *)ring_peek(ring), NULL), "before a look");
+    ring_look(ring);
+    const struct numbered *peeked = ring_peek(ring);
+    cr_assert(ne(ptr, (void *)peeked, NULL));
+    cr_expect(eq(u32, peeked->number, 1));
+    expect(ring, 1, NUMBERED);
+    peeked = ring_peek(ring);
+    cr_expect(eq(u32, peeked->number, 2));
+    expect(ring, 2, NUMBERED);
+    ring_flush(ring);
+    ring_look(ring);
+    cr_expect(eq(ptr, (void *)ring_peek(ring), NULL), "a large one lies elsewhere");
+    expect(ring, 3, INLINE_MAX + 8);
+}

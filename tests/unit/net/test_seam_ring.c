@@ -136,7 +136,7 @@ draw_event(enum net_event_type type, struct fault *fault)
     struct net_event event = {.type = type, .channel = (uint16_t)draw(), .link = draw()};
     switch (type) {
     case NET_EVENT_OPENED:
-        event.opened.peer = (const struct net_peer *)(text + draw() % TEXT_SIZE);
+        event.opened.peer = (struct net_peer *)(text + draw() % TEXT_SIZE);
         break;
     case NET_EVENT_METHOD:
         event.method.payload = draw_bytes(4, sizeof(text));
