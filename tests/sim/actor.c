@@ -128,14 +128,20 @@ gets_from_nowhere(const struct world *world, const struct actor_channel *channel
 }
 
 void
+actor_begin_breaking(struct world *world, struct actor *actor, uint16_t number)
+{
+    actor_channel(actor, number)->state = CHANNEL_BREAKING;
+    world->breaking_count++;
+}
+
+void
 actor_begin_turn(struct world *world, struct actor *actor, uint16_t number)
 {
     struct actor_channel *channel = actor_channel(actor, number);
     if (gets_from_nowhere(world, channel)) {
         world_note(world, "get without queue", actor->number, number, channel->request.queue);
         channel->request.is_waiting = false;
-        channel->state = CHANNEL_BREAKING;
-        world->breaking_count++;
+        actor_begin_breaking(world, actor, number);
     }
 }
 

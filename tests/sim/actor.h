@@ -32,6 +32,7 @@ enum actor_op {
     ACTOR_ROLLBACK,
     ACTOR_CLOSE_CHANNEL,
     ACTOR_HANG_UP,
+    ACTOR_FAULT,
     ACTOR_OP_COUNT,
 };
 
@@ -71,7 +72,8 @@ struct actor_channel {
         CHANNEL_BROKEN
     } state;
     enum actor_mode mode;
-    bool has_mode; /* confirm.select or tx.select was sent */
+    bool has_mode;  /* confirm.select or tx.select was sent */
+    bool is_faulty; /* something was sent for which the broker will close it */
     struct actor_request request;
     uint64_t next_tag;
     uint64_t read_tag;       /* the client has read deliveries up to this one */
@@ -129,6 +131,8 @@ void actor_read(struct world *world, struct actor *actor, uint32_t arrival_max);
 /* Call when what the core keeps of the channel has its turn: a basic.get that waits for its message
  * may find its queue gone. */
 void actor_begin_turn(struct world *world, struct actor *actor, uint16_t number);
+/* The core is about to handle what it closes the channel for. */
+void actor_begin_breaking(struct world *world, struct actor *actor, uint16_t number);
 /* Then, before whatever the core posts: which of those channels it has ended meanwhile. */
 void actor_see_ends(struct world *world, struct actor *actor);
 

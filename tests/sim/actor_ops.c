@@ -888,6 +888,23 @@ do_close_channel(const struct doing *doing)
     return true;
 }
 
+/* The client settles what it has never got, and does not know yet what it has done. */
+static bool
+do_fault(const struct doing *doing)
+{
+    if (!may_ask(doing)) {
+        return false;
+    }
+    note(doing, "fault", 0, 0);
+    struct method method = {.id = METHOD_BASIC_ACK,
+                            .basic_ack = {.delivery_tag = UINT64_C(1) << 40}};
+    struct sent sent = sent_of(doing, NULL);
+    sent.breaks_channel = true;
+    doing->channel->is_faulty = true;
+    actor_send(doing->world, &method, &sent);
+    return true;
+}
+
 static bool
 do_hang_up(const struct doing *doing)
 {
@@ -917,6 +934,7 @@ actor_do(struct world *world, struct actor *actor, uint16_t number, enum actor_o
         [ACTOR_ROLLBACK] = do_rollback,
         [ACTOR_CLOSE_CHANNEL] = do_close_channel,
         [ACTOR_HANG_UP] = do_hang_up,
+        [ACTOR_FAULT] = do_fault,
     };
     struct doing doing = {
         .world = world,
@@ -924,5 +942,6 @@ actor_do(struct world *world, struct actor *actor, uint16_t number, enum actor_o
         .channel = actor_channel(actor, number),
         .number = number,
     };
-    return functions[op](&doing);
+    bool may_do = !doing.channel->is_faulty || op == ACTOR_PUBLISH || op == ACTOR_HANG_UP;
+    return may_do && functions[op](&doing);
 }

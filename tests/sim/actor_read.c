@@ -249,11 +249,13 @@ on_close(const struct incoming *incoming, uint16_t code, struct bytes text)
                   (unsigned)code, BYTES_FORMAT(text));
 }
 
-/* A get that waited while its queue was deleted is answered so. */
+/* A get that waited while its queue was deleted is answered so, and who settles what is not open.
+ */
 static void
 on_channel_close(const struct incoming *incoming, const struct channel_close *close)
 {
-    if (incoming->channel->state == CHANNEL_BROKEN && close->reply_code == 404) {
+    uint16_t code = incoming->channel->is_faulty ? 406 : 404;
+    if (incoming->channel->state == CHANNEL_BROKEN && close->reply_code == code) {
         arrive_method(incoming, METHOD_CHANNEL_CLOSE);
     } else {
         on_close(incoming, close->reply_code, close->reply_text);

@@ -75,6 +75,16 @@ end(struct sent *sent)
     }
 }
 
+/* The broker has closed the channel, and drops what it had been sent before the client knew. */
+static bool
+is_dropped(const struct world *world, const struct sent *sent)
+{
+    const struct connection *connection = core_find_connection(world->server.core, sent->link);
+    const struct channel *channel =
+        connection == NULL ? NULL : connection_find_channel(connection, sent->channel);
+    return channel != NULL && channel->is_closing;
+}
+
 static void
 begin(struct world *world, const struct sent *sent)
 {
@@ -84,16 +94,19 @@ begin(struct world *world, const struct sent *sent)
     if (sent->message != HISTORY_NONE) {
         history_route(&world->history, sent->message);
     }
+    if (sent->breaks_channel && !is_dropped(world, sent)) {
+        actor_begin_breaking(world, sent->actor, sent->channel);
+    }
 }
 
-/* The broker has closed the channel, and drops what it had been sent before the client knew. */
-static bool
-is_dropped(const struct world *world, const struct sent *sent)
+/* The core did not handle it after all. */
+static void
+undo_begin(struct world *world, const struct sent *sent)
 {
-    const struct connection *connection = core_find_connection(world->server.core, sent->link);
-    const struct channel *channel =
-        connection == NULL ? NULL : connection_find_channel(connection, sent->channel);
-    return channel != NULL && channel->is_closing;
+    if (sent->breaks_channel) {
+        actor_channel(sent->actor, sent->channel)->state = CHANNEL_OPEN;
+        world->breaking_count--;
+    }
 }
 
 static void
@@ -209,10 +222,13 @@ sent_end_turn(struct world *world, const struct sent_turn *turn)
 /* Arriving ------------------------------------------------------------------------------------- */
 
 /* Only settlements may pass what the core keeps of their channel, and only outside of a
- * transaction. */
+ * transaction; and publishes that it drops like those. */
 static bool
-may_pass(const struct sent *sent)
+may_pass(const struct world *world, const struct sent *sent)
 {
+    if (sent->message != HISTORY_NONE) {
+        return is_dropped(world, sent);
+    }
     enum method_id id = sent->method;
     return sent->type == NET_EVENT_METHOD &&
            actor_channel(sent->actor, sent->channel)->mode != ACTOR_TX &&
@@ -223,7 +239,7 @@ static void
 check_order(struct world *world, const struct sent *sent)
 {
     if (sent->actor != NULL && sent->channel != 0 && world->keeping != SENT_UNTOUCHED &&
-        find_kept(sent->actor, sent->channel) < sent->actor->kept_count && !may_pass(sent)) {
+        find_kept(sent->actor, sent->channel) < sent->actor->kept_count && !may_pass(world, sent)) {
         sent_is_out_of_order(world, sent->channel);
     }
 }
@@ -237,6 +253,7 @@ sent_arrive(struct world *world, const struct net_event *event, const struct sen
         sent_drop_kept(sent.actor);
     }
     struct history_span span = server_handle(&world->server, event);
+    world_see_ends(world);
     check_order(world, &sent);
     if (world->keeping == SENT_DONE) {
         end(&sent);
@@ -244,6 +261,8 @@ sent_arrive(struct world *world, const struct net_event *event, const struct sen
     } else {
         if (world->keeping == SENT_BEGUN) {
             begin_to_wait(world, &sent, span);
+        } else {
+            undo_begin(world, &sent);
         }
         keep(world, &sent);
     }

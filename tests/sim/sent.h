@@ -30,6 +30,7 @@ struct sent {
     struct name_lock *queue_lock;
     struct name_lock *exchange_lock;
     bool is_changing;      /* what it has locked */
+    bool breaks_channel;   /* the broker closes the channel for it */
     bool happens_at_once;  /* when the core first looks at it, though it may answer later */
     enum method_id method; /* of NET_EVENT_METHOD */
 

@@ -23,6 +23,7 @@ static const uint32_t usual_weights[ACTOR_OP_COUNT] = {
     [ACTOR_PURGE] = 4,     [ACTOR_DECLARE_EXCHANGE] = 8, [ACTOR_DELETE_EXCHANGE] = 2,
     [ACTOR_BIND] = 15,     [ACTOR_UNBIND] = 6,           [ACTOR_COMMIT] = 30,
     [ACTOR_ROLLBACK] = 6,  [ACTOR_CLOSE_CHANNEL] = 4,    [ACTOR_HANG_UP] = 3,
+    [ACTOR_FAULT] = 3,
 };
 
 /* Some operations are left out of a run or are far more frequent in it. */
