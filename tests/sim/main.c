@@ -186,7 +186,7 @@ exit_usage(void)
                 "       sim --enumerate [--seeds N] [--from SEED] [--stride N] [options]\n"
                 "options: --operations N, --until-wrong\n"
                 "         --mutant no-flush|no-log-flush|no-directory-flush|no-checksum|"
-                "early-commit|early-free|overtaking|no-bell\n",
+                "early-commit|early-free|overtaking|no-bell|passing|last-first\n",
                 stderr);
     exit(2);
 }
