@@ -6,8 +6,6 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "broker/channel.h"
-#include "broker/connection.h"
 #include "broker/vhost.h"
 #include "tests/sim/body.h"
 #include "tests/sim/history_parts.h"
