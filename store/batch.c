@@ -101,8 +101,7 @@ write_check(const struct batch *batch, const struct record *record, struct run_p
 }
 
 void
-batch_finish(struct batch *batch, uint64_t durable_lsn,
-             uint8_t header_out[static BATCH_HEADER_SIZE])
+batch_finish(struct batch *batch, uint64_t durable_lsn)
 {
     struct bytes control = buffer_bytes(&batch->control);
     struct bytes left = control;
@@ -116,5 +115,5 @@ batch_finish(struct batch *batch, uint64_t durable_lsn,
     assert(left.size == 0);
     batch->header.durable_lsn = durable_lsn;
     batch->header.control_crc = crc32c(0, control.data, control.size);
-    batch_header_encode(&batch->header, header_out);
+    batch_header_encode(&batch->header, batch->header_octets);
 }

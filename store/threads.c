@@ -161,14 +161,27 @@ wait_for_segment(struct store_threads *threads, struct round *round)
     return is_prepared;
 }
 
+static void
+round_add_written(struct round *round, struct list *written)
+{
+    for (struct list_link *link; (link = list_pop(written)) != NULL;) {
+        const struct batch *batch = CONTAINER_OF(link, struct batch, link);
+        round->wants_flush |= batch->wants_flush;
+        round->wants_report |= batch->wants_report;
+        round->unreported += batch_size(batch);
+        list_append(&round->written, link);
+    }
+}
+
 /* Writes what was taken. False when the segment of the next batch will never come. */
 static bool
 round_write(struct store_threads *threads, struct round *round)
 {
-    for (struct list_link *link; (link = list_first(&round->waiting)) != NULL;) {
-        struct batch *batch = CONTAINER_OF(link, struct batch, link);
+    struct list written;
+    list_init(&written);
+    while (!list_is_empty(&round->waiting)) {
         struct log_failure failure;
-        enum status status = log_writer_write(threads->writer, batch, &failure);
+        enum status status = log_writer_write(threads->writer, &round->waiting, &written, &failure);
         if (status == STATUS_AGAIN) {
             round_flush(threads, round);
             if (!wait_for_segment(threads, round)) {
@@ -179,11 +192,7 @@ round_write(struct store_threads *threads, struct round *round)
         if (status != STATUS_OK) {
             threads->fatal(threads->fatal_context, &failure);
         }
-        round->wants_flush |= batch->wants_flush;
-        round->wants_report |= batch->wants_report;
-        round->unreported += batch_size(batch);
-        list_remove(&batch->link);
-        list_append(&round->written, &batch->link);
+        round_add_written(round, &written);
     }
     return true;
 }

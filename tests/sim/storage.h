@@ -30,6 +30,7 @@ struct storage {
     struct keeper *keeper;
     struct fetch_files *fetch_files;
     struct list waiting; /* of struct batch: not written */
+    struct list round;   /* of struct batch: the first of them, taken to be written */
     struct list written; /* of struct batch: not given back */
     struct list jobs;    /* of struct io_job: not carried out */
     struct list done;    /* of struct io_job: not given back */
