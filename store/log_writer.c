@@ -20,6 +20,7 @@ struct log_writer {
     uint64_t durable_lsn;
     struct iovec *parts; /* of one write; owned */
     size_t part_capacity;
+    struct index_shelf *shelf; /* NULL: none */
     bool is_poisoned;
     struct log_failure failure; /* what poisoned it */
 };
@@ -45,6 +46,12 @@ log_writer_free(struct log_writer **writer_pointer)
     free(writer);
 }
 
+void
+log_writer_set_shelf(struct log_writer *writer, struct index_shelf *shelf)
+{
+    writer->shelf = shelf;
+}
+
 static enum status
 poison(struct log_writer *writer, const char *what, const char *file, uint64_t offset,
        struct log_failure *failure_out)
@@ -63,11 +70,11 @@ still_poisoned(const struct log_writer *writer, struct log_failure *failure_out)
     return STATUS_IO;
 }
 
-/* Whether the file is the segment that the batch is meant for, and how long it is. Sets errno where
- * it is not. */
+/* Whether the file is the segment that the batch is meant for, with its header. Sets errno where it
+ * is not. */
 static bool
 is_segment_of(const struct log_writer *writer, struct disk_file *file, const struct batch *batch,
-              uint64_t *capacity_out)
+              struct segment_header *header_out)
 {
     const struct disk *disk = writer->disk;
     uint8_t octets[SEGMENT_HEADER_SIZE];
@@ -80,10 +87,22 @@ is_segment_of(const struct log_writer *writer, struct disk_file *file, const str
     if (size < sizeof(octets) || segment_header_decode(&header, octets) != STATUS_OK) {
         return false;
     }
-    *capacity_out = header.capacity;
+    *header_out = header;
     return header.number == batch->segment_number && header.base_lsn == batch->segment_base &&
            header.epoch == batch->header.epoch &&
            batch->end_lsn <= header.base_lsn + header.capacity;
+}
+
+/* The segment so far is full, and flushed. */
+static void
+change_shelf(struct log_writer *writer, const struct segment_header *next,
+             const struct batch *first)
+{
+    if (writer->shelf != NULL) {
+        assert(first->header.base_lsn == next->base_lsn + SEGMENT_HEADER_SIZE);
+        index_shelf_end(writer->shelf, writer->written_lsn);
+        index_shelf_begin(writer->shelf, next);
+    }
 }
 
 /* Leaves the segment under way, flushed, for that of the batch. */
@@ -98,8 +117,8 @@ enter_segment(struct log_writer *writer, const struct batch *batch, struct log_f
         return errno == ENOENT ? STATUS_AGAIN : poison(writer, "open", name, 0, failure_out);
     }
     enum status status = STATUS_OK;
-    uint64_t capacity = 0;
-    if (!is_segment_of(writer, file, batch, &capacity)) {
+    struct segment_header header = {0};
+    if (!is_segment_of(writer, file, batch, &header)) {
         status = poison(writer, "read the header", name, 0, failure_out);
     } else if (writer->file != NULL) {
         status = log_writer_flush(writer, failure_out);
@@ -112,7 +131,8 @@ enter_segment(struct log_writer *writer, const struct batch *batch, struct log_f
     writer->file = file;
     memcpy(writer->name, name, sizeof(name));
     writer->segment_number = batch->segment_number;
-    writer->segment_capacity = capacity;
+    writer->segment_capacity = header.capacity;
+    change_shelf(writer, &header, batch);
     return STATUS_OK;
 }
 
@@ -199,7 +219,7 @@ gather(struct log_writer *writer, const struct list *waiting, struct gathering *
         if (last != NULL && (!lies_behind(batch, last) || !has_room(gathering, batch))) {
             break;
         }
-        batch_finish(batch, writer->durable_lsn);
+        batch_finish(batch, writer->durable_lsn, writer->shelf);
         lay_out(writer, gathering, batch);
         last = batch;
         link = list_next(waiting, link);

@@ -16,6 +16,10 @@ struct log_writer;
 struct log_writer *log_writer_new(const struct disk *disk);
 void log_writer_free(struct log_writer **writer);
 
+/* Before the first batch: has the rows of the segments that are written kept on `shelf`, which is
+ * borrowed. */
+void log_writer_set_shelf(struct log_writer *writer, struct index_shelf *shelf);
+
 /* Writes the first of the batches that wait, and with the same call to the disk those that lie
  * right behind it in its segment, up to 1 MiB; moves them from `waiting`, which is not empty, to
  * the end of `written`. A batch of another segment than the last flushes the old one first (and so

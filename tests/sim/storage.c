@@ -122,6 +122,8 @@ begin_log(struct storage *storage, struct core *core, struct chunk_pool *pool, s
     }
     storage->journal = journal_new(&journal_settings, pool, &journal_port);
     storage->writer = log_writer_new(&storage->log_disk);
+    storage->shelf = index_shelf_new();
+    log_writer_set_shelf(storage->writer, storage->shelf);
     storage->fetch_files = fetch_files_new(&storage->disk);
     core_set_paging_port(core, &io_port, journal_settings.segment_base);
     storage->epoch = journal_settings.epoch;
@@ -223,6 +225,7 @@ storage_kill(struct storage *storage, struct chunk_pool *pool)
     journal_free(&storage->journal);
     keeper_free(&storage->keeper);
     log_writer_free(&storage->writer);
+    index_shelf_free(&storage->shelf);
     fetch_files_free(&storage->fetch_files);
 }
 
@@ -284,6 +287,7 @@ static enum status
 run_job(struct storage *storage)
 {
     struct io_job *job = CONTAINER_OF(list_pop(&storage->jobs), struct io_job, link);
+    io_job_take_kept(job, storage->shelf);
     io_job_run(job, &storage->disk, storage->fetch_files);
     trace_note(storage->trace, "job is run", (uint64_t)job->type, (uint64_t)job->status,
                job->is_fatal);

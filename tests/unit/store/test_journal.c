@@ -97,7 +97,7 @@ static uint8_t *
 octets_of(struct batch *batch)
 {
     uint8_t *octets = calloc(1, batch_size(batch));
-    batch_finish(batch, 11);
+    batch_finish(batch, 11, NULL);
     memcpy(octets, batch->header_octets, BATCH_HEADER_SIZE);
     size_t at = BATCH_HEADER_SIZE;
     for (size_t i = 0; i < batch->run_count; i++) {

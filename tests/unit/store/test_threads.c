@@ -274,6 +274,29 @@ Test(threads, batches_that_wait_are_written_in_one_call)
     cr_expect(eq(u64, journal_commit_lsn(journal), journal_token(journal)));
 }
 
+/* What was just written is not read again: that took a sixth of the instructions of a message. */
+Test(threads, the_index_of_a_full_segment_is_made_without_reading_it)
+{
+    prepare(1);
+    prepare(2);
+    for (uint32_t i = 0; i < 3; i++) {
+        publish(30 * 1000);
+        cr_assert(journal_seal(journal, true));
+    }
+    cr_assert(store_threads_drain(threads));
+    uint64_t reads = sim_disk_call_count(sim, SIM_DISK_READ);
+    const struct journal_segment *left = journal_oldest_left(journal);
+    struct io_job job = {.type = IO_INDEX,
+                         .index = {.number = left->number, .end_lsn = left->end_lsn}};
+    io_port.submit(io_port.context, &job);
+    cr_assert(store_threads_drain(threads));
+    store_threads_collect(threads, &EVENTS);
+    cr_expect(eq(u32, jobs_done, 1));
+    cr_expect(eq(int, job.status, STATUS_OK));
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_READ), reads));
+    cr_expect(gt(sz, sim_disk_content(sim, "seg.0000000000000001.idx").size, 0));
+}
+
 /* At an end with an error, nothing hangs that waits for a segment. */
 Test(threads, threads_end_although_a_segment_never_comes)
 {
