@@ -286,7 +286,7 @@ Test(log_writer, one_call_writes_no_batch_of_the_next_segment)
     cr_expect(not(list_is_empty(&submitted)), "the third is in segment 2");
     cr_assert(eq(int, write_next(), STATUS_OK));
     cr_expect(list_is_empty(&submitted));
-    cr_expect(gt(u64, log_writer_durable_lsn(writer), 0));
+    cr_expect(ne(u64, log_writer_durable_lsn(writer), 0));
 }
 
 /* What is as long as a batch may be is written in pieces that stay in the cache. */
