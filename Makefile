@@ -103,7 +103,7 @@ FUZZ_MAIN := tests/fuzz/libfuzzer.c
 FUZZ_HARNESSES := $(filter-out $(FUZZ_MAIN) tests/fuzz/test_%,$(wildcard tests/fuzz/*.c))
 TEST_SOURCES += $(FUZZ_HARNESSES) $(wildcard tests/fuzz/test_*.c)
 # The simulator, without its main files, is linked into the unit tests too: they judge its judge.
-SIM_MAIN := tests/sim/main.c tests/sim/mutant_checksum.c
+SIM_MAIN := tests/sim/main.c tests/sim/mutant_checksum.c tests/sim/mutant_ring.c
 SIM_SOURCES := $(filter-out $(SIM_MAIN),$(wildcard tests/sim/*.c))
 LOADGEN_SOURCES := $(wildcard bench/loadgen.c bench/loadgen_*.c)
 RELAY_SOURCES := $(wildcard bench/relay.c bench/relay_*.c)
@@ -163,7 +163,7 @@ $(UNIT_TESTS): $(CORE_OBJECTS) $(TEST_OBJECTS) $(SIM_OBJECTS)
 SIM_PROGRAM := $(OUT)/sim
 $(SIM_PROGRAM): $(CORE_OBJECTS) $(SIM_OBJECTS) $(SIM_SUPPORT) $(SIM_MAIN:%.c=$(OUT)/obj/%.o)
 	@echo "  LINK  $@"
-	@$(CC) $(ALL_LDFLAGS) -Wl,--wrap=crc32c -o $@ $^ $(LIBS)
+	@$(CC) $(ALL_LDFLAGS) -Wl,--wrap=crc32c,--wrap=ring_append,--wrap=bell_ring -o $@ $^ $(LIBS)
 
 # One program; the name it is called by chooses the target.
 FUZZ_PROGRAM := $(OUT)/fuzz
@@ -269,6 +269,11 @@ endif
 
 # Testing ----------------------------------------------------------------------------------------
 
+# How many threads the brokers of integration, interop and crash tests have: `make integration
+# THREADS=2`; without it what the broker chooses.
+THREADS ?= $(BOURSE_THREADS)
+export BOURSE_THREADS := $(THREADS)
+
 RUN_TESTS = $(PYTHON) tools/run_tests.py --out $(OUT) --binary $(BINARY)
 
 .PHONY: test unit integration interop crash-tests sim-tests thread-tests
@@ -276,7 +281,7 @@ test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) $(THREAD_BIN
 	@$(RUN_TESTS) includes unit sim integration interop crash thread
 unit: deps-test $(UNIT_TESTS) ## run the unit tests
 	@$(RUN_TESTS) unit
-integration: deps-test $(BINARY) ## run the tests against a broker process
+integration: deps-test $(BINARY) ## run the tests against a broker process (THREADS=2: with that many threads)
 	@$(RUN_TESTS) integration
 interop: deps-test $(BINARY) ## run the tests with other people's clients
 	@$(RUN_TESTS) interop
@@ -295,7 +300,7 @@ sim: $(SIM_PROGRAM) ## simulate SEEDS=1000 runs of a broker on a disk that fails
 	@$(SIM_PROGRAM) --seeds $(SEEDS) --from $(FROM) --list tests/sim/seeds.txt
 
 .PHONY: sim-prove
-sim-prove: $(SIM_PROGRAM) ## show that the simulator sees a flush, checksum or early confirm that is wrong
+sim-prove: $(SIM_PROGRAM) ## show that the simulator sees what is taken away from store or rings
 	@tests/sim/prove.sh $(SIM_PROGRAM)
 
 BUDGET ?= 10

@@ -348,22 +348,25 @@ write_line(struct log *log, const struct clock_reading *now, enum log_level leve
                          : (size_t)length;
     clean_fields(fields, size);
 
+    enum log_format shape = atomic_load_explicit(&log->format, memory_order_relaxed);
     struct line line = {.limit = LINE_SIZE_MAX};
-    put_front(&line, log->format, now->wall_ms, level, event);
+    put_front(&line, shape, now->wall_ms, level, event);
     if (suppressed > 0) {
         char text[32];
         snprintf(text, sizeof(text), "suppressed=%u", suppressed);
-        put_fields(&line, log->format, bytes_of(text), false);
+        put_fields(&line, shape, bytes_of(text), false);
     }
-    put_fields(&line, log->format, bytes_make(fields, size), is_cut);
-    line_put_text(&line, log->format == LOG_FORMAT_JSON ? "}\n" : "\n");
+    put_fields(&line, shape, bytes_make(fields, size), is_cut);
+    line_put_text(&line, shape == LOG_FORMAT_JSON ? "}\n" : "\n");
+    pthread_mutex_lock(&log->lock);
     log->write(log->context, bytes_make(line.text, line.size));
+    pthread_mutex_unlock(&log->lock);
 }
 
 static bool
 is_wanted(const struct log *log, enum log_level level)
 {
-    return log != NULL && level <= log->level;
+    return log != NULL && level <= atomic_load_explicit(&log->level, memory_order_relaxed);
 }
 
 void
@@ -405,6 +408,7 @@ find_limit(struct log *log, const char *event)
 static bool
 limit_admits(struct log *log, const char *event, uint64_t second, uint32_t *suppressed_out)
 {
+    pthread_mutex_lock(&log->lock);
     struct log_limit *limit = find_limit(log, event);
     *suppressed_out = 0;
     if (limit->second != second) {
@@ -417,7 +421,9 @@ limit_admits(struct log *log, const char *event, uint64_t second, uint32_t *supp
     if (limit->count < UINT32_MAX) {
         limit->count++;
     }
-    return limit->count <= LOG_REPEAT_MAX;
+    bool is_admitted = limit->count <= LOG_REPEAT_MAX;
+    pthread_mutex_unlock(&log->lock);
+    return is_admitted;
 }
 
 void

@@ -9,18 +9,23 @@
 #include "base/clock.h"
 #include "base/status.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum log_format { LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON };
 
 /* Where lines go. `write` takes one whole line with its newline and must not block for long;
- * production writes to standard error, tests collect. */
+ * production writes to standard error, tests collect. Any thread may write lines and change level
+ * and format; the rest is set before there are several. */
 struct log {
-    enum log_level level; /* lines above it are dropped before they are formatted */
-    enum log_format format;
-    void (*write)(void *context, struct bytes line);
+    _Atomic(enum log_level) level; /* lines above it are dropped before they are formatted */
+    _Atomic(enum log_format) format;
+    void (*write)(void *context, struct bytes line); /* called under `lock` */
     void *context;
     struct clock_source clock;
-    uint64_t dropped; /* lines the destination did not take */
+    pthread_mutex_t lock; /* of what follows; all zero is unlocked */
+    uint64_t dropped;     /* lines the destination did not take */
     /* What a peer can repeat: at most LOG_REPEAT_MAX lines of one event in a second. */
     struct log_limit {
         const char *event; /* NULL: free */
@@ -33,7 +38,7 @@ enum { LOG_REPEAT_MAX = 20 };
 
 /* A log that writes to standard error with one write(2) per line. A line that would have to wait (a
  * full pipe, a stopped terminal), or that cannot be written, is counted as dropped. `log` must not
- * move afterwards; one thread uses it. */
+ * move afterwards. */
 void log_init_stderr(struct log *log, enum log_level level, enum log_format format);
 
 /* `event` is a static string such as "peer.heartbeat_missed"; `fields` is printf text of

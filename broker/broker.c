@@ -6,8 +6,8 @@
 #include "broker/data_directory.h"
 #include "broker/durability.h"
 #include "broker/machine.h"
+#include "broker/networks.h"
 #include "broker/password_pool.h"
-#include "net/network.h"
 #include "tls/tls_context.h"
 
 #include <errno.h>
@@ -30,7 +30,7 @@ struct broker {
     struct clock_source clock;
     struct chunk_pool *pool;
     struct password_pool *passwords;
-    struct network *network;
+    struct networks *networks;
     struct core *core;
     struct data_directory *data;                  /* NULL: memory only */
     struct tls_context *tls[LISTENER_KIND_COUNT]; /* NULL: plain or off; owned */
@@ -91,21 +91,38 @@ broker_memory_mark(const struct config_server *server)
     return machine_memory_bytes() / 100 * percent;
 }
 
-static bool
-broker_make_network(struct broker *broker, const struct config_server *server, char *why,
-                    size_t why_size)
+/* Threads for core and network. One core does well with few others on a small machine. */
+static uint32_t
+broker_thread_count(const struct config_server *server)
 {
-    struct network_settings settings = {
-        .frame_max = server->frame_max,
-        .message_bytes_max = server->message_bytes_max,
+    enum { THREADS_DEFAULT_MAX = 8 };
+    if (server->threads != 0) {
+        return server->threads;
+    }
+    uint32_t processors = machine_processors();
+    uint32_t others = processors > 2 ? processors - 1 : 1;
+    return others < THREADS_DEFAULT_MAX ? others : THREADS_DEFAULT_MAX;
+}
+
+static bool
+broker_make_networks(struct broker *broker, const struct config_server *server, char *why,
+                     size_t why_size)
+{
+    struct networks_settings settings = {
+        .thread_count = broker_thread_count(server) - 1,
+        .network = {.frame_max = server->frame_max, .message_bytes_max = server->message_bytes_max},
+        .clock = broker->clock,
+        .log = broker->log,
     };
     struct net_events events = {.handle = broker_forward_event, .context = broker};
-    broker->network =
-        network_new(&settings, chunk_memory_anonymous(), &broker->clock, broker->log, &events);
-    broker->passwords = broker->network != NULL ? password_pool_new() : NULL;
+    broker->networks = networks_new(&settings, &events, why, why_size);
+    if (broker->networks == NULL) {
+        return false;
+    }
+    broker->passwords = password_pool_new();
     if (broker->passwords == NULL ||
-        network_watch(broker->network, password_pool_fd(broker->passwords), broker_on_passwords,
-                      broker) != STATUS_OK) {
+        networks_watch(broker->networks, password_pool_fd(broker->passwords), broker_on_passwords,
+                       broker) != STATUS_OK) {
         (void)snprintf(why, why_size, "cannot set up the event loop: %s", strerror(errno));
         return false;
     }
@@ -127,14 +144,17 @@ broker_make_core(struct broker *broker, const struct config *config)
         .is_development = config->is_development,
     };
     struct core_ports ports = {
-        .net = network_port(broker->network),
+        .net = networks_port(broker->networks),
         .password = password_pool_port(broker->passwords),
         .random = random_system(),
     };
     broker->core = core_new(&settings, &ports, broker->pool, broker->log,
                             broker->clock.read(broker->clock.context));
     broker->core_events = core_net_events(broker->core);
-    chunk_pool_share_thread(broker->pool, 0, network_chunk_writer(broker->network));
+    struct chunk_writer *shared = networks_shared_writer(broker->networks);
+    if (shared != NULL) {
+        chunk_pool_share_thread(broker->pool, 0, shared);
+    }
 }
 
 static void
@@ -161,7 +181,7 @@ broker_open_data(struct broker *broker, const struct config_server *server, char
     if (broker->data == NULL) {
         return false;
     }
-    if (network_watch(broker->network, data_directory_fd(broker->data), broker_on_data, broker) !=
+    if (networks_watch(broker->networks, data_directory_fd(broker->data), broker_on_data, broker) !=
         STATUS_OK) {
         (void)snprintf(why, why_size, "cannot set up the event loop: %s", strerror(errno));
         return false;
@@ -196,8 +216,8 @@ broker_open_address(struct broker *broker, enum config_listener_kind kind,
         tls != NULL ? tls_context_factory(tls) : transport_factory_tcp();
     uint16_t port;
     char reason[256] = "";
-    if (network_listen(broker->network, address->host, address->port, tls != NULL, factory, &port,
-                       reason, sizeof(reason)) != STATUS_OK) {
+    if (networks_listen(broker->networks, address->host, address->port, tls != NULL, factory, &port,
+                        reason, sizeof(reason)) != STATUS_OK) {
         (void)snprintf(why, why_size, "cannot listen on %s://%s: %s", listener_schemes[kind],
                        address->text, reason);
         return false;
@@ -234,7 +254,7 @@ broker_open_listener(struct broker *broker, enum config_listener_kind kind,
 static bool
 broker_build(struct broker *broker, const struct config *config, char *why, size_t why_size)
 {
-    if (!broker_make_network(broker, &config->server, why, why_size)) {
+    if (!broker_make_networks(broker, &config->server, why, why_size)) {
         return false;
     }
     broker_make_core(broker, config);
@@ -250,7 +270,7 @@ broker_build(struct broker *broker, const struct config *config, char *why, size
             return false;
         }
     }
-    return true;
+    return networks_start(broker->networks, why, why_size) == STATUS_OK;
 }
 
 struct broker *
@@ -274,9 +294,12 @@ broker_free(struct broker **broker_pointer)
     if (broker == NULL) {
         return;
     }
+    if (broker->networks != NULL) {
+        networks_stop(broker->networks);
+    }
     data_directory_close(&broker->data);
     core_free(&broker->core);
-    network_free(&broker->network);
+    networks_free(&broker->networks);
     password_pool_free(&broker->passwords);
     for (size_t i = 0; i < LISTENER_KIND_COUNT; i++) {
         tls_context_unref(&broker->tls[i]);
@@ -305,7 +328,7 @@ broker_print_addresses(const struct broker *broker, FILE *out)
 static uint64_t
 broker_wait_ms(const struct broker *broker, uint64_t wait_ms)
 {
-    if (network_has_work(broker->network)) {
+    if (networks_has_work(broker->networks)) {
         return 0;
     }
     uint64_t core_ms = core_wait_ms(broker->core);
@@ -333,7 +356,7 @@ static void
 broker_return_memory(struct broker *broker)
 {
     static const uint32_t MANY_LINKS = 512;
-    uint32_t count = network_link_count(broker->network);
+    uint32_t count = networks_link_count(broker->networks);
     if (count > broker->link_count_peak) {
         broker->link_count_peak = count;
     } else if (broker->link_count_peak >= MANY_LINKS && count <= broker->link_count_peak / 4) {
@@ -365,14 +388,15 @@ bool
 broker_turn(struct broker *broker, uint64_t wait_ms)
 {
     broker->tick_has_begun = false;
-    network_poll(broker->network, broker_wait_ms(broker, wait_ms));
+    networks_poll(broker->networks, broker_wait_ms(broker, wait_ms));
     broker_begin_tick(broker);
     core_end_tick(broker->core);
     if (broker->data != NULL) {
         data_directory_turn(broker->data);
     }
-    network_flush(broker->network);
-    core_release_tick(broker->core, chunk_pool_tick(broker->pool));
+    uint64_t tick = chunk_pool_tick(broker->pool);
+    networks_flush(broker->networks, tick);
+    core_release_tick(broker->core, networks_passed(broker->networks, tick));
     broker_return_memory(broker);
     broker_check_settled(broker);
     broker_check_stop(broker, broker->core->now.monotonic_ms);
@@ -392,7 +416,7 @@ broker_run(struct broker *broker)
 enum status
 broker_watch(struct broker *broker, int fd, void (*ready)(void *context), void *context)
 {
-    return network_watch(broker->network, fd, ready, context);
+    return networks_watch(broker->networks, fd, ready, context);
 }
 
 void
@@ -406,7 +430,7 @@ broker_stop(struct broker *broker)
              core_connection_count(broker->core));
     broker->state = BROKER_DRAINING;
     broker->stop_deadline_ms = now.monotonic_ms + BROKER_STOP_WAIT_MS;
-    network_stop_listening(broker->network);
+    networks_stop_listening(broker->networks);
     core_hold_publishers(broker->core);
 }
 

@@ -41,7 +41,7 @@ connection_make_name(const struct net_peer *peer)
 }
 
 struct connection *
-connection_new(struct core *core, uint64_t link, const struct net_peer *peer)
+connection_new(struct core *core, uint64_t link, struct net_peer *peer)
 {
     struct connection *connection = xalloc(sizeof(*connection));
     connection->core = core;
@@ -87,6 +87,7 @@ connection_free(struct connection **connection_pointer)
     list_remove(&connection->log_paused_link);
     list_remove(&connection->core_link);
     connection->core->connection_count--;
+    free(connection->peer);
     free(connection->name);
     free(connection->client_name);
     free(connection);

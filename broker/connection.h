@@ -47,7 +47,7 @@ struct connection {
     uint16_t waiting_channels;        /* channels with something that waits for a commit */
     uint32_t wait_count;              /* what waits on all of them */
     uint64_t link;                    /* its id on the network side */
-    const struct net_peer *peer;      /* borrowed until NET_EVENT_CLOSED */
+    struct net_peer *peer;            /* owned */
     enum connection_state state;
     uint8_t capabilities;  /* of enum connection_capability */
     bool window_was_full;  /* a consumer was passed over for want of window */
@@ -72,8 +72,8 @@ struct connection {
 };
 
 /* Makes the connection of a link that showed the right protocol header, and sends connection.start.
- */
-struct connection *connection_new(struct core *core, uint64_t link, const struct net_peer *peer);
+ * Takes `peer`. */
+struct connection *connection_new(struct core *core, uint64_t link, struct net_peer *peer);
 
 /* Ends everything it owns (channels, consumers, exclusive queues) and frees it. */
 void connection_free(struct connection **connection);
@@ -94,7 +94,8 @@ void connection_run_publish(struct connection *connection, const struct net_even
                             struct content_ref content);
 
 /* Adds and takes away a reason for not reading the socket; idempotent. Network code hands over no
- * further event once it is paused, not even of octets that it has read. */
+ * further event once it knows, not even of octets that it has read; with a thread of its own it
+ * knows a little later, and what has been handed over until then still comes. */
 void connection_pause(struct connection *connection, enum connection_pause reason);
 void connection_resume(struct connection *connection, enum connection_pause reason);
 

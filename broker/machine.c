@@ -2,6 +2,8 @@
 #include "broker/machine.h"
 
 #include <inttypes.h>
+#include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -27,6 +29,35 @@ machine_read_limit(const char *path)
     }
     (void)fclose(file);
     return limit;
+}
+
+/* The cgroup's share of time in processors, rounded up; UINT32_MAX when there is no limit. */
+static uint32_t
+machine_processor_quota(void)
+{
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
+    if (file == NULL) {
+        return UINT32_MAX;
+    }
+    uint64_t quota_us;
+    uint64_t period_us;
+    bool is_limited = fscanf(file, "%" SCNu64 " %" SCNu64, &quota_us, &period_us) == 2;
+    (void)fclose(file);
+    return is_limited && period_us > 0 ? (uint32_t)((quota_us + period_us - 1) / period_us)
+                                       : UINT32_MAX;
+}
+
+uint32_t
+machine_processors(void)
+{
+    cpu_set_t processors;
+    int count = sched_getaffinity(0, sizeof(processors), &processors) == 0
+                    ? CPU_COUNT(&processors)
+                    : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t quota = machine_processor_quota();
+    uint32_t usable = count > 0 ? (uint32_t)count : 1;
+    usable = quota < usable ? quota : usable;
+    return usable > 0 ? usable : 1;
 }
 
 uint64_t

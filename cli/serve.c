@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -21,6 +22,7 @@ const struct command_option serve_options[SERVE_OPTION_COUNT] = {
     [SERVE_OPTION_EPHEMERAL] = {"ephemeral", NULL, "keep everything in memory: nothing survives"},
     [SERVE_OPTION_AMQP] = {"amqp", "ADDR:PORT", "listen here for plain AMQP"},
     [SERVE_OPTION_AMQPS] = {"amqps", "ADDR:PORT", "listen here for AMQP over TLS"},
+    [SERVE_OPTION_THREADS] = {"threads", "N", "threads for core and network, 1 to 64"},
 };
 
 enum { WHY_SIZE = 512, LINE_SIZE = 1024 };
@@ -136,11 +138,30 @@ apply_data_dir(struct config *config, const struct command_line *line, const str
     return COMMAND_OK;
 }
 
+static int
+apply_threads(struct config *config, const struct command_line *line, const struct command_io *io)
+{
+    enum { THREADS_MAX = 64, DECIMAL = 10 };
+    const char *text = line->options[SERVE_OPTION_THREADS];
+    if (text == NULL) {
+        return COMMAND_OK;
+    }
+    char *end;
+    long threads = strtol(text, &end, DECIMAL);
+    if (end == text || *end != '\0' || threads < 1 || threads > THREADS_MAX) {
+        return command_misused(io, "--threads \"%s\" is not a number from 1 to %d", text,
+                               THREADS_MAX);
+    }
+    config->server.threads = (uint32_t)threads;
+    return COMMAND_OK;
+}
+
 /* Puts what the command line says in place of the file's. */
 static int
 apply_overrides(struct config *config, const struct command_line *line, const struct command_io *io)
 {
-    if (apply_data_dir(config, line, io) != COMMAND_OK) {
+    if (apply_data_dir(config, line, io) != COMMAND_OK ||
+        apply_threads(config, line, io) != COMMAND_OK) {
         return COMMAND_MISUSED;
     }
     for (size_t i = 0; i < ARRAY_LEN(overrides); i++) {

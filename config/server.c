@@ -56,10 +56,6 @@ static void
 compile_threads(struct config *config, const struct setting *threads)
 {
     config->server.threads = (uint32_t)integer_or(threads, 0);
-    if (config->server.threads > 1) {
-        report_warning(config, threads->node->key_mark,
-                       "\"threads\" has no effect in this version: one thread does the work");
-    }
 }
 
 /* A batch never crosses a segment, so the largest message has to fit one: its body, its properties,

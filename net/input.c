@@ -23,7 +23,7 @@ enum {
 static bool
 input_goes_on(const struct link *link)
 {
-    return link->state == LINK_FRAMES && !link->is_paused;
+    return link->state == LINK_FRAMES && link_may_read(link);
 }
 
 /* Reports a fault unless the connection is being closed anyway; contents are of no interest then.
@@ -140,6 +140,9 @@ input_method(struct link *link, const struct frame *frame)
     if (is_discarding && ends_discarding(class_id, method_id)) {
         assembly_forget(&link->assemblies, frame->channel);
     }
+    /* The handshake goes step by step: how a frame is to be read may depend on the answer, which
+     * takes its time if the core is another thread. */
+    link->awaits_core = !link->is_established && !link->ignores_content;
     struct net_event event = {.type = NET_EVENT_METHOD, .channel = frame->channel};
     event.method.payload = frame->payload;
     link_post(link, &event);
@@ -436,8 +439,8 @@ input_frames(struct link *link, struct bytes octets)
 static void
 input_refuse(struct link *link, const char *event)
 {
-    log_limited(link->network->log, LOG_LEVEL_INFO, event, "peer=%s port=%u", link->peer->address,
-                link->peer->port);
+    log_limited(link->network->log, LOG_LEVEL_INFO, event, "peer=%s port=%u", link->address,
+                link->port);
     if (output_put_uncounted(&link->output, &link->network->outputs, protocol_header_supported,
                              PROTOCOL_HEADER_SIZE) != STATUS_OK) {
         link_end(link, NET_CLOSE_ERROR);
@@ -453,6 +456,7 @@ input_open(struct link *link)
     link->is_opened = true;
     struct net_event event = {.type = NET_EVENT_OPENED};
     event.opened.peer = link->peer;
+    link->peer = NULL;
     link_post(link, &event);
 }
 
@@ -479,7 +483,7 @@ input_protocol_header(struct link *link, struct bytes octets)
         break;
     case PROTOCOL_TLS:
         log_limited(link->network->log, LOG_LEVEL_INFO, "link.tls_on_plain_port", "peer=%s port=%u",
-                    link->peer->address, link->peer->port);
+                    link->address, link->port);
         link_end(link, NET_CLOSE_BY_PEER);
         break;
     }

@@ -40,12 +40,16 @@ link_arm_deadline(struct link *link, uint64_t due_ms)
 
 /* Neither of them is established: the peer's part is to say hello in time. */
 static void
-link_init(struct link *link, struct network *network, int fd, struct source *source)
+link_init(struct link *link, struct network *network, const struct newcomer *newcomer)
 {
     link->watch.ready = link_on_event;
     link->network = network;
-    link->fd = fd;
-    link->source = source;
+    link->fd = newcomer->fd;
+    link->source = newcomer->source;
+    link->peer = xalloc(sizeof(*link->peer));
+    *link->peer = newcomer->peer;
+    link->address = xstrdup(newcomer->peer.address);
+    link->port = newcomer->peer.port;
     link->state = LINK_HANDSHAKE;
     link->frame_max = FRAME_MAX_BEFORE_TUNE;
     link->read_size = READ_SIZE;
@@ -56,28 +60,25 @@ link_init(struct link *link, struct network *network, int fd, struct source *sou
 }
 
 struct link *
-link_new(struct network *network, int fd, const struct transport_factory *factory,
-         const struct net_peer *peer, struct source *source)
+link_new(struct network *network, const struct newcomer *newcomer)
 {
     struct link *link = xalloc(sizeof(*link));
-    link_init(link, network, fd, source);
-    link->peer = xalloc(sizeof(*link->peer));
-    *link->peer = *peer;
-    link->transport = factory->make(factory->context, fd);
+    link_init(link, network, newcomer);
+    link->transport = newcomer->factory.make(newcomer->factory.context, link->fd);
     network->unestablished_count++;
     if (link->transport == NULL || network_register(network, link) != STATUS_OK) {
         link_free(link);
         return NULL;
     }
-    if (loop_add(&network->loop, &link->watch, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) !=
-        STATUS_OK) {
+    if (loop_add(&network->loop, &link->watch, link->fd,
+                 EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) != STATUS_OK) {
         link_free(link);
         return NULL;
     }
     uint32_t limit_ms =
-        peer->is_tls ? network->settings.tls_handshake_ms : network->settings.handshake_ms;
+        link->peer->is_tls ? network->settings.tls_handshake_ms : network->settings.handshake_ms;
     link_arm_deadline(link, link->accepted_ms + limit_ms);
-    if (!peer->is_tls) {
+    if (!link->peer->is_tls) {
         (void)link_greet(link);
     }
     return link;
@@ -109,7 +110,9 @@ link_free(struct link *link)
         link->transport->operations->free(link->transport);
     }
     close(link->fd);
+    atomic_fetch_sub_explicit(&network->load, 1, memory_order_relaxed);
     free(link->peer);
+    free(link->address);
     free(link);
 }
 
@@ -130,6 +133,7 @@ link_leave_core(struct link *link, enum net_close_reason reason)
     }
     link->reason = reason;
     link->is_paused = false;
+    link->awaits_core = false;
     link->ignores_content = true;
     timer_cancel(&link->network->timers, &link->heartbeat_timer);
     assembly_table_fini(&link->assemblies, link->network->writer);
@@ -193,7 +197,7 @@ link_peer_ended(struct link *link)
     if (link->state == LINK_PROTOCOL) {
         /* A connection without an octet is a health probe or a port scan. */
         log_debug(link->network->log, "link.closed_before_protocol_header", "peer=%s port=%u",
-                  link->peer->address, link->peer->port);
+                  link->address, link->port);
     }
     if (output_is_empty(&link->output)) {
         link_end(link, NET_CLOSE_BY_PEER);
@@ -209,8 +213,7 @@ link_broke(struct link *link, const char *event)
 {
     bool is_reset = errno == ECONNRESET || errno == EPIPE;
     log_limited(link->network->log, LOG_LEVEL_DEBUG, event, "peer=%s port=%u reason=\"%s\"",
-                link->peer->address, link->peer->port,
-                link->transport->operations->error(link->transport));
+                link->address, link->port, link->transport->operations->error(link->transport));
     link_end(link, is_reset ? NET_CLOSE_BY_PEER : NET_CLOSE_ERROR);
 }
 
@@ -238,7 +241,7 @@ link_greet(struct link *link)
         break; /* both directions are watched */
     default:
         log_limited(link->network->log, LOG_LEVEL_INFO, "link.handshake_failed",
-                    "peer=%s port=%u reason=\"%s\"", link->peer->address, link->peer->port,
+                    "peer=%s port=%u reason=\"%s\"", link->address, link->port,
                     transport->operations->error(transport));
         link_end(link, NET_CLOSE_ERROR);
         break;
@@ -295,7 +298,7 @@ link_on_deadline(struct timer *timer, void *context)
     struct link *link = context;
     if (link->state < LINK_CLOSING) {
         log_limited(link->network->log, LOG_LEVEL_INFO, "link.handshake_timeout",
-                    "peer=%s port=%u after_ms=%" PRIu64, link->peer->address, link->peer->port,
+                    "peer=%s port=%u after_ms=%" PRIu64, link->address, link->port,
                     link->network->now_ms - link->accepted_ms);
     }
     link_end(link, NET_CLOSE_DEADLINE);
@@ -322,7 +325,7 @@ link_send_heartbeat(struct link *link)
 static bool
 link_is_listening(const struct link *link)
 {
-    return !link->is_paused && !list_link_is_linked(&link->ready_link);
+    return link_may_read(link) && !list_link_is_linked(&link->ready_link);
 }
 
 static void
@@ -346,7 +349,7 @@ link_on_heartbeat(struct timer *timer, void *context)
         break;
     case HEARTBEAT_PEER_GONE:
         log_limited(link->network->log, LOG_LEVEL_WARN, "link.heartbeat_missed",
-                    "peer=%s port=%u idle_ms=%" PRIu64, link->peer->address, link->peer->port,
+                    "peer=%s port=%u idle_ms=%" PRIu64, link->address, link->port,
                     now_ms - link->heartbeat.last_read_ms);
         link_end(link, NET_CLOSE_HEARTBEAT);
         break;
@@ -359,7 +362,7 @@ link_on_heartbeat(struct timer *timer, void *context)
 void
 link_make_ready(struct link *link)
 {
-    bool reads = !link->is_paused && link->state != LINK_ENDED && link->state != LINK_HANDSHAKE;
+    bool reads = link_may_read(link) && link->state != LINK_ENDED && link->state != LINK_HANDSHAKE;
     if (reads && !list_link_is_linked(&link->ready_link)) {
         list_append(&link->network->ready, &link->ready_link);
     }
@@ -473,7 +476,7 @@ link_put(struct link *link, const struct net_action *action, const struct conten
     if (output_put(&link->output, &link->network->outputs, action, content, link->frame_max) !=
         STATUS_OK) {
         log_limited(link->network->log, LOG_LEVEL_WARN, "link.no_memory", "peer=%s port=%u",
-                    link->peer->address, link->peer->port);
+                    link->address, link->port);
         link_end(link, NET_CLOSE_ERROR);
         return;
     }
@@ -505,6 +508,16 @@ link_establish(struct link *link)
     timer_cancel(&link->network->timers, &link->deadline);
 }
 
+/* The core has dealt with the handshake's last method: the next one may be looked at. */
+static void
+link_go_on(struct link *link)
+{
+    if (link->awaits_core) {
+        link->awaits_core = false;
+        link_make_ready(link);
+    }
+}
+
 static void
 link_resume(struct link *link)
 {
@@ -525,6 +538,7 @@ link_act(struct link *link, const struct net_action *action)
         if (link->state != LINK_ENDED) {
             link_put(link, action, NULL);
         }
+        link_go_on(link);
         break;
     case NET_ACTION_DELIVER:
         link_put(link, action, action->deliver.content);
@@ -534,15 +548,18 @@ link_act(struct link *link, const struct net_action *action)
         break;
     case NET_ACTION_TUNE:
         link_tune(link, action->tune.frame_max, action->tune.heartbeat_s);
+        link_go_on(link);
         break;
     case NET_ACTION_ESTABLISHED:
         link_establish(link);
+        link_go_on(link);
         break;
     case NET_ACTION_PAUSE:
         link->is_paused = true;
         list_remove(&link->ready_link);
         break;
     case NET_ACTION_RESUME:
+        link_go_on(link);
         link_resume(link);
         break;
     case NET_ACTION_CLOSE:

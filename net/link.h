@@ -24,6 +24,7 @@
 #include "net/transport.h"
 
 struct network;
+struct newcomer;
 struct source;
 
 enum link_state {
@@ -43,8 +44,10 @@ struct link {
     uint64_t id;
     int fd;                      /* owned */
     struct transport *transport; /* owned */
-    struct net_peer *peer;       /* owned */
-    struct source *source;       /* while not established: counts the links of its address */
+    struct net_peer *peer;       /* owned; NULL once the core has it */
+    char *address;               /* the peer's, for the log; owned */
+    uint16_t port;
+    struct source *source; /* while not established: counts the links of its address */
 
     enum link_state state;
     enum net_close_reason reason; /* once it is on its way out */
@@ -53,7 +56,8 @@ struct link {
     bool is_closed_due; /* CLOSED is to be reported */
     bool is_closed_reported;
     bool is_paused;
-    bool is_hung_up;        /* the peer has ended its side; some input may still be unread */
+    bool awaits_core; /* a method of the handshake is not answered; what follows depends on it */
+    bool is_hung_up;  /* the peer has ended its side; some input may still be unread */
     bool ignores_content;   /* it gets or got connection.close: only methods matter any more */
     bool input_is_unparsed; /* whole frames may lie in `input`, from before a pause */
     bool read_wants_write;  /* a TLS read waits for a writable socket */
@@ -83,11 +87,9 @@ struct link {
 
 _Static_assert(sizeof(struct link) < 600, "an idle connection stays small");
 
-/* Takes over an accepted, non-blocking socket, in every case: on failure it is closed. `peer` is
- * copied, `source` already counts this link. Starts the transport's handshake. NULL when there is
- * no memory. */
-struct link *link_new(struct network *network, int fd, const struct transport_factory *factory,
-                      const struct net_peer *peer, struct source *source);
+/* Takes over a newcomer's socket, in every case: on failure it is closed. Starts the transport's
+ * handshake. NULL when there is no memory. */
+struct link *link_new(struct network *network, const struct newcomer *newcomer);
 
 /* Frees it at once and posts nothing. */
 void link_free(struct link *link);
@@ -104,6 +106,13 @@ void link_peer_ended(struct link *link);
 
 /* A call of the transport has failed; errno may say more. `event` is what to log. */
 void link_broke(struct link *link, const char *event);
+
+/* Whether what came, or still comes, may be handled now. */
+static inline bool
+link_may_read(const struct link *link)
+{
+    return !link->is_paused && !link->awaits_core;
+}
 
 /* Puts the link on the ready list, unless it does not read. */
 void link_make_ready(struct link *link);

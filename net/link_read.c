@@ -105,7 +105,7 @@ link_parse_input(struct link *link)
     if (done == octets.size) {
         buffer_fini(&link->input);
     }
-    link->input_is_unparsed = done < octets.size && link->is_paused;
+    link->input_is_unparsed = done < octets.size && !link_may_read(link);
 }
 
 static void
@@ -113,7 +113,7 @@ link_parse_scratch(struct link *link, size_t size)
 {
     struct bytes octets = bytes_make(link->network->scratch, size);
     size_t done = input_parse(link, octets);
-    link->input_is_unparsed = done < size && link->is_paused;
+    link->input_is_unparsed = done < size && !link_may_read(link);
     link_keep_input(link, bytes_make(octets.data + done, size - done));
 }
 

@@ -10,24 +10,23 @@
 #define BOURSE_NET_LISTENER_H
 
 #include "base/list.h"
-#include "base/map.h"
 #include "base/timer.h"
 #include "net/network.h"
+#include "net/strangers.h"
 
 struct link;
-struct source;
 
 struct listeners {
     struct list list;         /* of struct listener; owned */
-    struct map sources;       /* of struct source by address; owned */
     int reserve_fd;           /* owned; -1 when even that was not to be had */
     uint32_t descriptors_low; /* number of a descriptor from which on they are getting scarce */
     bool is_resting;          /* out of descriptors a moment ago */
-    bool is_full;             /* at the cap of links that are not established */
+    bool is_full;             /* no place for one more stranger */
+    struct strangers_waiter waiter;
     struct timer rest;
 };
 
-void listeners_init(struct listeners *listeners);
+void listeners_init(struct listeners *listeners, struct network *network);
 void listeners_fini(struct listeners *listeners, struct network *network);
 
 /* The default of unestablished_max: an eighth of the descriptors that the process may have. */
@@ -38,8 +37,14 @@ MUST_CHECK enum status listener_open(struct network *network, const char *host, 
                                      bool is_tls, struct transport_factory factory,
                                      uint16_t *port_out, char *why, size_t why_size);
 
+/* network_share_listeners. */
+MUST_CHECK enum status listeners_share(struct network *network, const struct network *first);
+
 /* network_stop_listening. */
 void listeners_close(struct network *network);
+
+/* There may be room for strangers again: accepts, if only want of room kept it from that. */
+void listeners_look_for_room(struct network *network);
 
 /* `link` is established or gone: it no longer counts as a stranger. */
 void listeners_forget(struct network *network, struct link *link);

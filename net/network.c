@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "amqp/frame.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/bell.h"
 #include "net/network_state.h"
 
 enum {
@@ -44,21 +46,15 @@ u64_or(uint64_t value, uint64_t otherwise)
 static struct network_settings
 settings_or_defaults(const struct network_settings *given)
 {
-    enum { STRANGERS_MAX = 1024 };
-    uint32_t strangers = listeners_unestablished_max();
-    strangers = strangers < STRANGERS_MAX ? strangers : STRANGERS_MAX;
     struct network_settings settings = {
         .frame_max = u32_or(given->frame_max, 131072),
         .message_bytes_max = u64_or(given->message_bytes_max, 16 * 1024 * 1024),
         .assembly_bytes_max = u64_or(given->assembly_bytes_max, 64 * 1024 * 1024),
         .tls_handshake_ms = u32_or(given->tls_handshake_ms, 5000),
         .handshake_ms = u32_or(given->handshake_ms, 10000),
-        .unestablished_max = u32_or(given->unestablished_max, strangers),
-        .unestablished_per_source_max = u32_or(given->unestablished_per_source_max, 64),
         .input_octets_per_tick = u32_or(given->input_octets_per_tick, 1024 * 1024),
         .ready_links_per_tick = u32_or(given->ready_links_per_tick, 256),
         .handshake_steps_per_tick = u32_or(given->handshake_steps_per_tick, 8),
-        .number = given->number,
     };
     /* The budget never stands in the way of one message that is allowed. */
     if (settings.assembly_bytes_max < settings.message_bytes_max + ASSEMBLY_OVERHEAD) {
@@ -68,12 +64,38 @@ settings_or_defaults(const struct network_settings *given)
 }
 
 static void
+network_join(struct network *network, const struct network_settings *settings,
+             struct network_group *group)
+{
+    network->owns_group = group == NULL;
+    network->group = group != NULL ? group : network_group_new(settings);
+    network->strangers = network_group_strangers(network->group);
+    uint32_t number = network_group_join(network->group, network);
+    network->number = network->owns_group ? settings->number : number;
+    assert(network->number < NET_NETWORKS_MAX);
+}
+
+/* Nobody will serve them. */
+static void
+network_drop_newcomers(struct network *network)
+{
+    struct newcomer *newcomers;
+    uint32_t count = inbox_take(&network->inbox, &newcomers);
+    for (uint32_t i = 0; i < count; i++) {
+        strangers_leave(network->strangers, newcomers[i].source);
+        close(newcomers[i].fd);
+    }
+    free(newcomers);
+    inbox_fini(&network->inbox);
+}
+
+static void
 network_post_chunk(struct network *network, enum net_event_type type,
                    const struct chunk_notice *notice)
 {
     struct net_event event = {
         .type = type,
-        .link = net_no_link(network->settings.number),
+        .link = net_no_link(network->number),
         .chunk = *notice,
     };
     network->events.handle(network->events.context, &event);
@@ -102,8 +124,9 @@ network_chunk_sink(struct network *network)
 }
 
 struct network *
-network_new(const struct network_settings *settings, struct chunk_memory memory,
-            const struct clock_source *clock, struct log *log, const struct net_events *events)
+network_new(const struct network_settings *settings, struct network_group *group,
+            struct chunk_memory memory, const struct clock_source *clock, struct log *log,
+            const struct net_events *events)
 {
     struct network *network = xalloc(sizeof(*network));
     if (loop_init(&network->loop) != STATUS_OK) {
@@ -111,7 +134,8 @@ network_new(const struct network_settings *settings, struct chunk_memory memory,
         return NULL;
     }
     network->settings = settings_or_defaults(settings);
-    assert(settings->number < NET_NETWORKS_MAX);
+    network_join(network, settings, group);
+    inbox_init(&network->inbox);
     network->writer = chunk_writer_new(memory, network_chunk_sink(network));
     network->clock = *clock;
     network->log = log;
@@ -123,7 +147,7 @@ network_new(const struct network_settings *settings, struct chunk_memory memory,
     list_init(&network->dirty);
     list_init(&network->reports);
     list_init(&network->watches);
-    listeners_init(&network->listeners);
+    listeners_init(&network->listeners, network);
     output_pool_init(&network->outputs);
     network->scratch = xalloc(TAIL_COPY_MAX + READ_SIZE);
     return network;
@@ -142,12 +166,17 @@ network_free(struct network **network)
             link_free(dying->slots[i].link);
         }
     }
+    network_drop_newcomers(dying);
     struct list_link *link;
     while ((link = list_pop(&dying->watches)) != NULL) {
         free(CONTAINER_OF(link, struct network_watch, link));
     }
     timer_cancel(&dying->timers, &dying->trim);
     listeners_fini(&dying->listeners, dying);
+    network_group_leave(dying->group);
+    if (dying->owns_group) {
+        network_group_free(&dying->group);
+    }
     output_pool_fini(&dying->outputs);
     chunk_writer_free(&dying->writer);
     loop_fini(&dying->loop);
@@ -170,7 +199,7 @@ network_grow_slots(struct network *network)
 static uint64_t
 network_first_generation(const struct network *network)
 {
-    return net_no_link(network->settings.number) >> LINK_SLOT_BITS;
+    return net_no_link(network->number) >> LINK_SLOT_BITS;
 }
 
 enum status
@@ -224,6 +253,30 @@ network_find(const struct network *network, uint64_t id)
     return slot->generation == id >> LINK_SLOT_BITS ? slot->link : NULL;
 }
 
+/* Memory -------------------------------------------------------------------------------------- */
+
+/* Memory that a busy second has left behind goes back when the next one does not need it; so a
+ * broker that has become idle becomes small as well. */
+static void
+network_on_trim(struct timer *timer, void *context)
+{
+    struct network *network = context;
+    bool keeps_outputs = output_pool_trim(&network->outputs);
+    bool keeps_chunks = chunk_writer_trim(network->writer);
+    if (keeps_outputs || keeps_chunks) {
+        timer_arm(&network->timers, timer, network->now_ms + TRIM_MS, network_on_trim, network);
+    }
+}
+
+static void
+network_trim_later(struct network *network)
+{
+    if (!timer_is_armed(&network->trim)) {
+        timer_arm(&network->timers, &network->trim, network->now_ms + TRIM_MS, network_on_trim,
+                  network);
+    }
+}
+
 /* What the core calls ------------------------------------------------------------------------- */
 
 static void
@@ -236,6 +289,7 @@ network_post(void *context, const struct net_action *action)
     } else if (action->type == NET_ACTION_CHUNK_RETURNED) {
         chunk_writer_take_back(network->writer, action->chunk_returned.memory,
                                action->chunk_returned.capacity);
+        network_trim_later(network);
     }
 }
 
@@ -256,6 +310,12 @@ network_listen(struct network *network, const char *host, uint16_t port, bool is
                struct transport_factory factory, uint16_t *port_out, char *why, size_t why_size)
 {
     return listener_open(network, host, port, is_tls, factory, port_out, why, why_size);
+}
+
+enum status
+network_share_listeners(struct network *network, const struct network *first)
+{
+    return listeners_share(network, first);
 }
 
 void
@@ -302,8 +362,76 @@ network_unestablished_count(const struct network *network)
 bool
 network_has_work(const struct network *network)
 {
-    return !list_is_empty(&network->ready) || !list_is_empty(&network->greeting) ||
-           !list_is_empty(&network->dirty) || !list_is_empty(&network->reports);
+    bool may_read = !network->holds_input && !list_is_empty(&network->ready);
+    return may_read || !list_is_empty(&network->greeting) || !list_is_empty(&network->dirty) ||
+           !list_is_empty(&network->reports) || atomic_load(&network->is_called);
+}
+
+/* What others want ---------------------------------------------------------------------------- */
+
+void
+network_call(struct network *network)
+{
+    atomic_store(&network->is_called, true);
+    if (network->bell != NULL) {
+        bell_ring(network->bell);
+    }
+}
+
+void
+network_ask_to_stop_listening(struct network *network)
+{
+    atomic_store(&network->is_asked_to_stop_listening, true);
+    network_call(network);
+}
+
+static void
+network_on_rung(struct loop_watch *watch, uint32_t events)
+{
+    (void)watch;
+    (void)events; /* whoever waits reads the descriptor */
+}
+
+enum status
+network_use_bell(struct network *network, struct bell *bell)
+{
+    network->bell = bell;
+    network->rung.ready = network_on_rung;
+    return loop_add(&network->loop, &network->rung, bell->fd, EPOLLIN);
+}
+
+void
+network_hold_input(struct network *network, bool is_held)
+{
+    network->holds_input = is_held;
+}
+
+void
+network_take_newcomer(struct network *network, const struct newcomer *newcomer)
+{
+    if (link_new(network, newcomer) == NULL) {
+        log_limited(network->log, LOG_LEVEL_WARN, "listener.no_memory", "peer=%s",
+                    newcomer->peer.address);
+    }
+}
+
+static void
+network_answer_calls(struct network *network)
+{
+    if (!atomic_load(&network->is_called)) {
+        return;
+    }
+    atomic_store(&network->is_called, false); /* before looking: who comes later calls again */
+    struct newcomer *newcomers;
+    uint32_t count = inbox_take(&network->inbox, &newcomers);
+    for (uint32_t i = 0; i < count; i++) {
+        network_take_newcomer(network, &newcomers[i]);
+    }
+    free(newcomers);
+    listeners_look_for_room(network);
+    if (atomic_load(&network->is_asked_to_stop_listening)) {
+        network_stop_listening(network);
+    }
 }
 
 /* One turn ------------------------------------------------------------------------------------ */
@@ -350,7 +478,7 @@ static void
 network_read_links(struct network *network)
 {
     uint64_t octets = 0;
-    for (uint32_t i = 0; i < network->settings.ready_links_per_tick &&
+    for (uint32_t i = 0; !network->holds_input && i < network->settings.ready_links_per_tick &&
                          octets < network->settings.input_octets_per_tick;
          i++) {
         struct list_link *ready = list_first(&network->ready);
@@ -380,7 +508,7 @@ network_report(struct network *network)
 }
 
 void
-network_poll(struct network *network, uint64_t wait_ms)
+network_wait(struct network *network, uint64_t wait_ms)
 {
     /* Here nobody waits for this turn but newcomers: what members had sent was answered by the last
      * flush. */
@@ -388,24 +516,24 @@ network_poll(struct network *network, uint64_t wait_ms)
     loop_wait(&network->loop, network_wait_ms(network, wait_ms));
     network_read_clock(network);
     network->turn++;
-    loop_dispatch(&network->loop);
+    network_answer_calls(network);
+    loop_dispatch(&network->loop); /* now: a later step may free a link that it points at */
+}
+
+void
+network_read(struct network *network)
+{
     network_read_links(network);
     /* After reading: silence is judged when what has come is known. */
     timer_wheel_advance(&network->timers, network->now_ms);
     network_report(network);
 }
 
-/* Memory that a busy second has left behind goes back when the next one does not need it; so a
- * broker that has become idle becomes small as well. */
-static void
-network_on_trim(struct timer *timer, void *context)
+void
+network_poll(struct network *network, uint64_t wait_ms)
 {
-    struct network *network = context;
-    bool keeps_outputs = output_pool_trim(&network->outputs);
-    bool keeps_chunks = chunk_writer_trim(network->writer);
-    if (keeps_outputs || keeps_chunks) {
-        timer_arm(&network->timers, timer, network->now_ms + TRIM_MS, network_on_trim, network);
-    }
+    network_wait(network, wait_ms);
+    network_read(network);
 }
 
 static void
@@ -421,9 +549,8 @@ void
 network_flush(struct network *network)
 {
     struct list_link *dirty;
-    if (!list_is_empty(&network->dirty) && !timer_is_armed(&network->trim)) {
-        timer_arm(&network->timers, &network->trim, network->now_ms + TRIM_MS, network_on_trim,
-                  network);
+    if (!list_is_empty(&network->dirty)) {
+        network_trim_later(network);
     }
     while ((dirty = list_pop(&network->dirty)) != NULL) {
         link_flush(CONTAINER_OF(dirty, struct link, dirty_link));

@@ -13,6 +13,9 @@
 
 struct network;
 
+struct bell;
+struct network_group;
+
 /* Zero takes the default given in brackets. */
 struct network_settings {
     uint32_t frame_max;          /* offered in tune: upper bound of a link (131072) */
@@ -25,14 +28,16 @@ struct network_settings {
     uint32_t input_octets_per_tick;        /* over all links (1 MiB) */
     uint32_t ready_links_per_tick;         /* (256), each read once */
     uint32_t handshake_steps_per_tick;     /* of TLS; the private key is used once at most (8) */
-    uint32_t number; /* of this network among those of the core; below NET_NETWORKS_MAX (0) */
+    uint32_t number; /* of one that is alone, below NET_NETWORKS_MAX; a group gives its own (0) */
 };
 
-/* Contents are laid down in memory from `memory`. `log` and what `events` points at are borrowed
- * and outlive the network. NULL with errno set when epoll is not to be had. */
-struct network *network_new(const struct network_settings *settings, struct chunk_memory memory,
-                            const struct clock_source *clock, struct log *log,
-                            const struct net_events *events);
+/* Contents are laid down in memory from `memory`. `group` is the networks that this one is to be
+ * one of, and has the limits on links that are not established; NULL: it is alone. `group`, `log`
+ * and what `events` points at are borrowed and outlive the network. NULL with errno set when epoll
+ * is not to be had. */
+struct network *network_new(const struct network_settings *settings, struct network_group *group,
+                            struct chunk_memory memory, const struct clock_source *clock,
+                            struct log *log, const struct net_events *events);
 
 /* Closes everything; posts no events. */
 void network_free(struct network **network);
@@ -51,8 +56,23 @@ MUST_CHECK enum status network_listen(struct network *network, const char *host,
                                       bool is_tls, struct transport_factory factory,
                                       uint16_t *port_out, char *why, size_t why_size);
 
+/* Has `network` accept where `first` listens; newcomers go to the one of the group that has the
+ * fewest links. STATUS_IO: errno says why, and some listeners may be shared already. */
+MUST_CHECK enum status network_share_listeners(struct network *network,
+                                               const struct network *first);
+
 /* Stops accepting on all listeners and closes them; links live on. */
 void network_stop_listening(struct network *network);
+
+/* The same from another thread: it happens in the next turn of the network's loop. */
+void network_ask_to_stop_listening(struct network *network);
+
+/* For a network that has a thread of its own: others ring `bell` (borrowed) when they want
+ * something of it. STATUS_IO when its descriptor cannot be watched; errno says why. */
+MUST_CHECK enum status network_use_bell(struct network *network, struct bell *bell);
+
+/* While input is held no link is read: the core has not taken what was read before. */
+void network_hold_input(struct network *network, bool is_held);
 
 /* Calls `ready(context)` from network_poll whenever `fd` is readable (an eventfd, a signalfd). The
  * descriptor stays the caller's. */
@@ -64,6 +84,11 @@ MUST_CHECK enum status network_watch(struct network *network, int fd, network_wa
  * and turns what is ready into events, bounded by the settings; what is left over makes
  * network_has_work true. Due timers (deadlines, heartbeats) fire here. */
 void network_poll(struct network *network, uint64_t wait_ms);
+
+/* The two halves of network_poll, for a loop that has something to do between them: the first finds
+ * out who is ready, accepts, and goes on writing; the second reads. */
+void network_wait(struct network *network, uint64_t wait_ms);
+void network_read(struct network *network);
 
 bool network_has_work(const struct network *network);
 

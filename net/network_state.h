@@ -5,11 +5,16 @@
 
 #include "base/list.h"
 #include "base/timer.h"
+#include "net/inbox.h"
 #include "net/link.h"
 #include "net/listener.h"
 #include "net/loop.h"
 #include "net/network.h"
+#include "net/network_group.h"
 #include "net/output.h"
+#include "net/strangers.h"
+
+#include <stdatomic.h>
 
 enum {
     /* One read. Small enough that what was read is still in the second-level cache when it is
@@ -35,6 +40,17 @@ struct link_slot {
 
 struct network {
     struct network_settings settings;
+    struct network_group *group; /* owned if it is alone in it */
+    struct strangers *strangers; /* of the group; borrowed */
+    uint32_t number;             /* in the group */
+    bool owns_group;
+    _Atomic uint32_t load; /* links, with those in the inbox; anybody reads it */
+    struct inbox inbox;
+    atomic_bool is_called; /* somebody wants something: look around */
+    atomic_bool is_asked_to_stop_listening;
+    struct bell *bell;      /* borrowed; NULL: nobody else is on another thread */
+    struct loop_watch rung; /* for the bell's descriptor; only wakes */
+    bool holds_input;
     struct chunk_writer *writer; /* owned */
     struct clock_source clock;
     struct log *log;
@@ -64,6 +80,12 @@ struct network {
     struct timer trim; /* armed while memory is kept that might not be needed again */
     uint8_t *scratch;  /* TAIL_COPY_MAX + READ_SIZE octets: what is being parsed */
 };
+
+/* Has `network` look into its inbox and whether there is room for strangers. From any thread. */
+void network_call(struct network *network);
+
+/* Makes a link of an accepted socket that `load` counts already. Takes the socket. */
+void network_take_newcomer(struct network *network, const struct newcomer *newcomer);
 
 /* Gives `link` an id that no link ever had. STATUS_FULL when all numbers are in use. */
 MUST_CHECK enum status network_register(struct network *network, struct link *link);

@@ -16,7 +16,7 @@
 
 enum {
     OUTPUT_COPY_MAX = 2048, /* bodies up to here are copied at once */
-    OUTPUT_SPARES_MAX = 4,
+    OUTPUT_SPARES_MAX = 16,
     OUTPUT_SPARE_SIZE_MAX = 512 * 1024,
     OUTPUT_PARTS_KEPT_MAX = 4096,
 };

@@ -6,7 +6,9 @@
  * Neither side knows the other's structs: a link goes by its id, which is never used twice, and an
  * item for an unknown id is dropped.
  *
- * With one thread, `handle` and `post` are plain calls within the same turn of the loop. */
+ * With one thread, `handle` and `post` are plain calls within the same turn of the loop. With more,
+ * both only put an item into a ring (net/seam_ring.h): each side hears of the other's a little
+ * later, in order. Only the handshake of a link still goes step by step. */
 #ifndef BOURSE_NET_SEAM_H
 #define BOURSE_NET_SEAM_H
 
@@ -19,8 +21,8 @@
 enum {
     NET_ADDRESS_SIZE = 64,
     NET_SUBJECT_SIZE = 256,
-    NET_NETWORKS_MAX = 8,
-    NET_NETWORK_SHIFT = 61, /* in the id of a link: the number of its network is above */
+    NET_NETWORKS_MAX = 64,
+    NET_NETWORK_SHIFT = 58, /* in the id of a link: the number of its network is above */
 };
 
 /* The network that a link belongs to. */
@@ -37,8 +39,8 @@ net_no_link(uint32_t network)
     return (uint64_t)network << NET_NETWORK_SHIFT;
 }
 
-/* Who is at the other end. Owned by the network side; valid from OPENED until CLOSED was handled.
- */
+/* Who is at the other end. Made on the heap by the network side; goes over to the core with OPENED,
+ * which frees it with its connection. */
 struct net_peer {
     char address[NET_ADDRESS_SIZE];       /* numeric, such as "127.0.0.1" or "::1" */
     char local_address[NET_ADDRESS_SIZE]; /* the end that the peer connected to */
@@ -79,7 +81,7 @@ struct net_event {
     uint64_t link;
     union {
         struct {
-            const struct net_peer *peer;
+            struct net_peer *peer; /* taken by the handler */
         } opened;
         struct {
             struct bytes payload; /* ids and arguments, not yet decoded; at least 4 octets */

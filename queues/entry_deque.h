@@ -93,6 +93,15 @@ entry_deque_head_is_away(const struct entry_deque *deque)
     return deque->has_runs && entry_pages_head_is_away(deque->pages);
 }
 
+/* The entry `count` behind the oldest, if it stands in the same block; else NULL. */
+static inline const struct queue_entry *
+entry_deque_ahead(const struct entry_deque *deque, uint32_t count)
+{
+    const struct entry_block *block = deque->head;
+    bool is_there = block != NULL && block->start + count < block->end;
+    return is_there ? &block->entries[block->start + count] : NULL;
+}
+
 /* Makes room for one more entry in the tail block. */
 MUST_CHECK enum status entry_deque_make_room(struct entry_deque *deque);
 

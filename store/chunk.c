@@ -157,6 +157,15 @@ chunk_pool_content(const struct chunk_pool *pool, struct content_ref ref)
     return (const struct content *)(const void *)(slot->memory + ref_offset(ref));
 }
 
+void
+chunk_pool_prefetch(const struct chunk_pool *pool, struct content_ref ref)
+{
+    const struct chunk_slot *slot = slot_of(pool, ref);
+    if (slot->state == CHUNK_RESIDENT) {
+        __builtin_prefetch(slot->memory + ref_offset(ref));
+    }
+}
+
 const struct content *
 chunk_pool_name(struct chunk_pool *pool, struct content_ref ref)
 {

@@ -28,7 +28,7 @@ enum {
     CHUNK_SLOT_BITS = 20,
     CHUNK_GENERATION_BITS = 28,
     CHUNK_OFFSET_BITS = 16, /* in units of 8 octets */
-    CHUNK_WRITERS_MAX = 8,  /* that feed one pool, besides its own */
+    CHUNK_WRITERS_MAX = 64, /* that feed one pool, besides its own */
 };
 
 /* Names a content: slot (20 bits), generation (28) and offset / 8 (16). A value; it may cross
@@ -99,6 +99,10 @@ MUST_CHECK enum status chunk_pool_reserve(struct chunk_pool *pool,
 /* The content that `ref` names; asserts that it is alive and in memory. Valid until the end of the
  * tick in which its last count was released. */
 const struct content *chunk_pool_content(const struct chunk_pool *pool, struct content_ref ref);
+
+/* Has the processor fetch the front of a content that will be looked at soon; one that is not in
+ * memory is fine. */
+void chunk_pool_prefetch(const struct chunk_pool *pool, struct content_ref ref);
 
 /* The same for an action that names the content: notes that the network side reads it until it has
  * passed this tick. */

@@ -486,7 +486,7 @@ copy_slice(struct packing *packing)
     while (packing->copied_count < packing->move_count && octets_copied < SLICE_SIZE &&
            status == STATUS_OK) {
         const struct move *move = &packing->moves[packing->copied_count];
-        const uint8_t *octets;
+        const uint8_t *octets = NULL;
         status = read_content(packing, packing->copied_count, &octets);
         if (status == STATUS_OK) {
             status = write_content(packing, move, octets);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Certificates and settings of a TLS listener, and the transports that use them. A reload builds a
- * new context and swaps it in; connections keep the one they began with until they end. */
+ * new context and swaps it in; connections keep the one they began with until they end. A reload
+ * may happen while other threads accept; transports belong to the thread that made them. */
 #ifndef BOURSE_TLS_TLS_CONTEXT_H
 #define BOURSE_TLS_TLS_CONTEXT_H
 

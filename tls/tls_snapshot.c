@@ -2,6 +2,7 @@
 #include "tls/tls_snapshot.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -192,7 +193,7 @@ tls_snapshot_new(const struct tls_settings *settings, SSL_verify_cb on_verify, c
                  size_t why_size)
 {
     struct tls_snapshot *snapshot = xalloc(sizeof(*snapshot));
-    snapshot->references = 1;
+    atomic_init(&snapshot->references, 1);
     snapshot->user_from = settings->user_from;
     ERR_clear_error();
     snapshot->ssl = SSL_CTX_new(TLS_server_method());
@@ -201,6 +202,13 @@ tls_snapshot_new(const struct tls_settings *settings, SSL_verify_cb on_verify, c
         tls_snapshot_unref(&snapshot);
         return NULL;
     }
+    snapshot->tickets = tls_tickets_new(clock_system());
+    if (snapshot->tickets == NULL) {
+        (void)snprintf(why, why_size, "cannot set up TLS: no randomness");
+        tls_snapshot_unref(&snapshot);
+        return NULL;
+    }
+    tls_tickets_attach(snapshot->tickets, snapshot->ssl);
     if (!tls_snapshot_set_protocol(snapshot->ssl, settings, why, why_size) ||
         !tls_snapshot_load_certificate(snapshot->ssl, settings, why, why_size) ||
         !tls_snapshot_load_clients(snapshot->ssl, settings, on_verify, why, why_size) ||
@@ -213,7 +221,7 @@ tls_snapshot_new(const struct tls_settings *settings, SSL_verify_cb on_verify, c
 struct tls_snapshot *
 tls_snapshot_ref(struct tls_snapshot *snapshot)
 {
-    snapshot->references++;
+    atomic_fetch_add_explicit(&snapshot->references, 1, memory_order_relaxed);
     return snapshot;
 }
 
@@ -222,10 +230,11 @@ tls_snapshot_unref(struct tls_snapshot **snapshot_pointer)
 {
     struct tls_snapshot *snapshot = *snapshot_pointer;
     *snapshot_pointer = NULL;
-    if (snapshot == NULL || --snapshot->references > 0) {
+    if (snapshot == NULL || atomic_fetch_sub(&snapshot->references, 1) > 1) {
         return;
     }
     SSL_CTX_free(snapshot->ssl);
+    tls_tickets_free(&snapshot->tickets);
     free(snapshot->ocsp_response);
     free(snapshot);
 }

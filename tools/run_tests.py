@@ -90,6 +90,12 @@ def binary_of(options, name):
     return THREAD_BINARY if name == "thread" else options.binary
 
 
+def threads_of(name):
+    """How many threads a suite's brokers have, as text: as was asked for, else what the broker
+    chooses; where data races are looked for there is more than one network to race."""
+    return os.environ.get("BOURSE_THREADS") or ("3" if name == "thread" else "")
+
+
 def environment(options, reports):
     """Sanitizers stop at the first error and write into `reports`."""
     env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1")
@@ -172,6 +178,7 @@ def main():
         started = time.monotonic()
         command, parse = commands(options)[name]
         env["BOURSE_BIN"] = str(ROOT / binary_of(options, name))
+        env["BOURSE_THREADS"] = threads_of(name)
         results[name] = run_suite(name, command, parse, env)
         results[name].seconds = time.monotonic() - started
     reported = count_reports(reports)

@@ -26,7 +26,7 @@ class Process:
         self.log_start = self.log.tell()
         self.started = time.monotonic()
         command = [*prefix, brokers.binary(), "serve", str(config), "--data-dir", str(self.directory / "data"),
-                   "--amqp", "127.0.0.1:0", *options]
+                   "--amqp", "127.0.0.1:0", *brokers.thread_options(), *options]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.log, env=self._environment())
         self.pidfd = os.pidfd_open(self.process.pid)

@@ -149,3 +149,27 @@ def test_the_library_fails_the_call_it_is_told_to(kind, how, script, expected, t
                          capture_output=True, text=True)
     assert run.stdout.strip() == expected
     assert (tmp_path / "fired").read_text().startswith(f"{kind} {number} {how} {inside}")
+
+
+def test_a_thread_that_cannot_be_had_is_told_in_one_line(tmp_path):
+    """Any of them: those of the store, of the passwords, of the network."""
+    told = []
+    for number in range(1, 20):
+        environment = {"LD_PRELOAD": preload(), "FAIL_CALL_KIND": "thread",
+                       "FAIL_CALL_AT": str(number), "FAIL_CALL_HOW": "EAGAIN",
+                       "FAIL_CALL_REPORT": str(tmp_path / "fired")}
+        broker = brokers.Bourse(environment=environment, options=["--threads", "3"],
+                                wait_ready=False)
+        try:
+            broker.stdout.wait_for("bourse ready:", timeout_s=10)
+        except AssertionError:
+            broker.stop(expected_status=1)
+            told.append(broker.log.lines[-1])
+        else:
+            broker.stop()
+            break
+    assert all(line.startswith("bourse: not started: ") and
+               os.strerror(errno.EAGAIN) in line for line in told), told
+    for thread in ("network thread 1 of 2", "network thread 2 of 2"):
+        assert any(thread in line for line in told), told
+    assert len(told) >= 4, told

@@ -2,6 +2,7 @@
 /* SASL: nobody gets in whose response does not say a user and its password. The input is an octet
  * of who the peer is, the length of the mechanism's name, the name, and the response. */
 #include "amqp/table.h"
+#include "base/alloc.h"
 #include "tests/fuzz/core_world.h"
 #include "tests/fuzz/make.h"
 #include "tests/fuzz/target.h"
@@ -87,7 +88,9 @@ log_in(struct core_world *world, const struct net_peer *peer, struct bytes mecha
     buffer_init(&payload);
     method_encode(&payload, &method);
     struct bytes copy = exact_copy(buffer_bytes(&payload));
-    post(world, (struct net_event){.type = NET_EVENT_OPENED, .opened = {.peer = peer}});
+    struct net_peer *taken = xalloc(sizeof(*taken));
+    *taken = *peer;
+    post(world, (struct net_event){.type = NET_EVENT_OPENED, .opened = {.peer = taken}});
     post(world, (struct net_event){.type = NET_EVENT_METHOD, .method = {.payload = copy}});
     exact_copy_free(copy);
     buffer_fini(&payload);

@@ -424,7 +424,7 @@ open_session(struct session *session, uint8_t settings)
         client_init(&session->clients[i]);
     }
     core_world_init(world, (settings & SESSION_LOGGED) != 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
-    session->network = network_new(&network, core_world_memory(), &clock, &world->log, &events);
+    session->network = network_new(&network, NULL, core_world_memory(), &clock, &world->log, &events);
     assert(session->network != NULL);
     core_world_open(world, &core, network_port(session->network));
     session->core_events = core_net_events(world->core);

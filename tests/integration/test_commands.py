@@ -2,6 +2,7 @@
 """The command line: version, help, check, and what is misused."""
 
 import os
+import pathlib
 import re
 
 import pytest
@@ -28,7 +29,7 @@ def test_help_lists_the_commands_and_explains_each():
         assert command in listed.stdout
         explained = run("help", command)
         assert explained.returncode == 0 and f"bourse {command}" in explained.stdout
-    for option in ("--data-dir", "--ephemeral", "--amqp", "--amqps"):
+    for option in ("--data-dir", "--ephemeral", "--amqp", "--amqps", "--threads"):
         assert option in run("help", "serve").stdout
     assert run("serve", "--help").stdout == run("help", "serve").stdout
 
@@ -43,6 +44,8 @@ def test_check_says_ok():
     (("nonsense-command",), ""),
     (("serve", "--amqp"), "--amqp"), (("serve", "--ampq", "x"), 'did you mean'),
     (("serve", "--amqp", "nonsense"), "ADDR:PORT"), (("serve", "--amqp", "127.0.0.1:70000"), ""),
+    (("serve", "--threads", "0"), "1 to 64"), (("serve", "--threads", "65"), "1 to 64"),
+    (("serve", "--threads", "2x"), "1 to 64"), (("serve", "--threads", ""), "1 to 64"),
     (("version", "extra"), "extra"), (("help", "nonsense"), "nonsense"),
 ])
 def test_misuse_is_told_on_stderr(words, told):
@@ -63,6 +66,29 @@ def test_serve_says_that_nothing_lasts_and_writes_nothing():
         text = "\n".join(broker.stdout.lines)
         assert "nothing survives a restart" in text and "data directory" not in text
         assert not any(name.endswith("data") for name in os.listdir(broker.scratch))
+
+
+def threads_of(pid):
+    """The names of a process's threads."""
+    tasks = pathlib.Path(f"/proc/{pid}/task")
+    return sorted((task / "comm").read_text().strip() for task in tasks.iterdir())
+
+
+def network_threads_of(broker):
+    return [name for name in threads_of(broker.pid) if name.startswith("bourse-net")]
+
+
+def test_threads_are_as_many_as_the_file_or_the_option_says(write_config):
+    file = write_config("bourse: 1\nserver: {threads: 3}\n")
+    with brokers.Bourse(file, threads=None) as broker:
+        assert network_threads_of(broker) == ["bourse-net-1", "bourse-net-2"]
+    with brokers.Bourse(file, options=["--threads", "2"]) as broker:
+        assert network_threads_of(broker) == ["bourse-net-1"]
+    with brokers.Bourse(options=["--threads", "1"]) as broker:
+        assert network_threads_of(broker) == []
+    with brokers.Bourse(options=["--threads", "64"]) as broker:
+        assert len(network_threads_of(broker)) == 63
+        broker.open().close()
 
 
 def test_the_ready_line_names_every_address(authority, tmp_path):

@@ -60,6 +60,7 @@ actor_fini(struct actor *actor)
         free(actor->channels[i].published);
     }
     free(actor->arrivals);
+    free(actor->kept);
     *actor = (struct actor){0};
 }
 
@@ -86,6 +87,9 @@ actor_forget(struct actor *actor)
     actor->link = 0;
     actor->is_up = false;
     actor->is_paused = false;
+    actor->is_leaving = false;
+    memset(actor->in_flight, 0, sizeof(actor->in_flight));
+    actor->kept_count = 0;
     actor->unread_octets = 0;
     actor->arrival_first = 0;
     actor->arrival_end = 0;
@@ -159,44 +163,73 @@ actor_see_ends(struct world *world, struct actor *actor)
     }
 }
 
+/* The core knows that it is gone. */
+static void
+end_connection(struct world *world, const struct sent *sent, struct history_span span)
+{
+    (void)span;
+    for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
+        actor_end_channel(world, &sent->actor->channels[i]);
+    }
+    actor_forget(sent->actor);
+}
+
 void
 actor_hang_up(struct world *world, struct actor *actor)
 {
     world_note(world, "hang up", actor->number, actor->link, 0);
-    (void)server_hang_up(&world->server, actor->link);
-    for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
-        actor_end_channel(world, &actor->channels[i]);
+    struct sent sent = actor_sent(actor, 0);
+    sent.effect = end_connection;
+    actor->is_leaving = true;
+    actor->in_flight[0]++;
+    server_hang_up(&world->server, &sent);
+}
+
+void
+actor_take(struct actor *actor, const struct posted *posted)
+{
+    actor->arrival_visible += posted->arrival_count;
+    actor->unread_octets += posted->octets;
+    if (posted->type == NET_ACTION_PAUSE || posted->type == NET_ACTION_RESUME) {
+        actor->is_paused = posted->type == NET_ACTION_PAUSE;
     }
-    actor_forget(actor);
 }
 
 /* Sending -------------------------------------------------------------------------------------- */
 
-void
-actor_send(struct world *world, struct actor *actor, uint16_t channel, const struct method *method,
-           struct history_span *span_out)
+struct sent
+actor_sent(struct actor *actor, uint16_t channel)
 {
-    struct history_span span = server_send(&world->server, actor->link, channel, method);
-    if (span_out != NULL) {
-        *span_out = span;
-    }
+    return (struct sent){
+        .actor = actor,
+        .channel = channel,
+        .link = actor->link,
+        .message = HISTORY_NONE,
+        .deleting_queue = HISTORY_NONE,
+        .queue = HISTORY_NONE,
+        .exchange = HISTORY_NONE,
+    };
 }
 
-struct actor_request *
-actor_ask(struct world *world, struct actor *actor, uint16_t channel, const struct method *method,
-          enum method_id answer)
+void
+actor_send(struct world *world, const struct method *method, struct sent *sent)
 {
-    struct actor_request *request = &actor_channel(actor, channel)->request;
+    sent->actor->in_flight[sent->channel]++;
+    server_send(&world->server, method, sent);
+}
+
+void
+actor_ask(struct world *world, const struct method *method, enum method_id answer,
+          struct sent *sent)
+{
+    struct actor_request *request = &actor_channel(sent->actor, sent->channel)->request;
     assert(!request->is_waiting);
     *request = (struct actor_request){
         .answer = answer,
         .is_waiting = true,
         .queue = HISTORY_NONE,
     };
-    struct history_span span;
-    actor_send(world, actor, channel, method, &span);
-    request->span = span;
-    return request;
+    actor_send(world, method, sent);
 }
 
 void
@@ -208,7 +241,8 @@ actor_open_channel(struct world *world, struct actor *actor, uint16_t number)
     channel->next_tag = 1;
     channel->read_tag = 0;
     struct method method = {.id = METHOD_CHANNEL_OPEN};
-    (void)actor_ask(world, actor, number, &method, METHOD_CHANNEL_OPEN_OK);
+    struct sent sent = actor_sent(actor, number);
+    actor_ask(world, &method, METHOD_CHANNEL_OPEN_OK, &sent);
 }
 
 /* What to do next ------------------------------------------------------------------------------ */
@@ -235,15 +269,16 @@ select_mode(struct world *world, struct actor *actor, uint16_t number)
 {
     struct actor_channel *channel = actor_channel(actor, number);
     uint32_t at = dice_below(&world->dice, 1000);
+    struct sent sent = actor_sent(actor, number);
     channel->has_mode = true;
     if (at < world->habits.confirm_permille) {
         struct method method = {.id = METHOD_CONFIRM_SELECT};
         channel->mode = ACTOR_CONFIRM;
-        (void)actor_ask(world, actor, number, &method, METHOD_CONFIRM_SELECT_OK);
+        actor_ask(world, &method, METHOD_CONFIRM_SELECT_OK, &sent);
     } else if (at < world->habits.confirm_permille + world->habits.tx_permille) {
         struct method method = {.id = METHOD_TX_SELECT};
         channel->mode = ACTOR_TX;
-        (void)actor_ask(world, actor, number, &method, METHOD_TX_SELECT_OK);
+        actor_ask(world, &method, METHOD_TX_SELECT_OK, &sent);
     }
     world_note(world, "mode", actor->number, number, channel->mode);
 }
@@ -268,19 +303,35 @@ use_channel(struct world *world, struct actor *actor, uint16_t number)
     }
 }
 
+static void
+connect(struct world *world, struct actor *actor)
+{
+    uint32_t network = 0;
+    if (!wire_is_direct(&world->server.wire)) {
+        network = dice_below(&world->dice, world->server.wire.network_count);
+    }
+    world_note(world, "connect", actor->number, network, 0);
+    struct sent sent = actor_sent(actor, 0);
+    actor->in_flight[0]++;
+    /* What the core answers at once comes over this link. */
+    actor->link = net_no_link(network) | world->server.next_link;
+    (void)server_connect(&world->server, network, &actor->peer, &sent);
+}
+
 void
 actor_step(struct world *world, struct actor *actor)
 {
     if (actor->link == 0) {
-        world_note(world, "connect", actor->number, 0, 0);
-        actor->link = world->server.next_link;
-        (void)server_connect(&world->server, &actor->peer);
+        connect(world, actor);
+        return;
+    }
+    if (actor->is_leaving || !wire_may_read(&world->server.wire, actor->link)) {
         return;
     }
     if (dice_chance(&world->dice, world->habits.arrival_permille)) {
         actor_read(world, actor, 1 + dice_below(&world->dice, 8));
     }
-    if (actor->is_up && !actor->is_paused) {
+    if (actor->is_up && !actor->is_paused && !actor->is_leaving) {
         use_channel(world, actor, (uint16_t)(1 + dice_below(&world->dice, ACTOR_CHANNELS)));
     }
 }

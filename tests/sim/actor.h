@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A client: one connection with some channels, as a well-behaved program would use them. What it
- * sends reaches the core at once; what the core sends waits, behind the end of the tick, until the
- * client reads it. The history hears of things when the core does them, not when the client learns
- * of them. */
+ * sends reaches the core through the wire, which may take a while; what the core sends waits until
+ * the client reads it. The history hears of things when the core does them, not when the client
+ * sends or learns of them. */
 #ifndef BOURSE_TESTS_SIM_ACTOR_H
 #define BOURSE_TESTS_SIM_ACTOR_H
 
 #include "amqp/method.h"
 #include "net/seam.h"
 #include "tests/sim/history.h"
+#include "tests/sim/sent.h"
 
 enum { ACTORS_MAX = 8, ACTOR_CHANNELS = 3, ACTOR_CONSUMERS = 3 };
 
@@ -42,6 +43,7 @@ struct actor_held {
     uint32_t queue, copy; /* of the history */
     bool is_rejected;     /* in a transaction: how it will be settled */
     bool is_returned;
+    bool is_sent; /* its settlement is on its way */
 };
 
 /* A method that waits for its answer. */
@@ -100,16 +102,22 @@ struct actor {
     uint64_t link; /* 0: not connected */
     uint32_t number;
     struct net_peer peer;
-    bool is_up;     /* the handshake is done */
-    bool is_paused; /* the core does not read from it */
+    bool is_up;      /* the handshake is done */
+    bool is_paused;  /* its socket is not read */
+    bool is_leaving; /* it has hung up, and the core does not know */
     uint64_t unread_octets;
+    uint32_t in_flight[1 + ACTOR_CHANNELS]; /* what was sent and has not happened, by channel */
+    struct sent *kept; /* what has reached the core, which keeps it for later; owned */
+    uint32_t kept_count, kept_capacity;
     struct actor_arrival *arrivals; /* owned */
     uint32_t arrival_first, arrival_end, arrival_capacity;
-    uint32_t arrival_visible; /* the tick that sent them is over */
+    uint32_t
+        arrival_visible;    /* these have come; without networks: the tick that sent them is over */
+    uint64_t arrived_count; /* that were ever sent to it */
     struct actor_channel channels[ACTOR_CHANNELS];
 };
 
-struct world;
+struct posted;
 
 void actor_init(struct actor *actor, uint32_t number);
 void actor_fini(struct actor *actor);
@@ -136,16 +144,21 @@ bool actor_do(struct world *world, struct actor *actor, uint16_t channel, enum a
 void actor_hang_up(struct world *world, struct actor *actor);
 void actor_forget(struct actor *actor);
 
+/* What the network has taken may be read. */
+void actor_take(struct actor *actor, const struct posted *posted);
+
 /* What is open goes back to its queues, and what a transaction has is dropped. */
 void actor_end_channel(struct world *world, struct actor_channel *channel);
 
-void actor_send(struct world *world, struct actor *actor, uint16_t channel,
-                const struct method *method, struct history_span *span_out);
+/* Something to be sent on the channel, without an effect so far. */
+struct sent actor_sent(struct actor *actor, uint16_t channel);
+
+void actor_send(struct world *world, const struct method *method, struct sent *sent);
 void actor_open_channel(struct world *world, struct actor *actor, uint16_t channel);
 
 /* Sends a method that is answered. */
-struct actor_request *actor_ask(struct world *world, struct actor *actor, uint16_t channel,
-                                const struct method *method, enum method_id answer);
+void actor_ask(struct world *world, const struct method *method, enum method_id answer,
+               struct sent *sent);
 
 static inline struct actor_channel *
 actor_channel(struct actor *actor, uint16_t number)

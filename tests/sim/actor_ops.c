@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What clients do. Each operation goes to the core first and into the history right behind it: what
- * the core sends while it handles the method is older than the method's effect. */
+/* What clients do. Each operation goes to the core, and into the history right behind it when the
+ * core has handled it: what the core sends meanwhile is older than the method's effect. So each has
+ * two parts, the decision and the effect, and between them time may pass and others may do things;
+ * names that the operation needs are locked as long. */
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -50,10 +52,10 @@ is_held(const struct doing *doing)
     return is_waiting(doing) && doing->channel->request.holds_channel;
 }
 
-static struct actor_request *
-ask(const struct doing *doing, const struct method *method, enum method_id answer)
+static uint32_t
+in_flight(const struct doing *doing)
 {
-    return actor_ask(doing->world, doing->actor, doing->number, method, answer);
+    return doing->actor->in_flight[doing->number];
 }
 
 /* A method that would wait behind an answer is not sent: nobody could tell when it is handled. */
@@ -63,7 +65,62 @@ would_wait(const struct doing *doing)
     const struct connection *connection =
         core_find_connection(doing->world->server.core, doing->actor->link);
     const struct channel *channel = connection_find_channel(connection, doing->number);
-    return channel != NULL && channel_has_waiting_answer(channel);
+    return in_flight(doing) > 0 || (channel != NULL && channel_has_waiting_answer(channel));
+}
+
+static bool
+may_be_alarmed(const struct habits *habits)
+{
+    return habits->memory_mark_bytes != 0 || habits->fill_permille != 0;
+}
+
+/* A channel asks one thing at a time, and nothing behind a publish that may have to wait for the
+ * end of an alarm. */
+static bool
+may_ask(const struct doing *doing)
+{
+    return !is_waiting(doing) && (in_flight(doing) == 0 || !may_be_alarmed(&doing->world->habits));
+}
+
+static struct sent
+sent_of(const struct doing *doing, sent_effect *effect)
+{
+    struct sent sent = actor_sent(doing->actor, doing->number);
+    sent.effect = effect;
+    return sent;
+}
+
+static struct actor_channel *
+channel_of(const struct sent *sent)
+{
+    return actor_channel(sent->actor, sent->channel);
+}
+
+static struct actor_request *
+request_of(const struct sent *sent)
+{
+    return &channel_of(sent)->request;
+}
+
+static struct name_lock *
+queue_lock(const struct doing *doing, uint32_t queue)
+{
+    return &doing->world->queue_locks[history_of(doing)->queues[queue].name];
+}
+
+static struct name_lock *
+exchange_lock(const struct doing *doing, uint32_t exchange)
+{
+    return &doing->world->exchange_locks[history_of(doing)->exchanges[exchange].name];
+}
+
+/* Sends a method that speaks of a queue as it is. */
+static void
+ask_about_queue(const struct doing *doing, const struct method *method, enum method_id answer,
+                struct sent *sent)
+{
+    sent_lock_queue(sent, queue_lock(doing, sent->queue));
+    actor_ask(doing->world, method, answer, sent);
 }
 
 static uint32_t
@@ -72,11 +129,19 @@ choose_queue_name(const struct doing *doing)
     return below(doing, doing->world->habits.queue_names);
 }
 
-/* A queue that is there, or HISTORY_NONE. */
+/* The queue of that name, if it is there and will be, or HISTORY_NONE. */
+static uint32_t
+find_queue(const struct doing *doing, uint32_t name)
+{
+    return sent_may_use(&doing->world->queue_locks[name])
+               ? history_find_queue(history_of(doing), name)
+               : HISTORY_NONE;
+}
+
 static uint32_t
 choose_queue(const struct doing *doing)
 {
-    return history_find_queue(history_of(doing), choose_queue_name(doing));
+    return find_queue(doing, choose_queue_name(doing));
 }
 
 /* One to take messages from. */
@@ -87,14 +152,16 @@ choose_source(const struct doing *doing)
     if (name == 0 && doing->world->habits.hoards && below(doing, 50) != 0) {
         return HISTORY_NONE;
     }
-    return history_find_queue(history_of(doing), name);
+    return find_queue(doing, name);
 }
 
 static uint32_t
 choose_exchange(const struct doing *doing)
 {
-    return history_find_exchange(history_of(doing),
-                                 below(doing, doing->world->habits.exchange_names));
+    uint32_t name = below(doing, doing->world->habits.exchange_names);
+    return sent_may_use(&doing->world->exchange_locks[name])
+               ? history_find_exchange(history_of(doing), name)
+               : HISTORY_NONE;
 }
 
 static struct bytes
@@ -153,10 +220,25 @@ is_too_much(const struct doing *doing)
     }
     uint32_t published_max =
         doing->channel->mode == ACTOR_TX ? TX_PUBLISHES_MAX : doing->world->habits.ready_max;
-    return doing->channel->published_count >= published_max;
+    return doing->channel->published_count + in_flight(doing) >= published_max;
 }
 
-static struct history_span
+/* The message is with the broker. */
+static void
+end_publish(struct world *world, const struct sent *sent, struct history_span span)
+{
+    struct actor_channel *channel = channel_of(sent);
+    if (channel->mode != ACTOR_TX) {
+        history_enqueue(&world->history, sent->message,
+                        (struct history_span){.first = span.last, .last = span.last});
+    }
+    if (channel->mode != ACTOR_PLAIN) {
+        *HISTORY_PUSH(channel->published, channel->published_count, channel->published_capacity) =
+            sent->message;
+    }
+}
+
+static void
 send_message(const struct doing *doing, uint32_t number)
 {
     const struct history_message *message = &history_of(doing)->messages[number];
@@ -168,11 +250,13 @@ send_message(const struct doing *doing, uint32_t number)
         .is_persistent = message->is_persistent,
         .is_mandatory = below(doing, 4) == 0,
     };
-    doing->world->publishing = number;
-    struct history_span span =
-        server_publish(&doing->world->server, doing->actor->link, doing->number, &publish);
-    doing->world->publishing = HISTORY_NONE;
-    return span;
+    struct sent sent = sent_of(doing, end_publish);
+    sent.message = number;
+    if (message->exchange != HISTORY_DEFAULT_EXCHANGE) {
+        sent_lock_exchange(&sent, &doing->world->exchange_locks[message->exchange]);
+    }
+    doing->actor->in_flight[doing->number]++;
+    server_publish(&doing->world->server, &publish, &sent);
 }
 
 static bool
@@ -184,16 +268,7 @@ do_publish(const struct doing *doing)
     }
     uint32_t number = attempt(doing);
     note(doing, "publish", number, history_of(doing)->messages[number].target_count);
-    struct actor_channel *channel = doing->channel;
-    struct history_span span = send_message(doing, number);
-    if (channel->mode != ACTOR_TX) {
-        history_enqueue(history_of(doing), number,
-                        (struct history_span){.first = span.last, .last = span.last});
-    }
-    if (channel->mode != ACTOR_PLAIN) {
-        *HISTORY_PUSH(channel->published, channel->published_count, channel->published_capacity) =
-            number;
-    }
+    send_message(doing, number);
     return true;
 }
 
@@ -202,8 +277,51 @@ do_publish(const struct doing *doing)
 enum verdict { VERDICT_ACK, VERDICT_REJECT, VERDICT_REQUEUE };
 
 static void
-send_verdict(const struct doing *doing, uint64_t tag, bool multiple, enum verdict verdict,
-             struct history_span *span_out)
+settle(struct world *world, const struct actor_held *held, struct history_span span)
+{
+    if (held->is_returned) {
+        history_give_back(&world->history, held->queue, held->copy);
+    } else {
+        history_settle(&world->history, held->queue, held->copy, span);
+    }
+}
+
+static void
+settle_one(struct world *world, const struct sent *sent, struct actor_held held,
+           struct history_span span)
+{
+    struct actor_channel *channel = channel_of(sent);
+    held.is_rejected = sent->verdict == VERDICT_REJECT;
+    held.is_returned = sent->verdict == VERDICT_REQUEUE;
+    if (channel->mode == ACTOR_TX) {
+        *HISTORY_PUSH(channel->settled, channel->settled_count, channel->settled_capacity) = held;
+    } else {
+        settle(world, &held, span);
+    }
+}
+
+/* Takes the deliveries that it speaks of out of what is held, settling them now or later. Those of
+ * a channel that has ended meanwhile are not there any more. */
+static void
+end_settle(struct world *world, const struct sent *sent, struct history_span span)
+{
+    struct actor_channel *channel = channel_of(sent);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < channel->held_count; i++) {
+        struct actor_held held = channel->held[i];
+        bool is_meant =
+            held.is_sent && (sent->is_multiple ? held.tag <= sent->tag : held.tag == sent->tag);
+        if (is_meant) {
+            settle_one(world, sent, held, span);
+        } else {
+            channel->held[kept++] = held;
+        }
+    }
+    channel->held_count = kept;
+}
+
+static void
+send_verdict(const struct doing *doing, uint64_t tag, bool multiple, enum verdict verdict)
 {
     struct method method = {.id = METHOD_BASIC_ACK,
                             .basic_ack = {.delivery_tag = tag, .multiple = multiple}};
@@ -217,65 +335,84 @@ send_verdict(const struct doing *doing, uint64_t tag, bool multiple, enum verdic
                                                 .multiple = multiple,
                                                 .requeue = verdict == VERDICT_REQUEUE}};
     }
-    actor_send(doing->world, doing->actor, doing->number, &method, span_out);
+    struct sent sent = sent_of(doing, end_settle);
+    sent.tag = tag;
+    sent.is_multiple = multiple;
+    sent.verdict = verdict;
+    actor_send(doing->world, &method, &sent);
 }
 
-static void
-settle(const struct doing *doing, const struct actor_held *held, struct history_span span)
+/* Deliveries that the client has read: those that it has not settled, and those whose settlement is
+ * on its way. */
+static uint32_t
+count_read(const struct actor_channel *channel, uint32_t *sent_count_out)
 {
-    if (held->is_returned) {
-        history_give_back(history_of(doing), held->queue, held->copy);
-    } else {
-        history_settle(history_of(doing), held->queue, held->copy, span);
+    uint32_t count = 0;
+    *sent_count_out = 0;
+    for (uint32_t i = 0; i < channel->held_count && channel->held[i].tag <= channel->read_tag;
+         i++) {
+        count += !channel->held[i].is_sent;
+        *sent_count_out += channel->held[i].is_sent;
     }
+    return count;
 }
 
-/* Takes the deliveries `first` to `last` out of what is held, settling them now or later. */
-static void
-take_held(const struct doing *doing, uint32_t first, uint32_t last, enum verdict verdict,
-          struct history_span span)
+/* The place of one that is not settled, with so many such before it. */
+static uint32_t
+find_read(const struct actor_channel *channel, uint32_t before)
 {
-    struct actor_channel *channel = doing->channel;
-    for (uint32_t i = first; i <= last; i++) {
-        struct actor_held held = channel->held[i];
-        held.is_rejected = verdict == VERDICT_REJECT;
-        held.is_returned = verdict == VERDICT_REQUEUE;
-        if (channel->mode == ACTOR_TX) {
-            *HISTORY_PUSH(channel->settled, channel->settled_count, channel->settled_capacity) =
-                held;
-        } else {
-            settle(doing, &held, span);
-        }
+    uint32_t at = 0;
+    while (channel->held[at].is_sent || before > 0) {
+        before -= !channel->held[at].is_sent;
+        at++;
     }
-    memmove(channel->held + first, channel->held + last + 1,
-            (channel->held_count - last - 1) * sizeof(*channel->held));
-    channel->held_count -= last - first + 1;
+    return at;
+}
+
+/* Which tags are to be settled is different once the method under way is handled. */
+static bool
+is_recovering(const struct doing *doing)
+{
+    enum method_id answer = doing->channel->request.answer;
+    return is_waiting(doing) &&
+           (answer == METHOD_BASIC_RECOVER_OK || answer == METHOD_TX_ROLLBACK_OK);
 }
 
 static bool
 do_settle(const struct doing *doing)
 {
     struct actor_channel *channel = doing->channel;
-    uint32_t read_count = 0;
-    while (read_count < channel->held_count && channel->held[read_count].tag <= channel->read_tag) {
-        read_count++;
-    }
+    uint32_t sent_count;
+    uint32_t read_count = count_read(channel, &sent_count);
     bool is_tx = doing->channel->mode == ACTOR_TX;
-    if (read_count == 0 || (is_tx && is_held(doing))) {
+    if (read_count == 0 || is_recovering(doing) || (is_tx && is_held(doing))) {
         return false;
     }
-    if (is_tx && channel->settled_count + read_count > TX_SETTLED_MAX) {
+    if (is_tx && channel->settled_count + sent_count + read_count > TX_SETTLED_MAX) {
         return false;
     }
-    uint32_t last = below(doing, read_count);
+    uint32_t last = find_read(channel, below(doing, read_count));
     bool multiple = below(doing, 4) == 0;
     uint32_t at = below(doing, 10);
     enum verdict verdict = at < 7 ? VERDICT_ACK : at < 8 ? VERDICT_REJECT : VERDICT_REQUEUE;
     note(doing, "settle", channel->held[last].tag, (uint64_t)verdict * 2 + multiple);
-    struct history_span span;
-    send_verdict(doing, channel->held[last].tag, multiple, verdict, &span);
-    take_held(doing, multiple ? 0 : last, last, verdict, span);
+    for (uint32_t i = multiple ? 0 : last; i <= last; i++) {
+        channel->held[i].is_sent = true;
+    }
+    send_verdict(doing, channel->held[last].tag, multiple, verdict);
     return true;
+}
+
+/* Everything goes back to its queue. */
+static void
+end_recover(struct world *world, const struct sent *sent, struct history_span span)
+{
+    (void)span;
+    struct actor_channel *channel = channel_of(sent);
+    for (uint32_t i = 0; i < channel->held_count; i++) {
+        history_give_back(&world->history, channel->held[i].queue, channel->held[i].copy);
+    }
+    channel->held_count = 0;
 }
 
 static bool
@@ -286,12 +423,8 @@ do_recover(const struct doing *doing)
     }
     note(doing, "recover", 0, 0);
     struct method method = {.id = METHOD_BASIC_RECOVER, .basic_recover = {.requeue = true}};
-    (void)ask(doing, &method, METHOD_BASIC_RECOVER_OK);
-    for (uint32_t i = 0; i < doing->channel->held_count; i++) {
-        history_give_back(history_of(doing), doing->channel->held[i].queue,
-                          doing->channel->held[i].copy);
-    }
-    doing->channel->held_count = 0;
+    struct sent sent = sent_of(doing, end_recover);
+    actor_ask(doing->world, &method, METHOD_BASIC_RECOVER_OK, &sent);
     return true;
 }
 
@@ -315,7 +448,10 @@ do_get(const struct doing *doing)
         .holds_channel = true,
         .queue = queue,
     };
-    actor_send(doing->world, doing->actor, doing->number, &method, NULL);
+    struct sent sent = sent_of(doing, NULL);
+    sent.queue = queue;
+    sent_lock_queue(&sent, queue_lock(doing, queue));
+    actor_send(doing->world, &method, &sent);
     return true;
 }
 
@@ -337,31 +473,42 @@ do_consume(const struct doing *doing)
                             .basic_consume = {.queue = queue_name(doing, queue),
                                               .consumer_tag = bytes_make(tag, sizeof(tag)),
                                               .no_ack = consumer->no_ack}};
-    (void)ask(doing, &method, METHOD_BASIC_CONSUME_OK);
+    struct sent sent = sent_of(doing, NULL);
+    sent.queue = queue;
+    ask_about_queue(doing, &method, METHOD_BASIC_CONSUME_OK, &sent);
     return true;
+}
+
+static void
+end_cancel(struct world *world, const struct sent *sent, struct history_span span)
+{
+    (void)world;
+    (void)span;
+    channel_of(sent)->consumers[sent->consumer].is_on = false;
 }
 
 static bool
 do_cancel(const struct doing *doing)
 {
     uint32_t at = below(doing, ACTOR_CONSUMERS);
-    struct actor_consumer *consumer = &doing->channel->consumers[at];
-    if (is_waiting(doing) || !consumer->is_on) {
+    const struct actor_consumer *consumer = &doing->channel->consumers[at];
+    if (!may_ask(doing) || !consumer->is_on) {
         return false;
     }
     note(doing, "cancel", consumer->queue, at);
     char tag[] = {'c', (char)('0' + at)};
     struct method method = {.id = METHOD_BASIC_CANCEL,
                             .basic_cancel = {.consumer_tag = bytes_make(tag, sizeof(tag))}};
-    (void)ask(doing, &method, METHOD_BASIC_CANCEL_OK);
-    consumer->is_on = false;
+    struct sent sent = sent_of(doing, end_cancel);
+    sent.consumer = at;
+    actor_ask(doing->world, &method, METHOD_BASIC_CANCEL_OK, &sent);
     return true;
 }
 
 static bool
 do_qos(const struct doing *doing)
 {
-    if (is_waiting(doing)) {
+    if (!may_ask(doing)) {
         return false;
     }
     uint16_t prefetch_count = (uint16_t)below(doing, 20);
@@ -369,67 +516,80 @@ do_qos(const struct doing *doing)
     note(doing, "qos", prefetch_count, is_global);
     struct method method = {.id = METHOD_BASIC_QOS,
                             .basic_qos = {.prefetch_count = prefetch_count, .global = is_global}};
-    (void)ask(doing, &method, METHOD_BASIC_QOS_OK);
+    struct sent sent = sent_of(doing, NULL);
+    actor_ask(doing->world, &method, METHOD_BASIC_QOS_OK, &sent);
     return true;
 }
 
 /* Topology ------------------------------------------------------------------------------------- */
 
 static uint64_t
-broker_queue_id(const struct doing *doing, struct bytes name)
+broker_queue_id(const struct world *world, struct bytes name)
 {
-    const struct vhost *vhost = core_find_vhost(doing->world->server.core, bytes_of("/"));
+    const struct vhost *vhost = core_find_vhost(world->server.core, bytes_of("/"));
     const struct queue *queue = vhost_find_queue(vhost, name);
     return queue == NULL ? 0 : queue->target.id;
 }
 
 /* The answer gives the number of ready messages. */
 static void
-expect_count(const struct doing *doing, struct actor_request *request, uint32_t queue)
+expect_count(const struct world *world, struct actor_request *request, uint32_t queue)
 {
     request->queue = queue;
-    request->ready_count = history_of(doing)->queues[queue].ready_count;
-    request->maybe_count = history_of(doing)->queues[queue].maybe_count;
-    request->is_durable = history_of(doing)->queues[queue].is_durable;
+    request->ready_count = world->history.queues[queue].ready_count;
+    request->maybe_count = world->history.queues[queue].maybe_count;
+    request->is_durable = world->history.queues[queue].is_durable;
+}
+
+static void
+end_declare_queue(struct world *world, const struct sent *sent, struct history_span span)
+{
+    uint32_t queue = history_find_queue(&world->history, sent->name);
+    if (queue == HISTORY_NONE) {
+        uint64_t id = broker_queue_id(world, bytes_of(sim_queue_name(sent->name)));
+        queue = history_make_queue(&world->history, sent->name, id, sent->is_durable, span);
+    }
+    struct actor_request *request = request_of(sent);
+    expect_count(world, request, queue);
+    request->span = world->history.queues[queue].made;
 }
 
 static bool
 do_declare_queue(const struct doing *doing)
 {
-    if (is_waiting(doing)) {
+    if (!may_ask(doing)) {
         return false;
     }
     struct history *history = history_of(doing);
     uint32_t name = choose_queue_name(doing);
+    struct name_lock *lock = &doing->world->queue_locks[name];
     uint32_t queue = history_find_queue(history, name);
     bool is_durable = dice_chance(&doing->world->dice, doing->world->habits.durable_permille);
-    bool is_new = queue == HISTORY_NONE;
-    if (!is_new) {
-        is_durable = history->queues[queue].is_durable;
+    struct sent sent = sent_of(doing, end_declare_queue);
+    sent.is_changing = queue == HISTORY_NONE;
+    if (sent.is_changing ? !sent_may_change(lock) : !sent_may_use(lock)) {
+        return false;
     }
-    note(doing, "declare queue", name, is_durable);
-    struct bytes text = bytes_of(sim_queue_name(name));
-    struct method method = {.id = METHOD_QUEUE_DECLARE,
-                            .queue_declare = {.queue = text, .durable = is_durable}};
-    struct actor_request *request = ask(doing, &method, METHOD_QUEUE_DECLARE_OK);
-    if (is_new) {
-        queue = history_make_queue(history, name, broker_queue_id(doing, text), is_durable,
-                                   request->span);
-    }
-    expect_count(doing, request, queue);
-    request->span = history->queues[queue].made;
+    sent.name = name;
+    sent.is_durable = sent.is_changing ? is_durable : history->queues[queue].is_durable;
+    note(doing, "declare queue", name, sent.is_durable);
+    struct method method = {
+        .id = METHOD_QUEUE_DECLARE,
+        .queue_declare = {.queue = bytes_of(sim_queue_name(name)), .durable = sent.is_durable}};
+    sent_lock_queue(&sent, lock);
+    actor_ask(doing->world, &method, METHOD_QUEUE_DECLARE_OK, &sent);
     return true;
 }
 
 /* The broker cancels the consumers of a queue that goes; some were told of it on the way, others
  * will be. */
 static void
-end_consumers(const struct doing *doing, uint32_t queue)
+end_consumers(struct world *world, uint32_t queue)
 {
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         for (uint32_t j = 0; j < ACTOR_CHANNELS; j++) {
             for (uint32_t k = 0; k < ACTOR_CONSUMERS; k++) {
-                struct actor_consumer *consumer = &doing->world->actors[i].channels[j].consumers[k];
+                struct actor_consumer *consumer = &world->actors[i].channels[j].consumers[k];
                 consumer->awaits_cancel |= consumer->is_on && consumer->queue == queue;
                 consumer->is_on = consumer->is_on && consumer->queue != queue;
             }
@@ -437,164 +597,264 @@ end_consumers(const struct doing *doing, uint32_t queue)
     }
 }
 
+static void
+end_delete_queue(struct world *world, const struct sent *sent, struct history_span span)
+{
+    struct actor_request *request = request_of(sent);
+    request->span = span;
+    expect_count(world, request, sent->queue);
+    history_drop_queue(&world->history, sent->queue, span);
+    end_consumers(world, sent->queue);
+}
+
 static bool
 do_delete_queue(const struct doing *doing)
 {
     uint32_t queue = choose_source(doing);
-    if (is_waiting(doing) || queue == HISTORY_NONE) {
+    if (!may_ask(doing) || queue == HISTORY_NONE || !sent_may_change(queue_lock(doing, queue))) {
         return false;
     }
     note(doing, "delete queue", queue, 0);
     struct method method = {.id = METHOD_QUEUE_DELETE,
                             .queue_delete = {.queue = queue_name(doing, queue)}};
-    doing->world->deleting_queue = queue;
-    struct actor_request *request = ask(doing, &method, METHOD_QUEUE_DELETE_OK);
-    doing->world->deleting_queue = HISTORY_NONE;
-    expect_count(doing, request, queue);
-    history_drop_queue(history_of(doing), queue, request->span);
-    end_consumers(doing, queue);
+    struct sent sent = sent_of(doing, end_delete_queue);
+    sent.queue = queue;
+    sent.deleting_queue = queue;
+    sent.is_changing = true;
+    ask_about_queue(doing, &method, METHOD_QUEUE_DELETE_OK, &sent);
     return true;
+}
+
+static void
+end_purge(struct world *world, const struct sent *sent, struct history_span span)
+{
+    struct actor_request *request = request_of(sent);
+    request->span = span;
+    expect_count(world, request, sent->queue);
+    request->is_unfinished = !queue_discards_is_empty(&world->server.core->discards);
+    request->is_durable = history_purge(&world->history, sent->queue, span.first);
+    world->purge_count++;
 }
 
 static bool
 do_purge(const struct doing *doing)
 {
     uint32_t queue = choose_source(doing);
-    if (is_waiting(doing) || queue == HISTORY_NONE) {
+    if (!may_ask(doing) || in_flight(doing) > 0 || queue == HISTORY_NONE) {
         return false;
     }
     note(doing, "purge", queue, 0);
     struct method method = {.id = METHOD_QUEUE_PURGE,
                             .queue_purge = {.queue = queue_name(doing, queue)}};
-    struct actor_request *request = ask(doing, &method, METHOD_QUEUE_PURGE_OK);
-    expect_count(doing, request, queue);
-    request->holds_channel = true;
-    request->is_unfinished = !queue_discards_is_empty(&doing->world->server.core->discards);
-    request->is_durable = history_purge(history_of(doing), queue, request->span.first);
-    doing->world->purge_count++;
+    struct sent sent = sent_of(doing, end_purge);
+    sent.queue = queue;
+    sent.happens_at_once = true;
+    ask_about_queue(doing, &method, METHOD_QUEUE_PURGE_OK, &sent);
+    doing->channel->request.holds_channel = true;
     return true;
+}
+
+static void
+end_declare_exchange(struct world *world, const struct sent *sent, struct history_span span)
+{
+    uint32_t exchange = history_find_exchange(&world->history, sent->name);
+    if (exchange == HISTORY_NONE) {
+        exchange = history_make_exchange(&world->history, sent->name, sent->is_fanout,
+                                         sent->is_durable, span);
+    }
+    struct actor_request *request = request_of(sent);
+    request->is_durable = sent->is_durable;
+    request->span = world->history.exchanges[exchange].made;
 }
 
 static bool
 do_declare_exchange(const struct doing *doing)
 {
-    if (is_waiting(doing)) {
+    if (!may_ask(doing)) {
         return false;
     }
     struct history *history = history_of(doing);
     uint32_t name = below(doing, doing->world->habits.exchange_names);
+    struct name_lock *lock = &doing->world->exchange_locks[name];
     uint32_t exchange = history_find_exchange(history, name);
-    bool is_durable = dice_chance(&doing->world->dice, doing->world->habits.durable_permille);
-    bool is_fanout = below(doing, 2) == 0;
-    if (exchange != HISTORY_NONE) {
-        is_durable = history->exchanges[exchange].is_durable;
-        is_fanout = history->exchanges[exchange].is_fanout;
+    struct sent sent = sent_of(doing, end_declare_exchange);
+    sent.name = name;
+    sent.is_durable = dice_chance(&doing->world->dice, doing->world->habits.durable_permille);
+    sent.is_fanout = below(doing, 2) == 0;
+    sent.is_changing = exchange == HISTORY_NONE;
+    if (sent.is_changing ? !sent_may_change(lock) : !sent_may_use(lock)) {
+        return false;
     }
-    note(doing, "declare exchange", name, (uint64_t)is_durable * 2 + is_fanout);
+    if (exchange != HISTORY_NONE) {
+        sent.is_durable = history->exchanges[exchange].is_durable;
+        sent.is_fanout = history->exchanges[exchange].is_fanout;
+    }
+    note(doing, "declare exchange", name, (uint64_t)sent.is_durable * 2 + sent.is_fanout);
     struct method method = {
         .id = METHOD_EXCHANGE_DECLARE,
         .exchange_declare = {.exchange = bytes_of(sim_exchange_name(name)),
-                             .type = bytes_of(is_fanout ? "fanout" : "direct"),
-                             .durable = is_durable},
+                             .type = bytes_of(sent.is_fanout ? "fanout" : "direct"),
+                             .durable = sent.is_durable},
     };
-    struct actor_request *request = ask(doing, &method, METHOD_EXCHANGE_DECLARE_OK);
-    if (exchange == HISTORY_NONE) {
-        exchange = history_make_exchange(history, name, is_fanout, is_durable, request->span);
-    }
-    request->is_durable = is_durable;
-    request->span = history->exchanges[exchange].made;
+    sent_lock_exchange(&sent, lock);
+    actor_ask(doing->world, &method, METHOD_EXCHANGE_DECLARE_OK, &sent);
     return true;
+}
+
+static void
+end_delete_exchange(struct world *world, const struct sent *sent, struct history_span span)
+{
+    struct actor_request *request = request_of(sent);
+    request->span = span;
+    request->is_durable = world->history.exchanges[sent->exchange].is_durable;
+    history_drop_exchange(&world->history, sent->exchange, span);
 }
 
 static bool
 do_delete_exchange(const struct doing *doing)
 {
     uint32_t exchange = choose_exchange(doing);
-    if (is_waiting(doing) || exchange == HISTORY_NONE) {
+    if (!may_ask(doing) || exchange == HISTORY_NONE ||
+        !sent_may_change(exchange_lock(doing, exchange))) {
         return false;
     }
     note(doing, "delete exchange", exchange, 0);
     struct method method = {.id = METHOD_EXCHANGE_DELETE,
                             .exchange_delete = {.exchange = exchange_name(doing, exchange)}};
-    struct actor_request *request = ask(doing, &method, METHOD_EXCHANGE_DELETE_OK);
-    request->is_durable = history_of(doing)->exchanges[exchange].is_durable;
-    history_drop_exchange(history_of(doing), exchange, request->span);
+    struct sent sent = sent_of(doing, end_delete_exchange);
+    sent.exchange = exchange;
+    sent.is_changing = true;
+    sent_lock_exchange(&sent, exchange_lock(doing, exchange));
+    actor_ask(doing->world, &method, METHOD_EXCHANGE_DELETE_OK, &sent);
     return true;
+}
+
+static void
+end_bind(struct world *world, const struct sent *sent, struct history_span span)
+{
+    struct history *history = &world->history;
+    struct actor_request *request = request_of(sent);
+    request->span = history_bind(history, sent->exchange, sent->queue, sent->key, span);
+    request->is_durable =
+        history->queues[sent->queue].is_durable && history->exchanges[sent->exchange].is_durable;
+}
+
+/* Sends a method about a queue and an exchange, both as they are. */
+static void
+ask_about_binding(const struct doing *doing, const struct method *method, enum method_id answer,
+                  struct sent *sent)
+{
+    sent_lock_exchange(sent, exchange_lock(doing, sent->exchange));
+    ask_about_queue(doing, method, answer, sent);
 }
 
 static bool
 do_bind(const struct doing *doing)
 {
-    struct history *history = history_of(doing);
     uint32_t queue = choose_queue(doing);
     uint32_t exchange = choose_exchange(doing);
-    if (is_waiting(doing) || queue == HISTORY_NONE || exchange == HISTORY_NONE) {
+    if (!may_ask(doing) || queue == HISTORY_NONE || exchange == HISTORY_NONE) {
         return false;
     }
-    uint32_t key = below(doing, doing->world->habits.key_names);
+    struct sent sent = sent_of(doing, end_bind);
+    sent.queue = queue;
+    sent.exchange = exchange;
+    sent.key = below(doing, doing->world->habits.key_names);
     note(doing, "bind", exchange, queue);
     struct method method = {
         .id = METHOD_QUEUE_BIND,
         .queue_bind = {.queue = queue_name(doing, queue),
                        .exchange = exchange_name(doing, exchange),
-                       .routing_key = bytes_of(sim_key_name(0, key))},
+                       .routing_key = bytes_of(sim_key_name(0, sent.key))},
     };
-    struct actor_request *request = ask(doing, &method, METHOD_QUEUE_BIND_OK);
-    request->span = history_bind(history, exchange, queue, key, request->span);
-    request->is_durable =
-        history->queues[queue].is_durable && history->exchanges[exchange].is_durable;
+    ask_about_binding(doing, &method, METHOD_QUEUE_BIND_OK, &sent);
     return true;
+}
+
+/* Somebody else may have been first. */
+static const struct history_binding *
+find_binding(const struct history *history, const struct sent *sent)
+{
+    for (uint32_t i = 0; i < history->binding_count; i++) {
+        const struct history_binding *binding = &history->bindings[i];
+        if (binding->presence == HISTORY_PRESENT && binding->queue == sent->queue &&
+            binding->exchange == sent->exchange && binding->key == sent->key) {
+            return binding;
+        }
+    }
+    return NULL;
+}
+
+static void
+end_unbind(struct world *world, const struct sent *sent, struct history_span span)
+{
+    const struct history_binding *binding = find_binding(&world->history, sent);
+    struct actor_request *request = request_of(sent);
+    request->span = span;
+    request->is_durable = binding != NULL && binding->is_durable;
+    history_unbind(&world->history, sent->exchange, sent->queue, sent->key, span);
 }
 
 static bool
 do_unbind(const struct doing *doing)
 {
     struct history *history = history_of(doing);
-    if (is_waiting(doing) || history->binding_count == 0) {
+    if (!may_ask(doing) || history->binding_count == 0) {
         return false;
     }
     const struct history_binding binding = history->bindings[below(doing, history->binding_count)];
-    if (binding.presence != HISTORY_PRESENT) {
+    if (binding.presence != HISTORY_PRESENT || !sent_may_use(queue_lock(doing, binding.queue)) ||
+        !sent_may_use(exchange_lock(doing, binding.exchange))) {
         return false;
     }
     note(doing, "unbind", binding.exchange, binding.queue);
+    struct sent sent = sent_of(doing, end_unbind);
+    sent.queue = binding.queue;
+    sent.exchange = binding.exchange;
+    sent.key = binding.key;
     struct method method = {
         .id = METHOD_QUEUE_UNBIND,
         .queue_unbind = {.queue = queue_name(doing, binding.queue),
                          .exchange = exchange_name(doing, binding.exchange),
                          .routing_key = bytes_of(sim_key_name(0, binding.key))},
     };
-    struct actor_request *request = ask(doing, &method, METHOD_QUEUE_UNBIND_OK);
-    request->is_durable = binding.is_durable;
-    history_unbind(history, binding.exchange, binding.queue, binding.key, request->span);
+    ask_about_binding(doing, &method, METHOD_QUEUE_UNBIND_OK, &sent);
     return true;
 }
 
 /* Transactions --------------------------------------------------------------------------------- */
 
+static void
+end_commit(struct world *world, const struct sent *sent, struct history_span span)
+{
+    struct actor_channel *channel = channel_of(sent);
+    struct actor_request *request = &channel->request;
+    request->span = (struct history_span){span.last, span.last}; /* whole or nothing */
+    for (uint32_t i = 0; i < channel->published_count; i++) {
+        history_enqueue(&world->history, channel->published[i], request->span);
+        request->is_durable |= world->history.messages[channel->published[i]].is_logged;
+    }
+    for (uint32_t i = 0; i < channel->settled_count; i++) {
+        const struct actor_held *held = &channel->settled[i];
+        request->is_durable |=
+            !held->is_returned && history_copy_is_logged(&world->history, held->queue, held->copy);
+        settle(world, held, request->span);
+    }
+    channel->published_count = 0;
+    channel->settled_count = 0;
+}
+
 static bool
 do_commit(const struct doing *doing)
 {
     struct actor_channel *channel = doing->channel;
-    if (is_waiting(doing) || channel->mode != ACTOR_TX) {
+    if (!may_ask(doing) || channel->mode != ACTOR_TX) {
         return false;
     }
     note(doing, "commit", channel->published_count, channel->settled_count);
     struct method method = {.id = METHOD_TX_COMMIT};
-    struct actor_request *request = ask(doing, &method, METHOD_TX_COMMIT_OK);
-    request->span.first = request->span.last; /* whole or nothing */
-    for (uint32_t i = 0; i < channel->published_count; i++) {
-        history_enqueue(history_of(doing), channel->published[i], request->span);
-        request->is_durable |= history_of(doing)->messages[channel->published[i]].is_logged;
-    }
-    for (uint32_t i = 0; i < channel->settled_count; i++) {
-        const struct actor_held *held = &channel->settled[i];
-        request->is_durable |= !held->is_returned &&
-                               history_copy_is_logged(history_of(doing), held->queue, held->copy);
-        settle(doing, held, request->span);
-    }
-    channel->published_count = 0;
-    channel->settled_count = 0;
+    struct sent sent = sent_of(doing, end_commit);
+    actor_ask(doing->world, &method, METHOD_TX_COMMIT_OK, &sent);
     return true;
 }
 
@@ -606,17 +866,14 @@ compare_tags(const void *a, const void *b)
     return (first > second) - (first < second);
 }
 
-static bool
-do_rollback(const struct doing *doing)
+static void
+end_rollback(struct world *world, const struct sent *sent, struct history_span span)
 {
-    struct actor_channel *channel = doing->channel;
-    if (is_waiting(doing) || channel->mode != ACTOR_TX) {
-        return false;
-    }
-    note(doing, "rollback", channel->published_count, channel->settled_count);
-    struct method method = {.id = METHOD_TX_ROLLBACK};
-    (void)ask(doing, &method, METHOD_TX_ROLLBACK_OK);
+    (void)world;
+    (void)span;
+    struct actor_channel *channel = channel_of(sent);
     for (uint32_t i = 0; i < channel->settled_count; i++) {
+        channel->settled[i].is_sent = false;
         *HISTORY_PUSH(channel->held, channel->held_count, channel->held_capacity) =
             channel->settled[i];
     }
@@ -625,6 +882,19 @@ do_rollback(const struct doing *doing)
     }
     channel->published_count = 0;
     channel->settled_count = 0;
+}
+
+static bool
+do_rollback(const struct doing *doing)
+{
+    struct actor_channel *channel = doing->channel;
+    if (!may_ask(doing) || channel->mode != ACTOR_TX) {
+        return false;
+    }
+    note(doing, "rollback", channel->published_count, channel->settled_count);
+    struct method method = {.id = METHOD_TX_ROLLBACK};
+    struct sent sent = sent_of(doing, end_rollback);
+    actor_ask(doing->world, &method, METHOD_TX_ROLLBACK_OK, &sent);
     return true;
 }
 
@@ -633,13 +903,14 @@ do_rollback(const struct doing *doing)
 static bool
 do_close_channel(const struct doing *doing)
 {
-    if (is_waiting(doing)) {
+    if (!may_ask(doing)) {
         return false;
     }
     note(doing, "close channel", 0, 0);
     struct method method = {.id = METHOD_CHANNEL_CLOSE, .channel_close = {.reply_code = 200}};
     doing->channel->state = CHANNEL_SHUTTING;
-    (void)ask(doing, &method, METHOD_CHANNEL_CLOSE_OK);
+    struct sent sent = sent_of(doing, NULL);
+    actor_ask(doing->world, &method, METHOD_CHANNEL_CLOSE_OK, &sent);
     return true;
 }
 

@@ -31,6 +31,7 @@ arrive(struct actor *actor, const struct actor_arrival *arrival)
         actor->arrival_end = count;
     }
     *HISTORY_PUSH(actor->arrivals, actor->arrival_end, actor->arrival_capacity) = *arrival;
+    actor->arrived_count++;
 }
 
 static void
@@ -62,6 +63,7 @@ recognise(struct world *world, const struct content *content, struct bytes excha
                       "message %" PRIu32 " is not as it was published", number);
         return HISTORY_NONE;
     }
+    world->recognised = number;
     return number;
 }
 
@@ -335,18 +337,13 @@ on_method(const struct incoming *incoming, struct bytes payload)
     }
 }
 
-static void
-count_octets(const struct incoming *incoming)
+static const struct content *
+content_of(const struct net_action *action)
 {
-    const struct net_action *action = incoming->action;
-    const struct content *content = NULL;
     if (action->type == NET_ACTION_DELIVER) {
-        content = action->deliver.content;
-    } else if (action->type == NET_ACTION_CONTENT) {
-        content = action->content.content;
+        return action->deliver.content;
     }
-    uint32_t frame_max = incoming->actor->is_up ? 131072 : FRAME_MAX_BEFORE_TUNE;
-    incoming->actor->unread_octets += net_action_octets(action, content, frame_max);
+    return action->type == NET_ACTION_CONTENT ? action->content.content : NULL;
 }
 
 static void
@@ -354,26 +351,19 @@ on_action(const struct incoming *incoming)
 {
     switch (incoming->action->type) {
     case NET_ACTION_METHOD:
-        count_octets(incoming);
         on_method(incoming, incoming->action->method.payload);
         break;
     case NET_ACTION_CONTENT:
-        count_octets(incoming);
         on_method(incoming, incoming->action->content.payload);
         break;
     case NET_ACTION_DELIVER:
-        count_octets(incoming);
         on_deliver(incoming);
-        break;
-    case NET_ACTION_PAUSE:
-        incoming->actor->is_paused = true;
-        break;
-    case NET_ACTION_RESUME:
-        incoming->actor->is_paused = false;
         break;
     case NET_ACTION_CLOSE:
         history_wrong(&incoming->world->history, HISTORY_ANSWER, "the broker closes the socket");
         break;
+    case NET_ACTION_PAUSE:
+    case NET_ACTION_RESUME:
     case NET_ACTION_TUNE:
     case NET_ACTION_ESTABLISHED:
     case NET_ACTION_CHUNK_RETURNED:
@@ -381,26 +371,86 @@ on_action(const struct incoming *incoming)
     }
 }
 
+static struct actor *
+find_actor(struct world *world, uint64_t link)
+{
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        if (world->actors[i].link == link) {
+            return &world->actors[i];
+        }
+    }
+    return NULL;
+}
+
+/* The history hears of it; `posted` gets what the client will notice. */
+static void
+hear(struct world *world, struct actor *actor, const struct net_action *action,
+     struct posted *posted)
+{
+    struct incoming incoming = {
+        .world = world,
+        .actor = actor,
+        .action = action,
+        .channel = action->channel == 0 ? NULL : actor_channel(actor, action->channel),
+    };
+    uint32_t frame_max = actor->is_up ? 131072 : FRAME_MAX_BEFORE_TUNE;
+    posted->octets = net_action_octets(action, posted->content, frame_max);
+    uint64_t arrived_count = actor->arrived_count;
+    world->recognised = HISTORY_NONE;
+    on_action(&incoming);
+    posted->message = world->recognised;
+    posted->arrival_count = (uint32_t)(actor->arrived_count - arrived_count);
+}
+
 void
 world_on_action(void *context, const struct net_action *action)
 {
     struct world *world = context;
+    sent_see_kept(world);
     world_see_ends(world);
-    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
-        struct actor *actor = &world->actors[i];
-        if (actor->link != action->link) {
-            continue;
-        }
-        struct incoming incoming = {
-            .world = world,
-            .actor = actor,
-            .action = action,
-            .channel = action->channel == 0 ? NULL : actor_channel(actor, action->channel),
-        };
-        on_action(&incoming);
-        return;
+    struct posted posted = {
+        .type = action->type,
+        .channel = action->channel,
+        .link = action->link,
+        .content = content_of(action),
+        .message = HISTORY_NONE,
+    };
+    struct actor *actor = find_actor(world, action->link);
+    if (actor != NULL) {
+        hear(world, actor, action, &posted);
+    } else if (action->type != NET_ACTION_CHUNK_RETURNED) {
+        history_wrong(&world->history, HISTORY_ANSWER,
+                      "something is sent to a client that is gone");
     }
-    history_wrong(&world->history, HISTORY_ANSWER, "something is sent to a client that is gone");
+    if (wire_is_direct(&world->server.wire) && actor != NULL) {
+        posted.arrival_count = 0; /* they come with the end of the tick */
+        actor_take(actor, &posted);
+    }
+    wire_post_action(&world->server.wire, action, &posted);
+}
+
+void
+world_on_taken(void *context, const struct posted *posted)
+{
+    struct world *world = context;
+    struct actor *actor = find_actor(world, posted->link);
+    world_note(world, "taken", posted->link, (uint64_t)posted->type, posted->channel);
+    if (actor != NULL && !actor->is_leaving) {
+        actor_take(actor, posted);
+    }
+}
+
+void
+world_on_written(void *context, const struct posted *posted)
+{
+    struct world *world = context;
+    if (posted->message != HISTORY_NONE && world->history.wrong_count == 0 &&
+        !body_is_right(content_body(posted->content), posted->message,
+                       world->history.messages[posted->message].size)) {
+        history_wrong(&world->history, HISTORY_BODY,
+                      "message %" PRIu32 " was gone before it was written to its socket",
+                      posted->message);
+    }
 }
 
 /* Reading -------------------------------------------------------------------------------------- */
@@ -419,7 +469,8 @@ send_start_ok(struct world *world, struct actor *actor)
                                 .response = bytes_make(response, sizeof(response) - 1),
                                 .locale = bytes_of("en_US")},
     };
-    actor_send(world, actor, 0, &method, NULL);
+    struct sent sent = actor_sent(actor, 0);
+    actor_send(world, &method, &sent);
 }
 
 static void
@@ -428,10 +479,12 @@ send_open(struct world *world, struct actor *actor)
     struct method tune_ok = {
         .id = METHOD_CONNECTION_TUNE_OK,
         .connection_tune_ok = {.channel_max = 2047, .frame_max = 131072, .heartbeat = 60}};
-    actor_send(world, actor, 0, &tune_ok, NULL);
+    struct sent sent = actor_sent(actor, 0);
+    actor_send(world, &tune_ok, &sent);
     struct method open = {.id = METHOD_CONNECTION_OPEN,
                           .connection_open = {.virtual_host = bytes_of("/")}};
-    actor_send(world, actor, 0, &open, NULL);
+    struct sent next = actor_sent(actor, 0);
+    actor_send(world, &open, &next);
 }
 
 static void
@@ -488,7 +541,8 @@ read_arrival(struct world *world, struct actor *actor, const struct actor_arriva
         actor_channel(actor, arrival->channel)->read_tag = arrival->tag;
     } else if (arrival->id == METHOD_CHANNEL_CLOSE) {
         struct method method = {.id = METHOD_CHANNEL_CLOSE_OK};
-        actor_send(world, actor, arrival->channel, &method, NULL);
+        struct sent sent = actor_sent(actor, arrival->channel);
+        actor_send(world, &method, &sent);
         actor_end_channel(world, actor_channel(actor, arrival->channel));
     } else {
         read_answer(world, actor_channel(actor, arrival->channel), arrival->id);
@@ -508,7 +562,6 @@ actor_read(struct world *world, struct actor *actor, uint32_t arrival_max)
 void
 actor_end_tick(struct actor *actor, uint64_t purged_last)
 {
-    actor->arrival_visible = actor->arrival_end;
     for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
         struct actor_request *request = &actor->channels[i].request;
         if (request->is_unfinished && purged_last != UINT64_MAX) {

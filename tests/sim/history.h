@@ -175,9 +175,13 @@ void history_unbind(struct history *history, uint32_t exchange, uint32_t queue, 
 /* Messages ---------------------------------------------------------------------------------------
  */
 
-/* A message is about to be published; returns its number and finds out whom it reaches. */
+/* A message is about to be published; returns its number and finds out whom it reaches, as things
+ * are now. */
 uint32_t history_attempt(struct history *history, uint32_t exchange_name, uint32_t key,
                          bool is_persistent, uint32_t size);
+
+/* The broker is about to handle it: whom it reaches now. */
+void history_route(struct history *history, uint32_t message);
 
 /* It was taken: it is in its queues now, or in those that have their names now. */
 void history_enqueue(struct history *history, uint32_t message, struct history_span span);

@@ -19,9 +19,11 @@ add_target(struct history_message *message, uint32_t queue)
     message->targets[message->target_count++] = queue;
 }
 
-static void
-route(const struct history *history, struct history_message *message)
+void
+history_route(struct history *history, uint32_t number)
 {
+    struct history_message *message = &history->messages[number];
+    message->target_count = 0;
     if (message->exchange == HISTORY_DEFAULT_EXCHANGE) {
         if (message->key < HISTORY_NAMES && history->queue_by_name[message->key] != HISTORY_NONE) {
             add_target(message, history->queue_by_name[message->key]);
@@ -53,7 +55,7 @@ history_attempt(struct history *history, uint32_t exchange_name, uint32_t key, b
         .is_persistent = is_persistent,
         .size = size,
     };
-    route(history, message);
+    history_route(history, number);
     history->sums.attempted++;
     return number;
 }

@@ -186,7 +186,7 @@ exit_usage(void)
                 "       sim --enumerate [--seeds N] [--from SEED] [--stride N] [options]\n"
                 "options: --operations N, --until-wrong\n"
                 "         --mutant no-flush|no-log-flush|no-directory-flush|no-checksum|"
-                "early-commit\n",
+                "early-commit|early-free|overtaking|no-bell\n",
                 stderr);
     exit(2);
 }
@@ -264,6 +264,7 @@ main(int argc, char **argv)
     struct options options = read_options(argc, argv);
     struct totals totals = {0};
     mutant_set_checksums(options.mutant == MUTANT_NO_CHECKSUM);
+    mutant_set_rings(options.mutant);
     if (options.enumerates) {
         run_enumerations(&options);
     }

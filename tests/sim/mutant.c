@@ -10,6 +10,9 @@ static const char *const names[MUTANT_COUNT] = {
     [MUTANT_NO_DIRECTORY_FLUSH] = "no-directory-flush",
     [MUTANT_NO_CHECKSUM] = "no-checksum",
     [MUTANT_EARLY_COMMIT] = "early-commit",
+    [MUTANT_EARLY_FREE] = "early-free",
+    [MUTANT_OVERTAKING] = "overtaking",
+    [MUTANT_NO_BELL] = "no-bell",
 };
 
 enum mutant

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "amqp/properties.h"
+#include "base/alloc.h"
 #include "broker/access.h"
 #include "broker/vhost.h"
 #include "tests/sim/body.h"
@@ -19,8 +20,8 @@ heap_map(void *context, size_t size)
 static void
 heap_unmap(void *context, void *memory, size_t size)
 {
-    (void)context;
-    (void)size;
+    struct server *server = context;
+    wire_check_memory(&server->wire, memory, size);
     free(memory);
 }
 
@@ -53,7 +54,8 @@ start_check(void *context, uint64_t id, struct bytes password, const char *hash)
 }
 
 void
-server_init(struct server *server, uint64_t seed, struct net_port tap, struct storage *storage)
+server_init(struct server *server, uint64_t seed, struct net_port tap, struct wire_events to,
+            struct storage *storage)
 {
     *server = (struct server){
         .now = {.monotonic_ms = 1000000, .wall_ms = 1700000000000},
@@ -70,12 +72,14 @@ server_init(struct server *server, uint64_t seed, struct net_port tap, struct st
         .clock = {.read = read_clock, .context = server},
     };
     buffer_init(&server->scratch);
+    wire_init(&server->wire, to);
 }
 
 void
 server_fini(struct server *server)
 {
     server_kill(server);
+    wire_fini(&server->wire);
     buffer_fini(&server->scratch);
 }
 
@@ -126,26 +130,6 @@ make_core(struct server *server)
     core_begin_tick(server->core, server->now);
 }
 
-static void
-forward_chunk(struct server *server, enum net_event_type type, const struct chunk_notice *notice)
-{
-    struct net_event event = {.type = type, .chunk = *notice};
-    struct net_events events = core_net_events(server->core);
-    events.handle(events.context, &event);
-}
-
-static void
-forward_opened(void *context, const struct chunk_notice *notice)
-{
-    forward_chunk(context, NET_EVENT_CHUNK_OPENED, notice);
-}
-
-static void
-forward_closed(void *context, const struct chunk_notice *notice)
-{
-    forward_chunk(context, NET_EVENT_CHUNK_CLOSED, notice);
-}
-
 static enum status
 start_storage(struct server *server)
 {
@@ -161,13 +145,10 @@ enum status
 server_start(struct server *server)
 {
     assert(server->core == NULL);
-    struct chunk_memory memory = {.map = heap_map, .unmap = heap_unmap};
-    struct chunk_sink sink = {
-        .opened = forward_opened, .closed = forward_closed, .context = server};
+    struct chunk_memory memory = {.map = heap_map, .unmap = heap_unmap, .context = server};
     server->pool = chunk_pool_new_with(memory);
-    server->writer = chunk_writer_new(memory, sink);
     make_core(server);
-    chunk_pool_share_thread(server->pool, 0, server->writer);
+    wire_start(&server->wire, server->pool, memory);
     enum status status = start_storage(server);
     if (status != STATUS_OK) {
         server_kill(server);
@@ -196,6 +177,8 @@ server_kill(struct server *server)
     if (server->storage != NULL) {
         storage_drop_jobs(server->storage, server->core);
     }
+    struct net_events events = core_net_events(server->core);
+    wire_drain(&server->wire, &events);
     core_free(&server->core);
     if (server->storage != NULL) {
         storage_kill(server->storage, server->pool);
@@ -203,7 +186,7 @@ server_kill(struct server *server)
     server->check_count = 0;
     check_no_content_is_left(server);
     chunk_pool_free(&server->pool);
-    chunk_writer_free(&server->writer);
+    wire_stop(&server->wire);
 }
 
 /* Events --------------------------------------------------------------------------------------- */
@@ -232,8 +215,8 @@ server_flushed(const struct server *server)
     return server->storage == NULL ? 0 : storage_flushed(server->storage);
 }
 
-static struct history_span
-handle(struct server *server, const struct net_event *event)
+struct history_span
+server_handle(struct server *server, const struct net_event *event)
 {
     struct history_span span = {.first = server_log_first(server)};
     struct net_events events = core_net_events(server->core);
@@ -246,39 +229,47 @@ handle(struct server *server, const struct net_event *event)
     return span;
 }
 
-uint64_t
-server_connect(struct server *server, const struct net_peer *peer)
+/* The event and what is known of it say the same. */
+static void
+post(struct server *server, struct net_event *event, struct sent *sent)
 {
-    uint64_t link = server->next_link++;
-    struct net_event event = {.type = NET_EVENT_OPENED, .link = link, .opened = {.peer = peer}};
-    (void)handle(server, &event);
+    event->channel = sent->channel;
+    event->link = sent->link;
+    sent->type = event->type;
+    wire_post_event(&server->wire, event, sent);
+}
+
+uint64_t
+server_connect(struct server *server, uint32_t network, const struct net_peer *peer,
+               struct sent *sent)
+{
+    struct net_event event = {.type = NET_EVENT_OPENED, .opened = {.peer = xalloc(sizeof(*peer))}};
+    *event.opened.peer = *peer;
+    sent->link = net_no_link(network) | server->next_link++;
+    uint64_t link = sent->link;
+    post(server, &event, sent);
     return link;
 }
 
-struct history_span
-server_hang_up(struct server *server, uint64_t link)
+void
+server_hang_up(struct server *server, struct sent *sent)
 {
-    struct net_event event = {
-        .type = NET_EVENT_CLOSED, .link = link, .closed = {.reason = NET_CLOSE_BY_PEER}};
-    return handle(server, &event);
+    struct net_event event = {.type = NET_EVENT_CLOSED, .closed = {.reason = NET_CLOSE_BY_PEER}};
+    post(server, &event, sent);
 }
 
-struct history_span
-server_send(struct server *server, uint64_t link, uint16_t channel, const struct method *method)
+void
+server_send(struct server *server, const struct method *method, struct sent *sent)
 {
     buffer_clear(&server->scratch);
     method_encode(&server->scratch, method);
-    struct net_event event = {
-        .type = NET_EVENT_METHOD,
-        .channel = channel,
-        .link = link,
-        .method = {.payload = buffer_bytes(&server->scratch)},
-    };
-    return handle(server, &event);
+    struct net_event event = {.type = NET_EVENT_METHOD,
+                              .method = {.payload = buffer_bytes(&server->scratch)}};
+    post(server, &event, sent);
 }
 
 static struct chunk_place
-make_content(struct server *server, const struct server_publish *publish)
+make_content(struct chunk_writer *writer, const struct server_publish *publish)
 {
     static const uint8_t transient[] = {0, 0};
     static const uint8_t persistent[] = {PROPERTY_DELIVERY_MODE >> 8, 0, DELIVERY_MODE_PERSISTENT};
@@ -293,51 +284,57 @@ make_content(struct server *server, const struct server_publish *publish)
     };
     struct chunk_place place;
     uint8_t *body;
-    enum status status = chunk_writer_reserve(server->writer, &shape, &place, &body);
+    enum status status = chunk_writer_reserve(writer, &shape, &place, &body);
     assert(status == STATUS_OK);
     body_fill(body, publish->number, publish->size);
     return place;
 }
 
-struct history_span
-server_publish(struct server *server, uint64_t link, uint16_t channel,
-               const struct server_publish *publish)
+void
+server_publish(struct server *server, const struct server_publish *publish, struct sent *sent)
 {
+    struct chunk_writer *writer = wire_writer(&server->wire, sent->link);
     struct net_event event = {
         .type = NET_EVENT_PUBLISH,
-        .channel = channel,
-        .link = link,
-        .publish = {.place = make_content(server, publish),
+        .publish = {.place = make_content(writer, publish),
                     .body_size = publish->size,
                     .exchange = bytes_of(publish->exchange),
                     .routing_key = bytes_of(publish->routing_key),
                     .mandatory = publish->is_mandatory},
     };
-    struct history_span span = handle(server, &event);
-    chunk_writer_release(server->writer, event.publish.place);
-    chunk_writer_report(server->writer);
-    return span;
+    post(server, &event, sent);
+    chunk_writer_release(writer, event.publish.place);
+    if (wire_is_direct(&server->wire)) {
+        chunk_writer_report(writer);
+    }
 }
 
 void
 server_written(struct server *server, uint64_t link, uint64_t octets)
 {
-    struct net_event event = {
-        .type = NET_EVENT_WRITTEN, .link = link, .written = {.octets = octets}};
-    (void)handle(server, &event);
+    struct net_event event = {.type = NET_EVENT_WRITTEN, .written = {.octets = octets}};
+    struct sent sent = {.link = link, .message = HISTORY_NONE};
+    post(server, &event, &sent);
 }
 
 /* Turns ---------------------------------------------------------------------------------------- */
 
 void
-server_turn(struct server *server)
+server_end_tick(struct server *server)
 {
     while (server->check_count > 0) {
         core_password_done(server->core, server->checks[--server->check_count], true);
     }
     core_end_tick(server->core);
     server->sealed_last = server_log_last(server);
-    core_release_tick(server->core, chunk_pool_tick(server->pool));
+}
+
+void
+server_release_tick(struct server *server)
+{
+    uint64_t tick = chunk_pool_tick(server->pool);
+    uint64_t passed_tick = wire_flush(&server->wire, tick);
+    core_release_tick(server->core, server->frees_early ? tick : passed_tick);
     if (server->storage != NULL) {
         storage_end_turn(server->storage, server->core);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The broker's process as the simulator runs it: a core, its message memory, and (with a disk) its
- * log, threads and recovery, all real; instead of sockets there is a function that gets what the
- * core posts. It starts, is killed, and starts again. */
+/* The broker's process as the simulator runs it: a core, its message memory, the seam to its
+ * networks, and (with a disk) its log, threads and recovery, all real. It starts, is killed, and
+ * starts again. */
 #ifndef BOURSE_TESTS_SIM_SERVER_H
 #define BOURSE_TESTS_SIM_SERVER_H
 
@@ -9,6 +9,7 @@
 #include "broker/core.h"
 #include "tests/sim/history.h"
 #include "tests/sim/storage.h"
+#include "tests/sim/wire.h"
 
 enum {
     SERVER_CHECKS_MAX = 64,
@@ -18,7 +19,8 @@ enum {
 struct server {
     struct core *core; /* NULL: it is not running */
     struct chunk_pool *pool;
-    struct chunk_writer *writer; /* what a network would lay contents down with */
+    struct wire wire; /* to the clients */
+    bool frees_early; /* a chunk goes although a network may still read it: a mutant */
     struct log log;
     struct clock_reading now;
     uint64_t random_state;
@@ -37,8 +39,8 @@ struct server {
     bool is_hurried;      /* a tick takes away two bindings of what was deleted, at most */
 };
 
-/* `tap` gets every action as the core posts it. */
-void server_init(struct server *server, uint64_t seed, struct net_port tap,
+/* `tap` gets every action as the core posts it, and `to` what comes through the wire. */
+void server_init(struct server *server, uint64_t seed, struct net_port tap, struct wire_events to,
                  struct storage *storage);
 void server_fini(struct server *server);
 
@@ -52,11 +54,11 @@ void server_kill(struct server *server);
 /* The user that clients are. */
 #define SERVER_USER "sim"
 
-/* Events. What is returned is where the log speaks of what the event did. */
-uint64_t server_connect(struct server *server, const struct net_peer *peer);
-struct history_span server_hang_up(struct server *server, uint64_t link);
-struct history_span server_send(struct server *server, uint64_t link, uint16_t channel,
-                                const struct method *method);
+/* Events on their way to the core; `sent` travels along, and says what is not the link's. */
+uint64_t server_connect(struct server *server, uint32_t network, const struct net_peer *peer,
+                        struct sent *sent);
+void server_hang_up(struct server *server, struct sent *sent);
+void server_send(struct server *server, const struct method *method, struct sent *sent);
 struct server_publish {
     const char *exchange;
     const char *routing_key;
@@ -65,9 +67,11 @@ struct server_publish {
     bool is_persistent;
     bool is_mandatory;
 };
-struct history_span server_publish(struct server *server, uint64_t link, uint16_t channel,
-                                   const struct server_publish *publish);
+void server_publish(struct server *server, const struct server_publish *publish, struct sent *sent);
 void server_written(struct server *server, uint64_t link, uint64_t octets);
+
+/* The core handles an event. Returns where the log speaks of what it did. */
+struct history_span server_handle(struct server *server, const struct net_event *event);
 
 /* Where what the core does from now on will stand in the log, at the lowest. */
 uint64_t server_log_first(const struct server *server);
@@ -77,8 +81,9 @@ uint64_t server_log_last(const struct server *server);
 /* What is on the disk of the log, come what may. */
 uint64_t server_flushed(const struct server *server);
 
-/* Ends the turn of the core's loop and begins the next one. */
-void server_turn(struct server *server);
+/* Ends the turn of the core's loop, and begins the next one. */
+void server_end_tick(struct server *server);
+void server_release_tick(struct server *server);
 void server_step_clock(struct server *server, uint64_t ms);
 
 /* Checks of the whole state: queues are sound. */

@@ -9,6 +9,9 @@
 /* Turns in which an answer must have come: far more than the steps that the store can be behind. */
 enum { PATIENCE = 30000 };
 
+/* Steps in which clients must have found something to do, though it be little. */
+enum { STEPS_MAX = 100000 };
+
 /* Habits --------------------------------------------------------------------------------------- */
 
 /* Weights of what clients do: publishing and settling most, the rest so that queues live for some
@@ -72,6 +75,23 @@ draw_habits(struct dice *dice)
     return habits;
 }
 
+/* Networks have dice of their own, so that a run without them is what it was before there were any.
+ */
+static void
+draw_networks(struct habits *habits, uint64_t seed)
+{
+    struct dice dice = {.state = dice_mix(seed + 0x6e6574)};
+    habits->network_count = dice_below(&dice, 4);
+    habits->network_permille = one_of(&dice, 900, 400, 150);
+    habits->take_permille = one_of(&dice, 900, 400, 150);
+    habits->write_permille = one_of(&dice, 1000, 800, 200);
+    if (habits->network_count > 0) {
+        /* Less gets done between two steps. */
+        habits->crash_permille /= 4;
+        habits->stop_permille /= 4;
+    }
+}
+
 /* Life ----------------------------------------------------------------------------------------- */
 
 /* Calls that fail, and those that change names. */
@@ -101,6 +121,21 @@ note_call(void *context, const struct sim_disk_op *op)
     }
 }
 
+static void
+on_event(void *context, const struct net_event *event, const struct sent *sent)
+{
+    struct world *world = context;
+    world_note(world, "event", sent->link, (uint64_t)event->type, sent->channel);
+    sent_arrive(world, event, sent);
+}
+
+static void
+on_wrong(void *context, enum history_rule rule, const char *what)
+{
+    struct world *world = context;
+    history_wrong(&world->history, rule, "%s", what);
+}
+
 struct world *
 world_new(uint64_t seed, enum mutant mutant, FILE *out)
 {
@@ -113,13 +148,22 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
         .publishing = HISTORY_NONE,
     };
     world->habits = draw_habits(&world->dice);
+    draw_networks(&world->habits, seed);
     history_init(&world->history);
     world->files = sim_disk_new();
     sim_disk_set_copies_on_write(world->files, world->habits.copies_on_write);
     sim_disk_set_hook(world->files, note_call, world);
     storage_init(&world->storage, world->files, mutant, &world->trace);
+    struct wire_events to = {
+        .handle = on_event,
+        .take = world_on_taken,
+        .write = world_on_written,
+        .wrong = on_wrong,
+        .context = world,
+    };
     server_init(&world->server, dice_roll(&world->dice),
-                (struct net_port){.post = world_on_action, .context = world}, NULL);
+                (struct net_port){.post = world_on_action, .context = world}, to, NULL);
+    world->server.frees_early = mutant == MUTANT_EARLY_FREE;
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_init(&world->actors[i], i);
     }
@@ -130,9 +174,7 @@ void
 world_free(struct world **world_pointer)
 {
     struct world *world = *world_pointer;
-    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
-        actor_forget(&world->actors[i]);
-    }
+    world_forget_wire(world);
     server_fini(&world->server);
     sim_disk_free(&world->files);
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
@@ -145,18 +187,78 @@ world_free(struct world **world_pointer)
 
 /* Turns ---------------------------------------------------------------------------------------- */
 
-/* Sockets take what was posted, mostly. */
+void
+world_forget_wire(struct world *world)
+{
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        actor_forget(&world->actors[i]);
+    }
+    world->kept_count = 0;
+    world->replay_count = 0;
+    memset(world->queue_locks, 0, sizeof(world->queue_locks));
+    memset(world->exchange_locks, 0, sizeof(world->exchange_locks));
+}
+
+/* Sockets of a network take what was posted, mostly. */
 static void
-report_written(struct world *world)
+report_written(struct world *world, uint32_t network)
 {
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         struct actor *actor = &world->actors[i];
-        if (actor->link != 0 && actor->unread_octets > 0 && dice_chance(&world->dice, 800)) {
+        if (actor->link != 0 && net_link_network(actor->link) == network && !actor->is_leaving &&
+            actor->unread_octets > 0 && dice_chance(&world->dice, 800)) {
             uint64_t octets = actor->unread_octets;
             actor->unread_octets = 0;
             server_written(&world->server, actor->link, octets);
         }
     }
+}
+
+/* A network has its turn: with `is_whole`, until it has done everything. */
+static void
+turn_network(struct world *world, uint32_t number, bool is_whole)
+{
+    struct dice *dice = &world->dice;
+    size_t octets_max = is_whole ? WIRE_ALL : 1 + dice_below(dice, 300);
+    bool writes = is_whole || dice_chance(dice, world->habits.write_permille);
+    report_written(world, number);
+    wire_turn(&world->server.wire, number, octets_max, writes);
+}
+
+/* Networks and core serve their rings in any order, or some of them not at all. */
+static void
+serve_rings(struct world *world)
+{
+    struct dice *dice = &world->dice;
+    uint32_t count = world->habits.network_count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (dice_chance(dice, world->habits.network_permille)) {
+            turn_network(world, dice_below(dice, count), false);
+        }
+        if (dice_chance(dice, world->habits.take_permille)) {
+            wire_take(&world->server.wire, dice_below(dice, count), 1 + dice_below(dice, 300));
+            world_see_ends(world);
+        }
+    }
+}
+
+static void
+serve_all_rings(struct world *world)
+{
+    for (uint32_t i = 0; i < world->habits.network_count; i++) {
+        turn_network(world, i, true);
+        wire_take(&world->server.wire, i, WIRE_ALL);
+    }
+}
+
+/* Without networks everything arrives with the end of the tick. */
+static void
+arrive_directly(struct world *world)
+{
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        world->actors[i].arrival_visible = world->actors[i].arrival_end;
+    }
+    report_written(world, 0);
 }
 
 void
@@ -165,7 +267,10 @@ world_end_turn(struct world *world)
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_begin_end_of_tick(world, &world->actors[i]);
     }
-    server_turn(&world->server);
+    sent_begin_end_of_tick(world);
+    server_end_tick(&world->server);
+    sent_see_kept(world);
+    server_release_tick(&world->server);
     world_see_ends(world);
     assert(world->breaking_count == 0);
     bool is_released = queue_discards_is_empty(&world->server.core->discards);
@@ -175,7 +280,9 @@ world_end_turn(struct world *world)
         actor_end_tick(&world->actors[i], world->purge_count > 1 ? 0 : purged_last);
     }
     world->purge_count = is_released ? 0 : world->purge_count;
-    report_written(world);
+    if (wire_is_direct(&world->server.wire)) {
+        arrive_directly(world);
+    }
 }
 
 static void
@@ -217,6 +324,7 @@ step(struct world *world)
 {
     world->trace.step++;
     actor_step(world, &world->actors[dice_below(&world->dice, world->habits.actor_count)]);
+    serve_rings(world);
     if (dice_chance(&world->dice, world->habits.turn_permille)) {
         world_end_turn(world);
     }
@@ -241,6 +349,7 @@ step(struct world *world)
 void
 world_advance(struct world *world)
 {
+    serve_all_rings(world);
     world_end_turn(world);
     (void)step_storage(world, 900);
     server_step_clock(&world->server, 10);
@@ -251,11 +360,17 @@ static void
 disperse(struct world *world)
 {
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
-        if (world->actors[i].link != 0) {
+        if (world->actors[i].link != 0 && !world->actors[i].is_leaving) {
             actor_hang_up(world, &world->actors[i]);
         }
     }
     world_advance(world);
+    for (int i = 0; i < PATIENCE && !wire_is_empty(&world->server.wire); i++) {
+        world_advance(world);
+    }
+    if (!wire_is_empty(&world->server.wire) && world->history.wrong_count == 0) {
+        history_wrong(&world->history, HISTORY_ANSWER, "something stays in the rings for ever");
+    }
 }
 
 /* Reads until the client has what it waits for. */
@@ -296,7 +411,8 @@ drain_queue(struct world *world, struct actor *actor, uint32_t queue)
                           .no_ack = true}};
         *request = (struct actor_request){
             .answer = METHOD_BASIC_GET_EMPTY, .is_waiting = true, .queue = queue};
-        actor_send(world, actor, 1, &method, NULL);
+        struct sent sent = actor_sent(actor, 1);
+        actor_send(world, &method, &sent);
         await_answer(world, actor, 1);
     } while (world->history.wrong_count == 0 && world->history.queues[queue].ready_count > 0);
 }
@@ -305,6 +421,9 @@ static void
 drain(struct world *world)
 {
     disperse(world);
+    if (world->history.wrong_count > 0) {
+        return;
+    }
     struct actor *actor = &world->actors[0];
     actor_step(world, actor);
     await(world, actor, &actor->is_up);
@@ -321,6 +440,14 @@ drain(struct world *world)
     }
 }
 
+/* Everybody waits for somebody. */
+static bool
+stands_still(struct world *world, uint64_t done_count)
+{
+    world->idle_steps = world->operation_count == done_count ? world->idle_steps + 1 : 0;
+    return world->idle_steps == STEPS_MAX;
+}
+
 bool
 world_go_on(struct world *world, uint64_t operation_count)
 {
@@ -328,7 +455,11 @@ world_go_on(struct world *world, uint64_t operation_count)
         world_begin(world);
     }
     while (world->operation_count < operation_count && world->history.wrong_count == 0) {
+        uint64_t done_count = world->operation_count;
         step(world);
+        if (stands_still(world, done_count)) {
+            history_wrong(&world->history, HISTORY_ANSWER, "nobody can do anything any more");
+        }
     }
     return world->history.wrong_count == 0;
 }

@@ -29,9 +29,13 @@ struct habits {
     uint32_t power_permille; /* crashes that are power cuts; the others are kill -9 */
     uint32_t stop_permille;  /* of 1,000 steps: the broker is stopped in an orderly way */
     uint64_t memory_mark_bytes;
-    uint32_t fault_permille; /* starts, and crashes, that come with a call that fails */
-    bool copies_on_write;    /* the disk: writing over what is there takes room */
-    uint32_t fill_permille;  /* of 1,000 steps: somebody else fills the disk */
+    uint32_t fault_permille;   /* starts, and crashes, that come with a call that fails */
+    bool copies_on_write;      /* the disk: writing over what is there takes room */
+    uint32_t fill_permille;    /* of 1,000 steps: somebody else fills the disk */
+    uint32_t network_count;    /* 0: the core itself reads the sockets */
+    uint32_t network_permille; /* how often a network has its turn */
+    uint32_t take_permille;    /* how often the core takes what a network has flushed */
+    uint32_t write_permille;   /* turns of a network in which it writes what it has taken */
 };
 
 struct world {
@@ -47,12 +51,19 @@ struct world {
     bool disk_is_filled;
     struct actor actors[ACTORS_MAX];
     uint64_t operation_count;     /* what clients have done */
+    uint32_t idle_steps;          /* since the last of that */
     void (*watch)(void *context); /* called whenever something may have happened; NULL: nobody */
     void *watch_context;
     uint32_t breaking_count; /* channels in CHANNEL_BREAKING */
     uint32_t purge_count;    /* in this tick */
     uint32_t deleting_queue; /* handle, while queue.delete is being handled */
     uint32_t publishing;     /* number of the message that is being handled; HISTORY_NONE */
+    uint32_t recognised;     /* number of the message that the core posts; HISTORY_NONE */
+    uint32_t kept_count;     /* of all clients: what the core keeps for later */
+    struct actor *replays[ACTORS_MAX]; /* in whose order it handles that */
+    uint32_t replay_count;
+    struct name_lock queue_locks[HISTORY_NAMES];
+    struct name_lock exchange_locks[HISTORY_NAMES];
 };
 
 /* `out` (NULL: nobody) gets the trace. There is no process yet: habits may be changed. */
@@ -86,6 +97,9 @@ world_see_ends(struct world *world)
     }
 }
 
+/* The process is gone, and whatever was on its way. */
+void world_forget_wire(struct world *world);
+
 /* Ends a turn of the core's loop. */
 void world_end_turn(struct world *world);
 /* Time passes without anybody doing anything. */
@@ -93,6 +107,9 @@ void world_advance(struct world *world);
 
 /* Everything that the core posts, as it posts it; actor_read.c. */
 void world_on_action(void *context, const struct net_action *action);
+/* And when a network has taken it, and written it. */
+void world_on_taken(void *context, const struct posted *posted);
+void world_on_written(void *context, const struct posted *posted);
 
 static inline void
 world_note(struct world *world, const char *what, uint64_t a, uint64_t b, uint64_t c)

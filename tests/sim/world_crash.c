@@ -9,7 +9,7 @@
 #include "store/journal.h"
 #include "tests/sim/world.h"
 
-enum { STARTS_MAX = 50, TURNS_MAX = 2000 };
+enum { STARTS_MAX = 50, TURNS_MAX = 2000, RING_OCTETS = 256 };
 
 /* Faults --------------------------------------------------------------------------------------- */
 
@@ -136,7 +136,10 @@ void
 world_begin(struct world *world)
 {
     world->server.memory_mark_bytes = world->habits.memory_mark_bytes;
+    world->server.wire.network_count = world->habits.network_count;
+    world->server.wire.ring_octets = RING_OCTETS;
     world->server.storage = world->habits.has_disk ? &world->storage : NULL;
+    world_note(world, "networks", world->habits.network_count, 0, 0);
     bool is_power_cut = false;
     (void)start(world, &is_power_cut);
 }
@@ -196,10 +199,8 @@ look_at_exchanges(struct world *world, const struct vhost *vhost)
 static void
 restart(struct world *world)
 {
+    world_forget_wire(world);
     server_kill(&world->server);
-    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
-        actor_forget(&world->actors[i]);
-    }
     world->purge_count = 0;
     bool is_power_cut = end_disk(world);
     if (!start(world, &is_power_cut)) {

@@ -31,6 +31,11 @@ def binary():
     return os.path.join(REPOSITORY, os.environ.get("BOURSE_BIN", "build/bourse"))
 
 
+def thread_options(threads=os.environ.get("BOURSE_THREADS")):
+    """Words for `serve`; by default of the number of threads that the environment asks for."""
+    return ["--threads", threads] if threads else []
+
+
 def run_command(*arguments, timeout_s=20, **options):
     """Runs `bourse ARGUMENTS` to its end; the finished process with text output."""
     result = subprocess.run([binary(), *arguments], capture_output=True, text=True,
@@ -89,12 +94,14 @@ class LogReader(threading.Thread):
 
 
 class Bourse:
-    """A running `bourse serve`. `options` are further command-line words. With `measured` a
+    """A running `bourse serve`. `options` are further command-line words; if they do not say how
+    many threads it has, BOURSE_THREADS in the environment does. With `measured` a
     sanitized broker gives freed memory back at once, so that its resident size means something.
     `data_dir` outlives the broker; without it there is one for this process only."""
 
     def __init__(self, config=None, options=(), listen=("amqp",), environment=None, limits=None,
-                 wait_ready=True, cwd=None, measured=False, data_dir=None):
+                 wait_ready=True, cwd=None, measured=False, data_dir=None,
+                 threads=os.environ.get("BOURSE_THREADS")):
         self.scratch = tempfile.mkdtemp(prefix="bourse-test-")
         self.config = config
         command = [binary(), "serve"] + ([str(config)] if config else [])
@@ -103,6 +110,8 @@ class Bourse:
         self.data_dir = str(data_dir or os.path.join(self.scratch, "data"))
         if "--ephemeral" not in options:
             command += ["--data-dir", self.data_dir]
+        if "--threads" not in options:
+            command += thread_options(threads)
         self.command = command + list(options)
         self.environment = {**os.environ, **self._sanitizer_options(measured),
                             **(environment or {})}

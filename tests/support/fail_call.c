@@ -3,7 +3,8 @@
  * Or all of a kind hang, from a moment on.
  *
  *     FAIL_CALL_DIRECTORY  absolute path; calls about anything else are left alone
- *     FAIL_CALL_KIND       write, flush, open, rename, unlink or truncate
+ *     FAIL_CALL_KIND       write, flush, open, rename, unlink or truncate; or thread: starting one,
+ *                          whatever the directory
  *     FAIL_CALL_AT         n, counted from 1 over all threads; 0 lets all pass
  *     FAIL_CALL_HOW        the name of an errno (EIO, ENOSPC, EINTR), or "short": half is written;
  *                          or "hang": what is called does not return
@@ -16,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -65,7 +67,8 @@ error_of(const char *name)
     static const struct {
         const char *name;
         int number;
-    } errors[] = {{"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"EMFILE", EMFILE}};
+    } errors[] = {
+        {"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EINTR", EINTR}, {"EMFILE", EMFILE}, {"EAGAIN", EAGAIN}};
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
         if (strcmp(name, errors[i].name) == 0) {
             return errors[i].number;
@@ -124,10 +127,11 @@ report(const char *kind, long number, const char *path)
     }
 }
 
+/* Of a call that may be meant: whether it is the one. */
 static enum verdict
 judge(const char *kind, const char *path)
 {
-    if (strcmp(kind, setting("FAIL_CALL_KIND")) != 0 || !is_inside(path)) {
+    if (strcmp(kind, setting("FAIL_CALL_KIND")) != 0) {
         return PASS;
     }
     const char *how = setting("FAIL_CALL_HOW");
@@ -155,7 +159,7 @@ judge_descriptor(const char *kind, int descriptor)
     int saved = errno;
     char path[PATH_MAX];
     path_of(descriptor, path, sizeof(path));
-    enum verdict verdict = judge(kind, path);
+    enum verdict verdict = is_inside(path) ? judge(kind, path) : PASS;
     if (verdict != FAIL) {
         errno = saved;
     }
@@ -168,7 +172,7 @@ judge_name(const char *kind, int directory, const char *name)
     int saved = errno;
     char path[PATH_BYTES_MAX];
     path_at(directory, name, path, sizeof(path));
-    enum verdict verdict = judge(kind, path);
+    enum verdict verdict = is_inside(path) ? judge(kind, path) : PASS;
     if (verdict != FAIL) {
         errno = saved;
     }
@@ -410,4 +414,14 @@ int
 __openat64_2(int directory, const char *name, int flags)
 {
     return openat64(directory, name, flags, 0);
+}
+
+/* Threads ------------------------------------------------------------------------------------ */
+
+int
+pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+               void *context)
+{
+    bool passes = judge("thread", "") == PASS;
+    return passes ? REAL(pthread_create)(thread, attributes, run, context) : errno;
 }

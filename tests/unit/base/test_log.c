@@ -6,6 +6,7 @@
 #include <criterion/new/assert.h>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -346,4 +347,44 @@ Test(log, a_closed_standard_error_drops_lines)
     close(STDERR_FILENO);
     log_info(&to_stderr, "x", "n=%d", 2);
     cr_expect(eq(u64, to_stderr.dropped, 2));
+}
+
+enum { WRITERS = 3, LINES_EACH = 200 };
+
+static void *
+write_many_lines(void *context)
+{
+    (void)context;
+    for (int i = 0; i < LINES_EACH; i++) {
+        log_line(&logger, LOG_LEVEL_INFO, "test.whole", "number=%d", i);
+        log_limited(&logger, LOG_LEVEL_INFO, "test.limited", "number=%d", i);
+    }
+    return NULL;
+}
+
+static size_t
+count_of(const char *text)
+{
+    size_t count = 0;
+    buffer_put_bytes(&lines, bytes_make("", 1));
+    for (const char *at = (const char *)buffer_bytes(&lines).data; (at = strstr(at, text)) != NULL;
+         at++) {
+        count++;
+    }
+    return count;
+}
+
+/* Core, network, log and password threads share one log. */
+Test(log, lines_of_several_threads_stay_whole_and_their_limit_is_one)
+{
+    pthread_t threads[WRITERS];
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        cr_assert(zero(int, pthread_create(&threads[i], NULL, write_many_lines, NULL)));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        pthread_join(threads[i], NULL);
+    }
+    cr_expect(eq(sz, count_of("event=test.whole number="), WRITERS * LINES_EACH));
+    cr_expect(eq(sz, count_of("event=test.limited number="), LOG_REPEAT_MAX));
+    cr_expect(eq(sz, count_of("Z level=info "), WRITERS * LINES_EACH + LOG_REPEAT_MAX));
 }

@@ -430,12 +430,12 @@ rig_open_as(struct rig *rig, const struct net_peer *peer)
     cr_assert(lt(sz, rig->link_count, RIG_LINKS_MAX));
     rig->link_count++;
     struct rig_link *link = rig_link(rig, rig->link_count);
-    link->peer = *peer;
     link->frame_max = FRAME_MAX_BEFORE_TUNE;
     link->read = rig->posted_count;
     uint64_t id = rig->link_count;
     struct net_event event = {
-        .type = NET_EVENT_OPENED, .link = id, .opened = {.peer = &link->peer}};
+        .type = NET_EVENT_OPENED, .link = id, .opened = {.peer = xalloc(sizeof(*peer))}};
+    *event.opened.peer = *peer;
     deliver_event(rig, &event);
     return id;
 }
@@ -459,7 +459,6 @@ rig_hang_up(struct rig *rig, uint64_t id)
     };
     link->is_gone = true; /* from now on nothing is posted for it, not even while this is handled */
     rig->events.handle(rig->events.context, &event);
-    memset(&link->peer, 0xA5, sizeof(link->peer)); /* valid until CLOSED was handled, not longer */
     if (!rig->holds_turn) {
         rig_turn(rig);
     }

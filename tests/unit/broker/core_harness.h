@@ -35,7 +35,6 @@ struct posted {
 };
 
 struct rig_link {
-    struct net_peer peer;
     uint32_t frame_max;
     size_t read;    /* actions up to here were looked at by rig_next */
     uint64_t owed;  /* octets posted and not reported written */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two brokers in one process, each with its own listener, users, queues, log and data directory:
- * nothing in the product is global. Real sockets over loopback, both loops turned by hand. */
+ * nothing in the product is global. Real sockets over loopback, both loops turned by hand; the
+ * second broker has a network thread. */
 #include "broker/broker.h"
 
 #include <arpa/inet.h>
@@ -54,6 +55,7 @@ start_broker(struct side *side, const char *address, char *why, size_t why_size)
     (void)snprintf(side->data_dir, sizeof(side->data_dir), "/tmp/bourse-two-brokers-XXXXXX");
     cr_assert(ne(ptr, mkdtemp(side->data_dir), NULL));
     config->server.data_dir = side->data_dir;
+    config->server.threads = side == &sides[1] ? 2 : 1;
     cr_assert(config_override_listener(config, LISTENER_AMQP, address, &reason), "%s", reason);
     side->log = (struct log){.level = LOG_LEVEL_DEBUG,
                              .write = collect_log,

@@ -91,6 +91,7 @@ note_event(struct harness *harness, const struct net_event *event)
     switch (event->type) {
     case NET_EVENT_OPENED:
         heard->peer = *event->opened.peer;
+        free(event->opened.peer);
         cr_assert(lt(sz, harness->link_count, HARNESS_LINK_COUNT));
         harness->links[harness->link_count++] = event->link;
         break;
@@ -194,8 +195,8 @@ harness_start(struct harness *harness, const struct network_settings *settings,
         .clock = clock,
     };
     struct net_events events = {.handle = hear, .context = harness};
-    harness->network =
-        network_new(settings != NULL ? settings : &none, memory, &clock, &harness->log, &events);
+    harness->network = network_new(settings != NULL ? settings : &none, NULL, memory, &clock,
+                                   &harness->log, &events);
     cr_assert(harness->network != NULL);
     harness->port = network_port(harness->network);
     chunk_pool_share_thread(harness->pool, settings != NULL ? settings->number : 0,

@@ -299,6 +299,8 @@ Test(network, link_that_is_not_established_takes_short_frames_and_no_contents)
     put_publish_method(&out, 1, "x", "k");
     put_header(&out, 1, CLASS_BASIC, 2, bytes_make(NULL, 0));
     harness_send_buffer(fd, &out);
+    harness_wait(harness, 2);
+    harness_post(harness, harness->links[0], NET_ACTION_RESUME);
     harness_wait(harness, 3);
     cr_expect(eq(int, harness->heard[1].type, NET_EVENT_METHOD));
     cr_expect(eq(int, harness->heard[2].type, NET_EVENT_FAULT));
@@ -310,9 +312,37 @@ Test(network, link_that_is_not_established_takes_short_frames_and_no_contents)
     frame_encode(&out, FRAME_TYPE_METHOD, 0, pattern(8192));
     frame_encode(&out, FRAME_TYPE_METHOD, 0, pattern(8193));
     harness_send_buffer(fd, &out);
-    harness_wait(harness, before + 2);
+    harness_wait(harness, before + 1);
     cr_expect(eq(int, harness->heard[before].type, NET_EVENT_METHOD));
+    harness_post(harness, harness->links[1], NET_ACTION_RESUME);
+    harness_wait(harness, before + 2);
     cr_expect(eq(int, harness->heard[before + 1].fault.reply_code, REPLY_FRAME_ERROR));
+    close(fd);
+}
+
+/* A client may send connection.open, channel.open and more behind tune-ok without waiting: what
+ * they mean depends on the core's answers, which come later if it is another thread. */
+Test(network, handshake_goes_on_only_after_the_core_has_answered)
+{
+    int fd = harness_open(harness);
+    struct buffer out = {0};
+    frame_encode(&out, FRAME_TYPE_METHOD, 0, pattern(8));
+    frame_encode(&out, FRAME_TYPE_METHOD, 0, pattern(10000));
+    put_publish(&out, 1, "x", "k", bytes_of("body"), 131072);
+    harness_send_buffer(fd, &out);
+    harness_settle(harness);
+    cr_expect(eq(sz, harness_count(harness, NET_EVENT_METHOD), 1));
+    cr_expect(not(network_has_work(harness->network)), "it waits and does not spin");
+
+    harness_post_tune(harness, harness->links[0], 131072, 0);
+    harness_settle(harness);
+    cr_expect(eq(sz, harness_count(harness, NET_EVENT_METHOD), 2), "read with the frame-max tuned");
+    cr_expect(eq(sz, harness_count(harness, NET_EVENT_PUBLISH), 0));
+
+    harness_post(harness, harness->links[0], NET_ACTION_ESTABLISHED);
+    harness_settle(harness);
+    cr_expect(eq(sz, harness_count(harness, NET_EVENT_PUBLISH), 1));
+    cr_expect(eq(sz, harness_count(harness, NET_EVENT_FAULT), 0));
     close(fd);
 }
 
@@ -484,6 +514,21 @@ Test(network, memory_that_the_core_returns_takes_the_next_contents)
     cr_expect(eq(ptr, (void *)chunk_pool_content(harness->pool, harness->kept[0]), memory));
     cr_expect(eq(sz, harness->mapped_bytes, CHUNK_SIZE));
     close(fd);
+}
+
+/* A network whose links only publish writes hardly ever, and gets its memory back all the same. */
+Test(network, memory_that_the_core_returns_goes_when_nothing_needs_it)
+{
+    uint8_t *memory = aligned_alloc(4096, CHUNK_SIZE);
+    harness->mapped_bytes += CHUNK_SIZE;
+    struct net_action action = {.type = NET_ACTION_CHUNK_RETURNED, .link = net_no_link(0)};
+    action.chunk_returned.memory = memory;
+    action.chunk_returned.capacity = CHUNK_SIZE;
+    harness->port.post(harness->port.context, &action);
+    cr_expect(eq(sz, harness->mapped_bytes, CHUNK_SIZE));
+    harness_step(harness, 1100);
+    harness_step(harness, 1100);
+    cr_expect(eq(sz, harness->mapped_bytes, 0));
 }
 
 /* One core may have several networks: what comes of one says which. */

@@ -489,6 +489,26 @@ Test(entry_deque, keeps_its_order_whatever_happens_in_between)
     cr_expect(gt(u64, pushed, 100000));
 }
 
+/* For whoever wants to fetch early what comes soon. */
+Test(entry_deque, looking_ahead_goes_no_further_than_the_first_block)
+{
+    enum { COUNT = 2000 };
+    cr_expect(eq(ptr, (void *)entry_deque_ahead(&deque, 0), NULL));
+    push(COUNT);
+    uint64_t seen = 0;
+    while (taken < COUNT) {
+        const struct queue_entry *ahead = entry_deque_ahead(&deque, 3);
+        if (ahead != NULL) {
+            struct queue_entry expected = entry_number(taken + 3, is_logged_number(taken + 3));
+            cr_assert(eq(u64, ahead->lsn_and_flags, expected.lsn_and_flags));
+            seen++;
+        }
+        cr_assert(take());
+    }
+    cr_expect(gt(u64, seen, COUNT * 9 / 10));
+    cr_expect(eq(ptr, (void *)entry_deque_ahead(&deque, 0), NULL));
+}
+
 /* Reserving ------------------------------------------------------------------------------------ */
 
 static enum status

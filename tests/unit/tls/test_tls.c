@@ -13,6 +13,8 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -520,5 +522,43 @@ Test(tls, a_client_certificate_that_is_not_valid_yet_is_refused)
     cr_expect(eq(int, pair_shake_hands(&pair), STATUS_IO));
     pair_close(&pair);
     free_identity(&client);
+    tls_context_unref(&context);
+}
+
+static atomic_bool reload_is_over;
+
+static void *
+accept_until_reloaded(void *context)
+{
+    while (!atomic_load(&reload_is_over)) {
+        struct pair pair;
+        pair_open(&pair, context, NULL, TLS1_3_VERSION);
+        (void)pair_shake_hands(&pair);
+        pair_close(&pair);
+    }
+    return NULL;
+}
+
+/* A network thread accepts at any moment. */
+Test(tls, certificates_may_be_reloaded_while_another_thread_accepts)
+{
+    enum { RELOADS = 20 };
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_NONE, TLS_USER_FROM_CN);
+    char certificate[128];
+    char key[128];
+    struct tls_settings settings = {
+        .certificate = path_of("server.pem", certificate),
+        .key = path_of("server.key", key),
+        .min_version = TLS1_2_VERSION,
+    };
+    pthread_t thread;
+    cr_assert(zero(int, pthread_create(&thread, NULL, accept_until_reloaded, context)));
+    for (int i = 0; i < RELOADS; i++) {
+        char why[256] = "";
+        enum status status = tls_context_reload(context, &settings, why, sizeof(why));
+        cr_expect(eq(int, status, STATUS_OK), "%s", why);
+    }
+    atomic_store(&reload_is_over, true);
+    pthread_join(thread, NULL);
     tls_context_unref(&context);
 }
