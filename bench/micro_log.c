@@ -156,14 +156,17 @@ static void
 write_out(struct log_bench *bench)
 {
     struct log_failure failure;
-    struct list_link *link;
-    while ((link = list_pop(&bench->submitted)) != NULL) {
-        struct batch *batch = CONTAINER_OF(link, struct batch, link);
-        enum status status = log_writer_write(bench->writer, batch, &failure);
+    struct list written;
+    list_init(&written);
+    enum status status = STATUS_OK;
+    while (!list_is_empty(&bench->submitted)) {
+        status = log_writer_write(bench->writer, &bench->submitted, &written, &failure);
         assert(status == STATUS_OK);
-        journal_batch_written(bench->journal, batch);
     }
-    enum status status = log_writer_flush(bench->writer, &failure);
+    for (struct list_link *link; (link = list_pop(&written)) != NULL;) {
+        journal_batch_written(bench->journal, CONTAINER_OF(link, struct batch, link));
+    }
+    status = log_writer_flush(bench->writer, &failure);
     assert(status == STATUS_OK);
     journal_committed(bench->journal, log_writer_durable_lsn(bench->writer));
     while (journal_oldest_left(bench->journal) != NULL) {

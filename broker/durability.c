@@ -302,6 +302,9 @@ core_seal_tick(struct core *core)
     if (journal == NULL) {
         return;
     }
+    if (!core->wants_flush && journal_can_wait(journal)) {
+        return;
+    }
     (void)journal_seal(journal, core->wants_flush);
     core->wants_flush = false;
     if (journal_wants_flush(journal) && !timer_is_armed(&core->flush_timer)) {
@@ -313,7 +316,8 @@ core_seal_tick(struct core *core)
 bool
 core_wants_seal(const struct core *core)
 {
-    return core->journal != NULL && (core->wants_flush || journal_is_open(core->journal));
+    return core->journal != NULL && (core->wants_flush || (journal_is_open(core->journal) &&
+                                                           !journal_can_wait(core->journal)));
 }
 
 void

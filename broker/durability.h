@@ -116,7 +116,9 @@ bool core_is_committed(const struct core *core, uint64_t token);
 
 /* The loop ------------------------------------------------------------------------------------- */
 
-/* Hands the tick's batch over, with a flush if somebody waits. */
+/* Hands the tick's batch over, with a flush if somebody waits. What nobody waits for goes at once
+ * as well, but for a few records that come while a flush is under way: they go when it is done,
+ * which is when the log's thread would take them. */
 void core_seal_tick(struct core *core);
 
 /* Whether the next one has something to do at once: what a tick wrote down after its batch was

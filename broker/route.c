@@ -6,13 +6,23 @@
 
 #include "broker/vhost.h"
 
+/* Publishers mostly name the queue that was named last, which takes no hash to see. */
+static struct queue *
+find_named_queue(struct vhost *vhost, struct bytes name)
+{
+    if (vhost->named_last == NULL || !bytes_equal(vhost->named_last->name, name)) {
+        vhost->named_last = vhost_find_queue(vhost, name);
+    }
+    return vhost->named_last;
+}
+
 /* The default exchange has every queue bound under its name, and no other bindings. */
 static void
 route_to_named_queues(struct vhost *vhost, const struct route_message *message,
                       struct route_set *set)
 {
     for (uint32_t i = 0; i < message->key_count; i++) {
-        struct queue *queue = vhost_find_queue(vhost, message->keys[i]);
+        struct queue *queue = find_named_queue(vhost, message->keys[i]);
         if (queue != NULL) {
             route_set_add(set, &queue->target);
         }

@@ -583,6 +583,9 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     queue->deleted = true;
     queue_forget(queue);
     (void)map_remove(&vhost->queues, queue->name);
+    if (vhost->named_last == queue) {
+        vhost->named_last = NULL;
+    }
     if (queue->durable) {
         (void)map_remove(&vhost->core->durable_queues,
                          bytes_make(&queue->target.id, sizeof(queue->target.id)));

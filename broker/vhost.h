@@ -17,6 +17,7 @@ struct vhost {
     struct map exchanges;        /* struct exchange by name; owns */
     uint64_t exchange_deletions; /* rises, so that who remembers an exchange can tell */
     struct map queues;           /* struct queue by name; one reference each */
+    struct queue *named_last;    /* by a key of the default exchange, and still there; NULL: none */
     int64_t connections_max;     /* -1: none */
     int64_t queues_max;
     uint32_t connection_count;

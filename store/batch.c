@@ -88,7 +88,8 @@ run_octet(const struct batch *batch, struct run_position *position, uint64_t off
     return (uint8_t *)batch->runs[position->run].iov_base + (offset - position->run_offset);
 }
 
-static void
+/* Returns how long the body is. */
+static uint32_t
 write_check(const struct batch *batch, const struct record *record, struct run_position *position)
 {
     uint8_t *content = run_octet(batch, position, record->publish.offset);
@@ -98,23 +99,27 @@ write_check(const struct batch *batch, const struct record *record, struct run_p
     /* The record lies in the batch's own buffer. */
     uint8_t *octets = batch->control.data + (record->octets.data - batch->control.data);
     put_u32_le(octets + RECORD_CHECK_AT, check);
+    return ((const struct content *)(const void *)content)->body_size;
 }
 
 void
-batch_finish(struct batch *batch, uint64_t durable_lsn,
-             uint8_t header_out[static BATCH_HEADER_SIZE])
+batch_finish(struct batch *batch, uint64_t durable_lsn, struct index_shelf *shelf)
 {
     struct bytes control = buffer_bytes(&batch->control);
     struct bytes left = control;
     struct run_position position = {0};
     struct record record;
     while (record_next(&left, &record) == STATUS_OK) {
+        uint32_t body_size = 0;
         if (record.type == RECORD_PUBLISH) {
-            write_check(batch, &record, &position);
+            body_size = write_check(batch, &record, &position);
+        }
+        if (shelf != NULL) {
+            index_shelf_add(shelf, &record, batch->header.base_lsn, body_size);
         }
     }
     assert(left.size == 0);
     batch->header.durable_lsn = durable_lsn;
     batch->header.control_crc = crc32c(0, control.data, control.size);
-    batch_header_encode(&batch->header, header_out);
+    batch_header_encode(&batch->header, batch->header_octets);
 }

@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "base/list.h"
 #include "store/chunk.h"
+#include "store/index_shelf.h"
 #include "store/record.h"
 
 #include <sys/uio.h>
@@ -16,6 +17,7 @@
 struct batch {
     struct list_link link;      /* in the queue of whose it is */
     struct batch_header header; /* control_crc and durable_lsn are set by batch_finish */
+    uint8_t header_octets[BATCH_HEADER_SIZE]; /* as they are written; by batch_finish */
     uint64_t end_lsn;
     uint64_t segment_number; /* the segment that it goes to */
     uint64_t segment_base;
@@ -42,9 +44,9 @@ batch_size(const struct batch *batch)
 
 /* Computes what needs the octets themselves: the check word of every content, which goes into the
  * content and into its PUBLISH record, the CRC of the control section, and the header with
- * `durable_lsn`, written to `header_out`. Off the core: the log thread. */
-void batch_finish(struct batch *batch, uint64_t durable_lsn,
-                  uint8_t header_out[static BATCH_HEADER_SIZE]);
+ * `durable_lsn`. Its records are shown to `shelf` (NULL: to nobody). Off the core: the log thread.
+ */
+void batch_finish(struct batch *batch, uint64_t durable_lsn, struct index_shelf *shelf);
 
 /* The check word of a content at `lsn` (docs/store-format.md); `octets` is the whole content. */
 uint32_t content_check(struct bytes octets, uint64_t lsn);

@@ -85,9 +85,9 @@ segment_index_size(const struct segment_index *index)
 MUST_CHECK enum status segment_index_peek(struct segment_index *index, const struct disk *disk,
                                           uint64_t number);
 
-/* The job behind a full segment: reads it from front to `end_lsn` (every batch is known to be
- * committed) and writes its index. STATUS_CORRUPT when the disk gives something else back than was
- * written: that segment stays without index and is reported. */
+/* Reads a full segment from front to `end_lsn` (every batch is known to be committed) and writes
+ * its index. STATUS_CORRUPT when the disk gives something else back than was written: that segment
+ * stays without index and is reported. */
 MUST_CHECK enum status segment_index_build(struct segment_index *index, const struct disk *disk,
                                            uint64_t number, uint64_t end_lsn);
 
@@ -100,12 +100,26 @@ struct index_builder {
 };
 
 void index_builder_init(struct index_builder *builder, const struct segment_header *segment);
+/* Takes in a record of the batch at `batch_lsn`; `body_size` is that of its content, of a PUBLISH.
+ */
+MUST_CHECK enum status index_builder_add_record(struct index_builder *builder,
+                                                const struct record *record, uint64_t batch_lsn,
+                                                uint32_t body_size);
 /* Takes in the batch that scan_next has just found. */
 MUST_CHECK enum status index_builder_add(struct index_builder *builder, struct scan *scan);
 /* Moves the result out; `end_lsn` is the LSN behind the last batch. */
 void index_builder_finish(struct index_builder *builder, uint64_t end_lsn,
                           struct segment_index *index_out);
 void index_builder_fini(struct index_builder *builder);
+
+/* Memory that it takes. */
+static inline uint64_t
+index_builder_octets(const struct index_builder *builder)
+{
+    return builder->row_capacity * sizeof(struct index_row) +
+           builder->removal_capacity * sizeof(struct index_removal) +
+           builder->index.records.capacity;
+}
 
 /* Below, at or above a row in the order of rows. */
 static inline int

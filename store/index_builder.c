@@ -73,23 +73,20 @@ order_rows(struct index_row *rows, uint64_t *count)
 }
 
 static enum status
-add_publish(struct index_builder *builder, struct scan *scan, const struct record *record)
+add_publish(struct index_builder *builder, const struct record *record, uint64_t batch_lsn,
+            uint32_t body_size)
 {
     struct segment_index *index = &builder->index;
     uint64_t count = record->publish.queue_count;
-    uint32_t body_size;
-    enum status status = scan_body_size(scan, record, &body_size);
-    if (status == STATUS_OK) {
-        status = grow((void **)&index->rows, index->row_count, &builder->row_capacity, count,
-                      sizeof(*index->rows));
-    }
+    enum status status = grow((void **)&index->rows, index->row_count, &builder->row_capacity,
+                              count, sizeof(*index->rows));
     if (status != STATUS_OK) {
         return status;
     }
     struct index_row *rows = index->rows + index->row_count;
     for (uint32_t i = 0; i < count; i++) {
         rows[i] = (struct index_row){
-            .lsn = scan_content_lsn(scan, record),
+            .lsn = batch_lsn + BATCH_HEADER_SIZE + record->publish.offset,
             .queue = record_queue(record, i),
             .body_size = body_size,
             .content_size = record->publish.size,
@@ -195,19 +192,33 @@ add_small(struct index_builder *builder, const struct record *record, uint64_t b
     return records->failed ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
-static enum status
-add_record(struct index_builder *builder, struct scan *scan, const struct record *record)
+enum status
+index_builder_add_record(struct index_builder *builder, const struct record *record,
+                         uint64_t batch_lsn, uint32_t body_size)
 {
     switch (record->type) {
     case RECORD_PUBLISH:
-        return add_publish(builder, scan, record);
+        return add_publish(builder, record, batch_lsn, body_size);
     case RECORD_ACK:
         return add_ack(builder, record);
     case RECORD_NOTE:
         return STATUS_OK;
     default:
-        return add_small(builder, record, scan->batch.base_lsn);
+        return add_small(builder, record, batch_lsn);
     }
+}
+
+static enum status
+add_scanned(struct index_builder *builder, struct scan *scan, const struct record *record)
+{
+    uint32_t body_size = 0;
+    if (record->type == RECORD_PUBLISH) {
+        enum status status = scan_body_size(scan, record, &body_size);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    return index_builder_add_record(builder, record, scan->batch.base_lsn, body_size);
 }
 
 enum status
@@ -217,7 +228,7 @@ index_builder_add(struct index_builder *builder, struct scan *scan)
     struct record record;
     enum status status;
     while ((status = record_next(&left, &record)) == STATUS_OK) {
-        status = add_record(builder, scan, &record);
+        status = add_scanned(builder, scan, &record);
         if (status != STATUS_OK) {
             return status;
         }

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/io_job.h"
 
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "store/ballast.h"
 #include "store/fetch.h"
 #include "store/fold.h"
 #include "store/index.h"
+#include "store/index_shelf.h"
 #include "store/pack.h"
 #include "store/snapshot.h"
 #include "store/spill.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 static enum status
 run_retire(struct io_job *job, const struct disk *disk)
@@ -43,13 +46,43 @@ run_spill(struct io_job *job, const struct disk *disk)
     return status;
 }
 
+void
+io_job_take_kept(struct io_job *job, struct index_shelf *shelf)
+{
+    struct segment_index kept;
+    if (job->type == IO_INDEX &&
+        index_shelf_take(shelf, job->index.number, job->index.end_lsn, &kept)) {
+        job->index.kept = xalloc(sizeof(kept));
+        *job->index.kept = kept;
+    }
+}
+
+/* On STATUS_OK the index is in its file, and the caller's. */
+static enum status
+make_index(struct io_job *job, const struct disk *disk, struct segment_index *index_out)
+{
+    if (job->index.kept == NULL) {
+        return segment_index_build(index_out, disk, job->index.number, job->index.end_lsn);
+    }
+    struct segment_index index = *job->index.kept;
+    free(job->index.kept);
+    job->index.kept = NULL;
+    enum status status = segment_index_write(&index, disk);
+    if (status != STATUS_OK) {
+        segment_index_fini(&index);
+        return status;
+    }
+    *index_out = index;
+    return STATUS_OK;
+}
+
 static enum status
 run_index(struct io_job *job, const struct disk *disk)
 {
     char name[STORE_NAME_SIZE];
     store_file_name(STORE_FILE_SEGMENT, job->index.number, 0, name);
     struct segment_index index;
-    enum status status = segment_index_build(&index, disk, job->index.number, job->index.end_lsn);
+    enum status status = make_index(job, disk, &index);
     if (status != STATUS_OK) {
         (void)log_failure_set(&job->failure, "make the index of", name, 0);
         return status;

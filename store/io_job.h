@@ -50,8 +50,10 @@ struct io_job {
         } spare;
         struct {
             uint64_t number, end_lsn;
-            uint64_t topology_lsn;  /* out */
-            struct index_runs runs; /* out */
+            struct segment_index *kept; /* what was kept of it as it was written; taken. NULL: it is
+                                           read */
+            uint64_t topology_lsn;      /* out */
+            struct index_runs runs;     /* out */
         } index;
         struct {
             uint64_t number;
@@ -83,6 +85,11 @@ struct io_job {
         struct io_spill *spill; /* the same */
     };
 };
+
+/* Before an IO_INDEX is carried out: gives it what is kept of its segment. Other jobs are left as
+ * they are. */
+struct index_shelf;
+void io_job_take_kept(struct io_job *job, struct index_shelf *shelf);
 
 /* Carries the job out and sets what it returns. `files` is what the calling thread keeps from
  * one IO_FETCH to the next; NULL: nothing. Blocks. */

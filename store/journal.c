@@ -34,6 +34,7 @@ struct journal {
     uint64_t last_end_lsn; /* of the last batch handed over; 0: none yet */
     uint64_t written_lsn;
     uint64_t commit_lsn;
+    uint64_t flush_lsn; /* end of the last batch that asked for a flush; 0: none yet */
     uint64_t backlog_octets;
     bool is_unflushed; /* something was handed over without asking for a flush, since the last that
                           did */
@@ -180,6 +181,9 @@ submit(struct journal *journal, bool wants_flush)
     journal->next_lsn = batch->end_lsn;
     journal->last_end_lsn = batch->end_lsn;
     journal->is_unflushed = !wants_flush;
+    if (wants_flush) {
+        journal->flush_lsn = batch->end_lsn;
+    }
     journal->backlog_octets += batch_size(batch);
     journal->port.submit(journal->port.context, batch);
 }
@@ -422,6 +426,15 @@ void
 journal_set_time(struct journal *journal, int64_t wall_ms)
 {
     journal->wall_ms = wall_ms;
+}
+
+bool
+journal_can_wait(const struct journal *journal)
+{
+    enum { WORTH_HANDING_OVER_OCTETS = 16 * 1024 };
+    const struct batch *batch = journal->open;
+    return batch != NULL && !batch->wants_report && journal->commit_lsn < journal->flush_lsn &&
+           batch->header.data_size + buffer_size(&batch->control) < WORTH_HANDING_OVER_OCTETS;
 }
 
 bool

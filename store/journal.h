@@ -84,10 +84,14 @@ journal_token_is_committed(uint64_t token, uint64_t commit_lsn)
 void journal_set_time(struct journal *journal, int64_t wall_ms);
 
 /* The end of the tick: hands over what was appended. `wants_flush`: somebody waits for it, or for
- * something before it. Without, it is written at once and flushed with the next that wants it. True
- * when something was handed over. */
+ * something before it. Without, it is written at once and flushed with the next that wants it; see
+ * journal_can_wait. True when something was handed over. */
 bool journal_seal(struct journal *journal, bool wants_flush);
 
+/* Whether the open batch (false: none) may as well stay open: it is small, nobody waits for it to
+ * be written, and the log's thread takes nothing before the flush is done that it is in, or soon
+ * will be. Then journal_committed is called. */
+bool journal_can_wait(const struct journal *journal);
 /* Whether something was appended that no journal_seal has handed over yet. */
 bool journal_is_open(const struct journal *journal);
 

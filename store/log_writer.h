@@ -16,12 +16,18 @@ struct log_writer;
 struct log_writer *log_writer_new(const struct disk *disk);
 void log_writer_free(struct log_writer **writer);
 
-/* Writes one batch. A batch of another segment than the last flushes the old one first (and so
+/* Before the first batch: has the rows of the segments that are written kept on `shelf`, which is
+ * borrowed. */
+void log_writer_set_shelf(struct log_writer *writer, struct index_shelf *shelf);
+
+/* Writes the first of the batches that wait, and with the same call to the disk those that lie
+ * right behind it in its segment, up to 1 MiB; moves them from `waiting`, which is not empty, to
+ * the end of `written`. A batch of another segment than the last flushes the old one first (and so
  * commits it) and opens the new file, which must be there and have the header that belongs to it:
  * STATUS_AGAIN when it is not there yet, and nothing was done. STATUS_IO: poisoned, `*failure_out`
- * says what, now and whenever it is asked again. */
-MUST_CHECK enum status log_writer_write(struct log_writer *writer, struct batch *batch,
-                                        struct log_failure *failure_out);
+ * says what, now and whenever it is asked again; nothing was moved. */
+MUST_CHECK enum status log_writer_write(struct log_writer *writer, struct list *waiting,
+                                        struct list *written, struct log_failure *failure_out);
 
 /* Flushes what was written; afterwards log_writer_durable_lsn is the end of the last batch. */
 MUST_CHECK enum status log_writer_flush(struct log_writer *writer, struct log_failure *failure_out);

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "store/fetch.h"
+#include "store/index_shelf.h"
 #include "store/log_writer.h"
 #include "store/spill.h"
 
@@ -30,6 +31,7 @@ struct store_threads {
     void *fatal_context;
     int event_fd;
     struct log_writer *writer; /* the log thread's */
+    struct index_shelf *shelf; /* the log thread fills it, the keeper's takes */
     uint64_t collected_lsn;    /* the core's: the last that it was told */
 
     pthread_mutex_t mutex; /* guards everything below it */
@@ -161,14 +163,27 @@ wait_for_segment(struct store_threads *threads, struct round *round)
     return is_prepared;
 }
 
+static void
+round_add_written(struct round *round, struct list *written)
+{
+    for (struct list_link *link; (link = list_pop(written)) != NULL;) {
+        const struct batch *batch = CONTAINER_OF(link, struct batch, link);
+        round->wants_flush |= batch->wants_flush;
+        round->wants_report |= batch->wants_report;
+        round->unreported += batch_size(batch);
+        list_append(&round->written, link);
+    }
+}
+
 /* Writes what was taken. False when the segment of the next batch will never come. */
 static bool
 round_write(struct store_threads *threads, struct round *round)
 {
-    for (struct list_link *link; (link = list_first(&round->waiting)) != NULL;) {
-        struct batch *batch = CONTAINER_OF(link, struct batch, link);
+    struct list written;
+    list_init(&written);
+    while (!list_is_empty(&round->waiting)) {
         struct log_failure failure;
-        enum status status = log_writer_write(threads->writer, batch, &failure);
+        enum status status = log_writer_write(threads->writer, &round->waiting, &written, &failure);
         if (status == STATUS_AGAIN) {
             round_flush(threads, round);
             if (!wait_for_segment(threads, round)) {
@@ -179,11 +194,7 @@ round_write(struct store_threads *threads, struct round *round)
         if (status != STATUS_OK) {
             threads->fatal(threads->fatal_context, &failure);
         }
-        round->wants_flush |= batch->wants_flush;
-        round->wants_report |= batch->wants_report;
-        round->unreported += batch_size(batch);
-        list_remove(&batch->link);
-        list_append(&round->written, &batch->link);
+        round_add_written(round, &written);
     }
     return true;
 }
@@ -243,6 +254,7 @@ run_worker(void *context)
     struct store_threads *threads = worker->threads;
     struct fetch_files *files = worker == &threads->fetch ? fetch_files_new(&threads->disk) : NULL;
     for (struct io_job *job; (job = worker_take(worker)) != NULL;) {
+        io_job_take_kept(job, threads->shelf);
         io_job_run(job, &threads->disk, files);
         if (job->is_fatal) {
             threads->fatal(threads->fatal_context, &job->failure);
@@ -329,6 +341,8 @@ store_threads_new(const struct disk *disk, store_fatal *fatal, void *context)
     threads->fatal = fatal;
     threads->fatal_context = context;
     threads->writer = log_writer_new(&threads->disk);
+    threads->shelf = index_shelf_new();
+    log_writer_set_shelf(threads->writer, threads->shelf);
     pthread_mutex_init(&threads->mutex, NULL);
     pthread_cond_init(&threads->log_work, NULL);
     pthread_cond_init(&threads->quiet, NULL);
@@ -384,6 +398,7 @@ store_threads_free(struct store_threads **threads_pointer, const struct store_ev
         close(threads->event_fd);
     }
     log_writer_free(&threads->writer);
+    index_shelf_free(&threads->shelf);
     pthread_cond_destroy(&threads->fetch.work);
     pthread_cond_destroy(&threads->other.work);
     pthread_cond_destroy(&threads->quiet);

@@ -122,6 +122,8 @@ begin_log(struct storage *storage, struct core *core, struct chunk_pool *pool, s
     }
     storage->journal = journal_new(&journal_settings, pool, &journal_port);
     storage->writer = log_writer_new(&storage->log_disk);
+    storage->shelf = index_shelf_new();
+    log_writer_set_shelf(storage->writer, storage->shelf);
     storage->fetch_files = fetch_files_new(&storage->disk);
     core_set_paging_port(core, &io_port, journal_settings.segment_base);
     storage->epoch = journal_settings.epoch;
@@ -134,6 +136,7 @@ storage_start(struct storage *storage, struct core *core, struct chunk_pool *poo
               const struct random_source *random, uint64_t *cut_out, char *why, size_t why_size)
 {
     list_init(&storage->waiting);
+    list_init(&storage->round);
     list_init(&storage->written);
     list_init(&storage->jobs);
     list_init(&storage->done);
@@ -216,11 +219,13 @@ storage_kill(struct storage *storage, struct chunk_pool *pool)
     if (storage->keeper == NULL) {
         return;
     }
+    drop_batches(&storage->round, pool);
     drop_batches(&storage->waiting, pool);
     drop_batches(&storage->written, pool);
     journal_free(&storage->journal);
     keeper_free(&storage->keeper);
     log_writer_free(&storage->writer);
+    index_shelf_free(&storage->shelf);
     fetch_files_free(&storage->fetch_files);
 }
 
@@ -232,23 +237,40 @@ storage_flushed(const struct storage *storage)
     return storage->writer == NULL ? 0 : log_writer_durable_lsn(storage->writer);
 }
 
-static enum status
-write_batch(struct storage *storage)
+/* As many batches as the thread of the log may find at once. */
+static void
+take_round(struct storage *storage, struct dice *dice)
 {
-    struct batch *batch = CONTAINER_OF(list_first(&storage->waiting), struct batch, link);
-    struct log_failure failure;
-    enum status status = log_writer_write(storage->writer, batch, &failure);
-    trace_note(storage->trace, "write", batch->header.base_lsn, batch_size(batch),
-               (uint64_t)status);
-    if (status == STATUS_AGAIN) {
-        return STATUS_OK;
-    }
-    if (status == STATUS_OK) {
+    do {
+        list_append(&storage->round, list_pop(&storage->waiting));
+    } while (!list_is_empty(&storage->waiting) && dice_below(dice, 4) != 0);
+}
+
+/* What one call wrote. */
+static void
+add_written(struct storage *storage, struct list *written)
+{
+    for (struct list_link *link; (link = list_pop(written)) != NULL;) {
+        const struct batch *batch = CONTAINER_OF(link, struct batch, link);
+        trace_note(storage->trace, "written", batch->header.base_lsn, batch_size(batch), 0);
         storage->wants_flush |= batch->wants_flush;
-        list_remove(&batch->link);
-        list_append(&storage->written, &batch->link);
+        list_append(&storage->written, link);
     }
-    return status;
+}
+
+static enum status
+write_batches(struct storage *storage, struct dice *dice)
+{
+    if (list_is_empty(&storage->round)) {
+        take_round(storage, dice);
+    }
+    struct list written;
+    list_init(&written);
+    struct log_failure failure;
+    enum status status = log_writer_write(storage->writer, &storage->round, &written, &failure);
+    trace_note(storage->trace, "write", (uint64_t)status, 0, 0);
+    add_written(storage, &written);
+    return status == STATUS_AGAIN ? STATUS_OK : status;
 }
 
 static enum status
@@ -265,6 +287,7 @@ static enum status
 run_job(struct storage *storage)
 {
     struct io_job *job = CONTAINER_OF(list_pop(&storage->jobs), struct io_job, link);
+    io_job_take_kept(job, storage->shelf);
     io_job_run(job, &storage->disk, storage->fetch_files);
     trace_note(storage->trace, "job is run", (uint64_t)job->type, (uint64_t)job->status,
                job->is_fatal);
@@ -314,7 +337,7 @@ static uint32_t
 list_steps(const struct storage *storage, enum step steps[6])
 {
     uint32_t count = 0;
-    if (!list_is_empty(&storage->waiting)) {
+    if (!list_is_empty(&storage->round) || !list_is_empty(&storage->waiting)) {
         steps[count++] = STEP_WRITE;
     }
     if (storage->wants_flush) {
@@ -346,7 +369,7 @@ storage_step(struct storage *storage, struct core *core, struct dice *dice)
     storage->step_count++;
     switch (steps[dice_below(dice, count)]) {
     case STEP_WRITE:
-        return write_batch(storage);
+        return write_batches(storage, dice);
     case STEP_FLUSH:
         return flush(storage);
     case STEP_RUN_JOB:

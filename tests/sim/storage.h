@@ -7,6 +7,7 @@
 
 #include "broker/core.h"
 #include "store/fetch.h"
+#include "store/index_shelf.h"
 #include "store/io_job.h"
 #include "store/journal.h"
 #include "store/keeper.h"
@@ -26,10 +27,12 @@ struct storage {
     struct core *core;      /* of the process; borrowed */
     enum mutant mutant;
     struct log_writer *writer; /* NULL: no process */
+    struct index_shelf *shelf; /* of the process */
     struct journal *journal;
     struct keeper *keeper;
     struct fetch_files *fetch_files;
     struct list waiting; /* of struct batch: not written */
+    struct list round;   /* of struct batch: the first of them, taken to be written */
     struct list written; /* of struct batch: not given back */
     struct list jobs;    /* of struct io_job: not carried out */
     struct list done;    /* of struct io_job: not given back */

@@ -71,8 +71,14 @@ take_batch(void *context, struct batch *batch)
     struct log_failure failure;
     bool wants_flush = batch->wants_flush;
     prepare(maker, batch->segment_number + maker->prepared_ahead);
-    enum status status = log_writer_write(maker->writer, batch, &failure);
+    struct list waiting;
+    struct list written;
+    list_init(&waiting);
+    list_init(&written);
+    list_append(&waiting, &batch->link);
+    enum status status = log_writer_write(maker->writer, &waiting, &written, &failure);
     assert(status == STATUS_OK);
+    list_remove(&batch->link);
     journal_batch_written(maker->journal, batch);
     if (wants_flush) {
         status = log_writer_flush(maker->writer, &failure);

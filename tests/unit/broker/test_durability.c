@@ -214,6 +214,52 @@ Test(durability, an_acknowledgement_alone_is_flushed_within_100_ms)
     cr_expect(eq(u32, disk->flush_count, flushes + 1), "nothing is left to flush");
 }
 
+/* Acknowledgements that come while the disk flushes are one batch, which is handed over as soon as
+ * the flush is done. */
+Test(durability, acknowledgements_during_a_flush_are_one_batch_behind_it)
+{
+    consume(rig, client, 1, "q", "c", false);
+    log_publish_numbers(disk, client, "q", 1, 3);
+    log_settle(disk);
+    rig_step(rig, CORE_FLUSH_WAIT_MS);
+    log_settle(disk);
+    uint64_t other = messaging_client(rig);
+    select_confirms(rig, other, 1);
+    log_publish(disk, other, "", "q", "4");
+    uint32_t batches = disk->batch_count;
+    for (uint64_t tag = 1; tag <= 3; tag++) {
+        send_ack(rig, client, 1, tag, false);
+    }
+    cr_expect(eq(u32, disk->batch_count, batches));
+    cr_expect(ne(u64, core_wait_ms(rig->core), 0), "the loop sleeps meanwhile");
+    log_commit(disk);
+    cr_expect(eq(u32, disk->batch_count, batches + 1));
+    cr_expect(eq(u32, disk->last_batch[RECORD_ACK], batches + 1));
+    expect_confirm(rig, other, 1, 1, false);
+    log_settle(disk);
+    rig_step(rig, CORE_FLUSH_WAIT_MS);
+    log_settle(disk);
+    cr_expect(core_is_committed(rig->core, core_log_token(rig->core)), "flushed within 100 ms");
+}
+
+/* Who waits for what is still open has it handed over, flush or no flush. */
+Test(durability, a_confirm_takes_along_what_waited)
+{
+    consume(rig, client, 1, "q", "c", false);
+    log_publish(disk, client, "", "q", "1");
+    log_settle(disk);
+    uint64_t other = messaging_client(rig);
+    select_confirms(rig, other, 1);
+    log_publish(disk, other, "", "q", "2");
+    send_ack(rig, client, 1, 1, false);
+    uint32_t batches = disk->batch_count;
+    log_publish(disk, other, "", "q", "3");
+    cr_expect(eq(u32, disk->batch_count, batches + 1));
+    cr_expect(eq(u32, disk->last_batch[RECORD_ACK], batches + 1));
+    log_settle(disk);
+    log_check(disk);
+}
+
 /* The second who asks may have to wait for a batch that nobody wanted flushed. */
 Test(durability, who_waits_for_an_earlier_batch_has_it_flushed)
 {

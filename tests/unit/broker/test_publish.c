@@ -448,3 +448,24 @@ Test(publish, memory_of_a_chunk_goes_back_to_the_network_that_told_of_it)
     cr_expect(eq(ptr, rig->returned.chunk_returned.memory, memory));
     cr_expect(eq(sz, rig->returned.chunk_returned.capacity, sizeof(memory)));
 }
+
+/* The queue that was named last is remembered: as long as it is there, and for its own name only.
+ */
+Test(publish, a_name_reaches_the_queue_that_has_it_now)
+{
+    declare_queue(rig, a, "one");
+    declare_queue(rig, a, "two");
+    publish_text(rig, a, "one", "1");
+    publish_text(rig, a, "two", "2");
+    publish_text(rig, a, "nobody", "3");
+    publish_text(rig, a, "one", "4");
+    cr_expect(eq(u64, ready_count(rig, "one"), 2));
+    cr_expect(eq(u64, ready_count(rig, "two"), 1));
+    struct method delete = {.id = METHOD_QUEUE_DELETE, .queue_delete = {.queue = bytes_of("one")}};
+    rig_send(rig, a, 1, &delete);
+    (void)rig_expect(rig, a, 1, METHOD_QUEUE_DELETE_OK);
+    publish_text(rig, a, "one", "5");
+    declare_queue(rig, a, "one");
+    publish_text(rig, a, "one", "6");
+    cr_expect(eq(u64, ready_count(rig, "one"), 1));
+}

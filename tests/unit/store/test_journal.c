@@ -97,7 +97,8 @@ static uint8_t *
 octets_of(struct batch *batch)
 {
     uint8_t *octets = calloc(1, batch_size(batch));
-    batch_finish(batch, 11, octets);
+    batch_finish(batch, 11, NULL);
+    memcpy(octets, batch->header_octets, BATCH_HEADER_SIZE);
     size_t at = BATCH_HEADER_SIZE;
     for (size_t i = 0; i < batch->run_count; i++) {
         memcpy(octets + at, batch->runs[i].iov_base, batch->runs[i].iov_len);
@@ -317,6 +318,40 @@ Test(journal, a_flush_can_be_asked_for_afterwards)
     cr_expect(not(journal_wants_flush(journal)));
     cr_expect(batches[2]->wants_flush);
     cr_expect(not(journal_seal(journal, true)));
+}
+
+/* The log's thread takes nothing while it flushes: what is handed over then is only more batches.
+ */
+Test(journal, what_nobody_waits_for_can_wait_while_a_flush_is_under_way)
+{
+    cr_expect(not(journal_can_wait(journal)), "there is nothing");
+    uint64_t lsn = publish(10, 'a');
+    cr_expect(not(journal_can_wait(journal)), "no flush is under way");
+    cr_assert(journal_seal(journal, true));
+    cr_expect(not(journal_can_wait(journal)), "there is nothing else");
+    journal_remove(journal, 1, lsn);
+    cr_expect(journal_can_wait(journal));
+    journal_committed(journal, batches[0]->end_lsn);
+    cr_expect(not(journal_can_wait(journal)), "the flush is done");
+}
+
+Test(journal, a_mark_that_a_consumer_waits_for_cannot_wait)
+{
+    uint64_t lsn = publish(10, 'a');
+    cr_assert(journal_seal(journal, true));
+    journal_hand_out(journal, 1, lsn);
+    cr_expect(not(journal_can_wait(journal)));
+}
+
+/* What gathers in a batch that is open is counted in no backlog, and is not read meanwhile. */
+Test(journal, what_amounts_to_something_cannot_wait)
+{
+    (void)publish(10, 'a');
+    cr_assert(journal_seal(journal, true));
+    (void)publish(1000, 'b');
+    cr_expect(journal_can_wait(journal));
+    (void)publish(FIRST, 'c');
+    cr_expect(not(journal_can_wait(journal)));
 }
 
 /* A message stays in memory until its batch is in the kernel, whoever has let go of it. */

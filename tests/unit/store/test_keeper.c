@@ -135,18 +135,28 @@ settle(void)
     cr_assert(false, "the keeper never comes to rest");
 }
 
+/* Writes the first of what was handed over, and what goes with it. */
+static enum status
+write_first(struct log_failure *failure)
+{
+    struct list written;
+    list_init(&written);
+    enum status status = log_writer_write(writer, &batches, &written, failure);
+    for (struct list_link *link; (link = list_pop(&written)) != NULL;) {
+        journal_batch_written(journal, CONTAINER_OF(link, struct batch, link));
+    }
+    return status;
+}
+
 /* Writes and flushes what was handed over, as far as there are segments for it. */
 static void
 write_log(void)
 {
     struct log_failure failure;
-    for (struct list_link *link; (link = list_first(&batches)) != NULL;) {
-        struct batch *batch = CONTAINER_OF(link, struct batch, link);
-        if (log_writer_write(writer, batch, &failure) != STATUS_OK) {
+    while (!list_is_empty(&batches)) {
+        if (write_first(&failure) != STATUS_OK) {
             break;
         }
-        list_remove(link);
-        journal_batch_written(journal, batch);
     }
     cr_assert(eq(int, log_writer_flush(writer, &failure), STATUS_OK));
     journal_committed(journal, log_writer_durable_lsn(writer));
@@ -904,16 +914,13 @@ static bool
 log_takes_all(void)
 {
     struct log_failure failure;
-    for (struct list_link *link; (link = list_first(&batches)) != NULL;) {
-        struct batch *batch = CONTAINER_OF(link, struct batch, link);
-        enum status status = log_writer_write(writer, batch, &failure);
+    while (!list_is_empty(&batches)) {
+        enum status status = write_first(&failure);
         if (status == STATUS_IO) {
             cr_expect(eq(int, failure.error, ENOSPC));
             return false;
         }
         cr_assert(eq(int, status, STATUS_OK), "a segment is missing");
-        list_remove(link);
-        journal_batch_written(journal, batch);
     }
     cr_assert(eq(int, log_writer_flush(writer, &failure), STATUS_OK));
     journal_committed(journal, log_writer_durable_lsn(writer));

@@ -252,6 +252,51 @@ Test(threads, the_log_waits_for_its_segment_and_goes_on_when_it_is_prepared)
     cr_expect(eq(u64, journal_commit_lsn(journal), journal_token(journal)));
 }
 
+/* Part 7: what gathers while the log's thread is busy costs one call. */
+Test(threads, batches_that_wait_are_written_in_one_call)
+{
+    uint64_t before = sim_disk_call_count(sim, SIM_DISK_WRITE);
+    prepare(2);
+    uint64_t of_prepare = sim_disk_call_count(sim, SIM_DISK_WRITE) - before;
+    for (uint32_t i = 0; i < 20; i++) {
+        publish(100);
+        cr_assert(journal_seal(journal, true));
+    }
+    cr_expect(not(store_threads_drain(threads)), "segment 1 is not there");
+    struct io_job job = {.type = IO_PREPARE, .prepare = {.header = header_of(1)}};
+    io_port.submit(io_port.context, &job);
+    cr_assert(store_threads_drain(threads));
+    uint64_t writes = sim_disk_call_count(sim, SIM_DISK_WRITE) - before - 2 * of_prepare;
+    cr_expect(ge(u64, writes, 1));
+    cr_expect(le(u64, writes, 2), "those that were there when it began to wait, and the others");
+    store_threads_collect(threads, &EVENTS);
+    cr_expect(eq(u32, written_count, 20));
+    cr_expect(eq(u64, journal_commit_lsn(journal), journal_token(journal)));
+}
+
+/* What was just written is not read again: that took a sixth of the instructions of a message. */
+Test(threads, the_index_of_a_full_segment_is_made_without_reading_it)
+{
+    prepare(1);
+    prepare(2);
+    for (uint32_t i = 0; i < 3; i++) {
+        publish(30 * 1000);
+        cr_assert(journal_seal(journal, true));
+    }
+    cr_assert(store_threads_drain(threads));
+    uint64_t reads = sim_disk_call_count(sim, SIM_DISK_READ);
+    const struct journal_segment *left = journal_oldest_left(journal);
+    struct io_job job = {.type = IO_INDEX,
+                         .index = {.number = left->number, .end_lsn = left->end_lsn}};
+    io_port.submit(io_port.context, &job);
+    cr_assert(store_threads_drain(threads));
+    store_threads_collect(threads, &EVENTS);
+    cr_expect(eq(u32, jobs_done, 1));
+    cr_expect(eq(int, job.status, STATUS_OK));
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_READ), reads));
+    cr_expect(ne(sz, sim_disk_content(sim, "seg.0000000000000001.idx").size, 0));
+}
+
 /* At an end with an error, nothing hangs that waits for a segment. */
 Test(threads, threads_end_although_a_segment_never_comes)
 {
