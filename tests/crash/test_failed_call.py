@@ -16,6 +16,7 @@ from crash import fail_call
 from crash.process import Process
 from crash.session import Session
 from crash.variants import Segments
+from support import broker as brokers
 
 CALLS_MAX = 2000
 AT_ONCE = 4                     # each waits for its disk most of the time
@@ -155,7 +156,7 @@ def test_a_thread_that_cannot_be_had_is_told_in_one_line(tmp_path):
     """Any of them: those of the store, of the passwords, of the network."""
     told = []
     for number in range(1, 20):
-        environment = {"LD_PRELOAD": preload(), "FAIL_CALL_KIND": "thread",
+        environment = {"LD_PRELOAD": fail_call.preload(), "FAIL_CALL_KIND": "thread",
                        "FAIL_CALL_AT": str(number), "FAIL_CALL_HOW": "EAGAIN",
                        "FAIL_CALL_REPORT": str(tmp_path / "fired")}
         broker = brokers.Bourse(environment=environment, options=["--threads", "3"],

@@ -106,11 +106,15 @@ wire_start(struct wire *wire, struct chunk_pool *pool, struct chunk_memory memor
     }
 }
 
-/* Memory alone outlives the process's end. */
+/* Memory alone outlives the process's end: chunks go to the core, and a peer that it never met
+ * goes. */
 static void
 keep_memory(void *context, const struct net_event *event)
 {
     const struct net_events *core = context;
+    if (event->type == NET_EVENT_OPENED) {
+        free(event->opened.peer);
+    }
     if (event->type == NET_EVENT_CHUNK_OPENED || event->type == NET_EVENT_CHUNK_CLOSED) {
         core->handle(core->context, event);
     }
