@@ -112,7 +112,9 @@ def test_messages_that_come_back_from_a_lost_consumer_keep_their_place(backlog):
     first.consume("q")
     first.deliveries(3000)
     first.connection.drop()
-    drain(backlog.channel(), "q")
+    second = backlog.channel()
+    second.wait_for_counts("q", COUNT, 0)
+    drain(second, "q")
 
 
 def test_purge_counts_what_is_on_disk(backlog):

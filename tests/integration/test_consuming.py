@@ -404,6 +404,7 @@ def test_what_a_stuck_consumer_holds_returns_when_it_is_lost(connect, ch):
         ch.publish("", queue, str(number).encode() + b"." * 65536)
     ch.ping()
     stuck.drop()
+    ch.wait_for_counts(queue, 200, 0)
     ch.consume(queue)
     got = [int(ch.delivery().body.partition(b".")[0]) for _ in range(200)]
     assert got == list(range(200))

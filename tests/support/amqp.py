@@ -352,6 +352,12 @@ class Channel:
     def declare(self, queue="", **options):
         return self.call("queue.declare", queue=queue, **options)
 
+    def wait_for_counts(self, queue, messages, consumers, timeout_s=20):
+        """Until another connection's end has been noticed, say: each has a thread of its own."""
+        deadline = time.monotonic() + timeout_s
+        while self.counts(queue) != (messages, consumers):
+            assert time.monotonic() < deadline, self.counts(queue)
+
     def temp_queue(self, **options):
         """The name of a new exclusive queue; it ends with the connection."""
         return self.declare("", exclusive=True, **options).queue
