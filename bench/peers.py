@@ -43,7 +43,7 @@ class TimeIsUp(Exception):
     """What comes next would not end in time."""
 
 
-class PeerBench(run.Bench):
+class PeerBench(run.BesidePeers):
     """One run with all contestants, which writes what it knows as it goes."""
 
     patience_s = 90
@@ -55,14 +55,6 @@ class PeerBench(run.Bench):
         self.ends = {}  # broker -> how often it did not start, or ended by itself
 
     # Who, and how long ------------------------------------------------------------------------
-
-    def contestants(self, workload):
-        names = ["bourse", "rabbitmq"]
-        if workload.quorum:
-            names.append("quorum")
-        if workload.relay and self.options.relay is not None:
-            names.append("relay")
-        return names
 
     def flow_s(self, workload, name):
         """Return about how long one round of a flow takes."""

@@ -151,6 +151,18 @@ class Bench:
         return statistics.median(values) if values else None
 
 
+class BesidePeers(Bench):
+    """The same beside RabbitMQ, with both kinds of its queues, and the relay."""
+
+    def contestants(self, workload):
+        names = ["bourse", "rabbitmq"]
+        if workload.quorum:
+            names.append("quorum")
+        if workload.relay and self.options.relay is not None:
+            names.append("relay")
+        return names
+
+
 def rss_kib(pid):
     """Return the resident memory of a process in KiB."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
