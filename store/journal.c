@@ -23,6 +23,7 @@ struct journal {
 
     /* The segment under way. */
     uint64_t segment_number;
+    uint64_t removal_count; /* in the segment under way */
     uint64_t segment_base;
     uint64_t segment_end;
     uint64_t next_lsn; /* where the next batch begins */
@@ -58,6 +59,7 @@ enter_segment(struct journal *journal, uint64_t number, uint64_t base, uint64_t 
     journal->segment_base = base;
     journal->segment_end = base + capacity;
     journal->next_lsn = base + 4096;
+    journal->removal_count = 0;
 }
 
 struct journal *
@@ -66,6 +68,9 @@ journal_new(const struct journal_settings *settings, struct chunk_pool *pool,
 {
     struct journal *journal = xalloc(sizeof(*journal));
     journal->settings = *settings;
+    if (journal->settings.removals_max == 0) {
+        journal->settings.removals_max = JOURNAL_REMOVALS_MAX;
+    }
     journal->pool = pool;
     journal->port = *port;
     list_init(&journal->idle);
@@ -241,13 +246,21 @@ journal_fits(const struct journal *journal, uint64_t content_octets, uint64_t re
     return content_octets <= room && record_octets <= room - content_octets;
 }
 
+/* Between batches only: what is to be in one batch is not torn apart for this. */
+static bool
+has_removals_enough(const struct journal *journal)
+{
+    return journal->open == NULL && journal->removal_count >= journal->settings.removals_max;
+}
+
 /* What is appended next goes into the segment under way, or into the next when it does not fit. The
  * batch so far needs no flush of its own: leaving a segment flushes it. */
 static void
 make_room(struct journal *journal, uint64_t content_octets, uint64_t record_octets)
 {
     uint64_t base = journal->open != NULL ? journal->open->header.base_lsn : journal->next_lsn;
-    if (base + size_with(journal, content_octets, record_octets) <= journal->segment_end) {
+    if (base + size_with(journal, content_octets, record_octets) <= journal->segment_end &&
+        !has_removals_enough(journal)) {
         return;
     }
     assert(journal_fits(journal, content_octets, record_octets));
@@ -377,6 +390,7 @@ journal_remove(struct journal *journal, uint64_t queue, uint64_t lsn)
     make_room(journal, 0, RECORD_ACK_MAX);
     open_batch(journal);
     struct batch *batch = journal->open;
+    journal->removal_count++;
     make_control_room(batch, RECORD_ACK_MAX + RECORD_ALIGNMENT);
     if (journal->ack_queue == queue) {
         record_ack_add(&journal->ack, &batch->control, lsn);

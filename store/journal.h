@@ -28,6 +28,10 @@ struct journal_port {
     void *context;
 };
 
+/* A segment is left early when it speaks of so many removals: its index names each with 16 octets,
+ * and a segment that holds nothing else would have 30 million. */
+enum { JOURNAL_REMOVALS_MAX = 2 * 1024 * 1024 };
+
 /* The segment that the journal begins in, and those that follow. */
 struct journal_settings {
     uint64_t epoch;
@@ -36,6 +40,7 @@ struct journal_settings {
     uint64_t segment_base;
     uint64_t segment_capacity; /* of its file, header included */
     uint64_t slot_size;        /* of every later segment: its file and its place in LSN space */
+    uint32_t removals_max;     /* of a segment, but for the last batch's; 0: JOURNAL_REMOVALS_MAX */
 };
 
 /* `pool` and `port` are borrowed. The first batch holds the EPOCH record. */

@@ -120,6 +120,7 @@ begin_log(struct storage *storage, struct core *core, struct chunk_pool *pool, s
                        strerror(failure.error));
         return STATUS_IO;
     }
+    journal_settings.removals_max = STORAGE_REMOVALS_MAX;
     storage->journal = journal_new(&journal_settings, pool, &journal_port);
     storage->writer = log_writer_new(&storage->log_disk);
     storage->shelf = index_shelf_new();

@@ -17,7 +17,8 @@
 #include "tests/sim/trace.h"
 #include "tests/support/sim_disk.h"
 
-enum { STORAGE_SLOT = 64 * 1024 };
+/* Segments are left when they are full, and mostly before, for their removals. */
+enum { STORAGE_SLOT = 64 * 1024, STORAGE_REMOVALS_MAX = 300 };
 
 struct storage {
     struct sim_disk *files; /* borrowed; outlives processes */

@@ -372,3 +372,37 @@ Test(journal, only_what_fits_a_segment_is_taken)
     cr_expect(not(journal_fits(journal, SLOT, 64)));
     cr_expect(not(journal_fits(journal, UINT64_MAX, UINT64_MAX)));
 }
+
+/* Its index has 16 octets for each. */
+Test(journal, a_segment_of_many_removals_is_left_early_and_never_within_a_batch)
+{
+    enum { REMOVALS_MAX = 3 };
+    struct journal_port port = {.submit = take_batch};
+    struct journal_settings settings = {
+        .epoch = 3,
+        .segment_number = 5,
+        .segment_base = 5 * SLOT,
+        .segment_capacity = SLOT,
+        .slot_size = SLOT,
+        .removals_max = REMOVALS_MAX,
+    };
+    journal_free(&journal);
+    journal = journal_new(&settings, pool, &port);
+    for (uint64_t i = 0; i < 2 * REMOVALS_MAX; i++) {
+        journal_remove(journal, 1, 8 * (i + 1));
+        cr_expect(eq(u64, journal_segment_number(journal), 5));
+    }
+    cr_assert(journal_seal(journal, false));
+    cr_expect(eq(u64, journal_segment_number(journal), 5), "not before something comes");
+    journal_remove(journal, 1, 800);
+    cr_expect(eq(u64, journal_segment_number(journal), 6));
+    cr_expect(eq(u64, journal_open_lsn(journal), 6 * SLOT + 4096));
+    const struct journal_segment *left = journal_oldest_left(journal);
+    cr_assert(left != NULL);
+    cr_expect(eq(u64, left->number, 5));
+    cr_expect(eq(u64, left->end_lsn, batches[0]->end_lsn));
+    cr_assert(journal_seal(journal, false));
+    journal_remove(journal, 1, 808);
+    cr_expect(eq(u64, journal_segment_number(journal), 6), "the count begins anew");
+    cr_assert(journal_seal(journal, false));
+}
