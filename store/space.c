@@ -12,9 +12,9 @@ enum {
     WASTED_SHARE = 2,   /* space is wasted when more than one part in so many does not live */
     PACK_MIN = 2,       /* segments that are worth packing together */
     SNAPSHOT_SLOTS = 4, /* see space_settings */
-    SORT_SLOTS = 16,    /* see space_settings */
+    SORT_SLOTS = 8,     /* see space_settings */
     SORT_RUN = 64 * 1024,
-    SORT_ROWS = 1024 * 1024, /* that are held in memory meanwhile */
+    SORT_ROWS = 512 * 1024, /* that are held in memory meanwhile: about 120 octets each at most */
 };
 
 static const uint64_t SNAPSHOT_OCTETS = UINT64_C(64) * 1024 * 1024;

@@ -45,7 +45,7 @@ struct space_settings {
     uint64_t snapshot_octets; /* dead segments that wait for nothing but a snapshot may take so much
                                  together; 0: 64 MiB, or 4 slots if they are less */
     uint32_t sort_slots;      /* of old backlog so many slots are sorted together at most, half as
-                                 many at least, and as far behind the journal; 0: 16 */
+                                 many at least, and as far behind the journal; 0: 8 */
     bool may_pack;            /* somebody can do what SPACE_PACK asks for */
 };
 

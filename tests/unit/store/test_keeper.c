@@ -61,7 +61,7 @@ start(struct recovery *recovery)
     static const struct io_port PORT = {.submit = submit_job};
     static const struct journal_port JOURNAL_PORT = {.submit = submit_batch};
     struct keeper_settings settings = {
-        .slot_size = slot_size, .spares_wanted = 2, .may_pack = true};
+        .slot_size = slot_size, .spares_wanted = 2, .sort_slots = 16, .may_pack = true};
     keeper = keeper_new(&settings, recovery, &PORT, test_log);
     struct journal_settings journal_settings;
     struct log_failure failure;

@@ -18,7 +18,7 @@ static struct space *space;
 static void
 set_up(void)
 {
-    struct space_settings settings = {.slot_size = SLOT, .may_pack = true};
+    struct space_settings settings = {.slot_size = SLOT, .sort_slots = 16, .may_pack = true};
     space = space_new(&settings);
     space_add_segment(space, 1, 1, 1, SLOT, SLOT);
 }
@@ -414,7 +414,7 @@ Test(space, no_more_messages_are_sorted_at_once_than_memory_holds)
 {
     make_backlog(33, 1000);
     for (uint64_t number = 1; number < 33; number++) {
-        space_add_rows(space, lsn_in(number, 0), 120 * 1000, 1000);
+        space_add_rows(space, lsn_in(number, 0), 60 * 1000, 1000);
     }
     expect_sort(1, 8);
 }
