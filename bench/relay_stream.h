@@ -25,7 +25,7 @@ void stream_close(struct stream *stream);
 
 enum stream_got {
     STREAM_GOT_OCTETS,
-    STREAM_GOT_NOTHING, /* for now */
+    STREAM_GOT_NOTHING, /* until it is readable again */
     STREAM_GOT_END,     /* the peer has closed, or broke TLS */
 };
 
