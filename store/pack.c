@@ -16,6 +16,7 @@
 #include "store/little_endian.h"
 #include "store/manifest.h"
 #include "store/pack_layout.h"
+#include "store/pack_older.h"
 
 enum {
     WINDOW_SIZE = 1024 * 1024, /* octets of a source that are read at once */
@@ -133,38 +134,43 @@ add_rows(struct packing *packing, const struct segment_index *index, const struc
     return STATUS_OK;
 }
 
-/* Whether a removal of the index ends a row that an older file still shows as alive. */
-static enum status
-check_removals(struct packing *packing, const struct segment_index *index)
+static int
+compare_removals(const void *a, const void *b)
 {
-    const struct catalog_entry *checked = NULL;
-    for (uint64_t i = 0; i < index->removal_count; i++) {
-        uint64_t lsn = index->removals[i].lsn;
-        const struct catalog_entry *entry =
-            lsn < packing->header.base_lsn ? catalog_find(&packing->catalog, lsn) : NULL;
-        if (entry == NULL || entry == checked) {
+    const struct index_removal *left = a;
+    const struct index_removal *right = b;
+    return left->lsn < right->lsn ? -1 : left->lsn > right->lsn;
+}
+
+/* A removal that ends a row which an older file still shows as alive is needed: STATUS_REJECTED.
+ * One whose row has been left out of a pack is not. Puts the removals in the order of the files. */
+static enum status
+check_removals(struct packing *packing, struct segment_index *index)
+{
+    struct older_rows older = {0};
+    enum status status = STATUS_OK;
+    if (index->removal_count > 1) {
+        qsort(index->removals, index->removal_count, sizeof(*index->removals), compare_removals);
+    }
+    for (uint64_t i = 0; i < index->removal_count && status == STATUS_OK; i++) {
+        const struct index_removal *removal = &index->removals[i];
+        const struct catalog_entry *entry = removal->lsn < packing->header.base_lsn
+                                                ? catalog_find(&packing->catalog, removal->lsn)
+                                                : NULL;
+        if (entry == NULL) {
             continue;
         }
-        struct segment_index older;
-        struct dead_rows dead;
-        struct source source = {.entry = entry};
-        enum status status = read_source_index(packing, &source, &older);
-        pack_fini(&source.pack);
+        if (entry != older.entry) {
+            status = older_rows_read(&older, packing->disk, entry);
+        }
         if (status != STATUS_OK) {
-            return status;
+            status = fail(packing, status, "read", entry->name, 0);
+        } else if (older_rows_has(&older, removal->lsn, removal->queue)) {
+            status = STATUS_REJECTED;
         }
-        status = dead_rows_read(&dead, packing->disk, &older);
-        segment_index_fini(&older);
-        if (status != STATUS_OK || dead.folded_lsn < index->end_lsn) {
-            if (status == STATUS_OK) {
-                dead_rows_fini(&dead);
-            }
-            return STATUS_REJECTED;
-        }
-        dead_rows_fini(&dead);
-        checked = entry;
     }
-    return STATUS_OK;
+    older_rows_fini(&older);
+    return status;
 }
 
 static enum status

@@ -7,6 +7,7 @@
 
 #include "base/disk.h"
 #include "base/status.h"
+#include "store/catalog.h"
 #include "store/index.h"
 #include "store/log_failure.h"
 
@@ -35,6 +36,10 @@ MUST_CHECK enum status pack_check_contents(
 
 /* The entry of an LSN; NULL: none. */
 const struct pack_entry *pack_find(const struct pack *pack, uint64_t lsn);
+
+/* The index alone of a file, pack or segment. As segment_index_read. */
+MUST_CHECK enum status pack_source_index(struct segment_index *index, const struct disk *disk,
+                                         const struct catalog_entry *entry);
 
 /* The job: folds removals below `folded_lsn`, which is committed, into the segments and packs from
  * number `first` to `last`, writes what lives aside, renames it, flushes the directory, and only
