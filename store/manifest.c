@@ -12,7 +12,8 @@
 #include <stdlib.h>
 
 enum {
-    MANIFEST_VERSION = 1,
+    MANIFEST_VERSION = 2, /* a directory of version 1 has no ROW_STATE records */
+    MANIFEST_VERSION_MIN = 1,
     MANIFEST_FIXED_SIZE = 56,
     MANIFEST_EPOCH_SIZE = 24,
     MANIFEST_CRC_SIZE = 4,
@@ -96,7 +97,8 @@ decode(struct manifest *manifest, const uint8_t *octets, size_t size, char *why,
     if (memcmp(octets, MAGIC, sizeof(MAGIC)) != 0) {
         return refuse(why, why_size, "is no manifest: its first octets are not BRSMANIF");
     }
-    if (get_u32_le(octets + 8) != MANIFEST_VERSION) {
+    uint32_t version = get_u32_le(octets + 8);
+    if (version < MANIFEST_VERSION_MIN || version > MANIFEST_VERSION) {
         return refuse(why, why_size, "is of a version that this program does not know");
     }
     size_t covered = size - MANIFEST_CRC_SIZE;

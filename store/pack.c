@@ -17,6 +17,7 @@
 #include "store/manifest.h"
 #include "store/pack_layout.h"
 #include "store/pack_older.h"
+#include "store/pack_states.h"
 
 enum {
     WINDOW_SIZE = 1024 * 1024, /* octets of a source that are read at once */
@@ -60,7 +61,13 @@ struct output {
     uint64_t offset;
 };
 
-enum packing_phase { PACKING_BEGIN, PACKING_GATHER, PACKING_COPY, PACKING_END };
+enum packing_phase {
+    PACKING_BEGIN,
+    PACKING_GATHER,
+    PACKING_STATES,
+    PACKING_COPY,
+    PACKING_END,
+};
 
 struct packing {
     struct disk own_disk;
@@ -77,8 +84,9 @@ struct packing {
     uint32_t gathered_count; /* of the sources */
     uint64_t snapshot_lsn;
     struct segment_index index; /* of the new pack; owned */
-    uint64_t row_capacity;
-    struct move *moves; /* by LSN, by queue, by source, by LSN again: as it is needed; owned */
+    uint64_t row_capacity, state_capacity;
+    uint32_t compared_count; /* of the catalog, with the states that it keeps */
+    struct move *moves;      /* by LSN, by queue, by source, by LSN again: as it is needed; owned */
     uint64_t move_count;
     uint64_t copied_count; /* of the moves */
     struct segment_header header;
@@ -196,6 +204,9 @@ gather_source(struct packing *packing, struct source *source)
         if (status == STATUS_OK) {
             status = add_rows(packing, &index, &dead);
             dead_rows_fini(&dead);
+        }
+        if (status == STATUS_OK) {
+            status = pack_states_add(&packing->index, &packing->state_capacity, &index);
         }
     }
     packing->index.end_lsn = index.end_lsn;
@@ -649,10 +660,27 @@ static enum status
 gather(struct packing *packing)
 {
     enum status status = gather_source(packing, &packing->sources[packing->gathered_count]);
-    if (status != STATUS_OK || ++packing->gathered_count < packing->source_count) {
-        return status;
+    if (status == STATUS_OK && ++packing->gathered_count == packing->source_count) {
+        pack_states_settle(&packing->index, &packing->catalog);
+        packing->phase = PACKING_STATES;
     }
-    status = lay_out(packing);
+    return status;
+}
+
+/* Looks at the states beside one more of the other files. */
+static enum status
+compare_states(struct packing *packing)
+{
+    struct segment_index *index = &packing->index;
+    if (packing->compared_count < packing->catalog.count && index->state_count > 0) {
+        const struct catalog_entry *entry = &packing->catalog.entries[packing->compared_count++];
+        enum status status =
+            pack_states_compare(index, packing->last, packing->disk, entry, packing->folded_lsn);
+        return status == STATUS_IO || status == STATUS_CORRUPT
+                   ? fail(packing, status, "read", entry->name, 0)
+                   : status;
+    }
+    enum status status = lay_out(packing);
     if (status == STATUS_OK) {
         status = open_aside(packing);
     }
@@ -730,6 +758,8 @@ dispatch(struct packing *packing, uint64_t *octets_out)
         return begin(packing);
     case PACKING_GATHER:
         return gather(packing);
+    case PACKING_STATES:
+        return compare_states(packing);
     case PACKING_COPY:
         return copy(packing);
     case PACKING_END:

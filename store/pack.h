@@ -19,7 +19,7 @@ struct pack_entry {
 
 struct pack {
     struct segment_header header;
-    struct segment_index index; /* rows only */
+    struct segment_index index; /* rows and states only */
     struct pack_entry *entries; /* by rising LSN; owned */
     uint64_t count;
 };
@@ -51,7 +51,7 @@ MUST_CHECK enum status pack_source_index(struct segment_index *index, const stru
  * the same thread. So it goes step by step, each about 16 MiB of contents, with room for what is
  * more urgent in between, as long as nothing else packs, folds or removes segments or takes a
  * snapshot. Sources are read from front to back. Takes 64 octets of memory a message, and 24 more
- * at the end, besides 17 MiB. */
+ * at the end, 72 octets a state, and the index of another file, besides 17 MiB. */
 struct packing;
 struct packing *packing_new(const struct disk *disk, uint64_t first, uint64_t last,
                             uint64_t folded_lsn);

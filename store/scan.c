@@ -270,6 +270,16 @@ content_fits(const struct scan *scan, const struct record *record, uint64_t *end
     return true;
 }
 
+/* A state is that of a message which was written before, or in this batch. */
+static bool
+state_fits(const struct scan *scan, const struct record *record)
+{
+    uint64_t base = scan->batch.base_lsn;
+    uint64_t lsn = record->row_state.lsn;
+    return lsn < base + BATCH_HEADER_SIZE + scan->batch.data_size &&
+           (lsn > base || !record->row_state.came_with_message);
+}
+
 static bool
 control_is_whole(const struct scan *scan)
 {
@@ -288,6 +298,9 @@ record_problem(const struct scan *scan)
     while ((status = record_next(&left, &record)) == STATUS_OK) {
         if (record.type == RECORD_PUBLISH && !content_fits(scan, &record, &content_end)) {
             return "a record that names a content where none can be";
+        }
+        if (record.type == RECORD_ROW_STATE && !state_fits(scan, &record)) {
+            return "a record about a message that there is not yet";
         }
         count++;
     }

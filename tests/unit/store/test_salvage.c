@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "store/index.h"
 #include "store/manifest.h"
 #include "tests/support/sim_disk.h"
 #include "tests/support/small_store.h"
@@ -111,6 +112,33 @@ Test(salvage, damaged_message_is_dropped_and_its_neighbours_stay)
     cr_expect(eq(sz, content.row_count, whole.row_count - 1));
     cr_expect(sim_disk_has(sim, "seg.0000000000000001.damaged"));
     cr_expect(eq(u64, verify(), 0), "%s", last_finding);
+    store_content_fini(&content);
+}
+
+/* What the log keeps of messages goes with those that are lost, and stays with the others. */
+Test(salvage, states_of_messages_that_stay_are_kept)
+{
+    struct store_content content = {0};
+    struct segment_index index;
+    uint64_t count;
+    const uint64_t lost = small.lsns[5]; /* it has a state */
+    sim_disk_flip_bit(sim, "seg.0000000000000001", lost - 4096 + 100, 1);
+    cr_expect(eq(int, salvage_run(&disk, &to, &count), STATUS_OK));
+    cr_assert(eq(int, segment_index_read(&index, &disk, 1), STATUS_OK));
+    cr_expect(gt(u64, index.state_count, 3));
+    cr_expect(index_find_state(index.states, index.state_count, lost, 3) == NULL);
+    segment_index_fini(&index);
+    cr_assert(eq(int, recover(&disk, &content), STATUS_OK), "%s", why);
+    size_t at = 0;
+    size_t with_state = 0;
+    for (size_t i = 0; i < whole.row_count; i++) {
+        if (whole.rows[i].lsn != lost) {
+            cr_expect(row_state_equals(&content.rows[at].state, &whole.rows[i].state));
+            with_state += !row_state_is_empty(&content.rows[at++].state);
+        }
+    }
+    cr_expect(eq(sz, at, content.row_count));
+    cr_expect(gt(sz, with_state, 20));
     store_content_fini(&content);
 }
 
