@@ -49,6 +49,11 @@ bool core_logs(const struct core *core, const struct queue *queue, const struct 
  * STATUS_NO_MEMORY. Both change nothing. */
 void core_log_begin(struct core *core);
 MUST_CHECK enum status core_log_target(struct core *core, const struct queue *queue);
+/* The same with what the log keeps of the message in that queue: its deadline, until when it waits,
+ * its level. NULL or empty: nothing, as core_log_target. Neighbours with the same share a record.
+ */
+MUST_CHECK enum status core_log_target_with(struct core *core, const struct queue *queue,
+                                            const struct row_state *state);
 MUST_CHECK enum status core_log_publish(struct core *core, struct content_ref content,
                                         uint64_t *lsn_out);
 
@@ -56,6 +61,8 @@ MUST_CHECK enum status core_log_publish(struct core *core, struct content_ref co
 struct log_need {
     uint32_t publish_count;  /* messages with a durable queue */
     uint32_t targets_max;    /* queues of the one with most of them */
+    uint32_t states_max;     /* the same of those that the log keeps something of; their records
+                                (record_row_state_size_max, one each) are in record_octets */
     uint64_t content_octets; /* each content rounded up to RECORD_ALIGNMENT */
     uint64_t record_octets;
 };
@@ -75,6 +82,22 @@ void core_log_removal(struct core *core, const struct queue *queue,
 
 /* The same for a message that was purged from the queue with that id; 0: the queue is gone. */
 void core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entry *entry);
+
+/* Has the log keep `state` of the message in `queue` in place of what it knew, which stands at
+ * `state_lsn` (0: nothing, or what came with the message): a retry that waits, a delivery that
+ * counts. Returns where the new one stands; whoever keeps the entry keeps that with it and gives it
+ * back here, or to one of the two below when the message leaves. 0: the log knows nothing of the
+ * message. The state goes with the tick's batch; who has to wait for it takes core_log_token. */
+uint64_t core_log_return(struct core *core, const struct queue *queue,
+                         const struct queue_entry *entry, const struct row_state *state,
+                         uint64_t state_lsn);
+
+/* core_log_removal and core_log_discarded for a message whose state stands at `state_lsn`; 0: as
+ * those. */
+void core_log_removal_with(struct core *core, const struct queue *queue,
+                           const struct queue_entry *entry, uint64_t state_lsn);
+void core_log_discarded_with(struct core *core, uint64_t queue_id, const struct queue_entry *entry,
+                             uint64_t state_lsn);
 
 /* Whether the head of the queue may be handed out. Otherwise what it waits for is under way, and
  * core_head_is_there is called when it has come. */
@@ -126,8 +149,8 @@ bool core_is_committed(const struct core *core, uint64_t token);
  * wait as well: they go when it is done, which is when the log's thread would take them. */
 void core_seal_tick(struct core *core);
 
-/* Whether the next one has something to do at once: to hand over, or give a deadline to, what a tick
- * wrote down after its batch was handed over, as purges do, or a flush. */
+/* Whether the next one has something to do at once: to hand over, or give a deadline to, what a
+ * tick wrote down after its batch was handed over, as purges do, or a flush. */
 bool core_wants_seal(const struct core *core);
 
 /* The journal's position has moved. */
