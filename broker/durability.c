@@ -41,7 +41,7 @@ core_logs(const struct core *core, const struct queue *queue, const struct conte
 {
     return core->journal != NULL && queue->durable &&
            ((content->flags & CONTENT_PERSISTENT) != 0 ||
-            queue->settings.type == QUEUE_TYPE_QUORUM);
+            queue->settings->type == QUEUE_TYPE_QUORUM);
 }
 
 void

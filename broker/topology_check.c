@@ -145,7 +145,7 @@ check_queue_arguments(struct application *application, const struct config_queue
                       const struct queue *queue, const struct queue_settings *wanted,
                       struct difference *difference)
 {
-    const struct queue_settings *stored = &queue->settings;
+    const struct queue_settings *stored = queue->settings;
     if (stored->type != wanted->type) {
         difference->property = "x-queue-type";
         difference->stored = queue_type_name(stored->type);

@@ -34,13 +34,14 @@ struct queue_handout {
 };
 
 struct queue {
-    struct route_target target;     /* first: CONTAINER_OF in the broker */
-    struct bytes name;              /* owned, in the same allocation */
-    struct bytes arguments;         /* table body; owned, in the same allocation as declared, in one
-                                       of its own once it was changed */
-    struct queue_settings settings; /* views into arguments */
-    void *vhost;                    /* the broker's */
-    uint64_t owner_link;            /* link id of the connection it is exclusive to; 0: none */
+    struct route_target target; /* first: CONTAINER_OF in the broker */
+    struct bytes name;          /* owned, in the same allocation */
+    struct bytes arguments;     /* table body; owned, in the same allocation as declared, in one
+                                   of its own once it was changed */
+    const struct queue_settings *settings; /* views into arguments; in the allocation of these, or
+                                              queue_settings_default where there are none */
+    void *vhost;                           /* the broker's */
+    uint64_t owner_link;              /* link id of the connection it is exclusive to; 0: none */
     struct list_link owner_list_link; /* in that connection's list of exclusive queues; once
                                          deleted, in the core's of those that still have bindings */
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
