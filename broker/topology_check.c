@@ -229,7 +229,7 @@ known_names_init(struct known_names *names, const struct vhost *vhost, const str
     }
     position = 0;
     for (struct map_entry *entry; (entry = map_next(&vhost->queues, &position)) != NULL;) {
-        map_put(&names->queues, entry->key, entry->value);
+        map_put(&names->queues, map_entry_key(entry), entry->value);
     }
 }
 
