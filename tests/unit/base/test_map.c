@@ -111,7 +111,7 @@ check_against_model(void)
          entry = map_next(&map, &position)) {
         struct object *object = entry->value;
         cr_assert(object->is_in);
-        cr_assert(gt(u64, object->order, order), "walked in order of insertion");
+        cr_assert(lt(u64, order, object->order), "walked in order of insertion");
         order = object->order;
         seen++;
     }
