@@ -17,18 +17,7 @@ from support import amqp, broker as brokers, wire
 
 pytestmark = pytest.mark.bourse_only
 
-FILE = """
-    bourse: 1
-    server: {memory: 24MiB}
-    users:
-      u: {auth: password, password-file: u.pw, rights: {configure: ".*", write: ".*", read: ".*"}}
-    listeners:
-      amqp: {bind: "127.0.0.1:0"}
-      amqps:
-        bind: "127.0.0.1:0"
-        tls: {certificate: server.pem, key: server.key}
-"""
-MARK_MIB = 24
+MARK_MIB = 24           # of LITTLE_MEMORY
 WINDOW_MIB = 0.25       # of output that a connection may have unwritten
 BODY_SIZE = 16384
 STALL_S = 0.5           # so long nothing moves: a peer is not read
@@ -44,7 +33,7 @@ def start(tmp_path, authority, write_config, canaries):
     started = []
 
     def serve(**options):
-        broker = brokers.Bourse(write_config(FILE, ["u"]), measured=True, **options)
+        broker = brokers.Bourse(write_config(brokers.LITTLE_MEMORY, ["u"]), measured=True, **options)
         started.append(broker)
 
         def open_channel(tls=False, **open_options):
