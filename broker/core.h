@@ -82,11 +82,13 @@ enum { CORE_WINDOW_OCTETS = 256 * 1024 };
 enum { CORE_OUTPUT_OCTETS = 32 * 1024 * 1024 };
 
 /* What one queue hands out in one turn of dispatch, in messages and in octets of their bodies: a
- * small part of a window, so that several queues find room in it. */
+ * small part of a window, so that several queues find room in it. And what all of them do in a
+ * tick; of a body that is lent only what it is cut by counts, for no tick writes it whole. */
 enum {
     CORE_DISPATCH_PER_QUEUE = 256,
     CORE_DISPATCH_OCTETS_PER_QUEUE = 16 * 1024,
     CORE_DISPATCH_PER_TICK = 16384,
+    CORE_DISPATCH_OCTETS_PER_TICK = 4 * 1024 * 1024,
 };
 
 /* Why publishers are blocked. */

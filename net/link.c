@@ -28,7 +28,6 @@ enum {
 static void link_on_event(struct loop_watch *watch, uint32_t events);
 static void link_on_deadline(struct timer *timer, void *context);
 static void link_on_heartbeat(struct timer *timer, void *context);
-static void link_write(struct link *link);
 
 /* Beginning and end --------------------------------------------------------------------------- */
 
@@ -284,10 +283,8 @@ link_on_event(struct loop_watch *watch, uint32_t events)
     if (is_readable || (is_writable && link->read_wants_write)) {
         link_make_ready(link);
     }
-    /* What is dirty is written by the flush of this turn. */
-    bool is_waiting = !output_is_empty(&link->output) && !list_link_is_linked(&link->dirty_link);
-    if (is_waiting && (is_writable || link->write_wants_read)) {
-        link_write(link);
+    if (!output_is_empty(&link->output) && (is_writable || link->write_wants_read)) {
+        link_make_dirty(link);
     }
 }
 
@@ -370,7 +367,7 @@ link_make_ready(struct link *link)
 
 /* Writing ------------------------------------------------------------------------------------- */
 
-static void
+static size_t
 link_write(struct link *link)
 {
     uint64_t octets;
@@ -386,7 +383,9 @@ link_write(struct link *link)
     switch (status) {
     case STATUS_OK:
         link->write_wants_read = false;
-        if (link->state == LINK_CLOSING) {
+        if (!output_is_empty(&link->output)) {
+            list_append(&link->network->unwritten, &link->dirty_link);
+        } else if (link->state == LINK_CLOSING) {
             link_drain(link);
         }
         break;
@@ -397,15 +396,17 @@ link_write(struct link *link)
         link_broke(link, "link.write_failed");
         break;
     }
+    return octets;
 }
 
-void
+size_t
 link_flush(struct link *link)
 {
-    link_write(link);
+    size_t octets = link_write(link);
     if (link->state != LINK_ENDED) {
         link_settle(link);
     }
+    return octets;
 }
 
 void
@@ -477,6 +478,7 @@ link_put(struct link *link, const struct net_action *action, const struct conten
         STATUS_OK) {
         log_limited(link->network->log, LOG_LEVEL_WARN, "link.no_memory", "peer=%s port=%u",
                     link->address, link->port);
+        output_pool_return(&link->network->outputs, action->loan);
         link_end(link, NET_CLOSE_ERROR);
         return;
     }
@@ -530,6 +532,7 @@ void
 link_act(struct link *link, const struct net_action *action)
 {
     if (link->state >= LINK_CLOSING) {
+        output_pool_return(&link->network->outputs, action->loan);
         return;
     }
     switch (action->type) {

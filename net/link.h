@@ -64,7 +64,7 @@ struct link {
     bool write_wants_read;
 
     struct list_link ready_link;  /* on network.ready or, in its handshake, network.greeting */
-    struct list_link dirty_link;  /* on network.dirty: to be written by the next flush */
+    struct list_link dirty_link;  /* on network.dirty or .unwritten: for the next flush */
     struct list_link report_link; /* on network.reports: WRITTEN or CLOSED are due, or its end */
 
     struct buffer input; /* the front of a frame that has not arrived completely */
@@ -120,10 +120,12 @@ void link_make_ready(struct link *link);
 /* Carries out what the core wants. Posts no event. */
 void link_act(struct link *link, const struct net_action *action);
 
-/* Writes what is queued, as far as the socket takes it, and copies what stays of contents. */
-void link_flush(struct link *link);
+/* Writes what is queued, as far as the socket takes it and the link's turn goes, and copies what
+ * stays of contents that were not lent. Returns how many octets went; a link that has to go on puts
+ * itself on the list of those. */
+size_t link_flush(struct link *link);
 
-/* Copies what is queued of contents without writing. */
+/* Copies what is queued of contents that were not lent, without writing. */
 void link_settle(struct link *link);
 
 /* Posts WRITTEN and CLOSED as far as they are due, then frees a link that has ended. */

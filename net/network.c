@@ -145,6 +145,7 @@ network_new(const struct network_settings *settings, struct network_group *group
     list_init(&network->ready);
     list_init(&network->greeting);
     list_init(&network->dirty);
+    list_init(&network->unwritten);
     list_init(&network->reports);
     list_init(&network->watches);
     listeners_init(&network->listeners, network);
@@ -290,6 +291,8 @@ network_post(void *context, const struct net_action *action)
         chunk_writer_take_back(network->writer, action->chunk_returned.memory,
                                action->chunk_returned.capacity);
         network_trim_later(network);
+    } else {
+        output_pool_return(&network->outputs, action->loan);
     }
 }
 
@@ -495,6 +498,22 @@ network_read_links(struct network *network)
     }
 }
 
+/* The core hears which contents that it lent are read no more. */
+static void
+network_return_loans(struct network *network)
+{
+    struct output_pool *outputs = &network->outputs;
+    for (uint32_t i = 0; i < outputs->loan_count; i++) {
+        struct net_event event = {
+            .type = NET_EVENT_LOAN_RETURNED,
+            .link = net_no_link(network->number),
+            .returned = {.loan = outputs->loans[i]},
+        };
+        network->events.handle(network->events.context, &event);
+    }
+    outputs->loan_count = 0;
+}
+
 /* Reports may cause further ones: each written octet and each end is reported once, so this comes
  * to an end. */
 static void
@@ -504,6 +523,7 @@ network_report(struct network *network)
     while ((report = list_pop(&network->reports)) != NULL) {
         link_report(CONTAINER_OF(report, struct link, report_link));
     }
+    network_return_loans(network);
     chunk_writer_report(network->writer);
 }
 
@@ -545,21 +565,33 @@ network_settle(struct network *network)
     }
 }
 
+/* Writes links in turn, until each has had its turn or the flush has written what it may. Who has
+ * not had it is the first in the next one; who has more to write goes behind all others. */
+static void
+network_write_links(struct network *network)
+{
+    uint64_t octets = 0;
+    struct list_link *dirty;
+    while (octets < FLUSH_OCTETS && (dirty = list_pop(&network->dirty)) != NULL) {
+        octets += link_flush(CONTAINER_OF(dirty, struct link, dirty_link));
+    }
+    while ((dirty = list_pop(&network->unwritten)) != NULL) {
+        list_append(&network->dirty, dirty);
+    }
+}
+
 void
 network_flush(struct network *network)
 {
-    struct list_link *dirty;
     if (!list_is_empty(&network->dirty)) {
         network_trim_later(network);
     }
-    while ((dirty = list_pop(&network->dirty)) != NULL) {
-        link_flush(CONTAINER_OF(dirty, struct link, dirty_link));
-    }
+    network_write_links(network);
     /* What the core posts in answer to the reports is written by the next flush: a peer that reads
      * fast must not keep this one going. Only contents must not be left where they are. */
     do {
         network_report(network);
         network_settle(network);
     } while (!list_is_empty(&network->reports));
-    output_pool_clear_parts(&network->outputs);
+    output_pool_trim_parts(&network->outputs);
 }

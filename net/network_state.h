@@ -29,6 +29,9 @@ enum {
      * larger one is completed where it lies, so that a peer that sends octet by octet costs no
      * copying. */
     TAIL_COPY_MAX = 4096,
+    /* What one flush writes, and not much more. The core hands out less in a tick; above it are
+     * links that have large messages to write on. */
+    FLUSH_OCTETS = 4 * 1024 * 1024,
 };
 
 /* Where a link's id leads: the slot of its low bits, if the generation is still the same. */
@@ -69,10 +72,11 @@ struct network {
     uint32_t link_count;
     uint32_t unestablished_count;
 
-    struct list ready;    /* links that may have input */
-    struct list greeting; /* links whose handshake may take a step */
-    struct list dirty;    /* links with output that no flush has seen */
-    struct list reports;  /* links that have something to tell the core, or have ended */
+    struct list ready;     /* links that may have input */
+    struct list greeting;  /* links whose handshake may take a step */
+    struct list dirty;     /* links with output for the next flush */
+    struct list unwritten; /* the same, once the flush under way has had them */
+    struct list reports;   /* links that have something to tell the core, or have ended */
     struct list watches;
 
     struct listeners listeners;
