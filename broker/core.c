@@ -250,6 +250,7 @@ core_handle_memory(struct core *core, const struct net_event *event)
 {
     uint32_t network = net_link_network(event->link);
     if (event->type == NET_EVENT_CHUNK_OPENED) {
+        core->opened_bytes += event->chunk.capacity;
         chunk_pool_open(core->pool, network, &event->chunk);
     } else if (event->type == NET_EVENT_CHUNK_CLOSED) {
         chunk_pool_close(core->pool, network, &event->chunk);

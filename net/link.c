@@ -123,6 +123,16 @@ link_make_report(struct link *link)
     }
 }
 
+/* Its input is of interest again, or of none any more. */
+static void
+link_forget_room(struct link *link)
+{
+    if (link->awaits_room) {
+        link->awaits_room = false;
+        list_remove(&link->ready_link);
+    }
+}
+
 /* From here on only the socket matters; what the core still posts for the link is dropped. */
 static void
 link_leave_core(struct link *link, enum net_close_reason reason)
@@ -133,6 +143,7 @@ link_leave_core(struct link *link, enum net_close_reason reason)
     link->reason = reason;
     link->is_paused = false;
     link->awaits_core = false;
+    link_forget_room(link);
     link->ignores_content = true;
     timer_cancel(&link->network->timers, &link->heartbeat_timer);
     assembly_table_fini(&link->assemblies, link->network->writer);
@@ -276,7 +287,7 @@ link_on_event(struct loop_watch *watch, uint32_t events)
         }
         return;
     }
-    if (link->is_paused && (events & (EPOLLHUP | EPOLLERR)) != 0) {
+    if ((link->is_paused || link->awaits_room) && (events & (EPOLLHUP | EPOLLERR)) != 0) {
         link_end(link, NET_CLOSE_BY_PEER); /* nothing that is unread can be answered any more */
         return;
     }
@@ -465,6 +476,7 @@ link_note_close(struct link *link, uint16_t channel, struct bytes payload)
     if (class_id == CLASS_CONNECTION && method_id == CONNECTION_CLOSE) {
         link->ignores_content = true;
         assembly_table_fini(&link->assemblies, link->network->writer);
+        link_find_room(link); /* close-ok is behind what it will drop */
     } else if (class_id == CLASS_CHANNEL && method_id == CHANNEL_CLOSE && !link->ignores_content &&
                assembly_discard(&link->assemblies, link->network->writer, channel) != STATUS_OK) {
         link_end(link, NET_CLOSE_ERROR);
@@ -524,8 +536,30 @@ static void
 link_resume(struct link *link)
 {
     link->is_paused = false;
+    link_forget_room(link);                               /* it asks again */
     link->heartbeat.last_read_ms = link->network->now_ms; /* it could not be heard until now */
     link_make_ready(link);
+}
+
+bool
+link_awaits_room(struct link *link)
+{
+    struct network *network = link->network;
+    if (network_group_has_room(network->group)) {
+        return false;
+    }
+    link->awaits_room = network_await_room(network, link);
+    return link->awaits_room;
+}
+
+void
+link_find_room(struct link *link)
+{
+    if (link->awaits_room) {
+        link_forget_room(link);
+        link->heartbeat.last_read_ms = link->network->now_ms; /* as above */
+        link_make_ready(link);
+    }
 }
 
 void

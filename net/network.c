@@ -104,6 +104,8 @@ network_post_chunk(struct network *network, enum net_event_type type,
 static void
 network_on_chunk_opened(void *context, const struct chunk_notice *notice)
 {
+    const struct network *network = context;
+    network_group_note_opened(network->group, notice->capacity);
     network_post_chunk(context, NET_EVENT_CHUNK_OPENED, notice);
 }
 
@@ -144,6 +146,7 @@ network_new(const struct network_settings *settings, struct network_group *group
     timer_wheel_init(&network->timers, network->now_ms);
     list_init(&network->ready);
     list_init(&network->greeting);
+    list_init(&network->roomless);
     list_init(&network->dirty);
     list_init(&network->unwritten);
     list_init(&network->reports);
@@ -419,6 +422,42 @@ network_take_newcomer(struct network *network, const struct newcomer *newcomer)
 }
 
 static void
+network_set_roomless(struct network *network, bool is_roomless)
+{
+    if (network->is_roomless != is_roomless) {
+        network->is_roomless = is_roomless;
+        network_group_note_waiting(network->group, is_roomless);
+    }
+}
+
+bool
+network_await_room(struct network *network, struct link *link)
+{
+    network_set_roomless(network, true);
+    if (network_group_has_room(network->group)) {
+        return false;
+    }
+    list_remove(&link->ready_link);
+    list_append(&network->roomless, &link->ready_link);
+    return true;
+}
+
+/* There may be room for contents: links that wait for it are read again. Who finds none waits
+ * anew. */
+static void
+network_look_for_room(struct network *network)
+{
+    struct list_link *waiting;
+    if (!network->is_roomless || !network_group_has_room(network->group)) {
+        return;
+    }
+    network_set_roomless(network, false);
+    while ((waiting = list_first(&network->roomless)) != NULL) {
+        link_find_room(CONTAINER_OF(waiting, struct link, ready_link));
+    }
+}
+
+static void
 network_answer_calls(struct network *network)
 {
     if (!atomic_load(&network->is_called)) {
@@ -432,6 +471,7 @@ network_answer_calls(struct network *network)
     }
     free(newcomers);
     listeners_look_for_room(network);
+    network_look_for_room(network);
     if (atomic_load(&network->is_asked_to_stop_listening)) {
         network_stop_listening(network);
     }

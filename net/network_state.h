@@ -74,6 +74,8 @@ struct network {
 
     struct list ready;     /* links that may have input */
     struct list greeting;  /* links whose handshake may take a step */
+    struct list roomless;  /* links whose next content waits for memory */
+    bool is_roomless;      /* the group knows that there are some */
     struct list dirty;     /* links with output for the next flush */
     struct list unwritten; /* the same, once the flush under way has had them */
     struct list reports;   /* links that have something to tell the core, or have ended */
@@ -87,6 +89,9 @@ struct network {
 
 /* Has `network` look into its inbox and whether there is room for strangers. From any thread. */
 void network_call(struct network *network);
+
+/* Has the link wait until the group has room for contents. False when there is some by now. */
+bool network_await_room(struct network *network, struct link *link);
 
 /* Makes a link of an accepted socket that `load` counts already. Takes the socket. */
 void network_take_newcomer(struct network *network, const struct newcomer *newcomer);
