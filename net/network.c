@@ -19,6 +19,8 @@ enum {
     /* What an unfinished message takes besides its body: header, names, property block. */
     ASSEMBLY_OVERHEAD = 256 * 1024,
     TRIM_MS = 1000,
+    /* So long after one of them was read, members count as busy. */
+    MEMBERS_BUSY_MS = 100,
 };
 
 /* A descriptor that is not ours to read, only to watch. */
@@ -365,11 +367,23 @@ network_unestablished_count(const struct network *network)
     return network->unestablished_count;
 }
 
+/* Whether a handshake may take a step now. While members are busy the private key is used once in a
+ * millisecond, which leaves them three quarters of the time (P-256 takes 0.2 ms): once a turn is
+ * not enough, for turns are short, and what comes at any moment would find a signature under way.
+ */
+static bool
+network_may_greet(const struct network *network)
+{
+    bool members_are_busy = network->now_ms < network->member_read_ms + MEMBERS_BUSY_MS;
+    return !list_is_empty(&network->greeting) &&
+           !(members_are_busy && network->now_ms == network->private_key_ms);
+}
+
 bool
 network_has_work(const struct network *network)
 {
     bool may_read = !network->holds_input && !list_is_empty(&network->ready);
-    return may_read || !list_is_empty(&network->greeting) || !list_is_empty(&network->dirty) ||
+    return may_read || network_may_greet(network) || !list_is_empty(&network->dirty) ||
            !list_is_empty(&network->reports) || atomic_load(&network->is_called);
 }
 
@@ -494,24 +508,35 @@ network_wait_ms(struct network *network, uint64_t wait_ms)
         return 0;
     }
     network_read_clock(network);
-    uint64_t timers_ms = timer_wheel_wait_ms(&network->timers, network->now_ms);
-    return timers_ms < wait_ms ? timers_ms : wait_ms;
+    if (network_has_work(network)) {
+        return 0; /* a handshake, now that the time is known */
+    }
+    uint64_t own_ms = timer_wheel_wait_ms(&network->timers, network->now_ms);
+    if (!list_is_empty(&network->greeting) && own_ms > 1) {
+        own_ms = 1;
+    }
+    return own_ms < wait_ms ? own_ms : wait_ms;
 }
 
 /* Takes newcomers a step further, until the private key was used once: that is work which nobody
  * can interrupt, and a flood of newcomers must not keep members waiting for more than one of it.
- * A link that wants another step is told so by its descriptor, in another turn. */
-static void
+ * A link that wants another step is told so by its descriptor, in another turn. True when the key
+ * was used. */
+static bool
 network_greet_links(struct network *network)
 {
     bool used_private_key = false;
     for (uint32_t i = 0; i < network->settings.handshake_steps_per_tick && !used_private_key; i++) {
-        struct list_link *ready = list_pop(&network->greeting);
-        if (ready == NULL) {
+        if (!network_may_greet(network)) {
             break;
         }
+        struct list_link *ready = list_pop(&network->greeting);
         used_private_key = link_greet(CONTAINER_OF(ready, struct link, ready_link));
     }
+    if (used_private_key) {
+        network->private_key_ms = network->now_ms;
+    }
+    return used_private_key;
 }
 
 /* Reads links in turn, one read each, until every one that was ready has had its turn or the budget
@@ -533,6 +558,9 @@ network_read_links(struct network *network)
             break;
         }
         link->turn_of_read = network->turn;
+        if (link->is_established) {
+            network->member_read_ms = network->now_ms;
+        }
         list_remove(ready);
         octets += link_read(link);
     }
@@ -572,9 +600,12 @@ network_wait(struct network *network, uint64_t wait_ms)
 {
     /* Here nobody waits for this turn but newcomers: what members had sent was answered by the last
      * flush. */
-    network_greet_links(network);
+    bool used_private_key = network_greet_links(network);
     loop_wait(&network->loop, network_wait_ms(network, wait_ms));
     network_read_clock(network);
+    if (used_private_key) {
+        network->private_key_ms = network->now_ms; /* which was as old as the last turn */
+    }
     network->turn++;
     network_answer_calls(network);
     loop_dispatch(&network->loop); /* now: a later step may free a link that it points at */

@@ -61,9 +61,11 @@ struct network {
 
     struct loop loop;
     struct timer_wheel timers;
-    uint64_t now_ms;      /* monotonic, read once per turn */
-    uint64_t turn;        /* counted from 1 */
-    uint64_t event_count; /* posted to the core since the beginning */
+    uint64_t now_ms;         /* monotonic, read once per turn */
+    uint64_t turn;           /* counted from 1 */
+    uint64_t member_read_ms; /* when an established link was read last */
+    uint64_t private_key_ms; /* when a handshake used it last */
+    uint64_t event_count;    /* posted to the core since the beginning */
 
     struct link_slot *slots; /* owned, and so are the links */
     uint32_t slot_count;
