@@ -18,7 +18,7 @@
 
 enum {
     OUTPUT_COPY_MAX = 2048,        /* bodies up to here are copied at once */
-    OUTPUT_WRITE_MAX = 256 * 1024, /* what is offered to the transport at a time */
+    OUTPUT_WRITE_MAX = 128 * 1024, /* what is offered to the transport at a time */
     OUTPUT_SPARES_MAX = 16,
     OUTPUT_SPARE_SIZE_MAX = 512 * 1024,
     OUTPUT_PARTS_KEPT_MAX = 4096,
