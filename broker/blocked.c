@@ -443,6 +443,27 @@ core_set_alarm(struct core *core, enum core_alarm alarm, bool is_on)
     }
 }
 
+static uint64_t
+core_memory_used(const struct core *core)
+{
+    return chunk_pool_bytes(core->pool) + core->queue_memory.bytes;
+}
+
+/* What is held stays out of the comparison with the mark, so it needs a bound of its own: a quarter
+ * of the mark, over all connections. Contents that are still on their way count from the moment
+ * they begin, with their whole size. */
+uint64_t
+core_contents_allowed(const struct core *core)
+{
+    uint64_t mark = core->settings.memory_mark_bytes;
+    if (mark == 0) {
+        return UINT64_MAX;
+    }
+    uint64_t limit = mark + mark / 4;
+    uint64_t used = core_memory_used(core);
+    return core->opened_bytes + (used < limit ? limit - used : 0);
+}
+
 void
 core_check_memory(struct core *core)
 {
@@ -450,7 +471,7 @@ core_check_memory(struct core *core)
     if (mark == 0) {
         return;
     }
-    uint64_t used = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;
+    uint64_t used = core_memory_used(core);
     assert(core->held_bytes <= used);
     /* What waits for the end of the alarm must not keep it up. */
     used -= core->held_bytes;

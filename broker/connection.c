@@ -94,7 +94,8 @@ connection_free(struct connection **connection_pointer)
     *connection_pointer = NULL;
 }
 
-void
+/* `content` is what the action names; NULL: it is a method. */
+static void
 connection_post(struct connection *connection, struct net_action *action,
                 const struct content *content)
 {
@@ -111,6 +112,30 @@ connection_post(struct connection *connection, struct net_action *action,
 }
 
 void
+connection_post_content(struct connection *connection, struct net_action *action,
+                        struct content_ref ref)
+{
+    struct chunk_pool *pool = connection->core->pool;
+    const struct content *content = chunk_pool_content(pool, ref);
+    if (content->body_size > CHUNK_BODY_OWN && connection->state != CONNECTION_CLOSED) {
+        chunk_pool_retain(pool, ref);
+        action->loan = ref.bits;
+    }
+    connection_post(connection, action, content);
+}
+
+void
+connection_post_method(struct connection *connection, uint16_t channel, struct bytes payload)
+{
+    struct net_action action = {
+        .type = NET_ACTION_METHOD,
+        .channel = channel,
+        .method = {.payload = payload},
+    };
+    connection_post(connection, &action, NULL);
+}
+
+void
 connection_send(struct connection *connection, uint16_t channel, const struct method *method)
 {
     struct buffer *payload = &connection->core->payload;
@@ -121,12 +146,7 @@ connection_send(struct connection *connection, uint16_t channel, const struct me
         connection_drop(connection, 0);
         return;
     }
-    struct net_action action = {
-        .type = NET_ACTION_METHOD,
-        .channel = channel,
-        .method = {.payload = buffer_bytes(payload)},
-    };
-    connection_post(connection, &action, NULL);
+    connection_post_method(connection, channel, buffer_bytes(payload));
 }
 
 void

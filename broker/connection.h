@@ -104,12 +104,16 @@ void connection_resume(struct connection *connection, enum connection_pause reas
 /* Posts a method on a channel (0: the connection itself). */
 void connection_send(struct connection *connection, uint16_t channel, const struct method *method);
 
+/* The same for one that is encoded already. */
+void connection_post_method(struct connection *connection, uint16_t channel, struct bytes payload);
+
 /* Posts an action that puts nothing on the wire by itself (TUNE, ESTABLISHED). */
 void connection_post_control(struct connection *connection, struct net_action *action);
 
-/* Posts an action with a content (DELIVER, CONTENT) and charges the window. */
-void connection_post(struct connection *connection, struct net_action *action,
-                     const struct content *content);
+/* Posts an action that names the content of `ref` (DELIVER, CONTENT) and charges the window. A
+ * large one is lent: pinned until NET_EVENT_LOAN_RETURNED. */
+void connection_post_content(struct connection *connection, struct net_action *action,
+                             struct content_ref ref);
 
 static inline bool
 connection_has_window(const struct connection *connection)

@@ -518,6 +518,25 @@ Test(blocked, what_is_held_does_not_keep_the_alarm_up)
 }
 
 /* Without a mark there is no alarm. */
+/* I11: what is held does not count against the mark, so it has a bound of its own, over all
+ * connections. */
+Test(blocked, contents_are_allowed_up_to_a_quarter_above_the_mark)
+{
+    uint64_t link = connect_publisher();
+    raise_alarm();
+    uint64_t room = core_contents_allowed(rig->core) - rig->core->opened_bytes;
+    cr_expect(eq(u64, room, MARK + MARK / 4 - chunk_pool_bytes(rig->pool)));
+    static char body[CHUNK_SIZE + 1];
+    memset(body, 'x', CHUNK_SIZE);
+    rig_publish(rig, link, 1, "", "q", body);
+    cr_expect(gt(u64, rig->core->held_bytes, CHUNK_SIZE));
+    cr_expect(eq(u64, core_contents_allowed(rig->core), rig->core->opened_bytes));
+    clear_alarm();
+    cr_expect(gt(u64, core_contents_allowed(rig->core), rig->core->opened_bytes + MARK / 2));
+    rig->core->settings.memory_mark_bytes = 0;
+    cr_expect(eq(u64, core_contents_allowed(rig->core), UINT64_MAX));
+}
+
 Test(blocked, a_mark_of_zero_never_blocks)
 {
     rig->core->settings.memory_mark_bytes = 0;
