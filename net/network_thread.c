@@ -211,25 +211,33 @@ network_thread_post(struct network_thread *thread, const struct net_action *acti
     seam_post_action(&thread->core_end, action);
 }
 
+/* Lets input go on that rests for bodies. Comes behind the tick's actions, so that links that they
+ * pause are not read once more before. */
+static void
+show_taken(struct network_thread *thread)
+{
+    if (thread->core_end.taken_octets ==
+        atomic_load_explicit(&thread->taken_octets, memory_order_relaxed)) {
+        return;
+    }
+    atomic_store(&thread->taken_octets, thread->core_end.taken_octets);
+    if (atomic_load(&thread->waits_for_bodies)) {
+        bell_ring(&thread->bell);
+    }
+}
+
 void
 network_thread_flush(struct network_thread *thread, uint64_t tick)
 {
     seam_flush_actions(&thread->core_end, tick);
+    show_taken(thread);
 }
 
 size_t
 network_thread_take(struct network_thread *thread, size_t octets_max,
                     const struct net_events *events)
 {
-    size_t octets = seam_take_events(&thread->core_end, octets_max, events);
-    if (thread->core_end.taken_octets !=
-        atomic_load_explicit(&thread->taken_octets, memory_order_relaxed)) {
-        atomic_store(&thread->taken_octets, thread->core_end.taken_octets);
-        if (atomic_load(&thread->waits_for_bodies)) {
-            bell_ring(&thread->bell);
-        }
-    }
-    return octets;
+    return seam_take_events(&thread->core_end, octets_max, events);
 }
 
 bool

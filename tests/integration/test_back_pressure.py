@@ -186,7 +186,9 @@ def test_publishers_that_ignore_connection_blocked_are_not_read(full):
     before = resident_mib(full)
     deaf = [Deaf(channel, queue) for channel in channels]
     wait_until_none_is_read(deaf)
-    assert max(one.sent for one in deaf) < Deaf.COUNT, "somebody was read to the end"
+    # A socket that is read fast at first gets megabytes of buffer from the kernel, so one of them may
+    # be rid of everything; together they are not.
+    assert sum(one.sent for one in deaf) < deaf_count * Deaf.COUNT / 2, "they are read"
     # Each holds one message, 256 KiB that came behind it, and an unfinished message.
     held_mib = (2 * Deaf.SIZE + 256 * 1024) / 2**20
     assert resident_mib(full) - before < 2 * deaf_count * held_mib

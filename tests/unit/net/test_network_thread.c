@@ -225,6 +225,7 @@ send_and_take(int fd, struct buffer *out, const size_t *count, size_t wanted)
         ssize_t sent = octets.size > 0 ? send(fd, octets.data, octets.size, 0) : 0;
         buffer_consume(out, sent > 0 ? (size_t)sent : 0);
         take_when_rung();
+        flush();
     }
     cr_expect(eq(sz, *count, wanted));
 }
