@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,10 @@ struct network_thread {
     struct ring *actions;    /* owned */
     struct network *network; /* owned; the thread's */
     struct net_port port;    /* of the network; the thread's */
-    struct seam_network_end network_end;
-    struct seam_core_end core_end;
+
+    /* Each side writes its own with every item. */
+    alignas(ALLOC_APART) struct seam_network_end network_end;
+    alignas(ALLOC_APART) struct seam_core_end core_end;
 };
 
 /* Life ---------------------------------------------------------------------------------------- */
@@ -51,7 +54,7 @@ make_rings(struct network_thread *thread, const struct network_thread_settings *
 struct network_thread *
 network_thread_new(const struct network_thread_settings *settings)
 {
-    struct network_thread *thread = xalloc(sizeof(*thread));
+    struct network_thread *thread = xalloc_apart(sizeof(*thread));
     struct net_events events = {.handle = post_event, .context = thread};
     if (bell_open(&thread->bell) != STATUS_OK) {
         free(thread);
