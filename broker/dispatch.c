@@ -38,16 +38,15 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
               uint64_t tag)
 {
     const struct content *content = chunk_pool_name(core->pool, entry->content);
-    struct net_action action = {
-        .type = NET_ACTION_DELIVER,
-        .channel = consumer->channel->number,
-        .deliver = {.content = content,
-                    .delivery_tag = tag,
-                    .consumer_tag = consumer->tag,
-                    .exchange = content_exchange(content),
-                    .routing_key = content_routing_key(content),
-                    .redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0},
-    };
+    UNINITIALIZED struct net_action action;
+    action.type = NET_ACTION_DELIVER;
+    action.channel = consumer->channel->number;
+    action.deliver.content = content;
+    action.deliver.delivery_tag = tag;
+    action.deliver.consumer_tag = consumer->tag;
+    action.deliver.exchange = content_exchange(content);
+    action.deliver.routing_key = content_routing_key(content);
+    action.deliver.redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0;
     connection_post(consumer->channel->connection, &action, content);
 }
 
