@@ -115,7 +115,7 @@ stand_behind_others(struct consumer *consumer)
 static void
 prefetch_ahead(const struct core *core, const struct queue *queue)
 {
-    enum { AHEAD = 3 };
+    enum { AHEAD = 8 };
     const struct queue_entry *entry = entry_deque_ahead(&queue->deque, AHEAD);
     if (entry != NULL && content_ref_is_set(entry->content)) {
         chunk_pool_prefetch(core->pool, entry->content);
