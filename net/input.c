@@ -364,21 +364,20 @@ input_whole_publish(struct link *link, struct bytes octets)
 {
     UNINITIALIZED struct whole_publish publish;
     UNINITIALIZED struct net_event event;
-    struct chunk_place place;
+    struct chunk_place *place = &event.publish.place;
     if (!whole_publish_decode(&publish, octets, link->frame_max) ||
-        !input_reserve_whole(link, &publish, &place)) {
+        !input_reserve_whole(link, &publish, place)) {
         return 0;
     }
     event.type = NET_EVENT_PUBLISH;
     event.channel = publish.channel;
-    event.publish.place = place;
     event.publish.body_size = publish.shape.body_size;
-    event.publish.exchange = content_exchange(place.content);
-    event.publish.routing_key = content_routing_key(place.content);
+    event.publish.exchange = content_exchange(place->content);
+    event.publish.routing_key = content_routing_key(place->content);
     event.publish.mandatory = publish.mandatory;
     event.publish.immediate = publish.immediate;
     link_post(link, &event);
-    chunk_writer_release(link->network->writer, place);
+    chunk_writer_release(link->network->writer, *place);
     return publish.size;
 }
 

@@ -360,14 +360,15 @@ hand_over_event(const struct item_head *head, const struct net_events *events)
 
 /* Contents whose items come next are on their way while what is in front of them is handled: they
  * were written on another processor, or some time ago. */
-enum { ITEMS_AHEAD = 8, LINE_SIZE = 64 };
+enum { ITEMS_AHEAD = 8, FRONT_SIZE = 40 };
 
 static void
 prefetch_content(const struct content *content)
 {
     if (content != NULL) {
         __builtin_prefetch(content);
-        __builtin_prefetch((const uint8_t *)content + LINE_SIZE); /* names and properties */
+        /* Names and properties of usual size, mostly in the same line. */
+        __builtin_prefetch((const uint8_t *)content + FRONT_SIZE);
     }
 }
 
