@@ -204,17 +204,31 @@ class Broker:
 
 
 class Bourse(Broker):
-    """Our broker in development mode."""
+    """Our broker in development mode, with as many threads as it takes by itself or is told."""
 
     name = "bourse"
 
-    def __init__(self, directory, binary):
+    def __init__(self, directory, binary, threads=None):
         super().__init__(directory)
         self.binary = binary
+        self.threads = threads
 
     def launch(self):
-        self.process = self.spawn([self.binary, "serve", "--amqp", f"{HOST}:{self.port}",
-                                   "--data-dir", os.path.join(self.directory, "data")])
+        command = [self.binary, "serve", "--amqp", f"{HOST}:{self.port}",
+                   "--data-dir", os.path.join(self.directory, "data")]
+        if self.threads is not None:
+            command += ["--threads", str(self.threads)]
+        self.process = self.spawn(command)
+
+    def thread_seconds(self):
+        """Return the CPU time that each thread has had, by its number: that of the process is the
+        core's.
+        """
+        seconds = {}
+        for thread in os.listdir(f"/proc/{self.pid}/task"):
+            with open(f"/proc/{self.pid}/task/{thread}/schedstat", encoding="ascii") as text:
+                seconds[int(thread)] = int(text.read().split()[0]) / 1e9
+        return seconds
 
 
 class BourseFromFile(Bourse):

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,11 +32,15 @@ struct network_thread {
     struct ring *actions;    /* owned */
     struct network *network; /* owned; the thread's */
     struct net_port port;    /* of the network; the thread's */
-    struct seam_network_end network_end;
-    struct seam_core_end core_end;
-    bool holds_input;              /* the thread's */
-    atomic_bool waits_for_bodies;  /* to be taken, with its input at rest: the core rings then */
+
+    /* Each side writes its own with every item. */
+    alignas(ALLOC_APART) struct seam_network_end network_end;
+    bool holds_input; /* the thread's */
+    alignas(ALLOC_APART) struct seam_core_end core_end;
     _Atomic uint64_t taken_octets; /* of bodies, by the core */
+
+    /* To be taken, with its input at rest: the core rings then. */
+    alignas(ALLOC_APART) atomic_bool waits_for_bodies;
 };
 
 /* Life ---------------------------------------------------------------------------------------- */
@@ -59,7 +64,7 @@ make_rings(struct network_thread *thread, const struct network_thread_settings *
 struct network_thread *
 network_thread_new(const struct network_thread_settings *settings)
 {
-    struct network_thread *thread = xalloc(sizeof(*thread));
+    struct network_thread *thread = xalloc_apart(sizeof(*thread));
     struct net_events events = {.handle = post_event, .context = thread};
     if (bell_open(&thread->bell) != STATUS_OK) {
         free(thread);
