@@ -237,7 +237,7 @@ Test(journal, states_do_not_cross_the_end_of_a_segment)
         chunk_pool_release(pool, ref);
     }
     cr_assert(journal_seal(journal, true));
-    cr_expect(gt(u64, lsn, journal_segment_base(journal)));
+    cr_expect(lt(u64, journal_segment_base(journal), lsn));
 }
 
 /* Forty ticks of one message each, while nothing comes back from the disk. */
@@ -459,7 +459,7 @@ Test(journal, contents_are_kept_until_they_are_written)
     (void)publish(100, 'a');
     cr_assert(journal_seal(journal, true));
     chunk_pool_end_tick(pool, chunk_pool_tick(pool));
-    cr_expect(gt(u64, chunk_pool_bytes(pool), 0));
+    cr_expect(ge(u64, chunk_pool_bytes(pool), 1));
     write_all();
     chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
