@@ -8,7 +8,9 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "store/crc32c.h"
 #include "store/index.h"
+#include "store/little_endian.h"
 #include "store/manifest.h"
 #include "tests/support/sim_disk.h"
 #include "tests/support/small_store.h"
@@ -153,6 +155,29 @@ Test(salvage, lost_manifest_is_made_from_the_segments)
     cr_assert(eq(int, recover(&disk, &content), STATUS_OK), "%s", why);
     cr_expect(eq(sz, content.row_count, whole.row_count));
     cr_expect(eq(sz, content.record_count, whole.record_count));
+    store_content_fini(&content);
+}
+
+/* Design, I12: nothing is given up for being unknown. */
+Test(salvage, directory_of_a_newer_version_is_left_alone)
+{
+    struct store_content content = {0};
+    uint8_t octets[4096];
+    uint64_t count;
+    struct bytes manifest = sim_disk_content(sim, STORE_MANIFEST_NAME);
+    size_t size = manifest.size;
+    cr_assert(le(sz, size, sizeof(octets)));
+    memcpy(octets, manifest.data, size);
+    octets[8] = 3;
+    put_u32_le(octets + size - 4, crc32c(0, octets, size - 4));
+    sim_disk_replace(sim, STORE_MANIFEST_NAME, bytes_make(octets, size));
+    uint64_t writes = sim_disk_call_count(sim, SIM_DISK_WRITE);
+    cr_expect(eq(int, recover(&disk, &content), STATUS_CORRUPT));
+    cr_expect(strstr(why, "newer version") != NULL, "%s", why);
+    cr_expect(eq(u64, verify(), 1));
+    cr_expect(eq(int, salvage_run(&disk, &to, &count), STATUS_CORRUPT));
+    cr_expect(strstr(last_finding, "newer version") != NULL, "%s", last_finding);
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_WRITE), writes));
     store_content_fini(&content);
 }
 
