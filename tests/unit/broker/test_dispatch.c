@@ -274,7 +274,8 @@ Test(dispatch, queues_take_turns_and_a_tick_is_bounded)
     cr_expect(gt(u64, core_wait_ms(rig->core), 0));
 }
 
-/* I10: octets are bounded as well as messages. Each queue has its turn, and every message arrives. */
+/* I10: octets are bounded as well as messages. Each queue has its turn, and every message arrives.
+ */
 Test(dispatch, a_tick_hands_out_a_bounded_number_of_octets)
 {
     enum { QUEUES = 40, BODY = 60 * 1024, MESSAGES = 4 };
