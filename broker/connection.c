@@ -482,7 +482,7 @@ connection_run_method(struct connection *connection, uint16_t channel, struct by
 void
 connection_on_method(struct connection *connection, uint16_t channel, struct bytes payload)
 {
-    if (connection->state == CONNECTION_CLOSED ||
+    if (connection->state == CONNECTION_CLOSED || connection->has_held_fault ||
         connection_hold_method(connection, channel, payload)) {
         return;
     }
@@ -532,13 +532,14 @@ void
 connection_on_publish(struct connection *connection, const struct net_event *event,
                       struct content_ref content)
 {
+    assert(!connection->has_held_fault);
     if (!connection_hold_publish(connection, event, content)) {
         connection_run_publish(connection, event, content);
     }
 }
 
 void
-connection_on_fault(struct connection *connection, const struct net_event *event)
+connection_run_fault(struct connection *connection, const struct net_event *event)
 {
     if (connection->state >= CONNECTION_CLOSING) {
         return;
@@ -549,6 +550,14 @@ connection_on_fault(struct connection *connection, const struct net_event *event
         timer_arm(&connection->core->timers, &connection->close_timer,
                   connection->core->now.monotonic_ms + CONNECTION_FRAMING_WAIT_MS,
                   connection->close_timer.callback, connection);
+    }
+}
+
+void
+connection_on_fault(struct connection *connection, const struct net_event *event)
+{
+    if (!connection->has_held_fault && !connection_hold_fault(connection, event)) {
+        connection_run_fault(connection, event);
     }
 }
 

@@ -104,6 +104,7 @@ struct core_counters {
     uint64_t channels_opened, channels_closed;
     uint64_t published, routed, unroutable_returned, unroutable_dropped;
     uint64_t delivered, acked, redelivered, confirmed;
+    uint64_t timed_out; /* deliveries that were not settled in time */
     uint64_t logins_succeeded, logins_failed;
     uint64_t internal_errors; /* 541: must be 0 */
 };
@@ -160,6 +161,8 @@ struct core {
     uint64_t stop_token;      /* what a stop waits for; 0: none is under way */
     bool heads_came;          /* a queue in `getters` may wait no longer */
     bool wants_flush;         /* somebody waits for the tick's batch, or for one before it */
+    bool wants_write;         /* the tick's batch has waited long enough to be handed over */
+    struct timer write_timer; /* armed since a batch was not handed over because it could wait */
     struct timer flush_timer; /* armed while something is written and nobody asked for a flush */
     struct timer trim_timer;  /* armed while the pool keeps memory that it may not need again */
     struct core_counters counters;

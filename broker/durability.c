@@ -41,7 +41,7 @@ core_logs(const struct core *core, const struct queue *queue, const struct conte
 {
     return core->journal != NULL && queue->durable &&
            ((content->flags & CONTENT_PERSISTENT) != 0 ||
-            queue->settings.type == QUEUE_TYPE_QUORUM);
+            queue->settings->type == QUEUE_TYPE_QUORUM);
 }
 
 void
@@ -132,15 +132,6 @@ core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entr
     journal_remove(core->journal, queue_id, lsn);
     space_remove_row(core->space, lsn, space_row_octets(entry->size),
                      journal_open_lsn(core->journal));
-}
-
-void
-core_log_forget_targets(struct core *core, uint64_t lsn, uint32_t first, uint32_t body_size)
-{
-    struct queue_entry entry = {.lsn_and_flags = queue_entry_pack(lsn, 0), .size = body_size};
-    for (uint32_t i = first; i < core->log_target_count; i++) {
-        core_log_discarded(core, core->log_targets[i] & ~RECORD_QUEUE_HANDED_OUT, &entry);
-    }
 }
 
 void
@@ -295,6 +286,24 @@ on_flush_timer(struct timer *timer, void *context)
     core->wants_flush = true;
 }
 
+static void
+on_write_timer(struct timer *timer, void *context)
+{
+    (void)timer;
+    struct core *core = context;
+    core->wants_write = journal_is_open(core->journal);
+}
+
+/* The deadline is that of the first record that waits. */
+static void
+seal_later(struct core *core)
+{
+    if (!timer_is_armed(&core->write_timer)) {
+        timer_arm(&core->timers, &core->write_timer, core->now.monotonic_ms + CORE_WRITE_WAIT_MS,
+                  on_write_timer, core);
+    }
+}
+
 void
 core_seal_tick(struct core *core)
 {
@@ -302,11 +311,13 @@ core_seal_tick(struct core *core)
     if (journal == NULL) {
         return;
     }
-    if (!core->wants_flush && journal_can_wait(journal)) {
+    if (!core->wants_flush && !core->wants_write && journal_can_wait(journal)) {
+        seal_later(core);
         return;
     }
     (void)journal_seal(journal, core->wants_flush);
     core->wants_flush = false;
+    core->wants_write = false;
     if (journal_wants_flush(journal) && !timer_is_armed(&core->flush_timer)) {
         timer_arm(&core->timers, &core->flush_timer, core->now.monotonic_ms + CORE_FLUSH_WAIT_MS,
                   on_flush_timer, core);
@@ -316,8 +327,12 @@ core_seal_tick(struct core *core)
 bool
 core_wants_seal(const struct core *core)
 {
-    return core->journal != NULL && (core->wants_flush || (journal_is_open(core->journal) &&
-                                                           !journal_can_wait(core->journal)));
+    if (core->journal == NULL) {
+        return false;
+    }
+    bool has_deadline = timer_is_armed(&core->write_timer);
+    bool is_due = core->wants_write || !has_deadline || !journal_can_wait(core->journal);
+    return core->wants_flush || (journal_is_open(core->journal) && is_due);
 }
 
 void

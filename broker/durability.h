@@ -17,8 +17,12 @@
 #include "store/recovery.h"
 #include "store/space.h"
 
-/* How long an acknowledgement may wait for a flush that nobody else asks for. */
-enum { CORE_FLUSH_WAIT_MS = 100 };
+/* How long an acknowledgement may wait for company before it is written, and then for a flush that
+ * nobody else asks for. */
+enum {
+    CORE_WRITE_WAIT_MS = 10,
+    CORE_FLUSH_WAIT_MS = 90,
+};
 
 /* Octets handed to the log and not yet written beyond which publishers are not read; they are read
  * again below half of it. */
@@ -60,10 +64,6 @@ struct log_need {
  * the tick ends. STATUS_FULL: a segment cannot hold it; STATUS_NO_MEMORY. Both write nothing down.
  */
 MUST_CHECK enum status core_log_reserve(struct core *core, const struct log_need *need);
-
-/* Not all of those queues could be given the message: those of the list from `first` on do without.
- */
-void core_log_forget_targets(struct core *core, uint64_t lsn, uint32_t first, uint32_t body_size);
 
 /* The message is done with in `queue`: acknowledged, dropped, delivered for good. */
 void core_log_removal(struct core *core, const struct queue *queue,
@@ -117,12 +117,13 @@ bool core_is_committed(const struct core *core, uint64_t token);
 /* The loop ------------------------------------------------------------------------------------- */
 
 /* Hands the tick's batch over, with a flush if somebody waits. What nobody waits for goes at once
- * as well, but for a few records that come while a flush is under way: they go when it is done,
- * which is when the log's thread would take them. */
+ * as well, if it is much or has a message in it; a few records go with the next batch that somebody
+ * waits for, or by themselves after CORE_WRITE_WAIT_MS. While a flush is under way a few messages
+ * wait as well: they go when it is done, which is when the log's thread would take them. */
 void core_seal_tick(struct core *core);
 
-/* Whether the next one has something to do at once: what a tick wrote down after its batch was
- * handed over, as purges do, or a flush. */
+/* Whether the next one has something to do at once: to hand over, or give a deadline to, what a tick
+ * wrote down after its batch was handed over, as purges do, or a flush. */
 bool core_wants_seal(const struct core *core);
 
 /* The journal's position has moved. */

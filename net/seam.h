@@ -59,7 +59,7 @@ enum net_event_type {
     NET_EVENT_METHOD,  /* a method without content; before ESTABLISHED and on channel 0 also
                           basic.publish, which is out of place there */
     NET_EVENT_PUBLISH, /* basic.publish with its whole content */
-    NET_EVENT_FAULT,   /* the peer broke framing or assembly */
+    NET_EVENT_FAULT,   /* the peer broke framing or assembly; no publish of the link follows */
     NET_EVENT_WRITTEN, /* the socket took octets that the core posted */
     NET_EVENT_CLOSED,  /* the last event of this link: its socket is gone, or all is written and
                           only the peer's end is awaited */

@@ -447,8 +447,12 @@ journal_can_wait(const struct journal *journal)
 {
     enum { WORTH_HANDING_OVER_OCTETS = 16 * 1024 };
     const struct batch *batch = journal->open;
-    return batch != NULL && !batch->wants_report && journal->commit_lsn < journal->flush_lsn &&
-           batch->header.data_size + buffer_size(&batch->control) < WORTH_HANDING_OVER_OCTETS;
+    if (batch == NULL || batch->wants_report ||
+        batch->header.data_size + buffer_size(&batch->control) >= WORTH_HANDING_OVER_OCTETS) {
+        return false;
+    }
+    bool flush_is_under_way = journal->commit_lsn < journal->flush_lsn;
+    return flush_is_under_way || batch->run_count == 0;
 }
 
 bool

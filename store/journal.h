@@ -89,14 +89,16 @@ journal_token_is_committed(uint64_t token, uint64_t commit_lsn)
 void journal_set_time(struct journal *journal, int64_t wall_ms);
 
 /* The end of the tick: hands over what was appended. `wants_flush`: somebody waits for it, or for
- * something before it. Without, it is written at once and flushed with the next that wants it; see
+ * something before it. Without, it is written and flushed with the next that wants it; see
  * journal_can_wait. True when something was handed over. */
 bool journal_seal(struct journal *journal, bool wants_flush);
 
-/* Whether the open batch (false: none) may as well stay open: it is small, nobody waits for it to
- * be written, and the log's thread takes nothing before the flush is done that it is in, or soon
- * will be. Then journal_committed is called. */
+/* Whether the open batch (false: none) may as well stay open for a while: it is small, nobody waits
+ * for it to be written, and it has no message, or the log's thread takes nothing before the flush
+ * is done that it is in, or soon will be. Then journal_committed is called. Handing a few records
+ * over by themselves costs more than they do: it wakes a thread. */
 bool journal_can_wait(const struct journal *journal);
+
 /* Whether something was appended that no journal_seal has handed over yet. */
 bool journal_is_open(const struct journal *journal);
 

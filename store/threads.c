@@ -415,8 +415,9 @@ submit_batch(void *context, struct batch *batch)
     struct store_threads *threads = context;
     pthread_mutex_lock(&threads->mutex);
     list_append(&threads->batches, &batch->link);
-    pthread_cond_signal(&threads->log_work);
     pthread_mutex_unlock(&threads->mutex);
+    /* Without the mutex, which the thread that wakes wants first. */
+    pthread_cond_signal(&threads->log_work);
 }
 
 struct journal_port
@@ -434,8 +435,8 @@ submit_job(void *context, struct io_job *job)
     struct worker *worker = is_awaited ? &threads->fetch : &threads->other;
     pthread_mutex_lock(&threads->mutex);
     list_append(&worker->jobs, &job->link);
-    pthread_cond_signal(&worker->work);
     pthread_mutex_unlock(&threads->mutex);
+    pthread_cond_signal(&worker->work);
 }
 
 struct io_port

@@ -265,9 +265,13 @@ log_settle(struct log_rig *log)
     rig_turn(log->rig);
     for (int i = 0; i < 1000; i++) {
         log_commit(log);
-        if (list_is_empty(&log->handed_over) && core_wait_ms(log->rig->core) > 0) {
+        if (!list_is_empty(&log->handed_over) || core_wait_ms(log->rig->core) == 0) {
+            continue;
+        }
+        if (!journal_is_open(log->journal)) {
             return;
         }
+        rig_step(log->rig, CORE_WRITE_WAIT_MS);
     }
     cr_fatal("the core never rests");
 }

@@ -60,7 +60,8 @@ void log_write(struct log_rig *log, uint32_t max);
 void log_flush(struct log_rig *log);
 void log_commit(struct log_rig *log);
 
-/* Commits as often as it takes until nothing is under way. */
+/* Commits as often as it takes until nothing is under way; lets time pass for what waits to be
+ * written. */
 void log_settle(struct log_rig *log);
 
 /* What a recovery would find in the queue after the first `batches` batches. */

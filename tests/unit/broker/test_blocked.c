@@ -441,9 +441,9 @@ Test(blocked, what_a_closed_channel_held_is_not_handled_on_the_next_of_its_numbe
     raise_alarm();
     rig_publish(rig, link, 1, "", "q", "of the first channel");
     (void)rig_expect(rig, link, 0, METHOD_CONNECTION_BLOCKED);
-    struct method ack = {.id = METHOD_BASIC_ACK, .basic_ack = {.delivery_tag = 7}};
+    struct method ack = {.id = METHOD_BASIC_ACK, .basic_ack = {.delivery_tag = 0}};
     rig_send(rig, link, 1, &ack);
-    rig_expect_channel_close(rig, link, 1, REPLY_PRECONDITION_FAILED, "unknown delivery tag 7");
+    rig_expect_channel_close(rig, link, 1, REPLY_PRECONDITION_FAILED, "unknown delivery tag 0");
     rig_send_id(rig, link, 1, METHOD_CHANNEL_CLOSE_OK);
     rig_open_channel(rig, link, 1);
     rig_send_id(rig, link, 1, METHOD_CONFIRM_SELECT);

@@ -227,7 +227,7 @@ Test(dispatch, a_client_that_reads_again_is_served_again)
     for (int i = 0; i < MESSAGES; i++) {
         publish_text(rig, a, "q", body);
     }
-    cr_expect(gt(u64, ready_count(rig, "q"), 0));
+    cr_expect(ge(u64, ready_count(rig, "q"), 1));
     rig_link(rig, b)->is_stuck = false;
     for (int i = 0; i < MESSAGES; i++) {
         rig_turn(rig);
@@ -271,7 +271,7 @@ Test(dispatch, queues_take_turns_and_a_tick_is_bounded)
     for (int i = 0; i < QUEUES; i++) {
         cr_expect(eq(sz, rig_count(rig, links[i], NET_ACTION_DELIVER), MESSAGES));
     }
-    cr_expect(gt(u64, core_wait_ms(rig->core), 0));
+    cr_expect(ge(u64, core_wait_ms(rig->core), 1));
 }
 
 /* I10: octets are bounded as well as messages. Each queue has its turn, and every message arrives.

@@ -1122,9 +1122,9 @@ Test(network, links_are_read_in_turn_and_the_rest_waits_for_the_next_tick)
     harness_turn(harness);
     cr_expect(network_has_work(harness->network));
     size_t first = harness->heard_count;
-    cr_assert(gt(sz, first, 0));
+    cr_assert(ge(sz, first, 1));
     harness_turn(harness);
-    cr_assert(gt(sz, harness->heard_count, first));
+    cr_assert(lt(sz, first, harness->heard_count));
     cr_expect(ne(u64, harness->heard[0].link, harness->heard[first].link));
     for (size_t i = 0; i < harness->heard_count; i++) {
         cr_expect(eq(u64, harness->heard[i].link, harness->heard[i < first ? 0 : first].link));

@@ -206,7 +206,7 @@ Test(network_thread, input_rests_while_the_core_takes_nothing_and_goes_on_in_ord
         ssize_t sent = send(fd, octets.data, octets.size, 0);
         buffer_consume(&out, sent > 0 ? (size_t)sent : 0);
     }
-    cr_expect(gt(sz, buffer_size(&out), 0), "it reads although nobody takes");
+    cr_expect(ge(sz, buffer_size(&out), 1), "it reads although nobody takes");
     cr_expect(eq(sz, method_count, 0));
     while (method_count < METHODS) {
         struct bytes octets = buffer_bytes(&out);
@@ -257,13 +257,15 @@ Test(network_thread, listening_stops_when_another_thread_asks)
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     network_ask_to_stop_listening(network_thread_network(thread));
-    int result = 0;
-    while (result == 0) {
+    /* Whoever waits to be accepted at that moment is reset; only then is nobody there. */
+    int error = 0;
+    while (error == 0 || error == ECONNRESET) {
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        result = connect(fd, (const struct sockaddr *)&address, sizeof(address));
+        int result = connect(fd, (const struct sockaddr *)&address, sizeof(address));
+        error = result == 0 ? 0 : errno;
         close(fd);
     }
-    cr_expect(eq(int, errno, ECONNREFUSED));
+    cr_expect(eq(int, error, ECONNREFUSED));
 }
 
 /* Whoever connected meanwhile is neither lost nor leaked. */

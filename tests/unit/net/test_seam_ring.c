@@ -261,7 +261,7 @@ Test(seam_ring, every_event_comes_out_as_it_went_in)
         ring_flush(event_ring);
     } while (seam_take_events(&core, OCTETS_MAX, &EVENTS) > 0);
     cr_expect(eq(sz, out_count, in_count));
-    cr_expect(gt(sz, out_count, 10000));
+    cr_expect(lt(sz, 10000, out_count));
 }
 
 /* Actions ------------------------------------------------------------------------------------- */
@@ -387,7 +387,7 @@ Test(seam_ring, every_action_comes_out_as_it_went_in)
         seam_flush_actions(&core, ++tick);
     } while (seam_take_actions(&network, OCTETS_MAX, &PORT) > 0);
     cr_expect(eq(sz, out_count, in_count));
-    cr_expect(gt(sz, out_count, 10000));
+    cr_expect(lt(sz, 10000, out_count));
 }
 
 /* Sizes and budgets --------------------------------------------------------------------------- */

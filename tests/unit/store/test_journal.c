@@ -325,14 +325,26 @@ Test(journal, a_flush_can_be_asked_for_afterwards)
 Test(journal, what_nobody_waits_for_can_wait_while_a_flush_is_under_way)
 {
     cr_expect(not(journal_can_wait(journal)), "there is nothing");
-    uint64_t lsn = publish(10, 'a');
+    (void)publish(10, 'a');
     cr_expect(not(journal_can_wait(journal)), "no flush is under way");
     cr_assert(journal_seal(journal, true));
     cr_expect(not(journal_can_wait(journal)), "there is nothing else");
-    journal_remove(journal, 1, lsn);
+    (void)publish(10, 'b');
     cr_expect(journal_can_wait(journal));
     journal_committed(journal, batches[0]->end_lsn);
     cr_expect(not(journal_can_wait(journal)), "the flush is done");
+}
+
+/* A crash of the process forgets what was not handed over: a removal, whose message comes again. */
+Test(journal, a_few_removals_can_wait_for_company)
+{
+    uint64_t lsn = publish(10, 'a');
+    cr_assert(journal_seal(journal, true));
+    journal_committed(journal, batches[0]->end_lsn);
+    journal_remove(journal, 1, lsn);
+    cr_expect(journal_can_wait(journal), "no flush is under way, and yet");
+    (void)publish(10, 'b');
+    cr_expect(not(journal_can_wait(journal)), "a message does not wait");
 }
 
 Test(journal, a_mark_that_a_consumer_waits_for_cannot_wait)
@@ -360,7 +372,7 @@ Test(journal, contents_are_kept_until_they_are_written)
     (void)publish(100, 'a');
     cr_assert(journal_seal(journal, true));
     chunk_pool_end_tick(pool, chunk_pool_tick(pool));
-    cr_expect(gt(u64, chunk_pool_bytes(pool), 0));
+    cr_expect(ge(u64, chunk_pool_bytes(pool), 1));
     write_all();
     chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
