@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 HOST = "127.0.0.1"
@@ -20,6 +21,17 @@ PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
 class BrokerError(Exception):
     """A broker could not be started; the text says which, and where its log is."""
+
+
+def run(main):
+    """Carry out a script; return its exit status, with one line for what it could not do."""
+    try:
+        return main()
+    except (BrokerError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def free_port():

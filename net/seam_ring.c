@@ -269,6 +269,14 @@ post_chunk(struct ring *ring, const struct net_event *event)
     item->notice = event->chunk;
 }
 
+/* Of message memory that the event brings. */
+static uint64_t
+body_octets(const struct net_event *event)
+{
+    bool has_content = event->type == NET_EVENT_PUBLISH && event->publish.place.content != NULL;
+    return has_content ? event->publish.body_size : 0;
+}
+
 void
 seam_post_event(struct seam_network_end *end, const struct net_event *event)
 {
@@ -282,6 +290,7 @@ seam_post_event(struct seam_network_end *end, const struct net_event *event)
         break;
     case NET_EVENT_PUBLISH:
         post_publish(ring, event);
+        end->posted_octets += body_octets(event);
         break;
     case NET_EVENT_FAULT:
         post_fault(ring, event);
@@ -381,7 +390,8 @@ read_event(struct net_event *event, const struct item_head *head, struct fault *
 }
 
 static void
-hand_over_event(const struct item_head *head, const struct net_events *events)
+hand_over_event(struct seam_core_end *end, const struct item_head *head,
+                const struct net_events *events)
 {
     UNINITIALIZED struct fault fault;
     UNINITIALIZED struct net_event event;
@@ -390,6 +400,7 @@ hand_over_event(const struct item_head *head, const struct net_events *events)
     event.channel = head->channel;
     event.link = head->link;
     read_event(&event, head, &fault);
+    end->taken_octets += body_octets(&event);
     events->handle(events->context, &event);
 }
 
@@ -416,7 +427,7 @@ seam_take_events(struct seam_core_end *end, size_t octets_max, const struct net_
             end->passed_tick = read_number(head);
         } else {
             prefetch_content(end->events);
-            hand_over_event(head, events);
+            hand_over_event(end, head, events);
         }
     }
     ring_release(end->events);
