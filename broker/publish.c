@@ -479,8 +479,12 @@ publish_with_properties(const struct publish *plain, struct bytes block, struct 
         return STATUS_FAULT;
     }
     struct publish publish = *plain;
-    publish.message =
-        (struct route_message){.keys = keys, .key_count = key_count, .headers = properties.headers};
+    publish.message = (struct route_message){
+        .keys = keys,
+        .key_count = key_count,
+        .headers = properties.headers,
+        .properties = block,
+    };
     if (check_topics(&publish, fault) != STATUS_OK ||
         check_user_id(&publish, &properties, fault) != STATUS_OK) {
         return STATUS_FAULT;
@@ -580,6 +584,7 @@ channel_handle_publish(struct channel *channel, const struct net_event *event,
     assert(publish.exchange != NULL);
     assert(content_ref_is_set(publish.content));
     struct bytes block = content_properties(publish.octets);
+    publish.message.properties = block;
     if ((get_u16(block.data) & PROPERTIES_READ) != 0) {
         return publish_with_properties(&publish, block, fault);
     }

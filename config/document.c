@@ -26,11 +26,16 @@ static const struct literal_word log_levels[] = {{"error", LOG_LEVEL_ERROR},
                                                  {"debug", LOG_LEVEL_DEBUG},
                                                  {NULL, 0}};
 
-static const struct literal_word exchange_types[] = {{"direct", EXCHANGE_TYPE_DIRECT},
-                                                     {"fanout", EXCHANGE_TYPE_FANOUT},
-                                                     {"topic", EXCHANGE_TYPE_TOPIC},
-                                                     {"headers", EXCHANGE_TYPE_HEADERS},
-                                                     {NULL, 0}};
+static const struct literal_word exchange_types[] = {
+    {"direct", EXCHANGE_TYPE_DIRECT},
+    {"fanout", EXCHANGE_TYPE_FANOUT},
+    {"topic", EXCHANGE_TYPE_TOPIC},
+    {"headers", EXCHANGE_TYPE_HEADERS},
+    {"x-consistent-hash", EXCHANGE_TYPE_CONSISTENT_HASH},
+    {"x-modulus-hash", EXCHANGE_TYPE_MODULUS_HASH},
+    {"x-random", EXCHANGE_TYPE_RANDOM},
+    {NULL, 0},
+};
 
 static const struct literal_word queue_types[] = {{"classic", 0}, {NULL, 0}};
 

@@ -22,11 +22,11 @@ struct direct_matcher {
 };
 
 static void *
-direct_new(uint64_t seed)
+direct_new(const struct matcher_tools *tools)
 {
     struct direct_matcher *matcher = xalloc(sizeof(*matcher));
     matcher->first_free = NUMBER_NONE;
-    matcher->seed = seed;
+    matcher->seed = tools->seed;
     return matcher;
 }
 

@@ -43,7 +43,7 @@ make(const char *type)
         .name = bytes_of("x"),
         .type = exchange_type_find(bytes_of(type)),
         .durable = true,
-        .seed = 11,
+        .tools = {.seed = 11},
     };
     cr_assert(ne(ptr, (void *)properties.type, NULL));
     return exchange_new(100, &properties);
