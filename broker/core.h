@@ -101,6 +101,7 @@ struct core_counters {
     uint64_t channels_opened, channels_closed;
     uint64_t published, routed, unroutable_returned, unroutable_dropped;
     uint64_t delivered, acked, redelivered, confirmed;
+    uint64_t timed_out; /* deliveries that were not settled in time */
     uint64_t logins_succeeded, logins_failed;
     uint64_t internal_errors; /* 541: must be 0 */
 };

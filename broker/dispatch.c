@@ -81,7 +81,12 @@ static enum status
 deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *consumer)
 {
     struct channel *channel = consumer->channel;
-    struct unacked item = {.tag = channel->next_delivery_tag, .queue = queue, .consumer = consumer};
+    struct unacked item = {
+        .tag = channel->next_delivery_tag,
+        .queue = queue,
+        .consumer = consumer,
+        .delivered_ms = core->now.monotonic_ms,
+    };
     if (queue_lend(queue, &item.entry, &item.position) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
@@ -94,6 +99,7 @@ deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *
     channel->next_delivery_tag++;
     channel->unacked_by_consumers++;
     consumer->unacked_count++;
+    channel_watch_delivery(channel, &item);
     post_delivery(core, consumer, &item.entry, item.tag);
     count_delivery(core, queue, &item.entry);
     return STATUS_OK;

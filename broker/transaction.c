@@ -453,6 +453,7 @@ transaction_rollback(struct channel *channel, struct fault *fault)
     }
     forget_settled(transaction);
     release_publishes(channel);
+    channel_review_timeouts(channel); /* what came back may have waited too long meanwhile */
     return STATUS_OK;
 }
 

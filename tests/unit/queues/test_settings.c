@@ -434,12 +434,12 @@ Test(settings, reads_the_arguments_of_consume)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buffer table;
         struct fault fault = {0};
-        int64_t priority = 0;
+        struct consume_settings settings = {0};
         put_fields(&table, &rows[i].field, 1);
-        enum status status = queue_consume_arguments_read(&priority, buffer_bytes(&table),
+        enum status status = queue_consume_arguments_read(&settings, buffer_bytes(&table),
                                                           rows[i].type, SUBJECT, &fault);
         cr_expect(eq(int, status, rows[i].text == NULL ? STATUS_OK : STATUS_FAULT), "row %zu", i);
-        cr_expect(eq(i64, priority, rows[i].priority), "row %zu", i);
+        cr_expect(eq(i64, settings.priority, rows[i].priority), "row %zu", i);
         cr_expect(eq(str, fault.text, (char *)(rows[i].text == NULL ? "" : rows[i].text)),
                   "row %zu", i);
         buffer_fini(&table);
