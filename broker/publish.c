@@ -13,6 +13,7 @@
 #include "amqp/table.h"
 #include "broker/access.h"
 #include "broker/durability.h"
+#include "broker/limits.h"
 #include "broker/reply_to.h"
 #include "broker/route.h"
 #include "broker/transaction.h"
@@ -101,6 +102,7 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
     }
     queue_entry_retain(&entry, core->pool);
     queue->published_count++;
+    core_heed_limit(core, queue);
     if (queue_next_consumer(queue) != NULL) {
         core_wake_queue(core, queue);
     }
@@ -153,6 +155,41 @@ log_for_queues(const struct publish *publish, uint64_t *lsn_out)
     return core_log_publish(core, publish->content, lsn_out);
 }
 
+/* Moves queues that are full behind the others; returns how many do not refuse the message. */
+static uint32_t
+set_refusing_apart(const struct publish *publish)
+{
+    struct core *core = publish_core(publish);
+    struct route_set *routes = &core->routes;
+    uint32_t taking_count = routes->count;
+    for (uint32_t i = 0; i < taking_count;) {
+        struct route_target *target = routes->targets[i];
+        if (core_refuses(core, queue_of_target(target), publish->octets->body_size)) {
+            routes->targets[i] = routes->targets[--taking_count];
+            routes->targets[taking_count] = target;
+        } else {
+            i++;
+        }
+    }
+    return taking_count;
+}
+
+/* A dead letter is routed like any other message: what this one has reached is put aside. */
+static void
+end_refused(const struct publish *publish, uint32_t first)
+{
+    struct core *core = publish_core(publish);
+    struct route_set reached = core->routes;
+    core->routes = (struct route_set){.stamp = reached.stamp};
+    for (uint32_t i = first; i < reached.count; i++) {
+        core_end_refused(core, queue_of_target(reached.targets[i]), publish->content,
+                         publish->octets);
+    }
+    reached.stamp = core->routes.stamp;
+    route_set_fini(&core->routes);
+    core->routes = reached;
+}
+
 /* Gives every queue that the message reached its copy. */
 static enum status
 publish_to_queues(const struct publish *publish, struct fault *fault)
@@ -177,6 +214,24 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
         }
     }
     return STATUS_OK;
+}
+
+/* The same where no queue that is full refuses it; what is refused is told from what is returned:
+ * it has reached somebody. */
+static enum status
+publish_to_taking_queues(const struct publish *publish, bool *is_refused_out, struct fault *fault)
+{
+    struct route_set *routes = &publish_core(publish)->routes;
+    uint32_t reached_count = routes->count;
+    uint32_t taking_count = set_refusing_apart(publish);
+    routes->count = taking_count;
+    enum status status = publish_to_queues(publish, fault);
+    routes->count = reached_count;
+    *is_refused_out = taking_count < reached_count;
+    if (status == STATUS_OK && taking_count < reached_count) {
+        end_refused(publish, taking_count);
+    }
+    return status;
 }
 
 /* Whether an earlier key is the same; bounded by the keys that a message may have. */
@@ -234,8 +289,10 @@ publish_deliver(const struct publish *publish, struct fault *fault)
     core_route(core, channel_vhost(publish->channel), publish->exchange, &publish->message);
     uint32_t reached_count = core->routes.count;
     core_spend(core, 1 + reached_count + core->routes.visit_count);
-    enum status status = publish->channel->mode == CHANNEL_TX ? buffer_for_queues(publish, fault)
-                                                              : publish_to_queues(publish, fault);
+    bool is_refused = false;
+    enum status status = publish->channel->mode == CHANNEL_TX
+                             ? buffer_for_queues(publish, fault)
+                             : publish_to_taking_queues(publish, &is_refused, fault);
     if (status != STATUS_OK) {
         return STATUS_FAULT;
     }
@@ -251,7 +308,7 @@ publish_deliver(const struct publish *publish, struct fault *fault)
         core->counters.routed++;
     }
     if (publish->channel->mode == CHANNEL_CONFIRM) {
-        channel_confirm_publish(publish->channel);
+        channel_confirm_publish(publish->channel, is_refused);
     }
     if (publish->channel->mode == CHANNEL_TX && publish->mandatory) {
         return transaction_add_return(publish->channel, publish->content, fault);

@@ -16,6 +16,7 @@
 #include "broker/core.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
+#include "broker/limits.h"
 #include "broker/topology_check.h"
 #include "broker/topology_left.h"
 #include "broker/vhost.h"
@@ -140,7 +141,7 @@ make_queue(struct vhost *vhost, const struct config_queue *config)
 
 /* The same for a queue. */
 static bool
-change_queue(struct queue *queue, const struct config_queue *config)
+change_queue(struct vhost *vhost, struct queue *queue, const struct config_queue *config)
 {
     bool is_changed = !table_equal(queue->arguments, config->arguments);
     if (is_changed && queue_set_arguments(queue, config->arguments) != STATUS_OK) {
@@ -148,6 +149,7 @@ change_queue(struct queue *queue, const struct config_queue *config)
     }
     if (is_changed) {
         queue_review_timeouts(queue);
+        core_heed_limit(vhost->core, queue);
     }
     if (is_changed || !queue->from_file) {
         queue->from_file = true;
@@ -162,7 +164,7 @@ apply_queue(struct application *application, const struct config_queue *config)
     struct queue *queue = vhost_find_queue(application->vhost, config->name);
     if (queue == NULL) {
         queue = make_queue(application->vhost, config);
-    } else if (!change_queue(queue, config)) {
+    } else if (!change_queue(application->vhost, queue, config)) {
         queue = NULL;
     }
     if (queue == NULL) {

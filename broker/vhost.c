@@ -607,6 +607,7 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     list_remove(&queue->owner_list_link);
     cancel_consumers(queue);
     list_remove(&queue->dispatch_link);
+    list_remove(&queue->overlong_link);
     uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
     core_forget_windows(vhost->core, queue);
     core_head_is_there(vhost->core, queue);

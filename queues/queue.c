@@ -16,7 +16,7 @@ struct queue_returned {
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 464, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 488, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -124,6 +124,7 @@ queue_unref(struct queue **queue_pointer)
     assert(queue->consumer_count == 0);
     assert(queue->windows == NULL);
     list_remove(&queue->dispatch_link);
+    list_remove(&queue->overlong_link);
     list_remove(&queue->owner_list_link);
     entry_deque_fini(&queue->deque);
     free_returned(queue);
