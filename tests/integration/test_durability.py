@@ -192,6 +192,27 @@ def test_bindings_survive(durable, how, kind, key, arguments, hit, hit_headers, 
     assert ch.drain("q") == [b"hit"]
 
 
+# What was dropped or refused before the end stays away, and the limits are still there.
+@pytest.mark.parametrize("how", ENDS)
+def test_length_limits_hold_over_a_restart(durable, how):
+    ch = durable.open().channel()
+    for queue, overflow in (("drops", "drop-head"), ("refuses", "reject-publish")):
+        ch.declare(queue, durable=True, arguments={"x-max-length": 3, "x-overflow": overflow})
+    ch.call("confirm.select")
+    for queue in ("drops", "refuses"):
+        for number in range(6):
+            ch.publish("", queue, str(number), delivery_mode=2)
+    while ch.expect("basic.ack", "basic.nack").delivery_tag < 12:
+        pass
+    ch = durable.restart(how).channel()
+    assert (ch.counts("drops")[0], ch.counts("refuses")[0]) == (3, 3)
+    for queue in ("drops", "refuses"):
+        ch.publish("", queue, b"one more", delivery_mode=2)
+    ch.ping()
+    assert ch.drain("refuses") == [b"0", b"1", b"2"]
+    assert ch.drain("drops") == [b"4", b"5", b"one more"]
+
+
 def homes(channel, exchange, queues):
     """Which queue each of some keys goes to."""
     for number in range(60):
