@@ -19,12 +19,13 @@ def publish_all(ch, queue, bodies, exchange=""):
 
 def answers(ch, last):
     """What the broker said to each publish up to number `last`: a string of a (ack) and n (nack)."""
-    said = ""
+    said = {}
     while len(said) < last:
         method = ch.expect("basic.ack", "basic.nack")
-        assert method.multiple or method.delivery_tag == len(said) + 1, (said, method)
-        said += ("a" if method.name == "basic.ack" else "n") * (method.delivery_tag - len(said))
-    return said
+        first = 1 if method.multiple else method.delivery_tag
+        for number in range(first, method.delivery_tag + 1):
+            said.setdefault(number, "a" if method.name == "basic.ack" else "n")
+    return "".join(said[number] for number in sorted(said))
 
 
 # -- dropping
