@@ -17,7 +17,7 @@ enum { LOOKED_AT_PER_MS = 1000 };
 static uint64_t
 timeout_ms_of(const struct unacked *item)
 {
-    int64_t timeout_ms = item->queue->settings.consumer_timeout_ms;
+    int64_t timeout_ms = item->queue->settings->consumer_timeout_ms;
     if (item->consumer != NULL && item->consumer->timeout_ms >= 0) {
         timeout_ms = item->consumer->timeout_ms;
     }

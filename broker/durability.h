@@ -65,10 +65,6 @@ struct log_need {
  */
 MUST_CHECK enum status core_log_reserve(struct core *core, const struct log_need *need);
 
-/* Not all of those queues could be given the message: those of the list from `first` on do without.
- */
-void core_log_forget_targets(struct core *core, uint64_t lsn, uint32_t first, uint32_t body_size);
-
 /* The message is done with in `queue`: acknowledged, dropped, delivered for good. */
 void core_log_removal(struct core *core, const struct queue *queue,
                       const struct queue_entry *entry);
@@ -126,8 +122,8 @@ bool core_is_committed(const struct core *core, uint64_t token);
  * wait as well: they go when it is done, which is when the log's thread would take them. */
 void core_seal_tick(struct core *core);
 
-/* Whether the next one has something to do at once: to hand over, or give a deadline to, what a tick
- * wrote down after its batch was handed over, as purges do, or a flush. */
+/* Whether the next one has something to do at once: to hand over, or give a deadline to, what a
+ * tick wrote down after its batch was handed over, as purges do, or a flush. */
 bool core_wants_seal(const struct core *core);
 
 /* The journal's position has moved. */

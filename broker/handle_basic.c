@@ -84,12 +84,12 @@ find_readable_queue(struct channel *channel, struct bytes given_name, struct que
 static enum status
 check_exclusive(const struct queue *queue, bool *exclusive, struct fault *fault)
 {
-    if (queue->settings.type == QUEUE_TYPE_QUORUM) {
+    if (queue->settings->type == QUEUE_TYPE_QUORUM) {
         *exclusive = false;
     }
     bool is_refused =
         queue->exclusive_consumer != NULL ||
-        (*exclusive && (queue->consumer_count > 0 || queue->settings.single_active_consumer));
+        (*exclusive && (queue->consumer_count > 0 || queue->settings->single_active_consumer));
     if (is_refused) {
         char text[RESOURCE_TEXT_SIZE];
         return fault_channel(fault, REPLY_ACCESS_REFUSED, "%s in exclusive use",
@@ -132,7 +132,7 @@ channel_consume_queue(struct channel *channel, const struct basic_consume *args,
     (void)vhost_queue_text(queue->vhost, queue->name, text);
     struct consume_settings settings;
     bool exclusive = args->exclusive;
-    if (queue_consume_arguments_read(&settings, args->arguments, queue->settings.type, text,
+    if (queue_consume_arguments_read(&settings, args->arguments, queue->settings->type, text,
                                      fault) != STATUS_OK ||
         check_exclusive(queue, &exclusive, fault) != STATUS_OK) {
         return STATUS_FAULT;
@@ -267,7 +267,7 @@ send_got_message(struct channel *channel, struct queue *queue, const struct queu
 static enum status
 check_may_get(const struct queue *queue, struct fault *fault)
 {
-    if (queue->settings.type != QUEUE_TYPE_QUORUM || !queue->settings.single_active_consumer) {
+    if (queue->settings->type != QUEUE_TYPE_QUORUM || !queue->settings->single_active_consumer) {
         return STATUS_OK;
     }
     char text[RESOURCE_TEXT_SIZE];
@@ -275,7 +275,7 @@ check_may_get(const struct queue *queue, struct fault *fault)
                          "cannot obtain access to locked %s. basic.get operations are not "
                          "supported by %s queues with single active consumer",
                          vhost_queue_text(queue->vhost, queue->name, text),
-                         queue_type_name(queue->settings.type));
+                         queue_type_name(queue->settings->type));
 }
 
 enum status

@@ -11,7 +11,7 @@
 void
 core_note_overlong(struct core *core, struct queue *queue)
 {
-    if (queue->settings.overflow == OVERFLOW_DROP_HEAD && !queue->deleted &&
+    if (queue->settings->overflow == OVERFLOW_DROP_HEAD && !queue->deleted &&
         !list_link_is_linked(&queue->overlong_link)) {
         list_append(&core->overlong, &queue->overlong_link);
     }
@@ -35,7 +35,7 @@ core_end_refused(struct core *core, struct queue *queue, struct content_ref ref,
                  const struct content *content)
 {
     core->counters.refused++;
-    if (queue->settings.overflow != OVERFLOW_REJECT_PUBLISH_DLX) {
+    if (queue->settings->overflow != OVERFLOW_REJECT_PUBLISH_DLX) {
         return;
     }
     bool is_persistent = queue->durable && (content->flags & CONTENT_PERSISTENT) != 0;
@@ -69,7 +69,7 @@ drop_heads(struct core *core, struct queue *queue)
 static bool
 cut_queue(struct core *core, struct queue *queue)
 {
-    if (queue->settings.overflow != OVERFLOW_DROP_HEAD) {
+    if (queue->settings->overflow != OVERFLOW_DROP_HEAD) {
         return true;
     }
     drop_heads(core, queue);

@@ -11,9 +11,9 @@
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/number_index.h"
 #include "exchanges/exchange.h"
 #include "routing/hash_ring.h"
-#include "routing/number_index.h"
 
 enum {
     ROWS_CAPACITY_MIN = 4,

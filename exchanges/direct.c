@@ -5,9 +5,9 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/number_index.h"
 #include "exchanges/exchange.h"
 #include "routing/key_targets.h"
-#include "routing/number_index.h"
 
 enum { ROWS_CAPACITY_MIN = 4 };
 

@@ -5,8 +5,8 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/number_index.h"
 #include "exchanges/exchange.h"
-#include "routing/number_index.h"
 
 enum { ROWS_CAPACITY_MIN = 4 };
 

@@ -555,6 +555,23 @@ queue_settings_read(struct queue_settings *settings, struct bytes arguments, con
     return STATUS_OK;
 }
 
+const struct queue_settings *
+queue_settings_default(void)
+{
+    static const struct queue_settings settings = {
+        .type = QUEUE_TYPE_CLASSIC,
+        .overflow = OVERFLOW_DROP_HEAD,
+        .expires_ms = -1,
+        .message_ttl_ms = -1,
+        .max_length = -1,
+        .max_length_bytes = -1,
+        .max_priority = -1,
+        .consumer_timeout_ms = -1,
+        .delivery_limit = -1,
+    };
+    return &settings;
+}
+
 enum status
 queue_consume_arguments_read(struct consume_settings *settings_out, struct bytes arguments,
                              enum queue_type type, const char *subject, struct fault *fault)

@@ -36,6 +36,9 @@ struct queue_settings {
 MUST_CHECK enum status queue_settings_read(struct queue_settings *settings, struct bytes arguments,
                                            const char *subject, struct fault *fault);
 
+/* What it reads from no arguments at all. Static memory. */
+const struct queue_settings *queue_settings_default(void);
+
 /* Compares what a redeclaration passes with what the queue has, argument by argument in a fixed
  * order: STATUS_OK when every compared argument agrees, else STATUS_FAULT: 406 `inequivalent arg
  * 'NAME' for SUBJECT: received ... but current is ...`. Arguments that are not known may differ. */

@@ -325,7 +325,7 @@ see_limits(struct world *world, uint64_t first)
         }
         history_see_ready(&world->history, handle, queue->ready_count, first);
         bool is_late = world->server.core->is_cutting || queue_head_is_away(queue);
-        if (queue->settings.overflow == OVERFLOW_DROP_HEAD && queue_is_over_limit(queue) &&
+        if (queue->settings->overflow == OVERFLOW_DROP_HEAD && queue_is_over_limit(queue) &&
             !is_late) {
             history_wrong(&world->history, HISTORY_ANSWER,
                           "queue q%" PRIu32 " ends a tick with %" PRIu64 " messages", name,
