@@ -151,62 +151,73 @@ log_for_queues(const struct publish *publish, uint64_t *lsn_out)
     return core_log_publish(core, publish->content, lsn_out);
 }
 
-/* Moves queues that are full behind the others; returns how many do not refuse the message. */
-static uint32_t
+/* Takes queues that refuse the message, because they are full, out of those that it reached, and
+ * returns how many they are: they stand behind the others. */
+static SELDOM uint32_t
 set_refusing_apart(const struct publish *publish)
 {
     struct core *core = publish_core(publish);
     struct route_set *routes = &core->routes;
-    uint32_t taking_count = routes->count;
-    for (uint32_t i = 0; i < taking_count;) {
+    uint32_t reached_count = routes->count;
+    for (uint32_t i = 0; i < routes->count;) {
         struct route_target *target = routes->targets[i];
         if (core_refuses(core, queue_of_target(target), publish->octets->body_size)) {
-            routes->targets[i] = routes->targets[--taking_count];
-            routes->targets[taking_count] = target;
+            routes->targets[i] = routes->targets[--routes->count];
+            routes->targets[routes->count] = target;
         } else {
             i++;
         }
     }
-    return taking_count;
+    return reached_count - routes->count;
 }
 
 /* A dead letter is routed like any other message: what this one has reached is put aside. */
-static void
-end_refused(const struct publish *publish, uint32_t first)
+static SELDOM void
+end_refused(const struct publish *publish, uint32_t refused_count)
 {
     struct core *core = publish_core(publish);
     struct route_set reached = core->routes;
     core->routes = (struct route_set){.stamp = reached.stamp};
-    for (uint32_t i = first; i < reached.count; i++) {
-        core_end_refused(core, queue_of_target(reached.targets[i]), publish->content,
-                         publish->octets);
+    for (uint32_t i = 0; i < refused_count; i++) {
+        core_end_refused(core, queue_of_target(reached.targets[reached.count + i]),
+                         publish->content, publish->octets);
     }
     reached.stamp = core->routes.stamp;
     route_set_fini(&core->routes);
     core->routes = reached;
 }
 
-/* Room for the message in every queue that it reached, and in the log. */
+/* Room for the message in every queue that it reached, and in the log. STATUS_REJECTED: one is
+ * full, as far as nobody takes messages from it now. */
 static enum status
 reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
 {
     struct core *core = publish_core(publish);
     for (uint32_t i = 0; i < core->routes.count; i++) {
-        if (queue_reserve(queue_of_target(core->routes.targets[i])) != STATUS_OK) {
+        struct queue *queue = queue_of_target(core->routes.targets[i]);
+        if (queue_would_refuse(queue, publish->octets->body_size)) {
+            return STATUS_REJECTED;
+        }
+        if (queue_reserve(queue) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }
     return core_has_log(core) ? log_for_queues(publish, lsn_out) : STATUS_OK;
 }
 
-/* Gives every queue that the message reached its copy: all of them, or on STATUS_FAULT none. */
+/* Gives every queue that the message reached its copy: all of them, or on STATUS_FAULT none.
+ * STATUS_REJECTED: some have refused it, the others have it. */
 static enum status
 publish_to_queues(const struct publish *publish, struct fault *fault)
 {
     struct core *core = publish_core(publish);
     struct channel *channel = publish->channel;
     struct logged_message message = {0};
-    enum status status = reserve_and_log(publish, &message.lsn);
+    uint32_t refused_count = 0;
+    enum status status;
+    while ((status = reserve_and_log(publish, &message.lsn)) == STATUS_REJECTED) {
+        refused_count += set_refusing_apart(publish);
+    }
     if (status != STATUS_OK) {
         entry_memory_free_spares(&core->queue_memory);
         return fault_not_logged(fault, status);
@@ -219,25 +230,11 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
         struct queue *queue = queue_of_target(core->routes.targets[i]);
         core_enqueue(core, queue, publish->content, publish->octets, &message);
     }
-    return STATUS_OK;
-}
-
-/* The same where no queue that is full refuses it; what is refused is told from what is returned:
- * it has reached somebody. */
-static enum status
-publish_to_taking_queues(const struct publish *publish, bool *is_refused_out, struct fault *fault)
-{
-    struct route_set *routes = &publish_core(publish)->routes;
-    uint32_t reached_count = routes->count;
-    uint32_t taking_count = set_refusing_apart(publish);
-    routes->count = taking_count;
-    enum status status = publish_to_queues(publish, fault);
-    routes->count = reached_count;
-    *is_refused_out = taking_count < reached_count;
-    if (status == STATUS_OK && taking_count < reached_count) {
-        end_refused(publish, taking_count);
+    if (refused_count == 0) {
+        return STATUS_OK;
     }
-    return status;
+    end_refused(publish, refused_count);
+    return STATUS_REJECTED;
 }
 
 /* Whether an earlier key is the same; bounded by the keys that a message may have. */
@@ -295,11 +292,9 @@ publish_deliver(const struct publish *publish, struct fault *fault)
     core_route(core, channel_vhost(publish->channel), publish->exchange, &publish->message);
     uint32_t reached_count = core->routes.count;
     core_spend(core, 1 + reached_count + core->routes.visit_count);
-    bool is_refused = false;
-    enum status status = publish->channel->mode == CHANNEL_TX
-                             ? buffer_for_queues(publish, fault)
-                             : publish_to_taking_queues(publish, &is_refused, fault);
-    if (status != STATUS_OK) {
+    enum status status = publish->channel->mode == CHANNEL_TX ? buffer_for_queues(publish, fault)
+                                                              : publish_to_queues(publish, fault);
+    if (status != STATUS_OK && status != STATUS_REJECTED) {
         return STATUS_FAULT;
     }
     if (publish->exchange->name.size == 0 &&
@@ -314,7 +309,7 @@ publish_deliver(const struct publish *publish, struct fault *fault)
         core->counters.routed++;
     }
     if (publish->channel->mode == CHANNEL_CONFIRM) {
-        channel_confirm_publish(publish->channel, is_refused);
+        channel_confirm_publish(publish->channel, status == STATUS_REJECTED);
     }
     if (publish->channel->mode == CHANNEL_TX && publish->mandatory) {
         return transaction_add_return(publish->channel, publish->content, fault);
