@@ -58,7 +58,7 @@ def test_a_queue_of_length_0_passes_messages_to_waiting_consumers_only(ch):
     queue = limited(ch, max_length=0)
     publish_all(ch, queue, ["lost"])
     ch.consume(queue, no_ack=True)
-    publish_all(ch, queue, ["taken"])
+    ch.publish("", queue, b"taken")
     assert ch.delivery().body == b"taken"
     ch.expect_nothing(queue)
 
