@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "broker/commit_wait.h"
 #include "broker/connection.h"
+#include "broker/limits.h"
 #include "broker/paging.h"
 #include "broker/vhost.h"
 
@@ -309,6 +310,7 @@ core_head_is_there(struct core *core, struct queue *queue)
 {
     queue->head_waits = false;
     core->heads_came = true;
+    core_heed_limit(core, queue);
     if (!queue->deleted && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
         core_wake_queue(core, queue);
     }
@@ -506,5 +508,6 @@ core_restore_row(void *context, const struct recovered_row *row)
     if (queue_push(queue, &entry) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
+    core_heed_limit(core, queue);
     return STATUS_OK;
 }

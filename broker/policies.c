@@ -9,6 +9,7 @@
 #include "broker/ack_timeout.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
+#include "broker/limits.h"
 #include "broker/vhost.h"
 
 enum {
@@ -488,6 +489,7 @@ core_settings_changed(struct core *core, struct queue *queue, uint32_t changed)
     if ((changed >> SETTING_CONSUMER_TIMEOUT & 1) != 0) {
         queue_review_timeouts(queue);
     }
+    core_heed_limit(core, queue);
     if (log_is_enabled(core->log, LOG_LEVEL_DEBUG)) {
         log_changed_settings(core, queue, changed);
     }

@@ -361,6 +361,16 @@ core_head_is_in_memory(struct core *core, struct queue *queue)
     return true;
 }
 
+void
+core_read_entries(struct core *core, struct queue *queue)
+{
+    struct paging *paging = core->paging;
+    if (entry_deque_wants_read(&queue->deque) &&
+        !paging_read_entries(paging, &queue->deque, queue)) {
+        paging_wait_for_room(paging, paging_windows_of(paging, queue));
+    }
+}
+
 /* Coming back ---------------------------------------------------------------------------------- */
 
 /* Which of the contents the entry wants; -1: none. */

@@ -29,14 +29,16 @@ struct habits {
     uint32_t power_permille; /* crashes that are power cuts; the others are kill -9 */
     uint32_t stop_permille;  /* of 1,000 steps: the broker is stopped in an orderly way */
     uint64_t memory_mark_bytes;
-    uint32_t fault_permille;   /* starts, and crashes, that come with a call that fails */
-    bool copies_on_write;      /* the disk: writing over what is there takes room */
-    uint32_t fill_permille;    /* of 1,000 steps: somebody else fills the disk */
-    uint32_t work_per_tick;    /* of the core; 0: as usual */
-    uint32_t network_count;    /* 0: the core itself reads the sockets */
-    uint32_t network_permille; /* how often a network has its turn */
-    uint32_t take_permille;    /* how often the core takes what a network has flushed */
-    uint32_t write_permille;   /* turns of a network in which it writes what it has taken */
+    uint32_t fault_permille;            /* starts, and crashes, that come with a call that fails */
+    bool copies_on_write;               /* the disk: writing over what is there takes room */
+    uint32_t fill_permille;             /* of 1,000 steps: somebody else fills the disk */
+    uint32_t work_per_tick;             /* of the core; 0: as usual */
+    enum history_overflow overflow_max; /* what queues with a limit may do */
+    uint32_t limited_permille;          /* of queues, by their names */
+    uint32_t network_count;             /* 0: the core itself reads the sockets */
+    uint32_t network_permille;          /* how often a network has its turn */
+    uint32_t take_permille;             /* how often the core takes what a network has flushed */
+    uint32_t write_permille; /* turns of a network in which it writes what it has taken */
 };
 
 struct world {
@@ -99,6 +101,11 @@ world_see_ends(struct world *world)
 
 /* The process is gone, and whatever was on its way. */
 void world_forget_wire(struct world *world);
+
+/* The limit of the queue of that name, whenever it is declared. */
+struct history_limit world_limit(const struct world *world, uint32_t name);
+/* The broker's queue of that handle, or NULL. */
+const struct queue *world_find_queue(const struct world *world, uint32_t queue);
 
 /* Ends a turn of the core's loop. */
 void world_end_turn(struct world *world);
