@@ -159,6 +159,23 @@ writer_open_chunk(struct chunk_writer *writer, enum chunk_kind kind, size_t size
     return STATUS_OK;
 }
 
+/* In units of 8 octets. */
+static size_t
+tail_units(const struct content_shape *shape)
+{
+    return (shape->tail.size + 7) / 8;
+}
+
+/* What lies behind the body, filled up with zeros. */
+static void
+tail_write(uint8_t *at, const struct content_shape *shape)
+{
+    if (shape->tail.size > 0) {
+        memset(at, 0, tail_units(shape) * 8);
+        memcpy(at, shape->tail.data, shape->tail.size);
+    }
+}
+
 /* Writes everything but the body and returns where the body goes. */
 static uint8_t *
 content_write(struct content *content, const struct content_shape *shape)
@@ -166,7 +183,7 @@ content_write(struct content *content, const struct content_shape *shape)
     *content = (struct content){
         .body_size = shape->body_size,
         .properties_size = (uint32_t)shape->properties.size,
-        .flags = shape->flags,
+        .flags = (uint16_t)(shape->flags | tail_units(shape) << CONTENT_TAIL_SHIFT),
         .exchange_size = (uint8_t)shape->exchange.size,
         .routing_key_size = (uint8_t)shape->routing_key.size,
     };
@@ -178,6 +195,7 @@ content_write(struct content *content, const struct content_shape *shape)
         }
         at += parts[i].size;
     }
+    tail_write(at + shape->body_size, shape);
     return at;
 }
 
@@ -189,9 +207,11 @@ chunk_writer_reserve(struct chunk_writer *writer, const struct content_shape *sh
     assert(shape->routing_key.size <= UINT8_MAX);
     assert(shape->properties.size <= UINT32_MAX);
     assert(shape->kind < CHUNK_KIND_COUNT);
+    assert(shape->flags >> CONTENT_TAIL_SHIFT == 0);
+    assert(shape->tail.size <= CONTENT_TAIL_MAX);
 
     size_t size = sizeof(struct content) + shape->exchange.size + shape->routing_key.size +
-                  shape->properties.size + shape->body_size;
+                  shape->properties.size + shape->body_size + tail_units(shape) * 8;
     /* A huge property block must not leave most of a shared chunk unused either. */
     bool is_own = shape->body_size > CHUNK_BODY_OWN || size > CHUNK_SIZE / 2;
     /* Padding is part of what the log writes. */
