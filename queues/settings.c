@@ -387,9 +387,9 @@ static const struct argument queue_arguments[] = {
     /* name, check, types, is compared, has no effect yet, field */
     {"x-expires", check_expires, TYPE_ANY, true, true, FIELD(expires_ms)},
     {"x-message-ttl", check_message_ttl, TYPE_ANY, true, true, FIELD(message_ttl_ms)},
-    {"x-dead-letter-exchange", check_string, TYPE_ANY, true, true, 0},
-    {"x-dead-letter-routing-key", check_dead_letter_routing_key, TYPE_ANY, true, true, 0},
-    {"x-dead-letter-strategy", check_dead_letter_strategy, TYPE_QUORUM, true, true, 0},
+    {"x-dead-letter-exchange", check_string, TYPE_ANY, true, false, 0},
+    {"x-dead-letter-routing-key", check_dead_letter_routing_key, TYPE_ANY, true, false, 0},
+    {"x-dead-letter-strategy", check_dead_letter_strategy, TYPE_QUORUM, true, false, 0},
     {"x-max-length", check_not_negative, TYPE_ANY, true, true, FIELD(max_length)},
     {"x-max-length-bytes", check_not_negative, TYPE_ANY, true, true, FIELD(max_length_bytes)},
     {"x-max-in-memory-length", check_not_negative, TYPE_QUORUM, true, false, 0},
