@@ -65,6 +65,9 @@ struct log_need {
  */
 MUST_CHECK enum status core_log_reserve(struct core *core, const struct log_need *need);
 
+/* Whether a segment can hold it. */
+bool core_log_fits(const struct core *core, const struct log_need *need);
+
 /* Not all of those queues could be given the message: those of the list from `first` on do without.
  */
 void core_log_forget_targets(struct core *core, uint64_t lsn, uint32_t first, uint32_t body_size);
@@ -126,13 +129,16 @@ bool core_is_committed(const struct core *core, uint64_t token);
  * wait as well: they go when it is done, which is when the log's thread would take them. */
 void core_seal_tick(struct core *core);
 
-/* Whether the next one has something to do at once: to hand over, or give a deadline to, what a tick
- * wrote down after its batch was handed over, as purges do, or a flush. */
+/* Whether the next one has something to do at once: to hand over, or give a deadline to, what a
+ * tick wrote down after its batch was handed over, as purges do, or a flush. */
 bool core_wants_seal(const struct core *core);
 
 /* The journal's position has moved. */
 void core_on_written(struct core *core);
 void core_on_committed(struct core *core);
+
+/* Whether the log has more to write than publishers may add to. */
+bool core_log_is_behind(const struct core *core);
 
 /* Call when a client has had something written down: while the log has more to write than
  * publishers may add to, the connection is not read. */

@@ -13,6 +13,7 @@ enum { PUBLISH_HEADER_KEYS_MAX = 64 };
 struct logged_message {
     uint64_t lsn;         /* 0: in no log */
     uint32_t next_target; /* which of core->log_targets is the next durable queue's */
+    bool is_above_limits; /* it must not be refused, however long the queue is: a dead letter */
 };
 
 /* Appends the message to the queue and has it dispatched; the queue counts the content for itself.
@@ -22,6 +23,13 @@ struct logged_message {
  * this queue. */
 MUST_CHECK enum status core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
                                     const struct content *content, struct logged_message *message);
+
+/* Adds the keys that one of the headers CC and BCC names behind those in `keys` (room for 1 +
+ * PUBLISH_HEADER_KEYS_MAX); items that are no strings are skipped. STATUS_FAULT: 406, too many, or
+ * the header is no array; never for a message that was published. */
+MUST_CHECK enum status publish_collect_keys(struct bytes headers, const char *name,
+                                            struct bytes *keys, uint32_t *key_count,
+                                            struct fault *fault);
 
 /* Sends basic.return 312 NO_ROUTE with the message to its publisher. */
 void channel_return_message(struct channel *channel, struct content_ref content);
