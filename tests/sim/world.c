@@ -93,6 +93,15 @@ draw_networks(struct habits *habits, uint64_t seed)
     }
 }
 
+/* The same for queues with dead letters: a ring of queues, or parts of one. */
+static void
+draw_dead_letters(struct habits *habits, uint64_t seed)
+{
+    struct dice dice = {.state = dice_mix(seed + 0x64656164)};
+    uint32_t all = dice_below(&dice, 1 << HISTORY_NAMES);
+    habits->dead_letter_mask = one_of(&dice, 0, all, UINT32_MAX);
+}
+
 /* The same for how much the core does in a tick: so little that much of it is kept for later. */
 static void
 draw_work(struct habits *habits, uint64_t seed)
@@ -160,6 +169,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     world->habits = draw_habits(&world->dice);
     draw_networks(&world->habits, seed);
     draw_work(&world->habits, seed);
+    draw_dead_letters(&world->habits, seed);
     history_init(&world->history);
     world->files = sim_disk_new();
     sim_disk_set_copies_on_write(world->files, world->habits.copies_on_write);
@@ -186,6 +196,7 @@ world_free(struct world **world_pointer)
 {
     struct world *world = *world_pointer;
     world_forget_wire(world);
+    world_forget_deaths(world);
     server_fini(&world->server);
     sim_disk_free(&world->files);
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
@@ -274,6 +285,7 @@ void
 world_end_turn(struct world *world)
 {
     server_end_tick(&world->server);
+    world_see_deaths(world);
     server_release_tick(&world->server);
     world_see_ends(world);
     assert(world->breaking_count == 0);
@@ -371,6 +383,12 @@ disperse(struct world *world)
     world_advance(world);
     for (int i = 0; i < PATIENCE && !wire_is_empty(&world->server.wire); i++) {
         world_advance(world);
+    }
+    for (int i = 0; i < PATIENCE && world->dying_count > 0; i++) {
+        world_advance(world);
+    }
+    if (world->dying_count > 0 && world->history.wrong_count == 0) {
+        history_wrong(&world->history, HISTORY_ANSWER, "something is dying for ever");
     }
     if (!wire_is_empty(&world->server.wire) && world->history.wrong_count == 0) {
         history_wrong(&world->history, HISTORY_ANSWER, "something stays in the rings for ever");
