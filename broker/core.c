@@ -84,6 +84,9 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     if (settings->work_per_tick == 0) {
         core->settings.work_per_tick = CORE_WORK_PER_TICK;
     }
+    if (settings->lend_bytes_min == 0) {
+        core->settings.lend_bytes_min = CHUNK_BODY_OWN;
+    }
     core->ports = *ports;
     core->log = log;
     core->pool = pool;
@@ -250,13 +253,16 @@ core_take_publish(struct core *core, struct connection *connection, const struct
  * content.
  */
 static void
-core_handle_chunk(struct core *core, const struct net_event *event)
+core_handle_memory(struct core *core, const struct net_event *event)
 {
     uint32_t network = net_link_network(event->link);
     if (event->type == NET_EVENT_CHUNK_OPENED) {
+        core->opened_bytes += event->chunk.capacity;
         chunk_pool_open(core->pool, network, &event->chunk);
     } else if (event->type == NET_EVENT_CHUNK_CLOSED) {
         chunk_pool_close(core->pool, network, &event->chunk);
+    } else if (event->type == NET_EVENT_LOAN_RETURNED) {
+        chunk_pool_release(core->pool, (struct content_ref){.bits = event->returned.loan});
     }
 }
 
@@ -270,7 +276,7 @@ core_handle_event(void *context, const struct net_event *event)
     }
     struct connection *connection = core_find_connection(core, event->link);
     if (connection == NULL) {
-        core_handle_chunk(core, event);
+        core_handle_memory(core, event);
         return;
     }
     switch (event->type) {
@@ -292,6 +298,7 @@ core_handle_event(void *context, const struct net_event *event)
     case NET_EVENT_OPENED:
     case NET_EVENT_CHUNK_OPENED:
     case NET_EVENT_CHUNK_CLOSED:
+    case NET_EVENT_LOAN_RETURNED:
         break;
     }
 }

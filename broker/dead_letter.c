@@ -122,7 +122,7 @@ core_let_die(struct core *core, struct queue *queue, const struct queue_entry *e
     struct queue_dying *dying = queue_dying_of(queue);
     dying->died_count[reason]++;
     core->counters.died[reason]++;
-    if (queue->deleted || !queue->settings.has_dead_letter_exchange) {
+    if (queue->deleted || !queue->settings->has_dead_letter_exchange) {
         core->counters.dead_letters_dropped++;
         core_log_removal(core, queue, entry);
         queue_entry_release(entry, core->pool);
@@ -177,7 +177,7 @@ core_add_death_need(const struct core *core, const struct queue *queue,
                     const struct queue_entry *entry, struct log_need *need)
 {
     enum { TARGETS_EXPECTED = 16, HEADERS_EXPECTED = 4096 };
-    if (queue->deleted || !queue->settings.has_dead_letter_exchange ||
+    if (queue->deleted || !queue->settings->has_dead_letter_exchange ||
         chunk_pool_place(core->pool, entry->content) != CONTENT_IN_MEMORY) {
         return;
     }
@@ -257,7 +257,7 @@ write_headers(struct letter *letter)
     struct death_source source = {
         .headers = properties->headers,
         .has_deaths = (letter->old->flags & CONTENT_HAS_DEATHS) != 0,
-        .drops_cc = letter->queue->settings.has_dead_letter_routing_key,
+        .drops_cc = letter->queue->settings->has_dead_letter_routing_key,
     };
     buffer_clear(headers);
     letter->has_deaths = death_headers_put(headers, &source, &death, header_octets_max(letter));
@@ -274,7 +274,7 @@ write_headers(struct letter *letter)
 static void
 choose_keys(struct letter *letter)
 {
-    const struct queue_settings *settings = &letter->queue->settings;
+    const struct queue_settings *settings = letter->queue->settings;
     if (settings->has_dead_letter_routing_key) {
         struct bytes key = settings->dead_letter_routing_key;
         letter->keys[0] = bytes_make(key.data, bytes_utf8_prefix(key, UINT8_MAX));
@@ -352,7 +352,7 @@ make_content(struct letter *letter)
         return STATUS_NO_MEMORY;
     }
     bool is_persistent = (old->flags & CONTENT_PERSISTENT) != 0;
-    bool has_own_key = letter->queue->settings.has_dead_letter_routing_key;
+    bool has_own_key = letter->queue->settings->has_dead_letter_routing_key;
     struct content_shape shape = {
         .exchange = letter->exchange->name,
         .routing_key = letter->routing_key,
@@ -375,20 +375,12 @@ make_content(struct letter *letter)
 static enum status
 reserve_queues(struct core *core)
 {
-    const struct route_set *set = &core->routes;
-    for (uint32_t i = 0; i < set->count; i++) {
-        queue_announce(queue_of_target(set->targets[i]));
-    }
-    enum status status = STATUS_OK;
-    for (uint32_t i = 0; i < set->count; i++) {
-        struct queue *target = queue_of_target(set->targets[i]);
-        if (status == STATUS_OK) {
-            status = queue_reserve_announced(target);
-        } else {
-            queue_forget_announced(target);
+    for (uint32_t i = 0; i < core->routes.count; i++) {
+        if (queue_reserve(queue_of_target(core->routes.targets[i])) != STATUS_OK) {
+            return STATUS_NO_MEMORY;
         }
     }
-    return status;
+    return STATUS_OK;
 }
 
 static uint32_t
@@ -440,9 +432,7 @@ publish_letter(const struct letter *letter)
     status = core_log_publish(core, letter->content, &message.lsn);
     assert(status == STATUS_OK);
     for (uint32_t i = 0; i < set->count; i++) {
-        status = core_enqueue(core, queue_of_target(set->targets[i]), letter->content, content,
-                              &message);
-        assert(status == STATUS_OK);
+        core_enqueue(core, queue_of_target(set->targets[i]), letter->content, content, &message);
     }
 }
 
@@ -552,8 +542,8 @@ move_first(struct core *core, struct queue *queue)
     letter.core = core;
     letter.queue = queue;
     letter.message = *queue_first_dying(queue);
-    letter.exchange = vhost_find_exchange(queue->vhost, queue->settings.dead_letter_exchange);
-    if (!queue->settings.has_dead_letter_exchange || letter.exchange == NULL) {
+    letter.exchange = vhost_find_exchange(queue->vhost, queue->settings->dead_letter_exchange);
+    if (!queue->settings->has_dead_letter_exchange || letter.exchange == NULL) {
         drop_letter(core, queue, &letter.message.entry);
         return MOVING_DONE;
     }

@@ -16,13 +16,11 @@ struct logged_message {
     bool is_above_limits; /* it must not be refused, however long the queue is: a dead letter */
 };
 
-/* Appends the message to the queue and has it dispatched; the queue counts the content for itself.
- * `content` is what `ref` names.
- * `message` is what core_log_publish gave for it, and its queues come in the order of
- * core_log_target. STATUS_NO_MEMORY changes nothing, but that the log has forgotten the message for
- * this queue. */
-MUST_CHECK enum status core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
-                                    const struct content *content, struct logged_message *message);
+/* Appends the message to the queue, which has reserved room for it, and has it dispatched; the
+ * queue counts the content for itself. `content` is what `ref` names. `message` is what
+ * core_log_publish gave for it, and its queues come in the order of core_log_target. */
+void core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
+                  const struct content *content, struct logged_message *message);
 
 /* Adds the keys that one of the headers CC and BCC names behind those in `keys` (room for 1 +
  * PUBLISH_HEADER_KEYS_MAX); items that are no strings are skipped. STATUS_FAULT: 406, too many, or

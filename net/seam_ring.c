@@ -16,6 +16,7 @@ enum item_flag {
     ITEM_REDELIVERED = 1 << 2,
     ITEM_OWN_EXCHANGE = 1 << 3, /* the content's own: nothing behind the item */
     ITEM_OWN_KEY = 1 << 4,
+    ITEM_LOAN = 1 << 5, /* its number is the last that lies behind the item */
 };
 
 struct item_head {
@@ -50,7 +51,7 @@ struct fault_item {
     char text[];   /* NUL-terminated */
 };
 
-struct number_item { /* WRITTEN, CLOSED, CLOSE, and marks */
+struct number_item { /* WRITTEN, CLOSED, LOAN_RETURNED, CLOSE, and marks */
     struct item_head head;
     uint64_t number;
 };
@@ -166,6 +167,34 @@ take_octets(struct bytes *left, size_t size)
     return taken;
 }
 
+/* Behind everything else that lies behind an item. */
+static void
+put_loan(uint8_t *at, uint64_t loan)
+{
+    if (loan != 0) {
+        memcpy(at, &loan, sizeof(loan));
+    }
+}
+
+static size_t
+loan_size(uint64_t loan)
+{
+    return loan != 0 ? sizeof(loan) : 0;
+}
+
+/* Takes the number of the loan off the end of what lies behind an item; 0: there is none. */
+static uint64_t
+take_loan(struct bytes *octets, const struct item_head *head)
+{
+    uint64_t loan = 0;
+    if ((head->flags & ITEM_LOAN) != 0) {
+        assert(octets->size >= sizeof(loan));
+        octets->size -= sizeof(loan);
+        memcpy(&loan, octets->data + octets->size, sizeof(loan));
+    }
+    return loan;
+}
+
 /* Not what they say but where they lie: who names the content's own did not copy it. */
 static bool
 is_same_view(struct bytes a, struct bytes b)
@@ -240,6 +269,14 @@ post_chunk(struct ring *ring, const struct net_event *event)
     item->notice = event->chunk;
 }
 
+/* Of message memory that the event brings. */
+static uint64_t
+body_octets(const struct net_event *event)
+{
+    bool has_content = event->type == NET_EVENT_PUBLISH && event->publish.place.content != NULL;
+    return has_content ? event->publish.body_size : 0;
+}
+
 void
 seam_post_event(struct seam_network_end *end, const struct net_event *event)
 {
@@ -253,6 +290,7 @@ seam_post_event(struct seam_network_end *end, const struct net_event *event)
         break;
     case NET_EVENT_PUBLISH:
         post_publish(ring, event);
+        end->posted_octets += body_octets(event);
         break;
     case NET_EVENT_FAULT:
         post_fault(ring, event);
@@ -266,6 +304,9 @@ seam_post_event(struct seam_network_end *end, const struct net_event *event)
     case NET_EVENT_CHUNK_OPENED:
     case NET_EVENT_CHUNK_CLOSED:
         post_chunk(ring, event);
+        break;
+    case NET_EVENT_LOAN_RETURNED:
+        post_number_event(ring, event, event->returned.loan);
         break;
     }
 }
@@ -342,30 +383,47 @@ read_event(struct net_event *event, const struct item_head *head, struct fault *
     case NET_EVENT_CHUNK_CLOSED:
         read_chunk(event, item_of(head, sizeof(struct chunk_item)));
         break;
+    case NET_EVENT_LOAN_RETURNED:
+        event->returned.loan = read_number(head);
+        break;
     }
 }
 
 static void
-hand_over_event(const struct item_head *head, const struct net_events *events)
+hand_over_event(struct seam_core_end *end, const struct item_head *head,
+                const struct net_events *events)
 {
     UNINITIALIZED struct fault fault;
     UNINITIALIZED struct net_event event;
-    assert(head->type <= NET_EVENT_CHUNK_CLOSED);
+    assert(head->type <= NET_EVENT_LOAN_RETURNED);
     event.type = (enum net_event_type)head->type;
     event.channel = head->channel;
     event.link = head->link;
     read_event(&event, head, &fault);
+    end->taken_octets += body_octets(&event);
     events->handle(events->context, &event);
 }
 
-/* A content was written on another processor: its front is on its way while the event before it is
- * handled. */
+/* Contents whose items come next are on their way while what is in front of them is handled: they
+ * were written on another processor, or some time ago. */
+enum { ITEMS_AHEAD = 8, FRONT_SIZE = 40 };
+
 static void
-prefetch_content(const struct ring *events)
+prefetch_content(const struct content *content)
+{
+    if (content != NULL) {
+        __builtin_prefetch(content);
+        /* Names and properties of usual size, mostly in the same line. */
+        __builtin_prefetch((const uint8_t *)content + FRONT_SIZE);
+    }
+}
+
+static void
+prefetch_event(struct ring *events)
 {
     const struct item_head *ahead = ring_peek(events);
     if (ahead != NULL && ahead->type == NET_EVENT_PUBLISH) {
-        __builtin_prefetch(((const struct publish_item *)ahead)->content);
+        prefetch_content(((const struct publish_item *)ahead)->content);
     }
 }
 
@@ -375,13 +433,16 @@ seam_take_events(struct seam_core_end *end, size_t octets_max, const struct net_
     size_t octets = 0;
     const struct item_head *head;
     ring_look(end->events);
+    for (int i = 0; i < ITEMS_AHEAD; i++) {
+        prefetch_event(end->events);
+    }
     while (octets < octets_max && (head = ring_next(end->events)) != NULL) {
         octets += head->item.size;
+        prefetch_event(end->events);
         if (head->type == ITEM_TICK) {
             end->passed_tick = read_number(head);
         } else {
-            prefetch_content(end->events);
-            hand_over_event(head, events);
+            hand_over_event(end, head, events);
         }
     }
     ring_release(end->events);
@@ -405,7 +466,8 @@ post_deliver(struct ring *ring, const struct net_action *action)
     struct bytes tag = action->deliver.consumer_tag;
     struct bytes exchange = action->deliver.exchange;
     struct bytes routing_key = action->deliver.routing_key;
-    unsigned int flags = action->deliver.redelivered ? ITEM_REDELIVERED : 0;
+    unsigned int flags = (action->deliver.redelivered ? ITEM_REDELIVERED : 0U) |
+                         (action->loan != 0 ? ITEM_LOAN : 0U);
     if (is_same_view(exchange, content_exchange(content))) {
         flags |= ITEM_OWN_EXCHANGE;
         exchange.size = 0;
@@ -414,25 +476,30 @@ post_deliver(struct ring *ring, const struct net_action *action)
         flags |= ITEM_OWN_KEY;
         routing_key.size = 0;
     }
-    struct deliver_item *item = append_action(
-        ring, offsetof(struct deliver_item, octets) + tag.size + exchange.size + routing_key.size,
-        action);
+    struct deliver_item *item =
+        append_action(ring,
+                      offsetof(struct deliver_item, octets) + tag.size + exchange.size +
+                          routing_key.size + loan_size(action->loan),
+                      action);
     item->head.flags = (uint8_t)flags;
     item->content = content;
     item->delivery_tag = action->deliver.delivery_tag;
     item->consumer_tag_size = (uint8_t)tag.size;
     item->exchange_size = (uint8_t)exchange.size;
     item->routing_key_size = (uint8_t)routing_key.size;
-    put_octets(put_octets(put_octets(item->octets, tag), exchange), routing_key);
+    uint8_t *end = put_octets(put_octets(put_octets(item->octets, tag), exchange), routing_key);
+    put_loan(end, action->loan);
 }
 
 static void
 post_content(struct ring *ring, const struct net_action *action)
 {
     struct bytes payload = action->content.payload;
-    struct content_item *item = append_action(ring, sizeof(*item) + payload.size, action);
+    struct content_item *item =
+        append_action(ring, sizeof(*item) + payload.size + loan_size(action->loan), action);
+    item->head.flags = action->loan != 0 ? ITEM_LOAN : 0;
     item->content = action->content.content;
-    put_octets(item->payload, payload);
+    put_loan(put_octets(item->payload, payload), action->loan);
 }
 
 static void
@@ -497,6 +564,7 @@ static void
 read_deliver(struct net_action *action, const struct deliver_item *item)
 {
     struct bytes octets = octets_behind(&item->head, item->octets);
+    action->loan = take_loan(&octets, &item->head);
     action->deliver.content = item->content;
     action->deliver.delivery_tag = item->delivery_tag;
     action->deliver.redelivered = (item->head.flags & ITEM_REDELIVERED) != 0;
@@ -512,8 +580,10 @@ read_deliver(struct net_action *action, const struct deliver_item *item)
 static void
 read_content(struct net_action *action, const struct content_item *item)
 {
+    struct bytes octets = octets_behind(&item->head, item->payload);
+    action->loan = take_loan(&octets, &item->head);
     action->content.content = item->content;
-    action->content.payload = octets_behind(&item->head, item->payload);
+    action->content.payload = octets;
 }
 
 static void
@@ -568,8 +638,18 @@ hand_over_action(const struct item_head *head, const struct net_port *port)
     action.type = (enum net_action_type)head->type;
     action.channel = head->channel;
     action.link = head->link;
+    action.loan = 0;
     read_action(&action, head);
     port->post(port->context, &action);
+}
+
+static void
+prefetch_action(struct ring *actions)
+{
+    const struct item_head *ahead = ring_peek(actions);
+    if (ahead != NULL && ahead->type == NET_ACTION_DELIVER) {
+        prefetch_content(((const struct deliver_item *)ahead)->content);
+    }
 }
 
 size_t
@@ -578,8 +658,12 @@ seam_take_actions(struct seam_network_end *end, size_t octets_max, const struct 
     size_t octets = 0;
     const struct item_head *head;
     ring_look(end->actions);
+    for (int i = 0; i < ITEMS_AHEAD; i++) {
+        prefetch_action(end->actions);
+    }
     while (octets < octets_max && (head = ring_next(end->actions)) != NULL) {
         octets += head->item.size;
+        prefetch_action(end->actions);
         if (head->type == ITEM_TICK) {
             end->taken_tick = read_number(head);
         } else {
