@@ -578,6 +578,7 @@ static void
 wait_for_memory(struct dead_letters *letters, struct queue_dying *dying)
 {
     struct core *core = letters->core;
+    core_give_up_dying_window(core, dying->queue);
     list_append(&letters->waiting, &dying->link);
     if (!timer_is_armed(&letters->retry)) {
         timer_arm(&core->timers, &letters->retry, core->now.monotonic_ms + CORE_DEATH_RETRY_MS,
@@ -631,10 +632,23 @@ core_begin_moving_dead(struct core *core)
     core->dead_letters->octets_left = CORE_DEATH_OCTETS_PER_TICK;
 }
 
+static void
+give_up_windows(struct core *core)
+{
+    LIST_FOR_EACH(&core->dead_letters->all, link)
+    {
+        core_give_up_dying_window(core, CONTAINER_OF(link, struct queue_dying, all_link)->queue);
+    }
+}
+
 void
 core_move_dead(struct core *core)
 {
     struct dead_letters *letters = core->dead_letters;
+    if (!may_move(core)) {
+        give_up_windows(core);
+        return;
+    }
     struct list left;
     list_init(&left);
     struct list_link *link;

@@ -64,6 +64,9 @@ enum dying_content core_bring_dying(struct core *core, struct queue *queue);
 /* It is another one now, or there is none: gives up what was fetched and is not needed. */
 void core_heed_dying_window(struct core *core, struct queue *queue);
 
+/* Who cannot move what is dying holds no room that the heads of queues may need. */
+void core_give_up_dying_window(struct core *core, struct queue *queue);
+
 /* Nothing is ready in the queue any more: gives up what was fetched for it. */
 void core_release_windows(struct core *core, struct queue *queue);
 

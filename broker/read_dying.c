@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bringing contents of dying messages back into memory, so that they can be moved: one job for a
- * queue at a time, and one window that is pinned until the first of those that wait is not in it.
- * They take what the heads of queues leave, for nobody waits for them. */
+ * queue at a time, and one window that is pinned until the first of those that wait is not in it,
+ * or cannot be moved. */
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -9,9 +9,10 @@
 #include "broker/durability.h"
 #include "broker/paging_state.h"
 
-static void
-give_up_window(struct core *core, struct queue_dying *dying)
+void
+core_give_up_dying_window(struct core *core, struct queue *queue)
 {
+    struct queue_dying *dying = queue->dying;
     if (!content_ref_is_set(dying->window)) {
         return;
     }
@@ -26,18 +27,17 @@ void
 core_heed_dying_window(struct core *core, struct queue *queue)
 {
     const struct dying_message *first = queue_first_dying(queue);
-    struct queue_dying *dying = queue->dying;
-    if (first == NULL || !content_ref_same_chunk(first->entry.content, dying->window)) {
-        give_up_window(core, dying);
+    if (first == NULL || !content_ref_same_chunk(first->entry.content, queue->dying->window)) {
+        core_give_up_dying_window(core, queue);
     }
 }
 
 /* Takes over the pin on `chunk`. */
 static void
-keep_window(struct paging *paging, struct queue_dying *dying, struct content_ref chunk,
-            uint64_t octets)
+keep_window(struct paging *paging, struct queue *queue, struct content_ref chunk, uint64_t octets)
 {
-    give_up_window(paging->core, dying);
+    struct queue_dying *dying = queue->dying;
+    core_give_up_dying_window(paging->core, queue);
     dying->window = chunk;
     dying->window_octets = octets;
     paging->window_octets += octets;
@@ -113,8 +113,8 @@ restore(struct paging *paging, struct queue *queue)
 static enum dying_content
 ask(struct paging *paging, struct queue *queue, enum content_place place)
 {
-    give_up_window(paging->core, queue->dying);
-    if (!paging_is_open(paging) || !paging_has_room_ahead(paging, FETCH_WINDOW)) {
+    core_give_up_dying_window(paging->core, queue);
+    if (!paging_is_open(paging) || !paging_make_room(paging, FETCH_WINDOW)) {
         return DYING_WAITS;
     }
     bool is_asked = place == CONTENT_SPILLED ? restore(paging, queue) : fetch(paging, queue);
@@ -175,7 +175,7 @@ take_in(struct paging *paging, struct queue *queue, struct paging_job *job)
         }
         (void)paging_patch(paging->core->pool, &message->entry, fetched, chunk);
     }
-    keep_window(paging, queue->dying, chunk, fetched->block_size);
+    keep_window(paging, queue, chunk, fetched->block_size);
     return true;
 }
 
@@ -237,7 +237,7 @@ paging_end_dying_restore(struct paging *paging, struct paging_job *job)
     chunk_pool_end_restore(paging->core->pool, &job->chunk, is_read);
     queue->dying->is_fetching = false;
     if (is_read) {
-        keep_window(paging, queue->dying, job->chunk.chunk, job->chunk.size);
+        keep_window(paging, queue, job->chunk.chunk, job->chunk.size);
     } else {
         paging_log_spill_failure(paging, job, "chunk.lost");
         chunk_pool_release(paging->core->pool, job->chunk.chunk);

@@ -413,7 +413,9 @@ world_on_action(void *context, const struct net_action *action)
 {
     struct world *world = context;
     world_see_ends(world);
-    world_see_deaths(world);
+    if (action->type == NET_ACTION_DELIVER) {
+        world_see_deaths(world); /* the tick has moved them before it handed anything out */
+    }
     struct posted posted = {
         .type = action->type,
         .channel = action->channel,

@@ -495,7 +495,7 @@ Test(dead_letter, what_is_dying_when_the_broker_ends_is_let_go)
     }
     rig->holds_turn = true;
     send_nack(rig, b, 1, 0, true, false);
-    cr_expect(gt(u64, find_queue(rig, "q")->dying->count, 0));
+    cr_expect(ne(u64, find_queue(rig, "q")->dying->count, 0));
 }
 
 /* Every allocation on the way is refused once: the message is where it was, and goes a little
@@ -568,7 +568,7 @@ Test(dead_letter, a_message_is_in_exactly_one_place_after_every_batch)
     }
     log_settle(disk);
     log_check(disk);
-    cr_expect(gt(u32, disk->batch_count, first_batch + COUNT / 20));
+    cr_expect(ge(u32, disk->batch_count, first_batch + COUNT / 20 + 1));
     for (uint32_t batches = first_batch; batches <= disk->batch_count; batches++) {
         for (uint64_t number = 1; number <= COUNT; number++) {
             bool is_marked;

@@ -73,8 +73,7 @@ print_value(char *out, size_t size, const struct table_value *value)
 {
     size_t used = (size_t)snprintf(out, size, "%c", value->type);
     if (value->type == 'S') {
-        return used +
-               (size_t)snprintf(out + used, size - used, ":%.*s", BYTES_FORMAT(value->raw));
+        return used + (size_t)snprintf(out + used, size - used, ":%.*s", BYTES_FORMAT(value->raw));
     }
     if (value->type == 'F') {
         used += (size_t)snprintf(out + used, size - used, "{");
@@ -144,13 +143,14 @@ Test(death_headers, a_repeat_is_counted_and_moves_to_the_front)
     again.time_s = 1800000000;
     again.exchange = bytes_of("other");
     (void)die(&again, SIZE_MAX);
-    cr_expect(eq(str, (char *)headers(),
-                 "x-first-death-queue=S:a x-first-death-reason=S:rejected "
-                 "x-first-death-exchange=S:ex x-last-death-queue=S:a "
-                 "x-last-death-reason=S:rejected x-last-death-exchange=S:other "
-                 "x-death=A[F{count=l:2 reason=S:rejected queue=S:a time=T:1700000000 exchange=S:ex "
-                 "routing-keys=A[S:k]} F{count=l:1 reason=S:expired queue=S:b time=T:1700000000 "
-                 "exchange=S:ex routing-keys=A[S:k]}]"));
+    cr_expect(
+        eq(str, (char *)headers(),
+           "x-first-death-queue=S:a x-first-death-reason=S:rejected "
+           "x-first-death-exchange=S:ex x-last-death-queue=S:a "
+           "x-last-death-reason=S:rejected x-last-death-exchange=S:other "
+           "x-death=A[F{count=l:2 reason=S:rejected queue=S:a time=T:1700000000 exchange=S:ex "
+           "routing-keys=A[S:k]} F{count=l:1 reason=S:expired queue=S:b time=T:1700000000 "
+           "exchange=S:ex routing-keys=A[S:k]}]"));
     (void)die_in("a", DEATH_MAXLEN);
     cr_expect(ne(ptr, strstr(headers(), "x-death=A[F{count=l:1 reason=S:maxlen queue=S:a"), NULL),
               "another reason is another entry");
@@ -181,12 +181,13 @@ Test(death_headers, what_a_client_wrote_is_not_interpreted)
     cr_assert(death_headers_put(&second, &source, &death, SIZE_MAX));
     buffer_clear(&first);
     buffer_put_bytes(&first, buffer_bytes(&second));
-    cr_expect(eq(str, (char *)headers(),
-                 "x-first-death-queue=S:q x-first-death-reason=S:rejected "
-                 "x-first-death-exchange=S:ex x-last-death-queue=S:q "
-                 "x-last-death-reason=S:rejected x-last-death-exchange=S:ex "
-                 "x-death=A[F{count=l:1 reason=S:rejected queue=S:q time=T:1700000000 exchange=S:ex "
-                 "routing-keys=A[S:k]}]"));
+    cr_expect(
+        eq(str, (char *)headers(),
+           "x-first-death-queue=S:q x-first-death-reason=S:rejected "
+           "x-first-death-exchange=S:ex x-last-death-queue=S:q "
+           "x-last-death-reason=S:rejected x-last-death-exchange=S:ex "
+           "x-death=A[F{count=l:1 reason=S:rejected queue=S:q time=T:1700000000 exchange=S:ex "
+           "routing-keys=A[S:k]}]"));
 }
 
 Test(death_headers, cc_goes_where_a_key_takes_its_place)
@@ -209,10 +210,10 @@ Test(death_headers, a_circle_is_one_unless_somebody_rejected_on_the_way)
         const char *target;
         bool is_cycle;
     } rows[] = {
-        {"ae", "a", true},         {"ae", "b", false},       {"ae be", "a", true},
-        {"ae be ce", "a", true},   {"ar be", "a", false},    {"ae br ce", "a", false},
-        {"ar be ce", "b", true},   {"ae br ce", "c", true},  {"ae be ar", "b", false},
-        {"ar ae", "a", true},      {"ae be ae", "b", true},
+        {"ae", "a", true},       {"ae", "b", false},      {"ae be", "a", true},
+        {"ae be ce", "a", true}, {"ar be", "a", false},   {"ae br ce", "a", false},
+        {"ar be ce", "b", true}, {"ae br ce", "c", true}, {"ae be ar", "b", false},
+        {"ar ae", "a", true},    {"ae be ae", "b", true},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         buffer_clear(&first);
@@ -220,13 +221,13 @@ Test(death_headers, a_circle_is_one_unless_somebody_rejected_on_the_way)
             char name[2] = {at[0], '\0'};
             (void)die_in(name, at[1] == 'r' ? DEATH_REJECTED : DEATH_EXPIRED);
         }
-        bool is_cycle =
-            death_headers_have_cycle(buffer_bytes(&first), bytes_of(rows[i].target));
+        bool is_cycle = death_headers_have_cycle(buffer_bytes(&first), bytes_of(rows[i].target));
         cr_expect(eq(int, is_cycle, rows[i].is_cycle), "%s to %s", rows[i].deaths, rows[i].target);
     }
 }
 
-/* reliability T14: the history is bounded and the oldest goes first; the first death stays known. */
+/* reliability T14: the history is bounded and the oldest goes first; the first death stays known.
+ */
 Test(death_headers, a_long_history_loses_its_oldest_deaths)
 {
     enum { DEATHS = 2000 };
