@@ -156,6 +156,7 @@ begin_to_wait(struct world *world, struct sent *sent, struct history_span span)
     if (sent->happens_at_once) {
         unlock_names(sent);
         take_effect(world, sent, span);
+        world_see_deaths(world);
         sent->effect = NULL;
         sent->deleting_queue = HISTORY_NONE;
     }
