@@ -71,8 +71,8 @@ read_properties(struct byte_reader *reader)
     return read;
 }
 
-enum status
-properties_decode(struct properties *properties, struct bytes block, struct fault *fault)
+static enum status
+decode(struct properties *properties, struct bytes block, uint32_t fields_max, struct fault *fault)
 {
     struct byte_reader reader = byte_reader_make(block);
     struct properties read = read_properties(&reader);
@@ -88,12 +88,24 @@ properties_decode(struct properties *properties, struct bytes block, struct faul
                                 "%zu octets left over after the properties",
                                 byte_reader_left(&reader));
     }
-    enum status status = table_validate(read.headers, TABLE_HEADER_FIELDS_MAX, fault);
+    enum status status = table_validate(read.headers, fields_max, fault);
     if (status != STATUS_OK) {
         return status;
     }
     *properties = read;
     return STATUS_OK;
+}
+
+enum status
+properties_decode(struct properties *properties, struct bytes block, struct fault *fault)
+{
+    return decode(properties, block, TABLE_HEADER_FIELDS_MAX, fault);
+}
+
+enum status
+properties_decode_kept(struct properties *properties, struct bytes block, struct fault *fault)
+{
+    return decode(properties, block, UINT32_MAX, fault);
 }
 
 /* Writers that write only what the flags announce. */

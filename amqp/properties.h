@@ -65,6 +65,11 @@ MUST_CHECK enum status content_header_decode(struct content_header *header, stru
 MUST_CHECK enum status properties_decode(struct properties *properties, struct bytes block,
                                          struct fault *fault);
 
+/* The same for a block that was decoded when it came and may have been added to since: its headers
+ * may have more fields than a client may send. */
+MUST_CHECK enum status properties_decode_kept(struct properties *properties, struct bytes block,
+                                              struct fault *fault);
+
 /* Appends the block for `properties`: flag word and the values whose flags are set. */
 void properties_encode(struct buffer *out, const struct properties *properties);
 

@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "broker/ack_timeout.h"
 #include "broker/connection.h"
+#include "broker/dead_letter.h"
 #include "queues/queue.h"
 #include "queues/unacked.h"
 
@@ -54,7 +55,9 @@ struct channel {
     struct list_link commit_link;    /* core->awaiting_commit */
     struct list_link getter_link;    /* core->getters */
     struct queue *getting_from;      /* a reference; a basic.get waits for its head; NULL: none */
-    struct list_link wait_link;      /* core->purgers or core->unbind_waiters */
+    struct list_link wait_link;      /* core->purgers, committers or unbind_waiters */
+    struct death_range deaths;       /* that the commit waits for */
+    bool has_committed;              /* they are over and its answer is due */
     uint64_t purge_sequence;         /* of queue_discards; the purge waits until it is released */
     uint64_t purged_count;           /* what that purge will answer */
     bool has_purged;                 /* the purge is done and its answer is due */
@@ -93,8 +96,8 @@ void channel_send_last(struct channel *channel, const struct method *method);
 bool channel_waits(const struct channel *channel);
 bool channel_has_waiting_answer(const struct channel *channel);
 
-/* Whether the channel waits for the head of a queue, the end of a purge or of unbinding: whatever
- * follows on it is held, but for settlements. */
+/* Whether the channel waits for the head of a queue, the end of a purge, of a commit or of
+ * unbinding: whatever follows on it is held, but for settlements. */
 static inline bool
 channel_is_held_up(const struct channel *channel)
 {

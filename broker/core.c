@@ -7,6 +7,7 @@
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
 #include "broker/connection.h"
+#include "broker/dead_letter.h"
 #include "broker/doomed.h"
 #include "broker/durability.h"
 #include "broker/limits.h"
@@ -51,6 +52,7 @@ init_lists(struct core *core)
     list_init(&core->replays);
     list_init(&core->getters);
     list_init(&core->purgers);
+    list_init(&core->committers);
     list_init(&core->doomed_exchanges);
     list_init(&core->doomed_queues);
     list_init(&core->unbind_waiters);
@@ -114,6 +116,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->cache = route_cache_new(core->seed);
     buffer_init(&core->payload);
     core->logins = login_desk_new(core);
+    core->dead_letters = dead_letters_new(core);
     return core;
 }
 
@@ -142,6 +145,7 @@ core_free(struct core **core_pointer)
         connection_free(&connection);
     }
     core_free_doomed_channels(core);
+    dead_letters_free(&core->dead_letters);
     core_unbind_all(core);
     uint32_t position = 0;
     struct map_entry *entry;
@@ -380,6 +384,9 @@ core_end_tick(struct core *core)
     core_release_getters(core);
     core_replay(core);
     core_reopen_windows(core);
+    core_begin_moving_dead(core);
+    core_move_dead(core);
+    core_release_committers(core);
     core_dispatch(core);
     core_cut_queues(core);
     core_send_confirms(core);
@@ -439,7 +446,7 @@ core_wait_ms(const struct core *core)
         !list_is_empty(&core->confirming) || !list_is_empty(&core->reopened) ||
         !list_is_empty(&core->replays) || core->heads_came || core_is_unbinding(core) ||
         !list_is_empty(&core->policy_walks) || queue_discards_can_go_on(&core->discards) ||
-        core_wants_seal(core)) {
+        core_can_move_dead(core) || core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);
@@ -466,7 +473,7 @@ core_has_said_all(const struct core *core)
 {
     return list_is_empty(&core->awaiting_commit) && list_is_empty(&core->confirming) &&
            list_is_empty(&core->purgers) && list_is_empty(&core->unbind_waiters) &&
-           core_is_committed(core, core->stop_token);
+           !core_can_move_dead(core) && core_is_committed(core, core->stop_token);
 }
 
 void

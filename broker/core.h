@@ -37,6 +37,7 @@ enum { CORE_TRIM_MS = 1000 };
 enum { CORE_WORK_PER_TICK = 256 * 1024, CORE_WORK_OF_CHANGE = 40 };
 
 struct connection;
+struct dead_letters;
 struct journal;
 struct login_desk;
 struct queue;
@@ -104,8 +105,13 @@ struct core_counters {
     uint64_t channels_opened, channels_closed;
     uint64_t published, routed, unroutable_returned, unroutable_dropped;
     uint64_t delivered, acked, redelivered, confirmed;
-    uint64_t refused;   /* messages by queues that are full, once for each queue */
-    uint64_t timed_out; /* deliveries that were not settled in time */
+    uint64_t refused;                  /* messages by queues that are full, once for each queue */
+    uint64_t timed_out;                /* deliveries that were not settled in time */
+    uint64_t died[DEATH_REASON_COUNT]; /* messages, by what they died of */
+    uint64_t dead_lettered[DEATH_REASON_COUNT]; /* of them: that reached a queue */
+    uint64_t dead_letters_dropped;              /* no dead-letter exchange, or no queue behind it */
+    uint64_t dead_letter_cycles;     /* copies that were not made, for they would come again */
+    uint64_t dead_letters_set_aside; /* that no segment can hold */
     uint64_t logins_succeeded, logins_failed;
     uint64_t internal_errors; /* 541: must be 0 */
 };
@@ -137,6 +143,7 @@ struct core {
     struct list replays;          /* of connection.replay_link: what they hold is looked at again */
     struct list getters;          /* of channel.getter_link: a basic.get waits for a queue's head */
     struct list purgers;          /* of channel.wait_link: a purge waits for its last slice */
+    struct list committers;       /* of channel.wait_link: a commit waits for its dead letters */
     struct list doomed_exchanges; /* of exchange.doomed_link; owns (doomed.h) */
     struct list doomed_queues;    /* of queue.owner_list_link; a reference each */
     struct list unbind_waiters;   /* of channel.wait_link: what they ask needs those gone */
@@ -154,13 +161,14 @@ struct core {
     struct buffer payload;            /* scratch of channel_send and connection_send */
     struct entry_memory queue_memory; /* of all queues; they keep it up to date */
     uint64_t opened_bytes;            /* of all chunks that networks ever opened */
-    uint64_t held_bytes;     /* message memory of publishes that wait for the alarm; blocked.c */
-    uint8_t alarms;          /* of enum core_alarm: publishers are blocked while any is set */
-    struct paging *paging;   /* owned; NULL: nothing leaves memory */
-    struct journal *journal; /* borrowed; NULL: nothing is durable, all is in memory */
-    struct space *space;     /* borrowed; NULL with the journal */
-    uint64_t topology_token; /* of the last change of something durable */
-    uint64_t *log_targets;   /* scratch of core_log_target; owned */
+    uint64_t held_bytes; /* message memory of publishes that wait for the alarm; blocked.c */
+    uint8_t alarms;      /* of enum core_alarm: publishers are blocked while any is set */
+    struct dead_letters *dead_letters; /* owned (broker/dead_letter.h) */
+    struct paging *paging;             /* owned; NULL: nothing leaves memory */
+    struct journal *journal;           /* borrowed; NULL: nothing is durable, all is in memory */
+    struct space *space;               /* borrowed; NULL with the journal */
+    uint64_t topology_token;           /* of the last change of something durable */
+    uint64_t *log_targets;             /* scratch of core_log_target; owned */
     uint32_t log_target_count, log_target_capacity;
     struct journal_state *log_states; /* what is kept of some of them; owned */
     uint32_t log_state_count, log_state_capacity;

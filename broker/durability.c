@@ -168,6 +168,13 @@ core_log_publish(struct core *core, struct content_ref ref, uint64_t *lsn_out)
     return status;
 }
 
+bool
+core_log_fits(const struct core *core, const struct log_need *need)
+{
+    return !core_has_log(core) ||
+           journal_fits(core->journal, need->content_octets, need->record_octets);
+}
+
 enum status
 core_log_reserve(struct core *core, const struct log_need *need)
 {
@@ -435,11 +442,16 @@ core_wants_seal(const struct core *core)
     return core->wants_flush || (journal_is_open(core->journal) && is_due);
 }
 
+bool
+core_log_is_behind(const struct core *core)
+{
+    return core->journal != NULL && journal_backlog_octets(core->journal) > CORE_LOG_BACKLOG_OCTETS;
+}
+
 void
 connection_heed_log(struct connection *connection)
 {
-    const struct core *core = connection->core;
-    if (core->journal != NULL && journal_backlog_octets(core->journal) > CORE_LOG_BACKLOG_OCTETS &&
+    if (core_log_is_behind(connection->core) &&
         !list_link_is_linked(&connection->log_paused_link)) {
         list_append(&connection->core->log_paused, &connection->log_paused_link);
         connection_pause(connection, PAUSE_LOG);

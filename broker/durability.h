@@ -72,6 +72,9 @@ struct log_need {
  */
 MUST_CHECK enum status core_log_reserve(struct core *core, const struct log_need *need);
 
+/* Whether a segment can hold it. */
+bool core_log_fits(const struct core *core, const struct log_need *need);
+
 /* The message is done with in `queue`: acknowledged, dropped, delivered for good. */
 void core_log_removal(struct core *core, const struct queue *queue,
                       const struct queue_entry *entry);
@@ -153,6 +156,9 @@ bool core_wants_seal(const struct core *core);
 /* The journal's position has moved. */
 void core_on_written(struct core *core);
 void core_on_committed(struct core *core);
+
+/* Whether the log has more to write than publishers may add to. */
+bool core_log_is_behind(const struct core *core);
 
 /* Call when a client has had something written down: while the log has more to write than
  * publishers may add to, the connection is not read. */

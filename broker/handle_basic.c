@@ -8,6 +8,7 @@
 #include "amqp/reply.h"
 #include "broker/access.h"
 #include "broker/channel.h"
+#include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
@@ -376,7 +377,10 @@ enum status
 channel_handle_basic_reject(struct channel *channel, const struct basic_reject *args,
                             struct fault *fault)
 {
-    return settle_one(channel, args->delivery_tag, settlement_of(args->requeue), fault);
+    enum status status =
+        settle_one(channel, args->delivery_tag, settlement_of(args->requeue), fault);
+    core_move_dead(channel_core(channel));
+    return status;
 }
 
 enum status
@@ -384,8 +388,11 @@ channel_handle_basic_nack(struct channel *channel, const struct basic_nack *args
                           struct fault *fault)
 {
     enum settlement settlement = settlement_of(args->requeue);
-    return args->multiple ? settle_multiple(channel, args->delivery_tag, settlement, fault)
-                          : settle_one(channel, args->delivery_tag, settlement, fault);
+    enum status status = args->multiple
+                             ? settle_multiple(channel, args->delivery_tag, settlement, fault)
+                             : settle_one(channel, args->delivery_tag, settlement, fault);
+    core_move_dead(channel_core(channel));
+    return status;
 }
 
 /* Even in a transaction at once, as RabbitMQ does: what the transaction settles is not open. */

@@ -3,6 +3,8 @@
  * settled at commit. Everything of a commit happens in one event, so nobody sees half of it. */
 #include "amqp/reply.h"
 #include "broker/commit_wait.h"
+#include "broker/dead_letter.h"
+#include "broker/durability.h"
 #include "broker/transaction.h"
 
 static enum status
@@ -36,17 +38,34 @@ channel_handle_tx_select(struct channel *channel, struct fault *fault)
     return STATUS_OK;
 }
 
+static enum status
+answer_commit(struct channel *channel, uint64_t token)
+{
+    struct method method = {.id = METHOD_TX_COMMIT_OK};
+    channel_send_after(channel, &method, token);
+    return STATUS_OK;
+}
+
+/* Dead letters may not be where they go at once; the method waits for the last of them, and is
+ * handled again then. */
 enum status
 channel_handle_tx_commit(struct channel *channel, struct fault *fault)
 {
+    struct core *core = channel_core(channel);
+    if (channel->has_committed) {
+        channel->has_committed = false;
+        return answer_commit(channel, core_log_token(core));
+    }
     uint64_t token = 0;
     if (check_mode(channel, fault) != STATUS_OK ||
         transaction_commit(channel, &token, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    struct method method = {.id = METHOD_TX_COMMIT_OK};
-    channel_send_after(channel, &method, token);
-    return STATUS_OK;
+    if (!channel->is_ended && core_has_log(core) && !core_deaths_are_over(core, channel->deaths)) {
+        list_append(&core->committers, &channel->wait_link);
+        return STATUS_AGAIN;
+    }
+    return answer_commit(channel, token);
 }
 
 enum status

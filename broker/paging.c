@@ -101,10 +101,18 @@ core_job_done(struct core *core, struct io_job *io)
     }
     switch (job->task) {
     case TASK_FETCH:
-        paging_end_fetch(paging, job);
+        if (job->is_dying) {
+            paging_end_dying_fetch(paging, job);
+        } else {
+            paging_end_fetch(paging, job);
+        }
         break;
     case TASK_RESTORE:
-        paging_end_restore(paging, job);
+        if (job->is_dying) {
+            paging_end_dying_restore(paging, job);
+        } else {
+            paging_end_restore(paging, job);
+        }
         break;
     case TASK_READ_ENTRIES:
         paging_end_read(paging, job);

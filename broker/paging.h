@@ -56,6 +56,21 @@ void core_read_entries(struct core *core, struct queue *queue);
 /* Messages of the queue that were set aside. */
 uint64_t core_unreadable_count(const struct queue *queue);
 
+/* The first message that is dying in the queue (broker/dead_letter.h). */
+enum dying_content {
+    DYING_IS_THERE,
+    DYING_COMES, /* a job is under way; core_dying_is_there is called */
+    DYING_WAITS, /* for room or memory: to be asked for again later */
+    DYING_IS_LOST,
+};
+enum dying_content core_bring_dying(struct core *core, struct queue *queue);
+
+/* It is another one now, or there is none: gives up what was fetched and is not needed. */
+void core_heed_dying_window(struct core *core, struct queue *queue);
+
+/* Who cannot move what is dying holds no room that the heads of queues may need. */
+void core_give_up_dying_window(struct core *core, struct queue *queue);
+
 /* Nothing is ready in the queue any more: gives up what was fetched for it. */
 void core_release_windows(struct core *core, struct queue *queue);
 

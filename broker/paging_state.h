@@ -31,6 +31,7 @@ struct paging_job {
     enum paging_task task;
     struct queue *queue;        /* a reference: whose head it is for; NULL: nobody's */
     bool is_returned;           /* the contents are of returned messages */
+    bool is_dying;              /* of messages that have died in `queue` */
     uint32_t tries;             /* that have failed */
     uint64_t end_position;      /* TASK_FETCH, TASK_RESTORE: behind the last entry of the deque */
     struct chunk_spill chunk;   /* TASK_RESTORE, TASK_SPILL_CHUNK */
@@ -117,6 +118,29 @@ void paging_drop_idle_windows(struct paging *paging, uint64_t octets);
 void paging_end_fetch(struct paging *paging, struct paging_job *job);
 void paging_end_restore(struct paging *paging, struct paging_job *job);
 void paging_end_read(struct paging *paging, struct paging_job *job);
+/* What the content of an entry is expected to take. */
+uint32_t paging_expected_octets(const struct queue_entry *entry);
+/* What a block must hold for a fetch that begins with the entry, where `usual` does for most. */
+uint32_t paging_block_size(uint32_t usual, const struct queue_entry *first);
+/* Adds the entry's content to what is asked for. */
+void paging_ask_for(struct io_fetch *fetch, const struct queue_entry *entry);
+/* Lends a block and sends the job off; frees the job when there is no memory. */
+bool paging_submit_fetch(struct paging *paging, struct paging_job *job, uint32_t block_size);
+/* Has the spilled chunk of a content read back by the job; frees the job when it cannot be. */
+bool paging_submit_restore(struct paging *paging, struct paging_job *job,
+                           struct content_ref content);
+/* Gives the entry its content, if it was among those fetched. */
+bool paging_patch(struct chunk_pool *pool, struct queue_entry *entry, const struct io_fetch *fetch,
+                  struct content_ref chunk);
+/* A message cannot be read: says so and counts it; it stays in the log. */
+void paging_tell_unreadable(struct paging *paging, struct queue *queue,
+                            const struct queue_entry *entry, const struct log_failure *failure);
+void paging_log_spill_failure(struct paging *paging, const struct paging_job *job,
+                              const char *event);
+
+/* read_dying.c */
+void paging_end_dying_fetch(struct paging *paging, struct paging_job *job);
+void paging_end_dying_restore(struct paging *paging, struct paging_job *job);
 /* Starts reading back the next run of a deque. False when that cannot be. */
 bool paging_read_entries(struct paging *paging, struct entry_deque *deque, struct queue *queue);
 

@@ -369,11 +369,9 @@ check_expiration(struct bytes text, struct fault *fault)
     return STATUS_OK;
 }
 
-/* The keys that one of the headers CC and BCC names are added behind those in `keys`; items that
- * are no strings are skipped. */
-static enum status
-collect_header_keys(struct bytes headers, const char *name, struct bytes *keys, uint32_t *key_count,
-                    struct fault *fault)
+enum status
+publish_collect_keys(struct bytes headers, const char *name, struct bytes *keys,
+                     uint32_t *key_count, struct fault *fault)
 {
     struct table_value value;
     if (!table_find(headers, name, &value)) {
@@ -456,9 +454,35 @@ check_properties(const struct publish *publish, const struct properties *propert
 
 /* Rewriting ------------------------------------------------------------------------------------ */
 
-/* Copies the content with another property block; on STATUS_OK the copy is counted once. */
+/* What a dead letter needs to go where the message went: the keys of BCC, as far as they fit. */
+static void
+put_blind_keys(struct buffer *tail, struct bytes headers)
+{
+    UNINITIALIZED struct bytes keys[1 + PUBLISH_HEADER_KEYS_MAX];
+    uint32_t key_count = 0;
+    struct fault fault;
+    enum status status = publish_collect_keys(headers, "BCC", keys, &key_count, &fault);
+    assert(status == STATUS_OK); /* it was looked at before */
+    uint32_t fitting_count = 0;
+    size_t size = sizeof(uint16_t);
+    while (fitting_count < key_count &&
+           size + sizeof(uint32_t) + keys[fitting_count].size <= CONTENT_TAIL_MAX) {
+        size += sizeof(uint32_t) + keys[fitting_count++].size;
+    }
+    if (fitting_count == 0) {
+        return;
+    }
+    buffer_put_u16(tail, (uint16_t)fitting_count);
+    for (uint32_t i = 0; i < fitting_count; i++) {
+        buffer_put_longstr(tail, keys[i]);
+    }
+}
+
+/* Copies the content with another property block and a tail; on STATUS_OK the copy is counted once.
+ */
 static enum status
-copy_with_properties(struct chunk_pool *pool, struct content_ref *ref, struct bytes block)
+copy_with_properties(struct chunk_pool *pool, struct content_ref *ref, struct bytes block,
+                     struct bytes tail)
 {
     const struct content *old = chunk_pool_content(pool, *ref);
     bool is_persistent = (old->flags & CONTENT_PERSISTENT) != 0;
@@ -469,6 +493,7 @@ copy_with_properties(struct chunk_pool *pool, struct content_ref *ref, struct by
         .body_size = old->body_size,
         .kind = is_persistent ? CHUNK_KIND_PERSISTENT : CHUNK_KIND_TRANSIENT,
         .flags = old->flags,
+        .tail = tail,
     };
     struct bytes old_body = content_body(old);
     struct content_ref copy;
@@ -491,8 +516,11 @@ publish_rewrite(struct publish *publish, const struct properties *properties)
     struct properties rewritten = *properties;
     struct buffer headers;
     struct buffer block;
+    struct buffer tail;
     buffer_init(&headers);
     buffer_init(&block);
+    buffer_init(&tail);
+    put_blind_keys(&tail, properties->headers);
     table_copy_without(&headers, properties->headers, "BCC");
     rewritten.headers = buffer_bytes(&headers);
     char reply_name[REPLY_NAME_SIZE];
@@ -501,10 +529,11 @@ publish_rewrite(struct publish *publish, const struct properties *properties)
     }
     properties_encode(&block, &rewritten);
     enum status status = STATUS_NO_MEMORY;
-    if (!headers.failed && !block.failed) {
+    if (!headers.failed && !block.failed && !tail.failed) {
         status = copy_with_properties(publish_core(publish)->pool, &publish->content,
-                                      buffer_bytes(&block));
+                                      buffer_bytes(&block), buffer_bytes(&tail));
     }
+    buffer_fini(&tail);
     buffer_fini(&block);
     buffer_fini(&headers);
     return status;
@@ -532,8 +561,8 @@ publish_with_properties(const struct publish *plain, struct bytes block, struct 
     keys[0] = plain->message.keys[0];
     if (properties_decode(&properties, block, fault) != STATUS_OK ||
         check_properties(plain, &properties, fault) != STATUS_OK ||
-        collect_header_keys(properties.headers, "CC", keys, &key_count, fault) != STATUS_OK ||
-        collect_header_keys(properties.headers, "BCC", keys, &key_count, fault) != STATUS_OK) {
+        publish_collect_keys(properties.headers, "CC", keys, &key_count, fault) != STATUS_OK ||
+        publish_collect_keys(properties.headers, "BCC", keys, &key_count, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
     struct publish publish = *plain;

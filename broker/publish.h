@@ -21,6 +21,13 @@ struct logged_message {
 void core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
                   const struct content *content, struct logged_message *message);
 
+/* Adds the keys that one of the headers CC and BCC names behind those in `keys` (room for 1 +
+ * PUBLISH_HEADER_KEYS_MAX); items that are no strings are skipped. STATUS_FAULT: 406, too many, or
+ * the header is no array; never for a message that was published. */
+MUST_CHECK enum status publish_collect_keys(struct bytes headers, const char *name,
+                                            struct bytes *keys, uint32_t *key_count,
+                                            struct fault *fault);
+
 /* Sends basic.return 312 NO_ROUTE with the message to its publisher. */
 void channel_return_message(struct channel *channel, struct content_ref content);
 

@@ -21,15 +21,15 @@ static const uint64_t BLOCK_SIZE_MAX = UINT64_C(1) << 31;
 
 /* Asking --------------------------------------------------------------------------------------- */
 
-static uint32_t
-expected_octets(const struct queue_entry *entry)
+uint32_t
+paging_expected_octets(const struct queue_entry *entry)
 {
     uint64_t octets = (uint64_t)entry->size + CONTENT_ALLOWANCE;
     return octets > UINT32_MAX ? UINT32_MAX : (uint32_t)octets;
 }
 
-static void
-ask_for(struct io_fetch *fetch, const struct queue_entry *entry)
+void
+paging_ask_for(struct io_fetch *fetch, const struct queue_entry *entry)
 {
     fetch->lsns[fetch->count] = queue_entry_lsn(entry);
     fetch->sizes[fetch->count] = entry->size;
@@ -37,11 +37,11 @@ ask_for(struct io_fetch *fetch, const struct queue_entry *entry)
 }
 
 /* A content that may not fit the usual block comes alone, at the front of one of its own. */
-static uint32_t
-block_size_for(const struct queue_windows *windows, const struct queue_entry *first)
+uint32_t
+paging_block_size(uint32_t usual, const struct queue_entry *first)
 {
-    uint64_t octets = (uint64_t)expected_octets(first) + PROPERTIES_ALLOWANCE;
-    uint32_t size = windows->block_size;
+    uint64_t octets = (uint64_t)paging_expected_octets(first) + PROPERTIES_ALLOWANCE;
+    uint32_t size = usual;
     if (first->size > FETCH_WINDOW / 2 && octets > size) {
         size = octets > BLOCK_SIZE_MAX ? (uint32_t)BLOCK_SIZE_MAX : (uint32_t)octets;
         size = (size + 4095) & ~UINT32_C(4095);
@@ -49,9 +49,8 @@ block_size_for(const struct queue_windows *windows, const struct queue_entry *fi
     return size;
 }
 
-static bool
-submit_fetch(struct paging *paging, struct queue_windows *windows, struct paging_job *job,
-             uint32_t block_size)
+bool
+paging_submit_fetch(struct paging *paging, struct paging_job *job, uint32_t block_size)
 {
     job->fetch.block = chunk_pool_lend_block(paging->core->pool, block_size);
     if (job->fetch.block == NULL) {
@@ -61,9 +60,16 @@ submit_fetch(struct paging *paging, struct queue_windows *windows, struct paging
     job->fetch.block_size = block_size;
     paging->window_octets += block_size;
     paging->counters.fetches++;
-    windows->is_fetching = true;
     paging_submit(paging, job);
     return true;
+}
+
+static bool
+submit_fetch(struct paging *paging, struct queue_windows *windows, struct paging_job *job,
+             uint32_t block_size)
+{
+    windows->is_fetching = paging_submit_fetch(paging, job, block_size);
+    return windows->is_fetching;
 }
 
 /* Entries of the deque from the cursor on, the first of which is in the log only. */
@@ -71,7 +77,7 @@ static bool
 fetch_ahead(struct paging *paging, struct queue_windows *windows, struct entry_cursor cursor)
 {
     const struct queue_entry *entry = entry_cursor_next(&cursor);
-    uint32_t block_size = block_size_for(windows, entry);
+    uint32_t block_size = paging_block_size(windows->block_size, entry);
     struct paging_job *job = paging_job_new(paging, TASK_FETCH, windows->queue);
     struct io_fetch *fetch = &job->fetch;
     uint64_t octets = 0;
@@ -79,7 +85,7 @@ fetch_ahead(struct paging *paging, struct queue_windows *windows, struct entry_c
     for (; entry != NULL && fetch->count < FETCH_ENTRIES_MAX; entry = entry_cursor_next(&cursor)) {
         enum content_place place = chunk_pool_place(paging->core->pool, entry->content);
         if (place == CONTENT_IN_LOG) {
-            octets += expected_octets(entry);
+            octets += paging_expected_octets(entry);
             bool is_last =
                 fetch->count > 0 &&
                 (octets > FETCH_WINDOW || windows->is_alone || block_size > FETCH_WINDOW ||
@@ -87,7 +93,7 @@ fetch_ahead(struct paging *paging, struct queue_windows *windows, struct entry_c
             if (is_last) {
                 break;
             }
-            ask_for(fetch, entry);
+            paging_ask_for(fetch, entry);
         } else if (place != CONTENT_IN_MEMORY) {
             break;
         }
@@ -119,7 +125,7 @@ choose_returned(const struct paging *paging, struct queue *queue, bool is_alone,
     for (uint32_t i = 0; i < queue->returned_count && i < FETCH_ENTRIES_MAX; i++) {
         const struct queue_entry *entry = queue_returned_entry(queue, i);
         if (chunk_pool_place(paging->core->pool, entry->content) == CONTENT_IN_LOG) {
-            octets += expected_octets(entry);
+            octets += paging_expected_octets(entry);
             if (count > 0 && (is_alone || octets > FETCH_WINDOW)) {
                 break;
             }
@@ -136,7 +142,7 @@ static bool
 fetch_returned(struct paging *paging, struct queue_windows *windows)
 {
     struct queue *queue = windows->queue;
-    uint32_t block_size = block_size_for(windows, queue_peek(queue));
+    uint32_t block_size = paging_block_size(windows->block_size, queue_peek(queue));
     bool is_alone = windows->is_alone || block_size > FETCH_WINDOW;
     struct returned_message asked[FETCH_ENTRIES_MAX];
     uint32_t count = choose_returned(paging, queue, is_alone, asked);
@@ -144,7 +150,7 @@ fetch_returned(struct paging *paging, struct queue_windows *windows)
     job->is_returned = true;
     for (uint32_t i = 0; i < count; i++) {
         if (i == 0 || asked[i].lsn != asked[i - 1].lsn) {
-            ask_for(&job->fetch, asked[i].entry);
+            paging_ask_for(&job->fetch, asked[i].entry);
         }
     }
     return submit_fetch(paging, windows, job, block_size);
@@ -175,21 +181,27 @@ fill_spill(struct io_spill *spill, uint64_t place, uint8_t *octets, size_t size,
     };
 }
 
+bool
+paging_submit_restore(struct paging *paging, struct paging_job *job, struct content_ref content)
+{
+    if (!chunk_pool_begin_restore(paging->core->pool, content, &job->chunk)) {
+        paging_job_free(&job);
+        return false;
+    }
+    fill_spill(&job->spill, job->chunk.place, job->chunk.octets, job->chunk.size, job->chunk.crc);
+    paging_submit(paging, job);
+    return true;
+}
+
 static bool
 restore_chunk(struct paging *paging, struct queue_windows *windows, struct content_ref content,
               bool is_returned, uint64_t end_position)
 {
     struct paging_job *job = paging_job_new(paging, TASK_RESTORE, windows->queue);
-    if (!chunk_pool_begin_restore(paging->core->pool, content, &job->chunk)) {
-        paging_job_free(&job);
-        return false;
-    }
     job->is_returned = is_returned;
     job->end_position = end_position;
-    fill_spill(&job->spill, job->chunk.place, job->chunk.octets, job->chunk.size, job->chunk.crc);
-    windows->is_fetching = true;
-    paging_submit(paging, job);
-    return true;
+    windows->is_fetching = paging_submit_restore(paging, job, content);
+    return windows->is_fetching;
 }
 
 bool
@@ -287,6 +299,22 @@ ask_for_head(struct paging *paging, struct queue_windows *windows, enum content_
 /* What cannot be read ----------------------------------------------------------------------------
  */
 
+void
+paging_tell_unreadable(struct paging *paging, struct queue *queue, const struct queue_entry *entry,
+                       const struct log_failure *failure)
+{
+    if (!queue->deleted) {
+        paging_windows_of(paging, queue)->unreadable_count++;
+    }
+    paging->counters.unreadable++;
+    char text[RESOURCE_TEXT_SIZE];
+    log_limited(paging->core->log, LOG_LEVEL_ERROR, "message.unreadable",
+                "%s lsn=%" PRIu64 " what=\"%s\" file=%s offset=%" PRIu64
+                " action=\"set aside; it stays in the log\"",
+                vhost_queue_text(queue->vhost, queue->name, text), queue_entry_lsn(entry),
+                failure->what == NULL ? "check" : failure->what, failure->file, failure->offset);
+}
+
 static void
 set_aside(struct paging *paging, struct queue *queue, const struct log_failure *failure)
 {
@@ -294,15 +322,8 @@ set_aside(struct paging *paging, struct queue *queue, const struct log_failure *
     uint64_t position;
     bool taken = queue_pop(queue, &entry, &position);
     assert(taken);
-    paging_windows_of(paging, queue)->unreadable_count++;
-    paging->counters.unreadable++;
+    paging_tell_unreadable(paging, queue, &entry, failure);
     queue_entry_release(&entry, paging->core->pool);
-    char text[RESOURCE_TEXT_SIZE];
-    log_limited(paging->core->log, LOG_LEVEL_ERROR, "message.unreadable",
-                "%s lsn=%" PRIu64 " what=\"%s\" file=%s offset=%" PRIu64
-                " action=\"set aside; it stays in the log\"",
-                vhost_queue_text(queue->vhost, queue->name, text), queue_entry_lsn(&entry),
-                failure->what == NULL ? "check" : failure->what, failure->file, failure->offset);
 }
 
 /* A message of no log whose spill file failed. */
@@ -393,10 +414,9 @@ find_fetched(const struct io_fetch *fetch, uint64_t lsn)
     return -1;
 }
 
-/* Gives the entry its content, if it was among those fetched. */
-static bool
-patch(struct chunk_pool *pool, struct queue_entry *entry, const struct io_fetch *fetch,
-      struct content_ref chunk)
+bool
+paging_patch(struct chunk_pool *pool, struct queue_entry *entry, const struct io_fetch *fetch,
+             struct content_ref chunk)
 {
     uint64_t lsn = queue_entry_lsn(entry);
     int at = find_fetched(fetch, lsn);
@@ -424,7 +444,7 @@ patch_deque(struct paging *paging, struct queue_windows *windows, const struct p
         entry_deque_seek(&queue->deque, position - queue_deque_position(queue));
     struct queue_entry *entry;
     while (position < job->end_position && (entry = entry_cursor_next(&cursor)) != NULL) {
-        bool is_patched = patch(paging->core->pool, entry, &job->fetch, chunk);
+        bool is_patched = paging_patch(paging->core->pool, entry, &job->fetch, chunk);
         if (!is_patched &&
             chunk_pool_place(paging->core->pool, entry->content) != CONTENT_IN_MEMORY) {
             break;
@@ -439,7 +459,7 @@ patch_returned(struct paging *paging, struct queue *queue, const struct io_fetch
                struct content_ref chunk)
 {
     for (uint32_t i = 0; i < queue->returned_count && i < 2 * FETCH_ENTRIES_MAX; i++) {
-        (void)patch(paging->core->pool, queue_returned_entry(queue, i), fetch, chunk);
+        (void)paging_patch(paging->core->pool, queue_returned_entry(queue, i), fetch, chunk);
     }
 }
 
@@ -521,8 +541,8 @@ paging_end_fetch(struct paging *paging, struct paging_job *job)
     queue_unref(&queue);
 }
 
-static void
-log_spill_failure(struct paging *paging, const struct paging_job *job, const char *event)
+void
+paging_log_spill_failure(struct paging *paging, const struct paging_job *job, const char *event)
 {
     log_limited(paging->core->log, LOG_LEVEL_ERROR, event, "what=\"%s\" file=%s offset=%" PRIu64,
                 job->io.failure.what == NULL ? "check" : job->io.failure.what, job->io.failure.file,
@@ -537,7 +557,7 @@ paging_end_restore(struct paging *paging, struct paging_job *job)
     bool is_read = job->io.status == STATUS_OK;
     chunk_pool_end_restore(paging->core->pool, &job->chunk, is_read);
     if (!is_read) {
-        log_spill_failure(paging, job, "chunk.lost");
+        paging_log_spill_failure(paging, job, "chunk.lost");
     }
     struct window window = {
         .chunk = job->chunk.chunk, .octets = job->chunk.size, .end_position = job->end_position};
@@ -567,7 +587,7 @@ paging_end_read(struct paging *paging, struct paging_job *job)
     bool is_read = job->io.status == STATUS_OK;
     enum status status = entry_pages_end_read(&job->entries, is_read, &loss);
     if (status == STATUS_OK && !is_read) {
-        log_spill_failure(paging, job, "entries.lost");
+        paging_log_spill_failure(paging, job, "entries.lost");
         paging->counters.lost += loss.count;
         if (queue != NULL && entry_pages_deque(pages) == &queue->deque) {
             queue_lose(queue, &loss);

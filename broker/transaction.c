@@ -10,6 +10,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/limits.h"
 #include "broker/publish.h"
@@ -335,6 +336,24 @@ measure(const struct channel *channel)
     return need;
 }
 
+/* The same with the dead letters of what is rejected, as far as they are moved at once. They are no
+ * reason to refuse the transaction: what a segment cannot hold with it comes in the next one. */
+static struct log_need
+measure_with_deaths(const struct channel *channel)
+{
+    const struct core *core = channel_core(channel);
+    const struct transaction *transaction = channel->transaction;
+    struct log_need need = measure(channel);
+    struct log_need with_deaths = need;
+    for (uint32_t i = 0; i < transaction->settled_count; i++) {
+        if (transaction->verdicts[i] == SETTLEMENT_REJECT) {
+            core_add_death_need(core, transaction->settled[i].queue, &transaction->settled[i].entry,
+                                &with_deaths);
+        }
+    }
+    return core_log_fits(core, &with_deaths) ? with_deaths : need;
+}
+
 /* Room in the log for all of it, so that it is one batch; too much is 406. */
 static enum status
 reserve_log(struct channel *channel, struct fault *fault)
@@ -343,7 +362,7 @@ reserve_log(struct channel *channel, struct fault *fault)
     if (!core_has_log(core)) {
         return STATUS_OK;
     }
-    struct log_need need = measure(channel);
+    struct log_need need = measure_with_deaths(channel);
     switch (core_log_reserve(core, &need)) {
     case STATUS_OK:
         return STATUS_OK;
@@ -475,9 +494,13 @@ transaction_commit(struct channel *channel, uint64_t *token_out, struct fault *f
         return STATUS_FAULT;
     }
     enqueue_all(channel);
+    struct core *core = channel_core(channel);
+    channel->deaths.first = core_last_death(core);
     end_settled(channel, true);
     uint32_t refused_count = end_refused(channel);
-    *token_out = core_log_token(channel_core(channel));
+    channel->deaths.last = core_last_death(core);
+    core_move_dead(core);
+    *token_out = core_log_token(core);
     send_all(channel);
     if (channel->is_ended) {
         return STATUS_OK;

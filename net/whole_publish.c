@@ -93,6 +93,7 @@ whole_publish_decode(struct whole_publish *publish, struct bytes octets, uint32_
         return false;
     }
     publish->shape.body_size = (uint32_t)body.size;
+    publish->shape.tail = bytes_make(NULL, 0);
     publish->body = body.data;
     publish->channel = channel;
     publish->size = size - octets.size;

@@ -16,7 +16,7 @@ struct queue_returned {
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 392, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 400, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -230,6 +230,12 @@ queue_unref(struct queue **queue_pointer)
     if (queue->handout != NULL) {
         list_remove(&queue->handout->link);
         free(queue->handout);
+    }
+    if (queue->dying != NULL) {
+        assert(queue->dying->count == 0);
+        list_remove(&queue->dying->link);
+        list_remove(&queue->dying->all_link);
+        free(queue->dying);
     }
     free(queue->turns);
     queue_policies_free(queue_policies(queue));
@@ -472,8 +478,9 @@ static void
 check_messages(const struct queue *queue)
 {
     uint64_t bytes;
-    uint64_t count = entry_deque_check(&queue->deque,
-                                       queue->returned_capacity * sizeof(*queue->returned), &bytes);
+    uint64_t other_bytes =
+        queue->returned_capacity * sizeof(*queue->returned) + queue_check_dying(queue);
+    uint64_t count = entry_deque_check(&queue->deque, other_bytes, &bytes);
     assert(count == deque_count(queue));
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         assert(i == 0 || queue->returned[(i - 1) / 2].order < queue->returned[i].order);

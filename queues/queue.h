@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "queues/consumer.h"
 #include "queues/discards.h"
+#include "queues/dying.h"
 #include "queues/entry_deque.h"
 #include "queues/policy.h"
 #include "queues/settings.h"
@@ -73,6 +74,7 @@ struct queue {
     uint64_t unacked_count;        /* lent and not yet settled or returned */
     struct queue_handout *handout; /* owned; NULL: never needed */
     struct queue_windows *windows; /* the broker's (broker/paging.h); NULL: nothing was fetched */
+    struct queue_dying *dying;     /* owned; NULL: no message has died here yet */
 
     /* Consumers. */
     struct list consumers;    /* of queue_link, in order of registration */

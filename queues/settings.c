@@ -345,9 +345,9 @@ static const struct argument queue_arguments[] = {
     /* name, check, types, is compared, has no effect yet */
     {"x-expires", check_expires, TYPE_ANY, true, true},
     {"x-message-ttl", check_message_ttl, TYPE_ANY, true, true},
-    {"x-dead-letter-exchange", check_string, TYPE_ANY, true, true},
-    {"x-dead-letter-routing-key", check_dead_letter_routing_key, TYPE_ANY, true, true},
-    {"x-dead-letter-strategy", check_dead_letter_strategy, TYPE_QUORUM, true, true},
+    {"x-dead-letter-exchange", check_string, TYPE_ANY, true, false},
+    {"x-dead-letter-routing-key", check_dead_letter_routing_key, TYPE_ANY, true, false},
+    {"x-dead-letter-strategy", check_dead_letter_strategy, TYPE_QUORUM, true, false},
     {"x-max-length", check_not_negative, TYPE_ANY, true, false},
     {"x-max-length-bytes", check_not_negative, TYPE_ANY, true, false},
     {"x-max-in-memory-length", check_not_negative, TYPE_QUORUM, true, false},

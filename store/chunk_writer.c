@@ -159,6 +159,23 @@ writer_open_chunk(struct chunk_writer *writer, enum chunk_kind kind, size_t size
     return STATUS_OK;
 }
 
+/* In units of 8 octets. */
+static size_t
+tail_units(const struct content_shape *shape)
+{
+    return (shape->tail.size + 7) / 8;
+}
+
+/* What lies behind the body, filled up with zeros. */
+static void
+tail_write(uint8_t *at, const struct content_shape *shape)
+{
+    if (shape->tail.size > 0) {
+        memset(at, 0, tail_units(shape) * 8);
+        memcpy(at, shape->tail.data, shape->tail.size);
+    }
+}
+
 /* By pointer: whoever reads `octets` as a whole may wait for its halves to be written. */
 static uint8_t *
 write_octets(uint8_t *at, const struct bytes *octets)
@@ -176,13 +193,15 @@ content_write(struct content *content, const struct content_shape *shape)
     *content = (struct content){
         .body_size = shape->body_size,
         .properties_size = (uint32_t)shape->properties.size,
-        .flags = shape->flags,
+        .flags = (uint16_t)(shape->flags | tail_units(shape) << CONTENT_TAIL_SHIFT),
         .exchange_size = (uint8_t)shape->exchange.size,
         .routing_key_size = (uint8_t)shape->routing_key.size,
     };
     uint8_t *at = write_octets(content->octets, &shape->exchange);
     at = write_octets(at, &shape->routing_key);
-    return write_octets(at, &shape->properties);
+    at = write_octets(at, &shape->properties);
+    tail_write(at + shape->body_size, shape);
+    return at;
 }
 
 enum status
@@ -193,9 +212,11 @@ chunk_writer_reserve(struct chunk_writer *writer, const struct content_shape *sh
     assert(shape->routing_key.size <= UINT8_MAX);
     assert(shape->properties.size <= UINT32_MAX);
     assert(shape->kind < CHUNK_KIND_COUNT);
+    assert(shape->flags >> CONTENT_TAIL_SHIFT == 0);
+    assert(shape->tail.size <= CONTENT_TAIL_MAX);
 
     size_t size = sizeof(struct content) + shape->exchange.size + shape->routing_key.size +
-                  shape->properties.size + shape->body_size;
+                  shape->properties.size + shape->body_size + tail_units(shape) * 8;
     /* A huge property block must not leave most of a shared chunk unused either. */
     bool is_own = shape->body_size > CHUNK_BODY_OWN || size > CHUNK_SIZE / 2;
     /* Padding is part of what the log writes. */

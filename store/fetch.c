@@ -234,12 +234,6 @@ read_more(struct fetch_files *files, struct io_fetch *fetch, struct stretch *str
     return STATUS_OK;
 }
 
-static uint64_t
-whole_size(const uint8_t *at)
-{
-    return (uint64_t)sizeof(struct content) + get_u32_le(at) + get_u32_le(at + 4) + at[10] + at[11];
-}
-
 /* Takes content `at` of the stretch, reading on where it is longer than expected. STATUS_FULL: the
  * block has no room for it. STATUS_CORRUPT: it is not what it must be. */
 static enum status
@@ -252,7 +246,7 @@ take_content(struct fetch_files *files, struct io_fetch *fetch, struct stretch *
         return is_cut_off ? STATUS_FULL : STATUS_CORRUPT;
     }
     uint8_t *octets = fetch->block + stretch->place + offset;
-    uint64_t size = whole_size(octets);
+    uint64_t size = content_octets_at(octets);
     if (get_u32_le(octets) != fetch->sizes[at]) {
         return STATUS_CORRUPT;
     }
@@ -281,7 +275,7 @@ take_content(struct fetch_files *files, struct io_fetch *fetch, struct stretch *
 static void
 use_block(const struct io_fetch *fetch, uint32_t at, uint64_t *used)
 {
-    uint64_t end = fetch->offsets[at] + whole_size(fetch->block + fetch->offsets[at]);
+    uint64_t end = fetch->offsets[at] + content_octets_at(fetch->block + fetch->offsets[at]);
     end = (end + CONTENT_ALIGNMENT - 1) & ~(uint64_t)(CONTENT_ALIGNMENT - 1);
     if (*used < end) {
         *used = end;

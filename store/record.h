@@ -56,7 +56,6 @@ MUST_CHECK enum status batch_header_decode(struct batch_header *header,
 enum record_type {
     RECORD_PUBLISH = 1,
     RECORD_ACK = 2,
-    RECORD_DEADLETTER = 3,
     RECORD_ROW_STATE = 4,
     RECORD_HANDOUT = 5,
     RECORD_VHOST_SET = 16,

@@ -320,13 +320,6 @@ content_offset(const struct scan *scan, const struct record *publish)
            publish->publish.offset;
 }
 
-/* Octets that a content must have by its header, and the check word in it. */
-static uint64_t
-content_size(const uint8_t *at)
-{
-    return (uint64_t)CONTENT_HEADER_SIZE + get_u32_le(at) + get_u32_le(at + 4) + at[10] + at[11];
-}
-
 static enum status
 check_content_at(struct scan *scan, uint64_t offset, uint32_t size, const uint32_t *recorded)
 {
@@ -336,7 +329,7 @@ check_content_at(struct scan *scan, uint64_t offset, uint32_t size, const uint32
         return status;
     }
     uint32_t check = get_u32_le(at + CONTENT_CHECK_AT);
-    if ((recorded != NULL && check != *recorded) || content_size(at) != size) {
+    if ((recorded != NULL && check != *recorded) || content_octets_at(at) != size) {
         return STATUS_CORRUPT;
     }
     uint32_t crc = crc32c(0, at, CONTENT_CHECK_AT);

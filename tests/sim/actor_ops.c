@@ -271,6 +271,9 @@ settle(struct world *world, const struct actor_held *held, struct history_span s
 {
     if (held->is_returned) {
         history_give_back(&world->history, held->queue, held->copy);
+    } else if (held->is_rejected) {
+        history_die(&world->history, held->queue, held->copy, span);
+        world_note_death(world, held->queue, span.first);
     } else {
         history_settle(&world->history, held->queue, held->copy, span);
     }
@@ -530,6 +533,25 @@ expect_count(const struct world *world, struct actor_request *request, uint32_t 
     request->is_durable = world->history.queues[queue].is_durable;
 }
 
+/* The queue behind it in the ring, if it has dead letters. */
+static uint32_t
+dead_letter_name(const struct world *world, uint32_t name)
+{
+    const struct habits *habits = &world->habits;
+    return (habits->dead_letter_mask >> name & 1) != 0 ? (name + 1) % habits->queue_names
+                                                       : HISTORY_NONE;
+}
+
+static void
+put_dead_letters(struct buffer *arguments, uint32_t dead_letter_name)
+{
+    if (dead_letter_name != HISTORY_NONE) {
+        table_put_text(arguments, "x-dead-letter-exchange", bytes_of(""));
+        table_put_text(arguments, "x-dead-letter-routing-key",
+                       bytes_of(sim_queue_name(dead_letter_name)));
+    }
+}
+
 static void
 end_declare_queue(struct world *world, const struct sent *sent, struct history_span span)
 {
@@ -538,6 +560,7 @@ end_declare_queue(struct world *world, const struct sent *sent, struct history_s
         uint64_t id = broker_queue_id(world, bytes_of(sim_queue_name(sent->name)));
         queue = history_make_queue(&world->history, sent->name, id, sent->is_durable,
                                    world_limit(world, sent->name), span);
+        world->history.queues[queue].dead_letter_name = dead_letter_name(world, sent->name);
     }
     const struct queue *found = world_find_queue(world, queue);
     if (found != NULL) {
@@ -584,6 +607,7 @@ do_declare_queue(const struct doing *doing)
     note(doing, "declare queue", name, sent.is_durable);
     struct buffer arguments;
     put_limit(&arguments, world_limit(doing->world, name));
+    put_dead_letters(&arguments, dead_letter_name(doing->world, name));
     struct method method = {.id = METHOD_QUEUE_DECLARE,
                             .queue_declare = {.queue = bytes_of(sim_queue_name(name)),
                                               .durable = sent.is_durable,
@@ -868,6 +892,7 @@ do_commit(const struct doing *doing)
     note(doing, "commit", channel->published_count, channel->settled_count);
     struct method method = {.id = METHOD_TX_COMMIT};
     struct sent sent = sent_of(doing, end_commit);
+    sent.happens_at_once = true; /* though its answer may wait for dead letters */
     actor_ask(doing->world, &method, METHOD_TX_COMMIT_OK, &sent);
     return true;
 }

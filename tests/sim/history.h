@@ -59,19 +59,22 @@ struct history_limit {
 
 enum history_place {
     HISTORY_READY,
-    HISTORY_LENT, /* with a client, not settled */
+    HISTORY_LENT,  /* with a client, not settled */
+    HISTORY_DYING, /* rejected; where it goes it is not yet */
     HISTORY_DONE,
 };
 
 /* A message in a queue. */
 struct history_copy {
     uint32_t message;
-    uint8_t place;            /* of enum history_place */
-    bool is_durable;          /* persistent, in a durable queue */
-    bool is_maybe;            /* the last cut went through it */
-    bool was_seen;            /* a client got hold of it */
-    bool is_marked;           /* must be handed out as redelivered */
-    bool is_mark_free;        /* ...or not: a crash has made it uncertain */
+    uint8_t place;       /* of enum history_place */
+    bool is_durable;     /* persistent, in a durable queue */
+    bool is_maybe;       /* the last cut went through it */
+    bool was_seen;       /* a client got hold of it */
+    bool is_marked;      /* must be handed out as redelivered */
+    bool is_mark_free;   /* ...or not: a crash has made it uncertain */
+    bool is_dead_letter; /* came from another queue, in `moved` */
+    struct history_span moved;
     uint64_t handed_at;       /* the end of the log when it was handed out last */
     struct history_span gone; /* when HISTORY_DONE */
 };
@@ -89,7 +92,10 @@ struct history_queue {
     uint32_t copy_count, copy_capacity;
     uint32_t first_ready; /* none before it is */
     uint32_t ready_count;
-    uint32_t maybe_count; /* of the ready ones */
+    uint32_t maybe_count;      /* of the ready ones */
+    uint32_t dead_letter_name; /* of the queue that gets what is rejected here; HISTORY_NONE */
+    uint32_t *dying;           /* copies, in the order of their deaths; owned */
+    uint32_t dying_count, dying_capacity;
 };
 
 struct history_exchange {
@@ -130,7 +136,7 @@ struct history_unfinished {
 
 struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, lost, unexpected,
-        duplicated, crashes, dropped, refused;
+        duplicated, crashes, dropped, refused, dead_lettered;
 };
 
 struct history {
@@ -247,6 +253,14 @@ bool history_copy_is_logged(const struct history *history, uint32_t queue, uint3
 void history_settle(struct history *history, uint32_t queue, uint32_t copy,
                     struct history_span span);
 void history_give_back(struct history *history, uint32_t queue, uint32_t copy);
+
+/* A lent message was rejected: it is done with, or dying if the queue has dead letters. */
+void history_die(struct history *history, uint32_t queue, uint32_t copy, struct history_span span);
+
+/* The first `count` of the queue's dying messages were moved, in `span`: each is gone here, and in
+ * the queue that gets dead letters if that is there. */
+void history_move_dead(struct history *history, uint32_t queue, uint32_t count,
+                       struct history_span span);
 
 /* All ready messages are gone, though the log says so only in the end (history_end_tick). True when
  * it has to. */

@@ -42,8 +42,9 @@ history_copy_after_cut(const struct history *history, const struct history_copy 
     if (!copy->is_durable) {
         return HISTORY_ABSENT;
     }
-    enum history_presence presence = after_cut(history->messages[copy->message].made,
-                                               copy->place == HISTORY_DONE, copy->gone, cut);
+    struct history_span made =
+        copy->is_dead_letter ? copy->moved : history->messages[copy->message].made;
+    enum history_presence presence = after_cut(made, copy->place == HISTORY_DONE, copy->gone, cut);
     return presence == HISTORY_PRESENT && copy->is_maybe ? HISTORY_MAYBE : presence;
 }
 
@@ -99,6 +100,7 @@ keep_copy(struct history_queue *queue, struct history_copy copy, enum history_pr
     copy.is_mark_free = !copy.is_marked;
     copy.was_seen = copy.is_marked; /* and if so, then after every later crash */
     copy.handed_at = 0;
+    copy.moved = HISTORY_ALWAYS;
     queue->maybe_count += copy.is_maybe;
     queue->copies[queue->copy_count++] = copy;
 }
@@ -108,7 +110,7 @@ check_loss(struct history *history, const struct history_queue *queue,
            const struct history_copy *copy, uint64_t cut)
 {
     const struct history_message *message = &history->messages[copy->message];
-    if (copy->is_durable && message->is_confirmed &&
+    if (copy->is_durable && message->is_confirmed && !copy->is_dead_letter &&
         spoken_of(message->made, cut) == HISTORY_ABSENT) {
         history_wrong(history, HISTORY_LOST,
                       "message %" PRIu32 " of queue q%" PRIu32 " was confirmed", copy->message,
@@ -123,6 +125,7 @@ crash_queue(struct history *history, struct history_queue *queue, const struct c
     uint32_t count = queue->copy_count;
     queue->copy_count = 0;
     queue->maybe_count = 0;
+    queue->dying_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         enum history_presence presence =
             history_copy_after_cut(history, &queue->copies[i], crash->cut);

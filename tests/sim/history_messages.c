@@ -83,7 +83,7 @@ ready_bytes(const struct history *history, const struct history_queue *queue, bo
     return bytes;
 }
 
-static void
+static struct history_copy *
 append_copy(struct history *history, uint32_t handle, uint32_t number)
 {
     struct history_queue *queue = &history->queues[handle];
@@ -96,8 +96,8 @@ append_copy(struct history *history, uint32_t handle, uint32_t number)
         .message = number,
         .is_durable = queue->is_durable && history->messages[number].is_persistent,
     };
-    history->messages[number].is_logged |= copy->is_durable;
     queue->ready_count++;
+    return copy;
 }
 
 uint32_t
@@ -146,7 +146,7 @@ take_copy(struct history *history, uint32_t handle, uint32_t number)
                       number);
     }
     queue->taken_count++;
-    append_copy(history, handle, number);
+    history->messages[number].is_logged |= append_copy(history, handle, number)->is_durable;
 }
 
 void
@@ -420,6 +420,51 @@ history_settle(struct history *history, uint32_t queue, uint32_t at, struct hist
     copy->place = HISTORY_DONE;
     copy->gone = span;
     history->sums.acknowledged++;
+}
+
+void
+history_die(struct history *history, uint32_t handle, uint32_t at, struct history_span span)
+{
+    struct history_queue *queue = &history->queues[handle];
+    if (queue->presence != HISTORY_PRESENT || queue->dead_letter_name == HISTORY_NONE) {
+        history_settle(history, handle, at, span);
+        return;
+    }
+    assert(queue->copies[at].place == HISTORY_LENT);
+    queue->copies[at].place = HISTORY_DYING;
+    *HISTORY_PUSH(queue->dying, queue->dying_count, queue->dying_capacity) = at;
+}
+
+static void
+move_dead(struct history *history, uint32_t handle, uint32_t at, struct history_span span)
+{
+    struct history_queue *queue = &history->queues[handle];
+    assert(queue->copies[at].place == HISTORY_DYING);
+    queue->copies[at].place = HISTORY_DONE;
+    queue->copies[at].gone = span;
+    uint32_t target = history->queue_by_name[queue->dead_letter_name];
+    if (target != HISTORY_NONE) {
+        uint32_t number = queue->copies[at].message;
+        struct history_copy *copy = append_copy(history, target, number);
+        copy->is_dead_letter = true;
+        copy->moved = span;
+        history->sums.dead_lettered++;
+    }
+}
+
+void
+history_move_dead(struct history *history, uint32_t handle, uint32_t count,
+                  struct history_span span)
+{
+    struct history_queue *queue = &history->queues[handle];
+    assert(count <= queue->dying_count);
+    for (uint32_t i = 0; i < count; i++) {
+        move_dead(history, handle, queue->dying[i], span);
+    }
+    queue->dying_count -= count;
+    for (uint32_t i = 0; i < queue->dying_count; i++) {
+        queue->dying[i] = queue->dying[i + count];
+    }
 }
 
 void

@@ -28,6 +28,7 @@ history_make_queue(struct history *history, uint32_t name, uint64_t id, bool is_
         .presence = HISTORY_PRESENT,
         .limit = limit,
         .made = span,
+        .dead_letter_name = HISTORY_NONE,
     };
     history->queue_by_name[name] = handle;
     return handle;

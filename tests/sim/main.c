@@ -72,6 +72,7 @@ add_sums(struct totals *totals, const struct world *world)
     totals->sums.crashes += sums->crashes;
     totals->sums.dropped += sums->dropped;
     totals->sums.refused += sums->refused;
+    totals->sums.dead_lettered += sums->dead_lettered;
 }
 
 static uint64_t
@@ -171,10 +172,10 @@ print_totals(const struct totals *totals)
     printf("attempted %" PRIu64 ", confirmed %" PRIu64 ", delivered %" PRIu64
            " (redelivered %" PRIu64 "), done with %" PRIu64 "; lost %" PRIu64
            ", unexpected %" PRIu64 ", duplicated %" PRIu64 "; dropped %" PRIu64 ", refused %" PRIu64
-           "; crashes %" PRIu64 "\n",
+           ", dead letters %" PRIu64 "; crashes %" PRIu64 "\n",
            sums->attempted, sums->confirmed, sums->delivered, sums->redelivered, sums->acknowledged,
            sums->lost, sums->unexpected, sums->duplicated, sums->dropped, sums->refused,
-           sums->crashes);
+           sums->dead_lettered, sums->crashes);
     printf("%" PRIu64 " operations of clients, %" PRIu64 " events of the core, %" PRIu64
            " steps of the store in %.2f s of CPU: %.0f operations a second\n",
            totals->operations, totals->events, totals->steps, totals->seconds,

@@ -156,6 +156,7 @@ begin_to_wait(struct world *world, struct sent *sent, struct history_span span)
     if (sent->happens_at_once) {
         unlock_names(sent);
         take_effect(world, sent, span);
+        world_see_deaths(world);
         sent->effect = NULL;
         sent->deleting_queue = HISTORY_NONE;
     }
@@ -214,6 +215,7 @@ sent_end_turn(struct world *world, const struct sent_turn *turn)
         struct sent sent = take_kept(actor, at);
         end(&sent);
         take_effect(world, &sent, span);
+        world_see_deaths(world);
     }
     world->deleting_queue = HISTORY_NONE;
     world->publishing = HISTORY_NONE;
@@ -258,6 +260,7 @@ sent_arrive(struct world *world, const struct net_event *event, const struct sen
     if (world->keeping == SENT_DONE) {
         end(&sent);
         take_effect(world, &sent, span);
+        world_see_deaths(world);
     } else {
         if (world->keeping == SENT_BEGUN) {
             begin_to_wait(world, &sent, span);

@@ -95,6 +95,15 @@ draw_networks(struct habits *habits, uint64_t seed)
     }
 }
 
+/* The same for queues with dead letters: a ring of queues, or parts of one. */
+static void
+draw_dead_letters(struct habits *habits, uint64_t seed)
+{
+    struct dice dice = {.state = dice_mix(seed + 0x64656164)};
+    uint32_t all = dice_below(&dice, 1 << HISTORY_NAMES);
+    habits->dead_letter_mask = one_of(&dice, 0, all, UINT32_MAX);
+}
+
 /* The same for how much the core does in a tick: so little that much of it is kept for later. */
 static void
 draw_work(struct habits *habits, uint64_t seed)
@@ -103,14 +112,17 @@ draw_work(struct habits *habits, uint64_t seed)
     habits->work_per_tick = dice_below(&dice, 3) == 0 ? 1 + dice_below(&dice, 64) : 0;
 }
 
-/* Limits of queues. A transaction that is refused in part ends its channel, which nobody expects.
- */
+/* Limits of queues, in worlds without dead letters: what a limit drops is gone. A transaction that
+ * is refused in part ends its channel, which nobody expects. */
 static void
 draw_limits(struct habits *habits, uint64_t seed)
 {
     struct dice dice = {.state = dice_mix(seed + 0x6c696d)};
     habits->overflow_max = (enum history_overflow)dice_below(&dice, 3);
     habits->limited_permille = one_of(&dice, 300, 600, 1000);
+    if (habits->dead_letter_mask != 0) {
+        habits->overflow_max = HISTORY_TAKES_ALL;
+    }
     if (habits->overflow_max == HISTORY_REFUSES) {
         habits->tx_permille = 0;
     }
@@ -202,6 +214,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     world->habits = draw_habits(&world->dice);
     draw_networks(&world->habits, seed);
     draw_work(&world->habits, seed);
+    draw_dead_letters(&world->habits, seed);
     draw_limits(&world->habits, seed);
     history_init(&world->history);
     world->files = sim_disk_new();
@@ -229,6 +242,7 @@ world_free(struct world **world_pointer)
 {
     struct world *world = *world_pointer;
     world_forget_wire(world);
+    world_forget_deaths(world);
     server_fini(&world->server);
     sim_disk_free(&world->files);
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
@@ -339,6 +353,7 @@ world_end_turn(struct world *world)
 {
     uint64_t first = server_log_first(&world->server);
     server_end_tick(&world->server);
+    world_see_deaths(world);
     server_release_tick(&world->server);
     world_see_ends(world);
     see_limits(world, first);
@@ -437,6 +452,12 @@ disperse(struct world *world)
     world_advance(world);
     for (int i = 0; i < PATIENCE && !wire_is_empty(&world->server.wire); i++) {
         world_advance(world);
+    }
+    for (int i = 0; i < PATIENCE && world->dying_count > 0; i++) {
+        world_advance(world);
+    }
+    if (world->dying_count > 0 && world->history.wrong_count == 0) {
+        history_wrong(&world->history, HISTORY_ANSWER, "something is dying for ever");
     }
     if (!wire_is_empty(&world->server.wire) && world->history.wrong_count == 0) {
         history_wrong(&world->history, HISTORY_ANSWER, "something stays in the rings for ever");

@@ -34,12 +34,15 @@ struct habits {
     uint32_t fill_permille;             /* of 1,000 steps: somebody else fills the disk */
     uint32_t work_per_tick;             /* of the core; 0: as usual */
     enum history_overflow overflow_max; /* what queues with a limit may do */
-    uint32_t limited_permille;          /* of queues, by their names */
-    uint32_t network_count;             /* 0: the core itself reads the sockets */
-    uint32_t network_permille;          /* how often a network has its turn */
-    uint32_t take_permille;             /* how often the core takes what a network has flushed */
-    uint32_t write_permille; /* turns of a network in which it writes what it has taken */
+    uint32_t dead_letter_mask; /* bit n: what is rejected in queue n goes to the next queue */
+    uint32_t limited_permille; /* of queues, by their names */
+    uint32_t network_count;    /* 0: the core itself reads the sockets */
+    uint32_t network_permille; /* how often a network has its turn */
+    uint32_t take_permille;    /* how often the core takes what a network has flushed */
+    uint32_t write_permille;   /* turns of a network in which it writes what it has taken */
 };
+
+enum { WORLD_DYING_MAX = 256 };
 
 struct world {
     uint64_t seed;
@@ -64,6 +67,12 @@ struct world {
     uint32_t publishing;       /* number of the message that is being handled; HISTORY_NONE */
     uint32_t recognised;       /* number of the message that the core posts; HISTORY_NONE */
     enum sent_keeping keeping; /* what has become of the event that is being handled */
+    struct world_dying {       /* queues of the core in which something is dying */
+        uint32_t handle;
+        struct queue *queue; /* a reference */
+    } dying[WORLD_DYING_MAX];
+    uint32_t dying_count;
+    uint64_t death_first; /* where the log went on when deaths were looked at last */
     struct name_lock queue_locks[HISTORY_NAMES];
     struct name_lock exchange_locks[HISTORY_NAMES];
 };
@@ -98,6 +107,15 @@ world_see_ends(struct world *world)
         actor_see_ends(world, &world->actors[i]);
     }
 }
+
+/* Something was rejected in that queue, and has died in the core; the log went on at `first`. */
+void world_note_death(struct world *world, uint32_t queue, uint64_t first);
+
+/* The history hears which dying messages the core has moved; call before whatever came after. */
+void world_see_deaths(struct world *world);
+
+/* The core is about to go. */
+void world_forget_deaths(struct world *world);
 
 /* The process is gone, and whatever was on its way. */
 void world_forget_wire(struct world *world);

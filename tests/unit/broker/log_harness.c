@@ -355,8 +355,9 @@ log_check(const struct log_rig *log)
     while ((entry = map_next(&log->rig->core->durable_queues, &position)) != NULL) {
         const struct queue *queue = entry->value;
         queue_check(queue);
+        uint64_t dying_count = queue->dying == NULL ? 0 : queue->dying->count;
         cr_assert(eq(u64, log_row_count(log, queue->target.id, UINT32_MAX),
-                     queue->ready_count + queue->unacked_count),
+                     queue->ready_count + queue->unacked_count + dying_count),
                   "queue %.*s", BYTES_FORMAT(queue->name));
     }
     cr_assert(eq(u64, space_live_octets(log->space), live_octets(log)));

@@ -13,6 +13,7 @@
 
 #include "amqp/table.h"
 #include "broker/data_directory.h"
+#include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/policies.h"
 #include "tests/unit/broker/messaging.h"
@@ -489,4 +490,79 @@ Test(paging, a_limit_drops_what_is_not_in_memory_without_reading_it)
         cr_assert(not(zero(ptr, (void *)posted)));
         expect_body(posted, number + 1, 64);
     }
+}
+
+/* Dead letters ----------------------------------------------------------------------------------
+ */
+
+static void
+declare_with_dead_letters(uint64_t link, const char *name, const char *dead)
+{
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_text(&arguments, "x-dead-letter-exchange", bytes_of(""));
+    table_put_text(&arguments, "x-dead-letter-routing-key", bytes_of(dead));
+    struct method method = {
+        .id = METHOD_QUEUE_DECLARE,
+        .queue_declare = {.queue = bytes_of(name),
+                          .arguments = buffer_bytes(&arguments),
+                          .durable = true,
+                          .nowait = true},
+    };
+    rig_send(rig, link, 1, &method);
+    buffer_fini(&arguments);
+}
+
+/* Design, part 6: a dying message whose content is not in memory waits until it is fetched, and
+ * those behind it wait with it, for deaths keep their order. Large ones come in blocks of their
+ * own.
+ */
+static void
+reject_what_is_on_disk(bool is_persistent)
+{
+    enum { TAKEN = 700, LARGE = 400 * 1024 };
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "dead");
+    declare_with_dead_letters(link, "q", "dead");
+    uint64_t other = messaging_client(rig);
+    consume(rig, other, 1, "q", "c", false);
+    for (uint32_t i = 0; i < TAKEN; i++) {
+        publish_sized(link, "q", i, i % 100 == 99 ? LARGE : BODY_SIZE, is_persistent);
+        const struct posted *posted = next_content(other);
+        cr_assert(not(zero(ptr, (void *)posted)));
+    }
+    publish_backlog(link, "elsewhere", 1, is_persistent);
+    declare_durable(link, "more");
+    publish_backlog(link, "more", BACKLOG, is_persistent); /* takes the place of the first */
+    uint64_t fetches = core_paging_counters(rig->core)->fetches;
+    send_nack(rig, other, 1, 0, true, false);
+    for (int i = 0; i < PUMPS_MAX && ready_count(rig, "dead") < TAKEN; i++) {
+        pump();
+    }
+    cr_assert(eq(u64, ready_count(rig, "dead"), TAKEN));
+    if (is_persistent) {
+        cr_expect(ge(u64, core_paging_counters(rig->core)->fetches, fetches + 1));
+    }
+    cr_expect(eq(u64, core_paging_counters(rig->core)->lost, 0));
+    cr_expect(eq(u64, core_paging_counters(rig->core)->unreadable, 0));
+    rig_hang_up(rig, other);
+    uint64_t third = messaging_client(rig);
+    consume(rig, third, 1, "dead", "d", true);
+    for (uint32_t i = 0; i < TAKEN; i++) {
+        const struct posted *posted = next_content(third);
+        cr_assert(not(zero(ptr, (void *)posted)), "message %u did not come", i);
+        expect_body(posted, i, i % 100 == 99 ? LARGE : BODY_SIZE);
+    }
+    cr_expect(eq(u64, find_queue(rig, "q")->dying->count, 0));
+    cr_expect(eq(u64, find_queue(rig, "q")->dying->window_octets, 0));
+}
+
+Test(paging, persistent_messages_that_die_while_they_are_on_disk_are_fetched)
+{
+    reject_what_is_on_disk(true);
+}
+
+Test(paging, transient_messages_that_die_while_they_are_spilled_are_read_back)
+{
+    reject_what_is_on_disk(false);
 }

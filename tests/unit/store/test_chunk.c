@@ -404,3 +404,35 @@ Test(chunk, pool_over_anonymous_mappings_takes_and_returns_bodies)
     chunk_pool_free(&real);
     cr_expect(zero(ptr, real));
 }
+
+/* What only the broker sees lies behind the body, in units of 8 octets that the flags count. */
+Test(chunk, a_tail_lies_behind_the_body)
+{
+    static const size_t sizes[] = {0, 1, 8, 9, CONTENT_TAIL_MAX};
+    static uint8_t tail[CONTENT_TAIL_MAX];
+    memset(tail, 'x', sizeof(tail));
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct content_shape shape = {
+            .body_size = 3,
+            .flags = CONTENT_PERSISTENT,
+            .kind = CHUNK_KIND_PERSISTENT,
+            .tail = bytes_make(tail, sizes[i]),
+        };
+        struct content_ref ref;
+        uint8_t *body;
+        cr_assert(eq(int, (int)chunk_pool_reserve(pool, &shape, &ref, &body), STATUS_OK));
+        memcpy(body, "abc", 3);
+        const struct content *content = chunk_pool_content(pool, ref);
+        size_t rounded = (sizes[i] + 7) / 8 * 8;
+        cr_expect(eq(sz, content_octets(content), sizeof(*content) + 3 + rounded));
+        cr_expect(ne(int, content->flags &CONTENT_PERSISTENT, 0));
+        cr_expect(bytes_equal_text(content_body(content), "abc"));
+        struct bytes found = content_tail(content);
+        cr_assert(eq(sz, found.size, rounded));
+        cr_expect(bytes_equal(bytes_make(found.data, sizes[i]), shape.tail));
+        for (size_t at = sizes[i]; at < rounded; at++) {
+            cr_expect(eq(int, found.data[at], 0));
+        }
+        chunk_pool_release(pool, ref);
+    }
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages of a queue that have died and have not been moved yet, in the order of their deaths, and
+ * how many have died so far. They are neither ready nor unacked; where they go is the broker's
+ * business (broker/dead_letter.h). */
+#ifndef BOURSE_QUEUES_DYING_H
+#define BOURSE_QUEUES_DYING_H
+
+#include "base/list.h"
+#include "queues/entry.h"
+
+struct queue;
+
+enum death_reason {
+    DEATH_REJECTED,       /* by a client, with requeue=false */
+    DEATH_EXPIRED,        /* its time to live is over */
+    DEATH_MAXLEN,         /* dropped from the head of a queue that was too long, or refused */
+    DEATH_DELIVERY_LIMIT, /* returned more often than its queue allows */
+    DEATH_REASON_COUNT,
+};
+
+/* As clients read it: "rejected", "expired", "maxlen", "delivery_limit". Static memory. */
+const char *death_reason_name(enum death_reason reason);
+
+struct dying_message {
+    struct queue_entry entry; /* the content's count is held here */
+    uint64_t number;          /* of the death; rises along the list */
+    enum death_reason reason;
+};
+
+struct dying_block; /* dying.c */
+
+/* Made with the first death in a queue; kept for its counters. */
+struct queue_dying {
+    struct list_link link; /* in the broker's list of queues whose dying can be moved, or of those
+                              that wait for something */
+    struct list_link all_link;       /* in that of all queues in which something is dying */
+    struct queue *queue;             /* whose it is; not counted */
+    struct dying_block *head, *tail; /* owned; NULL while nothing is dying */
+    uint64_t count;
+    uint64_t died_count[DEATH_REASON_COUNT]; /* ever, dropped ones included */
+    uint64_t moved_count;                    /* of them: that have reached a queue */
+
+    /* The broker's. */
+    uint64_t tick; /* in which `tick_count` were moved */
+    uint32_t tick_count;
+    uint32_t block_size;       /* of the next block that is fetched for them; 0: the usual */
+    struct content_ref window; /* pinned: was fetched for them; unset: none */
+    uint64_t window_octets;
+    bool is_fetching;    /* a job is under way */
+    bool is_alone;       /* the last fetch did not bring the first: ask for nothing else */
+    bool has_told_cycle; /* the log has said that messages go in circles from here */
+};
+
+/* Made when the queue has none. */
+struct queue_dying *queue_dying_of(struct queue *queue);
+
+/* Adds a message behind those that are dying; it is copied, the count of its content passes on. The
+ * memory counts as the queue's. While there is one, the queue has one more reference. */
+void queue_add_dying(struct queue *queue, const struct dying_message *message);
+
+/* The one that died first, and the one that died last; NULL: none is dying. */
+struct dying_message *queue_first_dying(struct queue *queue);
+const struct dying_message *queue_last_dying(const struct queue *queue);
+
+/* Takes that one out; the count of its content passes to the caller. May free the queue, if nobody
+ * else has a reference. */
+void queue_take_dying(struct queue *queue);
+
+/* Walks them from the first on; ends with NULL. Nothing is added or taken meanwhile. */
+struct dying_cursor {
+    struct dying_block *block;
+    uint32_t at;
+};
+struct dying_cursor queue_dying_begin(struct queue *queue);
+struct dying_message *dying_cursor_next(struct dying_cursor *cursor);
+
+/* Octets of memory that are counted as the queue's; walks them and asserts that the count agrees.
+ */
+uint64_t queue_check_dying(const struct queue *queue);
+
+#endif
