@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of an open delivery: by the client's verdict, or because its channel is gone. */
 #include "broker/channel.h"
+#include "broker/dead_letter.h"
 #include "broker/durability.h"
 
 static void
@@ -98,7 +99,9 @@ channel_settle_requeue(struct channel *channel, struct unacked *item)
 void
 channel_settle_reject(struct channel *channel, struct unacked *item)
 {
-    drop_message(channel, item);
+    queue_settle(item->queue);
+    core_let_die(channel_core(channel), item->queue, &item->entry, DEATH_REJECTED);
+    end_delivery(channel, item);
 }
 
 void
