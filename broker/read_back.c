@@ -126,7 +126,8 @@ choose_returned(const struct paging *paging, struct queue *queue, bool is_alone,
     uint32_t count = 0;
     for (uint32_t i = 0; i < queue->returned_count && i < FETCH_ENTRIES_MAX; i++) {
         const struct queue_entry *entry = queue_returned_entry(queue, i);
-        if (chunk_pool_place(paging->core->pool, entry->content) == CONTENT_IN_LOG) {
+        if (entry != NULL &&
+            chunk_pool_place(paging->core->pool, entry->content) == CONTENT_IN_LOG) {
             octets += expected_octets(entry);
             if (count > 0 && (is_alone || octets > FETCH_WINDOW)) {
                 break;
@@ -436,7 +437,10 @@ patch_returned(struct paging *paging, struct queue *queue, const struct io_fetch
                struct content_ref chunk)
 {
     for (uint32_t i = 0; i < queue->returned_count && i < 2 * FETCH_ENTRIES_MAX; i++) {
-        (void)patch(paging->core->pool, queue_returned_entry(queue, i), fetch, chunk);
+        struct queue_entry *entry = queue_returned_entry(queue, i);
+        if (entry != NULL && patch(paging->core->pool, entry, fetch, chunk)) {
+            queue_note_patched(queue, i);
+        }
     }
 }
 

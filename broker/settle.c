@@ -67,7 +67,7 @@ end_delivery(struct channel *channel, struct unacked *item)
 static void
 drop_message(struct channel *channel, struct unacked *item)
 {
-    queue_settle(item->queue);
+    queue_settle(item->queue, &item->entry, item->position);
     core_log_removal(channel_core(channel), item->queue, &item->entry);
     queue_entry_release(&item->entry, channel_core(channel)->pool);
     end_delivery(channel, item);
@@ -99,7 +99,7 @@ channel_settle_requeue(struct channel *channel, struct unacked *item)
 void
 channel_settle_reject(struct channel *channel, struct unacked *item)
 {
-    queue_settle(item->queue);
+    queue_settle(item->queue, &item->entry, item->position);
     core_let_die(channel_core(channel), item->queue, &item->entry, DEATH_REJECTED);
     end_delivery(channel, item);
 }
