@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Linear probing over an index of entry numbers, never more than half full. A removal leaves a hole
- * among the entries, which keeps their order, but none in the index: the entries behind it move up.
- * Holes go when an insertion rebuilds the map, so removing during a walk is safe. */
+/* Entries lie in blocks and go by their place; an index finds the place of a key. A removal leaves
+ * a hole, so removing during a walk is safe. When there are more holes than entries, insertions
+ * close them, a few each, from the first place on: entries keep their order, and places behind the
+ * last one are given back. */
 #include "base/map.h"
 
 #include <stdlib.h>
@@ -9,7 +10,11 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
-enum { MAP_ENTRIES_MIN = 4 };
+enum {
+    MAP_ENTRIES_MIN = 4,
+    MAP_BLOCK = 1024,    /* entries */
+    MAP_CLOSE_STEPS = 8, /* places that an insertion looks at */
+};
 
 void
 map_init(struct map *map, uint64_t seed)
@@ -17,157 +22,233 @@ map_init(struct map *map, uint64_t seed)
     *map = (struct map){.seed = seed};
 }
 
+/* Blocks ------------------------------------------------------------------------------------- */
+
+static struct map_entry *
+entry_at(const struct map *map, uint32_t place)
+{
+    return &map->blocks[place / MAP_BLOCK][place % MAP_BLOCK];
+}
+
+static uint32_t
+block_count(uint32_t entries)
+{
+    return (entries + MAP_BLOCK - 1) / MAP_BLOCK;
+}
+
+static void
+grow_first_block(struct map *map)
+{
+    if (map->blocks == NULL) {
+        map->blocks = xalloc(sizeof(struct map_entry *));
+    }
+    map->entry_capacity = map->entry_capacity == 0 ? MAP_ENTRIES_MIN : 2 * map->entry_capacity;
+    map->blocks[0] = xrealloc(map->blocks[0], map->entry_capacity * sizeof(struct map_entry));
+}
+
+/* The array of blocks has a power of two places. */
+static void
+add_block(struct map *map)
+{
+    uint32_t count = block_count(map->entry_capacity);
+    if ((count & (count - 1)) == 0) {
+        map->blocks = xrealloc(map->blocks, 2 * count * sizeof(struct map_entry *));
+    }
+    map->blocks[count] = xalloc(MAP_BLOCK * sizeof(struct map_entry));
+    map->entry_capacity += MAP_BLOCK;
+}
+
+/* Frees the blocks behind the first `kept`, of which there is one at least. */
+static void
+free_blocks(struct map *map, uint32_t kept)
+{
+    uint32_t count = block_count(map->entry_capacity);
+    for (uint32_t i = kept; i < count; i++) {
+        free(map->blocks[i]);
+    }
+    if (kept < count) {
+        map->entry_capacity = kept * MAP_BLOCK;
+    }
+}
+
 void
 map_fini(struct map *map)
 {
-    free(map->entries);
-    free(map->index);
+    free_blocks(map, 0);
+    free(map->blocks);
+    number_index_fini(&map->index);
     map_init(map, map->seed);
 }
 
-/* The slot of the index where `key` stands, or the empty one where the search for it ends. There is
- * an empty one, for at least half of them are. */
+/* Finding ------------------------------------------------------------------------------------ */
+
 static uint32_t
-find_slot(const struct map *map, struct bytes key, uint64_t hash)
+hash_of(const struct map *map, struct bytes key)
 {
-    uint32_t mask = map->index_capacity - 1;
-    uint32_t slot = (uint32_t)hash & mask;
-    for (; map->index[slot] != 0; slot = (slot + 1) & mask) {
-        const struct map_entry *entry = &map->entries[map->index[slot] - 1];
-        if (entry->hash == hash && bytes_equal(entry->key, key)) {
-            break;
+    return (uint32_t)bytes_hash(key, map->seed);
+}
+
+/* The entry under `key`, or NULL. */
+static struct map_entry *
+find(const struct map *map, struct bytes key, uint32_t hash, uint32_t *place_out)
+{
+    uint32_t slot;
+    uint32_t place = number_index_first(&map->index, hash, &slot);
+    for (; place != NUMBER_NONE; place = number_index_next(&map->index, hash, &slot)) {
+        struct map_entry *entry = entry_at(map, place);
+        if (bytes_equal(map_entry_key(entry), key)) {
+            *place_out = place;
+            return entry;
         }
     }
-    return slot;
+    return NULL;
 }
 
 void *
 map_get(const struct map *map, struct bytes key)
 {
-    if (map->count == 0) {
+    if (map_count(map) == 0) {
         return NULL;
     }
-    uint32_t number = map->index[find_slot(map, key, bytes_hash(key, map->seed))];
-    return number == 0 ? NULL : map->entries[number - 1].value;
-}
-
-/* Moves the live entries together, in their order. */
-static void
-close_holes(struct map *map)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < map->entry_count; i++) {
-        if (map->entries[i].value != NULL) {
-            map->entries[kept++] = map->entries[i];
-        }
-    }
-    assert(kept == map->count);
-    map->entry_count = kept;
-}
-
-static void
-fill_index(struct map *map)
-{
-    uint32_t mask = map->index_capacity - 1;
-    for (uint32_t i = 0; i < map->entry_count; i++) {
-        uint32_t slot = (uint32_t)map->entries[i].hash & mask;
-        while (map->index[slot] != 0) {
-            slot = (slot + 1) & mask;
-        }
-        map->index[slot] = i + 1;
-    }
-}
-
-/* Makes the map twice as large as its live entries need, be that more or less than it was. */
-static void
-rebuild(struct map *map)
-{
-    assert(map->count < UINT32_C(1) << 29);
-    uint32_t capacity = MAP_ENTRIES_MIN;
-    while (capacity < 2 * map->count) {
-        capacity *= 2;
-    }
-    close_holes(map);
-    map->entries = xrealloc(map->entries, capacity * sizeof(*map->entries));
-    map->entry_capacity = capacity;
-    free(map->index);
-    map->index_capacity = 2 * capacity;
-    map->index = xalloc(map->index_capacity * sizeof(*map->index));
-    fill_index(map);
-}
-
-/* Full, or more holes than entries. */
-static bool
-wants_rebuild(const struct map *map)
-{
-    uint32_t holes = map->entry_count - map->count;
-    return map->entry_count == map->entry_capacity ||
-           (holes > map->count && holes > MAP_ENTRIES_MIN);
-}
-
-void
-map_put(struct map *map, struct bytes key, void *value)
-{
-    assert(value != NULL);
-    if (wants_rebuild(map)) {
-        rebuild(map);
-    }
-    struct map_entry entry = {.key = key, .value = value, .hash = bytes_hash(key, map->seed)};
-    uint32_t slot = find_slot(map, key, entry.hash);
-    if (map->index[slot] != 0) {
-        map->entries[map->index[slot] - 1] = entry;
-        return;
-    }
-    map->entries[map->entry_count++] = entry;
-    map->index[slot] = map->entry_count;
-    map->count++;
-}
-
-/* Empties `slot` and moves up what was placed behind it only because it was taken, so that no
- * search ends too early. */
-static void
-clear_slot(struct map *map, uint32_t slot)
-{
-    uint32_t mask = map->index_capacity - 1;
-    for (uint32_t next = (slot + 1) & mask; map->index[next] != 0; next = (next + 1) & mask) {
-        uint32_t home = (uint32_t)map->entries[map->index[next] - 1].hash & mask;
-        if (((next - home) & mask) >= ((next - slot) & mask)) {
-            map->index[slot] = map->index[next];
-            slot = next;
-        }
-    }
-    map->index[slot] = 0;
-}
-
-void *
-map_remove(struct map *map, struct bytes key)
-{
-    if (map->count == 0) {
-        return NULL;
-    }
-    uint32_t slot = find_slot(map, key, bytes_hash(key, map->seed));
-    if (map->index[slot] == 0) {
-        return NULL;
-    }
-    struct map_entry *entry = &map->entries[map->index[slot] - 1];
-    void *value = entry->value;
-    clear_slot(map, slot);
-    *entry = (struct map_entry){0};
-    map->count--;
-    if (map->count == 0) {
-        map->entry_count = 0;
-    }
-    return value;
+    uint32_t place;
+    const struct map_entry *entry = find(map, key, hash_of(map, key), &place);
+    return entry == NULL ? NULL : entry->value;
 }
 
 struct map_entry *
 map_next(const struct map *map, uint32_t *position)
 {
     while (*position < map->entry_count) {
-        struct map_entry *entry = &map->entries[(*position)++];
+        struct map_entry *entry = entry_at(map, (*position)++);
         if (entry->value != NULL) {
             return entry;
         }
     }
     return NULL;
+}
+
+/* Inserting ---------------------------------------------------------------------------------- */
+
+static bool
+has_many_holes(const struct map *map)
+{
+    uint32_t holes = map->entry_count - map_count(map);
+    return holes > map_count(map) && holes > MAP_ENTRIES_MIN;
+}
+
+/* Looks at the next place; a live entry there moves to the first hole. */
+static void
+close_hole(struct map *map)
+{
+    uint32_t from = map->looked_to++;
+    struct map_entry *entry = entry_at(map, from);
+    if (entry->value == NULL) {
+        return;
+    }
+    uint32_t to = map->closed_to++;
+    if (to != from) {
+        number_index_renumber(&map->index, entry->hash, from, to);
+        *entry_at(map, to) = *entry;
+        *entry = (struct map_entry){0};
+    }
+}
+
+/* Gives back what is not used, but for a block, or half of the only one, that may be needed next.
+ */
+static void
+shrink(struct map *map)
+{
+    bool is_small = map->entry_count <= MAP_BLOCK / 4;
+    free_blocks(map, is_small ? 1 : block_count(map->entry_count) + 1);
+    uint32_t capacity = map->entry_capacity;
+    while (is_small && capacity > MAP_ENTRIES_MIN && capacity > 4 * map->entry_count) {
+        capacity /= 2;
+    }
+    if (capacity != map->entry_capacity) {
+        map->entry_capacity = capacity;
+        map->blocks[0] = xrealloc(map->blocks[0], capacity * sizeof(struct map_entry));
+    }
+}
+
+static void
+end_closing(struct map *map)
+{
+    map->entry_count = map->closed_to;
+    map->closed_to = 0;
+    map->looked_to = 0;
+    shrink(map);
+}
+
+static void
+close_some_holes(struct map *map)
+{
+    if (map->looked_to == 0 && !has_many_holes(map)) {
+        return;
+    }
+    for (int i = 0; i < MAP_CLOSE_STEPS && map->looked_to < map->entry_count; i++) {
+        close_hole(map);
+    }
+    if (map->looked_to == map->entry_count) {
+        end_closing(map);
+    }
+}
+
+static void
+append(struct map *map, const struct map_entry *entry)
+{
+    if (map->entry_count == map->entry_capacity) {
+        map->entry_capacity < MAP_BLOCK ? grow_first_block(map) : add_block(map);
+    }
+    assert(map->entry_count < UINT32_C(1) << 31);
+    number_index_insert(&map->index, entry->hash, map->entry_count);
+    *entry_at(map, map->entry_count++) = *entry;
+}
+
+void
+map_put(struct map *map, struct bytes key, void *value)
+{
+    assert(value != NULL);
+    assert(key.size <= UINT32_MAX);
+    struct map_entry entry = {.key_data = key.data,
+                              .key_size = (uint32_t)key.size,
+                              .hash = hash_of(map, key),
+                              .value = value};
+    uint32_t place;
+    struct map_entry *there = find(map, key, entry.hash, &place);
+    if (there != NULL) {
+        *there = entry;
+        return;
+    }
+    close_some_holes(map);
+    append(map, &entry);
+}
+
+/* Removing ----------------------------------------------------------------------------------- */
+
+/* Keeps the first block. */
+static void
+forget_places(struct map *map)
+{
+    map->entry_count = 0;
+    map->closed_to = 0;
+    map->looked_to = 0;
+    free_blocks(map, 1);
+}
+
+void *
+map_remove(struct map *map, struct bytes key)
+{
+    uint32_t hash = hash_of(map, key);
+    uint32_t place;
+    struct map_entry *entry = find(map, key, hash, &place);
+    if (entry == NULL) {
+        return NULL;
+    }
+    void *value = entry->value;
+    number_index_remove(&map->index, hash, place);
+    *entry = (struct map_entry){0};
+    if (map_count(map) == 0) {
+        forget_places(map);
+    }
+    return value;
 }

@@ -1,25 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A hash table from octets to objects that remembers the order of insertion, so that a walk gives
  * the same order in every run. Keys are borrowed: they live in the object that the value points to
- * (or in its owner) for as long as it is in the map. Hashes are seeded (bytes_hash). */
+ * (or in its owner) for as long as it is in the map. Hashes are seeded (bytes_hash).
+ *
+ * No call moves more than some thousand entries, however many there are. */
 #ifndef BOURSE_BASE_MAP_H
 #define BOURSE_BASE_MAP_H
 
 #include "base/bytes.h"
+#include "base/number_index.h"
 
 struct map_entry {
-    struct bytes key; /* borrowed */
-    void *value;      /* NULL: the entry was removed */
-    uint64_t hash;
+    const uint8_t *key_data; /* borrowed */
+    uint32_t key_size;
+    uint32_t hash;
+    void *value; /* NULL: the entry was removed */
 };
 
+static inline struct bytes
+map_entry_key(const struct map_entry *entry)
+{
+    return bytes_make(entry->key_data, entry->key_size);
+}
+
 struct map {
-    struct map_entry *entries; /* in order of insertion, with holes; owned */
-    uint32_t *index;           /* hash table of entry numbers + 1; owned */
-    uint32_t entry_count;      /* used slots of `entries`, holes included */
+    struct map_entry **blocks; /* in order of insertion, with holes; the first grows up to the size
+                                  of the others; owned */
+    struct number_index index; /* of live entries */
+    uint32_t entry_count;      /* used places in `blocks`, holes included */
     uint32_t entry_capacity;
-    uint32_t index_capacity; /* a power of two; 0 before the first insertion */
-    uint32_t count;          /* live entries */
+    uint32_t closed_to; /* holes are being closed: there is none before this place, */
+    uint32_t looked_to; /* and only holes from there to here; 0: none are being closed */
     uint64_t seed;
 };
 
@@ -39,7 +50,7 @@ void *map_remove(struct map *map, struct bytes key);
 static inline uint32_t
 map_count(const struct map *map)
 {
-    return map->count;
+    return number_index_count(&map->index);
 }
 
 /* The first live entry at or after `*position` in order of insertion, or NULL at the end; moves

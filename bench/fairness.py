@@ -90,6 +90,7 @@ class Fairness:
         self.certificates = brokers.make_certificates(directory)
         self.directory = directory
         self.figures = {}  # neighbour -> list of dicts, one a round
+        self.machine = {}  # the same through the relay, which no neighbour speaks to
 
     def loadgen(self, broker, *arguments):
         """Return the command line of the load generator."""
@@ -97,7 +98,7 @@ class Fairness:
                 "--password", broker.password, *arguments]
 
     def measure(self, broker):
-        """Return the polite pair's figures."""
+        """Return the polite pair's figures, through any broker."""
         options = self.options
         command = self.loadgen(broker, "--name", "polite", "--size", "1024",
                                "--rate", str(options.rate), "--duration", str(options.seconds),
@@ -183,33 +184,46 @@ class Fairness:
 
     def run(self):
         """Measure every neighbour in every round, on one broker."""
+        relay = brokers.Relay(os.path.join(self.directory, "relay"), self.options.relay)
         with brokers.BourseTls(os.path.join(self.directory, "bourse"), self.options.bourse,
-                               self.certificates) as broker:
+                               self.certificates) as broker, relay:
             for _ in range(self.options.rounds):
                 for name, _, neighbour in self.neighbours():
                     with neighbour(broker):
                         figures = self.measure(broker)
+                        machine = self.measure(relay)
                     self.figures.setdefault(name, []).append(figures)
-                    print(f"  {name:<10} p99 {show(figures['latency_p99_us']):>8} us",
-                          file=sys.stderr)
+                    self.machine.setdefault(name, []).append(machine)
+                    print(f"  {name:<10} p99 {show(figures['latency_p99_us']):>8} us, "
+                          f"relay {show(machine['latency_p99_us']):>8} us", file=sys.stderr)
 
     def median(self, name, figure):
         """Return the median of a figure over the rounds."""
         return statistics.median(figures[figure] for figures in self.figures[name])
 
+    def machine_median(self, name, figure):
+        """Return the same of the relay."""
+        return statistics.median(figures[figure] for figures in self.machine[name])
+
     def print(self):
         """Print the table."""
         alone = {figure: self.median("alone", figure) for figure in RATIOS}
+        machine_alone = {figure: self.machine_median("alone", figure) for figure in RATIOS}
         columns = ("latency_p50_us", "latency_p99_us", "latency_p999_us", "latency_max_us",
                    "send_lag_p99_us")
         rows = []
         for name, words, _ in self.neighbours():
             ratios = [self.median(name, figure) / alone[figure] for figure in RATIOS]
+            relay = [self.machine_median(name, figure) for figure in RATIOS]
+            relay_ratios = [us / machine_alone[figure] for us, figure in zip(relay, RATIOS)]
             rows.append([name, words, *(show(self.median(name, column)) for column in columns),
                          *(f"{ratio:.2f}x" for ratio in ratios),
-                         "reached" if ratios[-1] <= TARGET else "MISSED"])
+                         "reached" if ratios[-1] <= TARGET else "MISSED",
+                         *(show(us) for us in relay),
+                         *(f"{ratio:.2f}x" for ratio in relay_ratios)])
         run.print_table(["beside", "what", "p50 us", "p99", "p99.9", "max", "sent late p99",
-                         "p50 to alone", "p99 to alone", f"target {TARGET:g}x"], rows)
+                         "p50 to alone", "p99 to alone", f"target {TARGET:g}x",
+                         "relay p50", "p99", "p50 to alone", "p99 to alone"], rows)
 
 
 def publish_on(broker, queue):
@@ -228,6 +242,7 @@ def parse_options():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bourse", default=os.path.join(build, "bourse"), help="the broker")
     parser.add_argument("--loadgen", default=os.path.join(build, "bench", "loadgen"))
+    parser.add_argument("--relay", default=os.path.join(build, "bench", "relay"))
     parser.add_argument("--directory", default=build, help="the data directory is made here")
     parser.add_argument("--rate", type=float, default=2000, help="of the polite pair (2000/s)")
     parser.add_argument("--seconds", type=float, default=4, help="per neighbour and round (4)")
@@ -240,7 +255,7 @@ def parse_options():
     parser.add_argument("--json", help="also write every figure of every round to this file")
     options = parser.parse_args()
     options.only = [name for name in options.only.split(",") if name]
-    for program in (options.bourse, options.loadgen):
+    for program in (options.bourse, options.loadgen, options.relay):
         if not os.access(program, os.X_OK):
             parser.error(f"{program} is not there; run `make bench-fairness`")
     return options
@@ -261,7 +276,7 @@ def main():
         fairness.print()
     if options.json:
         with open(options.json, "w", encoding="utf-8") as text:
-            json.dump(fairness.figures, text, indent=1)
+            json.dump({"bourse": fairness.figures, "relay": fairness.machine}, text, indent=1)
     return 0
 
 

@@ -68,7 +68,6 @@ flush(struct delivery *delivery)
     enum status status =
         output_write(&delivery->output, &delivery->pool, &delivery->nowhere, &octets, &counted);
     assert(status == STATUS_OK);
-    output_pool_clear_parts(&delivery->pool);
 }
 
 static void

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Events that wait in their connection. While an alarm is on, publishers stop and consumers do not:
  * a publish waits, and with it whatever follows on the same channel except settlements, so that
- * order within the channel stays while acknowledgements go through. In the same way what has to
+ * order within the channel stays while acknowledgements go through: all but those of a tag that
+ * only something held can bring about. A fault waits for what arrived before it, and nothing that
+ * follows one that ends the connection is heard. In the same way what has to
  * wait for the disk waits: a basic.get whose message is not there, a purge in slices, and what must
  * not overtake an answer that waits for its commit; and what would make a tick too long waits for
  * the next one. Only when that has piled up to HELD_OCTETS_MAX is the socket itself no longer read.
@@ -23,6 +25,7 @@ struct held_event {
     uint64_t octets;            /* what it counts for */
     struct content_ref content; /* PUBLISH: pinned; not set when there is none */
     struct net_event event;
+    struct fault *fault; /* FAULT: what `event` points to; owned */
     uint8_t octets_behind[];
 };
 
@@ -99,6 +102,13 @@ connection_hold(struct connection *connection, struct held_event *held)
     }
 }
 
+static void
+held_event_free(struct held_event *held)
+{
+    free(held->fault);
+    free(held);
+}
+
 /* Message memory that the event keeps; it is set free only after the alarm has ended. */
 static uint64_t
 held_event_bytes(const struct core *core, const struct held_event *held)
@@ -116,6 +126,16 @@ method_is_settlement(struct bytes payload)
 {
     return method_is(payload, METHOD_BASIC_ACK) || method_is(payload, METHOD_BASIC_NACK) ||
            method_is(payload, METHOD_BASIC_REJECT);
+}
+
+/* Whether the settlement, which may be cut short, is of a delivery that has not gone out: what is
+ * held may bring it about, such as a basic.get whose answer the client need not wait for. */
+static bool
+settlement_is_ahead(const struct channel *channel, struct bytes payload)
+{
+    enum { TAG_AT = 4 };
+    return payload.size >= TAG_AT + sizeof(uint64_t) &&
+           get_u64(payload.data + TAG_AT) >= channel->next_delivery_tag;
 }
 
 /* Whether the method has to wait for what its channel has not said yet: the end of the channel says
@@ -165,7 +185,7 @@ connection_must_hold(const struct connection *connection, uint16_t number, struc
     }
     if (channel->has_held || channel_is_held_up(channel)) {
         return channel->mode == CHANNEL_TX || channel->has_held_select ||
-               !method_is_settlement(payload);
+               !method_is_settlement(payload) || settlement_is_ahead(channel, payload);
     }
     return (core_has_worked(connection->core) && method_is_change(payload)) ||
            method_waits_for_commit(channel, payload);
@@ -251,12 +271,49 @@ connection_hold_publish(struct connection *connection, const struct net_event *e
     return true;
 }
 
+/* The channel that the fault ends; NULL: it ends the connection. */
+static const struct channel *
+fault_channel_of(const struct connection *connection, const struct net_event *event)
+{
+    return event->fault.fault->scope == FAULT_CHANNEL
+               ? connection_find_channel(connection, event->channel)
+               : NULL;
+}
+
+/* Whether something waits that arrived before the fault and belongs to what it ends. */
+static bool
+connection_must_hold_fault(const struct connection *connection, const struct net_event *event)
+{
+    const struct channel *channel = fault_channel_of(connection, event);
+    return channel != NULL ? channel->has_held : connection_has_held_channel(connection);
+}
+
+bool
+connection_hold_fault(struct connection *connection, const struct net_event *event)
+{
+    if (connection->state != CONNECTION_RUNNING || list_is_empty(&connection->held) ||
+        !connection_must_hold_fault(connection, event)) {
+        return false;
+    }
+    struct held_event *held = xalloc(sizeof(*held));
+    held->fault = xalloc(sizeof(*held->fault));
+    *held->fault = *event->fault.fault;
+    held->event = *event;
+    held->event.fault.fault = held->fault;
+    held->octets = sizeof(*held->fault);
+    connection->has_held_fault = fault_channel_of(connection, event) == NULL;
+    connection_hold(connection, held);
+    return true;
+}
+
 static void
 connection_run_held(struct connection *connection, const struct held_event *held)
 {
     connection->core->held_bytes -= held_event_bytes(connection->core, held);
     if (held->event.type == NET_EVENT_PUBLISH) {
         connection_run_publish(connection, &held->event, held->content);
+    } else if (held->event.type == NET_EVENT_FAULT) {
+        connection_run_fault(connection, &held->event);
     } else if (connection->state != CONNECTION_CLOSED) {
         connection_run_method(connection, held->event.channel, held->event.method.payload);
     }
@@ -268,9 +325,13 @@ held_must_wait(const struct connection *connection, const struct held_event *hel
     if (connection->state != CONNECTION_RUNNING) {
         return false;
     }
-    return held->event.type == NET_EVENT_PUBLISH
-               ? connection_must_hold_publish(connection, held->event.channel)
-               : connection_must_hold(connection, held->event.channel, held->event.method.payload);
+    const struct net_event *event = &held->event;
+    if (event->type == NET_EVENT_FAULT) {
+        return connection_must_hold_fault(connection, event);
+    }
+    return event->type == NET_EVENT_PUBLISH
+               ? connection_must_hold_publish(connection, event->channel)
+               : connection_must_hold(connection, event->channel, event->method.payload);
 }
 
 static void
@@ -316,7 +377,7 @@ connection_replay_held(struct connection *connection)
             connection_hold(connection, held);
         } else {
             connection_run_held(connection, held);
-            free(held);
+            held_event_free(held);
         }
     }
     connection->held_octets = count_held_octets(connection);
@@ -347,9 +408,10 @@ connection_drop_held(struct connection *connection)
         if (content_ref_is_set(held->content)) {
             chunk_pool_release(connection->core->pool, held->content);
         }
-        free(held);
+        held_event_free(held);
     }
     connection->held_octets = 0;
+    connection->has_held_fault = false;
 }
 
 /* Everyone may publish again, after what is held, which takes its turns. */
@@ -381,6 +443,27 @@ core_set_alarm(struct core *core, enum core_alarm alarm, bool is_on)
     }
 }
 
+static uint64_t
+core_memory_used(const struct core *core)
+{
+    return chunk_pool_bytes(core->pool) + core->queue_memory.bytes;
+}
+
+/* What is held stays out of the comparison with the mark, so it needs a bound of its own: a quarter
+ * of the mark, over all connections. Contents that are still on their way count from the moment
+ * they begin, with their whole size. */
+uint64_t
+core_contents_allowed(const struct core *core)
+{
+    uint64_t mark = core->settings.memory_mark_bytes;
+    if (mark == 0) {
+        return UINT64_MAX;
+    }
+    uint64_t limit = mark + mark / 4;
+    uint64_t used = core_memory_used(core);
+    return core->opened_bytes + (used < limit ? limit - used : 0);
+}
+
 void
 core_check_memory(struct core *core)
 {
@@ -388,7 +471,7 @@ core_check_memory(struct core *core)
     if (mark == 0) {
         return;
     }
-    uint64_t used = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;
+    uint64_t used = core_memory_used(core);
     assert(core->held_bytes <= used);
     /* What waits for the end of the alarm must not keep it up. */
     used -= core->held_bytes;

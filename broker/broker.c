@@ -397,6 +397,7 @@ broker_turn(struct broker *broker, uint64_t wait_ms)
     uint64_t tick = chunk_pool_tick(broker->pool);
     networks_flush(broker->networks, tick);
     core_release_tick(broker->core, networks_passed(broker->networks, tick));
+    networks_allow(broker->networks, core_contents_allowed(broker->core));
     broker_return_memory(broker);
     broker_check_settled(broker);
     broker_check_stop(broker, broker->core->now.monotonic_ms);

@@ -45,6 +45,7 @@ channel_end(struct channel *channel)
         channel_cancel_consumer(channel, CONTAINER_OF(link, struct consumer, channel_link), false);
     }
     channel_requeue_all(channel);
+    channel_end_timeouts(channel);
     channel_stop_getting(channel);
     list_remove(&channel->wait_link);
     list_remove(&channel->confirm_link);

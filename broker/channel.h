@@ -8,6 +8,7 @@
 #include "amqp/method.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "broker/ack_timeout.h"
 #include "broker/connection.h"
 #include "queues/queue.h"
 #include "queues/unacked.h"
@@ -36,6 +37,7 @@ struct channel {
     struct map consumers;      /* struct consumer by tag */
     struct list consumer_list; /* of consumer.channel_link, in the order in which they are woken */
     struct unacked_table unacked;
+    struct ack_timeouts timeouts;
     uint64_t next_delivery_tag;    /* the first is 1 */
     uint16_t prefetch_default;     /* for consumers started from now on; 0: none */
     uint16_t prefetch_global;      /* shared by all consumers; 0: none */

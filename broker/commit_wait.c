@@ -168,12 +168,8 @@ channel_send_last(struct channel *channel, const struct method *method)
 static void
 send_answer(struct channel *channel, struct commit_waits *waits, uint32_t size)
 {
-    struct net_action action = {
-        .type = NET_ACTION_METHOD,
-        .channel = channel->number,
-        .method = {.payload = bytes_make(buffer_bytes(&waits->answers).data, size)},
-    };
-    connection_post(channel->connection, &action, NULL);
+    connection_post_method(channel->connection, channel->number,
+                           bytes_make(buffer_bytes(&waits->answers).data, size));
     buffer_consume(&waits->answers, size);
     waits->answer_count--;
 }

@@ -94,7 +94,8 @@ connection_free(struct connection **connection_pointer)
     *connection_pointer = NULL;
 }
 
-void
+/* `content` is what the action names; NULL: it is a method. */
+static void
 connection_post(struct connection *connection, struct net_action *action,
                 const struct content *content)
 {
@@ -111,6 +112,30 @@ connection_post(struct connection *connection, struct net_action *action,
 }
 
 void
+connection_post_content(struct connection *connection, struct net_action *action,
+                        struct content_ref ref)
+{
+    struct chunk_pool *pool = connection->core->pool;
+    const struct content *content = chunk_pool_content(pool, ref);
+    if (content->body_size > CHUNK_BODY_OWN && connection->state != CONNECTION_CLOSED) {
+        chunk_pool_retain(pool, ref);
+        action->loan = ref.bits;
+    }
+    connection_post(connection, action, content);
+}
+
+void
+connection_post_method(struct connection *connection, uint16_t channel, struct bytes payload)
+{
+    struct net_action action = {
+        .type = NET_ACTION_METHOD,
+        .channel = channel,
+        .method = {.payload = payload},
+    };
+    connection_post(connection, &action, NULL);
+}
+
+void
 connection_send(struct connection *connection, uint16_t channel, const struct method *method)
 {
     struct buffer *payload = &connection->core->payload;
@@ -121,12 +146,7 @@ connection_send(struct connection *connection, uint16_t channel, const struct me
         connection_drop(connection, 0);
         return;
     }
-    struct net_action action = {
-        .type = NET_ACTION_METHOD,
-        .channel = channel,
-        .method = {.payload = buffer_bytes(payload)},
-    };
-    connection_post(connection, &action, NULL);
+    connection_post_method(connection, channel, buffer_bytes(payload));
 }
 
 void
@@ -461,7 +481,7 @@ connection_run_method(struct connection *connection, uint16_t channel, struct by
 void
 connection_on_method(struct connection *connection, uint16_t channel, struct bytes payload)
 {
-    if (connection->state == CONNECTION_CLOSED ||
+    if (connection->state == CONNECTION_CLOSED || connection->has_held_fault ||
         connection_hold_method(connection, channel, payload)) {
         return;
     }
@@ -511,13 +531,14 @@ void
 connection_on_publish(struct connection *connection, const struct net_event *event,
                       struct content_ref content)
 {
+    assert(!connection->has_held_fault);
     if (!connection_hold_publish(connection, event, content)) {
         connection_run_publish(connection, event, content);
     }
 }
 
 void
-connection_on_fault(struct connection *connection, const struct net_event *event)
+connection_run_fault(struct connection *connection, const struct net_event *event)
 {
     if (connection->state >= CONNECTION_CLOSING) {
         return;
@@ -528,6 +549,14 @@ connection_on_fault(struct connection *connection, const struct net_event *event
         timer_arm(&connection->core->timers, &connection->close_timer,
                   connection->core->now.monotonic_ms + CONNECTION_FRAMING_WAIT_MS,
                   connection->close_timer.callback, connection);
+    }
+}
+
+void
+connection_on_fault(struct connection *connection, const struct net_event *event)
+{
+    if (!connection->has_held_fault && !connection_hold_fault(connection, event)) {
+        connection_run_fault(connection, event);
     }
 }
 

@@ -68,6 +68,7 @@ struct connection {
     struct list exclusive_queues; /* of queue.owner_list_link */
     struct list held;             /* events held back while publishers are blocked; blocked.c */
     uint64_t held_octets;         /* of what is held behind the first */
+    bool has_held_fault;          /* one that ends the connection: what follows it is not heard */
     struct timer close_timer;     /* bounds CONNECTION_CLOSING */
 };
 
@@ -92,6 +93,7 @@ void connection_on_written(struct connection *connection, uint64_t octets);
 void connection_run_method(struct connection *connection, uint16_t channel, struct bytes payload);
 void connection_run_publish(struct connection *connection, const struct net_event *event,
                             struct content_ref content);
+void connection_run_fault(struct connection *connection, const struct net_event *event);
 
 /* Adds and takes away a reason for not reading the socket; idempotent. Network code hands over no
  * further event once it knows, not even of octets that it has read; with a thread of its own it
@@ -102,12 +104,16 @@ void connection_resume(struct connection *connection, enum connection_pause reas
 /* Posts a method on a channel (0: the connection itself). */
 void connection_send(struct connection *connection, uint16_t channel, const struct method *method);
 
+/* The same for one that is encoded already. */
+void connection_post_method(struct connection *connection, uint16_t channel, struct bytes payload);
+
 /* Posts an action that puts nothing on the wire by itself (TUNE, ESTABLISHED). */
 void connection_post_control(struct connection *connection, struct net_action *action);
 
-/* Posts an action with a content (DELIVER, CONTENT) and charges the window. */
-void connection_post(struct connection *connection, struct net_action *action,
-                     const struct content *content);
+/* Posts an action that names the content of `ref` (DELIVER, CONTENT) and charges the window. A
+ * large one is lent: pinned until NET_EVENT_LOAN_RETURNED. */
+void connection_post_content(struct connection *connection, struct net_action *action,
+                             struct content_ref ref);
 
 static inline bool
 connection_has_window(const struct connection *connection)
@@ -169,6 +175,7 @@ void connection_login_failed(struct connection *connection, const char *mechanis
 bool connection_hold_method(struct connection *connection, uint16_t channel, struct bytes payload);
 bool connection_hold_publish(struct connection *connection, const struct net_event *event,
                              struct content_ref content);
+bool connection_hold_fault(struct connection *connection, const struct net_event *event);
 
 /* Looks again at what is held, in order: what need not wait any more is handled. Ends no alarm.
  * When no alarm is left the client is told. Returns how many events there were. */

@@ -246,13 +246,16 @@ core_take_publish(struct core *core, struct connection *connection, const struct
  * content.
  */
 static void
-core_handle_chunk(struct core *core, const struct net_event *event)
+core_handle_memory(struct core *core, const struct net_event *event)
 {
     uint32_t network = net_link_network(event->link);
     if (event->type == NET_EVENT_CHUNK_OPENED) {
+        core->opened_bytes += event->chunk.capacity;
         chunk_pool_open(core->pool, network, &event->chunk);
     } else if (event->type == NET_EVENT_CHUNK_CLOSED) {
         chunk_pool_close(core->pool, network, &event->chunk);
+    } else if (event->type == NET_EVENT_LOAN_RETURNED) {
+        chunk_pool_release(core->pool, (struct content_ref){.bits = event->returned.loan});
     }
 }
 
@@ -266,7 +269,7 @@ core_handle_event(void *context, const struct net_event *event)
     }
     struct connection *connection = core_find_connection(core, event->link);
     if (connection == NULL) {
-        core_handle_chunk(core, event);
+        core_handle_memory(core, event);
         return;
     }
     switch (event->type) {
@@ -288,6 +291,7 @@ core_handle_event(void *context, const struct net_event *event)
     case NET_EVENT_OPENED:
     case NET_EVENT_CHUNK_OPENED:
     case NET_EVENT_CHUNK_CLOSED:
+    case NET_EVENT_LOAN_RETURNED:
         break;
     }
 }

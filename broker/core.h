@@ -82,11 +82,13 @@ enum { CORE_WINDOW_OCTETS = 256 * 1024 };
 enum { CORE_OUTPUT_OCTETS = 32 * 1024 * 1024 };
 
 /* What one queue hands out in one turn of dispatch, in messages and in octets of their bodies: a
- * small part of a window, so that several queues find room in it. */
+ * small part of a window, so that several queues find room in it. And what all of them do in a
+ * tick; of a body that is lent only what it is cut by counts, for no tick writes it whole. */
 enum {
     CORE_DISPATCH_PER_QUEUE = 256,
     CORE_DISPATCH_OCTETS_PER_QUEUE = 16 * 1024,
     CORE_DISPATCH_PER_TICK = 16384,
+    CORE_DISPATCH_OCTETS_PER_TICK = 4 * 1024 * 1024,
 };
 
 /* Why publishers are blocked. */
@@ -101,6 +103,7 @@ struct core_counters {
     uint64_t channels_opened, channels_closed;
     uint64_t published, routed, unroutable_returned, unroutable_dropped;
     uint64_t delivered, acked, redelivered, confirmed;
+    uint64_t timed_out; /* deliveries that were not settled in time */
     uint64_t logins_succeeded, logins_failed;
     uint64_t internal_errors; /* 541: must be 0 */
 };
@@ -145,6 +148,7 @@ struct core {
     struct route_cache *cache;
     struct buffer payload;            /* scratch of channel_send and connection_send */
     struct entry_memory queue_memory; /* of all queues; they keep it up to date */
+    uint64_t opened_bytes;            /* of all chunks that networks ever opened */
     uint64_t held_bytes;     /* message memory of publishes that wait for the alarm; blocked.c */
     uint8_t alarms;          /* of enum core_alarm: publishers are blocked while any is set */
     struct paging *paging;   /* owned; NULL: nothing leaves memory */
@@ -188,6 +192,11 @@ void core_end_tick(struct core *core);
  * (chunk_pool_tick; on one thread: of the one that ends): gives message memory back, and lets
  * publishers go on when that brought it under the mark. */
 void core_release_tick(struct core *core, uint64_t passed_tick);
+
+/* How many octets of chunks the networks may have opened in all, from the beginning, counted as
+ * NET_EVENT_CHUNK_OPENED tells them: UINT64_MAX without a memory mark, else what there were and
+ * room until message memory stands a quarter above the mark. Ask when the tick is released. */
+uint64_t core_contents_allowed(const struct core *core);
 
 /* Milliseconds until core_end_tick has something to do again: 0 when work is left over, UINT64_MAX
  * when no timer is armed. */

@@ -48,7 +48,7 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
                     .routing_key = content_routing_key(content),
                     .redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0},
     };
-    connection_post(consumer->channel->connection, &action, content);
+    connection_post_content(consumer->channel->connection, &action, entry->content);
 }
 
 static void
@@ -81,7 +81,12 @@ static enum status
 deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *consumer)
 {
     struct channel *channel = consumer->channel;
-    struct unacked item = {.tag = channel->next_delivery_tag, .queue = queue, .consumer = consumer};
+    struct unacked item = {
+        .tag = channel->next_delivery_tag,
+        .queue = queue,
+        .consumer = consumer,
+        .delivered_ms = core->now.monotonic_ms,
+    };
     if (queue_lend(queue, &item.entry, &item.position) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
@@ -94,6 +99,7 @@ deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *
     channel->next_delivery_tag++;
     channel->unacked_by_consumers++;
     consumer->unacked_count++;
+    channel_watch_delivery(channel, &item);
     post_delivery(core, consumer, &item.entry, item.tag);
     count_delivery(core, queue, &item.entry);
     return STATUS_OK;
@@ -147,47 +153,70 @@ dispatch_message(struct core *core, struct queue *queue, struct consumer *consum
     return (uint32_t)(waiting_octets - queue->ready_bytes);
 }
 
-/* One turn of one queue: at most `budget` offers, which it returns less those made, and not many
- * more octets than CORE_DISPATCH_OCTETS_PER_QUEUE. A refused offer counts too, for it costs as
- * much. */
-static uint32_t
-dispatch_queue(struct core *core, struct queue *queue, uint32_t budget)
+/* What a tick may still hand out. */
+struct dispatch_budget {
+    uint32_t offers;
+    uint32_t octets;
+};
+
+static bool
+budget_is_left(const struct dispatch_budget *budget)
 {
-    uint32_t turn = budget < CORE_DISPATCH_PER_QUEUE ? budget : CORE_DISPATCH_PER_QUEUE;
-    uint32_t octets = 0;
+    return budget->offers > 0 && budget->octets > 0;
+}
+
+static void
+budget_spend(struct dispatch_budget *budget, uint32_t octets)
+{
+    octets = octets < CHUNK_BODY_OWN ? octets : CHUNK_BODY_OWN;
+    budget->octets -= octets < budget->octets ? octets : budget->octets;
+    budget->offers--;
+}
+
+/* One turn of one queue: offers as long as there is budget, and not many more octets than
+ * CORE_DISPATCH_OCTETS_PER_QUEUE. A refused offer counts too, for it costs as much. */
+static void
+dispatch_queue(struct core *core, struct queue *queue, struct dispatch_budget *budget)
+{
     uint32_t offers = 0;
-    while (offers < turn && octets < CORE_DISPATCH_OCTETS_PER_QUEUE) {
+    uint32_t octets = 0;
+    while (budget_is_left(budget) && offers < CORE_DISPATCH_PER_QUEUE &&
+           octets < CORE_DISPATCH_OCTETS_PER_QUEUE) {
         struct consumer *consumer = queue_next_consumer(queue);
         if (consumer == NULL || queue->ready_count == 0 || !core_head_is_ready(core, queue)) {
             break;
         }
-        octets += dispatch_message(core, queue, consumer);
+        uint32_t body_octets = dispatch_message(core, queue, consumer);
+        budget_spend(budget, body_octets);
+        octets += body_octets;
         offers++;
     }
-    return budget - offers;
 }
 
 void
 core_serve_consumers(struct core *core, struct queue *queue)
 {
-    uint32_t budget = CORE_DISPATCH_PER_TICK;
-    while (budget > 0 && !queue->head_waits && queue->ready_count > 0 &&
+    struct dispatch_budget budget = {.offers = CORE_DISPATCH_PER_TICK, .octets = UINT32_MAX};
+    while (budget_is_left(&budget) && !queue->head_waits && queue->ready_count > 0 &&
            queue_next_consumer(queue) != NULL) {
-        budget = dispatch_queue(core, queue, budget);
+        dispatch_queue(core, queue, &budget);
     }
 }
 
 void
 core_dispatch(struct core *core)
 {
-    uint32_t budget = CORE_DISPATCH_PER_TICK;
-    while (budget > 0) {
+    struct dispatch_budget budget = {
+        .offers = CORE_DISPATCH_PER_TICK,
+        .octets = CORE_DISPATCH_OCTETS_PER_TICK,
+    };
+    while (budget_is_left(&budget)) {
         struct list_link *link = list_pop(&core->dispatch_queues);
         if (link == NULL) {
             return;
         }
         struct queue *queue = CONTAINER_OF(link, struct queue, dispatch_link);
-        budget = dispatch_queue(core, queue, budget);
+        dispatch_queue(core, queue, &budget);
         if (queue->ready_count == 0) {
             core_release_windows(core, queue);
         } else if (queue_next_consumer(queue) != NULL) {
@@ -214,5 +243,5 @@ channel_send_content(struct channel *channel, const struct method *method, struc
         .channel = channel->number,
         .content = {.content = content, .payload = buffer_bytes(&core->payload)},
     };
-    connection_post(connection, &action, content);
+    connection_post_content(connection, &action, ref);
 }

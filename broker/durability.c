@@ -41,7 +41,7 @@ core_logs(const struct core *core, const struct queue *queue, const struct conte
 {
     return core->journal != NULL && queue->durable &&
            ((content->flags & CONTENT_PERSISTENT) != 0 ||
-            queue->settings.type == QUEUE_TYPE_QUORUM);
+            queue->settings->type == QUEUE_TYPE_QUORUM);
 }
 
 void
@@ -132,15 +132,6 @@ core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entr
     journal_remove(core->journal, queue_id, lsn);
     space_remove_row(core->space, lsn, space_row_octets(entry->size),
                      journal_open_lsn(core->journal));
-}
-
-void
-core_log_forget_targets(struct core *core, uint64_t lsn, uint32_t first, uint32_t body_size)
-{
-    struct queue_entry entry = {.lsn_and_flags = queue_entry_pack(lsn, 0), .size = body_size};
-    for (uint32_t i = first; i < core->log_target_count; i++) {
-        core_log_discarded(core, core->log_targets[i] & ~RECORD_QUEUE_HANDED_OUT, &entry);
-    }
 }
 
 void

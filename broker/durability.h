@@ -65,10 +65,6 @@ struct log_need {
  */
 MUST_CHECK enum status core_log_reserve(struct core *core, const struct log_need *need);
 
-/* Not all of those queues could be given the message: those of the list from `first` on do without.
- */
-void core_log_forget_targets(struct core *core, uint64_t lsn, uint32_t first, uint32_t body_size);
-
 /* The message is done with in `queue`: acknowledged, dropped, delivered for good. */
 void core_log_removal(struct core *core, const struct queue *queue,
                       const struct queue_entry *entry);

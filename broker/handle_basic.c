@@ -84,12 +84,12 @@ find_readable_queue(struct channel *channel, struct bytes given_name, struct que
 static enum status
 check_exclusive(const struct queue *queue, bool *exclusive, struct fault *fault)
 {
-    if (queue->settings.type == QUEUE_TYPE_QUORUM) {
+    if (queue->settings->type == QUEUE_TYPE_QUORUM) {
         *exclusive = false;
     }
     bool is_refused =
         queue->exclusive_consumer != NULL ||
-        (*exclusive && (queue->consumer_count > 0 || queue->settings.single_active_consumer));
+        (*exclusive && (queue->consumer_count > 0 || queue->settings->single_active_consumer));
     if (is_refused) {
         char text[RESOURCE_TEXT_SIZE];
         return fault_channel(fault, REPLY_ACCESS_REFUSED, "%s in exclusive use",
@@ -100,13 +100,14 @@ check_exclusive(const struct queue *queue, bool *exclusive, struct fault *fault)
 
 static struct consumer *
 channel_add_consumer(struct channel *channel, const struct basic_consume *args, struct queue *queue,
-                     int64_t priority, bool exclusive)
+                     const struct consume_settings *settings, bool exclusive)
 {
     char made[CONSUMER_TAG_SIZE];
     struct consumer *consumer =
         consumer_new(channel_consumer_tag(channel, args->consumer_tag, made));
     consumer->channel = channel;
-    consumer->priority = priority;
+    consumer->priority = settings->priority;
+    consumer->timeout_ms = settings->timeout_ms;
     consumer->prefetch_count = channel->prefetch_default;
     consumer->no_ack = args->no_ack;
     consumer->exclusive = exclusive;
@@ -129,15 +130,15 @@ channel_consume_queue(struct channel *channel, const struct basic_consume *args,
     }
     char text[RESOURCE_TEXT_SIZE];
     (void)vhost_queue_text(queue->vhost, queue->name, text);
-    int64_t priority;
+    struct consume_settings settings;
     bool exclusive = args->exclusive;
-    if (queue_consume_arguments_read(&priority, args->arguments, queue->settings.type, text,
+    if (queue_consume_arguments_read(&settings, args->arguments, queue->settings->type, text,
                                      fault) != STATUS_OK ||
         check_exclusive(queue, &exclusive, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
     const struct consumer *consumer =
-        channel_add_consumer(channel, args, queue, priority, exclusive);
+        channel_add_consumer(channel, args, queue, &settings, exclusive);
     if (!args->nowait) {
         struct method answer = {.id = METHOD_BASIC_CONSUME_OK,
                                 .basic_consume_ok = {.consumer_tag = consumer->tag}};
@@ -218,7 +219,11 @@ channel_handle_basic_cancel(struct channel *channel, const struct basic_cancel *
 static enum status
 take_for_get(struct channel *channel, struct queue *queue, bool no_ack, struct queue_entry *entry)
 {
-    struct unacked item = {.tag = channel->next_delivery_tag, .queue = queue};
+    struct unacked item = {
+        .tag = channel->next_delivery_tag,
+        .queue = queue,
+        .delivered_ms = channel_core(channel)->now.monotonic_ms,
+    };
     if (no_ack) {
         return queue_pop(queue, entry, &item.position) ? STATUS_OK : STATUS_AGAIN;
     }
@@ -231,6 +236,7 @@ take_for_get(struct channel *channel, struct queue *queue, bool no_ack, struct q
         return STATUS_NO_MEMORY;
     }
     (void)queue_ref(queue);
+    channel_watch_delivery(channel, &item);
     *entry = item.entry;
     return STATUS_OK;
 }
@@ -261,7 +267,7 @@ send_got_message(struct channel *channel, struct queue *queue, const struct queu
 static enum status
 check_may_get(const struct queue *queue, struct fault *fault)
 {
-    if (queue->settings.type != QUEUE_TYPE_QUORUM || !queue->settings.single_active_consumer) {
+    if (queue->settings->type != QUEUE_TYPE_QUORUM || !queue->settings->single_active_consumer) {
         return STATUS_OK;
     }
     char text[RESOURCE_TEXT_SIZE];
@@ -269,7 +275,7 @@ check_may_get(const struct queue *queue, struct fault *fault)
                          "cannot obtain access to locked %s. basic.get operations are not "
                          "supported by %s queues with single active consumer",
                          vhost_queue_text(queue->vhost, queue->name, text),
-                         queue_type_name(queue->settings.type));
+                         queue_type_name(queue->settings->type));
 }
 
 enum status
@@ -329,7 +335,8 @@ static enum status
 settle_multiple(struct channel *channel, uint64_t tag, enum settlement settlement,
                 struct fault *fault)
 {
-    if (tag != 0 && unacked_table_find(&channel->unacked, tag) == NULL) {
+    if (tag != 0 && unacked_table_find(&channel->unacked, tag) == NULL &&
+        !channel_take_timed_out(channel, tag)) {
         return fault_unknown_tag(fault, tag);
     }
     uint64_t tag_max = tag == 0 ? UINT64_MAX : tag;
@@ -347,7 +354,7 @@ settle_one(struct channel *channel, uint64_t tag, enum settlement settlement, st
 {
     struct unacked item;
     if (!unacked_table_take(&channel->unacked, tag, &item)) {
-        return fault_unknown_tag(fault, tag);
+        return channel_take_timed_out(channel, tag) ? STATUS_OK : fault_unknown_tag(fault, tag);
     }
     return settle_now_or_later(channel, &item, settlement, fault);
 }

@@ -354,3 +354,9 @@ networks_link_count(const struct networks *networks)
 {
     return network_group_link_count(networks->group);
 }
+
+void
+networks_allow(struct networks *networks, uint64_t octets)
+{
+    network_group_allow(networks->group, octets);
+}

@@ -63,6 +63,10 @@ void networks_flush(struct networks *networks, uint64_t tick);
 /* The last tick all of whose output is written or copied, asked after networks_flush(tick). */
 uint64_t networks_passed(const struct networks *networks, uint64_t tick);
 
+/* How many octets of message memory the networks may have opened in all, from the beginning, before
+ * links that bring a further content wait: see core_contents_allowed. */
+void networks_allow(struct networks *networks, uint64_t octets);
+
 /* Links, with those that have not logged in. */
 uint32_t networks_link_count(const struct networks *networks);
 

@@ -85,7 +85,7 @@ entry_bits(const struct core *core, const struct queue *queue, const struct cont
     return queue_entry_pack(message->lsn, flags);
 }
 
-enum status
+void
 core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
              const struct content *content, struct logged_message *message)
 {
@@ -94,17 +94,13 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
         .lsn_and_flags = entry_bits(core, queue, content, message),
         .size = content->body_size,
     };
-    if (queue_push(queue, &entry) != STATUS_OK) {
-        core_log_removal(core, queue, &entry);
-        core_log_forget_targets(core, message->lsn, message->next_target, content->body_size);
-        return STATUS_NO_MEMORY;
-    }
+    enum status status = queue_push(queue, &entry);
+    assert(status == STATUS_OK);
     queue_entry_retain(&entry, core->pool);
     queue->published_count++;
     if (queue_next_consumer(queue) != NULL) {
         core_wake_queue(core, queue);
     }
-    return STATUS_OK;
 }
 
 void
@@ -153,18 +149,30 @@ log_for_queues(const struct publish *publish, uint64_t *lsn_out)
     return core_log_publish(core, publish->content, lsn_out);
 }
 
-/* Gives every queue that the message reached its copy. */
+/* Room for the message in every queue that it reached, and in the log. */
+static enum status
+reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
+{
+    struct core *core = publish_core(publish);
+    for (uint32_t i = 0; i < core->routes.count; i++) {
+        if (queue_reserve(queue_of_target(core->routes.targets[i])) != STATUS_OK) {
+            return STATUS_NO_MEMORY;
+        }
+    }
+    return core_has_log(core) ? log_for_queues(publish, lsn_out) : STATUS_OK;
+}
+
+/* Gives every queue that the message reached its copy: all of them, or on STATUS_FAULT none. */
 static enum status
 publish_to_queues(const struct publish *publish, struct fault *fault)
 {
     struct core *core = publish_core(publish);
     struct channel *channel = publish->channel;
     struct logged_message message = {0};
-    if (core_has_log(core)) {
-        enum status status = log_for_queues(publish, &message.lsn);
-        if (status != STATUS_OK) {
-            return fault_not_logged(fault, status);
-        }
+    enum status status = reserve_and_log(publish, &message.lsn);
+    if (status != STATUS_OK) {
+        entry_memory_free_spares(&core->queue_memory);
+        return fault_not_logged(fault, status);
     }
     if (message.lsn != 0) {
         channel->publish_token = core_log_token(core);
@@ -172,9 +180,7 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
     }
     for (uint32_t i = 0; i < core->routes.count; i++) {
         struct queue *queue = queue_of_target(core->routes.targets[i]);
-        if (core_enqueue(core, queue, publish->content, publish->octets, &message) != STATUS_OK) {
-            return fault_no_memory(fault);
-        }
+        core_enqueue(core, queue, publish->content, publish->octets, &message);
     }
     return STATUS_OK;
 }

@@ -15,13 +15,11 @@ struct logged_message {
     uint32_t next_target; /* which of core->log_targets is the next durable queue's */
 };
 
-/* Appends the message to the queue and has it dispatched; the queue counts the content for itself.
- * `content` is what `ref` names.
- * `message` is what core_log_publish gave for it, and its queues come in the order of
- * core_log_target. STATUS_NO_MEMORY changes nothing, but that the log has forgotten the message for
- * this queue. */
-MUST_CHECK enum status core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
-                                    const struct content *content, struct logged_message *message);
+/* Appends the message to the queue, which has reserved room for it, and has it dispatched; the
+ * queue counts the content for itself. `content` is what `ref` names. `message` is what
+ * core_log_publish gave for it, and its queues come in the order of core_log_target. */
+void core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
+                  const struct content *content, struct logged_message *message);
 
 /* Sends basic.return 312 NO_ROUTE with the message to its publisher. */
 void channel_return_message(struct channel *channel, struct content_ref content);

@@ -10,6 +10,7 @@
 #include "amqp/reply.h"
 #include "amqp/table.h"
 #include "broker/access.h"
+#include "broker/ack_timeout.h"
 #include "broker/channel.h"
 #include "broker/connection.h"
 #include "broker/core.h"
@@ -144,6 +145,9 @@ change_queue(struct queue *queue, const struct config_queue *config)
     bool is_changed = !table_equal(queue->arguments, config->arguments);
     if (is_changed && queue_set_arguments(queue, config->arguments) != STATUS_OK) {
         return false;
+    }
+    if (is_changed) {
+        queue_review_timeouts(queue);
     }
     if (is_changed || !queue->from_file) {
         queue->from_file = true;

@@ -145,7 +145,7 @@ check_queue_arguments(struct application *application, const struct config_queue
                       const struct queue *queue, const struct queue_settings *wanted,
                       struct difference *difference)
 {
-    const struct queue_settings *stored = &queue->settings;
+    const struct queue_settings *stored = queue->settings;
     if (stored->type != wanted->type) {
         difference->property = "x-queue-type";
         difference->stored = queue_type_name(stored->type);
@@ -229,7 +229,7 @@ known_names_init(struct known_names *names, const struct vhost *vhost, const str
     }
     position = 0;
     for (struct map_entry *entry; (entry = map_next(&vhost->queues, &position)) != NULL;) {
-        map_put(&names->queues, entry->key, entry->value);
+        map_put(&names->queues, map_entry_key(entry), entry->value);
     }
 }
 

@@ -374,9 +374,7 @@ enqueue_copies(struct core *core, const struct buffered_publish *copies, uint32_
     }
     for (uint32_t i = 0; i < count; i++) {
         if (copies[i].queue != NULL) {
-            enum status status =
-                core_enqueue(core, copies[i].queue, copies->content, content, &message);
-            assert(status == STATUS_OK);
+            core_enqueue(core, copies[i].queue, copies->content, content, &message);
         }
     }
 }
@@ -453,6 +451,7 @@ transaction_rollback(struct channel *channel, struct fault *fault)
     }
     forget_settled(transaction);
     release_publishes(channel);
+    channel_review_timeouts(channel); /* what came back may have waited too long meanwhile */
     return STATUS_OK;
 }
 

@@ -163,7 +163,7 @@ remember_new_vhost(const struct vhost *vhost)
     uint64_t octets = 0;
     uint32_t position = 0;
     for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
-        octets += CORE_RECORD_FIXED + entry->key.size + 16;
+        octets += CORE_RECORD_FIXED + entry->key_size + 16;
     }
     core_log_together(vhost->core, octets + CORE_RECORD_FIXED + vhost->name.size);
     vhost_remember(vhost);

@@ -153,7 +153,7 @@ read_choice(struct walk *walk, const struct field_spec *field, const struct node
 void *
 named_list_find(const struct named_list *list, struct bytes name)
 {
-    return list->index.count == 0 ? NULL : map_get(&list->index, name);
+    return map_get(&list->index, name);
 }
 
 void

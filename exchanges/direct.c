@@ -7,7 +7,7 @@
 #include "base/assert.h"
 #include "exchanges/exchange.h"
 #include "routing/key_targets.h"
-#include "routing/number_index.h"
+#include "base/number_index.h"
 
 enum { ROWS_CAPACITY_MIN = 4 };
 

@@ -7,7 +7,7 @@
 #include "base/assert.h"
 #include "exchanges/exchange.h"
 #include "routing/header_match.h"
-#include "routing/number_index.h"
+#include "base/number_index.h"
 
 enum { ROWS_CAPACITY_MIN = 4, ROWS_PER_VISIT = 4 };
 

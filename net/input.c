@@ -305,6 +305,9 @@ input_next_frame(struct link *link, struct bytes octets)
     UNINITIALIZED struct fault fault;
     switch (frame_decode(&frame, octets, link->frame_max, &link->input_needed, &fault)) {
     case STATUS_OK:
+        if (frame.type == FRAME_TYPE_HEADER && !link->ignores_content && link_awaits_room(link)) {
+            return 0;
+        }
         input_frame(link, &frame);
         return frame.payload.size + FRAME_OVERHEAD;
     case STATUS_FAULT:
@@ -400,7 +403,8 @@ input_next(struct link *link, struct bytes octets)
     if (link->stream_left > 0) {
         return input_stream(link, octets);
     }
-    size_t taken = input_is_plain(link) ? input_whole_publish(link, octets) : 0;
+    bool is_short = input_is_plain(link) && network_group_has_room(link->network->group);
+    size_t taken = is_short ? input_whole_publish(link, octets) : 0;
     return taken > 0 ? taken : input_next_frame(link, octets);
 }
 

@@ -28,7 +28,6 @@ enum {
 static void link_on_event(struct loop_watch *watch, uint32_t events);
 static void link_on_deadline(struct timer *timer, void *context);
 static void link_on_heartbeat(struct timer *timer, void *context);
-static void link_write(struct link *link);
 
 /* Beginning and end --------------------------------------------------------------------------- */
 
@@ -124,6 +123,16 @@ link_make_report(struct link *link)
     }
 }
 
+/* Its input is of interest again, or of none any more. */
+static void
+link_forget_room(struct link *link)
+{
+    if (link->awaits_room) {
+        link->awaits_room = false;
+        list_remove(&link->ready_link);
+    }
+}
+
 /* From here on only the socket matters; what the core still posts for the link is dropped. */
 static void
 link_leave_core(struct link *link, enum net_close_reason reason)
@@ -134,6 +143,7 @@ link_leave_core(struct link *link, enum net_close_reason reason)
     link->reason = reason;
     link->is_paused = false;
     link->awaits_core = false;
+    link_forget_room(link);
     link->ignores_content = true;
     timer_cancel(&link->network->timers, &link->heartbeat_timer);
     assembly_table_fini(&link->assemblies, link->network->writer);
@@ -277,17 +287,15 @@ link_on_event(struct loop_watch *watch, uint32_t events)
         }
         return;
     }
-    if (link->is_paused && (events & (EPOLLHUP | EPOLLERR)) != 0) {
+    if ((link->is_paused || link->awaits_room) && (events & (EPOLLHUP | EPOLLERR)) != 0) {
         link_end(link, NET_CLOSE_BY_PEER); /* nothing that is unread can be answered any more */
         return;
     }
     if (is_readable || (is_writable && link->read_wants_write)) {
         link_make_ready(link);
     }
-    /* What is dirty is written by the flush of this turn. */
-    bool is_waiting = !output_is_empty(&link->output) && !list_link_is_linked(&link->dirty_link);
-    if (is_waiting && (is_writable || link->write_wants_read)) {
-        link_write(link);
+    if (!output_is_empty(&link->output) && (is_writable || link->write_wants_read)) {
+        link_make_dirty(link);
     }
 }
 
@@ -370,7 +378,7 @@ link_make_ready(struct link *link)
 
 /* Writing ------------------------------------------------------------------------------------- */
 
-static void
+static size_t
 link_write(struct link *link)
 {
     uint64_t octets;
@@ -386,7 +394,9 @@ link_write(struct link *link)
     switch (status) {
     case STATUS_OK:
         link->write_wants_read = false;
-        if (link->state == LINK_CLOSING) {
+        if (!output_is_empty(&link->output)) {
+            list_append(&link->network->unwritten, &link->dirty_link);
+        } else if (link->state == LINK_CLOSING) {
             link_drain(link);
         }
         break;
@@ -397,15 +407,17 @@ link_write(struct link *link)
         link_broke(link, "link.write_failed");
         break;
     }
+    return octets;
 }
 
-void
+size_t
 link_flush(struct link *link)
 {
-    link_write(link);
+    size_t octets = link_write(link);
     if (link->state != LINK_ENDED) {
         link_settle(link);
     }
+    return octets;
 }
 
 void
@@ -464,6 +476,7 @@ link_note_close(struct link *link, uint16_t channel, struct bytes payload)
     if (class_id == CLASS_CONNECTION && method_id == CONNECTION_CLOSE) {
         link->ignores_content = true;
         assembly_table_fini(&link->assemblies, link->network->writer);
+        link_find_room(link); /* close-ok is behind what it will drop */
     } else if (class_id == CLASS_CHANNEL && method_id == CHANNEL_CLOSE && !link->ignores_content &&
                assembly_discard(&link->assemblies, link->network->writer, channel) != STATUS_OK) {
         link_end(link, NET_CLOSE_ERROR);
@@ -477,6 +490,7 @@ link_put(struct link *link, const struct net_action *action, const struct conten
         STATUS_OK) {
         log_limited(link->network->log, LOG_LEVEL_WARN, "link.no_memory", "peer=%s port=%u",
                     link->address, link->port);
+        output_pool_return(&link->network->outputs, action->loan);
         link_end(link, NET_CLOSE_ERROR);
         return;
     }
@@ -522,14 +536,37 @@ static void
 link_resume(struct link *link)
 {
     link->is_paused = false;
+    link_forget_room(link);                               /* it asks again */
     link->heartbeat.last_read_ms = link->network->now_ms; /* it could not be heard until now */
     link_make_ready(link);
+}
+
+bool
+link_awaits_room(struct link *link)
+{
+    struct network *network = link->network;
+    if (network_group_has_room(network->group)) {
+        return false;
+    }
+    link->awaits_room = network_await_room(network, link);
+    return link->awaits_room;
+}
+
+void
+link_find_room(struct link *link)
+{
+    if (link->awaits_room) {
+        link_forget_room(link);
+        link->heartbeat.last_read_ms = link->network->now_ms; /* as above */
+        link_make_ready(link);
+    }
 }
 
 void
 link_act(struct link *link, const struct net_action *action)
 {
     if (link->state >= LINK_CLOSING) {
+        output_pool_return(&link->network->outputs, action->loan);
         return;
     }
     switch (action->type) {

@@ -57,14 +57,15 @@ struct link {
     bool is_closed_reported;
     bool is_paused;
     bool awaits_core; /* a method of the handshake is not answered; what follows depends on it */
+    bool awaits_room; /* a content is next in the input, and there is no memory for it now */
     bool is_hung_up;  /* the peer has ended its side; some input may still be unread */
     bool ignores_content;   /* it gets or got connection.close: only methods matter any more */
     bool input_is_unparsed; /* whole frames may lie in `input`, from before a pause */
     bool read_wants_write;  /* a TLS read waits for a writable socket */
     bool write_wants_read;
 
-    struct list_link ready_link;  /* on network.ready or, in its handshake, network.greeting */
-    struct list_link dirty_link;  /* on network.dirty: to be written by the next flush */
+    struct list_link ready_link;  /* on network.ready, .roomless or, in its handshake, .greeting */
+    struct list_link dirty_link;  /* on network.dirty or .unwritten: for the next flush */
     struct list_link report_link; /* on network.reports: WRITTEN or CLOSED are due, or its end */
 
     struct buffer input; /* the front of a frame that has not arrived completely */
@@ -111,8 +112,14 @@ void link_broke(struct link *link, const char *event);
 static inline bool
 link_may_read(const struct link *link)
 {
-    return !link->is_paused && !link->awaits_core;
+    return !link->is_paused && !link->awaits_core && !link->awaits_room;
 }
+
+/* A content is next: true when it has to wait for memory, and the link with it. */
+bool link_awaits_room(struct link *link);
+
+/* There may be memory for it now. */
+void link_find_room(struct link *link);
 
 /* Puts the link on the ready list, unless it does not read. */
 void link_make_ready(struct link *link);
@@ -120,10 +127,12 @@ void link_make_ready(struct link *link);
 /* Carries out what the core wants. Posts no event. */
 void link_act(struct link *link, const struct net_action *action);
 
-/* Writes what is queued, as far as the socket takes it, and copies what stays of contents. */
-void link_flush(struct link *link);
+/* Writes what is queued, as far as the socket takes it and the link's turn goes, and copies what
+ * stays of contents that were not lent. Returns how many octets went; a link that has to go on puts
+ * itself on the list of those. */
+size_t link_flush(struct link *link);
 
-/* Copies what is queued of contents without writing. */
+/* Copies what is queued of contents that were not lent, without writing. */
 void link_settle(struct link *link);
 
 /* Posts WRITTEN and CLOSED as far as they are due, then frees a link that has ended. */

@@ -19,6 +19,8 @@ enum {
     /* What an unfinished message takes besides its body: header, names, property block. */
     ASSEMBLY_OVERHEAD = 256 * 1024,
     TRIM_MS = 1000,
+    /* So long after one of them was read, members count as busy. */
+    MEMBERS_BUSY_MS = 100,
 };
 
 /* A descriptor that is not ours to read, only to watch. */
@@ -104,6 +106,8 @@ network_post_chunk(struct network *network, enum net_event_type type,
 static void
 network_on_chunk_opened(void *context, const struct chunk_notice *notice)
 {
+    const struct network *network = context;
+    network_group_note_opened(network->group, notice->capacity);
     network_post_chunk(context, NET_EVENT_CHUNK_OPENED, notice);
 }
 
@@ -144,7 +148,9 @@ network_new(const struct network_settings *settings, struct network_group *group
     timer_wheel_init(&network->timers, network->now_ms);
     list_init(&network->ready);
     list_init(&network->greeting);
+    list_init(&network->roomless);
     list_init(&network->dirty);
+    list_init(&network->unwritten);
     list_init(&network->reports);
     list_init(&network->watches);
     listeners_init(&network->listeners, network);
@@ -290,6 +296,8 @@ network_post(void *context, const struct net_action *action)
         chunk_writer_take_back(network->writer, action->chunk_returned.memory,
                                action->chunk_returned.capacity);
         network_trim_later(network);
+    } else {
+        output_pool_return(&network->outputs, action->loan);
     }
 }
 
@@ -359,11 +367,23 @@ network_unestablished_count(const struct network *network)
     return network->unestablished_count;
 }
 
+/* Whether a handshake may take a step now. While members are busy the private key is used once in a
+ * millisecond, which leaves them three quarters of the time (P-256 takes 0.2 ms): once a turn is
+ * not enough, for turns are short, and what comes at any moment would find a signature under way.
+ */
+static bool
+network_may_greet(const struct network *network)
+{
+    bool members_are_busy = network->now_ms < network->member_read_ms + MEMBERS_BUSY_MS;
+    return !list_is_empty(&network->greeting) &&
+           !(members_are_busy && network->now_ms == network->private_key_ms);
+}
+
 bool
 network_has_work(const struct network *network)
 {
     bool may_read = !network->holds_input && !list_is_empty(&network->ready);
-    return may_read || !list_is_empty(&network->greeting) || !list_is_empty(&network->dirty) ||
+    return may_read || network_may_greet(network) || !list_is_empty(&network->dirty) ||
            !list_is_empty(&network->reports) || atomic_load(&network->is_called);
 }
 
@@ -416,6 +436,42 @@ network_take_newcomer(struct network *network, const struct newcomer *newcomer)
 }
 
 static void
+network_set_roomless(struct network *network, bool is_roomless)
+{
+    if (network->is_roomless != is_roomless) {
+        network->is_roomless = is_roomless;
+        network_group_note_waiting(network->group, is_roomless);
+    }
+}
+
+bool
+network_await_room(struct network *network, struct link *link)
+{
+    network_set_roomless(network, true);
+    if (network_group_has_room(network->group)) {
+        return false;
+    }
+    list_remove(&link->ready_link);
+    list_append(&network->roomless, &link->ready_link);
+    return true;
+}
+
+/* There may be room for contents: links that wait for it are read again. Who finds none waits
+ * anew. */
+static void
+network_look_for_room(struct network *network)
+{
+    struct list_link *waiting;
+    if (!network->is_roomless || !network_group_has_room(network->group)) {
+        return;
+    }
+    network_set_roomless(network, false);
+    while ((waiting = list_first(&network->roomless)) != NULL) {
+        link_find_room(CONTAINER_OF(waiting, struct link, ready_link));
+    }
+}
+
+static void
 network_answer_calls(struct network *network)
 {
     if (!atomic_load(&network->is_called)) {
@@ -429,6 +485,7 @@ network_answer_calls(struct network *network)
     }
     free(newcomers);
     listeners_look_for_room(network);
+    network_look_for_room(network);
     if (atomic_load(&network->is_asked_to_stop_listening)) {
         network_stop_listening(network);
     }
@@ -451,24 +508,35 @@ network_wait_ms(struct network *network, uint64_t wait_ms)
         return 0;
     }
     network_read_clock(network);
-    uint64_t timers_ms = timer_wheel_wait_ms(&network->timers, network->now_ms);
-    return timers_ms < wait_ms ? timers_ms : wait_ms;
+    if (network_has_work(network)) {
+        return 0; /* a handshake, now that the time is known */
+    }
+    uint64_t own_ms = timer_wheel_wait_ms(&network->timers, network->now_ms);
+    if (!list_is_empty(&network->greeting) && own_ms > 1) {
+        own_ms = 1;
+    }
+    return own_ms < wait_ms ? own_ms : wait_ms;
 }
 
 /* Takes newcomers a step further, until the private key was used once: that is work which nobody
  * can interrupt, and a flood of newcomers must not keep members waiting for more than one of it.
- * A link that wants another step is told so by its descriptor, in another turn. */
-static void
+ * A link that wants another step is told so by its descriptor, in another turn. True when the key
+ * was used. */
+static bool
 network_greet_links(struct network *network)
 {
     bool used_private_key = false;
     for (uint32_t i = 0; i < network->settings.handshake_steps_per_tick && !used_private_key; i++) {
-        struct list_link *ready = list_pop(&network->greeting);
-        if (ready == NULL) {
+        if (!network_may_greet(network)) {
             break;
         }
+        struct list_link *ready = list_pop(&network->greeting);
         used_private_key = link_greet(CONTAINER_OF(ready, struct link, ready_link));
     }
+    if (used_private_key) {
+        network->private_key_ms = network->now_ms;
+    }
+    return used_private_key;
 }
 
 /* Reads links in turn, one read each, until every one that was ready has had its turn or the budget
@@ -490,9 +558,28 @@ network_read_links(struct network *network)
             break;
         }
         link->turn_of_read = network->turn;
+        if (link->is_established) {
+            network->member_read_ms = network->now_ms;
+        }
         list_remove(ready);
         octets += link_read(link);
     }
+}
+
+/* The core hears which contents that it lent are read no more. */
+static void
+network_return_loans(struct network *network)
+{
+    struct output_pool *outputs = &network->outputs;
+    for (uint32_t i = 0; i < outputs->loan_count; i++) {
+        struct net_event event = {
+            .type = NET_EVENT_LOAN_RETURNED,
+            .link = net_no_link(network->number),
+            .returned = {.loan = outputs->loans[i]},
+        };
+        network->events.handle(network->events.context, &event);
+    }
+    outputs->loan_count = 0;
 }
 
 /* Reports may cause further ones: each written octet and each end is reported once, so this comes
@@ -504,6 +591,7 @@ network_report(struct network *network)
     while ((report = list_pop(&network->reports)) != NULL) {
         link_report(CONTAINER_OF(report, struct link, report_link));
     }
+    network_return_loans(network);
     chunk_writer_report(network->writer);
 }
 
@@ -512,9 +600,12 @@ network_wait(struct network *network, uint64_t wait_ms)
 {
     /* Here nobody waits for this turn but newcomers: what members had sent was answered by the last
      * flush. */
-    network_greet_links(network);
+    bool used_private_key = network_greet_links(network);
     loop_wait(&network->loop, network_wait_ms(network, wait_ms));
     network_read_clock(network);
+    if (used_private_key) {
+        network->private_key_ms = network->now_ms; /* which was as old as the last turn */
+    }
     network->turn++;
     network_answer_calls(network);
     loop_dispatch(&network->loop); /* now: a later step may free a link that it points at */
@@ -545,21 +636,33 @@ network_settle(struct network *network)
     }
 }
 
+/* Writes links in turn, until each has had its turn or the flush has written what it may. Who has
+ * not had it is the first in the next one; who has more to write goes behind all others. */
+static void
+network_write_links(struct network *network)
+{
+    uint64_t octets = 0;
+    struct list_link *dirty;
+    while (octets < FLUSH_OCTETS && (dirty = list_pop(&network->dirty)) != NULL) {
+        octets += link_flush(CONTAINER_OF(dirty, struct link, dirty_link));
+    }
+    while ((dirty = list_pop(&network->unwritten)) != NULL) {
+        list_append(&network->dirty, dirty);
+    }
+}
+
 void
 network_flush(struct network *network)
 {
-    struct list_link *dirty;
     if (!list_is_empty(&network->dirty)) {
         network_trim_later(network);
     }
-    while ((dirty = list_pop(&network->dirty)) != NULL) {
-        link_flush(CONTAINER_OF(dirty, struct link, dirty_link));
-    }
+    network_write_links(network);
     /* What the core posts in answer to the reports is written by the next flush: a peer that reads
      * fast must not keep this one going. Only contents must not be left where they are. */
     do {
         network_report(network);
         network_settle(network);
     } while (!list_is_empty(&network->reports));
-    output_pool_clear_parts(&network->outputs);
+    output_pool_trim_parts(&network->outputs);
 }

@@ -92,9 +92,11 @@ void network_read(struct network *network);
 
 bool network_has_work(const struct network *network);
 
-/* Writes what the core posted since the last call: one write per link that has output. What a
- * socket does not take is copied and goes on when it is writable. Reports NET_EVENT_WRITTEN. After
- * it returns no content posted earlier is read any more. */
+/* Writes what the core posted since the last call: one write per link that has output, of 256 KiB
+ * at most, and 4 MiB or so in all; what is left over makes network_has_work true. What a socket
+ * does not take is copied and goes on when it is writable. Reports NET_EVENT_WRITTEN and
+ * NET_EVENT_LOAN_RETURNED. After it returns no content posted earlier is read any more but those
+ * that were lent. */
 void network_flush(struct network *network);
 
 /* Live links, and those among them that are not ESTABLISHED. */

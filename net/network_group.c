@@ -8,7 +8,10 @@
 #include "net/network_state.h"
 
 struct network_group {
-    struct strangers *strangers; /* owned */
+    _Atomic uint64_t opened_octets;  /* of chunks, ever */
+    _Atomic uint64_t allowed_octets; /* by the core */
+    _Atomic uint32_t waiting_count;  /* members with links that wait for room */
+    struct strangers *strangers;     /* owned */
     struct network *members[NET_NETWORKS_MAX];
     uint32_t count;   /* that have joined */
     uint32_t present; /* that have not left */
@@ -25,6 +28,7 @@ network_group_new(const struct network_settings *settings)
     }
     uint32_t per_source_max = settings->unestablished_per_source_max;
     struct network_group *group = xalloc(sizeof(*group));
+    atomic_init(&group->allowed_octets, UINT64_MAX);
     group->strangers =
         strangers_new(max, per_source_max != 0 ? per_source_max : STRANGERS_PER_SOURCE_MAX);
     return group;
@@ -92,4 +96,41 @@ network_group_link_count(const struct network_group *group)
         count += load_of(group->members[i]);
     }
     return count;
+}
+
+void
+network_group_note_opened(struct network_group *group, uint64_t octets)
+{
+    atomic_fetch_add(&group->opened_octets, octets);
+}
+
+bool
+network_group_has_room(const struct network_group *group)
+{
+    return atomic_load_explicit(&group->opened_octets, memory_order_relaxed) <
+           atomic_load(&group->allowed_octets);
+}
+
+/* A member says that it waits before it asks for room once more, and here it is the other way
+ * round: one of the two sees the other. */
+void
+network_group_allow(struct network_group *group, uint64_t octets)
+{
+    atomic_store(&group->allowed_octets, octets);
+    if (atomic_load(&group->waiting_count) == 0 || !network_group_has_room(group)) {
+        return;
+    }
+    for (uint32_t i = 0; i < group->count; i++) {
+        network_call(group->members[i]);
+    }
+}
+
+void
+network_group_note_waiting(struct network_group *group, bool is_waiting)
+{
+    if (is_waiting) {
+        atomic_fetch_add(&group->waiting_count, 1);
+    } else {
+        atomic_fetch_sub(&group->waiting_count, 1);
+    }
 }

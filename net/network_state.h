@@ -29,6 +29,9 @@ enum {
      * larger one is completed where it lies, so that a peer that sends octet by octet costs no
      * copying. */
     TAIL_COPY_MAX = 4096,
+    /* What one flush writes, and not much more. The core hands out less in a tick; above it are
+     * links that have large messages to write on. */
+    FLUSH_OCTETS = 4 * 1024 * 1024,
 };
 
 /* Where a link's id leads: the slot of its low bits, if the generation is still the same. */
@@ -58,9 +61,11 @@ struct network {
 
     struct loop loop;
     struct timer_wheel timers;
-    uint64_t now_ms;      /* monotonic, read once per turn */
-    uint64_t turn;        /* counted from 1 */
-    uint64_t event_count; /* posted to the core since the beginning */
+    uint64_t now_ms;         /* monotonic, read once per turn */
+    uint64_t turn;           /* counted from 1 */
+    uint64_t member_read_ms; /* when an established link was read last */
+    uint64_t private_key_ms; /* when a handshake used it last */
+    uint64_t event_count;    /* posted to the core since the beginning */
 
     struct link_slot *slots; /* owned, and so are the links */
     uint32_t slot_count;
@@ -69,10 +74,13 @@ struct network {
     uint32_t link_count;
     uint32_t unestablished_count;
 
-    struct list ready;    /* links that may have input */
-    struct list greeting; /* links whose handshake may take a step */
-    struct list dirty;    /* links with output that no flush has seen */
-    struct list reports;  /* links that have something to tell the core, or have ended */
+    struct list ready;     /* links that may have input */
+    struct list greeting;  /* links whose handshake may take a step */
+    struct list roomless;  /* links whose next content waits for memory */
+    bool is_roomless;      /* the group knows that there are some */
+    struct list dirty;     /* links with output for the next flush */
+    struct list unwritten; /* the same, once the flush under way has had them */
+    struct list reports;   /* links that have something to tell the core, or have ended */
     struct list watches;
 
     struct listeners listeners;
@@ -83,6 +91,9 @@ struct network {
 
 /* Has `network` look into its inbox and whether there is room for strangers. From any thread. */
 void network_call(struct network *network);
+
+/* Has the link wait until the group has room for contents. False when there is some by now. */
+bool network_await_room(struct network *network, struct link *link);
 
 /* Makes a link of an accepted socket that `load` counts already. Takes the socket. */
 void network_take_newcomer(struct network *network, const struct newcomer *newcomer);

@@ -15,6 +15,7 @@ enum {
     BASIC_DELIVER = 60,
     IOVEC_MAX = 64,
     PARTS_FIRST = 64,
+    LOANS_FIRST = 16,
     OUTPUT_SIZE_FIRST = 512,
 };
 
@@ -33,6 +34,7 @@ output_pool_fini(struct output_pool *pool)
         buffer_fini(&pool->spares[i]);
     }
     free(pool->parts);
+    free(pool->loans);
     output_pool_init(pool);
 }
 
@@ -47,37 +49,77 @@ output_pool_trim(struct output_pool *pool)
 }
 
 void
-output_pool_clear_parts(struct output_pool *pool)
+output_pool_trim_parts(struct output_pool *pool)
 {
-    pool->part_count = 0;
-    if (pool->part_capacity > OUTPUT_PARTS_KEPT_MAX) {
+    if (pool->parts_used == 0 && pool->part_capacity > OUTPUT_PARTS_KEPT_MAX) {
         free(pool->parts);
         pool->parts = NULL;
         pool->part_capacity = 0;
     }
 }
 
+void
+output_pool_return(struct output_pool *pool, uint64_t loan)
+{
+    if (loan == 0) {
+        return;
+    }
+    if (pool->loan_count == pool->loan_capacity) {
+        pool->loan_capacity = pool->loan_capacity == 0 ? LOANS_FIRST : pool->loan_capacity * 2;
+        pool->loans = xrealloc(pool->loans, pool->loan_capacity * sizeof(*pool->loans));
+    }
+    pool->loans[pool->loan_count++] = loan;
+}
+
+static bool
+pool_grow_parts(struct output_pool *pool)
+{
+    uint32_t capacity = pool->part_capacity == 0 ? PARTS_FIRST : pool->part_capacity * 2;
+    struct output_part *parts = try_realloc(pool->parts, capacity * sizeof(*parts));
+    if (parts == NULL) {
+        return false;
+    }
+    pool->parts = parts;
+    pool->part_capacity = capacity;
+    return true;
+}
+
 /* One more part; its number + 1, or 0 when there is no memory. */
 static uint32_t
 pool_add_part(struct output_pool *pool, struct output_part part)
 {
-    if (pool->part_count == pool->part_capacity) {
-        uint32_t capacity = pool->part_capacity == 0 ? PARTS_FIRST : pool->part_capacity * 2;
-        struct output_part *parts = try_realloc(pool->parts, capacity * sizeof(*parts));
-        if (parts == NULL) {
+    uint32_t number = pool->free_part;
+    if (number != 0) {
+        pool->free_part = pool->parts[number - 1].next;
+    } else {
+        if (pool->part_count == pool->part_capacity && !pool_grow_parts(pool)) {
             return 0;
         }
-        pool->parts = parts;
-        pool->part_capacity = capacity;
+        number = ++pool->part_count;
     }
-    pool->parts[pool->part_count] = part;
-    return ++pool->part_count;
+    pool->parts[number - 1] = part;
+    pool->parts_used++;
+    return number;
 }
 
 static struct output_part *
 pool_part(const struct output_pool *pool, uint32_t number)
 {
     return number == 0 ? NULL : &pool->parts[number - 1];
+}
+
+/* The part is written, copied or given up. */
+static void
+pool_free_part(struct output_pool *pool, uint32_t number)
+{
+    struct output_part *part = &pool->parts[number - 1];
+    output_pool_return(pool, part->loan);
+    part->next = pool->free_part;
+    pool->free_part = number;
+    if (--pool->parts_used == 0) {
+        pool->free_part = 0;
+        pool->part_count = 0;
+    }
 }
 
 /* Takes the memory of an empty buffer, to keep it warm for the next link that writes. */
@@ -107,6 +149,11 @@ output_init(struct output *output)
 void
 output_fini(struct output *output, struct output_pool *pool)
 {
+    while (output->part_first != 0) {
+        uint32_t number = output->part_first;
+        output->part_first = pool_part(pool, number)->next;
+        pool_free_part(pool, number);
+    }
     pool_take_memory(pool, &output->buffer);
     output_init(output);
 }
@@ -124,12 +171,13 @@ output_reserve(struct output *output, struct output_pool *pool, size_t size)
 
 /* Appends octets of a chunk without copying them. */
 static enum status
-output_add_part(struct output *output, struct output_pool *pool, struct bytes octets)
+output_add_part(struct output *output, struct output_pool *pool, struct bytes octets, bool is_lent)
 {
     uint32_t number = pool_add_part(pool, (struct output_part){
                                               .data = octets.data,
                                               .size = octets.size,
                                               .at = output->consumed + buffer_size(&output->buffer),
+                                              .is_lent = is_lent,
                                           });
     if (number == 0) {
         return STATUS_NO_MEMORY;
@@ -140,6 +188,7 @@ output_add_part(struct output *output, struct output_pool *pool, struct bytes oc
         pool_part(pool, output->part_last)->next = number;
     }
     output->part_last = number;
+    output->is_unsettled |= !is_lent;
     return STATUS_OK;
 }
 
@@ -229,10 +278,10 @@ write_body_frames(uint8_t *at, uint16_t channel, struct bytes body, uint32_t fra
     return at;
 }
 
-/* Body frames whose payload stays in the chunk. */
+/* Body frames whose payload stays in the chunk. The loan goes back with the last of them. */
 static enum status
-output_put_body_parts(struct output *output, struct output_pool *pool, uint16_t channel,
-                      struct bytes body, uint32_t frame_max)
+output_put_body_parts(struct output *output, struct output_pool *pool,
+                      const struct net_action *action, struct bytes body, uint32_t frame_max)
 {
     while (body.size > 0) {
         struct bytes piece = take_piece(&body, frame_max);
@@ -240,14 +289,15 @@ output_put_body_parts(struct output *output, struct output_pool *pool, uint16_t 
         if (at == NULL) {
             return STATUS_NO_MEMORY;
         }
-        frame_put_header(at, FRAME_TYPE_BODY, channel, (uint32_t)piece.size);
+        frame_put_header(at, FRAME_TYPE_BODY, action->channel, (uint32_t)piece.size);
         buffer_commit(&output->buffer, FRAME_HEADER_SIZE);
-        if (output_add_part(output, pool, piece) != STATUS_OK) {
+        if (output_add_part(output, pool, piece, action->loan != 0) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
         at[FRAME_HEADER_SIZE] = FRAME_END;
         buffer_commit(&output->buffer, 1);
     }
+    pool_part(pool, output->part_last)->loan = action->loan;
     return STATUS_OK;
 }
 
@@ -286,9 +336,10 @@ output_put(struct output *output, struct output_pool *pool, const struct net_act
     assert((size_t)(at - front) == size);
     buffer_commit(&output->buffer, size);
     if (!has_parts) {
+        output_pool_return(pool, action->loan);
         return STATUS_OK;
     }
-    return output_put_body_parts(output, pool, action->channel, content_body(content), frame_max);
+    return output_put_body_parts(output, pool, action, content_body(content), frame_max);
 }
 
 enum status
@@ -317,27 +368,32 @@ octets_before(const struct output *output, const struct output_part *part, size_
     return end - skipped;
 }
 
-/* Points `parts` at the front of the stream; returns how many of them it took. */
+/* Points `parts` at the front of the stream, at OUTPUT_WRITE_MAX octets at most; returns how many
+ * of them it took. */
 static int
 output_gather(const struct output *output, const struct output_pool *pool,
               struct iovec parts[static IOVEC_MAX])
 {
     int count = 0;
     size_t gathered = 0; /* of the buffer */
+    size_t room = OUTPUT_WRITE_MAX;
     const struct output_part *part = pool_part(pool, output->part_first);
-    while (count < IOVEC_MAX) {
+    while (count < IOVEC_MAX && room > 0) {
         size_t size = octets_before(output, part, gathered);
-        if (size > 0) {
-            uint8_t *data = output->buffer.data + output->buffer.start + gathered;
-            parts[count++] = (struct iovec){.iov_base = data, .iov_len = size};
-            gathered += size;
-        } else if (part != NULL) {
-            void *data = (void *)(uintptr_t)part->data;
-            parts[count++] = (struct iovec){.iov_base = data, .iov_len = part->size};
-            part = pool_part(pool, part->next);
-        } else {
+        void *data = output->buffer.data + output->buffer.start + gathered;
+        if (size == 0 && part == NULL) {
             break;
         }
+        if (size > 0) {
+            gathered += size;
+        } else {
+            size = part->size;
+            data = (void *)(uintptr_t)part->data;
+            part = pool_part(pool, part->next);
+        }
+        size = size < room ? size : room;
+        room -= size;
+        parts[count++] = (struct iovec){.iov_base = data, .iov_len = size};
     }
     return count;
 }
@@ -362,7 +418,9 @@ output_consume(struct output *output, struct output_pool *pool, size_t size)
         part->size -= taken;
         size -= taken;
         if (part->size == 0) {
+            uint32_t number = output->part_first;
             output->part_first = part->next;
+            pool_free_part(pool, number);
         }
     }
     if (output->part_first == 0) {
@@ -386,8 +444,8 @@ output_write(struct output *output, struct output_pool *pool, struct transport *
     *octets_out = 0;
     *counted_out = 0;
     /* Only STATUS_AGAIN promises that the descriptor will tell when it takes more; a short write
-     * does not. */
-    while (!output_is_empty(output)) {
+     * does not. What is offered is never less than before, since TLS repeats a write as it was. */
+    while (!output_is_empty(output) && *octets_out < OUTPUT_WRITE_MAX) {
         struct iovec parts[IOVEC_MAX];
         int count = output_gather(output, pool, parts);
         size_t written = 0;
@@ -399,40 +457,83 @@ output_write(struct output *output, struct output_pool *pool, struct transport *
         *counted_out += output_count(output, written);
         output_consume(output, pool, written);
     }
-    pool_take_memory(pool, &output->buffer);
+    if (output_is_empty(output)) {
+        pool_take_memory(pool, &output->buffer);
+    }
     return STATUS_OK;
 }
 
+/* The first part that is not lent; NULL when all are. `*octets_out` is how much all such parts
+ * have. */
+static const struct output_part *
+first_unsettled(const struct output *output, const struct output_pool *pool, size_t *octets_out)
+{
+    const struct output_part *first = NULL;
+    *octets_out = 0;
+    const struct output_part *part = pool_part(pool, output->part_first);
+    for (; part != NULL; part = pool_part(pool, part->next)) {
+        if (!part->is_lent) {
+            first = first == NULL ? part : first;
+            *octets_out += part->size;
+        }
+    }
+    return first;
+}
+
+/* Puts the parts that are not lent where they belong among the buffered octets. From octet
+ * `position` of these on, they have been moved to `from`; the gap in front of them, which begins at
+ * `to`, is as large as what is to be put into it. */
+static void
+settle_parts(struct output *output, struct output_pool *pool, uint64_t position, uint8_t *to,
+             const uint8_t *from)
+{
+    uint64_t copied = 0;
+    uint32_t last = 0;
+    uint32_t *at = &output->part_first;
+    while (*at != 0) {
+        uint32_t number = *at;
+        struct output_part *part = pool_part(pool, number);
+        if (part->is_lent) {
+            part->at += copied;
+            last = number;
+            at = &part->next;
+            continue;
+        }
+        size_t before = part->at - position;
+        memmove(to, from, before);
+        copy_octets(to + before, part->data, part->size);
+        to += before + part->size;
+        from += before;
+        position += before;
+        copied += part->size;
+        *at = part->next;
+        pool_free_part(pool, number);
+    }
+    output->part_last = last;
+}
+
+/* Only what stands behind the first part to be copied is moved: what an earlier tick has left stays
+ * where it is, however much that is. */
 enum status
 output_settle(struct output *output, struct output_pool *pool)
 {
-    if (output->part_first == 0) {
+    size_t gap;
+    const struct output_part *first =
+        output->is_unsettled ? first_unsettled(output, pool, &gap) : NULL;
+    if (first == NULL) {
+        output->is_unsettled = false;
         return STATUS_OK;
     }
-    size_t total = buffer_size(&output->buffer);
-    for (uint32_t number = output->part_first; number != 0;
-         number = pool_part(pool, number)->next) {
-        total += pool_part(pool, number)->size;
-    }
-    struct buffer merged;
-    buffer_init(&merged);
-    uint8_t *at = buffer_reserve(&merged, total);
-    if (at == NULL) {
+    uint64_t position = first->at;
+    size_t before = position - output->consumed;
+    size_t behind = buffer_size(&output->buffer) - before;
+    if (buffer_reserve(&output->buffer, gap) == NULL) {
         return STATUS_NO_MEMORY;
     }
-    buffer_commit(&merged, total);
-    while (!output_is_empty(output)) {
-        struct iovec parts[IOVEC_MAX];
-        int count = output_gather(output, pool, parts);
-        size_t copied = 0;
-        for (int i = 0; i < count; i++) {
-            copy_octets(at + copied, parts[i].iov_base, parts[i].iov_len);
-            copied += parts[i].iov_len;
-        }
-        output_consume(output, pool, copied);
-        at += copied;
-    }
-    pool_take_memory(pool, &output->buffer);
-    output->buffer = merged;
+    buffer_commit(&output->buffer, gap);
+    uint8_t *to = output->buffer.data + output->buffer.start + before;
+    memmove(to + gap, to, behind);
+    settle_parts(output, pool, position, to, to + gap);
+    output->is_unsettled = false;
     return STATUS_OK;
 }

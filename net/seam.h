@@ -59,12 +59,13 @@ enum net_event_type {
     NET_EVENT_METHOD,  /* a method without content; before ESTABLISHED and on channel 0 also
                           basic.publish, which is out of place there */
     NET_EVENT_PUBLISH, /* basic.publish with its whole content */
-    NET_EVENT_FAULT,   /* the peer broke framing or assembly */
+    NET_EVENT_FAULT,   /* the peer broke framing or assembly; no publish of the link follows */
     NET_EVENT_WRITTEN, /* the socket took octets that the core posted */
     NET_EVENT_CLOSED,  /* the last event of this link: its socket is gone, or all is written and
                           only the peer's end is awaited */
-    NET_EVENT_CHUNK_OPENED, /* contents will be named in a new chunk; of no link */
-    NET_EVENT_CHUNK_CLOSED, /* no further content will be named in it; of no link */
+    NET_EVENT_CHUNK_OPENED,  /* contents will be named in a new chunk; of no link */
+    NET_EVENT_CHUNK_CLOSED,  /* no further content will be named in it; of no link */
+    NET_EVENT_LOAN_RETURNED, /* a content that an action lent is read no more; of no link */
 };
 
 enum net_close_reason {
@@ -109,6 +110,9 @@ struct net_event {
             enum net_close_reason reason;
         } closed;
         struct chunk_notice chunk; /* CHUNK_OPENED: the memory is the core's from then on */
+        struct {
+            uint64_t loan; /* as the action had it */
+        } returned;
     };
 };
 
@@ -128,12 +132,16 @@ struct net_action {
     enum net_action_type type;
     uint16_t channel;
     uint64_t link;
+    /* DELIVER, CONTENT: not 0, the content is lent and stays where it is until
+     * NET_EVENT_LOAN_RETURNED brings this number back, which it does once, whatever becomes of the
+     * link. 0: it stays until the network has carried out all actions of this tick, which copies
+     * what the socket does not take. */
+    uint64_t loan;
     union {
         struct {
             struct bytes payload; /* ids and arguments, at most frame-max - 8 octets */
         } method;
         struct {
-            /* Stays where it is until the network has carried out all actions of this tick. */
             const struct content *content;
             uint64_t delivery_tag;
             struct bytes consumer_tag;
@@ -142,8 +150,8 @@ struct net_action {
             bool redelivered;
         } deliver;
         struct {
-            const struct content *content; /* as above */
-            struct bytes payload;          /* the method's ids and arguments */
+            const struct content *content;
+            struct bytes payload; /* the method's ids and arguments */
         } content;
         struct {
             uint32_t frame_max;   /* octets, frame overhead included */

@@ -16,6 +16,7 @@ enum item_flag {
     ITEM_REDELIVERED = 1 << 2,
     ITEM_OWN_EXCHANGE = 1 << 3, /* the content's own: nothing behind the item */
     ITEM_OWN_KEY = 1 << 4,
+    ITEM_LOAN = 1 << 5, /* its number is the last that lies behind the item */
 };
 
 struct item_head {
@@ -50,7 +51,7 @@ struct fault_item {
     char text[];   /* NUL-terminated */
 };
 
-struct number_item { /* WRITTEN, CLOSED, CLOSE, and marks */
+struct number_item { /* WRITTEN, CLOSED, LOAN_RETURNED, CLOSE, and marks */
     struct item_head head;
     uint64_t number;
 };
@@ -166,6 +167,34 @@ take_octets(struct bytes *left, size_t size)
     return taken;
 }
 
+/* Behind everything else that lies behind an item. */
+static void
+put_loan(uint8_t *at, uint64_t loan)
+{
+    if (loan != 0) {
+        memcpy(at, &loan, sizeof(loan));
+    }
+}
+
+static size_t
+loan_size(uint64_t loan)
+{
+    return loan != 0 ? sizeof(loan) : 0;
+}
+
+/* Takes the number of the loan off the end of what lies behind an item; 0: there is none. */
+static uint64_t
+take_loan(struct bytes *octets, const struct item_head *head)
+{
+    uint64_t loan = 0;
+    if ((head->flags & ITEM_LOAN) != 0) {
+        assert(octets->size >= sizeof(loan));
+        octets->size -= sizeof(loan);
+        memcpy(&loan, octets->data + octets->size, sizeof(loan));
+    }
+    return loan;
+}
+
 /* Not what they say but where they lie: who names the content's own did not copy it. */
 static bool
 is_same_view(struct bytes a, struct bytes b)
@@ -267,6 +296,9 @@ seam_post_event(struct seam_network_end *end, const struct net_event *event)
     case NET_EVENT_CHUNK_CLOSED:
         post_chunk(ring, event);
         break;
+    case NET_EVENT_LOAN_RETURNED:
+        post_number_event(ring, event, event->returned.loan);
+        break;
     }
 }
 
@@ -342,6 +374,9 @@ read_event(struct net_event *event, const struct item_head *head, struct fault *
     case NET_EVENT_CHUNK_CLOSED:
         read_chunk(event, item_of(head, sizeof(struct chunk_item)));
         break;
+    case NET_EVENT_LOAN_RETURNED:
+        event->returned.loan = read_number(head);
+        break;
     }
 }
 
@@ -350,7 +385,7 @@ hand_over_event(const struct item_head *head, const struct net_events *events)
 {
     UNINITIALIZED struct fault fault;
     UNINITIALIZED struct net_event event;
-    assert(head->type <= NET_EVENT_CHUNK_CLOSED);
+    assert(head->type <= NET_EVENT_LOAN_RETURNED);
     event.type = (enum net_event_type)head->type;
     event.channel = head->channel;
     event.link = head->link;
@@ -405,7 +440,8 @@ post_deliver(struct ring *ring, const struct net_action *action)
     struct bytes tag = action->deliver.consumer_tag;
     struct bytes exchange = action->deliver.exchange;
     struct bytes routing_key = action->deliver.routing_key;
-    unsigned int flags = action->deliver.redelivered ? ITEM_REDELIVERED : 0;
+    unsigned int flags = (action->deliver.redelivered ? ITEM_REDELIVERED : 0U) |
+                         (action->loan != 0 ? ITEM_LOAN : 0U);
     if (is_same_view(exchange, content_exchange(content))) {
         flags |= ITEM_OWN_EXCHANGE;
         exchange.size = 0;
@@ -414,25 +450,30 @@ post_deliver(struct ring *ring, const struct net_action *action)
         flags |= ITEM_OWN_KEY;
         routing_key.size = 0;
     }
-    struct deliver_item *item = append_action(
-        ring, offsetof(struct deliver_item, octets) + tag.size + exchange.size + routing_key.size,
-        action);
+    struct deliver_item *item =
+        append_action(ring,
+                      offsetof(struct deliver_item, octets) + tag.size + exchange.size +
+                          routing_key.size + loan_size(action->loan),
+                      action);
     item->head.flags = (uint8_t)flags;
     item->content = content;
     item->delivery_tag = action->deliver.delivery_tag;
     item->consumer_tag_size = (uint8_t)tag.size;
     item->exchange_size = (uint8_t)exchange.size;
     item->routing_key_size = (uint8_t)routing_key.size;
-    put_octets(put_octets(put_octets(item->octets, tag), exchange), routing_key);
+    uint8_t *end = put_octets(put_octets(put_octets(item->octets, tag), exchange), routing_key);
+    put_loan(end, action->loan);
 }
 
 static void
 post_content(struct ring *ring, const struct net_action *action)
 {
     struct bytes payload = action->content.payload;
-    struct content_item *item = append_action(ring, sizeof(*item) + payload.size, action);
+    struct content_item *item =
+        append_action(ring, sizeof(*item) + payload.size + loan_size(action->loan), action);
+    item->head.flags = action->loan != 0 ? ITEM_LOAN : 0;
     item->content = action->content.content;
-    put_octets(item->payload, payload);
+    put_loan(put_octets(item->payload, payload), action->loan);
 }
 
 static void
@@ -497,6 +538,7 @@ static void
 read_deliver(struct net_action *action, const struct deliver_item *item)
 {
     struct bytes octets = octets_behind(&item->head, item->octets);
+    action->loan = take_loan(&octets, &item->head);
     action->deliver.content = item->content;
     action->deliver.delivery_tag = item->delivery_tag;
     action->deliver.redelivered = (item->head.flags & ITEM_REDELIVERED) != 0;
@@ -512,8 +554,10 @@ read_deliver(struct net_action *action, const struct deliver_item *item)
 static void
 read_content(struct net_action *action, const struct content_item *item)
 {
+    struct bytes octets = octets_behind(&item->head, item->payload);
+    action->loan = take_loan(&octets, &item->head);
     action->content.content = item->content;
-    action->content.payload = octets_behind(&item->head, item->payload);
+    action->content.payload = octets;
 }
 
 static void
@@ -568,6 +612,7 @@ hand_over_action(const struct item_head *head, const struct net_port *port)
     action.type = (enum net_action_type)head->type;
     action.channel = head->channel;
     action.link = head->link;
+    action.loan = 0;
     read_action(&action, head);
     port->post(port->context, &action);
 }

@@ -19,6 +19,7 @@ struct consumer {
     struct channel *channel;       /* borrowed; NULL once cancelled */
     struct bytes tag;              /* owned, in the same allocation */
     int64_t priority;              /* x-priority, default 0 */
+    int64_t timeout_ms;            /* x-consumer-timeout; 0: none; -1: the queue's */
     uint32_t ready_slot; /* its place + 1 among the ready ones; 0: it may take no message */
     uint32_t references; /* the registration, and one per open delivery */
     uint32_t unacked_count;

@@ -108,6 +108,13 @@ entry_deque_ahead(const struct entry_deque *deque, uint32_t count)
     return is_there ? &block->entries[block->start + count] : NULL;
 }
 
+/* Whether the tail block has room for one more entry. */
+static inline bool
+entry_deque_has_room(const struct entry_deque *deque)
+{
+    return deque->tail != NULL && deque->tail->end < deque->tail->capacity;
+}
+
 /* Makes room for one more entry in the tail block. */
 MUST_CHECK enum status entry_deque_make_room(struct entry_deque *deque);
 
@@ -123,13 +130,10 @@ void entry_memory_free_spares(struct entry_memory *memory);
 static inline MUST_CHECK enum status
 entry_deque_push(struct entry_deque *deque, const struct queue_entry *entry)
 {
-    struct entry_block *block = deque->tail;
-    if (block == NULL || block->end == block->capacity) {
-        if (entry_deque_make_room(deque) != STATUS_OK) {
-            return STATUS_NO_MEMORY;
-        }
-        block = deque->tail;
+    if (!entry_deque_has_room(deque) && entry_deque_make_room(deque) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
     }
+    struct entry_block *block = deque->tail;
     block->entries[block->end++] = *entry;
     return STATUS_OK;
 }

@@ -261,7 +261,7 @@ index_returned(struct queue *queue, struct queue_entry *entry, uint64_t position
 void
 queue_times_on_returned(struct queue *queue, struct queue_entry *entry, uint64_t position)
 {
-    if (!is_indexed(entry) && queue->settings.type != QUEUE_TYPE_QUORUM) {
+    if (!is_indexed(entry) && queue->settings->type != QUEUE_TYPE_QUORUM) {
         return;
     }
     struct due_row *row = find_row(queue, entry, position);

@@ -17,7 +17,7 @@ struct queue_returned {
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 472, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 376, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -32,22 +32,36 @@ copy_behind(uint8_t **end, struct bytes bytes)
     return bytes_make(copy, bytes.size);
 }
 
+/* Of arguments that were found valid. */
+static void
+read_settings(struct queue_settings *settings, struct bytes arguments)
+{
+    struct fault fault;
+    enum status status = queue_settings_read(settings, arguments, "queue", &fault);
+    assert(status == STATUS_OK);
+}
+
+/* Most queues have no arguments, and with them no settings of their own. */
 struct queue *
 queue_new(uint64_t id, const struct queue_properties *properties)
 {
-    struct queue *queue =
-        try_alloc(sizeof(*queue) + properties->name.size + properties->arguments.size);
+    bool has_settings = properties->arguments.size > 0;
+    size_t settings_size = has_settings ? sizeof(struct queue_settings) : 0;
+    struct queue *queue = try_alloc(sizeof(*queue) + settings_size + properties->name.size +
+                                    properties->arguments.size);
     if (queue == NULL) {
         return NULL;
     }
     *queue = (struct queue){.references = 1};
-    uint8_t *end = (uint8_t *)(queue + 1);
+    struct queue_settings *settings = (struct queue_settings *)(queue + 1);
+    uint8_t *end = (uint8_t *)settings + settings_size;
     route_target_init(&queue->target, ROUTE_TARGET_QUEUE, id);
     queue->name = copy_behind(&end, properties->name);
     queue->arguments = copy_behind(&end, properties->arguments);
-    struct fault fault;
-    enum status status = queue_settings_read(&queue->settings, queue->arguments, "queue", &fault);
-    assert(status == STATUS_OK);
+    queue->settings = has_settings ? settings : queue_settings_default();
+    if (has_settings) {
+        read_settings(settings, queue->arguments);
+    }
     queue->owner_link = properties->owner_link;
     queue->durable = properties->durable;
     queue->exclusive = properties->exclusive;
@@ -58,36 +72,37 @@ queue_new(uint64_t id, const struct queue_properties *properties)
     return queue;
 }
 
+/* Arguments that were changed, and what they say. */
+struct changed_arguments {
+    struct queue_settings settings;
+    uint8_t octets[];
+};
+
 /* As declared they lie behind the name, in the queue's own allocation. */
 static void
-free_own_arguments(struct queue *queue)
+free_changed_arguments(struct queue *queue)
 {
     if (queue->arguments.data != queue->name.data + queue->name.size) {
-        free((void *)queue->arguments.data);
+        free((void *)(queue->arguments.data - offsetof(struct changed_arguments, octets)));
     }
 }
 
 enum status
 queue_set_arguments(struct queue *queue, struct bytes arguments)
 {
-    uint8_t *copy = try_alloc(arguments.size + 1);
-    if (copy == NULL) {
+    struct changed_arguments *changed = try_alloc(sizeof(*changed) + arguments.size);
+    if (changed == NULL) {
         return STATUS_NO_MEMORY;
     }
-    if (arguments.size > 0) {
-        memcpy(copy, arguments.data, arguments.size);
-    }
-    struct queue_settings settings;
-    struct fault fault;
-    enum status status =
-        queue_settings_read(&settings, bytes_make(copy, arguments.size), "queue", &fault);
-    assert(status == STATUS_OK);
-    assert(settings.type == queue->settings.type);
-    assert(settings.max_priority == queue->settings.max_priority);
-    assert(settings.single_active_consumer == queue->settings.single_active_consumer);
-    free_own_arguments(queue);
-    queue->arguments = bytes_make(copy, arguments.size);
-    queue->settings = settings;
+    uint8_t *end = changed->octets;
+    struct bytes copy = copy_behind(&end, arguments);
+    read_settings(&changed->settings, copy);
+    assert(changed->settings.type == queue->settings->type);
+    assert(changed->settings.max_priority == queue->settings->max_priority);
+    assert(changed->settings.single_active_consumer == queue->settings->single_active_consumer);
+    free_changed_arguments(queue);
+    queue->arguments = copy;
+    queue->settings = &changed->settings;
     return STATUS_OK;
 }
 
@@ -134,7 +149,7 @@ queue_unref(struct queue **queue_pointer)
         free(queue->handout);
     }
     free(queue->turns);
-    free_own_arguments(queue);
+    free_changed_arguments(queue);
     free(queue);
 }
 
@@ -276,7 +291,7 @@ queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t posi
     assert(queue->unacked_count > 0);
     assert(position < queue->next_position);
     assert(queue->returned_count < queue->returned_capacity);
-    bool is_quorum = queue->settings.type == QUEUE_TYPE_QUORUM;
+    bool is_quorum = queue->settings->type == QUEUE_TYPE_QUORUM;
     struct queue_returned item = {
         .order = is_quorum ? queue->next_return++ : position,
         .position = position,

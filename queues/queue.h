@@ -38,13 +38,14 @@ struct queue_handout {
 };
 
 struct queue {
-    struct route_target target;     /* first: CONTAINER_OF in the broker */
-    struct bytes name;              /* owned, in the same allocation */
-    struct bytes arguments;         /* table body; owned, in the same allocation as declared, in one
-                                       of its own once it was changed */
-    struct queue_settings settings; /* views into arguments */
-    void *vhost;                    /* the broker's */
-    uint64_t owner_link;            /* link id of the connection it is exclusive to; 0: none */
+    struct route_target target; /* first: CONTAINER_OF in the broker */
+    struct bytes name;          /* owned, in the same allocation */
+    struct bytes arguments;     /* table body; owned, in the same allocation as declared, in one
+                                   of its own once it was changed */
+    const struct queue_settings *settings; /* views into arguments; in the allocation of these, or
+                                              queue_settings_default where there are none */
+    void *vhost;                           /* the broker's */
+    uint64_t owner_link;              /* link id of the connection it is exclusive to; 0: none */
     struct list_link owner_list_link; /* in that connection's list of exclusive queues; once
                                          deleted, in the core's of those that still have bindings */
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
@@ -122,11 +123,18 @@ queue_count_memory(struct queue *queue, struct entry_memory *memory)
  * caller has counted the content for the entry. STATUS_NO_MEMORY changes nothing. */
 MUST_CHECK enum status queue_push(struct queue *queue, const struct queue_entry *entry);
 
-/* Room for messages that must not fail, in two steps: each is announced to its queue, then every
+/* Room for one message that must not fail: the next push cannot. Nobody else than those who have
+ * reserved pushes to a queue of the same memory meanwhile. STATUS_NO_MEMORY changes no message;
+ * what was reserved and is not used is given up with entry_memory_free_spares. */
+static inline MUST_CHECK enum status
+queue_reserve(struct queue *queue)
+{
+    return entry_deque_has_room(&queue->deque) ? STATUS_OK : entry_deque_reserve(&queue->deque, 1);
+}
+
+/* The same for messages that are many, in two steps: each is announced to its queue, then every
  * queue reserves for all that were announced to it, which are as many pushes that cannot fail.
- * Nobody else pushes to any queue of the same memory meanwhile. STATUS_NO_MEMORY changes no
- * message; what has room already is given up with entry_memory_free_spares, and what has none with
- * queue_forget_announced. */
+ * What has no room yet is given up with queue_forget_announced. */
 static inline void
 queue_announce(struct queue *queue)
 {

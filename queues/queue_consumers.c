@@ -117,7 +117,7 @@ queue_consumer_served(struct queue *queue, struct consumer *consumer)
 static bool
 is_single_active(const struct queue *queue)
 {
-    return queue->settings.single_active_consumer;
+    return queue->settings->single_active_consumer;
 }
 
 static void
@@ -145,7 +145,7 @@ find_heir(const struct queue *queue)
         if (heir == NULL || consumer->priority > heir->priority) {
             heir = consumer;
         }
-        if (queue->settings.type == QUEUE_TYPE_CLASSIC) {
+        if (queue->settings->type == QUEUE_TYPE_CLASSIC) {
             break;
         }
     }
@@ -156,7 +156,7 @@ find_heir(const struct queue *queue)
 static bool
 supersedes(const struct queue *queue, const struct consumer *consumer, const struct consumer *other)
 {
-    return queue->settings.type == QUEUE_TYPE_QUORUM && consumer->priority > other->priority;
+    return queue->settings->type == QUEUE_TYPE_QUORUM && consumer->priority > other->priority;
 }
 
 /* The active one is served no more when another has precedence, and gives way once it has settled

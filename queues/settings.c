@@ -399,7 +399,7 @@ static const struct argument queue_arguments[] = {
     {"x-queue-mode", check_queue_mode, TYPE_CLASSIC, true, false, 0},
     {"x-queue-version", check_queue_version, TYPE_CLASSIC, true, false, 0},
     {"x-single-active-consumer", check_boolean, TYPE_ANY, true, false, 0},
-    {"x-consumer-timeout", check_not_negative, TYPE_ANY, true, true, FIELD(consumer_timeout_ms)},
+    {"x-consumer-timeout", check_not_negative, TYPE_ANY, true, false, FIELD(consumer_timeout_ms)},
     {"x-consumer-disconnected-timeout", check_not_negative, TYPE_ANY, true, true, 0},
     {"x-queue-type", check_queue_type, TYPE_ANY, true, false, 0},
     {"x-quorum-initial-group-size", check_positive, TYPE_QUORUM, true, false, 0},
@@ -422,7 +422,7 @@ static const struct argument queue_arguments[] = {
 
 static const struct argument consume_arguments[] = {
     {"x-priority", check_integer, TYPE_ANY, false, false, 0},
-    {"x-consumer-timeout", check_not_negative, TYPE_ANY, false, true, 0},
+    {"x-consumer-timeout", check_not_negative, TYPE_ANY, false, false, 0},
     {"x-stream-offset", check_anything, TYPE_STREAM, false, false, 0},
 };
 
@@ -555,16 +555,39 @@ queue_settings_read(struct queue_settings *settings, struct bytes arguments, con
     return STATUS_OK;
 }
 
+const struct queue_settings *
+queue_settings_default(void)
+{
+    static const struct queue_settings settings = {
+        .type = QUEUE_TYPE_CLASSIC,
+        .overflow = OVERFLOW_DROP_HEAD,
+        .expires_ms = -1,
+        .message_ttl_ms = -1,
+        .max_length = -1,
+        .max_length_bytes = -1,
+        .max_priority = -1,
+        .consumer_timeout_ms = -1,
+        .delivery_limit = -1,
+    };
+    return &settings;
+}
+
 enum status
-queue_consume_arguments_read(int64_t *priority_out, struct bytes arguments, enum queue_type type,
-                             const char *subject, struct fault *fault)
+queue_consume_arguments_read(struct consume_settings *settings_out, struct bytes arguments,
+                             enum queue_type type, const char *subject, struct fault *fault)
 {
     if (check_arguments(consume_arguments, ARRAY_LEN(consume_arguments), arguments, type, subject,
                         fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
     struct table_value value;
-    *priority_out = table_find(arguments, "x-priority", &value) ? table_value_integer(&value) : 0;
+    *settings_out = (struct consume_settings){.timeout_ms = -1};
+    if (table_find(arguments, "x-priority", &value)) {
+        settings_out->priority = table_value_integer(&value);
+    }
+    if (table_find(arguments, "x-consumer-timeout", &value)) {
+        settings_out->timeout_ms = table_value_integer(&value);
+    }
     return STATUS_OK;
 }
 

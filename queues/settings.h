@@ -36,6 +36,9 @@ struct queue_settings {
 MUST_CHECK enum status queue_settings_read(struct queue_settings *settings, struct bytes arguments,
                                            const char *subject, struct fault *fault);
 
+/* What it reads from no arguments at all. Static memory. */
+const struct queue_settings *queue_settings_default(void);
+
 /* Compares what a redeclaration passes with what the queue has, argument by argument in a fixed
  * order: STATUS_OK when every compared argument agrees, else STATUS_FAULT: 406 `inequivalent arg
  * 'NAME' for SUBJECT: received ... but current is ...`. Arguments that are not known may differ. */
@@ -54,11 +57,17 @@ MUST_CHECK enum status queue_settings_check_quorum(const struct queue_settings *
                                                    bool exclusive, const char *subject,
                                                    struct fault *fault);
 
-/* Validates the arguments of basic.consume for a queue of `type` and reads the consumer's priority
- * (0 when absent). STATUS_FAULT: 406 as in queue_settings_read. */
-MUST_CHECK enum status queue_consume_arguments_read(int64_t *priority_out, struct bytes arguments,
-                                                    enum queue_type type, const char *subject,
-                                                    struct fault *fault);
+/* What the arguments of basic.consume say. */
+struct consume_settings {
+    int64_t priority;   /* 0 when absent */
+    int64_t timeout_ms; /* -1 when absent */
+};
+
+/* Validates the arguments of basic.consume for a queue of `type`. STATUS_FAULT: 406 as in
+ * queue_settings_read. */
+MUST_CHECK enum status queue_consume_arguments_read(struct consume_settings *settings_out,
+                                                    struct bytes arguments, enum queue_type type,
+                                                    const char *subject, struct fault *fault);
 
 /* Such as "classic". Static memory. */
 const char *queue_type_name(enum queue_type type);

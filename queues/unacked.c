@@ -123,6 +123,16 @@ unacked_table_find(struct unacked_table *table, uint64_t tag)
     return &table->items[place];
 }
 
+const struct unacked *
+unacked_table_next(const struct unacked_table *table, uint64_t tag)
+{
+    uint32_t place = table->count == 0 ? table->end : table_lower_bound(table, tag);
+    while (place < table->end && is_hole(&table->items[place])) {
+        place++;
+    }
+    return place < table->end ? &table->items[place] : NULL;
+}
+
 /* It ran empty: starts again at the front, and gives back what a burst has made it grow to. */
 static void
 table_reset(struct unacked_table *table)

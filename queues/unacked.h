@@ -16,6 +16,7 @@ struct unacked {
     uint64_t position;         /* in the queue */
     struct queue_entry entry;  /* the content's count is held here */
     struct consumer *consumer; /* a reference; NULL: basic.get */
+    uint64_t delivered_ms;     /* monotonic */
 };
 
 struct unacked_table {
@@ -34,6 +35,9 @@ MUST_CHECK enum status unacked_table_add(struct unacked_table *table, const stru
 
 /* The open item under `tag`, or NULL. */
 struct unacked *unacked_table_find(struct unacked_table *table, uint64_t tag);
+
+/* The open item with the lowest tag that is not below `tag`, or NULL. */
+const struct unacked *unacked_table_next(const struct unacked_table *table, uint64_t tag);
 
 /* Takes the item out (copying it to `item_out`), which passes its references on. False when there
  * is none under that tag. */

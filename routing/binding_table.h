@@ -10,7 +10,7 @@
 #include "base/bytes.h"
 #include "base/list.h"
 #include "base/status.h"
-#include "routing/slot_directory.h"
+#include "base/slot_directory.h"
 #include "routing/target.h"
 
 enum { BINDING_KEY_SIZE_MAX = 255 }; /* octets: a shortstr */

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "routing/number_index.h"
+#include "base/number_index.h"
 
 enum { LIST_CAPACITY_MIN = 4, LIST_INDEXED_FROM = 16 };
 

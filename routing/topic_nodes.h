@@ -2,8 +2,9 @@
 /* How a topic trie lies in memory, for the files that build it (topic_trie.c) and match with it
  * (topic_pass.c).
  *
- * Nodes and leaves lie in an array each and go by number. A leaf is a binding key of which only the
- * words up to its parent are shared with others: the rest, its tail, begins with a word (not with
+ * Nodes lie in an array, leaves in blocks of one size, and both go by number. A leaf is a binding
+ * key of which only the words up to its parent are shared with others: the rest, its tail, begins
+ * with a word (not with
  * `*` or `#`) and has no nodes. So a million keys that differ are a million leaves and a few nodes.
  *
  * The edges to what stands behind a word are rows of one hash index for the whole trie, by parent
@@ -16,7 +17,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "routing/key_targets.h"
-#include "routing/number_index.h"
+#include "base/number_index.h"
 #include "routing/target_bag.h"
 #include "routing/topic_trie.h"
 #include "routing/topic_words.h"
@@ -49,12 +50,23 @@ struct topic_leaf {
 
 _Static_assert(sizeof(struct topic_leaf) == 32, "a million bindings are a million of these");
 
+enum { TOPIC_LEAF_BLOCK = 1024 }; /* leaves */
+
+/* Which of a kind of places are in use; they go by number. */
+struct topic_places {
+    uint32_t used; /* ever; free ones included */
+    uint32_t capacity;
+    uint32_t first_free; /* NUMBER_NONE: none */
+    uint32_t count;      /* in use */
+};
+
 struct topic_trie {
-    struct topic_words words;  /* on the edges between nodes */
-    struct topic_node *nodes;  /* owned */
-    struct topic_leaf *leaves; /* owned */
-    uint32_t nodes_used, nodes_capacity, first_free_node, node_count;
-    uint32_t leaves_used, leaves_capacity, first_free_leaf, leaf_count;
+    struct topic_words words; /* on the edges between nodes */
+    struct topic_node *nodes; /* owned */
+    struct topic_places node_places;
+    struct topic_leaf **leaf_blocks; /* owned; the first grows up to its size, so that a trie with
+                                        few bindings is small */
+    struct topic_places leaf_places;
     struct number_index edges; /* children behind words, by topic_edge_hash */
     uint64_t seed;
     struct topic_pass *pass; /* owned; NULL before the first */
@@ -75,7 +87,8 @@ topic_child_is_leaf(uint32_t child)
 static inline struct topic_leaf *
 topic_leaf_of(const struct topic_trie *trie, uint32_t child)
 {
-    return &trie->leaves[child & ~TOPIC_LEAF_BIT];
+    uint32_t number = child & ~TOPIC_LEAF_BIT;
+    return &trie->leaf_blocks[number / TOPIC_LEAF_BLOCK][number % TOPIC_LEAF_BLOCK];
 }
 
 static inline uint32_t

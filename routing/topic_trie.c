@@ -11,30 +11,62 @@
 #include "base/assert.h"
 #include "routing/topic_nodes.h"
 
-enum { NODES_CAPACITY_MIN = 16, LEAVES_CAPACITY_MIN = 16 };
+enum { CAPACITY_MIN = 16 }; /* of nodes and leaves */
 
 /* Numbers and the bit of leaves make a child, which is never NUMBER_NONE. */
 enum { PLACES_MAX = INT32_MAX - 8 };
 
 /* Places ------------------------------------------------------------------------------------- */
 
+/* The place behind all that were ever in use; there is room for it. */
+static uint32_t
+places_append(struct topic_places *places)
+{
+    assert(places->used < places->capacity);
+    assert(places->used < PLACES_MAX);
+    places->count++;
+    return places->used++;
+}
+
+/* The first free place; the next one is `next_free`. */
+static uint32_t
+places_reuse(struct topic_places *places, uint32_t next_free)
+{
+    uint32_t number = places->first_free;
+    places->first_free = next_free;
+    places->count++;
+    return number;
+}
+
+/* Returns which place is free behind it. */
+static uint32_t
+places_drop(struct topic_places *places, uint32_t number)
+{
+    uint32_t next_free = places->first_free;
+    places->first_free = number;
+    places->count--;
+    return next_free;
+}
+
+static uint32_t
+doubled(uint32_t capacity)
+{
+    return capacity == 0 ? CAPACITY_MIN : 2 * capacity;
+}
+
 /* The next place for a node; pointers to nodes end here. */
 static uint32_t
 take_node(struct topic_trie *trie)
 {
-    trie->node_count++;
-    uint32_t number = trie->first_free_node;
-    if (number != NUMBER_NONE) {
-        trie->first_free_node = trie->nodes[number].next;
-        return number;
+    struct topic_places *places = &trie->node_places;
+    if (places->first_free != NUMBER_NONE) {
+        return places_reuse(places, trie->nodes[places->first_free].next);
     }
-    if (trie->nodes_used == trie->nodes_capacity) {
-        trie->nodes_capacity =
-            trie->nodes_capacity == 0 ? NODES_CAPACITY_MIN : 2 * trie->nodes_capacity;
-        trie->nodes = xrealloc(trie->nodes, trie->nodes_capacity * sizeof(*trie->nodes));
+    if (places->used == places->capacity) {
+        places->capacity = doubled(places->capacity);
+        trie->nodes = xrealloc(trie->nodes, places->capacity * sizeof(*trie->nodes));
     }
-    assert(trie->nodes_used < PLACES_MAX);
-    return trie->nodes_used++;
+    return places_append(places);
 }
 
 static uint32_t
@@ -56,37 +88,60 @@ make_node(struct topic_trie *trie, uint32_t parent, uint32_t word)
 static void
 drop_node(struct topic_trie *trie, uint32_t number)
 {
-    trie->nodes[number].next = trie->first_free_node;
-    trie->first_free_node = number;
-    trie->node_count--;
+    trie->nodes[number].next = places_drop(&trie->node_places, number);
+}
+
+/* So many blocks have room for that many leaves. */
+static uint32_t
+leaf_block_count(uint32_t capacity)
+{
+    return (capacity + TOPIC_LEAF_BLOCK - 1) / TOPIC_LEAF_BLOCK;
+}
+
+static void
+grow_first_block(struct topic_trie *trie)
+{
+    struct topic_places *places = &trie->leaf_places;
+    if (trie->leaf_blocks == NULL) {
+        trie->leaf_blocks = xalloc(sizeof(struct topic_leaf *));
+    }
+    places->capacity = doubled(places->capacity);
+    trie->leaf_blocks[0] =
+        xrealloc(trie->leaf_blocks[0], places->capacity * sizeof(struct topic_leaf));
+}
+
+/* The array of blocks has a power of two places. */
+static void
+add_leaf_block(struct topic_trie *trie)
+{
+    struct topic_places *places = &trie->leaf_places;
+    uint32_t count = leaf_block_count(places->capacity);
+    if ((count & (count - 1)) == 0) {
+        trie->leaf_blocks = xrealloc(trie->leaf_blocks, 2 * count * sizeof(struct topic_leaf *));
+    }
+    trie->leaf_blocks[count] = xalloc(TOPIC_LEAF_BLOCK * sizeof(struct topic_leaf));
+    places->capacity += TOPIC_LEAF_BLOCK;
 }
 
 /* The next place for a leaf; pointers to leaves end here. */
 static uint32_t
 take_leaf(struct topic_trie *trie)
 {
-    trie->leaf_count++;
-    uint32_t number = trie->first_free_leaf;
-    if (number != NUMBER_NONE) {
-        trie->first_free_leaf = trie->leaves[number].next;
-        return number;
+    struct topic_places *places = &trie->leaf_places;
+    if (places->first_free != NUMBER_NONE) {
+        return places_reuse(places, topic_leaf_of(trie, places->first_free)->next);
     }
-    if (trie->leaves_used == trie->leaves_capacity) {
-        trie->leaves_capacity =
-            trie->leaves_capacity == 0 ? LEAVES_CAPACITY_MIN : 2 * trie->leaves_capacity;
-        trie->leaves = xrealloc(trie->leaves, trie->leaves_capacity * sizeof(*trie->leaves));
+    if (places->used == places->capacity) {
+        places->capacity < TOPIC_LEAF_BLOCK ? grow_first_block(trie) : add_leaf_block(trie);
     }
-    assert(trie->leaves_used < PLACES_MAX);
-    return trie->leaves_used++;
+    return places_append(places);
 }
 
 /* Its targets are gone already. */
 static void
 drop_leaf(struct topic_trie *trie, uint32_t leaf)
 {
-    topic_leaf_of(trie, leaf)->next = trie->first_free_leaf;
-    trie->first_free_leaf = leaf & ~TOPIC_LEAF_BIT;
-    trie->leaf_count--;
+    topic_leaf_of(trie, leaf)->next = places_drop(&trie->leaf_places, leaf & ~TOPIC_LEAF_BIT);
 }
 
 struct topic_trie *
@@ -95,8 +150,8 @@ topic_trie_new(uint64_t seed)
     struct topic_trie *trie = xalloc(sizeof(*trie));
     topic_words_init(&trie->words, seed);
     trie->seed = seed;
-    trie->first_free_node = NUMBER_NONE;
-    trie->first_free_leaf = NUMBER_NONE;
+    trie->node_places.first_free = NUMBER_NONE;
+    trie->leaf_places.first_free = NUMBER_NONE;
     (void)make_node(trie, NUMBER_NONE, NUMBER_NONE);
     return trie;
 }
@@ -108,17 +163,20 @@ topic_trie_free(struct topic_trie **trie_pointer)
     if (trie == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < trie->nodes_used; i++) {
+    for (uint32_t i = 0; i < trie->node_places.used; i++) {
         target_bag_fini(&trie->nodes[i].targets); /* of a free node it is empty */
     }
-    for (uint32_t i = 0; i < trie->leaves_used; i++) {
-        key_targets_fini(&trie->leaves[i].targets); /* the same */
+    for (uint32_t i = 0; i < trie->leaf_places.used; i++) {
+        key_targets_fini(&topic_leaf_of(trie, i)->targets); /* the same */
+    }
+    for (uint32_t i = 0; i < leaf_block_count(trie->leaf_places.capacity); i++) {
+        free(trie->leaf_blocks[i]);
     }
     topic_words_fini(&trie->words);
     number_index_fini(&trie->edges);
     topic_pass_free(&trie->pass);
     free(trie->nodes);
-    free(trie->leaves);
+    free(trie->leaf_blocks);
     free(trie);
     *trie_pointer = NULL;
 }
@@ -402,14 +460,16 @@ topic_trie_unbind(struct topic_trie *trie, struct bytes key, struct route_target
 uint32_t
 topic_trie_node_count(const struct topic_trie *trie)
 {
-    return trie->node_count + trie->leaf_count;
+    return trie->node_places.count + trie->leaf_places.count;
 }
 
 uint64_t
 topic_trie_memory_bytes(const struct topic_trie *trie)
 {
-    return sizeof(*trie) + trie->nodes_capacity * sizeof(struct topic_node) +
-           trie->leaves_capacity * sizeof(struct topic_leaf) +
+    const struct topic_places *leaves = &trie->leaf_places;
+    return sizeof(*trie) + trie->node_places.capacity * sizeof(struct topic_node) +
+           leaves->capacity * sizeof(struct topic_leaf) +
+           leaf_block_count(leaves->capacity) * sizeof(struct topic_leaf *) +
            trie->words.capacity * sizeof(struct topic_word) +
            number_index_memory_bytes(&trie->edges) + number_index_memory_bytes(&trie->words.index);
 }

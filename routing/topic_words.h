@@ -6,7 +6,7 @@
 #define BOURSE_ROUTING_TOPIC_WORDS_H
 
 #include "base/bytes.h"
-#include "routing/number_index.h"
+#include "base/number_index.h"
 
 enum { TOPIC_WORD_NEAR_SIZE = 16 };
 

@@ -242,7 +242,7 @@ topology_fold_finish(struct topology_fold *fold)
         while ((entry = map_next(&fold->objects[kind], &position)) != NULL) {
             struct record record = object_record(entry->value);
             if (!is_held(fold, kind, &record)) {
-                drop(fold, kind, entry->key);
+                drop(fold, kind, map_entry_key(entry));
             }
         }
     }

@@ -95,5 +95,5 @@ ParameterizedTestParameters(fuzz_seeds, every_seed_of_a_target_keeps_its_promise
 /* Every bug fixed leaves a test: its input is a seed. */
 ParameterizedTest(const size_t *number, fuzz_seeds, every_seed_of_a_target_keeps_its_promises)
 {
-    cr_expect(gt(sz, run_seeds(fuzz_targets[*number]), 0));
+    cr_expect(ge(sz, run_seeds(fuzz_targets[*number]), 1));
 }

@@ -218,6 +218,35 @@ def test_publishers_that_ignore_connection_blocked_are_not_read(full):
         assert heard[1::2] == ["connection.unblocked"] * len(heard[1::2])
 
 
+# What each may hold is bounded, and so is what all of them hold, however large their messages are.
+def test_what_blocked_publishers_hold_is_bounded_over_all_of_them(full):
+    publisher_count, size, queue = 24, 4 << 20, "large"
+    taker = full.open_channel()
+    taker.declare(queue)
+    channels = [full.open_channel(tls=number % 3 == 0) for number in range(publisher_count)]
+    before = resident_mib(full)
+    threads = [threading.Thread(target=channel.publish, args=("", queue, b"l" * size), daemon=True)
+               for channel in channels]
+    for thread in threads:
+        thread.start()
+    # Octets that nobody reads stay where they are: as soon as nothing moves any more, all who can
+    # be held are.
+    last = None
+    while last != (now := resident_mib(full)):
+        last = now
+        threads[-1].join(STALL_S)
+    # A quarter of the mark and the message that came last; output and input besides.
+    assert now - before < 2 * (MARK_MIB / 4 + size / 2**20) < publisher_count * size / 2**20 / 4
+    assert taker.counts(queue) == (0, 0)
+    taker.consume(queue, no_ack=True)
+    relieve(full)
+    for _ in channels:
+        assert taker.delivery().body == b"l" * size
+    for thread, channel in zip(threads, channels):
+        thread.join(PATIENCE_S)
+        channel.ping()
+
+
 # Both ways: the broker's heartbeats come, and the client's are heard although its publish waits.
 @pytest.mark.slow
 def test_acknowledgements_and_heartbeats_flow_on_a_blocked_connection(start):

@@ -409,3 +409,30 @@ def test_what_a_stuck_consumer_holds_returns_when_it_is_lost(connect, ch):
     got = [int(ch.delivery().body.partition(b".")[0]) for _ in range(200)]
     assert got == list(range(200))
     ch.delete(queue)
+
+
+# -- acknowledgement timeout
+
+# docs/ack-timeout.md: the message alone goes back; the consumer ends; a late ack is no error.
+@pytest.mark.bourse_only
+def test_a_message_nobody_settles_in_time_goes_to_another_consumer(ch, conn):
+    queue, other = ch.temp_queue(arguments={"x-consumer-timeout": 50}), conn.channel()
+    tag = ch.consume(queue)
+    fill(ch, queue, 1)
+    got = ch.delivery()
+    assert ch.expect("basic.cancel").consumer_tag == tag
+    other.consume(queue, no_ack=True)
+    again = other.delivery()
+    assert (again.body, again.redelivered) == (b"1", True)
+    ch.send("basic.ack", delivery_tag=got.delivery_tag)
+    assert ch.counts(queue) == (0, 1)
+
+
+@pytest.mark.bourse_only
+def test_a_message_that_was_fetched_and_not_settled_closes_its_channel(ch, conn):
+    queue, other = ch.temp_queue(arguments={"x-consumer-timeout": 50}), conn.channel()
+    fill(ch, queue, 1)
+    other.get(queue, no_ack=False)
+    close = other.expect_close(406)
+    assert close.reply_text.startswith("PRECONDITION_FAILED - delivery acknowledgement on channel")
+    assert ch.get(queue, no_ack=True).redelivered

@@ -322,7 +322,7 @@ Test(log, a_full_pipe_drops_lines_instead_of_waiting, .timeout = 20)
     log_info(&to_stderr, "broker.ready", "n=%d", 1);
     char line[200];
     ssize_t size = read(ends[0], line, sizeof(line) - 1);
-    cr_assert(gt(i64, size, 0));
+    cr_assert(ge(i64, size, 1));
     line[size] = '\0';
     cr_expect(eq(str, line, FRONT " n=1\n"));
     cr_expect(eq(u64, to_stderr.dropped, 0));
@@ -330,7 +330,7 @@ Test(log, a_full_pipe_drops_lines_instead_of_waiting, .timeout = 20)
     for (int i = 0; i < 5000; i++) {
         log_info(&to_stderr, "broker.ready", "%0100d", i);
     }
-    cr_expect(gt(u64, to_stderr.dropped, 0));
+    cr_expect(ge(u64, to_stderr.dropped, 1));
     cr_expect(eq(int, fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0), "the pipe is as it was");
 }
 

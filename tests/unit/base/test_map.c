@@ -11,7 +11,7 @@
 #include "base/assert.h"
 #include "base/random.h"
 
-enum { OBJECTS = 400 };
+enum { OBJECTS = 3000 }; /* some blocks */
 
 struct object {
     char name[32];
@@ -51,7 +51,7 @@ Test(map, an_empty_one_has_nothing_and_takes_no_memory)
     cr_expect(eq(ptr, map_get(&map, bytes_of("x")), NULL));
     cr_expect(eq(ptr, map_remove(&map, bytes_of("x")), NULL));
     cr_expect(eq(ptr, map_next(&map, &position), NULL));
-    cr_expect(eq(ptr, map.entries, NULL));
+    cr_expect(eq(ptr, map.blocks, NULL));
     cr_expect(eq(u32, map_count(&map), 0));
 }
 
@@ -75,7 +75,7 @@ Test(map, a_replaced_entry_keeps_its_place_and_takes_the_new_key)
     uint32_t position = 0;
     struct map_entry *entry = map_next(&map, &position);
     cr_expect(eq(ptr, entry->value, &objects[2]));
-    cr_expect(eq(ptr, (void *)entry->key.data, second));
+    cr_expect(eq(ptr, (void *)entry->key_data, second));
     cr_expect(eq(ptr, map_get(&map, bytes_of("same")), &objects[2]));
     cr_expect(eq(u32, map_count(&map), 2));
 }
@@ -111,7 +111,7 @@ check_against_model(void)
          entry = map_next(&map, &position)) {
         struct object *object = entry->value;
         cr_assert(object->is_in);
-        cr_assert(gt(u64, object->order, order), "walked in order of insertion");
+        cr_assert(lt(u64, order, object->order), "walked in order of insertion");
         order = object->order;
         seen++;
     }
@@ -122,9 +122,9 @@ Test(map, agrees_with_a_naive_model_under_random_operations)
 {
     uint64_t seed = 7;
     struct random_source random = random_seeded(&seed);
-    for (uint64_t round = 1; round <= 60000; round++) {
+    for (uint64_t round = 1; round <= 120000; round++) {
         /* Phases of growth and decay, so that holes pile up and are closed. */
-        bool growing = round / 3000 % 2 == 0;
+        bool growing = round / 15000 % 2 == 0;
         struct object *object = &objects[random_u64(&random) % OBJECTS];
         if ((random_u64(&random) % 4 != 0) == growing) {
             map_put(&map, key_of(object), object);
@@ -135,7 +135,7 @@ Test(map, agrees_with_a_naive_model_under_random_operations)
             cr_assert(eq(ptr, map_remove(&map, key_of(object)), expected));
             object->is_in = false;
         }
-        if (round % 500 == 0) {
+        if (round % 1000 == 0) {
             check_against_model();
         }
     }
@@ -179,16 +179,51 @@ Test(map, holes_do_not_pile_up)
     cr_expect(le(u32, map.entry_capacity, 16));
 }
 
-/* A table that was large once does not stay large for a few. */
+/* A table that was large once does not stay large for a few: insertions give back what it does not
+ * need, a little each. */
 Test(map, memory_is_given_back_when_most_entries_are_gone)
 {
     for (int i = 0; i < OBJECTS; i++) {
         map_put(&map, key_of(&objects[i]), &objects[i]);
     }
-    for (int i = 1; i < OBJECTS; i++) {
+    for (int i = 2; i < OBJECTS; i++) {
         (void)map_remove(&map, key_of(&objects[i]));
     }
-    map_put(&map, key_of(&objects[1]), &objects[1]);
+    for (int i = 2; i < OBJECTS / 4; i++) {
+        map_put(&map, key_of(&objects[i]), &objects[i]);
+        cr_assert(eq(ptr, map_get(&map, key_of(&objects[i])), &objects[i]));
+        (void)map_remove(&map, key_of(&objects[i]));
+        cr_assert(eq(ptr, map_get(&map, key_of(&objects[1])), &objects[1]));
+    }
     cr_expect(le(u32, map.entry_capacity, 16));
-    cr_expect(eq(ptr, map_get(&map, key_of(&objects[0])), &objects[0]));
+    uint32_t position = 0;
+    cr_expect(eq(ptr, map_next(&map, &position)->value, &objects[0]));
+    cr_expect(eq(ptr, map_next(&map, &position)->value, &objects[1]));
+    cr_expect(eq(ptr, map_next(&map, &position), NULL));
+}
+
+/* One insertion into a million entries must not take what a million take. */
+Test(map, no_insertion_moves_more_than_a_block_of_entries)
+{
+    enum { ENTRIES = 100000, BLOCK = 1024 };
+    static uint32_t numbers[ENTRIES];
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        struct map_entry **blocks = map.blocks;
+        const struct map_entry *last = i < BLOCK ? NULL : blocks[i / BLOCK - 1];
+        uint32_t capacity = map.entry_capacity;
+        numbers[i] = i;
+        map_put(&map, bytes_make(&numbers[i], sizeof(numbers[i])), &numbers[i]);
+        cr_assert(le(u32, map.entry_capacity - capacity, BLOCK));
+        cr_assert(last == NULL || map.blocks[i / BLOCK - 1] == last);
+    }
+    for (uint32_t i = 1; i < ENTRIES; i += 1 + (i % 3 > 0)) {
+        (void)map_remove(&map, bytes_make(&numbers[i], sizeof(numbers[i])));
+    }
+    uint32_t looked_to = map.looked_to;
+    uint32_t count = map_count(&map);
+    map_put(&map, bytes_of("one more"), &objects[0]);
+    cr_expect(eq(u32, looked_to, 0));
+    cr_expect(le(u32, map.looked_to, 16));
+    cr_expect(ge(u32, map.looked_to, 1));
+    cr_expect(eq(u32, map_count(&map), count + 1));
 }

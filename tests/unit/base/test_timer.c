@@ -219,7 +219,7 @@ check_against_model(void)
         cr_assert(eq(u64, timer_wheel_wait_ms(&wheel, now_ms), UINT64_MAX));
         return;
     }
-    cr_assert(gt(u64, nearest + TIMER_STEP_MS, now_ms), "at most one step late");
+    cr_assert(lt(u64, now_ms, nearest + TIMER_STEP_MS), "at most one step late");
     cr_assert(lt(u64, timer_wheel_wait_ms(&wheel, now_ms), nearest + TIMER_STEP_MS - now_ms + 1),
               "who waits as long as told is not late");
 }
@@ -245,7 +245,7 @@ Test(timer, agrees_with_a_model_under_random_arming_cancelling_and_time)
         }
         check_against_model();
     }
-    cr_expect(gt(int, fired_count, 1000), "the test tests something");
+    cr_expect(lt(int, 1000, fired_count), "the test tests something");
 }
 
 /* The loop sleeps for timer_wheel_wait_ms each time; everything fires in time nonetheless. */

@@ -163,6 +163,10 @@ take_action(void *context, const struct net_action *action)
     bool was_on_hold = alloc_faults_hold(true);
     copy_action(rig, action);
     alloc_faults_hold(was_on_hold);
+    if (action->loan != 0) {
+        cr_assert(lt(sz, rig->loan_count, RIG_LOANS_MAX));
+        rig->loans[rig->loan_count++] = action->loan;
+    }
 }
 
 static void
@@ -221,7 +225,7 @@ start_check(void *context, uint64_t id, struct bytes password, const char *hash)
 void
 rig_verdict(struct rig *rig)
 {
-    cr_assert(gt(sz, rig->check_count, 0), "no check waits for a verdict");
+    cr_assert(ge(sz, rig->check_count, 1), "no check waits for a verdict");
     struct rig_check check = rig->checks[0];
     rig->check_count--;
     memmove(rig->checks, rig->checks + 1, rig->check_count * sizeof(check));
@@ -334,6 +338,17 @@ report_written(struct rig *rig)
 }
 
 void
+rig_return_loans(struct rig *rig)
+{
+    for (size_t i = 0; i < rig->loan_count; i++) {
+        struct net_event event = {.type = NET_EVENT_LOAN_RETURNED,
+                                  .returned = {.loan = rig->loans[i]}};
+        rig->events.handle(rig->events.context, &event);
+    }
+    rig->loan_count = 0;
+}
+
+void
 rig_turn(struct rig *rig)
 {
     while (!rig->keeps_verdicts && rig->check_count > 0) {
@@ -343,6 +358,9 @@ rig_turn(struct rig *rig)
     core_release_tick(rig->core, chunk_pool_tick(rig->pool));
     core_begin_tick(rig->core, rig->now);
     report_written(rig);
+    if (!rig->keeps_loans) {
+        rig_return_loans(rig);
+    }
 }
 
 void

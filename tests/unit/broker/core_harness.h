@@ -18,7 +18,7 @@
 #include "broker/core.h"
 #include "broker/vhost.h"
 
-enum { RIG_LINKS_MAX = 256, RIG_CHECKS_MAX = 64 };
+enum { RIG_LINKS_MAX = 256, RIG_CHECKS_MAX = 64, RIG_LOANS_MAX = 1024 };
 
 /* One action, with copies of what it pointed at. */
 struct posted {
@@ -56,6 +56,9 @@ struct rig {
     struct chunk_writer *writer; /* what a network would lay contents down with */
     struct net_action returned;  /* the last CHUNK_RETURNED */
     size_t returned_count;
+    uint64_t loans[RIG_LOANS_MAX]; /* contents that the network side still reads */
+    size_t loan_count;
+    bool keeps_loans; /* they come back by rig_return_loans only, not when a turn begins */
     struct clock_reading now;
     uint64_t random_state;
     struct log log;
@@ -82,6 +85,9 @@ void rig_free(struct rig **rig); /* whatever is open then ends with the core */
 /* Ends the turn as the broker's loop does: verdicts, core_end_tick, core_release_tick; begins the
  * next one and reports what was written. */
 void rig_turn(struct rig *rig);
+
+/* Gives back what the core has lent. */
+void rig_return_loans(struct rig *rig);
 
 /* Moves the clock and lets due timers fire. */
 void rig_step(struct rig *rig, uint64_t ms);

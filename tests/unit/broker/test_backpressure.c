@@ -55,7 +55,7 @@ Test(backpressure, pipelined_gets_of_a_client_that_does_not_read_stop_being_read
     }
     cr_expect(rig_link(rig, client)->is_paused);
     cr_expect(le(u64, rig_link(rig, client)->owed, CORE_OUTPUT_OCTETS + 2 * BODY_SIZE));
-    cr_expect(gt(int, sent, 20), "a usual burst is not hindered");
+    cr_expect(lt(int, 20, sent), "a usual burst is not hindered");
 
     rig_link(rig, client)->is_stuck = false;
     rig_turn(rig);
@@ -66,7 +66,7 @@ Test(backpressure, one_message_larger_than_the_window_does_not_stop_reading)
 {
     rig_link(rig, client)->is_stuck = true;
     send_get();
-    cr_expect(gt(u64, rig_link(rig, client)->owed, CORE_WINDOW_OCTETS));
+    cr_expect(lt(u64, CORE_WINDOW_OCTETS, rig_link(rig, client)->owed));
     cr_expect(not(rig_link(rig, client)->is_paused));
 }
 
@@ -125,8 +125,8 @@ Test(backpressure, queues_that_share_a_connection_share_its_window)
             rig_turn(rig);
             int others;
             int mine = count_deliveries_of(consumer, "a", &others);
-            cr_expect(gt(int, mine, 0), "%zu octets, window %d", sizes[i], window);
-            cr_expect(gt(int, others, 0), "%zu octets, window %d", sizes[i], window);
+            cr_expect(ge(int, mine, 1), "%zu octets, window %d", sizes[i], window);
+            cr_expect(ge(int, others, 1), "%zu octets, window %d", sizes[i], window);
             rig_link(rig, consumer)->is_stuck = false;
             rig_turn(rig); /* reports all as written: the window opens */
             rig_link(rig, consumer)->is_stuck = true;

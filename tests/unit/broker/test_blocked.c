@@ -441,9 +441,9 @@ Test(blocked, what_a_closed_channel_held_is_not_handled_on_the_next_of_its_numbe
     raise_alarm();
     rig_publish(rig, link, 1, "", "q", "of the first channel");
     (void)rig_expect(rig, link, 0, METHOD_CONNECTION_BLOCKED);
-    struct method ack = {.id = METHOD_BASIC_ACK, .basic_ack = {.delivery_tag = 7}};
+    struct method ack = {.id = METHOD_BASIC_ACK, .basic_ack = {.delivery_tag = 0}};
     rig_send(rig, link, 1, &ack);
-    rig_expect_channel_close(rig, link, 1, REPLY_PRECONDITION_FAILED, "unknown delivery tag 7");
+    rig_expect_channel_close(rig, link, 1, REPLY_PRECONDITION_FAILED, "unknown delivery tag 0");
     rig_send_id(rig, link, 1, METHOD_CHANNEL_CLOSE_OK);
     rig_open_channel(rig, link, 1);
     rig_send_id(rig, link, 1, METHOD_CONFIRM_SELECT);
@@ -518,6 +518,25 @@ Test(blocked, what_is_held_does_not_keep_the_alarm_up)
 }
 
 /* Without a mark there is no alarm. */
+/* I11: what is held does not count against the mark, so it has a bound of its own, over all
+ * connections. */
+Test(blocked, contents_are_allowed_up_to_a_quarter_above_the_mark)
+{
+    uint64_t link = connect_publisher();
+    raise_alarm();
+    uint64_t room = core_contents_allowed(rig->core) - rig->core->opened_bytes;
+    cr_expect(eq(u64, room, MARK + MARK / 4 - chunk_pool_bytes(rig->pool)));
+    static char body[CHUNK_SIZE + 1];
+    memset(body, 'x', CHUNK_SIZE);
+    rig_publish(rig, link, 1, "", "q", body);
+    cr_expect(gt(u64, rig->core->held_bytes, CHUNK_SIZE));
+    cr_expect(eq(u64, core_contents_allowed(rig->core), rig->core->opened_bytes));
+    clear_alarm();
+    cr_expect(gt(u64, core_contents_allowed(rig->core), rig->core->opened_bytes + MARK / 2));
+    rig->core->settings.memory_mark_bytes = 0;
+    cr_expect(eq(u64, core_contents_allowed(rig->core), UINT64_MAX));
+}
+
 Test(blocked, a_mark_of_zero_never_blocks)
 {
     rig->core->settings.memory_mark_bytes = 0;

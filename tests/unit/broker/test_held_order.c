@@ -205,6 +205,140 @@ Test(held_order, a_connection_ends_behind_what_it_has_published)
     cr_expect(eq(u32, ready("q"), 1));
 }
 
+/* A client may send an ack before it has read what it acknowledges, for it knows the tag. */
+Test(held_order, an_ack_waits_for_the_get_that_brings_its_message_about)
+{
+    hold_publish(client, "a");
+    send_get("q");
+    send_ack_of_one();
+    rig_expect_nothing(rig, client);
+    catch_up();
+    (void)rig_expect_posted(rig, client, 1, METHOD_BASIC_GET_OK);
+    rig_expect_nothing(rig, client);
+    cr_expect(eq(u64, rig->core->counters.acked, 1));
+}
+
+Test(held_order, an_ack_of_a_message_that_is_out_passes_what_is_held)
+{
+    take_one();
+    hold_publish(client, "a");
+    send_get("q");
+    send_ack_of_one();
+    send_ack(rig, client, 1, 2, false);
+    cr_expect(eq(u64, rig->core->counters.acked, 1));
+    catch_up();
+    (void)rig_expect_posted(rig, client, 1, METHOD_BASIC_GET_OK);
+    rig_expect_nothing(rig, client);
+    cr_expect(eq(u64, rig->core->counters.acked, 2));
+}
+
+Test(held_order, an_ack_of_what_never_comes_is_refused_in_its_turn)
+{
+    hold_publish(client, "a");
+    send_nack(rig, client, 1, 7, true, false);
+    rig_expect_nothing(rig, client);
+    catch_up();
+    rig_expect_channel_close(rig, client, 1, REPLY_PRECONDITION_FAILED, "unknown delivery tag 7");
+    cr_expect(eq(u32, ready("q"), 1));
+}
+
+/* Of a delivery tag, two octets. */
+Test(held_order, a_settlement_that_is_cut_short_is_a_fault_at_once)
+{
+    static const uint8_t CUT_SHORT[] = {0, 60, 0, 80, 0, 0};
+    hold_publish(client, "a");
+    rig_send_payload(rig, client, 1, bytes_make(CUT_SHORT, sizeof(CUT_SHORT)));
+    const struct method *method = rig_expect(rig, client, 0, METHOD_CONNECTION_CLOSE);
+    cr_expect(eq(u16, method->connection_close.reply_code, REPLY_SYNTAX_ERROR));
+}
+
+static void
+send_fault(const char *text)
+{
+    struct fault fault;
+    (void)fault_connection(&fault, REPLY_FRAME_ERROR, "%s", text);
+    rig_send_fault(rig, client, 1, &fault);
+}
+
+/* What arrived whole before the fault is as good as if the fault had come a tick later. */
+Test(held_order, a_fault_ends_the_connection_behind_what_it_has_published)
+{
+    hold_publish(client, "a");
+    send_fault("no end octet");
+    rig_expect_nothing(rig, client);
+    catch_up();
+    rig_expect_close(rig, client, REPLY_FRAME_ERROR, "no end octet");
+    cr_expect(eq(u32, ready("q"), 1));
+    rig_send_id(rig, client, 0, METHOD_CONNECTION_CLOSE_OK);
+    cr_expect(rig_is_closed(rig, client));
+}
+
+Test(held_order, a_fault_waits_for_what_another_channel_has_published)
+{
+    rig_open_channel(rig, client, 2);
+    spend_all_work();
+    rig_publish(rig, client, 2, "", "q", "a");
+    send_fault("no end octet");
+    catch_up();
+    rig_expect_close(rig, client, REPLY_FRAME_ERROR, "no end octet");
+    cr_expect(eq(u32, ready("q"), 1));
+}
+
+/* Neither a second fault, which would have come too late, nor a method, which would have been
+ * dropped unread. */
+Test(held_order, nothing_is_heard_behind_a_fault_that_waits)
+{
+    hold_publish(client, "a");
+    send_fault("first");
+    send_fault("second");
+    rig_send_id(rig, client, 2, METHOD_CHANNEL_OPEN);
+    rig_send_id(rig, client, 0, METHOD_CONNECTION_CLOSE);
+    catch_up();
+    rig_expect_close(rig, client, REPLY_FRAME_ERROR, "first");
+    rig_expect_nothing(rig, client);
+    cr_expect(eq(u32, ready("q"), 1));
+}
+
+/* Its socket would not have been read under an alarm, so the end comes no sooner. */
+Test(held_order, a_fault_waits_for_the_end_of_an_alarm)
+{
+    core_set_alarm(rig->core, ALARM_DISK, true);
+    rig_publish(rig, client, 1, "", "q", "a");
+    send_fault("no end octet");
+    (void)rig_expect(rig, client, 0, METHOD_CONNECTION_BLOCKED);
+    rig_turn(rig);
+    rig_expect_nothing(rig, client);
+    core_set_alarm(rig->core, ALARM_DISK, false);
+    rig_turn(rig);
+    rig_expect_close(rig, client, REPLY_FRAME_ERROR, "no end octet");
+    cr_expect(eq(u32, ready("q"), 1));
+}
+
+/* tear_down asserts that nothing is left of it. */
+Test(held_order, a_fault_that_waits_goes_with_its_connection)
+{
+    hold_publish(client, "a");
+    send_fault("no end octet");
+    rig_hang_up(rig, client);
+    catch_up();
+    cr_expect(eq(u32, ready("q"), 0));
+}
+
+Test(held_order, a_fault_of_one_channel_waits_for_that_channel_alone)
+{
+    struct fault fault;
+    (void)fault_channel(&fault, REPLY_PRECONDITION_FAILED, "invalid message");
+    rig_open_channel(rig, client, 2);
+    hold_publish(client, "a");
+    rig_send_fault(rig, client, 2, &fault);
+    rig_expect_channel_close(rig, client, 2, REPLY_PRECONDITION_FAILED, "invalid message");
+    rig_send_fault(rig, client, 1, &fault);
+    rig_expect_nothing(rig, client);
+    catch_up();
+    rig_expect_channel_close(rig, client, 1, REPLY_PRECONDITION_FAILED, "invalid message");
+    cr_expect(eq(u32, ready("q"), 1));
+}
+
 /* It was not confirmed either. tear_down asserts that its content was released. */
 Test(held_order, what_a_lost_connection_held_is_dropped)
 {
@@ -239,9 +373,9 @@ Test(held_order, what_a_closed_channel_held_is_not_handled_on_the_next_of_its_nu
     hold_publish(other, "o");
     rig_publish(rig, other, 1, "", "q", "o");
     rig_publish(rig, client, 1, "", "old", "of the first channel");
-    send_ack_of_one();
+    send_ack(rig, client, 1, 0, false);
     rig_turn(rig);
-    rig_expect_channel_close(rig, client, 1, REPLY_PRECONDITION_FAILED, "unknown delivery tag 1");
+    rig_expect_channel_close(rig, client, 1, REPLY_PRECONDITION_FAILED, "unknown delivery tag 0");
     rig_send_id(rig, client, 1, METHOD_CHANNEL_CLOSE_OK);
     struct method open = {.id = METHOD_CHANNEL_OPEN};
     rig_send(rig, client, 1, &open);

@@ -291,13 +291,13 @@ Test(topology, arguments_and_limits_become_what_the_file_says)
     cr_assert(eq(int, apply(&parts), STATUS_OK));
     cr_expect(eq(ptr, (void *)find_queue("mail"), (void *)mail));
     cr_expect(eq(u64, mail->ready_count, 1));
-    cr_expect(eq(i64, mail->settings.message_ttl_ms, 5000));
+    cr_expect(eq(i64, mail->settings->message_ttl_ms, 5000));
     cr_expect(eq(i64, rig_vhost(rig)->queues_max, 7));
     rig_publish(rig, client, 1, "orders", "nowhere", "x");
     cr_expect(eq(u64, mail->ready_count, 2), "the alternate exchange takes it");
     parts.queues[1].arguments = bytes_of("");
     cr_assert(eq(int, apply(&parts), STATUS_OK));
-    cr_expect(eq(i64, mail->settings.message_ttl_ms, -1));
+    cr_expect(eq(i64, mail->settings->message_ttl_ms, -1));
     buffer_fini(&ttl);
     buffer_fini(&alternate);
 }

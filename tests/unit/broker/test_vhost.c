@@ -775,7 +775,7 @@ Test(vhost, a_deleted_queue_with_bindings_left_is_not_routed_to)
     snprintf(key, sizeof(key), "%u", (uint32_t)MANY_BINDINGS - 1);
     cr_expect(eq(u32, route_count("x", key), 1));
     (void)vhost_delete_queue(vhost, vhost_find_queue(vhost, bytes_of("q")));
-    cr_expect(gt(u32, vhost_find_exchange(vhost, bytes_of("x"))->bindings.count, 0));
+    cr_expect(ge(u32, vhost_find_exchange(vhost, bytes_of("x"))->bindings.count, 1));
     for (uint32_t i = 0; i < MANY_BINDINGS; i += 1000) {
         snprintf(key, sizeof(key), "%u", i);
         cr_assert(eq(u32, route_count("x", key), 1));

@@ -113,7 +113,7 @@ Test(expression, patterns_match_the_keys_that_a_topic_exchange_would_match)
         matches += expected ? 1 : 0;
         arena_fini(&arena);
     }
-    cr_expect(gt(sz, matches, 800), "too few matches to prove anything");
+    cr_expect(lt(sz, 800, matches), "too few matches to prove anything");
 }
 
 Test(expression, several_patterns_are_alternatives)

@@ -112,6 +112,9 @@ note_event(struct harness *harness, const struct net_event *event)
     case NET_EVENT_CLOSED:
         heard->number = event->closed.reason;
         break;
+    case NET_EVENT_LOAN_RETURNED:
+        heard->number = event->returned.loan;
+        break;
     case NET_EVENT_CHUNK_OPENED:
     case NET_EVENT_CHUNK_CLOSED:
         break;

@@ -19,7 +19,7 @@ struct heard {
     uint64_t link;
     struct buffer octets; /* METHOD: payload. PUBLISH: exchange "/" routing key "/" body */
     bool has_content;
-    uint64_t number; /* PUBLISH: body size. WRITTEN: octets. CLOSED: reason */
+    uint64_t number; /* PUBLISH: body size. WRITTEN: octets. CLOSED: reason. LOAN_RETURNED: it */
     uint16_t flags;  /* of a content */
     struct fault fault;
     uint16_t class_id;

@@ -206,7 +206,7 @@ Test(network_thread, input_rests_while_the_core_takes_nothing_and_goes_on_in_ord
         ssize_t sent = send(fd, octets.data, octets.size, 0);
         buffer_consume(&out, sent > 0 ? (size_t)sent : 0);
     }
-    cr_expect(gt(sz, buffer_size(&out), 0), "it reads although nobody takes");
+    cr_expect(ge(sz, buffer_size(&out), 1), "it reads although nobody takes");
     cr_expect(eq(sz, method_count, 0));
     while (method_count < METHODS) {
         struct bytes octets = buffer_bytes(&out);

@@ -51,7 +51,7 @@ make_quorum_queue(void)
     static const uint8_t arguments[] = "\x0cx-queue-typeS\0\0\0\6quorum";
     queue_unref(&queue);
     make_queue(bytes_make(arguments, sizeof(arguments) - 1));
-    cr_assert(eq(int, queue->settings.type, QUEUE_TYPE_QUORUM));
+    cr_assert(eq(int, queue->settings->type, QUEUE_TYPE_QUORUM));
 }
 
 static void
@@ -209,7 +209,7 @@ look_at_all(uint64_t *next_due_out)
             continue;
         }
         count++;
-        bool is_quorum = queue->settings.type == QUEUE_TYPE_QUORUM;
+        bool is_quorum = queue->settings->type == QUEUE_TYPE_QUORUM;
         if (next == 0 || (is_quorum && comes_before(message, &messages[next]))) {
             next = i;
         }

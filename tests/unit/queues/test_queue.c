@@ -564,10 +564,28 @@ Test(queue, outlives_its_removal_by_its_references)
     queue = held;
 }
 
+/* A million idle queues share the settings of those without arguments. */
+Test(queue, has_settings_of_its_own_only_with_arguments)
+{
+    cr_expect(eq(ptr, (void *)queue->settings, (void *)queue_settings_default()));
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_integer(&arguments, "x-max-length", 5);
+    enum status status = queue_set_arguments(queue, buffer_bytes(&arguments));
+    buffer_fini(&arguments);
+    cr_assert(eq(int, status, STATUS_OK));
+    cr_expect(eq(i64, queue->settings->max_length, 5));
+    cr_expect(eq(i64, queue_settings_default()->max_length, -1));
+    status = queue_set_arguments(queue, bytes_make(NULL, 0));
+    cr_assert(eq(int, status, STATUS_OK));
+    cr_expect(eq(i64, queue->settings->max_length, -1));
+    cr_expect(eq(sz, queue->arguments.size, 0));
+}
+
 Test(queue, has_its_own_copies_of_name_and_arguments)
 {
     declare_as("quorum", true);
     cr_expect(bytes_equal_text(queue->name, "orders"));
-    cr_expect(eq(int, queue->settings.type, QUEUE_TYPE_QUORUM));
-    cr_expect(queue->settings.single_active_consumer);
+    cr_expect(eq(int, queue->settings->type, QUEUE_TYPE_QUORUM));
+    cr_expect(queue->settings->single_active_consumer);
 }

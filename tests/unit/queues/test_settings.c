@@ -310,6 +310,28 @@ Test(settings, says_what_the_arguments_mean)
     buffer_fini(&table);
 }
 
+/* All queues without arguments share one, which must say what they would have read. */
+Test(settings, are_the_default_where_there_are_no_arguments)
+{
+    struct queue_settings settings;
+    struct fault fault;
+    enum status status = queue_settings_read(&settings, bytes_make(NULL, 0), SUBJECT, &fault);
+    cr_assert(eq(int, status, STATUS_OK));
+    const struct queue_settings *shared = queue_settings_default();
+    cr_expect(eq(int, shared->type, settings.type));
+    cr_expect(eq(int, shared->overflow, settings.overflow));
+    cr_expect(not(shared->single_active_consumer));
+    cr_expect(not(shared->has_dead_letter_exchange));
+    cr_expect(not(shared->has_dead_letter_routing_key));
+    cr_expect(eq(i64, shared->expires_ms, settings.expires_ms));
+    cr_expect(eq(i64, shared->message_ttl_ms, settings.message_ttl_ms));
+    cr_expect(eq(i64, shared->max_length, settings.max_length));
+    cr_expect(eq(i64, shared->max_length_bytes, settings.max_length_bytes));
+    cr_expect(eq(i64, shared->max_priority, settings.max_priority));
+    cr_expect(eq(i64, shared->consumer_timeout_ms, settings.consumer_timeout_ms));
+    cr_expect(eq(i64, shared->delivery_limit, settings.delivery_limit));
+}
+
 /* A quorum queue has a name of the client's, is nobody's alone and outlives a restart. */
 Test(settings, says_what_a_quorum_queue_must_be)
 {
@@ -434,12 +456,12 @@ Test(settings, reads_the_arguments_of_consume)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buffer table;
         struct fault fault = {0};
-        int64_t priority = 0;
+        struct consume_settings settings = {0};
         put_fields(&table, &rows[i].field, 1);
-        enum status status = queue_consume_arguments_read(&priority, buffer_bytes(&table),
+        enum status status = queue_consume_arguments_read(&settings, buffer_bytes(&table),
                                                           rows[i].type, SUBJECT, &fault);
         cr_expect(eq(int, status, rows[i].text == NULL ? STATUS_OK : STATUS_FAULT), "row %zu", i);
-        cr_expect(eq(i64, priority, rows[i].priority), "row %zu", i);
+        cr_expect(eq(i64, settings.priority, rows[i].priority), "row %zu", i);
         cr_expect(eq(str, fault.text, (char *)(rows[i].text == NULL ? "" : rows[i].text)),
                   "row %zu", i);
         buffer_fini(&table);

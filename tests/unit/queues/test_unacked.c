@@ -251,3 +251,16 @@ Test(unacked, that_finds_no_memory_refuses_and_stays_as_it_was)
     cr_expect(eq(u32, table.count, 2));
     cr_expect(eq(ptr, unacked_table_find(&table, 2), NULL));
 }
+
+Test(unacked, walks_what_is_open_by_tag)
+{
+    add_up_to(6);
+    struct unacked item;
+    cr_assert(unacked_table_take(&table, 3, &item));
+    cr_assert(unacked_table_take(&table, 4, &item));
+    static const uint64_t next[] = {1, 1, 2, 5, 5, 5, 6};
+    for (uint64_t tag = 0; tag <= 6; tag++) {
+        cr_expect(eq(u64, unacked_table_next(&table, tag)->tag, next[tag]));
+    }
+    cr_expect(eq(ptr, (void *)(uintptr_t)unacked_table_next(&table, 7), NULL));
+}

@@ -306,7 +306,7 @@ Test(history, a_queue_is_not_taken_for_its_successor)
     (void)history_make_queue(&history, 0, 8, true, at(30));
     history_crash(&history, 30, false);
     history_found_queue(&history, 0, 7, 0);
-    cr_expect(gt(u64, history.wrong_count, 0));
+    cr_expect(ge(u64, history.wrong_count, 1));
 }
 
 Test(history, a_binding_that_is_gone_is_lost)

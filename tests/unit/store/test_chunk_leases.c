@@ -271,7 +271,7 @@ Test(chunk_leases, chunk_stays_until_the_actions_that_named_it_are_carried_out)
         chunk_pool_end_tick(pool, named_tick - 1);
         cr_expect(eq(sz, returned_count, 0));
         cr_expect(body_is(content, 100000, 'a'));
-        cr_expect(gt(u64, chunk_pool_bytes(pool), 0));
+        cr_expect(ge(u64, chunk_pool_bytes(pool), 1));
     }
     chunk_pool_end_tick(pool, named_tick);
     cr_expect(eq(sz, returned_count, 1));

@@ -52,7 +52,7 @@ set_up(void)
     small_store_make(&small, &maker);
     whole = (struct store_content){0};
     cr_assert(eq(int, recover(&whole, true), STATUS_OK), "%s", why);
-    cr_assert(gt(sz, whole.row_count, 100));
+    cr_assert(lt(sz, 100, whole.row_count));
     name_count = sim_disk_file_count(sim);
     cr_assert(le(u32, name_count, FILES_MAX));
     for (uint32_t i = 0; i < name_count; i++) {
@@ -183,7 +183,7 @@ Test(corruption, no_octet_of_any_file_can_do_harm)
         }
     }
     printf("corruption: %zu octets tried, %zu starts refused\n", tried, refused);
-    cr_expect(gt(sz, refused, 0));
+    cr_expect(ge(sz, refused, 1));
     cr_expect(lt(sz, refused, tried));
 }
 

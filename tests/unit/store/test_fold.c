@@ -79,7 +79,7 @@ Test(fold, removed_rows_are_marked)
     fold(1);
     read_dead(1, &dead);
     cr_expect(eq(u64, dead.folded_lsn, journal_commit_lsn(maker.journal)));
-    cr_expect(gt(u64, dead.row_count, 10));
+    cr_expect(lt(u64, 10, dead.row_count));
     for (uint64_t i = 0; i < dead.row_count; i++) {
         cr_expect(eq(int, dead_bit(dead.bits, i), i % 2 == 0), "row %zu", (size_t)i);
     }
@@ -107,7 +107,7 @@ Test(fold, recovery_needs_no_removal_that_was_folded)
     start();
     uint32_t needed = maker.recovery.removal_count;
     uint32_t older = maker.recovery.segment_count - 1;
-    cr_expect(gt(u32, needed, 0));
+    cr_expect(ge(u32, needed, 1));
     for (uint32_t i = 0; i < older; i++) {
         /* All of it is committed: it was recovered. */
         enum status status = fold_run(&disk, maker.recovery.segments[i].number,

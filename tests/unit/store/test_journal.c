@@ -372,7 +372,7 @@ Test(journal, contents_are_kept_until_they_are_written)
     (void)publish(100, 'a');
     cr_assert(journal_seal(journal, true));
     chunk_pool_end_tick(pool, chunk_pool_tick(pool));
-    cr_expect(gt(u64, chunk_pool_bytes(pool), 0));
+    cr_expect(ge(u64, chunk_pool_bytes(pool), 1));
     write_all();
     chunk_pool_end_tick(pool, chunk_pool_tick(pool));
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));

@@ -260,7 +260,7 @@ Test(keeper, the_room_of_the_file_system_is_looked_at_once_a_second)
     settle();
     cr_assert(ne(ptr, (void *)keeper_disk_space(keeper), NULL));
     uint64_t free_bytes = keeper_disk_space(keeper)->free_bytes;
-    cr_expect(gt(u64, free_bytes, 0));
+    cr_expect(ge(u64, free_bytes, 1));
     sim_disk_set_capacity(sim, 4 * SLOT);
     settle();
     cr_expect(eq(u64, keeper_disk_space(keeper)->free_bytes, free_bytes));
@@ -376,7 +376,7 @@ Test(keeper, dead_segments_are_used_again)
             files = sim_disk_file_count(sim);
         }
     }
-    cr_expect(gt(u64, journal_segment_number(journal), 45));
+    cr_expect(lt(u64, 45, journal_segment_number(journal)));
     cr_expect(le(u32, sim_disk_file_count(sim), files + 1));
     cr_expect(le(u32, count_files(STORE_FILE_SEGMENT), 7));
     cr_expect(le(u32, count_files(STORE_FILE_SPARE), 4));
@@ -1171,7 +1171,7 @@ Test(keeper, a_ballast_that_cannot_be_given_up_is_tried_again_a_second_later)
     }
     settle();
     cr_expect(not(has_ballast()));
-    cr_expect(gt(u64, sim_disk_free_bytes(sim), 0));
+    cr_expect(ge(u64, sim_disk_free_bytes(sim), 1));
 }
 
 /* I9, as everywhere. */
@@ -1243,7 +1243,7 @@ Test(keeper, a_power_cut_around_the_ballast_changes_nothing_else)
             sim_disk_free(&after);
         }
     }
-    cr_expect(gt(u32, left_count, 0));
+    cr_expect(ge(u32, left_count, 1));
     disk = whole;
     sim_recording_free(&recording);
 }

@@ -377,7 +377,7 @@ Test(log_writer, a_segment_is_flushed_before_the_next_is_written)
     cr_expect(eq(u64, log_writer_durable_lsn(writer), 0));
     uint64_t flushes = sim_disk_call_count(sim, SIM_DISK_FLUSH);
     cr_assert(eq(int, write_message(LARGE), STATUS_OK));
-    cr_expect(gt(u64, journal_written_lsn(journal), 2 * SLOT));
+    cr_expect(lt(u64, 2 * SLOT, journal_written_lsn(journal)));
     cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_FLUSH), flushes + 1));
     cr_expect(eq(u64, log_writer_durable_lsn(writer), end));
 }
@@ -471,7 +471,7 @@ Test(log_writer, what_is_durable_survives_any_power_cut)
         cr_assert(eq(int, write_message(LARGE), STATUS_OK));
     }
     uint64_t durable = log_writer_durable_lsn(writer);
-    cr_assert(gt(u64, durable, 0));
+    cr_assert(ge(u64, durable, 1));
     for (uint64_t seed = 1; seed <= 50; seed++) {
         struct sim_disk *copy = sim_disk_copy(sim);
         uint64_t state = seed;

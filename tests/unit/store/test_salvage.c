@@ -93,7 +93,7 @@ Test(salvage, verify_reports_damage_and_writes_nothing)
 {
     uint64_t writes = sim_disk_call_count(sim, SIM_DISK_WRITE);
     sim_disk_flip_bit(sim, "seg.0000000000000001", SEGMENT_BEGIN + 3000, 1);
-    cr_expect(gt(u64, verify(), 0));
+    cr_expect(ge(u64, verify(), 1));
     cr_expect(strstr(last_finding, "seg.0000000000000001") != NULL, "%s", last_finding);
     cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_WRITE), writes));
 }
@@ -150,7 +150,7 @@ salvage_copy(const char *what, size_t rows_min)
     uint64_t count;
     enum status status = salvage_run(&other, &to, &count);
     cr_assert(eq(int, status, STATUS_OK), "%s: %s", what, last_finding);
-    cr_assert(gt(u64, count, 0), "%s: nothing was said", what);
+    cr_assert(ge(u64, count, 1), "%s: nothing was said", what);
     cr_assert(eq(int, recover(&other, &content), STATUS_OK), "%s: %s", what, why);
     cr_assert(small_store_bodies_are_right(&small, &other, &content), "%s", what);
     size_t known = 0;
@@ -170,7 +170,7 @@ try_octet(const char *name, uint64_t offset)
     (void)snprintf(what, sizeof(what), "%.*s at %zu", SIM_DISK_NAME_SIZE - 1, name, (size_t)offset);
     sim_disk_flip_bit(sim, name, offset, offset % 8);
     if (recover(&disk, &content) != STATUS_OK) {
-        cr_assert(gt(u64, verify(), 0), "%s: verify finds nothing", what);
+        cr_assert(ge(u64, verify(), 1), "%s: verify finds nothing", what);
         bool is_small = strncmp(name, "seg.", 4) == 0;
         salvage_copy(what, is_small ? whole.row_count - 4 : 0);
     }

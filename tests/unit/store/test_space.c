@@ -710,7 +710,7 @@ work(struct model *model)
         space_retired(space, retirable);
         return true;
     case SPACE_SNAPSHOT:
-        cr_assert(gt(u64, job.lsn, model->snapshot_lsn));
+        cr_assert(lt(u64, model->snapshot_lsn, job.lsn));
         cr_assert(le(u64, job.lsn, model->commit_lsn));
         model->snapshot_lsn = job.lsn;
         space_snapshot_taken(space, job.lsn);
@@ -718,7 +718,7 @@ work(struct model *model)
     case SPACE_FOLD:
         cr_assert(model->segments[job.number].is_there);
         cr_assert(model->segments[job.number].is_indexed);
-        cr_assert(gt(u64, job.lsn, model->segments[job.number].folded_lsn));
+        cr_assert(lt(u64, model->segments[job.number].folded_lsn, job.lsn));
         cr_assert(le(u64, job.lsn, model->commit_lsn));
         model->segments[job.number].folded_lsn = job.lsn;
         space_folded(space, job.number, job.lsn);

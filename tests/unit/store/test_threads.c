@@ -241,7 +241,7 @@ Test(threads, the_log_waits_for_its_segment_and_goes_on_when_it_is_prepared)
     store_threads_collect(threads, &EVENTS);
     cr_expect(eq(u32, written_count, 2));
     cr_expect(eq(u64, journal_commit_lsn(journal), journal_written_lsn(journal)));
-    cr_expect(gt(u64, journal_backlog_octets(journal), 0));
+    cr_expect(ge(u64, journal_backlog_octets(journal), 1));
 
     struct io_job job = {.type = IO_PREPARE, .prepare = {.header = header_of(2)}};
     io_port.submit(io_port.context, &job);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A tx.commit is all or nothing, whichever of its allocations fails: queues, log and open
- * deliveries are as before then, and so is the transaction. */
+/* A publish to several queues is all or nothing, and so is a tx.commit, whichever of its
+ * allocations fails: queues, log and open deliveries are as before then, and so is the transaction.
+ */
 #include "broker/transaction.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
 #include "base/assert.h"
+#include "queues/entry_block.h"
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/log_harness.h"
 
@@ -172,6 +174,70 @@ expect_all_of_it(void)
     cr_expect(eq(u64, state.acked, 2));
 }
 
+/* What the client sees when the n-th allocation of a publish to all queues, each with so many
+ * messages, fails: 506 ends the connection, and no queue has the message. False: all went well. */
+static bool
+publish_failing(bool has_log, uint32_t waiting_count, uint32_t nth)
+{
+    start(has_log);
+    for (uint32_t i = 0; i < waiting_count; i++) {
+        publish(other, "x", "");
+    }
+    settle();
+    struct state expected = look();
+    alloc_faults_plan(nth);
+    publish(other, "x", "");
+    bool failed = alloc_faults_left() == 0;
+    alloc_faults_plan(0);
+    settle();
+    if (failed) {
+        rig_expect_close(rig, other, 506, "no memory for the message");
+    } else {
+        for (size_t i = 0; i < QUEUE_COUNT; i++) {
+            expected.ready[i]++;
+            expected.bytes[i]++;
+            expected.published[i]++;
+            expected.rows[i] += has_log && i + 1 < QUEUE_COUNT ? 1 : 0;
+        }
+    }
+    struct state after = look();
+    expected.space_octets = failed ? expected.space_octets : after.space_octets;
+    expect_same(&after, &expected, nth);
+    cr_expect(rig->core->queue_memory.spares == NULL);
+    stop();
+    return failed;
+}
+
+/* Every allocation of a publish in turn. Returns how many there were. */
+static uint32_t
+fail_publish_in_turn(bool has_log, uint32_t waiting_count)
+{
+    uint32_t nth = 1;
+    while (publish_failing(has_log, waiting_count, nth)) {
+        nth++;
+        cr_assert(lt(u32, nth, TRIES_MAX));
+    }
+    return nth - 1;
+}
+
+Test(all_or_nothing, a_publish_that_fails_half_way_has_reached_no_queue)
+{
+    cr_expect(lt(u32, QUEUE_COUNT, fail_publish_in_turn(true, 0)), "queues and log");
+}
+
+Test(all_or_nothing, a_publish_in_memory_that_fails_half_way_has_reached_no_queue)
+{
+    cr_expect(ge(u32, fail_publish_in_turn(false, 0), QUEUE_COUNT - 1),
+              "all queues but the one with messages");
+}
+
+/* Each queue takes a block for the message, and some have theirs when there is no more. */
+Test(all_or_nothing, a_publish_to_long_queues_that_fails_half_way_gives_its_room_back)
+{
+    cr_expect(ge(u32, fail_publish_in_turn(false, ENTRY_BLOCK_CAPACITY), QUEUE_COUNT - 1),
+              "all queues whose last block is full");
+}
+
 /* The n-th allocation of a commit fails, and the fault is not acted upon. False: all went well. */
 static bool
 commit_failing(uint32_t nth)
@@ -221,15 +287,15 @@ fail_in_turn(bool has_log)
     return 0;
 }
 
-Test(commit_memory, a_commit_that_fails_half_way_has_done_nothing)
+Test(all_or_nothing, a_commit_that_fails_half_way_has_done_nothing)
 {
-    cr_expect(gt(u32, fail_in_turn(true), QUEUE_COUNT + 4),
+    cr_expect(lt(u32, QUEUE_COUNT + 4, fail_in_turn(true)),
               "something of everything was made to fail");
 }
 
-Test(commit_memory, a_commit_in_memory_that_fails_half_way_has_done_nothing)
+Test(all_or_nothing, a_commit_in_memory_that_fails_half_way_has_done_nothing)
 {
-    cr_expect(gt(u32, fail_in_turn(false), QUEUE_COUNT),
+    cr_expect(lt(u32, QUEUE_COUNT, fail_in_turn(false)),
               "something of everything was made to fail");
 }
 
@@ -263,7 +329,7 @@ commit_seen_failing(uint32_t nth)
     return failed;
 }
 
-Test(commit_memory, a_failed_commit_ends_the_connection_and_gives_everything_back)
+Test(all_or_nothing, a_failed_commit_ends_the_connection_and_gives_everything_back)
 {
     enum { OF_THE_TEST = 1 }; /* allocation: for the method */
     uint32_t nth = OF_THE_TEST + 1;
@@ -274,7 +340,7 @@ Test(commit_memory, a_failed_commit_ends_the_connection_and_gives_everything_bac
 
 /* A return that cannot be sent comes too late to undo anything: the client learns nothing, as when
  * its connection is lost before commit-ok. */
-Test(commit_memory, a_return_that_cannot_be_sent_leaves_the_commit_done)
+Test(all_or_nothing, a_return_that_cannot_be_sent_leaves_the_commit_done)
 {
     start(true);
     struct rig_publish nowhere = {.exchange = "", .routing_key = "nowhere", .mandatory = true};

@@ -3,12 +3,12 @@
  * holds no keys: a search yields every number filed under a hash, and the caller compares. Nothing
  * decays, no call moves more than some thousand records, and an index that has become mostly empty
  * shrinks (slot_directory.h). */
-#ifndef BOURSE_ROUTING_NUMBER_INDEX_H
-#define BOURSE_ROUTING_NUMBER_INDEX_H
+#ifndef BOURSE_BASE_NUMBER_INDEX_H
+#define BOURSE_BASE_NUMBER_INDEX_H
 
 #include <stdint.h>
 
-#include "routing/slot_directory.h"
+#include "base/slot_directory.h"
 
 enum { NUMBER_NONE = UINT32_MAX }; /* no record has this number */
 

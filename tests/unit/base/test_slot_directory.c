@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "routing/slot_directory.h"
+#include "base/slot_directory.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

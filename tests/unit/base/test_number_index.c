@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "routing/number_index.h"
+#include "base/number_index.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -5,9 +5,9 @@
  * table, the lower ones the slot in it: linear probing, at most half full. A removal moves up what
  * stands behind it, so nothing decays.
  *
- * What a slot means is the user's: he says what its hash is, and compares. Private to routing. */
-#ifndef BOURSE_ROUTING_SLOT_DIRECTORY_H
-#define BOURSE_ROUTING_SLOT_DIRECTORY_H
+ * What a slot means is the user's: he says what its hash is, and compares. */
+#ifndef BOURSE_BASE_SLOT_DIRECTORY_H
+#define BOURSE_BASE_SLOT_DIRECTORY_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
  * follow each other. It is divided by the next bit of the hash; before that the directory is
  * doubled, if the table stands in one place only. Tables that empty shrink and stay; the directory
  * goes when nothing is left. */
-#include "routing/slot_directory.h"
+#include "base/slot_directory.h"
 
 #include <stdlib.h>
 
