@@ -9,6 +9,7 @@
 #include "broker/connection.h"
 #include "broker/doomed.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 #include "broker/login.h"
 #include "broker/paging.h"
 #include "broker/vhost.h"
@@ -44,6 +45,7 @@ init_lists(struct core *core)
 {
     list_init(&core->connection_list);
     list_init(&core->dispatch_queues);
+    list_init(&core->expiring);
     list_init(&core->confirming);
     list_init(&core->awaiting_commit);
     list_init(&core->replays);
@@ -90,6 +92,8 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
         chunk_pool_use_returns(pool, returns);
     }
     core->now = now;
+    core->base_ms = now.monotonic_ms / DUE_STEP_MS * DUE_STEP_MS - DUE_STEP_MS;
+    core->deaths_left = CORE_DEATHS_PER_TICK;
     core->seed = random_u64(&core->ports.random);
     core->next_id = CORE_FIRST_TRANSIENT_ID;
     core->next_durable_id = 1;
@@ -306,6 +310,9 @@ void
 core_begin_tick(struct core *core, struct clock_reading now)
 {
     core->now = now;
+    if (core->first_tick_ms == 0) {
+        core->first_tick_ms = now.monotonic_ms;
+    }
     if (core->journal != NULL) {
         journal_set_time(core->journal, now.wall_ms);
     }
@@ -370,6 +377,7 @@ core_end_tick(struct core *core)
     core_replay(core);
     core_reopen_windows(core);
     core_dispatch(core);
+    core_expire(core);
     core_send_confirms(core);
     core_seal_tick(core);
     core_free_doomed_channels(core);
@@ -423,10 +431,10 @@ core_release_tick(struct core *core, uint64_t passed_tick)
 uint64_t
 core_wait_ms(const struct core *core)
 {
-    if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->confirming) ||
-        !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
-        core_is_unbinding(core) || queue_discards_can_go_on(&core->discards) ||
-        core_wants_seal(core)) {
+    if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->expiring) ||
+        !list_is_empty(&core->confirming) || !list_is_empty(&core->reopened) ||
+        !list_is_empty(&core->replays) || core->heads_came || core_is_unbinding(core) ||
+        queue_discards_can_go_on(&core->discards) || core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

@@ -102,7 +102,7 @@ struct core_counters {
     uint64_t connections_opened, connections_closed;
     uint64_t channels_opened, channels_closed;
     uint64_t published, routed, unroutable_returned, unroutable_dropped;
-    uint64_t delivered, acked, redelivered, confirmed;
+    uint64_t delivered, acked, redelivered, confirmed, expired;
     uint64_t timed_out; /* deliveries that were not settled in time */
     uint64_t logins_succeeded, logins_failed;
     uint64_t internal_errors; /* 541: must be 0 */
@@ -114,6 +114,9 @@ struct core {
     struct log *log;          /* borrowed */
     struct chunk_pool *pool;  /* borrowed; the networks fill it */
     struct clock_reading now; /* of the tick under way */
+    uint64_t base_ms;       /* monotonic: where deadlines of messages count from; a step before the
+                               core began */
+    uint64_t first_tick_ms; /* monotonic; 0: there was none yet */
     struct timer_wheel timers;
     struct buffer record;        /* scratch of broker/durability.c */
     uint64_t seed;               /* of every hash */
@@ -128,6 +131,8 @@ struct core {
     struct list connection_list; /* of struct connection.core_link, oldest first; owns */
     uint32_t connection_count;
     struct list dispatch_queues;    /* of queue.dispatch_link: ready messages met consumers */
+    struct list expiring;           /* of queue_times.link: something may be due (expiry.h) */
+    uint32_t deaths_left;           /* of messages by time, in this tick */
     struct queue_discards discards; /* of purged queues */
     struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */
     struct list awaiting_commit;    /* of channel.commit_link: what they say waits for the log */

@@ -8,6 +8,7 @@
  * ones, and comes back when a settlement, a wider prefetch or the socket makes room. */
 #include "broker/channel.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 #include "broker/paging.h"
 
 /* Whether one more message may go to the consumer. What stands in its way remembers that it has
@@ -201,6 +202,7 @@ core_serve_consumers(struct core *core, struct queue *queue)
            queue_next_consumer(queue) != NULL) {
         dispatch_queue(core, queue, &budget);
     }
+    core_let_due_die(core, queue);
 }
 
 void

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "broker/commit_wait.h"
 #include "broker/connection.h"
+#include "broker/expiry.h"
 #include "broker/paging.h"
 #include "broker/vhost.h"
 
@@ -197,11 +198,18 @@ bool
 core_head_is_ready(struct core *core, struct queue *queue)
 {
     static const uint8_t MARKED = ENTRY_REDELIVERED | ENTRY_HANDED_OUT;
+    if (queue->times != NULL && !core_head_is_on_time(core, queue)) {
+        queue->head_waits = true;
+        return false;
+    }
     bool is_there = core_head_is_in_memory(core, queue);
     const struct queue_entry *head = queue_peek(queue);
     bool may_go = core->journal == NULL || head == NULL || queue_entry_lsn(head) == 0 ||
                   (queue_entry_flags(head) & MARKED) != 0 ||
                   is_marked(core, queue, queue_entry_lsn(head));
+    if (queue->times != NULL && !core_head_is_on_time(core, queue)) {
+        may_go = false; /* in the place of one that was lost */
+    }
     queue->head_waits = !is_there || !may_go;
     return !queue->head_waits;
 }
@@ -211,6 +219,9 @@ core_head_is_there(struct core *core, struct queue *queue)
 {
     queue->head_waits = false;
     core->heads_came = true;
+    if (queue->times != NULL) {
+        core_expire_soon(core, queue);
+    }
     if (!queue->deleted && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
         core_wake_queue(core, queue);
     }

@@ -122,8 +122,8 @@ bool core_is_committed(const struct core *core, uint64_t token);
  * wait as well: they go when it is done, which is when the log's thread would take them. */
 void core_seal_tick(struct core *core);
 
-/* Whether the next one has something to do at once: to hand over, or give a deadline to, what a tick
- * wrote down after its batch was handed over, as purges do, or a flush. */
+/* Whether the next one has something to do at once: to hand over, or give a deadline to, what a
+ * tick wrote down after its batch was handed over, as purges do, or a flush. */
 bool core_wants_seal(const struct core *core);
 
 /* The journal's position has moved. */

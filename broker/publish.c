@@ -13,6 +13,7 @@
 #include "amqp/table.h"
 #include "broker/access.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 #include "broker/reply_to.h"
 #include "broker/route.h"
 #include "broker/transaction.h"
@@ -33,6 +34,7 @@ struct publish {
     struct content_ref content; /* what goes out: as it came, or rewritten */
     const struct content *octets;
     bool mandatory;
+    uint64_t expiration; /* as in struct logged_message */
     struct route_message message;
 };
 
@@ -85,6 +87,28 @@ entry_bits(const struct core *core, const struct queue *queue, const struct cont
     return queue_entry_pack(message->lsn, flags);
 }
 
+/* The shorter of what the queue and the message say. */
+static uint64_t
+time_to_live_ms(const struct queue *queue, const struct logged_message *message)
+{
+    int64_t of_queue = queue->settings->message_ttl_ms;
+    uint64_t ttl_ms = of_queue < 0 ? UINT64_MAX : (uint64_t)of_queue;
+    if (message->expiration != 0 && message->expiration - 1 < ttl_ms) {
+        ttl_ms = message->expiration - 1;
+    }
+    return ttl_ms;
+}
+
+static enum status
+push_message(struct core *core, struct queue *queue, struct queue_entry *entry,
+             const struct logged_message *message)
+{
+    if (queue->settings->message_ttl_ms < 0 && message->expiration == 0) {
+        return queue_push(queue, entry);
+    }
+    return core_push_for(core, queue, entry, time_to_live_ms(queue, message));
+}
+
 void
 core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
              const struct content *content, struct logged_message *message)
@@ -94,7 +118,7 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
         .lsn_and_flags = entry_bits(core, queue, content, message),
         .size = content->body_size,
     };
-    enum status status = queue_push(queue, &entry);
+    enum status status = push_message(core, queue, &entry, message);
     assert(status == STATUS_OK);
     queue_entry_retain(&entry, core->pool);
     queue->published_count++;
@@ -168,7 +192,7 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
 {
     struct core *core = publish_core(publish);
     struct channel *channel = publish->channel;
-    struct logged_message message = {0};
+    struct logged_message message = {.expiration = publish->expiration};
     enum status status = reserve_and_log(publish, &message.lsn);
     if (status != STATUS_OK) {
         entry_memory_free_spares(&core->queue_memory);
@@ -286,9 +310,10 @@ is_digit(uint8_t octet)
     return octet >= '0' && octet <= '9';
 }
 
-/* Milliseconds as decimal digits, at most EXPIRATION_MS_MAX; a sign is read, as RabbitMQ does. */
+/* Milliseconds as decimal digits, at most EXPIRATION_MS_MAX; a sign is read, as RabbitMQ does.
+ * `*expiration_out` as in struct logged_message. */
 static enum status
-check_expiration(struct bytes text, struct fault *fault)
+read_expiration(struct bytes text, uint64_t *expiration_out, struct fault *fault)
 {
     size_t first = text.size > 0 && (text.data[0] == '-' || text.data[0] == '+') ? 1 : 0;
     size_t end = first;
@@ -314,6 +339,7 @@ check_expiration(struct bytes text, struct fault *fault)
     if (value > EXPIRATION_MS_MAX) {
         return fault_expiration(fault, text, "value_too_large", text, false);
     }
+    *expiration_out = value + 1;
     return STATUS_OK;
 }
 
@@ -390,16 +416,35 @@ asks_for_direct_reply(const struct properties *properties)
 /* The checks that RabbitMQ makes before it looks at keys and rights. */
 static enum status
 check_properties(const struct publish *publish, const struct properties *properties,
-                 struct fault *fault)
+                 uint64_t *expiration_out, struct fault *fault)
 {
+    *expiration_out = 0;
     if (asks_for_direct_reply(properties) && publish->channel->reply_token[0] == '\0') {
         return fault_channel(fault, REPLY_PRECONDITION_FAILED,
                              "fast reply consumer does not exist");
     }
     if ((properties->flags & PROPERTY_EXPIRATION) != 0) {
-        return check_expiration(properties->expiration, fault);
+        return read_expiration(properties->expiration, expiration_out, fault);
     }
     return STATUS_OK;
+}
+
+uint64_t
+content_expiration(const struct content *content)
+{
+    struct bytes block = content_properties(content);
+    if ((get_u16(block.data) & PROPERTY_EXPIRATION) == 0) {
+        return 0;
+    }
+    UNINITIALIZED struct properties properties;
+    uint64_t expiration = 0;
+    struct fault fault;
+    enum status status = properties_decode(&properties, block, &fault);
+    if (status == STATUS_OK) {
+        status = read_expiration(properties.expiration, &expiration, &fault);
+    }
+    assert(status == STATUS_OK);
+    return expiration;
 }
 
 /* Rewriting ------------------------------------------------------------------------------------ */
@@ -477,14 +522,16 @@ publish_with_properties(const struct publish *plain, struct bytes block, struct 
     UNINITIALIZED struct properties properties;
     UNINITIALIZED struct bytes keys[1 + PUBLISH_HEADER_KEYS_MAX];
     uint32_t key_count = 1;
+    uint64_t expiration = 0;
     keys[0] = plain->message.keys[0];
     if (properties_decode(&properties, block, fault) != STATUS_OK ||
-        check_properties(plain, &properties, fault) != STATUS_OK ||
+        check_properties(plain, &properties, &expiration, fault) != STATUS_OK ||
         collect_header_keys(properties.headers, "CC", keys, &key_count, fault) != STATUS_OK ||
         collect_header_keys(properties.headers, "BCC", keys, &key_count, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
     struct publish publish = *plain;
+    publish.expiration = expiration;
     publish.message =
         (struct route_message){.keys = keys, .key_count = key_count, .headers = properties.headers};
     if (check_topics(&publish, fault) != STATUS_OK ||

@@ -9,10 +9,11 @@
 /* Keys that the headers CC and BCC may name together. */
 enum { PUBLISH_HEADER_KEYS_MAX = 64 };
 
-/* Where the log has a message that is about to be enqueued. */
+/* What is known of a message that is about to be enqueued. */
 struct logged_message {
-    uint64_t lsn;         /* 0: in no log */
+    uint64_t lsn;         /* where the log has it; 0: in no log */
     uint32_t next_target; /* which of core->log_targets is the next durable queue's */
+    uint64_t expiration;  /* what the message says of its time to live, in ms, and 1; 0: nothing */
 };
 
 /* Appends the message to the queue, which has reserved room for it, and has it dispatched; the
@@ -20,6 +21,9 @@ struct logged_message {
  * core_log_publish gave for it, and its queues come in the order of core_log_target. */
 void core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
                   const struct content *content, struct logged_message *message);
+
+/* The expiration of a content that has passed the checks of a publish, as in logged_message. */
+uint64_t content_expiration(const struct content *content);
 
 /* Sends basic.return 312 NO_ROUTE with the message to its publisher. */
 void channel_return_message(struct channel *channel, struct content_ref content);

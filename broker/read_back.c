@@ -333,6 +333,18 @@ lose_head(struct paging *paging, struct queue *queue)
 
 /* The next message ----------------------------------------------------------------------------- */
 
+void
+core_ask_for_entries(struct core *core, struct queue *queue)
+{
+    struct paging *paging = core->paging;
+    if (paging == NULL || !entry_deque_wants_read(&queue->deque)) {
+        return;
+    }
+    if (!paging_read_entries(paging, &queue->deque, queue) && queue_head_is_away(queue)) {
+        paging_wait_for_room(paging, paging_windows_of(paging, queue));
+    }
+}
+
 bool
 core_head_is_in_memory(struct core *core, struct queue *queue)
 {

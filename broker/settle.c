@@ -3,6 +3,7 @@
 #include "broker/channel.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 
 static void
 wake_consumer(struct core *core, struct consumer *consumer)
@@ -90,6 +91,7 @@ channel_settle_requeue(struct channel *channel, struct unacked *item)
         return;
     }
     queue_return(queue, &item->entry, item->position);
+    core_watch_returned(channel_core(channel), queue, &item->entry, item->position);
     if (queue_next_consumer(queue) != NULL) {
         core_wake_queue(channel_core(channel), queue);
     }

@@ -16,6 +16,7 @@
 #include "broker/core.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
+#include "broker/expiry.h"
 #include "broker/topology_check.h"
 #include "broker/topology_left.h"
 #include "broker/vhost.h"
@@ -152,6 +153,9 @@ change_queue(struct queue *queue, const struct config_queue *config)
     if (is_changed || !queue->from_file) {
         queue->from_file = true;
         queue_remember(queue);
+    }
+    if (is_changed) {
+        core_use_queue(((const struct vhost *)queue->vhost)->core, queue);
     }
     return true;
 }

@@ -368,7 +368,7 @@ static void
 enqueue_copies(struct core *core, const struct buffered_publish *copies, uint32_t count)
 {
     const struct content *content = chunk_pool_content(core->pool, copies->content);
-    struct logged_message message = {0};
+    struct logged_message message = {.expiration = content_expiration(content)};
     if (core_has_log(core)) {
         message.lsn = log_copies(core, copies, count);
     }

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* When messages and queues expire. Each queue with a deadline in it has a timer; when it fires, or
+ * when a message comes that is due at once, the queue is put on a list, and what is due dies at the
+ * end of the tick, after consumers were served: so many messages a queue and tick, the rest in the
+ * next one. Whoever looks at the head of a queue, or counts its messages, has those die first that
+ * are due, so that nothing is handed out or counted late.
+ *
+ * A queue that is itself to expire has a lease, which begins anew whenever it is used: declared,
+ * read with basic.get, or left by its last consumer; and when the broker starts.
+ *
+ * Deadlines are milliseconds since core->base_ms (queues/times.h). Owner: the core thread. */
+#ifndef BOURSE_BROKER_EXPIRY_H
+#define BOURSE_BROKER_EXPIRY_H
+
+#include "broker/core.h"
+#include "queues/expiry.h"
+
+/* Messages that die by time in one tick. */
+enum { CORE_DEATHS_PER_QUEUE = 256, CORE_DEATHS_PER_TICK = 8192 };
+
+/* As queue_push, for a message that lives for `ttl_ms` from now on; 0: it is handed out in this
+ * tick or not at all. */
+MUST_CHECK enum status core_push_for(struct core *core, struct queue *queue,
+                                     struct queue_entry *entry, uint64_t ttl_ms);
+
+/* A message that was lent has come back to the queue: it may be due again. */
+void core_watch_returned(struct core *core, struct queue *queue, const struct queue_entry *entry,
+                         uint64_t position);
+
+/* Lets the messages die that are due, as far as this tick may; what is left waits for the next. */
+void core_let_due_die(struct core *core, struct queue *queue);
+
+/* Whether the next message may still be handed out, or there is none; those before it that are due
+ * die. False: more are due than may die in this tick, and the queue waits for the next one. */
+bool core_head_is_on_time(struct core *core, struct queue *queue);
+
+/* Has the queue looked at before the tick ends. */
+void core_expire_soon(struct core *core, struct queue *queue);
+
+/* Looks at all that are to be looked at. */
+void core_expire(struct core *core);
+
+/* The queue was used: its lease, if it has one, begins anew. */
+void core_use_queue(struct core *core, struct queue *queue);
+
+/* The queue is deleted. */
+void core_forget_times(struct core *core, struct queue *queue);
+
+#endif
