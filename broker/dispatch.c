@@ -174,6 +174,14 @@ budget_spend(struct dispatch_budget *budget, uint32_t octets)
     budget->offers--;
 }
 
+/* Whether there is a message that may be handed out now. Those in front of it may be lost, or die,
+ * while that is found out. */
+static bool
+has_next(struct core *core, struct queue *queue)
+{
+    return queue->ready_count > 0 && core_head_is_ready(core, queue) && queue->ready_count > 0;
+}
+
 /* One turn of one queue: offers as long as there is budget, and not many more octets than
  * CORE_DISPATCH_OCTETS_PER_QUEUE. A refused offer counts too, for it costs as much. */
 static void
@@ -184,7 +192,7 @@ dispatch_queue(struct core *core, struct queue *queue, struct dispatch_budget *b
     while (budget_is_left(budget) && offers < CORE_DISPATCH_PER_QUEUE &&
            octets < CORE_DISPATCH_OCTETS_PER_QUEUE) {
         struct consumer *consumer = queue_next_consumer(queue);
-        if (consumer == NULL || queue->ready_count == 0 || !core_head_is_ready(core, queue)) {
+        if (consumer == NULL || !has_next(core, queue)) {
             break;
         }
         uint32_t body_octets = dispatch_message(core, queue, consumer);

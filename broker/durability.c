@@ -207,8 +207,9 @@ core_head_is_ready(struct core *core, struct queue *queue)
     bool may_go = core->journal == NULL || head == NULL || queue_entry_lsn(head) == 0 ||
                   (queue_entry_flags(head) & MARKED) != 0 ||
                   is_marked(core, queue, queue_entry_lsn(head));
-    if (queue->times != NULL && !core_head_is_on_time(core, queue)) {
-        may_go = false; /* in the place of one that was lost */
+    if (queue->times != NULL && core_head_is_overdue(core, queue)) {
+        core_expire_soon(core, queue); /* it has come in the place of one that was lost */
+        may_go = false;
     }
     queue->head_waits = !is_there || !may_go;
     return !queue->head_waits;

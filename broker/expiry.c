@@ -156,8 +156,8 @@ core_let_due_die(struct core *core, struct queue *queue)
 }
 
 /* A message that is due at once is on time in its own tick, unless it was handed out before. */
-static bool
-head_is_overdue(const struct core *core, const struct queue *queue)
+bool
+core_head_is_overdue(const struct core *core, const struct queue *queue)
 {
     const struct queue_times *times = queue->times;
     uint64_t due_ms = queue_head_deadline_ms(queue);
@@ -173,7 +173,7 @@ head_is_overdue(const struct core *core, const struct queue *queue)
 bool
 core_head_is_on_time(struct core *core, struct queue *queue)
 {
-    while (queue->times != NULL && head_is_overdue(core, queue)) {
+    while (queue->times != NULL && core_head_is_overdue(core, queue)) {
         struct queue_entry entry;
         uint64_t position;
         if (!may_die(core, queue->times)) {

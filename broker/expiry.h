@@ -34,6 +34,9 @@ void core_let_due_die(struct core *core, struct queue *queue);
  * die. False: more are due than may die in this tick, and the queue waits for the next one. */
 bool core_head_is_on_time(struct core *core, struct queue *queue);
 
+/* Whether the next message may not be handed out any more. The queue has times. */
+bool core_head_is_overdue(const struct core *core, const struct queue *queue);
+
 /* Has the queue looked at before the tick ends. */
 void core_expire_soon(struct core *core, struct queue *queue);
 

@@ -222,9 +222,9 @@ queue_push_until(struct queue *queue, struct queue_entry *entry, uint64_t due_ms
 void
 queue_times_on_gone(struct queue *queue, const struct queue_entry *entry, uint64_t position)
 {
-    struct due_key key = {.due_ms = queue_deadline_ms(queue, entry, position),
-                          .position = position};
     if (is_indexed(entry)) {
+        struct due_key key = {.due_ms = queue_deadline_ms(queue, entry, position),
+                              .position = position};
         drop_row(queue, &key);
     }
     if (entry->due == DUE_FAR) {
@@ -237,7 +237,7 @@ queue_times_on_gone(struct queue *queue, const struct queue_entry *entry, uint64
 void
 queue_times_on_lent(struct queue *queue, const struct queue_entry *entry, uint64_t position)
 {
-    struct due_row *row = find_row(queue, entry, position);
+    struct due_row *row = is_indexed(entry) ? find_row(queue, entry, position) : NULL;
     if (row != NULL) {
         queue_entry_clear_flag(&row->entry, ENTRY_IS_BACK);
     }

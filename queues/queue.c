@@ -379,7 +379,7 @@ queue_horizon_lsn(const struct queue *queue)
     return entry_deque_last_lsn(&queue->deque, HORIZON_BLOCKS);
 }
 
-/* As queue_pop, but that a row of the message's deadline is left alone. */
+/* As queue_pop, in a queue without times. */
 static bool
 take_next(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
@@ -394,20 +394,26 @@ take_next(struct queue *queue, struct queue_entry *entry_out, uint64_t *position
     }
     queue->ready_count--;
     queue->ready_bytes -= entry_out->size;
-    if (queue->times != NULL) {
+    return true;
+}
+
+/* By itself, so that queues without times need not make room for what it has. */
+static __attribute__((noinline)) bool
+pop_with_times(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    bool taken = take_next(queue, entry_out, position_out);
+    if (taken) {
+        queue_times_on_gone(queue, entry_out, *position_out);
         queue_skip_dead(queue);
     }
-    return true;
+    return taken;
 }
 
 bool
 queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    bool taken = take_next(queue, entry_out, position_out);
-    if (taken && entry_out->due != DUE_NONE) {
-        queue_times_on_gone(queue, entry_out, *position_out);
-    }
-    return taken;
+    return queue->times != NULL ? pop_with_times(queue, entry_out, position_out)
+                                : take_next(queue, entry_out, position_out);
 }
 
 enum status
@@ -422,8 +428,9 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
     bool taken = take_next(queue, entry_out, position_out);
     assert(taken);
     queue->unacked_count++;
-    if ((queue_entry_flags(entry_out) & ENTRY_INDEXED) != 0) {
+    if (queue->times != NULL) {
         queue_times_on_lent(queue, entry_out, *position_out);
+        queue_skip_dead(queue);
     }
     return STATUS_OK;
 }

@@ -170,11 +170,8 @@ uint64_t queue_horizon_lsn(const struct queue *queue);
 static inline uint64_t
 queue_deque_places(const struct queue *queue)
 {
-    uint64_t returned_count = queue->returned_count;
-    if (queue->times != NULL) {
-        returned_count -= queue->times->dead_returned.count;
-    }
-    return queue->ready_count - returned_count + queue->deque.dead_count;
+    uint64_t places = queue->ready_count - queue->returned_count + queue->deque.dead_count;
+    return queue->times == NULL ? places : places + queue->times->dead_returned.count;
 }
 
 /* The position of the oldest message in the deque. */

@@ -61,6 +61,8 @@ struct history_copy {
     bool is_marked;           /* must be handed out as redelivered */
     bool is_mark_free;        /* ...or not: a crash has made it uncertain */
     uint64_t handed_at;       /* the end of the log when it was handed out last */
+    uint64_t deadline_ms;     /* it is not handed out from then on; 0: it has none */
+    bool is_instant;          /* it dies with the tick */
     struct history_span gone; /* when HISTORY_DONE */
 };
 
@@ -75,7 +77,8 @@ struct history_queue {
     uint32_t copy_count, copy_capacity;
     uint32_t first_ready; /* none before it is */
     uint32_t ready_count;
-    uint32_t maybe_count; /* of the ready ones */
+    uint32_t maybe_count;   /* of the ready ones */
+    uint32_t overdue_count; /* whose time is over, and that the broker may still count */
 };
 
 struct history_exchange {
@@ -99,8 +102,9 @@ struct history_binding {
 struct history_message {
     struct history_span made; /* when it is in queues */
     uint32_t size;
-    uint32_t exchange; /* its name */
-    uint32_t key;      /* on the default exchange the name of a queue */
+    uint32_t exchange;   /* its name */
+    uint32_t key;        /* on the default exchange the name of a queue */
+    uint64_t expiration; /* its time to live in ms, and 1; 0: it has none */
     bool is_persistent;
     bool is_logged; /* it went to a durable queue */
     bool is_confirmed;
@@ -114,7 +118,7 @@ struct history_unfinished {
 };
 
 struct history_sums {
-    uint64_t attempted, confirmed, delivered, redelivered, acknowledged, lost, unexpected,
+    uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes;
 };
 
@@ -133,6 +137,8 @@ struct history {
     struct history_unfinished *unfinished; /* what the tick did whose span has no end yet; owned */
     uint32_t unfinished_count, unfinished_capacity;
     uint64_t promised; /* everything below was answered or confirmed to somebody */
+    uint64_t now_ms;   /* the core's monotonic clock */
+    bool has_mortals;  /* a message had a time to live */
     bool keeps_all;    /* bindings that are gone as well, for somebody who looks back */
     struct history_sums sums;
     uint64_t wrongs[HISTORY_RULE_COUNT];
@@ -185,6 +191,12 @@ void history_route(struct history *history, uint32_t message);
 
 /* It was taken: it is in its queues now, or in those that have their names now. */
 void history_enqueue(struct history *history, uint32_t message, struct history_span span);
+
+/* It is so late now: what is due is never handed out again. */
+void history_set_time(struct history *history, uint64_t now_ms);
+
+/* The broker has nothing left in the queue that is due. */
+void history_has_expired(struct history *history, uint32_t queue);
 
 /* The publisher has heard that it is safe. */
 void history_confirm(struct history *history, uint32_t message, uint64_t flushed);

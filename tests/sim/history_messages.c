@@ -60,6 +60,26 @@ history_attempt(struct history *history, uint32_t exchange_name, uint32_t key, b
     return number;
 }
 
+/* Deadlines are rounded up to a step of the broker's timers. A message without time may be handed
+ * out in the tick in which it comes, if it has not died before that ends. */
+static void
+set_deadline(struct history *history, struct history_queue *queue, struct history_copy *copy)
+{
+    enum { STEP_MS = 10 };
+    uint64_t expiration = history->messages[copy->message].expiration;
+    if (expiration == 0) {
+        return;
+    }
+    history->has_mortals = true;
+    copy->deadline_ms = (history->now_ms + expiration - 1 + STEP_MS - 1) / STEP_MS * STEP_MS;
+    if (expiration == 1) {
+        copy->deadline_ms = history->now_ms;
+        copy->is_instant = true;
+        copy->is_maybe = true;
+        queue->maybe_count++;
+    }
+}
+
 static void
 append_copy(struct history *history, uint32_t handle, uint32_t number)
 {
@@ -75,6 +95,50 @@ append_copy(struct history *history, uint32_t handle, uint32_t number)
     };
     history->messages[number].is_logged |= copy->is_durable;
     queue->ready_count++;
+    set_deadline(history, queue, copy);
+}
+
+/* Its time is over; the broker may take a while to let it die. */
+static void
+expire(struct history *history, struct history_queue *queue, uint32_t at)
+{
+    history->sums.expired++;
+    struct history_copy *copy = &queue->copies[at];
+    queue->ready_count--;
+    queue->maybe_count -= copy->is_maybe;
+    queue->overdue_count++;
+    copy->place = HISTORY_DONE;
+    copy->gone = HISTORY_ALWAYS;
+    copy->is_maybe = false;
+}
+
+/* What comes in the tick under way and has no time is left until it ends. */
+static void
+expire_due(struct history *history, bool is_end_of_tick)
+{
+    for (uint32_t i = 0; history->has_mortals && i < history->queue_count; i++) {
+        struct history_queue *queue = &history->queues[i];
+        for (uint32_t at = queue->first_ready; at < queue->copy_count; at++) {
+            const struct history_copy *copy = &queue->copies[at];
+            bool is_due = copy->deadline_ms != 0 && copy->deadline_ms <= history->now_ms;
+            if (copy->place == HISTORY_READY && is_due && (is_end_of_tick || !copy->is_instant)) {
+                expire(history, queue, at);
+            }
+        }
+    }
+}
+
+void
+history_set_time(struct history *history, uint64_t now_ms)
+{
+    history->now_ms = now_ms;
+    expire_due(history, false);
+}
+
+void
+history_has_expired(struct history *history, uint32_t queue)
+{
+    history->queues[queue].overdue_count = 0;
 }
 
 void
@@ -252,7 +316,7 @@ history_expect_ready(struct history *history, uint32_t handle, uint64_t ready_co
                      const char *what)
 {
     const struct history_queue *queue = &history->queues[handle];
-    if (ready_count > queue->ready_count) {
+    if (ready_count > queue->ready_count + queue->overdue_count) {
         history_wrong(history, HISTORY_UNEXPECTED,
                       "queue q%" PRIu32 " has %" PRIu64 " messages by %s, should have %" PRIu32,
                       queue->name, ready_count, what, queue->ready_count);
@@ -296,6 +360,9 @@ history_give_back(struct history *history, uint32_t handle, uint32_t at)
     if (at < queue->first_ready) {
         queue->first_ready = at;
     }
+    if (copy->deadline_ms != 0 && copy->deadline_ms <= history->now_ms) {
+        expire(history, queue, at);
+    }
 }
 
 bool
@@ -319,6 +386,7 @@ history_purge(struct history *history, uint32_t handle, uint64_t first)
 void
 history_end_tick(struct history *history, uint64_t last, uint64_t purged_last)
 {
+    expire_due(history, true);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < history->unfinished_count; i++) {
         struct history_unfinished unfinished = history->unfinished[i];

@@ -37,11 +37,13 @@ struct habits {
     uint32_t network_permille; /* how often a network has its turn */
     uint32_t take_permille;    /* how often the core takes what a network has flushed */
     uint32_t write_permille;   /* turns of a network in which it writes what it has taken */
+    uint32_t mortal_permille;  /* transient messages that have a time to live */
 };
 
 struct world {
     uint64_t seed;
     struct dice dice;
+    struct dice lives; /* for times to live */
     struct trace trace;
     struct habits habits;
     enum mutant mutant;
@@ -99,6 +101,9 @@ world_see_ends(struct world *world)
 
 /* The process is gone, and whatever was on its way. */
 void world_forget_wire(struct world *world);
+
+/* The core's clock goes on. */
+void world_step_clock(struct world *world, uint64_t ms);
 
 /* Ends a turn of the core's loop. */
 void world_end_turn(struct world *world);

@@ -176,6 +176,22 @@ Test(message_ttl, overdue_message_is_not_handed_out)
     cr_expect(eq(u64, expired_count(), 1));
 }
 
+/* Then there is none. */
+Test(message_ttl, last_message_may_come_due_when_its_consumer_has_room_again)
+{
+    declare_queue(rig, a, "q");
+    set_prefetch(rig, b, 1, 1, false);
+    consume(rig, b, 1, "q", "c", false);
+    publish_text(rig, a, "q", "first");
+    publish_for("second", "100");
+    (void)expect_delivery(rig, b, "first");
+    begin_tick_later(100);
+    send_ack(rig, b, 1, 1, false);
+    end_tick();
+    rig_expect_nothing(rig, b);
+    cr_expect(eq(u64, expired_count(), 1));
+}
+
 Test(message_ttl, overdue_message_is_neither_got_nor_counted)
 {
     declare_queue(rig, a, "q");
