@@ -27,6 +27,19 @@ xalloc(size_t size)
 }
 
 void *
+xalloc_apart(size_t size)
+{
+    assert(size < SIZE_MAX - ALLOC_APART);
+    size_t whole = (size + ALLOC_APART - 1) & ~(size_t)(ALLOC_APART - 1);
+    void *memory = aligned_alloc(ALLOC_APART, whole == 0 ? ALLOC_APART : whole);
+    if (memory == NULL) {
+        out_of_memory(size);
+    }
+    memset(memory, 0, whole);
+    return memory;
+}
+
+void *
 xrealloc(void *memory, size_t size)
 {
     void *moved = realloc(memory, size == 0 ? 1 : size);

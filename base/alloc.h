@@ -10,8 +10,16 @@
 
 #include <stddef.h>
 
+/* Two cache lines, since processors fetch them in pairs. */
+enum { ALLOC_APART = 128 };
+
 /* Zeroed memory for a struct of ours; aborts with one line on standard error instead of NULL. */
 void *xalloc(size_t size) __attribute__((returns_nonnull, malloc));
+
+/* The same for a struct that one thread writes while another writes its neighbours: it has its
+ * cache lines to itself, so neither waits for the other's. */
+void *xalloc_apart(size_t size) __attribute__((returns_nonnull, malloc));
+
 void *xrealloc(void *memory, size_t size) __attribute__((returns_nonnull));
 char *xstrdup(const char *text) __attribute__((returns_nonnull, malloc));
 

@@ -64,6 +64,7 @@ struct ring {
     /* The consumer's alone. */
     alignas(RING_ALIGNMENT) uint64_t read_at; /* behind the last item taken */
     uint64_t released_at;                     /* what `released` says */
+    uint64_t peeked_at;                       /* behind the last item peeked at */
     uint64_t published_seen;                  /* what `published` said at the last look */
     struct ring_item *large;                  /* owned: the item taken last, if it was large */
 
@@ -350,15 +351,15 @@ ring_look(struct ring *ring)
     ring->published_seen = atomic_load_explicit(&ring->published, memory_order_acquire);
 }
 
-/* The item at `read_at`, behind the padding if there is some; there is one. */
+/* The item at `*position`, behind the padding if there is some; there is one. */
 static struct ring_item *
-skip_padding(struct ring *ring)
+skip_padding(const struct ring *ring, uint64_t *position)
 {
-    struct ring_item *item = item_at(ring, ring->read_at);
+    struct ring_item *item = item_at(ring, *position);
     if (item->size == SIZE_PADDING) {
-        ring->read_at += ring->capacity - (ring->read_at & (ring->capacity - 1));
-        assert(ring->read_at < ring->published_seen); /* padding is never the last */
-        item = item_at(ring, ring->read_at);
+        *position += ring->capacity - (*position & (ring->capacity - 1));
+        assert(*position < ring->published_seen); /* padding is never the last */
+        item = item_at(ring, *position);
     }
     return item;
 }
@@ -373,7 +374,7 @@ ring_next(struct ring *ring)
     if (ring->read_at == ring->published_seen) {
         return NULL;
     }
-    struct ring_item *item = skip_padding(ring);
+    struct ring_item *item = skip_padding(ring, &ring->read_at);
     ring->read_at += stride_of(stored_size(item));
     assert(ring->read_at <= ring->published_seen);
     if (item->size != SIZE_LARGE) {
@@ -384,13 +385,17 @@ ring_next(struct ring *ring)
 }
 
 const void *
-ring_peek(const struct ring *ring)
+ring_peek(struct ring *ring)
 {
-    if (ring->read_at == ring->published_seen) {
+    if (ring->peeked_at < ring->read_at) {
+        ring->peeked_at = ring->read_at;
+    }
+    if (ring->peeked_at == ring->published_seen) {
         return NULL;
     }
-    const struct ring_item *item = item_at(ring, ring->read_at);
-    return item->size == SIZE_PADDING || item->size == SIZE_LARGE ? NULL : item;
+    const struct ring_item *item = skip_padding(ring, &ring->peeked_at);
+    ring->peeked_at += stride_of(stored_size(item));
+    return item->size == SIZE_LARGE ? NULL : item;
 }
 
 void

@@ -61,9 +61,10 @@ void ring_look(struct ring *ring);
  * ring_release. */
 const void *ring_next(struct ring *ring);
 
-/* The item behind the one taken last, to look at; NULL when the last look did not show it, or it
- * lies elsewhere. */
-const void *ring_peek(const struct ring *ring);
+/* The item behind the one that the last call returned, or behind the one taken last if that is
+ * further, to look at before its turn comes; NULL when the last look did not show it, or it lies
+ * elsewhere. Valid until it is taken and given back. */
+const void *ring_peek(struct ring *ring);
 
 /* Gives the room of all items taken back. */
 void ring_release(struct ring *ring);

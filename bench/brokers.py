@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 HOST = "127.0.0.1"
@@ -20,6 +21,17 @@ PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
 class BrokerError(Exception):
     """A broker could not be started; the text says which, and where its log is."""
+
+
+def run(main):
+    """Carry out a script; return its exit status, with one line for what it could not do."""
+    try:
+        return main()
+    except (BrokerError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def free_port():
@@ -192,17 +204,31 @@ class Broker:
 
 
 class Bourse(Broker):
-    """Our broker in development mode."""
+    """Our broker in development mode, with as many threads as it takes by itself or is told."""
 
     name = "bourse"
 
-    def __init__(self, directory, binary):
+    def __init__(self, directory, binary, threads=None):
         super().__init__(directory)
         self.binary = binary
+        self.threads = threads
 
     def launch(self):
-        self.process = self.spawn([self.binary, "serve", "--amqp", f"{HOST}:{self.port}",
-                                   "--data-dir", os.path.join(self.directory, "data")])
+        command = [self.binary, "serve", "--amqp", f"{HOST}:{self.port}",
+                   "--data-dir", os.path.join(self.directory, "data")]
+        if self.threads is not None:
+            command += ["--threads", str(self.threads)]
+        self.process = self.spawn(command)
+
+    def thread_seconds(self):
+        """Return the CPU time that each thread has had, by its number: that of the process is the
+        core's.
+        """
+        seconds = {}
+        for thread in os.listdir(f"/proc/{self.pid}/task"):
+            with open(f"/proc/{self.pid}/task/{thread}/schedstat", encoding="ascii") as text:
+                seconds[int(thread)] = int(text.read().split()[0]) / 1e9
+        return seconds
 
 
 class BourseFromFile(Bourse):

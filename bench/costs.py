@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import struct
 import subprocess
 import sys
@@ -25,7 +26,7 @@ import brokers
 import run
 from figures import show
 
-PARTS = ("micro", "broker", "calls", "allocations", "instructions", "connections")
+PARTS = ("micro", "broker", "threads", "calls", "allocations", "instructions", "connections")
 CALLGRIND_STEPS = 1280  # whole batches of 64
 CALLS = ("epoll_wait", "read", "recvfrom", "recvmsg", "readv", "write", "writev", "sendto",
          "sendmsg", "pwritev", "pwritev2", "pwrite64", "fdatasync", "futex", "epoll_ctl",
@@ -53,6 +54,13 @@ LOADS = tuple(
          ("--size", "1024", "--rate", "5000", "--persistent", "--confirm-window", "1000",
           "--prefetch", "1000", "--ack-every", "1")))
 
+# With one thread and with two: what a message costs, and how long it takes beside the relay.
+TEN_BY_TEN = Load("ten-by-ten", "1,024 octets, 10 to 10 over 10 queues, transient, no confirms",
+                  ("--producers", "10", "--queues", "10", "--consumers", "10", "--size", "1024"))
+SMALL = Load("small", "16 octets, transient, no confirms", ("--size", "16"))
+RATE = LOADS[-2]
+THREADS = (1, 2)
+
 # What, under which load, which figure, the most it should be. Of system calls, three for 64
 # messages, and two more for each commit, of which every 64 messages ask for one.
 BUDGET = (
@@ -75,6 +83,8 @@ BUDGET = (
     ("routing, remembered", "micro", "topic: route, 1,024 keys, cached", 60, "ns"),
     ("routing, 1,000,000 bindings, not remembered", "micro", "topic: route, not cached", 1500,
      "ns"),
+    ("1,000,000 of 1 KiB a second keep a core thread busy", "threads 2", "core busy %", 25, "%"),
+    ("CPU of a message, 2 threads for 1 of 1 thread", "threads", "ten-by-ten", 1 / 0.85, "times"),
     ("idle connection with a channel", "connections", "plain", 3 * 1024, "octets"),
     ("the same over TLS", "connections", "tls", 20 * 1024, "octets"),
     ("empty queue", "micro octets", "queue: make, idle", 512, "octets"),
@@ -194,6 +204,43 @@ class Costs:
         for figure, value in rounds[len(rounds) // 2].items():
             self.found[load.name, figure] = value
 
+    def count_threads(self):
+        """Measure one thread and two in turns, and the relay's latency beside theirs."""
+        rounds = {}
+        for _ in range(self.options.rounds):
+            for count in THREADS:
+                name = f"threads {count}"
+                self.attempt(name, lambda n=name, c=count: rounds.setdefault(n, []).append(
+                    self.round_of_threads(c)))
+            self.attempt("relay", lambda: rounds.setdefault("relay", []).append(
+                self.round_of_relay()))
+        for name, found in rounds.items():
+            for figure in found[0]:
+                self.found[name, figure] = statistics.median(one[figure] for one in found)
+        one, two = (self.found[f"threads {count}", "ten-by-ten ns"] for count in THREADS)
+        self.found["threads", "ten-by-ten"] = two / one
+
+    def round_of_threads(self, count):
+        """Measure one round of a broker with so many threads."""
+        path = self.fresh("bourse")
+        with brokers.Bourse(path, self.options.bourse, threads=count) as broker:
+            before = broker.thread_seconds()
+            ten = self.load(broker, TEN_BY_TEN, self.options.seconds)
+            core_s = broker.thread_seconds()[broker.pid] - before[broker.pid]
+            small = self.load(broker, SMALL, self.options.seconds)
+            core_ns = core_s * 1e9 / ten["published_in_all"]
+            return {"ten-by-ten ns": ten["cpu_ns_per_message"], "core ns": core_ns,
+                    "ten-by-ten rate": ten["delivered_per_s"],
+                    # At a million a second a message may take 1,000 ns.
+                    "core busy %": core_ns / 10, "small ns": small["cpu_ns_per_message"],
+                    **latencies(self.load(broker, RATE, self.options.seconds))}
+
+    def round_of_relay(self):
+        """Measure one round of the relay."""
+        program = os.path.join(self.options.programs, "relay")
+        with brokers.Relay(self.fresh("relay"), program) as broker:
+            return latencies(self.load(broker, RATE, self.options.seconds))
+
     def count_calls(self):
         """Count system calls per message and per tick."""
         with brokers.Bourse(self.fresh("bourse"), self.options.bourse) as broker:
@@ -269,6 +316,11 @@ class Costs:
             broker.port = getattr(broker, port)
             figures = self.load(broker, load, 3)
         self.found["connections", name] = figures["bytes_per_connection"]
+
+
+def latencies(figures):
+    """Return what a run at a fixed rate says of its latency."""
+    return {f"latency {name} us": figures[f"latency_{name}_us"] for name in ("p50", "p99", "p999")}
 
 
 def case_in(line):
@@ -366,6 +418,18 @@ def print_loads(costs):
                      "calls/1,000", "calls a tick", "messages a tick"], rows)
 
 
+def print_threads(costs):
+    """Print what one thread and two cost, and how long a message takes at 5,000 a second."""
+    names = [*(f"threads {count}" for count in THREADS), "relay"]
+    figures = ("ten-by-ten ns", "core ns", "core busy %", "ten-by-ten rate", "small ns",
+               "latency p50 us", "latency p99 us", "latency p999 us")
+    rows = [[name, "", *(show(costs.found.get((name, figure))) for figure in figures)]
+            for name in names]
+    run.print_table(["one thread and two", "", "10:10:10 1 KiB ns", "core thread ns",
+                     "core busy at 1 M/s %", "10:10:10 msg/s", "16 octets ns",
+                     "5,000/s p50 us", "p99", "p99.9"], rows)
+
+
 def print_calls(costs):
     """Print which system calls a thousand messages make."""
     names = sorted({name for calls in costs.calls.values() for name in calls})
@@ -400,6 +464,8 @@ def parse_options():
     parser.add_argument("--seconds", type=float, default=2, help="per load and round (2)")
     parser.add_argument("--rounds", type=int, default=3, help="of the CPU time (3)")
     parser.add_argument("--idle", type=int, default=5000, help="idle connections (5000)")
+    parser.add_argument("--nice", type=int, default=0,
+                        help="run broker and load at this niceness; below 0 needs root (0)")
     parser.add_argument("--json", help="also write every figure to this file")
     options = parser.parse_args()
     options.only = options.only.split(",")
@@ -411,7 +477,6 @@ def parse_options():
     for program in (options.bourse, options.loadgen):
         if not os.access(program, os.X_OK):
             parser.error(f"{program} is not there; run `make bench-cost`")
-    options.nice = 0
     options.warmup = 0.5
     options.callgrind = shutil.which("valgrind") is not None
     return options
@@ -419,9 +484,9 @@ def parse_options():
 
 def measure(costs):
     """Measure the parts that were asked for."""
-    parts = {"micro": costs.micro, "broker": costs.broker, "calls": costs.count_calls,
-             "allocations": costs.count_allocations, "instructions": costs.instructions,
-             "connections": costs.connections}
+    parts = {"micro": costs.micro, "broker": costs.broker, "threads": costs.count_threads,
+             "calls": costs.count_calls, "allocations": costs.count_allocations,
+             "instructions": costs.instructions, "connections": costs.connections}
     for name in PARTS:
         if name in costs.options.only:
             print(f"{name}", file=sys.stderr)
@@ -448,7 +513,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="bench-data-", dir=options.directory) as directory:
         costs = Costs(options, directory)
         measure(costs)
-    for print_part in (print_budget, print_loads, print_calls, print_cases):
+    for print_part in (print_budget, print_loads, print_threads, print_calls, print_cases):
         print()
         print_part(costs)
     if options.json:
@@ -459,10 +524,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (brokers.BrokerError, OSError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(brokers.run(main))

@@ -91,6 +91,8 @@ report_add_latency(struct report *report, const struct options *options,
     const struct histogram *confirm = &result->confirm_latency;
     report_add(report, "latency_p50_us", report_us(latency, 50), 0,
                "us from intended send to receipt, p50");
+    report_add(report, "latency_p90_us", report_us(latency, 90), 0,
+               "us from intended send to receipt, p50");
     report_add(report, "latency_p99_us", report_us(latency, 99), 0, "us, p99");
     report_add(report, "latency_p999_us", report_us(latency, 99.9), 0, "us, p99.9");
     report_add(report, "latency_max_us", (double)latency->max_ns / 1e3, 0, "us, largest");

@@ -79,7 +79,7 @@ decode_short(void *context, uint64_t count)
         struct whole_publish publish;
         uint8_t delivery_mode;
         next_publish(input, &at, &publish);
-        micro_use(whole_publish_is_plain(publish.properties, &delivery_mode));
+        micro_use(whole_publish_is_plain(publish.shape.properties, &delivery_mode));
     }
 }
 
@@ -126,15 +126,11 @@ take_in(void *context, uint64_t count)
         struct content_ref content;
         uint8_t *body;
         next_publish(input, &at, &publish);
-        struct content_shape shape = {
-            .exchange = publish.exchange,
-            .routing_key = publish.routing_key,
-            .properties = publish.properties,
-            .body_size = (uint32_t)publish.body.size,
-        };
-        enum status status = chunk_pool_reserve(input->pool, &shape, &content, &body);
+        publish.shape.kind = CHUNK_KIND_TRANSIENT;
+        publish.shape.flags = 0;
+        enum status status = chunk_pool_reserve(input->pool, &publish.shape, &content, &body);
         assert(status == STATUS_OK);
-        memcpy(body, publish.body.data, publish.body.size);
+        memcpy(body, publish.body, publish.shape.body_size);
         chunk_pool_release(input->pool, content);
         if (at.size == 0) {
             chunk_pool_end_tick(input->pool, chunk_pool_tick(input->pool));

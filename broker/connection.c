@@ -117,7 +117,8 @@ connection_post_content(struct connection *connection, struct net_action *action
 {
     struct chunk_pool *pool = connection->core->pool;
     const struct content *content = chunk_pool_content(pool, ref);
-    if (content->body_size > CHUNK_BODY_OWN && connection->state != CONNECTION_CLOSED) {
+    bool is_large = content->body_size > connection->core->settings.lend_bytes_min;
+    if (is_large && connection->state != CONNECTION_CLOSED) {
         chunk_pool_retain(pool, ref);
         action->loan = ref.bits;
     }

@@ -84,6 +84,9 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     if (settings->work_per_tick == 0) {
         core->settings.work_per_tick = CORE_WORK_PER_TICK;
     }
+    if (settings->lend_bytes_min == 0) {
+        core->settings.lend_bytes_min = CHUNK_BODY_OWN;
+    }
     core->ports = *ports;
     core->log = log;
     core->pool = pool;

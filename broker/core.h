@@ -70,6 +70,7 @@ struct core_settings {
     uint32_t disk_mark_percent; /* of the file system; both 0: the larger of 1 GiB and 5 % */
     uint32_t unacked_max;       /* open deliveries of a channel without prefetch; 0: 1,000,000 */
     uint32_t work_per_tick;     /* 0: CORE_WORK_PER_TICK */
+    uint32_t lend_bytes_min;    /* a larger body is lent to the network; 0: CHUNK_BODY_OWN */
     bool is_development;
 };
 

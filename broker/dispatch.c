@@ -39,16 +39,16 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
               uint64_t tag)
 {
     const struct content *content = chunk_pool_name(core->pool, entry->content);
-    struct net_action action = {
-        .type = NET_ACTION_DELIVER,
-        .channel = consumer->channel->number,
-        .deliver = {.content = content,
-                    .delivery_tag = tag,
-                    .consumer_tag = consumer->tag,
-                    .exchange = content_exchange(content),
-                    .routing_key = content_routing_key(content),
-                    .redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0},
-    };
+    UNINITIALIZED struct net_action action;
+    action.type = NET_ACTION_DELIVER;
+    action.channel = consumer->channel->number;
+    action.loan = 0;
+    action.deliver.content = content;
+    action.deliver.delivery_tag = tag;
+    action.deliver.consumer_tag = consumer->tag;
+    action.deliver.exchange = content_exchange(content);
+    action.deliver.routing_key = content_routing_key(content);
+    action.deliver.redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0;
     connection_post_content(consumer->channel->connection, &action, entry->content);
 }
 
@@ -123,7 +123,7 @@ stand_behind_others(struct consumer *consumer)
 static void
 prefetch_ahead(const struct core *core, const struct queue *queue)
 {
-    enum { AHEAD = 3 };
+    enum { AHEAD = 8 };
     const struct queue_entry *entry = entry_deque_ahead(&queue->deque, AHEAD);
     if (entry != NULL && content_ref_is_set(entry->content)) {
         chunk_pool_prefetch(core->pool, entry->content);

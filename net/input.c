@@ -347,22 +347,16 @@ input_read_properties(struct bytes block, enum chunk_kind *kind_out, uint16_t *f
 
 /* Lays down the content of a whole publish; false when the long way has to say why not. */
 static bool
-input_reserve_whole(struct link *link, const struct whole_publish *publish,
-                    struct chunk_place *place_out)
+input_reserve_whole(struct link *link, struct whole_publish *publish, struct chunk_place *place_out)
 {
-    struct content_shape shape = {
-        .exchange = publish->exchange,
-        .routing_key = publish->routing_key,
-        .properties = publish->properties,
-        .body_size = (uint32_t)publish->body.size,
-    };
+    struct content_shape *shape = &publish->shape;
     uint8_t *body;
-    if (publish->body.size > link->network->settings.message_bytes_max ||
-        !input_read_properties(publish->properties, &shape.kind, &shape.flags) ||
-        chunk_writer_reserve(link->network->writer, &shape, place_out, &body) != STATUS_OK) {
+    if (shape->body_size > link->network->settings.message_bytes_max ||
+        !input_read_properties(shape->properties, &shape->kind, &shape->flags) ||
+        chunk_writer_reserve(link->network->writer, shape, place_out, &body) != STATUS_OK) {
         return false;
     }
-    copy_octets(body, publish->body.data, publish->body.size);
+    copy_octets(body, publish->body, shape->body_size);
     return true;
 }
 
@@ -372,20 +366,21 @@ static size_t
 input_whole_publish(struct link *link, struct bytes octets)
 {
     UNINITIALIZED struct whole_publish publish;
-    struct chunk_place place;
+    UNINITIALIZED struct net_event event;
+    struct chunk_place *place = &event.publish.place;
     if (!whole_publish_decode(&publish, octets, link->frame_max) ||
-        !input_reserve_whole(link, &publish, &place)) {
+        !input_reserve_whole(link, &publish, place)) {
         return 0;
     }
-    struct net_event event = {.type = NET_EVENT_PUBLISH, .channel = publish.channel};
-    event.publish.place = place;
-    event.publish.body_size = publish.body.size;
-    event.publish.exchange = publish.exchange;
-    event.publish.routing_key = publish.routing_key;
+    event.type = NET_EVENT_PUBLISH;
+    event.channel = publish.channel;
+    event.publish.body_size = publish.shape.body_size;
+    event.publish.exchange = content_exchange(place->content);
+    event.publish.routing_key = content_routing_key(place->content);
     event.publish.mandatory = publish.mandatory;
     event.publish.immediate = publish.immediate;
     link_post(link, &event);
-    chunk_writer_release(link->network->writer, place);
+    chunk_writer_release(link->network->writer, *place);
     return publish.size;
 }
 

@@ -132,7 +132,7 @@ network_new(const struct network_settings *settings, struct network_group *group
             struct chunk_memory memory, const struct clock_source *clock, struct log *log,
             const struct net_events *events)
 {
-    struct network *network = xalloc(sizeof(*network));
+    struct network *network = xalloc_apart(sizeof(*network));
     if (loop_init(&network->loop) != STATUS_OK) {
         free(network);
         return NULL;

@@ -27,7 +27,7 @@ network_group_new(const struct network_settings *settings)
         max = settings->unestablished_max;
     }
     uint32_t per_source_max = settings->unestablished_per_source_max;
-    struct network_group *group = xalloc(sizeof(*group));
+    struct network_group *group = xalloc_apart(sizeof(*group)); /* read with every publish */
     atomic_init(&group->allowed_octets, UINT64_MAX);
     group->strangers =
         strangers_new(max, per_source_max != 0 ? per_source_max : STRANGERS_PER_SOURCE_MAX);

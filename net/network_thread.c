@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,12 @@
 #include "base/bell.h"
 #include "net/seam_ring.h"
 
-enum { TURN_OCTETS_MAX = 1024 * 1024 };
+enum {
+    TURN_OCTETS_MAX = 1024 * 1024,
+    /* Octets of bodies that may be on their way to the core before input rests, however small
+     * their items are: what one thread reads in a tick. */
+    BODY_OCTETS_MAX = 1024 * 1024,
+};
 
 struct network_thread {
     pthread_t thread;
@@ -26,8 +32,15 @@ struct network_thread {
     struct ring *actions;    /* owned */
     struct network *network; /* owned; the thread's */
     struct net_port port;    /* of the network; the thread's */
-    struct seam_network_end network_end;
-    struct seam_core_end core_end;
+
+    /* Each side writes its own with every item. */
+    alignas(ALLOC_APART) struct seam_network_end network_end;
+    bool holds_input; /* the thread's */
+    alignas(ALLOC_APART) struct seam_core_end core_end;
+    _Atomic uint64_t taken_octets; /* of bodies, by the core */
+
+    /* To be taken, with its input at rest: the core rings then. */
+    alignas(ALLOC_APART) atomic_bool waits_for_bodies;
 };
 
 /* Life ---------------------------------------------------------------------------------------- */
@@ -51,7 +64,7 @@ make_rings(struct network_thread *thread, const struct network_thread_settings *
 struct network_thread *
 network_thread_new(const struct network_thread_settings *settings)
 {
-    struct network_thread *thread = xalloc(sizeof(*thread));
+    struct network_thread *thread = xalloc_apart(sizeof(*thread));
     struct net_events events = {.handle = post_event, .context = thread};
     if (bell_open(&thread->bell) != STATUS_OK) {
         free(thread);
@@ -106,12 +119,26 @@ network_thread_network(struct network_thread *thread)
 
 /* The thread ---------------------------------------------------------------------------------- */
 
+static bool
+has_many_bodies_posted(const struct network_thread *thread)
+{
+    return thread->network_end.posted_octets - atomic_load(&thread->taken_octets) > BODY_OCTETS_MAX;
+}
+
+/* What the core has no room or no time for waits here; to read more would make it grow. */
+static bool
+input_must_rest(const struct network_thread *thread)
+{
+    return ring_overflow_octets(thread->events) > 0 || has_many_bodies_posted(thread);
+}
+
 /* Asked once more after sleep was announced: who has made work since then rings. */
 static bool
 has_work(const struct network_thread *thread)
 {
-    return ring_has_items(thread->actions) || ring_can_move(thread->events) ||
-           network_has_work(thread->network) || atomic_load(&thread->is_asked_to_end);
+    return (thread->holds_input && !input_must_rest(thread)) || ring_has_items(thread->actions) ||
+           ring_can_move(thread->events) || network_has_work(thread->network) ||
+           atomic_load(&thread->is_asked_to_end);
 }
 
 static void
@@ -126,6 +153,19 @@ wait_for_work(struct network_thread *thread)
     bell_end_sleep(&thread->bell);
 }
 
+/* Says that it waits before has_work looks what was taken, all seq_cst, so that either the core
+ * sees that it is to ring or the thread that it is not to sleep. */
+static void
+hold_input(struct network_thread *thread)
+{
+    thread->holds_input = input_must_rest(thread);
+    bool waits_for_bodies = has_many_bodies_posted(thread);
+    if (waits_for_bodies != atomic_load(&thread->waits_for_bodies)) {
+        atomic_store(&thread->waits_for_bodies, waits_for_bodies);
+    }
+    network_hold_input(thread->network, thread->holds_input);
+}
+
 static void
 turn(struct network_thread *thread)
 {
@@ -135,8 +175,7 @@ turn(struct network_thread *thread)
     seam_report_passed(&thread->network_end);
     network_read(thread->network);
     ring_flush(thread->events);
-    /* What the core has no room for waits here; to read more would make it grow. */
-    network_hold_input(thread->network, ring_overflow_octets(thread->events) > 0);
+    hold_input(thread);
 }
 
 static void *
@@ -177,10 +216,26 @@ network_thread_post(struct network_thread *thread, const struct net_action *acti
     seam_post_action(&thread->core_end, action);
 }
 
+/* Lets input go on that rests for bodies. Comes behind the tick's actions, so that links that they
+ * pause are not read once more before. */
+static void
+show_taken(struct network_thread *thread)
+{
+    if (thread->core_end.taken_octets ==
+        atomic_load_explicit(&thread->taken_octets, memory_order_relaxed)) {
+        return;
+    }
+    atomic_store(&thread->taken_octets, thread->core_end.taken_octets);
+    if (atomic_load(&thread->waits_for_bodies)) {
+        bell_ring(&thread->bell);
+    }
+}
+
 void
 network_thread_flush(struct network_thread *thread, uint64_t tick)
 {
     seam_flush_actions(&thread->core_end, tick);
+    show_taken(thread);
 }
 
 size_t

@@ -44,7 +44,9 @@ void network_thread_post(struct network_thread *thread, const struct net_action 
 /* Shows the network what was posted up to the end of tick `tick`, which rises. */
 void network_thread_flush(struct network_thread *thread, uint64_t tick);
 
-/* Hands events to `events`, at most about `octets_max` octets of them; returns how many. */
+/* Hands events to `events`, at most about `octets_max` octets of them; returns how many. While much
+ * of what was read is not taken, counted in items, nothing is read; the same while it is in octets
+ * of bodies, until the end of the tick that takes them. */
 size_t network_thread_take(struct network_thread *thread, size_t octets_max,
                            const struct net_events *events);
 

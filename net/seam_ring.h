@@ -19,19 +19,21 @@
 
 /* The network's ends. Owner: its thread. */
 struct seam_network_end {
-    struct ring *events;  /* borrowed */
-    struct ring *actions; /* borrowed */
-    uint64_t taken_tick;  /* the last mark that was taken; 0: none */
-    uint64_t passed_tick; /* the last one reported */
+    struct ring *events;    /* borrowed */
+    struct ring *actions;   /* borrowed */
+    uint64_t taken_tick;    /* the last mark that was taken; 0: none */
+    uint64_t passed_tick;   /* the last one reported */
+    uint64_t posted_octets; /* of bodies whose publishes were posted, ever */
 };
 
 /* The core's ends. Owner: the core thread. */
 struct seam_core_end {
-    struct ring *events;  /* borrowed */
-    struct ring *actions; /* borrowed */
-    bool names_content;   /* an action since the last mark did */
-    uint64_t named_tick;  /* of the last mark; equals passed_tick when none is on its way */
-    uint64_t passed_tick; /* the network reads no content that was named up to this tick */
+    struct ring *events;   /* borrowed */
+    struct ring *actions;  /* borrowed */
+    bool names_content;    /* an action since the last mark did */
+    uint64_t named_tick;   /* of the last mark; equals passed_tick when none is on its way */
+    uint64_t passed_tick;  /* the network reads no content that was named up to this tick */
+    uint64_t taken_octets; /* of bodies whose publishes were taken, ever */
 };
 
 /* The network's functions --------------------------------------------------------------------- */

@@ -46,17 +46,17 @@ read_method(struct whole_publish *publish, struct bytes payload)
     if (at[0] > room) {
         return false;
     }
-    publish->exchange = bytes_make(at + 1, at[0]);
+    publish->shape.exchange = bytes_make(at + 1, at[0]);
     at += 1 + at[0];
-    room -= publish->exchange.size;
+    room -= publish->shape.exchange.size;
     if (at[0] != room) {
         return false;
     }
-    publish->routing_key = bytes_make(at + 1, at[0]);
+    publish->shape.routing_key = bytes_make(at + 1, at[0]);
     uint8_t bits = at[1 + at[0]];
     publish->mandatory = (bits & BIT_MANDATORY) != 0;
     publish->immediate = (bits & BIT_IMMEDIATE) != 0;
-    return bytes_is_utf8(publish->exchange) && bytes_is_utf8(publish->routing_key);
+    return bytes_is_utf8(publish->shape.exchange) && bytes_is_utf8(publish->shape.routing_key);
 }
 
 /* Fills the properties and the size of the body. */
@@ -67,7 +67,7 @@ read_header(struct whole_publish *publish, struct bytes payload, uint64_t *body_
         return false;
     }
     *body_size_out = get_u64(payload.data + 4);
-    publish->properties = bytes_make(payload.data + 12, payload.size - 12);
+    publish->shape.properties = bytes_make(payload.data + 12, payload.size - 12);
     return true;
 }
 
@@ -87,12 +87,13 @@ whole_publish_decode(struct whole_publish *publish, struct bytes octets, uint32_
         !read_header(publish, payload, &body_size)) {
         return false;
     }
-    publish->body = bytes_make(octets.data, 0);
-    if (body_size > 0 &&
-        (!take_frame(&octets, FRAME_TYPE_BODY, channel, frame_max, &publish->body) ||
-         publish->body.size != body_size)) {
+    struct bytes body = bytes_make(octets.data, 0);
+    if (body_size > 0 && (!take_frame(&octets, FRAME_TYPE_BODY, channel, frame_max, &body) ||
+                          body.size != body_size)) {
         return false;
     }
+    publish->shape.body_size = (uint32_t)body.size;
+    publish->body = body.data;
     publish->channel = channel;
     publish->size = size - octets.size;
     return true;

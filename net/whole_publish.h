@@ -6,19 +6,20 @@
 #ifndef BOURSE_NET_WHOLE_PUBLISH_H
 #define BOURSE_NET_WHOLE_PUBLISH_H
 
-#include "base/bytes.h"
+#include "store/chunk_writer.h"
 
-#include <stdint.h>
-
+/* What it says of the content lies as the chunk writer reads it: a name that was written a moment
+ * ago as pointer and size and is copied as one word of 16 octets waits until all stores before it
+ * have reached the cache, and there are those of the last body. */
 struct whole_publish {
     size_t size; /* octets of all its frames */
     uint16_t channel;
     bool mandatory;
     bool immediate;
-    struct bytes exchange; /* these are views of the input; well-formed UTF-8 */
-    struct bytes routing_key;
-    struct bytes properties; /* the block, not validated */
-    struct bytes body;       /* in one frame */
+    /* Views of the input: names are well-formed UTF-8, the property block is not validated. `kind`
+     * and `flags` are left to whoever validates it. */
+    struct content_shape shape;
+    const uint8_t *body; /* in one frame */
 };
 
 /* True when `octets` begin with a publish on a channel other than 0, with at most one body frame,

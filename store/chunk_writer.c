@@ -159,6 +159,16 @@ writer_open_chunk(struct chunk_writer *writer, enum chunk_kind kind, size_t size
     return STATUS_OK;
 }
 
+/* By pointer: whoever reads `octets` as a whole may wait for its halves to be written. */
+static uint8_t *
+write_octets(uint8_t *at, const struct bytes *octets)
+{
+    if (octets->size > 0) {
+        memcpy(at, octets->data, octets->size);
+    }
+    return at + octets->size;
+}
+
 /* Writes everything but the body and returns where the body goes. */
 static uint8_t *
 content_write(struct content *content, const struct content_shape *shape)
@@ -170,15 +180,9 @@ content_write(struct content *content, const struct content_shape *shape)
         .exchange_size = (uint8_t)shape->exchange.size,
         .routing_key_size = (uint8_t)shape->routing_key.size,
     };
-    const struct bytes parts[] = {shape->exchange, shape->routing_key, shape->properties};
-    uint8_t *at = content->octets;
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        if (parts[i].size > 0) {
-            memcpy(at, parts[i].data, parts[i].size);
-        }
-        at += parts[i].size;
-    }
-    return at;
+    uint8_t *at = write_octets(content->octets, &shape->exchange);
+    at = write_octets(at, &shape->routing_key);
+    return write_octets(at, &shape->properties);
 }
 
 enum status

@@ -17,18 +17,7 @@ from support import amqp, broker as brokers, wire
 
 pytestmark = pytest.mark.bourse_only
 
-FILE = """
-    bourse: 1
-    server: {memory: 24MiB}
-    users:
-      u: {auth: password, password-file: u.pw, rights: {configure: ".*", write: ".*", read: ".*"}}
-    listeners:
-      amqp: {bind: "127.0.0.1:0"}
-      amqps:
-        bind: "127.0.0.1:0"
-        tls: {certificate: server.pem, key: server.key}
-"""
-MARK_MIB = 24
+MARK_MIB = 24           # of LITTLE_MEMORY
 WINDOW_MIB = 0.25       # of output that a connection may have unwritten
 BODY_SIZE = 16384
 STALL_S = 0.5           # so long nothing moves: a peer is not read
@@ -44,7 +33,7 @@ def start(tmp_path, authority, write_config, canaries):
     started = []
 
     def serve(**options):
-        broker = brokers.Bourse(write_config(FILE, ["u"]), measured=True, **options)
+        broker = brokers.Bourse(write_config(brokers.LITTLE_MEMORY, ["u"]), measured=True, **options)
         started.append(broker)
 
         def open_channel(tls=False, **open_options):
@@ -197,7 +186,9 @@ def test_publishers_that_ignore_connection_blocked_are_not_read(full):
     before = resident_mib(full)
     deaf = [Deaf(channel, queue) for channel in channels]
     wait_until_none_is_read(deaf)
-    assert max(one.sent for one in deaf) < Deaf.COUNT, "somebody was read to the end"
+    # A socket that is read fast at first gets megabytes of buffer from the kernel, so one of them may
+    # be rid of everything; together they are not.
+    assert sum(one.sent for one in deaf) < deaf_count * Deaf.COUNT / 2, "they are read"
     # Each holds one message, 256 KiB that came behind it, and an unfinished message.
     held_mib = (2 * Deaf.SIZE + 256 * 1024) / 2**20
     assert resident_mib(full) - before < 2 * deaf_count * held_mib

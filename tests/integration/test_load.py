@@ -14,17 +14,6 @@ from support import amqp, broker as brokers
 
 pytestmark = pytest.mark.bourse_only
 
-FILE = """
-    bourse: 1
-    server: {memory: 24MiB}
-    users:
-      u: {auth: password, password-file: u.pw, rights: {configure: ".*", write: ".*", read: ".*"}}
-    listeners:
-      amqp: {bind: "127.0.0.1:0"}
-      amqps:
-        bind: "127.0.0.1:0"
-        tls: {certificate: server.pem, key: server.key}
-"""
 TIMEOUT_S = 60
 BODY_SIZE = 4000
 MESSAGES = 3000     # of each producer; four bring 48 MB
@@ -181,7 +170,7 @@ def start(tmp_path, authority, write_config, canaries):
     """start() serves the file; again after that broker has stopped, on the same directory."""
     for name in ("server.pem", "server.key"):
         shutil.copy(authority.path(name), tmp_path / name)
-    config = write_config(FILE, ["u"])
+    config = write_config(brokers.LITTLE_MEMORY, ["u"])
     started = []
 
     def serve():

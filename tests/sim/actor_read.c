@@ -414,6 +414,7 @@ world_on_action(void *context, const struct net_action *action)
         .channel = action->channel,
         .link = action->link,
         .content = content_of(action),
+        .loan = action->loan,
         .message = HISTORY_NONE,
     };
     struct actor *actor = find_actor(world, action->link);

@@ -123,6 +123,7 @@ make_core(struct server *server)
         .message_bytes_max = UINT64_C(16) << 20,
         .memory_mark_bytes = server->memory_mark_bytes,
         .work_per_tick = server->work_per_tick,
+        .lend_bytes_min = wire_is_direct(&server->wire) ? 0 : 100, /* about half of them */
         .disk_mark_bytes = SERVER_DISK_MARK,
     };
     struct core_ports ports = {

@@ -23,6 +23,7 @@ forget_notes(struct wire_network *network)
     network->sent.first = network->sent.end;
     network->posted.first = network->posted.end;
     network->unwritten.first = network->unwritten.end;
+    network->lent.first = network->lent.end;
 }
 
 /* Chunks --------------------------------------------------------------------------------------- */
@@ -64,6 +65,7 @@ wire_fini(struct wire *wire)
         free(wire->networks[i].sent.notes);
         free(wire->networks[i].posted.notes);
         free(wire->networks[i].unwritten.notes);
+        free(wire->networks[i].lent.notes);
     }
 }
 
@@ -115,7 +117,8 @@ keep_memory(void *context, const struct net_event *event)
     if (event->type == NET_EVENT_OPENED) {
         free(event->opened.peer);
     }
-    if (event->type == NET_EVENT_CHUNK_OPENED || event->type == NET_EVENT_CHUNK_CLOSED) {
+    if (event->type == NET_EVENT_CHUNK_OPENED || event->type == NET_EVENT_CHUNK_CLOSED ||
+        event->type == NET_EVENT_LOAN_RETURNED) {
         core->handle(core->context, event);
     }
 }
@@ -127,6 +130,23 @@ take_memory(void *context, const struct net_action *action)
     if (action->type == NET_ACTION_CHUNK_RETURNED) {
         chunk_writer_take_back(network->writer, action->chunk_returned.memory,
                                action->chunk_returned.capacity);
+    }
+}
+
+static void
+release_loan(struct wire *wire, uint64_t loan)
+{
+    if (loan != 0) {
+        chunk_pool_release(wire->pool, (struct content_ref){.bits = loan});
+    }
+}
+
+/* Nobody will say what was lent to whom. */
+static void
+release_loans(struct wire *wire, const struct posted_notes *notes)
+{
+    for (uint32_t i = notes->first; i < notes->end; i++) {
+        release_loan(wire, notes->notes[i].loan);
     }
 }
 
@@ -150,6 +170,9 @@ wire_drain(struct wire *wire, const struct net_events *core)
             ring_flush(network->events);
         } while (seam_take_events(&network->core_end, WIRE_ALL, &events) > 0);
         drop_actions(network);
+        release_loans(wire, &network->posted);
+        release_loans(wire, &network->unwritten);
+        release_loans(wire, &network->lent);
         forget_notes(network);
     }
 }
@@ -294,7 +317,8 @@ wire_check_memory(struct wire *wire, const uint8_t *memory, size_t size)
     for (uint32_t i = 0; i < wire->network_count; i++) {
         const struct wire_network *network = &wire->networks[i];
         if (notes_name(&network->posted, memory, size) ||
-            notes_name(&network->unwritten, memory, size)) {
+            notes_name(&network->unwritten, memory, size) ||
+            notes_name(&network->lent, memory, size)) {
             wire->to.wrong(wire->to.context, HISTORY_BODY,
                            "a chunk goes that a network may still read");
         }
@@ -325,11 +349,31 @@ hand_over_action(void *context, const struct net_action *action)
 }
 
 static void
+return_loan(struct wire_network *network, uint64_t loan)
+{
+    struct net_event event = {
+        .type = NET_EVENT_LOAN_RETURNED,
+        .link = net_no_link(network->number),
+        .returned = {.loan = loan},
+    };
+    struct sent sent = {.type = event.type, .link = event.link, .message = HISTORY_NONE};
+    wire_post_event(network->wire, &event, &sent);
+}
+
+/* What was lent is read a turn longer, when its tick has long been reported. */
+static void
 write_all(struct wire_network *network)
 {
     struct wire *wire = network->wire;
+    while (network->lent.first < network->lent.end) {
+        return_loan(network, network->lent.notes[network->lent.first++].loan);
+    }
     while (network->unwritten.first < network->unwritten.end) {
-        wire->to.write(wire->to.context, &network->unwritten.notes[network->unwritten.first++]);
+        struct posted posted = network->unwritten.notes[network->unwritten.first++];
+        wire->to.write(wire->to.context, &posted);
+        if (posted.loan != 0) {
+            NOTES_PUSH(&network->lent, posted);
+        }
     }
     seam_report_passed(&network->network_end);
 }
@@ -341,6 +385,7 @@ rest_network(struct wire_network *network)
     network->is_asleep = true;
     if (ring_has_items(network->actions) || ring_can_move(network->events) ||
         network->unwritten.first < network->unwritten.end ||
+        network->lent.first < network->lent.end ||
         network->network_end.taken_tick != network->network_end.passed_tick) {
         bell_end_sleep(&network->bell);
         network->is_asleep = false;
@@ -389,7 +434,8 @@ wire_is_empty(const struct wire *wire)
         const struct wire_network *network = &wire->networks[i];
         if (network->sent.first < network->sent.end ||
             network->posted.first < network->posted.end ||
-            network->unwritten.first < network->unwritten.end) {
+            network->unwritten.first < network->unwritten.end ||
+            network->lent.first < network->lent.end) {
             return false;
         }
     }

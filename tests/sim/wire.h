@@ -23,6 +23,7 @@ struct posted {
     uint16_t channel;
     uint64_t link;
     const struct content *content; /* NULL: it names none */
+    uint64_t loan;                 /* 0: the content is not lent */
     uint32_t message;              /* that the content is; HISTORY_NONE: nobody knows */
     uint32_t arrival_count;        /* what the client will read because of it */
     uint64_t octets;               /* on the socket */
@@ -54,6 +55,7 @@ struct wire_network {
     struct sent_notes sent;
     struct posted_notes posted;
     struct posted_notes unwritten; /* taken, and not written to a socket */
+    struct posted_notes lent;      /* of them, those that a socket takes later than all others */
 };
 
 struct wire_events {

@@ -31,6 +31,20 @@ def binary():
     return os.path.join(REPOSITORY, os.environ.get("BOURSE_BIN", "build/bourse"))
 
 
+# A user, both listeners, and a memory mark that a test reaches. Certificates lie beside the file.
+LITTLE_MEMORY = """
+    bourse: 1
+    server: {memory: 24MiB}
+    users:
+      u: {auth: password, password-file: u.pw, rights: {configure: ".*", write: ".*", read: ".*"}}
+    listeners:
+      amqp: {bind: "127.0.0.1:0"}
+      amqps:
+        bind: "127.0.0.1:0"
+        tls: {certificate: server.pem, key: server.key}
+"""
+
+
 def thread_options(threads=os.environ.get("BOURSE_THREADS")):
     """Words for `serve`; by default of the number of threads that the environment asks for."""
     return ["--threads", threads] if threads else []

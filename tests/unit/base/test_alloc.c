@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -21,6 +22,25 @@ Test(alloc, fixed_structs_come_zeroed)
     char *text = xstrdup("orders");
     cr_expect(eq(str, text, "orders"));
     free(text);
+}
+
+/* Two threads that write neighbours in one cache line wait for each other with every write. */
+Test(alloc, what_is_allocated_apart_shares_no_cache_line_and_comes_zeroed)
+{
+    static const size_t sizes[] = {1, 127, 128, 129, 1000};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        void *dirty = malloc(2048); /* what comes next may be made of it */
+        memset(dirty, 0xA5, 2048);
+        free(dirty);
+        uint8_t *memory = xalloc_apart(sizes[i]);
+        cr_expect(eq(sz, (uintptr_t)memory % ALLOC_APART, 0), "%zu octets", sizes[i]);
+        size_t whole = (sizes[i] + ALLOC_APART - 1) / ALLOC_APART * ALLOC_APART;
+        cr_expect(ge(sz, malloc_usable_size(memory), whole), "%zu octets", sizes[i]);
+        for (size_t at = 0; at < sizes[i]; at++) {
+            cr_assert(eq(u8, memory[at], 0), "octet %zu of %zu", at, sizes[i]);
+        }
+        free(memory);
+    }
 }
 
 Test(alloc, a_planned_fault_hits_the_nth_try_allocation_once)

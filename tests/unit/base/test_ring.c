@@ -354,25 +354,50 @@ Test(ring, two_threads_lose_neither_items_nor_wake_ups)
     bell_close(&producer);
 }
 
+static void
+expect_peek(struct ring *peeked, uint32_t number)
+{
+    const struct numbered *item = ring_peek(peeked);
+    cr_assert(ne(ptr, (void *)item, NULL), "item %u", number);
+    cr_expect(eq(u32, item->number, number));
+}
+
 /* To look at what comes next without taking it. */
-Test(ring, peeking_shows_the_next_item_of_the_last_look)
+Test(ring, peeking_shows_one_item_after_the_other_of_the_last_look)
 {
     cr_expect(eq(ptr, (void *)ring_peek(ring), NULL));
     put(ring, 1, NUMBERED);
     put(ring, 2, NUMBERED);
-    ring_flush(ring);
     put(ring, 3, INLINE_MAX + 8);
+    put(ring, 4, NUMBERED);
+    ring_flush(ring);
     cr_expect(eq(ptr, (void *)ring_peek(ring), NULL), "before a look");
     ring_look(ring);
-    const struct numbered *peeked = ring_peek(ring);
-    cr_assert(ne(ptr, (void *)peeked, NULL));
-    cr_expect(eq(u32, peeked->number, 1));
-    expect(ring, 1, NUMBERED);
-    peeked = ring_peek(ring);
-    cr_expect(eq(u32, peeked->number, 2));
-    expect(ring, 2, NUMBERED);
-    ring_flush(ring);
-    ring_look(ring);
+    expect_peek(ring, 1);
+    expect_peek(ring, 2);
     cr_expect(eq(ptr, (void *)ring_peek(ring), NULL), "a large one lies elsewhere");
+    expect_peek(ring, 4);
+    cr_expect(eq(ptr, (void *)ring_peek(ring), NULL), "that was all");
+    expect(ring, 1, NUMBERED);
+    expect(ring, 2, NUMBERED);
     expect(ring, 3, INLINE_MAX + 8);
+    expect(ring, 4, NUMBERED);
+}
+
+/* The consumer may be ahead of what was peeked at, and the memory's end lie between items. */
+Test(ring, peeking_goes_on_behind_what_was_taken_and_around_the_end)
+{
+    for (uint32_t number = 0; number < 1000; number += 3) {
+        put(ring, number, NUMBERED + number % 40);
+        put(ring, number + 1, NUMBERED);
+        put(ring, number + 2, NUMBERED);
+        ring_flush(ring);
+        ring_look(ring);
+        expect(ring, number, NUMBERED + number % 40);
+        expect_peek(ring, number + 1);
+        expect_peek(ring, number + 2);
+        expect(ring, number + 1, NUMBERED);
+        expect(ring, number + 2, NUMBERED);
+        ring_release(ring);
+    }
 }

@@ -182,6 +182,7 @@ publish_backlog(uint64_t link, const char *queue, uint32_t count, bool is_persis
     for (int i = 0; i < 50; i++) {
         pump();
     }
+    pump_until_relieved();
 }
 
 static void

@@ -21,6 +21,7 @@
 #include "base/buffer.h"
 #include "net/network_group.h"
 #include "net/network_thread.h"
+#include "tests/unit/net/harness.h"
 
 enum { RING_OCTETS = 4096, PATIENCE_MS = 20000, TAKE_ALL = 1 << 20 };
 
@@ -32,9 +33,16 @@ static uint64_t tick;
 
 /* What was heard. */
 static uint64_t link_id;
-static size_t opened_count, method_count, closed_count;
+static size_t opened_count, method_count, publish_count, closed_count;
 static uint64_t written_octets;
 static uint32_t next_number; /* that the next method must have */
+
+static void
+unmap_chunk(const struct chunk_notice *chunk)
+{
+    struct chunk_memory memory = chunk_memory_anonymous();
+    memory.unmap(memory.context, chunk->memory, chunk->capacity);
+}
 
 static void
 hear(void *context, const struct net_event *event)
@@ -52,6 +60,13 @@ hear(void *context, const struct net_event *event)
             next_number++;
         }
         method_count++;
+        break;
+    case NET_EVENT_PUBLISH:
+        cr_assert(eq(u32, get_u32(content_body(event->publish.place.content).data), publish_count));
+        publish_count++;
+        break;
+    case NET_EVENT_CHUNK_CLOSED:
+        unmap_chunk(&event->chunk);
         break;
     case NET_EVENT_WRITTEN:
         written_octets += event->written.octets;
@@ -186,6 +201,35 @@ put_numbered(struct buffer *out, uint32_t number)
     frame_encode(out, FRAME_TYPE_METHOD, 1, bytes_make(payload, sizeof(payload)));
 }
 
+/* Sends what the system takes until it has taken nothing for a while: what lies in the socket's
+ * buffers, and on its way to the core, who takes nothing. */
+static void
+send_what_goes(int fd, struct buffer *out)
+{
+    cr_assert(zero(int, fcntl(fd, F_SETFL, O_NONBLOCK)));
+    struct pollfd request = {.fd = fd, .events = POLLOUT};
+    while (buffer_size(out) > 0 && poll(&request, 1, 500) == 1) {
+        struct bytes octets = buffer_bytes(out);
+        ssize_t sent = send(fd, octets.data, octets.size, 0);
+        buffer_consume(out, sent > 0 ? (size_t)sent : 0);
+    }
+    cr_expect(ge(sz, buffer_size(out), 1), "it reads although nobody takes");
+}
+
+/* The core takes again, until so much has come, in order. */
+static void
+send_and_take(int fd, struct buffer *out, const size_t *count, size_t wanted)
+{
+    while (*count < wanted) {
+        struct bytes octets = buffer_bytes(out);
+        ssize_t sent = octets.size > 0 ? send(fd, octets.data, octets.size, 0) : 0;
+        buffer_consume(out, sent > 0 ? (size_t)sent : 0);
+        take_when_rung();
+        flush();
+    }
+    cr_expect(eq(sz, *count, wanted));
+}
+
 /* A core that has no time must not make the network side grow: it leaves octets in the sockets. */
 Test(network_thread, input_rests_while_the_core_takes_nothing_and_goes_on_in_order)
 {
@@ -197,24 +241,32 @@ Test(network_thread, input_rests_while_the_core_takes_nothing_and_goes_on_in_ord
     for (uint32_t i = 0; i < METHODS; i++) {
         put_numbered(&out, i);
     }
-    cr_assert(zero(int, fcntl(fd, F_SETFL, O_NONBLOCK)));
-    /* Sends what the system takes until it has taken nothing for a while: what lies in the socket's
-     * buffers, and in the ring. */
-    struct pollfd request = {.fd = fd, .events = POLLOUT};
-    while (buffer_size(&out) > 0 && poll(&request, 1, 500) == 1) {
-        struct bytes octets = buffer_bytes(&out);
-        ssize_t sent = send(fd, octets.data, octets.size, 0);
-        buffer_consume(&out, sent > 0 ? (size_t)sent : 0);
-    }
-    cr_expect(ge(sz, buffer_size(&out), 1), "it reads although nobody takes");
+    send_what_goes(fd, &out);
     cr_expect(eq(sz, method_count, 0));
-    while (method_count < METHODS) {
-        struct bytes octets = buffer_bytes(&out);
-        ssize_t sent = octets.size > 0 ? send(fd, octets.data, octets.size, 0) : 0;
-        buffer_consume(&out, sent > 0 ? (size_t)sent : 0);
-        take_when_rung();
+    send_and_take(fd, &out, &method_count, METHODS);
+    buffer_fini(&out);
+    close(fd);
+}
+
+/* A large body is a small item: without a bound of its own, a ring of them is gigabytes. */
+Test(network_thread, input_rests_while_bodies_wait_for_the_core_however_few_they_are)
+{
+    enum { BODY = 4 * 1024 * 1024, BODIES = 12, FRAME_MAX = 128 * 1024 };
+    int fd = connect_client();
+    post(NET_ACTION_ESTABLISHED);
+    struct net_action tune = {
+        .type = NET_ACTION_TUNE, .link = link_id, .tune = {.frame_max = FRAME_MAX}};
+    network_thread_post(thread, &tune);
+    flush();
+    uint8_t *body = xalloc(BODY);
+    struct buffer out = {0};
+    for (uint32_t i = 0; i < BODIES; i++) {
+        put_u32(body, i);
+        put_publish(&out, 1, "", "q", bytes_make(body, BODY), FRAME_MAX);
     }
-    cr_expect(eq(sz, method_count, METHODS), "all of them, in order");
+    free(body);
+    send_what_goes(fd, &out);
+    send_and_take(fd, &out, &publish_count, BODIES);
     buffer_fini(&out);
     close(fd);
 }

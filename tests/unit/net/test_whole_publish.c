@@ -48,26 +48,26 @@ is_confirmed(const struct whole_publish *publish, struct bytes octets)
     struct method method;
     struct content_header header;
     struct fault fault;
-    bool is_right = next_frame(&rest, &method_frame) && method_frame.type == FRAME_TYPE_METHOD &&
-                    method_frame.channel == publish->channel && publish->channel != 0 &&
-                    method_decode(&method, method_frame.payload, &fault) == STATUS_OK &&
-                    method.id == METHOD_BASIC_PUBLISH &&
-                    method.basic_publish.exchange.data == publish->exchange.data &&
-                    method.basic_publish.exchange.size == publish->exchange.size &&
-                    method.basic_publish.routing_key.data == publish->routing_key.data &&
-                    method.basic_publish.routing_key.size == publish->routing_key.size &&
-                    method.basic_publish.mandatory == publish->mandatory &&
-                    method.basic_publish.immediate == publish->immediate &&
-                    next_frame(&rest, &frame) && frame.type == FRAME_TYPE_HEADER &&
-                    frame.channel == publish->channel &&
-                    content_header_decode(&header, frame.payload, &fault) == STATUS_OK &&
-                    header.class_id == CLASS_BASIC && header.body_size == publish->body.size &&
-                    header.properties.data == publish->properties.data &&
-                    header.properties.size == publish->properties.size;
+    bool is_right =
+        next_frame(&rest, &method_frame) && method_frame.type == FRAME_TYPE_METHOD &&
+        method_frame.channel == publish->channel && publish->channel != 0 &&
+        method_decode(&method, method_frame.payload, &fault) == STATUS_OK &&
+        method.id == METHOD_BASIC_PUBLISH &&
+        method.basic_publish.exchange.data == publish->shape.exchange.data &&
+        method.basic_publish.exchange.size == publish->shape.exchange.size &&
+        method.basic_publish.routing_key.data == publish->shape.routing_key.data &&
+        method.basic_publish.routing_key.size == publish->shape.routing_key.size &&
+        method.basic_publish.mandatory == publish->mandatory &&
+        method.basic_publish.immediate == publish->immediate && next_frame(&rest, &frame) &&
+        frame.type == FRAME_TYPE_HEADER && frame.channel == publish->channel &&
+        content_header_decode(&header, frame.payload, &fault) == STATUS_OK &&
+        header.class_id == CLASS_BASIC && header.body_size == publish->shape.body_size &&
+        header.properties.data == publish->shape.properties.data &&
+        header.properties.size == publish->shape.properties.size;
     if (is_right && header.body_size > 0) {
         is_right = next_frame(&rest, &frame) && frame.type == FRAME_TYPE_BODY &&
-                   frame.channel == publish->channel && frame.payload.data == publish->body.data &&
-                   frame.payload.size == publish->body.size;
+                   frame.channel == publish->channel && frame.payload.data == publish->body &&
+                   frame.payload.size == publish->shape.body_size;
     }
     return is_right && publish->size == octets.size - rest.size;
 }
@@ -97,10 +97,11 @@ Test(whole_publish, frames_behind_each_other_are_one_publish)
         cr_expect(eq(int, publish.channel, 0x0102));
         cr_expect(publish.mandatory);
         cr_expect(not(publish.immediate));
-        cr_expect(bytes_equal_text(publish.exchange, rows[i][0]), "row %zu", i);
-        cr_expect(bytes_equal_text(publish.routing_key, rows[i][1]), "row %zu", i);
-        cr_expect(bytes_equal_text(publish.body, rows[i][2]), "row %zu", i);
-        cr_expect(bytes_equal(publish.properties, bytes_make("\0\0", 2)), "row %zu", i);
+        cr_expect(bytes_equal_text(publish.shape.exchange, rows[i][0]), "row %zu", i);
+        cr_expect(bytes_equal_text(publish.shape.routing_key, rows[i][1]), "row %zu", i);
+        cr_expect(bytes_equal_text(bytes_make(publish.body, publish.shape.body_size), rows[i][2]),
+                  "row %zu", i);
+        cr_expect(bytes_equal(publish.shape.properties, bytes_make("\0\0", 2)), "row %zu", i);
         buffer_fini(&out);
     }
 }

@@ -41,30 +41,53 @@ queue_of(size_t at)
     return FIRST_QUEUE + at % QUEUES;
 }
 
-/* Three queues whose messages alternate; only each sixth is left. */
+static bool
+is_dead(size_t at)
+{
+    return at % 7 != 0;
+}
+
+/* What a set-up puts into the log: queues whose messages alternate, and which of these are dead. */
+struct filling {
+    uint64_t queues;
+    size_t count;
+    uint32_t size; /* of each message */
+    uint64_t (*queue_of)(size_t at);
+    bool (*is_dead)(size_t at);
+};
+
 static void
-set_up(void)
+fill(const struct filling *filling)
 {
     sim = sim_disk_new();
     disk = disk_of_sim(sim);
     store_maker_init(&maker, &disk);
     start();
     store_maker_vhost(&maker, VHOST, "/");
-    for (uint64_t i = 0; i < QUEUES; i++) {
+    for (uint64_t i = 0; i < filling->queues; i++) {
         store_maker_queue(&maker, FIRST_QUEUE + i, VHOST, "name");
     }
-    for (small.count = 0; small.count < COUNT; small.count++) {
-        uint64_t queue = queue_of(small.count);
-        small.sizes[small.count] = 3000;
-        small.lsns[small.count] = store_maker_publish(&maker, &queue, 1, "message ", 3000);
+    for (small.count = 0; small.count < filling->count; small.count++) {
+        uint64_t queue = filling->queue_of(small.count);
+        small.sizes[small.count] = filling->size;
+        small.lsns[small.count] = store_maker_publish(&maker, &queue, 1, "message ", filling->size);
         store_maker_seal(&maker, true);
     }
-    for (size_t i = 0; i < COUNT; i++) {
-        if (i % 7 != 0) {
-            journal_remove(maker.journal, queue_of(i), small.lsns[i]);
+    for (size_t i = 0; i < filling->count; i++) {
+        if (filling->is_dead(i)) {
+            journal_remove(maker.journal, filling->queue_of(i), small.lsns[i]);
         }
     }
     store_maker_seal(&maker, true);
+}
+
+/* Three queues; only each seventh message is left. */
+static void
+set_up(void)
+{
+    static const struct filling sparse = {
+        .queues = QUEUES, .count = COUNT, .size = 3000, .queue_of = queue_of, .is_dead = is_dead};
+    fill(&sparse);
 }
 
 static void
@@ -253,30 +276,16 @@ dense_is_dead(size_t at)
     return at % 9 == 4;
 }
 
-/* Many queues whose messages alternate; nearly all of them live. */
+/* Many queues; nearly all messages live. */
 static void
 set_up_dense(void)
 {
-    sim = sim_disk_new();
-    disk = disk_of_sim(sim);
-    store_maker_init(&maker, &disk);
-    start();
-    store_maker_vhost(&maker, VHOST, "/");
-    for (uint64_t i = 0; i < DENSE_QUEUES; i++) {
-        store_maker_queue(&maker, FIRST_QUEUE + i, VHOST, "name");
-    }
-    for (small.count = 0; small.count < DENSE_COUNT; small.count++) {
-        uint64_t queue = dense_queue_of(small.count);
-        small.sizes[small.count] = 5500;
-        small.lsns[small.count] = store_maker_publish(&maker, &queue, 1, "message ", 5500);
-        store_maker_seal(&maker, true);
-    }
-    for (size_t i = 0; i < DENSE_COUNT; i++) {
-        if (dense_is_dead(i)) {
-            journal_remove(maker.journal, dense_queue_of(i), small.lsns[i]);
-        }
-    }
-    store_maker_seal(&maker, true);
+    static const struct filling dense = {.queues = DENSE_QUEUES,
+                                         .count = DENSE_COUNT,
+                                         .size = 5500,
+                                         .queue_of = dense_queue_of,
+                                         .is_dead = dense_is_dead};
+    fill(&dense);
     take_snapshot();
     cr_assert(lt(u64, DENSE_LAST, journal_segment_number(maker.journal)));
 }
