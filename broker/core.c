@@ -164,6 +164,7 @@ core_free(struct core **core_pointer)
     map_fini(&core->connections);
     map_fini(&core->durable_queues);
     free(core->log_targets);
+    free(core->log_states);
     buffer_fini(&core->record);
     route_set_fini(&core->routes);
     route_cache_free(&core->cache);

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { LOG_TARGETS_FIRST = 16 };
+enum { LOG_TARGETS_FIRST = 16, LOG_STATES_FIRST = 4 };
 
 void
 core_attach_store(struct core *core, struct journal *journal, struct space *space)
@@ -49,6 +49,7 @@ void
 core_log_begin(struct core *core)
 {
     core->log_target_count = 0;
+    core->log_state_count = 0;
 }
 
 /* Room for a list of so many queues. */
@@ -82,6 +83,66 @@ core_log_target(struct core *core, const struct queue *queue)
     return STATUS_OK;
 }
 
+static enum status
+reserve_states(struct core *core, uint32_t count)
+{
+    if (count <= core->log_state_capacity) {
+        return STATUS_OK;
+    }
+    uint32_t capacity =
+        core->log_state_capacity == 0 ? LOG_STATES_FIRST : core->log_state_capacity * 2;
+    capacity = capacity < count ? count : capacity;
+    struct journal_state *states = try_realloc(core->log_states, capacity * sizeof(*states));
+    if (states == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    core->log_states = states;
+    core->log_state_capacity = capacity;
+    return STATUS_OK;
+}
+
+/* Whether the last of the states is that of the targets right before the newest, and the same. */
+static bool
+shares_last_state(const struct core *core, const struct row_state *state)
+{
+    if (core->log_state_count == 0) {
+        return false;
+    }
+    const struct journal_state *last = &core->log_states[core->log_state_count - 1];
+    return last->first + last->count == core->log_target_count - 1 &&
+           row_state_equals(&last->state, state);
+}
+
+enum status
+core_log_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
+{
+    if (state == NULL || row_state_is_empty(state)) {
+        return core_log_target(core, queue);
+    }
+    if (reserve_states(core, core->log_state_count + 1) != STATUS_OK ||
+        core_log_target(core, queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    if (shares_last_state(core, state)) {
+        core->log_states[core->log_state_count - 1].count++;
+    } else {
+        core->log_states[core->log_state_count++] = (struct journal_state){
+            .state = *state, .first = core->log_target_count - 1, .count = 1};
+    }
+    return STATUS_OK;
+}
+
+/* What the list takes in the log, at most. */
+static size_t
+list_octets(const struct core *core)
+{
+    size_t octets = record_publish_size(core->log_target_count);
+    for (uint32_t i = 0; i < core->log_state_count; i++) {
+        octets += record_row_state_size_max(core->log_states[i].count);
+    }
+    return octets;
+}
+
 enum status
 core_log_publish(struct core *core, struct content_ref ref, uint64_t *lsn_out)
 {
@@ -91,11 +152,15 @@ core_log_publish(struct core *core, struct content_ref ref, uint64_t *lsn_out)
     }
     const struct content *content = chunk_pool_content(core->pool, ref);
     if (!journal_fits(core->journal, content_octets(content) + RECORD_ALIGNMENT,
-                      record_publish_size(core->log_target_count))) {
+                      list_octets(core))) {
         return STATUS_FULL;
     }
     enum status status =
-        journal_publish(core->journal, ref, core->log_targets, core->log_target_count, lsn_out);
+        core->log_state_count == 0
+            ? journal_publish(core->journal, ref, core->log_targets, core->log_target_count,
+                              lsn_out)
+            : journal_publish_with(core->journal, ref, core->log_targets, core->log_target_count,
+                                   core->log_states, core->log_state_count, lsn_out);
     if (status == STATUS_OK) {
         space_add_rows(core->space, *lsn_out, core->log_target_count,
                        core->log_target_count * space_row_octets(content->body_size));
@@ -112,7 +177,8 @@ core_log_reserve(struct core *core, const struct log_need *need)
     if (!journal_fits(core->journal, need->content_octets, need->record_octets)) {
         return STATUS_FULL;
     }
-    if (reserve_targets(core, need->targets_max) != STATUS_OK) {
+    if (reserve_targets(core, need->targets_max) != STATUS_OK ||
+        reserve_states(core, need->states_max) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     return journal_reserve_publishes(core->journal, need->publish_count, need->content_octets,
@@ -120,25 +186,57 @@ core_log_reserve(struct core *core, const struct log_need *need)
 }
 
 void
-core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entry *entry)
+core_log_discarded_with(struct core *core, uint64_t queue_id, const struct queue_entry *entry,
+                        uint64_t state_lsn)
 {
     uint64_t lsn = queue_entry_lsn(entry);
     if (lsn == 0 || core->journal == NULL) {
         return;
     }
-    if (queue_id == 0) {
-        space_remove_row(core->space, lsn, space_row_octets(entry->size), 0);
-        return;
+    uint64_t batch_lsn = 0;
+    if (queue_id != 0) {
+        journal_remove(core->journal, queue_id, lsn);
+        batch_lsn = journal_open_lsn(core->journal);
     }
-    journal_remove(core->journal, queue_id, lsn);
-    space_remove_row(core->space, lsn, space_row_octets(entry->size),
-                     journal_open_lsn(core->journal));
+    space_remove_row(core->space, lsn, space_row_octets(entry->size), batch_lsn);
+    if (state_lsn != 0) {
+        space_remove_state(core->space, state_lsn, batch_lsn);
+    }
+}
+
+void
+core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entry *entry)
+{
+    core_log_discarded_with(core, queue_id, entry, 0);
 }
 
 void
 core_log_removal(struct core *core, const struct queue *queue, const struct queue_entry *entry)
 {
-    core_log_discarded(core, queue->deleted ? 0 : queue->target.id, entry);
+    core_log_removal_with(core, queue, entry, 0);
+}
+
+void
+core_log_removal_with(struct core *core, const struct queue *queue, const struct queue_entry *entry,
+                      uint64_t state_lsn)
+{
+    core_log_discarded_with(core, queue->deleted ? 0 : queue->target.id, entry, state_lsn);
+}
+
+uint64_t
+core_log_return(struct core *core, const struct queue *queue, const struct queue_entry *entry,
+                const struct row_state *state, uint64_t state_lsn)
+{
+    uint64_t lsn = queue_entry_lsn(entry);
+    if (lsn == 0 || core->journal == NULL || queue->deleted) {
+        return state_lsn;
+    }
+    uint64_t new_lsn = journal_return(core->journal, queue->target.id, lsn, state);
+    space_add_state(core->space, new_lsn);
+    if (state_lsn != 0) {
+        space_remove_state(core->space, state_lsn, journal_open_lsn(core->journal));
+    }
+    return new_lsn;
 }
 
 /* Handing out ---------------------------------------------------------------------------------- */

@@ -49,6 +49,11 @@ bool core_logs(const struct core *core, const struct queue *queue, const struct 
  * STATUS_NO_MEMORY. Both change nothing. */
 void core_log_begin(struct core *core);
 MUST_CHECK enum status core_log_target(struct core *core, const struct queue *queue);
+/* The same with what the log keeps of the message in that queue: its deadline, until when it waits,
+ * its level. NULL or empty: nothing, as core_log_target. Neighbours with the same share a record.
+ */
+MUST_CHECK enum status core_log_target_with(struct core *core, const struct queue *queue,
+                                            const struct row_state *state);
 MUST_CHECK enum status core_log_publish(struct core *core, struct content_ref content,
                                         uint64_t *lsn_out);
 
@@ -56,6 +61,8 @@ MUST_CHECK enum status core_log_publish(struct core *core, struct content_ref co
 struct log_need {
     uint32_t publish_count;  /* messages with a durable queue */
     uint32_t targets_max;    /* queues of the one with most of them */
+    uint32_t states_max;     /* the same of those that the log keeps something of; their records
+                                (record_row_state_size_max, one each) are in record_octets */
     uint64_t content_octets; /* each content rounded up to RECORD_ALIGNMENT */
     uint64_t record_octets;
 };
@@ -71,6 +78,23 @@ void core_log_removal(struct core *core, const struct queue *queue,
 
 /* The same for a message that was purged from the queue with that id; 0: the queue is gone. */
 void core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entry *entry);
+
+/* Has the log keep `state` of the message in `queue` in place of what it knew, which stands at
+ * `state_lsn` (0: nothing, or what came with the message): a retry that waits, a delivery that
+ * counts. Returns where the new one stands; whoever has the entry keeps that with it and gives it
+ * back here, or to one of the two below when the message leaves. What is in no log, or in a queue
+ * that is gone, is left as it is, and `state_lsn` comes back. The state goes with the tick's batch;
+ * who has to wait for it takes core_log_token. */
+uint64_t core_log_return(struct core *core, const struct queue *queue,
+                         const struct queue_entry *entry, const struct row_state *state,
+                         uint64_t state_lsn);
+
+/* core_log_removal and core_log_discarded for a message whose state stands at `state_lsn`; 0: as
+ * those. */
+void core_log_removal_with(struct core *core, const struct queue *queue,
+                           const struct queue_entry *entry, uint64_t state_lsn);
+void core_log_discarded_with(struct core *core, uint64_t queue_id, const struct queue_entry *entry,
+                             uint64_t state_lsn);
 
 /* Whether the head of the queue may be handed out. Otherwise what it waits for is under way, and
  * core_head_is_there is called when it has come. */

@@ -321,6 +321,35 @@ print_content(struct dump *dump, const struct content *content)
     }
 }
 
+static void
+print_number_if(struct dump *dump, const char *name, uint64_t number)
+{
+    if (number != 0) {
+        print_number(dump, name, number);
+    }
+}
+
+/* What the log keeps of the message in this queue. Times are milliseconds since 1970. */
+static void
+print_state(struct dump *dump, const struct row_state *state)
+{
+    static const char *const verdicts[] = {
+        [ROW_VERDICT_NACK] = "nack",
+        [ROW_VERDICT_REJECT] = "reject",
+        [ROW_VERDICT_LOST] = "lost",
+        [ROW_VERDICT_TIMEOUT] = "timeout",
+    };
+    print_number_if(dump, "due_ms", state->due_ms);
+    print_number_if(dump, "deadline_ms", state->deadline_ms);
+    print_number_if(dump, "arrival_ms", state->arrival_ms);
+    print_number_if(dump, "delivery_count", state->delivery_count);
+    print_number_if(dump, "acquired_count", state->acquired_count);
+    print_number_if(dump, "level", state->priority);
+    if (state->verdict != ROW_VERDICT_NONE) {
+        print_field(dump, "last_verdict", bytes_of(verdicts[state->verdict]));
+    }
+}
+
 /* A message that cannot be read is printed without what is not known of it. */
 static void
 print_message(struct dump *dump, const struct recovered_row *row)
@@ -335,6 +364,7 @@ print_message(struct dump *dump, const struct recovered_row *row)
     print_number(dump, "body_octets", row->body_size);
     fprintf(dump->out, dump->as_json ? ",\"redelivered\":%s" : " redelivered=%s",
             row->was_handed_out ? "true" : "false");
+    print_state(dump, &row->state);
     if (fetch.block == NULL || fetch_run(dump->files, &fetch, &failure) != STATUS_OK ||
         fetch.fetched_count == 0) {
         print_field(dump, "unreadable", bytes_of(failure.file));

@@ -14,23 +14,28 @@
 static const uint8_t INDEX_MAGIC[8] = {'B', 'R', 'S', 'I', 'N', 'D', 'E', 'X'};
 
 enum {
-    INDEX_VERSION = 1,
+    INDEX_VERSION = 2, /* version 1 has no states */
+    INDEX_VERSION_MIN = 1,
     INDEX_HEADER_SIZE = 128,
     INDEX_BODY_CRC_AT = 116,
     INDEX_HEADER_CRC_AT = 124,
     ROW_SIZE = 32,
     REMOVAL_SIZE = 16,
+    STATE_SIZE = 64,
+    STATE_CAME_WITH_MESSAGE = 1 << 0,
     TRANSFER_SIZE = 256 * 1024, /* octets that are read or written at once */
 };
 
 _Static_assert(TRANSFER_SIZE % ROW_SIZE == 0, "rows are not cut");
 _Static_assert(TRANSFER_SIZE % REMOVAL_SIZE == 0, "removals are not cut");
+_Static_assert(TRANSFER_SIZE % STATE_SIZE == 0, "states are not cut");
 
 void
 segment_index_fini(struct segment_index *index)
 {
     free(index->rows);
     free(index->removals);
+    free(index->states);
     buffer_fini(&index->records);
     *index = (struct segment_index){0};
 }
@@ -106,6 +111,32 @@ write_removals(struct index_output *output, const struct segment_index *index)
 }
 
 static void
+encode_state(const struct index_state *row, uint8_t out[static STATE_SIZE])
+{
+    const struct row_state *state = &row->state;
+    put_u64_le(out, row->lsn);
+    put_u64_le(out + 8, row->queue);
+    put_u64_le(out + 16, row->place);
+    put_u64_le(out + 24, state->due_ms);
+    put_u64_le(out + 32, state->deadline_ms);
+    put_u64_le(out + 40, state->arrival_ms);
+    put_u32_le(out + 48, state->delivery_count);
+    put_u32_le(out + 52, state->acquired_count);
+    put_u64_le(out + 56, 0);
+    out[56] = state->verdict;
+    out[57] = state->priority;
+    out[58] = row->came_with_message ? STATE_CAME_WITH_MESSAGE : 0;
+}
+
+static void
+write_states(struct index_output *output, const struct segment_index *index)
+{
+    for (uint64_t i = 0; i < index->state_count; i++) {
+        encode_state(&index->states[i], output_room(output, STATE_SIZE));
+    }
+}
+
+static void
 write_records(struct index_output *output, const struct segment_index *index)
 {
     struct bytes left = buffer_bytes(&index->records);
@@ -132,6 +163,7 @@ encode_header(const struct segment_index *index, uint32_t body_crc,
     put_u64_le(out + 56, index->removal_count);
     put_u64_le(out + 64, buffer_size(&index->records));
     put_u64_le(out + 72, index->topology_lsn);
+    put_u64_le(out + 80, index->state_count);
     put_u32_le(out + INDEX_BODY_CRC_AT, body_crc);
     put_u32_le(out + INDEX_HEADER_CRC_AT, crc32c(0, out, INDEX_HEADER_CRC_AT));
 }
@@ -148,6 +180,7 @@ segment_index_write_at(const struct segment_index *index, const struct disk *dis
     }
     write_rows(&output, index);
     write_removals(&output, index);
+    write_states(&output, index);
     write_records(&output, index);
     flush_output(&output);
     free(output.octets);
@@ -198,7 +231,7 @@ struct index_input {
 };
 
 struct index_sizes {
-    uint64_t row_count, removal_count, records_size;
+    uint64_t row_count, removal_count, state_count, records_size;
     uint32_t body_crc;
 };
 
@@ -249,7 +282,7 @@ header_is_right(const uint8_t header[static INDEX_HEADER_SIZE], uint64_t number)
 {
     return memcmp(header, INDEX_MAGIC, sizeof(INDEX_MAGIC)) == 0 &&
            get_u32_le(header + INDEX_HEADER_CRC_AT) == crc32c(0, header, INDEX_HEADER_CRC_AT) &&
-           get_u32_le(header + 8) == INDEX_VERSION &&
+           get_u32_le(header + 8) >= INDEX_VERSION_MIN && get_u32_le(header + 8) <= INDEX_VERSION &&
            get_u32_le(header + 12) == INDEX_HEADER_SIZE && get_u64_le(header + 16) == number;
 }
 
@@ -266,6 +299,10 @@ sizes_fit(const struct index_sizes *sizes, uint64_t file_size)
         return false;
     }
     left -= sizes->removal_count * REMOVAL_SIZE;
+    if (sizes->state_count > left / STATE_SIZE) {
+        return false;
+    }
+    left -= sizes->state_count * STATE_SIZE;
     return sizes->records_size == left && left % RECORD_ALIGNMENT == 0;
 }
 
@@ -284,6 +321,7 @@ read_header(struct index_input *input, struct segment_index *index, uint64_t num
     struct index_sizes sizes = {
         .row_count = get_u64_le(header + 48),
         .removal_count = get_u64_le(header + 56),
+        .state_count = get_u32_le(header + 8) > 1 ? get_u64_le(header + 80) : 0,
         .records_size = get_u64_le(header + 64),
         .body_crc = get_u32_le(header + INDEX_BODY_CRC_AT),
     };
@@ -377,6 +415,68 @@ read_removals(struct index_input *input, struct segment_index *index, uint64_t c
     return STATUS_OK;
 }
 
+static struct index_state
+decode_state(const uint8_t octets[static STATE_SIZE])
+{
+    return (struct index_state){
+        .lsn = get_u64_le(octets),
+        .queue = get_u64_le(octets + 8),
+        .place = get_u64_le(octets + 16),
+        .state =
+            {
+                .due_ms = get_u64_le(octets + 24),
+                .deadline_ms = get_u64_le(octets + 32),
+                .arrival_ms = get_u64_le(octets + 40),
+                .delivery_count = get_u32_le(octets + 48),
+                .acquired_count = get_u32_le(octets + 52),
+                .verdict = octets[56],
+                .priority = octets[57],
+            },
+        .came_with_message = (octets[58] & STATE_CAME_WITH_MESSAGE) != 0,
+    };
+}
+
+/* Said here, of a message that was there before or came with it. */
+static bool
+state_is_right(const struct segment_index *index, const struct index_state *state)
+{
+    if (state->lsn < RECORD_ALIGNMENT || state->lsn % RECORD_ALIGNMENT != 0 ||
+        state->lsn >= index->end_lsn || state->queue == 0 ||
+        (state->queue & RECORD_QUEUE_HANDED_OUT) != 0 || state->place < index->base_lsn ||
+        state->place >= index->end_lsn || !row_state_is_right(&state->state)) {
+        return false;
+    }
+    return state == index->states || index_state_compare(state - 1, state->lsn, state->queue) < 0;
+}
+
+static enum status
+read_states(struct index_input *input, struct segment_index *index, uint64_t count)
+{
+    if (count == 0) {
+        return STATUS_OK;
+    }
+    index->states = try_alloc(count * sizeof(*index->states));
+    if (index->states == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    while (index->state_count < count) {
+        uint64_t left = count - index->state_count;
+        uint64_t part = left < TRANSFER_SIZE / STATE_SIZE ? left : TRANSFER_SIZE / STATE_SIZE;
+        enum status status = input_read(input, input->octets, part * STATE_SIZE);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        for (uint64_t i = 0; i < part; i++) {
+            struct index_state *state = &index->states[index->state_count++];
+            *state = decode_state(input->octets + i * STATE_SIZE);
+            if (!state_is_right(index, state)) {
+                return STATUS_CORRUPT;
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
 static bool
 records_are_right(const struct segment_index *index)
 {
@@ -390,7 +490,7 @@ records_are_right(const struct segment_index *index)
         struct record record;
         if (lsn < index->base_lsn || lsn >= index->end_lsn ||
             record_next(&left, &record) != STATUS_OK || record.type == RECORD_PUBLISH ||
-            record.type == RECORD_ACK) {
+            record.type == RECORD_ACK || record.type == RECORD_ROW_STATE) {
             return false;
         }
     }
@@ -422,6 +522,9 @@ read_body(struct index_input *input, struct segment_index *index, const struct i
     enum status status = read_rows(input, index, sizes->row_count);
     if (status == STATUS_OK) {
         status = read_removals(input, index, sizes->removal_count);
+    }
+    if (status == STATUS_OK) {
+        status = read_states(input, index, sizes->state_count);
     }
     if (status == STATUS_OK) {
         status = read_records(input, index, sizes->records_size);

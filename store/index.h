@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a segment holds without its contents: rows, removals of older rows, and small records. Built
- * by reading the segment once it is full and flushed, or by recovery; written as seg.N.idx. */
+/* What a segment holds without its contents: rows, removals of older rows, states of rows here and
+ * in older segments, and small records. Built by reading the segment once it is full and flushed,
+ * or by recovery; written as seg.N.idx. */
 #ifndef BOURSE_STORE_INDEX_H
 #define BOURSE_STORE_INDEX_H
 
@@ -22,12 +23,24 @@ struct index_removal {
     uint64_t queue;
 };
 
+/* The last that the segment says of a row. */
+struct index_state {
+    uint64_t lsn;
+    uint64_t queue;
+    uint64_t place; /* LSN of the batch of its record, plus the number of records before it there:
+                       of two states of a row the one with the higher place counts */
+    struct row_state state;
+    bool came_with_message; /* it goes with its row; else it is a live entry by itself */
+};
+
 struct segment_index {
     uint64_t number, base_lsn, end_lsn, epoch;
     struct index_row *rows; /* by LSN, then queue; owned */
     uint64_t row_count;
     struct index_removal *removals; /* of rows in older segments; owned */
     uint64_t removal_count;
+    struct index_state *states; /* by LSN, then queue, one for each; owned */
+    uint64_t state_count;
     struct buffer records; /* u64 LSN of the batch, then the record, for each */
     uint64_t topology_lsn; /* 0: none */
 };
@@ -77,7 +90,8 @@ MUST_CHECK enum status segment_index_read_at(struct segment_index *index, const 
 static inline uint64_t
 segment_index_size(const struct segment_index *index)
 {
-    return 128 + 32 * index->row_count + 16 * index->removal_count + buffer_size(&index->records);
+    return 128 + 32 * index->row_count + 16 * index->removal_count + 64 * index->state_count +
+           buffer_size(&index->records);
 }
 
 /* Reads the header alone: numbers and LSNs, not what it counts. As segment_index_read, which may
@@ -94,9 +108,11 @@ MUST_CHECK enum status segment_index_build(struct segment_index *index, const st
 /* The index of batches that are scanned one after the other. */
 struct index_builder {
     struct segment_index index;
-    uint64_t row_capacity, removal_capacity;
-    uint64_t cursor; /* the row that the last removal ended */
-    uint64_t ended;  /* rows that are marked as ended */
+    uint64_t row_capacity, removal_capacity, state_capacity;
+    uint64_t cursor;       /* the row that the last removal ended */
+    uint64_t ended;        /* rows that are marked as ended */
+    uint64_t batch_lsn;    /* of the last record */
+    uint64_t record_count; /* that came before the next one of that batch */
 };
 
 void index_builder_init(struct index_builder *builder, const struct segment_header *segment);
@@ -118,7 +134,7 @@ index_builder_octets(const struct index_builder *builder)
 {
     return builder->row_capacity * sizeof(struct index_row) +
            builder->removal_capacity * sizeof(struct index_removal) +
-           builder->index.records.capacity;
+           builder->state_capacity * sizeof(struct index_state) + builder->index.records.capacity;
 }
 
 /* Below, at or above a row in the order of rows. */
@@ -131,6 +147,27 @@ index_row_compare(const struct index_row *row, uint64_t lsn, uint64_t queue)
     }
     return own == queue ? 0 : own < queue ? -1 : 1;
 }
+
+/* Below, at or above a state in the order of states. */
+static inline int
+index_state_compare(const struct index_state *state, uint64_t lsn, uint64_t queue)
+{
+    if (state->lsn != lsn) {
+        return state->lsn < lsn ? -1 : 1;
+    }
+    return state->queue == queue ? 0 : state->queue < queue ? -1 : 1;
+}
+
+/* Orders states by LSN and queue, and keeps of each row the one with the highest place. Returns how
+ * many are left. */
+uint64_t index_states_order(struct index_state *states, uint64_t count);
+
+/* The state of a message in a queue; NULL when there is none. */
+const struct index_state *index_find_state(const struct index_state *states, uint64_t count,
+                                           uint64_t lsn, uint64_t queue);
+
+/* Drops states of rows that would be in the index, and are not. */
+void index_drop_rowless_states(struct segment_index *index);
 
 /* The row of a message in a queue, searched from `*cursor` on, where removals in the order of
  * messages find it at once; moves the cursor there. `count` when there is none. */

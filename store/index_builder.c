@@ -179,6 +179,38 @@ add_ack(struct index_builder *builder, const struct record *record)
 }
 
 static enum status
+add_states(struct index_builder *builder, const struct record *record, uint64_t place)
+{
+    struct segment_index *index = &builder->index;
+    enum status status = grow((void **)&index->states, index->state_count, &builder->state_capacity,
+                              record->row_state.queue_count, sizeof(*index->states));
+    if (status != STATUS_OK) {
+        return status;
+    }
+    for (uint32_t i = 0; i < record->row_state.queue_count; i++) {
+        index->states[index->state_count++] = (struct index_state){
+            .lsn = record->row_state.lsn,
+            .queue = record_state_queue(record, i),
+            .place = place,
+            .state = record->row_state.state,
+            .came_with_message = record->row_state.came_with_message,
+        };
+    }
+    return STATUS_OK;
+}
+
+/* Counts the records of each batch; the place of this one. */
+static uint64_t
+next_place(struct index_builder *builder, uint64_t batch_lsn)
+{
+    if (builder->batch_lsn != batch_lsn) {
+        builder->batch_lsn = batch_lsn;
+        builder->record_count = 0;
+    }
+    return batch_lsn + builder->record_count++;
+}
+
+static enum status
 add_small(struct index_builder *builder, const struct record *record, uint64_t batch_lsn)
 {
     struct buffer *records = &builder->index.records;
@@ -196,9 +228,12 @@ enum status
 index_builder_add_record(struct index_builder *builder, const struct record *record,
                          uint64_t batch_lsn, uint32_t body_size)
 {
+    uint64_t place = next_place(builder, batch_lsn);
     switch (record->type) {
     case RECORD_PUBLISH:
         return add_publish(builder, record, batch_lsn, body_size);
+    case RECORD_ROW_STATE:
+        return add_states(builder, record, place);
     case RECORD_ACK:
         return add_ack(builder, record);
     case RECORD_NOTE:
@@ -236,6 +271,51 @@ index_builder_add(struct index_builder *builder, struct scan *scan)
     return status == STATUS_AGAIN ? STATUS_OK : status;
 }
 
+static void
+drop_ended_rows(struct segment_index *index)
+{
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < index->row_count; i++) {
+        if (index->rows[i].content_size != 0) {
+            index->rows[kept++] = index->rows[i];
+        }
+    }
+    index->row_count = kept;
+}
+
+/* A removal stands behind all states of its row, since nothing is said of a row that has ended. */
+static void
+drop_removed_states(struct segment_index *index)
+{
+    for (uint64_t i = 0; i < index->removal_count; i++) {
+        const struct index_removal *removal = &index->removals[i];
+        const struct index_state *state =
+            index_find_state(index->states, index->state_count, removal->lsn, removal->queue);
+        if (state != NULL) {
+            index->states[state - index->states].place = 0;
+        }
+    }
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < index->state_count; i++) {
+        if (index->states[i].place != 0) {
+            index->states[kept++] = index->states[i];
+        }
+    }
+    index->state_count = kept;
+}
+
+/* Keeps the last state of each row that the segment does not end. */
+static void
+settle_states(struct segment_index *index)
+{
+    index->state_count = index_states_order(index->states, index->state_count);
+    index_drop_rowless_states(index);
+    bool is_any_of_older_row = index->state_count > 0 && index->states[0].lsn < index->base_lsn;
+    if (is_any_of_older_row) {
+        drop_removed_states(index);
+    }
+}
+
 void
 index_builder_finish(struct index_builder *builder, uint64_t end_lsn,
                      struct segment_index *index_out)
@@ -243,14 +323,9 @@ index_builder_finish(struct index_builder *builder, uint64_t end_lsn,
     struct segment_index *index = &builder->index;
     index->end_lsn = end_lsn;
     if (builder->ended > 0) {
-        uint64_t kept = 0;
-        for (uint64_t i = 0; i < index->row_count; i++) {
-            if (index->rows[i].content_size != 0) {
-                index->rows[kept++] = index->rows[i];
-            }
-        }
-        index->row_count = kept;
+        drop_ended_rows(index);
     }
+    settle_states(index);
     *index_out = *index;
     *builder = (struct index_builder){0};
 }

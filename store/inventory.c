@@ -137,6 +137,7 @@ inventory_fini(struct recovery_work *work)
         segment_index_fini(&work->segments[i].index);
         buffer_fini(&work->segments[i].records);
         free(work->segments[i].dead);
+        free(work->segments[i].newer);
     }
     free(work->segments);
     free(work->snapshots);

@@ -383,6 +383,59 @@ journal_publish(struct journal *journal, struct content_ref ref, const uint64_t 
     return STATUS_OK;
 }
 
+/* Room for the message and its states in one batch, so that nothing of them fails after this. */
+static enum status
+reserve_with_states(struct journal *journal, struct content_ref ref, uint32_t queue_count,
+                    const struct journal_state *states, uint32_t state_count)
+{
+    size_t octets = content_octets(chunk_pool_content(journal->pool, ref));
+    size_t record_size = record_publish_size(queue_count);
+    for (uint32_t i = 0; i < state_count; i++) {
+        record_size += record_row_state_size_max(states[i].count);
+    }
+    make_room(journal, round_up(octets, RECORD_ALIGNMENT), record_size);
+    open_batch(journal);
+    return grow_batch(journal->open, 1, record_size + CONTROL_SLACK);
+}
+
+enum status
+journal_publish_with(struct journal *journal, struct content_ref ref, const uint64_t *queues,
+                     uint32_t queue_count, const struct journal_state *states, uint32_t state_count,
+                     uint64_t *lsn_out)
+{
+    enum status status = reserve_with_states(journal, ref, queue_count, states, state_count);
+    if (status == STATUS_OK) {
+        status = journal_publish(journal, ref, queues, queue_count, lsn_out);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct batch *batch = journal->open;
+    for (uint32_t i = 0; i < state_count; i++) {
+        const struct journal_state *state = &states[i];
+        assert(state->first < queue_count);
+        assert(state->count <= queue_count - state->first);
+        record_put_row_state(&batch->control, *lsn_out, &state->state, true, queues + state->first,
+                             state->count);
+        batch->header.record_count++;
+    }
+    return STATUS_OK;
+}
+
+uint64_t
+journal_return(struct journal *journal, uint64_t queue, uint64_t lsn, const struct row_state *state)
+{
+    assert(queue != 0);
+    size_t size = record_row_state_size_max(1);
+    make_room(journal, 0, size);
+    open_batch(journal);
+    end_ack(journal);
+    make_control_room(journal->open, size);
+    record_put_row_state(&journal->open->control, lsn, state, false, &queue, 1);
+    journal->open->header.record_count++;
+    return journal->open->header.base_lsn;
+}
+
 void
 journal_remove(struct journal *journal, uint64_t queue, uint64_t lsn)
 {

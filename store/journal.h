@@ -55,6 +55,26 @@ MUST_CHECK enum status journal_publish(struct journal *journal, struct content_r
                                        const uint64_t *queues, uint32_t queue_count,
                                        uint64_t *lsn_out);
 
+/* What the log is to keep of a new message in some of the queues that it goes to. */
+struct journal_state {
+    struct row_state state;
+    uint32_t first, count; /* those queues: from which of the list on, and how many; at least 1 */
+};
+
+/* The same with what the log keeps of it in some of those queues. The states are in the batch of
+ * the message and go with it; space does not count them. */
+MUST_CHECK enum status journal_publish_with(struct journal *journal, struct content_ref content,
+                                            const uint64_t *queues, uint32_t queue_count,
+                                            const struct journal_state *states,
+                                            uint32_t state_count, uint64_t *lsn_out);
+
+/* What the log keeps from now on of the message in that queue, in place of what it knew. Returns
+ * where it stands: its segment is needed until the message leaves the queue or the next state takes
+ * the place of this one (space_add_state). It is given back by the same number then. Nobody waits
+ * for it unless they ask for a token. */
+uint64_t journal_return(struct journal *journal, uint64_t queue, uint64_t lsn,
+                        const struct row_state *state);
+
 /* The message is done with in that queue. Nobody waits for it unless they ask for a token. */
 void journal_remove(struct journal *journal, uint64_t queue, uint64_t lsn);
 

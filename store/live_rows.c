@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which rows are left. A removal always stands behind the row that it ends, so the segments are
- * walked from the newest to the oldest: what is still to be removed from a segment is known in full
- * when the walk comes to it, and only removals of segments not yet seen are in memory. */
+/* Which rows are left, and the last state of each. A removal always stands behind the row that it
+ * ends, so the segments are walked from the newest to the oldest: what is still to be removed from
+ * a segment is known in full when the walk comes to it, and only removals of segments not yet seen
+ * are in memory. What later segments say of the state of a row stays there until the row is handed
+ * over. */
 #include "store/recovery_work.h"
 
 #include <errno.h>
@@ -10,6 +12,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "store/fold.h"
 #include "store/little_endian.h"
 #include "store/space.h"
@@ -20,12 +23,14 @@ struct removal_run {
     uint64_t first;      /* number of the first among those collected */
 };
 
-/* What is to be removed from one segment. */
+/* What is to be removed from one segment, and what is said of the state of its rows. */
 struct removal_list {
     struct index_removal *removals; /* owned */
     uint64_t count, capacity;
     struct removal_run *runs; /* owned */
     uint32_t run_count, run_capacity;
+    struct index_state *states; /* owned */
+    uint64_t state_count, state_capacity;
 };
 
 /* Collecting ----------------------------------------------------------------------------------- */
@@ -70,11 +75,28 @@ add_removal(struct removal_list *list, const struct index_removal *removal, uint
     return STATUS_OK;
 }
 
+static enum status
+add_state(struct removal_list *list, const struct index_state *state)
+{
+    if (list->state_count == list->state_capacity) {
+        uint64_t capacity = list->state_capacity == 0 ? 64 : list->state_capacity * 2;
+        struct index_state *states = try_realloc(list->states, capacity * sizeof(*states));
+        if (states == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        list->states = states;
+        list->state_capacity = capacity;
+    }
+    list->states[list->state_count++] = *state;
+    return STATUS_OK;
+}
+
 static void
 free_list(struct removal_list *list)
 {
     free(list->removals);
     free(list->runs);
+    free(list->states);
     *list = (struct removal_list){0};
 }
 
@@ -119,6 +141,28 @@ distribute(struct recovery_work *work, struct removal_list *lists, uint32_t at)
         enum status status = add_removal(&lists[target], removal, segment->end_lsn);
         if (status != STATUS_OK) {
             return recovery_refuse(work, status, "too little memory for what was acknowledged");
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The same with what it says of the state of older rows. */
+static enum status
+distribute_states(struct recovery_work *work, struct removal_list *lists, uint32_t at)
+{
+    const struct segment_index *index = &work->segments[at].index;
+    uint32_t target = at;
+    for (uint64_t i = 0; i < index->state_count && index->states[i].lsn < index->base_lsn; i++) {
+        const struct index_state *state = &index->states[i];
+        if (target == at || !holds(&work->segments[target], state->lsn)) {
+            target = find_segment(work, at, state->lsn);
+        }
+        if (target == at || work->segments[target].is_surplus) {
+            continue;
+        }
+        enum status status = add_state(&lists[target], state);
+        if (status != STATUS_OK) {
+            return recovery_refuse(work, status, "too little memory for states of messages");
         }
     }
     return STATUS_OK;
@@ -196,6 +240,25 @@ read_dead(struct recovery_work *work, struct found_segment *segment, struct dead
     return dead_rows_init(dead, &segment->index);
 }
 
+/* Keeps the last of what was said of each row that lives. */
+static void
+take_states(struct found_segment *segment, struct removal_list *list)
+{
+    const struct segment_index *index = &segment->index;
+    uint64_t count = index_states_order(list->states, list->state_count);
+    uint64_t cursor = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        const struct index_state *state = &list->states[i];
+        uint64_t at =
+            index_find_row(index->rows, index->row_count, state->lsn, state->queue, &cursor);
+        if (at < index->row_count && !dead_bit(segment->dead, at)) {
+            list->states[segment->newer_count++] = *state;
+        }
+    }
+    segment->newer = list->states;
+    list->states = NULL;
+}
+
 static enum status
 mark_segment(struct recovery_work *work, struct found_segment *segment, struct removal_list *list)
 {
@@ -210,6 +273,7 @@ mark_segment(struct recovery_work *work, struct found_segment *segment, struct r
     apply_list(work, segment, &dead, list);
     segment->dead = dead.bits;
     segment->dead_count = dead.row_count;
+    take_states(segment, list);
     free_list(list);
     return STATUS_OK;
 }
@@ -238,6 +302,9 @@ walk_back(struct recovery_work *work, struct removal_list *lists)
         enum status status = log_end_load_index(work, segment);
         if (status == STATUS_OK) {
             status = distribute(work, lists, left - 1);
+        }
+        if (status == STATUS_OK) {
+            status = distribute_states(work, lists, left - 1);
         }
         if (status == STATUS_OK) {
             status = mark_segment(work, segment, &lists[left - 1]);
@@ -292,9 +359,60 @@ find_queue(struct known_queues *queues, uint64_t id)
     return low < queues->count && queues->ids[low] == id;
 }
 
+/* States in the order of the rows that they are looked up for. */
+struct state_cursor {
+    const struct index_state *states;
+    uint64_t count, at;
+};
+
+static const struct index_state *
+state_of_row(struct state_cursor *cursor, const struct index_row *row)
+{
+    uint64_t queue = row->queue & ~RECORD_QUEUE_HANDED_OUT;
+    int order = -1;
+    while (cursor->at < cursor->count &&
+           (order = index_state_compare(&cursor->states[cursor->at], row->lsn, queue)) < 0) {
+        cursor->at++;
+    }
+    return cursor->at < cursor->count && order == 0 ? &cursor->states[cursor->at] : NULL;
+}
+
+/* What is known of the rows of the segment that is handed over: said in it, and later. */
+struct known_states {
+    struct state_cursor own, newer;
+};
+
+static const struct index_state *
+last_state(struct known_states *states, const struct index_row *row)
+{
+    const struct index_state *own = state_of_row(&states->own, row);
+    const struct index_state *newer = state_of_row(&states->newer, row);
+    return newer != NULL ? newer : own;
+}
+
+/* A state that was returned is a live entry of the segment that its record stands in. */
+static void
+take_state(struct recovery_work *work, struct found_segment *segment,
+           const struct index_state *state, struct recovered_row *row)
+{
+    row->state = state->state;
+    if (state->came_with_message) {
+        return;
+    }
+    row->state_lsn = state->place;
+    struct found_segment *holder = segment;
+    if (!holds(segment, state->place)) {
+        uint32_t at = find_segment(work, work->segment_count, state->place);
+        assert(at < work->segment_count);
+        holder = &work->segments[at];
+    }
+    holder->live_count++;
+    holder->live_octets += SPACE_STATE_OCTETS;
+}
+
 static enum status
 emit_row(struct recovery_work *work, struct found_segment *segment, const struct index_row *row,
-         struct known_queues *queues)
+         struct known_states *states, struct known_queues *queues)
 {
     uint64_t id = row->queue & ~RECORD_QUEUE_HANDED_OUT;
     topology_fold_see_id(&work->topology, id);
@@ -309,6 +427,10 @@ emit_row(struct recovery_work *work, struct found_segment *segment, const struct
         .was_handed_out = segment->is_distrusted || (row->queue & RECORD_QUEUE_HANDED_OUT) != 0 ||
                           row->lsn <= queues->handouts[queues->latest],
     };
+    const struct index_state *state = last_state(states, row);
+    if (state != NULL) {
+        take_state(work, segment, state, &recovered);
+    }
     segment->live_count++;
     segment->live_octets += space_row_octets(row->body_size);
     index_runs_add(&segment->runs, row);
@@ -328,9 +450,13 @@ emit_segment(struct recovery_work *work, struct found_segment *segment, struct k
         return recovery_refuse(work, STATUS_CORRUPT, "%s.idx changed while it was read",
                                segment->name);
     }
+    struct known_states states = {
+        .own = {.states = index->states, .count = index->state_count},
+        .newer = {.states = segment->newer, .count = segment->newer_count},
+    };
     for (uint64_t i = 0; i < index->row_count && status == STATUS_OK; i++) {
         if (!dead_bit(segment->dead, i)) {
-            status = emit_row(work, segment, &index->rows[i], queues);
+            status = emit_row(work, segment, &index->rows[i], &states, queues);
         }
     }
     log_end_release_index(work, segment);

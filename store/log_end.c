@@ -83,7 +83,7 @@ scan_batches(struct scan *scan, struct index_builder *builder, uint64_t limit_ls
 static uint64_t
 index_octets(const struct segment_index *index)
 {
-    return index->row_count * sizeof(*index->rows);
+    return index->row_count * sizeof(*index->rows) + index->state_count * sizeof(*index->states);
 }
 
 /* Reads the segment up to its end or to `limit_lsn`, builds its index, and leaves the scan where it
@@ -273,6 +273,9 @@ judge_break(struct recovery_work *work, const struct epoch_run *run, uint32_t at
         return status;
     }
     bool is_torn = evidence.is_written || stop->what > SCAN_STOP_NOTHING;
+    /* A torn write cannot make records of another kind that have their checksum: they are those of
+     * a newer version, and it may have promised what they say. */
+    evidence.is_damage |= stop->what == SCAN_STOP_RECORD;
     if (evidence.headless != NULL && stop->what <= SCAN_STOP_NOTHING) {
         return refuse_at(work, evidence.headless, SEGMENT_HEADER_SIZE, NO_BATCH);
     }

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 
 enum {
-    MANIFEST_VERSION = 1,
+    MANIFEST_VERSION = 2, /* a directory of version 1 has no ROW_STATE records */
+    MANIFEST_VERSION_MIN = 1,
     MANIFEST_FIXED_SIZE = 56,
     MANIFEST_EPOCH_SIZE = 24,
     MANIFEST_CRC_SIZE = 4,
@@ -87,6 +88,13 @@ decode_epochs(struct manifest *manifest, const uint8_t *octets, uint32_t count)
     }
 }
 
+static bool
+checksum_is_right(const uint8_t *octets, size_t size)
+{
+    size_t covered = size - MANIFEST_CRC_SIZE;
+    return get_u32_le(octets + covered) == crc32c(0, octets, covered);
+}
+
 static enum status
 decode(struct manifest *manifest, const uint8_t *octets, size_t size, char *why, size_t why_size)
 {
@@ -96,7 +104,13 @@ decode(struct manifest *manifest, const uint8_t *octets, size_t size, char *why,
     if (memcmp(octets, MAGIC, sizeof(MAGIC)) != 0) {
         return refuse(why, why_size, "is no manifest: its first octets are not BRSMANIF");
     }
-    if (get_u32_le(octets + 8) != MANIFEST_VERSION) {
+    uint32_t version = get_u32_le(octets + 8);
+    if (version > MANIFEST_VERSION && checksum_is_right(octets, size)) {
+        (void)refuse(why, why_size,
+                     "was written by a newer version of Bourse, which this one cannot read");
+        return STATUS_REJECTED;
+    }
+    if (version < MANIFEST_VERSION_MIN || version > MANIFEST_VERSION) {
         return refuse(why, why_size, "is of a version that this program does not know");
     }
     size_t covered = size - MANIFEST_CRC_SIZE;
@@ -106,7 +120,7 @@ decode(struct manifest *manifest, const uint8_t *octets, size_t size, char *why,
         (covered - MANIFEST_FIXED_SIZE) % MANIFEST_EPOCH_SIZE != 0) {
         return refuse(why, why_size, "is not as long as it says");
     }
-    if (get_u32_le(octets + covered) != crc32c(0, octets, covered)) {
+    if (!checksum_is_right(octets, size)) {
         return refuse(why, why_size, "is damaged: its checksum does not match");
     }
     struct manifest found = {

@@ -23,8 +23,9 @@ struct manifest {
     uint32_t epoch_count;
 };
 
-/* STATUS_IO with ENOENT when there is none; STATUS_CORRUPT when its octets are not right or of a
- * version that is not known, with the reason in `why`. */
+/* STATUS_IO with ENOENT when there is none; STATUS_CORRUPT when its octets are not right,
+ * STATUS_REJECTED when they are those of a version still to come: nothing of the directory is to be
+ * touched then. The reason is in `why`. */
 MUST_CHECK enum status manifest_read(struct manifest *manifest, const struct disk *disk, char *why,
                                      size_t why_size);
 /* Writes aside, flushes, renames, flushes the directory. STATUS_IO: what holds is not known, but

@@ -16,6 +16,8 @@
 #include "store/little_endian.h"
 #include "store/manifest.h"
 #include "store/pack_layout.h"
+#include "store/pack_older.h"
+#include "store/pack_states.h"
 
 enum {
     WINDOW_SIZE = 1024 * 1024, /* octets of a source that are read at once */
@@ -59,7 +61,13 @@ struct output {
     uint64_t offset;
 };
 
-enum packing_phase { PACKING_BEGIN, PACKING_GATHER, PACKING_COPY, PACKING_END };
+enum packing_phase {
+    PACKING_BEGIN,
+    PACKING_GATHER,
+    PACKING_STATES,
+    PACKING_COPY,
+    PACKING_END,
+};
 
 struct packing {
     struct disk own_disk;
@@ -76,8 +84,9 @@ struct packing {
     uint32_t gathered_count; /* of the sources */
     uint64_t snapshot_lsn;
     struct segment_index index; /* of the new pack; owned */
-    uint64_t row_capacity;
-    struct move *moves; /* by LSN, by queue, by source, by LSN again: as it is needed; owned */
+    uint64_t row_capacity, state_capacity;
+    uint32_t compared_count; /* of the catalog, with the states that it keeps */
+    struct move *moves;      /* by LSN, by queue, by source, by LSN again: as it is needed; owned */
     uint64_t move_count;
     uint64_t copied_count; /* of the moves */
     struct segment_header header;
@@ -133,38 +142,43 @@ add_rows(struct packing *packing, const struct segment_index *index, const struc
     return STATUS_OK;
 }
 
-/* Whether a removal of the index ends a row that an older file still shows as alive. */
-static enum status
-check_removals(struct packing *packing, const struct segment_index *index)
+static int
+compare_removals(const void *a, const void *b)
 {
-    const struct catalog_entry *checked = NULL;
-    for (uint64_t i = 0; i < index->removal_count; i++) {
-        uint64_t lsn = index->removals[i].lsn;
-        const struct catalog_entry *entry =
-            lsn < packing->header.base_lsn ? catalog_find(&packing->catalog, lsn) : NULL;
-        if (entry == NULL || entry == checked) {
+    const struct index_removal *left = a;
+    const struct index_removal *right = b;
+    return left->lsn < right->lsn ? -1 : left->lsn > right->lsn;
+}
+
+/* A removal that ends a row which an older file still shows as alive is needed: STATUS_REJECTED.
+ * One whose row has been left out of a pack is not. Puts the removals in the order of the files. */
+static enum status
+check_removals(struct packing *packing, struct segment_index *index)
+{
+    struct older_rows older = {0};
+    enum status status = STATUS_OK;
+    if (index->removal_count > 1) {
+        qsort(index->removals, index->removal_count, sizeof(*index->removals), compare_removals);
+    }
+    for (uint64_t i = 0; i < index->removal_count && status == STATUS_OK; i++) {
+        const struct index_removal *removal = &index->removals[i];
+        const struct catalog_entry *entry = removal->lsn < packing->header.base_lsn
+                                                ? catalog_find(&packing->catalog, removal->lsn)
+                                                : NULL;
+        if (entry == NULL) {
             continue;
         }
-        struct segment_index older;
-        struct dead_rows dead;
-        struct source source = {.entry = entry};
-        enum status status = read_source_index(packing, &source, &older);
-        pack_fini(&source.pack);
+        if (entry != older.entry) {
+            status = older_rows_read(&older, packing->disk, entry);
+        }
         if (status != STATUS_OK) {
-            return status;
+            status = fail(packing, status, "read", entry->name, 0);
+        } else if (older_rows_has(&older, removal->lsn, removal->queue)) {
+            status = STATUS_REJECTED;
         }
-        status = dead_rows_read(&dead, packing->disk, &older);
-        segment_index_fini(&older);
-        if (status != STATUS_OK || dead.folded_lsn < index->end_lsn) {
-            if (status == STATUS_OK) {
-                dead_rows_fini(&dead);
-            }
-            return STATUS_REJECTED;
-        }
-        dead_rows_fini(&dead);
-        checked = entry;
     }
-    return STATUS_OK;
+    older_rows_fini(&older);
+    return status;
 }
 
 static enum status
@@ -190,6 +204,9 @@ gather_source(struct packing *packing, struct source *source)
         if (status == STATUS_OK) {
             status = add_rows(packing, &index, &dead);
             dead_rows_fini(&dead);
+        }
+        if (status == STATUS_OK) {
+            status = pack_states_add(&packing->index, &packing->state_capacity, &index);
         }
     }
     packing->index.end_lsn = index.end_lsn;
@@ -643,10 +660,27 @@ static enum status
 gather(struct packing *packing)
 {
     enum status status = gather_source(packing, &packing->sources[packing->gathered_count]);
-    if (status != STATUS_OK || ++packing->gathered_count < packing->source_count) {
-        return status;
+    if (status == STATUS_OK && ++packing->gathered_count == packing->source_count) {
+        pack_states_settle(&packing->index, &packing->catalog);
+        packing->phase = PACKING_STATES;
     }
-    status = lay_out(packing);
+    return status;
+}
+
+/* Looks at the states beside one more of the other files. */
+static enum status
+compare_states(struct packing *packing)
+{
+    struct segment_index *index = &packing->index;
+    if (packing->compared_count < packing->catalog.count && index->state_count > 0) {
+        const struct catalog_entry *entry = &packing->catalog.entries[packing->compared_count++];
+        enum status status =
+            pack_states_compare(index, packing->last, packing->disk, entry, packing->folded_lsn);
+        return status == STATUS_IO || status == STATUS_CORRUPT
+                   ? fail(packing, status, "read", entry->name, 0)
+                   : status;
+    }
+    enum status status = lay_out(packing);
     if (status == STATUS_OK) {
         status = open_aside(packing);
     }
@@ -724,6 +758,8 @@ dispatch(struct packing *packing, uint64_t *octets_out)
         return begin(packing);
     case PACKING_GATHER:
         return gather(packing);
+    case PACKING_STATES:
+        return compare_states(packing);
     case PACKING_COPY:
         return copy(packing);
     case PACKING_END:

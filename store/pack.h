@@ -7,6 +7,7 @@
 
 #include "base/disk.h"
 #include "base/status.h"
+#include "store/catalog.h"
 #include "store/index.h"
 #include "store/log_failure.h"
 
@@ -18,7 +19,7 @@ struct pack_entry {
 
 struct pack {
     struct segment_header header;
-    struct segment_index index; /* rows only */
+    struct segment_index index; /* rows and states only */
     struct pack_entry *entries; /* by rising LSN; owned */
     uint64_t count;
 };
@@ -36,6 +37,10 @@ MUST_CHECK enum status pack_check_contents(
 /* The entry of an LSN; NULL: none. */
 const struct pack_entry *pack_find(const struct pack *pack, uint64_t lsn);
 
+/* The index alone of a file, pack or segment. As segment_index_read. */
+MUST_CHECK enum status pack_source_index(struct segment_index *index, const struct disk *disk,
+                                         const struct catalog_entry *entry);
+
 /* The job: folds removals below `folded_lsn`, which is committed, into the segments and packs from
  * number `first` to `last`, writes what lives aside, renames it, flushes the directory, and only
  * then removes what it replaces. A pack may be alone. `*octets_out` is the size of the new file, or
@@ -46,7 +51,7 @@ const struct pack_entry *pack_find(const struct pack *pack, uint64_t lsn);
  * the same thread. So it goes step by step, each about 16 MiB of contents, with room for what is
  * more urgent in between, as long as nothing else packs, folds or removes segments or takes a
  * snapshot. Sources are read from front to back. Takes 64 octets of memory a message, and 24 more
- * at the end, besides 17 MiB. */
+ * at the end, 72 octets a state, and the index of another file, besides 17 MiB. */
 struct packing;
 struct packing *packing_new(const struct disk *disk, uint64_t first, uint64_t last,
                             uint64_t folded_lsn);

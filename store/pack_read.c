@@ -200,6 +200,24 @@ pack_read(struct pack *pack, const struct disk *disk, const char *name, const ch
     return status;
 }
 
+enum status
+pack_source_index(struct segment_index *index, const struct disk *disk,
+                  const struct catalog_entry *entry)
+{
+    struct pack pack;
+    const char *reason;
+    if (!entry->is_pack) {
+        return segment_index_read(index, disk, entry->header.number);
+    }
+    enum status status = pack_read(&pack, disk, entry->name, &reason);
+    if (status == STATUS_OK) {
+        *index = pack.index;
+        pack.index = (struct segment_index){0};
+        pack_fini(&pack);
+    }
+    return status;
+}
+
 static enum status
 check_content(const struct disk *disk, struct disk_file *file, const struct pack_entry *entry)
 {

@@ -11,6 +11,7 @@ enum {
     HEADER_CRC_AT = 60,
     PUBLISH_FIXED = 16,
     ACK_FIXED = 24,
+    ROW_STATE_FIXED = 16,
     HANDOUT_FIXED = 16,
     VHOST_FIXED = 32,
     USER_FIXED = 24,
@@ -181,6 +182,76 @@ decode_ack(struct record *record)
            check_ack_list(record);
 }
 
+/* Which of its parts a ROW_STATE has, 8 octets each, in this order; and what else is said of it. */
+enum row_state_field {
+    ROW_STATE_DUE = 1 << 0,
+    ROW_STATE_DEADLINE = 1 << 1,
+    ROW_STATE_ARRIVAL = 1 << 2,
+    ROW_STATE_COUNTS = 1 << 3,
+    ROW_STATE_CAME_WITH_MESSAGE = 1 << 4,
+    ROW_STATE_FIELDS = (1 << 5) - 1,
+};
+
+static size_t
+field_octets(uint8_t fields)
+{
+    return 8 * (size_t)__builtin_popcount(fields & (ROW_STATE_CAME_WITH_MESSAGE - 1U));
+}
+
+/* The part of that kind, 0 when it is not there; moves behind it. */
+static uint64_t
+take_field(const uint8_t **at, uint8_t fields, enum row_state_field field)
+{
+    if ((fields & field) == 0) {
+        return 0;
+    }
+    uint64_t value = get_u64_le(*at);
+    *at += 8;
+    return value;
+}
+
+static bool
+state_queues_are_right(const struct record *record)
+{
+    for (uint32_t i = 0; i < record->row_state.queue_count; i++) {
+        uint64_t queue = record_state_queue(record, i);
+        if (queue == 0 || (queue & RECORD_QUEUE_HANDED_OUT) != 0) {
+            return false;
+        }
+    }
+    return record->row_state.queue_count > 0;
+}
+
+static bool
+decode_row_state(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, ROW_STATE_FIXED);
+    if (at == NULL) {
+        return false;
+    }
+    uint8_t fields = at[8];
+    struct row_state *state = &record->row_state.state;
+    *state = (struct row_state){.verdict = at[9], .priority = at[10]};
+    record->row_state.lsn = get_u64_le(at);
+    record->row_state.came_with_message = (fields & ROW_STATE_CAME_WITH_MESSAGE) != 0;
+    record->row_state.queue_count = get_u32_le(at + 12);
+    size_t fixed = RECORD_HEADER_SIZE + ROW_STATE_FIXED + field_octets(fields);
+    if ((fields & ~ROW_STATE_FIELDS) != 0 ||
+        fixed + 8 * (uint64_t)record->row_state.queue_count != record->octets.size) {
+        return false;
+    }
+    at += ROW_STATE_FIXED;
+    state->due_ms = take_field(&at, fields, ROW_STATE_DUE);
+    state->deadline_ms = take_field(&at, fields, ROW_STATE_DEADLINE);
+    state->arrival_ms = take_field(&at, fields, ROW_STATE_ARRIVAL);
+    uint64_t counts = take_field(&at, fields, ROW_STATE_COUNTS);
+    state->delivery_count = (uint32_t)counts;
+    state->acquired_count = (uint32_t)(counts >> 32);
+    record->row_state.queues = at;
+    return is_message_lsn(record->row_state.lsn) && row_state_is_right(state) &&
+           state_queues_are_right(record);
+}
+
 static bool
 decode_handout(struct record *record)
 {
@@ -295,6 +366,8 @@ decode_body(struct record *record)
         return decode_publish(record);
     case RECORD_ACK:
         return decode_ack(record);
+    case RECORD_ROW_STATE:
+        return decode_row_state(record);
     case RECORD_HANDOUT:
         return decode_handout(record);
     case RECORD_VHOST_SET:
@@ -350,6 +423,13 @@ record_queue(const struct record *record, uint32_t at)
 {
     assert(at < record->publish.queue_count);
     return get_u64_le(record->publish.queues + 8 * (size_t)at);
+}
+
+uint64_t
+record_state_queue(const struct record *record, uint32_t at)
+{
+    assert(at < record->row_state.queue_count);
+    return get_u64_le(record->row_state.queues + 8 * (size_t)at);
 }
 
 /* Encoding ------------------------------------------------------------------------------------- */
@@ -410,6 +490,49 @@ record_put_publish(struct buffer *out, uint32_t offset, uint32_t size, const uin
         put_u32_le(at + 4, size);
         put_u32_le(at + 8, 0);
         put_u32_le(at + 12, queue_count);
+    }
+}
+
+static uint8_t *
+put_field(uint8_t *at, uint64_t value)
+{
+    if (value != 0) {
+        put_u64_le(at, value);
+        at += 8;
+    }
+    return at;
+}
+
+void
+record_put_row_state(struct buffer *out, uint64_t lsn, const struct row_state *state,
+                     bool came_with_message, const uint64_t *queues, uint32_t queue_count)
+{
+    assert(is_message_lsn(lsn));
+    assert(row_state_is_right(state));
+    assert(queue_count > 0);
+    uint64_t counts = (uint64_t)state->acquired_count << 32 | state->delivery_count;
+    uint8_t fields = (state->due_ms != 0 ? ROW_STATE_DUE : 0) |
+                     (state->deadline_ms != 0 ? ROW_STATE_DEADLINE : 0) |
+                     (state->arrival_ms != 0 ? ROW_STATE_ARRIVAL : 0) |
+                     (counts != 0 ? ROW_STATE_COUNTS : 0) |
+                     (came_with_message ? ROW_STATE_CAME_WITH_MESSAGE : 0);
+    size_t fixed = ROW_STATE_FIXED + field_octets(fields) + 8 * (size_t)queue_count;
+    uint8_t *at = begin_record(out, RECORD_ROW_STATE, fixed, NULL, 0);
+    if (at == NULL) {
+        return;
+    }
+    put_u64_le(at, lsn);
+    at[8] = fields;
+    at[9] = state->verdict;
+    at[10] = state->priority;
+    at[11] = 0;
+    put_u32_le(at + 12, queue_count);
+    at = put_field(at + ROW_STATE_FIXED, state->due_ms);
+    at = put_field(at, state->deadline_ms);
+    at = put_field(at, state->arrival_ms);
+    at = put_field(at, counts);
+    for (uint32_t i = 0; i < queue_count; i++) {
+        put_u64_le(at + 8 * (size_t)i, queues[i] & ~RECORD_QUEUE_HANDED_OUT);
     }
 }
 

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/status.h"
+#include "store/row_state.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -56,7 +57,7 @@ enum record_type {
     RECORD_PUBLISH = 1,
     RECORD_ACK = 2,
     RECORD_DEADLETTER = 3,
-    RECORD_RETURN = 4,
+    RECORD_ROW_STATE = 4,
     RECORD_HANDOUT = 5,
     RECORD_VHOST_SET = 16,
     RECORD_VHOST_DELETE = 17,
@@ -110,6 +111,13 @@ struct record {
                                   message lies below 8 or above 2^63 */
         } ack;
         struct {
+            uint64_t lsn; /* of the message */
+            struct row_state state;
+            bool came_with_message; /* the PUBLISH of the same batch has it; else it was returned */
+            uint32_t queue_count;
+            const uint8_t *queues; /* record_state_queue() reads them */
+        } row_state;
+        struct {
             uint64_t queue, lsn;
         } handout;
         struct {
@@ -155,6 +163,9 @@ MUST_CHECK enum status record_next(struct bytes *octets, struct record *record);
 /* Queue number `at` of a PUBLISH, flag bit included. */
 uint64_t record_queue(const struct record *record, uint32_t at);
 
+/* Queue number `at` of a ROW_STATE. */
+uint64_t record_state_queue(const struct record *record, uint32_t at);
+
 /* Walks the messages of an ACK: start with position {0}. False at the end. */
 struct record_ack_position {
     uint32_t index;
@@ -167,6 +178,9 @@ bool record_ack_next(const struct record *record, struct record_ack_position *po
 /* Encoding: appends to `out`; a lack of memory shows in out->failed. */
 void record_put_publish(struct buffer *out, uint32_t offset, uint32_t size, const uint64_t *queues,
                         uint32_t queue_count);
+/* The flag of `queues` is not part of it. */
+void record_put_row_state(struct buffer *out, uint64_t lsn, const struct row_state *state,
+                          bool came_with_message, const uint64_t *queues, uint32_t queue_count);
 void record_put_handout(struct buffer *out, uint64_t queue, uint64_t lsn);
 void record_put_vhost(struct buffer *out, uint64_t id, int64_t connections_max, int64_t queues_max,
                       uint32_t flags, struct bytes name);
@@ -201,6 +215,13 @@ static inline size_t
 record_publish_size(uint32_t queue_count)
 {
     return RECORD_HEADER_SIZE + 16 + 8 * (size_t)queue_count;
+}
+
+/* Of a ROW_STATE, at most. */
+static inline size_t
+record_row_state_size_max(uint32_t queue_count)
+{
+    return RECORD_HEADER_SIZE + 16 + 4 * 8 + 8 * (size_t)queue_count;
 }
 
 #endif

@@ -51,6 +51,9 @@ load_manifest(struct recovery_work *work)
     if (status == STATUS_IO || status == STATUS_NO_MEMORY) {
         return recovery_refuse(work, status, "MANIFEST cannot be read");
     }
+    if (status == STATUS_REJECTED) {
+        return STATUS_CORRUPT; /* as for every directory that is refused */
+    }
     if (status == STATUS_OK) {
         result->was_clean = result->manifest.is_clean;
     }

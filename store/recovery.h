@@ -18,8 +18,11 @@ struct recovered_row {
     uint64_t lsn;
     uint64_t queue; /* without flag */
     uint32_t body_size;
-    uint32_t content_size; /* octets of the whole content, padding not included */
-    bool was_handed_out;   /* it may have been delivered before */
+    uint32_t content_size;  /* octets of the whole content, padding not included */
+    bool was_handed_out;    /* it may have been delivered before */
+    struct row_state state; /* the last that was written down; empty where nothing was */
+    uint64_t state_lsn;     /* where it stands, as from journal_return; 0: it came with the message,
+                               or there is none */
 };
 
 /* Who rebuilds the state. Records come in the order vhosts, users, exchanges, queues, bindings,
@@ -46,8 +49,9 @@ struct recovered_segment {
     uint64_t topology_lsn; /* highest batch with a topology or HANDOUT record; 0: none */
     bool is_pack;
     uint64_t last;       /* of a pack */
-    uint64_t row_count;  /* live rows in it, as they were handed over */
-    uint64_t row_octets; /* as space_row_octets counts them */
+    uint64_t row_count;  /* live rows in it, as they were handed over, and states of such rows that
+                            were returned */
+    uint64_t row_octets; /* as space counts them */
     uint64_t run_octets; /* of the contents of live rows, and in how many runs of one queue they */
     uint64_t run_count;  /* lie (store/index.h) */
 };

@@ -24,14 +24,17 @@ struct found_segment {
     struct segment_index index; /* its header, or the whole; owned */
     uint64_t end_lsn;           /* behind its last batch, once log_end.c has been there */
 
-    uint64_t live_count;    /* rows that were handed over */
+    uint64_t live_count;    /* rows that were handed over, and states that were returned */
     uint64_t live_octets;   /* as space_row_octets counts them */
     struct index_runs runs; /* of those rows */
     uint64_t topology_lsn;  /* as in the index, once live_rows.c has been there */
     struct buffer records;  /* of the index, once live_rows.c has been there; owned */
     uint64_t *dead;      /* one bit a row, once live_rows.c has been there; NULL: all live; owned */
     uint64_t dead_count; /* rows that it speaks of */
-    bool is_distrusted;  /* its dead file is lost: what it holds may have been delivered */
+    struct index_state *newer; /* states that later segments say of its live rows, once live_rows.c
+                                  has been there, ordered; owned */
+    uint64_t newer_count;
+    bool is_distrusted; /* its dead file is lost: what it holds may have been delivered */
 };
 
 struct recovery_work {
@@ -81,8 +84,8 @@ MUST_CHECK enum status log_end_load_index(struct recovery_work *work,
 void log_end_release_index(struct recovery_work *work, struct found_segment *segment);
 
 /* live_rows.c: marks the rows that later removals end, notes the removals that are still needed,
- * collects topology records into `records` (u64 LSN of the batch, record) per segment. Then hands
- * what lives to the sink. */
+ * finds the last state of each row that lives, collects topology records into `records` (u64 LSN of
+ * the batch, record) per segment. Then hands what lives to the sink. */
 MUST_CHECK enum status live_rows_find(struct recovery_work *work);
 MUST_CHECK enum status live_rows_emit(struct recovery_work *work);
 

@@ -321,7 +321,8 @@ load_manifest(struct salvage *salvage)
         (void)snprintf(salvage->why, sizeof(salvage->why), "is missing");
     }
     salvage_say(salvage, STORE_MANIFEST_NAME, 0, 0, 0, salvage->why);
-    if (!salvage->may_write) {
+    /* What a newer version wrote is not damaged, and nothing of it is to be given up. */
+    if (!salvage->may_write || status == STATUS_REJECTED) {
         return STATUS_CORRUPT;
     }
     struct disk_file *file = NULL;

@@ -187,6 +187,7 @@ drop_lost_rows(struct segment_work *work)
         }
     }
     index->row_count = kept;
+    index_drop_rowless_states(index);
     enum status status = segment_index_write(index, disk);
     if (status == STATUS_OK && has_dead && dead_rows_init(&dead, index) == STATUS_OK) {
         for (uint64_t i = 0; i < kept; i++) {

@@ -270,12 +270,26 @@ content_fits(const struct scan *scan, const struct record *record, uint64_t *end
     return true;
 }
 
-static const char *
-control_problem(const struct scan *scan)
+/* A state is that of a message which was written before, or in this batch. */
+static bool
+state_fits(const struct scan *scan, const struct record *record)
 {
-    if (crc32c(0, scan->control.data, scan->control.size) != scan->batch.control_crc) {
-        return "a batch whose records have another checksum than was written";
-    }
+    uint64_t base = scan->batch.base_lsn;
+    uint64_t lsn = record->row_state.lsn;
+    return lsn < base + BATCH_HEADER_SIZE + scan->batch.data_size &&
+           (lsn > base || !record->row_state.came_with_message);
+}
+
+static bool
+control_is_whole(const struct scan *scan)
+{
+    return crc32c(0, scan->control.data, scan->control.size) == scan->batch.control_crc;
+}
+
+/* What is wrong with records that are those that were written. */
+static const char *
+record_problem(const struct scan *scan)
+{
     struct bytes left = scan->control;
     struct record record;
     uint32_t count = 0;
@@ -285,10 +299,14 @@ control_problem(const struct scan *scan)
         if (record.type == RECORD_PUBLISH && !content_fits(scan, &record, &content_end)) {
             return "a record that names a content where none can be";
         }
+        if (record.type == RECORD_ROW_STATE && !state_fits(scan, &record)) {
+            return "a record about a message that there is not yet";
+        }
         count++;
     }
     if (status == STATUS_CORRUPT) {
-        return "a record of a kind or form that this version does not know";
+        return "a record of a kind or form that this version does not know, as a newer one may "
+               "write";
     }
     return count == scan->batch.record_count ? NULL : "a batch with another number of records";
 }
@@ -398,9 +416,13 @@ read_batch(struct scan *scan)
     if (status != STATUS_OK) {
         return status;
     }
-    problem = control_problem(scan);
+    if (!control_is_whole(scan)) {
+        return stop_at(scan, SCAN_STOP_CONTROL, scan->offset,
+                       "a batch whose records have another checksum than was written");
+    }
+    problem = record_problem(scan);
     if (problem != NULL) {
-        return stop_at(scan, SCAN_STOP_CONTROL, scan->offset, problem);
+        return stop_at(scan, SCAN_STOP_RECORD, scan->offset, problem);
     }
     return check_contents(scan);
 }

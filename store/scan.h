@@ -19,6 +19,7 @@ enum scan_stop {
     SCAN_STOP_NOTHING, /* no header that this segment's epoch wrote there */
     SCAN_STOP_HEADER,  /* such a header, but it contradicts itself or the chain */
     SCAN_STOP_CONTROL, /* the records are not those that were written */
+    SCAN_STOP_RECORD,  /* they are, and one of them is nothing that this version knows */
     SCAN_STOP_CONTENT, /* a content is not; header and records are right */
 };
 

@@ -31,9 +31,9 @@ struct space_segment {
     uint64_t epoch;
     uint64_t base_lsn;
     uint64_t capacity;
-    uint64_t live_rows;
-    uint64_t live_octets;     /* of rows, each with its whole content */
-    uint64_t dead_lsn;        /* the highest batch that ended a row of it; 0: none did */
+    uint64_t live_entries;    /* rows and states */
+    uint64_t live_octets;     /* of rows, each with its whole content, and states */
+    uint64_t dead_lsn;        /* the highest batch that ended an entry of it; 0: none did */
     uint64_t topology_lsn;    /* the highest batch with a topology or HANDOUT record; 0: none */
     uint64_t run_octets;      /* of an average run; UINT64_MAX: not known */
     struct space_debt *debts; /* by rising number; owned */
@@ -258,7 +258,7 @@ void
 space_add_rows(struct space *space, uint64_t lsn, uint64_t count, uint64_t octets)
 {
     struct space_segment *segment = segment_of_lsn(space, lsn);
-    segment->live_rows += count;
+    segment->live_entries += count;
     set_live_octets(space, segment, segment->live_octets + octets);
 }
 
@@ -321,23 +321,42 @@ remove_debt(struct space_segment *segment, uint32_t position)
     memmove(at, at + 1, (segment->debt_count - position) * sizeof(*at));
 }
 
-void
-space_remove_row(struct space *space, uint64_t lsn, uint64_t octets, uint64_t batch_lsn)
+/* The batch at `batch_lsn` ends an entry of the segment; 0: the last record about topology does. */
+static void
+remove_entry(struct space *space, struct space_segment *segment, uint64_t octets,
+             uint64_t batch_lsn)
 {
-    struct space_segment *segment = segment_of_lsn(space, lsn);
-    assert(segment->live_rows > 0);
+    assert(segment->live_entries > 0);
     assert(segment->live_octets >= octets);
     bool was_sparse = is_sparse(segment);
-    segment->live_rows--;
+    segment->live_entries--;
     set_live_octets(space, segment, segment->live_octets - octets);
     uint64_t dead_lsn = batch_lsn != 0 ? batch_lsn : space->topology_lsn;
     if (segment->dead_lsn < dead_lsn) {
         segment->dead_lsn = dead_lsn;
     }
-    space->is_stale |= segment->live_rows == 0 || (is_sparse(segment) && !was_sparse);
+    space->is_stale |= segment->live_entries == 0 || (is_sparse(segment) && !was_sparse);
+}
+
+void
+space_remove_row(struct space *space, uint64_t lsn, uint64_t octets, uint64_t batch_lsn)
+{
+    remove_entry(space, segment_of_lsn(space, lsn), octets, batch_lsn);
     if (batch_lsn != 0) {
         space_add_removal(space, lsn, batch_lsn);
     }
+}
+
+void
+space_add_state(struct space *space, uint64_t state_lsn)
+{
+    space_add_rows(space, state_lsn, 1, SPACE_STATE_OCTETS);
+}
+
+void
+space_remove_state(struct space *space, uint64_t state_lsn, uint64_t batch_lsn)
+{
+    remove_entry(space, segment_of_lsn(space, state_lsn), SPACE_STATE_OCTETS, batch_lsn);
 }
 
 void
@@ -409,7 +428,7 @@ remove_segment(struct space *space, uint32_t position)
 void
 space_retired(struct space *space, uint64_t number)
 {
-    assert(segment_of_number(space, number)->live_rows == 0);
+    assert(segment_of_number(space, number)->live_entries == 0);
     forgive_debts(space, number, UINT64_MAX);
     remove_segment(space, position_of_number(space, number));
 }
@@ -434,7 +453,7 @@ redirect_debts(struct space *space, uint64_t from, uint64_t to)
 static void
 merge_counts(struct space *space, struct space_segment *into, const struct space_segment *from)
 {
-    into->live_rows += from->live_rows;
+    into->live_entries += from->live_entries;
     set_live_octets(space, into, into->live_octets + from->live_octets);
     into->dead_lsn = into->dead_lsn > from->dead_lsn ? into->dead_lsn : from->dead_lsn;
     into->topology_lsn =
@@ -479,7 +498,7 @@ space_pack_failed(struct space *space, uint64_t first, uint64_t last)
 static bool
 is_dead(const struct space_segment *segment, uint64_t commit_lsn)
 {
-    return segment->is_indexed && segment->live_rows == 0 && segment->dead_lsn < commit_lsn;
+    return segment->is_indexed && segment->live_entries == 0 && segment->dead_lsn < commit_lsn;
 }
 
 static bool
@@ -578,7 +597,8 @@ live_creditor(const struct space *space, const struct space_segment *segment, ui
 {
     for (uint32_t i = 0; i < segment->debt_count; i++) {
         const struct space_segment *creditor = segment_of_number(space, segment->debts[i].number);
-        if (creditor->live_rows > 0 && creditor->is_indexed && segment->debts[i].batch_lsn < lsn) {
+        if (creditor->live_entries > 0 && creditor->is_indexed &&
+            segment->debts[i].batch_lsn < lsn) {
             return creditor;
         }
     }
@@ -607,8 +627,9 @@ static bool
 is_sparse_pack(const struct space *space, uint32_t position, uint64_t lsn)
 {
     const struct space_segment *segment = space->segments[position];
-    return segment->last != segment->number && segment->base_lsn < lsn && segment->live_rows > 0 &&
-           is_sparse(segment) && live_share(segment) > space->settings.slot_size / WASTED_SHARE;
+    return segment->last != segment->number && segment->base_lsn < lsn &&
+           segment->live_entries > 0 && is_sparse(segment) &&
+           live_share(segment) > space->settings.slot_size / WASTED_SHARE;
 }
 
 /* How many segments from `position` on are sparse, and fit one segment together. One without a live
@@ -621,7 +642,7 @@ count_sparse(const struct space *space, uint32_t position, uint64_t lsn)
     for (uint32_t i = position; i < space->segment_count; i++, count++) {
         const struct space_segment *segment = space->segments[i];
         live += live_share(segment);
-        if (segment->base_lsn >= lsn || segment->live_rows == 0 || !is_sparse(segment) ||
+        if (segment->base_lsn >= lsn || segment->live_entries == 0 || !is_sparse(segment) ||
             segment->epoch != space->segments[position]->epoch ||
             live > space->settings.slot_size / WASTED_SHARE) {
             break;
@@ -685,7 +706,7 @@ is_unsorted(const struct space *space, const struct space_segment *segment, uint
     const struct space_segment *newest = space->segments[space->segment_count - 1];
     return segment->base_lsn < lsn && segment->last == segment->number &&
            segment->number + space->settings.sort_slots / 2 <= newest->number &&
-           segment->run_octets < SORT_RUN && segment->live_rows > 0 && !is_sparse(segment);
+           segment->run_octets < SORT_RUN && segment->live_entries > 0 && !is_sparse(segment);
 }
 
 /* How many segments from `position` on are to be sorted together. */
@@ -698,7 +719,7 @@ count_unsorted(const struct space *space, uint32_t position, uint64_t lsn)
     for (uint32_t i = position; i < space->segment_count; i++, count++) {
         const struct space_segment *segment = space->segments[i];
         octets += segment->capacity;
-        rows += segment->live_rows;
+        rows += segment->live_entries;
         if (!is_unsorted(space, segment, lsn) ||
             segment->epoch != space->segments[position]->epoch ||
             octets > space->settings.sort_slots * space->settings.slot_size || rows > SORT_ROWS) {
@@ -729,7 +750,7 @@ find_wake_lsn(const struct space *space, uint64_t commit_lsn)
     uint64_t wake_lsn = UINT64_MAX;
     for (uint32_t i = 0; i < space->segment_count; i++) {
         const struct space_segment *segment = space->segments[i];
-        if (segment->is_indexed && segment->live_rows == 0 && segment->dead_lsn >= commit_lsn &&
+        if (segment->is_indexed && segment->live_entries == 0 && segment->dead_lsn >= commit_lsn &&
             segment->dead_lsn < wake_lsn) {
             wake_lsn = segment->dead_lsn;
         }

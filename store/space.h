@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which part of the log is still needed: for every segment how many rows in it live, and which
- * older segments its removals speak of. Decides what may be used again, and what is worth folding,
- * packing, or a snapshot. Only counts; files are touched by the jobs that it asks for.
+/* Which part of the log is still needed: for every segment how many rows and states of rows in it
+ * live, and which older segments its removals speak of. Decides what may be used again, and what is
+ * worth folding, packing, or a snapshot. Only counts; files are touched by the jobs that it asks
+ * for.
  *
  * What may be used again (design: I8), and why each condition is there:
  * - It has its index. Then it is full, and its batches are committed.
- * - No row in it lives, and the batch with the removal that ended the last one is committed:
+ * - No row in it lives and no state of one, and the batch that ended the last one is committed:
  *   otherwise a crash could take the removal back and find the message gone.
  * - Its removals speak of no older segment that is still there and has not folded them in:
  *   otherwise a later recovery would find the old row and nothing that ends it. A removal in the
@@ -81,6 +82,16 @@ void space_add_rows(struct space *space, uint64_t lsn, uint64_t count, uint64_t 
 /* A row at `lsn` is done with, by a removal that stands in a batch at `batch_lsn`; 0: no removal is
  * needed, because its queue is gone, of which a record was reported before (space_add_topology). */
 void space_remove_row(struct space *space, uint64_t lsn, uint64_t octets, uint64_t batch_lsn);
+/* What a state that was returned counts for. */
+enum { SPACE_STATE_OCTETS = 64 };
+
+/* What the log keeps of a row stands at `state_lsn` (journal_return), whose segment is needed for
+ * it. A state that came with its message is not counted: it goes with the row. */
+void space_add_state(struct space *space, uint64_t state_lsn);
+/* The state that stands there means nothing any more: the batch at `batch_lsn` has the next one of
+ * the row, or removes the row; 0: as with space_remove_row. It needs no removal to be kept: without
+ * its row it is nothing, and with an older state of the same row a newer one is always there. */
+void space_remove_state(struct space *space, uint64_t state_lsn, uint64_t batch_lsn);
 /* A removal in the batch at `batch_lsn` speaks of the segment of `lsn`, whose row was not counted:
  * recovery found both. */
 void space_add_removal(struct space *space, uint64_t lsn, uint64_t batch_lsn);

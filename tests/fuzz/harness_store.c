@@ -225,10 +225,12 @@ check_walk(const struct disk *disk)
     status = segment_index_write(&index, disk);
     assert(status == STATUS_OK);
     uint64_t rows = index.row_count;
+    uint64_t states = index.state_count;
     segment_index_fini(&index);
     status = segment_index_read(&index, disk, scan.segment.number);
     assert(status == STATUS_OK);
     assert(index.row_count == rows);
+    assert(index.state_count == states);
     segment_index_fini(&index);
     scan_close(&scan);
 }
@@ -237,7 +239,7 @@ static enum status
 take_record(void *context, const struct record *record)
 {
     (void)context;
-    assert(record->type != RECORD_PUBLISH);
+    assert(record->type != RECORD_PUBLISH && record->type != RECORD_ROW_STATE);
     return STATUS_OK;
 }
 

@@ -12,6 +12,7 @@ from support import broker as brokers
 
 pytestmark = pytest.mark.bourse_only
 
+GOLDEN = pathlib.Path(__file__).parents[1] / "unit" / "store" / "golden" / "format-2"
 BODIES = [b"first", b"second " * 100, bytes(range(256))]
 
 
@@ -95,6 +96,24 @@ def test_dump_of_one_queue_leaves_others_out(copy):
     lines = store("dump", "--json", "--queue", "bills", copy).stdout.splitlines()
     messages = [json.loads(line) for line in lines if '"message"' in line]
     assert [base64.b64decode(line["body"]) for line in messages] == [b"bill"]
+
+
+def test_dump_tells_what_is_kept_of_a_message(tmp_path):
+    """A deadline, a due time, counts: of the directory that the unit tests keep."""
+    shutil.copytree(GOLDEN, tmp_path / "data", ignore=shutil.ignore_patterns("expected.txt"))
+    (tmp_path / "data").chmod(0o700)
+    assert store("verify", tmp_path / "data").stdout == "ok\n"
+    lines = store("dump", "--json", tmp_path / "data").stdout.splitlines()
+    messages = {(message["lsn"], message["queue"]): message
+                for message in map(json.loads, lines) if message["type"] == "message"}
+    first = messages[8640, "bills"]
+    assert (first["due_ms"], first["deadline_ms"], first["arrival_ms"]) == (
+        2082758400000, 1 << 40, 1600000000000)
+    returned = messages[8896, "bills"]
+    assert (returned["delivery_count"], returned["acquired_count"]) == (3, 3)
+    assert (returned["last_verdict"], returned["level"]) == ("lost", 33)
+    assert "due_ms" not in returned
+    assert not {"due_ms", "level", "last_verdict"} & messages[9088, "bills"].keys()
 
 
 def test_damage_is_found_refused_and_repaired(copy):

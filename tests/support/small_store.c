@@ -27,8 +27,11 @@ publish_some(struct small_store *store, struct store_maker *maker, size_t count)
         uint64_t queues[] = {ORDERS, BILLS};
         uint32_t size = (uint32_t)(i * 977 % 2500);
         store->sizes[store->count] = size;
-        store->lsns[store->count] =
-            store_maker_publish(maker, queues + i % 2, 1 + (i % 6 == 0), TEXT, size);
+        struct journal_state state = {
+            .state = {.deadline_ms = UINT64_C(1700000000000) + i, .priority = (uint8_t)(i % 3)},
+            .count = 1};
+        store->lsns[store->count] = store_maker_publish_with(
+            maker, queues + i % 2, 1 + (i % 6 == 0), &state, i % 4 == 1, TEXT, size);
         store->count++;
         store_maker_seal(maker, true);
     }
@@ -39,6 +42,21 @@ acknowledge(struct small_store *store, struct store_maker *maker, size_t first, 
 {
     for (size_t i = first; i < store->count; i += step) {
         journal_remove(maker->journal, ORDERS, store->lsns[i]);
+    }
+    store_maker_seal(maker, true);
+}
+
+/* Every `step`th message that the queue still has waits for another try. */
+static void
+return_some(struct small_store *store, struct store_maker *maker, size_t first, size_t step)
+{
+    for (size_t i = first; i < store->count; i += step) {
+        struct row_state state = {.due_ms = UINT64_C(1800000000000) + i,
+                                  .arrival_ms = 1600000000000,
+                                  .delivery_count = 2,
+                                  .acquired_count = 3,
+                                  .verdict = ROW_VERDICT_LOST};
+        (void)journal_return(maker->journal, BILLS, store->lsns[i], &state);
     }
     store_maker_seal(maker, true);
 }
@@ -71,10 +89,12 @@ small_store_make(struct small_store *store, struct store_maker *maker)
     start(maker);
     store_maker_queue(maker, LATER, VHOST, "later");
     publish_some(store, maker, 50);
+    return_some(store, maker, 1, 6);
     acknowledge(store, maker, 1, 5);
     store_maker_end(maker);
     start(maker);
     publish_some(store, maker, 60);
+    return_some(store, maker, 3, 16);
     acknowledge(store, maker, 2, 7);
     store_maker_end(maker);
 }

@@ -145,6 +145,14 @@ uint64_t
 store_maker_publish(struct store_maker *maker, const uint64_t *queues, uint32_t count,
                     const char *text, uint32_t size)
 {
+    return store_maker_publish_with(maker, queues, count, NULL, 0, text, size);
+}
+
+uint64_t
+store_maker_publish_with(struct store_maker *maker, const uint64_t *queues, uint32_t count,
+                         const struct journal_state *states, uint32_t state_count, const char *text,
+                         uint32_t size)
+{
     struct content_shape shape = {
         .exchange = bytes_of("orders"),
         .routing_key = bytes_of("eu.paid"),
@@ -161,7 +169,7 @@ store_maker_publish(struct store_maker *maker, const uint64_t *queues, uint32_t 
     for (uint32_t i = 0; i < size; i++) {
         body[i] = store_maker_octet(text, i);
     }
-    status = journal_publish(maker->journal, ref, queues, count, &lsn);
+    status = journal_publish_with(maker->journal, ref, queues, count, states, state_count, &lsn);
     assert(status == STATUS_OK);
     chunk_pool_release(maker->pool, ref);
     return lsn;

@@ -48,6 +48,10 @@ void store_maker_end(struct store_maker *maker);
 /* A message of `size` octets that follow from its text, for one queue or more; its LSN. */
 uint64_t store_maker_publish(struct store_maker *maker, const uint64_t *queues, uint32_t count,
                              const char *text, uint32_t size);
+/* The same with what the log keeps of it in some of those queues. */
+uint64_t store_maker_publish_with(struct store_maker *maker, const uint64_t *queues, uint32_t count,
+                                  const struct journal_state *states, uint32_t state_count,
+                                  const char *text, uint32_t size);
 void store_maker_vhost(struct store_maker *maker, uint64_t id, const char *name);
 void store_maker_queue(struct store_maker *maker, uint64_t id, uint64_t vhost, const char *name);
 void store_maker_put(struct store_maker *maker, struct buffer *record); /* and clears it */

@@ -136,6 +136,9 @@ note_record(struct log_rig *log, const struct batch *batch, const struct record 
     case RECORD_HANDOUT:
         note_mark(log, record);
         break;
+    case RECORD_ROW_STATE:
+        log->last_state = *record;
+        break;
     case RECORD_QUEUE_DELETE:
         note_deleted_queue(log, record->deleted.id);
         break;

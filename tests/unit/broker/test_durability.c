@@ -125,6 +125,84 @@ Test(durability, a_message_for_more_queues_than_a_segment_holds_is_refused)
     log_check(disk);
 }
 
+/* Writes the head of "q" down again, for "q" and "r", as if it were published. */
+static void
+log_again(const struct row_state *first, const struct row_state *second)
+{
+    struct core *core = rig->core;
+    uint64_t lsn;
+    core_log_begin(core);
+    cr_assert(eq(int, core_log_target_with(core, find_queue(rig, "q"), first), STATUS_OK));
+    cr_assert(eq(int, core_log_target_with(core, find_queue(rig, "r"), second), STATUS_OK));
+    struct content_ref content = queue_peek(find_queue(rig, "q"))->content;
+    cr_assert(eq(int, core_log_publish(core, content, &lsn), STATUS_OK));
+    cr_assert(ne(u64, lsn, 0));
+    log_settle(disk);
+}
+
+/* Most messages have no state, and those of one publish mostly share it. */
+Test(durability, queues_that_know_the_same_of_a_message_share_a_record)
+{
+    const struct row_state none = {0};
+    const struct row_state soon = {.deadline_ms = 1000};
+    const struct row_state late = {.deadline_ms = 2000};
+    log_declare(disk, client, "r");
+    log_publish(disk, client, "", "q", "1");
+    log_settle(disk);
+    log_again(NULL, &none);
+    cr_expect(eq(u32, disk->records[RECORD_ROW_STATE], 0));
+    log_again(&soon, &soon);
+    cr_expect(eq(u32, disk->records[RECORD_ROW_STATE], 1));
+    cr_expect(eq(u32, disk->last_state.row_state.queue_count, 2));
+    cr_expect(eq(u32, disk->last_batch[RECORD_ROW_STATE], disk->last_batch[RECORD_PUBLISH]));
+    log_again(&soon, &late);
+    cr_expect(eq(u32, disk->records[RECORD_ROW_STATE], 3));
+    cr_expect(eq(u64, disk->last_state.row_state.state.deadline_ms, 2000));
+    log_again(NULL, &late);
+    cr_expect(eq(u32, disk->records[RECORD_ROW_STATE], 4));
+    cr_expect(eq(u32, disk->last_state.row_state.queue_count, 1));
+}
+
+/* A state counts in the account of space until the next one or the end of its message. */
+Test(durability, a_returned_message_has_one_state_until_it_leaves)
+{
+    struct queue *queue = find_queue(rig, "q");
+    struct row_state state = {.due_ms = 1000, .delivery_count = 1, .verdict = ROW_VERDICT_NACK};
+    log_publish(disk, client, "", "q", "1");
+    log_settle(disk);
+    uint64_t before = space_live_octets(disk->space);
+    uint64_t first = core_log_return(rig->core, queue, queue_peek(queue), &state, 0);
+    cr_assert(ne(u64, first, 0));
+    log_settle(disk);
+    cr_expect(eq(u64, space_live_octets(disk->space), before + SPACE_STATE_OCTETS));
+    cr_expect(row_state_equals(&disk->last_state.row_state.state, &state));
+    cr_expect(not(disk->last_state.row_state.came_with_message));
+    uint64_t second = core_log_return(rig->core, queue, queue_peek(queue), &state, first);
+    cr_expect(lt(u64, first, second));
+    log_settle(disk);
+    cr_expect(eq(u64, space_live_octets(disk->space), before + SPACE_STATE_OCTETS));
+    struct queue_entry entry;
+    uint64_t position;
+    cr_assert(queue_pop(queue, &entry, &position));
+    core_log_removal_with(rig->core, queue, &entry, second);
+    queue_entry_release(&entry, rig->pool);
+    log_settle(disk);
+    cr_expect(eq(u64, space_live_octets(disk->space), 0));
+    log_check(disk);
+}
+
+/* What is not in the log has nothing to be kept of it. */
+Test(durability, a_message_that_is_in_no_log_is_returned_without_a_record)
+{
+    struct queue *queue = find_queue(rig, "q");
+    struct row_state state = {.due_ms = 1000};
+    struct rig_publish publish = {.exchange = "", .routing_key = "q", .body = bytes_of("1")};
+    rig_publish_as(rig, client, 1, &publish);
+    cr_expect(eq(u64, core_log_return(rig->core, queue, queue_peek(queue), &state, 0), 0));
+    log_settle(disk);
+    cr_expect(eq(u32, disk->records[RECORD_ROW_STATE], 0));
+}
+
 /* Neither a transient message nor one for a transient queue has anything to survive in. */
 Test(durability, what_does_not_survive_is_not_written)
 {

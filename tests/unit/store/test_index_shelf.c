@@ -136,14 +136,21 @@ take(uint64_t number, uint64_t end_lsn)
 }
 
 /* Everything that an index knows: messages for several queues, in any order and twice, removals of
- * rows of this segment and of an older one, and small records. */
+ * rows of this segment and of an older one, states of both, several of one row in a batch and some
+ * of rows that end, and small records. */
 static void
 write_all_kinds(void)
 {
     static const uint64_t MANY[] = {7, 3, 7, 5 | RECORD_QUEUE_HANDED_OUT, 1};
     uint64_t first = publish(100, MANY, ARRAY_LEN(MANY));
     uint64_t second = publish(0, MANY, 2);
+    (void)journal_return(journal, 1, first, &(struct row_state){.due_ms = 1});
     (void)journal_seal(journal, true);
+    (void)journal_return(journal, 9, SLOT / 2, &(struct row_state){.due_ms = 2});
+    (void)journal_return(journal, 8, SLOT / 2, &(struct row_state){.due_ms = 3});
+    (void)journal_return(journal, 1, first, &(struct row_state){.due_ms = 4});
+    (void)journal_return(journal, 1, first, &(struct row_state){.due_ms = 5});
+    (void)journal_return(journal, 3, first, &(struct row_state){.due_ms = 6});
     journal_remove(journal, 3, first);
     journal_remove(journal, 5, first);
     journal_remove(journal, 5, first);

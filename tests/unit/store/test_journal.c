@@ -153,7 +153,93 @@ Test(journal, records_decode_in_the_order_of_appending)
     cr_expect(eq(u32, batches[0]->header.record_count, 6));
 }
 
-/* Contents that lie behind each other in one chunk are one run: one part of the gathered write. */
+/* What the log keeps of a message beyond that it is there stands behind its PUBLISH: with it or not
+ * at all. */
+Test(journal, states_stand_in_the_batch_of_their_message)
+{
+    uint64_t queues[] = {1, 2 | RECORD_QUEUE_HANDED_OUT, 3, 4};
+    const struct journal_state states[] = {
+        {.state = {.deadline_ms = 77}, .first = 0, .count = 2},
+        {.state = {.due_ms = 88}, .first = 3, .count = 1},
+    };
+    struct content_ref ref = make_content(20, 'a');
+    uint64_t lsn;
+    cr_assert(eq(int, journal_publish_with(journal, ref, queues, 4, states, 2, &lsn), STATUS_OK));
+    chunk_pool_release(pool, ref);
+    cr_assert(journal_seal(journal, true));
+    struct bytes left = buffer_bytes(&batches[0]->control);
+    struct record records[4];
+    for (size_t i = 0; i < 4; i++) {
+        cr_assert(eq(int, record_next(&left, &records[i]), STATUS_OK));
+    }
+    cr_expect(eq(sz, left.size, 0));
+    cr_expect(eq(u32, batches[0]->header.record_count, 4));
+    cr_expect(eq(int, (int)records[1].type, RECORD_PUBLISH));
+    cr_assert(eq(int, (int)records[2].type, RECORD_ROW_STATE));
+    cr_expect(eq(u64, records[2].row_state.lsn, lsn));
+    cr_expect(records[2].row_state.came_with_message);
+    cr_expect(eq(u64, records[2].row_state.state.deadline_ms, 77));
+    cr_assert(eq(u32, records[2].row_state.queue_count, 2));
+    cr_expect(eq(u64, record_state_queue(&records[2], 1), 2));
+    cr_expect(eq(u64, record_state_queue(&records[3], 0), 4));
+    cr_expect(eq(u64, records[3].row_state.state.due_ms, 88));
+}
+
+/* Without a state a message takes what it always took. */
+Test(journal, a_message_without_state_has_its_record_alone)
+{
+    (void)publish(20, 'a');
+    cr_assert(journal_seal(journal, true));
+    size_t epoch_size = RECORD_HEADER_SIZE + 8;
+    cr_expect(eq(sz, buffer_size(&batches[0]->control), epoch_size + record_publish_size(1)));
+}
+
+/* What is handed out names the segment that the state stands in. */
+Test(journal, a_returned_message_tells_where_its_state_stands)
+{
+    uint64_t lsn = publish(20, 'a');
+    cr_assert(journal_seal(journal, true));
+    journal_remove(journal, 2, lsn);
+    struct row_state state = {.due_ms = 99, .delivery_count = 1, .verdict = ROW_VERDICT_REJECT};
+    uint64_t state_lsn = journal_return(journal, 1, lsn, &state);
+    cr_assert(journal_seal(journal, true));
+    const struct batch_header *header = &batches[1]->header;
+    cr_expect(eq(u64, state_lsn, header->base_lsn));
+    cr_expect(eq(u32, header->record_count, 2));
+    struct bytes left = buffer_bytes(&batches[1]->control);
+    struct record record;
+    cr_assert(eq(int, record_next(&left, &record), STATUS_OK));
+    cr_assert(eq(int, record_next(&left, &record), STATUS_OK));
+    cr_assert(eq(int, (int)record.type, RECORD_ROW_STATE));
+    cr_expect(not(record.row_state.came_with_message));
+    cr_expect(row_state_equals(&record.row_state.state, &state));
+    cr_expect(eq(u64, record_state_queue(&record, 0), 1));
+}
+
+/* States count when it is asked whether a message still fits the segment. */
+Test(journal, states_do_not_cross_the_end_of_a_segment)
+{
+    uint64_t queues[64];
+    struct journal_state states[64];
+    for (uint32_t i = 0; i < 64; i++) {
+        queues[i] = i + 1;
+        states[i] = (struct journal_state){
+            .state = {.due_ms = i + 1, .deadline_ms = 1, .arrival_ms = 1, .delivery_count = 1},
+            .first = i,
+            .count = 1};
+    }
+    uint64_t number = journal_segment_number(journal);
+    uint64_t lsn = 0;
+    while (journal_segment_number(journal) == number) {
+        struct content_ref ref = make_content(20, 'a');
+        enum status status = journal_publish_with(journal, ref, queues, 64, states, 64, &lsn);
+        cr_assert(eq(int, status, STATUS_OK));
+        chunk_pool_release(pool, ref);
+    }
+    cr_assert(journal_seal(journal, true));
+    cr_expect(lt(u64, journal_segment_base(journal), lsn));
+}
+
 /* Forty ticks of one message each, while nothing comes back from the disk. */
 static void
 gather_ticks(void)
@@ -175,6 +261,7 @@ Test(journal, what_gathers_during_a_slow_flush_takes_no_memory_the_next_time)
     alloc_faults_plan(0);
 }
 
+/* Contents that lie behind each other in one chunk are one run: one part of the gathered write. */
 Test(journal, neighbours_in_a_chunk_are_one_run)
 {
     for (int i = 0; i < 100; i++) {

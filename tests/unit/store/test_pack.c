@@ -229,6 +229,44 @@ Test(pack, segments_whose_topology_no_snapshot_covers_are_left_alone)
     expect_rest();
 }
 
+/* The one with the removals, and one more; returns the number of the first. */
+static uint64_t
+leave_two_segments(void)
+{
+    static const uint64_t QUEUE = FIRST_QUEUE;
+    uint64_t first = journal_segment_number(maker.journal);
+    while (journal_segment_number(maker.journal) < first + 2) {
+        uint64_t lsn = store_maker_publish(&maker, &QUEUE, 1, "message ", 3000);
+        store_maker_seal(&maker, true);
+        journal_remove(maker.journal, QUEUE, lsn);
+        store_maker_seal(&maker, true);
+    }
+    return first;
+}
+
+/* Removals of messages that an older pack has left out are needed by nobody, though no dead file of
+ * that pack says so. */
+Test(pack, segments_that_speak_of_what_a_pack_left_out_are_packed)
+{
+    uint64_t speaker = leave_two_segments();
+    take_snapshot();
+    pack(1, speaker - 1);
+    cr_expect(not(sim_disk_has(sim, "seg.0000000000000001.dead")));
+    pack(speaker, speaker + 1);
+    expect_rest();
+}
+
+/* As long as the older file shows one of them as alive they are. */
+Test(pack, segments_that_speak_of_what_is_not_folded_are_left_alone)
+{
+    uint64_t speaker = leave_two_segments();
+    take_snapshot();
+    enum status status = pack_run(&disk, speaker, speaker + 1, journal_commit_lsn(maker.journal),
+                                  &pack_octets, &failure);
+    cr_expect(eq(int, status, STATUS_REJECTED));
+    expect_rest();
+}
+
 /* Any prefix of the names' changes that a power cut leaves is the same state. */
 Test(pack, power_cut_while_packing_loses_nothing)
 {

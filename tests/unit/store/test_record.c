@@ -78,6 +78,93 @@ Test(record, an_ack_in_order_takes_two_octets)
     cr_expect(eq(sz, buffer_size(&out) - before, 200));
 }
 
+static const struct row_state FULL_STATE = {
+    .due_ms = UINT64_C(2082758400123),
+    .deadline_ms = UINT64_C(1) << 62,
+    .arrival_ms = 1,
+    .delivery_count = UINT32_MAX,
+    .acquired_count = 3,
+    .verdict = ROW_VERDICT_TIMEOUT,
+    .priority = 255,
+};
+
+/* Each part alone, all of them, and none: a state may also take back what was known. */
+Test(record, row_state_keeps_what_it_has)
+{
+    const struct row_state states[] = {
+        FULL_STATE,
+        {.due_ms = FULL_STATE.due_ms},
+        {.deadline_ms = FULL_STATE.deadline_ms},
+        {.arrival_ms = FULL_STATE.arrival_ms},
+        {.delivery_count = 7},
+        {.acquired_count = 8},
+        {.verdict = ROW_VERDICT_NACK},
+        {.priority = 9},
+        {0},
+    };
+    uint64_t queues[] = {7, 9 | RECORD_QUEUE_HANDED_OUT, 11};
+    for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
+        buffer_clear(&out);
+        record_put_row_state(&out, 4160, &states[i], i % 2 == 0, queues, 3);
+        cr_expect(le(sz, buffer_size(&out), record_row_state_size_max(3)));
+        struct record record = only_record();
+        cr_expect(eq(int, (int)record.type, RECORD_ROW_STATE));
+        cr_expect(eq(u64, record.row_state.lsn, 4160));
+        cr_expect(row_state_equals(&record.row_state.state, &states[i]), "state %zu", i);
+        cr_expect(eq(int, record.row_state.came_with_message, i % 2 == 0));
+        cr_expect(eq(u32, record.row_state.queue_count, 3));
+        cr_expect(eq(u64, record_state_queue(&record, 1), 9));
+        cr_expect(eq(u64, record_state_queue(&record, 2), 11));
+    }
+}
+
+/* What a TTL costs in the log, for a message that goes to one queue. */
+Test(record, a_deadline_takes_forty_octets)
+{
+    uint64_t queue = 7;
+    struct row_state state = {.deadline_ms = FULL_STATE.deadline_ms};
+    record_put_row_state(&out, 4160, &state, true, &queue, 1);
+    cr_expect(eq(sz, buffer_size(&out), 40));
+}
+
+/* Each field that can say what no version of us has written. */
+Test(record, row_state_that_cannot_be_is_refused)
+{
+    static const struct {
+        size_t at;
+        uint8_t octets[8];
+        size_t size;
+    } changes[] = {
+        {8, {7}, 1},            /* an LSN that is none */
+        {8, {0}, 8},            /* below every message */
+        {16, {0x20 | 0x0f}, 1}, /* a part that nobody knows */
+        {16, {0x0e}, 1},        /* one part less than there is room for */
+        {17, {5}, 1},           /* a verdict */
+        {20, {0}, 4},           /* no queue */
+        {20, {2}, 1},           /* one queue more than there is room for */
+        {20, {0xff, 0xff, 0xff, 0xff}, 4},
+        {31, {0x80}, 1}, /* times beyond 2^63 */
+        {39, {0x80}, 1},
+        {47, {0x80}, 1},
+        {56, {0}, 8},    /* a queue that is none */
+        {63, {0x80}, 1}, /* a flag that belongs to PUBLISH */
+        {4, {16}, 1},    /* shorter than its fixed part */
+        {4, {56}, 1},    /* cut within its parts */
+    };
+    uint64_t queue = 7;
+    record_put_row_state(&out, 4160, &FULL_STATE, false, &queue, 1);
+    (void)only_record();
+    cr_assert(eq(sz, buffer_size(&out), 64));
+    for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
+        uint8_t copy[64];
+        struct record record;
+        memcpy(copy, out.data + out.start, sizeof(copy));
+        memcpy(copy + changes[i].at, changes[i].octets, changes[i].size);
+        struct bytes left = bytes_make(copy, sizeof(copy));
+        cr_expect(eq(int, record_next(&left, &record), STATUS_CORRUPT), "change %zu", i);
+    }
+}
+
 Test(record, topology_keeps_every_field)
 {
     record_put_vhost(&out, 1, -1, 10, RECORD_FROM_FILE, bytes_of("/"));
@@ -120,6 +207,7 @@ Test(record, damage_never_leads_outside_the_record)
     record_ack_add(&writer, &out, 8000);
     record_ack_end(&writer, &out);
     record_put_queue(&out, 4, 1, 0, bytes_of("queue"), bytes_of("arguments"));
+    record_put_row_state(&out, 4160, &FULL_STATE, true, queues, 3);
     struct bytes whole = buffer_bytes(&out);
     for (size_t at = 0; at < whole.size; at++) {
         for (unsigned bit = 0; bit < 8; bit++) {
@@ -132,6 +220,9 @@ Test(record, damage_never_leads_outside_the_record)
                 struct record_ack_position position = {0};
                 uint64_t lsn;
                 while (record.type == RECORD_ACK && record_ack_next(&record, &position, &lsn)) {
+                }
+                if (record.type == RECORD_ROW_STATE) {
+                    (void)record_state_queue(&record, record.row_state.queue_count - 1);
                 }
             }
             free(copy);

@@ -6,6 +6,7 @@
 #include <criterion/new/assert.h>
 
 #include "base/assert.h"
+#include "store/crc32c.h"
 #include "store/index.h"
 #include "store/log_failure.h"
 #include "store/snapshot.h"
@@ -188,6 +189,40 @@ Test(recovery, messages_of_many_segments_come_back_without_indexes)
 {
     maker.without_index = true;
     check_many();
+}
+
+/* Changes the type of the only record of a batch to one that nobody knows, with all checksums
+ * right. */
+static void
+make_record_unknown(const char *name, uint64_t offset)
+{
+    struct batch_header batch;
+    uint8_t octets[1024];
+    memcpy(octets, sim_disk_content(sim, name).data + offset, sizeof(octets));
+    cr_assert(eq(int, batch_header_decode(&batch, octets), STATUS_OK));
+    uint8_t *control = octets + BATCH_HEADER_SIZE + batch.data_size;
+    cr_assert(eq(int, control[0], RECORD_HANDOUT));
+    control[0] = 200;
+    batch.control_crc = crc32c(0, control, batch.control_size);
+    batch_header_encode(&batch, octets);
+    sim_disk_set(sim, name, offset, bytes_make(octets, sizeof(octets)));
+}
+
+/* Design, I12: what a newer version wrote at the very end is not taken for a torn end, though
+ * nothing behind it proves that it was flushed: it may have been promised. */
+Test(recovery, unknown_records_at_the_end_of_the_log_are_refused_and_not_cut)
+{
+    begin();
+    uint64_t lsn = publish_to(ORDERS, 100);
+    journal_hand_out(maker.journal, ORDERS, lsn);
+    uint64_t batch_lsn = journal_open_lsn(maker.journal);
+    store_maker_seal(&maker, true);
+    char name[STORE_NAME_SIZE];
+    store_file_name(STORE_FILE_SEGMENT, journal_segment_number(maker.journal), 0, name);
+    uint64_t offset = batch_lsn - journal_segment_base(maker.journal);
+    make_record_unknown(name, offset);
+    expect_refused("does not know");
+    expect_refused(name);
 }
 
 /* Design, part 8: the tail that was never flushed is cut, and stays cut. */

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "store/crc32c.h"
+#include "store/index.h"
+#include "store/little_endian.h"
 #include "store/manifest.h"
 #include "tests/support/sim_disk.h"
 #include "tests/support/small_store.h"
@@ -114,6 +117,33 @@ Test(salvage, damaged_message_is_dropped_and_its_neighbours_stay)
     store_content_fini(&content);
 }
 
+/* What the log keeps of messages goes with those that are lost, and stays with the others. */
+Test(salvage, states_of_messages_that_stay_are_kept)
+{
+    struct store_content content = {0};
+    struct segment_index index;
+    uint64_t count;
+    const uint64_t lost = small.lsns[5]; /* it has a state */
+    sim_disk_flip_bit(sim, "seg.0000000000000001", lost - 4096 + 100, 1);
+    cr_expect(eq(int, salvage_run(&disk, &to, &count), STATUS_OK));
+    cr_assert(eq(int, segment_index_read(&index, &disk, 1), STATUS_OK));
+    cr_expect(lt(u64, 3, index.state_count));
+    cr_expect(index_find_state(index.states, index.state_count, lost, 3) == NULL);
+    segment_index_fini(&index);
+    cr_assert(eq(int, recover(&disk, &content), STATUS_OK), "%s", why);
+    size_t at = 0;
+    size_t with_state = 0;
+    for (size_t i = 0; i < whole.row_count; i++) {
+        if (whole.rows[i].lsn != lost) {
+            cr_expect(row_state_equals(&content.rows[at].state, &whole.rows[i].state));
+            with_state += !row_state_is_empty(&content.rows[at++].state);
+        }
+    }
+    cr_expect(eq(sz, at, content.row_count));
+    cr_expect(lt(sz, 20, with_state));
+    store_content_fini(&content);
+}
+
 /* Without a manifest the segments say what they can. */
 Test(salvage, lost_manifest_is_made_from_the_segments)
 {
@@ -125,6 +155,29 @@ Test(salvage, lost_manifest_is_made_from_the_segments)
     cr_assert(eq(int, recover(&disk, &content), STATUS_OK), "%s", why);
     cr_expect(eq(sz, content.row_count, whole.row_count));
     cr_expect(eq(sz, content.record_count, whole.record_count));
+    store_content_fini(&content);
+}
+
+/* Design, I12: nothing is given up for being unknown. */
+Test(salvage, directory_of_a_newer_version_is_left_alone)
+{
+    struct store_content content = {0};
+    uint8_t octets[4096];
+    uint64_t count;
+    struct bytes manifest = sim_disk_content(sim, STORE_MANIFEST_NAME);
+    size_t size = manifest.size;
+    cr_assert(le(sz, size, sizeof(octets)));
+    memcpy(octets, manifest.data, size);
+    octets[8] = 3;
+    put_u32_le(octets + size - 4, crc32c(0, octets, size - 4));
+    sim_disk_replace(sim, STORE_MANIFEST_NAME, bytes_make(octets, size));
+    uint64_t writes = sim_disk_call_count(sim, SIM_DISK_WRITE);
+    cr_expect(eq(int, recover(&disk, &content), STATUS_CORRUPT));
+    cr_expect(strstr(why, "newer version") != NULL, "%s", why);
+    cr_expect(eq(u64, verify(), 1));
+    cr_expect(eq(int, salvage_run(&disk, &to, &count), STATUS_CORRUPT));
+    cr_expect(strstr(last_finding, "newer version") != NULL, "%s", last_finding);
+    cr_expect(eq(u64, sim_disk_call_count(sim, SIM_DISK_WRITE), writes));
     store_content_fini(&content);
 }
 

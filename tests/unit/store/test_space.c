@@ -102,6 +102,43 @@ Test(space, a_segment_is_kept_until_the_last_removal_of_its_rows_is_committed)
     expect_retire(1, lsn_in(1, 128) + 1);
 }
 
+/* I8: what the log keeps of a message elsewhere than with it lives by itself. */
+Test(space, a_segment_with_the_state_of_a_live_row_is_kept)
+{
+    add_rows(1, 1);
+    space_add_state(space, lsn_in(2, 64));
+    index_below(5);
+    expect_retire(3, UINT64_MAX);
+    space_retired(space, 3);
+    cr_expect(ne(int, space_next(space, UINT64_MAX).work, SPACE_RETIRE));
+    space_remove_state(space, lsn_in(2, 64), lsn_in(4, 64));
+    expect_retire(2, UINT64_MAX);
+}
+
+/* I8: the next state of the row, or its end, must be on the disk before the last one goes. */
+Test(space, a_segment_is_kept_until_what_replaced_its_states_is_committed)
+{
+    add_rows(1, 1);
+    space_add_state(space, lsn_in(2, 64));
+    index_below(4);
+    space_retired(space, 3);
+    space_add_state(space, lsn_in(4, 64));
+    space_remove_state(space, lsn_in(2, 64), lsn_in(4, 64));
+    expect_nothing(lsn_in(4, 64));
+    expect_retire(2, lsn_in(4, 64) + 1);
+}
+
+/* A state that means nothing any more needs nobody who says so: its row is gone or has another. */
+Test(space, who_ended_a_state_is_not_kept_for_it)
+{
+    add_rows(1, 1);
+    space_add_rows(space, lsn_in(2, 0), 1, ROW);
+    space_add_state(space, lsn_in(2, 64));
+    space_remove_state(space, lsn_in(2, 64), lsn_in(3, 64));
+    index_below(5);
+    expect_retire(3, UINT64_MAX);
+}
+
 /* I8: the log is read batch by batch where there is no index. */
 Test(space, a_segment_without_index_is_kept)
 {
