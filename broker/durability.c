@@ -46,10 +46,11 @@ core_logs(const struct core *core, const struct queue *queue, const struct conte
 }
 
 void
-core_log_begin(struct core *core)
+core_log_begin(struct core *core, uint64_t expiration)
 {
     core->log_target_count = 0;
     core->log_state_count = 0;
+    core->log_expiration = expiration;
 }
 
 /* Room for a list of so many queues. */
@@ -71,8 +72,8 @@ reserve_targets(struct core *core, uint32_t count)
     return STATUS_OK;
 }
 
-enum status
-core_log_target(struct core *core, const struct queue *queue)
+static enum status
+add_target(struct core *core, const struct queue *queue)
 {
     if (reserve_targets(core, core->log_target_count + 1) != STATUS_OK) {
         return STATUS_NO_MEMORY;
@@ -113,14 +114,11 @@ shares_last_state(const struct core *core, const struct row_state *state)
            row_state_equals(&last->state, state);
 }
 
-enum status
-core_log_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
+static enum status
+add_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
 {
-    if (state == NULL || row_state_is_empty(state)) {
-        return core_log_target(core, queue);
-    }
     if (reserve_states(core, core->log_state_count + 1) != STATUS_OK ||
-        core_log_target(core, queue) != STATUS_OK) {
+        add_target(core, queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     if (shares_last_state(core, state)) {
@@ -130,6 +128,22 @@ core_log_target_with(struct core *core, const struct queue *queue, const struct 
             .state = *state, .first = core->log_target_count - 1, .count = 1};
     }
     return STATUS_OK;
+}
+
+enum status
+core_log_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
+{
+    struct row_state full = state == NULL ? (struct row_state){0} : *state;
+    full.deadline_ms = core_wall_deadline_ms(core, queue, core->log_expiration);
+    return row_state_is_empty(&full) ? add_target(core, queue)
+                                     : add_target_with(core, queue, &full);
+}
+
+enum status
+core_log_target(struct core *core, const struct queue *queue)
+{
+    return queue_is_endless(queue, core->log_expiration) ? add_target(core, queue)
+                                                         : core_log_target_with(core, queue, NULL);
 }
 
 /* What the list takes in the log, at most. */
@@ -515,8 +529,7 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
-    if (queue_push(queue, &entry) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    return STATUS_OK;
+    return row->state.deadline_ms == 0
+               ? queue_push(queue, &entry)
+               : core_restore_mortal(core, queue, &entry, row->state.deadline_ms);
 }

@@ -84,6 +84,42 @@ core_push_for(struct core *core, struct queue *queue, struct queue_entry *entry,
     return STATUS_OK;
 }
 
+uint64_t
+queue_time_to_live_ms(const struct queue *queue, uint64_t expiration)
+{
+    int64_t of_queue = queue->settings->message_ttl_ms;
+    uint64_t ttl_ms = of_queue < 0 ? UINT64_MAX : (uint64_t)of_queue;
+    return expiration != 0 && expiration - 1 < ttl_ms ? expiration - 1 : ttl_ms;
+}
+
+/* The log has no times before 1970, whatever the machine's clock says. */
+uint64_t
+core_wall_deadline_ms(const struct core *core, const struct queue *queue, uint64_t expiration)
+{
+    if (queue_is_endless(queue, expiration)) {
+        return 0;
+    }
+    uint64_t wall_ms = core->now.wall_ms > 0 ? (uint64_t)core->now.wall_ms : 1;
+    return wall_ms + queue_time_to_live_ms(queue, expiration);
+}
+
+enum status
+core_restore_mortal(struct core *core, struct queue *queue, struct queue_entry *entry,
+                    uint64_t wall_deadline_ms)
+{
+    uint64_t wall_ms = core->now.wall_ms > 0 ? (uint64_t)core->now.wall_ms : 1;
+    uint64_t due_ms = wall_deadline_ms <= wall_ms ? 0 : now_ms(core) + (wall_deadline_ms - wall_ms);
+    if (queue_push_until(queue, entry, due_ms) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    if (due_ms == 0) {
+        core_expire_soon(core, queue);
+    } else {
+        look_not_after(core, queue, due_ms);
+    }
+    return STATUS_OK;
+}
+
 void
 core_watch_returned(struct core *core, struct queue *queue, const struct queue_entry *entry,
                     uint64_t position)

@@ -23,6 +23,25 @@ enum { CORE_DEATHS_PER_QUEUE = 256, CORE_DEATHS_PER_TICK = 8192 };
 MUST_CHECK enum status core_push_for(struct core *core, struct queue *queue,
                                      struct queue_entry *entry, uint64_t ttl_ms);
 
+/* The time to live of a message in a queue: the shorter of what queue and message say. `expiration`
+ * as in struct logged_message (publish.h). UINT64_MAX: it lives for ever. */
+uint64_t queue_time_to_live_ms(const struct queue *queue, uint64_t expiration);
+
+static inline bool
+queue_is_endless(const struct queue *queue, uint64_t expiration)
+{
+    return queue->settings->message_ttl_ms < 0 && expiration == 0;
+}
+
+/* When a message that comes now expires, as the log keeps it (store/row_state.h); 0: never. */
+uint64_t core_wall_deadline_ms(const struct core *core, const struct queue *queue,
+                               uint64_t expiration);
+
+/* As queue_push, for a message from the log with such a deadline. One that is over by now is never
+ * handed out, and dies in the ticks to come. */
+MUST_CHECK enum status core_restore_mortal(struct core *core, struct queue *queue,
+                                           struct queue_entry *entry, uint64_t wall_deadline_ms);
+
 /* A message that was lent has come back to the queue: it may be due again. */
 void core_watch_returned(struct core *core, struct queue *queue, const struct queue_entry *entry,
                          uint64_t position);

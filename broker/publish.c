@@ -87,26 +87,14 @@ entry_bits(const struct core *core, const struct queue *queue, const struct cont
     return queue_entry_pack(message->lsn, flags);
 }
 
-/* The shorter of what the queue and the message say. */
-static uint64_t
-time_to_live_ms(const struct queue *queue, const struct logged_message *message)
-{
-    int64_t of_queue = queue->settings->message_ttl_ms;
-    uint64_t ttl_ms = of_queue < 0 ? UINT64_MAX : (uint64_t)of_queue;
-    if (message->expiration != 0 && message->expiration - 1 < ttl_ms) {
-        ttl_ms = message->expiration - 1;
-    }
-    return ttl_ms;
-}
-
 static enum status
 push_message(struct core *core, struct queue *queue, struct queue_entry *entry,
              const struct logged_message *message)
 {
-    if (queue->settings->message_ttl_ms < 0 && message->expiration == 0) {
+    if (queue_is_endless(queue, message->expiration)) {
         return queue_push(queue, entry);
     }
-    return core_push_for(core, queue, entry, time_to_live_ms(queue, message));
+    return core_push_for(core, queue, entry, queue_time_to_live_ms(queue, message->expiration));
 }
 
 void
@@ -163,7 +151,7 @@ static enum status
 log_for_queues(const struct publish *publish, uint64_t *lsn_out)
 {
     struct core *core = publish_core(publish);
-    core_log_begin(core);
+    core_log_begin(core, publish->expiration);
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *queue = queue_of_target(core->routes.targets[i]);
         if (core_logs(core, queue, publish->octets) && core_log_target(core, queue) != STATUS_OK) {

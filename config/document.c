@@ -202,7 +202,7 @@ static const struct field_spec queue_fields[] = {
     LITERAL("type", 0, QUEUE, type, LITERAL_WORD, .words = queue_types),
     LITERAL("durable", 0, QUEUE, durable, LITERAL_BOOLEAN),
     NESTED("limits", FIELD_RECORD, FIELD_WITHOUT_EFFECT, QUEUE, limits, &queue_limits_spec),
-    LITERAL("ttl", FIELD_WITHOUT_EFFECT, QUEUE, ttl, LITERAL_DURATION, 0, TEN_YEARS_MS),
+    LITERAL("ttl", 0, QUEUE, ttl, LITERAL_DURATION, 0, TEN_YEARS_MS),
     LITERAL("expires", 0, QUEUE, expires, LITERAL_DURATION, 1, TEN_YEARS_MS),
     LITERAL("priorities", FIELD_WITHOUT_EFFECT, QUEUE, priorities, LITERAL_INTEGER, 1, 255),
     NESTED("consumers", FIELD_RECORD, 0, QUEUE, consumers, &consumers_spec),

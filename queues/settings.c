@@ -386,7 +386,7 @@ check_retry_order(const struct table_value *value, struct bytes arguments, char 
 static const struct argument queue_arguments[] = {
     /* name, check, types, is compared, has no effect yet, field */
     {"x-expires", check_expires, TYPE_ANY, true, false, FIELD(expires_ms)},
-    {"x-message-ttl", check_message_ttl, TYPE_ANY, true, true, FIELD(message_ttl_ms)},
+    {"x-message-ttl", check_message_ttl, TYPE_ANY, true, false, FIELD(message_ttl_ms)},
     {"x-dead-letter-exchange", check_string, TYPE_ANY, true, true, 0},
     {"x-dead-letter-routing-key", check_dead_letter_routing_key, TYPE_ANY, true, true, 0},
     {"x-dead-letter-strategy", check_dead_letter_strategy, TYPE_QUORUM, true, true, 0},

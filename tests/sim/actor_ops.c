@@ -193,13 +193,12 @@ choose_message(const struct doing *doing)
                            below(doing, habits->key_names), is_persistent, size);
 }
 
-/* What survives a restart lives for ever. */
 static uint32_t
 attempt(const struct doing *doing)
 {
     uint32_t number = choose_message(doing);
     struct history_message *message = &history_of(doing)->messages[number];
-    if (doing->world->habits.mortal_permille > 0 && !message->is_persistent) {
+    if (doing->world->habits.mortal_permille > 0) {
         message->expiration = choose_expiration(doing);
     }
     return number;

@@ -62,6 +62,7 @@ struct history_copy {
     bool is_mark_free;        /* ...or not: a crash has made it uncertain */
     uint64_t handed_at;       /* the end of the log when it was handed out last */
     uint64_t deadline_ms;     /* it is not handed out from then on; 0: it has none */
+    uint64_t written_ms;      /* the same before it was rounded up, as the log has it */
     bool is_instant;          /* it dies with the tick */
     struct history_span gone; /* when HISTORY_DONE */
 };

@@ -71,7 +71,8 @@ set_deadline(struct history *history, struct history_queue *queue, struct histor
         return;
     }
     history->has_mortals = true;
-    copy->deadline_ms = (history->now_ms + expiration - 1 + STEP_MS - 1) / STEP_MS * STEP_MS;
+    copy->written_ms = history->now_ms + expiration - 1;
+    copy->deadline_ms = (copy->written_ms + STEP_MS - 1) / STEP_MS * STEP_MS;
     if (expiration == 1) {
         copy->deadline_ms = history->now_ms;
         copy->is_instant = true;
@@ -112,16 +113,27 @@ expire(struct history *history, struct history_queue *queue, uint32_t at)
     copy->is_maybe = false;
 }
 
-/* What comes in the tick under way and has no time is left until it ends. */
+/* Why it is asked what is due. What comes in the tick under way and has no time is left until that
+ * ends; a new broker takes what the log says. */
+enum occasion { ON_CLOCK, ON_END_OF_TICK, ON_START };
+
+static bool
+is_due(const struct history *history, const struct history_copy *copy, enum occasion occasion)
+{
+    if (copy->deadline_ms == 0 || (copy->is_instant && occasion == ON_CLOCK)) {
+        return false;
+    }
+    return (occasion == ON_START ? copy->written_ms : copy->deadline_ms) <= history->now_ms;
+}
+
 static void
-expire_due(struct history *history, bool is_end_of_tick)
+expire_due(struct history *history, enum occasion occasion)
 {
     for (uint32_t i = 0; history->has_mortals && i < history->queue_count; i++) {
         struct history_queue *queue = &history->queues[i];
         for (uint32_t at = queue->first_ready; at < queue->copy_count; at++) {
             const struct history_copy *copy = &queue->copies[at];
-            bool is_due = copy->deadline_ms != 0 && copy->deadline_ms <= history->now_ms;
-            if (copy->place == HISTORY_READY && is_due && (is_end_of_tick || !copy->is_instant)) {
+            if (copy->place == HISTORY_READY && is_due(history, copy, occasion)) {
                 expire(history, queue, at);
             }
         }
@@ -129,10 +141,16 @@ expire_due(struct history *history, bool is_end_of_tick)
 }
 
 void
+history_expire_written(struct history *history)
+{
+    expire_due(history, ON_START);
+}
+
+void
 history_set_time(struct history *history, uint64_t now_ms)
 {
     history->now_ms = now_ms;
-    expire_due(history, false);
+    expire_due(history, ON_CLOCK);
 }
 
 void
@@ -386,7 +404,7 @@ history_purge(struct history *history, uint32_t handle, uint64_t first)
 void
 history_end_tick(struct history *history, uint64_t last, uint64_t purged_last)
 {
-    expire_due(history, true);
+    expire_due(history, ON_END_OF_TICK);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < history->unfinished_count; i++) {
         struct history_unfinished unfinished = history->unfinished[i];

@@ -278,24 +278,24 @@ server_send(struct server *server, const struct method *method, struct sent *sen
 
 enum { PROPERTIES_SIZE_MAX = 32 };
 
-/* Flags, and one property at most. */
+/* Flags, and what is there in the order of the flags. */
 static struct bytes
 make_properties(const struct server_publish *publish, uint8_t out[static PROPERTIES_SIZE_MAX])
 {
+    size_t size = 2;
     memset(out, 0, PROPERTIES_SIZE_MAX);
     if (publish->is_persistent) {
-        out[0] = PROPERTY_DELIVERY_MODE >> 8;
-        out[2] = DELIVERY_MODE_PERSISTENT;
-        return bytes_make(out, 3);
+        out[0] |= PROPERTY_DELIVERY_MODE >> 8;
+        out[size++] = DELIVERY_MODE_PERSISTENT;
     }
-    if (publish->expiration == 0) {
-        return bytes_make(out, 2);
+    if (publish->expiration != 0) {
+        out[0] |= PROPERTY_EXPIRATION >> 8;
+        int length = snprintf((char *)out + size + 1, PROPERTIES_SIZE_MAX - size - 1, "%" PRIu64,
+                              publish->expiration - 1);
+        out[size] = (uint8_t)length;
+        size += 1 + (size_t)length;
     }
-    out[0] = PROPERTY_EXPIRATION >> 8;
-    int length =
-        snprintf((char *)out + 3, PROPERTIES_SIZE_MAX - 3, "%" PRIu64, publish->expiration - 1);
-    out[2] = (uint8_t)length;
-    return bytes_make(out, 3 + (size_t)length);
+    return bytes_make(out, size);
 }
 
 static struct chunk_place

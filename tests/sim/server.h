@@ -65,7 +65,7 @@ struct server_publish {
     const char *routing_key;
     uint32_t number;
     uint32_t size;
-    uint64_t expiration; /* in ms, and 1; 0: none. Of transient messages only */
+    uint64_t expiration; /* in ms, and 1; 0: none */
     bool is_persistent;
     bool is_mandatory;
 };

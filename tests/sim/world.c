@@ -107,7 +107,7 @@ static void
 draw_lives(struct world *world)
 {
     world->lives = (struct dice){.state = dice_mix(world->seed + 0x74746c)};
-    world->habits.mortal_permille = one_of(&world->lives, 0, 0, 600);
+    world->habits.mortal_permille = one_of(&world->lives, 0, 0, 500);
 }
 
 /* Life ----------------------------------------------------------------------------------------- */

@@ -37,7 +37,7 @@ struct habits {
     uint32_t network_permille; /* how often a network has its turn */
     uint32_t take_permille;    /* how often the core takes what a network has flushed */
     uint32_t write_permille;   /* turns of a network in which it writes what it has taken */
-    uint32_t mortal_permille;  /* transient messages that have a time to live */
+    uint32_t mortal_permille;  /* messages that have a time to live */
 };
 
 struct world {

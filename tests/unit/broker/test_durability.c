@@ -131,7 +131,7 @@ log_again(const struct row_state *first, const struct row_state *second)
 {
     struct core *core = rig->core;
     uint64_t lsn;
-    core_log_begin(core);
+    core_log_begin(core, 0);
     cr_assert(eq(int, core_log_target_with(core, find_queue(rig, "q"), first), STATUS_OK));
     cr_assert(eq(int, core_log_target_with(core, find_queue(rig, "r"), second), STATUS_OK));
     struct content_ref content = queue_peek(find_queue(rig, "q"))->content;
