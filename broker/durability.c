@@ -134,7 +134,9 @@ enum status
 core_log_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
 {
     struct row_state full = state == NULL ? (struct row_state){0} : *state;
-    full.deadline_ms = core_wall_deadline_ms(core, queue, core->log_expiration);
+    if (!queue_is_endless(queue, core->log_expiration)) {
+        full.deadline_ms = core_wall_deadline_ms(core, queue, core->log_expiration);
+    }
     return row_state_is_empty(&full) ? add_target(core, queue)
                                      : add_target_with(core, queue, &full);
 }

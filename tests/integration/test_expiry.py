@@ -136,3 +136,23 @@ def test_nothing_is_delivered_late(ch, conn):
             # Between the core's decision and our looking at the clock lies a round trip.
             assert float(got.body) > time.time() - 1.0
     assert delivered > 0
+
+
+# The clock goes on while the broker is away.
+@pytest.mark.bourse_only
+def test_deadlines_survive_a_kill(serve, canaries, tmp_path):
+    text = "bourse: 1\nqueues:\n  q: {ttl: 1500ms}\n" + USER
+    broker = serve(text, ["u"], data_dir=str(tmp_path / "data"))
+    channel = broker.open(user="u", password=canaries["u"]).channel()
+    channel.call("confirm.select")
+    for number in range(50):
+        expiration = {"expiration": "60000"} if number % 2 else {"expiration": "300"}
+        channel.publish("", "q", str(number), delivery_mode=2, **expiration)
+    while channel.expect("basic.ack").delivery_tag < 50:
+        pass
+    broker.kill()
+    time.sleep(0.4)
+    broker = serve(text, ["u"], data_dir=str(tmp_path / "data"))
+    channel = broker.open(user="u", password=canaries["u"]).channel()
+    assert channel.get("q", no_ack=False).body == b"1"
+    channel.wait_for_counts("q", 0, 0)
