@@ -52,6 +52,13 @@ void log_init_stderr(struct log *log, enum log_level level, enum log_format form
 void log_line(struct log *log, enum log_level level, const char *event, const char *fields, ...)
     PRINTF_LIKE(4, 5);
 
+/* Whether a line of that level would be written: for what takes long to put together. */
+static inline bool
+log_is_enabled(struct log *log, enum log_level level)
+{
+    return log != NULL && level <= log->level;
+}
+
 #define log_error(log, event, ...) log_line((log), LOG_LEVEL_ERROR, (event), __VA_ARGS__)
 #define log_warn(log, event, ...) log_line((log), LOG_LEVEL_WARN, (event), __VA_ARGS__)
 #define log_info(log, event, ...) log_line((log), LOG_LEVEL_INFO, (event), __VA_ARGS__)

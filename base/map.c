@@ -127,6 +127,20 @@ map_next(const struct map *map, uint32_t *position)
     return NULL;
 }
 
+/* Entries keep their order and only ever move forward, to places that the walk has yet to reach. */
+struct map_entry *
+map_previous(const struct map *map, uint32_t *position)
+{
+    *position = *position < map->entry_count ? *position : map->entry_count;
+    while (*position > 0) {
+        struct map_entry *entry = entry_at(map, --*position);
+        if (entry->value != NULL) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
 /* Inserting ---------------------------------------------------------------------------------- */
 
 static bool

@@ -58,4 +58,16 @@ map_count(const struct map *map)
  * start anew. */
 struct map_entry *map_next(const struct map *map, uint32_t *position);
 
+/* The same backwards: the last live entry before `*position`, or NULL; moves `*position` to it.
+ * Start with map_places. Entries may be removed and inserted during such a walk: those that were
+ * there when it began and still are, are all met, some of them perhaps twice, and new ones are not
+ * looked for. */
+struct map_entry *map_previous(const struct map *map, uint32_t *position);
+
+static inline uint32_t
+map_places(const struct map *map)
+{
+    return map->entry_count;
+}
+
 #endif

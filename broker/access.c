@@ -1,34 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/access.h"
 
+#include <stdlib.h>
+
 #include "amqp/reply.h"
 #include "base/alloc.h"
 #include "broker/connection.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
+#include "broker/expression.h"
 #include "broker/login.h"
 #include "broker/password.h"
 #include "broker/vhost.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-#include <stdlib.h>
-
-/* What one match may cost: an expression that runs into a limit denies. Measured on a pattern made
- * to explode: 0.7 ms under these limits, 1.3 s under PCRE2's own. */
-static const uint32_t MATCH_LIMIT = 10000;
-static const uint32_t MATCH_DEPTH_LIMIT = 1000;
-static const uint32_t MATCH_HEAP_LIMIT_KIB = 1024;
 /* Verdicts remembered for one user in one vhost; when full they are forgotten and asked anew. */
 static const uint32_t VERDICTS_MAX = 4096;
 
 static const char DEFAULT_EXCHANGE_NAME[] = "amq.default";
-
-/* A compiled expression. `code` NULL: nothing matches (empty, or it did not compile). */
-struct expression {
-    pcre2_code *code;
-    bool matches_all; /* the expression is ".*": no need to run it */
-};
 
 struct topic_right {
     struct bytes exchange;                        /* view into what was given */
@@ -48,8 +36,7 @@ struct user_rights {
     struct topic_right *topics;
     size_t topic_count;
     struct map verdicts; /* struct verdict by question; owns */
-    pcre2_match_context *match_context;
-    pcre2_match_data *match_data;
+    struct expression_runner runner;
 };
 
 static const char *const access_right_names[ACCESS_RIGHT_COUNT] = {
@@ -58,52 +45,28 @@ static const char *const access_right_names[ACCESS_RIGHT_COUNT] = {
     [ACCESS_READ] = "read",
 };
 
+/* An empty expression matches nothing, nor does one that does not compile. */
 static bool
-expression_compile(struct expression *expression, const char *pattern, struct log *log,
-                   struct bytes user)
+right_compile(struct expression *expression, const char *pattern, struct log *log,
+              struct bytes user)
 {
+    struct expression_error error;
     *expression = (struct expression){.code = NULL};
-    if (pattern[0] == '\0') {
+    if (pattern[0] == '\0' || expression_compile(expression, bytes_of(pattern), &error)) {
         return true;
     }
-    expression->matches_all = strcmp(pattern, ".*") == 0;
-    int error;
-    PCRE2_SIZE offset;
-    expression->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-                                     PCRE2_NEVER_UTF | PCRE2_NEVER_UCP, &error, &offset, NULL);
-    if (expression->code != NULL) {
-        return true;
-    }
-    char reason[128];
-    (void)pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof(reason));
     char shown[300];
     log_error(log, "access.bad_expression", "user=\"%.*s\" expression=%s at=%zu reason=\"%s\"",
-              BYTES_FORMAT(user), log_escape(shown, sizeof(shown), bytes_of(pattern)), offset,
-              reason);
+              BYTES_FORMAT(user), log_escape(shown, sizeof(shown), bytes_of(pattern)), error.offset,
+              error.reason);
     return false;
 }
 
-static void
-expression_fini(struct expression *expression)
-{
-    pcre2_code_free(expression->code);
-    expression->code = NULL;
-}
-
 static bool
-expression_matches(const struct expression *expression, const struct user_rights *rights,
-                   struct bytes subject)
+right_matches(const struct expression *expression, const struct user_rights *rights,
+              struct bytes subject)
 {
-    if (expression->code == NULL) {
-        return false;
-    }
-    if (expression->matches_all) {
-        return true;
-    }
-    static const uint8_t empty[1] = {0};
-    int found = pcre2_match(expression->code, subject.size == 0 ? empty : subject.data,
-                            subject.size, 0, 0, rights->match_data, rights->match_context);
-    return found >= 0;
+    return expression_match(expression, &rights->runner, subject) == EXPRESSION_MATCHES;
 }
 
 static struct bytes
@@ -141,8 +104,7 @@ user_rights_free(struct user_rights *rights)
     free(rights->topics);
     user_rights_forget_verdicts(rights);
     map_fini(&rights->verdicts);
-    pcre2_match_data_free(rights->match_data);
-    pcre2_match_context_free(rights->match_context);
+    expression_runner_fini(&rights->runner);
     arena_fini(&rights->arena);
     free(rights);
 }
@@ -190,7 +152,7 @@ topic_right_compile(struct expression *expression, const char *pattern, struct l
                     struct bytes user, struct bytes vhost)
 {
     char *expanded = topic_expression_expand(pattern, user, vhost);
-    bool compiled = expanded != NULL && expression_compile(expression, expanded, log, user);
+    bool compiled = expanded != NULL && right_compile(expression, expanded, log, user);
     free(expanded);
     return compiled;
 }
@@ -219,7 +181,7 @@ user_rights_compile(struct user_rights *rights, struct bytes user, struct log *l
 {
     bool is_good = true;
     for (size_t i = 0; i < ACCESS_RIGHT_COUNT; i++) {
-        is_good &= expression_compile(&rights->rights[i], rights->given.rights[i], log, user);
+        is_good &= right_compile(&rights->rights[i], rights->given.rights[i], log, user);
     }
     return user_rights_compile_topics(rights, user, log) && is_good;
 }
@@ -250,15 +212,10 @@ user_rights_new(const struct user_grant *grant, uint64_t seed)
     struct user_rights *rights = xalloc(sizeof(*rights));
     user_rights_take_grant(rights, grant);
     map_init(&rights->verdicts, seed);
-    rights->match_context = pcre2_match_context_create(NULL);
-    rights->match_data = pcre2_match_data_create(1, NULL);
-    if (rights->match_context == NULL || rights->match_data == NULL) {
+    if (expression_runner_init(&rights->runner) != STATUS_OK) {
         user_rights_free(rights);
         return NULL;
     }
-    pcre2_set_match_limit(rights->match_context, MATCH_LIMIT);
-    pcre2_set_depth_limit(rights->match_context, MATCH_DEPTH_LIMIT);
-    pcre2_set_heap_limit(rights->match_context, MATCH_HEAP_LIMIT_KIB);
     return rights;
 }
 
@@ -454,7 +411,7 @@ user_rights_allow(struct user_rights *rights, enum access_right right, struct by
         return true;
     }
     if (name.size > UINT8_MAX) {
-        return expression_matches(expression, rights, name);
+        return right_matches(expression, rights, name);
     }
     uint8_t question[1 + UINT8_MAX]; /* the right, then the name */
     question[0] = (uint8_t)right;
@@ -464,7 +421,7 @@ user_rights_allow(struct user_rights *rights, enum access_right right, struct by
     if (known != NULL) {
         return known->allowed;
     }
-    bool allowed = expression_matches(expression, rights, name);
+    bool allowed = right_matches(expression, rights, name);
     user_rights_remember(rights, asked, allowed);
     return allowed;
 }
@@ -539,7 +496,7 @@ topic_right_allows(struct user_rights *rights, const struct topic_right *topic,
                    enum access_right right, struct bytes routing_key)
 {
     if (routing_key.size > UINT8_MAX) { /* from a CC header: a shortstr has no more */
-        return expression_matches(&topic->rights[right], rights, routing_key);
+        return right_matches(&topic->rights[right], rights, routing_key);
     }
     /* The topic's number keeps questions about different exchanges apart; its first octet is none
      * that a question about a name begins with. */
@@ -552,7 +509,7 @@ topic_right_allows(struct user_rights *rights, const struct topic_right *topic,
     if (known != NULL) {
         return known->allowed;
     }
-    bool allowed = expression_matches(&topic->rights[right], rights, routing_key);
+    bool allowed = right_matches(&topic->rights[right], rights, routing_key);
     user_rights_remember(rights, asked, allowed);
     return allowed;
 }

@@ -54,6 +54,7 @@ init_lists(struct core *core)
     list_init(&core->doomed_exchanges);
     list_init(&core->doomed_queues);
     list_init(&core->unbind_waiters);
+    list_init(&core->policy_walks);
     list_init(&core->handouts);
     list_init(&core->log_paused);
     list_init(&core->reopened);
@@ -377,6 +378,7 @@ core_end_tick(struct core *core)
 {
     core_begin_unbinding(core);
     core->work_left = core->settings.work_per_tick;
+    core_match_policies(core);
     core_release_getters(core);
     core_replay(core);
     core_reopen_windows(core);
@@ -438,6 +440,7 @@ core_wait_ms(const struct core *core)
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->expiring) ||
         !list_is_empty(&core->confirming) || !list_is_empty(&core->reopened) ||
         !list_is_empty(&core->replays) || core->heads_came || core_is_unbinding(core) ||
+        !list_is_empty(&core->policy_walks) ||
         queue_discards_can_go_on(&core->discards) || core_wants_seal(core)) {
         return 0;
     }

@@ -145,6 +145,7 @@ struct core {
     struct list unbind_waiters;   /* of channel.wait_link: what they ask needs those gone */
     uint32_t unbinds_left;        /* in this tick */
     uint32_t work_left;           /* the same, of settings.work_per_tick */
+    struct list policy_walks;     /* of vhost_policies.walk_link: matched anew (policies.h) */
     struct list handouts;         /* of queue_handout.link: their mark is not written yet */
     struct list log_paused;       /* of connection.log_paused_link: the log has to catch up */
     struct list reopened;         /* of connection.reopen_link: the window has room again */

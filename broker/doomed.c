@@ -83,6 +83,7 @@ end_exchanges(struct core *core)
             return false;
         }
         list_remove(&exchange->doomed_link);
+        exchange_leave_policies(exchange);
         exchange_free(&exchange);
     }
     return true;

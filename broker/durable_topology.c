@@ -85,6 +85,34 @@ binding_remember(const struct binding *binding)
     log_binding(binding, RECORD_BINDING_SET);
 }
 
+uint64_t
+policy_octets(const struct policy_properties *properties)
+{
+    return properties->name.size + properties->pattern.size + properties->definition.size;
+}
+
+void
+policy_remember(const struct vhost *vhost, const struct policy *policy)
+{
+    struct core *core = vhost->core;
+    if (!core_has_log(core)) {
+        return;
+    }
+    struct record_policy record = {
+        .id = policy->id,
+        .vhost = vhost->id,
+        .flags = (policy->is.from_file ? RECORD_FROM_FILE : 0u) |
+                 (policy->is.kind == POLICY_OPERATOR ? RECORD_OPERATOR : 0u),
+        .priority = policy->is.priority,
+        .target = (uint32_t)policy->is.target,
+        .name = policy->is.name,
+        .pattern = policy->is.pattern,
+        .definition = policy->is.definition,
+    };
+    record_put_policy(core_begin_record(core), &record);
+    core_log_record(core);
+}
+
 void
 user_remember(struct core *core, struct user *user)
 {
@@ -140,6 +168,12 @@ binding_forget(const struct binding *binding)
     log_binding(binding, RECORD_BINDING_DELETE);
 }
 
+void
+policy_forget(const struct vhost *vhost, const struct policy *policy)
+{
+    log_delete(vhost->core, RECORD_POLICY_DELETE, policy->id);
+}
+
 /* Records to state --------------------------------------------------------------------------- */
 
 void
@@ -149,6 +183,7 @@ topology_restore_init(struct topology_restore *restore, struct core *core)
     restore->core = core;
     map_init(&restore->vhosts, core->seed);
     map_init(&restore->users, core->seed);
+    map_init(&restore->policies, core->seed);
     map_init(&restore->exchanges, core->seed);
 }
 
@@ -157,6 +192,7 @@ topology_restore_fini(struct topology_restore *restore)
 {
     map_fini(&restore->vhosts);
     map_fini(&restore->users);
+    map_fini(&restore->policies);
     map_fini(&restore->exchanges);
 }
 
@@ -251,6 +287,54 @@ restore_user(struct topology_restore *restore, const struct record *record)
     }
     buffer_put_bytes(&user->record, record->octets);
     return user->record.failed ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+/* NULL, or what is wrong with what is peculiar to policies. */
+static const char *
+policy_problem(const struct record_policy *record, const struct policy_properties *properties)
+{
+    char why[512];
+    struct fault fault;
+    if (record->target >= POLICY_TARGET_COUNT) {
+        return "what it applies to is not known";
+    }
+    if (table_validate(record->definition, TABLE_FIELDS_MAX, &fault) != STATUS_OK) {
+        return "its definition is no table";
+    }
+    return policy_definition_check(properties, why, sizeof(why)) ? NULL
+                                                                 : "its definition is not accepted";
+}
+
+static enum status
+restore_policy(struct topology_restore *restore, const struct record *octets)
+{
+    const struct record_policy *record = &octets->policy;
+    struct vhost *vhost = find_by_id(&restore->vhosts, record->vhost);
+    if (vhost == NULL) {
+        return refuse(restore, "policy", record->id, "its vhost is not known");
+    }
+    struct policy_properties properties = {
+        .kind = (record->flags & RECORD_OPERATOR) != 0 ? POLICY_OPERATOR : POLICY_ORDINARY,
+        .target = (enum policy_target)record->target,
+        .priority = record->priority,
+        .from_file = (record->flags & RECORD_FROM_FILE) != 0,
+        .name = record->name,
+        .pattern = record->pattern,
+        .definition = record->definition,
+    };
+    const char *problem =
+        new_object_problem(restore, &restore->policies, record->id,
+                           &vhost->policies.sets[properties.kind].by_name, record->name);
+    problem = problem == NULL ? policy_problem(record, &properties) : problem;
+    if (problem != NULL) {
+        return refuse(restore, "policy", record->id, problem);
+    }
+    struct policy *policy = vhost_restore_policy(vhost, record->id, &properties);
+    if (policy == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    put_by_id(&restore->policies, &policy->id, policy);
+    return STATUS_OK;
 }
 
 /* NULL, or what is wrong with what is peculiar to exchanges. */
@@ -417,6 +501,8 @@ topology_restore_record(void *context, const struct record *record)
         return restore_vhost(restore, record);
     case RECORD_USER_SET:
         return restore_user(restore, record);
+    case RECORD_POLICY_SET:
+        return restore_policy(restore, record);
     case RECORD_EXCHANGE_SET:
         return restore_exchange(restore, record);
     case RECORD_QUEUE_SET:

@@ -2,9 +2,9 @@
 /* Vhosts, users, exchanges, queues and bindings as records of the log, both ways: every change of
  * what is durable is said as it is made, and recovery makes the state again from what was said.
  *
- * Durable are vhosts, users, durable exchanges (the predeclared ones with them), durable queues
- * that belong to no connection, and bindings whose ends are both durable. They go by numbers that
- * core_new_id gives; what is not durable has numbers of its own and no records. */
+ * Durable are vhosts, users, policies, durable exchanges (the predeclared ones with them), durable
+ * queues that belong to no connection, and bindings whose ends are both durable. They go by numbers
+ * that core_new_id gives; what is not durable has numbers of its own and no records. */
 #ifndef BOURSE_BROKER_DURABLE_TOPOLOGY_H
 #define BOURSE_BROKER_DURABLE_TOPOLOGY_H
 
@@ -19,6 +19,7 @@ void vhost_remember(const struct vhost *vhost);
 void exchange_remember(const struct exchange *exchange);
 void queue_remember(const struct queue *queue);
 void binding_remember(const struct binding *binding);
+void policy_remember(const struct vhost *vhost, const struct policy *policy);
 void user_remember(struct core *core, struct user *user); /* nothing when it is what the log has */
 
 /* Tell it that the object goes; call while it is whole. The bindings of an exchange or queue go
@@ -26,14 +27,20 @@ void user_remember(struct core *core, struct user *user); /* nothing when it is 
 void exchange_forget(const struct exchange *exchange);
 void queue_forget(const struct queue *queue);
 void binding_forget(const struct binding *binding);
+void policy_forget(const struct vhost *vhost, const struct policy *policy);
+
+/* Octets of the texts of its record. */
+uint64_t policy_octets(const struct policy_properties *properties);
 
 /* Making a core's state again from records, in the order in which recovery gives them: only SET
- * records, vhosts before what is in them, exchanges and queues before bindings. All zero but `core`
+ * records, vhosts before what is in them, policies before what they apply to, exchanges and queues
+ * before bindings. All zero but `core`
  * is the start. The core has no journal yet. */
 struct topology_restore {
     struct core *core;
     struct map vhosts;    /* struct vhost by id; points */
     struct map users;     /* struct user by id; points */
+    struct map policies;  /* struct policy by id; points */
     struct map exchanges; /* struct exchange by id; points */
 };
 void topology_restore_init(struct topology_restore *restore, struct core *core);

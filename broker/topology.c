@@ -10,13 +10,11 @@
 #include "amqp/reply.h"
 #include "amqp/table.h"
 #include "broker/access.h"
-#include "broker/ack_timeout.h"
 #include "broker/channel.h"
 #include "broker/connection.h"
 #include "broker/core.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
-#include "broker/expiry.h"
 #include "broker/topology_check.h"
 #include "broker/topology_left.h"
 #include "broker/vhost.h"
@@ -38,6 +36,11 @@ record_octets(const struct config *config)
     for (size_t i = 0; i < config->binding_count; i++) {
         const struct config_binding *binding = &config->bindings[i];
         octets += CORE_RECORD_FIXED + binding->routing_key.size + binding->arguments.size;
+    }
+    for (size_t i = 0; i < config->policy_count; i++) {
+        const struct config_policy *policy = &config->policies[i];
+        octets +=
+            CORE_RECORD_FIXED + policy->name.size + policy->pattern.size + policy->definition.size;
     }
     for (size_t i = 0; i < config->user_count; i++) {
         octets += CORE_RECORD_FIXED + config_user_octets(&config->users[i]);
@@ -74,6 +77,39 @@ static void
 reject_memory(struct application *application, const struct config_mark *mark)
 {
     application_reject(application, mark, "there is no memory for it");
+}
+
+/* Policies come before what they apply to: what is made is under them at once. */
+static void
+apply_policy(struct application *application, const struct config_policy *config, bool *is_changed)
+{
+    struct vhost *vhost = application->vhost;
+    struct policy_properties properties = config_policy_properties(config);
+    struct policy *policy = vhost_find_policy(vhost, properties.kind, properties.name);
+    if (policy == NULL || !policy_says_the_same(policy, &properties)) {
+        if (vhost_put_policy(vhost, &properties) != STATUS_OK) {
+            reject_memory(application, &config->mark);
+            return;
+        }
+        *is_changed = true;
+        policy = vhost_find_policy(vhost, properties.kind, properties.name);
+    } else if (!policy->is.from_file) {
+        policy->is.from_file = true;
+        policy_remember(vhost, policy);
+    }
+    policy->is_named = true;
+}
+
+static void
+apply_policies(struct application *application)
+{
+    bool is_changed = false;
+    for (size_t i = 0; i < application->config->policy_count; i++) {
+        apply_policy(application, &application->config->policies[i], &is_changed);
+    }
+    if (is_changed) {
+        vhost_match_policies_anew(application->vhost);
+    }
 }
 
 static struct exchange *
@@ -144,18 +180,17 @@ static bool
 change_queue(struct queue *queue, const struct config_queue *config)
 {
     bool is_changed = !table_equal(queue->arguments, config->arguments);
-    if (is_changed && queue_set_arguments(queue, config->arguments) != STATUS_OK) {
+    uint32_t changed = 0;
+    if (is_changed && queue_set_arguments(queue, config->arguments, &changed) != STATUS_OK) {
         return false;
     }
-    if (is_changed) {
-        queue_review_timeouts(queue);
+    if (changed != 0) {
+        const struct vhost *vhost = queue->vhost;
+        core_settings_changed(vhost->core, queue, changed);
     }
     if (is_changed || !queue->from_file) {
         queue->from_file = true;
         queue_remember(queue);
-    }
-    if (is_changed) {
-        core_use_queue(((const struct vhost *)queue->vhost)->core, queue);
     }
     return true;
 }
@@ -277,6 +312,7 @@ apply_everything(struct application *application)
 {
     core_log_together(application->core, record_octets(application->config));
     apply_vhost(application);
+    apply_policies(application);
     apply_topology(application);
     apply_users(application);
     /* Without a file nothing can have left it. */

@@ -7,6 +7,7 @@
 
 #include "broker/access.h"
 #include "broker/durability.h"
+#include "broker/durable_topology.h"
 #include "broker/vhost.h"
 #include "routing/topic_trie.h"
 
@@ -275,6 +276,33 @@ check_bindings(struct application *application)
     known_names_fini(&names);
 }
 
+struct policy_properties
+config_policy_properties(const struct config_policy *config)
+{
+    struct policy_properties properties = {
+        .kind = config->is_operator ? POLICY_OPERATOR : POLICY_ORDINARY,
+        .priority = config->priority,
+        .from_file = true,
+        .name = config->name,
+        .pattern = config->pattern,
+        .definition = config->definition,
+    };
+    bool is_known = policy_target_find(bytes_of(config->apply_to), &properties.target);
+    assert(is_known); /* the file has a list of the same words */
+    return properties;
+}
+
+static void
+check_policy(struct application *application, const struct config_policy *config)
+{
+    char why[512];
+    struct policy_properties properties = config_policy_properties(config);
+    check_record(application, &config->mark, policy_octets(&properties));
+    if (!policy_check(&properties, why, sizeof(why))) {
+        application_reject(application, &config->mark, "%s", why);
+    }
+}
+
 /* Octets of the texts of the user's record, at most. */
 uint64_t
 config_user_octets(const struct config_user *user)
@@ -310,6 +338,9 @@ application_check(struct application *application)
         check_queue(application, &config->queues[i], &queue_count);
     }
     check_bindings(application);
+    for (size_t i = 0; i < config->policy_count; i++) {
+        check_policy(application, &config->policies[i]);
+    }
     for (size_t i = 0; i < config->user_count; i++) {
         check_user(application, &config->users[i]);
     }

@@ -5,6 +5,7 @@
 #define BOURSE_BROKER_TOPOLOGY_CHECK_H
 
 #include "broker/core.h"
+#include "queues/policy.h"
 
 /* A configuration on its way into the core (topology.c). */
 struct application {
@@ -28,5 +29,8 @@ void application_reject(struct application *application, const struct config_mar
 
 /* Octets that the texts of the user's record take, at most. */
 uint64_t config_user_octets(const struct config_user *user);
+
+/* The policy that the file means; application_check has judged it. */
+struct policy_properties config_policy_properties(const struct config_policy *config);
 
 #endif

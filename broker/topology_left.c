@@ -60,8 +60,22 @@ sweep_bindings(const struct vhost *vhost, struct exchange *exchange)
 }
 
 static void
+sweep_policies(const struct vhost *vhost, enum policy_kind kind)
+{
+    struct policy *policy;
+    for (uint32_t at = 0; (policy = vhost_policy_at(vhost, kind, at)) != NULL; at++) {
+        if (has_left(&policy->is.from_file, &policy->is_named)) {
+            report_left(vhost, policy_kind_name(kind), policy->is.name);
+            policy_remember(vhost, policy);
+        }
+    }
+}
+
+static void
 sweep_vhost(struct vhost *vhost)
 {
+    sweep_policies(vhost, POLICY_ORDINARY);
+    sweep_policies(vhost, POLICY_OPERATOR);
     uint32_t position = 0;
     for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
         struct exchange *exchange = entry->value;

@@ -81,6 +81,7 @@ vhost_restore_exchange(struct vhost *vhost, uint64_t id,
         return NULL;
     }
     exchange->vhost = vhost;
+    exchange_match_policies(exchange);
     map_put(&vhost->exchanges, exchange->name, exchange);
     return exchange;
 }
@@ -146,6 +147,7 @@ make_vhost(struct core *core, uint64_t id, struct bytes name)
     vhost->queues_max = -1;
     map_init(&vhost->exchanges, core->seed);
     map_init(&vhost->queues, core->seed);
+    vhost_policies_init(vhost);
     return vhost;
 }
 
@@ -217,6 +219,7 @@ free_exchanges(struct vhost *vhost)
     uint32_t position = 0;
     for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
         struct exchange *exchange = entry->value;
+        exchange_leave_policies(exchange);
         exchange_free(&exchange);
     }
     map_fini(&vhost->exchanges);
@@ -233,6 +236,7 @@ vhost_free(struct vhost **vhost_pointer)
     free_queues(vhost);
     core_unbind_all(vhost->core);
     free_exchanges(vhost);
+    vhost_policies_fini(vhost);
     free((void *)vhost->name.data);
     free(vhost);
     *vhost_pointer = NULL;
@@ -441,6 +445,7 @@ vhost_restore_queue(struct vhost *vhost, uint64_t id, const struct queue_propert
         return NULL;
     }
     queue->vhost = vhost;
+    queue_match_policies(queue);
     queue_count_memory(queue, &core->queue_memory);
     map_put(&vhost->queues, queue->name, queue);
     if (queue->durable) {

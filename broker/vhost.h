@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "broker/core.h"
+#include "broker/policies.h"
 #include "exchanges/exchange.h"
 #include "queues/queue.h"
 
@@ -18,7 +19,8 @@ struct vhost {
     uint64_t exchange_deletions; /* rises, so that who remembers an exchange can tell */
     struct map queues;           /* struct queue by name; one reference each */
     struct queue *named_last;    /* by a key of the default exchange, and still there; NULL: none */
-    int64_t connections_max;     /* -1: none */
+    struct vhost_policies policies;
+    int64_t connections_max; /* -1: none */
     int64_t queues_max;
     uint32_t connection_count;
 };

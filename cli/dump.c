@@ -159,7 +159,7 @@ print_flags(struct dump *dump, uint32_t flags)
     } words[] = {
         {RECORD_FROM_FILE, "from_file"}, {RECORD_AUTO_DELETE, "auto_delete"},
         {RECORD_INTERNAL, "internal"},   {RECORD_PREDECLARED, "predeclared"},
-        {RECORD_DISABLED, "disabled"},
+        {RECORD_DISABLED, "disabled"},   {RECORD_OPERATOR, "operator"},
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if ((flags & words[i].flag) != 0) {
@@ -194,6 +194,17 @@ print_object(struct dump *dump, const char *type, uint64_t id, const uint64_t *v
     print_flags(dump, flags);
 }
 
+static void
+print_policy(struct dump *dump, const struct record_policy *policy)
+{
+    print_object(dump, "policy", policy->id, &policy->vhost, policy->name, policy->flags);
+    print_field(dump, "pattern", policy->pattern);
+    fprintf(dump->out, dump->as_json ? ",\"priority\":%" PRId32 : " priority=%" PRId32,
+            policy->priority);
+    print_number(dump, "definition_octets", policy->definition.size);
+    end_line(dump);
+}
+
 static enum status
 take_record(void *context, const struct record *record)
 {
@@ -208,6 +219,9 @@ take_record(void *context, const struct record *record)
     case RECORD_USER_SET:
         print_object(dump, "user", record->user.id, NULL, record->user.name, record->user.flags);
         end_line(dump);
+        break;
+    case RECORD_POLICY_SET:
+        print_policy(dump, &record->policy);
         break;
     case RECORD_EXCHANGE_SET:
         remember_name(dump, record->exchange.id, record->exchange.vhost, record->exchange.name);

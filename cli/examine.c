@@ -9,8 +9,11 @@
 #include "base/random.h"
 #include "broker/access.h"
 #include "broker/core.h"
+#include "broker/expression.h"
+#include "broker/topology_check.h"
 #include "config/report.h"
 #include "exchanges/exchange.h"
+#include "queues/policy.h"
 #include "queues/settings.h"
 
 enum { SUBJECT_SIZE = 640 };
@@ -93,6 +96,73 @@ examine_exchanges(struct config *config, struct map *exchanges)
     }
 }
 
+/* Policies ----------------------------------------------------------------------------------- */
+
+static void
+report_key(struct config *config, const struct config_policy_key *key,
+           const struct policy_problem *problem)
+{
+    char guess[SUGGESTION_TEXT_SIZE];
+    struct suggestion suggestion = suggestion_for(key->name);
+    const char *known;
+    for (size_t i = 0; problem->is_unknown && (known = policy_key_name(i)) != NULL; i++) {
+        suggestion_offer(&suggestion, bytes_of(known));
+    }
+    report_error(config, problem->kind == POLICY_PROBLEM_VALUE ? key->value_mark : key->mark,
+                 "%s%s", problem->text, suggestion_text(&suggestion, guess));
+}
+
+static void
+examine_key(struct config *config, const struct config_policy *policy,
+            const struct policy_properties *properties, const struct config_policy_key *key)
+{
+    struct table_value value;
+    struct policy_problem problem;
+    if (!table_find(policy->definition, (const char *)key->name.data, &value)) {
+        return; /* reported when the file was read */
+    }
+    if (!policy_key_check(properties, key->name, &value, &problem)) {
+        report_key(config, key, &problem);
+    } else if (policy_key_is_without_effect(key->name)) {
+        report_warning(config, key->mark, "\"%.*s\" has no effect in this version",
+                       BYTES_FORMAT(key->name));
+    }
+}
+
+static void
+examine_pattern(struct config *config, const struct config_policy *policy)
+{
+    struct expression expression;
+    struct expression_error error;
+    if (!expression_compile(&expression, policy->pattern, &error)) {
+        report_error(config, policy->pattern_mark,
+                     "the pattern does not compile: %s, at offset %zu of it", error.reason,
+                     error.offset);
+    }
+    expression_fini(&expression);
+}
+
+static void
+examine_policy(struct config *config, const struct config_policy *policy)
+{
+    struct policy_properties properties = config_policy_properties(policy);
+    struct fault fault;
+    examine_pattern(config, policy);
+    if (table_validate(policy->definition, TABLE_FIELDS_MAX, &fault) != STATUS_OK) {
+        report_fault(config, policy->mark, &fault);
+        return;
+    }
+    if (policy->key_count == 0) {
+        report_error(config, policy->mark, "the definition of this policy is empty");
+    }
+    if (properties.target == POLICY_FOR_STREAMS) {
+        report_warning(config, policy->mark, "there are no streams: this policy has no effect");
+    }
+    for (size_t i = 0; i < policy->key_count; i++) {
+        examine_key(config, policy, &properties, &policy->keys[i]);
+    }
+}
+
 /* A core that serves nobody: enough to make users in. */
 static struct core *
 rehearsal_core_new(void)
@@ -165,5 +235,8 @@ examine_config(struct config *config)
         examine_binding(config, &exchanges, &config->bindings[i]);
     }
     map_fini(&exchanges);
+    for (size_t i = 0; i < config->policy_count; i++) {
+        examine_policy(config, &config->policies[i]);
+    }
     examine_users(config);
 }

@@ -11,6 +11,7 @@
 #include "config/document.h"
 #include "config/file.h"
 #include "config/listeners.h"
+#include "config/policies.h"
 #include "config/report.h"
 #include "config/server.h"
 #include "config/topology.h"
@@ -143,6 +144,7 @@ compile(struct config *config, struct document *document, enum config_purpose pu
     config->queues_max = limit_or_none(&document->limits.max_queues);
     server_compile(config, document);
     topology_compile(config, document);
+    policies_compile(config, document);
     listeners_compile(config, document, purpose);
     users_compile(config, document, purpose, environment);
 }

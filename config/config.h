@@ -127,6 +127,26 @@ struct config_binding {
     struct config_mark mark;
 };
 
+/* One key of a policy's definition. */
+struct config_policy_key {
+    struct bytes name;
+    struct config_mark mark;       /* of the key */
+    struct config_mark value_mark; /* of what stands behind it */
+};
+
+struct config_policy {
+    struct bytes name;
+    bool is_operator;
+    struct bytes pattern;
+    struct config_mark pattern_mark;
+    const char *apply_to; /* "classic_queues" */
+    int32_t priority;
+    struct bytes definition; /* table body; the keys are in the order of `keys` */
+    struct config_policy_key *keys;
+    size_t key_count;
+    struct config_mark mark;
+};
+
 enum config_auth { AUTH_PASSWORD, AUTH_CERTIFICATE };
 enum config_role { ROLE_NONE, ROLE_MONITOR, ROLE_OPERATOR, ROLE_ADMIN };
 
@@ -169,6 +189,8 @@ struct config {
     size_t queue_count;
     struct config_binding *bindings;
     size_t binding_count;
+    struct config_policy *policies; /* operator policies are among them */
+    size_t policy_count;
     struct config_user *users;
     size_t user_count;
 };

@@ -367,69 +367,6 @@ check_queue_count(struct compiler *compiler)
 
 /* Sections without effect yet ---------------------------------------------------------------- */
 
-static const char *const policy_keys[] = {
-    "message-ttl",
-    "expires",
-    "max-length",
-    "max-length-bytes",
-    "overflow",
-    "dead-letter-exchange",
-    "dead-letter-routing-key",
-    "dead-letter-strategy",
-    "delivery-limit",
-    "consumer-timeout",
-    "consumer-disconnected-timeout",
-    "delayed-retry-type",
-    "delayed-retry-min",
-    "delayed-retry-max",
-    "delayed-retry-multiplier",
-    "delayed-retry-jitter",
-    "delayed-retry-max-age",
-    "delayed-retry-counts",
-    "delayed-retry-order",
-    "queue-leader-locator",
-    "initial-cluster-size",
-    "target-group-size",
-    "queue-mode",
-    "queue-version",
-    "max-age",
-    "stream-max-segment-size-bytes",
-    "stream-filter-size-bytes",
-    "alternate-exchange",
-    "federation-upstream",
-    "federation-upstream-set",
-    NULL,
-};
-
-static bool
-is_policy_key(struct bytes name)
-{
-    for (const char *const *key = policy_keys; *key != NULL; key++) {
-        if (bytes_equal_text(name, *key)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void
-check_policies(struct compiler *compiler, const struct named_list *list)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        const struct document_policy *policy = list->items[i];
-        const struct node *key = policy->definition == NULL ? NULL : policy->definition->first;
-        for (; key != NULL; key = key->next) {
-            char guess[SUGGESTION_TEXT_SIZE];
-            if (!is_policy_key(key->key)) {
-                report_error(compiler->config, key->key_mark,
-                             "unknown key \"%.*s\" in a policy's definition%s",
-                             BYTES_FORMAT(key->key),
-                             suggestion_among(key->key, policy_keys, guess));
-            }
-        }
-    }
-}
-
 static void
 check_protected(struct compiler *compiler)
 {
@@ -466,8 +403,6 @@ topology_compile(struct config *config, struct document *document)
     compile_queues(&compiler);
     check_queue_count(&compiler);
     check_named_retries(&compiler);
-    check_policies(&compiler, &document->policies);
-    check_policies(&compiler, &document->operator_policies);
     check_protected(&compiler);
     cycles_report(config, document);
 }

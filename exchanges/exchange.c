@@ -41,16 +41,14 @@ bytes_copy(struct bytes bytes)
     return bytes_make(copy, bytes.size);
 }
 
-/* The declared alternate exchange, as a view into `arguments`. */
-static struct bytes
-find_alternate(struct bytes arguments)
+/* An argument wins over a policy. */
+static void
+choose_alternate(struct exchange *exchange)
 {
     struct table_value value;
-    if (table_find(arguments, "alternate-exchange", &value) &&
-        table_value_class(&value) == TABLE_CLASS_STRING) {
-        return value.raw;
-    }
-    return bytes_make(NULL, 0);
+    bool is_declared = table_find(exchange->arguments, "alternate-exchange", &value) &&
+                       table_value_class(&value) == TABLE_CLASS_STRING;
+    exchange->alternate = is_declared ? value.raw : exchange->policy_alternate;
 }
 
 struct exchange *
@@ -73,7 +71,7 @@ exchange_new(uint64_t id, const struct exchange_properties *properties)
     exchange->predeclared = properties->predeclared;
     exchange->from_file = properties->from_file;
     exchange->arguments = arguments;
-    exchange->alternate = find_alternate(exchange->arguments);
+    choose_alternate(exchange);
     binding_table_init(&exchange->bindings, properties->seed);
     exchange->matcher = exchange->type->matcher_new(properties->seed);
     return exchange;
@@ -88,8 +86,15 @@ exchange_set_arguments(struct exchange *exchange, struct bytes arguments)
     }
     free((void *)exchange->arguments.data);
     exchange->arguments = copy;
-    exchange->alternate = find_alternate(copy);
+    choose_alternate(exchange);
     return STATUS_OK;
+}
+
+void
+exchange_set_policy_alternate(struct exchange *exchange, struct bytes alternate)
+{
+    exchange->policy_alternate = alternate;
+    choose_alternate(exchange);
 }
 
 void

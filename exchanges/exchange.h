@@ -11,6 +11,8 @@
 #include "routing/binding_table.h"
 #include "routing/target.h"
 
+struct policy; /* queues/policy.h; not used here */
+
 /* What a message shows to an exchange. */
 struct exchange_message {
     struct bytes routing_key; /* no longer than a shortstr, or (from a CC header) no match by key */
@@ -48,7 +50,9 @@ struct exchange {
     bool is_named;                 /* by the file that is being applied */
     bool had_binding;              /* auto-delete waits for the first */
     struct bytes arguments;        /* table body as declared; owned */
-    struct bytes alternate;        /* view into arguments; data NULL: none */
+    struct bytes alternate;        /* that of the arguments or else the policy's; data NULL: none */
+    struct bytes policy_alternate; /* borrowed; data NULL: none */
+    struct policy *policy;         /* the broker's, which applies; NULL: none */
     struct binding_table bindings; /* with this exchange as source; owns them */
     void *matcher;
     uint64_t generation;          /* raised by every bind and unbind: caches compare it */
@@ -76,6 +80,10 @@ struct exchange *exchange_new(uint64_t id, const struct exchange_properties *pro
 
 /* Replaces the arguments, which are copied. STATUS_NO_MEMORY changes nothing. */
 MUST_CHECK enum status exchange_set_arguments(struct exchange *exchange, struct bytes arguments);
+
+/* From now on a policy says `alternate` (data NULL: nothing), which is in force where the arguments
+ * say nothing. Borrowed until the next call, or the end of the exchange. */
+void exchange_set_policy_alternate(struct exchange *exchange, struct bytes alternate);
 
 /* Frees the exchange and its bindings. The caller has unbound it as a destination. */
 void exchange_free(struct exchange **exchange);

@@ -18,6 +18,7 @@
 #include "queues/consumer.h"
 #include "queues/discards.h"
 #include "queues/entry_deque.h"
+#include "queues/policy.h"
 #include "queues/settings.h"
 #include "queues/times.h"
 #include "routing/target.h"
@@ -42,8 +43,8 @@ struct queue {
     struct bytes name;          /* owned, in the same allocation */
     struct bytes arguments;     /* table body; owned, in the same allocation as declared, in one
                                    of its own once it was changed */
-    const struct queue_settings *settings; /* views into arguments; in the allocation of these, or
-                                              queue_settings_default where there are none */
+    const struct queue_settings *settings; /* what is in force; with those of arguments, or of
+                                              policies, or queue_settings_default */
     void *vhost;                           /* the broker's */
     uint64_t owner_link;              /* link id of the connection it is exclusive to; 0: none */
     struct list_link owner_list_link; /* in that connection's list of exclusive queues; once
@@ -58,6 +59,7 @@ struct queue {
     bool is_named;     /* by the file that is being applied */
     bool deleted;      /* no longer in the vhost; waits for the last reference */
     bool had_consumer; /* auto-delete waits for the first */
+    bool has_policies; /* one applies, ordinary or operator: settings are its */
     bool head_waits;   /* the next message cannot be handed out before the disk has answered */
     uint32_t announced_count; /* messages of a commit under way that have no room yet; 0 outside */
 
@@ -103,8 +105,18 @@ struct queue *queue_new(uint64_t id, const struct queue_properties *properties);
 struct queue *queue_ref(struct queue *queue);
 
 /* Replaces the arguments, which are copied: queue_settings_read accepted them, and neither type,
- * priorities nor single-active-consumer change. STATUS_NO_MEMORY changes nothing. */
-MUST_CHECK enum status queue_set_arguments(struct queue *queue, struct bytes arguments);
+ * priorities nor single-active-consumer change. Tells which settings are other than before (as
+ * queue_settings_differences). STATUS_NO_MEMORY changes nothing. */
+MUST_CHECK enum status queue_set_arguments(struct queue *queue, struct bytes arguments,
+                                           uint32_t *changed_out);
+
+/* From now on these policies apply, NULL: none. The queue takes references of its own. Returns
+ * which settings are other than before. */
+uint32_t queue_set_policies(struct queue *queue, struct policy *policy,
+                            struct policy *operator_policy);
+
+/* The policy of that kind that applies, or NULL. */
+struct policy *queue_policy(const struct queue *queue, enum policy_kind kind);
 
 /* Frees the queue with the last reference. The contents of messages still in it must have been
  * given back with queue_purge. */

@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One table says everything about an argument: who checks it, which queue types have it, which
- * field takes it, whether it has an effect. Its order is RabbitMQ's, which decides what a
- * declaration with several mistakes is told. Reasons are printed as RabbitMQ prints its terms:
- * clients show them. */
+/* One table says what an argument may be: who checks it, which queue types have it, whether it has
+ * an effect. Its order is RabbitMQ's, which decides what a declaration with several mistakes is
+ * told. Reasons are printed as RabbitMQ prints its terms: clients show them. */
 #include "queues/settings.h"
 
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdio.h>
 
 #include "amqp/reply.h"
 #include "amqp/table.h"
 #include "base/assert.h"
+#include "queues/settings_words.h"
 
 /* Ten years, as RabbitMQ bounds times. */
 static const int64_t EXPIRY_MS_MAX = INT64_C(315360000000);
 static const int64_t PRIORITY_MAX = 255;
 static const int64_t JITTER_PERCENT_MAX = 100;
 
-enum { REASON_SIZE = 128, VALUE_TEXT_SIZE = 96 };
+enum { REASON_SIZE = QUEUE_ARGUMENT_REASON_SIZE, VALUE_TEXT_SIZE = 96 };
 
 enum type_mask {
     TYPE_CLASSIC = 1 << QUEUE_TYPE_CLASSIC,
@@ -37,7 +36,6 @@ struct argument {
     uint8_t types;      /* of enum type_mask */
     bool is_compared;   /* redeclarations must agree on it */
     bool has_no_effect; /* until the feature behind it exists */
-    size_t field;       /* offset of its int64_t in struct queue_settings; 0: has none */
 };
 
 /* Checks --------------------------------------------------------------------------------------- */
@@ -175,26 +173,14 @@ check_word(const struct table_value *value, const char *const *words, const char
     if (!check_string(value, (struct bytes){0}, reason)) {
         return false;
     }
-    for (; *words != NULL; words++) {
-        if (bytes_equal_text(value->raw, *words)) {
-            return true;
-        }
-    }
-    return refuse(reason, why);
+    return words_find(words, value->raw) >= 0 || refuse(reason, why);
 }
-
-static const char *const overflow_words[] = {
-    [OVERFLOW_DROP_HEAD] = "drop-head",
-    [OVERFLOW_REJECT_PUBLISH] = "reject-publish",
-    [OVERFLOW_REJECT_PUBLISH_DLX] = "reject-publish-dlx",
-    NULL,
-};
 
 static bool
 check_overflow(const struct table_value *value, struct bytes arguments, char *reason)
 {
     (void)arguments;
-    return check_word(value, overflow_words, "invalid_overflow", reason);
+    return check_word(value, queue_overflow_words, "invalid_overflow", reason);
 }
 
 static bool
@@ -211,9 +197,8 @@ check_dead_letter_routing_key(const struct table_value *value, struct bytes argu
 static bool
 check_dead_letter_strategy(const struct table_value *value, struct bytes arguments, char *reason)
 {
-    static const char *const words[] = {"at-most-once", "at-least-once", NULL};
     (void)arguments;
-    return check_word(value, words, "invalid_dlx_strategy", reason);
+    return check_word(value, dead_letter_strategy_words, "invalid_dlx_strategy", reason);
 }
 
 static bool
@@ -273,9 +258,8 @@ check_queue_type(const struct table_value *value, struct bytes arguments, char *
 static bool
 check_retry_type(const struct table_value *value, struct bytes arguments, char *reason)
 {
-    static const char *const words[] = {"all", "failed", "returned", "disabled", NULL};
     (void)arguments;
-    return check_word(value, words, "invalid_delayed_retry_type", reason);
+    return check_word(value, retry_type_words, "invalid_delayed_retry_type", reason);
 }
 
 static bool
@@ -332,18 +316,6 @@ check_retry_jitter(const struct table_value *value, struct bytes arguments, char
     return number <= JITTER_PERCENT_MAX || refuse_number(reason, "max_value_exceeded", number);
 }
 
-static bool
-is_verdict(struct bytes word)
-{
-    static const char *const verdicts[] = {"nack", "reject", "lost", "timeout"};
-    for (size_t i = 0; i < ARRAY_LEN(verdicts); i++) {
-        if (bytes_equal_text(word, verdicts[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Verdicts that count as a failure, separated by commas; blanks around them are fine. */
 static bool
 check_retry_counts(const struct table_value *value, struct bytes arguments, char *reason)
@@ -351,22 +323,11 @@ check_retry_counts(const struct table_value *value, struct bytes arguments, char
     if (!check_string(value, arguments, reason)) {
         return false;
     }
-    struct bytes rest = value->raw;
-    for (bool is_last = false; !is_last;) {
-        const uint8_t *comma = rest.size == 0 ? NULL : memchr(rest.data, ',', rest.size);
-        is_last = comma == NULL;
-        struct bytes word = is_last ? rest : bytes_make(rest.data, (size_t)(comma - rest.data));
-        size_t used = is_last ? word.size : word.size + 1;
-        while (word.size > 0 && word.data[0] == ' ') {
-            word = bytes_make(word.data + 1, word.size - 1);
-        }
-        while (word.size > 0 && word.data[word.size - 1] == ' ') {
-            word.size--;
-        }
-        if (!is_verdict(word)) {
+    struct bytes word;
+    for (size_t at = 0; comma_list_next(value->raw, &at, &word);) {
+        if (words_find(retry_verdict_words, word) < 0) {
             return refuse(reason, "invalid_delayed_retry_counts");
         }
-        rest = bytes_make(rest.data + used, rest.size - used);
     }
     return true;
 }
@@ -374,56 +335,53 @@ check_retry_counts(const struct table_value *value, struct bytes arguments, char
 static bool
 check_retry_order(const struct table_value *value, struct bytes arguments, char *reason)
 {
-    static const char *const words[] = {"free", "hold", NULL};
     (void)arguments;
-    return check_word(value, words, "invalid_delayed_retry_order", reason);
+    return check_word(value, retry_order_words, "invalid_delayed_retry_order", reason);
 }
 
 /* The table ------------------------------------------------------------------------------------ */
 
-#define FIELD(name) offsetof(struct queue_settings, name)
-
 static const struct argument queue_arguments[] = {
-    /* name, check, types, is compared, has no effect yet, field */
-    {"x-expires", check_expires, TYPE_ANY, true, false, FIELD(expires_ms)},
-    {"x-message-ttl", check_message_ttl, TYPE_ANY, true, false, FIELD(message_ttl_ms)},
-    {"x-dead-letter-exchange", check_string, TYPE_ANY, true, true, 0},
-    {"x-dead-letter-routing-key", check_dead_letter_routing_key, TYPE_ANY, true, true, 0},
-    {"x-dead-letter-strategy", check_dead_letter_strategy, TYPE_QUORUM, true, true, 0},
-    {"x-max-length", check_not_negative, TYPE_ANY, true, true, FIELD(max_length)},
-    {"x-max-length-bytes", check_not_negative, TYPE_ANY, true, true, FIELD(max_length_bytes)},
-    {"x-max-in-memory-length", check_not_negative, TYPE_QUORUM, true, false, 0},
-    {"x-max-in-memory-bytes", check_not_negative, TYPE_QUORUM, true, false, 0},
-    {"x-max-priority", check_max_priority, TYPE_CLASSIC, true, true, FIELD(max_priority)},
-    {"x-overflow", check_overflow, TYPE_ANY, true, true, 0},
-    {"x-queue-mode", check_queue_mode, TYPE_CLASSIC, true, false, 0},
-    {"x-queue-version", check_queue_version, TYPE_CLASSIC, true, false, 0},
-    {"x-single-active-consumer", check_boolean, TYPE_ANY, true, false, 0},
-    {"x-consumer-timeout", check_not_negative, TYPE_ANY, true, false, FIELD(consumer_timeout_ms)},
-    {"x-consumer-disconnected-timeout", check_not_negative, TYPE_ANY, true, true, 0},
-    {"x-queue-type", check_queue_type, TYPE_ANY, true, false, 0},
-    {"x-quorum-initial-group-size", check_positive, TYPE_QUORUM, true, false, 0},
-    {"x-queue-master-locator", check_anything, TYPE_CLASSIC, true, false, 0},
-    {"x-queue-leader-locator", check_leader_locator, TYPE_ANY, true, false, 0},
-    {"x-delivery-limit", check_delivery_limit, TYPE_ANY, true, true, FIELD(delivery_limit)},
-    {"x-delayed-retry-type", check_retry_type, TYPE_ANY, true, true, 0},
-    {"x-delayed-retry-min", check_positive, TYPE_ANY, true, true, 0},
-    {"x-delayed-retry-max", check_retry_max, TYPE_ANY, true, true, 0},
-    {"x-delayed-retry-multiplier", check_retry_multiplier, TYPE_ANY, true, true, 0},
-    {"x-delayed-retry-jitter", check_retry_jitter, TYPE_ANY, true, true, 0},
-    {"x-delayed-retry-max-age", check_not_negative, TYPE_ANY, true, true, 0},
-    {"x-delayed-retry-counts", check_retry_counts, TYPE_ANY, true, true, 0},
-    {"x-delayed-retry-order", check_retry_order, TYPE_ANY, true, true, 0},
-    {"x-max-age", check_anything, TYPE_STREAM, false, false, 0},
-    {"x-stream-max-segment-size-bytes", check_anything, TYPE_STREAM, false, false, 0},
-    {"x-stream-filter-size-bytes", check_anything, TYPE_STREAM, false, false, 0},
-    {"x-initial-cluster-size", check_anything, TYPE_STREAM, false, false, 0},
+    /* name, check, types, is compared, has no effect yet */
+    {"x-expires", check_expires, TYPE_ANY, true, false},
+    {"x-message-ttl", check_message_ttl, TYPE_ANY, true, false},
+    {"x-dead-letter-exchange", check_string, TYPE_ANY, true, true},
+    {"x-dead-letter-routing-key", check_dead_letter_routing_key, TYPE_ANY, true, true},
+    {"x-dead-letter-strategy", check_dead_letter_strategy, TYPE_QUORUM, true, true},
+    {"x-max-length", check_not_negative, TYPE_ANY, true, true},
+    {"x-max-length-bytes", check_not_negative, TYPE_ANY, true, true},
+    {"x-max-in-memory-length", check_not_negative, TYPE_QUORUM, true, false},
+    {"x-max-in-memory-bytes", check_not_negative, TYPE_QUORUM, true, false},
+    {"x-max-priority", check_max_priority, TYPE_CLASSIC, true, true},
+    {"x-overflow", check_overflow, TYPE_ANY, true, true},
+    {"x-queue-mode", check_queue_mode, TYPE_CLASSIC, true, false},
+    {"x-queue-version", check_queue_version, TYPE_CLASSIC, true, false},
+    {"x-single-active-consumer", check_boolean, TYPE_ANY, true, false},
+    {"x-consumer-timeout", check_not_negative, TYPE_ANY, true, false},
+    {"x-consumer-disconnected-timeout", check_not_negative, TYPE_ANY, true, true},
+    {"x-queue-type", check_queue_type, TYPE_ANY, true, false},
+    {"x-quorum-initial-group-size", check_positive, TYPE_QUORUM, true, false},
+    {"x-queue-master-locator", check_anything, TYPE_CLASSIC, true, false},
+    {"x-queue-leader-locator", check_leader_locator, TYPE_ANY, true, false},
+    {"x-delivery-limit", check_delivery_limit, TYPE_ANY, true, true},
+    {"x-delayed-retry-type", check_retry_type, TYPE_ANY, true, true},
+    {"x-delayed-retry-min", check_positive, TYPE_ANY, true, true},
+    {"x-delayed-retry-max", check_retry_max, TYPE_ANY, true, true},
+    {"x-delayed-retry-multiplier", check_retry_multiplier, TYPE_ANY, true, true},
+    {"x-delayed-retry-jitter", check_retry_jitter, TYPE_ANY, true, true},
+    {"x-delayed-retry-max-age", check_not_negative, TYPE_ANY, true, true},
+    {"x-delayed-retry-counts", check_retry_counts, TYPE_ANY, true, true},
+    {"x-delayed-retry-order", check_retry_order, TYPE_ANY, true, true},
+    {"x-max-age", check_anything, TYPE_STREAM, false, false},
+    {"x-stream-max-segment-size-bytes", check_anything, TYPE_STREAM, false, false},
+    {"x-stream-filter-size-bytes", check_anything, TYPE_STREAM, false, false},
+    {"x-initial-cluster-size", check_anything, TYPE_STREAM, false, false},
 };
 
 static const struct argument consume_arguments[] = {
-    {"x-priority", check_integer, TYPE_ANY, false, false, 0},
-    {"x-consumer-timeout", check_not_negative, TYPE_ANY, false, false, 0},
-    {"x-stream-offset", check_anything, TYPE_STREAM, false, false, 0},
+    {"x-priority", check_integer, TYPE_ANY, false, false},
+    {"x-consumer-timeout", check_not_negative, TYPE_ANY, false, false},
+    {"x-stream-offset", check_anything, TYPE_STREAM, false, false},
 };
 
 /* Reading -------------------------------------------------------------------------------------- */
@@ -490,48 +448,6 @@ read_type(enum queue_type *type_out, struct bytes arguments, const char *subject
     return STATUS_OK;
 }
 
-static void
-read_numbers(struct queue_settings *settings, struct bytes arguments)
-{
-    for (size_t i = 0; i < ARRAY_LEN(queue_arguments); i++) {
-        const struct argument *argument = &queue_arguments[i];
-        if (argument->field == 0) {
-            continue;
-        }
-        struct table_value value;
-        int64_t number = -1;
-        if (table_find(arguments, argument->name, &value)) {
-            number = table_value_integer(&value);
-        }
-        memcpy((uint8_t *)settings + argument->field, &number, sizeof(number));
-    }
-}
-
-static enum queue_overflow
-read_overflow(struct bytes arguments)
-{
-    struct table_value value;
-    if (table_find(arguments, "x-overflow", &value)) {
-        for (int i = OVERFLOW_DROP_HEAD; overflow_words[i] != NULL; i++) {
-            if (bytes_equal_text(value.raw, overflow_words[i])) {
-                return (enum queue_overflow)i;
-            }
-        }
-    }
-    return OVERFLOW_DROP_HEAD;
-}
-
-static bool
-read_string(struct bytes arguments, const char *name, struct bytes *text_out)
-{
-    struct table_value value;
-    if (!table_find(arguments, name, &value)) {
-        return false;
-    }
-    *text_out = value.raw;
-    return true;
-}
-
 enum status
 queue_settings_read(struct queue_settings *settings, struct bytes arguments, const char *subject,
                     struct fault *fault)
@@ -542,34 +458,35 @@ queue_settings_read(struct queue_settings *settings, struct bytes arguments, con
                         fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    struct table_value value;
-    *settings = (struct queue_settings){.type = type};
-    settings->overflow = read_overflow(arguments);
-    settings->single_active_consumer =
-        table_find(arguments, "x-single-active-consumer", &value) && table_value_boolean(&value);
-    settings->has_dead_letter_exchange =
-        read_string(arguments, "x-dead-letter-exchange", &settings->dead_letter_exchange);
-    settings->has_dead_letter_routing_key =
-        read_string(arguments, "x-dead-letter-routing-key", &settings->dead_letter_routing_key);
-    read_numbers(settings, arguments);
+    queue_settings_fill(settings, type, arguments, SETTINGS_OF_ARGUMENTS, SETTING_FROM_ARGUMENT);
     return STATUS_OK;
 }
 
-const struct queue_settings *
-queue_settings_default(void)
+static const struct argument *
+find_argument(const char *name)
 {
-    static const struct queue_settings settings = {
-        .type = QUEUE_TYPE_CLASSIC,
-        .overflow = OVERFLOW_DROP_HEAD,
-        .expires_ms = -1,
-        .message_ttl_ms = -1,
-        .max_length = -1,
-        .max_length_bytes = -1,
-        .max_priority = -1,
-        .consumer_timeout_ms = -1,
-        .delivery_limit = -1,
-    };
-    return &settings;
+    for (size_t i = 0; i < ARRAY_LEN(queue_arguments); i++) {
+        if (strcmp(queue_arguments[i].name, name) == 0) {
+            return &queue_arguments[i];
+        }
+    }
+    return NULL;
+}
+
+bool
+queue_argument_check(const char *name, const struct table_value *value, struct bytes arguments,
+                     char reason[static QUEUE_ARGUMENT_REASON_SIZE])
+{
+    const struct argument *argument = find_argument(name);
+    assert(argument != NULL);
+    return argument->check(value, arguments, reason);
+}
+
+bool
+queue_argument_is_without_effect(const char *name)
+{
+    const struct argument *argument = find_argument(name);
+    return argument != NULL && argument->has_no_effect;
 }
 
 enum status

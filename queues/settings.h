@@ -1,20 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a queue's x-arguments say: validation with RabbitMQ's reasons, and the comparison that
- * decides whether a redeclaration is the same queue. Arguments that are not known are kept and
- * ignored. */
+/* What a queue is told to do: by its x-arguments, and by policies. Here the arguments are validated
+ * with RabbitMQ's reasons, compared where a queue is declared again, and read; settings_merge.c
+ * puts what they say together with policies. Arguments that are not known are kept and ignored. */
 #ifndef BOURSE_QUEUES_SETTINGS_H
 #define BOURSE_QUEUES_SETTINGS_H
 
+#include "amqp/table.h"
 #include "base/bytes.h"
 #include "base/status.h"
+#include "queues/retry_settings.h"
 
 enum queue_type { QUEUE_TYPE_CLASSIC, QUEUE_TYPE_QUORUM };
 enum queue_overflow { OVERFLOW_DROP_HEAD, OVERFLOW_REJECT_PUBLISH, OVERFLOW_REJECT_PUBLISH_DLX };
+enum dead_letter_strategy { DEAD_LETTER_AT_MOST_ONCE, DEAD_LETTER_AT_LEAST_ONCE };
 
-/* -1 where the argument is absent; views point into the arguments they were read from. */
+/* What a policy can set. Each is an argument as well. */
+enum queue_setting {
+    SETTING_MESSAGE_TTL,
+    SETTING_EXPIRES,
+    SETTING_MAX_LENGTH,
+    SETTING_MAX_LENGTH_BYTES,
+    SETTING_OVERFLOW,
+    SETTING_DEAD_LETTER_EXCHANGE,
+    SETTING_DEAD_LETTER_ROUTING_KEY,
+    SETTING_DEAD_LETTER_STRATEGY,
+    SETTING_DELIVERY_LIMIT,
+    SETTING_CONSUMER_TIMEOUT,
+    SETTING_RETRY_TYPE,
+    SETTING_RETRY_MIN,
+    SETTING_RETRY_MAX,
+    SETTING_RETRY_MULTIPLIER,
+    SETTING_RETRY_JITTER,
+    SETTING_RETRY_MAX_AGE,
+    SETTING_RETRY_COUNTS,
+    SETTING_RETRY_ORDER,
+    QUEUE_SETTING_COUNT,
+};
+
+enum setting_source {
+    SETTING_IS_DEFAULT, /* nobody has said anything */
+    SETTING_FROM_ARGUMENT,
+    SETTING_FROM_POLICY,
+    SETTING_FROM_OPERATOR_POLICY,
+};
+
+/* Numbers are -1 where nobody has given one; views point into the arguments or the policies that
+ * they were read from. */
 struct queue_settings {
     enum queue_type type;
     enum queue_overflow overflow;
+    enum dead_letter_strategy dead_letter_strategy;
     bool single_active_consumer;
     bool has_dead_letter_exchange;
     bool has_dead_letter_routing_key;
@@ -24,10 +59,14 @@ struct queue_settings {
     int64_t max_length_bytes;
     int64_t max_priority; /* 0 acts as 1 */
     int64_t consumer_timeout_ms;
-    int64_t delivery_limit;
+    int64_t delivery_limit; /* -1 is what "none" is given as, too; 20 by default in quorum queues */
     struct bytes dead_letter_exchange; /* may be empty: the default exchange */
     struct bytes dead_letter_routing_key;
+    struct retry_settings retry;
+    uint8_t sources[QUEUE_SETTING_COUNT]; /* of enum setting_source */
 };
+
+/* Arguments ------------------------------------------------------------------------------------ */
 
 /* Reads and validates `arguments` (a validated table body). `subject` is how the queue is named in
  * texts: "queue 'q' in vhost '/'". `settings` points into `arguments` afterwards. STATUS_FAULT: 406
@@ -38,6 +77,12 @@ MUST_CHECK enum status queue_settings_read(struct queue_settings *settings, stru
 
 /* What it reads from no arguments at all. Static memory. */
 const struct queue_settings *queue_settings_default(void);
+
+/* Whether `value` is good for the argument called `name`, which is one of a queue's; else writes
+ * the REASON. `arguments` are those that it stands among. */
+enum { QUEUE_ARGUMENT_REASON_SIZE = 128 };
+bool queue_argument_check(const char *name, const struct table_value *value, struct bytes arguments,
+                          char reason[static QUEUE_ARGUMENT_REASON_SIZE]);
 
 /* Compares what a redeclaration passes with what the queue has, argument by argument in a fixed
  * order: STATUS_OK when every compared argument agrees, else STATUS_FAULT: 406 `inequivalent arg
@@ -72,8 +117,39 @@ MUST_CHECK enum status queue_consume_arguments_read(struct consume_settings *set
 /* Such as "classic". Static memory. */
 const char *queue_type_name(enum queue_type type);
 
+/* Whether the argument called `name` is accepted and has no effect yet. */
+bool queue_argument_is_without_effect(const char *name);
+
 /* Writes the names of the present arguments that have no effect yet, separated by ", ", into `out`;
  * false when there is none. A list that does not fit is cut behind a whole name. */
 bool queue_settings_without_effect(struct bytes arguments, char *out, size_t out_size);
+
+/* Settings ------------------------------------------------------------------------------------- */
+
+/* Reads what a validated table says about a queue of `type`; everything else becomes what it is by
+ * default. Names in the table are those of arguments, or with SETTINGS_OF_POLICY of keys of a
+ * policy, which lack the "x-". `source` is written down for what is found. */
+enum settings_names { SETTINGS_OF_ARGUMENTS, SETTINGS_OF_POLICY };
+void queue_settings_fill(struct queue_settings *settings, enum queue_type type, struct bytes table,
+                         enum settings_names names, enum setting_source source);
+
+/* What is in force where a queue is declared with `arguments` and those policies match it (NULL:
+ * none does), by the table of docs/policies.md. Views point where those of the parts do. */
+void queue_settings_merge(struct queue_settings *settings, const struct queue_settings *arguments,
+                          const struct queue_settings *policy,
+                          const struct queue_settings *operator_policy);
+
+/* The settings whose values differ: bit 1 << SETTING of each. */
+uint32_t queue_settings_differences(const struct queue_settings *a, const struct queue_settings *b);
+
+/* Who has set it to what it is. */
+static inline enum setting_source
+queue_settings_source(const struct queue_settings *settings, enum queue_setting setting)
+{
+    return (enum setting_source)settings->sources[setting];
+}
+
+/* The name as in a policy: "message-ttl". Static memory. */
+const char *queue_setting_name(enum queue_setting setting);
 
 #endif

@@ -18,6 +18,7 @@ enum {
     EXCHANGE_FIXED = 32,
     QUEUE_FIXED = 32,
     BINDING_FIXED = 32,
+    POLICY_FIXED = 40,
     ID_FIXED = 8,
 };
 
@@ -341,6 +342,24 @@ decode_binding(struct record *record)
 }
 
 static bool
+decode_policy(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, POLICY_FIXED);
+    if (at == NULL) {
+        return false;
+    }
+    struct record_policy *policy = &record->policy;
+    policy->id = get_u64_le(at);
+    policy->vhost = get_u64_le(at + 8);
+    policy->flags = get_u32_le(at + 16);
+    policy->priority = (int32_t)get_u32_le(at + 20);
+    policy->target = get_u32_le(at + 24);
+    uint32_t sizes[] = {get_u32_le(at + 28), get_u32_le(at + 32), get_u32_le(at + 36)};
+    struct bytes *const tails[] = {&policy->name, &policy->pattern, &policy->definition};
+    return cut_tail(record, POLICY_FIXED, sizes, tails, 3);
+}
+
+static bool
 decode_id(struct record *record)
 {
     const uint8_t *at = fixed_part(record, ID_FIXED);
@@ -381,10 +400,13 @@ decode_body(struct record *record)
     case RECORD_BINDING_SET:
     case RECORD_BINDING_DELETE:
         return decode_binding(record);
+    case RECORD_POLICY_SET:
+        return decode_policy(record);
     case RECORD_VHOST_DELETE:
     case RECORD_USER_DELETE:
     case RECORD_EXCHANGE_DELETE:
     case RECORD_QUEUE_DELETE:
+    case RECORD_POLICY_DELETE:
     case RECORD_EPOCH:
         return decode_id(record);
     default:
@@ -630,6 +652,23 @@ put_id_record(struct buffer *out, enum record_type type, uint64_t id)
     uint8_t *at = begin_record(out, type, ID_FIXED, NULL, 0);
     if (at != NULL) {
         put_u64_le(at, id);
+    }
+}
+
+void
+record_put_policy(struct buffer *out, const struct record_policy *policy)
+{
+    const struct bytes tails[] = {policy->name, policy->pattern, policy->definition};
+    uint8_t *at = begin_record(out, RECORD_POLICY_SET, POLICY_FIXED, tails, 3);
+    if (at != NULL) {
+        put_u64_le(at, policy->id);
+        put_u64_le(at + 8, policy->vhost);
+        put_u32_le(at + 16, policy->flags);
+        put_u32_le(at + 20, (uint32_t)policy->priority);
+        put_u32_le(at + 24, policy->target);
+        put_u32_le(at + 28, (uint32_t)policy->name.size);
+        put_u32_le(at + 32, (uint32_t)policy->pattern.size);
+        put_u32_le(at + 36, (uint32_t)policy->definition.size);
     }
 }
 

@@ -85,10 +85,19 @@ enum record_set_flag {
     RECORD_PREDECLARED = 1 << 3,
     RECORD_TO_EXCHANGE = 1 << 4, /* binding: the target is an exchange */
     RECORD_DISABLED = 1 << 5,    /* user */
+    RECORD_OPERATOR = 1 << 6,    /* policy */
 };
 
 /* Bit 63 of a queue id in PUBLISH and in rows: it may have been handed out at once. */
 static const uint64_t RECORD_QUEUE_HANDED_OUT = UINT64_C(1) << 63;
+
+struct record_policy {
+    uint64_t id, vhost;
+    uint32_t flags; /* of enum record_set_flag */
+    int32_t priority;
+    uint32_t target; /* what it applies to, as docs/store-format.md counts it */
+    struct bytes name, pattern, definition;
+};
 
 /* One decoded record; views point into the octets that were decoded. */
 struct record {
@@ -146,6 +155,7 @@ struct record {
             uint32_t flags;
             struct bytes routing_key, arguments;
         } binding;
+        struct record_policy policy;
         struct {
             uint64_t id;
         } deleted; /* every DELETE but BINDING_DELETE */
@@ -193,6 +203,7 @@ void record_put_queue(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t 
 /* `type` is RECORD_BINDING_SET or RECORD_BINDING_DELETE. */
 void record_put_binding(struct buffer *out, enum record_type type, uint64_t source, uint64_t target,
                         uint32_t flags, struct bytes routing_key, struct bytes arguments);
+void record_put_policy(struct buffer *out, const struct record_policy *policy);
 /* `type` is one of the DELETE types by id. */
 void record_put_delete(struct buffer *out, enum record_type type, uint64_t id);
 void record_put_epoch(struct buffer *out, uint64_t epoch);

@@ -191,6 +191,8 @@ topology_fold_apply(struct topology_fold *fold, const struct record *record)
     case RECORD_BINDING_SET:
     case RECORD_BINDING_DELETE:
         return apply_binding(fold, record);
+    case RECORD_POLICY_SET:
+        return keep_by_id(fold, FOLD_POLICY, record->policy.id, record);
     case RECORD_HANDOUT:
         return apply_handout(fold, record);
     case RECORD_VHOST_DELETE:
@@ -205,6 +207,9 @@ topology_fold_apply(struct topology_fold *fold, const struct record *record)
     case RECORD_QUEUE_DELETE:
         drop_by_id(fold, FOLD_QUEUE, record->deleted.id);
         return STATUS_OK;
+    case RECORD_POLICY_DELETE:
+        drop_by_id(fold, FOLD_POLICY, record->deleted.id);
+        return STATUS_OK;
     default:
         return STATUS_OK;
     }
@@ -216,6 +221,8 @@ static bool
 is_held(const struct topology_fold *fold, enum fold_kind kind, const struct record *record)
 {
     switch (kind) {
+    case FOLD_POLICY:
+        return topology_fold_has(fold, FOLD_VHOST, record->policy.vhost);
     case FOLD_EXCHANGE:
         return topology_fold_has(fold, FOLD_VHOST, record->exchange.vhost);
     case FOLD_QUEUE:
@@ -236,7 +243,7 @@ is_held(const struct topology_fold *fold, enum fold_kind kind, const struct reco
 void
 topology_fold_finish(struct topology_fold *fold)
 {
-    for (enum fold_kind kind = FOLD_EXCHANGE; kind < FOLD_KIND_COUNT; kind++) {
+    for (enum fold_kind kind = FOLD_POLICY; kind < FOLD_KIND_COUNT; kind++) {
         uint32_t position = 0;
         struct map_entry *entry;
         while ((entry = map_next(&fold->objects[kind], &position)) != NULL) {

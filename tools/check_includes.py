@@ -33,7 +33,7 @@ LIBRARIES = {
     "xxhash": (r"xxhash", ["base", "tests", "bench"]),
     "libyaml": (r"yaml", ["config", "tests"]),
     "OpenSSL": (r"openssl/", ["tls", "broker/password.c", "tests", "bench"]),
-    "PCRE2": (r"pcre2", ["broker/access.c", "tests", "bench"]),
+    "PCRE2": (r"pcre2", ["broker/expression.c", "tests", "bench"]),
     "Criterion": (r"criterion/", ["tests"]),
 }
 

@@ -140,19 +140,22 @@ def test_nothing_is_delivered_late(ch, conn):
 
 # The clock goes on while the broker is away.
 @pytest.mark.bourse_only
-def test_deadlines_survive_a_kill(serve, canaries, tmp_path):
-    text = "bourse: 1\nqueues:\n  q: {ttl: 1500ms}\n" + USER
-    broker = serve(text, ["u"], data_dir=str(tmp_path / "data"))
-    channel = broker.open(user="u", password=canaries["u"]).channel()
+def test_deadlines_survive_a_kill(tmp_path):
+    broker = brokers.Bourse(data_dir=tmp_path / "data")
+    channel = broker.open().channel()
+    channel.declare("q", durable=True, arguments={"x-message-ttl": 3000})
     channel.call("confirm.select")
     for number in range(50):
-        expiration = {"expiration": "60000"} if number % 2 else {"expiration": "300"}
-        channel.publish("", "q", str(number), delivery_mode=2, **expiration)
+        expiration = "60000" if number % 2 else "300"
+        channel.publish("", "q", str(number), delivery_mode=2, expiration=expiration)
     while channel.expect("basic.ack").delivery_tag < 50:
         pass
     broker.kill()
     time.sleep(0.4)
-    broker = serve(text, ["u"], data_dir=str(tmp_path / "data"))
-    channel = broker.open(user="u", password=canaries["u"]).channel()
-    assert channel.get("q", no_ack=False).body == b"1"
-    channel.wait_for_counts("q", 0, 0)
+    broker = brokers.Bourse(data_dir=tmp_path / "data")
+    try:
+        channel = broker.open().channel()
+        assert channel.get("q", no_ack=True).body == b"1"
+        channel.wait_for_counts("q", 0, 0)
+    finally:
+        broker.stop()

@@ -164,6 +164,38 @@ Test(map, a_walk_may_remove_what_it_has_seen_and_what_it_has_not)
     cr_expect(eq(u32, map_count(&map), 0));
 }
 
+/* A walk that goes on for many ticks, while others insert and remove: what was there when it began
+ * and still is must be met. */
+Test(map, a_walk_backwards_meets_all_that_stays_whatever_happens_meanwhile)
+{
+    static char names[4 * OBJECTS][16];
+    static bool was_met[OBJECTS];
+    for (int i = 0; i < OBJECTS; i++) {
+        map_put(&map, key_of(&objects[i]), &objects[i]);
+    }
+    uint32_t position = map_places(&map);
+    int inserted = 0;
+    for (const struct map_entry *entry; (entry = map_previous(&map, &position)) != NULL;) {
+        const struct object *object = entry->value;
+        if (object >= objects && object < objects + OBJECTS) {
+            was_met[object - objects] = true;
+        }
+        /* Most of what was met goes, so that holes are closed; new ones come. */
+        ptrdiff_t number = object - objects;
+        if (number % 8 != 0 && object >= objects && object < objects + OBJECTS) {
+            (void)map_remove(&map, key_of(object));
+        }
+        for (int i = 0; i < 2 && inserted < 4 * OBJECTS; i++, inserted++) {
+            (void)snprintf(names[inserted], sizeof(names[inserted]), "new-%d", inserted);
+            map_put(&map, bytes_of(names[inserted]), names[inserted]);
+        }
+    }
+    cr_expect(lt(int, OBJECTS, inserted));
+    for (int i = 0; i < OBJECTS; i++) {
+        cr_expect(was_met[i], "object %d", i);
+    }
+}
+
 /* Names that come and go for days: the place they took is used again. */
 Test(map, holes_do_not_pile_up)
 {

@@ -233,8 +233,11 @@ Test(ack_timeout, a_change_of_the_queues_holds_for_what_is_open)
     (void)expect_delivery(rig, b, "1");
     rig_step(rig, 3 * TIMEOUT_MS);
     struct queue *queue = find_queue(rig, "later");
-    cr_assert(eq(int, queue_set_arguments(queue, find_queue(rig, "q")->arguments), STATUS_OK));
-    queue_review_timeouts(queue);
+    uint32_t changed = 0;
+    cr_assert(
+        eq(int, queue_set_arguments(queue, find_queue(rig, "q")->arguments, &changed), STATUS_OK));
+    cr_expect(eq(u32, changed, 1u << SETTING_CONSUMER_TIMEOUT));
+    core_settings_changed(rig->core, queue, changed);
     rig_step(rig, 10);
     (void)rig_expect(rig, b, 1, METHOD_BASIC_CANCEL);
 }

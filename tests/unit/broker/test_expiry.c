@@ -8,6 +8,7 @@
 
 #include "amqp/properties.h"
 #include "amqp/table.h"
+#include "broker/policies.h"
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/messaging.h"
 
@@ -63,6 +64,21 @@ publish_for(const char *text, const char *expiration)
     };
     rig_publish_as(rig, a, 1, &publish);
     buffer_fini(&block);
+}
+
+/* The queue gets another value, as by a policy or the file. */
+static void
+change(const char *argument, int64_t value)
+{
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_integer(&arguments, argument, value);
+    uint32_t changed = 0;
+    enum status status =
+        queue_set_arguments(find_queue(rig, "q"), buffer_bytes(&arguments), &changed);
+    cr_assert(eq(int, status, STATUS_OK));
+    core_settings_changed(rig->core, find_queue(rig, "q"), changed);
+    buffer_fini(&arguments);
 }
 
 /* Moves the clock, and begins a tick that goes on until rig_turn. */
@@ -245,12 +261,7 @@ Test(message_ttl, change_of_the_queues_time_is_for_messages_that_come_later)
 {
     declare_with("q", "x-message-ttl", 1000);
     publish_text(rig, a, "q", "early");
-    struct buffer arguments;
-    buffer_init(&arguments);
-    table_put_integer(&arguments, "x-message-ttl", 100);
-    enum status status = queue_set_arguments(find_queue(rig, "q"), buffer_bytes(&arguments));
-    cr_assert(eq(int, status, STATUS_OK));
-    buffer_fini(&arguments);
+    change("x-message-ttl", 100);
     publish_text(rig, a, "q", "late");
     rig_step(rig, 110);
     cr_expect(eq(u64, ready_count(rig, "q"), 1));
@@ -385,6 +396,17 @@ Test(queue_lease, queue_with_a_consumer_stays_and_its_last_one_begins_it_anew)
     rig_step(rig, 5000);
     cr_expect(queue_is_there());
     rig_hang_up(rig, b);
+    rig_step(rig, 980);
+    cr_expect(queue_is_there());
+    rig_step(rig, 30);
+    cr_expect(not(queue_is_there()));
+}
+
+Test(queue_lease, begins_anew_when_it_is_changed)
+{
+    declare_with("q", "x-expires", 5000);
+    rig_step(rig, 900);
+    change("x-expires", 1000);
     rig_step(rig, 980);
     cr_expect(queue_is_there());
     rig_step(rig, 30);

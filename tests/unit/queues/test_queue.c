@@ -569,14 +569,16 @@ Test(queue, has_settings_of_its_own_only_with_arguments)
 {
     cr_expect(eq(ptr, (void *)queue->settings, (void *)queue_settings_default()));
     struct buffer arguments;
+    uint32_t changed = 0;
     buffer_init(&arguments);
     table_put_integer(&arguments, "x-max-length", 5);
-    enum status status = queue_set_arguments(queue, buffer_bytes(&arguments));
+    enum status status = queue_set_arguments(queue, buffer_bytes(&arguments), &changed);
     buffer_fini(&arguments);
     cr_assert(eq(int, status, STATUS_OK));
     cr_expect(eq(i64, queue->settings->max_length, 5));
+    cr_expect(eq(u32, changed, 1u << SETTING_MAX_LENGTH));
     cr_expect(eq(i64, queue_settings_default()->max_length, -1));
-    status = queue_set_arguments(queue, bytes_make(NULL, 0));
+    status = queue_set_arguments(queue, bytes_make(NULL, 0), &changed);
     cr_assert(eq(int, status, STATUS_OK));
     cr_expect(eq(i64, queue->settings->max_length, -1));
     cr_expect(eq(sz, queue->arguments.size, 0));

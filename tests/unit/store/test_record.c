@@ -176,9 +176,21 @@ Test(record, topology_keeps_every_field)
     record_put_delete(&out, RECORD_QUEUE_DELETE, 4);
     record_put_epoch(&out, 77);
     record_put_handout(&out, 4, 4160);
+    const struct record_policy policy = {
+        .id = 5,
+        .vhost = 1,
+        .flags = RECORD_OPERATOR,
+        .priority = -9,
+        .target = 3,
+        .name = bytes_of("limits"),
+        .pattern = bytes_of("^q"),
+        .definition = bytes_of("keys"),
+    };
+    record_put_policy(&out, &policy);
+    record_put_delete(&out, RECORD_POLICY_DELETE, 5);
     struct bytes left = buffer_bytes(&out);
-    struct record records[8];
-    for (size_t i = 0; i < 8; i++) {
+    struct record records[10];
+    for (size_t i = 0; i < 10; i++) {
         cr_assert(eq(int, record_next(&left, &records[i]), STATUS_OK));
     }
     cr_expect(eq(int, record_next(&left, &records[0]), STATUS_AGAIN));
@@ -194,6 +206,15 @@ Test(record, topology_keeps_every_field)
     cr_expect(eq(u64, records[5].deleted.id, 4));
     cr_expect(eq(u64, records[6].epoch.epoch, 77));
     cr_expect(eq(u64, records[7].handout.lsn, 4160));
+    cr_expect(eq(u64, records[8].policy.id, 5));
+    cr_expect(eq(u64, records[8].policy.vhost, 1));
+    cr_expect(eq(u32, records[8].policy.flags, RECORD_OPERATOR));
+    cr_expect(eq(int, records[8].policy.priority, -9));
+    cr_expect(eq(u32, records[8].policy.target, 3));
+    cr_expect(bytes_equal_text(records[8].policy.name, "limits"));
+    cr_expect(bytes_equal_text(records[8].policy.pattern, "^q"));
+    cr_expect(bytes_equal_text(records[8].policy.definition, "keys"));
+    cr_expect(eq(u64, records[9].deleted.id, 5));
 }
 
 /* Octets from a disk are never trusted: every cut and every changed octet either decodes within the

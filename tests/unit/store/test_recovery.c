@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <stdio.h>
 
 #include "base/assert.h"
 #include "store/crc32c.h"
@@ -496,4 +497,86 @@ Test(recovery, topology_comes_from_the_snapshot_and_what_follows_it)
     cr_expect(eq(sz, content.record_count, 3));
     cr_expect(eq(u64, maker.recovery.next_object_id, 10));
     cr_expect(eq(u64, maker.recovery.manifest.snapshot_lsn, lsn));
+}
+
+static void
+put_policy(uint64_t id, uint64_t vhost, const char *definition)
+{
+    struct buffer record = {0};
+    record_put_policy(&record, &(struct record_policy){
+                                   .id = id,
+                                   .vhost = vhost,
+                                   .name = bytes_of("p"),
+                                   .pattern = bytes_of("^o"),
+                                   .definition = bytes_of(definition),
+                               });
+    store_maker_put(&maker, &record);
+}
+
+static void
+put_delete(enum record_type type, uint64_t id)
+{
+    struct buffer record = {0};
+    record_put_delete(&record, type, id);
+    store_maker_put(&maker, &record);
+}
+
+/* "ID DEFINITION" of every policy that came back, in order; each stands before the first queue. */
+static const char *
+recovered_policies(void)
+{
+    static char text[256];
+    struct bytes left = buffer_bytes(&content.records);
+    struct record record;
+    size_t used = 0;
+    bool had_queue = false;
+    text[0] = '\0';
+    while (record_next(&left, &record) == STATUS_OK) {
+        had_queue = had_queue || record.type == RECORD_QUEUE_SET;
+        if (record.type == RECORD_POLICY_SET) {
+            cr_expect(not(had_queue));
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%d %.*s",
+                                     used == 0 ? "" : ", ", (int)record.policy.id,
+                                     BYTES_FORMAT(record.policy.definition));
+        }
+    }
+    return text;
+}
+
+/* From the log alone, then from a snapshot and what follows it. What was set last counts; a policy
+ * goes with its virtual host. */
+Test(recovery, policies_come_back_as_they_were_last)
+{
+    enum { OTHER = 20 };
+    uint64_t octets;
+    struct log_failure failure;
+    begin();
+    store_maker_vhost(&maker, OTHER, "other");
+    put_policy(30, VHOST, "first");
+    put_policy(31, VHOST, "goes");
+    put_policy(32, OTHER, "goes with its host");
+    put_policy(33, VHOST, "stays");
+    put_policy(30, VHOST, "second");
+    put_delete(RECORD_POLICY_DELETE, 31);
+    put_delete(RECORD_VHOST_DELETE, OTHER);
+    store_maker_seal(&maker, true);
+    restart();
+    cr_expect(eq(str, (char *)recovered_policies(), "30 second, 33 stays"));
+    cr_expect(eq(u64, maker.recovery.next_object_id, 34));
+
+    publish_to(BILLS, 1);
+    store_maker_seal(&maker, true);
+    uint64_t lsn = journal_commit_lsn(maker.journal);
+    enum status status = snapshot_take(&disk, &maker.recovery.manifest, lsn, &octets, &failure);
+    cr_assert(eq(int, status, STATUS_OK));
+    struct topology_fold fold;
+    topology_fold_init(&fold);
+    cr_expect(eq(int, snapshot_read(&fold, &disk, lsn), STATUS_OK));
+    cr_expect(topology_fold_has(&fold, FOLD_POLICY, 33));
+    topology_fold_fini(&fold);
+    put_policy(33, VHOST, "stays otherwise");
+    store_maker_seal(&maker, true);
+    restart();
+    cr_expect(eq(u64, maker.recovery.manifest.snapshot_lsn, lsn));
+    cr_expect(eq(str, (char *)recovered_policies(), "30 second, 33 stays otherwise"));
 }
