@@ -440,8 +440,8 @@ core_wait_ms(const struct core *core)
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->expiring) ||
         !list_is_empty(&core->confirming) || !list_is_empty(&core->reopened) ||
         !list_is_empty(&core->replays) || core->heads_came || core_is_unbinding(core) ||
-        !list_is_empty(&core->policy_walks) ||
-        queue_discards_can_go_on(&core->discards) || core_wants_seal(core)) {
+        !list_is_empty(&core->policy_walks) || queue_discards_can_go_on(&core->discards) ||
+        core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

@@ -51,8 +51,8 @@ bool core_logs(const struct core *core, const struct queue *queue, const struct 
 void core_log_begin(struct core *core, uint64_t expiration);
 MUST_CHECK enum status core_log_target(struct core *core, const struct queue *queue);
 /* The same with what else the log keeps of the message in that queue: until when it waits, its
- * level; a deadline that queue or message ask for is set here. NULL or empty: nothing, as core_log_target. Neighbours with the
- * same share a record. */
+ * level; a deadline that queue or message ask for is set here. NULL or empty: nothing, as
+ * core_log_target. Neighbours with the same share a record. */
 MUST_CHECK enum status core_log_target_with(struct core *core, const struct queue *queue,
                                             const struct row_state *state);
 MUST_CHECK enum status core_log_publish(struct core *core, struct content_ref content,

@@ -592,8 +592,8 @@ living_in_first_run(const struct entry_pages *pages)
 static enum status
 take_in(struct entry_pages *pages, const uint8_t *octets)
 {
-    struct entry_block *first;
-    struct entry_block *last;
+    struct entry_block *first = NULL;
+    struct entry_block *last = NULL;
     uint32_t count;
     if (make_chain(&pages->runs[pages->run_first], octets, &first, &last, &count) != STATUS_OK) {
         return STATUS_NO_MEMORY;

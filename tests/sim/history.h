@@ -80,6 +80,7 @@ struct history_queue {
     uint32_t ready_count;
     uint32_t maybe_count;   /* of the ready ones */
     uint32_t overdue_count; /* whose time is over, and that the broker may still count */
+    uint32_t ghost_count; /* that may be counted again after every crash: the log lost their end */
 };
 
 struct history_exchange {

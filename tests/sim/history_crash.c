@@ -137,9 +137,10 @@ crash_queue(struct history *history, struct history_queue *queue, const struct c
             keep_copy(queue, queue->copies[i], presence, crash);
         } else {
             check_loss(history, queue, &queue->copies[i], crash->cut);
-            queue->overdue_count += may_wait_for_its_end(&queue->copies[i]);
+            queue->ghost_count += may_wait_for_its_end(&queue->copies[i]);
         }
     }
+    queue->overdue_count = queue->ghost_count;
     queue->ready_count = queue->copy_count;
     queue->first_ready = 0;
 }
