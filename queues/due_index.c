@@ -183,7 +183,7 @@ insert_child(struct due_node *branch, uint32_t at, const struct due_key *key,
 {
     uint32_t behind = branch->count - at;
     memmove(&branch->keys[at + 1], &branch->keys[at], behind * sizeof(*key));
-    memmove(&branch->children[at + 1], &branch->children[at], behind * sizeof(child));
+    memmove(&branch->children[at + 1], &branch->children[at], behind * sizeof(void *));
     branch->keys[at] = *key;
     branch->children[at] = child;
     branch->count++;
@@ -219,7 +219,7 @@ split_branch(struct due_index *index, struct due_spares *spares, struct due_node
     uint32_t cut = cut_of(branch->count, at);
     behind->count = branch->count - cut;
     memcpy(behind->keys, &branch->keys[cut], behind->count * sizeof(*key));
-    memcpy(behind->children, &branch->children[cut], behind->count * sizeof(child));
+    memcpy(behind->children, &branch->children[cut], behind->count * sizeof(void *));
     branch->count = cut;
     if (at > cut || behind->count == 0) {
         insert_child(behind, at - cut, key, child);
@@ -319,7 +319,7 @@ remove_child(struct due_node *branch, uint32_t at)
 {
     uint32_t behind = branch->count - at - 1;
     memmove(&branch->keys[at], &branch->keys[at + 1], behind * sizeof(branch->keys[0]));
-    memmove(&branch->children[at], &branch->children[at + 1], behind * sizeof(branch->children[0]));
+    memmove(&branch->children[at], &branch->children[at + 1], behind * sizeof(void *));
     branch->count--;
 }
 
@@ -441,22 +441,42 @@ due_index_find(const struct due_index *index, const struct due_key *key)
     return row != NULL && is_same(&row->key, key) ? row : NULL;
 }
 
-/* Freeing -------------------------------------------------------------------------------------- */
+/* Walking everything --------------------------------------------------------------------------- */
 
-static void
-free_below(struct due_index *index, struct due_node *node, uint32_t level)
+static struct due_path
+path_to_root(const struct due_index *index)
 {
-    for (uint32_t i = 0; level > 0 && i < node->count; i++) {
-        free_below(index, node->children[i], level - 1);
+    struct due_path path;
+    path.nodes[index->height] = index->root;
+    path.at[index->height] = 0;
+    return path;
+}
+
+/* The next node of a walk that comes to children before their branch, from a path to the root on;
+ * NULL at the end. `level` is where the path stands, and begins with the height. */
+static struct due_node *
+next_node(const struct due_index *index, struct due_path *path, uint32_t *level)
+{
+    if (*level > index->height) {
+        return NULL;
     }
-    free_node(index, node);
+    while (*level > 0 && path->at[*level] < path->nodes[*level]->count) {
+        struct due_node *child = path->nodes[*level]->children[path->at[*level]++];
+        path->nodes[--*level] = child;
+        path->at[*level] = 0;
+    }
+    return path->nodes[(*level)++];
 }
 
 void
 due_index_fini(struct due_index *index)
 {
     if (index->root != NULL) {
-        free_below(index, index->root, index->height);
+        struct due_path path = path_to_root(index);
+        uint32_t level = index->height;
+        for (struct due_node *node; (node = next_node(index, &path, &level)) != NULL;) {
+            free_node(index, node);
+        }
     }
     assert(index->bytes == 0);
     *index = (struct due_index){0};
@@ -469,21 +489,11 @@ struct due_walk {
     const struct due_key *last;  /* of the rows so far; NULL: none */
     const struct due_node *leaf; /* the one that comes next in the chain */
     uint64_t count;
-    uint64_t bytes;
 };
 
 static void
-check_below(const struct due_node *node, uint32_t level, struct due_walk *walk)
+check_leaf(const struct due_node *node, struct due_walk *walk)
 {
-    assert(node->count > 0);
-    walk->bytes += sizeof(*node);
-    for (uint32_t i = 0; level > 0 && i < node->count; i++) {
-        assert(i == 0 || walk->last == NULL || is_before(walk->last, &node->keys[i]));
-        check_below(node->children[i], level - 1, walk);
-    }
-    if (level > 0) {
-        return;
-    }
     assert(node == walk->leaf);
     walk->leaf = node->next;
     for (uint32_t i = 0; i < node->count; i++) {
@@ -493,14 +503,38 @@ check_below(const struct due_node *node, uint32_t level, struct due_walk *walk)
     }
 }
 
+/* What a branch says of its children: each has no key before that, and the one before it none that
+ * is not. */
+static void
+check_branch(const struct due_index *index, const struct due_node *branch)
+{
+    for (uint32_t i = 1; i < branch->count; i++) {
+        assert(i == 1 || is_before(&branch->keys[i - 1], &branch->keys[i]));
+        const struct due_cursor cursor = due_index_seek(index, &branch->keys[i]);
+        assert(cursor.leaf == NULL || cursor.at == cursor.leaf->count ||
+               !is_before(&cursor.leaf->rows[cursor.at].key, &branch->keys[i]));
+    }
+}
+
 void
 due_index_check(const struct due_index *index)
 {
     struct due_walk walk = {.leaf = index->first};
+    uint64_t bytes = 0;
     if (index->root != NULL) {
-        check_below(index->root, index->height, &walk);
+        struct due_path path = path_to_root(index);
+        uint32_t level = index->height;
+        for (const struct due_node *node; (node = next_node(index, &path, &level)) != NULL;) {
+            assert(node->count > 0);
+            bytes += sizeof(*node);
+            if (level == 1) {
+                check_leaf(node, &walk);
+            } else {
+                check_branch(index, node);
+            }
+        }
     }
     assert(walk.leaf == NULL);
     assert(walk.count == index->count);
-    assert(walk.bytes == index->bytes);
+    assert(bytes == index->bytes);
 }

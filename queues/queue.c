@@ -415,6 +415,7 @@ struct queue_entry *
 queue_returned_entry(struct queue *queue, uint32_t at)
 {
     assert(at < queue->returned_count);
+    assert(queue->returned != NULL);
     bool is_dead =
         queue->times != NULL && queue_times_is_dead(queue, queue->returned[at].position, false);
     return is_dead ? NULL : &queue->returned[at].entry;
@@ -563,8 +564,9 @@ check_messages(const struct queue *queue)
     }
     uint64_t count = entry_deque_check(&queue->deque, own_bytes, &bytes);
     assert(count == queue_deque_places(queue));
+    const struct queue_returned *heap = queue->returned;
     for (uint32_t i = 0; i < queue->returned_count; i++) {
-        assert(i == 0 || queue->returned[(i - 1) / 2].order < queue->returned[i].order);
+        assert(i == 0 || heap[(i - 1) / 2].order < heap[i].order);
         assert(queue->returned[i].position < queue->next_position - count);
         const struct queue_entry *entry = queue_returned_entry((struct queue *)queue, i);
         bytes += entry == NULL ? 0 : entry->size;

@@ -436,7 +436,7 @@ Test(queue_lease, many_queues_expire_in_slices)
     }
     rig_step(rig, 1010);
     uint32_t left = map_count(&rig_vhost(rig)->queues);
-    cr_expect(gt(u32, left, 0));
+    cr_expect(ge(u32, left, 1));
     cr_expect(lt(u32, left, COUNT));
     while (core_wait_ms(rig->core) == 0) {
         rig_turn(rig);

@@ -296,7 +296,7 @@ Test(entry_dead, deque_of_the_dead_is_given_up)
         enum status status = kill_number(number);
         cr_assert(eq(int, status, STATUS_OK));
     }
-    cr_expect(gt(u32, deque.dead_count, 0), "what is spilled waits");
+    cr_expect(ge(u32, deque.dead_count, 1), "what is spilled waits");
     entry_deque_drop_dead(&deque, pushed - first_place());
     cr_expect(eq(u32, deque.dead_count, 0));
     cr_expect(eq(u64, memory.bytes, 0));
