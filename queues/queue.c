@@ -565,9 +565,10 @@ check_messages(const struct queue *queue)
     uint64_t count = entry_deque_check(&queue->deque, own_bytes, &bytes);
     assert(count == queue_deque_places(queue));
     const struct queue_returned *heap = queue->returned;
+    assert(queue->returned_count == 0 || heap != NULL);
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         assert(i == 0 || heap[(i - 1) / 2].order < heap[i].order);
-        assert(queue->returned[i].position < queue->next_position - count);
+        assert(heap[i].position < queue->next_position - count);
         const struct queue_entry *entry = queue_returned_entry((struct queue *)queue, i);
         bytes += entry == NULL ? 0 : entry->size;
     }
