@@ -13,6 +13,9 @@
 /* For a large local on the path of a message that is written before it is read: the build zeroes
  * all others, which costs more than the work itself there. */
 #define UNINITIALIZED __attribute__((uninitialized))
+
+/* A function that is seldom called from where much is: the compiler keeps it out of the way. */
+#define SELDOM __attribute__((cold))
 #define PRINTF_LIKE(format_at, first) __attribute__((format(printf, format_at, first)))
 
 enum status {

@@ -170,7 +170,8 @@ init_world(void)
 static struct exchange *
 exchange_of_type(const struct exchange_type *type)
 {
-    struct exchange_properties properties = {.name = bytes_of("e"), .type = type, .seed = 42};
+    struct exchange_properties properties = {
+        .name = bytes_of("e"), .type = type, .tools = {.seed = 42}};
     struct exchange *exchange = exchange_new(1, &properties);
     if (exchange == NULL) {
         abort();

@@ -49,6 +49,7 @@ struct channel {
     uint64_t noted_number;           /* everything up to it is answered, or waits for a commit */
     uint64_t confirmed_number;       /* everything up to it has been answered */
     uint64_t publish_token;          /* what the publishes of this tick have to wait for */
+    bool is_refusing;                /* what is not noted yet was refused, else taken */
     struct commit_waits *waits;      /* what waits for a commit; owned; NULL: nothing ever did */
     struct list_link commit_link;    /* core->awaiting_commit */
     struct list_link getter_link;    /* core->getters */
@@ -131,8 +132,8 @@ void channel_wake_consumers(struct channel *channel);
 void channel_cancel_consumer(struct channel *channel, struct consumer *consumer, bool notify);
 
 /* handle_confirm.c. Numbers a publish in confirm mode that has passed its checks, and has it
- * confirmed at the end of the tick. */
-void channel_confirm_publish(struct channel *channel);
+ * confirmed at the end of the tick, or refused because a queue was full. */
+void channel_confirm_publish(struct channel *channel, bool is_refused);
 
 /* Sends what confirms are due, or has them wait for their commit; called at the end of the tick and
  * before the channel closes. */

@@ -13,6 +13,7 @@ struct commit_wait {
     uint64_t token;
     uint64_t confirm_number; /* 0: an answer */
     uint32_t answer_size;
+    bool is_refusal; /* of a confirm: basic.nack */
 };
 
 struct commit_waits {
@@ -93,6 +94,18 @@ channel_has_waiting_answer(const struct channel *channel)
 }
 
 static void
+send_refusal(struct channel *channel, uint64_t number)
+{
+    uint64_t count = number - channel->confirmed_number;
+    channel->confirmed_number = number;
+    struct method nack = {
+        .id = METHOD_BASIC_NACK,
+        .basic_nack = {.delivery_tag = number, .multiple = count > 1},
+    };
+    connection_send(channel->connection, channel->number, &nack);
+}
+
+static void
 send_confirm(struct channel *channel, uint64_t number)
 {
     uint64_t count = number - channel->confirmed_number;
@@ -115,12 +128,27 @@ channel_confirm_after(struct channel *channel, uint64_t number, uint64_t token)
     struct commit_waits *waits = waits_of(channel);
     if (waits->end > waits->start) {
         struct commit_wait *last = &waits->items[waits->end - 1];
-        if (last->confirm_number != 0 && token <= last->token) {
+        if (last->confirm_number != 0 && !last->is_refusal && token <= last->token) {
             last->confirm_number = number;
             return;
         }
     }
     push_wait(channel, (struct commit_wait){.token = token, .confirm_number = number});
+}
+
+void
+channel_refuse_after(struct channel *channel, uint64_t number)
+{
+    if (!channel_waits(channel)) {
+        send_refusal(channel, number);
+        return;
+    }
+    struct commit_wait *last = &channel->waits->items[channel->waits->end - 1];
+    if (last->confirm_number != 0 && last->is_refusal) {
+        last->confirm_number = number;
+        return;
+    }
+    push_wait(channel, (struct commit_wait){.confirm_number = number, .is_refusal = true});
 }
 
 void
@@ -200,16 +228,28 @@ finish_waiting(struct channel *channel)
     }
 }
 
-/* How many from `start` on are confirms, and committed: one basic.ack says them all. */
+/* How many from `start` on are confirms, and committed: one basic.ack says them all; or one
+ * basic.nack all refusals. */
 static uint32_t
 confirms_at(const struct core *core, const struct commit_waits *waits, uint32_t start)
 {
     uint32_t at = start;
     while (at < waits->end && waits->items[at].confirm_number != 0 &&
+           waits->items[at].is_refusal == waits->items[start].is_refusal &&
            core_is_committed(core, waits->items[at].token)) {
         at++;
     }
     return at - start;
+}
+
+static void
+say_confirm(struct channel *channel, const struct commit_wait *wait)
+{
+    if (wait->is_refusal) {
+        send_refusal(channel, wait->confirm_number);
+    } else {
+        send_confirm(channel, wait->confirm_number);
+    }
 }
 
 void
@@ -228,7 +268,7 @@ channel_on_commit(struct channel *channel)
         } else {
             waits->start += count;
             forget_waits(channel, count);
-            send_confirm(channel, waits->items[waits->start - 1].confirm_number);
+            say_confirm(channel, &waits->items[waits->start - 1]);
         }
     }
     if (list_link_is_linked(&channel->commit_link) && !channel_waits(channel)) {

@@ -15,6 +15,10 @@ enum { COMMIT_WAITS_MAX = 1024 };
  * the way. */
 void channel_confirm_after(struct channel *channel, uint64_t number, uint64_t token);
 
+/* The same with a basic.nack: the publishes behind those that were answered, up to `number`, were
+ * refused. Waits for nothing but what waits already. */
+void channel_refuse_after(struct channel *channel, uint64_t number);
+
 /* Sends the method once `token` is committed, behind what waits already. */
 void channel_send_after(struct channel *channel, const struct method *method, uint64_t token);
 

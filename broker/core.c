@@ -10,6 +10,7 @@
 #include "broker/doomed.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/limits.h"
 #include "broker/login.h"
 #include "broker/paging.h"
 #include "broker/vhost.h"
@@ -46,6 +47,7 @@ init_lists(struct core *core)
     list_init(&core->connection_list);
     list_init(&core->dispatch_queues);
     list_init(&core->expiring);
+    list_init(&core->overlong);
     list_init(&core->confirming);
     list_init(&core->awaiting_commit);
     list_init(&core->replays);
@@ -103,6 +105,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->next_durable_id = 1;
     core->unbinds_left = CORE_UNBINDS_PER_TICK;
     core->work_left = core->settings.work_per_tick;
+    core->drops_left = CORE_DROPS_PER_TICK;
     entry_memory_init(&core->queue_memory);
     queue_discards_init(&core->discards);
     core->discards.release = core_release_discarded;
@@ -377,13 +380,16 @@ void
 core_end_tick(struct core *core)
 {
     core_begin_unbinding(core);
-    core->work_left = core->settings.work_per_tick;
+    if (!core->is_cutting) {
+        core->work_left = core->settings.work_per_tick;
+    }
     core_match_policies(core);
     core_release_getters(core);
     core_replay(core);
     core_reopen_windows(core);
     core_dispatch(core);
     core_expire(core);
+    core_cut_queues(core);
     core_send_confirms(core);
     core_seal_tick(core);
     core_free_doomed_channels(core);
@@ -438,10 +444,10 @@ uint64_t
 core_wait_ms(const struct core *core)
 {
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->expiring) ||
-        !list_is_empty(&core->confirming) || !list_is_empty(&core->reopened) ||
-        !list_is_empty(&core->replays) || core->heads_came || core_is_unbinding(core) ||
-        !list_is_empty(&core->policy_walks) || queue_discards_can_go_on(&core->discards) ||
-        core_wants_seal(core)) {
+        !list_is_empty(&core->overlong) || !list_is_empty(&core->confirming) ||
+        !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
+        core_is_unbinding(core) || !list_is_empty(&core->policy_walks) ||
+        queue_discards_can_go_on(&core->discards) || core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

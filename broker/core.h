@@ -104,6 +104,7 @@ struct core_counters {
     uint64_t channels_opened, channels_closed;
     uint64_t published, routed, unroutable_returned, unroutable_dropped;
     uint64_t delivered, acked, redelivered, confirmed, expired;
+    uint64_t refused;   /* messages by queues that are full, once for each queue */
     uint64_t timed_out; /* deliveries that were not settled in time */
     uint64_t logins_succeeded, logins_failed;
     uint64_t internal_errors; /* 541: must be 0 */
@@ -134,6 +135,7 @@ struct core {
     struct list dispatch_queues;    /* of queue.dispatch_link: ready messages met consumers */
     struct list expiring;           /* of queue_times.link: something may be due (expiry.h) */
     uint32_t deaths_left;           /* of messages by time, in this tick */
+    struct list overlong;           /* of queue.overlong_link: too much is ready (limits.h) */
     struct queue_discards discards; /* of purged queues */
     struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */
     struct list awaiting_commit;    /* of channel.commit_link: what they say waits for the log */
@@ -146,6 +148,7 @@ struct core {
     uint32_t unbinds_left;        /* in this tick */
     uint32_t work_left;           /* the same, of settings.work_per_tick */
     struct list policy_walks;     /* of vhost_policies.walk_link: matched anew (policies.h) */
+    uint32_t drops_left;          /* the same, of CORE_DROPS_PER_TICK */
     struct list handouts;         /* of queue_handout.link: their mark is not written yet */
     struct list log_paused;       /* of connection.log_paused_link: the log has to catch up */
     struct list reopened;         /* of connection.reopen_link: the window has room again */
@@ -169,6 +172,7 @@ struct core {
     uint32_t log_state_count, log_state_capacity;
     uint64_t stop_token;      /* what a stop waits for; 0: none is under way */
     bool heads_came;          /* a queue in `getters` may wait no longer */
+    bool is_cutting;          /* queues are too long for one tick: publishes wait */
     bool wants_flush;         /* somebody waits for the tick's batch, or for one before it */
     bool wants_write;         /* the tick's batch has waited long enough to be handed over */
     struct timer write_timer; /* armed since a batch was not handed over because it could wait */

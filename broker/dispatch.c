@@ -9,6 +9,7 @@
 #include "broker/channel.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/limits.h"
 #include "broker/paging.h"
 
 /* Whether one more message may go to the consumer. What stands in its way remembers that it has
@@ -211,6 +212,7 @@ core_serve_consumers(struct core *core, struct queue *queue)
         dispatch_queue(core, queue, &budget);
     }
     core_let_due_die(core, queue);
+    core_cut_queue(core, queue);
 }
 
 void

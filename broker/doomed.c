@@ -8,13 +8,15 @@
 #include "broker/durable_topology.h"
 #include "broker/vhost.h"
 
+/* False when the tick allows no more; else the binding may go, whatever it costs. */
 static bool
-spend(struct core *core)
+spend(struct core *core, const struct binding *binding)
 {
     if (core->unbinds_left == 0) {
         return false;
     }
-    core->unbinds_left--;
+    uint32_t work = exchange_binding_work(binding);
+    core->unbinds_left -= work < core->unbinds_left ? work : core->unbinds_left;
     return true;
 }
 
@@ -53,10 +55,11 @@ static bool
 remove_bindings_to(struct core *core, struct route_target *target)
 {
     for (struct list_link *link; (link = list_first(&target->bindings)) != NULL;) {
-        if (!spend(core)) {
+        struct binding *binding = CONTAINER_OF(link, struct binding, target_link);
+        if (!spend(core, binding)) {
             return false;
         }
-        remove_binding(core, CONTAINER_OF(link, struct binding, target_link));
+        remove_binding(core, binding);
     }
     return true;
 }
@@ -66,7 +69,7 @@ static bool
 remove_bindings_of(struct core *core, struct exchange *exchange)
 {
     for (struct binding *binding; (binding = binding_table_any(&exchange->bindings)) != NULL;) {
-        if (!spend(core)) {
+        if (!spend(core, binding)) {
             return false;
         }
         exchange_unbind_binding(exchange, binding);

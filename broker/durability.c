@@ -5,6 +5,7 @@
 #include "broker/commit_wait.h"
 #include "broker/connection.h"
 #include "broker/expiry.h"
+#include "broker/limits.h"
 #include "broker/paging.h"
 #include "broker/vhost.h"
 
@@ -337,6 +338,7 @@ core_head_is_there(struct core *core, struct queue *queue)
     if (queue->times != NULL) {
         core_expire_soon(core, queue);
     }
+    core_heed_limit(core, queue);
     if (!queue->deleted && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
         core_wake_queue(core, queue);
     }
@@ -531,7 +533,12 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
-    return row->state.deadline_ms == 0
-               ? queue_push(queue, &entry)
-               : core_restore_mortal(core, queue, &entry, row->state.deadline_ms);
+    enum status status = row->state.deadline_ms == 0
+                             ? queue_push(queue, &entry)
+                             : core_restore_mortal(core, queue, &entry, row->state.deadline_ms);
+    if (status != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    core_heed_limit(core, queue);
+    return STATUS_OK;
 }

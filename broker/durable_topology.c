@@ -357,6 +357,10 @@ exchange_problem(const struct record *record, const struct exchange_type *type)
         table_value_class(&alternate) != TABLE_CLASS_STRING) {
         return "its alternate exchange is no name";
     }
+    if (exchange_type_check_arguments(type, record->exchange.arguments, "exchange", &fault) !=
+        STATUS_OK) {
+        return "its arguments are not accepted";
+    }
     return NULL;
 }
 

@@ -333,7 +333,7 @@ expire_queue(struct core *core, struct queue *queue)
     enum status deaths = let_due_die(core, queue);
     on_new_head(core, queue);
     look_again_later(core, queue, deaths == STATUS_OK ? status : deaths);
-    core_ask_for_entries(core, queue);
+    core_read_entries(core, queue);
 }
 
 void

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Publisher confirms. What a channel published in a tick is answered by one basic.ack, behind the
  * basic.returns that went out at once: at the tick's end where every queue has the message in
- * memory only, and else when the log is committed that far. */
+ * memory only, and else when the log is committed that far. What a queue has refused is answered by
+ * basic.nack, in its place among them. */
 #include "amqp/reply.h"
 #include "broker/commit_wait.h"
 
@@ -21,10 +22,32 @@ channel_handle_confirm_select(struct channel *channel, const struct confirm_sele
     return STATUS_OK;
 }
 
+/* Has what was published since the last time answered as is due to it. What was refused waits for
+ * nothing but its turn. */
+static void
+note_publishes(struct channel *channel)
+{
+    if (channel->publish_number == channel->noted_number) {
+        return;
+    }
+    channel->noted_number = channel->publish_number;
+    if (channel->is_refusing) {
+        channel_refuse_after(channel, channel->publish_number);
+    } else {
+        uint64_t token = channel->publish_token;
+        channel->publish_token = 0;
+        channel_confirm_after(channel, channel->publish_number, token);
+    }
+}
+
 void
-channel_confirm_publish(struct channel *channel)
+channel_confirm_publish(struct channel *channel, bool is_refused)
 {
     assert(channel->mode == CHANNEL_CONFIRM);
+    if (is_refused != channel->is_refusing) {
+        note_publishes(channel);
+        channel->is_refusing = is_refused;
+    }
     channel->publish_number++;
     if (!list_link_is_linked(&channel->confirm_link)) {
         list_append(&channel_core(channel)->confirming, &channel->confirm_link);
@@ -35,10 +58,6 @@ void
 channel_flush_confirms(struct channel *channel)
 {
     list_remove(&channel->confirm_link);
-    uint64_t token = channel->publish_token;
+    note_publishes(channel);
     channel->publish_token = 0;
-    if (channel->publish_number != channel->noted_number) {
-        channel->noted_number = channel->publish_number;
-        channel_confirm_after(channel, channel->publish_number, token);
-    }
 }

@@ -65,16 +65,21 @@ check_alternate(const struct channel *channel, struct bytes name, struct bytes a
 }
 
 static enum status
-check_new_exchange(const struct channel *channel, struct bytes name, struct bytes arguments,
-                   struct fault *fault)
+check_new_exchange(const struct channel *channel, const struct exchange_type *type,
+                   struct bytes name, struct bytes arguments, struct fault *fault)
 {
+    char subject[RESOURCE_TEXT_SIZE];
     if (vhost_find_exchange(channel_vhost(channel), name) != NULL) {
         return STATUS_OK;
     }
     if (resource_name_is_reserved(name)) {
         return fault_reserved_name(fault, "exchange", name);
     }
-    return check_alternate(channel, name, arguments, fault);
+    if (check_alternate(channel, name, arguments, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    vhost_exchange_text(channel_vhost(channel), name, subject);
+    return exchange_type_check_arguments(type, arguments, subject, fault);
 }
 
 static enum status
@@ -91,7 +96,7 @@ declare_actively(struct channel *channel, const struct exchange_declare *args, s
     }
     if (access_require(channel->connection, ACCESS_CONFIGURE, ACCESS_EXCHANGE, name, fault) !=
             STATUS_OK ||
-        check_new_exchange(channel, name, args->arguments, fault) != STATUS_OK) {
+        check_new_exchange(channel, type, name, args->arguments, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
     struct exchange_properties properties = {

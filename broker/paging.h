@@ -49,9 +49,9 @@ void core_job_done(struct core *core, struct io_job *job);
  * and core_head_is_there will be called. Asks for what comes behind it in time. */
 bool core_head_is_in_memory(struct core *core, struct queue *queue);
 
-/* Has entries that come next and are spilled read back, whether or not anybody takes messages;
- * core_head_is_there is called when they have come. */
-void core_ask_for_entries(struct core *core, struct queue *queue);
+/* Entries at the head of the queue are on disk: has them read back, without their contents.
+ * core_head_is_there is called when they have come, or it is worth another try. */
+void core_read_entries(struct core *core, struct queue *queue);
 
 /* Messages of the queue that were set aside. */
 uint64_t core_unreadable_count(const struct queue *queue);

@@ -14,6 +14,7 @@
 #include "broker/access.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/limits.h"
 #include "broker/reply_to.h"
 #include "broker/route.h"
 #include "broker/transaction.h"
@@ -110,6 +111,7 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
     assert(status == STATUS_OK);
     queue_entry_retain(&entry, core->pool);
     queue->published_count++;
+    core_heed_limit(core, queue);
     if (queue_next_consumer(queue) != NULL) {
         core_wake_queue(core, queue);
     }
@@ -161,27 +163,73 @@ log_for_queues(const struct publish *publish, uint64_t *lsn_out)
     return core_log_publish(core, publish->content, lsn_out);
 }
 
-/* Room for the message in every queue that it reached, and in the log. */
+/* Takes queues that refuse the message, because they are full, out of those that it reached, and
+ * returns how many they are: they stand behind the others. */
+static SELDOM uint32_t
+set_refusing_apart(const struct publish *publish)
+{
+    struct core *core = publish_core(publish);
+    struct route_set *routes = &core->routes;
+    uint32_t reached_count = routes->count;
+    for (uint32_t i = 0; i < routes->count;) {
+        struct route_target *target = routes->targets[i];
+        if (core_refuses(core, queue_of_target(target), publish->octets->body_size)) {
+            routes->targets[i] = routes->targets[--routes->count];
+            routes->targets[routes->count] = target;
+        } else {
+            i++;
+        }
+    }
+    return reached_count - routes->count;
+}
+
+/* A dead letter is routed like any other message: what this one has reached is put aside. */
+static SELDOM void
+end_refused(const struct publish *publish, uint32_t refused_count)
+{
+    struct core *core = publish_core(publish);
+    struct route_set reached = core->routes;
+    core->routes = (struct route_set){.stamp = reached.stamp};
+    for (uint32_t i = 0; i < refused_count; i++) {
+        core_end_refused(core, queue_of_target(reached.targets[reached.count + i]),
+                         publish->content, publish->octets);
+    }
+    reached.stamp = core->routes.stamp;
+    route_set_fini(&core->routes);
+    core->routes = reached;
+}
+
+/* Room for the message in every queue that it reached, and in the log. STATUS_REJECTED: one is
+ * full, as far as nobody takes messages from it now. */
 static enum status
 reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
 {
     struct core *core = publish_core(publish);
     for (uint32_t i = 0; i < core->routes.count; i++) {
-        if (queue_reserve(queue_of_target(core->routes.targets[i])) != STATUS_OK) {
+        struct queue *queue = queue_of_target(core->routes.targets[i]);
+        if (queue_would_refuse(queue, publish->octets->body_size)) {
+            return STATUS_REJECTED;
+        }
+        if (queue_reserve(queue) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }
     return core_has_log(core) ? log_for_queues(publish, lsn_out) : STATUS_OK;
 }
 
-/* Gives every queue that the message reached its copy: all of them, or on STATUS_FAULT none. */
+/* Gives every queue that the message reached its copy: all of them, or on STATUS_FAULT none.
+ * STATUS_REJECTED: some have refused it, the others have it. */
 static enum status
 publish_to_queues(const struct publish *publish, struct fault *fault)
 {
     struct core *core = publish_core(publish);
     struct channel *channel = publish->channel;
     struct logged_message message = {.expiration = publish->expiration};
-    enum status status = reserve_and_log(publish, &message.lsn);
+    uint32_t refused_count = 0;
+    enum status status;
+    while ((status = reserve_and_log(publish, &message.lsn)) == STATUS_REJECTED) {
+        refused_count += set_refusing_apart(publish);
+    }
     if (status != STATUS_OK) {
         entry_memory_free_spares(&core->queue_memory);
         return fault_not_logged(fault, status);
@@ -194,7 +242,11 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
         struct queue *queue = queue_of_target(core->routes.targets[i]);
         core_enqueue(core, queue, publish->content, publish->octets, &message);
     }
-    return STATUS_OK;
+    if (refused_count == 0) {
+        return STATUS_OK;
+    }
+    end_refused(publish, refused_count);
+    return STATUS_REJECTED;
 }
 
 /* Whether an earlier key is the same; bounded by the keys that a message may have. */
@@ -254,7 +306,7 @@ publish_deliver(const struct publish *publish, struct fault *fault)
     core_spend(core, 1 + reached_count + core->routes.visit_count);
     enum status status = publish->channel->mode == CHANNEL_TX ? buffer_for_queues(publish, fault)
                                                               : publish_to_queues(publish, fault);
-    if (status != STATUS_OK) {
+    if (status != STATUS_OK && status != STATUS_REJECTED) {
         return STATUS_FAULT;
     }
     if (publish->exchange->name.size == 0 &&
@@ -269,7 +321,7 @@ publish_deliver(const struct publish *publish, struct fault *fault)
         core->counters.routed++;
     }
     if (publish->channel->mode == CHANNEL_CONFIRM) {
-        channel_confirm_publish(publish->channel);
+        channel_confirm_publish(publish->channel, status == STATUS_REJECTED);
     }
     if (publish->channel->mode == CHANNEL_TX && publish->mandatory) {
         return transaction_add_return(publish->channel, publish->content, fault);
@@ -520,8 +572,12 @@ publish_with_properties(const struct publish *plain, struct bytes block, struct 
     }
     struct publish publish = *plain;
     publish.expiration = expiration;
-    publish.message =
-        (struct route_message){.keys = keys, .key_count = key_count, .headers = properties.headers};
+    publish.message = (struct route_message){
+        .keys = keys,
+        .key_count = key_count,
+        .headers = properties.headers,
+        .properties = block,
+    };
     if (check_topics(&publish, fault) != STATUS_OK ||
         check_user_id(&publish, &properties, fault) != STATUS_OK) {
         return STATUS_FAULT;
@@ -621,6 +677,7 @@ channel_handle_publish(struct channel *channel, const struct net_event *event,
     assert(publish.exchange != NULL);
     assert(content_ref_is_set(publish.content));
     struct bytes block = content_properties(publish.octets);
+    publish.message.properties = block;
     if ((get_u16(block.data) & PROPERTIES_READ) != 0) {
         return publish_with_properties(&publish, block, fault);
     }

@@ -333,18 +333,6 @@ lose_head(struct paging *paging, struct queue *queue)
 
 /* The next message ----------------------------------------------------------------------------- */
 
-void
-core_ask_for_entries(struct core *core, struct queue *queue)
-{
-    struct paging *paging = core->paging;
-    if (paging == NULL || !entry_deque_wants_read(&queue->deque)) {
-        return;
-    }
-    if (!paging_read_entries(paging, &queue->deque, queue) && queue_head_is_away(queue)) {
-        paging_wait_for_room(paging, paging_windows_of(paging, queue));
-    }
-}
-
 bool
 core_head_is_in_memory(struct core *core, struct queue *queue)
 {
@@ -380,6 +368,16 @@ core_head_is_in_memory(struct core *core, struct queue *queue)
         lose_head(paging, queue);
     }
     return true;
+}
+
+void
+core_read_entries(struct core *core, struct queue *queue)
+{
+    struct paging *paging = core->paging;
+    if (paging != NULL && entry_deque_wants_read(&queue->deque) &&
+        !paging_read_entries(paging, &queue->deque, queue)) {
+        paging_wait_for_room(paging, paging_windows_of(paging, queue));
+    }
 }
 
 /* Coming back ---------------------------------------------------------------------------------- */

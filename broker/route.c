@@ -33,9 +33,19 @@ static void
 route_keys(struct core *core, struct exchange *exchange, const struct route_message *message,
            struct route_set *set)
 {
+    struct exchange_message shown = {
+        .headers = message->headers,
+        .properties = message->properties,
+    };
+    if (exchange->type->routes_once) {
+        shown.routing_key = message->keys[0];
+        shown.other_keys = message->keys + 1;
+        shown.other_key_count = message->key_count - 1;
+        exchange_route(exchange, &shown, core->cache, set);
+        return;
+    }
     for (uint32_t i = 0; i < message->key_count; i++) {
-        struct exchange_message shown = {.routing_key = message->keys[i],
-                                         .headers = message->headers};
+        shown.routing_key = message->keys[i];
         exchange_route(exchange, &shown, core->cache, set);
     }
 }

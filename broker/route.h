@@ -16,6 +16,7 @@ struct route_message {
     const struct bytes *keys; /* the routing key, then those of the headers CC and BCC */
     uint32_t key_count;       /* at least 1 */
     struct bytes headers;     /* table body; empty when the message has none */
+    struct bytes properties;  /* the message's property block, whole */
 };
 
 /* Leaves in core->routes the queues, and nothing but queues, that the message reaches when it is

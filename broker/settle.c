@@ -4,6 +4,7 @@
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/limits.h"
 
 static void
 wake_consumer(struct core *core, struct consumer *consumer)
@@ -92,6 +93,7 @@ channel_settle_requeue(struct channel *channel, struct unacked *item)
     }
     queue_return(queue, &item->entry, item->position);
     core_watch_returned(channel_core(channel), queue, &item->entry, item->position);
+    core_heed_limit(channel_core(channel), queue);
     if (queue_next_consumer(queue) != NULL) {
         core_wake_queue(channel_core(channel), queue);
     }

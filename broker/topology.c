@@ -177,7 +177,7 @@ make_queue(struct vhost *vhost, const struct config_queue *config)
 
 /* The same for a queue. */
 static bool
-change_queue(struct queue *queue, const struct config_queue *config)
+change_queue(struct vhost *vhost, struct queue *queue, const struct config_queue *config)
 {
     bool is_changed = !table_equal(queue->arguments, config->arguments);
     uint32_t changed = 0;
@@ -185,7 +185,6 @@ change_queue(struct queue *queue, const struct config_queue *config)
         return false;
     }
     if (changed != 0) {
-        const struct vhost *vhost = queue->vhost;
         core_settings_changed(vhost->core, queue, changed);
     }
     if (is_changed || !queue->from_file) {
@@ -201,7 +200,7 @@ apply_queue(struct application *application, const struct config_queue *config)
     struct queue *queue = vhost_find_queue(application->vhost, config->name);
     if (queue == NULL) {
         queue = make_queue(application->vhost, config);
-    } else if (!change_queue(queue, config)) {
+    } else if (!change_queue(application->vhost, queue, config)) {
         queue = NULL;
     }
     if (queue == NULL) {

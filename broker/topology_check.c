@@ -86,13 +86,30 @@ check_record(struct application *application, const struct config_mark *mark, ui
 
 /* Checking ----------------------------------------------------------------------------------- */
 
+/* Type and arguments; false when there is no such type. */
+static bool
+check_exchange_type(struct application *application, const struct config_exchange *config)
+{
+    const struct exchange_type *type = exchange_type_find(bytes_of(config->type));
+    char subject[RESOURCE_TEXT_SIZE];
+    struct fault fault;
+    if (type == NULL) {
+        application_reject(application, &config->mark, "unknown exchange type '%s'", config->type);
+        return false;
+    }
+    vhost_exchange_text(application->vhost, config->name, subject);
+    if (exchange_type_check_arguments(type, config->arguments, subject, &fault) != STATUS_OK) {
+        application_reject(application, &config->mark, "%s", fault.text);
+    }
+    return true;
+}
+
 static void
 check_exchange(struct application *application, const struct config_exchange *config)
 {
     const struct config_mark *mark = &config->mark;
     const struct exchange *exchange = vhost_find_exchange(application->vhost, config->name);
-    if (exchange_type_find(bytes_of(config->type)) == NULL) {
-        application_reject(application, mark, "unknown exchange type '%s'", config->type);
+    if (!check_exchange_type(application, config)) {
         return;
     }
     check_record(application, mark, config->name.size + config->arguments.size);

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/limits.h"
 #include "broker/publish.h"
 #include "broker/reply_to.h"
 #include "broker/vhost.h"
@@ -26,6 +27,7 @@ enum buffered_kind {
 
 struct buffered_publish {
     enum buffered_kind kind;
+    bool is_refused;            /* BUFFERED_MESSAGE: its queue is full; set by the commit */
     struct content_ref content; /* counted */
     struct queue *queue;        /* BUFFERED_MESSAGE: a reference */
     uint8_t reply_name_size;    /* BUFFERED_REPLY */
@@ -245,16 +247,40 @@ find_queues(struct channel *channel)
     }
 }
 
+/* Whether there is a queue that takes this copy. */
+static bool
+is_taken(const struct buffered_publish *publish)
+{
+    return publish->queue != NULL && !publish->is_refused;
+}
+
+/* Announces every copy to its queue, but for those that it refuses because it is full with what
+ * came before them. */
+static void
+announce_copies(struct channel *channel)
+{
+    struct core *core = channel_core(channel);
+    const struct transaction *transaction = channel->transaction;
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+        struct buffered_publish *publish = &transaction->publishes[i];
+        if (publish->queue == NULL) {
+            continue;
+        }
+        uint32_t body_size = chunk_pool_content(core->pool, publish->content)->body_size;
+        publish->is_refused = core_refuses(core, publish->queue, body_size);
+        if (!publish->is_refused) {
+            queue_announce(publish->queue);
+            publish->queue->announced_bytes += body_size;
+        }
+    }
+}
+
 /* Room for every copy in its queue. */
 static enum status
 reserve_queues(struct channel *channel)
 {
     const struct transaction *transaction = channel->transaction;
-    for (uint32_t i = 0; i < transaction->publish_count; i++) {
-        if (transaction->publishes[i].queue != NULL) {
-            queue_announce(transaction->publishes[i].queue);
-        }
-    }
+    announce_copies(channel);
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < transaction->publish_count; i++) {
         struct queue *queue = transaction->publishes[i].queue;
@@ -274,8 +300,7 @@ count_logged(const struct core *core, const struct buffered_publish *copies, uin
     const struct content *content = chunk_pool_content(core->pool, copies->content);
     uint32_t logged_count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const struct queue *queue = copies[i].queue;
-        logged_count += queue != NULL && core_logs(core, queue, content) ? 1 : 0;
+        logged_count += is_taken(&copies[i]) && core_logs(core, copies[i].queue, content) ? 1 : 0;
     }
     return logged_count;
 }
@@ -375,7 +400,7 @@ log_copies(struct core *core, const struct buffered_publish *copies, uint32_t co
     uint64_t lsn = 0;
     core_log_begin(core, expiration);
     for (uint32_t i = 0; i < count; i++) {
-        if (copies[i].queue != NULL && core_logs(core, copies[i].queue, content)) {
+        if (is_taken(&copies[i]) && core_logs(core, copies[i].queue, content)) {
             status = core_log_target(core, copies[i].queue);
             assert(status == STATUS_OK);
         }
@@ -395,7 +420,7 @@ enqueue_copies(struct core *core, const struct buffered_publish *copies, uint32_
         message.lsn = log_copies(core, copies, count, message.expiration);
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (copies[i].queue != NULL) {
+        if (is_taken(&copies[i])) {
             core_enqueue(core, copies[i].queue, copies->content, content, &message);
         }
     }
@@ -447,6 +472,24 @@ send_all(struct channel *channel)
 
 /* Ends ----------------------------------------------------------------------------------------- */
 
+/* Returns how many copies their queues have refused; those become what the queue wants of them. */
+static uint32_t
+end_refused(struct channel *channel)
+{
+    struct core *core = channel_core(channel);
+    const struct transaction *transaction = channel->transaction;
+    uint32_t refused_count = 0;
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+        const struct buffered_publish *publish = &transaction->publishes[i];
+        if (publish->is_refused) {
+            core_end_refused(core, publish->queue, publish->content,
+                             chunk_pool_content(core->pool, publish->content));
+            refused_count++;
+        }
+    }
+    return refused_count;
+}
+
 enum status
 transaction_commit(struct channel *channel, uint64_t *token_out, struct fault *fault)
 {
@@ -455,12 +498,17 @@ transaction_commit(struct channel *channel, uint64_t *token_out, struct fault *f
     }
     enqueue_all(channel);
     end_settled(channel, true);
+    uint32_t refused_count = end_refused(channel);
     *token_out = core_log_token(channel_core(channel));
     send_all(channel);
-    if (!channel->is_ended) {
-        release_publishes(channel);
+    if (channel->is_ended) {
+        return STATUS_OK;
     }
-    return STATUS_OK;
+    release_publishes(channel);
+    /* As in RabbitMQ everything else is done all the same. */
+    return refused_count == 0
+               ? STATUS_OK
+               : fault_channel(fault, REPLY_PRECONDITION_FAILED, "partial tx completion");
 }
 
 enum status

@@ -70,13 +70,26 @@ fault_locked_queue(struct fault *fault, const struct queue *queue)
 
 /* The host and its predeclared exchanges ------------------------------------------------------ */
 
+static struct bytes
+target_name(const struct route_target *target)
+{
+    assert(target->kind != ROUTE_TARGET_GONE);
+    return target->kind == ROUTE_TARGET_QUEUE
+               ? CONTAINER_OF(target, const struct queue, target)->name
+               : CONTAINER_OF(target, const struct exchange, target)->name;
+}
+
 struct exchange *
 vhost_restore_exchange(struct vhost *vhost, uint64_t id,
                        const struct exchange_properties *properties)
 {
-    struct exchange_properties seeded = *properties;
-    seeded.seed = vhost->core->seed;
-    struct exchange *exchange = exchange_new(id, &seeded);
+    struct exchange_properties equipped = *properties;
+    equipped.tools = (struct matcher_tools){
+        .seed = vhost->core->seed,
+        .random = &vhost->core->ports.random,
+        .target_name = target_name,
+    };
+    struct exchange *exchange = exchange_new(id, &equipped);
     if (exchange == NULL) {
         return NULL;
     }
@@ -542,6 +555,7 @@ vhost_bind(struct vhost *vhost, struct exchange *source, struct route_target *ta
     struct binding *binding = binding_table_find(&source->bindings, target, routing_key, arguments);
     if (created) {
         binding_remember(binding);
+        core_spend(vhost->core, CORE_WORK_OF_CHANGE * (exchange_binding_work(binding) - 1));
     }
     if (binding_out != NULL) {
         *binding_out = binding;
@@ -600,6 +614,7 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     list_remove(&queue->owner_list_link);
     cancel_consumers(queue);
     list_remove(&queue->dispatch_link);
+    list_remove(&queue->overlong_link);
     uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
     core_forget_times(vhost->core, queue);
     core_forget_windows(vhost->core, queue);

@@ -26,11 +26,16 @@ static const struct literal_word log_levels[] = {{"error", LOG_LEVEL_ERROR},
                                                  {"debug", LOG_LEVEL_DEBUG},
                                                  {NULL, 0}};
 
-static const struct literal_word exchange_types[] = {{"direct", EXCHANGE_TYPE_DIRECT},
-                                                     {"fanout", EXCHANGE_TYPE_FANOUT},
-                                                     {"topic", EXCHANGE_TYPE_TOPIC},
-                                                     {"headers", EXCHANGE_TYPE_HEADERS},
-                                                     {NULL, 0}};
+static const struct literal_word exchange_types[] = {
+    {"direct", EXCHANGE_TYPE_DIRECT},
+    {"fanout", EXCHANGE_TYPE_FANOUT},
+    {"topic", EXCHANGE_TYPE_TOPIC},
+    {"headers", EXCHANGE_TYPE_HEADERS},
+    {"x-consistent-hash", EXCHANGE_TYPE_CONSISTENT_HASH},
+    {"x-modulus-hash", EXCHANGE_TYPE_MODULUS_HASH},
+    {"x-random", EXCHANGE_TYPE_RANDOM},
+    {NULL, 0},
+};
 
 static const struct literal_word queue_types[] = {{"classic", 0}, {NULL, 0}};
 
@@ -201,7 +206,7 @@ static const struct field_spec queue_fields[] = {
     NESTED("from", FIELD_RECORDS, 0, QUEUE, from, &binding_spec),
     LITERAL("type", 0, QUEUE, type, LITERAL_WORD, .words = queue_types),
     LITERAL("durable", 0, QUEUE, durable, LITERAL_BOOLEAN),
-    NESTED("limits", FIELD_RECORD, FIELD_WITHOUT_EFFECT, QUEUE, limits, &queue_limits_spec),
+    NESTED("limits", FIELD_RECORD, 0, QUEUE, limits, &queue_limits_spec),
     LITERAL("ttl", 0, QUEUE, ttl, LITERAL_DURATION, 0, TEN_YEARS_MS),
     LITERAL("expires", 0, QUEUE, expires, LITERAL_DURATION, 1, TEN_YEARS_MS),
     LITERAL("priorities", FIELD_WITHOUT_EFFECT, QUEUE, priorities, LITERAL_INTEGER, 1, 255),

@@ -59,6 +59,9 @@ enum document_exchange_type {
     EXCHANGE_TYPE_FANOUT,
     EXCHANGE_TYPE_TOPIC,
     EXCHANGE_TYPE_HEADERS,
+    EXCHANGE_TYPE_CONSISTENT_HASH,
+    EXCHANGE_TYPE_MODULUS_HASH,
+    EXCHANGE_TYPE_RANDOM,
 };
 
 struct document_retry {

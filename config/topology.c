@@ -18,6 +18,9 @@ static const char *const exchange_type_names[] = {
     [EXCHANGE_TYPE_FANOUT] = "fanout",
     [EXCHANGE_TYPE_TOPIC] = "topic",
     [EXCHANGE_TYPE_HEADERS] = "headers",
+    [EXCHANGE_TYPE_CONSISTENT_HASH] = "x-consistent-hash",
+    [EXCHANGE_TYPE_MODULUS_HASH] = "x-modulus-hash",
+    [EXCHANGE_TYPE_RANDOM] = "x-random",
 };
 
 struct compiler {

@@ -5,9 +5,9 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/number_index.h"
 #include "exchanges/exchange.h"
 #include "routing/key_targets.h"
-#include "base/number_index.h"
 
 enum { ROWS_CAPACITY_MIN = 4 };
 
@@ -22,11 +22,11 @@ struct direct_matcher {
 };
 
 static void *
-direct_new(uint64_t seed)
+direct_new(const struct matcher_tools *tools)
 {
     struct direct_matcher *matcher = xalloc(sizeof(*matcher));
     matcher->first_free = NUMBER_NONE;
-    matcher->seed = seed;
+    matcher->seed = tools->seed;
     return matcher;
 }
 

@@ -14,10 +14,9 @@ const struct exchange_type *
 exchange_type_find(struct bytes name)
 {
     static const struct exchange_type *const types[] = {
-        &exchange_type_direct,
-        &exchange_type_fanout,
-        &exchange_type_topic,
-        &exchange_type_headers,
+        &exchange_type_direct,  &exchange_type_fanout,          &exchange_type_topic,
+        &exchange_type_headers, &exchange_type_consistent_hash, &exchange_type_modulus_hash,
+        &exchange_type_random,
     };
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         if (bytes_equal_text(name, types[i]->name)) {
@@ -25,6 +24,14 @@ exchange_type_find(struct bytes name)
         }
     }
     return NULL;
+}
+
+enum status
+exchange_type_check_arguments(const struct exchange_type *type, struct bytes arguments,
+                              const char *subject, struct fault *fault)
+{
+    return type->check_arguments == NULL ? STATUS_OK
+                                         : type->check_arguments(arguments, subject, fault);
 }
 
 /* A copy on the heap; `data` is NULL only when there is no memory. */
@@ -51,6 +58,15 @@ choose_alternate(struct exchange *exchange)
     exchange->alternate = is_declared ? value.raw : exchange->policy_alternate;
 }
 
+static void
+make_matcher(struct exchange *exchange)
+{
+    exchange->matcher = exchange->type->matcher_new(&exchange->tools);
+    if (exchange->type->configure != NULL) {
+        exchange->type->configure(exchange->matcher, exchange->arguments);
+    }
+}
+
 struct exchange *
 exchange_new(uint64_t id, const struct exchange_properties *properties)
 {
@@ -72,8 +88,9 @@ exchange_new(uint64_t id, const struct exchange_properties *properties)
     exchange->from_file = properties->from_file;
     exchange->arguments = arguments;
     choose_alternate(exchange);
-    binding_table_init(&exchange->bindings, properties->seed);
-    exchange->matcher = exchange->type->matcher_new(properties->seed);
+    exchange->tools = properties->tools;
+    binding_table_init(&exchange->bindings, exchange->tools.seed);
+    make_matcher(exchange);
     return exchange;
 }
 
@@ -83,6 +100,9 @@ exchange_set_arguments(struct exchange *exchange, struct bytes arguments)
     struct bytes copy = bytes_copy(arguments);
     if (copy.data == NULL) {
         return STATUS_NO_MEMORY;
+    }
+    if (exchange->type->configure != NULL) {
+        exchange->type->configure(exchange->matcher, copy);
     }
     free((void *)exchange->arguments.data);
     exchange->arguments = copy;
@@ -147,11 +167,18 @@ exchange_unbind_binding(struct exchange *exchange, struct binding *binding)
     exchange->generation++;
 }
 
+uint32_t
+exchange_binding_work(const struct binding *binding)
+{
+    const struct exchange *source = binding->source;
+    return source->type->work == NULL ? 1 : source->type->work(source->matcher, binding);
+}
+
 void
 exchange_unbind_all(struct exchange *exchange)
 {
     exchange->type->matcher_free(exchange->matcher);
-    exchange->matcher = exchange->type->matcher_new(exchange->bindings.seed);
+    make_matcher(exchange);
     binding_table_fini(&exchange->bindings);
     exchange->generation++;
 }

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/list.h"
+#include "base/random.h"
 #include "base/status.h"
 #include "routing/binding_table.h"
 #include "routing/target.h"
@@ -16,26 +17,50 @@ struct policy; /* queues/policy.h; not used here */
 /* What a message shows to an exchange. */
 struct exchange_message {
     struct bytes routing_key; /* no longer than a shortstr, or (from a CC header) no match by key */
-    struct bytes headers;     /* table body, validated; empty when the message has none */
+    const struct bytes *other_keys; /* to a type that routes once: of the headers CC and BCC */
+    uint32_t other_key_count;
+    struct bytes headers;    /* table body, validated; empty when the message has none */
+    struct bytes properties; /* its property block, validated; empty: none */
 };
 
-/* One implementation per type: direct.c fanout.c topic.c headers.c. */
+/* What the broker lends to matchers. */
+struct matcher_tools {
+    uint64_t seed;                      /* secret, for hashes of what peers choose */
+    const struct random_source *random; /* borrowed; outlives the exchange */
+    /* The name of a queue or exchange that is still there; lives as long as its bindings. */
+    struct bytes (*target_name)(const struct route_target *target);
+};
+
+/* One implementation per type: direct.c fanout.c topic.c headers.c consistent_hash.c modulus_hash.c
+ * random.c. */
 struct exchange_type {
     const char *name;
     bool is_cacheable; /* the result depends on the key alone, and costs more than a cache does */
     bool is_topic;     /* topic permissions apply */
-    void *(*matcher_new)(uint64_t seed); /* `seed` is secret, for hashes of what peers choose */
+    bool routes_once;  /* asked once for a message, not once for each of its keys */
+    void *(*matcher_new)(const struct matcher_tools *tools); /* which are borrowed */
     void (*matcher_free)(void *matcher);
-    /* Refuses arguments that mean nothing to the type: STATUS_FAULT, 406 at channel scope. */
+    /* Refuses arguments of a binding that mean nothing to the type: STATUS_FAULT, 406 at channel
+     * scope. */
     enum status (*check)(struct bytes routing_key, struct bytes arguments, struct fault *fault);
+    /* The same for arguments of the exchange; `subject` is what a text calls it. Without it the
+     * type has none of its own. */
+    enum status (*check_arguments)(struct bytes arguments, const char *subject,
+                                   struct fault *fault);
+    /* The exchange has these arguments from now on, checked; a view that lives until the next
+     * call. Comes with check_arguments. */
+    void (*configure)(void *matcher, struct bytes arguments);
     /* Take in a binding that was checked, and forget it again: at a cost that does not grow with
-     * the number of bindings. */
+     * the number of bindings, or that `work` knows. */
     void (*bind)(void *matcher, struct binding *binding);
     void (*unbind)(void *matcher, struct binding *binding);
+    /* How many bindings of another type binding or unbinding this one costs as much as. Without it
+     * 1. */
+    uint32_t (*work)(const void *matcher, const struct binding *binding);
     void (*route)(void *matcher, const struct exchange_message *message, struct route_set *set);
 };
 
-/* The type called `name` (direct, fanout, topic, headers), or NULL. Static memory. */
+/* The type called `name`, or NULL. Static memory. */
 const struct exchange_type *exchange_type_find(struct bytes name);
 
 struct exchange {
@@ -54,6 +79,7 @@ struct exchange {
     struct bytes policy_alternate; /* borrowed; data NULL: none */
     struct policy *policy;         /* the broker's, which applies; NULL: none */
     struct binding_table bindings; /* with this exchange as source; owns them */
+    struct matcher_tools tools;
     void *matcher;
     uint64_t generation;          /* raised by every bind and unbind: caches compare it */
     void *vhost;                  /* the broker's; not used here */
@@ -66,19 +92,28 @@ struct exchange_properties {
     struct bytes name;
     const struct exchange_type *type;
     bool durable, auto_delete, internal, predeclared, from_file;
-    struct bytes arguments; /* validated table body */
-    uint64_t seed;          /* secret, for hashes of what peers choose */
+    struct bytes arguments; /* validated table body, accepted by exchange_type_check_arguments */
+    struct matcher_tools tools;
 };
 
 extern const struct exchange_type exchange_type_direct;
 extern const struct exchange_type exchange_type_fanout;
 extern const struct exchange_type exchange_type_topic;
 extern const struct exchange_type exchange_type_headers;
+extern const struct exchange_type exchange_type_consistent_hash;
+extern const struct exchange_type exchange_type_modulus_hash;
+extern const struct exchange_type exchange_type_random;
+
+/* Whether an exchange of that type may be declared with these arguments, which `subject` ("exchange
+ * 'x' in vhost '/'") stands for in the text. STATUS_FAULT: 406 at channel scope. */
+MUST_CHECK enum status exchange_type_check_arguments(const struct exchange_type *type,
+                                                     struct bytes arguments, const char *subject,
+                                                     struct fault *fault);
 
 /* NULL when there is no memory: the peer chose how much name and arguments take. */
 struct exchange *exchange_new(uint64_t id, const struct exchange_properties *properties);
 
-/* Replaces the arguments, which are copied. STATUS_NO_MEMORY changes nothing. */
+/* Replaces the arguments, which were checked and are copied. STATUS_NO_MEMORY changes nothing. */
 MUST_CHECK enum status exchange_set_arguments(struct exchange *exchange, struct bytes arguments);
 
 /* From now on a policy says `alternate` (data NULL: nothing), which is in force where the arguments
@@ -101,6 +136,9 @@ bool exchange_unbind(struct exchange *exchange, struct route_target *target,
 
 /* Removes one binding that is known by address, such as from a target's list. */
 void exchange_unbind_binding(struct exchange *exchange, struct binding *binding);
+
+/* How many usual bindings it costs as much as to bind or unbind this one. */
+uint32_t exchange_binding_work(const struct binding *binding);
 
 /* Removes all bindings at once: for the end, when nobody waits. */
 void exchange_unbind_all(struct exchange *exchange);

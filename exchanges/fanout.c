@@ -8,9 +8,9 @@
 #include "routing/target_bag.h"
 
 static void *
-fanout_new(uint64_t seed)
+fanout_new(const struct matcher_tools *tools)
 {
-    (void)seed;
+    (void)tools;
     struct target_bag *targets = xalloc(sizeof(*targets));
     return targets;
 }

@@ -5,9 +5,9 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/number_index.h"
 #include "exchanges/exchange.h"
 #include "routing/header_match.h"
-#include "base/number_index.h"
 
 enum { ROWS_CAPACITY_MIN = 4, ROWS_PER_VISIT = 4 };
 
@@ -32,10 +32,10 @@ binding_hash(const struct binding *binding)
 }
 
 static void *
-headers_new(uint64_t seed)
+headers_new(const struct matcher_tools *tools)
 {
     struct headers_matcher *matcher = xalloc(sizeof(*matcher));
-    header_index_init(&matcher->index, seed);
+    header_index_init(&matcher->index, tools->seed);
     return matcher;
 }
 

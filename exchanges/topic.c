@@ -4,9 +4,9 @@
 #include "routing/topic_trie.h"
 
 static void *
-topic_new(uint64_t seed)
+topic_new(const struct matcher_tools *tools)
 {
-    return topic_trie_new(seed);
+    return topic_trie_new(tools->seed);
 }
 
 static void

@@ -17,7 +17,7 @@ struct queue_returned {
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 376, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 400, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -224,6 +224,7 @@ queue_unref(struct queue **queue_pointer)
     assert(queue->consumer_count == 0);
     assert(queue->windows == NULL);
     list_remove(&queue->dispatch_link);
+    list_remove(&queue->overlong_link);
     list_remove(&queue->owner_list_link);
     queue_forget_times(queue);
     entry_deque_fini(&queue->deque);

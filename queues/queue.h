@@ -50,6 +50,7 @@ struct queue {
     struct list_link owner_list_link; /* in that connection's list of exclusive queues; once
                                          deleted, in the core's of those that still have bindings */
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
+    struct list_link overlong_link;   /* in the core's list of queues over their limit */
     uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
     uint32_t consumer_count;
     bool durable;
@@ -62,6 +63,7 @@ struct queue {
     bool has_policies; /* one applies, ordinary or operator: settings are its */
     bool head_waits;   /* the next message cannot be handed out before the disk has answered */
     uint32_t announced_count; /* messages of a commit under way that have no room yet; 0 outside */
+    uint64_t announced_bytes; /* octets of their bodies, as far as they count against a limit */
 
     /* Messages. */
     struct entry_deque deque;        /* counts the room for returned messages, too */
@@ -157,14 +159,36 @@ static inline void
 queue_forget_announced(struct queue *queue)
 {
     queue->announced_count = 0;
+    queue->announced_bytes = 0;
 }
 
 static inline MUST_CHECK enum status
 queue_reserve_announced(struct queue *queue)
 {
     uint32_t count = queue->announced_count;
-    queue->announced_count = 0;
+    queue_forget_announced(queue);
     return entry_deque_reserve(&queue->deque, count);
+}
+
+/* Whether more is ready than the queue's limits allow. A limit that is not set is -1, which no
+ * count is above. */
+static inline bool
+queue_is_over_limit(const struct queue *queue)
+{
+    return queue->ready_count > (uint64_t)queue->settings->max_length ||
+           queue->ready_bytes > (uint64_t)queue->settings->max_length_bytes;
+}
+
+/* Whether the queue refuses messages when it is full, and is full with one more of so many octets:
+ * behind those that are announced to it. */
+static inline bool
+queue_would_refuse(const struct queue *queue, uint32_t body_size)
+{
+    return queue->settings->overflow != OVERFLOW_DROP_HEAD &&
+           (queue->ready_count + queue->announced_count + 1 >
+                (uint64_t)queue->settings->max_length ||
+            queue->ready_bytes + queue->announced_bytes + body_size >
+                (uint64_t)queue->settings->max_length_bytes);
 }
 
 /* The next message, without taking it; NULL when nothing is ready, or it is away. Valid until the

@@ -192,6 +192,58 @@ def test_bindings_survive(durable, how, kind, key, arguments, hit, hit_headers, 
     assert ch.drain("q") == [b"hit"]
 
 
+# What was dropped or refused before the end stays away, and the limits are still there.
+@pytest.mark.parametrize("how", ENDS)
+def test_length_limits_hold_over_a_restart(durable, how):
+    ch = durable.open().channel()
+    for queue, overflow in (("drops", "drop-head"), ("refuses", "reject-publish")):
+        ch.declare(queue, durable=True, arguments={"x-max-length": 3, "x-overflow": overflow})
+    ch.call("confirm.select")
+    for queue in ("drops", "refuses"):
+        for number in range(6):
+            ch.publish("", queue, str(number), delivery_mode=2)
+    while ch.expect("basic.ack", "basic.nack").delivery_tag < 12:
+        pass
+    ch = durable.restart(how).channel()
+    assert (ch.counts("drops")[0], ch.counts("refuses")[0]) == (3, 3)
+    for queue in ("drops", "refuses"):
+        ch.publish("", queue, b"one more", delivery_mode=2)
+    ch.ping()
+    assert ch.drain("refuses") == [b"0", b"1", b"2"]
+    assert ch.drain("drops") == [b"4", b"5", b"one more"]
+
+
+def homes(channel, exchange, queues):
+    """Which queue each of some keys goes to."""
+    for number in range(60):
+        channel.publish(exchange, f"key {number}", str(number))
+    channel.ping()
+    return {body: queue for queue in queues for body in channel.drain(queue)}
+
+
+# Who relies on one queue for one key relies on it after a restart, too; and in another broker that
+# has the same queues, in whatever order they were made and bound.
+@pytest.mark.parametrize("kind", ["x-consistent-hash", "x-modulus-hash"])
+@pytest.mark.parametrize("how", ENDS)
+def test_a_hash_leads_to_the_same_queue_after_a_restart(durable, how, kind):
+    ch = durable.open().channel()
+    ch.call("exchange.declare", exchange="x", type=kind, durable=True)
+    queues = [f"q{number}" for number in range(5)]
+    for queue in queues:
+        ch.declare(queue, durable=True)
+        ch.bind(queue, "x", "4")
+    before = homes(ch, "x", queues)
+    assert len(before) == 60
+    ch = durable.restart(how).channel()
+    assert homes(ch, "x", queues) == before
+    ch.call("exchange.declare", exchange="y", type=kind)
+    for queue in reversed(queues):
+        ch.call("queue.delete", queue=queue)
+        ch.declare(queue)
+        ch.bind(queue, "y", "4")
+    assert homes(ch, "y", queues) == before
+
+
 # From exchange to exchange as well; and what was unbound stays unbound.
 @pytest.mark.parametrize("how", ENDS)
 def test_bindings_of_exchanges_survive_and_unbound_ones_do_not(durable, how):

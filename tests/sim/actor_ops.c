@@ -5,6 +5,7 @@
  * names that the operation needs are locked as long. */
 #include <stdlib.h>
 
+#include "amqp/table.h"
 #include "base/assert.h"
 #include "broker/vhost.h"
 #include "tests/sim/body.h"
@@ -220,13 +221,28 @@ is_too_much(const struct doing *doing)
     return doing->channel->published_count + in_flight(doing) >= published_max;
 }
 
+/* Whether each of the message's queues has taken it: all do that do not refuse. */
+static void
+ask_targets(const struct world *world, uint32_t message, bool takes[static HISTORY_TARGETS_MAX])
+{
+    const struct history *history = &world->history;
+    for (uint32_t i = 0; i < history->messages[message].target_count; i++) {
+        uint32_t handle = history_target(history, message, i);
+        const struct queue *queue = handle == HISTORY_NONE ? NULL : world_find_queue(world, handle);
+        takes[i] = queue == NULL || history->queues[handle].limit.overflow != HISTORY_REFUSES ||
+                   queue->published_count > history->queues[handle].taken_count;
+    }
+}
+
 /* The message is with the broker. */
 static void
 end_publish(struct world *world, const struct sent *sent, struct history_span span)
 {
     struct actor_channel *channel = channel_of(sent);
     if (channel->mode != ACTOR_TX) {
-        history_enqueue(&world->history, sent->message,
+        bool takes[HISTORY_TARGETS_MAX];
+        ask_targets(world, sent->message, takes);
+        history_enqueue(&world->history, sent->message, takes,
                         (struct history_span){.first = span.last, .last = span.last});
     }
     if (channel->mode != ACTOR_PLAIN) {
@@ -544,11 +560,31 @@ end_declare_queue(struct world *world, const struct sent *sent, struct history_s
     uint32_t queue = history_find_queue(&world->history, sent->name);
     if (queue == HISTORY_NONE) {
         uint64_t id = broker_queue_id(world, bytes_of(sim_queue_name(sent->name)));
-        queue = history_make_queue(&world->history, sent->name, id, sent->is_durable, span);
+        queue = history_make_queue(&world->history, sent->name, id, sent->is_durable,
+                                   world_limit(world, sent->name), span);
+    }
+    const struct queue *found = world_find_queue(world, queue);
+    if (found != NULL) {
+        history_see_ready(&world->history, queue, found->ready_count, span.first);
     }
     struct actor_request *request = request_of(sent);
     expect_count(world, request, queue);
     request->span = world->history.queues[queue].made;
+}
+
+static void
+put_limit(struct buffer *arguments, struct history_limit limit)
+{
+    buffer_init(arguments);
+    if (limit.length_max != UINT64_MAX) {
+        table_put_integer(arguments, "x-max-length", (int64_t)limit.length_max);
+    }
+    if (limit.bytes_max != UINT64_MAX) {
+        table_put_integer(arguments, "x-max-length-bytes", (int64_t)limit.bytes_max);
+    }
+    if (limit.overflow == HISTORY_REFUSES) {
+        table_put_text(arguments, "x-overflow", bytes_of("reject-publish"));
+    }
 }
 
 static bool
@@ -570,11 +606,15 @@ do_declare_queue(const struct doing *doing)
     sent.name = name;
     sent.is_durable = sent.is_changing ? is_durable : history->queues[queue].is_durable;
     note(doing, "declare queue", name, sent.is_durable);
-    struct method method = {
-        .id = METHOD_QUEUE_DECLARE,
-        .queue_declare = {.queue = bytes_of(sim_queue_name(name)), .durable = sent.is_durable}};
+    struct buffer arguments;
+    put_limit(&arguments, world_limit(doing->world, name));
+    struct method method = {.id = METHOD_QUEUE_DECLARE,
+                            .queue_declare = {.queue = bytes_of(sim_queue_name(name)),
+                                              .durable = sent.is_durable,
+                                              .arguments = buffer_bytes(&arguments)}};
     sent_lock_queue(&sent, lock);
     actor_ask(doing->world, &method, METHOD_QUEUE_DECLARE_OK, &sent);
+    buffer_fini(&arguments);
     return true;
 }
 
@@ -599,6 +639,7 @@ end_delete_queue(struct world *world, const struct sent *sent, struct history_sp
 {
     struct actor_request *request = request_of(sent);
     request->span = span;
+    history_cut(&world->history, sent->queue, span.first);
     expect_count(world, request, sent->queue);
     history_drop_queue(&world->history, sent->queue, span);
     end_consumers(world, sent->queue);
@@ -627,6 +668,7 @@ end_purge(struct world *world, const struct sent *sent, struct history_span span
 {
     struct actor_request *request = request_of(sent);
     request->span = span;
+    history_cut(&world->history, sent->queue, span.first);
     expect_count(world, request, sent->queue);
     request->is_unfinished = !queue_discards_is_empty(&world->server.core->discards);
     request->is_durable = history_purge(&world->history, sent->queue, span.first);
@@ -827,7 +869,7 @@ end_commit(struct world *world, const struct sent *sent, struct history_span spa
     struct actor_request *request = &channel->request;
     request->span = (struct history_span){span.last, span.last}; /* whole or nothing */
     for (uint32_t i = 0; i < channel->published_count; i++) {
-        history_enqueue(&world->history, channel->published[i], request->span);
+        history_enqueue(&world->history, channel->published[i], NULL, request->span);
         request->is_durable |= world->history.messages[channel->published[i]].is_logged;
     }
     for (uint32_t i = 0; i < channel->settled_count; i++) {

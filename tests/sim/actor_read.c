@@ -81,6 +81,11 @@ take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number, 
                       "delivery tag %" PRIu64 " after %" PRIu64 " on channel %u", tag,
                       channel->next_tag - 2, (unsigned)incoming->action->channel);
     }
+    const struct queue *found = world_find_queue(world, queue);
+    if (found != NULL) {
+        history_see_ready(&world->history, queue, found->ready_count + 1,
+                          server_log_first(&world->server));
+    }
     uint32_t copy =
         history_hand_out(&world->history, queue, number, is_redelivered, no_ack,
                          (struct history_span){.first = server_log_first(&world->server),
@@ -180,13 +185,27 @@ on_get_empty(const struct incoming *incoming)
 {
     uint32_t queue = queue_of_today(incoming);
     if (queue != HISTORY_NONE) {
+        history_see_ready(&incoming->world->history, queue, 0,
+                          server_log_first(&incoming->world->server));
         history_expect_empty(&incoming->world->history, queue);
     }
     on_answer(incoming, METHOD_BASIC_GET_EMPTY, 0);
 }
 
 static void
-on_confirm(const struct incoming *incoming, uint64_t tag, bool multiple)
+confirm(const struct incoming *incoming, uint32_t number, bool is_refusal)
+{
+    struct history *history = &incoming->world->history;
+    if (history->messages[number].is_refused != is_refusal) {
+        history_wrong(history, HISTORY_ANSWER, "message %" PRIu32 " is %s, but was %s", number,
+                      is_refusal ? "refused" : "confirmed", is_refusal ? "taken" : "refused");
+    } else if (!is_refusal) {
+        history_confirm(history, number, server_flushed(&incoming->world->server));
+    }
+}
+
+static void
+on_confirm(const struct incoming *incoming, uint64_t tag, bool multiple, bool is_refusal)
 {
     struct actor_channel *channel = incoming->channel;
     struct history *history = &incoming->world->history;
@@ -200,7 +219,7 @@ on_confirm(const struct incoming *incoming, uint64_t tag, bool multiple)
     }
     uint32_t count = (uint32_t)(tag - channel->confirmed_number);
     for (uint32_t i = 0; i < count; i++) {
-        history_confirm(history, channel->published[i], server_flushed(&incoming->world->server));
+        confirm(incoming, channel->published[i], is_refusal);
     }
     channel->confirmed_number = tag;
     channel->published_count -= count;
@@ -279,7 +298,10 @@ on_channel_method(const struct incoming *incoming, const struct method *method)
 {
     switch (method->id) {
     case METHOD_BASIC_ACK:
-        on_confirm(incoming, method->basic_ack.delivery_tag, method->basic_ack.multiple);
+        on_confirm(incoming, method->basic_ack.delivery_tag, method->basic_ack.multiple, false);
+        break;
+    case METHOD_BASIC_NACK:
+        on_confirm(incoming, method->basic_nack.delivery_tag, method->basic_nack.multiple, true);
         break;
     case METHOD_BASIC_CANCEL:
         on_cancel(incoming, method->basic_cancel.consumer_tag);

@@ -45,6 +45,18 @@ struct history_span {
 
 enum history_presence { HISTORY_ABSENT, HISTORY_MAYBE, HISTORY_PRESENT };
 
+enum history_overflow {
+    HISTORY_TAKES_ALL, /* no limit */
+    HISTORY_DROPS,     /* from its head */
+    HISTORY_REFUSES,   /* what does not fit */
+};
+
+/* Of ready messages in a queue. */
+struct history_limit {
+    enum history_overflow overflow;
+    uint64_t length_max, bytes_max; /* UINT64_MAX: none */
+};
+
 enum history_place {
     HISTORY_READY,
     HISTORY_LENT, /* with a client, not settled */
@@ -74,6 +86,8 @@ struct history_queue {
     bool is_over; /* absent, whatever a crash does */
     enum history_presence presence;
     struct history_span made, gone;
+    struct history_limit limit;
+    uint64_t taken_count;        /* of messages published to it, in this life of the broker */
     struct history_copy *copies; /* in the order of the queue; owned */
     uint32_t copy_count, copy_capacity;
     uint32_t first_ready; /* none before it is */
@@ -110,6 +124,7 @@ struct history_message {
     bool is_persistent;
     bool is_logged; /* it went to a durable queue */
     bool is_confirmed;
+    bool is_refused; /* by a queue at least */
     uint8_t target_count;
     uint32_t targets[HISTORY_TARGETS_MAX]; /* handles */
 };
@@ -121,7 +136,7 @@ struct history_unfinished {
 
 struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
-        duplicated, crashes;
+        duplicated, crashes, dropped, refused;
 };
 
 struct history {
@@ -165,7 +180,7 @@ uint32_t history_find_exchange(const struct history *history, uint32_t name);
 
 /* Something of that name was made: none was there. `id` is the broker's. */
 uint32_t history_make_queue(struct history *history, uint32_t name, uint64_t id, bool is_durable,
-                            struct history_span span);
+                            struct history_limit limit, struct history_span span);
 uint32_t history_make_exchange(struct history *history, uint32_t name, bool is_fanout,
                                bool is_durable, struct history_span span);
 
@@ -191,8 +206,23 @@ uint32_t history_attempt(struct history *history, uint32_t exchange_name, uint32
 /* The broker is about to handle it: whom it reaches now. */
 void history_route(struct history *history, uint32_t message);
 
-/* It was taken: it is in its queues now, or in those that have their names now. */
-void history_enqueue(struct history *history, uint32_t message, struct history_span span);
+/* It was taken: it is in its queues now, or in those that have their names now, but for those that
+ * have refused it: `takes` says of the i-th what the broker did, and what it should have done is
+ * checked. NULL: all have taken it. */
+void history_enqueue(struct history *history, uint32_t message, const bool *takes,
+                     struct history_span span);
+
+/* The queue that target of the message means now, or HISTORY_NONE. */
+uint32_t history_target(const struct history *history, uint32_t message, uint32_t at);
+
+/* The broker has so many ready messages in the queue. What is missing was dropped from its head, if
+ * its limit demands that; what the log says of it ends with the tick. `first` is where the log goes
+ * on. */
+void history_see_ready(struct history *history, uint32_t queue, uint64_t ready_count,
+                       uint64_t first);
+
+/* The queue is cut down to its limit. */
+void history_cut(struct history *history, uint32_t queue, uint64_t first);
 
 /* It is so late now: what is due is never handed out again. */
 void history_set_time(struct history *history, uint64_t now_ms);

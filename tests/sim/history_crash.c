@@ -247,6 +247,7 @@ history_found_queue(struct history *history, uint32_t name, uint64_t id, uint64_
         }
         is_known = true;
         queue->presence = HISTORY_PRESENT;
+        queue->taken_count = 0;
         history->queue_by_name[name] = handle;
         history_expect_ready(history, handle, ready_count, "recovery");
     }

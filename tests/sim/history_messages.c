@@ -81,6 +81,29 @@ set_deadline(struct history *history, struct history_queue *queue, struct histor
     }
 }
 
+/* The first ready copy from `at` on, or the number of copies. */
+static uint32_t
+next_ready(const struct history_queue *queue, uint32_t at)
+{
+    while (at < queue->copy_count && queue->copies[at].place != HISTORY_READY) {
+        at++;
+    }
+    return at;
+}
+
+/* Octets of what is ready, with what may be there or without it. */
+static uint64_t
+ready_bytes(const struct history *history, const struct history_queue *queue, bool with_maybe)
+{
+    uint64_t bytes = 0;
+    for (uint32_t at = next_ready(queue, queue->first_ready);
+         queue->ready_count > 0 && at < queue->copy_count; at = next_ready(queue, at + 1)) {
+        const struct history_copy *copy = &queue->copies[at];
+        bytes += copy->is_maybe && !with_maybe ? 0 : history->messages[copy->message].size;
+    }
+    return bytes;
+}
+
 static void
 append_copy(struct history *history, uint32_t handle, uint32_t number)
 {
@@ -159,18 +182,69 @@ history_has_expired(struct history *history, uint32_t queue)
     history->queues[queue].overdue_count = 0;
 }
 
-void
-history_enqueue(struct history *history, uint32_t number, struct history_span span)
+uint32_t
+history_target(const struct history *history, uint32_t number, uint32_t at)
 {
+    uint32_t queue = history->messages[number].targets[at];
+    return history->queues[queue].presence == HISTORY_ABSENT
+               ? history->queue_by_name[history->queues[queue].name]
+               : queue;
+}
+
+/* Whether the queue has no room for the message, with all that may be in it or with what must be.
+ */
+static bool
+is_full_for(const struct history *history, const struct history_queue *queue, uint32_t size,
+            bool with_maybe)
+{
+    uint64_t count = queue->ready_count - (with_maybe ? 0 : queue->maybe_count);
+    return queue->limit.overflow == HISTORY_REFUSES &&
+           (count + 1 > queue->limit.length_max ||
+            ready_bytes(history, queue, with_maybe) + size > queue->limit.bytes_max);
+}
+
+static void
+refuse_copy(struct history *history, uint32_t handle, uint32_t number)
+{
+    struct history_queue *queue = &history->queues[handle];
     struct history_message *message = &history->messages[number];
-    message->made = span;
-    for (uint32_t i = 0; i < message->target_count; i++) {
-        uint32_t queue = message->targets[i];
-        if (history->queues[queue].presence == HISTORY_ABSENT) {
-            queue = history->queue_by_name[history->queues[queue].name];
+    message->is_refused = true;
+    history->sums.refused++;
+    if (!is_full_for(history, queue, message->size, true)) {
+        history_wrong(history, HISTORY_LOST,
+                      "queue q%" PRIu32 " refuses message %" PRIu32 " with %" PRIu32
+                      " in it, though it is not full",
+                      queue->name, number, queue->ready_count);
+    }
+}
+
+static void
+take_copy(struct history *history, uint32_t handle, uint32_t number)
+{
+    struct history_queue *queue = &history->queues[handle];
+    if (is_full_for(history, queue, history->messages[number].size, false)) {
+        history_wrong(history, HISTORY_ANSWER,
+                      "queue q%" PRIu32 " takes message %" PRIu32 " though it is full", queue->name,
+                      number);
+    }
+    queue->taken_count++;
+    append_copy(history, handle, number);
+}
+
+void
+history_enqueue(struct history *history, uint32_t number, const bool *takes,
+                struct history_span span)
+{
+    history->messages[number].made = span;
+    for (uint32_t i = 0; i < history->messages[number].target_count; i++) {
+        uint32_t queue = history_target(history, number, i);
+        if (queue == HISTORY_NONE) {
+            continue;
         }
-        if (queue != HISTORY_NONE) {
-            append_copy(history, queue, number);
+        if (takes != NULL && !takes[i]) {
+            refuse_copy(history, queue, number);
+        } else {
+            take_copy(history, queue, number);
         }
     }
 }
@@ -191,26 +265,18 @@ history_confirm(struct history *history, uint32_t number, uint64_t flushed)
 
 /* Handing out ---------------------------------------------------------------------------------- */
 
-/* A copy that the cut went through turns out not to be there. */
+/* A copy that the cut went through turns out not to be there; from a queue that drops it may have
+ * been dropped, which the log may say at any time. */
 static void
 give_up_maybe(struct history_queue *queue, uint32_t at)
 {
     struct history_copy *copy = &queue->copies[at];
     copy->place = HISTORY_DONE;
-    copy->gone = HISTORY_ALWAYS;
+    copy->gone = queue->limit.overflow == HISTORY_DROPS ? (struct history_span){0, UINT64_MAX}
+                                                        : HISTORY_ALWAYS;
     copy->is_maybe = false;
     queue->ready_count--;
     queue->maybe_count--;
-}
-
-/* The first ready copy from `at` on, or the number of copies. */
-static uint32_t
-next_ready(const struct history_queue *queue, uint32_t at)
-{
-    while (at < queue->copy_count && queue->copies[at].place != HISTORY_READY) {
-        at++;
-    }
-    return at;
 }
 
 /* Why it is wrong to hand out `number` now. */
@@ -343,6 +409,79 @@ history_expect_ready(struct history *history, uint32_t handle, uint64_t ready_co
                       "queue q%" PRIu32 " has %" PRIu64 " messages by %s, should have %" PRIu32
                       " (%" PRIu32 " of them perhaps)",
                       queue->name, ready_count, what, queue->ready_count, queue->maybe_count);
+    }
+}
+
+/* Limits --------------------------------------------------------------------------------------- */
+
+static bool
+is_over_limit(const struct history *history, const struct history_queue *queue)
+{
+    return queue->limit.overflow == HISTORY_DROPS &&
+           (queue->ready_count > queue->limit.length_max ||
+            ready_bytes(history, queue, true) > queue->limit.bytes_max);
+}
+
+static void
+drop_first(struct history *history, uint32_t handle, uint64_t first)
+{
+    struct history_queue *queue = &history->queues[handle];
+    uint32_t at = next_ready(queue, queue->first_ready);
+    struct history_copy *copy = &queue->copies[at];
+    assert(at < queue->copy_count);
+    copy->place = HISTORY_DONE;
+    copy->gone = (struct history_span){.first = first, .last = UINT64_MAX};
+    note_unfinished(history, handle, at, false);
+    queue->ready_count--;
+    queue->first_ready = at + 1;
+    history->sums.dropped++;
+}
+
+/* Of a queue some of whose messages are perhaps not there nobody knows which were dropped. */
+static void
+doubt_first(struct history_queue *queue, uint64_t count)
+{
+    for (uint32_t at = next_ready(queue, queue->first_ready); count > 0;
+         at = next_ready(queue, at + 1), count--) {
+        queue->maybe_count += !queue->copies[at].is_maybe;
+        queue->copies[at].is_maybe = true;
+    }
+}
+
+void
+history_see_ready(struct history *history, uint32_t handle, uint64_t ready_count, uint64_t first)
+{
+    struct history_queue *queue = &history->queues[handle];
+    if (queue->limit.overflow != HISTORY_DROPS || ready_count >= queue->ready_count) {
+        return;
+    }
+    if (queue->maybe_count > 0) {
+        if (is_over_limit(history, queue)) {
+            doubt_first(queue, queue->ready_count - ready_count);
+        }
+        return;
+    }
+    while (queue->ready_count > ready_count) {
+        if (!is_over_limit(history, queue)) {
+            history_wrong(history, HISTORY_LOST,
+                          "queue q%" PRIu32 " drops messages though it is within its limit: it has"
+                          " %" PRIu64 " of %" PRIu32,
+                          queue->name, ready_count, queue->ready_count);
+            return;
+        }
+        drop_first(history, handle, first);
+    }
+}
+
+void
+history_cut(struct history *history, uint32_t handle, uint64_t first)
+{
+    struct history_queue *queue = &history->queues[handle];
+    while (queue->maybe_count == 0 && is_over_limit(history, queue)) {
+        drop_first(history, handle, first);
+    }
+    if (is_over_limit(history, queue)) {
+        doubt_first(queue, queue->ready_count);
     }
 }
 

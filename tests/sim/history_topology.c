@@ -16,7 +16,7 @@ history_find_exchange(const struct history *history, uint32_t name)
 
 uint32_t
 history_make_queue(struct history *history, uint32_t name, uint64_t id, bool is_durable,
-                   struct history_span span)
+                   struct history_limit limit, struct history_span span)
 {
     uint32_t handle = history->queue_count;
     struct history_queue *queue =
@@ -26,6 +26,7 @@ history_make_queue(struct history *history, uint32_t name, uint64_t id, bool is_
         .id = id,
         .is_durable = is_durable,
         .presence = HISTORY_PRESENT,
+        .limit = limit,
         .made = span,
     };
     history->queue_by_name[name] = handle;

@@ -71,6 +71,8 @@ add_sums(struct totals *totals, const struct world *world)
     totals->sums.unexpected += sums->unexpected;
     totals->sums.duplicated += sums->duplicated;
     totals->sums.crashes += sums->crashes;
+    totals->sums.dropped += sums->dropped;
+    totals->sums.refused += sums->refused;
 }
 
 static uint64_t
@@ -169,9 +171,11 @@ print_totals(const struct totals *totals)
     const struct history_sums *sums = &totals->sums;
     printf("attempted %" PRIu64 ", confirmed %" PRIu64 ", delivered %" PRIu64
            " (redelivered %" PRIu64 "), done with %" PRIu64 ", expired %" PRIu64 "; lost %" PRIu64
-           ", unexpected %" PRIu64 ", duplicated %" PRIu64 "; crashes %" PRIu64 "\n",
+           ", unexpected %" PRIu64 ", duplicated %" PRIu64 "; dropped %" PRIu64 ", refused %" PRIu64
+           "; crashes %" PRIu64 "\n",
            sums->attempted, sums->confirmed, sums->delivered, sums->redelivered, sums->acknowledged,
-           sums->expired, sums->lost, sums->unexpected, sums->duplicated, sums->crashes);
+           sums->expired, sums->lost, sums->unexpected, sums->duplicated, sums->dropped,
+           sums->refused, sums->crashes);
     printf("%" PRIu64 " operations of clients, %" PRIu64 " events of the core, %" PRIu64
            " steps of the store in %.2f s of CPU: %.0f operations a second\n",
            totals->operations, totals->events, totals->steps, totals->seconds,

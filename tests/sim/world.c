@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "broker/vhost.h"
 
 /* Turns in which an answer must have come: far more than the steps that the store can be behind. */
 enum { PATIENCE = 30000 };
@@ -108,6 +109,49 @@ draw_lives(struct world *world)
 {
     world->lives = (struct dice){.state = dice_mix(world->seed + 0x74746c)};
     world->habits.mortal_permille = one_of(&world->lives, 0, 0, 500);
+    if (world->habits.overflow_max != HISTORY_TAKES_ALL) {
+        world->habits.mortal_permille = 0; /* the judge knows of one reason to be gone at a time */
+    }
+}
+
+/* Limits of queues. A transaction that is refused in part ends its channel, which nobody expects.
+ */
+static void
+draw_limits(struct habits *habits, uint64_t seed)
+{
+    struct dice dice = {.state = dice_mix(seed + 0x6c696d)};
+    habits->overflow_max = (enum history_overflow)dice_below(&dice, 3);
+    habits->limited_permille = one_of(&dice, 300, 600, 1000);
+    if (habits->overflow_max == HISTORY_REFUSES) {
+        habits->tx_permille = 0;
+    }
+}
+
+struct history_limit
+world_limit(const struct world *world, uint32_t name)
+{
+    struct dice dice = {.state = dice_mix(world->seed * 64 + name + 1)};
+    struct history_limit limit = {.length_max = UINT64_MAX, .bytes_max = UINT64_MAX};
+    if (world->habits.overflow_max == HISTORY_TAKES_ALL ||
+        !dice_chance(&dice, world->habits.limited_permille)) {
+        return limit;
+    }
+    limit.overflow = world->habits.overflow_max == HISTORY_REFUSES && dice_below(&dice, 2) == 0
+                         ? HISTORY_REFUSES
+                         : HISTORY_DROPS;
+    uint32_t which = dice_below(&dice, 3);
+    limit.length_max = which != 0 ? dice_below(&dice, 40) : UINT64_MAX;
+    limit.bytes_max = which != 1 ? dice_below(&dice, 4000) : UINT64_MAX;
+    return limit;
+}
+
+const struct queue *
+world_find_queue(const struct world *world, uint32_t queue)
+{
+    const struct history_queue *known = &world->history.queues[queue];
+    const struct vhost *vhost = core_find_vhost(world->server.core, bytes_of("/"));
+    const struct queue *found = vhost_find_queue(vhost, bytes_of(sim_queue_name(known->name)));
+    return found != NULL && found->target.id == known->id ? found : NULL;
 }
 
 /* Life ----------------------------------------------------------------------------------------- */
@@ -169,6 +213,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     world->habits = draw_habits(&world->dice);
     draw_networks(&world->habits, seed);
     draw_work(&world->habits, seed);
+    draw_limits(&world->habits, seed);
     draw_lives(world);
     history_init(&world->history);
     world->files = sim_disk_new();
@@ -281,6 +326,27 @@ arrive_directly(struct world *world)
     report_written(world, 0);
 }
 
+/* What queues have dropped, and whether they are within their limits now. */
+static void
+see_limits(struct world *world, uint64_t first)
+{
+    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
+        uint32_t handle = history_find_queue(&world->history, name);
+        const struct queue *queue = handle == HISTORY_NONE ? NULL : world_find_queue(world, handle);
+        if (queue == NULL) {
+            continue;
+        }
+        history_see_ready(&world->history, handle, queue->ready_count, first);
+        bool is_late = world->server.core->is_cutting || queue_head_is_away(queue);
+        if (queue->settings->overflow == OVERFLOW_DROP_HEAD && queue_is_over_limit(queue) &&
+            !is_late) {
+            history_wrong(&world->history, HISTORY_ANSWER,
+                          "queue q%" PRIu32 " ends a tick with %" PRIu64 " messages", name,
+                          queue->ready_count);
+        }
+    }
+}
+
 void
 world_step_clock(struct world *world, uint64_t ms)
 {
@@ -312,12 +378,14 @@ check_deadlines(struct world *world, uint32_t name)
 void
 world_end_turn(struct world *world)
 {
+    uint64_t first = server_log_first(&world->server);
     server_end_tick(&world->server);
     for (uint32_t name = 0; world->history.has_mortals && name < HISTORY_NAMES; name++) {
         check_deadlines(world, name);
     }
     server_release_tick(&world->server);
     world_see_ends(world);
+    see_limits(world, first);
     assert(world->breaking_count == 0);
     bool is_released = queue_discards_is_empty(&world->server.core->discards);
     uint64_t purged_last = is_released ? server_log_last(&world->server) : UINT64_MAX;

@@ -38,6 +38,8 @@ struct habits {
     uint32_t take_permille;    /* how often the core takes what a network has flushed */
     uint32_t write_permille;   /* turns of a network in which it writes what it has taken */
     uint32_t mortal_permille;  /* messages that have a time to live */
+    enum history_overflow overflow_max; /* what queues with a limit may do */
+    uint32_t limited_permille;          /* of queues, by their names */
 };
 
 struct world {
@@ -104,6 +106,10 @@ void world_forget_wire(struct world *world);
 
 /* The core's clock goes on. */
 void world_step_clock(struct world *world, uint64_t ms);
+/* The limit of the queue of that name, whenever it is declared. */
+struct history_limit world_limit(const struct world *world, uint32_t name);
+/* The broker's queue of that handle, or NULL. */
+const struct queue *world_find_queue(const struct world *world, uint32_t queue);
 
 /* Ends a turn of the core's loop. */
 void world_end_turn(struct world *world);

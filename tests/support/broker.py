@@ -261,7 +261,8 @@ class RabbitMQ:
         with open(config, "w") as file:
             file.write(f"listeners.tcp.1 = 127.0.0.1:{self.amqp[1]}\nlog.console = false\n")
         with open(plugins, "w") as file:
-            file.write("[].\n")
+            file.write("[rabbitmq_consistent_hash_exchange, rabbitmq_random_exchange, "
+                       "rabbitmq_sharding].\n")
         self.environment = {
             **os.environ,
             "HOME": self.scratch,

@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "amqp/properties.h"
+#include "amqp/table.h"
 #include "broker/data_directory.h"
 #include "broker/durability.h"
+#include "broker/policies.h"
 #include "tests/unit/broker/messaging.h"
 
 enum {
@@ -551,4 +553,41 @@ Test(paging, message_that_is_damaged_on_disk_is_set_aside)
     stop();
     start();
     cr_expect(eq(u64, ready_count(rig, "q"), 1), "it is still in the log");
+}
+
+/* What is dropped needs no contents: entries suffice, wherever they are. */
+Test(paging, a_limit_drops_what_is_not_in_memory_without_reading_it)
+{
+    enum { COUNT = 120000, KEPT = 1000 };
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    for (uint32_t i = 0; i < COUNT; i++) {
+        publish_sized(link, "q", i, 64, true);
+        if (i % 1024 == 1023) {
+            pump_until_relieved();
+        }
+    }
+    struct queue *queue = find_queue(rig, "q");
+    cr_assert(queue->deque.has_runs, "some of its entries are on disk");
+    uint64_t fetches = core_paging_counters(rig->core)->fetches;
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_integer(&arguments, "x-max-length", KEPT);
+    uint32_t changed;
+    cr_assert(eq(int, queue_set_arguments(queue, buffer_bytes(&arguments), &changed), STATUS_OK));
+    buffer_fini(&arguments);
+    core_settings_changed(rig->core, queue, changed);
+    for (int i = 0; i < PUMPS_MAX && queue->ready_count > KEPT; i++) {
+        pump();
+    }
+    cr_expect(eq(u64, queue->ready_count, KEPT));
+    cr_expect(eq(u64, core_paging_counters(rig->core)->fetches, fetches));
+    queue_check(queue);
+    publish_sized(link, "q", COUNT, 64, true);
+    consume(rig, link, 1, "q", "c", true);
+    for (uint32_t number = COUNT - KEPT; number < COUNT; number++) {
+        const struct posted *posted = next_content(link);
+        cr_assert(not(zero(ptr, (void *)posted)));
+        expect_body(posted, number + 1, 64);
+    }
 }

@@ -203,6 +203,18 @@ Test(policies, do_not_change_what_a_redeclaration_is_compared_with)
     cr_expect(eq(sz, queue_called("q")->arguments.size, 0));
 }
 
+/* Lowered by a policy, a limit trims the queue before anything else is published. */
+Test(policies, a_lower_limit_cuts_the_queue_at_once)
+{
+    make_queue("q", NULL);
+    publish_numbers(rig, client, "q", 1, 9);
+    apply("policies: {p: {pattern: '.*', definition: {max-length: 3}}}\n");
+    rig_turn(rig);
+    cr_expect(eq(u64, ready_count(rig, "q"), 3));
+    const struct posted *oldest = get_message(rig, client, "q", true);
+    cr_expect(bytes_equal_text(oldest->body, "7"));
+}
+
 Test(policies, a_changed_policy_is_in_force_at_once_and_one_that_left_the_file_stays)
 {
     make_queue("q", NULL);

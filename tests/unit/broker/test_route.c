@@ -146,3 +146,37 @@ Test(route, a_deleted_queue_is_reached_no_more)
     (void)vhost_delete_queue(rig_vhost(rig), find_queue(rig, "q1"));
     EXPECT_REACH("amq.topic", KEYS("k"), "");
 }
+
+/* RabbitMQ looks at the first key only, so that CC does not make copies of what is to go one way.
+ */
+Test(route, a_message_with_cc_reaches_one_queue_of_an_exchange_that_spreads)
+{
+    static const char *const types[] = {"x-consistent-hash", "x-modulus-hash", "x-random"};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        declare_exchange(rig, a, types[i], types[i], NULL);
+        bind_queue(rig, a, "q1", types[i], "1");
+        bind_queue(rig, a, "q2", types[i], "1");
+        bind_queue(rig, a, "q3", types[i], "1");
+        (void)reach(types[i], KEYS("k", "cc1", "cc2", "cc3", "cc4", "cc5"));
+        cr_expect(eq(u32, rig->core->routes.count, 1), "%s", types[i]);
+    }
+}
+
+Test(route, an_exchange_that_spreads_may_lead_to_exchanges)
+{
+    declare_exchange(rig, a, "spread", "x-consistent-hash", NULL);
+    declare_exchange(rig, a, "all", "fanout", NULL);
+    bind_exchange(rig, a, "all", "spread", "5");
+    bind_queue(rig, a, "q1", "all", "");
+    bind_queue(rig, a, "q2", "all", "");
+    EXPECT_REACH("spread", KEYS("k"), "q1 q2");
+}
+
+Test(route, an_exchange_that_spreads_and_has_no_bindings_uses_its_alternate)
+{
+    declare_exchange(rig, a, "spread", "x-random", "amq.fanout");
+    bind_queue(rig, a, "q3", "amq.fanout", "");
+    EXPECT_REACH("spread", KEYS("k"), "q3");
+    bind_queue(rig, a, "q1", "spread", "");
+    EXPECT_REACH("spread", KEYS("k"), "q1");
+}

@@ -415,7 +415,10 @@ Test(topology, a_configuration_that_cannot_be_had_changes_nothing)
     table_put_text(&bad_ttl, "x-message-ttl", bytes_of("soon"));
     static char long_key[256];
     memset(long_key, 'k', sizeof(long_key));
-    for (int row = 0; row < 8; row++) {
+    struct buffer hash_property;
+    buffer_init(&hash_property);
+    table_put_text(&hash_property, "hash-property", bytes_of("app_id"));
+    for (int row = 0; row < 10; row++) {
         struct parts parts;
         fill_parts(&parts);
         switch (row) {
@@ -441,6 +444,14 @@ Test(topology, a_configuration_that_cannot_be_had_changes_nothing)
         case 6:
             parts.config.queues_max = 1;
             break;
+        case 7:
+            parts.exchanges[1].type = "x-consistent-hash"; /* and a key that is no weight */
+            break;
+        case 8:
+            parts.exchanges[1].type = "x-consistent-hash";
+            parts.exchanges[1].arguments = buffer_bytes(&hash_property);
+            parts.bindings[2].routing_key = bytes_of("1");
+            break;
         default:
             parts.users[1].read = "(";
             parts.users[1].mark = mark(8);
@@ -455,6 +466,7 @@ Test(topology, a_configuration_that_cannot_be_had_changes_nothing)
     }
     buffer_fini(&x_match);
     buffer_fini(&bad_ttl);
+    buffer_fini(&hash_property);
 }
 
 Test(topology, a_new_vhost_comes_with_its_limits_or_not_at_all)

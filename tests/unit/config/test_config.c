@@ -135,12 +135,10 @@ Test(config, files_that_cannot_be_read_are_warnings_to_check_and_errors_to_serve
 Test(config, keys_whose_effect_comes_later_are_warnings_with_their_line)
 {
     static const char expected[] =
-        "3:35: warning: \"limits\" has no effect in this version\n"
         "11:1: warning: \"retry\" has no effect in this version\n"
         "18:5: warning: \"retry\" has no effect in this version\n"
         "22:5: warning: \"retry\" has no effect in this version\n"
         "26:5: warning: \"retry\" has no effect in this version\n"
-        "30:5: warning: \"limits\" has no effect in this version\n"
         "33:5: warning: \"alert\" has no effect in this version\n"
         "37:5: warning: \"alert\" has no effect in this version\n"
         "39:1: warning: no user has \"role: admin\"\n"

@@ -43,7 +43,7 @@ make(const char *type)
         .name = bytes_of("x"),
         .type = exchange_type_find(bytes_of(type)),
         .durable = true,
-        .seed = 11,
+        .tools = {.seed = 11},
     };
     cr_assert(ne(ptr, (void *)properties.type, NULL));
     return exchange_new(100, &properties);
@@ -79,7 +79,9 @@ route(struct exchange *exchange, const char *key, struct bytes headers)
 
 Test(exchange, types_are_found_by_name)
 {
-    static const char *const names[] = {"direct", "fanout", "topic", "headers"};
+    static const char *const names[] = {
+        "direct", "fanout", "topic", "headers", "x-consistent-hash", "x-modulus-hash", "x-random",
+    };
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const struct exchange_type *type = exchange_type_find(bytes_of(names[i]));
         cr_assert(ne(ptr, (void *)type, NULL));

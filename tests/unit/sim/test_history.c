@@ -9,6 +9,8 @@
 static struct history history;
 static uint32_t queue;
 
+static const struct history_limit NO_LIMIT = {.length_max = UINT64_MAX, .bytes_max = UINT64_MAX};
+
 static struct history_span
 at(uint64_t position)
 {
@@ -19,7 +21,7 @@ static void
 set_up(void)
 {
     history_init(&history);
-    queue = history_make_queue(&history, 0, 7, true, at(10));
+    queue = history_make_queue(&history, 0, 7, true, NO_LIMIT, at(10));
 }
 
 static void
@@ -35,7 +37,7 @@ static uint32_t
 publish(uint64_t position)
 {
     uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, true, 8);
-    history_enqueue(&history, number, at(position));
+    history_enqueue(&history, number, NULL, at(position));
     return number;
 }
 
@@ -122,7 +124,7 @@ publish_for(uint64_t expiration)
 {
     uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, false, 8);
     history.messages[number].expiration = expiration;
-    history_enqueue(&history, number, at(0));
+    history_enqueue(&history, number, NULL, at(0));
     return number;
 }
 
@@ -279,7 +281,7 @@ Test(history, a_message_that_came_back_is_before_those_behind_it)
 
 Test(history, a_message_of_another_queue_is_unexpected)
 {
-    uint32_t other = history_make_queue(&history, 1, 8, true, at(11));
+    uint32_t other = history_make_queue(&history, 1, 8, true, NO_LIMIT, at(11));
     uint32_t number = publish(20);
     (void)history_hand_out(&history, other, number, false, false, at(20));
     expect_wrong(HISTORY_UNEXPECTED);
@@ -295,7 +297,7 @@ Test(history, a_confirm_before_the_flush_is_early)
 Test(history, a_transient_message_is_confirmed_at_once)
 {
     uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, false, 8);
-    history_enqueue(&history, number, at(20));
+    history_enqueue(&history, number, NULL, at(20));
     history_confirm(&history, number, 0);
     restart(10, 0);
     expect_right();
@@ -330,9 +332,9 @@ Test(history, a_purge_that_is_on_the_disk_is_never_forgotten)
 Test(history, half_a_transaction_is_wrong)
 {
     uint32_t settled = hand_out(publish(20), false, 20);
-    uint32_t other = history_make_queue(&history, 1, 8, true, at(11));
+    uint32_t other = history_make_queue(&history, 1, 8, true, NO_LIMIT, at(11));
     uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 1, true, 8);
-    history_enqueue(&history, number, at(30));
+    history_enqueue(&history, number, NULL, at(30));
     history_settle(&history, queue, settled, at(30));
     history_crash(&history, 30, false);
     history_found_queue(&history, 0, 7, 0);
@@ -371,7 +373,7 @@ Test(history, a_queue_whose_deletion_is_not_on_the_disk_comes_back)
 Test(history, a_queue_is_not_taken_for_its_successor)
 {
     history_drop_queue(&history, queue, at(20));
-    (void)history_make_queue(&history, 0, 8, true, at(30));
+    (void)history_make_queue(&history, 0, 8, true, NO_LIMIT, at(30));
     history_crash(&history, 30, false);
     history_found_queue(&history, 0, 7, 0);
     cr_expect(ge(u64, history.wrong_count, 1));
@@ -398,4 +400,68 @@ Test(history, a_binding_that_was_removed_does_not_come_back)
     history_found_exchange(&history, 3, true);
     history_found_binding(&history, 3, 0, 1);
     expect_wrong(HISTORY_TOPOLOGY);
+}
+
+/* Limits --------------------------------------------------------------------------------------- */
+
+static void
+limit_queue(enum history_overflow overflow, uint64_t length_max)
+{
+    history.queues[queue].limit = (struct history_limit){
+        .overflow = overflow, .length_max = length_max, .bytes_max = UINT64_MAX};
+}
+
+Test(history, what_a_limit_drops_is_no_loss_and_is_not_handed_out)
+{
+    limit_queue(HISTORY_DROPS, 2);
+    uint32_t first = publish(20);
+    (void)publish(30);
+    (void)publish(40);
+    history_see_ready(&history, queue, 2, 50);
+    cr_expect(eq(u64, history.wrong_count, 0));
+    cr_expect(eq(u64, history.sums.dropped, 1));
+    (void)history_hand_out(&history, queue, first, false, true, at(60));
+    cr_expect(eq(u64, history.wrongs[HISTORY_UNEXPECTED], 1));
+}
+
+Test(history, what_is_missing_within_the_limit_is_a_loss)
+{
+    limit_queue(HISTORY_DROPS, 2);
+    (void)publish(20);
+    (void)publish(30);
+    history_see_ready(&history, queue, 1, 50);
+    cr_expect(eq(u64, history.wrongs[HISTORY_LOST], 1));
+}
+
+/* What was dropped and not written down comes back with a power cut. */
+Test(history, a_drop_holds_after_a_cut_behind_it)
+{
+    limit_queue(HISTORY_DROPS, 1);
+    (void)publish(20);
+    (void)publish(30);
+    history_see_ready(&history, queue, 1, 40);
+    history_end_tick(&history, 50, 50);
+    const struct history_copy *dropped = &history.queues[queue].copies[0];
+    cr_expect(eq(int, history_copy_after_cut(&history, dropped, 39), HISTORY_PRESENT));
+    cr_expect(eq(int, history_copy_after_cut(&history, dropped, 45), HISTORY_MAYBE));
+    cr_expect(eq(int, history_copy_after_cut(&history, dropped, 50), HISTORY_ABSENT));
+}
+
+Test(history, refusing_without_need_and_taking_without_room_are_wrong)
+{
+    static const bool no = false;
+    static const bool yes = true;
+    limit_queue(HISTORY_REFUSES, 1);
+    uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, true, 8);
+    history_enqueue(&history, number, &no, at(20));
+    cr_expect(eq(u64, history.wrongs[HISTORY_LOST], 1));
+    number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, true, 8);
+    history_enqueue(&history, number, &yes, at(30));
+    number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, true, 8);
+    history_enqueue(&history, number, &no, at(40));
+    cr_expect(eq(u64, history.wrong_count, 1));
+    cr_expect(history.messages[number].is_refused);
+    number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, true, 8);
+    history_enqueue(&history, number, &yes, at(50));
+    cr_expect(eq(u64, history.wrongs[HISTORY_ANSWER], 1));
 }

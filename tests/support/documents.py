@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Examples of the documents, so that a test can run what a reader is told."""
+
+import pathlib
+import re
+
+from . import broker
+
+# What an example leaves out: somebody who may do everything, and where to connect to.
+STAGE = """
+users:
+  reader: {auth: password, password-file: reader.pw,
+           rights: {configure: ".*", write: ".*", read: ".*"}}
+listeners:
+  amqp: {bind: "127.0.0.1:0"}
+"""
+
+
+def examples(name, language="yaml"):
+    """The code blocks of docs/NAME in that language, in their order."""
+    text = pathlib.Path(broker.REPOSITORY, "docs", name).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def serve_example(serve, canaries, name, number=0):
+    """A channel to a broker that runs the example of docs/NAME."""
+    running = serve(examples(name)[number] + STAGE, passwords=("reader",))
+    return running.open(user="reader", password=canaries["reader"]).channel()
