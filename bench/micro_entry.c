@@ -35,7 +35,7 @@ push_and_settle(void *context, uint64_t count)
         enum status lent = queue_lend(queue, &entry, &position);
         assert(pushed == STATUS_OK);
         assert(lent == STATUS_OK);
-        queue_settle(queue);
+        queue_settle(queue, &entry, position);
         micro_use(position);
     }
 }

@@ -10,6 +10,7 @@
 #include "broker/dead_letter.h"
 #include "broker/doomed.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/login.h"
 #include "broker/paging.h"
@@ -46,6 +47,7 @@ init_lists(struct core *core)
 {
     list_init(&core->connection_list);
     list_init(&core->dispatch_queues);
+    list_init(&core->expiring);
     list_init(&core->overlong);
     list_init(&core->confirming);
     list_init(&core->awaiting_commit);
@@ -98,6 +100,8 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
         chunk_pool_use_returns(pool, returns);
     }
     core->now = now;
+    core->base_ms = now.monotonic_ms / DUE_STEP_MS * DUE_STEP_MS - DUE_STEP_MS;
+    core->deaths_left = CORE_EXPIRED_PER_TICK;
     core->seed = random_u64(&core->ports.random);
     core->next_id = CORE_FIRST_TRANSIENT_ID;
     core->next_durable_id = 1;
@@ -318,6 +322,9 @@ void
 core_begin_tick(struct core *core, struct clock_reading now)
 {
     core->now = now;
+    if (core->first_tick_ms == 0) {
+        core->first_tick_ms = now.monotonic_ms;
+    }
     if (core->journal != NULL) {
         journal_set_time(core->journal, now.wall_ms);
     }
@@ -388,6 +395,7 @@ core_end_tick(struct core *core)
     core_move_dead(core);
     core_release_committers(core);
     core_dispatch(core);
+    core_expire(core);
     core_cut_queues(core);
     core_send_confirms(core);
     core_seal_tick(core);
@@ -442,11 +450,12 @@ core_release_tick(struct core *core, uint64_t passed_tick)
 uint64_t
 core_wait_ms(const struct core *core)
 {
-    if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->overlong) ||
-        !list_is_empty(&core->confirming) || !list_is_empty(&core->reopened) ||
-        !list_is_empty(&core->replays) || core->heads_came || core_is_unbinding(core) ||
-        !list_is_empty(&core->policy_walks) || queue_discards_can_go_on(&core->discards) ||
-        core_can_move_dead(core) || core_wants_seal(core)) {
+    if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->expiring) ||
+        !list_is_empty(&core->overlong) || !list_is_empty(&core->confirming) ||
+        !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
+        core_is_unbinding(core) || !list_is_empty(&core->policy_walks) ||
+        queue_discards_can_go_on(&core->discards) || core_can_move_dead(core) ||
+        core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

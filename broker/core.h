@@ -104,7 +104,7 @@ struct core_counters {
     uint64_t connections_opened, connections_closed;
     uint64_t channels_opened, channels_closed;
     uint64_t published, routed, unroutable_returned, unroutable_dropped;
-    uint64_t delivered, acked, redelivered, confirmed;
+    uint64_t delivered, acked, redelivered, confirmed, expired;
     uint64_t refused;                  /* messages by queues that are full, once for each queue */
     uint64_t timed_out;                /* deliveries that were not settled in time */
     uint64_t died[DEATH_REASON_COUNT]; /* messages, by what they died of */
@@ -122,6 +122,9 @@ struct core {
     struct log *log;          /* borrowed */
     struct chunk_pool *pool;  /* borrowed; the networks fill it */
     struct clock_reading now; /* of the tick under way */
+    uint64_t base_ms;       /* monotonic: where deadlines of messages count from; a step before the
+                               core began */
+    uint64_t first_tick_ms; /* monotonic; 0: there was none yet */
     struct timer_wheel timers;
     struct buffer record;        /* scratch of broker/durability.c */
     uint64_t seed;               /* of every hash */
@@ -136,6 +139,8 @@ struct core {
     struct list connection_list; /* of struct connection.core_link, oldest first; owns */
     uint32_t connection_count;
     struct list dispatch_queues;    /* of queue.dispatch_link: ready messages met consumers */
+    struct list expiring;           /* of queue_times.link: something may be due (expiry.h) */
+    uint32_t deaths_left;           /* of messages by time, in this tick */
     struct list overlong;           /* of queue.overlong_link: too much is ready (limits.h) */
     struct queue_discards discards; /* of purged queues */
     struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */
@@ -171,6 +176,7 @@ struct core {
     uint64_t *log_targets;             /* scratch of core_log_target; owned */
     uint32_t log_target_count, log_target_capacity;
     struct journal_state *log_states; /* what is kept of some of them; owned */
+    uint64_t log_expiration;          /* of the message that goes to them; 0: none */
     uint32_t log_state_count, log_state_capacity;
     uint64_t stop_token;      /* what a stop waits for; 0: none is under way */
     bool heads_came;          /* a queue in `getters` may wait no longer */

@@ -14,6 +14,7 @@
 #include "broker/channel.h"
 #include "broker/death_headers.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 #include "broker/paging.h"
 #include "broker/publish.h"
 #include "broker/route.h"
@@ -184,7 +185,8 @@ core_add_death_need(const struct core *core, const struct queue *queue,
     const struct content *content = chunk_pool_content(core->pool, entry->content);
     need->publish_count++;
     need->content_octets += content_octets(content) + content->properties_size + HEADERS_EXPECTED;
-    need->record_octets += record_publish_size(TARGETS_EXPECTED) + RECORD_ACK_MAX;
+    need->record_octets += record_publish_size(TARGETS_EXPECTED) + RECORD_ACK_MAX +
+                           TARGETS_EXPECTED * record_row_state_size_max(1);
 }
 
 /* Keys and headers ----------------------------------------------------------------------------- */
@@ -394,6 +396,18 @@ count_logged(const struct core *core, const struct content *content)
     return count;
 }
 
+/* Of how many the log keeps a deadline: the message's own is gone. */
+static uint32_t
+count_mortal(const struct core *core, const struct content *content)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < core->routes.count; i++) {
+        const struct queue *target = queue_of_target(core->routes.targets[i]);
+        count += core_logs(core, target, content) && !queue_is_endless(target, 0) ? 1 : 0;
+    }
+    return count;
+}
+
 /* Room in one batch for the message and its removal from where it died. */
 static enum status
 reserve_log(const struct letter *letter)
@@ -404,11 +418,14 @@ reserve_log(const struct letter *letter)
     if (logged_count == 0) {
         return STATUS_OK; /* the removal alone is in one batch wherever it is */
     }
+    uint32_t mortal_count = count_mortal(core, content);
     struct log_need need = {
         .publish_count = 1,
         .targets_max = logged_count,
+        .states_max = mortal_count,
         .content_octets = content_octets(content) + RECORD_ALIGNMENT,
-        .record_octets = record_publish_size(logged_count) + RECORD_ACK_MAX,
+        .record_octets = record_publish_size(logged_count) + RECORD_ACK_MAX +
+                         mortal_count * record_row_state_size_max(1),
     };
     return core_log_reserve(core, &need);
 }
@@ -422,7 +439,7 @@ publish_letter(const struct letter *letter)
     const struct content *content = chunk_pool_content(core->pool, letter->content);
     struct logged_message message = {0};
     enum status status = STATUS_OK;
-    core_log_begin(core);
+    core_log_begin(core, 0);
     for (uint32_t i = 0; i < set->count && core_has_log(core); i++) {
         struct queue *target = queue_of_target(set->targets[i]);
         if (core_logs(core, target, content)) {

@@ -8,6 +8,7 @@
  * ones, and comes back when a settlement, a wider prefetch or the socket makes room. */
 #include "broker/channel.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/paging.h"
 
@@ -174,6 +175,14 @@ budget_spend(struct dispatch_budget *budget, uint32_t octets)
     budget->offers--;
 }
 
+/* Whether there is a message that may be handed out now. Those in front of it may be lost, or die,
+ * while that is found out. */
+static bool
+has_next(struct core *core, struct queue *queue)
+{
+    return queue->ready_count > 0 && core_head_is_ready(core, queue) && queue->ready_count > 0;
+}
+
 /* One turn of one queue: offers as long as there is budget, and not many more octets than
  * CORE_DISPATCH_OCTETS_PER_QUEUE. A refused offer counts too, for it costs as much. */
 static void
@@ -184,7 +193,7 @@ dispatch_queue(struct core *core, struct queue *queue, struct dispatch_budget *b
     while (budget_is_left(budget) && offers < CORE_DISPATCH_PER_QUEUE &&
            octets < CORE_DISPATCH_OCTETS_PER_QUEUE) {
         struct consumer *consumer = queue_next_consumer(queue);
-        if (consumer == NULL || queue->ready_count == 0 || !core_head_is_ready(core, queue)) {
+        if (consumer == NULL || !has_next(core, queue)) {
             break;
         }
         uint32_t body_octets = dispatch_message(core, queue, consumer);
@@ -202,6 +211,7 @@ core_serve_consumers(struct core *core, struct queue *queue)
            queue_next_consumer(queue) != NULL) {
         dispatch_queue(core, queue, &budget);
     }
+    core_let_due_die(core, queue);
     core_cut_queue(core, queue);
 }
 

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "broker/commit_wait.h"
 #include "broker/connection.h"
+#include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/paging.h"
 #include "broker/vhost.h"
@@ -46,10 +47,11 @@ core_logs(const struct core *core, const struct queue *queue, const struct conte
 }
 
 void
-core_log_begin(struct core *core)
+core_log_begin(struct core *core, uint64_t expiration)
 {
     core->log_target_count = 0;
     core->log_state_count = 0;
+    core->log_expiration = expiration;
 }
 
 /* Room for a list of so many queues. */
@@ -71,8 +73,8 @@ reserve_targets(struct core *core, uint32_t count)
     return STATUS_OK;
 }
 
-enum status
-core_log_target(struct core *core, const struct queue *queue)
+static enum status
+add_target(struct core *core, const struct queue *queue)
 {
     if (reserve_targets(core, core->log_target_count + 1) != STATUS_OK) {
         return STATUS_NO_MEMORY;
@@ -113,14 +115,11 @@ shares_last_state(const struct core *core, const struct row_state *state)
            row_state_equals(&last->state, state);
 }
 
-enum status
-core_log_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
+static enum status
+add_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
 {
-    if (state == NULL || row_state_is_empty(state)) {
-        return core_log_target(core, queue);
-    }
     if (reserve_states(core, core->log_state_count + 1) != STATUS_OK ||
-        core_log_target(core, queue) != STATUS_OK) {
+        add_target(core, queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     if (shares_last_state(core, state)) {
@@ -130,6 +129,24 @@ core_log_target_with(struct core *core, const struct queue *queue, const struct 
             .state = *state, .first = core->log_target_count - 1, .count = 1};
     }
     return STATUS_OK;
+}
+
+enum status
+core_log_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
+{
+    struct row_state full = state == NULL ? (struct row_state){0} : *state;
+    if (!queue_is_endless(queue, core->log_expiration)) {
+        full.deadline_ms = core_wall_deadline_ms(core, queue, core->log_expiration);
+    }
+    return row_state_is_empty(&full) ? add_target(core, queue)
+                                     : add_target_with(core, queue, &full);
+}
+
+enum status
+core_log_target(struct core *core, const struct queue *queue)
+{
+    return queue_is_endless(queue, core->log_expiration) ? add_target(core, queue)
+                                                         : core_log_target_with(core, queue, NULL);
 }
 
 /* What the list takes in the log, at most. */
@@ -303,11 +320,19 @@ bool
 core_head_is_ready(struct core *core, struct queue *queue)
 {
     static const uint8_t MARKED = ENTRY_REDELIVERED | ENTRY_HANDED_OUT;
+    if (queue->times != NULL && !core_head_is_on_time(core, queue)) {
+        queue->head_waits = true;
+        return false;
+    }
     bool is_there = core_head_is_in_memory(core, queue);
     const struct queue_entry *head = queue_peek(queue);
     bool may_go = core->journal == NULL || head == NULL || queue_entry_lsn(head) == 0 ||
                   (queue_entry_flags(head) & MARKED) != 0 ||
                   is_marked(core, queue, queue_entry_lsn(head));
+    if (queue->times != NULL && core_head_is_overdue(core, queue)) {
+        core_expire_soon(core, queue); /* it has come in the place of one that was lost */
+        may_go = false;
+    }
     queue->head_waits = !is_there || !may_go;
     return !queue->head_waits;
 }
@@ -317,6 +342,9 @@ core_head_is_there(struct core *core, struct queue *queue)
 {
     queue->head_waits = false;
     core->heads_came = true;
+    if (queue->times != NULL) {
+        core_expire_soon(core, queue);
+    }
     core_heed_limit(core, queue);
     if (!queue->deleted && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
         core_wake_queue(core, queue);
@@ -517,7 +545,10 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
-    if (queue_push(queue, &entry) != STATUS_OK) {
+    enum status status = row->state.deadline_ms == 0
+                             ? queue_push(queue, &entry)
+                             : core_restore_mortal(core, queue, &entry, row->state.deadline_ms);
+    if (status != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     core_heed_limit(core, queue);

@@ -10,6 +10,7 @@
 #include "broker/channel.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
 
@@ -187,6 +188,7 @@ channel_cancel_consumer(struct channel *channel, struct consumer *consumer, bool
     if (queue->deleted) {
         return;
     }
+    core_use_queue(channel_core(channel), queue);
     if (queue->auto_delete && queue->consumer_count == 0) {
         (void)vhost_delete_queue(queue->vhost, queue);
     } else if (queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
@@ -289,6 +291,7 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
         return STATUS_FAULT;
     }
     struct core *core = channel_core(channel);
+    core_use_queue(core, queue);
     core_serve_consumers(core, queue);
     if (!core_head_is_ready(core, queue)) {
         channel_start_getting(channel, queue);

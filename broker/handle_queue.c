@@ -10,6 +10,7 @@
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 #include "broker/handle_binding.h"
 #include "broker/reply_to.h"
 #include "broker/resource_name.h"
@@ -98,6 +99,7 @@ declare_passively(struct channel *channel, struct bytes name, bool nowait, struc
     if (queue_check_owner(queue, channel->connection->link, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
+    core_use_queue(channel_core(channel), queue);
     core_serve_consumers(channel_core(channel), queue);
     return answer_declare(channel, name, queue->ready_count, queue->consumer_count, nowait);
 }
@@ -162,6 +164,7 @@ declare_named(struct channel *channel, const struct queue_declare *args, struct 
     if (vhost_declare_queue(channel_vhost(channel), &properties, &queue, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
+    core_use_queue(channel_core(channel), queue);
     core_serve_consumers(channel_core(channel), queue);
     return answer_declare(channel, name, queue->ready_count, queue->consumer_count, args->nowait);
 }

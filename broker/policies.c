@@ -9,6 +9,7 @@
 #include "broker/ack_timeout.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
+#include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/vhost.h"
 
@@ -488,6 +489,9 @@ core_settings_changed(struct core *core, struct queue *queue, uint32_t changed)
     assert(changed != 0);
     if ((changed >> SETTING_CONSUMER_TIMEOUT & 1) != 0) {
         queue_review_timeouts(queue);
+    }
+    if ((changed >> SETTING_EXPIRES & 1) != 0) {
+        core_use_queue(core, queue);
     }
     core_heed_limit(core, queue);
     if (log_is_enabled(core->log, LOG_LEVEL_DEBUG)) {

@@ -13,6 +13,7 @@
 #include "amqp/table.h"
 #include "broker/access.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/reply_to.h"
 #include "broker/route.h"
@@ -34,6 +35,7 @@ struct publish {
     struct content_ref content; /* what goes out: as it came, or rewritten */
     const struct content *octets;
     bool mandatory;
+    uint64_t expiration; /* as in struct logged_message */
     struct route_message message;
 };
 
@@ -86,6 +88,16 @@ entry_bits(const struct core *core, const struct queue *queue, const struct cont
     return queue_entry_pack(message->lsn, flags);
 }
 
+static enum status
+push_message(struct core *core, struct queue *queue, struct queue_entry *entry,
+             const struct logged_message *message)
+{
+    if (queue_is_endless(queue, message->expiration)) {
+        return queue_push(queue, entry);
+    }
+    return core_push_for(core, queue, entry, queue_time_to_live_ms(queue, message->expiration));
+}
+
 void
 core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
              const struct content *content, struct logged_message *message)
@@ -95,7 +107,7 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
         .lsn_and_flags = entry_bits(core, queue, content, message),
         .size = content->body_size,
     };
-    enum status status = queue_push(queue, &entry);
+    enum status status = push_message(core, queue, &entry, message);
     assert(status == STATUS_OK);
     queue_entry_retain(&entry, core->pool);
     queue->published_count++;
@@ -141,7 +153,7 @@ static enum status
 log_for_queues(const struct publish *publish, uint64_t *lsn_out)
 {
     struct core *core = publish_core(publish);
-    core_log_begin(core);
+    core_log_begin(core, publish->expiration);
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *queue = queue_of_target(core->routes.targets[i]);
         if (core_logs(core, queue, publish->octets) && core_log_target(core, queue) != STATUS_OK) {
@@ -212,7 +224,7 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
 {
     struct core *core = publish_core(publish);
     struct channel *channel = publish->channel;
-    struct logged_message message = {0};
+    struct logged_message message = {.expiration = publish->expiration};
     uint32_t refused_count = 0;
     enum status status;
     while ((status = reserve_and_log(publish, &message.lsn)) == STATUS_REJECTED) {
@@ -338,9 +350,10 @@ is_digit(uint8_t octet)
     return octet >= '0' && octet <= '9';
 }
 
-/* Milliseconds as decimal digits, at most EXPIRATION_MS_MAX; a sign is read, as RabbitMQ does. */
+/* Milliseconds as decimal digits, at most EXPIRATION_MS_MAX; a sign is read, as RabbitMQ does.
+ * `*expiration_out` as in struct logged_message. */
 static enum status
-check_expiration(struct bytes text, struct fault *fault)
+read_expiration(struct bytes text, uint64_t *expiration_out, struct fault *fault)
 {
     size_t first = text.size > 0 && (text.data[0] == '-' || text.data[0] == '+') ? 1 : 0;
     size_t end = first;
@@ -366,6 +379,7 @@ check_expiration(struct bytes text, struct fault *fault)
     if (value > EXPIRATION_MS_MAX) {
         return fault_expiration(fault, text, "value_too_large", text, false);
     }
+    *expiration_out = value + 1;
     return STATUS_OK;
 }
 
@@ -440,16 +454,35 @@ asks_for_direct_reply(const struct properties *properties)
 /* The checks that RabbitMQ makes before it looks at keys and rights. */
 static enum status
 check_properties(const struct publish *publish, const struct properties *properties,
-                 struct fault *fault)
+                 uint64_t *expiration_out, struct fault *fault)
 {
+    *expiration_out = 0;
     if (asks_for_direct_reply(properties) && publish->channel->reply_token[0] == '\0') {
         return fault_channel(fault, REPLY_PRECONDITION_FAILED,
                              "fast reply consumer does not exist");
     }
     if ((properties->flags & PROPERTY_EXPIRATION) != 0) {
-        return check_expiration(properties->expiration, fault);
+        return read_expiration(properties->expiration, expiration_out, fault);
     }
     return STATUS_OK;
+}
+
+uint64_t
+content_expiration(const struct content *content)
+{
+    struct bytes block = content_properties(content);
+    if ((get_u16(block.data) & PROPERTY_EXPIRATION) == 0) {
+        return 0;
+    }
+    UNINITIALIZED struct properties properties;
+    uint64_t expiration = 0;
+    struct fault fault;
+    enum status status = properties_decode(&properties, block, &fault);
+    if (status == STATUS_OK) {
+        status = read_expiration(properties.expiration, &expiration, &fault);
+    }
+    assert(status == STATUS_OK);
+    return expiration;
 }
 
 /* Rewriting ------------------------------------------------------------------------------------ */
@@ -558,14 +591,16 @@ publish_with_properties(const struct publish *plain, struct bytes block, struct 
     UNINITIALIZED struct properties properties;
     UNINITIALIZED struct bytes keys[1 + PUBLISH_HEADER_KEYS_MAX];
     uint32_t key_count = 1;
+    uint64_t expiration = 0;
     keys[0] = plain->message.keys[0];
     if (properties_decode(&properties, block, fault) != STATUS_OK ||
-        check_properties(plain, &properties, fault) != STATUS_OK ||
+        check_properties(plain, &properties, &expiration, fault) != STATUS_OK ||
         publish_collect_keys(properties.headers, "CC", keys, &key_count, fault) != STATUS_OK ||
         publish_collect_keys(properties.headers, "BCC", keys, &key_count, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
     struct publish publish = *plain;
+    publish.expiration = expiration;
     publish.message = (struct route_message){
         .keys = keys,
         .key_count = key_count,

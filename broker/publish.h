@@ -9,10 +9,11 @@
 /* Keys that the headers CC and BCC may name together. */
 enum { PUBLISH_HEADER_KEYS_MAX = 64 };
 
-/* Where the log has a message that is about to be enqueued. */
+/* What is known of a message that is about to be enqueued. */
 struct logged_message {
-    uint64_t lsn;         /* 0: in no log */
+    uint64_t lsn;         /* where the log has it; 0: in no log */
     uint32_t next_target; /* which of core->log_targets is the next durable queue's */
+    uint64_t expiration;  /* what the message says of its time to live, in ms, and 1; 0: nothing */
 };
 
 /* Appends the message to the queue, which has reserved room for it, and has it dispatched; the
@@ -27,6 +28,9 @@ void core_enqueue(struct core *core, struct queue *queue, struct content_ref ref
 MUST_CHECK enum status publish_collect_keys(struct bytes headers, const char *name,
                                             struct bytes *keys, uint32_t *key_count,
                                             struct fault *fault);
+
+/* The expiration of a content that has passed the checks of a publish, as in logged_message. */
+uint64_t content_expiration(const struct content *content);
 
 /* Sends basic.return 312 NO_ROUTE with the message to its publisher. */
 void channel_return_message(struct channel *channel, struct content_ref content);

@@ -21,6 +21,14 @@ static const uint64_t BLOCK_SIZE_MAX = UINT64_C(1) << 31;
 
 /* Asking --------------------------------------------------------------------------------------- */
 
+/* Where the content of an entry is; a dead one has none to be fetched. */
+static enum content_place
+place_of(const struct paging *paging, const struct queue_entry *entry)
+{
+    return queue_entry_is_dead(entry) ? CONTENT_IN_MEMORY
+                                      : chunk_pool_place(paging->core->pool, entry->content);
+}
+
 uint32_t
 paging_expected_octets(const struct queue_entry *entry)
 {
@@ -83,7 +91,7 @@ fetch_ahead(struct paging *paging, struct queue_windows *windows, struct entry_c
     uint64_t octets = 0;
     job->end_position = windows->next_position;
     for (; entry != NULL && fetch->count < FETCH_ENTRIES_MAX; entry = entry_cursor_next(&cursor)) {
-        enum content_place place = chunk_pool_place(paging->core->pool, entry->content);
+        enum content_place place = place_of(paging, entry);
         if (place == CONTENT_IN_LOG) {
             octets += paging_expected_octets(entry);
             bool is_last =
@@ -124,7 +132,8 @@ choose_returned(const struct paging *paging, struct queue *queue, bool is_alone,
     uint32_t count = 0;
     for (uint32_t i = 0; i < queue->returned_count && i < FETCH_ENTRIES_MAX; i++) {
         const struct queue_entry *entry = queue_returned_entry(queue, i);
-        if (chunk_pool_place(paging->core->pool, entry->content) == CONTENT_IN_LOG) {
+        if (entry != NULL &&
+            chunk_pool_place(paging->core->pool, entry->content) == CONTENT_IN_LOG) {
             octets += paging_expected_octets(entry);
             if (count > 0 && (is_alone || octets > FETCH_WINDOW)) {
                 break;
@@ -238,7 +247,7 @@ ask_ahead(struct paging *paging, struct queue_windows *windows)
         if (entry == NULL || windows->next_position == windows->stop_position) {
             return false;
         }
-        switch (chunk_pool_place(paging->core->pool, entry->content)) {
+        switch (place_of(paging, entry)) {
         case CONTENT_IN_MEMORY:
             windows->next_position++;
             break;
@@ -386,7 +395,7 @@ void
 core_read_entries(struct core *core, struct queue *queue)
 {
     struct paging *paging = core->paging;
-    if (entry_deque_wants_read(&queue->deque) &&
+    if (paging != NULL && entry_deque_wants_read(&queue->deque) &&
         !paging_read_entries(paging, &queue->deque, queue)) {
         paging_wait_for_room(paging, paging_windows_of(paging, queue));
     }
@@ -445,8 +454,7 @@ patch_deque(struct paging *paging, struct queue_windows *windows, const struct p
     struct queue_entry *entry;
     while (position < job->end_position && (entry = entry_cursor_next(&cursor)) != NULL) {
         bool is_patched = paging_patch(paging->core->pool, entry, &job->fetch, chunk);
-        if (!is_patched &&
-            chunk_pool_place(paging->core->pool, entry->content) != CONTENT_IN_MEMORY) {
+        if (!is_patched && place_of(paging, entry) != CONTENT_IN_MEMORY) {
             break;
         }
         position++;
@@ -459,7 +467,10 @@ patch_returned(struct paging *paging, struct queue *queue, const struct io_fetch
                struct content_ref chunk)
 {
     for (uint32_t i = 0; i < queue->returned_count && i < 2 * FETCH_ENTRIES_MAX; i++) {
-        (void)paging_patch(paging->core->pool, queue_returned_entry(queue, i), fetch, chunk);
+        struct queue_entry *entry = queue_returned_entry(queue, i);
+        if (entry != NULL && paging_patch(paging->core->pool, entry, fetch, chunk)) {
+            queue_note_patched(queue, i);
+        }
     }
 }
 
@@ -583,13 +594,13 @@ paging_end_read(struct paging *paging, struct paging_job *job)
 {
     struct queue *queue = job->queue == NULL ? NULL : queue_ref(job->queue);
     struct entry_loss loss;
-    const struct entry_pages *pages = job->entries.pages;
+    const struct entry_deque *deque = entry_pages_deque(job->entries.pages);
     bool is_read = job->io.status == STATUS_OK;
     enum status status = entry_pages_end_read(&job->entries, is_read, &loss);
     if (status == STATUS_OK && !is_read) {
         paging_log_spill_failure(paging, job, "entries.lost");
         paging->counters.lost += loss.count;
-        if (queue != NULL && entry_pages_deque(pages) == &queue->deque) {
+        if (queue != NULL && deque == &queue->deque) {
             queue_lose(queue, &loss);
         }
     }

@@ -3,6 +3,7 @@
 #include "broker/channel.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 #include "broker/limits.h"
 
 static void
@@ -68,7 +69,7 @@ end_delivery(struct channel *channel, struct unacked *item)
 static void
 drop_message(struct channel *channel, struct unacked *item)
 {
-    queue_settle(item->queue);
+    queue_settle(item->queue, &item->entry, item->position);
     core_log_removal(channel_core(channel), item->queue, &item->entry);
     queue_entry_release(&item->entry, channel_core(channel)->pool);
     end_delivery(channel, item);
@@ -91,6 +92,7 @@ channel_settle_requeue(struct channel *channel, struct unacked *item)
         return;
     }
     queue_return(queue, &item->entry, item->position);
+    core_watch_returned(channel_core(channel), queue, &item->entry, item->position);
     core_heed_limit(channel_core(channel), queue);
     if (queue_next_consumer(queue) != NULL) {
         core_wake_queue(channel_core(channel), queue);
@@ -101,7 +103,7 @@ channel_settle_requeue(struct channel *channel, struct unacked *item)
 void
 channel_settle_reject(struct channel *channel, struct unacked *item)
 {
-    queue_settle(item->queue);
+    queue_settle(item->queue, &item->entry, item->position);
     core_let_die(channel_core(channel), item->queue, &item->entry, DEATH_REJECTED);
     end_delivery(channel, item);
 }

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
+#include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/publish.h"
 #include "broker/reply_to.h"
@@ -305,6 +306,23 @@ count_logged(const struct core *core, const struct buffered_publish *copies, uin
     return logged_count;
 }
 
+/* Of how many the log keeps a deadline. */
+static uint32_t
+count_mortal(const struct core *core, const struct buffered_publish *copies, uint32_t count)
+{
+    const struct content *content = chunk_pool_content(core->pool, copies->content);
+    uint64_t expiration = content_expiration(content);
+    uint32_t mortal_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct queue *queue = copies[i].queue;
+        mortal_count +=
+            queue != NULL && core_logs(core, queue, content) && !queue_is_endless(queue, expiration)
+                ? 1
+                : 0;
+    }
+    return mortal_count;
+}
+
 static void
 add_need(const struct core *core, const struct buffered_publish *copies, uint32_t count,
          struct log_need *need)
@@ -318,6 +336,9 @@ add_need(const struct core *core, const struct buffered_publish *copies, uint32_
     need->targets_max = logged_count > need->targets_max ? logged_count : need->targets_max;
     need->content_octets += content_octets(content) + RECORD_ALIGNMENT;
     need->record_octets += record_publish_size(logged_count);
+    uint32_t mortal_count = count_mortal(core, copies, count);
+    need->states_max = mortal_count > need->states_max ? mortal_count : need->states_max;
+    need->record_octets += mortal_count * record_row_state_size_max(1);
 }
 
 /* What all of it takes in the log, at most: every removal counts as a record of its own. */
@@ -390,12 +411,13 @@ reserve(struct channel *channel, struct fault *fault)
 
 /* Writes the message down, once, for those of its queues that keep it. Returns its LSN. */
 static uint64_t
-log_copies(struct core *core, const struct buffered_publish *copies, uint32_t count)
+log_copies(struct core *core, const struct buffered_publish *copies, uint32_t count,
+           uint64_t expiration)
 {
     const struct content *content = chunk_pool_content(core->pool, copies->content);
     enum status status = STATUS_OK;
     uint64_t lsn = 0;
-    core_log_begin(core);
+    core_log_begin(core, expiration);
     for (uint32_t i = 0; i < count; i++) {
         if (is_taken(&copies[i]) && core_logs(core, copies[i].queue, content)) {
             status = core_log_target(core, copies[i].queue);
@@ -412,9 +434,9 @@ static void
 enqueue_copies(struct core *core, const struct buffered_publish *copies, uint32_t count)
 {
     const struct content *content = chunk_pool_content(core->pool, copies->content);
-    struct logged_message message = {0};
+    struct logged_message message = {.expiration = content_expiration(content)};
     if (core_has_log(core)) {
-        message.lsn = log_copies(core, copies, count);
+        message.lsn = log_copies(core, copies, count, message.expiration);
     }
     for (uint32_t i = 0; i < count; i++) {
         if (is_taken(&copies[i])) {

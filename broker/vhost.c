@@ -14,6 +14,7 @@
 #include "broker/doomed.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
+#include "broker/expiry.h"
 #include "broker/paging.h"
 
 enum { VALUE_TEXT_SIZE = 128 };
@@ -465,6 +466,7 @@ vhost_restore_queue(struct vhost *vhost, uint64_t id, const struct queue_propert
                 queue);
     }
     log_without_effect(queue);
+    core_use_queue(core, queue);
     return queue;
 }
 
@@ -614,6 +616,7 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     list_remove(&queue->dispatch_link);
     list_remove(&queue->overlong_link);
     uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
+    core_forget_times(vhost->core, queue);
     core_forget_windows(vhost->core, queue);
     core_head_is_there(vhost->core, queue);
     core_doom_queue(vhost->core, queue);

@@ -5,10 +5,16 @@
 
 #include "store/chunk.h"
 
+#include <stdbool.h>
+
 enum queue_entry_flag {
     ENTRY_REDELIVERED = 1 << 0, /* was handed out before and came back */
     ENTRY_PERSISTENT = 1 << 1,  /* delivery mode 2 in a durable queue */
     ENTRY_HANDED_OUT = 1 << 2,  /* the log says that it may have been handed out */
+    ENTRY_DEAD = 1 << 3,    /* a place in a deque whose message has died: it names no content, is
+                               in no log and has no size */
+    ENTRY_INDEXED = 1 << 4, /* its deadline has a row in the due index of its queue */
+    ENTRY_IS_BACK = 1 << 5, /* in that row: the message stands among the returned ones */
 };
 
 struct queue_entry {
@@ -53,10 +59,22 @@ queue_entry_release(const struct queue_entry *entry, struct chunk_pool *pool)
     chunk_pool_release_entry(pool, entry->content, queue_entry_lsn(entry));
 }
 
+static inline bool
+queue_entry_is_dead(const struct queue_entry *entry)
+{
+    return (entry->lsn_and_flags & ENTRY_DEAD) != 0;
+}
+
 static inline void
 queue_entry_set_flag(struct queue_entry *entry, enum queue_entry_flag flag)
 {
     entry->lsn_and_flags |= (uint64_t)flag;
+}
+
+static inline void
+queue_entry_clear_flag(struct queue_entry *entry, enum queue_entry_flag flag)
+{
+    entry->lsn_and_flags &= ~(uint64_t)flag;
 }
 
 #endif

@@ -85,6 +85,7 @@ entry_deque_move(struct entry_deque *from, struct entry_deque *to)
     to->tail = from->tail;
     to->pages = from->pages;
     to->has_runs = from->has_runs;
+    to->dead_count = from->dead_count;
     if (to->pages != NULL) {
         to->pages->deque = to;
     }
@@ -92,6 +93,7 @@ entry_deque_move(struct entry_deque *from, struct entry_deque *to)
     from->tail = NULL;
     from->pages = NULL;
     from->has_runs = false;
+    from->dead_count = 0;
 }
 
 /* Pushing -------------------------------------------------------------------------------------- */
@@ -297,39 +299,75 @@ entry_deque_last_lsn(const struct entry_deque *deque, uint32_t block_max)
     return lsn;
 }
 
+/* What a check adds up. */
+struct entry_sums {
+    uint64_t count, dead_count, body_bytes;
+};
+
+/* Blocks are found by arithmetic: all but the first and the last are full. */
+static void
+check_block(const struct entry_deque *deque, const struct entry_block *block,
+            struct entry_sums *sums)
+{
+    assert(block->start <= block->end);
+    assert(block->end <= block->capacity);
+    assert(block == deque->tail || block->end == ENTRY_BLOCK_CAPACITY);
+    uint32_t dead_count = 0;
+    for (uint32_t i = block->start; i < block->end; i++) {
+        assert(!queue_entry_is_dead(&block->entries[i]) || block->entries[i].size == 0);
+        dead_count += queue_entry_is_dead(&block->entries[i]) ? 1 : 0;
+        sums->body_bytes += block->entries[i].size;
+    }
+    assert(dead_count == block->dead_count);
+    sums->count += block->end - block->start;
+    sums->dead_count += dead_count;
+}
+
+static void
+check_runs(const struct entry_pages *pages, struct entry_sums *sums)
+{
+    uint64_t places = 0;
+    for (uint32_t i = 0; i < pages->run_count; i++) {
+        const struct entry_run *run = &pages->runs[(pages->run_first + i) % pages->run_capacity];
+        places += run->count;
+        sums->dead_count += run->dead_count;
+        sums->body_bytes += run->body_bytes;
+    }
+    assert(places == pages->run_places);
+    sums->count += places;
+    sums->dead_count += pages->dead.count;
+    struct due_cursor cursor = due_index_seek(&pages->dead, &(struct due_key){0});
+    for (const struct due_row *row; (row = due_cursor_next(&cursor)) != NULL;) {
+        assert(row->key.position - entry_pages_first_run_number(pages) < places);
+        sums->body_bytes -= row->entry.size;
+    }
+}
+
 uint64_t
 entry_deque_check(const struct entry_deque *deque, uint64_t own_bytes, uint64_t *body_bytes_out)
 {
-    uint64_t count = 0;
+    const struct entry_pages *pages = deque->pages;
+    struct entry_sums sums = {0};
     uint32_t block_count = 0;
     const struct entry_block *last = NULL;
-    *body_bytes_out = 0;
     for (const struct entry_block *block = deque->head; block != NULL; block = block->next) {
-        assert(block->start <= block->end);
-        assert(block->end <= block->capacity);
-        for (uint32_t i = block->start; i < block->end; i++) {
-            *body_bytes_out += block->entries[i].size;
-        }
-        count += block->end - block->start;
+        check_block(deque, block, &sums);
         block_count++;
         last = block;
-        assert(deque->pages == NULL || block_count != deque->pages->front_count ||
-               block == deque->pages->front_last);
+        assert(pages == NULL || block_count != pages->front_count || block == pages->front_last);
     }
     assert(last == deque->tail);
-    uint64_t pages_bytes = deque->pages == NULL ? 0 : entry_pages_bytes(deque->pages);
+    uint64_t pages_bytes = pages == NULL ? 0 : entry_pages_bytes(pages);
     assert(deque->bytes == own_bytes + chain_bytes(deque) + pages_bytes);
-    if (deque->pages == NULL) {
-        return count;
+    if (pages != NULL) {
+        assert(pages->deque == deque);
+        assert(deque->has_runs == (pages->run_count > 0));
+        assert(pages->block_count == block_count);
+        check_runs(pages, &sums);
     }
-    const struct entry_pages *pages = deque->pages;
-    assert(pages->deque == deque);
-    assert(deque->has_runs == (pages->run_count > 0));
-    assert(pages->block_count == block_count);
-    for (uint32_t i = 0; i < pages->run_count; i++) {
-        const struct entry_run *run = &pages->runs[(pages->run_first + i) % pages->run_capacity];
-        count += run->count;
-        *body_bytes_out += run->body_bytes;
-    }
-    return count;
+    assert(sums.dead_count == deque->dead_count);
+    const struct queue_entry *head = entry_deque_head(deque);
+    assert(head == NULL || !queue_entry_is_dead(head));
+    *body_bytes_out = sums.body_bytes;
+    return sums.count;
 }

@@ -9,6 +9,10 @@
  * of its content, which is found by its LSN. An entry in no log goes as it is, and keeps its
  * content's chunk alive.
  *
+ * A message may die where it stands (entry_dead.c). Its place stays, so that the positions of the
+ * others do: in memory as a dead entry, and of what is spilled a list says which are dead until
+ * they are read back. The oldest entry is never a dead one.
+ *
  * Owner: the core thread. Jobs are carried out elsewhere (store/spill.h). */
 #ifndef BOURSE_QUEUES_ENTRY_DEQUE_H
 #define BOURSE_QUEUES_ENTRY_DEQUE_H
@@ -54,6 +58,7 @@ struct entry_block {
     uint32_t start; /* of the first entry that is still here */
     uint32_t end;
     uint32_t capacity;
+    uint32_t dead_count; /* of the entries that are still here */
     struct queue_entry entries[];
 };
 
@@ -65,6 +70,7 @@ struct entry_deque {
     struct entry_memory *memory; /* borrowed; NULL: nobody adds up */
     uint64_t bytes;              /* of memory, what the owner of the deque adds included */
     bool has_runs;               /* something is spilled */
+    uint32_t dead_count;         /* places whose messages have died, spilled ones included */
 };
 
 /* Frees blocks and what is spilled without looking at the entries. No job is under way. */
@@ -147,6 +153,9 @@ entry_deque_head(const struct entry_deque *deque)
 /* The head block has nothing more to give. */
 void entry_deque_finish_head(struct entry_deque *deque);
 
+/* Gives up dead places in front, as far as they are in memory. */
+void entry_deque_skip_dead(struct entry_deque *deque);
+
 /* Takes the oldest entry; there is one. */
 static inline void
 entry_deque_take(struct entry_deque *deque, struct queue_entry *entry_out)
@@ -158,7 +167,20 @@ entry_deque_take(struct entry_deque *deque, struct queue_entry *entry_out)
     if (block->start == block->end) {
         entry_deque_finish_head(deque);
     }
+    if (deque->dead_count > 0) {
+        entry_deque_skip_dead(deque);
+    }
 }
+
+/* Lets the entry die that is `skip` places behind the oldest; there is one. `entry` is what the
+ * caller remembers of it, and becomes what it was at the end: its content's name passes to the
+ * caller, if it has not let go of it. STATUS_AGAIN: it was dead. STATUS_NO_MEMORY: it was spilled,
+ * and lives. */
+MUST_CHECK enum status entry_deque_kill(struct entry_deque *deque, uint64_t skip,
+                                        struct queue_entry *entry);
+
+/* Gives up everything, if all of its `place_count` places are dead and no job is under way. */
+void entry_deque_drop_dead(struct entry_deque *deque, uint64_t place_count);
 
 /* Walks entries from the oldest on, as far as they are in memory without a gap. */
 struct entry_cursor {
@@ -199,9 +221,9 @@ void entry_pages_end_spill(struct entry_spill *spill, bool is_written, struct ch
 
 /* Says what to read. False when there is no memory. One read at a time. */
 bool entry_deque_begin_read(struct entry_deque *deque, struct entry_spill *spill_out);
-/* It was read, or could not be: then its entries are gone from the deque. How many those were, and
- * the octets of their bodies, is 0 when all is well. STATUS_NO_MEMORY: it stays where it is. Takes
- * `spill`. */
+/* It was read, or could not be: then its entries are dead. How many of them were not dead before,
+ * and the octets of their bodies, is 0 when all is well. STATUS_NO_MEMORY: it stays where it is.
+ * Takes `spill`. The pages may be gone afterwards. */
 struct entry_loss {
     uint64_t count;
     uint64_t bytes;
@@ -214,8 +236,8 @@ struct entry_deque *entry_pages_deque(const struct entry_pages *pages);
 bool entry_deque_is_settled(const struct entry_deque *deque);
 
 /* Walks everything in memory and asserts that it agrees; `own_bytes` is what the owner has counted.
- * Returns how many entries there are, spilled ones included, and the octets of their bodies. For
- * tests. */
+ * Returns how many places there are, dead and spilled ones included, and the octets of the bodies
+ * of those that live. For tests. */
 uint64_t entry_deque_check(const struct entry_deque *deque, uint64_t own_bytes,
                            uint64_t *body_bytes_out);
 

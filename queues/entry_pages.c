@@ -29,6 +29,32 @@ _Static_assert(sizeof(struct logged_entry) == 16, "a run of them is what a long 
 /* Life ----------------------------------------------------------------------------------------- */
 
 void
+entry_pages_forget_directory(struct entry_pages *pages)
+{
+    entry_deque_count_memory(pages->deque, pages->directory_capacity * sizeof(struct entry_block *),
+                             0);
+    free(pages->directory);
+    pages->directory = NULL;
+    pages->directory_first = 0;
+    pages->directory_count = 0;
+    pages->directory_capacity = 0;
+}
+
+/* The chain has one block more at its end. A directory that is full is made anew when it is needed
+ * again, twice as large. */
+static void
+note_block(struct entry_pages *pages, struct entry_block *block)
+{
+    uint32_t end = pages->directory_first + pages->directory_count;
+    if (end < pages->directory_capacity) {
+        pages->directory[end] = block;
+        pages->directory_count++;
+    } else if (pages->directory != NULL) {
+        entry_pages_forget_directory(pages);
+    }
+}
+
+void
 entry_pages_on_block(struct entry_deque *deque)
 {
     struct entry_pages *pages = deque->pages;
@@ -47,6 +73,7 @@ entry_pages_on_block(struct entry_deque *deque)
         deque->pages = pages;
     } else {
         pages->block_count++;
+        note_block(pages, deque->tail);
     }
     if (!list_link_is_linked(&pages->link)) {
         list_append(&deque->memory->long_deques, &pages->link);
@@ -60,6 +87,11 @@ void
 entry_pages_on_head_done(struct entry_pages *pages, const struct entry_block *block)
 {
     pages->block_count--;
+    pages->finished_count += block->end;
+    if (pages->directory_count > 0) {
+        pages->directory_first++;
+        pages->directory_count--;
+    }
     if (pages->front_count > 0 && --pages->front_count == 0) {
         pages->front_last = NULL;
     }
@@ -91,6 +123,8 @@ entry_pages_free(struct entry_deque *deque)
     }
     list_remove(&pages->link);
     entry_deque_count_memory(deque, entry_pages_bytes(pages), 0);
+    due_index_fini(&pages->dead);
+    free(pages->directory);
     free(pages->runs);
     free(pages);
     deque->pages = NULL;
@@ -134,7 +168,8 @@ static bool
 block_is_logged(const struct entry_block *block)
 {
     for (uint32_t i = block->start; i < block->end; i++) {
-        if (queue_entry_lsn(&block->entries[i]) == 0) {
+        const struct queue_entry *entry = &block->entries[i];
+        if (queue_entry_lsn(entry) == 0 && !queue_entry_is_dead(entry)) {
             return false;
         }
     }
@@ -164,7 +199,8 @@ plan_run(const struct entry_deque *deque, const struct entry_block *block, struc
     for (; block != deque->tail; block = block->next) {
         struct entry_run longer = *run;
         longer.is_logged = run->is_logged && block_is_logged(block);
-        longer.count = (uint16_t)(run->count + (block->end - block->start));
+        longer.count = (run->count + (block->end - block->start)) & ENTRY_RUN_COUNT_MAX;
+        longer.dead_count = (run->dead_count + block->dead_count) & ENTRY_RUN_COUNT_MAX;
         if (block_count > 0 &&
             (run_octets(&longer) > ENTRY_RUN_OCTETS || block_is_busy(deque->memory, block))) {
             break;
@@ -259,6 +295,7 @@ begin_spill(struct entry_pages *pages, struct entry_spill *spill_out)
     pages->spilling = block;
     pages->spilling_count = block_count;
     pages->is_spilling = true;
+    pages->died_meanwhile = false;
     *spill_out =
         (struct entry_spill){.pages = pages, .octets = octets, .size = size, .place = place};
     return true;
@@ -337,10 +374,32 @@ find_spilled(struct entry_pages *pages)
     return &pages->front_last->next;
 }
 
+/* Whether the run may take the place of its blocks: nothing has died in them since it was written
+ * down, or that could be noted. */
+static bool
+can_replace(struct entry_pages *pages, const struct entry_spill *spill)
+{
+    if (pages->spilling == NULL) {
+        return false;
+    }
+    if (!pages->died_meanwhile) {
+        return true;
+    }
+    uint64_t number = pages->finished_count + pages->run_places;
+    for (const struct entry_block *block = pages->deque->head; block != pages->spilling;
+         block = block->next) {
+        number += ENTRY_BLOCK_CAPACITY;
+    }
+    return entry_pages_list_dead(pages, pages->spilling, number, planned_run(pages),
+                                 spill->octets) == STATUS_OK;
+}
+
 static void
 replace_blocks(struct entry_pages *pages, struct chunk_pool *pool)
 {
     struct entry_block **place = find_spilled(pages);
+    entry_pages_forget_directory(pages);
+    pages->run_places += planned_run(pages)->count;
     for (; pages->spilling_count > 0; pages->spilling_count--) {
         struct entry_block *block = *place;
         *place = block->next;
@@ -359,7 +418,7 @@ entry_pages_end_spill(struct entry_spill *spill, bool is_written, struct chunk_p
     struct entry_pages *pages = spill->pages;
     assert(pages->is_spilling);
     pages->is_spilling = false;
-    if (is_written && pages->spilling != NULL) {
+    if (is_written && can_replace(pages, spill)) {
         planned_run(pages)->crc = spill->crc;
         replace_blocks(pages, pool);
     } else {
@@ -417,8 +476,8 @@ free_chain(struct entry_block *block)
     }
 }
 
-static const uint8_t *
-read_entry(const uint8_t *at, bool is_logged, struct queue_entry *entry_out)
+const uint8_t *
+entry_pages_read_entry(const uint8_t *at, bool is_logged, struct queue_entry *entry_out)
 {
     if (!is_logged) {
         memcpy(entry_out, at, sizeof(*entry_out));
@@ -429,6 +488,17 @@ read_entry(const uint8_t *at, bool is_logged, struct queue_entry *entry_out)
     *entry_out = (struct queue_entry){
         .lsn_and_flags = copy.lsn_and_flags, .size = copy.size, .due = copy.due};
     return at + sizeof(copy);
+}
+
+/* What the run has next; where it could not be read, `*octets` is NULL and everything is dead. */
+static void
+take_from_run(const struct entry_run *run, const uint8_t **octets, struct queue_entry *entry_out)
+{
+    if (*octets != NULL) {
+        *octets = entry_pages_read_entry(*octets, run->is_logged, entry_out);
+    } else {
+        *entry_out = (struct queue_entry){.lsn_and_flags = ENTRY_DEAD};
+    }
 }
 
 /* The entries of the run in full blocks. STATUS_NO_MEMORY leaves nothing behind. */
@@ -451,7 +521,8 @@ make_chain(const struct entry_run *run, const uint8_t *octets, struct entry_bloc
             (struct entry_block){.capacity = ENTRY_BLOCK_CAPACITY,
                                  .end = left < ENTRY_BLOCK_CAPACITY ? left : ENTRY_BLOCK_CAPACITY};
         for (uint32_t i = 0; i < block->end; i++) {
-            octets = read_entry(octets, run->is_logged, &block->entries[i]);
+            take_from_run(run, &octets, &block->entries[i]);
+            block->dead_count += queue_entry_is_dead(&block->entries[i]) ? 1 : 0;
         }
         *place = block;
         *last_out = block;
@@ -467,6 +538,7 @@ forget_first_run(struct entry_pages *pages)
 {
     const struct entry_run *run = &pages->runs[pages->run_first];
     spill_space_give_back(pages->deque->memory->space, run->place, run_octets(run));
+    pages->run_places -= run->count;
     pages->run_first = (pages->run_first + 1) % pages->run_capacity;
     if (--pages->run_count > 0) {
         return;
@@ -486,6 +558,7 @@ insert_chain(struct entry_pages *pages, struct entry_block *first, struct entry_
 {
     struct entry_deque *deque = pages->deque;
     struct entry_block **place = pages->front_count == 0 ? &deque->head : &pages->front_last->next;
+    entry_pages_forget_directory(pages);
     last->next = *place;
     *place = first;
     if (last->next == NULL) {
@@ -497,15 +570,35 @@ insert_chain(struct entry_pages *pages, struct entry_block *first, struct entry_
     entry_deque_count_memory(deque, 0, count * entry_block_bytes(ENTRY_BLOCK_CAPACITY));
 }
 
+/* What is lost with the first run: what was not dead before. */
+static struct entry_loss
+living_in_first_run(const struct entry_pages *pages)
+{
+    const struct entry_run *run = &pages->runs[pages->run_first];
+    struct entry_loss living = {.count = run->count - run->dead_count, .bytes = run->body_bytes};
+    uint64_t end = entry_pages_first_run_number(pages) + run->count;
+    struct due_cursor cursor = due_index_seek(&pages->dead, &(struct due_key){0});
+    for (const struct due_row *row; (row = due_cursor_next(&cursor)) != NULL;) {
+        if (row->key.position >= end) {
+            break;
+        }
+        living.count--;
+        living.bytes -= row->entry.size;
+    }
+    return living;
+}
+
+/* `octets` is NULL when the run could not be read. */
 static enum status
 take_in(struct entry_pages *pages, const uint8_t *octets)
 {
-    struct entry_block *first;
-    struct entry_block *last;
+    struct entry_block *first = NULL;
+    struct entry_block *last = NULL;
     uint32_t count;
     if (make_chain(&pages->runs[pages->run_first], octets, &first, &last, &count) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
+    entry_pages_apply_dead(pages, first);
     insert_chain(pages, first, last, count);
     forget_first_run(pages);
     return STATUS_OK;
@@ -518,13 +611,14 @@ entry_pages_end_read(struct entry_spill *spill, bool is_read, struct entry_loss 
     assert(pages->is_reading);
     pages->is_reading = false;
     *loss_out = (struct entry_loss){0};
-    enum status status = STATUS_OK;
-    if (is_read) {
-        status = take_in(pages, spill->octets);
-    } else {
-        const struct entry_run *run = &pages->runs[pages->run_first];
-        *loss_out = (struct entry_loss){.count = run->count, .bytes = run->body_bytes};
-        forget_first_run(pages);
+    struct entry_deque *deque = pages->deque;
+    struct entry_loss loss = is_read ? (struct entry_loss){0} : living_in_first_run(pages);
+    enum status status = take_in(pages, is_read ? spill->octets : NULL);
+    if (status == STATUS_OK) {
+        assert(deque->dead_count <= UINT32_MAX - loss.count);
+        deque->dead_count += (uint32_t)loss.count;
+        *loss_out = loss;
+        entry_deque_skip_dead(deque);
     }
     free(spill->octets);
     spill->octets = NULL;

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "queues/expiry.h"
 
 enum { RETURNED_CAPACITY_MIN = 16 };
 
@@ -16,7 +17,7 @@ struct queue_returned {
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 400, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 408, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -225,6 +226,7 @@ queue_unref(struct queue **queue_pointer)
     list_remove(&queue->dispatch_link);
     list_remove(&queue->overlong_link);
     list_remove(&queue->owner_list_link);
+    queue_forget_times(queue);
     entry_deque_fini(&queue->deque);
     free_returned(queue);
     if (queue->handout != NULL) {
@@ -245,14 +247,8 @@ queue_unref(struct queue **queue_pointer)
 
 /* The deque ------------------------------------------------------------------------------------ */
 
-static uint64_t
-deque_count(const struct queue *queue)
-{
-    return queue->ready_count - queue->returned_count;
-}
-
 enum status
-queue_push(struct queue *queue, const struct queue_entry *entry)
+queue_push_entry(struct queue *queue, const struct queue_entry *entry)
 {
     if (entry_deque_push(&queue->deque, entry) != STATUS_OK) {
         return STATUS_NO_MEMORY;
@@ -263,10 +259,19 @@ queue_push(struct queue *queue, const struct queue_entry *entry)
     return STATUS_OK;
 }
 
+enum status
+queue_push(struct queue *queue, const struct queue_entry *entry)
+{
+    if (queue->times != NULL) {
+        queue_times_on_endless(queue);
+    }
+    return queue_push_entry(queue, entry);
+}
+
 static void
 take_from_deque(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    *position_out = queue->next_position - deque_count(queue);
+    *position_out = queue_deque_position(queue);
     entry_deque_take(&queue->deque, entry_out);
 }
 
@@ -285,11 +290,9 @@ place_returned(struct queue *queue, const struct queue_returned *item)
 }
 
 static void
-take_returned(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+drop_first_returned(struct queue *queue)
 {
     struct queue_returned *heap = queue->returned;
-    *entry_out = heap[0].entry;
-    *position_out = heap[0].position;
     uint32_t count = --queue->returned_count;
     struct queue_returned last = heap[count];
     uint32_t at = 0;
@@ -304,6 +307,27 @@ take_returned(struct queue *queue, struct queue_entry *entry_out, uint64_t *posi
         at = child;
     }
     heap[at] = last;
+}
+
+static void
+take_returned(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    *entry_out = queue->returned[0].entry;
+    *position_out = queue->returned[0].position;
+    drop_first_returned(queue);
+}
+
+/* Where only the dead are left, nothing will be read back. */
+void
+queue_skip_dead(struct queue *queue)
+{
+    while (queue->times != NULL && queue->returned_count > 0 &&
+           queue_times_is_dead(queue, queue->returned[0].position, true)) {
+        drop_first_returned(queue);
+    }
+    if (queue->deque.dead_count > 0) {
+        entry_deque_drop_dead(&queue->deque, queue_deque_places(queue));
+    }
 }
 
 static uint64_t
@@ -366,6 +390,9 @@ queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t posi
         .entry = *entry,
     };
     queue_entry_set_flag(&item.entry, ENTRY_REDELIVERED);
+    if (item.entry.due != DUE_NONE) {
+        queue_times_on_returned(queue, &item.entry, position);
+    }
     place_returned(queue, &item);
     queue->unacked_count--;
     queue->ready_count++;
@@ -373,10 +400,13 @@ queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t posi
 }
 
 void
-queue_settle(struct queue *queue)
+queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t position)
 {
     assert(queue->unacked_count > 0);
     queue->unacked_count--;
+    if (entry->due != DUE_NONE && queue->times != NULL) {
+        queue_times_on_gone(queue, entry, position);
+    }
     shrink_room(queue);
 }
 
@@ -392,15 +422,41 @@ struct queue_entry *
 queue_returned_entry(struct queue *queue, uint32_t at)
 {
     assert(at < queue->returned_count);
-    return &queue->returned[at].entry;
+    assert(queue->returned != NULL);
+    bool is_dead =
+        queue->times != NULL && queue_times_is_dead(queue, queue->returned[at].position, false);
+    return is_dead ? NULL : &queue->returned[at].entry;
+}
+
+uint64_t
+queue_returned_position(const struct queue *queue, uint32_t at)
+{
+    assert(at < queue->returned_count);
+    return queue->returned[at].position;
+}
+
+void
+queue_note_patched(struct queue *queue, uint32_t at)
+{
+    const struct queue_returned *item = &queue->returned[at];
+    if ((queue_entry_flags(&item->entry) & ENTRY_INDEXED) != 0) {
+        queue_times_on_patched(queue, &item->entry, item->position);
+    }
+}
+
+uint64_t
+queue_head_position(const struct queue *queue)
+{
+    return queue->returned_count > 0 ? queue->returned[0].position : queue_deque_position(queue);
 }
 
 void
 queue_lose(struct queue *queue, const struct entry_loss *loss)
 {
-    assert(queue->ready_count - queue->returned_count >= loss->count);
+    assert(queue->ready_count >= loss->count);
     queue->ready_count -= loss->count;
     queue->ready_bytes -= loss->bytes;
+    queue_skip_dead(queue);
 }
 
 bool
@@ -416,8 +472,9 @@ queue_horizon_lsn(const struct queue *queue)
     return entry_deque_last_lsn(&queue->deque, HORIZON_BLOCKS);
 }
 
-bool
-queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+/* As queue_pop, in a queue without times. */
+static bool
+take_next(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
     if (queue->ready_count == 0 || queue_head_is_away(queue)) {
         return false;
@@ -433,6 +490,25 @@ queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position
     return true;
 }
 
+/* By itself, so that queues without times need not make room for what it has. */
+static __attribute__((noinline)) bool
+pop_with_times(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    bool taken = take_next(queue, entry_out, position_out);
+    if (taken) {
+        queue_times_on_gone(queue, entry_out, *position_out);
+        queue_skip_dead(queue);
+    }
+    return taken;
+}
+
+bool
+queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    return queue->times != NULL ? pop_with_times(queue, entry_out, position_out)
+                                : take_next(queue, entry_out, position_out);
+}
+
 enum status
 queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
@@ -442,9 +518,13 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
     if (keep_room(queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    bool taken = queue_pop(queue, entry_out, position_out);
+    bool taken = take_next(queue, entry_out, position_out);
     assert(taken);
     queue->unacked_count++;
+    if (queue->times != NULL) {
+        queue_times_on_lent(queue, entry_out, *position_out);
+        queue_skip_dead(queue);
+    }
     return STATUS_OK;
 }
 
@@ -454,12 +534,18 @@ queue_purge(struct queue *queue, struct queue_discards *discards)
     uint64_t count = queue->ready_count;
     uint64_t queue_id = queue->deleted ? 0 : queue->target.id;
     for (uint32_t i = 0; i < queue->returned_count; i++) {
-        discards->release(discards->context, queue_id, &queue->returned[i].entry);
+        const struct queue_entry *entry = queue_returned_entry(queue, i);
+        if (entry != NULL) {
+            discards->release(discards->context, queue_id, entry);
+        }
     }
     queue_discards_add(discards, queue_id, &queue->deque);
     queue->returned_count = 0;
     queue->ready_count = 0;
     queue->ready_bytes = 0;
+    if (queue->times != NULL) {
+        queue_times_on_purged(queue);
+    }
     if (queue->unacked_count == 0) {
         free_returned(queue);
     }
@@ -478,14 +564,21 @@ static void
 check_messages(const struct queue *queue)
 {
     uint64_t bytes;
-    uint64_t other_bytes =
+    uint64_t own_bytes =
         queue->returned_capacity * sizeof(*queue->returned) + queue_check_dying(queue);
-    uint64_t count = entry_deque_check(&queue->deque, other_bytes, &bytes);
-    assert(count == deque_count(queue));
+    if (queue->times != NULL) {
+        own_bytes += queue_times_bytes(queue->times);
+        queue_check_times(queue);
+    }
+    uint64_t count = entry_deque_check(&queue->deque, own_bytes, &bytes);
+    assert(count == queue_deque_places(queue));
+    const struct queue_returned *heap = queue->returned;
+    assert(queue->returned_count == 0 || heap != NULL);
     for (uint32_t i = 0; i < queue->returned_count; i++) {
-        assert(i == 0 || queue->returned[(i - 1) / 2].order < queue->returned[i].order);
-        assert(queue->returned[i].position < queue->next_position - count);
-        bytes += queue->returned[i].entry.size;
+        assert(i == 0 || heap[(i - 1) / 2].order < heap[i].order);
+        assert(heap[i].position < queue->next_position - count);
+        const struct queue_entry *entry = queue_returned_entry((struct queue *)queue, i);
+        bytes += entry == NULL ? 0 : entry->size;
     }
     assert(bytes == queue->ready_bytes);
     assert(returned_needed(queue) <= queue->returned_capacity);

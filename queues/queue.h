@@ -6,6 +6,9 @@
  * Returned messages wait ahead of it, the lowest position first, so that a message that comes back
  * takes its original place; in a quorum queue they wait in the order in which they came back.
  *
+ * A message whose deadline has passed may be taken out wherever it stands (expiry.h). The place of
+ * one that has died in the middle stays until the head comes there; counts are of those that live.
+ *
  * What comes next may not be in memory: the entry in a spill file (queue_head_is_away), or its
  * content in the log or a spill file. Who takes messages asks first (broker/paging.h). */
 #ifndef BOURSE_QUEUES_QUEUE_H
@@ -18,6 +21,7 @@
 #include "queues/entry_deque.h"
 #include "queues/policy.h"
 #include "queues/settings.h"
+#include "queues/times.h"
 #include "routing/target.h"
 
 struct queue_returned; /* a message that came back; queue.c */
@@ -67,14 +71,15 @@ struct queue {
     uint64_t next_position;          /* of the next message pushed; the first is 1 */
     uint64_t next_return;            /* of the next message returned to a quorum queue */
     struct queue_returned *returned; /* a heap by order; owned; NULL while empty */
-    uint32_t returned_count;
-    uint32_t returned_capacity;    /* at least returned_count + unacked_count */
-    uint64_t ready_count;          /* returned ones included */
-    uint64_t ready_bytes;          /* body octets of ready messages */
-    uint64_t unacked_count;        /* lent and not yet settled or returned */
-    struct queue_handout *handout; /* owned; NULL: never needed */
-    struct queue_windows *windows; /* the broker's (broker/paging.h); NULL: nothing was fetched */
-    struct queue_dying *dying;     /* owned; NULL: no message has died here yet */
+    uint32_t returned_count;         /* those included that have died there */
+    uint32_t returned_capacity;      /* at least returned_count + unacked_count */
+    uint64_t ready_count;            /* returned ones included */
+    uint64_t ready_bytes;            /* body octets of ready messages */
+    uint64_t unacked_count;          /* lent and not yet settled or returned */
+    struct queue_handout *handout;   /* owned; NULL: never needed */
+    struct queue_windows *windows;   /* the broker's (broker/paging.h); NULL: nothing was fetched */
+    struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
+    struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
 
     /* Consumers. */
     struct list consumers;    /* of queue_link, in order of registration */
@@ -130,8 +135,8 @@ queue_count_memory(struct queue *queue, struct entry_memory *memory)
     queue->deque.memory = memory;
 }
 
-/* Appends a message. The caller has counted the content for the entry. STATUS_NO_MEMORY changes
- * nothing. */
+/* Appends a message without a deadline; queue_push_until (expiry.h) is for those that have one. The
+ * caller has counted the content for the entry. STATUS_NO_MEMORY changes nothing. */
 MUST_CHECK enum status queue_push(struct queue *queue, const struct queue_entry *entry);
 
 /* Room for one message that must not fail: the next push cannot. Nobody else than those who have
@@ -199,15 +204,29 @@ bool queue_head_is_away(const struct queue *queue);
 /* The LSN of the last logged message among some thousand at the head of the deque; 0: none. */
 uint64_t queue_horizon_lsn(const struct queue *queue);
 
+/* Places in the deque, those of the dead included. */
+static inline uint64_t
+queue_deque_places(const struct queue *queue)
+{
+    uint64_t places = queue->ready_count - queue->returned_count + queue->deque.dead_count;
+    return queue->times == NULL ? places : places + queue->times->dead_returned.count;
+}
+
 /* The position of the oldest message in the deque. */
 static inline uint64_t
 queue_deque_position(const struct queue *queue)
 {
-    return queue->next_position - (queue->ready_count - queue->returned_count);
+    return queue->next_position - queue_deque_places(queue);
 }
 
-/* One of the returned messages, in no order that means anything but that the first comes next. */
+/* The position of what queue_peek returns. */
+uint64_t queue_head_position(const struct queue *queue);
+
+/* One of the returned messages, in no order that means anything but that the first comes next;
+ * NULL: it has died there. Who changes its content calls queue_note_patched. */
 struct queue_entry *queue_returned_entry(struct queue *queue, uint32_t at);
+uint64_t queue_returned_position(const struct queue *queue, uint32_t at);
+void queue_note_patched(struct queue *queue, uint32_t at);
 
 /* Messages whose entries could not be read back are not there any more. */
 void queue_lose(struct queue *queue, const struct entry_loss *loss);
@@ -223,11 +242,16 @@ MUST_CHECK enum status queue_lend(struct queue *queue, struct queue_entry *entry
                                   uint64_t *position_out);
 
 /* A message that was lent will not come back; its content's count stays the caller's to release. */
-void queue_settle(struct queue *queue);
+void queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 
 /* Puts a message that was lent back at its position, marked redelivered. The count of the content
  * passes to the queue. */
 void queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position);
+
+/* Within the queue (expiry.c). queue_push_entry is queue_push and takes no note of deadlines.
+ * queue_skip_dead gives up those that have died in front of the living. */
+MUST_CHECK enum status queue_push_entry(struct queue *queue, const struct queue_entry *entry);
+void queue_skip_dead(struct queue *queue);
 
 /* Drops every ready message and returns how many there were: the queue is empty at once, messages
  * are released from `discards` later; they are all released when its released_sequence has reached

@@ -343,8 +343,8 @@ check_retry_order(const struct table_value *value, struct bytes arguments, char 
 
 static const struct argument queue_arguments[] = {
     /* name, check, types, is compared, has no effect yet */
-    {"x-expires", check_expires, TYPE_ANY, true, true},
-    {"x-message-ttl", check_message_ttl, TYPE_ANY, true, true},
+    {"x-expires", check_expires, TYPE_ANY, true, false},
+    {"x-message-ttl", check_message_ttl, TYPE_ANY, true, false},
     {"x-dead-letter-exchange", check_string, TYPE_ANY, true, false},
     {"x-dead-letter-routing-key", check_dead_letter_routing_key, TYPE_ANY, true, false},
     {"x-dead-letter-strategy", check_dead_letter_strategy, TYPE_QUORUM, true, false},

@@ -27,7 +27,7 @@ def busy_session(broker, canaries):
     conn = broker.open(user="u", password=canaries["u"], properties={"connection_name": FORGED})
     channel = conn.channel()
     channel.refused("queue.declare", 404, queue=FORGED, passive=True)
-    channel.declare("effects", exclusive=True, arguments={"x-message-ttl": 5000, "x-note": FORGED})
+    channel.declare("effects", exclusive=True, arguments={"x-max-priority": 3, "x-note": FORGED})
     conn.close()
     stranger = amqp.Connection(broker.amqp, source="127.0.30.1")
     stranger.read_start()

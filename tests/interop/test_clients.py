@@ -53,7 +53,7 @@ def node_modules():
 
 # client → (command as a function of the test's fixtures, the steps it must reach)
 COMMANDS = {
-    "pika": (lambda _: [PYTHON, program("pika_client.py")], STORY),
+    "pika": (lambda _: [PYTHON, program("pika_client.py")], [*STORY, "expire"]),
     "aio-pika": (lambda _: [PYTHON, program("aio_pika_client.py")], STORY),
     "kombu": (lambda _: [PYTHON, program("kombu_client.py")], STORY),
     "celery": (lambda _: [PYTHON, program("celery_client.py")],
@@ -63,7 +63,7 @@ COMMANDS = {
                     "reconnect"]),
     "librabbitmq": (lambda request: [request.getfixturevalue("librabbitmq_client")], STORY),
     "amqplib": (lambda request: ["env", "NODE_PATH=" + request.getfixturevalue("node_modules"),
-                                 "node", program("amqplib_client.js")], STORY),
+                                 "node", program("amqplib_client.js")], [*STORY, "expire"]),
     "php-amqplib": (lambda _: ["php", program("php_amqplib_client.php")], STORY),
 }
 

@@ -166,9 +166,21 @@ choose_size(const struct doing *doing)
     return BODY_SIZE_MIN + below(doing, 200);
 }
 
+/* A time to live, and 1: none at all, one that is over soon, or one that is not. */
+static uint64_t
+choose_expiration(const struct doing *doing)
+{
+    struct dice *dice = &doing->world->lives;
+    if (!dice_chance(dice, doing->world->habits.mortal_permille)) {
+        return 0;
+    }
+    static const uint32_t limits[] = {1, 60, 400, 3000};
+    return 1 + dice_below(dice, limits[dice_below(dice, 4)]);
+}
+
 /* The message that is to be published: into a queue by its name, or through an exchange. */
 static uint32_t
-attempt(const struct doing *doing)
+choose_message(const struct doing *doing)
 {
     const struct habits *habits = &doing->world->habits;
     uint32_t exchange = choose_exchange(doing);
@@ -180,6 +192,17 @@ attempt(const struct doing *doing)
     }
     return history_attempt(history_of(doing), history_of(doing)->exchanges[exchange].name,
                            below(doing, habits->key_names), is_persistent, size);
+}
+
+static uint32_t
+attempt(const struct doing *doing)
+{
+    uint32_t number = choose_message(doing);
+    struct history_message *message = &history_of(doing)->messages[number];
+    if (doing->world->habits.mortal_permille > 0) {
+        message->expiration = choose_expiration(doing);
+    }
+    return number;
 }
 
 static bool
@@ -237,6 +260,7 @@ send_message(const struct doing *doing, uint32_t number)
         .routing_key = sim_key_name(message->exchange, message->key),
         .number = number,
         .size = message->size,
+        .expiration = message->expiration,
         .is_persistent = message->is_persistent,
         .is_mandatory = below(doing, 4) == 0,
     };

@@ -76,6 +76,9 @@ struct history_copy {
     bool is_dead_letter; /* came from another queue, in `moved` */
     struct history_span moved;
     uint64_t handed_at;       /* the end of the log when it was handed out last */
+    uint64_t deadline_ms;     /* it is not handed out from then on; 0: it has none */
+    uint64_t written_ms;      /* the same before it was rounded up, as the log has it */
+    bool is_instant;          /* it dies with the tick */
     struct history_span gone; /* when HISTORY_DONE */
 };
 
@@ -92,7 +95,9 @@ struct history_queue {
     uint32_t copy_count, copy_capacity;
     uint32_t first_ready; /* none before it is */
     uint32_t ready_count;
-    uint32_t maybe_count;      /* of the ready ones */
+    uint32_t maybe_count;   /* of the ready ones */
+    uint32_t overdue_count; /* whose time is over, and that the broker may still count */
+    uint32_t ghost_count; /* that may be counted again after every crash: the log lost their end */
     uint32_t dead_letter_name; /* of the queue that gets what is rejected here; HISTORY_NONE */
     uint32_t *dying;           /* copies, in the order of their deaths; owned */
     uint32_t dying_count, dying_capacity;
@@ -119,8 +124,9 @@ struct history_binding {
 struct history_message {
     struct history_span made; /* when it is in queues */
     uint32_t size;
-    uint32_t exchange; /* its name */
-    uint32_t key;      /* on the default exchange the name of a queue */
+    uint32_t exchange;   /* its name */
+    uint32_t key;        /* on the default exchange the name of a queue */
+    uint64_t expiration; /* its time to live in ms, and 1; 0: it has none */
     bool is_persistent;
     bool is_logged; /* it went to a durable queue */
     bool is_confirmed;
@@ -135,7 +141,7 @@ struct history_unfinished {
 };
 
 struct history_sums {
-    uint64_t attempted, confirmed, delivered, redelivered, acknowledged, lost, unexpected,
+    uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes, dropped, refused, dead_lettered;
 };
 
@@ -154,6 +160,8 @@ struct history {
     struct history_unfinished *unfinished; /* what the tick did whose span has no end yet; owned */
     uint32_t unfinished_count, unfinished_capacity;
     uint64_t promised; /* everything below was answered or confirmed to somebody */
+    uint64_t now_ms;   /* the core's monotonic clock */
+    bool has_mortals;  /* a message had a time to live */
     bool keeps_all;    /* bindings that are gone as well, for somebody who looks back */
     struct history_sums sums;
     uint64_t wrongs[HISTORY_RULE_COUNT];
@@ -221,6 +229,12 @@ void history_see_ready(struct history *history, uint32_t queue, uint64_t ready_c
 
 /* The queue is cut down to its limit. */
 void history_cut(struct history *history, uint32_t queue, uint64_t first);
+
+/* It is so late now: what is due is never handed out again. */
+void history_set_time(struct history *history, uint64_t now_ms);
+
+/* The broker has nothing left in the queue that is due. */
+void history_has_expired(struct history *history, uint32_t queue);
 
 /* The publisher has heard that it is safe. */
 void history_confirm(struct history *history, uint32_t message, uint64_t flushed);

@@ -118,6 +118,13 @@ check_loss(struct history *history, const struct history_queue *queue,
     }
 }
 
+/* What has expired is not handed out again, but the log may have lost that it is gone. */
+static bool
+may_wait_for_its_end(const struct history_copy *copy)
+{
+    return copy->is_durable && copy->deadline_ms != 0;
+}
+
 /* Drops the copies that are gone; the others are ready. */
 static void
 crash_queue(struct history *history, struct history_queue *queue, const struct crash *crash)
@@ -133,8 +140,10 @@ crash_queue(struct history *history, struct history_queue *queue, const struct c
             keep_copy(queue, queue->copies[i], presence, crash);
         } else {
             check_loss(history, queue, &queue->copies[i], crash->cut);
+            queue->ghost_count += may_wait_for_its_end(&queue->copies[i]);
         }
     }
+    queue->overdue_count = queue->ghost_count;
     queue->ready_count = queue->copy_count;
     queue->first_ready = 0;
 }
@@ -210,6 +219,7 @@ history_crash(struct history *history, uint64_t cut, bool is_power_cut)
     memset(history->queue_by_name, 0xFF, sizeof(history->queue_by_name));
     memset(history->exchange_by_name, 0xFF, sizeof(history->exchange_by_name));
     history->sums.crashes++;
+    history_expire_written(history);
 }
 
 /* Finding -------------------------------------------------------------------------------------- */

@@ -60,6 +60,27 @@ history_attempt(struct history *history, uint32_t exchange_name, uint32_t key, b
     return number;
 }
 
+/* Deadlines are rounded up to a step of the broker's timers. A message without time may be handed
+ * out in the tick in which it comes, if it has not died before that ends. */
+static void
+set_deadline(struct history *history, struct history_queue *queue, struct history_copy *copy)
+{
+    enum { STEP_MS = 10 };
+    uint64_t expiration = history->messages[copy->message].expiration;
+    if (expiration == 0) {
+        return;
+    }
+    history->has_mortals = true;
+    copy->written_ms = history->now_ms + expiration - 1;
+    copy->deadline_ms = (copy->written_ms + STEP_MS - 1) / STEP_MS * STEP_MS;
+    if (expiration == 1) {
+        copy->deadline_ms = history->now_ms;
+        copy->is_instant = true;
+        copy->is_maybe = true;
+        queue->maybe_count++;
+    }
+}
+
 /* The first ready copy from `at` on, or the number of copies. */
 static uint32_t
 next_ready(const struct history_queue *queue, uint32_t at)
@@ -97,7 +118,68 @@ append_copy(struct history *history, uint32_t handle, uint32_t number)
         .is_durable = queue->is_durable && history->messages[number].is_persistent,
     };
     queue->ready_count++;
+    set_deadline(history, queue, copy);
     return copy;
+}
+
+/* Its time is over; the broker may take a while to let it die. */
+static void
+expire(struct history *history, struct history_queue *queue, uint32_t at)
+{
+    history->sums.expired++;
+    struct history_copy *copy = &queue->copies[at];
+    queue->ready_count--;
+    queue->maybe_count -= copy->is_maybe;
+    queue->overdue_count++;
+    copy->place = HISTORY_DONE;
+    copy->gone = HISTORY_ALWAYS;
+    copy->is_maybe = false;
+}
+
+/* Why it is asked what is due. What comes in the tick under way and has no time is left until that
+ * ends; a new broker takes what the log says. */
+enum occasion { ON_CLOCK, ON_END_OF_TICK, ON_START };
+
+static bool
+is_due(const struct history *history, const struct history_copy *copy, enum occasion occasion)
+{
+    if (copy->deadline_ms == 0 || (copy->is_instant && occasion == ON_CLOCK)) {
+        return false;
+    }
+    return (occasion == ON_START ? copy->written_ms : copy->deadline_ms) <= history->now_ms;
+}
+
+static void
+expire_due(struct history *history, enum occasion occasion)
+{
+    for (uint32_t i = 0; history->has_mortals && i < history->queue_count; i++) {
+        struct history_queue *queue = &history->queues[i];
+        for (uint32_t at = queue->first_ready; at < queue->copy_count; at++) {
+            const struct history_copy *copy = &queue->copies[at];
+            if (copy->place == HISTORY_READY && is_due(history, copy, occasion)) {
+                expire(history, queue, at);
+            }
+        }
+    }
+}
+
+void
+history_expire_written(struct history *history)
+{
+    expire_due(history, ON_START);
+}
+
+void
+history_set_time(struct history *history, uint64_t now_ms)
+{
+    history->now_ms = now_ms;
+    expire_due(history, ON_CLOCK);
+}
+
+void
+history_has_expired(struct history *history, uint32_t queue)
+{
+    history->queues[queue].overdue_count = 0;
 }
 
 uint32_t
@@ -318,7 +400,7 @@ history_expect_ready(struct history *history, uint32_t handle, uint64_t ready_co
                      const char *what)
 {
     const struct history_queue *queue = &history->queues[handle];
-    if (ready_count > queue->ready_count) {
+    if (ready_count > queue->ready_count + queue->overdue_count) {
         history_wrong(history, HISTORY_UNEXPECTED,
                       "queue q%" PRIu32 " has %" PRIu64 " messages by %s, should have %" PRIu32,
                       queue->name, ready_count, what, queue->ready_count);
@@ -480,6 +562,9 @@ history_give_back(struct history *history, uint32_t handle, uint32_t at)
     if (at < queue->first_ready) {
         queue->first_ready = at;
     }
+    if (copy->deadline_ms != 0 && copy->deadline_ms <= history->now_ms) {
+        expire(history, queue, at);
+    }
 }
 
 bool
@@ -503,6 +588,7 @@ history_purge(struct history *history, uint32_t handle, uint64_t first)
 void
 history_end_tick(struct history *history, uint64_t last, uint64_t purged_last)
 {
+    expire_due(history, ON_END_OF_TICK);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < history->unfinished_count; i++) {
         struct history_unfinished unfinished = history->unfinished[i];

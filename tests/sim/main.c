@@ -66,6 +66,7 @@ add_sums(struct totals *totals, const struct world *world)
     totals->sums.delivered += sums->delivered;
     totals->sums.redelivered += sums->redelivered;
     totals->sums.acknowledged += sums->acknowledged;
+    totals->sums.expired += sums->expired;
     totals->sums.lost += sums->lost;
     totals->sums.unexpected += sums->unexpected;
     totals->sums.duplicated += sums->duplicated;
@@ -170,12 +171,12 @@ print_totals(const struct totals *totals)
 {
     const struct history_sums *sums = &totals->sums;
     printf("attempted %" PRIu64 ", confirmed %" PRIu64 ", delivered %" PRIu64
-           " (redelivered %" PRIu64 "), done with %" PRIu64 "; lost %" PRIu64
+           " (redelivered %" PRIu64 "), done with %" PRIu64 ", expired %" PRIu64 "; lost %" PRIu64
            ", unexpected %" PRIu64 ", duplicated %" PRIu64 "; dropped %" PRIu64 ", refused %" PRIu64
            ", dead letters %" PRIu64 "; crashes %" PRIu64 "\n",
            sums->attempted, sums->confirmed, sums->delivered, sums->redelivered, sums->acknowledged,
-           sums->lost, sums->unexpected, sums->duplicated, sums->dropped, sums->refused,
-           sums->dead_lettered, sums->crashes);
+           sums->expired, sums->lost, sums->unexpected, sums->duplicated, sums->dropped,
+           sums->refused, sums->dead_lettered, sums->crashes);
     printf("%" PRIu64 " operations of clients, %" PRIu64 " events of the core, %" PRIu64
            " steps of the store in %.2f s of CPU: %.0f operations a second\n",
            totals->operations, totals->events, totals->steps, totals->seconds,

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/server.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "amqp/properties.h"
 #include "base/alloc.h"
 #include "broker/access.h"
 #include "broker/vhost.h"
+#include "queues/expiry.h"
 #include "tests/sim/body.h"
 #include "tests/sim/dice.h"
 
@@ -273,16 +276,36 @@ server_send(struct server *server, const struct method *method, struct sent *sen
     post(server, &event, sent);
 }
 
+enum { PROPERTIES_SIZE_MAX = 32 };
+
+/* Flags, and what is there in the order of the flags. */
+static struct bytes
+make_properties(const struct server_publish *publish, uint8_t out[static PROPERTIES_SIZE_MAX])
+{
+    size_t size = 2;
+    memset(out, 0, PROPERTIES_SIZE_MAX);
+    if (publish->is_persistent) {
+        out[0] |= PROPERTY_DELIVERY_MODE >> 8;
+        out[size++] = DELIVERY_MODE_PERSISTENT;
+    }
+    if (publish->expiration != 0) {
+        out[0] |= PROPERTY_EXPIRATION >> 8;
+        int length = snprintf((char *)out + size + 1, PROPERTIES_SIZE_MAX - size - 1, "%" PRIu64,
+                              publish->expiration - 1);
+        out[size] = (uint8_t)length;
+        size += 1 + (size_t)length;
+    }
+    return bytes_make(out, size);
+}
+
 static struct chunk_place
 make_content(struct chunk_writer *writer, const struct server_publish *publish)
 {
-    static const uint8_t transient[] = {0, 0};
-    static const uint8_t persistent[] = {PROPERTY_DELIVERY_MODE >> 8, 0, DELIVERY_MODE_PERSISTENT};
+    uint8_t properties[PROPERTIES_SIZE_MAX];
     struct content_shape shape = {
         .exchange = bytes_of(publish->exchange),
         .routing_key = bytes_of(publish->routing_key),
-        .properties = publish->is_persistent ? bytes_make(persistent, sizeof(persistent))
-                                             : bytes_make(transient, sizeof(transient)),
+        .properties = make_properties(publish, properties),
         .body_size = publish->size,
         .kind = publish->is_persistent ? CHUNK_KIND_PERSISTENT : CHUNK_KIND_TRANSIENT,
         .flags = publish->is_persistent ? CONTENT_PERSISTENT : 0,
@@ -355,6 +378,24 @@ server_step_clock(struct server *server, uint64_t ms)
     server->now.monotonic_ms += ms;
     server->now.wall_ms += (int64_t)ms;
     core_begin_tick(server->core, server->now);
+}
+
+enum server_due
+server_look_for_due(struct server *server, const char *queue_name)
+{
+    struct vhost *vhost = core_find_vhost(server->core, bytes_of("/"));
+    const struct queue *queue = vhost_find_queue(vhost, bytes_of(queue_name));
+    if (queue == NULL || queue->times == NULL) {
+        return SERVER_NOTHING_DUE;
+    }
+    uint64_t now_ms = server->now.monotonic_ms - server->core->base_ms;
+    if (queue_head_is_away(queue)) {
+        return SERVER_DUE_LATER; /* nobody knows before it is back */
+    }
+    if (queue_next_deadline_ms(queue) > now_ms) {
+        return SERVER_NOTHING_DUE;
+    }
+    return list_link_is_linked(&queue->times->link) ? SERVER_DUE_LATER : SERVER_DUE_FORGOTTEN;
 }
 
 void

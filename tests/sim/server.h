@@ -65,6 +65,7 @@ struct server_publish {
     const char *routing_key;
     uint32_t number;
     uint32_t size;
+    uint64_t expiration; /* in ms, and 1; 0: none */
     bool is_persistent;
     bool is_mandatory;
 };
@@ -88,6 +89,10 @@ uint64_t server_flushed(const struct server *server);
 void server_end_tick(struct server *server);
 void server_release_tick(struct server *server);
 void server_step_clock(struct server *server, uint64_t ms);
+
+/* Whether something that is due is still in the queue, and if so, whether the core knows. */
+enum server_due { SERVER_NOTHING_DUE, SERVER_DUE_LATER, SERVER_DUE_FORGOTTEN };
+enum server_due server_look_for_due(struct server *server, const char *queue_name);
 
 /* Checks of the whole state: queues are sound. */
 void server_check(const struct server *server);

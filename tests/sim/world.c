@@ -112,6 +112,17 @@ draw_work(struct habits *habits, uint64_t seed)
     habits->work_per_tick = dice_below(&dice, 3) == 0 ? 1 + dice_below(&dice, 64) : 0;
 }
 
+/* In a third of the runs messages expire; with dice of their own as well. */
+static void
+draw_lives(struct world *world)
+{
+    world->lives = (struct dice){.state = dice_mix(world->seed + 0x74746c)};
+    world->habits.mortal_permille = one_of(&world->lives, 0, 0, 500);
+    if (world->habits.overflow_max != HISTORY_TAKES_ALL || world->habits.dead_letter_mask != 0) {
+        world->habits.mortal_permille = 0; /* the judge knows of one reason to be gone at a time */
+    }
+}
+
 /* Limits of queues, in worlds without dead letters: what a limit drops is gone. A transaction that
  * is refused in part ends its channel, which nobody expects. */
 static void
@@ -216,6 +227,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     draw_work(&world->habits, seed);
     draw_dead_letters(&world->habits, seed);
     draw_limits(&world->habits, seed);
+    draw_lives(world);
     history_init(&world->history);
     world->files = sim_disk_new();
     sim_disk_set_copies_on_write(world->files, world->habits.copies_on_write);
@@ -230,6 +242,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     };
     server_init(&world->server, dice_roll(&world->dice),
                 (struct net_port){.post = world_on_action, .context = world}, to, NULL);
+    history_set_time(&world->history, world->server.now.monotonic_ms);
     world->server.frees_early = mutant == MUTANT_EARLY_FREE;
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_init(&world->actors[i], i);
@@ -327,6 +340,19 @@ arrive_directly(struct world *world)
     report_written(world, 0);
 }
 
+void
+world_see_drops(struct world *world)
+{
+    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
+        uint32_t handle = history_find_queue(&world->history, name);
+        const struct queue *queue = handle == HISTORY_NONE ? NULL : world_find_queue(world, handle);
+        if (queue != NULL) {
+            history_see_ready(&world->history, handle, queue->ready_count,
+                              server_log_first(&world->server));
+        }
+    }
+}
+
 /* What queues have dropped, and whether they are within their limits now. */
 static void
 see_limits(struct world *world, uint64_t first)
@@ -349,11 +375,42 @@ see_limits(struct world *world, uint64_t first)
 }
 
 void
+world_step_clock(struct world *world, uint64_t ms)
+{
+    history_set_time(&world->history, world->server.now.monotonic_ms + ms);
+    server_step_clock(&world->server, ms);
+}
+
+/* What is due has died when a tick ends, or the broker has not forgotten it. */
+static void
+check_deadlines(struct world *world, uint32_t name)
+{
+    uint32_t handle = history_find_queue(&world->history, name);
+    if (handle == HISTORY_NONE) {
+        return;
+    }
+    switch (server_look_for_due(&world->server, sim_queue_name(name))) {
+    case SERVER_NOTHING_DUE:
+        history_has_expired(&world->history, handle);
+        break;
+    case SERVER_DUE_LATER:
+        break;
+    case SERVER_DUE_FORGOTTEN:
+        history_wrong(&world->history, HISTORY_UNEXPECTED,
+                      "queue q%" PRIu32 " forgets a message that is due", name);
+        break;
+    }
+}
+
+void
 world_end_turn(struct world *world)
 {
     uint64_t first = server_log_first(&world->server);
     server_end_tick(&world->server);
     world_see_deaths(world);
+    for (uint32_t name = 0; world->history.has_mortals && name < HISTORY_NAMES; name++) {
+        check_deadlines(world, name);
+    }
     server_release_tick(&world->server);
     world_see_ends(world);
     see_limits(world, first);
@@ -415,7 +472,7 @@ step(struct world *world)
     }
     watch(world);
     if (dice_chance(&world->dice, 20)) {
-        server_step_clock(&world->server, dice_below(&world->dice, 200));
+        world_step_clock(world, dice_below(&world->dice, 200));
     }
     if (!step_storage(world, world->habits.step_permille) ||
         draws_end(world, world->habits.crash_permille)) {
@@ -437,7 +494,7 @@ world_advance(struct world *world)
     serve_all_rings(world);
     world_end_turn(world);
     (void)step_storage(world, 900);
-    server_step_clock(&world->server, 10);
+    world_step_clock(world, 10);
 }
 
 /* Everybody leaves, so that everything is ready. */

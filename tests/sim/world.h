@@ -29,17 +29,18 @@ struct habits {
     uint32_t power_permille; /* crashes that are power cuts; the others are kill -9 */
     uint32_t stop_permille;  /* of 1,000 steps: the broker is stopped in an orderly way */
     uint64_t memory_mark_bytes;
-    uint32_t fault_permille;            /* starts, and crashes, that come with a call that fails */
-    bool copies_on_write;               /* the disk: writing over what is there takes room */
-    uint32_t fill_permille;             /* of 1,000 steps: somebody else fills the disk */
-    uint32_t work_per_tick;             /* of the core; 0: as usual */
-    enum history_overflow overflow_max; /* what queues with a limit may do */
-    uint32_t dead_letter_mask; /* bit n: what is rejected in queue n goes to the next queue */
-    uint32_t limited_permille; /* of queues, by their names */
+    uint32_t fault_permille;   /* starts, and crashes, that come with a call that fails */
+    bool copies_on_write;      /* the disk: writing over what is there takes room */
+    uint32_t fill_permille;    /* of 1,000 steps: somebody else fills the disk */
+    uint32_t work_per_tick;    /* of the core; 0: as usual */
     uint32_t network_count;    /* 0: the core itself reads the sockets */
     uint32_t network_permille; /* how often a network has its turn */
     uint32_t take_permille;    /* how often the core takes what a network has flushed */
     uint32_t write_permille;   /* turns of a network in which it writes what it has taken */
+    uint32_t mortal_permille;  /* messages that have a time to live */
+    enum history_overflow overflow_max; /* what queues with a limit may do */
+    uint32_t limited_permille;          /* of queues, by their names */
+    uint32_t dead_letter_mask; /* bit n: what is rejected in queue n goes to the next queue */
 };
 
 enum { WORLD_DYING_MAX = 256 };
@@ -47,6 +48,7 @@ enum { WORLD_DYING_MAX = 256 };
 struct world {
     uint64_t seed;
     struct dice dice;
+    struct dice lives; /* for times to live */
     struct trace trace;
     struct habits habits;
     enum mutant mutant;
@@ -120,10 +122,15 @@ void world_forget_deaths(struct world *world);
 /* The process is gone, and whatever was on its way. */
 void world_forget_wire(struct world *world);
 
+/* The core's clock goes on. */
+void world_step_clock(struct world *world, uint64_t ms);
 /* The limit of the queue of that name, whenever it is declared. */
 struct history_limit world_limit(const struct world *world, uint32_t name);
 /* The broker's queue of that handle, or NULL. */
 const struct queue *world_find_queue(const struct world *world, uint32_t queue);
+
+/* Tells the history what limits have dropped so far in the tick under way. */
+void world_see_drops(struct world *world);
 
 /* Ends a turn of the core's loop. */
 void world_end_turn(struct world *world);

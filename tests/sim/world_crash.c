@@ -252,7 +252,7 @@ come_to_rest(struct world *world)
         if (storage_is_quiet(storage) && journal_commit_lsn(storage->journal) >= token) {
             return true;
         }
-        server_step_clock(&world->server, 1000);
+        world_step_clock(world, 1000);
         storage_end_turn(storage, world->server.core);
     }
     return false;

@@ -91,6 +91,16 @@ async function main() {
   assert(message.content.toString() === 'survivor' && message.fields.redelivered, 'redelivery');
   done('reconnect');
 
+  // What nobody takes in its time is gone.
+  channel.sendToQueue(name, Buffer.from('short'), { expiration: '50' });
+  channel.sendToQueue(name, Buffer.from('long'), { expiration: '60000' });
+  while ((await channel.checkQueue(name)).messageCount !== 1) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const left = await channel.get(name, { noAck: true });
+  assert(left.content.toString() === 'long', 'expire');
+  done('expire');
+
   await channel.deleteQueue(name);
   await connection.close();
 }

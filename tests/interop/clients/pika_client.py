@@ -90,5 +90,13 @@ while method is None:
 assert body == b"survivor" and method.redelivered
 done("reconnect")
 
+# What nobody takes in its time is gone.
+channel.basic_publish("", NAME, b"short", pika.BasicProperties(expiration="50"))
+channel.basic_publish("", NAME, b"long", pika.BasicProperties(expiration="60000"))
+while channel.queue_declare(NAME, passive=True).method.message_count != 1:
+    connection.sleep(0.02)
+assert channel.basic_get(NAME, auto_ack=True)[2] == b"long"
+done("expire")
+
 channel.queue_delete(NAME)
 connection.close()

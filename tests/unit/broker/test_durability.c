@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "amqp/properties.h"
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "broker/expiry.h"
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/log_harness.h"
 
@@ -131,7 +133,7 @@ log_again(const struct row_state *first, const struct row_state *second)
 {
     struct core *core = rig->core;
     uint64_t lsn;
-    core_log_begin(core);
+    core_log_begin(core, 0);
     cr_assert(eq(int, core_log_target_with(core, find_queue(rig, "q"), first), STATUS_OK));
     cr_assert(eq(int, core_log_target_with(core, find_queue(rig, "r"), second), STATUS_OK));
     struct content_ref content = queue_peek(find_queue(rig, "q"))->content;
@@ -161,6 +163,93 @@ Test(durability, queues_that_know_the_same_of_a_message_share_a_record)
     log_again(NULL, &late);
     cr_expect(eq(u32, disk->records[RECORD_ROW_STATE], 4));
     cr_expect(eq(u32, disk->last_state.row_state.queue_count, 1));
+}
+
+static void
+publish_for(const char *expiration)
+{
+    struct properties properties = {.flags = PROPERTY_EXPIRATION,
+                                    .expiration = bytes_of(expiration)};
+    struct buffer block;
+    buffer_init(&block);
+    properties_encode(&block, &properties);
+    struct rig_publish publish = {
+        .exchange = "",
+        .routing_key = "q",
+        .properties = buffer_bytes(&block),
+        .body = bytes_of("1"),
+        .is_persistent = true,
+    };
+    rig_publish_as(rig, client, 1, &publish);
+    buffer_fini(&block);
+}
+
+/* The wall clock goes on while nobody is there. */
+Test(durability, deadline_of_a_message_is_written_with_it)
+{
+    publish_for("5000");
+    uint64_t deadline_ms = (uint64_t)rig->now.wall_ms + 5000;
+    log_settle(disk);
+    cr_expect(eq(u32, disk->records[RECORD_ROW_STATE], 1));
+    cr_expect(eq(u64, disk->last_state.row_state.state.deadline_ms, deadline_ms));
+    rig_step(rig, 6000);
+    log_settle(disk);
+    cr_expect(eq(u64, live_rows("q"), 0), "its end is written as well");
+    log_check(disk);
+}
+
+/* There is room for it when the commit begins. */
+Test(durability, deadline_of_a_message_in_a_transaction_is_written_with_it)
+{
+    rig_send_id(rig, client, 1, METHOD_TX_SELECT);
+    (void)rig_expect(rig, client, 1, METHOD_TX_SELECT_OK);
+    publish_for("5000");
+    publish_for("6000");
+    rig_step(rig, 1000);
+    uint64_t deadline_ms = (uint64_t)rig->now.wall_ms + 6000;
+    rig_send_id(rig, client, 1, METHOD_TX_COMMIT);
+    log_settle(disk);
+    cr_expect(eq(u32, disk->records[RECORD_ROW_STATE], 2));
+    cr_expect(eq(u64, disk->last_state.row_state.state.deadline_ms, deadline_ms));
+    log_check(disk);
+}
+
+/* As recovery hands it over. */
+static void
+restore_row(uint64_t lsn, uint64_t deadline_ms)
+{
+    struct recovered_row row = {
+        .lsn = lsn,
+        .queue = find_queue(rig, "q")->target.id,
+        .body_size = 1,
+        .state = {.deadline_ms = deadline_ms},
+    };
+    enum status status = core_restore_row(rig->core, &row);
+    cr_assert(eq(int, status, STATUS_OK));
+}
+
+/* Overdue at start: never handed out. */
+Test(durability, restored_message_dies_when_it_would_have_died)
+{
+    uint64_t wall_ms = (uint64_t)rig->now.wall_ms;
+    restore_row(8, wall_ms - 1);
+    restore_row(16, wall_ms + 1000);
+    restore_row(24, wall_ms + 500);
+    restore_row(32, 0);
+    struct queue *queue = find_queue(rig, "q");
+    cr_expect(core_head_is_overdue(rig->core, queue));
+    cr_expect(list_link_is_linked(&queue->times->link), "the next tick lets it die");
+    struct queue_entry entry;
+    uint64_t now_ms = rig->now.monotonic_ms - rig->core->base_ms;
+    enum status status = queue_take_expired(queue, now_ms, &entry);
+    cr_assert(eq(int, status, STATUS_OK));
+    cr_expect(eq(u64, queue_entry_lsn(&entry), 8));
+    cr_expect(eq(u64, queue_next_deadline_ms(queue), (now_ms + 500 + 9) / 10 * 10));
+    status = queue_take_expired(queue, now_ms + 1010, &entry);
+    cr_assert(eq(int, status, STATUS_OK));
+    cr_expect(eq(u64, queue_entry_lsn(&entry), 24), "the first that is due");
+    cr_expect(eq(u64, queue->ready_count, 2));
+    core_attach_store(rig->core, NULL, NULL); /* it knows nothing of these rows */
 }
 
 /* A state counts in the account of space until the next one or the end of its message. */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "amqp/properties.h"
 #include "amqp/table.h"
 #include "broker/data_directory.h"
 #include "broker/dead_letter.h"
@@ -117,22 +118,40 @@ fill_body(uint8_t *body, size_t size, uint32_t number)
     }
 }
 
+/* `expiration` NULL: none. */
 static void
-publish_sized(uint64_t link, const char *queue, uint32_t number, size_t size, bool is_persistent)
+publish_until(uint64_t link, const char *queue, uint32_t number, size_t size, bool is_persistent,
+              const char *expiration)
 {
     while (rig_link(rig, link)->is_paused) {
         pump(); /* the log has to catch up */
     }
     uint8_t *body = malloc(size);
     fill_body(body, size, number);
+    struct properties properties = {0};
+    if (expiration != NULL) {
+        properties.flags = PROPERTY_EXPIRATION;
+        properties.expiration = bytes_of(expiration);
+    }
+    struct buffer block;
+    buffer_init(&block);
+    properties_encode(&block, &properties);
     struct rig_publish publish = {
         .exchange = "",
         .routing_key = queue,
+        .properties = expiration == NULL ? (struct bytes){0} : buffer_bytes(&block),
         .body = bytes_make(body, size),
         .is_persistent = is_persistent,
     };
     rig_publish_as(rig, link, 1, &publish);
+    buffer_fini(&block);
     free(body);
+}
+
+static void
+publish_sized(uint64_t link, const char *queue, uint32_t number, size_t size, bool is_persistent)
+{
+    publish_until(link, queue, number, size, is_persistent, NULL);
 }
 
 static uint64_t
@@ -374,6 +393,88 @@ Test(paging, purged_backlog_leaves_nothing_behind)
     stop();
     start();
     cr_expect(eq(u64, ready_count(rig, "q"), 10));
+}
+
+/* Every `every`th message lives for ever, the others for ten minutes. */
+static void
+publish_mortal_backlog(uint64_t link, uint32_t every, bool is_persistent)
+{
+    for (uint32_t i = 0; i < BACKLOG; i++) {
+        bool is_mortal = every == 0 || i % every != 0;
+        publish_until(link, "q", i, BODY_SIZE, is_persistent, is_mortal ? "600000" : NULL);
+        if (i % 64 == 63) {
+            pump_until_relieved();
+        }
+    }
+    for (int i = 0; i < 50; i++) {
+        pump();
+    }
+}
+
+static void
+pump_until_left(uint64_t count)
+{
+    rig_step(rig, 700000);
+    for (int i = 0; i < PUMPS_MAX && ready_count(rig, "q") > count; i++) {
+        pump();
+    }
+    cr_assert(eq(u64, ready_count(rig, "q"), count));
+    queue_check(find_queue(rig, "q"));
+}
+
+/* Nobody takes messages, so nothing else has their entries read back. */
+static void
+expire_in_order(bool is_persistent)
+{
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    publish_mortal_backlog(link, 0, is_persistent);
+    cr_assert(is_persistent || find_queue(rig, "q")->deque.has_runs);
+    pump_until_left(0);
+    for (int i = 0; i < 50; i++) {
+        pump();
+    }
+    cr_expect(eq(u64, find_queue(rig, "q")->deque.dead_count, 0));
+    cr_expect(le(u64, used_bytes(), MARK / 2));
+}
+
+Test(paging, persistent_backlog_expires_without_a_consumer)
+{
+    expire_in_order(true);
+}
+
+Test(paging, transient_backlog_expires_without_a_consumer)
+{
+    expire_in_order(false);
+}
+
+/* Those that die between others are known to be dead when they come back. */
+static void
+expire_between_others(bool is_persistent)
+{
+    uint64_t link = messaging_client(rig);
+    declare_durable(link, "q");
+    publish_mortal_backlog(link, 3, is_persistent);
+    cr_assert(is_persistent || find_queue(rig, "q")->deque.has_runs);
+    pump_until_left(BACKLOG / 3);
+    consume(rig, link, 1, "q", "c", true);
+    for (uint32_t number = 0; number < BACKLOG; number += 3) {
+        const struct posted *posted = next_content(link);
+        cr_assert(not(zero(ptr, (void *)posted)), "message %u did not come", number);
+        expect_body(posted, number, BODY_SIZE);
+    }
+    cr_expect(eq(u64, core_paging_counters(rig->core)->lost, 0));
+    cr_expect(eq(u64, core_unreadable_count(find_queue(rig, "q")), 0));
+}
+
+Test(paging, persistent_messages_that_died_between_others_do_not_come_back)
+{
+    expire_between_others(true);
+}
+
+Test(paging, transient_messages_that_died_between_others_do_not_come_back)
+{
+    expire_between_others(false);
 }
 
 Test(paging, deleted_queue_leaves_nothing_behind)

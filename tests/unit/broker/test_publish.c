@@ -106,7 +106,8 @@ Test(publish, refuses_bad_expirations_with_the_reason)
                  rows[i].why);
         expect_refusal(406, text);
     }
-    cr_expect(eq(u64, ready_count(rig, "q"), accepted_count));
+    cr_expect(eq(u64, ready_count(rig, "q") + rig->core->counters.expired, accepted_count));
+    cr_expect(eq(u64, rig->core->counters.expired, 2), "no time at all, twice");
 }
 
 Test(publish, refuses_a_user_id_that_is_not_the_logins)

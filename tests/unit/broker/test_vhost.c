@@ -934,22 +934,22 @@ Test(vhost, purging_answers_with_the_ready_messages_and_leaves_the_others)
 /* Once for a queue, not with every declare of it. */
 Test(vhost, the_log_says_once_which_arguments_have_no_effect_yet)
 {
-    struct buffer ttl;
-    buffer_init(&ttl);
-    table_put_integer(&ttl, "x-message-ttl", 1000);
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_integer(&arguments, "x-max-priority", 3);
     struct method declare = {
         .id = METHOD_QUEUE_DECLARE,
-        .queue_declare = {.queue = bytes_of("q"), .arguments = buffer_bytes(&ttl)}};
+        .queue_declare = {.queue = bytes_of("q"), .arguments = buffer_bytes(&arguments)}};
     buffer_clear(&rig->log_text);
     rig_send(rig, client, 1, &declare);
     cr_assert(is_answered(client, METHOD_QUEUE_DECLARE_OK));
     cr_expect(rig_logged(rig, "queue.arguments_without_effect"));
-    cr_expect(rig_logged(rig, "x-message-ttl"));
+    cr_expect(rig_logged(rig, "x-max-priority"));
     buffer_clear(&rig->log_text);
     rig_send(rig, client, 1, &declare);
     cr_assert(is_answered(client, METHOD_QUEUE_DECLARE_OK));
     cr_expect(not(rig_logged(rig, "queue.arguments_without_effect")));
-    buffer_fini(&ttl);
+    buffer_fini(&arguments);
 }
 
 /* A direct reply-to name is a question whether the requester still lives. */
@@ -983,7 +983,7 @@ Test(vhost, every_queue_of_a_file_whose_arguments_have_no_effect_is_named_in_the
 {
     struct buffer arguments;
     buffer_init(&arguments);
-    table_put_integer(&arguments, "x-message-ttl", 1000);
+    table_put_integer(&arguments, "x-max-priority", 3);
     for (int i = 0; i < 2 * LOG_REPEAT_MAX; i++) {
         char name[16];
         char logged[32];

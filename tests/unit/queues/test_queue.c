@@ -149,7 +149,8 @@ end_one(uint64_t choice, bool is_returned)
     uint64_t position = model.out[at];
     model.out[at] = model.out[--model.out_count];
     if (!is_returned) {
-        queue_settle(queue);
+        struct queue_entry settled = {.content = {.bits = position}};
+        queue_settle(queue, &settled, position);
         model.places[position] = PLACE_NONE;
         return;
     }
@@ -268,15 +269,16 @@ Test(queue, gives_back_the_room_kept_for_returns)
 {
     enum { LENT = 10000 };
     uint64_t position;
+    struct queue_entry entry = {0};
     for (int i = 0; i < LENT; i++) {
         push(1);
     }
     for (int i = 0; i < LENT; i++) {
-        (void)lend(&position);
+        entry = lend(&position);
     }
     cr_expect(ge(u32, queue->returned_capacity, LENT));
     for (int i = 0; i < LENT; i++) {
-        queue_settle(queue);
+        queue_settle(queue, &entry, position);
     }
     cr_expect(le(u32, queue->returned_capacity, 16));
     queue_check(queue);

@@ -118,6 +118,74 @@ Test(history, a_message_above_the_cut_is_unexpected)
     expect_wrong(HISTORY_UNEXPECTED);
 }
 
+/* A transient message with a time to live, and 1. */
+static uint32_t
+publish_for(uint64_t expiration)
+{
+    uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, false, 8);
+    history.messages[number].expiration = expiration;
+    history_enqueue(&history, number, NULL, at(0));
+    return number;
+}
+
+Test(history, a_message_that_is_handed_out_after_its_time_is_unexpected)
+{
+    history_set_time(&history, 1000);
+    uint32_t number = publish_for(101);
+    history_set_time(&history, 1100);
+    (void)hand_out(number, false, 0);
+    expect_wrong(HISTORY_UNEXPECTED);
+}
+
+Test(history, a_message_that_is_not_handed_out_in_its_time_is_lost)
+{
+    history_set_time(&history, 1000);
+    (void)publish_for(101);
+    history_set_time(&history, 1099);
+    history_expect_empty(&history, queue);
+    expect_wrong(HISTORY_LOST);
+}
+
+/* The broker may count it until it has looked. */
+Test(history, a_message_whose_time_is_over_is_missed_by_nobody)
+{
+    history_set_time(&history, 1000);
+    (void)publish_for(101);
+    (void)publish_for(0);
+    history_set_time(&history, 1100);
+    history_expect_ready(&history, queue, 2, "a count");
+    history_has_expired(&history, queue);
+    history_expect_ready(&history, queue, 1, "a count");
+    expect_right();
+    history_expect_ready(&history, queue, 2, "a count");
+    expect_wrong(HISTORY_UNEXPECTED);
+}
+
+Test(history, a_message_without_time_may_be_handed_out_in_its_tick_only)
+{
+    history_set_time(&history, 1000);
+    (void)hand_out(publish_for(1), false, 0);
+    expect_right();
+    uint32_t number = publish_for(1);
+    history_end_tick(&history, 0, 0);
+    (void)hand_out(number, false, 0);
+    expect_wrong(HISTORY_UNEXPECTED);
+}
+
+/* It expires when it comes back. */
+Test(history, a_message_that_comes_back_after_its_time_is_not_handed_out_again)
+{
+    history_set_time(&history, 1000);
+    uint32_t number = publish_for(101);
+    uint32_t copy = hand_out(number, false, 0);
+    history_set_time(&history, 2000);
+    history_give_back(&history, queue, copy);
+    history_expect_empty(&history, queue);
+    expect_right();
+    (void)hand_out(number, true, 0);
+    expect_wrong(HISTORY_UNEXPECTED);
+}
+
 /* An acknowledgement that is on the disk is never forgotten. */
 Test(history, an_acknowledged_message_that_comes_again_is_unexpected)
 {
