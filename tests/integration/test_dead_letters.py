@@ -346,3 +346,86 @@ def test_dead_letters_go_beyond_the_limit_of_their_queue(ch):
         ch.publish("", queue, str(number))
     assert reject_all(ch, queue) == 3
     assert bodies(ch, dead, 3) == ["0", "1", "2"]
+
+
+# -- what expires
+
+# docs/ttl.md: the message's own time is over; what it was stands in its death.
+def test_what_expires_is_dead_lettered(ch):
+    dead = ch.temp_queue()
+    queue = source(ch, "", dead)
+    ch.publish("", queue, "lives")
+    ch.publish("", queue, "dies", expiration="20")
+    ch.consume(dead, no_ack=True)
+    method = ch.delivery()
+    assert method.body == b"dies"
+    assert "expiration" not in method.properties
+    death = plain_headers(method)["x-death"][0]
+    assert (death["reason"], death["queue"], death["original-expiration"]) == ("expired", queue,
+                                                                              "20")
+    assert ch.counts(queue) == (1, 0)
+
+
+# A retry loop as Sneakers builds it: reject, wait in a queue with a time to live, come back.
+def test_a_message_goes_back_and_forth_and_counts_its_rejections(ch):
+    work, waiting = amqp.unique("work"), amqp.unique("waiting")
+    ch.declare(work, exclusive=True, arguments={"x-dead-letter-exchange": "",
+                                                "x-dead-letter-routing-key": waiting})
+    ch.declare(waiting, exclusive=True, arguments={"x-message-ttl": 10,
+                                                   "x-dead-letter-exchange": "",
+                                                   "x-dead-letter-routing-key": work})
+    ch.publish("", work, "job")
+    ch.consume(work)
+    for attempt in range(5):
+        method = ch.delivery()
+        deaths = plain_headers(method)["x-death"] if attempt > 0 else []
+        counts = {(death["queue"], death["reason"]): death["count"] for death in deaths}
+        expected = {} if attempt == 0 else {(work, "rejected"): attempt,
+                                            (waiting, "expired"): attempt}
+        assert counts == expected
+        ch.reject(method.delivery_tag, requeue=False)
+
+
+LEVELS = 28
+
+
+def declare_ladder(ch, prefix):
+    """Delayed delivery as Celery 5.5 declares it: a bit of the delay in seconds for each level."""
+    last = f"{prefix}_delivery"
+    ch.call("exchange.declare", exchange=last, type="topic", durable=True)
+    for level in range(LEVELS):
+        name = f"{prefix}_{level}"
+        ch.call("exchange.declare", exchange=name, type="topic", durable=True)
+        onward = f"{prefix}_{level - 1}" if level > 0 else last
+        ch.declare(name, durable=True, arguments={
+            "x-dead-letter-exchange": onward, "x-message-ttl": 2 ** level * 1000,
+            "x-queue-type": "quorum", "x-overflow": "reject-publish",
+            "x-dead-letter-strategy": "at-least-once"})
+        above = "*." * (LEVELS - 1 - level)
+        ch.bind(name, name, f"{above}1.#")
+        ch.call("exchange.bind", destination=onward, source=name, routing_key=f"{above}0.#")
+    return last
+
+
+# product 5.2: 28 levels, times beyond 2^32 ms, exchanges bound to each other in a row.
+@pytest.mark.bourse_only
+def test_the_ladder_of_delays_that_celery_declares(ch):
+    prefix = amqp.unique("delayed")
+    last = declare_ladder(ch, prefix)
+    queue = ch.temp_queue()
+    ch.bind(queue, last, f"#.{queue}")
+    ch.consume(queue, no_ack=True)
+    before = time.monotonic()
+    ch.publish(f"{prefix}_{LEVELS - 1}", "0." * (LEVELS - 1) + f"1.{queue}", "in a second",
+               delivery_mode=2)
+    ch.publish(f"{prefix}_{LEVELS - 1}", "0." * LEVELS + queue, "at once")
+    assert ch.delivery().body == b"at once"
+    method = ch.delivery()
+    assert method.body == b"in a second"
+    assert 1 <= time.monotonic() - before
+    assert method.exchange == last
+    assert plain_headers(method)["x-death"][0]["queue"] == f"{prefix}_0"
+    for level in range(LEVELS):
+        ch.call("queue.delete", queue=f"{prefix}_{level}")
+        ch.call("exchange.delete", exchange=f"{prefix}_{level}")
+    ch.call("exchange.delete", exchange=last)
