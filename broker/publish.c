@@ -692,20 +692,27 @@ channel_handle_publish(struct channel *channel, const struct net_event *event,
     if (event->publish.immediate) {
         return fault_connection(fault, REPLY_NOT_IMPLEMENTED, "immediate=true");
     }
-    struct publish publish = {
-        .channel = channel,
-        .content = content,
-        .octets = event->publish.place.content,
-        .mandatory = event->publish.mandatory,
-        .message = {.keys = &event->publish.routing_key, .key_count = 1},
-    };
+    struct exchange *exchange;
     if (check_size(core, event->publish.body_size, fault) != STATUS_OK ||
-        find_exchange(channel, event->publish.exchange, &publish.exchange, fault) != STATUS_OK) {
+        find_exchange(channel, event->publish.exchange, &exchange, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    assert(publish.exchange != NULL);
-    assert(content_ref_is_set(publish.content));
-    struct bytes block = content_properties(publish.octets);
+    assert(exchange != NULL);
+    assert(content_ref_is_set(content));
+    const struct content *octets = event->publish.place.content;
+    struct bytes block = content_properties(octets);
+    /* Field by field: a string instruction that zeroes it first costs a tenth of a small message.
+     */
+    UNINITIALIZED struct publish publish;
+    publish.channel = channel;
+    publish.exchange = exchange;
+    publish.content = content;
+    publish.octets = octets;
+    publish.mandatory = event->publish.mandatory;
+    publish.expiration = 0;
+    publish.message.keys = &event->publish.routing_key;
+    publish.message.key_count = 1;
+    publish.message.headers = bytes_make(NULL, 0);
     publish.message.properties = block;
     if ((get_u16(block.data) & PROPERTIES_READ) != 0) {
         return publish_with_properties(&publish, block, fault);
