@@ -165,8 +165,8 @@ review_delivery(struct review *review, const struct unacked *item)
 }
 
 /* Bounded by what a channel may have open. */
-void
-channel_review_timeouts(struct channel *channel)
+static void
+review_deliveries(struct channel *channel)
 {
     struct review review = {.channel = channel, .due_ms = UINT64_MAX};
     const struct unacked *item = unacked_table_next(&channel->unacked, 0);
@@ -191,7 +191,15 @@ static void
 on_timer(struct timer *timer, void *context)
 {
     (void)timer;
-    channel_review_timeouts(context);
+    review_deliveries(context);
+}
+
+void
+channel_review_timeouts(struct channel *channel)
+{
+    if (channel->unacked.count > 0) {
+        arm(channel, channel_core(channel)->now.monotonic_ms);
+    }
 }
 
 void
@@ -199,10 +207,7 @@ queue_review_timeouts(struct queue *queue)
 {
     LIST_FOR_EACH(&queue->consumers, link)
     {
-        struct channel *channel = CONTAINER_OF(link, struct consumer, queue_link)->channel;
-        if (channel->unacked.count > 0) {
-            arm(channel, channel_core(channel)->now.monotonic_ms);
-        }
+        channel_review_timeouts(CONTAINER_OF(link, struct consumer, queue_link)->channel);
     }
 }
 

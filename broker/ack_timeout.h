@@ -32,7 +32,8 @@ struct ack_timeouts {
 /* A delivery was noted as open just now. */
 void channel_watch_delivery(struct channel *channel, const struct unacked *item);
 
-/* Deliveries have become open again: looks at all that are. May close the channel. */
+/* Deliveries have become open again: has all that are looked at, at the next step of the clock. Not
+ * at once, for that may close the channel, and the caller has still to answer on it. */
 void channel_review_timeouts(struct channel *channel);
 
 /* The queue's timeout has changed: has the channels of its consumers look at what they hold, at the

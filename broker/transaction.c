@@ -544,7 +544,7 @@ transaction_rollback(struct channel *channel, struct fault *fault)
     }
     forget_settled(transaction);
     release_publishes(channel);
-    channel_review_timeouts(channel); /* what came back may have waited too long meanwhile */
+    channel_review_timeouts(channel); /* what came back may have waited too long */
     return STATUS_OK;
 }
 

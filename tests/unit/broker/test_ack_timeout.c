@@ -219,9 +219,30 @@ Test(ack_timeout, a_rollback_opens_what_has_waited_too_long)
     rig_expect_nothing(rig, b);
     struct method rollback = {.id = METHOD_TX_ROLLBACK};
     rig_send(rig, b, 1, &rollback);
-    (void)rig_expect(rig, b, 1, METHOD_BASIC_CANCEL);
     (void)rig_expect(rig, b, 1, METHOD_TX_ROLLBACK_OK);
+    rig_step(rig, 10);
+    (void)rig_expect(rig, b, 1, METHOD_BASIC_CANCEL);
     cr_expect(eq(u64, ready_count(rig, "q"), 1));
+}
+
+/* Nothing follows channel.close but its answer: the rollback is answered first. */
+Test(ack_timeout, a_rollback_is_answered_before_its_channel_is_closed)
+{
+    core_find_connection(rig->core, b)->capabilities = 0;
+    struct method select = {.id = METHOD_TX_SELECT};
+    rig_send(rig, b, 1, &select);
+    (void)rig_expect(rig, b, 1, METHOD_TX_SELECT_OK);
+    consume(rig, b, 1, "q", "c", false);
+    publish_numbers(rig, a, "q", 1, 1);
+    (void)expect_delivery(rig, b, "1");
+    send_ack(rig, b, 1, 1, false);
+    rig_step(rig, 2 * TIMEOUT_MS);
+    struct method rollback = {.id = METHOD_TX_ROLLBACK};
+    rig_send(rig, b, 1, &rollback);
+    (void)rig_expect(rig, b, 1, METHOD_TX_ROLLBACK_OK);
+    rig_step(rig, 10);
+    (void)rig_expect(rig, b, 1, METHOD_CHANNEL_CLOSE);
+    rig_expect_nothing(rig, b);
 }
 
 /* A timeout that is set while deliveries are open holds for them. */
