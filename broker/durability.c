@@ -7,6 +7,7 @@
 #include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/paging.h"
+#include "broker/retry.h"
 #include "broker/vhost.h"
 
 #include <stdlib.h>
@@ -247,6 +248,15 @@ core_log_removal_with(struct core *core, const struct queue *queue, const struct
     core_log_discarded_with(core, queue->deleted ? 0 : queue->target.id, entry, state_lsn);
 }
 
+void
+core_log_end_state(struct core *core, const struct queue *queue, uint64_t state_lsn)
+{
+    if (state_lsn != 0 && core->journal != NULL) {
+        space_remove_state(core->space, state_lsn,
+                           queue->deleted ? 0 : journal_open_lsn(core->journal));
+    }
+}
+
 uint64_t
 core_log_return(struct core *core, const struct queue *queue, const struct queue_entry *entry,
                 const struct row_state *state, uint64_t state_lsn)
@@ -321,6 +331,10 @@ core_head_is_ready(struct core *core, struct queue *queue)
 {
     static const uint8_t MARKED = ENTRY_REDELIVERED | ENTRY_HANDED_OUT;
     if (queue->times != NULL && !core_head_is_on_time(core, queue)) {
+        queue->head_waits = true;
+        return false;
+    }
+    if (queue->failures != NULL && !core_head_may_be_tried(core, queue)) {
         queue->head_waits = true;
         return false;
     }

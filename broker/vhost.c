@@ -615,7 +615,9 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     cancel_consumers(queue);
     list_remove(&queue->dispatch_link);
     list_remove(&queue->overlong_link);
+    core_purge_failures(vhost->core, queue);
     uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
+    core_stop_retries(vhost->core, queue);
     core_forget_times(vhost->core, queue);
     core_forget_windows(vhost->core, queue);
     core_head_is_there(vhost->core, queue);

@@ -15,6 +15,7 @@ enum queue_entry_flag {
                                in no log and has no size */
     ENTRY_INDEXED = 1 << 4, /* its deadline has a row in the due index of its queue */
     ENTRY_IS_BACK = 1 << 5, /* in that row: the message stands among the returned ones */
+    ENTRY_HAS_FAILED = 1 << 6, /* it came back before, and its queue has a row of it (failures.h) */
 };
 
 struct queue_entry {

@@ -342,7 +342,7 @@ queue_times_is_dead(struct queue *queue, uint64_t position, bool take)
 
 /* The first row is due. STATUS_AGAIN: its message is lent, or was lost, and the row is gone. */
 static enum status
-take_first_row(struct queue *queue, struct queue_entry *entry_out)
+take_first_row(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
     struct due_row row = *due_index_first(&queue->times->index);
     uint64_t position = row.key.position;
@@ -367,20 +367,21 @@ take_first_row(struct queue *queue, struct queue_entry *entry_out)
     queue_entry_clear_flag(&row.entry, ENTRY_IS_BACK);
     queue_entry_clear_flag(&row.entry, ENTRY_INDEXED);
     *entry_out = row.entry;
+    *position_out = position;
     return STATUS_OK;
 }
 
 static bool
-take_head(struct queue *queue, struct queue_entry *entry_out)
+take_head(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    uint64_t position;
-    bool taken = queue_pop(queue, entry_out, &position);
+    bool taken = queue_pop(queue, entry_out, position_out);
     queue_entry_clear_flag(entry_out, ENTRY_INDEXED);
     return taken;
 }
 
 enum status
-queue_take_expired(struct queue *queue, uint64_t now_ms, struct queue_entry *entry_out)
+queue_take_expired(struct queue *queue, uint64_t now_ms, struct queue_entry *entry_out,
+                   uint64_t *position_out)
 {
     for (int i = 0; i < LENT_ROWS_MAX; i++) {
         const struct due_row *row = due_index_first(&queue->times->index);
@@ -391,10 +392,10 @@ queue_take_expired(struct queue *queue, uint64_t now_ms, struct queue_entry *ent
         }
         enum status status = STATUS_OK;
         if (head_ms <= row_ms) {
-            bool taken = take_head(queue, entry_out);
+            bool taken = take_head(queue, entry_out, position_out);
             assert(taken);
         } else {
-            status = take_first_row(queue, entry_out);
+            status = take_first_row(queue, entry_out, position_out);
         }
         if (status != STATUS_AGAIN) {
             return status;

@@ -10,14 +10,17 @@
 
 enum { RETURNED_CAPACITY_MIN = 16 };
 
-/* The heap is ordered by `order`: the position, or the number of the return in a quorum queue. */
+/* The heap is ordered by `order`: the position, or in a quorum queue that does not keep strict order
+ * the number of the return, which is behind all positions. */
 struct queue_returned {
     uint64_t order;
     uint64_t position;
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 408, "a million queues may be idle");
+static const uint64_t RETURN_ORDER = UINT64_C(1) << 63;
+
+_Static_assert(sizeof(struct queue) <= 416, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -239,6 +242,7 @@ queue_unref(struct queue **queue_pointer)
         list_remove(&queue->dying->all_link);
         free(queue->dying);
     }
+    queue_forget_failures(queue);
     free(queue->turns);
     queue_policies_free(queue_policies(queue));
     free(changed_arguments(queue));
@@ -384,8 +388,9 @@ queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t posi
     assert(position < queue->next_position);
     assert(queue->returned_count < queue->returned_capacity);
     bool is_quorum = queue->settings->type == QUEUE_TYPE_QUORUM;
+    bool keeps_place = !is_quorum || queue->settings->retry.order == RETRY_ORDER_HOLD;
     struct queue_returned item = {
-        .order = is_quorum ? queue->next_return++ : position,
+        .order = keeps_place ? position : RETURN_ORDER | queue->next_return++,
         .position = position,
         .entry = *entry,
     };
@@ -408,6 +413,9 @@ queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t posi
         queue_times_on_gone(queue, entry, position);
     }
     shrink_room(queue);
+    if (queue->failures != NULL) {
+        queue_shrink_failures(queue);
+    }
 }
 
 /* Taking --------------------------------------------------------------------------------------- */
@@ -509,13 +517,22 @@ queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position
                                 : take_next(queue, entry_out, position_out);
 }
 
+static enum status
+keep_room_to_lend(struct queue *queue)
+{
+    if (keep_room(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    return queue->settings->counts_failures ? queue_keep_failure_room(queue) : STATUS_OK;
+}
+
 enum status
 queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
     if (queue->ready_count == 0 || queue_head_is_away(queue)) {
         return STATUS_AGAIN;
     }
-    if (keep_room(queue) != STATUS_OK) {
+    if (keep_room_to_lend(queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     bool taken = take_next(queue, entry_out, position_out);
@@ -525,6 +542,16 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
         queue_times_on_lent(queue, entry_out, *position_out);
         queue_skip_dead(queue);
     }
+    return STATUS_OK;
+}
+
+enum status
+queue_lend_again(struct queue *queue)
+{
+    if (keep_room_to_lend(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue->unacked_count++;
     return STATUS_OK;
 }
 
@@ -566,6 +593,7 @@ check_messages(const struct queue *queue)
     uint64_t bytes;
     uint64_t own_bytes =
         queue->returned_capacity * sizeof(*queue->returned) + queue_check_dying(queue);
+    own_bytes += queue_check_failures(queue);
     if (queue->times != NULL) {
         own_bytes += queue_times_bytes(queue->times);
         queue_check_times(queue);
