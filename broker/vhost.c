@@ -16,6 +16,7 @@
 #include "broker/durable_topology.h"
 #include "broker/expiry.h"
 #include "broker/paging.h"
+#include "broker/waiting.h"
 
 enum { VALUE_TEXT_SIZE = 128 };
 
@@ -616,6 +617,7 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     list_remove(&queue->dispatch_link);
     list_remove(&queue->overlong_link);
     uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
+    core_forget_waiting(vhost->core, queue);
     core_forget_times(vhost->core, queue);
     core_forget_windows(vhost->core, queue);
     core_head_is_there(vhost->core, queue);
