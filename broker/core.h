@@ -144,6 +144,8 @@ struct core {
     struct list dispatch_queues;    /* of queue.dispatch_link: ready messages met consumers */
     struct list expiring;           /* of queue_times.link: something may be due (expiry.h) */
     uint32_t deaths_left;           /* of messages by time, in this tick */
+    struct list waking;             /* of queue_waiting.link: something may be due (waiting.h) */
+    uint32_t waits_left;            /* of messages that come in by time, in this tick */
     struct list overlong;           /* of queue.overlong_link: too much is ready (limits.h) */
     struct queue_discards discards; /* of purged queues */
     struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */

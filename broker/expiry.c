@@ -70,18 +70,27 @@ note_at_once(struct core *core, struct queue *queue)
 }
 
 enum status
-core_push_for(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t ttl_ms)
+core_push_from(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t from_ms,
+               uint64_t ttl_ms)
 {
-    uint64_t due_ms = ttl_ms == 0 ? 0 : now_ms(core) + ttl_ms;
+    uint64_t due_ms = ttl_ms == 0 ? 0 : from_ms + ttl_ms;
     if (queue_push_until(queue, entry, due_ms) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     if (ttl_ms == 0) {
         note_at_once(core, queue);
+    } else if (due_ms <= now_ms(core)) {
+        core_expire_soon(core, queue);
     } else {
         look_not_after(core, queue, due_ms);
     }
     return STATUS_OK;
+}
+
+enum status
+core_push_for(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t ttl_ms)
+{
+    return core_push_from(core, queue, entry, now_ms(core), ttl_ms);
 }
 
 uint64_t

@@ -14,6 +14,7 @@
 #include "broker/handle_binding.h"
 #include "broker/reply_to.h"
 #include "broker/resource_name.h"
+#include "broker/retry.h"
 #include "broker/vhost.h"
 
 enum status

@@ -359,6 +359,20 @@ core_purge_failures(struct core *core, struct queue *queue)
 }
 
 void
+core_purge_waiting_failures(struct core *core, struct queue *queue)
+{
+    if (queue->waiting == NULL || queue->failures == NULL) {
+        return;
+    }
+    struct due_cursor cursor = due_index_seek(&queue->waiting->index, &(struct due_key){0});
+    for (const struct due_row *row; (row = due_cursor_next(&cursor)) != NULL;) {
+        if (has_failed(&row->entry)) {
+            forget_row(core, queue, row->key.position);
+        }
+    }
+}
+
+void
 core_stop_retries(struct core *core, struct queue *queue)
 {
     if (queue->failures != NULL) {

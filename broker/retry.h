@@ -51,6 +51,9 @@ MUST_CHECK enum status core_show_head(struct core *core, struct queue *queue, ui
 /* Every ready message is about to be dropped: forgets what is known of their failures. */
 void core_purge_failures(struct core *core, struct queue *queue);
 
+/* The same for every message that waits. */
+void core_purge_waiting_failures(struct core *core, struct queue *queue);
+
 /* The queue is deleted: what has not been settled keeps its row until it is. */
 void core_stop_retries(struct core *core, struct queue *queue);
 

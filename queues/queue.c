@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "queues/expiry.h"
+#include "queues/waiting.h"
 
 enum { RETURNED_CAPACITY_MIN = 16 };
 
@@ -20,7 +21,7 @@ struct queue_returned {
 
 static const uint64_t RETURN_ORDER = UINT64_C(1) << 63;
 
-_Static_assert(sizeof(struct queue) <= 416, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 424, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -230,6 +231,7 @@ queue_unref(struct queue **queue_pointer)
     list_remove(&queue->overlong_link);
     list_remove(&queue->owner_list_link);
     queue_forget_times(queue);
+    queue_forget_waiting(queue);
     entry_deque_fini(&queue->deque);
     free_returned(queue);
     if (queue->handout != NULL) {
@@ -381,27 +383,53 @@ shrink_room(struct queue *queue)
     }
 }
 
-void
-queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position)
+/* There is room. `entry` gets the flags that it has there. */
+static void
+put_back(struct queue *queue, struct queue_entry *entry, uint64_t position)
 {
-    assert(queue->unacked_count > 0);
     assert(position < queue->next_position);
     assert(queue->returned_count < queue->returned_capacity);
     bool is_quorum = queue->settings->type == QUEUE_TYPE_QUORUM;
     bool keeps_place = !is_quorum || queue->settings->retry.order == RETRY_ORDER_HOLD;
+    queue_entry_set_flag(entry, ENTRY_REDELIVERED);
+    if (entry->due != DUE_NONE) {
+        queue_times_on_returned(queue, entry, position);
+    }
     struct queue_returned item = {
         .order = keeps_place ? position : RETURN_ORDER | queue->next_return++,
         .position = position,
         .entry = *entry,
     };
-    queue_entry_set_flag(&item.entry, ENTRY_REDELIVERED);
-    if (item.entry.due != DUE_NONE) {
-        queue_times_on_returned(queue, &item.entry, position);
-    }
     place_returned(queue, &item);
-    queue->unacked_count--;
     queue->ready_count++;
     queue->ready_bytes += entry->size;
+}
+
+void
+queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position)
+{
+    assert(queue->unacked_count > 0);
+    struct queue_entry copy = *entry;
+    put_back(queue, &copy, position);
+    queue->unacked_count--;
+}
+
+enum status
+queue_put_back(struct queue *queue, struct queue_entry *entry, uint64_t position)
+{
+    if (keep_room(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    put_back(queue, entry, position);
+    return STATUS_OK;
+}
+
+void
+queue_end_lending(struct queue *queue)
+{
+    assert(queue->unacked_count > 0);
+    queue->unacked_count--;
+    shrink_room(queue);
 }
 
 void
@@ -591,9 +619,10 @@ static void
 check_messages(const struct queue *queue)
 {
     uint64_t bytes;
-    uint64_t own_bytes =
-        queue->returned_capacity * sizeof(*queue->returned) + queue_check_dying(queue);
-    own_bytes += queue_check_failures(queue);
+    uint64_t own_bytes = queue->returned_capacity * sizeof(*queue->returned) +
+                         queue_check_dying(queue) + queue_waiting_bytes(queue) +
+                         queue_check_failures(queue);
+    queue_check_waiting(queue);
     if (queue->times != NULL) {
         own_bytes += queue_times_bytes(queue->times);
         queue_check_times(queue);

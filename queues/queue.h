@@ -27,6 +27,7 @@
 
 struct queue_returned; /* a message that came back; queue.c */
 struct queue_windows;  /* broker/paging_state.h */
+struct queue_waiting;  /* messages that wait for a time; waiting.h */
 struct queue_turn;     /* a consumer that waits for its turn; queue_consumers.c */
 
 /* How far the log says that messages may have been handed out; only of queues that had a backlog of
@@ -82,6 +83,7 @@ struct queue {
     struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
     struct queue_failures *failures; /* owned; NULL: nothing was ever lent while it counted */
+    struct queue_waiting *waiting;   /* owned; NULL: no message has waited here yet */
 
     /* Consumers. */
     struct list consumers;    /* of queue_link, in order of registration */
@@ -125,7 +127,7 @@ uint32_t queue_set_policies(struct queue *queue, struct policy *policy,
 struct policy *queue_policy(const struct queue *queue, enum policy_kind kind);
 
 /* Frees the queue with the last reference. The contents of messages still in it must have been
- * given back with queue_purge. */
+ * given back with queue_purge and queue_purge_waiting. */
 void queue_unref(struct queue **queue);
 
 /* From now on what this queue holds is counted in `memory`, and may be spilled from there; before
@@ -258,6 +260,12 @@ void queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t
  * queue_skip_dead gives up those that have died in front of the living. */
 MUST_CHECK enum status queue_push_entry(struct queue *queue, const struct queue_entry *entry);
 void queue_skip_dead(struct queue *queue);
+
+/* Within the queue (waiting.c). A lent message stays away; one that stayed away comes back as with
+ * queue_return, if there is memory (its flags may change). */
+void queue_end_lending(struct queue *queue);
+MUST_CHECK enum status queue_put_back(struct queue *queue, struct queue_entry *entry,
+                                      uint64_t position);
 
 /* Drops every ready message and returns how many there were: the queue is empty at once, messages
  * are released from `discards` later; they are all released when its released_sequence has reached
