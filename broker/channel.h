@@ -30,9 +30,9 @@ struct publish_memory {
 struct channel {
     struct connection *connection;
     uint16_t number;
-    bool is_closing; /* our channel.close is out: everything but close, close-ok is
-                        dropped */
-    bool is_ended;   /* end_channel ran: no consumers, nothing open */
+    bool is_closing;    /* our channel.close is out: everything but close, close-ok is
+                           dropped */
+    bool is_ended;      /* end_channel ran: no consumers, nothing open */
     bool blames_nobody; /* what is open when it ends has not failed */
     enum channel_mode mode;
     struct bytes last_queue;   /* name of the queue declared last; owned; empty: none */

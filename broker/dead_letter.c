@@ -24,15 +24,15 @@
 
 struct dead_letters {
     struct core *core;
-    struct list dying;     /* of queue_dying.link: something can be moved */
-    struct list waiting;   /* of queue_dying.link: tried again when the timer fires */
-    struct list all;       /* of queue_dying.all_link: something is dying */
-    uint64_t last_number;  /* of all deaths */
-    struct timer retry;    /* armed while somebody waits */
-    uint32_t octets_left;  /* in this tick */
-    struct buffer headers; /* scratch */
+    struct list dying;      /* of queue_dying.link: something can be moved */
+    struct list waiting;    /* of queue_dying.link: tried again when the timer fires */
+    struct list all;        /* of queue_dying.all_link: something is dying */
+    uint64_t last_number;   /* of all deaths */
+    struct timer retry;     /* armed while somebody waits */
+    uint32_t octets_left;   /* in this tick */
+    struct buffer headers;  /* scratch */
     struct buffer failures; /* scratch */
-    struct buffer block;   /* scratch */
+    struct buffer block;    /* scratch */
 };
 
 /* What became of the attempt to move a message. */
@@ -267,8 +267,7 @@ add_failures(const struct letter *letter)
             : queue_find_failure(letter->queue, letter->message.position);
     struct buffer *failures = &letter->core->dead_letters->failures;
     buffer_clear(failures);
-    if (failure == NULL ||
-        headers.size + FAILURE_HEADERS_OCTETS_MAX > header_octets_max(letter)) {
+    if (failure == NULL || headers.size + FAILURE_HEADERS_OCTETS_MAX > header_octets_max(letter)) {
         return headers;
     }
     failure_headers_put(failures, headers, failure);

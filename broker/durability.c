@@ -546,6 +546,18 @@ core_on_committed(struct core *core)
 
 /* Recovery ------------------------------------------------------------------------------------- */
 
+static enum status
+restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct recovered_row *row)
+{
+    const struct row_state *state = &row->state;
+    if (state->acquired_count > 0) {
+        return core_restore_failed(core, queue, entry, row);
+    }
+    return state->deadline_ms == 0 ? queue_push(queue, entry)
+                                   : core_restore_mortal(core, queue, entry, state->deadline_ms);
+}
+
 enum status
 core_restore_row(void *context, const struct recovered_row *row)
 {
@@ -559,10 +571,8 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
-    enum status status = row->state.deadline_ms == 0
-                             ? queue_push(queue, &entry)
-                             : core_restore_mortal(core, queue, &entry, row->state.deadline_ms);
-    if (status != STATUS_OK) {
+    queue_begin_restoring(queue);
+    if (restore_entry(core, queue, &entry, row) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     core_heed_limit(core, queue);

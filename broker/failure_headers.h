@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a message says of its failures when it is handed out again, and as a dead letter: the
  * headers x-delivery-count, x-acquired-count (both l) and x-last-verdict (S), each only if there is
- * something to say. The message in the queue does not change: what goes out is a copy that lives for
- * the tick. Every other header keeps its place and its octets. */
+ * something to say. The message in the queue does not change: what goes out is a copy that lives
+ * for the tick. Every other header keeps its place and its octets. */
 #ifndef BOURSE_BROKER_FAILURE_HEADERS_H
 #define BOURSE_BROKER_FAILURE_HEADERS_H
 

@@ -9,6 +9,7 @@
 #include "broker/failure_headers.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
+#include "store/recovery.h"
 
 static uint64_t
 now_ms(const struct core *core)
@@ -206,8 +207,7 @@ static bool
 is_too_old(const struct coming_back *back)
 {
     int64_t max_age_ms = back->queue->settings->retry.max_age_ms;
-    return max_age_ms >= 0 &&
-           (int64_t)now_ms(back->core) - back->row->arrival_ms > max_age_ms;
+    return max_age_ms >= 0 && (int64_t)now_ms(back->core) - back->row->arrival_ms > max_age_ms;
 }
 
 /* The failure is written down first, so that a crash before the message has gone where it goes does
@@ -380,6 +380,79 @@ core_stop_retries(struct core *core, struct queue *queue)
     }
 }
 
+/* Restoring ------------------------------------------------------------------------------------ */
+
+static enum retry_verdict
+restored_verdict(uint8_t verdict)
+{
+    static const enum retry_verdict verdicts[] = {
+        [ROW_VERDICT_NONE] = RETRY_NO_VERDICT, [ROW_VERDICT_NACK] = RETRY_NACK,
+        [ROW_VERDICT_REJECT] = RETRY_REJECT,   [ROW_VERDICT_LOST] = RETRY_LOST,
+        [ROW_VERDICT_TIMEOUT] = RETRY_TIMEOUT,
+    };
+    return verdict < ARRAY_LEN(verdicts) ? verdicts[verdict] : RETRY_NO_VERDICT;
+}
+
+static enum status
+restore_row(struct core *core, struct queue *queue, uint64_t position,
+            const struct recovered_row *recovered, uint64_t held_until_ms)
+{
+    const struct row_state *state = &recovered->state;
+    struct failure *row;
+    if (queue_add_failure(queue, position, &row) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    row->state_lsn = recovered->state_lsn;
+    row->arrival_ms = (int64_t)now_ms(core) + ((int64_t)state->arrival_ms - core->now.wall_ms);
+    row->delivery_count = state->delivery_count;
+    row->acquired_count = state->acquired_count;
+    row->verdict = (uint8_t)restored_verdict(state->verdict);
+    row->due_ms = held_until_ms;
+    return STATUS_OK;
+}
+
+static enum status
+restore_waiting(struct core *core, struct queue *queue, struct queue_entry *entry,
+                const struct recovered_row *recovered, uint64_t due_ms)
+{
+    uint64_t position = queue_early_position(queue);
+    if (restore_row(core, queue, position, recovered, 0) != STATUS_OK ||
+        queue_lend_again(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    uint64_t deadline_ms = recovered->state.deadline_ms;
+    if (deadline_ms != 0) {
+        queue_set_deadline(queue, entry, position, core_due_of_wall_ms(core, deadline_ms));
+    }
+    return core_wait(core, queue, entry, position, due_ms);
+}
+
+static enum status
+restore_ready(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct recovered_row *recovered, uint64_t due_ms)
+{
+    if (restore_row(core, queue, queue->next_position, recovered, due_ms) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    uint64_t deadline_ms = recovered->state.deadline_ms;
+    return deadline_ms == 0 ? queue_push(queue, entry)
+                            : core_restore_mortal(core, queue, entry, deadline_ms);
+}
+
+/* Where strict order is kept, a message waits at its place. */
+enum status
+core_restore_failed(struct core *core, struct queue *queue, struct queue_entry *entry,
+                    const struct recovered_row *recovered)
+{
+    uint64_t due_ms = core_due_of_wall_ms(core, recovered->state.due_ms);
+    bool is_held = queue->settings->retry.order == RETRY_ORDER_HOLD && due_ms != PARKED_MS;
+    queue_entry_set_flag(entry, ENTRY_HAS_FAILED);
+    queue_entry_set_flag(entry, ENTRY_REDELIVERED);
+    return due_ms <= now_ms(core) || is_held
+               ? restore_ready(core, queue, entry, recovered, due_ms)
+               : restore_waiting(core, queue, entry, recovered, due_ms);
+}
+
 /* Quarantine ---------------------------------------------------------------------------------- */
 
 /* Once for each queue: there may be many. */
@@ -418,4 +491,18 @@ core_park(struct core *core, struct queue *queue, const struct dying_message *me
     core->counters.quarantined++;
     tell(core, queue, row);
     return STATUS_OK;
+}
+
+/* How often it was handed out stays true. */
+void
+core_forgive(struct core *core, struct queue *queue, const struct queue_entry *entry,
+             uint64_t position)
+{
+    struct failure *row = has_failed(entry) ? queue_find_failure(queue, position) : NULL;
+    if (row == NULL) {
+        return;
+    }
+    row->delivery_count = 0;
+    memset(row->times_ms, 0, sizeof(row->times_ms));
+    log_failure(core, queue, entry, row, 0);
 }

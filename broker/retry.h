@@ -18,9 +18,9 @@
 #include "queues/retry.h"
 #include "queues/unacked.h"
 
-/* A delivery has ended without an acknowledgement: gives the message back to its queue, which is not
- * deleted and counts, or lets it die. `item` was taken out of its table; the count of its content
- * passes on, its references do not. */
+/* A delivery has ended without an acknowledgement: gives the message back to its queue, which is
+ * not deleted and counts, or lets it die. `item` was taken out of its table; the count of its
+ * content passes on, its references do not. */
 void core_return_counted(struct core *core, struct unacked *item, enum retry_verdict verdict);
 
 /* The same for a queue that does not count: the message goes back to its place. */
@@ -35,8 +35,8 @@ void core_log_departure(struct core *core, struct queue *queue, const struct que
                         uint64_t position);
 
 /* Whether the next message may be handed out as far as its failures are concerned, or there is
- * none; those before it that were tried more often than the queue allows now die. False: it is to be
- * tried later, and core_head_is_there is called then. The queue has failures. */
+ * none; those before it that were tried more often than the queue allows now die. False: it is to
+ * be tried later, and core_head_is_there is called then. The queue has failures. */
 bool core_head_may_be_tried(struct core *core, struct queue *queue);
 
 /* The head may be another one than before: what it was held back for is over then. */
@@ -47,6 +47,13 @@ void core_heed_hold(struct core *core, struct queue *queue);
  * has failures, and its head is ready. */
 MUST_CHECK enum status core_show_head(struct core *core, struct queue *queue, uint32_t frame_max,
                                       struct content_ref *copy_out);
+
+/* As queue_push, for a message from the log that has failed before, or waits for its next try; one
+ * that may be tried now comes in behind what was restored before it. STATUS_NO_MEMORY. */
+struct recovered_row;
+MUST_CHECK enum status core_restore_failed(struct core *core, struct queue *queue,
+                                           struct queue_entry *entry,
+                                           const struct recovered_row *row);
 
 /* Every ready message is about to be dropped: forgets what is known of their failures. */
 void core_purge_failures(struct core *core, struct queue *queue);
@@ -61,5 +68,10 @@ void core_stop_retries(struct core *core, struct queue *queue);
  * dying; on STATUS_OK the count of its content has passed on. */
 MUST_CHECK enum status core_park(struct core *core, struct queue *queue,
                                  const struct dying_message *message);
+
+/* Somebody has the message tried anew that is at `position` and waits, or is parked: what is known
+ * of its failures counts no more, and is written down so. It still waits. */
+void core_forgive(struct core *core, struct queue *queue, const struct queue_entry *entry,
+                  uint64_t position);
 
 #endif

@@ -108,8 +108,7 @@ void
 channel_settle_reject(struct channel *channel, struct unacked *item)
 {
     queue_settle(item->queue, &item->entry, item->position);
-    core_let_die(channel_core(channel), item->queue, &item->entry, item->position,
-                 DEATH_REJECTED);
+    core_let_die(channel_core(channel), item->queue, &item->entry, item->position, DEATH_REJECTED);
     end_delivery(channel, item);
 }
 

@@ -214,8 +214,8 @@ end_settled(struct channel *channel)
     forget_settled(transaction);
 }
 
-/* What was settled is open again, and ends with the channel; without memory for that it goes back to
- * the queues at once. */
+/* What was settled is open again, and ends with the channel; without memory for that it goes back
+ * to the queues at once. */
 static void
 reopen_settled(struct channel *channel)
 {

@@ -3,6 +3,7 @@
 
 #include "broker/expiry.h"
 #include "broker/limits.h"
+#include "broker/retry.h"
 
 /* When something is tried again that there was no memory for. */
 static const uint64_t RETRY_MS = 100;
@@ -149,6 +150,7 @@ end_retry(struct core *core, struct queue *queue, const struct due_key *key)
         return STATUS_NO_MEMORY;
     }
     core_watch_returned(core, queue, &entry, key->position);
+    core_heed_hold(core, queue);
     return STATUS_OK;
 }
 

@@ -178,19 +178,37 @@ set_due(struct queue_entry *entry, uint64_t due_ms)
     return steps * DUE_STEP_MS;
 }
 
-/* A deadline that is far away and cannot be noted is none. */
-static void
-index_next(struct queue *queue, struct queue_entry *entry, uint64_t due_ms)
+/* A deadline that is far away and cannot be noted is none: false. */
+static bool
+note_far(struct queue *queue, struct queue_entry *entry, uint64_t position, uint64_t due_ms)
 {
-    struct queue_times *times = queue->times;
-    uint64_t position = queue->next_position;
-    uint64_t before = queue_times_bytes(times);
-    if (entry->due == DUE_FAR && add_far(times, due_ms, position) != STATUS_OK) {
+    uint64_t before = queue_times_bytes(queue->times);
+    if (entry->due == DUE_FAR && add_far(queue->times, due_ms, position) != STATUS_OK) {
         entry->due = DUE_NONE;
-        return;
+        return false;
     }
     count_memory(queue, before);
     queue_entry_set_flag(entry, ENTRY_INDEXED);
+    return true;
+}
+
+/* Its row is made when it comes back. */
+void
+queue_set_deadline(struct queue *queue, struct queue_entry *entry, uint64_t position,
+                   uint64_t due_ms)
+{
+    (void)queue_times_of(queue);
+    uint64_t rounded_ms = set_due(entry, due_ms);
+    (void)note_far(queue, entry, position, rounded_ms);
+}
+
+static void
+index_next(struct queue *queue, struct queue_entry *entry, uint64_t due_ms)
+{
+    uint64_t position = queue->next_position;
+    if (!note_far(queue, entry, position, due_ms)) {
+        return;
+    }
     if (add_row(queue, due_ms, position, entry) != STATUS_OK) {
         queue_entry_clear_flag(entry, ENTRY_INDEXED);
     }

@@ -11,8 +11,8 @@
 
 enum { RETURNED_CAPACITY_MIN = 16 };
 
-/* The heap is ordered by `order`: the position, or in a quorum queue that does not keep strict order
- * the number of the return, which is behind all positions. */
+/* The heap is ordered by `order`: the position, or in a quorum queue that does not keep strict
+ * order the number of the return, which is behind all positions. */
 struct queue_returned {
     uint64_t order;
     uint64_t position;
@@ -21,7 +21,7 @@ struct queue_returned {
 
 static const uint64_t RETURN_ORDER = UINT64_C(1) << 63;
 
-_Static_assert(sizeof(struct queue) <= 424, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 432, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -571,6 +571,24 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
         queue_skip_dead(queue);
     }
     return STATUS_OK;
+}
+
+/* What is pushed to a queue that is restored begins so far behind that there is room in front. */
+enum { EARLY_POSITION_MAX = INT32_MAX };
+
+void
+queue_begin_restoring(struct queue *queue)
+{
+    if (queue->next_position == 1) {
+        queue->next_position = EARLY_POSITION_MAX;
+    }
+}
+
+uint64_t
+queue_early_position(struct queue *queue)
+{
+    assert(queue->early_position < EARLY_POSITION_MAX - 1);
+    return ++queue->early_position;
 }
 
 enum status

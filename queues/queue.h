@@ -72,6 +72,7 @@ struct queue {
     struct entry_deque deque;        /* counts the room for returned messages, too */
     uint64_t next_position;          /* of the next message pushed; the first is 1 */
     uint64_t next_return;            /* of the next message returned to a quorum queue */
+    uint64_t early_position;         /* the last that queue_early_position gave; 0: none */
     struct queue_returned *returned; /* a heap by order; owned; NULL while empty */
     uint32_t returned_count;         /* those included that have died there */
     uint32_t returned_capacity;      /* at least returned_count + unacked_count */
@@ -248,9 +249,16 @@ MUST_CHECK enum status queue_lend(struct queue *queue, struct queue_entry *entry
 /* A message that was lent will not come back; its content's count stays the caller's to release. */
 void queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 
-/* A message that has left the queue is lent once more, and is given back, settled or put to wait: as
- * queue_lend in what is kept for it. STATUS_NO_MEMORY changes nothing. */
+/* A message that has left the queue is lent once more, and is given back, settled or put to wait:
+ * as queue_lend in what is kept for it. STATUS_NO_MEMORY changes nothing. */
 MUST_CHECK enum status queue_lend_again(struct queue *queue);
+
+/* Call before a message is put back that the log has kept: the queue has not been used yet. */
+void queue_begin_restoring(struct queue *queue);
+
+/* A position in front of everything that is in the queue, for a message that was lent before the
+ * broker began and does not come in yet. They rise. Only while the queue is restored. */
+uint64_t queue_early_position(struct queue *queue);
 
 /* Puts a message that was lent back at its position, marked redelivered. The count of the content
  * passes to the queue. */

@@ -7,8 +7,7 @@
 static double
 cap_of(const struct retry_settings *settings)
 {
-    bool is_bounded =
-        settings->max_ms >= 0 && (uint64_t)settings->max_ms < RETRY_DELAY_MS_MAX;
+    bool is_bounded = settings->max_ms >= 0 && (uint64_t)settings->max_ms < RETRY_DELAY_MS_MAX;
     return is_bounded ? (double)settings->max_ms : (double)RETRY_DELAY_MS_MAX;
 }
 
@@ -62,8 +61,7 @@ retry_delay_ms(const struct retry_settings *settings, uint32_t number, uint64_t 
     if (settings->min_ms < 0) {
         return 0;
     }
-    double delay =
-        spread(bounded_delay(settings, number), &settings->jitter, fraction_of(random));
+    double delay = spread(bounded_delay(settings, number), &settings->jitter, fraction_of(random));
     double rounded = delay + 0.5;
     return rounded < (double)RETRY_DELAY_MS_MAX ? (uint64_t)rounded : RETRY_DELAY_MS_MAX;
 }

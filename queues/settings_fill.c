@@ -202,9 +202,8 @@ static void
 choose_retry_type(struct queue_settings *settings)
 {
     if (settings->sources[SETTING_RETRY_TYPE] == SETTING_IS_DEFAULT) {
-        settings->retry.type = settings->sources[SETTING_RETRY_MIN] == SETTING_IS_DEFAULT
-                                   ? RETRY_DISABLED
-                                   : RETRY_ALL;
+        settings->retry.type =
+            settings->sources[SETTING_RETRY_MIN] == SETTING_IS_DEFAULT ? RETRY_DISABLED : RETRY_ALL;
     }
 }
 
