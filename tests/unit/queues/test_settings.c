@@ -474,7 +474,7 @@ Test(settings, names_what_has_no_effect_yet)
                                         BOOL("x-single-active-consumer", 1),
                                         LONG("x-message-ttl", 1),
                                         LONG("x-max-priority", 1),
-                                        LONG("x-delivery-limit", 3),
+                                        LONG("x-consumer-disconnected-timeout", 3),
                                         TEXT("x-mine", "?")};
     static const struct field without[] = {BOOL("x-single-active-consumer", 1),
                                            TEXT("x-queue-type", "quorum")};
@@ -482,7 +482,7 @@ Test(settings, names_what_has_no_effect_yet)
     char names[64];
     put_fields(&table, with, ARRAY_LEN(with));
     cr_expect(queue_settings_without_effect(buffer_bytes(&table), names, sizeof(names)));
-    cr_expect(eq(str, names, "x-max-priority, x-delivery-limit"));
+    cr_expect(eq(str, names, "x-max-priority, x-consumer-disconnected-timeout"));
     char short_names[24];
     cr_expect(
         queue_settings_without_effect(buffer_bytes(&table), short_names, sizeof(short_names)));
