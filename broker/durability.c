@@ -79,7 +79,7 @@ add_target(struct core *core, const struct queue *queue)
     if (reserve_targets(core, core->log_target_count + 1) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    bool may_go_at_once = queue_next_consumer(queue) != NULL;
+    bool may_go_at_once = queue_has_ready_consumer(queue);
     core->log_targets[core->log_target_count++] =
         queue->target.id | (may_go_at_once ? RECORD_QUEUE_HANDED_OUT : 0);
     return STATUS_OK;
@@ -237,7 +237,9 @@ core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entr
 void
 core_log_removal(struct core *core, const struct queue *queue, const struct queue_entry *entry)
 {
-    core_log_removal_with(core, queue, entry, 0);
+    if (queue_entry_lsn(entry) != 0) {
+        core_log_removal_with(core, queue, entry, 0);
+    }
 }
 
 void
@@ -346,7 +348,7 @@ core_head_is_there(struct core *core, struct queue *queue)
         core_expire_soon(core, queue);
     }
     core_heed_limit(core, queue);
-    if (!queue->deleted && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+    if (!queue->deleted && queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }
 }

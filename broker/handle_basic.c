@@ -191,7 +191,7 @@ channel_cancel_consumer(struct channel *channel, struct consumer *consumer, bool
     core_use_queue(channel_core(channel), queue);
     if (queue->auto_delete && queue->consumer_count == 0) {
         (void)vhost_delete_queue(queue->vhost, queue);
-    } else if (queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+    } else if (queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
         core_wake_queue(channel_core(channel), queue); /* another one became active */
     }
 }

@@ -112,7 +112,7 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
     queue_entry_retain(&entry, core->pool);
     queue->published_count++;
     core_heed_limit(core, queue);
-    if (queue_next_consumer(queue) != NULL) {
+    if (queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }
 }
@@ -214,7 +214,8 @@ reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
             return STATUS_NO_MEMORY;
         }
     }
-    return core_has_log(core) ? log_for_queues(publish, lsn_out) : STATUS_OK;
+    bool may_be_logged = core_has_log(core) && (publish->octets->flags & CONTENT_PERSISTENT) != 0;
+    return may_be_logged ? log_for_queues(publish, lsn_out) : STATUS_OK;
 }
 
 /* Gives every queue that the message reached its copy: all of them, or on STATUS_FAULT none.

@@ -248,18 +248,6 @@ queue_unref(struct queue **queue_pointer)
 /* The deque ------------------------------------------------------------------------------------ */
 
 enum status
-queue_push_entry(struct queue *queue, const struct queue_entry *entry)
-{
-    if (entry_deque_push(&queue->deque, entry) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    queue->next_position++;
-    queue->ready_count++;
-    queue->ready_bytes += entry->size;
-    return STATUS_OK;
-}
-
-enum status
 queue_push(struct queue *queue, const struct queue_entry *entry)
 {
     if (queue->times != NULL) {
@@ -413,9 +401,10 @@ queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t posi
 /* Taking --------------------------------------------------------------------------------------- */
 
 const struct queue_entry *
-queue_peek(const struct queue *queue)
+queue_first_returned(const struct queue *queue)
 {
-    return queue->returned_count > 0 ? &queue->returned[0].entry : entry_deque_head(&queue->deque);
+    assert(queue->returned_count > 0);
+    return &queue->returned[0].entry;
 }
 
 struct queue_entry *

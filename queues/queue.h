@@ -195,7 +195,13 @@ queue_would_refuse(const struct queue *queue, uint32_t body_size)
 
 /* The next message, without taking it; NULL when nothing is ready, or it is away. Valid until the
  * queue changes. */
-const struct queue_entry *queue_peek(const struct queue *queue);
+const struct queue_entry *queue_first_returned(const struct queue *queue); /* there is one */
+static inline const struct queue_entry *
+queue_peek(const struct queue *queue)
+{
+    return queue->returned_count > 0 ? queue_first_returned(queue)
+                                     : entry_deque_head(&queue->deque);
+}
 
 /* Whether the entry of the next message is spilled: it is not to be taken before it was read back.
  */
@@ -250,7 +256,18 @@ void queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t
 
 /* Within the queue (expiry.c). queue_push_entry is queue_push and takes no note of deadlines.
  * queue_skip_dead gives up those that have died in front of the living. */
-MUST_CHECK enum status queue_push_entry(struct queue *queue, const struct queue_entry *entry);
+static inline MUST_CHECK enum status
+queue_push_entry(struct queue *queue, const struct queue_entry *entry)
+{
+    if (entry_deque_push(&queue->deque, entry) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue->next_position++;
+    queue->ready_count++;
+    queue->ready_bytes += entry->size;
+    return STATUS_OK;
+}
+
 void queue_skip_dead(struct queue *queue);
 
 /* Drops every ready message and returns how many there were: the queue is empty at once, messages
@@ -278,6 +295,13 @@ void queue_consumer_ready(struct queue *queue, struct consumer *consumer);
 
 /* Takes it out of the ready ones: it has no room or no window. */
 void queue_consumer_not_ready(struct consumer *consumer);
+
+/* Whether somebody could be served. */
+static inline bool
+queue_has_ready_consumer(const struct queue *queue)
+{
+    return queue->ready_consumer_count > 0;
+}
 
 /* The consumer whose turn it is, or NULL; queue_consumer_served moves it behind its equals. */
 struct consumer *queue_next_consumer(const struct queue *queue);
