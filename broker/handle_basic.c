@@ -90,7 +90,7 @@ check_exclusive(const struct queue *queue, bool *exclusive, struct fault *fault)
         *exclusive = false;
     }
     bool is_refused =
-        queue->exclusive_consumer != NULL ||
+        queue_is_in_exclusive_use(queue) ||
         (*exclusive && (queue->consumer_count > 0 || queue->settings->single_active_consumer));
     if (is_refused) {
         char text[RESOURCE_TEXT_SIZE];

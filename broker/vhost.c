@@ -589,8 +589,7 @@ vhost_unbind(struct vhost *vhost, struct exchange *source, struct route_target *
 static void
 cancel_consumers(struct queue *queue)
 {
-    for (struct list_link *link; (link = list_first(&queue->consumers)) != NULL;) {
-        struct consumer *consumer = CONTAINER_OF(link, struct consumer, queue_link);
+    for (struct consumer *consumer; (consumer = queue_first_consumer(queue)) != NULL;) {
         channel_cancel_consumer(consumer->channel, consumer, true);
     }
 }

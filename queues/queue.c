@@ -17,7 +17,7 @@ struct queue_returned {
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 408, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 392, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -68,7 +68,6 @@ queue_new(uint64_t id, const struct queue_properties *properties)
     queue->auto_delete = properties->auto_delete;
     queue->from_file = properties->from_file;
     queue->next_position = 1;
-    list_init(&queue->consumers);
     return queue;
 }
 
@@ -221,7 +220,7 @@ queue_unref(struct queue **queue_pointer)
     }
     assert(queue->ready_count == 0);
     assert(queue->unacked_count == 0);
-    assert(queue->consumer_count == 0);
+    assert(queue->service == NULL);
     assert(queue->windows == NULL);
     list_remove(&queue->dispatch_link);
     list_remove(&queue->overlong_link);
@@ -239,7 +238,6 @@ queue_unref(struct queue **queue_pointer)
         list_remove(&queue->dying->all_link);
         free(queue->dying);
     }
-    free(queue->turns);
     queue_policies_free(queue_policies(queue));
     free(changed_arguments(queue));
     free(queue);

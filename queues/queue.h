@@ -26,7 +26,7 @@
 
 struct queue_returned; /* a message that came back; queue.c */
 struct queue_windows;  /* broker/paging_state.h */
-struct queue_turn;     /* a consumer that waits for its turn; queue_consumers.c */
+struct queue_service;  /* who takes messages; queue_consumers.c */
 
 /* How far the log says that messages may have been handed out; only of queues that had a backlog of
  * logged messages. */
@@ -53,7 +53,6 @@ struct queue {
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
     struct list_link overlong_link;   /* in the core's list of queues over their limit */
     uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
-    uint32_t consumer_count;
     bool durable;
     bool exclusive;
     bool auto_delete;
@@ -82,15 +81,9 @@ struct queue {
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
 
     /* Consumers. */
-    struct list consumers;    /* of queue_link, in order of registration */
-    struct queue_turn *turns; /* ready consumers, a heap: highest priority first, then by turn;
-                                 owned */
+    struct queue_service *service; /* owned; NULL: it has no consumers */
+    uint32_t consumer_count;
     uint32_t ready_consumer_count;
-    uint32_t turn_capacity; /* at least consumer_count */
-    uint64_t next_turn;
-    struct consumer *active;    /* the single active consumer; NULL: none, or not such a queue */
-    struct consumer *successor; /* takes over when `active` has settled; NULL: none (quorum only) */
-    struct consumer *exclusive_consumer; /* NULL: none */
 
     uint64_t published_count, delivered_count, acked_count, redelivered_count;
 };
@@ -287,6 +280,14 @@ void queue_add_consumer(struct queue *queue, struct consumer *consumer);
  * single-active-consumer queue the next becomes active: in order of registration, in a quorum queue
  * by priority first. Drops the registration's reference. */
 void queue_remove_consumer(struct queue *queue, struct consumer *consumer);
+
+/* Its consumers in order of registration: the first, and the next behind one; NULL: there is none.
+ */
+struct consumer *queue_first_consumer(const struct queue *queue);
+struct consumer *queue_consumer_behind(const struct queue *queue, const struct consumer *consumer);
+
+/* Whether its only consumer wants to be the only one. */
+bool queue_is_in_exclusive_use(const struct queue *queue);
 
 /* Puts the consumer among the ready ones, behind those of its priority; nothing happens when it is
  * there already, or when the queue does not serve it (not the active one). Costs the logarithm of
