@@ -422,7 +422,7 @@ check_new_queue(const struct vhost *vhost, const struct queue_properties *proper
     if (queue_settings_read(&settings, properties->arguments, subject, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    return queue_settings_check_quorum(&settings, false, properties->durable,
+    return queue_settings_check_quorum(&settings, properties->auto_delete, properties->durable,
                                        properties->owner_link != 0, subject, fault);
 }
 
