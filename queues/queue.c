@@ -556,6 +556,41 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
     return STATUS_OK;
 }
 
+/* Takes the oldest message of the deque, and has it be neither ready nor lent. */
+static enum status
+take_oldest(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    if (entry_deque_head_is_away(&queue->deque)) {
+        return STATUS_AGAIN;
+    }
+    if (keep_room(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    take_from_deque(queue, entry_out, position_out);
+    queue->ready_count--;
+    queue->ready_bytes -= entry_out->size;
+    return STATUS_OK;
+}
+
+enum status
+queue_lend_last(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    enum status status;
+    uint64_t last = queue->next_position - 1;
+    assert(queue_deque_places(queue) > 0);
+    while ((status = take_oldest(queue, entry_out, position_out)) == STATUS_OK) {
+        if (*position_out == last) {
+            queue->unacked_count++;
+            if (queue->times != NULL) {
+                queue_times_on_lent(queue, entry_out, last);
+            }
+            return STATUS_OK;
+        }
+        put_back(queue, entry_out, *position_out);
+    }
+    return status;
+}
+
 uint64_t
 queue_purge(struct queue *queue, struct queue_discards *discards)
 {

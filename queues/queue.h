@@ -243,6 +243,12 @@ bool queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *pos
 MUST_CHECK enum status queue_lend(struct queue *queue, struct queue_entry *entry_out,
                                   uint64_t *position_out);
 
+/* Lends the message that was pushed last, as if it had waited its turn: what stands before it goes
+ * among the returned ones, in order. For one that was lent before a restart. STATUS_AGAIN: entries
+ * are to be read back first; STATUS_NO_MEMORY. Both leave every message where it comes in order. */
+MUST_CHECK enum status queue_lend_last(struct queue *queue, struct queue_entry *entry_out,
+                                       uint64_t *position_out);
+
 /* A message that was lent will not come back; its content's count stays the caller's to release. */
 void queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 
