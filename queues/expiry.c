@@ -2,6 +2,7 @@
 #include "queues/expiry.h"
 
 #include "base/alloc.h"
+#include "queues/waiting.h"
 
 #include <stdlib.h>
 
@@ -13,7 +14,8 @@ enum { LENT_ROWS_MAX = 256 };
 static bool
 is_empty(const struct queue *queue)
 {
-    return queue->ready_count == 0 && queue->unacked_count == 0;
+    return queue->ready_count == 0 && queue->unacked_count == 0 &&
+           (queue->waiting == NULL || queue->waiting->counts[WAITING_RETRY] == 0);
 }
 
 struct queue_times *

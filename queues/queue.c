@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "queues/expiry.h"
+#include "queues/waiting.h"
 
 enum { RETURNED_CAPACITY_MIN = 16 };
 
@@ -17,7 +18,7 @@ struct queue_returned {
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 392, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 400, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -226,6 +227,7 @@ queue_unref(struct queue **queue_pointer)
     list_remove(&queue->overlong_link);
     list_remove(&queue->owner_list_link);
     queue_forget_times(queue);
+    queue_forget_waiting(queue);
     entry_deque_fini(&queue->deque);
     free_returned(queue);
     if (queue->handout != NULL) {
@@ -363,26 +365,52 @@ shrink_room(struct queue *queue)
     }
 }
 
-void
-queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position)
+/* There is room. `entry` gets the flags that it has there. */
+static void
+put_back(struct queue *queue, struct queue_entry *entry, uint64_t position)
 {
-    assert(queue->unacked_count > 0);
     assert(position < queue->next_position);
     assert(queue->returned_count < queue->returned_capacity);
     bool is_quorum = queue->settings->type == QUEUE_TYPE_QUORUM;
+    queue_entry_set_flag(entry, ENTRY_REDELIVERED);
+    if (entry->due != DUE_NONE) {
+        queue_times_on_returned(queue, entry, position);
+    }
     struct queue_returned item = {
         .order = is_quorum ? queue->next_return++ : position,
         .position = position,
         .entry = *entry,
     };
-    queue_entry_set_flag(&item.entry, ENTRY_REDELIVERED);
-    if (item.entry.due != DUE_NONE) {
-        queue_times_on_returned(queue, &item.entry, position);
-    }
     place_returned(queue, &item);
-    queue->unacked_count--;
     queue->ready_count++;
     queue->ready_bytes += entry->size;
+}
+
+void
+queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position)
+{
+    assert(queue->unacked_count > 0);
+    struct queue_entry copy = *entry;
+    put_back(queue, &copy, position);
+    queue->unacked_count--;
+}
+
+enum status
+queue_put_back(struct queue *queue, struct queue_entry *entry, uint64_t position)
+{
+    if (keep_room(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    put_back(queue, entry, position);
+    return STATUS_OK;
+}
+
+void
+queue_end_lending(struct queue *queue)
+{
+    assert(queue->unacked_count > 0);
+    queue->unacked_count--;
+    shrink_room(queue);
 }
 
 void
@@ -515,6 +543,41 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
     return STATUS_OK;
 }
 
+/* Takes the oldest message of the deque, and has it be neither ready nor lent. */
+static enum status
+take_oldest(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    if (entry_deque_head_is_away(&queue->deque)) {
+        return STATUS_AGAIN;
+    }
+    if (keep_room(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    take_from_deque(queue, entry_out, position_out);
+    queue->ready_count--;
+    queue->ready_bytes -= entry_out->size;
+    return STATUS_OK;
+}
+
+enum status
+queue_lend_last(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    enum status status;
+    uint64_t last = queue->next_position - 1;
+    assert(queue_deque_places(queue) > 0);
+    while ((status = take_oldest(queue, entry_out, position_out)) == STATUS_OK) {
+        if (*position_out == last) {
+            queue->unacked_count++;
+            if (queue->times != NULL) {
+                queue_times_on_lent(queue, entry_out, last);
+            }
+            return STATUS_OK;
+        }
+        put_back(queue, entry_out, *position_out);
+    }
+    return status;
+}
+
 uint64_t
 queue_purge(struct queue *queue, struct queue_discards *discards)
 {
@@ -551,8 +614,9 @@ static void
 check_messages(const struct queue *queue)
 {
     uint64_t bytes;
-    uint64_t own_bytes =
-        queue->returned_capacity * sizeof(*queue->returned) + queue_check_dying(queue);
+    uint64_t own_bytes = queue->returned_capacity * sizeof(*queue->returned) +
+                         queue_check_dying(queue) + queue_waiting_bytes(queue);
+    queue_check_waiting(queue);
     if (queue->times != NULL) {
         own_bytes += queue_times_bytes(queue->times);
         queue_check_times(queue);

@@ -27,6 +27,7 @@
 struct queue_returned; /* a message that came back; queue.c */
 struct queue_windows;  /* broker/paging_state.h */
 struct queue_service;  /* who takes messages; queue_consumers.c */
+struct queue_waiting;  /* messages that wait for a time; waiting.h */
 
 /* How far the log says that messages may have been handed out; only of queues that had a backlog of
  * logged messages. */
@@ -79,6 +80,7 @@ struct queue {
     struct queue_windows *windows;   /* the broker's (broker/paging.h); NULL: nothing was fetched */
     struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
+    struct queue_waiting *waiting;   /* owned; NULL: no message has waited here yet */
 
     /* Consumers. */
     struct queue_service *service; /* owned; NULL: it has no consumers */
@@ -116,7 +118,7 @@ uint32_t queue_set_policies(struct queue *queue, struct policy *policy,
 struct policy *queue_policy(const struct queue *queue, enum policy_kind kind);
 
 /* Frees the queue with the last reference. The contents of messages still in it must have been
- * given back with queue_purge. */
+ * given back with queue_purge and queue_purge_waiting. */
 void queue_unref(struct queue **queue);
 
 /* From now on what this queue holds is counted in `memory`, and may be spilled from there; before
@@ -240,6 +242,12 @@ bool queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *pos
 MUST_CHECK enum status queue_lend(struct queue *queue, struct queue_entry *entry_out,
                                   uint64_t *position_out);
 
+/* Lends the message that was pushed last, as if it had waited its turn: what stands before it goes
+ * among the returned ones, in order. For one that was lent before a restart. STATUS_AGAIN: entries
+ * are to be read back first; STATUS_NO_MEMORY. Both leave every message where it comes in order. */
+MUST_CHECK enum status queue_lend_last(struct queue *queue, struct queue_entry *entry_out,
+                                       uint64_t *position_out);
+
 /* A message that was lent will not come back; its content's count stays the caller's to release. */
 void queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 
@@ -262,6 +270,12 @@ queue_push_entry(struct queue *queue, const struct queue_entry *entry)
 }
 
 void queue_skip_dead(struct queue *queue);
+
+/* Within the queue (waiting.c). A lent message stays away; one that stayed away comes back as with
+ * queue_return, if there is memory (its flags may change). */
+void queue_end_lending(struct queue *queue);
+MUST_CHECK enum status queue_put_back(struct queue *queue, struct queue_entry *entry,
+                                      uint64_t position);
 
 /* Drops every ready message and returns how many there were: the queue is empty at once, messages
  * are released from `discards` later; they are all released when its released_sequence has reached
