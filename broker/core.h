@@ -167,6 +167,8 @@ struct core {
     struct list doomed_channels;  /* channels to be freed at the tick's end */
     struct map reply_channels;    /* struct channel by direct reply-to token; points */
     struct route_set routes;      /* reused by every routing pass */
+    uint32_t prompt_count;        /* of its targets: those that are to have the message at once */
+    uint64_t route_due_ms;        /* when the others are (route.h) */
     struct route_cache *cache;
     struct buffer payload;            /* scratch of channel_send and connection_send */
     struct entry_memory queue_memory; /* of all queues; they keep it up to date */

@@ -22,31 +22,29 @@ now_wall_ms(const struct core *core)
 }
 
 uint64_t
-core_due_of_wall_ms(const struct core *core, uint64_t wall_ms)
+core_row_of_wall_ms(const struct core *core, uint64_t wall_ms)
 {
-    uint64_t wall_now_ms = now_wall_ms(core);
     if (wall_ms >= INT64_MAX) {
         return PARKED_MS;
     }
-    if (wall_ms >= wall_now_ms) {
-        return now_ms(core) + (wall_ms - wall_now_ms);
+    return waiting_due_ms(now_ms(core)) + (wall_ms - now_wall_ms(core));
+}
+
+uint64_t
+core_wall_of_row_ms(const struct core *core, uint64_t row_due_ms)
+{
+    if (row_due_ms == PARKED_MS) {
+        return INT64_MAX;
     }
-    uint64_t ago_ms = wall_now_ms - wall_ms;
-    return ago_ms < now_ms(core) ? now_ms(core) - ago_ms : 0;
+    int64_t from_now_ms = (int64_t)(row_due_ms - waiting_due_ms(now_ms(core)));
+    int64_t wall_ms = (int64_t)now_wall_ms(core) + from_now_ms;
+    return wall_ms > 0 ? (uint64_t)wall_ms : 1;
 }
 
 uint64_t
 core_wall_of_due_ms(const struct core *core, uint64_t due_ms)
 {
-    if (due_ms == PARKED_MS) {
-        return INT64_MAX;
-    }
-    uint64_t wall_now_ms = now_wall_ms(core);
-    if (due_ms >= now_ms(core)) {
-        return wall_now_ms + (due_ms - now_ms(core));
-    }
-    uint64_t ago_ms = now_ms(core) - due_ms;
-    return ago_ms < wall_now_ms ? wall_now_ms - ago_ms : 1;
+    return core_wall_of_row_ms(core, waiting_due_ms(due_ms));
 }
 
 /* Being looked at ------------------------------------------------------------------------------ */
@@ -116,12 +114,20 @@ static void
 on_ready(struct core *core, struct queue *queue)
 {
     core_heed_limit(core, queue);
-    if (queue_next_consumer(queue) != NULL) {
+    if (queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }
 }
 
-/* A time to live counts from when the message was due, or is let in before. */
+/* How long ago the message was due; 0: it comes before. */
+static uint64_t
+late_ms(const struct core *core, const struct due_key *key)
+{
+    uint64_t now_of_rows_ms = waiting_due_ms(now_ms(core));
+    return key->due_ms < now_of_rows_ms ? now_of_rows_ms - key->due_ms : 0;
+}
+
+/* A time to live counts from when the message was due, or comes before that. */
 static enum status
 end_delay(struct core *core, struct queue *queue, const struct due_key *key)
 {
@@ -132,12 +138,12 @@ end_delay(struct core *core, struct queue *queue, const struct due_key *key)
     bool taken = queue_take_waiting(queue, key, &row);
     assert(taken);
     uint64_t expiration = delayed_expiration(&row.entry);
-    uint64_t from_ms = key->due_ms < now_ms(core) ? key->due_ms : now_ms(core);
     row.entry.due = DUE_NONE;
-    enum status status = queue_is_endless(queue, expiration)
-                             ? queue_push(queue, &row.entry)
-                             : core_push_from(core, queue, &row.entry, from_ms,
-                                              queue_time_to_live_ms(queue, expiration));
+    enum status status =
+        queue_is_endless(queue, expiration)
+            ? queue_push(queue, &row.entry)
+            : core_push_late(core, queue, &row.entry, queue_time_to_live_ms(queue, expiration),
+                             late_ms(core, key));
     assert(status == STATUS_OK);
     return status;
 }
@@ -211,4 +217,26 @@ core_end_waits(struct core *core)
         list_append(&core->waking, link);
     }
     core->waits_left = CORE_WAITED_PER_TICK;
+}
+
+/* Recovery ------------------------------------------------------------------------------------- */
+
+/* Handing it out is told by a mark that covers whatever stands before it in the log, which a
+ * message that is not due yet was not part of. */
+enum status
+core_restore_delayed(struct core *core, struct queue *queue, struct queue_entry *entry,
+                     const struct row_state *state)
+{
+    uint64_t row_due_ms = core_row_of_wall_ms(core, state->due_ms);
+    bool has_deadline = state->deadline_ms >= state->due_ms;
+    uint64_t expiration = has_deadline ? state->deadline_ms - state->due_ms + 1 : 0;
+    if (row_due_ms > waiting_due_ms(now_ms(core))) {
+        queue_entry_clear_flag(entry, ENTRY_REDELIVERED);
+    }
+    if (queue_reserve_delayed(queue, row_due_ms) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue_push_delayed(queue, entry, row_due_ms, expiration);
+    core_look_at_waiting(core, queue, queue_next_due_ms(queue));
+    return STATUS_OK;
 }

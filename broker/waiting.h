@@ -10,6 +10,7 @@
 
 #include "broker/core.h"
 #include "queues/waiting.h"
+#include "store/row_state.h"
 
 /* Messages that come in by time in one tick. */
 enum { CORE_WAITED_PER_QUEUE = 256, CORE_WAITED_PER_TICK = 8192 };
@@ -27,12 +28,20 @@ void core_look_at_waiting(struct core *core, struct queue *queue, uint64_t due_m
 /* Lets in what is due in any queue, as far as this tick may. */
 void core_end_waits(struct core *core);
 
+/* A message from the log that was delayed when that ended: it comes in when it is due, in the ticks
+ * to come where that is over. `entry` is marked as handed out before, if it may have been. */
+MUST_CHECK enum status core_restore_delayed(struct core *core, struct queue *queue,
+                                            struct queue_entry *entry,
+                                            const struct row_state *state);
+
 /* The queue is deleted: drops what waits in it. */
 void core_forget_waiting(struct core *core, struct queue *queue);
 
-/* From a wall-clock time of the log (store/row_state.h) to the clock of queues, as far as that goes
- * back, and back again. INT64_MAX is PARKED_MS. */
-uint64_t core_due_of_wall_ms(const struct core *core, uint64_t wall_ms);
+/* A time of times.h as the log keeps it (store/row_state.h); INT64_MAX for PARKED_MS. */
 uint64_t core_wall_of_due_ms(const struct core *core, uint64_t due_ms);
+
+/* The time of a row (queues/waiting.h) as the log keeps it, and back. */
+uint64_t core_wall_of_row_ms(const struct core *core, uint64_t row_due_ms);
+uint64_t core_row_of_wall_ms(const struct core *core, uint64_t wall_ms);
 
 #endif

@@ -84,13 +84,14 @@ static struct due_row
 row_of_lent(const struct queue *queue, const struct queue_entry *entry, uint64_t position,
             uint64_t due_ms)
 {
-    struct due_row row = {.key = {.due_ms = due_ms, .position = position}, .entry = *entry};
+    struct due_row row = {.key = {.due_ms = waiting_due_ms(due_ms), .position = position},
+                          .entry = *entry};
     if (due_ms == PARKED_MS) {
         row.entry.due = DUE_NONE;
         queue_entry_clear_flag(&row.entry, ENTRY_INDEXED);
     } else {
         uint64_t deadline_ms = queue_deadline_ms(queue, entry, position);
-        row.key.due_ms = deadline_ms < due_ms ? deadline_ms : due_ms;
+        row.key.due_ms = waiting_due_ms(deadline_ms < due_ms ? deadline_ms : due_ms);
     }
     return row;
 }
@@ -215,7 +216,10 @@ uint64_t
 queue_next_due_ms(const struct queue *queue)
 {
     const struct due_row *first = queue_first_waiting(queue);
-    return first == NULL || first->key.due_ms == PARKED_MS ? NEVER_MS : first->key.due_ms;
+    if (first == NULL || first->key.due_ms == PARKED_MS) {
+        return NEVER_MS;
+    }
+    return first->key.due_ms > WAITING_EPOCH_MS ? first->key.due_ms - WAITING_EPOCH_MS : 0;
 }
 
 bool

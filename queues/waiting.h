@@ -13,8 +13,9 @@
  * Parked: as retrying, but its time never comes: somebody has to release it. It has no deadline any
  * more.
  *
- * Times are those of times.h. What happens when one comes due, and when anybody looks, is the
- * broker's (broker/waiting.h). Owner: the core thread. */
+ * Times are those of times.h; a row counts from WAITING_EPOCH_MS before them, so that messages that
+ * were due before the broker began keep their order (waiting_due_ms). What happens when one comes
+ * due, and when anybody looks, is the broker's (broker/waiting.h). Owner: the core thread. */
 #ifndef BOURSE_QUEUES_WAITING_H
 #define BOURSE_QUEUES_WAITING_H
 
@@ -26,8 +27,11 @@
 /* Set in the position of a message that was published with a delay and has no place yet. */
 #define QUEUE_POSITION_DELAYED (UINT64_C(1) << 55)
 
-/* A due time that never comes. */
+/* A due time that never comes, in either clock. */
 #define PARKED_MS (UINT64_MAX - 1)
+
+/* Some five hundred years. */
+#define WAITING_EPOCH_MS (UINT64_C(1) << 44)
 
 enum waiting_kind {
     WAITING_DELAYED,
@@ -51,6 +55,13 @@ struct queue_waiting {
 
 enum waiting_kind due_row_kind(const struct due_row *row);
 
+/* When a row is due by a time of times.h. */
+static inline uint64_t
+waiting_due_ms(uint64_t time_ms)
+{
+    return time_ms == PARKED_MS ? PARKED_MS : time_ms + WAITING_EPOCH_MS;
+}
+
 /* Made when the queue has none. */
 struct queue_waiting *queue_waiting_of(struct queue *queue);
 
@@ -65,15 +76,15 @@ queue_waiting_count(const struct queue *queue)
                                   : queue->waiting->index.count - queue->waiting->reserved_count;
 }
 
-/* A message that was lent waits until `due_ms` (PARKED_MS: it is parked) instead of coming back.
- * The count of its content passes to the queue. STATUS_NO_MEMORY changes nothing: it is still lent.
- */
+/* A message that was lent waits until `due_ms`, of times.h, instead of coming back (PARKED_MS: it
+ * is parked). The count of its content passes to the queue. STATUS_NO_MEMORY changes nothing: it is
+ * still lent. */
 MUST_CHECK enum status queue_wait(struct queue *queue, const struct queue_entry *entry,
                                   uint64_t position, uint64_t due_ms);
 
-/* A delayed message comes in two steps: room for it, then the message, which cannot fail; or the
- * room is given up. Where several are reserved, they come, or are given up, in the same order.
- * STATUS_NO_MEMORY changes nothing. */
+/* A delayed message comes in two steps, with the time of its row: room for it, then the message,
+ * which cannot fail; or the room is given up. Where several are reserved, they come, or are given
+ * up, in the same order. STATUS_NO_MEMORY changes nothing. */
 MUST_CHECK enum status queue_reserve_delayed(struct queue *queue, uint64_t due_ms);
 void queue_forget_delayed(struct queue *queue, uint64_t due_ms);
 
@@ -90,7 +101,8 @@ uint64_t delayed_expiration(const struct queue_entry *entry);
  */
 const struct due_row *queue_first_waiting(const struct queue *queue);
 
-/* When that is; NEVER_MS: nothing waits but what is parked. */
+/* When that is, of times.h; 0: before the broker began. NEVER_MS: nothing waits but what is parked.
+ */
 uint64_t queue_next_due_ms(const struct queue *queue);
 
 /* Takes a message out, due or not; false: none waits under that key. The count of its content

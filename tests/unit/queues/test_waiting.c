@@ -71,9 +71,9 @@ static void
 delay(uint64_t number, uint64_t due_ms)
 {
     struct queue_entry entry = entry_of(number);
-    enum status status = queue_reserve_delayed(queue, due_ms);
+    enum status status = queue_reserve_delayed(queue, waiting_due_ms(due_ms));
     cr_assert(eq(int, status, STATUS_OK));
-    queue_push_delayed(queue, &entry, due_ms, 0);
+    queue_push_delayed(queue, &entry, waiting_due_ms(due_ms), 0);
 }
 
 static void
@@ -178,12 +178,12 @@ Test(waiting, room_that_was_reserved_is_given_up_without_a_trace)
     delay(1, 100);
     uint64_t octets = memory.bytes;
     for (uint64_t due_ms = 200; due_ms < 700; due_ms++) {
-        enum status status = queue_reserve_delayed(queue, due_ms);
+        enum status status = queue_reserve_delayed(queue, waiting_due_ms(due_ms));
         cr_assert(eq(int, status, STATUS_OK));
     }
     cr_expect(eq(u64, queue_waiting_count(queue), 1));
     for (uint64_t due_ms = 200; due_ms < 700; due_ms++) {
-        queue_forget_delayed(queue, due_ms);
+        queue_forget_delayed(queue, waiting_due_ms(due_ms));
     }
     cr_expect(eq(u64, memory.bytes, octets));
     queue_check(queue);
@@ -322,7 +322,7 @@ Test(waiting, a_message_is_taken_out_by_its_key_once)
     delay(2, 200);
     delay(3, 300);
     struct due_row row;
-    struct due_key key = {.due_ms = 200, .position = QUEUE_POSITION_DELAYED | 2};
+    struct due_key key = {.due_ms = waiting_due_ms(200), .position = QUEUE_POSITION_DELAYED | 2};
     cr_expect(queue_take_waiting(queue, &key, &row));
     cr_expect(eq(u64, number_of(&row.entry), 2));
     cr_expect(not(queue_take_waiting(queue, &key, &row)));
