@@ -307,11 +307,15 @@ get_message(struct channel *channel, struct queue *queue, bool no_ack, struct go
     return STATUS_OK;
 }
 
-/* The same in a queue in which messages may have failed. */
+/* The same in a queue in which messages may have failed; nothing is there for somebody who asks once
+ * while its head is held back. */
 static enum status
 get_failed_message(struct channel *channel, struct queue *queue, bool no_ack, struct got *got)
 {
     struct core *core = channel_core(channel);
+    if (core_head_is_held(queue)) {
+        return STATUS_AGAIN;
+    }
     if (core_show_head(core, queue, channel->connection->frame_max, &got->made) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
@@ -334,7 +338,7 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
     struct core *core = channel_core(channel);
     core_use_queue(core, queue);
     core_serve_consumers(core, queue);
-    if (!core_head_is_ready(core, queue)) {
+    if (!core_head_is_ready(core, queue) && !core_head_is_held(queue)) {
         channel_start_getting(channel, queue);
         return STATUS_AGAIN;
     }

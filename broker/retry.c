@@ -157,6 +157,7 @@ core_head_may_be_tried(struct core *core, struct queue *queue)
         hold(core, queue, row);
         return false;
     }
+    end_hold(core, queue);
     return true;
 }
 

@@ -536,6 +536,18 @@ Test(retry_broker, strict_order_is_that_of_a_quorum_queue_too)
     cr_assert_str_eq(deliveries(rig, b), "1 2 3");
 }
 
+/* It would have to wait for as long as the delay is, and whatever the client sends behind it. */
+Test(retry_broker, get_finds_nothing_while_the_head_is_held)
+{
+    say_text("x-delayed-retry-order", "hold");
+    (void)declare_retrying(1000, 2, 5);
+    publish_numbers(rig, a, "q", 1, 2);
+    fail();
+    expect_empty();
+    rig_step(rig, 1010);
+    expect_counts(take(), 1, 1, "nack");
+}
+
 /* The head that everything waited for is gone: what comes next need not wait. */
 Test(retry_broker, a_hold_ends_when_its_message_leaves)
 {
