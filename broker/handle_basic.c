@@ -307,8 +307,8 @@ get_message(struct channel *channel, struct queue *queue, bool no_ack, struct go
     return STATUS_OK;
 }
 
-/* The same in a queue in which messages may have failed; nothing is there for somebody who asks once
- * while its head is held back. */
+/* The same in a queue in which messages may have failed; nothing is there for somebody who asks
+ * once while its head is held back. */
 static enum status
 get_failed_message(struct channel *channel, struct queue *queue, bool no_ack, struct got *got)
 {
