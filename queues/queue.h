@@ -25,6 +25,7 @@
 #include "routing/target.h"
 
 struct queue_returned; /* a message that came back; queue.c */
+struct queue_clocks;   /* queues/clocks.h */
 struct queue_windows;  /* broker/paging_state.h */
 struct queue_turn;     /* a consumer that waits for its turn; queue_consumers.c */
 
@@ -80,6 +81,7 @@ struct queue {
     struct queue_windows *windows;   /* the broker's (broker/paging.h); NULL: nothing was fetched */
     struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
+    struct queue_clocks *clocks;     /* owned; NULL: no message has come yet */
 
     /* Consumers. */
     struct list consumers;    /* of queue_link, in order of registration */
