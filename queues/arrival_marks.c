@@ -19,9 +19,8 @@ arrival_marks_fini(struct arrival_marks *marks)
 
 /* Reading -------------------------------------------------------------------------------------- */
 
-/* Number of the mark of `position` among the older ones; `older_count`: it is the newest. */
-static uint32_t
-place_of(const struct arrival_marks *marks, uint64_t position)
+uint32_t
+arrival_marks_place(const struct arrival_marks *marks, uint64_t position)
 {
     if (position >= marks->newest.position) {
         return marks->older_count;
@@ -55,7 +54,7 @@ end_of(const struct arrival_marks *marks, uint32_t place)
 int64_t
 arrival_marks_ms(const struct arrival_marks *marks, uint64_t position)
 {
-    return arrival_mark_ms(mark_at(marks, place_of(marks, position)));
+    return arrival_mark_ms(mark_at(marks, arrival_marks_place(marks, position)));
 }
 
 const struct arrival_mark *
@@ -259,7 +258,7 @@ arrival_marks_search(struct arrival_marks *marks, uint64_t position)
         squeeze(marks);
         shrink(marks);
     }
-    uint32_t place = place_of(marks, position);
+    uint32_t place = arrival_marks_place(marks, position);
     struct arrival_mark *mark = mark_at(marks, place);
     if (position >= mark->position) {
         marks->found = mark;
@@ -273,7 +272,8 @@ void
 arrival_marks_lose(struct arrival_marks *marks, uint64_t position, uint64_t count)
 {
     int64_t left = (int64_t)count;
-    for (uint32_t i = place_of(marks, position); i < marks->older_count && left > 0; i++) {
+    for (uint32_t i = arrival_marks_place(marks, position); i < marks->older_count && left > 0;
+         i++) {
         int64_t living = living_count(marks, i);
         int64_t lost = living < left ? living : left;
         if (lost > 0) {
@@ -290,7 +290,7 @@ void
 arrival_marks_purge(struct arrival_marks *marks, uint64_t position, uint64_t end,
                     uint64_t kept_count)
 {
-    uint32_t last = place_of(marks, position);
+    uint32_t last = arrival_marks_place(marks, position);
     int64_t kept = (int64_t)kept_count;
     for (uint32_t i = 0; i < last; i++) {
         kept -= living_count(marks, i);

@@ -96,6 +96,9 @@ arrival_mark_ms(const struct arrival_mark *mark)
 }
 int64_t arrival_marks_ms(const struct arrival_marks *marks, uint64_t position);
 
+/* Which of the marks, counted from the oldest one, which is 0, counts the message. */
+uint32_t arrival_marks_place(const struct arrival_marks *marks, uint64_t position);
+
 /* Walks the marks from the oldest on, and ends with NULL; `end_out` is the position behind the
  * mark's last message, UINT64_MAX: it is the newest. */
 const struct arrival_mark *arrival_marks_next(const struct arrival_marks *marks, uint32_t *at,
