@@ -19,6 +19,7 @@
 #include "broker/publish.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
+#include "queues/clocks.h"
 
 struct dead_letters {
     struct core *core;
@@ -121,6 +122,7 @@ core_let_die(struct core *core, struct queue *queue, const struct queue_entry *e
 {
     assert(reason < DEATH_REASON_COUNT);
     struct queue_dying *dying = queue_dying_of(queue);
+    queue_clocks_touch(queue);
     dying->died_count[reason]++;
     core->counters.died[reason]++;
     if (queue->deleted || !queue->settings->has_dead_letter_exchange) {

@@ -2,6 +2,7 @@
 #include "queues/expiry.h"
 
 #include "base/alloc.h"
+#include "queues/clocks.h"
 #include "queues/waiting.h"
 
 #include <stdlib.h>
@@ -365,6 +366,7 @@ take_first_row(struct queue *queue, struct queue_entry *entry_out)
     take_far(queue->times, position);
     queue->ready_count--;
     queue->ready_bytes -= row.entry.size;
+    queue_clocks_on_gone(queue, position);
     queue_skip_dead(queue);
     queue_entry_clear_flag(&row.entry, ENTRY_IS_BACK);
     queue_entry_clear_flag(&row.entry, ENTRY_INDEXED);

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "queues/clocks.h"
 #include "queues/expiry.h"
 #include "queues/waiting.h"
 
@@ -18,7 +19,7 @@ struct queue_returned {
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 400, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 408, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -228,6 +229,7 @@ queue_unref(struct queue **queue_pointer)
     list_remove(&queue->owner_list_link);
     queue_forget_times(queue);
     queue_forget_waiting(queue);
+    queue_forget_clocks(queue);
     entry_deque_fini(&queue->deque);
     free_returned(queue);
     if (queue->handout != NULL) {
@@ -246,6 +248,18 @@ queue_unref(struct queue **queue_pointer)
 }
 
 /* The deque ------------------------------------------------------------------------------------ */
+
+enum status
+queue_push_entry(struct queue *queue, const struct queue_entry *entry)
+{
+    if (entry_deque_push(&queue->deque, entry) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue_clocks_on_push(queue, queue->next_position++);
+    queue->ready_count++;
+    queue->ready_bytes += entry->size;
+    return STATUS_OK;
+}
 
 enum status
 queue_push(struct queue *queue, const struct queue_entry *entry)
@@ -402,14 +416,16 @@ queue_put_back(struct queue *queue, struct queue_entry *entry, uint64_t position
         return STATUS_NO_MEMORY;
     }
     put_back(queue, entry, position);
+    queue_clocks_on_back(queue, position);
     return STATUS_OK;
 }
 
 void
-queue_end_lending(struct queue *queue)
+queue_end_lending(struct queue *queue, uint64_t position)
 {
     assert(queue->unacked_count > 0);
     queue->unacked_count--;
+    queue_clocks_on_gone(queue, position);
     shrink_room(queue);
 }
 
@@ -418,6 +434,7 @@ queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t posi
 {
     assert(queue->unacked_count > 0);
     queue->unacked_count--;
+    queue_clocks_on_gone(queue, position);
     if (entry->due != DUE_NONE && queue->times != NULL) {
         queue_times_on_gone(queue, entry, position);
     }
@@ -471,6 +488,7 @@ queue_lose(struct queue *queue, const struct entry_loss *loss)
     assert(queue->ready_count >= loss->count);
     queue->ready_count -= loss->count;
     queue->ready_bytes -= loss->bytes;
+    queue_clocks_on_lost(queue, loss->count);
     queue_skip_dead(queue);
 }
 
@@ -511,6 +529,7 @@ pop_with_times(struct queue *queue, struct queue_entry *entry_out, uint64_t *pos
 {
     bool taken = take_next(queue, entry_out, position_out);
     if (taken) {
+        queue_clocks_on_gone(queue, *position_out);
         queue_times_on_gone(queue, entry_out, *position_out);
         queue_skip_dead(queue);
     }
@@ -520,8 +539,14 @@ pop_with_times(struct queue *queue, struct queue_entry *entry_out, uint64_t *pos
 bool
 queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    return queue->times != NULL ? pop_with_times(queue, entry_out, position_out)
-                                : take_next(queue, entry_out, position_out);
+    if (queue->times != NULL) {
+        return pop_with_times(queue, entry_out, position_out);
+    }
+    bool taken = take_next(queue, entry_out, position_out);
+    if (taken) {
+        queue_clocks_on_gone(queue, *position_out);
+    }
+    return taken;
 }
 
 enum status
@@ -586,9 +611,11 @@ queue_purge(struct queue *queue, struct queue_discards *discards)
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         const struct queue_entry *entry = queue_returned_entry(queue, i);
         if (entry != NULL) {
+            queue_clocks_on_gone(queue, queue_returned_position(queue, i));
             discards->release(discards->context, queue_id, entry);
         }
     }
+    queue_clocks_on_purged(queue, queue_deque_position(queue));
     queue_discards_add(discards, queue_id, &queue->deque);
     queue->returned_count = 0;
     queue->ready_count = 0;
@@ -621,6 +648,7 @@ check_messages(const struct queue *queue)
         own_bytes += queue_times_bytes(queue->times);
         queue_check_times(queue);
     }
+    own_bytes += queue_check_clocks(queue);
     uint64_t count = entry_deque_check(&queue->deque, own_bytes, &bytes);
     assert(count == queue_deque_places(queue));
     const struct queue_returned *heap = queue->returned;

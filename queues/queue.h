@@ -25,6 +25,7 @@
 #include "routing/target.h"
 
 struct queue_returned; /* a message that came back; queue.c */
+struct queue_clocks;   /* queues/clocks.h */
 struct queue_windows;  /* broker/paging_state.h */
 struct queue_service;  /* who takes messages; queue_consumers.c */
 struct queue_waiting;  /* messages that wait for a time; waiting.h */
@@ -81,6 +82,7 @@ struct queue {
     struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
     struct queue_waiting *waiting;   /* owned; NULL: no message has waited here yet */
+    struct queue_clocks *clocks;     /* owned; NULL: no message has come yet */
 
     /* Consumers. */
     struct queue_service *service; /* owned; NULL: it has no consumers */
@@ -257,23 +259,12 @@ void queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t
 
 /* Within the queue (expiry.c). queue_push_entry is queue_push and takes no note of deadlines.
  * queue_skip_dead gives up those that have died in front of the living. */
-static inline MUST_CHECK enum status
-queue_push_entry(struct queue *queue, const struct queue_entry *entry)
-{
-    if (entry_deque_push(&queue->deque, entry) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    queue->next_position++;
-    queue->ready_count++;
-    queue->ready_bytes += entry->size;
-    return STATUS_OK;
-}
-
+MUST_CHECK enum status queue_push_entry(struct queue *queue, const struct queue_entry *entry);
 void queue_skip_dead(struct queue *queue);
 
 /* Within the queue (waiting.c). A lent message stays away; one that stayed away comes back as with
  * queue_return, if there is memory (its flags may change). */
-void queue_end_lending(struct queue *queue);
+void queue_end_lending(struct queue *queue, uint64_t position);
 MUST_CHECK enum status queue_put_back(struct queue *queue, struct queue_entry *entry,
                                       uint64_t position);
 
