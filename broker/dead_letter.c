@@ -376,10 +376,11 @@ make_content(struct letter *letter)
 
 /* Room for the message in all of its queues. */
 static enum status
-reserve_queues(struct core *core)
+reserve_queues(struct core *core, const struct content *content)
 {
     for (uint32_t i = 0; i < core->routes.count; i++) {
-        if (queue_reserve(queue_of_target(core->routes.targets[i])) != STATUS_OK) {
+        struct queue *target = queue_of_target(core->routes.targets[i]);
+        if (queue_reserve(target, content_level(content, target)) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }
@@ -396,14 +397,16 @@ count_logged(const struct core *core, const struct content *content)
     return count;
 }
 
-/* Of how many the log keeps a deadline: the message's own is gone. */
+/* Of how many the log keeps a deadline or a level: the message's own deadline is gone. */
 static uint32_t
-count_mortal(const struct core *core, const struct content *content)
+count_states(const struct core *core, const struct content *content)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *target = queue_of_target(core->routes.targets[i]);
-        count += core_logs(core, target, content) && !queue_is_endless(target, 0) ? 1 : 0;
+        bool has_state =
+            core_logs(core, target, content) && core_log_keeps_state(target, content, 0);
+        count += has_state ? 1 : 0;
     }
     return count;
 }
@@ -418,14 +421,14 @@ reserve_log(const struct letter *letter)
     if (logged_count == 0) {
         return STATUS_OK; /* the removal alone is in one batch wherever it is */
     }
-    uint32_t mortal_count = count_mortal(core, content);
+    uint32_t state_count = count_states(core, content);
     struct log_need need = {
         .publish_count = 1,
         .targets_max = logged_count,
-        .states_max = mortal_count,
+        .states_max = state_count,
         .content_octets = content_octets(content) + RECORD_ALIGNMENT,
         .record_octets = record_publish_size(logged_count) + RECORD_ACK_MAX +
-                         mortal_count * record_row_state_size_max(1),
+                         state_count * record_row_state_size_max(1),
     };
     return core_log_reserve(core, &need);
 }
@@ -439,7 +442,7 @@ publish_letter(const struct letter *letter)
     const struct content *content = chunk_pool_content(core->pool, letter->content);
     struct logged_message message = {0};
     enum status status = STATUS_OK;
-    core_log_begin(core, 0);
+    core_log_begin(core, content, 0);
     for (uint32_t i = 0; i < set->count && core_has_log(core); i++) {
         struct queue *target = queue_of_target(set->targets[i]);
         if (core_logs(core, target, content)) {
@@ -494,7 +497,7 @@ prepare_letter(struct letter *letter)
     if (make_content(letter) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    enum status status = reserve_queues(core);
+    enum status status = reserve_queues(core, chunk_pool_content(core->pool, letter->content));
     if (status == STATUS_OK) {
         status = reserve_log(letter);
     }

@@ -7,6 +7,7 @@
 #include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/paging.h"
+#include "broker/publish.h"
 #include "broker/vhost.h"
 
 #include <stdlib.h>
@@ -47,8 +48,9 @@ core_logs(const struct core *core, const struct queue *queue, const struct conte
 }
 
 void
-core_log_begin(struct core *core, uint64_t expiration)
+core_log_begin(struct core *core, const struct content *content, uint64_t expiration)
 {
+    core->log_content = content;
     core->log_target_count = 0;
     core->log_state_count = 0;
     core->log_expiration = expiration;
@@ -131,6 +133,19 @@ add_target_with(struct core *core, const struct queue *queue, const struct row_s
     return STATUS_OK;
 }
 
+/* What the log keeps of the level at which the content stands in the queue. */
+static uint8_t
+logged_level(const struct queue *queue, const struct content *content)
+{
+    return queue->level_max == 0 ? 0 : queue_logged_level(queue, content_level(content, queue));
+}
+
+bool
+core_log_keeps_state(const struct queue *queue, const struct content *content, uint64_t expiration)
+{
+    return !queue_is_endless(queue, expiration) || logged_level(queue, content) != 0;
+}
+
 enum status
 core_log_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
 {
@@ -138,6 +153,7 @@ core_log_target_with(struct core *core, const struct queue *queue, const struct 
     if (!queue_is_endless(queue, core->log_expiration)) {
         full.deadline_ms = core_wall_deadline_ms(core, queue, core->log_expiration);
     }
+    full.priority = logged_level(queue, core->log_content);
     return row_state_is_empty(&full) ? add_target(core, queue)
                                      : add_target_with(core, queue, &full);
 }
@@ -145,8 +161,9 @@ core_log_target_with(struct core *core, const struct queue *queue, const struct 
 enum status
 core_log_target(struct core *core, const struct queue *queue)
 {
-    return queue_is_endless(queue, core->log_expiration) ? add_target(core, queue)
-                                                         : core_log_target_with(core, queue, NULL);
+    return core_log_keeps_state(queue, core->log_content, core->log_expiration)
+               ? core_log_target_with(core, queue, NULL)
+               : add_target(core, queue);
 }
 
 /* What the list takes in the log, at most. */
@@ -532,6 +549,23 @@ core_on_committed(struct core *core)
 
 /* Recovery ------------------------------------------------------------------------------------- */
 
+/* At its level; behind those that stand there. */
+static enum status
+restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct row_state *state)
+{
+    uint8_t level = queue_level_from_log(queue, state->priority);
+    if (queue_open_level(queue, level) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue_turn_to_level(queue, level);
+    enum status status = state->deadline_ms == 0
+                             ? queue_push(queue, entry)
+                             : core_restore_mortal(core, queue, entry, state->deadline_ms);
+    queue_serve_highest(queue);
+    return status;
+}
+
 enum status
 core_restore_row(void *context, const struct recovered_row *row)
 {
@@ -545,10 +579,7 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
-    enum status status = row->state.deadline_ms == 0
-                             ? queue_push(queue, &entry)
-                             : core_restore_mortal(core, queue, &entry, row->state.deadline_ms);
-    if (status != STATUS_OK) {
+    if (restore_entry(core, queue, &entry, &row->state) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     core_heed_limit(core, queue);

@@ -89,13 +89,23 @@ entry_bits(const struct core *core, const struct queue *queue, const struct cont
 }
 
 static enum status
-push_message(struct core *core, struct queue *queue, struct queue_entry *entry,
-             const struct logged_message *message)
+push_in_order(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct logged_message *message)
 {
     if (queue_is_endless(queue, message->expiration)) {
         return queue_push(queue, entry);
     }
     return core_push_for(core, queue, entry, queue_time_to_live_ms(queue, message->expiration));
+}
+
+static enum status
+push_at_level(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct content *content, const struct logged_message *message)
+{
+    queue_turn_to_level(queue, content_level(content, queue));
+    enum status status = push_in_order(core, queue, entry, message);
+    queue_serve_highest(queue);
+    return status;
 }
 
 void
@@ -107,7 +117,9 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
         .lsn_and_flags = entry_bits(core, queue, content, message),
         .size = content->body_size,
     };
-    enum status status = push_message(core, queue, &entry, message);
+    enum status status = queue->levels == NULL
+                             ? push_in_order(core, queue, &entry, message)
+                             : push_at_level(core, queue, &entry, content, message);
     assert(status == STATUS_OK);
     queue_entry_retain(&entry, core->pool);
     queue->published_count++;
@@ -153,7 +165,7 @@ static enum status
 log_for_queues(const struct publish *publish, uint64_t *lsn_out)
 {
     struct core *core = publish_core(publish);
-    core_log_begin(core, publish->expiration);
+    core_log_begin(core, publish->octets, publish->expiration);
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *queue = queue_of_target(core->routes.targets[i]);
         if (core_logs(core, queue, publish->octets) && core_log_target(core, queue) != STATUS_OK) {
@@ -210,7 +222,7 @@ reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
         if (queue_would_refuse(queue, publish->octets->body_size)) {
             return STATUS_REJECTED;
         }
-        if (queue_reserve(queue) != STATUS_OK) {
+        if (queue_reserve(queue, content_level(publish->octets, queue)) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }

@@ -257,23 +257,25 @@ is_taken(const struct buffered_publish *publish)
 
 /* Announces every copy to its queue, but for those that it refuses because it is full with what
  * came before them. */
-static void
+static enum status
 announce_copies(struct channel *channel)
 {
     struct core *core = channel_core(channel);
     const struct transaction *transaction = channel->transaction;
-    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < transaction->publish_count && status == STATUS_OK; i++) {
         struct buffered_publish *publish = &transaction->publishes[i];
         if (publish->queue == NULL) {
             continue;
         }
-        uint32_t body_size = chunk_pool_content(core->pool, publish->content)->body_size;
-        publish->is_refused = core_refuses(core, publish->queue, body_size);
+        const struct content *content = chunk_pool_content(core->pool, publish->content);
+        publish->is_refused = core_refuses(core, publish->queue, content->body_size);
         if (!publish->is_refused) {
-            queue_announce(publish->queue);
-            publish->queue->announced_bytes += body_size;
+            status = queue_announce(publish->queue, content_level(content, publish->queue));
+            publish->queue->announced_bytes += content->body_size;
         }
     }
+    return status;
 }
 
 /* Room for every copy in its queue. */
@@ -281,8 +283,7 @@ static enum status
 reserve_queues(struct channel *channel)
 {
     const struct transaction *transaction = channel->transaction;
-    announce_copies(channel);
-    enum status status = STATUS_OK;
+    enum status status = announce_copies(channel);
     for (uint32_t i = 0; i < transaction->publish_count; i++) {
         struct queue *queue = transaction->publishes[i].queue;
         if (queue != NULL && status == STATUS_OK) {
@@ -306,21 +307,20 @@ count_logged(const struct core *core, const struct buffered_publish *copies, uin
     return logged_count;
 }
 
-/* Of how many the log keeps a deadline. */
+/* Of how many the log keeps a deadline or a level. */
 static uint32_t
-count_mortal(const struct core *core, const struct buffered_publish *copies, uint32_t count)
+count_states(const struct core *core, const struct buffered_publish *copies, uint32_t count)
 {
     const struct content *content = chunk_pool_content(core->pool, copies->content);
     uint64_t expiration = content_expiration(content);
-    uint32_t mortal_count = 0;
+    uint32_t state_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct queue *queue = copies[i].queue;
-        mortal_count +=
-            queue != NULL && core_logs(core, queue, content) && !queue_is_endless(queue, expiration)
-                ? 1
-                : 0;
+        bool has_state = queue != NULL && core_logs(core, queue, content) &&
+                         core_log_keeps_state(queue, content, expiration);
+        state_count += has_state ? 1 : 0;
     }
-    return mortal_count;
+    return state_count;
 }
 
 static void
@@ -336,9 +336,9 @@ add_need(const struct core *core, const struct buffered_publish *copies, uint32_
     need->targets_max = logged_count > need->targets_max ? logged_count : need->targets_max;
     need->content_octets += content_octets(content) + RECORD_ALIGNMENT;
     need->record_octets += record_publish_size(logged_count);
-    uint32_t mortal_count = count_mortal(core, copies, count);
-    need->states_max = mortal_count > need->states_max ? mortal_count : need->states_max;
-    need->record_octets += mortal_count * record_row_state_size_max(1);
+    uint32_t state_count = count_states(core, copies, count);
+    need->states_max = state_count > need->states_max ? state_count : need->states_max;
+    need->record_octets += state_count * record_row_state_size_max(1);
 }
 
 /* What all of it takes in the log, at most: every removal counts as a record of its own. */
@@ -417,7 +417,7 @@ log_copies(struct core *core, const struct buffered_publish *copies, uint32_t co
     const struct content *content = chunk_pool_content(core->pool, copies->content);
     enum status status = STATUS_OK;
     uint64_t lsn = 0;
-    core_log_begin(core, expiration);
+    core_log_begin(core, content, expiration);
     for (uint32_t i = 0; i < count; i++) {
         if (is_taken(&copies[i]) && core_logs(core, copies[i].queue, content)) {
             status = core_log_target(core, copies[i].queue);
