@@ -38,6 +38,13 @@ position_of_level(uint8_t level)
     return (uint64_t)(UINT8_MAX - level) << POSITION_LEVEL_SHIFT;
 }
 
+/* The number of a message in its level. */
+static inline uint64_t
+position_number(uint64_t position)
+{
+    return position & ((UINT64_C(1) << POSITION_LEVEL_SHIFT) - 1);
+}
+
 /* What a level has while another is in front. */
 struct queue_level {
     struct entry_deque deque;
