@@ -343,7 +343,7 @@ Test(logged_priorities, level_of_a_message_is_written_with_it)
     log_check(disk);
     consume(rig, a, 1, "q", "c", true);
     log_settle(disk);
-    cr_expect(eq(str, (char *)deliveries(rig, a), "high higher none zero"));
+    cr_expect(eq(str, (char *)deliveries(rig, a), "higher high none zero"));
     log_check(disk);
 }
 
