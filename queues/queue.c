@@ -545,19 +545,26 @@ has_next(const struct queue *queue)
     return queue->ready_count > 0 && !queue_head_is_away(queue);
 }
 
-/* There is a next message, and the queue is plain: what came back was once at the head, so it
+/* The next message of a plain queue, if there is one: what came back was once at the head, so it
  * stands before whatever is in the deque. */
-static void
+static inline __attribute__((always_inline)) bool
 take_plain(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
     if (queue->returned_count > 0) {
         take_returned(queue, entry_out, position_out);
-    } else {
-        queue_take_from_deque(queue, entry_out, position_out);
+        return true;
     }
+    if (queue->ready_count == 0 || entry_deque_head_is_away(&queue->deque)) {
+        return false;
+    }
+    *position_out = queue->next_position - queue->ready_count - queue->deque.dead_count;
+    entry_deque_take(&queue->deque, entry_out);
+    queue->ready_count--;
+    queue->ready_bytes -= entry_out->size;
+    return true;
 }
 
-/* The same in any queue. */
+/* In any queue; there is a next message. */
 static void
 take_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
@@ -578,59 +585,66 @@ go_on_behind(struct queue *queue)
     queue_serve_highest(queue);
 }
 
-/* By itself, so that plain queues need not make room for what it has. */
-static __attribute__((noinline)) void
+/* By itself, as that of queue_lend, so that plain queues need not make room for what it has. */
+static __attribute__((noinline)) bool
 pop_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
+    if (!has_next(queue)) {
+        return false;
+    }
     take_any(queue, entry_out, position_out);
     queue_clocks_on_gone(queue, *position_out);
     if (queue->times != NULL) {
         queue_times_on_gone(queue, entry_out, *position_out);
     }
     go_on_behind(queue);
+    return true;
 }
 
 bool
 queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
+    if (!is_plain(queue)) {
+        return pop_any(queue, entry_out, position_out);
+    }
+    bool taken = take_plain(queue, entry_out, position_out);
+    if (taken) {
+        queue_clocks_on_gone(queue, *position_out);
+    }
+    return taken;
+}
+
+static __attribute__((noinline)) bool
+lend_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
     if (!has_next(queue)) {
         return false;
     }
-    if (is_plain(queue)) {
-        take_plain(queue, entry_out, position_out);
-        queue_clocks_on_gone(queue, *position_out);
-    } else {
-        pop_any(queue, entry_out, position_out);
-    }
-    return true;
-}
-
-static __attribute__((noinline)) void
-lend_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
-{
     take_any(queue, entry_out, position_out);
     queue->unacked_count++;
     if (queue->times != NULL) {
         queue_times_on_lent(queue, entry_out, *position_out);
     }
     go_on_behind(queue);
+    return true;
 }
 
 enum status
 queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    if (!has_next(queue)) {
+    if (queue->ready_count == 0) {
         return STATUS_AGAIN;
     }
     if (keep_room(queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    if (is_plain(queue)) {
-        take_plain(queue, entry_out, position_out);
-        queue->unacked_count++;
-    } else {
-        lend_any(queue, entry_out, position_out);
+    if (!is_plain(queue)) {
+        return lend_any(queue, entry_out, position_out) ? STATUS_OK : STATUS_AGAIN;
     }
+    if (!take_plain(queue, entry_out, position_out)) {
+        return STATUS_AGAIN;
+    }
+    queue->unacked_count++;
     return STATUS_OK;
 }
 
