@@ -21,6 +21,7 @@
 #include "broker/retry.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
+#include "queues/clocks.h"
 
 struct dead_letters {
     struct core *core;
@@ -132,6 +133,7 @@ core_let_die(struct core *core, struct queue *queue, const struct queue_entry *e
 {
     assert(reason < DEATH_REASON_COUNT);
     struct queue_dying *dying = queue_dying_of(queue);
+    queue_clocks_touch(queue);
     dying->died_count[reason]++;
     core->counters.died[reason]++;
     bool is_parked_else = reason == DEATH_DELIVERY_LIMIT;
@@ -412,10 +414,11 @@ make_content(struct letter *letter)
 
 /* Room for the message in all of its queues. */
 static enum status
-reserve_queues(struct core *core)
+reserve_queues(struct core *core, const struct content *content)
 {
     for (uint32_t i = 0; i < core->prompt_count; i++) {
-        if (queue_reserve(queue_of_target(core->routes.targets[i])) != STATUS_OK) {
+        struct queue *target = queue_of_target(core->routes.targets[i]);
+        if (queue_reserve(target, content_level(content, target)) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }
@@ -432,15 +435,18 @@ count_logged(const struct core *core, const struct content *content)
     return count;
 }
 
-/* Of how many the log keeps a deadline (the message's own is gone), or until when they wait. */
+/* Of how many the log keeps a deadline (the message's own is gone), a level, or until when they
+ * wait.
+ */
 static uint32_t
 count_states(const struct core *core, const struct content *content)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *target = queue_of_target(core->routes.targets[i]);
-        bool has_state = i >= core->prompt_count || !queue_is_endless(target, 0);
-        count += has_state && core_logs(core, target, content) ? 1 : 0;
+        bool has_state = core_logs(core, target, content) &&
+                         (i >= core->prompt_count || core_log_keeps_state(target, content, 0));
+        count += has_state ? 1 : 0;
     }
     return count;
 }
@@ -476,7 +482,7 @@ publish_letter(const struct letter *letter)
     const struct content *content = chunk_pool_content(core->pool, letter->content);
     struct logged_message message = {0};
     enum status status = STATUS_OK;
-    core_log_begin(core, 0);
+    core_log_begin(core, content, 0);
     for (uint32_t i = 0; i < set->count && core_has_log(core); i++) {
         struct queue *target = queue_of_target(set->targets[i]);
         if (core_logs(core, target, content)) {
@@ -541,7 +547,7 @@ prepare_letter(struct letter *letter)
     if (make_content(letter) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    enum status status = reserve_queues(core);
+    enum status status = reserve_queues(core, chunk_pool_content(core->pool, letter->content));
     if (status == STATUS_OK && (status = reserve_log(letter)) != STATUS_OK) {
         core_forget_delayed(core, core->routes.count);
     }

@@ -9,6 +9,7 @@
 #include "broker/failure_headers.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
+#include "queues/clocks.h"
 #include "store/recovery.h"
 
 static uint64_t
@@ -52,6 +53,12 @@ logged_verdict(uint8_t verdict)
     return ROW_VERDICT_NONE;
 }
 
+static uint8_t
+logged_level(const struct queue *queue, uint64_t position)
+{
+    return queue->level_max == 0 ? 0 : queue_logged_level(queue, position_level(position));
+}
+
 /* Writes down what is known now: what stood there before counts no more, so the deadline is said
  * again. `due_ms` is wall clock; 0: the message does not wait. */
 static void
@@ -66,6 +73,7 @@ log_failure(struct core *core, struct queue *queue, const struct queue_entry *en
         .delivery_count = row->delivery_count,
         .acquired_count = row->acquired_count,
         .verdict = (uint8_t)logged_verdict(row->verdict),
+        .priority = logged_level(queue, row->position),
     };
     row->state_lsn = core_log_return(core, queue, entry, &state, row->state_lsn);
 }
@@ -189,7 +197,7 @@ note_return(struct coming_back *back, enum retry_verdict verdict)
     }
     struct failure *row = back->row;
     if (row->acquired_count == 0) {
-        row->arrival_ms = (int64_t)item->delivered_ms - (int64_t)back->core->base_ms;
+        row->arrival_ms = (int64_t)queue_arrival_ms(back->queue, item->position);
     }
     row->acquired_count += row->acquired_count < UINT32_MAX ? 1 : 0;
     row->due_ms = 0;
@@ -336,13 +344,19 @@ forget_returned(struct core *core, struct queue *queue)
     }
 }
 
-/* Those that were restored stand in the deque. */
+/* Those that were restored, and have not been handed out since, stand in a deque. */
+static bool
+is_in_deque(const struct queue *queue, const struct failure *row)
+{
+    return row->is_in_deque && row->position >= queue_first_position_of(queue, row->position);
+}
+
 static void
-forget_behind(struct core *core, struct queue *queue, uint64_t first)
+forget_restored(struct core *core, struct queue *queue)
 {
     uint32_t at = 0;
     for (struct failure *row; (row = queue_next_failure(queue, &at)) != NULL;) {
-        if (row->position >= first) {
+        if (is_in_deque(queue, row)) {
             forget_row(core, queue, row->position);
             at--;
         }
@@ -356,7 +370,7 @@ core_purge_failures(struct core *core, struct queue *queue)
         return;
     }
     forget_returned(core, queue);
-    forget_behind(core, queue, queue_deque_position(queue));
+    forget_restored(core, queue);
 }
 
 void
@@ -405,64 +419,73 @@ restored_verdict(uint8_t verdict)
     return verdict < ARRAY_LEN(verdicts) ? verdicts[verdict] : RETRY_NO_VERDICT;
 }
 
-static enum status
-restore_row(struct core *core, struct queue *queue, uint64_t position,
-            const struct recovered_row *recovered, uint64_t held_until_ms)
+static void
+fill_row(struct core *core, struct failure *row, const struct recovered_row *recovered)
 {
     const struct row_state *state = &recovered->state;
-    struct failure *row;
-    if (queue_add_failure(queue, position, &row) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
     row->state_lsn = recovered->state_lsn;
     row->arrival_ms = (int64_t)now_ms(core) + ((int64_t)state->arrival_ms - core->now.wall_ms);
     row->delivery_count = state->delivery_count;
     row->acquired_count = state->acquired_count;
     row->verdict = (uint8_t)restored_verdict(state->verdict);
-    row->due_ms = held_until_ms;
+}
+
+/* At its level, behind those that stand there. What is parked has no deadline any more. */
+static enum status
+push_restored(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct recovered_row *recovered)
+{
+    const struct row_state *state = &recovered->state;
+    uint8_t level = queue_level_from_log(queue, state->priority);
+    struct failure *row;
+    if (queue_open_level(queue, level) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue_turn_to_level(queue, level);
+    if (queue_add_failure(queue, queue->next_position, &row) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    fill_row(core, row, recovered);
+    return state->deadline_ms == 0 || state->due_ms >= INT64_MAX
+               ? queue_push(queue, entry)
+               : core_restore_mortal(core, queue, entry, state->deadline_ms);
+}
+
+/* It was pushed last. Where strict order is kept, it waits at its place. */
+static enum status
+wait_again(struct core *core, struct queue *queue, uint64_t due_ms)
+{
+    struct queue_entry entry;
+    uint64_t position = queue->next_position - 1;
+    struct failure *row = queue_find_failure(queue, position);
+    bool is_held = queue->settings->retry.order == RETRY_ORDER_HOLD && due_ms != PARKED_MS;
+    row->is_in_deque = due_ms <= now_ms(core) || is_held;
+    row->due_ms = is_held ? due_ms : 0;
+    if (row->is_in_deque) {
+        return STATUS_OK;
+    }
+    if (queue_lend_last(queue, &entry, &position) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    if (core_wait(core, queue, &entry, position, due_ms) != STATUS_OK) {
+        queue_return(queue, &entry, position);
+        return STATUS_NO_MEMORY;
+    }
     return STATUS_OK;
 }
 
-static enum status
-restore_waiting(struct core *core, struct queue *queue, struct queue_entry *entry,
-                const struct recovered_row *recovered, uint64_t due_ms)
-{
-    uint64_t position = queue_early_position(queue);
-    if (restore_row(core, queue, position, recovered, 0) != STATUS_OK ||
-        queue_lend_again(queue) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    uint64_t deadline_ms = recovered->state.deadline_ms;
-    if (deadline_ms != 0) {
-        queue_set_deadline(queue, entry, position, due_of_wall(core, deadline_ms));
-    }
-    return core_wait(core, queue, entry, position, due_ms);
-}
-
-static enum status
-restore_ready(struct core *core, struct queue *queue, struct queue_entry *entry,
-              const struct recovered_row *recovered, uint64_t due_ms)
-{
-    if (restore_row(core, queue, queue->next_position, recovered, due_ms) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    uint64_t deadline_ms = recovered->state.deadline_ms;
-    return deadline_ms == 0 ? queue_push(queue, entry)
-                            : core_restore_mortal(core, queue, entry, deadline_ms);
-}
-
-/* Where strict order is kept, a message waits at its place. */
 enum status
 core_restore_failed(struct core *core, struct queue *queue, struct queue_entry *entry,
                     const struct recovered_row *recovered)
 {
-    uint64_t due_ms = due_of_wall(core, recovered->state.due_ms);
-    bool is_held = queue->settings->retry.order == RETRY_ORDER_HOLD && due_ms != PARKED_MS;
     queue_entry_set_flag(entry, ENTRY_HAS_FAILED);
     queue_entry_set_flag(entry, ENTRY_REDELIVERED);
-    return due_ms <= now_ms(core) || is_held
-               ? restore_ready(core, queue, entry, recovered, due_ms)
-               : restore_waiting(core, queue, entry, recovered, due_ms);
+    enum status status = push_restored(core, queue, entry, recovered);
+    if (status == STATUS_OK) {
+        status = wait_again(core, queue, due_of_wall(core, recovered->state.due_ms));
+    }
+    queue_serve_highest(queue);
+    return status;
 }
 
 /* Quarantine ---------------------------------------------------------------------------------- */
@@ -491,7 +514,7 @@ core_park(struct core *core, struct queue *queue, const struct dying_message *me
     struct queue_entry entry = message->entry;
     entry.due = DUE_NONE; /* nobody waits for its time any more */
     queue_entry_clear_flag(&entry, ENTRY_INDEXED);
-    if (queue_lend_again(queue) != STATUS_OK) {
+    if (queue_lend_again(queue, message->position) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     if (core_wait(core, queue, &entry, message->position, PARKED_MS) != STATUS_OK) {

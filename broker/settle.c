@@ -6,6 +6,7 @@
 #include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/retry.h"
+#include "queues/clocks.h"
 
 static void
 wake_consumer(struct core *core, struct consumer *consumer)
@@ -79,6 +80,7 @@ drop_message(struct channel *channel, struct unacked *item)
 void
 channel_settle_ack(struct channel *channel, struct unacked *item)
 {
+    queue_clocks_on_served(item->queue, item->position);
     item->queue->acked_count++;
     channel_core(channel)->counters.acked++;
     drop_message(channel, item);
@@ -92,6 +94,7 @@ channel_settle_return(struct channel *channel, struct unacked *item, enum retry_
         drop_message(channel, item);
         return;
     }
+    queue_clocks_touch(queue);
     if (queue->settings->counts_failures) {
         core_return_counted(channel_core(channel), item, verdict);
     } else {

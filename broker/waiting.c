@@ -113,6 +113,7 @@ core_forget_waiting(struct core *core, struct queue *queue)
 static void
 on_ready(struct core *core, struct queue *queue)
 {
+    core_heed_hold(core, queue);
     core_heed_limit(core, queue);
     if (queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
@@ -131,7 +132,8 @@ late_ms(const struct core *core, const struct due_key *key)
 static enum status
 end_delay(struct core *core, struct queue *queue, const struct due_key *key)
 {
-    if (queue_reserve(queue) != STATUS_OK) {
+    uint8_t level = delayed_level(key->position);
+    if (queue_reserve(queue, level) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     struct due_row row;
@@ -139,12 +141,14 @@ end_delay(struct core *core, struct queue *queue, const struct due_key *key)
     assert(taken);
     uint64_t expiration = delayed_expiration(&row.entry);
     row.entry.due = DUE_NONE;
+    queue_turn_to_level(queue, level);
     enum status status =
         queue_is_endless(queue, expiration)
             ? queue_push(queue, &row.entry)
             : core_push_late(core, queue, &row.entry, queue_time_to_live_ms(queue, expiration),
                              late_ms(core, key));
     assert(status == STATUS_OK);
+    queue_serve_highest(queue);
     return status;
 }
 
@@ -156,7 +160,6 @@ end_retry(struct core *core, struct queue *queue, const struct due_key *key)
         return STATUS_NO_MEMORY;
     }
     core_watch_returned(core, queue, &entry, key->position);
-    core_heed_hold(core, queue);
     return STATUS_OK;
 }
 
@@ -236,7 +239,8 @@ core_restore_delayed(struct core *core, struct queue *queue, struct queue_entry 
     if (queue_reserve_delayed(queue, row_due_ms) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    queue_push_delayed(queue, entry, row_due_ms, expiration);
+    queue_push_delayed(queue, entry, queue_level_from_log(queue, state->priority), row_due_ms,
+                       expiration);
     core_look_at_waiting(core, queue, queue_next_due_ms(queue));
     return STATUS_OK;
 }

@@ -33,6 +33,7 @@ struct failure {
     uint32_t delivery_count; /* failures that count */
     uint32_t acquired_count; /* all times that it was handed out and came back */
     uint8_t verdict;         /* the last, of enum retry_verdict; 0: none yet */
+    bool is_in_deque;        /* it was restored there; also when it has left since */
     uint32_t times_ms[FAILURE_TIMES_MAX]; /* of counted failures, since its arrival: the first, and
                                              of failure n > 1 at 1 + (n - 2) % 4 */
 };

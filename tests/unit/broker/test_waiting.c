@@ -584,7 +584,7 @@ Test(logged_waits, restored_message_that_was_due_long_ago_has_lived_since)
     cr_expect(eq(u64, find_queue(rig, "q")->ready_count, 0));
 }
 
-/* It was at the head when it was lent, and comes back there. */
+/* What came back is served first: it was at the head when it was lent. */
 Test(logged_waits, restored_retry_comes_back_in_front)
 {
     uint64_t wall_ms = (uint64_t)rig->now.wall_ms;
