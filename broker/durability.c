@@ -532,6 +532,17 @@ core_on_committed(struct core *core)
 
 /* Recovery ------------------------------------------------------------------------------------- */
 
+/* Has what is pushed come when the message came, as far as that is known; returns what the time
+ * was. */
+static int64_t
+go_back_to_arrival(struct core *core, uint64_t arrival_ms)
+{
+    int64_t now_ms = core->queue_memory.now_ms;
+    int64_t age_ms = core->now.wall_ms - (int64_t)arrival_ms;
+    core->queue_memory.now_ms -= arrival_ms != 0 && age_ms > 0 ? age_ms : 0;
+    return now_ms;
+}
+
 enum status
 core_restore_row(void *context, const struct recovered_row *row)
 {
@@ -545,9 +556,11 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
+    int64_t now_ms = go_back_to_arrival(core, row->arrival_ms);
     enum status status = row->state.deadline_ms == 0
                              ? queue_push(queue, &entry)
                              : core_restore_mortal(core, queue, &entry, row->state.deadline_ms);
+    core->queue_memory.now_ms = now_ms;
     if (status != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }

@@ -174,18 +174,28 @@ queue_clocks_fold(struct queue *queue)
     activity->folded_ms += seconds * RATE_STEP_MS;
 }
 
+/* The first of its mark at this time; the others will have waited as long. */
 void
-queue_clocks_on_served(struct queue *queue, uint64_t position)
+queue_clocks_on_others_served(struct queue *queue, uint64_t position)
 {
-    queue_clocks_touch(queue);
     struct queue_clocks *clocks = queue->clocks;
-    struct queue_activity *activity = activity_of(clocks);
+    size_t before = arrival_marks_bytes(&clocks->marks);
     const struct arrival_mark *mark = arrival_marks_find(&clocks->marks, position);
-    int64_t waited_ms = now_of(queue) - arrival_mark_ms(mark);
+    count_memory(queue, before);
+    (void)activity_of(clocks);
+    queue_clocks_fold(queue);
+    int64_t now_ms = now_of(queue);
+    int64_t waited_ms = now_ms - arrival_mark_ms(mark);
     uint64_t wait_ms = waited_ms < 0 ? 0 : (uint64_t)waited_ms;
-    int bucket = 63 - __builtin_clzll(wait_ms << 1 | 1);
-    activity->waits[bucket < WAIT_BUCKET_COUNT ? bucket : WAIT_BUCKET_COUNT - 1]++;
-    activity->wait_sum_ms += wait_ms;
+    uint32_t bucket = 63 - (uint32_t)__builtin_clzll(wait_ms << 1 | 1);
+    bool is_known = queue->deque.memory != NULL && position >= mark->position;
+    clocks->served = (struct served_messages){
+        .position = mark->position,
+        .count = is_known ? clocks->marks.found_count : 0,
+        .now_ms = now_ms,
+        .wait_ms = wait_ms,
+        .bucket = bucket < WAIT_BUCKET_COUNT ? bucket : WAIT_BUCKET_COUNT - 1,
+    };
 }
 
 /* Reading -------------------------------------------------------------------------------------- */
