@@ -15,6 +15,7 @@
 #include "broker/death_headers.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/paging.h"
 #include "broker/publish.h"
 #include "broker/route.h"
@@ -76,6 +77,7 @@ take_first(struct core *core, struct queue *queue)
 {
     struct queue *kept = queue_ref(queue);
     struct queue_entry entry = queue_first_dying(queue)->entry;
+    core_free_failure(core, &queue_first_dying(queue)->failure);
     queue_take_dying(queue);
     if (queue->dying->count == 0) {
         list_remove(&queue->dying->all_link);
@@ -120,6 +122,13 @@ void
 core_let_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
              enum death_reason reason)
 {
+    core_let_failed_die(core, queue, entry, reason, NULL);
+}
+
+void
+core_let_failed_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
+                    enum death_reason reason, struct failure *failure)
+{
     assert(reason < DEATH_REASON_COUNT);
     struct queue_dying *dying = queue_dying_of(queue);
     queue_clocks_touch(queue);
@@ -129,11 +138,12 @@ core_let_die(struct core *core, struct queue *queue, const struct queue_entry *e
         core->counters.dead_letters_dropped++;
         core_log_removal(core, queue, entry);
         queue_entry_release(entry, core->pool);
+        core_free_failure(core, &failure);
         return;
     }
     struct dead_letters *letters = core->dead_letters;
     struct dying_message message = {
-        .entry = *entry, .number = ++letters->last_number, .reason = reason};
+        .entry = *entry, .number = ++letters->last_number, .failure = failure, .reason = reason};
     if (dying->count == 0) {
         list_append(&letters->dying, &dying->link);
         list_append(&letters->all, &dying->all_link);
@@ -242,6 +252,24 @@ header_octets_max(const struct letter *letter)
     return frame_max > others ? frame_max - others : 0;
 }
 
+/* Behind all others, in what room there is: what is known of why the message failed. */
+static void
+write_failure(const struct letter *letter, struct bytes old_headers)
+{
+    const struct properties *properties = &letter->properties;
+    struct buffer *headers = &letter->core->dead_letters->headers;
+    bool has_id = (properties->flags & PROPERTY_MESSAGE_ID) != 0;
+    struct failure_source source = {
+        .queue = letter->queue->name,
+        .message_id = has_id ? properties->message_id : bytes_make(NULL, 0),
+        .headers = old_headers,
+    };
+    size_t octets_max = header_octets_max(letter);
+    size_t octets = buffer_size(headers);
+    failure_headers_put(headers, letter->message.failure, &source,
+                        octets < octets_max ? octets_max - octets : 0);
+}
+
 /* Leaves the new headers in the scratch buffer and in the properties. */
 static enum status
 write_headers(struct letter *letter)
@@ -262,9 +290,13 @@ write_headers(struct letter *letter)
         .headers = properties->headers,
         .has_deaths = (letter->old->flags & CONTENT_HAS_DEATHS) != 0,
         .drops_cc = letter->queue->settings->has_dead_letter_routing_key,
+        .drops_failure = letter->message.failure != NULL,
     };
     buffer_clear(headers);
     letter->has_deaths = death_headers_put(headers, &source, &death, header_octets_max(letter));
+    if (letter->message.failure != NULL) {
+        write_failure(letter, source.headers);
+    }
     if (headers->failed) {
         return STATUS_NO_MEMORY;
     }

@@ -588,6 +588,17 @@ restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
     return status;
 }
 
+/* Has what is pushed come when the message came, as far as that is known; returns what the time
+ * was. */
+static int64_t
+go_back_to_arrival(struct core *core, uint64_t arrival_ms)
+{
+    int64_t now_ms = core->queue_memory.now_ms;
+    int64_t age_ms = core->now.wall_ms - (int64_t)arrival_ms;
+    core->queue_memory.now_ms -= arrival_ms != 0 && age_ms > 0 ? age_ms : 0;
+    return now_ms;
+}
+
 enum status
 core_restore_row(void *context, const struct recovered_row *row)
 {
@@ -601,9 +612,11 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
+    int64_t now_ms = go_back_to_arrival(core, row->arrival_ms);
     enum status status = row->state.due_ms != 0
                              ? core_restore_waiting(core, queue, &entry, &row->state)
                              : restore_entry(core, queue, &entry, &row->state);
+    core->queue_memory.now_ms = now_ms;
     if (status != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }

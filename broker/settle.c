@@ -4,6 +4,7 @@
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/limits.h"
 #include "queues/clocks.h"
 
@@ -51,6 +52,9 @@ static void
 end_delivery(struct channel *channel, struct unacked *item)
 {
     struct consumer *consumer = item->consumer;
+    if (channel->notes != NULL) {
+        channel_drop_note(channel, item->tag);
+    }
     if (consumer != NULL) {
         assert(consumer->unacked_count > 0);
         assert(channel->unacked_by_consumers > 0);
@@ -107,7 +111,9 @@ void
 channel_settle_reject(struct channel *channel, struct unacked *item)
 {
     queue_settle(item->queue, &item->entry, item->position);
-    core_let_die(channel_core(channel), item->queue, &item->entry, DEATH_REJECTED);
+    struct failure *failure =
+        channel->notes == NULL ? NULL : channel_end_failed(channel, item->tag, ROW_VERDICT_REJECT);
+    core_let_failed_die(channel_core(channel), item->queue, &item->entry, DEATH_REJECTED, failure);
     end_delivery(channel, item);
 }
 
