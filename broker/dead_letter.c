@@ -15,10 +15,11 @@
 #include "broker/death_headers.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
-#include "broker/failure_headers.h"
+#include "broker/failure_notes.h"
 #include "broker/paging.h"
 #include "broker/publish.h"
 #include "broker/retry.h"
+#include "broker/retry_headers.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
 #include "queues/clocks.h"
@@ -79,6 +80,7 @@ static void
 pass_first_on(struct core *core, struct queue *queue)
 {
     struct queue *kept = queue_ref(queue);
+    core_free_failure(core, &queue_first_dying(queue)->failure);
     queue_take_dying(queue);
     if (queue->dying->count == 0) {
         list_remove(&queue->dying->all_link);
@@ -131,6 +133,13 @@ void
 core_let_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
              uint64_t position, enum death_reason reason)
 {
+    core_let_failed_die(core, queue, entry, position, reason, NULL);
+}
+
+void
+core_let_failed_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
+                    uint64_t position, enum death_reason reason, struct failure *failure)
+{
     assert(reason < DEATH_REASON_COUNT);
     struct queue_dying *dying = queue_dying_of(queue);
     queue_clocks_touch(queue);
@@ -141,6 +150,7 @@ core_let_die(struct core *core, struct queue *queue, const struct queue_entry *e
         core->counters.dead_letters_dropped++;
         core_log_departure(core, queue, entry, position);
         queue_entry_release(entry, core->pool);
+        core_free_failure(core, &failure);
         return;
     }
     struct dead_letters *letters = core->dead_letters;
@@ -148,6 +158,7 @@ core_let_die(struct core *core, struct queue *queue, const struct queue_entry *e
         .entry = *entry,
         .number = ++letters->last_number,
         .position = position,
+        .failure = failure,
         .reason = reason,
     };
     if (dying->count == 0) {
@@ -263,17 +274,35 @@ static struct bytes
 add_failures(const struct letter *letter)
 {
     struct bytes headers = letter->properties.headers;
-    const struct failure *failure =
+    const struct failure_row *failure =
         (queue_entry_flags(&letter->message.entry) & ENTRY_HAS_FAILED) == 0
             ? NULL
             : queue_find_failure(letter->queue, letter->message.position);
     struct buffer *failures = &letter->core->dead_letters->failures;
     buffer_clear(failures);
-    if (failure == NULL || headers.size + FAILURE_HEADERS_OCTETS_MAX > header_octets_max(letter)) {
+    if (failure == NULL || headers.size + RETRY_HEADERS_OCTETS_MAX > header_octets_max(letter)) {
         return headers;
     }
-    failure_headers_put(failures, headers, failure);
+    retry_headers_put(failures, headers, failure);
     return buffer_bytes(failures);
+}
+
+/* Behind all others, in what room there is: what is known of why the message failed. */
+static void
+write_failure(const struct letter *letter, struct bytes old_headers)
+{
+    const struct properties *properties = &letter->properties;
+    struct buffer *headers = &letter->core->dead_letters->headers;
+    bool has_id = (properties->flags & PROPERTY_MESSAGE_ID) != 0;
+    struct failure_source source = {
+        .queue = letter->queue->name,
+        .message_id = has_id ? properties->message_id : bytes_make(NULL, 0),
+        .headers = old_headers,
+    };
+    size_t octets_max = header_octets_max(letter);
+    size_t octets = buffer_size(headers);
+    failure_headers_put(headers, letter->message.failure, &source,
+                        octets < octets_max ? octets_max - octets : 0);
 }
 
 /* Leaves the new headers in the scratch buffer and in the properties. */
@@ -296,9 +325,13 @@ write_headers(struct letter *letter)
         .headers = add_failures(letter),
         .has_deaths = (letter->old->flags & CONTENT_HAS_DEATHS) != 0,
         .drops_cc = letter->queue->settings->has_dead_letter_routing_key,
+        .drops_failure = letter->message.failure != NULL,
     };
     buffer_clear(headers);
     letter->has_deaths = death_headers_put(headers, &source, &death, header_octets_max(letter));
+    if (letter->message.failure != NULL) {
+        write_failure(letter, source.headers);
+    }
     if (headers->failed || letter->core->dead_letters->failures.failed) {
         return STATUS_NO_MEMORY;
     }

@@ -614,6 +614,17 @@ restore_row(struct core *core, struct queue *queue, struct queue_entry *entry,
                                   : restore_entry(core, queue, entry, &row->state);
 }
 
+/* Has what is pushed come when the message came, as far as that is known; returns what the time
+ * was. */
+static int64_t
+go_back_to_arrival(struct core *core, uint64_t arrival_ms)
+{
+    int64_t now_ms = core->queue_memory.now_ms;
+    int64_t age_ms = core->now.wall_ms - (int64_t)arrival_ms;
+    core->queue_memory.now_ms -= arrival_ms != 0 && age_ms > 0 ? age_ms : 0;
+    return now_ms;
+}
+
 enum status
 core_restore_row(void *context, const struct recovered_row *row)
 {
@@ -627,7 +638,10 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
-    if (restore_row(core, queue, &entry, row) != STATUS_OK) {
+    int64_t now_ms = go_back_to_arrival(core, row->arrival_ms);
+    enum status status = restore_row(core, queue, &entry, row);
+    core->queue_memory.now_ms = now_ms;
+    if (status != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     core_heed_limit(core, queue);

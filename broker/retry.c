@@ -3,10 +3,12 @@
 
 #include <inttypes.h>
 
+#include "broker/channel.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
-#include "broker/failure_headers.h"
+#include "broker/failure_notes.h"
+#include "broker/retry_headers.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
 #include "queues/clocks.h"
@@ -63,7 +65,7 @@ logged_level(const struct queue *queue, uint64_t position)
  * again. `due_ms` is wall clock; 0: the message does not wait. */
 static void
 log_failure(struct core *core, struct queue *queue, const struct queue_entry *entry,
-            struct failure *row, uint64_t due_ms)
+            struct failure_row *row, uint64_t due_ms)
 {
     uint64_t deadline_ms = queue_deadline_ms(queue, entry, row->position);
     struct row_state state = {
@@ -96,7 +98,7 @@ on_hold_ends(struct timer *timer, void *context)
 }
 
 static void
-hold(struct core *core, struct queue *queue, const struct failure *row)
+hold(struct core *core, struct queue *queue, const struct failure_row *row)
 {
     queue->failures->held_position = row->position;
     timer_arm(&core->timers, &queue->failures->timer, core->base_ms + row->due_ms, on_hold_ends,
@@ -116,14 +118,14 @@ core_heed_hold(struct core *core, struct queue *queue)
 }
 
 static bool
-is_over_limit(const struct queue *queue, const struct failure *row)
+is_over_limit(const struct queue *queue, const struct failure_row *row)
 {
     int64_t limit = queue->settings->delivery_limit;
     return limit >= 0 && row->delivery_count > limit;
 }
 
 /* The row of the next message; NULL: it has none, or there is no message in memory. */
-static struct failure *
+static struct failure_row *
 head_failure(const struct queue *queue)
 {
     const struct queue_entry *head = queue->ready_count == 0 ? NULL : queue_peek(queue);
@@ -155,7 +157,7 @@ drop_head(struct core *core, struct queue *queue)
 bool
 core_head_may_be_tried(struct core *core, struct queue *queue)
 {
-    const struct failure *row;
+    const struct failure_row *row;
     while ((row = head_failure(queue)) != NULL && is_over_limit(queue, row)) {
         if (!drop_head(core, queue)) {
             return false;
@@ -174,9 +176,10 @@ core_head_may_be_tried(struct core *core, struct queue *queue)
 /* A return of a message, on its way. */
 struct coming_back {
     struct core *core;
+    struct channel *channel;
     struct queue *queue;
     struct unacked *item;
-    struct failure *row;
+    struct failure_row *row;
     bool is_counted;
 };
 
@@ -195,7 +198,7 @@ note_return(struct coming_back *back, enum retry_verdict verdict)
     if (queue_add_failure(back->queue, item->position, &back->row) != STATUS_OK) {
         return false;
     }
-    struct failure *row = back->row;
+    struct failure_row *row = back->row;
     if (row->acquired_count == 0) {
         row->arrival_ms = (int64_t)queue_arrival_ms(back->queue, item->position);
     }
@@ -205,7 +208,7 @@ note_return(struct coming_back *back, enum retry_verdict verdict)
     queue_entry_set_flag(&item->entry, ENTRY_HAS_FAILED);
     back->is_counted = counts(back->queue, verdict);
     if (back->is_counted) {
-        failure_count(row, now_ms(back->core));
+        failure_row_count(row, now_ms(back->core));
         back->queue->failures->failed_count++;
         back->core->counters.failed++;
     }
@@ -226,8 +229,13 @@ let_die(const struct coming_back *back)
 {
     struct unacked *item = back->item;
     log_failure(back->core, back->queue, &item->entry, back->row, 0);
+    struct failure *failure =
+        back->channel->notes == NULL
+            ? NULL
+            : channel_end_failed(back->channel, item->tag, logged_verdict(back->row->verdict));
     queue_settle(back->queue, &item->entry, item->position);
-    core_let_die(back->core, back->queue, &item->entry, item->position, DEATH_DELIVERY_LIMIT);
+    core_let_failed_die(back->core, back->queue, &item->entry, item->position, DEATH_DELIVERY_LIMIT,
+                        failure);
 }
 
 /* 0: it is tried again at once. Drawn once; what comes of it is written down. */
@@ -235,7 +243,7 @@ static uint64_t
 draw_delay_ms(const struct coming_back *back)
 {
     const struct retry_settings *settings = &back->queue->settings->retry;
-    const struct failure *row = back->row;
+    const struct failure_row *row = back->row;
     if (!retry_waits(settings, back->is_counted)) {
         return 0;
     }
@@ -270,9 +278,11 @@ wait_for_retry(const struct coming_back *back, uint64_t delay_ms)
 }
 
 void
-core_return_counted(struct core *core, struct unacked *item, enum retry_verdict verdict)
+channel_return_counted(struct channel *channel, struct unacked *item, enum retry_verdict verdict)
 {
-    struct coming_back back = {.core = core, .queue = item->queue, .item = item};
+    struct core *core = channel_core(channel);
+    struct coming_back back = {
+        .core = core, .channel = channel, .queue = item->queue, .item = item};
     if (!note_return(&back, verdict)) {
         core_give_back(core, item);
         return;
@@ -298,7 +308,7 @@ enum status
 core_show_head(struct core *core, struct queue *queue, uint32_t frame_max,
                struct content_ref *copy_out)
 {
-    const struct failure *row = head_failure(queue);
+    const struct failure_row *row = head_failure(queue);
     if (row == NULL) {
         return STATUS_OK;
     }
@@ -310,7 +320,7 @@ core_show_head(struct core *core, struct queue *queue, uint32_t frame_max,
 uint64_t
 core_end_failures(struct core *core, struct queue *queue, uint64_t position)
 {
-    struct failure row = {0};
+    struct failure_row row = {0};
     (void)queue_take_failure(queue, position, &row);
     core_heed_hold(core, queue);
     return row.state_lsn;
@@ -328,7 +338,7 @@ core_log_departure(struct core *core, struct queue *queue, const struct queue_en
 static void
 forget_row(struct core *core, struct queue *queue, uint64_t position)
 {
-    struct failure row;
+    struct failure_row row;
     if (queue_take_failure(queue, position, &row)) {
         core_log_end_state(core, queue, row.state_lsn);
     }
@@ -346,7 +356,7 @@ forget_returned(struct core *core, struct queue *queue)
 
 /* Those that were restored, and have not been handed out since, stand in a deque. */
 static bool
-is_in_deque(const struct queue *queue, const struct failure *row)
+is_in_deque(const struct queue *queue, const struct failure_row *row)
 {
     return row->is_in_deque && row->position >= queue_first_position_of(queue, row->position);
 }
@@ -355,7 +365,7 @@ static void
 forget_restored(struct core *core, struct queue *queue)
 {
     uint32_t at = 0;
-    for (struct failure *row; (row = queue_next_failure(queue, &at)) != NULL;) {
+    for (struct failure_row *row; (row = queue_next_failure(queue, &at)) != NULL;) {
         if (is_in_deque(queue, row)) {
             forget_row(core, queue, row->position);
             at--;
@@ -420,7 +430,7 @@ restored_verdict(uint8_t verdict)
 }
 
 static void
-fill_row(struct core *core, struct failure *row, const struct recovered_row *recovered)
+fill_row(struct core *core, struct failure_row *row, const struct recovered_row *recovered)
 {
     const struct row_state *state = &recovered->state;
     row->state_lsn = recovered->state_lsn;
@@ -437,7 +447,7 @@ push_restored(struct core *core, struct queue *queue, struct queue_entry *entry,
 {
     const struct row_state *state = &recovered->state;
     uint8_t level = queue_level_from_log(queue, state->priority);
-    struct failure *row;
+    struct failure_row *row;
     if (queue_open_level(queue, level) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
@@ -457,7 +467,7 @@ wait_again(struct core *core, struct queue *queue, uint64_t due_ms)
 {
     struct queue_entry entry;
     uint64_t position = queue->next_position - 1;
-    struct failure *row = queue_find_failure(queue, position);
+    struct failure_row *row = queue_find_failure(queue, position);
     bool is_held = queue->settings->retry.order == RETRY_ORDER_HOLD && due_ms != PARKED_MS;
     row->is_in_deque = due_ms <= now_ms(core) || is_held;
     row->due_ms = is_held ? due_ms : 0;
@@ -492,7 +502,7 @@ core_restore_failed(struct core *core, struct queue *queue, struct queue_entry *
 
 /* Once for each queue: there may be many. */
 static void
-tell(struct core *core, struct queue *queue, const struct failure *row)
+tell(struct core *core, struct queue *queue, const struct failure_row *row)
 {
     char text[RESOURCE_TEXT_SIZE];
     if (queue->failures->has_told) {
@@ -509,7 +519,7 @@ tell(struct core *core, struct queue *queue, const struct failure *row)
 enum status
 core_park(struct core *core, struct queue *queue, const struct dying_message *message)
 {
-    struct failure *row = queue_find_failure(queue, message->position);
+    struct failure_row *row = queue_find_failure(queue, message->position);
     assert(row != NULL);
     struct queue_entry entry = message->entry;
     entry.due = DUE_NONE; /* nobody waits for its time any more */
@@ -533,7 +543,7 @@ void
 core_forgive(struct core *core, struct queue *queue, const struct queue_entry *entry,
              uint64_t position)
 {
-    struct failure *row = has_failed(entry) ? queue_find_failure(queue, position) : NULL;
+    struct failure_row *row = has_failed(entry) ? queue_find_failure(queue, position) : NULL;
     if (row == NULL) {
         return;
     }

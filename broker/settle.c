@@ -4,6 +4,7 @@
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/limits.h"
 #include "broker/retry.h"
 #include "queues/clocks.h"
@@ -52,6 +53,9 @@ static void
 end_delivery(struct channel *channel, struct unacked *item)
 {
     struct consumer *consumer = item->consumer;
+    if (channel->notes != NULL) {
+        channel_drop_note(channel, item->tag);
+    }
     if (consumer != NULL) {
         assert(consumer->unacked_count > 0);
         assert(channel->unacked_by_consumers > 0);
@@ -96,7 +100,7 @@ channel_settle_return(struct channel *channel, struct unacked *item, enum retry_
     }
     queue_clocks_touch(queue);
     if (queue->settings->counts_failures) {
-        core_return_counted(channel_core(channel), item, verdict);
+        channel_return_counted(channel, item, verdict);
     } else {
         core_give_back(channel_core(channel), item);
     }
@@ -111,7 +115,10 @@ void
 channel_settle_reject(struct channel *channel, struct unacked *item)
 {
     queue_settle(item->queue, &item->entry, item->position);
-    core_let_die(channel_core(channel), item->queue, &item->entry, item->position, DEATH_REJECTED);
+    struct failure *failure =
+        channel->notes == NULL ? NULL : channel_end_failed(channel, item->tag, ROW_VERDICT_REJECT);
+    core_let_failed_die(channel_core(channel), item->queue, &item->entry, item->position,
+                        DEATH_REJECTED, failure);
     end_delivery(channel, item);
 }
 
