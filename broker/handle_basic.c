@@ -91,7 +91,7 @@ check_exclusive(const struct queue *queue, bool *exclusive, struct fault *fault)
         *exclusive = false;
     }
     bool is_refused =
-        queue->exclusive_consumer != NULL ||
+        queue_is_in_exclusive_use(queue) ||
         (*exclusive && (queue->consumer_count > 0 || queue->settings->single_active_consumer));
     if (is_refused) {
         char text[RESOURCE_TEXT_SIZE];
@@ -192,7 +192,7 @@ channel_cancel_consumer(struct channel *channel, struct consumer *consumer, bool
     core_use_queue(channel_core(channel), queue);
     if (queue->auto_delete && queue->consumer_count == 0) {
         (void)vhost_delete_queue(queue->vhost, queue);
-    } else if (queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+    } else if (queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
         core_wake_queue(channel_core(channel), queue); /* another one became active */
     }
 }

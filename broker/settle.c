@@ -101,7 +101,7 @@ channel_settle_requeue(struct channel *channel, struct unacked *item)
     queue_return(queue, &item->entry, item->position);
     core_watch_returned(channel_core(channel), queue, &item->entry, item->position);
     core_heed_limit(channel_core(channel), queue);
-    if (queue_next_consumer(queue) != NULL) {
+    if (queue_has_ready_consumer(queue)) {
         core_wake_queue(channel_core(channel), queue);
     }
     end_delivery(channel, item);

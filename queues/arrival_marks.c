@@ -17,6 +17,17 @@ arrival_marks_fini(struct arrival_marks *marks)
     *marks = (struct arrival_marks){0};
 }
 
+void
+arrival_marks_move(struct arrival_marks *from, struct arrival_marks *to)
+{
+    *to = *from;
+    if (to->newest.position != 0) {
+        to->found = &to->newest;
+        to->found_count = INT64_MAX;
+    }
+    *from = (struct arrival_marks){.newest.latest_ms = INT64_MIN, .found = &from->newest};
+}
+
 /* Reading -------------------------------------------------------------------------------------- */
 
 uint32_t
@@ -65,6 +76,20 @@ arrival_marks_next(const struct arrival_marks *marks, uint32_t *at, uint64_t *en
     }
     *end_out = end_of(marks, *at);
     return mark_at(marks, (*at)++);
+}
+
+int64_t
+arrival_marks_living(const struct arrival_marks *marks, uint64_t end)
+{
+    int64_t living = 0;
+    uint64_t mark_end;
+    uint32_t at = 0;
+    for (const struct arrival_mark *mark;
+         (mark = arrival_marks_next(marks, &at, &mark_end)) != NULL;) {
+        living += (int64_t)((mark_end == UINT64_MAX ? end : mark_end) - mark->position);
+        living -= mark->gone_count;
+    }
+    return living;
 }
 
 /* Taking together ------------------------------------------------------------------------------ */
@@ -306,20 +331,16 @@ arrival_marks_purge(struct arrival_marks *marks, uint64_t position, uint64_t end
 
 /* Checking ------------------------------------------------------------------------------------- */
 
-int64_t
+void
 arrival_marks_check(const struct arrival_marks *marks, uint64_t end)
 {
-    int64_t living = 0;
     uint64_t mark_end;
     uint32_t at = 0;
     assert(marks->older_count <= marks->older_capacity);
     assert(marks->older_capacity <= ARRIVAL_MARKS_MAX);
     for (const struct arrival_mark *mark;
          (mark = arrival_marks_next(marks, &at, &mark_end)) != NULL;) {
-        mark_end = mark_end == UINT64_MAX ? end : mark_end;
-        assert(mark->position < mark_end);
+        assert(mark->position < (mark_end == UINT64_MAX ? end : mark_end));
         assert(mark->earliest_ms <= mark->latest_ms);
-        living += (int64_t)(mark_end - mark->position) - mark->gone_count;
     }
-    return living;
 }

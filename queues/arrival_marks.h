@@ -38,6 +38,10 @@ struct arrival_marks {
 
 void arrival_marks_fini(struct arrival_marks *marks);
 
+/* Moves all of them to `to`, which is all zero; `from` is good for nothing after it but to be
+ * looked at by those who note and find: it knows no time and no message. */
+void arrival_marks_move(struct arrival_marks *from, struct arrival_marks *to);
+
 /* Octets of memory beside the struct. */
 static inline size_t
 arrival_marks_bytes(const struct arrival_marks *marks)
@@ -104,8 +108,10 @@ uint32_t arrival_marks_place(const struct arrival_marks *marks, uint64_t positio
 const struct arrival_mark *arrival_marks_next(const struct arrival_marks *marks, uint32_t *at,
                                               uint64_t *end_out);
 
-/* Asserts that the marks are in order; returns how many messages they count that are there, if the
- * next that comes is at `end`. For tests. */
-int64_t arrival_marks_check(const struct arrival_marks *marks, uint64_t end);
+/* How many messages they count that are there, if the next that comes is at `end`. */
+int64_t arrival_marks_living(const struct arrival_marks *marks, uint64_t end);
+
+/* Asserts that the marks are in order, if the next message that comes is at `end`. For tests. */
+void arrival_marks_check(const struct arrival_marks *marks, uint64_t end);
 
 #endif

@@ -134,10 +134,10 @@ log_again(const struct row_state *first, const struct row_state *second)
 {
     struct core *core = rig->core;
     uint64_t lsn;
-    core_log_begin(core, 0);
+    struct content_ref content = queue_peek(find_queue(rig, "q"))->content;
+    core_log_begin(core, chunk_pool_content(core->pool, content), 0);
     cr_assert(eq(int, core_log_target_with(core, find_queue(rig, "q"), first), STATUS_OK));
     cr_assert(eq(int, core_log_target_with(core, find_queue(rig, "r"), second), STATUS_OK));
-    struct content_ref content = queue_peek(find_queue(rig, "q"))->content;
     cr_assert(eq(int, core_log_publish(core, content, &lsn), STATUS_OK));
     cr_assert(ne(u64, lsn, 0));
     log_settle(disk);
