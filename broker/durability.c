@@ -571,17 +571,6 @@ core_on_committed(struct core *core)
 
 /* Recovery ------------------------------------------------------------------------------------- */
 
-/* Has what is pushed come when the message came, as far as that is known; returns what the time
- * was. */
-static int64_t
-go_back_to_arrival(struct core *core, uint64_t arrival_ms)
-{
-    int64_t now_ms = core->queue_memory.now_ms;
-    int64_t age_ms = core->now.wall_ms - (int64_t)arrival_ms;
-    core->queue_memory.now_ms -= arrival_ms != 0 && age_ms > 0 ? age_ms : 0;
-    return now_ms;
-}
-
 /* At its level; behind those that stand there. */
 static enum status
 restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
@@ -597,6 +586,17 @@ restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
                              : core_restore_mortal(core, queue, entry, state->deadline_ms);
     queue_serve_highest(queue);
     return status;
+}
+
+/* Has what is pushed come when the message came, as far as that is known; returns what the time
+ * was. */
+static int64_t
+go_back_to_arrival(struct core *core, uint64_t arrival_ms)
+{
+    int64_t now_ms = core->queue_memory.now_ms;
+    int64_t age_ms = core->now.wall_ms - (int64_t)arrival_ms;
+    core->queue_memory.now_ms -= arrival_ms != 0 && age_ms > 0 ? age_ms : 0;
+    return now_ms;
 }
 
 enum status

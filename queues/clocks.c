@@ -123,6 +123,7 @@ queue_clocks_on_levels(struct queue *queue)
     if (queue->clocks != NULL && queue->levels != NULL) {
         struct queue_level *level = &queue->levels->of[queue_front_level(queue)];
         arrival_marks_move(&queue->clocks->marks, &level->marks);
+        queue->clocks->served = (struct served_messages){0};
     }
 }
 

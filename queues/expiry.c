@@ -385,10 +385,10 @@ take_row(struct queue *queue, struct due_row row, struct queue_entry *entry_out)
     uint64_t position = row.key.position;
     uint64_t first = queue_deque_position(queue);
     enum status status = STATUS_AGAIN;
-    if (position >= first) {
-        status = entry_deque_kill(&queue->deque, position - first, &row.entry);
-    } else if ((queue_entry_flags(&row.entry) & ENTRY_IS_BACK) != 0) {
+    if ((queue_entry_flags(&row.entry) & ENTRY_IS_BACK) != 0) {
         status = kill_returned(queue, position);
+    } else if (position >= first) {
+        status = entry_deque_kill(&queue->deque, position - first, &row.entry);
     }
     if (status == STATUS_NO_MEMORY) {
         return status;
@@ -475,8 +475,6 @@ check_row(const struct queue *queue, const struct due_row *row)
 {
     assert(queue_knows_position(queue, row->key.position));
     assert(queue_deadline_ms(queue, &row->entry, row->key.position) == row->key.due_ms);
-    assert(row->key.position < queue_first_position_of(queue, row->key.position) ||
-           (queue_entry_flags(&row->entry) & ENTRY_IS_BACK) == 0);
 }
 
 static void

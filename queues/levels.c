@@ -226,14 +226,6 @@ queue_knows_position(const struct queue *queue, uint64_t position)
     return position < (level == NULL ? queue->next_position : level->next_position);
 }
 
-/* A message of a lower level may come back while a higher one waits. */
-bool
-queue_levels_head_is_returned(const struct queue *queue)
-{
-    return queue->settings->type == QUEUE_TYPE_QUORUM || queue_deque_living(queue) == 0 ||
-           queue_returned_position(queue, 0) < queue_deque_position(queue);
-}
-
 uint64_t
 queue_levels_deadline_ms(const struct queue *queue, uint8_t *level_out)
 {

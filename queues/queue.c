@@ -472,6 +472,15 @@ queue_first_returned(const struct queue *queue)
     return &queue->returned[0].entry;
 }
 
+/* What came back was once at the head, but for what came back to a level behind others, or was lent
+ * by queue_lend_last. */
+bool
+queue_returned_is_first(const struct queue *queue)
+{
+    return queue->settings->type == QUEUE_TYPE_QUORUM || queue_deque_living(queue) == 0 ||
+           queue->returned[0].position < queue_deque_position(queue);
+}
+
 struct queue_entry *
 queue_returned_entry(struct queue *queue, uint32_t at)
 {
@@ -741,7 +750,9 @@ check_messages(const struct queue *queue)
     assert(queue->returned_count == 0 || heap != NULL);
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         assert(i == 0 || heap[(i - 1) / 2].order < heap[i].order);
-        assert(heap[i].position < queue_first_position_of(queue, heap[i].position));
+        assert(queue_knows_position(queue, heap[i].position));
+        assert(queue->times != NULL ||
+               heap[i].position < queue_first_position_of(queue, heap[i].position));
         const struct queue_entry *entry = queue_returned_entry((struct queue *)queue, i);
         bytes += entry == NULL ? 0 : entry->size;
     }

@@ -226,12 +226,12 @@ queue_would_refuse(const struct queue *queue, uint32_t body_size)
 }
 
 /* Whether the next message is one that came back; there is one, or nothing came back. */
-bool queue_levels_head_is_returned(const struct queue *queue);
+bool queue_returned_is_first(const struct queue *queue);
 static inline bool
 queue_head_is_returned(const struct queue *queue)
 {
     return queue->returned_count > 0 &&
-           (queue->levels == NULL || queue_levels_head_is_returned(queue));
+           ((queue->times == NULL && queue->levels == NULL) || queue_returned_is_first(queue));
 }
 
 /* The next message, without taking it; NULL when nothing is ready, or it is away. Valid until the
