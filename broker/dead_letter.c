@@ -19,6 +19,7 @@
 #include "broker/publish.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
+#include "queues/clocks.h"
 
 struct dead_letters {
     struct core *core;
@@ -121,6 +122,7 @@ core_let_die(struct core *core, struct queue *queue, const struct queue_entry *e
 {
     assert(reason < DEATH_REASON_COUNT);
     struct queue_dying *dying = queue_dying_of(queue);
+    queue_clocks_touch(queue);
     dying->died_count[reason]++;
     core->counters.died[reason]++;
     if (queue->deleted || !queue->settings->has_dead_letter_exchange) {
@@ -314,11 +316,13 @@ drop_cycles(struct letter *letter)
         return;
     }
     uint32_t kept_count = 0;
+    uint32_t prompt_count = letter->core->prompt_count;
     for (uint32_t i = 0; i < set->count; i++) {
         const struct queue *target = queue_of_target(set->targets[i]);
         if (death_headers_have_cycle(letter->properties.headers, target->name)) {
             letter->core->counters.dead_letter_cycles++;
             tell_cycle(letter, target);
+            letter->core->prompt_count -= i < prompt_count ? 1 : 0;
         } else {
             set->targets[kept_count++] = set->targets[i];
         }
@@ -378,13 +382,13 @@ make_content(struct letter *letter)
 static enum status
 reserve_queues(struct core *core, const struct content *content)
 {
-    for (uint32_t i = 0; i < core->routes.count; i++) {
+    for (uint32_t i = 0; i < core->prompt_count; i++) {
         struct queue *target = queue_of_target(core->routes.targets[i]);
         if (queue_reserve(target, content_level(content, target)) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }
-    return STATUS_OK;
+    return core_reserve_delayed(core, content);
 }
 
 static uint32_t
@@ -397,16 +401,16 @@ count_logged(const struct core *core, const struct content *content)
     return count;
 }
 
-/* Of how many the log keeps a deadline or a level: the message's own deadline is gone. */
+/* Of how many the log keeps a deadline (the message's own is gone), a level, or until when they
+ * wait. */
 static uint32_t
 count_states(const struct core *core, const struct content *content)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *target = queue_of_target(core->routes.targets[i]);
-        bool has_state =
-            core_logs(core, target, content) && core_log_keeps_state(target, content, 0);
-        count += has_state ? 1 : 0;
+        bool has_state = i >= core->prompt_count || core_log_keeps_state(target, content, 0);
+        count += has_state && core_logs(core, target, content) ? 1 : 0;
     }
     return count;
 }
@@ -446,13 +450,14 @@ publish_letter(const struct letter *letter)
     for (uint32_t i = 0; i < set->count && core_has_log(core); i++) {
         struct queue *target = queue_of_target(set->targets[i]);
         if (core_logs(core, target, content)) {
-            status = core_log_target(core, target);
+            status = core_log_target_until(core, target, route_due_ms(core, i));
             assert(status == STATUS_OK);
         }
     }
     status = core_log_publish(core, letter->content, &message.lsn);
     assert(status == STATUS_OK);
     for (uint32_t i = 0; i < set->count; i++) {
+        message.due_ms = route_due_ms(core, i);
         core_enqueue(core, queue_of_target(set->targets[i]), letter->content, content, &message);
     }
 }
@@ -497,9 +502,10 @@ prepare_letter(struct letter *letter)
     if (make_content(letter) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    enum status status = reserve_queues(core, chunk_pool_content(core->pool, letter->content));
-    if (status == STATUS_OK) {
-        status = reserve_log(letter);
+    const struct content *content = chunk_pool_content(core->pool, letter->content);
+    enum status status = reserve_queues(core, content);
+    if (status == STATUS_OK && (status = reserve_log(letter)) != STATUS_OK) {
+        core_forget_delayed(core, content, core->routes.count);
     }
     if (status != STATUS_OK) {
         entry_memory_free_spares(&core->queue_memory);

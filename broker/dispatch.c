@@ -11,6 +11,7 @@
 #include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/paging.h"
+#include "queues/clocks.h"
 
 /* Whether one more message may go to the consumer. What stands in its way remembers that it has
  * to call. */
@@ -50,7 +51,7 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
     action.deliver.exchange = content_exchange(content);
     action.deliver.routing_key = content_routing_key(content);
     action.deliver.redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0;
-    connection_post_content(consumer->channel->connection, &action, entry->content);
+    connection_post_content(consumer->channel->connection, &action, entry->content, content);
 }
 
 static void
@@ -72,6 +73,7 @@ deliver_for_good(struct core *core, struct queue *queue, struct consumer *consum
     uint64_t position;
     bool taken = queue_pop(queue, &entry, &position);
     assert(taken);
+    queue_clocks_on_served(queue, position);
     post_delivery(core, consumer, &entry, consumer->channel->next_delivery_tag++);
     count_delivery(core, queue, &entry);
     core_log_removal(core, queue, &entry);
@@ -208,7 +210,7 @@ core_serve_consumers(struct core *core, struct queue *queue)
 {
     struct dispatch_budget budget = {.offers = CORE_DISPATCH_PER_TICK, .octets = UINT32_MAX};
     while (budget_is_left(&budget) && !queue->head_waits && queue->ready_count > 0 &&
-           queue_next_consumer(queue) != NULL) {
+           queue_has_ready_consumer(queue)) {
         dispatch_queue(core, queue, &budget);
     }
     core_let_due_die(core, queue);
@@ -231,7 +233,7 @@ core_dispatch(struct core *core)
         dispatch_queue(core, queue, &budget);
         if (queue->ready_count == 0) {
             core_release_windows(core, queue);
-        } else if (queue_next_consumer(queue) != NULL) {
+        } else if (queue_has_ready_consumer(queue)) {
             core_wake_queue(core, queue);
         }
     }
@@ -255,5 +257,5 @@ channel_send_content(struct channel *channel, const struct method *method, struc
         .channel = channel->number,
         .content = {.content = content, .payload = buffer_bytes(&core->payload)},
     };
-    connection_post_content(connection, &action, ref);
+    connection_post_content(connection, &action, ref, content);
 }

@@ -9,6 +9,7 @@
 #include "broker/paging.h"
 #include "broker/publish.h"
 #include "broker/vhost.h"
+#include "broker/waiting.h"
 
 #include <stdlib.h>
 
@@ -76,12 +77,11 @@ reserve_targets(struct core *core, uint32_t count)
 }
 
 static enum status
-add_target(struct core *core, const struct queue *queue)
+add_target(struct core *core, const struct queue *queue, bool may_go_at_once)
 {
     if (reserve_targets(core, core->log_target_count + 1) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    bool may_go_at_once = queue_next_consumer(queue) != NULL;
     core->log_targets[core->log_target_count++] =
         queue->target.id | (may_go_at_once ? RECORD_QUEUE_HANDED_OUT : 0);
     return STATUS_OK;
@@ -117,11 +117,19 @@ shares_last_state(const struct core *core, const struct row_state *state)
            row_state_equals(&last->state, state);
 }
 
+/* Without anything that the log keeps of it. */
+static enum status
+add_plain_target(struct core *core, const struct queue *queue)
+{
+    return add_target(core, queue, queue_has_ready_consumer(queue));
+}
+
 static enum status
 add_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
 {
+    bool may_go_at_once = state->due_ms == 0 && queue_has_ready_consumer(queue);
     if (reserve_states(core, core->log_state_count + 1) != STATUS_OK ||
-        add_target(core, queue) != STATUS_OK) {
+        add_target(core, queue, may_go_at_once) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     if (shares_last_state(core, state)) {
@@ -151,11 +159,23 @@ core_log_target_with(struct core *core, const struct queue *queue, const struct 
 {
     struct row_state full = state == NULL ? (struct row_state){0} : *state;
     if (!queue_is_endless(queue, core->log_expiration)) {
-        full.deadline_ms = core_wall_deadline_ms(core, queue, core->log_expiration);
+        full.deadline_ms = full.due_ms == 0
+                               ? core_wall_deadline_ms(core, queue, core->log_expiration)
+                               : full.due_ms + queue_time_to_live_ms(queue, core->log_expiration);
     }
     full.priority = logged_level(queue, core->log_content);
-    return row_state_is_empty(&full) ? add_target(core, queue)
+    return row_state_is_empty(&full) ? add_plain_target(core, queue)
                                      : add_target_with(core, queue, &full);
+}
+
+enum status
+core_log_target_until(struct core *core, const struct queue *queue, uint64_t row_due_ms)
+{
+    if (row_due_ms == 0) {
+        return core_log_target(core, queue);
+    }
+    struct row_state state = {.due_ms = core_wall_of_row_ms(core, row_due_ms)};
+    return core_log_target_with(core, queue, &state);
 }
 
 enum status
@@ -163,7 +183,7 @@ core_log_target(struct core *core, const struct queue *queue)
 {
     return core_log_keeps_state(queue, core->log_content, core->log_expiration)
                ? core_log_target_with(core, queue, NULL)
-               : add_target(core, queue);
+               : add_plain_target(core, queue);
 }
 
 /* What the list takes in the log, at most. */
@@ -254,7 +274,9 @@ core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entr
 void
 core_log_removal(struct core *core, const struct queue *queue, const struct queue_entry *entry)
 {
-    core_log_removal_with(core, queue, entry, 0);
+    if (queue_entry_lsn(entry) != 0) {
+        core_log_removal_with(core, queue, entry, 0);
+    }
 }
 
 void
@@ -363,7 +385,7 @@ core_head_is_there(struct core *core, struct queue *queue)
         core_expire_soon(core, queue);
     }
     core_heed_limit(core, queue);
-    if (!queue->deleted && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+    if (!queue->deleted && queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }
 }
@@ -559,9 +581,14 @@ restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
         return STATUS_NO_MEMORY;
     }
     queue_turn_to_level(queue, level);
-    enum status status = state->deadline_ms == 0
-                             ? queue_push(queue, entry)
-                             : core_restore_mortal(core, queue, entry, state->deadline_ms);
+    enum status status;
+    if (state->due_ms != 0) {
+        status = core_restore_waiting(core, queue, entry, state);
+    } else if (state->deadline_ms != 0) {
+        status = core_restore_mortal(core, queue, entry, state->deadline_ms);
+    } else {
+        status = queue_push(queue, entry);
+    }
     queue_serve_highest(queue);
     return status;
 }

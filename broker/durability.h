@@ -55,6 +55,10 @@ MUST_CHECK enum status core_log_target(struct core *core, const struct queue *qu
  * nothing, as core_log_target. Neighbours with the same share a record. */
 MUST_CHECK enum status core_log_target_with(struct core *core, const struct queue *queue,
                                             const struct row_state *state);
+/* core_log_target for a queue that is to have the message when `row_due_ms` has come, as a row of
+ * it is due (queues/waiting.h); 0: at once. Its deadline counts from then. */
+MUST_CHECK enum status core_log_target_until(struct core *core, const struct queue *queue,
+                                             uint64_t row_due_ms);
 MUST_CHECK enum status core_log_publish(struct core *core, struct content_ref content,
                                         uint64_t *lsn_out);
 

@@ -69,19 +69,40 @@ note_at_once(struct core *core, struct queue *queue)
     core_expire_soon(core, queue);
 }
 
-enum status
-core_push_for(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t ttl_ms)
+static enum status
+push_until(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t due_ms)
 {
-    uint64_t due_ms = ttl_ms == 0 ? 0 : now_ms(core) + ttl_ms;
     if (queue_push_until(queue, entry, due_ms) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    if (ttl_ms == 0) {
-        note_at_once(core, queue);
+    if (due_ms <= now_ms(core)) {
+        core_expire_soon(core, queue);
     } else {
         look_not_after(core, queue, due_ms);
     }
     return STATUS_OK;
+}
+
+enum status
+core_push_for(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t ttl_ms)
+{
+    if (ttl_ms > 0) {
+        return push_until(core, queue, entry, now_ms(core) + ttl_ms);
+    }
+    enum status status = push_until(core, queue, entry, 0);
+    if (status == STATUS_OK) {
+        note_at_once(core, queue);
+    }
+    return status;
+}
+
+enum status
+core_push_late(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t ttl_ms,
+               uint64_t late_ms)
+{
+    uint64_t left_ms = ttl_ms > late_ms ? ttl_ms - late_ms : 0;
+    return left_ms > 0 || ttl_ms == 0 ? core_push_for(core, queue, entry, left_ms)
+                                      : push_until(core, queue, entry, 0);
 }
 
 uint64_t
@@ -109,15 +130,7 @@ core_restore_mortal(struct core *core, struct queue *queue, struct queue_entry *
 {
     uint64_t wall_ms = core->now.wall_ms > 0 ? (uint64_t)core->now.wall_ms : 1;
     uint64_t due_ms = wall_deadline_ms <= wall_ms ? 0 : now_ms(core) + (wall_deadline_ms - wall_ms);
-    if (queue_push_until(queue, entry, due_ms) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    if (due_ms == 0) {
-        core_expire_soon(core, queue);
-    } else {
-        look_not_after(core, queue, due_ms);
-    }
-    return STATUS_OK;
+    return push_until(core, queue, entry, due_ms);
 }
 
 void

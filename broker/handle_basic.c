@@ -13,6 +13,7 @@
 #include "broker/expiry.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
+#include "queues/clocks.h"
 
 /* qos ------------------------------------------------------------------------------------------ */
 
@@ -90,7 +91,7 @@ check_exclusive(const struct queue *queue, bool *exclusive, struct fault *fault)
         *exclusive = false;
     }
     bool is_refused =
-        queue->exclusive_consumer != NULL ||
+        queue_is_in_exclusive_use(queue) ||
         (*exclusive && (queue->consumer_count > 0 || queue->settings->single_active_consumer));
     if (is_refused) {
         char text[RESOURCE_TEXT_SIZE];
@@ -191,7 +192,7 @@ channel_cancel_consumer(struct channel *channel, struct consumer *consumer, bool
     core_use_queue(channel_core(channel), queue);
     if (queue->auto_delete && queue->consumer_count == 0) {
         (void)vhost_delete_queue(queue->vhost, queue);
-    } else if (queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+    } else if (queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
         core_wake_queue(channel_core(channel), queue); /* another one became active */
     }
 }
@@ -227,8 +228,12 @@ take_for_get(struct channel *channel, struct queue *queue, bool no_ack, struct q
         .queue = queue,
         .delivered_ms = channel_core(channel)->now.monotonic_ms,
     };
+    if (no_ack && queue_pop(queue, entry, &item.position)) {
+        queue_clocks_on_served(queue, item.position);
+        return STATUS_OK;
+    }
     if (no_ack) {
-        return queue_pop(queue, entry, &item.position) ? STATUS_OK : STATUS_AGAIN;
+        return STATUS_AGAIN;
     }
     enum status status = queue_lend(queue, &item.entry, &item.position);
     if (status != STATUS_OK) {

@@ -5,6 +5,7 @@
 #include "broker/durability.h"
 #include "broker/expiry.h"
 #include "broker/limits.h"
+#include "queues/clocks.h"
 
 static void
 wake_consumer(struct core *core, struct consumer *consumer)
@@ -78,6 +79,7 @@ drop_message(struct channel *channel, struct unacked *item)
 void
 channel_settle_ack(struct channel *channel, struct unacked *item)
 {
+    queue_clocks_on_served(item->queue, item->position);
     item->queue->acked_count++;
     channel_core(channel)->counters.acked++;
     drop_message(channel, item);
@@ -91,10 +93,11 @@ channel_settle_requeue(struct channel *channel, struct unacked *item)
         drop_message(channel, item);
         return;
     }
+    queue_clocks_touch(queue);
     queue_return(queue, &item->entry, item->position);
     core_watch_returned(channel_core(channel), queue, &item->entry, item->position);
     core_heed_limit(channel_core(channel), queue);
-    if (queue_next_consumer(queue) != NULL) {
+    if (queue_has_ready_consumer(queue)) {
         core_wake_queue(channel_core(channel), queue);
     }
     end_delivery(channel, item);

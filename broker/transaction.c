@@ -17,6 +17,7 @@
 #include "broker/publish.h"
 #include "broker/reply_to.h"
 #include "broker/vhost.h"
+#include "broker/waiting.h"
 
 enum { TRANSACTION_CAPACITY_MIN = 16, TRANSACTION_CAPACITY_KEPT = 256 };
 
@@ -31,6 +32,8 @@ struct buffered_publish {
     bool is_refused;            /* BUFFERED_MESSAGE: its queue is full; set by the commit */
     struct content_ref content; /* counted */
     struct queue *queue;        /* BUFFERED_MESSAGE: a reference */
+    uint64_t due_ms;            /* the same: when the queue is to have it, as a row of it is due; 0:
+                                   with the commit */
     uint8_t reply_name_size;    /* BUFFERED_REPLY */
     char reply_name[REPLY_NAME_SIZE];
 };
@@ -105,10 +108,10 @@ add_publish(struct channel *channel, const struct buffered_publish *publish, str
 
 enum status
 transaction_add_message(struct channel *channel, struct queue *queue, struct content_ref content,
-                        struct fault *fault)
+                        uint64_t row_due_ms, struct fault *fault)
 {
     struct buffered_publish publish = {
-        .kind = BUFFERED_MESSAGE, .content = content, .queue = queue};
+        .kind = BUFFERED_MESSAGE, .content = content, .queue = queue, .due_ms = row_due_ms};
     return add_publish(channel, &publish, fault);
 }
 
@@ -255,8 +258,21 @@ is_taken(const struct buffered_publish *publish)
     return publish->queue != NULL && !publish->is_refused;
 }
 
+/* What was to wait, and does not any more, comes with the commit. */
+static void
+find_overdue(struct channel *channel)
+{
+    const struct core *core = channel_core(channel);
+    const struct transaction *transaction = channel->transaction;
+    uint64_t now_ms = waiting_due_ms(core->now.monotonic_ms - core->base_ms);
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+        struct buffered_publish *publish = &transaction->publishes[i];
+        publish->due_ms = publish->due_ms > now_ms ? publish->due_ms : 0;
+    }
+}
+
 /* Announces every copy to its queue, but for those that it refuses because it is full with what
- * came before them. */
+ * came before them. What is to wait is let in whatever the queue is full of. */
 static enum status
 announce_copies(struct channel *channel)
 {
@@ -265,7 +281,7 @@ announce_copies(struct channel *channel)
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < transaction->publish_count && status == STATUS_OK; i++) {
         struct buffered_publish *publish = &transaction->publishes[i];
-        if (publish->queue == NULL) {
+        if (publish->queue == NULL || publish->due_ms != 0) {
             continue;
         }
         const struct content *content = chunk_pool_content(core->pool, publish->content);
@@ -295,6 +311,43 @@ reserve_queues(struct channel *channel)
     return status;
 }
 
+static uint8_t
+level_of(const struct core *core, const struct buffered_publish *publish)
+{
+    return content_level(chunk_pool_content(core->pool, publish->content), publish->queue);
+}
+
+/* Gives up the room of delayed copies among the first `end`. */
+static void
+forget_delayed(struct channel *channel, uint32_t end)
+{
+    const struct core *core = channel_core(channel);
+    const struct buffered_publish *publishes = channel->transaction->publishes;
+    for (uint32_t i = 0; i < end; i++) {
+        if (publishes[i].queue != NULL && publishes[i].due_ms != 0) {
+            queue_forget_delayed(publishes[i].queue, level_of(core, &publishes[i]),
+                                 publishes[i].due_ms);
+        }
+    }
+}
+
+static enum status
+reserve_delayed(struct channel *channel)
+{
+    const struct core *core = channel_core(channel);
+    const struct transaction *transaction = channel->transaction;
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+        const struct buffered_publish *publish = &transaction->publishes[i];
+        if (publish->queue != NULL && publish->due_ms != 0 &&
+            queue_reserve_delayed(publish->queue, level_of(core, publish), publish->due_ms) !=
+                STATUS_OK) {
+            forget_delayed(channel, i);
+            return STATUS_NO_MEMORY;
+        }
+    }
+    return STATUS_OK;
+}
+
 /* How many of those copies the log will be given. */
 static uint32_t
 count_logged(const struct core *core, const struct buffered_publish *copies, uint32_t count)
@@ -307,7 +360,7 @@ count_logged(const struct core *core, const struct buffered_publish *copies, uin
     return logged_count;
 }
 
-/* Of how many the log keeps a deadline or a level. */
+/* Of how many the log keeps a deadline, a level, or until when they wait. */
 static uint32_t
 count_states(const struct core *core, const struct buffered_publish *copies, uint32_t count)
 {
@@ -316,9 +369,9 @@ count_states(const struct core *core, const struct buffered_publish *copies, uin
     uint32_t state_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct queue *queue = copies[i].queue;
-        bool has_state = queue != NULL && core_logs(core, queue, content) &&
-                         core_log_keeps_state(queue, content, expiration);
-        state_count += has_state ? 1 : 0;
+        bool has_state = queue != NULL && (copies[i].due_ms != 0 ||
+                                           core_log_keeps_state(queue, content, expiration));
+        state_count += has_state && core_logs(core, queue, content) ? 1 : 0;
     }
     return state_count;
 }
@@ -399,8 +452,16 @@ static enum status
 reserve(struct channel *channel, struct fault *fault)
 {
     find_queues(channel);
-    enum status status =
-        reserve_queues(channel) == STATUS_OK ? reserve_log(channel, fault) : fault_no_memory(fault);
+    find_overdue(channel);
+    enum status status = reserve_queues(channel);
+    if (status == STATUS_OK) {
+        status = reserve_delayed(channel);
+    }
+    if (status != STATUS_OK) {
+        status = fault_no_memory(fault);
+    } else if ((status = reserve_log(channel, fault)) != STATUS_OK) {
+        forget_delayed(channel, channel->transaction->publish_count);
+    }
     if (status != STATUS_OK) {
         entry_memory_free_spares(&channel_core(channel)->queue_memory);
     }
@@ -420,7 +481,7 @@ log_copies(struct core *core, const struct buffered_publish *copies, uint32_t co
     core_log_begin(core, content, expiration);
     for (uint32_t i = 0; i < count; i++) {
         if (is_taken(&copies[i]) && core_logs(core, copies[i].queue, content)) {
-            status = core_log_target(core, copies[i].queue);
+            status = core_log_target_until(core, copies[i].queue, copies[i].due_ms);
             assert(status == STATUS_OK);
         }
     }
@@ -440,6 +501,7 @@ enqueue_copies(struct core *core, const struct buffered_publish *copies, uint32_
     }
     for (uint32_t i = 0; i < count; i++) {
         if (is_taken(&copies[i])) {
+            message.due_ms = copies[i].due_ms;
             core_enqueue(core, copies[i].queue, copies->content, content, &message);
         }
     }

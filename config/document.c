@@ -34,6 +34,7 @@ static const struct literal_word exchange_types[] = {
     {"x-consistent-hash", EXCHANGE_TYPE_CONSISTENT_HASH},
     {"x-modulus-hash", EXCHANGE_TYPE_MODULUS_HASH},
     {"x-random", EXCHANGE_TYPE_RANDOM},
+    {"x-delayed-message", EXCHANGE_TYPE_DELAYED},
     {NULL, 0},
 };
 

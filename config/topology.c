@@ -21,6 +21,7 @@ static const char *const exchange_type_names[] = {
     [EXCHANGE_TYPE_CONSISTENT_HASH] = "x-consistent-hash",
     [EXCHANGE_TYPE_MODULUS_HASH] = "x-modulus-hash",
     [EXCHANGE_TYPE_RANDOM] = "x-random",
+    [EXCHANGE_TYPE_DELAYED] = "x-delayed-message",
 };
 
 struct compiler {

@@ -2,6 +2,8 @@
 #include "queues/expiry.h"
 
 #include "base/alloc.h"
+#include "queues/clocks.h"
+#include "queues/waiting.h"
 
 #include <stdlib.h>
 
@@ -13,7 +15,8 @@ enum { LENT_ROWS_MAX = 256 };
 static bool
 is_empty(const struct queue *queue)
 {
-    return queue->ready_count == 0 && queue->unacked_count == 0;
+    return queue->ready_count == 0 && queue->unacked_count == 0 &&
+           (queue->waiting == NULL || queue->waiting->counts[WAITING_RETRY] == 0);
 }
 
 struct queue_times *
@@ -397,6 +400,7 @@ take_row(struct queue *queue, struct due_row row, struct queue_entry *entry_out)
     take_far(queue->times, position);
     queue->ready_count--;
     queue->ready_bytes -= row.entry.size;
+    queue_clocks_on_gone(queue, position);
     queue_skip_dead(queue);
     queue_entry_clear_flag(&row.entry, ENTRY_IS_BACK);
     queue_entry_clear_flag(&row.entry, ENTRY_INDEXED);
@@ -430,6 +434,7 @@ take_head_of_level(struct queue *queue, uint8_t level, struct queue_entry *entry
     uint64_t position;
     queue_turn_to_level(queue, level);
     queue_take_from_deque(queue, entry_out, &position);
+    queue_clocks_on_gone(queue, position);
     queue_times_on_gone(queue, entry_out, position);
     queue_skip_dead(queue);
     queue_serve_highest(queue);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "queues/clocks.h"
 #include "queues/expiry.h"
 #include "queues/queue.h"
 
@@ -79,6 +80,7 @@ queue_open_level(struct queue *queue, uint8_t level)
             .deque.memory = queue->deque.memory,
             .next_position = position_of_level((uint8_t)i) + 1,
         };
+        arrival_marks_init(&levels->of[i].marks);
     }
     entry_deque_count_memory(&queue->deque, 0, levels_size(queue));
     queue->levels = levels;
@@ -126,6 +128,9 @@ send_back(struct queue *queue)
     if (queue->times != NULL) {
         level->order = queue->times->order;
     }
+    if (queue->clocks != NULL) {
+        arrival_marks_move(&queue->clocks->marks, &level->marks);
+    }
     entry_deque_move(&queue->deque, &level->deque);
     levels->ready_count += level->ready_count;
     note_ready(levels, number, level->ready_count > 0);
@@ -140,6 +145,9 @@ bring_to_front(struct queue *queue, uint8_t number)
     queue->next_position = level->next_position;
     if (queue->times != NULL) {
         queue->times->order = level->order;
+    }
+    if (queue->clocks != NULL) {
+        arrival_marks_move(&level->marks, &queue->clocks->marks);
     }
     levels->ready_count -= level->ready_count;
     level->ready_count = 0;

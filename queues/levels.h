@@ -11,6 +11,7 @@
 #ifndef BOURSE_QUEUES_LEVELS_H
 #define BOURSE_QUEUES_LEVELS_H
 
+#include "queues/arrival_marks.h"
 #include "queues/entry_deque.h"
 #include "queues/times.h"
 
@@ -51,6 +52,7 @@ struct queue_level {
     uint64_t next_position;
     uint64_t ready_count;         /* in the deque; 0 of the level in front */
     struct queue_deadlines order; /* of its messages, if the queue has times */
+    struct arrival_marks marks;   /* of its messages; those in front are in queue->clocks */
     uint32_t announced_count;     /* as queue->announced_count; 0 of the level in front */
 };
 

@@ -6,7 +6,9 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "queues/clocks.h"
 #include "queues/expiry.h"
+#include "queues/waiting.h"
 
 enum { RETURNED_CAPACITY_MIN = 16 };
 
@@ -85,7 +87,6 @@ queue_new(uint64_t id, const struct queue_properties *properties)
     queue->auto_delete = properties->auto_delete;
     queue->from_file = properties->from_file;
     set_levels(queue);
-    list_init(&queue->consumers);
     return queue;
 }
 
@@ -238,12 +239,14 @@ queue_unref(struct queue **queue_pointer)
     }
     assert(queue->ready_count == 0);
     assert(queue->unacked_count == 0);
-    assert(queue->consumer_count == 0);
+    assert(queue->service == NULL);
     assert(queue->windows == NULL);
     list_remove(&queue->dispatch_link);
     list_remove(&queue->overlong_link);
     list_remove(&queue->owner_list_link);
     queue_forget_times(queue);
+    queue_forget_waiting(queue);
+    queue_forget_clocks(queue);
     queue_free_levels(queue);
     entry_deque_fini(&queue->deque);
     free_returned(queue);
@@ -257,7 +260,6 @@ queue_unref(struct queue **queue_pointer)
         list_remove(&queue->dying->all_link);
         free(queue->dying);
     }
-    free(queue->turns);
     queue_policies_free(queue_policies(queue));
     free(changed_arguments(queue));
     free(queue);
@@ -271,7 +273,7 @@ queue_push_entry(struct queue *queue, const struct queue_entry *entry)
     if (entry_deque_push(&queue->deque, entry) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    queue->next_position++;
+    queue_clocks_on_push(queue, queue->next_position++);
     queue->ready_count++;
     queue->ready_bytes += entry->size;
     return STATUS_OK;
@@ -399,26 +401,54 @@ shrink_room(struct queue *queue)
     }
 }
 
-void
-queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position)
+/* There is room. `entry` gets the flags that it has there. */
+static void
+put_back(struct queue *queue, struct queue_entry *entry, uint64_t position)
 {
-    assert(queue->unacked_count > 0);
     assert(queue_knows_position(queue, position));
     assert(queue->returned_count < queue->returned_capacity);
     bool is_quorum = queue->settings->type == QUEUE_TYPE_QUORUM;
+    queue_entry_set_flag(entry, ENTRY_REDELIVERED);
+    if (entry->due != DUE_NONE) {
+        queue_times_on_returned(queue, entry, position);
+    }
     struct queue_returned item = {
         .order = is_quorum ? queue->next_return++ : position,
         .position = position,
         .entry = *entry,
     };
-    queue_entry_set_flag(&item.entry, ENTRY_REDELIVERED);
-    if (item.entry.due != DUE_NONE) {
-        queue_times_on_returned(queue, &item.entry, position);
-    }
     place_returned(queue, &item);
-    queue->unacked_count--;
     queue->ready_count++;
     queue->ready_bytes += entry->size;
+}
+
+void
+queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position)
+{
+    assert(queue->unacked_count > 0);
+    struct queue_entry copy = *entry;
+    put_back(queue, &copy, position);
+    queue->unacked_count--;
+}
+
+enum status
+queue_put_back(struct queue *queue, struct queue_entry *entry, uint64_t position)
+{
+    if (keep_room(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    put_back(queue, entry, position);
+    queue_clocks_on_back(queue, position);
+    return STATUS_OK;
+}
+
+void
+queue_end_lending(struct queue *queue, uint64_t position)
+{
+    assert(queue->unacked_count > 0);
+    queue->unacked_count--;
+    queue_clocks_on_gone(queue, position);
+    shrink_room(queue);
 }
 
 void
@@ -426,6 +456,7 @@ queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t posi
 {
     assert(queue->unacked_count > 0);
     queue->unacked_count--;
+    queue_clocks_on_gone(queue, position);
     if (entry->due != DUE_NONE && queue->times != NULL) {
         queue_times_on_gone(queue, entry, position);
     }
@@ -435,10 +466,10 @@ queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t posi
 /* Taking --------------------------------------------------------------------------------------- */
 
 const struct queue_entry *
-queue_peek(const struct queue *queue)
+queue_first_returned(const struct queue *queue)
 {
-    return queue_head_is_returned(queue) ? &queue->returned[0].entry
-                                         : entry_deque_head(&queue->deque);
+    assert(queue->returned_count > 0);
+    return &queue->returned[0].entry;
 }
 
 struct queue_entry *
@@ -483,6 +514,7 @@ queue_lose(struct queue *queue, const struct entry_deque *deque, const struct en
     assert(queue->ready_count >= loss->count);
     queue->ready_count -= loss->count;
     queue->ready_bytes -= loss->bytes;
+    queue_clocks_on_lost(queue, loss->count);
     queue_skip_dead(queue);
     queue_serve_highest(queue);
 }
@@ -561,6 +593,7 @@ pop_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_o
         return false;
     }
     take_any(queue, entry_out, position_out);
+    queue_clocks_on_gone(queue, *position_out);
     if (queue->times != NULL) {
         queue_times_on_gone(queue, entry_out, *position_out);
     }
@@ -571,8 +604,14 @@ pop_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_o
 bool
 queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    return is_plain(queue) ? take_plain(queue, entry_out, position_out)
-                           : pop_any(queue, entry_out, position_out);
+    if (!is_plain(queue)) {
+        return pop_any(queue, entry_out, position_out);
+    }
+    bool taken = take_plain(queue, entry_out, position_out);
+    if (taken) {
+        queue_clocks_on_gone(queue, *position_out);
+    }
+    return taken;
 }
 
 static __attribute__((noinline)) bool
@@ -609,10 +648,44 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
     return STATUS_OK;
 }
 
+/* Takes the oldest message of the deque, and has it be neither ready nor lent. */
+static enum status
+take_oldest(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    if (entry_deque_head_is_away(&queue->deque)) {
+        return STATUS_AGAIN;
+    }
+    if (keep_room(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue_take_from_deque(queue, entry_out, position_out);
+    return STATUS_OK;
+}
+
+enum status
+queue_lend_last(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    enum status status;
+    uint64_t last = queue->next_position - 1;
+    assert(queue_deque_places(queue) > 0);
+    while ((status = take_oldest(queue, entry_out, position_out)) == STATUS_OK) {
+        if (*position_out == last) {
+            queue->unacked_count++;
+            if (queue->times != NULL) {
+                queue_times_on_lent(queue, entry_out, last);
+            }
+            return STATUS_OK;
+        }
+        put_back(queue, entry_out, *position_out);
+    }
+    return status;
+}
+
 /* Every level's, the highest first: in the order of service. */
 static void
 purge_deques(struct queue *queue, uint64_t queue_id, struct queue_discards *discards)
 {
+    queue_clocks_on_purged(queue);
     queue_discards_add(discards, queue_id, &queue->deque);
     if (queue->levels == NULL) {
         return;
@@ -631,6 +704,7 @@ queue_purge(struct queue *queue, struct queue_discards *discards)
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         const struct queue_entry *entry = queue_returned_entry(queue, i);
         if (entry != NULL) {
+            queue_clocks_on_gone(queue, queue_returned_position(queue, i));
             discards->release(discards->context, queue_id, entry);
         }
     }
@@ -664,11 +738,14 @@ check_messages(const struct queue *queue)
 {
     uint64_t bytes;
     uint64_t own_bytes = queue->returned_capacity * sizeof(*queue->returned) +
-                         queue_check_dying(queue) + queue_levels_bytes(queue);
+                         queue_check_dying(queue) + queue_waiting_bytes(queue) +
+                         queue_levels_bytes(queue);
+    queue_check_waiting(queue);
     if (queue->times != NULL) {
         own_bytes += queue_times_bytes(queue->times);
         queue_check_times(queue);
     }
+    own_bytes += queue_check_clocks(queue);
     uint64_t count = entry_deque_check(&queue->deque, own_bytes, &bytes);
     assert(count == queue_deque_places(queue));
     bytes += queue_check_levels(queue);

@@ -27,8 +27,10 @@
 #include "routing/target.h"
 
 struct queue_returned; /* a message that came back; queue.c */
+struct queue_clocks;   /* queues/clocks.h */
 struct queue_windows;  /* broker/paging_state.h */
-struct queue_turn;     /* a consumer that waits for its turn; queue_consumers.c */
+struct queue_service;  /* who takes messages; queue_consumers.c */
+struct queue_waiting;  /* messages that wait for a time; waiting.h */
 
 /* How far the log says that messages may have been handed out; only of queues that had a backlog of
  * logged messages. */
@@ -55,7 +57,6 @@ struct queue {
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
     struct list_link overlong_link;   /* in the core's list of queues over their limit */
     uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
-    uint32_t consumer_count;
     bool durable;
     bool exclusive;
     bool auto_delete;
@@ -85,17 +86,13 @@ struct queue {
     struct queue_windows *windows;   /* the broker's (broker/paging.h); NULL: nothing was fetched */
     struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
+    struct queue_waiting *waiting;   /* owned; NULL: no message has waited here yet */
+    struct queue_clocks *clocks;     /* owned; NULL: no message has come yet */
 
     /* Consumers. */
-    struct list consumers;    /* of queue_link, in order of registration */
-    struct queue_turn *turns; /* ready consumers, a heap: highest priority first, then by turn;
-                                 owned */
+    struct queue_service *service; /* owned; NULL: it has no consumers */
+    uint32_t consumer_count;
     uint32_t ready_consumer_count;
-    uint32_t turn_capacity; /* at least consumer_count */
-    uint64_t next_turn;
-    struct consumer *active;    /* the single active consumer; NULL: none, or not such a queue */
-    struct consumer *successor; /* takes over when `active` has settled; NULL: none (quorum only) */
-    struct consumer *exclusive_consumer; /* NULL: none */
 
     uint64_t published_count, delivered_count, acked_count, redelivered_count;
 };
@@ -128,7 +125,7 @@ uint32_t queue_set_policies(struct queue *queue, struct policy *policy,
 struct policy *queue_policy(const struct queue *queue, enum policy_kind kind);
 
 /* Frees the queue with the last reference. The contents of messages still in it must have been
- * given back with queue_purge. */
+ * given back with queue_purge and queue_purge_waiting. */
 void queue_unref(struct queue **queue);
 
 /* From now on what this queue holds is counted in `memory`, and may be spilled from there; before
@@ -228,9 +225,24 @@ queue_would_refuse(const struct queue *queue, uint32_t body_size)
                 (uint64_t)queue->settings->max_length_bytes);
 }
 
+/* Whether the next message is one that came back; there is one, or nothing came back. */
+bool queue_levels_head_is_returned(const struct queue *queue);
+static inline bool
+queue_head_is_returned(const struct queue *queue)
+{
+    return queue->returned_count > 0 &&
+           (queue->levels == NULL || queue_levels_head_is_returned(queue));
+}
+
 /* The next message, without taking it; NULL when nothing is ready, or it is away. Valid until the
  * queue changes. */
-const struct queue_entry *queue_peek(const struct queue *queue);
+const struct queue_entry *queue_first_returned(const struct queue *queue); /* there is one */
+static inline const struct queue_entry *
+queue_peek(const struct queue *queue)
+{
+    return queue_head_is_returned(queue) ? queue_first_returned(queue)
+                                         : entry_deque_head(&queue->deque);
+}
 
 /* Whether the entry of the next message is spilled: it is not to be taken before it was read back.
  */
@@ -262,15 +274,6 @@ queue_deque_position(const struct queue *queue)
     return queue->next_position - queue_deque_places(queue);
 }
 
-/* Whether the next message is one that came back; there is one, or nothing came back. */
-bool queue_levels_head_is_returned(const struct queue *queue);
-static inline bool
-queue_head_is_returned(const struct queue *queue)
-{
-    return queue->returned_count > 0 &&
-           (queue->levels == NULL || queue_levels_head_is_returned(queue));
-}
-
 /* The position of what queue_peek returns. */
 uint64_t queue_head_position(const struct queue *queue);
 
@@ -295,6 +298,12 @@ bool queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *pos
 MUST_CHECK enum status queue_lend(struct queue *queue, struct queue_entry *entry_out,
                                   uint64_t *position_out);
 
+/* Lends the message that was pushed last, as if it had waited its turn: what stands before it goes
+ * among the returned ones, in order. For one that was lent before a restart. STATUS_AGAIN: entries
+ * are to be read back first; STATUS_NO_MEMORY. Both leave every message where it comes in order. */
+MUST_CHECK enum status queue_lend_last(struct queue *queue, struct queue_entry *entry_out,
+                                       uint64_t *position_out);
+
 /* A message that was lent will not come back; its content's count stays the caller's to release. */
 void queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 
@@ -309,6 +318,12 @@ MUST_CHECK enum status queue_push_entry(struct queue *queue, const struct queue_
 void queue_skip_dead(struct queue *queue);
 void queue_take_from_deque(struct queue *queue, struct queue_entry *entry_out,
                            uint64_t *position_out);
+
+/* Within the queue (waiting.c). A lent message stays away; one that stayed away comes back as with
+ * queue_return, if there is memory (its flags may change). */
+void queue_end_lending(struct queue *queue, uint64_t position);
+MUST_CHECK enum status queue_put_back(struct queue *queue, struct queue_entry *entry,
+                                      uint64_t position);
 
 /* Drops every ready message and returns how many there were: the queue is empty at once, messages
  * are released from `discards` later; they are all released when its released_sequence has reached
@@ -328,6 +343,14 @@ void queue_add_consumer(struct queue *queue, struct consumer *consumer);
  * by priority first. Drops the registration's reference. */
 void queue_remove_consumer(struct queue *queue, struct consumer *consumer);
 
+/* Its consumers in order of registration: the first, and the next behind one; NULL: there is none.
+ */
+struct consumer *queue_first_consumer(const struct queue *queue);
+struct consumer *queue_consumer_behind(const struct queue *queue, const struct consumer *consumer);
+
+/* Whether its only consumer wants to be the only one. */
+bool queue_is_in_exclusive_use(const struct queue *queue);
+
 /* Puts the consumer among the ready ones, behind those of its priority; nothing happens when it is
  * there already, or when the queue does not serve it (not the active one). Costs the logarithm of
  * the number of ready ones. */
@@ -335,6 +358,13 @@ void queue_consumer_ready(struct queue *queue, struct consumer *consumer);
 
 /* Takes it out of the ready ones: it has no room or no window. */
 void queue_consumer_not_ready(struct consumer *consumer);
+
+/* Whether somebody could be served. */
+static inline bool
+queue_has_ready_consumer(const struct queue *queue)
+{
+    return queue->ready_consumer_count > 0;
+}
 
 /* The consumer whose turn it is, or NULL; queue_consumer_served moves it behind its equals. */
 struct consumer *queue_next_consumer(const struct queue *queue);
