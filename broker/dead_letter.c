@@ -388,7 +388,7 @@ reserve_queues(struct core *core, const struct content *content)
             return STATUS_NO_MEMORY;
         }
     }
-    return core_reserve_delayed(core, content);
+    return core_reserve_delayed(core);
 }
 
 static uint32_t
@@ -402,15 +402,17 @@ count_logged(const struct core *core, const struct content *content)
 }
 
 /* Of how many the log keeps a deadline (the message's own is gone), a level, or until when they
- * wait. */
+ * wait.
+ */
 static uint32_t
 count_states(const struct core *core, const struct content *content)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *target = queue_of_target(core->routes.targets[i]);
-        bool has_state = i >= core->prompt_count || core_log_keeps_state(target, content, 0);
-        count += has_state && core_logs(core, target, content) ? 1 : 0;
+        bool has_state = core_logs(core, target, content) &&
+                         (i >= core->prompt_count || core_log_keeps_state(target, content, 0));
+        count += has_state ? 1 : 0;
     }
     return count;
 }
@@ -502,10 +504,9 @@ prepare_letter(struct letter *letter)
     if (make_content(letter) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    const struct content *content = chunk_pool_content(core->pool, letter->content);
-    enum status status = reserve_queues(core, content);
+    enum status status = reserve_queues(core, chunk_pool_content(core->pool, letter->content));
     if (status == STATUS_OK && (status = reserve_log(letter)) != STATUS_OK) {
-        core_forget_delayed(core, content, core->routes.count);
+        core_forget_delayed(core, core->routes.count);
     }
     if (status != STATUS_OK) {
         entry_memory_free_spares(&core->queue_memory);

@@ -581,14 +581,9 @@ restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
         return STATUS_NO_MEMORY;
     }
     queue_turn_to_level(queue, level);
-    enum status status;
-    if (state->due_ms != 0) {
-        status = core_restore_waiting(core, queue, entry, state);
-    } else if (state->deadline_ms != 0) {
-        status = core_restore_mortal(core, queue, entry, state->deadline_ms);
-    } else {
-        status = queue_push(queue, entry);
-    }
+    enum status status = state->deadline_ms == 0
+                             ? queue_push(queue, entry)
+                             : core_restore_mortal(core, queue, entry, state->deadline_ms);
     queue_serve_highest(queue);
     return status;
 }
@@ -606,7 +601,10 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
-    if (restore_entry(core, queue, &entry, &row->state) != STATUS_OK) {
+    enum status status = row->state.due_ms != 0
+                             ? core_restore_waiting(core, queue, &entry, &row->state)
+                             : restore_entry(core, queue, &entry, &row->state);
+    if (status != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     core_heed_limit(core, queue);

@@ -229,22 +229,20 @@ end_refused(const struct publish *publish, uint32_t refused_count)
 }
 
 void
-core_forget_delayed(struct core *core, const struct content *content, uint32_t end)
+core_forget_delayed(struct core *core, uint32_t end)
 {
     for (uint32_t i = core->prompt_count; i < end; i++) {
-        struct queue *queue = queue_of_target(core->routes.targets[i]);
-        queue_forget_delayed(queue, content_level(content, queue), core->route_due_ms);
+        queue_forget_delayed(queue_of_target(core->routes.targets[i]), core->route_due_ms);
     }
 }
 
 enum status
-core_reserve_delayed(struct core *core, const struct content *content)
+core_reserve_delayed(struct core *core)
 {
     for (uint32_t i = core->prompt_count; i < core->routes.count; i++) {
-        struct queue *queue = queue_of_target(core->routes.targets[i]);
-        if (queue_reserve_delayed(queue, content_level(content, queue), core->route_due_ms) !=
+        if (queue_reserve_delayed(queue_of_target(core->routes.targets[i]), core->route_due_ms) !=
             STATUS_OK) {
-            core_forget_delayed(core, content, i);
+            core_forget_delayed(core, i);
             return STATUS_NO_MEMORY;
         }
     }
@@ -266,13 +264,13 @@ reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
             return STATUS_NO_MEMORY;
         }
     }
-    if (core_reserve_delayed(core, publish->octets) != STATUS_OK) {
+    if (core_reserve_delayed(core) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     bool may_be_logged = core_has_log(core) && (publish->octets->flags & CONTENT_PERSISTENT) != 0;
     enum status status = may_be_logged ? log_for_queues(publish, lsn_out) : STATUS_OK;
     if (status != STATUS_OK) {
-        core_forget_delayed(core, publish->octets, core->routes.count);
+        core_forget_delayed(core, core->routes.count);
     }
     return status;
 }

@@ -27,8 +27,8 @@ void core_enqueue(struct core *core, struct queue *queue, struct content_ref ref
 
 /* Room in those queues of core->routes that are to have the message later. STATUS_NO_MEMORY: in
  * none of them. The other gives it up again, in those up to target `end`. */
-MUST_CHECK enum status core_reserve_delayed(struct core *core, const struct content *content);
-void core_forget_delayed(struct core *core, const struct content *content, uint32_t end);
+MUST_CHECK enum status core_reserve_delayed(struct core *core);
+void core_forget_delayed(struct core *core, uint32_t end);
 
 /* Adds the keys that one of the headers CC and BCC names behind those in `keys` (room for 1 +
  * PUBLISH_HEADER_KEYS_MAX); items that are no strings are skipped. STATUS_FAULT: 406, too many, or

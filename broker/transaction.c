@@ -311,22 +311,14 @@ reserve_queues(struct channel *channel)
     return status;
 }
 
-static uint8_t
-level_of(const struct core *core, const struct buffered_publish *publish)
-{
-    return content_level(chunk_pool_content(core->pool, publish->content), publish->queue);
-}
-
 /* Gives up the room of delayed copies among the first `end`. */
 static void
 forget_delayed(struct channel *channel, uint32_t end)
 {
-    const struct core *core = channel_core(channel);
     const struct buffered_publish *publishes = channel->transaction->publishes;
     for (uint32_t i = 0; i < end; i++) {
         if (publishes[i].queue != NULL && publishes[i].due_ms != 0) {
-            queue_forget_delayed(publishes[i].queue, level_of(core, &publishes[i]),
-                                 publishes[i].due_ms);
+            queue_forget_delayed(publishes[i].queue, publishes[i].due_ms);
         }
     }
 }
@@ -334,13 +326,11 @@ forget_delayed(struct channel *channel, uint32_t end)
 static enum status
 reserve_delayed(struct channel *channel)
 {
-    const struct core *core = channel_core(channel);
     const struct transaction *transaction = channel->transaction;
     for (uint32_t i = 0; i < transaction->publish_count; i++) {
         const struct buffered_publish *publish = &transaction->publishes[i];
         if (publish->queue != NULL && publish->due_ms != 0 &&
-            queue_reserve_delayed(publish->queue, level_of(core, publish), publish->due_ms) !=
-                STATUS_OK) {
+            queue_reserve_delayed(publish->queue, publish->due_ms) != STATUS_OK) {
             forget_delayed(channel, i);
             return STATUS_NO_MEMORY;
         }
@@ -369,9 +359,10 @@ count_states(const struct core *core, const struct buffered_publish *copies, uin
     uint32_t state_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct queue *queue = copies[i].queue;
-        bool has_state = queue != NULL && (copies[i].due_ms != 0 ||
-                                           core_log_keeps_state(queue, content, expiration));
-        state_count += has_state && core_logs(core, queue, content) ? 1 : 0;
+        bool has_state =
+            queue != NULL && core_logs(core, queue, content) &&
+            (copies[i].due_ms != 0 || core_log_keeps_state(queue, content, expiration));
+        state_count += has_state ? 1 : 0;
     }
     return state_count;
 }

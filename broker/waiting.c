@@ -131,7 +131,7 @@ late_ms(const struct core *core, const struct due_key *key)
 static enum status
 end_delay(struct core *core, struct queue *queue, const struct due_key *key)
 {
-    uint8_t level = queue->level_max == 0 ? 0 : position_level(key->position);
+    uint8_t level = delayed_level(key->position);
     if (queue_reserve(queue, level) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
@@ -146,8 +146,8 @@ end_delay(struct core *core, struct queue *queue, const struct due_key *key)
             ? queue_push(queue, &row.entry)
             : core_push_late(core, queue, &row.entry, queue_time_to_live_ms(queue, expiration),
                              late_ms(core, key));
-    queue_serve_highest(queue);
     assert(status == STATUS_OK);
+    queue_serve_highest(queue);
     return status;
 }
 
@@ -243,11 +243,11 @@ restore_delayed(struct core *core, struct queue *queue, struct queue_entry *entr
     if (row_due_ms > waiting_due_ms(now_ms(core))) {
         queue_entry_clear_flag(entry, ENTRY_REDELIVERED);
     }
-    uint8_t level = queue_level_from_log(queue, state->priority);
-    if (queue_reserve_delayed(queue, level, row_due_ms) != STATUS_OK) {
+    if (queue_reserve_delayed(queue, row_due_ms) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    queue_push_delayed(queue, entry, level, row_due_ms, expiration);
+    queue_push_delayed(queue, entry, queue_level_from_log(queue, state->priority), row_due_ms,
+                       expiration);
     core_look_at_waiting(core, queue, queue_next_due_ms(queue));
     return STATUS_OK;
 }
@@ -263,29 +263,37 @@ due_ms_of(const struct core *core, const struct row_state *state)
     return row_due_ms > WAITING_EPOCH_MS ? row_due_ms - WAITING_EPOCH_MS : 0;
 }
 
-/* What has a deadline gets it; what is parked has none. */
+/* At its level, behind those that stand there. What has a deadline gets it; what is parked has
+ * none.
+ */
 static enum status
 push_restored(struct core *core, struct queue *queue, struct queue_entry *entry,
               const struct row_state *state)
 {
+    uint8_t level = queue_level_from_log(queue, state->priority);
+    if (queue_open_level(queue, level) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue_turn_to_level(queue, level);
     return state->deadline_ms == 0 || state->due_ms >= INT64_MAX
                ? queue_push(queue, entry)
                : core_restore_mortal(core, queue, entry, state->deadline_ms);
 }
 
-/* Entries may have been spilled while others were restored: reading them is done at once then. */
+/* It was pushed last, and goes on to wait. */
 static enum status
-lend_last(struct core *core, struct queue *queue, struct queue_entry *entry_out,
-          uint64_t *position_out)
+wait_again(struct core *core, struct queue *queue, uint64_t due_ms)
 {
-    uint64_t left;
-    enum status status;
-    do {
-        left = queue_deque_places(queue);
-        core_read_entries(core, queue);
-        status = queue_lend_last(queue, entry_out, position_out);
-    } while (status == STATUS_AGAIN && queue_deque_places(queue) < left);
-    return status == STATUS_OK ? STATUS_OK : STATUS_NO_MEMORY;
+    struct queue_entry entry;
+    uint64_t position;
+    if (queue_lend_last(queue, &entry, &position) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    if (core_wait(core, queue, &entry, position, due_ms) != STATUS_OK) {
+        queue_return(queue, &entry, position);
+        return STATUS_NO_MEMORY;
+    }
+    return STATUS_OK;
 }
 
 static enum status
@@ -293,21 +301,12 @@ restore_delivered(struct core *core, struct queue *queue, struct queue_entry *en
                   const struct row_state *state)
 {
     uint64_t due_ms = due_ms_of(core, state);
-    uint64_t position;
-    if (push_restored(core, queue, entry, state) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
+    enum status status = push_restored(core, queue, entry, state);
+    if (status == STATUS_OK && due_ms > now_ms(core)) {
+        status = wait_again(core, queue, due_ms);
     }
-    if (due_ms <= now_ms(core)) {
-        return STATUS_OK;
-    }
-    if (lend_last(core, queue, entry, &position) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    if (core_wait(core, queue, entry, position, due_ms) != STATUS_OK) {
-        queue_return(queue, entry, position);
-        return STATUS_NO_MEMORY;
-    }
-    return STATUS_OK;
+    queue_serve_highest(queue);
+    return status;
 }
 
 enum status

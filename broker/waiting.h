@@ -31,7 +31,7 @@ void core_end_waits(struct core *core);
 /* A message from the log that waited when that ended: one that was delivered before comes back at
  * its place when it is due, or is there at once; one that was delayed comes in when it is due, in
  * the ticks to come where that is over. `entry` is marked as handed out before, if it may have
- * been. The queue is turned to the message's level. */
+ * been. */
 MUST_CHECK enum status core_restore_waiting(struct core *core, struct queue *queue,
                                             struct queue_entry *entry,
                                             const struct row_state *state);

@@ -11,13 +11,6 @@
 enum { SPAN_PART = 50 };
 
 void
-arrival_marks_init(struct arrival_marks *marks)
-{
-    *marks = (struct arrival_marks){
-        .newest.latest_ms = INT64_MIN, .found = &marks->newest, .found_count = ARRIVAL_MARK_OPEN};
-}
-
-void
 arrival_marks_fini(struct arrival_marks *marks)
 {
     free(marks->older);
@@ -27,12 +20,12 @@ arrival_marks_fini(struct arrival_marks *marks)
 void
 arrival_marks_move(struct arrival_marks *from, struct arrival_marks *to)
 {
-    assert(to->older == NULL);
     *to = *from;
-    if (to->found == &from->newest) {
+    if (to->newest.position != 0) {
         to->found = &to->newest;
+        to->found_count = INT64_MAX;
     }
-    arrival_marks_init(from);
+    *from = (struct arrival_marks){.newest.latest_ms = INT64_MIN, .found = &from->newest};
 }
 
 /* Reading -------------------------------------------------------------------------------------- */
@@ -85,6 +78,20 @@ arrival_marks_next(const struct arrival_marks *marks, uint32_t *at, uint64_t *en
     return mark_at(marks, (*at)++);
 }
 
+int64_t
+arrival_marks_living(const struct arrival_marks *marks, uint64_t end)
+{
+    int64_t living = 0;
+    uint64_t mark_end;
+    uint32_t at = 0;
+    for (const struct arrival_mark *mark;
+         (mark = arrival_marks_next(marks, &at, &mark_end)) != NULL;) {
+        living += (int64_t)((mark_end == UINT64_MAX ? end : mark_end) - mark->position);
+        living -= mark->gone_count;
+    }
+    return living;
+}
+
 /* Taking together ------------------------------------------------------------------------------ */
 
 /* How many messages of the older mark are there; after a loss the count may be a little off for
@@ -101,7 +108,7 @@ static void
 forget_found(struct arrival_marks *marks)
 {
     marks->found = &marks->newest;
-    marks->found_count = ARRIVAL_MARK_OPEN;
+    marks->found_count = INT64_MAX;
     marks->search_count = 0;
 }
 
@@ -281,7 +288,7 @@ arrival_marks_search(struct arrival_marks *marks, uint64_t position)
     if (position >= mark->position) {
         marks->found = mark;
         marks->found_count =
-            place < marks->older_count ? end_of(marks, place) - mark->position : ARRIVAL_MARK_OPEN;
+            place < marks->older_count ? end_of(marks, place) - mark->position : INT64_MAX;
     }
     return mark;
 }
@@ -324,24 +331,7 @@ arrival_marks_purge(struct arrival_marks *marks, uint64_t position, uint64_t end
 
 /* Checking ------------------------------------------------------------------------------------- */
 
-int64_t
-arrival_marks_living(const struct arrival_marks *marks, uint64_t end)
-{
-    int64_t living = 0;
-    uint64_t mark_end;
-    uint32_t at = 0;
-    if (marks->newest.position == 0) {
-        return 0;
-    }
-    for (const struct arrival_mark *mark;
-         (mark = arrival_marks_next(marks, &at, &mark_end)) != NULL;) {
-        mark_end = mark_end == UINT64_MAX ? end : mark_end;
-        living += (int64_t)(mark_end - mark->position) - mark->gone_count;
-    }
-    return living;
-}
-
-int64_t
+void
 arrival_marks_check(const struct arrival_marks *marks, uint64_t end)
 {
     uint64_t mark_end;
@@ -351,7 +341,6 @@ arrival_marks_check(const struct arrival_marks *marks, uint64_t end)
     for (const struct arrival_mark *mark;
          (mark = arrival_marks_next(marks, &at, &mark_end)) != NULL;) {
         assert(mark->position < (mark_end == UINT64_MAX ? end : mark_end));
-        assert(mark->position == 0 || mark->earliest_ms <= mark->latest_ms);
+        assert(mark->earliest_ms <= mark->latest_ms);
     }
-    return arrival_marks_living(marks, end);
 }

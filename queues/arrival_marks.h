@@ -20,31 +20,26 @@ enum {
     ARRIVAL_MARKS_MAX = 2048, /* and the largest: ten years in steps of 2 % are 1,100 */
 };
 
-/* Behind the first position of a mark that is open: more than a level can have, and less than the
- * way to the next level. */
-#define ARRIVAL_MARK_OPEN (UINT64_C(1) << 55)
-
 struct arrival_mark {
     uint64_t position; /* of its first message; the next mark begins behind its last */
     int64_t earliest_ms, latest_ms;
     int64_t gone_count; /* of its messages: that have left for good */
 };
 
-/* All zero, or as arrival_marks_init leaves it: nothing has come yet. */
+/* All zero: nothing has come yet. */
 struct arrival_marks {
     struct arrival_mark newest; /* position 0: nothing has come yet */
     struct arrival_mark *older; /* by position; owned; NULL: none */
     uint32_t older_count, older_capacity;
     struct arrival_mark *found; /* where the last search ended */
-    uint64_t found_count;       /* its positions; ARRIVAL_MARK_OPEN: all from its first on */
+    uint64_t found_count;       /* its positions; INT64_MAX: all from its first on */
     uint32_t search_count;      /* since marks that are of no use were looked for */
 };
 
-/* Nothing has come yet, at no time, and nothing is found. */
-void arrival_marks_init(struct arrival_marks *marks);
 void arrival_marks_fini(struct arrival_marks *marks);
 
-/* Moves everything to `to`, which is empty; `from` is as initialised. */
+/* Moves all of them to `to`, which is all zero; `from` is good for nothing after it but to be
+ * looked at by those who note and find: it knows no time and no message. */
 void arrival_marks_move(struct arrival_marks *from, struct arrival_marks *to);
 
 /* Octets of memory beside the struct. */
@@ -113,11 +108,10 @@ uint32_t arrival_marks_place(const struct arrival_marks *marks, uint64_t positio
 const struct arrival_mark *arrival_marks_next(const struct arrival_marks *marks, uint32_t *at,
                                               uint64_t *end_out);
 
-/* How many messages the marks count that are there, if the next that comes is at `end`. */
+/* How many messages they count that are there, if the next that comes is at `end`. */
 int64_t arrival_marks_living(const struct arrival_marks *marks, uint64_t end);
 
-/* Asserts that the marks are in order; returns how many messages they count that are there, if the
- * next that comes is at `end`. For tests. */
-int64_t arrival_marks_check(const struct arrival_marks *marks, uint64_t end);
+/* Asserts that the marks are in order, if the next message that comes is at `end`. For tests. */
+void arrival_marks_check(const struct arrival_marks *marks, uint64_t end);
 
 #endif

@@ -16,62 +16,20 @@ now_of(const struct queue *queue)
     return queue->deque.memory == NULL ? 0 : queue->deque.memory->now_ms;
 }
 
-/* Levels --------------------------------------------------------------------------------------- */
+/* Arrival -------------------------------------------------------------------------------------- */
 
-/* Messages in one order: of the queue, or of one of its levels. */
-struct order {
-    struct arrival_marks *marks;
-    uint64_t first; /* the position of the oldest in the deque */
-    uint64_t end;   /* of the next that is pushed */
-    uint64_t ready_count;
-};
-
-static struct order
-order_in_front(const struct queue *queue)
-{
-    return (struct order){
-        .marks = &queue->clocks->marks,
-        .first = queue_deque_position(queue),
-        .end = queue->next_position,
-        .ready_count = queue_deque_living(queue),
-    };
-}
-
-static unsigned
-order_count(const struct queue *queue)
-{
-    return queue->levels == NULL ? 1 : (unsigned)queue->level_max + 1;
-}
-
-static struct order
-order_at(const struct queue *queue, unsigned at)
-{
-    if (queue->levels == NULL || at == queue_front_level(queue)) {
-        return order_in_front(queue);
-    }
-    struct queue_level *level = &queue->levels->of[at];
-    return (struct order){
-        .marks = &level->marks,
-        .first = queue_first_position_of(queue, position_of_level((uint8_t)at)),
-        .end = level->next_position,
-        .ready_count = level->ready_count,
-    };
-}
-
+/* Each level has marks of its own, once there are several. */
 static struct arrival_marks *
 marks_of(const struct queue *queue, uint64_t position)
 {
-    uint8_t level = position_level(position);
-    bool is_in_front = queue->levels == NULL || level == queue_front_level(queue);
-    return is_in_front ? &queue->clocks->marks : &queue->levels->of[level].marks;
+    assert(queue->clocks != NULL);
+    return queue->levels == NULL ? &queue->clocks->marks
+                                 : &queue->levels->of[position_level(position)].marks;
 }
-
-/* Arrival -------------------------------------------------------------------------------------- */
 
 uint64_t
 queue_arrival_ms(const struct queue *queue, uint64_t position)
 {
-    assert(queue->clocks != NULL);
     return (uint64_t)arrival_marks_ms(marks_of(queue, position), position);
 }
 
@@ -92,10 +50,11 @@ queue_clocks_on_new_time(struct queue *queue, uint64_t position)
     if (queue->clocks == NULL) {
         queue->clocks = xalloc(sizeof(*queue->clocks));
         queue->clocks->began_ms = now_ms < 0 ? 0 : now_ms; /* some came before the broker began */
+        queue_clocks_on_levels(queue);
     } else if (now_ms - queue->clocks->began_ms >= RATE_STEP_MS) {
         queue_clocks_touch(queue);
     }
-    struct arrival_marks *marks = &queue->clocks->marks;
+    struct arrival_marks *marks = marks_of(queue, position);
     size_t before = arrival_marks_bytes(marks);
     arrival_marks_note(marks, position, now_ms);
     count_memory(queue, marks, before);
@@ -119,31 +78,60 @@ queue_clocks_on_back(struct queue *queue, uint64_t position)
     count_memory(queue, marks, before);
 }
 
+/* Of the level in front. */
 void
 queue_clocks_on_lost(struct queue *queue, uint64_t count)
 {
-    arrival_marks_lose(&queue->clocks->marks, queue_deque_position(queue), count);
+    uint64_t first = queue_deque_position(queue);
+    arrival_marks_lose(marks_of(queue, first), first, count);
 }
 
-/* What is there and not in the deque is lent. */
+/* Those of a deque were dropped: what its marks still count is lent. */
 static void
-purge_order(struct queue *queue, const struct order *order)
+purge_marks(struct queue *queue, uint64_t first, uint64_t end, uint64_t ready_count)
 {
-    int64_t lent = arrival_marks_living(order->marks, order->end) - (int64_t)order->ready_count;
-    size_t before = arrival_marks_bytes(order->marks);
-    arrival_marks_purge(order->marks, order->first, order->end, (uint64_t)lent);
-    count_memory(queue, order->marks, before);
+    struct arrival_marks *marks = marks_of(queue, first);
+    if (marks->newest.position == 0) {
+        return; /* no message of that level has come yet */
+    }
+    int64_t kept_count = arrival_marks_living(marks, end) - (int64_t)ready_count;
+    size_t before = arrival_marks_bytes(marks);
+    arrival_marks_purge(marks, first, end, kept_count < 0 ? 0 : (uint64_t)kept_count);
+    count_memory(queue, marks, before);
 }
 
 void
 queue_clocks_on_purged(struct queue *queue)
 {
-    for (unsigned i = 0; queue->clocks != NULL && i < order_count(queue); i++) {
-        struct order order = order_at(queue, i);
-        if (order.marks->newest.position != 0) {
-            purge_order(queue, &order);
+    if (queue->clocks == NULL) {
+        return;
+    }
+    purge_marks(queue, queue_deque_position(queue), queue->next_position,
+                queue_deque_living(queue));
+    for (unsigned i = 0; queue->levels != NULL && i <= queue->level_max; i++) {
+        const struct queue_level *level = &queue->levels->of[i];
+        if (i != queue_front_level(queue)) {
+            purge_marks(queue, queue_first_position_of(queue, level->next_position),
+                        level->next_position, level->ready_count);
         }
     }
+}
+
+void
+queue_clocks_on_levels(struct queue *queue)
+{
+    if (queue->clocks != NULL && queue->levels != NULL) {
+        struct queue_level *level = &queue->levels->of[queue_front_level(queue)];
+        arrival_marks_move(&queue->clocks->marks, &level->marks);
+    }
+}
+
+static void
+forget_marks(struct queue *queue, struct arrival_marks *marks)
+{
+    size_t before = arrival_marks_bytes(marks);
+    arrival_marks_fini(marks);
+    count_memory(queue, marks, before);
 }
 
 void
@@ -152,11 +140,9 @@ queue_forget_clocks(struct queue *queue)
     if (queue->clocks == NULL) {
         return;
     }
-    for (unsigned i = 0; i < order_count(queue); i++) {
-        struct arrival_marks *marks = order_at(queue, i).marks;
-        size_t before = arrival_marks_bytes(marks);
-        arrival_marks_fini(marks);
-        count_memory(queue, marks, before);
+    forget_marks(queue, &queue->clocks->marks);
+    for (unsigned i = 0; queue->levels != NULL && i <= queue->level_max; i++) {
+        forget_marks(queue, &queue->levels->of[i].marks);
     }
     free(queue->clocks->activity);
     free(queue->clocks);
@@ -240,11 +226,13 @@ void
 queue_clocks_on_served(struct queue *queue, uint64_t position)
 {
     queue_clocks_touch(queue);
-    struct queue_activity *activity = activity_of(queue->clocks);
+    struct queue_clocks *clocks = queue->clocks;
+    struct queue_activity *activity = activity_of(clocks);
     struct arrival_marks *marks = marks_of(queue, position);
     size_t before = arrival_marks_bytes(marks);
-    int64_t waited_ms = now_of(queue) - arrival_mark_ms(arrival_marks_find(marks, position));
+    const struct arrival_mark *mark = arrival_marks_find(marks, position);
     count_memory(queue, marks, before);
+    int64_t waited_ms = now_of(queue) - arrival_mark_ms(mark);
     uint64_t wait_ms = waited_ms < 0 ? 0 : (uint64_t)waited_ms;
     int bucket = 63 - __builtin_clzll(wait_ms << 1 | 1);
     activity->waits[bucket < WAIT_BUCKET_COUNT ? bucket : WAIT_BUCKET_COUNT - 1]++;
@@ -253,13 +241,21 @@ queue_clocks_on_served(struct queue *queue, uint64_t position)
 
 /* Reading -------------------------------------------------------------------------------------- */
 
-/* How old a message is that came at `ms`. */
+/* How old a message is that came at `ms`; INT64_MAX: there is none. */
 static uint64_t
 age_of(const struct queue *queue, int64_t ms)
 {
+    if (ms == INT64_MAX) {
+        return NEVER_MS;
+    }
     int64_t age_ms = now_of(queue) - ms;
     return age_ms < 0 ? 0 : (uint64_t)age_ms;
 }
+
+/* Of which kind a message is that is there. */
+struct oldest {
+    int64_t ready_ms, lent_ms; /* when the oldest came; INT64_MAX: there is none */
+};
 
 static int64_t
 earlier(int64_t a_ms, int64_t b_ms)
@@ -267,38 +263,15 @@ earlier(int64_t a_ms, int64_t b_ms)
     return a_ms < b_ms ? a_ms : b_ms;
 }
 
-/* When the oldest message that is ready came. In a quorum queue what came back comes in another
- * order than that of positions, and levels are in none. */
-static int64_t
-oldest_ready_ms(struct queue *queue)
-{
-    int64_t oldest_ms = (int64_t)queue_arrival_ms(queue, queue_head_position(queue));
-    bool is_ordered = queue->settings->type != QUEUE_TYPE_QUORUM && queue->levels == NULL;
-    for (uint32_t i = 0; i < queue->returned_count && !is_ordered; i++) {
-        if (queue_returned_entry(queue, i) != NULL) {
-            uint64_t position = queue_returned_position(queue, i);
-            oldest_ms = earlier(oldest_ms, (int64_t)queue_arrival_ms(queue, position));
-        }
-    }
-    for (unsigned i = 0; queue->levels != NULL && i < order_count(queue); i++) {
-        struct order order = order_at(queue, i);
-        if (order.ready_count > 0) {
-            oldest_ms = earlier(oldest_ms, arrival_marks_ms(order.marks, order.first));
-        }
-    }
-    return oldest_ms;
-}
-
-/* How many returned messages each mark of the order counts, and how many that is. NULL: none has
- * come back, or there is no memory, and they are taken for lent ones. Owned by the caller. */
+/* How many messages that came back each mark of a level counts; NULL: none has come back, or there
+ * is no memory, and they are taken for lent ones. Owned by the caller. */
 static uint32_t *
-count_returned(struct queue *queue, const struct order *order, uint32_t *returned_count_out)
+count_returned(struct queue *queue, const struct arrival_marks *marks)
 {
-    *returned_count_out = 0;
     if (queue->returned_count == 0) {
         return NULL;
     }
-    size_t size = (order->marks->older_count + 1) * sizeof(uint32_t);
+    size_t size = (marks->older_count + 1) * sizeof(uint32_t);
     uint32_t *counts = try_alloc(size);
     if (counts == NULL) {
         return NULL;
@@ -306,48 +279,88 @@ count_returned(struct queue *queue, const struct order *order, uint32_t *returne
     memset(counts, 0, size);
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         uint64_t position = queue_returned_position(queue, i);
-        if (marks_of(queue, position) == order->marks && queue_returned_entry(queue, i) != NULL) {
-            counts[arrival_marks_place(order->marks, position)]++;
-            (*returned_count_out)++;
+        if (marks_of(queue, position) == marks && queue_returned_entry(queue, i) != NULL) {
+            counts[arrival_marks_place(marks, position)]++;
         }
     }
     return counts;
 }
 
-/* The mark of the oldest message of the order that is lent: the first in front of the deque that
- * counts more messages than came back. Where the deque begins within a mark, it is the only one
- * left. NULL: none is lent. */
-static const struct arrival_mark *
-find_oldest_lent(struct queue *queue, const struct order *order)
+/* When the oldest message of a level came that is lent: it is of the first mark in front of the
+ * deque that counts more messages than came back. Where the deque begins within a mark, it is the
+ * only one left, if messages are missing. */
+static int64_t
+find_oldest_lent(struct queue *queue, uint64_t first, uint64_t next, uint64_t ready_count)
 {
-    uint32_t returned_count;
-    uint32_t *returned = count_returned(queue, order, &returned_count);
-    int64_t lent_count = arrival_marks_living(order->marks, order->end) -
-                         (int64_t)order->ready_count - returned_count;
-    const struct arrival_mark *mark = NULL;
+    const struct arrival_marks *marks = marks_of(queue, first);
+    uint32_t *returned = count_returned(queue, marks);
+    int64_t left = arrival_marks_living(marks, next) - (int64_t)ready_count;
+    const struct arrival_mark *mark;
+    int64_t found_ms = INT64_MAX;
     uint64_t end;
     uint32_t at = 0;
-    while (lent_count > 0 && (mark = arrival_marks_next(order->marks, &at, &end)) != NULL &&
-           end <= order->first) {
+    while (left > 0 && found_ms == INT64_MAX &&
+           (mark = arrival_marks_next(marks, &at, &end)) != NULL) {
+        int64_t back = returned == NULL ? 0 : (int64_t)returned[at - 1];
         int64_t living = (int64_t)(end - mark->position) - mark->gone_count;
-        if (living > (returned == NULL ? 0 : (int64_t)returned[at - 1])) {
-            break;
+        left -= back;
+        if (end <= first ? living > back : left > 0) {
+            found_ms = arrival_mark_ms(mark);
         }
     }
     free(returned);
-    return mark;
+    return found_ms;
 }
 
-static int64_t
-oldest_lent_ms(struct queue *queue)
+/* What a level says of it, but for what came back. */
+static void
+look_at_level(struct queue *queue, uint64_t first, uint64_t next, uint64_t ready_count,
+              struct oldest *oldest)
 {
-    int64_t oldest_ms = INT64_MAX;
-    for (unsigned i = 0; i < order_count(queue); i++) {
-        struct order order = order_at(queue, i);
-        const struct arrival_mark *mark = find_oldest_lent(queue, &order);
-        oldest_ms = mark == NULL ? oldest_ms : earlier(oldest_ms, arrival_mark_ms(mark));
+    if (marks_of(queue, first)->newest.position == 0) {
+        return; /* no message of it has come yet */
     }
-    return oldest_ms;
+    if (ready_count > 0) {
+        oldest->ready_ms = earlier(oldest->ready_ms, (int64_t)queue_arrival_ms(queue, first));
+    }
+    if (queue->unacked_count > 0) {
+        oldest->lent_ms =
+            earlier(oldest->lent_ms, find_oldest_lent(queue, first, next, ready_count));
+    }
+}
+
+/* What came back is a heap: of a plain queue its first is the oldest. */
+static void
+look_at_returned(struct queue *queue, struct oldest *oldest)
+{
+    bool is_in_order = queue->settings->type != QUEUE_TYPE_QUORUM && queue->levels == NULL;
+    uint32_t count = is_in_order && queue->returned_count > 0 ? 1 : queue->returned_count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (queue_returned_entry(queue, i) != NULL) {
+            uint64_t arrival_ms = queue_arrival_ms(queue, queue_returned_position(queue, i));
+            oldest->ready_ms = earlier(oldest->ready_ms, (int64_t)arrival_ms);
+        }
+    }
+}
+
+static struct oldest
+find_oldest(struct queue *queue)
+{
+    struct oldest oldest = {.ready_ms = INT64_MAX, .lent_ms = INT64_MAX};
+    if (queue->clocks == NULL) {
+        return oldest;
+    }
+    look_at_returned(queue, &oldest);
+    look_at_level(queue, queue_deque_position(queue), queue->next_position,
+                  queue_deque_living(queue), &oldest);
+    for (unsigned i = 0; queue->levels != NULL && i <= queue->level_max; i++) {
+        const struct queue_level *level = &queue->levels->of[i];
+        if (i != queue_front_level(queue)) {
+            look_at_level(queue, queue_first_position_of(queue, level->next_position),
+                          level->next_position, level->ready_count, &oldest);
+        }
+    }
+    return oldest;
 }
 
 static double
@@ -411,31 +424,39 @@ queue_read_clocks(struct queue *queue, struct queue_clock_reading *reading_out)
         queue_clocks_fold(queue);
         read_activity(queue, &reading);
     }
-    if (queue->ready_count > 0) {
-        reading.oldest_ready_ms = age_of(queue, oldest_ready_ms(queue));
-    }
-    if (queue->unacked_count > 0) {
-        reading.oldest_unacked_ms = age_of(queue, oldest_lent_ms(queue));
-    }
+    struct oldest oldest = find_oldest(queue);
+    reading.oldest_ready_ms = age_of(queue, oldest.ready_ms);
+    reading.oldest_unacked_ms = age_of(queue, oldest.lent_ms);
     *reading_out = reading;
 }
 
 /* Checking ------------------------------------------------------------------------------------- */
 
+/* Returns how many messages they count. */
+static int64_t
+check_marks(const struct arrival_marks *marks, uint64_t next)
+{
+    if (marks->newest.position == 0) {
+        return 0;
+    }
+    arrival_marks_check(marks, next);
+    return arrival_marks_living(marks, next);
+}
+
 uint64_t
 queue_check_clocks(const struct queue *queue)
 {
     if (queue->clocks == NULL) {
-        assert(queue->ready_count == 0);
-        assert(queue->unacked_count == 0);
+        assert(position_number(queue->next_position) == 1);
         return 0;
     }
-    int64_t living = 0;
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < order_count(queue); i++) {
-        struct order order = order_at(queue, i);
-        living += arrival_marks_check(order.marks, order.end);
-        bytes += arrival_marks_bytes(order.marks);
+    int64_t living = check_marks(marks_of(queue, queue->next_position), queue->next_position);
+    uint64_t bytes = arrival_marks_bytes(&queue->clocks->marks);
+    for (unsigned i = 0; queue->levels != NULL && i <= queue->level_max; i++) {
+        const struct queue_level *level = &queue->levels->of[i];
+        bytes += arrival_marks_bytes(&level->marks);
+        living +=
+            i == queue_front_level(queue) ? 0 : check_marks(&level->marks, level->next_position);
     }
     assert(living == (int64_t)(queue->ready_count + queue->unacked_count));
     return bytes;

@@ -44,7 +44,7 @@ struct queue_activity {
 
 /* Made with the first message; kept until the queue goes. */
 struct queue_clocks {
-    struct arrival_marks marks;      /* of the level in front; others have their own (levels.h) */
+    struct arrival_marks marks;      /* in a queue with levels each has its own (levels.h) */
     struct queue_activity *activity; /* owned; NULL: none yet */
     int64_t began_ms;                /* rates are of the time since then */
 };
@@ -129,10 +129,13 @@ queue_clocks_on_gone(struct queue *queue, uint64_t position)
 }
 void queue_clocks_on_back(struct queue *queue, uint64_t position);
 
-/* Messages of the deque were lost. Those of all deques are about to be dropped, and those that had
- * been returned have gone before. */
+/* Messages of the deque in front were lost. Those of all deques are about to be dropped; those that
+ * had been returned have gone before. */
 void queue_clocks_on_lost(struct queue *queue, uint64_t count);
 void queue_clocks_on_purged(struct queue *queue);
+
+/* The queue has levels now. */
+void queue_clocks_on_levels(struct queue *queue);
 
 void queue_forget_clocks(struct queue *queue);
 

@@ -80,10 +80,10 @@ queue_open_level(struct queue *queue, uint8_t level)
             .deque.memory = queue->deque.memory,
             .next_position = position_of_level((uint8_t)i) + 1,
         };
-        arrival_marks_init(&levels->of[i].marks);
     }
     entry_deque_count_memory(&queue->deque, 0, levels_size(queue));
     queue->levels = levels;
+    queue_clocks_on_levels(queue);
     if (queue->times != NULL) {
         queue_times_on_levels(queue);
     }
@@ -128,9 +128,6 @@ send_back(struct queue *queue)
     if (queue->times != NULL) {
         level->order = queue->times->order;
     }
-    if (queue->clocks != NULL) {
-        arrival_marks_move(&queue->clocks->marks, &level->marks);
-    }
     entry_deque_move(&queue->deque, &level->deque);
     levels->ready_count += level->ready_count;
     note_ready(levels, number, level->ready_count > 0);
@@ -145,9 +142,6 @@ bring_to_front(struct queue *queue, uint8_t number)
     queue->next_position = level->next_position;
     if (queue->times != NULL) {
         queue->times->order = level->order;
-    }
-    if (queue->clocks != NULL) {
-        arrival_marks_move(&level->marks, &queue->clocks->marks);
     }
     levels->ready_count -= level->ready_count;
     level->ready_count = 0;
@@ -232,12 +226,13 @@ queue_knows_position(const struct queue *queue, uint64_t position)
     return position < (level == NULL ? queue->next_position : level->next_position);
 }
 
-/* A message of a lower level may come back while a higher one waits. */
+/* A message of a lower level may come back while a higher one waits, and one that was taken out of
+ * the middle (queue_lend_last) to where others stand before it. */
 bool
-queue_levels_head_is_returned(const struct queue *queue)
+queue_returned_is_next(const struct queue *queue)
 {
     return queue->settings->type == QUEUE_TYPE_QUORUM || queue_deque_living(queue) == 0 ||
-           queue_returned_position(queue, 0) < queue_deque_position(queue);
+           queue_returned_position(queue, 0) <= queue_deque_position(queue);
 }
 
 uint64_t

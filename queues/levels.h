@@ -52,7 +52,7 @@ struct queue_level {
     uint64_t next_position;
     uint64_t ready_count;         /* in the deque; 0 of the level in front */
     struct queue_deadlines order; /* of its messages, if the queue has times */
-    struct arrival_marks marks;   /* of its messages; those in front are in queue->clocks */
+    struct arrival_marks marks;   /* of its messages, also while it is in front */
     uint32_t announced_count;     /* as queue->announced_count; 0 of the level in front */
 };
 

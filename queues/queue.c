@@ -648,44 +648,31 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
     return STATUS_OK;
 }
 
-/* Takes the oldest message of the deque, and has it be neither ready nor lent. */
-static enum status
-take_oldest(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
-{
-    if (entry_deque_head_is_away(&queue->deque)) {
-        return STATUS_AGAIN;
-    }
-    if (keep_room(queue) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    queue_take_from_deque(queue, entry_out, position_out);
-    return STATUS_OK;
-}
-
+/* The message was pushed last, so it is in memory. Its place stays behind, as that of one that has
+ * died: only queues with times look for such. */
 enum status
 queue_lend_last(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    enum status status;
-    uint64_t last = queue->next_position - 1;
-    assert(queue_deque_places(queue) > 0);
-    while ((status = take_oldest(queue, entry_out, position_out)) == STATUS_OK) {
-        if (*position_out == last) {
-            queue->unacked_count++;
-            if (queue->times != NULL) {
-                queue_times_on_lent(queue, entry_out, last);
-            }
-            return STATUS_OK;
-        }
-        put_back(queue, entry_out, *position_out);
+    (void)queue_times_of(queue);
+    uint64_t places = queue_deque_places(queue);
+    assert(places > 0);
+    if (keep_room(queue) != STATUS_OK ||
+        entry_deque_kill(&queue->deque, places - 1, entry_out) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
     }
-    return status;
+    *position_out = queue->next_position - 1;
+    queue->ready_count--;
+    queue->ready_bytes -= entry_out->size;
+    queue->unacked_count++;
+    queue_times_on_lent_last(queue, entry_out, *position_out);
+    go_on_behind(queue);
+    return STATUS_OK;
 }
 
 /* Every level's, the highest first: in the order of service. */
 static void
 purge_deques(struct queue *queue, uint64_t queue_id, struct queue_discards *discards)
 {
-    queue_clocks_on_purged(queue);
     queue_discards_add(discards, queue_id, &queue->deque);
     if (queue->levels == NULL) {
         return;
@@ -708,6 +695,7 @@ queue_purge(struct queue *queue, struct queue_discards *discards)
             discards->release(discards->context, queue_id, entry);
         }
     }
+    queue_clocks_on_purged(queue);
     purge_deques(queue, queue_id, discards);
     queue->returned_count = 0;
     queue->ready_count = 0;
@@ -753,7 +741,7 @@ check_messages(const struct queue *queue)
     assert(queue->returned_count == 0 || heap != NULL);
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         assert(i == 0 || heap[(i - 1) / 2].order < heap[i].order);
-        assert(heap[i].position < queue_first_position_of(queue, heap[i].position));
+        assert(queue_knows_position(queue, heap[i].position));
         const struct queue_entry *entry = queue_returned_entry((struct queue *)queue, i);
         bytes += entry == NULL ? 0 : entry->size;
     }

@@ -225,13 +225,14 @@ queue_would_refuse(const struct queue *queue, uint32_t body_size)
                 (uint64_t)queue->settings->max_length_bytes);
 }
 
-/* Whether the next message is one that came back; there is one, or nothing came back. */
-bool queue_levels_head_is_returned(const struct queue *queue);
+/* Whether the next message is one that came back; there is one, or nothing came back. What is in
+ * the deque of a plain queue stands behind all that was ever taken out of it. */
+bool queue_returned_is_next(const struct queue *queue);
 static inline bool
 queue_head_is_returned(const struct queue *queue)
 {
-    return queue->returned_count > 0 &&
-           (queue->levels == NULL || queue_levels_head_is_returned(queue));
+    bool is_plain = queue->times == NULL && queue->levels == NULL;
+    return queue->returned_count > 0 && (is_plain || queue_returned_is_next(queue));
 }
 
 /* The next message, without taking it; NULL when nothing is ready, or it is away. Valid until the
@@ -298,9 +299,8 @@ bool queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *pos
 MUST_CHECK enum status queue_lend(struct queue *queue, struct queue_entry *entry_out,
                                   uint64_t *position_out);
 
-/* Lends the message that was pushed last, as if it had waited its turn: what stands before it goes
- * among the returned ones, in order. For one that was lent before a restart. STATUS_AGAIN: entries
- * are to be read back first; STATUS_NO_MEMORY. Both leave every message where it comes in order. */
+/* Lends the message that was pushed last: for one that was lent before a restart. STATUS_NO_MEMORY
+ * changes nothing. */
 MUST_CHECK enum status queue_lend_last(struct queue *queue, struct queue_entry *entry_out,
                                        uint64_t *position_out);
 

@@ -156,19 +156,18 @@ delayed_expiration(const struct queue_entry *entry)
 }
 
 static struct due_key
-delayed_key(const struct queue *queue, uint8_t level, uint64_t due_ms, uint64_t number)
+delayed_key(uint64_t due_ms, uint64_t number)
 {
-    uint64_t position = QUEUE_POSITION_DELAYED | number;
-    position += queue->level_max == 0 ? 0 : position_of_level(level);
-    return (struct due_key){.due_ms = due_ms, .position = position};
+    return (struct due_key){.due_ms = due_ms,
+                            .position = QUEUE_POSITION_DELAYED | number << DELAYED_NUMBER_SHIFT};
 }
 
 enum status
-queue_reserve_delayed(struct queue *queue, uint8_t level, uint64_t due_ms)
+queue_reserve_delayed(struct queue *queue, uint64_t due_ms)
 {
     assert(due_ms < PARKED_MS);
     struct queue_waiting *waiting = queue_waiting_of(queue);
-    struct due_row row = {.key = delayed_key(queue, level, due_ms, waiting->next_number)};
+    struct due_row row = {.key = delayed_key(due_ms, waiting->next_number)};
     if (add_row(queue, &row) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
@@ -179,29 +178,30 @@ queue_reserve_delayed(struct queue *queue, uint8_t level, uint64_t due_ms)
 
 /* The key that was reserved first and has no message yet. */
 static struct due_key
-first_reserved(struct queue *queue, uint8_t level, uint64_t due_ms)
+first_reserved(struct queue_waiting *waiting, uint64_t due_ms)
 {
-    struct queue_waiting *waiting = queue->waiting;
     assert(waiting->reserved_count > 0);
-    return delayed_key(queue, level, due_ms, waiting->next_number - waiting->reserved_count--);
+    return delayed_key(due_ms, waiting->next_number - waiting->reserved_count--);
 }
 
 void
-queue_forget_delayed(struct queue *queue, uint8_t level, uint64_t due_ms)
+queue_forget_delayed(struct queue *queue, uint64_t due_ms)
 {
-    struct due_key key = first_reserved(queue, level, due_ms);
+    struct due_key key = first_reserved(queue->waiting, due_ms);
     struct due_row row;
     bool taken = take_row(queue, &key, &row);
     assert(taken);
 }
 
+/* The level changes nothing about the order, for no two numbers are the same. */
 void
 queue_push_delayed(struct queue *queue, const struct queue_entry *entry, uint8_t level,
                    uint64_t due_ms, uint64_t expiration)
 {
-    struct due_key key = first_reserved(queue, level, due_ms);
+    struct due_key key = first_reserved(queue->waiting, due_ms);
     struct due_row *row = due_index_find(&queue->waiting->index, &key);
     assert(row != NULL);
+    row->key.position |= level;
     row->entry = *entry;
     row->entry.due = pack_expiration(expiration);
     count_row(queue->waiting, row);
@@ -278,8 +278,8 @@ queue_check_waiting(const struct queue *queue)
     for (const struct due_row *row; (row = due_cursor_next(&cursor)) != NULL;) {
         counts[due_row_kind(row)]++;
         bytes += row->entry.size;
+        uint64_t number = (row->key.position & ~QUEUE_POSITION_DELAYED) >> DELAYED_NUMBER_SHIFT;
         bool is_delayed = (row->key.position & QUEUE_POSITION_DELAYED) != 0;
-        uint64_t number = position_number(row->key.position) & ~QUEUE_POSITION_DELAYED;
         assert(is_delayed ? number < waiting->next_number
                           : queue_knows_position(queue, row->key.position));
     }

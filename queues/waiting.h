@@ -4,8 +4,7 @@
  *
  * Delayed: published with a delay. It has no place in the queue yet; when it is due it takes the
  * one at the end. Until then its key has a number of its own for a position
- * (QUEUE_POSITION_DELAYED), under the level that it will have, and `due` of its entry holds what
- * the message says of its time to live.
+ * (QUEUE_POSITION_DELAYED), and `due` of its entry holds what the message says of its time to live.
  *
  * Retrying: was lent, and is to come back at its old place, later. It keeps position, flags and
  * deadline. One whose deadline is earlier than its due time comes back at its deadline, and
@@ -25,8 +24,16 @@
 #include "queues/queue.h"
 #include "queues/times.h"
 
-/* Set in the position of a message that was published with a delay and has no place yet. */
+/* The position of a message that was published with a delay and has no place yet: this, its number
+ * above the lowest 8 bits, and in those the level at which it will stand. */
 #define QUEUE_POSITION_DELAYED (UINT64_C(1) << 55)
+enum { DELAYED_NUMBER_SHIFT = 8 };
+
+static inline uint8_t
+delayed_level(uint64_t position)
+{
+    return (uint8_t)position;
+}
 
 /* A due time that never comes, in either clock. */
 #define PARKED_MS (UINT64_MAX - 1)
@@ -83,15 +90,14 @@ queue_waiting_count(const struct queue *queue)
 MUST_CHECK enum status queue_wait(struct queue *queue, const struct queue_entry *entry,
                                   uint64_t position, uint64_t due_ms);
 
-/* A delayed message comes in two steps, with its level (of queue_level; 0 where there are no
- * priorities) and the time of its row: room for it, then the message, which cannot fail; or the
- * room is given up. Where several are reserved, they come, or are given up, in the same order.
- * STATUS_NO_MEMORY changes nothing. */
-MUST_CHECK enum status queue_reserve_delayed(struct queue *queue, uint8_t level, uint64_t due_ms);
-void queue_forget_delayed(struct queue *queue, uint8_t level, uint64_t due_ms);
+/* A delayed message comes in two steps, with the time of its row: room for it, then the message,
+ * which cannot fail; or the room is given up. Where several are reserved, they come, or are given
+ * up, in the same order. STATUS_NO_MEMORY changes nothing. */
+MUST_CHECK enum status queue_reserve_delayed(struct queue *queue, uint64_t due_ms);
+void queue_forget_delayed(struct queue *queue, uint64_t due_ms);
 
-/* `level` and `due_ms` as they were reserved. `expiration` is what the message says of its time to
- * live, in ms, and 1; 0: nothing. The count of the content passes to the queue. */
+/* `due_ms` as it was reserved, `level` of queue_level. `expiration` is what the message says of its
+ * time to live, in ms, and 1; 0: nothing. The count of the content passes to the queue. */
 void queue_push_delayed(struct queue *queue, const struct queue_entry *entry, uint8_t level,
                         uint64_t due_ms, uint64_t expiration);
 

@@ -71,7 +71,7 @@ static void
 delay(uint64_t number, uint64_t due_ms)
 {
     struct queue_entry entry = entry_of(number);
-    enum status status = queue_reserve_delayed(queue, 0, waiting_due_ms(due_ms));
+    enum status status = queue_reserve_delayed(queue, waiting_due_ms(due_ms));
     cr_assert(eq(int, status, STATUS_OK));
     queue_push_delayed(queue, &entry, 0, waiting_due_ms(due_ms), 0);
 }
@@ -164,7 +164,7 @@ Test(waiting, a_delayed_message_keeps_its_time_to_live)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct queue_entry entry = entry_of(1);
-        enum status status = queue_reserve_delayed(queue, 0, 100);
+        enum status status = queue_reserve_delayed(queue, 100);
         cr_assert(eq(int, status, STATUS_OK));
         queue_push_delayed(queue, &entry, 0, 100, rows[i].expiration);
         cr_expect(eq(u64, delayed_expiration(&queue_first_waiting(queue)->entry), rows[i].kept));
@@ -178,12 +178,12 @@ Test(waiting, room_that_was_reserved_is_given_up_without_a_trace)
     delay(1, 100);
     uint64_t octets = memory.bytes;
     for (uint64_t due_ms = 200; due_ms < 700; due_ms++) {
-        enum status status = queue_reserve_delayed(queue, 0, waiting_due_ms(due_ms));
+        enum status status = queue_reserve_delayed(queue, waiting_due_ms(due_ms));
         cr_assert(eq(int, status, STATUS_OK));
     }
     cr_expect(eq(u64, queue_waiting_count(queue), 1));
     for (uint64_t due_ms = 200; due_ms < 700; due_ms++) {
-        queue_forget_delayed(queue, 0, waiting_due_ms(due_ms));
+        queue_forget_delayed(queue, waiting_due_ms(due_ms));
     }
     cr_expect(eq(u64, memory.bytes, octets));
     queue_check(queue);
@@ -200,7 +200,7 @@ Test(waiting, nothing_changes_where_there_is_no_memory)
     }
     uint64_t octets = memory.bytes;
     alloc_faults_plan(1);
-    enum status status = queue_reserve_delayed(queue, 0, 150);
+    enum status status = queue_reserve_delayed(queue, 150);
     cr_expect(eq(int, status, STATUS_NO_MEMORY));
     alloc_faults_plan(0);
     cr_expect(eq(u64, memory.bytes, octets));
@@ -322,7 +322,8 @@ Test(waiting, a_message_is_taken_out_by_its_key_once)
     delay(2, 200);
     delay(3, 300);
     struct due_row row;
-    struct due_key key = {.due_ms = waiting_due_ms(200), .position = QUEUE_POSITION_DELAYED | 2};
+    struct due_key key = {.due_ms = waiting_due_ms(200),
+                          .position = QUEUE_POSITION_DELAYED | 2 << DELAYED_NUMBER_SHIFT};
     cr_expect(queue_take_waiting(queue, &key, &row));
     cr_expect(eq(u64, number_of(&row.entry), 2));
     cr_expect(not(queue_take_waiting(queue, &key, &row)));
