@@ -104,8 +104,8 @@ draw_dead_letters(struct habits *habits, uint64_t seed)
     habits->dead_letter_mask = one_of(&dice, 0, all, UINT32_MAX);
 }
 
-/* The same for queues that count failures, without ever having had enough of them: what is delivered
- * has other headers then, and the log a state of what came back. */
+/* The same for queues that count failures, without ever having had enough of them: what is
+ * delivered has other headers then, and the log a state of what came back. */
 static void
 draw_counting(struct habits *habits, uint64_t seed)
 {
