@@ -4,7 +4,9 @@
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/limits.h"
+#include "queues/clocks.h"
 
 static void
 wake_consumer(struct core *core, struct consumer *consumer)
@@ -50,6 +52,9 @@ static void
 end_delivery(struct channel *channel, struct unacked *item)
 {
     struct consumer *consumer = item->consumer;
+    if (channel->notes != NULL) {
+        channel_drop_note(channel, item->tag);
+    }
     if (consumer != NULL) {
         assert(consumer->unacked_count > 0);
         assert(channel->unacked_by_consumers > 0);
@@ -78,6 +83,7 @@ drop_message(struct channel *channel, struct unacked *item)
 void
 channel_settle_ack(struct channel *channel, struct unacked *item)
 {
+    queue_clocks_on_served(item->queue, item->position);
     item->queue->acked_count++;
     channel_core(channel)->counters.acked++;
     drop_message(channel, item);
@@ -91,6 +97,7 @@ channel_settle_requeue(struct channel *channel, struct unacked *item)
         drop_message(channel, item);
         return;
     }
+    queue_clocks_touch(queue);
     queue_return(queue, &item->entry, item->position);
     core_watch_returned(channel_core(channel), queue, &item->entry, item->position);
     core_heed_limit(channel_core(channel), queue);
@@ -104,7 +111,9 @@ void
 channel_settle_reject(struct channel *channel, struct unacked *item)
 {
     queue_settle(item->queue, &item->entry, item->position);
-    core_let_die(channel_core(channel), item->queue, &item->entry, DEATH_REJECTED);
+    struct failure *failure =
+        channel->notes == NULL ? NULL : channel_end_failed(channel, item->tag, ROW_VERDICT_REJECT);
+    core_let_failed_die(channel_core(channel), item->queue, &item->entry, DEATH_REJECTED, failure);
     end_delivery(channel, item);
 }
 

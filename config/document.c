@@ -34,6 +34,7 @@ static const struct literal_word exchange_types[] = {
     {"x-consistent-hash", EXCHANGE_TYPE_CONSISTENT_HASH},
     {"x-modulus-hash", EXCHANGE_TYPE_MODULUS_HASH},
     {"x-random", EXCHANGE_TYPE_RANDOM},
+    {"x-delayed-message", EXCHANGE_TYPE_DELAYED},
     {NULL, 0},
 };
 
@@ -209,7 +210,7 @@ static const struct field_spec queue_fields[] = {
     NESTED("limits", FIELD_RECORD, 0, QUEUE, limits, &queue_limits_spec),
     LITERAL("ttl", 0, QUEUE, ttl, LITERAL_DURATION, 0, TEN_YEARS_MS),
     LITERAL("expires", 0, QUEUE, expires, LITERAL_DURATION, 1, TEN_YEARS_MS),
-    LITERAL("priorities", FIELD_WITHOUT_EFFECT, QUEUE, priorities, LITERAL_INTEGER, 1, 255),
+    LITERAL("priorities", 0, QUEUE, priorities, LITERAL_INTEGER, 1, 255),
     NESTED("consumers", FIELD_RECORD, 0, QUEUE, consumers, &consumers_spec),
     LITERAL("ack-timeout", 0, QUEUE, ack_timeout, LITERAL_DURATION, 1, TEN_YEARS_MS),
     NESTED("retry", FIELD_CHOICE, FIELD_WITHOUT_EFFECT, QUEUE, retry, &retry_spec),

@@ -10,7 +10,8 @@
 
 /* What every vhost has besides the default exchange, which has no name to bind to. */
 static const char *const predeclared_exchanges[] = {
-    "amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.match", "amq.rabbitmq.trace", NULL,
+    "amq.direct", "amq.fanout",         "amq.topic",      "amq.headers",
+    "amq.match",  "amq.rabbitmq.trace", "bourse.control", NULL,
 };
 
 static const char *const exchange_type_names[] = {
@@ -21,6 +22,7 @@ static const char *const exchange_type_names[] = {
     [EXCHANGE_TYPE_CONSISTENT_HASH] = "x-consistent-hash",
     [EXCHANGE_TYPE_MODULUS_HASH] = "x-modulus-hash",
     [EXCHANGE_TYPE_RANDOM] = "x-random",
+    [EXCHANGE_TYPE_DELAYED] = "x-delayed-message",
 };
 
 struct compiler {

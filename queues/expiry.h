@@ -60,6 +60,9 @@ void queue_times_on_returned(struct queue *queue, struct queue_entry *entry, uin
 void queue_times_on_patched(struct queue *queue, const struct queue_entry *entry,
                             uint64_t position);
 
+/* The first message of a second level is about to come. */
+void queue_times_on_levels(struct queue *queue);
+
 /* Every ready message was dropped. */
 void queue_times_on_purged(struct queue *queue);
 

@@ -204,9 +204,16 @@ check_dead_letter_strategy(const struct table_value *value, struct bytes argumen
 static bool
 check_queue_mode(const struct table_value *value, struct bytes arguments, char *reason)
 {
-    static const char *const words[] = {"default", "lazy", NULL};
-    (void)arguments;
-    return check_word(value, words, "invalid_queue_mode", reason);
+    if (!check_string(value, arguments, reason)) {
+        return false;
+    }
+    if (bytes_equal_text(value->raw, "default") || bytes_equal_text(value->raw, "lazy")) {
+        return true;
+    }
+    char text[VALUE_TEXT_SIZE];
+    (void)snprintf(reason, REASON_SIZE, "\"unsupported queue mode '%s'\"",
+                   table_value_text(value, text, sizeof(text)));
+    return false;
 }
 
 static bool
@@ -352,7 +359,7 @@ static const struct argument queue_arguments[] = {
     {"x-max-length-bytes", check_not_negative, TYPE_ANY, true, false},
     {"x-max-in-memory-length", check_not_negative, TYPE_QUORUM, true, false},
     {"x-max-in-memory-bytes", check_not_negative, TYPE_QUORUM, true, false},
-    {"x-max-priority", check_max_priority, TYPE_CLASSIC, true, true},
+    {"x-max-priority", check_max_priority, TYPE_CLASSIC, true, false},
     {"x-overflow", check_overflow, TYPE_ANY, true, false},
     {"x-queue-mode", check_queue_mode, TYPE_CLASSIC, true, false},
     {"x-queue-version", check_queue_version, TYPE_CLASSIC, true, false},
@@ -509,15 +516,15 @@ queue_consume_arguments_read(struct consume_settings *settings_out, struct bytes
 }
 
 enum status
-queue_settings_check_quorum(const struct queue_settings *settings, bool is_server_named,
-                            bool durable, bool exclusive, const char *subject, struct fault *fault)
+queue_settings_check_quorum(const struct queue_settings *settings, bool auto_delete, bool durable,
+                            bool exclusive, const char *subject, struct fault *fault)
 {
     if (settings->type != QUEUE_TYPE_QUORUM) {
         return STATUS_OK;
     }
-    if (is_server_named) {
+    if (auto_delete) {
         return fault_channel(fault, REPLY_PRECONDITION_FAILED,
-                             "Cannot declare a server-named queue for type quorum");
+                             "invalid property 'auto-delete' for %s", subject);
     }
     if (exclusive) {
         return fault_channel(fault, REPLY_PRECONDITION_FAILED,
