@@ -32,6 +32,7 @@ history_fini(struct history *history)
     free(history->bindings);
     free(history->messages);
     free(history->unfinished);
+    free(history->chains);
     *history = (struct history){0};
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stands between the core's connections and what they hold (the linker's --wrap): the judge hears
- * when the core keeps an event for later, and when it then handles it. Cores that are of no
- * simulated world, as in other unit tests, notice nothing. */
+/* Stands between parts of the core (the linker's --wrap): the judge hears when the core keeps an
+ * event for later, and when it then handles it; and of each message that it lets die. Cores that
+ * are of no simulated world, as in other unit tests, notice nothing. */
 #include "amqp/method.h"
 #include "base/bytes.h"
 #include "broker/channel.h"
 #include "broker/connection.h"
+#include "broker/dead_letter.h"
+#include "broker/durability.h"
 #include "tests/sim/body.h"
 #include "tests/sim/world.h"
 
@@ -122,6 +124,48 @@ __wrap_connection_run_publish(struct connection *connection, // NOLINT
     }
     __real_connection_run_publish(connection, event, content);
     sent_end_turn(world, &turn);
+}
+
+/* Deaths --------------------------------------------------------------------------------------- */
+
+static struct world *
+world_of_core(const struct core *core)
+{
+    return core->ports.net.post == world_on_action ? core->ports.net.context : NULL;
+}
+
+void __real_core_let_die(struct core *core, struct queue *queue, // NOLINT
+                         const struct queue_entry *entry, enum death_reason reason);
+void __wrap_core_let_die(struct core *core, struct queue *queue, // NOLINT
+                         const struct queue_entry *entry, enum death_reason reason);
+
+void
+__wrap_core_let_die(struct core *core, struct queue *queue, // NOLINT
+                    const struct queue_entry *entry, enum death_reason reason)
+{
+    struct world *world = world_of_core(core);
+    if (world != NULL) {
+        world_hear_death(world, queue, entry, reason);
+    }
+    __real_core_let_die(core, queue, entry, reason);
+}
+
+enum status __real_core_log_publish(struct core *core, struct content_ref content, // NOLINT
+                                    uint64_t *lsn_out);
+enum status __wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
+                                    uint64_t *lsn_out);
+
+enum status
+__wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
+                        uint64_t *lsn_out)
+{
+    struct world *world = world_of_core(core);
+    enum status status = __real_core_log_publish(core, content, lsn_out);
+    if (world != NULL && status == STATUS_OK && *lsn_out != 0) {
+        struct bytes body = content_body(chunk_pool_content(core->pool, content));
+        world_hear_logged(world, *lsn_out, body_number(body));
+    }
+    return status;
 }
 
 /* Mutants -------------------------------------------------------------------------------------- */

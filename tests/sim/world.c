@@ -118,21 +118,36 @@ draw_lives(struct world *world)
 {
     world->lives = (struct dice){.state = dice_mix(world->seed + 0x74746c)};
     world->habits.mortal_permille = one_of(&world->lives, 0, 0, 500);
-    if (world->habits.overflow_max != HISTORY_TAKES_ALL || world->habits.dead_letter_mask != 0) {
-        world->habits.mortal_permille = 0; /* the judge knows of one reason to be gone at a time */
-    }
+    world->habits.ttl_permille = one_of(&world->lives, 0, 300, 700);
 }
 
-/* Limits of queues, in worlds without dead letters: what a limit drops is gone. A transaction that
- * is refused in part ends its channel, which nobody expects. */
+/* Limits of queues. A transaction that is refused in part ends its channel, which nobody expects.
+ */
 static void
 draw_limits(struct habits *habits, uint64_t seed)
 {
     struct dice dice = {.state = dice_mix(seed + 0x6c696d)};
     habits->overflow_max = (enum history_overflow)dice_below(&dice, 3);
     habits->limited_permille = one_of(&dice, 300, 600, 1000);
-    if (habits->dead_letter_mask != 0) {
+    habits->buries = dice_below(&dice, 2) == 0;
+}
+
+/* Half of the runs have all of it together: dead letters of every reason, that die again where they
+ * have gone. Of the others each has one thing at most, so that nothing hides it. */
+static void
+draw_mixture(struct habits *habits, uint64_t seed)
+{
+    struct dice dice = {.state = dice_mix(seed + 0x6d6978)};
+    if (dice_below(&dice, 2) != 0) {
+        habits->dead_letter_mask =
+            one_of(&dice, habits->dead_letter_mask, dice_below(&dice, 65536), UINT32_MAX);
+    } else if (habits->dead_letter_mask != 0) {
         habits->overflow_max = HISTORY_TAKES_ALL;
+        habits->mortal_permille = 0;
+        habits->ttl_permille = 0;
+    } else if (habits->overflow_max != HISTORY_TAKES_ALL) {
+        habits->mortal_permille = 0;
+        habits->ttl_permille = 0;
     }
     if (habits->overflow_max == HISTORY_REFUSES) {
         habits->tx_permille = 0;
@@ -151,10 +166,21 @@ world_limit(const struct world *world, uint32_t name)
     limit.overflow = world->habits.overflow_max == HISTORY_REFUSES && dice_below(&dice, 2) == 0
                          ? HISTORY_REFUSES
                          : HISTORY_DROPS;
+    limit.buries = limit.overflow == HISTORY_REFUSES && world->habits.buries && name % 2 == 0;
     uint32_t which = dice_below(&dice, 3);
     limit.length_max = which != 0 ? dice_below(&dice, 40) : UINT64_MAX;
     limit.bytes_max = which != 1 ? dice_below(&dice, 4000) : UINT64_MAX;
     return limit;
+}
+
+uint64_t
+world_ttl_ms(const struct world *world, uint32_t name)
+{
+    struct dice dice = {.state = dice_mix(world->seed * 64 + name + 33)};
+    static const uint32_t limits[] = {1, 60, 400, 3000};
+    return dice_chance(&dice, world->habits.ttl_permille)
+               ? dice_below(&dice, limits[dice_below(&dice, 4)])
+               : UINT64_MAX;
 }
 
 const struct queue *
@@ -228,6 +254,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     draw_dead_letters(&world->habits, seed);
     draw_limits(&world->habits, seed);
     draw_lives(world);
+    draw_mixture(&world->habits, seed);
     history_init(&world->history);
     world->files = sim_disk_new();
     sim_disk_set_copies_on_write(world->files, world->habits.copies_on_write);
@@ -262,6 +289,7 @@ world_free(struct world **world_pointer)
         actor_fini(&world->actors[i]);
     }
     history_fini(&world->history);
+    free(world->logged);
     free(world);
     *world_pointer = NULL;
 }
@@ -340,22 +368,9 @@ arrive_directly(struct world *world)
     report_written(world, 0);
 }
 
-void
-world_see_drops(struct world *world)
-{
-    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
-        uint32_t handle = history_find_queue(&world->history, name);
-        const struct queue *queue = handle == HISTORY_NONE ? NULL : world_find_queue(world, handle);
-        if (queue != NULL) {
-            history_see_ready(&world->history, handle, queue->ready_count,
-                              server_log_first(&world->server));
-        }
-    }
-}
-
-/* What queues have dropped, and whether they are within their limits now. */
+/* Whether queues have what they should, and are within their limits. */
 static void
-see_limits(struct world *world, uint64_t first)
+check_queues(struct world *world)
 {
     for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
         uint32_t handle = history_find_queue(&world->history, name);
@@ -363,7 +378,7 @@ see_limits(struct world *world, uint64_t first)
         if (queue == NULL) {
             continue;
         }
-        history_see_ready(&world->history, handle, queue->ready_count, first);
+        history_check_ready(&world->history, handle, queue->ready_count);
         bool is_late = world->server.core->is_cutting || queue_head_is_away(queue);
         if (queue->settings->overflow == OVERFLOW_DROP_HEAD && queue_is_over_limit(queue) &&
             !is_late) {
@@ -405,7 +420,6 @@ check_deadlines(struct world *world, uint32_t name)
 void
 world_end_turn(struct world *world)
 {
-    uint64_t first = server_log_first(&world->server);
     server_end_tick(&world->server);
     world_see_deaths(world);
     for (uint32_t name = 0; world->history.has_mortals && name < HISTORY_NAMES; name++) {
@@ -413,7 +427,7 @@ world_end_turn(struct world *world)
     }
     server_release_tick(&world->server);
     world_see_ends(world);
-    see_limits(world, first);
+    check_queues(world);
     assert(world->breaking_count == 0);
     bool is_released = queue_discards_is_empty(&world->server.core->discards);
     uint64_t purged_last = is_released ? server_log_last(&world->server) : UINT64_MAX;

@@ -38,12 +38,20 @@ struct habits {
     uint32_t take_permille;    /* how often the core takes what a network has flushed */
     uint32_t write_permille;   /* turns of a network in which it writes what it has taken */
     uint32_t mortal_permille;  /* messages that have a time to live */
+    uint32_t ttl_permille;     /* queues that give one to what comes, by their names */
     enum history_overflow overflow_max; /* what queues with a limit may do */
     uint32_t limited_permille;          /* of queues, by their names */
-    uint32_t dead_letter_mask; /* bit n: what is rejected in queue n goes to the next queue */
+    bool buries;               /* half of the queues that refuse let die what they refuse */
+    uint32_t dead_letter_mask; /* bit n: what dies in queue n goes to the next queue */
 };
 
 enum { WORLD_DYING_MAX = 256 };
+
+/* A message that the log has, in any life of the broker. */
+struct world_logged {
+    uint64_t lsn;
+    uint32_t message;
+};
 
 struct world {
     uint64_t seed;
@@ -74,7 +82,9 @@ struct world {
         struct queue *queue; /* a reference */
     } dying[WORLD_DYING_MAX];
     uint32_t dying_count;
-    uint64_t death_first; /* where the log went on when deaths were looked at last */
+    uint64_t death_first;        /* where the log went on when deaths were looked at last */
+    struct world_logged *logged; /* by rising LSN; owned */
+    uint32_t logged_count, logged_capacity;
     struct name_lock queue_locks[HISTORY_NAMES];
     struct name_lock exchange_locks[HISTORY_NAMES];
 };
@@ -110,7 +120,12 @@ world_see_ends(struct world *world)
     }
 }
 
-/* Something was rejected in that queue, and has died in the core; the log went on at `first`. */
+/* The core lets a message die; call before it does. And it has written a message down. */
+void world_hear_death(struct world *world, const struct queue *queue,
+                      const struct queue_entry *entry, enum death_reason reason);
+void world_hear_logged(struct world *world, uint64_t lsn, uint32_t message);
+
+/* Something has died in that queue of the core; the log went on at `first`. */
 void world_note_death(struct world *world, uint32_t queue, uint64_t first);
 
 /* The history hears which dying messages the core has moved; call before whatever came after. */
@@ -126,11 +141,10 @@ void world_forget_wire(struct world *world);
 void world_step_clock(struct world *world, uint64_t ms);
 /* The limit of the queue of that name, whenever it is declared. */
 struct history_limit world_limit(const struct world *world, uint32_t name);
+/* The time to live that the queue of that name gives; UINT64_MAX: none. */
+uint64_t world_ttl_ms(const struct world *world, uint32_t name);
 /* The broker's queue of that handle, or NULL. */
 const struct queue *world_find_queue(const struct world *world, uint32_t queue);
-
-/* Tells the history what limits have dropped so far in the tick under way. */
-void world_see_drops(struct world *world);
 
 /* Ends a turn of the core's loop. */
 void world_end_turn(struct world *world);
