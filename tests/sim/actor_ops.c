@@ -298,7 +298,6 @@ settle(struct world *world, const struct actor_held *held, struct history_span s
         history_give_back(&world->history, held->queue, held->copy);
     } else if (held->is_rejected) {
         history_die(&world->history, held->queue, held->copy, span);
-        world_note_death(world, held->queue, span.first);
     } else {
         history_settle(&world->history, held->queue, held->copy, span);
     }

@@ -33,6 +33,7 @@ history_fini(struct history *history)
     free(history->messages);
     free(history->unfinished);
     free(history->chains);
+    free(history->logged);
     *history = (struct history){0};
 }
 

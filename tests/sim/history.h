@@ -81,7 +81,7 @@ struct history_copy {
     bool is_marked;      /* must be handed out as redelivered */
     bool is_mark_free;   /* ...or not: a crash has made it uncertain */
     bool is_dead_letter; /* came from another queue, in `moved` */
-    uint64_t born_first; /* the batch of the log began there in which it came; 0: none did */
+    uint64_t lsn;        /* where the log has it; 0: in no log */
     uint32_t chain;      /* of copies, each of which took the place of the one before; 0: none */
     uint32_t stage;      /* in the chain */
     uint8_t death_count;
@@ -92,6 +92,15 @@ struct history_copy {
     uint64_t written_ms;      /* the same before it was rounded up, as the log has it */
     bool is_instant;          /* it dies with the tick */
     struct history_span gone; /* when HISTORY_DONE */
+};
+
+/* A message as the log has it, in any life of the broker. */
+struct history_logged {
+    uint64_t lsn;
+    uint32_t message;
+    uint64_t
+        letter_queue; /* the broker's id of the queue that a dead letter went to; 0: published */
+    bool is_known;    /* that copy was seen */
 };
 
 /* Of a chain at most one copy is there. */
@@ -165,7 +174,7 @@ struct history_unfinished {
 
 struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
-        duplicated, crashes, dropped, refused, dead_lettered;
+        duplicated, crashes, dropped, refused, moved, dead_lettered;
 };
 
 struct history {
@@ -180,6 +189,8 @@ struct history {
     uint32_t settled_count; /* of the messages that were there before the last crash */
     uint32_t queue_by_name[HISTORY_NAMES];    /* handle or HISTORY_NONE */
     uint32_t exchange_by_name[HISTORY_NAMES]; /* handle or HISTORY_NONE */
+    struct history_logged *logged;            /* by rising LSN; owned */
+    uint32_t logged_count, logged_capacity;
     uint32_t chain_count;
     enum history_chain *chains; /* of enum history_chain, by number; owned */
     uint32_t chain_capacity;
@@ -226,6 +237,12 @@ struct history_span history_bind(struct history *history, uint32_t exchange, uin
                                  uint32_t key, struct history_span span);
 void history_unbind(struct history *history, uint32_t exchange, uint32_t queue, uint32_t key,
                     struct history_span span);
+
+/* The broker has written a message down. */
+void history_hear_logged(struct history *history, struct history_logged row);
+
+/* Which message the log has there. */
+uint32_t history_logged_message(const struct history *history, uint64_t lsn);
 
 /* Messages ---------------------------------------------------------------------------------------
  */
@@ -306,10 +323,9 @@ void history_hear_death(struct history *history, uint32_t queue, const struct hi
 /* A lent message was rejected: it is done with, or dying if the queue has dead letters. */
 void history_die(struct history *history, uint32_t queue, uint32_t copy, struct history_span span);
 
-/* The first `count` of the queue's dying messages were moved, in `span`: each is gone here, and in
- * the queue that gets dead letters if that is there. */
-void history_move_dead(struct history *history, uint32_t queue, uint32_t count,
-                       struct history_span span);
+/* The first of the queue's dying messages was moved, in `span`: it is gone here, and in the queue
+ * that gets dead letters if that is there. */
+void history_move_dead(struct history *history, uint32_t queue, struct history_span span);
 
 /* All ready messages are gone, though the log says so only in the end (history_end_tick). True when
  * it has to. */

@@ -22,19 +22,14 @@ begin_dying(struct history_queue *queue, uint32_t at, enum history_reason reason
 
 /* Whose turn it was --------------------------------------------------------------------------- */
 
+/* By its place in the log, if both have one; else by its message, as far as that is known. */
 static bool
 is_meant(const struct history_copy *copy, const struct history_death *death)
 {
+    if (copy->lsn != 0 && death->lsn != 0) {
+        return copy->lsn == death->lsn;
+    }
     return death->message == HISTORY_NONE ? !copy->is_durable : copy->message == death->message;
-}
-
-/* Of two copies of one message the log knows which it is: the last whose batch had begun. */
-static bool
-suits_better(const struct history_copy *copy, const struct history_copy *found,
-             const struct history_death *death)
-{
-    return death->lsn != 0 && copy->born_first <= death->lsn + 1 &&
-           copy->born_first > found->born_first;
 }
 
 /* With the clock, or as a new broker reads it in the log. */
@@ -58,16 +53,14 @@ static uint32_t
 find_expired(const struct history *history, const struct history_queue *queue,
              const struct history_death *death)
 {
-    uint32_t found = queue->copy_count;
     for (uint32_t at = history_next_there(queue, queue->first_ready); at < queue->copy_count;
          at = history_next_there(queue, at + 1)) {
         const struct history_copy *copy = &queue->copies[at];
-        if (is_over(history, copy) && has_that_deadline(copy, death) && is_meant(copy, death) &&
-            (found == queue->copy_count || suits_better(copy, &queue->copies[found], death))) {
-            found = at;
+        if (is_over(history, copy) && has_that_deadline(copy, death) && is_meant(copy, death)) {
+            return at;
         }
     }
-    return found;
+    return queue->copy_count;
 }
 
 static bool
@@ -76,21 +69,6 @@ is_over_limit(const struct history *history, const struct history_queue *queue)
     return queue->limit.overflow == HISTORY_DROPS &&
            (queue->ready_count + queue->due_count > queue->limit.length_max ||
             history_there_bytes(history, queue, true) > queue->limit.bytes_max);
-}
-
-/* Another one of the same message stands behind it, and is the one. */
-static bool
-has_better_twin(const struct history_queue *queue, uint32_t first,
-                const struct history_death *death)
-{
-    for (uint32_t at = history_next_there(queue, first + 1); at < queue->copy_count;
-         at = history_next_there(queue, at + 1)) {
-        if (is_meant(&queue->copies[at], death) &&
-            suits_better(&queue->copies[at], &queue->copies[first], death)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* The head of the queue: what is perhaps not there before it is not, then. */
@@ -104,7 +82,7 @@ find_head(struct history *history, struct history_queue *queue, const struct his
     }
     uint32_t at = history_next_there(queue, queue->first_ready);
     while (at < queue->copy_count && queue->copies[at].is_maybe &&
-           (!is_meant(&queue->copies[at], death) || has_better_twin(queue, at, death))) {
+           !is_meant(&queue->copies[at], death)) {
         history_give_up_maybe(history, queue, at);
         at = history_next_there(queue, at);
     }
@@ -116,15 +94,13 @@ find_head(struct history *history, struct history_queue *queue, const struct his
 static uint32_t
 find_lent(const struct history_queue *queue, const struct history_death *death)
 {
-    uint32_t found = queue->copy_count;
     for (uint32_t at = 0; at < queue->copy_count; at++) {
         const struct history_copy *copy = &queue->copies[at];
-        if (copy->place == HISTORY_LENT && is_meant(copy, death) &&
-            (found == queue->copy_count || suits_better(copy, &queue->copies[found], death))) {
-            found = at;
+        if (copy->place == HISTORY_LENT && is_meant(copy, death)) {
+            return at;
         }
     }
-    return found;
+    return queue->copy_count;
 }
 
 /* What happens to them --------------------------------------------------------------------------
@@ -291,6 +267,7 @@ move_dead(struct history *history, uint32_t handle, struct history_dying dying,
     assert(copy->place == HISTORY_DYING);
     copy->place = HISTORY_DONE;
     copy->gone = span;
+    history->sums.moved++;
     if (copy->chain == 0) {
         copy->chain = history_begin_chain(history);
     }
@@ -300,21 +277,21 @@ move_dead(struct history *history, uint32_t handle, struct history_dying dying,
     if (target == HISTORY_NONE || goes_in_circles(&moved, queue->dead_letter_name)) {
         return;
     }
-    struct history_copy *there = history_append_copy(history, target, copy->message, &moved);
-    there->moved = span;
-    there->born_first = span.first;
+    history_append_copy(history, target, copy->message, &moved)->moved = span;
     history->sums.dead_lettered++;
 }
 
 void
-history_move_dead(struct history *history, uint32_t handle, uint32_t count,
-                  struct history_span span)
+history_move_dead(struct history *history, uint32_t handle, struct history_span span)
 {
     struct history_queue *queue = &history->queues[handle];
-    assert(count <= queue->dying_count);
-    for (uint32_t i = 0; i < count; i++) {
-        move_dead(history, handle, queue->dying[i], span);
+    if (queue->dying_count == 0) {
+        history_wrong(history, HISTORY_UNEXPECTED,
+                      "queue q%" PRIu32 " moves a message that is not dying", queue->name);
+        return;
     }
-    queue->dying_count -= count;
-    memmove(queue->dying, queue->dying + count, queue->dying_count * sizeof(*queue->dying));
+    struct history_dying dying = queue->dying[0];
+    queue->dying_count--;
+    memmove(queue->dying, queue->dying + 1, queue->dying_count * sizeof(*queue->dying));
+    move_dead(history, handle, dying, span);
 }

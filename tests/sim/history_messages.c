@@ -122,6 +122,7 @@ history_append_copy(struct history *history, uint32_t handle, uint32_t number,
         copy.death_count = origin->death_count;
         memcpy(copy.deaths, origin->deaths, sizeof(copy.deaths));
     }
+    copy.lsn = history_find_lsn(history, queue, &copy);
     set_deadline(history, queue, &copy);
     queue->ready_count++;
     queue->taken_count++;
@@ -261,9 +262,8 @@ take_copy(struct history *history, uint32_t handle, uint32_t number)
                       "queue q%" PRIu32 " takes message %" PRIu32 " though it is full", queue->name,
                       number);
     }
-    struct history_copy *copy = history_append_copy(history, handle, number, NULL);
-    copy->born_first = history->messages[number].made.first;
-    history->messages[number].is_logged |= copy->is_durable;
+    history->messages[number].is_logged |=
+        history_append_copy(history, handle, number, NULL)->is_durable;
 }
 
 void

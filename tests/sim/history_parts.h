@@ -28,6 +28,10 @@ history_next_there(const struct history_queue *queue, uint32_t at)
     return at;
 }
 
+/* Where the log has a copy that comes now; 0: nowhere. */
+uint64_t history_find_lsn(struct history *history, const struct history_queue *queue,
+                          const struct history_copy *copy);
+
 /* A copy that is there leaves for `place`; counts follow. */
 void history_leave(struct history_queue *queue, uint32_t at, enum history_place place);
 

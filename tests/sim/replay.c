@@ -8,6 +8,7 @@
 #include "broker/connection.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
+#include "broker/vhost.h"
 #include "tests/sim/body.h"
 #include "tests/sim/world.h"
 
@@ -150,6 +151,20 @@ __wrap_core_let_die(struct core *core, struct queue *queue, // NOLINT
     __real_core_let_die(core, queue, entry, reason);
 }
 
+void __real_queue_take_dying(struct queue *queue); // NOLINT
+void __wrap_queue_take_dying(struct queue *queue); // NOLINT
+
+void
+__wrap_queue_take_dying(struct queue *queue) // NOLINT
+{
+    const struct vhost *vhost = queue->vhost;
+    struct world *world = vhost == NULL ? NULL : world_of_core(vhost->core);
+    if (world != NULL) {
+        world_hear_move(world, queue);
+    }
+    __real_queue_take_dying(queue);
+}
+
 enum status __real_core_log_publish(struct core *core, struct content_ref content, // NOLINT
                                     uint64_t *lsn_out);
 enum status __wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
@@ -162,8 +177,14 @@ __wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
     struct world *world = world_of_core(core);
     enum status status = __real_core_log_publish(core, content, lsn_out);
     if (world != NULL && status == STATUS_OK && *lsn_out != 0) {
-        struct bytes body = content_body(chunk_pool_content(core->pool, content));
-        world_hear_logged(world, *lsn_out, body_number(body));
+        const struct content *logged = chunk_pool_content(core->pool, content);
+        bool is_dead_letter = (logged->flags & CONTENT_HAS_DEATHS) != 0;
+        struct history_logged row = {
+            .lsn = *lsn_out,
+            .message = body_number(content_body(logged)),
+            .letter_queue = is_dead_letter ? core->log_targets[0] & ~RECORD_QUEUE_HANDED_OUT : 0,
+        };
+        history_hear_logged(&world->history, row);
     }
     return status;
 }

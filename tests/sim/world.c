@@ -282,14 +282,13 @@ world_free(struct world **world_pointer)
 {
     struct world *world = *world_pointer;
     world_forget_wire(world);
-    world_forget_deaths(world);
     server_fini(&world->server);
     sim_disk_free(&world->files);
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_fini(&world->actors[i]);
     }
     history_fini(&world->history);
-    free(world->logged);
+    free(world->moves);
     free(world);
     *world_pointer = NULL;
 }
@@ -524,10 +523,12 @@ disperse(struct world *world)
     for (int i = 0; i < PATIENCE && !wire_is_empty(&world->server.wire); i++) {
         world_advance(world);
     }
-    for (int i = 0; i < PATIENCE && world->dying_count > 0; i++) {
+    for (int i = 0; i < PATIENCE && world_has_dying(world); i++) {
+        uint64_t moved_count = world->history.sums.moved;
         world_advance(world);
+        i = world->history.sums.moved == moved_count ? i : 0;
     }
-    if (world->dying_count > 0 && world->history.wrong_count == 0) {
+    if (world_has_dying(world) && world->history.wrong_count == 0) {
         history_wrong(&world->history, HISTORY_ANSWER, "something is dying for ever");
     }
     if (!wire_is_empty(&world->server.wire) && world->history.wrong_count == 0) {

@@ -45,14 +45,6 @@ struct habits {
     uint32_t dead_letter_mask; /* bit n: what dies in queue n goes to the next queue */
 };
 
-enum { WORLD_DYING_MAX = 256 };
-
-/* A message that the log has, in any life of the broker. */
-struct world_logged {
-    uint64_t lsn;
-    uint32_t message;
-};
-
 struct world {
     uint64_t seed;
     struct dice dice;
@@ -77,14 +69,9 @@ struct world {
     uint32_t publishing;       /* number of the message that is being handled; HISTORY_NONE */
     uint32_t recognised;       /* number of the message that the core posts; HISTORY_NONE */
     enum sent_keeping keeping; /* what has become of the event that is being handled */
-    struct world_dying {       /* queues of the core in which something is dying */
-        uint32_t handle;
-        struct queue *queue; /* a reference */
-    } dying[WORLD_DYING_MAX];
-    uint32_t dying_count;
-    uint64_t death_first;        /* where the log went on when deaths were looked at last */
-    struct world_logged *logged; /* by rising LSN; owned */
-    uint32_t logged_count, logged_capacity;
+    uint32_t *moves; /* queues whose first dying message the core has moved, one by one; owned */
+    uint32_t move_count, move_capacity;
+    uint64_t death_first; /* where the log went on when moves were looked at last */
     struct name_lock queue_locks[HISTORY_NAMES];
     struct name_lock exchange_locks[HISTORY_NAMES];
 };
@@ -120,16 +107,18 @@ world_see_ends(struct world *world)
     }
 }
 
-/* The core lets a message die; call before it does. And it has written a message down. */
+/* The core lets a message die; call before it does. */
 void world_hear_death(struct world *world, const struct queue *queue,
                       const struct queue_entry *entry, enum death_reason reason);
-void world_hear_logged(struct world *world, uint64_t lsn, uint32_t message);
 
-/* Something has died in that queue of the core; the log went on at `first`. */
-void world_note_death(struct world *world, uint32_t queue, uint64_t first);
+/* The core has moved the message of that queue that died first, or dropped it. */
+void world_hear_move(struct world *world, const struct queue *queue);
 
 /* The history hears which dying messages the core has moved; call before whatever came after. */
 void world_see_deaths(struct world *world);
+
+/* Whether something is dying. */
+bool world_has_dying(const struct world *world);
 
 /* The core is about to go. */
 void world_forget_deaths(struct world *world);

@@ -540,7 +540,7 @@ reject_and_move(struct history_span span)
     uint32_t copy = hand_out(number, false, 20);
     hear_death(HISTORY_REJECTED, number, span.first);
     history_die(&history, queue, copy, span);
-    history_move_dead(&history, queue, 1, span);
+    history_move_dead(&history, queue, span);
     return number;
 }
 
@@ -613,7 +613,7 @@ Test(history, what_goes_in_circles_without_a_rejection_is_gone)
     limit_queue(HISTORY_DROPS, 0);
     uint32_t number = publish(20);
     hear_death(HISTORY_TOO_MANY, number, 30);
-    history_move_dead(&history, queue, 1, at(30));
+    history_move_dead(&history, queue, at(30));
     history_check_ready(&history, queue, 0);
     expect_right();
 }
@@ -633,7 +633,7 @@ Test(history, a_refused_message_that_is_buried_goes_where_the_dead_go)
     struct history_death death = {
         .reason = HISTORY_TOO_MANY, .is_refused = true, .message = number};
     history_hear_death(&history, queue, &death, 20);
-    history_move_dead(&history, queue, 1, at(30));
+    history_move_dead(&history, queue, at(30));
     (void)history_hand_out(&history, dead, number, false, false, at(40));
     expect_right();
 }
