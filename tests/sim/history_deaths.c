@@ -182,29 +182,63 @@ history_hear_death(struct history *history, uint32_t handle, const struct histor
     end_copy(history, handle, at, death->reason, first);
 }
 
-/* The place that it has among the dying, which nobody has or another copy of the same message. */
+/* Its place among the dying, or NULL: it was moved. */
 static struct history_dying *
-find_place(const struct history_queue *queue, uint32_t at)
+find_place(const struct history_queue *queue, uint32_t copy)
 {
     for (uint32_t i = 0; i < queue->dying_count; i++) {
-        struct history_dying *dying = &queue->dying[i];
-        bool is_its = dying->copy == HISTORY_NONE ||
-                      queue->copies[dying->copy].message == queue->copies[at].message;
-        if (dying->reason == HISTORY_REJECTED && is_its) {
-            return dying;
+        if (queue->dying[i].copy == copy) {
+            return &queue->dying[i];
         }
     }
     return NULL;
 }
 
+/* The two change places. */
 static void
-take_place(struct history_queue *queue, struct history_dying *dying, uint32_t at)
+swap_twins(struct history_queue *queue, uint32_t lent, uint32_t dead)
 {
-    if (dying->copy != HISTORY_NONE) {
-        queue->copies[dying->copy].place = HISTORY_LENT;
+    struct history_dying *dying = find_place(queue, dead);
+    if (dying != NULL) {
+        dying->copy = lent;
     }
-    queue->copies[at].place = HISTORY_DYING;
-    dying->copy = at;
+    queue->copies[lent].place = queue->copies[dead].place;
+    queue->copies[lent].gone = queue->copies[dead].gone;
+    queue->copies[dead].place = HISTORY_LENT;
+    queue->copies[dead].gone = HISTORY_ALWAYS;
+}
+
+void
+history_take_from_twin(struct history_queue *queue, uint32_t at)
+{
+    for (uint32_t i = 0; i < queue->copy_count && queue->copies[at].place != HISTORY_LENT; i++) {
+        if (queue->copies[i].place == HISTORY_LENT &&
+            queue->copies[i].message == queue->copies[at].message) {
+            swap_twins(queue, i, at);
+        }
+    }
+    assert(queue->copies[at].place == HISTORY_LENT);
+}
+
+/* Another copy of the message that is dying of this; or the first of which nobody knew which it is.
+ */
+static bool
+take_place(struct history_queue *queue, uint32_t at)
+{
+    for (uint32_t i = 0; i < queue->dying_count; i++) {
+        uint32_t other = queue->dying[i].copy;
+        if (queue->dying[i].reason == HISTORY_REJECTED && other != HISTORY_NONE &&
+            queue->copies[other].message == queue->copies[at].message) {
+            swap_twins(queue, at, other);
+            return true;
+        }
+    }
+    struct history_dying *dying = find_place(queue, HISTORY_NONE);
+    if (dying != NULL) {
+        dying->copy = at;
+        queue->copies[at].place = HISTORY_DYING;
+    }
+    return dying != NULL;
 }
 
 void
@@ -218,14 +252,11 @@ history_die(struct history *history, uint32_t handle, uint32_t at, struct histor
     if (queue->copies[at].place != HISTORY_LENT) {
         return; /* known, and it may have gone where it goes meanwhile */
     }
-    struct history_dying *dying = find_place(queue, at);
-    if (dying == NULL) {
+    if (!take_place(queue, at)) {
         history_wrong(history, HISTORY_LOST,
                       "message %" PRIu32 " of queue q%" PRIu32 " is rejected, and does not die",
                       queue->copies[at].message, queue->name);
-        return;
     }
-    take_place(queue, dying, at);
 }
 
 /* Where they go -------------------------------------------------------------------------------- */

@@ -460,7 +460,7 @@ void
 history_settle(struct history *history, uint32_t queue, uint32_t at, struct history_span span)
 {
     struct history_copy *copy = &history->queues[queue].copies[at];
-    assert(copy->place == HISTORY_LENT);
+    history_take_from_twin(&history->queues[queue], at);
     copy->place = HISTORY_DONE;
     copy->gone = span;
     history->sums.acknowledged++;
@@ -471,7 +471,7 @@ history_give_back(struct history *history, uint32_t handle, uint32_t at)
 {
     struct history_queue *queue = &history->queues[handle];
     struct history_copy *copy = &queue->copies[at];
-    assert(copy->place == HISTORY_LENT);
+    history_take_from_twin(queue, at);
     copy->place = HISTORY_READY;
     copy->is_marked = true;
     copy->is_mark_free = false;
