@@ -93,6 +93,11 @@ draw_networks(struct habits *habits, uint64_t seed)
         habits->crash_permille /= 4;
         habits->stop_permille /= 4;
     }
+    if (habits->memory_mark_bytes > 0) {
+        /* What blocked publishers have sent stays in chunks of each network: below those the alarm
+         * would never end. */
+        habits->memory_mark_bytes += (uint64_t)habits->network_count << 19;
+    }
 }
 
 /* The same for queues with dead letters: a ring of queues, or parts of one. */
