@@ -112,7 +112,9 @@ enum history_chain {
 /* A copy that is on its way to where the dead go. */
 struct history_dying {
     uint32_t copy; /* HISTORY_NONE: those who reject it will say */
+    uint32_t size; /* of its body */
     enum history_reason reason;
+    bool is_certain; /* those who reject it have said so */
 };
 
 struct history_queue {
@@ -311,6 +313,7 @@ struct history_death {
     enum history_reason reason;
     bool is_refused;      /* it never was in the queue, which buries what it refuses */
     uint32_t message;     /* HISTORY_NONE: nobody can tell; a transient one */
+    uint32_t size;        /* of its body */
     uint64_t lsn;         /* where the log has it; 0: in no log */
     uint64_t deadline_ms; /* that it had, by the broker's steps; 0: none */
 };

@@ -24,12 +24,16 @@ begin_dying(struct history_queue *queue, uint32_t at, enum history_reason reason
 
 /* By its place in the log, if both have one; else by its message, as far as that is known. */
 static bool
-is_meant(const struct history_copy *copy, const struct history_death *death)
+is_meant(const struct history *history, const struct history_copy *copy,
+         const struct history_death *death)
 {
     if (copy->lsn != 0 && death->lsn != 0) {
         return copy->lsn == death->lsn;
     }
-    return death->message == HISTORY_NONE ? !copy->is_durable : copy->message == death->message;
+    if (death->message != HISTORY_NONE) {
+        return copy->message == death->message;
+    }
+    return !copy->is_durable && history->messages[copy->message].size == death->size;
 }
 
 /* With the clock, or as a new broker reads it in the log. */
@@ -56,7 +60,8 @@ find_expired(const struct history *history, const struct history_queue *queue,
     for (uint32_t at = history_next_there(queue, queue->first_ready); at < queue->copy_count;
          at = history_next_there(queue, at + 1)) {
         const struct history_copy *copy = &queue->copies[at];
-        if (is_over(history, copy) && has_that_deadline(copy, death) && is_meant(copy, death)) {
+        if (is_over(history, copy) && has_that_deadline(copy, death) &&
+            is_meant(history, copy, death)) {
             return at;
         }
     }
@@ -82,21 +87,22 @@ find_head(struct history *history, struct history_queue *queue, const struct his
     }
     uint32_t at = history_next_there(queue, queue->first_ready);
     while (at < queue->copy_count && queue->copies[at].is_maybe &&
-           !is_meant(&queue->copies[at], death)) {
+           !is_meant(history, &queue->copies[at], death)) {
         history_give_up_maybe(history, queue, at);
         at = history_next_there(queue, at);
     }
-    bool is_head = at < queue->copy_count && is_meant(&queue->copies[at], death);
+    bool is_head = at < queue->copy_count && is_meant(history, &queue->copies[at], death);
     return is_head ? at : queue->copy_count;
 }
 
 /* A message is with the client that rejects it. */
 static uint32_t
-find_lent(const struct history_queue *queue, const struct history_death *death)
+find_lent(const struct history *history, const struct history_queue *queue,
+          const struct history_death *death)
 {
     for (uint32_t at = 0; at < queue->copy_count; at++) {
         const struct history_copy *copy = &queue->copies[at];
-        if (copy->place == HISTORY_LENT && is_meant(copy, death)) {
+        if (copy->place == HISTORY_LENT && is_meant(history, copy, death)) {
             return at;
         }
     }
@@ -125,17 +131,19 @@ bury(struct history *history, struct history_queue *queue, uint32_t number)
 
 /* Those who reject say which of several copies it was (history_die). */
 static void
-hear_rejection(struct history_queue *queue, const struct history_death *death)
+hear_rejection(const struct history *history, struct history_queue *queue,
+               const struct history_death *death)
 {
     if (!has_dead_letters(queue)) {
         return;
     }
     if (death->message == HISTORY_NONE) {
         *HISTORY_PUSH(queue->dying, queue->dying_count, queue->dying_capacity) =
-            (struct history_dying){.copy = HISTORY_NONE, .reason = HISTORY_REJECTED};
+            (struct history_dying){
+                .copy = HISTORY_NONE, .size = death->size, .reason = HISTORY_REJECTED};
         return;
     }
-    uint32_t at = find_lent(queue, death);
+    uint32_t at = find_lent(history, queue, death);
     if (at < queue->copy_count) {
         begin_dying(queue, at, HISTORY_REJECTED);
     }
@@ -167,7 +175,7 @@ history_hear_death(struct history *history, uint32_t handle, const struct histor
         return;
     }
     if (death->reason == HISTORY_REJECTED) {
-        hear_rejection(queue, death);
+        hear_rejection(history, queue, death);
         return;
     }
     uint32_t at = death->reason == HISTORY_EXPIRED ? find_expired(history, queue, death)
@@ -220,22 +228,36 @@ history_take_from_twin(struct history_queue *queue, uint32_t at)
     assert(queue->copies[at].place == HISTORY_LENT);
 }
 
-/* Another copy of the message that is dying of this; or the first of which nobody knew which it is.
- */
-static bool
-take_place(struct history_queue *queue, uint32_t at)
+/* The first of those of which nobody knew which they are that may be this one. */
+static struct history_dying *
+find_unknown(const struct history_queue *queue, uint32_t size)
 {
     for (uint32_t i = 0; i < queue->dying_count; i++) {
+        if (queue->dying[i].copy == HISTORY_NONE && queue->dying[i].size == size) {
+            return &queue->dying[i];
+        }
+    }
+    return NULL;
+}
+
+/* Another copy of the message is dying of this, or somebody unknown. */
+static bool
+take_place(const struct history *history, struct history_queue *queue, uint32_t at)
+{
+    uint32_t message = queue->copies[at].message;
+    for (uint32_t i = 0; i < queue->dying_count; i++) {
         uint32_t other = queue->dying[i].copy;
-        if (queue->dying[i].reason == HISTORY_REJECTED && other != HISTORY_NONE &&
-            queue->copies[other].message == queue->copies[at].message) {
+        if (queue->dying[i].reason == HISTORY_REJECTED && !queue->dying[i].is_certain &&
+            other != HISTORY_NONE && queue->copies[other].message == message) {
             swap_twins(queue, at, other);
+            queue->dying[i].is_certain = true;
             return true;
         }
     }
-    struct history_dying *dying = find_place(queue, HISTORY_NONE);
+    struct history_dying *dying = find_unknown(queue, history->messages[message].size);
     if (dying != NULL) {
         dying->copy = at;
+        dying->is_certain = true;
         queue->copies[at].place = HISTORY_DYING;
     }
     return dying != NULL;
@@ -250,9 +272,13 @@ history_die(struct history *history, uint32_t handle, uint32_t at, struct histor
         return;
     }
     if (queue->copies[at].place != HISTORY_LENT) {
-        return; /* known, and it may have gone where it goes meanwhile */
+        struct history_dying *dying = find_place(queue, at);
+        if (dying != NULL) { /* else it has gone where it goes meanwhile */
+            dying->is_certain = true;
+        }
+        return;
     }
-    if (!take_place(queue, at)) {
+    if (!take_place(history, queue, at)) {
         history_wrong(history, HISTORY_LOST,
                       "message %" PRIu32 " of queue q%" PRIu32 " is rejected, and does not die",
                       queue->copies[at].message, queue->name);

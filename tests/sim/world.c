@@ -525,10 +525,8 @@ disperse(struct world *world)
         }
     }
     world_advance(world);
-    for (int i = 0; i < PATIENCE && !wire_is_empty(&world->server.wire); i++) {
-        world_advance(world);
-    }
-    for (int i = 0; i < PATIENCE && world_has_dying(world); i++) {
+    for (int i = 0; i < PATIENCE && (world_has_dying(world) || !wire_is_empty(&world->server.wire));
+         i++) {
         uint64_t moved_count = world->history.sums.moved;
         world_advance(world);
         i = world->history.sums.moved == moved_count ? i : 0;

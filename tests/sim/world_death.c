@@ -67,6 +67,7 @@ world_hear_death(struct world *world, const struct queue *queue, const struct qu
         .reason = reason_of(reason),
         .is_refused = reason == DEATH_MAXLEN && queue->settings->overflow != OVERFLOW_DROP_HEAD,
         .message = find_message(world, entry),
+        .size = entry->size,
         .lsn = queue_entry_lsn(entry),
         .deadline_ms = world->server.core->base_ms + (uint64_t)entry->due * DUE_STEP_MS,
     };
