@@ -146,6 +146,11 @@ draw_mixture(struct habits *habits, uint64_t seed)
     if (dice_below(&dice, 2) != 0) {
         habits->dead_letter_mask =
             one_of(&dice, habits->dead_letter_mask, dice_below(&dice, 65536), UINT32_MAX);
+        /* What a commit brings to a queue, moves there and drops again is heard in another order.
+         */
+        if (habits->overflow_max != HISTORY_TAKES_ALL && habits->dead_letter_mask != 0) {
+            habits->tx_permille = 0;
+        }
     } else if (habits->dead_letter_mask != 0) {
         habits->overflow_max = HISTORY_TAKES_ALL;
         habits->mortal_permille = 0;
