@@ -68,6 +68,7 @@ struct connection {
     struct list exclusive_queues; /* of queue.owner_list_link */
     struct list held;             /* events held back while publishers are blocked; blocked.c */
     uint64_t held_octets;         /* of what is held behind the first */
+    bool runs_held;               /* what is handled now has waited */
     bool has_held_fault;          /* one that ends the connection: what follows it is not heard */
     struct timer close_timer;     /* bounds CONNECTION_CLOSING */
 };
@@ -110,10 +111,10 @@ void connection_post_method(struct connection *connection, uint16_t channel, str
 /* Posts an action that puts nothing on the wire by itself (TUNE, ESTABLISHED). */
 void connection_post_control(struct connection *connection, struct net_action *action);
 
-/* Posts an action that names the content of `ref` (DELIVER, CONTENT) and charges the window. A
- * large one is lent: pinned until NET_EVENT_LOAN_RETURNED. */
+/* Posts an action that names `content`, which `ref` is for (DELIVER, CONTENT), and charges the
+ * window. A large one is lent: pinned until NET_EVENT_LOAN_RETURNED. */
 void connection_post_content(struct connection *connection, struct net_action *action,
-                             struct content_ref ref);
+                             struct content_ref ref, const struct content *content);
 
 static inline bool
 connection_has_window(const struct connection *connection)

@@ -15,6 +15,7 @@
 #include "broker/login.h"
 #include "broker/paging.h"
 #include "broker/vhost.h"
+#include "broker/waiting.h"
 
 #include <stdlib.h>
 
@@ -48,6 +49,7 @@ init_lists(struct core *core)
     list_init(&core->connection_list);
     list_init(&core->dispatch_queues);
     list_init(&core->expiring);
+    list_init(&core->waking);
     list_init(&core->overlong);
     list_init(&core->confirming);
     list_init(&core->awaiting_commit);
@@ -102,6 +104,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->now = now;
     core->base_ms = now.monotonic_ms / DUE_STEP_MS * DUE_STEP_MS - DUE_STEP_MS;
     core->deaths_left = CORE_EXPIRED_PER_TICK;
+    core->waits_left = CORE_WAITED_PER_TICK;
     core->seed = random_u64(&core->ports.random);
     core->next_id = CORE_FIRST_TRANSIENT_ID;
     core->next_durable_id = 1;
@@ -109,6 +112,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->work_left = core->settings.work_per_tick;
     core->drops_left = CORE_DROPS_PER_TICK;
     entry_memory_init(&core->queue_memory);
+    core->queue_memory.now_ms = (int64_t)(now.monotonic_ms - core->base_ms);
     queue_discards_init(&core->discards);
     core->discards.release = core_release_discarded;
     core->discards.context = core;
@@ -322,6 +326,7 @@ void
 core_begin_tick(struct core *core, struct clock_reading now)
 {
     core->now = now;
+    core->queue_memory.now_ms = (int64_t)(now.monotonic_ms - core->base_ms);
     if (core->first_tick_ms == 0) {
         core->first_tick_ms = now.monotonic_ms;
     }
@@ -394,6 +399,7 @@ core_end_tick(struct core *core)
     core_begin_moving_dead(core);
     core_move_dead(core);
     core_release_committers(core);
+    core_end_waits(core);
     core_dispatch(core);
     core_expire(core);
     core_cut_queues(core);
@@ -451,11 +457,11 @@ uint64_t
 core_wait_ms(const struct core *core)
 {
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->expiring) ||
-        !list_is_empty(&core->overlong) || !list_is_empty(&core->confirming) ||
-        !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
-        core_is_unbinding(core) || !list_is_empty(&core->policy_walks) ||
-        queue_discards_can_go_on(&core->discards) || core_can_move_dead(core) ||
-        core_wants_seal(core)) {
+        !list_is_empty(&core->waking) || !list_is_empty(&core->overlong) ||
+        !list_is_empty(&core->confirming) || !list_is_empty(&core->reopened) ||
+        !list_is_empty(&core->replays) || core->heads_came || core_is_unbinding(core) ||
+        !list_is_empty(&core->policy_walks) || queue_discards_can_go_on(&core->discards) ||
+        core_can_move_dead(core) || core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

@@ -107,6 +107,9 @@ struct core_counters {
     uint64_t delivered, acked, redelivered, confirmed, expired;
     uint64_t refused;                  /* messages by queues that are full, once for each queue */
     uint64_t timed_out;                /* deliveries that were not settled in time */
+    uint64_t failed;                   /* deliveries, as far as their queue counts them */
+    uint64_t retried;                  /* of them: after which the message waited */
+    uint64_t quarantined;              /* messages over their limit that nobody took */
     uint64_t died[DEATH_REASON_COUNT]; /* messages, by what they died of */
     uint64_t dead_lettered[DEATH_REASON_COUNT]; /* of them: that reached a queue */
     uint64_t dead_letters_dropped;              /* no dead-letter exchange, or no queue behind it */
@@ -141,6 +144,8 @@ struct core {
     struct list dispatch_queues;    /* of queue.dispatch_link: ready messages met consumers */
     struct list expiring;           /* of queue_times.link: something may be due (expiry.h) */
     uint32_t deaths_left;           /* of messages by time, in this tick */
+    struct list waking;             /* of queue_waiting.link: something may be due (waiting.h) */
+    uint32_t waits_left;            /* of messages that come in by time, in this tick */
     struct list overlong;           /* of queue.overlong_link: too much is ready (limits.h) */
     struct queue_discards discards; /* of purged queues */
     struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */
@@ -162,6 +167,8 @@ struct core {
     struct list doomed_channels;  /* channels to be freed at the tick's end */
     struct map reply_channels;    /* struct channel by direct reply-to token; points */
     struct route_set routes;      /* reused by every routing pass */
+    uint32_t prompt_count;        /* of its targets: those that are to have the message at once */
+    uint64_t route_due_ms;        /* when the others are (route.h) */
     struct route_cache *cache;
     struct buffer payload;            /* scratch of channel_send and connection_send */
     struct entry_memory queue_memory; /* of all queues; they keep it up to date */
@@ -175,8 +182,9 @@ struct core {
     uint64_t topology_token;           /* of the last change of something durable */
     uint64_t *log_targets;             /* scratch of core_log_target; owned */
     uint32_t log_target_count, log_target_capacity;
-    struct journal_state *log_states; /* what is kept of some of them; owned */
-    uint64_t log_expiration;          /* of the message that goes to them; 0: none */
+    struct journal_state *log_states;  /* what is kept of some of them; owned */
+    uint64_t log_expiration;           /* of the message that goes to them; 0: none */
+    const struct content *log_content; /* what that is; while the list is made */
     uint32_t log_state_count, log_state_capacity;
     uint64_t stop_token;      /* what a stop waits for; 0: none is under way */
     bool heads_came;          /* a queue in `getters` may wait no longer */

@@ -15,21 +15,26 @@
 #include "broker/death_headers.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/paging.h"
 #include "broker/publish.h"
+#include "broker/retry.h"
+#include "broker/retry_headers.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
+#include "queues/clocks.h"
 
 struct dead_letters {
     struct core *core;
-    struct list dying;     /* of queue_dying.link: something can be moved */
-    struct list waiting;   /* of queue_dying.link: tried again when the timer fires */
-    struct list all;       /* of queue_dying.all_link: something is dying */
-    uint64_t last_number;  /* of all deaths */
-    struct timer retry;    /* armed while somebody waits */
-    uint32_t octets_left;  /* in this tick */
-    struct buffer headers; /* scratch */
-    struct buffer block;   /* scratch */
+    struct list dying;      /* of queue_dying.link: something can be moved */
+    struct list waiting;    /* of queue_dying.link: tried again when the timer fires */
+    struct list all;        /* of queue_dying.all_link: something is dying */
+    uint64_t last_number;   /* of all deaths */
+    struct timer retry;     /* armed while somebody waits */
+    uint32_t octets_left;   /* in this tick */
+    struct buffer headers;  /* scratch */
+    struct buffer failures; /* scratch */
+    struct buffer block;    /* scratch */
 };
 
 /* What became of the attempt to move a message. */
@@ -64,24 +69,32 @@ dead_letters_new(struct core *core)
     list_init(&letters->waiting);
     list_init(&letters->all);
     buffer_init(&letters->headers);
+    buffer_init(&letters->failures);
     buffer_init(&letters->block);
     letters->octets_left = CORE_DEATH_OCTETS_PER_TICK;
     return letters;
 }
 
-/* Takes the message that died first out of the list. */
+/* Takes the message that died first out of the list; the count of its content passes on. */
 static void
-take_first(struct core *core, struct queue *queue)
+pass_first_on(struct core *core, struct queue *queue)
 {
     struct queue *kept = queue_ref(queue);
-    struct queue_entry entry = queue_first_dying(queue)->entry;
+    core_free_failure(core, &queue_first_dying(queue)->failure);
     queue_take_dying(queue);
     if (queue->dying->count == 0) {
         list_remove(&queue->dying->all_link);
     }
-    queue_entry_release(&entry, core->pool);
     core_heed_dying_window(core, queue);
     queue_unref(&kept);
+}
+
+static void
+take_first(struct core *core, struct queue *queue)
+{
+    struct queue_entry entry = queue_first_dying(queue)->entry;
+    pass_first_on(core, queue);
+    queue_entry_release(&entry, core->pool);
 }
 
 static void
@@ -109,6 +122,7 @@ dead_letters_free(struct dead_letters **letters_pointer)
     forget_all(letters->core, &letters->waiting);
     timer_cancel(&letters->core->timers, &letters->retry);
     buffer_fini(&letters->headers);
+    buffer_fini(&letters->failures);
     buffer_fini(&letters->block);
     free(letters);
 }
@@ -117,21 +131,36 @@ dead_letters_free(struct dead_letters **letters_pointer)
 
 void
 core_let_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
-             enum death_reason reason)
+             uint64_t position, enum death_reason reason)
+{
+    core_let_failed_die(core, queue, entry, position, reason, NULL);
+}
+
+void
+core_let_failed_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
+                    uint64_t position, enum death_reason reason, struct failure *failure)
 {
     assert(reason < DEATH_REASON_COUNT);
     struct queue_dying *dying = queue_dying_of(queue);
+    queue_clocks_touch(queue);
     dying->died_count[reason]++;
     core->counters.died[reason]++;
-    if (queue->deleted || !queue->settings->has_dead_letter_exchange) {
+    bool is_parked_else = reason == DEATH_DELIVERY_LIMIT;
+    if (queue->deleted || !(queue->settings->has_dead_letter_exchange || is_parked_else)) {
         core->counters.dead_letters_dropped++;
-        core_log_removal(core, queue, entry);
+        core_log_departure(core, queue, entry, position);
         queue_entry_release(entry, core->pool);
+        core_free_failure(core, &failure);
         return;
     }
     struct dead_letters *letters = core->dead_letters;
     struct dying_message message = {
-        .entry = *entry, .number = ++letters->last_number, .reason = reason};
+        .entry = *entry,
+        .number = ++letters->last_number,
+        .position = position,
+        .failure = failure,
+        .reason = reason,
+    };
     if (dying->count == 0) {
         list_append(&letters->dying, &dying->link);
         list_append(&letters->all, &dying->all_link);
@@ -240,6 +269,42 @@ header_octets_max(const struct letter *letter)
     return frame_max > others ? frame_max - others : 0;
 }
 
+/* The headers that the message has, and what is known of its failures, as far as there is room. */
+static struct bytes
+add_failures(const struct letter *letter)
+{
+    struct bytes headers = letter->properties.headers;
+    const struct failure_row *failure =
+        (queue_entry_flags(&letter->message.entry) & ENTRY_HAS_FAILED) == 0
+            ? NULL
+            : queue_find_failure(letter->queue, letter->message.position);
+    struct buffer *failures = &letter->core->dead_letters->failures;
+    buffer_clear(failures);
+    if (failure == NULL || headers.size + RETRY_HEADERS_OCTETS_MAX > header_octets_max(letter)) {
+        return headers;
+    }
+    retry_headers_put(failures, headers, failure);
+    return buffer_bytes(failures);
+}
+
+/* Behind all others, in what room there is: what is known of why the message failed. */
+static void
+write_failure(const struct letter *letter, struct bytes old_headers)
+{
+    const struct properties *properties = &letter->properties;
+    struct buffer *headers = &letter->core->dead_letters->headers;
+    bool has_id = (properties->flags & PROPERTY_MESSAGE_ID) != 0;
+    struct failure_source source = {
+        .queue = letter->queue->name,
+        .message_id = has_id ? properties->message_id : bytes_make(NULL, 0),
+        .headers = old_headers,
+    };
+    size_t octets_max = header_octets_max(letter);
+    size_t octets = buffer_size(headers);
+    failure_headers_put(headers, letter->message.failure, &source,
+                        octets < octets_max ? octets_max - octets : 0);
+}
+
 /* Leaves the new headers in the scratch buffer and in the properties. */
 static enum status
 write_headers(struct letter *letter)
@@ -257,13 +322,17 @@ write_headers(struct letter *letter)
         .expiration = expires ? properties->expiration : bytes_make(NULL, 0),
     };
     struct death_source source = {
-        .headers = properties->headers,
+        .headers = add_failures(letter),
         .has_deaths = (letter->old->flags & CONTENT_HAS_DEATHS) != 0,
         .drops_cc = letter->queue->settings->has_dead_letter_routing_key,
+        .drops_failure = letter->message.failure != NULL,
     };
     buffer_clear(headers);
     letter->has_deaths = death_headers_put(headers, &source, &death, header_octets_max(letter));
-    if (headers->failed) {
+    if (letter->message.failure != NULL) {
+        write_failure(letter, source.headers);
+    }
+    if (headers->failed || letter->core->dead_letters->failures.failed) {
         return STATUS_NO_MEMORY;
     }
     properties->headers = buffer_bytes(headers);
@@ -314,11 +383,13 @@ drop_cycles(struct letter *letter)
         return;
     }
     uint32_t kept_count = 0;
+    uint32_t prompt_count = letter->core->prompt_count;
     for (uint32_t i = 0; i < set->count; i++) {
         const struct queue *target = queue_of_target(set->targets[i]);
         if (death_headers_have_cycle(letter->properties.headers, target->name)) {
             letter->core->counters.dead_letter_cycles++;
             tell_cycle(letter, target);
+            letter->core->prompt_count -= i < prompt_count ? 1 : 0;
         } else {
             set->targets[kept_count++] = set->targets[i];
         }
@@ -376,14 +447,15 @@ make_content(struct letter *letter)
 
 /* Room for the message in all of its queues. */
 static enum status
-reserve_queues(struct core *core)
+reserve_queues(struct core *core, const struct content *content)
 {
-    for (uint32_t i = 0; i < core->routes.count; i++) {
-        if (queue_reserve(queue_of_target(core->routes.targets[i])) != STATUS_OK) {
+    for (uint32_t i = 0; i < core->prompt_count; i++) {
+        struct queue *target = queue_of_target(core->routes.targets[i]);
+        if (queue_reserve(target, content_level(content, target)) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }
-    return STATUS_OK;
+    return core_reserve_delayed(core);
 }
 
 static uint32_t
@@ -396,14 +468,18 @@ count_logged(const struct core *core, const struct content *content)
     return count;
 }
 
-/* Of how many the log keeps a deadline: the message's own is gone. */
+/* Of how many the log keeps a deadline (the message's own is gone), a level, or until when they
+ * wait.
+ */
 static uint32_t
-count_mortal(const struct core *core, const struct content *content)
+count_states(const struct core *core, const struct content *content)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *target = queue_of_target(core->routes.targets[i]);
-        count += core_logs(core, target, content) && !queue_is_endless(target, 0) ? 1 : 0;
+        bool has_state = core_logs(core, target, content) &&
+                         (i >= core->prompt_count || core_log_keeps_state(target, content, 0));
+        count += has_state ? 1 : 0;
     }
     return count;
 }
@@ -418,14 +494,14 @@ reserve_log(const struct letter *letter)
     if (logged_count == 0) {
         return STATUS_OK; /* the removal alone is in one batch wherever it is */
     }
-    uint32_t mortal_count = count_mortal(core, content);
+    uint32_t state_count = count_states(core, content);
     struct log_need need = {
         .publish_count = 1,
         .targets_max = logged_count,
-        .states_max = mortal_count,
+        .states_max = state_count,
         .content_octets = content_octets(content) + RECORD_ALIGNMENT,
         .record_octets = record_publish_size(logged_count) + RECORD_ACK_MAX +
-                         mortal_count * record_row_state_size_max(1),
+                         state_count * record_row_state_size_max(1),
     };
     return core_log_reserve(core, &need);
 }
@@ -439,17 +515,18 @@ publish_letter(const struct letter *letter)
     const struct content *content = chunk_pool_content(core->pool, letter->content);
     struct logged_message message = {0};
     enum status status = STATUS_OK;
-    core_log_begin(core, 0);
+    core_log_begin(core, content, 0);
     for (uint32_t i = 0; i < set->count && core_has_log(core); i++) {
         struct queue *target = queue_of_target(set->targets[i]);
         if (core_logs(core, target, content)) {
-            status = core_log_target(core, target);
+            status = core_log_target_until(core, target, route_due_ms(core, i));
             assert(status == STATUS_OK);
         }
     }
     status = core_log_publish(core, letter->content, &message.lsn);
     assert(status == STATUS_OK);
     for (uint32_t i = 0; i < set->count; i++) {
+        message.due_ms = route_due_ms(core, i);
         core_enqueue(core, queue_of_target(set->targets[i]), letter->content, content, &message);
     }
 }
@@ -458,17 +535,26 @@ publish_letter(const struct letter *letter)
 
 /* The message is gone from where it died. */
 static void
-end_dying(struct core *core, struct queue *queue, const struct queue_entry *entry)
+end_dying(struct core *core, struct queue *queue, const struct dying_message *message)
 {
-    core_log_removal(core, queue, entry);
+    core_log_departure(core, queue, &message->entry, message->position);
     take_first(core, queue);
 }
 
-static void
-drop_letter(struct core *core, struct queue *queue, const struct queue_entry *entry)
+/* Nobody takes it. */
+static enum moving
+drop_letter(struct core *core, struct queue *queue, const struct dying_message *message)
 {
-    core->counters.dead_letters_dropped++;
-    end_dying(core, queue, entry);
+    if (message->reason != DEATH_DELIVERY_LIMIT || queue->deleted) {
+        core->counters.dead_letters_dropped++;
+        end_dying(core, queue, message);
+        return MOVING_DONE;
+    }
+    if (core_park(core, queue, message) != STATUS_OK) {
+        return MOVING_WAITS;
+    }
+    pass_first_on(core, queue);
+    return MOVING_DONE;
 }
 
 /* No segment holds the message with all its queues. It stays in the log where it died, as if it
@@ -494,9 +580,9 @@ prepare_letter(struct letter *letter)
     if (make_content(letter) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    enum status status = reserve_queues(core);
-    if (status == STATUS_OK) {
-        status = reserve_log(letter);
+    enum status status = reserve_queues(core, chunk_pool_content(core->pool, letter->content));
+    if (status == STATUS_OK && (status = reserve_log(letter)) != STATUS_OK) {
+        core_forget_delayed(core, core->routes.count);
     }
     if (status != STATUS_OK) {
         entry_memory_free_spares(&core->queue_memory);
@@ -511,6 +597,9 @@ deliver_letter(struct letter *letter)
 {
     struct core *core = letter->core;
     enum status status = prepare_letter(letter);
+    if (status == STATUS_FULL && letter->message.reason == DEATH_DELIVERY_LIMIT) {
+        return drop_letter(core, letter->queue, &letter->message);
+    }
     if (status == STATUS_FULL) {
         set_aside(letter);
         return MOVING_DONE;
@@ -525,7 +614,7 @@ deliver_letter(struct letter *letter)
     chunk_pool_release(core->pool, letter->content);
     letter->queue->dying->moved_count++;
     core->counters.dead_lettered[letter->message.reason]++;
-    end_dying(core, letter->queue, &letter->message.entry);
+    end_dying(core, letter->queue, &letter->message);
     return MOVING_DONE;
 }
 
@@ -546,8 +635,7 @@ move_letter(struct letter *letter)
     choose_keys(letter);
     find_targets(letter);
     if (letter->core->routes.count == 0) {
-        drop_letter(letter->core, letter->queue, &letter->message.entry);
-        return MOVING_DONE;
+        return drop_letter(letter->core, letter->queue, &letter->message);
     }
     return deliver_letter(letter);
 }
@@ -562,8 +650,7 @@ move_first(struct core *core, struct queue *queue)
     letter.message = *queue_first_dying(queue);
     letter.exchange = vhost_find_exchange(queue->vhost, queue->settings->dead_letter_exchange);
     if (!queue->settings->has_dead_letter_exchange || letter.exchange == NULL) {
-        drop_letter(core, queue, &letter.message.entry);
-        return MOVING_DONE;
+        return drop_letter(core, queue, &letter.message);
     }
     switch (core_bring_dying(core, queue)) {
     case DYING_IS_THERE:

@@ -7,7 +7,10 @@
 #include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/paging.h"
+#include "broker/publish.h"
+#include "broker/retry.h"
 #include "broker/vhost.h"
+#include "broker/waiting.h"
 
 #include <stdlib.h>
 
@@ -47,8 +50,9 @@ core_logs(const struct core *core, const struct queue *queue, const struct conte
 }
 
 void
-core_log_begin(struct core *core, uint64_t expiration)
+core_log_begin(struct core *core, const struct content *content, uint64_t expiration)
 {
+    core->log_content = content;
     core->log_target_count = 0;
     core->log_state_count = 0;
     core->log_expiration = expiration;
@@ -74,12 +78,11 @@ reserve_targets(struct core *core, uint32_t count)
 }
 
 static enum status
-add_target(struct core *core, const struct queue *queue)
+add_target(struct core *core, const struct queue *queue, bool may_go_at_once)
 {
     if (reserve_targets(core, core->log_target_count + 1) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    bool may_go_at_once = queue_next_consumer(queue) != NULL;
     core->log_targets[core->log_target_count++] =
         queue->target.id | (may_go_at_once ? RECORD_QUEUE_HANDED_OUT : 0);
     return STATUS_OK;
@@ -115,11 +118,19 @@ shares_last_state(const struct core *core, const struct row_state *state)
            row_state_equals(&last->state, state);
 }
 
+/* Without anything that the log keeps of it. */
+static enum status
+add_plain_target(struct core *core, const struct queue *queue)
+{
+    return add_target(core, queue, queue_has_ready_consumer(queue));
+}
+
 static enum status
 add_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
 {
+    bool may_go_at_once = state->due_ms == 0 && queue_has_ready_consumer(queue);
     if (reserve_states(core, core->log_state_count + 1) != STATUS_OK ||
-        add_target(core, queue) != STATUS_OK) {
+        add_target(core, queue, may_go_at_once) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     if (shares_last_state(core, state)) {
@@ -131,22 +142,49 @@ add_target_with(struct core *core, const struct queue *queue, const struct row_s
     return STATUS_OK;
 }
 
+/* What the log keeps of the level at which the content stands in the queue. */
+static uint8_t
+logged_level(const struct queue *queue, const struct content *content)
+{
+    return queue->level_max == 0 ? 0 : queue_logged_level(queue, content_level(content, queue));
+}
+
+bool
+core_log_keeps_state(const struct queue *queue, const struct content *content, uint64_t expiration)
+{
+    return !queue_is_endless(queue, expiration) || logged_level(queue, content) != 0;
+}
+
 enum status
 core_log_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
 {
     struct row_state full = state == NULL ? (struct row_state){0} : *state;
     if (!queue_is_endless(queue, core->log_expiration)) {
-        full.deadline_ms = core_wall_deadline_ms(core, queue, core->log_expiration);
+        full.deadline_ms = full.due_ms == 0
+                               ? core_wall_deadline_ms(core, queue, core->log_expiration)
+                               : full.due_ms + queue_time_to_live_ms(queue, core->log_expiration);
     }
-    return row_state_is_empty(&full) ? add_target(core, queue)
+    full.priority = logged_level(queue, core->log_content);
+    return row_state_is_empty(&full) ? add_plain_target(core, queue)
                                      : add_target_with(core, queue, &full);
+}
+
+enum status
+core_log_target_until(struct core *core, const struct queue *queue, uint64_t row_due_ms)
+{
+    if (row_due_ms == 0) {
+        return core_log_target(core, queue);
+    }
+    struct row_state state = {.due_ms = core_wall_of_row_ms(core, row_due_ms)};
+    return core_log_target_with(core, queue, &state);
 }
 
 enum status
 core_log_target(struct core *core, const struct queue *queue)
 {
-    return queue_is_endless(queue, core->log_expiration) ? add_target(core, queue)
-                                                         : core_log_target_with(core, queue, NULL);
+    return core_log_keeps_state(queue, core->log_content, core->log_expiration)
+               ? core_log_target_with(core, queue, NULL)
+               : add_plain_target(core, queue);
 }
 
 /* What the list takes in the log, at most. */
@@ -237,7 +275,9 @@ core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entr
 void
 core_log_removal(struct core *core, const struct queue *queue, const struct queue_entry *entry)
 {
-    core_log_removal_with(core, queue, entry, 0);
+    if (queue_entry_lsn(entry) != 0) {
+        core_log_removal_with(core, queue, entry, 0);
+    }
 }
 
 void
@@ -245,6 +285,15 @@ core_log_removal_with(struct core *core, const struct queue *queue, const struct
                       uint64_t state_lsn)
 {
     core_log_discarded_with(core, queue->deleted ? 0 : queue->target.id, entry, state_lsn);
+}
+
+void
+core_log_end_state(struct core *core, const struct queue *queue, uint64_t state_lsn)
+{
+    if (state_lsn != 0 && core->journal != NULL) {
+        space_remove_state(core->space, state_lsn,
+                           queue->deleted ? 0 : journal_open_lsn(core->journal));
+    }
 }
 
 uint64_t
@@ -324,6 +373,10 @@ core_head_is_ready(struct core *core, struct queue *queue)
         queue->head_waits = true;
         return false;
     }
+    if (queue->failures != NULL && !core_head_may_be_tried(core, queue)) {
+        queue->head_waits = true;
+        return false;
+    }
     bool is_there = core_head_is_in_memory(core, queue);
     const struct queue_entry *head = queue_peek(queue);
     bool may_go = core->journal == NULL || head == NULL || queue_entry_lsn(head) == 0 ||
@@ -346,7 +399,7 @@ core_head_is_there(struct core *core, struct queue *queue)
         core_expire_soon(core, queue);
     }
     core_heed_limit(core, queue);
-    if (!queue->deleted && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+    if (!queue->deleted && queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }
 }
@@ -532,6 +585,46 @@ core_on_committed(struct core *core)
 
 /* Recovery ------------------------------------------------------------------------------------- */
 
+/* At its level; behind those that stand there. */
+static enum status
+restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct row_state *state)
+{
+    uint8_t level = queue_level_from_log(queue, state->priority);
+    if (queue_open_level(queue, level) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue_turn_to_level(queue, level);
+    enum status status = state->deadline_ms == 0
+                             ? queue_push(queue, entry)
+                             : core_restore_mortal(core, queue, entry, state->deadline_ms);
+    queue_serve_highest(queue);
+    return status;
+}
+
+/* What was handed out before has failed, or waits for its next try. */
+static enum status
+restore_row(struct core *core, struct queue *queue, struct queue_entry *entry,
+            const struct recovered_row *row)
+{
+    if (row->state.acquired_count > 0) {
+        return core_restore_failed(core, queue, entry, row);
+    }
+    return row->state.due_ms != 0 ? core_restore_delayed(core, queue, entry, &row->state)
+                                  : restore_entry(core, queue, entry, &row->state);
+}
+
+/* Has what is pushed come when the message came, as far as that is known; returns what the time
+ * was. */
+static int64_t
+go_back_to_arrival(struct core *core, uint64_t arrival_ms)
+{
+    int64_t now_ms = core->queue_memory.now_ms;
+    int64_t age_ms = core->now.wall_ms - (int64_t)arrival_ms;
+    core->queue_memory.now_ms -= arrival_ms != 0 && age_ms > 0 ? age_ms : 0;
+    return now_ms;
+}
+
 enum status
 core_restore_row(void *context, const struct recovered_row *row)
 {
@@ -545,9 +638,9 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
-    enum status status = row->state.deadline_ms == 0
-                             ? queue_push(queue, &entry)
-                             : core_restore_mortal(core, queue, &entry, row->state.deadline_ms);
+    int64_t now_ms = go_back_to_arrival(core, row->arrival_ms);
+    enum status status = restore_row(core, queue, &entry, row);
+    core->queue_memory.now_ms = now_ms;
     if (status != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }

@@ -62,26 +62,47 @@ note_at_once(struct core *core, struct queue *queue)
 {
     struct queue_times *times = queue->times;
     uint64_t tick = chunk_pool_tick(core->pool);
-    if (times->at_once_tick != tick) {
-        times->at_once_tick = tick;
-        times->at_once_from = queue->next_position - 1;
+    if (times->order.at_once_tick != tick) {
+        times->order.at_once_tick = tick;
+        times->order.at_once_from = queue->next_position - 1;
     }
     core_expire_soon(core, queue);
+}
+
+static enum status
+push_until(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t due_ms)
+{
+    if (queue_push_until(queue, entry, due_ms) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    if (due_ms <= now_ms(core)) {
+        core_expire_soon(core, queue);
+    } else {
+        look_not_after(core, queue, due_ms);
+    }
+    return STATUS_OK;
 }
 
 enum status
 core_push_for(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t ttl_ms)
 {
-    uint64_t due_ms = ttl_ms == 0 ? 0 : now_ms(core) + ttl_ms;
-    if (queue_push_until(queue, entry, due_ms) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
+    if (ttl_ms > 0) {
+        return push_until(core, queue, entry, now_ms(core) + ttl_ms);
     }
-    if (ttl_ms == 0) {
+    enum status status = push_until(core, queue, entry, 0);
+    if (status == STATUS_OK) {
         note_at_once(core, queue);
-    } else {
-        look_not_after(core, queue, due_ms);
     }
-    return STATUS_OK;
+    return status;
+}
+
+enum status
+core_push_late(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t ttl_ms,
+               uint64_t late_ms)
+{
+    uint64_t left_ms = ttl_ms > late_ms ? ttl_ms - late_ms : 0;
+    return left_ms > 0 || ttl_ms == 0 ? core_push_for(core, queue, entry, left_ms)
+                                      : push_until(core, queue, entry, 0);
 }
 
 uint64_t
@@ -109,15 +130,7 @@ core_restore_mortal(struct core *core, struct queue *queue, struct queue_entry *
 {
     uint64_t wall_ms = core->now.wall_ms > 0 ? (uint64_t)core->now.wall_ms : 1;
     uint64_t due_ms = wall_deadline_ms <= wall_ms ? 0 : now_ms(core) + (wall_deadline_ms - wall_ms);
-    if (queue_push_until(queue, entry, due_ms) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    if (due_ms == 0) {
-        core_expire_soon(core, queue);
-    } else {
-        look_not_after(core, queue, due_ms);
-    }
-    return STATUS_OK;
+    return push_until(core, queue, entry, due_ms);
 }
 
 void
@@ -155,11 +168,11 @@ may_die(struct core *core, struct queue_times *times)
 }
 
 static void
-let_die(struct core *core, struct queue *queue, const struct queue_entry *entry)
+let_die(struct core *core, struct queue *queue, const struct queue_entry *entry, uint64_t position)
 {
     queue->times->expired_count++;
     core->counters.expired++;
-    core_let_die(core, queue, entry, DEATH_EXPIRED);
+    core_let_die(core, queue, entry, position, DEATH_EXPIRED);
 }
 
 /* STATUS_OK: nothing is due any more. STATUS_FULL: the rest is for the next tick. STATUS_NO_MEMORY:
@@ -168,11 +181,12 @@ static enum status
 let_due_die(struct core *core, struct queue *queue)
 {
     struct queue_entry entry;
+    uint64_t position;
     enum status status = STATUS_FULL;
     while (may_die(core, queue->times)) {
-        status = queue_take_expired(queue, now_ms(core), &entry);
+        status = queue_take_expired(queue, now_ms(core), &entry, &position);
         if (status == STATUS_OK) {
-            let_die(core, queue, &entry);
+            let_die(core, queue, &entry, position);
         } else if (status != STATUS_FULL) {
             return status == STATUS_AGAIN ? STATUS_OK : status;
         }
@@ -195,14 +209,14 @@ core_let_due_die(struct core *core, struct queue *queue)
 bool
 core_head_is_overdue(const struct core *core, const struct queue *queue)
 {
-    const struct queue_times *times = queue->times;
+    const struct queue_deadlines *order = &queue->times->order;
     uint64_t due_ms = queue_head_deadline_ms(queue);
     if (due_ms > now_ms(core)) {
         return false;
     }
-    bool is_new = due_ms == (uint64_t)DUE_AT_ONCE * DUE_STEP_MS && queue->returned_count == 0 &&
-                  times->at_once_tick == chunk_pool_tick(core->pool) &&
-                  queue_head_position(queue) >= times->at_once_from;
+    bool is_new = due_ms == (uint64_t)DUE_AT_ONCE * DUE_STEP_MS && !queue_head_is_returned(queue) &&
+                  order->at_once_tick == chunk_pool_tick(core->pool) &&
+                  queue_head_position(queue) >= order->at_once_from;
     return !is_new;
 }
 
@@ -219,7 +233,7 @@ core_head_is_on_time(struct core *core, struct queue *queue)
         bool taken = queue_pop(queue, &entry, &position);
         assert(taken);
         queue_entry_clear_flag(&entry, ENTRY_INDEXED);
-        let_die(core, queue, &entry);
+        let_die(core, queue, &entry, position);
     }
     return true;
 }

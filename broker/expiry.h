@@ -23,6 +23,11 @@ enum { CORE_EXPIRED_PER_QUEUE = 256, CORE_EXPIRED_PER_TICK = 8192 };
 MUST_CHECK enum status core_push_for(struct core *core, struct queue *queue,
                                      struct queue_entry *entry, uint64_t ttl_ms);
 
+/* The same for one that should have come `late_ms` ago, from when its time counts: if that is over,
+ * it is not handed out. */
+MUST_CHECK enum status core_push_late(struct core *core, struct queue *queue,
+                                      struct queue_entry *entry, uint64_t ttl_ms, uint64_t late_ms);
+
 /* The time to live of a message in a queue: the shorter of what queue and message say. `expiration`
  * as in struct logged_message (publish.h). UINT64_MAX: it lives for ever. */
 uint64_t queue_time_to_live_ms(const struct queue *queue, uint64_t expiration);

@@ -12,21 +12,22 @@
 #include "amqp/reply.h"
 #include "amqp/table.h"
 #include "broker/access.h"
+#include "broker/delay.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/limits.h"
 #include "broker/reply_to.h"
+#include "broker/retry.h"
 #include "broker/route.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
+#include "broker/waiting.h"
 
 /* Properties that the broker reads. The delivery mode was seen by the network side. */
 enum {
     PROPERTIES_READ = PROPERTY_HEADERS | PROPERTY_REPLY_TO | PROPERTY_EXPIRATION | PROPERTY_USER_ID,
 };
-
-/* Ten years: the longest time that RabbitMQ takes. */
-static const uint64_t EXPIRATION_MS_MAX = UINT64_C(315360000000);
 
 /* One message on its way through the checks. */
 struct publish {
@@ -88,14 +89,37 @@ entry_bits(const struct core *core, const struct queue *queue, const struct cont
     return queue_entry_pack(message->lsn, flags);
 }
 
+/* The message comes in when it is due (broker/waiting.h). */
+static SELDOM void
+enqueue_delayed(struct core *core, struct queue *queue, const struct queue_entry *entry,
+                const struct content *content, const struct logged_message *message)
+{
+    queue_push_delayed(queue, entry, content_level(content, queue), message->due_ms,
+                       message->expiration);
+    queue_entry_retain(entry, core->pool);
+    queue->published_count++;
+    core_look_at_waiting(core, queue, queue_next_due_ms(queue));
+}
+
 static enum status
-push_message(struct core *core, struct queue *queue, struct queue_entry *entry,
-             const struct logged_message *message)
+push_in_order(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct logged_message *message)
 {
     if (queue_is_endless(queue, message->expiration)) {
         return queue_push(queue, entry);
     }
     return core_push_for(core, queue, entry, queue_time_to_live_ms(queue, message->expiration));
+}
+
+static enum status
+push_at_level(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct content *content, const struct logged_message *message)
+{
+    queue_turn_to_level(queue, content_level(content, queue));
+    enum status status = push_in_order(core, queue, entry, message);
+    queue_serve_highest(queue);
+    core_heed_hold(core, queue);
+    return status;
 }
 
 void
@@ -107,12 +131,18 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
         .lsn_and_flags = entry_bits(core, queue, content, message),
         .size = content->body_size,
     };
-    enum status status = push_message(core, queue, &entry, message);
+    if (message->due_ms != 0) {
+        enqueue_delayed(core, queue, &entry, content, message);
+        return;
+    }
+    enum status status = queue->levels == NULL
+                             ? push_in_order(core, queue, &entry, message)
+                             : push_at_level(core, queue, &entry, content, message);
     assert(status == STATUS_OK);
     queue_entry_retain(&entry, core->pool);
     queue->published_count++;
     core_heed_limit(core, queue);
-    if (queue_next_consumer(queue) != NULL) {
+    if (queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }
 }
@@ -137,11 +167,11 @@ channel_return_message(struct channel *channel, struct content_ref ref)
 static enum status
 buffer_for_queues(const struct publish *publish, struct fault *fault)
 {
-    const struct route_set *routes = &publish_core(publish)->routes;
-    for (uint32_t i = 0; i < routes->count; i++) {
-        struct queue *queue = queue_of_target(routes->targets[i]);
-        if (transaction_add_message(publish->channel, queue, publish->content, fault) !=
-            STATUS_OK) {
+    const struct core *core = publish_core(publish);
+    for (uint32_t i = 0; i < core->routes.count; i++) {
+        struct queue *queue = queue_of_target(core->routes.targets[i]);
+        if (transaction_add_message(publish->channel, queue, publish->content,
+                                    route_due_ms(core, i), fault) != STATUS_OK) {
             return STATUS_FAULT;
         }
     }
@@ -153,28 +183,30 @@ static enum status
 log_for_queues(const struct publish *publish, uint64_t *lsn_out)
 {
     struct core *core = publish_core(publish);
-    core_log_begin(core, publish->expiration);
+    core_log_begin(core, publish->octets, publish->expiration);
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *queue = queue_of_target(core->routes.targets[i]);
-        if (core_logs(core, queue, publish->octets) && core_log_target(core, queue) != STATUS_OK) {
+        if (core_logs(core, queue, publish->octets) &&
+            core_log_target_until(core, queue, route_due_ms(core, i)) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }
     return core_log_publish(core, publish->content, lsn_out);
 }
 
-/* Takes queues that refuse the message, because they are full, out of those that it reached, and
- * returns how many they are: they stand behind the others. */
+/* Takes queues that refuse the message, because they are full, out of those that it reached at
+ * once, and returns how many they are: they stand behind the others. */
 static SELDOM uint32_t
 set_refusing_apart(const struct publish *publish)
 {
     struct core *core = publish_core(publish);
     struct route_set *routes = &core->routes;
     uint32_t reached_count = routes->count;
-    for (uint32_t i = 0; i < routes->count;) {
+    for (uint32_t i = 0; i < core->prompt_count;) {
         struct route_target *target = routes->targets[i];
         if (core_refuses(core, queue_of_target(target), publish->octets->body_size)) {
-            routes->targets[i] = routes->targets[--routes->count];
+            routes->targets[i] = routes->targets[--core->prompt_count];
+            routes->targets[core->prompt_count] = routes->targets[--routes->count];
             routes->targets[routes->count] = target;
         } else {
             i++;
@@ -199,22 +231,51 @@ end_refused(const struct publish *publish, uint32_t refused_count)
     core->routes = reached;
 }
 
+void
+core_forget_delayed(struct core *core, uint32_t end)
+{
+    for (uint32_t i = core->prompt_count; i < end; i++) {
+        queue_forget_delayed(queue_of_target(core->routes.targets[i]), core->route_due_ms);
+    }
+}
+
+enum status
+core_reserve_delayed(struct core *core)
+{
+    for (uint32_t i = core->prompt_count; i < core->routes.count; i++) {
+        if (queue_reserve_delayed(queue_of_target(core->routes.targets[i]), core->route_due_ms) !=
+            STATUS_OK) {
+            core_forget_delayed(core, i);
+            return STATUS_NO_MEMORY;
+        }
+    }
+    return STATUS_OK;
+}
+
 /* Room for the message in every queue that it reached, and in the log. STATUS_REJECTED: one is
  * full, as far as nobody takes messages from it now. */
 static enum status
 reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
 {
     struct core *core = publish_core(publish);
-    for (uint32_t i = 0; i < core->routes.count; i++) {
+    for (uint32_t i = 0; i < core->prompt_count; i++) {
         struct queue *queue = queue_of_target(core->routes.targets[i]);
         if (queue_would_refuse(queue, publish->octets->body_size)) {
             return STATUS_REJECTED;
         }
-        if (queue_reserve(queue) != STATUS_OK) {
+        if (queue_reserve(queue, content_level(publish->octets, queue)) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }
-    return core_has_log(core) ? log_for_queues(publish, lsn_out) : STATUS_OK;
+    if (core_reserve_delayed(core) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    bool may_be_logged = core_has_log(core) && (publish->octets->flags & CONTENT_PERSISTENT) != 0;
+    enum status status = may_be_logged ? log_for_queues(publish, lsn_out) : STATUS_OK;
+    if (status != STATUS_OK) {
+        core_forget_delayed(core, core->routes.count);
+    }
+    return status;
 }
 
 /* Gives every queue that the message reached its copy: all of them, or on STATUS_FAULT none.
@@ -240,6 +301,7 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
     }
     for (uint32_t i = 0; i < core->routes.count; i++) {
         struct queue *queue = queue_of_target(core->routes.targets[i]);
+        message.due_ms = route_due_ms(core, i);
         core_enqueue(core, queue, publish->content, publish->octets, &message);
     }
     if (refused_count == 0) {
@@ -350,7 +412,7 @@ is_digit(uint8_t octet)
     return octet >= '0' && octet <= '9';
 }
 
-/* Milliseconds as decimal digits, at most EXPIRATION_MS_MAX; a sign is read, as RabbitMQ does.
+/* Milliseconds as decimal digits, at most ten years; a sign is read, as RabbitMQ does.
  * `*expiration_out` as in struct logged_message. */
 static enum status
 read_expiration(struct bytes text, uint64_t *expiration_out, struct fault *fault)
@@ -360,7 +422,7 @@ read_expiration(struct bytes text, uint64_t *expiration_out, struct fault *fault
     uint64_t value = 0;
     while (end < text.size && is_digit(text.data[end])) {
         value = value * 10 + (uint64_t)(text.data[end] - '0');
-        value = value > EXPIRATION_MS_MAX ? EXPIRATION_MS_MAX + 1 : value;
+        value = value > DELAY_MS_MAX ? DELAY_MS_MAX + 1 : value;
         end++;
     }
     if (end == first) {
@@ -376,7 +438,7 @@ read_expiration(struct bytes text, uint64_t *expiration_out, struct fault *fault
     if (text.data[0] == '-' && value > 0) {
         return fault_expiration(fault, text, "value_negative", text, false);
     }
-    if (value > EXPIRATION_MS_MAX) {
+    if (value > DELAY_MS_MAX) {
         return fault_expiration(fault, text, "value_too_large", text, false);
     }
     *expiration_out = value + 1;
@@ -442,6 +504,18 @@ check_topics(const struct publish *publish, struct fault *fault)
         }
     }
     return STATUS_OK;
+}
+
+/* What the exchange itself cannot heed is the publisher's mistake; one that lies behind it lets the
+ * message pass. */
+static enum status
+check_delay(const struct publish *publish, struct fault *fault)
+{
+    uint64_t delay_ms;
+    return publish->exchange->is_delayed
+               ? delay_read(publish->message.headers, publish_core(publish)->now.wall_ms, &delay_ms,
+                            fault)
+               : STATUS_OK;
 }
 
 static bool
@@ -608,7 +682,8 @@ publish_with_properties(const struct publish *plain, struct bytes block, struct 
         .properties = block,
     };
     if (check_topics(&publish, fault) != STATUS_OK ||
-        check_user_id(&publish, &properties, fault) != STATUS_OK) {
+        check_user_id(&publish, &properties, fault) != STATUS_OK ||
+        check_delay(&publish, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
     struct table_value bcc;
@@ -661,10 +736,6 @@ static enum status
 find_exchange(struct channel *channel, struct bytes name, struct exchange **exchange_out,
               struct fault *fault)
 {
-    *exchange_out = recall_exchange(channel, name);
-    if (*exchange_out != NULL) {
-        return STATUS_OK;
-    }
     if (access_require(channel->connection, ACCESS_WRITE, ACCESS_EXCHANGE, name, fault) !=
         STATUS_OK) {
         return STATUS_FAULT;
@@ -679,7 +750,9 @@ find_exchange(struct channel *channel, struct bytes name, struct exchange **exch
         return fault_channel(fault, REPLY_ACCESS_REFUSED, "cannot publish to internal %s",
                              vhost_exchange_text(vhost, name, text));
     }
-    remember_exchange(channel, exchange);
+    if (!bytes_equal_text(name, CONTROL_EXCHANGE)) {
+        remember_exchange(channel, exchange); /* of that one, each key is looked at */
+    }
     *exchange_out = exchange;
     return STATUS_OK;
 }
@@ -692,8 +765,14 @@ channel_handle_publish(struct channel *channel, const struct net_event *event,
     if (event->publish.immediate) {
         return fault_connection(fault, REPLY_NOT_IMPLEMENTED, "immediate=true");
     }
-    struct exchange *exchange;
-    if (check_size(core, event->publish.body_size, fault) != STATUS_OK ||
+    if (check_size(core, event->publish.body_size, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    struct exchange *exchange = recall_exchange(channel, event->publish.exchange);
+    if (exchange == NULL && channel_is_note(channel, event)) {
+        return channel_take_note(channel, event, fault);
+    }
+    if (exchange == NULL &&
         find_exchange(channel, event->publish.exchange, &exchange, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }

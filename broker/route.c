@@ -4,7 +4,9 @@
  * not added again, which bounds the walk. */
 #include "broker/route.h"
 
+#include "broker/delay.h"
 #include "broker/vhost.h"
+#include "queues/waiting.h"
 
 /* Publishers mostly name the queue that was named last, which takes no hash to see. */
 static struct queue *
@@ -116,14 +118,71 @@ is_exchange(const struct route_target *target)
     return target->kind == ROUTE_TARGET_EXCHANGE;
 }
 
+/* Until when the exchange holds the message back, as a row of it is due; 0: not at all. */
+static uint64_t
+hold_until_ms(const struct core *core, const struct exchange *exchange,
+              const struct route_message *message)
+{
+    uint64_t delay_ms = 0;
+    struct fault fault;
+    if (exchange->is_delayed && message->headers.size > 0) {
+        enum status status = delay_read(message->headers, core->now.wall_ms, &delay_ms, &fault);
+        (void)status; /* what it could read counts, and ten years of what was longer */
+    }
+    return delay_ms == 0 ? 0 : waiting_due_ms(core->now.monotonic_ms - core->base_ms + delay_ms);
+}
+
+/* Walks from the targets in the set on. Exchanges that hold the message back are passed over;
+ * returns whether there are any. */
+static bool
+walk_promptly(struct core *core, struct vhost *vhost, const struct route_message *message)
+{
+    struct route_set *set = &core->routes;
+    bool is_held = false;
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (!is_exchange(set->targets[i])) {
+            continue;
+        }
+        struct exchange *exchange = exchange_of_target(set->targets[i]);
+        if (exchange->is_delayed && hold_until_ms(core, exchange, message) != 0) {
+            core->route_due_ms = hold_until_ms(core, exchange, message);
+            is_held = true;
+        } else {
+            route_exchange(core, vhost, exchange, message);
+        }
+    }
+    return is_held;
+}
+
+/* Goes on behind those that were passed over; what it finds stands behind the first `prompt_count`
+ * targets. */
+static SELDOM void
+walk_behind_held(struct core *core, struct vhost *vhost, const struct route_message *message,
+                 uint32_t prompt_count)
+{
+    struct route_set *set = &core->routes;
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (!is_exchange(set->targets[i])) {
+            continue;
+        }
+        struct exchange *exchange = exchange_of_target(set->targets[i]);
+        if (i >= prompt_count || hold_until_ms(core, exchange, message) != 0) {
+            route_exchange(core, vhost, exchange, message);
+        }
+    }
+}
+
 /* Only queues stay, in their order; not those that are deleted. */
 static void
-keep_queues(struct route_set *set)
+keep_queues(struct core *core, uint32_t prompt_count)
 {
+    struct route_set *set = &core->routes;
     uint32_t kept = 0;
+    core->prompt_count = 0;
     for (uint32_t i = 0; i < set->count; i++) {
         if (set->targets[i]->kind == ROUTE_TARGET_QUEUE) {
             set->targets[kept++] = set->targets[i];
+            core->prompt_count += i < prompt_count ? 1 : 0;
         }
     }
     set->count = kept;
@@ -136,10 +195,10 @@ core_route(struct core *core, struct vhost *vhost, struct exchange *exchange,
     struct route_set *set = &core->routes;
     route_set_begin(set);
     route_set_add(set, &exchange->target);
-    for (uint32_t i = 0; i < set->count; i++) {
-        if (is_exchange(set->targets[i])) {
-            route_exchange(core, vhost, exchange_of_target(set->targets[i]), message);
-        }
+    bool is_held = walk_promptly(core, vhost, message);
+    uint32_t prompt_count = set->count;
+    if (is_held) {
+        walk_behind_held(core, vhost, message, prompt_count);
     }
-    keep_queues(set);
+    keep_queues(core, prompt_count);
 }

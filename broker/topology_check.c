@@ -120,11 +120,18 @@ check_exchange(struct application *application, const struct config_exchange *co
         .kind = "exchange",
         .name = config->name,
         .property = "type",
-        .stored = exchange->type->name,
+        .stored = exchange_declared_type(exchange)->name,
         .wanted = config->type,
         .is_durable = exchange->durable,
     };
-    if (strcmp(exchange->type->name, config->type) != 0) {
+    const struct exchange_type *type = exchange_type_find(bytes_of(config->type));
+    const struct exchange_type *inner = exchange_type_inner(type, config->arguments);
+    if (exchange_declared_type(exchange) != type) {
+        reject_difference(application, mark, &difference);
+    } else if (inner != NULL && inner != exchange->type) {
+        difference.property = "x-delayed-type";
+        difference.stored = exchange->type->name;
+        difference.wanted = inner->name;
         reject_difference(application, mark, &difference);
     }
     check_flag(application, mark, &difference, "durable", exchange->durable, config->durable);
@@ -234,7 +241,10 @@ known_names_init(struct known_names *names, const struct vhost *vhost, const str
     for (size_t i = 0; i < config->exchange_count; i++) {
         const struct exchange_type *type = exchange_type_find(bytes_of(config->exchanges[i].type));
         if (type != NULL) {
-            map_put(&names->exchanges, config->exchanges[i].name, (void *)type);
+            const struct exchange_type *inner =
+                exchange_type_inner(type, config->exchanges[i].arguments);
+            map_put(&names->exchanges, config->exchanges[i].name,
+                    (void *)(inner == NULL ? type : inner));
         }
     }
     for (size_t i = 0; i < config->queue_count; i++) {

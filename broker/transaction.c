@@ -17,6 +17,7 @@
 #include "broker/publish.h"
 #include "broker/reply_to.h"
 #include "broker/vhost.h"
+#include "broker/waiting.h"
 
 enum { TRANSACTION_CAPACITY_MIN = 16, TRANSACTION_CAPACITY_KEPT = 256 };
 
@@ -31,6 +32,8 @@ struct buffered_publish {
     bool is_refused;            /* BUFFERED_MESSAGE: its queue is full; set by the commit */
     struct content_ref content; /* counted */
     struct queue *queue;        /* BUFFERED_MESSAGE: a reference */
+    uint64_t due_ms;            /* the same: when the queue is to have it, as a row of it is due; 0:
+                                   with the commit */
     uint8_t reply_name_size;    /* BUFFERED_REPLY */
     char reply_name[REPLY_NAME_SIZE];
 };
@@ -105,10 +108,10 @@ add_publish(struct channel *channel, const struct buffered_publish *publish, str
 
 enum status
 transaction_add_message(struct channel *channel, struct queue *queue, struct content_ref content,
-                        struct fault *fault)
+                        uint64_t row_due_ms, struct fault *fault)
 {
     struct buffered_publish publish = {
-        .kind = BUFFERED_MESSAGE, .content = content, .queue = queue};
+        .kind = BUFFERED_MESSAGE, .content = content, .queue = queue, .due_ms = row_due_ms};
     return add_publish(channel, &publish, fault);
 }
 
@@ -177,11 +180,11 @@ transaction_add_settlement(struct channel *channel, struct unacked *item,
 {
     struct transaction *transaction = channel->transaction;
     if (check_limits(transaction, 0, fault) != STATUS_OK) {
-        channel_settle_requeue(channel, item);
+        channel_settle_return(channel, item, RETRY_NO_VERDICT);
         return STATUS_FAULT;
     }
     if (grow_settled(transaction) != STATUS_OK) {
-        channel_settle_requeue(channel, item);
+        channel_settle_return(channel, item, RETRY_NO_VERDICT);
         return fault_no_memory(fault);
     }
     transaction->verdicts[transaction->settled_count] = (uint8_t)settlement;
@@ -202,15 +205,29 @@ forget_settled(struct transaction *transaction)
     }
 }
 
-/* Settles as was said, or gives everything back to the queues. Does not fail. */
+/* Settles as was said. Does not fail. */
 static void
-end_settled(struct channel *channel, bool is_committed)
+end_settled(struct channel *channel)
 {
     struct transaction *transaction = channel->transaction;
     for (uint32_t i = 0; i < transaction->settled_count; i++) {
         channel_settle(channel, &transaction->settled[i],
-                       is_committed ? (enum settlement)transaction->verdicts[i]
-                                    : SETTLEMENT_REQUEUE);
+                       (enum settlement)transaction->verdicts[i]);
+    }
+    forget_settled(transaction);
+}
+
+/* What was settled is open again, and ends with the channel; without memory for that it goes back
+ * to the queues at once. */
+static void
+reopen_settled(struct channel *channel)
+{
+    struct transaction *transaction = channel->transaction;
+    uint32_t count = transaction->settled_count;
+    if (unacked_table_put_back(&channel->unacked, transaction->settled, count) != STATUS_OK) {
+        for (uint32_t i = 0; i < count; i++) {
+            channel_settle_return(channel, &transaction->settled[i], RETRY_NO_VERDICT);
+        }
     }
     forget_settled(transaction);
 }
@@ -255,25 +272,40 @@ is_taken(const struct buffered_publish *publish)
     return publish->queue != NULL && !publish->is_refused;
 }
 
-/* Announces every copy to its queue, but for those that it refuses because it is full with what
- * came before them. */
+/* What was to wait, and does not any more, comes with the commit. */
 static void
+find_overdue(struct channel *channel)
+{
+    const struct core *core = channel_core(channel);
+    const struct transaction *transaction = channel->transaction;
+    uint64_t now_ms = waiting_due_ms(core->now.monotonic_ms - core->base_ms);
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+        struct buffered_publish *publish = &transaction->publishes[i];
+        publish->due_ms = publish->due_ms > now_ms ? publish->due_ms : 0;
+    }
+}
+
+/* Announces every copy to its queue, but for those that it refuses because it is full with what
+ * came before them. What is to wait is let in whatever the queue is full of. */
+static enum status
 announce_copies(struct channel *channel)
 {
     struct core *core = channel_core(channel);
     const struct transaction *transaction = channel->transaction;
-    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < transaction->publish_count && status == STATUS_OK; i++) {
         struct buffered_publish *publish = &transaction->publishes[i];
-        if (publish->queue == NULL) {
+        if (publish->queue == NULL || publish->due_ms != 0) {
             continue;
         }
-        uint32_t body_size = chunk_pool_content(core->pool, publish->content)->body_size;
-        publish->is_refused = core_refuses(core, publish->queue, body_size);
+        const struct content *content = chunk_pool_content(core->pool, publish->content);
+        publish->is_refused = core_refuses(core, publish->queue, content->body_size);
         if (!publish->is_refused) {
-            queue_announce(publish->queue);
-            publish->queue->announced_bytes += body_size;
+            status = queue_announce(publish->queue, content_level(content, publish->queue));
+            publish->queue->announced_bytes += content->body_size;
         }
     }
+    return status;
 }
 
 /* Room for every copy in its queue. */
@@ -281,8 +313,7 @@ static enum status
 reserve_queues(struct channel *channel)
 {
     const struct transaction *transaction = channel->transaction;
-    announce_copies(channel);
-    enum status status = STATUS_OK;
+    enum status status = announce_copies(channel);
     for (uint32_t i = 0; i < transaction->publish_count; i++) {
         struct queue *queue = transaction->publishes[i].queue;
         if (queue != NULL && status == STATUS_OK) {
@@ -292,6 +323,33 @@ reserve_queues(struct channel *channel)
         }
     }
     return status;
+}
+
+/* Gives up the room of delayed copies among the first `end`. */
+static void
+forget_delayed(struct channel *channel, uint32_t end)
+{
+    const struct buffered_publish *publishes = channel->transaction->publishes;
+    for (uint32_t i = 0; i < end; i++) {
+        if (publishes[i].queue != NULL && publishes[i].due_ms != 0) {
+            queue_forget_delayed(publishes[i].queue, publishes[i].due_ms);
+        }
+    }
+}
+
+static enum status
+reserve_delayed(struct channel *channel)
+{
+    const struct transaction *transaction = channel->transaction;
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+        const struct buffered_publish *publish = &transaction->publishes[i];
+        if (publish->queue != NULL && publish->due_ms != 0 &&
+            queue_reserve_delayed(publish->queue, publish->due_ms) != STATUS_OK) {
+            forget_delayed(channel, i);
+            return STATUS_NO_MEMORY;
+        }
+    }
+    return STATUS_OK;
 }
 
 /* How many of those copies the log will be given. */
@@ -306,21 +364,21 @@ count_logged(const struct core *core, const struct buffered_publish *copies, uin
     return logged_count;
 }
 
-/* Of how many the log keeps a deadline. */
+/* Of how many the log keeps a deadline, a level, or until when they wait. */
 static uint32_t
-count_mortal(const struct core *core, const struct buffered_publish *copies, uint32_t count)
+count_states(const struct core *core, const struct buffered_publish *copies, uint32_t count)
 {
     const struct content *content = chunk_pool_content(core->pool, copies->content);
     uint64_t expiration = content_expiration(content);
-    uint32_t mortal_count = 0;
+    uint32_t state_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct queue *queue = copies[i].queue;
-        mortal_count +=
-            queue != NULL && core_logs(core, queue, content) && !queue_is_endless(queue, expiration)
-                ? 1
-                : 0;
+        bool has_state =
+            queue != NULL && core_logs(core, queue, content) &&
+            (copies[i].due_ms != 0 || core_log_keeps_state(queue, content, expiration));
+        state_count += has_state ? 1 : 0;
     }
-    return mortal_count;
+    return state_count;
 }
 
 static void
@@ -336,17 +394,30 @@ add_need(const struct core *core, const struct buffered_publish *copies, uint32_
     need->targets_max = logged_count > need->targets_max ? logged_count : need->targets_max;
     need->content_octets += content_octets(content) + RECORD_ALIGNMENT;
     need->record_octets += record_publish_size(logged_count);
-    uint32_t mortal_count = count_mortal(core, copies, count);
-    need->states_max = mortal_count > need->states_max ? mortal_count : need->states_max;
-    need->record_octets += mortal_count * record_row_state_size_max(1);
+    uint32_t state_count = count_states(core, copies, count);
+    need->states_max = state_count > need->states_max ? state_count : need->states_max;
+    need->record_octets += state_count * record_row_state_size_max(1);
 }
 
-/* What all of it takes in the log, at most: every removal counts as a record of its own. */
+/* Every removal counts as a record of its own, and what goes back may have its state written. */
+static uint64_t
+settlement_octets(const struct transaction *transaction)
+{
+    uint64_t octets = (uint64_t)transaction->settled_count * RECORD_ACK_MAX;
+    for (uint32_t i = 0; i < transaction->settled_count; i++) {
+        bool is_counted = transaction->verdicts[i] != SETTLEMENT_ACK &&
+                          transaction->settled[i].queue->settings->counts_failures;
+        octets += is_counted ? record_row_state_size_max(1) : 0;
+    }
+    return octets;
+}
+
+/* What all of it takes in the log, at most. */
 static struct log_need
 measure(const struct channel *channel)
 {
     const struct transaction *transaction = channel->transaction;
-    struct log_need need = {.record_octets = (uint64_t)transaction->settled_count * RECORD_ACK_MAX};
+    struct log_need need = {.record_octets = settlement_octets(transaction)};
     for (uint32_t i = 0; i < transaction->publish_count;) {
         uint32_t count = copies_at(transaction, i);
         if (count > 0) {
@@ -367,7 +438,7 @@ measure_with_deaths(const struct channel *channel)
     struct log_need need = measure(channel);
     struct log_need with_deaths = need;
     for (uint32_t i = 0; i < transaction->settled_count; i++) {
-        if (transaction->verdicts[i] == SETTLEMENT_REJECT) {
+        if (transaction->verdicts[i] != SETTLEMENT_ACK) {
             core_add_death_need(core, transaction->settled[i].queue, &transaction->settled[i].entry,
                                 &with_deaths);
         }
@@ -399,8 +470,16 @@ static enum status
 reserve(struct channel *channel, struct fault *fault)
 {
     find_queues(channel);
-    enum status status =
-        reserve_queues(channel) == STATUS_OK ? reserve_log(channel, fault) : fault_no_memory(fault);
+    find_overdue(channel);
+    enum status status = reserve_queues(channel);
+    if (status == STATUS_OK) {
+        status = reserve_delayed(channel);
+    }
+    if (status != STATUS_OK) {
+        status = fault_no_memory(fault);
+    } else if ((status = reserve_log(channel, fault)) != STATUS_OK) {
+        forget_delayed(channel, channel->transaction->publish_count);
+    }
     if (status != STATUS_OK) {
         entry_memory_free_spares(&channel_core(channel)->queue_memory);
     }
@@ -417,10 +496,10 @@ log_copies(struct core *core, const struct buffered_publish *copies, uint32_t co
     const struct content *content = chunk_pool_content(core->pool, copies->content);
     enum status status = STATUS_OK;
     uint64_t lsn = 0;
-    core_log_begin(core, expiration);
+    core_log_begin(core, content, expiration);
     for (uint32_t i = 0; i < count; i++) {
         if (is_taken(&copies[i]) && core_logs(core, copies[i].queue, content)) {
-            status = core_log_target(core, copies[i].queue);
+            status = core_log_target_until(core, copies[i].queue, copies[i].due_ms);
             assert(status == STATUS_OK);
         }
     }
@@ -440,6 +519,7 @@ enqueue_copies(struct core *core, const struct buffered_publish *copies, uint32_
     }
     for (uint32_t i = 0; i < count; i++) {
         if (is_taken(&copies[i])) {
+            message.due_ms = copies[i].due_ms;
             core_enqueue(core, copies[i].queue, copies->content, content, &message);
         }
     }
@@ -518,7 +598,7 @@ transaction_commit(struct channel *channel, uint64_t *token_out, struct fault *f
     enqueue_all(channel);
     struct core *core = channel_core(channel);
     channel->deaths.first = core_last_death(core);
-    end_settled(channel, true);
+    end_settled(channel);
     uint32_t refused_count = end_refused(channel);
     channel->deaths.last = core_last_death(core);
     core_move_dead(core);
@@ -556,7 +636,7 @@ transaction_free(struct channel *channel)
         return;
     }
     release_publishes(channel);
-    end_settled(channel, false);
+    reopen_settled(channel);
     free(transaction->publishes);
     free(transaction->settled);
     free(transaction->verdicts);

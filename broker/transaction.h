@@ -15,11 +15,14 @@ enum {
 
 struct transaction *transaction_new(void);
 
-/* Each counts the content once more; the first two hold their target by reference and by name. A
- * return goes behind the targets of a mandatory message: it is sent if the commit reaches none of
- * them. STATUS_FAULT: 406 when the transaction grows too large, 506 without memory. */
+/* Each counts the content once more; the first two hold their target by reference and by name.
+ * `row_due_ms` is when the queue is to have the message, as a row of it is due (queues/waiting.h);
+ * 0: with the commit. A return goes behind the targets of a mandatory message: it is sent if the
+ * commit reaches none of them. STATUS_FAULT: 406 when the transaction grows too large, 506 without
+ * memory. */
 MUST_CHECK enum status transaction_add_message(struct channel *channel, struct queue *queue,
-                                               struct content_ref content, struct fault *fault);
+                                               struct content_ref content, uint64_t row_due_ms,
+                                               struct fault *fault);
 MUST_CHECK enum status transaction_add_reply(struct channel *channel, struct bytes name,
                                              struct content_ref content, struct fault *fault);
 MUST_CHECK enum status transaction_add_return(struct channel *channel, struct content_ref content,

@@ -15,7 +15,10 @@
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/paging.h"
+#include "broker/retry.h"
+#include "broker/waiting.h"
 
 enum { VALUE_TEXT_SIZE = 128 };
 
@@ -127,6 +130,7 @@ vhost_make_predeclared(struct vhost *vhost, bool is_logged)
         {"amq.headers", &exchange_type_headers, false},
         {"amq.match", &exchange_type_headers, false},
         {"amq.rabbitmq.trace", &exchange_type_topic, true},
+        {CONTROL_EXCHANGE, &exchange_type_direct, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct exchange_properties properties = {
@@ -295,16 +299,14 @@ argument_text(const struct table_value *value, const struct table_value *other, 
     return out;
 }
 
-/* The one argument that counts on a redeclaration. */
+/* One of the arguments that count on a redeclaration. */
 static enum status
-compare_alternate(struct bytes received, struct bytes current, const char *subject,
-                  struct fault *fault)
+compare_argument(const char *name, struct bytes received, struct bytes current, const char *subject,
+                 struct fault *fault)
 {
     struct table_value values[2];
-    const struct table_value *now =
-        table_find(received, "alternate-exchange", &values[0]) ? &values[0] : NULL;
-    const struct table_value *before =
-        table_find(current, "alternate-exchange", &values[1]) ? &values[1] : NULL;
+    const struct table_value *now = table_find(received, name, &values[0]) ? &values[0] : NULL;
+    const struct table_value *before = table_find(current, name, &values[1]) ? &values[1] : NULL;
     if (now == NULL && before == NULL) {
         return STATUS_OK;
     }
@@ -313,11 +315,12 @@ compare_alternate(struct bytes received, struct bytes current, const char *subje
     }
     char texts[2][VALUE_TEXT_SIZE + 64];
     return fault_channel(fault, REPLY_PRECONDITION_FAILED,
-                         "inequivalent arg 'alternate-exchange' for %s: received %s but current is "
-                         "%s",
+                         "inequivalent arg '%s' for %s: received %s but current is %s", name,
                          subject, argument_text(now, before, texts[0], sizeof(texts[0])),
                          argument_text(before, now, texts[1], sizeof(texts[1])));
 }
+
+static const char *const compared_arguments[] = {"x-delayed-type", "alternate-exchange"};
 
 static enum status
 compare_exchange(const struct exchange *exchange, const struct exchange_properties *properties,
@@ -325,10 +328,11 @@ compare_exchange(const struct exchange *exchange, const struct exchange_properti
 {
     char subject[RESOURCE_TEXT_SIZE];
     vhost_exchange_text(exchange->vhost, exchange->name, subject);
-    if (properties->type != exchange->type) {
+    const struct exchange_type *current = exchange_declared_type(exchange);
+    if (properties->type != current) {
         return fault_channel(fault, REPLY_PRECONDITION_FAILED,
                              "inequivalent arg 'type' for %s: received '%s' but current is '%s'",
-                             subject, properties->type->name, exchange->type->name);
+                             subject, properties->type->name, current->name);
     }
     const struct {
         const char *name;
@@ -344,7 +348,13 @@ compare_exchange(const struct exchange *exchange, const struct exchange_properti
             return STATUS_FAULT;
         }
     }
-    return compare_alternate(properties->arguments, exchange->arguments, subject, fault);
+    for (size_t i = 0; i < ARRAY_LEN(compared_arguments); i++) {
+        if (compare_argument(compared_arguments[i], properties->arguments, exchange->arguments,
+                             subject, fault) != STATUS_OK) {
+            return STATUS_FAULT;
+        }
+    }
+    return STATUS_OK;
 }
 
 enum status
@@ -589,8 +599,7 @@ vhost_unbind(struct vhost *vhost, struct exchange *source, struct route_target *
 static void
 cancel_consumers(struct queue *queue)
 {
-    for (struct list_link *link; (link = list_first(&queue->consumers)) != NULL;) {
-        struct consumer *consumer = CONTAINER_OF(link, struct consumer, queue_link);
+    for (struct consumer *consumer; (consumer = queue_first_consumer(queue)) != NULL;) {
         channel_cancel_consumer(consumer->channel, consumer, true);
     }
 }
@@ -615,7 +624,11 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     cancel_consumers(queue);
     list_remove(&queue->dispatch_link);
     list_remove(&queue->overlong_link);
+    core_purge_failures(vhost->core, queue);
     uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
+    core_stop_retries(vhost->core, queue);
+    core_purge_waiting_failures(vhost->core, queue);
+    core_forget_waiting(vhost->core, queue);
     core_forget_times(vhost->core, queue);
     core_forget_windows(vhost->core, queue);
     core_head_is_there(vhost->core, queue);

@@ -50,7 +50,9 @@ predeclared_type(struct bytes name)
     if (bytes_equal_text(name, "amq.fanout")) {
         return "fanout";
     }
-    return bytes_equal_text(name, "amq.direct") ? "direct" : "topic";
+    bool is_direct =
+        bytes_equal_text(name, "amq.direct") || bytes_equal_text(name, "bourse.control");
+    return is_direct ? "direct" : "topic";
 }
 
 static void
@@ -60,6 +62,9 @@ examine_binding(struct config *config, const struct map *exchanges,
     const struct config_exchange *source = map_get(exchanges, binding->source);
     const char *name = source == NULL ? predeclared_type(binding->source) : source->type;
     const struct exchange_type *type = exchange_type_find(bytes_of(name));
+    if (source != NULL && exchange_type_inner(type, source->arguments) != NULL) {
+        type = exchange_type_inner(type, source->arguments);
+    }
     struct fault fault;
     if (table_validate(binding->arguments, TABLE_FIELDS_MAX, &fault) != STATUS_OK ||
         type->check(binding->routing_key, binding->arguments, &fault) != STATUS_OK) {
@@ -81,6 +86,19 @@ examine_alternate(struct config *config, const struct config_exchange *exchange)
     }
 }
 
+/* What its type says of its arguments. */
+static void
+examine_arguments(struct config *config, const struct config_exchange *exchange)
+{
+    const struct exchange_type *type = exchange_type_find(bytes_of(exchange->type));
+    char subject[SUBJECT_SIZE];
+    struct fault fault;
+    (void)snprintf(subject, sizeof(subject), "exchange '%.*s'", BYTES_FORMAT(exchange->name));
+    if (exchange_type_check_arguments(type, exchange->arguments, subject, &fault) != STATUS_OK) {
+        report_fault(config, exchange->mark, &fault);
+    }
+}
+
 static void
 examine_exchanges(struct config *config, struct map *exchanges)
 {
@@ -92,6 +110,7 @@ examine_exchanges(struct config *config, struct map *exchanges)
             report_fault(config, exchange->mark, &fault);
         } else {
             examine_alternate(config, exchange);
+            examine_arguments(config, exchange);
         }
     }
 }

@@ -62,6 +62,7 @@ enum document_exchange_type {
     EXCHANGE_TYPE_CONSISTENT_HASH,
     EXCHANGE_TYPE_MODULUS_HASH,
     EXCHANGE_TYPE_RANDOM,
+    EXCHANGE_TYPE_DELAYED,
 };
 
 struct document_retry {

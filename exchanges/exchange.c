@@ -16,7 +16,7 @@ exchange_type_find(struct bytes name)
     static const struct exchange_type *const types[] = {
         &exchange_type_direct,  &exchange_type_fanout,          &exchange_type_topic,
         &exchange_type_headers, &exchange_type_consistent_hash, &exchange_type_modulus_hash,
-        &exchange_type_random,
+        &exchange_type_random,  &exchange_type_delayed,
     };
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         if (bytes_equal_text(name, types[i]->name)) {
@@ -80,7 +80,9 @@ exchange_new(uint64_t id, const struct exchange_properties *properties)
     struct exchange *exchange = xalloc(sizeof(*exchange));
     route_target_init(&exchange->target, ROUTE_TARGET_EXCHANGE, id);
     exchange->name = name;
-    exchange->type = properties->type;
+    exchange->type = exchange_type_inner(properties->type, properties->arguments);
+    exchange->is_delayed = properties->type->is_delayed;
+    assert(exchange->type != NULL);
     exchange->durable = properties->durable;
     exchange->auto_delete = properties->auto_delete;
     exchange->internal = properties->internal;
@@ -97,6 +99,7 @@ exchange_new(uint64_t id, const struct exchange_properties *properties)
 enum status
 exchange_set_arguments(struct exchange *exchange, struct bytes arguments)
 {
+    assert(exchange_type_inner(exchange_declared_type(exchange), arguments) == exchange->type);
     struct bytes copy = bytes_copy(arguments);
     if (copy.data == NULL) {
         return STATUS_NO_MEMORY;

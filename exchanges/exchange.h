@@ -32,12 +32,13 @@ struct matcher_tools {
 };
 
 /* One implementation per type: direct.c fanout.c topic.c headers.c consistent_hash.c modulus_hash.c
- * random.c. */
+ * random.c delayed.c. */
 struct exchange_type {
     const char *name;
     bool is_cacheable; /* the result depends on the key alone, and costs more than a cache does */
     bool is_topic;     /* topic permissions apply */
     bool routes_once;  /* asked once for a message, not once for each of its keys */
+    bool is_delayed;   /* only a name: an argument says which type matches (exchange_type_inner) */
     void *(*matcher_new)(const struct matcher_tools *tools); /* which are borrowed */
     void (*matcher_free)(void *matcher);
     /* Refuses arguments of a binding that mean nothing to the type: STATUS_FAULT, 406 at channel
@@ -64,9 +65,10 @@ struct exchange_type {
 const struct exchange_type *exchange_type_find(struct bytes name);
 
 struct exchange {
-    struct route_target target; /* as the destination of another exchange's binding */
-    struct bytes name;          /* owned */
-    const struct exchange_type *type;
+    struct route_target target;       /* as the destination of another exchange's binding */
+    struct bytes name;                /* owned */
+    const struct exchange_type *type; /* that matches */
+    bool is_delayed;                  /* declared as x-delayed-message: it may hold messages back */
     bool durable;
     bool auto_delete;
     bool internal;
@@ -103,6 +105,7 @@ extern const struct exchange_type exchange_type_headers;
 extern const struct exchange_type exchange_type_consistent_hash;
 extern const struct exchange_type exchange_type_modulus_hash;
 extern const struct exchange_type exchange_type_random;
+extern const struct exchange_type exchange_type_delayed;
 
 /* Whether an exchange of that type may be declared with these arguments, which `subject` ("exchange
  * 'x' in vhost '/'") stands for in the text. STATUS_FAULT: 406 at channel scope. */
@@ -110,10 +113,23 @@ MUST_CHECK enum status exchange_type_check_arguments(const struct exchange_type 
                                                      struct bytes arguments, const char *subject,
                                                      struct fault *fault);
 
+/* The type that does the matching for an exchange that is declared as `type` with these arguments:
+ * mostly the same. NULL: they are not to be accepted. */
+const struct exchange_type *exchange_type_inner(const struct exchange_type *type,
+                                                struct bytes arguments);
+
+/* The type as it was declared. */
+static inline const struct exchange_type *
+exchange_declared_type(const struct exchange *exchange)
+{
+    return exchange->is_delayed ? &exchange_type_delayed : exchange->type;
+}
+
 /* NULL when there is no memory: the peer chose how much name and arguments take. */
 struct exchange *exchange_new(uint64_t id, const struct exchange_properties *properties);
 
-/* Replaces the arguments, which were checked and are copied. STATUS_NO_MEMORY changes nothing. */
+/* Replaces the arguments, which were checked, name the same inner type, and are copied.
+ * STATUS_NO_MEMORY changes nothing. */
 MUST_CHECK enum status exchange_set_arguments(struct exchange *exchange, struct bytes arguments);
 
 /* From now on a policy says `alternate` (data NULL: nothing), which is in force where the arguments

@@ -13,7 +13,7 @@ struct channel; /* the broker's; not followed here */
 struct queue;
 
 struct consumer {
-    struct list_link queue_link;   /* queue->consumers, in order of registration */
+    struct list_link queue_link;   /* of the queue, in order of registration */
     struct list_link channel_link; /* channel->consumers */
     struct queue *queue;           /* NULL once cancelled */
     struct channel *channel;       /* borrowed; NULL once cancelled */
@@ -26,6 +26,7 @@ struct consumer {
     uint16_t prefetch_count; /* limit of unacked_count; 0: none. Ignored with no_ack */
     bool no_ack;
     bool exclusive;
+    bool has_lost; /* its channel has ended, and its oldest open message has gone back */
 };
 
 /* One reference, held by the registration. `tag` is copied. */

@@ -8,7 +8,8 @@
 /* What one purge has left. */
 struct purged {
     struct list_link link;
-    struct entry_deque deque;
+    struct entry_deque deque; /* what a purge of an index has left is counted as its memory */
+    struct due_index rows;
     uint64_t queue_id;
     uint64_t sequence;
 };
@@ -18,6 +19,17 @@ queue_discards_init(struct queue_discards *discards)
 {
     *discards = (struct queue_discards){0};
     list_init(&discards->purged);
+}
+
+static struct purged *
+add_purged(struct queue_discards *discards, uint64_t queue_id, struct entry_memory *memory)
+{
+    struct purged *purged = xalloc(sizeof(*purged));
+    purged->deque.memory = memory;
+    purged->queue_id = queue_id;
+    purged->sequence = ++discards->discarded_sequence;
+    list_append(&discards->purged, &purged->link);
+    return purged;
 }
 
 static struct purged *
@@ -55,19 +67,34 @@ queue_discards_add(struct queue_discards *discards, uint64_t queue_id, struct en
     if (deque->head == NULL && deque->pages == NULL) {
         return;
     }
-    struct purged *purged = xalloc(sizeof(*purged));
-    purged->deque.memory = deque->memory;
+    struct purged *purged = add_purged(discards, queue_id, deque->memory);
     entry_deque_move(deque, &purged->deque);
-    purged->queue_id = queue_id;
-    purged->sequence = ++discards->discarded_sequence;
-    list_append(&discards->purged, &purged->link);
+}
+
+void
+queue_discards_add_rows(struct queue_discards *discards, uint64_t queue_id,
+                        struct entry_memory *memory, struct due_index *rows)
+{
+    if (rows->count == 0) {
+        return;
+    }
+    struct purged *purged = add_purged(discards, queue_id, memory);
+    purged->rows = *rows;
+    *rows = (struct due_index){0};
+    entry_deque_count_memory(&purged->deque, 0, purged->rows.bytes);
+}
+
+static bool
+has_next(const struct purged *purged)
+{
+    return purged->rows.count > 0 || entry_deque_head(&purged->deque) != NULL;
 }
 
 /* What is left of it is spilled, or on its way there. */
 static bool
 must_wait(const struct purged *purged)
 {
-    return entry_deque_head(&purged->deque) == NULL &&
+    return !has_next(purged) &&
            (entry_deque_head_is_away(&purged->deque) || !entry_deque_is_settled(&purged->deque));
 }
 
@@ -78,18 +105,38 @@ queue_discards_can_go_on(const struct queue_discards *discards)
     return purged != NULL && !must_wait(purged);
 }
 
+/* Takes the next one that is in memory. */
+static bool
+take_next(struct purged *purged, struct queue_entry *entry_out)
+{
+    const struct due_row *first = due_index_first(&purged->rows);
+    if (first != NULL) {
+        struct due_row row;
+        struct due_key key = first->key;
+        uint64_t before = purged->rows.bytes;
+        (void)due_index_take(&purged->rows, &key, &row);
+        entry_deque_count_memory(&purged->deque, before, purged->rows.bytes);
+        *entry_out = row.entry;
+        return true;
+    }
+    if (entry_deque_head(&purged->deque) == NULL) {
+        return false;
+    }
+    entry_deque_take(&purged->deque, entry_out);
+    return true;
+}
+
 bool
 queue_discards_release(struct queue_discards *discards, uint32_t message_max)
 {
     struct purged *purged;
     while ((purged = first_purged(discards)) != NULL) {
-        for (; entry_deque_head(&purged->deque) != NULL; message_max--) {
-            if (message_max == 0) {
-                return true;
-            }
-            struct queue_entry entry;
-            entry_deque_take(&purged->deque, &entry);
+        struct queue_entry entry;
+        for (; message_max > 0 && take_next(purged, &entry); message_max--) {
             discards->release(discards->context, purged->queue_id, &entry);
+        }
+        if (has_next(purged)) {
+            return true;
         }
         if (must_wait(purged)) {
             return false;

@@ -5,6 +5,7 @@
 #ifndef BOURSE_QUEUES_DISCARDS_H
 #define BOURSE_QUEUES_DISCARDS_H
 
+#include "queues/due_index.h"
 #include "queues/entry_deque.h"
 
 struct queue_discards {
@@ -25,6 +26,11 @@ void queue_discards_fini(struct queue_discards *discards);
 /* Takes everything that the deque holds; nothing happens when it is empty. */
 void queue_discards_add(struct queue_discards *discards, uint64_t queue_id,
                         struct entry_deque *deque);
+
+/* The same for the messages in an index, which is empty then. The memory that it takes counts in
+ * `memory` (NULL: nowhere) from now on. */
+void queue_discards_add_rows(struct queue_discards *discards, uint64_t queue_id,
+                             struct entry_memory *memory, struct due_index *rows);
 
 /* Releases up to `message_max` messages. True when there are more in memory. */
 bool queue_discards_release(struct queue_discards *discards, uint32_t message_max);

@@ -36,6 +36,7 @@ enum {
 /* Memory of all deques of one owner. */
 struct entry_memory {
     uint64_t bytes;
+    int64_t now_ms;            /* the owner's clock (times.h): what is pushed came then */
     struct spill_space *space; /* borrowed; NULL: nothing is spilled */
     struct list long_deques;   /* of entry_pages.link: those that may have something to spill; those
                                   with more than ENTRY_BLOCKS_MAX blocks first */
@@ -134,7 +135,7 @@ entry_deque_push(struct entry_deque *deque, const struct queue_entry *entry)
         return STATUS_NO_MEMORY;
     }
     struct entry_block *block = deque->tail;
-    block->entries[block->end++] = *entry;
+    queue_entry_copy(&block->entries[block->end++], entry);
     return STATUS_OK;
 }
 

@@ -136,19 +136,40 @@ world_of_core(const struct core *core)
 }
 
 void __real_core_let_die(struct core *core, struct queue *queue, // NOLINT
-                         const struct queue_entry *entry, enum death_reason reason);
+                         const struct queue_entry *entry, uint64_t position,
+                         enum death_reason reason);
 void __wrap_core_let_die(struct core *core, struct queue *queue, // NOLINT
-                         const struct queue_entry *entry, enum death_reason reason);
+                         const struct queue_entry *entry, uint64_t position,
+                         enum death_reason reason);
 
 void
 __wrap_core_let_die(struct core *core, struct queue *queue, // NOLINT
-                    const struct queue_entry *entry, enum death_reason reason)
+                    const struct queue_entry *entry, uint64_t position, enum death_reason reason)
 {
     struct world *world = world_of_core(core);
     if (world != NULL) {
         world_hear_death(world, queue, entry, reason);
     }
-    __real_core_let_die(core, queue, entry, reason);
+    __real_core_let_die(core, queue, entry, position, reason);
+}
+
+void __real_core_let_failed_die(struct core *core, struct queue *queue, // NOLINT
+                                const struct queue_entry *entry, uint64_t position,
+                                enum death_reason reason, struct failure *failure);
+void __wrap_core_let_failed_die(struct core *core, struct queue *queue, // NOLINT
+                                const struct queue_entry *entry, uint64_t position,
+                                enum death_reason reason, struct failure *failure);
+
+void
+__wrap_core_let_failed_die(struct core *core, struct queue *queue, // NOLINT
+                           const struct queue_entry *entry, uint64_t position,
+                           enum death_reason reason, struct failure *failure)
+{
+    struct world *world = world_of_core(core);
+    if (world != NULL) {
+        world_hear_death(world, queue, entry, reason);
+    }
+    __real_core_let_failed_die(core, queue, entry, position, reason, failure);
 }
 
 void __real_queue_take_dying(struct queue *queue); // NOLINT

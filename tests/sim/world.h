@@ -42,6 +42,7 @@ struct habits {
     enum history_overflow overflow_max; /* what queues with a limit may do */
     uint32_t limited_permille;          /* of queues, by their names */
     bool buries;               /* half of the queues that refuse let die what they refuse */
+    uint32_t counting_mask;    /* bit n: queue n counts failures, without a limit */
     uint32_t dead_letter_mask; /* bit n: what dies in queue n goes to the next queue */
 };
 
