@@ -159,6 +159,12 @@ class Campaign:
             if client.link is not None and client.link.is_open and client.ready:
                 client.turn()
 
+    def let_pass(self, seconds):
+        """Time that the broker needs for itself."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._turn(())
+
     def _links(self):
         return [key.data for key in self.selector.get_map().values() if isinstance(key.data, Link)]
 

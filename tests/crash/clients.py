@@ -220,6 +220,19 @@ class Rejecter(Consumer):
         self.unproven = []
 
 
+class Retrier(Rejecter):
+    """Acknowledges some messages and gives back others, which have failed."""
+
+    def on_deliver(self, tag, redelivered, number, body):
+        self.history.read_failures(self.queue, number, self.link.headers)
+        super().on_deliver(tag, redelivered, number, body)
+
+    def _reject(self, tag):
+        if tag in self.held:
+            self.history.fail(self.queue, self.held.pop(tag))
+            self.link.nack(1, tag)
+
+
 class Mourner(Consumer):
     """Takes what has died, and reads what it says of its death."""
 

@@ -139,3 +139,42 @@ class Places(History):
     def _is_lost(self, copy):
         here, dead = self._places(copy)
         return (copy is here and super()._is_lost(here) and not dead.acknowledged)
+
+
+class Retries(Places):
+    """Messages that failed wait before they come again, and die when they have failed too often. Two
+    kinds more:
+
+        early   comes again before its wait was over, which also the next life knows
+        beyond  is handed out though it has failed more often than the limit allows, or died of that
+                before
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._failures = {}             # by queue and number: when each was handed to the socket
+        self.limit, self.first_s, self.max_s = 0, 0, 0
+
+    def fail(self, queue, number):
+        """basic.reject with requeue was handed to the socket."""
+        self._failures.setdefault((queue, number), []).append(time.monotonic())
+        self.requeue(queue)
+
+    def read_failures(self, queue, number, headers):
+        """What a message says that is delivered. A failure that a death of the broker has undone is not
+        counted; then nobody knows when the last one was."""
+        count, failures = headers.get("x-delivery-count", 0), self._failures.get((queue, number), [])
+        if count > self.limit:
+            self.violation("beyond", f"message {number} in {queue} has failed {count} times")
+        if 0 < count == len(failures):
+            due_s = failures[-1] + min(self.max_s, self.first_s * 2 ** (count - 1))
+            if time.monotonic() < due_s:
+                self.violation("early", f"message {number} in {queue} comes again "
+                                        f"{due_s - time.monotonic():.3f} s early")
+
+    def read_deaths(self, queue, number, headers):
+        super().read_deaths(queue, number, headers)
+        deaths = headers.get("x-death", [])
+        if deaths and deaths[0]["reason"] == "delivery_limit" \
+                and headers.get("x-delivery-count") != self.limit + 1:
+            self.violation("beyond", f"message {number} died of its limit: {headers}")

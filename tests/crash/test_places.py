@@ -4,7 +4,7 @@
 import pytest
 
 from crash import bodies
-from crash.places import Places, dead_of
+from crash.places import Places, Retries, dead_of
 
 QUEUE, DEAD = "a", dead_of("a")
 REJECTED = {"x-death": [{"count": 1, "reason": "rejected"}]}
@@ -142,3 +142,61 @@ def test_a_death_without_cause_is_seen(history, headers):
     deliver(history, number, DEAD)
     history.acknowledge(DEAD, number)
     assert kinds(history) == {"causeless": 1}
+
+
+@pytest.fixture
+def retries():
+    history = Retries()
+    history.limit, history.first_s, history.max_s = 1, 60, 100
+    return history
+
+
+def fail(history, number):
+    deliver(history, number)
+    history.fail(QUEUE, number)
+
+
+def come_again(history, number, count):
+    history.read_failures(QUEUE, number, {"x-delivery-count": count} if count else {})
+    deliver(history, number, redelivered=True)
+    history.acknowledge(QUEUE, number)
+
+
+def test_again_before_its_wait_is_over_is_early(retries):
+    number = publish(retries)
+    fail(retries, number)
+    come_again(retries, number, 1)
+    assert kinds(retries) == {"early": 1}
+
+
+def test_again_when_its_wait_is_over_is_right(retries):
+    retries.first_s = 0
+    number = publish(retries)
+    fail(retries, number)
+    come_again(retries, number, 1)
+    assert kinds(retries) == {}
+
+
+# The failure went with the broker.
+def test_again_without_having_failed_is_right_in_the_next_life(retries):
+    number = publish(retries)
+    fail(retries, number)
+    retries.begin_life()
+    come_again(retries, number, 0)
+    assert kinds(retries) == {}
+
+
+def test_again_beyond_its_limit_is_seen(retries):
+    number = publish(retries)
+    fail(retries, number)
+    come_again(retries, number, 2)
+    assert kinds(retries) == {"beyond": 1}
+
+
+def test_dead_of_its_limit_before_it_is_seen(retries):
+    number = publish(retries)
+    retries.read_deaths(DEAD, number, {"x-death": [{"count": 1, "reason": "delivery_limit"}],
+                                       "x-delivery-count": 1})
+    deliver(retries, number, DEAD)
+    retries.acknowledge(DEAD, number)
+    assert kinds(retries) == {"beyond": 1}

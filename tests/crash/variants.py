@@ -6,10 +6,10 @@ import hashlib
 import signal
 
 from crash import bodies
-from crash.clients import (PASSWORD, USER, Consumer, Mourner, Publisher, Rejecter,
+from crash.clients import (PASSWORD, USER, Consumer, Mourner, Publisher, Rejecter, Retrier,
                            Transactor)
 from crash.history import History
-from crash.places import Places, dead_of
+from crash.places import Places, Retries, dead_of
 from crash.topology import Architect
 
 # RabbitMQ's form: cheap to check, so that a life of a few milliseconds gets past its logins.
@@ -229,6 +229,31 @@ class Expiring(DeadLetters):
         return {**super().arguments(queue), **ttl}
 
 
+class Retrying(DeadLetters):
+    """Half of what is delivered fails, waits and comes again; what fails too often dies."""
+
+    name = "retry"
+    history_class = Retries
+    limit, first_ms, max_ms = 2, 60, 100
+
+    def arguments(self, queue):
+        return {**super().arguments(queue), "x-delivery-limit": self.limit,
+                "x-delayed-retry-type": "all", "x-delayed-retry-min": self.first_ms,
+                "x-delayed-retry-max": self.max_ms, "x-delayed-retry-multiplier": 2}
+
+    def clients(self, campaign):
+        history, queues = campaign.history, self.queue_names
+        history.limit = self.limit
+        history.first_s, history.max_s = self.first_ms / 1000, self.max_ms / 1000
+        return ([Publisher(campaign, f"publisher {i}", self.targets()) for i in range(4)]
+                + [Retrier(campaign, f"retrier {i}", queues[i % 2]) for i in range(4)]
+                + [Mourner(campaign, f"mourner {i}", dead_of(queues[i % 2])) for i in range(4)])
+
+    def before_drain(self, campaign):
+        """What waits is in no count."""
+        campaign.let_pass(3 * self.max_ms / 1000)
+
+
 VARIANTS = {variant.name: variant
             for variant in (Variant, Fanout, Segments, Transactions, Topology, Shutdown, Paging,
-                            Large, DeadLetters, Expiring)}
+                            Large, DeadLetters, Expiring, Retrying)}
