@@ -7,6 +7,7 @@
 #include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/paging.h"
+#include "broker/retry.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
 
@@ -267,6 +268,15 @@ core_log_removal_with(struct core *core, const struct queue *queue, const struct
     core_log_discarded_with(core, queue->deleted ? 0 : queue->target.id, entry, state_lsn);
 }
 
+void
+core_log_end_state(struct core *core, const struct queue *queue, uint64_t state_lsn)
+{
+    if (state_lsn != 0 && core->journal != NULL) {
+        space_remove_state(core->space, state_lsn,
+                           queue->deleted ? 0 : journal_open_lsn(core->journal));
+    }
+}
+
 uint64_t
 core_log_return(struct core *core, const struct queue *queue, const struct queue_entry *entry,
                 const struct row_state *state, uint64_t state_lsn)
@@ -341,6 +351,10 @@ core_head_is_ready(struct core *core, struct queue *queue)
 {
     static const uint8_t MARKED = ENTRY_REDELIVERED | ENTRY_HANDED_OUT;
     if (queue->times != NULL && !core_head_is_on_time(core, queue)) {
+        queue->head_waits = true;
+        return false;
+    }
+    if (queue->failures != NULL && !core_head_may_be_tried(core, queue)) {
         queue->head_waits = true;
         return false;
     }
@@ -552,6 +566,21 @@ core_on_committed(struct core *core)
 
 /* Recovery ------------------------------------------------------------------------------------- */
 
+static enum status
+restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct recovered_row *row)
+{
+    const struct row_state *state = &row->state;
+    if (state->acquired_count > 0 || row->state_lsn != 0) {
+        return core_restore_failed(core, queue, entry, row);
+    }
+    if (state->due_ms != 0) {
+        return core_restore_delayed(core, queue, entry, state);
+    }
+    return state->deadline_ms == 0 ? queue_push(queue, entry)
+                                   : core_restore_mortal(core, queue, entry, state->deadline_ms);
+}
+
 enum status
 core_restore_row(void *context, const struct recovered_row *row)
 {
@@ -565,15 +594,8 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
-    enum status status = STATUS_OK;
-    if (row->state.due_ms != 0) {
-        status = core_restore_waiting(core, queue, &entry, &row->state);
-    } else if (row->state.deadline_ms != 0) {
-        status = core_restore_mortal(core, queue, &entry, row->state.deadline_ms);
-    } else {
-        status = queue_push(queue, &entry);
-    }
-    if (status != STATUS_OK) {
+    queue_begin_restoring(queue);
+    if (restore_entry(core, queue, &entry, row) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     core_heed_limit(core, queue);

@@ -5,6 +5,7 @@
 #include "broker/durability.h"
 #include "broker/expiry.h"
 #include "broker/limits.h"
+#include "broker/retry.h"
 
 static void
 wake_consumer(struct core *core, struct consumer *consumer)
@@ -70,7 +71,7 @@ static void
 drop_message(struct channel *channel, struct unacked *item)
 {
     queue_settle(item->queue, &item->entry, item->position);
-    core_log_removal(channel_core(channel), item->queue, &item->entry);
+    core_log_departure(channel_core(channel), item->queue, &item->entry, item->position);
     queue_entry_release(&item->entry, channel_core(channel)->pool);
     end_delivery(channel, item);
 }
@@ -84,15 +85,18 @@ channel_settle_ack(struct channel *channel, struct unacked *item)
 }
 
 void
-channel_settle_requeue(struct channel *channel, struct unacked *item)
+channel_settle_return(struct channel *channel, struct unacked *item, enum retry_verdict verdict)
 {
     struct queue *queue = item->queue;
     if (queue->deleted) {
         drop_message(channel, item);
         return;
     }
-    queue_return(queue, &item->entry, item->position);
-    core_watch_returned(channel_core(channel), queue, &item->entry, item->position);
+    if (queue->settings->counts_failures) {
+        core_return_counted(channel_core(channel), item, verdict);
+    } else {
+        core_give_back(channel_core(channel), item);
+    }
     core_heed_limit(channel_core(channel), queue);
     if (queue_next_consumer(queue) != NULL) {
         core_wake_queue(channel_core(channel), queue);
@@ -104,7 +108,7 @@ void
 channel_settle_reject(struct channel *channel, struct unacked *item)
 {
     queue_settle(item->queue, &item->entry, item->position);
-    core_let_die(channel_core(channel), item->queue, &item->entry, DEATH_REJECTED);
+    core_let_die(channel_core(channel), item->queue, &item->entry, item->position, DEATH_REJECTED);
     end_delivery(channel, item);
 }
 
@@ -115,8 +119,11 @@ channel_settle(struct channel *channel, struct unacked *item, enum settlement se
     case SETTLEMENT_ACK:
         channel_settle_ack(channel, item);
         break;
-    case SETTLEMENT_REQUEUE:
-        channel_settle_requeue(channel, item);
+    case SETTLEMENT_NACKED:
+        channel_settle_return(channel, item, RETRY_NACK);
+        break;
+    case SETTLEMENT_REQUEUED:
+        channel_settle_return(channel, item, RETRY_REJECT);
         break;
     case SETTLEMENT_REJECT:
         channel_settle_reject(channel, item);

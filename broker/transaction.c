@@ -180,11 +180,11 @@ transaction_add_settlement(struct channel *channel, struct unacked *item,
 {
     struct transaction *transaction = channel->transaction;
     if (check_limits(transaction, 0, fault) != STATUS_OK) {
-        channel_settle_requeue(channel, item);
+        channel_settle_return(channel, item, RETRY_NO_VERDICT);
         return STATUS_FAULT;
     }
     if (grow_settled(transaction) != STATUS_OK) {
-        channel_settle_requeue(channel, item);
+        channel_settle_return(channel, item, RETRY_NO_VERDICT);
         return fault_no_memory(fault);
     }
     transaction->verdicts[transaction->settled_count] = (uint8_t)settlement;
@@ -205,15 +205,29 @@ forget_settled(struct transaction *transaction)
     }
 }
 
-/* Settles as was said, or gives everything back to the queues. Does not fail. */
+/* Settles as was said. Does not fail. */
 static void
-end_settled(struct channel *channel, bool is_committed)
+end_settled(struct channel *channel)
 {
     struct transaction *transaction = channel->transaction;
     for (uint32_t i = 0; i < transaction->settled_count; i++) {
         channel_settle(channel, &transaction->settled[i],
-                       is_committed ? (enum settlement)transaction->verdicts[i]
-                                    : SETTLEMENT_REQUEUE);
+                       (enum settlement)transaction->verdicts[i]);
+    }
+    forget_settled(transaction);
+}
+
+/* What was settled is open again, and ends with the channel; without memory for that it goes back
+ * to the queues at once. */
+static void
+reopen_settled(struct channel *channel)
+{
+    struct transaction *transaction = channel->transaction;
+    uint32_t count = transaction->settled_count;
+    if (unacked_table_put_back(&channel->unacked, transaction->settled, count) != STATUS_OK) {
+        for (uint32_t i = 0; i < count; i++) {
+            channel_settle_return(channel, &transaction->settled[i], RETRY_NO_VERDICT);
+        }
     }
     forget_settled(transaction);
 }
@@ -569,7 +583,7 @@ transaction_commit(struct channel *channel, uint64_t *token_out, struct fault *f
     enqueue_all(channel);
     struct core *core = channel_core(channel);
     channel->deaths.first = core_last_death(core);
-    end_settled(channel, true);
+    end_settled(channel);
     uint32_t refused_count = end_refused(channel);
     channel->deaths.last = core_last_death(core);
     core_move_dead(core);
@@ -607,7 +621,7 @@ transaction_free(struct channel *channel)
         return;
     }
     release_publishes(channel);
-    end_settled(channel, false);
+    reopen_settled(channel);
     free(transaction->publishes);
     free(transaction->settled);
     free(transaction->verdicts);

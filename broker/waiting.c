@@ -3,7 +3,7 @@
 
 #include "broker/expiry.h"
 #include "broker/limits.h"
-#include "broker/paging.h"
+#include "broker/retry.h"
 
 /* When something is tried again that there was no memory for. */
 static const uint64_t RETRY_MS = 100;
@@ -28,6 +28,16 @@ core_row_of_wall_ms(const struct core *core, uint64_t wall_ms)
         return PARKED_MS;
     }
     return waiting_due_ms(now_ms(core)) + (wall_ms - now_wall_ms(core));
+}
+
+uint64_t
+core_due_of_wall_ms(const struct core *core, uint64_t wall_ms)
+{
+    uint64_t row_due_ms = core_row_of_wall_ms(core, wall_ms);
+    if (row_due_ms == PARKED_MS) {
+        return PARKED_MS;
+    }
+    return row_due_ms > WAITING_EPOCH_MS ? row_due_ms - WAITING_EPOCH_MS : 0;
 }
 
 uint64_t
@@ -156,6 +166,7 @@ end_retry(struct core *core, struct queue *queue, const struct due_key *key)
         return STATUS_NO_MEMORY;
     }
     core_watch_returned(core, queue, &entry, key->position);
+    core_heed_hold(core, queue);
     return STATUS_OK;
 }
 
@@ -220,19 +231,11 @@ core_end_waits(struct core *core)
 
 /* Recovery ------------------------------------------------------------------------------------- */
 
-/* Only of those that were handed out the log has anything to say. */
-static bool
-was_delivered(const struct row_state *state)
-{
-    return state->acquired_count > 0 || state->delivery_count > 0 ||
-           state->verdict != ROW_VERDICT_NONE;
-}
-
 /* Handing it out is told by a mark that covers whatever stands before it in the log, which a
  * message that is not due yet was not part of. */
-static enum status
-restore_delayed(struct core *core, struct queue *queue, struct queue_entry *entry,
-                const struct row_state *state)
+enum status
+core_restore_delayed(struct core *core, struct queue *queue, struct queue_entry *entry,
+                     const struct row_state *state)
 {
     uint64_t row_due_ms = core_row_of_wall_ms(core, state->due_ms);
     bool has_deadline = state->deadline_ms >= state->due_ms;
@@ -246,70 +249,4 @@ restore_delayed(struct core *core, struct queue *queue, struct queue_entry *entr
     queue_push_delayed(queue, entry, row_due_ms, expiration);
     core_look_at_waiting(core, queue, queue_next_due_ms(queue));
     return STATUS_OK;
-}
-
-/* In the time of times.h; PARKED_MS. */
-static uint64_t
-due_ms_of(const struct core *core, const struct row_state *state)
-{
-    uint64_t row_due_ms = core_row_of_wall_ms(core, state->due_ms);
-    if (row_due_ms == PARKED_MS) {
-        return PARKED_MS;
-    }
-    return row_due_ms > WAITING_EPOCH_MS ? row_due_ms - WAITING_EPOCH_MS : 0;
-}
-
-/* What has a deadline gets it; what is parked has none. */
-static enum status
-push_restored(struct core *core, struct queue *queue, struct queue_entry *entry,
-              const struct row_state *state)
-{
-    return state->deadline_ms == 0 || state->due_ms >= INT64_MAX
-               ? queue_push(queue, entry)
-               : core_restore_mortal(core, queue, entry, state->deadline_ms);
-}
-
-/* Entries may have been spilled while others were restored: reading them is done at once then. */
-static enum status
-lend_last(struct core *core, struct queue *queue, struct queue_entry *entry_out,
-          uint64_t *position_out)
-{
-    uint64_t left;
-    enum status status;
-    do {
-        left = queue_deque_places(queue);
-        core_read_entries(core, queue);
-        status = queue_lend_last(queue, entry_out, position_out);
-    } while (status == STATUS_AGAIN && queue_deque_places(queue) < left);
-    return status == STATUS_OK ? STATUS_OK : STATUS_NO_MEMORY;
-}
-
-static enum status
-restore_delivered(struct core *core, struct queue *queue, struct queue_entry *entry,
-                  const struct row_state *state)
-{
-    uint64_t due_ms = due_ms_of(core, state);
-    uint64_t position;
-    if (push_restored(core, queue, entry, state) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    if (due_ms <= now_ms(core)) {
-        return STATUS_OK;
-    }
-    if (lend_last(core, queue, entry, &position) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    if (core_wait(core, queue, entry, position, due_ms) != STATUS_OK) {
-        queue_return(queue, entry, position);
-        return STATUS_NO_MEMORY;
-    }
-    return STATUS_OK;
-}
-
-enum status
-core_restore_waiting(struct core *core, struct queue *queue, struct queue_entry *entry,
-                     const struct row_state *state)
-{
-    return was_delivered(state) ? restore_delivered(core, queue, entry, state)
-                                : restore_delayed(core, queue, entry, state);
 }

@@ -28,11 +28,9 @@ void core_look_at_waiting(struct core *core, struct queue *queue, uint64_t due_m
 /* Lets in what is due in any queue, as far as this tick may. */
 void core_end_waits(struct core *core);
 
-/* A message from the log that waited when that ended: one that was delivered before comes back at
- * its place when it is due, or is there at once; one that was delayed comes in when it is due, in
- * the ticks to come where that is over. `entry` is marked as handed out before, if it may have
- * been. */
-MUST_CHECK enum status core_restore_waiting(struct core *core, struct queue *queue,
+/* A delayed message from the log: it comes in when it is due, in the ticks to come where that is
+ * over. `entry` is marked as handed out before, if it may have been. */
+MUST_CHECK enum status core_restore_delayed(struct core *core, struct queue *queue,
                                             struct queue_entry *entry,
                                             const struct row_state *state);
 
@@ -41,6 +39,9 @@ void core_forget_waiting(struct core *core, struct queue *queue);
 
 /* A time of times.h as the log keeps it (store/row_state.h); INT64_MAX for PARKED_MS. */
 uint64_t core_wall_of_due_ms(const struct core *core, uint64_t due_ms);
+
+/* And back, as far as that goes: 0 for what was before the broker began. */
+uint64_t core_due_of_wall_ms(const struct core *core, uint64_t wall_ms);
 
 /* The time of a row (queues/waiting.h) as the log keeps it, and back. */
 uint64_t core_wall_of_row_ms(const struct core *core, uint64_t row_due_ms);

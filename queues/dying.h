@@ -24,6 +24,7 @@ const char *death_reason_name(enum death_reason reason);
 struct dying_message {
     struct queue_entry entry; /* the content's count is held here */
     uint64_t number;          /* of the death; rises along the list */
+    uint64_t position;        /* where it stood in the queue; 0: it never came in */
     enum death_reason reason;
 };
 

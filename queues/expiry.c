@@ -178,19 +178,37 @@ set_due(struct queue_entry *entry, uint64_t due_ms)
     return steps * DUE_STEP_MS;
 }
 
-/* A deadline that is far away and cannot be noted is none. */
-static void
-index_next(struct queue *queue, struct queue_entry *entry, uint64_t due_ms)
+/* A deadline that is far away and cannot be noted is none: false. */
+static bool
+note_far(struct queue *queue, struct queue_entry *entry, uint64_t position, uint64_t due_ms)
 {
-    struct queue_times *times = queue->times;
-    uint64_t position = queue->next_position;
-    uint64_t before = queue_times_bytes(times);
-    if (entry->due == DUE_FAR && add_far(times, due_ms, position) != STATUS_OK) {
+    uint64_t before = queue_times_bytes(queue->times);
+    if (entry->due == DUE_FAR && add_far(queue->times, due_ms, position) != STATUS_OK) {
         entry->due = DUE_NONE;
-        return;
+        return false;
     }
     count_memory(queue, before);
     queue_entry_set_flag(entry, ENTRY_INDEXED);
+    return true;
+}
+
+/* Its row is made when it comes back. */
+void
+queue_set_deadline(struct queue *queue, struct queue_entry *entry, uint64_t position,
+                   uint64_t due_ms)
+{
+    (void)queue_times_of(queue);
+    uint64_t rounded_ms = set_due(entry, due_ms);
+    (void)note_far(queue, entry, position, rounded_ms);
+}
+
+static void
+index_next(struct queue *queue, struct queue_entry *entry, uint64_t due_ms)
+{
+    uint64_t position = queue->next_position;
+    if (!note_far(queue, entry, position, due_ms)) {
+        return;
+    }
     if (add_row(queue, due_ms, position, entry) != STATUS_OK) {
         queue_entry_clear_flag(entry, ENTRY_INDEXED);
     }
@@ -344,7 +362,7 @@ queue_times_is_dead(struct queue *queue, uint64_t position, bool take)
 
 /* The first row is due. STATUS_AGAIN: its message is lent, or was lost, and the row is gone. */
 static enum status
-take_first_row(struct queue *queue, struct queue_entry *entry_out)
+take_first_row(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
     struct due_row row = *due_index_first(&queue->times->index);
     uint64_t position = row.key.position;
@@ -369,20 +387,21 @@ take_first_row(struct queue *queue, struct queue_entry *entry_out)
     queue_entry_clear_flag(&row.entry, ENTRY_IS_BACK);
     queue_entry_clear_flag(&row.entry, ENTRY_INDEXED);
     *entry_out = row.entry;
+    *position_out = position;
     return STATUS_OK;
 }
 
 static bool
-take_head(struct queue *queue, struct queue_entry *entry_out)
+take_head(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    uint64_t position;
-    bool taken = queue_pop(queue, entry_out, &position);
+    bool taken = queue_pop(queue, entry_out, position_out);
     queue_entry_clear_flag(entry_out, ENTRY_INDEXED);
     return taken;
 }
 
 enum status
-queue_take_expired(struct queue *queue, uint64_t now_ms, struct queue_entry *entry_out)
+queue_take_expired(struct queue *queue, uint64_t now_ms, struct queue_entry *entry_out,
+                   uint64_t *position_out)
 {
     for (int i = 0; i < LENT_ROWS_MAX; i++) {
         const struct due_row *row = due_index_first(&queue->times->index);
@@ -393,10 +412,10 @@ queue_take_expired(struct queue *queue, uint64_t now_ms, struct queue_entry *ent
         }
         enum status status = STATUS_OK;
         if (head_ms <= row_ms) {
-            bool taken = take_head(queue, entry_out);
+            bool taken = take_head(queue, entry_out, position_out);
             assert(taken);
         } else {
-            status = take_first_row(queue, entry_out);
+            status = take_first_row(queue, entry_out, position_out);
         }
         if (status != STATUS_AGAIN) {
             return status;

@@ -23,6 +23,11 @@ void queue_forget_times(struct queue *queue);
 MUST_CHECK enum status queue_push_until(struct queue *queue, struct queue_entry *entry,
                                         uint64_t due_ms);
 
+/* The same for a message that takes no place yet: it was lent before, is at `position`, and waits.
+ * A deadline that is far away and cannot be noted is none. */
+void queue_set_deadline(struct queue *queue, struct queue_entry *entry, uint64_t position,
+                        uint64_t due_ms);
+
 /* The deadline of a message at `position`, ready or lent; NEVER_MS: it has none. */
 uint64_t queue_deadline_ms(const struct queue *queue, const struct queue_entry *entry,
                            uint64_t position);
@@ -39,7 +44,7 @@ uint64_t queue_next_deadline_ms(const struct queue *queue);
  * passes to the caller. STATUS_AGAIN: none is. STATUS_FULL: nothing was taken, and more is to be
  * looked at. STATUS_NO_MEMORY: that one cannot be taken now, and is still ready. */
 MUST_CHECK enum status queue_take_expired(struct queue *queue, uint64_t now_ms,
-                                          struct queue_entry *entry_out);
+                                          struct queue_entry *entry_out, uint64_t *position_out);
 
 /* Tries again what there was no memory for. STATUS_NO_MEMORY: there still is none. */
 MUST_CHECK enum status queue_add_missing_rows(struct queue *queue);

@@ -11,14 +11,17 @@
 
 enum { RETURNED_CAPACITY_MIN = 16 };
 
-/* The heap is ordered by `order`: the position, or the number of the return in a quorum queue. */
+/* The heap is ordered by `order`: the position, or in a quorum queue that does not keep strict
+ * order the number of the return, which is behind all positions. */
 struct queue_returned {
     uint64_t order;
     uint64_t position;
     struct queue_entry entry;
 };
 
-_Static_assert(sizeof(struct queue) <= 416, "a million queues may be idle");
+static const uint64_t RETURN_ORDER = UINT64_C(1) << 63;
+
+_Static_assert(sizeof(struct queue) <= 432, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -241,6 +244,7 @@ queue_unref(struct queue **queue_pointer)
         list_remove(&queue->dying->all_link);
         free(queue->dying);
     }
+    queue_forget_failures(queue);
     free(queue->turns);
     queue_policies_free(queue_policies(queue));
     free(changed_arguments(queue));
@@ -386,12 +390,13 @@ put_back(struct queue *queue, struct queue_entry *entry, uint64_t position)
     assert(position < queue->next_position);
     assert(queue->returned_count < queue->returned_capacity);
     bool is_quorum = queue->settings->type == QUEUE_TYPE_QUORUM;
+    bool keeps_place = !is_quorum || queue->settings->retry.order == RETRY_ORDER_HOLD;
     queue_entry_set_flag(entry, ENTRY_REDELIVERED);
     if (entry->due != DUE_NONE) {
         queue_times_on_returned(queue, entry, position);
     }
     struct queue_returned item = {
-        .order = is_quorum ? queue->next_return++ : position,
+        .order = keeps_place ? position : RETURN_ORDER | queue->next_return++,
         .position = position,
         .entry = *entry,
     };
@@ -436,6 +441,9 @@ queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t posi
         queue_times_on_gone(queue, entry, position);
     }
     shrink_room(queue);
+    if (queue->failures != NULL) {
+        queue_shrink_failures(queue);
+    }
 }
 
 /* Taking --------------------------------------------------------------------------------------- */
@@ -537,13 +545,22 @@ queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position
                                 : take_next(queue, entry_out, position_out);
 }
 
+static enum status
+keep_room_to_lend(struct queue *queue)
+{
+    if (keep_room(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    return queue->settings->counts_failures ? queue_keep_failure_room(queue) : STATUS_OK;
+}
+
 enum status
 queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
     if (queue->ready_count == 0 || queue_head_is_away(queue)) {
         return STATUS_AGAIN;
     }
-    if (keep_room(queue) != STATUS_OK) {
+    if (keep_room_to_lend(queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     bool taken = take_next(queue, entry_out, position_out);
@@ -556,39 +573,32 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
     return STATUS_OK;
 }
 
-/* Takes the oldest message of the deque, and has it be neither ready nor lent. */
-static enum status
-take_oldest(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+/* What is pushed to a queue that is restored begins so far behind that there is room in front. */
+enum { EARLY_POSITION_MAX = INT32_MAX };
+
+void
+queue_begin_restoring(struct queue *queue)
 {
-    if (entry_deque_head_is_away(&queue->deque)) {
-        return STATUS_AGAIN;
+    if (queue->next_position == 1) {
+        queue->next_position = EARLY_POSITION_MAX;
     }
-    if (keep_room(queue) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    take_from_deque(queue, entry_out, position_out);
-    queue->ready_count--;
-    queue->ready_bytes -= entry_out->size;
-    return STATUS_OK;
+}
+
+uint64_t
+queue_early_position(struct queue *queue)
+{
+    assert(queue->early_position < EARLY_POSITION_MAX - 1);
+    return ++queue->early_position;
 }
 
 enum status
-queue_lend_last(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+queue_lend_again(struct queue *queue)
 {
-    enum status status;
-    uint64_t last = queue->next_position - 1;
-    assert(queue_deque_places(queue) > 0);
-    while ((status = take_oldest(queue, entry_out, position_out)) == STATUS_OK) {
-        if (*position_out == last) {
-            queue->unacked_count++;
-            if (queue->times != NULL) {
-                queue_times_on_lent(queue, entry_out, last);
-            }
-            return STATUS_OK;
-        }
-        put_back(queue, entry_out, *position_out);
+    if (keep_room_to_lend(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
     }
-    return status;
+    queue->unacked_count++;
+    return STATUS_OK;
 }
 
 uint64_t
@@ -628,7 +638,8 @@ check_messages(const struct queue *queue)
 {
     uint64_t bytes;
     uint64_t own_bytes = queue->returned_capacity * sizeof(*queue->returned) +
-                         queue_check_dying(queue) + queue_waiting_bytes(queue);
+                         queue_check_dying(queue) + queue_waiting_bytes(queue) +
+                         queue_check_failures(queue);
     queue_check_waiting(queue);
     if (queue->times != NULL) {
         own_bytes += queue_times_bytes(queue->times);

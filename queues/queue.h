@@ -19,6 +19,7 @@
 #include "queues/discards.h"
 #include "queues/dying.h"
 #include "queues/entry_deque.h"
+#include "queues/failures.h"
 #include "queues/policy.h"
 #include "queues/settings.h"
 #include "queues/times.h"
@@ -71,6 +72,7 @@ struct queue {
     struct entry_deque deque;        /* counts the room for returned messages, too */
     uint64_t next_position;          /* of the next message pushed; the first is 1 */
     uint64_t next_return;            /* of the next message returned to a quorum queue */
+    uint64_t early_position;         /* the last that queue_early_position gave; 0: none */
     struct queue_returned *returned; /* a heap by order; owned; NULL while empty */
     uint32_t returned_count;         /* those included that have died there */
     uint32_t returned_capacity;      /* at least returned_count + unacked_count */
@@ -81,6 +83,7 @@ struct queue {
     struct queue_windows *windows;   /* the broker's (broker/paging.h); NULL: nothing was fetched */
     struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
+    struct queue_failures *failures; /* owned; NULL: nothing was ever lent while it counted */
     struct queue_waiting *waiting;   /* owned; NULL: no message has waited here yet */
 
     /* Consumers. */
@@ -243,14 +246,19 @@ bool queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *pos
 MUST_CHECK enum status queue_lend(struct queue *queue, struct queue_entry *entry_out,
                                   uint64_t *position_out);
 
-/* Lends the message that was pushed last, as if it had waited its turn: what stands before it goes
- * among the returned ones, in order. For one that was lent before a restart. STATUS_AGAIN: entries
- * are to be read back first; STATUS_NO_MEMORY. Both leave every message where it comes in order. */
-MUST_CHECK enum status queue_lend_last(struct queue *queue, struct queue_entry *entry_out,
-                                       uint64_t *position_out);
-
 /* A message that was lent will not come back; its content's count stays the caller's to release. */
 void queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t position);
+
+/* A message that has left the queue is lent once more, and is given back, settled or put to wait:
+ * as queue_lend in what is kept for it. STATUS_NO_MEMORY changes nothing. */
+MUST_CHECK enum status queue_lend_again(struct queue *queue);
+
+/* Call before a message is put back that the log has kept: the queue has not been used yet. */
+void queue_begin_restoring(struct queue *queue);
+
+/* A position in front of everything that is in the queue, for a message that was lent before the
+ * broker began and does not come in yet. They rise. Only while the queue is restored. */
+uint64_t queue_early_position(struct queue *queue);
 
 /* Puts a message that was lent back at its position, marked redelivered. The count of the content
  * passes to the queue. */
