@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/waiting.h"
 
+#include "broker/durability.h"
 #include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/retry.h"
@@ -137,44 +138,75 @@ late_ms(const struct core *core, const struct due_key *key)
     return key->due_ms < now_of_rows_ms ? now_of_rows_ms - key->due_ms : 0;
 }
 
-/* A time to live counts from when the message was due, or comes before that. */
+/* A message that comes before its time is in the log as one that waits: that is said anew, and
+ * where it was said is kept with what is known of failures until the message leaves. */
 static enum status
-end_delay(struct core *core, struct queue *queue, const struct due_key *key)
+note_release(struct core *core, struct queue *queue, struct queue_entry *entry)
 {
-    if (queue_reserve(queue) != STATUS_OK) {
+    struct failure *row;
+    if (queue_entry_lsn(entry) == 0 || !core_has_log(core)) {
+        return STATUS_OK;
+    }
+    if (queue_add_failure(queue, queue->next_position, &row) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    struct due_row row;
-    bool taken = queue_take_waiting(queue, key, &row);
-    assert(taken);
-    uint64_t expiration = delayed_expiration(&row.entry);
-    row.entry.due = DUE_NONE;
+    uint64_t expiration = delayed_expiration(entry);
+    struct row_state state = {.deadline_ms = core_wall_deadline_ms(core, queue, expiration)};
+    row->state_lsn = core_log_return(core, queue, entry, &state, 0);
+    queue_entry_set_flag(entry, ENTRY_HAS_FAILED);
+    return STATUS_OK;
+}
+
+/* Its time to live counts from when it was due, or comes before that. There is room for it. */
+static void
+push_delayed(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t late_ms)
+{
+    uint64_t expiration = delayed_expiration(entry);
+    entry->due = DUE_NONE;
     enum status status =
         queue_is_endless(queue, expiration)
-            ? queue_push(queue, &row.entry)
-            : core_push_late(core, queue, &row.entry, queue_time_to_live_ms(queue, expiration),
-                             late_ms(core, key));
+            ? queue_push(queue, entry)
+            : core_push_late(core, queue, entry, queue_time_to_live_ms(queue, expiration), late_ms);
     assert(status == STATUS_OK);
-    return status;
 }
 
 static enum status
-end_retry(struct core *core, struct queue *queue, const struct due_key *key)
+end_delay(struct core *core, struct queue *queue, const struct due_key *key, bool is_early)
+{
+    struct due_row *there = due_index_find(&queue->waiting->index, key);
+    struct due_row row;
+    if (queue_reserve(queue) != STATUS_OK ||
+        (is_early && note_release(core, queue, &there->entry) != STATUS_OK)) {
+        return STATUS_NO_MEMORY;
+    }
+    bool taken = queue_take_waiting(queue, key, &row);
+    assert(taken);
+    push_delayed(core, queue, &row.entry, late_ms(core, key));
+    return STATUS_OK;
+}
+
+static enum status
+end_retry(struct core *core, struct queue *queue, const struct due_key *key, bool is_early)
 {
     struct queue_entry entry;
     if (queue_end_retry(queue, key, &entry) != STATUS_OK) {
         return STATUS_NO_MEMORY;
+    }
+    if (is_early) {
+        core_forgive(core, queue, &entry, key->position);
     }
     core_watch_returned(core, queue, &entry, key->position);
     core_heed_hold(core, queue);
     return STATUS_OK;
 }
 
-static enum status
-end_wait(struct core *core, struct queue *queue, const struct due_key *key)
+enum status
+core_end_wait(struct core *core, struct queue *queue, const struct due_key *key)
 {
     bool is_delayed = (key->position & QUEUE_POSITION_DELAYED) != 0;
-    enum status status = is_delayed ? end_delay(core, queue, key) : end_retry(core, queue, key);
+    bool is_early = key->due_ms > waiting_due_ms(now_ms(core));
+    enum status status =
+        is_delayed ? end_delay(core, queue, key, is_early) : end_retry(core, queue, key, is_early);
     if (status == STATUS_OK) {
         on_ready(core, queue);
     }
@@ -190,7 +222,7 @@ end_waits(struct core *core, struct queue *queue)
             return STATUS_OK;
         }
         struct due_key key = queue_first_waiting(queue)->key;
-        if (end_wait(core, queue, &key) != STATUS_OK) {
+        if (core_end_wait(core, queue, &key) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
         core->waits_left--;

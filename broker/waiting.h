@@ -25,6 +25,11 @@ MUST_CHECK enum status core_wait(struct core *core, struct queue *queue,
 /* Something waits until `due_ms`: has the queue looked at then. */
 void core_look_at_waiting(struct core *core, struct queue *queue, uint64_t due_ms);
 
+/* Lets the message in that waits under `key`, due or not, and writes it down if that is before its
+ * time. STATUS_NO_MEMORY: it still waits. */
+MUST_CHECK enum status core_end_wait(struct core *core, struct queue *queue,
+                                     const struct due_key *key);
+
 /* Lets in what is due in any queue, as far as this tick may. */
 void core_end_waits(struct core *core);
 
