@@ -213,7 +213,29 @@ core_end_wait(struct core *core, struct queue *queue, const struct due_key *key)
     return status;
 }
 
-/* STATUS_FULL: there is more, for the next tick. */
+/* What a queue may let in at once when it has let in nothing for a while. */
+static const uint64_t BURST_US = 20000;
+
+/* Whether the message may come in now as far as the queue's rate is concerned; then it counts. */
+static bool
+keeps_pace(const struct core *core, struct queue *queue, const struct due_key *key)
+{
+    struct queue_waiting *waiting = queue->waiting;
+    int64_t rate = queue->settings->release_rate;
+    if (rate <= 0 || late_ms(core, key) <= CORE_OVERDUE_MS) {
+        return true;
+    }
+    uint64_t now_us = core->now.monotonic_ms * 1000;
+    if (waiting->paced_us > now_us) {
+        return false;
+    }
+    uint64_t from_us = now_us > BURST_US ? now_us - BURST_US : 0;
+    waiting->paced_us = waiting->paced_us > from_us ? waiting->paced_us : from_us;
+    waiting->paced_us += (uint64_t)(1000000 / rate);
+    return true;
+}
+
+/* STATUS_FULL: there is more, for the next tick. STATUS_AGAIN: when its pace allows it. */
 static enum status
 end_waits(struct core *core, struct queue *queue)
 {
@@ -222,6 +244,9 @@ end_waits(struct core *core, struct queue *queue)
             return STATUS_OK;
         }
         struct due_key key = queue_first_waiting(queue)->key;
+        if (!keeps_pace(core, queue, &key)) {
+            return STATUS_AGAIN;
+        }
         if (core_end_wait(core, queue, &key) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
@@ -238,6 +263,8 @@ look_at_queue(struct core *core, struct queue *queue)
         look_soon(core, queue);
     } else if (status == STATUS_NO_MEMORY) {
         look_at(core, queue, now_ms(core) + RETRY_MS);
+    } else if (status == STATUS_AGAIN) {
+        look_at(core, queue, (queue->waiting->paced_us + 999) / 1000 - core->base_ms);
     } else if (queue_next_due_ms(queue) != NEVER_MS) {
         look_at(core, queue, queue_next_due_ms(queue));
     }

@@ -4,6 +4,10 @@
  * consumers are served: so many messages a queue and tick, in the order in which they are due, the
  * rest in the next one. A message that there is no memory for goes on waiting and is tried again.
  *
+ * After a downtime many are overdue at once. A queue may have a rate for those
+ * (settings.release_rate): what is late by CORE_OVERDUE_MS comes in evenly spread, still in the
+ * order in which it was due, so that what is due behind it is late as well until all have come.
+ *
  * Times are milliseconds since core->base_ms (queues/times.h). Owner: the core thread. */
 #ifndef BOURSE_BROKER_WAITING_H
 #define BOURSE_BROKER_WAITING_H
@@ -14,6 +18,9 @@
 
 /* Messages that come in by time in one tick. */
 enum { CORE_WAITED_PER_QUEUE = 256, CORE_WAITED_PER_TICK = 8192 };
+
+/* What is later than that counts against the release rate of its queue. */
+enum { CORE_OVERDUE_MS = 1000 };
 
 /* A message that was lent is not to come back before `due_ms`, or before somebody releases it
  * (PARKED_MS): as queue_wait. What the log is to keep of it is the caller's to say

@@ -336,6 +336,37 @@ Test(waits, a_queue_that_is_too_long_drops_its_head_when_one_comes)
     cr_expect(bytes_equal_text(left->body, "late"));
 }
 
+/* Otherwise who takes them meets all of a downtime at once. */
+Test(waits, overdue_messages_come_in_at_the_rate_of_their_queue)
+{
+    declare_with("paced", "x-release-rate", 100);
+    for (int i = 0; i < 300; i++) {
+        delay_to("paced", "x", 1000, NULL);
+    }
+    rig_step(rig, 60000);
+    cr_expect(le(u64, ready_count(rig, "paced"), 4));
+    for (int i = 0; i < 100; i++) {
+        rig_step(rig, 10);
+    }
+    cr_expect(ge(u64, ready_count(rig, "paced"), 98));
+    cr_expect(le(u64, ready_count(rig, "paced"), 104));
+    for (int i = 0; i < 300; i++) {
+        rig_step(rig, 10);
+    }
+    cr_expect(eq(u64, ready_count(rig, "paced"), 300));
+}
+
+Test(waits, punctual_messages_know_no_rate)
+{
+    declare_with("paced", "x-release-rate", 1);
+    for (int i = 0; i < 300; i++) {
+        delay_to("paced", "x", 1000, NULL);
+    }
+    rig_step(rig, 1010);
+    rig_turn(rig);
+    cr_expect(eq(u64, ready_count(rig, "paced"), 300));
+}
+
 /* Exchanges ------------------------------------------------------------------------------------ */
 
 Test(waits, the_inner_type_does_the_matching)
