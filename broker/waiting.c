@@ -74,20 +74,27 @@ on_due(struct timer *timer, void *context)
     look_soon(context, CONTAINER_OF(timer, struct queue_waiting, timer)->queue);
 }
 
+/* Clocks are cut to milliseconds: within the one in which it is due a message might be early. */
+static bool
+is_over(const struct core *core, uint64_t due_ms)
+{
+    return due_ms < now_ms(core);
+}
+
 static void
 look_at(struct core *core, struct queue *queue, uint64_t due_ms)
 {
-    timer_arm(&core->timers, &queue->waiting->timer, core->base_ms + due_ms, on_due, core);
+    timer_arm(&core->timers, &queue->waiting->timer, core->base_ms + due_ms + 1, on_due, core);
 }
 
 void
 core_look_at_waiting(struct core *core, struct queue *queue, uint64_t due_ms)
 {
     const struct timer *timer = &queue->waiting->timer;
-    if (due_ms <= now_ms(core)) {
+    if (is_over(core, due_ms)) {
         look_soon(core, queue);
-    } else if (due_ms != PARKED_MS &&
-               (!timer_is_armed(timer) || timer->due_ms - core->base_ms > due_ms)) {
+    } else if (due_ms < PARKED_MS &&
+               (!timer_is_armed(timer) || timer->due_ms - core->base_ms > due_ms + 1)) {
         look_at(core, queue, due_ms);
     }
 }
@@ -240,7 +247,7 @@ static enum status
 end_waits(struct core *core, struct queue *queue)
 {
     for (uint32_t i = 0; i < CORE_WAITED_PER_QUEUE && core->waits_left > 0; i++) {
-        if (queue_next_due_ms(queue) > now_ms(core)) {
+        if (!is_over(core, queue_next_due_ms(queue))) {
             return STATUS_OK;
         }
         struct due_key key = queue_first_waiting(queue)->key;
@@ -252,7 +259,7 @@ end_waits(struct core *core, struct queue *queue)
         }
         core->waits_left--;
     }
-    return queue_next_due_ms(queue) > now_ms(core) ? STATUS_OK : STATUS_FULL;
+    return is_over(core, queue_next_due_ms(queue)) ? STATUS_FULL : STATUS_OK;
 }
 
 static void

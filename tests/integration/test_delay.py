@@ -2,6 +2,7 @@
 """Messages that come later: docs/delay.md, over real sockets and by the real clock."""
 
 import os
+import random
 import re
 import time
 
@@ -163,3 +164,44 @@ def test_delays_survive_being_killed(write_config, canaries, tmp_path):
         assert not message.redelivered
     finally:
         broker.stop()
+
+
+# Whatever was confirmed comes once it is due, not before, and what is due in order in order; over
+# as many ends as there are, however they come.
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_early_lost_or_out_of_order_over_kills(write_config, canaries, tmp_path, seed):
+    dice = random.Random(seed)
+    config = write_config(DURABLE, ["u"])
+    owed, got = {}, []
+    number = 0
+    for life in range(4):
+        broker = brokers.Bourse(config, data_dir=tmp_path / "data")
+        channel = broker.open(user="u", password=canaries["u"]).channel()
+        channel.call("confirm.select")
+        sent = {}
+        for _ in range(60):
+            due = now_ms() + dice.choice([0, dice.randrange(300), dice.randrange(2500)])
+            channel.publish("later", "", str(number), delivery_mode=2, headers={"x-deliver-at": due})
+            sent[number] = due
+            number += 1
+        while channel.expect("basic.ack").delivery_tag < len(sent):
+            pass
+        owed.update(sent)
+        ends = time.monotonic() + dice.random() * 0.7
+        while time.monotonic() < ends or life == 3 and owed:
+            message = channel.get("q", no_ack=True)
+            if message is not None:
+                assert now_ms() >= owed[int(message.body)], "early"
+                got.append((life, owed.pop(int(message.body))))
+            assert time.monotonic() < ends + 20, f"lost: {owed}"
+        if life < 3:
+            # What was got and not written down yet may come again: it is owed no more.
+            channel.ping()
+            time.sleep(0.2)
+            broker.kill()
+        else:
+            broker.stop()
+    assert len(got) == number
+    # Overdue ones of the life before come first, behind nothing.
+    last = [due for life, due in got if life == 3][-20:]
+    assert last == sorted(last)

@@ -159,6 +159,23 @@ Test(waits, a_message_comes_when_its_delay_is_over_and_not_before)
     cr_expect(eq(u64, waiting_count(), 0));
 }
 
+/* Both clocks are cut to milliseconds, and the message may have come late in one. */
+Test(waits, a_message_does_not_come_within_the_millisecond_in_which_it_is_due)
+{
+    rig->now.monotonic_ms += 5;
+    rig->now.wall_ms += 5;
+    core_begin_tick(rig->core, rig->now);
+    delay("x", 95);
+    rig->now.monotonic_ms += 95;
+    rig->now.wall_ms += 95;
+    core_begin_tick(rig->core, rig->now);
+    core_look_at_waiting(rig->core, find_queue(rig, "q"), queue_next_due_ms(find_queue(rig, "q")));
+    rig_turn(rig);
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+    rig_step(rig, 10);
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+}
+
 Test(waits, messages_come_in_the_order_in_which_they_are_due)
 {
     delay("3", 3000);
