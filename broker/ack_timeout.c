@@ -211,9 +211,9 @@ channel_review_timeouts(struct channel *channel)
 void
 queue_review_timeouts(struct queue *queue)
 {
-    LIST_FOR_EACH(&queue->consumers, link)
-    {
-        channel_review_timeouts(CONTAINER_OF(link, struct consumer, queue_link)->channel);
+    for (const struct consumer *consumer = queue_first_consumer(queue); consumer != NULL;
+         consumer = queue_consumer_behind(queue, consumer)) {
+        channel_review_timeouts(consumer->channel);
     }
 }
 

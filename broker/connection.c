@@ -113,13 +113,11 @@ connection_post(struct connection *connection, struct net_action *action,
 
 void
 connection_post_content(struct connection *connection, struct net_action *action,
-                        struct content_ref ref)
+                        struct content_ref ref, const struct content *content)
 {
-    struct chunk_pool *pool = connection->core->pool;
-    const struct content *content = chunk_pool_content(pool, ref);
     bool is_large = content->body_size > connection->core->settings.lend_bytes_min;
     if (is_large && connection->state != CONNECTION_CLOSED) {
-        chunk_pool_retain(pool, ref);
+        chunk_pool_retain(connection->core->pool, ref);
         action->loan = ref.bits;
     }
     connection_post(connection, action, content);

@@ -110,10 +110,10 @@ void connection_post_method(struct connection *connection, uint16_t channel, str
 /* Posts an action that puts nothing on the wire by itself (TUNE, ESTABLISHED). */
 void connection_post_control(struct connection *connection, struct net_action *action);
 
-/* Posts an action that names the content of `ref` (DELIVER, CONTENT) and charges the window. A
- * large one is lent: pinned until NET_EVENT_LOAN_RETURNED. */
+/* Posts an action that names `content`, which `ref` is for (DELIVER, CONTENT), and charges the
+ * window. A large one is lent: pinned until NET_EVENT_LOAN_RETURNED. */
 void connection_post_content(struct connection *connection, struct net_action *action,
-                             struct content_ref ref);
+                             struct content_ref ref, const struct content *content);
 
 static inline bool
 connection_has_window(const struct connection *connection)

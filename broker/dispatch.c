@@ -52,7 +52,7 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
     action.deliver.exchange = content_exchange(content);
     action.deliver.routing_key = content_routing_key(content);
     action.deliver.redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0;
-    connection_post_content(consumer->channel->connection, &action, ref);
+    connection_post_content(consumer->channel->connection, &action, ref, content);
 }
 
 static void
@@ -247,7 +247,7 @@ core_serve_consumers(struct core *core, struct queue *queue)
 {
     struct dispatch_budget budget = {.offers = CORE_DISPATCH_PER_TICK, .octets = UINT32_MAX};
     while (budget_is_left(&budget) && !queue->head_waits && queue->ready_count > 0 &&
-           queue_next_consumer(queue) != NULL) {
+           queue_has_ready_consumer(queue)) {
         dispatch_queue(core, queue, &budget);
     }
     core_let_due_die(core, queue);
@@ -270,7 +270,7 @@ core_dispatch(struct core *core)
         dispatch_queue(core, queue, &budget);
         if (queue->ready_count == 0) {
             core_release_windows(core, queue);
-        } else if (queue_next_consumer(queue) != NULL) {
+        } else if (queue_has_ready_consumer(queue)) {
             core_wake_queue(core, queue);
         }
     }
@@ -294,5 +294,5 @@ channel_send_content(struct channel *channel, const struct method *method, struc
         .channel = channel->number,
         .content = {.content = content, .payload = buffer_bytes(&core->payload)},
     };
-    connection_post_content(connection, &action, ref);
+    connection_post_content(connection, &action, ref, content);
 }

@@ -120,13 +120,13 @@ shares_last_state(const struct core *core, const struct row_state *state)
 static enum status
 add_plain_target(struct core *core, const struct queue *queue)
 {
-    return add_target(core, queue, queue_next_consumer(queue) != NULL);
+    return add_target(core, queue, queue_has_ready_consumer(queue));
 }
 
 static enum status
 add_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
 {
-    bool may_go_at_once = state->due_ms == 0 && queue_next_consumer(queue) != NULL;
+    bool may_go_at_once = state->due_ms == 0 && queue_has_ready_consumer(queue);
     if (reserve_states(core, core->log_state_count + 1) != STATUS_OK ||
         add_target(core, queue, may_go_at_once) != STATUS_OK) {
         return STATUS_NO_MEMORY;
@@ -258,7 +258,9 @@ core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entr
 void
 core_log_removal(struct core *core, const struct queue *queue, const struct queue_entry *entry)
 {
-    core_log_removal_with(core, queue, entry, 0);
+    if (queue_entry_lsn(entry) != 0) {
+        core_log_removal_with(core, queue, entry, 0);
+    }
 }
 
 void
@@ -380,7 +382,7 @@ core_head_is_there(struct core *core, struct queue *queue)
         core_expire_soon(core, queue);
     }
     core_heed_limit(core, queue);
-    if (!queue->deleted && queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+    if (!queue->deleted && queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }
 }

@@ -44,7 +44,8 @@ exchange_remember(const struct exchange *exchange)
                      (exchange->internal ? RECORD_INTERNAL : 0u) |
                      (exchange->predeclared ? RECORD_PREDECLARED : 0u);
     record_put_exchange(core_begin_record(core), exchange->target.id, vhost->id, flags,
-                        exchange->name, bytes_of(exchange_declared_type(exchange)->name), exchange->arguments);
+                        exchange->name, bytes_of(exchange_declared_type(exchange)->name),
+                        exchange->arguments);
     core_log_record(core);
 }
 

@@ -91,7 +91,7 @@ check_exclusive(const struct queue *queue, bool *exclusive, struct fault *fault)
         *exclusive = false;
     }
     bool is_refused =
-        queue->exclusive_consumer != NULL ||
+        queue_is_in_exclusive_use(queue) ||
         (*exclusive && (queue->consumer_count > 0 || queue->settings->single_active_consumer));
     if (is_refused) {
         char text[RESOURCE_TEXT_SIZE];
@@ -192,7 +192,7 @@ channel_cancel_consumer(struct channel *channel, struct consumer *consumer, bool
     core_use_queue(channel_core(channel), queue);
     if (queue->auto_delete && queue->consumer_count == 0) {
         (void)vhost_delete_queue(queue->vhost, queue);
-    } else if (queue->ready_count > 0 && queue_next_consumer(queue) != NULL) {
+    } else if (queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
         core_wake_queue(channel_core(channel), queue); /* another one became active */
     }
 }
@@ -307,11 +307,15 @@ get_message(struct channel *channel, struct queue *queue, bool no_ack, struct go
     return STATUS_OK;
 }
 
-/* The same in a queue in which messages may have failed. */
+/* The same in a queue in which messages may have failed; nothing is there for somebody who asks
+ * once while its head is held back. */
 static enum status
 get_failed_message(struct channel *channel, struct queue *queue, bool no_ack, struct got *got)
 {
     struct core *core = channel_core(channel);
+    if (core_head_is_held(queue)) {
+        return STATUS_AGAIN;
+    }
     if (core_show_head(core, queue, channel->connection->frame_max, &got->made) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
@@ -334,7 +338,7 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
     struct core *core = channel_core(channel);
     core_use_queue(core, queue);
     core_serve_consumers(core, queue);
-    if (!core_head_is_ready(core, queue)) {
+    if (!core_head_is_ready(core, queue) && !core_head_is_held(queue)) {
         channel_start_getting(channel, queue);
         return STATUS_AGAIN;
     }

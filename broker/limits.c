@@ -23,7 +23,7 @@ core_refuses(struct core *core, struct queue *queue, uint32_t body_size)
     if (!queue_would_refuse(queue, body_size)) {
         return false;
     }
-    if (queue_next_consumer(queue) == NULL) {
+    if (!queue_has_ready_consumer(queue)) {
         return true;
     }
     core_serve_consumers(core, queue);

@@ -126,7 +126,7 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
     queue_entry_retain(&entry, core->pool);
     queue->published_count++;
     core_heed_limit(core, queue);
-    if (queue_next_consumer(queue) != NULL) {
+    if (queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }
 }
@@ -254,7 +254,8 @@ reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
     if (core_reserve_delayed(core) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    enum status status = core_has_log(core) ? log_for_queues(publish, lsn_out) : STATUS_OK;
+    bool may_be_logged = core_has_log(core) && (publish->octets->flags & CONTENT_PERSISTENT) != 0;
+    enum status status = may_be_logged ? log_for_queues(publish, lsn_out) : STATUS_OK;
     if (status != STATUS_OK) {
         core_forget_delayed(core, core->routes.count);
     }

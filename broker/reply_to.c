@@ -115,7 +115,7 @@ channel_deliver_reply(struct channel *requester, struct bytes name, struct conte
                     .consumer_tag = requester->reply_consumer_tag,
                     .routing_key = name},
     };
-    connection_post_content(requester->connection, &action, ref);
+    connection_post_content(requester->connection, &action, ref, content);
     core->counters.delivered++;
     return true;
 }

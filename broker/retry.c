@@ -157,6 +157,7 @@ core_head_may_be_tried(struct core *core, struct queue *queue)
         hold(core, queue, row);
         return false;
     }
+    end_hold(core, queue);
     return true;
 }
 
@@ -382,6 +383,17 @@ core_stop_retries(struct core *core, struct queue *queue)
 
 /* Restoring ------------------------------------------------------------------------------------ */
 
+/* In the clock of times.h; 0: over. */
+static uint64_t
+due_of_wall(const struct core *core, uint64_t wall_ms)
+{
+    if (wall_ms >= INT64_MAX) {
+        return PARKED_MS;
+    }
+    int64_t left_ms = (int64_t)wall_ms - core->now.wall_ms;
+    return left_ms <= 0 ? 0 : now_ms(core) + (uint64_t)left_ms;
+}
+
 static enum retry_verdict
 restored_verdict(uint8_t verdict)
 {
@@ -422,7 +434,7 @@ restore_waiting(struct core *core, struct queue *queue, struct queue_entry *entr
     }
     uint64_t deadline_ms = recovered->state.deadline_ms;
     if (deadline_ms != 0) {
-        queue_set_deadline(queue, entry, position, core_due_of_wall_ms(core, deadline_ms));
+        queue_set_deadline(queue, entry, position, due_of_wall(core, deadline_ms));
     }
     return core_wait(core, queue, entry, position, due_ms);
 }
@@ -444,7 +456,7 @@ enum status
 core_restore_failed(struct core *core, struct queue *queue, struct queue_entry *entry,
                     const struct recovered_row *recovered)
 {
-    uint64_t due_ms = core_due_of_wall_ms(core, recovered->state.due_ms);
+    uint64_t due_ms = due_of_wall(core, recovered->state.due_ms);
     bool is_held = queue->settings->retry.order == RETRY_ORDER_HOLD && due_ms != PARKED_MS;
     queue_entry_set_flag(entry, ENTRY_HAS_FAILED);
     if (recovered->state.acquired_count > 0) {

@@ -39,6 +39,13 @@ void core_log_departure(struct core *core, struct queue *queue, const struct que
  * be tried later, and core_head_is_there is called then. The queue has failures. */
 bool core_head_may_be_tried(struct core *core, struct queue *queue);
 
+/* Whether the next message is held back, for longer than anybody should wait for it. */
+static inline bool
+core_head_is_held(const struct queue *queue)
+{
+    return queue->failures != NULL && queue->failures->held_position != 0;
+}
+
 /* The head may be another one than before: what it was held back for is over then. */
 void core_heed_hold(struct core *core, struct queue *queue);
 

@@ -98,7 +98,7 @@ channel_settle_return(struct channel *channel, struct unacked *item, enum retry_
         core_give_back(channel_core(channel), item);
     }
     core_heed_limit(channel_core(channel), queue);
-    if (queue_next_consumer(queue) != NULL) {
+    if (queue_has_ready_consumer(queue)) {
         core_wake_queue(channel_core(channel), queue);
     }
     end_delivery(channel, item);

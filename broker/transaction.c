@@ -397,12 +397,25 @@ add_need(const struct core *core, const struct buffered_publish *copies, uint32_
     need->record_octets += state_count * record_row_state_size_max(1);
 }
 
-/* What all of it takes in the log, at most: every removal counts as a record of its own. */
+/* Every removal counts as a record of its own, and what goes back may have its state written. */
+static uint64_t
+settlement_octets(const struct transaction *transaction)
+{
+    uint64_t octets = (uint64_t)transaction->settled_count * RECORD_ACK_MAX;
+    for (uint32_t i = 0; i < transaction->settled_count; i++) {
+        bool is_counted = transaction->verdicts[i] != SETTLEMENT_ACK &&
+                          transaction->settled[i].queue->settings->counts_failures;
+        octets += is_counted ? record_row_state_size_max(1) : 0;
+    }
+    return octets;
+}
+
+/* What all of it takes in the log, at most. */
 static struct log_need
 measure(const struct channel *channel)
 {
     const struct transaction *transaction = channel->transaction;
-    struct log_need need = {.record_octets = (uint64_t)transaction->settled_count * RECORD_ACK_MAX};
+    struct log_need need = {.record_octets = settlement_octets(transaction)};
     for (uint32_t i = 0; i < transaction->publish_count;) {
         uint32_t count = copies_at(transaction, i);
         if (count > 0) {
@@ -423,7 +436,7 @@ measure_with_deaths(const struct channel *channel)
     struct log_need need = measure(channel);
     struct log_need with_deaths = need;
     for (uint32_t i = 0; i < transaction->settled_count; i++) {
-        if (transaction->verdicts[i] == SETTLEMENT_REJECT) {
+        if (transaction->verdicts[i] != SETTLEMENT_ACK) {
             core_add_death_need(core, transaction->settled[i].queue, &transaction->settled[i].entry,
                                 &with_deaths);
         }

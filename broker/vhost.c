@@ -430,7 +430,7 @@ check_new_queue(const struct vhost *vhost, const struct queue_properties *proper
     if (queue_settings_read(&settings, properties->arguments, subject, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    return queue_settings_check_quorum(&settings, false, properties->durable,
+    return queue_settings_check_quorum(&settings, properties->auto_delete, properties->durable,
                                        properties->owner_link != 0, subject, fault);
 }
 
@@ -597,8 +597,7 @@ vhost_unbind(struct vhost *vhost, struct exchange *source, struct route_target *
 static void
 cancel_consumers(struct queue *queue)
 {
-    for (struct list_link *link; (link = list_first(&queue->consumers)) != NULL;) {
-        struct consumer *consumer = CONTAINER_OF(link, struct consumer, queue_link);
+    for (struct consumer *consumer; (consumer = queue_first_consumer(queue)) != NULL;) {
         channel_cancel_consumer(consumer->channel, consumer, true);
     }
 }

@@ -132,7 +132,7 @@ static void
 on_ready(struct core *core, struct queue *queue)
 {
     core_heed_limit(core, queue);
-    if (queue_next_consumer(queue) != NULL) {
+    if (queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }
 }

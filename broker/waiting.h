@@ -40,8 +40,8 @@ MUST_CHECK enum status core_end_wait(struct core *core, struct queue *queue,
 /* Lets in what is due in any queue, as far as this tick may. */
 void core_end_waits(struct core *core);
 
-/* A delayed message from the log: it comes in when it is due, in the ticks to come where that is
- * over. `entry` is marked as handed out before, if it may have been. */
+/* A message from the log that was delayed when that ended: it comes in when it is due, in the ticks
+ * to come where that is over. `entry` is marked as handed out before, if it may have been. */
 MUST_CHECK enum status core_restore_delayed(struct core *core, struct queue *queue,
                                             struct queue_entry *entry,
                                             const struct row_state *state);

@@ -201,7 +201,7 @@ static bool
 can_use_windows(const struct queue_windows *windows)
 {
     return windows->is_fetching || windows->queue->head_waits ||
-           (windows->queue->ready_count > 0 && queue_next_consumer(windows->queue) != NULL);
+           (windows->queue->ready_count > 0 && queue_has_ready_consumer(windows->queue));
 }
 
 bool

@@ -13,7 +13,7 @@ struct channel; /* the broker's; not followed here */
 struct queue;
 
 struct consumer {
-    struct list_link queue_link;   /* queue->consumers, in order of registration */
+    struct list_link queue_link;   /* of the queue, in order of registration */
     struct list_link channel_link; /* channel->consumers */
     struct queue *queue;           /* NULL once cancelled */
     struct channel *channel;       /* borrowed; NULL once cancelled */

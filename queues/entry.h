@@ -60,6 +60,17 @@ queue_entry_release(const struct queue_entry *entry, struct chunk_pool *pool)
     chunk_pool_release_entry(pool, entry->content, queue_entry_lsn(entry));
 }
 
+/* Word by word: a copy as a whole is made of 16 octets at a time, and waits where these were just
+ * written as two words. */
+static inline void
+queue_entry_copy(struct queue_entry *to, const struct queue_entry *from)
+{
+    to->content = from->content;
+    to->lsn_and_flags = from->lsn_and_flags;
+    to->size = from->size;
+    to->due = from->due;
+}
+
 static inline bool
 queue_entry_is_dead(const struct queue_entry *entry)
 {

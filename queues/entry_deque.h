@@ -134,7 +134,7 @@ entry_deque_push(struct entry_deque *deque, const struct queue_entry *entry)
         return STATUS_NO_MEMORY;
     }
     struct entry_block *block = deque->tail;
-    block->entries[block->end++] = *entry;
+    queue_entry_copy(&block->entries[block->end++], entry);
     return STATUS_OK;
 }
 

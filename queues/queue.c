@@ -21,7 +21,7 @@ struct queue_returned {
 
 static const uint64_t RETURN_ORDER = UINT64_C(1) << 63;
 
-_Static_assert(sizeof(struct queue) <= 432, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 416, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -72,7 +72,6 @@ queue_new(uint64_t id, const struct queue_properties *properties)
     queue->auto_delete = properties->auto_delete;
     queue->from_file = properties->from_file;
     queue->next_position = 1;
-    list_init(&queue->consumers);
     return queue;
 }
 
@@ -225,7 +224,7 @@ queue_unref(struct queue **queue_pointer)
     }
     assert(queue->ready_count == 0);
     assert(queue->unacked_count == 0);
-    assert(queue->consumer_count == 0);
+    assert(queue->service == NULL);
     assert(queue->windows == NULL);
     list_remove(&queue->dispatch_link);
     list_remove(&queue->overlong_link);
@@ -245,25 +244,12 @@ queue_unref(struct queue **queue_pointer)
         free(queue->dying);
     }
     queue_forget_failures(queue);
-    free(queue->turns);
     queue_policies_free(queue_policies(queue));
     free(changed_arguments(queue));
     free(queue);
 }
 
 /* The deque ------------------------------------------------------------------------------------ */
-
-enum status
-queue_push_entry(struct queue *queue, const struct queue_entry *entry)
-{
-    if (entry_deque_push(&queue->deque, entry) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    queue->next_position++;
-    queue->ready_count++;
-    queue->ready_bytes += entry->size;
-    return STATUS_OK;
-}
 
 enum status
 queue_push(struct queue *queue, const struct queue_entry *entry)
@@ -449,9 +435,10 @@ queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t posi
 /* Taking --------------------------------------------------------------------------------------- */
 
 const struct queue_entry *
-queue_peek(const struct queue *queue)
+queue_first_returned(const struct queue *queue)
 {
-    return queue->returned_count > 0 ? &queue->returned[0].entry : entry_deque_head(&queue->deque);
+    assert(queue->returned_count > 0);
+    return &queue->returned[0].entry;
 }
 
 struct queue_entry *

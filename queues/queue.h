@@ -27,8 +27,8 @@
 
 struct queue_returned; /* a message that came back; queue.c */
 struct queue_windows;  /* broker/paging_state.h */
+struct queue_service;  /* who takes messages; queue_consumers.c */
 struct queue_waiting;  /* messages that wait for a time; waiting.h */
-struct queue_turn;     /* a consumer that waits for its turn; queue_consumers.c */
 
 /* How far the log says that messages may have been handed out; only of queues that had a backlog of
  * logged messages. */
@@ -55,7 +55,6 @@ struct queue {
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
     struct list_link overlong_link;   /* in the core's list of queues over their limit */
     uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
-    uint32_t consumer_count;
     bool durable;
     bool exclusive;
     bool auto_delete;
@@ -87,15 +86,9 @@ struct queue {
     struct queue_waiting *waiting;   /* owned; NULL: no message has waited here yet */
 
     /* Consumers. */
-    struct list consumers;    /* of queue_link, in order of registration */
-    struct queue_turn *turns; /* ready consumers, a heap: highest priority first, then by turn;
-                                 owned */
+    struct queue_service *service; /* owned; NULL: it has no consumers */
+    uint32_t consumer_count;
     uint32_t ready_consumer_count;
-    uint32_t turn_capacity; /* at least consumer_count */
-    uint64_t next_turn;
-    struct consumer *active;    /* the single active consumer; NULL: none, or not such a queue */
-    struct consumer *successor; /* takes over when `active` has settled; NULL: none (quorum only) */
-    struct consumer *exclusive_consumer; /* NULL: none */
 
     uint64_t published_count, delivered_count, acked_count, redelivered_count;
 };
@@ -200,7 +193,13 @@ queue_would_refuse(const struct queue *queue, uint32_t body_size)
 
 /* The next message, without taking it; NULL when nothing is ready, or it is away. Valid until the
  * queue changes. */
-const struct queue_entry *queue_peek(const struct queue *queue);
+const struct queue_entry *queue_first_returned(const struct queue *queue); /* there is one */
+static inline const struct queue_entry *
+queue_peek(const struct queue *queue)
+{
+    return queue->returned_count > 0 ? queue_first_returned(queue)
+                                     : entry_deque_head(&queue->deque);
+}
 
 /* Whether the entry of the next message is spilled: it is not to be taken before it was read back.
  */
@@ -266,7 +265,18 @@ void queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t
 
 /* Within the queue (expiry.c). queue_push_entry is queue_push and takes no note of deadlines.
  * queue_skip_dead gives up those that have died in front of the living. */
-MUST_CHECK enum status queue_push_entry(struct queue *queue, const struct queue_entry *entry);
+static inline MUST_CHECK enum status
+queue_push_entry(struct queue *queue, const struct queue_entry *entry)
+{
+    if (entry_deque_push(&queue->deque, entry) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue->next_position++;
+    queue->ready_count++;
+    queue->ready_bytes += entry->size;
+    return STATUS_OK;
+}
+
 void queue_skip_dead(struct queue *queue);
 
 /* Within the queue (waiting.c). A lent message stays away; one that stayed away comes back as with
@@ -293,6 +303,14 @@ void queue_add_consumer(struct queue *queue, struct consumer *consumer);
  * by priority first. Drops the registration's reference. */
 void queue_remove_consumer(struct queue *queue, struct consumer *consumer);
 
+/* Its consumers in order of registration: the first, and the next behind one; NULL: there is none.
+ */
+struct consumer *queue_first_consumer(const struct queue *queue);
+struct consumer *queue_consumer_behind(const struct queue *queue, const struct consumer *consumer);
+
+/* Whether its only consumer wants to be the only one. */
+bool queue_is_in_exclusive_use(const struct queue *queue);
+
 /* Puts the consumer among the ready ones, behind those of its priority; nothing happens when it is
  * there already, or when the queue does not serve it (not the active one). Costs the logarithm of
  * the number of ready ones. */
@@ -300,6 +318,13 @@ void queue_consumer_ready(struct queue *queue, struct consumer *consumer);
 
 /* Takes it out of the ready ones: it has no room or no window. */
 void queue_consumer_not_ready(struct consumer *consumer);
+
+/* Whether somebody could be served. */
+static inline bool
+queue_has_ready_consumer(const struct queue *queue)
+{
+    return queue->ready_consumer_count > 0;
+}
 
 /* The consumer whose turn it is, or NULL; queue_consumer_served moves it behind its equals. */
 struct consumer *queue_next_consumer(const struct queue *queue);

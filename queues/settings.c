@@ -204,9 +204,16 @@ check_dead_letter_strategy(const struct table_value *value, struct bytes argumen
 static bool
 check_queue_mode(const struct table_value *value, struct bytes arguments, char *reason)
 {
-    static const char *const words[] = {"default", "lazy", NULL};
-    (void)arguments;
-    return check_word(value, words, "invalid_queue_mode", reason);
+    if (!check_string(value, arguments, reason)) {
+        return false;
+    }
+    if (bytes_equal_text(value->raw, "default") || bytes_equal_text(value->raw, "lazy")) {
+        return true;
+    }
+    char text[VALUE_TEXT_SIZE];
+    (void)snprintf(reason, REASON_SIZE, "\"unsupported queue mode '%s'\"",
+                   table_value_text(value, text, sizeof(text)));
+    return false;
 }
 
 static bool
@@ -363,15 +370,15 @@ static const struct argument queue_arguments[] = {
     {"x-quorum-initial-group-size", check_positive, TYPE_QUORUM, true, false},
     {"x-queue-master-locator", check_anything, TYPE_CLASSIC, true, false},
     {"x-queue-leader-locator", check_leader_locator, TYPE_ANY, true, false},
-    {"x-delivery-limit", check_delivery_limit, TYPE_ANY, true, true},
-    {"x-delayed-retry-type", check_retry_type, TYPE_ANY, true, true},
-    {"x-delayed-retry-min", check_positive, TYPE_ANY, true, true},
-    {"x-delayed-retry-max", check_retry_max, TYPE_ANY, true, true},
-    {"x-delayed-retry-multiplier", check_retry_multiplier, TYPE_ANY, true, true},
-    {"x-delayed-retry-jitter", check_retry_jitter, TYPE_ANY, true, true},
-    {"x-delayed-retry-max-age", check_not_negative, TYPE_ANY, true, true},
-    {"x-delayed-retry-counts", check_retry_counts, TYPE_ANY, true, true},
-    {"x-delayed-retry-order", check_retry_order, TYPE_ANY, true, true},
+    {"x-delivery-limit", check_delivery_limit, TYPE_ANY, true, false},
+    {"x-delayed-retry-type", check_retry_type, TYPE_ANY, true, false},
+    {"x-delayed-retry-min", check_positive, TYPE_ANY, true, false},
+    {"x-delayed-retry-max", check_retry_max, TYPE_ANY, true, false},
+    {"x-delayed-retry-multiplier", check_retry_multiplier, TYPE_ANY, true, false},
+    {"x-delayed-retry-jitter", check_retry_jitter, TYPE_ANY, true, false},
+    {"x-delayed-retry-max-age", check_not_negative, TYPE_ANY, true, false},
+    {"x-delayed-retry-counts", check_retry_counts, TYPE_ANY, true, false},
+    {"x-delayed-retry-order", check_retry_order, TYPE_ANY, true, false},
     {"x-release-rate", check_positive, TYPE_ANY, true, false},
     {"x-max-age", check_anything, TYPE_STREAM, false, false},
     {"x-stream-max-segment-size-bytes", check_anything, TYPE_STREAM, false, false},
@@ -510,15 +517,15 @@ queue_consume_arguments_read(struct consume_settings *settings_out, struct bytes
 }
 
 enum status
-queue_settings_check_quorum(const struct queue_settings *settings, bool is_server_named,
-                            bool durable, bool exclusive, const char *subject, struct fault *fault)
+queue_settings_check_quorum(const struct queue_settings *settings, bool auto_delete, bool durable,
+                            bool exclusive, const char *subject, struct fault *fault)
 {
     if (settings->type != QUEUE_TYPE_QUORUM) {
         return STATUS_OK;
     }
-    if (is_server_named) {
+    if (auto_delete) {
         return fault_channel(fault, REPLY_PRECONDITION_FAILED,
-                             "Cannot declare a server-named queue for type quorum");
+                             "invalid property 'auto-delete' for %s", subject);
     }
     if (exclusive) {
         return fault_channel(fault, REPLY_PRECONDITION_FAILED,

@@ -99,12 +99,11 @@ MUST_CHECK enum status queue_settings_compare(struct bytes received, struct byte
 MUST_CHECK enum status queue_property_compare(const char *name, bool received, bool current,
                                               const char *subject, struct fault *fault);
 
-/* What a queue of type quorum must be: named by the client, not exclusive, durable. STATUS_FAULT:
- * 406. Queues of other types pass. */
+/* What a queue of type quorum must be: not auto-delete, not exclusive, durable. STATUS_FAULT: 406.
+ * Queues of other types pass. */
 MUST_CHECK enum status queue_settings_check_quorum(const struct queue_settings *settings,
-                                                   bool is_server_named, bool durable,
-                                                   bool exclusive, const char *subject,
-                                                   struct fault *fault);
+                                                   bool auto_delete, bool durable, bool exclusive,
+                                                   const char *subject, struct fault *fault);
 
 /* What the arguments of basic.consume say. */
 struct consume_settings {

@@ -167,13 +167,12 @@ tail_units(const struct content_shape *shape)
 }
 
 /* What lies behind the body, filled up with zeros. */
-static void
-tail_write(uint8_t *at, const struct content_shape *shape)
+static SELDOM void
+tail_write(struct content *content, uint8_t *at, const struct content_shape *shape)
 {
-    if (shape->tail.size > 0) {
-        memset(at, 0, tail_units(shape) * 8);
-        memcpy(at, shape->tail.data, shape->tail.size);
-    }
+    content->flags |= (uint16_t)(tail_units(shape) << CONTENT_TAIL_SHIFT);
+    memset(at, 0, tail_units(shape) * 8);
+    memcpy(at, shape->tail.data, shape->tail.size);
 }
 
 /* By pointer: whoever reads `octets` as a whole may wait for its halves to be written. */
@@ -193,14 +192,16 @@ content_write(struct content *content, const struct content_shape *shape)
     *content = (struct content){
         .body_size = shape->body_size,
         .properties_size = (uint32_t)shape->properties.size,
-        .flags = (uint16_t)(shape->flags | tail_units(shape) << CONTENT_TAIL_SHIFT),
+        .flags = shape->flags,
         .exchange_size = (uint8_t)shape->exchange.size,
         .routing_key_size = (uint8_t)shape->routing_key.size,
     };
     uint8_t *at = write_octets(content->octets, &shape->exchange);
     at = write_octets(at, &shape->routing_key);
     at = write_octets(at, &shape->properties);
-    tail_write(at + shape->body_size, shape);
+    if (shape->tail.size > 0) {
+        tail_write(content, at + shape->body_size, shape);
+    }
     return at;
 }
 

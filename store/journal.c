@@ -309,7 +309,7 @@ grow_runs(struct batch *batch, uint32_t count)
 }
 
 /* Room in the open batch for so many contents, and so many octets of records with their ends. */
-static enum status
+static inline enum status
 grow_batch(struct batch *batch, uint32_t content_count, uint64_t record_octets)
 {
     if (grow_runs(batch, content_count) != STATUS_OK ||

@@ -427,11 +427,10 @@ record_next(struct bytes *octets, struct record *record)
     if (size < RECORD_HEADER_SIZE || size > octets->size || size % RECORD_ALIGNMENT != 0) {
         return STATUS_CORRUPT;
     }
-    struct record found = {
-        .type = octets->data[0],
-        .flags = octets->data[1],
-        .octets = bytes_make(octets->data, size),
-    };
+    UNINITIALIZED struct record found; /* what its type has is filled in by decode_body */
+    found.type = octets->data[0];
+    found.flags = octets->data[1];
+    found.octets = bytes_make(octets->data, size);
     if (!decode_body(&found)) {
         return STATUS_CORRUPT;
     }

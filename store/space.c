@@ -322,7 +322,7 @@ remove_debt(struct space_segment *segment, uint32_t position)
 }
 
 /* The batch at `batch_lsn` ends an entry of the segment; 0: the last record about topology does. */
-static void
+static inline void
 remove_entry(struct space *space, struct space_segment *segment, uint64_t octets,
              uint64_t batch_lsn)
 {

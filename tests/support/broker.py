@@ -6,6 +6,7 @@ stopped must exit cleanly and must have left no sanitizer report; otherwise `sto
 """
 
 import contextlib
+import json
 import os
 import re
 import resource
@@ -250,6 +251,7 @@ class RabbitMQ:
     """Debian's rabbitmq-server on free ports, with files, cookie and epmd of its own."""
 
     SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+    CTL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 
     def __init__(self):
         self.scratch = tempfile.mkdtemp(prefix="rabbitmq-test-")
@@ -307,6 +309,19 @@ class RabbitMQ:
 
     def connect(self, **options):
         return amqp.Connection(self.amqp, **options)
+
+    def ctl(self, *arguments):
+        """Runs `rabbitmqctl ARGUMENTS` against this node."""
+        done = subprocess.run([self.CTL, "-n", self.node, *arguments], env=self.environment,
+                              cwd=self.scratch, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def import_definitions(self, definitions):
+        path = os.path.join(self.scratch, "definitions.json")
+        with open(path, "w") as file:
+            json.dump(definitions, file)
+        self.ctl("import_definitions", path)
 
     def stop(self):
         """SIGTERM stops the node in order; its epmd is asked to end once no node is left."""

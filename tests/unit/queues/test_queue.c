@@ -510,7 +510,7 @@ Test(queue, with_a_single_active_consumer_serves_the_first_registered)
     leave(0);
     cr_expect(eq(str, (char *)serve(2, served), "22"));
     leave(2);
-    cr_expect(eq(ptr, queue->active, NULL));
+    cr_expect(eq(ptr, queue_next_consumer(queue), NULL));
     join(3, 0);
     cr_expect(eq(str, (char *)serve(1, served), "3"));
     leave_all();

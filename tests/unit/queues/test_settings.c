@@ -193,7 +193,8 @@ Test(settings, refuses_bad_values_with_the_reason)
         {{TEXT("x-queue-type", "Classic")}, "\"unsupported queue type 'Classic'\""},
         {{LONG("x-queue-type", 1)}, "{unacceptable_type,long}"},
         {{TEXT("x-queue-mode", "lazy")}, NULL},
-        {{TEXT("x-queue-mode", "eager")}, "invalid_queue_mode"},
+        {{TEXT("x-queue-mode", "eager")}, "\"unsupported queue mode 'eager'\""},
+        {{LONG("x-queue-mode", 1)}, "{unacceptable_type,long}"},
         {{LONG("x-queue-version", 2)}, NULL},
         {{LONG("x-queue-version", 1)}, "\"unsupported queue version '1'\""},
         {{LONG("x-queue-version", -1)}, "{value_negative,-1}"},
@@ -334,27 +335,25 @@ Test(settings, are_the_default_where_there_are_no_arguments)
     cr_expect(eq(i64, shared->delivery_limit, settings.delivery_limit));
 }
 
-/* A quorum queue has a name of the client's, is nobody's alone and outlives a restart. */
+/* A quorum queue is nobody's alone, and outlives its consumers and a restart. */
 Test(settings, says_what_a_quorum_queue_must_be)
 {
     static const struct {
         enum queue_type type;
-        bool is_server_named, durable, exclusive;
+        bool auto_delete, durable, exclusive;
         const char *text;
     } rows[] = {
         {QUEUE_TYPE_QUORUM, false, true, false, ""},
         {QUEUE_TYPE_QUORUM, false, false, false, "invalid property 'non-durable' for " SUBJECT},
         {QUEUE_TYPE_QUORUM, false, true, true, "invalid property 'exclusive-owner' for " SUBJECT},
-        {QUEUE_TYPE_QUORUM, true, true, false,
-         "Cannot declare a server-named queue for type quorum"},
+        {QUEUE_TYPE_QUORUM, true, true, false, "invalid property 'auto-delete' for " SUBJECT},
         {QUEUE_TYPE_CLASSIC, true, false, true, ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct queue_settings settings = {.type = rows[i].type};
         struct fault fault = {0};
-        enum status status =
-            queue_settings_check_quorum(&settings, rows[i].is_server_named, rows[i].durable,
-                                        rows[i].exclusive, SUBJECT, &fault);
+        enum status status = queue_settings_check_quorum(
+            &settings, rows[i].auto_delete, rows[i].durable, rows[i].exclusive, SUBJECT, &fault);
         cr_expect(eq(int, status, rows[i].text[0] == '\0' ? STATUS_OK : STATUS_FAULT));
         cr_expect(eq(str, fault.text, (char *)rows[i].text), "row %zu", i);
     }
@@ -476,7 +475,7 @@ Test(settings, names_what_has_no_effect_yet)
                                         BOOL("x-single-active-consumer", 1),
                                         LONG("x-message-ttl", 1),
                                         LONG("x-max-priority", 1),
-                                        LONG("x-delivery-limit", 3),
+                                        LONG("x-consumer-disconnected-timeout", 3),
                                         TEXT("x-mine", "?")};
     static const struct field without[] = {BOOL("x-single-active-consumer", 1),
                                            TEXT("x-queue-type", "quorum")};
@@ -484,7 +483,7 @@ Test(settings, names_what_has_no_effect_yet)
     char names[64];
     put_fields(&table, with, ARRAY_LEN(with));
     cr_expect(queue_settings_without_effect(buffer_bytes(&table), names, sizeof(names)));
-    cr_expect(eq(str, names, "x-max-priority, x-delivery-limit"));
+    cr_expect(eq(str, names, "x-max-priority, x-consumer-disconnected-timeout"));
     char short_names[24];
     cr_expect(
         queue_settings_without_effect(buffer_bytes(&table), short_names, sizeof(short_names)));
