@@ -108,6 +108,20 @@ properties_decode_kept(struct properties *properties, struct bytes block, struct
     return decode(properties, block, UINT32_MAX, fault);
 }
 
+int
+properties_read_priority(struct bytes block)
+{
+    struct byte_reader reader = byte_reader_make(block);
+    uint16_t flags = byte_reader_u16(&reader);
+    (void)read_shortstr(&reader, flags, PROPERTY_CONTENT_TYPE);
+    (void)read_shortstr(&reader, flags, PROPERTY_CONTENT_ENCODING);
+    if ((flags & PROPERTY_HEADERS) != 0) {
+        (void)byte_reader_longstr(&reader);
+    }
+    (void)read_octet(&reader, flags, PROPERTY_DELIVERY_MODE);
+    return byte_reader_u8(&reader);
+}
+
 /* Writers that write only what the flags announce. */
 static void
 write_shortstr(struct buffer *out, uint16_t flags, enum property_flag flag, struct bytes value)

@@ -70,6 +70,15 @@ MUST_CHECK enum status properties_decode(struct properties *properties, struct b
 MUST_CHECK enum status properties_decode_kept(struct properties *properties, struct bytes block,
                                               struct fault *fault);
 
+/* The property priority of a block that was decoded when it came; -1: it has none. Reads only what
+ * stands in front of it. */
+int properties_read_priority(struct bytes block);
+static inline int
+properties_priority(struct bytes block)
+{
+    return (get_u16(block.data) & PROPERTY_PRIORITY) == 0 ? -1 : properties_read_priority(block);
+}
+
 /* Appends the block for `properties`: flag word and the values whose flags are set. */
 void properties_encode(struct buffer *out, const struct properties *properties);
 

@@ -78,15 +78,29 @@ remember_tag(struct ack_timeouts *timeouts, uint64_t tag)
     timeouts->tags[at] = tag;
 }
 
-bool
-channel_take_timed_out(struct channel *channel, uint64_t tag)
+/* The place of the tag; `tag_count` when it is not there. */
+static uint32_t
+find_timed_out(const struct ack_timeouts *timeouts, uint64_t tag)
 {
-    struct ack_timeouts *timeouts = &channel->timeouts;
     uint32_t at = 0;
     while (at < timeouts->tag_count && timeouts->tags[at] < tag) {
         at++;
     }
-    if (at == timeouts->tag_count || timeouts->tags[at] != tag) {
+    return at < timeouts->tag_count && timeouts->tags[at] == tag ? at : timeouts->tag_count;
+}
+
+bool
+channel_has_timed_out(const struct channel *channel, uint64_t tag)
+{
+    return find_timed_out(&channel->timeouts, tag) < channel->timeouts.tag_count;
+}
+
+bool
+channel_take_timed_out(struct channel *channel, uint64_t tag)
+{
+    struct ack_timeouts *timeouts = &channel->timeouts;
+    uint32_t at = find_timed_out(timeouts, tag);
+    if (at == timeouts->tag_count) {
         return false;
     }
     timeouts->tag_count--;

@@ -4,6 +4,7 @@
 #include "amqp/reply.h"
 #include "base/alloc.h"
 #include "broker/commit_wait.h"
+#include "broker/failure_notes.h"
 #include "broker/vhost.h"
 
 #include <stdlib.h>
@@ -92,6 +93,7 @@ channel_free(struct channel **channel_pointer)
     assert(channel->is_ended);
     assert(!list_link_is_linked(&channel->commit_link));
     channel_drop_waits(channel);
+    channel_end_notes(channel);
     map_fini(&channel->consumers);
     unacked_table_fini(&channel->unacked);
     free((void *)channel->last_queue.data);

@@ -18,7 +18,8 @@ enum channel_mode { CHANNEL_PLAIN, CHANNEL_CONFIRM, CHANNEL_TX };
 
 struct commit_waits; /* commit_wait.c */
 struct exchange;
-struct transaction; /* transaction.c */
+struct failure_notes; /* failure_notes.c */
+struct transaction;   /* transaction.c */
 
 /* What the last publish of a channel found: good while both numbers are what they were. */
 struct publish_memory {
@@ -40,6 +41,7 @@ struct channel {
     struct list consumer_list; /* of consumer.channel_link, in the order in which they are woken */
     struct unacked_table unacked;
     struct ack_timeouts timeouts;
+    struct failure_notes *notes;   /* of open deliveries; owned; NULL: there never was one */
     uint64_t next_delivery_tag;    /* the first is 1 */
     uint16_t prefetch_default;     /* for consumers started from now on; 0: none */
     uint16_t prefetch_global;      /* shared by all consumers; 0: none */

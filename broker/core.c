@@ -115,6 +115,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->work_left = core->settings.work_per_tick;
     core->drops_left = CORE_DROPS_PER_TICK;
     entry_memory_init(&core->queue_memory);
+    core->queue_memory.now_ms = (int64_t)(now.monotonic_ms - core->base_ms);
     queue_discards_init(&core->discards);
     core->discards.release = core_release_discarded;
     core->discards.context = core;
@@ -329,6 +330,7 @@ void
 core_begin_tick(struct core *core, struct clock_reading now)
 {
     core->now = now;
+    core->queue_memory.now_ms = (int64_t)(now.monotonic_ms - core->base_ms);
     if (core->first_tick_ms == 0) {
         core->first_tick_ms = now.monotonic_ms;
     }

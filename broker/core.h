@@ -184,8 +184,9 @@ struct core {
     uint64_t topology_token;           /* of the last change of something durable */
     uint64_t *log_targets;             /* scratch of core_log_target; owned */
     uint32_t log_target_count, log_target_capacity;
-    struct journal_state *log_states; /* what is kept of some of them; owned */
-    uint64_t log_expiration;          /* of the message that goes to them; 0: none */
+    struct journal_state *log_states;  /* what is kept of some of them; owned */
+    uint64_t log_expiration;           /* of the message that goes to them; 0: none */
+    const struct content *log_content; /* what that is; while the list is made */
     uint32_t log_state_count, log_state_capacity;
     uint64_t stop_token;      /* what a stop waits for; 0: none is under way */
     bool heads_came;          /* a queue in `getters` may wait no longer */

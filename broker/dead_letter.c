@@ -15,12 +15,14 @@
 #include "broker/death_headers.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
-#include "broker/failure_headers.h"
+#include "broker/failure_notes.h"
 #include "broker/paging.h"
 #include "broker/publish.h"
 #include "broker/retry.h"
+#include "broker/retry_headers.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
+#include "queues/clocks.h"
 
 struct dead_letters {
     struct core *core;
@@ -78,6 +80,7 @@ static void
 pass_first_on(struct core *core, struct queue *queue)
 {
     struct queue *kept = queue_ref(queue);
+    core_free_failure(core, &queue_first_dying(queue)->failure);
     queue_take_dying(queue);
     if (queue->dying->count == 0) {
         list_remove(&queue->dying->all_link);
@@ -130,8 +133,16 @@ void
 core_let_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
              uint64_t position, enum death_reason reason)
 {
+    core_let_failed_die(core, queue, entry, position, reason, NULL);
+}
+
+void
+core_let_failed_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
+                    uint64_t position, enum death_reason reason, struct failure *failure)
+{
     assert(reason < DEATH_REASON_COUNT);
     struct queue_dying *dying = queue_dying_of(queue);
+    queue_clocks_touch(queue);
     dying->died_count[reason]++;
     core->counters.died[reason]++;
     bool is_parked_else = reason == DEATH_DELIVERY_LIMIT;
@@ -139,6 +150,7 @@ core_let_die(struct core *core, struct queue *queue, const struct queue_entry *e
         core->counters.dead_letters_dropped++;
         core_log_departure(core, queue, entry, position);
         queue_entry_release(entry, core->pool);
+        core_free_failure(core, &failure);
         return;
     }
     struct dead_letters *letters = core->dead_letters;
@@ -146,6 +158,7 @@ core_let_die(struct core *core, struct queue *queue, const struct queue_entry *e
         .entry = *entry,
         .number = ++letters->last_number,
         .position = position,
+        .failure = failure,
         .reason = reason,
     };
     if (dying->count == 0) {
@@ -261,17 +274,35 @@ static struct bytes
 add_failures(const struct letter *letter)
 {
     struct bytes headers = letter->properties.headers;
-    const struct failure *failure =
+    const struct failure_row *failure =
         (queue_entry_flags(&letter->message.entry) & ENTRY_HAS_FAILED) == 0
             ? NULL
             : queue_find_failure(letter->queue, letter->message.position);
     struct buffer *failures = &letter->core->dead_letters->failures;
     buffer_clear(failures);
-    if (failure == NULL || headers.size + FAILURE_HEADERS_OCTETS_MAX > header_octets_max(letter)) {
+    if (failure == NULL || headers.size + RETRY_HEADERS_OCTETS_MAX > header_octets_max(letter)) {
         return headers;
     }
-    failure_headers_put(failures, headers, failure);
+    retry_headers_put(failures, headers, failure);
     return buffer_bytes(failures);
+}
+
+/* Behind all others, in what room there is: what is known of why the message failed. */
+static void
+write_failure(const struct letter *letter, struct bytes old_headers)
+{
+    const struct properties *properties = &letter->properties;
+    struct buffer *headers = &letter->core->dead_letters->headers;
+    bool has_id = (properties->flags & PROPERTY_MESSAGE_ID) != 0;
+    struct failure_source source = {
+        .queue = letter->queue->name,
+        .message_id = has_id ? properties->message_id : bytes_make(NULL, 0),
+        .headers = old_headers,
+    };
+    size_t octets_max = header_octets_max(letter);
+    size_t octets = buffer_size(headers);
+    failure_headers_put(headers, letter->message.failure, &source,
+                        octets < octets_max ? octets_max - octets : 0);
 }
 
 /* Leaves the new headers in the scratch buffer and in the properties. */
@@ -294,9 +325,13 @@ write_headers(struct letter *letter)
         .headers = add_failures(letter),
         .has_deaths = (letter->old->flags & CONTENT_HAS_DEATHS) != 0,
         .drops_cc = letter->queue->settings->has_dead_letter_routing_key,
+        .drops_failure = letter->message.failure != NULL,
     };
     buffer_clear(headers);
     letter->has_deaths = death_headers_put(headers, &source, &death, header_octets_max(letter));
+    if (letter->message.failure != NULL) {
+        write_failure(letter, source.headers);
+    }
     if (headers->failed || letter->core->dead_letters->failures.failed) {
         return STATUS_NO_MEMORY;
     }
@@ -412,10 +447,11 @@ make_content(struct letter *letter)
 
 /* Room for the message in all of its queues. */
 static enum status
-reserve_queues(struct core *core)
+reserve_queues(struct core *core, const struct content *content)
 {
     for (uint32_t i = 0; i < core->prompt_count; i++) {
-        if (queue_reserve(queue_of_target(core->routes.targets[i])) != STATUS_OK) {
+        struct queue *target = queue_of_target(core->routes.targets[i]);
+        if (queue_reserve(target, content_level(content, target)) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }
@@ -432,15 +468,18 @@ count_logged(const struct core *core, const struct content *content)
     return count;
 }
 
-/* Of how many the log keeps a deadline (the message's own is gone), or until when they wait. */
+/* Of how many the log keeps a deadline (the message's own is gone), a level, or until when they
+ * wait.
+ */
 static uint32_t
 count_states(const struct core *core, const struct content *content)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *target = queue_of_target(core->routes.targets[i]);
-        bool has_state = i >= core->prompt_count || !queue_is_endless(target, 0);
-        count += has_state && core_logs(core, target, content) ? 1 : 0;
+        bool has_state = core_logs(core, target, content) &&
+                         (i >= core->prompt_count || core_log_keeps_state(target, content, 0));
+        count += has_state ? 1 : 0;
     }
     return count;
 }
@@ -476,7 +515,7 @@ publish_letter(const struct letter *letter)
     const struct content *content = chunk_pool_content(core->pool, letter->content);
     struct logged_message message = {0};
     enum status status = STATUS_OK;
-    core_log_begin(core, 0);
+    core_log_begin(core, content, 0);
     for (uint32_t i = 0; i < set->count && core_has_log(core); i++) {
         struct queue *target = queue_of_target(set->targets[i]);
         if (core_logs(core, target, content)) {
@@ -541,7 +580,7 @@ prepare_letter(struct letter *letter)
     if (make_content(letter) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    enum status status = reserve_queues(core);
+    enum status status = reserve_queues(core, chunk_pool_content(core->pool, letter->content));
     if (status == STATUS_OK && (status = reserve_log(letter)) != STATUS_OK) {
         core_forget_delayed(core, core->routes.count);
     }

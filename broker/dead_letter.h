@@ -43,6 +43,11 @@ void dead_letters_free(struct dead_letters **letters);
 void core_let_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
                   uint64_t position, enum death_reason reason);
 
+/* The same for a message of which more is known; takes `failure`, whose memory counts
+ * (failure_notes.h); NULL: as above. */
+void core_let_failed_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
+                         uint64_t position, enum death_reason reason, struct failure *failure);
+
 /* Adds what the log will be given when the message dies and is moved at once, its removal excepted:
  * about as much, for nobody knows yet how many queues will have it. */
 struct log_need;

@@ -12,6 +12,7 @@
 #include "broker/limits.h"
 #include "broker/paging.h"
 #include "broker/retry.h"
+#include "queues/clocks.h"
 
 /* Whether one more message may go to the consumer. What stands in its way remembers that it has
  * to call. */
@@ -81,6 +82,7 @@ deliver_for_good(struct core *core, struct queue *queue, struct consumer *consum
     uint64_t position;
     bool taken = queue_pop(queue, &entry, &position);
     assert(taken);
+    queue_clocks_on_served(queue, position);
     post_delivery(core, consumer, &entry, content_to_post(&entry, made),
                   consumer->channel->next_delivery_tag++);
     count_delivery(core, queue, &entry);

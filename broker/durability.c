@@ -7,6 +7,7 @@
 #include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/paging.h"
+#include "broker/publish.h"
 #include "broker/retry.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
@@ -49,8 +50,9 @@ core_logs(const struct core *core, const struct queue *queue, const struct conte
 }
 
 void
-core_log_begin(struct core *core, uint64_t expiration)
+core_log_begin(struct core *core, const struct content *content, uint64_t expiration)
 {
+    core->log_content = content;
     core->log_target_count = 0;
     core->log_state_count = 0;
     core->log_expiration = expiration;
@@ -140,6 +142,19 @@ add_target_with(struct core *core, const struct queue *queue, const struct row_s
     return STATUS_OK;
 }
 
+/* What the log keeps of the level at which the content stands in the queue. */
+static uint8_t
+logged_level(const struct queue *queue, const struct content *content)
+{
+    return queue->level_max == 0 ? 0 : queue_logged_level(queue, content_level(content, queue));
+}
+
+bool
+core_log_keeps_state(const struct queue *queue, const struct content *content, uint64_t expiration)
+{
+    return !queue_is_endless(queue, expiration) || logged_level(queue, content) != 0;
+}
+
 enum status
 core_log_target_with(struct core *core, const struct queue *queue, const struct row_state *state)
 {
@@ -149,6 +164,7 @@ core_log_target_with(struct core *core, const struct queue *queue, const struct 
                                ? core_wall_deadline_ms(core, queue, core->log_expiration)
                                : full.due_ms + queue_time_to_live_ms(queue, core->log_expiration);
     }
+    full.priority = logged_level(queue, core->log_content);
     return row_state_is_empty(&full) ? add_plain_target(core, queue)
                                      : add_target_with(core, queue, &full);
 }
@@ -166,8 +182,9 @@ core_log_target_until(struct core *core, const struct queue *queue, uint64_t row
 enum status
 core_log_target(struct core *core, const struct queue *queue)
 {
-    return queue_is_endless(queue, core->log_expiration) ? add_plain_target(core, queue)
-                                                         : core_log_target_with(core, queue, NULL);
+    return core_log_keeps_state(queue, core->log_content, core->log_expiration)
+               ? core_log_target_with(core, queue, NULL)
+               : add_plain_target(core, queue);
 }
 
 /* What the list takes in the log, at most. */
@@ -568,19 +585,44 @@ core_on_committed(struct core *core)
 
 /* Recovery ------------------------------------------------------------------------------------- */
 
+/* At its level; behind those that stand there. */
 static enum status
 restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
-              const struct recovered_row *row)
+              const struct row_state *state)
 {
-    const struct row_state *state = &row->state;
-    if (state->acquired_count > 0 || row->state_lsn != 0) {
+    uint8_t level = queue_level_from_log(queue, state->priority);
+    if (queue_open_level(queue, level) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue_turn_to_level(queue, level);
+    enum status status = state->deadline_ms == 0
+                             ? queue_push(queue, entry)
+                             : core_restore_mortal(core, queue, entry, state->deadline_ms);
+    queue_serve_highest(queue);
+    return status;
+}
+
+/* What was handed out before has failed, or waits for its next try. */
+static enum status
+restore_row(struct core *core, struct queue *queue, struct queue_entry *entry,
+            const struct recovered_row *row)
+{
+    if (row->state.acquired_count > 0 || row->state_lsn != 0) {
         return core_restore_failed(core, queue, entry, row);
     }
-    if (state->due_ms != 0) {
-        return core_restore_delayed(core, queue, entry, state);
-    }
-    return state->deadline_ms == 0 ? queue_push(queue, entry)
-                                   : core_restore_mortal(core, queue, entry, state->deadline_ms);
+    return row->state.due_ms != 0 ? core_restore_delayed(core, queue, entry, &row->state)
+                                  : restore_entry(core, queue, entry, &row->state);
+}
+
+/* Has what is pushed come when the message came, as far as that is known; returns what the time
+ * was. */
+static int64_t
+go_back_to_arrival(struct core *core, uint64_t arrival_ms)
+{
+    int64_t now_ms = core->queue_memory.now_ms;
+    int64_t age_ms = core->now.wall_ms - (int64_t)arrival_ms;
+    core->queue_memory.now_ms -= arrival_ms != 0 && age_ms > 0 ? age_ms : 0;
+    return now_ms;
 }
 
 enum status
@@ -596,8 +638,10 @@ core_restore_row(void *context, const struct recovered_row *row)
         .lsn_and_flags = queue_entry_pack(row->lsn, flags),
         .size = row->body_size,
     };
-    queue_begin_restoring(queue);
-    if (restore_entry(core, queue, &entry, row) != STATUS_OK) {
+    int64_t now_ms = go_back_to_arrival(core, row->arrival_ms);
+    enum status status = restore_row(core, queue, &entry, row);
+    core->queue_memory.now_ms = now_ms;
+    if (status != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     core_heed_limit(core, queue);

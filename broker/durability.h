@@ -45,14 +45,14 @@ bool core_logs(const struct core *core, const struct queue *queue, const struct 
 
 /* Starts the list of durable queues that one content goes to (`expiration` as in struct
  * logged_message); core_log_target adds one, with a mark when a consumer waits there, and with the
- * deadline that the message has in that queue; core_log_publish writes the message down for all of
- * them and gives it its LSN (0: the list is empty). STATUS_FULL: message and list do not fit a
- * segment together; STATUS_NO_MEMORY. Both change nothing. */
-void core_log_begin(struct core *core, uint64_t expiration);
+ * deadline and the level that the message has in that queue; core_log_publish writes the message
+ * down for all of them and gives it its LSN (0: the list is empty). STATUS_FULL: message and list
+ * do not fit a segment together; STATUS_NO_MEMORY. Both change nothing. */
+void core_log_begin(struct core *core, const struct content *content, uint64_t expiration);
 MUST_CHECK enum status core_log_target(struct core *core, const struct queue *queue);
 /* The same with what else the log keeps of the message in that queue: until when it waits, its
- * level; a deadline that queue or message ask for is set here. NULL or empty: nothing, as
- * core_log_target. Neighbours with the same share a record. */
+ * level; a deadline that queue or message ask for, and the level, are set here. NULL or empty:
+ * nothing, as core_log_target. Neighbours with the same share a record. */
 MUST_CHECK enum status core_log_target_with(struct core *core, const struct queue *queue,
                                             const struct row_state *state);
 /* core_log_target for a queue that is to have the message when `row_due_ms` has come, as a row of
@@ -61,6 +61,10 @@ MUST_CHECK enum status core_log_target_until(struct core *core, const struct que
                                              uint64_t row_due_ms);
 MUST_CHECK enum status core_log_publish(struct core *core, struct content_ref content,
                                         uint64_t *lsn_out);
+
+/* Whether core_log_target keeps more of such a message in that queue than that it is there. */
+bool core_log_keeps_state(const struct queue *queue, const struct content *content,
+                          uint64_t expiration);
 
 /* What a transaction will write down, at most. */
 struct log_need {

@@ -62,9 +62,9 @@ note_at_once(struct core *core, struct queue *queue)
 {
     struct queue_times *times = queue->times;
     uint64_t tick = chunk_pool_tick(core->pool);
-    if (times->at_once_tick != tick) {
-        times->at_once_tick = tick;
-        times->at_once_from = queue->next_position - 1;
+    if (times->order.at_once_tick != tick) {
+        times->order.at_once_tick = tick;
+        times->order.at_once_from = queue->next_position - 1;
     }
     core_expire_soon(core, queue);
 }
@@ -209,14 +209,14 @@ core_let_due_die(struct core *core, struct queue *queue)
 bool
 core_head_is_overdue(const struct core *core, const struct queue *queue)
 {
-    const struct queue_times *times = queue->times;
+    const struct queue_deadlines *order = &queue->times->order;
     uint64_t due_ms = queue_head_deadline_ms(queue);
     if (due_ms > now_ms(core)) {
         return false;
     }
-    bool is_new = due_ms == (uint64_t)DUE_AT_ONCE * DUE_STEP_MS && queue->returned_count == 0 &&
-                  times->at_once_tick == chunk_pool_tick(core->pool) &&
-                  queue_head_position(queue) >= times->at_once_from;
+    bool is_new = due_ms == (uint64_t)DUE_AT_ONCE * DUE_STEP_MS && !queue_head_is_returned(queue) &&
+                  order->at_once_tick == chunk_pool_tick(core->pool) &&
+                  queue_head_position(queue) >= order->at_once_from;
     return !is_new;
 }
 

@@ -14,6 +14,7 @@
 #include "broker/retry.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
+#include "queues/clocks.h"
 
 /* qos ------------------------------------------------------------------------------------------ */
 
@@ -235,8 +236,12 @@ take_for_get(struct channel *channel, struct queue *queue, bool no_ack, struct g
         .queue = queue,
         .delivered_ms = channel_core(channel)->now.monotonic_ms,
     };
+    if (no_ack && queue_pop(queue, &got->entry, &got->position)) {
+        queue_clocks_on_served(queue, got->position);
+        return STATUS_OK;
+    }
     if (no_ack) {
-        return queue_pop(queue, &got->entry, &got->position) ? STATUS_OK : STATUS_AGAIN;
+        return STATUS_AGAIN;
     }
     enum status status = queue_lend(queue, &item.entry, &item.position);
     if (status != STATUS_OK) {

@@ -210,8 +210,8 @@ has_message_id(const struct content *content, struct bytes message_id)
 static bool
 is_meant(const struct pending_walk *walk, const struct due_row *row)
 {
-    bool is_new = (row->key.position & QUEUE_POSITION_DELAYED) != 0 &&
-                  (row->key.position & ~QUEUE_POSITION_DELAYED) >= walk->end_number;
+    uint64_t number = (row->key.position & ~QUEUE_POSITION_DELAYED) >> DELAYED_NUMBER_SHIFT;
+    bool is_new = (row->key.position & QUEUE_POSITION_DELAYED) != 0 && number >= walk->end_number;
     return !is_new && (walk->kinds & 1U << due_row_kind(row)) != 0;
 }
 

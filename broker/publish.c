@@ -15,8 +15,10 @@
 #include "broker/delay.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/limits.h"
 #include "broker/reply_to.h"
+#include "broker/retry.h"
 #include "broker/route.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
@@ -90,22 +92,34 @@ entry_bits(const struct core *core, const struct queue *queue, const struct cont
 /* The message comes in when it is due (broker/waiting.h). */
 static SELDOM void
 enqueue_delayed(struct core *core, struct queue *queue, const struct queue_entry *entry,
-                const struct logged_message *message)
+                const struct content *content, const struct logged_message *message)
 {
-    queue_push_delayed(queue, entry, message->due_ms, message->expiration);
+    queue_push_delayed(queue, entry, content_level(content, queue), message->due_ms,
+                       message->expiration);
     queue_entry_retain(entry, core->pool);
     queue->published_count++;
     core_look_at_waiting(core, queue, queue_next_due_ms(queue));
 }
 
 static enum status
-push_message(struct core *core, struct queue *queue, struct queue_entry *entry,
-             const struct logged_message *message)
+push_in_order(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct logged_message *message)
 {
     if (queue_is_endless(queue, message->expiration)) {
         return queue_push(queue, entry);
     }
     return core_push_for(core, queue, entry, queue_time_to_live_ms(queue, message->expiration));
+}
+
+static enum status
+push_at_level(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct content *content, const struct logged_message *message)
+{
+    queue_turn_to_level(queue, content_level(content, queue));
+    enum status status = push_in_order(core, queue, entry, message);
+    queue_serve_highest(queue);
+    core_heed_hold(core, queue);
+    return status;
 }
 
 void
@@ -118,10 +132,12 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
         .size = content->body_size,
     };
     if (message->due_ms != 0) {
-        enqueue_delayed(core, queue, &entry, message);
+        enqueue_delayed(core, queue, &entry, content, message);
         return;
     }
-    enum status status = push_message(core, queue, &entry, message);
+    enum status status = queue->levels == NULL
+                             ? push_in_order(core, queue, &entry, message)
+                             : push_at_level(core, queue, &entry, content, message);
     assert(status == STATUS_OK);
     queue_entry_retain(&entry, core->pool);
     queue->published_count++;
@@ -167,7 +183,7 @@ static enum status
 log_for_queues(const struct publish *publish, uint64_t *lsn_out)
 {
     struct core *core = publish_core(publish);
-    core_log_begin(core, publish->expiration);
+    core_log_begin(core, publish->octets, publish->expiration);
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *queue = queue_of_target(core->routes.targets[i]);
         if (core_logs(core, queue, publish->octets) &&
@@ -247,7 +263,7 @@ reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
         if (queue_would_refuse(queue, publish->octets->body_size)) {
             return STATUS_REJECTED;
         }
-        if (queue_reserve(queue) != STATUS_OK) {
+        if (queue_reserve(queue, content_level(publish->octets, queue)) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
     }
@@ -720,10 +736,6 @@ static enum status
 find_exchange(struct channel *channel, struct bytes name, struct exchange **exchange_out,
               struct fault *fault)
 {
-    *exchange_out = recall_exchange(channel, name);
-    if (*exchange_out != NULL) {
-        return STATUS_OK;
-    }
     if (access_require(channel->connection, ACCESS_WRITE, ACCESS_EXCHANGE, name, fault) !=
         STATUS_OK) {
         return STATUS_FAULT;
@@ -738,7 +750,9 @@ find_exchange(struct channel *channel, struct bytes name, struct exchange **exch
         return fault_channel(fault, REPLY_ACCESS_REFUSED, "cannot publish to internal %s",
                              vhost_exchange_text(vhost, name, text));
     }
-    remember_exchange(channel, exchange);
+    if (!bytes_equal_text(name, CONTROL_EXCHANGE)) {
+        remember_exchange(channel, exchange); /* of that one, each key is looked at */
+    }
     *exchange_out = exchange;
     return STATUS_OK;
 }
@@ -751,8 +765,14 @@ channel_handle_publish(struct channel *channel, const struct net_event *event,
     if (event->publish.immediate) {
         return fault_connection(fault, REPLY_NOT_IMPLEMENTED, "immediate=true");
     }
-    struct exchange *exchange;
-    if (check_size(core, event->publish.body_size, fault) != STATUS_OK ||
+    if (check_size(core, event->publish.body_size, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    struct exchange *exchange = recall_exchange(channel, event->publish.exchange);
+    if (exchange == NULL && channel_is_note(channel, event)) {
+        return channel_take_note(channel, event, fault);
+    }
+    if (exchange == NULL &&
         find_exchange(channel, event->publish.exchange, &exchange, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }

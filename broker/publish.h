@@ -3,6 +3,7 @@
 #ifndef BOURSE_BROKER_PUBLISH_H
 #define BOURSE_BROKER_PUBLISH_H
 
+#include "amqp/properties.h"
 #include "base/status.h"
 #include "broker/channel.h"
 
@@ -35,6 +36,16 @@ void core_forget_delayed(struct core *core, uint32_t end);
 MUST_CHECK enum status publish_collect_keys(struct bytes headers, const char *name,
                                             struct bytes *keys, uint32_t *key_count,
                                             struct fault *fault);
+
+/* The level at which the content stands in the queue; 0 in one without priorities. Properties are
+ * looked at only where there are levels. */
+static inline uint8_t
+content_level(const struct content *content, const struct queue *queue)
+{
+    return queue->level_max == 0
+               ? 0
+               : queue_level(queue, properties_priority(content_properties(content)));
+}
 
 /* The expiration of a content that has passed the checks of a publish, as in logged_message. */
 uint64_t content_expiration(const struct content *content);

@@ -275,7 +275,7 @@ read_ahead(struct paging *paging, struct queue_windows *windows)
     }
     paging_give_up_passed(paging, windows);
     bool is_due = !windows->is_fetching && windows->window_count < WINDOWS_AHEAD &&
-                  windows->queue->returned_count == 0 &&
+                  !queue_head_is_returned(windows->queue) &&
                   windows->next_position < queue_deque_position(windows->queue) + HORIZON / 2;
     if (is_due && paging_is_open(paging) && paging_has_room_ahead(paging, FETCH_WINDOW)) {
         (void)ask_ahead(paging, windows);
@@ -295,7 +295,7 @@ ask_for_head(struct paging *paging, struct queue_windows *windows, enum content_
         paging_give_up_all(paging, windows);
         return false;
     }
-    if (queue->returned_count > 0) {
+    if (queue_head_is_returned(queue)) {
         return place == CONTENT_SPILLED
                    ? restore_chunk(paging, windows, queue_peek(queue)->content, true, 0)
                    : fetch_returned(paging, windows);
@@ -391,13 +391,24 @@ core_head_is_in_memory(struct core *core, struct queue *queue)
     return true;
 }
 
+static void
+read_entries(struct paging *paging, struct queue *queue, struct entry_deque *deque)
+{
+    if (entry_deque_wants_read(deque) && !paging_read_entries(paging, deque, queue)) {
+        paging_wait_for_room(paging, paging_windows_of(paging, queue));
+    }
+}
+
 void
 core_read_entries(struct core *core, struct queue *queue)
 {
     struct paging *paging = core->paging;
-    if (paging != NULL && entry_deque_wants_read(&queue->deque) &&
-        !paging_read_entries(paging, &queue->deque, queue)) {
-        paging_wait_for_room(paging, paging_windows_of(paging, queue));
+    if (paging == NULL) {
+        return;
+    }
+    read_entries(paging, queue, &queue->deque);
+    for (unsigned i = 0; queue->levels != NULL && i <= queue->level_max; i++) {
+        read_entries(paging, queue, &queue->levels->of[i].deque);
     }
 }
 
@@ -439,18 +450,19 @@ paging_patch(struct chunk_pool *pool, struct queue_entry *entry, const struct io
 }
 
 /* Patches entries of the deque up to `end_position`; returns behind the last that was not left out.
- */
+ * Another level may have come to the front since they were asked for. */
 static uint64_t
 patch_deque(struct paging *paging, struct queue_windows *windows, const struct paging_job *job,
             struct content_ref chunk)
 {
-    const struct queue *queue = windows->queue;
-    uint64_t position = queue_deque_position(queue);
-    if (windows->next_position > position) {
+    struct queue *queue = windows->queue;
+    uint64_t first = queue_first_position_of(queue, job->end_position);
+    uint64_t position = first;
+    if (windows->next_position > position && windows->next_position <= job->end_position) {
         position = windows->next_position;
     }
     struct entry_cursor cursor =
-        entry_deque_seek(&queue->deque, position - queue_deque_position(queue));
+        entry_deque_seek(queue_deque_of(queue, job->end_position), position - first);
     struct queue_entry *entry;
     while (position < job->end_position && (entry = entry_cursor_next(&cursor)) != NULL) {
         bool is_patched = paging_patch(paging->core->pool, entry, &job->fetch, chunk);
@@ -600,8 +612,8 @@ paging_end_read(struct paging *paging, struct paging_job *job)
     if (status == STATUS_OK && !is_read) {
         paging_log_spill_failure(paging, job, "entries.lost");
         paging->counters.lost += loss.count;
-        if (queue != NULL && deque == &queue->deque) {
-            queue_lose(queue, &loss);
+        if (queue != NULL) {
+            queue_lose(queue, deque, &loss);
         }
     }
     paging_job_free(&job);

@@ -3,12 +3,15 @@
 
 #include <inttypes.h>
 
+#include "broker/channel.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
-#include "broker/failure_headers.h"
+#include "broker/failure_notes.h"
+#include "broker/retry_headers.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
+#include "queues/clocks.h"
 #include "store/recovery.h"
 
 static uint64_t
@@ -52,11 +55,17 @@ logged_verdict(uint8_t verdict)
     return ROW_VERDICT_NONE;
 }
 
+static uint8_t
+logged_level(const struct queue *queue, uint64_t position)
+{
+    return queue->level_max == 0 ? 0 : queue_logged_level(queue, position_level(position));
+}
+
 /* Writes down what is known now: what stood there before counts no more, so the deadline is said
  * again. `due_ms` is wall clock; 0: the message does not wait. */
 static void
 log_failure(struct core *core, struct queue *queue, const struct queue_entry *entry,
-            struct failure *row, uint64_t due_ms)
+            struct failure_row *row, uint64_t due_ms)
 {
     uint64_t deadline_ms = queue_deadline_ms(queue, entry, row->position);
     struct row_state state = {
@@ -66,6 +75,7 @@ log_failure(struct core *core, struct queue *queue, const struct queue_entry *en
         .delivery_count = row->delivery_count,
         .acquired_count = row->acquired_count,
         .verdict = (uint8_t)logged_verdict(row->verdict),
+        .priority = logged_level(queue, row->position),
     };
     row->state_lsn = core_log_return(core, queue, entry, &state, row->state_lsn);
 }
@@ -88,7 +98,7 @@ on_hold_ends(struct timer *timer, void *context)
 }
 
 static void
-hold(struct core *core, struct queue *queue, const struct failure *row)
+hold(struct core *core, struct queue *queue, const struct failure_row *row)
 {
     queue->failures->held_position = row->position;
     timer_arm(&core->timers, &queue->failures->timer, core->base_ms + row->due_ms, on_hold_ends,
@@ -108,14 +118,14 @@ core_heed_hold(struct core *core, struct queue *queue)
 }
 
 static bool
-is_over_limit(const struct queue *queue, const struct failure *row)
+is_over_limit(const struct queue *queue, const struct failure_row *row)
 {
     int64_t limit = queue->settings->delivery_limit;
     return limit >= 0 && row->delivery_count > limit;
 }
 
 /* The row of the next message; NULL: it has none, or there is no message in memory. */
-static struct failure *
+static struct failure_row *
 head_failure(const struct queue *queue)
 {
     const struct queue_entry *head = queue->ready_count == 0 ? NULL : queue_peek(queue);
@@ -147,7 +157,7 @@ drop_head(struct core *core, struct queue *queue)
 bool
 core_head_may_be_tried(struct core *core, struct queue *queue)
 {
-    const struct failure *row;
+    const struct failure_row *row;
     while ((row = head_failure(queue)) != NULL && is_over_limit(queue, row)) {
         if (!drop_head(core, queue)) {
             return false;
@@ -166,9 +176,10 @@ core_head_may_be_tried(struct core *core, struct queue *queue)
 /* A return of a message, on its way. */
 struct coming_back {
     struct core *core;
+    struct channel *channel;
     struct queue *queue;
     struct unacked *item;
-    struct failure *row;
+    struct failure_row *row;
     bool is_counted;
 };
 
@@ -187,9 +198,9 @@ note_return(struct coming_back *back, enum retry_verdict verdict)
     if (queue_add_failure(back->queue, item->position, &back->row) != STATUS_OK) {
         return false;
     }
-    struct failure *row = back->row;
+    struct failure_row *row = back->row;
     if (row->acquired_count == 0) {
-        row->arrival_ms = (int64_t)item->delivered_ms - (int64_t)back->core->base_ms;
+        row->arrival_ms = (int64_t)queue_arrival_ms(back->queue, item->position);
     }
     row->acquired_count += row->acquired_count < UINT32_MAX ? 1 : 0;
     row->due_ms = 0;
@@ -197,7 +208,7 @@ note_return(struct coming_back *back, enum retry_verdict verdict)
     queue_entry_set_flag(&item->entry, ENTRY_HAS_FAILED);
     back->is_counted = counts(back->queue, verdict);
     if (back->is_counted) {
-        failure_count(row, now_ms(back->core));
+        failure_row_count(row, now_ms(back->core));
         back->queue->failures->failed_count++;
         back->core->counters.failed++;
     }
@@ -218,8 +229,13 @@ let_die(const struct coming_back *back)
 {
     struct unacked *item = back->item;
     log_failure(back->core, back->queue, &item->entry, back->row, 0);
+    struct failure *failure =
+        back->channel->notes == NULL
+            ? NULL
+            : channel_end_failed(back->channel, item->tag, logged_verdict(back->row->verdict));
     queue_settle(back->queue, &item->entry, item->position);
-    core_let_die(back->core, back->queue, &item->entry, item->position, DEATH_DELIVERY_LIMIT);
+    core_let_failed_die(back->core, back->queue, &item->entry, item->position, DEATH_DELIVERY_LIMIT,
+                        failure);
 }
 
 /* 0: it is tried again at once. Drawn once; what comes of it is written down. */
@@ -227,7 +243,7 @@ static uint64_t
 draw_delay_ms(const struct coming_back *back)
 {
     const struct retry_settings *settings = &back->queue->settings->retry;
-    const struct failure *row = back->row;
+    const struct failure_row *row = back->row;
     if (!retry_waits(settings, back->is_counted)) {
         return 0;
     }
@@ -262,9 +278,11 @@ wait_for_retry(const struct coming_back *back, uint64_t delay_ms)
 }
 
 void
-core_return_counted(struct core *core, struct unacked *item, enum retry_verdict verdict)
+channel_return_counted(struct channel *channel, struct unacked *item, enum retry_verdict verdict)
 {
-    struct coming_back back = {.core = core, .queue = item->queue, .item = item};
+    struct core *core = channel_core(channel);
+    struct coming_back back = {
+        .core = core, .channel = channel, .queue = item->queue, .item = item};
     if (!note_return(&back, verdict)) {
         core_give_back(core, item);
         return;
@@ -290,7 +308,7 @@ enum status
 core_show_head(struct core *core, struct queue *queue, uint32_t frame_max,
                struct content_ref *copy_out)
 {
-    const struct failure *row = head_failure(queue);
+    const struct failure_row *row = head_failure(queue);
     if (row == NULL || row->acquired_count == 0) {
         return STATUS_OK;
     }
@@ -302,7 +320,7 @@ core_show_head(struct core *core, struct queue *queue, uint32_t frame_max,
 uint64_t
 core_end_failures(struct core *core, struct queue *queue, uint64_t position)
 {
-    struct failure row = {0};
+    struct failure_row row = {0};
     (void)queue_take_failure(queue, position, &row);
     core_heed_hold(core, queue);
     return row.state_lsn;
@@ -320,7 +338,7 @@ core_log_departure(struct core *core, struct queue *queue, const struct queue_en
 static void
 forget_row(struct core *core, struct queue *queue, uint64_t position)
 {
-    struct failure row;
+    struct failure_row row;
     if (queue_take_failure(queue, position, &row)) {
         core_log_end_state(core, queue, row.state_lsn);
     }
@@ -336,13 +354,19 @@ forget_returned(struct core *core, struct queue *queue)
     }
 }
 
-/* Those that were restored stand in the deque. */
+/* Those that were restored, and have not been handed out since, stand in a deque. */
+static bool
+is_in_deque(const struct queue *queue, const struct failure_row *row)
+{
+    return row->is_in_deque && row->position >= queue_first_position_of(queue, row->position);
+}
+
 static void
-forget_behind(struct core *core, struct queue *queue, uint64_t first)
+forget_restored(struct core *core, struct queue *queue)
 {
     uint32_t at = 0;
-    for (struct failure *row; (row = queue_next_failure(queue, &at)) != NULL;) {
-        if (row->position >= first) {
+    for (struct failure_row *row; (row = queue_next_failure(queue, &at)) != NULL;) {
+        if (is_in_deque(queue, row)) {
             forget_row(core, queue, row->position);
             at--;
         }
@@ -356,7 +380,7 @@ core_purge_failures(struct core *core, struct queue *queue)
         return;
     }
     forget_returned(core, queue);
-    forget_behind(core, queue, queue_deque_position(queue));
+    forget_restored(core, queue);
 }
 
 void
@@ -405,73 +429,82 @@ restored_verdict(uint8_t verdict)
     return verdict < ARRAY_LEN(verdicts) ? verdicts[verdict] : RETRY_NO_VERDICT;
 }
 
-static enum status
-restore_row(struct core *core, struct queue *queue, uint64_t position,
-            const struct recovered_row *recovered, uint64_t held_until_ms)
+static void
+fill_row(struct core *core, struct failure_row *row, const struct recovered_row *recovered)
 {
     const struct row_state *state = &recovered->state;
-    struct failure *row;
-    if (queue_add_failure(queue, position, &row) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
     row->state_lsn = recovered->state_lsn;
     row->arrival_ms = (int64_t)now_ms(core) + ((int64_t)state->arrival_ms - core->now.wall_ms);
     row->delivery_count = state->delivery_count;
     row->acquired_count = state->acquired_count;
     row->verdict = (uint8_t)restored_verdict(state->verdict);
-    row->due_ms = held_until_ms;
+}
+
+/* At its level, behind those that stand there. What is parked has no deadline any more. */
+static enum status
+push_restored(struct core *core, struct queue *queue, struct queue_entry *entry,
+              const struct recovered_row *recovered)
+{
+    const struct row_state *state = &recovered->state;
+    uint8_t level = queue_level_from_log(queue, state->priority);
+    struct failure_row *row;
+    if (queue_open_level(queue, level) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue_turn_to_level(queue, level);
+    if (queue_add_failure(queue, queue->next_position, &row) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    fill_row(core, row, recovered);
+    return state->deadline_ms == 0 || state->due_ms >= INT64_MAX
+               ? queue_push(queue, entry)
+               : core_restore_mortal(core, queue, entry, state->deadline_ms);
+}
+
+/* It was pushed last. Where strict order is kept, it waits at its place. */
+static enum status
+wait_again(struct core *core, struct queue *queue, uint64_t due_ms)
+{
+    struct queue_entry entry;
+    uint64_t position = queue->next_position - 1;
+    struct failure_row *row = queue_find_failure(queue, position);
+    bool is_held = queue->settings->retry.order == RETRY_ORDER_HOLD && due_ms != PARKED_MS;
+    row->is_in_deque = due_ms <= now_ms(core) || is_held;
+    row->due_ms = is_held ? due_ms : 0;
+    if (row->is_in_deque) {
+        return STATUS_OK;
+    }
+    if (queue_lend_last(queue, &entry, &position) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    if (core_wait(core, queue, &entry, position, due_ms) != STATUS_OK) {
+        queue_return(queue, &entry, position);
+        return STATUS_NO_MEMORY;
+    }
     return STATUS_OK;
 }
 
-static enum status
-restore_waiting(struct core *core, struct queue *queue, struct queue_entry *entry,
-                const struct recovered_row *recovered, uint64_t due_ms)
-{
-    uint64_t position = queue_early_position(queue);
-    if (restore_row(core, queue, position, recovered, 0) != STATUS_OK ||
-        queue_lend_again(queue) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    uint64_t deadline_ms = recovered->state.deadline_ms;
-    if (deadline_ms != 0) {
-        queue_set_deadline(queue, entry, position, due_of_wall(core, deadline_ms));
-    }
-    return core_wait(core, queue, entry, position, due_ms);
-}
-
-static enum status
-restore_ready(struct core *core, struct queue *queue, struct queue_entry *entry,
-              const struct recovered_row *recovered, uint64_t due_ms)
-{
-    if (restore_row(core, queue, queue->next_position, recovered, due_ms) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    uint64_t deadline_ms = recovered->state.deadline_ms;
-    return deadline_ms == 0 ? queue_push(queue, entry)
-                            : core_restore_mortal(core, queue, entry, deadline_ms);
-}
-
-/* Where strict order is kept, a message waits at its place. */
 enum status
 core_restore_failed(struct core *core, struct queue *queue, struct queue_entry *entry,
                     const struct recovered_row *recovered)
 {
-    uint64_t due_ms = due_of_wall(core, recovered->state.due_ms);
-    bool is_held = queue->settings->retry.order == RETRY_ORDER_HOLD && due_ms != PARKED_MS;
     queue_entry_set_flag(entry, ENTRY_HAS_FAILED);
     if (recovered->state.acquired_count > 0) {
         queue_entry_set_flag(entry, ENTRY_REDELIVERED);
     }
-    return due_ms <= now_ms(core) || is_held
-               ? restore_ready(core, queue, entry, recovered, due_ms)
-               : restore_waiting(core, queue, entry, recovered, due_ms);
+    enum status status = push_restored(core, queue, entry, recovered);
+    if (status == STATUS_OK) {
+        status = wait_again(core, queue, due_of_wall(core, recovered->state.due_ms));
+    }
+    queue_serve_highest(queue);
+    return status;
 }
 
 /* Quarantine ---------------------------------------------------------------------------------- */
 
 /* Once for each queue: there may be many. */
 static void
-tell(struct core *core, struct queue *queue, const struct failure *row)
+tell(struct core *core, struct queue *queue, const struct failure_row *row)
 {
     char text[RESOURCE_TEXT_SIZE];
     if (queue->failures->has_told) {
@@ -488,12 +521,12 @@ tell(struct core *core, struct queue *queue, const struct failure *row)
 enum status
 core_park(struct core *core, struct queue *queue, const struct dying_message *message)
 {
-    struct failure *row = queue_find_failure(queue, message->position);
+    struct failure_row *row = queue_find_failure(queue, message->position);
     assert(row != NULL);
     struct queue_entry entry = message->entry;
     entry.due = DUE_NONE; /* nobody waits for its time any more */
     queue_entry_clear_flag(&entry, ENTRY_INDEXED);
-    if (queue_lend_again(queue) != STATUS_OK) {
+    if (queue_lend_again(queue, message->position) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     if (core_wait(core, queue, &entry, message->position, PARKED_MS) != STATUS_OK) {
@@ -512,7 +545,7 @@ void
 core_forgive(struct core *core, struct queue *queue, const struct queue_entry *entry,
              uint64_t position)
 {
-    struct failure *row = has_failed(entry) ? queue_find_failure(queue, position) : NULL;
+    struct failure_row *row = has_failed(entry) ? queue_find_failure(queue, position) : NULL;
     if (row == NULL) {
         return;
     }

@@ -18,10 +18,13 @@
 #include "queues/retry.h"
 #include "queues/unacked.h"
 
-/* A delivery has ended without an acknowledgement: gives the message back to its queue, which is
- * not deleted and counts, or lets it die. `item` was taken out of its table; the count of its
- * content passes on, its references do not. */
-void core_return_counted(struct core *core, struct unacked *item, enum retry_verdict verdict);
+struct channel;
+
+/* A delivery of the channel has ended without an acknowledgement: gives the message back to its
+ * queue, which is not deleted and counts, or lets it die. `item` was taken out of its table; the
+ * count of its content passes on, its references do not. */
+void channel_return_counted(struct channel *channel, struct unacked *item,
+                            enum retry_verdict verdict);
 
 /* The same for a queue that does not count: the message goes back to its place. */
 void core_give_back(struct core *core, struct unacked *item);

@@ -4,8 +4,10 @@
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/limits.h"
 #include "broker/retry.h"
+#include "queues/clocks.h"
 
 static void
 wake_consumer(struct core *core, struct consumer *consumer)
@@ -51,6 +53,9 @@ static void
 end_delivery(struct channel *channel, struct unacked *item)
 {
     struct consumer *consumer = item->consumer;
+    if (channel->notes != NULL) {
+        channel_drop_note(channel, item->tag);
+    }
     if (consumer != NULL) {
         assert(consumer->unacked_count > 0);
         assert(channel->unacked_by_consumers > 0);
@@ -79,6 +84,7 @@ drop_message(struct channel *channel, struct unacked *item)
 void
 channel_settle_ack(struct channel *channel, struct unacked *item)
 {
+    queue_clocks_on_served(item->queue, item->position);
     item->queue->acked_count++;
     channel_core(channel)->counters.acked++;
     drop_message(channel, item);
@@ -92,8 +98,9 @@ channel_settle_return(struct channel *channel, struct unacked *item, enum retry_
         drop_message(channel, item);
         return;
     }
+    queue_clocks_touch(queue);
     if (queue->settings->counts_failures) {
-        core_return_counted(channel_core(channel), item, verdict);
+        channel_return_counted(channel, item, verdict);
     } else {
         core_give_back(channel_core(channel), item);
     }
@@ -108,7 +115,10 @@ void
 channel_settle_reject(struct channel *channel, struct unacked *item)
 {
     queue_settle(item->queue, &item->entry, item->position);
-    core_let_die(channel_core(channel), item->queue, &item->entry, item->position, DEATH_REJECTED);
+    struct failure *failure =
+        channel->notes == NULL ? NULL : channel_end_failed(channel, item->tag, ROW_VERDICT_REJECT);
+    core_let_failed_die(channel_core(channel), item->queue, &item->entry, item->position,
+                        DEATH_REJECTED, failure);
     end_delivery(channel, item);
 }
 

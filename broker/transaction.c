@@ -287,23 +287,25 @@ find_overdue(struct channel *channel)
 
 /* Announces every copy to its queue, but for those that it refuses because it is full with what
  * came before them. What is to wait is let in whatever the queue is full of. */
-static void
+static enum status
 announce_copies(struct channel *channel)
 {
     struct core *core = channel_core(channel);
     const struct transaction *transaction = channel->transaction;
-    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < transaction->publish_count && status == STATUS_OK; i++) {
         struct buffered_publish *publish = &transaction->publishes[i];
         if (publish->queue == NULL || publish->due_ms != 0) {
             continue;
         }
-        uint32_t body_size = chunk_pool_content(core->pool, publish->content)->body_size;
-        publish->is_refused = core_refuses(core, publish->queue, body_size);
+        const struct content *content = chunk_pool_content(core->pool, publish->content);
+        publish->is_refused = core_refuses(core, publish->queue, content->body_size);
         if (!publish->is_refused) {
-            queue_announce(publish->queue);
-            publish->queue->announced_bytes += body_size;
+            status = queue_announce(publish->queue, content_level(content, publish->queue));
+            publish->queue->announced_bytes += content->body_size;
         }
     }
+    return status;
 }
 
 /* Room for every copy in its queue. */
@@ -311,8 +313,7 @@ static enum status
 reserve_queues(struct channel *channel)
 {
     const struct transaction *transaction = channel->transaction;
-    announce_copies(channel);
-    enum status status = STATUS_OK;
+    enum status status = announce_copies(channel);
     for (uint32_t i = 0; i < transaction->publish_count; i++) {
         struct queue *queue = transaction->publishes[i].queue;
         if (queue != NULL && status == STATUS_OK) {
@@ -363,7 +364,7 @@ count_logged(const struct core *core, const struct buffered_publish *copies, uin
     return logged_count;
 }
 
-/* Of how many the log keeps a deadline, or until when they wait. */
+/* Of how many the log keeps a deadline, a level, or until when they wait. */
 static uint32_t
 count_states(const struct core *core, const struct buffered_publish *copies, uint32_t count)
 {
@@ -373,8 +374,9 @@ count_states(const struct core *core, const struct buffered_publish *copies, uin
     for (uint32_t i = 0; i < count; i++) {
         const struct queue *queue = copies[i].queue;
         bool has_state =
-            queue != NULL && (copies[i].due_ms != 0 || !queue_is_endless(queue, expiration));
-        state_count += has_state && core_logs(core, queue, content) ? 1 : 0;
+            queue != NULL && core_logs(core, queue, content) &&
+            (copies[i].due_ms != 0 || core_log_keeps_state(queue, content, expiration));
+        state_count += has_state ? 1 : 0;
     }
     return state_count;
 }
@@ -494,7 +496,7 @@ log_copies(struct core *core, const struct buffered_publish *copies, uint32_t co
     const struct content *content = chunk_pool_content(core->pool, copies->content);
     enum status status = STATUS_OK;
     uint64_t lsn = 0;
-    core_log_begin(core, expiration);
+    core_log_begin(core, content, expiration);
     for (uint32_t i = 0; i < count; i++) {
         if (is_taken(&copies[i]) && core_logs(core, copies[i].queue, content)) {
             status = core_log_target_until(core, copies[i].queue, copies[i].due_ms);

@@ -15,6 +15,7 @@
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/paging.h"
 #include "broker/retry.h"
 #include "broker/waiting.h"
@@ -129,6 +130,7 @@ vhost_make_predeclared(struct vhost *vhost, bool is_logged)
         {"amq.headers", &exchange_type_headers, false},
         {"amq.match", &exchange_type_headers, false},
         {"amq.rabbitmq.trace", &exchange_type_topic, true},
+        {CONTROL_EXCHANGE, &exchange_type_direct, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct exchange_properties properties = {

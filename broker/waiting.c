@@ -131,6 +131,7 @@ core_forget_waiting(struct core *core, struct queue *queue)
 static void
 on_ready(struct core *core, struct queue *queue)
 {
+    core_heed_hold(core, queue);
     core_heed_limit(core, queue);
     if (queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
@@ -146,25 +147,30 @@ late_ms(const struct core *core, const struct due_key *key)
 }
 
 /* A message that comes before its time is in the log as one that waits: that is said anew, and
- * where it was said is kept with what is known of failures until the message leaves. */
+ * where it was said is kept with what is known of failures until the message leaves. Its level is
+ * in front. */
 static enum status
 note_release(struct core *core, struct queue *queue, struct queue_entry *entry)
 {
-    struct failure *row;
+    struct failure_row *row;
     if (queue_entry_lsn(entry) == 0 || !core_has_log(core)) {
         return STATUS_OK;
     }
     if (queue_add_failure(queue, queue->next_position, &row) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    uint64_t expiration = delayed_expiration(entry);
-    struct row_state state = {.deadline_ms = core_wall_deadline_ms(core, queue, expiration)};
+    struct row_state state = {
+        .deadline_ms = core_wall_deadline_ms(core, queue, delayed_expiration(entry)),
+        .priority = queue->level_max == 0 ? 0 : queue_logged_level(queue, queue_front_level(queue)),
+    };
     row->state_lsn = core_log_return(core, queue, entry, &state, 0);
+    row->is_in_deque = true;
     queue_entry_set_flag(entry, ENTRY_HAS_FAILED);
     return STATUS_OK;
 }
 
-/* Its time to live counts from when it was due, or comes before that. There is room for it. */
+/* Its time to live counts from when it was due, or comes before that. There is room for it at the
+ * level in front. */
 static void
 push_delayed(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t late_ms)
 {
@@ -181,15 +187,20 @@ static enum status
 end_delay(struct core *core, struct queue *queue, const struct due_key *key, bool is_early)
 {
     struct due_row *there = due_index_find(&queue->waiting->index, key);
-    struct due_row row;
-    if (queue_reserve(queue) != STATUS_OK ||
-        (is_early && note_release(core, queue, &there->entry) != STATUS_OK)) {
+    uint8_t level = delayed_level(key->position);
+    if (queue_reserve(queue, level) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    bool taken = queue_take_waiting(queue, key, &row);
-    assert(taken);
-    push_delayed(core, queue, &row.entry, late_ms(core, key));
-    return STATUS_OK;
+    queue_turn_to_level(queue, level);
+    enum status status = is_early ? note_release(core, queue, &there->entry) : STATUS_OK;
+    if (status == STATUS_OK) {
+        struct due_row row;
+        bool taken = queue_take_waiting(queue, key, &row);
+        assert(taken);
+        push_delayed(core, queue, &row.entry, late_ms(core, key));
+    }
+    queue_serve_highest(queue);
+    return status;
 }
 
 static enum status
@@ -203,7 +214,6 @@ end_retry(struct core *core, struct queue *queue, const struct due_key *key, boo
         core_forgive(core, queue, &entry, key->position);
     }
     core_watch_returned(core, queue, &entry, key->position);
-    core_heed_hold(core, queue);
     return STATUS_OK;
 }
 
@@ -312,7 +322,8 @@ core_restore_delayed(struct core *core, struct queue *queue, struct queue_entry 
     if (queue_reserve_delayed(queue, row_due_ms) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    queue_push_delayed(queue, entry, row_due_ms, expiration);
+    queue_push_delayed(queue, entry, queue_level_from_log(queue, state->priority), row_due_ms,
+                       expiration);
     core_look_at_waiting(core, queue, queue_next_due_ms(queue));
     return STATUS_OK;
 }

@@ -91,13 +91,13 @@ give_up(struct paging *paging, const struct window *window)
 }
 
 static void
-give_up_first(struct paging *paging, struct queue_windows *windows)
+give_up_at(struct paging *paging, struct queue_windows *windows, uint32_t at)
 {
-    struct window first = windows->windows[0];
+    struct window window = windows->windows[at];
     windows->window_count--;
-    memmove(windows->windows, windows->windows + 1,
-            windows->window_count * sizeof(*windows->windows));
-    give_up(paging, &first);
+    memmove(windows->windows + at, windows->windows + at + 1,
+            (windows->window_count - at) * sizeof(*windows->windows));
+    give_up(paging, &window);
 }
 
 static void
@@ -112,7 +112,7 @@ void
 paging_give_up_all(struct paging *paging, struct queue_windows *windows)
 {
     while (windows->window_count > 0) {
-        give_up_first(paging, windows);
+        give_up_at(paging, windows, 0);
     }
     give_up_returned(paging, windows);
     windows->next_position = 0;
@@ -122,8 +122,10 @@ void
 paging_give_up_passed(struct paging *paging, struct queue_windows *windows)
 {
     uint64_t head = queue_deque_position(windows->queue);
-    while (windows->window_count > 0 && windows->windows[0].end_position <= head) {
-        give_up_first(paging, windows);
+    for (uint32_t i = windows->window_count; i > 0; i--) {
+        if (windows->windows[i - 1].end_position <= head) {
+            give_up_at(paging, windows, i - 1);
+        }
     }
     if (windows->queue->returned_count == 0) {
         give_up_returned(paging, windows);
@@ -141,7 +143,7 @@ paging_add_window(struct paging *paging, struct queue_windows *windows, const st
         return;
     }
     if (windows->window_count == WINDOWS_AHEAD) {
-        give_up_first(paging, windows);
+        give_up_at(paging, windows, 0);
     }
     windows->windows[windows->window_count++] = *window;
 }

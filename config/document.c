@@ -210,7 +210,7 @@ static const struct field_spec queue_fields[] = {
     NESTED("limits", FIELD_RECORD, 0, QUEUE, limits, &queue_limits_spec),
     LITERAL("ttl", 0, QUEUE, ttl, LITERAL_DURATION, 0, TEN_YEARS_MS),
     LITERAL("expires", 0, QUEUE, expires, LITERAL_DURATION, 1, TEN_YEARS_MS),
-    LITERAL("priorities", FIELD_WITHOUT_EFFECT, QUEUE, priorities, LITERAL_INTEGER, 1, 255),
+    LITERAL("priorities", 0, QUEUE, priorities, LITERAL_INTEGER, 1, 255),
     NESTED("consumers", FIELD_RECORD, 0, QUEUE, consumers, &consumers_spec),
     LITERAL("ack-timeout", 0, QUEUE, ack_timeout, LITERAL_DURATION, 1, TEN_YEARS_MS),
     LITERAL("release-rate", 0, QUEUE, release_rate, LITERAL_INTEGER, 1, 1000000),

@@ -10,7 +10,8 @@
 
 /* What every vhost has besides the default exchange, which has no name to bind to. */
 static const char *const predeclared_exchanges[] = {
-    "amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.match", "amq.rabbitmq.trace", NULL,
+    "amq.direct", "amq.fanout",         "amq.topic",      "amq.headers",
+    "amq.match",  "amq.rabbitmq.trace", "bourse.control", NULL,
 };
 
 static const char *const exchange_type_names[] = {

@@ -57,9 +57,14 @@ entry_deque_forget_spilled(struct entry_deque *deque)
     entry_pages_free(deque);
 }
 
+/* A chain that is not counted is short; of one that is, only the last block may be a small one. */
 static uint64_t
 chain_bytes(const struct entry_deque *deque)
 {
+    if (deque->pages != NULL && deque->tail != NULL) {
+        return (deque->pages->block_count - 1) * entry_block_bytes(ENTRY_BLOCK_CAPACITY) +
+               entry_block_bytes(deque->tail->capacity);
+    }
     uint64_t bytes = 0;
     for (const struct entry_block *block = deque->head; block != NULL; block = block->next) {
         bytes += entry_block_bytes(block->capacity);
@@ -349,16 +354,19 @@ entry_deque_check(const struct entry_deque *deque, uint64_t own_bytes, uint64_t 
     const struct entry_pages *pages = deque->pages;
     struct entry_sums sums = {0};
     uint32_t block_count = 0;
+    uint64_t block_bytes = 0;
     const struct entry_block *last = NULL;
     for (const struct entry_block *block = deque->head; block != NULL; block = block->next) {
         check_block(deque, block, &sums);
         block_count++;
+        block_bytes += entry_block_bytes(block->capacity);
         last = block;
         assert(pages == NULL || block_count != pages->front_count || block == pages->front_last);
     }
     assert(last == deque->tail);
     uint64_t pages_bytes = pages == NULL ? 0 : entry_pages_bytes(pages);
-    assert(deque->bytes == own_bytes + chain_bytes(deque) + pages_bytes);
+    assert(chain_bytes(deque) == block_bytes);
+    assert(deque->bytes == own_bytes + block_bytes + pages_bytes);
     if (pages != NULL) {
         assert(pages->deque == deque);
         assert(deque->has_runs == (pages->run_count > 0));

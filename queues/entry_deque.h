@@ -36,6 +36,7 @@ enum {
 /* Memory of all deques of one owner. */
 struct entry_memory {
     uint64_t bytes;
+    int64_t now_ms;            /* the owner's clock (times.h): what is pushed came then */
     struct spill_space *space; /* borrowed; NULL: nothing is spilled */
     struct list long_deques;   /* of entry_pages.link: those that may have something to spill; those
                                   with more than ENTRY_BLOCKS_MAX blocks first */

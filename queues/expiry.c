@@ -2,6 +2,7 @@
 #include "queues/expiry.h"
 
 #include "base/alloc.h"
+#include "queues/clocks.h"
 #include "queues/waiting.h"
 
 #include <stdlib.h>
@@ -25,7 +26,10 @@ queue_times_of(struct queue *queue)
     if (times == NULL) {
         times = xalloc(sizeof(*times));
         times->queue = queue;
-        times->latest_ms = is_empty(queue) ? 0 : NEVER_MS;
+        times->order.latest_ms = is_empty(queue) ? 0 : NEVER_MS;
+        for (unsigned i = 0; queue->levels != NULL && i <= queue->level_max; i++) {
+            queue->levels->of[i].order = times->order;
+        }
         queue->times = times;
     }
     return times;
@@ -94,13 +98,33 @@ queue_head_deadline_ms(const struct queue *queue)
     return head == NULL ? NEVER_MS : queue_deadline_ms(queue, head, queue_head_position(queue));
 }
 
+static uint64_t
+first_row_ms(const struct queue *queue)
+{
+    const struct due_row *row = due_index_first(&queue->times->index);
+    return row == NULL ? NEVER_MS : row->key.due_ms;
+}
+
+/* Of the oldest messages of all levels. */
+static uint64_t
+levels_deadline_ms(const struct queue *queue, uint8_t *level_out)
+{
+    *level_out = 0;
+    return queue->levels == NULL ? NEVER_MS : queue_levels_deadline_ms(queue, level_out);
+}
+
+static uint64_t
+earlier(uint64_t a_ms, uint64_t b_ms)
+{
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
 uint64_t
 queue_next_deadline_ms(const struct queue *queue)
 {
-    const struct due_row *row = due_index_first(&queue->times->index);
-    uint64_t row_ms = row == NULL ? NEVER_MS : row->key.due_ms;
-    uint64_t head_ms = queue_head_deadline_ms(queue);
-    return row_ms < head_ms ? row_ms : head_ms;
+    uint8_t level;
+    return earlier(first_row_ms(queue),
+                   earlier(queue_head_deadline_ms(queue), levels_deadline_ms(queue, &level)));
 }
 
 /* Rows ----------------------------------------------------------------------------------------- */
@@ -156,7 +180,7 @@ begin_anew(struct queue *queue)
     if (queue_times_bytes(queue->times) > 0) {
         forget_rows(queue);
     }
-    queue->times->latest_ms = 0;
+    queue->times->order.latest_ms = 0;
 }
 
 void
@@ -165,7 +189,7 @@ queue_times_on_endless(struct queue *queue)
     if (is_empty(queue)) {
         begin_anew(queue);
     }
-    queue->times->latest_ms = NEVER_MS;
+    queue->times->order.latest_ms = NEVER_MS;
 }
 
 /* Sets `due`; returns the deadline that it stands for. */
@@ -192,16 +216,6 @@ note_far(struct queue *queue, struct queue_entry *entry, uint64_t position, uint
     return true;
 }
 
-/* Its row is made when it comes back. */
-void
-queue_set_deadline(struct queue *queue, struct queue_entry *entry, uint64_t position,
-                   uint64_t due_ms)
-{
-    (void)queue_times_of(queue);
-    uint64_t rounded_ms = set_due(entry, due_ms);
-    (void)note_far(queue, entry, position, rounded_ms);
-}
-
 static void
 index_next(struct queue *queue, struct queue_entry *entry, uint64_t due_ms)
 {
@@ -222,7 +236,7 @@ queue_push_until(struct queue *queue, struct queue_entry *entry, uint64_t due_ms
         begin_anew(queue);
     }
     uint64_t rounded_ms = set_due(entry, due_ms);
-    bool is_in_order = rounded_ms >= times->latest_ms && entry->due != DUE_FAR;
+    bool is_in_order = rounded_ms >= times->order.latest_ms && entry->due != DUE_FAR;
     if (!is_in_order) {
         index_next(queue, entry, rounded_ms);
     }
@@ -232,7 +246,7 @@ queue_push_until(struct queue *queue, struct queue_entry *entry, uint64_t due_ms
         return STATUS_NO_MEMORY;
     }
     if (is_in_order) {
-        times->latest_ms = rounded_ms;
+        times->order.latest_ms = rounded_ms;
     }
     return STATUS_OK;
 }
@@ -277,11 +291,12 @@ index_returned(struct queue *queue, struct queue_entry *entry, uint64_t position
     return STATUS_NO_MEMORY;
 }
 
-/* In a quorum queue what came back stands in no order that deadlines could have. */
+/* In a quorum queue what came back stands in no order that deadlines could have, and where there
+ * are levels not in one. */
 void
 queue_times_on_returned(struct queue *queue, struct queue_entry *entry, uint64_t position)
 {
-    if (!is_indexed(entry) && queue->settings->type != QUEUE_TYPE_QUORUM) {
+    if (!is_indexed(entry) && queue->settings->type != QUEUE_TYPE_QUORUM && queue->levels == NULL) {
         return;
     }
     struct due_row *row = find_row(queue, entry, position);
@@ -317,6 +332,16 @@ queue_add_missing_rows(struct queue *queue)
     }
     queue->times->lacks_rows = false;
     return STATUS_OK;
+}
+
+/* What has come back needs rows from now on. */
+void
+queue_times_on_levels(struct queue *queue)
+{
+    queue->times->lacks_rows = queue->returned_count > 0;
+    /* What there is no memory for is tried again when the queue is looked at. */
+    enum status status = queue_add_missing_rows(queue);
+    (void)status;
 }
 
 /* Rows of lent messages go with the others, and are made again when those come back. What is far
@@ -360,18 +385,19 @@ queue_times_is_dead(struct queue *queue, uint64_t position, bool take)
     return was_dead;
 }
 
-/* The first row is due. STATUS_AGAIN: its message is lent, or was lost, and the row is gone. */
+/* Of a message in front, or that came back. STATUS_AGAIN: it is lent, or was lost, and the row is
+ * gone. */
 static enum status
-take_first_row(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+take_row(struct queue *queue, struct due_row row, struct queue_entry *entry_out,
+         uint64_t *position_out)
 {
-    struct due_row row = *due_index_first(&queue->times->index);
     uint64_t position = row.key.position;
     uint64_t first = queue_deque_position(queue);
     enum status status = STATUS_AGAIN;
-    if (position >= first) {
-        status = entry_deque_kill(&queue->deque, position - first, &row.entry);
-    } else if ((queue_entry_flags(&row.entry) & ENTRY_IS_BACK) != 0) {
+    if ((queue_entry_flags(&row.entry) & ENTRY_IS_BACK) != 0) {
         status = kill_returned(queue, position);
+    } else if (position >= first) {
+        status = entry_deque_kill(&queue->deque, position - first, &row.entry);
     }
     if (status == STATUS_NO_MEMORY) {
         return status;
@@ -383,6 +409,7 @@ take_first_row(struct queue *queue, struct queue_entry *entry_out, uint64_t *pos
     take_far(queue->times, position);
     queue->ready_count--;
     queue->ready_bytes -= row.entry.size;
+    queue_clocks_on_gone(queue, position);
     queue_skip_dead(queue);
     queue_entry_clear_flag(&row.entry, ENTRY_IS_BACK);
     queue_entry_clear_flag(&row.entry, ENTRY_INDEXED);
@@ -391,12 +418,36 @@ take_first_row(struct queue *queue, struct queue_entry *entry_out, uint64_t *pos
     return STATUS_OK;
 }
 
-static bool
+/* The first row is due; otherwise as take_row. */
+static enum status
+take_first_row(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    struct due_row row = *due_index_first(&queue->times->index);
+    queue_turn_to_level(queue, position_level(row.key.position));
+    enum status status = take_row(queue, row, entry_out, position_out);
+    queue_serve_highest(queue);
+    return status;
+}
+
+static void
 take_head(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
     bool taken = queue_pop(queue, entry_out, position_out);
+    assert(taken);
     queue_entry_clear_flag(entry_out, ENTRY_INDEXED);
-    return taken;
+}
+
+static void
+take_head_of_level(struct queue *queue, uint8_t level, struct queue_entry *entry_out,
+                   uint64_t *position_out)
+{
+    queue_turn_to_level(queue, level);
+    queue_take_from_deque(queue, entry_out, position_out);
+    queue_clocks_on_gone(queue, *position_out);
+    queue_times_on_gone(queue, entry_out, *position_out);
+    queue_skip_dead(queue);
+    queue_serve_highest(queue);
+    queue_entry_clear_flag(entry_out, ENTRY_INDEXED);
 }
 
 enum status
@@ -404,16 +455,18 @@ queue_take_expired(struct queue *queue, uint64_t now_ms, struct queue_entry *ent
                    uint64_t *position_out)
 {
     for (int i = 0; i < LENT_ROWS_MAX; i++) {
-        const struct due_row *row = due_index_first(&queue->times->index);
-        uint64_t row_ms = row == NULL ? NEVER_MS : row->key.due_ms;
+        uint8_t level;
+        uint64_t row_ms = first_row_ms(queue);
         uint64_t head_ms = queue_head_deadline_ms(queue);
-        if (row_ms > now_ms && head_ms > now_ms) {
+        uint64_t level_ms = levels_deadline_ms(queue, &level);
+        if (earlier(row_ms, earlier(head_ms, level_ms)) > now_ms) {
             return STATUS_AGAIN;
         }
         enum status status = STATUS_OK;
-        if (head_ms <= row_ms) {
-            bool taken = take_head(queue, entry_out, position_out);
-            assert(taken);
+        if (level_ms < head_ms && level_ms <= row_ms) {
+            take_head_of_level(queue, level, entry_out, position_out);
+        } else if (head_ms <= row_ms) {
+            take_head(queue, entry_out, position_out);
         } else {
             status = take_first_row(queue, entry_out, position_out);
         }
@@ -430,17 +483,14 @@ queue_take_expired(struct queue *queue, uint64_t now_ms, struct queue_entry *ent
 static void
 check_row(const struct queue *queue, const struct due_row *row)
 {
-    assert(row->key.position < queue->next_position);
+    assert(queue_knows_position(queue, row->key.position));
     assert(queue_deadline_ms(queue, &row->entry, row->key.position) == row->key.due_ms);
-    assert(row->key.position < queue_deque_position(queue) ||
-           (queue_entry_flags(&row->entry) & ENTRY_IS_BACK) == 0);
 }
 
 static void
-check_deque_rows(const struct queue *queue)
+check_deque_rows(const struct queue *queue, const struct entry_deque *deque, uint64_t position)
 {
-    struct entry_cursor cursor = entry_deque_seek(&queue->deque, 0);
-    uint64_t position = queue_deque_position(queue);
+    struct entry_cursor cursor = entry_deque_seek(deque, 0);
     for (const struct queue_entry *entry; (entry = entry_cursor_next(&cursor)) != NULL;
          position++) {
         assert(!is_indexed(entry) || find_row(queue, entry, position) != NULL);
@@ -477,6 +527,10 @@ queue_check_times(const struct queue *queue)
     for (const struct due_row *row; (row = due_cursor_next(&cursor)) != NULL;) {
         check_row(queue, row);
     }
-    check_deque_rows(queue);
+    check_deque_rows(queue, &queue->deque, queue_deque_position(queue));
+    for (unsigned i = 0; queue->levels != NULL && i <= queue->level_max; i++) {
+        uint64_t first = queue_first_position_of(queue, position_of_level((uint8_t)i));
+        check_deque_rows(queue, &queue->levels->of[i].deque, first);
+    }
     check_returned_rows(queue);
 }

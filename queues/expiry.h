@@ -23,11 +23,6 @@ void queue_forget_times(struct queue *queue);
 MUST_CHECK enum status queue_push_until(struct queue *queue, struct queue_entry *entry,
                                         uint64_t due_ms);
 
-/* The same for a message that takes no place yet: it was lent before, is at `position`, and waits.
- * A deadline that is far away and cannot be noted is none. */
-void queue_set_deadline(struct queue *queue, struct queue_entry *entry, uint64_t position,
-                        uint64_t due_ms);
-
 /* The deadline of a message at `position`, ready or lent; NEVER_MS: it has none. */
 uint64_t queue_deadline_ms(const struct queue *queue, const struct queue_entry *entry,
                            uint64_t position);
@@ -64,6 +59,9 @@ void queue_times_on_returned(struct queue *queue, struct queue_entry *entry, uin
 /* The entry of a returned message names another content now. */
 void queue_times_on_patched(struct queue *queue, const struct queue_entry *entry,
                             uint64_t position);
+
+/* The first message of a second level is about to come. */
+void queue_times_on_levels(struct queue *queue);
 
 /* Every ready message was dropped. */
 void queue_times_on_purged(struct queue *queue);

@@ -26,7 +26,7 @@ next_place(const struct queue_failures *failures, uint32_t at)
 }
 
 /* The place of the row, or the free one where it would be. */
-static struct failure *
+static struct failure_row *
 place_of(const struct queue_failures *failures, uint64_t position)
 {
     uint32_t at = home_of(failures, position);
@@ -41,7 +41,7 @@ place_of(const struct queue_failures *failures, uint64_t position)
 static uint64_t
 bytes_of_rows(uint32_t capacity)
 {
-    return capacity * sizeof(struct failure);
+    return capacity * sizeof(struct failure_row);
 }
 
 /* How many rows the places are for. */
@@ -55,7 +55,7 @@ static enum status
 resize(struct queue *queue, uint32_t capacity)
 {
     struct queue_failures *failures = queue->failures;
-    struct failure *rows = try_alloc(bytes_of_rows(capacity));
+    struct failure_row *rows = try_alloc(bytes_of_rows(capacity));
     if (rows == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -130,19 +130,19 @@ queue_forget_failures(struct queue *queue)
 
 /* Rows ----------------------------------------------------------------------------------------- */
 
-struct failure *
+struct failure_row *
 queue_find_failure(const struct queue *queue, uint64_t position)
 {
     const struct queue_failures *failures = queue->failures;
     if (failures == NULL || failures->count == 0) {
         return NULL;
     }
-    struct failure *row = place_of(failures, position);
+    struct failure_row *row = place_of(failures, position);
     return row->position == 0 ? NULL : row;
 }
 
 enum status
-queue_add_failure(struct queue *queue, uint64_t position, struct failure **row_out)
+queue_add_failure(struct queue *queue, uint64_t position, struct failure_row **row_out)
 {
     assert(position != 0);
     *row_out = queue_find_failure(queue, position);
@@ -156,8 +156,8 @@ queue_add_failure(struct queue *queue, uint64_t position, struct failure **row_o
         }
         failures = queue->failures;
     }
-    struct failure *row = place_of(failures, position);
-    *row = (struct failure){.position = position};
+    struct failure_row *row = place_of(failures, position);
+    *row = (struct failure_row){.position = position};
     failures->count++;
     *row_out = row;
     return STATUS_OK;
@@ -174,10 +174,10 @@ may_move_to(const struct queue_failures *failures, uint32_t hole, uint32_t at)
 }
 
 bool
-queue_take_failure(struct queue *queue, uint64_t position, struct failure *row_out)
+queue_take_failure(struct queue *queue, uint64_t position, struct failure_row *row_out)
 {
     struct queue_failures *failures = queue->failures;
-    struct failure *row = queue_find_failure(queue, position);
+    struct failure_row *row = queue_find_failure(queue, position);
     if (row == NULL) {
         return false;
     }
@@ -190,17 +190,17 @@ queue_take_failure(struct queue *queue, uint64_t position, struct failure *row_o
             hole = at;
         }
     }
-    failures->rows[hole] = (struct failure){0};
+    failures->rows[hole] = (struct failure_row){0};
     failures->count--;
     return true;
 }
 
-struct failure *
+struct failure_row *
 queue_next_failure(const struct queue *queue, uint32_t *at)
 {
     const struct queue_failures *failures = queue->failures;
     while (failures != NULL && *at < failures->capacity) {
-        struct failure *row = &failures->rows[(*at)++];
+        struct failure_row *row = &failures->rows[(*at)++];
         if (row->position != 0) {
             return row;
         }
@@ -218,7 +218,7 @@ time_place(uint32_t number)
 }
 
 void
-failure_count(struct failure *row, uint64_t now_ms)
+failure_row_count(struct failure_row *row, uint64_t now_ms)
 {
     int64_t age_ms = (int64_t)now_ms - row->arrival_ms;
     row->delivery_count += row->delivery_count < UINT32_MAX ? 1 : 0;
@@ -229,7 +229,7 @@ failure_count(struct failure *row, uint64_t now_ms)
 }
 
 bool
-failure_time_ms(const struct failure *row, uint32_t number, int64_t *time_ms_out)
+failure_row_time_ms(const struct failure_row *row, uint32_t number, int64_t *time_ms_out)
 {
     bool is_kept = number == 1 || (number > 1 && number + LATER_TIMES > row->delivery_count);
     if (!is_kept || number > row->delivery_count || row->times_ms[time_place(number)] == 0) {

@@ -24,7 +24,7 @@ struct queue;
 /* Times of failures that a row keeps: of the first, and of the last ones. */
 enum { FAILURE_TIMES_MAX = 5 };
 
-struct failure {
+struct failure_row {
     uint64_t position;       /* of the message; 0: no row */
     uint64_t state_lsn;      /* where the log has it (core_log_return); 0: nowhere */
     int64_t arrival_ms;      /* when the message came, in the clock of times.h; one that came
@@ -33,17 +33,18 @@ struct failure {
     uint32_t delivery_count; /* failures that count */
     uint32_t acquired_count; /* all times that it was handed out and came back */
     uint8_t verdict;         /* the last, of enum retry_verdict; 0: none yet */
+    bool is_in_deque;        /* it was restored there; also when it has left since */
     uint32_t times_ms[FAILURE_TIMES_MAX]; /* of counted failures, since its arrival: the first, and
                                              of failure n > 1 at 1 + (n - 2) % 4 */
 };
 
-_Static_assert(sizeof(struct failure) == 64, "one cache line");
+_Static_assert(sizeof(struct failure_row) == 64, "one cache line");
 
 /* Made with the first message that is lent while the queue counts; kept for its counters. */
 struct queue_failures {
-    struct queue *queue;  /* whose they are */
-    struct failure *rows; /* open addressing; owned; NULL: no room yet */
-    uint32_t capacity;    /* a power of two; 0: no room yet */
+    struct queue *queue;      /* whose they are */
+    struct failure_row *rows; /* open addressing; owned; NULL: no room yet */
+    uint32_t capacity;        /* a power of two; 0: no room yet */
     uint32_t count;
 
     uint64_t failed_count;      /* failures, ever */
@@ -63,26 +64,26 @@ void queue_forget_failures(struct queue *queue);
 MUST_CHECK enum status queue_keep_failure_room(struct queue *queue);
 
 /* The row of the message at `position`, or NULL. Valid until rows are added or taken. */
-struct failure *queue_find_failure(const struct queue *queue, uint64_t position);
+struct failure_row *queue_find_failure(const struct queue *queue, uint64_t position);
 
 /* The same, with a new row where there is none. STATUS_NO_MEMORY: there is none and no room, for
  * the queue did not count when the message was lent. */
 MUST_CHECK enum status queue_add_failure(struct queue *queue, uint64_t position,
-                                         struct failure **row_out);
+                                         struct failure_row **row_out);
 
 /* Takes the row out; false when there is none. */
-bool queue_take_failure(struct queue *queue, uint64_t position, struct failure *row_out);
+bool queue_take_failure(struct queue *queue, uint64_t position, struct failure_row *row_out);
 
 /* Notes one more failure that counts, at `now_ms` of the clock of times.h. */
-void failure_count(struct failure *row, uint64_t now_ms);
+void failure_row_count(struct failure_row *row, uint64_t now_ms);
 
 /* The time of counted failure `number` (from 1 on) in the clock of times.h; false when it is not
  * kept. What the log gave back has no times. */
-bool failure_time_ms(const struct failure *row, uint32_t number, int64_t *time_ms_out);
+bool failure_row_time_ms(const struct failure_row *row, uint32_t number, int64_t *time_ms_out);
 
 /* Walks rows in no order that means anything; `at` begins with 0. NULL at the end. The row that it
  * gave may be taken meanwhile if `at` is then one less again; none may be added. */
-struct failure *queue_next_failure(const struct queue *queue, uint32_t *at);
+struct failure_row *queue_next_failure(const struct queue *queue, uint32_t *at);
 
 /* Less is lent or kept than before: gives memory back when seven of eight places are unused. */
 void queue_shrink_failures(struct queue *queue);

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "queues/clocks.h"
 #include "queues/expiry.h"
 #include "queues/waiting.h"
 
@@ -45,6 +46,23 @@ read_settings(struct queue_settings *settings, struct bytes arguments)
     assert(status == STATUS_OK);
 }
 
+/* A highest level of 0 acts as 1, as in RabbitMQ. */
+static void
+set_levels(struct queue *queue)
+{
+    const struct queue_settings *settings = queue->settings;
+    queue->next_position = 1;
+    if (settings->type == QUEUE_TYPE_QUORUM) {
+        queue->level_max = QUORUM_LEVEL_MAX;
+        queue->level_default = QUORUM_LEVEL_DEFAULT;
+    } else if (settings->max_priority >= 0) {
+        queue->level_max = settings->max_priority == 0 ? 1 : (uint8_t)settings->max_priority;
+    } else {
+        return;
+    }
+    queue->next_position += position_of_level(queue->level_default);
+}
+
 /* Most queues have no arguments, and with them no settings of their own. */
 struct queue *
 queue_new(uint64_t id, const struct queue_properties *properties)
@@ -71,7 +89,7 @@ queue_new(uint64_t id, const struct queue_properties *properties)
     queue->exclusive = properties->exclusive;
     queue->auto_delete = properties->auto_delete;
     queue->from_file = properties->from_file;
-    queue->next_position = 1;
+    set_levels(queue);
     return queue;
 }
 
@@ -231,6 +249,8 @@ queue_unref(struct queue **queue_pointer)
     list_remove(&queue->owner_list_link);
     queue_forget_times(queue);
     queue_forget_waiting(queue);
+    queue_forget_clocks(queue);
+    queue_free_levels(queue);
     entry_deque_fini(&queue->deque);
     free_returned(queue);
     if (queue->handout != NULL) {
@@ -252,6 +272,18 @@ queue_unref(struct queue **queue_pointer)
 /* The deque ------------------------------------------------------------------------------------ */
 
 enum status
+queue_push_entry(struct queue *queue, const struct queue_entry *entry)
+{
+    if (entry_deque_push(&queue->deque, entry) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue_clocks_on_push(queue, queue->next_position++);
+    queue->ready_count++;
+    queue->ready_bytes += entry->size;
+    return STATUS_OK;
+}
+
+enum status
 queue_push(struct queue *queue, const struct queue_entry *entry)
 {
     if (queue->times != NULL) {
@@ -260,11 +292,13 @@ queue_push(struct queue *queue, const struct queue_entry *entry)
     return queue_push_entry(queue, entry);
 }
 
-static void
-take_from_deque(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+void
+queue_take_from_deque(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
     *position_out = queue_deque_position(queue);
     entry_deque_take(&queue->deque, entry_out);
+    queue->ready_count--;
+    queue->ready_bytes -= entry_out->size;
 }
 
 /* Returned messages ---------------------------------------------------------------------------- */
@@ -307,6 +341,8 @@ take_returned(struct queue *queue, struct queue_entry *entry_out, uint64_t *posi
     *entry_out = queue->returned[0].entry;
     *position_out = queue->returned[0].position;
     drop_first_returned(queue);
+    queue->ready_count--;
+    queue->ready_bytes -= entry_out->size;
 }
 
 /* Where only the dead are left, nothing will be read back. */
@@ -370,19 +406,27 @@ shrink_room(struct queue *queue)
 }
 
 /* There is room. `entry` gets the flags that it has there. */
+/* Returned messages come in the order of their return, those that keep strict order before them. A
+ * quorum queue has 32 levels, so the first bit of all its positions is the same. */
+static uint64_t
+quorum_order(struct queue *queue, uint64_t position)
+{
+    bool keeps_place = queue->settings->retry.order == RETRY_ORDER_HOLD;
+    return keeps_place ? position & ~RETURN_ORDER : RETURN_ORDER | queue->next_return++;
+}
+
 static void
 put_back(struct queue *queue, struct queue_entry *entry, uint64_t position)
 {
-    assert(position < queue->next_position);
+    assert(queue_knows_position(queue, position));
     assert(queue->returned_count < queue->returned_capacity);
     bool is_quorum = queue->settings->type == QUEUE_TYPE_QUORUM;
-    bool keeps_place = !is_quorum || queue->settings->retry.order == RETRY_ORDER_HOLD;
     queue_entry_set_flag(entry, ENTRY_REDELIVERED);
     if (entry->due != DUE_NONE) {
         queue_times_on_returned(queue, entry, position);
     }
     struct queue_returned item = {
-        .order = keeps_place ? position : RETURN_ORDER | queue->next_return++,
+        .order = is_quorum ? quorum_order(queue, position) : position,
         .position = position,
         .entry = *entry,
     };
@@ -407,14 +451,16 @@ queue_put_back(struct queue *queue, struct queue_entry *entry, uint64_t position
         return STATUS_NO_MEMORY;
     }
     put_back(queue, entry, position);
+    queue_clocks_on_back(queue, position);
     return STATUS_OK;
 }
 
 void
-queue_end_lending(struct queue *queue)
+queue_end_lending(struct queue *queue, uint64_t position)
 {
     assert(queue->unacked_count > 0);
     queue->unacked_count--;
+    queue_clocks_on_gone(queue, position);
     shrink_room(queue);
 }
 
@@ -423,6 +469,7 @@ queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t posi
 {
     assert(queue->unacked_count > 0);
     queue->unacked_count--;
+    queue_clocks_on_gone(queue, position);
     if (entry->due != DUE_NONE && queue->times != NULL) {
         queue_times_on_gone(queue, entry, position);
     }
@@ -439,6 +486,15 @@ queue_first_returned(const struct queue *queue)
 {
     assert(queue->returned_count > 0);
     return &queue->returned[0].entry;
+}
+
+/* What came back was once at the head, but for what came back to a level behind others, or was lent
+ * by queue_lend_last. */
+bool
+queue_returned_is_first(const struct queue *queue)
+{
+    return queue->settings->type == QUEUE_TYPE_QUORUM || queue_deque_living(queue) == 0 ||
+           queue->returned[0].position < queue_deque_position(queue);
 }
 
 struct queue_entry *
@@ -470,22 +526,28 @@ queue_note_patched(struct queue *queue, uint32_t at)
 uint64_t
 queue_head_position(const struct queue *queue)
 {
-    return queue->returned_count > 0 ? queue->returned[0].position : queue_deque_position(queue);
+    return queue_head_is_returned(queue) ? queue->returned[0].position
+                                         : queue_deque_position(queue);
 }
 
 void
-queue_lose(struct queue *queue, const struct entry_loss *loss)
+queue_lose(struct queue *queue, const struct entry_deque *deque, const struct entry_loss *loss)
 {
+    if (!queue_turn_to_deque(queue, deque)) {
+        return;
+    }
     assert(queue->ready_count >= loss->count);
     queue->ready_count -= loss->count;
     queue->ready_bytes -= loss->bytes;
+    queue_clocks_on_lost(queue, loss->count);
     queue_skip_dead(queue);
+    queue_serve_highest(queue);
 }
 
 bool
 queue_head_is_away(const struct queue *queue)
 {
-    return queue->returned_count == 0 && entry_deque_head_is_away(&queue->deque);
+    return !queue_head_is_returned(queue) && entry_deque_head_is_away(&queue->deque);
 }
 
 uint64_t
@@ -495,41 +557,101 @@ queue_horizon_lsn(const struct queue *queue)
     return entry_deque_last_lsn(&queue->deque, HORIZON_BLOCKS);
 }
 
-/* As queue_pop, in a queue without times. */
+/* Whether the queue is nothing but a deque, what came back and what is lent. */
 static bool
-take_next(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+is_plain(const struct queue *queue)
 {
-    if (queue->ready_count == 0 || queue_head_is_away(queue)) {
-        return false;
-    }
-    /* What came back was once at the head, so it stands before whatever is in the deque. */
+    return queue->times == NULL && queue->levels == NULL;
+}
+
+static bool
+has_next(const struct queue *queue)
+{
+    return queue->ready_count > 0 && !queue_head_is_away(queue);
+}
+
+/* The next message of a plain queue, if there is one: what came back was once at the head, so it
+ * stands before whatever is in the deque. */
+static inline __attribute__((always_inline)) bool
+take_plain(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
     if (queue->returned_count > 0) {
         take_returned(queue, entry_out, position_out);
-    } else {
-        take_from_deque(queue, entry_out, position_out);
+        return true;
     }
+    if (queue->ready_count == 0 || entry_deque_head_is_away(&queue->deque)) {
+        return false;
+    }
+    *position_out = queue->next_position - queue->ready_count - queue->deque.dead_count;
+    entry_deque_take(&queue->deque, entry_out);
     queue->ready_count--;
     queue->ready_bytes -= entry_out->size;
     return true;
 }
 
-/* By itself, so that queues without times need not make room for what it has. */
-static __attribute__((noinline)) bool
-pop_with_times(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+/* In any queue; there is a next message. */
+static void
+take_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    bool taken = take_next(queue, entry_out, position_out);
-    if (taken) {
-        queue_times_on_gone(queue, entry_out, *position_out);
+    if (queue_head_is_returned(queue)) {
+        take_returned(queue, entry_out, position_out);
+    } else {
+        queue_take_from_deque(queue, entry_out, position_out);
+    }
+}
+
+/* After a message was taken. */
+static void
+go_on_behind(struct queue *queue)
+{
+    if (queue->times != NULL) {
         queue_skip_dead(queue);
     }
-    return taken;
+    queue_serve_highest(queue);
+}
+
+/* By itself, as that of queue_lend, so that plain queues need not make room for what it has. */
+static __attribute__((noinline)) bool
+pop_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    if (!has_next(queue)) {
+        return false;
+    }
+    take_any(queue, entry_out, position_out);
+    queue_clocks_on_gone(queue, *position_out);
+    if (queue->times != NULL) {
+        queue_times_on_gone(queue, entry_out, *position_out);
+    }
+    go_on_behind(queue);
+    return true;
 }
 
 bool
 queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    return queue->times != NULL ? pop_with_times(queue, entry_out, position_out)
-                                : take_next(queue, entry_out, position_out);
+    if (!is_plain(queue)) {
+        return pop_any(queue, entry_out, position_out);
+    }
+    bool taken = take_plain(queue, entry_out, position_out);
+    if (taken) {
+        queue_clocks_on_gone(queue, *position_out);
+    }
+    return taken;
+}
+
+static __attribute__((noinline)) bool
+lend_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    if (!has_next(queue)) {
+        return false;
+    }
+    take_any(queue, entry_out, position_out);
+    queue->unacked_count++;
+    if (queue->times != NULL) {
+        queue_times_on_lent(queue, entry_out, *position_out);
+    }
+    go_on_behind(queue);
+    return true;
 }
 
 static enum status
@@ -544,48 +666,66 @@ keep_room_to_lend(struct queue *queue)
 enum status
 queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    if (queue->ready_count == 0 || queue_head_is_away(queue)) {
+    if (queue->ready_count == 0) {
         return STATUS_AGAIN;
     }
     if (keep_room_to_lend(queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    bool taken = take_next(queue, entry_out, position_out);
-    assert(taken);
-    queue->unacked_count++;
-    if (queue->times != NULL) {
-        queue_times_on_lent(queue, entry_out, *position_out);
-        queue_skip_dead(queue);
+    if (!is_plain(queue)) {
+        return lend_any(queue, entry_out, position_out) ? STATUS_OK : STATUS_AGAIN;
     }
+    if (!take_plain(queue, entry_out, position_out)) {
+        return STATUS_AGAIN;
+    }
+    queue->unacked_count++;
     return STATUS_OK;
 }
 
-/* What is pushed to a queue that is restored begins so far behind that there is room in front. */
-enum { EARLY_POSITION_MAX = INT32_MAX };
-
-void
-queue_begin_restoring(struct queue *queue)
-{
-    if (queue->next_position == 1) {
-        queue->next_position = EARLY_POSITION_MAX;
-    }
-}
-
-uint64_t
-queue_early_position(struct queue *queue)
-{
-    assert(queue->early_position < EARLY_POSITION_MAX - 1);
-    return ++queue->early_position;
-}
-
 enum status
-queue_lend_again(struct queue *queue)
+queue_lend_again(struct queue *queue, uint64_t position)
 {
     if (keep_room_to_lend(queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     queue->unacked_count++;
+    queue_clocks_on_back(queue, position);
     return STATUS_OK;
+}
+
+/* The message was pushed last, so it is in memory. Its place stays behind, as that of one that has
+ * died: only queues with times look for such. */
+enum status
+queue_lend_last(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
+{
+    (void)queue_times_of(queue);
+    uint64_t places = queue_deque_places(queue);
+    assert(places > 0);
+    if (keep_room(queue) != STATUS_OK ||
+        entry_deque_kill(&queue->deque, places - 1, entry_out) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    *position_out = queue->next_position - 1;
+    queue->ready_count--;
+    queue->ready_bytes -= entry_out->size;
+    queue->unacked_count++;
+    queue_times_on_lent(queue, entry_out, *position_out);
+    go_on_behind(queue);
+    return STATUS_OK;
+}
+
+/* Every level's, the highest first: in the order of service. */
+static void
+purge_deques(struct queue *queue, uint64_t queue_id, struct queue_discards *discards)
+{
+    queue_discards_add(discards, queue_id, &queue->deque);
+    if (queue->levels == NULL) {
+        return;
+    }
+    for (int level = queue->level_max; level >= 0; level--) {
+        queue_discards_add(discards, queue_id, &queue->levels->of[level].deque);
+    }
+    queue_forget_ready_levels(queue);
 }
 
 uint64_t
@@ -596,10 +736,12 @@ queue_purge(struct queue *queue, struct queue_discards *discards)
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         const struct queue_entry *entry = queue_returned_entry(queue, i);
         if (entry != NULL) {
+            queue_clocks_on_gone(queue, queue_returned_position(queue, i));
             discards->release(discards->context, queue_id, entry);
         }
     }
-    queue_discards_add(discards, queue_id, &queue->deque);
+    queue_clocks_on_purged(queue);
+    purge_deques(queue, queue_id, discards);
     queue->returned_count = 0;
     queue->ready_count = 0;
     queue->ready_bytes = 0;
@@ -615,7 +757,11 @@ queue_purge(struct queue *queue, struct queue_discards *discards)
 uint64_t
 queue_memory_bytes(const struct queue *queue)
 {
-    return queue->deque.bytes;
+    uint64_t bytes = queue->deque.bytes;
+    for (unsigned i = 0; queue->levels != NULL && i <= queue->level_max; i++) {
+        bytes += queue->levels->of[i].deque.bytes;
+    }
+    return bytes;
 }
 
 /* Checking ------------------------------------------------------------------------------------- */
@@ -626,19 +772,23 @@ check_messages(const struct queue *queue)
     uint64_t bytes;
     uint64_t own_bytes = queue->returned_capacity * sizeof(*queue->returned) +
                          queue_check_dying(queue) + queue_waiting_bytes(queue) +
-                         queue_check_failures(queue);
+                         queue_check_failures(queue) + queue_levels_bytes(queue);
     queue_check_waiting(queue);
     if (queue->times != NULL) {
         own_bytes += queue_times_bytes(queue->times);
         queue_check_times(queue);
     }
+    own_bytes += queue_check_clocks(queue);
     uint64_t count = entry_deque_check(&queue->deque, own_bytes, &bytes);
     assert(count == queue_deque_places(queue));
+    bytes += queue_check_levels(queue);
     const struct queue_returned *heap = queue->returned;
     assert(queue->returned_count == 0 || heap != NULL);
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         assert(i == 0 || heap[(i - 1) / 2].order < heap[i].order);
-        assert(heap[i].position < queue->next_position - count);
+        assert(queue_knows_position(queue, heap[i].position));
+        assert(queue->times != NULL ||
+               heap[i].position < queue_first_position_of(queue, heap[i].position));
         const struct queue_entry *entry = queue_returned_entry((struct queue *)queue, i);
         bytes += entry == NULL ? 0 : entry->size;
     }

@@ -2,7 +2,8 @@
 /* A queue: messages in order, and who takes them. It decides what comes next and who is next; how a
  * message reaches a socket, and what a channel still allows, is the broker's.
  *
- * Order: a deque of 24-octet entries (entry_deque.h), numbered by a 64-bit position without gaps.
+ * Order: a deque of 24-octet entries (entry_deque.h), numbered by a 64-bit position without gaps;
+ * in a queue with priorities one per level (levels.h), of which that in front is described here.
  * Returned messages wait ahead of it, the lowest position first, so that a message that comes back
  * takes its original place; in a quorum queue they wait in the order in which they came back.
  *
@@ -20,12 +21,14 @@
 #include "queues/dying.h"
 #include "queues/entry_deque.h"
 #include "queues/failures.h"
+#include "queues/levels.h"
 #include "queues/policy.h"
 #include "queues/settings.h"
 #include "queues/times.h"
 #include "routing/target.h"
 
 struct queue_returned; /* a message that came back; queue.c */
+struct queue_clocks;   /* queues/clocks.h */
 struct queue_windows;  /* broker/paging_state.h */
 struct queue_service;  /* who takes messages; queue_consumers.c */
 struct queue_waiting;  /* messages that wait for a time; waiting.h */
@@ -59,19 +62,21 @@ struct queue {
     bool exclusive;
     bool auto_delete;
     bool from_file;
-    bool is_named;     /* by the file that is being applied */
-    bool deleted;      /* no longer in the vhost; waits for the last reference */
-    bool had_consumer; /* auto-delete waits for the first */
-    bool has_policies; /* one applies, ordinary or operator: settings are its */
-    bool head_waits;   /* the next message cannot be handed out before the disk has answered */
+    bool is_named;         /* by the file that is being applied */
+    bool deleted;          /* no longer in the vhost; waits for the last reference */
+    bool had_consumer;     /* auto-delete waits for the first */
+    bool has_policies;     /* one applies, ordinary or operator: settings are its */
+    bool head_waits;       /* the next message cannot be handed out before the disk has answered */
+    uint8_t level_max;     /* the highest level of its messages; 0: they have no priorities */
+    uint8_t level_default; /* of a message without the property */
     uint32_t announced_count; /* messages of a commit under way that have no room yet; 0 outside */
     uint64_t announced_bytes; /* octets of their bodies, as far as they count against a limit */
 
     /* Messages. */
     struct entry_deque deque;        /* counts the room for returned messages, too */
-    uint64_t next_position;          /* of the next message pushed; the first is 1 */
+    uint64_t next_position;          /* of the next message pushed (levels.h) */
+    struct queue_levels *levels;     /* owned; NULL: all messages so far were of one level */
     uint64_t next_return;            /* of the next message returned to a quorum queue */
-    uint64_t early_position;         /* the last that queue_early_position gave; 0: none */
     struct queue_returned *returned; /* a heap by order; owned; NULL while empty */
     uint32_t returned_count;         /* those included that have died there */
     uint32_t returned_capacity;      /* at least returned_count + unacked_count */
@@ -84,6 +89,7 @@ struct queue {
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
     struct queue_failures *failures; /* owned; NULL: nothing was ever lent while it counted */
     struct queue_waiting *waiting;   /* owned; NULL: no message has waited here yet */
+    struct queue_clocks *clocks;     /* owned; NULL: no message has come yet */
 
     /* Consumers. */
     struct queue_service *service; /* owned; NULL: it has no consumers */
@@ -137,22 +143,44 @@ queue_count_memory(struct queue *queue, struct entry_memory *memory)
  * caller has counted the content for the entry. STATUS_NO_MEMORY changes nothing. */
 MUST_CHECK enum status queue_push(struct queue *queue, const struct queue_entry *entry);
 
-/* Room for one message that must not fail: the next push cannot. Nobody else than those who have
- * reserved pushes to a queue of the same memory meanwhile. STATUS_NO_MEMORY changes no message;
- * what was reserved and is not used is given up with entry_memory_free_spares. */
-static inline MUST_CHECK enum status
-queue_reserve(struct queue *queue)
+/* The level in front; means nothing in a queue without priorities. */
+static inline uint8_t
+queue_front_level(const struct queue *queue)
 {
+    return position_level(queue->next_position);
+}
+
+/* The level at which a message of that priority stands; PRIORITY_ABSENT: of one that has none. */
+static inline uint8_t
+queue_level(const struct queue *queue, int priority)
+{
+    if (priority == PRIORITY_ABSENT) {
+        return queue->level_default;
+    }
+    return priority < queue->level_max ? (uint8_t)priority : queue->level_max;
+}
+
+/* Room for one message at `level` (of queue_level; 0 where there are no priorities) that must not
+ * fail: the next push there cannot. Nobody else than those who have reserved pushes to a queue of
+ * the same memory meanwhile. STATUS_NO_MEMORY changes no message; what was reserved and is not used
+ * is given up with entry_memory_free_spares. */
+static inline MUST_CHECK enum status
+queue_reserve(struct queue *queue, uint8_t level)
+{
+    if (queue->level_max != 0 && level != queue_front_level(queue)) {
+        return queue_reserve_level(queue, level);
+    }
     return entry_deque_has_room(&queue->deque) ? STATUS_OK : entry_deque_reserve(&queue->deque, 1);
 }
 
 /* The same for messages that are many, in two steps: each is announced to its queue, then every
  * queue reserves for all that were announced to it, which are as many pushes that cannot fail.
  * What has no room yet is given up with queue_forget_announced. */
-static inline void
-queue_announce(struct queue *queue)
+static inline MUST_CHECK enum status
+queue_announce(struct queue *queue, uint8_t level)
 {
     queue->announced_count++;
+    return queue->level_max == 0 ? STATUS_OK : queue_announce_level(queue, level);
 }
 
 static inline void
@@ -160,14 +188,22 @@ queue_forget_announced(struct queue *queue)
 {
     queue->announced_count = 0;
     queue->announced_bytes = 0;
+    if (queue->levels != NULL) {
+        queue_forget_announced_levels(queue);
+    }
 }
 
 static inline MUST_CHECK enum status
 queue_reserve_announced(struct queue *queue)
 {
     uint32_t count = queue->announced_count;
+    enum status status = STATUS_OK;
+    if (queue->levels != NULL) {
+        count -= queue->levels->announced_count;
+        status = queue_reserve_announced_levels(queue);
+    }
     queue_forget_announced(queue);
-    return entry_deque_reserve(&queue->deque, count);
+    return status == STATUS_OK ? entry_deque_reserve(&queue->deque, count) : status;
 }
 
 /* Whether more is ready than the queue's limits allow. A limit that is not set is -1, which no
@@ -191,14 +227,23 @@ queue_would_refuse(const struct queue *queue, uint32_t body_size)
                 (uint64_t)queue->settings->max_length_bytes);
 }
 
+/* Whether the next message is one that came back; there is one, or nothing came back. */
+bool queue_returned_is_first(const struct queue *queue);
+static inline bool
+queue_head_is_returned(const struct queue *queue)
+{
+    return queue->returned_count > 0 &&
+           ((queue->times == NULL && queue->levels == NULL) || queue_returned_is_first(queue));
+}
+
 /* The next message, without taking it; NULL when nothing is ready, or it is away. Valid until the
  * queue changes. */
 const struct queue_entry *queue_first_returned(const struct queue *queue); /* there is one */
 static inline const struct queue_entry *
 queue_peek(const struct queue *queue)
 {
-    return queue->returned_count > 0 ? queue_first_returned(queue)
-                                     : entry_deque_head(&queue->deque);
+    return queue_head_is_returned(queue) ? queue_first_returned(queue)
+                                         : entry_deque_head(&queue->deque);
 }
 
 /* Whether the entry of the next message is spilled: it is not to be taken before it was read back.
@@ -208,12 +253,20 @@ bool queue_head_is_away(const struct queue *queue);
 /* The LSN of the last logged message among some thousand at the head of the deque; 0: none. */
 uint64_t queue_horizon_lsn(const struct queue *queue);
 
+/* Messages in the deque that live. */
+static inline uint64_t
+queue_deque_living(const struct queue *queue)
+{
+    uint64_t living = queue->ready_count - queue->returned_count;
+    living -= queue->levels == NULL ? 0 : queue->levels->ready_count;
+    return queue->times == NULL ? living : living + queue->times->dead_returned.count;
+}
+
 /* Places in the deque, those of the dead included. */
 static inline uint64_t
 queue_deque_places(const struct queue *queue)
 {
-    uint64_t places = queue->ready_count - queue->returned_count + queue->deque.dead_count;
-    return queue->times == NULL ? places : places + queue->times->dead_returned.count;
+    return queue_deque_living(queue) + queue->deque.dead_count;
 }
 
 /* The position of the oldest message in the deque. */
@@ -232,8 +285,10 @@ struct queue_entry *queue_returned_entry(struct queue *queue, uint32_t at);
 uint64_t queue_returned_position(const struct queue *queue, uint32_t at);
 void queue_note_patched(struct queue *queue, uint32_t at);
 
-/* Messages whose entries could not be read back are not there any more. */
-void queue_lose(struct queue *queue, const struct entry_loss *loss);
+/* Messages whose entries could not be read back are not there any more. `deque` is where they
+ * stood: one of the queue's, or one that has been purged since, which changes nothing. */
+void queue_lose(struct queue *queue, const struct entry_deque *deque,
+                const struct entry_loss *loss);
 
 /* Takes the next message for good: returned ones first. False when nothing is ready, or
  * the next is away. The content's count passes to the caller. */
@@ -245,43 +300,33 @@ bool queue_pop(struct queue *queue, struct queue_entry *entry_out, uint64_t *pos
 MUST_CHECK enum status queue_lend(struct queue *queue, struct queue_entry *entry_out,
                                   uint64_t *position_out);
 
+/* Lends the message that was pushed last: for one that was lent before a restart. STATUS_NO_MEMORY
+ * changes nothing. */
+MUST_CHECK enum status queue_lend_last(struct queue *queue, struct queue_entry *entry_out,
+                                       uint64_t *position_out);
+
 /* A message that was lent will not come back; its content's count stays the caller's to release. */
 void queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 
 /* A message that has left the queue is lent once more, and is given back, settled or put to wait:
  * as queue_lend in what is kept for it. STATUS_NO_MEMORY changes nothing. */
-MUST_CHECK enum status queue_lend_again(struct queue *queue);
-
-/* Call before a message is put back that the log has kept: the queue has not been used yet. */
-void queue_begin_restoring(struct queue *queue);
-
-/* A position in front of everything that is in the queue, for a message that was lent before the
- * broker began and does not come in yet. They rise. Only while the queue is restored. */
-uint64_t queue_early_position(struct queue *queue);
+MUST_CHECK enum status queue_lend_again(struct queue *queue, uint64_t position);
 
 /* Puts a message that was lent back at its position, marked redelivered. The count of the content
  * passes to the queue. */
 void queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 
 /* Within the queue (expiry.c). queue_push_entry is queue_push and takes no note of deadlines.
- * queue_skip_dead gives up those that have died in front of the living. */
-static inline MUST_CHECK enum status
-queue_push_entry(struct queue *queue, const struct queue_entry *entry)
-{
-    if (entry_deque_push(&queue->deque, entry) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    queue->next_position++;
-    queue->ready_count++;
-    queue->ready_bytes += entry->size;
-    return STATUS_OK;
-}
-
+ * queue_skip_dead gives up those that have died in front of the living. queue_take_from_deque is
+ * queue_pop of the oldest message in the deque, which is in memory, whatever has come back. */
+MUST_CHECK enum status queue_push_entry(struct queue *queue, const struct queue_entry *entry);
 void queue_skip_dead(struct queue *queue);
+void queue_take_from_deque(struct queue *queue, struct queue_entry *entry_out,
+                           uint64_t *position_out);
 
 /* Within the queue (waiting.c). A lent message stays away; one that stayed away comes back as with
  * queue_return, if there is memory (its flags may change). */
-void queue_end_lending(struct queue *queue);
+void queue_end_lending(struct queue *queue, uint64_t position);
 MUST_CHECK enum status queue_put_back(struct queue *queue, struct queue_entry *entry,
                                       uint64_t position);
 

@@ -359,7 +359,7 @@ static const struct argument queue_arguments[] = {
     {"x-max-length-bytes", check_not_negative, TYPE_ANY, true, false},
     {"x-max-in-memory-length", check_not_negative, TYPE_QUORUM, true, false},
     {"x-max-in-memory-bytes", check_not_negative, TYPE_QUORUM, true, false},
-    {"x-max-priority", check_max_priority, TYPE_CLASSIC, true, true},
+    {"x-max-priority", check_max_priority, TYPE_CLASSIC, true, false},
     {"x-overflow", check_overflow, TYPE_ANY, true, false},
     {"x-queue-mode", check_queue_mode, TYPE_CLASSIC, true, false},
     {"x-queue-version", check_queue_version, TYPE_CLASSIC, true, false},

@@ -33,9 +33,17 @@ enum {
 /* No deadline. */
 #define NEVER_MS UINT64_MAX
 
+/* What is known of the deadlines of messages that stand in one order: of the queue, or of a level
+ * of it. */
+struct queue_deadlines {
+    uint64_t latest_ms;    /* of all since the queue was empty; NEVER_MS: one had none */
+    uint64_t at_once_tick; /* the last tick in which messages came that are due at once */
+    uint64_t at_once_from; /* the position of the first of them */
+};
+
 struct queue_times {
     struct queue *queue;
-    uint64_t latest_ms; /* of all deadlines since the queue was empty; NEVER_MS: one had none */
+    struct queue_deadlines order; /* of the level in front; others have their own (levels.h) */
     struct due_index index;
     struct due_index far;           /* due 0, position; the deadline stands where a content would */
     struct due_index dead_returned; /* due 0, position: returned messages that have died, and still
@@ -48,8 +56,6 @@ struct queue_times {
     struct timer timer;    /* fires when something is due, or before that */
     struct timer lease;    /* fires when the queue may have been unused for too long */
     uint64_t used_ms;      /* when the queue was last used; monotonic */
-    uint64_t at_once_tick; /* the last tick in which messages came that are due at once */
-    uint64_t at_once_from; /* the position of the first of them */
     uint64_t death_tick;   /* the last tick in which messages died */
     uint32_t death_count;  /* in it */
 };

@@ -100,7 +100,7 @@ enum status
 queue_wait(struct queue *queue, const struct queue_entry *entry, uint64_t position, uint64_t due_ms)
 {
     assert(queue->unacked_count > 0);
-    assert(position < queue->next_position);
+    assert(queue_knows_position(queue, position));
     (void)queue_waiting_of(queue);
     struct due_row row = row_of_lent(queue, entry, position, due_ms);
     if (add_row(queue, &row) != STATUS_OK) {
@@ -110,7 +110,7 @@ queue_wait(struct queue *queue, const struct queue_entry *entry, uint64_t positi
     if (row.entry.due == DUE_NONE && entry->due != DUE_NONE) {
         queue_times_on_gone(queue, entry, position);
     }
-    queue_end_lending(queue);
+    queue_end_lending(queue, position);
     return STATUS_OK;
 }
 
@@ -158,7 +158,8 @@ delayed_expiration(const struct queue_entry *entry)
 static struct due_key
 delayed_key(uint64_t due_ms, uint64_t number)
 {
-    return (struct due_key){.due_ms = due_ms, .position = QUEUE_POSITION_DELAYED | number};
+    return (struct due_key){.due_ms = due_ms,
+                            .position = QUEUE_POSITION_DELAYED | number << DELAYED_NUMBER_SHIFT};
 }
 
 enum status
@@ -192,13 +193,15 @@ queue_forget_delayed(struct queue *queue, uint64_t due_ms)
     assert(taken);
 }
 
+/* The level changes nothing about the order, for no two numbers are the same. */
 void
-queue_push_delayed(struct queue *queue, const struct queue_entry *entry, uint64_t due_ms,
-                   uint64_t expiration)
+queue_push_delayed(struct queue *queue, const struct queue_entry *entry, uint8_t level,
+                   uint64_t due_ms, uint64_t expiration)
 {
     struct due_key key = first_reserved(queue->waiting, due_ms);
     struct due_row *row = due_index_find(&queue->waiting->index, &key);
     assert(row != NULL);
+    row->key.position |= level;
     row->entry = *entry;
     row->entry.due = pack_expiration(expiration);
     count_row(queue->waiting, row);
@@ -275,9 +278,10 @@ queue_check_waiting(const struct queue *queue)
     for (const struct due_row *row; (row = due_cursor_next(&cursor)) != NULL;) {
         counts[due_row_kind(row)]++;
         bytes += row->entry.size;
-        uint64_t number = row->key.position & ~QUEUE_POSITION_DELAYED;
-        assert(number <
-               (number == row->key.position ? queue->next_position : waiting->next_number));
+        uint64_t number = (row->key.position & ~QUEUE_POSITION_DELAYED) >> DELAYED_NUMBER_SHIFT;
+        bool is_delayed = (row->key.position & QUEUE_POSITION_DELAYED) != 0;
+        assert(is_delayed ? number < waiting->next_number
+                          : queue_knows_position(queue, row->key.position));
     }
     for (int kind = 0; kind < WAITING_KIND_COUNT; kind++) {
         assert(counts[kind] == waiting->counts[kind]);

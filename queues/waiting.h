@@ -24,8 +24,16 @@
 #include "queues/queue.h"
 #include "queues/times.h"
 
-/* Set in the position of a message that was published with a delay and has no place yet. */
+/* The position of a message that was published with a delay and has no place yet: this, its number
+ * above the lowest 8 bits, and in those the level at which it will stand. */
 #define QUEUE_POSITION_DELAYED (UINT64_C(1) << 55)
+enum { DELAYED_NUMBER_SHIFT = 8 };
+
+static inline uint8_t
+delayed_level(uint64_t position)
+{
+    return (uint8_t)position;
+}
 
 /* A due time that never comes, in either clock. */
 #define PARKED_MS (UINT64_MAX - 1)
@@ -90,10 +98,10 @@ MUST_CHECK enum status queue_wait(struct queue *queue, const struct queue_entry 
 MUST_CHECK enum status queue_reserve_delayed(struct queue *queue, uint64_t due_ms);
 void queue_forget_delayed(struct queue *queue, uint64_t due_ms);
 
-/* `due_ms` as it was reserved. `expiration` is what the message says of its time to live, in ms,
- * and 1; 0: nothing. The count of the content passes to the queue. */
-void queue_push_delayed(struct queue *queue, const struct queue_entry *entry, uint64_t due_ms,
-                        uint64_t expiration);
+/* `due_ms` as it was reserved, `level` of queue_level. `expiration` is what the message says of its
+ * time to live, in ms, and 1; 0: nothing. The count of the content passes to the queue. */
+void queue_push_delayed(struct queue *queue, const struct queue_entry *entry, uint8_t level,
+                        uint64_t due_ms, uint64_t expiration);
 
 /* What was said of the time to live of a message that is delayed, as above; rounded up to the
  * second beyond 24 days. */

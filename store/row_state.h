@@ -26,7 +26,7 @@ struct row_state {
     uint32_t delivery_count; /* deliveries that count against a limit */
     uint32_t acquired_count; /* all deliveries */
     uint8_t verdict;         /* of enum row_verdict */
-    uint8_t priority;        /* level; 0: the lowest, or the queue has none */
+    uint8_t priority;        /* level, less that of a message without the property, modulo 256 */
 };
 
 static inline bool

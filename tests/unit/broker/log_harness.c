@@ -354,7 +354,7 @@ state_octets(const struct queue *queue)
 {
     uint64_t octets = 0;
     uint32_t at = 0;
-    const struct failure *row;
+    const struct failure_row *row;
     while ((row = queue_next_failure(queue, &at)) != NULL) {
         octets += row->state_lsn == 0 ? 0 : SPACE_STATE_OCTETS;
     }

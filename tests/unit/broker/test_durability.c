@@ -13,6 +13,7 @@
 #include "amqp/reply.h"
 #include "base/alloc.h"
 #include "broker/expiry.h"
+#include "queues/clocks.h"
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/log_harness.h"
 
@@ -133,10 +134,10 @@ log_again(const struct row_state *first, const struct row_state *second)
 {
     struct core *core = rig->core;
     uint64_t lsn;
-    core_log_begin(core, 0);
+    struct content_ref content = queue_peek(find_queue(rig, "q"))->content;
+    core_log_begin(core, chunk_pool_content(core->pool, content), 0);
     cr_assert(eq(int, core_log_target_with(core, find_queue(rig, "q"), first), STATUS_OK));
     cr_assert(eq(int, core_log_target_with(core, find_queue(rig, "r"), second), STATUS_OK));
-    struct content_ref content = queue_peek(find_queue(rig, "q"))->content;
     cr_assert(eq(int, core_log_publish(core, content, &lsn), STATUS_OK));
     cr_assert(ne(u64, lsn, 0));
     log_settle(disk);
@@ -250,6 +251,28 @@ Test(durability, restored_message_dies_when_it_would_have_died)
     cr_assert(eq(int, status, STATUS_OK));
     cr_expect(eq(u64, queue_entry_lsn(&entry), 24), "the first that is due");
     cr_expect(eq(u64, queue->ready_count, 2));
+    core_attach_store(rig->core, NULL, NULL); /* it knows nothing of these rows */
+}
+
+/* The log knows when a message came; what it does not know any more came with the start. */
+Test(durability, restored_message_came_when_it_came)
+{
+    static const uint64_t ages_ms[] = {86400000, 5000, 0};
+    uint64_t wall_ms = (uint64_t)rig->now.wall_ms;
+    struct queue *queue = find_queue(rig, "q");
+    for (size_t i = 0; i < ARRAY_LEN(ages_ms); i++) {
+        struct recovered_row row = {.lsn = 8 * (i + 1),
+                                    .queue = queue->target.id,
+                                    .body_size = 1,
+                                    .arrival_ms = ages_ms[i] == 0 ? 0 : wall_ms - ages_ms[i]};
+        enum status status = core_restore_row(rig->core, &row);
+        cr_assert(eq(int, status, STATUS_OK));
+    }
+    uint64_t now_ms = rig->now.monotonic_ms - rig->core->base_ms;
+    for (size_t i = 0; i < ARRAY_LEN(ages_ms); i++) {
+        cr_expect(eq(u64, now_ms - queue_arrival_ms(queue, i + 1), ages_ms[i]));
+    }
+    cr_expect(eq(i64, rig->core->queue_memory.now_ms, (int64_t)now_ms));
     core_attach_store(rig->core, NULL, NULL); /* it knows nothing of these rows */
 }
 

@@ -92,9 +92,10 @@ pump(void)
 }
 
 static void
-declare_durable(uint64_t link, const char *name)
+declare_durable_with(uint64_t link, const char *name, struct bytes arguments)
 {
-    struct queue_declare declare = {.queue = bytes_of(name), .durable = true};
+    struct queue_declare declare = {
+        .queue = bytes_of(name), .durable = true, .arguments = arguments};
     struct method method = {.id = METHOD_QUEUE_DECLARE, .queue_declare = declare};
     rig_send(rig, link, 1, &method);
     for (int i = 0; i < PUMPS_MAX; i++) {
@@ -108,6 +109,12 @@ declare_durable(uint64_t link, const char *name)
     cr_assert(false, "the declaration was not answered");
 }
 
+static void
+declare_durable(uint64_t link, const char *name)
+{
+    declare_durable_with(link, name, bytes_make(NULL, 0));
+}
+
 /* The number, and octets that follow from it. */
 static void
 fill_body(uint8_t *body, size_t size, uint32_t number)
@@ -118,10 +125,10 @@ fill_body(uint8_t *body, size_t size, uint32_t number)
     }
 }
 
-/* `expiration` NULL: none. */
+/* `expiration` NULL: none; `priority` 0: none. */
 static void
-publish_until(uint64_t link, const char *queue, uint32_t number, size_t size, bool is_persistent,
-              const char *expiration)
+publish_at(uint64_t link, const char *queue, uint32_t number, size_t size, bool is_persistent,
+           const char *expiration, uint8_t priority)
 {
     while (rig_link(rig, link)->is_paused) {
         pump(); /* the log has to catch up */
@@ -133,19 +140,30 @@ publish_until(uint64_t link, const char *queue, uint32_t number, size_t size, bo
         properties.flags = PROPERTY_EXPIRATION;
         properties.expiration = bytes_of(expiration);
     }
+    if (priority != 0) {
+        properties.flags |= PROPERTY_PRIORITY;
+        properties.priority = priority;
+    }
     struct buffer block;
     buffer_init(&block);
     properties_encode(&block, &properties);
     struct rig_publish publish = {
         .exchange = "",
         .routing_key = queue,
-        .properties = expiration == NULL ? (struct bytes){0} : buffer_bytes(&block),
+        .properties = properties.flags == 0 ? (struct bytes){0} : buffer_bytes(&block),
         .body = bytes_make(body, size),
         .is_persistent = is_persistent,
     };
     rig_publish_as(rig, link, 1, &publish);
     buffer_fini(&block);
     free(body);
+}
+
+static void
+publish_until(uint64_t link, const char *queue, uint32_t number, size_t size, bool is_persistent,
+              const char *expiration)
+{
+    publish_at(link, queue, number, size, is_persistent, expiration, 0);
 }
 
 static void
@@ -591,6 +609,150 @@ Test(paging, a_limit_drops_what_is_not_in_memory_without_reading_it)
         cr_assert(not(zero(ptr, (void *)posted)));
         expect_body(posted, number + 1, 64);
     }
+}
+
+/* Priorities -----------------------------------------------------------------------------------
+ */
+
+enum { LEVELS = 3 };
+
+static void
+declare_with_levels(uint64_t link)
+{
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_integer(&arguments, "x-max-priority", 9);
+    declare_durable_with(link, "q", buffer_bytes(&arguments));
+    buffer_fini(&arguments);
+}
+
+/* The levels take turns. */
+static void
+publish_levels(uint64_t link, const char *expiration, bool is_persistent)
+{
+    for (uint32_t i = 0; i < BACKLOG; i++) {
+        publish_at(link, "q", i, BODY_SIZE, is_persistent, expiration, (uint8_t)(i % LEVELS));
+        if (i % 64 == 63) {
+            pump_until_relieved();
+        }
+    }
+    for (int i = 0; i < 50; i++) {
+        pump();
+    }
+}
+
+static void
+expect_levels(uint64_t link)
+{
+    for (uint32_t level = LEVELS; level > 0; level--) {
+        for (uint32_t number = level - 1; number < BACKLOG; number += LEVELS) {
+            const struct posted *posted = next_content(link);
+            cr_assert(not(zero(ptr, (void *)posted)), "message %u did not come", number);
+            expect_body(posted, number, BODY_SIZE);
+        }
+    }
+}
+
+static void
+fill_and_drain_levels(bool is_persistent)
+{
+    uint64_t link = messaging_client(rig);
+    declare_with_levels(link);
+    publish_levels(link, NULL, is_persistent);
+    cr_expect(le(u64, used_bytes(), MARK / 10 * 9));
+    queue_check(find_queue(rig, "q"));
+    consume(rig, link, 1, "q", "c", true);
+    expect_levels(link);
+    queue_check(find_queue(rig, "q"));
+    cr_expect(le(u64, used_bytes(), MARK));
+    cr_expect(eq(u64, core_paging_counters(rig->core)->lost, 0));
+}
+
+Test(paging, persistent_backlog_of_several_levels_comes_back_in_order)
+{
+    fill_and_drain_levels(true);
+}
+
+Test(paging, transient_backlog_of_several_levels_comes_back_in_order)
+{
+    fill_and_drain_levels(false);
+}
+
+Test(paging, backlog_of_several_levels_survives_a_restart)
+{
+    uint64_t link = messaging_client(rig);
+    declare_with_levels(link);
+    publish_levels(link, NULL, true);
+    stop();
+    start();
+    queue_check(find_queue(rig, "q"));
+    link = messaging_client(rig);
+    consume(rig, link, 1, "q", "c", true);
+    expect_levels(link);
+}
+
+static void
+expire_levels(bool is_persistent)
+{
+    uint64_t link = messaging_client(rig);
+    declare_with_levels(link);
+    publish_levels(link, "600000", is_persistent);
+    publish_at(link, "q", BACKLOG, BODY_SIZE, is_persistent, NULL, 9);
+    pump_until_left(1);
+    consume(rig, link, 1, "q", "c", true);
+    expect_contents(link, BACKLOG, BACKLOG + 1);
+}
+
+/* Levels that nobody takes messages from are read back for their deadlines alone. */
+Test(paging, persistent_backlog_of_levels_that_are_not_served_expires)
+{
+    expire_levels(true);
+}
+
+Test(paging, transient_backlog_of_levels_that_are_not_served_expires)
+{
+    expire_levels(false);
+}
+
+/* An urgent message comes to the front whatever is under way for those behind it, and what was
+ * fetched for them is not lost. */
+static void
+drain_with_urgent_messages(bool is_persistent)
+{
+    uint64_t link = messaging_client(rig);
+    declare_with_levels(link);
+    publish_backlog(link, "q", BACKLOG, is_persistent);
+    uint64_t other = messaging_client(rig);
+    set_prefetch(rig, other, 1, 1, false);
+    consume(rig, other, 1, "q", "c", false);
+    uint32_t urgent = BACKLOG;
+    uint64_t tag = 0;
+    for (uint32_t number = 0; number < BACKLOG; number++) {
+        const struct posted *posted = next_content(other);
+        cr_assert(not(zero(ptr, (void *)posted)), "message %u did not come", number);
+        expect_body(posted, number, BODY_SIZE);
+        if (number % 7 == 0) {
+            publish_at(link, "q", urgent, BODY_SIZE, is_persistent, NULL, 9);
+            send_ack(rig, other, 1, ++tag, false);
+            posted = next_content(other);
+            cr_assert(not(zero(ptr, (void *)posted)));
+            expect_body(posted, urgent++, BODY_SIZE);
+        }
+        send_ack(rig, other, 1, ++tag, false);
+    }
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+    cr_expect(le(u64, core_paging_counters(rig->core)->fetched_contents, urgent + urgent / 4));
+    queue_check(find_queue(rig, "q"));
+}
+
+Test(paging, urgent_messages_overtake_a_persistent_backlog_that_is_fetched)
+{
+    drain_with_urgent_messages(true);
+}
+
+Test(paging, urgent_messages_overtake_a_transient_backlog_that_is_read_back)
+{
+    drain_with_urgent_messages(false);
 }
 
 /* Dead letters ----------------------------------------------------------------------------------

@@ -200,6 +200,7 @@ Test(vhost, it_comes_with_the_predeclared_exchanges)
         {"amq.headers", &exchange_type_headers, false},
         {"amq.match", &exchange_type_headers, false},
         {"amq.rabbitmq.trace", &exchange_type_topic, true},
+        {"bourse.control", &exchange_type_direct, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct exchange *exchange = vhost_find_exchange(vhost, bytes_of(rows[i].name));
@@ -307,6 +308,9 @@ Test(vhost, exchange_methods_are_refused_with_rabbitmqs_texts)
         {{.exchange = bytes_of("amq.topic")},
          403,
          "ACCESS_REFUSED - deletion of system exchange 'amq.topic' in vhost '/' not allowed"},
+        {{.exchange = bytes_of("bourse.control")},
+         403,
+         "ACCESS_REFUSED - deletion of system exchange 'bourse.control' in vhost '/' not allowed"},
         {{.exchange = bytes_of("x"), .if_unused = true},
          406,
          "PRECONDITION_FAILED - exchange 'x' in vhost '/' in use"},
@@ -936,7 +940,7 @@ Test(vhost, the_log_says_once_which_arguments_have_no_effect_yet)
 {
     struct buffer arguments;
     buffer_init(&arguments);
-    table_put_integer(&arguments, "x-max-priority", 3);
+    table_put_integer(&arguments, "x-consumer-disconnected-timeout", 3);
     struct method declare = {
         .id = METHOD_QUEUE_DECLARE,
         .queue_declare = {.queue = bytes_of("q"), .arguments = buffer_bytes(&arguments)}};
@@ -944,7 +948,7 @@ Test(vhost, the_log_says_once_which_arguments_have_no_effect_yet)
     rig_send(rig, client, 1, &declare);
     cr_assert(is_answered(client, METHOD_QUEUE_DECLARE_OK));
     cr_expect(rig_logged(rig, "queue.arguments_without_effect"));
-    cr_expect(rig_logged(rig, "x-max-priority"));
+    cr_expect(rig_logged(rig, "x-consumer-disconnected-timeout"));
     buffer_clear(&rig->log_text);
     rig_send(rig, client, 1, &declare);
     cr_assert(is_answered(client, METHOD_QUEUE_DECLARE_OK));
@@ -983,7 +987,7 @@ Test(vhost, every_queue_of_a_file_whose_arguments_have_no_effect_is_named_in_the
 {
     struct buffer arguments;
     buffer_init(&arguments);
-    table_put_integer(&arguments, "x-max-priority", 3);
+    table_put_integer(&arguments, "x-consumer-disconnected-timeout", 3);
     for (int i = 0; i < 2 * LOG_REPEAT_MAX; i++) {
         char name[16];
         char logged[32];

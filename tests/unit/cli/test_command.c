@@ -160,9 +160,10 @@ write_file(const char *text, char path[static 64])
 Test(command, check_summarises_a_good_file_and_exits_with_0)
 {
     char path[64];
-    write_file(HEAD "vhost: shop\nexchanges: {e: {type: topic}}\n"
-                    "queues: {q: {from: [{exchange: e, key: '#'}], priorities: 5}, r: {}}\n"
-                    "listeners: {amqp: {bind: \"127.0.0.1:0\"}}\n",
+    write_file(HEAD
+               "vhost: shop\nexchanges: {e: {type: topic}}\n"
+               "queues: {q: {from: [{exchange: e, key: '#'}], alert: {ready-above: 5}}, r: {}}\n"
+               "listeners: {amqp: {bind: \"127.0.0.1:0\"}}\n",
                path);
     const char *const words[] = {"check", path, NULL};
     struct result result = run(words);
@@ -170,8 +171,8 @@ Test(command, check_summarises_a_good_file_and_exits_with_0)
     cr_expect(eq(str, result.out,
                  "ok: vhost shop with 1 exchange, 2 queues, 1 binding, 1 user; 1 address to "
                  "listen on; 2 warnings\n"));
-    cr_expect(ne(ptr, strstr(result.err, ":5:47: warning: \"priorities\" has no effect"), NULL),
-              "%s", result.err);
+    cr_expect(ne(ptr, strstr(result.err, ":5:47: warning: \"alert\" has no effect"), NULL), "%s",
+              result.err);
     result_fini(&result);
     unlink(path);
 }

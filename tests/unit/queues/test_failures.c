@@ -33,10 +33,10 @@ tear_down(void)
 
 TestSuite(failures, .init = set_up, .fini = tear_down);
 
-static struct failure *
+static struct failure_row *
 add(uint64_t position)
 {
-    struct failure *row;
+    struct failure_row *row;
     enum status status = queue_add_failure(queue, position, &row);
     cr_assert(eq(int, status, STATUS_OK));
     return row;
@@ -44,7 +44,7 @@ add(uint64_t position)
 
 Test(failures, a_row_is_found_by_position_until_it_is_taken)
 {
-    struct failure row;
+    struct failure_row row;
     cr_expect(eq(ptr, queue_find_failure(queue, 7), NULL), "there is not even a table");
     add(7)->delivery_count = 3;
     cr_expect(eq(ptr, queue_find_failure(queue, 8), NULL));
@@ -66,7 +66,7 @@ Test(failures, table_is_what_an_array_would_be)
     for (int i = 0; i < 60000; i++) {
         uint64_t place = random_u64(&source) % POSITIONS_MAX;
         uint64_t position = place % 3 == 0 ? 1 + (place << 40) : 1 + place;
-        struct failure row;
+        struct failure_row row;
         if (counts[place] == 0 && i < 40000) {
             add(position)->delivery_count = counts[place] = (uint32_t)i + 1;
             row_count++;
@@ -92,8 +92,8 @@ Test(failures, a_walk_meets_every_row_and_may_take_it)
     }
     uint32_t at = 0;
     uint32_t taken_count = 0;
-    for (const struct failure *row; (row = queue_next_failure(queue, &at)) != NULL;) {
-        struct failure taken;
+    for (const struct failure_row *row; (row = queue_next_failure(queue, &at)) != NULL;) {
+        struct failure_row taken;
         if (row->position % 2 == 0) {
             cr_assert(queue_take_failure(queue, row->position, &taken));
             at--;
@@ -129,7 +129,7 @@ Test(failures, without_memory_nothing_is_added_and_nothing_lost)
     for (uint64_t position = 1; position <= 12; position++) {
         (void)add(position);
     }
-    struct failure *row;
+    struct failure_row *row;
     alloc_faults_plan(1);
     enum status status = queue_add_failure(queue, 13, &row);
     alloc_faults_plan(0);
@@ -147,7 +147,7 @@ Test(failures, memory_goes_back_when_rows_do)
     }
     uint64_t bytes = memory.bytes;
     for (uint64_t position = 1; position <= 3000; position++) {
-        struct failure row;
+        struct failure_row row;
         cr_assert(queue_take_failure(queue, position, &row));
         queue_shrink_failures(queue);
     }
@@ -158,30 +158,30 @@ Test(failures, memory_goes_back_when_rows_do)
 /* The first one, and the last four. */
 Test(failures, times_of_the_first_and_of_the_last_failures_are_kept)
 {
-    struct failure *row = add(1);
+    struct failure_row *row = add(1);
     int64_t time_ms;
     row->arrival_ms = -500; /* before the broker began */
     for (uint64_t number = 1; number <= 9; number++) {
-        failure_count(row, number * 1000);
+        failure_row_count(row, number * 1000);
     }
     cr_expect(eq(u32, row->delivery_count, 9));
     for (uint32_t number = 1; number <= 9; number++) {
         bool is_kept = number == 1 || number > 5;
         time_ms = 0;
-        cr_expect(eq(int, failure_time_ms(row, number, &time_ms), is_kept), "failure %u", number);
+        cr_expect(eq(int, failure_row_time_ms(row, number, &time_ms), is_kept), "failure %u", number);
         cr_expect(eq(i64, time_ms, is_kept ? (int64_t)number * 1000 : 0));
     }
-    cr_expect(not(failure_time_ms(row, 10, &time_ms)));
+    cr_expect(not(failure_row_time_ms(row, 10, &time_ms)));
 }
 
 Test(failures, times_that_are_not_known_are_not_told)
 {
-    struct failure *row = add(1);
+    struct failure_row *row = add(1);
     int64_t time_ms;
     row->delivery_count = 2; /* as the log gives it back */
-    failure_count(row, 7);
-    cr_expect(not(failure_time_ms(row, 1, &time_ms)));
-    cr_expect(not(failure_time_ms(row, 2, &time_ms)));
-    cr_assert(failure_time_ms(row, 3, &time_ms));
+    failure_row_count(row, 7);
+    cr_expect(not(failure_row_time_ms(row, 1, &time_ms)));
+    cr_expect(not(failure_row_time_ms(row, 2, &time_ms)));
+    cr_assert(failure_row_time_ms(row, 3, &time_ms));
     cr_expect(eq(i64, time_ms, 7));
 }

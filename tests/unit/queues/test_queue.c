@@ -228,7 +228,7 @@ Test(queue, of_type_quorum_serves_returned_messages_first_in_order_of_return)
         struct queue_entry entry;
         uint64_t position;
         cr_assert(queue_pop(queue, &entry, &position));
-        cr_expect(eq(u64, position, expected[i]));
+        cr_expect(eq(u64, position_number(position), expected[i]));
     }
 }
 

@@ -73,7 +73,7 @@ delay(uint64_t number, uint64_t due_ms)
     struct queue_entry entry = entry_of(number);
     enum status status = queue_reserve_delayed(queue, waiting_due_ms(due_ms));
     cr_assert(eq(int, status, STATUS_OK));
-    queue_push_delayed(queue, &entry, waiting_due_ms(due_ms), 0);
+    queue_push_delayed(queue, &entry, 0, waiting_due_ms(due_ms), 0);
 }
 
 static void
@@ -166,7 +166,7 @@ Test(waiting, a_delayed_message_keeps_its_time_to_live)
         struct queue_entry entry = entry_of(1);
         enum status status = queue_reserve_delayed(queue, 100);
         cr_assert(eq(int, status, STATUS_OK));
-        queue_push_delayed(queue, &entry, 100, rows[i].expiration);
+        queue_push_delayed(queue, &entry, 0, 100, rows[i].expiration);
         cr_expect(eq(u64, delayed_expiration(&queue_first_waiting(queue)->entry), rows[i].kept));
         (void)take_first();
     }
@@ -322,7 +322,8 @@ Test(waiting, a_message_is_taken_out_by_its_key_once)
     delay(2, 200);
     delay(3, 300);
     struct due_row row;
-    struct due_key key = {.due_ms = waiting_due_ms(200), .position = QUEUE_POSITION_DELAYED | 2};
+    struct due_key key = {.due_ms = waiting_due_ms(200),
+                          .position = QUEUE_POSITION_DELAYED | 2 << DELAYED_NUMBER_SHIFT};
     cr_expect(queue_take_waiting(queue, &key, &row));
     cr_expect(eq(u64, number_of(&row.entry), 2));
     cr_expect(not(queue_take_waiting(queue, &key, &row)));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/failure_headers.h"
+#include "broker/retry_headers.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -22,7 +22,7 @@ tear_down(void)
     buffer_fini(&out);
 }
 
-TestSuite(failure_headers, .init = set_up, .fini = tear_down);
+TestSuite(retry_headers, .init = set_up, .fini = tear_down);
 
 static void
 expect_field(struct byte_reader *reader, const char *name, uint8_t type)
@@ -35,9 +35,9 @@ expect_field(struct byte_reader *reader, const char *name, uint8_t type)
 }
 
 /* Only what must change is changed. */
-Test(failure_headers, other_headers_keep_order_and_letters)
+Test(retry_headers, other_headers_keep_order_and_letters)
 {
-    const struct failure failure = {
+    const struct failure_row failure = {
         .delivery_count = 2, .acquired_count = 3, .verdict = RETRY_NACK};
     const uint8_t small[] = {0, 0, 0, 9};
     table_put_value(&headers, bytes_of("b"),
@@ -45,7 +45,7 @@ Test(failure_headers, other_headers_keep_order_and_letters)
     table_put_integer(&headers, "x-delivery-count", 77);
     table_put_text(&headers, "x-last-verdict", bytes_of("mine"));
     table_put_boolean(&headers, "a", true);
-    failure_headers_put(&out, buffer_bytes(&headers), &failure);
+    retry_headers_put(&out, buffer_bytes(&headers), &failure);
     struct byte_reader reader = byte_reader_make(buffer_bytes(&out));
     expect_field(&reader, "b", 'I');
     expect_field(&reader, "a", 't');
@@ -63,19 +63,19 @@ Test(failure_headers, other_headers_keep_order_and_letters)
 }
 
 /* Handed out, and come back without anybody saying that it failed. */
-Test(failure_headers, what_is_not_known_is_not_said)
+Test(retry_headers, what_is_not_known_is_not_said)
 {
-    const struct failure failure = {.acquired_count = 1};
-    failure_headers_put(&out, buffer_bytes(&headers), &failure);
+    const struct failure_row failure = {.acquired_count = 1};
+    retry_headers_put(&out, buffer_bytes(&headers), &failure);
     struct byte_reader reader = byte_reader_make(buffer_bytes(&out));
     expect_field(&reader, "x-acquired-count", 'l');
     cr_expect(eq(u64, byte_reader_left(&reader), 0));
 }
 
-Test(failure_headers, they_take_no_more_than_they_are_expected_to)
+Test(retry_headers, they_take_no_more_than_they_are_expected_to)
 {
-    const struct failure failure = {
+    const struct failure_row failure = {
         .delivery_count = UINT32_MAX, .acquired_count = UINT32_MAX, .verdict = RETRY_TIMEOUT};
-    failure_headers_put(&out, buffer_bytes(&headers), &failure);
-    cr_expect(le(sz, buffer_size(&out) + sizeof(uint32_t), FAILURE_HEADERS_OCTETS_MAX));
+    retry_headers_put(&out, buffer_bytes(&headers), &failure);
+    cr_expect(le(sz, buffer_size(&out) + sizeof(uint32_t), RETRY_HEADERS_OCTETS_MAX));
 }

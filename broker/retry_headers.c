@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/failure_headers.h"
+#include "broker/retry_headers.h"
 
 #include "amqp/properties.h"
 #include "amqp/table.h"
@@ -31,7 +31,7 @@ copy_others(struct buffer *out, struct bytes headers)
 }
 
 void
-failure_headers_put(struct buffer *out, struct bytes headers, const struct failure *failure)
+retry_headers_put(struct buffer *out, struct bytes headers, const struct failure_row *failure)
 {
     copy_others(out, headers);
     if (failure->delivery_count > 0) {
@@ -52,20 +52,20 @@ has_room(struct bytes block, uint32_t frame_max)
 {
     enum { HEADER_FRAME_OVERHEAD = 8 + 12 };
     return frame_max == 0 ||
-           block.size + HEADER_FRAME_OVERHEAD + FAILURE_HEADERS_OCTETS_MAX <= frame_max;
+           block.size + HEADER_FRAME_OVERHEAD + RETRY_HEADERS_OCTETS_MAX <= frame_max;
 }
 
 /* The property block of the copy. */
 static void
 put_block(struct buffer *block, struct buffer *headers, struct bytes old,
-          const struct failure *failure)
+          const struct failure_row *failure)
 {
     UNINITIALIZED struct properties properties;
     struct fault fault;
     if (properties_decode_kept(&properties, old, &fault) != STATUS_OK) {
         properties = (struct properties){0}; /* never: it was decoded when it came */
     }
-    failure_headers_put(headers, properties.headers, failure);
+    retry_headers_put(headers, properties.headers, failure);
     properties.headers = buffer_bytes(headers);
     properties.flags |= PROPERTY_HEADERS;
     properties_encode(block, &properties);
@@ -93,8 +93,9 @@ copy_content(struct chunk_pool *pool, const struct content *old, struct bytes bl
 }
 
 enum status
-core_copy_with_failures(struct core *core, struct content_ref ref, const struct failure *failure,
-                        uint32_t frame_max, struct content_ref *copy_out)
+core_copy_with_failures(struct core *core, struct content_ref ref,
+                        const struct failure_row *failure, uint32_t frame_max,
+                        struct content_ref *copy_out)
 {
     const struct content *old = chunk_pool_content(core->pool, ref);
     struct bytes old_block = content_properties(old);
