@@ -223,6 +223,14 @@ queue_clocks_fold(struct queue *queue)
     activity->folded_ms += seconds * RATE_STEP_MS;
 }
 
+/* How many positions of the mark that was found there are: not beyond its level. */
+static uint64_t
+count_found(const struct arrival_marks *marks, const struct arrival_mark *mark)
+{
+    uint64_t end = (UINT64_C(1) << POSITION_LEVEL_SHIFT) - position_number(mark->position);
+    return marks->found_count < end ? marks->found_count : end;
+}
+
 /* The first of its mark at this time; the others will have waited as long. */
 void
 queue_clocks_on_others_served(struct queue *queue, uint64_t position)
@@ -238,11 +246,10 @@ queue_clocks_on_others_served(struct queue *queue, uint64_t position)
     int64_t waited_ms = now_ms - arrival_mark_ms(mark);
     uint64_t wait_ms = waited_ms < 0 ? 0 : (uint64_t)waited_ms;
     uint32_t bucket = 63 - (uint32_t)__builtin_clzll(wait_ms << 1 | 1);
-    bool is_known =
-        queue->deque.memory != NULL && queue->levels == NULL && position >= mark->position;
+    bool is_known = queue->deque.memory != NULL && position >= mark->position;
     clocks->served = (struct served_messages){
         .position = mark->position,
-        .count = is_known ? marks->found_count : 0,
+        .count = is_known ? count_found(marks, mark) : 0,
         .now_ms = now_ms,
         .wait_ms = wait_ms,
         .bucket = bucket < WAIT_BUCKET_COUNT ? bucket : WAIT_BUCKET_COUNT - 1,

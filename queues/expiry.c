@@ -277,6 +277,18 @@ queue_times_on_lent(struct queue *queue, const struct queue_entry *entry, uint64
     }
 }
 
+/* A row that stands for no place in the deque nor for one that came back goes, for nobody could
+ * tell that it does not, and is made again when the message comes back. */
+void
+queue_times_on_lent_last(struct queue *queue, const struct queue_entry *entry, uint64_t position)
+{
+    if (is_indexed(entry)) {
+        struct due_key key = {.due_ms = queue_deadline_ms(queue, entry, position),
+                              .position = position};
+        drop_row(queue, &key);
+    }
+}
+
 /* A row for a returned message that has none. */
 static enum status
 index_returned(struct queue *queue, struct queue_entry *entry, uint64_t position)

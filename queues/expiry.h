@@ -54,6 +54,8 @@ void queue_times_on_endless(struct queue *queue);
  * and may get other flags. */
 void queue_times_on_gone(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 void queue_times_on_lent(struct queue *queue, const struct queue_entry *entry, uint64_t position);
+void queue_times_on_lent_last(struct queue *queue, const struct queue_entry *entry,
+                              uint64_t position);
 void queue_times_on_returned(struct queue *queue, struct queue_entry *entry, uint64_t position);
 
 /* The entry of a returned message names another content now. */

@@ -488,15 +488,6 @@ queue_first_returned(const struct queue *queue)
     return &queue->returned[0].entry;
 }
 
-/* What came back was once at the head, but for what came back to a level behind others, or was lent
- * by queue_lend_last. */
-bool
-queue_returned_is_first(const struct queue *queue)
-{
-    return queue->settings->type == QUEUE_TYPE_QUORUM || queue_deque_living(queue) == 0 ||
-           queue->returned[0].position < queue_deque_position(queue);
-}
-
 struct queue_entry *
 queue_returned_entry(struct queue *queue, uint32_t at)
 {
@@ -709,7 +700,7 @@ queue_lend_last(struct queue *queue, struct queue_entry *entry_out, uint64_t *po
     queue->ready_count--;
     queue->ready_bytes -= entry_out->size;
     queue->unacked_count++;
-    queue_times_on_lent(queue, entry_out, *position_out);
+    queue_times_on_lent_last(queue, entry_out, *position_out);
     go_on_behind(queue);
     return STATUS_OK;
 }
@@ -787,8 +778,6 @@ check_messages(const struct queue *queue)
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         assert(i == 0 || heap[(i - 1) / 2].order < heap[i].order);
         assert(queue_knows_position(queue, heap[i].position));
-        assert(queue->times != NULL ||
-               heap[i].position < queue_first_position_of(queue, heap[i].position));
         const struct queue_entry *entry = queue_returned_entry((struct queue *)queue, i);
         bytes += entry == NULL ? 0 : entry->size;
     }

@@ -227,13 +227,14 @@ queue_would_refuse(const struct queue *queue, uint32_t body_size)
                 (uint64_t)queue->settings->max_length_bytes);
 }
 
-/* Whether the next message is one that came back; there is one, or nothing came back. */
-bool queue_returned_is_first(const struct queue *queue);
+/* Whether the next message is one that came back; there is one, or nothing came back. What is in
+ * the deque of a plain queue stands behind all that was ever taken out of it. */
+bool queue_returned_is_next(const struct queue *queue);
 static inline bool
 queue_head_is_returned(const struct queue *queue)
 {
-    return queue->returned_count > 0 &&
-           ((queue->times == NULL && queue->levels == NULL) || queue_returned_is_first(queue));
+    bool is_plain = queue->times == NULL && queue->levels == NULL;
+    return queue->returned_count > 0 && (is_plain || queue_returned_is_next(queue));
 }
 
 /* The next message, without taking it; NULL when nothing is ready, or it is away. Valid until the
