@@ -127,7 +127,7 @@ core_request_pending(struct core *core, struct queue *queue, const struct pendin
         .context = request->context,
         .end_number = queue->waiting == NULL ? 0 : queue->waiting->next_number,
     };
-    if (request->message_id.size > 0) {
+    if (walk->has_id && request->message_id.size > 0) {
         memcpy(id, request->message_id.data, request->message_id.size);
     }
     list_append(&core->pending, &walk->link);

@@ -47,8 +47,8 @@ enum pending_action {
     PENDING_CANCEL,
 };
 
-/* The same for all that waited when this was asked for; what is delivered and comes to wait meanwhile
- * may be among them. */
+/* The same for all that waited when this was asked for; what is delivered and comes to wait
+ * meanwhile may be among them. */
 struct pending_request {
     enum pending_action action;
     uint32_t kinds;          /* a bit for each enum waiting_kind */
