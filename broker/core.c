@@ -14,6 +14,7 @@
 #include "broker/limits.h"
 #include "broker/login.h"
 #include "broker/paging.h"
+#include "broker/pending.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
 
@@ -50,6 +51,8 @@ init_lists(struct core *core)
     list_init(&core->dispatch_queues);
     list_init(&core->expiring);
     list_init(&core->waking);
+    list_init(&core->pending);
+    list_init(&core->pending_waits);
     list_init(&core->overlong);
     list_init(&core->confirming);
     list_init(&core->awaiting_commit);
@@ -153,6 +156,7 @@ core_free(struct core **core_pointer)
         connection_free(&connection);
     }
     core_free_doomed_channels(core);
+    core_forget_pending(core);
     dead_letters_free(&core->dead_letters);
     core_unbind_all(core);
     uint32_t position = 0;
@@ -399,6 +403,7 @@ core_end_tick(struct core *core)
     core_begin_moving_dead(core);
     core_move_dead(core);
     core_release_committers(core);
+    core_work_on_pending(core);
     core_end_waits(core);
     core_dispatch(core);
     core_expire(core);
@@ -457,11 +462,12 @@ uint64_t
 core_wait_ms(const struct core *core)
 {
     if (!list_is_empty(&core->dispatch_queues) || !list_is_empty(&core->expiring) ||
-        !list_is_empty(&core->waking) || !list_is_empty(&core->overlong) ||
-        !list_is_empty(&core->confirming) || !list_is_empty(&core->reopened) ||
-        !list_is_empty(&core->replays) || core->heads_came || core_is_unbinding(core) ||
-        !list_is_empty(&core->policy_walks) || queue_discards_can_go_on(&core->discards) ||
-        core_can_move_dead(core) || core_wants_seal(core)) {
+        !list_is_empty(&core->waking) || !list_is_empty(&core->pending) ||
+        !list_is_empty(&core->overlong) || !list_is_empty(&core->confirming) ||
+        !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
+        core_is_unbinding(core) || !list_is_empty(&core->policy_walks) ||
+        queue_discards_can_go_on(&core->discards) || core_can_move_dead(core) ||
+        core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

@@ -146,6 +146,8 @@ struct core {
     uint32_t deaths_left;           /* of messages by time, in this tick */
     struct list waking;             /* of queue_waiting.link: something may be due (waiting.h) */
     uint32_t waits_left;            /* of messages that come in by time, in this tick */
+    struct list pending;            /* of what an operator asks for of them (pending.h); owns */
+    struct list pending_waits;      /* the same: for a job, memory or room */
     struct list overlong;           /* of queue.overlong_link: too much is ready (limits.h) */
     struct queue_discards discards; /* of purged queues */
     struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */

@@ -607,7 +607,7 @@ static enum status
 restore_row(struct core *core, struct queue *queue, struct queue_entry *entry,
             const struct recovered_row *row)
 {
-    if (row->state.acquired_count > 0) {
+    if (row->state.acquired_count > 0 || row->state_lsn != 0) {
         return core_restore_failed(core, queue, entry, row);
     }
     return row->state.due_ms != 0 ? core_restore_delayed(core, queue, entry, &row->state)

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "broker/durability.h"
 #include "broker/paging_state.h"
+#include "broker/pending.h"
 
 void
 core_attach_paging(struct core *core, const struct io_port *port)
@@ -101,14 +102,18 @@ core_job_done(struct core *core, struct io_job *io)
     }
     switch (job->task) {
     case TASK_FETCH:
-        if (job->is_dying) {
+        if (job->pending != NULL) {
+            pending_end_fetch(core, job);
+        } else if (job->is_dying) {
             paging_end_dying_fetch(paging, job);
         } else {
             paging_end_fetch(paging, job);
         }
         break;
     case TASK_RESTORE:
-        if (job->is_dying) {
+        if (job->pending != NULL) {
+            pending_end_restore(core, job);
+        } else if (job->is_dying) {
             paging_end_dying_restore(paging, job);
         } else {
             paging_end_restore(paging, job);

@@ -25,17 +25,20 @@ enum paging_task {
     TASK_REMOVE_FILE,
 };
 
+struct pending_walk;
+
 struct paging_job {
     struct io_job io;
     struct list_link link; /* paging->written */
     enum paging_task task;
-    struct queue *queue;        /* a reference: whose head it is for; NULL: nobody's */
-    bool is_returned;           /* the contents are of returned messages */
-    bool is_dying;              /* of messages that have died in `queue` */
-    uint32_t tries;             /* that have failed */
-    uint64_t end_position;      /* TASK_FETCH, TASK_RESTORE: behind the last entry of the deque */
-    struct chunk_spill chunk;   /* TASK_RESTORE, TASK_SPILL_CHUNK */
-    struct entry_spill entries; /* TASK_READ_ENTRIES, TASK_SPILL_ENTRIES */
+    struct queue *queue;          /* a reference: whose head it is for; NULL: nobody's */
+    bool is_returned;             /* the contents are of returned messages */
+    bool is_dying;                /* of messages that have died in `queue` */
+    struct pending_walk *pending; /* a request that looks at contents (pending.c); NULL: none */
+    uint32_t tries;               /* that have failed */
+    uint64_t end_position;        /* TASK_FETCH, TASK_RESTORE: behind the last entry of the deque */
+    struct chunk_spill chunk;     /* TASK_RESTORE, TASK_SPILL_CHUNK */
+    struct entry_spill entries;   /* TASK_READ_ENTRIES, TASK_SPILL_ENTRIES */
     union {
         struct io_fetch fetch;
         struct io_spill spill;

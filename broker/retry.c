@@ -309,7 +309,7 @@ core_show_head(struct core *core, struct queue *queue, uint32_t frame_max,
                struct content_ref *copy_out)
 {
     const struct failure_row *row = head_failure(queue);
-    if (row == NULL) {
+    if (row == NULL || row->acquired_count == 0) {
         return STATUS_OK;
     }
     return core_copy_with_failures(core, queue_peek(queue)->content, row, frame_max, copy_out);
@@ -489,7 +489,9 @@ core_restore_failed(struct core *core, struct queue *queue, struct queue_entry *
                     const struct recovered_row *recovered)
 {
     queue_entry_set_flag(entry, ENTRY_HAS_FAILED);
-    queue_entry_set_flag(entry, ENTRY_REDELIVERED);
+    if (recovered->state.acquired_count > 0) {
+        queue_entry_set_flag(entry, ENTRY_REDELIVERED);
+    }
     enum status status = push_restored(core, queue, entry, recovered);
     if (status == STATUS_OK) {
         status = wait_again(core, queue, due_of_wall(core, recovered->state.due_ms));

@@ -281,7 +281,7 @@ find_overdue(struct channel *channel)
     uint64_t now_ms = waiting_due_ms(core->now.monotonic_ms - core->base_ms);
     for (uint32_t i = 0; i < transaction->publish_count; i++) {
         struct buffered_publish *publish = &transaction->publishes[i];
-        publish->due_ms = publish->due_ms > now_ms ? publish->due_ms : 0;
+        publish->due_ms = publish->due_ms >= now_ms ? publish->due_ms : 0;
     }
 }
 

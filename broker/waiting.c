@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/waiting.h"
 
+#include "broker/durability.h"
 #include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/retry.h"
@@ -28,6 +29,16 @@ core_row_of_wall_ms(const struct core *core, uint64_t wall_ms)
         return PARKED_MS;
     }
     return waiting_due_ms(now_ms(core)) + (wall_ms - now_wall_ms(core));
+}
+
+uint64_t
+core_due_of_wall_ms(const struct core *core, uint64_t wall_ms)
+{
+    uint64_t row_due_ms = core_row_of_wall_ms(core, wall_ms);
+    if (row_due_ms == PARKED_MS) {
+        return PARKED_MS;
+    }
+    return row_due_ms > WAITING_EPOCH_MS ? row_due_ms - WAITING_EPOCH_MS : 0;
 }
 
 uint64_t
@@ -63,20 +74,27 @@ on_due(struct timer *timer, void *context)
     look_soon(context, CONTAINER_OF(timer, struct queue_waiting, timer)->queue);
 }
 
+/* Clocks are cut to milliseconds: within the one in which it is due a message might be early. */
+static bool
+is_over(const struct core *core, uint64_t due_ms)
+{
+    return due_ms < now_ms(core);
+}
+
 static void
 look_at(struct core *core, struct queue *queue, uint64_t due_ms)
 {
-    timer_arm(&core->timers, &queue->waiting->timer, core->base_ms + due_ms, on_due, core);
+    timer_arm(&core->timers, &queue->waiting->timer, core->base_ms + due_ms + 1, on_due, core);
 }
 
 void
 core_look_at_waiting(struct core *core, struct queue *queue, uint64_t due_ms)
 {
     const struct timer *timer = &queue->waiting->timer;
-    if (due_ms <= now_ms(core)) {
+    if (is_over(core, due_ms)) {
         look_soon(core, queue);
-    } else if (due_ms != PARKED_MS &&
-               (!timer_is_armed(timer) || timer->due_ms - core->base_ms > due_ms)) {
+    } else if (due_ms < PARKED_MS &&
+               (!timer_is_armed(timer) || timer->due_ms - core->base_ms > due_ms + 1)) {
         look_at(core, queue, due_ms);
     }
 }
@@ -128,67 +146,130 @@ late_ms(const struct core *core, const struct due_key *key)
     return key->due_ms < now_of_rows_ms ? now_of_rows_ms - key->due_ms : 0;
 }
 
-/* A time to live counts from when the message was due, or comes before that. */
+/* A message that comes before its time is in the log as one that waits: that is said anew, and
+ * where it was said is kept with what is known of failures until the message leaves. Its level is
+ * in front. */
 static enum status
-end_delay(struct core *core, struct queue *queue, const struct due_key *key)
+note_release(struct core *core, struct queue *queue, struct queue_entry *entry)
 {
+    struct failure_row *row;
+    if (queue_entry_lsn(entry) == 0 || !core_has_log(core)) {
+        return STATUS_OK;
+    }
+    if (queue_add_failure(queue, queue->next_position, &row) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    struct row_state state = {
+        .deadline_ms = core_wall_deadline_ms(core, queue, delayed_expiration(entry)),
+        .priority = queue->level_max == 0 ? 0 : queue_logged_level(queue, queue_front_level(queue)),
+    };
+    row->state_lsn = core_log_return(core, queue, entry, &state, 0);
+    row->is_in_deque = true;
+    queue_entry_set_flag(entry, ENTRY_HAS_FAILED);
+    return STATUS_OK;
+}
+
+/* Its time to live counts from when it was due, or comes before that. There is room for it at the
+ * level in front. */
+static void
+push_delayed(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t late_ms)
+{
+    uint64_t expiration = delayed_expiration(entry);
+    entry->due = DUE_NONE;
+    enum status status =
+        queue_is_endless(queue, expiration)
+            ? queue_push(queue, entry)
+            : core_push_late(core, queue, entry, queue_time_to_live_ms(queue, expiration), late_ms);
+    assert(status == STATUS_OK);
+}
+
+static enum status
+end_delay(struct core *core, struct queue *queue, const struct due_key *key, bool is_early)
+{
+    struct due_row *there = due_index_find(&queue->waiting->index, key);
     uint8_t level = delayed_level(key->position);
     if (queue_reserve(queue, level) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    struct due_row row;
-    bool taken = queue_take_waiting(queue, key, &row);
-    assert(taken);
-    uint64_t expiration = delayed_expiration(&row.entry);
-    row.entry.due = DUE_NONE;
     queue_turn_to_level(queue, level);
-    enum status status =
-        queue_is_endless(queue, expiration)
-            ? queue_push(queue, &row.entry)
-            : core_push_late(core, queue, &row.entry, queue_time_to_live_ms(queue, expiration),
-                             late_ms(core, key));
-    assert(status == STATUS_OK);
+    enum status status = is_early ? note_release(core, queue, &there->entry) : STATUS_OK;
+    if (status == STATUS_OK) {
+        struct due_row row;
+        bool taken = queue_take_waiting(queue, key, &row);
+        assert(taken);
+        push_delayed(core, queue, &row.entry, late_ms(core, key));
+    }
     queue_serve_highest(queue);
     return status;
 }
 
 static enum status
-end_retry(struct core *core, struct queue *queue, const struct due_key *key)
+end_retry(struct core *core, struct queue *queue, const struct due_key *key, bool is_early)
 {
     struct queue_entry entry;
     if (queue_end_retry(queue, key, &entry) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
+    if (is_early) {
+        core_forgive(core, queue, &entry, key->position);
+    }
     core_watch_returned(core, queue, &entry, key->position);
     return STATUS_OK;
 }
 
-static enum status
-end_wait(struct core *core, struct queue *queue, const struct due_key *key)
+enum status
+core_end_wait(struct core *core, struct queue *queue, const struct due_key *key)
 {
     bool is_delayed = (key->position & QUEUE_POSITION_DELAYED) != 0;
-    enum status status = is_delayed ? end_delay(core, queue, key) : end_retry(core, queue, key);
+    bool is_early = key->due_ms > waiting_due_ms(now_ms(core));
+    enum status status =
+        is_delayed ? end_delay(core, queue, key, is_early) : end_retry(core, queue, key, is_early);
     if (status == STATUS_OK) {
         on_ready(core, queue);
     }
     return status;
 }
 
-/* STATUS_FULL: there is more, for the next tick. */
+/* What a queue may let in at once when it has let in nothing for a while. */
+static const uint64_t BURST_US = 20000;
+
+/* Whether the message may come in now as far as the queue's rate is concerned; then it counts. */
+static bool
+keeps_pace(const struct core *core, struct queue *queue, const struct due_key *key)
+{
+    struct queue_waiting *waiting = queue->waiting;
+    int64_t rate = queue->settings->release_rate;
+    if (rate <= 0 || late_ms(core, key) <= CORE_OVERDUE_MS) {
+        return true;
+    }
+    uint64_t now_us = core->now.monotonic_ms * 1000;
+    if (waiting->paced_us > now_us) {
+        return false;
+    }
+    uint64_t from_us = now_us > BURST_US ? now_us - BURST_US : 0;
+    waiting->paced_us = waiting->paced_us > from_us ? waiting->paced_us : from_us;
+    waiting->paced_us += (uint64_t)(1000000 / rate);
+    return true;
+}
+
+/* STATUS_FULL: there is more, for the next tick. STATUS_AGAIN: when its pace allows it. */
 static enum status
 end_waits(struct core *core, struct queue *queue)
 {
     for (uint32_t i = 0; i < CORE_WAITED_PER_QUEUE && core->waits_left > 0; i++) {
-        if (queue_next_due_ms(queue) > now_ms(core)) {
+        if (!is_over(core, queue_next_due_ms(queue))) {
             return STATUS_OK;
         }
         struct due_key key = queue_first_waiting(queue)->key;
-        if (end_wait(core, queue, &key) != STATUS_OK) {
+        if (!keeps_pace(core, queue, &key)) {
+            return STATUS_AGAIN;
+        }
+        if (core_end_wait(core, queue, &key) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }
         core->waits_left--;
     }
-    return queue_next_due_ms(queue) > now_ms(core) ? STATUS_OK : STATUS_FULL;
+    return is_over(core, queue_next_due_ms(queue)) ? STATUS_FULL : STATUS_OK;
 }
 
 static void
@@ -199,6 +280,8 @@ look_at_queue(struct core *core, struct queue *queue)
         look_soon(core, queue);
     } else if (status == STATUS_NO_MEMORY) {
         look_at(core, queue, now_ms(core) + RETRY_MS);
+    } else if (status == STATUS_AGAIN) {
+        look_at(core, queue, (queue->waiting->paced_us + 999) / 1000 - core->base_ms);
     } else if (queue_next_due_ms(queue) != NEVER_MS) {
         look_at(core, queue, queue_next_due_ms(queue));
     }

@@ -213,6 +213,7 @@ static const struct field_spec queue_fields[] = {
     LITERAL("priorities", 0, QUEUE, priorities, LITERAL_INTEGER, 1, 255),
     NESTED("consumers", FIELD_RECORD, 0, QUEUE, consumers, &consumers_spec),
     LITERAL("ack-timeout", 0, QUEUE, ack_timeout, LITERAL_DURATION, 1, TEN_YEARS_MS),
+    LITERAL("release-rate", 0, QUEUE, release_rate, LITERAL_INTEGER, 1, 1000000),
     NESTED("retry", FIELD_CHOICE, 0, QUEUE, retry, &retry_spec),
     NESTED("dead-letter", FIELD_RECORD, 0, QUEUE, dead_letter, &dead_letter_spec),
     NESTED("alert", FIELD_RECORD, FIELD_WITHOUT_EFFECT, QUEUE, alert, &alert_spec),

@@ -115,6 +115,7 @@ struct document_queue {
     struct setting priorities;
     struct document_consumers consumers;
     struct setting ack_timeout;
+    struct setting release_rate;
     struct choice retry; /* struct document_retry */
     struct document_dead_letter dead_letter;
     struct document_alert alert;

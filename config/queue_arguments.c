@@ -164,6 +164,7 @@ queue_arguments_list(const struct document_queue *queue, const struct document_r
             ->integer = 1;
     }
     list_add_given(&list, "x-consumer-timeout", "ack-timeout", &queue->ack_timeout);
+    list_add_given(&list, "x-release-rate", "release-rate", &queue->release_rate);
     if (retry != NULL) {
         list_retry(&list, retry);
     }

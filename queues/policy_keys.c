@@ -59,6 +59,8 @@ static const struct policy_key keys[] = {
      "milliseconds from 0 on"},
     {"consumer-disconnected-timeout", ON_QUEUE, false, false, CHECK_ARGUMENT,
      "consumer disconnected timeout", "milliseconds from 0 on"},
+    {"release-rate", ON_QUEUE, true, false, CHECK_ARGUMENT, "release rate",
+     "messages per second from 1 on"},
     {"delayed-retry-type", ON_QUEUE, true, false, CHECK_ARGUMENT, "delayed retry type",
      "all, failed, returned or disabled"},
     {"delayed-retry-min", ON_QUEUE, true, false, CHECK_ARGUMENT, "delayed retry min",

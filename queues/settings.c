@@ -379,6 +379,7 @@ static const struct argument queue_arguments[] = {
     {"x-delayed-retry-max-age", check_not_negative, TYPE_ANY, true, false},
     {"x-delayed-retry-counts", check_retry_counts, TYPE_ANY, true, false},
     {"x-delayed-retry-order", check_retry_order, TYPE_ANY, true, false},
+    {"x-release-rate", check_positive, TYPE_ANY, true, false},
     {"x-max-age", check_anything, TYPE_STREAM, false, false},
     {"x-stream-max-segment-size-bytes", check_anything, TYPE_STREAM, false, false},
     {"x-stream-filter-size-bytes", check_anything, TYPE_STREAM, false, false},

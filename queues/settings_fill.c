@@ -171,6 +171,7 @@ static const struct setting_row rows[QUEUE_SETTING_COUNT] = {
     [SETTING_RETRY_MAX_AGE] = {"x-delayed-retry-max-age", read_integer, KEPT_IN(retry.max_age_ms)},
     [SETTING_RETRY_COUNTS] = {"x-delayed-retry-counts", read_counts, KEPT_IN(retry.counts)},
     [SETTING_RETRY_ORDER] = {"x-delayed-retry-order", read_retry_order, KEPT_IN(retry.order)},
+    [SETTING_RELEASE_RATE] = {"x-release-rate", read_integer, KEPT_IN(release_rate)},
 };
 
 const struct setting_row *
@@ -236,6 +237,7 @@ queue_settings_default(void)
         .max_length_bytes = -1,
         .max_priority = -1,
         .consumer_timeout_ms = -1,
+        .release_rate = -1,
         .delivery_limit = -1,
         .retry = {.min_ms = -1, .max_ms = -1, .max_age_ms = -1, .counts = RETRY_ANY_VERDICT},
     };

@@ -59,6 +59,8 @@ struct queue_waiting {
     /* The broker's (broker/waiting.c). */
     struct list_link link; /* in its list of queues in which something is due */
     struct timer timer;    /* fires when something is due, or before that */
+    uint64_t paced_us;     /* up to when what came in overdue has used the queue's release rate;
+                              monotonic */
 };
 
 enum waiting_kind due_row_kind(const struct due_row *row);

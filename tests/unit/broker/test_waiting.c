@@ -159,6 +159,23 @@ Test(waits, a_message_comes_when_its_delay_is_over_and_not_before)
     cr_expect(eq(u64, waiting_count(), 0));
 }
 
+/* Both clocks are cut to milliseconds, and the message may have come late in one. */
+Test(waits, a_message_does_not_come_within_the_millisecond_in_which_it_is_due)
+{
+    rig->now.monotonic_ms += 5;
+    rig->now.wall_ms += 5;
+    core_begin_tick(rig->core, rig->now);
+    delay("x", 95);
+    rig->now.monotonic_ms += 95;
+    rig->now.wall_ms += 95;
+    core_begin_tick(rig->core, rig->now);
+    core_look_at_waiting(rig->core, find_queue(rig, "q"), queue_next_due_ms(find_queue(rig, "q")));
+    rig_turn(rig);
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+    rig_step(rig, 10);
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+}
+
 Test(waits, messages_come_in_the_order_in_which_they_are_due)
 {
     delay("3", 3000);
@@ -334,6 +351,37 @@ Test(waits, a_queue_that_is_too_long_drops_its_head_when_one_comes)
     cr_expect(eq(u64, ready_count(rig, "short"), 1));
     const struct posted *left = get_message(rig, b, "short", true);
     cr_expect(bytes_equal_text(left->body, "late"));
+}
+
+/* Otherwise who takes them meets all of a downtime at once. */
+Test(waits, overdue_messages_come_in_at_the_rate_of_their_queue)
+{
+    declare_with("paced", "x-release-rate", 100);
+    for (int i = 0; i < 300; i++) {
+        delay_to("paced", "x", 1000, NULL);
+    }
+    rig_step(rig, 60000);
+    cr_expect(le(u64, ready_count(rig, "paced"), 4));
+    for (int i = 0; i < 100; i++) {
+        rig_step(rig, 10);
+    }
+    cr_expect(ge(u64, ready_count(rig, "paced"), 98));
+    cr_expect(le(u64, ready_count(rig, "paced"), 104));
+    for (int i = 0; i < 300; i++) {
+        rig_step(rig, 10);
+    }
+    cr_expect(eq(u64, ready_count(rig, "paced"), 300));
+}
+
+Test(waits, punctual_messages_know_no_rate)
+{
+    declare_with("paced", "x-release-rate", 1);
+    for (int i = 0; i < 300; i++) {
+        delay_to("paced", "x", 1000, NULL);
+    }
+    rig_step(rig, 1010);
+    rig_turn(rig);
+    cr_expect(eq(u64, ready_count(rig, "paced"), 300));
 }
 
 /* Exchanges ------------------------------------------------------------------------------------ */

@@ -60,6 +60,7 @@ Test(queue_arguments, every_word_has_its_argument)
         {"{expires: 30m}", "x-expires=l:1800000"},
         {"{priorities: 10}", "x-max-priority=l:10"},
         {"{ack-timeout: 5m}", "x-consumer-timeout=l:300000"},
+        {"{release-rate: 50}", "x-release-rate=l:50"},
         {"{consumers: {single-active: true}}", "x-single-active-consumer=t:true"},
         {"{consumers: {single-active: false}}", ""},
         {"{limits: {max-length: 7}}", "x-max-length=l:7 x-overflow=S:reject-publish"},

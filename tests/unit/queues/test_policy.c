@@ -234,7 +234,7 @@ Test(policy, every_key_refuses_a_boolean)
         cr_expect(not(policy_definition_check(&properties, why, sizeof(why))), "%s", key);
         buffer_fini(&definition);
     }
-    cr_expect(eq(sz, count, 30));
+    cr_expect(eq(sz, count, 31));
 }
 
 Test(policy, has_its_own_copies_and_lives_as_long_as_its_references)

@@ -150,6 +150,8 @@ Test(settings, refuses_bad_values_with_the_reason)
         {{LONG("x-max-priority", -1)}, "{value_negative,-1}"},
         {{BOOL("x-single-active-consumer", 0)}, NULL},
         {{TEXT("x-single-active-consumer", "true")}, "{unacceptable_type,longstr}"},
+        {{LONG("x-release-rate", 1)}, NULL},
+        {{LONG("x-release-rate", 0)}, "{value_zero,0}"},
         {{LONG("x-consumer-timeout", 0)}, NULL},
         {{LONG("x-consumer-timeout", -1)}, "{value_negative,-1}"},
         {{LONG("x-consumer-disconnected-timeout", -1)}, "{value_negative,-1}"},

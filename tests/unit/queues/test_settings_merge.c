@@ -67,6 +67,7 @@ number_of(const struct queue_settings *settings, const char *key)
         {"max-length-bytes", settings->max_length_bytes},
         {"delivery-limit", settings->delivery_limit},
         {"consumer-timeout", settings->consumer_timeout_ms},
+        {"release-rate", settings->release_rate},
         {"delayed-retry-min", settings->retry.min_ms},
         {"delayed-retry-max", settings->retry.max_ms},
         {"delayed-retry-max-age", settings->retry.max_age_ms},
@@ -133,6 +134,8 @@ Test(settings_merge, of_two_numbers_the_one_that_the_rule_says_wins)
         {"delivery-limit", NONE, -1, 4, 4, O},
         {"delivery-limit", NONE, 6, 4, 4, O},
         {"delivery-limit", NONE, 4, -1, 4, P},
+        {"release-rate", 20, 10, 30, 10, P},
+        {"release-rate", 20, 30, 10, 10, O},
         {"consumer-timeout", 20, 10, NONE, 10, P},
         {"consumer-timeout", 10, 20, NONE, 10, A},
         /* Below an operator's the smallest delay is the larger, beside an argument the smaller. */
