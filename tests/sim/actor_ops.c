@@ -178,6 +178,15 @@ choose_expiration(const struct doing *doing)
     return 1 + dice_below(dice, limits[dice_below(dice, 4)]);
 }
 
+/* Mostly none; now and then one above the highest level. */
+static uint8_t
+choose_priority(const struct doing *doing)
+{
+    struct dice *dice = &doing->world->priorities;
+    return dice_below(dice, 3) == 0 ? (uint8_t)dice_below(dice, doing->world->habits.level_max + 2u)
+                                    : 0;
+}
+
 /* The message that is to be published: into a queue by its name, or through an exchange. */
 static uint32_t
 choose_message(const struct doing *doing)
@@ -201,6 +210,9 @@ attempt(const struct doing *doing)
     struct history_message *message = &history_of(doing)->messages[number];
     if (doing->world->habits.mortal_permille > 0) {
         message->expiration = choose_expiration(doing);
+    }
+    if (doing->world->habits.level_max > 0) {
+        message->priority = choose_priority(doing);
     }
     return number;
 }
@@ -261,6 +273,7 @@ send_message(const struct doing *doing, uint32_t number)
         .number = number,
         .size = message->size,
         .expiration = message->expiration,
+        .priority = message->priority,
         .is_persistent = message->is_persistent,
         .is_mandatory = below(doing, 4) == 0,
     };
@@ -585,6 +598,7 @@ end_declare_queue(struct world *world, const struct sent *sent, struct history_s
         queue = history_make_queue(&world->history, sent->name, id, sent->is_durable,
                                    world_limit(world, sent->name), span);
         world->history.queues[queue].dead_letter_name = dead_letter_name(world, sent->name);
+        world->history.queues[queue].level_max = world_level_max(world, sent->name);
     }
     const struct queue *found = world_find_queue(world, queue);
     if (found != NULL) {
@@ -632,6 +646,9 @@ do_declare_queue(const struct doing *doing)
     struct buffer arguments;
     put_limit(&arguments, world_limit(doing->world, name));
     put_dead_letters(&arguments, dead_letter_name(doing->world, name));
+    if (world_level_max(doing->world, name) > 0) {
+        table_put_integer(&arguments, "x-max-priority", world_level_max(doing->world, name));
+    }
     struct method method = {.id = METHOD_QUEUE_DECLARE,
                             .queue_declare = {.queue = bytes_of(sim_queue_name(name)),
                                               .durable = sent.is_durable,

@@ -81,14 +81,51 @@ set_deadline(struct history *history, struct history_queue *queue, struct histor
     }
 }
 
-/* The first ready copy from `at` on, or the number of copies. */
+/* The first ready copy from `at` on at that level, or the number of copies. */
 static uint32_t
-next_ready(const struct history_queue *queue, uint32_t at)
+next_at_level(const struct history_queue *queue, uint32_t at, uint8_t level)
 {
-    while (at < queue->copy_count && queue->copies[at].place != HISTORY_READY) {
+    while (at < queue->copy_count &&
+           (queue->copies[at].place != HISTORY_READY || queue->copies[at].level != level)) {
         at++;
     }
     return at;
+}
+
+/* The ready copy that is served first of those at `level` and below, or the number of copies. */
+static uint32_t
+first_ready_at(const struct history_queue *queue, int level)
+{
+    uint32_t at = queue->copy_count;
+    for (; at == queue->copy_count && level >= 0; level--) {
+        at = next_at_level(queue, queue->first_ready, (uint8_t)level);
+    }
+    return at;
+}
+
+static uint32_t
+first_ready(const struct history_queue *queue)
+{
+    return first_ready_at(queue, queue->level_max);
+}
+
+/* The one that is served behind the ready copy `at`: of its level, or of the next that has one. */
+static uint32_t
+ready_behind(const struct history_queue *queue, uint32_t at)
+{
+    uint8_t level = queue->copies[at].level;
+    uint32_t next = next_at_level(queue, at + 1, level);
+    return next < queue->copy_count ? next : first_ready_at(queue, level - 1);
+}
+
+/* The copy is ready no longer: nothing before the first of the others is. */
+static void
+pass_over(struct history_queue *queue)
+{
+    while (queue->first_ready < queue->copy_count &&
+           queue->copies[queue->first_ready].place != HISTORY_READY) {
+        queue->first_ready++;
+    }
 }
 
 /* Octets of what is ready, with what may be there or without it. */
@@ -96,12 +133,18 @@ static uint64_t
 ready_bytes(const struct history *history, const struct history_queue *queue, bool with_maybe)
 {
     uint64_t bytes = 0;
-    for (uint32_t at = next_ready(queue, queue->first_ready);
-         queue->ready_count > 0 && at < queue->copy_count; at = next_ready(queue, at + 1)) {
+    for (uint32_t at = first_ready(queue); queue->ready_count > 0 && at < queue->copy_count;
+         at = ready_behind(queue, at)) {
         const struct history_copy *copy = &queue->copies[at];
         bytes += copy->is_maybe && !with_maybe ? 0 : history->messages[copy->message].size;
     }
     return bytes;
+}
+
+static uint8_t
+level_of(const struct history_queue *queue, const struct history_message *message)
+{
+    return message->priority < queue->level_max ? message->priority : queue->level_max;
 }
 
 static struct history_copy *
@@ -115,6 +158,7 @@ append_copy(struct history *history, uint32_t handle, uint32_t number)
         HISTORY_PUSH(queue->copies, queue->copy_count, queue->copy_capacity);
     *copy = (struct history_copy){
         .message = number,
+        .level = level_of(queue, &history->messages[number]),
         .is_durable = queue->is_durable && history->messages[number].is_persistent,
     };
     queue->ready_count++;
@@ -336,9 +380,9 @@ take(struct history *history, uint32_t handle, uint32_t at, bool is_final, struc
     struct history_copy *copy = &queue->copies[at];
     queue->ready_count--;
     queue->maybe_count -= copy->is_maybe;
-    queue->first_ready = at + 1;
     copy->is_maybe = false;
     copy->place = is_final ? HISTORY_DONE : HISTORY_LENT;
+    pass_over(queue);
     copy->handed_at = span.last;
     if (is_final) {
         copy->gone = (struct history_span){.first = span.first, .last = UINT64_MAX};
@@ -352,16 +396,17 @@ history_hand_out(struct history *history, uint32_t handle, uint32_t number, bool
                  bool is_final, struct history_span span)
 {
     struct history_queue *queue = &history->queues[handle];
-    uint32_t next = next_ready(queue, queue->first_ready);
+    uint32_t next = first_ready(queue);
     uint32_t at = next;
     while (at < queue->copy_count && queue->copies[at].message != number &&
            queue->copies[at].is_maybe) {
-        at = next_ready(queue, at + 1);
+        at = ready_behind(queue, at);
     }
     if (at == queue->copy_count || queue->copies[at].message != number) {
         return refuse(history, queue, number, next);
     }
-    for (; next < at; next = next_ready(queue, next + 1)) {
+    for (uint32_t behind; next != at; next = behind) {
+        behind = ready_behind(queue, next);
         give_up_maybe(queue, next);
     }
     check_mark(history, queue, &queue->copies[at], is_redelivered);
@@ -381,8 +426,8 @@ void
 history_expect_empty(struct history *history, uint32_t handle)
 {
     struct history_queue *queue = &history->queues[handle];
-    for (uint32_t at = next_ready(queue, queue->first_ready); at < queue->copy_count;
-         at = next_ready(queue, at + 1)) {
+    for (uint32_t at = first_ready(queue), behind; at < queue->copy_count; at = behind) {
+        behind = ready_behind(queue, at);
         if (queue->copies[at].is_maybe) {
             give_up_maybe(queue, at);
             continue;
@@ -426,14 +471,14 @@ static void
 drop_first(struct history *history, uint32_t handle, uint64_t first)
 {
     struct history_queue *queue = &history->queues[handle];
-    uint32_t at = next_ready(queue, queue->first_ready);
+    uint32_t at = first_ready(queue);
     struct history_copy *copy = &queue->copies[at];
     assert(at < queue->copy_count);
     copy->place = HISTORY_DONE;
     copy->gone = (struct history_span){.first = first, .last = UINT64_MAX};
     note_unfinished(history, handle, at, false);
     queue->ready_count--;
-    queue->first_ready = at + 1;
+    pass_over(queue);
     history->sums.dropped++;
 }
 
@@ -441,8 +486,7 @@ drop_first(struct history *history, uint32_t handle, uint64_t first)
 static void
 doubt_first(struct history_queue *queue, uint64_t count)
 {
-    for (uint32_t at = next_ready(queue, queue->first_ready); count > 0;
-         at = next_ready(queue, at + 1), count--) {
+    for (uint32_t at = first_ready(queue); count > 0; at = ready_behind(queue, at), count--) {
         queue->maybe_count += !queue->copies[at].is_maybe;
         queue->copies[at].is_maybe = true;
     }
@@ -572,8 +616,8 @@ history_purge(struct history *history, uint32_t handle, uint64_t first)
 {
     struct history_queue *queue = &history->queues[handle];
     bool is_logged = false;
-    for (uint32_t at = next_ready(queue, queue->first_ready); at < queue->copy_count;
-         at = next_ready(queue, at + 1)) {
+    for (uint32_t at = first_ready(queue), behind; at < queue->copy_count; at = behind) {
+        behind = ready_behind(queue, at);
         queue->copies[at].place = HISTORY_DONE; /* one that is_maybe was perhaps never there */
         queue->copies[at].gone = (struct history_span){.first = first, .last = UINT64_MAX};
         note_unfinished(history, handle, at, true);

@@ -40,6 +40,7 @@ struct habits {
     uint32_t mortal_permille;  /* messages that have a time to live */
     enum history_overflow overflow_max; /* what queues with a limit may do */
     uint32_t limited_permille;          /* of queues, by their names */
+    uint8_t level_max;                  /* of priorities; 0: there are none */
     uint32_t dead_letter_mask; /* bit n: what is rejected in queue n goes to the next queue */
 };
 
@@ -49,6 +50,7 @@ struct world {
     uint64_t seed;
     struct dice dice;
     struct dice lives; /* for times to live */
+    struct dice priorities;
     struct trace trace;
     struct habits habits;
     enum mutant mutant;
@@ -126,6 +128,8 @@ void world_forget_wire(struct world *world);
 void world_step_clock(struct world *world, uint64_t ms);
 /* The limit of the queue of that name, whenever it is declared. */
 struct history_limit world_limit(const struct world *world, uint32_t name);
+/* What priorities count up to in the queue of that name; 0: it does not heed them. */
+uint8_t world_level_max(const struct world *world, uint32_t name);
 /* The broker's queue of that handle, or NULL. */
 const struct queue *world_find_queue(const struct world *world, uint32_t queue);
 
