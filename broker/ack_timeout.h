@@ -40,7 +40,10 @@ void channel_review_timeouts(struct channel *channel);
  * next step of the clock. */
 void queue_review_timeouts(struct queue *queue);
 
-/* Whether the delivery has timed out; each is forgotten when it was asked for. */
+/* Whether the delivery has timed out and nobody has settled it since. */
+bool channel_has_timed_out(const struct channel *channel, uint64_t tag);
+
+/* The same; each is forgotten when it was asked for. */
 bool channel_take_timed_out(struct channel *channel, uint64_t tag);
 
 void channel_end_timeouts(struct channel *channel);

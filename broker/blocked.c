@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "broker/channel.h"
 #include "broker/connection.h"
+#include "broker/failure_notes.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -234,13 +235,24 @@ connection_hold_again(struct connection *connection, uint16_t channel, struct by
     }
 }
 
+/* A note belongs to a settlement that follows it, and goes through as that does; but for the
+ * numbers that publishes have in confirm mode. */
+static bool
+note_must_wait(const struct channel *channel)
+{
+    return channel->has_held && (channel->mode != CHANNEL_PLAIN || channel->has_held_select);
+}
+
 /* Whether an alarm or the order within its channel asks the publish to wait. */
 static bool
-connection_must_hold_publish(const struct connection *connection, uint16_t number)
+connection_must_hold_publish(const struct connection *connection, const struct net_event *event)
 {
-    const struct channel *channel = connection_find_channel(connection, number);
+    const struct channel *channel = connection_find_channel(connection, event->channel);
     if (connection->state != CONNECTION_RUNNING || channel == NULL || channel->is_closing) {
         return false;
+    }
+    if (channel_is_note(channel, event)) {
+        return note_must_wait(channel);
     }
     return connection->core->alarms != 0 || core_has_worked(connection->core) || channel->has_held;
 }
@@ -251,7 +263,7 @@ connection_hold_publish(struct connection *connection, const struct net_event *e
 {
     if ((connection->core->alarms == 0 && list_is_empty(&connection->held) &&
          !core_has_worked(connection->core)) ||
-        !connection_must_hold_publish(connection, event->channel)) {
+        !connection_must_hold_publish(connection, event)) {
         return false;
     }
     connection_send_blocked(connection);
@@ -310,6 +322,7 @@ static void
 connection_run_held(struct connection *connection, const struct held_event *held)
 {
     connection->core->held_bytes -= held_event_bytes(connection->core, held);
+    connection->runs_held = true;
     if (held->event.type == NET_EVENT_PUBLISH) {
         connection_run_publish(connection, &held->event, held->content);
     } else if (held->event.type == NET_EVENT_FAULT) {
@@ -317,6 +330,7 @@ connection_run_held(struct connection *connection, const struct held_event *held
     } else if (connection->state != CONNECTION_CLOSED) {
         connection_run_method(connection, held->event.channel, held->event.method.payload);
     }
+    connection->runs_held = false;
 }
 
 static bool
@@ -330,7 +344,7 @@ held_must_wait(const struct connection *connection, const struct held_event *hel
         return connection_must_hold_fault(connection, event);
     }
     return event->type == NET_EVENT_PUBLISH
-               ? connection_must_hold_publish(connection, event->channel)
+               ? connection_must_hold_publish(connection, event)
                : connection_must_hold(connection, event->channel, event->method.payload);
 }
 

@@ -68,6 +68,7 @@ struct connection {
     struct list exclusive_queues; /* of queue.owner_list_link */
     struct list held;             /* events held back while publishers are blocked; blocked.c */
     uint64_t held_octets;         /* of what is held behind the first */
+    bool runs_held;               /* what is handled now has waited */
     bool has_held_fault;          /* one that ends the connection: what follows it is not heard */
     struct timer close_timer;     /* bounds CONNECTION_CLOSING */
 };

@@ -2,6 +2,7 @@
 #include "broker/death_headers.h"
 
 #include "amqp/table.h"
+#include "broker/failure.h"
 
 /* Those that tell of the first death and of the last. */
 enum { WITNESS_COUNT = 3 };
@@ -25,6 +26,9 @@ static bool
 is_copied(const struct death_source *source, struct bytes name)
 {
     if (source->drops_cc && bytes_equal_text(name, "CC")) {
+        return false;
+    }
+    if (source->drops_failure && failure_header_is_ours(name)) {
         return false;
     }
     return !bytes_equal_text(name, "x-death") && !is_any_of(name, first_names) &&

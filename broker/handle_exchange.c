@@ -129,7 +129,8 @@ check_delete(const struct channel *channel, struct bytes name, struct fault *fau
     if (name.size == 0) {
         return fault_default_exchange(fault);
     }
-    if (resource_name_is_reserved(name)) {
+    const struct exchange *exchange = vhost_find_exchange(channel_vhost(channel), name);
+    if (resource_name_is_reserved(name) || (exchange != NULL && exchange->predeclared)) {
         char text[RESOURCE_TEXT_SIZE];
         return fault_channel(fault, REPLY_ACCESS_REFUSED, "deletion of system %s not allowed",
                              vhost_exchange_text(channel_vhost(channel), name, text));

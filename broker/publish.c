@@ -15,8 +15,10 @@
 #include "broker/delay.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/limits.h"
 #include "broker/reply_to.h"
+#include "broker/retry.h"
 #include "broker/route.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
@@ -116,6 +118,7 @@ push_at_level(struct core *core, struct queue *queue, struct queue_entry *entry,
     queue_turn_to_level(queue, content_level(content, queue));
     enum status status = push_in_order(core, queue, entry, message);
     queue_serve_highest(queue);
+    core_heed_hold(core, queue);
     return status;
 }
 
@@ -733,10 +736,6 @@ static enum status
 find_exchange(struct channel *channel, struct bytes name, struct exchange **exchange_out,
               struct fault *fault)
 {
-    *exchange_out = recall_exchange(channel, name);
-    if (*exchange_out != NULL) {
-        return STATUS_OK;
-    }
     if (access_require(channel->connection, ACCESS_WRITE, ACCESS_EXCHANGE, name, fault) !=
         STATUS_OK) {
         return STATUS_FAULT;
@@ -751,7 +750,9 @@ find_exchange(struct channel *channel, struct bytes name, struct exchange **exch
         return fault_channel(fault, REPLY_ACCESS_REFUSED, "cannot publish to internal %s",
                              vhost_exchange_text(vhost, name, text));
     }
-    remember_exchange(channel, exchange);
+    if (!bytes_equal_text(name, CONTROL_EXCHANGE)) {
+        remember_exchange(channel, exchange); /* of that one, each key is looked at */
+    }
     *exchange_out = exchange;
     return STATUS_OK;
 }
@@ -764,8 +765,14 @@ channel_handle_publish(struct channel *channel, const struct net_event *event,
     if (event->publish.immediate) {
         return fault_connection(fault, REPLY_NOT_IMPLEMENTED, "immediate=true");
     }
-    struct exchange *exchange;
-    if (check_size(core, event->publish.body_size, fault) != STATUS_OK ||
+    if (check_size(core, event->publish.body_size, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    struct exchange *exchange = recall_exchange(channel, event->publish.exchange);
+    if (exchange == NULL && channel_is_note(channel, event)) {
+        return channel_take_note(channel, event, fault);
+    }
+    if (exchange == NULL &&
         find_exchange(channel, event->publish.exchange, &exchange, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }

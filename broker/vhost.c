@@ -15,7 +15,9 @@
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
 #include "broker/expiry.h"
+#include "broker/failure_notes.h"
 #include "broker/paging.h"
+#include "broker/retry.h"
 #include "broker/waiting.h"
 
 enum { VALUE_TEXT_SIZE = 128 };
@@ -128,6 +130,7 @@ vhost_make_predeclared(struct vhost *vhost, bool is_logged)
         {"amq.headers", &exchange_type_headers, false},
         {"amq.match", &exchange_type_headers, false},
         {"amq.rabbitmq.trace", &exchange_type_topic, true},
+        {CONTROL_EXCHANGE, &exchange_type_direct, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct exchange_properties properties = {
@@ -621,7 +624,10 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     cancel_consumers(queue);
     list_remove(&queue->dispatch_link);
     list_remove(&queue->overlong_link);
+    core_purge_failures(vhost->core, queue);
     uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
+    core_stop_retries(vhost->core, queue);
+    core_purge_waiting_failures(vhost->core, queue);
     core_forget_waiting(vhost->core, queue);
     core_forget_times(vhost->core, queue);
     core_forget_windows(vhost->core, queue);

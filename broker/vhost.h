@@ -26,8 +26,8 @@ struct vhost {
 };
 
 /* Comes with the predeclared exchanges: "", amq.direct, amq.fanout, amq.topic, amq.headers,
- * amq.match, amq.rabbitmq.trace. Until core_add_vhost it is nobody's and the log knows nothing of
- * it. */
+ * amq.match, amq.rabbitmq.trace, bourse.control. Until core_add_vhost it is nobody's and the log
+ * knows nothing of it. */
 struct vhost *vhost_new(struct core *core, struct bytes name);
 void vhost_free(struct vhost **vhost);
 

@@ -50,7 +50,9 @@ predeclared_type(struct bytes name)
     if (bytes_equal_text(name, "amq.fanout")) {
         return "fanout";
     }
-    return bytes_equal_text(name, "amq.direct") ? "direct" : "topic";
+    bool is_direct =
+        bytes_equal_text(name, "amq.direct") || bytes_equal_text(name, "bourse.control");
+    return is_direct ? "direct" : "topic";
 }
 
 static void

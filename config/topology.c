@@ -10,7 +10,8 @@
 
 /* What every vhost has besides the default exchange, which has no name to bind to. */
 static const char *const predeclared_exchanges[] = {
-    "amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.match", "amq.rabbitmq.trace", NULL,
+    "amq.direct", "amq.fanout",         "amq.topic",      "amq.headers",
+    "amq.match",  "amq.rabbitmq.trace", "bourse.control", NULL,
 };
 
 static const char *const exchange_type_names[] = {
@@ -301,7 +302,7 @@ check_dead_letters(struct compiler *compiler, const struct document_queue *queue
     if (retry != NULL && !has_target) {
         report_warning(compiler->config, queue->retry.node->mark,
                        "queue \"%.*s\" retries, but has neither \"then\" nor \"dead-letter\" for "
-                       "messages that fail for good",
+                       "messages that fail for good: they stay in its quarantine",
                        BYTES_FORMAT(queue->named.name));
     }
     if (has_then && exchange->node != NULL &&

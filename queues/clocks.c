@@ -123,6 +123,7 @@ queue_clocks_on_levels(struct queue *queue)
     if (queue->clocks != NULL && queue->levels != NULL) {
         struct queue_level *level = &queue->levels->of[queue_front_level(queue)];
         arrival_marks_move(&queue->clocks->marks, &level->marks);
+        queue->clocks->served = (struct served_messages){0};
     }
 }
 
@@ -222,21 +223,37 @@ queue_clocks_fold(struct queue *queue)
     activity->folded_ms += seconds * RATE_STEP_MS;
 }
 
-void
-queue_clocks_on_served(struct queue *queue, uint64_t position)
+/* How many positions of the mark that was found there are: not beyond its level. */
+static uint64_t
+count_found(const struct arrival_marks *marks, const struct arrival_mark *mark)
 {
-    queue_clocks_touch(queue);
+    uint64_t end = (UINT64_C(1) << POSITION_LEVEL_SHIFT) - position_number(mark->position);
+    return marks->found_count < end ? marks->found_count : end;
+}
+
+/* The first of its mark at this time; the others will have waited as long. */
+void
+queue_clocks_on_others_served(struct queue *queue, uint64_t position)
+{
     struct queue_clocks *clocks = queue->clocks;
-    struct queue_activity *activity = activity_of(clocks);
     struct arrival_marks *marks = marks_of(queue, position);
     size_t before = arrival_marks_bytes(marks);
     const struct arrival_mark *mark = arrival_marks_find(marks, position);
     count_memory(queue, marks, before);
-    int64_t waited_ms = now_of(queue) - arrival_mark_ms(mark);
+    (void)activity_of(clocks);
+    queue_clocks_fold(queue);
+    int64_t now_ms = now_of(queue);
+    int64_t waited_ms = now_ms - arrival_mark_ms(mark);
     uint64_t wait_ms = waited_ms < 0 ? 0 : (uint64_t)waited_ms;
-    int bucket = 63 - __builtin_clzll(wait_ms << 1 | 1);
-    activity->waits[bucket < WAIT_BUCKET_COUNT ? bucket : WAIT_BUCKET_COUNT - 1]++;
-    activity->wait_sum_ms += wait_ms;
+    uint32_t bucket = 63 - (uint32_t)__builtin_clzll(wait_ms << 1 | 1);
+    bool is_known = queue->deque.memory != NULL && position >= mark->position;
+    clocks->served = (struct served_messages){
+        .position = mark->position,
+        .count = is_known ? count_found(marks, mark) : 0,
+        .now_ms = now_ms,
+        .wait_ms = wait_ms,
+        .bucket = bucket < WAIT_BUCKET_COUNT ? bucket : WAIT_BUCKET_COUNT - 1,
+    };
 }
 
 /* Reading -------------------------------------------------------------------------------------- */

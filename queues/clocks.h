@@ -42,10 +42,19 @@ struct queue_activity {
     double rates[RATE_WINDOW_COUNT][EVENT_COUNT]; /* a second */
 };
 
+/* The messages that were served last: those of one mark, at one time. */
+struct served_messages {
+    uint64_t position, count; /* of the mark; count 0: none */
+    int64_t now_ms;
+    uint64_t wait_ms;
+    uint32_t bucket;
+};
+
 /* Made with the first message; kept until the queue goes. */
 struct queue_clocks {
     struct arrival_marks marks;      /* in a queue with levels each has its own (levels.h) */
     struct queue_activity *activity; /* owned; NULL: none yet */
+    struct served_messages served;   /* there is an activity while it is not empty */
     int64_t began_ms;                /* rates are of the time since then */
 };
 
@@ -96,7 +105,18 @@ queue_clocks_touch(struct queue *queue)
 
 /* The message is acknowledged, or is delivered for good: how long that took is counted. Call before
  * it is settled, or when it was popped. */
-void queue_clocks_on_served(struct queue *queue, uint64_t position);
+void queue_clocks_on_others_served(struct queue *queue, uint64_t position);
+static inline void
+queue_clocks_on_served(struct queue *queue, uint64_t position)
+{
+    struct queue_clocks *clocks = queue->clocks;
+    if (position - clocks->served.position >= clocks->served.count ||
+        queue->deque.memory->now_ms != clocks->served.now_ms) {
+        queue_clocks_on_others_served(queue, position);
+    }
+    clocks->activity->waits[clocks->served.bucket]++;
+    clocks->activity->wait_sum_ms += clocks->served.wait_ms;
+}
 
 /* Within the queue (queue.c, expiry.c): -------------------------------------------------------- */
 

@@ -20,6 +20,7 @@
 #include "queues/discards.h"
 #include "queues/dying.h"
 #include "queues/entry_deque.h"
+#include "queues/failures.h"
 #include "queues/levels.h"
 #include "queues/policy.h"
 #include "queues/settings.h"
@@ -86,6 +87,7 @@ struct queue {
     struct queue_windows *windows;   /* the broker's (broker/paging.h); NULL: nothing was fetched */
     struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
+    struct queue_failures *failures; /* owned; NULL: nothing was ever lent while it counted */
     struct queue_waiting *waiting;   /* owned; NULL: no message has waited here yet */
     struct queue_clocks *clocks;     /* owned; NULL: no message has come yet */
 
@@ -306,6 +308,10 @@ MUST_CHECK enum status queue_lend_last(struct queue *queue, struct queue_entry *
 
 /* A message that was lent will not come back; its content's count stays the caller's to release. */
 void queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t position);
+
+/* A message that has left the queue is lent once more, and is given back, settled or put to wait:
+ * as queue_lend in what is kept for it. STATUS_NO_MEMORY changes nothing. */
+MUST_CHECK enum status queue_lend_again(struct queue *queue, uint64_t position);
 
 /* Puts a message that was lent back at its position, marked redelivered. The count of the content
  * passes to the queue. */

@@ -115,7 +115,7 @@ batch_finish(struct batch *batch, uint64_t durable_lsn, struct index_shelf *shel
             body_size = write_check(batch, &record, &position);
         }
         if (shelf != NULL) {
-            index_shelf_add(shelf, &record, batch->header.base_lsn, body_size);
+            index_shelf_add(shelf, &record, &batch->header, body_size);
         }
     }
     assert(left.size == 0);

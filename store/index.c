@@ -96,7 +96,7 @@ write_rows(struct index_output *output, const struct segment_index *index)
         put_u64_le(at + 8, row->queue);
         put_u32_le(at + 16, row->body_size);
         put_u32_le(at + 20, row->content_size);
-        put_u64_le(at + 24, 0);
+        put_u64_le(at + 24, row->arrival_ms);
     }
 }
 
@@ -377,6 +377,7 @@ read_rows(struct index_input *input, struct segment_index *index, uint64_t count
                 .queue = get_u64_le(at + 8),
                 .body_size = get_u32_le(at + 16),
                 .content_size = get_u32_le(at + 20),
+                .arrival_ms = get_u64_le(at + 24),
             };
             if (!row_is_right(index, row)) {
                 return STATUS_CORRUPT;

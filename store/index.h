@@ -16,6 +16,7 @@ struct index_row {
     uint64_t queue; /* with flag */
     uint32_t body_size;
     uint32_t content_size;
+    uint64_t arrival_ms; /* wall clock of its batch; 0: an older version wrote the index */
 };
 
 struct index_removal {
@@ -116,10 +117,10 @@ struct index_builder {
 };
 
 void index_builder_init(struct index_builder *builder, const struct segment_header *segment);
-/* Takes in a record of the batch at `batch_lsn`; `body_size` is that of its content, of a PUBLISH.
- */
+/* Takes in a record of that batch; `body_size` is that of its content, of a PUBLISH. */
 MUST_CHECK enum status index_builder_add_record(struct index_builder *builder,
-                                                const struct record *record, uint64_t batch_lsn,
+                                                const struct record *record,
+                                                const struct batch_header *batch,
                                                 uint32_t body_size);
 /* Takes in the batch that scan_next has just found. */
 MUST_CHECK enum status index_builder_add(struct index_builder *builder, struct scan *scan);

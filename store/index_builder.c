@@ -73,8 +73,8 @@ order_rows(struct index_row *rows, uint64_t *count)
 }
 
 static enum status
-add_publish(struct index_builder *builder, const struct record *record, uint64_t batch_lsn,
-            uint32_t body_size)
+add_publish(struct index_builder *builder, const struct record *record,
+            const struct batch_header *batch, uint32_t body_size)
 {
     struct segment_index *index = &builder->index;
     uint64_t count = record->publish.queue_count;
@@ -86,10 +86,11 @@ add_publish(struct index_builder *builder, const struct record *record, uint64_t
     struct index_row *rows = index->rows + index->row_count;
     for (uint32_t i = 0; i < count; i++) {
         rows[i] = (struct index_row){
-            .lsn = batch_lsn + BATCH_HEADER_SIZE + record->publish.offset,
+            .lsn = batch->base_lsn + BATCH_HEADER_SIZE + record->publish.offset,
             .queue = record_queue(record, i),
             .body_size = body_size,
             .content_size = record->publish.size,
+            .arrival_ms = batch->wall_ms > 0 ? (uint64_t)batch->wall_ms : 0,
         };
     }
     order_rows(rows, &count);
@@ -226,12 +227,12 @@ add_small(struct index_builder *builder, const struct record *record, uint64_t b
 
 enum status
 index_builder_add_record(struct index_builder *builder, const struct record *record,
-                         uint64_t batch_lsn, uint32_t body_size)
+                         const struct batch_header *batch, uint32_t body_size)
 {
-    uint64_t place = next_place(builder, batch_lsn);
+    uint64_t place = next_place(builder, batch->base_lsn);
     switch (record->type) {
     case RECORD_PUBLISH:
-        return add_publish(builder, record, batch_lsn, body_size);
+        return add_publish(builder, record, batch, body_size);
     case RECORD_ROW_STATE:
         return add_states(builder, record, place);
     case RECORD_ACK:
@@ -239,7 +240,7 @@ index_builder_add_record(struct index_builder *builder, const struct record *rec
     case RECORD_NOTE:
         return STATUS_OK;
     default:
-        return add_small(builder, record, batch_lsn);
+        return add_small(builder, record, batch->base_lsn);
     }
 }
 
@@ -253,7 +254,7 @@ add_scanned(struct index_builder *builder, struct scan *scan, const struct recor
             return status;
         }
     }
-    return index_builder_add_record(builder, record, scan->batch.base_lsn, body_size);
+    return index_builder_add_record(builder, record, &scan->batch, body_size);
 }
 
 enum status

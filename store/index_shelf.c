@@ -57,11 +57,11 @@ index_shelf_begin(struct index_shelf *shelf, const struct segment_header *segmen
 }
 
 void
-index_shelf_add(struct index_shelf *shelf, const struct record *record, uint64_t batch_lsn,
-                uint32_t body_size)
+index_shelf_add(struct index_shelf *shelf, const struct record *record,
+                const struct batch_header *batch, uint32_t body_size)
 {
     if (shelf->is_building &&
-        (index_builder_add_record(&shelf->builder, record, batch_lsn, body_size) != STATUS_OK ||
+        (index_builder_add_record(&shelf->builder, record, batch, body_size) != STATUS_OK ||
          index_builder_octets(&shelf->builder) > INDEX_SHELF_OCTETS)) {
         give_up(shelf);
     }

@@ -20,10 +20,10 @@ void index_shelf_free(struct index_shelf **shelf);
 /* The log's thread: begins the segment whose first batch is laid out next, and forgets the one
  * before if it was not ended. */
 void index_shelf_begin(struct index_shelf *shelf, const struct segment_header *segment);
-/* A record of the batch at `batch_lsn`; `body_size` is that of its content, of a PUBLISH. The
+/* A record of that batch; `body_size` is that of its content, of a PUBLISH. The
  * records of a segment come in their order, and none is left out. */
-void index_shelf_add(struct index_shelf *shelf, const struct record *record, uint64_t batch_lsn,
-                     uint32_t body_size);
+void index_shelf_add(struct index_shelf *shelf, const struct record *record,
+                     const struct batch_header *batch, uint32_t body_size);
 /* The segment is full; its last batch ends at `end_lsn`. Nothing when none was begun. */
 void index_shelf_end(struct index_shelf *shelf, uint64_t end_lsn);
 

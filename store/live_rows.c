@@ -396,6 +396,7 @@ take_state(struct recovery_work *work, struct found_segment *segment,
            const struct index_state *state, struct recovered_row *row)
 {
     row->state = state->state;
+    row->arrival_ms = state->state.arrival_ms != 0 ? state->state.arrival_ms : row->arrival_ms;
     if (state->came_with_message) {
         return;
     }
@@ -424,6 +425,7 @@ emit_row(struct recovery_work *work, struct found_segment *segment, const struct
         .queue = id,
         .body_size = row->body_size,
         .content_size = row->content_size,
+        .arrival_ms = row->arrival_ms >> 63 == 0 ? row->arrival_ms : 0,
         .was_handed_out = segment->is_distrusted || (row->queue & RECORD_QUEUE_HANDED_OUT) != 0 ||
                           row->lsn <= queues->handouts[queues->latest],
     };

@@ -372,6 +372,23 @@ send_verdict(const struct doing *doing, uint64_t tag, bool multiple, enum verdic
     actor_send(doing->world, &method, &sent);
 }
 
+/* Why it is rejected. What a publish in confirm mode or a transaction is, the history knows; so
+ * notes are sent outside of them. It tells of every second delivery, without a draw. */
+static void
+send_note(const struct doing *doing, uint64_t tag)
+{
+    struct server_publish publish = {
+        .exchange = "bourse.control",
+        .routing_key = "failure-note",
+        .size = BODY_SIZE_MIN,
+        .noted_tag = tag,
+    };
+    struct sent sent = sent_of(doing, NULL);
+    note(doing, "note", tag, 0);
+    doing->actor->in_flight[doing->number]++;
+    server_publish(&doing->world->server, &publish, &sent);
+}
+
 /* Deliveries that the client has read: those that it has not settled, and those whose settlement is
  * on its way. */
 static uint32_t
@@ -428,6 +445,10 @@ do_settle(const struct doing *doing)
     note(doing, "settle", channel->held[last].tag, (uint64_t)verdict * 2 + multiple);
     for (uint32_t i = multiple ? 0 : last; i <= last; i++) {
         channel->held[i].is_sent = true;
+    }
+    if (verdict == VERDICT_REJECT && channel->mode == ACTOR_PLAIN && !channel->has_mode &&
+        channel->held[last].tag % 2 == 0) {
+        send_note(doing, channel->held[last].tag);
     }
     send_verdict(doing, channel->held[last].tag, multiple, verdict);
     return true;
@@ -648,6 +669,9 @@ do_declare_queue(const struct doing *doing)
     put_dead_letters(&arguments, dead_letter_name(doing->world, name));
     if (world_level_max(doing->world, name) > 0) {
         table_put_integer(&arguments, "x-max-priority", world_level_max(doing->world, name));
+    }
+    if ((doing->world->habits.counting_mask >> name & 1) != 0) {
+        table_put_integer(&arguments, "x-delivery-limit", -1);
     }
     struct method method = {.id = METHOD_QUEUE_DECLARE,
                             .queue_declare = {.queue = bytes_of(sim_queue_name(name)),

@@ -224,13 +224,16 @@ sent_end_turn(struct world *world, const struct sent_turn *turn)
 
 /* Arriving ------------------------------------------------------------------------------------- */
 
-/* Only settlements may pass what the core keeps of their channel, and only outside of a
- * transaction; and publishes that it drops like those. */
+/* Only settlements, and the notes that come before them, may pass what the core keeps of their
+ * channel, and only outside of a transaction; and publishes that it drops like those. */
 static bool
 may_pass(const struct world *world, const struct sent *sent)
 {
     if (sent->message != HISTORY_NONE) {
         return is_dropped(world, sent);
+    }
+    if (sent->type == NET_EVENT_PUBLISH) {
+        return actor_channel(sent->actor, sent->channel)->mode == ACTOR_PLAIN;
     }
     enum method_id id = sent->method;
     return sent->type == NET_EVENT_METHOD &&

@@ -276,13 +276,28 @@ server_send(struct server *server, const struct method *method, struct sent *sen
     post(server, &event, sent);
 }
 
-enum { PROPERTIES_SIZE_MAX = 32 };
+enum { PROPERTIES_SIZE_MAX = 64 };
+
+/* Headers, and nothing else. */
+static struct bytes
+make_note(uint64_t tag, uint8_t out[static PROPERTIES_SIZE_MAX])
+{
+    static const uint8_t front[] = "\x20\0\0\0\0\x23\x04textS\0\0\0\3why\x0c"
+                                   "delivery-tagl";
+    enum { FRONT_SIZE = sizeof(front) - 1 };
+    memcpy(out, front, FRONT_SIZE);
+    put_u64(out + FRONT_SIZE, tag);
+    return bytes_make(out, FRONT_SIZE + sizeof(tag));
+}
 
 /* Flags, and what is there in the order of the flags. */
 static struct bytes
 make_properties(const struct server_publish *publish, uint8_t out[static PROPERTIES_SIZE_MAX])
 {
     size_t size = 2;
+    if (publish->noted_tag != 0) {
+        return make_note(publish->noted_tag, out);
+    }
     memset(out, 0, PROPERTIES_SIZE_MAX);
     if (publish->is_persistent) {
         out[0] |= PROPERTY_DELIVERY_MODE >> 8;
@@ -312,7 +327,8 @@ make_content(struct chunk_writer *writer, const struct server_publish *publish)
         .properties = make_properties(publish, properties),
         .body_size = publish->size,
         .kind = publish->is_persistent ? CHUNK_KIND_PERSISTENT : CHUNK_KIND_TRANSIENT,
-        .flags = publish->is_persistent ? CONTENT_PERSISTENT : 0,
+        .flags = (uint16_t)((publish->is_persistent ? CONTENT_PERSISTENT : 0) |
+                            (publish->noted_tag != 0 ? CONTENT_HAS_HEADERS : 0)),
     };
     struct chunk_place place;
     uint8_t *body;

@@ -41,6 +41,7 @@ struct habits {
     enum history_overflow overflow_max; /* what queues with a limit may do */
     uint32_t limited_permille;          /* of queues, by their names */
     uint8_t level_max;                  /* of priorities; 0: there are none */
+    uint32_t counting_mask;             /* bit n: queue n counts failures, without a limit */
     uint32_t dead_letter_mask; /* bit n: what is rejected in queue n goes to the next queue */
 };
 

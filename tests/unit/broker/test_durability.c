@@ -13,6 +13,7 @@
 #include "amqp/reply.h"
 #include "base/alloc.h"
 #include "broker/expiry.h"
+#include "queues/clocks.h"
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/log_harness.h"
 
@@ -240,15 +241,38 @@ Test(durability, restored_message_dies_when_it_would_have_died)
     cr_expect(core_head_is_overdue(rig->core, queue));
     cr_expect(list_link_is_linked(&queue->times->link), "the next tick lets it die");
     struct queue_entry entry;
+    uint64_t position;
     uint64_t now_ms = rig->now.monotonic_ms - rig->core->base_ms;
-    enum status status = queue_take_expired(queue, now_ms, &entry);
+    enum status status = queue_take_expired(queue, now_ms, &entry, &position);
     cr_assert(eq(int, status, STATUS_OK));
     cr_expect(eq(u64, queue_entry_lsn(&entry), 8));
     cr_expect(eq(u64, queue_next_deadline_ms(queue), (now_ms + 500 + 9) / 10 * 10));
-    status = queue_take_expired(queue, now_ms + 1010, &entry);
+    status = queue_take_expired(queue, now_ms + 1010, &entry, &position);
     cr_assert(eq(int, status, STATUS_OK));
     cr_expect(eq(u64, queue_entry_lsn(&entry), 24), "the first that is due");
     cr_expect(eq(u64, queue->ready_count, 2));
+    core_attach_store(rig->core, NULL, NULL); /* it knows nothing of these rows */
+}
+
+/* The log knows when a message came; what it does not know any more came with the start. */
+Test(durability, restored_message_came_when_it_came)
+{
+    static const uint64_t ages_ms[] = {86400000, 5000, 0};
+    uint64_t wall_ms = (uint64_t)rig->now.wall_ms;
+    struct queue *queue = find_queue(rig, "q");
+    for (size_t i = 0; i < ARRAY_LEN(ages_ms); i++) {
+        struct recovered_row row = {.lsn = 8 * (i + 1),
+                                    .queue = queue->target.id,
+                                    .body_size = 1,
+                                    .arrival_ms = ages_ms[i] == 0 ? 0 : wall_ms - ages_ms[i]};
+        enum status status = core_restore_row(rig->core, &row);
+        cr_assert(eq(int, status, STATUS_OK));
+    }
+    uint64_t now_ms = rig->now.monotonic_ms - rig->core->base_ms;
+    for (size_t i = 0; i < ARRAY_LEN(ages_ms); i++) {
+        cr_expect(eq(u64, now_ms - queue_arrival_ms(queue, i + 1), ages_ms[i]));
+    }
+    cr_expect(eq(i64, rig->core->queue_memory.now_ms, (int64_t)now_ms));
     core_attach_store(rig->core, NULL, NULL); /* it knows nothing of these rows */
 }
 

@@ -306,7 +306,7 @@ Test(durable_topology, what_was_told_makes_the_same_state_again)
     cr_expect(ne(ptr, vhost_find_queue(vhost, bytes_of("billing")), NULL));
     cr_expect(eq(ptr, vhost_find_queue(vhost, bytes_of("brief")), NULL));
     cr_expect(eq(ptr, vhost_find_exchange(vhost, bytes_of("gone")), NULL));
-    cr_expect(eq(u32, map_count(&vhost->exchanges), 7 + 3));
+    cr_expect(eq(u32, map_count(&vhost->exchanges), 8 + 3));
 
     struct buffer before;
     struct buffer after;
@@ -611,7 +611,7 @@ Test(durable_topology, predeclared_exchanges_that_are_missing_are_made_and_told)
 {
     struct vhost *vhost = core_restore_vhost(rig->core, 1, bytes_of("/"));
     core_complete_topology(rig->core, 2);
-    cr_expect(eq(u32, map_count(&vhost->exchanges), 7));
+    cr_expect(eq(u32, map_count(&vhost->exchanges), 8));
     cr_expect(ne(ptr, strstr(told_text(), "exchange amq.topic topic flags 8; "), NULL));
 }
 

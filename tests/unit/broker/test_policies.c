@@ -238,7 +238,7 @@ Test(policies, an_unchanged_policy_matches_nothing_anew)
 {
     make_queue("q", NULL);
     apply("policies: {p: {pattern: '.*', definition: {max-length: 3, expires: 5}}}\n");
-    cr_expect(rig_logged(rig, "event=policy.matched vhost=\"/\" objects=8 changed=8"));
+    cr_expect(rig_logged(rig, "event=policy.matched vhost=\"/\" objects=9 changed=9"));
     buffer_clear(&rig->log_text);
     apply("policies: {p: {definition: {expires: 5, max-length: 3}, pattern: '.*'}}\n");
     cr_expect(not(rig_logged(rig, "policy.")));

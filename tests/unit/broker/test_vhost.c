@@ -200,6 +200,7 @@ Test(vhost, it_comes_with_the_predeclared_exchanges)
         {"amq.headers", &exchange_type_headers, false},
         {"amq.match", &exchange_type_headers, false},
         {"amq.rabbitmq.trace", &exchange_type_topic, true},
+        {"bourse.control", &exchange_type_direct, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct exchange *exchange = vhost_find_exchange(vhost, bytes_of(rows[i].name));
@@ -307,6 +308,9 @@ Test(vhost, exchange_methods_are_refused_with_rabbitmqs_texts)
         {{.exchange = bytes_of("amq.topic")},
          403,
          "ACCESS_REFUSED - deletion of system exchange 'amq.topic' in vhost '/' not allowed"},
+        {{.exchange = bytes_of("bourse.control")},
+         403,
+         "ACCESS_REFUSED - deletion of system exchange 'bourse.control' in vhost '/' not allowed"},
         {{.exchange = bytes_of("x"), .if_unused = true},
          406,
          "PRECONDITION_FAILED - exchange 'x' in vhost '/' in use"},

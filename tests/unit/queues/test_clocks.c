@@ -223,12 +223,13 @@ Test(clocks, the_oldest_in_a_quorum_queue_is_not_the_next)
 Test(clocks, what_was_purged_or_has_expired_has_no_age)
 {
     struct queue_entry entry = {.size = 1};
+    uint64_t position;
     push(2);
     lend();
     step(100);
     cr_assert(eq(int, queue_push_until(queue, &entry, 150), STATUS_OK));
     step(100);
-    cr_assert(eq(int, queue_take_expired(queue, 200, &entry), STATUS_OK));
+    cr_assert(eq(int, queue_take_expired(queue, 200, &entry, &position), STATUS_OK));
     read_clocks();
     cr_expect(eq(u64, reading.oldest_ready_ms, 200));
     purge();
@@ -273,6 +274,38 @@ Test(clocks, the_last_bucket_has_no_end)
     acknowledge(0);
     read_clocks();
     cr_expect(eq(u64, reading.waits[WAIT_BUCKET_COUNT - 1], 1));
+}
+
+/* Into a queue with priorities. */
+static void
+push_at(uint8_t level)
+{
+    struct queue_entry entry = {.size = 1};
+    cr_assert(eq(int, queue_reserve(queue, level), STATUS_OK));
+    queue_turn_to_level(queue, level);
+    cr_assert(eq(int, queue_push(queue, &entry), STATUS_OK));
+    queue_serve_highest(queue);
+}
+
+/* One that was served says nothing of those of other levels, though they are served at the same
+ * moment. */
+Test(clocks, each_level_has_its_own_waiting_times)
+{
+    static const uint8_t arguments[] = "\x0ex-max-priorityI\0\0\0\5";
+    queue_unref(&queue);
+    make_queue(bytes_make(arguments, sizeof(arguments) - 1));
+    push_at(1);
+    step(400);
+    push_at(3);
+    step(100);
+    lend();
+    lend();
+    acknowledge(0);
+    acknowledge(0);
+    read_clocks();
+    cr_expect(eq(u64, reading.wait_sum_ms, 600));
+    cr_expect(eq(u64, reading.waits[7], 1));
+    cr_expect(eq(u64, reading.waits[9], 1));
 }
 
 /* Rates ---------------------------------------------------------------------------------------- */

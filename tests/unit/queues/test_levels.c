@@ -346,9 +346,10 @@ expire(void)
 {
     uint64_t last_ms = 0;
     struct queue_entry entry;
+    uint64_t position;
     while (queue->times != NULL) {
         bring_heads_back();
-        enum status status = queue_take_expired(queue, now_ms, &entry);
+        enum status status = queue_take_expired(queue, now_ms, &entry, &position);
         if (status == STATUS_AGAIN) {
             break;
         }

@@ -91,7 +91,8 @@ static bool
 is_same_row(const struct recovered_row *a, const struct recovered_row *b)
 {
     return a->lsn == b->lsn && a->queue == b->queue && a->body_size == b->body_size &&
-           row_state_equals(&a->state, &b->state) && a->state_lsn == b->state_lsn;
+           a->arrival_ms == b->arrival_ms && row_state_equals(&a->state, &b->state) &&
+           a->state_lsn == b->state_lsn;
 }
 
 /* The last batch holds acknowledgements, and proves that the messages before it were flushed: with

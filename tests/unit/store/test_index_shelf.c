@@ -256,7 +256,8 @@ add_rows(struct buffer *control, uint64_t row_count, uint32_t queue_count)
     struct record record;
     cr_assert(eq(int, record_next(&left, &record), STATUS_OK));
     for (uint64_t i = 0; i < row_count / queue_count; i++) {
-        index_shelf_add(shelf, &record, SLOT + 4096 * (i + 1), 10);
+        struct batch_header batch = {.base_lsn = SLOT + 4096 * (i + 1)};
+        index_shelf_add(shelf, &record, &batch, 10);
     }
 }
 

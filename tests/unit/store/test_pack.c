@@ -16,6 +16,8 @@
 #include "tests/support/sim_disk.h"
 #include "tests/support/small_store.h"
 
+enum { FILLED_MS = 1000000 }; /* when the first message comes */
+
 enum { VHOST = 1, FIRST_QUEUE = 2, QUEUES = 3, COUNT = 120 };
 
 static struct sim_disk *sim;
@@ -70,6 +72,7 @@ fill(const struct filling *filling)
     for (small.count = 0; small.count < filling->count; small.count++) {
         uint64_t queue = filling->queue_of(small.count);
         small.sizes[small.count] = filling->size;
+        journal_set_time(maker.journal, (int64_t)(FILLED_MS + small.count));
         small.lsns[small.count] = store_maker_publish(&maker, &queue, 1, "message ", filling->size);
         store_maker_seal(&maker, true);
     }
@@ -126,6 +129,7 @@ expect_rest(void)
     for (size_t i = 0; i < content.row_count; i++) {
         cr_expect(eq(u64, content.rows[i].lsn, small.lsns[7 * i]));
         cr_expect(eq(u64, content.rows[i].queue, queue_of(7 * i)));
+        cr_expect(eq(u64, content.rows[i].arrival_ms, FILLED_MS + 7 * i));
     }
     cr_expect(small_store_bodies_are_right(&small, &disk, &content));
 }

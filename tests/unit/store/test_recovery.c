@@ -128,11 +128,14 @@ Test(recovery, acknowledged_messages_do_not_come_back)
     cr_expect(eq(sz, content.row_count, 0));
 }
 
+enum { FILLED_MS = 1000000 }; /* when `fill` begins */
+
 /* Many segments, with and without indexes, a start in between. */
 static void
 fill(uint64_t *lsns, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
+        journal_set_time(maker.journal, (int64_t)(FILLED_MS + i));
         lsns[i] = publish_to(i % 3 == 0 ? BILLS : ORDERS, 3000);
     }
 }
@@ -150,6 +153,7 @@ expect_rows(const uint64_t *lsns, const bool *is_gone, size_t count)
         cr_assert(lt(sz, at, content.row_count), "row %zu of message %zu", at, i);
         cr_expect(eq(u64, content.rows[at].lsn, lsns[i]));
         cr_expect(eq(u64, content.rows[at].queue, i % 3 == 0 ? BILLS : ORDERS));
+        cr_expect(eq(u64, content.rows[at].arrival_ms, FILLED_MS + i));
         at++;
     }
     cr_expect(eq(sz, at, content.row_count));

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/failure.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "amqp/table.h"
+#include "base/alloc.h"
+#include "base/assert.h"
+
+static const char HEADER_PREFIX[] = "x-failure-";
+
+/* Life ----------------------------------------------------------------------------------------- */
+
+static struct bytes
+copy_behind(uint8_t **end, struct bytes text)
+{
+    if (text.data == NULL) {
+        return text;
+    }
+    struct bytes copy = bytes_make(*end, text.size);
+    memcpy(*end, text.data, text.size);
+    *end += text.size;
+    return copy;
+}
+
+struct failure_note *
+failure_note_new(uint64_t tag, struct bytes class, struct bytes text, struct bytes advice)
+{
+    size_t octets = sizeof(struct failure_note) + class.size + text.size + advice.size;
+    struct failure_note *note = try_alloc(octets);
+    if (note == NULL) {
+        return NULL;
+    }
+    uint8_t *end = note->copies;
+    note->tag = tag;
+    note->octets = (uint32_t)octets;
+    note->class = copy_behind(&end, class);
+    note->text = copy_behind(&end, text);
+    note->advice = copy_behind(&end, advice);
+    return note;
+}
+
+struct failure *
+failure_new(struct failure_note *note, const struct failure_attempt *attempt)
+{
+    struct failure *failure = xalloc(sizeof(*failure));
+    failure->note = note;
+    failure->first_ms = attempt->time_ms;
+    failure_add(failure, attempt);
+    return failure;
+}
+
+void
+failure_add(struct failure *failure, const struct failure_attempt *attempt)
+{
+    if (failure->attempt_count == FAILURE_ATTEMPTS_MAX) {
+        failure->attempt_count--;
+        memmove(failure->attempts, failure->attempts + 1,
+                failure->attempt_count * sizeof(*attempt));
+    }
+    failure->attempts[failure->attempt_count++] = *attempt;
+    failure->last_ms = attempt->time_ms;
+    failure->count++;
+}
+
+void
+failure_free(struct failure **failure)
+{
+    if (*failure != NULL) {
+        free((*failure)->note);
+        free(*failure);
+        *failure = NULL;
+    }
+}
+
+/* Headers -------------------------------------------------------------------------------------- */
+
+bool
+failure_header_is_ours(struct bytes name)
+{
+    return bytes_starts_with(name, HEADER_PREFIX);
+}
+
+static void
+put_time(struct buffer *out, const char *name, uint64_t time_ms)
+{
+    buffer_put_shortstr(out, bytes_of(name));
+    buffer_put_u8(out, 'T');
+    buffer_put_u64(out, time_ms / 1000);
+}
+
+static void
+put_text(struct buffer *out, const char *name, struct bytes text)
+{
+    if (text.data != NULL) {
+        table_put_text(out, name, text);
+    }
+}
+
+static const char *
+verdict_name(uint8_t verdict)
+{
+    static const char *const names[] = {
+        [ROW_VERDICT_NONE] = "none",       [ROW_VERDICT_NACK] = "nack",
+        [ROW_VERDICT_REJECT] = "reject",   [ROW_VERDICT_LOST] = "lost",
+        [ROW_VERDICT_TIMEOUT] = "timeout",
+    };
+    assert(verdict <= ROW_VERDICT_TIMEOUT);
+    return names[verdict];
+}
+
+/* Lengths that are known behind what they count: `size_at` is where in the buffer the length is. */
+static size_t
+begin_counted(struct buffer *out)
+{
+    size_t size_at = buffer_size(out);
+    buffer_put_u32(out, 0);
+    return size_at;
+}
+
+static void
+end_counted(struct buffer *out, size_t size_at)
+{
+    if (!out->failed) {
+        put_u32(out->data + out->start + size_at,
+                (uint32_t)(buffer_size(out) - size_at - sizeof(uint32_t)));
+    }
+}
+
+static void
+put_attempts(struct buffer *out, const struct failure *failure)
+{
+    buffer_put_shortstr(out, bytes_of("x-failure-attempts"));
+    buffer_put_u8(out, 'A');
+    size_t array_at = begin_counted(out);
+    for (uint32_t i = 0; i < failure->attempt_count; i++) {
+        const struct failure_attempt *attempt = &failure->attempts[i];
+        buffer_put_u8(out, 'F');
+        size_t table_at = begin_counted(out);
+        put_time(out, "time", attempt->time_ms);
+        table_put_text(out, "verdict", bytes_of(verdict_name(attempt->verdict)));
+        end_counted(out, table_at);
+    }
+    end_counted(out, array_at);
+}
+
+/* The trace id of a W3C traceparent header ("00-" trace "-" span "-" flags), or no text. */
+static struct bytes
+trace_of(struct bytes headers)
+{
+    enum { TRACE_AT = 3, TRACE_SIZE = 32, PARENT_SIZE = 55 };
+    struct table_value value;
+    if (!table_find(headers, "traceparent", &value) || value.type != 'S' ||
+        value.raw.size < PARENT_SIZE || value.raw.data[TRACE_AT - 1] != '-' ||
+        value.raw.data[TRACE_AT + TRACE_SIZE] != '-') {
+        return bytes_make(NULL, 0);
+    }
+    return bytes_make(value.raw.data + TRACE_AT, TRACE_SIZE);
+}
+
+static void
+put_facts(struct buffer *out, const struct failure *failure, const struct failure_source *source)
+{
+    table_put_text(out, "x-failure-queue", source->queue);
+    table_put_integer(out, "x-failure-count", failure->count);
+    put_time(out, "x-failure-first-time", failure->first_ms);
+    put_time(out, "x-failure-last-time", failure->last_ms);
+    put_text(out, "x-failure-message-id", source->message_id);
+    put_text(out, "x-failure-trace-id", trace_of(source->headers));
+}
+
+static void
+put_note(struct buffer *out, const struct failure_note *note)
+{
+    if (note != NULL) {
+        put_text(out, "x-failure-class", note->class);
+        put_text(out, "x-failure-text", note->text);
+        put_text(out, "x-failure-advice", note->advice);
+    }
+}
+
+/* Gives up what was appended behind `size`, if it is too much. */
+static bool
+fits(struct buffer *out, size_t size, size_t octets_max)
+{
+    bool does_fit = !out->failed && buffer_size(out) - size <= octets_max;
+    if (!does_fit && !out->failed) {
+        out->end = out->start + size;
+    }
+    return does_fit;
+}
+
+void
+failure_headers_put(struct buffer *out, const struct failure *failure,
+                    const struct failure_source *source, size_t octets_max)
+{
+    size_t size = buffer_size(out);
+    put_facts(out, failure, source);
+    if (!fits(out, size, octets_max)) {
+        return;
+    }
+    size_t facts_size = buffer_size(out);
+    put_note(out, failure->note);
+    if (!fits(out, facts_size, octets_max - (facts_size - size))) {
+        return;
+    }
+    size_t note_size = buffer_size(out);
+    put_attempts(out, failure);
+    (void)fits(out, note_size, octets_max - (note_size - size));
+}
