@@ -526,6 +526,7 @@ Test(logged_priorities, restored_messages_that_wait_come_in_at_their_levels)
     struct recovered_row retried = delayed;
     retried.lsn = 16;
     retried.state.delivery_count = 1;
+    retried.state.acquired_count = 1;
     restore_row(24, 5, 0);
     enum status status = core_restore_row(rig->core, &delayed);
     cr_assert(eq(int, status, STATUS_OK));
