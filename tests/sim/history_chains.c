@@ -55,13 +55,10 @@ history_give_up_maybe(struct history *history, struct history_queue *queue, uint
     }
 }
 
-void
-history_prove(struct history *history, uint32_t handle, uint32_t at)
+/* No other of its chain is there. */
+static void
+give_up_others(struct history *history, uint32_t handle, const struct history_copy *copy)
 {
-    struct history_copy *copy = &history->queues[handle].copies[at];
-    if (!copy->is_maybe || copy->chain == 0) {
-        return;
-    }
     history->chains[copy->chain] = HISTORY_CHAIN_MAY_END;
     struct history_queue *queue;
     for (struct history_copy *other; (other = find_other(history, copy, &queue)) != NULL;) {
@@ -72,6 +69,21 @@ history_prove(struct history *history, uint32_t handle, uint32_t at)
             return;
         }
         history_give_up_maybe(history, queue, (uint32_t)(other - queue->copies));
+    }
+}
+
+void
+history_prove(struct history *history, uint32_t handle, uint32_t at)
+{
+    struct history_queue *queue = &history->queues[handle];
+    struct history_copy *copy = &queue->copies[at];
+    if (!copy->is_maybe) {
+        return;
+    }
+    queue->maybe_count--;
+    copy->is_maybe = false;
+    if (copy->chain != 0) {
+        give_up_others(history, handle, copy);
     }
 }
 

@@ -140,7 +140,6 @@ history_leave(struct history_queue *queue, uint32_t at, enum history_place place
     queue->ready_count -= copy->place == HISTORY_READY;
     queue->due_count -= copy->place == HISTORY_DUE;
     queue->maybe_count -= copy->is_maybe;
-    copy->is_maybe = false;
     copy->place = (uint8_t)place;
     queue->first_ready = history_next_there(queue, queue->first_ready);
 }

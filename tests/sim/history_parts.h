@@ -36,7 +36,8 @@ void history_take_from_twin(struct history_queue *queue, uint32_t at);
 uint64_t history_find_lsn(struct history *history, const struct history_queue *queue,
                           const struct history_copy *copy);
 
-/* A copy that is there leaves for `place`; counts follow. */
+/* A copy that is there leaves for `place`; counts follow. One that is_maybe stays so, for who looks
+ * back. */
 void history_leave(struct history_queue *queue, uint32_t at, enum history_place place);
 
 /* A copy that the cut went through turns out not to be there; or to be there, so that no other of

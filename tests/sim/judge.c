@@ -29,6 +29,12 @@ next_row(const struct found *found, uint64_t id, uint32_t at)
     return at;
 }
 
+static bool
+is_row_of(const struct found_row *row, const struct history_copy *copy)
+{
+    return row->message == copy->message && (copy->lsn == 0 || row->lsn == copy->lsn);
+}
+
 static void
 check_row(struct history *history, const struct history_queue *queue,
           const struct history_copy *copy, const struct found_row *row, uint64_t cut)
@@ -54,7 +60,7 @@ judge_messages(struct history *history, const struct history_queue *queue,
     for (uint32_t i = 0; i < queue->copy_count; i++) {
         const struct history_copy *copy = &queue->copies[i];
         enum history_presence presence = history_copy_after_cut(history, copy, cut);
-        bool is_next = at < found->row_count && found->rows[at].message == copy->message;
+        bool is_next = at < found->row_count && is_row_of(&found->rows[at], copy);
         if (presence != HISTORY_ABSENT && is_next) {
             check_row(history, queue, copy, &found->rows[at], cut);
             chain_rows[copy->chain]++;

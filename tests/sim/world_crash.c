@@ -228,10 +228,12 @@ static bool
 say_all(struct world *world)
 {
     for (int i = 0; i < TURNS_MAX && world->history.wrong_count == 0; i++) {
+        uint64_t moved_count = world->history.sums.moved;
         world_advance(world);
         if (core_has_said_all(world->server.core)) {
             return true;
         }
+        i = world->history.sums.moved == moved_count ? i : 0; /* the dead go one by one */
     }
     return false;
 }
