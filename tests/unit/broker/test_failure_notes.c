@@ -217,21 +217,19 @@ Test(failure_notes, belong_to_one_delivery_and_the_last_counts)
 /* It was of the attempt that was noted, and that one is over. */
 Test(failure_notes, go_with_an_acknowledgement_or_a_return)
 {
-    uint64_t before = memory();
     publish_numbers(rig, a, "q", 1, 2);
     (void)get_message(rig, a, "q", false);
     (void)get_message(rig, a, "q", false);
     uint64_t without = memory();
     note(1, "A", "one");
     note(2, "B", "two");
-    cr_expect(gt(u64, memory(), without), "a note counts");
+    cr_expect(lt(u64, without, memory()), "a note counts");
     send_ack(rig, a, 1, 1, false);
     send_nack(rig, a, 1, 2, false, true);
     cr_expect(le(u64, memory(), without));
     (void)get_message(rig, a, "q", false);
     send_nack(rig, a, 1, 3, false, false);
     expect_absent(dead_headers(), "x-failure-text");
-    (void)before;
 }
 
 /* The channel goes, and with it what was said on it. */
