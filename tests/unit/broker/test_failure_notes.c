@@ -451,6 +451,10 @@ Test(failure_notes, are_only_of_their_key)
     note(1, "A", "one");
     rig_publish(rig, a, 1, "bourse.control", "other", "ordinary");
     cr_expect(eq(u64, ready_count(rig, "dead"), 2));
+    (void)get_message(rig, b, "dead", true);
+    (void)get_message(rig, b, "dead", true);
+    send_nack(rig, a, 1, 1, false, false);
+    expect_text(dead_headers(), "x-failure-class", "A");
 }
 
 /* Who holds the delivery may speak of it, whatever it may write to. */
