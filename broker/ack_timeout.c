@@ -125,9 +125,15 @@ can_be_cancelled(const struct channel *channel, const struct unacked *item)
            (channel->connection->capabilities & CAPABILITY_CONSUMER_CANCEL_NOTIFY) != 0;
 }
 
+/* Nothing else that is open has failed. */
 static void
-close_for_timeout(struct channel *channel, uint64_t timeout_ms)
+close_for_timeout(struct channel *channel, uint64_t tag, uint64_t timeout_ms)
 {
+    struct unacked item;
+    bool taken = unacked_table_take(&channel->unacked, tag, &item);
+    assert(taken);
+    channel_settle_return(channel, &item, RETRY_TIMEOUT);
+    channel->blames_nobody = true;
     struct fault fault;
     (void)fault_channel(&fault, REPLY_PRECONDITION_FAILED,
                         "delivery acknowledgement on channel %u timed out. Timeout value used: "
@@ -147,7 +153,7 @@ return_and_cancel(struct channel *channel, uint64_t tag)
     assert(taken);
     remember_tag(&channel->timeouts, tag);
     struct consumer *consumer = consumer_ref(item.consumer);
-    channel_settle_requeue(channel, &item);
+    channel_settle_return(channel, &item, RETRY_TIMEOUT);
     if (consumer->queue != NULL) {
         channel_cancel_consumer(channel, consumer, true);
     }
@@ -171,7 +177,7 @@ review_delivery(struct review *review, const struct unacked *item)
     log_timeout(channel, item, timeout_ms);
     channel_core(channel)->counters.timed_out++;
     if (!can_be_cancelled(channel, item)) {
-        close_for_timeout(channel, timeout_ms);
+        close_for_timeout(channel, item->tag, timeout_ms);
         return false;
     }
     return_and_cancel(channel, item->tag);

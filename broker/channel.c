@@ -22,13 +22,29 @@ channel_new(struct connection *connection, uint16_t number)
     return channel;
 }
 
+/* A consumer works on its oldest open message, so that is the one that it may have failed on; what
+ * was prefetched behind it has not failed. Messages of basic.get each stand for themselves. */
+static enum retry_verdict
+verdict_at_end(const struct channel *channel, struct consumer *consumer)
+{
+    if (channel->blames_nobody || (channel_core(channel)->alarms & ALARM_STOPPING) != 0) {
+        return RETRY_NO_VERDICT;
+    }
+    if (consumer == NULL) {
+        return RETRY_LOST;
+    }
+    bool is_oldest = !consumer->has_lost;
+    consumer->has_lost = true;
+    return is_oldest ? RETRY_LOST : RETRY_NO_VERDICT;
+}
+
 /* In the order of delivery, which is the order of return that quorum queues keep; others sort. */
 static void
 channel_requeue_all(struct channel *channel)
 {
     struct unacked item;
     while (unacked_table_take_first(&channel->unacked, UINT64_MAX, &item)) {
-        channel_settle_requeue(channel, &item);
+        channel_settle_return(channel, &item, verdict_at_end(channel, item.consumer));
     }
 }
 

@@ -31,9 +31,10 @@ struct publish_memory {
 struct channel {
     struct connection *connection;
     uint16_t number;
-    bool is_closing; /* our channel.close is out: everything but close, close-ok is
-                        dropped */
-    bool is_ended;   /* end_channel ran: no consumers, nothing open */
+    bool is_closing;    /* our channel.close is out: everything but close, close-ok is
+                           dropped */
+    bool is_ended;      /* end_channel ran: no consumers, nothing open */
+    bool blames_nobody; /* what is open when it ends has not failed */
     enum channel_mode mode;
     struct bytes last_queue;   /* name of the queue declared last; owned; empty: none */
     struct map consumers;      /* struct consumer by tag */
@@ -152,15 +153,18 @@ void channel_send_content(struct channel *channel, const struct method *method,
 /* What becomes of an open delivery. */
 enum settlement {
     SETTLEMENT_ACK,
-    SETTLEMENT_REQUEUE, /* back to its place in the queue; gone if the queue is gone */
-    SETTLEMENT_REJECT,  /* dropped */
+    SETTLEMENT_NACKED,   /* back to the queue, by basic.nack; gone if the queue is gone */
+    SETTLEMENT_REQUEUED, /* the same by basic.reject */
+    SETTLEMENT_REJECT,   /* for good: it dies */
 };
 
 /* settle.c. Settles one open delivery that was taken out of the table: its references pass to the
  * call. Its consumer, and whoever waited for room in the channel, may be served again. */
 void channel_settle(struct channel *channel, struct unacked *item, enum settlement settlement);
 void channel_settle_ack(struct channel *channel, struct unacked *item);
-void channel_settle_requeue(struct channel *channel, struct unacked *item);
+/* Back to the queue; RETRY_NO_VERDICT: nobody says that the delivery failed. */
+void channel_settle_return(struct channel *channel, struct unacked *item,
+                           enum retry_verdict verdict);
 void channel_settle_reject(struct channel *channel, struct unacked *item);
 
 /* handle_channel.c */

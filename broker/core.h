@@ -107,6 +107,9 @@ struct core_counters {
     uint64_t delivered, acked, redelivered, confirmed, expired;
     uint64_t refused;                  /* messages by queues that are full, once for each queue */
     uint64_t timed_out;                /* deliveries that were not settled in time */
+    uint64_t failed;                   /* deliveries, as far as their queue counts them */
+    uint64_t retried;                  /* of them: after which the message waited */
+    uint64_t quarantined;              /* messages over their limit that nobody took */
     uint64_t died[DEATH_REASON_COUNT]; /* messages, by what they died of */
     uint64_t dead_lettered[DEATH_REASON_COUNT]; /* of them: that reached a queue */
     uint64_t dead_letters_dropped;              /* no dead-letter exchange, or no queue behind it */

@@ -18,20 +18,23 @@
 #include "broker/failure_notes.h"
 #include "broker/paging.h"
 #include "broker/publish.h"
+#include "broker/retry.h"
+#include "broker/retry_headers.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
 #include "queues/clocks.h"
 
 struct dead_letters {
     struct core *core;
-    struct list dying;     /* of queue_dying.link: something can be moved */
-    struct list waiting;   /* of queue_dying.link: tried again when the timer fires */
-    struct list all;       /* of queue_dying.all_link: something is dying */
-    uint64_t last_number;  /* of all deaths */
-    struct timer retry;    /* armed while somebody waits */
-    uint32_t octets_left;  /* in this tick */
-    struct buffer headers; /* scratch */
-    struct buffer block;   /* scratch */
+    struct list dying;      /* of queue_dying.link: something can be moved */
+    struct list waiting;    /* of queue_dying.link: tried again when the timer fires */
+    struct list all;        /* of queue_dying.all_link: something is dying */
+    uint64_t last_number;   /* of all deaths */
+    struct timer retry;     /* armed while somebody waits */
+    uint32_t octets_left;   /* in this tick */
+    struct buffer headers;  /* scratch */
+    struct buffer failures; /* scratch */
+    struct buffer block;    /* scratch */
 };
 
 /* What became of the attempt to move a message. */
@@ -66,25 +69,32 @@ dead_letters_new(struct core *core)
     list_init(&letters->waiting);
     list_init(&letters->all);
     buffer_init(&letters->headers);
+    buffer_init(&letters->failures);
     buffer_init(&letters->block);
     letters->octets_left = CORE_DEATH_OCTETS_PER_TICK;
     return letters;
 }
 
-/* Takes the message that died first out of the list. */
+/* Takes the message that died first out of the list; the count of its content passes on. */
 static void
-take_first(struct core *core, struct queue *queue)
+pass_first_on(struct core *core, struct queue *queue)
 {
     struct queue *kept = queue_ref(queue);
-    struct queue_entry entry = queue_first_dying(queue)->entry;
     core_free_failure(core, &queue_first_dying(queue)->failure);
     queue_take_dying(queue);
     if (queue->dying->count == 0) {
         list_remove(&queue->dying->all_link);
     }
-    queue_entry_release(&entry, core->pool);
     core_heed_dying_window(core, queue);
     queue_unref(&kept);
+}
+
+static void
+take_first(struct core *core, struct queue *queue)
+{
+    struct queue_entry entry = queue_first_dying(queue)->entry;
+    pass_first_on(core, queue);
+    queue_entry_release(&entry, core->pool);
 }
 
 static void
@@ -112,6 +122,7 @@ dead_letters_free(struct dead_letters **letters_pointer)
     forget_all(letters->core, &letters->waiting);
     timer_cancel(&letters->core->timers, &letters->retry);
     buffer_fini(&letters->headers);
+    buffer_fini(&letters->failures);
     buffer_fini(&letters->block);
     free(letters);
 }
@@ -120,30 +131,36 @@ dead_letters_free(struct dead_letters **letters_pointer)
 
 void
 core_let_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
-             enum death_reason reason)
+             uint64_t position, enum death_reason reason)
 {
-    core_let_failed_die(core, queue, entry, reason, NULL);
+    core_let_failed_die(core, queue, entry, position, reason, NULL);
 }
 
 void
 core_let_failed_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
-                    enum death_reason reason, struct failure *failure)
+                    uint64_t position, enum death_reason reason, struct failure *failure)
 {
     assert(reason < DEATH_REASON_COUNT);
     struct queue_dying *dying = queue_dying_of(queue);
     queue_clocks_touch(queue);
     dying->died_count[reason]++;
     core->counters.died[reason]++;
-    if (queue->deleted || !queue->settings->has_dead_letter_exchange) {
+    bool is_parked_else = reason == DEATH_DELIVERY_LIMIT;
+    if (queue->deleted || !(queue->settings->has_dead_letter_exchange || is_parked_else)) {
         core->counters.dead_letters_dropped++;
-        core_log_removal(core, queue, entry);
+        core_log_departure(core, queue, entry, position);
         queue_entry_release(entry, core->pool);
         core_free_failure(core, &failure);
         return;
     }
     struct dead_letters *letters = core->dead_letters;
     struct dying_message message = {
-        .entry = *entry, .number = ++letters->last_number, .failure = failure, .reason = reason};
+        .entry = *entry,
+        .number = ++letters->last_number,
+        .position = position,
+        .failure = failure,
+        .reason = reason,
+    };
     if (dying->count == 0) {
         list_append(&letters->dying, &dying->link);
         list_append(&letters->all, &dying->all_link);
@@ -252,6 +269,24 @@ header_octets_max(const struct letter *letter)
     return frame_max > others ? frame_max - others : 0;
 }
 
+/* The headers that the message has, and what is known of its failures, as far as there is room. */
+static struct bytes
+add_failures(const struct letter *letter)
+{
+    struct bytes headers = letter->properties.headers;
+    const struct failure_row *failure =
+        (queue_entry_flags(&letter->message.entry) & ENTRY_HAS_FAILED) == 0
+            ? NULL
+            : queue_find_failure(letter->queue, letter->message.position);
+    struct buffer *failures = &letter->core->dead_letters->failures;
+    buffer_clear(failures);
+    if (failure == NULL || headers.size + RETRY_HEADERS_OCTETS_MAX > header_octets_max(letter)) {
+        return headers;
+    }
+    retry_headers_put(failures, headers, failure);
+    return buffer_bytes(failures);
+}
+
 /* Behind all others, in what room there is: what is known of why the message failed. */
 static void
 write_failure(const struct letter *letter, struct bytes old_headers)
@@ -287,7 +322,7 @@ write_headers(struct letter *letter)
         .expiration = expires ? properties->expiration : bytes_make(NULL, 0),
     };
     struct death_source source = {
-        .headers = properties->headers,
+        .headers = add_failures(letter),
         .has_deaths = (letter->old->flags & CONTENT_HAS_DEATHS) != 0,
         .drops_cc = letter->queue->settings->has_dead_letter_routing_key,
         .drops_failure = letter->message.failure != NULL,
@@ -297,7 +332,7 @@ write_headers(struct letter *letter)
     if (letter->message.failure != NULL) {
         write_failure(letter, source.headers);
     }
-    if (headers->failed) {
+    if (headers->failed || letter->core->dead_letters->failures.failed) {
         return STATUS_NO_MEMORY;
     }
     properties->headers = buffer_bytes(headers);
@@ -500,17 +535,26 @@ publish_letter(const struct letter *letter)
 
 /* The message is gone from where it died. */
 static void
-end_dying(struct core *core, struct queue *queue, const struct queue_entry *entry)
+end_dying(struct core *core, struct queue *queue, const struct dying_message *message)
 {
-    core_log_removal(core, queue, entry);
+    core_log_departure(core, queue, &message->entry, message->position);
     take_first(core, queue);
 }
 
-static void
-drop_letter(struct core *core, struct queue *queue, const struct queue_entry *entry)
+/* Nobody takes it. */
+static enum moving
+drop_letter(struct core *core, struct queue *queue, const struct dying_message *message)
 {
-    core->counters.dead_letters_dropped++;
-    end_dying(core, queue, entry);
+    if (message->reason != DEATH_DELIVERY_LIMIT || queue->deleted) {
+        core->counters.dead_letters_dropped++;
+        end_dying(core, queue, message);
+        return MOVING_DONE;
+    }
+    if (core_park(core, queue, message) != STATUS_OK) {
+        return MOVING_WAITS;
+    }
+    pass_first_on(core, queue);
+    return MOVING_DONE;
 }
 
 /* No segment holds the message with all its queues. It stays in the log where it died, as if it
@@ -553,6 +597,9 @@ deliver_letter(struct letter *letter)
 {
     struct core *core = letter->core;
     enum status status = prepare_letter(letter);
+    if (status == STATUS_FULL && letter->message.reason == DEATH_DELIVERY_LIMIT) {
+        return drop_letter(core, letter->queue, &letter->message);
+    }
     if (status == STATUS_FULL) {
         set_aside(letter);
         return MOVING_DONE;
@@ -567,7 +614,7 @@ deliver_letter(struct letter *letter)
     chunk_pool_release(core->pool, letter->content);
     letter->queue->dying->moved_count++;
     core->counters.dead_lettered[letter->message.reason]++;
-    end_dying(core, letter->queue, &letter->message.entry);
+    end_dying(core, letter->queue, &letter->message);
     return MOVING_DONE;
 }
 
@@ -588,8 +635,7 @@ move_letter(struct letter *letter)
     choose_keys(letter);
     find_targets(letter);
     if (letter->core->routes.count == 0) {
-        drop_letter(letter->core, letter->queue, &letter->message.entry);
-        return MOVING_DONE;
+        return drop_letter(letter->core, letter->queue, &letter->message);
     }
     return deliver_letter(letter);
 }
@@ -604,8 +650,7 @@ move_first(struct core *core, struct queue *queue)
     letter.message = *queue_first_dying(queue);
     letter.exchange = vhost_find_exchange(queue->vhost, queue->settings->dead_letter_exchange);
     if (!queue->settings->has_dead_letter_exchange || letter.exchange == NULL) {
-        drop_letter(core, queue, &letter.message.entry);
-        return MOVING_DONE;
+        return drop_letter(core, queue, &letter.message);
     }
     switch (core_bring_dying(core, queue)) {
     case DYING_IS_THERE:

@@ -35,16 +35,18 @@ void dead_letters_free(struct dead_letters **letters);
  * are in one batch of the log.
  *
  * The message has left the queue's ready and unacked ones before (queue_pop, queue_settle): the
- * caller passes on the entry, which is copied, and with it the count of its content and its row in
- * the log. Never fails: what cannot be moved now is kept and moved later. Routes nothing itself, so
- * it may be called while the result of a routing pass is in use. */
+ * caller passes on the entry, which is copied, and with it the count of its content, its row in
+ * the log and what is known of its failures. `position` is where it stood; 0: it never came in. One
+ * that dies of DEATH_DELIVERY_LIMIT is not dropped: what nobody takes is parked (retry.h). Never
+ * fails: what cannot be moved now is kept and moved later. Routes nothing itself, so it may be
+ * called while the result of a routing pass is in use. */
 void core_let_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
-                  enum death_reason reason);
+                  uint64_t position, enum death_reason reason);
 
 /* The same for a message of which more is known; takes `failure`, whose memory counts
  * (failure_notes.h); NULL: as above. */
 void core_let_failed_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
-                         enum death_reason reason, struct failure *failure);
+                         uint64_t position, enum death_reason reason, struct failure *failure);
 
 /* Adds what the log will be given when the message dies and is moved at once, its removal excepted:
  * about as much, for nobody knows yet how many queues will have it. */

@@ -11,6 +11,7 @@
 #include "broker/expiry.h"
 #include "broker/limits.h"
 #include "broker/paging.h"
+#include "broker/retry.h"
 #include "queues/clocks.h"
 
 /* Whether one more message may go to the consumer. What stands in its way remembers that it has
@@ -36,11 +37,12 @@ may_deliver(const struct consumer *consumer)
     return true;
 }
 
+/* `ref` is what goes out: the entry's content, or what is made for this delivery. */
 static void
 post_delivery(struct core *core, const struct consumer *consumer, const struct queue_entry *entry,
-              uint64_t tag)
+              struct content_ref ref, uint64_t tag)
 {
-    const struct content *content = chunk_pool_name(core->pool, entry->content);
+    const struct content *content = chunk_pool_name(core->pool, ref);
     UNINITIALIZED struct net_action action;
     action.type = NET_ACTION_DELIVER;
     action.channel = consumer->channel->number;
@@ -51,7 +53,7 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
     action.deliver.exchange = content_exchange(content);
     action.deliver.routing_key = content_routing_key(content);
     action.deliver.redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0;
-    connection_post_content(consumer->channel->connection, &action, entry->content, content);
+    connection_post_content(consumer->channel->connection, &action, ref, content);
 }
 
 static void
@@ -65,24 +67,33 @@ count_delivery(struct core *core, struct queue *queue, const struct queue_entry 
     }
 }
 
+static struct content_ref
+content_to_post(const struct queue_entry *entry, struct content_ref made)
+{
+    return content_ref_is_set(made) ? made : entry->content;
+}
+
 /* The message is gone once it is posted; its memory stays until the tick ends. */
 static void
-deliver_for_good(struct core *core, struct queue *queue, struct consumer *consumer)
+deliver_for_good(struct core *core, struct queue *queue, struct consumer *consumer,
+                 struct content_ref made)
 {
     struct queue_entry entry;
     uint64_t position;
     bool taken = queue_pop(queue, &entry, &position);
     assert(taken);
     queue_clocks_on_served(queue, position);
-    post_delivery(core, consumer, &entry, consumer->channel->next_delivery_tag++);
+    post_delivery(core, consumer, &entry, content_to_post(&entry, made),
+                  consumer->channel->next_delivery_tag++);
     count_delivery(core, queue, &entry);
-    core_log_removal(core, queue, &entry);
+    core_log_departure(core, queue, &entry, position);
     queue_entry_release(&entry, core->pool);
 }
 
 /* STATUS_NO_MEMORY leaves the message where it was. */
 static enum status
-deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *consumer)
+deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *consumer,
+                       struct content_ref made)
 {
     struct channel *channel = consumer->channel;
     struct unacked item = {
@@ -104,9 +115,36 @@ deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *
     channel->unacked_by_consumers++;
     consumer->unacked_count++;
     channel_watch_delivery(channel, &item);
-    post_delivery(core, consumer, &item.entry, item.tag);
+    post_delivery(core, consumer, &item.entry, content_to_post(&item.entry, made), item.tag);
     count_delivery(core, queue, &item.entry);
     return STATUS_OK;
+}
+
+/* The next message goes to the consumer. STATUS_NO_MEMORY leaves it where it was. */
+static enum status
+deliver(struct core *core, struct queue *queue, struct consumer *consumer, struct content_ref made)
+{
+    if (consumer->no_ack) {
+        deliver_for_good(core, queue, consumer, made);
+        return STATUS_OK;
+    }
+    return deliver_for_settlement(core, queue, consumer, made);
+}
+
+/* The same in a queue in which messages may have failed, and say so. */
+static SELDOM enum status
+deliver_failed(struct core *core, struct queue *queue, struct consumer *consumer)
+{
+    struct content_ref made = {0};
+    uint32_t frame_max = consumer->channel->connection->frame_max;
+    enum status status = core_show_head(core, queue, frame_max, &made);
+    if (status == STATUS_OK) {
+        status = deliver(core, queue, consumer, made);
+    }
+    if (content_ref_is_set(made)) {
+        chunk_pool_release(core->pool, made);
+    }
+    return status;
 }
 
 /* Who was served last is woken last: otherwise the first consumers of a channel would take its
@@ -144,9 +182,10 @@ dispatch_message(struct core *core, struct queue *queue, struct consumer *consum
     }
     uint64_t waiting_octets = queue->ready_bytes;
     prefetch_ahead(core, queue);
-    if (consumer->no_ack) {
-        deliver_for_good(core, queue, consumer);
-    } else if (deliver_for_settlement(core, queue, consumer) != STATUS_OK) {
+    enum status status = queue->failures == NULL
+                             ? deliver(core, queue, consumer, (struct content_ref){0})
+                             : deliver_failed(core, queue, consumer);
+    if (status != STATUS_OK) {
         log_limited(core->log, LOG_LEVEL_ERROR, "memory.exhausted", "conn=\"%s\" channel=%u",
                     consumer->channel->connection->name, (unsigned)consumer->channel->number);
         queue_consumer_not_ready(consumer);

@@ -8,6 +8,7 @@
 #include "broker/limits.h"
 #include "broker/paging.h"
 #include "broker/publish.h"
+#include "broker/retry.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
 
@@ -286,6 +287,15 @@ core_log_removal_with(struct core *core, const struct queue *queue, const struct
     core_log_discarded_with(core, queue->deleted ? 0 : queue->target.id, entry, state_lsn);
 }
 
+void
+core_log_end_state(struct core *core, const struct queue *queue, uint64_t state_lsn)
+{
+    if (state_lsn != 0 && core->journal != NULL) {
+        space_remove_state(core->space, state_lsn,
+                           queue->deleted ? 0 : journal_open_lsn(core->journal));
+    }
+}
+
 uint64_t
 core_log_return(struct core *core, const struct queue *queue, const struct queue_entry *entry,
                 const struct row_state *state, uint64_t state_lsn)
@@ -360,6 +370,10 @@ core_head_is_ready(struct core *core, struct queue *queue)
 {
     static const uint8_t MARKED = ENTRY_REDELIVERED | ENTRY_HANDED_OUT;
     if (queue->times != NULL && !core_head_is_on_time(core, queue)) {
+        queue->head_waits = true;
+        return false;
+    }
+    if (queue->failures != NULL && !core_head_may_be_tried(core, queue)) {
         queue->head_waits = true;
         return false;
     }
@@ -588,6 +602,18 @@ restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
     return status;
 }
 
+/* What was handed out before has failed, or waits for its next try. */
+static enum status
+restore_row(struct core *core, struct queue *queue, struct queue_entry *entry,
+            const struct recovered_row *row)
+{
+    if (row->state.acquired_count > 0) {
+        return core_restore_failed(core, queue, entry, row);
+    }
+    return row->state.due_ms != 0 ? core_restore_delayed(core, queue, entry, &row->state)
+                                  : restore_entry(core, queue, entry, &row->state);
+}
+
 /* Has what is pushed come when the message came, as far as that is known; returns what the time
  * was. */
 static int64_t
@@ -613,9 +639,7 @@ core_restore_row(void *context, const struct recovered_row *row)
         .size = row->body_size,
     };
     int64_t now_ms = go_back_to_arrival(core, row->arrival_ms);
-    enum status status = row->state.due_ms != 0
-                             ? core_restore_waiting(core, queue, &entry, &row->state)
-                             : restore_entry(core, queue, &entry, &row->state);
+    enum status status = restore_row(core, queue, &entry, row);
     core->queue_memory.now_ms = now_ms;
     if (status != STATUS_OK) {
         return STATUS_NO_MEMORY;

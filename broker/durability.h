@@ -108,6 +108,10 @@ void core_log_removal_with(struct core *core, const struct queue *queue,
 void core_log_discarded_with(struct core *core, uint64_t queue_id, const struct queue_entry *entry,
                              uint64_t state_lsn);
 
+/* What the log keeps at `state_lsn` (0: nothing) of a message that is about to leave by itself
+ * means nothing any more. */
+void core_log_end_state(struct core *core, const struct queue *queue, uint64_t state_lsn);
+
 /* Whether the head of the queue may be handed out. Otherwise what it waits for is under way, and
  * core_head_is_there is called when it has come. */
 bool core_head_is_ready(struct core *core, struct queue *queue);

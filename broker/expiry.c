@@ -168,11 +168,11 @@ may_die(struct core *core, struct queue_times *times)
 }
 
 static void
-let_die(struct core *core, struct queue *queue, const struct queue_entry *entry)
+let_die(struct core *core, struct queue *queue, const struct queue_entry *entry, uint64_t position)
 {
     queue->times->expired_count++;
     core->counters.expired++;
-    core_let_die(core, queue, entry, DEATH_EXPIRED);
+    core_let_die(core, queue, entry, position, DEATH_EXPIRED);
 }
 
 /* STATUS_OK: nothing is due any more. STATUS_FULL: the rest is for the next tick. STATUS_NO_MEMORY:
@@ -181,11 +181,12 @@ static enum status
 let_due_die(struct core *core, struct queue *queue)
 {
     struct queue_entry entry;
+    uint64_t position;
     enum status status = STATUS_FULL;
     while (may_die(core, queue->times)) {
-        status = queue_take_expired(queue, now_ms(core), &entry);
+        status = queue_take_expired(queue, now_ms(core), &entry, &position);
         if (status == STATUS_OK) {
-            let_die(core, queue, &entry);
+            let_die(core, queue, &entry, position);
         } else if (status != STATUS_FULL) {
             return status == STATUS_AGAIN ? STATUS_OK : status;
         }
@@ -232,7 +233,7 @@ core_head_is_on_time(struct core *core, struct queue *queue)
         bool taken = queue_pop(queue, &entry, &position);
         assert(taken);
         queue_entry_clear_flag(&entry, ENTRY_INDEXED);
-        let_die(core, queue, &entry);
+        let_die(core, queue, &entry, position);
     }
     return true;
 }

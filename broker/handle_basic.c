@@ -11,6 +11,7 @@
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/retry.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
 #include "queues/clocks.h"
@@ -219,17 +220,24 @@ channel_handle_basic_cancel(struct channel *channel, const struct basic_cancel *
 
 /* get ------------------------------------------------------------------------------------------ */
 
+/* What a basic.get has taken. */
+struct got {
+    struct queue_entry entry;
+    uint64_t position;
+    struct content_ref made; /* goes out in place of the entry's content; unset: that one does */
+};
+
 /* Takes the next message, noting it as open unless `no_ack`. STATUS_AGAIN when there is none. */
 static enum status
-take_for_get(struct channel *channel, struct queue *queue, bool no_ack, struct queue_entry *entry)
+take_for_get(struct channel *channel, struct queue *queue, bool no_ack, struct got *got)
 {
     struct unacked item = {
         .tag = channel->next_delivery_tag,
         .queue = queue,
         .delivered_ms = channel_core(channel)->now.monotonic_ms,
     };
-    if (no_ack && queue_pop(queue, entry, &item.position)) {
-        queue_clocks_on_served(queue, item.position);
+    if (no_ack && queue_pop(queue, &got->entry, &got->position)) {
+        queue_clocks_on_served(queue, got->position);
         return STATUS_OK;
     }
     if (no_ack) {
@@ -245,16 +253,17 @@ take_for_get(struct channel *channel, struct queue *queue, bool no_ack, struct q
     }
     (void)queue_ref(queue);
     channel_watch_delivery(channel, &item);
-    *entry = item.entry;
+    got->entry = item.entry;
     return STATUS_OK;
 }
 
 static void
-send_got_message(struct channel *channel, struct queue *queue, const struct queue_entry *entry)
+send_got_message(struct channel *channel, struct queue *queue, const struct got *got)
 {
     struct core *core = channel_core(channel);
-    const struct content *content = chunk_pool_content(core->pool, entry->content);
-    bool is_redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0;
+    struct content_ref ref = content_ref_is_set(got->made) ? got->made : got->entry.content;
+    const struct content *content = chunk_pool_content(core->pool, ref);
+    bool is_redelivered = (queue_entry_flags(&got->entry) & ENTRY_REDELIVERED) != 0;
     uint64_t left_count = queue->ready_count < UINT32_MAX ? queue->ready_count : UINT32_MAX;
     struct method answer = {
         .id = METHOD_BASIC_GET_OK,
@@ -268,7 +277,7 @@ send_got_message(struct channel *channel, struct queue *queue, const struct queu
     core->counters.delivered++;
     queue->redelivered_count += is_redelivered;
     core->counters.redelivered += is_redelivered;
-    channel_send_content(channel, &answer, entry->content);
+    channel_send_content(channel, &answer, ref);
 }
 
 /* Quorum queues of RabbitMQ refuse it, for the message would pass the active consumer by. */
@@ -286,11 +295,47 @@ check_may_get(const struct queue *queue, struct fault *fault)
                          queue_type_name(queue->settings->type));
 }
 
+/* The next message, of which `made` is what goes out if it has failed before. */
+static enum status
+get_message(struct channel *channel, struct queue *queue, bool no_ack, struct got *got)
+{
+    struct core *core = channel_core(channel);
+    enum status status = take_for_get(channel, queue, no_ack, got);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    send_got_message(channel, queue, got);
+    if (no_ack) {
+        core_log_departure(core, queue, &got->entry, got->position);
+        queue_entry_release(&got->entry, core->pool);
+    }
+    return STATUS_OK;
+}
+
+/* The same in a queue in which messages may have failed; nothing is there for somebody who asks
+ * once while its head is held back. */
+static enum status
+get_failed_message(struct channel *channel, struct queue *queue, bool no_ack, struct got *got)
+{
+    struct core *core = channel_core(channel);
+    if (core_head_is_held(queue)) {
+        return STATUS_AGAIN;
+    }
+    if (core_show_head(core, queue, channel->connection->frame_max, &got->made) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    enum status status = get_message(channel, queue, no_ack, got);
+    if (content_ref_is_set(got->made)) {
+        chunk_pool_release(core->pool, got->made);
+    }
+    return status;
+}
+
 enum status
 channel_handle_basic_get(struct channel *channel, const struct basic_get *args, struct fault *fault)
 {
     struct queue *queue;
-    struct queue_entry entry;
+    struct got got = {0};
     if (find_readable_queue(channel, args->queue, &queue, fault) != STATUS_OK ||
         check_may_get(queue, fault) != STATUS_OK) {
         return STATUS_FAULT;
@@ -298,11 +343,13 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
     struct core *core = channel_core(channel);
     core_use_queue(core, queue);
     core_serve_consumers(core, queue);
-    if (!core_head_is_ready(core, queue)) {
+    if (!core_head_is_ready(core, queue) && !core_head_is_held(queue)) {
         channel_start_getting(channel, queue);
         return STATUS_AGAIN;
     }
-    enum status status = take_for_get(channel, queue, args->no_ack, &entry);
+    enum status status = queue->failures == NULL
+                             ? get_message(channel, queue, args->no_ack, &got)
+                             : get_failed_message(channel, queue, args->no_ack, &got);
     if (status == STATUS_AGAIN) {
         struct method answer = {.id = METHOD_BASIC_GET_EMPTY};
         channel_send(channel, &answer);
@@ -310,11 +357,6 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
     }
     if (status != STATUS_OK) {
         return fault_connection(fault, REPLY_RESOURCE_ERROR, "no memory for the delivery");
-    }
-    send_got_message(channel, queue, &entry);
-    if (args->no_ack) {
-        core_log_removal(core, queue, &entry);
-        queue_entry_release(&entry, core->pool);
     }
     return STATUS_OK;
 }
@@ -368,12 +410,6 @@ settle_one(struct channel *channel, uint64_t tag, enum settlement settlement, st
     return settle_now_or_later(channel, &item, settlement, fault);
 }
 
-static enum settlement
-settlement_of(bool requeue)
-{
-    return requeue ? SETTLEMENT_REQUEUE : SETTLEMENT_REJECT;
-}
-
 enum status
 channel_handle_basic_ack(struct channel *channel, const struct basic_ack *args, struct fault *fault)
 {
@@ -385,8 +421,8 @@ enum status
 channel_handle_basic_reject(struct channel *channel, const struct basic_reject *args,
                             struct fault *fault)
 {
-    enum status status =
-        settle_one(channel, args->delivery_tag, settlement_of(args->requeue), fault);
+    enum settlement settlement = args->requeue ? SETTLEMENT_REQUEUED : SETTLEMENT_REJECT;
+    enum status status = settle_one(channel, args->delivery_tag, settlement, fault);
     core_move_dead(channel_core(channel));
     return status;
 }
@@ -395,7 +431,7 @@ enum status
 channel_handle_basic_nack(struct channel *channel, const struct basic_nack *args,
                           struct fault *fault)
 {
-    enum settlement settlement = settlement_of(args->requeue);
+    enum settlement settlement = args->requeue ? SETTLEMENT_NACKED : SETTLEMENT_REJECT;
     enum status status = args->multiple
                              ? settle_multiple(channel, args->delivery_tag, settlement, fault)
                              : settle_one(channel, args->delivery_tag, settlement, fault);
@@ -403,7 +439,8 @@ channel_handle_basic_nack(struct channel *channel, const struct basic_nack *args
     return status;
 }
 
-/* Even in a transaction at once, as RabbitMQ does: what the transaction settles is not open. */
+/* Even in a transaction at once, as RabbitMQ does: what the transaction settles is not open. Nobody
+ * says that anything has failed. */
 enum status
 channel_handle_basic_recover(struct channel *channel, bool requeue, bool async, struct fault *fault)
 {
@@ -412,7 +449,7 @@ channel_handle_basic_recover(struct channel *channel, bool requeue, bool async, 
     }
     struct unacked item;
     while (unacked_table_take_first(&channel->unacked, UINT64_MAX, &item)) {
-        channel_settle_requeue(channel, &item);
+        channel_settle_return(channel, &item, RETRY_NO_VERDICT);
     }
     if (!async) {
         struct method answer = {.id = METHOD_BASIC_RECOVER_OK};

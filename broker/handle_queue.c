@@ -14,6 +14,7 @@
 #include "broker/handle_binding.h"
 #include "broker/reply_to.h"
 #include "broker/resource_name.h"
+#include "broker/retry.h"
 #include "broker/vhost.h"
 
 enum status
@@ -308,7 +309,9 @@ channel_handle_queue_purge(struct channel *channel, const struct queue_purge *ar
     assert(queue != NULL);
     struct core *core = channel_core(channel);
     core_serve_consumers(core, queue);
+    core_purge_failures(core, queue);
     uint64_t purged_count = queue_purge(queue, &core->discards);
+    core_heed_hold(core, queue);
     if (core_has_log(core) && queue->durable && !queue_discards_is_empty(&core->discards)) {
         return wait_for_purge(channel, purged_count);
     }

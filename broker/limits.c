@@ -45,7 +45,7 @@ core_end_refused(struct core *core, struct queue *queue, struct content_ref ref,
         .size = content->body_size,
     };
     queue_entry_retain(&entry, core->pool);
-    core_let_die(core, queue, &entry, DEATH_MAXLEN);
+    core_let_die(core, queue, &entry, 0, DEATH_MAXLEN);
 }
 
 /* Drops from the head until the queue is within its limit, the tick allows no more, or what comes
@@ -58,7 +58,7 @@ drop_heads(struct core *core, struct queue *queue)
     while (core->drops_left > 0 && queue_is_over_limit(queue) &&
            queue_pop(queue, &entry, &position)) {
         core->drops_left--;
-        core_let_die(core, queue, &entry, DEATH_MAXLEN);
+        core_let_die(core, queue, &entry, position, DEATH_MAXLEN);
     }
     if (queue->ready_count == 0) {
         core_release_windows(core, queue);

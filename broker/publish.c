@@ -18,6 +18,7 @@
 #include "broker/failure_notes.h"
 #include "broker/limits.h"
 #include "broker/reply_to.h"
+#include "broker/retry.h"
 #include "broker/route.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
@@ -117,6 +118,7 @@ push_at_level(struct core *core, struct queue *queue, struct queue_entry *entry,
     queue_turn_to_level(queue, content_level(content, queue));
     enum status status = push_in_order(core, queue, entry, message);
     queue_serve_highest(queue);
+    core_heed_hold(core, queue);
     return status;
 }
 

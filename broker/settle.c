@@ -6,6 +6,7 @@
 #include "broker/expiry.h"
 #include "broker/failure_notes.h"
 #include "broker/limits.h"
+#include "broker/retry.h"
 #include "queues/clocks.h"
 
 static void
@@ -75,7 +76,7 @@ static void
 drop_message(struct channel *channel, struct unacked *item)
 {
     queue_settle(item->queue, &item->entry, item->position);
-    core_log_removal(channel_core(channel), item->queue, &item->entry);
+    core_log_departure(channel_core(channel), item->queue, &item->entry, item->position);
     queue_entry_release(&item->entry, channel_core(channel)->pool);
     end_delivery(channel, item);
 }
@@ -90,7 +91,7 @@ channel_settle_ack(struct channel *channel, struct unacked *item)
 }
 
 void
-channel_settle_requeue(struct channel *channel, struct unacked *item)
+channel_settle_return(struct channel *channel, struct unacked *item, enum retry_verdict verdict)
 {
     struct queue *queue = item->queue;
     if (queue->deleted) {
@@ -98,8 +99,11 @@ channel_settle_requeue(struct channel *channel, struct unacked *item)
         return;
     }
     queue_clocks_touch(queue);
-    queue_return(queue, &item->entry, item->position);
-    core_watch_returned(channel_core(channel), queue, &item->entry, item->position);
+    if (queue->settings->counts_failures) {
+        channel_return_counted(channel, item, verdict);
+    } else {
+        core_give_back(channel_core(channel), item);
+    }
     core_heed_limit(channel_core(channel), queue);
     if (queue_has_ready_consumer(queue)) {
         core_wake_queue(channel_core(channel), queue);
@@ -113,7 +117,8 @@ channel_settle_reject(struct channel *channel, struct unacked *item)
     queue_settle(item->queue, &item->entry, item->position);
     struct failure *failure =
         channel->notes == NULL ? NULL : channel_end_failed(channel, item->tag, ROW_VERDICT_REJECT);
-    core_let_failed_die(channel_core(channel), item->queue, &item->entry, DEATH_REJECTED, failure);
+    core_let_failed_die(channel_core(channel), item->queue, &item->entry, item->position,
+                        DEATH_REJECTED, failure);
     end_delivery(channel, item);
 }
 
@@ -124,8 +129,11 @@ channel_settle(struct channel *channel, struct unacked *item, enum settlement se
     case SETTLEMENT_ACK:
         channel_settle_ack(channel, item);
         break;
-    case SETTLEMENT_REQUEUE:
-        channel_settle_requeue(channel, item);
+    case SETTLEMENT_NACKED:
+        channel_settle_return(channel, item, RETRY_NACK);
+        break;
+    case SETTLEMENT_REQUEUED:
+        channel_settle_return(channel, item, RETRY_REJECT);
         break;
     case SETTLEMENT_REJECT:
         channel_settle_reject(channel, item);

@@ -180,11 +180,11 @@ transaction_add_settlement(struct channel *channel, struct unacked *item,
 {
     struct transaction *transaction = channel->transaction;
     if (check_limits(transaction, 0, fault) != STATUS_OK) {
-        channel_settle_requeue(channel, item);
+        channel_settle_return(channel, item, RETRY_NO_VERDICT);
         return STATUS_FAULT;
     }
     if (grow_settled(transaction) != STATUS_OK) {
-        channel_settle_requeue(channel, item);
+        channel_settle_return(channel, item, RETRY_NO_VERDICT);
         return fault_no_memory(fault);
     }
     transaction->verdicts[transaction->settled_count] = (uint8_t)settlement;
@@ -205,15 +205,29 @@ forget_settled(struct transaction *transaction)
     }
 }
 
-/* Settles as was said, or gives everything back to the queues. Does not fail. */
+/* Settles as was said. Does not fail. */
 static void
-end_settled(struct channel *channel, bool is_committed)
+end_settled(struct channel *channel)
 {
     struct transaction *transaction = channel->transaction;
     for (uint32_t i = 0; i < transaction->settled_count; i++) {
         channel_settle(channel, &transaction->settled[i],
-                       is_committed ? (enum settlement)transaction->verdicts[i]
-                                    : SETTLEMENT_REQUEUE);
+                       (enum settlement)transaction->verdicts[i]);
+    }
+    forget_settled(transaction);
+}
+
+/* What was settled is open again, and ends with the channel; without memory for that it goes back
+ * to the queues at once. */
+static void
+reopen_settled(struct channel *channel)
+{
+    struct transaction *transaction = channel->transaction;
+    uint32_t count = transaction->settled_count;
+    if (unacked_table_put_back(&channel->unacked, transaction->settled, count) != STATUS_OK) {
+        for (uint32_t i = 0; i < count; i++) {
+            channel_settle_return(channel, &transaction->settled[i], RETRY_NO_VERDICT);
+        }
     }
     forget_settled(transaction);
 }
@@ -385,12 +399,25 @@ add_need(const struct core *core, const struct buffered_publish *copies, uint32_
     need->record_octets += state_count * record_row_state_size_max(1);
 }
 
-/* What all of it takes in the log, at most: every removal counts as a record of its own. */
+/* Every removal counts as a record of its own, and what goes back may have its state written. */
+static uint64_t
+settlement_octets(const struct transaction *transaction)
+{
+    uint64_t octets = (uint64_t)transaction->settled_count * RECORD_ACK_MAX;
+    for (uint32_t i = 0; i < transaction->settled_count; i++) {
+        bool is_counted = transaction->verdicts[i] != SETTLEMENT_ACK &&
+                          transaction->settled[i].queue->settings->counts_failures;
+        octets += is_counted ? record_row_state_size_max(1) : 0;
+    }
+    return octets;
+}
+
+/* What all of it takes in the log, at most. */
 static struct log_need
 measure(const struct channel *channel)
 {
     const struct transaction *transaction = channel->transaction;
-    struct log_need need = {.record_octets = (uint64_t)transaction->settled_count * RECORD_ACK_MAX};
+    struct log_need need = {.record_octets = settlement_octets(transaction)};
     for (uint32_t i = 0; i < transaction->publish_count;) {
         uint32_t count = copies_at(transaction, i);
         if (count > 0) {
@@ -411,7 +438,7 @@ measure_with_deaths(const struct channel *channel)
     struct log_need need = measure(channel);
     struct log_need with_deaths = need;
     for (uint32_t i = 0; i < transaction->settled_count; i++) {
-        if (transaction->verdicts[i] == SETTLEMENT_REJECT) {
+        if (transaction->verdicts[i] != SETTLEMENT_ACK) {
             core_add_death_need(core, transaction->settled[i].queue, &transaction->settled[i].entry,
                                 &with_deaths);
         }
@@ -571,7 +598,7 @@ transaction_commit(struct channel *channel, uint64_t *token_out, struct fault *f
     enqueue_all(channel);
     struct core *core = channel_core(channel);
     channel->deaths.first = core_last_death(core);
-    end_settled(channel, true);
+    end_settled(channel);
     uint32_t refused_count = end_refused(channel);
     channel->deaths.last = core_last_death(core);
     core_move_dead(core);
@@ -609,7 +636,7 @@ transaction_free(struct channel *channel)
         return;
     }
     release_publishes(channel);
-    end_settled(channel, false);
+    reopen_settled(channel);
     free(transaction->publishes);
     free(transaction->settled);
     free(transaction->verdicts);

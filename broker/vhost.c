@@ -17,6 +17,7 @@
 #include "broker/expiry.h"
 #include "broker/failure_notes.h"
 #include "broker/paging.h"
+#include "broker/retry.h"
 #include "broker/waiting.h"
 
 enum { VALUE_TEXT_SIZE = 128 };
@@ -623,7 +624,10 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     cancel_consumers(queue);
     list_remove(&queue->dispatch_link);
     list_remove(&queue->overlong_link);
+    core_purge_failures(vhost->core, queue);
     uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
+    core_stop_retries(vhost->core, queue);
+    core_purge_waiting_failures(vhost->core, queue);
     core_forget_waiting(vhost->core, queue);
     core_forget_times(vhost->core, queue);
     core_forget_windows(vhost->core, queue);

@@ -3,7 +3,7 @@
 
 #include "broker/expiry.h"
 #include "broker/limits.h"
-#include "broker/paging.h"
+#include "broker/retry.h"
 
 /* When something is tried again that there was no memory for. */
 static const uint64_t RETRY_MS = 100;
@@ -113,6 +113,7 @@ core_forget_waiting(struct core *core, struct queue *queue)
 static void
 on_ready(struct core *core, struct queue *queue)
 {
+    core_heed_hold(core, queue);
     core_heed_limit(core, queue);
     if (queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
@@ -223,19 +224,11 @@ core_end_waits(struct core *core)
 
 /* Recovery ------------------------------------------------------------------------------------- */
 
-/* Only of those that were handed out the log has anything to say. */
-static bool
-was_delivered(const struct row_state *state)
-{
-    return state->acquired_count > 0 || state->delivery_count > 0 ||
-           state->verdict != ROW_VERDICT_NONE;
-}
-
 /* Handing it out is told by a mark that covers whatever stands before it in the log, which a
  * message that is not due yet was not part of. */
-static enum status
-restore_delayed(struct core *core, struct queue *queue, struct queue_entry *entry,
-                const struct row_state *state)
+enum status
+core_restore_delayed(struct core *core, struct queue *queue, struct queue_entry *entry,
+                     const struct row_state *state)
 {
     uint64_t row_due_ms = core_row_of_wall_ms(core, state->due_ms);
     bool has_deadline = state->deadline_ms >= state->due_ms;
@@ -250,69 +243,4 @@ restore_delayed(struct core *core, struct queue *queue, struct queue_entry *entr
                        expiration);
     core_look_at_waiting(core, queue, queue_next_due_ms(queue));
     return STATUS_OK;
-}
-
-/* In the time of times.h; PARKED_MS. */
-static uint64_t
-due_ms_of(const struct core *core, const struct row_state *state)
-{
-    uint64_t row_due_ms = core_row_of_wall_ms(core, state->due_ms);
-    if (row_due_ms == PARKED_MS) {
-        return PARKED_MS;
-    }
-    return row_due_ms > WAITING_EPOCH_MS ? row_due_ms - WAITING_EPOCH_MS : 0;
-}
-
-/* At its level, behind those that stand there. What has a deadline gets it; what is parked has
- * none.
- */
-static enum status
-push_restored(struct core *core, struct queue *queue, struct queue_entry *entry,
-              const struct row_state *state)
-{
-    uint8_t level = queue_level_from_log(queue, state->priority);
-    if (queue_open_level(queue, level) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    queue_turn_to_level(queue, level);
-    return state->deadline_ms == 0 || state->due_ms >= INT64_MAX
-               ? queue_push(queue, entry)
-               : core_restore_mortal(core, queue, entry, state->deadline_ms);
-}
-
-/* It was pushed last, and goes on to wait. */
-static enum status
-wait_again(struct core *core, struct queue *queue, uint64_t due_ms)
-{
-    struct queue_entry entry;
-    uint64_t position;
-    if (queue_lend_last(queue, &entry, &position) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    if (core_wait(core, queue, &entry, position, due_ms) != STATUS_OK) {
-        queue_return(queue, &entry, position);
-        return STATUS_NO_MEMORY;
-    }
-    return STATUS_OK;
-}
-
-static enum status
-restore_delivered(struct core *core, struct queue *queue, struct queue_entry *entry,
-                  const struct row_state *state)
-{
-    uint64_t due_ms = due_ms_of(core, state);
-    enum status status = push_restored(core, queue, entry, state);
-    if (status == STATUS_OK && due_ms > now_ms(core)) {
-        status = wait_again(core, queue, due_ms);
-    }
-    queue_serve_highest(queue);
-    return status;
-}
-
-enum status
-core_restore_waiting(struct core *core, struct queue *queue, struct queue_entry *entry,
-                     const struct row_state *state)
-{
-    return was_delivered(state) ? restore_delivered(core, queue, entry, state)
-                                : restore_delayed(core, queue, entry, state);
 }

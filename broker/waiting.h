@@ -28,11 +28,9 @@ void core_look_at_waiting(struct core *core, struct queue *queue, uint64_t due_m
 /* Lets in what is due in any queue, as far as this tick may. */
 void core_end_waits(struct core *core);
 
-/* A message from the log that waited when that ended: one that was delivered before comes back at
- * its place when it is due, or is there at once; one that was delayed comes in when it is due, in
- * the ticks to come where that is over. `entry` is marked as handed out before, if it may have
- * been. */
-MUST_CHECK enum status core_restore_waiting(struct core *core, struct queue *queue,
+/* A message from the log that was delayed when that ended: it comes in when it is due, in the ticks
+ * to come where that is over. `entry` is marked as handed out before, if it may have been. */
+MUST_CHECK enum status core_restore_delayed(struct core *core, struct queue *queue,
                                             struct queue_entry *entry,
                                             const struct row_state *state);
 

@@ -302,7 +302,7 @@ check_dead_letters(struct compiler *compiler, const struct document_queue *queue
     if (retry != NULL && !has_target) {
         report_warning(compiler->config, queue->retry.node->mark,
                        "queue \"%.*s\" retries, but has neither \"then\" nor \"dead-letter\" for "
-                       "messages that fail for good",
+                       "messages that fail for good: they stay in its quarantine",
                        BYTES_FORMAT(queue->named.name));
     }
     if (has_then && exchange->node != NULL &&

@@ -26,6 +26,7 @@ struct consumer {
     uint16_t prefetch_count; /* limit of unacked_count; 0: none. Ignored with no_ack */
     bool no_ack;
     bool exclusive;
+    bool has_lost; /* its channel has ended, and its oldest open message has gone back */
 };
 
 /* One reference, held by the registration. `tag` is copied. */

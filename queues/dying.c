@@ -9,7 +9,7 @@
 #include "base/assert.h"
 #include "queues/queue.h"
 
-enum { DYING_PER_BLOCK = 84 };
+enum { DYING_PER_BLOCK = 72 };
 
 struct dying_block {
     struct dying_block *next;

@@ -26,6 +26,7 @@ struct failure; /* the broker's (broker/failure.h) */
 struct dying_message {
     struct queue_entry entry; /* the content's count is held here */
     uint64_t number;          /* of the death; rises along the list */
+    uint64_t position;        /* where it stood in the queue; 0: it never came in */
     struct failure *failure;  /* what is known of why; owned by whoever has the message; NULL: no
                                  more than the reason */
     enum death_reason reason;

@@ -11,10 +11,11 @@ enum queue_entry_flag {
     ENTRY_REDELIVERED = 1 << 0, /* was handed out before and came back */
     ENTRY_PERSISTENT = 1 << 1,  /* delivery mode 2 in a durable queue */
     ENTRY_HANDED_OUT = 1 << 2,  /* the log says that it may have been handed out */
-    ENTRY_DEAD = 1 << 3,    /* a place in a deque whose message has died: it names no content, is
-                               in no log and has no size */
-    ENTRY_INDEXED = 1 << 4, /* its deadline has a row in the due index of its queue */
-    ENTRY_IS_BACK = 1 << 5, /* in that row: the message stands among the returned ones */
+    ENTRY_DEAD = 1 << 3,       /* a place in a deque whose message has died: it names no content, is
+                                  in no log and has no size */
+    ENTRY_INDEXED = 1 << 4,    /* its deadline has a row in the due index of its queue */
+    ENTRY_IS_BACK = 1 << 5,    /* in that row: the message stands among the returned ones */
+    ENTRY_HAS_FAILED = 1 << 6, /* it came back before, and its queue has a row of it (failures.h) */
 };
 
 struct queue_entry {

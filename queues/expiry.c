@@ -202,19 +202,27 @@ set_due(struct queue_entry *entry, uint64_t due_ms)
     return steps * DUE_STEP_MS;
 }
 
-/* A deadline that is far away and cannot be noted is none. */
-static void
-index_next(struct queue *queue, struct queue_entry *entry, uint64_t due_ms)
+/* A deadline that is far away and cannot be noted is none: false. */
+static bool
+note_far(struct queue *queue, struct queue_entry *entry, uint64_t position, uint64_t due_ms)
 {
-    struct queue_times *times = queue->times;
-    uint64_t position = queue->next_position;
-    uint64_t before = queue_times_bytes(times);
-    if (entry->due == DUE_FAR && add_far(times, due_ms, position) != STATUS_OK) {
+    uint64_t before = queue_times_bytes(queue->times);
+    if (entry->due == DUE_FAR && add_far(queue->times, due_ms, position) != STATUS_OK) {
         entry->due = DUE_NONE;
-        return;
+        return false;
     }
     count_memory(queue, before);
     queue_entry_set_flag(entry, ENTRY_INDEXED);
+    return true;
+}
+
+static void
+index_next(struct queue *queue, struct queue_entry *entry, uint64_t due_ms)
+{
+    uint64_t position = queue->next_position;
+    if (!note_far(queue, entry, position, due_ms)) {
+        return;
+    }
     if (add_row(queue, due_ms, position, entry) != STATUS_OK) {
         queue_entry_clear_flag(entry, ENTRY_INDEXED);
     }
@@ -266,6 +274,18 @@ queue_times_on_lent(struct queue *queue, const struct queue_entry *entry, uint64
     struct due_row *row = is_indexed(entry) ? find_row(queue, entry, position) : NULL;
     if (row != NULL) {
         queue_entry_clear_flag(&row->entry, ENTRY_IS_BACK);
+    }
+}
+
+/* A row that stands for no place in the deque nor for one that came back goes, for nobody could
+ * tell that it does not, and is made again when the message comes back. */
+void
+queue_times_on_lent_last(struct queue *queue, const struct queue_entry *entry, uint64_t position)
+{
+    if (is_indexed(entry)) {
+        struct due_key key = {.due_ms = queue_deadline_ms(queue, entry, position),
+                              .position = position};
+        drop_row(queue, &key);
     }
 }
 
@@ -380,7 +400,8 @@ queue_times_is_dead(struct queue *queue, uint64_t position, bool take)
 /* Of a message in front, or that came back. STATUS_AGAIN: it is lent, or was lost, and the row is
  * gone. */
 static enum status
-take_row(struct queue *queue, struct due_row row, struct queue_entry *entry_out)
+take_row(struct queue *queue, struct due_row row, struct queue_entry *entry_out,
+         uint64_t *position_out)
 {
     uint64_t position = row.key.position;
     uint64_t first = queue_deque_position(queue);
@@ -405,44 +426,45 @@ take_row(struct queue *queue, struct due_row row, struct queue_entry *entry_out)
     queue_entry_clear_flag(&row.entry, ENTRY_IS_BACK);
     queue_entry_clear_flag(&row.entry, ENTRY_INDEXED);
     *entry_out = row.entry;
+    *position_out = position;
     return STATUS_OK;
 }
 
 /* The first row is due; otherwise as take_row. */
 static enum status
-take_first_row(struct queue *queue, struct queue_entry *entry_out)
+take_first_row(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
     struct due_row row = *due_index_first(&queue->times->index);
     queue_turn_to_level(queue, position_level(row.key.position));
-    enum status status = take_row(queue, row, entry_out);
+    enum status status = take_row(queue, row, entry_out, position_out);
     queue_serve_highest(queue);
     return status;
 }
 
 static void
-take_head(struct queue *queue, struct queue_entry *entry_out)
+take_head(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
-    uint64_t position;
-    bool taken = queue_pop(queue, entry_out, &position);
+    bool taken = queue_pop(queue, entry_out, position_out);
     assert(taken);
     queue_entry_clear_flag(entry_out, ENTRY_INDEXED);
 }
 
 static void
-take_head_of_level(struct queue *queue, uint8_t level, struct queue_entry *entry_out)
+take_head_of_level(struct queue *queue, uint8_t level, struct queue_entry *entry_out,
+                   uint64_t *position_out)
 {
-    uint64_t position;
     queue_turn_to_level(queue, level);
-    queue_take_from_deque(queue, entry_out, &position);
-    queue_clocks_on_gone(queue, position);
-    queue_times_on_gone(queue, entry_out, position);
+    queue_take_from_deque(queue, entry_out, position_out);
+    queue_clocks_on_gone(queue, *position_out);
+    queue_times_on_gone(queue, entry_out, *position_out);
     queue_skip_dead(queue);
     queue_serve_highest(queue);
     queue_entry_clear_flag(entry_out, ENTRY_INDEXED);
 }
 
 enum status
-queue_take_expired(struct queue *queue, uint64_t now_ms, struct queue_entry *entry_out)
+queue_take_expired(struct queue *queue, uint64_t now_ms, struct queue_entry *entry_out,
+                   uint64_t *position_out)
 {
     for (int i = 0; i < LENT_ROWS_MAX; i++) {
         uint8_t level;
@@ -454,11 +476,11 @@ queue_take_expired(struct queue *queue, uint64_t now_ms, struct queue_entry *ent
         }
         enum status status = STATUS_OK;
         if (level_ms < head_ms && level_ms <= row_ms) {
-            take_head_of_level(queue, level, entry_out);
+            take_head_of_level(queue, level, entry_out, position_out);
         } else if (head_ms <= row_ms) {
-            take_head(queue, entry_out);
+            take_head(queue, entry_out, position_out);
         } else {
-            status = take_first_row(queue, entry_out);
+            status = take_first_row(queue, entry_out, position_out);
         }
         if (status != STATUS_AGAIN) {
             return status;

@@ -39,7 +39,7 @@ uint64_t queue_next_deadline_ms(const struct queue *queue);
  * passes to the caller. STATUS_AGAIN: none is. STATUS_FULL: nothing was taken, and more is to be
  * looked at. STATUS_NO_MEMORY: that one cannot be taken now, and is still ready. */
 MUST_CHECK enum status queue_take_expired(struct queue *queue, uint64_t now_ms,
-                                          struct queue_entry *entry_out);
+                                          struct queue_entry *entry_out, uint64_t *position_out);
 
 /* Tries again what there was no memory for. STATUS_NO_MEMORY: there still is none. */
 MUST_CHECK enum status queue_add_missing_rows(struct queue *queue);
@@ -54,6 +54,8 @@ void queue_times_on_endless(struct queue *queue);
  * and may get other flags. */
 void queue_times_on_gone(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 void queue_times_on_lent(struct queue *queue, const struct queue_entry *entry, uint64_t position);
+void queue_times_on_lent_last(struct queue *queue, const struct queue_entry *entry,
+                              uint64_t position);
 void queue_times_on_returned(struct queue *queue, struct queue_entry *entry, uint64_t position);
 
 /* The entry of a returned message names another content now. */

@@ -226,6 +226,15 @@ queue_knows_position(const struct queue *queue, uint64_t position)
     return position < (level == NULL ? queue->next_position : level->next_position);
 }
 
+/* A message of a lower level may come back while a higher one waits, and one that was taken out of
+ * the middle (queue_lend_last) to where others stand before it. */
+bool
+queue_returned_is_next(const struct queue *queue)
+{
+    return queue->settings->type == QUEUE_TYPE_QUORUM || queue_deque_living(queue) == 0 ||
+           queue_returned_position(queue, 0) <= queue_deque_position(queue);
+}
+
 uint64_t
 queue_levels_deadline_ms(const struct queue *queue, uint8_t *level_out)
 {

@@ -12,12 +12,15 @@
 
 enum { RETURNED_CAPACITY_MIN = 16 };
 
-/* The heap is ordered by `order`: the position, or the number of the return in a quorum queue. */
+/* The heap is ordered by `order`: the position, or in a quorum queue that does not keep strict
+ * order the number of the return, which is behind all positions. */
 struct queue_returned {
     uint64_t order;
     uint64_t position;
     struct queue_entry entry;
 };
+
+static const uint64_t RETURN_ORDER = UINT64_C(1) << 63;
 
 _Static_assert(sizeof(struct queue) <= 416, "a million queues may be idle");
 
@@ -260,6 +263,7 @@ queue_unref(struct queue **queue_pointer)
         list_remove(&queue->dying->all_link);
         free(queue->dying);
     }
+    queue_forget_failures(queue);
     queue_policies_free(queue_policies(queue));
     free(changed_arguments(queue));
     free(queue);
@@ -402,6 +406,15 @@ shrink_room(struct queue *queue)
 }
 
 /* There is room. `entry` gets the flags that it has there. */
+/* Returned messages come in the order of their return, those that keep strict order before them. A
+ * quorum queue has 32 levels, so the first bit of all its positions is the same. */
+static uint64_t
+quorum_order(struct queue *queue, uint64_t position)
+{
+    bool keeps_place = queue->settings->retry.order == RETRY_ORDER_HOLD;
+    return keeps_place ? position & ~RETURN_ORDER : RETURN_ORDER | queue->next_return++;
+}
+
 static void
 put_back(struct queue *queue, struct queue_entry *entry, uint64_t position)
 {
@@ -413,7 +426,7 @@ put_back(struct queue *queue, struct queue_entry *entry, uint64_t position)
         queue_times_on_returned(queue, entry, position);
     }
     struct queue_returned item = {
-        .order = is_quorum ? queue->next_return++ : position,
+        .order = is_quorum ? quorum_order(queue, position) : position,
         .position = position,
         .entry = *entry,
     };
@@ -461,6 +474,9 @@ queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t posi
         queue_times_on_gone(queue, entry, position);
     }
     shrink_room(queue);
+    if (queue->failures != NULL) {
+        queue_shrink_failures(queue);
+    }
 }
 
 /* Taking --------------------------------------------------------------------------------------- */
@@ -470,15 +486,6 @@ queue_first_returned(const struct queue *queue)
 {
     assert(queue->returned_count > 0);
     return &queue->returned[0].entry;
-}
-
-/* What came back was once at the head, but for what came back to a level behind others, or was lent
- * by queue_lend_last. */
-bool
-queue_returned_is_first(const struct queue *queue)
-{
-    return queue->settings->type == QUEUE_TYPE_QUORUM || queue_deque_living(queue) == 0 ||
-           queue->returned[0].position < queue_deque_position(queue);
 }
 
 struct queue_entry *
@@ -638,13 +645,22 @@ lend_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_
     return true;
 }
 
+static enum status
+keep_room_to_lend(struct queue *queue)
+{
+    if (keep_room(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    return queue->settings->counts_failures ? queue_keep_failure_room(queue) : STATUS_OK;
+}
+
 enum status
 queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_out)
 {
     if (queue->ready_count == 0) {
         return STATUS_AGAIN;
     }
-    if (keep_room(queue) != STATUS_OK) {
+    if (keep_room_to_lend(queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     if (!is_plain(queue)) {
@@ -654,6 +670,17 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
         return STATUS_AGAIN;
     }
     queue->unacked_count++;
+    return STATUS_OK;
+}
+
+enum status
+queue_lend_again(struct queue *queue, uint64_t position)
+{
+    if (keep_room_to_lend(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    queue->unacked_count++;
+    queue_clocks_on_back(queue, position);
     return STATUS_OK;
 }
 
@@ -673,7 +700,7 @@ queue_lend_last(struct queue *queue, struct queue_entry *entry_out, uint64_t *po
     queue->ready_count--;
     queue->ready_bytes -= entry_out->size;
     queue->unacked_count++;
-    queue_times_on_lent(queue, entry_out, *position_out);
+    queue_times_on_lent_last(queue, entry_out, *position_out);
     go_on_behind(queue);
     return STATUS_OK;
 }
@@ -736,7 +763,7 @@ check_messages(const struct queue *queue)
     uint64_t bytes;
     uint64_t own_bytes = queue->returned_capacity * sizeof(*queue->returned) +
                          queue_check_dying(queue) + queue_waiting_bytes(queue) +
-                         queue_levels_bytes(queue);
+                         queue_check_failures(queue) + queue_levels_bytes(queue);
     queue_check_waiting(queue);
     if (queue->times != NULL) {
         own_bytes += queue_times_bytes(queue->times);
@@ -751,8 +778,6 @@ check_messages(const struct queue *queue)
     for (uint32_t i = 0; i < queue->returned_count; i++) {
         assert(i == 0 || heap[(i - 1) / 2].order < heap[i].order);
         assert(queue_knows_position(queue, heap[i].position));
-        assert(queue->times != NULL ||
-               heap[i].position < queue_first_position_of(queue, heap[i].position));
         const struct queue_entry *entry = queue_returned_entry((struct queue *)queue, i);
         bytes += entry == NULL ? 0 : entry->size;
     }

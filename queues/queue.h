@@ -20,6 +20,7 @@
 #include "queues/discards.h"
 #include "queues/dying.h"
 #include "queues/entry_deque.h"
+#include "queues/failures.h"
 #include "queues/levels.h"
 #include "queues/policy.h"
 #include "queues/settings.h"
@@ -86,6 +87,7 @@ struct queue {
     struct queue_windows *windows;   /* the broker's (broker/paging.h); NULL: nothing was fetched */
     struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
+    struct queue_failures *failures; /* owned; NULL: nothing was ever lent while it counted */
     struct queue_waiting *waiting;   /* owned; NULL: no message has waited here yet */
     struct queue_clocks *clocks;     /* owned; NULL: no message has come yet */
 
@@ -225,13 +227,14 @@ queue_would_refuse(const struct queue *queue, uint32_t body_size)
                 (uint64_t)queue->settings->max_length_bytes);
 }
 
-/* Whether the next message is one that came back; there is one, or nothing came back. */
-bool queue_returned_is_first(const struct queue *queue);
+/* Whether the next message is one that came back; there is one, or nothing came back. What is in
+ * the deque of a plain queue stands behind all that was ever taken out of it. */
+bool queue_returned_is_next(const struct queue *queue);
 static inline bool
 queue_head_is_returned(const struct queue *queue)
 {
-    return queue->returned_count > 0 &&
-           ((queue->times == NULL && queue->levels == NULL) || queue_returned_is_first(queue));
+    bool is_plain = queue->times == NULL && queue->levels == NULL;
+    return queue->returned_count > 0 && (is_plain || queue_returned_is_next(queue));
 }
 
 /* The next message, without taking it; NULL when nothing is ready, or it is away. Valid until the
@@ -305,6 +308,10 @@ MUST_CHECK enum status queue_lend_last(struct queue *queue, struct queue_entry *
 
 /* A message that was lent will not come back; its content's count stays the caller's to release. */
 void queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t position);
+
+/* A message that has left the queue is lent once more, and is given back, settled or put to wait:
+ * as queue_lend in what is kept for it. STATUS_NO_MEMORY changes nothing. */
+MUST_CHECK enum status queue_lend_again(struct queue *queue, uint64_t position);
 
 /* Puts a message that was lent back at its position, marked redelivered. The count of the content
  * passes to the queue. */

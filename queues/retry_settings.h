@@ -15,6 +15,7 @@ enum retry_order { RETRY_ORDER_FREE, RETRY_ORDER_HOLD };
 
 /* How a delivery failed; those that count are a set of them. */
 enum retry_verdict {
+    RETRY_NO_VERDICT = 0, /* it ended, and nobody says that it failed */
     RETRY_NACK = 1 << 0,
     RETRY_REJECT = 1 << 1,
     RETRY_LOST = 1 << 2,

@@ -53,6 +53,8 @@ struct queue_settings {
     bool single_active_consumer;
     bool has_dead_letter_exchange;
     bool has_dead_letter_routing_key;
+    bool counts_failures; /* how often messages come back: a quorum queue, and one with a delivery
+                             limit or something to say of retries */
     int64_t expires_ms;
     int64_t message_ttl_ms;
     int64_t max_length;

@@ -187,6 +187,26 @@ queue_setting_name(enum queue_setting setting)
 
 /* Filling ------------------------------------------------------------------------------------ */
 
+static bool
+says_something_of_failures(const uint8_t *sources)
+{
+    bool is_said = sources[SETTING_DELIVERY_LIMIT] != SETTING_IS_DEFAULT;
+    for (enum queue_setting i = SETTING_RETRY_TYPE; i <= SETTING_RETRY_ORDER; i++) {
+        is_said = is_said || sources[i] != SETTING_IS_DEFAULT;
+    }
+    return is_said;
+}
+
+/* A first delay and no type: who gives one wants messages to wait. */
+static void
+choose_retry_type(struct queue_settings *settings)
+{
+    if (settings->sources[SETTING_RETRY_TYPE] == SETTING_IS_DEFAULT) {
+        settings->retry.type =
+            settings->sources[SETTING_RETRY_MIN] == SETTING_IS_DEFAULT ? RETRY_DISABLED : RETRY_ALL;
+    }
+}
+
 void
 queue_settings_finish(struct queue_settings *settings)
 {
@@ -199,6 +219,9 @@ queue_settings_finish(struct queue_settings *settings)
         sources[SETTING_DELIVERY_LIMIT] == SETTING_IS_DEFAULT) {
         settings->delivery_limit = QUORUM_DELIVERY_LIMIT;
     }
+    choose_retry_type(settings);
+    settings->counts_failures =
+        settings->type == QUEUE_TYPE_QUORUM || says_something_of_failures(sources);
 }
 
 const struct queue_settings *

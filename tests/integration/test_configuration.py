@@ -188,7 +188,6 @@ def test_a_file_missing_here_is_a_warning_for_check_and_an_error_for_serve(write
 
 # A key whose effect comes later is told, never silent.
 @pytest.mark.parametrize("old, new, key", [
-    ("ttl: 5m", "retry: {first: 1s}", "retry"),
     ("ttl: 5m", "alert: {ready-above: 5}", "alert"),
     ("vhost: test", "vhost: test\nprotect: [billing]", "protect"),
     ("vhost: test", "vhost: test\nserver: {control-socket: s}", "control-socket"),

@@ -653,6 +653,9 @@ do_declare_queue(const struct doing *doing)
     struct buffer arguments;
     put_limit(&arguments, world_limit(doing->world, name));
     put_dead_letters(&arguments, dead_letter_name(doing->world, name));
+    if ((doing->world->habits.counting_mask >> name & 1) != 0) {
+        table_put_integer(&arguments, "x-delivery-limit", -1);
+    }
     struct method method = {.id = METHOD_QUEUE_DECLARE,
                             .queue_declare = {.queue = bytes_of(sim_queue_name(name)),
                                               .durable = sent.is_durable,

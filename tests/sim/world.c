@@ -104,6 +104,16 @@ draw_dead_letters(struct habits *habits, uint64_t seed)
     habits->dead_letter_mask = one_of(&dice, 0, all, UINT32_MAX);
 }
 
+/* The same for queues that count failures, without ever having had enough of them: what is delivered
+ * has other headers then, and the log a state of what came back. */
+static void
+draw_counting(struct habits *habits, uint64_t seed)
+{
+    struct dice dice = {.state = dice_mix(seed + 0x636e74)};
+    uint32_t some = dice_below(&dice, 1 << HISTORY_NAMES);
+    habits->counting_mask = one_of(&dice, 0, some, UINT32_MAX);
+}
+
 /* The same for how much the core does in a tick: so little that much of it is kept for later. */
 static void
 draw_work(struct habits *habits, uint64_t seed)
@@ -226,6 +236,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     draw_networks(&world->habits, seed);
     draw_work(&world->habits, seed);
     draw_dead_letters(&world->habits, seed);
+    draw_counting(&world->habits, seed);
     draw_limits(&world->habits, seed);
     draw_lives(world);
     history_init(&world->history);

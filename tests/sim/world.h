@@ -40,6 +40,7 @@ struct habits {
     uint32_t mortal_permille;  /* messages that have a time to live */
     enum history_overflow overflow_max; /* what queues with a limit may do */
     uint32_t limited_permille;          /* of queues, by their names */
+    uint32_t counting_mask;    /* bit n: queue n counts failures, without a limit */
     uint32_t dead_letter_mask; /* bit n: what is rejected in queue n goes to the next queue */
 };
 

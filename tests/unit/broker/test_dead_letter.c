@@ -399,7 +399,7 @@ Test(dead_letter, a_circle_without_a_rejection_ends_and_is_told_once)
         struct queue_entry entry;
         uint64_t position;
         cr_assert(queue_pop(queue, &entry, &position));
-        core_let_die(rig->core, queue, &entry, DEATH_EXPIRED);
+        core_let_die(rig->core, queue, &entry, 0, DEATH_EXPIRED);
         rig_turn(rig);
         cr_expect(eq(int, rig_logged(rig, "dead_letter.cycle"), i == 0));
         buffer_clear(&rig->log_text);

@@ -241,12 +241,13 @@ Test(durability, restored_message_dies_when_it_would_have_died)
     cr_expect(core_head_is_overdue(rig->core, queue));
     cr_expect(list_link_is_linked(&queue->times->link), "the next tick lets it die");
     struct queue_entry entry;
+    uint64_t position;
     uint64_t now_ms = rig->now.monotonic_ms - rig->core->base_ms;
-    enum status status = queue_take_expired(queue, now_ms, &entry);
+    enum status status = queue_take_expired(queue, now_ms, &entry, &position);
     cr_assert(eq(int, status, STATUS_OK));
     cr_expect(eq(u64, queue_entry_lsn(&entry), 8));
     cr_expect(eq(u64, queue_next_deadline_ms(queue), (now_ms + 500 + 9) / 10 * 10));
-    status = queue_take_expired(queue, now_ms + 1010, &entry);
+    status = queue_take_expired(queue, now_ms + 1010, &entry, &position);
     cr_assert(eq(int, status, STATUS_OK));
     cr_expect(eq(u64, queue_entry_lsn(&entry), 24), "the first that is due");
     cr_expect(eq(u64, queue->ready_count, 2));

@@ -7,6 +7,7 @@
 #include "amqp/properties.h"
 #include "amqp/table.h"
 #include "broker/expiry.h"
+#include "broker/waiting.h"
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/log_harness.h"
 
@@ -323,6 +324,104 @@ Test(priorities, transaction_is_in_order_of_priority_when_it_is_committed)
     expect_messages("q", "high high2 before low");
 }
 
+/* Waiting -------------------------------------------------------------------------------------- */
+
+static void
+declare_delayed_exchange(void)
+{
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_text(&arguments, "x-delayed-type", bytes_of("fanout"));
+    struct method method = {.id = METHOD_EXCHANGE_DECLARE,
+                            .exchange_declare = {.exchange = bytes_of("later"),
+                                                 .type = bytes_of("x-delayed-message"),
+                                                 .arguments = buffer_bytes(&arguments)}};
+    rig_send(rig, a, 1, &method);
+    (void)rig_expect(rig, a, 1, METHOD_EXCHANGE_DECLARE_OK);
+    buffer_fini(&arguments);
+}
+
+static void
+publish_delayed(const char *text, int64_t delay_ms, int priority)
+{
+    struct buffer headers;
+    struct buffer block;
+    buffer_init(&headers);
+    buffer_init(&block);
+    table_put_integer(&headers, "x-delay", delay_ms);
+    struct properties properties = {.flags = PROPERTY_HEADERS | PROPERTY_PRIORITY,
+                                    .headers = buffer_bytes(&headers),
+                                    .priority = (uint8_t)priority};
+    properties_encode(&block, &properties);
+    struct rig_publish publish = {
+        .exchange = "later",
+        .routing_key = "",
+        .properties = buffer_bytes(&block),
+        .body = bytes_of(text),
+        .is_persistent = true,
+        .has_headers = true,
+    };
+    rig_publish_as(rig, a, 1, &publish);
+    buffer_fini(&block);
+    buffer_fini(&headers);
+}
+
+Test(priorities, delayed_message_comes_in_at_its_level)
+{
+    declare_with_levels("q", 5);
+    declare_delayed_exchange();
+    bind_queue(rig, a, "q", "later", "");
+    publish("low", 1);
+    publish("high", 5);
+    publish_delayed("middle", 1000, 3);
+    publish_delayed("later", 1000, 1);
+    publish_delayed("highest", 2000, 5);
+    cr_expect(eq(u64, ready_count(rig, "q"), 2));
+    rig_step(rig, 1010);
+    queue_check(find_queue(rig, "q"));
+    expect_messages("q", "high middle low later");
+    rig_step(rig, 1010);
+    expect_messages("q", "highest");
+}
+
+Test(priorities, delayed_messages_of_a_transaction_come_in_at_their_levels)
+{
+    declare_with_levels("q", 5);
+    declare_delayed_exchange();
+    bind_queue(rig, a, "q", "later", "");
+    rig_send_id(rig, a, 1, METHOD_TX_SELECT);
+    (void)rig_expect(rig, a, 1, METHOD_TX_SELECT_OK);
+    publish_delayed("low", 1000, 1);
+    publish_delayed("high", 1500, 5);
+    publish("now", 2);
+    rig_send_id(rig, a, 1, METHOD_TX_COMMIT);
+    (void)rig_expect(rig, a, 1, METHOD_TX_COMMIT_OK);
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+    rig_step(rig, 2000);
+    expect_messages("q", "high now low");
+}
+
+/* It takes its old place among those of its level, whatever is served meanwhile. */
+Test(priorities, message_that_waits_to_be_tried_again_comes_back_to_its_level)
+{
+    declare_with_levels("q", 5);
+    publish("low1", 1);
+    publish("low2", 1);
+    struct queue *queue = find_queue(rig, "q");
+    struct queue_entry entry;
+    uint64_t position;
+    enum status status = queue_lend(queue, &entry, &position);
+    cr_assert(eq(int, status, STATUS_OK));
+    publish("high", 5);
+    uint64_t now_ms = rig->now.monotonic_ms - rig->core->base_ms;
+    status = core_wait(rig->core, queue, &entry, position, now_ms + 1000);
+    cr_assert(eq(int, status, STATUS_OK));
+    queue_check(queue);
+    rig_step(rig, 1010);
+    queue_check(queue);
+    expect_messages("q", "high low1 low2");
+}
+
 /* The log ---------------------------------------------------------------------------------------
  */
 
@@ -410,6 +509,48 @@ Test(logged_priorities, restored_messages_of_a_quorum_queue_stand_at_their_level
     restore_row(16, 252, 0); /* 0 */
     restore_row(24, 1, 0);   /* 5 */
     expect_restored((const uint64_t[]){24, 8, 16}, 3);
+}
+
+/* One that is delayed takes its place when it is due, one that was delivered keeps what it had. */
+Test(logged_priorities, restored_messages_that_wait_come_in_at_their_levels)
+{
+    declare_with_levels("q", 9);
+    struct queue *queue = find_queue(rig, "q");
+    uint64_t due_ms = (uint64_t)rig->now.wall_ms + 1000;
+    struct recovered_row delayed = {
+        .lsn = 8,
+        .queue = queue->target.id,
+        .body_size = 1,
+        .state = {.priority = 5, .due_ms = due_ms},
+    };
+    struct recovered_row retried = delayed;
+    retried.lsn = 16;
+    retried.state.delivery_count = 1;
+    restore_row(24, 5, 0);
+    enum status status = core_restore_row(rig->core, &delayed);
+    cr_assert(eq(int, status, STATUS_OK));
+    status = core_restore_row(rig->core, &retried);
+    cr_assert(eq(int, status, STATUS_OK));
+    restore_row(32, 5, 0);
+    restore_row(40, 9, 0);
+    cr_expect(eq(u64, queue->ready_count, 3));
+    cr_expect(eq(u64, queue_waiting_count(queue), 2));
+    queue_check(queue);
+    rig_step(rig, 1010);
+    expect_restored((const uint64_t[]){40, 24, 16, 32, 8}, 5);
+}
+
+Test(logged_priorities, level_of_a_delayed_message_is_written_with_it)
+{
+    declare_with_levels("q", 9);
+    declare_delayed_exchange();
+    bind_queue(rig, a, "q", "later", "");
+    log_settle(disk);
+    publish_delayed("x", 1000, 7);
+    log_settle(disk);
+    cr_expect(eq(u32, disk->records[RECORD_ROW_STATE], 1));
+    cr_expect(eq(u8, disk->last_state.row_state.state.priority, 7));
+    cr_expect(ne(u64, disk->last_state.row_state.state.due_ms, 0));
 }
 
 Test(logged_priorities, no_memory_for_a_level_ends_the_recovery)

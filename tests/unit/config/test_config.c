@@ -135,10 +135,6 @@ Test(config, files_that_cannot_be_read_are_warnings_to_check_and_errors_to_serve
 Test(config, keys_whose_effect_comes_later_are_warnings_with_their_line)
 {
     static const char expected[] =
-        "11:1: warning: \"retry\" has no effect in this version\n"
-        "18:5: warning: \"retry\" has no effect in this version\n"
-        "22:5: warning: \"retry\" has no effect in this version\n"
-        "26:5: warning: \"retry\" has no effect in this version\n"
         "33:5: warning: \"alert\" has no effect in this version\n"
         "37:5: warning: \"alert\" has no effect in this version\n"
         "39:1: warning: no user has \"role: admin\"\n"
@@ -286,7 +282,7 @@ Test(config, references_and_names_are_checked)
          "\"lost\"?)\n"},
         {"queues: {q: {retry: {first: 1s}}}\n",
          "3:21: warning: queue \"q\" retries, but has neither \"then\" nor \"dead-letter\" for "
-         "messages that fail for good\n"},
+         "messages that fail for good: they stay in its quarantine\n"},
         {"exchanges: {a: {}, b: {}}\nqueues: {q: {retry: {first: 1s, then: a}, dead-letter: "
          "{exchange: b}}}\n",
          "4:67: warning: messages that fail for good go to \"b\" and not to the \"then\" of the "

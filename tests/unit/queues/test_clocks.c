@@ -223,12 +223,13 @@ Test(clocks, the_oldest_in_a_quorum_queue_is_not_the_next)
 Test(clocks, what_was_purged_or_has_expired_has_no_age)
 {
     struct queue_entry entry = {.size = 1};
+    uint64_t position;
     push(2);
     lend();
     step(100);
     cr_assert(eq(int, queue_push_until(queue, &entry, 150), STATUS_OK));
     step(100);
-    cr_assert(eq(int, queue_take_expired(queue, 200, &entry), STATUS_OK));
+    cr_assert(eq(int, queue_take_expired(queue, 200, &entry, &position), STATUS_OK));
     read_clocks();
     cr_expect(eq(u64, reading.oldest_ready_ms, 200));
     purge();

@@ -167,9 +167,10 @@ expire(void)
 {
     uint64_t last_ms = 0;
     struct queue_entry entry;
+    uint64_t place;
     for (;;) {
         bring_head_back();
-        enum status status = queue_take_expired(queue, now_ms, &entry);
+        enum status status = queue_take_expired(queue, now_ms, &entry, &place);
         if (status == STATUS_AGAIN) {
             break;
         }
@@ -280,9 +281,11 @@ static void
 expect_expired(uint64_t position)
 {
     struct queue_entry entry;
-    enum status status = queue_take_expired(queue, now_ms, &entry);
+    uint64_t place;
+    enum status status = queue_take_expired(queue, now_ms, &entry, &place);
     cr_assert(eq(int, status, STATUS_OK));
     cr_expect(eq(u64, position_of(&entry), position));
+    cr_expect(eq(u64, position_number(place), position));
     messages[position].place = PLACE_GONE;
 }
 
@@ -290,7 +293,8 @@ static void
 expect_none(void)
 {
     struct queue_entry entry;
-    enum status status = queue_take_expired(queue, now_ms, &entry);
+    uint64_t place;
+    enum status status = queue_take_expired(queue, now_ms, &entry, &place);
     cr_expect(eq(int, status, STATUS_AGAIN));
 }
 
@@ -475,8 +479,9 @@ Test(expiry, returned_message_that_cannot_die_for_want_of_memory_dies_later)
     end_one(0, true);
     now_ms = 500;
     struct queue_entry entry;
+    uint64_t place;
     alloc_faults_plan(1);
-    enum status status = queue_take_expired(queue, now_ms, &entry);
+    enum status status = queue_take_expired(queue, now_ms, &entry, &place);
     alloc_faults_plan(0);
     cr_expect(eq(int, status, STATUS_NO_MEMORY));
     cr_expect(eq(u64, queue->ready_count, 2));

@@ -9,6 +9,7 @@
 
 #include "amqp/table.h"
 #include "base/random.h"
+#include "queues/clocks.h"
 #include "queues/expiry.h"
 #include "store/spill_space.h"
 #include "tests/support/alloc_faults.h"
@@ -22,7 +23,8 @@ static struct message {
     enum place place;
     uint8_t level;
     uint64_t due_ms;
-    uint64_t returned; /* when it came back; 0: it has not */
+    uint64_t returned;   /* when it came back; 0: it has not */
+    uint64_t arrived_ms; /* when it came */
 } messages[MESSAGES_MAX + 1];
 
 static struct {
@@ -66,6 +68,7 @@ set_up(void)
     file = calloc(1, SPILL_FILE_SIZE);
     pushed_count = return_count = 0;
     now_ms = DUE_STEP_MS;
+    memory.now_ms = (int64_t)now_ms;
     lent_count = 0;
     first_ready = 1;
     is_writing = false;
@@ -152,6 +155,7 @@ try_push(int priority, uint64_t due_ms)
         return STATUS_NO_MEMORY;
     }
     struct queue_entry entry = entry_of(pushed_count + 1);
+    memory.now_ms = (int64_t)now_ms;
     queue_turn_to_level(queue, level);
     enum status status =
         due_ms == NEVER_MS ? queue_push(queue, &entry) : queue_push_until(queue, &entry, due_ms);
@@ -164,6 +168,7 @@ try_push(int priority, uint64_t due_ms)
         .due_ms = due_ms == NEVER_MS      ? NEVER_MS
                   : due_ms <= DUE_STEP_MS ? DUE_STEP_MS
                                           : rounded_ms,
+        .arrived_ms = now_ms,
     };
     return STATUS_OK;
 }
@@ -243,9 +248,43 @@ look_at_all(uint64_t *next_due_out)
     return next;
 }
 
+/* An age is wrong by a hundredth at most; 1 for rounding. */
+static bool
+is_about(uint64_t ms, uint64_t true_ms)
+{
+    uint64_t error_ms = (now_ms - true_ms) / 100 + 1;
+    return ms + error_ms >= true_ms && ms <= true_ms + error_ms;
+}
+
+static void
+compare_clocks(void)
+{
+    struct queue_clock_reading reading;
+    uint64_t oldest_ms[] = {[PLACE_READY] = NEVER_MS, [PLACE_OUT] = NEVER_MS};
+    for (uint64_t i = 1; i <= pushed_count; i++) {
+        const struct message *message = &messages[i];
+        if (message->place != PLACE_GONE && message->arrived_ms < oldest_ms[message->place]) {
+            oldest_ms[message->place] = message->arrived_ms;
+        }
+    }
+    memory.now_ms = (int64_t)now_ms;
+    queue_read_clocks(queue, &reading);
+    bool is_ready = oldest_ms[PLACE_READY] != NEVER_MS;
+    bool is_lent = oldest_ms[PLACE_OUT] != NEVER_MS;
+    cr_assert(eq(int, is_ready, reading.oldest_ready_ms != NEVER_MS));
+    cr_assert(eq(int, is_lent, reading.oldest_unacked_ms != NEVER_MS));
+    if (is_ready) {
+        cr_assert(is_about(now_ms - reading.oldest_ready_ms, oldest_ms[PLACE_READY]));
+    }
+    if (is_lent) {
+        cr_assert(is_about(now_ms - reading.oldest_unacked_ms, oldest_ms[PLACE_OUT]));
+    }
+}
+
 static void
 compare_all(void)
 {
+    compare_clocks();
     uint64_t next_due_ms;
     bring_heads_back();
     uint64_t next = look_at_all(&next_due_ms);
@@ -276,6 +315,7 @@ take(bool for_good)
     struct message *message = &messages[number_of(&entry)];
     cr_assert(eq(int, message->place, PLACE_READY));
     cr_assert(queue->level_max == 0 || position_level(position) == message->level);
+    cr_assert(for_good || is_about(queue_arrival_ms(queue, position), message->arrived_ms));
     message->place = for_good ? PLACE_GONE : PLACE_OUT;
     if (!for_good) {
         lent[lent_count].entry = entry;
@@ -306,9 +346,10 @@ expire(void)
 {
     uint64_t last_ms = 0;
     struct queue_entry entry;
+    uint64_t position;
     while (queue->times != NULL) {
         bring_heads_back();
-        enum status status = queue_take_expired(queue, now_ms, &entry);
+        enum status status = queue_take_expired(queue, now_ms, &entry, &position);
         if (status == STATUS_AGAIN) {
             break;
         }
@@ -553,6 +594,7 @@ Test(levels, announced_messages_find_room_in_their_levels)
         struct queue_entry entry = entry_of(++pushed_count);
         messages[pushed_count] =
             (struct message){.place = PLACE_READY, .level = (uint8_t)(i % 10), .due_ms = NEVER_MS};
+        messages[pushed_count].arrived_ms = now_ms;
         queue_turn_to_level(queue, (uint8_t)(i % 10));
         status = queue_push(queue, &entry);
         queue_serve_highest(queue);

@@ -469,12 +469,9 @@ Test(settings, reads_the_arguments_of_consume)
 
 Test(settings, names_what_has_no_effect_yet)
 {
-    static const struct field with[] = {TEXT("x-dead-letter-exchange", "d"),
-                                        BOOL("x-single-active-consumer", 1),
-                                        LONG("x-message-ttl", 1),
-                                        LONG("x-consumer-disconnected-timeout", 1),
-                                        LONG("x-delivery-limit", 3),
-                                        TEXT("x-mine", "?")};
+    static const struct field with[] = {
+        TEXT("x-dead-letter-exchange", "d"), BOOL("x-single-active-consumer", 1),
+        LONG("x-message-ttl", 1), LONG("x-consumer-disconnected-timeout", 1), TEXT("x-mine", "?")};
     static const struct field without[] = {BOOL("x-single-active-consumer", 1),
                                            LONG("x-max-priority", 1),
                                            TEXT("x-queue-type", "quorum")};
@@ -482,11 +479,11 @@ Test(settings, names_what_has_no_effect_yet)
     char names[64];
     put_fields(&table, with, ARRAY_LEN(with));
     cr_expect(queue_settings_without_effect(buffer_bytes(&table), names, sizeof(names)));
-    cr_expect(eq(str, names, "x-consumer-disconnected-timeout, x-delivery-limit"));
-    char short_names[40];
+    cr_expect(eq(str, names, "x-consumer-disconnected-timeout"));
+    char short_names[24];
     cr_expect(
         queue_settings_without_effect(buffer_bytes(&table), short_names, sizeof(short_names)));
-    cr_expect(eq(str, short_names, "x-consumer-disconnected-timeout"), "cut behind a whole name");
+    cr_expect(eq(str, short_names, ""), "a name that does not fit is left out");
     buffer_fini(&table);
     put_fields(&table, without, ARRAY_LEN(without));
     cr_expect(not(queue_settings_without_effect(buffer_bytes(&table), names, sizeof(names))));

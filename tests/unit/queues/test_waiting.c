@@ -246,7 +246,7 @@ Test(waiting, a_deadline_that_is_earlier_than_the_due_time_ends_the_wait)
     wait_until(&entry, position, 500);
     cr_expect(eq(u64, queue_next_due_ms(queue), 300));
     end_first_retry();
-    status = queue_take_expired(queue, 300, &entry);
+    status = queue_take_expired(queue, 300, &entry, &position);
     cr_expect(eq(int, status, STATUS_OK));
     cr_expect(eq(u64, number_of(&entry), 1));
 }

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is known of messages that came back: rows by position, against an array. */
+#include "queues/failures.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include <string.h>
+
+#include "base/random.h"
+#include "queues/queue.h"
+#include "tests/support/alloc_faults.h"
+
+enum { POSITIONS_MAX = 4000 };
+
+static struct queue *queue;
+static struct entry_memory memory;
+
+static void
+set_up(void)
+{
+    entry_memory_init(&memory);
+    queue = queue_new(1, &(struct queue_properties){.name = bytes_of("q"), .durable = true});
+    queue_count_memory(queue, &memory);
+}
+
+static void
+tear_down(void)
+{
+    queue_unref(&queue);
+    cr_expect(eq(u64, memory.bytes, 0), "what the queue held is given back");
+}
+
+TestSuite(failures, .init = set_up, .fini = tear_down);
+
+static struct failure_row *
+add(uint64_t position)
+{
+    struct failure_row *row;
+    enum status status = queue_add_failure(queue, position, &row);
+    cr_assert(eq(int, status, STATUS_OK));
+    return row;
+}
+
+Test(failures, a_row_is_found_by_position_until_it_is_taken)
+{
+    struct failure_row row;
+    cr_expect(eq(ptr, queue_find_failure(queue, 7), NULL), "there is not even a table");
+    add(7)->delivery_count = 3;
+    cr_expect(eq(ptr, queue_find_failure(queue, 8), NULL));
+    cr_expect(eq(u32, queue_find_failure(queue, 7)->delivery_count, 3));
+    cr_expect(eq(u32, add(7)->delivery_count, 3), "there is one already");
+    cr_expect(queue_take_failure(queue, 7, &row));
+    cr_expect(eq(u32, row.delivery_count, 3));
+    cr_expect(not(queue_take_failure(queue, 7, &row)));
+    cr_expect(eq(u32, add(7)->delivery_count, 0), "a new one knows nothing of the old one");
+}
+
+/* Neighbours, far ones, and rows that move up when one in front of them is taken. */
+Test(failures, table_is_what_an_array_would_be)
+{
+    static uint32_t counts[POSITIONS_MAX]; /* 0: no row */
+    uint64_t seed = 3;
+    struct random_source source = random_seeded(&seed);
+    uint32_t row_count = 0;
+    for (int i = 0; i < 60000; i++) {
+        uint64_t place = random_u64(&source) % POSITIONS_MAX;
+        uint64_t position = place % 3 == 0 ? 1 + (place << 40) : 1 + place;
+        struct failure_row row;
+        if (counts[place] == 0 && i < 40000) {
+            add(position)->delivery_count = counts[place] = (uint32_t)i + 1;
+            row_count++;
+        } else if (counts[place] != 0) {
+            cr_assert(queue_take_failure(queue, position, &row));
+            cr_expect(eq(u32, row.delivery_count, counts[place]));
+            counts[place] = 0;
+            row_count--;
+        }
+        if (i % 1000 == 0) {
+            queue_check(queue);
+            queue_shrink_failures(queue);
+        }
+    }
+    cr_expect(eq(u32, queue->failures->count, row_count));
+    queue_check(queue);
+}
+
+Test(failures, a_walk_meets_every_row_and_may_take_it)
+{
+    for (uint64_t position = 1; position <= 500; position++) {
+        (void)add(position);
+    }
+    uint32_t at = 0;
+    uint32_t taken_count = 0;
+    for (const struct failure_row *row; (row = queue_next_failure(queue, &at)) != NULL;) {
+        struct failure_row taken;
+        if (row->position % 2 == 0) {
+            cr_assert(queue_take_failure(queue, row->position, &taken));
+            at--;
+            taken_count++;
+        }
+    }
+    cr_expect(eq(u32, taken_count, 250));
+    for (uint64_t position = 1; position <= 500; position++) {
+        cr_expect(eq(int, queue_find_failure(queue, position) != NULL, position % 2 == 1));
+    }
+}
+
+/* Counting cannot fail: the room is made before a message is lent, or it is not lent. */
+Test(failures, room_for_every_lent_message_is_kept)
+{
+    uint64_t lent_count = 0;
+    for (; lent_count < 1000; lent_count++) {
+        enum status status = queue_keep_failure_room(queue);
+        cr_assert(eq(int, status, STATUS_OK));
+        queue->unacked_count++;
+    }
+    alloc_faults_plan(1);
+    for (uint64_t position = 1; position <= lent_count; position++) {
+        (void)add(position);
+        queue->unacked_count--;
+    }
+    cr_expect(eq(u32, alloc_faults_left(), 1), "nothing was allocated");
+    alloc_faults_plan(0);
+}
+
+Test(failures, without_memory_nothing_is_added_and_nothing_lost)
+{
+    for (uint64_t position = 1; position <= 12; position++) {
+        (void)add(position);
+    }
+    struct failure_row *row;
+    alloc_faults_plan(1);
+    enum status status = queue_add_failure(queue, 13, &row);
+    alloc_faults_plan(0);
+    cr_expect(eq(int, status, STATUS_NO_MEMORY));
+    cr_expect(eq(ptr, queue_find_failure(queue, 13), NULL));
+    for (uint64_t position = 1; position <= 12; position++) {
+        cr_expect(ne(ptr, queue_find_failure(queue, position), NULL));
+    }
+}
+
+Test(failures, memory_goes_back_when_rows_do)
+{
+    for (uint64_t position = 1; position <= 3000; position++) {
+        (void)add(position);
+    }
+    uint64_t bytes = memory.bytes;
+    for (uint64_t position = 1; position <= 3000; position++) {
+        struct failure_row row;
+        cr_assert(queue_take_failure(queue, position, &row));
+        queue_shrink_failures(queue);
+    }
+    cr_expect(lt(u64, memory.bytes, bytes / 64));
+    queue_check(queue);
+}
+
+/* The first one, and the last four. */
+Test(failures, times_of_the_first_and_of_the_last_failures_are_kept)
+{
+    struct failure_row *row = add(1);
+    int64_t time_ms;
+    row->arrival_ms = -500; /* before the broker began */
+    for (uint64_t number = 1; number <= 9; number++) {
+        failure_row_count(row, number * 1000);
+    }
+    cr_expect(eq(u32, row->delivery_count, 9));
+    for (uint32_t number = 1; number <= 9; number++) {
+        bool is_kept = number == 1 || number > 5;
+        time_ms = 0;
+        cr_expect(eq(int, failure_row_time_ms(row, number, &time_ms), is_kept), "failure %u", number);
+        cr_expect(eq(i64, time_ms, is_kept ? (int64_t)number * 1000 : 0));
+    }
+    cr_expect(not(failure_row_time_ms(row, 10, &time_ms)));
+}
+
+Test(failures, times_that_are_not_known_are_not_told)
+{
+    struct failure_row *row = add(1);
+    int64_t time_ms;
+    row->delivery_count = 2; /* as the log gives it back */
+    failure_row_count(row, 7);
+    cr_expect(not(failure_row_time_ms(row, 1, &time_ms)));
+    cr_expect(not(failure_row_time_ms(row, 2, &time_ms)));
+    cr_assert(failure_row_time_ms(row, 3, &time_ms));
+    cr_expect(eq(i64, time_ms, 7));
+}
