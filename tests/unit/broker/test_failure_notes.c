@@ -287,6 +287,45 @@ Test(failure_notes, of_a_later_death_take_the_place_of_earlier_ones)
     expect_absent(dead, "x-failure-text");
 }
 
+/* What a queue has counted before is told as well, with its times. */
+Test(failure_notes, stand_beside_the_attempts_that_were_counted)
+{
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_text(&arguments, "x-dead-letter-exchange", bytes_of(""));
+    table_put_text(&arguments, "x-dead-letter-routing-key", bytes_of("dead"));
+    table_put_integer(&arguments, "x-delivery-limit", 2);
+    struct queue_declare declare = {.queue = bytes_of("counts"),
+                                    .arguments = buffer_bytes(&arguments)};
+    declare_queue_as(rig, a, &declare);
+    buffer_fini(&arguments);
+    publish_text(rig, a, "counts", "one");
+    rig_step(rig, 5000);
+    uint64_t first_s = (uint64_t)rig->now.wall_ms / 1000;
+    for (uint64_t tag = 1; tag <= 3; tag++) {
+        (void)get_message(rig, a, "counts", false);
+        note((int64_t)tag, "A", tag == 3 ? "third" : "earlier");
+        send_nack(rig, a, 1, tag, false, true);
+        rig_step(rig, 10000);
+    }
+    struct bytes dead = dead_headers();
+    expect_text(dead, "x-first-death-reason", "delivery_limit");
+    expect_text(dead, "x-failure-text", "third");
+    struct table_value value;
+    cr_assert(table_find(dead, "x-failure-count", &value));
+    cr_expect(eq(i64, table_value_integer(&value), 3));
+    expect_time(dead, "x-failure-first-time", first_s);
+    expect_time(dead, "x-failure-last-time", first_s + 20);
+    cr_assert(table_find(dead, "x-failure-attempts", &value));
+    struct byte_reader reader = byte_reader_make(value.raw);
+    struct table_value attempt;
+    uint64_t number = 0;
+    for (; table_array_next(&reader, &attempt); number++) {
+        expect_time(attempt.raw, "time", first_s + 10 * number);
+    }
+    cr_expect(eq(u64, number, 3));
+}
+
 /* Refusals ------------------------------------------------------------------------------------- */
 
 /* Each with a text that says what is wrong. */
