@@ -584,8 +584,8 @@ Test(logged_waits, restored_message_that_was_due_long_ago_has_lived_since)
     cr_expect(eq(u64, find_queue(rig, "q")->ready_count, 0));
 }
 
-/* What came back is served first: it was at the head when it was lent. */
-Test(logged_waits, restored_retry_comes_back_in_front)
+/* It comes back between those that it stood between. */
+Test(logged_waits, restored_retry_comes_back_at_its_place)
 {
     uint64_t wall_ms = (uint64_t)rig->now.wall_ms;
     uint8_t flags;
@@ -604,7 +604,7 @@ Test(logged_waits, restored_retry_comes_back_in_front)
     cr_expect(eq(u64, queue->waiting->counts[WAITING_PARKED], 1));
     step_without_log(1010);
     cr_expect(eq(u64, queue->ready_count, 4));
-    static const uint64_t order[] = {16, 8, 24, 40};
+    static const uint64_t order[] = {8, 16, 24, 40};
     for (size_t i = 0; i < 4; i++) {
         cr_expect(eq(u64, pop_lsn(&flags), order[i]));
         cr_expect(eq(int, flags &ENTRY_REDELIVERED, i < 3 ? ENTRY_REDELIVERED : 0));

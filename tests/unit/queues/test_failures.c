@@ -168,7 +168,8 @@ Test(failures, times_of_the_first_and_of_the_last_failures_are_kept)
     for (uint32_t number = 1; number <= 9; number++) {
         bool is_kept = number == 1 || number > 5;
         time_ms = 0;
-        cr_expect(eq(int, failure_row_time_ms(row, number, &time_ms), is_kept), "failure %u", number);
+        cr_expect(eq(int, failure_row_time_ms(row, number, &time_ms), is_kept), "failure %u",
+                  number);
         cr_expect(eq(i64, time_ms, is_kept ? (int64_t)number * 1000 : 0));
     }
     cr_expect(not(failure_row_time_ms(row, 10, &time_ms)));
