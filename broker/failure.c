@@ -139,7 +139,9 @@ put_attempts(struct buffer *out, const struct failure *failure)
         buffer_put_u8(out, 'F');
         size_t table_at = begin_counted(out);
         put_time(out, "time", attempt->time_ms);
-        table_put_text(out, "verdict", bytes_of(verdict_name(attempt->verdict)));
+        if (attempt->verdict != ROW_VERDICT_NONE) {
+            table_put_text(out, "verdict", bytes_of(verdict_name(attempt->verdict)));
+        }
         end_counted(out, table_at);
     }
     end_counted(out, array_at);
@@ -164,8 +166,10 @@ put_facts(struct buffer *out, const struct failure *failure, const struct failur
 {
     table_put_text(out, "x-failure-queue", source->queue);
     table_put_integer(out, "x-failure-count", failure->count);
-    put_time(out, "x-failure-first-time", failure->first_ms);
-    put_time(out, "x-failure-last-time", failure->last_ms);
+    if (failure->attempt_count > 0) {
+        put_time(out, "x-failure-first-time", failure->first_ms);
+        put_time(out, "x-failure-last-time", failure->last_ms);
+    }
     put_text(out, "x-failure-message-id", source->message_id);
     put_text(out, "x-failure-trace-id", trace_of(source->headers));
 }

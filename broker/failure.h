@@ -29,7 +29,7 @@ struct failure_note *failure_note_new(uint64_t tag, struct bytes class, struct b
 /* One delivery that failed. */
 struct failure_attempt {
     uint64_t time_ms; /* wall clock, since 1970 */
-    uint8_t verdict;  /* of enum row_verdict */
+    uint8_t verdict;  /* of enum row_verdict; none: nobody knows any more */
 };
 
 /* Attempts that are told of one by one: the last ones. */

@@ -76,7 +76,7 @@ keep_note(struct channel *channel, struct failure_note *note)
         return STATUS_FULL;
     } else {
         memmove(notes->items + place + 1, notes->items + place,
-                (notes->count - place) * sizeof(notes->items[0]));
+                (notes->count - place) * sizeof(struct failure_note *));
         notes->items[place] = note;
         notes->count++;
     }
@@ -95,7 +95,7 @@ channel_end_note(struct channel *channel, uint64_t tag)
     struct failure_note *note = notes->items[place];
     notes->count--;
     memmove(notes->items + place, notes->items + place + 1,
-            (notes->count - place) * sizeof(notes->items[0]));
+            (notes->count - place) * sizeof(struct failure_note *));
     return note;
 }
 
