@@ -23,6 +23,7 @@ import topology
 TAG = "c"
 PREFETCH = 2000
 REJECTS_AT_ONCE = 500
+PATIENCE_S = 60
 
 
 def declare(queue, durable, arguments):
@@ -78,8 +79,11 @@ def reject_all(broker, queue, count, persistent):
 
 
 def wait_for(connection, queue, count):
-    """Wait until so many messages are ready."""
-    while expiry.ready_count(connection, queue) < count:
+    """Wait until exactly so many messages are ready."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (ready := expiry.ready_count(connection, queue)) != count:
+        if time.monotonic() > deadline:
+            raise brokers.BrokerError(f"{queue} has {ready:,} messages instead of {count:,}")
         time.sleep(0.02)
 
 

@@ -267,7 +267,8 @@ reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
             return STATUS_NO_MEMORY;
         }
     }
-    if (core_reserve_delayed(core) != STATUS_OK) {
+    bool is_any_delayed = core->prompt_count < core->routes.count;
+    if (is_any_delayed && core_reserve_delayed(core) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     bool may_be_logged = core_has_log(core) && (publish->octets->flags & CONTENT_PERSISTENT) != 0;

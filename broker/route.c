@@ -95,7 +95,7 @@ route_alternate(struct vhost *vhost, const struct exchange *exchange, struct rou
     }
 }
 
-static void
+static inline void
 route_exchange(struct core *core, struct vhost *vhost, struct exchange *exchange,
                const struct route_message *message)
 {

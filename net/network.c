@@ -654,7 +654,7 @@ network_write_links(struct network *network)
 void
 network_flush(struct network *network)
 {
-    if (!list_is_empty(&network->dirty)) {
+    if (!list_is_empty(&network->dirty) || chunk_writer_has_spares(network->writer)) {
         network_trim_later(network);
     }
     network_write_links(network);

@@ -271,8 +271,8 @@ queue_unref(struct queue **queue_pointer)
 
 /* The deque ------------------------------------------------------------------------------------ */
 
-enum status
-queue_push_entry(struct queue *queue, const struct queue_entry *entry)
+static inline enum status
+push_entry(struct queue *queue, const struct queue_entry *entry)
 {
     if (entry_deque_push(&queue->deque, entry) != STATUS_OK) {
         return STATUS_NO_MEMORY;
@@ -284,12 +284,18 @@ queue_push_entry(struct queue *queue, const struct queue_entry *entry)
 }
 
 enum status
+queue_push_entry(struct queue *queue, const struct queue_entry *entry)
+{
+    return push_entry(queue, entry);
+}
+
+enum status
 queue_push(struct queue *queue, const struct queue_entry *entry)
 {
     if (queue->times != NULL) {
         queue_times_on_endless(queue);
     }
-    return queue_push_entry(queue, entry);
+    return push_entry(queue, entry);
 }
 
 void

@@ -101,11 +101,13 @@ writer_notice(const struct chunk_writer *writer, uint32_t number)
 
 /* A new chunk without contents. */
 static enum status
-writer_add_chunk(struct chunk_writer *writer, enum chunk_kind kind, size_t capacity, bool is_own,
+writer_add_chunk(struct chunk_writer *writer, enum chunk_kind kind, size_t wanted, bool is_own,
                  uint32_t *number_out)
 {
-    assert(capacity <= UINT32_MAX);
-    uint8_t *memory = chunk_spares_map(&writer->spares, capacity);
+    assert(wanted <= UINT32_MAX);
+    size_t capacity = wanted;
+    uint8_t *memory = is_own ? chunk_spares_map_own(&writer->spares, wanted, &capacity)
+                             : chunk_spares_map(&writer->spares, wanted);
     if (memory == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -297,5 +299,5 @@ chunk_writer_trim(struct chunk_writer *writer)
 bool
 chunk_writer_has_spares(const struct chunk_writer *writer)
 {
-    return writer->spares.count > 0;
+    return chunk_spares_are_kept(&writer->spares);
 }

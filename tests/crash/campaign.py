@@ -9,7 +9,6 @@ import signal
 import time
 
 from crash.clients import Drainer
-from crash.history import History
 from crash.inspector import Inspector, count_questions
 from crash.link import Link
 from crash.process import Process
@@ -35,7 +34,7 @@ class Campaign:
         self.rng = random.Random(f"{variant.name} {seed}")
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True)
-        self.history = History()
+        self.history = variant.history_class()
         self.selector = selectors.DefaultSelector()
         self.draining, self.declared = False, False
         self.kills_wanted, self.kills, self.stops, self.starts_s = 0, 0, 0, []
@@ -85,6 +84,7 @@ class Campaign:
 
     def _start(self):
         self.process = Process(self.config, self.directory)
+        self.history.started_s = self.process.started
         self.selector.register(self.process, selectors.EVENT_READ, self.process)
         self.selector.register(self.process.pidfd, selectors.EVENT_READ, None)
 
@@ -158,6 +158,12 @@ class Campaign:
         for client in clients:
             if client.link is not None and client.link.is_open and client.ready:
                 client.turn()
+
+    def let_pass(self, seconds):
+        """Time that the broker needs for itself."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._turn(())
 
     def _links(self):
         return [key.data for key in self.selector.get_map().values() if isinstance(key.data, Link)]

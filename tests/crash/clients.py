@@ -62,7 +62,11 @@ class Client(Actor):
         acknowledgements sent before, which its confirm puts on disk."""
         size = bodies.draw_size(self.rng, self.campaign.variant.size_max)
         number = self.history.attempt(self.channel, queues, size, transaction, persistent)
-        self.link.publish(1, exchange, key, number, bodies.make(number, size), mandatory, persistent)
+        expiration_ms = self.campaign.variant.draw_expiration_ms(self.rng)
+        if expiration_ms is not None:
+            self.history.expires(number, expiration_ms)
+        self.link.publish(1, exchange, key, number, bodies.make(number, size), mandatory, persistent,
+                          expiration_ms)
         if transaction is None:
             self.tag += 1
             self.outstanding[self.tag] = (number, settles)
@@ -187,6 +191,59 @@ class Consumer(Client):
 
     def _send_receipt(self):
         self.publish("", self.queue, (self.queue,), tuple(self.unproven))
+        self.unproven = []
+
+
+class Rejecter(Consumer):
+    """Acknowledges some messages and rejects others, which die."""
+
+    def turn(self):
+        if not self.held:
+            return
+        for tag in list(self.held)[:self.rng.randint(1, len(self.held))]:
+            if self.rng.random() < 0.5:
+                self._acknowledge(1)
+            else:
+                self._reject(tag)
+        if len(self.unproven) > 20 and not self.campaign.draining:
+            self._send_receipt()
+        self.link.flush()
+
+    def _reject(self, tag):
+        if tag in self.held:
+            self.history.reject(self.queue, self.held.pop(tag))
+            self.link.nack(1, tag, requeue=False)
+
+    def _send_receipt(self):
+        queues = self.campaign.variant.places(self.queue)
+        self.publish("", self.queue, queues, tuple(self.unproven))
+        self.unproven = []
+
+
+class Retrier(Rejecter):
+    """Acknowledges some messages and gives back others, which have failed."""
+
+    def on_deliver(self, tag, redelivered, number, body):
+        self.history.read_failures(self.queue, number, self.link.headers)
+        super().on_deliver(tag, redelivered, number, body)
+
+    def _reject(self, tag):
+        if tag in self.held:
+            self.history.fail(self.queue, self.held.pop(tag))
+            self.link.nack(1, tag)
+
+
+class Mourner(Consumer):
+    """Takes what has died, and reads what it says of its death."""
+
+    def on_deliver(self, tag, redelivered, number, body):
+        self.history.read_deaths(self.queue, number, self.link.headers)
+        super().on_deliver(tag, redelivered, number, body)
+
+    def _send_receipt(self):
+        """Into the queue whose dead these are."""
+        source = self.campaign.variant.source_of(self.queue)
+        self.publish("", source, self.campaign.variant.places(source), tuple(self.unproven))
         self.unproven = []
 
 

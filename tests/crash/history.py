@@ -88,6 +88,7 @@ class History:
         self._lost_channel = set()      # queues to which unseen deliveries went back
         self._last_first, self._last_any = {}, {}
         self._high, self._floor = {}, {}
+        self.started_s = 0              # the process of this life; monotonic
 
     def violation(self, kind, text):
         self.counts["violations"] += 1
@@ -141,6 +142,9 @@ class History:
         if transaction is not None:
             transaction.messages.append(message)
         return number
+
+    def expires(self, number, ms):
+        """The message has been given so long to live."""
 
     def attempt_again(self, number):
         self.messages[number].attempts += 1

@@ -19,6 +19,7 @@ HEADER = struct.Struct(">HHQH")
 DELIVER, ACK, NACK, RETURN = 60 << 16 | 60, 60 << 16 | 80, 60 << 16 | 120, 60 << 16 | 50
 # delivery-mode and message-id
 FLAGS = 1 << 12 | 1 << 7
+EXPIRATION_FLAG = 1 << 8
 READ_BYTES = 256 * 1024
 FRAME_MAX = 131072
 
@@ -116,12 +117,14 @@ class Link:
             if content[2] <= 0:
                 self._content(channel)
 
-    @staticmethod
-    def _header(payload):
+    def _header(self, payload):
         _class, _weight, size, flags = HEADER.unpack_from(payload)
+        self.headers = {}
         if flags == FLAGS:
             return size, payload[16:16 + payload[15]]
-        return size, wire.decode_header(payload)[1].get("message_id", "").encode()
+        _size, properties = wire.decode_header(payload)
+        self.headers = properties.get("headers", {})
+        return size, properties.get("message_id", "").encode()
 
     def _method(self, channel, payload):
         (name,) = struct.unpack_from(">I", payload)
@@ -177,14 +180,20 @@ class Link:
     def send(self, channel, name, **arguments):
         self.out += wire.method_frame(channel, name, **arguments)
 
-    def publish(self, channel, exchange, key, number, body, mandatory=False, persistent=True):
+    def publish(self, channel, exchange, key, number, body, mandatory=False, persistent=True,
+                expiration_ms=None):
         """A message whose message-id is `number`."""
         place = (channel, exchange, key, mandatory)
         if place not in self.prefixes:
             self.prefixes[place] = wire.method_frame(channel, "basic.publish", exchange=exchange,
                                                      routing_key=key, mandatory=mandatory)
         name = b"%d" % number
-        header = HEADER.pack(60, 0, len(body), FLAGS) + bytes([1 + persistent, len(name)]) + name
+        flags, expiration = FLAGS, b""
+        if expiration_ms is not None:
+            text = b"%d" % expiration_ms
+            flags, expiration = FLAGS | EXPIRATION_FLAG, bytes([len(text)]) + text
+        header = (HEADER.pack(60, 0, len(body), flags) + bytes([1 + persistent]) + expiration
+                  + bytes([len(name)]) + name)
         self.out += self.prefixes[place]
         self.out += FRAME.pack(wire.FRAME_HEADER, channel, len(header)) + header + b"\xce"
         for at in range(0, len(body), self.piece):
@@ -194,9 +203,9 @@ class Link:
     def ack(self, channel, tag, multiple=False):
         self.out += struct.pack(">BHIIQBB", 1, channel, 13, ACK, tag, multiple, wire.FRAME_END)
 
-    def nack(self, channel, tag):
-        """One message, back to its queue."""
-        self.out += struct.pack(">BHIIQBB", 1, channel, 13, NACK, tag, 2, wire.FRAME_END)
+    def nack(self, channel, tag, requeue=True):
+        """One message: back to its queue, or not wanted any more."""
+        self.out += struct.pack(">BHIIQBB", 1, channel, 13, NACK, tag, 2 * requeue, wire.FRAME_END)
 
 
 class Actor:

@@ -6,7 +6,10 @@ import hashlib
 import signal
 
 from crash import bodies
-from crash.clients import PASSWORD, USER, Consumer, Publisher, Transactor
+from crash.clients import (PASSWORD, USER, Consumer, Mourner, Publisher, Rejecter, Retrier,
+                           Transactor)
+from crash.history import History
+from crash.places import Places, Retries, dead_of
 from crash.topology import Architect
 
 # RabbitMQ's form: cheap to check, so that a life of a few milliseconds gets past its logins.
@@ -18,6 +21,7 @@ class Variant:
     """Eight publishers and eight consumers on four queues; the base of the others."""
 
     name = "plain"
+    history_class = History
     server = {}
     size_max = bodies.SIZE_MAX
     backlog_max = 3000
@@ -31,6 +35,9 @@ class Variant:
                   '    rights: {configure: ".*", write: ".*", read: ".*"}',
                   "listeners: {amqp: {bind: \"127.0.0.1:0\"}}"]
         return "\n".join(lines) + "\n"
+
+    def draw_expiration_ms(self, _rng):
+        """How long a message is to live; None: for ever."""
 
     def queues(self, _campaign):
         return list(self.queue_names)
@@ -163,6 +170,90 @@ class Large(Variant):
     backlog_max = 500
 
 
+class DeadLetters(Variant):
+    """Half of what is delivered is rejected, and goes to where the dead of its queue go: after every
+    death of the broker it is in one of both places."""
+
+    name = "dead"
+    history_class = Places
+    queue_names = ("a", "b")
+    server = {"segment-size": "256KiB", "max-message-size": "64KiB"}
+
+    @staticmethod
+    def places(queue):
+        """Where a message that was published to the queue may be."""
+        return (queue, dead_of(queue))
+
+    def source_of(self, dead):
+        return next(queue for queue in self.queue_names if dead_of(queue) == dead)
+
+    def queues(self, _campaign):
+        return [place for queue in self.queue_names for place in self.places(queue)]
+
+    def arguments(self, queue):
+        return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead_of(queue)}
+
+    def declarations(self, passive):
+        return [question for queue in self.queue_names for question in (
+            ("queue.declare", {"queue": dead_of(queue), "durable": True, "passive": passive}),
+            ("queue.declare", {"queue": queue, "durable": True, "passive": passive,
+                               "arguments": self.arguments(queue)}))]
+
+    def targets(self):
+        return [("", queue, self.places(queue)) for queue in self.queue_names]
+
+    def clients(self, campaign):
+        queues = self.queue_names
+        return ([Publisher(campaign, f"publisher {i}", self.targets()) for i in range(4)]
+                + [Rejecter(campaign, f"rejecter {i}", queues[i % 2]) for i in range(4)]
+                + [Mourner(campaign, f"mourner {i}", dead_of(queues[i % 2])) for i in range(4)])
+
+
+class Expiring(DeadLetters):
+    """Messages expire by their own time or that of their queue, also while the broker is away; fewer
+    are consumed before that."""
+
+    name = "ttl"
+    style_weights = (1, 1, 2, 6)
+    queue_ttl_ms = 400
+
+    def draw_expiration_ms(self, rng):
+        return rng.choice((None, 0, rng.randint(1, 60), rng.randint(1, 1000)))
+
+    def clients(self, campaign):
+        campaign.history.queue_ttl_s = {self.queue_names[0]: self.queue_ttl_ms / 1000}
+        return super().clients(campaign)
+
+    def arguments(self, queue):
+        ttl = {"x-message-ttl": self.queue_ttl_ms} if queue == self.queue_names[0] else {}
+        return {**super().arguments(queue), **ttl}
+
+
+class Retrying(DeadLetters):
+    """Half of what is delivered fails, waits and comes again; what fails too often dies."""
+
+    name = "retry"
+    history_class = Retries
+    limit, first_ms, max_ms = 2, 60, 100
+
+    def arguments(self, queue):
+        return {**super().arguments(queue), "x-delivery-limit": self.limit,
+                "x-delayed-retry-type": "all", "x-delayed-retry-min": self.first_ms,
+                "x-delayed-retry-max": self.max_ms, "x-delayed-retry-multiplier": 2}
+
+    def clients(self, campaign):
+        history, queues = campaign.history, self.queue_names
+        history.limit = self.limit
+        history.first_s, history.max_s = self.first_ms / 1000, self.max_ms / 1000
+        return ([Publisher(campaign, f"publisher {i}", self.targets()) for i in range(4)]
+                + [Retrier(campaign, f"retrier {i}", queues[i % 2]) for i in range(4)]
+                + [Mourner(campaign, f"mourner {i}", dead_of(queues[i % 2])) for i in range(4)])
+
+    def before_drain(self, campaign):
+        """What waits is in no count."""
+        campaign.let_pass(3 * self.max_ms / 1000)
+
+
 VARIANTS = {variant.name: variant
             for variant in (Variant, Fanout, Segments, Transactions, Topology, Shutdown, Paging,
-                            Large)}
+                            Large, DeadLetters, Expiring, Retrying)}

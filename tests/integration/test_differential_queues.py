@@ -348,6 +348,71 @@ SPREADING = [
            arrive(DEAD, 1)),
 ]
 
+def ask_priorities(*priorities):
+    return [publish("", SOURCE, str(number), priority=priority)
+            for number, priority in enumerate(priorities)]
+
+
+PRIORITIES = [
+    Script("the more urgent first, and in order among equals",
+           *source(max_priority=5), *ask_priorities(0, 5, 3, 5, 1, 0, 3), arrive(SOURCE, 7)),
+    Script("none is the least, and too much is the most",
+           *source(max_priority=3), *say(b"none"), *ask_priorities(9, 3, 1, 255), arrive(SOURCE, 5)),
+    Script("what comes back comes to its level",
+           *source(max_priority=2), *ask_priorities(0, 1, 2), get(), get(),
+           send("basic.nack", delivery_tag=2, multiple=True, requeue=True), arrive(SOURCE, 3)),
+    Script("the least urgent of 1",
+           *source(max_priority=1), *ask_priorities(0, 1, 0, 1), arrive(SOURCE, 4)),
+    Script("without levels",
+           *source(), *ask_priorities(0, 5, 3), arrive(SOURCE, 3)),
+    Script("expiry in each level",
+           *source(max_priority=2), publish("", SOURCE, b"1", priority=1, expiration="20"),
+           publish("", SOURCE, b"2", priority=2),
+           arrive(DEAD, 1, within_s=1.5, differs="ttl-anywhere"), arrive(SOURCE, 1)),
+    Script("dead letters keep their priority",
+           declare(DEAD, {"x-max-priority": 5}), declare(SOURCE, TO_DEAD), *ask_priorities(1, 4),
+           reject(count=2), depth(DEAD, 2), arrive(DEAD, 2)),
+    Script("a consumer that waits takes what comes",
+           *source(max_priority=5), call("basic.qos", prefetch_count=1), consume(),
+           *ask_priorities(1, 0, 5), take(1), send("basic.ack", delivery_tag=1), take(1),
+           send("basic.ack", delivery_tag=2), take(1)),
+    Script("a declaration with another number of levels",
+           declare(SOURCE, {"x-max-priority": 5}), declare(SOURCE, {"x-max-priority": 6}),
+           declare(SOURCE), declare(SOURCE, {"x-max-priority": wire.Typed("b", 5)})),
+]
+
+
+def quorum(name, **arguments):
+    return declare(name, {"x-queue-type": "quorum", **arguments}, exclusive=False, durable=True)
+
+
+def with_quorum(name, *steps, limit=2, **arguments):
+    """SOURCE is a quorum queue with a limit, whose dead go to DEAD."""
+    return Script(name, declare(DEAD), quorum(SOURCE, **{"x-delivery-limit": limit, **TO_DEAD,
+                                                         **arguments}),
+                  *steps, call("queue.delete", queue=SOURCE))
+
+
+FIRST = "first-delivery-count"
+
+QUORUM_QUEUES = [
+    with_quorum("failures are counted", *say(b"1"), get(differs=FIRST),
+                send("basic.reject", delivery_tag=1, requeue=True),
+                get(differs="acquired-count")),
+    with_quorum("after the limit it is dead", *say(b"1"),
+                arrive(SOURCE, 3, settle="requeue", differs="acquired-count"),
+                arrive(DEAD, 1, differs="acquired-count"), depth(SOURCE, 0)),
+    with_quorum("a limit of 0", *say(b"1"), arrive(SOURCE, 1, settle="requeue", differs=FIRST),
+                arrive(DEAD, 1, differs="acquired-count"), limit=0),
+    with_quorum("rejected is dead at once", *say(b"1"), reject(differs=FIRST), arrive(DEAD, 1)),
+    with_quorum("nacked counts as well", *say(b"1"), get(differs=FIRST),
+                *[step for tag in (1, 2)
+                  for step in (send("basic.nack", delivery_tag=tag, requeue=True),
+                               get(differs="acquired-count"))],
+                send("basic.nack", delivery_tag=3, requeue=True), get(),
+                arrive(DEAD, 1, differs="acquired-count")),
+]
+
 # Values of every kind for every argument: the text of each refusal is compared.
 OTHER_TYPES = ["5", 1.5, True, None, {"a": 1}, [1], wire.Typed("T", 5), wire.Typed("D", (1, 15)),
                wire.Typed("x", b"5")]
@@ -418,7 +483,8 @@ ARGUMENTS = [
     quorum_argument("x-message-ttl", [5, -1, "5"]), quorum_argument("x-expires", [5000, 0, "5"]),
     quorum_argument("x-max-priority", all_differ([5, 0], "name-of-the-type")),
     quorum_argument("x-single-active-consumer", [True, "true"]),
-    quorum_argument("x-max-age", all_differ(["1D"], "name-of-the-type")), quorum_argument("x-queue-mode", all_differ(["lazy"], "name-of-the-type")),
+    quorum_argument("x-max-age", all_differ(["1D"], "name-of-the-type")),
+    quorum_argument("x-queue-mode", all_differ(["lazy"], "name-of-the-type")),
     quorum_argument("x-queue-version", all_differ([2], "name-of-the-type")),
     Script("properties of quorum queues",
            *[call("queue.declare", queue=SOURCE, arguments=ON_QUORUM, **options)
@@ -426,7 +492,8 @@ ARGUMENTS = [
                              {"durable": True, "auto_delete": True})]),
 ]
 
-SCRIPTS = TIME_TO_LIVE + DEAD_LETTERS + LENGTH_LIMITS + QUEUES_THAT_EXPIRE + SPREADING + ARGUMENTS
+SCRIPTS = (TIME_TO_LIVE + DEAD_LETTERS + LENGTH_LIMITS + QUEUES_THAT_EXPIRE + SPREADING
+           + PRIORITIES + QUORUM_QUEUES + ARGUMENTS)
 
 
 @pytest.mark.bourse_only

@@ -57,14 +57,17 @@ COMMANDS = {
     "aio-pika": (lambda _: [PYTHON, program("aio_pika_client.py")], STORY),
     "kombu": (lambda _: [PYTHON, program("kombu_client.py")], STORY),
     "celery": (lambda _: [PYTHON, program("celery_client.py")],
-               ["task", "group", "retry", "priority", "control", "worker stopped"]),
+               ["task", "group", "retry", "countdown", "eta", "backoff", "priority", "control",
+                "worker stopped"]),
     "amqp-tools": (lambda _: [program("amqp_tools_client.sh")],
                    ["connect", "declare", "publish", "get", "consume", "ack", "cancel",
                     "reconnect"]),
     "librabbitmq": (lambda request: [request.getfixturevalue("librabbitmq_client")], STORY),
     "amqplib": (lambda request: ["env", "NODE_PATH=" + request.getfixturevalue("node_modules"),
                                  "node", program("amqplib_client.js")], [*STORY, "expire"]),
-    "php-amqplib": (lambda _: ["php", program("php_amqplib_client.php")], STORY),
+    "php-amqplib": (lambda _: ["php", program("php_amqplib_client.php")], [*STORY, "x-death"]),
+    "bunny": (lambda _: ["ruby", program("bunny_client.rb")],
+              ["connect", "declare", "publish", "retry", "x-death", "deaths", "close"]),
 }
 
 

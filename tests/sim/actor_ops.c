@@ -241,6 +241,7 @@ end_publish(struct world *world, const struct sent *sent, struct history_span sp
     struct actor_channel *channel = channel_of(sent);
     if (channel->mode != ACTOR_TX) {
         bool takes[HISTORY_TARGETS_MAX];
+        world_see_deaths(world);
         ask_targets(world, sent->message, takes);
         history_enqueue(&world->history, sent->message, takes,
                         (struct history_span){.first = span.last, .last = span.last});
@@ -297,7 +298,6 @@ settle(struct world *world, const struct actor_held *held, struct history_span s
         history_give_back(&world->history, held->queue, held->copy);
     } else if (held->is_rejected) {
         history_die(&world->history, held->queue, held->copy, span);
-        world_note_death(world, held->queue, span.first);
     } else {
         history_settle(&world->history, held->queue, held->copy, span);
     }
@@ -572,10 +572,11 @@ broker_queue_id(const struct world *world, struct bytes name)
 static void
 expect_count(const struct world *world, struct actor_request *request, uint32_t queue)
 {
+    const struct history_queue *known = &world->history.queues[queue];
     request->queue = queue;
-    request->ready_count = world->history.queues[queue].ready_count;
-    request->maybe_count = world->history.queues[queue].maybe_count;
-    request->is_durable = world->history.queues[queue].is_durable;
+    request->ready_count = known->ready_count + known->due_count;
+    request->maybe_count = known->maybe_count + known->due_count;
+    request->is_durable = known->is_durable;
 }
 
 /* The queue behind it in the ring, if it has dead letters. */
@@ -606,10 +607,7 @@ end_declare_queue(struct world *world, const struct sent *sent, struct history_s
         queue = history_make_queue(&world->history, sent->name, id, sent->is_durable,
                                    world_limit(world, sent->name), span);
         world->history.queues[queue].dead_letter_name = dead_letter_name(world, sent->name);
-    }
-    const struct queue *found = world_find_queue(world, queue);
-    if (found != NULL) {
-        history_see_ready(&world->history, queue, found->ready_count, span.first);
+        world->history.queues[queue].ttl_ms = world_ttl_ms(world, sent->name);
     }
     struct actor_request *request = request_of(sent);
     expect_count(world, request, queue);
@@ -627,7 +625,16 @@ put_limit(struct buffer *arguments, struct history_limit limit)
         table_put_integer(arguments, "x-max-length-bytes", (int64_t)limit.bytes_max);
     }
     if (limit.overflow == HISTORY_REFUSES) {
-        table_put_text(arguments, "x-overflow", bytes_of("reject-publish"));
+        table_put_text(arguments, "x-overflow",
+                       bytes_of(limit.buries ? "reject-publish-dlx" : "reject-publish"));
+    }
+}
+
+static void
+put_ttl(struct buffer *arguments, uint64_t ttl_ms)
+{
+    if (ttl_ms != UINT64_MAX) {
+        table_put_integer(arguments, "x-message-ttl", (int64_t)ttl_ms);
     }
 }
 
@@ -652,6 +659,7 @@ do_declare_queue(const struct doing *doing)
     note(doing, "declare queue", name, sent.is_durable);
     struct buffer arguments;
     put_limit(&arguments, world_limit(doing->world, name));
+    put_ttl(&arguments, world_ttl_ms(doing->world, name));
     put_dead_letters(&arguments, dead_letter_name(doing->world, name));
     if ((doing->world->habits.counting_mask >> name & 1) != 0) {
         table_put_integer(&arguments, "x-delivery-limit", -1);
@@ -687,7 +695,6 @@ end_delete_queue(struct world *world, const struct sent *sent, struct history_sp
 {
     struct actor_request *request = request_of(sent);
     request->span = span;
-    history_cut(&world->history, sent->queue, span.first);
     expect_count(world, request, sent->queue);
     history_drop_queue(&world->history, sent->queue, span);
     end_consumers(world, sent->queue);
@@ -716,7 +723,6 @@ end_purge(struct world *world, const struct sent *sent, struct history_span span
 {
     struct actor_request *request = request_of(sent);
     request->span = span;
-    history_cut(&world->history, sent->queue, span.first);
     expect_count(world, request, sent->queue);
     request->is_unfinished = !queue_discards_is_empty(&world->server.core->discards);
     request->is_durable = history_purge(&world->history, sent->queue, span.first);

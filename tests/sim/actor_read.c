@@ -85,11 +85,6 @@ take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number, 
                       "delivery tag %" PRIu64 " after %" PRIu64 " on channel %u", tag,
                       channel->next_tag - 2, (unsigned)incoming->action->channel);
     }
-    const struct queue *found = world_find_queue(world, queue);
-    if (found != NULL) {
-        history_see_ready(&world->history, queue, found->ready_count + 1,
-                          server_log_first(&world->server));
-    }
     uint32_t copy =
         history_hand_out(&world->history, queue, number, is_redelivered, no_ack,
                          (struct history_span){.first = server_log_first(&world->server),
@@ -189,8 +184,6 @@ on_get_empty(const struct incoming *incoming)
 {
     uint32_t queue = queue_of_today(incoming);
     if (queue != HISTORY_NONE) {
-        history_see_ready(&incoming->world->history, queue, 0,
-                          server_log_first(&incoming->world->server));
         history_expect_empty(&incoming->world->history, queue);
     }
     on_answer(incoming, METHOD_BASIC_GET_EMPTY, 0);

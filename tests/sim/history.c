@@ -32,6 +32,8 @@ history_fini(struct history *history)
     free(history->bindings);
     free(history->messages);
     free(history->unfinished);
+    free(history->chains);
+    free(history->logged);
     *history = (struct history){0};
 }
 

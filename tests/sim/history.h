@@ -22,6 +22,8 @@ enum {
     HISTORY_TARGETS_MAX = 16, /* queues that one message reaches */
     HISTORY_DEFAULT_EXCHANGE = HISTORY_NAMES,
     HISTORY_TEXT_SIZE = 256,
+    HISTORY_REASONS = 3,                                  /* of enum history_reason */
+    HISTORY_DEATHS_MAX = HISTORY_NAMES * HISTORY_REASONS, /* that the headers of one speak of */
 };
 
 static const uint32_t HISTORY_NONE = UINT32_MAX;
@@ -54,15 +56,20 @@ enum history_overflow {
 /* Of ready messages in a queue. */
 struct history_limit {
     enum history_overflow overflow;
+    bool buries;                    /* what is refused dies */
     uint64_t length_max, bytes_max; /* UINT64_MAX: none */
 };
 
 enum history_place {
     HISTORY_READY,
+    HISTORY_DUE,   /* its time is over, and it has not died yet: nobody gets it any more */
     HISTORY_LENT,  /* with a client, not settled */
-    HISTORY_DYING, /* rejected; where it goes it is not yet */
+    HISTORY_DYING, /* dead; where it goes it is not yet */
     HISTORY_DONE,
 };
+
+/* What a message dies of. */
+enum history_reason { HISTORY_REJECTED, HISTORY_EXPIRED, HISTORY_TOO_MANY };
 
 /* A message in a queue. */
 struct history_copy {
@@ -74,12 +81,40 @@ struct history_copy {
     bool is_marked;      /* must be handed out as redelivered */
     bool is_mark_free;   /* ...or not: a crash has made it uncertain */
     bool is_dead_letter; /* came from another queue, in `moved` */
+    uint64_t lsn;        /* where the log has it; 0: in no log */
+    uint32_t chain;      /* of copies, each of which took the place of the one before; 0: none */
+    uint32_t stage;      /* in the chain */
+    uint8_t death_count;
+    uint8_t deaths[HISTORY_DEATHS_MAX]; /* name of the queue and reason, the newest first */
     struct history_span moved;
     uint64_t handed_at;       /* the end of the log when it was handed out last */
     uint64_t deadline_ms;     /* it is not handed out from then on; 0: it has none */
     uint64_t written_ms;      /* the same before it was rounded up, as the log has it */
     bool is_instant;          /* it dies with the tick */
     struct history_span gone; /* when HISTORY_DONE */
+};
+
+/* A message as the log has it, in any life of the broker. */
+struct history_logged {
+    uint64_t lsn;
+    uint32_t message;
+    uint64_t
+        letter_queue; /* the broker's id of the queue that a dead letter went to; 0: published */
+    bool is_known;    /* that copy was seen */
+};
+
+/* Of a chain at most one copy is there. */
+enum history_chain {
+    HISTORY_CHAIN_MAY_END, /* none may be there */
+    HISTORY_CHAIN_GOES_ON, /* one is there, though after a crash nobody knows which */
+};
+
+/* A copy that is on its way to where the dead go. */
+struct history_dying {
+    uint32_t copy; /* HISTORY_NONE: those who reject it will say */
+    uint32_t size; /* of its body */
+    enum history_reason reason;
+    bool is_certain; /* those who reject it have said so */
 };
 
 struct history_queue {
@@ -90,16 +125,15 @@ struct history_queue {
     enum history_presence presence;
     struct history_span made, gone;
     struct history_limit limit;
-    uint64_t taken_count;        /* of messages published to it, in this life of the broker */
+    uint64_t ttl_ms;             /* of what comes to it; UINT64_MAX: none */
+    uint64_t taken_count;        /* of messages that came to it, in this life of the broker */
     struct history_copy *copies; /* in the order of the queue; owned */
     uint32_t copy_count, copy_capacity;
-    uint32_t first_ready; /* none before it is */
-    uint32_t ready_count;
-    uint32_t maybe_count;   /* of the ready ones */
-    uint32_t overdue_count; /* whose time is over, and that the broker may still count */
-    uint32_t ghost_count; /* that may be counted again after every crash: the log lost their end */
-    uint32_t dead_letter_name; /* of the queue that gets what is rejected here; HISTORY_NONE */
-    uint32_t *dying;           /* copies, in the order of their deaths; owned */
+    uint32_t first_ready; /* none before it is, and none is due */
+    uint32_t ready_count, due_count;
+    uint32_t maybe_count;        /* of those that are ready or due */
+    uint32_t dead_letter_name;   /* of the queue that gets what dies here; HISTORY_NONE */
+    struct history_dying *dying; /* in the order of their deaths; owned */
     uint32_t dying_count, dying_capacity;
 };
 
@@ -142,7 +176,7 @@ struct history_unfinished {
 
 struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
-        duplicated, crashes, dropped, refused, dead_lettered;
+        duplicated, crashes, dropped, refused, moved, dead_lettered;
 };
 
 struct history {
@@ -157,6 +191,11 @@ struct history {
     uint32_t settled_count; /* of the messages that were there before the last crash */
     uint32_t queue_by_name[HISTORY_NAMES];    /* handle or HISTORY_NONE */
     uint32_t exchange_by_name[HISTORY_NAMES]; /* handle or HISTORY_NONE */
+    struct history_logged *logged;            /* by rising LSN; owned */
+    uint32_t logged_count, logged_capacity;
+    uint32_t chain_count;
+    enum history_chain *chains; /* of enum history_chain, by number; owned */
+    uint32_t chain_capacity;
     struct history_unfinished *unfinished; /* what the tick did whose span has no end yet; owned */
     uint32_t unfinished_count, unfinished_capacity;
     uint64_t promised; /* everything below was answered or confirmed to somebody */
@@ -201,6 +240,12 @@ struct history_span history_bind(struct history *history, uint32_t exchange, uin
 void history_unbind(struct history *history, uint32_t exchange, uint32_t queue, uint32_t key,
                     struct history_span span);
 
+/* The broker has written a message down. */
+void history_hear_logged(struct history *history, struct history_logged row);
+
+/* Which message the log has there. */
+uint32_t history_logged_message(const struct history *history, uint64_t lsn);
+
 /* Messages ---------------------------------------------------------------------------------------
  */
 
@@ -221,19 +266,14 @@ void history_enqueue(struct history *history, uint32_t message, const bool *take
 /* The queue that target of the message means now, or HISTORY_NONE. */
 uint32_t history_target(const struct history *history, uint32_t message, uint32_t at);
 
-/* The broker has so many ready messages in the queue. What is missing was dropped from its head, if
- * its limit demands that; what the log says of it ends with the tick. `first` is where the log goes
- * on. */
-void history_see_ready(struct history *history, uint32_t queue, uint64_t ready_count,
-                       uint64_t first);
-
-/* The queue is cut down to its limit. */
-void history_cut(struct history *history, uint32_t queue, uint64_t first);
+/* The broker has so many messages in the queue that are ready, or due and not dead: it keeps no
+ * other, and has dropped none silently. */
+void history_check_ready(struct history *history, uint32_t queue, uint64_t ready_count);
 
 /* It is so late now: what is due is never handed out again. */
 void history_set_time(struct history *history, uint64_t now_ms);
 
-/* The broker has nothing left in the queue that is due. */
+/* The broker has nothing left in the queue that is due: all of that has died. */
 void history_has_expired(struct history *history, uint32_t queue);
 
 /* The publisher has heard that it is safe. */
@@ -268,13 +308,27 @@ void history_settle(struct history *history, uint32_t queue, uint32_t copy,
                     struct history_span span);
 void history_give_back(struct history *history, uint32_t queue, uint32_t copy);
 
+/* A death in the broker, as it happens. */
+struct history_death {
+    enum history_reason reason;
+    bool is_refused;      /* it never was in the queue, which buries what it refuses */
+    uint32_t message;     /* HISTORY_NONE: nobody can tell; a transient one */
+    uint32_t size;        /* of its body */
+    uint64_t lsn;         /* where the log has it; 0: in no log */
+    uint64_t deadline_ms; /* that it had, by the broker's steps; 0: none */
+};
+
+/* It must have been its turn to die of that, and goes to where the dead of the queue go; what the
+ * log says of one that goes nowhere ends with the tick. `first` is where the log goes on. */
+void history_hear_death(struct history *history, uint32_t queue, const struct history_death *death,
+                        uint64_t first);
+
 /* A lent message was rejected: it is done with, or dying if the queue has dead letters. */
 void history_die(struct history *history, uint32_t queue, uint32_t copy, struct history_span span);
 
-/* The first `count` of the queue's dying messages were moved, in `span`: each is gone here, and in
- * the queue that gets dead letters if that is there. */
-void history_move_dead(struct history *history, uint32_t queue, uint32_t count,
-                       struct history_span span);
+/* The first of the queue's dying messages was moved, in `span`: it is gone here, and in the queue
+ * that gets dead letters if that is there. */
+void history_move_dead(struct history *history, uint32_t queue, struct history_span span);
 
 /* All ready messages are gone, though the log says so only in the end (history_end_tick). True when
  * it has to. */
@@ -302,6 +356,10 @@ enum history_presence history_copy_after_cut(const struct history *history,
  * the mark survives a kill for certain, and a power cut (`is_power_cut`) when the log does up to
  * there. */
 void history_crash(struct history *history, uint64_t cut, bool is_power_cut);
+
+/* What is known of each chain after a cut; there is room for chain_count of them. */
+void history_judge_chains(const struct history *history, uint64_t cut,
+                          enum history_chain *chains_out);
 
 /* What the new broker has; call for every name, then history_end_findings. A queue that is not
  * there has the id 0. */

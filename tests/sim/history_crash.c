@@ -118,13 +118,6 @@ check_loss(struct history *history, const struct history_queue *queue,
     }
 }
 
-/* What has expired is not handed out again, but the log may have lost that it is gone. */
-static bool
-may_wait_for_its_end(const struct history_copy *copy)
-{
-    return copy->is_durable && copy->deadline_ms != 0;
-}
-
 /* Drops the copies that are gone; the others are ready. */
 static void
 crash_queue(struct history *history, struct history_queue *queue, const struct crash *crash)
@@ -140,10 +133,9 @@ crash_queue(struct history *history, struct history_queue *queue, const struct c
             keep_copy(queue, queue->copies[i], presence, crash);
         } else {
             check_loss(history, queue, &queue->copies[i], crash->cut);
-            queue->ghost_count += may_wait_for_its_end(&queue->copies[i]);
         }
     }
-    queue->overdue_count = queue->ghost_count;
+    queue->due_count = 0;
     queue->ready_count = queue->copy_count;
     queue->first_ready = 0;
 }
@@ -212,6 +204,7 @@ history_crash(struct history *history, uint64_t cut, bool is_power_cut)
     struct crash crash = {.cut = cut, .is_power_cut = is_power_cut};
     history->unfinished_count = 0; /* their spans have no end */
     check_promises(history, cut);
+    history_crash_chains(history, cut);
     crash_bindings(history, cut); /* looks at both ends, so it comes first */
     crash_queues(history, &crash);
     crash_exchanges(history, cut);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages on their way through queues. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "tests/sim/history_parts.h"
@@ -66,18 +67,18 @@ static void
 set_deadline(struct history *history, struct history_queue *queue, struct history_copy *copy)
 {
     enum { STEP_MS = 10 };
-    uint64_t expiration = history->messages[copy->message].expiration;
-    if (expiration == 0) {
+    uint64_t expiration = copy->is_dead_letter ? 0 : history->messages[copy->message].expiration;
+    uint64_t ttl_ms = expiration == 0 ? UINT64_MAX : expiration - 1;
+    ttl_ms = queue->ttl_ms < ttl_ms ? queue->ttl_ms : ttl_ms;
+    if (ttl_ms == UINT64_MAX) {
         return;
     }
     history->has_mortals = true;
-    copy->written_ms = history->now_ms + expiration - 1;
+    copy->is_instant = ttl_ms == 0;
+    copy->written_ms = history->now_ms + ttl_ms;
     copy->deadline_ms = (copy->written_ms + STEP_MS - 1) / STEP_MS * STEP_MS;
-    if (expiration == 1) {
+    if (copy->is_instant) {
         copy->deadline_ms = history->now_ms;
-        copy->is_instant = true;
-        copy->is_maybe = true;
-        queue->maybe_count++;
     }
 }
 
@@ -91,35 +92,57 @@ next_ready(const struct history_queue *queue, uint32_t at)
     return at;
 }
 
-/* Octets of what is ready, with what may be there or without it. */
-static uint64_t
-ready_bytes(const struct history *history, const struct history_queue *queue, bool with_maybe)
+uint64_t
+history_there_bytes(const struct history *history, const struct history_queue *queue,
+                    bool with_maybe)
 {
     uint64_t bytes = 0;
-    for (uint32_t at = next_ready(queue, queue->first_ready);
-         queue->ready_count > 0 && at < queue->copy_count; at = next_ready(queue, at + 1)) {
+    for (uint32_t at = history_next_there(queue, queue->first_ready); at < queue->copy_count;
+         at = history_next_there(queue, at + 1)) {
         const struct history_copy *copy = &queue->copies[at];
         bytes += copy->is_maybe && !with_maybe ? 0 : history->messages[copy->message].size;
     }
     return bytes;
 }
 
-static struct history_copy *
-append_copy(struct history *history, uint32_t handle, uint32_t number)
+struct history_copy *
+history_append_copy(struct history *history, uint32_t handle, uint32_t number,
+                    const struct history_copy *origin)
 {
     struct history_queue *queue = &history->queues[handle];
-    if (queue->ready_count == 0) {
-        queue->first_ready = queue->copy_count;
-    }
-    struct history_copy *copy =
-        HISTORY_PUSH(queue->copies, queue->copy_count, queue->copy_capacity);
-    *copy = (struct history_copy){
+    bool is_dead_letter = origin != NULL;
+    struct history_copy copy = {
         .message = number,
         .is_durable = queue->is_durable && history->messages[number].is_persistent,
+        .is_dead_letter = is_dead_letter,
     };
+    if (is_dead_letter) {
+        copy.chain = origin->chain;
+        copy.stage = origin->stage + 1;
+        copy.death_count = origin->death_count;
+        memcpy(copy.deaths, origin->deaths, sizeof(copy.deaths));
+    }
+    copy.lsn = history_find_lsn(history, queue, &copy);
+    set_deadline(history, queue, &copy);
     queue->ready_count++;
-    set_deadline(history, queue, copy);
-    return copy;
+    queue->taken_count++;
+    struct history_copy *place =
+        HISTORY_PUSH(queue->copies, queue->copy_count, queue->copy_capacity);
+    *place = copy;
+    return place;
+}
+
+void
+history_leave(struct history_queue *queue, uint32_t at, enum history_place place)
+{
+    struct history_copy *copy = &queue->copies[at];
+    assert(history_is_there(copy));
+    queue->ready_count -= copy->place == HISTORY_READY;
+    queue->due_count -= copy->place == HISTORY_DUE;
+    queue->maybe_count -= copy->is_maybe;
+    copy->is_maybe = false;
+    copy->place = (uint8_t)place;
+    queue->first_ready = history_next_there(queue, queue->first_ready);
 }
 
 /* Its time is over; the broker may take a while to let it die. */
@@ -127,13 +150,9 @@ static void
 expire(struct history *history, struct history_queue *queue, uint32_t at)
 {
     history->sums.expired++;
-    struct history_copy *copy = &queue->copies[at];
     queue->ready_count--;
-    queue->maybe_count -= copy->is_maybe;
-    queue->overdue_count++;
-    copy->place = HISTORY_DONE;
-    copy->gone = HISTORY_ALWAYS;
-    copy->is_maybe = false;
+    queue->due_count++;
+    queue->copies[at].place = HISTORY_DUE;
 }
 
 /* Why it is asked what is due. What comes in the tick under way and has no time is left until that
@@ -176,10 +195,26 @@ history_set_time(struct history *history, uint64_t now_ms)
     expire_due(history, ON_CLOCK);
 }
 
+/* What a crash had the broker count anew may be due a little later than it was before. */
 void
-history_has_expired(struct history *history, uint32_t queue)
+history_has_expired(struct history *history, uint32_t handle)
 {
-    history->queues[queue].overdue_count = 0;
+    enum { LATE_MS = 20 };
+    struct history_queue *queue = &history->queues[handle];
+    for (uint32_t at = queue->first_ready; queue->due_count > 0 && at < queue->copy_count; at++) {
+        const struct history_copy *copy = &queue->copies[at];
+        if (copy->place != HISTORY_DUE || copy->written_ms + LATE_MS > history->now_ms) {
+            continue;
+        }
+        if (copy->is_maybe) {
+            history_give_up_maybe(history, queue, at);
+            continue;
+        }
+        history_wrong(history, HISTORY_LOST,
+                      "message %" PRIu32 " of queue q%" PRIu32 " was due, and nobody saw it die",
+                      copy->message, queue->name);
+        return;
+    }
 }
 
 uint32_t
@@ -193,14 +228,14 @@ history_target(const struct history *history, uint32_t number, uint32_t at)
 
 /* Whether the queue has no room for the message, with all that may be in it or with what must be.
  */
-static bool
-is_full_for(const struct history *history, const struct history_queue *queue, uint32_t size,
-            bool with_maybe)
+bool
+history_is_full_for(const struct history *history, const struct history_queue *queue, uint32_t size,
+                    bool with_maybe)
 {
-    uint64_t count = queue->ready_count - (with_maybe ? 0 : queue->maybe_count);
+    uint64_t count = queue->ready_count + queue->due_count - (with_maybe ? 0 : queue->maybe_count);
     return queue->limit.overflow == HISTORY_REFUSES &&
            (count + 1 > queue->limit.length_max ||
-            ready_bytes(history, queue, with_maybe) + size > queue->limit.bytes_max);
+            history_there_bytes(history, queue, with_maybe) + size > queue->limit.bytes_max);
 }
 
 static void
@@ -210,7 +245,7 @@ refuse_copy(struct history *history, uint32_t handle, uint32_t number)
     struct history_message *message = &history->messages[number];
     message->is_refused = true;
     history->sums.refused++;
-    if (!is_full_for(history, queue, message->size, true)) {
+    if (!history_is_full_for(history, queue, message->size, true)) {
         history_wrong(history, HISTORY_LOST,
                       "queue q%" PRIu32 " refuses message %" PRIu32 " with %" PRIu32
                       " in it, though it is not full",
@@ -222,13 +257,13 @@ static void
 take_copy(struct history *history, uint32_t handle, uint32_t number)
 {
     struct history_queue *queue = &history->queues[handle];
-    if (is_full_for(history, queue, history->messages[number].size, false)) {
+    if (history_is_full_for(history, queue, history->messages[number].size, false)) {
         history_wrong(history, HISTORY_ANSWER,
                       "queue q%" PRIu32 " takes message %" PRIu32 " though it is full", queue->name,
                       number);
     }
-    queue->taken_count++;
-    history->messages[number].is_logged |= append_copy(history, handle, number)->is_durable;
+    history->messages[number].is_logged |=
+        history_append_copy(history, handle, number, NULL)->is_durable;
 }
 
 void
@@ -265,20 +300,6 @@ history_confirm(struct history *history, uint32_t number, uint64_t flushed)
 
 /* Handing out ---------------------------------------------------------------------------------- */
 
-/* A copy that the cut went through turns out not to be there; from a queue that drops it may have
- * been dropped, which the log may say at any time. */
-static void
-give_up_maybe(struct history_queue *queue, uint32_t at)
-{
-    struct history_copy *copy = &queue->copies[at];
-    copy->place = HISTORY_DONE;
-    copy->gone = queue->limit.overflow == HISTORY_DROPS ? (struct history_span){0, UINT64_MAX}
-                                                        : HISTORY_ALWAYS;
-    copy->is_maybe = false;
-    queue->ready_count--;
-    queue->maybe_count--;
-}
-
 /* Why it is wrong to hand out `number` now. */
 static uint32_t
 refuse(struct history *history, const struct history_queue *queue, uint32_t number, uint32_t next)
@@ -288,7 +309,11 @@ refuse(struct history *history, const struct history_queue *queue, uint32_t numb
         if (copy->message != number) {
             continue;
         }
-        if (copy->place == HISTORY_READY) {
+        if (copy->place == HISTORY_DUE) {
+            history_wrong(history, HISTORY_UNEXPECTED,
+                          "queue q%" PRIu32 " hands out message %" PRIu32 " after its time",
+                          queue->name, number);
+        } else if (copy->place == HISTORY_READY) {
             history_wrong(history, HISTORY_ORDER,
                           "queue q%" PRIu32 " hands out message %" PRIu32 " before %" PRIu32,
                           queue->name, number, queue->copies[next].message);
@@ -322,8 +347,8 @@ check_mark(struct history *history, const struct history_queue *queue,
                   queue->name, copy->message, is_redelivered ? "set" : "clear");
 }
 
-static void
-note_unfinished(struct history *history, uint32_t queue, uint32_t copy, bool is_purged)
+void
+history_note_unfinished(struct history *history, uint32_t queue, uint32_t copy, bool is_purged)
 {
     *HISTORY_PUSH(history->unfinished, history->unfinished_count, history->unfinished_capacity) =
         (struct history_unfinished){.queue = queue, .copy = copy, .is_purged = is_purged};
@@ -334,15 +359,12 @@ take(struct history *history, uint32_t handle, uint32_t at, bool is_final, struc
 {
     struct history_queue *queue = &history->queues[handle];
     struct history_copy *copy = &queue->copies[at];
-    queue->ready_count--;
-    queue->maybe_count -= copy->is_maybe;
-    queue->first_ready = at + 1;
-    copy->is_maybe = false;
-    copy->place = is_final ? HISTORY_DONE : HISTORY_LENT;
+    history_prove(history, handle, at);
+    history_leave(queue, at, is_final ? HISTORY_DONE : HISTORY_LENT);
     copy->handed_at = span.last;
     if (is_final) {
         copy->gone = (struct history_span){.first = span.first, .last = UINT64_MAX};
-        note_unfinished(history, handle, at, false);
+        history_note_unfinished(history, handle, at, false);
         history->sums.acknowledged++;
     }
 }
@@ -362,7 +384,7 @@ history_hand_out(struct history *history, uint32_t handle, uint32_t number, bool
         return refuse(history, queue, number, next);
     }
     for (; next < at; next = next_ready(queue, next + 1)) {
-        give_up_maybe(queue, next);
+        history_give_up_maybe(history, queue, next);
     }
     check_mark(history, queue, &queue->copies[at], is_redelivered);
     history->sums.delivered++;
@@ -384,7 +406,7 @@ history_expect_empty(struct history *history, uint32_t handle)
     for (uint32_t at = next_ready(queue, queue->first_ready); at < queue->copy_count;
          at = next_ready(queue, at + 1)) {
         if (queue->copies[at].is_maybe) {
-            give_up_maybe(queue, at);
+            history_give_up_maybe(history, queue, at);
             continue;
         }
         history_wrong(history, HISTORY_LOST,
@@ -400,11 +422,11 @@ history_expect_ready(struct history *history, uint32_t handle, uint64_t ready_co
                      const char *what)
 {
     const struct history_queue *queue = &history->queues[handle];
-    if (ready_count > queue->ready_count + queue->overdue_count) {
+    if (ready_count > queue->ready_count + queue->due_count) {
         history_wrong(history, HISTORY_UNEXPECTED,
                       "queue q%" PRIu32 " has %" PRIu64 " messages by %s, should have %" PRIu32,
                       queue->name, ready_count, what, queue->ready_count);
-    } else if (ready_count < queue->ready_count - queue->maybe_count) {
+    } else if (ready_count + queue->maybe_count < queue->ready_count) {
         history_wrong(history, HISTORY_LOST,
                       "queue q%" PRIu32 " has %" PRIu64 " messages by %s, should have %" PRIu32
                       " (%" PRIu32 " of them perhaps)",
@@ -412,76 +434,16 @@ history_expect_ready(struct history *history, uint32_t handle, uint64_t ready_co
     }
 }
 
-/* Limits --------------------------------------------------------------------------------------- */
-
-static bool
-is_over_limit(const struct history *history, const struct history_queue *queue)
-{
-    return queue->limit.overflow == HISTORY_DROPS &&
-           (queue->ready_count > queue->limit.length_max ||
-            ready_bytes(history, queue, true) > queue->limit.bytes_max);
-}
-
-static void
-drop_first(struct history *history, uint32_t handle, uint64_t first)
-{
-    struct history_queue *queue = &history->queues[handle];
-    uint32_t at = next_ready(queue, queue->first_ready);
-    struct history_copy *copy = &queue->copies[at];
-    assert(at < queue->copy_count);
-    copy->place = HISTORY_DONE;
-    copy->gone = (struct history_span){.first = first, .last = UINT64_MAX};
-    note_unfinished(history, handle, at, false);
-    queue->ready_count--;
-    queue->first_ready = at + 1;
-    history->sums.dropped++;
-}
-
-/* Of a queue some of whose messages are perhaps not there nobody knows which were dropped. */
-static void
-doubt_first(struct history_queue *queue, uint64_t count)
-{
-    for (uint32_t at = next_ready(queue, queue->first_ready); count > 0;
-         at = next_ready(queue, at + 1), count--) {
-        queue->maybe_count += !queue->copies[at].is_maybe;
-        queue->copies[at].is_maybe = true;
-    }
-}
-
 void
-history_see_ready(struct history *history, uint32_t handle, uint64_t ready_count, uint64_t first)
+history_check_ready(struct history *history, uint32_t handle, uint64_t ready_count)
 {
-    struct history_queue *queue = &history->queues[handle];
-    if (queue->limit.overflow != HISTORY_DROPS || ready_count >= queue->ready_count) {
-        return;
-    }
-    if (queue->maybe_count > 0) {
-        if (is_over_limit(history, queue)) {
-            doubt_first(queue, queue->ready_count - ready_count);
-        }
-        return;
-    }
-    while (queue->ready_count > ready_count) {
-        if (!is_over_limit(history, queue)) {
-            history_wrong(history, HISTORY_LOST,
-                          "queue q%" PRIu32 " drops messages though it is within its limit: it has"
-                          " %" PRIu64 " of %" PRIu32,
-                          queue->name, ready_count, queue->ready_count);
-            return;
-        }
-        drop_first(history, handle, first);
-    }
-}
-
-void
-history_cut(struct history *history, uint32_t handle, uint64_t first)
-{
-    struct history_queue *queue = &history->queues[handle];
-    while (queue->maybe_count == 0 && is_over_limit(history, queue)) {
-        drop_first(history, handle, first);
-    }
-    if (is_over_limit(history, queue)) {
-        doubt_first(queue, queue->ready_count);
+    const struct history_queue *queue = &history->queues[handle];
+    uint64_t count_max = queue->ready_count + queue->due_count;
+    if (ready_count > count_max || ready_count + queue->maybe_count < count_max) {
+        history_wrong(history, ready_count > count_max ? HISTORY_UNEXPECTED : HISTORY_LOST,
+                      "queue q%" PRIu32 " has %" PRIu64 " messages, should have %" PRIu64
+                      " (%" PRIu32 " of them perhaps)",
+                      queue->name, ready_count, count_max, queue->maybe_count);
     }
 }
 
@@ -498,55 +460,10 @@ void
 history_settle(struct history *history, uint32_t queue, uint32_t at, struct history_span span)
 {
     struct history_copy *copy = &history->queues[queue].copies[at];
-    assert(copy->place == HISTORY_LENT);
+    history_take_from_twin(&history->queues[queue], at);
     copy->place = HISTORY_DONE;
     copy->gone = span;
     history->sums.acknowledged++;
-}
-
-void
-history_die(struct history *history, uint32_t handle, uint32_t at, struct history_span span)
-{
-    struct history_queue *queue = &history->queues[handle];
-    if (queue->presence != HISTORY_PRESENT || queue->dead_letter_name == HISTORY_NONE) {
-        history_settle(history, handle, at, span);
-        return;
-    }
-    assert(queue->copies[at].place == HISTORY_LENT);
-    queue->copies[at].place = HISTORY_DYING;
-    *HISTORY_PUSH(queue->dying, queue->dying_count, queue->dying_capacity) = at;
-}
-
-static void
-move_dead(struct history *history, uint32_t handle, uint32_t at, struct history_span span)
-{
-    struct history_queue *queue = &history->queues[handle];
-    assert(queue->copies[at].place == HISTORY_DYING);
-    queue->copies[at].place = HISTORY_DONE;
-    queue->copies[at].gone = span;
-    uint32_t target = history->queue_by_name[queue->dead_letter_name];
-    if (target != HISTORY_NONE) {
-        uint32_t number = queue->copies[at].message;
-        struct history_copy *copy = append_copy(history, target, number);
-        copy->is_dead_letter = true;
-        copy->moved = span;
-        history->sums.dead_lettered++;
-    }
-}
-
-void
-history_move_dead(struct history *history, uint32_t handle, uint32_t count,
-                  struct history_span span)
-{
-    struct history_queue *queue = &history->queues[handle];
-    assert(count <= queue->dying_count);
-    for (uint32_t i = 0; i < count; i++) {
-        move_dead(history, handle, queue->dying[i], span);
-    }
-    queue->dying_count -= count;
-    for (uint32_t i = 0; i < queue->dying_count; i++) {
-        queue->dying[i] = queue->dying[i + count];
-    }
 }
 
 void
@@ -554,7 +471,7 @@ history_give_back(struct history *history, uint32_t handle, uint32_t at)
 {
     struct history_queue *queue = &history->queues[handle];
     struct history_copy *copy = &queue->copies[at];
-    assert(copy->place == HISTORY_LENT);
+    history_take_from_twin(queue, at);
     copy->place = HISTORY_READY;
     copy->is_marked = true;
     copy->is_mark_free = false;
@@ -572,16 +489,14 @@ history_purge(struct history *history, uint32_t handle, uint64_t first)
 {
     struct history_queue *queue = &history->queues[handle];
     bool is_logged = false;
-    for (uint32_t at = next_ready(queue, queue->first_ready); at < queue->copy_count;
-         at = next_ready(queue, at + 1)) {
-        queue->copies[at].place = HISTORY_DONE; /* one that is_maybe was perhaps never there */
+    history_doubt_chains(history, queue);
+    for (uint32_t at = history_next_there(queue, queue->first_ready); at < queue->copy_count;
+         at = history_next_there(queue, at)) {
+        history_leave(queue, at, HISTORY_DONE); /* one that is_maybe was perhaps never there */
         queue->copies[at].gone = (struct history_span){.first = first, .last = UINT64_MAX};
-        note_unfinished(history, handle, at, true);
+        history_note_unfinished(history, handle, at, true);
         is_logged |= queue->copies[at].is_durable;
     }
-    queue->ready_count = 0;
-    queue->maybe_count = 0;
-    queue->first_ready = queue->copy_count;
     return is_logged;
 }
 

@@ -11,6 +11,66 @@ void *history_grow(void *array, uint32_t count, uint32_t *capacity, size_t size)
 #define HISTORY_PUSH(array, count, capacity)                                                       \
     ((array) = history_grow((array), (count), &(capacity), sizeof(*(array))), &(array)[(count)++])
 
+/* Whether the copy is in its queue, though perhaps nobody gets it any more. */
+static inline bool
+history_is_there(const struct history_copy *copy)
+{
+    return copy->place == HISTORY_READY || copy->place == HISTORY_DUE;
+}
+
+/* The first copy from `at` on that is there, or the number of copies. */
+static inline uint32_t
+history_next_there(const struct history_queue *queue, uint32_t at)
+{
+    while (at < queue->copy_count && !history_is_there(&queue->copies[at])) {
+        at++;
+    }
+    return at;
+}
+
+/* A copy is with a client after all: where the log does not tell copies of one message from each
+ * other, the death was that of another one. */
+void history_take_from_twin(struct history_queue *queue, uint32_t at);
+
+/* Where the log has a copy that comes now; 0: nowhere. */
+uint64_t history_find_lsn(struct history *history, const struct history_queue *queue,
+                          const struct history_copy *copy);
+
+/* A copy that is there leaves for `place`; counts follow. */
+void history_leave(struct history_queue *queue, uint32_t at, enum history_place place);
+
+/* A copy that the cut went through turns out not to be there; or to be there, so that no other of
+ * its chain is. */
+void history_give_up_maybe(struct history *history, struct history_queue *queue, uint32_t at);
+void history_prove(struct history *history, uint32_t queue, uint32_t at);
+
+/* The number of a new chain. */
+uint32_t history_begin_chain(struct history *history);
+
+/* All that may be in the queue goes, and nobody will know whether it was there. */
+void history_doubt_chains(struct history *history, const struct history_queue *queue);
+
+/* Notes of each chain whether one of its copies is there after the cut. */
+void history_crash_chains(struct history *history, uint64_t cut);
+
+/* A message comes to the queue, as its last. `origin` is the copy that died elsewhere, NULL: it was
+ * published. */
+struct history_copy *history_append_copy(struct history *history, uint32_t queue, uint32_t message,
+                                         const struct history_copy *origin);
+
+/* Octets of what is there, with what may be there or without it. */
+uint64_t history_there_bytes(const struct history *history, const struct history_queue *queue,
+                             bool with_maybe);
+
+/* Whether the queue has no room for the message, with all that may be in it or with what must be.
+ */
+bool history_is_full_for(const struct history *history, const struct history_queue *queue,
+                         uint32_t size, bool with_maybe);
+
+/* The end of what the log says of it comes with the tick, or later. */
+void history_note_unfinished(struct history *history, uint32_t queue, uint32_t copy,
+                             bool is_purged);
+
 /* The broker is gone: what is due is never handed out again. */
 void history_expire_written(struct history *history);
 

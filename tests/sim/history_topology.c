@@ -27,6 +27,7 @@ history_make_queue(struct history *history, uint32_t name, uint64_t id, bool is_
         .is_durable = is_durable,
         .presence = HISTORY_PRESENT,
         .limit = limit,
+        .ttl_ms = UINT64_MAX,
         .made = span,
         .dead_letter_name = HISTORY_NONE,
     };
@@ -65,6 +66,7 @@ void
 history_drop_queue(struct history *history, uint32_t handle, struct history_span span)
 {
     struct history_queue *queue = &history->queues[handle];
+    history_doubt_chains(history, queue);
     queue->presence = HISTORY_ABSENT;
     queue->gone = span;
     history->queue_by_name[queue->name] = HISTORY_NONE;

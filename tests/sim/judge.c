@@ -2,6 +2,9 @@
 #include "tests/sim/judge.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
 
 static bool
 has_queue(const struct found *found, uint64_t id)
@@ -41,10 +44,11 @@ check_row(struct history *history, const struct history_queue *queue,
     }
 }
 
-/* Rows and copies side by side: both in the order of the queue. */
+/* Rows and copies side by side: both in the order of the queue. `chain_rows` counts what is found
+ * of each chain. */
 static void
 judge_messages(struct history *history, const struct history_queue *queue,
-               const struct found *found, uint64_t cut)
+               const struct found *found, uint64_t cut, uint32_t *chain_rows)
 {
     uint32_t at = next_row(found, queue->id, 0);
     for (uint32_t i = 0; i < queue->copy_count; i++) {
@@ -53,6 +57,7 @@ judge_messages(struct history *history, const struct history_queue *queue,
         bool is_next = at < found->row_count && found->rows[at].message == copy->message;
         if (presence != HISTORY_ABSENT && is_next) {
             check_row(history, queue, copy, &found->rows[at], cut);
+            chain_rows[copy->chain]++;
             at = next_row(found, queue->id, at + 1);
         } else if (presence == HISTORY_PRESENT) {
             history_wrong(history, HISTORY_LOST,
@@ -71,7 +76,7 @@ judge_messages(struct history *history, const struct history_queue *queue,
 
 static void
 judge_queue(struct history *history, const struct history_queue *queue, const struct found *found,
-            uint64_t cut)
+            uint64_t cut, uint32_t *chain_rows)
 {
     enum history_presence presence = history_queue_after_cut(queue, cut);
     bool is_there = has_queue(found, queue->id);
@@ -81,13 +86,33 @@ judge_queue(struct history *history, const struct history_queue *queue, const st
     } else if (!is_there && presence == HISTORY_PRESENT) {
         history_wrong(history, HISTORY_LOST, "queue q%" PRIu32 " is gone", queue->name);
     } else if (is_there && queue->is_durable) {
-        judge_messages(history, queue, found, cut);
+        judge_messages(history, queue, found, cut, chain_rows);
     }
+}
+
+/* A message that died is where it died or where it went. */
+static void
+judge_chains(struct history *history, uint64_t cut, const uint32_t *chain_rows)
+{
+    enum history_chain *chains = xalloc((history->chain_count + 1) * sizeof(*chains));
+    history_judge_chains(history, cut, chains);
+    for (uint32_t i = 1; i < history->chain_count; i++) {
+        if (chain_rows[i] > 1) {
+            history_wrong(history, HISTORY_DUPLICATED,
+                          "a message is where it died and there where "
+                          "it went");
+        } else if (chain_rows[i] == 0 && chains[i] == HISTORY_CHAIN_GOES_ON) {
+            history_wrong(history, HISTORY_LOST,
+                          "a message is neither where it died nor where it "
+                          "went");
+        }
+    }
+    free(chains);
 }
 
 /* Every queue that was found is one that was made. */
 static void
-judge_queues(struct history *history, const struct found *found, uint64_t cut)
+judge_queues(struct history *history, const struct found *found, uint64_t cut, uint32_t *chain_rows)
 {
     uint32_t known_count = 0;
     for (uint32_t i = 0; i < history->queue_count; i++) {
@@ -96,7 +121,7 @@ judge_queues(struct history *history, const struct found *found, uint64_t cut)
             continue;
         }
         known_count += has_queue(found, queue->id);
-        judge_queue(history, queue, found, cut);
+        judge_queue(history, queue, found, cut, chain_rows);
     }
     if (known_count < found->queue_count) {
         history_wrong(history, HISTORY_TOPOLOGY, "a queue is there that nobody made");
@@ -198,7 +223,10 @@ judge_found(struct history *history, const struct found *found, uint64_t cut, ui
                       " was answered or confirmed",
                       cut, promised);
     }
-    judge_queues(history, found, cut);
+    uint32_t *chain_rows = xalloc((history->chain_count + 1) * sizeof(*chain_rows));
+    judge_queues(history, found, cut, chain_rows);
+    judge_chains(history, cut, chain_rows);
+    free(chain_rows);
     judge_exchanges(history, found, cut);
     for (uint32_t i = 0; i < history->binding_count; i++) {
         judge_binding(history, &history->bindings[i], found, cut);

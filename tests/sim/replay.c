@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stands between the core's connections and what they hold (the linker's --wrap): the judge hears
- * when the core keeps an event for later, and when it then handles it. Cores that are of no
- * simulated world, as in other unit tests, notice nothing. */
+/* Stands between parts of the core (the linker's --wrap): the judge hears when the core keeps an
+ * event for later, and when it then handles it; and of each message that it lets die. Cores that
+ * are of no simulated world, as in other unit tests, notice nothing. */
 #include "amqp/method.h"
 #include "base/bytes.h"
 #include "broker/channel.h"
 #include "broker/connection.h"
+#include "broker/dead_letter.h"
+#include "broker/durability.h"
+#include "broker/vhost.h"
 #include "tests/sim/body.h"
 #include "tests/sim/world.h"
 
@@ -122,6 +125,89 @@ __wrap_connection_run_publish(struct connection *connection, // NOLINT
     }
     __real_connection_run_publish(connection, event, content);
     sent_end_turn(world, &turn);
+}
+
+/* Deaths --------------------------------------------------------------------------------------- */
+
+static struct world *
+world_of_core(const struct core *core)
+{
+    return core->ports.net.post == world_on_action ? core->ports.net.context : NULL;
+}
+
+void __real_core_let_die(struct core *core, struct queue *queue, // NOLINT
+                         const struct queue_entry *entry, uint64_t position,
+                         enum death_reason reason);
+void __wrap_core_let_die(struct core *core, struct queue *queue, // NOLINT
+                         const struct queue_entry *entry, uint64_t position,
+                         enum death_reason reason);
+
+void
+__wrap_core_let_die(struct core *core, struct queue *queue, // NOLINT
+                    const struct queue_entry *entry, uint64_t position, enum death_reason reason)
+{
+    struct world *world = world_of_core(core);
+    if (world != NULL) {
+        world_hear_death(world, queue, entry, reason);
+    }
+    __real_core_let_die(core, queue, entry, position, reason);
+}
+
+void __real_core_let_failed_die(struct core *core, struct queue *queue, // NOLINT
+                                const struct queue_entry *entry, uint64_t position,
+                                enum death_reason reason, struct failure *failure);
+void __wrap_core_let_failed_die(struct core *core, struct queue *queue, // NOLINT
+                                const struct queue_entry *entry, uint64_t position,
+                                enum death_reason reason, struct failure *failure);
+
+void
+__wrap_core_let_failed_die(struct core *core, struct queue *queue, // NOLINT
+                           const struct queue_entry *entry, uint64_t position,
+                           enum death_reason reason, struct failure *failure)
+{
+    struct world *world = world_of_core(core);
+    if (world != NULL) {
+        world_hear_death(world, queue, entry, reason);
+    }
+    __real_core_let_failed_die(core, queue, entry, position, reason, failure);
+}
+
+void __real_queue_take_dying(struct queue *queue); // NOLINT
+void __wrap_queue_take_dying(struct queue *queue); // NOLINT
+
+void
+__wrap_queue_take_dying(struct queue *queue) // NOLINT
+{
+    const struct vhost *vhost = queue->vhost;
+    struct world *world = vhost == NULL ? NULL : world_of_core(vhost->core);
+    if (world != NULL) {
+        world_hear_move(world, queue);
+    }
+    __real_queue_take_dying(queue);
+}
+
+enum status __real_core_log_publish(struct core *core, struct content_ref content, // NOLINT
+                                    uint64_t *lsn_out);
+enum status __wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
+                                    uint64_t *lsn_out);
+
+enum status
+__wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
+                        uint64_t *lsn_out)
+{
+    struct world *world = world_of_core(core);
+    enum status status = __real_core_log_publish(core, content, lsn_out);
+    if (world != NULL && status == STATUS_OK && *lsn_out != 0) {
+        const struct content *logged = chunk_pool_content(core->pool, content);
+        bool is_dead_letter = (logged->flags & CONTENT_HAS_DEATHS) != 0;
+        struct history_logged row = {
+            .lsn = *lsn_out,
+            .message = body_number(content_body(logged)),
+            .letter_queue = is_dead_letter ? core->log_targets[0] & ~RECORD_QUEUE_HANDED_OUT : 0,
+        };
+        history_hear_logged(&world->history, row);
+    }
+    return status;
 }
 
 /* Mutants -------------------------------------------------------------------------------------- */

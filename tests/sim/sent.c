@@ -126,7 +126,6 @@ keep(struct world *world, const struct sent *sent)
     assert(actor != NULL);
     *HISTORY_PUSH(actor->kept, actor->kept_count, actor->kept_capacity) = *sent;
     world_note(world, "kept", actor->number, sent->channel, sent->message);
-    world_see_drops(world); /* a basic.get has its queue cut before it waits for the head */
 }
 
 /* The first of the channel, or the number of all that is kept. */

@@ -93,6 +93,11 @@ draw_networks(struct habits *habits, uint64_t seed)
         habits->crash_permille /= 4;
         habits->stop_permille /= 4;
     }
+    if (habits->memory_mark_bytes > 0) {
+        /* What blocked publishers have sent stays in chunks of each network: below those the alarm
+         * would never end. */
+        habits->memory_mark_bytes += (uint64_t)habits->network_count << 19;
+    }
 }
 
 /* The same for queues with dead letters: a ring of queues, or parts of one. */
@@ -128,21 +133,41 @@ draw_lives(struct world *world)
 {
     world->lives = (struct dice){.state = dice_mix(world->seed + 0x74746c)};
     world->habits.mortal_permille = one_of(&world->lives, 0, 0, 500);
-    if (world->habits.overflow_max != HISTORY_TAKES_ALL || world->habits.dead_letter_mask != 0) {
-        world->habits.mortal_permille = 0; /* the judge knows of one reason to be gone at a time */
-    }
+    world->habits.ttl_permille = one_of(&world->lives, 0, 300, 700);
 }
 
-/* Limits of queues, in worlds without dead letters: what a limit drops is gone. A transaction that
- * is refused in part ends its channel, which nobody expects. */
+/* Limits of queues. A transaction that is refused in part ends its channel, which nobody expects.
+ */
 static void
 draw_limits(struct habits *habits, uint64_t seed)
 {
     struct dice dice = {.state = dice_mix(seed + 0x6c696d)};
     habits->overflow_max = (enum history_overflow)dice_below(&dice, 3);
     habits->limited_permille = one_of(&dice, 300, 600, 1000);
-    if (habits->dead_letter_mask != 0) {
+    habits->buries = dice_below(&dice, 2) == 0;
+}
+
+/* Half of the runs have all of it together: dead letters of every reason, that die again where they
+ * have gone. Of the others each has one thing at most, so that nothing hides it. */
+static void
+draw_mixture(struct habits *habits, uint64_t seed)
+{
+    struct dice dice = {.state = dice_mix(seed + 0x6d6978)};
+    if (dice_below(&dice, 2) != 0) {
+        habits->dead_letter_mask =
+            one_of(&dice, habits->dead_letter_mask, dice_below(&dice, 65536), UINT32_MAX);
+        /* What a commit brings to a queue, moves there and drops again is heard in another order.
+         */
+        if (habits->overflow_max != HISTORY_TAKES_ALL && habits->dead_letter_mask != 0) {
+            habits->tx_permille = 0;
+        }
+    } else if (habits->dead_letter_mask != 0) {
         habits->overflow_max = HISTORY_TAKES_ALL;
+        habits->mortal_permille = 0;
+        habits->ttl_permille = 0;
+    } else if (habits->overflow_max != HISTORY_TAKES_ALL) {
+        habits->mortal_permille = 0;
+        habits->ttl_permille = 0;
     }
     if (habits->overflow_max == HISTORY_REFUSES) {
         habits->tx_permille = 0;
@@ -161,10 +186,21 @@ world_limit(const struct world *world, uint32_t name)
     limit.overflow = world->habits.overflow_max == HISTORY_REFUSES && dice_below(&dice, 2) == 0
                          ? HISTORY_REFUSES
                          : HISTORY_DROPS;
+    limit.buries = limit.overflow == HISTORY_REFUSES && world->habits.buries && name % 2 == 0;
     uint32_t which = dice_below(&dice, 3);
     limit.length_max = which != 0 ? dice_below(&dice, 40) : UINT64_MAX;
     limit.bytes_max = which != 1 ? dice_below(&dice, 4000) : UINT64_MAX;
     return limit;
+}
+
+uint64_t
+world_ttl_ms(const struct world *world, uint32_t name)
+{
+    struct dice dice = {.state = dice_mix(world->seed * 64 + name + 33)};
+    static const uint32_t limits[] = {1, 60, 400, 3000};
+    return dice_chance(&dice, world->habits.ttl_permille)
+               ? dice_below(&dice, limits[dice_below(&dice, 4)])
+               : UINT64_MAX;
 }
 
 const struct queue *
@@ -239,6 +275,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     draw_counting(&world->habits, seed);
     draw_limits(&world->habits, seed);
     draw_lives(world);
+    draw_mixture(&world->habits, seed);
     history_init(&world->history);
     world->files = sim_disk_new();
     sim_disk_set_copies_on_write(world->files, world->habits.copies_on_write);
@@ -266,13 +303,13 @@ world_free(struct world **world_pointer)
 {
     struct world *world = *world_pointer;
     world_forget_wire(world);
-    world_forget_deaths(world);
     server_fini(&world->server);
     sim_disk_free(&world->files);
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_fini(&world->actors[i]);
     }
     history_fini(&world->history);
+    free(world->moves);
     free(world);
     *world_pointer = NULL;
 }
@@ -351,22 +388,9 @@ arrive_directly(struct world *world)
     report_written(world, 0);
 }
 
-void
-world_see_drops(struct world *world)
-{
-    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
-        uint32_t handle = history_find_queue(&world->history, name);
-        const struct queue *queue = handle == HISTORY_NONE ? NULL : world_find_queue(world, handle);
-        if (queue != NULL) {
-            history_see_ready(&world->history, handle, queue->ready_count,
-                              server_log_first(&world->server));
-        }
-    }
-}
-
-/* What queues have dropped, and whether they are within their limits now. */
+/* Whether queues have what they should, and are within their limits. */
 static void
-see_limits(struct world *world, uint64_t first)
+check_queues(struct world *world)
 {
     for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
         uint32_t handle = history_find_queue(&world->history, name);
@@ -374,7 +398,7 @@ see_limits(struct world *world, uint64_t first)
         if (queue == NULL) {
             continue;
         }
-        history_see_ready(&world->history, handle, queue->ready_count, first);
+        history_check_ready(&world->history, handle, queue->ready_count);
         bool is_late = world->server.core->is_cutting || queue_head_is_away(queue);
         if (queue->settings->overflow == OVERFLOW_DROP_HEAD && queue_is_over_limit(queue) &&
             !is_late) {
@@ -416,7 +440,6 @@ check_deadlines(struct world *world, uint32_t name)
 void
 world_end_turn(struct world *world)
 {
-    uint64_t first = server_log_first(&world->server);
     server_end_tick(&world->server);
     world_see_deaths(world);
     for (uint32_t name = 0; world->history.has_mortals && name < HISTORY_NAMES; name++) {
@@ -424,7 +447,7 @@ world_end_turn(struct world *world)
     }
     server_release_tick(&world->server);
     world_see_ends(world);
-    see_limits(world, first);
+    check_queues(world);
     assert(world->breaking_count == 0);
     bool is_released = queue_discards_is_empty(&world->server.core->discards);
     uint64_t purged_last = is_released ? server_log_last(&world->server) : UINT64_MAX;
@@ -518,13 +541,13 @@ disperse(struct world *world)
         }
     }
     world_advance(world);
-    for (int i = 0; i < PATIENCE && !wire_is_empty(&world->server.wire); i++) {
+    for (int i = 0; i < PATIENCE && (world_has_dying(world) || !wire_is_empty(&world->server.wire));
+         i++) {
+        uint64_t moved_count = world->history.sums.moved;
         world_advance(world);
+        i = world->history.sums.moved == moved_count ? i : 0;
     }
-    for (int i = 0; i < PATIENCE && world->dying_count > 0; i++) {
-        world_advance(world);
-    }
-    if (world->dying_count > 0 && world->history.wrong_count == 0) {
+    if (world_has_dying(world) && world->history.wrong_count == 0) {
         history_wrong(&world->history, HISTORY_ANSWER, "something is dying for ever");
     }
     if (!wire_is_empty(&world->server.wire) && world->history.wrong_count == 0) {
@@ -577,6 +600,32 @@ drain_queue(struct world *world, struct actor *actor, uint32_t queue)
 }
 
 static void
+drain_queues(struct world *world, struct actor *actor)
+{
+    for (uint32_t name = 0; name < HISTORY_NAMES && world->history.wrong_count == 0; name++) {
+        uint32_t queue = history_find_queue(&world->history, name);
+        if (queue != HISTORY_NONE) {
+            drain_queue(world, actor, queue);
+        }
+    }
+}
+
+/* Whether a message is anywhere, or may be. */
+static bool
+has_messages(const struct world *world)
+{
+    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
+        uint32_t handle = history_find_queue(&world->history, name);
+        const struct history_queue *queue =
+            handle == HISTORY_NONE ? NULL : &world->history.queues[handle];
+        if (queue != NULL && queue->ready_count + queue->due_count + queue->dying_count > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
 drain(struct world *world)
 {
     disperse(world);
@@ -591,11 +640,14 @@ drain(struct world *world)
     }
     actor_open_channel(world, actor, 1);
     await_answer(world, actor, 1);
-    for (uint32_t name = 0; name < HISTORY_NAMES && world->history.wrong_count == 0; name++) {
-        uint32_t queue = history_find_queue(&world->history, name);
-        if (queue != HISTORY_NONE) {
-            drain_queue(world, actor, queue);
-        }
+    /* What is due meanwhile dies, and may go to a queue that was empty. */
+    for (int round = 0; round < HISTORY_DEATHS_MAX && has_messages(world); round++) {
+        drain_queues(world, actor);
+        world_step_clock(world, 5000);
+        world_advance(world);
+    }
+    if (world->history.wrong_count == 0 && has_messages(world)) {
+        history_wrong(&world->history, HISTORY_ANSWER, "messages go round for ever");
     }
 }
 

@@ -38,13 +38,13 @@ struct habits {
     uint32_t take_permille;    /* how often the core takes what a network has flushed */
     uint32_t write_permille;   /* turns of a network in which it writes what it has taken */
     uint32_t mortal_permille;  /* messages that have a time to live */
+    uint32_t ttl_permille;     /* queues that give one to what comes, by their names */
     enum history_overflow overflow_max; /* what queues with a limit may do */
     uint32_t limited_permille;          /* of queues, by their names */
-    uint32_t counting_mask;             /* bit n: queue n counts failures, without a limit */
-    uint32_t dead_letter_mask; /* bit n: what is rejected in queue n goes to the next queue */
+    bool buries;               /* half of the queues that refuse let die what they refuse */
+    uint32_t counting_mask;    /* bit n: queue n counts failures, without a limit */
+    uint32_t dead_letter_mask; /* bit n: what dies in queue n goes to the next queue */
 };
-
-enum { WORLD_DYING_MAX = 256 };
 
 struct world {
     uint64_t seed;
@@ -70,12 +70,9 @@ struct world {
     uint32_t publishing;       /* number of the message that is being handled; HISTORY_NONE */
     uint32_t recognised;       /* number of the message that the core posts; HISTORY_NONE */
     enum sent_keeping keeping; /* what has become of the event that is being handled */
-    struct world_dying {       /* queues of the core in which something is dying */
-        uint32_t handle;
-        struct queue *queue; /* a reference */
-    } dying[WORLD_DYING_MAX];
-    uint32_t dying_count;
-    uint64_t death_first; /* where the log went on when deaths were looked at last */
+    uint32_t *moves; /* queues whose first dying message the core has moved, one by one; owned */
+    uint32_t move_count, move_capacity;
+    uint64_t death_first; /* where the log went on when moves were looked at last */
     struct name_lock queue_locks[HISTORY_NAMES];
     struct name_lock exchange_locks[HISTORY_NAMES];
 };
@@ -111,11 +108,18 @@ world_see_ends(struct world *world)
     }
 }
 
-/* Something was rejected in that queue, and has died in the core; the log went on at `first`. */
-void world_note_death(struct world *world, uint32_t queue, uint64_t first);
+/* The core lets a message die; call before it does. */
+void world_hear_death(struct world *world, const struct queue *queue,
+                      const struct queue_entry *entry, enum death_reason reason);
+
+/* The core has moved the message of that queue that died first, or dropped it. */
+void world_hear_move(struct world *world, const struct queue *queue);
 
 /* The history hears which dying messages the core has moved; call before whatever came after. */
 void world_see_deaths(struct world *world);
+
+/* Whether something is dying. */
+bool world_has_dying(const struct world *world);
 
 /* The core is about to go. */
 void world_forget_deaths(struct world *world);
@@ -127,11 +131,10 @@ void world_forget_wire(struct world *world);
 void world_step_clock(struct world *world, uint64_t ms);
 /* The limit of the queue of that name, whenever it is declared. */
 struct history_limit world_limit(const struct world *world, uint32_t name);
+/* The time to live that the queue of that name gives; UINT64_MAX: none. */
+uint64_t world_ttl_ms(const struct world *world, uint32_t name);
 /* The broker's queue of that handle, or NULL. */
 const struct queue *world_find_queue(const struct world *world, uint32_t queue);
-
-/* Tells the history what limits have dropped so far in the tick under way. */
-void world_see_drops(struct world *world);
 
 /* Ends a turn of the core's loop. */
 void world_end_turn(struct world *world);

@@ -201,8 +201,8 @@ static void
 restart(struct world *world)
 {
     world_forget_wire(world);
-    world_forget_deaths(world);
     server_kill(&world->server);
+    world_forget_deaths(world);
     world->purge_count = 0;
     bool is_power_cut = end_disk(world);
     if (!start(world, &is_power_cut)) {

@@ -3,6 +3,7 @@
 
 import os
 import ssl
+import time
 
 from celery import Celery
 
@@ -20,9 +21,28 @@ if os.environ.get("INTEROP_CA"):
     app.conf.broker_use_ssl = {"ca_certs": os.environ["INTEROP_CA"], "cert_reqs": ssl.CERT_REQUIRED}
 
 
+attempts = []       # of backing_off, in the one process that runs it
+
+
 @app.task
 def add(left, right):
     return left + right
+
+
+@app.task
+def when():
+    """The wall clock, when it runs."""
+    return time.time()
+
+
+@app.task(bind=True, autoretry_for=(ValueError,), retry_backoff=1, retry_backoff_max=4,
+          retry_jitter=False, max_retries=3)
+def backing_off(self):
+    """Fails twice: run again after 1 s, and after 2 s more."""
+    attempts.append(time.time())
+    if len(attempts) < 3:
+        raise ValueError("not yet")
+    return attempts
 
 
 @app.task(bind=True, max_retries=2)

@@ -114,5 +114,40 @@ do {
 check($message->getBody() === 'survivor' && $message->isRedelivered(), 'redelivery');
 done('reconnect');
 
+// A job that fails is rejected into a queue in which it waits; how often it has failed stands in
+// x-death.
 $channel->queue_delete($name);
+$channel->queue_declare("$name-wait", false, true, false, false, false,
+    new AMQPTable(['x-message-ttl' => 50, 'x-dead-letter-exchange' => '',
+                   'x-dead-letter-routing-key' => $name]));
+$channel->queue_declare($name, false, true, false, false, false,
+    new AMQPTable(['x-dead-letter-exchange' => '', 'x-dead-letter-routing-key' => "$name-wait"]));
+$channel->basic_publish(new AMQPMessage('job', ['application_headers' => new AMQPTable(['mine' => 7])]),
+    '', $name);
+$counts = [];
+$channel->basic_consume($name, 'worker', false, false, false, false,
+    function (AMQPMessage $message) use (&$counts, $name) {
+        $headers = $message->get('application_headers')->getNativeData();
+        check($headers['mine'] === 7, 'own header');
+        $failures = 0;
+        foreach ($headers['x-death'] ?? [] as $death) {
+            if ($death['queue'] === $name && $death['reason'] === 'rejected') {
+                $failures += $death['count'];
+            }
+        }
+        $counts[] = $failures;
+        if ($failures < 3) {
+            $message->reject(false);
+        } else {
+            $message->ack();
+        }
+    });
+while (count($counts) < 4) {
+    $channel->wait(null, false, 5);
+}
+check($counts === [0, 1, 2, 3], 'x-death counts ' . implode(',', $counts));
+done('x-death');
+
+$channel->queue_delete($name);
+$channel->queue_delete("$name-wait");
 $connection->close();

@@ -41,6 +41,14 @@ publish(uint64_t position)
     return number;
 }
 
+/* The broker lets a message die. */
+static void
+hear_death(enum history_reason reason, uint32_t number, uint64_t first)
+{
+    struct history_death death = {.reason = reason, .message = number};
+    history_hear_death(&history, queue, &death, first);
+}
+
 static uint32_t
 hand_out(uint32_t number, bool is_redelivered, uint64_t position)
 {
@@ -147,17 +155,47 @@ Test(history, a_message_that_is_not_handed_out_in_its_time_is_lost)
 }
 
 /* The broker may count it until it has looked. */
-Test(history, a_message_whose_time_is_over_is_missed_by_nobody)
+Test(history, a_message_whose_time_is_over_is_counted_until_it_dies)
 {
     history_set_time(&history, 1000);
-    (void)publish_for(101);
+    uint32_t number = publish_for(101);
     (void)publish_for(0);
     history_set_time(&history, 1100);
     history_expect_ready(&history, queue, 2, "a count");
+    hear_death(HISTORY_EXPIRED, number, 0);
     history_has_expired(&history, queue);
     history_expect_ready(&history, queue, 1, "a count");
+    history_check_ready(&history, queue, 1);
     expect_right();
     history_expect_ready(&history, queue, 2, "a count");
+    expect_wrong(HISTORY_UNEXPECTED);
+}
+
+Test(history, a_message_that_dies_before_its_time_is_lost)
+{
+    history_set_time(&history, 1000);
+    uint32_t number = publish_for(101);
+    history_set_time(&history, 1099);
+    hear_death(HISTORY_EXPIRED, number, 0);
+    expect_wrong(HISTORY_LOST);
+}
+
+Test(history, a_message_that_nobody_sees_die_is_lost)
+{
+    history_set_time(&history, 1000);
+    (void)publish_for(101);
+    history_set_time(&history, 1200);
+    history_has_expired(&history, queue);
+    expect_wrong(HISTORY_LOST);
+}
+
+Test(history, a_time_of_the_queue_counts_for_what_comes)
+{
+    history_set_time(&history, 1000);
+    history.queues[queue].ttl_ms = 100;
+    uint32_t number = publish_for(0);
+    history_set_time(&history, 1100);
+    (void)hand_out(number, false, 0);
     expect_wrong(HISTORY_UNEXPECTED);
 }
 
@@ -417,29 +455,47 @@ Test(history, what_a_limit_drops_is_no_loss_and_is_not_handed_out)
     uint32_t first = publish(20);
     (void)publish(30);
     (void)publish(40);
-    history_see_ready(&history, queue, 2, 50);
+    hear_death(HISTORY_TOO_MANY, first, 50);
+    history_check_ready(&history, queue, 2);
     cr_expect(eq(u64, history.wrong_count, 0));
     cr_expect(eq(u64, history.sums.dropped, 1));
     (void)history_hand_out(&history, queue, first, false, true, at(60));
     cr_expect(eq(u64, history.wrongs[HISTORY_UNEXPECTED], 1));
 }
 
-Test(history, what_is_missing_within_the_limit_is_a_loss)
+Test(history, what_is_missing_and_was_not_seen_to_die_is_a_loss)
 {
-    limit_queue(HISTORY_DROPS, 2);
+    limit_queue(HISTORY_DROPS, 1);
     (void)publish(20);
     (void)publish(30);
-    history_see_ready(&history, queue, 1, 50);
+    history_check_ready(&history, queue, 1);
     cr_expect(eq(u64, history.wrongs[HISTORY_LOST], 1));
+}
+
+Test(history, what_is_dropped_within_the_limit_is_a_loss)
+{
+    limit_queue(HISTORY_DROPS, 2);
+    uint32_t first = publish(20);
+    (void)publish(30);
+    hear_death(HISTORY_TOO_MANY, first, 40);
+    expect_wrong(HISTORY_LOST);
+}
+
+Test(history, dropping_another_than_the_head_is_a_loss)
+{
+    limit_queue(HISTORY_DROPS, 1);
+    (void)publish(20);
+    hear_death(HISTORY_TOO_MANY, publish(30), 40);
+    expect_wrong(HISTORY_LOST);
 }
 
 /* What was dropped and not written down comes back with a power cut. */
 Test(history, a_drop_holds_after_a_cut_behind_it)
 {
     limit_queue(HISTORY_DROPS, 1);
-    (void)publish(20);
+    uint32_t first = publish(20);
     (void)publish(30);
-    history_see_ready(&history, queue, 1, 40);
+    hear_death(HISTORY_TOO_MANY, first, 40);
     history_end_tick(&history, 50, 50);
     const struct history_copy *dropped = &history.queues[queue].copies[0];
     cr_expect(eq(int, history_copy_after_cut(&history, dropped, 39), HISTORY_PRESENT));
@@ -464,4 +520,130 @@ Test(history, refusing_without_need_and_taking_without_room_are_wrong)
     number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, true, 8);
     history_enqueue(&history, number, &yes, at(50));
     cr_expect(eq(u64, history.wrongs[HISTORY_ANSWER], 1));
+}
+
+/* Dead letters --------------------------------------------------------------------------------- */
+
+/* The dead of the queue go to another, which is returned. */
+static uint32_t
+add_dead_letter_queue(void)
+{
+    history.queues[queue].dead_letter_name = 1;
+    return history_make_queue(&history, 1, 8, true, NO_LIMIT, at(11));
+}
+
+/* A persistent message that a client had, has rejected, and that was moved in that span. */
+static uint32_t
+reject_and_move(struct history_span span)
+{
+    uint32_t number = publish(20);
+    uint32_t copy = hand_out(number, false, 20);
+    hear_death(HISTORY_REJECTED, number, span.first);
+    history_die(&history, queue, copy, span);
+    history_move_dead(&history, queue, span);
+    return number;
+}
+
+static void
+restart_both(uint64_t cut, uint64_t here_count, uint64_t there_count)
+{
+    history_crash(&history, cut, false);
+    history_found_queue(&history, 0, 7, here_count);
+    history_found_queue(&history, 1, 8, there_count);
+    history_end_findings(&history);
+}
+
+Test(history, what_was_rejected_is_where_the_dead_go)
+{
+    uint32_t dead = add_dead_letter_queue();
+    uint32_t number = reject_and_move(at(30));
+    history_expect_empty(&history, queue);
+    (void)history_hand_out(&history, dead, number, false, false, at(40));
+    expect_right();
+}
+
+/* A message that was handed out is marked when it is back; where it went, it is not. */
+Test(history, after_a_crash_a_dead_message_is_in_either_place)
+{
+    uint32_t dead = add_dead_letter_queue();
+    uint32_t number = reject_and_move((struct history_span){30, 40});
+    restart_both(35, 1, 0);
+    (void)hand_out(number, false, 50);
+    history_expect_empty(&history, dead);
+    expect_right();
+}
+
+Test(history, after_a_crash_a_dead_message_that_is_in_both_places_is_wrong)
+{
+    uint32_t dead = add_dead_letter_queue();
+    uint32_t number = reject_and_move((struct history_span){30, 40});
+    restart_both(35, 1, 1);
+    (void)hand_out(number, false, 50);
+    (void)history_hand_out(&history, dead, number, false, false, at(50));
+    expect_wrong(HISTORY_UNEXPECTED);
+}
+
+Test(history, after_a_crash_a_dead_message_that_is_in_no_place_is_lost)
+{
+    uint32_t dead = add_dead_letter_queue();
+    (void)reject_and_move((struct history_span){30, 40});
+    restart_both(35, 0, 0);
+    history_expect_empty(&history, queue);
+    expect_right();
+    history_expect_empty(&history, dead);
+    expect_wrong(HISTORY_LOST);
+}
+
+/* Unless somebody has taken it there. */
+Test(history, a_dead_message_that_is_done_with_may_be_in_no_place)
+{
+    uint32_t dead = add_dead_letter_queue();
+    uint32_t number = reject_and_move((struct history_span){30, 40});
+    uint32_t copy = history_hand_out(&history, dead, number, false, false, at(50));
+    history_settle(&history, dead, copy, (struct history_span){30, 60});
+    restart_both(35, 0, 0);
+    history_expect_empty(&history, queue);
+    history_expect_empty(&history, dead);
+    expect_right();
+}
+
+Test(history, what_goes_in_circles_without_a_rejection_is_gone)
+{
+    history.queues[queue].dead_letter_name = 0;
+    limit_queue(HISTORY_DROPS, 0);
+    uint32_t number = publish(20);
+    hear_death(HISTORY_TOO_MANY, number, 30);
+    history_move_dead(&history, queue, at(30));
+    history_check_ready(&history, queue, 0);
+    expect_right();
+}
+
+Test(history, what_is_rejected_may_go_in_circles)
+{
+    history.queues[queue].dead_letter_name = 0;
+    (void)hand_out(reject_and_move(at(30)), false, 40);
+    expect_right();
+}
+
+Test(history, a_refused_message_that_is_buried_goes_where_the_dead_go)
+{
+    uint32_t dead = add_dead_letter_queue();
+    limit_queue(HISTORY_REFUSES, 0);
+    uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, true, 8);
+    struct history_death death = {
+        .reason = HISTORY_TOO_MANY, .is_refused = true, .message = number};
+    history_hear_death(&history, queue, &death, 20);
+    history_move_dead(&history, queue, at(30));
+    (void)history_hand_out(&history, dead, number, false, false, at(40));
+    expect_right();
+}
+
+Test(history, burying_what_there_is_room_for_is_a_loss)
+{
+    limit_queue(HISTORY_REFUSES, 1);
+    uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, true, 8);
+    struct history_death death = {
+        .reason = HISTORY_TOO_MANY, .is_refused = true, .message = number};
+    history_hear_death(&history, queue, &death, 20);
+    expect_wrong(HISTORY_LOST);
 }

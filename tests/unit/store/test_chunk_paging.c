@@ -236,6 +236,8 @@ Test(chunk_paging, block_that_is_not_needed_goes_back)
     uint8_t *block = chunk_pool_lend_block(pool, 3 * (size_t)CHUNK_SIZE);
     chunk_pool_take_back_block(pool, block, 3 * (size_t)CHUNK_SIZE);
     cr_expect(eq(u64, chunk_pool_bytes(pool), 0));
+    cr_expect(chunk_pool_trim(pool), "it may be wanted again soon");
+    cr_expect(not(chunk_pool_trim(pool)));
     cr_expect(eq(sz, mapped_bytes, 0));
 }
 

@@ -10,7 +10,7 @@
 #include "base/assert.h"
 #include "tests/support/alloc_faults.h"
 
-enum { TOLD_MAX = 256, BODY_SIZE = 60000, PER_CHUNK = 4 };
+enum { TOLD_MAX = 256, BODY_SIZE = 60000, PER_CHUNK = 4, LARGE_CAPACITY = 3 << 20 };
 
 static struct chunk_writer *writer;
 static size_t mapped_bytes;
@@ -277,4 +277,42 @@ Test(chunk_writer, memory_that_came_back_is_filled_again_and_trimmed_when_idle)
     cr_expect(chunk_writer_trim(writer));
     cr_expect(not(chunk_writer_trim(writer)));
     cr_expect(eq(sz, mapped_bytes, CHUNK_SIZE), "the open chunk");
+}
+
+/* Fresh memory of that size costs a page fault for every 4 KiB, and giving it back is one long step
+ * in which nobody else is served. */
+Test(chunk_writer, large_memory_that_came_back_serves_a_content_of_about_the_same_size)
+{
+    uint8_t *memory = counted_map(NULL, LARGE_CAPACITY);
+    chunk_writer_take_back(writer, memory, LARGE_CAPACITY);
+    cr_expect(chunk_writer_has_spares(writer));
+    cr_expect(eq(ptr, (void *)reserve(LARGE_CAPACITY - 60000).content, memory));
+    cr_expect(not(chunk_writer_has_spares(writer)));
+    cr_expect(eq(sz, mapped_bytes, LARGE_CAPACITY));
+    cr_expect(eq(u32, told[told_count - 1].notice.capacity, LARGE_CAPACITY));
+
+    chunk_writer_take_back(writer, counted_map(NULL, LARGE_CAPACITY), LARGE_CAPACITY);
+    (void)reserve(LARGE_CAPACITY / 2);
+    (void)reserve(LARGE_CAPACITY + 1000);
+    cr_expect(chunk_writer_has_spares(writer), "neither is about the same");
+}
+
+Test(chunk_writer, large_memory_is_kept_within_bounds_and_until_it_was_idle)
+{
+    enum { SIZE = 16 * 1024 * 1024 };
+    for (int i = 0; i < 5; i++) {
+        chunk_writer_take_back(writer, counted_map(NULL, SIZE), SIZE);
+    }
+    cr_expect(eq(sz, mapped_bytes, 2 * (size_t)SIZE), "as many octets as may be kept");
+    for (int i = 0; i < 5; i++) {
+        chunk_writer_take_back(writer, counted_map(NULL, 2 * CHUNK_SIZE), 2 * CHUNK_SIZE);
+    }
+    cr_expect(eq(sz, mapped_bytes, 2 * (size_t)SIZE + 4 * CHUNK_SIZE), "and pieces");
+    cr_expect(chunk_writer_trim(writer));
+    uint8_t *used = chunk_writer_map(writer, 2 * CHUNK_SIZE);
+    chunk_writer_take_back(writer, used, 2 * CHUNK_SIZE);
+    cr_expect(chunk_writer_trim(writer), "one was used since");
+    cr_expect(eq(sz, mapped_bytes, 2 * (size_t)CHUNK_SIZE));
+    cr_expect(not(chunk_writer_trim(writer)));
+    cr_expect(eq(sz, mapped_bytes, 0));
 }

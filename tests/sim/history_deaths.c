@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages that die: whose turn it was, and where they go. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "tests/sim/history_parts.h"
+
+static bool
+has_dead_letters(const struct history_queue *queue)
+{
+    return queue->presence == HISTORY_PRESENT && queue->dead_letter_name != HISTORY_NONE;
+}
+
+static void
+begin_dying(struct history_queue *queue, uint32_t at, enum history_reason reason)
+{
+    queue->copies[at].place = HISTORY_DYING;
+    *HISTORY_PUSH(queue->dying, queue->dying_count, queue->dying_capacity) =
+        (struct history_dying){.copy = at, .reason = reason};
+}
+
+/* Whose turn it was --------------------------------------------------------------------------- */
+
+/* By its place in the log, if both have one; else by its message, as far as that is known. */
+static bool
+is_meant(const struct history *history, const struct history_copy *copy,
+         const struct history_death *death)
+{
+    if (copy->lsn != 0 && death->lsn != 0) {
+        return copy->lsn == death->lsn;
+    }
+    if (death->message != HISTORY_NONE) {
+        return copy->message == death->message;
+    }
+    return !copy->is_durable && history->messages[copy->message].size == death->size;
+}
+
+/* With the clock, or as a new broker reads it in the log. */
+static bool
+is_over(const struct history *history, const struct history_copy *copy)
+{
+    return copy->is_instant || (copy->deadline_ms != 0 && copy->written_ms <= history->now_ms);
+}
+
+/* Of one that nobody can name the deadline has to tell which it is. */
+static bool
+has_that_deadline(const struct history_copy *copy, const struct history_death *death)
+{
+    enum { STEP_MS = 10 };
+    return death->message != HISTORY_NONE || copy->is_instant ||
+           (copy->written_ms <= death->deadline_ms &&
+            death->deadline_ms < copy->written_ms + STEP_MS);
+}
+
+static uint32_t
+find_expired(const struct history *history, const struct history_queue *queue,
+             const struct history_death *death)
+{
+    for (uint32_t at = history_next_there(queue, queue->first_ready); at < queue->copy_count;
+         at = history_next_there(queue, at + 1)) {
+        const struct history_copy *copy = &queue->copies[at];
+        if (is_over(history, copy) && has_that_deadline(copy, death) &&
+            is_meant(history, copy, death)) {
+            return at;
+        }
+    }
+    return queue->copy_count;
+}
+
+static bool
+is_over_limit(const struct history *history, const struct history_queue *queue)
+{
+    return queue->limit.overflow == HISTORY_DROPS &&
+           (queue->ready_count + queue->due_count > queue->limit.length_max ||
+            history_there_bytes(history, queue, true) > queue->limit.bytes_max);
+}
+
+/* The head of the queue: what is perhaps not there before it is not, then. */
+static uint32_t
+find_head(struct history *history, struct history_queue *queue, const struct history_death *death)
+{
+    if (!is_over_limit(history, queue)) {
+        history_wrong(history, HISTORY_LOST,
+                      "queue q%" PRIu32 " drops message %" PRIu32 " within its limit", queue->name,
+                      death->message);
+    }
+    uint32_t at = history_next_there(queue, queue->first_ready);
+    while (at < queue->copy_count && queue->copies[at].is_maybe &&
+           !is_meant(history, &queue->copies[at], death)) {
+        history_give_up_maybe(history, queue, at);
+        at = history_next_there(queue, at);
+    }
+    bool is_head = at < queue->copy_count && is_meant(history, &queue->copies[at], death);
+    return is_head ? at : queue->copy_count;
+}
+
+/* A message is with the client that rejects it. */
+static uint32_t
+find_lent(const struct history *history, const struct history_queue *queue,
+          const struct history_death *death)
+{
+    for (uint32_t at = 0; at < queue->copy_count; at++) {
+        const struct history_copy *copy = &queue->copies[at];
+        if (copy->place == HISTORY_LENT && is_meant(history, copy, death)) {
+            return at;
+        }
+    }
+    return queue->copy_count;
+}
+
+/* What happens to them --------------------------------------------------------------------------
+ */
+
+/* It never was in the queue, and the log does not know of it. */
+static void
+bury(struct history *history, struct history_queue *queue, uint32_t number)
+{
+    if (!history_is_full_for(history, queue, history->messages[number].size, true)) {
+        history_wrong(history, HISTORY_LOST,
+                      "queue q%" PRIu32 " buries message %" PRIu32 ", though it is not full",
+                      queue->name, number);
+    }
+    if (!has_dead_letters(queue)) {
+        return;
+    }
+    *HISTORY_PUSH(queue->copies, queue->copy_count, queue->copy_capacity) =
+        (struct history_copy){.message = number};
+    begin_dying(queue, queue->copy_count - 1, HISTORY_TOO_MANY);
+}
+
+/* Those who reject say which of several copies it was (history_die). */
+static void
+hear_rejection(const struct history *history, struct history_queue *queue,
+               const struct history_death *death)
+{
+    if (!has_dead_letters(queue)) {
+        return;
+    }
+    if (death->message == HISTORY_NONE) {
+        *HISTORY_PUSH(queue->dying, queue->dying_count, queue->dying_capacity) =
+            (struct history_dying){
+                .copy = HISTORY_NONE, .size = death->size, .reason = HISTORY_REJECTED};
+        return;
+    }
+    uint32_t at = find_lent(history, queue, death);
+    if (at < queue->copy_count) {
+        begin_dying(queue, at, HISTORY_REJECTED);
+    }
+}
+
+static void
+end_copy(struct history *history, uint32_t handle, uint32_t at, enum history_reason reason,
+         uint64_t first)
+{
+    struct history_queue *queue = &history->queues[handle];
+    history_prove(history, handle, at);
+    history_leave(queue, at, HISTORY_DONE);
+    history->sums.dropped += reason == HISTORY_TOO_MANY;
+    if (has_dead_letters(queue)) {
+        begin_dying(queue, at, reason);
+        return;
+    }
+    queue->copies[at].gone = (struct history_span){.first = first, .last = UINT64_MAX};
+    history_note_unfinished(history, handle, at, false);
+}
+
+void
+history_hear_death(struct history *history, uint32_t handle, const struct history_death *death,
+                   uint64_t first)
+{
+    struct history_queue *queue = &history->queues[handle];
+    if (death->is_refused) {
+        bury(history, queue, death->message);
+        return;
+    }
+    if (death->reason == HISTORY_REJECTED) {
+        hear_rejection(history, queue, death);
+        return;
+    }
+    uint32_t at = death->reason == HISTORY_EXPIRED ? find_expired(history, queue, death)
+                                                   : find_head(history, queue, death);
+    if (at == queue->copy_count) {
+        history_wrong(history, HISTORY_LOST,
+                      "message %" PRIu32 " of queue q%" PRIu32 " %s, though it was not its turn",
+                      death->message, queue->name,
+                      death->reason == HISTORY_EXPIRED ? "expires" : "is dropped");
+        return;
+    }
+    end_copy(history, handle, at, death->reason, first);
+}
+
+/* Its place among the dying, or NULL: it was moved. */
+static struct history_dying *
+find_place(const struct history_queue *queue, uint32_t copy)
+{
+    for (uint32_t i = 0; i < queue->dying_count; i++) {
+        if (queue->dying[i].copy == copy) {
+            return &queue->dying[i];
+        }
+    }
+    return NULL;
+}
+
+/* The two change places. */
+static void
+swap_twins(struct history_queue *queue, uint32_t lent, uint32_t dead)
+{
+    struct history_dying *dying = find_place(queue, dead);
+    if (dying != NULL) {
+        dying->copy = lent;
+    }
+    queue->copies[lent].place = queue->copies[dead].place;
+    queue->copies[lent].gone = queue->copies[dead].gone;
+    queue->copies[dead].place = HISTORY_LENT;
+    queue->copies[dead].gone = HISTORY_ALWAYS;
+}
+
+void
+history_take_from_twin(struct history_queue *queue, uint32_t at)
+{
+    for (uint32_t i = 0; i < queue->copy_count && queue->copies[at].place != HISTORY_LENT; i++) {
+        if (queue->copies[i].place == HISTORY_LENT &&
+            queue->copies[i].message == queue->copies[at].message) {
+            swap_twins(queue, i, at);
+        }
+    }
+    assert(queue->copies[at].place == HISTORY_LENT);
+}
+
+/* The first of those of which nobody knew which they are that may be this one. */
+static struct history_dying *
+find_unknown(const struct history_queue *queue, uint32_t size)
+{
+    for (uint32_t i = 0; i < queue->dying_count; i++) {
+        if (queue->dying[i].copy == HISTORY_NONE && queue->dying[i].size == size) {
+            return &queue->dying[i];
+        }
+    }
+    return NULL;
+}
+
+/* Another copy of the message is dying of this, or somebody unknown. */
+static bool
+take_place(const struct history *history, struct history_queue *queue, uint32_t at)
+{
+    uint32_t message = queue->copies[at].message;
+    for (uint32_t i = 0; i < queue->dying_count; i++) {
+        uint32_t other = queue->dying[i].copy;
+        if (queue->dying[i].reason == HISTORY_REJECTED && !queue->dying[i].is_certain &&
+            other != HISTORY_NONE && queue->copies[other].message == message) {
+            swap_twins(queue, at, other);
+            queue->dying[i].is_certain = true;
+            return true;
+        }
+    }
+    struct history_dying *dying = find_unknown(queue, history->messages[message].size);
+    if (dying != NULL) {
+        dying->copy = at;
+        dying->is_certain = true;
+        queue->copies[at].place = HISTORY_DYING;
+    }
+    return dying != NULL;
+}
+
+void
+history_die(struct history *history, uint32_t handle, uint32_t at, struct history_span span)
+{
+    struct history_queue *queue = &history->queues[handle];
+    if (!has_dead_letters(queue)) {
+        history_settle(history, handle, at, span);
+        return;
+    }
+    if (queue->copies[at].place != HISTORY_LENT) {
+        struct history_dying *dying = find_place(queue, at);
+        if (dying != NULL) { /* else it has gone where it goes meanwhile */
+            dying->is_certain = true;
+        }
+        return;
+    }
+    if (!take_place(history, queue, at)) {
+        history_wrong(history, HISTORY_LOST,
+                      "message %" PRIu32 " of queue q%" PRIu32 " is rejected, and does not die",
+                      queue->copies[at].message, queue->name);
+    }
+}
+
+/* Where they go -------------------------------------------------------------------------------- */
+
+/* The death comes to the front of those that the headers speak of. */
+static void
+add_death(struct history_copy *copy, uint32_t name, enum history_reason reason)
+{
+    uint8_t death = (uint8_t)(name * HISTORY_REASONS + (uint32_t)reason);
+    uint8_t *end = memchr(copy->deaths, death, copy->death_count);
+    size_t before_count = end == NULL ? copy->death_count : (size_t)(end - copy->deaths);
+    memmove(copy->deaths + 1, copy->deaths, before_count);
+    copy->deaths[0] = death;
+    copy->death_count = (uint8_t)(copy->death_count + (end == NULL ? 1 : 0));
+}
+
+/* It has been in that queue since anybody rejected it. */
+static bool
+goes_in_circles(const struct history_copy *copy, uint32_t target_name)
+{
+    for (uint8_t i = 0; i < copy->death_count; i++) {
+        if (copy->deaths[i] % HISTORY_REASONS == HISTORY_REJECTED) {
+            return false;
+        }
+        if (copy->deaths[i] / HISTORY_REASONS == target_name) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+move_dead(struct history *history, uint32_t handle, struct history_dying dying,
+          struct history_span span)
+{
+    struct history_queue *queue = &history->queues[handle];
+    assert(dying.copy != HISTORY_NONE);
+    struct history_copy *copy = &queue->copies[dying.copy];
+    assert(copy->place == HISTORY_DYING);
+    copy->place = HISTORY_DONE;
+    copy->gone = span;
+    history->sums.moved++;
+    if (copy->chain == 0) {
+        copy->chain = history_begin_chain(history);
+    }
+    uint32_t target = history->queue_by_name[queue->dead_letter_name];
+    struct history_copy moved = *copy;
+    add_death(&moved, queue->name, dying.reason);
+    if (target == HISTORY_NONE || goes_in_circles(&moved, queue->dead_letter_name)) {
+        return;
+    }
+    history_append_copy(history, target, copy->message, &moved)->moved = span;
+    history->sums.dead_lettered++;
+}
+
+void
+history_move_dead(struct history *history, uint32_t handle, struct history_span span)
+{
+    struct history_queue *queue = &history->queues[handle];
+    if (queue->dying_count == 0) {
+        history_wrong(history, HISTORY_UNEXPECTED,
+                      "queue q%" PRIu32 " moves a message that is not dying", queue->name);
+        return;
+    }
+    struct history_dying dying = queue->dying[0];
+    queue->dying_count--;
+    memmove(queue->dying, queue->dying + 1, queue->dying_count * sizeof(*queue->dying));
+    move_dead(history, handle, dying, span);
+}
