@@ -602,12 +602,19 @@ restore_entry(struct core *core, struct queue *queue, struct queue_entry *entry,
     return status;
 }
 
-/* What was handed out before has failed, or waits for its next try. */
+/* It has failed before, or waits for its next try: only of such messages the log says so. */
+static bool
+has_come_back(const struct row_state *state)
+{
+    return state->acquired_count > 0 || state->delivery_count > 0 ||
+           state->verdict != ROW_VERDICT_NONE;
+}
+
 static enum status
 restore_row(struct core *core, struct queue *queue, struct queue_entry *entry,
             const struct recovered_row *row)
 {
-    if (row->state.acquired_count > 0 || row->state_lsn != 0) {
+    if (has_come_back(&row->state) || row->state_lsn != 0) {
         return core_restore_failed(core, queue, entry, row);
     }
     return row->state.due_ms != 0 ? core_restore_delayed(core, queue, entry, &row->state)
