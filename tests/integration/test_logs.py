@@ -27,7 +27,7 @@ def busy_session(broker, canaries):
     conn = broker.open(user="u", password=canaries["u"], properties={"connection_name": FORGED})
     channel = conn.channel()
     channel.refused("queue.declare", 404, queue=FORGED, passive=True)
-    channel.declare("effects", exclusive=True, arguments={"x-consumer-disconnected-timeout": 3, "x-note": FORGED})
+    channel.declare("effects", exclusive=True, arguments={"x-note": FORGED})
     conn.close()
     stranger = amqp.Connection(broker.amqp, source="127.0.30.1")
     stranger.read_start()
@@ -61,7 +61,7 @@ def test_logfmt_has_one_event_a_line(serve, canaries):
     events = list(events_of_logfmt(log_lines(broker)))
     assert "forged" not in events
     assert {"connection.established", "channel.error", "connection.error", "login.refused",
-            "queue.arguments_without_effect", "server.stopping"} <= set(events)
+            "server.stopping"} <= set(events)
 
 
 def test_json_has_one_object_a_line(serve, canaries):
@@ -78,22 +78,6 @@ def test_no_control_characters_reach_the_log(serve, canaries):
     broker = serve(FILE.format(format="logfmt"), ["u"])
     busy_session(broker, canaries)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", broker.log.text())
-
-
-# An argument whose effect comes in a later version is told once for each queue that has it.
-def test_an_argument_without_effect_is_told_once_for_each_queue(serve, canaries):
-    broker = serve(FILE.format(format="logfmt"), ["u"])
-    channel = broker.open(user="u", password=canaries["u"]).channel()
-    for _ in range(3):
-        for queue in ("one", "two"):
-            channel.declare(queue, arguments={"x-consumer-disconnected-timeout": 3})
-    channel.declare("three", arguments={"x-note": 5})
-    channel.refused("queue.declare", 404, queue="gone", passive=True)
-    broker.log.wait_for("channel.error")    # what came before it has been read as well
-    told = [line for line in broker.log.lines if "queue.arguments_without_effect" in line]
-    assert len(told) == 2
-    for line, queue in zip(told, ("one", "two")):
-        assert queue in line and "x-consumer-disconnected-timeout" in line
 
 
 # What a peer can repeat is rate-limited: a thousand errors are not a thousand lines.
