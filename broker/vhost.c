@@ -46,6 +46,17 @@ vhost_exchange_text(const struct vhost *vhost, struct bytes name,
     return resource_text("exchange", vhost, name, out);
 }
 
+const char *
+vhost_queue_fields(const struct queue *queue, char out[static QUEUE_FIELDS_SIZE])
+{
+    const struct vhost *vhost = queue->vhost;
+    char texts[2][RESOURCE_TEXT_SIZE];
+    (void)snprintf(out, QUEUE_FIELDS_SIZE, "vhost=%s queue=%s",
+                   log_escape(texts[0], sizeof(texts[0]), vhost->name),
+                   log_escape(texts[1], sizeof(texts[1]), queue->name));
+    return out;
+}
+
 enum status
 fault_no_queue(struct fault *fault, const struct vhost *vhost, struct bytes name)
 {
