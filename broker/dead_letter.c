@@ -32,6 +32,7 @@ struct dead_letters {
     uint64_t last_number;   /* of all deaths */
     struct timer retry;     /* armed while somebody waits */
     uint32_t octets_left;   /* in this tick */
+    uint32_t work_left;     /* the same */
     struct buffer headers;  /* scratch */
     struct buffer failures; /* scratch */
     struct buffer block;    /* scratch */
@@ -72,6 +73,7 @@ dead_letters_new(struct core *core)
     buffer_init(&letters->failures);
     buffer_init(&letters->block);
     letters->octets_left = CORE_DEATH_OCTETS_PER_TICK;
+    letters->work_left = CORE_DEATH_WORK_PER_TICK;
     return letters;
 }
 
@@ -439,6 +441,14 @@ drop_cycles(struct letter *letter)
     set->count = kept_count;
 }
 
+static void
+spend(struct core *core, uint32_t work)
+{
+    struct dead_letters *letters = core->dead_letters;
+    letters->work_left -= work < letters->work_left ? work : letters->work_left;
+    core_spend(core, work);
+}
+
 /* Leaves in core->routes the queues that take the message. */
 static void
 find_targets(struct letter *letter)
@@ -451,7 +461,7 @@ find_targets(struct letter *letter)
         .properties = content_properties(letter->old),
     };
     core_route(core, letter->queue->vhost, letter->exchange, &message);
-    core_spend(core, 1 + core->routes.count + core->routes.visit_count);
+    spend(core, 1 + core->routes.count + core->routes.visit_count);
     drop_cycles(letter);
 }
 
@@ -750,8 +760,9 @@ has_share(const struct core *core, struct queue_dying *dying)
         dying->tick = tick;
         dying->tick_count = 0;
     }
-    return dying->tick_count < CORE_DEATHS_PER_QUEUE && core->dead_letters->octets_left > 0 &&
-           !core_has_worked(core);
+    const struct dead_letters *letters = core->dead_letters;
+    return dying->tick_count < CORE_DEATHS_PER_QUEUE && letters->octets_left > 0 &&
+           letters->work_left > 0 && !core_has_worked(core);
 }
 
 static enum moving
@@ -776,6 +787,7 @@ void
 core_begin_moving_dead(struct core *core)
 {
     core->dead_letters->octets_left = CORE_DEATH_OCTETS_PER_TICK;
+    core->dead_letters->work_left = CORE_DEATH_WORK_PER_TICK;
 }
 
 static void

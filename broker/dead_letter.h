@@ -17,9 +17,14 @@
 #include "broker/core.h"
 #include "queues/queue.h"
 
-/* What is moved in one tick: messages of one queue, and octets of bodies in all, for each is
- * copied. */
-enum { CORE_DEATHS_PER_QUEUE = 256, CORE_DEATH_OCTETS_PER_TICK = 1024 * 1024 };
+/* What is moved in one tick: messages of one queue; octets of bodies in all, for each is copied;
+ * and work in all as core_spend counts it, a small part of a tick's, for one death may reach many
+ * queues. */
+enum {
+    CORE_DEATHS_PER_QUEUE = 256,
+    CORE_DEATH_OCTETS_PER_TICK = 1024 * 1024,
+    CORE_DEATH_WORK_PER_TICK = CORE_WORK_PER_TICK / 16,
+};
 
 /* How long those wait that could not be moved for lack of memory. */
 enum { CORE_DEATH_RETRY_MS = 20 };

@@ -437,6 +437,37 @@ Test(dead_letter, many_deaths_are_moved_over_several_ticks)
     cr_expect(eq(int, strncmp(all, "1 2 3 4 5 6", 11), 0));
 }
 
+/* Each may reach many queues: what is counted is what they are copied to. */
+Test(dead_letter, deaths_that_reach_many_queues_are_moved_over_more_ticks)
+{
+    enum { QUEUES = 128, COUNT = CORE_DEATHS_PER_QUEUE };
+    enum { AT_ONCE_MAX = CORE_DEATH_WORK_PER_TICK / QUEUES + 1, TURNS_MAX = COUNT / 32 };
+    declare_exchange(rig, a, "dlx", "fanout", NULL);
+    for (int i = 0; i < QUEUES; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "d%d", i);
+        declare_queue(rig, a, name);
+        bind_queue(rig, a, name, "dlx", "");
+    }
+    declare_source("q", "dlx", NULL, false);
+    publish_numbers(rig, a, "q", 1, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        cr_assert(ne(ptr, (void *)get_message(rig, b, "q", false), NULL));
+    }
+    rig->holds_turn = true;
+    send_nack(rig, b, 1, 0, true, false);
+    uint64_t moved = ready_count(rig, "d0");
+    cr_expect(le(u64, 1, moved));
+    cr_expect(le(u64, moved, AT_ONCE_MAX));
+    cr_expect(eq(u64, core_wait_ms(rig->core), 0));
+    rig->holds_turn = false;
+    for (int i = 0; i < TURNS_MAX; i++) {
+        rig_turn(rig);
+    }
+    cr_expect(eq(u64, ready_count(rig, "d0"), COUNT));
+    cr_expect(eq(u64, ready_count(rig, "d127"), COUNT));
+}
+
 /* Bodies are copied, so large ones take several ticks as well; one goes in any case. */
 Test(dead_letter, large_bodies_are_moved_over_several_ticks)
 {
