@@ -87,6 +87,14 @@ def test_in_development_mode_over_plain_tcp(request, broker, client):
     assert set(steps) <= set(done), done
 
 
+# RabbitMQ 3.10 takes no time to live above 2^32 ms.
+@pytest.mark.bourse_only
+def test_the_ladder_of_delays_of_celery(broker):
+    host, port = broker.amqp
+    done = run([PYTHON, program("kombu_ladder_client.py"), f"amqp://guest:guest@{host}:{port}/%2F"])
+    assert done == ["declare", "publish", "delay", "close"]
+
+
 @pytest.mark.bourse_only
 @pytest.mark.parametrize("client", COMMANDS)
 def test_with_the_shop_over_tls(request, shop, shop_broker, client):
