@@ -521,8 +521,6 @@ tell(struct core *core, struct queue *queue, const struct failure_row *row)
 enum status
 core_park(struct core *core, struct queue *queue, const struct dying_message *message)
 {
-    struct failure_row *row = queue_find_failure(queue, message->position);
-    assert(row != NULL);
     struct queue_entry entry = message->entry;
     entry.due = DUE_NONE; /* nobody waits for its time any more */
     queue_entry_clear_flag(&entry, ENTRY_INDEXED);
@@ -533,6 +531,8 @@ core_park(struct core *core, struct queue *queue, const struct dying_message *me
         queue_settle(queue, &entry, message->position);
         return STATUS_NO_MEMORY;
     }
+    struct failure_row *row = queue_find_failure(queue, message->position);
+    assert(row != NULL);
     log_failure(core, queue, &entry, row, INT64_MAX);
     queue->failures->quarantined_count++;
     core->counters.quarantined++;

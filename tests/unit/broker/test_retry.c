@@ -783,6 +783,21 @@ Test(retry_broker, a_parked_message_that_is_forgiven_begins_anew)
     expect_counts(take(), 1, 3, "reject");
 }
 
+/* As many as rows have room for: a message that is parked is lent once more, which makes room. */
+Test(retry_broker, as_many_as_rows_have_room_for_are_parked_at_once)
+{
+    const struct queue *queue = declare_retrying(0, 0, 0);
+    publish_numbers(rig, a, "q", 1, 48);
+    for (int i = 0; i < 48; i++) {
+        (void)take();
+    }
+    send_nack(rig, b, 1, 48, true, true);
+    rig_turn(rig);
+    cr_expect(eq(u64, waiting_of(queue, WAITING_PARKED), 48));
+    cr_expect(eq(u64, rig->core->counters.quarantined, 48));
+    queue_check(queue);
+}
+
 /* The log -------------------------------------------------------------------------------------- */
 
 Test(retry_broker, a_failure_and_its_wait_are_written_down)
