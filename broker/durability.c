@@ -391,17 +391,23 @@ core_head_is_ready(struct core *core, struct queue *queue)
 }
 
 void
-core_head_is_there(struct core *core, struct queue *queue)
+core_try_head_again(struct core *core, struct queue *queue)
 {
     queue->head_waits = false;
     core->heads_came = true;
-    if (queue->times != NULL) {
-        core_expire_soon(core, queue);
-    }
     core_heed_limit(core, queue);
     if (!queue->deleted && queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }
+}
+
+void
+core_head_is_there(struct core *core, struct queue *queue)
+{
+    if (queue->times != NULL) {
+        core_expire_soon(core, queue);
+    }
+    core_try_head_again(core, queue);
 }
 
 void

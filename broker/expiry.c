@@ -318,7 +318,7 @@ on_new_head(struct core *core, struct queue *queue)
         core_release_windows(core, queue);
     }
     if (queue->head_waits && core_head_is_on_time(core, queue)) {
-        core_head_is_there(core, queue);
+        core_try_head_again(core, queue);
     }
 }
 

@@ -798,6 +798,27 @@ Test(retry_broker, as_many_as_rows_have_room_for_are_parked_at_once)
     queue_check(queue);
 }
 
+/* A queue that is looked at meanwhile, for a deadline that is gone, is not looked at for ever. */
+Test(retry_broker, a_held_head_leaves_the_broker_in_peace)
+{
+    say_text("x-delayed-retry-order", "hold");
+    say_number("x-message-ttl", 5000);
+    (void)declare_retrying(1000, 2, 5);
+    publish_text(rig, a, "q", "0");
+    send_ack(rig, b, 1, tag_of(take()), false);
+    rig_step(rig, 4500);
+    publish_numbers(rig, a, "q", 1, 2);
+    fail();
+    consume(rig, b, 1, "q", "c", false);
+    rig_step(rig, 510);
+    for (int i = 0; i < 5; i++) {
+        rig_turn(rig);
+    }
+    cr_expect(lt(u64, 0, core_wait_ms(rig->core)));
+    rig_step(rig, 500);
+    cr_assert_str_eq(deliveries(rig, b), "1 2");
+}
+
 /* The log -------------------------------------------------------------------------------------- */
 
 Test(retry_broker, a_failure_and_its_wait_are_written_down)
