@@ -9,6 +9,7 @@
 #include "amqp/properties.h"
 #include "amqp/table.h"
 #include "broker/dead_letter.h"
+#include "broker/limits.h"
 #include "broker/waiting.h"
 #include "store/recovery.h"
 #include "tests/support/alloc_faults.h"
@@ -817,6 +818,32 @@ Test(retry_broker, a_held_head_leaves_the_broker_in_peace)
     cr_expect(lt(u64, 0, core_wait_ms(rig->core)));
     rig_step(rig, 500);
     cr_assert_str_eq(deliveries(rig, b), "1 2");
+}
+
+/* More than a tick may drop, the first of which everybody waits for. */
+Test(retry_broker, a_held_head_and_all_behind_it_are_dropped_when_the_limit_is_lowered)
+{
+    say_text("x-delayed-retry-order", "hold");
+    struct queue *queue = declare_retrying(100000, 2, 5);
+    publish_text(rig, a, "q", "0");
+    fail();
+    consume(rig, b, 1, "q", "c", false);
+    rig->holds_turn = true;
+    publish_numbers(rig, a, "q", 1, CORE_DROPS_PER_TICK + 5);
+    rig->holds_turn = false;
+    rig_turn(rig);
+    rig_expect_nothing(rig, b);
+    cancel(rig, b, "c");
+    say_number("x-max-length", 1);
+    uint32_t changed;
+    enum status status = queue_set_arguments(queue, buffer_bytes(&arguments), &changed);
+    cr_assert(eq(int, status, STATUS_OK));
+    core_heed_limit(rig->core, queue);
+    for (int i = 0; i < 4; i++) {
+        rig_turn(rig);
+    }
+    cr_expect(eq(u64, queue->ready_count, 1));
+    queue_check(queue);
 }
 
 /* The log -------------------------------------------------------------------------------------- */
