@@ -272,7 +272,7 @@ wait_for_retry(const struct coming_back *back, uint64_t delay_ms)
     core->counters.retried++;
     if (queue->settings->retry.order == RETRY_ORDER_HOLD ||
         core_wait(core, queue, &item->entry, item->position, due_ms) != STATUS_OK) {
-        back->row->due_ms = due_ms;
+        back->row->due_ms = due_ms + core->now.begun_ms;
         core_give_back(core, item);
     }
 }
@@ -470,7 +470,7 @@ wait_again(struct core *core, struct queue *queue, uint64_t due_ms)
     struct failure_row *row = queue_find_failure(queue, position);
     bool is_held = queue->settings->retry.order == RETRY_ORDER_HOLD && due_ms != PARKED_MS;
     row->is_in_deque = due_ms <= now_ms(core) || is_held;
-    row->due_ms = is_held ? due_ms : 0;
+    row->due_ms = is_held ? due_ms + core->now.begun_ms : 0;
     if (row->is_in_deque) {
         return STATUS_OK;
     }

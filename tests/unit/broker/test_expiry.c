@@ -106,6 +106,18 @@ expired_count(void)
 
 /* Messages ------------------------------------------------------------------------------------- */
 
+Test(message_ttl, message_lives_for_its_whole_time_though_its_millisecond_had_begun)
+{
+    declare_with("q", "x-message-ttl", 1000);
+    rig->now.begun_ms = 1;
+    rig_step(rig, 10);
+    publish_text(rig, a, "q", "1");
+    rig_step(rig, 1000);
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+    rig_step(rig, 10);
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+}
+
 /* Nobody has to be there to take them. */
 Test(message_ttl, message_dies_when_the_time_of_its_queue_is_over)
 {

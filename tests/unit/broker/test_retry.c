@@ -519,6 +519,22 @@ Test(retry_broker, strict_order_holds_everything_behind_a_failed_message)
     cr_assert_str_eq(deliveries(rig, b), "1 2 3");
 }
 
+Test(retry_broker, a_hold_lasts_its_whole_time_though_its_millisecond_had_begun)
+{
+    say_text("x-delayed-retry-order", "hold");
+    (void)declare_retrying(1000, 2, 5);
+    publish_text(rig, a, "q", "1");
+    uint64_t tag = tag_of(take());
+    rig->now.begun_ms = 1;
+    rig_step(rig, 10);
+    send_nack(rig, b, 1, tag, false, true);
+    consume(rig, b, 1, "q", "c", false);
+    rig_step(rig, 1000);
+    rig_expect_nothing(rig, b);
+    rig_step(rig, 10);
+    (void)expect_delivery(rig, b, "1");
+}
+
 Test(retry_broker, strict_order_is_that_of_a_quorum_queue_too)
 {
     say_text("x-queue-type", "quorum");
