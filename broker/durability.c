@@ -386,8 +386,10 @@ core_head_is_ready(struct core *core, struct queue *queue)
         core_expire_soon(core, queue); /* it has come in the place of one that was lost */
         may_go = false;
     }
-    queue->head_waits = !is_there || !may_go;
-    return !queue->head_waits;
+    bool waits = !is_there || !may_go;
+    core->heads_came |= queue->head_waits && !waits; /* somebody may have begun to wait before */
+    queue->head_waits = waits;
+    return !waits;
 }
 
 void
