@@ -178,6 +178,15 @@ choose_expiration(const struct doing *doing)
     return 1 + dice_below(dice, limits[dice_below(dice, 4)]);
 }
 
+/* Mostly none; now and then one above the highest level. */
+static uint8_t
+choose_priority(const struct doing *doing)
+{
+    struct dice *dice = &doing->world->priorities;
+    return dice_below(dice, 3) == 0 ? (uint8_t)dice_below(dice, doing->world->habits.level_max + 2u)
+                                    : 0;
+}
+
 /* The message that is to be published: into a queue by its name, or through an exchange. */
 static uint32_t
 choose_message(const struct doing *doing)
@@ -201,6 +210,9 @@ attempt(const struct doing *doing)
     struct history_message *message = &history_of(doing)->messages[number];
     if (doing->world->habits.mortal_permille > 0) {
         message->expiration = choose_expiration(doing);
+    }
+    if (doing->world->habits.level_max > 0) {
+        message->priority = choose_priority(doing);
     }
     return number;
 }
@@ -262,6 +274,7 @@ send_message(const struct doing *doing, uint32_t number)
         .number = number,
         .size = message->size,
         .expiration = message->expiration,
+        .priority = message->priority,
         .is_persistent = message->is_persistent,
         .is_mandatory = below(doing, 4) == 0,
     };
@@ -608,6 +621,7 @@ end_declare_queue(struct world *world, const struct sent *sent, struct history_s
                                    world_limit(world, sent->name), span);
         world->history.queues[queue].dead_letter_name = dead_letter_name(world, sent->name);
         world->history.queues[queue].ttl_ms = world_ttl_ms(world, sent->name);
+        world->history.queues[queue].level_max = world_level_max(world, sent->name);
     }
     struct actor_request *request = request_of(sent);
     expect_count(world, request, queue);
@@ -638,6 +652,14 @@ put_ttl(struct buffer *arguments, uint64_t ttl_ms)
     }
 }
 
+static void
+put_levels(struct buffer *arguments, uint8_t level_max)
+{
+    if (level_max > 0) {
+        table_put_integer(arguments, "x-max-priority", level_max);
+    }
+}
+
 static bool
 do_declare_queue(const struct doing *doing)
 {
@@ -661,6 +683,7 @@ do_declare_queue(const struct doing *doing)
     put_limit(&arguments, world_limit(doing->world, name));
     put_ttl(&arguments, world_ttl_ms(doing->world, name));
     put_dead_letters(&arguments, dead_letter_name(doing->world, name));
+    put_levels(&arguments, world_level_max(doing->world, name));
     if ((doing->world->habits.counting_mask >> name & 1) != 0) {
         table_put_integer(&arguments, "x-delivery-limit", -1);
     }

@@ -75,6 +75,7 @@ enum history_reason { HISTORY_REJECTED, HISTORY_EXPIRED, HISTORY_TOO_MANY };
 struct history_copy {
     uint32_t message;
     uint8_t place;       /* of enum history_place */
+    uint8_t level;       /* of its priority in the queue */
     bool is_durable;     /* persistent, in a durable queue */
     bool is_maybe;       /* the last cut went through it */
     bool was_seen;       /* a client got hold of it */
@@ -127,7 +128,8 @@ struct history_queue {
     struct history_limit limit;
     uint64_t ttl_ms;             /* of what comes to it; UINT64_MAX: none */
     uint64_t taken_count;        /* of messages that came to it, in this life of the broker */
-    struct history_copy *copies; /* in the order of the queue; owned */
+    uint8_t level_max;           /* what priorities count up to; 0: not at all */
+    struct history_copy *copies; /* in the order in which they came; owned */
     uint32_t copy_count, copy_capacity;
     uint32_t first_ready; /* none before it is, and none is due */
     uint32_t ready_count, due_count;
@@ -161,6 +163,7 @@ struct history_message {
     uint32_t exchange;   /* its name */
     uint32_t key;        /* on the default exchange the name of a queue */
     uint64_t expiration; /* its time to live in ms, and 1; 0: it has none */
+    uint8_t priority;    /* 0: the message does not say */
     bool is_persistent;
     bool is_logged; /* it went to a durable queue */
     bool is_confirmed;

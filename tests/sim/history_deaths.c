@@ -85,11 +85,11 @@ find_head(struct history *history, struct history_queue *queue, const struct his
                       "queue q%" PRIu32 " drops message %" PRIu32 " within its limit", queue->name,
                       death->message);
     }
-    uint32_t at = history_next_there(queue, queue->first_ready);
+    uint32_t at = history_first(queue, true);
     while (at < queue->copy_count && queue->copies[at].is_maybe &&
            !is_meant(history, &queue->copies[at], death)) {
         history_give_up_maybe(history, queue, at);
-        at = history_next_there(queue, at);
+        at = history_first(queue, true);
     }
     bool is_head = at < queue->copy_count && is_meant(history, &queue->copies[at], death);
     return is_head ? at : queue->copy_count;

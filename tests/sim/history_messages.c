@@ -82,14 +82,48 @@ set_deadline(struct history *history, struct history_queue *queue, struct histor
     }
 }
 
-/* The first ready copy from `at` on, or the number of copies. */
+/* The first copy from `at` on that is there at that level, or the number of copies. */
 static uint32_t
-next_ready(const struct history_queue *queue, uint32_t at)
+next_at_level(const struct history_queue *queue, uint32_t at, uint8_t level, bool with_due)
 {
-    while (at < queue->copy_count && queue->copies[at].place != HISTORY_READY) {
+    while (at < queue->copy_count && (queue->copies[at].level != level ||
+                                      !(with_due ? history_is_there(&queue->copies[at])
+                                                 : queue->copies[at].place == HISTORY_READY))) {
         at++;
     }
     return at;
+}
+
+/* The copy that is served first of those at `level` and below, or the number of copies. */
+static uint32_t
+first_below(const struct history_queue *queue, int level, bool with_due)
+{
+    uint32_t at = queue->copy_count;
+    for (; at == queue->copy_count && level >= 0; level--) {
+        at = next_at_level(queue, queue->first_ready, (uint8_t)level, with_due);
+    }
+    return at;
+}
+
+uint32_t
+history_first(const struct history_queue *queue, bool with_due)
+{
+    return first_below(queue, queue->level_max, with_due);
+}
+
+/* The one that is served behind the ready copy `at`: of its level, or of the next that has one. */
+static uint32_t
+ready_behind(const struct history_queue *queue, uint32_t at)
+{
+    uint8_t level = queue->copies[at].level;
+    uint32_t next = next_at_level(queue, at + 1, level, false);
+    return next < queue->copy_count ? next : first_below(queue, level - 1, false);
+}
+
+static uint8_t
+level_of(const struct history_queue *queue, const struct history_message *message)
+{
+    return message->priority < queue->level_max ? message->priority : queue->level_max;
 }
 
 uint64_t
@@ -113,6 +147,7 @@ history_append_copy(struct history *history, uint32_t handle, uint32_t number,
     bool is_dead_letter = origin != NULL;
     struct history_copy copy = {
         .message = number,
+        .level = level_of(queue, &history->messages[number]),
         .is_durable = queue->is_durable && history->messages[number].is_persistent,
         .is_dead_letter = is_dead_letter,
     };
@@ -373,16 +408,17 @@ history_hand_out(struct history *history, uint32_t handle, uint32_t number, bool
                  bool is_final, struct history_span span)
 {
     struct history_queue *queue = &history->queues[handle];
-    uint32_t next = next_ready(queue, queue->first_ready);
+    uint32_t next = history_first(queue, false);
     uint32_t at = next;
     while (at < queue->copy_count && queue->copies[at].message != number &&
            queue->copies[at].is_maybe) {
-        at = next_ready(queue, at + 1);
+        at = ready_behind(queue, at);
     }
     if (at == queue->copy_count || queue->copies[at].message != number) {
         return refuse(history, queue, number, next);
     }
-    for (; next < at; next = next_ready(queue, next + 1)) {
+    for (uint32_t behind; next != at; next = behind) {
+        behind = ready_behind(queue, next);
         history_give_up_maybe(history, queue, next);
     }
     check_mark(history, queue, &queue->copies[at], is_redelivered);
@@ -402,8 +438,8 @@ void
 history_expect_empty(struct history *history, uint32_t handle)
 {
     struct history_queue *queue = &history->queues[handle];
-    for (uint32_t at = next_ready(queue, queue->first_ready); at < queue->copy_count;
-         at = next_ready(queue, at + 1)) {
+    for (uint32_t at = history_first(queue, false), behind; at < queue->copy_count; at = behind) {
+        behind = ready_behind(queue, at);
         if (queue->copies[at].is_maybe) {
             history_give_up_maybe(history, queue, at);
             continue;

@@ -28,6 +28,10 @@ history_next_there(const struct history_queue *queue, uint32_t at)
     return at;
 }
 
+/* The copy that is served first of those that are there, due ones (which nobody gets any more)
+ * included or not; or the number of copies. */
+uint32_t history_first(const struct history_queue *queue, bool with_due);
+
 /* A copy is with a client after all: where the log does not tell copies of one message from each
  * other, the death was that of another one. */
 void history_take_from_twin(struct history_queue *queue, uint32_t at);

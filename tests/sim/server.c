@@ -303,6 +303,10 @@ make_properties(const struct server_publish *publish, uint8_t out[static PROPERT
         out[0] |= PROPERTY_DELIVERY_MODE >> 8;
         out[size++] = DELIVERY_MODE_PERSISTENT;
     }
+    if (publish->priority != 0) {
+        out[0] |= PROPERTY_PRIORITY >> 8;
+        out[size++] = publish->priority;
+    }
     if (publish->expiration != 0) {
         out[0] |= PROPERTY_EXPIRATION >> 8;
         int length = snprintf((char *)out + size + 1, PROPERTIES_SIZE_MAX - size - 1, "%" PRIu64,

@@ -66,6 +66,7 @@ struct server_publish {
     uint32_t number;
     uint32_t size;
     uint64_t expiration; /* in ms, and 1; 0: none */
+    uint8_t priority;    /* 0: none */
     uint64_t noted_tag;  /* it is a failure note about that delivery; 0: it is none */
     bool is_persistent;
     bool is_mandatory;

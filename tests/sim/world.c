@@ -174,6 +174,23 @@ draw_mixture(struct habits *habits, uint64_t seed)
     }
 }
 
+/* In a third of the runs there are priorities; with dice of their own as well. */
+static void
+draw_priorities(struct world *world)
+{
+    world->priorities = (struct dice){.state = dice_mix(world->seed + 0x7072696f)};
+    world->habits.level_max = (uint8_t)one_of(&world->priorities, 0, 0, 9);
+}
+
+/* Every second queue heeds them, by its name. */
+uint8_t
+world_level_max(const struct world *world, uint32_t name)
+{
+    struct dice dice = {.state = dice_mix(world->seed * 64 + name + 49)};
+    bool has_levels = world->habits.level_max > 0 && dice_below(&dice, 2) == 0;
+    return has_levels ? (uint8_t)(1 + dice_below(&dice, world->habits.level_max)) : 0;
+}
+
 struct history_limit
 world_limit(const struct world *world, uint32_t name)
 {
@@ -276,6 +293,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     draw_limits(&world->habits, seed);
     draw_lives(world);
     draw_mixture(&world->habits, seed);
+    draw_priorities(world);
     history_init(&world->history);
     world->files = sim_disk_new();
     sim_disk_set_copies_on_write(world->files, world->habits.copies_on_write);

@@ -42,6 +42,7 @@ struct habits {
     enum history_overflow overflow_max; /* what queues with a limit may do */
     uint32_t limited_permille;          /* of queues, by their names */
     bool buries;               /* half of the queues that refuse let die what they refuse */
+    uint8_t level_max;         /* of priorities; 0: there are none */
     uint32_t counting_mask;    /* bit n: queue n counts failures, without a limit */
     uint32_t dead_letter_mask; /* bit n: what dies in queue n goes to the next queue */
 };
@@ -50,6 +51,7 @@ struct world {
     uint64_t seed;
     struct dice dice;
     struct dice lives; /* for times to live */
+    struct dice priorities;
     struct trace trace;
     struct habits habits;
     enum mutant mutant;
@@ -133,6 +135,8 @@ void world_step_clock(struct world *world, uint64_t ms);
 struct history_limit world_limit(const struct world *world, uint32_t name);
 /* The time to live that the queue of that name gives; UINT64_MAX: none. */
 uint64_t world_ttl_ms(const struct world *world, uint32_t name);
+/* What priorities count up to in the queue of that name; 0: it does not heed them. */
+uint8_t world_level_max(const struct world *world, uint32_t name);
 /* The broker's queue of that handle, or NULL. */
 const struct queue *world_find_queue(const struct world *world, uint32_t queue);
 
