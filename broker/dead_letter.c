@@ -407,13 +407,12 @@ tell_cycle(const struct letter *letter, const struct queue *target)
         return;
     }
     dying->has_told_cycle = true;
-    char text[RESOURCE_TEXT_SIZE];
+    char text[QUEUE_FIELDS_SIZE];
     char target_text[RESOURCE_TEXT_SIZE];
     log_limited(letter->core->log, LOG_LEVEL_WARN, "dead_letter.cycle",
-                "%s reason=%s target=\"%s\" action=\"dropped for that queue\"",
-                vhost_queue_text(letter->queue->vhost, letter->queue->name, text),
-                death_reason_name(letter->message.reason),
-                vhost_queue_text(target->vhost, target->name, target_text));
+                "%s reason=%s target=%s action=\"dropped for that queue\"",
+                vhost_queue_fields(letter->queue, text), death_reason_name(letter->message.reason),
+                log_escape(target_text, sizeof(target_text), target->name));
 }
 
 /* A message that comes back to a queue again and again without anybody having rejected it would do
@@ -605,12 +604,11 @@ drop_letter(struct core *core, struct queue *queue, const struct dying_message *
 static void
 set_aside(struct letter *letter)
 {
-    char text[RESOURCE_TEXT_SIZE];
+    char text[QUEUE_FIELDS_SIZE];
     log_limited(letter->core->log, LOG_LEVEL_ERROR, "dead_letter.too_large",
                 "%s lsn=%" PRIu64 " what=\"message and list of its queues do not fit a segment\" "
                 "action=\"set aside\"",
-                vhost_queue_text(letter->queue->vhost, letter->queue->name, text),
-                queue_entry_lsn(&letter->message.entry));
+                vhost_queue_fields(letter->queue, text), queue_entry_lsn(&letter->message.entry));
     letter->core->counters.dead_letters_set_aside++;
     take_first(letter->core, letter->queue);
 }

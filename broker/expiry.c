@@ -287,11 +287,10 @@ core_use_queue(struct core *core, struct queue *queue)
 static void
 delete_unused(struct core *core, struct queue *queue)
 {
-    char text[RESOURCE_TEXT_SIZE];
+    char text[QUEUE_FIELDS_SIZE];
     log_limited(core->log, LOG_LEVEL_INFO, "queue.expired",
-                "%s unused_ms=%" PRId64 " ready=%" PRIu64,
-                vhost_queue_text(queue->vhost, queue->name, text), queue->settings->expires_ms,
-                queue->ready_count);
+                "%s unused_ms=%" PRId64 " ready=%" PRIu64, vhost_queue_fields(queue, text),
+                queue->settings->expires_ms, queue->ready_count);
     core->deaths_left -= core->deaths_left < DEATHS_OF_QUEUE ? core->deaths_left : DEATHS_OF_QUEUE;
     (void)vhost_delete_queue(queue->vhost, queue);
 }

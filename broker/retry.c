@@ -506,7 +506,7 @@ core_restore_failed(struct core *core, struct queue *queue, struct queue_entry *
 static void
 tell(struct core *core, struct queue *queue, const struct failure_row *row)
 {
-    char text[RESOURCE_TEXT_SIZE];
+    char text[QUEUE_FIELDS_SIZE];
     if (queue->failures->has_told) {
         return;
     }
@@ -514,7 +514,7 @@ tell(struct core *core, struct queue *queue, const struct failure_row *row)
     log_limited(core->log, LOG_LEVEL_WARN, "queue.quarantined",
                 "%s failures=%" PRIu32 " verdict=%s "
                 "why=\"over the delivery limit, and no dead-letter exchange takes it\"",
-                vhost_queue_text(queue->vhost, queue->name, text), row->delivery_count,
+                vhost_queue_fields(queue, text), row->delivery_count,
                 retry_verdict_name((enum retry_verdict)row->verdict));
 }
 
