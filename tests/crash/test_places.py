@@ -4,7 +4,7 @@
 import pytest
 
 from crash import bodies
-from crash.places import Places, Retries, dead_of
+from crash.places import PARKED_MS, Places, Retries, dead_of
 
 QUEUE, DEAD = "a", dead_of("a")
 REJECTED = {"x-death": [{"count": 1, "reason": "rejected"}]}
@@ -200,3 +200,27 @@ def test_dead_of_its_limit_before_it_is_seen(retries):
     deliver(retries, number, DEAD)
     retries.acknowledge(DEAD, number)
     assert kinds(retries) == {"beyond": 1}
+
+
+def test_parked_is_not_lost(retries):
+    number = publish(retries)
+    fail(retries, number)
+    retries.park(QUEUE, number, retries.limit + 1, PARKED_MS)
+    assert kinds(retries) == {}
+
+
+@pytest.mark.parametrize("failures, due_ms", [(1, PARKED_MS), (2, 0), (2, 1)])
+def test_what_is_left_without_being_parked_is_seen(retries, failures, due_ms):
+    number = publish(retries)
+    retries.park(QUEUE, number, failures, due_ms)
+    assert kinds(retries) == {"undrained": 1, "lost": 1}
+
+
+def test_parked_and_acknowledged_for_certain_is_twofold(retries):
+    number = publish(retries)
+    deliver(retries, number)
+    retries.acknowledge(QUEUE, number)
+    retries.settle(QUEUE, number)
+    retries.begin_life()
+    retries.park(QUEUE, number, retries.limit + 1, PARKED_MS)
+    assert kinds(retries) == {"twofold": 1}
