@@ -163,6 +163,11 @@ class Retries(Places):
         self._failures.setdefault((queue, number), []).append(time.monotonic())
         self.requeue(queue)
 
+    def _check_order(self, copy, redelivered, consumer):
+        """What has failed comes when its wait is over, in whatever life that is."""
+        if (copy.queue, copy.message.number) not in self._failures:
+            super()._check_order(copy, redelivered, consumer)
+
     def read_failures(self, queue, number, headers):
         """What a message says that is delivered. A failure that a death of the broker has undone is not
         counted; then nobody knows when the last one was."""

@@ -177,6 +177,16 @@ def test_again_when_its_wait_is_over_is_right(retries):
     assert kinds(retries) == {}
 
 
+def test_what_waited_over_a_death_of_the_broker_comes_in_no_order(retries):
+    retries.first_s = 0
+    failed, other = publish(retries), publish(retries)
+    fail(retries, failed)
+    retries.begin_life()
+    come_again(retries, other, 0)
+    come_again(retries, failed, 1)
+    assert kinds(retries) == {}
+
+
 # The failure went with the broker.
 def test_again_without_having_failed_is_right_in_the_next_life(retries):
     number = publish(retries)

@@ -245,7 +245,7 @@ class Delaying(Variant):
     name = "delay"
     history_class = Delays
     queue_names = ("a", "b")
-    server = {"segment-size": "256KiB", "max-message-size": "64KiB"}
+    server = {"segment-size": "1MiB", "max-message-size": "64KiB"}
     delay_max_ms = 700
     wait_max_s = 1.5 * delay_max_ms / 1000
 

@@ -162,7 +162,7 @@ Test(failures, times_of_the_first_and_of_the_last_failures_are_kept)
     int64_t time_ms;
     row->arrival_ms = -500; /* before the broker began */
     for (uint64_t number = 1; number <= 9; number++) {
-        failure_row_count(row, number * 1000);
+        failure_row_count(row, number * 1000, number % 2 == 0 ? RETRY_TIMEOUT : RETRY_NACK);
     }
     cr_expect(eq(u32, row->delivery_count, 9));
     for (uint32_t number = 1; number <= 9; number++) {
@@ -171,6 +171,8 @@ Test(failures, times_of_the_first_and_of_the_last_failures_are_kept)
         cr_expect(eq(int, failure_row_time_ms(row, number, &time_ms), is_kept), "failure %u",
                   number);
         cr_expect(eq(i64, time_ms, is_kept ? (int64_t)number * 1000 : 0));
+        cr_expect(not(is_kept) || failure_row_verdict(row, number) ==
+                                      (number % 2 == 0 ? RETRY_TIMEOUT : RETRY_NACK));
     }
     cr_expect(not(failure_row_time_ms(row, 10, &time_ms)));
 }
@@ -180,7 +182,7 @@ Test(failures, times_that_are_not_known_are_not_told)
     struct failure_row *row = add(1);
     int64_t time_ms;
     row->delivery_count = 2; /* as the log gives it back */
-    failure_row_count(row, 7);
+    failure_row_count(row, 7, RETRY_LOST);
     cr_expect(not(failure_row_time_ms(row, 1, &time_ms)));
     cr_expect(not(failure_row_time_ms(row, 2, &time_ms)));
     cr_assert(failure_row_time_ms(row, 3, &time_ms));
