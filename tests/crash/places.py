@@ -187,6 +187,11 @@ class Retries(Places):
                 and headers.get("x-delivery-count") != self.limit + 1:
             self.violation("beyond", f"message {number} died of its limit: {headers}")
 
+    def stop_parking(self, queue):
+        """The broker has stopped: what was parked in the queue and is transient has gone with it."""
+        for copy in self._queues[queue]:
+            copy.excused = copy.excused or not copy.message.persistent
+
     def park(self, queue, number, failures, due_ms):
         """At the very end the message was found in the queue, of which everything was taken that could
         be."""

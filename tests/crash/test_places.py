@@ -219,6 +219,14 @@ def test_parked_is_not_lost(retries):
     assert kinds(retries) == {}
 
 
+def test_parked_and_transient_is_gone_with_the_broker(retries):
+    transient = retries.attempt("publisher", (QUEUE, DEAD), 100, persistent=False)
+    retries.confirm(transient)
+    publish(retries)
+    retries.stop_parking(QUEUE)
+    assert kinds(retries) == {"lost": 1}
+
+
 @pytest.mark.parametrize("failures, due_ms", [(1, PARKED_MS), (2, 0), (2, 1)])
 def test_what_is_left_without_being_parked_is_seen(retries, failures, due_ms):
     number = publish(retries)

@@ -313,6 +313,7 @@ class Retrying(DeadLetters):
 
     def after_drain(self, campaign):
         """What is parked is in no count either, and nobody can consume it."""
+        campaign.history.stop_parking(self.parking)
         for message in campaign.dump(self.parking):
             campaign.history.park(self.parking, int(message["message_id"]),
                                   message.get("delivery_count", 0), message.get("due_ms", 0))
