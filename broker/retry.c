@@ -36,10 +36,10 @@ wall_of(const struct core *core, int64_t time_ms)
     return wall_ms > 0 ? (uint64_t)wall_ms : 1;
 }
 
-static enum row_verdict
-logged_verdict(uint8_t verdict)
+enum row_verdict
+retry_row_verdict(enum retry_verdict verdict)
 {
-    switch ((enum retry_verdict)verdict) {
+    switch (verdict) {
     case RETRY_NACK:
         return ROW_VERDICT_NACK;
     case RETRY_REJECT:
@@ -74,7 +74,7 @@ log_failure(struct core *core, struct queue *queue, const struct queue_entry *en
         .arrival_ms = wall_of(core, row->arrival_ms),
         .delivery_count = row->delivery_count,
         .acquired_count = row->acquired_count,
-        .verdict = (uint8_t)logged_verdict(row->verdict),
+        .verdict = (uint8_t)retry_row_verdict((enum retry_verdict)row->verdict),
         .priority = logged_level(queue, row->position),
     };
     row->state_lsn = core_log_return(core, queue, entry, &state, row->state_lsn);
@@ -208,7 +208,8 @@ note_return(struct coming_back *back, enum retry_verdict verdict)
     queue_entry_set_flag(&item->entry, ENTRY_HAS_FAILED);
     back->is_counted = counts(back->queue, verdict);
     if (back->is_counted) {
-        failure_row_count(row, now_ms(back->core));
+        failure_row_count(row, now_ms(back->core), verdict);
+        queue_keep_no_note(back->queue, row, row->delivery_count);
         back->queue->failures->failed_count++;
         back->core->counters.failed++;
     }
@@ -232,7 +233,8 @@ let_die(const struct coming_back *back)
     struct failure *failure =
         back->channel->notes == NULL
             ? NULL
-            : channel_end_failed(back->channel, item->tag, logged_verdict(back->row->verdict));
+            : channel_end_failed(back->channel, item->tag,
+                                 retry_row_verdict((enum retry_verdict)back->row->verdict));
     queue_settle(back->queue, &item->entry, item->position);
     core_let_failed_die(back->core, back->queue, &item->entry, item->position, DEATH_DELIVERY_LIMIT,
                         failure);
@@ -290,6 +292,9 @@ channel_return_counted(struct channel *channel, struct unacked *item, enum retry
     if (back.is_counted && (is_over_limit(back.queue, back.row) || is_too_old(&back))) {
         let_die(&back);
         return;
+    }
+    if (verdict != RETRY_NO_VERDICT) {
+        channel_keep_note(channel, item, back.row, back.is_counted ? back.row->delivery_count : 0);
     }
     uint64_t delay_ms = draw_delay_ms(&back);
     if (delay_ms > 0) {
@@ -549,7 +554,7 @@ core_forgive(struct core *core, struct queue *queue, const struct queue_entry *e
     if (row == NULL) {
         return;
     }
-    row->delivery_count = 0;
-    memset(row->times_ms, 0, sizeof(row->times_ms));
+    failure_row_forgive(row);
+    queue_forget_history(queue, row);
     log_failure(core, queue, entry, row, 0);
 }
