@@ -273,7 +273,7 @@ header_octets_max(const struct letter *letter)
 static const struct failure_row *
 row_of(const struct letter *letter)
 {
-    return (queue_entry_flags(&letter->message.entry) & ENTRY_HAS_FAILED) == 0
+    return !queue_entry_has_failed(&letter->message.entry)
                ? NULL
                : queue_find_failure(letter->queue, letter->message.position);
 }
