@@ -20,12 +20,6 @@ now_ms(const struct core *core)
     return core->now.monotonic_ms - core->base_ms;
 }
 
-static bool
-has_failed(const struct queue_entry *entry)
-{
-    return (queue_entry_flags(entry) & ENTRY_HAS_FAILED) != 0;
-}
-
 /* The log ------------------------------------------------------------------------------------- */
 
 /* As the log keeps times; it has none before 1970, whatever the machine's clock says. */
@@ -129,7 +123,7 @@ static struct failure_row *
 head_failure(const struct queue *queue)
 {
     const struct queue_entry *head = queue->ready_count == 0 ? NULL : queue_peek(queue);
-    return head == NULL || !has_failed(head)
+    return head == NULL || !queue_entry_has_failed(head)
                ? NULL
                : queue_find_failure(queue, queue_head_position(queue));
 }
@@ -331,14 +325,6 @@ core_end_failures(struct core *core, struct queue *queue, uint64_t position)
     return row.state_lsn;
 }
 
-void
-core_log_departure(struct core *core, struct queue *queue, const struct queue_entry *entry,
-                   uint64_t position)
-{
-    uint64_t state_lsn = has_failed(entry) ? core_end_failures(core, queue, position) : 0;
-    core_log_removal_with(core, queue, entry, state_lsn);
-}
-
 /* Without the message: what it was in is released elsewhere. */
 static void
 forget_row(struct core *core, struct queue *queue, uint64_t position)
@@ -396,7 +382,7 @@ core_purge_waiting_failures(struct core *core, struct queue *queue)
     }
     struct due_cursor cursor = due_index_seek(&queue->waiting->index, &(struct due_key){0});
     for (const struct due_row *row; (row = due_cursor_next(&cursor)) != NULL;) {
-        if (has_failed(&row->entry)) {
+        if (queue_entry_has_failed(&row->entry)) {
             forget_row(core, queue, row->key.position);
         }
     }
@@ -550,7 +536,8 @@ void
 core_forgive(struct core *core, struct queue *queue, const struct queue_entry *entry,
              uint64_t position)
 {
-    struct failure_row *row = has_failed(entry) ? queue_find_failure(queue, position) : NULL;
+    struct failure_row *row =
+        queue_entry_has_failed(entry) ? queue_find_failure(queue, position) : NULL;
     if (row == NULL) {
         return;
     }
