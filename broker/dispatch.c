@@ -131,13 +131,16 @@ deliver(struct core *core, struct queue *queue, struct consumer *consumer, struc
     return deliver_for_settlement(core, queue, consumer, made);
 }
 
-/* The same in a queue in which messages may have failed, and say so. */
-static SELDOM enum status
-deliver_failed(struct core *core, struct queue *queue, struct consumer *consumer)
+/* The same in any queue: where messages may have failed, the next one may have to say so. */
+static enum status
+deliver_head(struct core *core, struct queue *queue, struct consumer *consumer)
 {
     struct content_ref made = {0};
-    uint32_t frame_max = consumer->channel->connection->frame_max;
-    enum status status = core_show_head(core, queue, frame_max, &made);
+    enum status status = STATUS_OK;
+    if (queue->failures != NULL) {
+        uint32_t frame_max = consumer->channel->connection->frame_max;
+        status = core_show_head(core, queue, frame_max, &made);
+    }
     if (status == STATUS_OK) {
         status = deliver(core, queue, consumer, made);
     }
@@ -182,9 +185,7 @@ dispatch_message(struct core *core, struct queue *queue, struct consumer *consum
     }
     uint64_t waiting_octets = queue->ready_bytes;
     prefetch_ahead(core, queue);
-    enum status status = queue->failures == NULL
-                             ? deliver(core, queue, consumer, (struct content_ref){0})
-                             : deliver_failed(core, queue, consumer);
+    enum status status = deliver_head(core, queue, consumer);
     if (status != STATUS_OK) {
         log_limited(core->log, LOG_LEVEL_ERROR, "memory.exhausted", "conn=\"%s\" channel=%u",
                     consumer->channel->connection->name, (unsigned)consumer->channel->number);

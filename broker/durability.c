@@ -77,7 +77,7 @@ reserve_targets(struct core *core, uint32_t count)
     return STATUS_OK;
 }
 
-static enum status
+static inline enum status
 add_target(struct core *core, const struct queue *queue, bool may_go_at_once)
 {
     if (reserve_targets(core, core->log_target_count + 1) != STATUS_OK) {
@@ -170,11 +170,8 @@ core_log_target_with(struct core *core, const struct queue *queue, const struct 
 }
 
 enum status
-core_log_target_until(struct core *core, const struct queue *queue, uint64_t row_due_ms)
+core_log_delayed_target(struct core *core, const struct queue *queue, uint64_t row_due_ms)
 {
-    if (row_due_ms == 0) {
-        return core_log_target(core, queue);
-    }
     struct row_state state = {.due_ms = core_wall_of_row_ms(core, row_due_ms)};
     return core_log_target_with(core, queue, &state);
 }
@@ -273,14 +270,6 @@ core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entr
 }
 
 void
-core_log_removal(struct core *core, const struct queue *queue, const struct queue_entry *entry)
-{
-    if (queue_entry_lsn(entry) != 0) {
-        core_log_removal_with(core, queue, entry, 0);
-    }
-}
-
-void
 core_log_removal_with(struct core *core, const struct queue *queue, const struct queue_entry *entry,
                       uint64_t state_lsn)
 {
@@ -365,10 +354,18 @@ is_marked(struct core *core, struct queue *queue, uint64_t lsn)
     return lsn >= journal_open_lsn(core->journal) && handout->token == journal_token(core->journal);
 }
 
+/* The same for the next message; what is in no log needs no mark. */
+static inline bool
+head_is_marked(struct core *core, struct queue *queue, const struct queue_entry *head)
+{
+    static const uint8_t MARKED = ENTRY_REDELIVERED | ENTRY_HANDED_OUT;
+    return queue_entry_lsn(head) == 0 || core->journal == NULL ||
+           (queue_entry_flags(head) & MARKED) != 0 || is_marked(core, queue, queue_entry_lsn(head));
+}
+
 bool
 core_head_is_ready(struct core *core, struct queue *queue)
 {
-    static const uint8_t MARKED = ENTRY_REDELIVERED | ENTRY_HANDED_OUT;
     if (queue->times != NULL && !core_head_is_on_time(core, queue)) {
         queue->head_waits = true;
         return false;
@@ -377,31 +374,38 @@ core_head_is_ready(struct core *core, struct queue *queue)
         queue->head_waits = true;
         return false;
     }
-    bool is_there = core_head_is_in_memory(core, queue);
-    const struct queue_entry *head = queue_peek(queue);
-    bool may_go = core->journal == NULL || head == NULL || queue_entry_lsn(head) == 0 ||
-                  (queue_entry_flags(head) & MARKED) != 0 ||
-                  is_marked(core, queue, queue_entry_lsn(head));
+    const struct queue_entry *head = core_head_in_memory(core, queue);
+    bool is_there = head != NULL || queue->ready_count == 0;
+    head = head == NULL ? queue_peek(queue) : head; /* its content may be under way */
+    bool may_go = head == NULL || head_is_marked(core, queue, head);
     if (queue->times != NULL && core_head_is_overdue(core, queue)) {
         core_expire_soon(core, queue); /* it has come in the place of one that was lost */
         may_go = false;
     }
-    queue->head_waits = !is_there || !may_go;
-    return !queue->head_waits;
+    bool waits = !is_there || !may_go;
+    core->heads_came |= queue->head_waits && !waits; /* somebody may have begun to wait before */
+    queue->head_waits = waits;
+    return !waits;
+}
+
+void
+core_try_head_again(struct core *core, struct queue *queue)
+{
+    queue->head_waits = false;
+    core->heads_came = true;
+    core_heed_limit(core, queue);
+    if (!queue->deleted && queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
+        core_wake_queue(core, queue);
+    }
 }
 
 void
 core_head_is_there(struct core *core, struct queue *queue)
 {
-    queue->head_waits = false;
-    core->heads_came = true;
     if (queue->times != NULL) {
         core_expire_soon(core, queue);
     }
-    core_heed_limit(core, queue);
-    if (!queue->deleted && queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
-        core_wake_queue(core, queue);
-    }
+    core_try_head_again(core, queue);
 }
 
 void

@@ -56,9 +56,16 @@ MUST_CHECK enum status core_log_target(struct core *core, const struct queue *qu
 MUST_CHECK enum status core_log_target_with(struct core *core, const struct queue *queue,
                                             const struct row_state *state);
 /* core_log_target for a queue that is to have the message when `row_due_ms` has come, as a row of
- * it is due (queues/waiting.h); 0: at once. Its deadline counts from then. */
-MUST_CHECK enum status core_log_target_until(struct core *core, const struct queue *queue,
-                                             uint64_t row_due_ms);
+ * it is due (queues/waiting.h). Its deadline counts from then. */
+MUST_CHECK enum status core_log_delayed_target(struct core *core, const struct queue *queue,
+                                               uint64_t row_due_ms);
+/* One or the other; `row_due_ms` 0: the queue is to have it at once. */
+static inline MUST_CHECK enum status
+core_log_target_until(struct core *core, const struct queue *queue, uint64_t row_due_ms)
+{
+    return row_due_ms == 0 ? core_log_target(core, queue)
+                           : core_log_delayed_target(core, queue, row_due_ms);
+}
 MUST_CHECK enum status core_log_publish(struct core *core, struct content_ref content,
                                         uint64_t *lsn_out);
 
@@ -84,29 +91,33 @@ MUST_CHECK enum status core_log_reserve(struct core *core, const struct log_need
 /* Whether a segment can hold it. */
 bool core_log_fits(const struct core *core, const struct log_need *need);
 
-/* The message is done with in `queue`: acknowledged, dropped, delivered for good. */
-void core_log_removal(struct core *core, const struct queue *queue,
-                      const struct queue_entry *entry);
+/* The message, whose state stands in the log at `state_lsn` (core_log_return; 0: nowhere), is done
+ * with in `queue`: acknowledged, dropped, delivered for good. */
+void core_log_removal_with(struct core *core, const struct queue *queue,
+                           const struct queue_entry *entry, uint64_t state_lsn);
+/* The same for one without a state. */
+static inline void
+core_log_removal(struct core *core, const struct queue *queue, const struct queue_entry *entry)
+{
+    if (queue_entry_lsn(entry) != 0) {
+        core_log_removal_with(core, queue, entry, 0);
+    }
+}
 
 /* The same for a message that was purged from the queue with that id; 0: the queue is gone. */
+void core_log_discarded_with(struct core *core, uint64_t queue_id, const struct queue_entry *entry,
+                             uint64_t state_lsn);
 void core_log_discarded(struct core *core, uint64_t queue_id, const struct queue_entry *entry);
 
 /* Has the log keep `state` of the message in `queue` in place of what it knew, which stands at
  * `state_lsn` (0: nothing, or what came with the message): a retry that waits, a delivery that
  * counts. Returns where the new one stands; whoever has the entry keeps that with it and gives it
- * back here, or to one of the two below when the message leaves. What is in no log, or in a queue
+ * back here, or to one of the two above when the message leaves. What is in no log, or in a queue
  * that is gone, is left as it is, and `state_lsn` comes back. The state goes with the tick's batch;
  * who has to wait for it takes core_log_token. */
 uint64_t core_log_return(struct core *core, const struct queue *queue,
                          const struct queue_entry *entry, const struct row_state *state,
                          uint64_t state_lsn);
-
-/* core_log_removal and core_log_discarded for a message whose state stands at `state_lsn`; 0: as
- * those. */
-void core_log_removal_with(struct core *core, const struct queue *queue,
-                           const struct queue_entry *entry, uint64_t state_lsn);
-void core_log_discarded_with(struct core *core, uint64_t queue_id, const struct queue_entry *entry,
-                             uint64_t state_lsn);
 
 /* What the log keeps at `state_lsn` (0: nothing) of a message that is about to leave by itself
  * means nothing any more. */
@@ -119,6 +130,10 @@ bool core_head_is_ready(struct core *core, struct queue *queue);
 /* The queue waits for nothing any more (or is gone): it is dispatched again, and channels whose
  * basic.get waited for it go on at the end of the tick. */
 void core_head_is_there(struct core *core, struct queue *queue);
+
+/* The same for whoever has just looked at the deadlines of the queue: nothing new is known of them.
+ */
+void core_try_head_again(struct core *core, struct queue *queue);
 
 /* Has those channels go on: one walk for all the queues of a tick. */
 void core_release_getters(struct core *core);

@@ -45,9 +45,9 @@ void paging_free(struct paging **paging);
 /* An IO_FETCH or IO_SPILL is back. Takes it. */
 void core_job_done(struct core *core, struct io_job *job);
 
-/* Whether the next message of the queue is in memory, or there is none. Otherwise it is under way,
- * and core_head_is_there will be called. Asks for what comes behind it in time. */
-bool core_head_is_in_memory(struct core *core, struct queue *queue);
+/* The next message of the queue, if it is in memory; NULL: there is none, or it is under way, and
+ * core_head_is_there will be called. Asks for what comes behind it in time. */
+const struct queue_entry *core_head_in_memory(struct core *core, struct queue *queue);
 
 /* Entries at the head of the queue are on disk: has them read back, without their contents.
  * core_head_is_there is called when they have come, or it is worth another try. */

@@ -336,7 +336,7 @@ set_aside(struct paging *paging, struct queue *queue, const struct log_failure *
 }
 
 /* A message of no log whose spill file failed. */
-static void
+static SELDOM void
 lose_head(struct paging *paging, struct queue *queue)
 {
     struct queue_entry entry;
@@ -354,12 +354,12 @@ lose_head(struct paging *paging, struct queue *queue)
 
 /* The next message ----------------------------------------------------------------------------- */
 
-bool
-core_head_is_in_memory(struct core *core, struct queue *queue)
+const struct queue_entry *
+core_head_in_memory(struct core *core, struct queue *queue)
 {
     struct paging *paging = core->paging;
     if (paging == NULL) {
-        return true;
+        return queue_peek(queue);
     }
     if (entry_deque_wants_read(&queue->deque)) {
         (void)paging_read_entries(paging, &queue->deque, queue);
@@ -370,25 +370,26 @@ core_head_is_in_memory(struct core *core, struct queue *queue)
             if (entry_deque_wants_read(&queue->deque)) {
                 paging_wait_for_room(paging, paging_windows_of(paging, queue));
             }
-            return false;
+            return NULL;
         }
         enum content_place place = chunk_pool_place(core->pool, head->content);
         if (place == CONTENT_IN_MEMORY) {
-            if (queue->windows != NULL) {
-                read_ahead(paging, queue->windows);
+            if (queue->windows == NULL) {
+                return head;
             }
-            return true;
+            read_ahead(paging, queue->windows);
+            return queue_peek(queue);
         }
         if (place != CONTENT_LOST) {
             struct queue_windows *windows = paging_windows_of(paging, queue);
             if (!windows->is_fetching && !ask_for_head(paging, windows, place)) {
                 paging_wait_for_room(paging, windows);
             }
-            return false;
+            return NULL;
         }
         lose_head(paging, queue);
     }
-    return true;
+    return NULL;
 }
 
 static void

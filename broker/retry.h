@@ -14,11 +14,15 @@
 #ifndef BOURSE_BROKER_RETRY_H
 #define BOURSE_BROKER_RETRY_H
 
-#include "broker/core.h"
+#include "broker/durability.h"
 #include "queues/retry.h"
 #include "queues/unacked.h"
+#include "store/row_state.h"
 
 struct channel;
+
+/* As the log has it. */
+enum row_verdict retry_row_verdict(enum retry_verdict verdict);
 
 /* A delivery of the channel has ended without an acknowledgement: gives the message back to its
  * queue, which is not deleted and counts, or lets it die. `item` was taken out of its table; the
@@ -34,8 +38,16 @@ void core_give_back(struct core *core, struct unacked *item);
 uint64_t core_end_failures(struct core *core, struct queue *queue, uint64_t position);
 
 /* The message is done with, as core_log_removal, wherever it stood at `position`. */
-void core_log_departure(struct core *core, struct queue *queue, const struct queue_entry *entry,
-                        uint64_t position);
+static inline void
+core_log_departure(struct core *core, struct queue *queue, const struct queue_entry *entry,
+                   uint64_t position)
+{
+    if (queue_entry_has_failed(entry)) {
+        core_log_removal_with(core, queue, entry, core_end_failures(core, queue, position));
+    } else {
+        core_log_removal(core, queue, entry);
+    }
+}
 
 /* Whether the next message may be handed out as far as its failures are concerned, or there is
  * none; those before it that were tried more often than the queue allows now die. False: it is to

@@ -194,6 +194,11 @@ core_route(struct core *core, struct vhost *vhost, struct exchange *exchange,
 {
     struct route_set *set = &core->routes;
     route_set_begin(set);
+    if (exchange->name.size == 0) {
+        route_to_named_queues(vhost, message, set); /* and nothing is behind them */
+        core->prompt_count = set->count;
+        return;
+    }
     route_set_add(set, &exchange->target);
     bool is_held = walk_promptly(core, vhost, message);
     uint32_t prompt_count = set->count;

@@ -77,6 +77,13 @@ queue_entry_is_dead(const struct queue_entry *entry)
     return (entry->lsn_and_flags & ENTRY_DEAD) != 0;
 }
 
+/* Whether its queue knows of failures of the message (failures.h). */
+static inline bool
+queue_entry_has_failed(const struct queue_entry *entry)
+{
+    return (entry->lsn_and_flags & ENTRY_HAS_FAILED) != 0;
+}
+
 static inline void
 queue_entry_set_flag(struct queue_entry *entry, enum queue_entry_flag flag)
 {
