@@ -80,7 +80,7 @@ push(int count)
     struct queue_entry entry = {.size = 1};
     for (int i = 0; i < count; i++) {
         cr_assert(eq(int, queue_push(queue, &entry), STATUS_OK));
-        queue->published_count++;
+        queue->clocks->published_count++;
     }
 }
 
@@ -91,9 +91,9 @@ lend(void)
     cr_assert(lt(int, lent_count, LENT_MAX));
     cr_assert(
         eq(int, queue_lend(queue, &lent[lent_count].entry, &lent[lent_count].position), STATUS_OK));
-    queue->delivered_count++;
+    queue->clocks->delivered_count++;
     bool is_again = (queue_entry_flags(&lent[lent_count].entry) & ENTRY_REDELIVERED) != 0;
-    queue->redelivered_count += is_again ? 1 : 0;
+    queue->clocks->redelivered_count += is_again ? 1 : 0;
     lent_count++;
 }
 
