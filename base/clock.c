@@ -24,6 +24,7 @@ read_system(void *context)
     return (struct clock_reading){
         .monotonic_ms = (uint64_t)read_ms(CLOCK_BOOTTIME),
         .wall_ms = read_ms(CLOCK_REALTIME),
+        .begun_ms = 1,
     };
 }
 

@@ -9,6 +9,8 @@
 struct clock_reading {
     uint64_t monotonic_ms; /* never goes back; its zero means nothing */
     int64_t wall_ms;       /* since 1970-01-01 UTC; may jump */
+    uint8_t begun_ms;      /* 1: of the next millisecond, in either, a part may be over; what is to
+                              last so many ms from now on ends that much later */
 };
 
 /* Where a reading comes from: the system in production, a number that a test steps. */

@@ -155,7 +155,8 @@ enum settlement {
     SETTLEMENT_ACK,
     SETTLEMENT_NACKED,   /* back to the queue, by basic.nack; gone if the queue is gone */
     SETTLEMENT_REQUEUED, /* the same by basic.reject */
-    SETTLEMENT_REJECT,   /* for good: it dies */
+    SETTLEMENT_REFUSED,  /* for good, by basic.nack: it dies */
+    SETTLEMENT_REJECTED, /* the same by basic.reject */
 };
 
 /* settle.c. Settles one open delivery that was taken out of the table: its references pass to the
@@ -165,7 +166,6 @@ void channel_settle_ack(struct channel *channel, struct unacked *item);
 /* Back to the queue; RETRY_NO_VERDICT: nobody says that the delivery failed. */
 void channel_settle_return(struct channel *channel, struct unacked *item,
                            enum retry_verdict verdict);
-void channel_settle_reject(struct channel *channel, struct unacked *item);
 
 /* handle_channel.c */
 enum status channel_handle_flow(struct channel *channel, const struct channel_flow *args,

@@ -15,6 +15,7 @@
 #include "broker/death_headers.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/failure_facts.h"
 #include "broker/failure_notes.h"
 #include "broker/paging.h"
 #include "broker/publish.h"
@@ -269,21 +270,12 @@ header_octets_max(const struct letter *letter)
     return frame_max > others ? frame_max - others : 0;
 }
 
-/* What its queue has counted; NULL: nothing. */
-static const struct failure_row *
-row_of(const struct letter *letter)
-{
-    return !queue_entry_has_failed(&letter->message.entry)
-               ? NULL
-               : queue_find_failure(letter->queue, letter->message.position);
-}
-
 /* The headers that the message has, and what is known of its failures, as far as there is room. */
 static struct bytes
 add_failures(const struct letter *letter)
 {
     struct bytes headers = letter->properties.headers;
-    const struct failure_row *failure = row_of(letter);
+    const struct failure_row *failure = failure_row_of(letter->queue, &letter->message);
     struct buffer *failures = &letter->core->dead_letters->failures;
     buffer_clear(failures);
     if (failure == NULL || headers.size + RETRY_HEADERS_OCTETS_MAX > header_octets_max(letter)) {
@@ -293,48 +285,10 @@ add_failures(const struct letter *letter)
     return buffer_bytes(failures);
 }
 
-/* An attempt that the queue has counted, if its time is still known. */
-static void
-add_counted(const struct letter *letter, const struct failure_row *row, uint32_t number,
-            struct failure *failure)
-{
-    const struct core *core = letter->core;
-    int64_t time_ms;
-    if (!failure_row_time_ms(row, number, &time_ms)) {
-        return;
-    }
-    int64_t now_ms = (int64_t)(core->now.monotonic_ms - core->base_ms);
-    int64_t wall_ms = core->now.wall_ms - (now_ms - time_ms);
-    struct failure_attempt attempt = {.time_ms = wall_ms < 0 ? 0 : (uint64_t)wall_ms};
-    failure_add(failure, &attempt);
-}
-
-/* All attempts that are known of a message with a note: those that its queue has counted, of which
- * a rejection for good is none. */
-static struct failure
-gather_failure(const struct letter *letter)
-{
-    const struct failure *noted = letter->message.failure;
-    const struct failure_row *row = row_of(letter);
-    struct failure failure = {.note = noted->note};
-    uint32_t counted = row == NULL ? 0 : row->delivery_count;
-    bool is_counted = counted > 0 && letter->message.reason == DEATH_DELIVERY_LIMIT;
-    uint32_t others = is_counted ? counted - 1 : counted;
-    uint32_t later = others > FAILURE_TIMES_MAX ? others - FAILURE_TIMES_MAX + 2 : 2;
-    for (uint32_t number = 1; number <= others; number = number == 1 ? later : number + 1) {
-        add_counted(letter, row, number, &failure);
-    }
-    failure_add(&failure, &noted->attempts[noted->attempt_count - 1]);
-    failure.count = others + 1;
-    failure.first_ms = failure.attempts[0].time_ms;
-    return failure;
-}
-
 /* Behind all others, in what room there is: what is known of why the message failed. */
 static void
-write_failure(const struct letter *letter, struct bytes old_headers)
+write_failure(const struct letter *letter, const struct failure *failure, struct bytes old_headers)
 {
-    struct failure failure = gather_failure(letter);
     const struct properties *properties = &letter->properties;
     struct buffer *headers = &letter->core->dead_letters->headers;
     bool has_id = (properties->flags & PROPERTY_MESSAGE_ID) != 0;
@@ -345,7 +299,7 @@ write_failure(const struct letter *letter, struct bytes old_headers)
     };
     size_t octets_max = header_octets_max(letter);
     size_t octets = buffer_size(headers);
-    failure_headers_put(headers, &failure, &source, octets < octets_max ? octets_max - octets : 0);
+    failure_headers_put(headers, failure, &source, octets < octets_max ? octets_max - octets : 0);
 }
 
 /* Leaves the new headers in the scratch buffer and in the properties. */
@@ -364,16 +318,19 @@ write_headers(struct letter *letter)
         .time_s = (uint64_t)(letter->core->now.wall_ms / 1000),
         .expiration = expires ? properties->expiration : bytes_make(NULL, 0),
     };
+    UNINITIALIZED struct failure failure;
+    bool has_failed = failure_gather(letter->core, letter->queue, &letter->message, &failure);
     struct death_source source = {
         .headers = add_failures(letter),
         .has_deaths = (letter->old->flags & CONTENT_HAS_DEATHS) != 0,
         .drops_cc = letter->queue->settings->has_dead_letter_routing_key,
-        .drops_failure = letter->message.failure != NULL,
+        .drops_failure = has_failed,
+        .drops_note = has_failed && failure.note != NULL,
     };
     buffer_clear(headers);
     letter->has_deaths = death_headers_put(headers, &source, &death, header_octets_max(letter));
-    if (letter->message.failure != NULL) {
-        write_failure(letter, source.headers);
+    if (has_failed) {
+        write_failure(letter, &failure, source.headers);
     }
     if (headers->failed || letter->core->dead_letters->failures.failed) {
         return STATUS_NO_MEMORY;
@@ -407,13 +364,12 @@ tell_cycle(const struct letter *letter, const struct queue *target)
         return;
     }
     dying->has_told_cycle = true;
-    char text[RESOURCE_TEXT_SIZE];
+    char text[QUEUE_FIELDS_SIZE];
     char target_text[RESOURCE_TEXT_SIZE];
     log_limited(letter->core->log, LOG_LEVEL_WARN, "dead_letter.cycle",
-                "%s reason=%s target=\"%s\" action=\"dropped for that queue\"",
-                vhost_queue_text(letter->queue->vhost, letter->queue->name, text),
-                death_reason_name(letter->message.reason),
-                vhost_queue_text(target->vhost, target->name, target_text));
+                "%s reason=%s target=%s action=\"dropped for that queue\"",
+                vhost_queue_fields(letter->queue, text), death_reason_name(letter->message.reason),
+                log_escape(target_text, sizeof(target_text), target->name));
 }
 
 /* A message that comes back to a queue again and again without anybody having rejected it would do
@@ -605,12 +561,11 @@ drop_letter(struct core *core, struct queue *queue, const struct dying_message *
 static void
 set_aside(struct letter *letter)
 {
-    char text[RESOURCE_TEXT_SIZE];
+    char text[QUEUE_FIELDS_SIZE];
     log_limited(letter->core->log, LOG_LEVEL_ERROR, "dead_letter.too_large",
                 "%s lsn=%" PRIu64 " what=\"message and list of its queues do not fit a segment\" "
                 "action=\"set aside\"",
-                vhost_queue_text(letter->queue->vhost, letter->queue->name, text),
-                queue_entry_lsn(&letter->message.entry));
+                vhost_queue_fields(letter->queue, text), queue_entry_lsn(&letter->message.entry));
     letter->core->counters.dead_letters_set_aside++;
     take_first(letter->core, letter->queue);
 }

@@ -28,7 +28,8 @@ is_copied(const struct death_source *source, struct bytes name)
     if (source->drops_cc && bytes_equal_text(name, "CC")) {
         return false;
     }
-    if (source->drops_failure && failure_header_is_ours(name)) {
+    if (failure_header_is_ours(name) &&
+        (failure_header_is_of_note(name) ? source->drops_note : source->drops_failure)) {
         return false;
     }
     return !bytes_equal_text(name, "x-death") && !is_any_of(name, first_names) &&

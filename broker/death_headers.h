@@ -28,7 +28,8 @@ struct death_source {
     struct bytes headers; /* body of a validated table */
     bool has_deaths;      /* the broker wrote x-death in it; else what is there is a client's */
     bool drops_cc;        /* the header CC is left out */
-    bool drops_failure;   /* those of an earlier failure are left out (failure.h) */
+    bool drops_failure;   /* those of an earlier failure are left out (failure.h), */
+    bool drops_note;      /* and those of its note */
 };
 
 /* Appends the headers that the message has from now on: those it had, without the ones that speak

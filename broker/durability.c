@@ -382,22 +382,30 @@ core_head_is_ready(struct core *core, struct queue *queue)
         core_expire_soon(core, queue); /* it has come in the place of one that was lost */
         may_go = false;
     }
-    queue->head_waits = !is_there || !may_go;
-    return !queue->head_waits;
+    bool waits = !is_there || !may_go;
+    core->heads_came |= queue->head_waits && !waits; /* somebody may have begun to wait before */
+    queue->head_waits = waits;
+    return !waits;
+}
+
+void
+core_try_head_again(struct core *core, struct queue *queue)
+{
+    queue->head_waits = false;
+    core->heads_came = true;
+    core_heed_limit(core, queue);
+    if (!queue->deleted && queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
+        core_wake_queue(core, queue);
+    }
 }
 
 void
 core_head_is_there(struct core *core, struct queue *queue)
 {
-    queue->head_waits = false;
-    core->heads_came = true;
     if (queue->times != NULL) {
         core_expire_soon(core, queue);
     }
-    core_heed_limit(core, queue);
-    if (!queue->deleted && queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
-        core_wake_queue(core, queue);
-    }
+    core_try_head_again(core, queue);
 }
 
 void

@@ -131,6 +131,10 @@ bool core_head_is_ready(struct core *core, struct queue *queue);
  * basic.get waited for it go on at the end of the tick. */
 void core_head_is_there(struct core *core, struct queue *queue);
 
+/* The same for whoever has just looked at the deadlines of the queue: nothing new is known of them.
+ */
+void core_try_head_again(struct core *core, struct queue *queue);
+
 /* Has those channels go on: one walk for all the queues of a tick. */
 void core_release_getters(struct core *core);
 

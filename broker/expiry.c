@@ -87,7 +87,7 @@ enum status
 core_push_for(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t ttl_ms)
 {
     if (ttl_ms > 0) {
-        return push_until(core, queue, entry, now_ms(core) + ttl_ms);
+        return push_until(core, queue, entry, now_ms(core) + core->now.begun_ms + ttl_ms);
     }
     enum status status = push_until(core, queue, entry, 0);
     if (status == STATUS_OK) {
@@ -121,7 +121,7 @@ core_wall_deadline_ms(const struct core *core, const struct queue *queue, uint64
         return 0;
     }
     uint64_t wall_ms = core->now.wall_ms > 0 ? (uint64_t)core->now.wall_ms : 1;
-    return wall_ms + queue_time_to_live_ms(queue, expiration);
+    return wall_ms + core->now.begun_ms + queue_time_to_live_ms(queue, expiration);
 }
 
 enum status
@@ -287,11 +287,10 @@ core_use_queue(struct core *core, struct queue *queue)
 static void
 delete_unused(struct core *core, struct queue *queue)
 {
-    char text[RESOURCE_TEXT_SIZE];
+    char text[QUEUE_FIELDS_SIZE];
     log_limited(core->log, LOG_LEVEL_INFO, "queue.expired",
-                "%s unused_ms=%" PRId64 " ready=%" PRIu64,
-                vhost_queue_text(queue->vhost, queue->name, text), queue->settings->expires_ms,
-                queue->ready_count);
+                "%s unused_ms=%" PRId64 " ready=%" PRIu64, vhost_queue_fields(queue, text),
+                queue->settings->expires_ms, queue->ready_count);
     core->deaths_left -= core->deaths_left < DEATHS_OF_QUEUE ? core->deaths_left : DEATHS_OF_QUEUE;
     (void)vhost_delete_queue(queue->vhost, queue);
 }
@@ -318,7 +317,7 @@ on_new_head(struct core *core, struct queue *queue)
         core_release_windows(core, queue);
     }
     if (queue->head_waits && core_head_is_on_time(core, queue)) {
-        core_head_is_there(core, queue);
+        core_try_head_again(core, queue);
     }
 }
 

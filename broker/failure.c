@@ -9,37 +9,11 @@
 #include "base/assert.h"
 
 static const char HEADER_PREFIX[] = "x-failure-";
+static const char CLASS[] = "x-failure-class";
+static const char TEXT[] = "x-failure-text";
+static const char ADVICE[] = "x-failure-advice";
 
 /* Life ----------------------------------------------------------------------------------------- */
-
-static struct bytes
-copy_behind(uint8_t **end, struct bytes text)
-{
-    if (text.data == NULL) {
-        return text;
-    }
-    struct bytes copy = bytes_make(*end, text.size);
-    memcpy(*end, text.data, text.size);
-    *end += text.size;
-    return copy;
-}
-
-struct failure_note *
-failure_note_new(uint64_t tag, struct bytes class, struct bytes text, struct bytes advice)
-{
-    size_t octets = sizeof(struct failure_note) + class.size + text.size + advice.size;
-    struct failure_note *note = try_alloc(octets);
-    if (note == NULL) {
-        return NULL;
-    }
-    uint8_t *end = note->copies;
-    note->tag = tag;
-    note->octets = (uint32_t)octets;
-    note->class = copy_behind(&end, class);
-    note->text = copy_behind(&end, text);
-    note->advice = copy_behind(&end, advice);
-    return note;
-}
 
 struct failure *
 failure_new(struct failure_note *note, const struct failure_attempt *attempt)
@@ -82,12 +56,22 @@ failure_header_is_ours(struct bytes name)
     return bytes_starts_with(name, HEADER_PREFIX);
 }
 
+bool
+failure_header_is_of_note(struct bytes name)
+{
+    return bytes_equal_text(name, CLASS) || bytes_equal_text(name, TEXT) ||
+           bytes_equal_text(name, ADVICE);
+}
+
+/* Nothing where nobody knows it. */
 static void
 put_time(struct buffer *out, const char *name, uint64_t time_ms)
 {
-    buffer_put_shortstr(out, bytes_of(name));
-    buffer_put_u8(out, 'T');
-    buffer_put_u64(out, time_ms / 1000);
+    if (time_ms != 0) {
+        buffer_put_shortstr(out, bytes_of(name));
+        buffer_put_u8(out, 'T');
+        buffer_put_u64(out, time_ms / 1000);
+    }
 }
 
 static void
@@ -142,6 +126,7 @@ put_attempts(struct buffer *out, const struct failure *failure)
         if (attempt->verdict != ROW_VERDICT_NONE) {
             table_put_text(out, "verdict", bytes_of(verdict_name(attempt->verdict)));
         }
+        put_text(out, "class", attempt->class);
         end_counted(out, table_at);
     }
     end_counted(out, array_at);
@@ -166,10 +151,8 @@ put_facts(struct buffer *out, const struct failure *failure, const struct failur
 {
     table_put_text(out, "x-failure-queue", source->queue);
     table_put_integer(out, "x-failure-count", failure->count);
-    if (failure->attempt_count > 0) {
-        put_time(out, "x-failure-first-time", failure->first_ms);
-        put_time(out, "x-failure-last-time", failure->last_ms);
-    }
+    put_time(out, "x-failure-first-time", failure->first_ms);
+    put_time(out, "x-failure-last-time", failure->last_ms);
     put_text(out, "x-failure-message-id", source->message_id);
     put_text(out, "x-failure-trace-id", trace_of(source->headers));
 }
@@ -178,9 +161,9 @@ static void
 put_note(struct buffer *out, const struct failure_note *note)
 {
     if (note != NULL) {
-        put_text(out, "x-failure-class", note->class);
-        put_text(out, "x-failure-text", note->text);
-        put_text(out, "x-failure-advice", note->advice);
+        put_text(out, CLASS, note->class);
+        put_text(out, TEXT, note->text);
+        put_text(out, ADVICE, note->advice);
     }
 }
 

@@ -6,45 +6,32 @@
 
 #include "base/buffer.h"
 #include "base/bytes.h"
+#include "queues/failure_history.h"
 #include "store/row_state.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a consumer said of one delivery; in one allocation. Texts that are not there have no `data`.
- */
-struct failure_note {
-    uint64_t tag;       /* the delivery */
-    uint32_t octets;    /* of memory */
-    struct bytes class; /* of the error: its type, or a code */
-    struct bytes text;
-    struct bytes advice; /* to whoever looks at the dead letter */
-    uint8_t copies[];
-};
-
-/* Copies the texts; NULL: there is no memory. */
-struct failure_note *failure_note_new(uint64_t tag, struct bytes class, struct bytes text,
-                                      struct bytes advice);
-
 /* One delivery that failed. */
 struct failure_attempt {
-    uint64_t time_ms; /* wall clock, since 1970 */
-    uint8_t verdict;  /* of enum row_verdict; none: nobody knows any more */
+    uint64_t time_ms;   /* wall clock, since 1970 */
+    uint8_t verdict;    /* of enum row_verdict; none: nobody knows any more */
+    struct bytes class; /* of the error; a view; without `data`: nobody said */
 };
 
-/* Attempts that are told of one by one: the last ones. */
-enum { FAILURE_ATTEMPTS_MAX = 32 };
+/* Attempts that are told of one by one: those that a row keeps, and a rejection for good. */
+enum { FAILURE_ATTEMPTS_MAX = FAILURE_TIMES_MAX + 1 };
 
 struct failure {
-    struct failure_note *note; /* of the last attempt that had one; owned; NULL: none had */
-    uint64_t first_ms, last_ms;
-    uint32_t count;         /* attempts that failed, as far as the broker knows; at least 1 */
-    uint32_t attempt_count; /* of them: that are listed */
+    struct failure_note *note;  /* of the last attempt that had one; owned; NULL: none had */
+    uint64_t first_ms, last_ms; /* 0: nobody knows any more */
+    uint32_t count;             /* attempts that failed, as far as the broker knows; at least 1 */
+    uint32_t attempt_count;     /* of them: that are listed */
     struct failure_attempt attempts[FAILURE_ATTEMPTS_MAX]; /* in their order */
 };
 
-/* One that begins with this attempt, and takes the note; and one attempt more, of which the oldest
- * is forgotten where there are too many. */
+/* One that begins with this attempt, and takes the note, if there is one; and one attempt more, of
+ * which the oldest is forgotten where there are too many. */
 struct failure *failure_new(struct failure_note *note, const struct failure_attempt *attempt);
 void failure_add(struct failure *failure, const struct failure_attempt *attempt);
 void failure_free(struct failure **failure);
@@ -56,8 +43,9 @@ failure_octets(const struct failure *failure)
     return sizeof(*failure) + (failure->note == NULL ? 0 : failure->note->octets);
 }
 
-/* Whether a header is one of those below. */
+/* Whether a header is one of those below; whether it is of those that a note has. */
 bool failure_header_is_ours(struct bytes name);
+bool failure_header_is_of_note(struct bytes name);
 
 /* Where the message failed, and what it said of itself; views. */
 struct failure_source {

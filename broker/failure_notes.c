@@ -108,19 +108,48 @@ channel_drop_note(struct channel *channel, uint64_t tag)
     }
 }
 
-struct failure *
-channel_end_failed(struct channel *channel, uint64_t tag, enum row_verdict verdict)
+/* The note may be NULL. */
+static struct failure *
+make_failure(struct channel *channel, struct failure_note *note, enum row_verdict verdict)
 {
-    struct failure_note *note = channel_end_note(channel, tag);
-    if (note == NULL) {
-        return NULL;
-    }
     int64_t wall_ms = channel_core(channel)->now.wall_ms;
     struct failure_attempt attempt = {.time_ms = wall_ms < 0 ? 0 : (uint64_t)wall_ms,
                                       .verdict = (uint8_t)verdict};
     struct failure *failure = failure_new(note, &attempt);
-    count_memory(channel, note->octets, failure_octets(failure));
+    count_memory(channel, note == NULL ? 0 : note->octets, failure_octets(failure));
     return failure;
+}
+
+struct failure *
+channel_end_failed(struct channel *channel, uint64_t tag, enum row_verdict verdict)
+{
+    struct failure_note *note = channel_end_note(channel, tag);
+    return note == NULL ? NULL : make_failure(channel, note, verdict);
+}
+
+struct failure *
+channel_end_rejected(struct channel *channel, const struct unacked *item, enum row_verdict verdict)
+{
+    bool has_row = (queue_entry_flags(&item->entry) & ENTRY_HAS_FAILED) != 0;
+    if (!has_row) {
+        return channel->notes == NULL ? NULL : channel_end_failed(channel, item->tag, verdict);
+    }
+    const struct failure_row *row = queue_find_failure(item->queue, item->position);
+    struct failure_note *note = channel_end_note(channel, item->tag);
+    bool is_told = note != NULL || (row != NULL && row->delivery_count > 0);
+    return is_told ? make_failure(channel, note, verdict) : NULL;
+}
+
+void
+channel_keep_note(struct channel *channel, const struct unacked *item, struct failure_row *row,
+                  uint32_t number)
+{
+    struct failure_note *note =
+        channel->notes == NULL ? NULL : channel_end_note(channel, item->tag);
+    if (note != NULL) {
+        count_memory(channel, note->octets, 0);
+        queue_keep_note(item->queue, row, number, note);
+    }
 }
 
 void

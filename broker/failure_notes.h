@@ -2,8 +2,9 @@
 /* Failure notes: before a consumer rejects a message, it may say why, by a small message to the
  * exchange bourse.control of its vhost, routing key failure-note, on the channel on which it was
  * handed the message. The note is kept with the open delivery until that is settled: with an
- * acknowledgement it goes, with a death it travels with the dead letter (failure.h). It is in no
- * queue. A later note of a delivery takes the place of an earlier one.
+ * acknowledgement it goes, with a death it travels with the dead letter (failure.h), and where the
+ * message is tried again in a queue that counts it stays with that. It is in no queue. A later note
+ * takes the place of an earlier one.
  *
  * Who has a delivery open may say why it failed: no right to write is asked for. In a transaction a
  * note takes effect at once, and stays with the delivery if that is open again after a rollback.
@@ -42,9 +43,19 @@ void channel_drop_note(struct channel *channel, uint64_t tag);
 /* Frees what is known of a failure, its note included; NULL is fine. Its memory counts no more. */
 void core_free_failure(struct core *core, struct failure **failure);
 
-/* A delivery was rejected for good, or its message dies for another reason after this attempt: what
- * is known of it; NULL when there is no note. Its memory counts. */
+/* A message dies with this attempt, which its queue has counted: what is known of it; NULL when
+ * there is no note. Its memory counts. */
 struct failure *channel_end_failed(struct channel *channel, uint64_t tag, enum row_verdict verdict);
+
+/* The same for a delivery that was rejected for good; NULL when there is no note, and no earlier
+ * failure. */
+struct failure *channel_end_rejected(struct channel *channel, const struct unacked *item,
+                                     enum row_verdict verdict);
+
+/* The message is tried again after counted failure `number` (0: one that does not count): the note
+ * of the delivery, if there is one, is kept with it (queues/failure_history.h). */
+void channel_keep_note(struct channel *channel, const struct unacked *item, struct failure_row *row,
+                       uint32_t number);
 
 /* No delivery is open any more. */
 void channel_end_notes(struct channel *channel);

@@ -421,7 +421,7 @@ enum status
 channel_handle_basic_reject(struct channel *channel, const struct basic_reject *args,
                             struct fault *fault)
 {
-    enum settlement settlement = args->requeue ? SETTLEMENT_REQUEUED : SETTLEMENT_REJECT;
+    enum settlement settlement = args->requeue ? SETTLEMENT_REQUEUED : SETTLEMENT_REJECTED;
     enum status status = settle_one(channel, args->delivery_tag, settlement, fault);
     core_move_dead(channel_core(channel));
     return status;
@@ -431,7 +431,7 @@ enum status
 channel_handle_basic_nack(struct channel *channel, const struct basic_nack *args,
                           struct fault *fault)
 {
-    enum settlement settlement = args->requeue ? SETTLEMENT_NACKED : SETTLEMENT_REJECT;
+    enum settlement settlement = args->requeue ? SETTLEMENT_NACKED : SETTLEMENT_REFUSED;
     enum status status = args->multiple
                              ? settle_multiple(channel, args->delivery_tag, settlement, fault)
                              : settle_one(channel, args->delivery_tag, settlement, fault);

@@ -107,6 +107,7 @@ core_cut_queues(struct core *core)
     while ((link = list_pop(&core->overlong)) != NULL) {
         struct queue *queue = CONTAINER_OF(link, struct queue, overlong_link);
         if (has_more_to_hand_out(queue) || !cut_queue(core, queue)) {
+            list_remove(link); /* what was dropped may have held back the rest */
             list_append(&kept, link);
         }
     }

@@ -316,11 +316,11 @@ paging_tell_unreadable(struct paging *paging, struct queue *queue, const struct 
         paging_windows_of(paging, queue)->unreadable_count++;
     }
     paging->counters.unreadable++;
-    char text[RESOURCE_TEXT_SIZE];
+    char text[QUEUE_FIELDS_SIZE];
     log_limited(paging->core->log, LOG_LEVEL_ERROR, "message.unreadable",
                 "%s lsn=%" PRIu64 " what=\"%s\" file=%s offset=%" PRIu64
                 " action=\"set aside; it stays in the log\"",
-                vhost_queue_text(queue->vhost, queue->name, text), queue_entry_lsn(entry),
+                vhost_queue_fields(queue, text), queue_entry_lsn(entry),
                 failure->what == NULL ? "check" : failure->what, failure->file, failure->offset);
 }
 

@@ -30,10 +30,10 @@ wall_of(const struct core *core, int64_t time_ms)
     return wall_ms > 0 ? (uint64_t)wall_ms : 1;
 }
 
-static enum row_verdict
-logged_verdict(uint8_t verdict)
+enum row_verdict
+retry_row_verdict(enum retry_verdict verdict)
 {
-    switch ((enum retry_verdict)verdict) {
+    switch (verdict) {
     case RETRY_NACK:
         return ROW_VERDICT_NACK;
     case RETRY_REJECT:
@@ -68,7 +68,7 @@ log_failure(struct core *core, struct queue *queue, const struct queue_entry *en
         .arrival_ms = wall_of(core, row->arrival_ms),
         .delivery_count = row->delivery_count,
         .acquired_count = row->acquired_count,
-        .verdict = (uint8_t)logged_verdict(row->verdict),
+        .verdict = (uint8_t)retry_row_verdict((enum retry_verdict)row->verdict),
         .priority = logged_level(queue, row->position),
     };
     row->state_lsn = core_log_return(core, queue, entry, &state, row->state_lsn);
@@ -202,7 +202,8 @@ note_return(struct coming_back *back, enum retry_verdict verdict)
     queue_entry_set_flag(&item->entry, ENTRY_HAS_FAILED);
     back->is_counted = counts(back->queue, verdict);
     if (back->is_counted) {
-        failure_row_count(row, now_ms(back->core));
+        failure_row_count(row, now_ms(back->core), verdict);
+        queue_keep_no_note(back->queue, row, row->delivery_count);
         back->queue->failures->failed_count++;
         back->core->counters.failed++;
     }
@@ -226,7 +227,8 @@ let_die(const struct coming_back *back)
     struct failure *failure =
         back->channel->notes == NULL
             ? NULL
-            : channel_end_failed(back->channel, item->tag, logged_verdict(back->row->verdict));
+            : channel_end_failed(back->channel, item->tag,
+                                 retry_row_verdict((enum retry_verdict)back->row->verdict));
     queue_settle(back->queue, &item->entry, item->position);
     core_let_failed_die(back->core, back->queue, &item->entry, item->position, DEATH_DELIVERY_LIMIT,
                         failure);
@@ -266,7 +268,7 @@ wait_for_retry(const struct coming_back *back, uint64_t delay_ms)
     core->counters.retried++;
     if (queue->settings->retry.order == RETRY_ORDER_HOLD ||
         core_wait(core, queue, &item->entry, item->position, due_ms) != STATUS_OK) {
-        back->row->due_ms = due_ms;
+        back->row->due_ms = due_ms + core->now.begun_ms;
         core_give_back(core, item);
     }
 }
@@ -284,6 +286,9 @@ channel_return_counted(struct channel *channel, struct unacked *item, enum retry
     if (back.is_counted && (is_over_limit(back.queue, back.row) || is_too_old(&back))) {
         let_die(&back);
         return;
+    }
+    if (verdict != RETRY_NO_VERDICT) {
+        channel_keep_note(channel, item, back.row, back.is_counted ? back.row->delivery_count : 0);
     }
     uint64_t delay_ms = draw_delay_ms(&back);
     if (delay_ms > 0) {
@@ -456,7 +461,7 @@ wait_again(struct core *core, struct queue *queue, uint64_t due_ms)
     struct failure_row *row = queue_find_failure(queue, position);
     bool is_held = queue->settings->retry.order == RETRY_ORDER_HOLD && due_ms != PARKED_MS;
     row->is_in_deque = due_ms <= now_ms(core) || is_held;
-    row->due_ms = is_held ? due_ms : 0;
+    row->due_ms = is_held ? due_ms + core->now.begun_ms : 0;
     if (row->is_in_deque) {
         return STATUS_OK;
     }
@@ -492,7 +497,7 @@ core_restore_failed(struct core *core, struct queue *queue, struct queue_entry *
 static void
 tell(struct core *core, struct queue *queue, const struct failure_row *row)
 {
-    char text[RESOURCE_TEXT_SIZE];
+    char text[QUEUE_FIELDS_SIZE];
     if (queue->failures->has_told) {
         return;
     }
@@ -500,15 +505,13 @@ tell(struct core *core, struct queue *queue, const struct failure_row *row)
     log_limited(core->log, LOG_LEVEL_WARN, "queue.quarantined",
                 "%s failures=%" PRIu32 " verdict=%s "
                 "why=\"over the delivery limit, and no dead-letter exchange takes it\"",
-                vhost_queue_text(queue->vhost, queue->name, text), row->delivery_count,
+                vhost_queue_fields(queue, text), row->delivery_count,
                 retry_verdict_name((enum retry_verdict)row->verdict));
 }
 
 enum status
 core_park(struct core *core, struct queue *queue, const struct dying_message *message)
 {
-    struct failure_row *row = queue_find_failure(queue, message->position);
-    assert(row != NULL);
     struct queue_entry entry = message->entry;
     entry.due = DUE_NONE; /* nobody waits for its time any more */
     queue_entry_clear_flag(&entry, ENTRY_INDEXED);
@@ -519,6 +522,8 @@ core_park(struct core *core, struct queue *queue, const struct dying_message *me
         queue_settle(queue, &entry, message->position);
         return STATUS_NO_MEMORY;
     }
+    struct failure_row *row = queue_find_failure(queue, message->position);
+    assert(row != NULL);
     log_failure(core, queue, &entry, row, INT64_MAX);
     queue->failures->quarantined_count++;
     core->counters.quarantined++;
@@ -536,7 +541,7 @@ core_forgive(struct core *core, struct queue *queue, const struct queue_entry *e
     if (row == NULL) {
         return;
     }
-    row->delivery_count = 0;
-    memset(row->times_ms, 0, sizeof(row->times_ms));
+    failure_row_forgive(row);
+    queue_forget_history(queue, row);
     log_failure(core, queue, entry, row, 0);
 }

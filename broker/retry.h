@@ -17,8 +17,12 @@
 #include "broker/durability.h"
 #include "queues/retry.h"
 #include "queues/unacked.h"
+#include "store/row_state.h"
 
 struct channel;
+
+/* As the log has it. */
+enum row_verdict retry_row_verdict(enum retry_verdict verdict);
 
 /* A delivery of the channel has ended without an acknowledgement: gives the message back to its
  * queue, which is not deleted and counts, or lets it die. `item` was taken out of its table; the

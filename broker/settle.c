@@ -111,12 +111,11 @@ channel_settle_return(struct channel *channel, struct unacked *item, enum retry_
     end_delivery(channel, item);
 }
 
-void
-channel_settle_reject(struct channel *channel, struct unacked *item)
+static void
+settle_reject(struct channel *channel, struct unacked *item, enum row_verdict verdict)
 {
     queue_settle(item->queue, &item->entry, item->position);
-    struct failure *failure =
-        channel->notes == NULL ? NULL : channel_end_failed(channel, item->tag, ROW_VERDICT_REJECT);
+    struct failure *failure = channel_end_rejected(channel, item, verdict);
     core_let_failed_die(channel_core(channel), item->queue, &item->entry, item->position,
                         DEATH_REJECTED, failure);
     end_delivery(channel, item);
@@ -135,8 +134,11 @@ channel_settle(struct channel *channel, struct unacked *item, enum settlement se
     case SETTLEMENT_REQUEUED:
         channel_settle_return(channel, item, RETRY_REJECT);
         break;
-    case SETTLEMENT_REJECT:
-        channel_settle_reject(channel, item);
+    case SETTLEMENT_REFUSED:
+        settle_reject(channel, item, ROW_VERDICT_NACK);
+        break;
+    case SETTLEMENT_REJECTED:
+        settle_reject(channel, item, ROW_VERDICT_REJECT);
         break;
     }
 }

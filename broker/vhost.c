@@ -46,6 +46,17 @@ vhost_exchange_text(const struct vhost *vhost, struct bytes name,
     return resource_text("exchange", vhost, name, out);
 }
 
+const char *
+vhost_queue_fields(const struct queue *queue, char out[static QUEUE_FIELDS_SIZE])
+{
+    const struct vhost *vhost = queue->vhost;
+    char texts[2][RESOURCE_TEXT_SIZE];
+    (void)snprintf(out, QUEUE_FIELDS_SIZE, "vhost=%s queue=%s",
+                   log_escape(texts[0], sizeof(texts[0]), vhost->name),
+                   log_escape(texts[1], sizeof(texts[1]), queue->name));
+    return out;
+}
+
 enum status
 fault_no_queue(struct fault *fault, const struct vhost *vhost, struct bytes name)
 {
@@ -436,29 +447,6 @@ check_new_queue(const struct vhost *vhost, const struct queue_properties *proper
                                        properties->owner_link != 0, subject, fault);
 }
 
-/* Once for each queue: it is made here and nowhere else. What clients make is rate limited, for
- * they can repeat it; what a file declares is not. */
-static void
-log_without_effect(const struct queue *queue)
-{
-    static const char event[] = "queue.arguments_without_effect";
-    static const char fields[] = "vhost=%s queue=%s arguments=\"%s\"";
-    char arguments[512];
-    if (!queue_settings_without_effect(queue->arguments, arguments, sizeof(arguments))) {
-        return;
-    }
-    const struct vhost *vhost = queue->vhost;
-    char name[RESOURCE_TEXT_SIZE];
-    char vhost_name[RESOURCE_TEXT_SIZE];
-    log_escape(vhost_name, sizeof(vhost_name), vhost->name);
-    log_escape(name, sizeof(name), queue->name);
-    if (queue->from_file) {
-        log_warn(vhost->core->log, event, fields, vhost_name, name, arguments);
-    } else {
-        log_limited(vhost->core->log, LOG_LEVEL_WARN, event, fields, vhost_name, name, arguments);
-    }
-}
-
 struct queue *
 vhost_restore_queue(struct vhost *vhost, uint64_t id, const struct queue_properties *properties)
 {
@@ -475,7 +463,6 @@ vhost_restore_queue(struct vhost *vhost, uint64_t id, const struct queue_propert
         map_put(&core->durable_queues, bytes_make(&queue->target.id, sizeof(queue->target.id)),
                 queue);
     }
-    log_without_effect(queue);
     core_use_queue(core, queue);
     return queue;
 }

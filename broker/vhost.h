@@ -96,6 +96,11 @@ const char *vhost_queue_text(const struct vhost *vhost, struct bytes name,
 const char *vhost_exchange_text(const struct vhost *vhost, struct bytes name,
                                 char out[static RESOURCE_TEXT_SIZE]);
 
+/* `vhost="V" queue="Q"`, the fields of a log line, escaped. Cut to fit, NUL-terminated; returns
+ * `out`. */
+enum { QUEUE_FIELDS_SIZE = 2 * RESOURCE_TEXT_SIZE + 16 };
+const char *vhost_queue_fields(const struct queue *queue, char out[static QUEUE_FIELDS_SIZE]);
+
 /* 404 at channel scope: `no queue 'Q' in vhost 'V'`, `no exchange 'X' in vhost 'V'`. */
 enum status fault_no_queue(struct fault *fault, const struct vhost *vhost, struct bytes name);
 enum status fault_no_exchange(struct fault *fault, const struct vhost *vhost, struct bytes name);

@@ -358,7 +358,7 @@ print_state(struct dump *dump, const struct row_state *state)
     print_number_if(dump, "arrival_ms", state->arrival_ms);
     print_number_if(dump, "delivery_count", state->delivery_count);
     print_number_if(dump, "acquired_count", state->acquired_count);
-    print_number_if(dump, "level", state->priority);
+    print_number_if(dump, "level_offset", state->priority);
     if (state->verdict != ROW_VERDICT_NONE) {
         print_field(dump, "last_verdict", bytes_of(verdicts[state->verdict]));
     }

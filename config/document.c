@@ -38,7 +38,7 @@ static const struct literal_word exchange_types[] = {
     {NULL, 0},
 };
 
-static const struct literal_word queue_types[] = {{"classic", 0}, {NULL, 0}};
+static const struct literal_word queue_types[] = {{"classic", 0}, {"quorum", 0}, {NULL, 0}};
 
 static const struct literal_word jitter_words[] = {{"full", 100}, {NULL, 0}};
 

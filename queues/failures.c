@@ -5,9 +5,11 @@
 #include "queues/failures.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "queues/failure_history.h"
 #include "queues/queue.h"
 
 enum { FAILURES_CAPACITY_MIN = 16, LATER_TIMES = FAILURE_TIMES_MAX - 1 };
@@ -122,6 +124,7 @@ queue_forget_failures(struct queue *queue)
         return;
     }
     assert(!timer_is_armed(&failures->timer));
+    queue_forget_histories(queue);
     entry_deque_count_memory(&queue->deque, bytes_of_rows(failures->capacity), 0);
     free(failures->rows);
     free(failures);
@@ -181,6 +184,7 @@ queue_take_failure(struct queue *queue, uint64_t position, struct failure_row *r
     if (row == NULL) {
         return false;
     }
+    queue_forget_history(queue, row);
     *row_out = *row;
     uint32_t hole = (uint32_t)(row - failures->rows);
     for (uint32_t at = next_place(failures, hole); failures->rows[at].position != 0;
@@ -210,32 +214,56 @@ queue_next_failure(const struct queue *queue, uint32_t *at)
 
 /* Times ---------------------------------------------------------------------------------------- */
 
-/* Where the time of a failure is kept, while it is. */
-static uint32_t
-time_place(uint32_t number)
+enum { VERDICT_BITS = 3, VERDICT_MASK = (1 << VERDICT_BITS) - 1 };
+
+_Static_assert(FAILURE_TIMES_MAX *VERDICT_BITS <= 16, "a verdict for each time");
+
+static void
+keep_verdict(struct failure_row *row, uint32_t number, enum retry_verdict verdict)
 {
-    return number == 1 ? 0 : 1 + (number - 2) % LATER_TIMES;
+    uint32_t shift = failure_time_place(number) * VERDICT_BITS;
+    /* 0, or one more than which of the four bits it is. */
+    uint32_t kept = verdict == RETRY_NO_VERDICT ? 0 : 1 + (uint32_t)__builtin_ctz(verdict);
+    row->verdicts =
+        (uint16_t)((row->verdicts & ~((uint32_t)VERDICT_MASK << shift)) | kept << shift);
+}
+
+enum retry_verdict
+failure_row_verdict(const struct failure_row *row, uint32_t number)
+{
+    uint32_t kept = row->verdicts >> failure_time_place(number) * VERDICT_BITS & VERDICT_MASK;
+    return kept == 0 ? RETRY_NO_VERDICT : (enum retry_verdict)(1 << (kept - 1));
 }
 
 void
-failure_row_count(struct failure_row *row, uint64_t now_ms)
+failure_row_forgive(struct failure_row *row)
+{
+    row->delivery_count = 0;
+    row->verdicts = 0;
+    memset(row->times_ms, 0, sizeof(row->times_ms));
+}
+
+void
+failure_row_count(struct failure_row *row, uint64_t now_ms, enum retry_verdict verdict)
 {
     int64_t age_ms = (int64_t)now_ms - row->arrival_ms;
     row->delivery_count += row->delivery_count < UINT32_MAX ? 1 : 0;
     /* 0 is no time, and the last one is anything later than 49 days. */
     age_ms = age_ms < 0 ? 1 : age_ms + 1;
-    row->times_ms[time_place(row->delivery_count)] =
+    row->times_ms[failure_time_place(row->delivery_count)] =
         age_ms < UINT32_MAX ? (uint32_t)age_ms : UINT32_MAX;
+    keep_verdict(row, row->delivery_count, verdict);
 }
 
 bool
 failure_row_time_ms(const struct failure_row *row, uint32_t number, int64_t *time_ms_out)
 {
     bool is_kept = number == 1 || (number > 1 && number + LATER_TIMES > row->delivery_count);
-    if (!is_kept || number > row->delivery_count || row->times_ms[time_place(number)] == 0) {
+    if (!is_kept || number > row->delivery_count ||
+        row->times_ms[failure_time_place(number)] == 0) {
         return false;
     }
-    *time_ms_out = row->arrival_ms + row->times_ms[time_place(number)] - 1;
+    *time_ms_out = row->arrival_ms + row->times_ms[failure_time_place(number)] - 1;
     return true;
 }
 
@@ -258,5 +286,5 @@ queue_check_failures(const struct queue *queue)
     }
     assert(count == failures->count);
     assert(count <= rows_max(failures->capacity));
-    return bytes_of_rows(failures->capacity);
+    return bytes_of_rows(failures->capacity) + failures->history_octets;
 }

@@ -12,6 +12,7 @@
 #ifndef BOURSE_QUEUES_FAILURES_H
 #define BOURSE_QUEUES_FAILURES_H
 
+#include "base/map.h"
 #include "base/status.h"
 #include "base/timer.h"
 #include "queues/retry_settings.h"
@@ -33,7 +34,9 @@ struct failure_row {
     uint32_t delivery_count; /* failures that count */
     uint32_t acquired_count; /* all times that it was handed out and came back */
     uint8_t verdict;         /* the last, of enum retry_verdict; 0: none yet */
-    bool is_in_deque;        /* it was restored there; also when it has left since */
+    bool is_in_deque : 1;    /* it was restored there; also when it has left since */
+    bool has_history : 1;    /* more is kept of it (failure_history.h) */
+    uint16_t verdicts;       /* three bits for each of the times: how that failure ended */
     uint32_t times_ms[FAILURE_TIMES_MAX]; /* of counted failures, since its arrival: the first, and
                                              of failure n > 1 at 1 + (n - 2) % 4 */
 };
@@ -46,6 +49,9 @@ struct queue_failures {
     struct failure_row *rows; /* open addressing; owned; NULL: no room yet */
     uint32_t capacity;        /* a power of two; 0: no room yet */
     uint32_t count;
+
+    struct map *histories;   /* of struct failure_history by position; owned; NULL: nothing yet */
+    uint64_t history_octets; /* of memory that they take */
 
     uint64_t failed_count;      /* failures, ever */
     uint64_t retried_count;     /* of them: after which the message waited */
@@ -71,15 +77,28 @@ struct failure_row *queue_find_failure(const struct queue *queue, uint64_t posit
 MUST_CHECK enum status queue_add_failure(struct queue *queue, uint64_t position,
                                          struct failure_row **row_out);
 
-/* Takes the row out; false when there is none. */
+/* Takes the row out, and forgets its history; false when there is none. */
 bool queue_take_failure(struct queue *queue, uint64_t position, struct failure_row *row_out);
 
 /* Notes one more failure that counts, at `now_ms` of the clock of times.h. */
-void failure_row_count(struct failure_row *row, uint64_t now_ms);
+void failure_row_count(struct failure_row *row, uint64_t now_ms, enum retry_verdict verdict);
+
+/* Where the time of a failure is kept, while it is. */
+static inline uint32_t
+failure_time_place(uint32_t number)
+{
+    return number == 1 ? 0 : 1 + (number - 2) % (FAILURE_TIMES_MAX - 1);
+}
 
 /* The time of counted failure `number` (from 1 on) in the clock of times.h; false when it is not
  * kept. What the log gave back has no times. */
 bool failure_row_time_ms(const struct failure_row *row, uint32_t number, int64_t *time_ms_out);
+
+/* How counted failure `number` ended, whose time is kept. */
+enum retry_verdict failure_row_verdict(const struct failure_row *row, uint32_t number);
+
+/* No failure counts any more. */
+void failure_row_forgive(struct failure_row *row);
 
 /* Walks rows in no order that means anything; `at` begins with 0. NULL at the end. The row that it
  * gave may be taken meanwhile if `at` is then one less again; none may be added. */

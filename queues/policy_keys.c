@@ -30,7 +30,7 @@ struct policy_key {
     const char *name;
     uint8_t objects; /* that have it; of enum policy_object */
     bool is_for_operators;
-    bool is_without_effect; /* of those that are no argument of ours */
+    bool is_without_effect; /* of what other brokers have and this one does not */
     enum key_check check;
     const char *what; /* "message TTL", as in "... is not a valid message TTL" */
     const char *takes;
@@ -127,10 +127,8 @@ argument_name(const struct policy_key *key, char out[static KEY_SIZE_MAX])
 bool
 policy_key_is_without_effect(struct bytes name)
 {
-    char argument[KEY_SIZE_MAX];
     const struct policy_key *key = find_key(name);
-    return key != NULL && (key->is_without_effect ||
-                           queue_argument_is_without_effect(argument_name(key, argument)));
+    return key != NULL && key->is_without_effect;
 }
 
 /* Values ------------------------------------------------------------------------------------- */

@@ -35,7 +35,6 @@ struct argument {
     check_function *check;
     uint8_t types;      /* of enum type_mask */
     bool is_compared;   /* redeclarations must agree on it */
-    bool has_no_effect; /* until the feature behind it exists */
 };
 
 /* Checks --------------------------------------------------------------------------------------- */
@@ -349,47 +348,47 @@ check_retry_order(const struct table_value *value, struct bytes arguments, char 
 /* The table ------------------------------------------------------------------------------------ */
 
 static const struct argument queue_arguments[] = {
-    /* name, check, types, is compared, has no effect yet */
-    {"x-expires", check_expires, TYPE_ANY, true, false},
-    {"x-message-ttl", check_message_ttl, TYPE_ANY, true, false},
-    {"x-dead-letter-exchange", check_string, TYPE_ANY, true, false},
-    {"x-dead-letter-routing-key", check_dead_letter_routing_key, TYPE_ANY, true, false},
-    {"x-dead-letter-strategy", check_dead_letter_strategy, TYPE_QUORUM, true, false},
-    {"x-max-length", check_not_negative, TYPE_ANY, true, false},
-    {"x-max-length-bytes", check_not_negative, TYPE_ANY, true, false},
-    {"x-max-in-memory-length", check_not_negative, TYPE_QUORUM, true, false},
-    {"x-max-in-memory-bytes", check_not_negative, TYPE_QUORUM, true, false},
-    {"x-max-priority", check_max_priority, TYPE_CLASSIC, true, false},
-    {"x-overflow", check_overflow, TYPE_ANY, true, false},
-    {"x-queue-mode", check_queue_mode, TYPE_CLASSIC, true, false},
-    {"x-queue-version", check_queue_version, TYPE_CLASSIC, true, false},
-    {"x-single-active-consumer", check_boolean, TYPE_ANY, true, false},
-    {"x-consumer-timeout", check_not_negative, TYPE_ANY, true, false},
-    {"x-consumer-disconnected-timeout", check_not_negative, TYPE_ANY, true, true},
-    {"x-queue-type", check_queue_type, TYPE_ANY, true, false},
-    {"x-quorum-initial-group-size", check_positive, TYPE_QUORUM, true, false},
-    {"x-queue-master-locator", check_anything, TYPE_CLASSIC, true, false},
-    {"x-queue-leader-locator", check_leader_locator, TYPE_ANY, true, false},
-    {"x-delivery-limit", check_delivery_limit, TYPE_ANY, true, false},
-    {"x-delayed-retry-type", check_retry_type, TYPE_ANY, true, false},
-    {"x-delayed-retry-min", check_positive, TYPE_ANY, true, false},
-    {"x-delayed-retry-max", check_retry_max, TYPE_ANY, true, false},
-    {"x-delayed-retry-multiplier", check_retry_multiplier, TYPE_ANY, true, false},
-    {"x-delayed-retry-jitter", check_retry_jitter, TYPE_ANY, true, false},
-    {"x-delayed-retry-max-age", check_not_negative, TYPE_ANY, true, false},
-    {"x-delayed-retry-counts", check_retry_counts, TYPE_ANY, true, false},
-    {"x-delayed-retry-order", check_retry_order, TYPE_ANY, true, false},
-    {"x-release-rate", check_positive, TYPE_ANY, true, false},
-    {"x-max-age", check_anything, TYPE_STREAM, false, false},
-    {"x-stream-max-segment-size-bytes", check_anything, TYPE_STREAM, false, false},
-    {"x-stream-filter-size-bytes", check_anything, TYPE_STREAM, false, false},
-    {"x-initial-cluster-size", check_anything, TYPE_STREAM, false, false},
+    /* name, check, types, is compared */
+    {"x-expires", check_expires, TYPE_ANY, true},
+    {"x-message-ttl", check_message_ttl, TYPE_ANY, true},
+    {"x-dead-letter-exchange", check_string, TYPE_ANY, true},
+    {"x-dead-letter-routing-key", check_dead_letter_routing_key, TYPE_ANY, true},
+    {"x-dead-letter-strategy", check_dead_letter_strategy, TYPE_QUORUM, true},
+    {"x-max-length", check_not_negative, TYPE_ANY, true},
+    {"x-max-length-bytes", check_not_negative, TYPE_ANY, true},
+    {"x-max-in-memory-length", check_not_negative, TYPE_QUORUM, true},
+    {"x-max-in-memory-bytes", check_not_negative, TYPE_QUORUM, true},
+    {"x-max-priority", check_max_priority, TYPE_CLASSIC, true},
+    {"x-overflow", check_overflow, TYPE_ANY, true},
+    {"x-queue-mode", check_queue_mode, TYPE_CLASSIC, true},
+    {"x-queue-version", check_queue_version, TYPE_CLASSIC, true},
+    {"x-single-active-consumer", check_boolean, TYPE_ANY, true},
+    {"x-consumer-timeout", check_not_negative, TYPE_ANY, true},
+    {"x-consumer-disconnected-timeout", check_not_negative, TYPE_ANY, true},
+    {"x-queue-type", check_queue_type, TYPE_ANY, true},
+    {"x-quorum-initial-group-size", check_positive, TYPE_QUORUM, true},
+    {"x-queue-master-locator", check_anything, TYPE_CLASSIC, true},
+    {"x-queue-leader-locator", check_leader_locator, TYPE_ANY, true},
+    {"x-delivery-limit", check_delivery_limit, TYPE_ANY, true},
+    {"x-delayed-retry-type", check_retry_type, TYPE_ANY, true},
+    {"x-delayed-retry-min", check_positive, TYPE_ANY, true},
+    {"x-delayed-retry-max", check_retry_max, TYPE_ANY, true},
+    {"x-delayed-retry-multiplier", check_retry_multiplier, TYPE_ANY, true},
+    {"x-delayed-retry-jitter", check_retry_jitter, TYPE_ANY, true},
+    {"x-delayed-retry-max-age", check_not_negative, TYPE_ANY, true},
+    {"x-delayed-retry-counts", check_retry_counts, TYPE_ANY, true},
+    {"x-delayed-retry-order", check_retry_order, TYPE_ANY, true},
+    {"x-release-rate", check_positive, TYPE_ANY, true},
+    {"x-max-age", check_anything, TYPE_STREAM, false},
+    {"x-stream-max-segment-size-bytes", check_anything, TYPE_STREAM, false},
+    {"x-stream-filter-size-bytes", check_anything, TYPE_STREAM, false},
+    {"x-initial-cluster-size", check_anything, TYPE_STREAM, false},
 };
 
 static const struct argument consume_arguments[] = {
-    {"x-priority", check_integer, TYPE_ANY, false, false},
-    {"x-consumer-timeout", check_not_negative, TYPE_ANY, false, false},
-    {"x-stream-offset", check_anything, TYPE_STREAM, false, false},
+    {"x-priority", check_integer, TYPE_ANY, false},
+    {"x-consumer-timeout", check_not_negative, TYPE_ANY, false},
+    {"x-stream-offset", check_anything, TYPE_STREAM, false},
 };
 
 /* Reading -------------------------------------------------------------------------------------- */
@@ -488,13 +487,6 @@ queue_argument_check(const char *name, const struct table_value *value, struct b
     const struct argument *argument = find_argument(name);
     assert(argument != NULL);
     return argument->check(value, arguments, reason);
-}
-
-bool
-queue_argument_is_without_effect(const char *name)
-{
-    const struct argument *argument = find_argument(name);
-    return argument != NULL && argument->has_no_effect;
 }
 
 enum status
@@ -627,28 +619,4 @@ queue_property_compare(const char *name, bool received, bool current, const char
     return fault_channel(fault, REPLY_PRECONDITION_FAILED,
                          "inequivalent arg '%s' for %s: received '%s' but current is '%s'", name,
                          subject, received ? "true" : "false", current ? "true" : "false");
-}
-
-bool
-queue_settings_without_effect(struct bytes arguments, char *out, size_t out_size)
-{
-    size_t used = 0;
-    bool found = false;
-    out[0] = '\0';
-    for (size_t i = 0; i < ARRAY_LEN(queue_arguments); i++) {
-        struct table_value value;
-        if (!queue_arguments[i].has_no_effect ||
-            !table_find(arguments, queue_arguments[i].name, &value)) {
-            continue;
-        }
-        int length = snprintf(out + used, out_size - used, "%s%s", found ? ", " : "",
-                              queue_arguments[i].name);
-        found = true;
-        if (length < 0 || (size_t)length >= out_size - used) {
-            out[used] = '\0';
-            break;
-        }
-        used += (size_t)length;
-    }
-    return found;
 }

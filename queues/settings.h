@@ -120,13 +120,6 @@ MUST_CHECK enum status queue_consume_arguments_read(struct consume_settings *set
 /* Such as "classic". Static memory. */
 const char *queue_type_name(enum queue_type type);
 
-/* Whether the argument called `name` is accepted and has no effect yet. */
-bool queue_argument_is_without_effect(const char *name);
-
-/* Writes the names of the present arguments that have no effect yet, separated by ", ", into `out`;
- * false when there is none. A list that does not fit is cut behind a whole name. */
-bool queue_settings_without_effect(struct bytes arguments, char *out, size_t out_size);
-
 /* Settings ------------------------------------------------------------------------------------- */
 
 /* Reads what a validated table says about a queue of `type`; everything else becomes what it is by

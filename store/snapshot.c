@@ -233,10 +233,12 @@ install(const struct disk *disk, struct manifest *manifest, uint64_t lsn,
 
 /* Folding -------------------------------------------------------------------------------------- */
 
-/* What is folded: records of batches at or above `from` and below `to`. */
+/* What is folded: records of batches at or above `from` and below `to`, as far as their epochs go.
+ */
 struct fold_range {
     struct topology_fold fold;
     uint64_t from, to;
+    const struct manifest *manifest; /* borrowed */
 };
 
 static enum status
@@ -277,6 +279,20 @@ fold_batch(struct fold_range *range, const struct scan *scan)
     return STATUS_OK;
 }
 
+/* Where what is folded ends in segments of that epoch: what lies behind the end of one that was cut
+ * may be anything. */
+static uint64_t
+fold_end(const struct fold_range *range, uint64_t epoch)
+{
+    for (uint32_t i = 0; i < range->manifest->epoch_count; i++) {
+        const struct manifest_epoch *known = &range->manifest->epochs[i];
+        if (known->number == epoch && known->end_lsn != 0 && known->end_lsn < range->to) {
+            return known->end_lsn;
+        }
+    }
+    return range->to;
+}
+
 /* A segment without index is the one that is being written, or one whose index could not be: what
  * lies below `to` is committed, so it must be there. */
 static enum status
@@ -285,7 +301,8 @@ fold_segment(struct fold_range *range, const struct disk *disk, const struct cat
 {
     struct scan scan;
     enum status status = scan_open(&scan, disk, entry->name);
-    while (status == STATUS_OK && scan_lsn(&scan, scan.offset) < range->to) {
+    while (status == STATUS_OK &&
+           scan_lsn(&scan, scan.offset) < fold_end(range, scan.segment.epoch)) {
         status = scan_next(&scan);
         if (status == STATUS_OK) {
             status = fold_batch(range, &scan);
@@ -362,7 +379,7 @@ enum status
 snapshot_take(const struct disk *disk, struct manifest *manifest, uint64_t lsn,
               uint64_t *octets_out, struct log_failure *failure_out)
 {
-    struct fold_range range = {.from = manifest->snapshot_lsn, .to = lsn};
+    struct fold_range range = {.from = manifest->snapshot_lsn, .to = lsn, .manifest = manifest};
     struct snapshot_octets out = {0};
     topology_fold_init(&range.fold);
     enum status status = start_fold(&range, disk, failure_out);

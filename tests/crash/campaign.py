@@ -2,16 +2,19 @@
 """One history over many lives of a broker: started, loaded, killed at a random moment, started
 again on the same directory, in the end drained and checked."""
 
+import json
 import pathlib
 import random
 import selectors
 import signal
+import subprocess
 import time
 
 from crash.clients import Drainer
 from crash.inspector import Inspector, count_questions
 from crash.link import Link
 from crash.process import Process
+from support import broker as brokers
 
 READY_TIMEOUT_S = 20
 LIFE_TIMEOUT_S = 30
@@ -58,6 +61,7 @@ class Campaign:
                 self._live()
                 self._begin_life()
             self._drain()
+            self.variant.after_drain(self)
             is_drained = True
             self._begin_life()
             self._expect_empty()
@@ -159,9 +163,9 @@ class Campaign:
             if client.link is not None and client.link.is_open and client.ready:
                 client.turn()
 
-    def let_pass(self, seconds):
-        """Time that the broker needs for itself."""
-        deadline = time.monotonic() + seconds
+    def _let_come(self):
+        """What waits is in no count; so does what was on its way to a drainer that has closed."""
+        deadline = time.monotonic() + self.variant.wait_max_s
         while time.monotonic() < deadline:
             self._turn(())
 
@@ -207,6 +211,12 @@ class Campaign:
                 raise Failed("no answer to a passive declare")
         return inspector
 
+    def dump(self, queue):
+        """The messages of a durable queue of a broker that has stopped, parked ones included."""
+        lines = subprocess.run([brokers.binary(), "store", "dump", "--json", "--queue", queue,
+                                self.directory / "data"], capture_output=True, text=True, check=True)
+        return [entry for entry in map(json.loads, lines.stdout.splitlines()) if entry["type"] == "message"]
+
     # -- the end
 
     def _drain(self):
@@ -216,6 +226,7 @@ class Campaign:
         if not self._await_ready() or not self._inspect():
             raise Failed(f"did not start for the drain\n{self.process.log_tail()}")
         self.variant.before_drain(self)
+        self._let_come()
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
         while any(self._drain_once(deadline).values()):
             if time.monotonic() > deadline:
@@ -237,6 +248,7 @@ class Campaign:
             drainer.close()
         while not all(drainer.link.ended for drainer in drainers):
             self._turn(drainers)
+        self._let_come()
         return self._counts(())
 
     def _counts(self, clients):

@@ -65,8 +65,11 @@ class Client(Actor):
         expiration_ms = self.campaign.variant.draw_expiration_ms(self.rng)
         if expiration_ms is not None:
             self.history.expires(number, expiration_ms)
+        headers = self.campaign.variant.draw_headers(self.rng, exchange)
+        if headers:
+            self.history.delays(number, headers)
         self.link.publish(1, exchange, key, number, bodies.make(number, size), mandatory, persistent,
-                          expiration_ms)
+                          expiration_ms, headers)
         if transaction is None:
             self.tag += 1
             self.outstanding[self.tag] = (number, settles)

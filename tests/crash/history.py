@@ -146,6 +146,9 @@ class History:
     def expires(self, number, ms):
         """The message has been given so long to live."""
 
+    def delays(self, number, headers):
+        """The message has headers that say for how long it is held back."""
+
     def attempt_again(self, number):
         self.messages[number].attempts += 1
 

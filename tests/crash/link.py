@@ -20,6 +20,7 @@ DELIVER, ACK, NACK, RETURN = 60 << 16 | 60, 60 << 16 | 80, 60 << 16 | 120, 60 <<
 # delivery-mode and message-id
 FLAGS = 1 << 12 | 1 << 7
 EXPIRATION_FLAG = 1 << 8
+HEADERS_FLAG = 1 << 13
 READ_BYTES = 256 * 1024
 FRAME_MAX = 131072
 
@@ -181,19 +182,21 @@ class Link:
         self.out += wire.method_frame(channel, name, **arguments)
 
     def publish(self, channel, exchange, key, number, body, mandatory=False, persistent=True,
-                expiration_ms=None):
+                expiration_ms=None, headers=None):
         """A message whose message-id is `number`."""
         place = (channel, exchange, key, mandatory)
         if place not in self.prefixes:
             self.prefixes[place] = wire.method_frame(channel, "basic.publish", exchange=exchange,
                                                      routing_key=key, mandatory=mandatory)
         name = b"%d" % number
-        flags, expiration = FLAGS, b""
+        flags, table, expiration = FLAGS, b"", b""
+        if headers:
+            flags, table = flags | HEADERS_FLAG, wire.encode_table(headers)
         if expiration_ms is not None:
             text = b"%d" % expiration_ms
-            flags, expiration = FLAGS | EXPIRATION_FLAG, bytes([len(text)]) + text
-        header = (HEADER.pack(60, 0, len(body), flags) + bytes([1 + persistent]) + expiration
-                  + bytes([len(name)]) + name)
+            flags, expiration = flags | EXPIRATION_FLAG, bytes([len(text)]) + text
+        header = (HEADER.pack(60, 0, len(body), flags) + table + bytes([1 + persistent])
+                  + expiration + bytes([len(name)]) + name)
         self.out += self.prefixes[place]
         self.out += FRAME.pack(wire.FRAME_HEADER, channel, len(header)) + header + b"\xce"
         for at in range(0, len(body), self.piece):

@@ -18,6 +18,8 @@ import time
 
 from crash.history import History
 
+# What the log says of a message that nobody waits for.
+PARKED_MS = 2**63 - 1
 # Deadlines are rounded up to steps of the broker's timers.
 STEP_S = 0.010
 
@@ -121,8 +123,9 @@ class Places(History):
     def _check_early(self, copy, number):
         queue = self._places(copy)[0].queue
         ttl_s = min(self._ttl_s.get(number, math.inf), self.queue_ttl_s.get(queue, math.inf))
-        if time.monotonic() < self._born[number][0] + ttl_s:
-            self.violation("early", f"{copy} has expired before its {ttl_s} s")
+        left_s = self._born[number][0] + ttl_s - time.monotonic()
+        if left_s > 0:
+            self.violation("early", f"{copy} has expired {left_s:.3f} s before its {ttl_s} s")
 
     def reject(self, queue, number):
         """basic.nack without requeue was handed to the socket."""
@@ -142,8 +145,8 @@ class Places(History):
 
 
 class Retries(Places):
-    """Messages that failed wait before they come again, and die when they have failed too often. Two
-    kinds more:
+    """Messages that failed wait before they come again, and die when they have failed too often, or are
+    parked: then they are where the dead are. Two kinds more:
 
         early   comes again before its wait was over, which also the next life knows
         beyond  is handed out though it has failed more often than the limit allows, or died of that
@@ -159,6 +162,11 @@ class Retries(Places):
         """basic.reject with requeue was handed to the socket."""
         self._failures.setdefault((queue, number), []).append(time.monotonic())
         self.requeue(queue)
+
+    def _check_order(self, copy, redelivered, consumer):
+        """What has failed comes when its wait is over, in whatever life that is."""
+        if (copy.queue, copy.message.number) not in self._failures:
+            super()._check_order(copy, redelivered, consumer)
 
     def read_failures(self, queue, number, headers):
         """What a message says that is delivered. A failure that a death of the broker has undone is not
@@ -178,3 +186,24 @@ class Retries(Places):
         if deaths and deaths[0]["reason"] == "delivery_limit" \
                 and headers.get("x-delivery-count") != self.limit + 1:
             self.violation("beyond", f"message {number} died of its limit: {headers}")
+
+    def stop_parking(self, queue):
+        """The broker has stopped: what was parked in the queue and is transient has gone with it."""
+        for copy in self._queues[queue]:
+            copy.excused = copy.excused or not copy.message.persistent
+
+    def park(self, queue, number, failures, due_ms):
+        """At the very end the message was found in the queue, of which everything was taken that could
+        be."""
+        copy = self.copies.get((queue, number))
+        if copy is None or due_ms != PARKED_MS or failures != self.limit + 1:
+            self.violation("undrained", f"message {number} is in {queue}, due {due_ms}, failed {failures} "
+                                        "times")
+            return
+        here, dead = self._places(copy)
+        if here.gone:
+            self.violation("unexpected", f"{here} is parked, but {here.message.void or 'removed'}")
+        if here.settled or (here.acknowledged and here.acknowledged_life == self.life):
+            self.violation("twofold", f"{here} is parked, but was acknowledged")
+        self.counts["parked"] += 1
+        dead.acknowledged, dead.acknowledged_life = True, self.life

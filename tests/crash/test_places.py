@@ -4,7 +4,7 @@
 import pytest
 
 from crash import bodies
-from crash.places import Places, Retries, dead_of
+from crash.places import PARKED_MS, Places, Retries, dead_of
 
 QUEUE, DEAD = "a", dead_of("a")
 REJECTED = {"x-death": [{"count": 1, "reason": "rejected"}]}
@@ -177,6 +177,16 @@ def test_again_when_its_wait_is_over_is_right(retries):
     assert kinds(retries) == {}
 
 
+def test_what_waited_over_a_death_of_the_broker_comes_in_no_order(retries):
+    retries.first_s = 0
+    failed, other = publish(retries), publish(retries)
+    fail(retries, failed)
+    retries.begin_life()
+    come_again(retries, other, 0)
+    come_again(retries, failed, 1)
+    assert kinds(retries) == {}
+
+
 # The failure went with the broker.
 def test_again_without_having_failed_is_right_in_the_next_life(retries):
     number = publish(retries)
@@ -200,3 +210,35 @@ def test_dead_of_its_limit_before_it_is_seen(retries):
     deliver(retries, number, DEAD)
     retries.acknowledge(DEAD, number)
     assert kinds(retries) == {"beyond": 1}
+
+
+def test_parked_is_not_lost(retries):
+    number = publish(retries)
+    fail(retries, number)
+    retries.park(QUEUE, number, retries.limit + 1, PARKED_MS)
+    assert kinds(retries) == {}
+
+
+def test_parked_and_transient_is_gone_with_the_broker(retries):
+    transient = retries.attempt("publisher", (QUEUE, DEAD), 100, persistent=False)
+    retries.confirm(transient)
+    publish(retries)
+    retries.stop_parking(QUEUE)
+    assert kinds(retries) == {"lost": 1}
+
+
+@pytest.mark.parametrize("failures, due_ms", [(1, PARKED_MS), (2, 0), (2, 1)])
+def test_what_is_left_without_being_parked_is_seen(retries, failures, due_ms):
+    number = publish(retries)
+    retries.park(QUEUE, number, failures, due_ms)
+    assert kinds(retries) == {"undrained": 1, "lost": 1}
+
+
+def test_parked_and_acknowledged_for_certain_is_twofold(retries):
+    number = publish(retries)
+    deliver(retries, number)
+    retries.acknowledge(QUEUE, number)
+    retries.settle(QUEUE, number)
+    retries.begin_life()
+    retries.park(QUEUE, number, retries.limit + 1, PARKED_MS)
+    assert kinds(retries) == {"twofold": 1}

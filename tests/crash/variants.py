@@ -4,10 +4,12 @@
 import base64
 import hashlib
 import signal
+import time
 
 from crash import bodies
 from crash.clients import (PASSWORD, USER, Consumer, Mourner, Publisher, Rejecter, Retrier,
                            Transactor)
+from crash.delays import Delays
 from crash.history import History
 from crash.places import Places, Retries, dead_of
 from crash.topology import Architect
@@ -25,6 +27,7 @@ class Variant:
     server = {}
     size_max = bodies.SIZE_MAX
     backlog_max = 3000
+    wait_max_s = 0                      # for which a message may be in its queue without being ready
     style_weights = (4, 3, 3, 2)        # of Consumer.STYLES
     queue_names = ("a", "b", "c", "d")
 
@@ -38,6 +41,9 @@ class Variant:
 
     def draw_expiration_ms(self, _rng):
         """How long a message is to live; None: for ever."""
+
+    def draw_headers(self, _rng, _exchange):
+        """Headers of a message that is published there; None: it has none."""
 
     def queues(self, _campaign):
         return list(self.queue_names)
@@ -63,6 +69,9 @@ class Variant:
 
     def before_drain(self, campaign):
         """What is to be known before `queues` is asked for the last time."""
+
+    def after_drain(self, campaign):
+        """The broker has stopped in order, and its queues are empty."""
 
 
 class Fanout(Variant):
@@ -229,31 +238,87 @@ class Expiring(DeadLetters):
         return {**super().arguments(queue), **ttl}
 
 
+class Delaying(Variant):
+    """Most messages are held back, some for longer than a life lasts; what comes due while the broker is
+    away comes when it is back. Beside them some that are not, also in transactions."""
+
+    name = "delay"
+    history_class = Delays
+    queue_names = ("a", "b")
+    server = {"segment-size": "1MiB", "max-message-size": "64KiB"}
+    delay_max_ms = 700
+    wait_max_s = 1.5 * delay_max_ms / 1000
+
+    def declarations(self, passive):
+        exchange = {"exchange": "later", "type": "x-delayed-message", "durable": True, "passive": passive,
+                    "arguments": {"x-delayed-type": "direct"}}
+        bindings = [] if passive else [
+            ("queue.bind", {"queue": queue, "exchange": "later", "routing_key": queue})
+            for queue in self.queue_names]
+        return [("exchange.declare", exchange), *super().declarations(passive), *bindings]
+
+    def targets(self):
+        return [("later", queue, (queue,)) for queue in self.queue_names] + super().targets()[:1]
+
+    def draw_headers(self, rng, exchange):
+        """A delay of some letter, a time, or both, of which the later counts."""
+        if exchange != "later":
+            return None
+        delay_ms = rng.choice((0, rng.randint(1, 30), rng.randint(1, 200), rng.randint(1, self.delay_max_ms)))
+        due_ms = int(time.time() * 1000) + rng.randint(-50, self.delay_max_ms)
+        return rng.choice(({"x-delay": delay_ms}, {"x-delay": delay_ms}, {"x-deliver-at": due_ms},
+                           {"x-delay": delay_ms, "x-deliver-at": due_ms}))
+
+    def clients(self, campaign):
+        queues = self.queue_names
+        return ([Publisher(campaign, f"publisher {i}", self.targets()) for i in range(4)]
+                + [Transactor(campaign, f"transactor {i}", self.targets()) for i in range(2)]
+                + [Consumer(campaign, f"consumer {i}", queues[i % 2]) for i in range(4)])
+
+
 class Retrying(DeadLetters):
-    """Half of what is delivered fails, waits and comes again; what fails too often dies."""
+    """Half of what is delivered fails, waits and comes again; what fails too often dies, or is parked in
+    its queue where nobody takes the dead."""
 
     name = "retry"
     history_class = Retries
     limit, first_ms, max_ms = 2, 60, 100
+    wait_max_s = 3 * max_ms / 1000
+    parking = "c"
 
     def arguments(self, queue):
-        return {**super().arguments(queue), "x-delivery-limit": self.limit,
+        dead_letters = {} if queue == self.parking else super().arguments(queue)
+        return {**dead_letters, "x-delivery-limit": self.limit,
                 "x-delayed-retry-type": "all", "x-delayed-retry-min": self.first_ms,
                 "x-delayed-retry-max": self.max_ms, "x-delayed-retry-multiplier": 2}
 
+    def declarations(self, passive):
+        return [*super().declarations(passive),
+                ("queue.declare", {"queue": self.parking, "durable": True, "passive": passive,
+                                   "arguments": self.arguments(self.parking)})]
+
+    def queues(self, campaign):
+        return [*super().queues(campaign), self.parking]
+
+    def targets(self):
+        return [*super().targets(), ("", self.parking, self.places(self.parking))]
+
     def clients(self, campaign):
-        history, queues = campaign.history, self.queue_names
+        history, queues = campaign.history, (*self.queue_names, self.parking)
         history.limit = self.limit
         history.first_s, history.max_s = self.first_ms / 1000, self.max_ms / 1000
         return ([Publisher(campaign, f"publisher {i}", self.targets()) for i in range(4)]
-                + [Retrier(campaign, f"retrier {i}", queues[i % 2]) for i in range(4)]
+                + [Retrier(campaign, f"retrier {i}", queues[i % 3]) for i in range(6)]
                 + [Mourner(campaign, f"mourner {i}", dead_of(queues[i % 2])) for i in range(4)])
 
-    def before_drain(self, campaign):
-        """What waits is in no count."""
-        campaign.let_pass(3 * self.max_ms / 1000)
+    def after_drain(self, campaign):
+        """What is parked is in no count either, and nobody can consume it."""
+        campaign.history.stop_parking(self.parking)
+        for message in campaign.dump(self.parking):
+            campaign.history.park(self.parking, int(message["message_id"]),
+                                  message.get("delivery_count", 0), message.get("due_ms", 0))
 
 
 VARIANTS = {variant.name: variant
             for variant in (Variant, Fanout, Segments, Transactions, Topology, Shutdown, Paging,
-                            Large, DeadLetters, Expiring, Retrying)}
+                            Large, DeadLetters, Expiring, Delaying, Retrying)}

@@ -32,7 +32,7 @@ keep(struct maker *maker, struct buffer *buffer)
 
 /* Texts --------------------------------------------------------------------------------------- */
 
-enum { VOCABULARY_MAX = 14 };
+enum { VOCABULARY_MAX = 34 };
 
 struct vocabulary {
     const char *what;
@@ -43,26 +43,91 @@ struct vocabulary {
 static const struct vocabulary vocabularies[] = {
     {"queue", {"", "a", "b", "c", "qq", "amq.rabbitmq.reply-to", "amq.x"}},
     {"exchange",
-     {"", "x", "y", "amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.default"}},
-    {"source", {"", "x", "y", "amq.direct", "amq.fanout", "amq.topic", "amq.headers"}},
-    {"destination", {"", "x", "y", "amq.fanout", "amq.topic"}},
-    {"type", {"direct", "fanout", "topic", "headers", "x-delayed-message", ""}},
-    {"routing_key", {"", "a", "b", "c", "a.b", "#", "*", "a.#", "#.b", "a.*.c", "amq.gen-1"}},
+     {"", "x", "y", "amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.default",
+      "bourse.control"}},
+    {"source",
+     {"", "x", "y", "amq.direct", "amq.fanout", "amq.topic", "amq.headers", "bourse.control"}},
+    {"destination", {"", "x", "y", "amq.fanout", "amq.topic", "bourse.control"}},
+    {"type",
+     {"direct", "fanout", "topic", "headers", "x-delayed-message", "x-delayed-message",
+      "x-consistent-hash", "x-modulus-hash", "x-random", ""}},
+    {"routing_key",
+     {"", "a", "b", "c", "a.b", "#", "*", "a.#", "#.b", "a.*.c", "amq.gen-1", "5", "failure-note"}},
     {"consumer_tag", {"", "t", "u", "v"}},
     {"virtual_host", {"/", "", "other"}},
     {"mechanism", {"PLAIN", "AMQPLAIN", "EXTERNAL", "X"}},
     {"reply_to", {"amq.rabbitmq.reply-to", "a", "amq.rabbitmq.reply-to.AAAA"}},
     {"expiration", {"0", "10", "60000", "x", "-1", "4294967296"}},
     {"user_id", {"guest", "narrow", "x"}},
-    {"header", {"CC", "BCC", "a", "b", "x-match", "x-death", "x-a", ""}},
+    {"header",
+     {"CC",
+      "BCC",
+      "a",
+      "b",
+      "x-match",
+      "x-death",
+      "x-a",
+      "",
+      "x-delay",
+      "x-delay",
+      "x-deliver-at",
+      "delivery-tag",
+      "class",
+      "text",
+      "advice",
+      "consumer-tag",
+      "traceparent",
+      "x-delivery-count",
+      "x-last-verdict",
+      "x-first-death-queue"}},
     {"match", {"all", "any", "all-with-x", "any-with-x", "none"}},
     {"argument",
-     {"x-queue-type", "x-max-length", "x-overflow", "x-single-active-consumer", "x-max-priority",
-      "x-message-ttl", "x-expires", "x-dead-letter-exchange", "x-priority", "alternate-exchange",
-      "x-dead-letter-routing-key", "x-match", "a", "x-delivery-limit"}},
+     {"x-queue-type",
+      "x-max-length",
+      "x-overflow",
+      "x-single-active-consumer",
+      "x-max-priority",
+      "x-message-ttl",
+      "x-expires",
+      "x-dead-letter-exchange",
+      "x-priority",
+      "alternate-exchange",
+      "x-dead-letter-routing-key",
+      "x-match",
+      "a",
+      "x-delivery-limit",
+      "x-delayed-type",
+      "x-max-length-bytes",
+      "x-delayed-retry-type",
+      "x-delayed-retry-min",
+      "x-delayed-retry-max",
+      "x-delayed-retry-multiplier",
+      "x-delayed-retry-jitter",
+      "x-delayed-retry-max-age",
+      "x-delayed-retry-counts",
+      "x-delayed-retry-order",
+      "x-release-rate",
+      "x-consumer-timeout",
+      "x-consumer-disconnected-timeout",
+      "hash-header",
+      "hash-property"}},
     {"value",
      {"quorum", "classic", "stream", "drop-head", "reject-publish", "all", "any", "a", "b", "x",
       "amq.fanout", "y"}},
+    {"x-queue-type", {"quorum", "classic", "stream"}},
+    {"x-overflow", {"drop-head", "reject-publish", "reject-publish-dlx"}},
+    {"x-dead-letter-exchange", {"", "", "x", "y", "amq.fanout", "amq.topic", "gone"}},
+    {"x-dead-letter-routing-key", {"a", "b", "c", "qq", "a.b"}},
+    {"x-delayed-retry-type", {"all", "failed", "returned", "disabled"}},
+    {"x-delayed-retry-jitter", {"full"}},
+    {"x-delayed-retry-counts", {"nack", "reject", "lost", "timeout", "nack,reject,lost,timeout"}},
+    {"x-delayed-retry-order", {"free", "hold"}},
+    {"hash-property", {"message_id", "correlation_id", "timestamp"}},
+    {"hash-header", {"a", "b"}},
+    {"alternate-exchange", {"x", "y", "amq.fanout"}},
+    {"class", {"E"}},
+    {"text", {"it failed"}},
+    {"advice", {"again"}},
     {"capability",
      {"consumer_cancel_notify", "connection.blocked", "authentication_failure_close",
       "capabilities", "connection_name"}},
@@ -100,6 +165,40 @@ make_text(struct maker *maker, const char *what)
 
 /* Tables -------------------------------------------------------------------------------------- */
 
+/* What a field of that name usually takes: words of its own, or NULL: a number. */
+static const char *
+words_of(struct bytes name)
+{
+    static const char *const others[][2] = {
+        {"x-match", "match"}, {"x-delayed-type", "type"}, {"consumer-tag", "consumer_tag"}};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        if (bytes_equal_text(name, others[i][0])) {
+            return others[i][1];
+        }
+    }
+    for (const struct vocabulary *vocabulary = vocabularies; vocabulary->what != NULL;
+         vocabulary++) {
+        if (bytes_equal_text(name, vocabulary->what)) {
+            return vocabulary->what;
+        }
+    }
+    return NULL;
+}
+
+/* As a client would say it that knows the field, so that it leads somewhere. */
+static void
+put_usual(struct maker *maker, struct buffer *table, struct bytes name)
+{
+    uint8_t octets[8];
+    const char *words = words_of(name);
+    struct table_value value = {.type = 'l', .raw = bytes_make(octets, sizeof(octets))};
+    put_u64(octets, draw_number(maker->draw));
+    if (words != NULL) {
+        value = (struct table_value){.type = 'S', .raw = make_text(maker, words)};
+    }
+    table_put_value(table, name, &value);
+}
+
 static void
 put_scalar(struct maker *maker, struct buffer *table, struct bytes name, const char *words)
 {
@@ -118,6 +217,16 @@ put_scalar(struct maker *maker, struct buffer *table, struct bytes name, const c
         value.raw = make_text(maker, words);
     }
     table_put_value(table, name, &value);
+}
+
+static void
+put_field(struct maker *maker, struct buffer *table, struct bytes name)
+{
+    if (draw_chance(maker->draw, 60)) {
+        put_usual(maker, table, name);
+    } else {
+        put_scalar(maker, table, name, "value");
+    }
 }
 
 /* A value may be the table that was built before, so that tables nest. */
@@ -163,8 +272,7 @@ make_table(struct maker *maker, const char *what)
             if (i == nested_at && inner.size > 0) {
                 put_nested(maker, &table, name, &inner);
             } else if (i < count) {
-                put_scalar(maker, &table, name,
-                           bytes_equal_text(name, "x-match") ? "match" : "value");
+                put_field(maker, &table, name);
             }
         }
         inner = keep(maker, &table);
@@ -336,8 +444,51 @@ put_method_frame(struct buffer *out, uint16_t channel, const struct method *meth
     buffer_fini(&payload);
 }
 
+/* Of a failure note that may be right: its delivery is one of the first of its channel. */
+static struct bytes
+make_note_properties(struct maker *maker)
+{
+    static const char *const names[] = {"class", "text", "advice", "consumer-tag"};
+    struct buffer table;
+    struct buffer block;
+    buffer_init(&table);
+    buffer_init(&block);
+    put_usual(maker, &table, bytes_of("delivery-tag"));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (draw_chance(maker->draw, 40)) {
+            put_usual(maker, &table, bytes_of(names[i]));
+        }
+    }
+    struct properties properties = {.flags = PROPERTY_HEADERS, .headers = keep(maker, &table)};
+    properties_encode(&block, &properties);
+    return keep(maker, &block);
+}
+
+/* What says more than one thing that have to fit: one chance in some that they do. */
 static void
-put_content_frames(struct maker *maker, struct buffer *out, uint16_t channel)
+make_fit(struct maker *maker, struct method *method)
+{
+    if (method->id == METHOD_EXCHANGE_DECLARE && draw_chance(maker->draw, 70) &&
+        bytes_equal_text(method->exchange_declare.type, "x-delayed-message")) {
+        struct buffer table;
+        buffer_init(&table);
+        put_usual(maker, &table, bytes_of("x-delayed-type"));
+        method->exchange_declare.arguments = keep(maker, &table);
+    } else if (method->id == METHOD_BASIC_PUBLISH && draw_chance(maker->draw, 6)) {
+        method->basic_publish.exchange = bytes_of("bourse.control");
+        method->basic_publish.routing_key = bytes_of("failure-note");
+    }
+}
+
+static bool
+is_note(const struct method *method)
+{
+    return method->id == METHOD_BASIC_PUBLISH &&
+           bytes_equal_text(method->basic_publish.routing_key, "failure-note");
+}
+
+static void
+put_content_frames(struct maker *maker, struct buffer *out, uint16_t channel, bool is_of_note)
 {
     static const uint8_t body[BODY_PART_MAX] = "what a message may have to say";
     struct draw *draw = maker->draw;
@@ -349,7 +500,8 @@ put_content_frames(struct maker *maker, struct buffer *out, uint16_t channel)
     buffer_put_u16(&header, CLASS_BASIC);
     buffer_put_u16(&header, 0);
     buffer_put_u64(&header, draw_chance(draw, 5) ? draw_number(draw) : body_size);
-    buffer_put_bytes(&header, make_properties(maker));
+    buffer_put_bytes(&header, is_of_note && draw_chance(draw, 80) ? make_note_properties(maker)
+                                                                  : make_properties(maker));
     frame_encode(out, FRAME_TYPE_HEADER, channel, buffer_bytes(&header));
     buffer_fini(&header);
     for (; parts > 0; parts--) {
@@ -361,8 +513,9 @@ void
 make_frames(struct maker *maker, struct buffer *out, uint16_t channel)
 {
     struct method method = make_method(maker);
+    make_fit(maker, &method);
     put_method_frame(out, channel, &method);
     if (method_info(method.id)->has_content && draw_chance(maker->draw, 95)) {
-        put_content_frames(maker, out, channel);
+        put_content_frames(maker, out, channel, is_note(&method));
     }
 }

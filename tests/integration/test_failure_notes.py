@@ -160,3 +160,35 @@ def test_a_note_survives_with_its_dead_letter(tmp_path):
     assert method.properties["headers"]["x-failure-text"] == "why"
     ch.connection.drop()
     running.stop()
+
+
+# What the log keeps of failures are counts: when they were, and what was said, is over with the process.
+def test_of_failures_before_a_restart_only_the_number_is_known(tmp_path):
+    running = brokers.Bourse(data_dir=tmp_path / "data")
+    ch = running.open().channel()
+    ch.declare("dead", durable=True)
+    ch.declare("q", durable=True, arguments={"x-dead-letter-exchange": "", "x-delivery-limit": 1,
+                                             "x-dead-letter-routing-key": "dead"})
+    ch.call("confirm.select")
+    ch.publish("", "q", "body", delivery_mode=2)
+    ch.expect("basic.ack")
+    tag = ch.get("q", no_ack=False).delivery_tag
+    note(ch, tag, text="why")
+    ch.expect("basic.ack")
+    ch.nack(tag, requeue=True)
+    assert ch.get("q", no_ack=False).properties["headers"]["x-delivery-count"] == 1
+    ch.connection.drop()
+    running.stop()
+    running = brokers.Bourse(data_dir=tmp_path / "data")
+    ch = running.open().channel()
+    ch.reject(ch.get("q", no_ack=False).delivery_tag, requeue=True)
+    headers = typed_headers(wait_for(ch, "dead"))
+    (death,) = headers["x-death"].value
+    failure = take_failure(headers)
+    assert set(failure) == {"x-failure-queue", "x-failure-count", "x-failure-last-time",
+                            "x-failure-attempts"}
+    assert failure["x-failure-count"].value == death.value["count"].value + 1 == 2
+    (attempt,) = failure["x-failure-attempts"].value
+    assert attempt.value["verdict"] == wire.Typed("S", "reject")
+    ch.connection.drop()
+    running.stop()

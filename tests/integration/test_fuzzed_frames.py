@@ -10,7 +10,7 @@ from support import amqp, wire
 
 pytestmark = pytest.mark.bourse_only
 
-SESSIONS_PER_SEED = 40
+SESSIONS_PER_SEED = 60
 
 
 def session_frames(queue):
@@ -23,6 +23,45 @@ def session_frames(queue):
                wire.encode_frame(wire.FRAME_HEADER, 1, header),
                wire.encode_frame(wire.FRAME_BODY, 1, b"hello "),
                wire.encode_frame(wire.FRAME_BODY, 1, b"world")]
+    return [*beginning_of_time_and_failure(queue), *ordinary_frames(queue, publish)]
+
+
+def message(exchange, key, properties):
+    return [wire.method_frame(3, "basic.publish", exchange=exchange, routing_key=key),
+            wire.encode_frame(wire.FRAME_HEADER, 3, wire.encode_header(1, properties)),
+            wire.encode_frame(wire.FRAME_BODY, 3, b"m")]
+
+
+def beginning_of_time_and_failure(queue):
+    """Delays, priorities, retries, a note and dead letters, on a channel of their own."""
+    method, jobs, later = wire.method_frame, "jobs-" + queue, "later-" + queue
+    return [
+        method(3, "channel.open"),
+        method(3, "queue.declare", queue=jobs, auto_delete=True, arguments={
+            "x-max-priority": 9, "x-message-ttl": 60_000, "x-delivery-limit": 2,
+            "x-delayed-retry-min": 1, "x-delayed-retry-jitter": "full", "x-release-rate": 9,
+            "x-delayed-retry-counts": "nack,lost", "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": queue, "x-consumer-timeout": 60_000}),
+        method(3, "exchange.declare", exchange=later, type="x-delayed-message", auto_delete=True,
+               arguments={"x-delayed-type": "direct"}),
+        method(3, "queue.bind", queue=jobs, exchange=later, routing_key="k"),
+        *message(later, "k", {"headers": {"x-delay": 1, "x-deliver-at": 5}, "priority": 7}),
+        *message(later, "k", {"headers": {"x-delay": wire.Typed("d", 1.5)}, "expiration": "1"}),
+        *message(later, "k", {"headers": {"x-delay": 10 ** 9, "x-death": [{"count": 1}]}}),
+        *message("", jobs, {"priority": 255, "expiration": "9000", "message_id": "m"}),
+        *message("", jobs, {"headers": {"x-delivery-count": "?", "traceparent": "00-1-2-3"}}),
+        method(3, "basic.get", queue=jobs), method(3, "basic.get", queue=jobs),
+        *message("bourse.control", "failure-note", {"headers": {
+            "delivery-tag": 1, "class": "E", "text": "t", "advice": "a"}}),
+        method(3, "basic.reject", delivery_tag=1, requeue=False),
+        method(3, "basic.nack", delivery_tag=2, requeue=True),
+        method(3, "basic.consume", queue=jobs, consumer_tag="j"),
+        method(3, "queue.purge", queue=jobs), method(3, "exchange.delete", exchange=later),
+    ]
+
+
+def ordinary_frames(queue, publish):
+    method = wire.method_frame
     return [
         method(1, "channel.open"),
         method(1, "queue.declare", queue=queue, auto_delete=True,

@@ -111,9 +111,9 @@ def test_dump_tells_what_is_kept_of_a_message(tmp_path):
         2082758400000, 1 << 40, 1600000000000)
     returned = messages[8896, "bills"]
     assert (returned["delivery_count"], returned["acquired_count"]) == (3, 3)
-    assert (returned["last_verdict"], returned["level"]) == ("lost", 33)
+    assert (returned["last_verdict"], returned["level_offset"]) == ("lost", 33)
     assert "due_ms" not in returned
-    assert not {"due_ms", "level", "last_verdict"} & messages[9088, "bills"].keys()
+    assert not {"due_ms", "level_offset", "last_verdict"} & messages[9088, "bills"].keys()
 
 
 def test_damage_is_found_refused_and_repaired(copy):

@@ -107,6 +107,38 @@ expired_count(void)
 
 /* Messages ------------------------------------------------------------------------------------- */
 
+Test(message_ttl, message_lives_for_its_whole_time_though_its_millisecond_had_begun)
+{
+    declare_with("q", "x-message-ttl", 1000);
+    rig->now.begun_ms = 1;
+    rig_step(rig, 10);
+    publish_text(rig, a, "q", "1");
+    rig_step(rig, 1000);
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+    rig_step(rig, 10);
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+}
+
+/* More are due than may die in a tick. Whoever asks in the next one has the rest die, and all that
+ * asked before are answered as well. */
+Test(message_ttl, two_who_ask_behind_many_dead_are_both_answered)
+{
+    declare_queue(rig, a, "q");
+    for (int i = 0; i < CORE_EXPIRED_PER_QUEUE + 10; i++) {
+        publish_for("late", "100");
+    }
+    publish_numbers(rig, a, "q", 1, 2);
+    struct method get = {.id = METHOD_BASIC_GET, .basic_get = {.queue = bytes_of("q")}};
+    begin_tick_later(200);
+    rig_send(rig, a, 1, &get);
+    end_tick();
+    rig_expect_nothing(rig, a);
+    rig_send(rig, b, 1, &get);
+    (void)rig_expect_posted(rig, b, 1, METHOD_BASIC_GET_OK);
+    rig_turn(rig);
+    (void)rig_expect_posted(rig, a, 1, METHOD_BASIC_GET_OK);
+}
+
 /* Nobody has to be there to take them. */
 Test(message_ttl, message_dies_when_the_time_of_its_queue_is_over)
 {

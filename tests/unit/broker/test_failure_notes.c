@@ -183,7 +183,8 @@ Test(failure_notes, travel_with_the_dead_letter)
     struct table_value attempt;
     cr_assert(table_array_next(&reader, &attempt));
     expect_time(attempt.raw, "time", DEAD_SECONDS);
-    expect_text(attempt.raw, "verdict", "reject");
+    expect_text(attempt.raw, "verdict", "nack");
+    expect_text(attempt.raw, "class", "ValueError");
     cr_expect(not(table_array_next(&reader, &attempt)));
     expect_text(dead, "x-first-death-reason", "rejected");
 }
@@ -287,43 +288,266 @@ Test(failure_notes, of_a_later_death_take_the_place_of_earlier_ones)
     expect_absent(dead, "x-failure-text");
 }
 
-/* What a queue has counted before is told as well, with its times. */
-Test(failure_notes, stand_beside_the_attempts_that_were_counted)
+/* Attempts --------------------------------------------------------------------------------------
+ */
+
+static void
+declare_counting(const char *name, int64_t limit)
 {
     struct buffer arguments;
     buffer_init(&arguments);
     table_put_text(&arguments, "x-dead-letter-exchange", bytes_of(""));
     table_put_text(&arguments, "x-dead-letter-routing-key", bytes_of("dead"));
-    table_put_integer(&arguments, "x-delivery-limit", 2);
-    struct queue_declare declare = {.queue = bytes_of("counts"),
-                                    .arguments = buffer_bytes(&arguments)};
+    table_put_integer(&arguments, "x-delivery-limit", limit);
+    struct queue_declare declare = {.queue = bytes_of(name), .arguments = buffer_bytes(&arguments)};
     declare_queue_as(rig, a, &declare);
     buffer_fini(&arguments);
+}
+
+static void
+send_reject(uint64_t tag, bool requeue)
+{
+    struct method reject = {.id = METHOD_BASIC_REJECT,
+                            .basic_reject = {.delivery_tag = tag, .requeue = requeue}};
+    rig_send(rig, a, 1, &reject);
+}
+
+/* Takes the next message and gives it back, ten seconds after the one before. */
+static void
+fail(const char *queue, uint64_t tag)
+{
+    (void)get_message(rig, a, queue, false);
+    send_nack(rig, a, 1, tag, false, true);
+    rig_step(rig, 10000);
+}
+
+static void
+expect_count(struct bytes dead, int64_t count)
+{
+    struct table_value value;
+    cr_assert(table_find(dead, "x-failure-count", &value));
+    cr_expect(eq(i64, table_value_integer(&value), count));
+}
+
+/* One attempt; `class` and `verdict` are NULL: there is none. */
+struct expected_attempt {
+    uint64_t time_s;
+    const char *verdict, *class;
+};
+
+static void
+expect_optional_text(struct bytes table, const char *name, const char *text)
+{
+    if (text == NULL) {
+        expect_absent(table, name);
+    } else {
+        expect_text(table, name, text);
+    }
+}
+
+static void
+expect_attempts(struct bytes dead, const struct expected_attempt *expected, size_t count)
+{
+    struct table_value value;
+    struct table_value attempt;
+    cr_assert(table_find(dead, "x-failure-attempts", &value));
+    struct byte_reader reader = byte_reader_make(value.raw);
+    for (size_t i = 0; i < count; i++) {
+        cr_assert(table_array_next(&reader, &attempt), "attempt %zu", i + 1);
+        expect_time(attempt.raw, "time", expected[i].time_s);
+        expect_optional_text(attempt.raw, "verdict", expected[i].verdict);
+        expect_optional_text(attempt.raw, "class", expected[i].class);
+    }
+    cr_expect(not(table_array_next(&reader, &attempt)));
+}
+
+/* What a queue has counted before is told as well, with its times. */
+Test(failure_notes, stand_beside_the_attempts_that_were_counted)
+{
+    declare_counting("counts", 2);
     publish_text(rig, a, "counts", "one");
     rig_step(rig, 5000);
     uint64_t first_s = (uint64_t)rig->now.wall_ms / 1000;
     for (uint64_t tag = 1; tag <= 3; tag++) {
         (void)get_message(rig, a, "counts", false);
-        note((int64_t)tag, "A", tag == 3 ? "third" : "earlier");
+        note((int64_t)tag, tag == 3 ? "C" : "A", tag == 3 ? "third" : "earlier");
         send_nack(rig, a, 1, tag, false, true);
         rig_step(rig, 10000);
     }
     struct bytes dead = dead_headers();
     expect_text(dead, "x-first-death-reason", "delivery_limit");
     expect_text(dead, "x-failure-text", "third");
-    struct table_value value;
-    cr_assert(table_find(dead, "x-failure-count", &value));
-    cr_expect(eq(i64, table_value_integer(&value), 3));
+    expect_count(dead, 3);
     expect_time(dead, "x-failure-first-time", first_s);
     expect_time(dead, "x-failure-last-time", first_s + 20);
+    expect_attempts(dead,
+                    (struct expected_attempt[]){{first_s, "nack", "A"},
+                                                {first_s + 10, "nack", "A"},
+                                                {first_s + 20, "nack", "C"}},
+                    3);
+}
+
+/* Nobody has to say anything for what the broker knows. */
+Test(failure_notes, are_not_needed_for_what_the_broker_knows)
+{
+    declare_counting("counts", 1);
+    publish_text(rig, a, "counts", "one");
+    uint64_t first_s = (uint64_t)rig->now.wall_ms / 1000;
+    fail("counts", 1);
+    (void)get_message(rig, a, "counts", false);
+    send_reject(2, true);
+    struct bytes dead = dead_headers();
+    expect_text(dead, "x-first-death-reason", "delivery_limit");
+    expect_text(dead, "x-failure-queue", "counts");
+    expect_count(dead, 2);
+    expect_time(dead, "x-failure-first-time", first_s);
+    expect_time(dead, "x-failure-last-time", first_s + 10);
+    expect_attempts(
+        dead, (struct expected_attempt[]){{first_s, "nack", NULL}, {first_s + 10, "reject", NULL}},
+        2);
+    expect_absent(dead, "x-failure-text");
+}
+
+/* A rejection for good is an attempt as well, and says with which method it came. */
+Test(failure_notes, are_not_needed_when_a_message_is_rejected_after_failures)
+{
+    static const char *const verdicts[] = {"nack", "reject"};
+    declare_counting("counts", 5);
+    for (uint64_t i = 0; i < ARRAY_LEN(verdicts); i++) {
+        publish_text(rig, a, "counts", "one");
+        uint64_t first_s = (uint64_t)rig->now.wall_ms / 1000;
+        fail("counts", 2 * i + 1);
+        (void)get_message(rig, a, "counts", false);
+        if (i == 0) {
+            send_nack(rig, a, 1, 2, false, false);
+        } else {
+            send_reject(4, false);
+        }
+        struct bytes dead = dead_headers();
+        expect_text(dead, "x-first-death-reason", "rejected");
+        expect_count(dead, 2);
+        expect_attempts(
+            dead,
+            (struct expected_attempt[]){{first_s, "nack", NULL}, {first_s + 10, verdicts[i], NULL}},
+            2);
+    }
+}
+
+/* Also where the message dies of something else. */
+Test(failure_notes, are_not_needed_when_a_message_expires_after_failures)
+{
+    declare_counting("counts", 5);
+    struct properties properties = {.flags = PROPERTY_EXPIRATION, .expiration = bytes_of("15000")};
+    properties_encode(&block, &properties);
+    struct rig_publish publish = {.exchange = "",
+                                  .routing_key = "counts",
+                                  .properties = buffer_bytes(&block),
+                                  .body = bytes_of("one")};
+    rig_publish_as(rig, a, 1, &publish);
+    uint64_t first_s = (uint64_t)rig->now.wall_ms / 1000;
+    fail("counts", 1);
+    rig_step(rig, 10000);
+    rig_turn(rig);
+    struct bytes dead = dead_headers();
+    expect_text(dead, "x-first-death-reason", "expired");
+    expect_count(dead, 1);
+    expect_attempts(dead, (struct expected_attempt[]){{first_s, "nack", NULL}}, 1);
+}
+
+/* What was said last stays while the message is tried again, and each attempt keeps its class: of
+ * the first, and of the last four. */
+Test(failure_notes, stay_while_a_message_is_tried_again)
+{
+    static char long_class[FAILURE_CLASS_MAX + 10];
+    memset(long_class, 'x', sizeof(long_class) - 1);
+    declare_counting("counts", 6);
+    publish_text(rig, a, "counts", "one");
+    uint64_t first_s = (uint64_t)rig->now.wall_ms / 1000;
+    static const char *const classes[] = {"A", "B", NULL, "D", long_class, NULL, NULL};
+    for (uint64_t tag = 1; tag <= ARRAY_LEN(classes); tag++) {
+        (void)get_message(rig, a, "counts", false);
+        if (classes[tag - 1] != NULL) {
+            note((int64_t)tag, classes[tag - 1], tag == 5 ? "the last word" : "earlier");
+        }
+        send_nack(rig, a, 1, tag, false, true);
+        rig_step(rig, 10000);
+    }
+    struct bytes dead = dead_headers();
+    expect_text(dead, "x-failure-text", "the last word");
+    expect_text(dead, "x-failure-class", long_class);
+    expect_count(dead, 7);
+    char cut_class[FAILURE_CLASS_MAX + 1] = {0};
+    memset(cut_class, 'x', FAILURE_CLASS_MAX);
+    expect_attempts(dead,
+                    (struct expected_attempt[]){{first_s, "nack", "A"},
+                                                {first_s + 30, "nack", "D"},
+                                                {first_s + 40, "nack", cut_class},
+                                                {first_s + 50, "nack", NULL},
+                                                {first_s + 60, "nack", NULL}},
+                    5);
+}
+
+/* Its memory counts until then. */
+Test(failure_notes, that_stay_with_a_message_go_with_it)
+{
+    declare_counting("counts", 5);
+    publish_numbers(rig, a, "counts", 1, 2);
+    (void)get_message(rig, a, "counts", false);
+    (void)get_message(rig, a, "counts", false);
+    send_nack(rig, a, 1, 2, true, true);
+    uint64_t without = memory();
+    (void)get_message(rig, a, "counts", false);
+    note(3, "A", "one");
+    send_nack(rig, a, 1, 3, false, true);
+    cr_expect(lt(u64, without, memory()));
+    (void)get_message(rig, a, "counts", false);
+    send_ack(rig, a, 1, 4, false);
+    cr_expect(le(u64, memory(), without));
+}
+
+/* Whoever goes away or has the message back for another reason has not said that it failed. */
+Test(failure_notes, go_with_a_return_that_is_no_failure)
+{
+    declare_counting("counts", 5);
+    publish_text(rig, a, "counts", "one");
+    (void)get_message(rig, a, "counts", false);
+    note(1, "A", "one");
+    struct method recover = {.id = METHOD_BASIC_RECOVER, .basic_recover = {.requeue = true}};
+    rig_send(rig, a, 1, &recover);
+    (void)rig_expect(rig, a, 1, METHOD_BASIC_RECOVER_OK);
+    fail("counts", 2);
+    (void)get_message(rig, a, "counts", false);
+    send_nack(rig, a, 1, 3, false, false);
+    struct bytes dead = dead_headers();
+    expect_count(dead, 2);
+    expect_absent(dead, "x-failure-text");
+}
+
+/* A dead letter that fails elsewhere says where, and keeps what was said of it until somebody says
+ * something else. */
+Test(failure_notes, stay_over_a_later_death_of_which_nothing_is_said)
+{
+    declare_counting("counts", 0);
+    (void)begin_note(1);
+    publish_text(rig, a, "q", "one");
+    (void)get_message(rig, a, "q", false);
+    note(1, "A", "first");
+    send_nack(rig, a, 1, 1, false, false);
+    struct bytes dead = dead_headers();
+    buffer_clear(&headers);
+    buffer_put_bytes(&headers, dead);
+    publish_with_headers("", "counts", "one");
+    (void)get_message(rig, a, "counts", false);
+    send_nack(rig, a, 1, 2, false, true);
+    dead = dead_headers();
+    expect_text(dead, "x-failure-queue", "counts");
+    expect_text(dead, "x-failure-text", "first");
+    struct table_value value;
     cr_assert(table_find(dead, "x-failure-attempts", &value));
     struct byte_reader reader = byte_reader_make(value.raw);
     struct table_value attempt;
-    uint64_t number = 0;
-    for (; table_array_next(&reader, &attempt); number++) {
-        expect_time(attempt.raw, "time", first_s + 10 * number);
-    }
-    cr_expect(eq(u64, number, 3));
+    cr_assert(table_array_next(&reader, &attempt));
+    expect_absent(attempt.raw, "class");
 }
 
 /* Refusals ------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include "amqp/properties.h"
 #include "amqp/table.h"
 #include "broker/dead_letter.h"
+#include "broker/limits.h"
 #include "broker/waiting.h"
 #include "store/recovery.h"
 #include "tests/support/alloc_faults.h"
@@ -518,6 +519,22 @@ Test(retry_broker, strict_order_holds_everything_behind_a_failed_message)
     cr_assert_str_eq(deliveries(rig, b), "1 2 3");
 }
 
+Test(retry_broker, a_hold_lasts_its_whole_time_though_its_millisecond_had_begun)
+{
+    say_text("x-delayed-retry-order", "hold");
+    (void)declare_retrying(1000, 2, 5);
+    publish_text(rig, a, "q", "1");
+    uint64_t tag = tag_of(take());
+    rig->now.begun_ms = 1;
+    rig_step(rig, 10);
+    send_nack(rig, b, 1, tag, false, true);
+    consume(rig, b, 1, "q", "c", false);
+    rig_step(rig, 1000);
+    rig_expect_nothing(rig, b);
+    rig_step(rig, 10);
+    (void)expect_delivery(rig, b, "1");
+}
+
 Test(retry_broker, strict_order_is_that_of_a_quorum_queue_too)
 {
     say_text("x-queue-type", "quorum");
@@ -781,6 +798,68 @@ Test(retry_broker, a_parked_message_that_is_forgiven_begins_anew)
     expect_counts(take(), -1, 2, "nack");
     reject(b, 3, true);
     expect_counts(take(), 1, 3, "reject");
+}
+
+/* As many as rows have room for: a message that is parked is lent once more, which makes room. */
+Test(retry_broker, as_many_as_rows_have_room_for_are_parked_at_once)
+{
+    const struct queue *queue = declare_retrying(0, 0, 0);
+    publish_numbers(rig, a, "q", 1, 48);
+    for (int i = 0; i < 48; i++) {
+        (void)take();
+    }
+    send_nack(rig, b, 1, 48, true, true);
+    rig_turn(rig);
+    cr_expect(eq(u64, waiting_of(queue, WAITING_PARKED), 48));
+    cr_expect(eq(u64, rig->core->counters.quarantined, 48));
+    queue_check(queue);
+}
+
+/* A queue that is looked at meanwhile, for a deadline that is gone, is not looked at for ever. */
+Test(retry_broker, a_held_head_leaves_the_broker_in_peace)
+{
+    say_text("x-delayed-retry-order", "hold");
+    say_number("x-message-ttl", 5000);
+    (void)declare_retrying(1000, 2, 5);
+    publish_text(rig, a, "q", "0");
+    send_ack(rig, b, 1, tag_of(take()), false);
+    rig_step(rig, 4500);
+    publish_numbers(rig, a, "q", 1, 2);
+    fail();
+    consume(rig, b, 1, "q", "c", false);
+    rig_step(rig, 510);
+    for (int i = 0; i < 5; i++) {
+        rig_turn(rig);
+    }
+    cr_expect(lt(u64, 0, core_wait_ms(rig->core)));
+    rig_step(rig, 500);
+    cr_assert_str_eq(deliveries(rig, b), "1 2");
+}
+
+/* More than a tick may drop, the first of which everybody waits for. */
+Test(retry_broker, a_held_head_and_all_behind_it_are_dropped_when_the_limit_is_lowered)
+{
+    say_text("x-delayed-retry-order", "hold");
+    struct queue *queue = declare_retrying(100000, 2, 5);
+    publish_text(rig, a, "q", "0");
+    fail();
+    consume(rig, b, 1, "q", "c", false);
+    rig->holds_turn = true;
+    publish_numbers(rig, a, "q", 1, CORE_DROPS_PER_TICK + 5);
+    rig->holds_turn = false;
+    rig_turn(rig);
+    rig_expect_nothing(rig, b);
+    cancel(rig, b, "c");
+    say_number("x-max-length", 1);
+    uint32_t changed;
+    enum status status = queue_set_arguments(queue, buffer_bytes(&arguments), &changed);
+    cr_assert(eq(int, status, STATUS_OK));
+    core_heed_limit(rig->core, queue);
+    for (int i = 0; i < 4; i++) {
+        rig_turn(rig);
+    }
+    cr_expect(eq(u64, queue->ready_count, 1));
+    queue_check(queue);
 }
 
 /* The log -------------------------------------------------------------------------------------- */

@@ -935,27 +935,6 @@ Test(vhost, purging_answers_with_the_ready_messages_and_leaves_the_others)
     cr_expect(eq(u64, queue->unacked_count, 1));
 }
 
-/* Once for a queue, not with every declare of it. */
-Test(vhost, the_log_says_once_which_arguments_have_no_effect_yet)
-{
-    struct buffer arguments;
-    buffer_init(&arguments);
-    table_put_integer(&arguments, "x-consumer-disconnected-timeout", 3);
-    struct method declare = {
-        .id = METHOD_QUEUE_DECLARE,
-        .queue_declare = {.queue = bytes_of("q"), .arguments = buffer_bytes(&arguments)}};
-    buffer_clear(&rig->log_text);
-    rig_send(rig, client, 1, &declare);
-    cr_assert(is_answered(client, METHOD_QUEUE_DECLARE_OK));
-    cr_expect(rig_logged(rig, "queue.arguments_without_effect"));
-    cr_expect(rig_logged(rig, "x-consumer-disconnected-timeout"));
-    buffer_clear(&rig->log_text);
-    rig_send(rig, client, 1, &declare);
-    cr_assert(is_answered(client, METHOD_QUEUE_DECLARE_OK));
-    cr_expect(not(rig_logged(rig, "queue.arguments_without_effect")));
-    buffer_fini(&arguments);
-}
-
 /* A direct reply-to name is a question whether the requester still lives. */
 Test(vhost, declaring_a_reply_name_asks_for_its_requester)
 {
@@ -980,27 +959,4 @@ Test(vhost, declaring_a_reply_name_asks_for_its_requester)
     char text[128];
     snprintf(text, sizeof(text), "NOT_FOUND - no queue '%s' in vhost '/'", name);
     expect_fault(other, &declare, 404, text);
-}
-
-/* The log says it once for each such queue, however many a file declares at once. */
-Test(vhost, every_queue_of_a_file_whose_arguments_have_no_effect_is_named_in_the_log)
-{
-    struct buffer arguments;
-    buffer_init(&arguments);
-    table_put_integer(&arguments, "x-consumer-disconnected-timeout", 3);
-    for (int i = 0; i < 2 * LOG_REPEAT_MAX; i++) {
-        char name[16];
-        char logged[32];
-        struct fault fault;
-        (void)snprintf(name, sizeof(name), "q%d", i);
-        (void)snprintf(logged, sizeof(logged), "queue=\"q%d\"", i);
-        struct queue_properties properties = {.name = bytes_of(name),
-                                              .arguments = buffer_bytes(&arguments),
-                                              .durable = true,
-                                              .from_file = true};
-        cr_assert(
-            eq(int, vhost_declare_queue(rig_vhost(rig), &properties, NULL, &fault), STATUS_OK));
-        cr_expect(rig_logged(rig, logged), "%s", logged);
-    }
-    buffer_fini(&arguments);
 }

@@ -187,6 +187,7 @@ Test(command, check_refuses_what_the_broker_would_refuse)
         {"queues: {q: {arguments: {x-max-length: -1}}}\n",
          ":3:10: error: invalid arg 'x-max-length' for queue 'q' in vhost '/'"},
         {"queues: {q: {durable: false, arguments: {x-queue-type: quorum}}}\n", ":3:10: error: "},
+        {"queues: {q: {durable: false, type: quorum}}\n", ":3:10: error: "},
         {"exchanges: {e: {arguments: {alternate-exchange: 5}}}\n",
          ":3:13: error: \"alternate-exchange\" of exchange \"e\" is no text"},
         {"queues: {q: {arguments: {x-message-ttl: soon}}}\n",

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "queues/failure_history.h"
 #include "queues/queue.h"
 #include "tests/support/alloc_faults.h"
 
@@ -162,7 +163,7 @@ Test(failures, times_of_the_first_and_of_the_last_failures_are_kept)
     int64_t time_ms;
     row->arrival_ms = -500; /* before the broker began */
     for (uint64_t number = 1; number <= 9; number++) {
-        failure_row_count(row, number * 1000);
+        failure_row_count(row, number * 1000, number % 2 == 0 ? RETRY_TIMEOUT : RETRY_NACK);
     }
     cr_expect(eq(u32, row->delivery_count, 9));
     for (uint32_t number = 1; number <= 9; number++) {
@@ -171,6 +172,10 @@ Test(failures, times_of_the_first_and_of_the_last_failures_are_kept)
         cr_expect(eq(int, failure_row_time_ms(row, number, &time_ms), is_kept), "failure %u",
                   number);
         cr_expect(eq(i64, time_ms, is_kept ? (int64_t)number * 1000 : 0));
+        if (is_kept) {
+            cr_expect(eq(int, (int)failure_row_verdict(row, number),
+                         number % 2 == 0 ? RETRY_TIMEOUT : RETRY_NACK));
+        }
     }
     cr_expect(not(failure_row_time_ms(row, 10, &time_ms)));
 }
@@ -180,9 +185,66 @@ Test(failures, times_that_are_not_known_are_not_told)
     struct failure_row *row = add(1);
     int64_t time_ms;
     row->delivery_count = 2; /* as the log gives it back */
-    failure_row_count(row, 7);
+    failure_row_count(row, 7, RETRY_LOST);
     cr_expect(not(failure_row_time_ms(row, 1, &time_ms)));
     cr_expect(not(failure_row_time_ms(row, 2, &time_ms)));
     cr_assert(failure_row_time_ms(row, 3, &time_ms));
     cr_expect(eq(i64, time_ms, 7));
+}
+
+static void
+keep_note(struct failure_row *row, uint32_t number, const char *text)
+{
+    struct failure_note *note =
+        failure_note_new(1, bytes_of("class"), bytes_of(text), bytes_make(NULL, 0));
+    cr_assert(note != NULL);
+    queue_keep_note(queue, row, number, note);
+}
+
+Test(failures, what_was_said_stays_until_the_row_is_taken)
+{
+    struct failure_row row;
+    keep_note(add(7), 1, "first");
+    keep_note(add(8), 1, "other");
+    keep_note(add(7), 2, "second");
+    const struct failure_history *history = queue_find_history(queue, add(7));
+    cr_assert(history != NULL);
+    cr_expect(bytes_equal_text(history->note->text, "second"));
+    cr_expect(bytes_equal_text(failure_history_class(history, 1), "class"));
+    cr_expect(eq(ptr, (void *)failure_history_class(history, 3).data, NULL));
+    queue_keep_no_note(queue, add(7), 1);
+    cr_expect(eq(ptr, (void *)failure_history_class(history, 1).data, NULL));
+    queue_check(queue);
+    cr_expect(queue_take_failure(queue, 7, &row));
+    cr_expect(eq(ptr, (void *)queue_find_history(queue, add(7)), NULL));
+    cr_expect(queue_find_history(queue, add(8)) != NULL);
+    queue_check(queue);
+}
+
+Test(failures, what_was_said_is_bounded)
+{
+    static char text[4000];
+    memset(text, 'x', sizeof(text) - 1);
+    uint64_t position = 0;
+    do {
+        keep_note(add(++position), 1, text);
+        cr_assert(lt(u64, position, FAILURE_HISTORY_OCTETS_MAX / 4000 + 2));
+    } while (queue_find_history(queue, add(position)) != NULL);
+    cr_expect(ge(u64, queue->failures->history_octets, FAILURE_HISTORY_OCTETS_MAX));
+    cr_expect(lt(u64, queue->failures->history_octets, FAILURE_HISTORY_OCTETS_MAX + 8192));
+    keep_note(add(1), 2, "shorter");
+    cr_expect(bytes_equal_text(queue_find_history(queue, add(1))->note->text, "shorter"));
+    queue_check(queue);
+}
+
+Test(failures, what_was_said_is_not_kept_without_memory)
+{
+    struct failure_row *row = add(1);
+    struct failure_note *note =
+        failure_note_new(1, bytes_of("class"), bytes_of("text"), bytes_make(NULL, 0));
+    alloc_faults_plan(1);
+    queue_keep_note(queue, row, 1, note);
+    alloc_faults_plan(0);
+    cr_expect(eq(ptr, (void *)queue_find_history(queue, row), NULL));
+    queue_check(queue);
 }

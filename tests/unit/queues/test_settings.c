@@ -468,27 +468,3 @@ Test(settings, reads_the_arguments_of_consume)
         buffer_fini(&table);
     }
 }
-
-Test(settings, names_what_has_no_effect_yet)
-{
-    static const struct field with[] = {
-        TEXT("x-dead-letter-exchange", "d"), BOOL("x-single-active-consumer", 1),
-        LONG("x-message-ttl", 1), LONG("x-consumer-disconnected-timeout", 1), TEXT("x-mine", "?")};
-    static const struct field without[] = {BOOL("x-single-active-consumer", 1),
-                                           LONG("x-max-priority", 1),
-                                           TEXT("x-queue-type", "quorum")};
-    struct buffer table;
-    char names[64];
-    put_fields(&table, with, ARRAY_LEN(with));
-    cr_expect(queue_settings_without_effect(buffer_bytes(&table), names, sizeof(names)));
-    cr_expect(eq(str, names, "x-consumer-disconnected-timeout"));
-    char short_names[24];
-    cr_expect(
-        queue_settings_without_effect(buffer_bytes(&table), short_names, sizeof(short_names)));
-    cr_expect(eq(str, short_names, ""), "a name that does not fit is left out");
-    buffer_fini(&table);
-    put_fields(&table, without, ARRAY_LEN(without));
-    cr_expect(not(queue_settings_without_effect(buffer_bytes(&table), names, sizeof(names))));
-    cr_expect(eq(str, names, ""));
-    buffer_fini(&table);
-}

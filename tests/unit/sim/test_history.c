@@ -317,6 +317,47 @@ Test(history, a_message_that_came_back_is_before_those_behind_it)
     expect_wrong(HISTORY_ORDER);
 }
 
+/* A persistent message of that priority. */
+static uint32_t
+publish_at(uint8_t priority, uint64_t position)
+{
+    uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, true, 8);
+    history.messages[number].priority = priority;
+    history_enqueue(&history, number, NULL, at(position));
+    return number;
+}
+
+Test(history, the_highest_level_is_served_first_and_in_each_what_came_first)
+{
+    history.queues[queue].level_max = 2;
+    (void)publish_at(1, 20);
+    (void)publish_at(2, 21);
+    (void)publish_at(9, 22); /* counts as the highest */
+    (void)publish_at(0, 23);
+    (void)hand_out(1, false, 30);
+    (void)hand_out(2, false, 30);
+    (void)hand_out(0, false, 30);
+    (void)hand_out(3, false, 30);
+    expect_right();
+}
+
+Test(history, a_lower_level_before_a_higher_one_is_out_of_order)
+{
+    history.queues[queue].level_max = 2;
+    (void)publish_at(1, 20);
+    (void)publish_at(2, 21);
+    (void)hand_out(0, false, 30);
+    expect_wrong(HISTORY_ORDER);
+}
+
+Test(history, a_queue_without_levels_heeds_no_priority)
+{
+    (void)publish_at(1, 20);
+    (void)publish_at(2, 21);
+    (void)hand_out(1, false, 30);
+    expect_wrong(HISTORY_ORDER);
+}
+
 Test(history, a_message_of_another_queue_is_unexpected)
 {
     uint32_t other = history_make_queue(&history, 1, 8, true, NO_LIMIT, at(11));

@@ -503,6 +503,53 @@ Test(recovery, topology_comes_from_the_snapshot_and_what_follows_it)
     cr_expect(eq(u64, maker.recovery.manifest.snapshot_lsn, lsn));
 }
 
+/* A log whose last batch, with a queue in it, is cut by a start that leaves no index of its
+ * segment.
+ */
+static void
+cut_without_index(bool is_right_again)
+{
+    char name[STORE_NAME_SIZE];
+    begin();
+    publish_to(ORDERS, 100);
+    store_maker_queue(&maker, 9, VHOST, "cut");
+    uint64_t at = publish_to(ORDERS, 5000) - (maker.newest.base_lsn - maker.slot_size) + 1000;
+    uint64_t number = maker.newest.number - 1;
+    store_file_name(STORE_FILE_SEGMENT, number, 0, name);
+    sim_disk_flip_bit(sim, name, at, 3);
+    restart();
+    if (is_right_again) {
+        sim_disk_flip_bit(sim, name, at, 3);
+    }
+    (void)disk.unlink(disk.context, store_file_name(STORE_FILE_INDEX, number, 0, name));
+    publish_to(ORDERS, 100);
+}
+
+static void
+expect_snapshot_without_what_was_cut(void)
+{
+    uint64_t octets;
+    struct log_failure failure;
+    uint64_t lsn = journal_commit_lsn(maker.journal);
+    enum status status = snapshot_take(&disk, &maker.recovery.manifest, lsn, &octets, &failure);
+    cr_assert(eq(int, status, STATUS_OK));
+    restart();
+    cr_expect(eq(sz, content.queue_count, 2));
+    cr_expect(eq(u64, maker.recovery.manifest.snapshot_lsn, lsn));
+}
+
+Test(recovery, a_snapshot_does_not_stumble_over_what_was_cut)
+{
+    cut_without_index(false);
+    expect_snapshot_without_what_was_cut();
+}
+
+Test(recovery, a_snapshot_does_not_bring_back_what_was_cut)
+{
+    cut_without_index(true);
+    expect_snapshot_without_what_was_cut();
+}
+
 static void
 put_policy(uint64_t id, uint64_t vhost, const char *definition)
 {
