@@ -417,3 +417,19 @@ Test(clocks, deaths_have_rates_by_reason)
     cr_expect(is_about(reading.rates[RATE_1_MIN].served, 1));
     cr_expect(eq(u64, reading.died[DEATH_MAXLEN], 200));
 }
+
+/* A message that is published and waits is counted before any has come. The first that comes then
+ * has its time, even if that is the one that a table of marks without messages begins with. */
+Test(clocks, are_there_for_what_is_published_and_has_not_come)
+{
+    memory.now_ms = 0;
+    queue_clocks_of(queue)->published_count++;
+    queue_check(queue);
+    read_clocks();
+    cr_expect(eq(u64, reading.oldest_ready_ms, NEVER_MS));
+    push(1);
+    memory.now_ms = 70;
+    read_clocks();
+    cr_expect(eq(u64, reading.oldest_ready_ms, 70));
+    cr_expect(eq(u64, queue->clocks->published_count, 2));
+}
