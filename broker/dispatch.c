@@ -59,10 +59,10 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
 static void
 count_delivery(struct core *core, struct queue *queue, const struct queue_entry *entry)
 {
-    queue->delivered_count++;
+    queue->clocks->delivered_count++;
     core->counters.delivered++;
     if ((queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0) {
-        queue->redelivered_count++;
+        queue->clocks->redelivered_count++;
         core->counters.redelivered++;
     }
 }

@@ -273,9 +273,9 @@ send_got_message(struct channel *channel, struct queue *queue, const struct got 
                          .routing_key = content_routing_key(content),
                          .message_count = (uint32_t)left_count},
     };
-    queue->delivered_count++;
+    queue->clocks->delivered_count++;
     core->counters.delivered++;
-    queue->redelivered_count += is_redelivered;
+    queue->clocks->redelivered_count += is_redelivered;
     core->counters.redelivered += is_redelivered;
     channel_send_content(channel, &answer, ref);
 }

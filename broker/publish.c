@@ -23,6 +23,7 @@
 #include "broker/transaction.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
+#include "queues/clocks.h"
 
 /* Properties that the broker reads. The delivery mode was seen by the network side. */
 enum {
@@ -97,7 +98,7 @@ enqueue_delayed(struct core *core, struct queue *queue, const struct queue_entry
     queue_push_delayed(queue, entry, content_level(content, queue), message->due_ms,
                        message->expiration);
     queue_entry_retain(entry, core->pool);
-    queue->published_count++;
+    queue_clocks_of(queue)->published_count++;
     core_look_at_waiting(core, queue, queue_next_due_ms(queue));
 }
 
@@ -140,7 +141,7 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
                              : push_at_level(core, queue, &entry, content, message);
     assert(status == STATUS_OK);
     queue_entry_retain(&entry, core->pool);
-    queue->published_count++;
+    queue->clocks->published_count++;
     core_heed_limit(core, queue);
     if (queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);

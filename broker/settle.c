@@ -85,7 +85,7 @@ void
 channel_settle_ack(struct channel *channel, struct unacked *item)
 {
     queue_clocks_on_served(item->queue, item->position);
-    item->queue->acked_count++;
+    item->queue->clocks->acked_count++;
     channel_core(channel)->counters.acked++;
     drop_message(channel, item);
 }

@@ -21,11 +21,9 @@ void
 arrival_marks_move(struct arrival_marks *from, struct arrival_marks *to)
 {
     *to = *from;
-    if (to->newest.position != 0) {
-        to->found = &to->newest;
-        to->found_count = INT64_MAX;
-    }
-    *from = (struct arrival_marks){.newest.latest_ms = INT64_MIN, .found = &from->newest};
+    to->found = &to->newest;
+    to->found_count = to->newest.position != 0 ? INT64_MAX : 0;
+    arrival_marks_init(from);
 }
 
 /* Reading -------------------------------------------------------------------------------------- */

@@ -36,10 +36,18 @@ struct arrival_marks {
     uint32_t search_count;      /* since marks that are of no use were looked for */
 };
 
+/* Knows no time and no message: whoever looks whether it was at this time, or whether a message is
+ * one of those that were found, is told that it was not. */
+static inline void
+arrival_marks_init(struct arrival_marks *marks)
+{
+    *marks = (struct arrival_marks){.newest.latest_ms = INT64_MIN, .found = &marks->newest};
+}
+
 void arrival_marks_fini(struct arrival_marks *marks);
 
-/* Moves all of them to `to`, which is all zero; `from` is good for nothing after it but to be
- * looked at by those who note and find: it knows no time and no message. */
+/* Moves all of them to `to`, which is all zero; `from` is as after arrival_marks_init, and nothing
+ * comes into it any more. */
 void arrival_marks_move(struct arrival_marks *from, struct arrival_marks *to);
 
 /* Octets of memory beside the struct. */

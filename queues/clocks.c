@@ -43,15 +43,24 @@ count_memory(struct queue *queue, const struct arrival_marks *marks, size_t befo
     }
 }
 
+struct queue_clocks *
+queue_clocks_of(struct queue *queue)
+{
+    if (queue->clocks == NULL) {
+        int64_t now_ms = now_of(queue);
+        queue->clocks = xalloc(sizeof(*queue->clocks));
+        queue->clocks->began_ms = now_ms < 0 ? 0 : now_ms; /* some came before the broker began */
+        arrival_marks_init(&queue->clocks->marks);
+        queue_clocks_on_levels(queue);
+    }
+    return queue->clocks;
+}
+
 void
 queue_clocks_on_new_time(struct queue *queue, uint64_t position)
 {
     int64_t now_ms = now_of(queue);
-    if (queue->clocks == NULL) {
-        queue->clocks = xalloc(sizeof(*queue->clocks));
-        queue->clocks->began_ms = now_ms < 0 ? 0 : now_ms; /* some came before the broker began */
-        queue_clocks_on_levels(queue);
-    } else if (now_ms - queue->clocks->began_ms >= RATE_STEP_MS) {
+    if (now_ms - queue_clocks_of(queue)->began_ms >= RATE_STEP_MS) {
         queue_clocks_touch(queue);
     }
     struct arrival_marks *marks = marks_of(queue, position);
@@ -175,10 +184,10 @@ count_waits(const struct queue_activity *activity)
 static void
 read_counters(const struct queue *queue, uint64_t counters_out[static EVENT_COUNT])
 {
-    counters_out[EVENT_ARRIVED] = queue->published_count;
+    counters_out[EVENT_ARRIVED] = queue->clocks->published_count;
     counters_out[EVENT_SERVED] = count_waits(queue->clocks->activity);
-    counters_out[EVENT_DELIVERED] = queue->delivered_count;
-    counters_out[EVENT_REDELIVERED] = queue->redelivered_count;
+    counters_out[EVENT_DELIVERED] = queue->clocks->delivered_count;
+    counters_out[EVENT_REDELIVERED] = queue->clocks->redelivered_count;
     for (int i = 0; i < DEATH_REASON_COUNT; i++) {
         counters_out[EVENT_DIED + i] = queue->dying == NULL ? 0 : queue->dying->died_count[i];
     }

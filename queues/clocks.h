@@ -52,6 +52,7 @@ struct served_messages {
 
 /* Made with the first message; kept until the queue goes. */
 struct queue_clocks {
+    uint64_t published_count, delivered_count, redelivered_count, acked_count; /* by the broker */
     struct arrival_marks marks;      /* in a queue with levels each has its own (levels.h) */
     struct queue_activity *activity; /* owned; NULL: none yet */
     struct served_messages served;   /* there is an activity while it is not empty */
@@ -117,6 +118,9 @@ queue_clocks_on_served(struct queue *queue, uint64_t position)
     clocks->activity->waits[clocks->served.bucket]++;
     clocks->activity->wait_sum_ms += clocks->served.wait_ms;
 }
+
+/* Made when the queue has none: for a message that is published and has not come yet. */
+struct queue_clocks *queue_clocks_of(struct queue *queue);
 
 /* Within the queue (queue.c, expiry.c): -------------------------------------------------------- */
 

@@ -80,7 +80,7 @@ resize(struct queue *queue, uint32_t capacity)
 static uint64_t
 rows_needed(const struct queue *queue)
 {
-    return queue->failures->count + queue->unacked_count;
+    return (uint64_t)queue->failures->count + queue->unacked_count;
 }
 
 enum status

@@ -22,7 +22,7 @@ struct queue_returned {
 
 static const uint64_t RETURN_ORDER = UINT64_C(1) << 63;
 
-_Static_assert(sizeof(struct queue) <= 416, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 352, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -367,7 +367,7 @@ queue_skip_dead(struct queue *queue)
 static uint64_t
 returned_needed(const struct queue *queue)
 {
-    return queue->returned_count + queue->unacked_count;
+    return (uint64_t)queue->returned_count + queue->unacked_count;
 }
 
 static enum status

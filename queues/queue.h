@@ -62,13 +62,14 @@ struct queue {
     bool exclusive;
     bool auto_delete;
     bool from_file;
-    bool is_named;         /* by the file that is being applied */
-    bool deleted;          /* no longer in the vhost; waits for the last reference */
-    bool had_consumer;     /* auto-delete waits for the first */
-    bool has_policies;     /* one applies, ordinary or operator: settings are its */
-    bool head_waits;       /* the next message cannot be handed out before the disk has answered */
-    uint8_t level_max;     /* the highest level of its messages; 0: they have no priorities */
-    uint8_t level_default; /* of a message without the property */
+    bool is_named;          /* by the file that is being applied */
+    bool deleted;           /* no longer in the vhost; waits for the last reference */
+    bool had_consumer;      /* auto-delete waits for the first */
+    bool has_policies;      /* one applies, ordinary or operator: settings are its */
+    bool head_waits;        /* the next message cannot be handed out before the disk has answered */
+    uint8_t level_max;      /* the highest level of its messages; 0: they have no priorities */
+    uint8_t level_default;  /* of a message without the property */
+    uint32_t unacked_count; /* lent and not yet settled or returned */
     uint32_t announced_count; /* messages of a commit under way that have no room yet; 0 outside */
     uint64_t announced_bytes; /* octets of their bodies, as far as they count against a limit */
 
@@ -82,21 +83,19 @@ struct queue {
     uint32_t returned_capacity;      /* at least returned_count + unacked_count */
     uint64_t ready_count;            /* returned ones included */
     uint64_t ready_bytes;            /* body octets of ready messages */
-    uint64_t unacked_count;          /* lent and not yet settled or returned */
     struct queue_handout *handout;   /* owned; NULL: never needed */
     struct queue_windows *windows;   /* the broker's (broker/paging.h); NULL: nothing was fetched */
     struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
     struct queue_failures *failures; /* owned; NULL: nothing was ever lent while it counted */
     struct queue_waiting *waiting;   /* owned; NULL: no message has waited here yet */
-    struct queue_clocks *clocks;     /* owned; NULL: no message has come yet */
+    struct queue_clocks *clocks;     /* owned; NULL: no message has come yet, and
+                                        none was published that waits */
 
     /* Consumers. */
     struct queue_service *service; /* owned; NULL: it has no consumers */
     uint32_t consumer_count;
     uint32_t ready_consumer_count;
-
-    uint64_t published_count, delivered_count, acked_count, redelivered_count;
 };
 
 /* What a queue is made from; all views are copied. */

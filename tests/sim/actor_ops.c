@@ -8,6 +8,7 @@
 #include "amqp/table.h"
 #include "base/assert.h"
 #include "broker/vhost.h"
+#include "queues/clocks.h"
 #include "tests/sim/body.h"
 #include "tests/sim/history_parts.h"
 #include "tests/sim/world.h"
@@ -254,6 +255,12 @@ is_too_much(const struct doing *doing)
     return doing->channel->published_count + in_flight(doing) >= published_max;
 }
 
+static uint64_t
+published_count(const struct queue *queue)
+{
+    return queue->clocks == NULL ? 0 : queue->clocks->published_count;
+}
+
 /* Whether each of the message's queues has taken it: all do that do not refuse. */
 static void
 ask_targets(const struct world *world, uint32_t message, bool takes[static HISTORY_TARGETS_MAX])
@@ -263,7 +270,7 @@ ask_targets(const struct world *world, uint32_t message, bool takes[static HISTO
         uint32_t handle = history_target(history, message, i);
         const struct queue *queue = handle == HISTORY_NONE ? NULL : world_find_queue(world, handle);
         takes[i] = queue == NULL || history->queues[handle].limit.overflow != HISTORY_REFUSES ||
-                   queue->published_count > history->queues[handle].taken_count;
+                   published_count(queue) > history->queues[handle].taken_count;
     }
 }
 

@@ -8,6 +8,7 @@
 #include <criterion/new/assert.h>
 
 #include "base/assert.h"
+#include "queues/clocks.h"
 #include "queues/entry_block.h"
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/log_harness.h"
@@ -137,7 +138,7 @@ look(void)
         state.ready[i] = queue->ready_count;
         state.bytes[i] = queue->ready_bytes;
         state.open[i] = queue->unacked_count;
-        state.published[i] = queue->published_count;
+        state.published[i] = queue->clocks == NULL ? 0 : queue->clocks->published_count;
         state.rows[i] = disk == NULL ? 0 : log_row_count(disk, queue->target.id, UINT32_MAX);
     }
     return state;

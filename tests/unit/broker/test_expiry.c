@@ -9,6 +9,7 @@
 #include "amqp/properties.h"
 #include "amqp/table.h"
 #include "broker/policies.h"
+#include "queues/clocks.h"
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/messaging.h"
 
@@ -272,7 +273,7 @@ Test(message_ttl, open_delivery_outlives_its_time_until_it_comes_back)
     cr_expect(eq(u64, expired_count(), 1));
     send_ack(rig, b, 1, 2, false);
     rig_expect_nothing(rig, b);
-    cr_expect(eq(u64, find_queue(rig, "q")->acked_count, 1));
+    cr_expect(eq(u64, find_queue(rig, "q")->clocks->acked_count, 1));
 }
 
 Test(message_ttl, message_that_comes_back_keeps_its_deadline)

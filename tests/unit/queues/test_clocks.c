@@ -80,7 +80,7 @@ push(int count)
     struct queue_entry entry = {.size = 1};
     for (int i = 0; i < count; i++) {
         cr_assert(eq(int, queue_push(queue, &entry), STATUS_OK));
-        queue->published_count++;
+        queue->clocks->published_count++;
     }
 }
 
@@ -91,9 +91,9 @@ lend(void)
     cr_assert(lt(int, lent_count, LENT_MAX));
     cr_assert(
         eq(int, queue_lend(queue, &lent[lent_count].entry, &lent[lent_count].position), STATUS_OK));
-    queue->delivered_count++;
+    queue->clocks->delivered_count++;
     bool is_again = (queue_entry_flags(&lent[lent_count].entry) & ENTRY_REDELIVERED) != 0;
-    queue->redelivered_count += is_again ? 1 : 0;
+    queue->clocks->redelivered_count += is_again ? 1 : 0;
     lent_count++;
 }
 
@@ -416,4 +416,20 @@ Test(clocks, deaths_have_rates_by_reason)
     cr_expect(is_about(reading.rates[RATE_1_MIN].died[DEATH_EXPIRED], 0));
     cr_expect(is_about(reading.rates[RATE_1_MIN].served, 1));
     cr_expect(eq(u64, reading.died[DEATH_MAXLEN], 200));
+}
+
+/* A message that is published and waits is counted before any has come. The first that comes then
+ * has its time, even if that is the one that a table of marks without messages begins with. */
+Test(clocks, are_there_for_what_is_published_and_has_not_come)
+{
+    memory.now_ms = 0;
+    queue_clocks_of(queue)->published_count++;
+    queue_check(queue);
+    read_clocks();
+    cr_expect(eq(u64, reading.oldest_ready_ms, NEVER_MS));
+    push(1);
+    memory.now_ms = 70;
+    read_clocks();
+    cr_expect(eq(u64, reading.oldest_ready_ms, 70));
+    cr_expect(eq(u64, queue->clocks->published_count, 2));
 }
