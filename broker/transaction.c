@@ -287,13 +287,12 @@ find_overdue(struct channel *channel)
 
 /* Announces every copy to its queue, but for those that it refuses because it is full with what
  * came before them. What is to wait is let in whatever the queue is full of. */
-static enum status
+static void
 announce_copies(struct channel *channel)
 {
     struct core *core = channel_core(channel);
     const struct transaction *transaction = channel->transaction;
-    enum status status = STATUS_OK;
-    for (uint32_t i = 0; i < transaction->publish_count && status == STATUS_OK; i++) {
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
         struct buffered_publish *publish = &transaction->publishes[i];
         if (publish->queue == NULL || publish->due_ms != 0) {
             continue;
@@ -301,8 +300,24 @@ announce_copies(struct channel *channel)
         const struct content *content = chunk_pool_content(core->pool, publish->content);
         publish->is_refused = core_refuses(core, publish->queue, content->body_size);
         if (!publish->is_refused) {
-            status = queue_announce(publish->queue, content_level(content, publish->queue));
-            publish->queue->announced_bytes += content->body_size;
+            queue_announce(publish->queue, content->body_size);
+        }
+    }
+}
+
+/* Says at which levels they come, when consumers have been served: which level is in front does not
+ * change any more. */
+static enum status
+announce_levels(struct channel *channel)
+{
+    const struct core *core = channel_core(channel);
+    const struct transaction *transaction = channel->transaction;
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < transaction->publish_count && status == STATUS_OK; i++) {
+        const struct buffered_publish *publish = &transaction->publishes[i];
+        if (is_taken(publish) && publish->due_ms == 0 && publish->queue->level_max != 0) {
+            const struct content *content = chunk_pool_content(core->pool, publish->content);
+            status = queue_announce_level(publish->queue, content_level(content, publish->queue));
         }
     }
     return status;
@@ -313,7 +328,8 @@ static enum status
 reserve_queues(struct channel *channel)
 {
     const struct transaction *transaction = channel->transaction;
-    enum status status = announce_copies(channel);
+    announce_copies(channel);
+    enum status status = announce_levels(channel);
     for (uint32_t i = 0; i < transaction->publish_count; i++) {
         struct queue *queue = transaction->publishes[i].queue;
         if (queue != NULL && status == STATUS_OK) {

@@ -172,14 +172,15 @@ queue_reserve(struct queue *queue, uint8_t level)
     return entry_deque_has_room(&queue->deque) ? STATUS_OK : entry_deque_reserve(&queue->deque, 1);
 }
 
-/* The same for messages that are many, in two steps: each is announced to its queue, then every
- * queue reserves for all that were announced to it, which are as many pushes that cannot fail.
- * What has no room yet is given up with queue_forget_announced. */
-static inline MUST_CHECK enum status
-queue_announce(struct queue *queue, uint8_t level)
+/* The same for messages that are many, in steps: each is announced to its queue; in one with
+ * priorities its level is as well (queue_announce_level), between which and the last step nothing
+ * is taken out of the queue; then every queue reserves for all that were announced to it, which are
+ * as many pushes that cannot fail. What has no room yet is given up with queue_forget_announced. */
+static inline void
+queue_announce(struct queue *queue, uint32_t body_size)
 {
     queue->announced_count++;
-    return queue->level_max == 0 ? STATUS_OK : queue_announce_level(queue, level);
+    queue->announced_bytes += body_size;
 }
 
 static inline void

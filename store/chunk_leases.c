@@ -303,6 +303,9 @@ chunk_pool_reserve(struct chunk_pool *pool, const struct content_shape *shape,
         return status;
     }
     struct content_ref ref = chunk_pool_receive(pool, CHUNK_SOURCE_OWN, place);
+    if (!content_ref_is_set(ref)) {
+        chunk_writer_give_up(writer, place.chunk);
+    }
     chunk_writer_release(writer, place);
     chunk_writer_report(writer);
     if (!content_ref_is_set(ref)) {

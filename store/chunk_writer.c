@@ -252,6 +252,16 @@ chunk_writer_release(struct chunk_writer *writer, struct chunk_place place)
 }
 
 void
+chunk_writer_give_up(struct chunk_writer *writer, uint32_t number)
+{
+    const struct writer_chunk *chunk = &writer->chunks[number];
+    assert(chunk->unfinished > 0);
+    if (writer->open[chunk->kind] == number) {
+        writer->open[chunk->kind] = NO_CHUNK;
+    }
+}
+
+void
 chunk_writer_report(struct chunk_writer *writer)
 {
     while (writer->closed_first != NO_CHUNK) {

@@ -66,6 +66,10 @@ MUST_CHECK enum status chunk_writer_reserve(struct chunk_writer *writer,
 /* Ends a reservation: the other side has been told of the content, or never will be. */
 void chunk_writer_release(struct chunk_writer *writer, struct chunk_place place);
 
+/* Nothing more is laid down in that chunk, in which a content is still unfinished: nobody could
+ * take note of it, and what follows is to go to another one. */
+void chunk_writer_give_up(struct chunk_writer *writer, uint32_t chunk);
+
 /* Tells of chunks that nothing more will come to. Call between events, when a turn's input was
  * handled: until then a closed chunk is only one that could be let go. */
 void chunk_writer_report(struct chunk_writer *writer);

@@ -324,6 +324,36 @@ Test(priorities, transaction_is_in_order_of_priority_when_it_is_committed)
     expect_messages("q", "high high2 before low");
 }
 
+/* Who waits is served while the transaction looks for room: another level is in front then. */
+Test(priorities, level_in_front_may_change_while_a_transaction_is_committed)
+{
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_integer(&arguments, "x-max-priority", 5);
+    table_put_integer(&arguments, "x-max-length", 3);
+    table_put_text(&arguments, "x-overflow", bytes_of("reject-publish"));
+    struct queue_declare declare = {.queue = bytes_of("q"), .arguments = buffer_bytes(&arguments)};
+    declare_queue_as(rig, a, &declare);
+    buffer_fini(&arguments);
+    set_prefetch(rig, b, 1, 1, false);
+    consume(rig, b, 1, "q", "c", false);
+    rig->holds_turn = true;
+    publish("high", 5);
+    publish("low", 1);
+    rig_send_id(rig, a, 1, METHOD_TX_SELECT);
+    (void)rig_expect(rig, a, 1, METHOD_TX_SELECT_OK);
+    publish("low2", 1);
+    publish("low3", 1);
+    rig_send_id(rig, a, 1, METHOD_TX_COMMIT);
+    (void)rig_expect(rig, a, 1, METHOD_TX_COMMIT_OK);
+    rig->holds_turn = false;
+    rig_turn(rig);
+    (void)expect_delivery(rig, b, "high");
+    queue_check(find_queue(rig, "q"));
+    publish("middle", 2);
+    queue_check(find_queue(rig, "q"));
+}
+
 /* Waiting -------------------------------------------------------------------------------------- */
 
 static void
