@@ -139,6 +139,18 @@ core_let_die(struct core *core, struct queue *queue, const struct queue_entry *e
     core_let_failed_die(core, queue, entry, position, reason, NULL);
 }
 
+/* One that died between others has left while those before it are there: a purge is not to take for
+ * ready what is dying. */
+static void
+leave_deque(struct queue *queue, const struct queue_entry *entry, uint64_t position)
+{
+    struct failure_row *row =
+        queue_entry_has_failed(entry) ? queue_find_failure(queue, position) : NULL;
+    if (row != NULL) {
+        row->is_in_deque = false;
+    }
+}
+
 void
 core_let_failed_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
                     uint64_t position, enum death_reason reason, struct failure *failure)
@@ -156,6 +168,7 @@ core_let_failed_die(struct core *core, struct queue *queue, const struct queue_e
         core_free_failure(core, &failure);
         return;
     }
+    leave_deque(queue, entry, position);
     struct dead_letters *letters = core->dead_letters;
     struct dying_message message = {
         .entry = *entry,

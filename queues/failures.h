@@ -34,7 +34,7 @@ struct failure_row {
     uint32_t delivery_count; /* failures that count */
     uint32_t acquired_count; /* all times that it was handed out and came back */
     uint8_t verdict;         /* the last, of enum retry_verdict; 0: none yet */
-    bool is_in_deque : 1;    /* it was restored there; also when it has left since */
+    bool is_in_deque : 1;    /* it was restored there; also when it was handed out since */
     bool has_history : 1;    /* more is kept of it (failure_history.h) */
     uint16_t verdicts;       /* three bits for each of the times: how that failure ended */
     uint32_t times_ms[FAILURE_TIMES_MAX]; /* of counted failures, since its arrival: the first, and

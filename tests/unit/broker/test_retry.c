@@ -1061,6 +1061,28 @@ Test(retry_broker, strict_order_survives_a_restart)
     cr_expect(eq(u64, queue_head_position(queue), queue_deque_position(queue)));
 }
 
+/* It has died between others and waits for its exchange, as what is dying outlives a purge. */
+Test(retry_broker, a_purge_leaves_the_counts_of_what_died_between_others)
+{
+    start_log();
+    declare_dead_letters();
+    say_text("x-dead-letter-exchange", "dead");
+    struct queue *queue = declare_retrying(0, 0, 5);
+    core_attach_store(rig->core, NULL, NULL);
+    struct row_state state = failed_state(0);
+    state.deadline_ms = (uint64_t)rig->now.wall_ms + 1000;
+    restore(queue, 8, &(struct row_state){0});
+    restore(queue, 16, &state);
+    rig->core->alarms |= ALARM_DISK;
+    rig_step(rig, 1020);
+    cr_assert(eq(u64, rig->core->counters.died[DEATH_EXPIRED], 1));
+    cr_assert(eq(u64, queue->ready_count, 1));
+    core_purge_failures(rig->core, queue);
+    const struct failure_row *row = queue_find_failure(queue, queue_first_dying(queue)->position);
+    cr_assert(ne(ptr, (void *)row, NULL));
+    cr_expect(eq(u32, row->delivery_count, 2));
+}
+
 /* The failure was written down, the move was not: it is not tried once more. */
 Test(retry_broker, a_message_over_its_limit_is_not_handed_out_after_a_crash)
 {
