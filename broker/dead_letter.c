@@ -100,6 +100,14 @@ take_first(struct core *core, struct queue *queue)
     queue_entry_release(&entry, core->pool);
 }
 
+void
+core_set_dying_aside(struct core *core, struct queue *queue)
+{
+    const struct dying_message *first = queue_first_dying(queue);
+    core_set_failures_aside(core, queue, &first->entry, first->position);
+    take_first(core, queue);
+}
+
 static void
 forget_all(struct core *core, struct list *list)
 {
@@ -590,7 +598,7 @@ set_aside(struct letter *letter)
                 "action=\"set aside\"",
                 vhost_queue_fields(letter->queue, text), queue_entry_lsn(&letter->message.entry));
     letter->core->counters.dead_letters_set_aside++;
-    take_first(letter->core, letter->queue);
+    core_set_dying_aside(letter->core, letter->queue);
 }
 
 /* The first half. STATUS_FULL: no segment holds it; STATUS_NO_MEMORY. */
@@ -677,7 +685,7 @@ move_first(struct core *core, struct queue *queue)
     case DYING_IS_THERE:
         return move_letter(&letter);
     case DYING_IS_LOST:
-        take_first(core, queue);
+        core_set_dying_aside(core, queue);
         return MOVING_DONE;
     case DYING_COMES:
         return MOVING_FETCHES;

@@ -84,6 +84,10 @@ void core_release_committers(struct core *core);
 /* Whether core_move_dead has something to do at once. */
 bool core_can_move_dead(const struct core *core);
 
+/* The queue's first dying message cannot be moved, ever: it is dying no more. What the log has of
+ * it stays there, where it died. */
+void core_set_dying_aside(struct core *core, struct queue *queue);
+
 /* What the queue's first dying message has waited for is there. */
 void core_dying_is_there(struct core *core, struct queue *queue);
 

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "broker/durability.h"
 #include "broker/paging_state.h"
+#include "broker/retry.h"
 #include "broker/vhost.h"
 
 enum {
@@ -332,6 +333,7 @@ set_aside(struct paging *paging, struct queue *queue, const struct log_failure *
     bool taken = queue_pop(queue, &entry, &position);
     assert(taken);
     paging_tell_unreadable(paging, queue, &entry, failure);
+    core_set_failures_aside(paging->core, queue, &entry, position);
     queue_entry_release(&entry, paging->core->pool);
 }
 
@@ -349,6 +351,7 @@ lose_head(struct paging *paging, struct queue *queue)
     } else {
         paging->counters.lost++;
     }
+    core_set_failures_aside(paging->core, queue, &entry, position);
     queue_entry_release(&entry, paging->core->pool);
 }
 

@@ -183,13 +183,8 @@ take_in(struct paging *paging, struct queue *queue, struct paging_job *job)
 static void
 set_aside(struct paging *paging, struct queue *queue, const struct log_failure *failure)
 {
-    struct queue_entry entry = queue_first_dying(queue)->entry;
-    paging_tell_unreadable(paging, queue, &entry, failure);
-    queue_entry_release(&entry, paging->core->pool);
-    queue_take_dying(queue);
-    if (queue->dying->count == 0) {
-        list_remove(&queue->dying->all_link);
-    }
+    paging_tell_unreadable(paging, queue, &queue_first_dying(queue)->entry, failure);
+    core_set_dying_aside(paging->core, queue);
 }
 
 /* Nothing came: the block was too small, or the content with the lowest LSN cannot be had. If that

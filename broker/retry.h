@@ -49,6 +49,17 @@ core_log_departure(struct core *core, struct queue *queue, const struct queue_en
     }
 }
 
+/* The message leaves memory only, as one that cannot be read: what the log has of it stays there,
+ * and so does what that takes of its space. */
+static inline void
+core_set_failures_aside(struct core *core, struct queue *queue, const struct queue_entry *entry,
+                        uint64_t position)
+{
+    if (queue_entry_has_failed(entry)) {
+        (void)core_end_failures(core, queue, position);
+    }
+}
+
 /* Whether the next message may be handed out as far as its failures are concerned, or there is
  * none; those before it that were tried more often than the queue allows now die. False: it is to
  * be tried later, and core_head_is_there is called then. The queue has failures. */

@@ -17,6 +17,7 @@
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/policies.h"
+#include "store/space.h"
 #include "tests/unit/broker/messaging.h"
 
 enum {
@@ -572,6 +573,69 @@ Test(paging, message_that_is_damaged_on_disk_is_set_aside)
     stop();
     start();
     cr_expect(eq(u64, ready_count(rig, "q"), 1), "it is still in the log");
+}
+
+/* A queue that counts, with one message that has failed, is on disk only, and is damaged there. */
+static struct queue *
+damage_failed(void)
+{
+    enum { DAMAGED = 1 };
+    struct buffer arguments;
+    uint64_t link = messaging_client(rig);
+    buffer_init(&arguments);
+    table_put_integer(&arguments, "x-delivery-limit", 5);
+    table_put_text(&arguments, "x-dead-letter-exchange", bytes_of(""));
+    table_put_text(&arguments, "x-dead-letter-routing-key", bytes_of("dead"));
+    declare_durable(link, "dead");
+    declare_durable_with(link, "q", buffer_bytes(&arguments));
+    buffer_fini(&arguments);
+    publish_sized(link, "q", DAMAGED, BODY_SIZE, true);
+    consume(rig, link, 1, "q", "c", false);
+    const struct posted *posted = next_content(link);
+    cr_assert(ne(ptr, (void *)posted, NULL));
+    cancel(rig, link, "c");
+    send_nack(rig, link, 1, posted->method.basic_deliver.delivery_tag, false, true);
+    for (int i = 0; i < 50; i++) {
+        pump();
+    }
+    stop();
+    start();
+    damage(DAMAGED);
+    struct queue *queue = find_queue(rig, "q");
+    cr_assert(eq(u64, queue->ready_count, 1));
+    cr_assert(eq(u32, queue->failures->count, 1));
+    return queue;
+}
+
+Test(paging, nothing_is_known_any_more_of_the_failures_of_what_was_set_aside)
+{
+    const struct queue *queue = damage_failed();
+    uint64_t live_octets = space_live_octets(rig->core->space);
+    uint64_t link = messaging_client(rig);
+    consume(rig, link, 1, "q", "c", true);
+    for (int i = 0; i < PUMPS_MAX && queue->ready_count > 0; i++) {
+        pump();
+    }
+    cr_expect(eq(u64, core_unreadable_count(queue), 1));
+    cr_expect(eq(u32, queue->failures->count, 0));
+    cr_expect(eq(u64, space_live_octets(rig->core->space), live_octets), "the log keeps it all");
+}
+
+Test(paging, nothing_is_known_any_more_of_the_failures_of_a_dead_letter_that_was_set_aside)
+{
+    struct queue *queue = damage_failed();
+    uint64_t live_octets = space_live_octets(rig->core->space);
+    struct queue_entry entry;
+    uint64_t position;
+    cr_assert(queue_pop(queue, &entry, &position));
+    core_let_die(rig->core, queue, &entry, position, DEATH_MAXLEN);
+    for (int i = 0; i < PUMPS_MAX && queue_first_dying(queue) != NULL; i++) {
+        pump();
+    }
+    cr_expect(eq(u64, core_unreadable_count(queue), 1));
+    cr_expect(eq(u32, queue->failures->count, 0));
+    cr_expect(eq(u64, space_live_octets(rig->core->space), live_octets), "the log keeps it all");
+    queue_check(queue);
 }
 
 /* What is dropped needs no contents: entries suffice, wherever they are. */
