@@ -11,6 +11,7 @@
 #include "broker/durable_topology.h"
 #include "broker/expiry.h"
 #include "broker/limits.h"
+#include "broker/retry.h"
 #include "broker/vhost.h"
 
 enum {
@@ -493,6 +494,7 @@ core_settings_changed(struct core *core, struct queue *queue, uint32_t changed)
     if ((changed >> SETTING_EXPIRES & 1) != 0) {
         core_use_queue(core, queue);
     }
+    core_review_hold(core, queue);
     core_heed_limit(core, queue);
     if (log_is_enabled(core->log, LOG_LEVEL_DEBUG)) {
         log_changed_settings(core, queue, changed);

@@ -76,6 +76,16 @@ log_failure(struct core *core, struct queue *queue, const struct queue_entry *en
 
 /* Holding back -------------------------------------------------------------------------------- */
 
+/* The row of the next message; NULL: it has none, or there is no message in memory. */
+static struct failure_row *
+head_failure(const struct queue *queue)
+{
+    const struct queue_entry *head = queue->ready_count == 0 ? NULL : queue_peek(queue);
+    return head == NULL || !queue_entry_has_failed(head)
+               ? NULL
+               : queue_find_failure(queue, queue_head_position(queue));
+}
+
 static void
 end_hold(struct core *core, struct queue *queue)
 {
@@ -91,9 +101,11 @@ on_hold_ends(struct timer *timer, void *context)
     core_head_is_there(context, failures->queue);
 }
 
+/* Until the next message, which has a row, is due. */
 static void
-hold(struct core *core, struct queue *queue, const struct failure_row *row)
+hold_head(struct core *core, struct queue *queue)
 {
+    const struct failure_row *row = head_failure(queue);
     queue->failures->held_position = row->position;
     timer_arm(&core->timers, &queue->failures->timer, core->base_ms + row->due_ms, on_hold_ends,
               core);
@@ -118,31 +130,50 @@ is_over_limit(const struct queue *queue, const struct failure_row *row)
     return limit >= 0 && row->delivery_count > limit;
 }
 
-/* The row of the next message; NULL: it has none, or there is no message in memory. */
-static struct failure_row *
-head_failure(const struct queue *queue)
-{
-    const struct queue_entry *head = queue->ready_count == 0 ? NULL : queue_peek(queue);
-    return head == NULL || !queue_entry_has_failed(head)
-               ? NULL
-               : queue_find_failure(queue, queue_head_position(queue));
-}
-
-/* False: this tick has let die as many as it may. */
+/* False: this tick has moved as many as it may; the queue is looked at again. */
 static bool
-drop_head(struct core *core, struct queue *queue)
+may_move_head(struct core *core, struct queue *queue)
 {
-    struct queue_entry entry;
-    uint64_t position;
     if (core->deaths_left == 0) {
         (void)queue_times_of(queue);
         core_expire_soon(core, queue);
         return false;
     }
     core->deaths_left--;
+    return true;
+}
+
+static void
+drop_head(struct core *core, struct queue *queue)
+{
+    struct queue_entry entry;
+    uint64_t position;
     bool taken = queue_pop(queue, &entry, &position);
     assert(taken);
     core_let_die(core, queue, &entry, position, DEATH_DELIVERY_LIMIT);
+}
+
+static bool
+keeps_order(const struct queue *queue)
+{
+    return queue->settings->retry.order == RETRY_ORDER_HOLD;
+}
+
+/* The next message, which is not due, waits as others do: strict order is not kept any more, or
+ * there was no memory when it came back. False: there is none. */
+static bool
+have_head_wait(struct core *core, struct queue *queue, uint64_t due_ms)
+{
+    struct queue_entry entry;
+    uint64_t position;
+    if (queue_lend(queue, &entry, &position) != STATUS_OK) {
+        return false;
+    }
+    if (core_wait(core, queue, &entry, position, due_ms) != STATUS_OK) {
+        queue_return(queue, &entry, position);
+        return false;
+    }
+    queue_find_failure(queue, position)->due_ms = 0;
     return true;
 }
 
@@ -152,17 +183,36 @@ bool
 core_head_may_be_tried(struct core *core, struct queue *queue)
 {
     const struct failure_row *row;
-    while ((row = head_failure(queue)) != NULL && is_over_limit(queue, row)) {
-        if (!drop_head(core, queue)) {
+    while ((row = head_failure(queue)) != NULL) {
+        bool is_over = is_over_limit(queue, row);
+        if (!is_over && row->due_ms <= now_ms(core)) {
+            break;
+        }
+        if (!is_over && keeps_order(queue)) {
+            hold_head(core, queue);
+            return false;
+        }
+        if (!may_move_head(core, queue)) {
+            return false;
+        }
+        if (is_over) {
+            drop_head(core, queue);
+        } else if (!have_head_wait(core, queue, row->due_ms)) {
+            hold_head(core, queue);
             return false;
         }
     }
-    if (row != NULL && row->due_ms > now_ms(core)) {
-        hold(core, queue, row);
-        return false;
-    }
     end_hold(core, queue);
     return true;
+}
+
+void
+core_review_hold(struct core *core, struct queue *queue)
+{
+    if (core_head_is_held(queue) && !keeps_order(queue)) {
+        end_hold(core, queue);
+        core_head_is_there(core, queue);
+    }
 }
 
 /* Coming back --------------------------------------------------------------------------------- */
@@ -266,7 +316,7 @@ wait_for_retry(const struct coming_back *back, uint64_t delay_ms)
     log_failure(core, queue, &item->entry, back->row, wall_of(core, (int64_t)due_ms));
     queue->failures->retried_count++;
     core->counters.retried++;
-    if (queue->settings->retry.order == RETRY_ORDER_HOLD ||
+    if (keeps_order(queue) ||
         core_wait(core, queue, &item->entry, item->position, due_ms) != STATUS_OK) {
         back->row->due_ms = due_ms + core->now.begun_ms;
         core_give_back(core, item);
@@ -459,7 +509,7 @@ wait_again(struct core *core, struct queue *queue, uint64_t due_ms)
     struct queue_entry entry;
     uint64_t position = queue->next_position - 1;
     struct failure_row *row = queue_find_failure(queue, position);
-    bool is_held = queue->settings->retry.order == RETRY_ORDER_HOLD && due_ms != PARKED_MS;
+    bool is_held = keeps_order(queue) && due_ms != PARKED_MS;
     row->is_in_deque = due_ms <= now_ms(core) || is_held;
     row->due_ms = is_held ? due_ms + core->now.begun_ms : 0;
     if (row->is_in_deque) {

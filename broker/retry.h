@@ -5,7 +5,8 @@
  * too old, and dies.
  *
  * Where the queue keeps strict order, and where there is no memory for waiting, a message that is
- * to wait goes back to its place, and nothing of the queue is handed out before its time has come.
+ * to wait goes back to its place, and nothing of the queue is handed out before its time has come,
+ * or strict order is not kept any more and there is memory: then it waits as others do.
  *
  * A message over its limit that no dead-letter exchange takes is parked in its queue, which is that
  * queue's quarantine: it is never dropped.
@@ -74,6 +75,10 @@ core_head_is_held(const struct queue *queue)
 
 /* The head may be another one than before: what it was held back for is over then. */
 void core_heed_hold(struct core *core, struct queue *queue);
+
+/* The queue's settings are others: if it does not keep strict order any more, the message that it
+ * was held back for waits without it. */
+void core_review_hold(struct core *core, struct queue *queue);
 
 /* The content that the next message, which has failed before if `*copy_out` is set, is to be handed
  * out with; its count is the caller's. Else the message's own will do. STATUS_NO_MEMORY. The queue

@@ -10,6 +10,7 @@
 #include "amqp/table.h"
 #include "broker/dead_letter.h"
 #include "broker/limits.h"
+#include "broker/policies.h"
 #include "broker/waiting.h"
 #include "store/recovery.h"
 #include "tests/support/alloc_faults.h"
@@ -598,10 +599,37 @@ Test(retry_broker, a_purge_ends_a_hold)
     (void)expect_delivery(rig, b, "2");
 }
 
+/* It keeps its time and waits without its queue, whether somebody waits for what is behind it. */
+Test(retry_broker, a_hold_ends_when_strict_order_is_given_up)
+{
+    say_text("x-delayed-retry-order", "hold");
+    struct queue *queue = declare_retrying(100000, 2, 5);
+    publish_numbers(rig, a, "q", 1, 3);
+    uint64_t first = tag_of(take());
+    uint64_t second = tag_of(take());
+    send_nack(rig, b, 1, first, false, true);
+    send_nack(rig, b, 1, second, false, true);
+    consume(rig, b, 1, "q", "c", false);
+    rig_expect_nothing(rig, b);
+    say_number("x-delivery-limit", 5);
+    uint32_t changed;
+    enum status status = queue_set_arguments(queue, buffer_bytes(&arguments), &changed);
+    cr_assert(eq(int, status, STATUS_OK));
+    core_settings_changed(rig->core, queue, changed);
+    rig_turn(rig);
+    cr_assert_str_eq(deliveries(rig, b), "3");
+    cr_expect(eq(u64, waiting_of(queue, WAITING_RETRY), 2));
+    queue_check(queue);
+    rig_step(rig, 99000);
+    rig_expect_nothing(rig, b);
+    rig_step(rig, 1010);
+    cr_assert_str_eq(deliveries(rig, b), "1 2");
+}
+
 /* Never an early retry, never a lost message. */
 Test(retry_broker, without_memory_for_waiting_the_message_holds_its_queue)
 {
-    const struct queue *queue = declare_retrying(1000, 2, 5);
+    struct queue *queue = declare_retrying(1000, 2, 5);
     publish_numbers(rig, a, "q", 1, 2);
     uint64_t tag = tag_of(take());
     rig->holds_turn = true;
@@ -612,11 +640,17 @@ Test(retry_broker, without_memory_for_waiting_the_message_holds_its_queue)
     rig_turn(rig);
     cr_expect(eq(u64, waiting_of(queue, WAITING_RETRY), 0));
     cr_expect(eq(u64, queue->ready_count, 2));
+    alloc_faults_plan(1);
+    cr_expect(not(core_head_may_be_tried(rig->core, queue)), "there is no memory yet");
+    alloc_faults_plan(0);
+    cr_expect(eq(u64, queue->ready_count, 2));
     consume(rig, b, 1, "q", "c", false);
+    cr_assert_str_eq(deliveries(rig, b), "2");
+    cr_expect(eq(u64, waiting_of(queue, WAITING_RETRY), 1));
     rig_step(rig, 999);
     rig_expect_nothing(rig, b);
     rig_step(rig, 11);
-    cr_assert_str_eq(deliveries(rig, b), "1 2");
+    cr_assert_str_eq(deliveries(rig, b), "1");
 }
 
 Test(retry_broker, a_message_that_waits_expires_at_its_deadline)
