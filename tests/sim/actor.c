@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/actor.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -96,10 +97,55 @@ actor_forget(struct actor *actor)
     actor->arrival_visible = 0;
 }
 
+void
+actor_check_verdict(struct world *world, const struct actor_held *held, bool must_count)
+{
+    const struct history_queue *queue = &world->history.queues[held->queue];
+    if (queue->retry.counts && queue->copies[held->copy].was_heard &&
+        held->was_counted != must_count) {
+        history_wrong(&world->history, HISTORY_ANSWER,
+                      "message %" PRIu32 " of queue q%" PRIu32 " comes back, and that counts%s",
+                      queue->copies[held->copy].message, queue->name,
+                      must_count ? " not" : " as a failure");
+    }
+}
+
+/* Whether the consumer has got something before that is open. */
+static bool
+is_behind(const struct actor_held *all, uint32_t count, const struct actor_held *held)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (all[i].consumer == held->consumer && all[i].tag < held->tag) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Of what a consumer has, the oldest is to blame; of what was got, each. */
+static void
+check_lost(struct world *world, const struct actor_channel *channel)
+{
+    const struct core *core = world->server.core;
+    if ((core->alarms & ALARM_STOPPING) != 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < channel->held_count + channel->settled_count; i++) {
+        const struct actor_held *held = i < channel->held_count
+                                            ? &channel->held[i]
+                                            : &channel->settled[i - channel->held_count];
+        bool is_later =
+            held->consumer != 0 && (is_behind(channel->held, channel->held_count, held) ||
+                                    is_behind(channel->settled, channel->settled_count, held));
+        actor_check_verdict(world, held, !is_later);
+    }
+}
+
 /* What is open goes back to its queues, and what a transaction has is dropped. */
 static void
 give_back(struct world *world, struct actor_channel *channel)
 {
+    check_lost(world, channel);
     for (uint32_t i = 0; i < channel->held_count; i++) {
         history_give_back(&world->history, channel->held[i].queue, channel->held[i].copy);
     }

@@ -44,7 +44,9 @@ struct actor_held {
     uint32_t queue, copy; /* of the history */
     bool is_rejected;     /* in a transaction: how it will be settled */
     bool is_returned;
-    bool is_sent; /* its settlement is on its way */
+    bool is_sent;      /* its settlement is on its way */
+    bool was_counted;  /* as a failure, when it came back */
+    uint32_t consumer; /* its number; 0: basic.get */
 };
 
 /* A method that waits for its answer. */
@@ -87,8 +89,10 @@ struct actor_channel {
     struct actor_consumer {
         uint32_t queue; /* handle */
         bool is_on, no_ack;
+        uint32_t number;    /* of all that there were on the channel, from 1 on */
         bool awaits_cancel; /* its queue is gone, and the client has not been told */
     } consumers[ACTOR_CONSUMERS];
+    uint32_t consumer_count; /* that there were */
 };
 
 /* What the core has sent and the client has not read. */
@@ -152,6 +156,9 @@ void actor_take(struct actor *actor, const struct posted *posted);
 
 /* What is open goes back to its queues, and what a transaction has is dropped. */
 void actor_end_channel(struct world *world, struct actor_channel *channel);
+
+/* What came back to its queue must have counted as a failure, or must not have. */
+void actor_check_verdict(struct world *world, const struct actor_held *held, bool must_count);
 
 /* Something to be sent on the channel, without an effect so far. */
 struct sent actor_sent(struct actor *actor, uint16_t channel);

@@ -187,6 +187,23 @@ choose_priority(const struct doing *doing)
                                     : 0;
 }
 
+/* How long it asks to be held back, in one way, the other, or both. */
+static void
+choose_delay(const struct doing *doing, struct history_message *message)
+{
+    struct dice *dice = &doing->world->delays;
+    static const uint32_t limits[] = {1, 50, 400, 3000};
+    uint64_t delay_ms = dice_below(dice, limits[dice_below(dice, 4)]);
+    uint64_t other_ms = dice_below(dice, 1000);
+    uint64_t now_ms = (uint64_t)doing->world->server.now.wall_ms;
+    if (!dice_chance(dice, doing->world->habits.delayed_permille)) {
+        return;
+    }
+    uint32_t which = dice_below(dice, 3);
+    message->delay = which != 0 ? 1 + delay_ms : 0;
+    message->deliver_at_ms = which != 1 ? now_ms + other_ms - 200 : 0;
+}
+
 /* The message that is to be published: into a queue by its name, or through an exchange. */
 static uint32_t
 choose_message(const struct doing *doing)
@@ -214,6 +231,9 @@ attempt(const struct doing *doing)
     if (doing->world->habits.level_max > 0) {
         message->priority = choose_priority(doing);
     }
+    if (doing->world->habits.delayed_permille > 0) {
+        choose_delay(doing, message);
+    }
     return number;
 }
 
@@ -224,7 +244,8 @@ is_too_much(const struct doing *doing)
     for (uint32_t name = 0; name < doing->world->habits.queue_names; name++) {
         uint32_t queue = history->queue_by_name[name];
         if (queue != HISTORY_NONE &&
-            history->queues[queue].ready_count > doing->world->habits.ready_max) {
+            history->queues[queue].ready_count + history->queues[queue].waiting_count >
+                doing->world->habits.ready_max) {
             return true;
         }
     }
@@ -246,11 +267,33 @@ ask_targets(const struct world *world, uint32_t message, bool takes[static HISTO
     }
 }
 
+/* When it comes in, if its exchange holds it back; 0: at once. */
+static uint64_t
+due_of(const struct world *world, const struct history_message *message)
+{
+    uint32_t exchange = message->exchange == HISTORY_DEFAULT_EXCHANGE
+                            ? HISTORY_NONE
+                            : history_find_exchange(&world->history, message->exchange);
+    if (exchange == HISTORY_NONE || !world->history.exchanges[exchange].is_delayed) {
+        return 0;
+    }
+    uint64_t wall_ms = (uint64_t)world->server.now.wall_ms;
+    uint64_t delay_ms = message->delay == 0 ? 0 : message->delay - 1;
+    uint64_t left_ms = message->deliver_at_ms > wall_ms ? message->deliver_at_ms - wall_ms : 0;
+    delay_ms = left_ms > delay_ms ? left_ms : delay_ms;
+    return delay_ms == 0 ? 0 : world->history.now_ms + delay_ms;
+}
+
 /* The message is with the broker. */
 static void
 end_publish(struct world *world, const struct sent *sent, struct history_span span)
 {
     struct actor_channel *channel = channel_of(sent);
+    struct history_message *message = &world->history.messages[sent->message];
+    message->due_ms = due_of(world, message);
+    if (message->due_ms != 0) {
+        world_note(world, "delay", sent->message, message->due_ms, message->target_count);
+    }
     if (channel->mode != ACTOR_TX) {
         bool takes[HISTORY_TARGETS_MAX];
         world_see_deaths(world);
@@ -275,6 +318,8 @@ send_message(const struct doing *doing, uint32_t number)
         .size = message->size,
         .expiration = message->expiration,
         .priority = message->priority,
+        .delay = message->delay,
+        .deliver_at_ms = message->deliver_at_ms,
         .is_persistent = message->is_persistent,
         .is_mandatory = below(doing, 4) == 0,
     };
@@ -308,6 +353,7 @@ static void
 settle(struct world *world, const struct actor_held *held, struct history_span span)
 {
     if (held->is_returned) {
+        actor_check_verdict(world, held, true);
         history_give_back(&world->history, held->queue, held->copy);
     } else if (held->is_rejected) {
         history_die(&world->history, held->queue, held->copy, span);
@@ -461,6 +507,7 @@ end_recover(struct world *world, const struct sent *sent, struct history_span sp
     (void)span;
     struct actor_channel *channel = channel_of(sent);
     for (uint32_t i = 0; i < channel->held_count; i++) {
+        actor_check_verdict(world, &channel->held[i], false);
         history_give_back(&world->history, channel->held[i].queue, channel->held[i].copy);
     }
     channel->held_count = 0;
@@ -515,8 +562,10 @@ do_consume(const struct doing *doing)
     if (!may_ask(doing) || queue == HISTORY_NONE || consumer->is_on || consumer->awaits_cancel) {
         return false;
     }
-    *consumer =
-        (struct actor_consumer){.queue = queue, .is_on = true, .no_ack = below(doing, 4) == 0};
+    *consumer = (struct actor_consumer){.queue = queue,
+                                        .is_on = true,
+                                        .no_ack = below(doing, 4) == 0,
+                                        .number = ++doing->channel->consumer_count};
     note(doing, "consume", queue, consumer->no_ack);
     char tag[] = {'c', (char)('0' + at)};
     struct method method = {.id = METHOD_BASIC_CONSUME,
@@ -622,6 +671,7 @@ end_declare_queue(struct world *world, const struct sent *sent, struct history_s
         world->history.queues[queue].dead_letter_name = dead_letter_name(world, sent->name);
         world->history.queues[queue].ttl_ms = world_ttl_ms(world, sent->name);
         world->history.queues[queue].level_max = world_level_max(world, sent->name);
+        world->history.queues[queue].retry = world_retry(world, sent->name);
     }
     struct actor_request *request = request_of(sent);
     expect_count(world, request, queue);
@@ -660,6 +710,21 @@ put_levels(struct buffer *arguments, uint8_t level_max)
     }
 }
 
+static void
+put_retry(struct buffer *arguments, struct history_retry retry)
+{
+    if (retry.counts) {
+        table_put_integer(arguments, "x-delivery-limit", retry.limit);
+    }
+    if (retry.first_ms > 0) {
+        table_put_integer(arguments, "x-delayed-retry-min", (int64_t)retry.first_ms);
+        table_put_integer(arguments, "x-delayed-retry-max", (int64_t)retry.max_ms);
+    }
+    if (retry.first_ms > 0 && retry.is_spread) {
+        table_put_text(arguments, "x-delayed-retry-jitter", bytes_of("full"));
+    }
+}
+
 static bool
 do_declare_queue(const struct doing *doing)
 {
@@ -684,9 +749,7 @@ do_declare_queue(const struct doing *doing)
     put_ttl(&arguments, world_ttl_ms(doing->world, name));
     put_dead_letters(&arguments, dead_letter_name(doing->world, name));
     put_levels(&arguments, world_level_max(doing->world, name));
-    if ((doing->world->habits.counting_mask >> name & 1) != 0) {
-        table_put_integer(&arguments, "x-delivery-limit", -1);
-    }
+    put_retry(&arguments, world_retry(doing->world, name));
     struct method method = {.id = METHOD_QUEUE_DECLARE,
                             .queue_declare = {.queue = bytes_of(sim_queue_name(name)),
                                               .durable = sent.is_durable,
@@ -776,6 +839,7 @@ end_declare_exchange(struct world *world, const struct sent *sent, struct histor
     if (exchange == HISTORY_NONE) {
         exchange = history_make_exchange(&world->history, sent->name, sent->is_fanout,
                                          sent->is_durable, span);
+        world->history.exchanges[exchange].is_delayed = sent->is_delayed;
     }
     struct actor_request *request = request_of(sent);
     request->is_durable = sent->is_durable;
@@ -796,6 +860,7 @@ do_declare_exchange(const struct doing *doing)
     sent.name = name;
     sent.is_durable = dice_chance(&doing->world->dice, doing->world->habits.durable_permille);
     sent.is_fanout = below(doing, 2) == 0;
+    sent.is_delayed = dice_chance(&doing->world->delays, doing->world->habits.delayed_permille);
     sent.is_changing = exchange == HISTORY_NONE;
     if (sent.is_changing ? !sent_may_change(lock) : !sent_may_use(lock)) {
         return false;
@@ -803,16 +868,25 @@ do_declare_exchange(const struct doing *doing)
     if (exchange != HISTORY_NONE) {
         sent.is_durable = history->exchanges[exchange].is_durable;
         sent.is_fanout = history->exchanges[exchange].is_fanout;
+        sent.is_delayed = history->exchanges[exchange].is_delayed;
     }
     note(doing, "declare exchange", name, (uint64_t)sent.is_durable * 2 + sent.is_fanout);
+    const char *type = sent.is_fanout ? "fanout" : "direct";
+    struct buffer arguments;
+    buffer_init(&arguments);
+    if (sent.is_delayed) {
+        table_put_text(&arguments, "x-delayed-type", bytes_of(type));
+    }
     struct method method = {
         .id = METHOD_EXCHANGE_DECLARE,
         .exchange_declare = {.exchange = bytes_of(sim_exchange_name(name)),
-                             .type = bytes_of(sent.is_fanout ? "fanout" : "direct"),
-                             .durable = sent.is_durable},
+                             .type = bytes_of(sent.is_delayed ? "x-delayed-message" : type),
+                             .durable = sent.is_durable,
+                             .arguments = buffer_bytes(&arguments)},
     };
     sent_lock_exchange(&sent, lock);
     actor_ask(doing->world, &method, METHOD_EXCHANGE_DECLARE_OK, &sent);
+    buffer_fini(&arguments);
     return true;
 }
 
@@ -946,6 +1020,8 @@ end_commit(struct world *world, const struct sent *sent, struct history_span spa
     struct actor_request *request = &channel->request;
     request->span = (struct history_span){span.last, span.last}; /* whole or nothing */
     for (uint32_t i = 0; i < channel->published_count; i++) {
+        struct history_message *message = &world->history.messages[channel->published[i]];
+        message->due_ms = message->due_ms < world->history.now_ms ? 0 : message->due_ms;
         history_enqueue(&world->history, channel->published[i], NULL, request->span);
         request->is_durable |= world->history.messages[channel->published[i]].is_logged;
     }

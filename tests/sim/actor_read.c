@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "amqp/frame.h"
+#include "amqp/properties.h"
+#include "amqp/table.h"
 #include "base/assert.h"
 #include "tests/sim/body.h"
 #include "tests/sim/history_parts.h"
@@ -71,10 +73,33 @@ recognise(struct world *world, const struct content *content, struct bytes excha
     return number;
 }
 
+static const struct content *
+content_of(const struct net_action *action)
+{
+    if (action->type == NET_ACTION_DELIVER) {
+        return action->deliver.content;
+    }
+    return action->type == NET_ACTION_CONTENT ? action->content.content : NULL;
+}
+
+/* How often it has failed, by its headers; 0: they do not say. */
+static uint64_t
+delivery_count(const struct content *content)
+{
+    struct properties properties;
+    struct fault fault;
+    struct table_value value;
+    enum status status = properties_decode_kept(&properties, content_properties(content), &fault);
+    assert(status == STATUS_OK);
+    bool has_count = (properties.flags & PROPERTY_HEADERS) != 0 &&
+                     table_find(properties.headers, "x-delivery-count", &value);
+    return has_count ? (uint64_t)table_value_integer(&value) : 0;
+}
+
 /* A message for this channel: what the client then holds. */
 static void
-take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number, bool no_ack,
-              uint64_t tag, bool is_redelivered)
+take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number, uint32_t consumer,
+              bool no_ack, uint64_t tag, bool is_redelivered)
 {
     struct world *world = incoming->world;
     struct actor_channel *channel = incoming->channel;
@@ -92,6 +117,7 @@ take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number, 
     if (copy == HISTORY_NONE) {
         return;
     }
+    history_check_count(&world->history, queue, copy, delivery_count(content_of(incoming->action)));
     struct actor_arrival arrival = {.id = METHOD_BASIC_DELIVER,
                                     .channel = incoming->action->channel,
                                     .tag = tag,
@@ -100,7 +126,7 @@ take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number, 
     arrive(incoming->actor, &arrival);
     if (!no_ack) {
         *HISTORY_PUSH(channel->held, channel->held_count, channel->held_capacity) =
-            (struct actor_held){.tag = tag, .queue = queue, .copy = copy};
+            (struct actor_held){.tag = tag, .queue = queue, .copy = copy, .consumer = consumer};
     }
 }
 
@@ -119,7 +145,7 @@ on_deliver(const struct incoming *incoming)
     uint32_t number = recognise(incoming->world, action->deliver.content, action->deliver.exchange,
                                 action->deliver.routing_key);
     if (number != HISTORY_NONE) {
-        take_delivery(incoming, consumer->queue, number, consumer->no_ack,
+        take_delivery(incoming, consumer->queue, number, consumer->number, consumer->no_ack,
                       action->deliver.delivery_tag, action->deliver.redelivered);
     }
 }
@@ -172,7 +198,7 @@ on_get_ok(const struct incoming *incoming, const struct basic_get_ok *answer)
     uint32_t number = recognise(incoming->world, incoming->action->content.content,
                                 answer->exchange, answer->routing_key);
     if (number != HISTORY_NONE) {
-        take_delivery(incoming, queue, number, request->answer == METHOD_BASIC_GET_EMPTY,
+        take_delivery(incoming, queue, number, 0, request->answer == METHOD_BASIC_GET_EMPTY,
                       answer->delivery_tag, answer->redelivered);
         history_expect_ready(&incoming->world->history, queue, answer->message_count, "get-ok");
     }
@@ -356,15 +382,6 @@ on_method(const struct incoming *incoming, struct bytes payload)
     } else {
         on_channel_method(incoming, &method);
     }
-}
-
-static const struct content *
-content_of(const struct net_action *action)
-{
-    if (action->type == NET_ACTION_DELIVER) {
-        return action->deliver.content;
-    }
-    return action->type == NET_ACTION_CONTENT ? action->content.content : NULL;
 }
 
 static void

@@ -34,6 +34,7 @@ history_fini(struct history *history)
     free(history->unfinished);
     free(history->chains);
     free(history->logged);
+    free(history->returns);
     *history = (struct history){0};
 }
 

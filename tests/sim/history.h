@@ -22,11 +22,14 @@ enum {
     HISTORY_TARGETS_MAX = 16, /* queues that one message reaches */
     HISTORY_DEFAULT_EXCHANGE = HISTORY_NAMES,
     HISTORY_TEXT_SIZE = 256,
-    HISTORY_REASONS = 3,                                  /* of enum history_reason */
+    HISTORY_REASONS = 4,                                  /* of enum history_reason */
     HISTORY_DEATHS_MAX = HISTORY_NAMES * HISTORY_REASONS, /* that the headers of one speak of */
 };
 
 static const uint32_t HISTORY_NONE = UINT32_MAX;
+
+/* A time that never comes: somebody has to let the message in. */
+static const uint64_t HISTORY_PARKED_MS = UINT64_MAX - 1;
 
 enum history_rule {
     HISTORY_LOST,       /* answered or confirmed, and gone */
@@ -60,16 +63,39 @@ struct history_limit {
     uint64_t length_max, bytes_max; /* UINT64_MAX: none */
 };
 
+/* What a queue does with messages that come back. */
+struct history_retry {
+    bool counts;
+    bool is_spread;    /* a delay is anything up to what it would be */
+    int64_t limit;     /* of failures; -1: none */
+    uint64_t first_ms; /* delay after the first failure; 0: there is none */
+    uint64_t max_ms;
+};
+
+/* What the log says of a copy beside its message. */
+struct history_state {
+    uint64_t due_ms; /* it waits until then; 0: it does not */
+    uint32_t delivery_count;
+    bool is_return;  /* it came back; else it has not come in yet */
+    bool is_endless; /* it has no time to live any more */
+};
+
 enum history_place {
     HISTORY_READY,
-    HISTORY_DUE,   /* its time is over, and it has not died yet: nobody gets it any more */
-    HISTORY_LENT,  /* with a client, not settled */
-    HISTORY_DYING, /* dead; where it goes it is not yet */
+    HISTORY_DUE,     /* its time is over, and it has not died yet: nobody gets it any more */
+    HISTORY_LENT,    /* with a client, not settled */
+    HISTORY_WAITING, /* for its time to come in: it is not counted */
+    HISTORY_DYING,   /* dead; where it goes it is not yet */
     HISTORY_DONE,
 };
 
 /* What a message dies of. */
-enum history_reason { HISTORY_REJECTED, HISTORY_EXPIRED, HISTORY_TOO_MANY };
+enum history_reason {
+    HISTORY_REJECTED,
+    HISTORY_EXPIRED,
+    HISTORY_TOO_MANY,
+    HISTORY_TRIED_OUT, /* it has failed more often than its queue allows */
+};
 
 /* A message in a queue. */
 struct history_copy {
@@ -88,6 +114,17 @@ struct history_copy {
     uint8_t death_count;
     uint8_t deaths[HISTORY_DEATHS_MAX]; /* name of the queue and reason, the newest first */
     struct history_span moved;
+    uint64_t due_ms;         /* when it comes in, if it waits; by the core's monotonic clock */
+    bool is_retry;           /* it waits for another try, at its place */
+    bool was_found;          /* after a crash, waiting */
+    bool was_heard;          /* to come back, which a client will know of */
+    bool has_other;          /* the last cut went through `other` */
+    bool is_count_free;      /* a crash has made acquired_count uncertain */
+    uint32_t delivery_count; /* failures that count */
+    uint32_t other_count;    /* with has_other: or so many */
+    uint32_t acquired_count; /* how often it came back */
+    uint32_t carried_count;  /* failures where it died before, in its headers */
+    struct history_state logged, other;
     uint64_t handed_at;       /* the end of the log when it was handed out last */
     uint64_t deadline_ms;     /* it is not handed out from then on; 0: it has none */
     uint64_t written_ms;      /* the same before it was rounded up, as the log has it */
@@ -126,6 +163,7 @@ struct history_queue {
     enum history_presence presence;
     struct history_span made, gone;
     struct history_limit limit;
+    struct history_retry retry;
     uint64_t ttl_ms;             /* of what comes to it; UINT64_MAX: none */
     uint64_t taken_count;        /* of messages that came to it, in this life of the broker */
     uint8_t level_max;           /* what priorities count up to; 0: not at all */
@@ -133,7 +171,10 @@ struct history_queue {
     uint32_t copy_count, copy_capacity;
     uint32_t first_ready; /* none before it is, and none is due */
     uint32_t ready_count, due_count;
-    uint32_t maybe_count;        /* of those that are ready or due */
+    uint32_t maybe_count; /* of those that are ready or due */
+    uint32_t waiting_count;
+    bool has_moved;              /* some that waited have come: copies stand in another order than
+                                    in the log */
     uint32_t dead_letter_name;   /* of the queue that gets what dies here; HISTORY_NONE */
     struct history_dying *dying; /* in the order of their deaths; owned */
     uint32_t dying_count, dying_capacity;
@@ -141,7 +182,8 @@ struct history_queue {
 
 struct history_exchange {
     uint32_t name;
-    bool is_fanout; /* else direct */
+    bool is_fanout;  /* else direct */
+    bool is_delayed; /* holds back what asks for it */
     bool is_durable;
     bool is_over; /* absent, whatever a crash does */
     enum history_presence presence;
@@ -160,10 +202,13 @@ struct history_binding {
 struct history_message {
     struct history_span made; /* when it is in queues */
     uint32_t size;
-    uint32_t exchange;   /* its name */
-    uint32_t key;        /* on the default exchange the name of a queue */
-    uint64_t expiration; /* its time to live in ms, and 1; 0: it has none */
-    uint8_t priority;    /* 0: the message does not say */
+    uint32_t exchange;      /* its name */
+    uint32_t key;           /* on the default exchange the name of a queue */
+    uint64_t expiration;    /* its time to live in ms, and 1; 0: it has none */
+    uint8_t priority;       /* 0: the message does not say */
+    uint64_t delay;         /* that it asks for in ms, and 1; 0: none */
+    uint64_t deliver_at_ms; /* the same as a time of the wall clock; 0: none */
+    uint64_t due_ms;        /* when it comes into its queues; 0: at once */
     bool is_persistent;
     bool is_logged; /* it went to a durable queue */
     bool is_confirmed;
@@ -177,9 +222,16 @@ struct history_unfinished {
     bool is_purged; /* its end comes later than that of the others */
 };
 
+/* A message came back, and the log says so there. */
+struct history_return {
+    uint32_t queue, copy;
+    struct history_state state;
+    struct history_span span;
+};
+
 struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
-        duplicated, crashes, dropped, refused, moved, dead_lettered;
+        duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked;
 };
 
 struct history {
@@ -201,6 +253,8 @@ struct history {
     uint32_t chain_capacity;
     struct history_unfinished *unfinished; /* what the tick did whose span has no end yet; owned */
     uint32_t unfinished_count, unfinished_capacity;
+    struct history_return *returns; /* since the last crash; owned */
+    uint32_t return_count, return_capacity;
     uint64_t promised; /* everything below was answered or confirmed to somebody */
     uint64_t now_ms;   /* the core's monotonic clock */
     bool has_mortals;  /* a message had a time to live */
@@ -311,6 +365,44 @@ void history_settle(struct history *history, uint32_t queue, uint32_t copy,
                     struct history_span span);
 void history_give_back(struct history *history, uint32_t queue, uint32_t copy);
 
+/* A message that waited comes into its queue, as the broker says. */
+struct history_coming {
+    uint32_t message; /* HISTORY_NONE: nobody can tell; a transient one */
+    uint32_t size;    /* of its body */
+    uint64_t lsn;     /* where the log has it; 0: in no log */
+    uint64_t due_ms;  /* that it waited for */
+    bool is_retry;    /* it had been in the queue */
+    bool is_released; /* somebody lets it in, early or not */
+    bool is_taken;    /* ...or takes it out for good */
+    uint64_t first;   /* where the log goes on */
+};
+
+/* It must be there, its time must have come, and it must have been its turn. */
+void history_hear_coming(struct history *history, uint32_t queue,
+                         const struct history_coming *coming);
+
+/* What was let in or taken out has its place in the log. */
+void history_end_release(struct history *history, uint64_t last);
+
+/* A lent message has come back to a queue that counts; `due_ms` is when it will be tried again by
+ * the broker's account (0: at once). history_begin_return comes before the broker does anything. */
+struct history_failure {
+    bool is_counted;
+    uint64_t due_ms;
+    struct history_span span;
+};
+void history_begin_return(struct history *history, uint32_t queue, uint32_t copy);
+void history_hear_return(struct history *history, uint32_t queue, uint32_t copy,
+                         const struct history_failure *failure);
+
+/* What a message that is handed out says of its failures: x-delivery-count, 0: nothing. */
+void history_check_count(struct history *history, uint32_t queue, uint32_t copy, uint64_t count);
+
+/* So many messages wait in the queue; with `none_is_due` the broker knows of none whose time has
+ * come. */
+void history_check_waiting(struct history *history, uint32_t queue, uint64_t waiting_count,
+                           bool none_is_due);
+
 /* A death in the broker, as it happens. */
 struct history_death {
     enum history_reason reason;
@@ -319,6 +411,7 @@ struct history_death {
     uint32_t size;        /* of its body */
     uint64_t lsn;         /* where the log has it; 0: in no log */
     uint64_t deadline_ms; /* that it had, by the broker's steps; 0: none */
+    uint32_t copy;        /* that is known by itself; HISTORY_NONE */
 };
 
 /* It must have been its turn to die of that, and goes to where the dead of the queue go; what the
@@ -332,6 +425,8 @@ void history_die(struct history *history, uint32_t queue, uint32_t copy, struct 
 /* The first of the queue's dying messages was moved, in `span`: it is gone here, and in the queue
  * that gets dead letters if that is there. */
 void history_move_dead(struct history *history, uint32_t queue, struct history_span span);
+/* The same, but it was parked, since nobody takes it. */
+void history_park_dead(struct history *history, uint32_t queue, struct history_span span);
 
 /* All ready messages are gone, though the log says so only in the end (history_end_tick). True when
  * it has to. */
@@ -363,6 +458,10 @@ void history_crash(struct history *history, uint64_t cut, bool is_power_cut);
 /* What is known of each chain after a cut; there is room for chain_count of them. */
 void history_judge_chains(const struct history *history, uint64_t cut,
                           enum history_chain *chains_out);
+
+/* A message waits in the queue of that id of the new broker; call for all of them, before
+ * history_found_queue. */
+void history_found_waiting(struct history *history, uint64_t id, uint64_t lsn, uint64_t due_ms);
 
 /* What the new broker has; call for every name, then history_end_findings. A queue that is not
  * there has the id 0. */

@@ -43,7 +43,12 @@ void
 history_give_up_maybe(struct history *history, struct history_queue *queue, uint32_t at)
 {
     struct history_copy *copy = &queue->copies[at];
-    history_leave(queue, at, HISTORY_DONE);
+    if (copy->place == HISTORY_WAITING) {
+        queue->waiting_count--;
+        copy->place = HISTORY_DONE;
+    } else {
+        history_leave(queue, at, HISTORY_DONE);
+    }
     copy->gone = HISTORY_ALWAYS;
     struct history_queue *other;
     if (copy->chain != 0 && history->chains[copy->chain] == HISTORY_CHAIN_GOES_ON &&
@@ -80,7 +85,7 @@ history_prove(struct history *history, uint32_t handle, uint32_t at)
     if (!copy->is_maybe) {
         return;
     }
-    queue->maybe_count--;
+    queue->maybe_count -= history_is_there(copy);
     copy->is_maybe = false;
     if (copy->chain != 0) {
         give_up_others(history, handle, copy);

@@ -86,6 +86,7 @@ check_promises(struct history *history, uint64_t cut)
 
 struct crash {
     uint64_t cut;
+    uint64_t now_ms;
     bool is_power_cut;
 };
 
@@ -93,7 +94,7 @@ static void
 keep_copy(struct history_queue *queue, struct history_copy copy, enum history_presence presence,
           const struct crash *crash)
 {
-    copy.place = HISTORY_READY;
+    history_keep_failures(&copy, crash->now_ms);
     copy.gone = HISTORY_ALWAYS;
     copy.is_maybe = presence == HISTORY_MAYBE;
     copy.is_marked = copy.was_seen && (!crash->is_power_cut || crash->cut >= copy.handed_at);
@@ -101,7 +102,8 @@ keep_copy(struct history_queue *queue, struct history_copy copy, enum history_pr
     copy.was_seen = copy.is_marked; /* and if so, then after every later crash */
     copy.handed_at = 0;
     copy.moved = HISTORY_ALWAYS;
-    queue->maybe_count += copy.is_maybe;
+    queue->maybe_count += copy.is_maybe && copy.place == HISTORY_READY;
+    queue->waiting_count += copy.place == HISTORY_WAITING;
     queue->copies[queue->copy_count++] = copy;
 }
 
@@ -125,6 +127,7 @@ crash_queue(struct history *history, struct history_queue *queue, const struct c
     uint32_t count = queue->copy_count;
     queue->copy_count = 0;
     queue->maybe_count = 0;
+    queue->waiting_count = 0;
     queue->dying_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         enum history_presence presence =
@@ -136,8 +139,9 @@ crash_queue(struct history *history, struct history_queue *queue, const struct c
         }
     }
     queue->due_count = 0;
-    queue->ready_count = queue->copy_count;
+    queue->ready_count = queue->copy_count - queue->waiting_count;
     queue->first_ready = 0;
+    history_sort_copies(queue);
 }
 
 static void
@@ -201,10 +205,11 @@ settle_messages(struct history *history)
 void
 history_crash(struct history *history, uint64_t cut, bool is_power_cut)
 {
-    struct crash crash = {.cut = cut, .is_power_cut = is_power_cut};
+    struct crash crash = {.cut = cut, .now_ms = history->now_ms, .is_power_cut = is_power_cut};
     history->unfinished_count = 0; /* their spans have no end */
     check_promises(history, cut);
     history_crash_chains(history, cut);
+    history_crash_returns(history, cut);
     crash_bindings(history, cut); /* looks at both ends, so it comes first */
     crash_queues(history, &crash);
     crash_exchanges(history, cut);
@@ -245,6 +250,7 @@ history_found_queue(struct history *history, uint32_t name, uint64_t id, uint64_
         queue->presence = HISTORY_PRESENT;
         queue->taken_count = 0;
         history->queue_by_name[name] = handle;
+        history_end_waiting(history, handle);
         history_expect_ready(history, handle, ready_count, "recovery");
     }
     if (!is_known && id != 0) {

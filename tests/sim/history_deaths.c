@@ -95,6 +95,21 @@ find_head(struct history *history, struct history_queue *queue, const struct his
     return is_head ? at : queue->copy_count;
 }
 
+/* One that a new broker has found so. */
+static uint32_t
+find_tried_out(const struct history *history, const struct history_queue *queue,
+               const struct history_death *death)
+{
+    for (uint32_t at = queue->first_ready; at < queue->copy_count; at++) {
+        const struct history_copy *copy = &queue->copies[at];
+        if (history_is_there(copy) && is_meant(history, copy, death) &&
+            history_is_tried_out(queue, copy)) {
+            return at;
+        }
+    }
+    return queue->copy_count;
+}
+
 /* A message is with the client that rejects it. */
 static uint32_t
 find_lent(const struct history *history, const struct history_queue *queue,
@@ -149,6 +164,27 @@ hear_rejection(const struct history *history, struct history_queue *queue,
     }
 }
 
+/* It has just come back, or did so before a crash. */
+static void
+hear_last_try(struct history *history, struct history_queue *queue,
+              const struct history_death *death)
+{
+    uint32_t at = death->copy;
+    if (at == HISTORY_NONE) {
+        at = find_tried_out(history, queue, death);
+        if (at == queue->copy_count) {
+            history_wrong(history, HISTORY_LOST,
+                          "message %" PRIu32 " of queue q%" PRIu32
+                          " dies though it may be tried again",
+                          death->message, queue->name);
+            return;
+        }
+        history_prove(history, (uint32_t)(queue - history->queues), at);
+        history_leave(queue, at, HISTORY_DYING);
+    }
+    begin_dying(queue, at, HISTORY_TRIED_OUT);
+}
+
 static void
 end_copy(struct history *history, uint32_t handle, uint32_t at, enum history_reason reason,
          uint64_t first)
@@ -172,6 +208,10 @@ history_hear_death(struct history *history, uint32_t handle, const struct histor
     struct history_queue *queue = &history->queues[handle];
     if (death->is_refused) {
         bury(history, queue, death->message);
+        return;
+    }
+    if (death->reason == HISTORY_TRIED_OUT) {
+        hear_last_try(history, queue, death);
         return;
     }
     if (death->reason == HISTORY_REJECTED) {
@@ -202,6 +242,14 @@ find_place(const struct history_queue *queue, uint32_t copy)
     return NULL;
 }
 
+static void
+take_counts(struct history_copy *copy, const struct history_copy *from)
+{
+    copy->delivery_count = from->delivery_count;
+    copy->acquired_count = from->acquired_count;
+    copy->carried_count = from->carried_count;
+}
+
 /* The two change places. */
 static void
 swap_twins(struct history_queue *queue, uint32_t lent, uint32_t dead)
@@ -214,6 +262,9 @@ swap_twins(struct history_queue *queue, uint32_t lent, uint32_t dead)
     queue->copies[lent].gone = queue->copies[dead].gone;
     queue->copies[dead].place = HISTORY_LENT;
     queue->copies[dead].gone = HISTORY_ALWAYS;
+    struct history_copy kept = queue->copies[lent];
+    take_counts(&queue->copies[lent], &queue->copies[dead]);
+    take_counts(&queue->copies[dead], &kept);
 }
 
 void
@@ -314,6 +365,46 @@ goes_in_circles(const struct history_copy *copy, uint32_t target_name)
     return false;
 }
 
+/* Where it goes; `moved` gets its death. HISTORY_NONE: nobody takes it. */
+static uint32_t
+find_target(const struct history *history, const struct history_queue *queue,
+            enum history_reason reason, struct history_copy *moved)
+{
+    add_death(moved, queue->name, reason);
+    if (queue->dead_letter_name == HISTORY_NONE ||
+        goes_in_circles(moved, queue->dead_letter_name)) {
+        return HISTORY_NONE;
+    }
+    return history->queue_by_name[queue->dead_letter_name];
+}
+
+static void
+park_dead(struct history *history, uint32_t handle, struct history_dying dying,
+          struct history_span span)
+{
+    struct history_queue *queue = &history->queues[handle];
+    struct history_copy *copy = &queue->copies[dying.copy];
+    struct history_copy moved = *copy;
+    if (dying.reason != HISTORY_TRIED_OUT ||
+        find_target(history, queue, dying.reason, &moved) != HISTORY_NONE) {
+        history_wrong(history, HISTORY_LOST,
+                      "message %" PRIu32 " of queue q%" PRIu32
+                      " is parked, though it has somewhere to go",
+                      copy->message, queue->name);
+    }
+    struct history_state state = {.due_ms = HISTORY_PARKED_MS,
+                                  .delivery_count = copy->delivery_count,
+                                  .is_return = true,
+                                  .is_endless = true};
+    history_note_state(history, handle, dying.copy, state, span);
+    history_begin_waiting(queue, copy, HISTORY_PARKED_MS);
+    copy->is_retry = true;
+    copy->deadline_ms = 0;
+    copy->is_instant = false;
+    history->sums.parked++;
+    history->sums.moved++;
+}
+
 static void
 move_dead(struct history *history, uint32_t handle, struct history_dying dying,
           struct history_span span)
@@ -328,27 +419,55 @@ move_dead(struct history *history, uint32_t handle, struct history_dying dying,
     if (copy->chain == 0) {
         copy->chain = history_begin_chain(history);
     }
-    uint32_t target = history->queue_by_name[queue->dead_letter_name];
     struct history_copy moved = *copy;
-    add_death(&moved, queue->name, dying.reason);
-    if (target == HISTORY_NONE || goes_in_circles(&moved, queue->dead_letter_name)) {
+    uint32_t target = find_target(history, queue, dying.reason, &moved);
+    if (target == HISTORY_NONE) {
+        if (dying.reason == HISTORY_TRIED_OUT && queue->presence == HISTORY_PRESENT) {
+            history_wrong(history, HISTORY_LOST,
+                          "message %" PRIu32 " of queue q%" PRIu32
+                          " was tried too often and is dropped",
+                          copy->message, queue->name);
+        }
         return;
     }
-    history_append_copy(history, target, copy->message, &moved)->moved = span;
+    moved.carried_count = copy->acquired_count > 0 || copy->delivery_count > 0
+                              ? copy->delivery_count
+                              : copy->carried_count;
+    struct history_copy *letter = history_append_copy(history, target, copy->message, &moved);
+    letter->moved = span;
+    letter->is_count_free = copy->is_count_free || copy->has_other;
     history->sums.dead_lettered++;
+}
+
+/* False: there is none. */
+static bool
+take_first(struct history *history, struct history_queue *queue, struct history_dying *dying_out)
+{
+    if (queue->dying_count == 0) {
+        history_wrong(history, HISTORY_UNEXPECTED,
+                      "queue q%" PRIu32 " moves a message that is not dying", queue->name);
+        return false;
+    }
+    *dying_out = queue->dying[0];
+    queue->dying_count--;
+    memmove(queue->dying, queue->dying + 1, queue->dying_count * sizeof(*queue->dying));
+    return true;
 }
 
 void
 history_move_dead(struct history *history, uint32_t handle, struct history_span span)
 {
-    struct history_queue *queue = &history->queues[handle];
-    if (queue->dying_count == 0) {
-        history_wrong(history, HISTORY_UNEXPECTED,
-                      "queue q%" PRIu32 " moves a message that is not dying", queue->name);
-        return;
+    struct history_dying dying;
+    if (take_first(history, &history->queues[handle], &dying)) {
+        move_dead(history, handle, dying, span);
     }
-    struct history_dying dying = queue->dying[0];
-    queue->dying_count--;
-    memmove(queue->dying, queue->dying + 1, queue->dying_count * sizeof(*queue->dying));
-    move_dead(history, handle, dying, span);
+}
+
+void
+history_park_dead(struct history *history, uint32_t handle, struct history_span span)
+{
+    struct history_dying dying;
+    if (take_first(history, &history->queues[handle], &dying)) {
+        park_dead(history, handle, dying, span);
+    }
 }

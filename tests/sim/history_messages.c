@@ -63,8 +63,9 @@ history_attempt(struct history *history, uint32_t exchange_name, uint32_t key, b
 
 /* Deadlines are rounded up to a step of the broker's timers. A message without time may be handed
  * out in the tick in which it comes, if it has not died before that ends. */
-static void
-set_deadline(struct history *history, struct history_queue *queue, struct history_copy *copy)
+void
+history_set_deadline(struct history *history, const struct history_queue *queue,
+                     struct history_copy *copy, uint64_t from_ms)
 {
     enum { STEP_MS = 10 };
     uint64_t expiration = copy->is_dead_letter ? 0 : history->messages[copy->message].expiration;
@@ -75,7 +76,7 @@ set_deadline(struct history *history, struct history_queue *queue, struct histor
     }
     history->has_mortals = true;
     copy->is_instant = ttl_ms == 0;
-    copy->written_ms = history->now_ms + ttl_ms;
+    copy->written_ms = from_ms + ttl_ms;
     copy->deadline_ms = (copy->written_ms + STEP_MS - 1) / STEP_MS * STEP_MS;
     if (copy->is_instant) {
         copy->deadline_ms = history->now_ms;
@@ -139,6 +140,14 @@ history_there_bytes(const struct history *history, const struct history_queue *q
     return bytes;
 }
 
+static void
+begin_waiting(struct history *history, struct history_queue *queue, struct history_copy *copy)
+{
+    history_begin_waiting(queue, copy, history->messages[copy->message].due_ms);
+    copy->logged.due_ms = copy->due_ms;
+    history->sums.delayed++;
+}
+
 struct history_copy *
 history_append_copy(struct history *history, uint32_t handle, uint32_t number,
                     const struct history_copy *origin)
@@ -155,12 +164,17 @@ history_append_copy(struct history *history, uint32_t handle, uint32_t number,
         copy.chain = origin->chain;
         copy.stage = origin->stage + 1;
         copy.death_count = origin->death_count;
+        copy.carried_count = origin->carried_count;
         memcpy(copy.deaths, origin->deaths, sizeof(copy.deaths));
     }
     copy.lsn = history_find_lsn(history, queue, &copy);
-    set_deadline(history, queue, &copy);
-    queue->ready_count++;
     queue->taken_count++;
+    if (!is_dead_letter && history->messages[number].due_ms != 0) {
+        begin_waiting(history, queue, &copy);
+    } else {
+        history_set_deadline(history, queue, &copy, history->now_ms);
+        queue->ready_count++;
+    }
     struct history_copy *place =
         HISTORY_PUSH(queue->copies, queue->copy_count, queue->copy_capacity);
     *place = copy;
@@ -187,6 +201,15 @@ expire(struct history *history, struct history_queue *queue, uint32_t at)
     queue->ready_count--;
     queue->due_count++;
     queue->copies[at].place = HISTORY_DUE;
+}
+
+void
+history_expire_if_due(struct history *history, struct history_queue *queue, uint32_t at)
+{
+    const struct history_copy *copy = &queue->copies[at];
+    if (copy->deadline_ms != 0 && copy->deadline_ms <= history->now_ms) {
+        expire(history, queue, at);
+    }
 }
 
 /* Why it is asked what is due. What comes in the tick under way and has no time is left until that
@@ -245,8 +268,9 @@ history_has_expired(struct history *history, uint32_t handle)
             continue;
         }
         history_wrong(history, HISTORY_LOST,
-                      "message %" PRIu32 " of queue q%" PRIu32 " was due, and nobody saw it die",
-                      copy->message, queue->name);
+                      "message %" PRIu32 " of queue q%" PRIu32 " was due at %" PRIu64
+                      ", and nobody saw it die at %" PRIu64,
+                      copy->message, queue->name, copy->written_ms, history->now_ms);
         return;
     }
 }
@@ -291,7 +315,8 @@ static void
 take_copy(struct history *history, uint32_t handle, uint32_t number)
 {
     struct history_queue *queue = &history->queues[handle];
-    if (history_is_full_for(history, queue, history->messages[number].size, false)) {
+    bool waits = history->messages[number].due_ms != 0;
+    if (!waits && history_is_full_for(history, queue, history->messages[number].size, false)) {
         history_wrong(history, HISTORY_ANSWER,
                       "queue q%" PRIu32 " takes message %" PRIu32 " though it is full", queue->name,
                       number);
@@ -351,6 +376,10 @@ refuse(struct history *history, const struct history_queue *queue, uint32_t numb
             history_wrong(history, HISTORY_ORDER,
                           "queue q%" PRIu32 " hands out message %" PRIu32 " before %" PRIu32,
                           queue->name, number, queue->copies[next].message);
+        } else if (copy->place == HISTORY_WAITING) {
+            history_wrong(history, HISTORY_UNEXPECTED,
+                          "queue q%" PRIu32 " hands out message %" PRIu32 ", which waits",
+                          queue->name, number);
         } else if (copy->place == HISTORY_LENT) {
             history_wrong(history, HISTORY_DUPLICATED,
                           "queue q%" PRIu32 " hands out message %" PRIu32
@@ -506,7 +535,23 @@ history_give_back(struct history *history, uint32_t handle, uint32_t at)
 {
     struct history_queue *queue = &history->queues[handle];
     struct history_copy *copy = &queue->copies[at];
+    if (copy->was_heard) {
+        copy->was_heard = false;
+        return;
+    }
+    if (queue->retry.counts && queue->presence == HISTORY_PRESENT) {
+        history_wrong(history, HISTORY_LOST,
+                      "message %" PRIu32 " of queue q%" PRIu32 " does not come back", copy->message,
+                      queue->name);
+    }
     history_take_from_twin(queue, at);
+    history_come_back(history, queue, at);
+}
+
+void
+history_come_back(struct history *history, struct history_queue *queue, uint32_t at)
+{
+    struct history_copy *copy = &queue->copies[at];
     copy->place = HISTORY_READY;
     copy->is_marked = true;
     copy->is_mark_free = false;
@@ -514,9 +559,7 @@ history_give_back(struct history *history, uint32_t handle, uint32_t at)
     if (at < queue->first_ready) {
         queue->first_ready = at;
     }
-    if (copy->deadline_ms != 0 && copy->deadline_ms <= history->now_ms) {
-        expire(history, queue, at);
-    }
+    history_expire_if_due(history, queue, at);
 }
 
 bool

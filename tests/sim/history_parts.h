@@ -49,6 +49,38 @@ void history_leave(struct history_queue *queue, uint32_t at, enum history_place 
 void history_give_up_maybe(struct history *history, struct history_queue *queue, uint32_t at);
 void history_prove(struct history *history, uint32_t queue, uint32_t at);
 
+/* Whether it has failed more often than its queue allows, or may have. */
+bool history_is_tried_out(const struct history_queue *queue, const struct history_copy *copy);
+
+/* The copy, which was lent or waited at its place, is ready again. */
+void history_come_back(struct history *history, struct history_queue *queue, uint32_t at);
+
+/* The log says so of the copy. */
+void history_note_state(struct history *history, uint32_t queue, uint32_t copy,
+                        struct history_state state, struct history_span span);
+
+/* What the log says of each copy after a cut. */
+void history_crash_returns(struct history *history, uint64_t cut);
+
+/* What the broker knows of a copy that has survived a crash. */
+void history_keep_failures(struct history_copy *copy, uint64_t now_ms);
+
+/* A copy that the log knows begins to wait. */
+void history_begin_waiting(struct history_queue *queue, struct history_copy *copy, uint64_t due_ms);
+
+/* After a crash: those that wait and were not found are not there. */
+void history_end_waiting(struct history *history, uint32_t queue);
+
+/* Has copies stand as in the log. */
+void history_sort_copies(struct history_queue *queue);
+
+/* Notes when the copy that comes at `from_ms` dies by itself. */
+void history_set_deadline(struct history *history, const struct history_queue *queue,
+                          struct history_copy *copy, uint64_t from_ms);
+
+/* The time of a copy that is ready is over, if it is. */
+void history_expire_if_due(struct history *history, struct history_queue *queue, uint32_t at);
+
 /* The number of a new chain. */
 uint32_t history_begin_chain(struct history *history);
 

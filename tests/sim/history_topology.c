@@ -27,6 +27,7 @@ history_make_queue(struct history *history, uint32_t name, uint64_t id, bool is_
         .is_durable = is_durable,
         .presence = HISTORY_PRESENT,
         .limit = limit,
+        .retry.limit = -1,
         .ttl_ms = UINT64_MAX,
         .made = span,
         .dead_letter_name = HISTORY_NONE,

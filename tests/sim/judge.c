@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "tests/sim/history_parts.h"
 
 static bool
 has_queue(const struct found *found, uint64_t id)
@@ -50,11 +51,11 @@ check_row(struct history *history, const struct history_queue *queue,
     }
 }
 
-/* Rows and copies side by side: both in the order of the queue. `chain_rows` counts what is found
- * of each chain. */
+/* Rows and copies side by side: both in the order of the log. `chain_rows` counts what is found of
+ * each chain. */
 static void
-judge_messages(struct history *history, const struct history_queue *queue,
-               const struct found *found, uint64_t cut, uint32_t *chain_rows)
+compare_messages(struct history *history, const struct history_queue *queue,
+                 const struct found *found, uint64_t cut, uint32_t *chain_rows)
 {
     uint32_t at = next_row(found, queue->id, 0);
     for (uint32_t i = 0; i < queue->copy_count; i++) {
@@ -78,6 +79,20 @@ judge_messages(struct history *history, const struct history_queue *queue,
                       ", which is done with, was not written, or is damaged",
                       queue->name, found->rows[at].message);
     }
+}
+
+static void
+judge_messages(struct history *history, const struct history_queue *queue,
+               const struct found *found, uint64_t cut, uint32_t *chain_rows)
+{
+    struct history_queue sorted = *queue;
+    sorted.copies = xalloc((queue->copy_count + 1) * sizeof(*sorted.copies));
+    for (uint32_t i = 0; i < queue->copy_count; i++) {
+        sorted.copies[i] = queue->copies[i];
+    }
+    history_sort_copies(&sorted);
+    compare_messages(history, &sorted, found, cut, chain_rows);
+    free(sorted.copies);
 }
 
 static void

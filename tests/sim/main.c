@@ -74,6 +74,9 @@ add_sums(struct totals *totals, const struct world *world)
     totals->sums.dropped += sums->dropped;
     totals->sums.refused += sums->refused;
     totals->sums.dead_lettered += sums->dead_lettered;
+    totals->sums.delayed += sums->delayed;
+    totals->sums.retried += sums->retried;
+    totals->sums.parked += sums->parked;
 }
 
 static uint64_t
@@ -170,13 +173,14 @@ static void
 print_totals(const struct totals *totals)
 {
     const struct history_sums *sums = &totals->sums;
-    printf("attempted %" PRIu64 ", confirmed %" PRIu64 ", delivered %" PRIu64
-           " (redelivered %" PRIu64 "), done with %" PRIu64 ", expired %" PRIu64 "; lost %" PRIu64
-           ", unexpected %" PRIu64 ", duplicated %" PRIu64 "; dropped %" PRIu64 ", refused %" PRIu64
-           ", dead letters %" PRIu64 "; crashes %" PRIu64 "\n",
-           sums->attempted, sums->confirmed, sums->delivered, sums->redelivered, sums->acknowledged,
-           sums->expired, sums->lost, sums->unexpected, sums->duplicated, sums->dropped,
-           sums->refused, sums->dead_lettered, sums->crashes);
+    printf(
+        "attempted %" PRIu64 ", confirmed %" PRIu64 ", delivered %" PRIu64 " (redelivered %" PRIu64
+        "), done with %" PRIu64 ", expired %" PRIu64 "; lost %" PRIu64 ", unexpected %" PRIu64
+        ", duplicated %" PRIu64 "; dropped %" PRIu64 ", refused %" PRIu64 ", dead letters %" PRIu64
+        ", delayed %" PRIu64 ", retried %" PRIu64 ", parked %" PRIu64 "; crashes %" PRIu64 "\n",
+        sums->attempted, sums->confirmed, sums->delivered, sums->redelivered, sums->acknowledged,
+        sums->expired, sums->lost, sums->unexpected, sums->duplicated, sums->dropped, sums->refused,
+        sums->dead_lettered, sums->delayed, sums->retried, sums->parked, sums->crashes);
     printf("%" PRIu64 " operations of clients, %" PRIu64 " events of the core, %" PRIu64
            " steps of the store in %.2f s of CPU: %.0f operations a second\n",
            totals->operations, totals->events, totals->steps, totals->seconds,

@@ -8,7 +8,10 @@
 #include "broker/connection.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
+#include "broker/retry.h"
 #include "broker/vhost.h"
+#include "broker/waiting.h"
+#include "queues/waiting.h"
 #include "tests/sim/body.h"
 #include "tests/sim/world.h"
 
@@ -129,10 +132,19 @@ __wrap_connection_run_publish(struct connection *connection, // NOLINT
 
 /* Deaths --------------------------------------------------------------------------------------- */
 
+/* What a core does when it goes concerns nobody. */
 static struct world *
 world_of_core(const struct core *core)
 {
-    return core->ports.net.post == world_on_action ? core->ports.net.context : NULL;
+    struct world *world = core->ports.net.post == world_on_action ? core->ports.net.context : NULL;
+    return world == NULL || world->is_ending ? NULL : world;
+}
+
+static struct world *
+world_of_queue(const struct queue *queue)
+{
+    const struct vhost *vhost = queue->vhost;
+    return vhost == NULL ? NULL : world_of_core(vhost->core);
 }
 
 void __real_core_let_die(struct core *core, struct queue *queue, // NOLINT
@@ -178,12 +190,102 @@ void __wrap_queue_take_dying(struct queue *queue); // NOLINT
 void
 __wrap_queue_take_dying(struct queue *queue) // NOLINT
 {
-    const struct vhost *vhost = queue->vhost;
-    struct world *world = vhost == NULL ? NULL : world_of_core(vhost->core);
+    struct world *world = world_of_queue(queue);
     if (world != NULL) {
         world_hear_move(world, queue);
     }
     __real_queue_take_dying(queue);
+}
+
+bool __real_queue_take_waiting(struct queue *queue, const struct due_key *key, // NOLINT
+                               struct due_row *row_out);
+bool __wrap_queue_take_waiting(struct queue *queue, const struct due_key *key, // NOLINT
+                               struct due_row *row_out);
+
+bool
+__wrap_queue_take_waiting(struct queue *queue, const struct due_key *key, // NOLINT
+                          struct due_row *row_out)
+{
+    struct world *world = world_of_queue(queue);
+    bool is_taken = __real_queue_take_waiting(queue, key, row_out);
+    if (world != NULL && is_taken) {
+        world_hear_coming(world, queue, row_out);
+    }
+    return is_taken;
+}
+
+enum status __real_queue_end_retry(struct queue *queue, const struct due_key *key, // NOLINT
+                                   struct queue_entry *entry_out);
+enum status __wrap_queue_end_retry(struct queue *queue, const struct due_key *key, // NOLINT
+                                   struct queue_entry *entry_out);
+
+enum status
+__wrap_queue_end_retry(struct queue *queue, const struct due_key *key, // NOLINT
+                       struct queue_entry *entry_out)
+{
+    struct world *world = world_of_queue(queue);
+    struct due_row row = {.key = *key};
+    enum status status = __real_queue_end_retry(queue, key, entry_out);
+    if (world != NULL && status == STATUS_OK) {
+        row.entry = *entry_out;
+        world_hear_coming(world, queue, &row);
+    }
+    return status;
+}
+
+/* Failures ------------------------------------------------------------------------------------- */
+
+void __real_channel_return_counted(struct channel *channel, struct unacked *item, // NOLINT
+                                   enum retry_verdict verdict);
+void __wrap_channel_return_counted(struct channel *channel, struct unacked *item, // NOLINT
+                                   enum retry_verdict verdict);
+
+void
+__wrap_channel_return_counted(struct channel *channel, struct unacked *item, // NOLINT
+                              enum retry_verdict verdict)
+{
+    struct world *world = world_of_core(channel->connection->core);
+    struct actor_held *held = world == NULL ? NULL
+                                            : world_begin_return(world, channel->connection->link,
+                                                                 channel->number, item->tag);
+    uint64_t first = held == NULL ? 0 : server_log_first(&world->server);
+    __real_channel_return_counted(channel, item, verdict);
+    if (held != NULL) {
+        world_end_return(world, held, verdict != RETRY_NO_VERDICT, first);
+    }
+}
+
+enum status __real_core_wait(struct core *core, struct queue *queue, // NOLINT
+                             const struct queue_entry *entry, uint64_t position, uint64_t due_ms);
+enum status __wrap_core_wait(struct core *core, struct queue *queue, // NOLINT
+                             const struct queue_entry *entry, uint64_t position, uint64_t due_ms);
+
+enum status
+__wrap_core_wait(struct core *core, struct queue *queue, // NOLINT
+                 const struct queue_entry *entry, uint64_t position, uint64_t due_ms)
+{
+    struct world *world = world_of_core(core);
+    if (world != NULL) {
+        world->returning_due_ms = core->base_ms + due_ms;
+    }
+    return __real_core_wait(core, queue, entry, position, due_ms);
+}
+
+enum status __real_core_park(struct core *core, struct queue *queue, // NOLINT
+                             const struct dying_message *message);
+enum status __wrap_core_park(struct core *core, struct queue *queue, // NOLINT
+                             const struct dying_message *message);
+
+enum status
+__wrap_core_park(struct core *core, struct queue *queue, // NOLINT
+                 const struct dying_message *message)
+{
+    struct world *world = world_of_core(core);
+    enum status status = __real_core_park(core, queue, message);
+    if (world != NULL) {
+        world->is_parking = status == STATUS_OK;
+    }
+    return status;
 }
 
 enum status __real_core_log_publish(struct core *core, struct content_ref content, // NOLINT

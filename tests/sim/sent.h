@@ -40,7 +40,7 @@ struct sent {
     uint32_t queue, exchange, name, key;
     uint32_t consumer, verdict;
     uint64_t tag;
-    bool is_multiple, is_durable, is_fanout;
+    bool is_multiple, is_durable, is_fanout, is_delayed;
 };
 
 /* Whether something may be sent that needs the name as it is, or that changes it. */

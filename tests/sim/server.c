@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "amqp/properties.h"
+#include "amqp/table.h"
 #include "base/alloc.h"
 #include "broker/access.h"
 #include "broker/vhost.h"
@@ -276,7 +277,7 @@ server_send(struct server *server, const struct method *method, struct sent *sen
     post(server, &event, sent);
 }
 
-enum { PROPERTIES_SIZE_MAX = 64 };
+enum { PROPERTIES_SIZE_MAX = 96 };
 
 /* Headers, and nothing else. */
 static struct bytes
@@ -290,6 +291,32 @@ make_note(uint64_t tag, uint8_t out[static PROPERTIES_SIZE_MAX])
     return bytes_make(out, FRONT_SIZE + sizeof(tag));
 }
 
+static bool
+has_headers(const struct server_publish *publish)
+{
+    return publish->delay != 0 || publish->deliver_at_ms != 0 || publish->noted_tag != 0;
+}
+
+/* Returns the octets. */
+static size_t
+put_headers(uint8_t *out, const struct server_publish *publish)
+{
+    struct buffer table;
+    buffer_init(&table);
+    if (publish->delay != 0) {
+        table_put_integer(&table, "x-delay", (int64_t)publish->delay - 1);
+    }
+    if (publish->deliver_at_ms != 0) {
+        table_put_integer(&table, "x-deliver-at", (int64_t)publish->deliver_at_ms);
+    }
+    struct bytes octets = buffer_bytes(&table);
+    put_u32(out, (uint32_t)octets.size);
+    memcpy(out + 4, octets.data, octets.size);
+    size_t size = 4 + octets.size;
+    buffer_fini(&table);
+    return size;
+}
+
 /* Flags, and what is there in the order of the flags. */
 static struct bytes
 make_properties(const struct server_publish *publish, uint8_t out[static PROPERTIES_SIZE_MAX])
@@ -299,6 +326,10 @@ make_properties(const struct server_publish *publish, uint8_t out[static PROPERT
         return make_note(publish->noted_tag, out);
     }
     memset(out, 0, PROPERTIES_SIZE_MAX);
+    if (has_headers(publish)) {
+        out[0] |= PROPERTY_HEADERS >> 8;
+        size += put_headers(out + size, publish);
+    }
     if (publish->is_persistent) {
         out[0] |= PROPERTY_DELIVERY_MODE >> 8;
         out[size++] = DELIVERY_MODE_PERSISTENT;
@@ -328,7 +359,7 @@ make_content(struct chunk_writer *writer, const struct server_publish *publish)
         .body_size = publish->size,
         .kind = publish->is_persistent ? CHUNK_KIND_PERSISTENT : CHUNK_KIND_TRANSIENT,
         .flags = (uint16_t)((publish->is_persistent ? CONTENT_PERSISTENT : 0) |
-                            (publish->noted_tag != 0 ? CONTENT_HAS_HEADERS : 0)),
+                            (has_headers(publish) ? CONTENT_HAS_HEADERS : 0)),
     };
     struct chunk_place place;
     uint8_t *body;

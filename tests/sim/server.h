@@ -67,7 +67,9 @@ struct server_publish {
     uint32_t size;
     uint64_t expiration; /* in ms, and 1; 0: none */
     uint8_t priority;    /* 0: none */
-    uint64_t noted_tag;  /* it is a failure note about that delivery; 0: it is none */
+    uint64_t delay;      /* as in struct history_message, and so is the next */
+    uint64_t deliver_at_ms;
+    uint64_t noted_tag; /* it is a failure note about that delivery; 0: it is none */
     bool is_persistent;
     bool is_mandatory;
 };

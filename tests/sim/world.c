@@ -182,6 +182,41 @@ draw_priorities(struct world *world)
     world->habits.level_max = (uint8_t)one_of(&world->priorities, 0, 0, 9);
 }
 
+/* The same for messages that come later. */
+static void
+draw_delays(struct world *world)
+{
+    world->delays = (struct dice){.state = dice_mix(world->seed + 0x64656c61)};
+    world->habits.delayed_permille = one_of(&world->delays, 0, 0, 500);
+}
+
+/* And for queues that have messages tried again, and what operators do. */
+static void
+draw_retries(struct world *world)
+{
+    world->retries = (struct dice){.state = dice_mix(world->seed + 0x7265747279)};
+    world->habits.retry_permille = one_of(&world->retries, 0, 300, 800);
+    world->habits.operator_permille = one_of(&world->retries, 0, 0, 3000);
+}
+
+struct history_retry
+world_retry(const struct world *world, uint32_t name)
+{
+    static const int64_t limits[] = {-1, 0, 1, 2, 5};
+    static const uint64_t delays_ms[] = {0, 20, 200, 1000};
+    struct dice dice = {.state = dice_mix(world->seed * 64 + name + 17)};
+    struct history_retry retry = {.limit = -1,
+                                  .counts = (world->habits.counting_mask >> name & 1) != 0};
+    if (dice_chance(&dice, world->habits.retry_permille)) {
+        retry.counts = true;
+        retry.limit = limits[dice_below(&dice, ARRAY_LEN(limits))];
+        retry.first_ms = delays_ms[dice_below(&dice, ARRAY_LEN(delays_ms))];
+        retry.max_ms = retry.first_ms * 3;
+        retry.is_spread = dice_below(&dice, 3) == 0;
+    }
+    return retry;
+}
+
 /* Every second queue heeds them, by its name. */
 uint8_t
 world_level_max(const struct world *world, uint32_t name)
@@ -284,6 +319,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
         .mutant = mutant,
         .deleting_queue = HISTORY_NONE,
         .publishing = HISTORY_NONE,
+        .returning_copy = HISTORY_NONE,
     };
     world->habits = draw_habits(&world->dice);
     draw_networks(&world->habits, seed);
@@ -294,6 +330,8 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     draw_lives(world);
     draw_mixture(&world->habits, seed);
     draw_priorities(world);
+    draw_delays(world);
+    draw_retries(world);
     history_init(&world->history);
     world->files = sim_disk_new();
     sim_disk_set_copies_on_write(world->files, world->habits.copies_on_write);
@@ -321,6 +359,7 @@ world_free(struct world **world_pointer)
 {
     struct world *world = *world_pointer;
     world_forget_wire(world);
+    world->is_ending = true;
     server_fini(&world->server);
     sim_disk_free(&world->files);
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
@@ -463,6 +502,7 @@ world_end_turn(struct world *world)
     for (uint32_t name = 0; world->history.has_mortals && name < HISTORY_NAMES; name++) {
         check_deadlines(world, name);
     }
+    world_check_waiting(world);
     server_release_tick(&world->server);
     world_see_ends(world);
     check_queues(world);
@@ -525,6 +565,9 @@ step(struct world *world)
     watch(world);
     if (dice_chance(&world->dice, 20)) {
         world_step_clock(world, dice_below(&world->dice, 200));
+    }
+    if (dice_below(&world->retries, 1000 * 1000) < world->habits.operator_permille) {
+        world_operate(world);
     }
     if (!step_storage(world, world->habits.step_permille) ||
         draws_end(world, world->habits.crash_permille)) {
@@ -636,7 +679,8 @@ has_messages(const struct world *world)
         uint32_t handle = history_find_queue(&world->history, name);
         const struct history_queue *queue =
             handle == HISTORY_NONE ? NULL : &world->history.queues[handle];
-        if (queue != NULL && queue->ready_count + queue->due_count + queue->dying_count > 0) {
+        if (queue != NULL &&
+            queue->ready_count + queue->due_count + queue->dying_count + queue->waiting_count > 0) {
             return true;
         }
     }
@@ -660,6 +704,7 @@ drain(struct world *world)
     await_answer(world, actor, 1);
     /* What is due meanwhile dies, and may go to a queue that was empty. */
     for (int round = 0; round < HISTORY_DEATHS_MAX && has_messages(world); round++) {
+        world_release_parked(world);
         drain_queues(world, actor);
         world_step_clock(world, 5000);
         world_advance(world);

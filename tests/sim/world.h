@@ -41,17 +41,31 @@ struct habits {
     uint32_t ttl_permille;     /* queues that give one to what comes, by their names */
     enum history_overflow overflow_max; /* what queues with a limit may do */
     uint32_t limited_permille;          /* of queues, by their names */
-    bool buries;               /* half of the queues that refuse let die what they refuse */
-    uint8_t level_max;         /* of priorities; 0: there are none */
-    uint32_t counting_mask;    /* bit n: queue n counts failures, without a limit */
-    uint32_t dead_letter_mask; /* bit n: what dies in queue n goes to the next queue */
+    bool buries;                /* half of the queues that refuse let die what they refuse */
+    uint32_t delayed_permille;  /* of exchanges that hold back, and of messages that ask for it */
+    uint8_t level_max;          /* of priorities; 0: there are none */
+    uint32_t retry_permille;    /* of queues that have a limit of failures, or delays after them */
+    uint32_t operator_permille; /* of 1,000 steps: somebody does something with what waits */
+    uint32_t counting_mask;     /* bit n: queue n counts failures, without a limit */
+    uint32_t dead_letter_mask;  /* bit n: what dies in queue n goes to the next queue */
 };
+
+/* The core has taken the first message that was dying in a queue away from there. */
+struct world_move {
+    uint32_t queue; /* handle */
+    bool is_parked; /* it stays in the queue */
+};
+
+/* What an operator does with a message that waits. */
+enum world_operation { OPERATION_NONE, OPERATION_RELEASE, OPERATION_CANCEL };
 
 struct world {
     uint64_t seed;
     struct dice dice;
     struct dice lives; /* for times to live */
     struct dice priorities;
+    struct dice delays;
+    struct dice retries; /* and for what operators do */
     struct trace trace;
     struct habits habits;
     enum mutant mutant;
@@ -72,9 +86,14 @@ struct world {
     uint32_t publishing;       /* number of the message that is being handled; HISTORY_NONE */
     uint32_t recognised;       /* number of the message that the core posts; HISTORY_NONE */
     enum sent_keeping keeping; /* what has become of the event that is being handled */
-    uint32_t *moves; /* queues whose first dying message the core has moved, one by one; owned */
+    struct world_move *moves;  /* one by one; owned */
     uint32_t move_count, move_capacity;
-    uint64_t death_first; /* where the log went on when moves were looked at last */
+    bool is_ending;            /* the core is about to go */
+    bool is_parking;           /* the core has parked the first dying message of a queue */
+    uint32_t returning_copy;   /* a message is coming back to a queue that counts; HISTORY_NONE */
+    uint64_t returning_due_ms; /* it will wait; 0 */
+    enum world_operation operation; /* that is under way */
+    uint64_t death_first;           /* where the log went on when moves were looked at last */
     struct name_lock queue_locks[HISTORY_NAMES];
     struct name_lock exchange_locks[HISTORY_NAMES];
 };
@@ -120,6 +139,33 @@ void world_hear_move(struct world *world, const struct queue *queue);
 /* The history hears which dying messages the core has moved; call before whatever came after. */
 void world_see_deaths(struct world *world);
 
+/* The message that it is: by its body, by its place in the log, or HISTORY_NONE: it is transient
+ * and was spilled. */
+uint32_t world_find_message(const struct world *world, const struct queue_entry *entry);
+
+/* Of a queue that is there, or HISTORY_NONE. */
+uint32_t world_find_handle(const struct world *world, const struct queue *queue);
+
+/* The core lets a message in that has waited; world_waiting.c. */
+struct due_row;
+void world_hear_coming(struct world *world, const struct queue *queue, const struct due_row *row);
+
+/* A message of that channel comes back to a queue that counts; before the core does anything, and
+ * after. */
+struct actor_held *world_begin_return(struct world *world, uint64_t link, uint16_t channel,
+                                      uint64_t tag);
+void world_end_return(struct world *world, struct actor_held *held, bool is_counted,
+                      uint64_t first);
+
+/* Somebody lets in what is parked, or anything that waits, or takes it out: one message. */
+void world_operate(struct world *world);
+/* The same for all that is parked. */
+void world_release_parked(struct world *world);
+/* Whether in each queue that waits which should, when a tick ends. */
+void world_check_waiting(struct world *world);
+/* The history hears what waits in a queue of a new core. */
+void world_look_at_waiting(struct world *world, const struct queue *queue);
+
 /* Whether something is dying. */
 bool world_has_dying(const struct world *world);
 
@@ -135,6 +181,8 @@ void world_step_clock(struct world *world, uint64_t ms);
 struct history_limit world_limit(const struct world *world, uint32_t name);
 /* The time to live that the queue of that name gives; UINT64_MAX: none. */
 uint64_t world_ttl_ms(const struct world *world, uint32_t name);
+/* What that queue does with what comes back. */
+struct history_retry world_retry(const struct world *world, uint32_t name);
 /* What priorities count up to in the queue of that name; 0: it does not heed them. */
 uint8_t world_level_max(const struct world *world, uint32_t name);
 /* The broker's queue of that handle, or NULL. */

@@ -152,6 +152,9 @@ look_at_queues(struct world *world, const struct vhost *vhost)
 {
     for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
         const struct queue *queue = vhost_find_queue(vhost, bytes_of(sim_queue_name(name)));
+        if (queue != NULL) {
+            world_look_at_waiting(world, queue);
+        }
         history_found_queue(&world->history, name, queue == NULL ? 0 : queue->target.id,
                             queue == NULL ? 0 : queue->ready_count);
     }
@@ -201,7 +204,9 @@ static void
 restart(struct world *world)
 {
     world_forget_wire(world);
+    world->is_ending = true;
     server_kill(&world->server);
+    world->is_ending = false;
     world_forget_deaths(world);
     world->purge_count = 0;
     bool is_power_cut = end_disk(world);

@@ -9,9 +9,8 @@
 
 /* Hearing -------------------------------------------------------------------------------------- */
 
-/* By its body, by its place in the log, or HISTORY_NONE: it is transient and was spilled. */
-static uint32_t
-find_message(const struct world *world, const struct queue_entry *entry)
+uint32_t
+world_find_message(const struct world *world, const struct queue_entry *entry)
 {
     if (queue_entry_lsn(entry) != 0) {
         return history_logged_message(&world->history, queue_entry_lsn(entry));
@@ -34,16 +33,16 @@ reason_of(enum death_reason reason)
     case DEATH_MAXLEN:
         return HISTORY_TOO_MANY;
     case DEATH_DELIVERY_LIMIT:
+        return HISTORY_TRIED_OUT;
     case DEATH_REASON_COUNT:
         break;
     }
-    assert(!"no client counts deliveries");
+    assert(!"a reason");
     return HISTORY_REJECTED;
 }
 
-/* Of a queue that is there, or HISTORY_NONE. */
-static uint32_t
-find_handle(const struct world *world, const struct queue *queue)
+uint32_t
+world_find_handle(const struct world *world, const struct queue *queue)
 {
     for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
         uint32_t handle = history_find_queue(&world->history, name);
@@ -58,7 +57,7 @@ void
 world_hear_death(struct world *world, const struct queue *queue, const struct queue_entry *entry,
                  enum death_reason reason)
 {
-    uint32_t handle = find_handle(world, queue);
+    uint32_t handle = world_find_handle(world, queue);
     if (handle == HISTORY_NONE) {
         return;
     }
@@ -66,10 +65,11 @@ world_hear_death(struct world *world, const struct queue *queue, const struct qu
     struct history_death death = {
         .reason = reason_of(reason),
         .is_refused = reason == DEATH_MAXLEN && queue->settings->overflow != OVERFLOW_DROP_HEAD,
-        .message = find_message(world, entry),
+        .message = world_find_message(world, entry),
         .size = entry->size,
         .lsn = queue_entry_lsn(entry),
         .deadline_ms = world->server.core->base_ms + (uint64_t)entry->due * DUE_STEP_MS,
+        .copy = world->returning_copy,
     };
     world_note(world, "death", handle, death.message, (uint64_t)reason);
     history_hear_death(&world->history, handle, &death, server_log_first(&world->server));
@@ -81,7 +81,9 @@ world_hear_move(struct world *world, const struct queue *queue)
     uint32_t handle = world->history.queue_count;
     while (world->history.queues[--handle].id != queue->target.id) {
     }
-    *HISTORY_PUSH(world->moves, world->move_count, world->move_capacity) = handle;
+    *HISTORY_PUSH(world->moves, world->move_count, world->move_capacity) =
+        (struct world_move){.queue = handle, .is_parked = world->is_parking};
+    world->is_parking = false;
 }
 
 /* Seeing --------------------------------------------------------------------------------------- */
@@ -91,8 +93,13 @@ world_see_deaths(struct world *world)
 {
     struct history_span span = server_span_from(&world->server, world->death_first);
     for (uint32_t i = 0; i < world->move_count; i++) {
-        world_note(world, "moved", world->moves[i], 0, 0);
-        history_move_dead(&world->history, world->moves[i], span);
+        struct world_move move = world->moves[i];
+        world_note(world, move.is_parked ? "parked" : "moved", move.queue, 0, 0);
+        if (move.is_parked) {
+            history_park_dead(&world->history, move.queue, span);
+        } else {
+            history_move_dead(&world->history, move.queue, span);
+        }
     }
     world->move_count = 0;
     world->death_first = server_log_first(&world->server);
