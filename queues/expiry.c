@@ -105,12 +105,14 @@ first_row_ms(const struct queue *queue)
     return row == NULL ? NEVER_MS : row->key.due_ms;
 }
 
-/* Of the oldest messages of all levels. */
+/* Of the oldest messages of all levels; in a queue with one they are the head, or stand behind what
+ * has come back: from the quarantine also without a deadline. */
 static uint64_t
 levels_deadline_ms(const struct queue *queue, uint8_t *level_out)
 {
     *level_out = 0;
-    return queue->levels == NULL ? NEVER_MS : queue_levels_deadline_ms(queue, level_out);
+    bool has_others = queue->levels != NULL || queue->returned_count > 0;
+    return has_others ? queue_levels_deadline_ms(queue, level_out) : NEVER_MS;
 }
 
 static uint64_t
