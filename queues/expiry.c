@@ -183,6 +183,7 @@ begin_anew(struct queue *queue)
         forget_rows(queue);
     }
     queue->times->order.latest_ms = 0;
+    queue->times->is_out_of_order = false;
 }
 
 void
@@ -307,10 +308,17 @@ index_returned(struct queue *queue, struct queue_entry *entry, uint64_t position
 
 /* In a quorum queue what came back stands in no order that deadlines could have, and where there
  * are levels not in one. */
+static bool
+returned_need_rows(const struct queue *queue)
+{
+    return queue->settings->type == QUEUE_TYPE_QUORUM || queue->levels != NULL ||
+           queue->times->is_out_of_order;
+}
+
 void
 queue_times_on_returned(struct queue *queue, struct queue_entry *entry, uint64_t position)
 {
-    if (!is_indexed(entry) && queue->settings->type != QUEUE_TYPE_QUORUM && queue->levels == NULL) {
+    if (!is_indexed(entry) && !returned_need_rows(queue)) {
         return;
     }
     struct due_row *row = find_row(queue, entry, position);
@@ -346,6 +354,13 @@ queue_add_missing_rows(struct queue *queue)
     }
     queue->times->lacks_rows = false;
     return STATUS_OK;
+}
+
+void
+queue_times_on_released(struct queue *queue)
+{
+    queue->times->is_out_of_order = true;
+    queue_times_on_levels(queue);
 }
 
 /* What has come back needs rows from now on. */

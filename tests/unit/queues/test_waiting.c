@@ -307,6 +307,23 @@ Test(waiting, a_message_from_the_quarantine_hides_no_deadline)
     queue_check(queue);
 }
 
+/* Nor those of what came back behind it. */
+Test(waiting, a_message_from_the_quarantine_hides_no_deadline_of_what_came_back)
+{
+    struct queue_entry entries[] = {entry_of(1), entry_of(2)};
+    uint64_t positions[2];
+    for (int i = 0; i < 2; i++) {
+        enum status status = queue_push_until(queue, &entries[i], 300 + 100 * (uint64_t)i);
+        cr_assert(eq(int, status, STATUS_OK));
+        positions[i] = lend(&entries[i]);
+    }
+    wait_until(&entries[0], positions[0], PARKED_MS);
+    queue_return(queue, &entries[1], positions[1]);
+    end_first_retry();
+    cr_expect(eq(u64, queue_next_deadline_ms(queue), 400));
+    queue_check(queue);
+}
+
 Test(waiting, without_memory_a_message_stays_where_it_is)
 {
     push(1);
