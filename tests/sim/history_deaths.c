@@ -242,14 +242,6 @@ find_place(const struct history_queue *queue, uint32_t copy)
     return NULL;
 }
 
-static void
-take_counts(struct history_copy *copy, const struct history_copy *from)
-{
-    copy->delivery_count = from->delivery_count;
-    copy->acquired_count = from->acquired_count;
-    copy->carried_count = from->carried_count;
-}
-
 /* The two change places. */
 static void
 swap_twins(struct history_queue *queue, uint32_t lent, uint32_t dead)
@@ -262,9 +254,6 @@ swap_twins(struct history_queue *queue, uint32_t lent, uint32_t dead)
     queue->copies[lent].gone = queue->copies[dead].gone;
     queue->copies[dead].place = HISTORY_LENT;
     queue->copies[dead].gone = HISTORY_ALWAYS;
-    struct history_copy kept = queue->copies[lent];
-    take_counts(&queue->copies[lent], &queue->copies[dead]);
-    take_counts(&queue->copies[dead], &kept);
 }
 
 void
