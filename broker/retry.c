@@ -533,6 +533,7 @@ core_park(struct core *core, struct queue *queue, const struct dying_message *me
         queue_settle(queue, &entry, message->position);
         return STATUS_NO_MEMORY;
     }
+    row = queue_find_failure(queue, message->position); /* rows may have moved with the room */
     log_failure(core, queue, &entry, row, INT64_MAX);
     queue->failures->quarantined_count++;
     core->counters.quarantined++;
