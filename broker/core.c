@@ -105,7 +105,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
         chunk_pool_use_returns(pool, returns);
     }
     core->now = now;
-    core->base_ms = now.monotonic_ms / DUE_STEP_MS * DUE_STEP_MS - DUE_STEP_MS;
+    core->base_ms = now.monotonic_ms / DUE_STEP_MS * DUE_STEP_MS - 2 * DUE_STEP_MS;
     core->deaths_left = CORE_EXPIRED_PER_TICK;
     core->waits_left = CORE_WAITED_PER_TICK;
     core->seed = random_u64(&core->ports.random);

@@ -125,8 +125,8 @@ struct core {
     struct log *log;          /* borrowed */
     struct chunk_pool *pool;  /* borrowed; the networks fill it */
     struct clock_reading now; /* of the tick under way */
-    uint64_t base_ms;       /* monotonic: where deadlines of messages count from; a step before the
-                               core began */
+    uint64_t base_ms; /* monotonic: where deadlines of messages count from; two steps before the
+                         core began */
     uint64_t first_tick_ms; /* monotonic; 0: there was none yet */
     struct timer_wheel timers;
     struct buffer record;        /* scratch of broker/durability.c */

@@ -11,6 +11,10 @@
 /* What deleting a queue counts as, in deaths. */
 enum { DEATHS_OF_QUEUE = 64 };
 
+/* A deadline that is over, whenever the broker began, and none of a message that may be handed out
+ * in the tick in which it comes. */
+static const uint64_t OVERDUE_MS = (uint64_t)(DUE_AT_ONCE + 1) * DUE_STEP_MS;
+
 /* When something is tried again that there was no memory for. */
 static const uint64_t RETRY_MS = 100;
 
@@ -102,7 +106,7 @@ core_push_late(struct core *core, struct queue *queue, struct queue_entry *entry
 {
     uint64_t left_ms = ttl_ms > late_ms ? ttl_ms - late_ms : 0;
     return left_ms > 0 || ttl_ms == 0 ? core_push_for(core, queue, entry, left_ms)
-                                      : push_until(core, queue, entry, 0);
+                                      : push_until(core, queue, entry, OVERDUE_MS);
 }
 
 uint64_t

@@ -105,12 +105,14 @@ first_row_ms(const struct queue *queue)
     return row == NULL ? NEVER_MS : row->key.due_ms;
 }
 
-/* Of the oldest messages of all levels. */
+/* Of the oldest messages of all levels; in a queue with one they are the head, or stand behind what
+ * has come back: from the quarantine also without a deadline. */
 static uint64_t
 levels_deadline_ms(const struct queue *queue, uint8_t *level_out)
 {
     *level_out = 0;
-    return queue->levels == NULL ? NEVER_MS : queue_levels_deadline_ms(queue, level_out);
+    bool has_others = queue->levels != NULL || queue->returned_count > 0;
+    return has_others ? queue_levels_deadline_ms(queue, level_out) : NEVER_MS;
 }
 
 static uint64_t
@@ -181,6 +183,7 @@ begin_anew(struct queue *queue)
         forget_rows(queue);
     }
     queue->times->order.latest_ms = 0;
+    queue->times->is_out_of_order = false;
 }
 
 void
@@ -305,10 +308,17 @@ index_returned(struct queue *queue, struct queue_entry *entry, uint64_t position
 
 /* In a quorum queue what came back stands in no order that deadlines could have, and where there
  * are levels not in one. */
+static bool
+returned_need_rows(const struct queue *queue)
+{
+    return queue->settings->type == QUEUE_TYPE_QUORUM || queue->levels != NULL ||
+           queue->times->is_out_of_order;
+}
+
 void
 queue_times_on_returned(struct queue *queue, struct queue_entry *entry, uint64_t position)
 {
-    if (!is_indexed(entry) && queue->settings->type != QUEUE_TYPE_QUORUM && queue->levels == NULL) {
+    if (!is_indexed(entry) && !returned_need_rows(queue)) {
         return;
     }
     struct due_row *row = find_row(queue, entry, position);
@@ -344,6 +354,13 @@ queue_add_missing_rows(struct queue *queue)
     }
     queue->times->lacks_rows = false;
     return STATUS_OK;
+}
+
+void
+queue_times_on_released(struct queue *queue)
+{
+    queue->times->is_out_of_order = true;
+    queue_times_on_levels(queue);
 }
 
 /* What has come back needs rows from now on. */

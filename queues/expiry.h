@@ -64,6 +64,8 @@ void queue_times_on_patched(struct queue *queue, const struct queue_entry *entry
 
 /* The first message of a second level is about to come. */
 void queue_times_on_levels(struct queue *queue);
+/* A message without a deadline any more has come back to its place. */
+void queue_times_on_released(struct queue *queue);
 
 /* Every ready message was dropped. */
 void queue_times_on_purged(struct queue *queue);

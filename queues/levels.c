@@ -242,7 +242,7 @@ queue_levels_deadline_ms(const struct queue *queue, uint8_t *level_out)
     uint64_t earliest_ms =
         head == NULL ? NEVER_MS : queue_deadline_ms(queue, head, queue_deque_position(queue));
     *level_out = queue_front_level(queue);
-    for (int word = 0; word < LEVEL_WORDS; word++) {
+    for (int word = 0; queue->levels != NULL && word < LEVEL_WORDS; word++) {
         for (uint64_t left = queue->levels->ready[word]; left != 0; left &= left - 1) {
             int number = word * 64 + __builtin_ctzll(left);
             const struct queue_level *level = &queue->levels->of[number];

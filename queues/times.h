@@ -48,7 +48,9 @@ struct queue_times {
     struct due_index far;           /* due 0, position; the deadline stands where a content would */
     struct due_index dead_returned; /* due 0, position: returned messages that have died, and still
                                        stand among the others */
-    bool lacks_rows;                /* there was no memory for the row of a returned message */
+    bool is_out_of_order; /* something without a deadline stands among returned messages that have
+                             one: these need rows, until the queue is empty */
+    bool lacks_rows;      /* there was no memory for the row of a returned message */
     uint64_t expired_count;
 
     /* The broker's (broker/expiry.c). */

@@ -127,6 +127,9 @@ queue_end_retry(struct queue *queue, const struct due_key *key, struct queue_ent
     uncount_row(queue->waiting, &row);
     bool taken = take_row(queue, key, &row);
     assert(taken);
+    if (key->due_ms == PARKED_MS && queue->times != NULL) {
+        queue_times_on_released(queue);
+    }
     *entry_out = row.entry;
     return STATUS_OK;
 }

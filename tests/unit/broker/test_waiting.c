@@ -340,6 +340,17 @@ Test(waits, a_message_that_lives_for_no_time_reaches_who_waits)
     cr_expect(eq(str, (char *)deliveries(rig, b), "x"));
 }
 
+/* Also behind one that may still be handed out. */
+Test(waits, a_message_that_comes_later_than_it_lives_reaches_nobody)
+{
+    consume(rig, b, 1, "q", "c", true);
+    delay_to("k", "x", 1000, "0");
+    delay_to("k", "y", 1000, "5");
+    rig_step(rig, 1010);
+    cr_expect(eq(str, (char *)deliveries(rig, b), "x"));
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+}
+
 Test(waits, a_queue_that_is_too_long_drops_its_head_when_one_comes)
 {
     declare_with("short", "x-max-length", 1);

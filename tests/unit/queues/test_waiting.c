@@ -286,6 +286,44 @@ Test(waiting, a_parked_message_never_comes_due_and_has_no_deadline)
     queue_check(queue);
 }
 
+/* It has none itself, and stands before those that came in the order of theirs. */
+Test(waiting, a_message_from_the_quarantine_hides_no_deadline)
+{
+    struct queue_entry first = entry_of(1);
+    struct queue_entry second = entry_of(2);
+    struct queue_entry expired;
+    enum status status = queue_push_until(queue, &first, 300);
+    cr_assert(eq(int, status, STATUS_OK));
+    uint64_t position = lend(&first);
+    wait_until(&first, position, PARKED_MS);
+    status = queue_push_until(queue, &second, 400);
+    cr_assert(eq(int, status, STATUS_OK));
+    end_first_retry();
+    cr_expect(eq(u64, queue_next_deadline_ms(queue), 400));
+    status = queue_take_expired(queue, 400, &expired, &position);
+    cr_assert(eq(int, status, STATUS_OK));
+    cr_expect(eq(u64, number_of(&expired), 2));
+    cr_expect(eq(u64, pop(), 1));
+    queue_check(queue);
+}
+
+/* Nor those of what came back behind it. */
+Test(waiting, a_message_from_the_quarantine_hides_no_deadline_of_what_came_back)
+{
+    struct queue_entry entries[] = {entry_of(1), entry_of(2)};
+    uint64_t positions[2];
+    for (int i = 0; i < 2; i++) {
+        enum status status = queue_push_until(queue, &entries[i], 300 + 100 * (uint64_t)i);
+        cr_assert(eq(int, status, STATUS_OK));
+        positions[i] = lend(&entries[i]);
+    }
+    wait_until(&entries[0], positions[0], PARKED_MS);
+    queue_return(queue, &entries[1], positions[1]);
+    end_first_retry();
+    cr_expect(eq(u64, queue_next_deadline_ms(queue), 400));
+    queue_check(queue);
+}
+
 Test(waiting, without_memory_a_message_stays_where_it_is)
 {
     push(1);
