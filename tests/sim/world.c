@@ -319,7 +319,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
         .mutant = mutant,
         .deleting_queue = HISTORY_NONE,
         .publishing = HISTORY_NONE,
-        .returning_copy = HISTORY_NONE,
+        .settling_copy = HISTORY_NONE,
     };
     world->habits = draw_habits(&world->dice);
     draw_networks(&world->habits, seed);

@@ -69,7 +69,7 @@ world_hear_death(struct world *world, const struct queue *queue, const struct qu
         .size = entry->size,
         .lsn = queue_entry_lsn(entry),
         .deadline_ms = world->server.core->base_ms + (uint64_t)entry->due * DUE_STEP_MS,
-        .copy = world->returning_copy,
+        .copy = world->settling_copy,
     };
     world_note(world, "death", handle, death.message, (uint64_t)reason);
     history_hear_death(&world->history, handle, &death, server_log_first(&world->server));
