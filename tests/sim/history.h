@@ -407,7 +407,7 @@ struct history_death {
     uint32_t message;     /* HISTORY_NONE: nobody can tell; a transient one */
     uint32_t size;        /* of its body */
     uint64_t lsn;         /* where the log has it; 0: in no log */
-    uint64_t deadline_ms; /* that it had, by the broker's steps; 0: none */
+    uint64_t deadline_ms; /* that it had, by the broker's steps; 0: it was over when it came */
     uint32_t copy;        /* that a client had until now; HISTORY_NONE */
 };
 

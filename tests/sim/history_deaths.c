@@ -48,6 +48,9 @@ static bool
 has_that_deadline(const struct history_copy *copy, const struct history_death *death)
 {
     enum { STEP_MS = 10 };
+    if (death->deadline_ms == 0 && copy->due_ms != 0) {
+        return true; /* it had waited until then */
+    }
     return death->message != HISTORY_NONE || copy->is_instant ||
            (copy->written_ms <= death->deadline_ms &&
             death->deadline_ms < copy->written_ms + STEP_MS);
