@@ -56,19 +56,22 @@ has_that_deadline(const struct history_copy *copy, const struct history_death *d
             death->deadline_ms < copy->written_ms + STEP_MS);
 }
 
+/* Of several that it may be, the one that is served first. */
 static uint32_t
 find_expired(const struct history *history, const struct history_queue *queue,
              const struct history_death *death)
 {
+    uint32_t found = queue->copy_count;
     for (uint32_t at = history_next_there(queue, queue->first_ready); at < queue->copy_count;
          at = history_next_there(queue, at + 1)) {
         const struct history_copy *copy = &queue->copies[at];
         if (is_over(history, copy) && has_that_deadline(copy, death) &&
-            is_meant(history, copy, death)) {
-            return at;
+            is_meant(history, copy, death) &&
+            (found == queue->copy_count || copy->level > queue->copies[found].level)) {
+            found = at;
         }
     }
-    return queue->copy_count;
+    return found;
 }
 
 static bool
