@@ -149,10 +149,8 @@ enum history_chain {
 
 /* A copy that is on its way to where the dead go. */
 struct history_dying {
-    uint32_t copy; /* HISTORY_NONE: those who reject it will say */
-    uint32_t size; /* of its body */
+    uint32_t copy;
     enum history_reason reason;
-    bool is_certain; /* those who reject it have said so */
 };
 
 struct history_queue {
@@ -385,13 +383,12 @@ void history_hear_coming(struct history *history, uint32_t queue,
 void history_end_release(struct history *history, uint64_t last);
 
 /* A lent message has come back to a queue that counts; `due_ms` is when it will be tried again by
- * the broker's account (0: at once). history_begin_return comes before the broker does anything. */
+ * the broker's account (0: at once). */
 struct history_failure {
     bool is_counted;
     uint64_t due_ms;
     struct history_span span;
 };
-void history_begin_return(struct history *history, uint32_t queue, uint32_t copy);
 void history_hear_return(struct history *history, uint32_t queue, uint32_t copy,
                          const struct history_failure *failure);
 
@@ -410,8 +407,8 @@ struct history_death {
     uint32_t message;     /* HISTORY_NONE: nobody can tell; a transient one */
     uint32_t size;        /* of its body */
     uint64_t lsn;         /* where the log has it; 0: in no log */
-    uint64_t deadline_ms; /* that it had, by the broker's steps; 0: none */
-    uint32_t copy;        /* that is known by itself; HISTORY_NONE */
+    uint64_t deadline_ms; /* that it had, by the broker's steps; 0: it was over when it came */
+    uint32_t copy;        /* that a client had until now; HISTORY_NONE */
 };
 
 /* It must have been its turn to die of that, and goes to where the dead of the queue go; what the

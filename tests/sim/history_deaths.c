@@ -48,24 +48,30 @@ static bool
 has_that_deadline(const struct history_copy *copy, const struct history_death *death)
 {
     enum { STEP_MS = 10 };
+    if (death->deadline_ms == 0 && copy->due_ms != 0) {
+        return true; /* it had waited until then */
+    }
     return death->message != HISTORY_NONE || copy->is_instant ||
            (copy->written_ms <= death->deadline_ms &&
             death->deadline_ms < copy->written_ms + STEP_MS);
 }
 
+/* Of several that it may be, the one that is served first. */
 static uint32_t
 find_expired(const struct history *history, const struct history_queue *queue,
              const struct history_death *death)
 {
+    uint32_t found = queue->copy_count;
     for (uint32_t at = history_next_there(queue, queue->first_ready); at < queue->copy_count;
          at = history_next_there(queue, at + 1)) {
         const struct history_copy *copy = &queue->copies[at];
         if (is_over(history, copy) && has_that_deadline(copy, death) &&
-            is_meant(history, copy, death)) {
-            return at;
+            is_meant(history, copy, death) &&
+            (found == queue->copy_count || copy->level > queue->copies[found].level)) {
+            found = at;
         }
     }
-    return queue->copy_count;
+    return found;
 }
 
 static bool
@@ -110,20 +116,6 @@ find_tried_out(const struct history *history, const struct history_queue *queue,
     return queue->copy_count;
 }
 
-/* A message is with the client that rejects it. */
-static uint32_t
-find_lent(const struct history *history, const struct history_queue *queue,
-          const struct history_death *death)
-{
-    for (uint32_t at = 0; at < queue->copy_count; at++) {
-        const struct history_copy *copy = &queue->copies[at];
-        if (copy->place == HISTORY_LENT && is_meant(history, copy, death)) {
-            return at;
-        }
-    }
-    return queue->copy_count;
-}
-
 /* What happens to them --------------------------------------------------------------------------
  */
 
@@ -144,22 +136,17 @@ bury(struct history *history, struct history_queue *queue, uint32_t number)
     begin_dying(queue, queue->copy_count - 1, HISTORY_TOO_MANY);
 }
 
-/* Those who reject say which of several copies it was (history_die). */
+/* Where nobody gets the dead it is done with when the client has it so (history_die). */
 static void
-hear_rejection(const struct history *history, struct history_queue *queue,
+hear_rejection(struct history *history, struct history_queue *queue,
                const struct history_death *death)
 {
-    if (!has_dead_letters(queue)) {
-        return;
-    }
-    if (death->message == HISTORY_NONE) {
-        *HISTORY_PUSH(queue->dying, queue->dying_count, queue->dying_capacity) =
-            (struct history_dying){
-                .copy = HISTORY_NONE, .size = death->size, .reason = HISTORY_REJECTED};
-        return;
-    }
-    uint32_t at = find_lent(history, queue, death);
-    if (at < queue->copy_count) {
+    uint32_t at = death->copy;
+    if (at == HISTORY_NONE || queue->copies[at].place != HISTORY_LENT) {
+        history_wrong(history, HISTORY_LOST,
+                      "message %" PRIu32 " of queue q%" PRIu32 " is rejected, and nobody had it",
+                      death->message, queue->name);
+    } else if (has_dead_letters(queue)) {
         begin_dying(queue, at, HISTORY_REJECTED);
     }
 }
@@ -230,106 +217,13 @@ history_hear_death(struct history *history, uint32_t handle, const struct histor
     end_copy(history, handle, at, death->reason, first);
 }
 
-/* Its place among the dying, or NULL: it was moved. */
-static struct history_dying *
-find_place(const struct history_queue *queue, uint32_t copy)
-{
-    for (uint32_t i = 0; i < queue->dying_count; i++) {
-        if (queue->dying[i].copy == copy) {
-            return &queue->dying[i];
-        }
-    }
-    return NULL;
-}
-
-static void
-take_counts(struct history_copy *copy, const struct history_copy *from)
-{
-    copy->delivery_count = from->delivery_count;
-    copy->acquired_count = from->acquired_count;
-    copy->carried_count = from->carried_count;
-}
-
-/* The two change places. */
-static void
-swap_twins(struct history_queue *queue, uint32_t lent, uint32_t dead)
-{
-    struct history_dying *dying = find_place(queue, dead);
-    if (dying != NULL) {
-        dying->copy = lent;
-    }
-    queue->copies[lent].place = queue->copies[dead].place;
-    queue->copies[lent].gone = queue->copies[dead].gone;
-    queue->copies[dead].place = HISTORY_LENT;
-    queue->copies[dead].gone = HISTORY_ALWAYS;
-    struct history_copy kept = queue->copies[lent];
-    take_counts(&queue->copies[lent], &queue->copies[dead]);
-    take_counts(&queue->copies[dead], &kept);
-}
-
-void
-history_take_from_twin(struct history_queue *queue, uint32_t at)
-{
-    for (uint32_t i = 0; i < queue->copy_count && queue->copies[at].place != HISTORY_LENT; i++) {
-        if (queue->copies[i].place == HISTORY_LENT &&
-            queue->copies[i].message == queue->copies[at].message) {
-            swap_twins(queue, i, at);
-        }
-    }
-    assert(queue->copies[at].place == HISTORY_LENT);
-}
-
-/* The first of those of which nobody knew which they are that may be this one. */
-static struct history_dying *
-find_unknown(const struct history_queue *queue, uint32_t size)
-{
-    for (uint32_t i = 0; i < queue->dying_count; i++) {
-        if (queue->dying[i].copy == HISTORY_NONE && queue->dying[i].size == size) {
-            return &queue->dying[i];
-        }
-    }
-    return NULL;
-}
-
-/* Another copy of the message is dying of this, or somebody unknown. */
-static bool
-take_place(const struct history *history, struct history_queue *queue, uint32_t at)
-{
-    uint32_t message = queue->copies[at].message;
-    for (uint32_t i = 0; i < queue->dying_count; i++) {
-        uint32_t other = queue->dying[i].copy;
-        if (queue->dying[i].reason == HISTORY_REJECTED && !queue->dying[i].is_certain &&
-            other != HISTORY_NONE && queue->copies[other].message == message) {
-            swap_twins(queue, at, other);
-            queue->dying[i].is_certain = true;
-            return true;
-        }
-    }
-    struct history_dying *dying = find_unknown(queue, history->messages[message].size);
-    if (dying != NULL) {
-        dying->copy = at;
-        dying->is_certain = true;
-        queue->copies[at].place = HISTORY_DYING;
-    }
-    return dying != NULL;
-}
-
 void
 history_die(struct history *history, uint32_t handle, uint32_t at, struct history_span span)
 {
     struct history_queue *queue = &history->queues[handle];
     if (!has_dead_letters(queue)) {
         history_settle(history, handle, at, span);
-        return;
-    }
-    if (queue->copies[at].place != HISTORY_LENT) {
-        struct history_dying *dying = find_place(queue, at);
-        if (dying != NULL) { /* else it has gone where it goes meanwhile */
-            dying->is_certain = true;
-        }
-        return;
-    }
-    if (!take_place(history, queue, at)) {
+    } else if (queue->copies[at].place == HISTORY_LENT) {
         history_wrong(history, HISTORY_LOST,
                       "message %" PRIu32 " of queue q%" PRIu32 " is rejected, and does not die",
                       queue->copies[at].message, queue->name);
@@ -410,7 +304,6 @@ move_dead(struct history *history, uint32_t handle, struct history_dying dying,
           struct history_span span)
 {
     struct history_queue *queue = &history->queues[handle];
-    assert(dying.copy != HISTORY_NONE);
     struct history_copy *copy = &queue->copies[dying.copy];
     assert(copy->place == HISTORY_DYING);
     copy->place = HISTORY_DONE;

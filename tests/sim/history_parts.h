@@ -32,10 +32,6 @@ history_next_there(const struct history_queue *queue, uint32_t at)
  * included or not; or the number of copies. */
 uint32_t history_first(const struct history_queue *queue, bool with_due);
 
-/* A copy is with a client after all: where the log does not tell copies of one message from each
- * other, the death was that of another one. */
-void history_take_from_twin(struct history_queue *queue, uint32_t at);
-
 /* Where the log has a copy that comes now; 0: nowhere. */
 uint64_t history_find_lsn(struct history *history, const struct history_queue *queue,
                           const struct history_copy *copy);

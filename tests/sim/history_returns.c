@@ -22,12 +22,6 @@ history_note_state(struct history *history, uint32_t queue, uint32_t copy,
         (struct history_return){.queue = queue, .copy = copy, .state = state, .span = span};
 }
 
-void
-history_begin_return(struct history *history, uint32_t handle, uint32_t at)
-{
-    history_take_from_twin(&history->queues[handle], at);
-}
-
 /* The longest delay that it may have to wait for. */
 static uint64_t
 delay_of(const struct history_retry *retry, uint32_t failure_count)

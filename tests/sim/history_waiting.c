@@ -12,15 +12,14 @@ history_begin_waiting(struct history_queue *queue, struct history_copy *copy, ui
     queue->waiting_count++;
 }
 
-/* One that expires before it may be tried again comes in for that; where its time is over already
- * the broker has it come at once. */
+/* One that expires before it may be tried again comes in for that. */
 static bool
-is_its_time(const struct history *history, const struct history_copy *copy, uint64_t due_ms)
+is_its_time(const struct history_copy *copy, uint64_t due_ms)
 {
     enum { STEPS_MS = 20 };
-    uint64_t from_ms = copy->written_ms < history->now_ms ? history->now_ms : copy->written_ms;
     bool is_to_expire = copy->is_retry && copy->deadline_ms != 0 && due_ms <= copy->due_ms &&
-                        due_ms < from_ms + STEPS_MS;
+                        (copy->is_instant || due_ms >= copy->written_ms) &&
+                        due_ms < copy->written_ms + STEPS_MS;
     return copy->due_ms == due_ms || is_to_expire;
 }
 
@@ -29,7 +28,7 @@ static bool
 is_meant(const struct history *history, const struct history_copy *copy,
          const struct history_coming *coming)
 {
-    if (copy->place != HISTORY_WAITING || !is_its_time(history, copy, coming->due_ms) ||
+    if (copy->place != HISTORY_WAITING || !is_its_time(copy, coming->due_ms) ||
         copy->is_retry != coming->is_retry) {
         return false;
     }
@@ -216,13 +215,21 @@ find_handle(const struct history *history, uint64_t id)
     return handle == 0 ? HISTORY_NONE : handle - 1;
 }
 
+/* A new broker has what is over already come at once, by its own clock. */
+static bool
+is_over_by_now(const struct history *history, const struct history_copy *copy, uint64_t due_ms)
+{
+    return copy->is_retry && copy->deadline_ms != 0 && copy->written_ms < history->now_ms &&
+           due_ms <= copy->due_ms && due_ms < history->now_ms;
+}
+
 /* Whether the copy waits for that; one of which the log may say either does if that is so. */
 static bool
 may_wait(const struct history *history, struct history_queue *queue, uint32_t at, uint64_t due_ms)
 {
     struct history_copy *copy = &queue->copies[at];
     if (copy->place == HISTORY_WAITING) {
-        return is_its_time(history, copy, due_ms);
+        return is_its_time(copy, due_ms) || is_over_by_now(history, copy, due_ms);
     }
     if (copy->place != HISTORY_READY || !copy->has_other || copy->other.due_ms != due_ms) {
         return false;
@@ -242,6 +249,7 @@ find_waiting(struct history *history, uint32_t handle, uint64_t lsn, uint64_t du
         struct history_copy *copy = &queue->copies[at];
         if (copy->lsn == lsn && !copy->was_found && may_wait(history, queue, at, due_ms)) {
             copy->was_found = true;
+            copy->due_ms = due_ms;
             history_prove(history, handle, at);
             return true;
         }

@@ -8,6 +8,7 @@
 #include "broker/connection.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
+#include "broker/failure_notes.h"
 #include "broker/retry.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
@@ -180,6 +181,7 @@ __wrap_core_let_failed_die(struct core *core, struct queue *queue, // NOLINT
     struct world *world = world_of_core(core);
     if (world != NULL) {
         world_hear_death(world, queue, entry, reason);
+        world->settling_copy = HISTORY_NONE;
     }
     __real_core_let_failed_die(core, queue, entry, position, reason, failure);
 }
@@ -253,6 +255,22 @@ __wrap_channel_return_counted(struct channel *channel, struct unacked *item, // 
     if (held != NULL) {
         world_end_return(world, held, verdict != RETRY_NO_VERDICT, first);
     }
+}
+
+struct failure *__real_channel_end_rejected(struct channel *channel, // NOLINT
+                                            const struct unacked *item, enum row_verdict verdict);
+struct failure *__wrap_channel_end_rejected(struct channel *channel, // NOLINT
+                                            const struct unacked *item, enum row_verdict verdict);
+
+struct failure *
+__wrap_channel_end_rejected(struct channel *channel, const struct unacked *item, // NOLINT
+                            enum row_verdict verdict)
+{
+    struct world *world = world_of_core(channel->connection->core);
+    if (world != NULL) {
+        world_begin_rejection(world, channel->connection->link, channel->number, item->tag);
+    }
+    return __real_channel_end_rejected(channel, item, verdict);
 }
 
 enum status __real_core_wait(struct core *core, struct queue *queue, // NOLINT

@@ -319,7 +319,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
         .mutant = mutant,
         .deleting_queue = HISTORY_NONE,
         .publishing = HISTORY_NONE,
-        .returning_copy = HISTORY_NONE,
+        .settling_copy = HISTORY_NONE,
     };
     world->habits = draw_habits(&world->dice);
     draw_networks(&world->habits, seed);
@@ -722,6 +722,28 @@ stands_still(struct world *world, uint64_t done_count)
     return world->idle_steps == STEPS_MAX;
 }
 
+/* What nobody takes may keep the memory alarm on where there is no disk, and who would take it
+ * waits behind what he has published. */
+static bool
+is_full(const struct world *world)
+{
+    return !world->habits.has_disk && (world->server.core->alarms & ALARM_MEMORY) != 0 &&
+           has_messages(world);
+}
+
+/* Somebody new takes everything, which has to end the alarm. */
+static void
+relieve(struct world *world)
+{
+    world_note(world, "relieve", 0, 0, 0);
+    world->idle_steps = 0;
+    drain(world);
+    if (world->history.wrong_count == 0 && (world->server.core->alarms & ALARM_MEMORY) != 0) {
+        history_wrong(&world->history, HISTORY_ANSWER,
+                      "memory is short though no message is there any more");
+    }
+}
+
 bool
 world_go_on(struct world *world, uint64_t operation_count)
 {
@@ -731,7 +753,10 @@ world_go_on(struct world *world, uint64_t operation_count)
     while (world->operation_count < operation_count && world->history.wrong_count == 0) {
         uint64_t done_count = world->operation_count;
         step(world);
-        if (stands_still(world, done_count)) {
+        bool is_still = stands_still(world, done_count);
+        if (is_still && is_full(world)) {
+            relieve(world);
+        } else if (is_still) {
             history_wrong(&world->history, HISTORY_ANSWER, "nobody can do anything any more");
         }
     }

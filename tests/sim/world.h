@@ -88,10 +88,10 @@ struct world {
     enum sent_keeping keeping; /* what has become of the event that is being handled */
     struct world_move *moves;  /* one by one; owned */
     uint32_t move_count, move_capacity;
-    bool is_ending;            /* the core is about to go */
-    bool is_parking;           /* the core has parked the first dying message of a queue */
-    uint32_t returning_copy;   /* a message is coming back to a queue that counts; HISTORY_NONE */
-    uint64_t returning_due_ms; /* it will wait; 0 */
+    bool is_ending;                 /* the core is about to go */
+    bool is_parking;                /* the core has parked the first dying message of a queue */
+    uint32_t settling_copy;         /* a client is losing it, by its verdict or not; HISTORY_NONE */
+    uint64_t returning_due_ms;      /* it will wait; 0 */
     enum world_operation operation; /* that is under way */
     uint64_t death_first;           /* where the log went on when moves were looked at last */
     struct name_lock queue_locks[HISTORY_NAMES];
@@ -156,6 +156,9 @@ struct actor_held *world_begin_return(struct world *world, uint64_t link, uint16
                                       uint64_t tag);
 void world_end_return(struct world *world, struct actor_held *held, bool is_counted,
                       uint64_t first);
+
+/* A message of that channel is rejected: its death comes next. */
+void world_begin_rejection(struct world *world, uint64_t link, uint16_t channel, uint64_t tag);
 
 /* Somebody lets in what is parked, or anything that waits, or takes it out: one message. */
 void world_operate(struct world *world);

@@ -53,6 +53,15 @@ world_find_handle(const struct world *world, const struct queue *queue)
     return HISTORY_NONE;
 }
 
+/* One that was overdue when it came has none. */
+static uint64_t
+deadline_of(const struct world *world, const struct queue_entry *entry)
+{
+    return entry->due <= DUE_AT_ONCE + 1
+               ? 0
+               : world->server.core->base_ms + (uint64_t)entry->due * DUE_STEP_MS;
+}
+
 void
 world_hear_death(struct world *world, const struct queue *queue, const struct queue_entry *entry,
                  enum death_reason reason)
@@ -68,8 +77,8 @@ world_hear_death(struct world *world, const struct queue *queue, const struct qu
         .message = world_find_message(world, entry),
         .size = entry->size,
         .lsn = queue_entry_lsn(entry),
-        .deadline_ms = world->server.core->base_ms + (uint64_t)entry->due * DUE_STEP_MS,
-        .copy = world->returning_copy,
+        .deadline_ms = deadline_of(world, entry),
+        .copy = world->settling_copy,
     };
     world_note(world, "death", handle, death.message, (uint64_t)reason);
     history_hear_death(&world->history, handle, &death, server_log_first(&world->server));

@@ -104,8 +104,7 @@ world_begin_return(struct world *world, uint64_t link, uint16_t channel, uint64_
         return NULL;
     }
     world_see_deaths(world);
-    history_begin_return(&world->history, held->queue, held->copy);
-    world->returning_copy = held->copy;
+    world->settling_copy = held->copy;
     world->returning_due_ms = 0;
     return held;
 }
@@ -119,9 +118,16 @@ world_end_return(struct world *world, struct actor_held *held, bool is_counted, 
         .span = server_span_from(&world->server, first),
     };
     held->was_counted = is_counted;
-    world->returning_copy = HISTORY_NONE;
+    world->settling_copy = HISTORY_NONE;
     world_note(world, "comes back", held->queue, held->copy, failure.due_ms);
     history_hear_return(&world->history, held->queue, held->copy, &failure);
+}
+
+void
+world_begin_rejection(struct world *world, uint64_t link, uint16_t channel, uint64_t tag)
+{
+    const struct actor_held *held = find_held(world, link, channel, tag);
+    world->settling_copy = held == NULL ? HISTORY_NONE : held->copy;
 }
 
 /* Operators ------------------------------------------------------------------------------------ */
