@@ -326,9 +326,11 @@ move_dead(struct history *history, uint32_t handle, struct history_dying dying,
     moved.carried_count = copy->acquired_count > 0 || copy->delivery_count > 0
                               ? copy->delivery_count
                               : copy->carried_count;
+    bool is_count_free = copy->is_count_free || copy->has_other;
+    /* It may come to the same queue, whose copies may move then. */
     struct history_copy *letter = history_append_copy(history, target, copy->message, &moved);
     letter->moved = span;
-    letter->is_count_free = copy->is_count_free || copy->has_other;
+    letter->is_count_free = is_count_free;
     history->sums.dead_lettered++;
 }
 
