@@ -309,6 +309,7 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
     if (refused_count == 0) {
         return STATUS_OK;
     }
+    entry_memory_free_spares(&core->queue_memory); /* reserved anew after each refusal */
     end_refused(publish, refused_count);
     return STATUS_REJECTED;
 }

@@ -324,6 +324,22 @@ Test(limits, a_queue_whose_consumer_waits_is_not_full)
     cr_expect(eq(u64, rig->core->counters.refused, 0));
 }
 
+/* The room that was reserved before another queue refused is reserved anew, and given up. */
+Test(limits, room_that_a_refusal_made_needless_is_given_up)
+{
+    enum { MESSAGES = 3000 };
+    declare_queue(rig, a, "q");
+    declare_limited("full", 0, NONE, "reject-publish");
+    bind_queue(rig, a, "q", "amq.fanout", "");
+    bind_queue(rig, a, "full", "amq.fanout", "");
+    for (int i = 0; i < MESSAGES; i++) {
+        rig_publish(rig, a, 1, "amq.fanout", "", "x");
+    }
+    cr_expect(eq(u64, ready_count(rig, "q"), MESSAGES));
+    cr_expect(eq(u64, rig->core->counters.refused, MESSAGES));
+    cr_expect(eq(ptr, (void *)rig->core->queue_memory.spares, NULL));
+}
+
 Test(limits, a_publish_that_one_queue_refuses_is_refused_and_kept_by_the_others)
 {
     declare_limited("full", 0, NONE, "reject-publish");
