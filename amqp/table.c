@@ -521,3 +521,22 @@ table_copy_without(struct buffer *out, struct bytes table, const char *name)
         }
     }
 }
+
+/* Writing -------------------------------------------------------------------------------------- */
+
+size_t
+table_begin_counted(struct buffer *out)
+{
+    size_t size_at = buffer_size(out);
+    buffer_put_u32(out, 0);
+    return size_at;
+}
+
+void
+table_end_counted(struct buffer *out, size_t size_at)
+{
+    if (!out->failed) {
+        put_u32(out->data + out->start + size_at,
+                (uint32_t)(buffer_size(out) - size_at - sizeof(uint32_t)));
+    }
+}

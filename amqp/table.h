@@ -84,4 +84,9 @@ void table_put_value(struct buffer *table, struct bytes name, const struct table
 /* Appends all fields of `table` but the one called `name`. */
 void table_copy_without(struct buffer *out, struct bytes table, const char *name);
 
+/* A table or array whose length is known behind what it counts: where the length is begins it, and
+ * ends it when all of it is in the buffer. */
+size_t table_begin_counted(struct buffer *out);
+void table_end_counted(struct buffer *out, size_t size_at);
+
 #endif

@@ -51,24 +51,6 @@ copy_others(struct buffer *out, const struct death_source *source)
     }
 }
 
-/* Lengths that are known behind what they count: `size_at` is where in the buffer the length is. */
-static size_t
-begin_counted(struct buffer *out)
-{
-    size_t size_at = buffer_size(out);
-    buffer_put_u32(out, 0);
-    return size_at;
-}
-
-static void
-end_counted(struct buffer *out, size_t size_at)
-{
-    if (!out->failed) {
-        put_u32(out->data + out->start + size_at,
-                (uint32_t)(buffer_size(out) - size_at - sizeof(uint32_t)));
-    }
-}
-
 static struct bytes
 text_of(struct bytes table, const char *name)
 {
@@ -112,12 +94,12 @@ put_keys(struct buffer *out, const struct death *death)
 {
     buffer_put_shortstr(out, bytes_of("routing-keys"));
     buffer_put_u8(out, 'A');
-    size_t size_at = begin_counted(out);
+    size_t size_at = table_begin_counted(out);
     for (uint32_t i = 0; i < death->key_count; i++) {
         buffer_put_u8(out, 'S');
         buffer_put_longstr(out, death->keys[i]);
     }
-    end_counted(out, size_at);
+    table_end_counted(out, size_at);
 }
 
 static void
@@ -153,16 +135,16 @@ put_newest(struct buffer *out, struct bytes deaths, const struct death *death)
     struct byte_reader reader = byte_reader_make(deaths);
     struct bytes entry;
     buffer_put_u8(out, 'F');
-    size_t size_at = begin_counted(out);
+    size_t size_at = table_begin_counted(out);
     while (next_death(&reader, &entry)) {
         if (is_death_of(entry, death)) {
             put_again(out, entry);
-            end_counted(out, size_at);
+            table_end_counted(out, size_at);
             return;
         }
     }
     put_first_of_kind(out, death);
-    end_counted(out, size_at);
+    table_end_counted(out, size_at);
 }
 
 /* The others, as long as the buffer stays within `size_max`. */
@@ -221,7 +203,7 @@ death_headers_put(struct buffer *out, const struct death_source *source, const s
     put_first_and_last(out, source, death);
     buffer_put_shortstr(out, bytes_of("x-death"));
     buffer_put_u8(out, 'A');
-    size_t size_at = begin_counted(out);
+    size_t size_at = table_begin_counted(out);
     put_newest(out, deaths, death);
     if (out->failed || buffer_size(out) - start > octets_max) {
         out->end = out->failed ? out->end : out->start + others_size;
@@ -232,7 +214,7 @@ death_headers_put(struct buffer *out, const struct death_source *source, const s
         size_max = start + octets_max;
     }
     put_older(out, deaths, death, size_max);
-    end_counted(out, size_at);
+    table_end_counted(out, size_at);
     return true;
 }
 

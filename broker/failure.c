@@ -94,42 +94,24 @@ verdict_name(uint8_t verdict)
     return names[verdict];
 }
 
-/* Lengths that are known behind what they count: `size_at` is where in the buffer the length is. */
-static size_t
-begin_counted(struct buffer *out)
-{
-    size_t size_at = buffer_size(out);
-    buffer_put_u32(out, 0);
-    return size_at;
-}
-
-static void
-end_counted(struct buffer *out, size_t size_at)
-{
-    if (!out->failed) {
-        put_u32(out->data + out->start + size_at,
-                (uint32_t)(buffer_size(out) - size_at - sizeof(uint32_t)));
-    }
-}
-
 static void
 put_attempts(struct buffer *out, const struct failure *failure)
 {
     buffer_put_shortstr(out, bytes_of("x-failure-attempts"));
     buffer_put_u8(out, 'A');
-    size_t array_at = begin_counted(out);
+    size_t array_at = table_begin_counted(out);
     for (uint32_t i = 0; i < failure->attempt_count; i++) {
         const struct failure_attempt *attempt = &failure->attempts[i];
         buffer_put_u8(out, 'F');
-        size_t table_at = begin_counted(out);
+        size_t table_at = table_begin_counted(out);
         put_time(out, "time", attempt->time_ms);
         if (attempt->verdict != ROW_VERDICT_NONE) {
             table_put_text(out, "verdict", bytes_of(verdict_name(attempt->verdict)));
         }
         put_text(out, "class", attempt->class);
-        end_counted(out, table_at);
+        table_end_counted(out, table_at);
     }
-    end_counted(out, array_at);
+    table_end_counted(out, array_at);
 }
 
 /* The trace id of a W3C traceparent header ("00-" trace "-" span "-" flags), or no text. */
