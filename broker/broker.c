@@ -465,3 +465,19 @@ broker_reload(struct broker *broker, struct config *config, char *why, size_t wh
     config_free(&config);
     return status;
 }
+
+bool
+broker_back_up(struct broker *broker, const char *path,
+               void (*done)(void *context, enum status status, const struct backup_report *report),
+               void *context, char *why, size_t why_size)
+{
+    if (broker->data == NULL) {
+        (void)snprintf(why, why_size, "everything is in memory: there is nothing to copy");
+        return false;
+    }
+    if (!data_directory_back_up(broker->data, path, done, context)) {
+        (void)snprintf(why, why_size, "another copy is being made: wait until it is done");
+        return false;
+    }
+    return true;
+}

@@ -13,6 +13,7 @@
 #include "cli/dump.h"
 #include "cli/serve.h"
 #include "cli/store.h"
+#include "cli/store_backup.h"
 #include "config/report.h"
 
 #ifndef BOURSE_VERSION
@@ -82,6 +83,16 @@ static const struct command commands[] = {
         .options = store_repair_options,
         .option_count = STORE_REPAIR_OPTION_COUNT,
         .run = store_repair_run,
+    },
+    {
+        .name = "store backup",
+        .operands = "DIR TARGET",
+        .operand_min = 2,
+        .operand_max = 2,
+        .summary = "copy a stopped broker's data to a new directory",
+        .details = "Files are linked where TARGET is on the same file system, else copied. A\n"
+                   "broker can start on TARGET, and \"bourse store verify\" reads it.\n",
+        .run = store_backup_run,
     },
     {
         .name = "version",
