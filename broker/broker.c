@@ -43,6 +43,7 @@ struct broker {
     struct net_events core_events;
     void (*settled)(void *context); /* NULL: nobody waits */
     void *settled_context;
+    char node_name[MACHINE_NODE_NAME_SIZE];
     bool tick_has_begun;      /* the core knows the time of this turn */
     uint32_t link_count_peak; /* since memory was last given back to the system */
 };
@@ -142,6 +143,7 @@ broker_make_core(struct broker *broker, const struct config *config)
         .disk_mark_bytes = server->disk_free_bytes,
         .disk_mark_percent = server->disk_free_percent,
         .is_development = config->is_development,
+        .node_name = machine_node_name(broker->node_name),
     };
     struct core_ports ports = {
         .net = networks_port(broker->networks),

@@ -12,6 +12,7 @@
 #include "broker/limits.h"
 #include "broker/paging.h"
 #include "broker/retry.h"
+#include "broker/trace.h"
 #include "queues/clocks.h"
 
 /* Whether one more message may go to the consumer. What stands in its way remembers that it has
@@ -54,6 +55,10 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
     action.deliver.routing_key = content_routing_key(content);
     action.deliver.redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0;
     connection_post_content(consumer->channel->connection, &action, ref, content);
+    if (core_is_tracing(core)) {
+        channel_trace_delivery(consumer->channel, consumer->queue, content,
+                               action.deliver.redelivered);
+    }
 }
 
 static void
