@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* How long clients may take to answer the close of a shutdown. */
 static const uint64_t BROKER_STOP_WAIT_MS = 10000;
@@ -34,6 +35,7 @@ struct broker {
     struct core *core;
     struct data_directory *data;                  /* NULL: memory only */
     struct tls_context *tls[LISTENER_KIND_COUNT]; /* NULL: plain or off; owned */
+    struct cidr *proxies[LISTENER_KIND_COUNT];    /* who may connect; NULL: everybody; owned */
     struct broker_listener *listeners;            /* owned */
     size_t listener_count;
     enum { BROKER_RUNNING, BROKER_DRAINING, BROKER_STOPPING, BROKER_STOPPED } state;
@@ -211,15 +213,22 @@ _Static_assert((int)USER_FROM_SAN_URI == (int)TLS_USER_FROM_SAN_URI, "same words
 
 static bool
 broker_open_address(struct broker *broker, enum config_listener_kind kind,
-                    const struct config_address *address, char *why, size_t why_size)
+                    const struct config_address *address, size_t proxy_count, char *why,
+                    size_t why_size)
 {
     struct tls_context *tls = broker->tls[kind];
-    struct transport_factory factory =
-        tls != NULL ? tls_context_factory(tls) : transport_factory_tcp();
+    struct listener_settings settings = {
+        .host = address->host,
+        .port = address->port,
+        .passed_fd = address->passed_fd,
+        .is_tls = tls != NULL,
+        .factory = tls != NULL ? tls_context_factory(tls) : transport_factory_tcp(),
+        .proxies = broker->proxies[kind],
+        .proxy_count = proxy_count,
+    };
     uint16_t port;
     char reason[256] = "";
-    if (networks_listen(broker->networks, address->host, address->port, tls != NULL, factory, &port,
-                        reason, sizeof(reason)) != STATUS_OK) {
+    if (networks_listen(broker->networks, &settings, &port, reason, sizeof(reason)) != STATUS_OK) {
         (void)snprintf(why, why_size, "cannot listen on %s://%s: %s", listener_schemes[kind],
                        address->text, reason);
         return false;
@@ -245,8 +254,14 @@ broker_open_listener(struct broker *broker, enum config_listener_kind kind,
             return false;
         }
     }
+    if (listener->proxies != NULL) {
+        broker->proxies[kind] = xalloc((listener->proxy_count + 1) * sizeof(struct cidr));
+        memcpy(broker->proxies[kind], listener->proxies,
+               listener->proxy_count * sizeof(struct cidr));
+    }
     for (size_t i = 0; i < listener->address_count; i++) {
-        if (!broker_open_address(broker, kind, &listener->addresses[i], why, why_size)) {
+        if (!broker_open_address(broker, kind, &listener->addresses[i], listener->proxy_count, why,
+                                 why_size)) {
             return false;
         }
     }
@@ -305,6 +320,7 @@ broker_free(struct broker **broker_pointer)
     password_pool_free(&broker->passwords);
     for (size_t i = 0; i < LISTENER_KIND_COUNT; i++) {
         tls_context_unref(&broker->tls[i]);
+        free(broker->proxies[i]);
     }
     for (size_t i = 0; i < broker->listener_count; i++) {
         free(broker->listeners[i].host);
