@@ -194,6 +194,18 @@ has_listener(const struct config *config)
     return config->listeners[LISTENER_AMQP].enabled || config->listeners[LISTENER_AMQPS].enabled;
 }
 
+/* A file that the environment names stands for one on the command line: in a container nobody
+ * writes one. */
+static void
+take_file_of_environment(struct command_line *line, char **file)
+{
+    *file = getenv("BOURSE_CONFIG");
+    if (line->operand_count == 0 && *file != NULL && (*file)[0] != '\0') {
+        line->operands = file;
+        line->operand_count = 1;
+    }
+}
+
 /* NULL: what is wrong has been printed, and `*result_out` is the exit status. */
 static struct config *
 first_configuration(const struct command_line *line, const struct command_io *io, int *result_out)
@@ -436,8 +448,12 @@ run_broker(struct server *server, struct config *config)
 }
 
 int
-serve_run(const struct command_line *line, const struct command_io *io)
+serve_run(const struct command_line *given, const struct command_io *io)
 {
+    struct command_line with_file = *given;
+    const struct command_line *line = &with_file;
+    char *file;
+    take_file_of_environment(&with_file, &file);
     struct server server = {
         .line = line,
         .io = io,
