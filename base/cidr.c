@@ -2,6 +2,7 @@
 #include "base/cidr.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,7 +62,7 @@ cidr_parse(const char *text, struct cidr *cidr_out, const char **why_out)
     char address[CIDR_TEXT_SIZE] = "";
     struct cidr cidr = {.prefix_bits = 0};
     if (size < sizeof(address)) {
-        memcpy(address, text, size);
+        (void)snprintf(address, sizeof(address), "%.*s", (int)size, text);
     }
     uint32_t address_bits = parse_address(address, cidr.address);
     uint32_t bits = address_bits;

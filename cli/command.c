@@ -29,14 +29,13 @@ static const struct command commands[] = {
         .operands = "[FILE...]",
         .operand_max = SIZE_MAX,
         .summary = "run the broker",
-        .details =
-            "Without FILE: the one that BOURSE_CONFIG names, or development mode:\n"
-            "127.0.0.1:5672, user guest, password guest, and the data directory\n"
-            "./bourse-data; with one, the file's, or /var/lib/bourse.\n"
-            "An option replaces what the file says under the same name; port 0 lets the\n"
-            "system choose. On a directory that holds data, the file's objects are made\n"
-            "where they are missing and changed where they may; nothing is deleted.\n"
-            "SIGHUP reads the files again, SIGTERM stops.\n",
+        .details = "Without FILE: the one that BOURSE_CONFIG names, or development mode:\n"
+                   "127.0.0.1:5672, user guest, password guest, and the data directory\n"
+                   "./bourse-data; with one, the file's, or /var/lib/bourse.\n"
+                   "An option replaces what the file says under the same name; port 0 lets the\n"
+                   "system choose. On a directory that holds data, the file's objects are made\n"
+                   "where they are missing and changed where they may; nothing is deleted.\n"
+                   "SIGHUP reads the files again, SIGTERM stops.\n",
         .options = serve_options,
         .option_count = SERVE_OPTION_COUNT,
         .run = serve_run,

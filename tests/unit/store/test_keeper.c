@@ -1454,8 +1454,7 @@ Test(keeper, backup_goes_on_beside_the_log_and_keeps_what_it_copies)
     }
     uint64_t commit_lsn = journal_commit_lsn(journal);
     run_job();
-    space_remove_row(keeper_space(keeper), lsn, space_row_octets(LARGE),
-                     journal_open_lsn(journal));
+    space_remove_row(keeper_space(keeper), lsn, space_row_octets(LARGE), journal_open_lsn(journal));
     for (size_t i = 0; i < 6; i++) {
         publish(LARGE);
     }
