@@ -44,6 +44,10 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
               struct content_ref ref, uint64_t tag)
 {
     const struct content *content = chunk_pool_name(core->pool, ref);
+    if (core_is_tracing(core)) {
+        channel_trace_delivery(consumer->channel, consumer->queue, content,
+                               (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0);
+    }
     UNINITIALIZED struct net_action action;
     action.type = NET_ACTION_DELIVER;
     action.channel = consumer->channel->number;
@@ -55,10 +59,6 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
     action.deliver.routing_key = content_routing_key(content);
     action.deliver.redelivered = (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0;
     connection_post_content(consumer->channel->connection, &action, ref, content);
-    if (core_is_tracing(core)) {
-        channel_trace_delivery(consumer->channel, consumer->queue, content,
-                               action.deliver.redelivered);
-    }
 }
 
 static void

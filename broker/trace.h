@@ -40,12 +40,12 @@ core_is_tracing(const struct core *core)
 
 /* One message that a channel has published and that is routed: core->routes has its queues.
  * `content` is what goes out; `keys` are its own and those of CC and BCC. */
-void channel_trace_publish(struct channel *channel, const struct content *content,
-                           const struct bytes *keys, uint32_t key_count);
+SELDOM void channel_trace_publish(struct channel *channel, const struct content *content,
+                                  const struct bytes *keys, uint32_t key_count);
 
 /* One message of `queue` that goes to a client of the channel. */
-void channel_trace_delivery(struct channel *channel, const struct queue *queue,
-                            const struct content *content, bool is_redelivered);
+SELDOM void channel_trace_delivery(struct channel *channel, const struct queue *queue,
+                                   const struct content *content, bool is_redelivered);
 
 /* The end of the tick: hands over what was traced in it. */
 void core_send_traces(struct core *core);
