@@ -31,6 +31,7 @@ else ifeq ($(origin CC),default)
 CC := gcc
 endif
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
 PYTHON := /usr/bin/python3
 
 # Variant ----------------------------------------------------------------------------------------
@@ -246,7 +247,24 @@ demo: deps-try $(MAIN_BINARY) ## a whole story in under ten seconds, with real c
 install: $(MAIN_BINARY) ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(MAIN_BINARY) $(DESTDIR)$(PREFIX)/bin/bourse
 	install -D -m 644 examples/shop.yaml $(DESTDIR)$(PREFIX)/share/doc/bourse/examples/shop.yaml
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/bourse README.md CHANGELOG.md LICENSE
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/bourse README.md CHANGELOG.md LICENSE \
+	    docs/*.md
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/bin/bourse|$(PREFIX)/bin/bourse|' packaging/systemd/bourse.service \
+	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/bourse.service
+	install -D -m 644 packaging/systemd/bourse.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/bourse.socket
+	install -D -m 644 packaging/systemd/bourse.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/bourse.conf
+	install -D -m 644 packaging/systemd/bourse.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/bourse.conf
+	test -e $(DESTDIR)$(SYSCONFDIR)/bourse/bourse.yaml \
+	    || install -D -m 640 packaging/bourse.yaml $(DESTDIR)$(SYSCONFDIR)/bourse/bourse.yaml
+
+.PHONY: deb image-root package-tests
+deb: $(MAIN_BINARY) ## build the Debian package (build/deb)
+	@packaging/debian/build $(VERSION)-1 build/deb
+image-root: $(MAIN_BINARY) ## build the file system of the container image (build/image)
+	@packaging/image-root build/release/bourse build/image
+package-tests: deb image-root ## try package and image: install, start, answer, remove (root only)
+	@$(PYTHON) -m pytest -q tests/packaging
 
 .PHONY: clean
 clean: ## remove everything that was built

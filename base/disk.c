@@ -320,6 +320,31 @@ directory_unlink(void *context, const char *name)
 }
 
 static enum status
+directory_link(void *context, const char *name, void *to_context)
+{
+    const struct disk_directory *directory = context;
+    const struct disk_directory *to = to_context;
+    int refusal = name_is_allowed(name) ? change_refusal(to, name) : EINVAL;
+    if (refusal != 0) {
+        return fail(refusal);
+    }
+    int result = linkat(directory->descriptor, name, to->descriptor, name, 0);
+    return result == 0 ? STATUS_OK : STATUS_IO;
+}
+
+static enum status
+directory_link_count(void *context, struct disk_file *file, uint64_t *count_out)
+{
+    (void)context;
+    struct stat found;
+    if (fstat(file->descriptor, &found) != 0) {
+        return STATUS_IO;
+    }
+    *count_out = (uint64_t)found.st_nlink;
+    return STATUS_OK;
+}
+
+static enum status
 flush_descriptor(int descriptor)
 {
     while (fsync(descriptor) != 0) {
@@ -401,6 +426,8 @@ disk_of_directory(struct disk_directory *directory)
         .forget = directory_forget,
         .rename = directory_rename,
         .unlink = directory_unlink,
+        .link = directory_link,
+        .link_count = directory_link_count,
         .flush_directory = directory_flush,
         .list = directory_list,
         .space = directory_space,

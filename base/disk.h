@@ -55,6 +55,12 @@ struct disk {
     /* Replaces `to` if it is there. Durable only after flush_directory. */
     enum status (*rename)(void *context, const char *from, const char *to);
     enum status (*unlink)(void *context, const char *name);
+    /* Gives the file a second name in another directory, whose `context` is that of a disk of the
+     * same kind: the same name, which must be free there. Durable only after that directory is
+     * flushed. EXDEV, EPERM, EMLINK, EOPNOTSUPP and ENOSYS: there it cannot be had. */
+    enum status (*link)(void *context, const char *name, void *to_context);
+    /* How many names the file has, in this directory and elsewhere. */
+    enum status (*link_count)(void *context, struct disk_file *file, uint64_t *count_out);
     /* fsync of the directory: names created, renamed and removed before are on the disk. */
     enum status (*flush_directory)(void *context);
     /* Calls `each` for every file but LOCK, in no order that means anything. `each` may open,

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* How long clients may take to answer the close of a shutdown. */
 static const uint64_t BROKER_STOP_WAIT_MS = 10000;
@@ -34,6 +35,7 @@ struct broker {
     struct core *core;
     struct data_directory *data;                  /* NULL: memory only */
     struct tls_context *tls[LISTENER_KIND_COUNT]; /* NULL: plain or off; owned */
+    struct cidr *proxies[LISTENER_KIND_COUNT];    /* who may connect; NULL: everybody; owned */
     struct broker_listener *listeners;            /* owned */
     size_t listener_count;
     enum { BROKER_RUNNING, BROKER_DRAINING, BROKER_STOPPING, BROKER_STOPPED } state;
@@ -43,6 +45,7 @@ struct broker {
     struct net_events core_events;
     void (*settled)(void *context); /* NULL: nobody waits */
     void *settled_context;
+    char node_name[MACHINE_NODE_NAME_SIZE];
     bool tick_has_begun;      /* the core knows the time of this turn */
     uint32_t link_count_peak; /* since memory was last given back to the system */
 };
@@ -142,6 +145,7 @@ broker_make_core(struct broker *broker, const struct config *config)
         .disk_mark_bytes = server->disk_free_bytes,
         .disk_mark_percent = server->disk_free_percent,
         .is_development = config->is_development,
+        .node_name = machine_node_name(broker->node_name),
     };
     struct core_ports ports = {
         .net = networks_port(broker->networks),
@@ -209,15 +213,22 @@ _Static_assert((int)USER_FROM_SAN_URI == (int)TLS_USER_FROM_SAN_URI, "same words
 
 static bool
 broker_open_address(struct broker *broker, enum config_listener_kind kind,
-                    const struct config_address *address, char *why, size_t why_size)
+                    const struct config_address *address, size_t proxy_count, char *why,
+                    size_t why_size)
 {
     struct tls_context *tls = broker->tls[kind];
-    struct transport_factory factory =
-        tls != NULL ? tls_context_factory(tls) : transport_factory_tcp();
+    struct listener_settings settings = {
+        .host = address->host,
+        .port = address->port,
+        .passed_fd = address->passed_fd,
+        .is_tls = tls != NULL,
+        .factory = tls != NULL ? tls_context_factory(tls) : transport_factory_tcp(),
+        .proxies = broker->proxies[kind],
+        .proxy_count = proxy_count,
+    };
     uint16_t port;
     char reason[256] = "";
-    if (networks_listen(broker->networks, address->host, address->port, tls != NULL, factory, &port,
-                        reason, sizeof(reason)) != STATUS_OK) {
+    if (networks_listen(broker->networks, &settings, &port, reason, sizeof(reason)) != STATUS_OK) {
         (void)snprintf(why, why_size, "cannot listen on %s://%s: %s", listener_schemes[kind],
                        address->text, reason);
         return false;
@@ -243,8 +254,14 @@ broker_open_listener(struct broker *broker, enum config_listener_kind kind,
             return false;
         }
     }
+    if (listener->proxies != NULL) {
+        broker->proxies[kind] = xalloc((listener->proxy_count + 1) * sizeof(struct cidr));
+        memcpy(broker->proxies[kind], listener->proxies,
+               listener->proxy_count * sizeof(struct cidr));
+    }
     for (size_t i = 0; i < listener->address_count; i++) {
-        if (!broker_open_address(broker, kind, &listener->addresses[i], why, why_size)) {
+        if (!broker_open_address(broker, kind, &listener->addresses[i], listener->proxy_count, why,
+                                 why_size)) {
             return false;
         }
     }
@@ -303,6 +320,7 @@ broker_free(struct broker **broker_pointer)
     password_pool_free(&broker->passwords);
     for (size_t i = 0; i < LISTENER_KIND_COUNT; i++) {
         tls_context_unref(&broker->tls[i]);
+        free(broker->proxies[i]);
     }
     for (size_t i = 0; i < broker->listener_count; i++) {
         free(broker->listeners[i].host);
@@ -464,4 +482,20 @@ broker_reload(struct broker *broker, struct config *config, char *why, size_t wh
     }
     config_free(&config);
     return status;
+}
+
+bool
+broker_back_up(struct broker *broker, const char *path,
+               void (*done)(void *context, enum status status, const struct backup_report *report),
+               void *context, char *why, size_t why_size)
+{
+    if (broker->data == NULL) {
+        (void)snprintf(why, why_size, "everything is in memory: there is nothing to copy");
+        return false;
+    }
+    if (!data_directory_back_up(broker->data, path, done, context)) {
+        (void)snprintf(why, why_size, "another copy is being made: wait until it is done");
+        return false;
+    }
+    return true;
 }

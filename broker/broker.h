@@ -46,6 +46,15 @@ void broker_when_settled(struct broker *broker, void (*settled)(void *context), 
  * seconds. A second call changes nothing. */
 void broker_stop(struct broker *broker);
 
+/* Copies the data directory to `path`: see data_directory_back_up, which `done` is passed to. False
+ * when there is nothing to copy, for everything is in memory, or a copy is being made already:
+ * `why` says which. */
+struct backup_report;
+bool broker_back_up(struct broker *broker, const char *path,
+                    void (*done)(void *context, enum status status,
+                                 const struct backup_report *report),
+                    void *context, char *why, size_t why_size);
+
 /* Applies additions, changed users, rights and certificates of a configuration that was read anew.
  * Takes `config`. Done when broker_when_settled says so. STATUS_REJECTED: nothing changed, `why`
  * says the reason. */

@@ -15,6 +15,7 @@
 #include "broker/login.h"
 #include "broker/paging.h"
 #include "broker/pending.h"
+#include "broker/trace.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
 
@@ -97,6 +98,9 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     if (settings->lend_bytes_min == 0) {
         core->settings.lend_bytes_min = CHUNK_BODY_OWN;
     }
+    if (settings->node_name == NULL) {
+        core->settings.node_name = "bourse@localhost";
+    }
     core->ports = *ports;
     core->log = log;
     core->pool = pool;
@@ -128,6 +132,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     buffer_init(&core->payload);
     core->logins = login_desk_new(core);
     core->dead_letters = dead_letters_new(core);
+    core->traces = traces_new(core);
     return core;
 }
 
@@ -158,6 +163,7 @@ core_free(struct core **core_pointer)
     core_free_doomed_channels(core);
     core_forget_pending(core);
     dead_letters_free(&core->dead_letters);
+    traces_free(&core->traces);
     core_unbind_all(core);
     uint32_t position = 0;
     struct map_entry *entry;
@@ -406,6 +412,7 @@ core_end_tick(struct core *core)
     core_work_on_pending(core);
     core_end_waits(core);
     core_dispatch(core);
+    core_send_traces(core);
     core_expire(core);
     core_cut_queues(core);
     core_send_confirms(core);

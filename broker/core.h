@@ -73,6 +73,8 @@ struct core_settings {
     uint32_t work_per_tick;     /* 0: CORE_WORK_PER_TICK */
     uint32_t lend_bytes_min;    /* a larger body is lent to the network; 0: CHUNK_BODY_OWN */
     bool is_development;
+    const char *node_name; /* what this broker is called in messages; borrowed for as long as the
+                              core lives; NULL: "bourse@localhost" */
 };
 
 /* Octets posted to a connection and not yet written: beyond it its consumers get nothing more. */
@@ -116,6 +118,8 @@ struct core_counters {
     uint64_t dead_letter_cycles;     /* copies that were not made, for they would come again */
     uint64_t dead_letters_set_aside; /* that no segment can hold */
     uint64_t logins_succeeded, logins_failed;
+    uint64_t traced;          /* messages of which a trace was made (trace.h) */
+    uint64_t traces_dropped;  /* for want of memory, or of room in a queue */
     uint64_t internal_errors; /* 541: must be 0 */
 };
 
@@ -178,6 +182,8 @@ struct core {
     uint64_t held_bytes; /* message memory of publishes that wait for the alarm; blocked.c */
     uint8_t alarms;      /* of enum core_alarm: publishers are blocked while any is set */
     struct dead_letters *dead_letters; /* owned (broker/dead_letter.h) */
+    struct traces *traces;             /* owned (broker/trace.h) */
+    uint32_t traced_vhost_count;       /* where messages leave a trace */
     struct paging *paging;             /* owned; NULL: nothing leaves memory */
     struct journal *journal;           /* borrowed; NULL: nothing is durable, all is in memory */
     struct space *space;               /* borrowed; NULL with the journal */

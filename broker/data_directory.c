@@ -6,6 +6,7 @@
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
 #include "broker/paging.h"
+#include "store/backup.h"
 #include "store/keeper.h"
 #include "store/recovery.h"
 #include "store/threads.h"
@@ -267,6 +268,63 @@ data_directory_open(const struct data_directory_settings *settings, struct core 
     return directory;
 }
 
+/* A backup ------------------------------------------------------------------------------------- */
+
+/* One that is under way. */
+struct directory_backup {
+    struct data_directory *directory;
+    struct backup *backup;
+    struct backup_directory target;
+    data_directory_backed_up *done;
+    void *context;
+};
+
+static void
+on_backed_up(void *context, struct backup *backup, enum status status)
+{
+    struct directory_backup *work = context;
+    const struct backup_report *report = backup_report(backup);
+    struct log *log = work->directory->log;
+    char target[FAILURE_TEXT_SIZE];
+    char why[FAILURE_TEXT_SIZE];
+    log_escape(target, sizeof(target), bytes_of(work->target.path));
+    if (status == STATUS_OK) {
+        log_info(log, "store.backed_up",
+                 "target=%s lsn=%" PRIu64 " linked=%" PRIu64 " copied=%" PRIu64 " octets=%" PRIu64,
+                 target, report->commit_lsn, report->files_linked, report->files_copied,
+                 report->octets_copied);
+    } else {
+        log_error(log, "store.backup_failed", "target=%s reason=%s", target,
+                  log_escape(why, sizeof(why), bytes_of(report->why)));
+    }
+    work->done(work->context, status, report);
+    backup_free(&work->backup);
+    free((void *)(uintptr_t)work->target.path);
+    free(work);
+}
+
+bool
+data_directory_back_up(struct data_directory *directory, const char *path,
+                       data_directory_backed_up *done, void *context)
+{
+    struct directory_backup *work = xalloc(sizeof(*work));
+    *work = (struct directory_backup){
+        .directory = directory,
+        .target = {.path = xstrdup(path)},
+        .done = done,
+        .context = context,
+    };
+    struct backup_target target = backup_target_directory(&work->target);
+    work->backup = backup_new(&target);
+    if (keeper_begin_backup(directory->keeper, work->backup, on_backed_up, work)) {
+        return true;
+    }
+    backup_free(&work->backup);
+    free((void *)(uintptr_t)work->target.path);
+    free(work);
+    return false;
+}
+
 /* Closing -------------------------------------------------------------------------------------- */
 
 /* Everything that was handed over is carried out and reported back. */
@@ -318,6 +376,7 @@ data_directory_close(struct data_directory **directory_pointer)
     *directory_pointer = NULL;
     if (directory->journal != NULL) {
         drain(directory);
+        keeper_end_backup(directory->keeper, &directory->disk);
         finish(directory);
         core_attach_store(directory->core, NULL, NULL);
     }

@@ -35,6 +35,16 @@ void data_directory_collect(struct data_directory *directory);
 /* Once per turn of the loop, after the core's tick has ended. */
 void data_directory_turn(struct data_directory *directory);
 
+/* Copies the directory, as it stands now or a little later, to `path`, which is empty or not there
+ * yet (store/backup.h): everything that was confirmed before the call is in the copy. `done` is
+ * called once, when the copy is whole (STATUS_OK) or has failed (`report->why`), from
+ * data_directory_collect or data_directory_close. False: another copy is being made. */
+struct backup_report;
+typedef void data_directory_backed_up(void *context, enum status status,
+                                      const struct backup_report *report);
+bool data_directory_back_up(struct data_directory *directory, const char *path,
+                            data_directory_backed_up *done, void *context);
+
 /* Waits until everything that was written down is on disk, and marks the directory as left in an
  * orderly way. The core has no log afterwards. */
 void data_directory_close(struct data_directory **directory);

@@ -12,6 +12,7 @@
 #include "broker/limits.h"
 #include "broker/paging.h"
 #include "broker/retry.h"
+#include "broker/trace.h"
 #include "queues/clocks.h"
 
 /* Whether one more message may go to the consumer. What stands in its way remembers that it has
@@ -43,6 +44,10 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
               struct content_ref ref, uint64_t tag)
 {
     const struct content *content = chunk_pool_name(core->pool, ref);
+    if (core_is_tracing(core)) {
+        channel_trace_delivery(consumer->channel, consumer->queue, content,
+                               (queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0);
+    }
     UNINITIALIZED struct net_action action;
     action.type = NET_ACTION_DELIVER;
     action.channel = consumer->channel->number;

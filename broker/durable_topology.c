@@ -6,6 +6,7 @@
 #include "amqp/table.h"
 #include "base/assert.h"
 #include "broker/durability.h"
+#include "broker/trace.h"
 #include "broker/user_record.h"
 #include "routing/topic_trie.h"
 
@@ -25,8 +26,10 @@ vhost_remember(const struct vhost *vhost)
 {
     struct core *core = vhost->core;
     if (core_has_log(core)) {
+        uint32_t flags =
+            (vhost->from_file ? RECORD_FROM_FILE : 0u) | (vhost->is_traced ? RECORD_TRACED : 0u);
         record_put_vhost(core_begin_record(core), vhost->id, vhost->connections_max,
-                         vhost->queues_max, vhost->from_file ? RECORD_FROM_FILE : 0, vhost->name);
+                         vhost->queues_max, flags, vhost->name);
         core_log_record(core);
     }
 }
@@ -266,6 +269,9 @@ restore_vhost(struct topology_restore *restore, const struct record *record)
     vhost->connections_max = record->vhost.connections_max;
     vhost->queues_max = record->vhost.queues_max;
     vhost->from_file = (record->vhost.flags & RECORD_FROM_FILE) != 0;
+    if ((record->vhost.flags & RECORD_TRACED) != 0) {
+        vhost_restore_tracing(vhost);
+    }
     put_by_id(&restore->vhosts, &vhost->id, vhost);
     return STATUS_OK;
 }

@@ -12,6 +12,7 @@
 #include "broker/durability.h"
 #include "broker/expiry.h"
 #include "broker/retry.h"
+#include "broker/trace.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
 #include "queues/clocks.h"
@@ -278,6 +279,9 @@ send_got_message(struct channel *channel, struct queue *queue, const struct got 
     queue->clocks->redelivered_count += is_redelivered;
     core->counters.redelivered += is_redelivered;
     channel_send_content(channel, &answer, ref);
+    if (core_is_tracing(core)) {
+        channel_trace_delivery(channel, queue, content, is_redelivered);
+    }
 }
 
 /* Quorum queues of RabbitMQ refuse it, for the message would pass the active consumer by. */

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static uint64_t
@@ -73,4 +74,16 @@ machine_memory_bytes(void)
         memory = limit < memory ? limit : memory;
     }
     return memory;
+}
+
+const char *
+machine_node_name(char out[static MACHINE_NODE_NAME_SIZE])
+{
+    char host[MACHINE_NODE_NAME_SIZE] = "";
+    if (gethostname(host, sizeof(host) - 1) != 0 || host[0] == '\0') {
+        memcpy(host, "localhost", sizeof("localhost"));
+    }
+    (void)snprintf(out, MACHINE_NODE_NAME_SIZE, "bourse@%.*s",
+                   (int)(MACHINE_NODE_NAME_SIZE - sizeof("bourse@")), host);
+    return out;
 }

@@ -12,4 +12,8 @@ uint64_t machine_memory_bytes(void);
  * share of time where that is less. */
 uint32_t machine_processors(void);
 
+/* "bourse@" and what the machine is called, cut to fit; returns `out`. */
+enum { MACHINE_NODE_NAME_SIZE = 80 };
+const char *machine_node_name(char out[static MACHINE_NODE_NAME_SIZE]);
+
 #endif

@@ -194,10 +194,10 @@ networks_port(struct networks *networks)
 /* Listening ----------------------------------------------------------------------------------- */
 
 enum status
-networks_listen(struct networks *networks, const char *host, uint16_t port, bool is_tls,
-                struct transport_factory factory, uint16_t *port_out, char *why, size_t why_size)
+networks_listen(struct networks *networks, const struct listener_settings *settings,
+                uint16_t *port_out, char *why, size_t why_size)
 {
-    return network_listen(networks->first, host, port, is_tls, factory, port_out, why, why_size);
+    return network_listen(networks->first, settings, port_out, why, why_size);
 }
 
 /* All of them accept what the first one listens for. */

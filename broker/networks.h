@@ -38,9 +38,9 @@ struct net_port networks_port(struct networks *networks);
 struct chunk_writer *networks_shared_writer(struct networks *networks);
 
 /* As network_listen; before networks_start. */
-MUST_CHECK enum status networks_listen(struct networks *networks, const char *host, uint16_t port,
-                                       bool is_tls, struct transport_factory factory,
-                                       uint16_t *port_out, char *why, size_t why_size);
+MUST_CHECK enum status networks_listen(struct networks *networks,
+                                       const struct listener_settings *settings, uint16_t *port_out,
+                                       char *why, size_t why_size);
 
 /* Starts the threads. STATUS_IO: `why` has the reason in one line. */
 MUST_CHECK enum status networks_start(struct networks *networks, char *why, size_t why_size);

@@ -20,6 +20,7 @@
 #include "broker/reply_to.h"
 #include "broker/retry.h"
 #include "broker/route.h"
+#include "broker/trace.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
@@ -368,6 +369,10 @@ publish_deliver(const struct publish *publish, struct fault *fault)
     struct core *core = publish_core(publish);
     core_route(core, channel_vhost(publish->channel), publish->exchange, &publish->message);
     uint32_t reached_count = core->routes.count;
+    if (core_is_tracing(core)) {
+        channel_trace_publish(publish->channel, publish->octets, publish->message.keys,
+                              publish->message.key_count);
+    }
     core_spend(core, 1 + reached_count + core->routes.visit_count);
     enum status status = publish->channel->mode == CHANNEL_TX ? buffer_for_queues(publish, fault)
                                                               : publish_to_queues(publish, fault);

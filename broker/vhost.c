@@ -18,6 +18,7 @@
 #include "broker/failure_notes.h"
 #include "broker/paging.h"
 #include "broker/retry.h"
+#include "broker/trace.h"
 #include "broker/waiting.h"
 
 enum { VALUE_TEXT_SIZE = 128 };
@@ -260,6 +261,7 @@ vhost_free(struct vhost **vhost_pointer)
     if (vhost == NULL) {
         return;
     }
+    vhost_forget_traces(vhost);
     free_bindings(vhost);
     free_queues(vhost);
     core_unbind_all(vhost->core);

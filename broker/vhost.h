@@ -16,6 +16,7 @@ struct vhost {
     uint64_t id;                 /* in the log */
     bool from_file;              /* a topology file made it, not a client */
     struct map exchanges;        /* struct exchange by name; owns */
+    bool is_traced;              /* trace.h */
     uint64_t exchange_deletions; /* rises, so that who remembers an exchange can tell */
     struct map queues;           /* struct queue by name; one reference each */
     struct queue *named_last;    /* by a key of the default exchange, and still there; NULL: none */

@@ -13,6 +13,7 @@
 #include "cli/dump.h"
 #include "cli/serve.h"
 #include "cli/store.h"
+#include "cli/store_backup.h"
 #include "config/report.h"
 
 #ifndef BOURSE_VERSION
@@ -28,13 +29,13 @@ static const struct command commands[] = {
         .operands = "[FILE...]",
         .operand_max = SIZE_MAX,
         .summary = "run the broker",
-        .details =
-            "Without FILE: development mode, 127.0.0.1:5672, user guest, password guest, and\n"
-            "the data directory ./bourse-data; with one, the file's, or /var/lib/bourse.\n"
-            "An option replaces what the file says under the same name; port 0 lets the\n"
-            "system choose. On a directory that holds data, the file's objects are made\n"
-            "where they are missing and changed where they may; nothing is deleted.\n"
-            "SIGHUP reads the files again, SIGTERM stops.\n",
+        .details = "Without FILE: the one that BOURSE_CONFIG names, or development mode:\n"
+                   "127.0.0.1:5672, user guest, password guest, and the data directory\n"
+                   "./bourse-data; with one, the file's, or /var/lib/bourse.\n"
+                   "An option replaces what the file says under the same name; port 0 lets the\n"
+                   "system choose. On a directory that holds data, the file's objects are made\n"
+                   "where they are missing and changed where they may; nothing is deleted.\n"
+                   "SIGHUP reads the files again, SIGTERM stops.\n",
         .options = serve_options,
         .option_count = SERVE_OPTION_COUNT,
         .run = serve_run,
@@ -82,6 +83,16 @@ static const struct command commands[] = {
         .options = store_repair_options,
         .option_count = STORE_REPAIR_OPTION_COUNT,
         .run = store_repair_run,
+    },
+    {
+        .name = "store backup",
+        .operands = "DIR TARGET",
+        .operand_min = 2,
+        .operand_max = 2,
+        .summary = "copy a stopped broker's data to a new directory",
+        .details = "Files are linked where TARGET is on the same file system, else copied. A\n"
+                   "broker can start on TARGET, and \"bourse store verify\" reads it.\n",
+        .run = store_backup_run,
     },
     {
         .name = "version",

@@ -16,6 +16,8 @@
 #include "base/assert.h"
 #include "broker/broker.h"
 #include "cli/load.h"
+#include "cli/passed_sockets.h"
+#include "cli/service.h"
 
 const struct command_option serve_options[SERVE_OPTION_COUNT] = {
     [SERVE_OPTION_DATA_DIR] = {"data-dir", "DIR", "keep durable state here"},
@@ -35,6 +37,8 @@ struct server {
     int signal_fd;
     /* Given up while files are read again, so that this works when no descriptor is left. */
     int reserve_fd;
+    struct service service;
+    int watchdog_fd; /* -1: nobody asks whether the process lives */
     /* What is said when the configuration is on disk. */
     bool ready_is_due, reload_is_due;
 };
@@ -190,6 +194,18 @@ has_listener(const struct config *config)
     return config->listeners[LISTENER_AMQP].enabled || config->listeners[LISTENER_AMQPS].enabled;
 }
 
+/* A file that the environment names stands for one on the command line: in a container nobody
+ * writes one. */
+static void
+take_file_of_environment(struct command_line *line, char **file)
+{
+    *file = getenv("BOURSE_CONFIG");
+    if (line->operand_count == 0 && *file != NULL && (*file)[0] != '\0') {
+        line->operands = file;
+        line->operand_count = 1;
+    }
+}
+
 /* NULL: what is wrong has been printed, and `*result_out` is the exit status. */
 static struct config *
 first_configuration(const struct command_line *line, const struct command_io *io, int *result_out)
@@ -239,6 +255,24 @@ print_ready(const struct server *server)
     fflush(server->io->out);
 }
 
+/* The same line to the service manager, behind `news`. */
+static void
+tell_ready(const struct server *server, const char *news)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) {
+        service_ready(&server->service, news);
+        return;
+    }
+    fputs(news, out);
+    broker_print_addresses(server->broker, out);
+    (void)fclose(out);
+    service_ready(&server->service, text);
+    free(text);
+}
+
 /* What a configuration made is on disk: who reads the line may rely on it. */
 static void
 on_settled(void *context)
@@ -246,9 +280,11 @@ on_settled(void *context)
     struct server *server = context;
     if (server->ready_is_due) {
         print_ready(server);
+        tell_ready(server, "listening on");
     }
     if (server->reload_is_due) {
         log_info(&server->log, "config.reloaded", "files=%zu", server->line->operand_count);
+        tell_ready(server, "reloaded, listening on");
     }
     server->ready_is_due = false;
     server->reload_is_due = false;
@@ -276,6 +312,7 @@ log_refusal(struct server *server, const char *reason)
     char quoted[WHY_SIZE * 2];
     log_error(&server->log, "config.reload_refused", "reason=%s",
               log_escape(quoted, sizeof(quoted), bytes_of(reason)));
+    tell_ready(server, "the new configuration was refused (see the log), listening on");
 }
 
 /* Takes `config`, which has no errors. */
@@ -302,6 +339,7 @@ reload(struct server *server)
         log_info(&server->log, "config.reload_skipped", "reason=\"development mode has no file\"");
         return;
     }
+    service_reloading(&server->service);
     close_if_open(server->reserve_fd);
     struct config *config = read_configuration(server->line);
     log_report(server, config);
@@ -327,6 +365,7 @@ handle_signal(struct server *server, uint32_t number)
         return;
     }
     log_info(&server->log, "server.stopping", "signal=%s", sigabbrev_np((int)number));
+    service_stopping(&server->service);
     broker_stop(server->broker);
     let_signals_end();
 }
@@ -339,6 +378,45 @@ on_signals(void *context)
     while (read(server->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         handle_signal(server, info.ssi_signo);
     }
+}
+
+/* The service manager ------------------------------------------------------------------------ */
+
+/* In the core's own loop: a core that is stuck says nothing. */
+static void
+on_watchdog(void *context)
+{
+    const struct server *server = context;
+    service_alive(&server->service, server->watchdog_fd);
+}
+
+/* Listens to the signals, and has the manager told that the core lives. */
+static bool
+watch_all(struct server *server)
+{
+    if (broker_watch(server->broker, server->signal_fd, on_signals, server) != STATUS_OK) {
+        return false;
+    }
+    bool is_asked = server->service.fd >= 0 && server->service.watchdog_us > 0;
+    server->watchdog_fd = service_watchdog_open(&server->service);
+    if (server->watchdog_fd < 0) {
+        return !is_asked;
+    }
+    return broker_watch(server->broker, server->watchdog_fd, on_watchdog, server) == STATUS_OK;
+}
+
+/* Finds out what a service manager asks for and gives. False: told already. */
+static bool
+meet_manager(struct server *server, struct config *config)
+{
+    char why[WHY_SIZE] = "";
+    struct config_environment environment = config_environment_system();
+    if (service_open(&server->service, &environment, why, sizeof(why)) &&
+        passed_sockets_adopt(config, &environment, PASSED_SOCKET_FIRST, why, sizeof(why))) {
+        return true;
+    }
+    fprintf(server->io->err, "bourse: not started: %s\n", why);
+    return false;
 }
 
 /* Running ------------------------------------------------------------------------------------ */
@@ -356,12 +434,12 @@ run_broker(struct server *server, struct config *config)
         return COMMAND_FAILED;
     }
     int result = COMMAND_OK;
-    if (broker_watch(server->broker, server->signal_fd, on_signals, server) == STATUS_OK) {
+    if (watch_all(server)) {
         server->ready_is_due = true;
         broker_when_settled(server->broker, on_settled, server);
         broker_run(server->broker);
     } else {
-        fprintf(server->io->err, "bourse: not started: cannot watch signals: %s\n",
+        fprintf(server->io->err, "bourse: not started: cannot watch signals or clock: %s\n",
                 strerrordesc_np(errno));
         result = COMMAND_FAILED;
     }
@@ -370,9 +448,20 @@ run_broker(struct server *server, struct config *config)
 }
 
 int
-serve_run(const struct command_line *line, const struct command_io *io)
+serve_run(const struct command_line *given, const struct command_io *io)
 {
-    struct server server = {.line = line, .io = io, .signal_fd = -1, .reserve_fd = -1};
+    struct command_line with_file = *given;
+    const struct command_line *line = &with_file;
+    char *file;
+    take_file_of_environment(&with_file, &file);
+    struct server server = {
+        .line = line,
+        .io = io,
+        .signal_fd = -1,
+        .reserve_fd = -1,
+        .service = {.fd = -1},
+        .watchdog_fd = -1,
+    };
     sigset_t signals;
     int result = COMMAND_OK;
     keep_hangups();
@@ -389,9 +478,14 @@ serve_run(const struct command_line *line, const struct command_io *io)
         fprintf(io->err, "bourse: not started: %s\n", strerrordesc_np(errno));
         config_free(&config);
         result = COMMAND_FAILED;
+    } else if (!meet_manager(&server, config)) {
+        config_free(&config);
+        result = COMMAND_FAILED;
     } else {
         result = run_broker(&server, config);
     }
+    close_if_open(server.watchdog_fd);
+    service_close(&server.service);
     close_if_open(server.signal_fd);
     close_if_open(server.reserve_fd);
     return result;

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/cidr.h"
 #include "base/log.h"
 
 #include <stdint.h>
@@ -39,6 +40,8 @@ struct config_address {
     const char *text; /* "ADDR:PORT" as given; IPv6 in brackets */
     const char *host;
     uint16_t port; /* 0: the system picks one */
+    int passed_fd; /* a socket that listens there already, for whoever opens the listeners; 0: none.
+                      Only cli/ says so */
     struct config_mark mark;
 };
 
@@ -78,6 +81,8 @@ struct config_listener {
     struct config_address *addresses;
     size_t address_count;
     const struct config_tls *tls; /* NULL: plain; `same-as` points at the other's */
+    struct cidr *proxies;         /* who may connect, behind a PROXY header; NULL: everybody */
+    size_t proxy_count;
     struct config_mark mark;
 };
 
@@ -231,6 +236,9 @@ bool config_parse_address(const char *text, char host_out[static 64], uint16_t *
  * reason when the text is no address, or when an amqps listener has no certificate in the file. */
 bool config_override_listener(struct config *config, enum config_listener_kind kind,
                               const char *text, const char **why_out);
+
+/* What a listener is called in the file. */
+const char *config_listener_name(enum config_listener_kind kind);
 
 /* "FILE:LINE:COL: error: TEXT", NUL-terminated, cut to fit. */
 const char *config_diagnostic_text(const struct config_diagnostic *diagnostic, char *out,

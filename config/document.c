@@ -275,6 +275,8 @@ static const struct field_spec listener_fields[] = {
     LITERALS("bind", FIELD_REQUIRED | FIELD_ONE_OR_MANY, struct document_listener, bind,
              LITERAL_TEXT),
     NESTED("tls", FIELD_CHOICE, 0, struct document_listener, tls, &tls_spec),
+    LITERALS("proxy-protocol", FIELD_ONE_OR_MANY, struct document_listener, proxy_protocol,
+             LITERAL_TEXT),
 };
 static const struct record_spec listener_spec = {"listener", sizeof(struct document_listener),
                                                  FIELDS(listener_fields)};

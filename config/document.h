@@ -167,6 +167,7 @@ struct document_listener {
     const struct node *node;
     struct setting_list bind;
     struct choice tls; /* struct document_tls; a name is "same-as LISTENER" */
+    struct setting_list proxy_protocol;
 };
 
 struct document_listeners {

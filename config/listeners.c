@@ -11,7 +11,7 @@
 #include "config/file.h"
 #include "config/report.h"
 
-enum { HOST_SIZE = 64, PORT_MAX = 65535, ADDRESSES_MAX = 64 };
+enum { HOST_SIZE = 64, PORT_MAX = 65535, ADDRESSES_MAX = 64, PROXIES_MAX = 64 };
 
 enum tls_need { TLS_NEVER, TLS_MAYBE, TLS_ALWAYS };
 
@@ -19,16 +19,17 @@ static const struct {
     const char *name;
     enum tls_need tls;
     const char *secure; /* the listener to use instead when TLS is wanted */
+    bool knows_proxies;
 } kinds[LISTENER_KIND_COUNT] = {
-    [LISTENER_AMQP] = {"amqp", TLS_NEVER, "amqps"},
-    [LISTENER_AMQPS] = {"amqps", TLS_ALWAYS, NULL},
-    [LISTENER_HTTP] = {"http", TLS_NEVER, "https"},
-    [LISTENER_HTTPS] = {"https", TLS_ALWAYS, NULL},
-    [LISTENER_METRICS] = {"metrics", TLS_MAYBE, NULL},
+    [LISTENER_AMQP] = {"amqp", TLS_NEVER, "amqps", true},
+    [LISTENER_AMQPS] = {"amqps", TLS_ALWAYS, NULL, true},
+    [LISTENER_HTTP] = {"http", TLS_NEVER, "https", false},
+    [LISTENER_HTTPS] = {"https", TLS_ALWAYS, NULL, false},
+    [LISTENER_METRICS] = {"metrics", TLS_MAYBE, NULL, false},
 };
 
 const char *
-listener_name(enum config_listener_kind kind)
+config_listener_name(enum config_listener_kind kind)
 {
     return kinds[kind].name;
 }
@@ -224,6 +225,50 @@ check_addresses(struct config *config)
     }
 }
 
+/* Proxies ------------------------------------------------------------------------------------ */
+
+static void
+compile_proxy(struct config *config, struct config_listener *listener,
+              const struct setting *setting)
+{
+    const char *text = (const char *)setting->value.text.data;
+    const char *why = NULL;
+    if (cidr_parse(text, &listener->proxies[listener->proxy_count], &why)) {
+        listener->proxy_count++;
+    } else {
+        report_error(config, setting->node->mark, "\"%.80s\" %s", text, why);
+    }
+}
+
+/* An empty list would let nobody in, and nobody means that. */
+static void
+compile_proxies(struct config *config, enum config_listener_kind kind,
+                const struct setting_list *ranges)
+{
+    struct config_listener *listener = &config->listeners[kind];
+    if (ranges->node == NULL) {
+        return;
+    }
+    if (!kinds[kind].knows_proxies) {
+        report_error(config, ranges->node->mark,
+                     "\"proxy-protocol\" is for amqp and amqps: %s takes no PROXY header",
+                     kinds[kind].name);
+        return;
+    }
+    if (ranges->count == 0 && ranges->node->kind != NODE_SCALAR) {
+        report_error(config, ranges->node->mark,
+                     "\"proxy-protocol\" is an empty list: name the proxies that may connect");
+    }
+    if (ranges->count > PROXIES_MAX) {
+        report_error(config, ranges->items[PROXIES_MAX].node->mark,
+                     "\"proxy-protocol\" has more than %d ranges", PROXIES_MAX);
+    }
+    listener->proxies = arena_alloc(&config->arena, (ranges->count + 1) * sizeof(struct cidr));
+    for (size_t i = 0; i < ranges->count && i < PROXIES_MAX; i++) {
+        compile_proxy(config, listener, &ranges->items[i]);
+    }
+}
+
 /* TLS ---------------------------------------------------------------------------------------- */
 
 static const char *
@@ -370,6 +415,7 @@ listeners_compile(struct config *config, const struct document *document,
         const struct document_listener *listener = &listeners->kinds[kind];
         if (listener->node != NULL) {
             compile_addresses(config, (enum config_listener_kind)kind, listener);
+            compile_proxies(config, (enum config_listener_kind)kind, &listener->proxy_protocol);
             config->listeners[kind].enabled = true;
             config->listeners[kind].mark = listener->node->key_mark;
         }

@@ -9,9 +9,6 @@
 void listeners_compile(struct config *config, const struct document *document,
                        enum config_purpose purpose);
 
-/* "amqp", "amqps", ... as in the file. */
-const char *listener_name(enum config_listener_kind kind);
-
 /* A listener's one address from a text that config_parse_address accepts. */
 void listener_set_address(struct config *config, enum config_listener_kind kind, const char *text,
                           struct config_mark mark);

@@ -16,6 +16,7 @@ struct newcomer {
     struct transport_factory factory;
     struct net_peer peer;
     struct source *source; /* counts it */
+    bool is_behind_proxy;  /* a PROXY header comes first */
 };
 
 struct inbox {

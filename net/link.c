@@ -49,7 +49,7 @@ link_init(struct link *link, struct network *network, const struct newcomer *new
     *link->peer = newcomer->peer;
     link->address = xstrdup(newcomer->peer.address);
     link->port = newcomer->peer.port;
-    link->state = LINK_HANDSHAKE;
+    link->state = newcomer->is_behind_proxy ? LINK_PROXY : LINK_HANDSHAKE;
     link->frame_max = FRAME_MAX_BEFORE_TUNE;
     link->read_size = READ_SIZE;
     link->accepted_ms = network->now_ms;
@@ -77,7 +77,7 @@ link_new(struct network *network, const struct newcomer *newcomer)
     uint32_t limit_ms =
         link->peer->is_tls ? network->settings.tls_handshake_ms : network->settings.handshake_ms;
     link_arm_deadline(link, link->accepted_ms + limit_ms);
-    if (!link->peer->is_tls) {
+    if (!link->peer->is_tls && link->state == LINK_HANDSHAKE) {
         (void)link_greet(link);
     }
     return link;
@@ -268,6 +268,17 @@ link_make_greeting(struct link *link)
     }
 }
 
+void
+link_begin_handshake(struct link *link)
+{
+    link->state = LINK_HANDSHAKE;
+    if (link->peer->is_tls) {
+        link_make_greeting(link);
+    } else {
+        (void)link_greet(link);
+    }
+}
+
 static void
 link_on_event(struct loop_watch *watch, uint32_t events)
 {
@@ -278,6 +289,12 @@ link_on_event(struct loop_watch *watch, uint32_t events)
         link->is_hung_up = true;
     }
     if (link->state == LINK_ENDED) {
+        return;
+    }
+    if (link->state == LINK_PROXY) {
+        if (is_readable) {
+            link_read_proxy_header(link);
+        }
         return;
     }
     if (link->state == LINK_HANDSHAKE) {
@@ -370,7 +387,7 @@ link_on_heartbeat(struct timer *timer, void *context)
 void
 link_make_ready(struct link *link)
 {
-    bool reads = link_may_read(link) && link->state != LINK_ENDED && link->state != LINK_HANDSHAKE;
+    bool reads = link_may_read(link) && link->state != LINK_ENDED && link->state > LINK_HANDSHAKE;
     if (reads && !list_link_is_linked(&link->ready_link)) {
         list_append(&link->network->ready, &link->ready_link);
     }

@@ -28,6 +28,7 @@ struct newcomer;
 struct source;
 
 enum link_state {
+    LINK_PROXY,     /* a PROXY header comes first */
     LINK_HANDSHAKE, /* of the transport */
     LINK_PROTOCOL,  /* the protocol header is due */
     LINK_FRAMES,
@@ -94,6 +95,13 @@ struct link *link_new(struct network *network, const struct newcomer *newcomer);
 
 /* Frees it at once and posts nothing. */
 void link_free(struct link *link);
+
+/* What has come of the PROXY header is looked at; once it is whole, the transport's handshake
+ * begins. */
+void link_read_proxy_header(struct link *link);
+
+/* The transport's handshake begins: something may have come already. */
+void link_begin_handshake(struct link *link);
 
 /* One step of the transport's handshake. True when it used the private key. */
 bool link_greet(struct link *link);

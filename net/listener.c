@@ -27,8 +27,7 @@ struct listener {
     struct network *network; /* borrowed */
     int fd;                  /* owned; other networks may hold it as well. -1 once it is closed */
     bool is_watched;
-    bool is_tls;
-    struct transport_factory factory;
+    struct listener_settings settings; /* without host and descriptor */
 };
 
 static void listeners_on_room(void *context);
@@ -213,6 +212,25 @@ listeners_forget(struct network *network, struct link *link)
     link->source = NULL;
 }
 
+static void
+log_too_many(const struct network *network, const char *address)
+{
+    log_limited(network->log, LOG_LEVEL_WARN, "listener.too_many_strangers", "peer=%s limit=%u",
+                address, strangers_per_source_max(network->strangers));
+}
+
+bool
+listeners_name_source(struct network *network, struct link *link, const char *address)
+{
+    struct source *source = strangers_move(network->strangers, link->source, address);
+    if (source == NULL) {
+        log_too_many(network, address);
+        return false;
+    }
+    link->source = source;
+    return true;
+}
+
 /* A place for one who has not come yet. Without one accepting rests until there is room. */
 static bool
 listeners_claim_place(struct network *network)
@@ -239,7 +257,12 @@ listener_settle(const struct listener *listener, int fd, const struct net_peer *
     struct network *target = network_group_emptiest(network->group, network);
     atomic_fetch_add_explicit(&target->load, 1, memory_order_relaxed);
     struct newcomer newcomer = {
-        .fd = fd, .factory = listener->factory, .peer = *peer, .source = source};
+        .fd = fd,
+        .factory = listener->settings.factory,
+        .peer = *peer,
+        .source = source,
+        .is_behind_proxy = listener->settings.proxies != NULL,
+    };
     if (target != network) {
         inbox_put(&target->inbox, &newcomer);
         network_call(target);
@@ -248,12 +271,50 @@ listener_settle(const struct listener *listener, int fd, const struct net_peer *
     }
 }
 
+static bool
+listener_trusts(const struct listener *listener, const union socket_address *address)
+{
+    const struct listener_settings *settings = &listener->settings;
+    uint8_t octets[CIDR_ADDRESS_SIZE];
+    socket_address_octets(address, octets);
+    for (size_t i = 0; i < settings->proxy_count; i++) {
+        if (cidr_contains(&settings->proxies[i], octets)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Counts the newcomer, for whom a place was claimed, under its address. NULL when it is not let in,
+ * which is logged; the place is free again then. A proxy brings any number, and which addresses
+ * they come from it says later. */
+static struct source *
+listener_count(const struct listener *listener, const union socket_address *address,
+               const struct net_peer *peer)
+{
+    struct network *network = listener->network;
+    if (listener->settings.proxies == NULL) {
+        struct source *source = strangers_enter(network->strangers, peer->address);
+        if (source == NULL) {
+            log_too_many(network, peer->address);
+        }
+        return source;
+    }
+    if (listener_trusts(listener, address)) {
+        return strangers_enter_by_proxy(network->strangers, peer->address);
+    }
+    strangers_give_up(network->strangers);
+    log_limited(network->log, LOG_LEVEL_WARN, "listener.not_a_proxy", "peer=%s local_port=%u",
+                peer->address, (unsigned)peer->local_port);
+    return NULL;
+}
+
 /* Lets the one who was accepted in, or closes its socket. A place was claimed for it. */
 static void
 listener_admit(struct listener *listener, int fd, const union socket_address *address)
 {
     struct network *network = listener->network;
-    struct net_peer peer = {.is_tls = listener->is_tls};
+    struct net_peer peer = {.is_tls = listener->settings.is_tls};
     if (!socket_describe_peer(fd, address, &peer)) {
         strangers_give_up(network->strangers);
         close(fd);
@@ -263,10 +324,10 @@ listener_admit(struct listener *listener, int fd, const union socket_address *ad
         log_limited(network->log, LOG_LEVEL_WARN, "listener.descriptors_low",
                     "links=%u descriptor=%d", network_group_link_count(network->group), fd);
     }
-    struct source *source = strangers_enter(network->strangers, peer.address);
+    /* Who comes through a proxy is not from here, whatever the addresses say. */
+    peer.is_loopback = peer.is_loopback && listener->settings.proxies == NULL;
+    struct source *source = listener_count(listener, address, &peer);
     if (source == NULL) {
-        log_limited(network->log, LOG_LEVEL_WARN, "listener.too_many_strangers", "peer=%s limit=%u",
-                    peer.address, strangers_per_source_max(network->strangers));
         close(fd);
         return;
     }
@@ -321,14 +382,15 @@ listener_on_event(struct loop_watch *watch, uint32_t events)
 
 /* Takes `fd`. */
 static enum status
-listener_add(struct network *network, int fd, bool is_tls, struct transport_factory factory)
+listener_add(struct network *network, int fd, const struct listener_settings *settings)
 {
     struct listener *listener = xalloc(sizeof(*listener));
     listener->watch.ready = listener_on_event;
     listener->network = network;
     listener->fd = fd;
-    listener->is_tls = is_tls;
-    listener->factory = factory;
+    listener->settings = *settings;
+    listener->settings.host = NULL;
+    listener->settings.passed_fd = 0;
     list_append(&network->listeners.list, &listener->link);
     if (!listener_watch(listener, listeners_accept(&network->listeners))) {
         list_remove(&listener->link);
@@ -340,16 +402,19 @@ listener_add(struct network *network, int fd, bool is_tls, struct transport_fact
 }
 
 enum status
-listener_open(struct network *network, const char *host, uint16_t port, bool is_tls,
-              struct transport_factory factory, uint16_t *port_out, char *why, size_t why_size)
+listener_open(struct network *network, const struct listener_settings *settings, uint16_t *port_out,
+              char *why, size_t why_size)
 {
     uint16_t open_port;
-    int fd = listening_socket_open(host, port, &open_port, why, why_size);
+    int fd = settings->passed_fd != 0
+                 ? listening_socket_take(settings->passed_fd, &open_port, why, why_size)
+                 : listening_socket_open(settings->host, settings->port, &open_port, why, why_size);
     if (fd < 0) {
         return STATUS_IO;
     }
-    if (listener_add(network, fd, is_tls, factory) != STATUS_OK) {
-        snprintf(why, why_size, "cannot watch the socket of %s: %s", host, strerrordesc_np(errno));
+    if (listener_add(network, fd, settings) != STATUS_OK) {
+        snprintf(why, why_size, "cannot watch the socket of %s: %s", settings->host,
+                 strerrordesc_np(errno));
         return STATUS_IO;
     }
     *port_out = open_port;
@@ -363,7 +428,7 @@ listeners_share(struct network *network, const struct network *first)
     {
         const struct listener *listener = CONTAINER_OF(link, struct listener, link);
         int fd = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
-        if (fd < 0 || listener_add(network, fd, listener->is_tls, listener->factory) != STATUS_OK) {
+        if (fd < 0 || listener_add(network, fd, &listener->settings) != STATUS_OK) {
             return STATUS_IO;
         }
     }

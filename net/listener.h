@@ -33,9 +33,9 @@ void listeners_fini(struct listeners *listeners, struct network *network);
 uint32_t listeners_unestablished_max(void);
 
 /* network_listen. */
-MUST_CHECK enum status listener_open(struct network *network, const char *host, uint16_t port,
-                                     bool is_tls, struct transport_factory factory,
-                                     uint16_t *port_out, char *why, size_t why_size);
+MUST_CHECK enum status listener_open(struct network *network,
+                                     const struct listener_settings *settings, uint16_t *port_out,
+                                     char *why, size_t why_size);
 
 /* network_share_listeners. */
 MUST_CHECK enum status listeners_share(struct network *network, const struct network *first);
@@ -48,5 +48,9 @@ void listeners_look_for_room(struct network *network);
 
 /* `link` is established or gone: it no longer counts as a stranger. */
 void listeners_forget(struct network *network, struct link *link);
+
+/* The stranger behind `link`, which a proxy has brought, comes from `address`. False when there are
+ * as many from there as there may be, which is logged. */
+bool listeners_name_source(struct network *network, struct link *link, const char *address);
 
 #endif

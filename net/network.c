@@ -314,10 +314,10 @@ network_port(struct network *network)
 }
 
 enum status
-network_listen(struct network *network, const char *host, uint16_t port, bool is_tls,
-               struct transport_factory factory, uint16_t *port_out, char *why, size_t why_size)
+network_listen(struct network *network, const struct listener_settings *settings,
+               uint16_t *port_out, char *why, size_t why_size)
 {
-    return listener_open(network, host, port, is_tls, factory, port_out, why, why_size);
+    return listener_open(network, settings, port_out, why, why_size);
 }
 
 enum status

@@ -6,6 +6,7 @@
 #ifndef BOURSE_NET_NETWORK_H
 #define BOURSE_NET_NETWORK_H
 
+#include "base/cidr.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/seam.h"
@@ -49,12 +50,27 @@ struct net_port network_port(struct network *network);
  * chunk_pool_share_thread. */
 struct chunk_writer *network_chunk_writer(struct network *network);
 
-/* Opens a listening socket on a numeric address or host name. `*port_out` is the port in use (for
- * port 0: the one the system picked). STATUS_IO leaves a one-line reason in `why`. The factory's
- * context must outlive the network. SO_REUSEADDR, backlog 1024, IPv6 addresses v6-only. */
-MUST_CHECK enum status network_listen(struct network *network, const char *host, uint16_t port,
-                                      bool is_tls, struct transport_factory factory,
-                                      uint16_t *port_out, char *why, size_t why_size);
+/* Where to listen, and for whom. What the factory's context and `proxies` point at outlives the
+ * network; the rest is needed for the call only. */
+struct listener_settings {
+    const char *host; /* a numeric address or a host name */
+    uint16_t port;    /* 0: the system picks one */
+    int passed_fd;    /* a socket that listens already, taken in place of host and port, in every
+                         case; 0: none */
+    bool is_tls;
+    struct transport_factory factory;
+    /* Who may connect: each says in a PROXY header, before anything else, for whom it does. NULL:
+     * everybody connects, and nobody sends a header. */
+    const struct cidr *proxies;
+    size_t proxy_count;
+};
+
+/* Opens a listening socket, or takes the one that is passed. `*port_out` is the port in use.
+ * STATUS_IO leaves a one-line reason in `why`. SO_REUSEADDR, backlog 1024, IPv6 addresses v6-only;
+ * of a socket that is passed that is the business of who made it. */
+MUST_CHECK enum status network_listen(struct network *network,
+                                      const struct listener_settings *settings, uint16_t *port_out,
+                                      char *why, size_t why_size);
 
 /* Has `network` accept where `first` listens; newcomers go to the one of the group that has the
  * fewest links. STATUS_IO: errno says why, and some listeners may be shared already. */

@@ -4,9 +4,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -23,14 +25,30 @@ is_loopback(const union socket_address *address)
     return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
 }
 
-static void
-describe_address(const union socket_address *address, char text[static NET_ADDRESS_SIZE],
-                 uint16_t *port_out)
+void
+socket_address_octets(const union socket_address *address, uint8_t out[static CIDR_ADDRESS_SIZE])
 {
+    if (address->any.sa_family == AF_INET6) {
+        memcpy(out, &address->v6.sin6_addr, CIDR_ADDRESS_SIZE);
+        return;
+    }
+    static const uint8_t mapped[] = {[10] = 0xFF, [11] = 0xFF};
+    memcpy(out, mapped, sizeof(mapped));
+    memcpy(out + sizeof(mapped), &address->v4.sin_addr, sizeof(address->v4.sin_addr));
+}
+
+void
+socket_address_text(const union socket_address *address, char text[static NET_ADDRESS_SIZE],
+                    uint16_t *port_out)
+{
+    enum { MAPPED_SIZE = 12 };
     bool is_v4 = address->any.sa_family == AF_INET;
-    const void *octets =
-        is_v4 ? (const void *)&address->v4.sin_addr : (const void *)&address->v6.sin6_addr;
-    const char *written = inet_ntop(address->any.sa_family, octets, text, NET_ADDRESS_SIZE);
+    bool is_mapped = !is_v4 && IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr);
+    uint8_t octets[CIDR_ADDRESS_SIZE];
+    socket_address_octets(address, octets);
+    const char *written = is_v4 || is_mapped
+                              ? inet_ntop(AF_INET, octets + MAPPED_SIZE, text, NET_ADDRESS_SIZE)
+                              : inet_ntop(AF_INET6, octets, text, NET_ADDRESS_SIZE);
     assert(written != NULL);
     *port_out = ntohs(is_v4 ? address->v4.sin_port : address->v6.sin6_port);
 }
@@ -44,8 +62,8 @@ socket_describe_peer(int fd, const union socket_address *address, struct net_pee
         return false;
     }
     peer->is_loopback = is_loopback(address);
-    describe_address(address, peer->address, &peer->port);
-    describe_address(&local, peer->local_address, &peer->local_port);
+    socket_address_text(address, peer->address, &peer->port);
+    socket_address_text(&local, peer->local_address, &peer->local_port);
     return true;
 }
 
@@ -122,7 +140,7 @@ port_of(int fd)
     assert(result == 0);
     char text[NET_ADDRESS_SIZE];
     uint16_t port;
-    describe_address(&address, text, &port);
+    socket_address_text(&address, text, &port);
     return port;
 }
 
@@ -135,4 +153,46 @@ listening_socket_open(const char *host, uint16_t port, uint16_t *port_out, char 
         *port_out = port_of(fd);
     }
     return fd;
+}
+
+/* Of a socket that does not listen there is nothing to accept, and of one that is not of TCP nobody
+ * could tell the address. */
+static bool
+is_listening(int fd)
+{
+    int listens = 0;
+    int type = 0;
+    int domain = 0;
+    socklen_t size = sizeof(int);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+           getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+           (domain == AF_INET || domain == AF_INET6);
+}
+
+static bool
+make_ready(int fd)
+{
+    int on = 1;
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
+           fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 &&
+           setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0;
+}
+
+int
+listening_socket_take(int fd, uint16_t *port_out, char *why, size_t why_size)
+{
+    if (!is_listening(fd)) {
+        snprintf(why, why_size, "descriptor %d, which was passed, is no listening socket of TCP",
+                 fd);
+    } else if (!make_ready(fd)) {
+        snprintf(why, why_size, "cannot use descriptor %d, which was passed: %s", fd,
+                 strerrordesc_np(errno));
+    } else {
+        *port_out = port_of(fd);
+        return fd;
+    }
+    close(fd);
+    return -1;
 }

@@ -3,6 +3,7 @@
 #include "net/strangers.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,8 @@
 #include "base/assert.h"
 #include "base/map.h"
 #include "base/random.h"
+
+enum { PROXY_NAME_SIZE = 80 };
 
 struct source {
     char *address; /* owned */
@@ -118,10 +121,23 @@ strangers_enter(struct strangers *strangers, const char *address)
     return source;
 }
 
-void
-strangers_leave(struct strangers *strangers, struct source *source)
+/* A proxy's own address is none of its clients'. */
+struct source *
+strangers_enter_by_proxy(struct strangers *strangers, const char *address)
 {
+    char name[PROXY_NAME_SIZE];
+    (void)snprintf(name, sizeof(name), "proxy %s", address);
     pthread_mutex_lock(&strangers->lock);
+    struct source *source = find_or_add(strangers, name);
+    source->count++;
+    pthread_mutex_unlock(&strangers->lock);
+    return source;
+}
+
+/* Under the lock. */
+static void
+leave_source(struct strangers *strangers, struct source *source)
+{
     assert(source->count > 0);
     source->count--;
     if (source->count == 0) {
@@ -130,6 +146,28 @@ strangers_leave(struct strangers *strangers, struct source *source)
         free(source->address);
         free(source);
     }
+}
+
+struct source *
+strangers_move(struct strangers *strangers, struct source *source, const char *address)
+{
+    pthread_mutex_lock(&strangers->lock);
+    struct source *target = find_or_add(strangers, address);
+    if (target->count < strangers->per_source_max) {
+        target->count++;
+        leave_source(strangers, source);
+    } else {
+        target = NULL;
+    }
+    pthread_mutex_unlock(&strangers->lock);
+    return target;
+}
+
+void
+strangers_leave(struct strangers *strangers, struct source *source)
+{
+    pthread_mutex_lock(&strangers->lock);
+    leave_source(strangers, source);
     give_place_back(strangers);
     pthread_mutex_unlock(&strangers->lock);
 }

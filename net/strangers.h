@@ -38,6 +38,14 @@ void strangers_give_up(struct strangers *strangers);
  * place is then free again. */
 struct source *strangers_enter(struct strangers *strangers, const char *address);
 
+/* The same for somebody whom a proxy at `address` brings: there are any number of those. */
+struct source *strangers_enter_by_proxy(struct strangers *strangers, const char *address);
+
+/* One of `source` comes from `address` in truth, and is counted there from now on; `source` may be
+ * gone then. NULL when there are as many from there as there may be: nothing has changed. */
+struct source *strangers_move(struct strangers *strangers, struct source *source,
+                              const char *address);
+
 /* One of `source` has logged in or gone; the source may be gone with it. */
 void strangers_leave(struct strangers *strangers, struct source *source);
 

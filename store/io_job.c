@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "store/backup.h"
 #include "store/ballast.h"
 #include "store/fetch.h"
 #include "store/fold.h"
@@ -20,6 +21,9 @@ run_retire(struct io_job *job, const struct disk *disk)
 {
     if (job->retire.is_pack) {
         return pack_retire(disk, job->retire.number, job->retire.last, &job->failure);
+    }
+    if (job->retire.spare != 0 && segment_is_shared(disk, job->retire.number)) {
+        job->retire.spare = 0;
     }
     return segment_retire(disk, job->retire.number, job->retire.spare, &job->failure);
 }
@@ -150,17 +154,23 @@ dispatch(struct io_job *job, const struct disk *disk, struct fetch_files *files)
         return run_fetch(job, disk, files);
     case IO_PACK:
         return run_pack(job, disk);
+    case IO_BACKUP:
+        return backup_step(job->backup, disk, &job->failure);
+    case IO_JOB_TYPE_COUNT:
+        break;
     }
     return STATUS_REJECTED;
 }
 
-/* A file that could not be made for want of room was thrown away, and what held before holds: no
+/* What fails of a backup fails in the directory that it goes to.
+ *
+ * A file that could not be made for want of room was thrown away, and what held before holds: no
  * reason to end. So is any other file but a snapshot and the manifest behind it. Where names could
  * not be flushed, a later flush of the directory may say that they are safe when they are not. */
 static bool
 is_fatal(const struct io_job *job)
 {
-    if (job->status != STATUS_IO) {
+    if (job->status != STATUS_IO || job->type == IO_BACKUP) {
         return false;
     }
     if (log_failure_is_of_directory(&job->failure)) {

@@ -27,8 +27,11 @@ enum io_job_type {
     IO_GIVE_UP,  /* ballast_give_up */
     IO_FETCH,    /* contents of messages back into memory (store/fetch.h) */
     IO_SPILL,    /* memory out to a spill file, or back (store/spill.h) */
+    IO_BACKUP,   /* a copy of the directory, a step of it (store/backup.h) */
+    IO_JOB_TYPE_COUNT,
 };
 
+struct backup;
 struct io_fetch;
 struct io_spill;
 struct packing;
@@ -59,7 +62,8 @@ struct io_job {
             uint64_t number;
             bool is_pack;
             uint64_t last;
-            uint64_t spare; /* the number it gets as a spare; 0: remove it */
+            uint64_t spare; /* the number it gets as a spare; 0: remove it. Out: 0 when it could
+                               not become one */
         } retire;
         struct {
             uint64_t number, folded_lsn;
@@ -83,6 +87,7 @@ struct io_job {
         } ballast;
         struct io_fetch *fetch; /* borrowed from the core until the job is back */
         struct io_spill *spill; /* the same */
+        struct backup *backup;  /* the same. Out with STATUS_AGAIN: to be given again */
     };
 };
 

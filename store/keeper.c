@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "store/backup.h"
 #include "store/ballast.h"
 #include "store/pack.h"
 #include "store/snapshot.h"
@@ -52,7 +53,11 @@ struct keeper {
     bool is_busy;
     struct io_job pack; /* its next step; without `packing`: none is under way */
     uint64_t now_ms;
-    struct retry retries[IO_SPILL + 1]; /* by type of job */
+    struct backup *backup; /* borrowed; NULL: none is asked for */
+    bool backup_has_begun; /* its plan is made */
+    keeper_backup_done *backup_done;
+    void *backup_context;
+    struct retry retries[IO_JOB_TYPE_COUNT]; /* by type of job */
     struct disk_space disk_space;
     bool disk_space_is_known;
     uint64_t disk_space_due_ms;
@@ -163,6 +168,7 @@ keeper_free(struct keeper **keeper_pointer)
         return;
     }
     assert(!keeper->is_busy);
+    assert(keeper->backup == NULL);
     *keeper_pointer = NULL;
     packing_free(&keeper->pack.pack.packing);
     manifest_fini(&keeper->manifest);
@@ -420,6 +426,37 @@ submit_pack_step(struct keeper *keeper)
     submit(keeper);
 }
 
+/* What is copied is chosen when the backup begins: everything that is on the disk by then. A full
+ * segment that is not wholly on the disk yet is the one that is cut. */
+static void
+plan_backup(struct keeper *keeper, const struct journal *journal)
+{
+    const struct journal_segment *left = journal_oldest_left(journal);
+    uint64_t commit_lsn = journal_commit_lsn(journal);
+    bool is_cut = left != NULL && left->end_lsn > commit_lsn;
+    struct backup_plan plan = {
+        .manifest = &keeper->manifest,
+        .commit_lsn = commit_lsn,
+        .open_segment = is_cut ? left->number : journal_segment_number(journal),
+    };
+    backup_prepare(keeper->backup, &plan);
+    keeper->backup_has_begun = true;
+}
+
+static void
+submit_backup_step(struct keeper *keeper, const struct journal *journal)
+{
+    if (!keeper->backup_has_begun) {
+        plan_backup(keeper, journal);
+    }
+    if (keeper->disk_is_low) {
+        backup_give_up(keeper->backup, "the disk of the data directory is nearly full: nothing is "
+                                       "kept there longer than it is needed");
+    }
+    keeper->job = (struct io_job){.type = IO_BACKUP, .backup = keeper->backup};
+    submit(keeper);
+}
+
 static void
 submit_space_query(struct keeper *keeper)
 {
@@ -474,7 +511,7 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
     }
     bool wants = wants_segment(keeper, journal);
     bool is_packing = keeper->pack.pack.packing != NULL;
-    if (wants && keeper->spare_count == 0 && !is_packing &&
+    if (wants && keeper->spare_count == 0 && !is_packing && !keeper->backup_has_begun &&
         submit_space_work(keeper, journal, true)) {
         return;
     }
@@ -485,6 +522,8 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
     } else if (!submit_index(keeper, journal) && !submit_ballast(keeper)) {
         if (is_packing) {
             submit_pack_step(keeper);
+        } else if (keeper->backup != NULL) {
+            submit_backup_step(keeper, journal);
         } else {
             (void)submit_space_work(keeper, journal, false);
         }
@@ -501,6 +540,7 @@ log_job_failure(struct keeper *keeper, const struct io_job *job)
         [IO_RETIRE] = "retire",           [IO_FOLD] = "fold",   [IO_PACK] = "pack",
         [IO_SNAPSHOT] = "snapshot",       [IO_SPACE] = "space", [IO_BALLAST] = "ballast",
         [IO_GIVE_UP] = "give up ballast", [IO_FETCH] = "fetch", [IO_SPILL] = "spill",
+        [IO_BACKUP] = "backup",
     };
     const struct log_failure *failure = &job->failure;
     log_warn(keeper->log, "store.job_failed",
@@ -619,7 +659,9 @@ job_succeeded(struct keeper *keeper, const struct io_job *job)
     case IO_SPARE:
     case IO_FETCH:
     case IO_SPILL:
-        break; /* not the keeper's */
+    case IO_BACKUP:
+    case IO_JOB_TYPE_COUNT:
+        break; /* not the keeper's, or told to who asked */
     }
 }
 
@@ -635,6 +677,38 @@ job_failed(struct keeper *keeper, const struct io_job *job)
     retry_later(keeper, job->type);
 }
 
+bool
+keeper_begin_backup(struct keeper *keeper, struct backup *backup, keeper_backup_done *done,
+                    void *context)
+{
+    if (keeper->backup != NULL) {
+        return false;
+    }
+    keeper->backup = backup;
+    keeper->backup_has_begun = false;
+    keeper->backup_done = done;
+    keeper->backup_context = context;
+    return true;
+}
+
+static void
+end_backup(struct keeper *keeper, enum status status)
+{
+    struct backup *backup = keeper->backup;
+    keeper->backup = NULL;
+    keeper->backup_has_begun = false;
+    keeper->backup_done(keeper->backup_context, backup, status);
+}
+
+void
+keeper_end_backup(struct keeper *keeper, const struct disk *disk)
+{
+    if (keeper->backup != NULL && !keeper->is_busy) {
+        backup_cancel(keeper->backup, disk, "the broker stops");
+        end_backup(keeper, STATUS_REJECTED);
+    }
+}
+
 void
 keeper_job_done(struct keeper *keeper, struct io_job *job)
 {
@@ -642,6 +716,12 @@ keeper_job_done(struct keeper *keeper, struct io_job *job)
     assert(job == &keeper->job);
     assert(!job->is_fatal);
     keeper->is_busy = false;
+    if (job->type == IO_BACKUP) {
+        if (job->status != STATUS_AGAIN) {
+            end_backup(keeper, job->status);
+        }
+        return;
+    }
     if (job->type == IO_PACK && job->status == STATUS_AGAIN) {
         keeper->pack = *job;
         return;

@@ -55,6 +55,18 @@ void keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms
 void keeper_job_done(struct keeper *keeper, struct io_job *job);
 bool keeper_is_busy(const struct keeper *keeper);
 
+/* A backup under way: begins when no pack is being made, and then nothing of the directory is
+ * removed, packed or folded until it is done; segments are prepared and indexed. `done` is called
+ * once, from keeper_job_done or keeper_end_backup; the backup is the caller's again then. False:
+ * another one is under way. */
+struct backup;
+typedef void keeper_backup_done(void *context, struct backup *backup, enum status status);
+bool keeper_begin_backup(struct keeper *keeper, struct backup *backup, keeper_backup_done *done,
+                         void *context);
+
+/* Gives up the one that is under way, if there is one and no step of it is; at the end. Blocks. */
+void keeper_end_backup(struct keeper *keeper, const struct disk *disk);
+
 /* How much room the file system had a second ago or so, without that of the ballast where it is
  * missing; NULL while that is not known. */
 const struct disk_space *keeper_disk_space(const struct keeper *keeper);

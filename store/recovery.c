@@ -235,7 +235,8 @@ static enum status
 retire_surplus(struct recovery_work *work, struct found_segment *segment)
 {
     struct recovery *result = work->result;
-    bool is_whole = segment->header.capacity == work->options->slot_size;
+    bool is_whole = segment->header.capacity == work->options->slot_size &&
+                    !segment_is_shared(work->disk, segment->header.number);
     uint64_t spare = is_whole ? work->next_spare++ : 0;
     struct log_failure failure;
     enum status status = segment_retire(work->disk, segment->header.number, spare, &failure);

@@ -64,37 +64,64 @@ copy_octets(const struct disk *disk, struct disk_file *from, struct disk_file *t
     return status == STATUS_OK ? disk->flush(disk->context, to) : status;
 }
 
+/* Makes `to` a copy of the file, in place of whatever has that name. */
+static enum status
+copy_file(const struct disk *disk, const char *name, const char *to)
+{
+    char aside[STORE_NAME_SIZE + 24];
+    struct disk_file *source = NULL;
+    struct disk_file *copy = NULL;
+    (void)snprintf(aside, sizeof(aside), "%s.tmp", to);
+    (void)disk->unlink(disk->context, aside);
+    enum status status = disk->open(disk->context, name, DISK_OPEN_READ, &source);
+    if (status == STATUS_OK) {
+        status = disk->open(disk->context, aside, DISK_OPEN_CREATE, &copy);
+    }
+    if (status == STATUS_OK) {
+        status = copy_octets(disk, source, copy);
+    }
+    int error = errno;
+    disk->close(disk->context, &source);
+    disk->close(disk->context, &copy);
+    errno = error;
+    if (status == STATUS_OK) {
+        status = disk->rename(disk->context, aside, to);
+    }
+    return status == STATUS_OK ? disk->flush_directory(disk->context) : status;
+}
+
+/* What a backup shares with this directory is the backup's as well: here it is changed in a copy.
+ */
+static enum status
+stop_sharing(const struct disk *disk, const char *name)
+{
+    struct disk_file *file = NULL;
+    uint64_t count = 1;
+    enum status status = disk->open(disk->context, name, DISK_OPEN_READ, &file);
+    if (status == STATUS_OK) {
+        status = disk->link_count(disk->context, file, &count);
+    }
+    int error = errno;
+    disk->close(disk->context, &file);
+    errno = error;
+    return status == STATUS_OK && count > 1 ? copy_file(disk, name, name) : status;
+}
+
 enum status
 salvage_keep_copy(struct salvage *salvage, const char *name)
 {
     const struct disk *disk = salvage->disk;
     char kept[STORE_NAME_SIZE + 16];
-    char aside[STORE_NAME_SIZE + 24];
-    struct disk_file *from = NULL;
-    struct disk_file *to = NULL;
+    struct disk_file *earlier = NULL;
     damaged_name(name, kept);
-    (void)snprintf(aside, sizeof(aside), "%s.tmp", kept);
-    if (disk->open(disk->context, kept, DISK_OPEN_READ, &to) == STATUS_OK) {
-        disk->close(disk->context, &to);
-        return STATUS_OK;
-    }
-    (void)disk->unlink(disk->context, aside);
-    enum status status = disk->open(disk->context, name, DISK_OPEN_READ, &from);
-    if (status == STATUS_OK) {
-        status = disk->open(disk->context, aside, DISK_OPEN_CREATE, &to);
+    enum status status = STATUS_OK;
+    if (disk->open(disk->context, kept, DISK_OPEN_READ, &earlier) == STATUS_OK) {
+        disk->close(disk->context, &earlier);
+    } else {
+        status = copy_file(disk, name, kept);
     }
     if (status == STATUS_OK) {
-        status = copy_octets(disk, from, to);
-    }
-    int error = errno;
-    disk->close(disk->context, &from);
-    disk->close(disk->context, &to);
-    errno = error;
-    if (status == STATUS_OK) {
-        status = disk->rename(disk->context, aside, kept);
-    }
-    if (status == STATUS_OK) {
-        status = disk->flush_directory(disk->context);
+        status = stop_sharing(disk, name);
     }
     return status == STATUS_OK ? status : salvage_say_io(salvage, kept, "written");
 }

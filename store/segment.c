@@ -395,6 +395,21 @@ remove_file(const struct disk *disk, const char *name, struct log_failure *failu
     return status == STATUS_OK ? flush_names(disk, name, failure) : status;
 }
 
+bool
+segment_is_shared(const struct disk *disk, uint64_t number)
+{
+    char name[STORE_NAME_SIZE];
+    struct disk_file *file;
+    uint64_t count = 0;
+    store_file_name(STORE_FILE_SEGMENT, number, 0, name);
+    if (disk->open(disk->context, name, DISK_OPEN_READ, &file) != STATUS_OK) {
+        return true;
+    }
+    enum status status = disk->link_count(disk->context, file, &count);
+    disk->close(disk->context, &file);
+    return status != STATUS_OK || count != 1;
+}
+
 enum status
 segment_retire(const struct disk *disk, uint64_t number, uint64_t spare,
                struct log_failure *failure)

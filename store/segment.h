@@ -79,6 +79,10 @@ MUST_CHECK enum status spare_prepare(const struct disk *disk, uint64_t number, u
 MUST_CHECK enum status segment_retire(const struct disk *disk, uint64_t number, uint64_t spare,
                                       struct log_failure *failure);
 
+/* Whether octets of the segment are also somebody else's, as those of a backup that was linked: it
+ * must not be written to, and cannot become a spare. True also when that cannot be found out. */
+bool segment_is_shared(const struct disk *disk, uint64_t number);
+
 /* The same for `pack.<first>.<last>`, which never becomes a spare. */
 MUST_CHECK enum status pack_retire(const struct disk *disk, uint64_t first, uint64_t last,
                                    struct log_failure *failure);

@@ -424,14 +424,17 @@ open_session(struct session *session, uint8_t settings)
         client_init(&session->clients[i]);
     }
     core_world_init(world, (settings & SESSION_LOGGED) != 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
-    session->network = network_new(&network, NULL, core_world_memory(), &clock, &world->log, &events);
+    session->network =
+        network_new(&network, NULL, core_world_memory(), &clock, &world->log, &events);
     assert(session->network != NULL);
     core_world_open(world, &core, network_port(session->network));
     session->core_events = core_net_events(world->core);
     chunk_pool_share_thread(world->pool, 0, network_chunk_writer(session->network));
     put_users(world);
     enum status status =
-        network_listen(session->network, "127.0.0.1", 0, false, client_factory(&session->accepted),
+        network_listen(session->network,
+                       &(struct listener_settings){.host = "127.0.0.1",
+                                                   .factory = client_factory(&session->accepted)},
                        &session->port, why, sizeof(why));
     assert(status == STATUS_OK);
 }

@@ -27,6 +27,7 @@ extern const struct fuzz_target fuzz_literal;
 extern const struct fuzz_target fuzz_login;
 extern const struct fuzz_target fuzz_password;
 extern const struct fuzz_target fuzz_properties;
+extern const struct fuzz_target fuzz_proxy;
 extern const struct fuzz_target fuzz_session;
 extern const struct fuzz_target fuzz_session_memory;
 extern const struct fuzz_target fuzz_store_index;

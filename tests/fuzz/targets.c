@@ -3,23 +3,9 @@
 #include "tests/fuzz/target.h"
 
 const struct fuzz_target *const fuzz_targets[] = {
-    &fuzz_access,
-    &fuzz_certificate,
-    &fuzz_config,
-    &fuzz_frame,
-    &fuzz_headers,
-    &fuzz_literal,
-    &fuzz_login,
-    &fuzz_password,
-    &fuzz_table,
-    &fuzz_properties,
-    &fuzz_session,
-    &fuzz_session_memory,
-    &fuzz_store_index,
-    &fuzz_store_manifest,
-    &fuzz_store_pack,
-    &fuzz_store_segment,
-    &fuzz_store_snapshot,
-    &fuzz_topic,
-    NULL,
+    &fuzz_access,         &fuzz_certificate,    &fuzz_config,         &fuzz_frame,
+    &fuzz_headers,        &fuzz_literal,        &fuzz_login,          &fuzz_password,
+    &fuzz_table,          &fuzz_properties,     &fuzz_proxy,          &fuzz_session,
+    &fuzz_session_memory, &fuzz_store_index,    &fuzz_store_manifest, &fuzz_store_pack,
+    &fuzz_store_segment,  &fuzz_store_snapshot, &fuzz_topic,          NULL,
 };

@@ -148,3 +148,65 @@ def test_directory_that_is_not_there_is_not_made(tmp_path):
         result = store(*words, tmp_path / "nothing")
         assert result.returncode == 1 and "nothing" in result.stderr, words
     assert not (tmp_path / "nothing").exists()
+
+
+# -- backup
+
+def test_a_backup_is_a_directory_that_a_broker_starts_on(data, tmp_path):
+    target = tmp_path / "backup"
+    result = store("backup", data, target)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("ok: ") and " 0 copied" in result.stdout
+    assert store("verify", target).returncode == 0
+    assert store("dump", target).stdout == store("dump", data).stdout
+    with brokers.Bourse(data_dir=target) as broker:
+        channel = broker.open().channel()
+        assert [channel.get("orders").body for _ in BODIES] == BODIES
+    assert store("verify", data).returncode == 0
+
+
+# What is linked is one file with two names: a broker that goes on must not write over it.
+def test_a_broker_that_goes_on_leaves_its_backup_alone(copy, tmp_path):
+    target = tmp_path / "backup"
+    assert store("backup", copy, target).returncode == 0
+    before = files(target)
+    with brokers.Bourse(data_dir=copy) as broker:
+        channel = broker.open().channel()
+        for queue in ("orders", "bills"):
+            channel.call("queue.purge", queue=queue)
+        channel.call("confirm.select")
+        channel.publish("", "orders", b"later", delivery_mode=2)
+        channel.expect("basic.ack")
+    with brokers.Bourse(data_dir=copy):
+        pass
+    assert files(target) == before
+
+
+@pytest.mark.parametrize("make, text", [
+    (lambda path: path.mkdir(mode=0o700) or (path / "file").write_text("x"), "not empty"),
+    (lambda path: path.write_text("x"), "is not a directory")])
+def test_a_backup_does_not_go_where_something_is(data, tmp_path, make, text):
+    target = tmp_path / "backup"
+    make(target)
+    result = store("backup", data, target)
+    assert result.returncode == 1
+    assert text in result.stderr
+
+
+def test_a_running_broker_is_not_backed_up_from_outside(tmp_path):
+    with brokers.Bourse(data_dir=tmp_path / "data"):
+        result = store("backup", tmp_path / "data", tmp_path / "backup")
+    assert result.returncode == 1
+    assert "in use" in result.stderr
+    assert not (tmp_path / "backup").exists()
+
+
+# A file that both have is repaired in a copy of its own.
+def test_a_repair_does_not_change_a_backup(copy, tmp_path):
+    target = tmp_path / "backup"
+    assert store("backup", copy, target).returncode == 0
+    damage(copy, BODIES[1])
+    before = files(target)
+    assert store("repair", "--salvage", copy).returncode == 0
+    assert store("verify", copy).returncode == 0
+    assert files(target) == before

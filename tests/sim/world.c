@@ -282,6 +282,8 @@ note_call(void *context, const struct sim_disk_op *op)
         [SIM_DISK_FLUSH_DIRECTORY] = "disk flush directory",
         [SIM_DISK_LIST] = "disk list",
         [SIM_DISK_SPACE] = "disk space",
+        [SIM_DISK_LINK] = "link",
+        [SIM_DISK_LINK_COUNT] = "links",
     };
     struct world *world = context;
     if (op->error != 0) {

@@ -46,12 +46,14 @@ class Connection:
     """One connection. `open()` logs in; before that, the pieces of the handshake are at hand."""
 
     def __init__(self, address, tls=None, server_hostname="localhost", timeout_s=TIMEOUT_S,
-                 source=None):
-        """`source` is the loopback address to connect from, such as "127.0.0.9"."""
+                 source=None, prefix=b""):
+        """`source` is the loopback address to connect from, such as "127.0.0.9"; `prefix` is sent
+        before anything else, TLS included: what a proxy says first."""
         self.timeout_s = timeout_s
         self.sock = socket.create_connection(address, timeout=timeout_s,
                                              source_address=(source, 0) if source else None)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.sendall(prefix)
         if tls is not None:
             self.sock = tls.wrap_socket(self.sock, server_hostname=server_hostname)
         self.buffer = bytearray()

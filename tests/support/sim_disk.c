@@ -437,6 +437,59 @@ sim_unlink(void *context, const char *name)
     return end(disk, &op);
 }
 
+/* Takes the file that is to be linked out of its disk. */
+static enum status
+copy_linked(struct sim_disk *disk, const char *name, struct sim_inode **copy_out)
+{
+    struct sim_disk_op op = {.call = SIM_DISK_LINK, .name = name, .to = name};
+    if (begin(disk, &op)) {
+        op.error = rename_error(disk, name, name);
+    }
+    if (op.error == 0) {
+        struct sim_inode *inode = disk->inodes[sim_names_find(&disk->current, name)];
+        inode->linked_count++;
+        *copy_out = sim_inode_copy(inode);
+        sim_inode_settle(*copy_out);
+        (*copy_out)->handles = 0;
+    }
+    return end(disk, &op);
+}
+
+static enum status
+sim_link(void *context, const char *name, void *to_context)
+{
+    struct sim_disk *to = to_context;
+    struct sim_inode *copy = NULL;
+    if (copy_linked(context, name, &copy) != STATUS_OK) {
+        return STATUS_IO;
+    }
+    (void)pthread_mutex_lock(&to->lock);
+    bool is_taken = sim_names_find(&to->current, name) != SIM_NO_INODE;
+    if (is_taken) {
+        sim_inode_free(&copy);
+    } else {
+        uint32_t number = sim_disk_create(to, name);
+        sim_inode_free(&to->inodes[number]);
+        to->inodes[number] = copy;
+    }
+    (void)pthread_mutex_unlock(&to->lock);
+    errno = is_taken ? EEXIST : errno;
+    return is_taken ? STATUS_IO : STATUS_OK;
+}
+
+static enum status
+sim_link_count(void *context, struct disk_file *file, uint64_t *count_out)
+{
+    struct sim_disk *disk = context;
+    struct sim_disk_op op = {.call = SIM_DISK_LINK_COUNT, .name = "", .to = ""};
+    bool may = begin(disk, &op);
+    const struct sim_inode *inode = inode_of(disk, file, &op);
+    if (may && inode != NULL) {
+        *count_out = 1 + (uint64_t)inode->linked_count;
+    }
+    return end(disk, &op);
+}
+
 static enum status
 sim_flush_directory(void *context)
 {
@@ -690,6 +743,8 @@ disk_of_sim(struct sim_disk *disk)
         .forget = sim_forget,
         .rename = sim_rename,
         .unlink = sim_unlink,
+        .link = sim_link,
+        .link_count = sim_link_count,
         .flush_directory = sim_flush_directory,
         .list = sim_list,
         .space = sim_space,

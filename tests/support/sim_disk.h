@@ -17,6 +17,8 @@
  * - A disk that copies on write (sim_disk_set_copies_on_write) needs room for every octet that is
  *   written over, until the next flush of the file, and has the room of a file that was removed
  *   back only after flush_directory.
+ * - A file that is linked into another disk is a copy there, all of it on the disk: both sides know
+ *   that it has two names, and nobody is to write to either.
  * - A file of which more than SIM_DISK_DIRTY_MAX octets were overwritten and not flushed is written
  *   back by itself, as a kernel would.
  *
@@ -49,6 +51,8 @@ enum sim_disk_call {
     SIM_DISK_TRUNCATE,
     SIM_DISK_RENAME,
     SIM_DISK_UNLINK,
+    SIM_DISK_LINK,
+    SIM_DISK_LINK_COUNT,
     SIM_DISK_FLUSH_DIRECTORY,
     SIM_DISK_LIST,
     SIM_DISK_SPACE,

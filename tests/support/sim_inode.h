@@ -25,6 +25,7 @@ struct sim_inode {
     uint32_t handles;              /* open files */
     bool is_marked;                /* named by a directory, while the disk sweeps */
     bool flush_is_broken;          /* one has failed */
+    uint32_t linked_count;         /* names that it has on other disks */
     uint64_t size;
     uint64_t overwritten; /* octets that were written over since the last flush, each time */
     uint64_t capacity;    /* whole sectors; all zero behind `size` */

@@ -3,6 +3,8 @@
  * made from it again. The records here have gone through a real journal. */
 #include "broker/durable_topology.h"
 
+#include "broker/trace.h"
+
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <stdio.h>
@@ -525,6 +527,22 @@ unbind(struct exchange *source, struct route_target *target, const char *key)
     cr_assert(eq(int,
                  vhost_unbind(rig_vhost(rig), source, target, bytes_of(key), bytes_of(""), &fault),
                  STATUS_OK));
+}
+
+/* What an operator has switched on is on after a restart. */
+Test(durable_topology, a_vhost_is_traced_after_a_restart_as_before)
+{
+    struct vhost *vhost = rig_add_vhost(rig, "/");
+    seal();
+    buffer_clear(&told);
+    vhost_set_tracing(vhost, true);
+    seal();
+    struct buffer history;
+    struct rig *other = restored_rig(copy_of_told(&history));
+    cr_expect(core_find_vhost(other->core, bytes_of("/"))->is_traced);
+    cr_expect(eq(u32, other->core->traced_vhost_count, 1));
+    buffer_fini(&history);
+    rig_free(&other);
 }
 
 /* Durable changes are told when they are made, each once; the rest not at all. */

@@ -95,6 +95,17 @@ Test(listeners, what_does_not_go_together_is_told)
          "3:45: error: \"tls\" takes a map or \"same-as LISTENER\"\n"},
         {"{amqp: {bind: [\"127.0.0.1:1\", \"127.0.0.1:1\"]}}",
          "3:42: error: 127.0.0.1:1 is also an address of amqp in line 3\n"},
+        {"{amqp: {bind: \"127.0.0.1:1\", proxy-protocol: [10.0.0.0/8, \"fd00::/8\"]}}", ""},
+        {"{amqp: {bind: \"127.0.0.1:1\", proxy-protocol: 192.0.2.7}}", ""},
+        {"{amqp: {bind: \"127.0.0.1:1\", proxy-protocol: [10.0.0.1/8, load-balancer]}}",
+         "3:58: error: \"10.0.0.1/8\" has bits set behind its prefix: write the first address of "
+         "the range\n"
+         "3:70: error: \"load-balancer\" is no range of addresses, such as 10.0.0.0/8 or "
+         "fd00::/8\n"},
+        {"{amqp: {bind: \"127.0.0.1:1\", proxy-protocol: []}}",
+         "3:57: error: \"proxy-protocol\" is an empty list: name the proxies that may connect\n"},
+        {"{metrics: {bind: \"127.0.0.1:1\", proxy-protocol: 10.0.0.0/8}}",
+         "3:60: error: \"proxy-protocol\" is for amqp and amqps: metrics takes no PROXY header\n"},
         {"{metrics: {bind: \"0.0.0.0:1\"}}",
          "3:29: warning: metrics without TLS on an address other than loopback: passwords and "
          "messages can be read on the way\n"},
@@ -114,6 +125,20 @@ Test(listeners, what_does_not_go_together_is_told)
         buffer_fini(&report);
         config_free(&config);
     }
+}
+
+Test(listeners, proxies_are_ranges_of_addresses)
+{
+    struct config *config = reading_of(
+        READING_HEAD "listeners: {amqp: {bind: \"127.0.0.1:1\", proxy-protocol: [10.0.0.0/8, "
+                     "\"fd00::1\"]}}\n",
+        CONFIG_FOR_CHECK);
+    const struct config_listener *amqp = &config->listeners[LISTENER_AMQP];
+    cr_assert(eq(sz, amqp->proxy_count, 2));
+    cr_expect(eq(u8, amqp->proxies[0].prefix_bits, 96 + 8));
+    cr_expect(eq(u8, amqp->proxies[1].prefix_bits, 128));
+    cr_expect(eq(ptr, config->listeners[LISTENER_AMQPS].proxies, NULL), "everybody connects");
+    config_free(&config);
 }
 
 Test(listeners, the_command_line_replaces_addresses_but_brings_no_certificate)

@@ -205,8 +205,10 @@ harness_start(struct harness *harness, const struct network_settings *settings,
     chunk_pool_share_thread(harness->pool, settings != NULL ? settings->number : 0,
                             network_chunk_writer(harness->network));
     char why[128];
-    enum status status = network_listen(harness->network, "127.0.0.1", 0, is_tls, factory,
-                                        &harness->tcp_port, why, sizeof(why));
+    enum status status = network_listen(
+        harness->network,
+        &(struct listener_settings){.host = "127.0.0.1", .is_tls = is_tls, .factory = factory},
+        &harness->tcp_port, why, sizeof(why));
     cr_assert(eq(int, status, STATUS_OK));
 }
 

@@ -111,8 +111,11 @@ listen_for_handshakes(void)
 {
     char why[128];
     uint16_t port;
-    enum status status = network_listen(harness->network, "127.0.0.1", 0, true,
-                                        transport_factory_footprint(), &port, why, sizeof(why));
+    enum status status = network_listen(
+        harness->network,
+        &(struct listener_settings){
+            .host = "127.0.0.1", .is_tls = true, .factory = transport_factory_footprint()},
+        &port, why, sizeof(why));
     cr_assert(eq(int, status, STATUS_OK), "%s", why);
     return port;
 }

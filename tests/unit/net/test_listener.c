@@ -175,8 +175,11 @@ Test(listener, address_that_cannot_be_listened_on_gives_one_line_why)
         char why[128] = "";
         uint16_t port = 0;
         enum status status =
-            network_listen(harness->network, rows[i].host, harness->tcp_port, false,
-                           transport_factory_tcp(), &port, why, sizeof(why));
+            network_listen(harness->network,
+                           &(struct listener_settings){.host = rows[i].host,
+                                                       .port = harness->tcp_port,
+                                                       .factory = transport_factory_tcp()},
+                           &port, why, sizeof(why));
         cr_expect(eq(int, status, STATUS_IO), "%s", rows[i].host);
         cr_expect(bytes_starts_with(bytes_of(why), rows[i].why), "%s", why);
         cr_expect(zero(ptr, strchr(why, '\n')));
@@ -188,8 +191,11 @@ Test(listener, listeners_on_both_families_share_a_port)
 {
     char why[128];
     uint16_t port;
-    enum status status = network_listen(harness->network, "::1", harness->tcp_port, false,
-                                        transport_factory_tcp(), &port, why, sizeof(why));
+    enum status status = network_listen(
+        harness->network,
+        &(struct listener_settings){
+            .host = "::1", .port = harness->tcp_port, .factory = transport_factory_tcp()},
+        &port, why, sizeof(why));
     cr_expect(eq(int, status, STATUS_OK), "%s", why);
     cr_expect(eq(int, port, harness->tcp_port));
 }
@@ -204,8 +210,11 @@ Test(listener, links_live_on_when_listening_stops)
 
     char why[128];
     uint16_t port;
-    enum status status = network_listen(harness->network, "127.0.0.1", harness->tcp_port, false,
-                                        transport_factory_tcp(), &port, why, sizeof(why));
+    enum status status = network_listen(
+        harness->network,
+        &(struct listener_settings){
+            .host = "127.0.0.1", .port = harness->tcp_port, .factory = transport_factory_tcp()},
+        &port, why, sizeof(why));
     cr_expect(eq(int, status, STATUS_OK), "the port is free again: %s", why);
     close(fd);
 }

@@ -47,8 +47,10 @@ start(const struct network_settings *settings)
         cr_assert(ne(ptr, networks[i], NULL));
     }
     cr_assert(eq(int,
-                 network_listen(networks[0], "127.0.0.1", 0, false, transport_factory_tcp(), &port,
-                                why, sizeof(why)),
+                 network_listen(networks[0],
+                                &(struct listener_settings){.host = "127.0.0.1",
+                                                            .factory = transport_factory_tcp()},
+                                &port, why, sizeof(why)),
                  STATUS_OK));
     for (size_t i = 1; i < NETWORK_COUNT; i++) {
         cr_assert(eq(int, network_share_listeners(networks[i], networks[0]), STATUS_OK));

@@ -104,8 +104,10 @@ set_up(void)
     thread = network_thread_new(&settings);
     cr_assert(ne(ptr, thread, NULL));
     cr_assert(eq(int,
-                 network_listen(network_thread_network(thread), "127.0.0.1", 0, false,
-                                transport_factory_tcp(), &port, why, sizeof(why)),
+                 network_listen(network_thread_network(thread),
+                                &(struct listener_settings){.host = "127.0.0.1",
+                                                            .factory = transport_factory_tcp()},
+                                &port, why, sizeof(why)),
                  STATUS_OK));
     cr_assert(eq(int, network_thread_start(thread, 1), STATUS_OK));
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "store/backup.h"
 #include "store/log_writer.h"
 #include "tests/support/sim_disk.h"
 
@@ -1388,4 +1389,118 @@ Test(keeper, no_power_cut_loses_or_brings_back_a_message)
         }
     }
     sim_recording_free(&recording);
+}
+
+/* Backups ---------------------------------------------------------------------------------------
+ */
+
+static struct sim_disk *sim_target;
+static uint32_t backups_done;
+static enum status backup_status;
+
+static enum status
+open_target(void *context, struct disk *disk_out, char *why, size_t why_size)
+{
+    (void)context;
+    (void)why;
+    (void)why_size;
+    *disk_out = disk_of_sim(sim_target);
+    return STATUS_OK;
+}
+
+static void
+close_target(void *context)
+{
+    (void)context;
+}
+
+static void
+on_backed_up(void *context, struct backup *backup, enum status status)
+{
+    (void)context;
+    (void)backup;
+    backups_done++;
+    backup_status = status;
+}
+
+static struct backup *
+begin_backup(void)
+{
+    static const struct backup_target target = {.open = open_target, .close = close_target};
+    struct backup *backup = backup_new(&target);
+    sim_target = sim_disk_new();
+    backups_done = 0;
+    cr_assert(keeper_begin_backup(keeper, backup, on_backed_up, NULL));
+    return backup;
+}
+
+/* The log never waits for a backup: segments are prepared and indexed between its steps. Nothing
+ * that it may still need is removed. */
+Test(keeper, backup_goes_on_beside_the_log_and_keeps_what_it_copies)
+{
+    uint64_t lsn = publish(LARGE);
+    write_log();
+    settle();
+    for (size_t i = 0; i < 4; i++) {
+        publish(LARGE);
+    }
+    write_log();
+    struct backup *backup = begin_backup();
+    cr_expect(not(keeper_begin_backup(keeper, backup, on_backed_up, NULL)), "one at a time");
+    keeper_turn(keeper, journal, now_ms);
+    while (job->type != IO_BACKUP) {
+        run_job();
+        keeper_turn(keeper, journal, now_ms);
+    }
+    uint64_t commit_lsn = journal_commit_lsn(journal);
+    run_job();
+    space_remove_row(keeper_space(keeper), lsn, space_row_octets(LARGE), journal_open_lsn(journal));
+    for (size_t i = 0; i < 6; i++) {
+        publish(LARGE);
+    }
+    write_log();
+    bool has_prepared = false;
+    while (backups_done == 0) {
+        keeper_turn(keeper, journal, now_ms);
+        cr_assert(job != NULL);
+        cr_expect(ne(int, job->type, IO_RETIRE));
+        cr_expect(ne(int, job->type, IO_SNAPSHOT));
+        has_prepared |= job->type == IO_PREPARE;
+        run_job();
+        write_log();
+    }
+    cr_expect(has_prepared);
+    cr_expect(eq(int, backup_status, STATUS_OK));
+    cr_expect(eq(u64, backup_report(backup)->commit_lsn, commit_lsn));
+    cr_expect(sim_disk_has(sim_target, STORE_MANIFEST_NAME));
+    backup_free(&backup);
+    sim_disk_free(&sim_target);
+    settle();
+}
+
+Test(keeper, backup_is_given_up_at_the_end_and_where_room_is_short)
+{
+    publish(LARGE);
+    write_log();
+    settle();
+    struct backup *backup = begin_backup();
+    keeper_turn(keeper, journal, now_ms);
+    run_job();
+    keeper_end_backup(keeper, &disk);
+    cr_expect(eq(u32, backups_done, 1));
+    cr_expect(eq(int, backup_status, STATUS_REJECTED));
+    cr_expect(eq(u32, sim_disk_file_count(sim_target), 0));
+    backup_free(&backup);
+    sim_disk_free(&sim_target);
+
+    backup = begin_backup();
+    keeper_turn(keeper, journal, now_ms);
+    run_job();
+    keeper_set_disk_is_low(keeper, true);
+    settle();
+    cr_expect(eq(u32, backups_done, 1));
+    cr_expect(eq(int, backup_status, STATUS_REJECTED));
+    cr_expect(strstr(backup_report(backup)->why, "nearly full") != NULL);
+    backup_free(&backup);
+    sim_disk_free(&sim_target);
 }
