@@ -89,7 +89,7 @@ CFLAGS ?=
 LDFLAGS ?=
 ALL_CFLAGS := $(LANGUAGE) $(VERSION_FLAG) $(WARNINGS) -g $(MODE) $(CFLAGS)
 ALL_LDFLAGS := $(MODE_LINK) $(LDFLAGS)
-LIBS := -lyaml -lssl -lcrypto -lpcre2-8 -lpthread
+LIBS := -lyaml -lssl -lcrypto -lpcre2-8 -ljansson -lpthread
 
 # Sources ----------------------------------------------------------------------------------------
 
@@ -242,10 +242,17 @@ run: deps-try $(MAIN_BINARY) ## start the broker with examples/shop.yaml on TLS 
 demo: deps-try $(MAIN_BINARY) ## a whole story in under ten seconds, with real clients
 	@$(PYTHON) tools/demo.py $(MAIN_BINARY)
 
+COMPLETIONS := $(addprefix $(DESTDIR)$(PREFIX)/share/,\
+                 bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 .PHONY: install
 install: $(MAIN_BINARY) ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(MAIN_BINARY) $(DESTDIR)$(PREFIX)/bin/bourse
 	install -D -m 644 examples/shop.yaml $(DESTDIR)$(PREFIX)/share/doc/bourse/examples/shop.yaml
+	install -d $(COMPLETIONS) $(DESTDIR)$(PREFIX)/share/man/man1
+	$(MAIN_BINARY) man > $(DESTDIR)$(PREFIX)/share/man/man1/bourse.1
+	$(MAIN_BINARY) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bourse
+	$(MAIN_BINARY) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_bourse
+	$(MAIN_BINARY) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bourse.fish
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/bourse README.md CHANGELOG.md LICENSE
 
 .PHONY: clean

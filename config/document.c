@@ -382,3 +382,9 @@ document_fini(struct document *document)
         named_list_fini(lists[i]);
     }
 }
+
+const struct record_spec *
+document_schema(void)
+{
+    return &document_spec;
+}

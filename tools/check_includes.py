@@ -34,6 +34,9 @@ LIBRARIES = {
     "libyaml": (r"yaml", ["config", "tests"]),
     "OpenSSL": (r"openssl/", ["tls", "broker/password.c", "tests", "bench"]),
     "PCRE2": (r"pcre2", ["broker/expression.c", "tests", "bench"]),
+    "jansson": (r"jansson", ["management", "cli", "tests"]),
+    "libcurl": (r"curl/", ["cli", "tests"]),
+    "libsmartcols": (r"libsmartcols/", ["cli", "tests"]),
     "Criterion": (r"criterion/", ["tests"]),
 }
 
