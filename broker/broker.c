@@ -267,7 +267,7 @@ broker_build(struct broker *broker, const struct config *config, char *why, size
 }
 
 struct broker *
-broker_new(struct config *config, struct log *log, char *why, size_t why_size)
+broker_new(const struct config *config, struct log *log, char *why, size_t why_size)
 {
     struct broker *broker = xalloc(sizeof(*broker));
     broker->log = log;
@@ -276,7 +276,6 @@ broker_new(struct config *config, struct log *log, char *why, size_t why_size)
     if (!broker_build(broker, config, why, why_size)) {
         broker_free(&broker);
     }
-    config_free(&config);
     return broker;
 }
 

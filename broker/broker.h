@@ -13,11 +13,11 @@
 struct broker;
 struct request_desk;
 
-/* Builds everything, applies the topology and opens the listeners; what the topology changed is on
- * disk when broker_when_settled says so. Takes `config` (also on
- * failure). `log` is borrowed. NULL: `why` says in one line what is missing (an address in use, a
+/* Builds everything, applies the topology and opens the listeners for AMQP; what the topology
+ * changed is on disk when broker_when_settled says so. `config` is borrowed for the call, `log` for
+ * longer. NULL: `why` says in one line what is missing (an address in use, a
  * certificate that cannot be read). */
-struct broker *broker_new(struct config *config, struct log *log, char *why, size_t why_size);
+struct broker *broker_new(const struct config *config, struct log *log, char *why, size_t why_size);
 
 /* After broker_run has returned, or instead of it. */
 void broker_free(struct broker **broker);

@@ -12,17 +12,17 @@
 
 enum admission_verdict {
     ADMITTED,
-    NOT_LOGGED_IN,  /* no such user with that password */
-    NOT_ABLE,       /* the role does not allow it */
-    NOT_IN_VHOST,   /* no rights there */
+    NOT_LOGGED_IN, /* no such user with that password */
+    NOT_ABLE,      /* the role does not allow it */
+    NOT_IN_VHOST,  /* no rights there */
     NO_SUCH_VHOST,
 };
 
 struct admission {
     struct call_ask ask;
-    struct net_peer *peer;  /* owned until the login begins */
-    struct house *house;    /* owned; NULL: no login is under way */
-    struct buffer secret;   /* user and password; wiped */
+    struct net_peer *peer; /* owned until the login begins */
+    struct house *house;   /* owned; NULL: no login is under way */
+    struct buffer secret;  /* user and password; wiped */
     struct bytes user, password;
     const struct route *route;
     struct bytes vhost; /* data NULL: none is asked for */

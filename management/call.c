@@ -22,8 +22,8 @@ decode_query(struct call *call, struct bytes part)
     const char *raw = (const char *)arena_copy(&call->arena, part).data;
     size_t size = 0;
     char *decoded = evhttp_uridecode(raw, 1, &size);
-    char *kept = decoded == NULL || strlen(decoded) != size ? NULL
-                                                            : arena_strdup(&call->arena, decoded);
+    char *kept =
+        decoded == NULL || strlen(decoded) != size ? NULL : arena_strdup(&call->arena, decoded);
     free(decoded);
     return kept;
 }
@@ -33,8 +33,8 @@ read_parameter(struct call *call, struct bytes text)
 {
     const uint8_t *equals = text.size == 0 ? NULL : memchr(text.data, '=', text.size);
     size_t size = equals == NULL ? text.size : (size_t)(equals - text.data);
-    struct bytes value = equals == NULL ? bytes_make("", 0)
-                                        : bytes_make(equals + 1, text.size - size - 1);
+    struct bytes value =
+        equals == NULL ? bytes_make("", 0) : bytes_make(equals + 1, text.size - size - 1);
     struct call_parameter parameter = {
         .name = decode_query(call, bytes_make(text.data, size)),
         .value = decode_query(call, value),
@@ -284,8 +284,8 @@ reply_json(struct evhttp_request *http, int status, struct json_writer *json)
     struct evbuffer *body = evbuffer_new();
     struct buffer *out = &json->out;
     if (body == NULL || out->failed ||
-        evbuffer_add_reference(body, out->data + out->start, buffer_size(out), free_octets,
-                               NULL) != 0) {
+        evbuffer_add_reference(body, out->data + out->start, buffer_size(out), free_octets, NULL) !=
+            0) {
         reply(http, 503, body);
         return;
     }
@@ -302,8 +302,8 @@ error_of(int status)
         int status;
         const char *error;
     } errors[] = {
-        {401, "not_authorized"},     {403, "forbidden"},       {404, "Object Not Found"},
-        {405, "method_not_allowed"}, {412, "precondition_failed"}, {413, "too_large"},
+        {401, "not_authorized"},         {403, "forbidden"},           {404, "Object Not Found"},
+        {405, "method_not_allowed"},     {412, "precondition_failed"}, {413, "too_large"},
         {415, "unsupported_media_type"}, {503, "service_unavailable"},
     };
     for (size_t i = 0; i < ARRAY_LEN(errors); i++) {

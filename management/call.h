@@ -46,7 +46,7 @@ struct call {
     struct call_ask *under_way;      /* in the core; NULL: nothing */
     void *state;                     /* the handler's own; owned: freed with the call, */
     void (*free_state)(void *state); /* after this, if it is there */
-    struct arena arena; /* what names, query and body point to; owned */
+    struct arena arena;              /* what names, query and body point to; owned */
 };
 
 /* What a handler posts to the core: embed it first. Allocated by the handler, zero but for what it

@@ -12,8 +12,8 @@
 
 /* Headers that mean nothing good when they stand twice. */
 static const char *const single_headers[] = {
-    "Authorization", "Content-Encoding", "Content-Length", "Content-Type",
-    "Cookie",        "Host",             "Sec-Fetch-Site", "Transfer-Encoding",
+    "Authorization", "Content-Encoding", "Content-Length",    "Content-Type", "Cookie",
+    "Host",          "Sec-Fetch-Site",   "Transfer-Encoding",
 };
 
 static const char *
@@ -175,7 +175,8 @@ http_credentials(struct evhttp_request *http, struct buffer *out, struct bytes *
         return false;
     }
     *is_malformed = true;
-    if (strncasecmp(value, "Basic ", 6) != 0 || !base64_read(out, bytes_of(value + 6 + strspn(value + 6, " ")))) {
+    if (strncasecmp(value, "Basic ", 6) != 0 ||
+        !base64_read(out, bytes_of(value + 6 + strspn(value + 6, " ")))) {
         return false;
     }
     struct bytes both = buffer_bytes(out);

@@ -29,12 +29,12 @@ static const char *const port_schemes[PORT_COUNT] = {
 /* Connections -------------------------------------------------------------------------------- */
 
 static struct server_connection *
-find_connection(const struct management *management, const struct evhttp_connection *http)
+find_connection(const struct management *management, const struct bufferevent *buffer)
 {
     LIST_FOR_EACH(&management->connections, link)
     {
         struct server_connection *connection = CONTAINER_OF(link, struct server_connection, link);
-        if (connection->http == http) {
+        if (connection->buffer == buffer) {
             return connection;
         }
     }
@@ -50,31 +50,89 @@ free_event(struct event **event)
     }
 }
 
-/* libevent is about to free the connection. */
 static void
-on_closed(struct evhttp_connection *http, void *context)
+forget_octets(struct server_connection *connection)
 {
-    struct server_connection *connection = context;
-    (void)http;
-    if (connection->call != NULL) {
-        call_give_up(connection->call);
-    }
-    list_remove(&connection->link);
-    connection->management->connection_count--;
+    connection->management->octets -= connection->octets;
+    connection->octets = 0;
+    connection->is_in_request = false;
+}
+
+static void
+connection_free_parts(struct server_connection *connection)
+{
     free_event(&connection->deadline);
     free_event(&connection->hang_up);
+    (void)bufferevent_decref(connection->buffer);
     free(connection);
 }
 
 static void
-arm_deadline(struct server_connection *connection, int seconds)
+connection_drop(struct server_connection *connection)
+{
+    if (connection->call != NULL) {
+        call_give_up(connection->call);
+    }
+    forget_octets(connection);
+    list_remove(&connection->link);
+    connection->management->connection_count--;
+    connection_free_parts(connection);
+}
+
+/* libevent is about to free the connection. */
+static void
+on_closed(struct evhttp_connection *http, void *context)
+{
+    (void)http;
+    connection_drop(context);
+}
+
+/* Whether libevent has let go of a connection that never had a request. */
+static bool
+is_gone(const struct server_connection *connection)
+{
+    bufferevent_event_cb on_event = NULL;
+    if (connection->http != NULL) {
+        return false;
+    }
+    bufferevent_getcb(connection->buffer, NULL, NULL, &on_event, NULL);
+    return on_event == NULL;
+}
+
+/* libevent sets its callbacks once the buffer was made for it, so the newest is looked at later. */
+static void
+drop_gone(const struct management *management)
+{
+    LIST_FOR_EACH(&management->connections, link)
+    {
+        struct server_connection *connection = CONTAINER_OF(link, struct server_connection, link);
+        if (is_gone(connection)) {
+            connection_drop(connection);
+        }
+    }
+}
+
+static void
+arm_deadline(const struct server_connection *connection, int seconds)
 {
     struct timeval time = {.tv_sec = seconds};
     (void)event_add(connection->deadline, &time);
 }
 
-/* Too long without a whole request, or without an answer. The answer that is owed then is sent, and
- * the connection has as long again to take it. */
+/* Ends a connection that libevent has not told of: by the end that it waits for. */
+static void
+close_stranger(struct server_connection *connection)
+{
+    if (!is_gone(connection)) {
+        bufferevent_trigger_event(connection->buffer, BEV_EVENT_READING | BEV_EVENT_TIMEOUT, 0);
+    }
+    if (is_gone(connection)) {
+        connection_drop(connection);
+    }
+}
+
+/* Too long without a request, or without an answer. The answer that is owed then is sent, and the
+ * connection has as long as an idle one to take it. */
 static void
 on_deadline(evutil_socket_t fd, short events, void *context)
 {
@@ -83,15 +141,17 @@ on_deadline(evutil_socket_t fd, short events, void *context)
     (void)events;
     if (connection->call != NULL) {
         call_time_out(connection->call);
-    } else {
+    } else if (connection->http != NULL) {
         evhttp_connection_free(connection->http);
+    } else {
+        close_stranger(connection);
     }
 }
 
 static void
 on_hang_up(evutil_socket_t fd, short events, void *context)
 {
-    struct server_connection *connection = context;
+    const struct server_connection *connection = context;
     (void)fd;
     (void)events;
     evhttp_connection_free(connection->http);
@@ -101,10 +161,34 @@ void
 server_end_call(struct server_connection *connection)
 {
     connection->call = NULL;
+    forget_octets(connection);
     if (connection->hang_up != NULL) {
         (void)event_del(connection->hang_up);
     }
     arm_deadline(connection, HTTP_IDLE_S);
+}
+
+/* Octets have come. Nothing may be freed from here: the deadline does it, at once. */
+static void
+on_octets(struct evbuffer *input, const struct evbuffer_cb_info *info, void *context)
+{
+    struct server_connection *connection = context;
+    struct management *management = connection->management;
+    (void)input;
+    if (info->n_added == 0) {
+        return;
+    }
+    if (!connection->is_in_request) {
+        connection->is_in_request = true;
+        arm_deadline(connection, HTTP_REQUEST_S);
+    }
+    connection->octets += info->n_added;
+    management->octets += info->n_added;
+    if (management->octets > HTTP_OCTETS_MAX && connection->call == NULL) {
+        log_limited(management->log, LOG_LEVEL_WARN, "http.too_many_octets", "max=%d",
+                    HTTP_OCTETS_MAX);
+        event_active(connection->deadline, EV_TIMEOUT, 0);
+    }
 }
 
 /* Who is there. False: nobody any more. */
@@ -126,33 +210,43 @@ describe_peer(struct server_connection *connection, int fd)
     return getpeername(fd, &address.any, &size) == 0 && socket_describe_peer(fd, &address, peer);
 }
 
-static struct server_connection *
-connection_add(struct server_http *port, struct evhttp_connection *http)
+/* The first request of a connection is there: it is known to libevent by this name. False: its
+ * other end is gone, or there is no memory. */
+static bool
+connection_meet(struct server_connection *connection, struct evhttp_connection *http)
+{
+    int fd = bufferevent_getfd(connection->buffer);
+    connection->http = http;
+    evhttp_connection_set_closecb(http, on_closed, connection);
+    connection->hang_up =
+        event_new(connection->management->base, fd, EV_CLOSED, on_hang_up, connection);
+    return connection->hang_up != NULL && describe_peer(connection, fd);
+}
+
+/* Takes note of a connection that is being accepted. */
+static void
+connection_add(struct server_http *port, struct bufferevent *buffer, bool is_surplus)
 {
     struct management *management = port->management;
-    int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(http));
-    if (management->connection_count >= HTTP_CONNECTIONS_MAX) {
-        log_limited(management->log, LOG_LEVEL_WARN, "http.too_many_connections", "max=%d",
-                    HTTP_CONNECTIONS_MAX);
-        return NULL;
-    }
     struct server_connection *connection = xalloc(sizeof(*connection));
+    bufferevent_incref(buffer);
     connection->management = management;
-    connection->http = http;
+    connection->buffer = buffer;
     connection->port_kind = port->port_kind;
+    connection->is_surplus = is_surplus;
     connection->deadline = event_new(management->base, -1, 0, on_deadline, connection);
-    connection->hang_up = event_new(management->base, fd, EV_CLOSED, on_hang_up, connection);
-    if (connection->deadline == NULL || connection->hang_up == NULL ||
-        !describe_peer(connection, fd)) {
-        free_event(&connection->deadline);
-        free_event(&connection->hang_up);
-        free(connection);
-        return NULL;
+    if (connection->deadline == NULL ||
+        evbuffer_add_cb(bufferevent_get_input(buffer), on_octets, connection) == NULL) {
+        connection_free_parts(connection); /* its requests are refused: nobody knows them */
+        return;
     }
     list_append(&management->connections, &connection->link);
     management->connection_count++;
-    evhttp_connection_set_closecb(http, on_closed, connection);
-    return connection;
+    if (is_surplus) {
+        event_active(connection->deadline, EV_TIMEOUT, 0);
+    } else {
+        arm_deadline(connection, HTTP_IDLE_S);
+    }
 }
 
 /* Requests ----------------------------------------------------------------------------------- */
@@ -194,12 +288,16 @@ find_route(struct server_connection *connection, struct evhttp_request *http, ui
     return 0;
 }
 
-/* What is refused before it has a call ends the connection: what follows may not be what it seems.
- */
+/* What is refused because it is malformed ends the connection: what follows may not be what it
+ * seems. */
 static void
-refuse(struct evhttp_request *http, int status, const char *why)
+refuse(struct server_connection *connection, struct evhttp_request *http, int status,
+       const char *why)
 {
-    (void)evhttp_add_header(evhttp_request_get_output_headers(http), "Connection", "close");
+    if (status != 404 && status != 405) {
+        (void)evhttp_add_header(evhttp_request_get_output_headers(http), "Connection", "close");
+    }
+    server_end_call(connection);
     call_refuse(http, status, why);
 }
 
@@ -214,88 +312,80 @@ begin_call(struct server_connection *connection, struct evhttp_request *http,
     call_settle(call);
 }
 
+/* The connection of a request; NULL: it is not to be served. */
+static struct server_connection *
+connection_of(const struct server_http *port, struct evhttp_request *http)
+{
+    struct evhttp_connection *of = evhttp_request_get_connection(http);
+    struct server_connection *connection =
+        find_connection(port->management, evhttp_connection_get_bufferevent(of));
+    if (connection == NULL || connection->is_surplus) {
+        return NULL;
+    }
+    return connection->http != NULL || connection_meet(connection, of) ? connection : NULL;
+}
+
 static void
 on_request(struct evhttp_request *http, void *context)
 {
-    const struct server_http *port = context;
-    struct server_connection *connection =
-        find_connection(port->management, evhttp_request_get_connection(http));
+    struct server_connection *connection = connection_of(context, http);
     uint8_t octets[HTTP_URI_MAX];
     struct route_match match;
     const char *why = "";
-    assert(connection != NULL);
-    int status = http_check_head(http, &why);
-    status = status != 0 ? status : find_route(connection, http, octets, &match, &why);
-    if (status == 404 || status == 405) {
-        call_refuse(http, status, why);
+    if (connection == NULL) {
+        evhttp_connection_free(evhttp_request_get_connection(http));
         return;
     }
+    int status = http_check_head(http, &why);
+    status = status != 0 ? status : find_route(connection, http, octets, &match, &why);
     status = status != 0 ? status : http_check_body(http, match.route, &why);
     if (status != 0) {
-        refuse(http, status, why);
+        refuse(connection, http, status, why);
         return;
     }
     begin_call(connection, http, &match);
 }
 
-/* How large a body may become is known when the head is there. */
-static size_t
-body_max_of(struct server_connection *connection, struct evhttp_request *http)
-{
-    enum { BODY_TO_REFUSE = 64 * 1024 };
-    uint8_t octets[HTTP_URI_MAX];
-    struct route_match match;
-    const char *why;
-    const char *uri = evhttp_request_get_uri(http);
-    if (uri == NULL || strlen(uri) > HTTP_URI_MAX || http_check_head(http, &why) != 0 ||
-        find_route(connection, http, octets, &match, &why) != 0) {
-        return BODY_TO_REFUSE;
-    }
-    size_t body_max = match.route->body_max;
-    return body_max > BODY_TO_REFUSE ? body_max : BODY_TO_REFUSE;
-}
-
-static int
-on_head(struct evhttp_request *http, void *context)
-{
-    struct server_connection *connection = context;
-    arm_deadline(connection, HTTP_REQUEST_S);
-    evhttp_connection_set_max_body_size(connection->http,
-                                        (ev_ssize_t)body_max_of(connection, http));
-    evhttp_clear_headers(evhttp_request_get_output_headers(http));
-    return 0;
-}
-
-/* The connection waits for its next request. */
-static int
-on_new_request(struct evhttp_request *http, void *context)
-{
-    struct server_http *port = context;
-    struct evhttp_connection *of = evhttp_request_get_connection(http);
-    struct server_connection *connection = find_connection(port->management, of);
-    if (connection == NULL) {
-        connection = connection_add(port, of);
-    }
-    if (connection == NULL) {
-        return -1;
-    }
-    arm_deadline(connection, HTTP_IDLE_S);
-    evhttp_request_set_header_cb(http, on_head);
-    return 0;
-}
-
 /* Listeners ---------------------------------------------------------------------------------- */
 
+/* Every connection begins here. libevent would take one without TLS for a NULL. */
 static struct bufferevent *
-on_accept_tls(struct event_base *base, void *context)
+on_accept(struct event_base *base, void *context)
 {
     struct server_http *port = context;
-    struct ssl_st *session = tls_session_new(port->tls);
-    if (session == NULL) {
-        return NULL;
+    struct management *management = port->management;
+    struct bufferevent *buffer = NULL;
+    drop_gone(management);
+    bool has_room = management->connection_count < HTTP_CONNECTIONS_MAX;
+    bool is_secure = port->tls != NULL && has_room;
+    struct ssl_st *session = is_secure ? tls_session_new(port->tls) : NULL;
+    if (session != NULL) {
+        buffer = bufferevent_openssl_socket_new(base, -1, session, BUFFEREVENT_SSL_ACCEPTING,
+                                                BEV_OPT_CLOSE_ON_FREE);
     }
-    return bufferevent_openssl_socket_new(base, -1, session, BUFFEREVENT_SSL_ACCEPTING,
-                                          BEV_OPT_CLOSE_ON_FREE);
+    bool is_good = has_room && (port->tls == NULL || buffer != NULL);
+    if (buffer == NULL) {
+        buffer = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    }
+    if (!is_good) {
+        log_limited(management->log, LOG_LEVEL_WARN, "http.connection_refused",
+                    "connections=%u max=%d", management->connection_count, HTTP_CONNECTIONS_MAX);
+    }
+    if (buffer != NULL) {
+        connection_add(port, buffer, !is_good);
+    }
+    return buffer;
+}
+
+/* The largest body that any route takes. */
+static size_t
+body_max(void)
+{
+    size_t max = 0;
+    for (size_t i = 0; i < route_count; i++) {
+        max = routes[i].body_max > max ? routes[i].body_max : max;
+    }
+    return max;
 }
 
 static bool
@@ -315,10 +405,8 @@ open_port(struct management *management, enum server_port port_kind)
     evhttp_set_max_headers_size(port->http, HTTP_HEAD_MAX);
     evhttp_set_timeout(port->http, HTTP_IDLE_S);
     evhttp_set_gencb(port->http, on_request, port);
-    evhttp_set_newreqcb(port->http, on_new_request, port);
-    if (port->tls != NULL) {
-        evhttp_set_bevcb(port->http, on_accept_tls, port);
-    }
+    evhttp_set_bevcb(port->http, on_accept, port);
+    evhttp_set_max_body_size(port->http, (ev_ssize_t)body_max());
     return true;
 }
 
@@ -326,9 +414,8 @@ static void
 note_listener(struct management *management, enum server_port port_kind, const char *host,
               uint16_t port)
 {
-    management->listeners =
-        xrealloc(management->listeners,
-                 (management->listener_count + 1) * sizeof(*management->listeners));
+    management->listeners = xrealloc(management->listeners, (management->listener_count + 1) *
+                                                                sizeof(*management->listeners));
     management->listeners[management->listener_count++] = (struct server_listener){
         .port_kind = port_kind,
         .host = xstrdup(host),
@@ -404,7 +491,8 @@ open_control(struct management *management, const struct config_server *server, 
     if (!is_chosen && server->is_ephemeral) {
         return true;
     }
-    (void)snprintf(path, sizeof(path), "%s%s", is_chosen ? server->control_socket : server->data_dir,
+    (void)snprintf(path, sizeof(path), "%s%s",
+                   is_chosen ? server->control_socket : server->data_dir,
                    is_chosen ? "" : "/bourse.sock");
     int fd = control_socket_open(path, reason, sizeof(reason));
     if (fd < 0 && !is_chosen) {
@@ -450,7 +538,12 @@ server_close(struct management *management)
 {
     struct list_link *link;
     while ((link = list_first(&management->connections)) != NULL) {
-        evhttp_connection_free(CONTAINER_OF(link, struct server_connection, link)->http);
+        struct server_connection *connection = CONTAINER_OF(link, struct server_connection, link);
+        if (connection->http != NULL) {
+            evhttp_connection_free(connection->http);
+        } else {
+            connection_drop(connection);
+        }
     }
     for (size_t i = 0; i < PORT_COUNT; i++) {
         if (management->ports[i].http != NULL) {

@@ -42,8 +42,10 @@ json_read(struct bytes text, char why[static JSON_WHY_SIZE])
     json_error_t error;
     size_t at = 0;
     if (is_too_deep(text, &at)) {
-        (void)snprintf(why, JSON_WHY_SIZE, "octet %zu: more than %d arrays and objects lie in one "
-                       "another", at + 1, JSON_DEPTH_MAX);
+        (void)snprintf(why, JSON_WHY_SIZE,
+                       "octet %zu: more than %d arrays and objects lie in one "
+                       "another",
+                       at + 1, JSON_DEPTH_MAX);
         return NULL;
     }
     json_t *json = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &error);
@@ -60,8 +62,8 @@ static const char *
 type_text(const json_t *value)
 {
     static const char *const texts[] = {
-        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array",   [JSON_STRING] = "a text",
-        [JSON_INTEGER] = "a number", [JSON_REAL] = "a fraction",  [JSON_TRUE] = "true",
+        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array",  [JSON_STRING] = "a text",
+        [JSON_INTEGER] = "a number", [JSON_REAL] = "a fraction", [JSON_TRUE] = "true",
         [JSON_FALSE] = "false",      [JSON_NULL] = "null",
     };
     return texts[json_typeof(value)];
@@ -141,9 +143,8 @@ json_read_integer(const json_t *object, const char *name, int64_t min, int64_t m
         return refuse_type(name, "a whole number", value, why);
     }
     if (number < min || number > max) {
-        (void)snprintf(why, JSON_WHY_SIZE,
-                       "\"%s\" takes %" PRId64 " to %" PRId64 ", not %" PRId64, name, min, max,
-                       number);
+        (void)snprintf(why, JSON_WHY_SIZE, "\"%s\" takes %" PRId64 " to %" PRId64 ", not %" PRId64,
+                       name, min, max, number);
         return false;
     }
     *out = number;
@@ -155,8 +156,8 @@ json_read_integer(const json_t *object, const char *name, int64_t min, int64_t m
 /* An object or array whose members are being written; `size_at` is where its length goes. */
 struct level {
     json_t *value;
-    void *member;    /* of an object: where it stands */
-    size_t item;     /* of an array */
+    void *member; /* of an object: where it stands */
+    size_t item;  /* of an array */
     size_t size_at;
 };
 

@@ -149,7 +149,7 @@ json_unsigned(struct json_writer *json, uint64_t value)
 }
 
 void
-json_real(struct json_writer *json, double value)
+json_fraction(struct json_writer *json, double value)
 {
     begin_value(json);
     buffer_printf(&json->out, "%.2f", isfinite(value) ? value : 0);
@@ -169,7 +169,7 @@ json_bool(struct json_writer *json, bool value)
 }
 
 void
-json_null(struct json_writer *json)
+json_nil(struct json_writer *json)
 {
     json_raw(json, bytes_of("null"));
 }
@@ -222,7 +222,7 @@ void
 json_put_real(struct json_writer *json, const char *name, double value)
 {
     json_key(json, name);
-    json_real(json, value);
+    json_fraction(json, value);
 }
 
 void
@@ -236,7 +236,7 @@ void
 json_put_null(struct json_writer *json, const char *name)
 {
     json_key(json, name);
-    json_null(json);
+    json_nil(json);
 }
 
 /* Tables ------------------------------------------------------------------------------------- */
@@ -275,7 +275,7 @@ put_scalar(struct json_writer *json, const struct table_value *value)
     case TABLE_CLASS_VOID:
     case TABLE_CLASS_ARRAY:
     case TABLE_CLASS_TABLE:
-        json_null(json);
+        json_nil(json);
         break;
     }
 }

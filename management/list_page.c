@@ -368,8 +368,7 @@ next_member(struct column_level *level, struct column_path *path, struct bytes *
     *name_out = bytes_make(rest.data + 1, size - 2);
     struct bytes value = bytes_make(rest.data + size + 1, rest.size - size - 1);
     *value_out = bytes_make(value.data, size_of_value(value));
-    level->rest =
-        bytes_make(value.data + value_out->size, value.size - value_out->size);
+    level->rest = bytes_make(value.data + value_out->size, value.size - value_out->size);
     path->size = level->path_size;
     int written = snprintf(path->text + path->size, sizeof(path->text) - path->size, "%s%.*s",
                            path->size > 0 ? "." : "", BYTES_FORMAT(*name_out));

@@ -17,7 +17,7 @@ struct list_column {
 };
 
 struct list_kind {
-    struct bytes (*name)(const void *row);                    /* what `name` filters by */
+    struct bytes (*name)(const void *row); /* what `name` filters by */
     /* The whole object. */
     void (*write)(struct json_writer *json, const void *row, const void *context);
     const void *context; /* for `write` */

@@ -54,7 +54,8 @@ make_loop(struct management *management)
     if (management->base == NULL || management->stop_fd < 0) {
         return false;
     }
-    management->stop = event_new(management->base, management->stop_fd, EV_READ, on_stop, management);
+    management->stop =
+        event_new(management->base, management->stop_fd, EV_READ, on_stop, management);
     management->answers = event_new(management->base, request_desk_answer_fd(management->desk),
                                     EV_READ | EV_PERSIST, on_answers, management);
     return management->stop != NULL && management->answers != NULL &&
@@ -69,8 +70,8 @@ start_thread(struct management *management, char *why, size_t why_size)
     int error = pthread_attr_init(&attributes);
     if (error == 0) {
         error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
-        error = error != 0 ? error
-                           : pthread_create(&management->thread, &attributes, run, management);
+        error =
+            error != 0 ? error : pthread_create(&management->thread, &attributes, run, management);
         (void)pthread_attr_destroy(&attributes);
     }
     management->has_thread = error == 0;
@@ -105,7 +106,8 @@ management_new(const struct config *config, struct broker *broker, struct log *l
     list_init(&management->connections);
     management->desk = broker_requests(broker);
     if (management->desk == NULL || !make_loop(management)) {
-        (void)snprintf(why, why_size, "cannot set up the event loop of the management interface: %s",
+        (void)snprintf(why, why_size,
+                       "cannot set up the event loop of the management interface: %s",
                        strerrordesc_np(errno));
         management_free(&management);
         return NULL;

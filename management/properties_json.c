@@ -142,8 +142,7 @@ properties_read(const json_t *object, struct buffer *out, char why[static JSON_W
     struct properties properties = {.flags = 0};
     struct buffer table;
     buffer_init(&table);
-    bool is_good = read_texts(object, &properties, why) &&
-                   read_numbers(object, &properties, why) &&
+    bool is_good = read_texts(object, &properties, why) && read_numbers(object, &properties, why) &&
                    read_headers(object, &properties, &table, why);
     if (is_good) {
         properties_encode(out, &properties);

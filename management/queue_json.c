@@ -380,8 +380,8 @@ write_channel_details(struct json_writer *json, const struct survey_consumer *co
 }
 
 void
-consumer_write(struct json_writer *json, const struct survey_consumer *consumer,
-               struct bytes vhost, struct bytes queue, const char *node)
+consumer_write(struct json_writer *json, const struct survey_consumer *consumer, struct bytes vhost,
+               struct bytes queue, const char *node)
 {
     json_begin_object(json);
     json_key(json, "queue");

@@ -184,8 +184,7 @@ route_allowed_text(uint32_t allowed, char out[static 64])
     out[0] = '\0';
     for (unsigned i = 0; i < ROUTE_METHOD_COUNT; i++) {
         if ((allowed & 1u << i) != 0) {
-            int written =
-                snprintf(out + size, 64 - size, "%s%s", size > 0 ? ", " : "", names[i]);
+            int written = snprintf(out + size, 64 - size, "%s%s", size > 0 ? ", " : "", names[i]);
             assert(written > 0 && size + (size_t)written < 64);
             size += (size_t)written;
         }

@@ -3,8 +3,9 @@
  * folder only.
  *
  * Bounds: HTTP_CONNECTIONS_MAX connections, of which one more is closed at once; a head of 16 KiB;
- * a body as large as its route says; HTTP_IDLE_S without a request whose head is complete, and
- * HTTP_REQUEST_S from there to the answer, whatever the client does meanwhile. */
+ * a body as large as its route says, and HTTP_OCTETS_MAX of all requests that are not answered;
+ * HTTP_IDLE_S without an octet, and HTTP_REQUEST_S from the first one to the answer, whatever the
+ * client does meanwhile. */
 #ifndef BOURSE_MANAGEMENT_SERVER_H
 #define BOURSE_MANAGEMENT_SERVER_H
 
@@ -17,10 +18,11 @@
 #include <stdatomic.h>
 
 enum { HTTP_CONNECTIONS_MAX = 256, HTTP_HEAD_MAX = 16 * 1024, HTTP_URI_MAX = 8 * 1024 };
-enum { HTTP_IDLE_S = 60, HTTP_REQUEST_S = 10 };
+enum { HTTP_IDLE_S = 60, HTTP_REQUEST_S = 10, HTTP_OCTETS_MAX = 96 * 1024 * 1024 };
 
 struct event;
 struct event_base;
+struct bufferevent;
 struct evhttp;
 struct evhttp_connection;
 
@@ -34,14 +36,20 @@ struct server_listener {
     bool is_tls;
 };
 
-/* One connection of a client. */
+/* One connection of a client. libevent tells of it when its first request is there, and of its end
+ * from then on; until then it is known by its buffer, of which the end is seen when somebody looks.
+ */
 struct server_connection {
     struct list_link link; /* management->connections */
     struct management *management;
-    struct evhttp_connection *http; /* owned by libevent */
+    struct bufferevent *buffer;     /* a reference */
+    struct evhttp_connection *http; /* owned by libevent; NULL: no request has come yet */
     enum server_port port_kind;
-    struct net_peer peer;
+    struct net_peer peer;   /* once a request has come */
     bool is_house;          /* the control socket, and its other end may do everything */
+    bool is_surplus;        /* one too many, or without TLS where it is to be: is being closed */
+    bool is_in_request;     /* octets of one have come, and it is not answered */
+    size_t octets;          /* of it, so far */
     struct event *deadline; /* owned */
     struct event *hang_up;  /* the other end has gone; waited for while `call` is there; owned */
     struct call *call;      /* NULL: none is under way */
@@ -68,6 +76,7 @@ struct management {
     size_t listener_count;
     struct list connections;
     uint32_t connection_count;
+    size_t octets; /* of requests that are not answered, of all connections */
     pthread_t thread;
     bool has_thread;
     atomic_bool is_ready;

@@ -18,8 +18,8 @@ struct survey_ask {
     };
     struct queue_details details;
     enum request_progress (*go_on)(struct survey_ask *ask, struct core *core, uint32_t *budget);
-    void (*fini)(struct survey_ask *ask);                          /* NULL: nothing */
-    void (*write)(struct call *call, struct survey_ask *ask);      /* answers the call */
+    void (*fini)(struct survey_ask *ask);                     /* NULL: nothing */
+    void (*write)(struct call *call, struct survey_ask *ask); /* answers the call */
 };
 
 /* Zero but for what every one has. */
@@ -27,7 +27,6 @@ struct survey_ask *survey_ask_new(void (*write)(struct call *call, struct survey
 
 /* Queues as the call's viewer sees them, sorted when they are written. */
 struct survey_ask *survey_ask_for_queues(const struct call *call,
-                                         void (*write)(struct call *call,
-                                                       struct survey_ask *ask));
+                                         void (*write)(struct call *call, struct survey_ask *ask));
 
 #endif
