@@ -40,5 +40,7 @@ tls_session_new(struct tls_context *context)
         tls_snapshot_unref(&snapshot);
         return NULL;
     }
+    /* Who waits for the descriptor would never hear of what OpenSSL has read already. */
+    SSL_set_read_ahead(ssl, 0);
     return ssl;
 }
