@@ -508,11 +508,22 @@ open_control(struct management *management, const struct config_server *server, 
     return accept_on(management, PORT_CONTROL, fd, why, why_size);
 }
 
+/* The group bourse of this machine. Asking the name service would load its libraries, for some
+ * hundred KiB that nobody needs again. */
 static gid_t
 group_of_operators(void)
 {
-    const struct group *group = getgrnam("bourse");
-    return group == NULL ? (gid_t)-1 : group->gr_gid;
+    gid_t found = (gid_t)-1;
+    FILE *file = fopen("/etc/group", "re");
+    if (file == NULL) {
+        return found;
+    }
+    const struct group *group;
+    while (found == (gid_t)-1 && (group = fgetgrent(file)) != NULL) {
+        found = strcmp(group->gr_name, "bourse") == 0 ? group->gr_gid : found;
+    }
+    (void)fclose(file);
+    return found;
 }
 
 bool
