@@ -515,6 +515,14 @@ def test_an_address_in_use_is_told_like_any_other(broker, tmp_path):
     assert "Address already in use" in result.stderr
 
 
+def test_a_socket_that_a_killed_broker_left_makes_room(tmp_path):
+    for _ in range(2):
+        running = brokers.Bourse(listen=("amqp",), data_dir=tmp_path / "data")
+        assert "unknown_file" not in running.log.text()
+        assert os.path.exists(tmp_path / "data" / "bourse.sock")
+        running.kill()
+
+
 def test_requests_under_way_do_not_hold_up_a_stop():
     with brokers.Bourse(listen=("amqp", "http")) as running:
         api = api_of(running, "guest", "guest")

@@ -110,7 +110,7 @@ Test(house, a_request_that_waits_makes_no_tick)
     counting.waits = true;
     core_ask(rig->core, &counting.request);
     rig_turn(rig);
-    cr_expect(gt(u64, core_wait_ms(rig->core), 0));
+    cr_expect(ne(u64, core_wait_ms(rig->core), 0));
     atomic_store(&counting.request.is_cancelled, true);
     rig_turn(rig);
     cr_expect(counting.was_abandoned);

@@ -221,7 +221,7 @@ Test(json, properties_that_cannot_be_are_refused)
         buffer_init(&block);
         json_t *object = json_read(bytes_of(rows[i]), why);
         cr_expect(not(properties_read(object, &block, why)), "%s", rows[i]);
-        cr_expect(gt(sz, strlen(why), 0));
+        cr_expect(ne(sz, strlen(why), 0));
         json_decref(object);
         buffer_fini(&block);
     }
