@@ -331,8 +331,9 @@ report_status(const struct client *client, long status, const json_t *answer)
                              colon, reason);
     case HTTP_NOT_FOUND:
         return command_error(client->io, COMMAND_NOT_FOUND,
-                             "there is nothing of this name in virtual host \"%s\"%s%s; \"bourse "
-                             "ls\" shows what there is, --vhost says where to look",
+                             "there is nothing of this name in virtual host \"%s\", or the broker "
+                             "is older than this command%s%s; \"bourse ls\" shows what there is, "
+                             "--vhost says where to look",
                              client_vhost(client), colon, reason);
     case HTTP_METHOD:
         return command_error(client->io, COMMAND_FAILED,

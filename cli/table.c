@@ -18,6 +18,7 @@ struct smartcols {
     __typeof__(scols_table_set_termforce) *table_set_termforce;
     __typeof__(scols_table_enable_noheadings) *table_enable_noheadings;
     __typeof__(scols_table_enable_colors) *table_enable_colors;
+    __typeof__(scols_table_enable_noencoding) *table_enable_noencoding;
     __typeof__(scols_column_get_header) *column_get_header;
     __typeof__(scols_cell_set_color) *cell_set_color;
     __typeof__(scols_print_table) *print_table;
@@ -29,19 +30,13 @@ struct smartcols {
     }
 
 static const struct dynamic_function functions[] = {
-    FUNCTION(new_table),
-    FUNCTION(unref_table),
-    FUNCTION(table_new_column),
-    FUNCTION(table_new_line),
-    FUNCTION(line_set_data),
-    FUNCTION(table_set_stream),
-    FUNCTION(table_set_termforce),
-    FUNCTION(table_enable_noheadings),
-    FUNCTION(table_enable_colors),
-    FUNCTION(column_get_header),
-    FUNCTION(cell_set_color),
-    FUNCTION(print_table),
-    {NULL, 0},
+    FUNCTION(new_table),           FUNCTION(unref_table),
+    FUNCTION(table_new_column),    FUNCTION(table_new_line),
+    FUNCTION(line_set_data),       FUNCTION(table_set_stream),
+    FUNCTION(table_set_termforce), FUNCTION(table_enable_noheadings),
+    FUNCTION(table_enable_colors), FUNCTION(table_enable_noencoding),
+    FUNCTION(column_get_header),   FUNCTION(cell_set_color),
+    FUNCTION(print_table),         {NULL, 0},
 };
 
 struct table {
@@ -63,6 +58,8 @@ set_up(struct table *table)
     table->library.table_set_stream(table->scols, output->io->out);
     table->library.table_enable_noheadings(table->scols, output->is_quiet ? 1 : 0);
     table->library.table_enable_colors(table->scols, output->has_colors ? 1 : 0);
+    /* cell_put has escaped what there is to escape, in the way that CSV and names have it too. */
+    table->library.table_enable_noencoding(table->scols, 1);
     if (!output->is_terminal) {
         /* A pipe has no width: nothing is cut. */
         table->library.table_set_termforce(table->scols, SCOLS_TERMFORCE_NEVER);
