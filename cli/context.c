@@ -300,7 +300,7 @@ open_default(struct context *context, const struct command_io *io)
 int
 context_find(struct context *context, const char *wanted, const struct command_io *io)
 {
-    json_t *contexts;
+    json_t *contexts = NULL;
     memset(context, 0, sizeof(*context));
     int result = contexts_load(&contexts, io);
     if (result != COMMAND_OK) {

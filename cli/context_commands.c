@@ -85,7 +85,7 @@ int
 context_add_run(const struct command_line *line, const struct command_io *io)
 {
     struct output output = output_of(line, io);
-    json_t *contexts;
+    json_t *contexts = NULL;
     int result = check_options(line, io);
     if (result == COMMAND_OK) {
         result = contexts_load(&contexts, io);
@@ -127,7 +127,7 @@ int
 context_use_run(const struct command_line *line, const struct command_io *io)
 {
     struct output output = output_of(line, io);
-    json_t *contexts;
+    json_t *contexts = NULL;
     int result = load_with(&contexts, line->operands[0], io);
     if (result != COMMAND_OK) {
         return result;
@@ -145,7 +145,7 @@ int
 context_remove_run(const struct command_line *line, const struct command_io *io)
 {
     struct output output = output_of(line, io);
-    json_t *contexts;
+    json_t *contexts = NULL;
     int result = load_with(&contexts, line->operands[0], io);
     if (result != COMMAND_OK) {
         return result;
@@ -196,7 +196,7 @@ context_list_run(const struct command_line *line, const struct command_io *io)
         {"CA FILE", "ca-file", CELL_TEXT, true},
     };
     struct output output = output_of(line, io);
-    json_t *contexts;
+    json_t *contexts = NULL;
     int result = contexts_load(&contexts, io);
     if (result != COMMAND_OK) {
         return result;

@@ -34,6 +34,7 @@ inner_of(enum field_kind kind)
 }
 
 /* The depth is that of the tables, which hold no cycle. */
+/* NOLINTNEXTLINE(misc-no-recursion) */
 static void
 walk(const struct describe *describe, const struct record_spec *spec, const char *prefix)
 {
