@@ -90,11 +90,11 @@ CFLAGS ?=
 LDFLAGS ?=
 ALL_CFLAGS := $(LANGUAGE) $(VERSION_FLAG) $(WARNINGS) -g $(MODE) $(CFLAGS)
 ALL_LDFLAGS := $(MODE_LINK) $(LDFLAGS)
-LIBS := -lyaml -lssl -lcrypto -lpcre2-8 -lpthread
+LIBS := -lyaml -lssl -lcrypto -lpcre2-8 -ljansson -levent_openssl -levent_extra -levent_core -lpthread
 
 # Sources ----------------------------------------------------------------------------------------
 
-FOLDERS := base amqp net tls config routing exchanges queues store broker cli
+FOLDERS := base amqp net tls config routing exchanges queues store broker management cli
 SOURCES := $(wildcard $(FOLDERS:%=%/*.c))
 FAIL_CALL_SOURCE := tests/support/fail_call.c
 TEST_SOURCES := $(filter-out $(FAIL_CALL_SOURCE),$(wildcard tests/support/*.c))
@@ -243,6 +243,8 @@ run: deps-try $(MAIN_BINARY) ## start the broker with examples/shop.yaml on TLS 
 demo: deps-try $(MAIN_BINARY) ## a whole story in under ten seconds, with real clients
 	@$(PYTHON) tools/demo.py $(MAIN_BINARY)
 
+COMPLETIONS := $(addprefix $(DESTDIR)$(PREFIX)/share/,\
+                 bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 .PHONY: install
 install: $(MAIN_BINARY) ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 755 $(MAIN_BINARY) $(DESTDIR)$(PREFIX)/bin/bourse
@@ -257,6 +259,11 @@ install: $(MAIN_BINARY) ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 644 packaging/systemd/bourse.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/bourse.conf
 	test -e $(DESTDIR)$(SYSCONFDIR)/bourse/bourse.yaml \
 	    || install -D -m 640 packaging/bourse.yaml $(DESTDIR)$(SYSCONFDIR)/bourse/bourse.yaml
+	install -d $(COMPLETIONS) $(DESTDIR)$(PREFIX)/share/man/man1
+	$(MAIN_BINARY) man > $(DESTDIR)$(PREFIX)/share/man/man1/bourse.1
+	$(MAIN_BINARY) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bourse
+	$(MAIN_BINARY) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_bourse
+	$(MAIN_BINARY) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bourse.fish
 
 .PHONY: deb image-root package-tests
 deb: $(MAIN_BINARY) ## build the Debian package (build/deb)

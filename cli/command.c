@@ -1,162 +1,122 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finding the command, reading its options with getopt_long, and printing help. */
+/* Finding the command that is meant, and questions about the table. */
 #include "cli/command.h"
 
-#include <getopt.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "base/assert.h"
-#include "cli/check.h"
-#include "cli/dump.h"
-#include "cli/serve.h"
-#include "cli/store.h"
-#include "cli/store_backup.h"
+#include "base/bytes.h"
+#include "cli/help.h"
+#include "cli/parse.h"
 #include "config/report.h"
 
-#ifndef BOURSE_VERSION
-#error "the Makefile defines BOURSE_VERSION"
-#endif
-
-static int version_run(const struct command_line *line, const struct command_io *io);
-static int help_run(const struct command_line *line, const struct command_io *io);
-
-static const struct command commands[] = {
-    {
-        .name = "serve",
-        .operands = "[FILE...]",
-        .operand_max = SIZE_MAX,
-        .summary = "run the broker",
-        .details = "Without FILE: the one that BOURSE_CONFIG names, or development mode:\n"
-                   "127.0.0.1:5672, user guest, password guest, and the data directory\n"
-                   "./bourse-data; with one, the file's, or /var/lib/bourse.\n"
-                   "An option replaces what the file says under the same name; port 0 lets the\n"
-                   "system choose. On a directory that holds data, the file's objects are made\n"
-                   "where they are missing and changed where they may; nothing is deleted.\n"
-                   "SIGHUP reads the files again, SIGTERM stops.\n",
-        .options = serve_options,
-        .option_count = SERVE_OPTION_COUNT,
-        .run = serve_run,
-    },
-    {
-        .name = "check",
-        .operands = "FILE...",
-        .operand_min = 1,
-        .operand_max = SIZE_MAX,
-        .summary = "say what is wrong with configuration files, and start nothing",
-        .details = "Several files make one configuration. Prints every error and warning as\n"
-                   "FILE:LINE:COL; exits with 1 when there is an error.\n",
-        .run = check_run,
-    },
-    {
-        .name = "store verify",
-        .operands = "DIR",
-        .operand_min = 1,
-        .operand_max = 1,
-        .summary = "read a stopped broker's data and say what is wrong with it",
-        .details = "Reads every file, messages included, and changes nothing. Prints a line for\n"
-                   "each damaged place; exits with 1 when there is one.\n",
-        .run = store_verify_run,
-    },
-    {
-        .name = "store dump",
-        .operands = "DIR",
-        .operand_min = 1,
-        .operand_max = 1,
-        .summary = "print what a stopped broker's data holds",
-        .details = "Virtual hosts, users, exchanges, queues and bindings, then the messages of\n"
-                   "each queue. Changes nothing. Contents of users are not printed.\n",
-        .options = dump_options,
-        .option_count = DUMP_OPTION_COUNT,
-        .run = dump_run,
-    },
-    {
-        .name = "store repair",
-        .operands = "DIR",
-        .operand_min = 1,
-        .operand_max = 1,
-        .summary = "make damaged data of a stopped broker usable again",
-        .details = "Says what is lost, file by file. A file that is changed is kept as\n"
-                   "NAME.damaged; keep a copy of the whole directory all the same.\n",
-        .options = store_repair_options,
-        .option_count = STORE_REPAIR_OPTION_COUNT,
-        .run = store_repair_run,
-    },
-    {
-        .name = "store backup",
-        .operands = "DIR TARGET",
-        .operand_min = 2,
-        .operand_max = 2,
-        .summary = "copy a stopped broker's data to a new directory",
-        .details = "Files are linked where TARGET is on the same file system, else copied. A\n"
-                   "broker can start on TARGET, and \"bourse store verify\" reads it.\n",
-        .run = store_backup_run,
-    },
-    {
-        .name = "version",
-        .operands = "",
-        .summary = "print the version",
-        .run = version_run,
-    },
-    {
-        .name = "help",
-        .operands = "[COMMAND]",
-        .operand_max = 2,
-        .summary = "explain a command, or list them all",
-        .run = help_run,
-    },
+static const struct command_option shared_options[SHARED_OPTION_COUNT] = {
+    [SHARED_CONTEXT] = {"context", "CONTEXT",
+                        "which broker: a name of \"context ls\", the path of a control socket, or "
+                        "a configuration file that says where it is"},
+    [SHARED_TIMEOUT] = {"timeout", "SECONDS", "give up when no answer has come by then (10)"},
+    [SHARED_VHOST] = {"vhost", "VHOST", "the virtual host (the context's, or /)"},
+    [SHARED_OUTPUT] = {"output", "table|wide|json|csv|name",
+                       "table, with more columns, the broker's JSON, CSV, or names only"},
+    [SHARED_NO_COLOR] = {"no-color", NULL, "no colours, as with NO_COLOR in the environment"},
+    [SHARED_WATCH] = {"watch", NULL, "show it anew every second, until interrupted"},
+    [SHARED_QUIET] = {"quiet", NULL, "no headings, and no word when all went well"},
 };
+
+static const struct command_option help_option = {"help", NULL, "explain the command"};
+
+/* A letter means the same option in every command that has it. */
+static const struct {
+    char letter;
+    const char *name;
+} letters[] = {
+    {'p', "vhost"}, {'o', "output"}, {'q', "quiet"}, {'h', "help"},
+    {'n', "count"}, {'H', "header"}, {'u', "user"},
+};
+
+static int report(const struct command_io *io, int status, const char *format, va_list arguments)
+    __attribute__((format(printf, 3, 0)));
+
+static int
+report(const struct command_io *io, int status, const char *format, va_list arguments)
+{
+    fputs("bourse: ", io->err);
+    vfprintf(io->err, format, arguments);
+    fputc('\n', io->err);
+    return status;
+}
 
 int
 command_misused(const struct command_io *io, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("bourse: ", io->err);
-    vfprintf(io->err, format, arguments);
-    fputc('\n', io->err);
+    int status = report(io, COMMAND_MISUSED, format, arguments);
     va_end(arguments);
-    return COMMAND_MISUSED;
+    return status;
 }
 
-/* Commands ----------------------------------------------------------------------------------- */
-
-/* True when `name` is that of a command, which may have two words. `*words_out` is how many. */
-static bool
-is_named(const struct command *command, const char *const *words, size_t count, size_t *words_out)
+int
+command_error(const struct command_io *io, int status, const char *format, ...)
 {
-    const char *blank = strchr(command->name, ' ');
-    if (blank == NULL) {
-        *words_out = 1;
-        return strcmp(words[0], command->name) == 0;
-    }
-    size_t size = (size_t)(blank - command->name);
-    *words_out = 2;
-    return count > 1 && strlen(words[0]) == size && memcmp(words[0], command->name, size) == 0 &&
-           strcmp(words[1], blank + 1) == 0;
+    va_list arguments;
+    va_start(arguments, format);
+    report(io, status, format, arguments);
+    va_end(arguments);
+    return status;
 }
 
-/* The command that the words begin with; NULL: none. */
-static const struct command *
-find_command(const char *const *words, size_t count, size_t *words_out)
+const char *
+command_line_next(const struct command_line *line, size_t option, size_t *at)
 {
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (is_named(&commands[i], words, count, words_out)) {
-            return &commands[i];
+    while (*at < line->given_count) {
+        const struct command_given *given = &line->given[(*at)++];
+        if (given->option == option) {
+            return given->text;
         }
     }
     return NULL;
 }
 
-/* True for the first word of commands that have two. */
+/* Names -------------------------------------------------------------------------------------- */
+
+/* True when the words begin with the command's name. `*words_out` is how many words that has. */
 static bool
-is_group(const char *word)
+is_named(const struct command *command, const char *const *words, size_t count, size_t *words_out)
+{
+    if (strchr(command->name, ' ') == NULL) {
+        *words_out = 1;
+        return strcmp(words[0], command->name) == 0;
+    }
+    *words_out = 2;
+    return count > 1 && command_is_of_group(command, words[0]) &&
+           strcmp(words[1], strchr(command->name, ' ') + 1) == 0;
+}
+
+const struct command *
+command_find(const char *const *words, size_t count, size_t *words_out)
+{
+    for (size_t i = 0; i < command_count(); i++) {
+        if (is_named(command_at(i), words, count, words_out)) {
+            return command_at(i);
+        }
+    }
+    return NULL;
+}
+
+bool
+command_is_of_group(const struct command *command, const char *word)
 {
     size_t size = strlen(word);
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strncmp(commands[i].name, word, size) == 0 && commands[i].name[size] == ' ') {
+    return strncmp(command->name, word, size) == 0 && command->name[size] == ' ';
+}
+
+bool
+command_is_group(const char *word)
+{
+    for (size_t i = 0; i < command_count(); i++) {
+        if (command_is_of_group(command_at(i), word)) {
             return true;
         }
     }
@@ -164,14 +124,13 @@ is_group(const char *word)
 }
 
 static int
-report_unknown_word(const struct command_io *io, const char *group, const char *word)
+report_unknown_of_group(const struct command_io *io, const char *group, const char *word)
 {
     char guess[SUGGESTION_TEXT_SIZE];
     struct suggestion suggestion = suggestion_for(bytes_of(word == NULL ? "" : word));
-    size_t size = strlen(group);
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strncmp(commands[i].name, group, size) == 0 && commands[i].name[size] == ' ') {
-            suggestion_offer(&suggestion, bytes_of(commands[i].name + size + 1));
+    for (size_t i = 0; i < command_count(); i++) {
+        if (command_is_of_group(command_at(i), group)) {
+            suggestion_offer(&suggestion, bytes_of(command_at(i)->name + strlen(group) + 1));
         }
     }
     if (word == NULL) {
@@ -182,215 +141,67 @@ report_unknown_word(const struct command_io *io, const char *group, const char *
                            word, suggestion_text(&suggestion, guess), group);
 }
 
-static int
-report_unknown_command(const struct command_io *io, const char *name)
+int
+command_report_unknown(const struct command_io *io, const char *const *words, size_t count)
 {
     char guess[SUGGESTION_TEXT_SIZE];
-    struct suggestion suggestion = suggestion_for(bytes_of(name));
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        suggestion_offer(&suggestion, bytes_of(commands[i].name));
+    if (command_is_group(words[0])) {
+        return report_unknown_of_group(io, words[0], count > 1 ? words[1] : NULL);
     }
-    return command_misused(io, "unknown command \"%s\"%s; \"bourse help\" lists them", name,
+    struct suggestion suggestion = suggestion_for(bytes_of(words[0]));
+    for (size_t i = 0; i < command_count(); i++) {
+        suggestion_offer(&suggestion, bytes_of(command_at(i)->name));
+    }
+    return command_misused(io, "unknown command \"%s\"%s; \"bourse help\" lists them", words[0],
                            suggestion_text(&suggestion, guess));
-}
-
-static int
-version_run(const struct command_line *line, const struct command_io *io)
-{
-    (void)line;
-    fprintf(io->out, "bourse %s\n", BOURSE_VERSION);
-    return COMMAND_OK;
-}
-
-/* Help --------------------------------------------------------------------------------------- */
-
-static void
-print_commands(FILE *out)
-{
-    fprintf(out, "Bourse %s, a message broker for AMQP 0-9-1.\n\nusage: bourse COMMAND ...\n\n",
-            BOURSE_VERSION);
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        fprintf(out, "  %-12s %-10s %s\n", commands[i].name, commands[i].operands,
-                commands[i].summary);
-    }
-    fputs("\n\"bourse help COMMAND\" tells more.\n", out);
-}
-
-static void
-print_command(const struct command *command, FILE *out)
-{
-    fprintf(out, "usage: bourse %s%s%s%s\n\n%s\n", command->name,
-            command->option_count > 0 ? " [OPTION...]" : "",
-            command->operands[0] == '\0' ? "" : " ", command->operands, command->summary);
-    if (command->details != NULL) {
-        fprintf(out, "\n%s", command->details);
-    }
-    for (size_t i = 0; i < command->option_count; i++) {
-        const struct command_option *option = &command->options[i];
-        char usage[48];
-        snprintf(usage, sizeof(usage), "--%s%s%s", option->name,
-                 option->argument != NULL ? " " : "",
-                 option->argument != NULL ? option->argument : "");
-        fprintf(out, "%s  %-20s %s\n", i == 0 ? "\n" : "", usage, option->help);
-    }
-}
-
-static void
-print_group(const char *word, FILE *out)
-{
-    size_t size = strlen(word);
-    bool is_first = true;
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strncmp(commands[i].name, word, size) == 0 && commands[i].name[size] == ' ') {
-            fputs(is_first ? "" : "\n", out);
-            print_command(&commands[i], out);
-            is_first = false;
-        }
-    }
-}
-
-static int
-help_run(const struct command_line *line, const struct command_io *io)
-{
-    if (line->operand_count == 0) {
-        print_commands(io->out);
-        return COMMAND_OK;
-    }
-    const char *const *words = (const char *const *)line->operands;
-    size_t count = 1;
-    const struct command *command = find_command(words, line->operand_count, &count);
-    if (command == NULL && is_group(words[0])) {
-        if (line->operand_count > 1) {
-            return report_unknown_word(io, words[0], words[1]);
-        }
-        print_group(words[0], io->out);
-        return COMMAND_OK;
-    }
-    if (command == NULL) {
-        return report_unknown_command(io, words[0]);
-    }
-    if (line->operand_count > count) {
-        return command_misused(io, "\"bourse help\" does not take \"%s\"", words[count]);
-    }
-    print_command(command, io->out);
-    return COMMAND_OK;
 }
 
 /* Options ------------------------------------------------------------------------------------ */
 
-enum { OPTION_HELP = 'h', OPTION_FIRST = 256 };
-
-static void
-make_long_options(const struct command *command, struct option out[COMMAND_OPTIONS_MAX + 2])
+const struct command_option *
+command_option_at(const struct command *command, size_t index)
 {
-    assert(command->option_count <= COMMAND_OPTIONS_MAX);
-    memset(out, 0, (COMMAND_OPTIONS_MAX + 2) * sizeof(*out));
-    for (size_t i = 0; i < command->option_count; i++) {
-        out[i].name = command->options[i].name;
-        out[i].has_arg = command->options[i].argument != NULL ? required_argument : no_argument;
-        out[i].val = OPTION_FIRST + (int)i;
+    if (index < command->option_count) {
+        return &command->options[index];
     }
-    out[command->option_count].name = "help";
-    out[command->option_count].val = OPTION_HELP;
-}
-
-static int
-report_unknown_option(const struct command_io *io, const struct command *command, const char *given)
-{
-    char guess[SUGGESTION_TEXT_SIZE];
-    const char *name = given + strspn(given, "-");
-    struct suggestion suggestion = suggestion_for(bytes_make(name, strcspn(name, "=")));
-    for (size_t i = 0; i < command->option_count; i++) {
-        suggestion_offer(&suggestion, bytes_of(command->options[i].name));
-    }
-    return command_misused(io, "\"bourse %s\" has no option \"%s\"%s", command->name, given,
-                           suggestion_text(&suggestion, guess));
-}
-
-/* The word that getopt refuses is that of an unknown option, or of a flag with a value. */
-static int
-report_bad_option(const struct command_io *io, const struct command *command, const char *given)
-{
-    const char *name = given + strspn(given, "-");
-    size_t size = strcspn(name, "=");
-    for (size_t i = 0; i < command->option_count && name[size] == '='; i++) {
-        if (bytes_equal_text(bytes_make(name, size), command->options[i].name)) {
-            return command_misused(io, "\"--%s\" takes no value", command->options[i].name);
+    size_t at = command->option_count;
+    for (size_t i = 0; i < SHARED_OPTION_COUNT; i++) {
+        if ((command->shared & 1U << i) != 0 && at++ == index) {
+            return &shared_options[i];
         }
     }
-    return report_unknown_option(io, command, given);
+    return at == index ? &help_option : NULL;
 }
 
-/* Reads the options behind the command's name into `line`. Returns COMMAND_OK, or COMMAND_MISUSED
- * when that has been reported; `*wants_help_out` tells of --help. */
-static int
-read_options(const struct command *command, int argc, char **argv, const struct command_io *io,
-             struct command_line *line, int *wants_help_out)
+enum shared_option
+command_shared_option(const struct command_option *option)
 {
-    struct option options[COMMAND_OPTIONS_MAX + 2];
-    make_long_options(command, options);
-    opterr = 0;
-    optind = 0; /* glibc: begin anew */
-    for (;;) {
-        /* Where the word is that getopt looks at next: it names an unknown option whole. */
-        int at = optind == 0 ? 1 : optind;
-        int found = getopt_long(argc, argv, ":h", options, NULL);
-        if (found == -1) {
-            break;
-        }
-        if (found == OPTION_HELP) {
-            *wants_help_out = 1;
-        } else if (found == ':') {
-            return command_misused(io, "\"%s\" needs a value", argv[optind - 1]);
-        } else if (found == '?') {
-            const char *word = optind > at ? argv[optind - 1] : argv[optind];
-            return report_bad_option(io, command, word);
-        } else {
-            const struct command_option *option = &command->options[found - OPTION_FIRST];
-            line->options[found - OPTION_FIRST] = option->argument != NULL ? optarg : option->name;
+    for (size_t i = 0; i < SHARED_OPTION_COUNT; i++) {
+        if (option == &shared_options[i]) {
+            return (enum shared_option)i;
         }
     }
-    line->operands = argv + optind;
-    line->operand_count = (size_t)(argc - optind);
-    return COMMAND_OK;
+    return SHARED_OPTION_COUNT;
 }
 
-static int
-check_operands(const struct command *command, const struct command_line *line,
-               const struct command_io *io)
+char
+command_letter(const struct command_option *option)
 {
-    if (line->operand_count < command->operand_min) {
-        return command_misused(io, "\"bourse %s\" needs %s", command->name, command->operands);
+    for (size_t i = 0; i < ARRAY_LEN(letters); i++) {
+        if (strcmp(letters[i].name, option->name) == 0) {
+            return letters[i].letter;
+        }
     }
-    if (line->operand_count > command->operand_max) {
-        return command_misused(io, "\"bourse %s\" does not take \"%s\"", command->name,
-                               line->operands[command->operand_max]);
-    }
-    return COMMAND_OK;
+    return '\0';
 }
 
-/* `argv[0]` is the command's name. */
-static int
-run_command(const struct command *command, int argc, char **argv, const struct command_io *io)
-{
-    struct command_line line = {0};
-    int wants_help = 0;
-    int result = read_options(command, argc, argv, io, &line, &wants_help);
-    if (result == COMMAND_OK && wants_help) {
-        print_command(command, io->out);
-        return COMMAND_OK;
-    }
-    if (result == COMMAND_OK) {
-        result = check_operands(command, &line, io);
-    }
-    return result == COMMAND_OK ? command->run(&line, io) : result;
-}
+/* Running ------------------------------------------------------------------------------------ */
 
 int
 command_main(int argc, char **argv, const struct command_io *io)
 {
     if (argc < 2) {
-        print_commands(io->err);
+        help_print_list(io->err);
         return COMMAND_MISUSED;
     }
     const char *name = argv[1];
@@ -401,12 +212,9 @@ command_main(int argc, char **argv, const struct command_io *io)
     }
     const char *words[] = {name, argc > 2 ? argv[2] : NULL};
     size_t count = 1;
-    const struct command *command = find_command(words, argc > 2 ? 2 : 1, &count);
-    if (command == NULL && is_group(name)) {
-        return report_unknown_word(io, name, words[1]);
-    }
+    const struct command *command = command_find(words, argc > 2 ? 2 : 1, &count);
     if (command == NULL) {
-        return report_unknown_command(io, name);
+        return command_report_unknown(io, words, argc > 2 ? 2 : 1);
     }
-    return run_command(command, argc - (int)count, argv + count, io);
+    return parse_and_run(command, argc - (int)count, argv + count, io);
 }

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "cli/base64.h"
 #include "cli/store.h"
 #include "store/chunk.h"
 #include "store/fetch.h"
@@ -87,18 +88,8 @@ print_text(struct dump *dump, struct bytes text)
 static void
 print_base64(FILE *out, struct bytes octets)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     fputc('"', out);
-    for (size_t i = 0; i < octets.size; i += 3) {
-        size_t left = octets.size - i;
-        uint32_t group = (uint32_t)octets.data[i] << 16 |
-                         (left > 1 ? (uint32_t)octets.data[i + 1] << 8 : 0) |
-                         (left > 2 ? (uint32_t)octets.data[i + 2] : 0);
-        fputc(digits[group >> 18], out);
-        fputc(digits[group >> 12 & 63], out);
-        fputc(left > 1 ? digits[group >> 6 & 63] : '=', out);
-        fputc(left > 2 ? digits[group & 63] : '=', out);
-    }
+    base64_print(out, octets);
     fputc('"', out);
 }
 

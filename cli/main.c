@@ -5,6 +5,6 @@
 int
 main(int argc, char **argv)
 {
-    struct command_io io = {.out = stdout, .err = stderr};
+    struct command_io io = {.out = stdout, .err = stderr, .in = stdin};
     return command_main(argc, argv, &io);
 }

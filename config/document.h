@@ -207,4 +207,7 @@ void document_add(struct config *config, struct document *document, const struct
 
 void document_fini(struct document *document);
 
+/* The table of the whole file, from which all others are reached. */
+const struct record_spec *document_schema(void);
+
 #endif

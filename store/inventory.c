@@ -68,10 +68,14 @@ add_disposable(struct recovery_work *work, const char *name)
                    name);
 }
 
+/* The socket of the management interface lies here too; a broker that was killed leaves it. */
 static void
 note_other(struct recovery_work *work, const char *name)
 {
     char text[128];
+    if (strcmp(name, "bourse.sock") == 0) {
+        return;
+    }
     log_warn(work->log, "store.unknown_file", "file=%s",
              log_escape(text, sizeof(text), bytes_of(name)));
 }

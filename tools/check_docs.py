@@ -14,7 +14,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 FUNCTION = re.compile(r"`([a-z][a-z0-9]*(?:_[a-z0-9]+)+)`")
-FOLDERS = "base amqp net tls config routing exchanges queues store broker cli".split()
+FOLDERS = "base amqp net tls config routing exchanges queues store broker management cli".split()
 
 
 def documents():

@@ -139,12 +139,9 @@ Test(config, keys_whose_effect_comes_later_are_warnings_with_their_line)
         "37:5: warning: \"alert\" has no effect in this version\n"
         "39:1: warning: no user has \"role: admin\"\n"
         "43:47: warning: cannot read secrets/mailer: No such file or directory\n"
-        "45:57: warning: \"role\" has no effect in this version\n"
         "51:20: warning: cannot read /nowhere/server.pem: No such file or directory\n"
         "52:12: warning: cannot read /nowhere/server.key: No such file or directory\n"
         "53:18: warning: cannot read /nowhere/services-ca.pem: No such file or directory\n"
-        "57:3: warning: \"https\" has no effect in this version\n"
-        "59:3: warning: \"metrics\" has no effect in this version\n"
         "61:1: warning: \"protect\" has no effect in this version\n";
     struct config *config = reading_of(shop, CONFIG_FOR_CHECK);
     struct buffer text;
@@ -462,7 +459,7 @@ Test(config, server_settings_have_their_defaults_and_take_the_files_values)
                      "  max-message-size: 1MiB, log: {level: debug, format: json}}\n"
                      "limits: {max-connections: 5, max-queues: 0}\n",
         CONFIG_FOR_SERVE);
-    cr_assert(eq(sz, given->report.count, 1), "the role of the head's user");
+    cr_assert(eq(sz, given->report.count, 0));
     cr_expect(eq(u64, given->server.memory_bytes, 67108864));
     cr_expect(eq(u32, given->server.memory_percent, 0));
     cr_expect(eq(u32, given->server.frame_max, 65536));
@@ -619,8 +616,7 @@ Test(config, password_files_hold_one_line_and_are_private)
             cr_expect(eq(str, (char *)config->users[0].password, (char *)rows[i].password));
         }
         cr_expect(eq(int, config->report.error_count != 0, rows[i].password == NULL));
-        /* One line is about the role, which has no effect yet. */
-        cr_expect(eq(int, config->report.count == 1, rows[i].report[0] == '\0'));
+        cr_expect(eq(int, config->report.count == 0, rows[i].report[0] == '\0'));
         cr_expect(ne(ptr, strstr(text, rows[i].report), NULL), "%s", text);
         buffer_fini(&report);
         config_free(&config);
@@ -725,7 +721,7 @@ Test(config, what_defaults_multiply_is_bounded)
     buffer_put_u8(&text, 0);
     struct config *config = reading_of((const char *)buffer_bytes(&text).data, CONFIG_FOR_CHECK);
     cr_expect(eq(sz, config->report.error_count, 1));
-    cr_expect(eq(str, (char *)config->report.items[1].text, "more than 262,144 bindings"));
+    cr_expect(eq(str, (char *)config->report.items[0].text, "more than 262,144 bindings"));
     cr_expect(eq(sz, config->binding_count, 262144));
     buffer_fini(&text);
     config_free(&config);

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/client.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/buffer.h"
+#include "cli/context.h"
+#include "cli/curl_library.h"
+
+enum {
+    TIMEOUT_S = 10,
+    CONNECT_TIMEOUT_MS = 5000,
+    ANSWER_BYTES_MAX = 256 << 20, /* what a broker with very many queues says, and no more */
+    HTTP_OK = 200,
+    HTTP_REDIRECT = 300,
+    HTTP_UNAUTHORIZED = 401,
+    HTTP_FORBIDDEN = 403,
+    HTTP_NOT_FOUND = 404,
+    HTTP_METHOD = 405,
+    HTTP_PRECONDITION = 412,
+    HTTP_UNAVAILABLE = 503,
+};
+
+struct client {
+    struct curl_library library;
+    CURL *curl;
+    struct context context;
+    const struct command_io *io;
+    const char *vhost;
+    long timeout_s;
+    struct buffer answer; /* of the last request */
+    bool is_too_long;
+};
+
+/* Paths -------------------------------------------------------------------------------------- */
+
+/* RFC 3986: everything but the unreserved octets, so that a name is one segment. */
+static void
+put_encoded(struct buffer *out, const char *text)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_.~";
+    /* A segment of dots would be taken for a step in the path. */
+    bool is_dots = strcmp(text, ".") == 0 || strcmp(text, "..") == 0;
+    for (; *text != '\0'; text++) {
+        if (strchr(plain, *text) != NULL && !is_dots) {
+            buffer_put_u8(out, (uint8_t)*text);
+        } else {
+            buffer_printf(out, "%%%02X", (unsigned)(uint8_t)*text);
+        }
+    }
+}
+
+char *
+client_path_new(const char *format, ...)
+{
+    struct buffer path;
+    va_list arguments;
+    buffer_init(&path);
+    va_start(arguments, format);
+    for (const char *at = format; *at != '\0'; at++) {
+        if (at[0] == '{' && at[1] == '}') {
+            put_encoded(&path, va_arg(arguments, const char *));
+            at++;
+        } else {
+            buffer_put_u8(&path, (uint8_t)*at);
+        }
+    }
+    va_end(arguments);
+    buffer_put_u8(&path, '\0');
+    char *text = xstrdup((const char *)buffer_bytes(&path).data);
+    buffer_fini(&path);
+    return text;
+}
+
+/* Opening ------------------------------------------------------------------------------------ */
+
+static int
+parse_timeout(struct client *client, const char *text)
+{
+    char *end;
+    client->timeout_s = TIMEOUT_S;
+    if (text == NULL) {
+        return COMMAND_OK;
+    }
+    client->timeout_s = strtol(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || client->timeout_s < 1 ||
+        client->timeout_s > 86400) {
+        return command_misused(client->io,
+                               "--timeout \"%s\" is not a number of seconds, 1 to 86400", text);
+    }
+    return COMMAND_OK;
+}
+
+static int
+open_library(struct client *client)
+{
+    if (!curl_library_open(&client->library)) {
+        return command_error(client->io, COMMAND_FAILED,
+                             "libcurl is not installed, which carries requests to the broker; on "
+                             "Debian: apt-get install libcurl4");
+    }
+    /* Over a control socket there is no TLS, and the library need not get it ready. */
+    bool is_secure = client->context.socket == NULL;
+    client->library.global_init(is_secure ? CURL_GLOBAL_DEFAULT : CURL_GLOBAL_NOTHING);
+    client->curl = client->library.easy_init();
+    if (client->curl == NULL) {
+        return command_error(client->io, COMMAND_FAILED,
+                             "libcurl could not be made ready; is there memory left?");
+    }
+    return COMMAND_OK;
+}
+
+int
+client_open(struct client **client_out, const struct command_line *line,
+            const struct command_io *io)
+{
+    struct client *client = xalloc(sizeof(*client));
+    client->io = io;
+    buffer_init(&client->answer);
+    int result = parse_timeout(client, line->shared[SHARED_TIMEOUT]);
+    if (result == COMMAND_OK) {
+        result = context_find(&client->context, line->shared[SHARED_CONTEXT], io);
+    }
+    if (result == COMMAND_OK) {
+        result = open_library(client);
+    }
+    const char *vhost = line->shared[SHARED_VHOST];
+    client->vhost = vhost != NULL ? vhost : client->context.vhost;
+    if (result != COMMAND_OK) {
+        client_close(&client);
+    }
+    *client_out = client;
+    return result;
+}
+
+void
+client_close(struct client **client)
+{
+    if (*client == NULL) {
+        return;
+    }
+    if ((*client)->curl != NULL) {
+        (*client)->library.easy_cleanup((*client)->curl);
+        (*client)->library.global_cleanup();
+    }
+    context_fini(&(*client)->context);
+    buffer_fini(&(*client)->answer);
+    free(*client);
+    *client = NULL;
+}
+
+const char *
+client_vhost(const struct client *client)
+{
+    return client_has_vhost(client) ? client->vhost : "/";
+}
+
+bool
+client_has_vhost(const struct client *client)
+{
+    return client->vhost != NULL;
+}
+
+const char *
+client_place(const struct client *client)
+{
+    return client->context.socket != NULL ? client->context.socket : client->context.url;
+}
+
+/* A request ---------------------------------------------------------------------------------- */
+
+static size_t
+take_answer(char *data, size_t size, size_t count, void *context)
+{
+    struct client *client = context;
+    if (buffer_size(&client->answer) + size * count > ANSWER_BYTES_MAX) {
+        client->is_too_long = true;
+        return 0;
+    }
+    buffer_put(&client->answer, data, size * count);
+    return client->answer.failed ? 0 : size * count;
+}
+
+static void
+set_place(struct client *client, const char *path)
+{
+    struct buffer url;
+    buffer_init(&url);
+    const char *base = client->context.url != NULL ? client->context.url : "http://localhost";
+    size_t size = strlen(base);
+    size -= size > 0 && base[size - 1] == '/' ? 1 : 0;
+    buffer_printf(&url, "%.*s%s", (int)size, base, path);
+    buffer_put_u8(&url, '\0');
+    client->library.easy_setopt(client->curl, CURLOPT_URL, (const char *)buffer_bytes(&url).data);
+    if (client->context.socket != NULL) {
+        client->library.easy_setopt(client->curl, CURLOPT_UNIX_SOCKET_PATH, client->context.socket);
+    }
+    buffer_fini(&url);
+}
+
+static void
+set_credentials(struct client *client)
+{
+    const struct context *context = &client->context;
+    client->library.easy_setopt(client->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    client->library.easy_setopt(client->curl, CURLOPT_PROXY, "");
+    if (context->ca_file != NULL) {
+        client->library.easy_setopt(client->curl, CURLOPT_CAINFO, context->ca_file);
+    }
+    if (context->user != NULL) {
+        client->library.easy_setopt(client->curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+        client->library.easy_setopt(client->curl, CURLOPT_USERNAME, context->user);
+        client->library.easy_setopt(client->curl, CURLOPT_PASSWORD,
+                                    context->password != NULL ? context->password : "");
+    }
+}
+
+static void
+set_limits(struct client *client)
+{
+    client->library.easy_setopt(client->curl, CURLOPT_NOSIGNAL, 1L);
+    client->library.easy_setopt(client->curl, CURLOPT_PATH_AS_IS, 1L);
+    client->library.easy_setopt(client->curl, CURLOPT_TIMEOUT, client->timeout_s);
+    client->library.easy_setopt(client->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+    client->library.easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, take_answer);
+    client->library.easy_setopt(client->curl, CURLOPT_WRITEDATA, client);
+}
+
+/* Performs; the connection is kept for the next request. */
+static CURLcode
+perform(struct client *client, const char *method, const char *path, const char *body)
+{
+    buffer_clear(&client->answer);
+    client->is_too_long = false;
+    client->library.easy_reset(client->curl);
+    set_place(client, path);
+    set_credentials(client);
+    set_limits(client);
+    struct curl_slist *headers = client->library.slist_append(NULL, "Accept: application/json");
+    client->library.easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, method);
+    if (body != NULL) {
+        headers = client->library.slist_append(headers, "Content-Type: application/json");
+        client->library.easy_setopt(client->curl, CURLOPT_POSTFIELDS, body);
+        client->library.easy_setopt(client->curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                                    (curl_off_t)strlen(body));
+    }
+    client->library.easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers);
+    CURLcode code = client->library.easy_perform(client->curl);
+    client->library.slist_free_all(headers);
+    return code;
+}
+
+/* What went wrong ---------------------------------------------------------------------------- */
+
+static int
+report_no_answer(const struct client *client, CURLcode code)
+{
+    const char *place = client_place(client);
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+        return command_error(client->io, COMMAND_UNREACHABLE,
+                             "no broker answers at %s: nobody listens there, or may be reached by "
+                             "you; start one with \"bourse serve\", or name another with --context",
+                             place);
+    case CURLE_OPERATION_TIMEDOUT:
+        return command_error(client->io, COMMAND_UNREACHABLE,
+                             "the broker at %s has not answered within %ld s; try a longer "
+                             "--timeout, and \"bourse doctor\"",
+                             place, client->timeout_s);
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CONNECT_ERROR:
+        return command_error(client->io, COMMAND_UNREACHABLE,
+                             "the broker at %s does not prove who it is: %s; give the context the "
+                             "authority of its certificate with --ca-file",
+                             place, client->library.easy_strerror(code));
+    default:
+        return command_error(
+            client->io, COMMAND_UNREACHABLE,
+            "the answer of %s broke off: %s; is a broker behind that address?", place,
+            client->is_too_long ? "it is too long" : client->library.easy_strerror(code));
+    }
+}
+
+/* What the broker gives as its reason; an empty text when it gives none. The text lives as long as
+ * `answer`. */
+static const char *
+reason_of(const json_t *answer)
+{
+    const char *reason = json_string_value(json_object_get(answer, "reason"));
+    if (reason == NULL) {
+        reason = json_string_value(json_object_get(answer, "error"));
+    }
+    return reason == NULL ? "" : reason;
+}
+
+static int
+report_unauthorized(const struct client *client)
+{
+    if (client->context.socket != NULL) {
+        return command_error(
+            client->io, COMMAND_DENIED,
+            "the broker at %s does not let you in: its control socket is for root, "
+            "the broker's own user and the group bourse; become one of them, or "
+            "use a context with a user",
+            client_place(client));
+    }
+    return command_error(client->io, COMMAND_DENIED,
+                         "the broker at %s does not know this user with this password; see "
+                         "\"bourse context ls\" for what the context says",
+                         client_place(client));
+}
+
+static int
+report_status(const struct client *client, long status, const json_t *answer)
+{
+    const char *reason = reason_of(answer);
+    const char *colon = reason[0] == '\0' ? "" : ": ";
+    switch (status) {
+    case HTTP_UNAUTHORIZED:
+        return report_unauthorized(client);
+    case HTTP_FORBIDDEN:
+        return command_error(client->io, COMMAND_DENIED,
+                             "not allowed%s%s; it takes a user whose role or rights reach so far",
+                             colon, reason);
+    case HTTP_NOT_FOUND:
+        return command_error(client->io, COMMAND_NOT_FOUND,
+                             "there is nothing of this name in virtual host \"%s\", or the broker "
+                             "is older than this command%s%s; \"bourse ls\" shows what there is, "
+                             "--vhost says where to look",
+                             client_vhost(client), colon, reason);
+    case HTTP_METHOD:
+        return command_error(client->io, COMMAND_FAILED,
+                             "the broker at %s cannot do that: it is older than this command, or "
+                             "no Bourse; \"bourse status\" shows its version",
+                             client_place(client));
+    case HTTP_PRECONDITION:
+        return command_error(client->io, COMMAND_FAILED,
+                             "refused, for it is in use or not empty%s%s; look at it first, or "
+                             "leave --if-empty and --if-unused away",
+                             colon, reason);
+    case HTTP_UNAVAILABLE:
+        return command_error(client->io, COMMAND_FAILED,
+                             "the broker cannot do that now%s%s; try again, and see \"bourse "
+                             "status\"",
+                             colon, reason);
+    default:
+        return command_error(
+            client->io, COMMAND_FAILED,
+            "refused (HTTP %ld)%s%s; \"bourse explain CODE\" explains AMQP's reply "
+            "codes",
+            status, colon, reason);
+    }
+}
+
+/* Calls -------------------------------------------------------------------------------------- */
+
+static json_t *
+parse_answer(const struct client *client)
+{
+    struct bytes octets = buffer_bytes(&client->answer);
+    if (octets.size == 0) {
+        return NULL;
+    }
+    return json_loadb((const char *)octets.data, octets.size, JSON_DECODE_ANY | JSON_ALLOW_NUL,
+                      NULL);
+}
+
+static long
+last_status(const struct client *client)
+{
+    long status = 0;
+    client->library.easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
+static int
+finish_call(struct client *client, json_t **answer_out)
+{
+    long status = last_status(client);
+    json_t *answer = parse_answer(client);
+    int result = COMMAND_OK;
+    if (status < HTTP_OK || status >= HTTP_REDIRECT) {
+        result = report_status(client, status, answer);
+    } else if (answer == NULL && buffer_size(&client->answer) > 0 && answer_out != NULL) {
+        result = command_error(client->io, COMMAND_UNREACHABLE,
+                               "what answers at %s speaks no JSON; is a broker behind that "
+                               "address?",
+                               client_place(client));
+    }
+    if (result == COMMAND_OK && answer_out != NULL) {
+        *answer_out = answer;
+    } else {
+        json_decref(answer);
+    }
+    return result;
+}
+
+int
+client_call(struct client *client, const char *method, const char *path, const json_t *body,
+            json_t **answer_out)
+{
+    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    CURLcode code = perform(client, method, path, text);
+    if (text != NULL) {
+        explicit_bzero(text, strlen(text)); /* it may hold a password */
+        free(text);
+    }
+    return code == CURLE_OK ? finish_call(client, answer_out) : report_no_answer(client, code);
+}
+
+long
+client_probe(struct client *client, const char *path, json_t **answer_out)
+{
+    *answer_out = NULL;
+    if (perform(client, "GET", path, NULL) != CURLE_OK) {
+        return 0;
+    }
+    *answer_out = parse_answer(client);
+    return last_status(client);
+}

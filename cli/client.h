@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Asking a running broker: HTTP with JSON over its control socket, or to the address of a context.
+ * Whatever goes wrong is told here, once, and becomes an exit status. */
+#ifndef BOURSE_CLI_CLIENT_H
+#define BOURSE_CLI_CLIENT_H
+
+#include <jansson.h>
+
+#include "cli/command.h"
+
+struct client;
+
+/* Opens what the command line means. COMMAND_OK, or what was reported. Connects with the first
+ * request. */
+int client_open(struct client **client_out, const struct command_line *line,
+                const struct command_io *io);
+void client_close(struct client **client);
+
+/* The virtual host that is meant: --vhost, else the context's, else "/"; and whether one was said.
+ */
+const char *client_vhost(const struct client *client);
+bool client_has_vhost(const struct client *client);
+
+/* What the broker is called in messages: a path or an address. */
+const char *client_place(const struct client *client);
+
+/* A path with each "{}" of `format` replaced by the next argument, percent-encoded; the caller
+ * frees it. There are as many arguments, all of them text. */
+char *client_path_new(const char *format, ...);
+
+/* Sends a request. `body` is borrowed; NULL: none. On COMMAND_OK, `*answer_out` (may be NULL) is
+ * the answer's JSON, the caller's to release, or NULL when it has none. */
+int client_call(struct client *client, const char *method, const char *path, const json_t *body,
+                json_t **answer_out) __attribute__((warn_unused_result));
+
+/* The same for a GET that may well be refused: says nothing, and returns the HTTP status; 0 when no
+ * answer came. `*answer_out` is NULL when it was no JSON. */
+long client_probe(struct client *client, const char *path, json_t **answer_out);
+
+#endif

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of commands. Help, manual page and completion come from it; so a row is all that they
+ * need to know of a new command. */
+#include "cli/command.h"
+
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "cli/check.h"
+#include "cli/completion.h"
+#include "cli/context_commands.h"
+#include "cli/doctor.h"
+#include "cli/dump.h"
+#include "cli/explain.h"
+#include "cli/help.h"
+#include "cli/list.h"
+#include "cli/man.h"
+#include "cli/messages.h"
+#include "cli/objects.h"
+#include "cli/serve.h"
+#include "cli/status.h"
+#include "cli/store.h"
+#include "cli/store_backup.h"
+#include "cli/support_bundle.h"
+#include "cli/users.h"
+
+#define OPTIONS(table, number) .options = (table), .option_count = (number)
+/* Those that most commands about a running broker are like. */
+#define LISTS(group, of_vhost)                                                                     \
+    {                                                                                              \
+        .name = group " ls", .operands = "", .summary = "list them",                               \
+        .shared = ((of_vhost) ? SHARED_BY_VHOST : SHARED_BY_CLIENT) | SHARED_BY_VIEW,              \
+        .run = list_run                                                                            \
+    }
+
+static const struct command commands[] = {
+    {
+        .heading = "The broker",
+        .name = "serve",
+        .operands = "[FILE...]",
+        .operand_max = SIZE_MAX,
+        .summary = "run the broker",
+        .details =
+            "Without FILE: the one that BOURSE_CONFIG names, or development mode:\n"
+            "127.0.0.1:5672, user guest, password guest,\n"
+            "management on 127.0.0.1:15672, metrics on 127.0.0.1:15692, and the data directory\n"
+            "./bourse-data; with one, the file's, or /var/lib/bourse.\n"
+            "An option replaces what the file says under the same name; port 0 lets the\n"
+            "system choose. On a directory that holds data, the file's objects are made\n"
+            "where they are missing and changed where they may; nothing is deleted.\n"
+            "SIGHUP reads the files again, SIGTERM stops.\n",
+        OPTIONS(serve_options, SERVE_OPTION_COUNT),
+        .run = serve_run,
+    },
+    {
+        .name = "check",
+        .operands = "FILE...",
+        .operand_min = 1,
+        .operand_max = SIZE_MAX,
+        .summary = "say what is wrong with configuration files, and start nothing",
+        .details = "Several files make one configuration. Prints every error and warning as\n"
+                   "FILE:LINE:COL; exits with 1 when there is an error.\n",
+        .run = check_run,
+    },
+    {
+        .name = "ping",
+        .operands = "",
+        .summary = "ask whether it answers",
+        .details = "For health checks: exits with 0 when the broker answers and lets you in.\n",
+        .shared = SHARED_BY_CLIENT,
+        .run = ping_run,
+    },
+    {
+        .name = "status",
+        .operands = "",
+        .summary = "how it is: version, memory, disk, totals, rates",
+        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .run = status_run,
+    },
+    {
+        .name = "doctor",
+        .operands = "[FILE]",
+        .operand_max = 1,
+        .summary = "look for what could go wrong with machine and broker",
+        .details =
+            "Descriptors, kernel settings and clock; with a configuration file its disk and\n"
+            "certificates; with a broker that answers, what it says of itself. Exits with 1\n"
+            "when something is bad.\n",
+        .shared = SHARED_BY_CLIENT | SHARED_BY_TABLE,
+        .run = doctor_run,
+    },
+    {
+        .name = "support-bundle",
+        .operands = "FILE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "write what somebody who helps wants to see, secrets masked",
+        .details =
+            "One JSON file, made anew, for you alone to read: what the broker says of itself\n"
+            "and of its objects, and what doctor finds. No message is in it.\n",
+        .shared = SHARED_BY_CLIENT,
+        .run = support_bundle_run,
+    },
+    {
+        .heading = "Looking",
+        .name = "ls",
+        .operands = LIST_KINDS,
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "list what there is",
+        .details = "Without --vhost that of all virtual hosts, unless the context names one.\n",
+        .shared = SHARED_BY_VHOST | SHARED_BY_VIEW,
+        .run = list_run,
+    },
+    {
+        .name = "top",
+        .operands = "",
+        .summary = "the longest queues and the rates, live",
+        .details =
+            "On a terminal it is shown anew every second; elsewhere once, or with --watch.\n",
+        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .run = top_run,
+    },
+    {
+        .name = "peek",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "show messages of a queue and change nothing",
+        .details =
+            "They stay where they are, are not marked as redelivered, and keep their order.\n",
+        OPTIONS(peek_options, PEEK_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .run = peek_run,
+    },
+    {
+        .heading = "Messages",
+        .name = "get",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "take messages out of a queue and print them",
+        .details = "They are gone from the queue afterwards; \"bourse peek\" leaves them there.\n",
+        OPTIONS(get_options, GET_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .run = get_run,
+    },
+    {
+        .name = "publish",
+        .operands = "EXCHANGE KEY [BODY]",
+        .operand_min = 2,
+        .operand_max = 3,
+        .summary = "publish a message and wait for its confirm",
+        .details =
+            "An empty EXCHANGE is the default one, for which KEY is a queue. Without BODY and\n"
+            "--file, standard input is the body. Exits with 1 when no queue got the message.\n",
+        OPTIONS(publish_options, PUBLISH_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = publish_run,
+    },
+    {
+        .name = "purge",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "drop all ready messages of a queue",
+        .details = "They are not dead-lettered. Those that consumers hold stay.\n",
+        .shared = SHARED_BY_VHOST,
+        .run = purge_run,
+    },
+    {
+        .name = "pause",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "have a queue hand out nothing",
+        .details =
+            "It goes on taking messages. Consumers stay, and get nothing until \"resume\".\n",
+        .shared = SHARED_BY_VHOST,
+        .run = pause_run,
+    },
+    {
+        .name = "resume",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "end a pause",
+        .shared = SHARED_BY_VHOST,
+        .run = resume_run,
+    },
+    {
+        .heading = "Queues, exchanges, bindings",
+        .name = "queue ls",
+        .operands = "",
+        .summary = "list them",
+        .shared = SHARED_BY_VHOST | SHARED_BY_VIEW,
+        .run = list_run,
+    },
+    {
+        .name = "queue show",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "everything about one",
+        .shared = SHARED_BY_VHOST | SHARED_BY_VIEW,
+        .run = show_run,
+    },
+    {
+        .name = "queue declare",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "make one, or see that it is as it should be",
+        .details = "One that exists with other arguments is refused.\n",
+        OPTIONS(queue_declare_options, QUEUE_DECLARE_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = queue_declare_run,
+    },
+    {
+        .name = "queue delete",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "delete one, with its messages",
+        OPTIONS(queue_delete_options, DELETE_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = queue_delete_run,
+    },
+    {
+        .name = "queue purge",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "the same as \"purge\"",
+        .shared = SHARED_BY_VHOST,
+        .run = purge_run,
+    },
+    LISTS("exchange", true),
+    {
+        .name = "exchange show",
+        .operands = "EXCHANGE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "everything about one",
+        .shared = SHARED_BY_VHOST | SHARED_BY_VIEW,
+        .run = show_run,
+    },
+    {
+        .name = "exchange declare",
+        .operands = "EXCHANGE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "make one, or see that it is as it should be",
+        OPTIONS(exchange_declare_options, EXCHANGE_DECLARE_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = exchange_declare_run,
+    },
+    {
+        .name = "exchange delete",
+        .operands = "EXCHANGE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "delete one, with its bindings",
+        OPTIONS(exchange_delete_options, 1),
+        .shared = SHARED_BY_VHOST,
+        .run = exchange_delete_run,
+    },
+    LISTS("binding", true),
+    {
+        .name = "binding add",
+        .operands = "EXCHANGE QUEUE",
+        .operand_min = 2,
+        .operand_max = 2,
+        .summary = "have a queue take messages from an exchange",
+        OPTIONS(bind_options, BIND_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = bind_run,
+    },
+    {
+        .name = "binding delete",
+        .operands = "EXCHANGE QUEUE",
+        .operand_min = 2,
+        .operand_max = 2,
+        .summary = "undo the binding with this key and these arguments",
+        OPTIONS(bind_options, BIND_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = unbind_run,
+    },
+    {
+        .heading = "Users, virtual hosts, policies, connections",
+        .name = "user ls",
+        .operands = "",
+        .summary = "list them",
+        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .run = list_run,
+    },
+    {
+        .name = "user add",
+        .operands = "USER",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "add one, without rights",
+        .details = "The password is asked for, or read from the first line of standard input.\n",
+        OPTIONS(user_add_options, USER_ADD_OPTION_COUNT),
+        .shared = SHARED_BY_CLIENT,
+        .run = user_add_run,
+    },
+    {
+        .name = "user passwd",
+        .operands = "USER",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "give one another password",
+        .details = "The password is asked for, or read from the first line of standard input.\n",
+        OPTIONS(passwd_options, PASSWD_OPTION_COUNT),
+        .shared = SHARED_BY_CLIENT,
+        .run = user_passwd_run,
+    },
+    {
+        .name = "user rights",
+        .operands = "USER [CONFIGURE WRITE READ]",
+        .operand_min = 1,
+        .operand_max = 4,
+        .summary = "show or set what one may do in a virtual host",
+        .details =
+            "CONFIGURE, WRITE and READ are expressions that names must match; \"^$\" allows\n"
+            "nothing, \".*\" everything.\n",
+        OPTIONS(rights_options, RIGHTS_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .run = user_rights_run,
+    },
+    {
+        .name = "user delete",
+        .operands = "USER",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "delete one and close its connections",
+        .shared = SHARED_BY_CLIENT,
+        .run = user_delete_run,
+    },
+    LISTS("vhost", false),
+    {
+        .name = "vhost add",
+        .operands = "VHOST",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "add one",
+        .shared = SHARED_BY_CLIENT,
+        .run = vhost_add_run,
+    },
+    {
+        .name = "vhost delete",
+        .operands = "VHOST",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "delete one, with all that is in it",
+        .shared = SHARED_BY_CLIENT,
+        .run = vhost_delete_run,
+    },
+    LISTS("policy", true),
+    {
+        .name = "policy set",
+        .operands = "POLICY PATTERN DEFINITION",
+        .operand_min = 3,
+        .operand_max = 3,
+        .summary = "make or change one",
+        .details = "DEFINITION is a JSON object, such as '{\"max-length\": 1000}'.\n",
+        OPTIONS(policy_set_options, POLICY_SET_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = policy_set_run,
+    },
+    {
+        .name = "policy delete",
+        .operands = "POLICY",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "delete one",
+        OPTIONS(policy_options, POLICY_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = policy_delete_run,
+    },
+    LISTS("conn", true),
+    {
+        .name = "conn close",
+        .operands = "CONNECTION",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "close one, or all of a user",
+        OPTIONS(close_options, CLOSE_OPTION_COUNT),
+        .shared = SHARED_BY_CLIENT,
+        .run = conn_close_run,
+    },
+    {
+        .heading = "Data of a stopped broker",
+        .name = "store verify",
+        .operands = "DIR",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "read a stopped broker's data and say what is wrong with it",
+        .details = "Reads every file, messages included, and changes nothing. Prints a line for\n"
+                   "each damaged place; exits with 1 when there is one.\n",
+        .run = store_verify_run,
+    },
+    {
+        .name = "store dump",
+        .operands = "DIR",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "print what a stopped broker's data holds",
+        .details = "Virtual hosts, users, exchanges, queues and bindings, then the messages of\n"
+                   "each queue. Changes nothing. Contents of users are not printed.\n",
+        OPTIONS(dump_options, DUMP_OPTION_COUNT),
+        .run = dump_run,
+    },
+    {
+        .name = "store repair",
+        .operands = "DIR",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "make damaged data of a stopped broker usable again",
+        .details = "Says what is lost, file by file. A file that is changed is kept as\n"
+                   "NAME.damaged; keep a copy of the whole directory all the same.\n",
+        OPTIONS(store_repair_options, STORE_REPAIR_OPTION_COUNT),
+        .run = store_repair_run,
+    },
+    {
+        .name = "store backup",
+        .operands = "DIR TARGET",
+        .operand_min = 2,
+        .operand_max = 2,
+        .summary = "copy a stopped broker's data to a new directory",
+        .details = "Files are linked where TARGET is on the same file system, else copied. A\n"
+                   "broker can start on TARGET, and \"bourse store verify\" reads it.\n",
+        .run = store_backup_run,
+    },
+    {
+        .heading = "This command",
+        .name = "context ls",
+        .operands = "",
+        .summary = "list brokers that have a name here",
+        .shared = SHARED_BY_TABLE | 1 << SHARED_QUIET,
+        .run = context_list_run,
+    },
+    {
+        .name = "context add",
+        .operands = "CONTEXT",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "give a broker a name, or change what it stands for",
+        .details = "Kept in ~/.config/bourse/contexts.json. Passwords are never in it.\n",
+        OPTIONS(context_add_options, CONTEXT_ADD_OPTION_COUNT),
+        .shared = 1 << SHARED_QUIET,
+        .run = context_add_run,
+    },
+    {
+        .name = "context use",
+        .operands = "CONTEXT",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "make it the one that commands mean",
+        .shared = 1 << SHARED_QUIET,
+        .run = context_use_run,
+    },
+    {
+        .name = "context rm",
+        .operands = "CONTEXT",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "forget it",
+        .shared = 1 << SHARED_QUIET,
+        .run = context_remove_run,
+    },
+    {
+        .name = "explain",
+        .operands = "CODE|KEY",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "what a reply code, exit status or key of the file means",
+        .details = "Such as 404, NOT_FOUND, 69, queues.ttl. Needs no broker.\n",
+        .run = explain_run,
+    },
+    {
+        .name = "completion",
+        .operands = "bash|zsh|fish",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "print a script that completes commands in a shell",
+        .details = "bash: source <(bourse completion bash), in ~/.bashrc.\n"
+                   "zsh: bourse completion zsh > a directory of $fpath/_bourse.\n"
+                   "fish: bourse completion fish > ~/.config/fish/completions/bourse.fish.\n",
+        .run = completion_run,
+    },
+    {
+        .name = "man",
+        .operands = "",
+        .summary = "print the manual page",
+        .details = "In roff: bourse man | man -l -, or into a file bourse.1 of $MANPATH.\n",
+        .run = man_run,
+    },
+    {
+        .name = "version",
+        .operands = "",
+        .summary = "print the version",
+        .run = version_run,
+    },
+    {
+        .name = "help",
+        .operands = "[COMMAND]",
+        .operand_max = 2,
+        .summary = "explain a command, or list them all",
+        .shared = 1 << SHARED_QUIET,
+        .run = help_run,
+    },
+};
+
+size_t
+command_count(void)
+{
+    return ARRAY_LEN(commands);
+}
+
+const struct command *
+command_at(size_t index)
+{
+    assert(index < ARRAY_LEN(commands));
+    return &commands[index];
+}

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that ask a running broker: what they send, what they print, and how they exit.
+
+What a broker says is said here by a small server on a unix socket, so that every status and every
+name can come; that the two fit is tried with a real broker at the end.
+"""
+
+import http.server
+import json
+import os
+import shutil
+import socketserver
+import stat
+import subprocess
+import threading
+
+import pytest
+
+from support import broker as brokers
+
+pytestmark = pytest.mark.bourse_only
+
+
+class FakeBroker:
+    """Answers requests on a unix socket: `answers` maps "METHOD path" to (status, JSON)."""
+
+    def __init__(self, path):
+        self.path, self.answers, self.requests = str(path), {}, []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self):
+                size = int(self.headers.get("Content-Length", 0))
+                body = json.loads(self.rfile.read(size)) if size else None
+                key = f"{self.command} {self.path}"
+                outer.requests.append((key, body))
+                status, value = outer.answers.get(key, (404, {"error": "Object Not Found"}))
+                octets = b"" if value is None else json.dumps(value).encode()
+                self.send_response(status)
+                if status != 204:
+                    self.send_header("Content-Length", str(len(octets)))
+                self.end_headers()
+                self.wfile.write(octets if status != 204 else b"")
+
+            do_GET = do_PUT = do_POST = do_DELETE = answer
+
+            def log_message(self, *_words):
+                pass
+
+            def address_string(self):
+                return "local"
+
+        class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+            daemon_threads = True
+
+        self.server = Server(self.path, Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def run(self, *words, **options):
+        return brokers.run_command(*words, "--context", self.path, **options)
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def fake(tmp_path):
+    broker = FakeBroker(tmp_path / "fake.sock")
+    yield broker
+    broker.close()
+
+
+@pytest.fixture(autouse=True)
+def own_contexts(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("BOURSE_CONTEXT", raising=False)
+
+
+HOSTILE = "evil\x1b[2J,\"q\"\n$(touch pwned)"
+QUEUES = [{"name": "orders", "vhost": "/", "state": "running", "messages_ready": 12},
+          {"name": HOSTILE, "vhost": "/", "messages_ready": 0}]
+
+
+def test_rows_come_as_table_csv_json_and_names(fake):
+    fake.answers["GET /api/queues"] = (200, QUEUES)
+    fake.answers["GET /api/queues?disable_stats=true"] = (200, QUEUES)
+    table = fake.run("ls", "queues")
+    assert table.returncode == 0 and table.stderr == ""
+    assert table.stdout.splitlines()[0].split()[:2] == ["NAME", "VHOST"]
+    assert "\x1b" not in table.stdout and "evil\\x1b[2J" in table.stdout
+    csv = fake.run("ls", "queues", "-o", "csv").stdout
+    assert csv.startswith("name,vhost,type") and '"evil\\x1b[2J,""q""\\n$(touch pwned)"' in csv
+    assert json.loads(fake.run("ls", "queues", "-o", "json").stdout) == QUEUES
+    names = fake.run("queue", "ls", "-o", "name", "-q").stdout.splitlines()
+    assert names == ["orders", 'evil\\x1b[2J,"q"\\n$(touch pwned)']
+
+
+def test_names_are_one_segment_and_bodies_are_json(fake):
+    fake.answers["PUT /api/queues/a%2Fb/x%20%2F%3F"] = (201, None)
+    done = fake.run("queue", "declare", "x /?", "-p", "a/b", "--argument", "x-max-length=5",
+                    "--argument", "x-overflow=drop-head", "--transient")
+    assert done.returncode == 0 and done.stdout == "queue declared: x /?\n"
+    assert fake.requests == [("PUT /api/queues/a%2Fb/x%20%2F%3F",
+                              {"durable": False, "auto_delete": False,
+                               "arguments": {"x-max-length": 5, "x-overflow": "drop-head"}})]
+
+
+@pytest.mark.parametrize("status, answer, exit_status, told", [
+    (401, {"error": "not_authorised"}, 77, "group bourse"),
+    (403, {"reason": "no configure right"}, 77, "no configure right"),
+    (404, {"error": "Object Not Found", "reason": "Not Found"}, 66, "bourse ls"),
+    (400, {"error": "bad_request", "reason": "inequivalent arg 'durable'"}, 1, "inequivalent arg"),
+    (405, None, 1, "older than this command"), (412, {"reason": "in use"}, 1, "--if-empty"),
+    (503, {"reason": "busy"}, 1, "try again"), (500, None, 1, "HTTP 500"),
+])
+def test_each_refusal_says_what_why_and_what_next(fake, status, answer, exit_status, told):
+    fake.answers["DELETE /api/queues/%2F/q"] = (status, answer)
+    done = fake.run("queue", "delete", "q")
+    assert done.returncode == exit_status and done.stdout == ""
+    assert told in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_no_broker_is_status_69(tmp_path):
+    for words in (["--context", str(tmp_path / "none.sock")], []):
+        done = brokers.run_command("ping", *words, cwd=tmp_path)
+        assert done.returncode == 69 and "bourse serve" in done.stderr
+
+
+def test_a_password_comes_from_input_and_is_never_printed(fake, canaries):
+    secret = canaries["cli user"]
+    fake.answers["PUT /api/users/eve"] = (201, None)
+    done = fake.run("user", "add", "eve", "--role", "monitor", input=secret + "\n")
+    assert done.returncode == 0 and secret not in done.stdout + done.stderr
+    assert fake.requests == [("PUT /api/users/eve", {"password": secret, "tags": "monitoring"})]
+
+
+def test_octets_that_are_no_text_are_published_as_base64(fake, tmp_path):
+    fake.answers["POST /api/exchanges/%2F/amq.default/publish"] = (200, {"routed": True})
+    body = tmp_path / "body"
+    body.write_bytes(b"\xff\x00\x01")
+    done = fake.run("publish", "", "q", "--file", str(body), "-H", "n=1", "-H", "t=x")
+    assert done.returncode == 0, done.stderr
+    assert fake.requests[0][1] == {"routing_key": "q", "payload": "/wAB",
+                                   "payload_encoding": "base64",
+                                   "properties": {"delivery_mode": 2, "headers": {"n": 1, "t": "x"}}}
+
+
+def test_a_publish_that_no_queue_got_is_a_failure(fake):
+    fake.answers["POST /api/exchanges/%2F/e/publish"] = (200, {"routed": False})
+    done = fake.run("publish", "e", "k", "body")
+    assert done.returncode == 1 and "no queue got the message" in done.stderr
+
+
+def test_contexts_are_kept_for_this_user_alone(tmp_path, fake):
+    fake.answers["GET /api/whoami"] = (200, {"name": "x", "tags": []})
+    assert brokers.run_command("context", "add", "a", "--socket", fake.path).returncode == 0
+    assert brokers.run_command("context", "use", "a").returncode == 0
+    assert brokers.run_command("ping", cwd=tmp_path).returncode == 0
+    file = tmp_path / "config" / "bourse" / "contexts.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    refused = brokers.run_command("context", "add", "b", "--url", "http://far:1", "--user", "u")
+    assert refused.returncode == 64 and "in the clear" in refused.stderr
+    assert brokers.run_command("context", "rm", "a").returncode == 0
+    assert brokers.run_command("context", "use", "a").returncode == 66
+
+
+def test_a_support_bundle_is_for_this_user_and_holds_no_secret(fake, tmp_path):
+    fake.answers["GET /api/users"] = (200, [{"name": "u", "password_hash": "canary-hash"}])
+    path = tmp_path / "bundle.json"
+    assert fake.run("support-bundle", str(path)).returncode == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and "canary" not in path.read_text()
+    assert json.loads(path.read_text())["/api/users"][0]["name"] == "u"
+    assert fake.run("support-bundle", str(path)).returncode == 1, "nothing is overwritten"
+
+
+def complete(shell_words, cwd, environment):
+    script = ('source <("$1" completion bash); shift; COMP_WORDS=("$@"); '
+              "COMP_CWORD=$(($# - 1)); _bourse 2>/dev/null; printf '%s\\n' \"${COMPREPLY[@]}\"")
+    done = subprocess.run(["bash", "-c", script, "bash", brokers.binary(), *shell_words],
+                          capture_output=True, text=True, cwd=cwd, env=environment, timeout=20,
+                          check=True)
+    return done.stdout.splitlines()
+
+
+def test_completion_offers_words_and_names_and_runs_none_of_them(fake, tmp_path):
+    fake.answers["GET /api/queues?disable_stats=true"] = (200, QUEUES)
+    environment = {**os.environ, "BOURSE_CONTEXT": fake.path}
+
+    def offered(*words):
+        return complete([brokers.binary(), *words], tmp_path, environment)
+
+    assert "queue" in offered("que") and "serve" in offered("")
+    assert set(offered("queue", "de")) == {"declare", "delete"}
+    assert "--if-empty" in offered("queue", "delete", "--if")
+    assert offered("ls", "queues", "-o", "w") == ["wide"]
+    assert offered("peek", "ord") == ["orders"]
+    assert len(offered("peek", "")) == 2
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_takes_its_script(shell, tmp_path):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script = tmp_path / "script"
+    script.write_text(brokers.run_command("completion", shell).stdout)
+    done = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_the_manual_page_is_good_roff():
+    page = brokers.run_command("man").stdout
+    done = subprocess.run(["man", "-l", "--warnings", "-"], input=page, capture_output=True,
+                          text=True, env={**os.environ, "MANWIDTH": "80"}, check=False)
+    assert done.returncode == 0 and done.stderr == "" and "EXIT STATUS" in done.stdout
+
+
+def test_a_real_broker_is_asked_and_changed(tmp_path):
+    with brokers.Bourse() as broker:
+        context = ("--context", os.path.join(broker.scratch, "data", "bourse.sock"))
+
+        def ask(*words):
+            return brokers.run_command(*words, *context)
+
+        assert ask("ping").returncode == 0
+        assert ask("queue", "declare", "q").returncode == 0
+        assert ask("publish", "", "q", "hello").returncode == 0
+        assert json.loads(ask("queue", "show", "q", "-o", "json").stdout)["messages_ready"] == 1
+        taken = json.loads(ask("get", "q", "-o", "json").stdout)
+        assert [message["payload"] for message in taken] == ["hello"]
+        assert ask("ls", "queues", "-o", "name").stdout == "q\n"
+        assert ask("queue", "delete", "q").returncode == 0
+        assert ask("queue", "show", "q").returncode == 66
