@@ -891,6 +891,34 @@ Test(durable_topology, a_user_whose_texts_or_limits_cannot_be_is_refused)
     }
 }
 
+/* A user without tags is written as every version has, one with tags in a layout of its own. */
+Test(durable_topology, tags_of_a_user_are_told_and_read_again)
+{
+    static const char *const rows[] = {NULL, "", "administrator", "monitoring,of the night"};
+    struct map vhosts;
+    map_init(&vhosts, 1);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct user user = {.role = ROLE_MONITOR, .tags = (char *)rows[i], .connections_max = -1};
+        struct user read = {.role = ROLE_NONE};
+        struct buffer rest;
+        buffer_init(&rest);
+        map_init(&user.rights, 1);
+        user_record_encode(&rest, rig->core, &user);
+        cr_expect(eq(u8, buffer_bytes(&rest).data[0], rows[i] == NULL ? 1 : 2));
+        cr_assert(
+            eq(int, user_record_decode(&read, rig->core, &vhosts, buffer_bytes(&rest)), STATUS_OK));
+        cr_expect(eq(int, read.role, ROLE_MONITOR));
+        cr_expect(eq(int, read.tags == NULL, rows[i] == NULL));
+        if (rows[i] != NULL) {
+            cr_expect(eq(str, read.tags, (char *)rows[i]));
+        }
+        free(read.tags);
+        buffer_fini(&rest);
+        map_fini(&user.rights);
+    }
+    map_fini(&vhosts);
+}
+
 /* Any octet of any record changed: it is refused by whoever decodes it, or by whoever makes sense
  * of it, or it says something else that makes sense. Never a crash. */
 Test(durable_topology, damaged_records_never_harm)
