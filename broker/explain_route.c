@@ -396,7 +396,7 @@ bool
 route_explanation_step(struct route_explanation *explanation, struct core *core, uint32_t *budget)
 {
     const struct vhost *vhost = core_find_vhost(core, explanation->question.vhost);
-    spend(budget, 1);
+    spend(budget, *budget > 1 ? 1 : 0); /* something is left for a step ahead */
     if (explanation->has_begun && !stands_still(explanation, vhost)) {
         begin_anew(explanation);
     }

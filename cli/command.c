@@ -11,8 +11,12 @@
 #include "base/assert.h"
 #include "cli/check.h"
 #include "cli/dump.h"
+#include "cli/export.h"
+#include "cli/import.h"
+#include "cli/route.h"
 #include "cli/serve.h"
 #include "cli/store.h"
+#include "cli/test.h"
 #include "config/report.h"
 
 #ifndef BOURSE_VERSION
@@ -47,7 +51,54 @@ static const struct command commands[] = {
         .summary = "say what is wrong with configuration files, and start nothing",
         .details = "Several files make one configuration. Prints every error and warning as\n"
                    "FILE:LINE:COL; exits with 1 when there is an error.\n",
+        .options = check_options,
+        .option_count = CHECK_OPTION_COUNT,
         .run = check_run,
+    },
+    {
+        .name = "route",
+        .operands = "EXCHANGE KEY",
+        .operand_min = 2,
+        .operand_max = 2,
+        .summary = "explain where a message would go, and why not elsewhere",
+        .details =
+            "Looks at every binding on the way; \"\" is the default exchange. Exits with 1 when\n"
+            "no queue gets the message.\n",
+        .options = route_options,
+        .option_count = ROUTE_OPTION_COUNT,
+        .run = route_run,
+    },
+    {
+        .name = "test",
+        .operands = "FILE... TESTS",
+        .operand_min = 2,
+        .operand_max = SIZE_MAX,
+        .summary = "check that messages go where a file of tests says, without a server",
+        .details =
+            "The last file holds the tests, those before it the topology. Exits with 1 when a\n"
+            "test fails.\n",
+        .options = test_options,
+        .option_count = TEST_OPTION_COUNT,
+        .run = test_run,
+    },
+    {
+        .name = "import",
+        .operands = "DEFINITIONS",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "make configuration files of RabbitMQ's or LavinMQ's definitions.json",
+        .details = "Says what cannot be taken over; files that are there are not overwritten.\n",
+        .options = import_options,
+        .option_count = IMPORT_OPTION_COUNT,
+        .run = import_run,
+    },
+    {
+        .name = "export",
+        .operands = "",
+        .summary = "write a topology as YAML, definitions.json, a graph or AsyncAPI",
+        .options = export_options,
+        .option_count = EXPORT_OPTION_COUNT,
+        .run = export_run,
     },
     {
         .name = "store verify",

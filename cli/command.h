@@ -10,6 +10,7 @@
 enum {
     COMMAND_OK = 0,
     COMMAND_FAILED = 1,
+    COMMAND_WARNED = 3,   /* warnings, where they were asked to count */
     COMMAND_MISUSED = 64, /* the command line itself is wrong */
     COMMAND_OPTIONS_MAX = 8,
 };

@@ -25,18 +25,36 @@ report_fault(struct config *config, struct config_mark mark, const struct fault 
     report_error(config, mark, "%s", fault->text);
 }
 
+/* Where the file says what is refused; the queue itself where it says nothing of it. */
+static struct config_mark
+argument_mark(const struct config_queue *queue, const char *name)
+{
+    for (size_t i = 0; name != NULL && i < queue->argument_count; i++) {
+        if (bytes_equal_text(queue->argument_marks[i].name, name)) {
+            return queue->argument_marks[i].mark;
+        }
+    }
+    return queue->mark;
+}
+
 static void
 examine_queue(struct config *config, const struct config_queue *queue)
 {
     char subject[SUBJECT_SIZE];
     struct queue_settings settings;
     struct fault fault;
+    if (queue->has_errors) {
+        return; /* the broker would say the same in other words */
+    }
     snprintf(subject, sizeof(subject), "queue '%.*s' in vhost '%.*s'", BYTES_FORMAT(queue->name),
              BYTES_FORMAT(config->vhost));
-    if (table_validate(queue->arguments, TABLE_FIELDS_MAX, &fault) != STATUS_OK ||
-        queue_settings_read(&settings, queue->arguments, subject, &fault) != STATUS_OK ||
-        queue_settings_check_quorum(&settings, false, queue->durable, false, subject, &fault) !=
-            STATUS_OK) {
+    if (table_validate(queue->arguments, TABLE_FIELDS_MAX, &fault) != STATUS_OK) {
+        report_fault(config, queue->mark, &fault);
+    } else if (queue_settings_read(&settings, queue->arguments, subject, &fault) != STATUS_OK) {
+        report_fault(config, argument_mark(queue, queue_settings_culprit(queue->arguments)),
+                     &fault);
+    } else if (queue_settings_check_quorum(&settings, false, queue->durable, false, subject,
+                                           &fault) != STATUS_OK) {
         report_fault(config, queue->mark, &fault);
     }
 }

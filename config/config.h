@@ -110,11 +110,20 @@ struct config_exchange {
     struct config_mark mark;
 };
 
+/* Where the file says something about an argument, by a word or by its name. */
+struct config_argument {
+    struct bytes name; /* "x-message-ttl" */
+    struct config_mark mark;
+};
+
 struct config_queue {
     struct bytes name;
     bool durable;
     struct bytes
         arguments; /* table body with every word compiled to its x-argument, integers as l */
+    struct config_argument *argument_marks; /* of those that the file gives */
+    size_t argument_count;
+    bool has_errors; /* that were reported: no more is to be said about its arguments */
     struct config_mark mark;
 };
 
