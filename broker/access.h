@@ -26,6 +26,8 @@ struct user {
     bool is_named;     /* by the file that is being applied */
     enum config_auth auth;
     enum config_role role;
+    char *tags; /* as RabbitMQ names them, "administrator,monitoring"; owned; NULL: by the role */
+    bool has_all_rights; /* the house (house.h) */
     bool loopback_only;
     bool is_disabled;       /* no longer in the file: nothing is allowed, logins fail */
     char *password_hash;    /* PHC or RabbitMQ form; owned; NULL: none */

@@ -30,8 +30,8 @@ struct held_event {
     uint8_t octets_behind[];
 };
 
-static const char *
-alarm_reason(const struct core *core)
+const char *
+core_alarm_reason(const struct core *core)
 {
     static const char *const reasons[] = {
         [0] = "",
@@ -45,7 +45,7 @@ alarm_reason(const struct core *core)
 static void
 connection_send_blocked(struct connection *connection)
 {
-    const char *reason = alarm_reason(connection->core);
+    const char *reason = core_alarm_reason(connection->core);
     if (connection->blocked_sent || reason[0] == '\0' ||
         (connection->capabilities & CAPABILITY_CONNECTION_BLOCKED) == 0) {
         return;

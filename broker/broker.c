@@ -8,6 +8,8 @@
 #include "broker/machine.h"
 #include "broker/networks.h"
 #include "broker/password_pool.h"
+#include "broker/request_desk.h"
+#include "broker/tls_settings.h"
 #include "tls/tls_context.h"
 
 #include <errno.h>
@@ -32,6 +34,7 @@ struct broker {
     struct password_pool *passwords;
     struct networks *networks;
     struct core *core;
+    struct request_desk *requests;                /* NULL: nobody else asks */
     struct data_directory *data;                  /* NULL: memory only */
     struct tls_context *tls[LISTENER_KIND_COUNT]; /* NULL: plain or off; owned */
     struct broker_listener *listeners;            /* owned */
@@ -52,7 +55,7 @@ static const char *const listener_schemes[LISTENER_KIND_COUNT] = {
     [LISTENER_HTTPS] = "https", [LISTENER_METRICS] = "metrics",
 };
 
-/* The listeners that are served; the others wait for the management interface. */
+/* The listeners that are served here; the others are the management interface's. */
 static const enum config_listener_kind served_kinds[] = {LISTENER_AMQP, LISTENER_AMQPS};
 
 /* The clock is read once per turn, after the wait, by whatever comes first. */
@@ -79,6 +82,14 @@ broker_on_passwords(void *context)
     struct broker *broker = context;
     broker_begin_tick(broker);
     password_pool_collect(broker->passwords, broker->core);
+}
+
+static void
+broker_on_requests(void *context)
+{
+    struct broker *broker = context;
+    broker_begin_tick(broker);
+    request_desk_take(broker->requests, broker->core);
 }
 
 static uint64_t
@@ -189,24 +200,6 @@ broker_open_data(struct broker *broker, const struct config_server *server, char
     return true;
 }
 
-static struct tls_settings
-broker_tls_settings(const struct config_tls *tls)
-{
-    return (struct tls_settings){
-        .certificate = tls->certificate,
-        .key = tls->key,
-        .client_ca = tls->client_ca,
-        .client_crl = tls->client_crl,
-        .ocsp = tls->ocsp,
-        .client_cert = (enum tls_client_cert)tls->client_cert,
-        .user_from = (enum tls_user_from)tls->user_from,
-        .min_version = tls->min_version,
-    };
-}
-
-_Static_assert((int)CLIENT_CERT_REQUIRE == (int)TLS_CLIENT_CERT_REQUIRE, "same words, same order");
-_Static_assert((int)USER_FROM_SAN_URI == (int)TLS_USER_FROM_SAN_URI, "same words, same order");
-
 static bool
 broker_open_address(struct broker *broker, enum config_listener_kind kind,
                     const struct config_address *address, char *why, size_t why_size)
@@ -237,7 +230,7 @@ broker_open_listener(struct broker *broker, enum config_listener_kind kind,
         return true;
     }
     if (listener->tls != NULL) {
-        struct tls_settings settings = broker_tls_settings(listener->tls);
+        struct tls_settings settings = tls_settings_of(listener->tls);
         broker->tls[kind] = tls_context_new(&settings, broker->log, why, why_size);
         if (broker->tls[kind] == NULL) {
             return false;
@@ -274,7 +267,7 @@ broker_build(struct broker *broker, const struct config *config, char *why, size
 }
 
 struct broker *
-broker_new(struct config *config, struct log *log, char *why, size_t why_size)
+broker_new(const struct config *config, struct log *log, char *why, size_t why_size)
 {
     struct broker *broker = xalloc(sizeof(*broker));
     broker->log = log;
@@ -283,7 +276,6 @@ broker_new(struct config *config, struct log *log, char *why, size_t why_size)
     if (!broker_build(broker, config, why, why_size)) {
         broker_free(&broker);
     }
-    config_free(&config);
     return broker;
 }
 
@@ -299,6 +291,7 @@ broker_free(struct broker **broker_pointer)
     }
     data_directory_close(&broker->data);
     core_free(&broker->core);
+    request_desk_free(&broker->requests);
     networks_free(&broker->networks);
     password_pool_free(&broker->passwords);
     for (size_t i = 0; i < LISTENER_KIND_COUNT; i++) {
@@ -322,6 +315,46 @@ broker_print_addresses(const struct broker *broker, FILE *out)
         (void)fprintf(out, is_ipv6 ? " %s://[%s]:%u" : " %s://%s:%u",
                       listener_schemes[listener->kind], listener->host, (unsigned)listener->port);
     }
+}
+
+bool
+broker_next_address(const struct broker *broker, size_t *position,
+                    struct broker_address *address_out)
+{
+    if (*position >= broker->listener_count) {
+        return false;
+    }
+    const struct broker_listener *listener = &broker->listeners[(*position)++];
+    *address_out = (struct broker_address){
+        .scheme = listener_schemes[listener->kind],
+        .host = listener->host,
+        .port = listener->port,
+        .is_tls = broker->tls[listener->kind] != NULL,
+    };
+    return true;
+}
+
+struct request_desk *
+broker_requests(struct broker *broker)
+{
+    if (broker->requests == NULL) {
+        broker->requests = request_desk_new();
+        if (broker->requests != NULL &&
+            networks_watch(broker->networks, request_desk_post_fd(broker->requests),
+                           broker_on_requests, broker) != STATUS_OK) {
+            request_desk_free(&broker->requests);
+        }
+    }
+    return broker->requests;
+}
+
+void
+broker_refuse_requests(struct broker *broker)
+{
+    if (broker->requests != NULL) {
+        request_desk_close(broker->requests);
+    }
+    core_refuse_requests(broker->core);
 }
 
 /* How long the next turn may sleep. */
@@ -432,6 +465,7 @@ broker_stop(struct broker *broker)
     broker->state = BROKER_DRAINING;
     broker->stop_deadline_ms = now.monotonic_ms + BROKER_STOP_WAIT_MS;
     networks_stop_listening(broker->networks);
+    broker_refuse_requests(broker);
     core_hold_publishers(broker->core);
 }
 
@@ -445,7 +479,7 @@ broker_reload_certificates(struct broker *broker, const struct config *config, c
         if (broker->tls[kind] == NULL || tls == NULL) {
             continue;
         }
-        struct tls_settings settings = broker_tls_settings(tls);
+        struct tls_settings settings = tls_settings_of(tls);
         if (tls_context_reload(broker->tls[kind], &settings, why, why_size) != STATUS_OK) {
             return false;
         }

@@ -11,12 +11,13 @@
 #include <stdio.h>
 
 struct broker;
+struct request_desk;
 
-/* Builds everything, applies the topology and opens the listeners; what the topology changed is on
- * disk when broker_when_settled says so. Takes `config` (also on
- * failure). `log` is borrowed. NULL: `why` says in one line what is missing (an address in use, a
+/* Builds everything, applies the topology and opens the listeners for AMQP; what the topology
+ * changed is on disk when broker_when_settled says so. `config` is borrowed for the call, `log` for
+ * longer. NULL: `why` says in one line what is missing (an address in use, a
  * certificate that cannot be read). */
-struct broker *broker_new(struct config *config, struct log *log, char *why, size_t why_size);
+struct broker *broker_new(const struct config *config, struct log *log, char *why, size_t why_size);
 
 /* After broker_run has returned, or instead of it. */
 void broker_free(struct broker **broker);
@@ -24,6 +25,26 @@ void broker_free(struct broker **broker);
 /* Writes " amqp://ADDR:PORT amqps://ADDR:PORT ..." without newline: every address it listens on,
  * with the port in use. */
 void broker_print_addresses(const struct broker *broker, FILE *out);
+
+/* One of those addresses; views live as long as the broker. */
+struct broker_address {
+    const char *scheme; /* "amqp", "amqps" */
+    const char *host;
+    uint16_t port;
+    bool is_tls;
+};
+
+/* The next one, from position 0 on; false behind the last. */
+bool broker_next_address(const struct broker *broker, size_t *position,
+                         struct broker_address *address_out);
+
+/* Where one other thread asks the core (request_desk.h); to be asked for before the loop turns. The
+ * broker's. NULL: errno says why there is none. */
+struct request_desk *broker_requests(struct broker *broker);
+
+/* What is asked there comes back refused, from now on, and what is under way too: when the broker
+ * stops, and before whoever asks is taken down. On the broker's own thread. */
+void broker_refuse_requests(struct broker *broker);
 
 /* Turns the loop until a stop was asked for and carried out: at most ten seconds from the request.
  */

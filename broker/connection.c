@@ -10,6 +10,7 @@
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
 #include "broker/durability.h"
+#include "broker/house.h"
 #include "broker/login.h"
 #include "broker/vhost.h"
 
@@ -40,8 +41,8 @@ connection_make_name(const struct net_peer *peer)
     return xstrdup(name);
 }
 
-struct connection *
-connection_new(struct core *core, uint64_t link, struct net_peer *peer)
+static struct connection *
+connection_make(struct core *core, uint64_t link, struct net_peer *peer)
 {
     struct connection *connection = xalloc(sizeof(*connection));
     connection->core = core;
@@ -53,6 +54,13 @@ connection_new(struct core *core, uint64_t link, struct net_peer *peer)
     list_init(&connection->exclusive_queues);
     list_init(&connection->held);
     list_append(&core->connection_list, &connection->core_link);
+    return connection;
+}
+
+struct connection *
+connection_new(struct core *core, uint64_t link, struct net_peer *peer)
+{
+    struct connection *connection = connection_make(core, link, peer);
     core->connection_count++;
     log_limited(core->log, LOG_LEVEL_DEBUG, "connection.opened", "conn=\"%s\" tls=%s",
                 connection->name, peer->is_tls ? peer->tls_version : "no");
@@ -60,10 +68,20 @@ connection_new(struct core *core, uint64_t link, struct net_peer *peer)
     return connection;
 }
 
+struct connection *
+connection_new_for_house(struct core *core, struct house *house, uint64_t link,
+                         struct net_peer *peer)
+{
+    struct connection *connection = connection_make(core, link, peer);
+    connection->house = house;
+    connection->frame_max = core->settings.frame_max;
+    return connection;
+}
+
 static void
 connection_leave_vhost(struct connection *connection)
 {
-    if (connection->vhost != NULL) {
+    if (connection->vhost != NULL && connection->house == NULL) {
         connection->vhost->connection_count--;
         connection->user->connection_count--;
         connection->vhost = NULL;
@@ -86,7 +104,7 @@ connection_free(struct connection **connection_pointer)
     list_remove(&connection->replay_link);
     list_remove(&connection->log_paused_link);
     list_remove(&connection->core_link);
-    connection->core->connection_count--;
+    connection->core->connection_count -= connection->house == NULL ? 1 : 0;
     free(connection->peer);
     free(connection->name);
     free(connection->client_name);
@@ -103,6 +121,10 @@ connection_post(struct connection *connection, struct net_action *action,
         return;
     }
     action->link = connection->link;
+    if (connection->house != NULL) {
+        house_take_action(connection->house, action);
+        return;
+    }
     connection->window_used += net_action_octets(action, content, connection->frame_max);
     struct net_port *net = &connection->core->ports.net;
     net->post(net->context, action);
@@ -116,7 +138,7 @@ connection_post_content(struct connection *connection, struct net_action *action
                         struct content_ref ref, const struct content *content)
 {
     bool is_large = content->body_size > connection->core->settings.lend_bytes_min;
-    if (is_large && connection->state != CONNECTION_CLOSED) {
+    if (is_large && connection->state != CONNECTION_CLOSED && connection->house == NULL) {
         chunk_pool_retain(connection->core->pool, ref);
         action->loan = ref.bits;
     }
@@ -152,6 +174,10 @@ void
 connection_post_control(struct connection *connection, struct net_action *action)
 {
     action->link = connection->link;
+    if (connection->house != NULL) {
+        house_take_action(connection->house, action);
+        return;
+    }
     struct net_port *net = &connection->core->ports.net;
     net->post(net->context, action);
 }
@@ -256,13 +282,31 @@ connection_check_channel_limits(const struct connection *connection, uint16_t nu
             (unsigned)connection->channel_count, (unsigned)connection->channel_max);
     }
     const struct user *user = connection->user;
-    if (user->channels_max >= 0 && user->channel_count >= user->channels_max) {
+    if (connection->house == NULL && user->channels_max >= 0 &&
+        user->channel_count >= user->channels_max) {
         return fault_connection(fault, REPLY_NOT_ALLOWED,
                                 "number of channels opened for user '%.*s' has reached the maximum "
                                 "allowed user limit of %lld",
                                 BYTES_FORMAT(user->name), (long long)user->channels_max);
     }
     return STATUS_OK;
+}
+
+/* One more, one less, of those that clients have. */
+static void
+connection_count_channel(struct connection *connection, int change)
+{
+    struct core_counters *counters = &connection->core->counters;
+    if (connection->house != NULL) {
+        return;
+    }
+    if (change > 0) {
+        connection->user->channel_count++;
+        counters->channels_opened++;
+    } else {
+        connection->user->channel_count--;
+        counters->channels_closed++;
+    }
 }
 
 static enum status
@@ -274,8 +318,7 @@ connection_open_channel(struct connection *connection, uint16_t number, struct f
     connection_grow_channels(connection, number);
     connection->channels[number - 1] = channel_new(connection, number);
     connection->channel_count++;
-    connection->user->channel_count++;
-    connection->core->counters.channels_opened++;
+    connection_count_channel(connection, 1);
     struct method answer = {.id = METHOD_CHANNEL_OPEN_OK};
     connection_send(connection, number, &answer);
     return STATUS_OK;
@@ -289,8 +332,7 @@ connection_forget_channel(struct connection *connection, struct channel *channel
     channel_drop_waits(channel);
     connection->channels[channel->number - 1] = NULL;
     connection->channel_count--;
-    connection->user->channel_count--;
-    connection->core->counters.channels_closed++;
+    connection_count_channel(connection, -1);
     list_append(&connection->core->doomed_channels, &channel->doomed_link);
 }
 

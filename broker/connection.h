@@ -11,6 +11,7 @@
 
 struct channel;
 struct held_event;
+struct house;
 
 enum connection_state {
     CONNECTION_STARTING, /* connection.start is out */
@@ -48,6 +49,7 @@ struct connection {
     uint32_t wait_count;              /* what waits on all of them */
     uint64_t link;                    /* its id on the network side */
     struct net_peer *peer;            /* owned */
+    struct house *house;              /* whose it is (house.h); NULL: a client's */
     enum connection_state state;
     uint8_t capabilities;  /* of enum connection_capability */
     bool window_was_full;  /* a consumer was passed over for want of window */
@@ -76,6 +78,11 @@ struct connection {
 /* Makes the connection of a link that showed the right protocol header, and sends connection.start.
  * Takes `peer`. */
 struct connection *connection_new(struct core *core, uint64_t link, struct net_peer *peer);
+
+/* The same without a socket: nothing is sent, and it counts nowhere. What the core says to it goes
+ * to house_take_action. */
+struct connection *connection_new_for_house(struct core *core, struct house *house, uint64_t link,
+                                            struct net_peer *peer);
 
 /* Ends everything it owns (channels, consumers, exclusive queues) and frees it. */
 void connection_free(struct connection **connection);
@@ -192,5 +199,8 @@ void connection_hold_again(struct connection *connection, uint16_t channel, stru
 /* Compares memory with the mark and turns the alarm on or off for all. */
 void core_check_memory(struct core *core);
 void core_set_alarm(struct core *core, enum core_alarm alarm, bool is_on);
+
+/* Why publishers are blocked: "low on memory"; empty: nothing that anybody is told of. */
+const char *core_alarm_reason(const struct core *core);
 
 #endif

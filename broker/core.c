@@ -15,6 +15,7 @@
 #include "broker/login.h"
 #include "broker/paging.h"
 #include "broker/pending.h"
+#include "broker/request.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
 
@@ -53,6 +54,7 @@ init_lists(struct core *core)
     list_init(&core->waking);
     list_init(&core->pending);
     list_init(&core->pending_waits);
+    list_init(&core->requests);
     list_init(&core->overlong);
     list_init(&core->confirming);
     list_init(&core->awaiting_commit);
@@ -111,6 +113,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->seed = random_u64(&core->ports.random);
     core->next_id = CORE_FIRST_TRANSIENT_ID;
     core->next_durable_id = 1;
+    core->next_house_link = net_no_link(NET_NETWORKS_MAX - 1) + 1;
     core->unbinds_left = CORE_UNBINDS_PER_TICK;
     core->work_left = core->settings.work_per_tick;
     core->drops_left = CORE_DROPS_PER_TICK;
@@ -150,6 +153,7 @@ core_free(struct core **core_pointer)
     }
     /* What ends with the process is no change of anything. */
     core_attach_store(core, NULL, NULL);
+    core_refuse_requests(core);
     struct list_link *link;
     while ((link = list_first(&core->connection_list)) != NULL) {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
@@ -173,6 +177,7 @@ core_free(struct core **core_pointer)
         struct user *user = entry->value;
         user_free(&user);
     }
+    user_free(&core->house_user);
     login_desk_free(&core->logins);
     map_fini(&core->vhosts);
     map_fini(&core->users);
@@ -404,6 +409,7 @@ core_end_tick(struct core *core)
     core_move_dead(core);
     core_release_committers(core);
     core_work_on_pending(core);
+    core_work_on_requests(core);
     core_end_waits(core);
     core_dispatch(core);
     core_expire(core);
@@ -465,7 +471,7 @@ core_wait_ms(const struct core *core)
         !list_is_empty(&core->waking) || !list_is_empty(&core->pending) ||
         !list_is_empty(&core->overlong) || !list_is_empty(&core->confirming) ||
         !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
-        core_is_unbinding(core) || !list_is_empty(&core->policy_walks) ||
+        core_is_unbinding(core) || !list_is_empty(&core->policy_walks) || core->requests_go_on ||
         queue_discards_can_go_on(&core->discards) || core_can_move_dead(core) ||
         core_wants_seal(core)) {
         return 0;

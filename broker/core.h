@@ -133,6 +133,8 @@ struct core {
     uint64_t seed;               /* of every hash */
     uint64_t next_id;            /* of transient objects; counts from 2^63 */
     uint64_t next_durable_id;    /* of durable ones; counts from 1 and goes on after a restart */
+    uint64_t next_house_link;    /* of connections of the house (house.h) */
+    struct user *house_user;     /* who may do everything; owned; NULL: nobody has asked for it */
     struct map durable_queues;   /* struct queue by id; points */
     struct map vhosts;           /* struct vhost by name; owns */
     struct map users;            /* struct user by name; owns */
@@ -148,6 +150,7 @@ struct core {
     uint32_t waits_left;            /* of messages that come in by time, in this tick */
     struct list pending;            /* of what an operator asks for of them (pending.h); owns */
     struct list pending_waits;      /* the same: for a job, memory or room */
+    struct list requests;           /* of request.link: what others ask (request.h) */
     struct list overlong;           /* of queue.overlong_link: too much is ready (limits.h) */
     struct queue_discards discards; /* of purged queues */
     struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */
@@ -190,6 +193,8 @@ struct core {
     uint32_t log_state_count, log_state_capacity;
     uint64_t stop_token;      /* what a stop waits for; 0: none is under way */
     bool heads_came;          /* a queue in `getters` may wait no longer */
+    bool requests_go_on;      /* one of `requests` has something to do in the next tick */
+    bool refuses_requests;    /* for the rest of its life */
     bool is_cutting;          /* queues are too long for one tick: publishes wait */
     bool wants_flush;         /* somebody waits for the tick's batch, or for one before it */
     bool wants_write;         /* the tick's batch has waited long enough to be handed over */

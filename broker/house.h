@@ -71,7 +71,7 @@ void house_call(struct house *house, const struct method *method);
 
 struct house_message {
     struct bytes exchange, routing_key;
-    struct bytes properties; /* a property block, validated; empty: `\0\0` */
+    struct bytes properties; /* a property block: flag words and values, at least two octets */
     struct bytes body;
 };
 

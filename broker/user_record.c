@@ -5,7 +5,9 @@
 #include "broker/vhost.h"
 #include "store/little_endian.h"
 
-enum { USER_RECORD_LAYOUT = 1, USER_LOOPBACK_ONLY = 1 };
+/* The second layout has tags behind the password's hash; a user without tags is written in the
+ * first. */
+enum { USER_RECORD_LAYOUT = 1, USER_RECORD_LAYOUT_TAGS = 2, USER_LOOPBACK_ONLY = 1 };
 
 /* Writing ------------------------------------------------------------------------------------ */
 
@@ -51,13 +53,16 @@ put_grant(struct buffer *out, uint64_t vhost, const struct user_grant *grant)
 void
 user_record_encode(struct buffer *out, struct core *core, const struct user *user)
 {
-    buffer_put_u8(out, USER_RECORD_LAYOUT);
+    buffer_put_u8(out, user->tags == NULL ? USER_RECORD_LAYOUT : USER_RECORD_LAYOUT_TAGS);
     buffer_put_u8(out, (uint8_t)user->auth);
     buffer_put_u8(out, (uint8_t)user->role);
     buffer_put_u8(out, user->loopback_only ? USER_LOOPBACK_ONLY : 0);
     put_u64_little(out, (uint64_t)user->connections_max);
     put_u64_little(out, (uint64_t)user->channels_max);
     put_text(out, bytes_of(user->password_hash != NULL ? user->password_hash : ""));
+    if (user->tags != NULL) {
+        put_text(out, bytes_of(user->tags));
+    }
     uint32_t position = 0;
     struct user_grant grant;
     while (user_next_grant(user, &position, &grant)) {
@@ -163,8 +168,8 @@ take_user(struct user_reader *reader, struct user *user)
     uint8_t auth = byte_reader_u8(&reader->octets);
     uint8_t role = byte_reader_u8(&reader->octets);
     uint8_t flags = byte_reader_u8(&reader->octets);
-    if (layout != USER_RECORD_LAYOUT || auth > AUTH_CERTIFICATE || role > ROLE_ADMIN ||
-        flags > USER_LOOPBACK_ONLY) {
+    if (layout < USER_RECORD_LAYOUT || layout > USER_RECORD_LAYOUT_TAGS ||
+        auth > AUTH_CERTIFICATE || role > ROLE_ADMIN || flags > USER_LOOPBACK_ONLY) {
         reader->octets.failed = true;
         return;
     }
@@ -175,6 +180,7 @@ take_user(struct user_reader *reader, struct user *user)
     user->channels_max = take_limit(reader);
     const char *hash = take_text(reader);
     user->password_hash = hash[0] != '\0' ? xstrdup(hash) : NULL;
+    user->tags = layout == USER_RECORD_LAYOUT_TAGS ? xstrdup(take_text(reader)) : NULL;
 }
 
 enum status

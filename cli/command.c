@@ -33,8 +33,9 @@ static const struct command commands[] = {
         .operand_max = SIZE_MAX,
         .summary = "run the broker",
         .details =
-            "Without FILE: development mode, 127.0.0.1:5672, user guest, password guest, and\n"
-            "the data directory ./bourse-data; with one, the file's, or /var/lib/bourse.\n"
+            "Without FILE: development mode, 127.0.0.1:5672, user guest, password guest,\n"
+            "management on 127.0.0.1:15672, metrics on 127.0.0.1:15692, and the data directory\n"
+            "./bourse-data; with one, the file's, or /var/lib/bourse.\n"
             "An option replaces what the file says under the same name; port 0 lets the\n"
             "system choose. On a directory that holds data, the file's objects are made\n"
             "where they are missing and changed where they may; nothing is deleted.\n"

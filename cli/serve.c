@@ -16,12 +16,16 @@
 #include "base/assert.h"
 #include "broker/broker.h"
 #include "cli/load.h"
+#include "management/management.h"
 
 const struct command_option serve_options[SERVE_OPTION_COUNT] = {
     [SERVE_OPTION_DATA_DIR] = {"data-dir", "DIR", "keep durable state here"},
     [SERVE_OPTION_EPHEMERAL] = {"ephemeral", NULL, "keep everything in memory: nothing survives"},
     [SERVE_OPTION_AMQP] = {"amqp", "ADDR:PORT", "listen here for plain AMQP"},
     [SERVE_OPTION_AMQPS] = {"amqps", "ADDR:PORT", "listen here for AMQP over TLS"},
+    [SERVE_OPTION_HTTP] = {"http", "ADDR:PORT|off", "listen here for the management interface"},
+    [SERVE_OPTION_HTTPS] = {"https", "ADDR:PORT|off", "the same over TLS"},
+    [SERVE_OPTION_METRICS] = {"metrics", "ADDR:PORT|off", "listen here for metrics and health"},
     [SERVE_OPTION_THREADS] = {"threads", "N", "threads for core and network, 1 to 64"},
 };
 
@@ -32,6 +36,7 @@ struct server {
     const struct command_io *io;
     struct log log;
     struct broker *broker;
+    struct management *management; /* NULL: it has no listener */
     int signal_fd;
     /* Given up while files are read again, so that this works when no descriptor is left. */
     int reserve_fd;
@@ -115,8 +120,9 @@ static const struct {
     int option;
     enum config_listener_kind kind;
 } overrides[] = {
-    {SERVE_OPTION_AMQP, LISTENER_AMQP},
-    {SERVE_OPTION_AMQPS, LISTENER_AMQPS},
+    {SERVE_OPTION_AMQP, LISTENER_AMQP},       {SERVE_OPTION_AMQPS, LISTENER_AMQPS},
+    {SERVE_OPTION_HTTP, LISTENER_HTTP},       {SERVE_OPTION_HTTPS, LISTENER_HTTPS},
+    {SERVE_OPTION_METRICS, LISTENER_METRICS},
 };
 
 /* Where durable state goes, if anywhere. */
@@ -235,6 +241,10 @@ print_ready(const struct server *server)
 {
     fputs("bourse ready:", server->io->out);
     broker_print_addresses(server->broker, server->io->out);
+    if (server->management != NULL) {
+        management_print_addresses(server->management, server->io->out);
+        management_set_ready(server->management, true);
+    }
     fputc('\n', server->io->out);
     fflush(server->io->out);
 }
@@ -285,6 +295,12 @@ apply_configuration(struct server *server, struct config *config)
     char why[WHY_SIZE] = "";
     enum log_level level = config->server.log_level;
     enum log_format format = config->server.log_format;
+    if (server->management != NULL &&
+        management_reload(server->management, config, why, sizeof(why)) != STATUS_OK) {
+        config_free(&config);
+        log_refusal(server, why);
+        return;
+    }
     if (broker_reload(server->broker, config, why, sizeof(why)) != STATUS_OK) {
         log_refusal(server, why);
         return;
@@ -327,6 +343,9 @@ handle_signal(struct server *server, uint32_t number)
         return;
     }
     log_info(&server->log, "server.stopping", "signal=%s", sigabbrev_np((int)number));
+    if (server->management != NULL) {
+        management_set_ready(server->management, false);
+    }
     broker_stop(server->broker);
     let_signals_end();
 }
@@ -343,6 +362,29 @@ on_signals(void *context)
 
 /* Running ------------------------------------------------------------------------------------ */
 
+static bool
+wants_management(const struct config *config)
+{
+    return config->listeners[LISTENER_HTTP].enabled || config->listeners[LISTENER_HTTPS].enabled ||
+           config->listeners[LISTENER_METRICS].enabled || !config->server.is_ephemeral ||
+           config->server.control_socket != NULL;
+}
+
+/* False with the reason. */
+static bool
+build(struct server *server, const struct config *config, char *why)
+{
+    server->broker = broker_new(config, &server->log, why, WHY_SIZE);
+    if (server->broker == NULL) {
+        return false;
+    }
+    if (!wants_management(config)) {
+        return true;
+    }
+    server->management = management_new(config, server->broker, &server->log, why, WHY_SIZE);
+    return server->management != NULL;
+}
+
 /* Takes `config`. */
 static int
 run_broker(struct server *server, struct config *config)
@@ -350,9 +392,11 @@ run_broker(struct server *server, struct config *config)
     char why[WHY_SIZE] = "";
     log_init_stderr(&server->log, config->server.log_level, config->server.log_format);
     print_notices(server->io->out, config);
-    server->broker = broker_new(config, &server->log, why, sizeof(why));
-    if (server->broker == NULL) {
+    bool is_built = build(server, config, why);
+    config_free(&config);
+    if (!is_built) {
         fprintf(server->io->err, "bourse: not started: %s\n", why);
+        broker_free(&server->broker);
         return COMMAND_FAILED;
     }
     int result = COMMAND_OK;
@@ -365,6 +409,7 @@ run_broker(struct server *server, struct config *config)
                 strerrordesc_np(errno));
         result = COMMAND_FAILED;
     }
+    management_free(&server->management);
     broker_free(&server->broker);
     return result;
 }

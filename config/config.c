@@ -50,6 +50,8 @@ config_new_development(void)
     config->is_development = true;
     config->server.data_dir = "./bourse-data";
     listener_set_address(config, LISTENER_AMQP, "127.0.0.1:5672", mark);
+    listener_set_address(config, LISTENER_HTTP, "127.0.0.1:15672", mark);
+    listener_set_address(config, LISTENER_METRICS, "127.0.0.1:15692", mark);
     config->users = arena_alloc(&config->arena, sizeof(*config->users));
     config->user_count = 1;
     config->users[0] = (struct config_user){

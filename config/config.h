@@ -236,8 +236,9 @@ void config_free(struct config **config); /* wipes clear-text passwords first */
 bool config_parse_address(const char *text, char host_out[static 64], uint16_t *port_out,
                           const char **why_out);
 
-/* Puts `text` (ADDR:PORT) in place of the addresses of a listener, switching it on. False with a
- * reason when the text is no address, or when an amqps listener has no certificate in the file. */
+/* Puts `text` (ADDR:PORT) in place of the addresses of a listener, switching it on, or switches it
+ * off ("off"). False with a reason when the text is no address, or when a listener that is always
+ * TLS has no certificate in the file. */
 bool config_override_listener(struct config *config, enum config_listener_kind kind,
                               const char *text, const char **why_out);
 

@@ -118,8 +118,8 @@ static const struct field_spec server_fields[] = {
     LITERAL("channel-max", 0, SERVER, channel_max, LITERAL_INTEGER, 1, 65535),
     LITERAL("heartbeat", 0, SERVER, heartbeat, LITERAL_DURATION, 0, 65535000),
     NESTED("log", FIELD_RECORD, FIELD_SHARED, SERVER, log, &log_spec),
-    LITERAL("control-socket", FIELD_WITHOUT_EFFECT, SERVER, control_socket, LITERAL_TEXT),
-    LITERAL("rabbitmq-version", FIELD_WITHOUT_EFFECT, SERVER, rabbitmq_version, LITERAL_TEXT),
+    LITERAL("control-socket", 0, SERVER, control_socket, LITERAL_TEXT),
+    LITERAL("rabbitmq-version", 0, SERVER, rabbitmq_version, LITERAL_TEXT),
 };
 static const struct record_spec server_spec = {"server", sizeof(SERVER), FIELDS(server_fields)};
 
@@ -253,7 +253,7 @@ static const struct field_spec user_fields[] = {
         .rule = {.type = LITERAL_KEY},
     },
     NESTED("rights", FIELD_RECORD, 0, USER, rights, &rights_spec),
-    LITERAL("role", FIELD_WITHOUT_EFFECT, USER, role, LITERAL_WORD, .words = roles),
+    LITERAL("role", 0, USER, role, LITERAL_WORD, .words = roles),
     NESTED("limits", FIELD_RECORD, 0, USER, limits, &user_limits_spec),
 };
 static const struct record_spec user_spec = {"user", sizeof(USER), FIELDS(user_fields)};
@@ -282,11 +282,9 @@ static const struct record_spec listener_spec = {"listener", sizeof(struct docum
 #define LISTENER(key, flag, kind)                                                                  \
     NESTED(key, FIELD_RECORD, flag, struct document_listeners, kinds[kind], &listener_spec)
 static const struct field_spec listeners_fields[] = {
-    LISTENER("amqp", 0, LISTENER_AMQP),
-    LISTENER("amqps", 0, LISTENER_AMQPS),
-    LISTENER("http", FIELD_WITHOUT_EFFECT, LISTENER_HTTP),
-    LISTENER("https", FIELD_WITHOUT_EFFECT, LISTENER_HTTPS),
-    LISTENER("metrics", FIELD_WITHOUT_EFFECT, LISTENER_METRICS),
+    LISTENER("amqp", 0, LISTENER_AMQP),       LISTENER("amqps", 0, LISTENER_AMQPS),
+    LISTENER("http", 0, LISTENER_HTTP),       LISTENER("https", 0, LISTENER_HTTPS),
+    LISTENER("metrics", 0, LISTENER_METRICS),
 };
 static const struct record_spec listeners_spec = {"listeners", sizeof(struct document_listeners),
                                                   FIELDS(listeners_fields)};

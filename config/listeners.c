@@ -385,11 +385,17 @@ config_override_listener(struct config *config, enum config_listener_kind kind, 
 {
     char host[HOST_SIZE];
     uint16_t port = 0;
+    if (strcmp(text, "off") == 0) {
+        config->listeners[kind].enabled = false;
+        config->listeners[kind].address_count = 0;
+        return true;
+    }
     if (!config_parse_address(text, host, &port, why_out)) {
         return false;
     }
     if (kinds[kind].tls == TLS_ALWAYS && config->listeners[kind].tls == NULL) {
-        *why_out = "needs a certificate: listeners.amqps.tls in the file";
+        *why_out = kind == LISTENER_HTTPS ? "needs a certificate: listeners.https.tls in the file"
+                                          : "needs a certificate: listeners.amqps.tls in the file";
         return false;
     }
     listener_set_address(config, kind, text, (struct config_mark){.file = "command line"});

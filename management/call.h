@@ -8,12 +8,15 @@
 #ifndef BOURSE_MANAGEMENT_CALL_H
 #define BOURSE_MANAGEMENT_CALL_H
 
+#include "base/alloc.h"
 #include "broker/request_desk.h"
+#include "broker/survey.h"
 #include "management/json_reader.h"
 #include "management/json_writer.h"
 #include "management/route.h"
 
 struct management;
+struct server_connection;
 struct evhttp_request;
 
 enum { CALL_USER_SIZE = 256, CALL_QUERY_MAX = 32 };
@@ -30,7 +33,8 @@ struct call_parameter {
 
 struct call {
     struct management *management;
-    struct evhttp_request *http; /* NULL: the client is gone */
+    struct server_connection *connection; /* NULL with `http` */
+    struct evhttp_request *http;          /* NULL: it was answered, or the client is gone */
     const struct route *route;
     struct call_user user;
     struct bytes names[ROUTE_NAMES_MAX]; /* of the path's variables, decoded, in order */
@@ -42,7 +46,7 @@ struct call {
     struct call_ask *under_way;      /* in the core; NULL: nothing */
     void *state;                     /* the handler's own; owned: freed with the call, */
     void (*free_state)(void *state); /* after this, if it is there */
-    struct buffer text;              /* what names, query and body point to; owned */
+    struct arena arena;              /* what names, query and body point to; owned */
 };
 
 /* What a handler posts to the core: embed it first. Allocated by the handler, zero but for what it
@@ -62,6 +66,9 @@ void call_ask(struct call *call, struct call_ask *ask);
 
 /* The caller's name for broker/house.h and surveys: data NULL for the house itself. */
 struct bytes call_user_name(const struct call *call);
+
+/* What the caller may see, for surveys. */
+struct survey_viewer call_viewer(const struct call *call);
 
 /* The variable of that position in the path; there is one. */
 struct bytes call_name(const struct call *call, uint32_t position);

@@ -24,9 +24,10 @@ void json_end_array(struct json_writer *json);
 void json_text(struct json_writer *json, struct bytes text);
 void json_number(struct json_writer *json, int64_t value);
 void json_unsigned(struct json_writer *json, uint64_t value);
-void json_real(struct json_writer *json, double value); /* two decimals; what is not finite is 0 */
+void json_fraction(struct json_writer *json,
+                   double value); /* two decimals; what is not finite is 0 */
 void json_bool(struct json_writer *json, bool value);
-void json_null(struct json_writer *json);
+void json_nil(struct json_writer *json);
 void json_raw(struct json_writer *json, struct bytes text); /* that is JSON already */
 
 void json_key(struct json_writer *json, const char *name);

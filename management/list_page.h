@@ -17,8 +17,10 @@ struct list_column {
 };
 
 struct list_kind {
-    struct bytes (*name)(const void *row);                    /* what `name` filters by */
-    void (*write)(struct json_writer *json, const void *row); /* the whole object */
+    struct bytes (*name)(const void *row); /* what `name` filters by */
+    /* The whole object. */
+    void (*write)(struct json_writer *json, const void *row, const void *context);
+    const void *context; /* for `write` */
     const struct list_column *columns;
     size_t column_count;
 };

@@ -418,6 +418,8 @@ read_rates(const struct queue *queue, enum rate_window window, struct queue_rate
     *rates_out = (struct queue_rates){
         .arrived = rates[EVENT_ARRIVED] / weight,
         .served = rates[EVENT_SERVED] / weight,
+        .delivered = rates[EVENT_DELIVERED] / weight,
+        .redelivered = rates[EVENT_REDELIVERED] / weight,
         .retried_part = part_of(rates[EVENT_REDELIVERED], rates[EVENT_DELIVERED]),
     };
     for (int i = 0; i < DEATH_REASON_COUNT; i++) {

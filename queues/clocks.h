@@ -68,6 +68,7 @@ uint64_t queue_arrival_ms(const struct queue *queue, uint64_t position);
 /* What happens in a second, as it was lately. */
 struct queue_rates {
     double arrived, served;
+    double delivered, redelivered;
     double retried_part;             /* of all deliveries: those of messages that had been delivered
                                         before; 0 to 1 */
     double died[DEATH_REASON_COUNT]; /* a second, those without a dead-letter exchange included */

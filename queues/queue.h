@@ -354,6 +354,9 @@ void queue_remove_consumer(struct queue *queue, struct consumer *consumer);
 struct consumer *queue_first_consumer(const struct queue *queue);
 struct consumer *queue_consumer_behind(const struct queue *queue, const struct consumer *consumer);
 
+/* The single active consumer, where there is to be one; else NULL. */
+const struct consumer *queue_active_consumer(const struct queue *queue);
+
 /* Whether its only consumer wants to be the only one. */
 bool queue_is_in_exclusive_use(const struct queue *queue);
 

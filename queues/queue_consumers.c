@@ -309,6 +309,12 @@ queue_consumer_behind(const struct queue *queue, const struct consumer *consumer
     return consumer_of(list_next(&queue->service->consumers, &consumer->queue_link));
 }
 
+const struct consumer *
+queue_active_consumer(const struct queue *queue)
+{
+    return queue->service == NULL ? NULL : queue->service->active;
+}
+
 bool
 queue_is_in_exclusive_use(const struct queue *queue)
 {

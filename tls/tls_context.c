@@ -2,7 +2,7 @@
 #include "tls/tls_context.h"
 
 #include "base/alloc.h"
-#include "tls/tls_snapshot.h"
+#include "tls/tls_context_parts.h"
 #include "tls/tls_transport.h"
 
 #include <pthread.h>
@@ -59,13 +59,19 @@ tls_context_reload(struct tls_context *context, const struct tls_settings *setti
     return STATUS_OK;
 }
 
-static struct transport *
-tls_context_make_transport(void *context_pointer, int fd)
+struct tls_snapshot *
+tls_context_snapshot(struct tls_context *context)
 {
-    struct tls_context *context = context_pointer;
     pthread_mutex_lock(&context->lock);
     struct tls_snapshot *snapshot = tls_snapshot_ref(context->snapshot);
     pthread_mutex_unlock(&context->lock);
+    return snapshot;
+}
+
+static struct transport *
+tls_context_make_transport(void *context, int fd)
+{
+    struct tls_snapshot *snapshot = tls_context_snapshot(context);
     struct transport *transport = tls_transport_new(snapshot, fd);
     tls_snapshot_unref(&snapshot);
     return transport;

@@ -46,6 +46,9 @@ tls_transport_on_verify(int is_good, X509_STORE_CTX *store)
     }
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_transport *tls = SSL_get_app_data(ssl);
+    if (tls == NULL) {
+        return 0; /* a session of somebody else, who asks nothing */
+    }
     const X509 *certificate = X509_STORE_CTX_get_current_cert(store);
     char serial[64] = "unknown";
     if (certificate != NULL) {

@@ -24,6 +24,7 @@ FOLDERS = {
     "queues": ["base", "amqp", "routing", "store"],
 }
 FOLDERS["broker"] = [*FOLDERS]
+FOLDERS["management"] = [folder for folder in FOLDERS if folder != "store"]
 FOLDERS["cli"] = [*FOLDERS]
 FOLDERS["bench"] = [*FOLDERS]
 FOLDERS["tests"] = [*FOLDERS]
@@ -34,6 +35,8 @@ LIBRARIES = {
     "libyaml": (r"yaml", ["config", "tests"]),
     "OpenSSL": (r"openssl/", ["tls", "broker/password.c", "tests", "bench"]),
     "PCRE2": (r"pcre2", ["broker/expression.c", "tests", "bench"]),
+    "libevent": (r"event2/", ["management", "tests"]),
+    "jansson": (r"jansson", ["management", "cli", "tests"]),
     "Criterion": (r"criterion/", ["tests"]),
 }
 
@@ -44,7 +47,7 @@ CORE = ["amqp", "routing", "exchanges", "queues", "broker"]
 SYSTEM = re.compile(r"sys/(?!types\.h|param\.h|uio\.h)|unistd|fcntl|pthread|signal|poll|netdb|netinet/"
                     r"|arpa/|dirent")
 SYSTEM_EXCEPTIONS = ["broker/broker.c", "broker/data_directory.c",
-                     "broker/machine.c", "broker/password_pool.c"]
+                     "broker/machine.c", "broker/password_pool.c", "broker/request_desk.c"]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 

@@ -48,7 +48,8 @@ class Broker:
         self.log = open(DIRECTORY / "log", "wb")
         self.process = subprocess.Popen(
             [bourse, "serve", DIRECTORY / "shop.yaml", "--amqp", "127.0.0.1:0",
-             "--amqps", "127.0.0.1:0", "--data-dir", DIRECTORY / "data"],
+             "--amqps", "127.0.0.1:0", "--https", "off", "--metrics", "off",
+             "--data-dir", DIRECTORY / "data"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         while line and not line.startswith("bourse ready:"):

@@ -190,7 +190,6 @@ def test_a_file_missing_here_is_a_warning_for_check_and_an_error_for_serve(write
 @pytest.mark.parametrize("old, new, key", [
     ("ttl: 5m", "alert: {ready-above: 5}", "alert"),
     ("vhost: test", "vhost: test\nprotect: [billing]", "protect"),
-    ("vhost: test", "vhost: test\nserver: {control-socket: s}", "control-socket"),
 ])
 def test_a_key_without_effect_yet_is_a_warning_with_its_line(write_config, old, new, key):
     text = GOOD.replace(old, new)

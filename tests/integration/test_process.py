@@ -130,7 +130,8 @@ def test_peers_that_vanish_while_being_written_to(own_broker):
 # F15: nobody reads the log, or nobody can: the broker goes on.
 def test_a_log_that_nobody_reads_does_not_stop_the_broker():
     read_end, write_end = os.pipe()
-    process = subprocess.Popen([brokers.binary(), "serve", "--amqp", "127.0.0.1:0"],
+    process = subprocess.Popen([brokers.binary(), "serve", "--amqp", "127.0.0.1:0",
+                                "--http", "off", "--metrics", "off"],
                                stdout=subprocess.PIPE, stderr=write_end)
     os.close(write_end)
     os.close(read_end)

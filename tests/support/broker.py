@@ -122,6 +122,9 @@ class Bourse:
         command = [binary(), "serve"] + ([str(config)] if config else [])
         for name in listen:
             command += [f"--{name}", "127.0.0.1:0"]
+        for name in {"http", "https", "metrics"} - set(listen):
+            if f"--{name}" not in options:
+                command += [f"--{name}", "off"]
         self.data_dir = str(data_dir or os.path.join(self.scratch, "data"))
         if "--ephemeral" not in options:
             command += ["--data-dir", self.data_dir]
@@ -163,7 +166,7 @@ class Bourse:
         except AssertionError as error:
             self.kill()
             raise AssertionError(f"{self.command} is not ready:\n{self.log.text()}") from error
-        for scheme, address in re.findall(r"(amqps?)://(\S+)", line):
+        for scheme, address in re.findall(r"(\w+)://(\S+)", line):
             self.addresses.setdefault(scheme, []).append(parse_address(address))
         self.amqp = self.addresses.get("amqp", [None])[0]
         self.amqps = self.addresses.get("amqps", [None])[0]

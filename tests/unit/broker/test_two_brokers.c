@@ -64,7 +64,9 @@ start_broker(struct side *side, const char *address, char *why, size_t why_size)
                              .write = collect_log,
                              .context = &side->log_text,
                              .clock = clock_system()};
-    return broker_new(config, &side->log, why, why_size);
+    struct broker *broker = broker_new(config, &side->log, why, why_size);
+    config_free(&config);
+    return broker;
 }
 
 static uint16_t

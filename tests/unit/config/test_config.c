@@ -139,12 +139,9 @@ Test(config, keys_whose_effect_comes_later_are_warnings_with_their_line)
         "37:5: warning: \"alert\" has no effect in this version\n"
         "39:1: warning: no user has \"role: admin\"\n"
         "43:47: warning: cannot read secrets/mailer: No such file or directory\n"
-        "45:57: warning: \"role\" has no effect in this version\n"
         "51:20: warning: cannot read /nowhere/server.pem: No such file or directory\n"
         "52:12: warning: cannot read /nowhere/server.key: No such file or directory\n"
         "53:18: warning: cannot read /nowhere/services-ca.pem: No such file or directory\n"
-        "57:3: warning: \"https\" has no effect in this version\n"
-        "59:3: warning: \"metrics\" has no effect in this version\n"
         "61:1: warning: \"protect\" has no effect in this version\n";
     struct config *config = reading_of(shop, CONFIG_FOR_CHECK);
     struct buffer text;
@@ -619,8 +616,7 @@ Test(config, password_files_hold_one_line_and_are_private)
             cr_expect(eq(str, (char *)config->users[0].password, (char *)rows[i].password));
         }
         cr_expect(eq(int, config->report.error_count != 0, rows[i].password == NULL));
-        /* One line is about the role, which has no effect yet. */
-        cr_expect(eq(int, config->report.count == 1, rows[i].report[0] == '\0'));
+        cr_expect(eq(int, config->report.count == 0, rows[i].report[0] == '\0'));
         cr_expect(ne(ptr, strstr(text, rows[i].report), NULL), "%s", text);
         buffer_fini(&report);
         config_free(&config);

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/survey.h"
+
+#include <stdlib.h>
+
+#include "broker/access.h"
+#include "broker/channel.h"
+#include "broker/queue_clocks.h"
+#include "broker/vhost.h"
+
+/* The walk ----------------------------------------------------------------------------------- */
+
+bool
+survey_may_see(struct core *core, const struct survey_viewer *viewer, struct bytes vhost)
+{
+    if (viewer->user.data == NULL) {
+        return true;
+    }
+    const struct user *user = core_find_user(core, viewer->user);
+    return user != NULL && !user->is_disabled &&
+           (viewer->sees_all || access_may_enter(user, vhost));
+}
+
+/* What a walk is over, and who is told of each vhost. */
+struct walk_plan {
+    struct core *core;
+    const struct survey_viewer *viewer;
+    struct bytes only; /* data NULL: all vhosts */
+    struct arena *arena;
+    void (*enter)(void *survey, const struct vhost *vhost); /* NULL: nobody */
+    void *survey;
+};
+
+static void
+walk_enter(struct survey_walk *walk, const struct walk_plan *plan, const struct vhost *vhost)
+{
+    bool is_wanted = plan->only.data == NULL || bytes_equal(plan->only, vhost->name);
+    if (!is_wanted || !survey_may_see(plan->core, plan->viewer, vhost->name)) {
+        return;
+    }
+    walk->vhost = arena_copy(plan->arena, vhost->name);
+    walk->queues_left = map_places(&vhost->queues);
+    if (plan->enter != NULL) {
+        plan->enter(plan->survey, vhost);
+    }
+}
+
+/* The next queue of the vhost under way, which may be gone by now. */
+static struct queue *
+walk_on(struct survey_walk *walk, const struct walk_plan *plan)
+{
+    const struct vhost *vhost = core_find_vhost(plan->core, walk->vhost);
+    if (vhost == NULL) {
+        return NULL;
+    }
+    uint32_t places = map_places(&vhost->queues);
+    walk->queues_left = walk->queues_left < places ? walk->queues_left : places;
+    const struct map_entry *entry = map_previous(&vhost->queues, &walk->queues_left);
+    return entry == NULL ? NULL : entry->value;
+}
+
+/* NULL: the budget is used up, or walk->is_done. */
+static struct queue *
+walk_next(struct survey_walk *walk, const struct walk_plan *plan, uint32_t *budget)
+{
+    if (!walk->has_begun) {
+        walk->has_begun = true;
+        walk->vhosts_left = map_places(&plan->core->vhosts);
+    }
+    while (*budget > 0) {
+        (*budget)--;
+        struct queue *queue = walk->vhost.data == NULL ? NULL : walk_on(walk, plan);
+        if (queue != NULL) {
+            return queue;
+        }
+        walk->vhost = bytes_make(NULL, 0);
+        uint32_t places = map_places(&plan->core->vhosts);
+        walk->vhosts_left = walk->vhosts_left < places ? walk->vhosts_left : places;
+        const struct map_entry *entry = map_previous(&plan->core->vhosts, &walk->vhosts_left);
+        if (entry == NULL) {
+            walk->is_done = true;
+            return NULL;
+        }
+        walk_enter(walk, plan, entry->value);
+    }
+    return NULL;
+}
+
+/* Reading the clocks walks what has come back. */
+static void
+spend_on_clocks(const struct queue *queue, uint32_t *budget)
+{
+    enum { RETURNED_PER_ROW = 128 };
+    uint32_t rows = queue->returned_count / RETURNED_PER_ROW;
+    *budget -= rows < *budget ? rows : *budget;
+}
+
+static void *
+grown(void *rows, uint32_t count, uint32_t *capacity, size_t size)
+{
+    if (count < *capacity) {
+        return rows;
+    }
+    *capacity = *capacity == 0 ? 64 : *capacity * 2;
+    return xrealloc(rows, *capacity * size);
+}
+
+/* Queues ------------------------------------------------------------------------------------- */
+
+static void
+copy_policies(struct queue_survey *survey, const struct queue *queue, struct survey_queue *row)
+{
+    const struct policy *policy = queue_policy(queue, POLICY_ORDINARY);
+    const struct policy *operator_policy = queue_policy(queue, POLICY_OPERATOR);
+    if (policy != NULL) {
+        row->policy = arena_copy(&survey->arena, policy->is.name);
+        row->policy_definition = arena_copy(&survey->arena, policy->is.definition);
+    }
+    if (operator_policy != NULL) {
+        row->operator_policy = arena_copy(&survey->arena, operator_policy->is.name);
+        row->operator_definition = arena_copy(&survey->arena, operator_policy->is.definition);
+    }
+}
+
+static void
+copy_users_of_queue(struct queue_survey *survey, struct core *core, const struct queue *queue,
+                    struct survey_queue *row)
+{
+    const struct connection *owner =
+        queue->owner_link == 0 ? NULL : core_find_connection(core, queue->owner_link);
+    if (owner != NULL) {
+        row->owner = arena_copy(&survey->arena, bytes_of(owner->name));
+    }
+    if (queue_is_in_exclusive_use(queue)) {
+        row->exclusive_tag = arena_copy(&survey->arena, queue_first_consumer(queue)->tag);
+    }
+    const struct consumer *active = queue_active_consumer(queue);
+    if (active != NULL) {
+        row->active_tag = arena_copy(&survey->arena, active->tag);
+    }
+    row->consumers = queue->consumer_count;
+    row->ready_consumers = queue->ready_consumer_count;
+}
+
+static void
+copy_counts(const struct queue *queue, struct survey_queue *row)
+{
+    row->ready = queue->ready_count;
+    row->unacked = queue->unacked_count;
+    row->ready_bytes = queue->ready_bytes;
+    row->memory_bytes = queue_memory_bytes(queue);
+    if (queue->waiting != NULL) {
+        memcpy(row->waiting, queue->waiting->counts, sizeof(row->waiting));
+        row->waiting_bytes = queue->waiting->bytes;
+    }
+    if (queue->dying != NULL) {
+        row->dying = queue->dying->count;
+        memcpy(row->died, queue->dying->died_count, sizeof(row->died));
+    }
+    if (queue->clocks != NULL) {
+        row->published = queue->clocks->published_count;
+        row->delivered = queue->clocks->delivered_count;
+        row->redelivered = queue->clocks->redelivered_count;
+        row->acked = queue->clocks->acked_count;
+    }
+}
+
+static void
+copy_clocks(struct core *core, struct queue *queue, struct survey_queue *row)
+{
+    struct queue_clock_reading reading;
+    core_read_queue_clocks(core, queue, &reading);
+    row->has_clocks = true;
+    row->oldest_ready_ms = reading.oldest_ready_ms;
+    row->oldest_unacked_ms = reading.oldest_unacked_ms;
+    memcpy(row->rates, reading.rates, sizeof(row->rates));
+    row->wait_count = reading.wait_count;
+    row->wait_sum_ms = reading.wait_sum_ms;
+}
+
+/* The clocks come first: messages whose time is over die then. */
+static void
+copy_queue(struct queue_survey *survey, struct core *core, struct queue *queue)
+{
+    const struct vhost *vhost = queue->vhost;
+    struct survey_queue *row = arena_alloc(&survey->arena, sizeof(*row));
+    if (!survey->leaves_clocks) {
+        copy_clocks(core, queue, row);
+    }
+    row->vhost = arena_copy(&survey->arena, vhost->name);
+    row->name = arena_copy(&survey->arena, queue->name);
+    row->arguments = arena_copy(&survey->arena, queue->arguments);
+    row->type = queue->settings->type;
+    row->durable = queue->durable;
+    row->exclusive = queue->exclusive;
+    row->auto_delete = queue->auto_delete;
+    row->from_file = queue->from_file;
+    copy_policies(survey, queue, row);
+    copy_users_of_queue(survey, core, queue, row);
+    copy_counts(queue, row);
+    survey->rows =
+        grown(survey->rows, survey->count, &survey->capacity, sizeof(struct survey_queue *));
+    survey->rows[survey->count++] = row;
+}
+
+static enum request_progress
+survey_one_queue(struct queue_survey *survey, struct core *core)
+{
+    const struct vhost *vhost = core_find_vhost(core, survey->vhost);
+    struct queue *queue = vhost == NULL || !survey_may_see(core, &survey->viewer, survey->vhost)
+                              ? NULL
+                              : vhost_find_queue(vhost, survey->queue);
+    if (queue != NULL) {
+        copy_queue(survey, core, queue);
+    }
+    return REQUEST_DONE;
+}
+
+enum request_progress
+queue_survey_step(struct queue_survey *survey, struct core *core, uint32_t *budget)
+{
+    if (survey->queue.data != NULL) {
+        return survey_one_queue(survey, core);
+    }
+    struct walk_plan plan = {
+        .core = core,
+        .viewer = &survey->viewer,
+        .only = survey->vhost,
+        .arena = &survey->arena,
+    };
+    struct queue *queue;
+    while ((queue = walk_next(&survey->walk, &plan, budget)) != NULL) {
+        spend_on_clocks(queue, budget);
+        copy_queue(survey, core, queue);
+    }
+    return survey->walk.is_done ? REQUEST_DONE : REQUEST_MORE;
+}
+
+void
+queue_survey_fini(struct queue_survey *survey)
+{
+    free(survey->rows);
+    survey->rows = NULL;
+    arena_fini(&survey->arena);
+}
+
+static int
+compare_queues(const void *a, const void *b)
+{
+    const struct survey_queue *first = *(struct survey_queue *const *)a;
+    const struct survey_queue *second = *(struct survey_queue *const *)b;
+    int order = bytes_compare(first->vhost, second->vhost);
+    return order != 0 ? order : bytes_compare(first->name, second->name);
+}
+
+void
+queue_survey_sort(struct queue_survey *survey)
+{
+    if (survey->count == 0) {
+        return;
+    }
+    qsort((void *)survey->rows, survey->count, sizeof(struct survey_queue *), compare_queues);
+    uint32_t kept = 1;
+    for (uint32_t i = 1; i < survey->count; i++) {
+        if (compare_queues((void *)&survey->rows[i], (void *)&survey->rows[kept - 1]) != 0) {
+            survey->rows[kept++] = survey->rows[i];
+        }
+    }
+    survey->count = kept;
+}
+
+/* What one queue has ------------------------------------------------------------------------- */
+
+enum { DETAILS_MAX = 4096 };
+
+static void
+copy_binding(struct queue_details *details, const struct binding *binding)
+{
+    const struct exchange *source = binding->source;
+    details->bindings[details->binding_count++] = (struct survey_binding){
+        .source = arena_copy(&details->arena, source->name),
+        .routing_key = arena_copy(&details->arena, binding_routing_key(binding)),
+        .arguments = arena_copy(&details->arena, binding_arguments(binding)),
+    };
+}
+
+static void
+copy_bindings(struct queue_details *details, const struct queue *queue)
+{
+    details->bindings = arena_alloc(&details->arena, DETAILS_MAX * sizeof(*details->bindings));
+    details->bindings[details->binding_count++] = (struct survey_binding){
+        .source = bytes_make("", 0),
+        .routing_key = arena_copy(&details->arena, queue->name),
+        .arguments = bytes_make("", 0),
+        .from_default = true,
+    };
+    LIST_FOR_EACH(&queue->target.bindings, link)
+    {
+        if (details->binding_count == DETAILS_MAX) {
+            break;
+        }
+        copy_binding(details, CONTAINER_OF(link, struct binding, target_link));
+    }
+}
+
+static void
+copy_consumer(struct queue_details *details, const struct queue *queue,
+              const struct consumer *consumer)
+{
+    const struct connection *connection = consumer->channel->connection;
+    const struct consumer *active = queue_active_consumer(queue);
+    details->consumers[details->consumer_count++] = (struct survey_consumer){
+        .tag = arena_copy(&details->arena, consumer->tag),
+        .connection = arena_copy(&details->arena, bytes_of(connection->name)),
+        .user = arena_copy(&details->arena, connection->user->name),
+        .peer_host = arena_copy(&details->arena, bytes_of(connection->peer->address)),
+        .peer_port = connection->peer->port,
+        .channel = consumer->channel->number,
+        .prefetch = consumer->prefetch_count,
+        .needs_ack = !consumer->no_ack,
+        .exclusive = consumer->exclusive,
+        .is_active = active == NULL || active == consumer,
+        .priority = consumer->priority,
+        .timeout_ms = consumer->timeout_ms,
+    };
+}
+
+static void
+copy_consumers(struct queue_details *details, const struct queue *queue)
+{
+    uint32_t count = queue->consumer_count < DETAILS_MAX ? queue->consumer_count : DETAILS_MAX;
+    details->consumers = arena_alloc(&details->arena, (count + 1) * sizeof(*details->consumers));
+    const struct consumer *consumer = queue_first_consumer(queue);
+    while (consumer != NULL && details->consumer_count < count) {
+        copy_consumer(details, queue, consumer);
+        consumer = queue_consumer_behind(queue, consumer);
+    }
+}
+
+enum request_progress
+queue_details_step(struct queue_details *details, struct core *core, uint32_t *budget)
+{
+    const struct vhost *vhost = core_find_vhost(core, details->vhost);
+    const struct queue *queue = vhost == NULL ? NULL : vhost_find_queue(vhost, details->queue);
+    if (queue == NULL) {
+        return REQUEST_DONE;
+    }
+    details->is_found = true;
+    if (details->wants_bindings) {
+        copy_bindings(details, queue);
+    }
+    if (details->wants_consumers) {
+        copy_consumers(details, queue);
+    }
+    uint32_t rows = details->binding_count + details->consumer_count;
+    *budget -= rows < *budget ? rows : *budget;
+    return REQUEST_DONE;
+}
+
+void
+queue_details_fini(struct queue_details *details)
+{
+    arena_fini(&details->arena);
+}
+
+/* Vhosts ------------------------------------------------------------------------------------- */
+
+static void
+enter_vhost(void *context, const struct vhost *vhost)
+{
+    struct vhost_survey *survey = context;
+    survey->rows = grown(survey->rows, survey->count, &survey->capacity, sizeof(*survey->rows));
+    survey->rows[survey->count++] = (struct survey_vhost){
+        .name = arena_copy(&survey->arena, vhost->name),
+        .queues = map_count(&vhost->queues),
+        .exchanges = map_count(&vhost->exchanges),
+        .connections = vhost->connection_count,
+    };
+}
+
+enum request_progress
+vhost_survey_step(struct vhost_survey *survey, struct core *core, uint32_t *budget)
+{
+    struct walk_plan plan = {
+        .core = core,
+        .viewer = &survey->viewer,
+        .only = survey->vhost,
+        .arena = &survey->arena,
+        .enter = enter_vhost,
+        .survey = survey,
+    };
+    const struct queue *queue;
+    while ((queue = walk_next(&survey->walk, &plan, budget)) != NULL) {
+        struct survey_vhost *row = &survey->rows[survey->count - 1];
+        row->ready += queue->ready_count;
+        row->unacked += queue->unacked_count;
+    }
+    return survey->walk.is_done ? REQUEST_DONE : REQUEST_MORE;
+}
+
+void
+vhost_survey_fini(struct vhost_survey *survey)
+{
+    free(survey->rows);
+    survey->rows = NULL;
+    arena_fini(&survey->arena);
+}
+
+/* Everything --------------------------------------------------------------------------------- */
+
+static void
+count_vhost(void *context, const struct vhost *vhost)
+{
+    struct core_survey *survey = context;
+    survey->exchanges += map_count(&vhost->exchanges);
+}
+
+static void
+count_queue(struct core_survey *survey, struct queue *queue)
+{
+    survey->queues++;
+    survey->ready += queue->ready_count;
+    survey->unacked += queue->unacked_count;
+    survey->consumers += queue->consumer_count;
+    if (queue->clocks == NULL) {
+        return;
+    }
+    struct queue_clock_reading reading;
+    queue_read_clocks(queue, &reading);
+    survey->published_rate += reading.rates[RATE_10_S].arrived;
+    survey->delivered_rate += reading.rates[RATE_10_S].delivered;
+    survey->served_rate += reading.rates[RATE_10_S].served;
+}
+
+static void
+read_core(struct core_survey *survey, const struct core *core)
+{
+    survey->counters = core->counters;
+    survey->uptime_ms = core->now.monotonic_ms - core->first_tick_ms;
+    survey->connections = core->connection_count;
+    survey->channels = core->counters.channels_opened - core->counters.channels_closed;
+    survey->memory_bytes = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;
+    survey->memory_mark_bytes = core->settings.memory_mark_bytes;
+    survey->alarms = core->alarms;
+}
+
+enum request_progress
+core_survey_step(struct core_survey *survey, struct core *core, uint32_t *budget)
+{
+    struct walk_plan plan = {
+        .core = core,
+        .viewer = &survey->viewer,
+        .arena = &survey->arena,
+        .enter = count_vhost,
+        .survey = survey,
+    };
+    struct queue *queue;
+    while ((queue = walk_next(&survey->walk, &plan, budget)) != NULL) {
+        spend_on_clocks(queue, budget);
+        count_queue(survey, queue);
+    }
+    if (!survey->walk.is_done) {
+        return REQUEST_MORE;
+    }
+    read_core(survey, core);
+    return REQUEST_DONE;
+}
+
+void
+core_survey_fini(struct core_survey *survey)
+{
+    arena_fini(&survey->arena);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What there is, copied out of the core in slices: queues, their bindings and consumers, vhosts,
+ * and how much of everything. Each survey is a struct that says what is wanted, a step that a
+ * request (broker/request.h) or a test calls until it is done, and rows in memory of its own that
+ * live until it is freed; after the last step it needs the core no more, and may belong to another
+ * thread.
+ *
+ * What is made or deleted while a survey is under way may or may not be in it; everything else is
+ * in it once. Rows are in no order that means anything. */
+#ifndef BOURSE_BROKER_SURVEY_H
+#define BOURSE_BROKER_SURVEY_H
+
+#include "base/alloc.h"
+#include "broker/core.h"
+#include "broker/request.h"
+#include "queues/clocks.h"
+#include "queues/waiting.h"
+
+/* Who looks. */
+struct survey_viewer {
+    struct bytes user; /* data NULL: the house */
+    bool sees_all;     /* vhosts that it may not enter, too */
+};
+
+/* Whether the viewer may look into that vhost. */
+bool survey_may_see(struct core *core, const struct survey_viewer *viewer, struct bytes vhost);
+
+/* Where a walk over the queues of all vhosts stands, or over those of one. */
+struct survey_walk {
+    uint32_t vhosts_left, queues_left;
+    struct bytes vhost; /* whose queues come; data NULL: the next vhost's */
+    bool has_begun, is_done;
+};
+
+/* Queues ------------------------------------------------------------------------------------- */
+
+struct survey_queue {
+    struct bytes vhost, name;
+    struct bytes arguments;                              /* table body */
+    struct bytes policy, operator_policy;                /* names; data NULL: none applies */
+    struct bytes policy_definition, operator_definition; /* table bodies */
+    struct bytes owner;         /* exclusive: the name of its connection; data NULL: shared */
+    struct bytes exclusive_tag; /* of the consumer that is the only one; data NULL: none */
+    struct bytes active_tag;    /* of the single active consumer; data NULL: none */
+    enum queue_type type;
+    bool durable, exclusive, auto_delete, from_file;
+    uint64_t ready, unacked;
+    uint64_t waiting[WAITING_KIND_COUNT];
+    uint64_t dying;
+    uint64_t ready_bytes, waiting_bytes, memory_bytes;
+    uint32_t consumers, ready_consumers;
+    uint64_t published, delivered, redelivered, acked, died[DEATH_REASON_COUNT];
+    bool has_clocks;
+    uint64_t oldest_ready_ms, oldest_unacked_ms; /* ages; NEVER_MS: there is none */
+    struct queue_rates rates[RATE_WINDOW_COUNT];
+    uint64_t wait_count, wait_sum_ms;
+};
+
+struct queue_survey {
+    struct survey_viewer viewer;
+    struct bytes vhost;         /* only there; data NULL: everywhere */
+    struct bytes queue;         /* only this one, in `vhost`; data NULL: all */
+    bool leaves_clocks;         /* ages and rates are not wanted */
+    struct survey_queue **rows; /* point into the arena */
+    uint32_t count;
+    struct arena arena; /* owned */
+    uint32_t capacity;
+    struct survey_walk walk;
+};
+
+/* All zero but for what is wanted, whose views live as long as the survey. */
+enum request_progress queue_survey_step(struct queue_survey *survey, struct core *core,
+                                        uint32_t *budget);
+void queue_survey_fini(struct queue_survey *survey);
+
+/* Puts the rows in order of vhost and name, each once. Needs no core. */
+void queue_survey_sort(struct queue_survey *survey);
+
+/* What one queue has ------------------------------------------------------------------------- */
+
+struct survey_binding {
+    struct bytes source, routing_key, arguments;
+    bool from_default; /* the one that every queue has with the default exchange */
+};
+
+struct survey_consumer {
+    struct bytes tag, connection, user, peer_host;
+    uint16_t channel, peer_port, prefetch;
+    bool needs_ack, exclusive, is_active;
+    int64_t priority, timeout_ms;
+};
+
+/* Bindings of one queue, or its consumers: at most 4,096 of them. */
+struct queue_details {
+    struct bytes vhost, queue;
+    bool wants_bindings, wants_consumers;
+    bool is_found; /* there is such a queue */
+    struct survey_binding *bindings;
+    uint32_t binding_count;
+    struct survey_consumer *consumers;
+    uint32_t consumer_count;
+    struct arena arena; /* owned */
+};
+
+enum request_progress queue_details_step(struct queue_details *details, struct core *core,
+                                         uint32_t *budget);
+void queue_details_fini(struct queue_details *details);
+
+/* Vhosts ------------------------------------------------------------------------------------- */
+
+struct survey_vhost {
+    struct bytes name;
+    uint32_t queues, exchanges, connections;
+    uint64_t ready, unacked;
+};
+
+struct vhost_survey {
+    struct survey_viewer viewer;
+    struct bytes vhost; /* only this one; data NULL: all */
+    struct survey_vhost *rows;
+    uint32_t count;
+    struct arena arena; /* owned */
+    uint32_t capacity;
+    struct survey_walk walk;
+};
+
+enum request_progress vhost_survey_step(struct vhost_survey *survey, struct core *core,
+                                        uint32_t *budget);
+void vhost_survey_fini(struct vhost_survey *survey);
+
+/* Everything --------------------------------------------------------------------------------- */
+
+/* How much of everything there is: the queues of the vhosts that the viewer may see, and the
+ * core's counters. */
+struct core_survey {
+    struct survey_viewer viewer;
+    struct core_counters counters;
+    uint64_t uptime_ms;
+    uint64_t ready, unacked;
+    uint64_t queues, exchanges, consumers, connections, channels;
+    uint64_t memory_bytes, memory_mark_bytes;
+    uint8_t alarms;                                     /* of enum core_alarm */
+    double published_rate, delivered_rate, served_rate; /* a second, over all queues */
+    struct survey_walk walk;
+    struct arena arena; /* owned */
+};
+
+enum request_progress core_survey_step(struct core_survey *survey, struct core *core,
+                                       uint32_t *budget);
+void core_survey_fini(struct core_survey *survey);
+
+#endif

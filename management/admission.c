@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who asks, and whether that one may: by the route's row, and by what the core knows. The password
+ * goes the way of AMQP's logins, with their cache and their delays. */
+#include <stdlib.h>
+
+#include "amqp/reply.h"
+#include "base/alloc.h"
+#include "broker/house.h"
+#include "broker/vhost.h"
+#include "management/http_check.h"
+#include "management/server.h"
+
+enum admission_verdict {
+    ADMITTED,
+    NOT_LOGGED_IN, /* no such user with that password */
+    NOT_ABLE,      /* the role does not allow it */
+    NOT_IN_VHOST,  /* no rights there */
+    NO_SUCH_VHOST,
+};
+
+struct admission {
+    struct call_ask ask;
+    struct net_peer *peer; /* owned until the login begins */
+    struct house *house;   /* owned; NULL: no login is under way */
+    struct buffer secret;  /* user and password; wiped */
+    struct bytes user, password;
+    const struct route *route;
+    struct bytes vhost; /* data NULL: none is asked for */
+    bool is_house;
+    enum admission_verdict verdict;
+    struct call_user admitted;
+};
+
+/* In the core --------------------------------------------------------------------------------- */
+
+/* By rights: with the one who looks at everything and changes nothing, by being there. */
+static enum admission_verdict
+judge_vhost(const struct admission *admission, struct core *core, const struct user *user)
+{
+    if (admission->vhost.data == NULL) {
+        return ADMITTED;
+    }
+    bool exists = core_find_vhost(core, admission->vhost) != NULL;
+    uint8_t abilities = admission->admitted.abilities;
+    bool only_looks = admission->route->method == ROUTE_GET;
+    bool may_all = (abilities & (only_looks ? ABILITY_SEE_ALL : ABILITY_NONE)) != 0 ||
+                   admission->route->needs == ABILITY_ADMIN;
+    if (user == NULL || access_may_enter(user, admission->vhost)) {
+        return exists ? ADMITTED : NO_SUCH_VHOST;
+    }
+    if (!exists && (abilities & ABILITY_SEE_ALL) != 0) {
+        return NO_SUCH_VHOST;
+    }
+    return may_all && exists ? ADMITTED : NOT_IN_VHOST;
+}
+
+/* `user` NULL: the house. */
+static enum admission_verdict
+judge(struct admission *admission, struct core *core, const struct user *user)
+{
+    struct call_user *admitted = &admission->admitted;
+    admitted->abilities = user == NULL ? ABILITY_ALL : abilities_of(user);
+    if (user != NULL) {
+        size_t size = user->name.size < CALL_USER_SIZE ? user->name.size : CALL_USER_SIZE - 1;
+        memcpy(admitted->name, user->name.data, size);
+    }
+    if ((admitted->abilities & (uint8_t)admission->route->needs) == 0) {
+        return NOT_ABLE;
+    }
+    return judge_vhost(admission, core, user);
+}
+
+static void
+begin_login(struct admission *admission, struct core *core)
+{
+    admission->house = house_new(core, admission->peer);
+    admission->peer = NULL;
+    house_login(admission->house, admission->user, admission->password);
+}
+
+static enum request_progress
+admission_step(struct request *request, struct core *core, uint32_t *budget)
+{
+    struct admission *admission = CONTAINER_OF(request, struct admission, ask.desk.request);
+    (void)budget;
+    if (admission->is_house) {
+        admission->verdict = judge(admission, core, NULL);
+        return REQUEST_DONE;
+    }
+    if (admission->house == NULL) {
+        begin_login(admission, core);
+    }
+    if (!house_is_answered(admission->house)) {
+        return REQUEST_WAITING;
+    }
+    admission->verdict = admission->house->answer.reply_code != 0
+                             ? NOT_LOGGED_IN
+                             : judge(admission, core, house_user(admission->house));
+    house_free(&admission->house);
+    return REQUEST_DONE;
+}
+
+static void
+admission_abandon(struct request *request, struct core *core)
+{
+    struct admission *admission = CONTAINER_OF(request, struct admission, ask.desk.request);
+    (void)core;
+    house_free(&admission->house);
+}
+
+/* Back on the admin thread --------------------------------------------------------------------- */
+
+static void
+refuse_login(struct call *call, const char *reason)
+{
+    if (!http_is_of_browser(call->http)) {
+        call_add_header(call, "WWW-Authenticate", "Basic realm=\"Bourse\"");
+    }
+    call_fail(call, 401, "%s", reason);
+}
+
+static void
+admission_then(struct call *call, struct call_ask *ask)
+{
+    const struct admission *admission = CONTAINER_OF(ask, struct admission, ask);
+    call->user = admission->admitted;
+    switch (admission->verdict) {
+    case ADMITTED:
+        call->route->handle(call);
+        break;
+    case NOT_LOGGED_IN:
+        refuse_login(call, "Login failed");
+        break;
+    case NOT_ABLE:
+        call_fail(call, 401, "user '%s' has no role that allows this: %s", call->user.name,
+                  call->route->summary);
+        break;
+    case NOT_IN_VHOST:
+        call_fail(call, 401, "user '%s' has no rights in vhost '%.*s'", call->user.name,
+                  BYTES_FORMAT(admission->vhost));
+        break;
+    case NO_SUCH_VHOST:
+        call_fail(call, 404, "Not Found: vhost '%.*s'", BYTES_FORMAT(admission->vhost));
+        break;
+    }
+}
+
+static void
+admission_free(struct call_ask *ask)
+{
+    struct admission *admission = CONTAINER_OF(ask, struct admission, ask);
+    if (admission->secret.data != NULL) {
+        explicit_bzero(admission->secret.data, admission->secret.capacity);
+    }
+    buffer_fini(&admission->secret);
+    free(admission->peer);
+    free(admission);
+}
+
+static struct admission *
+admission_new(struct call *call, const struct server_connection *connection)
+{
+    struct admission *admission = xalloc(sizeof(*admission));
+    admission->ask.desk.request.step = admission_step;
+    admission->ask.desk.request.abandon = admission_abandon;
+    admission->ask.then = admission_then;
+    admission->ask.free = admission_free;
+    admission->route = call->route;
+    if ((call->route->flags & ROUTE_IN_VHOST) != 0) {
+        admission->vhost = call_name(call, 0);
+    }
+    admission->peer = xalloc(sizeof(*admission->peer));
+    *admission->peer = connection->peer;
+    return admission;
+}
+
+void
+admission_begin(struct call *call, const struct server_connection *connection)
+{
+    bool is_malformed = false;
+    if ((call->route->flags & ROUTE_OPEN) != 0) {
+        call->route->handle(call);
+        return;
+    }
+    struct admission *admission = admission_new(call, connection);
+    bool has_credentials = http_credentials(call->http, &admission->secret, &admission->user,
+                                            &admission->password, &is_malformed);
+    admission->is_house = connection->is_house && !has_credentials && !is_malformed;
+    if (has_credentials || admission->is_house) {
+        call_ask(call, &admission->ask);
+        return;
+    }
+    admission_free(&admission->ask);
+    refuse_login(call, is_malformed ? "the Authorization header is no Basic credentials"
+                                    : "Not logged in");
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "management/call.h"
+
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "amqp/reply.h"
+#include "base/alloc.h"
+#include "management/http_check.h"
+#include "management/server.h"
+
+/* The life of a call ------------------------------------------------------------------------- */
+
+/* Decodes a part of the query to text of the call: "+" is a space there. NULL: it has an octet 0 or
+ * a malformed escape. */
+static char *
+decode_query(struct call *call, struct bytes part)
+{
+    const char *raw = (const char *)arena_copy(&call->arena, part).data;
+    size_t size = 0;
+    char *decoded = evhttp_uridecode(raw, 1, &size);
+    char *kept =
+        decoded == NULL || strlen(decoded) != size ? NULL : arena_strdup(&call->arena, decoded);
+    free(decoded);
+    return kept;
+}
+
+static void
+read_parameter(struct call *call, struct bytes text)
+{
+    const uint8_t *equals = text.size == 0 ? NULL : memchr(text.data, '=', text.size);
+    size_t size = equals == NULL ? text.size : (size_t)(equals - text.data);
+    struct bytes value =
+        equals == NULL ? bytes_make("", 0) : bytes_make(equals + 1, text.size - size - 1);
+    struct call_parameter parameter = {
+        .name = decode_query(call, bytes_make(text.data, size)),
+        .value = decode_query(call, value),
+    };
+    if (size > 0 && parameter.name != NULL && parameter.value != NULL &&
+        call->query_count < CALL_QUERY_MAX) {
+        call->query[call->query_count++] = parameter;
+    }
+}
+
+static void
+read_query(struct call *call, const char *uri)
+{
+    const char *at = strchr(uri, '?');
+    while (at != NULL && *at != '\0' && *at != '#') {
+        at++;
+        size_t size = strcspn(at, "&#");
+        read_parameter(call, bytes_make(at, size));
+        at += size;
+    }
+}
+
+static void
+read_body(struct call *call)
+{
+    struct evbuffer *input = evhttp_request_get_input_buffer(call->http);
+    size_t size = evbuffer_get_length(input);
+    uint8_t *octets = arena_alloc(&call->arena, size + 1);
+    if (size > 0) {
+        (void)evbuffer_remove(input, octets, size);
+    }
+    call->body = bytes_make(octets, size);
+}
+
+struct call *
+call_new(struct server_connection *connection, struct evhttp_request *http,
+         const struct route_match *match)
+{
+    struct call *call = xalloc(sizeof(*call));
+    call->management = connection->management;
+    call->connection = connection;
+    call->http = http;
+    call->route = match->route;
+    call->name_count = match->name_count;
+    for (uint32_t i = 0; i < match->name_count; i++) {
+        call->names[i] = arena_copy(&call->arena, match->names[i]);
+    }
+    read_query(call, evhttp_request_get_uri(http));
+    read_body(call);
+    return call;
+}
+
+static void
+call_free(struct call *call)
+{
+    if (call->free_state != NULL) {
+        call->free_state(call->state);
+    } else {
+        free(call->state);
+    }
+    json_decref(call->json);
+    arena_fini(&call->arena);
+    free(call);
+}
+
+void
+call_settle(struct call *call)
+{
+    if (call->under_way == NULL) {
+        assert(call->http == NULL); /* a handler answers, or asks */
+        call_free(call);
+    }
+}
+
+/* The connection is free for its next request. */
+static struct evhttp_request *
+call_leave(struct call *call)
+{
+    struct evhttp_request *http = call->http;
+    assert(http != NULL);
+    call->http = NULL;
+    server_end_call(call->connection);
+    call->connection = NULL;
+    return http;
+}
+
+void
+call_give_up(struct call *call)
+{
+    if (call->http != NULL) {
+        (void)call_leave(call);
+    }
+    if (call->under_way != NULL) {
+        request_desk_cancel(call->management->desk, &call->under_way->desk);
+    }
+}
+
+void
+call_time_out(struct call *call)
+{
+    call_fail(call, 503, "the broker has not answered within %d seconds", HTTP_REQUEST_S);
+    call_give_up(call);
+}
+
+/* Asking ------------------------------------------------------------------------------------- */
+
+static void
+on_answered(struct desk_request *desk)
+{
+    struct call_ask *ask = CONTAINER_OF(desk, struct call_ask, desk);
+    struct call *call = ask->call;
+    call->under_way = NULL;
+    if (call->http != NULL && desk->request.status == STATUS_OK) {
+        ask->then(call, ask);
+    } else if (call->http != NULL) {
+        call_fail(call, 503, "the broker is stopping");
+    }
+    ask->free(ask);
+    call_settle(call);
+}
+
+void
+call_ask(struct call *call, struct call_ask *ask)
+{
+    assert(call->under_way == NULL);
+    ask->call = call;
+    ask->desk.answered = on_answered;
+    call->under_way = ask;
+    request_desk_post(call->management->desk, &ask->desk);
+}
+
+/* Reading ------------------------------------------------------------------------------------ */
+
+struct bytes
+call_user_name(const struct call *call)
+{
+    return call->user.name[0] == '\0' ? bytes_make(NULL, 0) : bytes_of(call->user.name);
+}
+
+struct survey_viewer
+call_viewer(const struct call *call)
+{
+    return (struct survey_viewer){
+        .user = call_user_name(call),
+        .sees_all = (call->user.abilities & ABILITY_SEE_ALL) != 0,
+    };
+}
+
+struct bytes
+call_name(const struct call *call, uint32_t position)
+{
+    assert(position < call->name_count);
+    return call->names[position];
+}
+
+const char *
+call_parameter(const struct call *call, const char *name)
+{
+    for (uint32_t i = 0; i < call->query_count; i++) {
+        if (strcmp(call->query[i].name, name) == 0) {
+            return call->query[i].value;
+        }
+    }
+    return NULL;
+}
+
+bool
+call_flag(const struct call *call, const char *name)
+{
+    const char *value = call_parameter(call, name);
+    return value != NULL && strcmp(value, "true") == 0;
+}
+
+json_t *
+call_json(struct call *call)
+{
+    char why[JSON_WHY_SIZE];
+    if (call->json != NULL) {
+        return call->json;
+    }
+    json_t *json = call->body.size == 0 ? json_object() : json_read(call->body, why);
+    if (json == NULL) {
+        call_fail(call, 400, "the body is no JSON: %s", why);
+    } else if (!json_is_object(json)) {
+        call_fail(call, 400, "the body is to be a JSON object");
+        json_decref(json);
+        json = NULL;
+    }
+    call->json = json;
+    return json;
+}
+
+/* Answering ---------------------------------------------------------------------------------- */
+
+static const char content_security[] =
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+
+static void
+add_header(struct evhttp_request *http, const char *name, const char *value)
+{
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(http);
+    if (evhttp_find_header(headers, name) == NULL) {
+        (void)evhttp_add_header(headers, name, value);
+    }
+}
+
+static void
+add_headers_of_all(struct evhttp_request *http)
+{
+    add_header(http, "Content-Security-Policy", content_security);
+    add_header(http, "X-Content-Type-Options", "nosniff");
+    add_header(http, "Referrer-Policy", "no-referrer");
+    add_header(http, "Cache-Control", "no-store");
+    add_header(http, "Server", "Bourse");
+}
+
+/* Takes `body`. The answer to HEAD says how long that of GET would be. */
+static void
+reply(struct evhttp_request *http, int status, struct evbuffer *body)
+{
+    char length[32];
+    add_headers_of_all(http);
+    if (body != NULL && http_is_head(http)) {
+        (void)snprintf(length, sizeof(length), "%zu", evbuffer_get_length(body));
+        add_header(http, "Content-Length", length);
+        (void)evbuffer_drain(body, evbuffer_get_length(body));
+    }
+    evhttp_send_reply(http, status, NULL, body);
+    if (body != NULL) {
+        evbuffer_free(body);
+    }
+}
+
+static void
+free_octets(const void *data, size_t size, void *context)
+{
+    (void)size;
+    (void)context;
+    free((void *)data);
+}
+
+/* Moves what was written into the answer. */
+static void
+reply_json(struct evhttp_request *http, int status, struct json_writer *json)
+{
+    struct evbuffer *body = evbuffer_new();
+    struct buffer *out = &json->out;
+    if (body == NULL || out->failed ||
+        evbuffer_add_reference(body, out->data + out->start, buffer_size(out), free_octets, NULL) !=
+            0) {
+        reply(http, 503, body);
+        return;
+    }
+    assert(out->start == 0);
+    buffer_init(out); /* its memory belongs to the answer now */
+    add_header(http, "Content-Type", "application/json");
+    reply(http, status, body);
+}
+
+static const char *
+error_of(int status)
+{
+    static const struct {
+        int status;
+        const char *error;
+    } errors[] = {
+        {401, "not_authorized"},         {403, "forbidden"},           {404, "Object Not Found"},
+        {405, "method_not_allowed"},     {412, "precondition_failed"}, {413, "too_large"},
+        {415, "unsupported_media_type"}, {503, "service_unavailable"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+        if (errors[i].status == status) {
+            return errors[i].error;
+        }
+    }
+    return "bad_request";
+}
+
+void
+call_refuse(struct evhttp_request *http, int status, const char *reason)
+{
+    struct json_writer json;
+    json_init(&json);
+    json_begin_object(&json);
+    json_put_string(&json, "error", error_of(status));
+    json_put_string(&json, "reason", reason);
+    json_end_object(&json);
+    reply_json(http, status, &json);
+    json_fini(&json);
+}
+
+void
+call_answer(struct call *call, int status)
+{
+    reply(call_leave(call), status, NULL);
+}
+
+void
+call_answer_json(struct call *call, int status, struct json_writer *json)
+{
+    reply_json(call_leave(call), status, json);
+}
+
+void
+call_answer_octets(struct call *call, int status, const char *content_type, struct bytes octets)
+{
+    struct evhttp_request *http = call_leave(call);
+    struct evbuffer *body = evbuffer_new();
+    if (body == NULL || evbuffer_add(body, octets.data, octets.size) != 0) {
+        reply(http, 503, body);
+        return;
+    }
+    add_header(http, "Content-Type", content_type);
+    reply(http, status, body);
+}
+
+void
+call_add_header(struct call *call, const char *name, const char *value)
+{
+    add_header(call->http, name, value);
+}
+
+void
+call_fail(struct call *call, int status, const char *format, ...)
+{
+    char reason[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(reason, sizeof(reason), format, arguments);
+    va_end(arguments);
+    call_refuse(call_leave(call), status, reason);
+}
+
+void
+call_fail_reply(struct call *call, uint16_t reply_code, const char *reply_text)
+{
+    if (reply_code == REPLY_NOT_FOUND) {
+        call_fail(call, 404, "%s", reply_text);
+    } else if (reply_code == REPLY_ACCESS_REFUSED || reply_code == REPLY_NOT_ALLOWED) {
+        call_fail(call, 401, "%s", reply_text);
+    } else if (reply_code == REPLY_CONNECTION_FORCED) {
+        call_fail(call, 503, "%s", reply_text);
+    } else {
+        call_fail(call, 400, "%s", reply_text);
+    }
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who answers the routes of the table. One declaration a row; the files are route_*.c. */
+#ifndef BOURSE_MANAGEMENT_HANDLERS_H
+#define BOURSE_MANAGEMENT_HANDLERS_H
+
+struct call;
+
+/* route_overview.c */
+void handle_overview(struct call *call);
+void handle_whoami(struct call *call);
+/* route_vhosts.c */
+void handle_vhosts(struct call *call);
+void handle_vhost(struct call *call);
+/* route_queues.c */
+void handle_queues(struct call *call);
+void handle_queue(struct call *call);
+void handle_queue_bindings(struct call *call);
+/* route_queue_changes.c */
+void handle_queue_put(struct call *call);
+void handle_queue_delete(struct call *call);
+void handle_queue_purge(struct call *call);
+/* route_get.c */
+void handle_queue_get(struct call *call);
+/* route_publish.c */
+void handle_publish(struct call *call);
+/* route_health.c */
+void handle_alive(struct call *call);
+void handle_ready(struct call *call);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The head of a request, looked at once more behind libevent: what could be understood in two ways
+ * is refused, and so is what a browser sends on behalf of another site (docs/management.md). */
+#ifndef BOURSE_MANAGEMENT_HTTP_CHECK_H
+#define BOURSE_MANAGEMENT_HTTP_CHECK_H
+
+#include "base/buffer.h"
+#include "management/route.h"
+
+struct evhttp_request;
+
+/* 0 when the head is fine, else the status with which the request is refused, and why. */
+int http_check_head(struct evhttp_request *http, const char **why_out);
+
+/* The same for the body and its type, by what the route takes. */
+int http_check_body(struct evhttp_request *http, const struct route *route, const char **why_out);
+
+/* The method; false: none that any route has. */
+bool http_method(struct evhttp_request *http, enum route_method *method_out);
+bool http_is_head(struct evhttp_request *http);
+
+/* Whether a browser sends it: it must not be asked for a password by the browser itself. */
+bool http_is_of_browser(struct evhttp_request *http);
+
+/* The user and password of "Authorization: Basic"; false: there are none, or they are malformed
+ * (`*is_malformed`). Appends both to `out`; views into it. */
+bool http_credentials(struct evhttp_request *http, struct buffer *out, struct bytes *user_out,
+                      struct bytes *password_out, bool *is_malformed);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "management/handlers.h"
+#include "management/list_page.h"
+#include "management/server.h"
+#include "management/survey_ask.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+
+static enum request_progress
+go_on(struct survey_ask *ask, struct core *core, uint32_t *budget)
+{
+    return vhost_survey_step(&ask->vhosts, core, budget);
+}
+
+static void
+fini(struct survey_ask *ask)
+{
+    vhost_survey_fini(&ask->vhosts);
+}
+
+static struct survey_ask *
+ask_for_vhosts(const struct call *call, void (*write)(struct call *call, struct survey_ask *ask))
+{
+    struct survey_ask *ask = survey_ask_new(write);
+    ask->vhosts.viewer = call_viewer(call);
+    ask->go_on = go_on;
+    ask->fini = fini;
+    return ask;
+}
+
+static struct bytes
+name_of(const void *row)
+{
+    return ((const struct survey_vhost *)row)->name;
+}
+
+static int
+compare_name(const void *a, const void *b)
+{
+    return bytes_compare(name_of(a), name_of(b));
+}
+
+static void
+write_vhost(struct json_writer *json, const void *row, const void *context)
+{
+    const struct survey_vhost *vhost = row;
+    json_begin_object(json);
+    json_put_text(json, "name", vhost->name);
+    json_put_string(json, "description", "");
+    json_key(json, "tags");
+    json_begin_array(json);
+    json_end_array(json);
+    json_put_string(json, "default_queue_type", "classic");
+    json_put_bool(json, "tracing", false);
+    json_put_unsigned(json, "messages", vhost->ready + vhost->unacked);
+    json_put_unsigned(json, "messages_ready", vhost->ready);
+    json_put_unsigned(json, "messages_unacknowledged", vhost->unacked);
+    json_key(json, "cluster_state");
+    json_begin_object(json);
+    json_put_string(json, context, "running");
+    json_end_object(json);
+    json_end_object(json);
+}
+
+static const struct list_column vhost_columns[] = {{"name", compare_name}};
+
+static void
+write_list(struct call *call, struct survey_ask *ask)
+{
+    struct list_kind kind = {
+        .name = name_of,
+        .write = write_vhost,
+        .context = call->management->node,
+        .columns = vhost_columns,
+        .column_count = ARRAY_LEN(vhost_columns),
+    };
+    const void **rows = xalloc((ask->vhosts.count + 1) * sizeof(*rows));
+    for (uint32_t i = 0; i < ask->vhosts.count; i++) {
+        rows[i] = &ask->vhosts.rows[ask->vhosts.count - 1 - i];
+    }
+    list_answer(call, &kind, rows, ask->vhosts.count);
+    free((void *)rows);
+}
+
+void
+handle_vhosts(struct call *call)
+{
+    call_ask(call, &ask_for_vhosts(call, write_list)->ask);
+}
+
+static void
+write_one(struct call *call, struct survey_ask *ask)
+{
+    struct json_writer json;
+    if (ask->vhosts.count == 0) {
+        call_fail(call, 404, "Not Found");
+        return;
+    }
+    json_init(&json);
+    write_vhost(&json, &ask->vhosts.rows[0], call->management->node);
+    call_answer_json(call, 200, &json);
+    json_fini(&json);
+}
+
+void
+handle_vhost(struct call *call)
+{
+    struct survey_ask *ask = ask_for_vhosts(call, write_one);
+    ask->vhosts.vhost = call_name(call, 0);
+    call_ask(call, &ask->ask);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the admin thread share: its loop, its listeners and its connections. Within the
+ * folder only.
+ *
+ * Bounds: HTTP_CONNECTIONS_MAX connections, of which one more is closed at once; a head of 16 KiB;
+ * a body as large as its route says, and HTTP_OCTETS_MAX of all requests that are not answered;
+ * HTTP_IDLE_S without an octet, and HTTP_REQUEST_S from the first one to the answer, whatever the
+ * client does meanwhile. */
+#ifndef BOURSE_MANAGEMENT_SERVER_H
+#define BOURSE_MANAGEMENT_SERVER_H
+
+#include "management/call.h"
+#include "management/management.h"
+#include "net/seam.h"
+#include "tls/tls_context.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { HTTP_CONNECTIONS_MAX = 256, HTTP_HEAD_MAX = 16 * 1024, HTTP_URI_MAX = 8 * 1024 };
+enum { HTTP_IDLE_S = 60, HTTP_REQUEST_S = 10, HTTP_OCTETS_MAX = 96 * 1024 * 1024 };
+
+struct event;
+struct event_base;
+struct bufferevent;
+struct evhttp;
+struct evhttp_connection;
+
+enum server_port { PORT_HTTP, PORT_HTTPS, PORT_METRICS, PORT_CONTROL, PORT_COUNT };
+
+/* One listening address. */
+struct server_listener {
+    enum server_port port_kind;
+    char *host; /* owned; of the control socket its path */
+    uint16_t port;
+    bool is_tls;
+};
+
+/* One connection of a client. libevent tells of it when its first request is there, and of its end
+ * from then on; until then it is known by its buffer, of which the end is seen when somebody looks.
+ */
+struct server_connection {
+    struct list_link link; /* management->connections */
+    struct management *management;
+    struct bufferevent *buffer;     /* a reference */
+    struct evhttp_connection *http; /* owned by libevent; NULL: no request has come yet */
+    enum server_port port_kind;
+    struct net_peer peer;   /* once a request has come */
+    bool is_house;          /* the control socket, and its other end may do everything */
+    bool is_surplus;        /* one too many, or without TLS where it is to be: is being closed */
+    bool is_in_request;     /* octets of one have come, and it is not answered */
+    size_t octets;          /* of it, so far */
+    struct event *deadline; /* owned */
+    struct event *hang_up;  /* the other end has gone; waited for while `call` is there; owned */
+    struct call *call;      /* NULL: none is under way */
+};
+
+/* One evhttp for each kind of port, with what its callbacks need. */
+struct server_http {
+    struct management *management;
+    enum server_port port_kind;
+    struct evhttp *http;     /* owned; NULL: off */
+    struct tls_context *tls; /* owned; NULL: plain */
+};
+
+struct management {
+    struct log *log;           /* borrowed */
+    struct broker *broker;     /* borrowed */
+    struct request_desk *desk; /* the broker's */
+    struct event_base *base;   /* owned */
+    struct event *stop;        /* owned */
+    struct event *answers;     /* owned */
+    int stop_fd;               /* owned */
+    struct server_http ports[PORT_COUNT];
+    struct server_listener *listeners; /* owned */
+    size_t listener_count;
+    struct list connections;
+    uint32_t connection_count;
+    size_t octets; /* of requests that are not answered, of all connections */
+    pthread_t thread;
+    bool has_thread;
+    atomic_bool is_ready;
+    gid_t group;            /* of operators; (gid_t)-1: there is none */
+    char *control_path;     /* owned; NULL: no control socket */
+    char *rabbitmq_version; /* owned */
+    char *node;             /* "bourse@HOST"; owned */
+};
+
+/* http_server.c: opens what the configuration says; false with the reason. */
+bool server_open(struct management *management, const struct config *config, char *why,
+                 size_t why_size);
+void server_close(struct management *management);
+
+/* The connection's call has been answered, or given up: the next request may come. */
+void server_end_call(struct server_connection *connection);
+
+/* call.c: the call of a request whose route was found; what `match` points to is copied. */
+struct call *call_new(struct server_connection *connection, struct evhttp_request *http,
+                      const struct route_match *match);
+/* Its client is gone. */
+void call_give_up(struct call *call);
+/* Its client has waited for too long, and is told so. */
+void call_time_out(struct call *call);
+/* Frees a call that is answered or given up, unless something of it is under way in the core. */
+void call_settle(struct call *call);
+/* Answers in place of a handler. */
+void call_refuse(struct evhttp_request *http, int status, const char *reason);
+
+/* admission.c: asks the core who it is, and whether that one may; then the route's handler runs. */
+void admission_begin(struct call *call, const struct server_connection *connection);
+
+/* control_socket.c: -1 with the reason. */
+int control_socket_open(const char *path, char *why, size_t why_size);
+/* Whether who is at the other end may do everything. */
+bool control_socket_is_house(int fd, gid_t group);
+
+#endif
