@@ -106,7 +106,8 @@ struct config_exchange {
     bool durable;
     bool auto_delete;
     bool internal;
-    struct bytes arguments; /* table body; holds alternate-exchange for `unrouted` */
+    struct bytes arguments;            /* table body; holds alternate-exchange for `unrouted` */
+    struct config_mark arguments_mark; /* of `arguments`; of the name where they are not given */
     struct config_mark mark;
 };
 
@@ -132,7 +133,9 @@ struct config_binding {
     struct bytes destination;
     bool to_exchange; /* destination is an exchange, else a queue */
     struct bytes routing_key;
-    struct bytes arguments; /* table body */
+    struct bytes arguments;            /* table body */
+    struct config_mark key_mark;       /* of the key, or of the binding where it has none */
+    struct config_mark arguments_mark; /* of x-match, or else the arguments, or else the binding */
     struct config_mark mark;
 };
 

@@ -160,6 +160,18 @@ add_binding(struct compiler *compiler)
     return &config->bindings[config->binding_count++];
 }
 
+/* Where binding arguments are wrong, it is mostly x-match. */
+static struct config_mark
+binding_arguments_mark(const struct document_binding *from)
+{
+    const struct node *match =
+        from->arguments == NULL ? NULL : node_find(from->arguments, bytes_of("x-match"));
+    if (match != NULL) {
+        return match->mark;
+    }
+    return from->arguments == NULL ? from->node->mark : from->arguments->mark;
+}
+
 static void
 compile_binding(struct compiler *compiler, const struct document_binding *from,
                 struct bytes destination, bool to_exchange)
@@ -185,6 +197,8 @@ compile_binding(struct compiler *compiler, const struct document_binding *from,
         .to_exchange = to_exchange,
         .routing_key = from->key.node == NULL ? bytes_of("") : from->key.value.text,
         .arguments = arguments,
+        .key_mark = from->key.node == NULL ? from->node->mark : from->key.node->mark,
+        .arguments_mark = binding_arguments_mark(from),
         .mark = from->node->mark,
     };
 }
@@ -231,6 +245,8 @@ compile_exchange(struct compiler *compiler, const struct document_exchange *exch
     out->durable = boolean_or(&exchange->durable, true);
     out->auto_delete = boolean_or(&exchange->auto_delete, false);
     out->internal = boolean_or(&exchange->internal, false);
+    out->arguments_mark =
+        exchange->arguments == NULL ? exchange->named.mark : exchange->arguments->mark;
     out->arguments = compile_exchange_arguments(compiler, exchange);
     compile_bindings(compiler, &exchange->from, out->name, true);
 }

@@ -456,7 +456,7 @@ Test(explain_route, begins_anew_when_the_topology_changes_between_slices)
 {
     declare_exchange(rig, a, "f", "fanout", NULL);
     for (int i = 0; i < 10; i++) {
-        char name[8];
+        char name[16];
         (void)snprintf(name, sizeof(name), "q%d", i);
         declare_queue(rig, a, name);
         bind_queue(rig, a, name, "f", "");
