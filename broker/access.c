@@ -448,29 +448,35 @@ access_allows(struct core *core, struct user *user, struct bytes vhost, enum acc
 }
 
 static enum status
-access_refuse(const struct connection *connection, enum access_right right, enum access_kind kind,
-              struct bytes name, struct fault *fault)
+access_refuse(const struct user *user, const struct vhost *vhost, enum access_right right,
+              enum access_kind kind, struct bytes name, struct fault *fault)
 {
     char subject[RESOURCE_TEXT_SIZE];
     if (kind == ACCESS_QUEUE) {
-        vhost_queue_text(connection->vhost, name, subject);
+        vhost_queue_text(vhost, name, subject);
     } else {
-        vhost_exchange_text(connection->vhost,
-                            name.size == 0 ? bytes_of(DEFAULT_EXCHANGE_NAME) : name, subject);
+        vhost_exchange_text(vhost, name.size == 0 ? bytes_of(DEFAULT_EXCHANGE_NAME) : name,
+                            subject);
     }
     return fault_channel(fault, REPLY_ACCESS_REFUSED, "%s access to %s refused for user '%.*s'",
-                         access_right_names[right], subject, BYTES_FORMAT(connection->user->name));
+                         access_right_names[right], subject, BYTES_FORMAT(user->name));
+}
+
+enum status
+access_require_of(struct user *user, const struct vhost *vhost, enum access_right right,
+                  enum access_kind kind, struct bytes name, struct fault *fault)
+{
+    if (access_allows(vhost->core, user, vhost->name, right, kind, name)) {
+        return STATUS_OK;
+    }
+    return access_refuse(user, vhost, right, kind, name, fault);
 }
 
 enum status
 access_require(const struct connection *connection, enum access_right right, enum access_kind kind,
                struct bytes name, struct fault *fault)
 {
-    if (access_allows(connection->core, connection->user, connection->vhost->name, right, kind,
-                      name)) {
-        return STATUS_OK;
-    }
-    return access_refuse(connection, right, kind, name, fault);
+    return access_require_of(connection->user, connection->vhost, right, kind, name, fault);
 }
 
 enum status
@@ -483,7 +489,7 @@ access_require_any(const struct connection *connection, enum access_kind kind, s
             return STATUS_OK;
         }
     }
-    return access_refuse(connection, ACCESS_CONFIGURE, kind, name, fault);
+    return access_refuse(connection->user, connection->vhost, ACCESS_CONFIGURE, kind, name, fault);
 }
 
 static const struct topic_right *
@@ -521,19 +527,26 @@ topic_right_allows(struct user_rights *rights, const struct topic_right *topic,
 }
 
 enum status
-access_require_topic(const struct connection *connection, enum access_right right,
-                     struct bytes exchange, struct bytes routing_key, struct fault *fault)
+access_require_topic_of(struct user *user, const struct vhost *vhost, enum access_right right,
+                        struct bytes exchange, struct bytes routing_key, struct fault *fault)
 {
-    struct user_rights *rights = map_get(&connection->user->rights, connection->vhost->name);
+    struct user_rights *rights = map_get(&user->rights, vhost->name);
     const struct topic_right *topic =
         rights == NULL ? NULL : user_rights_find_topic(rights, exchange);
     if (topic == NULL || topic_right_allows(rights, topic, right, routing_key)) {
         return STATUS_OK;
     }
     char subject[RESOURCE_TEXT_SIZE];
-    vhost_exchange_text(connection->vhost, exchange, subject);
-    return fault_channel(fault, REPLY_ACCESS_REFUSED,
-                         "%s access to topic '%.*s' in %s refused for user '%.*s'",
-                         access_right_names[right], BYTES_FORMAT(routing_key), subject,
-                         BYTES_FORMAT(connection->user->name));
+    vhost_exchange_text(vhost, exchange, subject);
+    return fault_channel(
+        fault, REPLY_ACCESS_REFUSED, "%s access to topic '%.*s' in %s refused for user '%.*s'",
+        access_right_names[right], BYTES_FORMAT(routing_key), subject, BYTES_FORMAT(user->name));
+}
+
+enum status
+access_require_topic(const struct connection *connection, enum access_right right,
+                     struct bytes exchange, struct bytes routing_key, struct fault *fault)
+{
+    return access_require_topic_of(connection->user, connection->vhost, right, exchange,
+                                   routing_key, fault);
 }

@@ -96,7 +96,15 @@ MUST_CHECK enum status access_require_topic(const struct connection *connection,
                                             enum access_right right, struct bytes exchange,
                                             struct bytes routing_key, struct fault *fault);
 
-/* The same question without a connection or a text. */
+/* The same questions about a user who has no connection. */
+MUST_CHECK enum status access_require_of(struct user *user, const struct vhost *vhost,
+                                         enum access_right right, enum access_kind kind,
+                                         struct bytes name, struct fault *fault);
+MUST_CHECK enum status access_require_topic_of(struct user *user, const struct vhost *vhost,
+                                               enum access_right right, struct bytes exchange,
+                                               struct bytes routing_key, struct fault *fault);
+
+/* access_require's question without a connection or a text. */
 bool access_allows(struct core *core, struct user *user, struct bytes vhost,
                    enum access_right right, enum access_kind kind, struct bytes name);
 

@@ -420,10 +420,8 @@ is_digit(uint8_t octet)
     return octet >= '0' && octet <= '9';
 }
 
-/* Milliseconds as decimal digits, at most ten years; a sign is read, as RabbitMQ does.
- * `*expiration_out` as in struct logged_message. */
-static enum status
-read_expiration(struct bytes text, uint64_t *expiration_out, struct fault *fault)
+enum status
+publish_read_expiration(struct bytes text, uint64_t *expiration_out, struct fault *fault)
 {
     size_t first = text.size > 0 && (text.data[0] == '-' || text.data[0] == '+') ? 1 : 0;
     size_t end = first;
@@ -544,7 +542,7 @@ check_properties(const struct publish *publish, const struct properties *propert
                              "fast reply consumer does not exist");
     }
     if ((properties->flags & PROPERTY_EXPIRATION) != 0) {
-        return read_expiration(properties->expiration, expiration_out, fault);
+        return publish_read_expiration(properties->expiration, expiration_out, fault);
     }
     return STATUS_OK;
 }
@@ -561,7 +559,7 @@ content_expiration(const struct content *content)
     struct fault fault;
     enum status status = properties_decode(&properties, block, &fault);
     if (status == STATUS_OK) {
-        status = read_expiration(properties.expiration, &expiration, &fault);
+        status = publish_read_expiration(properties.expiration, &expiration, &fault);
     }
     assert(status == STATUS_OK);
     return expiration;

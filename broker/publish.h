@@ -37,6 +37,11 @@ MUST_CHECK enum status publish_collect_keys(struct bytes headers, const char *na
                                             struct bytes *keys, uint32_t *key_count,
                                             struct fault *fault);
 
+/* The property expiration: milliseconds as decimal digits, at most ten years; a sign is read, as
+ * RabbitMQ does. `*expiration_out` as in struct logged_message. STATUS_FAULT: 406. */
+MUST_CHECK enum status publish_read_expiration(struct bytes text, uint64_t *expiration_out,
+                                               struct fault *fault);
+
 /* The level at which the content stands in the queue; 0 in one without priorities. Properties are
  * looked at only where there are levels. */
 static inline uint8_t

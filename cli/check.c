@@ -2,8 +2,19 @@
 /* Reads as `serve` does, and prints. */
 #include "cli/check.h"
 
+#include <string.h>
+
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "cli/load.h"
+#include "cli/report_formats.h"
+
+enum { CHECK_STRICT, CHECK_FORMAT };
+
+const struct command_option check_options[CHECK_OPTION_COUNT] = {
+    {"strict", NULL, "exit with 3 when there are warnings"},
+    {"format", "text|json|sarif", "lines (text), one object, or for code hosts"},
+};
 
 static size_t
 count_addresses(const struct config *config)
@@ -36,10 +47,9 @@ print_summary(const struct config *config, FILE *out)
             addresses, addresses == 1 ? "" : "es", warnings, plural(warnings));
 }
 
-int
-check_run(const struct command_line *line, const struct command_io *io)
+static void
+print_text(const struct config *config, const struct command_io *io)
 {
-    struct config *config = load_config(line->operands, line->operand_count, CONFIG_FOR_CHECK);
     size_t errors = config->report.error_count;
     load_print_report(config, io->err);
     if (errors == 0) {
@@ -47,6 +57,42 @@ check_run(const struct command_line *line, const struct command_io *io)
     } else {
         fprintf(io->err, "bourse: %zu error%s\n", errors, plural(errors));
     }
+}
+
+static const struct {
+    const char *name;
+    void (*print)(const struct config *config, const struct command_io *io);
+} formats[] = {
+    {"text", print_text},
+    {"json", report_print_json},
+    {"sarif", report_print_sarif},
+};
+
+/* Warnings count only if they were asked for. */
+static int
+verdict(const struct config *config, bool is_strict)
+{
+    const struct config_report *report = &config->report;
+    if (report->error_count > 0) {
+        return COMMAND_FAILED;
+    }
+    return is_strict && report->count + report->left_out > 0 ? COMMAND_WARNED : COMMAND_OK;
+}
+
+int
+check_run(const struct command_line *line, const struct command_io *io)
+{
+    const char *format = line->options[CHECK_FORMAT];
+    size_t at = 0;
+    while (format != NULL && at < ARRAY_LEN(formats) && strcmp(formats[at].name, format) != 0) {
+        at++;
+    }
+    if (at == ARRAY_LEN(formats)) {
+        return command_misused(io, "--format takes text, json or sarif, not \"%s\"", format);
+    }
+    struct config *config = load_config(line->operands, line->operand_count, CONFIG_FOR_CHECK);
+    int result = verdict(config, line->options[CHECK_STRICT] != NULL);
+    formats[at].print(config, io);
     config_free(&config);
-    return errors == 0 ? COMMAND_OK : COMMAND_FAILED;
+    return result;
 }

@@ -12,16 +12,20 @@
 #include "cli/doctor.h"
 #include "cli/dump.h"
 #include "cli/explain.h"
+#include "cli/export.h"
 #include "cli/help.h"
+#include "cli/import.h"
 #include "cli/list.h"
 #include "cli/man.h"
 #include "cli/messages.h"
 #include "cli/objects.h"
+#include "cli/route.h"
 #include "cli/serve.h"
 #include "cli/status.h"
 #include "cli/store.h"
 #include "cli/store_backup.h"
 #include "cli/support_bundle.h"
+#include "cli/test.h"
 #include "cli/users.h"
 
 #define OPTIONS(table, number) .options = (table), .option_count = (number)
@@ -60,7 +64,49 @@ static const struct command commands[] = {
         .summary = "say what is wrong with configuration files, and start nothing",
         .details = "Several files make one configuration. Prints every error and warning as\n"
                    "FILE:LINE:COL; exits with 1 when there is an error.\n",
+        OPTIONS(check_options, CHECK_OPTION_COUNT),
         .run = check_run,
+    },
+    {
+        .name = "route",
+        .operands = "EXCHANGE KEY",
+        .operand_min = 2,
+        .operand_max = 2,
+        .summary = "explain where a message would go, and why not elsewhere",
+        .details =
+            "Looks at every binding on the way; \"\" is the default exchange. Exits with 1 when\n"
+            "no queue gets the message.\n",
+        OPTIONS(route_options, ROUTE_OPTION_COUNT),
+        .run = route_run,
+    },
+    {
+        .name = "test",
+        .operands = "FILE... TESTS",
+        .operand_min = 2,
+        .operand_max = SIZE_MAX,
+        .summary = "check that messages go where a file of tests says, without a server",
+        .details =
+            "The last file holds the tests, those before it the topology. Exits with 1 when a\n"
+            "test fails.\n",
+        OPTIONS(test_options, TEST_OPTION_COUNT),
+        .run = test_run,
+    },
+    {
+        .name = "import",
+        .operands = "FILE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "make configuration files of RabbitMQ's or LavinMQ's definitions.json",
+        .details = "Says what cannot be taken over; files that are there are not overwritten.\n",
+        OPTIONS(import_options, IMPORT_OPTION_COUNT),
+        .run = import_run,
+    },
+    {
+        .name = "export",
+        .operands = "",
+        .summary = "write a topology as YAML, definitions.json, a graph or AsyncAPI",
+        OPTIONS(export_options, EXPORT_OPTION_COUNT),
+        .run = export_run,
     },
     {
         .name = "ping",

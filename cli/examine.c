@@ -3,8 +3,10 @@
 #include "cli/examine.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "amqp/table.h"
+#include "base/assert.h"
 #include "base/map.h"
 #include "base/random.h"
 #include "broker/access.h"
@@ -25,19 +27,69 @@ report_fault(struct config *config, struct config_mark mark, const struct fault 
     report_error(config, mark, "%s", fault->text);
 }
 
+/* Where the file says what is refused; the queue itself where it says nothing of it. */
+static struct config_mark
+argument_mark(const struct config_queue *queue, const char *name)
+{
+    for (size_t i = 0; name != NULL && i < queue->argument_count; i++) {
+        if (bytes_equal_text(queue->argument_marks[i].name, name)) {
+            return queue->argument_marks[i].mark;
+        }
+    }
+    return queue->mark;
+}
+
+/* What an argument takes, for those whose refusal in the broker's words does not say so. */
+static const struct {
+    const char *name, *hint;
+} argument_hints[] = {
+    {"x-message-ttl", "it takes milliseconds; as a word, \"ttl: 1h\""},
+    {"x-expires", "it takes milliseconds from 1 on; as a word, \"expires: 1h\""},
+    {"x-max-length", "it takes a whole number from 0 on; as a word, \"limits: {max-length: N}\""},
+    {"x-max-length-bytes", "it takes octets; as a word, \"limits: {max-bytes: 2GiB}\""},
+    {"x-overflow", "it takes drop-head, reject-publish or reject-publish-dlx"},
+    {"x-queue-type", "it takes classic or quorum"},
+    {"x-max-age", "only streams have it; as a word, \"ttl\" lets messages die"},
+    {"x-max-priority", "only classic queues have it; it takes 1 to 255"},
+    {"x-dead-letter-strategy", "only quorum queues have it: say \"type: quorum\" or leave it out"},
+    {"x-dead-letter-routing-key", "it needs x-dead-letter-exchange beside it"},
+    {"x-delayed-retry-type", "it takes disabled, all, failed or returned"},
+    {"x-delayed-retry-max", "it takes milliseconds, not less than x-delayed-retry-min"},
+    {"x-delayed-retry-counts", "it takes nack, reject, lost and timeout, with commas between them"},
+    {"x-delayed-retry-order", "it takes free or hold"},
+    {"x-single-active-consumer", "it takes true or false"},
+};
+
+static void
+report_argument(struct config *config, const struct config_queue *queue, const struct fault *fault)
+{
+    const char *culprit = queue_settings_culprit(queue->arguments);
+    const char *hint = NULL;
+    for (size_t i = 0; culprit != NULL && i < ARRAY_LEN(argument_hints); i++) {
+        hint = strcmp(argument_hints[i].name, culprit) == 0 ? argument_hints[i].hint : hint;
+    }
+    report_error(config, argument_mark(queue, culprit), "%s%s%s", fault->text,
+                 hint == NULL ? "" : "; ", hint == NULL ? "" : hint);
+}
+
 static void
 examine_queue(struct config *config, const struct config_queue *queue)
 {
     char subject[SUBJECT_SIZE];
     struct queue_settings settings;
     struct fault fault;
+    if (queue->has_errors) {
+        return; /* the broker would say the same in other words */
+    }
     snprintf(subject, sizeof(subject), "queue '%.*s' in vhost '%.*s'", BYTES_FORMAT(queue->name),
              BYTES_FORMAT(config->vhost));
-    if (table_validate(queue->arguments, TABLE_FIELDS_MAX, &fault) != STATUS_OK ||
-        queue_settings_read(&settings, queue->arguments, subject, &fault) != STATUS_OK ||
-        queue_settings_check_quorum(&settings, false, queue->durable, false, subject, &fault) !=
-            STATUS_OK) {
+    if (table_validate(queue->arguments, TABLE_FIELDS_MAX, &fault) != STATUS_OK) {
         report_fault(config, queue->mark, &fault);
+    } else if (queue_settings_read(&settings, queue->arguments, subject, &fault) != STATUS_OK) {
+        report_argument(config, queue, &fault);
+    } else if (queue_settings_check_quorum(&settings, false, queue->durable, false, subject,
+                                           &fault) != STATUS_OK) {
+        report_error(config, queue->mark, "%s; a quorum queue is durable", fault.text);
     }
 }
 
@@ -66,9 +118,11 @@ examine_binding(struct config *config, const struct map *exchanges,
         type = exchange_type_inner(type, source->arguments);
     }
     struct fault fault;
-    if (table_validate(binding->arguments, TABLE_FIELDS_MAX, &fault) != STATUS_OK ||
-        type->check(binding->routing_key, binding->arguments, &fault) != STATUS_OK) {
+    if (table_validate(binding->arguments, TABLE_FIELDS_MAX, &fault) != STATUS_OK) {
         report_fault(config, binding->mark, &fault);
+    } else if (type->check(binding->routing_key, binding->arguments, &fault) != STATUS_OK) {
+        bool is_about_key = binding->arguments.size == 0;
+        report_fault(config, is_about_key ? binding->key_mark : binding->arguments_mark, &fault);
     }
 }
 
@@ -79,7 +133,7 @@ examine_alternate(struct config *config, const struct config_exchange *exchange)
     struct table_value value;
     if (table_find(exchange->arguments, "alternate-exchange", &value) &&
         table_value_class(&value) != TABLE_CLASS_STRING) {
-        report_error(config, exchange->mark,
+        report_error(config, exchange->arguments_mark,
                      "\"alternate-exchange\" of exchange \"%.*s\" is no "
                      "text",
                      BYTES_FORMAT(exchange->name));
@@ -95,7 +149,7 @@ examine_arguments(struct config *config, const struct config_exchange *exchange)
     struct fault fault;
     (void)snprintf(subject, sizeof(subject), "exchange '%.*s'", BYTES_FORMAT(exchange->name));
     if (exchange_type_check_arguments(type, exchange->arguments, subject, &fault) != STATUS_OK) {
-        report_fault(config, exchange->mark, &fault);
+        report_fault(config, exchange->arguments_mark, &fault);
     }
 }
 

@@ -111,7 +111,14 @@ struct config_exchange {
     bool durable;
     bool auto_delete;
     bool internal;
-    struct bytes arguments; /* table body; holds alternate-exchange for `unrouted` */
+    struct bytes arguments;            /* table body; holds alternate-exchange for `unrouted` */
+    struct config_mark arguments_mark; /* of `arguments`; of the name where they are not given */
+    struct config_mark mark;
+};
+
+/* Where the file says something about an argument, by a word or by its name. */
+struct config_argument {
+    struct bytes name; /* "x-message-ttl" */
     struct config_mark mark;
 };
 
@@ -120,6 +127,9 @@ struct config_queue {
     bool durable;
     struct bytes
         arguments; /* table body with every word compiled to its x-argument, integers as l */
+    struct config_argument *argument_marks; /* of those that the file gives */
+    size_t argument_count;
+    bool has_errors; /* that were reported: no more is to be said about its arguments */
     struct config_mark mark;
 };
 
@@ -128,7 +138,9 @@ struct config_binding {
     struct bytes destination;
     bool to_exchange; /* destination is an exchange, else a queue */
     struct bytes routing_key;
-    struct bytes arguments; /* table body */
+    struct bytes arguments;            /* table body */
+    struct config_mark key_mark;       /* of the key, or of the binding where it has none */
+    struct config_mark arguments_mark; /* of x-match, or else the arguments, or else the binding */
     struct config_mark mark;
 };
 

@@ -230,10 +230,18 @@ static const struct field_spec policy_fields[] = {
 };
 static const struct record_spec policy_spec = {"policy", sizeof(POLICY), FIELDS(policy_fields)};
 
+static const struct field_spec topic_rights_fields[] = {
+    LITERAL("write", FIELD_REQUIRED, struct document_topic_rights, write, LITERAL_ANY_TEXT),
+    LITERAL("read", 0, struct document_topic_rights, read, LITERAL_ANY_TEXT),
+};
+static const struct record_spec topic_rights_spec = {"topic", sizeof(struct document_topic_rights),
+                                                     FIELDS(topic_rights_fields)};
+
 static const struct field_spec rights_fields[] = {
     LITERAL("configure", 0, struct document_rights, configure, LITERAL_ANY_TEXT),
     LITERAL("write", 0, struct document_rights, write, LITERAL_ANY_TEXT),
     LITERAL("read", 0, struct document_rights, read, LITERAL_ANY_TEXT),
+    NESTED("topics", FIELD_NAMED, 0, struct document_rights, topics, &topic_rights_spec),
 };
 static const struct record_spec rights_spec = {"rights", sizeof(struct document_rights),
                                                FIELDS(rights_fields)};
@@ -377,6 +385,7 @@ document_fini(struct document *document)
     for (size_t i = 0; i < document->users.count; i++) {
         struct document_user *user = document->users.items[i];
         named_list_fini(&user->topics);
+        named_list_fini(&user->rights.topics);
     }
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         named_list_fini(lists[i]);

@@ -130,11 +130,19 @@ struct document_policy {
     const struct node *definition;
 };
 
+/* Expressions on the keys of one topic exchange. */
+struct document_topic_rights {
+    struct named named;
+    struct setting write;
+    struct setting read;
+};
+
 struct document_rights {
     const struct node *node;
     struct setting configure;
     struct setting write;
     struct setting read;
+    struct named_list topics; /* struct document_topic_rights */
 };
 
 struct document_user {

@@ -36,16 +36,23 @@ list_add(struct list *list, const char *name, const char *word, enum queue_argum
     return argument;
 }
 
+/* `node` is where the file says so, or NULL. */
 static void
-list_add_integer(struct list *list, const char *name, const char *word, int64_t value)
+list_add_integer(struct list *list, const char *name, const char *word, const struct node *node,
+                 int64_t value)
 {
-    list_add(list, name, word, ARGUMENT_INTEGER)->integer = value;
+    struct queue_argument *argument = list_add(list, name, word, ARGUMENT_INTEGER);
+    argument->integer = value;
+    argument->node = node;
 }
 
 static void
-list_add_text(struct list *list, const char *name, const char *word, struct bytes value)
+list_add_text(struct list *list, const char *name, const char *word, const struct node *node,
+              struct bytes value)
 {
-    list_add(list, name, word, ARGUMENT_TEXT)->text = value;
+    struct queue_argument *argument = list_add(list, name, word, ARGUMENT_TEXT);
+    argument->text = value;
+    argument->node = node;
 }
 
 /* Nothing when the file does not say it. */
@@ -53,7 +60,7 @@ static void
 list_add_given(struct list *list, const char *name, const char *word, const struct setting *setting)
 {
     if (setting->node != NULL) {
-        list_add_integer(list, name, word, setting->value.integer);
+        list_add_integer(list, name, word, setting->node, setting->value.integer);
     }
 }
 
@@ -62,7 +69,7 @@ list_add_given_text(struct list *list, const char *name, const char *word,
                     const struct setting *setting)
 {
     if (setting->node != NULL) {
-        list_add_text(list, name, word, setting->value.text);
+        list_add_text(list, name, word, setting->node, setting->value.text);
     }
 }
 
@@ -74,7 +81,8 @@ list_limits(struct list *list, const struct document_queue_limits *limits)
     list_add_given(list, "x-max-length-bytes", "limits.max-bytes", &limits->max_bytes);
     if (has_limit || limits->on_full.node != NULL) {
         const char *overflow = overflow_names[limits->on_full.value.integer];
-        list_add_text(list, "x-overflow", "limits.on-full", bytes_of(overflow));
+        list_add_text(list, "x-overflow", "limits.on-full", limits->on_full.node,
+                      bytes_of(overflow));
     }
 }
 
@@ -88,16 +96,18 @@ list_factor(struct list *list, const struct setting *factor)
                                                is_whole ? ARGUMENT_INTEGER : ARGUMENT_NUMBER);
     argument->integer = is_whole ? (int64_t)value : 0;
     argument->number = value;
+    argument->node = factor->node;
 }
 
 static void
 list_jitter(struct list *list, const struct setting *jitter)
 {
     if (jitter->node != NULL && jitter->value.is_word) {
-        list_add_text(list, "x-delayed-retry-jitter", "retry.jitter", bytes_of("full"));
+        list_add_text(list, "x-delayed-retry-jitter", "retry.jitter", jitter->node,
+                      bytes_of("full"));
         return;
     }
-    list_add_integer(list, "x-delayed-retry-jitter", "retry.jitter",
+    list_add_integer(list, "x-delayed-retry-jitter", "retry.jitter", jitter->node,
                      jitter->node == NULL ? RETRY_JITTER_PERCENT : jitter->value.integer);
 }
 
@@ -110,6 +120,7 @@ list_counts(struct list *list, const struct setting_list *counts)
     }
     struct queue_argument *argument =
         list_add(list, "x-delayed-retry-counts", "retry.counts", ARGUMENT_TEXT);
+    argument->node = counts->node;
     size_t used = 0;
     for (size_t i = 0; i < counts->count && used + 10 < sizeof(argument->own_text); i++) {
         used +=
@@ -124,13 +135,14 @@ list_retry(struct list *list, const struct document_retry *retry)
 {
     int64_t attempts =
         retry->attempts.node == NULL ? RETRY_ATTEMPTS : retry->attempts.value.integer;
-    list_add_text(list, "x-delayed-retry-type", "retry", bytes_of("all"));
+    list_add_text(list, "x-delayed-retry-type", "retry", retry->named.node, bytes_of("all"));
     list_add_given(list, "x-delayed-retry-min", "retry.first", &retry->first);
     list_add_given(list, "x-delayed-retry-max", "retry.max", &retry->max);
     list_factor(list, &retry->factor);
     list_jitter(list, &retry->jitter);
     /* A limit of 3 allows four deliveries. */
-    list_add_integer(list, "x-delivery-limit", "retry.attempts", attempts - 1);
+    list_add_integer(list, "x-delivery-limit", "retry.attempts", retry->attempts.node,
+                     attempts - 1);
     list_add_given(list, "x-delayed-retry-max-age", "retry.max-age", &retry->max_age);
     list_counts(list, &retry->counts);
     list_add_given_text(list, "x-delayed-retry-order", "retry.order", &retry->order);
@@ -160,8 +172,10 @@ queue_arguments_list(const struct document_queue *queue, const struct document_r
     list_add_given(&list, "x-expires", "expires", &queue->expires);
     list_add_given(&list, "x-max-priority", "priorities", &queue->priorities);
     if (queue->consumers.single_active.value.integer != 0) {
-        list_add(&list, "x-single-active-consumer", "consumers.single-active", ARGUMENT_BOOLEAN)
-            ->integer = 1;
+        struct queue_argument *argument = list_add(&list, "x-single-active-consumer",
+                                                   "consumers.single-active", ARGUMENT_BOOLEAN);
+        argument->integer = 1;
+        argument->node = queue->consumers.single_active.node;
     }
     list_add_given(&list, "x-consumer-timeout", "ack-timeout", &queue->ack_timeout);
     list_add_given(&list, "x-release-rate", "release-rate", &queue->release_rate);

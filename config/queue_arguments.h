@@ -11,8 +11,9 @@ enum { QUEUE_ARGUMENTS_MAX = 24, QUEUE_ARGUMENT_TEXT_SIZE = 64 };
 enum queue_argument_type { ARGUMENT_INTEGER, ARGUMENT_NUMBER, ARGUMENT_BOOLEAN, ARGUMENT_TEXT };
 
 struct queue_argument {
-    const char *name; /* "x-message-ttl" */
-    const char *word; /* the key that says so: "ttl" */
+    const char *name;        /* "x-message-ttl" */
+    const char *word;        /* the key that says so: "ttl" */
+    const struct node *node; /* where the file says so; NULL: a default */
     enum queue_argument_type type;
     int64_t integer;
     double number;

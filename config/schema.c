@@ -303,10 +303,55 @@ record_find_field(const struct record_spec *spec, struct bytes name)
     return NULL;
 }
 
+/* Words of other brokers, without "x-", and ours for them. */
+static const struct {
+    const char *theirs, *ours;
+} foreign_words[] = {
+    {"message-ttl", "ttl"},
+    {"max-length", "limits.max-length"},
+    {"max-length-bytes", "limits.max-bytes"},
+    {"overflow", "limits.on-full"},
+    {"max-priority", "priorities"},
+    {"queue-type", "type"},
+    {"single-active-consumer", "consumers.single-active"},
+    {"consumer-timeout", "ack-timeout"},
+    {"dead-letter-exchange", "dead-letter.exchange"},
+    {"dead-letter-routing-key", "dead-letter.key"},
+    {"alternate-exchange", "unrouted"},
+    {"routing-key", "key"},
+    {"routing_key", "key"},
+    {"auto_delete", "auto-delete"},
+    {"bindings", "from"},
+    {"permissions", "rights"},
+    {"tags", "role"},
+};
+
+/* What a word of another broker is called here; NULL: it is none. */
+static const char *
+find_foreign_word(struct bytes key)
+{
+    if (bytes_starts_with(key, "x-")) {
+        key = bytes_make(key.data + 2, key.size - 2);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(foreign_words); i++) {
+        if (bytes_equal_text(key, foreign_words[i].theirs)) {
+            return foreign_words[i].ours;
+        }
+    }
+    return NULL;
+}
+
 static void
 report_unknown_key(struct walk *walk, const struct record_spec *spec, const struct node *node)
 {
     char guess[SUGGESTION_TEXT_SIZE];
+    const char *ours = find_foreign_word(node->key);
+    if (ours != NULL && !bytes_equal_text(node->key, ours)) {
+        report_error(walk->config, node->key_mark,
+                     "unknown key \"%.*s\" in %s; here it is called \"%s\"",
+                     BYTES_FORMAT(node->key), spec->what, ours);
+        return;
+    }
     struct suggestion suggestion = suggestion_for(node->key);
     for (size_t i = 0; i < spec->count; i++) {
         suggestion_offer(&suggestion, bytes_of(spec->fields[i].name));

@@ -160,6 +160,18 @@ add_binding(struct compiler *compiler)
     return &config->bindings[config->binding_count++];
 }
 
+/* Where binding arguments are wrong, it is mostly x-match. */
+static struct config_mark
+binding_arguments_mark(const struct document_binding *from)
+{
+    const struct node *match =
+        from->arguments == NULL ? NULL : node_find(from->arguments, bytes_of("x-match"));
+    if (match != NULL) {
+        return match->mark;
+    }
+    return from->arguments == NULL ? from->node->mark : from->arguments->mark;
+}
+
 static void
 compile_binding(struct compiler *compiler, const struct document_binding *from,
                 struct bytes destination, bool to_exchange)
@@ -185,6 +197,8 @@ compile_binding(struct compiler *compiler, const struct document_binding *from,
         .to_exchange = to_exchange,
         .routing_key = from->key.node == NULL ? bytes_of("") : from->key.value.text,
         .arguments = arguments,
+        .key_mark = from->key.node == NULL ? from->node->mark : from->key.node->mark,
+        .arguments_mark = binding_arguments_mark(from),
         .mark = from->node->mark,
     };
 }
@@ -231,6 +245,8 @@ compile_exchange(struct compiler *compiler, const struct document_exchange *exch
     out->durable = boolean_or(&exchange->durable, true);
     out->auto_delete = boolean_or(&exchange->auto_delete, false);
     out->internal = boolean_or(&exchange->internal, false);
+    out->arguments_mark =
+        exchange->arguments == NULL ? exchange->named.mark : exchange->arguments->mark;
     out->arguments = compile_exchange_arguments(compiler, exchange);
     compile_bindings(compiler, &exchange->from, out->name, true);
 }
@@ -269,12 +285,19 @@ find_retry(struct compiler *compiler, const struct document_queue *queue)
     return found;
 }
 
+/* Whether the longest delay is not less than the first. */
+static bool
+retry_is_ordered(const struct document_retry *retry)
+{
+    return retry->max.node == NULL || retry->first.node == NULL ||
+           retry->max.value.integer >= retry->first.value.integer;
+}
+
 static void
 check_retry(struct compiler *compiler, const struct document_retry *retry)
 {
     check_exchange_reference(compiler, &retry->then, "then");
-    if (retry->max.node != NULL && retry->first.node != NULL &&
-        retry->max.value.integer < retry->first.value.integer) {
+    if (!retry_is_ordered(retry)) {
         report_error(compiler->config, retry->max.node->mark, "\"max\" is less than \"first\"");
     }
 }
@@ -314,9 +337,35 @@ check_dead_letters(struct compiler *compiler, const struct document_queue *queue
     }
 }
 
-static struct bytes
+static void
+add_mark(struct config_queue *out, struct bytes name, struct config_mark mark)
+{
+    out->argument_marks[out->argument_count++] = (struct config_argument){name, mark};
+}
+
+/* Where each argument stands: by a word, or under `arguments`. */
+static void
+mark_arguments(struct compiler *compiler, const struct document_queue *queue,
+               const struct queue_argument *words, size_t word_count, struct config_queue *out)
+{
+    size_t raw_count = queue->arguments == NULL ? 0 : queue->arguments->count;
+    out->argument_marks = arena_alloc(&compiler->config->arena,
+                                      (word_count + raw_count + 1) * sizeof(*out->argument_marks));
+    for (size_t i = 0; i < word_count; i++) {
+        const struct node *node = words[i].node != NULL ? words[i].node : queue->retry.node;
+        if (node != NULL) {
+            add_mark(out, bytes_of(words[i].name), node->mark);
+        }
+    }
+    const struct node *child = queue->arguments == NULL ? NULL : queue->arguments->first;
+    for (; child != NULL; child = child->next) {
+        add_mark(out, child->key, child->kind == NODE_BROKEN ? child->key_mark : child->mark);
+    }
+}
+
+static void
 compile_queue_arguments(struct compiler *compiler, const struct document_queue *queue,
-                        const struct document_retry *retry)
+                        const struct document_retry *retry, struct config_queue *out)
 {
     struct queue_argument words[QUEUE_ARGUMENTS_MAX];
     size_t count = queue_arguments_list(queue, retry, words);
@@ -327,13 +376,15 @@ compile_queue_arguments(struct compiler *compiler, const struct document_queue *
         queue_argument_put(&words[i], &table);
     }
     arguments_put_map(compiler->config, &table, queue->arguments);
-    return finish_arguments(compiler, queue->named.mark, &table);
+    mark_arguments(compiler, queue, words, count, out);
+    out->arguments = finish_arguments(compiler, queue->named.mark, &table);
 }
 
 static void
 compile_queue(struct compiler *compiler, const struct document_queue *queue,
               struct config_queue *out)
 {
+    size_t errors_before = compiler->config->report.error_count;
     const struct document_retry *retry = find_retry(compiler, queue);
     check_not_reserved(compiler, &queue->named, "queue");
     if (queue->retry.record != NULL) {
@@ -343,7 +394,9 @@ compile_queue(struct compiler *compiler, const struct document_queue *queue,
     out->name = queue->named.name;
     out->mark = queue->named.mark;
     out->durable = boolean_or(&queue->durable, true);
-    out->arguments = compile_queue_arguments(compiler, queue, retry);
+    compile_queue_arguments(compiler, queue, retry, out);
+    out->has_errors = compiler->config->report.error_count > errors_before ||
+                      (retry != NULL && !retry_is_ordered(retry));
     compile_bindings(compiler, &queue->from, out->name, false);
 }
 

@@ -325,11 +325,38 @@ compile_patterns(struct compiler *compiler, const struct setting_list *list)
     return expression_from_patterns(arena, patterns, list->count);
 }
 
+/* Expressions as they are. An exchange that is not there may come later, but hardly ever is meant.
+ */
+static void
+compile_raw_topics(struct compiler *compiler, const struct document_user *user,
+                   struct config_user *out)
+{
+    for (size_t i = 0; i < user->rights.topics.count; i++) {
+        const struct document_topic_rights *topic = user->rights.topics.items[i];
+        struct bytes name = topic->named.name;
+        if (named_list_find(&user->topics, name) != NULL) {
+            report_error(compiler->config, topic->named.mark,
+                         "\"%.*s\" is narrowed by \"topics\" of the user, too; keep one",
+                         BYTES_FORMAT(name));
+        } else if (!topology_has_exchange(compiler->document, name)) {
+            report_warning(compiler->config, topic->named.mark,
+                           "\"topics\" narrows the exchange \"%.*s\", which is not declared here",
+                           BYTES_FORMAT(name));
+        }
+        out->topics[out->topic_count++] = (struct config_topic_right){
+            .exchange = name,
+            .write = raw_right(compiler, &topic->write, "write"),
+            .read = topic->read.node == NULL ? ".*" : (const char *)topic->read.value.text.data,
+        };
+    }
+}
+
 static void
 compile_topics(struct compiler *compiler, const struct document_user *user, struct config_user *out)
 {
     size_t count = user->topics.count;
-    out->topics = arena_alloc(&compiler->config->arena, (count + 1) * sizeof(*out->topics));
+    out->topics = arena_alloc(&compiler->config->arena,
+                              (count + user->rights.topics.count + 1) * sizeof(*out->topics));
     for (size_t i = 0; i < count; i++) {
         const struct named_literals *topic = user->topics.items[i];
         if (check_topic(compiler, user, topic)) {
@@ -340,6 +367,7 @@ compile_topics(struct compiler *compiler, const struct document_user *user, stru
             };
         }
     }
+    compile_raw_topics(compiler, user, out);
 }
 
 /* Users -------------------------------------------------------------------------------------- */

@@ -387,22 +387,59 @@ hash_message(const struct ring_matcher *matcher, const struct exchange_message *
     }
 }
 
-/* What is being deleted counts as gone, though its points are still there. */
+/* Whom the hash belongs to. What is being deleted counts as gone, though its points are still
+ * there. NULL: nobody is there. */
+static struct route_target *
+find_target(const struct ring_matcher *matcher, uint64_t hash, uint32_t *visit_count)
+{
+    struct ring_walk walk;
+    uint32_t owner;
+    hash_ring_walk(&matcher->ring, hash, &walk);
+    while (hash_ring_next(&matcher->ring, &walk, &owner)) {
+        struct route_target *target = matcher->rows[owner].target;
+        (*visit_count)++;
+        if (target->kind != ROUTE_TARGET_GONE) {
+            return target;
+        }
+    }
+    return NULL;
+}
+
 static void
 ring_route(void *context, const struct exchange_message *message, struct route_set *set)
 {
     const struct ring_matcher *matcher = context;
-    struct ring_walk walk;
-    uint32_t owner;
-    hash_ring_walk(&matcher->ring, hash_message(matcher, message), &walk);
-    while (hash_ring_next(&matcher->ring, &walk, &owner)) {
-        struct route_target *target = matcher->rows[owner].target;
-        set->visit_count++;
-        if (target->kind != ROUTE_TARGET_GONE) {
-            route_set_add(set, target);
-            return;
-        }
+    struct route_target *target =
+        find_target(matcher, hash_message(matcher, message), &set->visit_count);
+    if (target != NULL) {
+        route_set_add(set, target);
     }
+}
+
+static const char *const hash_source_names[] = {
+    [HASH_ROUTING_KEY] = "the routing key",
+    [HASH_HEADER] = "the header in hash-header",
+    [HASH_MESSAGE_ID] = "message_id",
+    [HASH_CORRELATION_ID] = "correlation_id",
+    [HASH_TIME] = "timestamp",
+};
+
+static void
+ring_explain(void *context, const struct binding *binding, const struct exchange_message *message,
+             struct binding_verdict *verdict_out)
+{
+    const struct ring_matcher *matcher = context;
+    uint32_t visit_count = 0;
+    uint64_t hash = hash_message(matcher, message);
+    uint32_t number = find_row(matcher, binding->target);
+    *verdict_out = (struct binding_verdict){
+        .matches = find_target(matcher, hash, &visit_count) == binding->target,
+        .reason = VERDICT_HASH,
+        .hashed = hash_source_names[matcher->source],
+        .hash = hash,
+        .share = matcher->rows[number].point_count,
+        .shares = matcher->ring.count,
+    };
 }
 
 const struct exchange_type exchange_type_consistent_hash = {
@@ -417,4 +454,5 @@ const struct exchange_type exchange_type_consistent_hash = {
     .unbind = ring_unbind,
     .work = ring_work,
     .route = ring_route,
+    .explain = ring_explain,
 };

@@ -126,6 +126,21 @@ direct_route(void *context, const struct exchange_message *message, struct route
     }
 }
 
+static void
+direct_explain(void *matcher, const struct binding *binding, const struct exchange_message *message,
+               struct binding_verdict *verdict_out)
+{
+    (void)matcher;
+    struct bytes key = binding_routing_key(binding);
+    *verdict_out = (struct binding_verdict){
+        .matches = bytes_equal(key, message->routing_key),
+        .reason = VERDICT_KEY,
+        .distance = verdict_key_distance(key, message->routing_key),
+        .routing_key = key,
+        .message_key = message->routing_key,
+    };
+}
+
 const struct exchange_type exchange_type_direct = {
     .name = "direct",
     .matcher_new = direct_new,
@@ -134,4 +149,5 @@ const struct exchange_type exchange_type_direct = {
     .bind = direct_bind,
     .unbind = direct_unbind,
     .route = direct_route,
+    .explain = direct_explain,
 };

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "exchanges/verdict.h"
 #include "routing/binding_table.h"
 #include "routing/target.h"
 
@@ -59,6 +60,10 @@ struct exchange_type {
      * 1. */
     uint32_t (*work)(const void *matcher, const struct binding *binding);
     void (*route)(void *matcher, const struct exchange_message *message, struct route_set *set);
+    /* What this binding, which the matcher has, says to the message, and why: what `route` would do
+     * about it. Draws no lots. */
+    void (*explain)(void *matcher, const struct binding *binding,
+                    const struct exchange_message *message, struct binding_verdict *verdict_out);
 };
 
 /* The type called `name`, or NULL. Static memory. */

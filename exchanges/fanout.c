@@ -50,6 +50,16 @@ fanout_route(void *matcher, const struct exchange_message *message, struct route
     target_bag_collect(matcher, set);
 }
 
+static void
+fanout_explain(void *matcher, const struct binding *binding, const struct exchange_message *message,
+               struct binding_verdict *verdict_out)
+{
+    (void)matcher;
+    (void)binding;
+    (void)message;
+    *verdict_out = (struct binding_verdict){.matches = true, .reason = VERDICT_ALWAYS};
+}
+
 const struct exchange_type exchange_type_fanout = {
     .name = "fanout",
     .matcher_new = fanout_new,
@@ -58,4 +68,5 @@ const struct exchange_type exchange_type_fanout = {
     .bind = fanout_bind,
     .unbind = fanout_unbind,
     .route = fanout_route,
+    .explain = fanout_explain,
 };

@@ -116,6 +116,33 @@ headers_route(void *context, const struct exchange_message *message, struct rout
     set->visit_count += matcher->count / ROWS_PER_VISIT;
 }
 
+/* What its finding views is the message's and the binding's. */
+static void
+headers_explain(void *context, const struct binding *binding,
+                const struct exchange_message *message, struct binding_verdict *verdict_out)
+{
+    enum { WEIGHT_OF_HEADER = 2 };
+    struct headers_matcher *matcher = context;
+    const struct headers_row *row = &matcher->rows[find_row(matcher, binding)];
+    struct header_finding finding;
+    header_index_read(&matcher->index, message->headers);
+    header_match_explain(&row->match, &matcher->index, &finding);
+    *verdict_out = (struct binding_verdict){
+        .matches = finding.matches,
+        .reason = finding.wanted == NULL ? VERDICT_NO_HEADERS : VERDICT_HEADERS,
+        .distance = finding.unmatched * WEIGHT_OF_HEADER + (finding.found == NULL ? 1 : 0),
+        .needs_all = row->match.kind == HEADER_MATCH_ALL,
+        .has_found = finding.found != NULL,
+    };
+    if (finding.wanted != NULL) {
+        verdict_out->header = finding.wanted->name;
+        verdict_out->wanted = finding.wanted->value;
+    }
+    if (finding.found != NULL) {
+        verdict_out->found = *finding.found;
+    }
+}
+
 const struct exchange_type exchange_type_headers = {
     .name = "headers",
     .matcher_new = headers_new,
@@ -124,4 +151,5 @@ const struct exchange_type exchange_type_headers = {
     .bind = headers_bind,
     .unbind = headers_unbind,
     .route = headers_route,
+    .explain = headers_explain,
 };

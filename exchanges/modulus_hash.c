@@ -131,24 +131,47 @@ hash_keys(const struct exchange_message *message)
     return hash;
 }
 
-/* What is being deleted is as good as gone: the next one takes its messages. */
-static void
-modulus_route(void *context, const struct exchange_message *message, struct route_set *set)
+/* Whom the hash belongs to. What is being deleted is as good as gone: the next one takes its
+ * messages. NULL: nobody is there. */
+static struct route_target *
+find_target(const struct modulus_matcher *matcher, uint64_t hash, uint32_t *visit_count)
 {
-    const struct modulus_matcher *matcher = context;
-    if (matcher->count == 0) {
-        return;
-    }
-    uint32_t place = (uint32_t)(hash_keys(message) % matcher->count);
+    uint32_t place = matcher->count == 0 ? 0 : (uint32_t)(hash % matcher->count);
     for (uint32_t i = 0; i < matcher->count; i++) {
         struct route_target *target = matcher->rows[place].target;
-        set->visit_count++;
+        (*visit_count)++;
         if (target->kind != ROUTE_TARGET_GONE) {
-            route_set_add(set, target);
-            return;
+            return target;
         }
         place = place + 1 == matcher->count ? 0 : place + 1;
     }
+    return NULL;
+}
+
+static void
+modulus_route(void *context, const struct exchange_message *message, struct route_set *set)
+{
+    struct route_target *target = find_target(context, hash_keys(message), &set->visit_count);
+    if (target != NULL) {
+        route_set_add(set, target);
+    }
+}
+
+static void
+modulus_explain(void *context, const struct binding *binding,
+                const struct exchange_message *message, struct binding_verdict *verdict_out)
+{
+    const struct modulus_matcher *matcher = context;
+    uint32_t visit_count = 0;
+    uint64_t hash = hash_keys(message);
+    *verdict_out = (struct binding_verdict){
+        .matches = find_target(matcher, hash, &visit_count) == binding->target,
+        .reason = VERDICT_HASH,
+        .hashed = message->other_key_count == 0 ? "the routing key" : "all routing keys",
+        .hash = hash,
+        .share = 1,
+        .shares = matcher->count,
+    };
 }
 
 const struct exchange_type exchange_type_modulus_hash = {
@@ -161,4 +184,5 @@ const struct exchange_type exchange_type_modulus_hash = {
     .unbind = modulus_unbind,
     .work = modulus_work,
     .route = modulus_route,
+    .explain = modulus_explain,
 };

@@ -114,6 +114,20 @@ random_route(void *context, const struct exchange_message *message, struct route
     }
 }
 
+static void
+random_explain(void *context, const struct binding *binding, const struct exchange_message *message,
+               struct binding_verdict *verdict_out)
+{
+    const struct random_matcher *matcher = context;
+    (void)message;
+    *verdict_out = (struct binding_verdict){
+        .matches = binding->target->kind != ROUTE_TARGET_GONE,
+        .reason = VERDICT_CHANCE,
+        .share = 1,
+        .shares = matcher->count,
+    };
+}
+
 const struct exchange_type exchange_type_random = {
     .name = "x-random",
     .routes_once = true,
@@ -123,4 +137,5 @@ const struct exchange_type exchange_type_random = {
     .bind = random_bind,
     .unbind = random_unbind,
     .route = random_route,
+    .explain = random_explain,
 };

@@ -44,6 +44,26 @@ topic_route(void *matcher, const struct exchange_message *message, struct route_
     topic_trie_route(matcher, message->routing_key, set);
 }
 
+/* Words that are left over weigh more than octets that differ in one of them. */
+static uint32_t
+topic_distance(const struct topic_finding *finding)
+{
+    enum { OCTETS_OF_WORD = 256 };
+    return finding->unmatched * OCTETS_OF_WORD +
+           verdict_key_distance(finding->found, finding->wanted);
+}
+
+static void
+topic_explain_binding(void *matcher, const struct binding *binding,
+                      const struct exchange_message *message, struct binding_verdict *verdict_out)
+{
+    (void)matcher;
+    *verdict_out = (struct binding_verdict){.reason = VERDICT_TOPIC};
+    topic_explain(binding_routing_key(binding), message->routing_key, &verdict_out->topic);
+    verdict_out->matches = verdict_out->topic.stop == TOPIC_MATCHES;
+    verdict_out->distance = topic_distance(&verdict_out->topic);
+}
+
 const struct exchange_type exchange_type_topic = {
     .name = "topic",
     .is_cacheable = true,
@@ -54,4 +74,5 @@ const struct exchange_type exchange_type_topic = {
     .bind = topic_bind,
     .unbind = topic_unbind,
     .route = topic_route,
+    .explain = topic_explain_binding,
 };

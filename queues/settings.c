@@ -33,8 +33,8 @@ typedef bool check_function(const struct table_value *value, struct bytes argume
 struct argument {
     const char *name;
     check_function *check;
-    uint8_t types;      /* of enum type_mask */
-    bool is_compared;   /* redeclarations must agree on it */
+    uint8_t types;    /* of enum type_mask */
+    bool is_compared; /* redeclarations must agree on it */
 };
 
 /* Checks --------------------------------------------------------------------------------------- */
@@ -411,10 +411,12 @@ check_argument(const struct argument *argument, const struct table_value *value,
                          argument->name, subject, reason);
 }
 
-/* Values first, then arguments that belong to other types: RabbitMQ's order. */
+/* Values first, then arguments that belong to other types: RabbitMQ's order. `*culprit_out` is the
+ * name of the one that is refused. */
 static enum status
 check_arguments(const struct argument *known, size_t known_count, struct bytes arguments,
-                enum queue_type type, const char *subject, struct fault *fault)
+                enum queue_type type, const char *subject, const char **culprit_out,
+                struct fault *fault)
 {
     struct table_value value;
     const char *foreign = NULL;
@@ -425,9 +427,11 @@ check_arguments(const struct argument *known, size_t known_count, struct bytes a
         if ((known[i].types & 1 << type) == 0) {
             foreign = foreign == NULL ? known[i].name : foreign;
         } else if (check_argument(&known[i], &value, arguments, subject, fault) != STATUS_OK) {
+            *culprit_out = known[i].name;
             return STATUS_FAULT;
         }
     }
+    *culprit_out = foreign;
     if (foreign != NULL) {
         return fault_channel(fault, REPLY_PRECONDITION_FAILED,
                              "invalid arg '%s' for %s of queue type %s", foreign, subject,
@@ -455,14 +459,36 @@ read_type(enum queue_type *type_out, struct bytes arguments, const char *subject
     return STATUS_OK;
 }
 
+/* Type and arguments; `*culprit_out` as in check_arguments. */
+static enum status
+check_queue_arguments(struct bytes arguments, const char *subject, enum queue_type *type_out,
+                      const char **culprit_out, struct fault *fault)
+{
+    *culprit_out = "x-queue-type";
+    if (read_type(type_out, arguments, subject, fault) != STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    return check_arguments(queue_arguments, ARRAY_LEN(queue_arguments), arguments, *type_out,
+                           subject, culprit_out, fault);
+}
+
+const char *
+queue_settings_culprit(struct bytes arguments)
+{
+    enum queue_type type;
+    const char *culprit;
+    struct fault fault;
+    bool is_good = check_queue_arguments(arguments, "", &type, &culprit, &fault) == STATUS_OK;
+    return is_good ? NULL : culprit;
+}
+
 enum status
 queue_settings_read(struct queue_settings *settings, struct bytes arguments, const char *subject,
                     struct fault *fault)
 {
     enum queue_type type;
-    if (read_type(&type, arguments, subject, fault) != STATUS_OK ||
-        check_arguments(queue_arguments, ARRAY_LEN(queue_arguments), arguments, type, subject,
-                        fault) != STATUS_OK) {
+    const char *culprit;
+    if (check_queue_arguments(arguments, subject, &type, &culprit, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
     queue_settings_fill(settings, type, arguments, SETTINGS_OF_ARGUMENTS, SETTING_FROM_ARGUMENT);
@@ -493,8 +519,9 @@ enum status
 queue_consume_arguments_read(struct consume_settings *settings_out, struct bytes arguments,
                              enum queue_type type, const char *subject, struct fault *fault)
 {
+    const char *culprit;
     if (check_arguments(consume_arguments, ARRAY_LEN(consume_arguments), arguments, type, subject,
-                        fault) != STATUS_OK) {
+                        &culprit, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
     struct table_value value;

@@ -79,6 +79,9 @@ struct queue_settings {
 MUST_CHECK enum status queue_settings_read(struct queue_settings *settings, struct bytes arguments,
                                            const char *subject, struct fault *fault);
 
+/* The argument that queue_settings_read complains of; NULL: of none. Static memory. */
+const char *queue_settings_culprit(struct bytes arguments);
+
 /* What it reads from no arguments at all. Static memory. */
 const struct queue_settings *queue_settings_default(void);
 

@@ -169,15 +169,25 @@ header_index_read(struct header_index *index, struct bytes headers)
     }
 }
 
+/* NULL: there is no header of that name. */
+static const struct table_value *
+find_header(const struct header_index *index, const struct header_field *wanted)
+{
+    uint32_t number = index->slots[find_slot(index, wanted->name, wanted->hash)];
+    return number == 0 ? NULL : &index->fields[number - 1].value;
+}
+
+static bool
+satisfies(const struct table_value *found, const struct header_field *wanted)
+{
+    return found != NULL && (table_value_class(&wanted->value) == TABLE_CLASS_VOID ||
+                             table_value_equal(&wanted->value, found));
+}
+
 static bool
 has_header(const struct header_index *index, const struct header_field *wanted)
 {
-    uint32_t number = index->slots[find_slot(index, wanted->name, wanted->hash)];
-    if (number == 0) {
-        return false;
-    }
-    return table_value_class(&wanted->value) == TABLE_CLASS_VOID ||
-           table_value_equal(&wanted->value, &index->fields[number - 1].value);
+    return satisfies(find_header(index, wanted), wanted);
 }
 
 bool
@@ -190,4 +200,25 @@ header_match_matches(const struct header_match *match, const struct header_index
         }
     }
     return !decisive;
+}
+
+void
+header_match_explain(const struct header_match *match, const struct header_index *index,
+                     struct header_finding *finding_out)
+{
+    bool decisive = match->kind == HEADER_MATCH_ANY;
+    bool is_decided = false;
+    *finding_out = (struct header_finding){.matches = !decisive};
+    for (uint32_t i = 0; i < match->field_count; i++) {
+        const struct header_field *wanted = &match->fields[i];
+        const struct table_value *found = find_header(index, wanted);
+        bool is_equal = satisfies(found, wanted);
+        finding_out->unmatched += is_equal ? 0 : 1;
+        if (!is_decided && (is_equal == decisive || i == 0)) {
+            finding_out->wanted = wanted;
+            finding_out->found = found;
+            is_decided = is_equal == decisive;
+        }
+    }
+    finding_out->matches = is_decided == decisive;
 }

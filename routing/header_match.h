@@ -60,4 +60,15 @@ void header_index_read(struct header_index *index, struct bytes headers);
  * (table_value_equal). */
 bool header_match_matches(const struct header_match *match, const struct header_index *index);
 
+/* The same answer with its reason: the argument that decided, which is the first that fails where
+ * all must match, and the first that matches where one is enough. */
+struct header_finding {
+    bool matches;
+    const struct header_field *wanted; /* NULL: no argument counts */
+    const struct table_value *found;   /* of the message; NULL: it has no such header */
+    uint32_t unmatched;                /* arguments that have no equal header */
+};
+void header_match_explain(const struct header_match *match, const struct header_index *index,
+                          struct header_finding *finding_out);
+
 #endif

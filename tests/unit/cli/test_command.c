@@ -132,7 +132,7 @@ Test(command, help_names_every_command_and_option)
         {{"serve", "--help"}, "--amqps ADDR:PORT "},
         {{"serve", "x.yaml", "-h"}, "--data-dir DIR "},
         {{"help", "serve"}, "--ephemeral            keep"},
-        {{"help", "check"}, "usage: bourse check FILE...\n"},
+        {{"help", "check"}, "usage: bourse check [OPTION...] FILE...\n"},
         {{"help", "help"}, "usage: bourse help [OPTION...] [COMMAND]\n"},
         {{"help"}, "  store dump DIR                 print what"},
         {{"help", "store"}, "usage: bourse store verify DIR\n"},

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the commands get definitions from: a JSON file, or configuration files. */
+#ifndef BOURSE_CLI_DEFINITIONS_LOAD_H
+#define BOURSE_CLI_DEFINITIONS_LOAD_H
+
+#include "cli/command.h"
+#include "management/definitions.h"
+
+/* Reads a definitions.json ("-": standard input). `vhost` NULL takes all; else that one alone,
+ * which is also the name of what does not say its own. False, with a line on io->err. */
+bool definitions_load_json(struct definitions *definitions, const char *path, const char *vhost,
+                           const struct command_io *io);
+
+/* Reads a configuration file; what is wrong with it is printed. */
+bool definitions_load_config(struct definitions *definitions, const char *path,
+                             const struct command_io *io);
+
+/* Either of them, by what the file begins with: "{" is JSON. */
+bool definitions_load(struct definitions *definitions, const char *path, const char *vhost,
+                      const struct command_io *io);
+
+/* "bourse: warning: ...", one a line. */
+void definitions_print_warnings(const struct definitions *definitions, FILE *out);
+
+#endif

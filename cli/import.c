@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/import.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/definitions_load.h"
+#include "cli/definitions_yaml.h"
+#include "config/yaml_tree.h"
+
+enum { IMPORT_OUT, IMPORT_VHOST, NAME_SIZE = 300 };
+
+const struct command_option import_options[IMPORT_OPTION_COUNT] = {
+    {"out", "DIR", "write VHOST.yaml into DIR for each vhost; - for standard output"},
+    {"vhost", "NAME", "take this vhost only; of a single vhost's file, its name"},
+};
+
+/* The vhost as a file name: what is no letter, digit, dot, hyphen or underscore is %XX; "/" alone
+ * is "default". */
+static void
+make_file_name(struct bytes vhost, char out[static NAME_SIZE])
+{
+    size_t used = 0;
+    if (bytes_equal_text(vhost, "/")) {
+        (void)snprintf(out, NAME_SIZE, "default.yaml");
+        return;
+    }
+    for (size_t i = 0; i < vhost.size && used + 10 < NAME_SIZE; i++) {
+        uint8_t octet = vhost.data[i];
+        bool is_plain = (octet >= 'a' && octet <= 'z') || (octet >= 'A' && octet <= 'Z') ||
+                        (octet >= '0' && octet <= '9') || octet == '-' || octet == '_' ||
+                        (octet == '.' && i > 0);
+        used += (size_t)snprintf(out + used, NAME_SIZE - used, is_plain ? "%c" : "%%%02X", octet);
+    }
+    (void)snprintf(out + used, NAME_SIZE - used, ".yaml");
+}
+
+/* Opens a new file; one that is there is left alone. Its hashes are nobody else's business. */
+static FILE *
+open_new(const char *path, const struct command_io *io)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR | S_IRGRP);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (file == NULL) {
+        fprintf(io->err, "bourse: cannot write %s: %s\n", path, strerrordesc_np(errno));
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    return file;
+}
+
+static bool
+write_file(struct definitions *definitions, struct bytes vhost, const char *folder,
+           const struct command_io *io)
+{
+    char name[NAME_SIZE];
+    char path[4096];
+    make_file_name(vhost, name);
+    int length = snprintf(path, sizeof(path), "%s/%s", folder, name);
+    if (length < 0 || (size_t)length >= sizeof(path)) {
+        fprintf(io->err, "bourse: the name of the folder is too long\n");
+        return false;
+    }
+    FILE *file = open_new(path, io);
+    if (file == NULL) {
+        return false;
+    }
+    definitions_write_yaml(definitions, vhost, file);
+    bool is_large = ftell(file) > YAML_FILE_SIZE_MAX;
+    bool is_written = ferror(file) == 0;
+    is_written = fclose(file) == 0 && is_written;
+    if (!is_written) {
+        fprintf(io->err, "bourse: cannot write %s: %s\n", path, strerrordesc_np(errno));
+        return false;
+    }
+    if (is_large) {
+        definitions_warn(definitions,
+                         "%s is larger than the 1 MiB that a configuration file may have: cut it "
+                         "into several",
+                         path);
+    }
+    fprintf(io->out, "%s\n", path);
+    return true;
+}
+
+/* A file may be about one vhost only, so there is no more than one on standard output. */
+static bool
+write_output(struct definitions *definitions, const struct command_io *io)
+{
+    if (definitions->vhosts.count > 1) {
+        fprintf(io->err,
+                "bourse: there are %zu vhosts, and a file is about one: choose with --vhost, or "
+                "write them into a folder with --out DIR:\n",
+                definitions->vhosts.count);
+        for (size_t i = 0; i < definitions->vhosts.count; i++) {
+            fprintf(io->err, "  %.*s\n", BYTES_FORMAT(definitions->vhosts.items[i].name));
+        }
+        return false;
+    }
+    definitions_write_yaml(definitions, definitions->vhosts.items[0].name, io->out);
+    return true;
+}
+
+static bool
+write_files(struct definitions *definitions, const char *folder, const struct command_io *io)
+{
+    if (mkdir(folder, S_IRWXU | S_IRGRP | S_IXGRP) != 0 && errno != EEXIST) {
+        fprintf(io->err, "bourse: cannot make %s: %s\n", folder, strerrordesc_np(errno));
+        return false;
+    }
+    for (size_t i = 0; i < definitions->vhosts.count; i++) {
+        if (!write_file(definitions, definitions->vhosts.items[i].name, folder, io)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int
+import_run(const struct command_line *line, const struct command_io *io)
+{
+    const char *folder = line->options[IMPORT_OUT];
+    struct definitions definitions;
+    if (!definitions_load_json(&definitions, line->operands[0], line->options[IMPORT_VHOST], io)) {
+        return COMMAND_FAILED;
+    }
+    bool is_good = folder == NULL || strcmp(folder, "-") == 0
+                       ? write_output(&definitions, io)
+                       : write_files(&definitions, folder, io);
+    definitions_print_warnings(&definitions, io->err);
+    definitions_fini(&definitions);
+    return is_good ? COMMAND_OK : COMMAND_FAILED;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/yaml_text.h"
+
+#include <inttypes.h>
+
+#include "base/assert.h"
+
+static bool
+is_letter(uint8_t octet)
+{
+    return (octet >= 'a' && octet <= 'z') || (octet >= 'A' && octet <= 'Z');
+}
+
+/* Letters first, and none of the words that mean something in YAML, of whatever version. */
+static bool
+is_plain(struct bytes text)
+{
+    static const char *const words[] = {"true",  "false", "null", "yes", "no", "on",  "off", "True",
+                                        "False", "Null",  "Yes",  "No",  "On", "Off", "y",   "n"};
+    if (text.size == 0 || !is_letter(text.data[0])) {
+        return false;
+    }
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t octet = text.data[i];
+        if (!is_letter(octet) && !(octet >= '0' && octet <= '9') && octet != '_' && octet != '-' &&
+            octet != '.') {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (bytes_equal_text(text, words[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void
+put_quoted(FILE *out, struct bytes text)
+{
+    fputc('"', out);
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t octet = text.data[i];
+        if (octet == '"' || octet == '\\') {
+            fprintf(out, "\\%c", octet);
+        } else if (octet < 0x20 || octet == 0x7F) {
+            fprintf(out, "\\x%02X", octet);
+        } else {
+            fputc(octet, out);
+        }
+    }
+    fputc('"', out);
+}
+
+void
+yaml_put_text(FILE *out, struct bytes text)
+{
+    if (is_plain(text)) {
+        fwrite(text.data, 1, text.size, out);
+    } else {
+        put_quoted(out, text);
+    }
+}
+
+/* A number that does not read as a whole one. */
+static void
+put_float(FILE *out, double value)
+{
+    char text[40];
+    (void)snprintf(text, sizeof(text), "%.17g", value);
+    fprintf(out, "%s%s", text, strpbrk(text, ".e") == NULL ? ".0" : "");
+}
+
+static void
+put_scalar(FILE *out, const struct table_value *value)
+{
+    switch (table_value_class(value)) {
+    case TABLE_CLASS_INTEGER:
+    case TABLE_CLASS_TIMESTAMP:
+        fprintf(out, "%" PRId64, table_value_integer(value));
+        break;
+    case TABLE_CLASS_FLOAT:
+        put_float(out, table_value_float(value));
+        break;
+    case TABLE_CLASS_BOOLEAN:
+        fputs(table_value_boolean(value) ? "true" : "false", out);
+        break;
+    case TABLE_CLASS_STRING:
+    case TABLE_CLASS_BINARY:
+        yaml_put_text(out, value->raw);
+        break;
+    default:
+        fputs("null", out);
+        break;
+    }
+}
+
+/* An array or table that is being written. */
+struct level {
+    struct byte_reader reader;
+    bool is_table;
+    bool has_items;
+};
+
+/* The next item of a level; false at its end. */
+static bool
+next_item(FILE *out, struct level *level, struct table_value *value)
+{
+    struct bytes name;
+    bool is_left = level->is_table ? table_next(&level->reader, &name, value)
+                                   : table_array_next(&level->reader, value);
+    if (is_left) {
+        fputs(level->has_items ? ", " : "", out);
+        level->has_items = true;
+        if (level->is_table) {
+            yaml_put_text(out, name);
+            fputs(": ", out);
+        }
+    }
+    return is_left;
+}
+
+static bool
+is_nested(const struct table_value *value)
+{
+    enum table_class class = table_value_class(value);
+    return class == TABLE_CLASS_ARRAY || class == TABLE_CLASS_TABLE;
+}
+
+static struct level
+open_level(FILE *out, const struct table_value *value)
+{
+    bool is_table = table_value_class(value) == TABLE_CLASS_TABLE;
+    fputc(is_table ? '{' : '[', out);
+    return (struct level){.reader = byte_reader_make(value->raw), .is_table = is_table};
+}
+
+void
+yaml_put_value(FILE *out, const struct table_value *value)
+{
+    struct level levels[TABLE_DEPTH_MAX + 1];
+    size_t depth = 0;
+    if (!is_nested(value)) {
+        put_scalar(out, value);
+        return;
+    }
+    levels[depth++] = open_level(out, value);
+    while (depth > 0) {
+        struct level *level = &levels[depth - 1];
+        struct table_value item;
+        if (!next_item(out, level, &item)) {
+            fputc(level->is_table ? '}' : ']', out);
+            depth--;
+        } else if (is_nested(&item)) {
+            assert(depth < ARRAY_LEN(levels));
+            levels[depth++] = open_level(out, &item);
+        } else {
+            put_scalar(out, &item);
+        }
+    }
+}
+
+void
+yaml_flow_key(struct yaml_flow *flow, const char *key)
+{
+    fprintf(flow->out, "%s%s: ", flow->has_members ? ", " : "{", key);
+    flow->has_members = true;
+}
+
+void
+yaml_flow_text(struct yaml_flow *flow, const char *key, struct bytes text)
+{
+    yaml_flow_key(flow, key);
+    yaml_put_text(flow->out, text);
+}
+
+void
+yaml_flow_end(struct yaml_flow *flow)
+{
+    fputs(flow->has_members ? "}" : "{}", flow->out);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "management/definitions_write.h"
+
+/* Users and vhosts ---------------------------------------------------------------------------- */
+
+static void
+write_limits(struct json_writer *json, int64_t connections, const char *second, int64_t others)
+{
+    json_key(json, "limits");
+    json_begin_object(json);
+    if (connections >= 0) {
+        json_put_number(json, "max-connections", connections);
+    }
+    if (others >= 0) {
+        json_put_number(json, second, others);
+    }
+    json_end_object(json);
+}
+
+static const char *const hash_names[] = {
+    [DEFINITIONS_NO_HASH] = "rabbit_password_hashing_sha256",
+    [DEFINITIONS_SCRYPT] = "bourse_password_hashing_scrypt",
+    [DEFINITIONS_SHA256] = "rabbit_password_hashing_sha256",
+    [DEFINITIONS_SHA512] = "rabbit_password_hashing_sha512",
+};
+
+/* A hash that nobody here can check goes no further: its algorithm is not known. */
+static void
+write_user(struct json_writer *json, const struct definitions_user *user)
+{
+    enum definitions_hash kind =
+        user->hash_kind == DEFINITIONS_FOREIGN ? DEFINITIONS_NO_HASH : user->hash_kind;
+    json_begin_object(json);
+    json_put_text(json, "name", user->name);
+    json_put_text(json, "password_hash", kind == DEFINITIONS_NO_HASH ? bytes_of("") : user->hash);
+    json_put_string(json, "hashing_algorithm", hash_names[kind]);
+    json_key(json, "tags");
+    json_begin_array(json);
+    for (size_t i = 0; i < user->tag_count; i++) {
+        json_text(json, user->tags[i]);
+    }
+    json_end_array(json);
+    write_limits(json, user->connections_max, "max-channels", user->channels_max);
+    json_end_object(json);
+}
+
+static void
+write_vhost(struct json_writer *json, const struct definitions_vhost *vhost)
+{
+    json_begin_object(json);
+    json_put_text(json, "name", vhost->name);
+    write_limits(json, vhost->connections_max, "max-queues", vhost->queues_max);
+    json_end_object(json);
+}
+
+static void
+write_permission(struct json_writer *json, const struct definitions_permission *permission)
+{
+    json_begin_object(json);
+    json_put_text(json, "user", permission->user);
+    json_put_text(json, "vhost", permission->vhost);
+    json_put_string(json, "configure", permission->configure);
+    json_put_string(json, "write", permission->write);
+    json_put_string(json, "read", permission->read);
+    json_end_object(json);
+}
+
+static void
+write_topic_permission(struct json_writer *json,
+                       const struct definitions_topic_permission *permission)
+{
+    json_begin_object(json);
+    json_put_text(json, "user", permission->user);
+    json_put_text(json, "vhost", permission->vhost);
+    json_put_text(json, "exchange", permission->exchange);
+    json_put_string(json, "write", permission->write);
+    json_put_string(json, "read", permission->read);
+    json_end_object(json);
+}
+
+/* Policies ------------------------------------------------------------------------------------ */
+
+static void
+write_policy_body(struct json_writer *json, const struct definitions_policy *policy)
+{
+    json_put_text(json, "pattern", policy->pattern);
+    json_put_string(json, "apply-to", policy->apply_to);
+    json_key(json, "definition");
+    json_table(json, policy->definition);
+    json_put_number(json, "priority", policy->priority);
+}
+
+static void
+write_policy(struct json_writer *json, const struct definitions_policy *policy)
+{
+    if (policy->is_operator) {
+        return;
+    }
+    json_begin_object(json);
+    json_put_text(json, "vhost", policy->vhost);
+    json_put_text(json, "name", policy->name);
+    write_policy_body(json, policy);
+    json_end_object(json);
+}
+
+static void
+write_operator_policy(struct json_writer *json, const struct definitions_policy *policy)
+{
+    if (!policy->is_operator) {
+        return;
+    }
+    json_begin_object(json);
+    json_put_string(json, "component", "operator_policy");
+    json_put_text(json, "name", policy->name);
+    json_put_text(json, "vhost", policy->vhost);
+    json_key(json, "value");
+    json_begin_object(json);
+    write_policy_body(json, policy);
+    json_end_object(json);
+    json_end_object(json);
+}
+
+/* Exchanges, queues, bindings ----------------------------------------------------------------- */
+
+static void
+write_arguments(struct json_writer *json, struct bytes arguments)
+{
+    json_key(json, "arguments");
+    json_table(json, arguments);
+}
+
+static void
+write_exchange(struct json_writer *json, const struct definitions_exchange *exchange)
+{
+    json_begin_object(json);
+    json_put_text(json, "name", exchange->name);
+    json_put_text(json, "vhost", exchange->vhost);
+    json_put_string(json, "type", exchange->type);
+    json_put_bool(json, "durable", exchange->durable);
+    json_put_bool(json, "auto_delete", exchange->auto_delete);
+    json_put_bool(json, "internal", exchange->internal);
+    write_arguments(json, exchange->arguments);
+    json_end_object(json);
+}
+
+static void
+write_queue(struct json_writer *json, const struct definitions_queue *queue)
+{
+    json_begin_object(json);
+    json_put_text(json, "name", queue->name);
+    json_put_text(json, "vhost", queue->vhost);
+    json_put_bool(json, "durable", queue->durable);
+    json_put_bool(json, "auto_delete", queue->auto_delete);
+    write_arguments(json, queue->arguments);
+    json_end_object(json);
+}
+
+static void
+write_binding(struct json_writer *json, const struct definitions_binding *binding)
+{
+    json_begin_object(json);
+    json_put_text(json, "source", binding->source);
+    json_put_text(json, "vhost", binding->vhost);
+    json_put_text(json, "destination", binding->destination);
+    json_put_string(json, "destination_type", binding->to_exchange ? "exchange" : "queue");
+    json_put_text(json, "routing_key", binding->routing_key);
+    write_arguments(json, binding->arguments);
+    json_end_object(json);
+}
+
+/* The object ---------------------------------------------------------------------------------- */
+
+#define WRITE_LIST(name, list, write_row)                                                          \
+    do {                                                                                           \
+        json_key(json, (name));                                                                    \
+        json_begin_array(json);                                                                    \
+        for (size_t i_ = 0; i_ < (list).count; i_++) {                                             \
+            write_row(json, &(list).items[i_]);                                                    \
+        }                                                                                          \
+        json_end_array(json);                                                                      \
+    } while (0)
+
+void
+definitions_write(const struct definitions *definitions, const char *version,
+                  const char *rabbitmq_version, struct json_writer *json)
+{
+    json_begin_object(json);
+    json_put_string(json, "product_name", "Bourse");
+    json_put_string(json, "product_version", version);
+    json_put_string(json, "rabbit_version", rabbitmq_version);
+    json_put_string(json, "rabbitmq_version", rabbitmq_version);
+    WRITE_LIST("users", definitions->users, write_user);
+    WRITE_LIST("vhosts", definitions->vhosts, write_vhost);
+    WRITE_LIST("permissions", definitions->permissions, write_permission);
+    WRITE_LIST("topic_permissions", definitions->topic_permissions, write_topic_permission);
+    WRITE_LIST("parameters", definitions->policies, write_operator_policy);
+    json_key(json, "global_parameters");
+    json_begin_array(json);
+    json_end_array(json);
+    WRITE_LIST("policies", definitions->policies, write_policy);
+    WRITE_LIST("queues", definitions->queues, write_queue);
+    WRITE_LIST("exchanges", definitions->exchanges, write_exchange);
+    WRITE_LIST("bindings", definitions->bindings, write_binding);
+    json_end_object(json);
+}
