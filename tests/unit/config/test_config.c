@@ -135,8 +135,6 @@ Test(config, files_that_cannot_be_read_are_warnings_to_check_and_errors_to_serve
 Test(config, keys_whose_effect_comes_later_are_warnings_with_their_line)
 {
     static const char expected[] =
-        "33:5: warning: \"alert\" has no effect in this version\n"
-        "37:5: warning: \"alert\" has no effect in this version\n"
         "39:1: warning: no user has \"role: admin\"\n"
         "43:47: warning: cannot read secrets/mailer: No such file or directory\n"
         "45:57: warning: \"role\" has no effect in this version\n"
@@ -144,8 +142,7 @@ Test(config, keys_whose_effect_comes_later_are_warnings_with_their_line)
         "52:12: warning: cannot read /nowhere/server.key: No such file or directory\n"
         "53:18: warning: cannot read /nowhere/services-ca.pem: No such file or directory\n"
         "57:3: warning: \"https\" has no effect in this version\n"
-        "59:3: warning: \"metrics\" has no effect in this version\n"
-        "61:1: warning: \"protect\" has no effect in this version\n";
+        "59:3: warning: \"metrics\" has no effect in this version\n";
     struct config *config = reading_of(shop, CONFIG_FOR_CHECK);
     struct buffer text;
     cr_expect(eq(str, (char *)reading_report(config, true, &text), (char *)expected));
