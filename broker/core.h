@@ -38,6 +38,7 @@ enum { CORE_WORK_PER_TICK = 256 * 1024, CORE_WORK_OF_CHANGE = 40 };
 
 struct connection;
 struct dead_letters;
+struct generations;
 struct journal;
 struct login_desk;
 struct queue;
@@ -129,17 +130,19 @@ struct core {
                          core began */
     uint64_t first_tick_ms; /* monotonic; 0: there was none yet */
     struct timer_wheel timers;
-    struct buffer record;        /* scratch of broker/durability.c */
-    uint64_t seed;               /* of every hash */
-    uint64_t next_id;            /* of transient objects; counts from 2^63 */
-    uint64_t next_durable_id;    /* of durable ones; counts from 1 and goes on after a restart */
-    struct map durable_queues;   /* struct queue by id; points */
-    struct map vhosts;           /* struct vhost by name; owns */
-    struct map users;            /* struct user by name; owns */
-    struct login_desk *logins;   /* logins under way, throttling, verified credentials; owned */
-    struct map connections;      /* struct connection by its link id */
-    struct connection *recent;   /* the one found last; NULL: none */
-    struct list connection_list; /* of struct connection.core_link, oldest first; owns */
+    struct buffer record;      /* scratch of broker/durability.c */
+    uint64_t seed;             /* of every hash */
+    uint64_t next_id;          /* of transient objects; counts from 2^63 */
+    uint64_t next_durable_id;  /* of durable ones; counts from 1 and goes on after a restart */
+    struct map durable_queues; /* struct queue by id; points */
+    struct map vhosts;         /* struct vhost by name; owns */
+    struct map users;          /* struct user by name; owns */
+    struct map user_ids;       /* the same by id; points */
+    struct generations *generations; /* configurations that were applied (generation.h); owned */
+    struct login_desk *logins;       /* logins under way, throttling, verified credentials; owned */
+    struct map connections;          /* struct connection by its link id */
+    struct connection *recent;       /* the one found last; NULL: none */
+    struct list connection_list;     /* of struct connection.core_link, oldest first; owns */
     uint32_t connection_count;
     struct list dispatch_queues;    /* of queue.dispatch_link: ready messages met consumers */
     struct list expiring;           /* of queue_times.link: something may be due (expiry.h) */
