@@ -219,11 +219,10 @@ user_rights_new(const struct user_grant *grant, uint64_t seed)
     return rights;
 }
 
-/* NULL when an expression does not compile; the log says which. */
-static struct user_rights *
-user_rights_make(const struct config_user *config, struct bytes vhost, struct core *core)
+struct user_grant
+config_user_grant(const struct config_user *config, struct bytes vhost)
 {
-    struct user_grant grant = {
+    return (struct user_grant){
         .vhost = vhost,
         .rights = {[ACCESS_CONFIGURE] = config->configure,
                    [ACCESS_WRITE] = config->write,
@@ -231,6 +230,13 @@ user_rights_make(const struct config_user *config, struct bytes vhost, struct co
         .topics = config->topics,
         .topic_count = config->topic_count,
     };
+}
+
+/* NULL when an expression does not compile; the log says which. */
+static struct user_rights *
+user_rights_make(const struct config_user *config, struct bytes vhost, struct core *core)
+{
+    struct user_grant grant = config_user_grant(config, vhost);
     struct user_rights *rights = user_rights_new(&grant, core->seed);
     if (rights != NULL && !user_rights_compile(rights, config->name, core->log)) {
         user_rights_free(rights);
@@ -274,6 +280,7 @@ core_restore_user(struct core *core, uint64_t id, struct bytes name)
     user->name = bytes_new_copy(name);
     map_init(&user->rights, core->seed);
     map_put(&core->users, user->name, user);
+    map_put(&core->user_ids, bytes_make(&user->id, sizeof(user->id)), user);
     return user;
 }
 
@@ -312,6 +319,9 @@ user_next_grant(const struct user *user, uint32_t *position, struct user_grant *
 static void
 user_take_credentials(struct user *user, const struct config_user *config, struct core *core)
 {
+    if (config->keeps_password) {
+        return;
+    }
     free(user->password_hash);
     user->password_hash = config->password_hash != NULL ? xstrdup(config->password_hash) : NULL;
     user->has_secret = config->password != NULL;
@@ -367,17 +377,24 @@ core_disable_user(struct core *core, struct user *user)
 }
 
 void
-core_keep_grant(struct core *core, struct user *user, struct bytes vhost)
+core_take_grant(struct core *core, struct user *user, struct bytes vhost)
 {
-    uint32_t position = 0;
-    for (struct map_entry *entry; (entry = map_next(&user->rights, &position)) != NULL;) {
-        struct user_rights *rights = entry->value;
-        if (!bytes_equal(rights->given.vhost, vhost)) {
-            (void)map_remove(&user->rights, rights->given.vhost);
-            user_rights_free(rights);
-            user->version++;
-        }
+    struct user_rights *rights = map_remove(&user->rights, vhost);
+    if (rights != NULL) {
+        user_rights_free(rights);
+        user->version++;
     }
+    if (map_count(&user->rights) == 0) {
+        user->is_disabled = true;
+    }
+    user_remember(core, user);
+}
+
+void
+core_give_password(struct core *core, struct user *user, const struct config_user *config)
+{
+    user_take_credentials(user, config, core);
+    user->version++;
     user_remember(core, user);
 }
 

@@ -62,8 +62,14 @@ void user_free(struct user **user);
 /* It is no longer in the file: nothing is allowed to it any more, and logins fail. */
 void core_disable_user(struct core *core, struct user *user);
 
-/* Takes all rights away but those in `vhost`. */
-void core_keep_grant(struct core *core, struct user *user, struct bytes vhost);
+/* Takes away those in `vhost`; a user who has none left may not log in any more. */
+void core_take_grant(struct core *core, struct user *user, struct bytes vhost);
+
+/* Takes over the password that the file gives, or its hash, and nothing else. */
+void core_give_password(struct core *core, struct user *user, const struct config_user *config);
+
+/* The rights that the file gives; views of it. */
+struct user_grant config_user_grant(const struct config_user *config, struct bytes vhost);
 
 /* The rights vhost by vhost, in the order in which they were given; start with position 0. False
  * at the end. Views live until the user changes. */

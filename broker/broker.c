@@ -2,6 +2,7 @@
 #include "broker/broker.h"
 
 #include "base/alloc.h"
+#include "broker/apply.h"
 #include "broker/core.h"
 #include "broker/data_directory.h"
 #include "broker/durability.h"
@@ -512,7 +513,10 @@ broker_reload(struct broker *broker, struct config *config, char *why, size_t wh
     if (!broker_reload_certificates(broker, config, why, why_size)) {
         log_error(broker->log, "reload.refused", "reason=\"%s\"", why);
     } else {
-        status = core_apply(broker->core, config, why, why_size);
+        const struct apply_options options = {.cause = GENERATION_RELOAD, .maker = bytes_of("")};
+        struct apply_result result;
+        status = core_apply_as(broker->core, config, &options, &result, why, why_size);
+        plan_free(&result.plan);
     }
     config_free(&config);
     return status;

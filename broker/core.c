@@ -11,6 +11,7 @@
 #include "broker/doomed.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/generation.h"
 #include "broker/limits.h"
 #include "broker/login.h"
 #include "broker/paging.h"
@@ -41,6 +42,7 @@ init_maps(struct core *core)
 {
     map_init(&core->vhosts, core->seed);
     map_init(&core->users, core->seed);
+    map_init(&core->user_ids, core->seed);
     map_init(&core->reply_channels, core->seed);
     map_init(&core->connections, core->seed);
     map_init(&core->durable_queues, core->seed);
@@ -136,6 +138,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->logins = login_desk_new(core);
     core->dead_letters = dead_letters_new(core);
     core->traces = traces_new(core);
+    core->generations = generations_new();
     return core;
 }
 
@@ -187,6 +190,8 @@ core_free(struct core **core_pointer)
     login_desk_free(&core->logins);
     map_fini(&core->vhosts);
     map_fini(&core->users);
+    map_fini(&core->user_ids);
+    generations_free(&core->generations);
     map_fini(&core->reply_channels);
     map_fini(&core->connections);
     map_fini(&core->durable_queues);

@@ -38,6 +38,7 @@ enum { CORE_WORK_PER_TICK = 256 * 1024, CORE_WORK_OF_CHANGE = 40 };
 
 struct connection;
 struct dead_letters;
+struct generations;
 struct journal;
 struct login_desk;
 struct queue;
@@ -142,6 +143,8 @@ struct core {
     struct map durable_queues;   /* struct queue by id; points */
     struct map vhosts;           /* struct vhost by name; owns */
     struct map users;            /* struct user by name; owns */
+    struct map user_ids;         /* the same by id; points */
+    struct generations *generations; /* configurations that were applied (generation.h); owned */
     struct login_desk *logins;   /* logins under way, throttling, verified credentials; owned */
     struct map connections;      /* struct connection by its link id */
     struct connection *recent;   /* the one found last; NULL: none */

@@ -141,7 +141,7 @@ void core_release_getters(struct core *core);
 /* Topology ------------------------------------------------------------------------------------- */
 
 /* What a record of docs/store-format.md takes beside its texts and tables, at most. */
-enum { CORE_RECORD_FIXED = 64 };
+enum { CORE_RECORD_FIXED = 96 };
 
 /* Call before a change whose record has so many octets of texts and tables: a change that was made
  * can be neither refused nor forgotten. STATUS_FULL: it would not fit a segment; STATUS_NO_MEMORY.

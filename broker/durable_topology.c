@@ -6,6 +6,7 @@
 #include "amqp/table.h"
 #include "base/assert.h"
 #include "broker/durability.h"
+#include "broker/generation.h"
 #include "broker/trace.h"
 #include "broker/user_record.h"
 #include "routing/topic_trie.h"
@@ -45,10 +46,11 @@ exchange_remember(const struct exchange *exchange)
     uint32_t flags = (exchange->from_file ? RECORD_FROM_FILE : 0u) |
                      (exchange->auto_delete ? RECORD_AUTO_DELETE : 0u) |
                      (exchange->internal ? RECORD_INTERNAL : 0u) |
-                     (exchange->predeclared ? RECORD_PREDECLARED : 0u);
-    record_put_exchange(core_begin_record(core), exchange->target.id, vhost->id, flags,
-                        exchange->name, bytes_of(exchange_declared_type(exchange)->name),
-                        exchange->arguments);
+                     (exchange->predeclared ? RECORD_PREDECLARED : 0u) |
+                     (exchange->is_protected ? RECORD_PROTECTED : 0u);
+    record_put_made_exchange(core_begin_record(core), exchange->target.id, vhost->id, flags,
+                             exchange->made, exchange->name,
+                             bytes_of(exchange_declared_type(exchange)->name), exchange->arguments);
     core_log_record(core);
 }
 
@@ -60,10 +62,11 @@ queue_remember(const struct queue *queue)
     if (!queue->durable || !core_has_log(core)) {
         return;
     }
-    uint32_t flags =
-        (queue->from_file ? RECORD_FROM_FILE : 0u) | (queue->auto_delete ? RECORD_AUTO_DELETE : 0u);
-    record_put_queue(core_begin_record(core), queue->target.id, vhost->id, flags, queue->name,
-                     queue->arguments);
+    uint32_t flags = (queue->from_file ? RECORD_FROM_FILE : 0u) |
+                     (queue->auto_delete ? RECORD_AUTO_DELETE : 0u) |
+                     (queue->is_protected ? RECORD_PROTECTED : 0u);
+    record_put_made_queue(core_begin_record(core), queue->target.id, vhost->id, flags, queue->made,
+                          queue->name, queue->arguments);
     core_log_record(core);
 }
 
@@ -394,6 +397,8 @@ restore_exchange(struct topology_restore *restore, const struct record *record)
         .internal = (record->exchange.flags & RECORD_INTERNAL) != 0,
         .predeclared = (record->exchange.flags & RECORD_PREDECLARED) != 0,
         .from_file = (record->exchange.flags & RECORD_FROM_FILE) != 0,
+        .is_protected = (record->exchange.flags & RECORD_PROTECTED) != 0,
+        .made = record->exchange.made,
         .arguments = record->exchange.arguments,
     };
     struct exchange *exchange = vhost_restore_exchange(vhost, id, &properties);
@@ -442,6 +447,8 @@ restore_queue(struct topology_restore *restore, const struct record *record)
         .durable = true,
         .auto_delete = (record->queue.flags & RECORD_AUTO_DELETE) != 0,
         .from_file = (record->queue.flags & RECORD_FROM_FILE) != 0,
+        .is_protected = (record->queue.flags & RECORD_PROTECTED) != 0,
+        .made = record->queue.made,
     };
     return vhost_restore_queue(vhost, id, &properties) == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 }
@@ -503,6 +510,19 @@ restore_binding(struct topology_restore *restore, const struct record *record)
     return STATUS_OK;
 }
 
+static enum status
+restore_generation(struct topology_restore *restore, const struct record *record)
+{
+    const struct vhost *vhost = find_by_id(&restore->vhosts, record->generation.vhost);
+    if (vhost == NULL) {
+        return refuse(restore, "generation", record->generation.id, "its vhost is not known");
+    }
+    if (core_restore_generation(restore->core, vhost, &record->generation) != STATUS_OK) {
+        return refuse(restore, "generation", record->generation.id, "the rest is not understood");
+    }
+    return STATUS_OK;
+}
+
 enum status
 topology_restore_record(void *context, const struct record *record)
 {
@@ -520,6 +540,8 @@ topology_restore_record(void *context, const struct record *record)
         return restore_queue(restore, record);
     case RECORD_BINDING_SET:
         return restore_binding(restore, record);
+    case RECORD_GENERATION_SET:
+        return restore_generation(restore, record);
     case RECORD_HANDOUT: /* of messages: recovery's own business */
         return STATUS_OK;
     default:

@@ -34,7 +34,7 @@ uint64_t policy_octets(const struct policy_properties *properties);
 
 /* Making a core's state again from records, in the order in which recovery gives them: only SET
  * records, vhosts before what is in them, policies before what they apply to, exchanges and queues
- * before bindings. All zero but `core`
+ * before bindings, generations behind all of them. All zero but `core`
  * is the start. The core has no journal yet. */
 struct topology_restore {
     struct core *core;

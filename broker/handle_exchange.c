@@ -8,6 +8,7 @@
 #include "broker/commit_wait.h"
 #include "broker/doomed.h"
 #include "broker/durability.h"
+#include "broker/generation.h"
 #include "broker/handle_binding.h"
 #include "broker/resource_name.h"
 #include "broker/vhost.h"
@@ -105,6 +106,7 @@ declare_actively(struct channel *channel, const struct exchange_declare *args, s
         .durable = args->durable,
         .auto_delete = args->auto_delete,
         .internal = args->internal,
+        .made = connection_maker(channel->connection),
         .arguments = args->arguments,
     };
     if (vhost_declare_exchange(channel_vhost(channel), &properties, NULL, fault) != STATUS_OK) {

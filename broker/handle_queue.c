@@ -11,6 +11,7 @@
 #include "broker/commit_wait.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/generation.h"
 #include "broker/handle_binding.h"
 #include "broker/reply_to.h"
 #include "broker/resource_name.h"
@@ -159,6 +160,7 @@ declare_named(struct channel *channel, const struct queue_declare *args, struct 
         .durable = args->durable,
         .exclusive = args->exclusive,
         .auto_delete = args->auto_delete,
+        .made = connection_maker(channel->connection),
         .owner_link = args->exclusive ? channel->connection->link : 0,
     };
     struct queue *queue;

@@ -55,6 +55,9 @@ static void
 reject_difference(struct application *application, const struct config_mark *mark,
                   const struct difference *difference)
 {
+    if (application->may_replace) {
+        return;
+    }
     bool is_stored = difference->is_durable && core_has_log(application->core);
     application_reject(
         application, mark,
@@ -234,10 +237,27 @@ struct known_names {
 };
 
 static void
+note_live_names(struct known_names *names, const struct vhost *vhost)
+{
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
+        const struct exchange *exchange = entry->value;
+        map_put(&names->exchanges, exchange->name, (void *)exchange->type);
+    }
+    position = 0;
+    for (struct map_entry *entry; (entry = map_next(&vhost->queues, &position)) != NULL;) {
+        map_put(&names->queues, map_entry_key(entry), entry->value);
+    }
+}
+
+/* Where an exchange is there and in the file, with two types, that of the file holds: it is refused
+ * or replaced. */
+static void
 known_names_init(struct known_names *names, const struct vhost *vhost, const struct config *config)
 {
     map_init(&names->exchanges, vhost->core->seed);
     map_init(&names->queues, vhost->core->seed);
+    note_live_names(names, vhost);
     for (size_t i = 0; i < config->exchange_count; i++) {
         const struct exchange_type *type = exchange_type_find(bytes_of(config->exchanges[i].type));
         if (type != NULL) {
@@ -249,15 +269,6 @@ known_names_init(struct known_names *names, const struct vhost *vhost, const str
     }
     for (size_t i = 0; i < config->queue_count; i++) {
         map_put(&names->queues, config->queues[i].name, (void *)&config->queues[i]);
-    }
-    uint32_t position = 0;
-    for (struct map_entry *entry; (entry = map_next(&vhost->exchanges, &position)) != NULL;) {
-        const struct exchange *exchange = entry->value;
-        map_put(&names->exchanges, exchange->name, (void *)exchange->type);
-    }
-    position = 0;
-    for (struct map_entry *entry; (entry = map_next(&vhost->queues, &position)) != NULL;) {
-        map_put(&names->queues, map_entry_key(entry), entry->value);
     }
 }
 
@@ -357,7 +368,7 @@ bool
 application_check(struct application *application)
 {
     const struct config *config = application->config;
-    uint64_t queue_count = map_count(&application->vhost->queues);
+    uint64_t queue_count = map_count(&application->vhost->queues) - application->going_count;
     for (size_t i = 0; i < config->exchange_count; i++) {
         check_exchange(application, &config->exchanges[i]);
     }

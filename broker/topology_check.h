@@ -13,6 +13,9 @@ struct application {
     const struct config *config;
     struct vhost *vhost; /* the one it is for */
     bool is_new;         /* the vhost is nobody's yet */
+    bool may_replace;    /* what differs for good is not refused here: the plan says what goes */
+    size_t going_count;  /* queues that the plan deletes */
+    uint64_t made_by;    /* the user who asks for it; 0: nobody */
     char *why;           /* the first refusal */
     size_t why_size;
     size_t refusal_count;

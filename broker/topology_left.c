@@ -3,6 +3,7 @@
 
 #include "broker/access.h"
 #include "broker/durable_topology.h"
+#include "broker/generation.h"
 #include "broker/vhost.h"
 
 /* Whether an object has left the file, which is found once; the mark is for the next file. */
@@ -95,13 +96,32 @@ sweep_vhost(struct vhost *vhost)
     }
 }
 
+/* Whether it has a configuration that is not of the file of `serve`. */
+static bool
+has_own_configuration(const struct core *core, struct bytes vhost)
+{
+    const struct generation *generation = core_current_generation(core, vhost);
+    return generation != NULL &&
+           (generation->cause == GENERATION_APPLY || generation->cause == GENERATION_ROLLBACK);
+}
+
+/* Of another vhost than the one at hand. */
+static bool
+is_none_of_ours(const struct leaving *leaving, struct bytes vhost)
+{
+    return !leaving->is_alone || has_own_configuration(leaving->core, vhost);
+}
+
 void
-core_report_left(struct core *core, const struct vhost *vhost)
+core_report_left(const struct leaving *leaving)
 {
     uint32_t position = 0;
-    for (struct map_entry *entry; (entry = map_next(&core->vhosts, &position)) != NULL;) {
+    for (struct map_entry *entry; (entry = map_next(&leaving->core->vhosts, &position)) != NULL;) {
         struct vhost *other = entry->value;
-        bool is_named = other == vhost;
+        bool is_named = other == leaving->vhost;
+        if (!is_named && is_none_of_ours(leaving, other->name)) {
+            continue;
+        }
         sweep_vhost(other);
         if (has_left(&other->from_file, &is_named)) {
             report_left(other, "vhost", other->name);
@@ -110,23 +130,55 @@ core_report_left(struct core *core, const struct vhost *vhost)
     }
 }
 
-void
-core_disable_left_users(struct core *core, const struct vhost *vhost)
+static bool
+grant_stays(const struct leaving *leaving, struct bytes vhost, bool is_named)
+{
+    return bytes_equal(vhost, leaving->vhost->name) ? is_named : is_none_of_ours(leaving, vhost);
+}
+
+/* Whether any right of the user stays. */
+static bool
+keeps_some_grant(const struct leaving *leaving, const struct user *user, bool is_named)
 {
     uint32_t position = 0;
-    for (struct map_entry *entry; (entry = map_next(&core->users, &position)) != NULL;) {
+    struct user_grant grant;
+    while (user_next_grant(user, &position, &grant)) {
+        if (grant_stays(leaving, grant.vhost, is_named)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+take_grants(const struct leaving *leaving, struct user *user, bool is_named)
+{
+    uint32_t position = 0;
+    struct user_grant grant;
+    while (user_next_grant(user, &position, &grant)) {
+        if (!grant_stays(leaving, grant.vhost, is_named)) {
+            core_take_grant(leaving->core, user, grant.vhost);
+        }
+    }
+}
+
+void
+core_disable_left_users(const struct leaving *leaving)
+{
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&leaving->core->users, &position)) != NULL;) {
         struct user *user = entry->value;
         bool is_named = user->is_named;
         user->is_named = false;
         if (!user->from_file || user->is_disabled) {
             continue;
         }
-        if (is_named) {
-            core_keep_grant(core, user, vhost->name);
+        if (keeps_some_grant(leaving, user, is_named)) {
+            take_grants(leaving, user, is_named);
         } else {
             char name[RESOURCE_TEXT_SIZE];
-            core_disable_user(core, user);
-            log_info(core->log, "user.disabled", "user=%s",
+            core_disable_user(leaving->core, user);
+            log_info(leaving->core->log, "user.disabled", "user=%s",
                      log_escape(name, sizeof(name), user->name));
         }
     }

@@ -7,12 +7,19 @@
 
 #include "broker/core.h"
 
-/* Call when everything that the file names is marked (is_named), in `vhost`; the marks are gone
- * afterwards. Other vhosts are looked at, too: the file may name another one than before. */
-void core_report_left(struct core *core, const struct vhost *vhost);
+struct leaving {
+    struct core *core;
+    const struct vhost *vhost; /* the one that the configuration is of */
+    bool is_alone; /* it is all that there is: others, which were in an earlier file, have left it.
+                      Those that a configuration was given to later (generation.h) have not. */
+};
 
-/* The same for users: those that are not marked lose all rights, the others those that they had in
- * other vhosts than `vhost`. */
-void core_disable_left_users(struct core *core, const struct vhost *vhost);
+/* Call when everything that the file names is marked (is_named), in `vhost`; the marks are gone
+ * afterwards. */
+void core_report_left(const struct leaving *leaving);
+
+/* The same for users: those that are not marked lose their rights in `vhost`, and all of them those
+ * in vhosts that have left. Who has none any more may not log in. */
+void core_disable_left_users(const struct leaving *leaving);
 
 #endif

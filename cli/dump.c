@@ -151,6 +151,7 @@ print_flags(struct dump *dump, uint32_t flags)
         {RECORD_FROM_FILE, "from_file"}, {RECORD_AUTO_DELETE, "auto_delete"},
         {RECORD_INTERNAL, "internal"},   {RECORD_PREDECLARED, "predeclared"},
         {RECORD_DISABLED, "disabled"},   {RECORD_OPERATOR, "operator"},
+        {RECORD_PROTECTED, "protected"},
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if ((flags & words[i].flag) != 0) {
@@ -196,6 +197,19 @@ print_policy(struct dump *dump, const struct record_policy *policy)
     end_line(dump);
 }
 
+static void
+print_generation(struct dump *dump, const struct record_generation *generation)
+{
+    begin_line(dump, "generation");
+    print_number(dump, "id", generation->id);
+    print_name_of(dump, "vhost", generation->vhost);
+    print_number(dump, "wall_ms", (uint64_t)generation->wall_ms);
+    print_number(dump, "cause", generation->cause);
+    print_field(dump, "maker", generation->maker);
+    print_number(dump, "octets", generation->rest.size);
+    end_line(dump);
+}
+
 static enum status
 take_record(void *context, const struct record *record)
 {
@@ -230,6 +244,9 @@ take_record(void *context, const struct record *record)
         break;
     case RECORD_BINDING_SET:
         print_binding(dump, record);
+        break;
+    case RECORD_GENERATION_SET:
+        print_generation(dump, &record->generation);
         break;
     default:
         break;

@@ -13,6 +13,7 @@
 #include "config/listeners.h"
 #include "config/policies.h"
 #include "config/report.h"
+#include "config/secrets.h"
 #include "config/server.h"
 #include "config/topology.h"
 #include "config/users.h"
@@ -105,6 +106,8 @@ add_text(struct config *config, struct document *document, const char *path, str
     const struct node *root = yaml_tree_parse(config, path, text, NULL);
     if (root != NULL) {
         document_add(config, document, root);
+        config->sources[config->source_count++] = (struct config_source){
+            .name = path, .text = secrets_replace(&config->arena, root, text)};
     }
 }
 
@@ -164,11 +167,19 @@ finish(struct config *config, struct document *document, const char *const *path
     report_sort(config, paths, path_count);
 }
 
+static struct config *
+config_new_for(size_t source_count)
+{
+    struct config *config = config_new();
+    config->sources = arena_alloc(&config->arena, (source_count + 1) * sizeof(*config->sources));
+    return config;
+}
+
 struct config *
 config_read(const char *const *paths, size_t path_count, enum config_purpose purpose,
             const struct config_environment *environment)
 {
-    struct config *config = config_new();
+    struct config *config = config_new_for(path_count);
     struct document document = {0};
     const char **names = arena_alloc(&config->arena, (path_count + 1) * sizeof(*names));
     for (size_t i = 0; i < path_count; i++) {
@@ -183,10 +194,21 @@ struct config *
 config_read_text(const char *path, struct bytes text, enum config_purpose purpose,
                  const struct config_environment *environment)
 {
-    struct config *config = config_new();
+    struct config_source source = {.name = path, .text = text};
+    return config_read_sources(&source, 1, purpose, environment);
+}
+
+struct config *
+config_read_sources(const struct config_source *sources, size_t count, enum config_purpose purpose,
+                    const struct config_environment *environment)
+{
+    struct config *config = config_new_for(count);
     struct document document = {0};
-    const char *name = arena_strdup(&config->arena, path);
-    add_text(config, &document, name, text);
-    finish(config, &document, &name, 1, purpose, environment);
+    const char **names = arena_alloc(&config->arena, (count + 1) * sizeof(*names));
+    for (size_t i = 0; i < count; i++) {
+        names[i] = arena_strdup(&config->arena, sources[i].name);
+        add_text(config, &document, names[i], sources[i].text);
+    }
+    finish(config, &document, names, count, purpose, environment);
     return config;
 }

@@ -111,6 +111,7 @@ struct config_exchange {
     bool durable;
     bool auto_delete;
     bool internal;
+    bool is_protected;                 /* stands under `protect` */
     struct bytes arguments;            /* table body; holds alternate-exchange for `unrouted` */
     struct config_mark arguments_mark; /* of `arguments`; of the name where they are not given */
     struct config_mark mark;
@@ -122,9 +123,18 @@ struct config_argument {
     struct config_mark mark;
 };
 
+/* What is worth somebody's attention: `alert` of a queue. */
+struct config_alert {
+    bool has_ready, has_oldest; /* false: no limit of that kind */
+    int64_t ready_above;        /* messages */
+    int64_t oldest_above_ms;
+};
+
 struct config_queue {
     struct bytes name;
     bool durable;
+    bool is_protected; /* stands under `protect` */
+    struct config_alert alert;
     struct bytes
         arguments; /* table body with every word compiled to its x-argument, integers as l */
     struct config_argument *argument_marks; /* of those that the file gives */
@@ -178,6 +188,7 @@ struct config_user {
     enum config_auth auth;
     const char *password;      /* clear text from password-file or password-env; NULL otherwise */
     const char *password_hash; /* PHC scrypt or RabbitMQ's base64 form; NULL otherwise */
+    bool keeps_password; /* the file does not say it here: what the broker knows of it stays */
     enum config_role role;
     const char *configure; /* permission expressions, searched as RabbitMQ's; "" allows nothing */
     const char *write;
@@ -190,6 +201,16 @@ struct config_user {
     bool loopback_only; /* only the development user */
     struct config_mark mark;
 };
+
+/* A file as it was read, without its secrets: the value of every `password-hash` is replaced by
+ * CONFIG_KEPT_SECRET, and names of files and variables are no secrets. Comments stay. */
+struct config_source {
+    const char *name; /* its path as it was given */
+    struct bytes text;
+};
+
+/* Stands for a `password-hash` that the broker has and the text has not. */
+#define CONFIG_KEPT_SECRET "(kept)"
 
 struct config {
     struct arena arena;  /* owns everything below */
@@ -210,6 +231,8 @@ struct config {
     size_t policy_count;
     struct config_user *users;
     size_t user_count;
+    struct config_source *sources; /* the files; none in development mode */
+    size_t source_count;
 };
 
 /* What the reader asks of the machine; tests fill in their own. */
@@ -223,6 +246,8 @@ struct config_environment config_environment_system(void);
 enum config_purpose {
     CONFIG_FOR_CHECK, /* a warning: the file may be checked on another machine */
     CONFIG_FOR_SERVE, /* an error */
+    CONFIG_FOR_APPLY, /* none is looked at: a text for a broker that runs; passwords that are not in
+                         it are kept as the broker knows them */
 };
 
 /* The configuration without a file: development mode. Never fails. */
@@ -237,6 +262,11 @@ struct config *config_read(const char *const *paths, size_t path_count, enum con
  * relative paths start from). */
 struct config *config_read_text(const char *path, struct bytes text, enum config_purpose purpose,
                                 const struct config_environment *environment);
+
+/* The same for several texts that merge; `sources` are borrowed for the call. */
+struct config *config_read_sources(const struct config_source *sources, size_t count,
+                                   enum config_purpose purpose,
+                                   const struct config_environment *environment);
 
 void config_free(struct config **config); /* wipes clear-text passwords first */
 

@@ -216,7 +216,7 @@ static const struct field_spec queue_fields[] = {
     LITERAL("release-rate", 0, QUEUE, release_rate, LITERAL_INTEGER, 1, 1000000),
     NESTED("retry", FIELD_CHOICE, 0, QUEUE, retry, &retry_spec),
     NESTED("dead-letter", FIELD_RECORD, 0, QUEUE, dead_letter, &dead_letter_spec),
-    NESTED("alert", FIELD_RECORD, FIELD_WITHOUT_EFFECT, QUEUE, alert, &alert_spec),
+    NESTED("alert", FIELD_RECORD, 0, QUEUE, alert, &alert_spec),
     RAW("arguments", 0, QUEUE, arguments),
 };
 static const struct record_spec queue_spec = {"queue", sizeof(QUEUE), FIELDS(queue_fields)};
@@ -320,7 +320,7 @@ static const struct field_spec document_fields[] = {
     NESTED("operator-policies", FIELD_NAMED, 0, DOCUMENT, operator_policies, &policy_spec),
     NESTED("users", FIELD_NAMED, 0, DOCUMENT, users, &user_spec),
     NESTED("listeners", FIELD_RECORD, FIELD_SHARED, DOCUMENT, listeners, &listeners_spec),
-    LITERALS("protect", FIELD_SHARED | FIELD_WITHOUT_EFFECT, DOCUMENT, protect, LITERAL_NAME),
+    LITERALS("protect", FIELD_SHARED, DOCUMENT, protect, LITERAL_NAME),
 };
 static const struct record_spec document_spec = {"the file", sizeof(DOCUMENT),
                                                  FIELDS(document_fields)};

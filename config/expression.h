@@ -17,6 +17,14 @@ const char *expression_from_names(struct arena *arena, const struct bytes *names
 const char *expression_from_patterns(struct arena *arena, const struct bytes *patterns,
                                      size_t count);
 
+/* The way back: the names (or topic patterns) that an expression of the function above was made
+ * from, as an array in `arena`. A pattern of nothing but `#` comes back as one `#`. False when it
+ * is not of that form: somebody has written it by hand. */
+bool expression_to_names(struct arena *arena, const char *expression, struct bytes **names_out,
+                         size_t *count_out);
+bool expression_to_patterns(struct arena *arena, const char *expression,
+                            struct bytes **patterns_out, size_t *count_out);
+
 /* Whether a pattern of names (see expression_from_names) covers `name`. */
 bool name_pattern_matches(struct bytes pattern, struct bytes name);
 

@@ -280,7 +280,7 @@ compile_path(struct config *config, const struct setting *setting, enum config_p
     struct config_mark mark = setting->node->mark;
     const char *path =
         file_resolve(&config->arena, mark.file, (const char *)setting->value.text.data);
-    if (!file_is_readable(path)) {
+    if (purpose != CONFIG_FOR_APPLY && !file_is_readable(path)) {
         const char *why = strerrordesc_np(errno);
         if (purpose == CONFIG_FOR_SERVE) {
             report_error(config, mark, "cannot read %s: %s", path, why);

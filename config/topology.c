@@ -28,10 +28,40 @@ static const char *const exchange_type_names[] = {
 struct compiler {
     struct config *config;
     struct document *document;
+    struct map protected_names; /* of `protect`: struct setting by name */
     size_t binding_capacity;
     size_t argument_bytes;
     bool is_too_large; /* reported once */
 };
+
+/* Protection and alerts ---------------------------------------------------------------------- */
+
+static void
+note_protected(struct compiler *compiler)
+{
+    const struct setting_list *protect = &compiler->document->protect;
+    map_init(&compiler->protected_names, (uint64_t)(uintptr_t)compiler->config);
+    for (size_t i = 0; i < protect->count; i++) {
+        map_put(&compiler->protected_names, protect->items[i].value.text, &protect->items[i]);
+    }
+}
+
+static bool
+is_protected(const struct compiler *compiler, struct bytes name)
+{
+    return map_get(&compiler->protected_names, name) != NULL;
+}
+
+static struct config_alert
+compile_alert(const struct document_alert *alert)
+{
+    return (struct config_alert){
+        .has_ready = alert->ready_above.node != NULL,
+        .has_oldest = alert->oldest_above.node != NULL,
+        .ready_above = alert->ready_above.value.integer,
+        .oldest_above_ms = alert->oldest_above.value.integer,
+    };
+}
 
 /* References --------------------------------------------------------------------------------- */
 
@@ -248,6 +278,7 @@ compile_exchange(struct compiler *compiler, const struct document_exchange *exch
     out->arguments_mark =
         exchange->arguments == NULL ? exchange->named.mark : exchange->arguments->mark;
     out->arguments = compile_exchange_arguments(compiler, exchange);
+    out->is_protected = is_protected(compiler, out->name);
     compile_bindings(compiler, &exchange->from, out->name, true);
 }
 
@@ -397,6 +428,8 @@ compile_queue(struct compiler *compiler, const struct document_queue *queue,
     compile_queue_arguments(compiler, queue, retry, out);
     out->has_errors = compiler->config->report.error_count > errors_before ||
                       (retry != NULL && !retry_is_ordered(retry));
+    out->is_protected = is_protected(compiler, out->name);
+    out->alert = compile_alert(&queue->alert);
     compile_bindings(compiler, &queue->from, out->name, false);
 }
 
@@ -423,7 +456,7 @@ check_queue_count(struct compiler *compiler)
     }
 }
 
-/* Sections without effect yet ---------------------------------------------------------------- */
+/* Protected objects --------------------------------------------------------------------------- */
 
 static void
 check_protected(struct compiler *compiler)
@@ -457,10 +490,12 @@ void
 topology_compile(struct config *config, struct document *document)
 {
     struct compiler compiler = {.config = config, .document = document};
+    note_protected(&compiler);
     compile_exchanges(&compiler);
     compile_queues(&compiler);
     check_queue_count(&compiler);
     check_named_retries(&compiler);
     check_protected(&compiler);
+    map_fini(&compiler.protected_names);
     cycles_report(config, document);
 }

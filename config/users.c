@@ -113,6 +113,14 @@ checked_hash(struct compiler *compiler, const struct setting *setting)
     return (const char *)setting->value.text.data;
 }
 
+/* Whether the hash itself is there, and not only a word that stands for it. */
+static bool
+says_hash(const struct document_user *user)
+{
+    const struct setting *hash = &user->password_hash;
+    return hash->node != NULL && !bytes_equal_text(hash->value.text, CONFIG_KEPT_SECRET);
+}
+
 static void
 compile_login(struct compiler *compiler, const struct document_user *user, struct config_user *out)
 {
@@ -137,7 +145,9 @@ compile_login(struct compiler *compiler, const struct document_user *user, struc
                      "password-hash");
         return;
     }
-    if (user->password_file.node != NULL) {
+    if (compiler->purpose == CONFIG_FOR_APPLY && given > 0 && !says_hash(user)) {
+        out->keeps_password = true;
+    } else if (user->password_file.node != NULL) {
         out->password = password_from_file(compiler, &user->password_file);
     } else if (user->password_env.node != NULL) {
         out->password = password_from_variable(compiler, &user->password_env);

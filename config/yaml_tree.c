@@ -195,6 +195,8 @@ builder_take_scalar(struct builder *builder, const yaml_event_t *event)
     struct bytes text = bytes_make(event->data.scalar.value, event->data.scalar.length);
     const char *problem = scalar_problem(text);
     struct node *node = builder_new_node(builder, NODE_SCALAR, event->start_mark);
+    node->start = (uint32_t)event->start_mark.index;
+    node->end = (uint32_t)event->end_mark.index;
     if (problem != NULL) {
         report_error(builder->config, node->mark, "%s", problem);
         node->kind = NODE_BROKEN;

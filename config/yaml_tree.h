@@ -26,8 +26,10 @@ struct node {
     enum node_kind kind;
     bool is_plain; /* scalar without quotes: may be a number, a boolean or null */
     struct config_mark mark;
-    struct bytes text; /* scalar; no NUL inside, one behind; UTF-8 */
-    struct bytes key;  /* inside a mapping */
+    uint32_t start, end; /* of a scalar, quotes included: characters of the file before it, and
+                            before what is behind it */
+    struct bytes text;   /* scalar; no NUL inside, one behind; UTF-8 */
+    struct bytes key;    /* inside a mapping */
     struct config_mark key_mark;
     struct node *first;
     struct node *last;

@@ -88,6 +88,8 @@ exchange_new(uint64_t id, const struct exchange_properties *properties)
     exchange->internal = properties->internal;
     exchange->predeclared = properties->predeclared;
     exchange->from_file = properties->from_file;
+    exchange->is_protected = properties->is_protected;
+    exchange->made = properties->made;
     exchange->arguments = arguments;
     choose_alternate(exchange);
     exchange->tools = properties->tools;

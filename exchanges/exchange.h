@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/list.h"
+#include "base/made.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "exchanges/verdict.h"
@@ -80,7 +81,9 @@ struct exchange {
     bool predeclared;              /* "" and amq.*: never deleted */
     bool from_file;                /* the topology file made it, not a client */
     bool is_named;                 /* by the file that is being applied */
+    bool is_protected;             /* the file has it under `protect` */
     bool had_binding;              /* auto-delete waits for the first */
+    struct made made;              /* as it is: by whom, and when */
     struct bytes arguments;        /* table body as declared; owned */
     struct bytes alternate;        /* that of the arguments or else the policy's; data NULL: none */
     struct bytes policy_alternate; /* borrowed; data NULL: none */
@@ -98,7 +101,8 @@ struct exchange {
 struct exchange_properties {
     struct bytes name;
     const struct exchange_type *type;
-    bool durable, auto_delete, internal, predeclared, from_file;
+    bool durable, auto_delete, internal, predeclared, from_file, is_protected;
+    struct made made;
     struct bytes arguments; /* validated table body, accepted by exchange_type_check_arguments */
     struct matcher_tools tools;
 };

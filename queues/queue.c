@@ -22,7 +22,7 @@ struct queue_returned {
 
 static const uint64_t RETURN_ORDER = UINT64_C(1) << 63;
 
-_Static_assert(sizeof(struct queue) <= 352, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 360, "a million queues may be idle");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
@@ -89,6 +89,8 @@ queue_new(uint64_t id, const struct queue_properties *properties)
     queue->exclusive = properties->exclusive;
     queue->auto_delete = properties->auto_delete;
     queue->from_file = properties->from_file;
+    queue->is_protected = properties->is_protected;
+    queue->made = properties->made;
     set_levels(queue);
     return queue;
 }

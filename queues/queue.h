@@ -16,6 +16,7 @@
 #define BOURSE_QUEUES_QUEUE_H
 
 #include "base/list.h"
+#include "base/made.h"
 #include "queues/consumer.h"
 #include "queues/discards.h"
 #include "queues/dying.h"
@@ -52,6 +53,7 @@ struct queue {
     const struct queue_settings *settings; /* what is in force; with those of arguments, or of
                                               policies, or queue_settings_default */
     void *vhost;                           /* the broker's */
+    struct made made;                      /* by whom, and when */
     uint64_t owner_link;              /* link id of the connection it is exclusive to; 0: none */
     struct list_link owner_list_link; /* in that connection's list of exclusive queues; once
                                          deleted, in the core's of those that still have bindings */
@@ -63,6 +65,7 @@ struct queue {
     bool auto_delete;
     bool from_file;
     bool is_named;          /* by the file that is being applied */
+    bool is_protected;      /* the file has it under `protect` */
     bool deleted;           /* no longer in the vhost; waits for the last reference */
     bool had_consumer;      /* auto-delete waits for the first */
     bool has_policies;      /* one applies, ordinary or operator: settings are its */
@@ -102,7 +105,8 @@ struct queue {
 struct queue_properties {
     struct bytes name;
     struct bytes arguments; /* validated: queue_settings_read accepted them */
-    bool durable, exclusive, auto_delete, from_file;
+    bool durable, exclusive, auto_delete, from_file, is_protected;
+    struct made made;
     uint64_t owner_link;
 };
 

@@ -19,8 +19,13 @@ enum {
     QUEUE_FIXED = 32,
     BINDING_FIXED = 32,
     POLICY_FIXED = 40,
+    GENERATION_FIXED = 40,
+    MADE_FIXED = 8,
     ID_FIXED = 8,
 };
+
+/* Flag of a SET record: MADE_FIXED octets about its maker stand behind the fixed part. */
+static const uint32_t RECORD_MADE = 1 << 8;
 
 /* Batch headers -------------------------------------------------------------------------------- */
 
@@ -295,6 +300,25 @@ decode_user(struct record *record)
     return cut_tail(record, USER_FIXED, sizes, tails, 2);
 }
 
+/* Who made it stands behind the fixed part when the flag says so, and is no property of the object:
+ * the flag is taken away. Octets of both parts; 0: they do not fit. */
+static size_t
+decode_made(const struct record *record, size_t fixed, uint32_t *flags, struct made *made)
+{
+    *made = (struct made){0};
+    if ((*flags & RECORD_MADE) == 0) {
+        return fixed;
+    }
+    const uint8_t *at = fixed_part(record, fixed + MADE_FIXED);
+    if (at == NULL) {
+        return 0;
+    }
+    *flags &= ~RECORD_MADE;
+    made->user = get_u32_le(at + fixed);
+    made->wall_s = get_u32_le(at + fixed + 4);
+    return fixed + MADE_FIXED;
+}
+
 static bool
 decode_exchange(struct record *record)
 {
@@ -306,9 +330,11 @@ decode_exchange(struct record *record)
     record->exchange.vhost = get_u64_le(at + 8);
     record->exchange.flags = get_u32_le(at + 16);
     uint32_t sizes[] = {get_u32_le(at + 20), get_u32_le(at + 24), get_u32_le(at + 28)};
+    size_t fixed =
+        decode_made(record, EXCHANGE_FIXED, &record->exchange.flags, &record->exchange.made);
     struct bytes *const tails[] = {&record->exchange.name, &record->exchange.type,
                                    &record->exchange.arguments};
-    return cut_tail(record, EXCHANGE_FIXED, sizes, tails, 3);
+    return fixed != 0 && cut_tail(record, fixed, sizes, tails, 3);
 }
 
 static bool
@@ -322,8 +348,9 @@ decode_queue(struct record *record)
     record->queue.vhost = get_u64_le(at + 8);
     record->queue.flags = get_u32_le(at + 16);
     uint32_t sizes[] = {get_u32_le(at + 20), get_u32_le(at + 24)};
+    size_t fixed = decode_made(record, QUEUE_FIXED, &record->queue.flags, &record->queue.made);
     struct bytes *const tails[] = {&record->queue.name, &record->queue.arguments};
-    return cut_tail(record, QUEUE_FIXED, sizes, tails, 2);
+    return fixed != 0 && cut_tail(record, fixed, sizes, tails, 2);
 }
 
 static bool
@@ -357,6 +384,23 @@ decode_policy(struct record *record)
     uint32_t sizes[] = {get_u32_le(at + 28), get_u32_le(at + 32), get_u32_le(at + 36)};
     struct bytes *const tails[] = {&policy->name, &policy->pattern, &policy->definition};
     return cut_tail(record, POLICY_FIXED, sizes, tails, 3);
+}
+
+static bool
+decode_generation(struct record *record)
+{
+    const uint8_t *at = fixed_part(record, GENERATION_FIXED);
+    if (at == NULL) {
+        return false;
+    }
+    struct record_generation *generation = &record->generation;
+    generation->id = get_u64_le(at);
+    generation->vhost = get_u64_le(at + 8);
+    generation->wall_ms = (int64_t)get_u64_le(at + 16);
+    generation->cause = get_u32_le(at + 24);
+    uint32_t sizes[] = {get_u32_le(at + 28), get_u32_le(at + 32)};
+    struct bytes *const tails[] = {&generation->maker, &generation->rest};
+    return cut_tail(record, GENERATION_FIXED, sizes, tails, 2);
 }
 
 static bool
@@ -402,11 +446,14 @@ decode_body(struct record *record)
         return decode_binding(record);
     case RECORD_POLICY_SET:
         return decode_policy(record);
+    case RECORD_GENERATION_SET:
+        return decode_generation(record);
     case RECORD_VHOST_DELETE:
     case RECORD_USER_DELETE:
     case RECORD_EXCHANGE_DELETE:
     case RECORD_QUEUE_DELETE:
     case RECORD_POLICY_DELETE:
+    case RECORD_GENERATION_DELETE:
     case RECORD_EPOCH:
         return decode_id(record);
     default:
@@ -596,16 +643,42 @@ record_put_user(struct buffer *out, uint64_t id, uint32_t flags, struct bytes na
     }
 }
 
+static bool
+says_maker(struct made made)
+{
+    return made.user != 0 || made.wall_s != 0;
+}
+
+static size_t
+made_octets(struct made made)
+{
+    return says_maker(made) ? MADE_FIXED : 0;
+}
+
+/* `fixed` are the octets before it; returns the flags of the record. */
+static uint32_t
+put_made(uint8_t *at, size_t fixed, uint32_t flags, struct made made)
+{
+    if (!says_maker(made)) {
+        return flags;
+    }
+    put_u32_le(at + fixed, made.user);
+    put_u32_le(at + fixed + 4, made.wall_s);
+    return flags | RECORD_MADE;
+}
+
 void
-record_put_exchange(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
-                    struct bytes name, struct bytes type, struct bytes arguments)
+record_put_made_exchange(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
+                         struct made made, struct bytes name, struct bytes type,
+                         struct bytes arguments)
 {
     struct bytes tails[] = {name, type, arguments};
-    uint8_t *at = begin_record(out, RECORD_EXCHANGE_SET, EXCHANGE_FIXED, tails, 3);
+    uint8_t *at =
+        begin_record(out, RECORD_EXCHANGE_SET, EXCHANGE_FIXED + made_octets(made), tails, 3);
     if (at != NULL) {
         put_u64_le(at, id);
         put_u64_le(at + 8, vhost);
-        put_u32_le(at + 16, flags);
+        put_u32_le(at + 16, put_made(at, EXCHANGE_FIXED, flags, made));
         put_u32_le(at + 20, (uint32_t)name.size);
         put_u32_le(at + 24, (uint32_t)type.size);
         put_u32_le(at + 28, (uint32_t)arguments.size);
@@ -613,19 +686,33 @@ record_put_exchange(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t fl
 }
 
 void
-record_put_queue(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags, struct bytes name,
-                 struct bytes arguments)
+record_put_exchange(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
+                    struct bytes name, struct bytes type, struct bytes arguments)
+{
+    record_put_made_exchange(out, id, vhost, flags, (struct made){0}, name, type, arguments);
+}
+
+void
+record_put_made_queue(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
+                      struct made made, struct bytes name, struct bytes arguments)
 {
     struct bytes tails[] = {name, arguments};
-    uint8_t *at = begin_record(out, RECORD_QUEUE_SET, QUEUE_FIXED, tails, 2);
+    uint8_t *at = begin_record(out, RECORD_QUEUE_SET, QUEUE_FIXED + made_octets(made), tails, 2);
     if (at != NULL) {
         put_u64_le(at, id);
         put_u64_le(at + 8, vhost);
-        put_u32_le(at + 16, flags);
+        put_u32_le(at + 16, put_made(at, QUEUE_FIXED, flags, made));
         put_u32_le(at + 20, (uint32_t)name.size);
         put_u32_le(at + 24, (uint32_t)arguments.size);
         put_u32_le(at + 28, 0);
     }
+}
+
+void
+record_put_queue(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags, struct bytes name,
+                 struct bytes arguments)
+{
+    record_put_made_queue(out, id, vhost, flags, (struct made){0}, name, arguments);
 }
 
 void
@@ -668,6 +755,22 @@ record_put_policy(struct buffer *out, const struct record_policy *policy)
         put_u32_le(at + 28, (uint32_t)policy->name.size);
         put_u32_le(at + 32, (uint32_t)policy->pattern.size);
         put_u32_le(at + 36, (uint32_t)policy->definition.size);
+    }
+}
+
+void
+record_put_generation(struct buffer *out, const struct record_generation *generation)
+{
+    const struct bytes tails[] = {generation->maker, generation->rest};
+    uint8_t *at = begin_record(out, RECORD_GENERATION_SET, GENERATION_FIXED, tails, 2);
+    if (at != NULL) {
+        put_u64_le(at, generation->id);
+        put_u64_le(at + 8, generation->vhost);
+        put_u64_le(at + 16, (uint64_t)generation->wall_ms);
+        put_u32_le(at + 24, generation->cause);
+        put_u32_le(at + 28, (uint32_t)generation->maker.size);
+        put_u32_le(at + 32, (uint32_t)generation->rest.size);
+        put_u32_le(at + 36, 0);
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/bytes.h"
+#include "base/made.h"
 #include "base/status.h"
 #include "store/row_state.h"
 
@@ -70,6 +71,8 @@ enum record_type {
     RECORD_BINDING_DELETE = 25,
     RECORD_POLICY_SET = 26,
     RECORD_POLICY_DELETE = 27,
+    RECORD_GENERATION_SET = 28,
+    RECORD_GENERATION_DELETE = 29,
     RECORD_EPOCH = 32,
     RECORD_NOTE = 33,
 };
@@ -86,6 +89,7 @@ enum record_set_flag {
     RECORD_DISABLED = 1 << 5,    /* user */
     RECORD_OPERATOR = 1 << 6,    /* policy */
     RECORD_TRACED = 1 << 7,      /* vhost */
+    RECORD_PROTECTED = 1 << 7,   /* exchange, queue: the topology file has it under `protect` */
 };
 
 /* Bit 63 of a queue id in PUBLISH and in rows: it may have been handed out at once. */
@@ -97,6 +101,14 @@ struct record_policy {
     int32_t priority;
     uint32_t target; /* what it applies to, as docs/store-format.md counts it */
     struct bytes name, pattern, definition;
+};
+
+/* A configuration that was applied. */
+struct record_generation {
+    uint64_t id, vhost;
+    int64_t wall_ms;
+    uint32_t cause; /* as docs/store-format.md counts it */
+    struct bytes maker, rest;
 };
 
 /* One decoded record; views point into the octets that were decoded. */
@@ -143,11 +155,13 @@ struct record {
         struct {
             uint64_t id, vhost;
             uint32_t flags;
+            struct made made; /* all 0: the record does not say */
             struct bytes name, type, arguments;
         } exchange;
         struct {
             uint64_t id, vhost;
             uint32_t flags;
+            struct made made; /* as of an exchange */
             struct bytes name, arguments;
         } queue;
         struct {
@@ -156,6 +170,7 @@ struct record {
             struct bytes routing_key, arguments;
         } binding;
         struct record_policy policy;
+        struct record_generation generation;
         struct {
             uint64_t id;
         } deleted; /* every DELETE but BINDING_DELETE */
@@ -196,6 +211,12 @@ void record_put_vhost(struct buffer *out, uint64_t id, int64_t connections_max, 
                       uint32_t flags, struct bytes name);
 void record_put_user(struct buffer *out, uint64_t id, uint32_t flags, struct bytes name,
                      struct bytes rest);
+void record_put_made_exchange(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
+                              struct made made, struct bytes name, struct bytes type,
+                              struct bytes arguments);
+void record_put_made_queue(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
+                           struct made made, struct bytes name, struct bytes arguments);
+/* The same without a word on who made it. */
 void record_put_exchange(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
                          struct bytes name, struct bytes type, struct bytes arguments);
 void record_put_queue(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
@@ -204,6 +225,7 @@ void record_put_queue(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t 
 void record_put_binding(struct buffer *out, enum record_type type, uint64_t source, uint64_t target,
                         uint32_t flags, struct bytes routing_key, struct bytes arguments);
 void record_put_policy(struct buffer *out, const struct record_policy *policy);
+void record_put_generation(struct buffer *out, const struct record_generation *generation);
 /* `type` is one of the DELETE types by id. */
 void record_put_delete(struct buffer *out, enum record_type type, uint64_t id);
 void record_put_epoch(struct buffer *out, uint64_t epoch);

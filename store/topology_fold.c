@@ -179,6 +179,7 @@ apply_handout(struct topology_fold *fold, const struct record *record)
 enum status
 topology_fold_apply(struct topology_fold *fold, const struct record *record)
 {
+    uint8_t generation_key[ID_KEY_SIZE]; /* generations have numbers of their own */
     switch (record->type) {
     case RECORD_VHOST_SET:
         return keep_by_id(fold, FOLD_VHOST, record->vhost.id, record);
@@ -193,6 +194,8 @@ topology_fold_apply(struct topology_fold *fold, const struct record *record)
         return apply_binding(fold, record);
     case RECORD_POLICY_SET:
         return keep_by_id(fold, FOLD_POLICY, record->policy.id, record);
+    case RECORD_GENERATION_SET:
+        return keep(fold, FOLD_GENERATION, id_key(generation_key, record->generation.id), record);
     case RECORD_HANDOUT:
         return apply_handout(fold, record);
     case RECORD_VHOST_DELETE:
@@ -206,6 +209,9 @@ topology_fold_apply(struct topology_fold *fold, const struct record *record)
         return STATUS_OK;
     case RECORD_QUEUE_DELETE:
         drop_by_id(fold, FOLD_QUEUE, record->deleted.id);
+        return STATUS_OK;
+    case RECORD_GENERATION_DELETE:
+        drop(fold, FOLD_GENERATION, id_key(generation_key, record->deleted.id));
         return STATUS_OK;
     case RECORD_POLICY_DELETE:
         drop_by_id(fold, FOLD_POLICY, record->deleted.id);
@@ -233,6 +239,8 @@ is_held(const struct topology_fold *fold, enum fold_kind kind, const struct reco
                topology_fold_has(fold, to_exchange ? FOLD_EXCHANGE : FOLD_QUEUE,
                                  record->binding.target);
     }
+    case FOLD_GENERATION:
+        return topology_fold_has(fold, FOLD_VHOST, record->generation.vhost);
     case FOLD_HANDOUT:
         return topology_fold_has(fold, FOLD_QUEUE, record->handout.queue);
     default:

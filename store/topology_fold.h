@@ -16,6 +16,7 @@ enum fold_kind {
     FOLD_EXCHANGE,
     FOLD_QUEUE,
     FOLD_BINDING,
+    FOLD_GENERATION,
     FOLD_HANDOUT,
     FOLD_KIND_COUNT,
 };
@@ -36,13 +37,13 @@ MUST_CHECK enum status topology_fold_apply(struct topology_fold *fold, const str
 /* Takes in an id that stands elsewhere, as in a row. */
 void topology_fold_see_id(struct topology_fold *fold, uint64_t id);
 
-/* Drops what hangs on objects that are not there: policies, exchanges and queues without virtual
- * host, bindings without one of their ends, marks of unknown queues. Call once, after the last
- * record. */
+/* Drops what hangs on objects that are not there: policies, exchanges, queues and generations
+ * without virtual host, bindings without one of their ends, marks of unknown queues. Call once,
+ * after the last record. */
 void topology_fold_finish(struct topology_fold *fold);
 
 /* Calls `each` for every record that is left: virtual hosts, users, policies, exchanges, queues,
- * bindings, and the HANDOUT marks last. Anything but STATUS_OK ends the walk. */
+ * bindings, generations, and the HANDOUT marks last. Anything but STATUS_OK ends the walk. */
 MUST_CHECK enum status topology_fold_walk(const struct topology_fold *fold,
                                           enum status (*each)(void *context,
                                                               const struct record *record),

@@ -13,6 +13,7 @@
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "broker/apply.h"
 #include "broker/durability.h"
 #include "broker/login.h"
 #include "broker/user_record.h"
@@ -142,6 +143,9 @@ record_text(const struct record *record, char out[static 256])
     case RECORD_QUEUE_DELETE:
         (void)snprintf(out, 256, "delete queue");
         break;
+    case RECORD_GENERATION_SET:
+        (void)snprintf(out, 256, "generation %u", (unsigned)record->generation.id);
+        break;
     default:
         (void)snprintf(out, 256, "type %d", record->type);
     }
@@ -212,9 +216,9 @@ apply_text(const char *text)
 static struct rig *
 restored_rig(struct bytes records)
 {
-    static const enum record_type order[] = {RECORD_VHOST_SET,  RECORD_USER_SET,
-                                             RECORD_POLICY_SET, RECORD_EXCHANGE_SET,
-                                             RECORD_QUEUE_SET,  RECORD_BINDING_SET};
+    static const enum record_type order[] = {
+        RECORD_VHOST_SET, RECORD_USER_SET,    RECORD_POLICY_SET,    RECORD_EXCHANGE_SET,
+        RECORD_QUEUE_SET, RECORD_BINDING_SET, RECORD_GENERATION_SET};
     struct rig *other = rig_new_empty(NULL);
     struct topology_restore restore;
     topology_restore_init(&restore, other->core);
@@ -482,7 +486,7 @@ Test(durable_topology, only_what_a_new_file_changes_is_told)
                "listeners: {amqp: {bind: '127.0.0.1:0'}}\n");
     cr_expect(eq(str, (char *)told_text(),
                  "vhost / -1 5 flags 1; queue q flags 1; user a flags 1; binding  flags 0; "
-                 "exchange f direct flags 0; queue p flags 0; user b flags 33"));
+                 "exchange f direct flags 0; queue p flags 0; user b flags 33; generation 2"));
 }
 
 static struct queue *
@@ -655,6 +659,94 @@ Test(durable_topology, rights_go_with_their_vhost)
     cr_expect(not(access_may_enter(till, bytes_of("shop"))));
     rig_free(&other);
     buffer_fini(&users);
+}
+
+/* Generations --------------------------------------------------------------------------------- */
+
+static const char before[] = "bourse: 1\nvhost: shop\n"
+                             "exchanges: {orders: {type: topic}}\n"
+                             "queues:\n"
+                             "  billing: {from: [{exchange: orders, key: a}], ttl: 5s,\n"
+                             "    alert: {ready-above: 3}}\n"
+                             "  old: {from: [{exchange: orders, key: b}]}\n"
+                             "listeners: {amqp: {bind: '127.0.0.1:0'}}\n"
+                             "protect: [billing, orders]\n";
+
+static const char after[] = "bourse: 1\nvhost: shop\n"
+                            "exchanges: {orders: {type: topic}}\n"
+                            "queues:\n"
+                            "  billing: {from: [{exchange: orders, key: c}], ttl: 6s}\n"
+                            "  new: {from: [{exchange: orders, key: d}], priorities: 3}\n"
+                            "listeners: {amqp: {bind: '127.0.0.1:0'}}\n";
+
+static void
+apply_plan(const char *text)
+{
+    struct config_environment environment = {.get_variable = get_variable};
+    struct config *config =
+        config_read_text("shop.yaml", bytes_of(text), CONFIG_FOR_SERVE, &environment);
+    const struct apply_options options = {
+        .cause = GENERATION_APPLY, .maker = bytes_of("oncall"), .plan = {.prune = true}};
+    struct apply_result result;
+    cr_assert(
+        eq(int, core_apply_as(rig->core, config, &options, &result, why, sizeof(why)), STATUS_OK),
+        "%s", why);
+    plan_free(&result.plan);
+    config_free(&config);
+}
+
+/* After a crash there is the old or the new topology: what a plan makes, changes and deletes, and
+ * the generation that it becomes, are one batch, wherever a segment ends. */
+Test(durable_topology, what_a_plan_does_is_one_batch)
+{
+    apply_plan(before);
+    seal();
+    stop_journal();
+    start_journal(TIGHT_CAPACITY);
+    buffer_clear(&told);
+    batch_count = 0;
+    apply_plan(after);
+    const char *text = told_text();
+    cr_expect(eq(u32, batch_count, 1), "%s", text);
+    static const char *const parts[] = {"unbind a",  "delete queue",      "queue billing flags 1",
+                                        "queue new", "binding d flags 1", "generation 2"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        cr_expect(ne(ptr, strstr(text, parts[i]), NULL), "%s in %s", parts[i], text);
+    }
+}
+
+/* Which file is in force, what it protects, when queues want attention, and who made what. */
+Test(durable_topology, generations_come_back)
+{
+    buffer_clear(&told);
+    apply_plan(before);
+    seal();
+    struct buffer history;
+    struct rig *other = restored_rig(copy_of_told(&history));
+    const struct generation *found = core_current_generation(other->core, bytes_of("shop"));
+    const struct generation *here = core_current_generation(rig->core, bytes_of("shop"));
+    cr_assert(ne(ptr, (void *)found, NULL));
+    cr_expect(eq(u64, found->id, 1));
+    cr_expect(eq(u64, found->digest, here->digest));
+    cr_expect(eq(i64, found->wall_ms, here->wall_ms));
+    cr_expect(eq(int, (int)found->cause, GENERATION_APPLY));
+    cr_expect(bytes_equal_text(found->maker, "oncall"));
+    cr_assert(eq(sz, found->source_count, 1));
+    cr_expect(eq(str, (char *)found->sources[0].name, "shop.yaml"));
+    cr_expect(bytes_equal_text(found->sources[0].text, before));
+    const struct config_alert *alert =
+        core_find_alert(other->core, bytes_of("shop"), bytes_of("billing"));
+    cr_assert(ne(ptr, (void *)alert, NULL));
+    cr_expect(eq(i64, alert->ready_above, 3));
+    cr_expect(not(alert->has_oldest));
+    const struct vhost *vhost = core_find_vhost(other->core, bytes_of("shop"));
+    cr_expect(vhost_find_queue(vhost, bytes_of("billing"))->is_protected);
+    cr_expect(not(vhost_find_queue(vhost, bytes_of("old"))->is_protected));
+    cr_expect(vhost_find_exchange(vhost, bytes_of("orders"))->is_protected);
+    cr_expect(eq(i64, vhost_find_queue(vhost, bytes_of("old"))->made.wall_s,
+                 rig->core->now.wall_ms / 1000));
+    buffer_fini(&history);
+    rig_free(&other);
 }
 
 /* Hostile records ---------------------------------------------------------------------------- */

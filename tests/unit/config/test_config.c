@@ -135,14 +135,11 @@ Test(config, files_that_cannot_be_read_are_warnings_to_check_and_errors_to_serve
 Test(config, keys_whose_effect_comes_later_are_warnings_with_their_line)
 {
     static const char expected[] =
-        "33:5: warning: \"alert\" has no effect in this version\n"
-        "37:5: warning: \"alert\" has no effect in this version\n"
         "39:1: warning: no user has \"role: admin\"\n"
         "43:47: warning: cannot read secrets/mailer: No such file or directory\n"
         "51:20: warning: cannot read /nowhere/server.pem: No such file or directory\n"
         "52:12: warning: cannot read /nowhere/server.key: No such file or directory\n"
-        "53:18: warning: cannot read /nowhere/services-ca.pem: No such file or directory\n"
-        "61:1: warning: \"protect\" has no effect in this version\n";
+        "53:18: warning: cannot read /nowhere/services-ca.pem: No such file or directory\n";
     struct config *config = reading_of(shop, CONFIG_FOR_CHECK);
     struct buffer text;
     cr_expect(eq(str, (char *)reading_report(config, true, &text), (char *)expected));

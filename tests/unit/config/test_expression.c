@@ -175,3 +175,87 @@ Test(expression, a_trailing_star_covers_every_name_that_begins_so)
     cr_expect(not(name_pattern_matches(bytes_of("or*"), bytes_of("o"))));
     cr_expect(not(name_pattern_matches(bytes_of("o*r"), bytes_of("orr"))));
 }
+
+/* The way back -------------------------------------------------------------------------------- */
+
+static const char *
+joined(const struct bytes *items, size_t count)
+{
+    static char text[512];
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%.*s", i == 0 ? "" : "|",
+                                 BYTES_FORMAT(items[i]));
+    }
+    return text;
+}
+
+/* Rights are shown in the words that they were given in. */
+Test(expression, of_names_comes_back_as_names)
+{
+    static const char *const rows[][3] = {
+        {"orders"}, {"a.b", "pre*", "x(|)y"}, {"*"}, {"a\\b", "c d"}, {"\xc3\xbc", "9-_"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena arena = {0};
+        struct bytes names[3];
+        size_t count = 0;
+        for (; count < 3 && rows[i][count] != NULL; count++) {
+            names[count] = bytes_of(rows[i][count]);
+        }
+        const char *expression = expression_from_names(&arena, names, count);
+        struct bytes *found = NULL;
+        size_t found_count = 0;
+        cr_assert(expression_to_names(&arena, expression, &found, &found_count), "%s", expression);
+        cr_assert(eq(sz, found_count, count), "%s: %s", expression, joined(found, found_count));
+        for (size_t j = 0; j < count; j++) {
+            cr_expect(bytes_equal(found[j], names[j]), "%s: %s", expression,
+                      joined(found, found_count));
+        }
+        arena_fini(&arena);
+    }
+}
+
+Test(expression, written_by_hand_is_no_list_of_names)
+{
+    static const char *const rows[] = {"orders",   ".*",      "^orders",   "orders$",
+                                       "^(a|b$",   "^a\\d$",  "^a.b$",     "^a+$",
+                                       "^(a|b)c$", "^(?:a)$", "^a\\.b|c$", "^[ab]$"};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena arena = {0};
+        struct bytes *found = NULL;
+        size_t count = 0;
+        cr_expect(not(expression_to_names(&arena, rows[i], &found, &count)), "%s: %s", rows[i],
+                  joined(found, count));
+        arena_fini(&arena);
+    }
+}
+
+/* Any pattern; one that is only `#` several times over comes back as one of it. */
+Test(expression, of_patterns_comes_back_as_patterns)
+{
+    static const char *const pieces[] = {"a", "#", "*", "", "b+", "(x)", "#", "a\\"};
+    uint64_t state = 42;
+    struct random_source random = random_seeded(&state);
+    for (size_t i = 0; i < 5000; i++) {
+        char texts[2][64];
+        struct arena arena = {0};
+        struct bytes patterns[2];
+        patterns[0] = random_words(&random, pieces, ARRAY_LEN(pieces), texts[0]);
+        patterns[1] = random_words(&random, pieces, ARRAY_LEN(pieces), texts[1]);
+        size_t count = 1 + i % 2;
+        const char *expression = expression_from_patterns(&arena, patterns, count);
+        struct bytes *found = NULL;
+        size_t found_count = 0;
+        cr_assert(expression_to_patterns(&arena, expression, &found, &found_count), "%s",
+                  expression);
+        cr_assert(eq(sz, found_count, count));
+        for (size_t j = 0; j < count; j++) {
+            bool is_hashes = bytes_equal_text(found[j], "#");
+            cr_expect(is_hashes || bytes_equal(found[j], patterns[j]), "\"%.*s\" as %s: %s",
+                      BYTES_FORMAT(patterns[j]), expression, joined(found, found_count));
+        }
+        arena_fini(&arena);
+    }
+}

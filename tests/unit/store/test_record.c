@@ -217,6 +217,57 @@ Test(record, topology_keeps_every_field)
     cr_expect(eq(u64, records[9].deleted.id, 5));
 }
 
+/* Who made it is told beside the object, and does not show in its flags. */
+Test(record, topology_keeps_who_made_it)
+{
+    const struct made made = {.user = 9, .wall_s = 1764144000};
+    record_put_made_exchange(&out, 3, 1, RECORD_PROTECTED, made, bytes_of("x"), bytes_of("topic"),
+                             bytes_of("args"));
+    record_put_made_queue(&out, 4, 1, 0, made, bytes_of("q"), bytes_of("more"));
+    record_put_queue(&out, 5, 1, 0, bytes_of("r"), bytes_of(""));
+    struct bytes left = buffer_bytes(&out);
+    struct record records[3];
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert(eq(int, record_next(&left, &records[i]), STATUS_OK));
+    }
+    cr_expect(eq(u32, records[0].exchange.flags, RECORD_PROTECTED));
+    cr_expect(eq(u32, records[0].exchange.made.user, 9));
+    cr_expect(eq(u32, records[0].exchange.made.wall_s, made.wall_s));
+    cr_expect(bytes_equal_text(records[0].exchange.type, "topic"));
+    cr_expect(bytes_equal_text(records[0].exchange.arguments, "args"));
+    cr_expect(eq(u32, records[1].queue.flags, 0));
+    cr_expect(eq(u32, records[1].queue.made.user, 9));
+    cr_expect(bytes_equal_text(records[1].queue.arguments, "more"));
+    cr_expect(eq(u32, records[2].queue.made.user, 0));
+    cr_expect(eq(u32, records[2].queue.made.wall_s, 0));
+}
+
+Test(record, generation_keeps_every_field)
+{
+    const struct record_generation generation = {
+        .id = 7,
+        .vhost = 1,
+        .wall_ms = INT64_C(1764144000123),
+        .cause = 3,
+        .maker = bytes_of("oncall"),
+        .rest = bytes_of("texts"),
+    };
+    record_put_generation(&out, &generation);
+    record_put_delete(&out, RECORD_GENERATION_DELETE, 6);
+    struct bytes left = buffer_bytes(&out);
+    struct record record;
+    cr_assert(eq(int, record_next(&left, &record), STATUS_OK));
+    cr_expect(eq(u64, record.generation.id, 7));
+    cr_expect(eq(u64, record.generation.vhost, 1));
+    cr_expect(eq(i64, record.generation.wall_ms, generation.wall_ms));
+    cr_expect(eq(u32, record.generation.cause, 3));
+    cr_expect(bytes_equal_text(record.generation.maker, "oncall"));
+    cr_expect(bytes_equal_text(record.generation.rest, "texts"));
+    cr_assert(eq(int, record_next(&left, &record), STATUS_OK));
+    cr_expect(eq(int, (int)record.type, RECORD_GENERATION_DELETE));
+    cr_expect(eq(u64, record.deleted.id, 6));
+}
+
 /* Octets from a disk are never trusted: every cut and every changed octet either decodes within the
  * record or is refused. The address sanitizer watches. */
 Test(record, damage_never_leads_outside_the_record)
