@@ -4,10 +4,12 @@
 #include "amqp/reply.h"
 #include "base/alloc.h"
 #include "broker/access.h"
+#include "broker/audit.h"
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
 #include "broker/connection.h"
 #include "broker/dead_letter.h"
+#include "broker/desk.h"
 #include "broker/doomed.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
@@ -128,6 +130,8 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     buffer_init(&core->payload);
     core->logins = login_desk_new(core);
     core->dead_letters = dead_letters_new(core);
+    core->audit = audit_new();
+    core->desk = desk_new(core);
     return core;
 }
 
@@ -157,6 +161,8 @@ core_free(struct core **core_pointer)
     }
     core_free_doomed_channels(core);
     core_forget_pending(core);
+    desk_free(&core->desk);
+    audit_free(&core->audit);
     dead_letters_free(&core->dead_letters);
     core_unbind_all(core);
     uint32_t position = 0;
@@ -404,6 +410,7 @@ core_end_tick(struct core *core)
     core_move_dead(core);
     core_release_committers(core);
     core_work_on_pending(core);
+    core_work_on_desk(core);
     core_end_waits(core);
     core_dispatch(core);
     core_expire(core);
@@ -466,8 +473,8 @@ core_wait_ms(const struct core *core)
         !list_is_empty(&core->overlong) || !list_is_empty(&core->confirming) ||
         !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
         core_is_unbinding(core) || !list_is_empty(&core->policy_walks) ||
-        queue_discards_can_go_on(&core->discards) || core_can_move_dead(core) ||
-        core_wants_seal(core)) {
+        core_has_desk_work(core) || queue_discards_can_go_on(&core->discards) ||
+        core_can_move_dead(core) || core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

@@ -36,8 +36,10 @@ enum { CORE_TRIM_MS = 1000 };
  */
 enum { CORE_WORK_PER_TICK = 256 * 1024, CORE_WORK_OF_CHANGE = 40 };
 
+struct audit;
 struct connection;
 struct dead_letters;
+struct desk;
 struct journal;
 struct login_desk;
 struct queue;
@@ -113,8 +115,9 @@ struct core_counters {
     uint64_t died[DEATH_REASON_COUNT]; /* messages, by what they died of */
     uint64_t dead_lettered[DEATH_REASON_COUNT]; /* of them: that reached a queue */
     uint64_t dead_letters_dropped;              /* no dead-letter exchange, or no queue behind it */
-    uint64_t dead_letter_cycles;     /* copies that were not made, for they would come again */
-    uint64_t dead_letters_set_aside; /* that no segment can hold */
+    uint64_t dead_letter_cycles;          /* copies that were not made, for they would come again */
+    uint64_t dead_letters_set_aside;      /* that no segment can hold */
+    uint64_t desk_replayed, desk_dropped; /* messages, by operators (desk.h) */
     uint64_t logins_succeeded, logins_failed;
     uint64_t internal_errors; /* 541: must be 0 */
 };
@@ -178,6 +181,8 @@ struct core {
     uint64_t held_bytes; /* message memory of publishes that wait for the alarm; blocked.c */
     uint8_t alarms;      /* of enum core_alarm: publishers are blocked while any is set */
     struct dead_letters *dead_letters; /* owned (broker/dead_letter.h) */
+    struct desk *desk;                 /* owned (broker/desk.h) */
+    struct audit *audit;               /* owned (broker/audit.h) */
     struct paging *paging;             /* owned; NULL: nothing leaves memory */
     struct journal *journal;           /* borrowed; NULL: nothing is durable, all is in memory */
     struct space *space;               /* borrowed; NULL with the journal */

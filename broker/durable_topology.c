@@ -57,8 +57,9 @@ queue_remember(const struct queue *queue)
     if (!queue->durable || !core_has_log(core)) {
         return;
     }
-    uint32_t flags =
-        (queue->from_file ? RECORD_FROM_FILE : 0u) | (queue->auto_delete ? RECORD_AUTO_DELETE : 0u);
+    uint32_t flags = (queue->from_file ? RECORD_FROM_FILE : 0u) |
+                     (queue->auto_delete ? RECORD_AUTO_DELETE : 0u) |
+                     (queue->is_paused ? RECORD_PAUSED : 0u);
     record_put_queue(core_begin_record(core), queue->target.id, vhost->id, flags, queue->name,
                      queue->arguments);
     core_log_record(core);
@@ -437,7 +438,12 @@ restore_queue(struct topology_restore *restore, const struct record *record)
         .auto_delete = (record->queue.flags & RECORD_AUTO_DELETE) != 0,
         .from_file = (record->queue.flags & RECORD_FROM_FILE) != 0,
     };
-    return vhost_restore_queue(vhost, id, &properties) == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+    struct queue *queue = vhost_restore_queue(vhost, id, &properties);
+    if (queue == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    queue->is_paused = (record->queue.flags & RECORD_PAUSED) != 0;
+    return STATUS_OK;
 }
 
 /* NULL, or what is wrong with key or arguments. */

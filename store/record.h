@@ -85,6 +85,7 @@ enum record_set_flag {
     RECORD_TO_EXCHANGE = 1 << 4, /* binding: the target is an exchange */
     RECORD_DISABLED = 1 << 5,    /* user */
     RECORD_OPERATOR = 1 << 6,    /* policy */
+    RECORD_PAUSED = 1 << 7,      /* queue */
 };
 
 /* Bit 63 of a queue id in PUBLISH and in rows: it may have been handed out at once. */
