@@ -209,6 +209,10 @@ Test(desk_disk, contents_in_spill_files_are_read_and_let_go_of_again)
     desk_run(rig, "q", &request, pump, &outcome);
     cr_expect(eq(u64, outcome.progress.done_count, 3000));
     expect_shown("t", 1, 3000);
+    struct desk_request drop = {.action = DESK_DROP, .filter = {.message_id = bytes_of("m")}};
+    desk_run(rig, "t", &drop, pump, &outcome);
+    cr_expect(eq(u64, outcome.progress.done_count, 3000));
+    cr_expect(eq(u64, ready_count(rig, "t"), 0));
 }
 
 /* More entries than a queue keeps in memory. */
