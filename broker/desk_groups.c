@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 
 void
 desk_groups_init(struct desk_groups *groups, uint64_t seed)
@@ -62,6 +63,7 @@ group_new(struct desk_groups *groups, struct bytes key)
         return NULL;
     }
     uint8_t *copy = (uint8_t *)(group + 1);
+    assert(key.data != NULL);
     memcpy(copy, key.data, key.size);
     *group = (struct desk_group){.key = bytes_make(copy, key.size)};
     struct byte_reader reader = byte_reader_make(group->key);
