@@ -4,10 +4,12 @@
 #include "amqp/reply.h"
 #include "base/alloc.h"
 #include "broker/access.h"
+#include "broker/audit.h"
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
 #include "broker/connection.h"
 #include "broker/dead_letter.h"
+#include "broker/desk.h"
 #include "broker/doomed.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
@@ -139,6 +141,8 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->dead_letters = dead_letters_new(core);
     core->traces = traces_new(core);
     core->generations = generations_new();
+    core->audit = audit_new();
+    core->desk = desk_new(core);
     return core;
 }
 
@@ -169,6 +173,8 @@ core_free(struct core **core_pointer)
     }
     core_free_doomed_channels(core);
     core_forget_pending(core);
+    desk_free(&core->desk);
+    audit_free(&core->audit);
     dead_letters_free(&core->dead_letters);
     traces_free(&core->traces);
     core_unbind_all(core);
@@ -421,6 +427,7 @@ core_end_tick(struct core *core)
     core_release_committers(core);
     core_work_on_pending(core);
     core_work_on_requests(core);
+    core_work_on_desk(core);
     core_end_waits(core);
     core_dispatch(core);
     core_send_traces(core);
@@ -484,8 +491,8 @@ core_wait_ms(const struct core *core)
         !list_is_empty(&core->overlong) || !list_is_empty(&core->confirming) ||
         !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
         core_is_unbinding(core) || !list_is_empty(&core->policy_walks) || core->requests_go_on ||
-        queue_discards_can_go_on(&core->discards) || core_can_move_dead(core) ||
-        core_wants_seal(core)) {
+        core_has_desk_work(core) || queue_discards_can_go_on(&core->discards) ||
+        core_can_move_dead(core) || core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

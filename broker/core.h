@@ -36,9 +36,11 @@ enum { CORE_TRIM_MS = 1000 };
  */
 enum { CORE_WORK_PER_TICK = 256 * 1024, CORE_WORK_OF_CHANGE = 40 };
 
+struct audit;
 struct connection;
 struct dead_letters;
 struct generations;
+struct desk;
 struct journal;
 struct login_desk;
 struct queue;
@@ -116,8 +118,9 @@ struct core_counters {
     uint64_t died[DEATH_REASON_COUNT]; /* messages, by what they died of */
     uint64_t dead_lettered[DEATH_REASON_COUNT]; /* of them: that reached a queue */
     uint64_t dead_letters_dropped;              /* no dead-letter exchange, or no queue behind it */
-    uint64_t dead_letter_cycles;     /* copies that were not made, for they would come again */
-    uint64_t dead_letters_set_aside; /* that no segment can hold */
+    uint64_t dead_letter_cycles;          /* copies that were not made, for they would come again */
+    uint64_t dead_letters_set_aside;      /* that no segment can hold */
+    uint64_t desk_replayed, desk_dropped; /* messages, by operators (desk.h) */
     uint64_t logins_succeeded, logins_failed;
     uint64_t traced;          /* messages of which a trace was made (trace.h) */
     uint64_t traces_dropped;  /* for want of memory, or of room in a queue */
@@ -190,6 +193,8 @@ struct core {
     struct dead_letters *dead_letters; /* owned (broker/dead_letter.h) */
     struct traces *traces;             /* owned (broker/trace.h) */
     uint32_t traced_vhost_count;       /* where messages leave a trace */
+    struct desk *desk;                 /* owned (broker/desk.h) */
+    struct audit *audit;               /* owned (broker/audit.h) */
     struct paging *paging;             /* owned; NULL: nothing leaves memory */
     struct journal *journal;           /* borrowed; NULL: nothing is durable, all is in memory */
     struct space *space;               /* borrowed; NULL with the journal */

@@ -84,6 +84,11 @@ void core_release_committers(struct core *core);
 /* Whether core_move_dead has something to do at once. */
 bool core_can_move_dead(const struct core *core);
 
+/* Takes the message of the queue that died first out of its list, for whoever moves it
+ * (death_move.h): lets go of its content, or passes the count of that on. */
+void core_take_first_dead(struct core *core, struct queue *queue);
+void core_pass_first_dead_on(struct core *core, struct queue *queue);
+
 /* The queue's first dying message cannot be moved, ever: it is dying no more. What the log has of
  * it stays there, where it died. */
 void core_set_dying_aside(struct core *core, struct queue *queue);

@@ -64,7 +64,8 @@ queue_remember(const struct queue *queue)
     }
     uint32_t flags = (queue->from_file ? RECORD_FROM_FILE : 0u) |
                      (queue->auto_delete ? RECORD_AUTO_DELETE : 0u) |
-                     (queue->is_protected ? RECORD_PROTECTED : 0u);
+                     (queue->is_protected ? RECORD_PROTECTED : 0u) |
+                     (queue->is_paused ? RECORD_PAUSED : 0u);
     record_put_made_queue(core_begin_record(core), queue->target.id, vhost->id, flags, queue->made,
                           queue->name, queue->arguments);
     core_log_record(core);
@@ -450,7 +451,12 @@ restore_queue(struct topology_restore *restore, const struct record *record)
         .is_protected = (record->queue.flags & RECORD_PROTECTED) != 0,
         .made = record->queue.made,
     };
-    return vhost_restore_queue(vhost, id, &properties) == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+    struct queue *queue = vhost_restore_queue(vhost, id, &properties);
+    if (queue == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    queue->is_paused = (record->queue.flags & RECORD_PAUSED) != 0;
+    return STATUS_OK;
 }
 
 /* NULL, or what is wrong with key or arguments. */

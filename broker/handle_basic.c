@@ -335,6 +335,14 @@ get_failed_message(struct channel *channel, struct queue *queue, bool no_ack, st
     return status;
 }
 
+static enum status
+answer_empty(struct channel *channel)
+{
+    struct method answer = {.id = METHOD_BASIC_GET_EMPTY};
+    channel_send(channel, &answer);
+    return STATUS_OK;
+}
+
 enum status
 channel_handle_basic_get(struct channel *channel, const struct basic_get *args, struct fault *fault)
 {
@@ -347,6 +355,9 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
     struct core *core = channel_core(channel);
     core_use_queue(core, queue);
     core_serve_consumers(core, queue);
+    if (queue->is_paused) {
+        return answer_empty(channel);
+    }
     if (!core_head_is_ready(core, queue) && !core_head_is_held(queue)) {
         channel_start_getting(channel, queue);
         return STATUS_AGAIN;
@@ -355,9 +366,7 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
                              ? get_message(channel, queue, args->no_ack, &got)
                              : get_failed_message(channel, queue, args->no_ack, &got);
     if (status == STATUS_AGAIN) {
-        struct method answer = {.id = METHOD_BASIC_GET_EMPTY};
-        channel_send(channel, &answer);
-        return STATUS_OK;
+        return answer_empty(channel);
     }
     if (status != STATUS_OK) {
         return fault_connection(fault, REPLY_RESOURCE_ERROR, "no memory for the delivery");

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "broker/desk_walk.h"
 #include "broker/durability.h"
 #include "broker/paging_state.h"
 #include "broker/pending.h"
@@ -80,14 +81,42 @@ static bool
 is_tried_again(struct paging *paging, struct paging_job *job)
 {
     enum { TRIES_MAX = 4 };
-    bool is_reading =
-        job->task == TASK_FETCH || job->task == TASK_RESTORE || job->task == TASK_READ_ENTRIES;
+    bool is_reading = job->task == TASK_FETCH || job->task == TASK_RESTORE ||
+                      job->task == TASK_READ_ENTRIES || job->task == TASK_LOOK_AT_ENTRIES;
     if (!is_reading || job->io.status != STATUS_IO || !paging_is_open(paging) ||
         ++job->tries >= TRIES_MAX) {
         return false;
     }
     paging_submit(paging, job);
     return true;
+}
+
+static void
+end_fetch(struct core *core, struct paging_job *job)
+{
+    if (job->desk != NULL) {
+        desk_walk_end_fetch(core, job);
+    } else if (job->pending != NULL) {
+        pending_end_fetch(core, job);
+    } else if (job->is_dying) {
+        paging_end_dying_fetch(core->paging, job);
+    } else {
+        paging_end_fetch(core->paging, job);
+    }
+}
+
+static void
+end_restore(struct core *core, struct paging_job *job)
+{
+    if (job->desk != NULL) {
+        desk_walk_end_restore(core, job);
+    } else if (job->pending != NULL) {
+        pending_end_restore(core, job);
+    } else if (job->is_dying) {
+        paging_end_dying_restore(core->paging, job);
+    } else {
+        paging_end_restore(core->paging, job);
+    }
 }
 
 /* A job that has written something gives memory up, which the tick's output may still name: that
@@ -102,25 +131,16 @@ core_job_done(struct core *core, struct io_job *io)
     }
     switch (job->task) {
     case TASK_FETCH:
-        if (job->pending != NULL) {
-            pending_end_fetch(core, job);
-        } else if (job->is_dying) {
-            paging_end_dying_fetch(paging, job);
-        } else {
-            paging_end_fetch(paging, job);
-        }
+        end_fetch(core, job);
         break;
     case TASK_RESTORE:
-        if (job->pending != NULL) {
-            pending_end_restore(core, job);
-        } else if (job->is_dying) {
-            paging_end_dying_restore(paging, job);
-        } else {
-            paging_end_restore(paging, job);
-        }
+        end_restore(core, job);
         break;
     case TASK_READ_ENTRIES:
         paging_end_read(paging, job);
+        break;
+    case TASK_LOOK_AT_ENTRIES:
+        desk_walk_end_look(core, job);
         break;
     case TASK_SPILL_CHUNK:
     case TASK_SPILL_ENTRIES:

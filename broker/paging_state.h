@@ -20,11 +20,13 @@ enum paging_task {
     TASK_FETCH,        /* contents by their LSN */
     TASK_RESTORE,      /* a spilled chunk */
     TASK_READ_ENTRIES, /* a run of entries, of a queue or of discards */
+    TASK_LOOK_AT_ENTRIES, /* the same, which stays where it is */
     TASK_SPILL_CHUNK,
     TASK_SPILL_ENTRIES,
     TASK_REMOVE_FILE,
 };
 
+struct desk_walk;
 struct pending_walk;
 
 struct paging_job {
@@ -35,6 +37,7 @@ struct paging_job {
     bool is_returned;             /* the contents are of returned messages */
     bool is_dying;                /* of messages that have died in `queue` */
     struct pending_walk *pending; /* a request that looks at contents (pending.c); NULL: none */
+    struct desk_walk *desk;       /* that looks at what comes (desk_walk.c); NULL: none */
     uint32_t tries;               /* that have failed */
     uint64_t end_position;        /* TASK_FETCH, TASK_RESTORE: behind the last entry of the deque */
     struct chunk_spill chunk;     /* TASK_RESTORE, TASK_SPILL_CHUNK */

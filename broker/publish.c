@@ -14,17 +14,14 @@
 #include "broker/access.h"
 #include "broker/delay.h"
 #include "broker/durability.h"
-#include "broker/expiry.h"
+#include "broker/expiration.h"
 #include "broker/failure_notes.h"
 #include "broker/limits.h"
 #include "broker/reply_to.h"
-#include "broker/retry.h"
 #include "broker/route.h"
 #include "broker/trace.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
-#include "broker/waiting.h"
-#include "queues/clocks.h"
 
 /* Properties that the broker reads. The delivery mode was seen by the network side. */
 enum {
@@ -73,81 +70,6 @@ printable(struct bytes text, char *out, size_t out_size)
 }
 
 /* Handing over --------------------------------------------------------------------------------- */
-
-/* LSN and flags of the entry that the message gets in the queue. */
-static uint64_t
-entry_bits(const struct core *core, const struct queue *queue, const struct content *content,
-           struct logged_message *message)
-{
-    bool is_persistent = queue->durable && (content->flags & CONTENT_PERSISTENT) != 0;
-    uint8_t flags = is_persistent ? ENTRY_PERSISTENT : 0;
-    if (message->lsn == 0 || !core_logs(core, queue, content)) {
-        return queue_entry_pack(0, flags);
-    }
-    assert(message->next_target < core->log_target_count);
-    uint64_t target = core->log_targets[message->next_target++];
-    assert((target & ~RECORD_QUEUE_HANDED_OUT) == queue->target.id);
-    flags |= (target & RECORD_QUEUE_HANDED_OUT) != 0 ? ENTRY_HANDED_OUT : 0;
-    return queue_entry_pack(message->lsn, flags);
-}
-
-/* The message comes in when it is due (broker/waiting.h). */
-static SELDOM void
-enqueue_delayed(struct core *core, struct queue *queue, const struct queue_entry *entry,
-                const struct content *content, const struct logged_message *message)
-{
-    queue_push_delayed(queue, entry, content_level(content, queue), message->due_ms,
-                       message->expiration);
-    queue_entry_retain(entry, core->pool);
-    queue_clocks_of(queue)->published_count++;
-    core_look_at_waiting(core, queue, queue_next_due_ms(queue));
-}
-
-static enum status
-push_in_order(struct core *core, struct queue *queue, struct queue_entry *entry,
-              const struct logged_message *message)
-{
-    if (queue_is_endless(queue, message->expiration)) {
-        return queue_push(queue, entry);
-    }
-    return core_push_for(core, queue, entry, queue_time_to_live_ms(queue, message->expiration));
-}
-
-static enum status
-push_at_level(struct core *core, struct queue *queue, struct queue_entry *entry,
-              const struct content *content, const struct logged_message *message)
-{
-    queue_turn_to_level(queue, content_level(content, queue));
-    enum status status = push_in_order(core, queue, entry, message);
-    queue_serve_highest(queue);
-    core_heed_hold(core, queue);
-    return status;
-}
-
-void
-core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
-             const struct content *content, struct logged_message *message)
-{
-    struct queue_entry entry = {
-        .content = ref,
-        .lsn_and_flags = entry_bits(core, queue, content, message),
-        .size = content->body_size,
-    };
-    if (message->due_ms != 0) {
-        enqueue_delayed(core, queue, &entry, content, message);
-        return;
-    }
-    enum status status = queue->levels == NULL
-                             ? push_in_order(core, queue, &entry, message)
-                             : push_at_level(core, queue, &entry, content, message);
-    assert(status == STATUS_OK);
-    queue_entry_retain(&entry, core->pool);
-    queue->clocks->published_count++;
-    core_heed_limit(core, queue);
-    if (queue_has_ready_consumer(queue)) {
-        core_wake_queue(core, queue);
-    }
-}
 
 void
 channel_return_message(struct channel *channel, struct content_ref ref)
@@ -231,27 +153,6 @@ end_refused(const struct publish *publish, uint32_t refused_count)
     reached.stamp = core->routes.stamp;
     route_set_fini(&core->routes);
     core->routes = reached;
-}
-
-void
-core_forget_delayed(struct core *core, uint32_t end)
-{
-    for (uint32_t i = core->prompt_count; i < end; i++) {
-        queue_forget_delayed(queue_of_target(core->routes.targets[i]), core->route_due_ms);
-    }
-}
-
-enum status
-core_reserve_delayed(struct core *core)
-{
-    for (uint32_t i = core->prompt_count; i < core->routes.count; i++) {
-        if (queue_reserve_delayed(queue_of_target(core->routes.targets[i]), core->route_due_ms) !=
-            STATUS_OK) {
-            core_forget_delayed(core, i);
-            return STATUS_NO_MEMORY;
-        }
-    }
-    return STATUS_OK;
 }
 
 /* Room for the message in every queue that it reached, and in the log. STATUS_REJECTED: one is
@@ -401,56 +302,6 @@ publish_deliver(const struct publish *publish, struct fault *fault)
 
 /* Properties ----------------------------------------------------------------------------------- */
 
-/* Its text is what RabbitMQ's integer parser says. */
-static enum status
-fault_expiration(struct fault *fault, struct bytes expiration, const char *why, struct bytes detail,
-                 bool is_quoted)
-{
-    char shown[64];
-    char shown_detail[64];
-    const char *quote = is_quoted ? "\"" : "";
-    return fault_channel(fault, REPLY_PRECONDITION_FAILED, "invalid expiration '%s': {%s,%s%s%s}",
-                         printable(expiration, shown, sizeof(shown)), why, quote,
-                         printable(detail, shown_detail, sizeof(shown_detail)), quote);
-}
-
-static bool
-is_digit(uint8_t octet)
-{
-    return octet >= '0' && octet <= '9';
-}
-
-enum status
-publish_read_expiration(struct bytes text, uint64_t *expiration_out, struct fault *fault)
-{
-    size_t first = text.size > 0 && (text.data[0] == '-' || text.data[0] == '+') ? 1 : 0;
-    size_t end = first;
-    uint64_t value = 0;
-    while (end < text.size && is_digit(text.data[end])) {
-        value = value * 10 + (uint64_t)(text.data[end] - '0');
-        value = value > DELAY_MS_MAX ? DELAY_MS_MAX + 1 : value;
-        end++;
-    }
-    if (end == first) {
-        char shown[64];
-        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
-                             "invalid expiration '%s': no_integer",
-                             printable(text, shown, sizeof(shown)));
-    }
-    if (end < text.size) {
-        return fault_expiration(fault, text, "leftover_string",
-                                bytes_make(text.data + end, text.size - end), true);
-    }
-    if (text.data[0] == '-' && value > 0) {
-        return fault_expiration(fault, text, "value_negative", text, false);
-    }
-    if (value > DELAY_MS_MAX) {
-        return fault_expiration(fault, text, "value_too_large", text, false);
-    }
-    *expiration_out = value + 1;
-    return STATUS_OK;
-}
-
 enum status
 publish_collect_keys(struct bytes headers, const char *name, struct bytes *keys,
                      uint32_t *key_count, struct fault *fault)
@@ -542,27 +393,9 @@ check_properties(const struct publish *publish, const struct properties *propert
                              "fast reply consumer does not exist");
     }
     if ((properties->flags & PROPERTY_EXPIRATION) != 0) {
-        return publish_read_expiration(properties->expiration, expiration_out, fault);
+        return expiration_read(properties->expiration, expiration_out, fault);
     }
     return STATUS_OK;
-}
-
-uint64_t
-content_expiration(const struct content *content)
-{
-    struct bytes block = content_properties(content);
-    if ((get_u16(block.data) & PROPERTY_EXPIRATION) == 0) {
-        return 0;
-    }
-    UNINITIALIZED struct properties properties;
-    uint64_t expiration = 0;
-    struct fault fault;
-    enum status status = properties_decode(&properties, block, &fault);
-    if (status == STATUS_OK) {
-        status = publish_read_expiration(properties.expiration, &expiration, &fault);
-    }
-    assert(status == STATUS_OK);
-    return expiration;
 }
 
 /* Rewriting ------------------------------------------------------------------------------------ */

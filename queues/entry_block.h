@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside of a deque of entries, shared by the files that are it: entry_deque.c pushes and takes,
- * entry_pages.c spills the middle and reads it back, entry_dead.c lets entries die. */
+ * entry_pages.c spills the middle and reads it back, entry_dead.c lets entries die, entry_look.c
+ * looks. */
 #ifndef BOURSE_QUEUES_ENTRY_BLOCK_H
 #define BOURSE_QUEUES_ENTRY_BLOCK_H
 
@@ -69,6 +70,19 @@ entry_pages_bytes(const struct entry_pages *pages)
     return pages->run_capacity * sizeof(*pages->runs) +
            pages->directory_capacity * sizeof(struct entry_block *) + pages->dead.bytes;
 }
+
+/* Where an entry stands. */
+struct entry_place {
+    struct entry_block *block; /* NULL: it is spilled */
+    uint32_t at;               /* in the block */
+    uint64_t number;           /* of its place, if it is spilled */
+};
+
+/* Of the one that is `skip` places behind the oldest. */
+struct entry_place entry_deque_find(const struct entry_deque *deque, uint64_t skip);
+
+/* Octets of the run in its file. */
+size_t entry_run_octets(const struct entry_run *run);
 
 /* The deque has one block more: makes pages when it has become long. */
 void entry_pages_on_block(struct entry_deque *deque);

@@ -51,13 +51,6 @@ nth_block(const struct entry_deque *deque, uint64_t number)
     return block;
 }
 
-/* Where an entry stands. */
-struct entry_place {
-    struct entry_block *block; /* NULL: it is spilled */
-    uint32_t at;               /* in the block */
-    uint64_t number;           /* of its place, if it is spilled */
-};
-
 static struct entry_place
 place_in_block(const struct entry_deque *deque, uint64_t first_block, uint64_t at)
 {
@@ -68,8 +61,8 @@ place_in_block(const struct entry_deque *deque, uint64_t first_block, uint64_t a
 }
 
 /* All blocks but the first and the last are full, so that arithmetic finds the block. */
-static struct entry_place
-find_entry(const struct entry_deque *deque, uint64_t skip)
+struct entry_place
+entry_deque_find(const struct entry_deque *deque, uint64_t skip)
 {
     const struct entry_pages *pages = deque->pages;
     if (!deque->has_runs) {
@@ -147,7 +140,7 @@ entry_deque_kill(struct entry_deque *deque, uint64_t skip, struct queue_entry *e
     if (deque->dead_count == UINT32_MAX) {
         return STATUS_NO_MEMORY;
     }
-    struct entry_place place = find_entry(deque, skip);
+    struct entry_place place = entry_deque_find(deque, skip);
     enum status status = place.block == NULL ? kill_spilled(deque, place.number, entry)
                                              : kill_in_place(deque, &place, entry);
     if (status == STATUS_OK) {

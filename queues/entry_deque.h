@@ -194,6 +194,36 @@ struct entry_cursor entry_deque_seek(const struct entry_deque *deque, uint64_t s
 /* The entry at the cursor, which moves on; NULL at the end. */
 struct queue_entry *entry_cursor_next(struct entry_cursor *cursor);
 
+/* Looking (entry_look.c): at any place, whatever is spilled, and nothing changes ----------------
+ */
+
+enum entry_sight {
+    SIGHT_LIVING,
+    SIGHT_DEAD,    /* the place of one that has died */
+    SIGHT_SPILLED, /* it lives, or lived, in a run that has to be read first */
+};
+
+/* The entry that is `skip` places behind the oldest; there is one. */
+enum entry_sight entry_deque_look(const struct entry_deque *deque, uint64_t skip,
+                                  struct queue_entry *entry_out);
+
+/* A run of entries as its file has it, for whoever looks; it stays where it is. */
+struct entry_look {
+    uint64_t place; /* store/spill_space.h */
+    uint32_t size;  /* octets */
+    uint32_t crc;   /* what it must be */
+    uint32_t count; /* entries */
+    bool is_logged;
+};
+
+/* The run that holds the spilled place `skip`, which is the `*at_out`-th entry of it. */
+void entry_deque_find_run(const struct entry_deque *deque, uint64_t skip,
+                          struct entry_look *look_out, uint32_t *at_out);
+
+/* Entry `at` of the octets of that run; dead if it was when the run was written. */
+struct queue_entry entry_look_read(const struct entry_look *look, const uint8_t *octets,
+                                   uint32_t at);
+
 /* The LSN of the last logged entry in the first `block_max` blocks; 0: none. */
 uint64_t entry_deque_last_lsn(const struct entry_deque *deque, uint32_t block_max);
 

@@ -101,8 +101,8 @@ entry_pages_on_head_done(struct entry_pages *pages, const struct entry_block *bl
     }
 }
 
-static size_t
-run_octets(const struct entry_run *run)
+size_t
+entry_run_octets(const struct entry_run *run)
 {
     return run->count * (run->is_logged ? sizeof(struct logged_entry) : sizeof(struct queue_entry));
 }
@@ -118,7 +118,7 @@ entry_pages_free(struct entry_deque *deque)
     assert(!pages->is_reading);
     for (; pages->run_count > 0; pages->run_count--) {
         const struct entry_run *run = &pages->runs[pages->run_first];
-        spill_space_give_back(deque->memory->space, run->place, run_octets(run));
+        spill_space_give_back(deque->memory->space, run->place, entry_run_octets(run));
         pages->run_first = (pages->run_first + 1) % pages->run_capacity;
     }
     list_remove(&pages->link);
@@ -202,7 +202,7 @@ plan_run(const struct entry_deque *deque, const struct entry_block *block, struc
         longer.count = (run->count + (block->end - block->start)) & ENTRY_RUN_COUNT_MAX;
         longer.dead_count = (run->dead_count + block->dead_count) & ENTRY_RUN_COUNT_MAX;
         if (block_count > 0 &&
-            (run_octets(&longer) > ENTRY_RUN_OCTETS || block_is_busy(deque->memory, block))) {
+            (entry_run_octets(&longer) > ENTRY_RUN_OCTETS || block_is_busy(deque->memory, block))) {
             break;
         }
         *run = longer;
@@ -280,7 +280,7 @@ begin_spill(struct entry_pages *pages, struct entry_spill *spill_out)
         return false;
     }
     uint32_t block_count = plan_run(pages->deque, block, &run);
-    size_t size = run_octets(&run);
+    size_t size = entry_run_octets(&run);
     uint8_t *octets = try_alloc(size);
     if (octets == NULL) {
         return false;
@@ -451,7 +451,7 @@ entry_deque_begin_read(struct entry_deque *deque, struct entry_spill *spill_out)
     assert(pages->run_count > 0);
     assert(!pages->is_reading);
     const struct entry_run *run = &pages->runs[pages->run_first];
-    uint8_t *octets = try_alloc(run_octets(run));
+    uint8_t *octets = try_alloc(entry_run_octets(run));
     if (octets == NULL) {
         return false;
     }
@@ -459,7 +459,7 @@ entry_deque_begin_read(struct entry_deque *deque, struct entry_spill *spill_out)
     *spill_out = (struct entry_spill){
         .pages = pages,
         .octets = octets,
-        .size = run_octets(run),
+        .size = entry_run_octets(run),
         .place = run->place,
         .crc = run->crc,
     };
@@ -537,7 +537,7 @@ static void
 forget_first_run(struct entry_pages *pages)
 {
     const struct entry_run *run = &pages->runs[pages->run_first];
-    spill_space_give_back(pages->deque->memory->space, run->place, run_octets(run));
+    spill_space_give_back(pages->deque->memory->space, run->place, entry_run_octets(run));
     pages->run_places -= run->count;
     pages->run_first = (pages->run_first + 1) % pages->run_capacity;
     if (--pages->run_count > 0) {

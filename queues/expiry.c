@@ -388,8 +388,8 @@ queue_times_on_purged(struct queue *queue)
 
 /* Dying ---------------------------------------------------------------------------------------- */
 
-static enum status
-kill_returned(struct queue *queue, uint64_t position)
+enum status
+queue_times_kill_returned(struct queue *queue, uint64_t position)
 {
     struct queue_times *times = queue->times;
     uint64_t before = queue_times_bytes(times);
@@ -424,7 +424,7 @@ take_row(struct queue *queue, struct due_row row, struct queue_entry *entry_out,
     uint64_t first = queue_deque_position(queue);
     enum status status = STATUS_AGAIN;
     if ((queue_entry_flags(&row.entry) & ENTRY_IS_BACK) != 0) {
-        status = kill_returned(queue, position);
+        status = queue_times_kill_returned(queue, position);
     } else if (position >= first) {
         status = entry_deque_kill(&queue->deque, position - first, &row.entry);
     }

@@ -70,6 +70,10 @@ void queue_times_on_released(struct queue *queue);
 /* Every ready message was dropped. */
 void queue_times_on_purged(struct queue *queue);
 
+/* The returned message at `position` leaves; its place goes when it comes to the head.
+ * STATUS_NO_MEMORY: it stays. */
+MUST_CHECK enum status queue_times_kill_returned(struct queue *queue, uint64_t position);
+
 /* Whether the returned message at `position` has died; takes note that it is gone if `take`. */
 bool queue_times_is_dead(struct queue *queue, uint64_t position, bool take);
 

@@ -69,6 +69,7 @@ struct queue {
     bool deleted;           /* no longer in the vhost; waits for the last reference */
     bool had_consumer;      /* auto-delete waits for the first */
     bool has_policies;      /* one applies, ordinary or operator: settings are its */
+    bool is_paused;         /* nothing is handed out (broker/pause.h) */
     bool head_waits;        /* the next message cannot be handed out before the disk has answered */
     uint8_t level_max;      /* the highest level of its messages; 0: they have no priorities */
     uint8_t level_default;  /* of a message without the property */
@@ -376,7 +377,7 @@ void queue_consumer_not_ready(struct consumer *consumer);
 static inline bool
 queue_has_ready_consumer(const struct queue *queue)
 {
-    return queue->ready_consumer_count > 0;
+    return queue->ready_consumer_count > 0 && !queue->is_paused;
 }
 
 /* The consumer whose turn it is, or NULL; queue_consumer_served moves it behind its equals. */

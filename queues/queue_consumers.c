@@ -110,7 +110,7 @@ queue_consumer_not_ready(struct consumer *consumer)
 struct consumer *
 queue_next_consumer(const struct queue *queue)
 {
-    return queue->ready_consumer_count == 0 ? NULL : queue->service->turns[0].consumer;
+    return queue_has_ready_consumer(queue) ? queue->service->turns[0].consumer : NULL;
 }
 
 void

@@ -19,6 +19,7 @@ enum content_flag {
     CONTENT_PERSISTENT = 1 << 0,  /* delivery mode 2 */
     CONTENT_HAS_HEADERS = 1 << 1, /* the headers table is present */
     CONTENT_HAS_DEATHS = 1 << 2,  /* the broker wrote the x-death in it, not a client */
+    CONTENT_IS_REPLAYED = 1 << 3, /* an operator has replayed it since it died last */
 };
 
 /* The other bits of `flags` say how many times 8 octets lie behind the body: the keys of the header

@@ -90,6 +90,7 @@ enum record_set_flag {
     RECORD_OPERATOR = 1 << 6,    /* policy */
     RECORD_TRACED = 1 << 7,      /* vhost */
     RECORD_PROTECTED = 1 << 7,   /* exchange, queue: the topology file has it under `protect` */
+    RECORD_PAUSED = 1 << 9,      /* queue */
 };
 
 /* Bit 63 of a queue id in PUBLISH and in rows: it may have been handed out at once. */

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/audit.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "broker/desk.h"
+#include "broker/vhost.h"
+
+struct audit {
+    struct audit_entry *entries[AUDIT_KEPT]; /* by number modulo; owned, each with its texts */
+    uint64_t last_number;
+};
+
+const char *
+audit_action_name(enum audit_action action)
+{
+    static const char *const names[AUDIT_ACTION_COUNT] = {"replay", "drop", "pause", "resume"};
+    return names[action];
+}
+
+struct audit *
+audit_new(void)
+{
+    return xalloc(sizeof(struct audit));
+}
+
+void
+audit_free(struct audit **audit_pointer)
+{
+    struct audit *audit = *audit_pointer;
+    if (audit == NULL) {
+        return;
+    }
+    *audit_pointer = NULL;
+    for (uint32_t i = 0; i < AUDIT_KEPT; i++) {
+        free(audit->entries[i]);
+    }
+    free(audit);
+}
+
+/* Keeping -------------------------------------------------------------------------------------- */
+
+enum { TEXT_COUNT = 8 };
+
+static void
+list_texts(struct audit_entry *entry, struct bytes *texts[static TEXT_COUNT])
+{
+    struct bytes *all[TEXT_COUNT] = {&entry->user,  &entry->vhost,  &entry->queue,
+                                     &entry->batch, &entry->filter, &entry->target,
+                                     &entry->note,  &entry->outcome};
+    memcpy(texts, all, sizeof(all));
+}
+
+/* NULL: no memory. */
+static struct audit_entry *
+copy_entry(const struct audit_entry *entry)
+{
+    struct audit_entry source = *entry;
+    struct bytes *texts[TEXT_COUNT];
+    list_texts(&source, texts);
+    size_t size = sizeof(source);
+    for (size_t i = 0; i < TEXT_COUNT; i++) {
+        size += texts[i]->size;
+    }
+    struct audit_entry *copy = try_alloc(size);
+    if (copy == NULL) {
+        return NULL;
+    }
+    uint8_t *end = (uint8_t *)(copy + 1);
+    for (size_t i = 0; i < TEXT_COUNT; i++) {
+        if (texts[i]->size > 0) {
+            memcpy(end, texts[i]->data, texts[i]->size);
+        }
+        *texts[i] = bytes_make(end, texts[i]->size);
+        end += texts[i]->size;
+    }
+    *copy = source;
+    return copy;
+}
+
+static void
+say(const struct core *core, const struct audit_entry *entry)
+{
+    static const char *const events[AUDIT_ACTION_COUNT] = {"audit.replay", "audit.drop",
+                                                           "audit.pause", "audit.resume"};
+    char user[300];
+    char vhost[300];
+    char queue[300];
+    char batch[160];
+    char note[600];
+    log_info(core->log, events[entry->action],
+             "phase=%s user=%s vhost=%s queue=%s batch=%s count=%" PRIu64 " stayed=%" PRIu64
+             " outcome=\"%.*s\" note=%s %.*s %.*s",
+             entry->phase == AUDIT_BEGUN ? "begun" : "ended",
+             log_escape(user, sizeof(user), entry->user),
+             log_escape(vhost, sizeof(vhost), entry->vhost),
+             log_escape(queue, sizeof(queue), entry->queue),
+             log_escape(batch, sizeof(batch), entry->batch), entry->done_count, entry->stayed_count,
+             BYTES_FORMAT(entry->outcome), log_escape(note, sizeof(note), entry->note),
+             BYTES_FORMAT(entry->target), BYTES_FORMAT(entry->filter));
+}
+
+static void
+add(struct core *core, struct audit_entry *entry)
+{
+    struct audit *audit = core->audit;
+    entry->number = ++audit->last_number;
+    entry->wall_ms = core->now.wall_ms;
+    say(core, entry);
+    struct audit_entry **place = &audit->entries[entry->number % AUDIT_KEPT];
+    free(*place);
+    *place = copy_entry(entry);
+}
+
+const struct audit_entry *
+audit_next(const struct core *core, uint64_t number)
+{
+    const struct audit *audit = core->audit;
+    uint64_t oldest = audit->last_number < AUDIT_KEPT ? 1 : audit->last_number - AUDIT_KEPT + 1;
+    for (uint64_t at = number < oldest ? oldest : number + 1; at <= audit->last_number; at++) {
+        const struct audit_entry *entry = audit->entries[at % AUDIT_KEPT];
+        if (entry != NULL) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+/* What was done -------------------------------------------------------------------------------- */
+
+static void
+put_pair(struct buffer *out, const char *name, struct bytes text)
+{
+    char escaped[600];
+    if (text.data != NULL) {
+        buffer_printf(out, "%s%s=%s", buffer_size(out) == 0 ? "" : " ", name,
+                      log_escape(escaped, sizeof(escaped), text));
+    }
+}
+
+static void
+put_number(struct buffer *out, const char *name, uint64_t number)
+{
+    if (number != 0) {
+        buffer_printf(out, "%s%s=%" PRIu64, buffer_size(out) == 0 ? "" : " ", name, number);
+    }
+}
+
+static void
+put_filter(struct buffer *out, const struct desk_filter *filter)
+{
+    put_number(out, "ids", filter->ids == NULL ? 0 : filter->id_count);
+    put_pair(out, "exchange", filter->exchange);
+    put_pair(out, "key", filter->routing_key);
+    put_pair(out, "origin", filter->origin_queue);
+    put_pair(out, "reason", filter->reason);
+    put_pair(out, "class", filter->error_class);
+    put_pair(out, "header", filter->header_name);
+    put_pair(out, "header_value", filter->header_text);
+    put_pair(out, "message_id", filter->message_id);
+    put_pair(out, "of_batch", filter->batch);
+    put_pair(out, "not_of_batch", filter->not_batch);
+    put_number(out, "age_min_ms", filter->age_min_ms);
+    put_number(out, "age_max_ms", filter->age_max_ms);
+}
+
+static void
+put_target(struct buffer *out, const struct replay_target *target)
+{
+    static const char *const names[] = {
+        [REPLAY_TO_ORIGIN_QUEUE] = "origin-queue",
+        [REPLAY_TO_ORIGIN_EXCHANGE] = "origin-exchange",
+        [REPLAY_TO_EXCHANGE] = "exchange",
+    };
+    put_pair(out, "to", bytes_of(names[target->to]));
+    if (target->to == REPLAY_TO_EXCHANGE) {
+        put_pair(out, "to_exchange", target->exchange);
+        put_pair(out, "to_key", target->routing_key);
+    }
+}
+
+static struct bytes
+outcome_of(enum desk_state state)
+{
+    return bytes_of(state == DESK_IS_DONE        ? "done"
+                    : state == DESK_IS_CANCELLED ? "cancelled"
+                    : state == DESK_HAS_GIVEN_UP ? "given up"
+                                                 : "");
+}
+
+void
+audit_job(struct core *core, const struct desk_job *job, enum audit_phase phase)
+{
+    const struct desk_request *request = desk_job_request(job);
+    const struct desk_progress *progress = desk_job_progress(job);
+    bool is_replay = request->action == DESK_REPLAY;
+    struct buffer filter;
+    struct buffer target;
+    buffer_init(&filter);
+    buffer_init(&target);
+    put_filter(&filter, &request->filter);
+    put_number(&filter, "limit", request->limit);
+    if (is_replay) {
+        put_target(&target, &request->target);
+    }
+    struct audit_entry entry = {
+        .action = is_replay ? AUDIT_REPLAY : AUDIT_DROP,
+        .phase = phase,
+        .user = request->user,
+        .vhost = desk_job_vhost_name(job),
+        .queue = desk_job_queue_name(job),
+        .batch = is_replay ? request->batch : bytes_make(NULL, 0),
+        .filter = buffer_bytes(&filter),
+        .target = buffer_bytes(&target),
+        .note = request->note,
+        .outcome = outcome_of(progress->state),
+        .done_count = progress->done_count,
+        .stayed_count =
+            progress->no_target_count + progress->too_large_count + progress->unreadable_count,
+    };
+    add(core, &entry);
+    buffer_fini(&target);
+    buffer_fini(&filter);
+}
+
+void
+audit_pause(struct core *core, const struct queue *queue, bool is_paused, struct bytes user,
+            struct bytes note)
+{
+    const struct vhost *vhost = queue->vhost;
+    struct audit_entry entry = {
+        .action = is_paused ? AUDIT_PAUSE : AUDIT_RESUME,
+        .phase = AUDIT_ENDED,
+        .user = user,
+        .vhost = vhost->name,
+        .queue = queue->name,
+        .note = note,
+        .outcome = bytes_of("done"),
+    };
+    add(core, &entry);
+}

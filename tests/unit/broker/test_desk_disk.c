@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The desk over a real data directory: with contents and entries that are on disk only, over
+ * restarts, and when the process is killed. */
+#include "broker/desk.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "amqp/properties.h"
+#include "broker/data_directory.h"
+#include "broker/durability.h"
+#include "broker/paging.h"
+#include "broker/pause.h"
+#include "tests/unit/broker/desk_harness.h"
+
+enum { MARK = 8 * 1024 * 1024, SEGMENT = 8 * 1024 * 1024, PUMPS_MAX = 5000 };
+
+static char path[64];
+static struct rig *rig;
+static struct data_directory *data;
+static uint64_t client;
+static struct desk_outcome outcome;
+
+static int
+remove_entry(const char *name, const struct stat *stat, int type, struct FTW *ftw)
+{
+    (void)stat;
+    (void)type;
+    (void)ftw;
+    return remove(name);
+}
+
+static void
+start(void)
+{
+    struct core_settings settings = rig_settings();
+    settings.memory_mark_bytes = MARK;
+    settings.message_bytes_max = SEGMENT / 2;
+    rig = rig_new_empty(&settings);
+    char why[512];
+    struct data_directory_settings directory = {.path = path, .segment_bytes = SEGMENT};
+    data = data_directory_open(&directory, rig->core, rig->pool, &rig->log, why, sizeof(why));
+    cr_assert(not(zero(ptr, data)), "%s", why);
+}
+
+/* One turn of the loop; waits a little for the threads of the store. The clock is stepped. */
+static void
+pump(void)
+{
+    rig_turn(rig);
+    data_directory_turn(data);
+    struct pollfd threads = {.fd = data_directory_fd(data), .events = POLLIN};
+    (void)poll(&threads, 1, 1);
+    data_directory_collect(data);
+    rig_step(rig, 10);
+}
+
+static void
+stop(void)
+{
+    for (int i = 0; i < 30; i++) {
+        pump();
+    }
+    queue_check(find_queue(rig, "q"));
+    queue_check(find_queue(rig, "t"));
+    data_directory_close(&data);
+    rig_free(&rig);
+}
+
+static void
+declare(const char *name)
+{
+    struct method queue = {.id = METHOD_QUEUE_DECLARE,
+                           .queue_declare = {.queue = bytes_of(name), .durable = true}};
+    rig_send(rig, client, 1, &queue);
+    for (int i = 0; i < PUMPS_MAX; i++) {
+        const struct posted *posted = rig_next(rig, client);
+        if (posted != NULL) {
+            cr_assert(eq(int, (int)posted->method.id, METHOD_QUEUE_DECLARE_OK));
+            return;
+        }
+        pump();
+    }
+    cr_assert(false, "no answer came");
+}
+
+static void
+set_up(void)
+{
+    (void)snprintf(path, sizeof(path), "/tmp/bourse-desk-XXXXXX");
+    cr_assert(not(zero(ptr, mkdtemp(path))));
+    start();
+    (void)rig_add_vhost(rig, "/");
+    rig_add_user(rig, "u", "p");
+    client = messaging_client(rig);
+    declare("q");
+    declare("t");
+}
+
+static void
+tear_down(void)
+{
+    stop();
+    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(desk_disk, .init = set_up, .fini = tear_down);
+
+/* The body is the text of the number, padded. */
+static void
+publish(int number, size_t size, bool is_persistent)
+{
+    struct buffer block;
+    char id[16];
+    char *body = calloc(1, size);
+    buffer_init(&block);
+    (void)snprintf(id, sizeof(id), "m%d", number);
+    (void)snprintf(body, size, "%d", number);
+    struct properties properties = {
+        .flags = PROPERTY_MESSAGE_ID | PROPERTY_DELIVERY_MODE,
+        .message_id = bytes_of(id),
+        .delivery_mode = is_persistent ? 2 : 1,
+    };
+    properties_encode(&block, &properties);
+    while (rig_link(rig, client)->is_paused) {
+        pump();
+    }
+    rig_publish_as(rig, client, 1,
+                   &(struct rig_publish){.exchange = "",
+                                         .routing_key = "q",
+                                         .properties = buffer_bytes(&block),
+                                         .body = bytes_make(body, size),
+                                         .is_persistent = is_persistent});
+    buffer_fini(&block);
+    free(body);
+}
+
+static void
+publish_many(int count, size_t size, bool is_persistent)
+{
+    for (int i = 1; i <= count; i++) {
+        publish(i, size, is_persistent);
+        if (i % 500 == 0) {
+            pump();
+        }
+    }
+    for (int i = 0; i < 60; i++) {
+        pump();
+    }
+}
+
+static struct desk_request
+to_t(void)
+{
+    return (struct desk_request){
+        .action = DESK_REPLAY,
+        .target = {.to = REPLAY_TO_EXCHANGE,
+                   .exchange = bytes_of(""),
+                   .routing_key = bytes_of("t")},
+    };
+}
+
+/* Asserts that exactly the messages from `first` to `last` are shown in the queue, in order. */
+static void
+expect_shown(const char *queue, int first, int last)
+{
+    struct desk_cursor cursor = {0};
+    int number = first;
+    do {
+        struct desk_request request = {.action = DESK_BROWSE, .from = cursor, .limit = 1000};
+        desk_run(rig, queue, &request, pump, &outcome);
+        cursor = outcome.progress.cursor;
+        for (uint32_t i = 0; i < outcome.shown_count; i++, number++) {
+            cr_assert(eq(int, (int)strtol(outcome.shown[i].body, NULL, 10), number));
+        }
+    } while (outcome.shown_count == 1000);
+    cr_expect(eq(int, number, last + 1));
+}
+
+Test(desk_disk, contents_in_the_log_are_read_and_let_go_of_again)
+{
+    publish_many(3000, 8000, true);
+    const struct paging_counters *paging = core_paging_counters(rig->core);
+    uint64_t fetches = paging->fetches;
+    expect_shown("q", 1, 3000);
+    cr_expect(lt(u64, fetches, paging->fetches));
+    struct desk_request find = {.action = DESK_BROWSE, .filter = {.message_id = bytes_of("m1234")}};
+    desk_run(rig, "q", &find, pump, &outcome);
+    cr_expect(eq(str, (char *)shown_bodies(&outcome), "1234"));
+    struct desk_request request = to_t();
+    desk_run(rig, "q", &request, pump, &outcome);
+    cr_expect(eq(u64, outcome.progress.done_count, 3000));
+    expect_shown("t", 1, 3000);
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+}
+
+Test(desk_disk, contents_in_spill_files_are_read_and_let_go_of_again)
+{
+    publish_many(3000, 8000, false);
+    expect_shown("q", 1, 3000);
+    struct desk_request request = to_t();
+    desk_run(rig, "q", &request, pump, &outcome);
+    cr_expect(eq(u64, outcome.progress.done_count, 3000));
+    expect_shown("t", 1, 3000);
+    struct desk_request drop = {.action = DESK_DROP, .filter = {.message_id = bytes_of("m")}};
+    desk_run(rig, "t", &drop, pump, &outcome);
+    cr_expect(eq(u64, outcome.progress.done_count, 3000));
+    cr_expect(eq(u64, ready_count(rig, "t"), 0));
+}
+
+/* More entries than a queue keeps in memory. */
+Test(desk_disk, entries_in_spill_files_are_shown_and_taken_where_they_are)
+{
+    enum { COUNT = 90000 };
+    publish_many(COUNT, 8, true);
+    cr_assert(find_queue(rig, "q")->deque.has_runs);
+    struct desk_request group = {.action = DESK_GROUP};
+    desk_run(rig, "q", &group, pump, &outcome);
+    cr_expect(eq(u64, outcome.progress.done_count, COUNT));
+    cr_expect(eq(u64, outcome.progress.unreadable_count, 0));
+    cr_assert(find_queue(rig, "q")->deque.has_runs, "it was looked at where it is");
+    struct desk_request find = {.action = DESK_BROWSE, .filter = {.message_id = bytes_of("m4567")}};
+    desk_run(rig, "q", &find, pump, &outcome);
+    cr_expect(eq(str, (char *)shown_bodies(&outcome),
+                 "4567 45670 45671 45672 45673 45674 45675 "
+                 "45676 45677 45678 45679"));
+    struct desk_request some = to_t();
+    some.filter.message_id = bytes_of("m4567");
+    desk_run(rig, "q", &some, pump, &outcome);
+    cr_expect(eq(u64, outcome.progress.done_count, 11));
+    queue_check(find_queue(rig, "q"));
+    cr_expect(eq(u64, ready_count(rig, "q"), COUNT - 11));
+    desk_run(rig, "q", &find, pump, &outcome);
+    cr_expect(eq(u32, outcome.shown_count, 0));
+    desk_run(rig, "t", &find, pump, &outcome);
+    cr_expect(eq(u32, outcome.shown_count, 11));
+}
+
+/* The process is killed while it replays: what was promised is there once, and another run goes on
+ * with the rest. */
+static void
+replay_until_killed(void)
+{
+    struct desk_request request = to_t();
+    desk_begin_job(rig, "q", &request, &outcome);
+    for (int i = 0; i < PUMPS_MAX && !outcome.is_done; i++) {
+        pump();
+        if (ready_count(rig, "t") > 3000) {
+            (void)raise(SIGKILL);
+        }
+    }
+    _exit(1);
+}
+
+Test(desk_disk, a_kill_loses_nothing_and_doubles_nothing)
+{
+    enum { COUNT = 10000 };
+    publish_many(COUNT, 100, true);
+    stop();
+    pid_t child = fork();
+    if (child == 0) {
+        start();
+        replay_until_killed();
+    }
+    int status;
+    pid_t ended = waitpid(child, &status, 0);
+    cr_assert(eq(int, (int)ended, (int)child));
+    bool is_killed = WIFSIGNALED(status);
+    cr_assert(is_killed);
+    start();
+    uint64_t moved = ready_count(rig, "t");
+    cr_expect(eq(u64, moved + ready_count(rig, "q"), COUNT));
+    struct desk_request request = to_t();
+    desk_run(rig, "q", &request, pump, &outcome);
+    cr_expect(eq(u64, outcome.progress.done_count, COUNT - moved));
+    expect_shown("t", 1, COUNT);
+}
+
+Test(desk_disk, a_paused_queue_is_paused_after_a_restart)
+{
+    uint64_t token;
+    enum status status = core_pause_queue(rig->core, find_queue(rig, "q"), true, bytes_of("ops"),
+                                          bytes_of(""), &token);
+    cr_assert(eq(int, (int)status, STATUS_OK));
+    stop();
+    start();
+    cr_expect(find_queue(rig, "q")->is_paused);
+    cr_expect(not(find_queue(rig, "t")->is_paused));
+}
