@@ -30,8 +30,7 @@ add_counted(const struct core *core, const struct queue *queue, const struct fai
             uint32_t count, struct failure *failure)
 {
     const struct failure_history *history = queue_find_history(queue, row);
-    uint32_t later = count > FAILURE_TIMES_MAX ? count - FAILURE_TIMES_MAX + 2 : 2;
-    for (uint32_t number = 1; number <= count; number = number == 1 ? later : number + 1) {
+    for (uint32_t number = 1; number <= count; number = row_attempts_next(number, count)) {
         uint64_t time_ms = time_of(core, row, number);
         if (time_ms == 0) {
             continue;

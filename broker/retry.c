@@ -71,7 +71,8 @@ log_failure(struct core *core, struct queue *queue, const struct queue_entry *en
         .verdict = (uint8_t)retry_row_verdict((enum retry_verdict)row->verdict),
         .priority = logged_level(queue, row->position),
     };
-    row->state_lsn = core_log_return(core, queue, entry, &state, row->state_lsn);
+    struct row_attempts attempts = failure_row_attempts(row);
+    row->state_lsn = core_log_return(core, queue, entry, &state, &attempts, row->state_lsn);
 }
 
 /* Holding back -------------------------------------------------------------------------------- */
@@ -479,6 +480,7 @@ fill_row(struct core *core, struct failure_row *row, const struct recovered_row 
     row->delivery_count = state->delivery_count;
     row->acquired_count = state->acquired_count;
     row->verdict = (uint8_t)restored_verdict(state->verdict);
+    failure_row_restore(row, &recovered->attempts);
 }
 
 /* At its level, behind those that stand there. What is parked has no deadline any more. */

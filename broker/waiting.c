@@ -163,7 +163,7 @@ note_release(struct core *core, struct queue *queue, struct queue_entry *entry)
         .deadline_ms = core_wall_deadline_ms(core, queue, delayed_expiration(entry)),
         .priority = queue->level_max == 0 ? 0 : queue_logged_level(queue, queue_front_level(queue)),
     };
-    row->state_lsn = core_log_return(core, queue, entry, &state, 0);
+    row->state_lsn = core_log_return(core, queue, entry, &state, NULL, 0);
     row->is_in_deque = true;
     queue_entry_set_flag(entry, ENTRY_HAS_FAILED);
     return STATUS_OK;

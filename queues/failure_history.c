@@ -101,7 +101,7 @@ free_note(struct queue *queue, struct failure_history *history)
 static void
 keep_class(struct failure_history *history, uint32_t number, struct bytes class)
 {
-    struct failure_class *kept = &history->classes[failure_time_place(number)];
+    struct failure_class *kept = &history->classes[row_attempts_place(number)];
     kept->size = (uint8_t)(class.size < FAILURE_CLASS_MAX ? class.size : FAILURE_CLASS_MAX);
     if (kept->size > 0) {
         memcpy(kept->text, class.data, kept->size);
@@ -137,7 +137,7 @@ queue_keep_no_note(struct queue *queue, const struct failure_row *row, uint32_t 
 struct bytes
 failure_history_class(const struct failure_history *history, uint32_t number)
 {
-    const struct failure_class *class = &history->classes[failure_time_place(number)];
+    const struct failure_class *class = &history->classes[row_attempts_place(number)];
     return class->size == 0 ? bytes_make(NULL, 0) : bytes_make(class->text, class->size);
 }
 

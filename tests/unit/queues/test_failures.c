@@ -184,12 +184,49 @@ Test(failures, times_that_are_not_known_are_not_told)
 {
     struct failure_row *row = add(1);
     int64_t time_ms;
-    row->delivery_count = 2; /* as the log gives it back */
+    row->delivery_count = 2; /* as the log of before gives it back */
     failure_row_count(row, 7, RETRY_LOST);
     cr_expect(not(failure_row_time_ms(row, 1, &time_ms)));
     cr_expect(not(failure_row_time_ms(row, 2, &time_ms)));
     cr_assert(failure_row_time_ms(row, 3, &time_ms));
     cr_expect(eq(i64, time_ms, 7));
+}
+
+/* Over a restart: the row comes back under another position, with another clock. */
+Test(failures, times_and_verdicts_come_back_from_the_log)
+{
+    struct failure_row *before = add(1);
+    before->arrival_ms = 500;
+    for (uint64_t number = 1; number <= 7; number++) {
+        failure_row_count(before, number * 1000, number % 2 == 0 ? RETRY_TIMEOUT : RETRY_LOST);
+    }
+    struct row_attempts attempts = failure_row_attempts(before);
+    cr_expect(row_attempts_is_right(&attempts));
+    struct failure_row *row = add(9);
+    row->arrival_ms = -9500;
+    row->delivery_count = 7;
+    failure_row_restore(row, &attempts);
+    failure_row_count(row, 200, RETRY_NACK);
+    static const int64_t times_ms[] = {-9000, 0, 0, 0, -5000, -4000, -3000, 200};
+    for (uint32_t number = 1; number <= 8; number++) {
+        int64_t time_ms = 0;
+        bool is_kept = number == 1 || number > 4;
+        cr_expect(eq(int, failure_row_time_ms(row, number, &time_ms), is_kept), "%u", number);
+        cr_expect(eq(i64, time_ms, times_ms[number - 1]));
+    }
+    cr_expect(eq(int, (int)failure_row_verdict(row, 6), RETRY_TIMEOUT));
+    cr_expect(eq(int, (int)failure_row_verdict(row, 7), RETRY_LOST));
+    cr_expect(eq(int, (int)failure_row_verdict(row, 8), RETRY_NACK));
+}
+
+/* What counts no more has no times, and takes no room in the log. */
+Test(failures, that_are_forgiven_leave_nothing_for_the_log)
+{
+    struct failure_row *row = add(1);
+    failure_row_count(row, 1000, RETRY_NACK);
+    failure_row_forgive(row);
+    struct row_attempts attempts = failure_row_attempts(row);
+    cr_expect(row_attempts_is_empty(&attempts));
 }
 
 static void
