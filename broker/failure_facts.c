@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/failure_facts.h"
 
+#include "broker/core_clock.h"
 #include "broker/retry.h"
 
 const struct failure_row *
@@ -19,8 +20,7 @@ time_of(const struct core *core, const struct failure_row *row, uint32_t number)
     if (!failure_row_time_ms(row, number, &time_ms)) {
         return 0;
     }
-    int64_t now_ms = (int64_t)(core->now.monotonic_ms - core->base_ms);
-    int64_t wall_ms = core->now.wall_ms - (now_ms - time_ms);
+    int64_t wall_ms = core->now.wall_ms - ((int64_t)core_now_ms(core) - time_ms);
     return wall_ms < 0 ? 0 : (uint64_t)wall_ms;
 }
 
