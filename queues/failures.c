@@ -88,8 +88,11 @@ enum status
 queue_keep_failure_room(struct queue *queue)
 {
     if (queue->failures == NULL) {
-        queue->failures = xalloc(sizeof(*queue->failures));
-        queue->failures->queue = queue;
+        queue->failures = try_alloc(sizeof(*queue->failures));
+        if (queue->failures == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        *queue->failures = (struct queue_failures){.queue = queue};
     }
     uint32_t capacity = queue->failures->capacity;
     uint64_t needed = rows_needed(queue) + 1;

@@ -54,6 +54,8 @@ struct queue_failures {
     struct map *histories;   /* of struct failure_history by position; owned; NULL: nothing yet */
     uint64_t history_octets; /* of memory that they take */
 
+    uint64_t next_return; /* number of the next message that comes back to a quorum queue */
+
     uint64_t failed_count;      /* failures, ever */
     uint64_t retried_count;     /* of them: after which the message waited */
     uint64_t quarantined_count; /* messages that were parked */

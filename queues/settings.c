@@ -33,8 +33,8 @@ typedef bool check_function(const struct table_value *value, struct bytes argume
 struct argument {
     const char *name;
     check_function *check;
-    uint8_t types;      /* of enum type_mask */
-    bool is_compared;   /* redeclarations must agree on it */
+    uint8_t types;    /* of enum type_mask */
+    bool is_compared; /* redeclarations must agree on it */
 };
 
 /* Checks --------------------------------------------------------------------------------------- */

@@ -141,6 +141,36 @@ Test(failures, without_memory_nothing_is_added_and_nothing_lost)
     }
 }
 
+/* The first message of a queue that counts is not lent without room for what is known of it: of the
+ * table of rows, and of the struct that has it. */
+Test(failures, no_message_is_lent_without_room_to_count)
+{
+    for (uint32_t nth = 1; nth <= 2; nth++) {
+        alloc_faults_plan(nth);
+        cr_expect(eq(int, queue_keep_failure_room(queue), STATUS_NO_MEMORY), "%u", nth);
+        cr_expect(eq(u32, alloc_faults_left(), 0));
+        queue_check(queue);
+    }
+    cr_expect(eq(int, queue_keep_failure_room(queue), STATUS_OK));
+    queue_check(queue);
+}
+
+/* A note of an attempt that there is no memory to keep is gone, and all else is as before. */
+Test(failures, what_was_said_is_forgotten_without_memory)
+{
+    for (uint32_t nth = 1; nth <= 2; nth++) {
+        struct failure_row *row = add(1);
+        struct failure_note *note =
+            failure_note_new(1, bytes_of("A"), bytes_of("one"), bytes_make(NULL, 0));
+        cr_assert(note != NULL);
+        alloc_faults_plan(nth);
+        queue_keep_note(queue, row, 1, note);
+        cr_expect(eq(u32, alloc_faults_left(), 0));
+        cr_expect(eq(ptr, (void *)queue_find_history(queue, row), NULL));
+        queue_check(queue);
+    }
+}
+
 Test(failures, memory_goes_back_when_rows_do)
 {
     for (uint64_t position = 1; position <= 3000; position++) {
