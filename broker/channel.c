@@ -93,7 +93,7 @@ channel_free(struct channel **channel_pointer)
     assert(channel->is_ended);
     assert(!list_link_is_linked(&channel->commit_link));
     channel_drop_waits(channel);
-    channel_end_notes(channel);
+    assert(channel->notes == NULL); /* they have gone with the deliveries */
     map_fini(&channel->consumers);
     unacked_table_fini(&channel->unacked);
     free((void *)channel->last_queue.data);

@@ -68,6 +68,8 @@ struct connection {
     uint16_t channel_count;
     uint64_t window_used;         /* octets posted and not yet reported written */
     struct list exclusive_queues; /* of queue.owner_list_link */
+    uint32_t note_count;          /* failure notes of open deliveries of its channels, */
+    uint64_t note_octets;         /* and the memory that they take (failure_notes.h) */
     struct list held;             /* events held back while publishers are blocked; blocked.c */
     uint64_t held_octets;         /* of what is held behind the first */
     bool runs_held;               /* what is handled now has waited */

@@ -115,6 +115,8 @@ struct core_counters {
     uint64_t failed;                   /* deliveries, as far as their queue counts them */
     uint64_t retried;                  /* of them: after which the message waited */
     uint64_t quarantined;              /* messages over their limit that nobody took */
+    uint64_t failure_notes;            /* that were kept for an open delivery */
+    uint64_t failure_notes_refused;    /* for their connection had too many, or too much */
     uint64_t died[DEATH_REASON_COUNT]; /* messages, by what they died of */
     uint64_t dead_lettered[DEATH_REASON_COUNT]; /* of them: that reached a queue */
     uint64_t dead_letters_dropped;              /* no dead-letter exchange, or no queue behind it */
@@ -161,7 +163,7 @@ struct core {
     struct list pending;            /* of what an operator asks for of them (pending.h); owns */
     struct list pending_waits;      /* the same: for a job, memory or room */
     struct list requests;           /* of request.link: what others ask (request.h) */
-    struct list overlong;           /* of queue.overlong_link: too much is ready (limits.h) */
+    struct list overlong;           /* of queue_dying.overlong_link: too much is ready (limits.h) */
     struct queue_discards discards; /* of purged queues */
     struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */
     struct list awaiting_commit;    /* of channel.commit_link: what they say waits for the log */

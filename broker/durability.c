@@ -287,13 +287,14 @@ core_log_end_state(struct core *core, const struct queue *queue, uint64_t state_
 
 uint64_t
 core_log_return(struct core *core, const struct queue *queue, const struct queue_entry *entry,
-                const struct row_state *state, uint64_t state_lsn)
+                const struct row_state *state, const struct row_attempts *attempts,
+                uint64_t state_lsn)
 {
     uint64_t lsn = queue_entry_lsn(entry);
     if (lsn == 0 || core->journal == NULL || queue->deleted) {
         return state_lsn;
     }
-    uint64_t new_lsn = journal_return(core->journal, queue->target.id, lsn, state);
+    uint64_t new_lsn = journal_return(core->journal, queue->target.id, lsn, state, attempts);
     space_add_state(core->space, new_lsn);
     if (state_lsn != 0) {
         space_remove_state(core->space, state_lsn, journal_open_lsn(core->journal));

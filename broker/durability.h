@@ -111,13 +111,14 @@ void core_log_discarded(struct core *core, uint64_t queue_id, const struct queue
 
 /* Has the log keep `state` of the message in `queue` in place of what it knew, which stands at
  * `state_lsn` (0: nothing, or what came with the message): a retry that waits, a delivery that
- * counts. Returns where the new one stands; whoever has the entry keeps that with it and gives it
- * back here, or to one of the two above when the message leaves. What is in no log, or in a queue
- * that is gone, is left as it is, and `state_lsn` comes back. The state goes with the tick's batch;
- * who has to wait for it takes core_log_token. */
+ * counts; with the attempts that have failed (NULL: nothing is known of any). Returns where the new
+ * one stands; whoever has the entry keeps that with it and gives it back here, or to one of the two
+ * above when the message leaves. What is in no log, or in a queue that is gone, is left as it is,
+ * and `state_lsn` comes back. The state goes with the tick's batch; who has to wait for it takes
+ * core_log_token. */
 uint64_t core_log_return(struct core *core, const struct queue *queue,
                          const struct queue_entry *entry, const struct row_state *state,
-                         uint64_t state_lsn);
+                         const struct row_attempts *attempts, uint64_t state_lsn);
 
 /* What the log keeps at `state_lsn` (0: nothing) of a message that is about to leave by itself
  * means nothing any more. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/expiry.h"
 
+#include "broker/core_clock.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/paging.h"
@@ -17,12 +18,6 @@ static const uint64_t OVERDUE_MS = (uint64_t)(DUE_AT_ONCE + 1) * DUE_STEP_MS;
 
 /* When something is tried again that there was no memory for. */
 static const uint64_t RETRY_MS = 100;
-
-static uint64_t
-now_ms(const struct core *core)
-{
-    return core->now.monotonic_ms - core->base_ms;
-}
 
 /* Being looked at ------------------------------------------------------------------------------ */
 
@@ -79,7 +74,7 @@ push_until(struct core *core, struct queue *queue, struct queue_entry *entry, ui
     if (queue_push_until(queue, entry, due_ms) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    if (due_ms <= now_ms(core)) {
+    if (due_ms <= core_now_ms(core)) {
         core_expire_soon(core, queue);
     } else {
         look_not_after(core, queue, due_ms);
@@ -91,7 +86,7 @@ enum status
 core_push_for(struct core *core, struct queue *queue, struct queue_entry *entry, uint64_t ttl_ms)
 {
     if (ttl_ms > 0) {
-        return push_until(core, queue, entry, now_ms(core) + core->now.begun_ms + ttl_ms);
+        return push_until(core, queue, entry, core_now_ms(core) + core->now.begun_ms + ttl_ms);
     }
     enum status status = push_until(core, queue, entry, 0);
     if (status == STATUS_OK) {
@@ -117,23 +112,22 @@ queue_time_to_live_ms(const struct queue *queue, uint64_t expiration)
     return expiration != 0 && expiration - 1 < ttl_ms ? expiration - 1 : ttl_ms;
 }
 
-/* The log has no times before 1970, whatever the machine's clock says. */
 uint64_t
 core_wall_deadline_ms(const struct core *core, const struct queue *queue, uint64_t expiration)
 {
     if (queue_is_endless(queue, expiration)) {
         return 0;
     }
-    uint64_t wall_ms = core->now.wall_ms > 0 ? (uint64_t)core->now.wall_ms : 1;
-    return wall_ms + core->now.begun_ms + queue_time_to_live_ms(queue, expiration);
+    return core_now_wall_ms(core) + core->now.begun_ms + queue_time_to_live_ms(queue, expiration);
 }
 
 enum status
 core_restore_mortal(struct core *core, struct queue *queue, struct queue_entry *entry,
                     uint64_t wall_deadline_ms)
 {
-    uint64_t wall_ms = core->now.wall_ms > 0 ? (uint64_t)core->now.wall_ms : 1;
-    uint64_t due_ms = wall_deadline_ms <= wall_ms ? 0 : now_ms(core) + (wall_deadline_ms - wall_ms);
+    uint64_t wall_ms = core_now_wall_ms(core);
+    uint64_t due_ms =
+        wall_deadline_ms <= wall_ms ? 0 : core_now_ms(core) + (wall_deadline_ms - wall_ms);
     return push_until(core, queue, entry, due_ms);
 }
 
@@ -145,7 +139,7 @@ core_watch_returned(struct core *core, struct queue *queue, const struct queue_e
         return;
     }
     uint64_t due_ms = queue_deadline_ms(queue, entry, position);
-    if (due_ms <= now_ms(core) || queue->times->lacks_rows) {
+    if (due_ms <= core_now_ms(core) || queue->times->lacks_rows) {
         core_expire_soon(core, queue);
     } else {
         look_not_after(core, queue, due_ms);
@@ -188,7 +182,7 @@ let_due_die(struct core *core, struct queue *queue)
     uint64_t position;
     enum status status = STATUS_FULL;
     while (may_die(core, queue->times)) {
-        status = queue_take_expired(queue, now_ms(core), &entry, &position);
+        status = queue_take_expired(queue, core_now_ms(core), &entry, &position);
         if (status == STATUS_OK) {
             let_die(core, queue, &entry, position);
         } else if (status != STATUS_FULL) {
@@ -201,7 +195,7 @@ let_due_die(struct core *core, struct queue *queue)
 void
 core_let_due_die(struct core *core, struct queue *queue)
 {
-    if (queue->times == NULL || queue_next_deadline_ms(queue) > now_ms(core)) {
+    if (queue->times == NULL || queue_next_deadline_ms(queue) > core_now_ms(core)) {
         return;
     }
     if (let_due_die(core, queue) != STATUS_OK) {
@@ -215,7 +209,7 @@ core_head_is_overdue(const struct core *core, const struct queue *queue)
 {
     const struct queue_deadlines *order = &queue->times->order;
     uint64_t due_ms = queue_head_deadline_ms(queue);
-    if (due_ms > now_ms(core)) {
+    if (due_ms > core_now_ms(core)) {
         return false;
     }
     bool is_new = due_ms == (uint64_t)DUE_AT_ONCE * DUE_STEP_MS && !queue_head_is_returned(queue) &&
@@ -332,7 +326,7 @@ look_again_later(struct core *core, struct queue *queue, enum status status)
     if (status == STATUS_FULL) {
         core_expire_soon(core, queue);
     } else if (status == STATUS_NO_MEMORY) {
-        look_at(core, queue, now_ms(core) + RETRY_MS);
+        look_at(core, queue, core_now_ms(core) + RETRY_MS);
     } else if (due_ms != NEVER_MS) {
         look_at(core, queue, due_ms);
     }

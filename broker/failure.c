@@ -18,9 +18,11 @@ static const char ADVICE[] = "x-failure-advice";
 struct failure *
 failure_new(struct failure_note *note, const struct failure_attempt *attempt)
 {
-    struct failure *failure = xalloc(sizeof(*failure));
-    failure->note = note;
-    failure->first_ms = attempt->time_ms;
+    struct failure *failure = try_alloc(sizeof(*failure));
+    if (failure == NULL) {
+        return NULL;
+    }
+    *failure = (struct failure){.note = note, .first_ms = attempt->time_ms};
     failure_add(failure, attempt);
     return failure;
 }

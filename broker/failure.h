@@ -30,9 +30,11 @@ struct failure {
     struct failure_attempt attempts[FAILURE_ATTEMPTS_MAX]; /* in their order */
 };
 
-/* One that begins with this attempt, and takes the note, if there is one; and one attempt more, of
- * which the oldest is forgotten where there are too many. */
+/* One that begins with this attempt, and takes the note, if there is one. NULL: there is no memory,
+ * and the note is still the caller's. */
 struct failure *failure_new(struct failure_note *note, const struct failure_attempt *attempt);
+
+/* One attempt more; the oldest is forgotten where there are too many. */
 void failure_add(struct failure *failure, const struct failure_attempt *attempt);
 void failure_free(struct failure **failure);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/failure_facts.h"
 
+#include "broker/core_clock.h"
 #include "broker/retry.h"
 
 const struct failure_row *
@@ -19,8 +20,7 @@ time_of(const struct core *core, const struct failure_row *row, uint32_t number)
     if (!failure_row_time_ms(row, number, &time_ms)) {
         return 0;
     }
-    int64_t now_ms = (int64_t)(core->now.monotonic_ms - core->base_ms);
-    int64_t wall_ms = core->now.wall_ms - (now_ms - time_ms);
+    int64_t wall_ms = core->now.wall_ms - ((int64_t)core_now_ms(core) - time_ms);
     return wall_ms < 0 ? 0 : (uint64_t)wall_ms;
 }
 
@@ -30,8 +30,7 @@ add_counted(const struct core *core, const struct queue *queue, const struct fai
             uint32_t count, struct failure *failure)
 {
     const struct failure_history *history = queue_find_history(queue, row);
-    uint32_t later = count > FAILURE_TIMES_MAX ? count - FAILURE_TIMES_MAX + 2 : 2;
-    for (uint32_t number = 1; number <= count; number = number == 1 ? later : number + 1) {
+    for (uint32_t number = 1; number <= count; number = row_attempts_next(number, count)) {
         uint64_t time_ms = time_of(core, row, number);
         if (time_ms == 0) {
             continue;

@@ -14,10 +14,12 @@
 #include "broker/publish.h"
 #include "broker/vhost.h"
 
+enum { NOTES_CAPACITY_MIN = 8 };
+
 /* Of one channel, by rising tag. */
 struct failure_notes {
-    uint32_t count;
-    struct failure_note *items[FAILURE_NOTES_MAX]; /* owned */
+    uint32_t count, capacity;
+    struct failure_note *items[]; /* owned */
 };
 
 /* Keeping -------------------------------------------------------------------------------------- */
@@ -60,28 +62,75 @@ free_note(struct channel *channel, struct failure_note *note)
     free(note);
 }
 
-/* Takes the note in. STATUS_FULL: there are too many. */
-static enum status
-keep_note(struct channel *channel, struct failure_note *note)
+static size_t
+octets_of(uint32_t capacity)
 {
-    if (channel->notes == NULL) {
-        channel->notes = xalloc(sizeof(*channel->notes));
-    }
+    return sizeof(struct failure_notes) + capacity * sizeof(struct failure_note *);
+}
+
+/* Room for one more. */
+static enum status
+make_room(struct channel *channel)
+{
     struct failure_notes *notes = channel->notes;
-    uint32_t place = place_of(notes, note->tag);
-    if (is_at(notes, place, note->tag)) {
-        free_note(channel, notes->items[place]);
-        notes->items[place] = note;
-    } else if (notes->count == FAILURE_NOTES_MAX) {
-        return STATUS_FULL;
-    } else {
-        memmove(notes->items + place + 1, notes->items + place,
-                (notes->count - place) * sizeof(struct failure_note *));
-        notes->items[place] = note;
-        notes->count++;
+    if (notes != NULL && notes->count < notes->capacity) {
+        return STATUS_OK;
     }
-    count_memory(channel, 0, note->octets);
+    uint32_t capacity = notes == NULL ? NOTES_CAPACITY_MIN : notes->capacity * 2;
+    struct failure_notes *larger = try_realloc(notes, octets_of(capacity));
+    if (larger == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    if (notes == NULL) {
+        larger->count = 0;
+        count_memory(channel, 0, octets_of(capacity));
+    } else {
+        count_memory(channel, octets_of(larger->capacity), octets_of(capacity));
+    }
+    larger->capacity = capacity;
+    channel->notes = larger;
     return STATUS_OK;
+}
+
+/* The connection has one more. */
+static void
+put_note(struct channel *channel, uint32_t place, struct failure_note *note)
+{
+    struct failure_notes *notes = channel->notes;
+    memmove(notes->items + place + 1, notes->items + place,
+            (notes->count - place) * sizeof(struct failure_note *));
+    notes->items[place] = note;
+    notes->count++;
+    channel->connection->note_count++;
+    channel->connection->note_octets += note->octets;
+    count_memory(channel, 0, note->octets);
+}
+
+/* With the last note of the channel. */
+static void
+free_table(struct channel *channel)
+{
+    count_memory(channel, octets_of(channel->notes->capacity), 0);
+    free(channel->notes);
+    channel->notes = NULL;
+}
+
+/* The connection has one less. */
+static struct failure_note *
+take_note(struct channel *channel, uint32_t place)
+{
+    struct failure_notes *notes = channel->notes;
+    struct failure_note *note = notes->items[place];
+    notes->count--;
+    memmove(notes->items + place, notes->items + place + 1,
+            (notes->count - place) * sizeof(struct failure_note *));
+    assert(channel->connection->note_count > 0);
+    channel->connection->note_count--;
+    channel->connection->note_octets -= note->octets;
+    if (notes->count == 0) {
+        free_table(channel);
+    }
+    return note;
 }
 
 struct failure_note *
@@ -89,14 +138,7 @@ channel_end_note(struct channel *channel, uint64_t tag)
 {
     struct failure_notes *notes = channel->notes;
     uint32_t place = notes == NULL ? 0 : place_of(notes, tag);
-    if (notes == NULL || !is_at(notes, place, tag)) {
-        return NULL;
-    }
-    struct failure_note *note = notes->items[place];
-    notes->count--;
-    memmove(notes->items + place, notes->items + place + 1,
-            (notes->count - place) * sizeof(struct failure_note *));
-    return note;
+    return notes == NULL || !is_at(notes, place, tag) ? NULL : take_note(channel, place);
 }
 
 void
@@ -108,7 +150,7 @@ channel_drop_note(struct channel *channel, uint64_t tag)
     }
 }
 
-/* The note may be NULL. */
+/* The note may be NULL, and is gone where there is no memory to carry it. */
 static struct failure *
 make_failure(struct channel *channel, struct failure_note *note, enum row_verdict verdict)
 {
@@ -116,6 +158,11 @@ make_failure(struct channel *channel, struct failure_note *note, enum row_verdic
     struct failure_attempt attempt = {.time_ms = wall_ms < 0 ? 0 : (uint64_t)wall_ms,
                                       .verdict = (uint8_t)verdict};
     struct failure *failure = failure_new(note, &attempt);
+    if (failure == NULL) {
+        count_memory(channel, note == NULL ? 0 : note->octets, 0);
+        free(note);
+        return NULL;
+    }
     count_memory(channel, note == NULL ? 0 : note->octets, failure_octets(failure));
     return failure;
 }
@@ -160,20 +207,6 @@ core_free_failure(struct core *core, struct failure **failure)
         core->queue_memory.bytes -= failure_octets(*failure);
         failure_free(failure);
     }
-}
-
-void
-channel_end_notes(struct channel *channel)
-{
-    struct failure_notes *notes = channel->notes;
-    if (notes == NULL) {
-        return;
-    }
-    for (uint32_t i = 0; i < notes->count; i++) {
-        free_note(channel, notes->items[i]);
-    }
-    free(notes);
-    channel->notes = NULL;
 }
 
 /* Reading -------------------------------------------------------------------------------------- */
@@ -280,6 +313,53 @@ is_late(const struct channel *channel, int64_t tag)
             (channel->connection->runs_held && (uint64_t)tag < channel->next_delivery_tag));
 }
 
+/* Whether the connection has too much with the note, which takes the place of `replaced` (NULL: of
+ * none). */
+static enum status
+check_bounds(const struct connection *connection, const struct failure_note *note,
+             const struct failure_note *replaced, struct fault *fault)
+{
+    uint32_t count = connection->note_count + (replaced == NULL ? 1 : 0);
+    uint64_t octets =
+        connection->note_octets + note->octets - (replaced == NULL ? 0 : replaced->octets);
+    if (count > FAILURE_NOTES_MAX) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "failure note: more than %d are of open deliveries of this connection",
+                             FAILURE_NOTES_MAX);
+    }
+    if (octets > FAILURE_NOTES_OCTETS_MAX) {
+        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
+                             "failure note: more than %d octets are of open deliveries of this "
+                             "connection",
+                             FAILURE_NOTES_OCTETS_MAX);
+    }
+    return STATUS_OK;
+}
+
+/* Takes the note in, if there is nothing to be said against it; else it stays the caller's. */
+static enum status
+keep_note(struct channel *channel, struct failure_note *note, struct fault *fault)
+{
+    struct failure_notes *notes = channel->notes;
+    uint32_t place = notes == NULL ? 0 : place_of(notes, note->tag);
+    bool is_later = notes != NULL && is_at(notes, place, note->tag);
+    struct failure_note *replaced = is_later ? notes->items[place] : NULL;
+    struct core *core = channel_core(channel);
+    if (check_bounds(channel->connection, note, replaced, fault) != STATUS_OK) {
+        core->counters.failure_notes_refused++;
+        return STATUS_FAULT;
+    }
+    if (make_room(channel) != STATUS_OK) {
+        return fault_no_memory(fault);
+    }
+    put_note(channel, place, note);
+    if (is_later) {
+        free_note(channel, take_note(channel, place + 1));
+    }
+    core->counters.failure_notes++;
+    return STATUS_OK;
+}
+
 /* A delivery of basic.get has no consumer. */
 static bool
 is_of_consumer(const struct unacked *item, struct bytes consumer_tag)
@@ -307,13 +387,11 @@ note_delivery(struct channel *channel, const struct note_reading *reading, struc
     if (note == NULL) {
         return fault_no_memory(fault);
     }
-    if (keep_note(channel, note) != STATUS_OK) {
+    enum status status = keep_note(channel, note, fault);
+    if (status != STATUS_OK) {
         free(note);
-        return fault_channel(fault, REPLY_PRECONDITION_FAILED,
-                             "failure note: more than %d are of open deliveries of this channel",
-                             FAILURE_NOTES_MAX);
     }
-    return STATUS_OK;
+    return status;
 }
 
 enum status

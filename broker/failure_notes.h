@@ -9,7 +9,8 @@
  * Who has a delivery open may say why it failed: no right to write is asked for. In a transaction a
  * note takes effect at once, and stays with the delivery if that is open again after a rollback.
  *
- * Memory counts with that of the queues. */
+ * Memory counts with that of the queues. What one connection may have noted of open deliveries is
+ * bounded, in number and octets: nobody fills the memory mark with it. */
 #ifndef BOURSE_BROKER_FAILURE_NOTES_H
 #define BOURSE_BROKER_FAILURE_NOTES_H
 
@@ -20,16 +21,17 @@
 #define CONTROL_KEY_NOTE "failure-note"
 
 enum {
-    FAILURE_NOTE_OCTETS_MAX = 4096, /* of properties and body */
-    FAILURE_NOTES_MAX = 1024,       /* of one channel, for deliveries that are open */
+    FAILURE_NOTE_OCTETS_MAX = 4096,     /* of properties and body */
+    FAILURE_NOTES_MAX = 1024,           /* of one connection, for deliveries that are open */
+    FAILURE_NOTES_OCTETS_MAX = 1 << 20, /* of memory, of one connection */
 };
 
 /* Whether the publish is a note. The exchange may be a client's own of that name, from before there
  * was this one: then it is an ordinary message. */
 bool channel_is_note(const struct channel *channel, const struct net_event *event);
 
-/* Keeps the note. STATUS_FAULT: 406, it is malformed, too large, of no open delivery, or one too
- * many; 506, there is no memory. */
+/* Keeps the note. STATUS_FAULT: 406, it is malformed, too large, of no open delivery, or too much
+ * with the others; 506, there is no memory. */
 MUST_CHECK enum status channel_take_note(struct channel *channel, const struct net_event *event,
                                          struct fault *fault);
 
@@ -44,11 +46,11 @@ void channel_drop_note(struct channel *channel, uint64_t tag);
 void core_free_failure(struct core *core, struct failure **failure);
 
 /* A message dies with this attempt, which its queue has counted: what is known of it; NULL when
- * there is no note. Its memory counts. */
+ * there is no note, or no memory to carry it. Its memory counts. */
 struct failure *channel_end_failed(struct channel *channel, uint64_t tag, enum row_verdict verdict);
 
 /* The same for a delivery that was rejected for good; NULL when there is no note, and no earlier
- * failure. */
+ * failure, or no memory. */
 struct failure *channel_end_rejected(struct channel *channel, const struct unacked *item,
                                      enum row_verdict verdict);
 
@@ -56,8 +58,5 @@ struct failure *channel_end_rejected(struct channel *channel, const struct unack
  * of the delivery, if there is one, is kept with it (queues/failure_history.h). */
 void channel_keep_note(struct channel *channel, const struct unacked *item, struct failure_row *row,
                        uint32_t number);
-
-/* No delivery is open any more. */
-void channel_end_notes(struct channel *channel);
 
 #endif

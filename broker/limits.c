@@ -11,9 +11,12 @@
 void
 core_note_overlong(struct core *core, struct queue *queue)
 {
-    if (queue->settings->overflow == OVERFLOW_DROP_HEAD && !queue->deleted &&
-        !list_link_is_linked(&queue->overlong_link)) {
-        list_append(&core->overlong, &queue->overlong_link);
+    if (queue->settings->overflow != OVERFLOW_DROP_HEAD || queue->deleted) {
+        return;
+    }
+    struct list_link *link = &queue_dying_of(queue)->overlong_link;
+    if (!list_link_is_linked(link)) {
+        list_append(&core->overlong, link);
     }
 }
 
@@ -93,8 +96,9 @@ has_more_to_hand_out(const struct queue *queue)
 void
 core_cut_queue(struct core *core, struct queue *queue)
 {
-    if (list_link_is_linked(&queue->overlong_link) && cut_queue(core, queue)) {
-        list_remove(&queue->overlong_link);
+    if (queue->dying != NULL && list_link_is_linked(&queue->dying->overlong_link) &&
+        cut_queue(core, queue)) {
+        list_remove(&queue->dying->overlong_link);
     }
 }
 
@@ -105,7 +109,7 @@ core_cut_queues(struct core *core)
     struct list_link *link;
     list_init(&kept);
     while ((link = list_pop(&core->overlong)) != NULL) {
-        struct queue *queue = CONTAINER_OF(link, struct queue, overlong_link);
+        struct queue *queue = CONTAINER_OF(link, struct queue_dying, overlong_link)->queue;
         if (has_more_to_hand_out(queue) || !cut_queue(core, queue)) {
             list_remove(link); /* what was dropped may have held back the rest */
             list_append(&kept, link);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "broker/channel.h"
+#include "broker/core_clock.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
@@ -14,21 +15,7 @@
 #include "queues/clocks.h"
 #include "store/recovery.h"
 
-static uint64_t
-now_ms(const struct core *core)
-{
-    return core->now.monotonic_ms - core->base_ms;
-}
-
 /* The log ------------------------------------------------------------------------------------- */
-
-/* As the log keeps times; it has none before 1970, whatever the machine's clock says. */
-static uint64_t
-wall_of(const struct core *core, int64_t time_ms)
-{
-    int64_t wall_ms = core->now.wall_ms + (time_ms - (int64_t)now_ms(core));
-    return wall_ms > 0 ? (uint64_t)wall_ms : 1;
-}
 
 enum row_verdict
 retry_row_verdict(enum retry_verdict verdict)
@@ -64,14 +51,15 @@ log_failure(struct core *core, struct queue *queue, const struct queue_entry *en
     uint64_t deadline_ms = queue_deadline_ms(queue, entry, row->position);
     struct row_state state = {
         .due_ms = due_ms,
-        .deadline_ms = deadline_ms == NEVER_MS ? 0 : wall_of(core, (int64_t)deadline_ms),
-        .arrival_ms = wall_of(core, row->arrival_ms),
+        .deadline_ms = deadline_ms == NEVER_MS ? 0 : core_wall_of_ms(core, (int64_t)deadline_ms),
+        .arrival_ms = core_wall_of_ms(core, row->arrival_ms),
         .delivery_count = row->delivery_count,
         .acquired_count = row->acquired_count,
         .verdict = (uint8_t)retry_row_verdict((enum retry_verdict)row->verdict),
         .priority = logged_level(queue, row->position),
     };
-    row->state_lsn = core_log_return(core, queue, entry, &state, row->state_lsn);
+    struct row_attempts attempts = failure_row_attempts(row);
+    row->state_lsn = core_log_return(core, queue, entry, &state, &attempts, row->state_lsn);
 }
 
 /* Holding back -------------------------------------------------------------------------------- */
@@ -185,7 +173,7 @@ core_head_may_be_tried(struct core *core, struct queue *queue)
     const struct failure_row *row;
     while ((row = head_failure(queue)) != NULL) {
         bool is_over = is_over_limit(queue, row);
-        if (!is_over && row->due_ms <= now_ms(core)) {
+        if (!is_over && row->due_ms <= core_now_ms(core)) {
             break;
         }
         if (!is_over && keeps_order(queue)) {
@@ -252,7 +240,7 @@ note_return(struct coming_back *back, enum retry_verdict verdict)
     queue_entry_set_flag(&item->entry, ENTRY_HAS_FAILED);
     back->is_counted = counts(back->queue, verdict);
     if (back->is_counted) {
-        failure_row_count(row, now_ms(back->core), verdict);
+        failure_row_count(row, core_now_ms(back->core), verdict);
         queue_keep_no_note(back->queue, row, row->delivery_count);
         back->queue->failures->failed_count++;
         back->core->counters.failed++;
@@ -264,7 +252,7 @@ static bool
 is_too_old(const struct coming_back *back)
 {
     int64_t max_age_ms = back->queue->settings->retry.max_age_ms;
-    return max_age_ms >= 0 && (int64_t)now_ms(back->core) - back->row->arrival_ms > max_age_ms;
+    return max_age_ms >= 0 && (int64_t)core_now_ms(back->core) - back->row->arrival_ms > max_age_ms;
 }
 
 /* The failure is written down first, so that a crash before the message has gone where it goes does
@@ -312,8 +300,8 @@ wait_for_retry(const struct coming_back *back, uint64_t delay_ms)
     struct core *core = back->core;
     struct queue *queue = back->queue;
     struct unacked *item = back->item;
-    uint64_t due_ms = now_ms(core) + delay_ms;
-    log_failure(core, queue, &item->entry, back->row, wall_of(core, (int64_t)due_ms));
+    uint64_t due_ms = core_now_ms(core) + delay_ms;
+    log_failure(core, queue, &item->entry, back->row, core_wall_of_ms(core, (int64_t)due_ms));
     queue->failures->retried_count++;
     core->counters.retried++;
     if (keeps_order(queue) ||
@@ -456,7 +444,7 @@ due_of_wall(const struct core *core, uint64_t wall_ms)
         return PARKED_MS;
     }
     int64_t left_ms = (int64_t)wall_ms - core->now.wall_ms;
-    return left_ms <= 0 ? 0 : now_ms(core) + (uint64_t)left_ms;
+    return left_ms <= 0 ? 0 : core_now_ms(core) + (uint64_t)left_ms;
 }
 
 static enum retry_verdict
@@ -475,10 +463,11 @@ fill_row(struct core *core, struct failure_row *row, const struct recovered_row 
 {
     const struct row_state *state = &recovered->state;
     row->state_lsn = recovered->state_lsn;
-    row->arrival_ms = (int64_t)now_ms(core) + ((int64_t)state->arrival_ms - core->now.wall_ms);
+    row->arrival_ms = (int64_t)core_now_ms(core) + ((int64_t)state->arrival_ms - core->now.wall_ms);
     row->delivery_count = state->delivery_count;
     row->acquired_count = state->acquired_count;
     row->verdict = (uint8_t)restored_verdict(state->verdict);
+    failure_row_restore(row, &recovered->attempts);
 }
 
 /* At its level, behind those that stand there. What is parked has no deadline any more. */
@@ -510,7 +499,7 @@ wait_again(struct core *core, struct queue *queue, uint64_t due_ms)
     uint64_t position = queue->next_position - 1;
     struct failure_row *row = queue_find_failure(queue, position);
     bool is_held = keeps_order(queue) && due_ms != PARKED_MS;
-    row->is_in_deque = due_ms <= now_ms(core) || is_held;
+    row->is_in_deque = due_ms <= core_now_ms(core) || is_held;
     row->due_ms = is_held ? due_ms + core->now.begun_ms : 0;
     if (row->is_in_deque) {
         return STATUS_OK;

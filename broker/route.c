@@ -4,6 +4,7 @@
  * not added again, which bounds the walk. */
 #include "broker/route.h"
 
+#include "broker/core_clock.h"
 #include "broker/delay.h"
 #include "broker/vhost.h"
 #include "queues/waiting.h"
@@ -129,7 +130,7 @@ hold_until_ms(const struct core *core, const struct exchange *exchange,
         enum status status = delay_read(message->headers, core->now.wall_ms, &delay_ms, &fault);
         (void)status; /* what it could read counts, and ten years of what was longer */
     }
-    return delay_ms == 0 ? 0 : waiting_due_ms(core->now.monotonic_ms - core->base_ms + delay_ms);
+    return delay_ms == 0 ? 0 : waiting_due_ms(core_now_ms(core) + delay_ms);
 }
 
 /* Walks from the targets in the set on. Exchanges that hold the message back are passed over;

@@ -10,6 +10,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "broker/core_clock.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
@@ -278,7 +279,7 @@ find_overdue(struct channel *channel)
 {
     const struct core *core = channel_core(channel);
     const struct transaction *transaction = channel->transaction;
-    uint64_t now_ms = waiting_due_ms(core->now.monotonic_ms - core->base_ms);
+    uint64_t now_ms = waiting_due_ms(core_now_ms(core));
     for (uint32_t i = 0; i < transaction->publish_count; i++) {
         struct buffered_publish *publish = &transaction->publishes[i];
         publish->due_ms = publish->due_ms >= now_ms ? publish->due_ms : 0;

@@ -612,7 +612,9 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     list_remove(&queue->owner_list_link);
     cancel_consumers(queue);
     list_remove(&queue->dispatch_link);
-    list_remove(&queue->overlong_link);
+    if (queue->dying != NULL) {
+        list_remove(&queue->dying->overlong_link);
+    }
     core_purge_failures(vhost->core, queue);
     uint64_t ready_count = queue_purge(queue, &vhost->core->discards);
     core_stop_retries(vhost->core, queue);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/waiting.h"
 
+#include "broker/core_clock.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
 #include "broker/limits.h"
@@ -9,26 +10,13 @@
 /* When something is tried again that there was no memory for. */
 static const uint64_t RETRY_MS = 100;
 
-static uint64_t
-now_ms(const struct core *core)
-{
-    return core->now.monotonic_ms - core->base_ms;
-}
-
-/* The log has no times before 1970, whatever the machine's clock says. */
-static uint64_t
-now_wall_ms(const struct core *core)
-{
-    return core->now.wall_ms > 0 ? (uint64_t)core->now.wall_ms : 1;
-}
-
 uint64_t
 core_row_of_wall_ms(const struct core *core, uint64_t wall_ms)
 {
     if (wall_ms >= INT64_MAX) {
         return PARKED_MS;
     }
-    return waiting_due_ms(now_ms(core)) + (wall_ms - now_wall_ms(core));
+    return waiting_due_ms(core_now_ms(core)) + (wall_ms - core_now_wall_ms(core));
 }
 
 uint64_t
@@ -47,8 +35,8 @@ core_wall_of_row_ms(const struct core *core, uint64_t row_due_ms)
     if (row_due_ms == PARKED_MS) {
         return INT64_MAX;
     }
-    int64_t from_now_ms = (int64_t)(row_due_ms - waiting_due_ms(now_ms(core)));
-    int64_t wall_ms = (int64_t)now_wall_ms(core) + from_now_ms;
+    int64_t from_now_ms = (int64_t)(row_due_ms - waiting_due_ms(core_now_ms(core)));
+    int64_t wall_ms = (int64_t)core_now_wall_ms(core) + from_now_ms;
     return wall_ms > 0 ? (uint64_t)wall_ms : 1;
 }
 
@@ -78,7 +66,7 @@ on_due(struct timer *timer, void *context)
 static bool
 is_over(const struct core *core, uint64_t due_ms)
 {
-    return due_ms < now_ms(core);
+    return due_ms < core_now_ms(core);
 }
 
 static void
@@ -142,7 +130,7 @@ on_ready(struct core *core, struct queue *queue)
 static uint64_t
 late_ms(const struct core *core, const struct due_key *key)
 {
-    uint64_t now_of_rows_ms = waiting_due_ms(now_ms(core));
+    uint64_t now_of_rows_ms = waiting_due_ms(core_now_ms(core));
     return key->due_ms < now_of_rows_ms ? now_of_rows_ms - key->due_ms : 0;
 }
 
@@ -163,7 +151,7 @@ note_release(struct core *core, struct queue *queue, struct queue_entry *entry)
         .deadline_ms = core_wall_deadline_ms(core, queue, delayed_expiration(entry)),
         .priority = queue->level_max == 0 ? 0 : queue_logged_level(queue, queue_front_level(queue)),
     };
-    row->state_lsn = core_log_return(core, queue, entry, &state, 0);
+    row->state_lsn = core_log_return(core, queue, entry, &state, NULL, 0);
     row->is_in_deque = true;
     queue_entry_set_flag(entry, ENTRY_HAS_FAILED);
     return STATUS_OK;
@@ -221,7 +209,7 @@ enum status
 core_end_wait(struct core *core, struct queue *queue, const struct due_key *key)
 {
     bool is_delayed = (key->position & QUEUE_POSITION_DELAYED) != 0;
-    bool is_early = key->due_ms > waiting_due_ms(now_ms(core));
+    bool is_early = key->due_ms > waiting_due_ms(core_now_ms(core));
     enum status status =
         is_delayed ? end_delay(core, queue, key, is_early) : end_retry(core, queue, key, is_early);
     if (status == STATUS_OK) {
@@ -279,7 +267,7 @@ look_at_queue(struct core *core, struct queue *queue)
     if (status == STATUS_FULL) {
         look_soon(core, queue);
     } else if (status == STATUS_NO_MEMORY) {
-        look_at(core, queue, now_ms(core) + RETRY_MS);
+        look_at(core, queue, core_now_ms(core) + RETRY_MS);
     } else if (status == STATUS_AGAIN) {
         look_at(core, queue, (queue->waiting->paced_us + 999) / 1000 - core->base_ms);
     } else if (queue_next_due_ms(queue) != NEVER_MS) {
@@ -316,7 +304,7 @@ core_restore_delayed(struct core *core, struct queue *queue, struct queue_entry 
     uint64_t row_due_ms = core_row_of_wall_ms(core, state->due_ms);
     bool has_deadline = state->deadline_ms >= state->due_ms;
     uint64_t expiration = has_deadline ? state->deadline_ms - state->due_ms + 1 : 0;
-    if (row_due_ms > waiting_due_ms(now_ms(core))) {
+    if (row_due_ms > waiting_due_ms(core_now_ms(core))) {
         queue_entry_clear_flag(entry, ENTRY_REDELIVERED);
     }
     if (queue_reserve_delayed(queue, row_due_ms) != STATUS_OK) {

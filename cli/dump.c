@@ -352,16 +352,45 @@ print_number_if(struct dump *dump, const char *name, uint64_t number)
     }
 }
 
+static const char *
+verdict_name(uint8_t verdict)
+{
+    static const char *const names[] = {
+        [ROW_VERDICT_NONE] = "none",       [ROW_VERDICT_NACK] = "nack",
+        [ROW_VERDICT_REJECT] = "reject",   [ROW_VERDICT_LOST] = "lost",
+        [ROW_VERDICT_TIMEOUT] = "timeout",
+    };
+    return names[verdict];
+}
+
+/* The failures whose time is kept, in their order: wall clock and verdict. */
+static void
+print_failures(struct dump *dump, const struct recovered_row *row)
+{
+    const char *separator = "";
+    uint32_t count = row->state.delivery_count;
+    if (row_attempts_is_empty(&row->attempts)) {
+        return;
+    }
+    fputs(dump->as_json ? ",\"failures\":[" : " failures=", dump->out);
+    for (uint32_t number = 1; number <= count; number = row_attempts_next(number, count)) {
+        uint32_t place = row_attempts_place(number);
+        if (row->attempts.times_ms[place] != 0) {
+            uint64_t time_ms = row->state.arrival_ms + row->attempts.times_ms[place] - 1;
+            fprintf(dump->out,
+                    dump->as_json ? "%s{\"time_ms\":%" PRIu64 ",\"verdict\":\"%s\"}"
+                                  : "%s%" PRIu64 ":%s",
+                    separator, time_ms, verdict_name(row_attempts_verdict(&row->attempts, place)));
+            separator = ",";
+        }
+    }
+    fputs(dump->as_json ? "]" : "", dump->out);
+}
+
 /* What the log keeps of the message in this queue. Times are milliseconds since 1970. */
 static void
 print_state(struct dump *dump, const struct row_state *state)
 {
-    static const char *const verdicts[] = {
-        [ROW_VERDICT_NACK] = "nack",
-        [ROW_VERDICT_REJECT] = "reject",
-        [ROW_VERDICT_LOST] = "lost",
-        [ROW_VERDICT_TIMEOUT] = "timeout",
-    };
     print_number_if(dump, "due_ms", state->due_ms);
     print_number_if(dump, "deadline_ms", state->deadline_ms);
     print_number_if(dump, "arrival_ms", state->arrival_ms);
@@ -369,7 +398,7 @@ print_state(struct dump *dump, const struct row_state *state)
     print_number_if(dump, "acquired_count", state->acquired_count);
     print_number_if(dump, "level_offset", state->priority);
     if (state->verdict != ROW_VERDICT_NONE) {
-        print_field(dump, "last_verdict", bytes_of(verdicts[state->verdict]));
+        print_field(dump, "last_verdict", bytes_of(verdict_name(state->verdict)));
     }
 }
 
@@ -388,6 +417,7 @@ print_message(struct dump *dump, const struct recovered_row *row)
     fprintf(dump->out, dump->as_json ? ",\"redelivered\":%s" : " redelivered=%s",
             row->was_handed_out ? "true" : "false");
     print_state(dump, &row->state);
+    print_failures(dump, row);
     if (fetch.block == NULL || fetch_run(dump->files, &fetch, &failure) != STATUS_OK ||
         fetch.fetched_count == 0) {
         print_field(dump, "unreadable", bytes_of(failure.file));

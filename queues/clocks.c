@@ -43,24 +43,30 @@ count_memory(struct queue *queue, const struct arrival_marks *marks, size_t befo
     }
 }
 
-struct queue_clocks *
-queue_clocks_of(struct queue *queue)
+enum status
+queue_make_clocks(struct queue *queue)
 {
-    if (queue->clocks == NULL) {
-        int64_t now_ms = now_of(queue);
-        queue->clocks = xalloc(sizeof(*queue->clocks));
-        queue->clocks->began_ms = now_ms < 0 ? 0 : now_ms; /* some came before the broker began */
-        arrival_marks_init(&queue->clocks->marks);
-        queue_clocks_on_levels(queue);
+    if (queue->clocks != NULL) {
+        return STATUS_OK;
     }
-    return queue->clocks;
+    struct queue_clocks *clocks = try_alloc(sizeof(*clocks));
+    if (clocks == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    int64_t now_ms = now_of(queue);
+    /* Some came before the broker began. */
+    *clocks = (struct queue_clocks){.began_ms = now_ms < 0 ? 0 : now_ms};
+    arrival_marks_init(&clocks->marks);
+    queue->clocks = clocks;
+    queue_clocks_on_levels(queue);
+    return STATUS_OK;
 }
 
 void
 queue_clocks_on_new_time(struct queue *queue, uint64_t position)
 {
     int64_t now_ms = now_of(queue);
-    if (now_ms - queue_clocks_of(queue)->began_ms >= RATE_STEP_MS) {
+    if (now_ms - queue->clocks->began_ms >= RATE_STEP_MS) {
         queue_clocks_touch(queue);
     }
     struct arrival_marks *marks = marks_of(queue, position);

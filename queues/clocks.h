@@ -120,24 +120,22 @@ queue_clocks_on_served(struct queue *queue, uint64_t position)
     clocks->activity->wait_sum_ms += clocks->served.wait_ms;
 }
 
-/* Made when the queue has none: for a message that is published and has not come yet. */
-struct queue_clocks *queue_clocks_of(struct queue *queue);
+/* Has the queue have them, before anything comes that they count. STATUS_NO_MEMORY. */
+MUST_CHECK enum status queue_make_clocks(struct queue *queue);
 
 /* Within the queue (queue.c, expiry.c): -------------------------------------------------------- */
 
-/* By itself: the time has changed since the last message, or there was none. */
-void queue_clocks_on_new_time(struct queue *queue, uint64_t position);
-
-/* A message was pushed. */
-static inline void
-queue_clocks_on_push(struct queue *queue, uint64_t position)
+/* Whether the time has changed since the last message, or there was none. */
+static inline bool
+queue_clocks_are_behind(const struct queue *queue)
 {
     const struct entry_memory *memory = queue->deque.memory;
     int64_t now_ms = memory == NULL ? 0 : memory->now_ms;
-    if (queue->clocks == NULL || queue->clocks->marks.newest.latest_ms != now_ms) {
-        queue_clocks_on_new_time(queue, position);
-    }
+    return queue->clocks == NULL || queue->clocks->marks.newest.latest_ms != now_ms;
 }
+
+/* A message was pushed when they were behind. */
+void queue_clocks_on_new_time(struct queue *queue, uint64_t position);
 
 /* A message that was ready or lent has left for good, or waits elsewhere; the latter may come back.
  */

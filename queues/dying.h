@@ -34,11 +34,13 @@ struct dying_message {
 
 struct dying_block; /* dying.c */
 
-/* Made with the first death in a queue; kept for its counters. */
+/* Made with the first death in a queue, or before it; kept for its counters. */
 struct queue_dying {
     struct list_link link; /* in the broker's list of queues whose dying can be moved, or of those
                               that wait for something */
     struct list_link all_link;       /* in that of all queues in which something is dying */
+    struct list_link overlong_link;  /* in that of queues over their limit, of which messages are
+                                        about to die */
     struct queue *queue;             /* whose it is; not counted */
     struct dying_block *head, *tail; /* owned; NULL while nothing is dying */
     uint64_t count;

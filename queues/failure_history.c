@@ -54,6 +54,20 @@ key_of(const uint64_t *position)
     return bytes_make(position, sizeof(*position));
 }
 
+/* Makes the table of all, where there is none; false: there is no memory. */
+static bool
+has_map(struct queue_failures *failures)
+{
+    if (failures->histories == NULL) {
+        failures->histories = try_alloc(sizeof(*failures->histories));
+        if (failures->histories == NULL) {
+            return false;
+        }
+        map_init(failures->histories, 0);
+    }
+    return true;
+}
+
 /* NULL: there is too much already, or no memory. */
 static struct failure_history *
 new_history(struct queue *queue, struct failure_row *row)
@@ -61,12 +75,9 @@ new_history(struct queue *queue, struct failure_row *row)
     struct queue_failures *failures = queue->failures;
     struct failure_history *history =
         failures->history_octets >= FAILURE_HISTORY_OCTETS_MAX ? NULL : try_alloc(sizeof(*history));
-    if (history == NULL) {
+    if (history == NULL || !has_map(failures)) {
+        free(history);
         return NULL;
-    }
-    if (failures->histories == NULL) {
-        failures->histories = xalloc(sizeof(*failures->histories));
-        map_init(failures->histories, 0);
     }
     memset(history, 0, sizeof(*history));
     history->position = row->position;
@@ -101,7 +112,7 @@ free_note(struct queue *queue, struct failure_history *history)
 static void
 keep_class(struct failure_history *history, uint32_t number, struct bytes class)
 {
-    struct failure_class *kept = &history->classes[failure_time_place(number)];
+    struct failure_class *kept = &history->classes[row_attempts_place(number)];
     kept->size = (uint8_t)(class.size < FAILURE_CLASS_MAX ? class.size : FAILURE_CLASS_MAX);
     if (kept->size > 0) {
         memcpy(kept->text, class.data, kept->size);
@@ -137,7 +148,7 @@ queue_keep_no_note(struct queue *queue, const struct failure_row *row, uint32_t 
 struct bytes
 failure_history_class(const struct failure_history *history, uint32_t number)
 {
-    const struct failure_class *class = &history->classes[failure_time_place(number)];
+    const struct failure_class *class = &history->classes[row_attempts_place(number)];
     return class->size == 0 ? bytes_make(NULL, 0) : bytes_make(class->text, class->size);
 }
 

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "queues/failure_history.h"
 #include "queues/queue.h"
+#include "store/row_state.h"
 
 enum { FAILURES_CAPACITY_MIN = 16, LATER_TIMES = FAILURE_TIMES_MAX - 1 };
 
@@ -87,8 +88,11 @@ enum status
 queue_keep_failure_room(struct queue *queue)
 {
     if (queue->failures == NULL) {
-        queue->failures = xalloc(sizeof(*queue->failures));
-        queue->failures->queue = queue;
+        queue->failures = try_alloc(sizeof(*queue->failures));
+        if (queue->failures == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        *queue->failures = (struct queue_failures){.queue = queue};
     }
     uint32_t capacity = queue->failures->capacity;
     uint64_t needed = rows_needed(queue) + 1;
@@ -221,7 +225,7 @@ _Static_assert(FAILURE_TIMES_MAX *VERDICT_BITS <= 16, "a verdict for each time")
 static void
 keep_verdict(struct failure_row *row, uint32_t number, enum retry_verdict verdict)
 {
-    uint32_t shift = failure_time_place(number) * VERDICT_BITS;
+    uint32_t shift = row_attempts_place(number) * VERDICT_BITS;
     /* 0, or one more than which of the four bits it is. */
     uint32_t kept = verdict == RETRY_NO_VERDICT ? 0 : 1 + (uint32_t)__builtin_ctz(verdict);
     row->verdicts =
@@ -231,7 +235,7 @@ keep_verdict(struct failure_row *row, uint32_t number, enum retry_verdict verdic
 enum retry_verdict
 failure_row_verdict(const struct failure_row *row, uint32_t number)
 {
-    uint32_t kept = row->verdicts >> failure_time_place(number) * VERDICT_BITS & VERDICT_MASK;
+    uint32_t kept = row->verdicts >> row_attempts_place(number) * VERDICT_BITS & VERDICT_MASK;
     return kept == 0 ? RETRY_NO_VERDICT : (enum retry_verdict)(1 << (kept - 1));
 }
 
@@ -250,7 +254,7 @@ failure_row_count(struct failure_row *row, uint64_t now_ms, enum retry_verdict v
     row->delivery_count += row->delivery_count < UINT32_MAX ? 1 : 0;
     /* 0 is no time, and the last one is anything later than 49 days. */
     age_ms = age_ms < 0 ? 1 : age_ms + 1;
-    row->times_ms[failure_time_place(row->delivery_count)] =
+    row->times_ms[row_attempts_place(row->delivery_count)] =
         age_ms < UINT32_MAX ? (uint32_t)age_ms : UINT32_MAX;
     keep_verdict(row, row->delivery_count, verdict);
 }
@@ -260,11 +264,32 @@ failure_row_time_ms(const struct failure_row *row, uint32_t number, int64_t *tim
 {
     bool is_kept = number == 1 || (number > 1 && number + LATER_TIMES > row->delivery_count);
     if (!is_kept || number > row->delivery_count ||
-        row->times_ms[failure_time_place(number)] == 0) {
+        row->times_ms[row_attempts_place(number)] == 0) {
         return false;
     }
-    *time_ms_out = row->arrival_ms + row->times_ms[failure_time_place(number)] - 1;
+    *time_ms_out = row->arrival_ms + row->times_ms[row_attempts_place(number)] - 1;
     return true;
+}
+
+/* The log has the verdicts by the same numbers. */
+_Static_assert(1 << (ROW_VERDICT_NACK - 1) == RETRY_NACK, "numbers of verdicts");
+_Static_assert(1 << (ROW_VERDICT_REJECT - 1) == RETRY_REJECT, "numbers of verdicts");
+_Static_assert(1 << (ROW_VERDICT_LOST - 1) == RETRY_LOST, "numbers of verdicts");
+_Static_assert(1 << (ROW_VERDICT_TIMEOUT - 1) == RETRY_TIMEOUT, "numbers of verdicts");
+
+struct row_attempts
+failure_row_attempts(const struct failure_row *row)
+{
+    struct row_attempts attempts = {.verdicts = row->verdicts};
+    memcpy(attempts.times_ms, row->times_ms, sizeof(attempts.times_ms));
+    return attempts;
+}
+
+void
+failure_row_restore(struct failure_row *row, const struct row_attempts *attempts)
+{
+    memcpy(row->times_ms, attempts->times_ms, sizeof(row->times_ms));
+    row->verdicts = attempts->verdicts;
 }
 
 /* Checking ------------------------------------------------------------------------------------- */

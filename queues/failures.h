@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "base/timer.h"
 #include "queues/retry_settings.h"
+#include "store/row_attempts.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,7 +24,7 @@
 struct queue;
 
 /* Times of failures that a row keeps: of the first, and of the last ones. */
-enum { FAILURE_TIMES_MAX = 5 };
+enum { FAILURE_TIMES_MAX = ROW_ATTEMPTS_MAX };
 
 struct failure_row {
     uint64_t position;       /* of the message; 0: no row */
@@ -52,6 +53,8 @@ struct queue_failures {
 
     struct map *histories;   /* of struct failure_history by position; owned; NULL: nothing yet */
     uint64_t history_octets; /* of memory that they take */
+
+    uint64_t next_return; /* number of the next message that comes back to a quorum queue */
 
     uint64_t failed_count;      /* failures, ever */
     uint64_t retried_count;     /* of them: after which the message waited */
@@ -83,15 +86,13 @@ bool queue_take_failure(struct queue *queue, uint64_t position, struct failure_r
 /* Notes one more failure that counts, at `now_ms` of the clock of times.h. */
 void failure_row_count(struct failure_row *row, uint64_t now_ms, enum retry_verdict verdict);
 
-/* Where the time of a failure is kept, while it is. */
-static inline uint32_t
-failure_time_place(uint32_t number)
-{
-    return number == 1 ? 0 : 1 + (number - 2) % (FAILURE_TIMES_MAX - 1);
-}
+/* What a row knows of the times, as the log keeps it; and back. Where there is nothing of that, the
+ * times are not known. */
+struct row_attempts failure_row_attempts(const struct failure_row *row);
+void failure_row_restore(struct failure_row *row, const struct row_attempts *attempts);
 
 /* The time of counted failure `number` (from 1 on) in the clock of times.h; false when it is not
- * kept. What the log gave back has no times. */
+ * kept. */
 bool failure_row_time_ms(const struct failure_row *row, uint32_t number, int64_t *time_ms_out);
 
 /* How counted failure `number` ended, whose time is kept. */

@@ -263,7 +263,7 @@ queue_levels_deadline_ms(const struct queue *queue, uint8_t *level_out)
 enum status
 queue_reserve_level(struct queue *queue, uint8_t level)
 {
-    if (queue_open_level(queue, level) != STATUS_OK) {
+    if (queue_open_level(queue, level) != STATUS_OK || queue_make_clocks(queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     struct entry_deque *deque = queue_deque_of(queue, position_of_level(level));

@@ -28,11 +28,11 @@
 #include "queues/times.h"
 #include "routing/target.h"
 
-struct queue_returned; /* a message that came back; queue.c */
-struct queue_clocks;   /* queues/clocks.h */
-struct queue_windows;  /* broker/paging_state.h */
-struct queue_service;  /* who takes messages; queue_consumers.c */
-struct queue_waiting;  /* messages that wait for a time; waiting.h */
+struct returned_message; /* that came back; returned.h */
+struct queue_clocks;     /* queues/clocks.h */
+struct queue_windows;    /* broker/paging_state.h */
+struct queue_service;    /* who takes messages; queue_consumers.c */
+struct queue_waiting;    /* messages that wait for a time; waiting.h */
 
 /* How far the log says that messages may have been handed out; only of queues that had a backlog of
  * logged messages. */
@@ -58,7 +58,6 @@ struct queue {
     struct list_link owner_list_link; /* in that connection's list of exclusive queues; once
                                          deleted, in the core's of those that still have bindings */
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
-    struct list_link overlong_link;   /* in the core's list of queues over their limit */
     uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
     bool durable;
     bool exclusive;
@@ -78,16 +77,15 @@ struct queue {
     uint64_t announced_bytes; /* octets of their bodies, as far as they count against a limit */
 
     /* Messages. */
-    struct entry_deque deque;        /* counts the room for returned messages, too */
-    uint64_t next_position;          /* of the next message pushed (levels.h) */
-    struct queue_levels *levels;     /* owned; NULL: all messages so far were of one level */
-    uint64_t next_return;            /* of the next message returned to a quorum queue */
-    struct queue_returned *returned; /* a heap by order; owned; NULL while empty */
-    uint32_t returned_count;         /* those included that have died there */
-    uint32_t returned_capacity;      /* at least returned_count + unacked_count */
-    uint64_t ready_count;            /* returned ones included */
-    uint64_t ready_bytes;            /* body octets of ready messages */
-    struct queue_handout *handout;   /* owned; NULL: never needed */
+    struct entry_deque deque;          /* counts the room for returned messages, too */
+    uint64_t next_position;            /* of the next message pushed (levels.h) */
+    struct queue_levels *levels;       /* owned; NULL: all messages so far were of one level */
+    struct returned_message *returned; /* a heap by order; owned; NULL while empty */
+    uint32_t returned_count;           /* those included that have died there */
+    uint32_t returned_capacity;        /* at least returned_count + unacked_count */
+    uint64_t ready_count;              /* returned ones included */
+    uint64_t ready_bytes;              /* body octets of ready messages */
+    struct queue_handout *handout;     /* owned; NULL: never needed */
     struct queue_windows *windows;   /* the broker's (broker/paging.h); NULL: nothing was fetched */
     struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
@@ -164,6 +162,9 @@ queue_level(const struct queue *queue, int priority)
     return priority < queue->level_max ? (uint8_t)priority : queue->level_max;
 }
 
+/* Room for so many messages in the deque in front, and for what is known of their times. */
+MUST_CHECK enum status queue_reserve_places(struct queue *queue, uint32_t count);
+
 /* Room for one message at `level` (of queue_level; 0 where there are no priorities) that must not
  * fail: the next push there cannot. Nobody else than those who have reserved pushes to a queue of
  * the same memory meanwhile. STATUS_NO_MEMORY changes no message; what was reserved and is not used
@@ -174,7 +175,7 @@ queue_reserve(struct queue *queue, uint8_t level)
     if (queue->level_max != 0 && level != queue_front_level(queue)) {
         return queue_reserve_level(queue, level);
     }
-    return entry_deque_has_room(&queue->deque) ? STATUS_OK : entry_deque_reserve(&queue->deque, 1);
+    return entry_deque_has_room(&queue->deque) ? STATUS_OK : queue_reserve_places(queue, 1);
 }
 
 /* The same for messages that are many, in steps: each is announced to its queue; in one with
@@ -208,7 +209,7 @@ queue_reserve_announced(struct queue *queue)
         status = queue_reserve_announced_levels(queue);
     }
     queue_forget_announced(queue);
-    return status == STATUS_OK ? entry_deque_reserve(&queue->deque, count) : status;
+    return status == STATUS_OK ? queue_reserve_places(queue, count) : status;
 }
 
 /* Whether more is ready than the queue's limits allow. A limit that is not set is -1, which no

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "queues/clocks.h"
 #include "queues/expiry.h"
 
 #include <stdlib.h>
@@ -16,15 +17,19 @@ due_row_kind(const struct due_row *row)
     return (row->key.position & QUEUE_POSITION_DELAYED) != 0 ? WAITING_DELAYED : WAITING_RETRY;
 }
 
-struct queue_waiting *
-queue_waiting_of(struct queue *queue)
+enum status
+queue_make_waiting(struct queue *queue)
 {
-    if (queue->waiting == NULL) {
-        queue->waiting = xalloc(sizeof(*queue->waiting));
-        queue->waiting->queue = queue;
-        queue->waiting->next_number = 1;
+    if (queue->waiting != NULL) {
+        return STATUS_OK;
     }
-    return queue->waiting;
+    struct queue_waiting *waiting = try_alloc(sizeof(*waiting));
+    if (waiting == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    *waiting = (struct queue_waiting){.queue = queue, .next_number = 1};
+    queue->waiting = waiting;
+    return STATUS_OK;
 }
 
 void
@@ -101,9 +106,8 @@ queue_wait(struct queue *queue, const struct queue_entry *entry, uint64_t positi
 {
     assert(queue->unacked_count > 0);
     assert(queue_knows_position(queue, position));
-    (void)queue_waiting_of(queue);
     struct due_row row = row_of_lent(queue, entry, position, due_ms);
-    if (add_row(queue, &row) != STATUS_OK) {
+    if (queue_make_waiting(queue) != STATUS_OK || add_row(queue, &row) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     count_row(queue->waiting, &row);
@@ -169,7 +173,10 @@ enum status
 queue_reserve_delayed(struct queue *queue, uint64_t due_ms)
 {
     assert(due_ms < PARKED_MS);
-    struct queue_waiting *waiting = queue_waiting_of(queue);
+    if (queue_make_clocks(queue) != STATUS_OK || queue_make_waiting(queue) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    struct queue_waiting *waiting = queue->waiting;
     struct due_row row = {.key = delayed_key(due_ms, waiting->next_number)};
     if (add_row(queue, &row) != STATUS_OK) {
         return STATUS_NO_MEMORY;

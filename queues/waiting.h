@@ -72,8 +72,8 @@ waiting_due_ms(uint64_t time_ms)
     return time_ms == PARKED_MS ? PARKED_MS : time_ms + WAITING_EPOCH_MS;
 }
 
-/* Made when the queue has none. */
-struct queue_waiting *queue_waiting_of(struct queue *queue);
+/* Has the queue have it. STATUS_NO_MEMORY. */
+MUST_CHECK enum status queue_make_waiting(struct queue *queue);
 
 /* The queue is freed, and nothing waits in it. Its timer is not armed. */
 void queue_forget_waiting(struct queue *queue);

@@ -14,7 +14,7 @@
 static const uint8_t INDEX_MAGIC[8] = {'B', 'R', 'S', 'I', 'N', 'D', 'E', 'X'};
 
 enum {
-    INDEX_VERSION = 2, /* version 1 has no states */
+    INDEX_VERSION = 3, /* version 1 has no states, version 2 no attempts */
     INDEX_VERSION_MIN = 1,
     INDEX_HEADER_SIZE = 128,
     INDEX_BODY_CRC_AT = 116,
@@ -23,6 +23,7 @@ enum {
     REMOVAL_SIZE = 16,
     STATE_SIZE = 64,
     STATE_CAME_WITH_MESSAGE = 1 << 0,
+    STATE_HAS_ATTEMPTS = 1 << 1,
     TRANSFER_SIZE = 256 * 1024, /* octets that are read or written at once */
 };
 
@@ -36,6 +37,7 @@ segment_index_fini(struct segment_index *index)
     free(index->rows);
     free(index->removals);
     free(index->states);
+    row_attempts_list_fini(&index->attempts);
     buffer_fini(&index->records);
     *index = (struct segment_index){0};
 }
@@ -48,6 +50,24 @@ segment_index_runs(const struct segment_index *index)
         index_runs_add(&runs, &index->rows[i]);
     }
     return runs;
+}
+
+static uint64_t
+count_attempts(const struct segment_index *index)
+{
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < index->state_count; i++) {
+        count += index->states[i].attempts != 0;
+    }
+    return count;
+}
+
+uint64_t
+segment_index_size(const struct segment_index *index)
+{
+    return INDEX_HEADER_SIZE + ROW_SIZE * index->row_count + REMOVAL_SIZE * index->removal_count +
+           STATE_SIZE * index->state_count + ROW_ATTEMPTS_SIZE * count_attempts(index) +
+           buffer_size(&index->records);
 }
 
 /* Writing -------------------------------------------------------------------------------------- */
@@ -125,7 +145,8 @@ encode_state(const struct index_state *row, uint8_t out[static STATE_SIZE])
     put_u64_le(out + 56, 0);
     out[56] = state->verdict;
     out[57] = state->priority;
-    out[58] = row->came_with_message ? STATE_CAME_WITH_MESSAGE : 0;
+    out[58] = (row->came_with_message ? STATE_CAME_WITH_MESSAGE : 0) |
+              (row->attempts != 0 ? STATE_HAS_ATTEMPTS : 0);
 }
 
 static void
@@ -133,6 +154,19 @@ write_states(struct index_output *output, const struct segment_index *index)
 {
     for (uint64_t i = 0; i < index->state_count; i++) {
         encode_state(&index->states[i], output_room(output, STATE_SIZE));
+    }
+}
+
+/* In the order of the states that have them. */
+static void
+write_attempts(struct index_output *output, const struct segment_index *index)
+{
+    for (uint64_t i = 0; i < index->state_count; i++) {
+        const struct row_attempts *attempts =
+            row_attempts_list_at(&index->attempts, index->states[i].attempts);
+        if (attempts != NULL) {
+            row_attempts_encode(attempts, output_room(output, ROW_ATTEMPTS_SIZE));
+        }
     }
 }
 
@@ -164,6 +198,7 @@ encode_header(const struct segment_index *index, uint32_t body_crc,
     put_u64_le(out + 64, buffer_size(&index->records));
     put_u64_le(out + 72, index->topology_lsn);
     put_u64_le(out + 80, index->state_count);
+    put_u64_le(out + 88, count_attempts(index));
     put_u32_le(out + INDEX_BODY_CRC_AT, body_crc);
     put_u32_le(out + INDEX_HEADER_CRC_AT, crc32c(0, out, INDEX_HEADER_CRC_AT));
 }
@@ -181,6 +216,7 @@ segment_index_write_at(const struct segment_index *index, const struct disk *dis
     write_rows(&output, index);
     write_removals(&output, index);
     write_states(&output, index);
+    write_attempts(&output, index);
     write_records(&output, index);
     flush_output(&output);
     free(output.octets);
@@ -231,8 +267,8 @@ struct index_input {
 };
 
 struct index_sizes {
-    uint64_t row_count, removal_count, state_count, records_size;
-    uint32_t body_crc;
+    uint64_t row_count, removal_count, state_count, attempts_count, records_size;
+    uint32_t version, body_crc;
 };
 
 static enum status
@@ -303,6 +339,11 @@ sizes_fit(const struct index_sizes *sizes, uint64_t file_size)
         return false;
     }
     left -= sizes->state_count * STATE_SIZE;
+    if (sizes->attempts_count > left / ROW_ATTEMPTS_SIZE ||
+        sizes->attempts_count > sizes->state_count || sizes->attempts_count > UINT32_MAX) {
+        return false;
+    }
+    left -= sizes->attempts_count * ROW_ATTEMPTS_SIZE;
     return sizes->records_size == left && left % RECORD_ALIGNMENT == 0;
 }
 
@@ -318,10 +359,13 @@ read_header(struct index_input *input, struct segment_index *index, uint64_t num
     if (status != STATUS_OK) {
         return status;
     }
+    uint32_t version = get_u32_le(header + 8);
     struct index_sizes sizes = {
+        .version = version,
         .row_count = get_u64_le(header + 48),
         .removal_count = get_u64_le(header + 56),
-        .state_count = get_u32_le(header + 8) > 1 ? get_u64_le(header + 80) : 0,
+        .state_count = version > 1 ? get_u64_le(header + 80) : 0,
+        .attempts_count = version > 2 ? get_u64_le(header + 88) : 0,
         .records_size = get_u64_le(header + 64),
         .body_crc = get_u32_le(header + INDEX_BODY_CRC_AT),
     };
@@ -450,9 +494,12 @@ state_is_right(const struct segment_index *index, const struct index_state *stat
     return state == index->states || index_state_compare(state - 1, state->lsn, state->queue) < 0;
 }
 
+/* What they say of attempts comes behind them, in their order. */
 static enum status
-read_states(struct index_input *input, struct segment_index *index, uint64_t count)
+read_states(struct index_input *input, struct segment_index *index, const struct index_sizes *sizes)
 {
+    uint64_t count = sizes->state_count;
+    uint32_t attempts_count = 0;
     if (count == 0) {
         return STATUS_OK;
     }
@@ -469,10 +516,41 @@ read_states(struct index_input *input, struct segment_index *index, uint64_t cou
         }
         for (uint64_t i = 0; i < part; i++) {
             struct index_state *state = &index->states[index->state_count++];
-            *state = decode_state(input->octets + i * STATE_SIZE);
-            if (!state_is_right(index, state)) {
+            const uint8_t *at = input->octets + i * STATE_SIZE;
+            *state = decode_state(at);
+            if (sizes->version > 2 && (at[58] & STATE_HAS_ATTEMPTS) != 0) {
+                state->attempts = ++attempts_count;
+            }
+            if (!state_is_right(index, state) || attempts_count > sizes->attempts_count) {
                 return STATUS_CORRUPT;
             }
+        }
+    }
+    return attempts_count == sizes->attempts_count ? STATUS_OK : STATUS_CORRUPT;
+}
+
+static enum status
+read_attempts(struct index_input *input, struct segment_index *index, uint64_t count)
+{
+    struct row_attempts_list *list = &index->attempts;
+    if (row_attempts_list_reserve(list, count) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    while (list->count < count) {
+        uint64_t left = count - list->count;
+        uint64_t part =
+            left < TRANSFER_SIZE / ROW_ATTEMPTS_SIZE ? left : TRANSFER_SIZE / ROW_ATTEMPTS_SIZE;
+        enum status status = input_read(input, input->octets, part * ROW_ATTEMPTS_SIZE);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        for (uint64_t i = 0; i < part; i++) {
+            struct row_attempts attempts =
+                row_attempts_decode(input->octets + i * ROW_ATTEMPTS_SIZE);
+            if (!row_attempts_is_right(&attempts)) {
+                return STATUS_CORRUPT;
+            }
+            (void)row_attempts_list_add(list, &attempts);
         }
     }
     return STATUS_OK;
@@ -525,7 +603,10 @@ read_body(struct index_input *input, struct segment_index *index, const struct i
         status = read_removals(input, index, sizes->removal_count);
     }
     if (status == STATUS_OK) {
-        status = read_states(input, index, sizes->state_count);
+        status = read_states(input, index, sizes);
+    }
+    if (status == STATUS_OK) {
+        status = read_attempts(input, index, sizes->attempts_count);
     }
     if (status == STATUS_OK) {
         status = read_records(input, index, sizes->records_size);

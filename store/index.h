@@ -32,7 +32,11 @@ struct index_state {
                        of two states of a row the one with the higher place counts */
     struct row_state state;
     bool came_with_message; /* it goes with its row; else it is a live entry by itself */
+    uint32_t attempts;      /* those at the message, by their number in the list that comes with the
+                               states; 0: none */
 };
+
+_Static_assert(sizeof(struct index_state) == 72, "many are in memory while a segment is indexed");
 
 struct segment_index {
     uint64_t number, base_lsn, end_lsn, epoch;
@@ -42,8 +46,9 @@ struct segment_index {
     uint64_t removal_count;
     struct index_state *states; /* by LSN, then queue, one for each; owned */
     uint64_t state_count;
-    struct buffer records; /* u64 LSN of the batch, then the record, for each */
-    uint64_t topology_lsn; /* 0: none */
+    struct row_attempts_list attempts; /* of the states; some may belong to none */
+    struct buffer records;             /* u64 LSN of the batch, then the record, for each */
+    uint64_t topology_lsn;             /* 0: none */
 };
 
 void segment_index_fini(struct segment_index *index);
@@ -88,12 +93,7 @@ MUST_CHECK enum status segment_index_write_at(const struct segment_index *index,
 MUST_CHECK enum status segment_index_read_at(struct segment_index *index, const struct disk *disk,
                                              struct disk_file *file, uint64_t offset, uint64_t size,
                                              uint64_t number);
-static inline uint64_t
-segment_index_size(const struct segment_index *index)
-{
-    return 128 + 32 * index->row_count + 16 * index->removal_count + 64 * index->state_count +
-           buffer_size(&index->records);
-}
+uint64_t segment_index_size(const struct segment_index *index);
 
 /* Reads the header alone: numbers and LSNs, not what it counts. As segment_index_read, which may
  * still find that the rest is not to be used. */
@@ -135,7 +135,9 @@ index_builder_octets(const struct index_builder *builder)
 {
     return builder->row_capacity * sizeof(struct index_row) +
            builder->removal_capacity * sizeof(struct index_removal) +
-           builder->state_capacity * sizeof(struct index_state) + builder->index.records.capacity;
+           builder->state_capacity * sizeof(struct index_state) +
+           builder->index.attempts.capacity * sizeof(struct row_attempts) +
+           builder->index.records.capacity;
 }
 
 /* Below, at or above a row in the order of rows. */

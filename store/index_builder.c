@@ -179,15 +179,30 @@ add_ack(struct index_builder *builder, const struct record *record)
     return STATUS_OK;
 }
 
+/* Those that a state has, for which there is room; their number, or 0. */
+static uint32_t
+add_attempts(struct segment_index *index, const struct record *record)
+{
+    if (record->row_state.attempts == NULL) {
+        return 0;
+    }
+    struct row_attempts attempts = record_state_attempts(record);
+    return row_attempts_list_add(&index->attempts, &attempts);
+}
+
 static enum status
 add_states(struct index_builder *builder, const struct record *record, uint64_t place)
 {
     struct segment_index *index = &builder->index;
     enum status status = grow((void **)&index->states, index->state_count, &builder->state_capacity,
                               record->row_state.queue_count, sizeof(*index->states));
+    if (status == STATUS_OK && record->row_state.attempts != NULL) {
+        status = row_attempts_list_reserve(&index->attempts, 1);
+    }
     if (status != STATUS_OK) {
         return status;
     }
+    uint32_t attempts = add_attempts(index, record);
     for (uint32_t i = 0; i < record->row_state.queue_count; i++) {
         index->states[index->state_count++] = (struct index_state){
             .lsn = record->row_state.lsn,
@@ -195,6 +210,7 @@ add_states(struct index_builder *builder, const struct record *record, uint64_t 
             .place = place,
             .state = record->row_state.state,
             .came_with_message = record->row_state.came_with_message,
+            .attempts = attempts,
         };
     }
     return STATUS_OK;

@@ -142,6 +142,7 @@ inventory_fini(struct recovery_work *work)
         buffer_fini(&work->segments[i].records);
         free(work->segments[i].dead);
         free(work->segments[i].newer);
+        row_attempts_list_fini(&work->segments[i].newer_attempts);
     }
     free(work->segments);
     free(work->snapshots);

@@ -415,15 +415,16 @@ journal_publish_with(struct journal *journal, struct content_ref ref, const uint
         const struct journal_state *state = &states[i];
         assert(state->first < queue_count);
         assert(state->count <= queue_count - state->first);
-        record_put_row_state(&batch->control, *lsn_out, &state->state, true, queues + state->first,
-                             state->count);
+        record_put_row_state(&batch->control, *lsn_out, &state->state, NULL, true,
+                             queues + state->first, state->count);
         batch->header.record_count++;
     }
     return STATUS_OK;
 }
 
 uint64_t
-journal_return(struct journal *journal, uint64_t queue, uint64_t lsn, const struct row_state *state)
+journal_return(struct journal *journal, uint64_t queue, uint64_t lsn, const struct row_state *state,
+               const struct row_attempts *attempts)
 {
     assert(queue != 0);
     size_t size = record_row_state_size_max(1);
@@ -431,7 +432,7 @@ journal_return(struct journal *journal, uint64_t queue, uint64_t lsn, const stru
     open_batch(journal);
     end_ack(journal);
     make_control_room(journal->open, size);
-    record_put_row_state(&journal->open->control, lsn, state, false, &queue, 1);
+    record_put_row_state(&journal->open->control, lsn, state, attempts, false, &queue, 1);
     journal->open->header.record_count++;
     return journal->open->header.base_lsn;
 }

@@ -68,12 +68,13 @@ MUST_CHECK enum status journal_publish_with(struct journal *journal, struct cont
                                             const struct journal_state *states,
                                             uint32_t state_count, uint64_t *lsn_out);
 
-/* What the log keeps from now on of the message in that queue, in place of what it knew. Returns
+/* What the log keeps from now on of the message in that queue, in place of what it knew; with the
+ * attempts at it that failed (NULL: none, or nobody knows when). Returns
  * where it stands: its segment is needed until the message leaves the queue or the next state takes
  * the place of this one (space_add_state). It is given back by the same number then. Nobody waits
  * for it unless they ask for a token. */
 uint64_t journal_return(struct journal *journal, uint64_t queue, uint64_t lsn,
-                        const struct row_state *state);
+                        const struct row_state *state, const struct row_attempts *attempts);
 
 /* The message is done with in that queue. Nobody waits for it unless they ask for a token. */
 void journal_remove(struct journal *journal, uint64_t queue, uint64_t lsn);

@@ -31,6 +31,7 @@ struct removal_list {
     uint32_t run_count, run_capacity;
     struct index_state *states; /* owned */
     uint64_t state_count, state_capacity;
+    struct row_attempts_list attempts; /* of the states */
 };
 
 /* Collecting ----------------------------------------------------------------------------------- */
@@ -75,8 +76,10 @@ add_removal(struct removal_list *list, const struct index_removal *removal, uint
     return STATUS_OK;
 }
 
+/* With its attempts, where they are not NULL. */
 static enum status
-add_state(struct removal_list *list, const struct index_state *state)
+add_state(struct removal_list *list, const struct index_state *state,
+          const struct row_attempts *attempts)
 {
     if (list->state_count == list->state_capacity) {
         uint64_t capacity = list->state_capacity == 0 ? 64 : list->state_capacity * 2;
@@ -87,7 +90,16 @@ add_state(struct removal_list *list, const struct index_state *state)
         list->states = states;
         list->state_capacity = capacity;
     }
-    list->states[list->state_count++] = *state;
+    uint32_t number = 0;
+    if (attempts != NULL) {
+        if (row_attempts_list_reserve(&list->attempts, 1) != STATUS_OK) {
+            return STATUS_NO_MEMORY;
+        }
+        number = row_attempts_list_add(&list->attempts, attempts);
+    }
+    struct index_state *added = &list->states[list->state_count++];
+    *added = *state;
+    added->attempts = number;
     return STATUS_OK;
 }
 
@@ -97,6 +109,7 @@ free_list(struct removal_list *list)
     free(list->removals);
     free(list->runs);
     free(list->states);
+    row_attempts_list_fini(&list->attempts);
     *list = (struct removal_list){0};
 }
 
@@ -160,7 +173,8 @@ distribute_states(struct recovery_work *work, struct removal_list *lists, uint32
         if (target == at || work->segments[target].is_surplus) {
             continue;
         }
-        enum status status = add_state(&lists[target], state);
+        enum status status = add_state(&lists[target], state,
+                                       row_attempts_list_at(&index->attempts, state->attempts));
         if (status != STATUS_OK) {
             return recovery_refuse(work, status, "too little memory for states of messages");
         }
@@ -257,6 +271,8 @@ take_states(struct found_segment *segment, struct removal_list *list)
     }
     segment->newer = list->states;
     list->states = NULL;
+    segment->newer_attempts = list->attempts;
+    list->attempts = (struct row_attempts_list){0};
 }
 
 static enum status
@@ -363,6 +379,7 @@ find_queue(struct known_queues *queues, uint64_t id)
 struct state_cursor {
     const struct index_state *states;
     uint64_t count, at;
+    const struct row_attempts_list *attempts;
 };
 
 static const struct index_state *
@@ -382,12 +399,18 @@ struct known_states {
     struct state_cursor own, newer;
 };
 
+/* NULL: there is none. */
 static const struct index_state *
-last_state(struct known_states *states, const struct index_row *row)
+last_state(struct known_states *states, const struct index_row *row,
+           const struct row_attempts **attempts_out)
 {
     const struct index_state *own = state_of_row(&states->own, row);
     const struct index_state *newer = state_of_row(&states->newer, row);
-    return newer != NULL ? newer : own;
+    const struct index_state *last = newer != NULL ? newer : own;
+    const struct row_attempts_list *attempts =
+        newer != NULL ? states->newer.attempts : states->own.attempts;
+    *attempts_out = last == NULL ? NULL : row_attempts_list_at(attempts, last->attempts);
+    return last;
 }
 
 /* A state that was returned is a live entry of the segment that its record stands in. */
@@ -429,9 +452,13 @@ emit_row(struct recovery_work *work, struct found_segment *segment, const struct
         .was_handed_out = segment->is_distrusted || (row->queue & RECORD_QUEUE_HANDED_OUT) != 0 ||
                           row->lsn <= queues->handouts[queues->latest],
     };
-    const struct index_state *state = last_state(states, row);
+    const struct row_attempts *attempts;
+    const struct index_state *state = last_state(states, row, &attempts);
     if (state != NULL) {
         take_state(work, segment, state, &recovered);
+    }
+    if (attempts != NULL) {
+        recovered.attempts = *attempts;
     }
     segment->live_count++;
     segment->live_octets += space_row_octets(row->body_size);
@@ -453,8 +480,10 @@ emit_segment(struct recovery_work *work, struct found_segment *segment, struct k
                                segment->name);
     }
     struct known_states states = {
-        .own = {.states = index->states, .count = index->state_count},
-        .newer = {.states = segment->newer, .count = segment->newer_count},
+        .own = {.states = index->states, .count = index->state_count, .attempts = &index->attempts},
+        .newer = {.states = segment->newer,
+                  .count = segment->newer_count,
+                  .attempts = &segment->newer_attempts},
     };
     for (uint64_t i = 0; i < index->row_count && status == STATUS_OK; i++) {
         if (!dead_bit(segment->dead, i)) {

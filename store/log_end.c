@@ -83,7 +83,8 @@ scan_batches(struct scan *scan, struct index_builder *builder, uint64_t limit_ls
 static uint64_t
 index_octets(const struct segment_index *index)
 {
-    return index->row_count * sizeof(*index->rows) + index->state_count * sizeof(*index->states);
+    return index->row_count * sizeof(*index->rows) + index->state_count * sizeof(*index->states) +
+           index->attempts.count * sizeof(*index->attempts.items);
 }
 
 /* Reads the segment up to its end or to `limit_lsn`, builds its index, and leaves the scan where it

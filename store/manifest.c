@@ -12,7 +12,8 @@
 #include <stdlib.h>
 
 enum {
-    MANIFEST_VERSION = 2, /* a directory of version 1 has no ROW_STATE records */
+    MANIFEST_VERSION =
+        3, /* one of version 1 has no ROW_STATE records, one of 2 no attempts in them */
     MANIFEST_VERSION_MIN = 1,
     MANIFEST_FIXED_SIZE = 56,
     MANIFEST_EPOCH_SIZE = 24,

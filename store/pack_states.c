@@ -7,6 +7,17 @@
 #include "store/pack.h"
 #include "store/pack_older.h"
 
+/* The state, whose attempts are the pack's now; there is room for them. */
+static struct index_state
+copy_of(struct segment_index *pack, const struct index_state *state,
+        const struct row_attempts_list *attempts)
+{
+    struct index_state copy = *state;
+    const struct row_attempts *its_own = row_attempts_list_at(attempts, state->attempts);
+    copy.attempts = its_own == NULL ? 0 : row_attempts_list_add(&pack->attempts, its_own);
+    return copy;
+}
+
 enum status
 pack_states_add(struct segment_index *pack, uint64_t *capacity, const struct segment_index *source)
 {
@@ -20,8 +31,11 @@ pack_states_add(struct segment_index *pack, uint64_t *capacity, const struct seg
         pack->states = states;
         *capacity = wanted;
     }
+    if (row_attempts_list_reserve(&pack->attempts, source->attempts.count) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
     for (uint64_t i = 0; i < source->state_count; i++) {
-        pack->states[pack->state_count++] = source->states[i];
+        pack->states[pack->state_count++] = copy_of(pack, &source->states[i], &source->attempts);
     }
     return STATUS_OK;
 }

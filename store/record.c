@@ -188,20 +188,23 @@ decode_ack(struct record *record)
            check_ack_list(record);
 }
 
-/* Which of its parts a ROW_STATE has, 8 octets each, in this order; and what else is said of it. */
+/* Which of its parts a ROW_STATE has, 8 octets each, in this order; and what else is said of it.
+ * The attempts stand behind the others. */
 enum row_state_field {
     ROW_STATE_DUE = 1 << 0,
     ROW_STATE_DEADLINE = 1 << 1,
     ROW_STATE_ARRIVAL = 1 << 2,
     ROW_STATE_COUNTS = 1 << 3,
     ROW_STATE_CAME_WITH_MESSAGE = 1 << 4,
-    ROW_STATE_FIELDS = (1 << 5) - 1,
+    ROW_STATE_ATTEMPTS = 1 << 5,
+    ROW_STATE_FIELDS = (1 << 6) - 1,
 };
 
 static size_t
 field_octets(uint8_t fields)
 {
-    return 8 * (size_t)__builtin_popcount(fields & (ROW_STATE_CAME_WITH_MESSAGE - 1U));
+    return 8 * (size_t)__builtin_popcount(fields & (ROW_STATE_CAME_WITH_MESSAGE - 1U)) +
+           ((fields & ROW_STATE_ATTEMPTS) != 0 ? ROW_ATTEMPTS_SIZE : 0);
 }
 
 /* The part of that kind, 0 when it is not there; moves behind it. */
@@ -214,6 +217,20 @@ take_field(const uint8_t **at, uint8_t fields, enum row_state_field field)
     uint64_t value = get_u64_le(*at);
     *at += 8;
     return value;
+}
+
+/* The attempts, if they are there; moves behind them. */
+static bool
+take_attempts(const uint8_t **at, uint8_t fields, struct record *record)
+{
+    if ((fields & ROW_STATE_ATTEMPTS) == 0) {
+        record->row_state.attempts = NULL;
+        return true;
+    }
+    record->row_state.attempts = *at;
+    *at += ROW_ATTEMPTS_SIZE;
+    struct row_attempts attempts = record_state_attempts(record);
+    return row_attempts_is_right(&attempts);
 }
 
 static bool
@@ -253,9 +270,10 @@ decode_row_state(struct record *record)
     uint64_t counts = take_field(&at, fields, ROW_STATE_COUNTS);
     state->delivery_count = (uint32_t)counts;
     state->acquired_count = (uint32_t)(counts >> 32);
+    bool are_attempts_right = take_attempts(&at, fields, record);
     record->row_state.queues = at;
-    return is_message_lsn(record->row_state.lsn) && row_state_is_right(state) &&
-           state_queues_are_right(record);
+    return are_attempts_right && is_message_lsn(record->row_state.lsn) &&
+           row_state_is_right(state) && state_queues_are_right(record);
 }
 
 static bool
@@ -500,6 +518,13 @@ record_state_queue(const struct record *record, uint32_t at)
     return get_u64_le(record->row_state.queues + 8 * (size_t)at);
 }
 
+struct row_attempts
+record_state_attempts(const struct record *record)
+{
+    assert(record->row_state.attempts != NULL);
+    return row_attempts_decode(record->row_state.attempts);
+}
+
 /* Encoding ------------------------------------------------------------------------------------- */
 
 static size_t
@@ -573,17 +598,21 @@ put_field(uint8_t *at, uint64_t value)
 
 void
 record_put_row_state(struct buffer *out, uint64_t lsn, const struct row_state *state,
-                     bool came_with_message, const uint64_t *queues, uint32_t queue_count)
+                     const struct row_attempts *attempts, bool came_with_message,
+                     const uint64_t *queues, uint32_t queue_count)
 {
+    bool has_attempts = attempts != NULL && !row_attempts_is_empty(attempts);
     assert(is_message_lsn(lsn));
     assert(row_state_is_right(state));
+    assert(!has_attempts || row_attempts_is_right(attempts));
     assert(queue_count > 0);
     uint64_t counts = (uint64_t)state->acquired_count << 32 | state->delivery_count;
     uint8_t fields = (state->due_ms != 0 ? ROW_STATE_DUE : 0) |
                      (state->deadline_ms != 0 ? ROW_STATE_DEADLINE : 0) |
                      (state->arrival_ms != 0 ? ROW_STATE_ARRIVAL : 0) |
                      (counts != 0 ? ROW_STATE_COUNTS : 0) |
-                     (came_with_message ? ROW_STATE_CAME_WITH_MESSAGE : 0);
+                     (came_with_message ? ROW_STATE_CAME_WITH_MESSAGE : 0) |
+                     (has_attempts ? ROW_STATE_ATTEMPTS : 0);
     size_t fixed = ROW_STATE_FIXED + field_octets(fields) + 8 * (size_t)queue_count;
     uint8_t *at = begin_record(out, RECORD_ROW_STATE, fixed, NULL, 0);
     if (at == NULL) {
@@ -599,6 +628,10 @@ record_put_row_state(struct buffer *out, uint64_t lsn, const struct row_state *s
     at = put_field(at, state->deadline_ms);
     at = put_field(at, state->arrival_ms);
     at = put_field(at, counts);
+    if (has_attempts) {
+        row_attempts_encode(attempts, at);
+        at += ROW_ATTEMPTS_SIZE;
+    }
     for (uint32_t i = 0; i < queue_count; i++) {
         put_u64_le(at + 8 * (size_t)i, queues[i] & ~RECORD_QUEUE_HANDED_OUT);
     }

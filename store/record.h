@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/made.h"
 #include "base/status.h"
+#include "store/row_attempts.h"
 #include "store/row_state.h"
 
 #include <stdbool.h>
@@ -136,6 +137,7 @@ struct record {
             uint64_t lsn; /* of the message */
             struct row_state state;
             bool came_with_message; /* the PUBLISH of the same batch has it; else it was returned */
+            const uint8_t *attempts; /* record_state_attempts() reads them; NULL: none */
             uint32_t queue_count;
             const uint8_t *queues; /* record_state_queue() reads them */
         } row_state;
@@ -192,6 +194,9 @@ uint64_t record_queue(const struct record *record, uint32_t at);
 /* Queue number `at` of a ROW_STATE. */
 uint64_t record_state_queue(const struct record *record, uint32_t at);
 
+/* The attempts of a ROW_STATE that has them. */
+struct row_attempts record_state_attempts(const struct record *record);
+
 /* Walks the messages of an ACK: start with position {0}. False at the end. */
 struct record_ack_position {
     uint32_t index;
@@ -204,9 +209,11 @@ bool record_ack_next(const struct record *record, struct record_ack_position *po
 /* Encoding: appends to `out`; a lack of memory shows in out->failed. */
 void record_put_publish(struct buffer *out, uint32_t offset, uint32_t size, const uint64_t *queues,
                         uint32_t queue_count);
-/* The flag of `queues` is not part of it. */
+/* The flag of `queues` is not part of it. `attempts` may be NULL, and is left out if it is empty.
+ */
 void record_put_row_state(struct buffer *out, uint64_t lsn, const struct row_state *state,
-                          bool came_with_message, const uint64_t *queues, uint32_t queue_count);
+                          const struct row_attempts *attempts, bool came_with_message,
+                          const uint64_t *queues, uint32_t queue_count);
 void record_put_handout(struct buffer *out, uint64_t queue, uint64_t lsn);
 void record_put_vhost(struct buffer *out, uint64_t id, int64_t connections_max, int64_t queues_max,
                       uint32_t flags, struct bytes name);
@@ -255,7 +262,7 @@ record_publish_size(uint32_t queue_count)
 static inline size_t
 record_row_state_size_max(uint32_t queue_count)
 {
-    return RECORD_HEADER_SIZE + 16 + 4 * 8 + 8 * (size_t)queue_count;
+    return RECORD_HEADER_SIZE + 16 + 4 * 8 + ROW_ATTEMPTS_SIZE + 8 * (size_t)queue_count;
 }
 
 #endif

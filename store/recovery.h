@@ -18,12 +18,13 @@ struct recovered_row {
     uint64_t lsn;
     uint64_t queue; /* without flag */
     uint32_t body_size;
-    uint32_t content_size;  /* octets of the whole content, padding not included */
-    uint64_t arrival_ms;    /* when it came, wall clock; 0: nobody knows any more */
-    bool was_handed_out;    /* it may have been delivered before */
-    struct row_state state; /* the last that was written down; empty where nothing was */
-    uint64_t state_lsn;     /* where it stands, as from journal_return; 0: it came with the message,
-                               or there is none */
+    uint32_t content_size;        /* octets of the whole content, padding not included */
+    uint64_t arrival_ms;          /* when it came, wall clock; 0: nobody knows any more */
+    bool was_handed_out;          /* it may have been delivered before */
+    struct row_state state;       /* the last that was written down; empty where nothing was */
+    struct row_attempts attempts; /* with that state; empty where nothing was */
+    uint64_t state_lsn; /* where it stands, as from journal_return; 0: it came with the message,
+                           or there is none */
 };
 
 /* Who rebuilds the state. Records come in the order vhosts, users, exchanges, queues, bindings,

@@ -34,6 +34,7 @@ struct found_segment {
     struct index_state *newer; /* states that later segments say of its live rows, once live_rows.c
                                   has been there, ordered; owned */
     uint64_t newer_count;
+    struct row_attempts_list newer_attempts; /* of those states */
     bool is_distrusted; /* its dead file is lost: what it holds may have been delivered */
 };
 

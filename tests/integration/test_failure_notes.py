@@ -162,8 +162,8 @@ def test_a_note_survives_with_its_dead_letter(tmp_path):
     running.stop()
 
 
-# What the log keeps of failures are counts: when they were, and what was said, is over with the process.
-def test_of_failures_before_a_restart_only_the_number_is_known(tmp_path):
+# The log keeps when failures were and how they ended; what was said of them is over with the process.
+def test_failures_before_a_restart_are_told_with_their_times(tmp_path):
     running = brokers.Bourse(data_dir=tmp_path / "data")
     ch = running.open().channel()
     ch.declare("dead", durable=True)
@@ -175,6 +175,7 @@ def test_of_failures_before_a_restart_only_the_number_is_known(tmp_path):
     tag = ch.get("q", no_ack=False).delivery_tag
     note(ch, tag, text="why")
     ch.expect("basic.ack")
+    first = int(time.time())
     ch.nack(tag, requeue=True)
     assert ch.get("q", no_ack=False).properties["headers"]["x-delivery-count"] == 1
     ch.connection.drop()
@@ -185,10 +186,13 @@ def test_of_failures_before_a_restart_only_the_number_is_known(tmp_path):
     headers = typed_headers(wait_for(ch, "dead"))
     (death,) = headers["x-death"].value
     failure = take_failure(headers)
-    assert set(failure) == {"x-failure-queue", "x-failure-count", "x-failure-last-time",
-                            "x-failure-attempts"}
+    assert set(failure) == {"x-failure-queue", "x-failure-count", "x-failure-first-time",
+                            "x-failure-last-time", "x-failure-attempts"}
     assert failure["x-failure-count"].value == death.value["count"].value + 1 == 2
-    (attempt,) = failure["x-failure-attempts"].value
-    assert attempt.value["verdict"] == wire.Typed("S", "reject")
+    attempts = [attempt.value for attempt in failure["x-failure-attempts"].value]
+    assert [attempt["verdict"].value for attempt in attempts] == ["nack", "reject"]
+    times = [attempt["time"].value for attempt in attempts]
+    assert first <= times[0] <= times[1] <= time.time()
+    assert [failure[f"x-failure-{name}-time"].value for name in ("first", "last")] == times
     ch.connection.drop()
     running.stop()

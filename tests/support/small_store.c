@@ -56,7 +56,8 @@ return_some(struct small_store *store, struct store_maker *maker, size_t first, 
                                   .delivery_count = 2,
                                   .acquired_count = 3,
                                   .verdict = ROW_VERDICT_LOST};
-        (void)journal_return(maker->journal, BILLS, store->lsns[i], &state);
+        struct row_attempts attempts = {.times_ms = {(uint32_t)i, 1000}, .verdicts = 1 | 3 << 3};
+        (void)journal_return(maker->journal, BILLS, store->lsns[i], &state, &attempts);
     }
     store_maker_seal(maker, true);
 }

@@ -139,6 +139,8 @@ note_record(struct log_rig *log, const struct batch *batch, const struct record 
         break;
     case RECORD_ROW_STATE:
         log->last_state = *record;
+        log->last_attempts = record->row_state.attempts == NULL ? (struct row_attempts){0}
+                                                                : record_state_attempts(record);
         break;
     case RECORD_QUEUE_DELETE:
         note_deleted_queue(log, record->deleted.id);

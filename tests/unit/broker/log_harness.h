@@ -42,6 +42,7 @@ struct log_rig {
     uint32_t records[LOG_TYPES_MAX];    /* so many, by their type */
     uint32_t last_batch[LOG_TYPES_MAX]; /* with a record of that type */
     struct record last_state;           /* the last ROW_STATE; its queues are gone */
+    struct row_attempts last_attempts;  /* of it; empty where it has none */
     uint32_t batch_count;               /* handed over */
     uint32_t written_count;             /* reported written */
     uint32_t committed_count;           /* reported committed */

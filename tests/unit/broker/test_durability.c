@@ -284,13 +284,13 @@ Test(durability, a_returned_message_has_one_state_until_it_leaves)
     log_publish(disk, client, "", "q", "1");
     log_settle(disk);
     uint64_t before = space_live_octets(disk->space);
-    uint64_t first = core_log_return(rig->core, queue, queue_peek(queue), &state, 0);
+    uint64_t first = core_log_return(rig->core, queue, queue_peek(queue), &state, NULL, 0);
     cr_assert(ne(u64, first, 0));
     log_settle(disk);
     cr_expect(eq(u64, space_live_octets(disk->space), before + SPACE_STATE_OCTETS));
     cr_expect(row_state_equals(&disk->last_state.row_state.state, &state));
     cr_expect(not(disk->last_state.row_state.came_with_message));
-    uint64_t second = core_log_return(rig->core, queue, queue_peek(queue), &state, first);
+    uint64_t second = core_log_return(rig->core, queue, queue_peek(queue), &state, NULL, first);
     cr_expect(lt(u64, first, second));
     log_settle(disk);
     cr_expect(eq(u64, space_live_octets(disk->space), before + SPACE_STATE_OCTETS));
@@ -311,7 +311,7 @@ Test(durability, a_message_that_is_in_no_log_is_returned_without_a_record)
     struct row_state state = {.due_ms = 1000};
     struct rig_publish publish = {.exchange = "", .routing_key = "q", .body = bytes_of("1")};
     rig_publish_as(rig, client, 1, &publish);
-    cr_expect(eq(u64, core_log_return(rig->core, queue, queue_peek(queue), &state, 0), 0));
+    cr_expect(eq(u64, core_log_return(rig->core, queue, queue_peek(queue), &state, NULL, 0), 0));
     log_settle(disk);
     cr_expect(eq(u32, disk->records[RECORD_ROW_STATE], 0));
 }

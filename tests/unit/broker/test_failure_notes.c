@@ -642,7 +642,7 @@ Test(failure_notes, are_refused_for_deliveries_that_are_not_open)
     }
 }
 
-/* What a channel may say of open deliveries is bounded. */
+/* What a connection may say of open deliveries is bounded, over all its channels. */
 Test(failure_notes, are_refused_when_there_are_too_many)
 {
     publish_numbers(rig, a, "q", 1, FAILURE_NOTES_MAX + 1);
@@ -654,21 +654,103 @@ Test(failure_notes, are_refused_when_there_are_too_many)
     }
     note(5, "A", "takes the place of another");
     rig_expect_nothing(rig, a);
+    cr_expect(eq(u32, core_find_connection(rig->core, a)->note_count, FAILURE_NOTES_MAX));
+    cr_expect(eq(u64, rig->core->counters.failure_notes, FAILURE_NOTES_MAX + 1));
     note(FAILURE_NOTES_MAX + 1, "A", "one");
     expect_refusal("failure note: more than 1024 are of open deliveries of "
-                   "this channel");
+                   "this connection");
+    cr_expect(eq(u64, rig->core->counters.failure_notes_refused, 1));
 }
 
-/* Without memory the publisher is told as of any other message. */
+static void
+note_on(uint16_t channel, int64_t tag, const char *text)
+{
+    (void)begin_note(tag);
+    table_put_text(&headers, "text", bytes_of(text));
+    struct properties properties = {.flags = PROPERTY_HEADERS, .headers = buffer_bytes(&headers)};
+    buffer_clear(&block);
+    properties_encode(&block, &properties);
+    struct rig_publish publish = {
+        .exchange = "bourse.control",
+        .routing_key = "failure-note",
+        .properties = buffer_bytes(&block),
+        .body = bytes_of(""),
+        .has_headers = true,
+    };
+    rig_publish_as(rig, a, channel, &publish);
+}
+
+/* Octets count as well, so that a mark is not filled by one connection; each that goes makes room,
+ * and one that takes the place of another counts for what it is more. */
+Test(failure_notes, are_refused_when_they_are_too_much)
+{
+    static char text[4001];
+    memset(text, 'x', sizeof(text) - 1);
+    rig_open_channel(rig, a, 2);
+    publish_numbers(rig, a, "q", 1, 300);
+    for (int i = 1; i <= 150; i++) {
+        (void)get_message(rig, a, "q", false);
+        note_on(1, i, text);
+    }
+    struct method get = {.id = METHOD_BASIC_GET, .basic_get = {.queue = bytes_of("q")}};
+    const struct connection *connection = core_find_connection(rig->core, a);
+    uint64_t one = connection->note_octets / 150;
+    int64_t tag = 0;
+    while (connection->note_octets + one <= FAILURE_NOTES_OCTETS_MAX) {
+        rig_send(rig, a, 2, &get);
+        (void)rig_expect(rig, a, 2, METHOD_BASIC_GET_OK);
+        note_on(2, ++tag, text);
+    }
+    note_on(2, tag, text);
+    send_ack(rig, a, 1, 150, false);
+    rig_send(rig, a, 2, &get);
+    (void)rig_expect(rig, a, 2, METHOD_BASIC_GET_OK);
+    note_on(2, ++tag, text);
+    rig_expect_nothing(rig, a);
+    rig_send(rig, a, 2, &get);
+    (void)rig_expect(rig, a, 2, METHOD_BASIC_GET_OK);
+    note_on(2, ++tag, text);
+    rig_expect_channel_close(rig, a, 2, 406,
+                             "failure note: more than 1048576 octets are of open deliveries of "
+                             "this connection");
+    cr_expect(eq(u32, connection->note_count, 149), "those of the channel have gone with it");
+}
+
+/* Without memory the publisher is told as of any other message: for the note, and for the table of
+ * notes, which the channel has none of yet. */
 Test(failure_notes, without_memory_end_the_connection)
 {
-    publish_text(rig, a, "q", "one");
+    for (uint64_t failing = 1; failing <= 2; failing++) {
+        uint64_t link = messaging_client(rig);
+        a = link;
+        publish_text(rig, a, "q", "one");
+        (void)get_message(rig, a, "q", false);
+        (void)begin_note(1);
+        table_put_text(&headers, "text", bytes_of("one"));
+        publish_with_headers("", "dead", ""); /* the test has all that it needs now */
+        alloc_faults_plan(failing);
+        send_note();
+        alloc_faults_plan(0);
+        rig_expect_close(rig, a, 506, "no memory for the message");
+    }
+}
+
+/* A rejection cannot be refused: where there is no memory to carry what was said, the dead letter
+ * says nothing of it. */
+Test(failure_notes, are_left_out_where_there_is_no_memory_to_carry_them)
+{
+    publish_numbers(rig, a, "q", 1, 2);
     (void)get_message(rig, a, "q", false);
-    note(1, "A", "one"); /* the test has all that it needs now */
-    alloc_faults_plan(1);
+    (void)get_message(rig, a, "q", false);
     note(1, "A", "one");
+    note(2, "B", "two");
+    alloc_faults_plan(1);
+    send_nack(rig, a, 1, 1, false, false);
     alloc_faults_plan(0);
-    rig_expect_close(rig, a, 506, "no memory for the message");
+    expect_absent(dead_headers(), "x-failure-text");
+    cr_expect(eq(u32, core_find_connection(rig->core, a)->note_count, 1));
+    send_nack(rig, a, 1, 2, false, false);
+    expect_text(dead_headers(), "x-failure-text", "two");
 }
 
 /* Modes and rights ----------------------------------------------------------------------------- */

@@ -635,6 +635,7 @@ Test(retry_broker, without_memory_for_waiting_the_message_holds_its_queue)
     rig->holds_turn = true;
     alloc_faults_plan(1);
     send_nack(rig, b, 1, tag, false, true);
+    cr_expect(eq(u32, alloc_faults_left(), 0));
     alloc_faults_plan(0);
     rig->holds_turn = false;
     rig_turn(rig);
@@ -1023,6 +1024,53 @@ failed_state(uint64_t due_ms)
         .acquired_count = 3,
         .verdict = ROW_VERDICT_LOST,
     };
+}
+
+/* Times are counted from the arrival, and so mean the same after a restart; newest and first only.
+ */
+Test(retry_broker, times_of_failures_are_written_down)
+{
+    start_log();
+    struct queue *queue = declare_retrying(1000, 1, 5);
+    log_publish(disk, a, "", "q", "1");
+    log_settle(disk);
+    fail();
+    rig_step(rig, 1010);
+    fail();
+    log_settle(disk);
+    uint32_t at = 0;
+    const struct failure_row *row = queue_next_failure(queue, &at);
+    struct row_attempts known = failure_row_attempts(row);
+    const struct row_attempts *attempts = &disk->last_attempts;
+    cr_expect(row_attempts_equals(attempts, &known));
+    cr_expect(lt(u32, attempts->times_ms[0] + 1000, attempts->times_ms[1]));
+    cr_expect(eq(u32, attempts->times_ms[2], 0));
+    cr_expect(eq(int, row_attempts_verdict(attempts, 1), ROW_VERDICT_NACK));
+    log_check(disk);
+}
+
+Test(retry_broker, times_of_failures_survive_a_restart)
+{
+    start_log();
+    struct queue *queue = declare_retrying(1000, 2, 5);
+    struct recovered_row recovered = {
+        .lsn = 8,
+        .queue = queue->target.id,
+        .body_size = 1,
+        .state = failed_state(0),
+        .attempts = {.times_ms = {101, 501}, .verdicts = 1 | 3 << 3},
+    };
+    enum status status = core_restore_row(rig->core, &recovered);
+    cr_assert(eq(int, status, STATUS_OK));
+    int64_t now_ms = (int64_t)(rig->now.monotonic_ms - rig->core->base_ms);
+    const struct failure_row *row = queue_find_failure(queue, queue_head_position(queue));
+    int64_t time_ms;
+    cr_assert(failure_row_time_ms(row, 1, &time_ms));
+    cr_expect(eq(i64, time_ms, now_ms - 900));
+    cr_assert(failure_row_time_ms(row, 2, &time_ms));
+    cr_expect(eq(i64, time_ms, now_ms - 500));
+    cr_expect(eq(int, (int)failure_row_verdict(row, 2), RETRY_LOST));
+    core_attach_store(rig->core, NULL, NULL); /* it knows nothing of these rows */
 }
 
 /* By the wall clock, which has gone on; order is that of the log, but for what is not due yet. */

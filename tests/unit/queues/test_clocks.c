@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "queues/expiry.h"
+#include "tests/support/alloc_faults.h"
 
 enum { LENT_MAX = 64 };
 
@@ -423,7 +424,8 @@ Test(clocks, deaths_have_rates_by_reason)
 Test(clocks, are_there_for_what_is_published_and_has_not_come)
 {
     memory.now_ms = 0;
-    queue_clocks_of(queue)->published_count++;
+    cr_assert(eq(int, queue_make_clocks(queue), STATUS_OK));
+    queue->clocks->published_count++;
     queue_check(queue);
     read_clocks();
     cr_expect(eq(u64, reading.oldest_ready_ms, NEVER_MS));
@@ -432,4 +434,24 @@ Test(clocks, are_there_for_what_is_published_and_has_not_come)
     read_clocks();
     cr_expect(eq(u64, reading.oldest_ready_ms, 70));
     cr_expect(eq(u64, queue->clocks->published_count, 2));
+}
+
+/* Memory --------------------------------------------------------------------------------------- */
+
+/* A message can be refused, or there is room for it and for what is known of its time. */
+Test(clocks, without_memory_for_them_no_message_comes)
+{
+    struct queue_entry entry = {.size = 1};
+    alloc_faults_plan(1);
+    cr_expect(eq(int, queue_push(queue, &entry), STATUS_NO_MEMORY));
+    cr_expect(eq(u64, queue->ready_count, 0));
+    queue_check(queue);
+    alloc_faults_plan(1);
+    cr_expect(eq(int, queue_reserve(queue, 0), STATUS_NO_MEMORY));
+    cr_assert(eq(int, queue_reserve(queue, 0), STATUS_OK));
+    alloc_faults_plan(1);
+    cr_expect(eq(int, queue_push(queue, &entry), STATUS_OK));
+    alloc_faults_plan(0);
+    entry_memory_free_spares(&memory);
+    queue_check(queue);
 }

@@ -141,6 +141,36 @@ Test(failures, without_memory_nothing_is_added_and_nothing_lost)
     }
 }
 
+/* The first message of a queue that counts is not lent without room for what is known of it: of the
+ * table of rows, and of the struct that has it. */
+Test(failures, no_message_is_lent_without_room_to_count)
+{
+    for (uint32_t nth = 1; nth <= 2; nth++) {
+        alloc_faults_plan(nth);
+        cr_expect(eq(int, queue_keep_failure_room(queue), STATUS_NO_MEMORY), "%u", nth);
+        cr_expect(eq(u32, alloc_faults_left(), 0));
+        queue_check(queue);
+    }
+    cr_expect(eq(int, queue_keep_failure_room(queue), STATUS_OK));
+    queue_check(queue);
+}
+
+/* A note of an attempt that there is no memory to keep is gone, and all else is as before. */
+Test(failures, what_was_said_is_forgotten_without_memory)
+{
+    for (uint32_t nth = 1; nth <= 2; nth++) {
+        struct failure_row *row = add(1);
+        struct failure_note *note =
+            failure_note_new(1, bytes_of("A"), bytes_of("one"), bytes_make(NULL, 0));
+        cr_assert(note != NULL);
+        alloc_faults_plan(nth);
+        queue_keep_note(queue, row, 1, note);
+        cr_expect(eq(u32, alloc_faults_left(), 0));
+        cr_expect(eq(ptr, (void *)queue_find_history(queue, row), NULL));
+        queue_check(queue);
+    }
+}
+
 Test(failures, memory_goes_back_when_rows_do)
 {
     for (uint64_t position = 1; position <= 3000; position++) {
@@ -184,12 +214,49 @@ Test(failures, times_that_are_not_known_are_not_told)
 {
     struct failure_row *row = add(1);
     int64_t time_ms;
-    row->delivery_count = 2; /* as the log gives it back */
+    row->delivery_count = 2; /* as the log of before gives it back */
     failure_row_count(row, 7, RETRY_LOST);
     cr_expect(not(failure_row_time_ms(row, 1, &time_ms)));
     cr_expect(not(failure_row_time_ms(row, 2, &time_ms)));
     cr_assert(failure_row_time_ms(row, 3, &time_ms));
     cr_expect(eq(i64, time_ms, 7));
+}
+
+/* Over a restart: the row comes back under another position, with another clock. */
+Test(failures, times_and_verdicts_come_back_from_the_log)
+{
+    struct failure_row *before = add(1);
+    before->arrival_ms = 500;
+    for (uint64_t number = 1; number <= 7; number++) {
+        failure_row_count(before, number * 1000, number % 2 == 0 ? RETRY_TIMEOUT : RETRY_LOST);
+    }
+    struct row_attempts attempts = failure_row_attempts(before);
+    cr_expect(row_attempts_is_right(&attempts));
+    struct failure_row *row = add(9);
+    row->arrival_ms = -9500;
+    row->delivery_count = 7;
+    failure_row_restore(row, &attempts);
+    failure_row_count(row, 200, RETRY_NACK);
+    static const int64_t times_ms[] = {-9000, 0, 0, 0, -5000, -4000, -3000, 200};
+    for (uint32_t number = 1; number <= 8; number++) {
+        int64_t time_ms = 0;
+        bool is_kept = number == 1 || number > 4;
+        cr_expect(eq(int, failure_row_time_ms(row, number, &time_ms), is_kept), "%u", number);
+        cr_expect(eq(i64, time_ms, times_ms[number - 1]));
+    }
+    cr_expect(eq(int, (int)failure_row_verdict(row, 6), RETRY_TIMEOUT));
+    cr_expect(eq(int, (int)failure_row_verdict(row, 7), RETRY_LOST));
+    cr_expect(eq(int, (int)failure_row_verdict(row, 8), RETRY_NACK));
+}
+
+/* What counts no more has no times, and takes no room in the log. */
+Test(failures, that_are_forgiven_leave_nothing_for_the_log)
+{
+    struct failure_row *row = add(1);
+    failure_row_count(row, 1000, RETRY_NACK);
+    failure_row_forgive(row);
+    struct row_attempts attempts = failure_row_attempts(row);
+    cr_expect(row_attempts_is_empty(&attempts));
 }
 
 static void

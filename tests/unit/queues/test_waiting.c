@@ -172,6 +172,22 @@ Test(waiting, a_delayed_message_keeps_its_time_to_live)
     }
 }
 
+/* Of the clocks of the queue, of what it knows of waiting, and of the row. */
+Test(waiting, nothing_waits_without_memory_for_any_part_of_it)
+{
+    static const uint32_t nths[] = {1, 2, 2}; /* what was made before stays */
+    for (size_t i = 0; i < sizeof(nths) / sizeof(nths[0]); i++) {
+        alloc_faults_plan(nths[i]);
+        enum status status = queue_reserve_delayed(queue, 100);
+        cr_expect(eq(int, status, STATUS_NO_MEMORY), "%zu", i);
+        cr_expect(eq(u32, alloc_faults_left(), 0));
+        cr_expect(eq(u64, queue_waiting_count(queue), 0));
+        queue_check(queue);
+    }
+    delay(1, 100);
+    cr_expect(eq(u64, take_first(), 1));
+}
+
 /* A publish makes room in all of its queues before it is written down, and may then be refused. */
 Test(waiting, room_that_was_reserved_is_given_up_without_a_trace)
 {

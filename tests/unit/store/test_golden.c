@@ -95,6 +95,12 @@ print_state(struct buffer *out, const struct recovered_row *row)
                   " counts %u %u verdict %d level %d",
                   row->state_lsn, state->due_ms, state->deadline_ms, state->arrival_ms,
                   state->delivery_count, state->acquired_count, state->verdict, state->priority);
+    const struct row_attempts *attempts = &row->attempts;
+    if (!row_attempts_is_empty(attempts)) {
+        buffer_printf(out, " attempts %u %u %u %u %u verdicts %04x", attempts->times_ms[0],
+                      attempts->times_ms[1], attempts->times_ms[2], attempts->times_ms[3],
+                      attempts->times_ms[4], attempts->verdicts);
+    }
 }
 
 static enum status
@@ -166,7 +172,7 @@ expect_content(const char *folder)
 /* Design, I12: the octets of version N are readable by version N + 1. */
 Test(golden, directory_of_every_format_is_read)
 {
-    static const char *const folders[] = {"format-1", "format-2"};
+    static const char *const folders[] = {"format-1", "format-2", "format-3"};
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
         load_folder(folders[i]);
         expect_content(folders[i]);
@@ -230,12 +236,26 @@ state_of(uint32_t at)
     };
 }
 
+/* Of two of three states, from one to all of them. */
+static struct row_attempts
+attempts_of(uint32_t at)
+{
+    struct row_attempts attempts = {0};
+    for (uint32_t i = 0; i < ROW_ATTEMPTS_MAX && at % 3 != 0; i++) {
+        attempts.times_ms[i] = i <= at % 7 ? UINT32_MAX - at * i : 0;
+        attempts.verdicts |= (uint16_t)((at + i) % 5 << 3 * i);
+    }
+    return attempts;
+}
+
 static void
 return_some(struct store_maker *maker, const uint64_t *lsns, uint32_t count, uint32_t salt)
 {
     for (uint32_t i = 1; i < count; i += 5) {
         struct row_state state = state_of(i + salt);
-        (void)journal_return(maker->journal, i % 2 == 0 ? ORDERS : BILLS, lsns[i], &state);
+        struct row_attempts attempts = attempts_of(i + salt);
+        (void)journal_return(maker->journal, i % 2 == 0 ? ORDERS : BILLS, lsns[i], &state,
+                             &attempts);
         store_maker_seal(maker, true);
     }
 }

@@ -201,7 +201,7 @@ Test(journal, a_returned_message_tells_where_its_state_stands)
     cr_assert(journal_seal(journal, true));
     journal_remove(journal, 2, lsn);
     struct row_state state = {.due_ms = 99, .delivery_count = 1, .verdict = ROW_VERDICT_REJECT};
-    uint64_t state_lsn = journal_return(journal, 1, lsn, &state);
+    uint64_t state_lsn = journal_return(journal, 1, lsn, &state, NULL);
     cr_assert(journal_seal(journal, true));
     const struct batch_header *header = &batches[1]->header;
     cr_expect(eq(u64, state_lsn, header->base_lsn));

@@ -101,20 +101,20 @@ Test(manifest, a_manifest_with_any_bit_flipped_is_refused)
 }
 
 /* Design, I12: octets that are right and of another version are told from damage. Every start says
- * version 2, so that a broker of before does not start on what it would not understand. */
+ * version 3, so that a broker of before does not start on what it would not understand. */
 Test(manifest, a_manifest_of_a_newer_version_is_told_from_damage)
 {
     struct manifest manifest;
     uint8_t octets[56 + 24 + 4];
     write_manifest(1);
     memcpy(octets, sim_disk_content(sim, STORE_MANIFEST_NAME).data, sizeof(octets));
-    cr_expect(eq(u32, get_u32_le(octets + 8), 2));
-    for (uint32_t version = 0; version <= 3; version++) {
+    cr_expect(eq(u32, get_u32_le(octets + 8), 3));
+    for (uint32_t version = 0; version <= 4; version++) {
         put_u32_le(octets + 8, version);
         put_u32_le(octets + 80, crc32c(0, octets, 80));
         sim_disk_set(sim, STORE_MANIFEST_NAME, 0, bytes_make(octets, sizeof(octets)));
         enum status expected = version == 0   ? STATUS_CORRUPT
-                               : version == 3 ? STATUS_REJECTED
+                               : version == 4 ? STATUS_REJECTED
                                               : STATUS_OK;
         cr_expect(eq(int, read_manifest(&manifest), expected), "version %u", version);
         if (expected == STATUS_OK) {

@@ -105,16 +105,61 @@ Test(record, row_state_keeps_what_it_has)
     uint64_t queues[] = {7, 9 | RECORD_QUEUE_HANDED_OUT, 11};
     for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
         buffer_clear(&out);
-        record_put_row_state(&out, 4160, &states[i], i % 2 == 0, queues, 3);
+        record_put_row_state(&out, 4160, &states[i], NULL, i % 2 == 0, queues, 3);
         cr_expect(le(sz, buffer_size(&out), record_row_state_size_max(3)));
         struct record record = only_record();
         cr_expect(eq(int, (int)record.type, RECORD_ROW_STATE));
         cr_expect(eq(u64, record.row_state.lsn, 4160));
         cr_expect(row_state_equals(&record.row_state.state, &states[i]), "state %zu", i);
         cr_expect(eq(int, record.row_state.came_with_message, i % 2 == 0));
+        cr_expect(eq(ptr, (void *)record.row_state.attempts, NULL));
         cr_expect(eq(u32, record.row_state.queue_count, 3));
         cr_expect(eq(u64, record_state_queue(&record, 1), 9));
         cr_expect(eq(u64, record_state_queue(&record, 2), 11));
+    }
+}
+
+static const struct row_attempts FULL_ATTEMPTS = {
+    .times_ms = {1, UINT32_MAX, 3, 0, 5},
+    .verdicts = 1 | 2 << 3 | 3 << 6 | 4 << 12,
+};
+
+/* With the other parts or alone; of a message that never failed nothing is said. */
+Test(record, row_state_keeps_the_attempts_that_failed)
+{
+    static const struct row_state states[] = {FULL_STATE, {.delivery_count = 7}, {0}};
+    static const struct row_attempts none;
+    uint64_t queues[] = {7, 9};
+    for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
+        buffer_clear(&out);
+        record_put_row_state(&out, 4160, &states[i], &FULL_ATTEMPTS, false, queues, 2);
+        cr_expect(le(sz, buffer_size(&out), record_row_state_size_max(2)));
+        struct record record = only_record();
+        cr_expect(row_state_equals(&record.row_state.state, &states[i]), "state %zu", i);
+        struct row_attempts attempts = record_state_attempts(&record);
+        cr_expect(row_attempts_equals(&attempts, &FULL_ATTEMPTS), "state %zu", i);
+        cr_expect(eq(u64, record_state_queue(&record, 1), 9));
+        size_t size = buffer_size(&out);
+        buffer_clear(&out);
+        record_put_row_state(&out, 4160, &states[i], &none, false, queues, 2);
+        cr_expect(eq(sz, size - buffer_size(&out), ROW_ATTEMPTS_SIZE));
+    }
+}
+
+Test(record, verdicts_of_attempts_that_cannot_be_are_refused)
+{
+    uint64_t queue = 7;
+    record_put_row_state(&out, 4160, &(struct row_state){0}, &FULL_ATTEMPTS, false, &queue, 1);
+    (void)only_record();
+    for (int i = 0; i < 6; i++) {
+        uint8_t copy[64];
+        struct record record;
+        cr_assert(eq(sz, buffer_size(&out), 56));
+        memcpy(copy, out.data + out.start, 56);
+        uint16_t verdicts = (uint16_t)(i < 5 ? 5 << i * 3 : 1 << 15);
+        memcpy(copy + 24 + 20, &verdicts, 2);
+        struct bytes left = bytes_make(copy, 56);
+        cr_expect(eq(int, record_next(&left, &record), STATUS_CORRUPT), "verdict %d", i);
     }
 }
 
@@ -123,7 +168,7 @@ Test(record, a_deadline_takes_forty_octets)
 {
     uint64_t queue = 7;
     struct row_state state = {.deadline_ms = FULL_STATE.deadline_ms};
-    record_put_row_state(&out, 4160, &state, true, &queue, 1);
+    record_put_row_state(&out, 4160, &state, NULL, true, &queue, 1);
     cr_expect(eq(sz, buffer_size(&out), 40));
 }
 
@@ -137,7 +182,8 @@ Test(record, row_state_that_cannot_be_is_refused)
     } changes[] = {
         {8, {7}, 1},            /* an LSN that is none */
         {8, {0}, 8},            /* below every message */
-        {16, {0x20 | 0x0f}, 1}, /* a part that nobody knows */
+        {16, {0x40 | 0x0f}, 1}, /* a part that nobody knows */
+        {16, {0x20 | 0x0f}, 1}, /* attempts that there is no room for */
         {16, {0x0e}, 1},        /* one part less than there is room for */
         {17, {5}, 1},           /* a verdict */
         {20, {0}, 4},           /* no queue */
@@ -152,7 +198,7 @@ Test(record, row_state_that_cannot_be_is_refused)
         {4, {56}, 1},    /* cut within its parts */
     };
     uint64_t queue = 7;
-    record_put_row_state(&out, 4160, &FULL_STATE, false, &queue, 1);
+    record_put_row_state(&out, 4160, &FULL_STATE, NULL, false, &queue, 1);
     (void)only_record();
     cr_assert(eq(sz, buffer_size(&out), 64));
     for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
@@ -279,7 +325,7 @@ Test(record, damage_never_leads_outside_the_record)
     record_ack_add(&writer, &out, 8000);
     record_ack_end(&writer, &out);
     record_put_queue(&out, 4, 1, 0, bytes_of("queue"), bytes_of("arguments"));
-    record_put_row_state(&out, 4160, &FULL_STATE, true, queues, 3);
+    record_put_row_state(&out, 4160, &FULL_STATE, &FULL_ATTEMPTS, true, queues, 3);
     struct bytes whole = buffer_bytes(&out);
     for (size_t at = 0; at < whole.size; at++) {
         for (unsigned bit = 0; bit < 8; bit++) {

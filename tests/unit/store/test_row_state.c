@@ -98,9 +98,25 @@ publish(uint64_t queue)
 static uint64_t
 give_back(uint64_t queue, uint64_t lsn, struct row_state state)
 {
-    uint64_t state_lsn = journal_return(maker.journal, queue, lsn, &state);
+    uint64_t state_lsn = journal_return(maker.journal, queue, lsn, &state, NULL);
     store_maker_seal(&maker, true);
     return state_lsn;
+}
+
+/* Some that no other number gives. */
+static struct row_attempts
+attempts_of(uint32_t number)
+{
+    return (struct row_attempts){.times_ms = {number, 0, number * 7}, .verdicts = 1 | 2 << 6};
+}
+
+static void
+fail(uint64_t queue, uint64_t lsn, uint32_t number)
+{
+    struct row_state state = {.delivery_count = number, .arrival_ms = 1};
+    struct row_attempts attempts = attempts_of(number);
+    (void)journal_return(maker.journal, queue, lsn, &state, &attempts);
+    store_maker_seal(&maker, true);
 }
 
 static void
@@ -142,6 +158,16 @@ expect_state(uint64_t queue, uint64_t lsn, struct row_state state)
     const struct recovered_row *row = row_of(queue, lsn);
     cr_expect(row_state_equals(&row->state, &state), "due %zu, not %zu", (size_t)row->state.due_ms,
               (size_t)state.due_ms);
+}
+
+/* 0: none are known. */
+static void
+expect_attempts(uint64_t queue, uint64_t lsn, uint32_t number)
+{
+    struct row_attempts expected = number == 0 ? (struct row_attempts){0} : attempts_of(number);
+    const struct row_attempts *attempts = &row_of(queue, lsn)->attempts;
+    cr_expect(row_attempts_equals(attempts, &expected), "time %u, not %u", attempts->times_ms[0],
+              number);
 }
 
 static uint64_t
@@ -186,7 +212,7 @@ static void
 check_replacing(void)
 {
     uint64_t lsn = publish_with(BILLS, (struct row_state){.due_ms = 1});
-    (void)journal_return(maker.journal, BILLS, lsn, &(struct row_state){.due_ms = 2});
+    (void)journal_return(maker.journal, BILLS, lsn, &(struct row_state){.due_ms = 2}, NULL);
     (void)give_back(BILLS, lsn, (struct row_state){.due_ms = 3, .delivery_count = 1});
     restart();
     expect_state(BILLS, lsn, (struct row_state){.due_ms = 3, .delivery_count = 1});
@@ -287,6 +313,47 @@ Test(row_state, of_a_message_that_is_gone_means_nothing)
     cr_expect(eq(u64, live_entries(), 0));
 }
 
+/* Attempts: those of the last state, of two in a batch, of two in a segment, of two segments; gone
+ * when that has none. Of the others nothing is told. */
+static void
+check_attempts(void)
+{
+    uint64_t other = publish_with(BILLS, (struct row_state){.due_ms = 1});
+    uint64_t lsn = publish(BILLS);
+    uint64_t before = publish(ORDERS);
+    fail(ORDERS, before, 8);
+    fail(BILLS, lsn, 1);
+    fail(BILLS, lsn, 2);
+    restart();
+    expect_attempts(BILLS, lsn, 2);
+    expect_attempts(ORDERS, before, 8);
+    expect_attempts(BILLS, other, 0);
+    leave_segment();
+    fail(BILLS, other, 9);
+    fail(BILLS, lsn, 3);
+    (void)give_back(BILLS, other, (struct row_state){.due_ms = 5});
+    leave_segment();
+    restart();
+    expect_attempts(BILLS, lsn, 3);
+    expect_attempts(ORDERS, before, 8);
+    expect_attempts(BILLS, other, 0);
+    (void)give_back(BILLS, lsn, (struct row_state){.due_ms = 5});
+    restart();
+    expect_attempts(BILLS, lsn, 0);
+    expect_state(BILLS, lsn, (struct row_state){.due_ms = 5});
+}
+
+Test(row_state, has_the_attempts_that_were_said_last)
+{
+    check_attempts();
+}
+
+Test(row_state, has_the_attempts_that_were_said_last_without_indexes_too)
+{
+    maker.without_index = true;
+    check_attempts();
+}
+
 /* Indexes -------------------------------------------------------------------------------------- */
 
 static void
@@ -376,13 +443,81 @@ Test(row_state, that_cannot_be_makes_an_index_useless)
         {at + 64, lsn, 8, STATUS_CORRUPT}, /* the same row twice */
         {80, 3, 8, STATUS_CORRUPT},        /* their number */
         {80, UINT64_MAX / 64, 8, STATUS_CORRUPT},
-        {8, 3, 4, STATUS_CORRUPT}, /* a version that is still to come */
+        {8, 4, 4, STATUS_CORRUPT}, /* a version that is still to come */
     };
     for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
         enum status status =
             read_changed(number, changes[i].offset, changes[i].value, changes[i].size);
         cr_expect(eq(int, status, changes[i].status), "change %zu", i);
     }
+}
+
+/* Attempts lie behind the states that have them, in their order. */
+Test(row_state, attempts_that_cannot_be_make_an_index_useless)
+{
+    struct segment_index index;
+    uint64_t first = publish_with(BILLS, full_state(1));
+    uint64_t second = publish(BILLS);
+    (void)publish_with(BILLS, full_state(2));
+    fail(BILLS, second, 1);
+    fail(BILLS, second, 2);
+    fail(BILLS, first, 3);
+    uint64_t number = leave_segment();
+    read_index(number, &index);
+    cr_assert(eq(u64, index.state_count, 3));
+    cr_assert(eq(u32, index.attempts.count, 2), "what is replaced is not written");
+    cr_expect(eq(u32, row_attempts_list_at(&index.attempts, 1)->times_ms[0], 3));
+    cr_expect(eq(u32, row_attempts_list_at(&index.attempts, 2)->times_ms[0], 2));
+    uint64_t at = segment_index_size(&index) - buffer_size(&index.records) - 2 * 24;
+    segment_index_fini(&index);
+    const struct {
+        uint64_t offset, value;
+        size_t size;
+        enum status status;
+    } changes[] = {
+        {at, UINT32_MAX, 4, STATUS_OK},
+        {at + 20, 5, 2, STATUS_CORRUPT},      /* a verdict */
+        {at + 20, 0x8000, 2, STATUS_CORRUPT}, /* behind the last one */
+        {at + 24 + 20, 5, 2, STATUS_CORRUPT},
+        {at - 6, 2, 1, STATUS_CORRUPT},      /* one state more has some */
+        {at - 64 - 6, 0, 1, STATUS_CORRUPT}, /* one less */
+        {88, 1, 8, STATUS_CORRUPT},          /* their number */
+        {88, 3, 8, STATUS_CORRUPT},
+        {88, UINT64_MAX / 24, 8, STATUS_CORRUPT},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        enum status status =
+            read_changed(number, changes[i].offset, changes[i].value, changes[i].size);
+        cr_expect(eq(int, status, changes[i].status), "change %zu", i);
+    }
+}
+
+/* Version 2 has states and no attempts; the flag that says so meant nothing there. */
+Test(row_state, attempts_are_not_looked_for_in_an_index_of_before)
+{
+    char name[STORE_NAME_SIZE];
+    struct segment_index index;
+    (void)publish_with(BILLS, full_state(1));
+    uint64_t number = leave_segment();
+    read_index(number, &index);
+    uint64_t at = segment_index_size(&index) - buffer_size(&index.records) - 64;
+    segment_index_fini(&index);
+    store_file_name(STORE_FILE_INDEX, number, 0, name);
+    struct bytes file = sim_disk_content(sim, name);
+    uint8_t *changed = malloc(file.size);
+    memcpy(changed, file.data, file.size);
+    put_u32_le(changed + 8, 2);
+    put_u64_le(changed + 88, 77);
+    changed[at + 58] |= 2;
+    put_u32_le(changed + 116, crc32c(0, changed + 128, file.size - 128));
+    put_u32_le(changed + 124, crc32c(0, changed, 124));
+    sim_disk_replace(sim, name, bytes_make(changed, file.size));
+    free(changed);
+    read_index(number, &index);
+    cr_assert(eq(u64, index.state_count, 1));
+    cr_expect(eq(u32, index.states[0].attempts, 0));
+    cr_expect(eq(u64, index.states[0].state.due_ms, 1));
+    segment_index_fini(&index);
 }
 
 /* Version 1 has no states; what it left unused is not looked at. */
@@ -462,6 +597,32 @@ Test(row_state, is_packed_with_its_message)
     expect_state(BILLS, lsn, (struct row_state){.due_ms = 5});
     expect_state(BILLS, other, (struct row_state){.due_ms = 2});
     cr_expect(eq(u64, live_entries(), 3));
+}
+
+/* So are the attempts, of messages here and in older files. */
+Test(row_state, is_packed_with_its_attempts)
+{
+    uint64_t older = publish(BILLS);
+    uint64_t first = leave_segment() + 1;
+    uint64_t own = publish(BILLS);
+    uint64_t gone = publish(BILLS);
+    uint64_t calm = publish_with(BILLS, (struct row_state){.due_ms = 1});
+    fail(BILLS, own, 1);
+    fail(BILLS, gone, 2);
+    leave_segment();
+    fail(BILLS, older, 3);
+    fail(BILLS, own, 4);
+    remove_message(BILLS, gone);
+    uint64_t last = leave_segment();
+    take_snapshot();
+    struct pack packed = pack(first, last);
+    cr_expect(eq(u64, packed.index.state_count, 3));
+    cr_expect(eq(u32, packed.index.attempts.count, 2));
+    pack_fini(&packed);
+    restart();
+    expect_attempts(BILLS, older, 3);
+    expect_attempts(BILLS, own, 4);
+    expect_attempts(BILLS, calm, 0);
 }
 
 /* The state of a message that lies in an older file stays: nothing else says it. It goes with the

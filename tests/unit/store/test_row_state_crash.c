@@ -20,6 +20,7 @@ struct known_message {
     uint64_t lsn;
     bool is_live;
     struct row_state state;
+    struct row_attempts attempts;
 };
 
 /* What the log says behind one of its batches. */
@@ -94,7 +95,9 @@ change_one(struct history *history, bool is_removal)
         message->is_live = false;
     } else {
         message->state = draw_state(&history->draw);
-        (void)journal_return(history->maker.journal, QUEUE, message->lsn, &message->state);
+        message->attempts = (struct row_attempts){.times_ms = {draw_below(&history->draw, 3)}};
+        (void)journal_return(history->maker.journal, QUEUE, message->lsn, &message->state,
+                             &message->attempts);
     }
 }
 
@@ -171,7 +174,8 @@ is_version(const struct store_content *content, const struct version *version)
             continue;
         }
         if (at == content->row_count || content->rows[at].lsn != message->lsn ||
-            !row_state_equals(&content->rows[at].state, &message->state)) {
+            !row_state_equals(&content->rows[at].state, &message->state) ||
+            !row_attempts_equals(&content->rows[at].attempts, &message->attempts)) {
             return false;
         }
         at++;

@@ -168,7 +168,7 @@ Test(salvage, directory_of_a_newer_version_is_left_alone)
     size_t size = manifest.size;
     cr_assert(le(sz, size, sizeof(octets)));
     memcpy(octets, manifest.data, size);
-    octets[8] = 3;
+    octets[8] = 4;
     put_u32_le(octets + size - 4, crc32c(0, octets, size - 4));
     sim_disk_replace(sim, STORE_MANIFEST_NAME, bytes_make(octets, size));
     uint64_t writes = sim_disk_call_count(sim, SIM_DISK_WRITE);

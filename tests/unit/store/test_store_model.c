@@ -23,6 +23,7 @@ enum { VHOST = 1, QUEUES = 6, MESSAGES_MAX = 4000, STEPS = 700, SEEDS = 12 };
 struct model_row {
     bool is_live;
     struct row_state state;
+    struct row_attempts attempts;
     uint64_t state_lsn; /* as from journal_return; 0: it came with the message, or there is none */
 };
 
@@ -77,6 +78,7 @@ static void
 expect_state(const struct recovered_row *found, struct model_row *row)
 {
     cr_assert(row_state_equals(&found->state, &row->state), "another state");
+    cr_assert(row_attempts_equals(&found->attempts, &row->attempts), "other attempts");
     cr_assert(eq(int, found->state_lsn != 0, row->state_lsn != 0));
     cr_assert(found->state_lsn - row->state_lsn < STORE_MAKER_SLOT);
     row->state_lsn = found->state_lsn;
@@ -251,6 +253,17 @@ draw_state(struct draw *draw)
     return state;
 }
 
+static struct row_attempts
+draw_attempts(struct draw *draw)
+{
+    struct row_attempts attempts = {0};
+    for (int i = 0; i < ROW_ATTEMPTS_MAX && draw_chance(draw, 60); i++) {
+        attempts.times_ms[i] = (uint32_t)draw_u64(draw);
+        attempts.verdicts |= (uint16_t)(draw_below(draw, ROW_VERDICT_TIMEOUT + 1) << 3 * i);
+    }
+    return attempts;
+}
+
 /* States of some of the queues that the message goes to; each stands for a few of them. */
 static uint32_t
 draw_states(struct model *model, uint32_t queue_count, struct journal_state *states)
@@ -305,8 +318,9 @@ return_row(struct model *model, size_t at, int queue)
     struct model_row *row = &model->messages[at].rows[queue];
     uint64_t old_lsn = row->state_lsn;
     row->state = draw_state(&model->draw);
+    row->attempts = draw_attempts(&model->draw);
     row->state_lsn = journal_return(model->maker.journal, model->queues[queue],
-                                    model->messages[at].lsn, &row->state);
+                                    model->messages[at].lsn, &row->state, &row->attempts);
     model->states++;
     if (model->space == NULL) {
         return;
