@@ -71,14 +71,19 @@ world_hear_death(struct world *world, const struct queue *queue, const struct qu
         return;
     }
     world_see_deaths(world);
+    bool is_refused = reason == DEATH_MAXLEN && queue->settings->overflow != OVERFLOW_DROP_HEAD;
+    if (is_refused && world->is_committing) {
+        return; /* the commit tells; nothing dies in such a world */
+    }
     struct history_death death = {
         .reason = reason_of(reason),
-        .is_refused = reason == DEATH_MAXLEN && queue->settings->overflow != OVERFLOW_DROP_HEAD,
+        .is_refused = is_refused,
         .message = world_find_message(world, entry),
         .size = entry->size,
         .lsn = queue_entry_lsn(entry),
         .deadline_ms = deadline_of(world, entry),
         .copy = world->settling_copy,
+        .note = world->settling_note,
     };
     world_note(world, "death", handle, death.message, (uint64_t)reason);
     history_hear_death(&world->history, handle, &death, server_log_first(&world->server));
