@@ -142,6 +142,10 @@ connect_client(struct session *session, struct client *client)
     done = connect(fd, (struct sockaddr *)&address, sizeof(address));
     /* The fuzzer's timer interrupts; the connection then goes on being made. */
     assert(done == 0 || errno == EINTR);
+    socklen_t size = sizeof(address);
+    done = getsockname(fd, (struct sockaddr *)&address, &size);
+    assert(done == 0);
+    client->port = address.sin_port;
     for (int i = 0; i < ACCEPT_TURNS_MAX && client->bell < 0; i++) {
         turn(session, 10);
     }
@@ -424,7 +428,8 @@ open_session(struct session *session, uint8_t settings)
         client_init(&session->clients[i]);
     }
     core_world_init(world, (settings & SESSION_LOGGED) != 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
-    session->network = network_new(&network, NULL, core_world_memory(), &clock, &world->log, &events);
+    session->network =
+        network_new(&network, NULL, core_world_memory(), &clock, &world->log, &events);
     assert(session->network != NULL);
     core_world_open(world, &core, network_port(session->network));
     session->core_events = core_net_events(world->core);
