@@ -542,13 +542,15 @@ void history_check_waiting(struct history *history, uint32_t queue, uint64_t wai
 /* A death in the broker, as it happens. */
 struct history_death {
     enum history_reason reason;
-    bool is_refused;      /* it never was in the queue, which buries what it refuses */
-    uint32_t note;        /* what its consumer has said of why it rejects it; 0: nothing */
-    uint32_t message;     /* HISTORY_NONE: nobody can tell; a transient one */
-    uint32_t size;        /* of its body */
-    uint64_t lsn;         /* where the log has it; 0: in no log */
-    uint64_t deadline_ms; /* that it had, by the broker's steps; 0: it was over when it came */
-    uint32_t copy;        /* that a client had until now; HISTORY_NONE */
+    bool is_refused;        /* it never was in the queue, which buries what it refuses */
+    bool has_failed;        /* it has come back to the queue, which counts: */
+    uint32_t failure_count; /* so many failures */
+    uint32_t note;          /* what its consumer has said of why it rejects it; 0: nothing */
+    uint32_t message;       /* HISTORY_NONE: nobody can tell; a transient one */
+    uint32_t size;          /* of its body */
+    uint64_t lsn;           /* where the log has it; 0: in no log */
+    uint64_t deadline_ms;   /* that it had, by the broker's steps; 0: it was over when it came */
+    uint32_t copy;          /* that a client had until now; HISTORY_NONE */
 };
 
 /* It must have been its turn to die of that, and goes to where the dead of the queue go; what the

@@ -22,7 +22,8 @@ begin_dying(struct history_queue *queue, uint32_t at, enum history_reason reason
 
 /* Whose turn it was --------------------------------------------------------------------------- */
 
-/* By its place in the log, if both have one; else by its message, as far as that is known. */
+/* By its place in the log, if both have one; else by its message, as far as that is known, of which
+ * there may be several copies. */
 static bool
 is_meant(const struct history *history, const struct history_copy *copy,
          const struct history_death *death)
@@ -31,7 +32,9 @@ is_meant(const struct history *history, const struct history_copy *copy,
         return copy->lsn == death->lsn;
     }
     if (death->message != HISTORY_NONE) {
-        return copy->message == death->message;
+        bool is_like_it = (copy->acquired_count > 0) == death->has_failed &&
+                          copy->delivery_count == death->failure_count;
+        return copy->message == death->message && (is_like_it || copy->has_other);
     }
     return !copy->is_durable && history->messages[copy->message].size == death->size;
 }

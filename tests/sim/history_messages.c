@@ -194,7 +194,8 @@ is_due(const struct history *history, const struct history_copy *copy, enum occa
     if (copy->deadline_ms == 0 || (copy->is_instant && occasion == ON_CLOCK)) {
         return false;
     }
-    return (occasion == ON_START ? copy->written_ms : copy->deadline_ms) <= history->now_ms;
+    bool is_as_written = occasion == ON_START && !copy->logged.is_return;
+    return (is_as_written ? copy->written_ms : copy->deadline_ms) <= history->now_ms;
 }
 
 static void
@@ -228,7 +229,7 @@ history_set_time(struct history *history, uint64_t now_ms)
 void
 history_has_expired(struct history *history, uint32_t handle)
 {
-    enum { LATE_MS = 20 };
+    enum { LATE_MS = 30 };
     struct history_queue *queue = &history->queues[handle];
     for (uint32_t at = queue->first_ready; queue->due_count > 0 && at < queue->copy_count; at++) {
         const struct history_copy *copy = &queue->copies[at];

@@ -381,6 +381,8 @@ keep_deadline(struct history_copy *copy)
         copy->is_instant = false;
     } else if (copy->written_ms != 0) {
         copy->deadline_ms = (copy->written_ms + STEP_MS - 1) / STEP_MS * STEP_MS;
+        /* What came back has it in the log as it was rounded, and it is rounded anew. */
+        copy->deadline_ms += state->is_return ? STEP_MS : 0;
     }
 }
 

@@ -168,7 +168,7 @@ __wrap_core_let_die(struct core *core, struct queue *queue, // NOLINT
 {
     struct world *world = world_of_core(core);
     if (world != NULL) {
-        world_hear_death(world, queue, entry, reason);
+        world_hear_death(world, queue, entry, position, reason);
     }
     __real_core_let_die(core, queue, entry, position, reason);
 }
@@ -187,7 +187,7 @@ __wrap_core_let_failed_die(struct core *core, struct queue *queue, // NOLINT
 {
     struct world *world = world_of_core(core);
     if (world != NULL) {
-        world_hear_death(world, queue, entry, reason);
+        world_hear_death(world, queue, entry, position, reason);
         world->settling_copy = HISTORY_NONE;
         world->settling_note = 0;
     }

@@ -733,12 +733,14 @@ stands_still(struct world *world, uint64_t done_count)
 }
 
 /* What nobody takes may keep the memory alarm on where there is no disk, and who would take it
- * waits behind what he has published. */
+ * waits behind what he has published; or time waits for him (may_step_clock), and memory for time.
+ */
 static bool
 is_full(const struct world *world)
 {
-    return !world->habits.has_disk && (world->server.core->alarms & ALARM_MEMORY) != 0 &&
-           has_messages(world);
+    bool time_waits = world->habits.expires_permille > 0;
+    return (world->server.core->alarms & ALARM_MEMORY) != 0 &&
+           (time_waits || (!world->habits.has_disk && has_messages(world)));
 }
 
 /* Somebody new takes everything, which has to end the alarm. */

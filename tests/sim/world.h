@@ -160,7 +160,7 @@ world_see_ends(struct world *world)
 
 /* The core lets a message die; call before it does. */
 void world_hear_death(struct world *world, const struct queue *queue,
-                      const struct queue_entry *entry, enum death_reason reason);
+                      const struct queue_entry *entry, uint64_t position, enum death_reason reason);
 
 /* The core has moved the message of that queue that died first, or dropped it. */
 void world_hear_move(struct world *world, const struct queue *queue);
@@ -228,7 +228,8 @@ void world_put_policy(const struct world *world, uint32_t name, struct buffer *d
 /* Policies set other things from now on; world_policies.c. */
 struct world_policies;
 void world_change_policies(struct world *world);
-void world_make_policies(struct world *world); /* of this generation; for the next process */
+void world_make_policies(struct world *world);   /* of this generation; for the next process */
+void world_settle_policies(struct world *world); /* a new process has begun */
 void world_free_policies(struct world *world);
 
 /* A transaction is about to be committed; a queue is asked whether it takes a message of it; which

@@ -217,6 +217,7 @@ restart(struct world *world)
     if (!start(world, &is_power_cut)) {
         return;
     }
+    world_settle_policies(world);
     history_crash(&world->history, world->server.cut, is_power_cut);
     const struct vhost *vhost = core_find_vhost(world->server.core, bytes_of("/"));
     assert(vhost != NULL);

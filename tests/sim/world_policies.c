@@ -60,6 +60,19 @@ world_make_policies(struct world *world)
     world->server.policy_count = world->policies->count;
 }
 
+/* One that was deleted may come back with a crash, under what is in force then. */
+void
+world_settle_policies(struct world *world)
+{
+    for (uint32_t handle = 0; handle < world->history.queue_count; handle++) {
+        const struct history_queue *queue = &world->history.queues[handle];
+        if (!queue->is_over && queue->is_governed) {
+            struct history_settings settings = world_settings(world, queue->name);
+            history_change_settings(&world->history, handle, &settings);
+        }
+    }
+}
+
 void
 world_change_policies(struct world *world)
 {
