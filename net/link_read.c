@@ -143,10 +143,10 @@ link_took_input(struct link *link, struct read_place place, size_t size)
 
 /* Whether the next read may bring something without the descriptor telling. */
 static bool
-link_may_have_more(const struct link *link, size_t size, size_t room)
+link_may_have_more(const struct link *link)
 {
     const struct transport *transport = link->transport;
-    return size == room || link->is_hung_up || !transport->short_read_drains ||
+    return !transport->is_drained || link->is_hung_up ||
            transport->operations->has_pending(transport);
 }
 
@@ -165,7 +165,7 @@ link_read_transport(struct link *link)
     case STATUS_OK:
         link->read_wants_write = false;
         link_took_input(link, place, size);
-        if (link_may_have_more(link, size, place.room)) {
+        if (link_may_have_more(link)) {
             link_make_ready(link);
         }
         return size;

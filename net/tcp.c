@@ -48,6 +48,7 @@ tcp_read(struct transport *transport, uint8_t *out, size_t size, size_t *size_ou
     if (count == 0) {
         return STATUS_CLOSED;
     }
+    transport->is_drained = (size_t)count < size;
     *size_out = (size_t)count;
     return STATUS_OK;
 }
@@ -124,7 +125,7 @@ tcp_make(void *context, int fd)
         return NULL;
     }
     *tcp = (struct tcp_transport){
-        .base = {.operations = &tcp_operations, .fd = fd, .short_read_drains = true},
+        .base = {.operations = &tcp_operations, .fd = fd},
     };
     return &tcp->base;
 }

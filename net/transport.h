@@ -48,9 +48,9 @@ struct transport {
     const struct transport_operations *operations;
     int fd;                     /* borrowed */
     enum transport_wants wants; /* what the last STATUS_AGAIN waits for */
-    /* A read that returns less than it was asked for has emptied the socket, so nobody reads again
-     * only to hear STATUS_AGAIN. True of plain TCP; false where octets come in records. */
-    bool short_read_drains;
+    /* The last read that brought something left nothing in the socket: what comes later makes the
+     * descriptor ready, so nobody reads again only to hear STATUS_AGAIN. */
+    bool is_drained;
     /* The last step of the handshake used the private key: what a handshake costs, and what the
      * network does once a turn at most. */
     bool used_private_key;

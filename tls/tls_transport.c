@@ -75,6 +75,22 @@ tls_transport_on_progress(const SSL *ssl, int where, int result)
     }
 }
 
+/* OpenSSL asks the socket for whatever its buffer has room for, and need not ask for every record:
+ * whether it got as much is seen only here. */
+static long
+tls_transport_on_socket(BIO *socket, int operation, const char *octets, size_t size, int argument,
+                        long argument_long, int result, size_t *processed)
+{
+    (void)octets;
+    (void)argument;
+    (void)argument_long;
+    if (operation == (BIO_CB_READ | BIO_CB_RETURN)) {
+        struct tls_transport *tls = (struct tls_transport *)BIO_get_callback_arg(socket);
+        tls->transport.is_drained = result <= 0 || *processed < size;
+    }
+    return result;
+}
+
 static void
 tls_transport_note_failure(struct tls_transport *tls, int system_error)
 {
@@ -173,7 +189,7 @@ tls_transport_write_record(struct tls_transport *tls, const struct iovec *parts,
         assert(tls->retry_size <= left);
         size = tls->retry_size;
     }
-    uint8_t record[TLS_RECORD_SIZE];
+    uint8_t record[TLS_RECORD_SIZE] UNINITIALIZED; /* most writes have no use for it */
     struct bytes from = iovec_at(parts, skip);
     if (from.size < size) {
         iovec_gather(parts, skip, record, size);
@@ -293,5 +309,7 @@ tls_transport_new(struct tls_snapshot *snapshot, int fd)
     tls->snapshot = tls_snapshot_ref(snapshot);
     SSL_set_app_data(ssl, tls);
     SSL_set_info_callback(ssl, tls_transport_on_progress);
+    BIO_set_callback_arg(SSL_get_rbio(ssl), (char *)tls);
+    BIO_set_callback_ex(SSL_get_rbio(ssl), tls_transport_on_socket);
     return &tls->transport;
 }

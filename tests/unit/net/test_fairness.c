@@ -68,6 +68,7 @@ footprint_read(struct transport *transport, uint8_t *out, size_t size, size_t *s
     bool is_cut = footprint.record_size > 0 && size > footprint.record_size;
     ssize_t count = recv(transport->fd, out, is_cut ? footprint.record_size : size, 0);
     if (count > 0) {
+        transport->is_drained = footprint.record_size == 0 && (size_t)count < size;
         *size_out = (size_t)count;
         return STATUS_OK;
     }
@@ -93,7 +94,6 @@ footprint_make(void *context, int fd)
     footprint_operations.read = footprint_read;
     footprint_operations.handshake = footprint_handshake;
     footprint_operations.has_pending = footprint_has_pending;
-    transport->short_read_drains = footprint.record_size == 0;
     transport->operations = &footprint_operations;
     transport->wants = TRANSPORT_WANTS_READ;
     return transport;

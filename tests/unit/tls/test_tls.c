@@ -254,6 +254,39 @@ Test(tls, octets_cross_in_both_directions_whole_and_in_order)
     tls_context_unref(&context);
 }
 
+/* A socket that is known to be empty is not read again. */
+Test(tls, a_read_tells_whether_it_left_anything_in_the_socket)
+{
+    enum { OCTETS = 150000, RECORD = 4990 };
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_NONE, TLS_USER_FROM_CN);
+    struct pair pair;
+    pair_open(&pair, context, NULL, TLS1_3_VERSION);
+    cr_assert(eq(int, pair_shake_hands(&pair), STATUS_OK));
+    uint8_t *octets = xalloc(RECORD);
+    size_t size = 0;
+    cr_assert(eq(int, SSL_write_ex(pair.client, octets, 1000, &size), 1));
+    cr_assert(
+        eq(int, pair.server->operations->read(pair.server, octets, RECORD, &size), STATUS_OK));
+    cr_expect(pair.server->is_drained);
+
+    /* Records end anywhere in what OpenSSL reads at once. */
+    size_t sent = 0;
+    while (sent < OCTETS && SSL_write_ex(pair.client, octets, RECORD, &size) == 1) {
+        sent += size;
+    }
+    for (size_t got = 0; got < sent; got += size) {
+        enum status status = pair.server->operations->read(pair.server, octets, RECORD, &size);
+        cr_assert(eq(int, status, STATUS_OK));
+        bool is_asked_again =
+            !pair.server->is_drained || pair.server->operations->has_pending(pair.server);
+        cr_assert(eq(int, is_asked_again || got + size == sent, 1), "after %zu octets", got + size);
+    }
+    cr_expect(pair.server->is_drained);
+    free(octets);
+    pair_close(&pair);
+    tls_context_unref(&context);
+}
+
 /* Only TLS 1.2 and 1.3 are spoken. */
 Test(tls, a_client_that_knows_nothing_newer_than_tls_1_1_is_refused)
 {
