@@ -11,6 +11,7 @@
 #include "broker/password_pool.h"
 #include "broker/request_desk.h"
 #include "broker/tls_settings.h"
+#include "broker/turn_clock.h"
 #include "tls/tls_context.h"
 
 #include <errno.h>
@@ -50,7 +51,7 @@ struct broker {
     void (*settled)(void *context); /* NULL: nobody waits */
     void *settled_context;
     char node_name[MACHINE_NODE_NAME_SIZE];
-    bool tick_has_begun;      /* the core knows the time of this turn */
+    struct turn_clock turn_clock;
     uint32_t link_count_peak; /* since memory was last given back to the system */
 };
 
@@ -62,12 +63,10 @@ static const char *const listener_schemes[LISTENER_KIND_COUNT] = {
 /* The listeners that are served here; the others are the management interface's. */
 static const enum config_listener_kind served_kinds[] = {LISTENER_AMQP, LISTENER_AMQPS};
 
-/* The clock is read once per turn, after the wait, by whatever comes first. */
 static void
-broker_begin_tick(struct broker *broker)
+broker_tell_time(struct broker *broker, uint64_t link)
 {
-    if (!broker->tick_has_begun) {
-        broker->tick_has_begun = true;
+    if (turn_clock_is_stale(&broker->turn_clock, link)) {
         core_begin_tick(broker->core, broker->clock.read(broker->clock.context));
     }
 }
@@ -76,7 +75,7 @@ static void
 broker_forward_event(void *context, const struct net_event *event)
 {
     struct broker *broker = context;
-    broker_begin_tick(broker);
+    broker_tell_time(broker, event->link);
     broker->core_events.handle(broker->core_events.context, event);
 }
 
@@ -84,7 +83,7 @@ static void
 broker_on_passwords(void *context)
 {
     struct broker *broker = context;
-    broker_begin_tick(broker);
+    broker_tell_time(broker, TURN_CLOCK_NO_LINK);
     password_pool_collect(broker->passwords, broker->core);
 }
 
@@ -92,7 +91,7 @@ static void
 broker_on_requests(void *context)
 {
     struct broker *broker = context;
-    broker_begin_tick(broker);
+    broker_tell_time(broker, TURN_CLOCK_NO_LINK);
     request_desk_take(broker->requests, broker->core);
 }
 
@@ -177,7 +176,7 @@ static void
 broker_on_data(void *context)
 {
     struct broker *broker = context;
-    broker_begin_tick(broker);
+    broker_tell_time(broker, TURN_CLOCK_NO_LINK);
     data_directory_collect(broker->data);
 }
 
@@ -439,9 +438,9 @@ broker_when_settled(struct broker *broker, void (*settled)(void *context), void 
 bool
 broker_turn(struct broker *broker, uint64_t wait_ms)
 {
-    broker->tick_has_begun = false;
+    turn_clock_begin(&broker->turn_clock);
     networks_poll(broker->networks, broker_wait_ms(broker, wait_ms));
-    broker_begin_tick(broker);
+    broker_tell_time(broker, TURN_CLOCK_NO_LINK);
     core_end_tick(broker->core);
     if (broker->data != NULL) {
         data_directory_turn(broker->data);

@@ -354,7 +354,7 @@ core_begin_tick(struct core *core, struct clock_reading now)
     core->now = now;
     core->queue_memory.now_ms = (int64_t)(now.monotonic_ms - core->base_ms);
     if (core->first_tick_ms == 0) {
-        core->first_tick_ms = now.monotonic_ms;
+        core->first_tick_ms = core_from_now_ms(core);
     }
     if (core->journal != NULL) {
         journal_set_time(core->journal, now.wall_ms);

@@ -238,6 +238,14 @@ void core_password_done(struct core *core, uint64_t id, bool matches);
 /* Sets the time of everything handled until the next call, and fires due timers. */
 void core_begin_tick(struct core *core, struct clock_reading now);
 
+/* What lasts from now on for some time is counted from here, so that it never ends early: clocks
+ * are cut to milliseconds. Monotonic. */
+static inline uint64_t
+core_from_now_ms(const struct core *core)
+{
+    return core->now.monotonic_ms + core->now.begun_ms;
+}
+
 /* Dispatches queues, sends confirms, frees what ended. */
 void core_end_tick(struct core *core);
 

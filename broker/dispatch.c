@@ -105,7 +105,7 @@ deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *
         .tag = channel->next_delivery_tag,
         .queue = queue,
         .consumer = consumer,
-        .delivered_ms = core->now.monotonic_ms,
+        .delivered_ms = core_from_now_ms(core),
     };
     if (queue_lend(queue, &item.entry, &item.position) != STATUS_OK) {
         return STATUS_NO_MEMORY;

@@ -36,7 +36,7 @@ enqueue_delayed(struct core *core, struct queue *queue, const struct queue_entry
     queue_push_delayed(queue, entry, content_level(content, queue), message->due_ms,
                        message->expiration);
     queue_entry_retain(entry, core->pool);
-    queue_clocks_of(queue)->published_count++;
+    queue->clocks->published_count++;
     core_look_at_waiting(core, queue, queue_next_due_ms(queue));
 }
 

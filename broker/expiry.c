@@ -275,7 +275,7 @@ core_use_queue(struct core *core, struct queue *queue)
         return;
     }
     struct queue_times *times = queue_times_of(queue);
-    times->used_ms = core->now.monotonic_ms;
+    times->used_ms = core_from_now_ms(core);
     uint64_t end_ms = times->used_ms + (uint64_t)queue->settings->expires_ms;
     if (!timer_is_armed(&times->lease) || times->lease.due_ms > end_ms) {
         timer_arm(&core->timers, &times->lease, end_ms, on_lease, core);

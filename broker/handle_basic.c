@@ -235,7 +235,7 @@ take_for_get(struct channel *channel, struct queue *queue, bool no_ack, struct g
     struct unacked item = {
         .tag = channel->next_delivery_tag,
         .queue = queue,
-        .delivered_ms = channel_core(channel)->now.monotonic_ms,
+        .delivered_ms = core_from_now_ms(channel_core(channel)),
     };
     if (no_ack && queue_pop(queue, &got->entry, &got->position)) {
         queue_clocks_on_served(queue, got->position);

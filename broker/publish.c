@@ -155,6 +155,18 @@ end_refused(const struct publish *publish, uint32_t refused_count)
     core->routes = reached;
 }
 
+/* Of what is transient only quorum queues keep something over a restart. */
+static bool
+reaches_quorum(const struct core *core)
+{
+    for (uint32_t i = 0; i < core->routes.count; i++) {
+        if (queue_of_target(core->routes.targets[i])->settings->type == QUEUE_TYPE_QUORUM) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Room for the message in every queue that it reached, and in the log. STATUS_REJECTED: one is
  * full, as far as nobody takes messages from it now. */
 static enum status
@@ -174,7 +186,8 @@ reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
     if (is_any_delayed && core_reserve_delayed(core) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    bool may_be_logged = core_has_log(core) && (publish->octets->flags & CONTENT_PERSISTENT) != 0;
+    bool is_persistent = (publish->octets->flags & CONTENT_PERSISTENT) != 0;
+    bool may_be_logged = core_has_log(core) && (is_persistent || reaches_quorum(core));
     enum status status = may_be_logged ? log_for_queues(publish, lsn_out) : STATUS_OK;
     if (status != STATUS_OK) {
         core_forget_delayed(core, core->routes.count);

@@ -181,6 +181,7 @@ core_head_may_be_tried(struct core *core, struct queue *queue)
             return false;
         }
         if (!may_move_head(core, queue)) {
+            end_hold(core, queue); /* who asks waits for what comes behind it */
             return false;
         }
         if (is_over) {

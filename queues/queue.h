@@ -62,9 +62,9 @@ struct queue {
     bool durable;
     bool exclusive;
     bool auto_delete;
-    bool from_file;
-    bool is_named;          /* by the file that is being applied */
-    bool is_protected;      /* the file has it under `protect` */
+    bool from_file : 1;
+    bool is_named : 1;      /* by the file that is being applied */
+    bool is_protected : 1;  /* the file has it under `protect` */
     bool deleted;           /* no longer in the vhost; waits for the last reference */
     bool had_consumer;      /* auto-delete waits for the first */
     bool has_policies;      /* one applies, ordinary or operator: settings are its */

@@ -57,7 +57,7 @@ struct queue_times {
     struct list_link link; /* in its list of queues in which something is due */
     struct timer timer;    /* fires when something is due, or before that */
     struct timer lease;    /* fires when the queue may have been unused for too long */
-    uint64_t used_ms;      /* when the queue was last used; monotonic */
+    uint64_t used_ms;      /* when the queue was last used, or a little later; monotonic */
     uint64_t death_tick;   /* the last tick in which messages died */
     uint32_t death_count;  /* in it */
 };

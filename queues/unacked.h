@@ -16,7 +16,7 @@ struct unacked {
     uint64_t position;         /* in the queue */
     struct queue_entry entry;  /* the content's count is held here */
     struct consumer *consumer; /* a reference; NULL: basic.get */
-    uint64_t delivered_ms;     /* monotonic */
+    uint64_t delivered_ms;     /* monotonic; not before it was */
 };
 
 struct unacked_table {

@@ -94,7 +94,11 @@ chunk_pool_open(struct chunk_pool *pool, uint32_t number, const struct chunk_not
     assert(number < CHUNK_SOURCE_COUNT);
     struct chunk_source *source = &pool->sources[number];
     if (source_grow(source, notice->chunk) != STATUS_OK) {
-        return; /* its contents are refused; the memory goes back when it closes */
+        /* Its contents are refused; the memory goes back when it closes. */
+        if (source->writer != NULL) {
+            chunk_writer_keep(source->writer, notice->chunk);
+        }
+        return;
     }
     struct chunk_lease *lease = &source->leases[notice->chunk];
     assert(lease->memory == NULL);

@@ -14,13 +14,14 @@ enum { CHUNKS_FIRST = 8 };
 static const uint32_t NO_CHUNK = UINT32_MAX;
 
 struct writer_chunk {
-    uint8_t *memory; /* borrowed since it was told of */
+    uint8_t *memory; /* borrowed since it was told of, unless it is kept */
     uint32_t capacity;
     uint32_t fill;
     uint32_t unfinished; /* reservations */
     uint32_t next;       /* in the list of free numbers or of closed chunks; NO_CHUNK at the end */
     enum chunk_kind kind;
     bool is_own;
+    bool is_kept; /* the other side knows nothing of it */
 };
 
 struct chunk_writer {
@@ -58,6 +59,12 @@ chunk_writer_free(struct chunk_writer **writer)
         return;
     }
     *writer = NULL;
+    for (uint32_t i = 0; i < dying->count; i++) {
+        const struct writer_chunk *chunk = &dying->chunks[i];
+        if (chunk->is_kept && chunk->memory != NULL) {
+            chunk_spares_unmap(&dying->spares, chunk->memory, chunk->capacity);
+        }
+    }
     chunk_spares_fini(&dying->spares);
     free(dying->chunks);
     free(dying);
@@ -259,6 +266,13 @@ chunk_writer_give_up(struct chunk_writer *writer, uint32_t number)
     if (writer->open[chunk->kind] == number) {
         writer->open[chunk->kind] = NO_CHUNK;
     }
+}
+
+void
+chunk_writer_keep(struct chunk_writer *writer, uint32_t number)
+{
+    assert(number < writer->count);
+    writer->chunks[number].is_kept = true;
 }
 
 void

@@ -52,7 +52,8 @@ struct chunk_writer;
 /* A writer that holds no memory yet: the first chunk comes with the first content. */
 struct chunk_writer *chunk_writer_new(struct chunk_memory memory, struct chunk_sink sink);
 
-/* Tells nothing: chunks that are open stay with the other side. */
+/* Tells nothing: chunks that are open stay with the other side, but for those that it has had the
+ * writer keep. */
 void chunk_writer_free(struct chunk_writer **writer);
 
 /* Reserves room for a content and writes everything but the body. `*body_out` is where the body's
@@ -69,6 +70,10 @@ void chunk_writer_release(struct chunk_writer *writer, struct chunk_place place)
 /* Nothing more is laid down in that chunk, in which a content is still unfinished: nobody could
  * take note of it, and what follows is to go to another one. */
 void chunk_writer_give_up(struct chunk_writer *writer, uint32_t chunk);
+
+/* The other side, on the same thread, has heard that the chunk opens and cannot take note of it:
+ * its memory goes with the writer, unless it is told of as closed before. */
+void chunk_writer_keep(struct chunk_writer *writer, uint32_t chunk);
 
 /* Tells of chunks that nothing more will come to. Call between events, when a turn's input was
  * handled: until then a closed chunk is only one that could be let go. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -126,7 +127,9 @@ struct memory_transport {
     uint32_t connection; /* of the client */
 };
 
-/* NULL when the client has gone on to another connection. */
+static const uint32_t NO_CONNECTION = UINT32_MAX;
+
+/* NULL when the client has gone on to another connection, or never made this one. */
 static struct client *
 client_of(const struct transport *transport)
 {
@@ -231,6 +234,17 @@ static const struct transport_operations memory_operations = {
     .free = memory_free,
 };
 
+/* Whether the client has made that connection. Another process may find the port open: that is
+ * nobody, and hears so. */
+static bool
+is_of_client(const struct client *client, int fd)
+{
+    struct sockaddr_in address = {0};
+    socklen_t size = sizeof(address);
+    int done = getpeername(fd, (struct sockaddr *)&address, &size);
+    return done == 0 && client->bell < 0 && address.sin_port == client->port;
+}
+
 /* The accepted socket gives its place to one end of a pair: what happens on a pair happens before
  * the call returns, so that a run is repeatable. */
 static struct transport *
@@ -240,6 +254,16 @@ memory_make(void *context, int fd)
     struct linger linger = {.l_onoff = 1}; /* of thousands of sockets none stays in TIME_WAIT */
     int set = setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     assert(set == 0);
+    struct memory_transport *transport = xalloc(sizeof(*transport));
+    *transport = (struct memory_transport){
+        .base = {.operations = &memory_operations, .fd = fd},
+        .client = *accepted,
+        .connection = NO_CONNECTION,
+    };
+    if (!is_of_client(*accepted, fd)) {
+        return &transport->base;
+    }
+    transport->connection = (*accepted)->connection;
     int pair[2];
     int made = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
     assert(made == 0);
@@ -247,12 +271,6 @@ memory_make(void *context, int fd)
     assert(placed == fd);
     close(pair[1]);
     (*accepted)->bell = pair[0];
-    struct memory_transport *transport = xalloc(sizeof(*transport));
-    *transport = (struct memory_transport){
-        .base = {.operations = &memory_operations, .fd = fd},
-        .client = *accepted,
-        .connection = (*accepted)->connection,
-    };
     return &transport->base;
 }
 

@@ -12,6 +12,7 @@
 struct client {
     uint32_t connection;    /* counts; a transport of an earlier one leads nowhere any more */
     int bell;               /* our end of the socket that wakes the broker; -1: not connected */
+    uint16_t port;          /* of the socket that it connects with, in network order */
     struct buffer sent;     /* not yet read by the broker */
     struct buffer received; /* the front of a frame that is not complete */
     size_t read_max;        /* octets that one read brings */

@@ -142,6 +142,10 @@ connect_client(struct session *session, struct client *client)
     done = connect(fd, (struct sockaddr *)&address, sizeof(address));
     /* The fuzzer's timer interrupts; the connection then goes on being made. */
     assert(done == 0 || errno == EINTR);
+    socklen_t size = sizeof(address);
+    done = getsockname(fd, (struct sockaddr *)&address, &size);
+    assert(done == 0);
+    client->port = address.sin_port;
     for (int i = 0; i < ACCEPT_TURNS_MAX && client->bell < 0; i++) {
         turn(session, 10);
     }

@@ -32,10 +32,13 @@ sim_exchange_name(uint32_t name)
     return name == HISTORY_DEFAULT_EXCHANGE ? "" : names[name];
 }
 
+/* They are weights, too. */
 const char *
 sim_key_name(uint32_t exchange_name, uint32_t key)
 {
-    static const char *const names[HISTORY_NAMES] = SIXTEEN("k");
+    static const char *const names[HISTORY_NAMES] = {"+1",  "+2",  "+3",  "+4",  "+5",  "+6",
+                                                     "+7",  "+8",  "+9",  "+10", "+11", "+12",
+                                                     "+13", "+14", "+15", "+16"};
     return exchange_name == HISTORY_DEFAULT_EXCHANGE ? sim_queue_name(key) : names[key];
 }
 
@@ -98,15 +101,16 @@ actor_forget(struct actor *actor)
 }
 
 void
-actor_check_verdict(struct world *world, const struct actor_held *held, bool must_count)
+actor_check_verdict(struct world *world, const struct actor_held *held,
+                    enum history_verdict verdict)
 {
     const struct history_queue *queue = &world->history.queues[held->queue];
     if (queue->retry.counts && queue->copies[held->copy].was_heard &&
-        held->was_counted != must_count) {
-        history_wrong(&world->history, HISTORY_ANSWER,
-                      "message %" PRIu32 " of queue q%" PRIu32 " comes back, and that counts%s",
-                      queue->copies[held->copy].message, queue->name,
-                      must_count ? " not" : " as a failure");
+        held->heard_verdict != verdict) {
+        history_wrong(
+            &world->history, HISTORY_ANSWER,
+            "message %" PRIu32 " of queue q%" PRIu32 " comes back with verdict %d, should with %d",
+            queue->copies[held->copy].message, queue->name, (int)held->heard_verdict, (int)verdict);
     }
 }
 
@@ -137,7 +141,7 @@ check_lost(struct world *world, const struct actor_channel *channel)
         bool is_later =
             held->consumer != 0 && (is_behind(channel->held, channel->held_count, held) ||
                                     is_behind(channel->settled, channel->settled_count, held));
-        actor_check_verdict(world, held, !is_later);
+        actor_check_verdict(world, held, is_later ? HISTORY_NO_VERDICT : HISTORY_BROKEN_OFF);
     }
 }
 
@@ -156,10 +160,22 @@ give_back(struct world *world, struct actor_channel *channel)
     channel->settled_count = 0;
 }
 
+/* Its consumers have used their queues until now; or, with `is_over`, until before. */
+static void
+end_consumers(struct world *world, const struct actor_channel *channel, bool is_over)
+{
+    for (uint32_t i = 0; i < ACTOR_CONSUMERS; i++) {
+        if (channel->consumers[i].is_on && channel->consumers[i].is_there) {
+            history_use_queue(&world->history, channel->consumers[i].queue, is_over);
+        }
+    }
+}
+
 void
 actor_end_channel(struct world *world, struct actor_channel *channel)
 {
     give_back(world, channel);
+    end_consumers(world, channel, true);
     reset_channel(channel);
 }
 
@@ -205,7 +221,9 @@ actor_see_ends(struct world *world, struct actor *actor)
     for (uint16_t number = 1; number <= ACTOR_CHANNELS; number++) {
         struct actor_channel *channel = actor_channel(actor, number);
         if (channel->state == CHANNEL_BREAKING && has_ended(world, actor, number)) {
+            world_end_commit(world, actor, number);
             give_back(world, channel);
+            end_consumers(world, channel, false);
             memset(channel->consumers, 0, sizeof(channel->consumers));
             channel->state = CHANNEL_BROKEN;
             world->breaking_count--;

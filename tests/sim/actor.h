@@ -44,9 +44,11 @@ struct actor_held {
     uint32_t queue, copy; /* of the history */
     bool is_rejected;     /* in a transaction: how it will be settled */
     bool is_returned;
-    bool is_sent;      /* its settlement is on its way */
-    bool was_counted;  /* as a failure, when it came back */
-    uint32_t consumer; /* its number; 0: basic.get */
+    bool is_sent;          /* its settlement is on its way */
+    uint8_t heard_verdict; /* how it came back, by the broker's account */
+    bool is_nacked;        /* with is_returned: by basic.nack */
+    uint32_t note;         /* what the client has said of it; 0: nothing */
+    uint32_t consumer;     /* its number; 0: basic.get */
 };
 
 /* A method that waits for its answer. */
@@ -89,6 +91,7 @@ struct actor_channel {
     struct actor_consumer {
         uint32_t queue; /* handle */
         bool is_on, no_ack;
+        bool is_there;      /* the core has it */
         uint32_t number;    /* of all that there were on the channel, from 1 on */
         bool awaits_cancel; /* its queue is gone, and the client has not been told */
     } consumers[ACTOR_CONSUMERS];
@@ -157,11 +160,15 @@ void actor_take(struct actor *actor, const struct posted *posted);
 /* What is open goes back to its queues, and what a transaction has is dropped. */
 void actor_end_channel(struct world *world, struct actor_channel *channel);
 
-/* What came back to its queue must have counted as a failure, or must not have. */
-void actor_check_verdict(struct world *world, const struct actor_held *held, bool must_count);
+/* What came back to its queue must have done so with that verdict. */
+void actor_check_verdict(struct world *world, const struct actor_held *held,
+                         enum history_verdict verdict);
 
 /* Something to be sent on the channel, without an effect so far. */
 struct sent actor_sent(struct actor *actor, uint16_t channel);
+
+/* The effect of basic.get. */
+void actor_end_get(struct world *world, const struct sent *sent, struct history_span span);
 
 void actor_send(struct world *world, const struct method *method, struct sent *sent);
 void actor_open_channel(struct world *world, struct actor *actor, uint16_t channel);

@@ -109,9 +109,12 @@ choose_queue_name(const struct doing *doing)
 static uint32_t
 find_queue(const struct doing *doing, uint32_t name)
 {
-    return sent_may_use(&doing->world->queue_locks[name])
-               ? history_find_queue(history_of(doing), name)
-               : HISTORY_NONE;
+    if (!sent_may_use(&doing->world->queue_locks[name])) {
+        return HISTORY_NONE;
+    }
+    uint32_t queue = history_find_queue(history_of(doing), name);
+    bool is_going = queue != HISTORY_NONE && history_may_expire(history_of(doing), queue);
+    return is_going ? HISTORY_NONE : queue;
 }
 
 static uint32_t
@@ -360,7 +363,7 @@ static void
 settle(struct world *world, const struct actor_held *held, struct history_span span)
 {
     if (held->is_returned) {
-        actor_check_verdict(world, held, true);
+        actor_check_verdict(world, held, held->is_nacked ? HISTORY_NACKED : HISTORY_GIVEN_BACK);
         history_give_back(&world->history, held->queue, held->copy);
     } else if (held->is_rejected) {
         history_die(&world->history, held->queue, held->copy, span);
@@ -376,6 +379,7 @@ settle_one(struct world *world, const struct sent *sent, struct actor_held held,
     struct actor_channel *channel = channel_of(sent);
     held.is_rejected = sent->verdict == VERDICT_REJECT;
     held.is_returned = sent->verdict == VERDICT_REQUEUE;
+    held.is_nacked = sent->is_nacked;
     if (channel->mode == ACTOR_TX) {
         *HISTORY_PUSH(channel->settled, channel->settled_count, channel->settled_capacity) = held;
     } else {
@@ -422,22 +426,41 @@ send_verdict(const struct doing *doing, uint64_t tag, bool multiple, enum verdic
     sent.tag = tag;
     sent.is_multiple = multiple;
     sent.verdict = verdict;
+    sent.is_nacked = method.id == METHOD_BASIC_NACK;
     actor_send(doing->world, &method, &sent);
 }
 
-/* Why it is rejected. What a publish in confirm mode or a transaction is, the history knows; so
- * notes are sent outside of them. It tells of every second delivery, without a draw. */
+/* It holds while the delivery is open. */
+static void
+end_note(struct world *world, const struct sent *sent, struct history_span span)
+{
+    (void)span;
+    struct actor_channel *channel = channel_of(sent);
+    for (uint32_t i = 0; i < channel->held_count; i++) {
+        if (channel->held[i].tag == sent->tag) {
+            channel->held[i].note = sent->note;
+            world->history.sums.noted++;
+        }
+    }
+}
+
+/* Why it is rejected, or given back. What a publish in confirm mode or a transaction is, the
+ * history knows; so notes are sent outside of them. */
 static void
 send_note(const struct doing *doing, uint64_t tag)
 {
     struct server_publish publish = {
         .exchange = "bourse.control",
         .routing_key = "failure-note",
+        .number = HISTORY_NONE,
         .size = BODY_SIZE_MIN,
         .noted_tag = tag,
+        .note = ++doing->world->note_count,
     };
-    struct sent sent = sent_of(doing, NULL);
-    note(doing, "note", tag, 0);
+    struct sent sent = sent_of(doing, end_note);
+    sent.tag = tag;
+    sent.note = publish.note;
+    note(doing, "note", tag, publish.note);
     doing->actor->in_flight[doing->number]++;
     server_publish(&doing->world->server, &publish, &sent);
 }
@@ -499,8 +522,9 @@ do_settle(const struct doing *doing)
     for (uint32_t i = multiple ? 0 : last; i <= last; i++) {
         channel->held[i].is_sent = true;
     }
-    if (verdict == VERDICT_REJECT && channel->mode == ACTOR_PLAIN && !channel->has_mode &&
-        channel->held[last].tag % 2 == 0) {
+    if (verdict != VERDICT_ACK && channel->mode == ACTOR_PLAIN &&
+        doing->world->habits.noted_permille > 0 &&
+        dice_chance(&doing->world->rest, doing->world->habits.noted_permille)) {
         send_note(doing, channel->held[last].tag);
     }
     send_verdict(doing, channel->held[last].tag, multiple, verdict);
@@ -514,7 +538,7 @@ end_recover(struct world *world, const struct sent *sent, struct history_span sp
     (void)span;
     struct actor_channel *channel = channel_of(sent);
     for (uint32_t i = 0; i < channel->held_count; i++) {
-        actor_check_verdict(world, &channel->held[i], false);
+        actor_check_verdict(world, &channel->held[i], HISTORY_NO_VERDICT);
         history_give_back(&world->history, channel->held[i].queue, channel->held[i].copy);
     }
     channel->held_count = 0;
@@ -535,6 +559,17 @@ do_recover(const struct doing *doing)
 
 /* Getting and consuming ------------------------------------------------------------------------ */
 
+void
+actor_end_get(struct world *world, const struct sent *sent, struct history_span span)
+{
+    (void)span;
+    uint32_t name = world->history.queues[sent->queue].name;
+    uint32_t queue = history_find_queue(&world->history, name);
+    if (queue != HISTORY_NONE) {
+        history_use_queue(&world->history, queue, false);
+    }
+}
+
 static bool
 do_get(const struct doing *doing)
 {
@@ -552,12 +587,20 @@ do_get(const struct doing *doing)
         .is_waiting = true,
         .queue = queue,
     };
-    struct sent sent = sent_of(doing, NULL);
+    struct sent sent = sent_of(doing, actor_end_get);
     sent.queue = queue;
     sent.happens_at_once = true;
     sent_lock_queue(&sent, queue_lock(doing, queue));
     actor_send(doing->world, &method, &sent);
     return true;
+}
+
+static void
+end_consume(struct world *world, const struct sent *sent, struct history_span span)
+{
+    (void)span;
+    channel_of(sent)->consumers[sent->consumer].is_there = true;
+    history_use_queue(&world->history, sent->queue, false);
 }
 
 static bool
@@ -579,8 +622,9 @@ do_consume(const struct doing *doing)
                             .basic_consume = {.queue = queue_name(doing, queue),
                                               .consumer_tag = bytes_make(tag, sizeof(tag)),
                                               .no_ack = consumer->no_ack}};
-    struct sent sent = sent_of(doing, NULL);
+    struct sent sent = sent_of(doing, end_consume);
     sent.queue = queue;
+    sent.consumer = at;
     ask_about_queue(doing, &method, METHOD_BASIC_CONSUME_OK, &sent);
     return true;
 }
@@ -588,9 +632,12 @@ do_consume(const struct doing *doing)
 static void
 end_cancel(struct world *world, const struct sent *sent, struct history_span span)
 {
-    (void)world;
     (void)span;
-    channel_of(sent)->consumers[sent->consumer].is_on = false;
+    struct actor_consumer *consumer = &channel_of(sent)->consumers[sent->consumer];
+    if (consumer->is_on) {
+        history_use_queue(&world->history, consumer->queue, false);
+    }
+    consumer->is_on = false;
 }
 
 static bool
@@ -648,23 +695,19 @@ expect_count(const struct world *world, struct actor_request *request, uint32_t 
     request->is_durable = known->is_durable;
 }
 
-/* The queue behind it in the ring, if it has dead letters. */
 static uint32_t
-dead_letter_name(const struct world *world, uint32_t name)
+make_queue(struct world *world, const struct sent *sent, uint64_t id, struct history_span span)
 {
-    const struct habits *habits = &world->habits;
-    return (habits->dead_letter_mask >> name & 1) != 0 ? (name + 1) % habits->queue_names
-                                                       : HISTORY_NONE;
-}
-
-static void
-put_dead_letters(struct buffer *arguments, uint32_t dead_letter_name)
-{
-    if (dead_letter_name != HISTORY_NONE) {
-        table_put_text(arguments, "x-dead-letter-exchange", bytes_of(""));
-        table_put_text(arguments, "x-dead-letter-routing-key",
-                       bytes_of(sim_queue_name(dead_letter_name)));
-    }
+    struct history_settings settings = world_settings(world, sent->name);
+    uint32_t handle =
+        history_make_queue(&world->history, sent->name, id, sent->is_durable, settings.limit, span);
+    struct history_queue *queue = &world->history.queues[handle];
+    history_change_settings(&world->history, handle, &settings);
+    queue->level_max = world_level_max(world, sent->name);
+    queue->is_quorum = world_is_quorum(world, sent->name);
+    queue->is_governed = world_is_governed(world, sent->name);
+    queue->expires_ms = world_expires_ms(world, sent->name);
+    return handle;
 }
 
 static void
@@ -673,63 +716,12 @@ end_declare_queue(struct world *world, const struct sent *sent, struct history_s
     uint32_t queue = history_find_queue(&world->history, sent->name);
     if (queue == HISTORY_NONE) {
         uint64_t id = broker_queue_id(world, bytes_of(sim_queue_name(sent->name)));
-        queue = history_make_queue(&world->history, sent->name, id, sent->is_durable,
-                                   world_limit(world, sent->name), span);
-        world->history.queues[queue].dead_letter_name = dead_letter_name(world, sent->name);
-        world->history.queues[queue].ttl_ms = world_ttl_ms(world, sent->name);
-        world->history.queues[queue].level_max = world_level_max(world, sent->name);
-        world->history.queues[queue].retry = world_retry(world, sent->name);
+        queue = make_queue(world, sent, id, span);
     }
+    history_use_queue(&world->history, queue, false);
     struct actor_request *request = request_of(sent);
     expect_count(world, request, queue);
     request->span = world->history.queues[queue].made;
-}
-
-static void
-put_limit(struct buffer *arguments, struct history_limit limit)
-{
-    buffer_init(arguments);
-    if (limit.length_max != UINT64_MAX) {
-        table_put_integer(arguments, "x-max-length", (int64_t)limit.length_max);
-    }
-    if (limit.bytes_max != UINT64_MAX) {
-        table_put_integer(arguments, "x-max-length-bytes", (int64_t)limit.bytes_max);
-    }
-    if (limit.overflow == HISTORY_REFUSES) {
-        table_put_text(arguments, "x-overflow",
-                       bytes_of(limit.buries ? "reject-publish-dlx" : "reject-publish"));
-    }
-}
-
-static void
-put_ttl(struct buffer *arguments, uint64_t ttl_ms)
-{
-    if (ttl_ms != UINT64_MAX) {
-        table_put_integer(arguments, "x-message-ttl", (int64_t)ttl_ms);
-    }
-}
-
-static void
-put_levels(struct buffer *arguments, uint8_t level_max)
-{
-    if (level_max > 0) {
-        table_put_integer(arguments, "x-max-priority", level_max);
-    }
-}
-
-static void
-put_retry(struct buffer *arguments, struct history_retry retry)
-{
-    if (retry.counts) {
-        table_put_integer(arguments, "x-delivery-limit", retry.limit);
-    }
-    if (retry.first_ms > 0) {
-        table_put_integer(arguments, "x-delayed-retry-min", (int64_t)retry.first_ms);
-        table_put_integer(arguments, "x-delayed-retry-max", (int64_t)retry.max_ms);
-    }
-    if (retry.first_ms > 0 && retry.is_spread) {
-        table_put_text(arguments, "x-delayed-retry-jitter", bytes_of("full"));
-    }
 }
 
 static bool
@@ -745,18 +737,16 @@ do_declare_queue(const struct doing *doing)
     bool is_durable = dice_chance(&doing->world->dice, doing->world->habits.durable_permille);
     struct sent sent = sent_of(doing, end_declare_queue);
     sent.is_changing = queue == HISTORY_NONE;
-    if (sent.is_changing ? !sent_may_change(lock) : !sent_may_use(lock)) {
+    if (sent.is_changing ? !sent_may_change(lock) : find_queue(doing, name) == HISTORY_NONE) {
         return false;
     }
     sent.name = name;
-    sent.is_durable = sent.is_changing ? is_durable : history->queues[queue].is_durable;
+    sent.is_durable = sent.is_changing ? is_durable || world_is_quorum(doing->world, name)
+                                       : history->queues[queue].is_durable;
     note(doing, "declare queue", name, sent.is_durable);
     struct buffer arguments;
-    put_limit(&arguments, world_limit(doing->world, name));
-    put_ttl(&arguments, world_ttl_ms(doing->world, name));
-    put_dead_letters(&arguments, dead_letter_name(doing->world, name));
-    put_levels(&arguments, world_level_max(doing->world, name));
-    put_retry(&arguments, world_retry(doing->world, name));
+    buffer_init(&arguments);
+    world_put_arguments(doing->world, name, &arguments);
     struct method method = {.id = METHOD_QUEUE_DECLARE,
                             .queue_declare = {.queue = bytes_of(sim_queue_name(name)),
                                               .durable = sent.is_durable,
@@ -844,13 +834,32 @@ end_declare_exchange(struct world *world, const struct sent *sent, struct histor
 {
     uint32_t exchange = history_find_exchange(&world->history, sent->name);
     if (exchange == HISTORY_NONE) {
-        exchange = history_make_exchange(&world->history, sent->name, sent->is_fanout,
-                                         sent->is_durable, span);
+        exchange =
+            history_make_exchange(&world->history, sent->name, sent->kind, sent->is_durable, span);
         world->history.exchanges[exchange].is_delayed = sent->is_delayed;
     }
     struct actor_request *request = request_of(sent);
     request->is_durable = sent->is_durable;
     request->span = world->history.exchanges[exchange].made;
+}
+
+static const char *const exchange_types[HISTORY_KINDS] = {
+    [HISTORY_DIRECT] = "direct",
+    [HISTORY_FANOUT] = "fanout",
+    [HISTORY_CONSISTENT_HASH] = "x-consistent-hash",
+    [HISTORY_MODULUS_HASH] = "x-modulus-hash",
+    [HISTORY_RANDOM] = "x-random",
+};
+
+static enum history_kind
+choose_kind(const struct doing *doing)
+{
+    struct world *world = doing->world;
+    enum history_kind kind = below(doing, 2) == 0 ? HISTORY_FANOUT : HISTORY_DIRECT;
+    bool is_hashed = world->habits.hashed_permille > 0 &&
+                     dice_chance(&world->rest, world->habits.hashed_permille);
+    return is_hashed ? (enum history_kind)(HISTORY_CONSISTENT_HASH + dice_below(&world->rest, 3))
+                     : kind;
 }
 
 static bool
@@ -866,7 +875,7 @@ do_declare_exchange(const struct doing *doing)
     struct sent sent = sent_of(doing, end_declare_exchange);
     sent.name = name;
     sent.is_durable = dice_chance(&doing->world->dice, doing->world->habits.durable_permille);
-    sent.is_fanout = below(doing, 2) == 0;
+    sent.kind = choose_kind(doing);
     sent.is_delayed = dice_chance(&doing->world->delays, doing->world->habits.delayed_permille);
     sent.is_changing = exchange == HISTORY_NONE;
     if (sent.is_changing ? !sent_may_change(lock) : !sent_may_use(lock)) {
@@ -874,11 +883,11 @@ do_declare_exchange(const struct doing *doing)
     }
     if (exchange != HISTORY_NONE) {
         sent.is_durable = history->exchanges[exchange].is_durable;
-        sent.is_fanout = history->exchanges[exchange].is_fanout;
+        sent.kind = history->exchanges[exchange].kind;
         sent.is_delayed = history->exchanges[exchange].is_delayed;
     }
-    note(doing, "declare exchange", name, (uint64_t)sent.is_durable * 2 + sent.is_fanout);
-    const char *type = sent.is_fanout ? "fanout" : "direct";
+    note(doing, "declare exchange", name, (uint64_t)sent.is_durable * 2 + sent.kind);
+    const char *type = exchange_types[sent.kind];
     struct buffer arguments;
     buffer_init(&arguments);
     if (sent.is_delayed) {
@@ -999,7 +1008,8 @@ do_unbind(const struct doing *doing)
         return false;
     }
     const struct history_binding binding = history->bindings[below(doing, history->binding_count)];
-    if (binding.presence != HISTORY_PRESENT || !sent_may_use(queue_lock(doing, binding.queue)) ||
+    if (binding.presence != HISTORY_PRESENT ||
+        find_queue(doing, history->queues[binding.queue].name) == HISTORY_NONE ||
         !sent_may_use(exchange_lock(doing, binding.exchange))) {
         return false;
     }
@@ -1028,8 +1038,10 @@ end_commit(struct world *world, const struct sent *sent, struct history_span spa
     request->span = (struct history_span){span.last, span.last}; /* whole or nothing */
     for (uint32_t i = 0; i < channel->published_count; i++) {
         struct history_message *message = &world->history.messages[channel->published[i]];
+        bool takes[HISTORY_TARGETS_MAX];
         message->due_ms = message->due_ms < world->history.now_ms ? 0 : message->due_ms;
-        history_enqueue(&world->history, channel->published[i], NULL, request->span);
+        world_find_takers(world, channel->published[i], takes);
+        history_commit(&world->history, channel->published[i], takes, request->span);
         request->is_durable |= world->history.messages[channel->published[i]].is_logged;
     }
     for (uint32_t i = 0; i < channel->settled_count; i++) {

@@ -82,18 +82,69 @@ content_of(const struct net_action *action)
     return action->type == NET_ACTION_CONTENT ? action->content.content : NULL;
 }
 
-/* How often it has failed, by its headers; 0: they do not say. */
+/* 0: it is not there. */
 static uint64_t
-delivery_count(const struct content *content)
+number_of(struct bytes headers, const char *name)
+{
+    struct table_value value;
+    return table_find(headers, name, &value) ? (uint64_t)table_value_integer(&value) : 0;
+}
+
+static uint8_t
+verdict_of(struct bytes headers)
+{
+    static const struct {
+        const char *name;
+        enum history_verdict verdict;
+    } names[] = {
+        {"nack", HISTORY_NACKED},
+        {"reject", HISTORY_GIVEN_BACK},
+        {"lost", HISTORY_BROKEN_OFF},
+    };
+    struct table_value value;
+    if (!table_find(headers, "x-last-verdict", &value)) {
+        return HISTORY_NO_VERDICT;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (bytes_equal_text(value.raw, names[i].name)) {
+            return (uint8_t)names[i].verdict;
+        }
+    }
+    return HISTORY_ANY_VERDICT; /* which is none */
+}
+
+/* The text of a note is a number. */
+static uint32_t
+note_of(struct bytes headers)
+{
+    struct table_value value;
+    uint32_t number = 0;
+    if (!table_find(headers, "x-failure-text", &value)) {
+        return 0;
+    }
+    for (size_t i = 0; i < value.raw.size; i++) {
+        number = number * 10 + (uint32_t)(value.raw.data[i] - '0');
+    }
+    return number;
+}
+
+/* What they say of failures. */
+static struct history_headers
+headers_of(const struct content *content)
 {
     struct properties properties;
     struct fault fault;
-    struct table_value value;
     enum status status = properties_decode_kept(&properties, content_properties(content), &fault);
     assert(status == STATUS_OK);
-    bool has_count = (properties.flags & PROPERTY_HEADERS) != 0 &&
-                     table_find(properties.headers, "x-delivery-count", &value);
-    return has_count ? (uint64_t)table_value_integer(&value) : 0;
+    if ((properties.flags & PROPERTY_HEADERS) == 0) {
+        return (struct history_headers){0};
+    }
+    return (struct history_headers){
+        .delivery_count = number_of(properties.headers, "x-delivery-count"),
+        .acquired_count = number_of(properties.headers, "x-acquired-count"),
+        .verdict = verdict_of(properties.headers),
+        .note = note_of(properties.headers),
+    };
 }
 
 /* A message for this channel: what the client then holds. */
@@ -117,7 +168,8 @@ take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number, 
     if (copy == HISTORY_NONE) {
         return;
     }
-    history_check_count(&world->history, queue, copy, delivery_count(content_of(incoming->action)));
+    struct history_headers headers = headers_of(content_of(incoming->action));
+    history_check_headers(&world->history, queue, copy, &headers);
     struct actor_arrival arrival = {.id = METHOD_BASIC_DELIVER,
                                     .channel = incoming->action->channel,
                                     .tag = tag,

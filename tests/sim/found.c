@@ -60,7 +60,7 @@ take_record(void *context, const struct record *record)
         *HISTORY_PUSH(found->bindings, found->binding_count, found->binding_capacity) =
             (struct found_binding){.source = record->binding.source,
                                    .target = record->binding.target,
-                                   .key = number_in(record->binding.routing_key)};
+                                   .key = number_in(record->binding.routing_key) - 1};
     }
     return STATUS_OK;
 }

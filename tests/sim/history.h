@@ -63,19 +63,50 @@ struct history_limit {
     uint64_t length_max, bytes_max; /* UINT64_MAX: none */
 };
 
+/* How a delivery ended that was not settled for good; a queue counts a set of them. */
+enum history_verdict {
+    HISTORY_NO_VERDICT = 0, /* nobody says that it has failed */
+    HISTORY_NACKED = 1 << 0,
+    HISTORY_GIVEN_BACK = 1 << 1, /* by basic.reject */
+    HISTORY_BROKEN_OFF = 1 << 2, /* with its channel or connection */
+    HISTORY_ANY_VERDICT = HISTORY_NACKED | HISTORY_GIVEN_BACK | HISTORY_BROKEN_OFF,
+};
+
+/* Which of what comes back waits. */
+enum history_retry_type {
+    HISTORY_RETRIES_COUNTED, /* what counts as a failure */
+    HISTORY_RETRIES_UNCOUNTED,
+    HISTORY_RETRIES_NOTHING,
+};
+
+enum { HISTORY_JITTER_FULL = 255 };
+
 /* What a queue does with messages that come back. */
 struct history_retry {
     bool counts;
-    bool is_spread;    /* a delay is anything up to what it would be */
-    int64_t limit;     /* of failures; -1: none */
-    uint64_t first_ms; /* delay after the first failure; 0: there is none */
-    uint64_t max_ms;
+    bool holds;         /* what waits keeps its place, and nobody passes it */
+    uint8_t type;       /* of enum history_retry_type */
+    uint8_t verdicts;   /* that count; of enum history_verdict */
+    uint8_t jitter;     /* percent either way, or HISTORY_JITTER_FULL: anything up to the delay */
+    uint8_t factor;     /* from one delay to the next; 0: they grow by the first one */
+    int64_t limit;      /* of failures; -1: none */
+    uint64_t first_ms;  /* delay after the first failure; 0: there is none */
+    uint64_t max_ms;    /* without the jitter */
+    int64_t max_age_ms; /* of a message that fails; -1: any */
+};
+
+/* What is known of a message's failures, by the headers that it is handed out with. */
+struct history_headers {
+    uint64_t delivery_count, acquired_count; /* 0: they do not say */
+    uint8_t verdict;                         /* the last; of enum history_verdict */
+    uint32_t note;                           /* what was said last of why it failed; 0: nothing */
 };
 
 /* What the log says of a copy beside its message. */
 struct history_state {
     uint64_t due_ms; /* it waits until then; 0: it does not */
-    uint32_t delivery_count;
+    uint32_t delivery_count, acquired_count;
+    uint8_t verdict;
     bool is_return;  /* it came back; else it has not come in yet */
     bool is_endless; /* it has no time to live any more */
 };
@@ -95,6 +126,13 @@ enum history_reason {
     HISTORY_EXPIRED,
     HISTORY_TOO_MANY,
     HISTORY_TRIED_OUT, /* it has failed more often than its queue allows */
+};
+
+/* Where a message that is ready stands. */
+enum history_standing {
+    HISTORY_STANDS_IN_LINE,  /* at its level, in the order of arrival */
+    HISTORY_STANDS_FIRST,    /* it came back to a quorum queue: before all of those */
+    HISTORY_STANDS_IN_FRONT, /* the same where strict order is kept: before those, in line */
 };
 
 /* A message in a queue. */
@@ -123,7 +161,17 @@ struct history_copy {
     uint32_t delivery_count; /* failures that count */
     uint32_t other_count;    /* with has_other: or so many */
     uint32_t acquired_count; /* how often it came back */
-    uint32_t carried_count;  /* failures where it died before, in its headers */
+    uint8_t verdict;         /* how it came back last */
+    struct history_headers carried; /* of where it died before: its own headers */
+    uint32_t note;                  /* what was said of its last failure here; 0: nothing */
+    bool is_note_last;              /* of the one that it died of */
+    uint8_t standing;               /* of enum history_standing */
+    uint64_t return_number;         /* with HISTORY_STANDS_FIRST */
+    uint64_t held_until_ms;  /* it is ready, and is not handed out before; 0: it is not held */
+    bool is_hold_free;       /* ...or is, for a crash has made that uncertain */
+    uint64_t arrived_ms;     /* when it came into its queue: not before, */
+    uint64_t arrived_end_ms; /* and not after */
+    bool is_age_free;        /* a crash has made that uncertain */
     struct history_state logged, other;
     uint64_t handed_at;       /* the end of the log when it was handed out last */
     uint64_t deadline_ms;     /* it is not handed out from then on; 0: it has none */
@@ -162,7 +210,14 @@ struct history_queue {
     struct history_span made, gone;
     struct history_limit limit;
     struct history_retry retry;
-    uint64_t ttl_ms;             /* of what comes to it; UINT64_MAX: none */
+    uint64_t ttl_ms;               /* of what comes to it; UINT64_MAX: none */
+    uint64_t expires_ms;           /* it is deleted when nobody has used it for so long;
+                                      UINT64_MAX: never */
+    uint64_t used_ms, used_end_ms; /* when somebody did last: not before the one, nor after the
+                                      other */
+    bool is_quorum;
+    bool is_governed;            /* by policies, which change */
+    uint64_t return_count;       /* that came back to a quorum queue */
     uint64_t taken_count;        /* of messages that came to it, in this life of the broker */
     uint8_t level_max;           /* what priorities count up to; 0: not at all */
     struct history_copy *copies; /* in the order in which they came; owned */
@@ -178,9 +233,31 @@ struct history_queue {
     uint32_t dying_count, dying_capacity;
 };
 
+/* Whom of those that are bound an exchange gives a message. */
+enum history_kind {
+    HISTORY_DIRECT,          /* all with its key */
+    HISTORY_FANOUT,          /* all */
+    HISTORY_CONSISTENT_HASH, /* one, by the hash of its key; keys of bindings are weights */
+    HISTORY_MODULUS_HASH,    /* the same; they mean nothing */
+    HISTORY_RANDOM,          /* one by chance */
+    HISTORY_KINDS,
+};
+
+/* Where a key went last that was hashed. */
+struct history_pick {
+    bool is_known;
+    uint32_t queue_name;
+    uint32_t weights[HISTORY_NAMES]; /* of what was bound then, by the names of queues */
+};
+
+/* How often something fell that is drawn. */
+struct history_draws {
+    uint64_t count, low_count; /* of those that the lower half of the range has */
+};
+
 struct history_exchange {
     uint32_t name;
-    bool is_fanout;  /* else direct */
+    enum history_kind kind;
     bool is_delayed; /* holds back what asks for it */
     bool is_durable;
     bool is_over; /* absent, whatever a crash does */
@@ -229,7 +306,8 @@ struct history_return {
 
 struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
-        duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked;
+        duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked, held,
+        picked, noted, queues_expired, policies_changed;
 };
 
 struct history {
@@ -256,7 +334,11 @@ struct history {
     uint64_t promised; /* everything below was answered or confirmed to somebody */
     uint64_t now_ms;   /* the core's monotonic clock */
     bool has_mortals;  /* a message had a time to live */
-    bool keeps_all;    /* bindings that are gone as well, for somebody who looks back */
+    bool counts_gone;  /* bindings of what was deleted still count where they are counted */
+    struct history_pick picks[HISTORY_KINDS][HISTORY_NAMES]; /* by keys; where names decide */
+    struct history_draws random_picks; /* where two queues are bound; low: the one of lower name */
+    struct history_draws delays;       /* of retries, with jitter */
+    bool keeps_all; /* bindings that are gone as well, for somebody who looks back */
     struct history_sums sums;
     uint64_t wrongs[HISTORY_RULE_COUNT];
     uint64_t wrong_count;
@@ -281,7 +363,7 @@ uint32_t history_find_exchange(const struct history *history, uint32_t name);
 /* Something of that name was made: none was there. `id` is the broker's. */
 uint32_t history_make_queue(struct history *history, uint32_t name, uint64_t id, bool is_durable,
                             struct history_limit limit, struct history_span span);
-uint32_t history_make_exchange(struct history *history, uint32_t name, bool is_fanout,
+uint32_t history_make_exchange(struct history *history, uint32_t name, enum history_kind kind,
                                bool is_durable, struct history_span span);
 
 /* It is gone, and every binding from or to it. */
@@ -312,11 +394,36 @@ uint32_t history_attempt(struct history *history, uint32_t exchange_name, uint32
 /* The broker is about to handle it: whom it reaches now. */
 void history_route(struct history *history, uint32_t message);
 
+/* Whether its exchange gives it to one queue only, which the broker chooses. */
+bool history_is_picked(const struct history *history, uint32_t message);
+
+/* The broker has chosen so many queues for such a message: one of those that are bound, if any is,
+ * and where names decide it is the same as before as far as the same is bound. */
+void history_hear_pick(struct history *history, uint32_t message, const uint32_t *queues,
+                       uint32_t count);
+
+/* What was drawn in this run fell on all of its range. */
+void history_check_draws(struct history *history);
+
 /* It was taken: it is in its queues now, or in those that have their names now, but for those that
  * have refused it: `takes` says of the i-th what the broker did, and what it should have done is
  * checked. NULL: all have taken it. */
 void history_enqueue(struct history *history, uint32_t message, const bool *takes,
                      struct history_span span);
+
+/* The same for one message of a transaction, of which the broker has asked each queue before. */
+void history_commit(struct history *history, uint32_t message, const bool *takes,
+                    struct history_span span);
+
+/* Messages that are to come to a queue together. */
+struct history_load {
+    uint64_t count, bytes;
+};
+
+/* Whether a queue may take, or refuse, the last message of so many, the others of which it has
+ * taken. */
+void history_check_limit(struct history *history, uint32_t queue, uint32_t message,
+                         struct history_load load, bool takes);
 
 /* The queue that target of the message means now, or HISTORY_NONE. */
 uint32_t history_target(const struct history *history, uint32_t message, uint32_t at);
@@ -385,15 +492,47 @@ void history_end_release(struct history *history, uint64_t last);
 /* A lent message has come back to a queue that counts; `due_ms` is when it will be tried again by
  * the broker's account (0: at once). */
 struct history_failure {
-    bool is_counted;
+    uint8_t verdict; /* of enum history_verdict */
     uint64_t due_ms;
+    bool is_held;  /* it does not wait elsewhere, but at its place */
+    uint32_t note; /* what its consumer had said of it; 0: nothing */
     struct history_span span;
 };
 void history_hear_return(struct history *history, uint32_t queue, uint32_t copy,
                          const struct history_failure *failure);
 
-/* What a message that is handed out says of its failures: x-delivery-count, 0: nothing. */
-void history_check_count(struct history *history, uint32_t queue, uint32_t copy, uint64_t count);
+/* A message that was held at its place waits elsewhere from now on, for strict order is not kept
+ * any more. */
+void history_hear_release_of_hold(struct history *history, uint32_t queue, uint32_t message,
+                                  uint64_t lsn, uint64_t due_ms);
+
+/* What a message that is handed out says of its failures. */
+void history_check_headers(struct history *history, uint32_t queue, uint32_t copy,
+                           const struct history_headers *headers);
+
+/* The queue does other things from now on. */
+struct history_settings {
+    struct history_limit limit;
+    struct history_retry retry;
+    uint64_t ttl_ms;
+    uint32_t dead_letter_name;
+};
+void history_change_settings(struct history *history, uint32_t queue,
+                             const struct history_settings *settings);
+
+/* Somebody has used the queue; with `is_over` at any time between the last use and now. */
+void history_use_queue(struct history *history, uint32_t queue, bool is_over);
+
+/* Whether the broker may delete it at any time. */
+bool history_may_expire(const struct history *history, uint32_t queue);
+
+/* The broker deletes the queue, since nobody has used it for too long; `has_consumers` by its
+ * account. */
+void history_expire_queue(struct history *history, uint32_t queue, bool has_consumers,
+                          struct history_span span);
+
+/* The queue is there when a tick ends, and nobody uses it. */
+void history_check_lease(struct history *history, uint32_t queue);
 
 /* So many messages wait in the queue; with `none_is_due` the broker knows of none whose time has
  * come. */
@@ -403,12 +542,15 @@ void history_check_waiting(struct history *history, uint32_t queue, uint64_t wai
 /* A death in the broker, as it happens. */
 struct history_death {
     enum history_reason reason;
-    bool is_refused;      /* it never was in the queue, which buries what it refuses */
-    uint32_t message;     /* HISTORY_NONE: nobody can tell; a transient one */
-    uint32_t size;        /* of its body */
-    uint64_t lsn;         /* where the log has it; 0: in no log */
-    uint64_t deadline_ms; /* that it had, by the broker's steps; 0: it was over when it came */
-    uint32_t copy;        /* that a client had until now; HISTORY_NONE */
+    bool is_refused;        /* it never was in the queue, which buries what it refuses */
+    bool has_failed;        /* it has come back to the queue, which counts: */
+    uint32_t failure_count; /* so many failures */
+    uint32_t note;          /* what its consumer has said of why it rejects it; 0: nothing */
+    uint32_t message;       /* HISTORY_NONE: nobody can tell; a transient one */
+    uint32_t size;          /* of its body */
+    uint64_t lsn;           /* where the log has it; 0: in no log */
+    uint64_t deadline_ms;   /* that it had, by the broker's steps; 0: it was over when it came */
+    uint32_t copy;          /* that a client had until now; HISTORY_NONE */
 };
 
 /* It must have been its turn to die of that, and goes to where the dead of the queue go; what the

@@ -94,7 +94,7 @@ static void
 keep_copy(struct history_queue *queue, struct history_copy copy, enum history_presence presence,
           const struct crash *crash)
 {
-    history_keep_failures(&copy, crash->now_ms);
+    history_keep_failures(queue, &copy, crash->now_ms);
     copy.gone = HISTORY_ALWAYS;
     copy.is_maybe = presence == HISTORY_MAYBE;
     copy.is_marked = copy.was_seen && (!crash->is_power_cut || crash->cut >= copy.handed_at);
@@ -249,6 +249,7 @@ history_found_queue(struct history *history, uint32_t name, uint64_t id, uint64_
         is_known = true;
         queue->presence = HISTORY_PRESENT;
         queue->taken_count = 0;
+        history_use_queue(history, handle, false);
         history->queue_by_name[name] = handle;
         history_end_waiting(history, handle);
         history_expect_ready(history, handle, ready_count, "recovery");

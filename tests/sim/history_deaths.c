@@ -22,7 +22,8 @@ begin_dying(struct history_queue *queue, uint32_t at, enum history_reason reason
 
 /* Whose turn it was --------------------------------------------------------------------------- */
 
-/* By its place in the log, if both have one; else by its message, as far as that is known. */
+/* By its place in the log, if both have one; else by its message, as far as that is known, of which
+ * there may be several copies. */
 static bool
 is_meant(const struct history *history, const struct history_copy *copy,
          const struct history_death *death)
@@ -31,7 +32,9 @@ is_meant(const struct history *history, const struct history_copy *copy,
         return copy->lsn == death->lsn;
     }
     if (death->message != HISTORY_NONE) {
-        return copy->message == death->message;
+        bool is_like_it = (copy->acquired_count > 0) == death->has_failed &&
+                          copy->delivery_count == death->failure_count;
+        return copy->message == death->message && (is_like_it || copy->has_other);
     }
     return !copy->is_durable && history->messages[copy->message].size == death->size;
 }
@@ -43,7 +46,8 @@ is_over(const struct history *history, const struct history_copy *copy)
     return copy->is_instant || (copy->deadline_ms != 0 && copy->written_ms <= history->now_ms);
 }
 
-/* Of one that nobody can name the deadline has to tell which it is. */
+/* Of one that nobody can name, and of several copies of a message, the deadline has to tell which
+ * it is. */
 static bool
 has_that_deadline(const struct history_copy *copy, const struct history_death *death)
 {
@@ -51,27 +55,37 @@ has_that_deadline(const struct history_copy *copy, const struct history_death *d
     if (death->deadline_ms == 0 && copy->due_ms != 0) {
         return true; /* it had waited until then */
     }
-    return death->message != HISTORY_NONE || copy->is_instant ||
-           (copy->written_ms <= death->deadline_ms &&
-            death->deadline_ms < copy->written_ms + STEP_MS);
+    return copy->is_instant || (copy->written_ms <= death->deadline_ms &&
+                                death->deadline_ms < copy->written_ms + STEP_MS);
 }
 
 /* Of several that it may be, the one that is served first. */
 static uint32_t
-find_expired(const struct history *history, const struct history_queue *queue,
-             const struct history_death *death)
+find_expired_with(const struct history *history, const struct history_queue *queue,
+                  const struct history_death *death, bool with_deadline)
 {
     uint32_t found = queue->copy_count;
     for (uint32_t at = history_next_there(queue, queue->first_ready); at < queue->copy_count;
          at = history_next_there(queue, at + 1)) {
         const struct history_copy *copy = &queue->copies[at];
-        if (is_over(history, copy) && has_that_deadline(copy, death) &&
+        if (is_over(history, copy) && (!with_deadline || has_that_deadline(copy, death)) &&
             is_meant(history, copy, death) &&
             (found == queue->copy_count || copy->level > queue->copies[found].level)) {
             found = at;
         }
     }
     return found;
+}
+
+/* What a crash had the broker count anew is due a little later than it was before. */
+static uint32_t
+find_expired(const struct history *history, const struct history_queue *queue,
+             const struct history_death *death)
+{
+    uint32_t at = find_expired_with(history, queue, death, true);
+    return at < queue->copy_count || death->message == HISTORY_NONE
+               ? at
+               : find_expired_with(history, queue, death, false);
 }
 
 static bool
@@ -123,7 +137,8 @@ find_tried_out(const struct history *history, const struct history_queue *queue,
 static void
 bury(struct history *history, struct history_queue *queue, uint32_t number)
 {
-    if (!history_is_full_for(history, queue, history->messages[number].size, true)) {
+    struct history_load load = {.count = 1, .bytes = history->messages[number].size};
+    if (!history_is_full_for(history, queue, load, true)) {
         history_wrong(history, HISTORY_LOST,
                       "queue q%" PRIu32 " buries message %" PRIu32 ", though it is not full",
                       queue->name, number);
@@ -147,6 +162,8 @@ hear_rejection(struct history *history, struct history_queue *queue,
                       "message %" PRIu32 " of queue q%" PRIu32 " is rejected, and nobody had it",
                       death->message, queue->name);
     } else if (has_dead_letters(queue)) {
+        queue->copies[at].note = death->note != 0 ? death->note : queue->copies[at].note;
+        queue->copies[at].is_note_last = death->note != 0;
         begin_dying(queue, at, HISTORY_REJECTED);
     }
 }
@@ -288,6 +305,8 @@ park_dead(struct history *history, uint32_t handle, struct history_dying dying,
     }
     struct history_state state = {.due_ms = HISTORY_PARKED_MS,
                                   .delivery_count = copy->delivery_count,
+                                  .acquired_count = copy->acquired_count,
+                                  .verdict = copy->verdict,
                                   .is_return = true,
                                   .is_endless = true};
     history_note_state(history, handle, dying.copy, state, span);
@@ -323,9 +342,7 @@ move_dead(struct history *history, uint32_t handle, struct history_dying dying,
         }
         return;
     }
-    moved.carried_count = copy->acquired_count > 0 || copy->delivery_count > 0
-                              ? copy->delivery_count
-                              : copy->carried_count;
+    moved.carried = history_carry(copy);
     bool is_count_free = copy->is_count_free || copy->has_other;
     /* It may come to the same queue, whose copies may move then. */
     struct history_copy *letter = history_append_copy(history, target, copy->message, &moved);

@@ -33,7 +33,10 @@ history_route(struct history *history, uint32_t number)
     }
     uint32_t exchange = history->exchange_by_name[message->exchange];
     assert(exchange != HISTORY_NONE);
-    bool is_fanout = history->exchanges[exchange].is_fanout;
+    if (history_is_picked(history, number)) {
+        return; /* the broker says whom */
+    }
+    bool is_fanout = history->exchanges[exchange].kind == HISTORY_FANOUT;
     for (uint32_t i = 0; i < history->binding_count; i++) {
         const struct history_binding *binding = &history->bindings[i];
         if (binding->presence == HISTORY_PRESENT && binding->exchange == exchange &&
@@ -83,47 +86,13 @@ history_set_deadline(struct history *history, const struct history_queue *queue,
     }
 }
 
-/* The first copy from `at` on that is there at that level, or the number of copies. */
-static uint32_t
-next_at_level(const struct history_queue *queue, uint32_t at, uint8_t level, bool with_due)
-{
-    while (at < queue->copy_count && (queue->copies[at].level != level ||
-                                      !(with_due ? history_is_there(&queue->copies[at])
-                                                 : queue->copies[at].place == HISTORY_READY))) {
-        at++;
-    }
-    return at;
-}
-
-/* The copy that is served first of those at `level` and below, or the number of copies. */
-static uint32_t
-first_below(const struct history_queue *queue, int level, bool with_due)
-{
-    uint32_t at = queue->copy_count;
-    for (; at == queue->copy_count && level >= 0; level--) {
-        at = next_at_level(queue, queue->first_ready, (uint8_t)level, with_due);
-    }
-    return at;
-}
-
-uint32_t
-history_first(const struct history_queue *queue, bool with_due)
-{
-    return first_below(queue, queue->level_max, with_due);
-}
-
-/* The one that is served behind the ready copy `at`: of its level, or of the next that has one. */
-static uint32_t
-ready_behind(const struct history_queue *queue, uint32_t at)
-{
-    uint8_t level = queue->copies[at].level;
-    uint32_t next = next_at_level(queue, at + 1, level, false);
-    return next < queue->copy_count ? next : first_below(queue, level - 1, false);
-}
-
 static uint8_t
 level_of(const struct history_queue *queue, const struct history_message *message)
 {
+    enum { QUORUM_LEVEL = 4 }; /* of a message that does not say */
+    if (queue->is_quorum && message->priority == 0) {
+        return QUORUM_LEVEL;
+    }
     return message->priority < queue->level_max ? message->priority : queue->level_max;
 }
 
@@ -157,14 +126,17 @@ history_append_copy(struct history *history, uint32_t handle, uint32_t number,
     struct history_copy copy = {
         .message = number,
         .level = level_of(queue, &history->messages[number]),
-        .is_durable = queue->is_durable && history->messages[number].is_persistent,
+        .is_durable =
+            queue->is_durable && (history->messages[number].is_persistent || queue->is_quorum),
         .is_dead_letter = is_dead_letter,
+        .arrived_ms = history->now_ms,
+        .arrived_end_ms = history->now_ms,
     };
     if (is_dead_letter) {
         copy.chain = origin->chain;
         copy.stage = origin->stage + 1;
         copy.death_count = origin->death_count;
-        copy.carried_count = origin->carried_count;
+        copy.carried = origin->carried;
         memcpy(copy.deaths, origin->deaths, sizeof(copy.deaths));
     }
     copy.lsn = history_find_lsn(history, queue, &copy);
@@ -222,7 +194,8 @@ is_due(const struct history *history, const struct history_copy *copy, enum occa
     if (copy->deadline_ms == 0 || (copy->is_instant && occasion == ON_CLOCK)) {
         return false;
     }
-    return (occasion == ON_START ? copy->written_ms : copy->deadline_ms) <= history->now_ms;
+    bool is_as_written = occasion == ON_START && !copy->logged.is_return;
+    return (is_as_written ? copy->written_ms : copy->deadline_ms) <= history->now_ms;
 }
 
 static void
@@ -256,7 +229,7 @@ history_set_time(struct history *history, uint64_t now_ms)
 void
 history_has_expired(struct history *history, uint32_t handle)
 {
-    enum { LATE_MS = 20 };
+    enum { LATE_MS = 30 };
     struct history_queue *queue = &history->queues[handle];
     for (uint32_t at = queue->first_ready; queue->due_count > 0 && at < queue->copy_count; at++) {
         const struct history_copy *copy = &queue->copies[at];
@@ -284,63 +257,74 @@ history_target(const struct history *history, uint32_t number, uint32_t at)
                : queue;
 }
 
-/* Whether the queue has no room for the message, with all that may be in it or with what must be.
- */
+/* Whether the queue has no room for that, with all that may be in it or with what must be. */
 bool
-history_is_full_for(const struct history *history, const struct history_queue *queue, uint32_t size,
-                    bool with_maybe)
+history_is_full_for(const struct history *history, const struct history_queue *queue,
+                    struct history_load load, bool with_maybe)
 {
     uint64_t count = queue->ready_count + queue->due_count - (with_maybe ? 0 : queue->maybe_count);
     return queue->limit.overflow == HISTORY_REFUSES &&
-           (count + 1 > queue->limit.length_max ||
-            history_there_bytes(history, queue, with_maybe) + size > queue->limit.bytes_max);
+           (count + load.count > queue->limit.length_max ||
+            history_there_bytes(history, queue, with_maybe) + load.bytes > queue->limit.bytes_max);
 }
 
-static void
-refuse_copy(struct history *history, uint32_t handle, uint32_t number)
+void
+history_check_limit(struct history *history, uint32_t handle, uint32_t number,
+                    struct history_load load, bool takes)
 {
-    struct history_queue *queue = &history->queues[handle];
-    struct history_message *message = &history->messages[number];
-    message->is_refused = true;
-    history->sums.refused++;
-    if (!history_is_full_for(history, queue, message->size, true)) {
+    const struct history_queue *queue = &history->queues[handle];
+    if (!takes && !history_is_full_for(history, queue, load, true)) {
         history_wrong(history, HISTORY_LOST,
                       "queue q%" PRIu32 " refuses message %" PRIu32 " with %" PRIu32
                       " in it, though it is not full",
                       queue->name, number, queue->ready_count);
-    }
-}
-
-static void
-take_copy(struct history *history, uint32_t handle, uint32_t number)
-{
-    struct history_queue *queue = &history->queues[handle];
-    bool waits = history->messages[number].due_ms != 0;
-    if (!waits && history_is_full_for(history, queue, history->messages[number].size, false)) {
+    } else if (takes && history_is_full_for(history, queue, load, false)) {
         history_wrong(history, HISTORY_ANSWER,
                       "queue q%" PRIu32 " takes message %" PRIu32 " though it is full", queue->name,
                       number);
     }
-    history->messages[number].is_logged |=
-        history_append_copy(history, handle, number, NULL)->is_durable;
+}
+
+static void
+add_copy(struct history *history, uint32_t handle, uint32_t number, bool takes)
+{
+    struct history_message *message = &history->messages[number];
+    if (takes) {
+        message->is_logged |= history_append_copy(history, handle, number, NULL)->is_durable;
+    } else {
+        message->is_refused = true;
+        history->sums.refused++;
+    }
 }
 
 void
-history_enqueue(struct history *history, uint32_t number, const bool *takes,
-                struct history_span span)
+history_commit(struct history *history, uint32_t number, const bool *takes,
+               struct history_span span)
 {
     history->messages[number].made = span;
     for (uint32_t i = 0; i < history->messages[number].target_count; i++) {
         uint32_t queue = history_target(history, number, i);
-        if (queue == HISTORY_NONE) {
-            continue;
-        }
-        if (takes != NULL && !takes[i]) {
-            refuse_copy(history, queue, number);
-        } else {
-            take_copy(history, queue, number);
+        if (queue != HISTORY_NONE) {
+            add_copy(history, queue, number, takes == NULL || takes[i]);
         }
     }
+}
+
+/* What comes later is let in whatever the queue is full of. */
+void
+history_enqueue(struct history *history, uint32_t number, const bool *takes,
+                struct history_span span)
+{
+    const struct history_message *message = &history->messages[number];
+    struct history_load load = {.count = 1, .bytes = message->size};
+    for (uint32_t i = 0; i < message->target_count; i++) {
+        uint32_t queue = history_target(history, number, i);
+        bool is_taken = takes == NULL || takes[i];
+        if (queue != HISTORY_NONE && !(is_taken && message->due_ms != 0)) {
+            history_check_limit(history, queue, number, load, is_taken);
+        }
+    }
+    history_commit(history, number, takes, span);
 }
 
 void
@@ -410,6 +394,19 @@ check_mark(struct history *history, const struct history_queue *queue,
                   queue->name, copy->message, is_redelivered ? "set" : "clear");
 }
 
+static void
+check_hold(struct history *history, const struct history_queue *queue, struct history_copy *copy)
+{
+    if (history_is_held(history, copy) && !copy->is_hold_free) {
+        history_wrong(history, HISTORY_UNEXPECTED,
+                      "queue q%" PRIu32 " hands out message %" PRIu32 " at %" PRIu64
+                      ", which is held until %" PRIu64,
+                      queue->name, copy->message, history->now_ms, copy->held_until_ms);
+    }
+    copy->held_until_ms = 0;
+    copy->is_hold_free = false;
+}
+
 void
 history_note_unfinished(struct history *history, uint32_t queue, uint32_t copy, bool is_purged)
 {
@@ -425,6 +422,7 @@ take(struct history *history, uint32_t handle, uint32_t at, bool is_final, struc
     history_prove(history, handle, at);
     history_leave(queue, at, is_final ? HISTORY_DONE : HISTORY_LENT);
     copy->handed_at = span.last;
+    copy->standing = HISTORY_STANDS_IN_LINE;
     if (is_final) {
         copy->gone = (struct history_span){.first = span.first, .last = UINT64_MAX};
         history_note_unfinished(history, handle, at, false);
@@ -441,16 +439,17 @@ history_hand_out(struct history *history, uint32_t handle, uint32_t number, bool
     uint32_t at = next;
     while (at < queue->copy_count && queue->copies[at].message != number &&
            queue->copies[at].is_maybe) {
-        at = ready_behind(queue, at);
+        at = history_behind(queue, at);
     }
     if (at == queue->copy_count || queue->copies[at].message != number) {
         return refuse(history, queue, number, next);
     }
     for (uint32_t behind; next != at; next = behind) {
-        behind = ready_behind(queue, next);
+        behind = history_behind(queue, next);
         history_give_up_maybe(history, queue, next);
     }
     check_mark(history, queue, &queue->copies[at], is_redelivered);
+    check_hold(history, queue, &queue->copies[at]);
     history->sums.delivered++;
     history->sums.redelivered += is_redelivered;
     take(history, handle, at, is_final, span);
@@ -463,12 +462,29 @@ history_see(struct history *history, uint32_t queue, uint32_t copy)
     history->queues[queue].copies[copy].was_seen = true;
 }
 
+/* Where strict order is not kept any more, it waits elsewhere as soon as somebody asks. */
+static void
+check_is_held(struct history *history, const struct history_queue *queue,
+              const struct history_copy *copy)
+{
+    if (!queue->retry.holds && !copy->is_maybe && !copy->is_hold_free) {
+        history_wrong(history, HISTORY_ORDER,
+                      "message %" PRIu32 " of queue q%" PRIu32
+                      " is held, though strict order is not kept",
+                      copy->message, queue->name);
+    }
+}
+
 void
 history_expect_empty(struct history *history, uint32_t handle)
 {
     struct history_queue *queue = &history->queues[handle];
     for (uint32_t at = history_first(queue, false), behind; at < queue->copy_count; at = behind) {
-        behind = ready_behind(queue, at);
+        behind = history_behind(queue, at);
+        if (history_is_held(history, &queue->copies[at])) {
+            check_is_held(history, queue, &queue->copies[at]);
+            return;
+        }
         if (queue->copies[at].is_maybe) {
             history_give_up_maybe(history, queue, at);
             continue;
@@ -555,6 +571,9 @@ history_come_back(struct history *history, struct history_queue *queue, uint32_t
     copy->place = HISTORY_READY;
     copy->is_marked = true;
     copy->is_mark_free = false;
+    copy->held_until_ms = 0;
+    copy->is_hold_free = false;
+    history_stand_again(queue, copy);
     queue->ready_count++;
     if (at < queue->first_ready) {
         queue->first_ready = at;

@@ -32,6 +32,19 @@ history_next_there(const struct history_queue *queue, uint32_t at)
  * included or not; or the number of copies. */
 uint32_t history_first(const struct history_queue *queue, bool with_due);
 
+/* The ready one that is served behind the copy `at`; or the number of copies. */
+uint32_t history_behind(const struct history_queue *queue, uint32_t at);
+
+/* A copy of that queue came back: where it stands from now on. */
+void history_stand_again(struct history_queue *queue, struct history_copy *copy);
+
+/* Whether the copy is ready, but is not handed out yet. */
+static inline bool
+history_is_held(const struct history *history, const struct history_copy *copy)
+{
+    return copy->held_until_ms > history->now_ms;
+}
+
 /* Where the log has a copy that comes now; 0: nowhere. */
 uint64_t history_find_lsn(struct history *history, const struct history_queue *queue,
                           const struct history_copy *copy);
@@ -55,11 +68,15 @@ void history_come_back(struct history *history, struct history_queue *queue, uin
 void history_note_state(struct history *history, uint32_t queue, uint32_t copy,
                         struct history_state state, struct history_span span);
 
+/* What the headers of a copy say that has died, where it goes. */
+struct history_headers history_carry(const struct history_copy *copy);
+
 /* What the log says of each copy after a cut. */
 void history_crash_returns(struct history *history, uint64_t cut);
 
 /* What the broker knows of a copy that has survived a crash. */
-void history_keep_failures(struct history_copy *copy, uint64_t now_ms);
+void history_keep_failures(const struct history_queue *queue, struct history_copy *copy,
+                           uint64_t now_ms);
 
 /* A copy that the log knows begins to wait. */
 void history_begin_waiting(struct history_queue *queue, struct history_copy *copy, uint64_t due_ms);
@@ -95,10 +112,9 @@ struct history_copy *history_append_copy(struct history *history, uint32_t queue
 uint64_t history_there_bytes(const struct history *history, const struct history_queue *queue,
                              bool with_maybe);
 
-/* Whether the queue has no room for the message, with all that may be in it or with what must be.
- */
+/* Whether the queue has no room for that, with all that may be in it or with what must be. */
 bool history_is_full_for(const struct history *history, const struct history_queue *queue,
-                         uint32_t size, bool with_maybe);
+                         struct history_load load, bool with_maybe);
 
 /* The end of what the log says of it comes with the tick, or later. */
 void history_note_unfinished(struct history *history, uint32_t queue, uint32_t copy,

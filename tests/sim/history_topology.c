@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Queues, exchanges, bindings. */
+#include <inttypes.h>
+
 #include "tests/sim/history_parts.h"
 
 uint32_t
@@ -27,8 +29,11 @@ history_make_queue(struct history *history, uint32_t name, uint64_t id, bool is_
         .is_durable = is_durable,
         .presence = HISTORY_PRESENT,
         .limit = limit,
-        .retry.limit = -1,
+        .retry = {.verdicts = HISTORY_ANY_VERDICT, .limit = -1, .max_age_ms = -1},
         .ttl_ms = UINT64_MAX,
+        .expires_ms = UINT64_MAX,
+        .used_ms = history->now_ms,
+        .used_end_ms = history->now_ms,
         .made = span,
         .dead_letter_name = HISTORY_NONE,
     };
@@ -37,15 +42,15 @@ history_make_queue(struct history *history, uint32_t name, uint64_t id, bool is_
 }
 
 uint32_t
-history_make_exchange(struct history *history, uint32_t name, bool is_fanout, bool is_durable,
-                      struct history_span span)
+history_make_exchange(struct history *history, uint32_t name, enum history_kind kind,
+                      bool is_durable, struct history_span span)
 {
     uint32_t handle = history->exchange_count;
     struct history_exchange *exchange =
         HISTORY_PUSH(history->exchanges, history->exchange_count, history->exchange_capacity);
     *exchange = (struct history_exchange){
         .name = name,
-        .is_fanout = is_fanout,
+        .kind = kind,
         .is_durable = is_durable,
         .presence = HISTORY_PRESENT,
         .made = span,
@@ -151,5 +156,69 @@ history_unbind(struct history *history, uint32_t exchange, uint32_t queue, uint3
     struct history_binding *binding = find_binding(history, exchange, queue, key);
     if (binding != NULL) {
         drop_binding(binding, span);
+    }
+}
+
+/* Policies ------------------------------------------------------------------------------------- */
+
+void
+history_change_settings(struct history *history, uint32_t handle,
+                        const struct history_settings *settings)
+{
+    struct history_queue *queue = &history->queues[handle];
+    queue->limit = settings->limit;
+    queue->retry = settings->retry;
+    queue->ttl_ms = settings->ttl_ms;
+    queue->dead_letter_name = settings->dead_letter_name;
+}
+
+/* Leases --------------------------------------------------------------------------------------- */
+
+void
+history_use_queue(struct history *history, uint32_t handle, bool is_over)
+{
+    struct history_queue *queue = &history->queues[handle];
+    queue->used_ms = is_over ? queue->used_ms : history->now_ms;
+    queue->used_end_ms = history->now_ms;
+}
+
+static bool
+is_unused(const struct history *history, const struct history_queue *queue, uint64_t used_ms)
+{
+    return queue->expires_ms != UINT64_MAX && history->now_ms >= used_ms + queue->expires_ms;
+}
+
+bool
+history_may_expire(const struct history *history, uint32_t handle)
+{
+    const struct history_queue *queue = &history->queues[handle];
+    return is_unused(history, queue, queue->used_ms);
+}
+
+void
+history_expire_queue(struct history *history, uint32_t handle, bool has_consumers,
+                     struct history_span span)
+{
+    const struct history_queue *queue = &history->queues[handle];
+    if (has_consumers || !history_may_expire(history, handle)) {
+        history_wrong(history, HISTORY_LOST,
+                      "queue q%" PRIu32 " expires at %" PRIu64 "%s, and was used at %" PRIu64,
+                      queue->name, history->now_ms, has_consumers ? " with its consumers" : "",
+                      queue->used_ms);
+    }
+    history->sums.queues_expired++;
+    history_drop_queue(history, handle, span);
+}
+
+void
+history_check_lease(struct history *history, uint32_t handle)
+{
+    enum { LATE_MS = 30 }; /* two steps of the timers, and a turn */
+    const struct history_queue *queue = &history->queues[handle];
+    if (is_unused(history, queue, queue->used_end_ms + LATE_MS)) {
+        history_wrong(history, HISTORY_UNEXPECTED,
+                      "queue q%" PRIu32 " is there at %" PRIu64 ", unused since %" PRIu64
+                      ", with a lease of %" PRIu64,
+                      queue->name, history->now_ms, queue->used_end_ms, queue->expires_ms);
     }
 }

@@ -91,6 +91,7 @@ come_in(struct history *history, struct history_queue *queue, uint32_t at)
     struct history_copy copy = queue->copies[at];
     queue->copies[at] = (struct history_copy){.message = copy.message, .place = HISTORY_DONE};
     copy.place = HISTORY_READY;
+    copy.arrived_end_ms = history->now_ms;
     history_set_deadline(history, queue, &copy,
                          copy.due_ms < history->now_ms ? copy.due_ms : history->now_ms);
     queue->ready_count++;
@@ -107,8 +108,12 @@ static void
 forgive(struct history *history, uint32_t handle, uint32_t at, const struct history_coming *coming)
 {
     struct history_copy *copy = &history->queues[handle].copies[at];
-    struct history_state state = {.is_return = true, .is_endless = copy->deadline_ms == 0};
+    struct history_state state = {.acquired_count = copy->acquired_count,
+                                  .verdict = copy->verdict,
+                                  .is_return = true,
+                                  .is_endless = copy->deadline_ms == 0};
     copy->delivery_count = 0;
+    copy->note = 0;
     history_note_state(history, handle, at, state,
                        (struct history_span){.first = coming->first, .last = UINT64_MAX});
 }
@@ -231,11 +236,14 @@ may_wait(const struct history *history, struct history_queue *queue, uint32_t at
     if (copy->place == HISTORY_WAITING) {
         return is_its_time(copy, due_ms) || is_over_by_now(history, copy, due_ms);
     }
-    if (copy->place != HISTORY_READY || !copy->has_other || copy->other.due_ms != due_ms) {
+    bool may_be_other = copy->has_other && copy->other.due_ms == due_ms;
+    bool may_be_held = queue->is_governed && copy->held_until_ms == due_ms;
+    if (copy->place != HISTORY_READY || !(may_be_other || may_be_held)) {
         return false;
     }
     queue->ready_count--;
     queue->maybe_count -= copy->is_maybe;
+    copy->held_until_ms = 0;
     history_begin_waiting(queue, copy, due_ms);
     copy->is_retry = true;
     return true;
@@ -268,6 +276,24 @@ history_found_waiting(struct history *history, uint64_t id, uint64_t lsn, uint64
     }
 }
 
+/* The log may lack the policy that ends strict order: then it is held at its place, as long as that
+ * is not known. */
+static bool
+may_be_held(const struct history_queue *queue, const struct history_copy *copy)
+{
+    return queue->is_governed && copy->is_retry && copy->due_ms != HISTORY_PARKED_MS;
+}
+
+/* It stands where it stood before the crash, and may be held there. */
+static void
+hold_again(struct history_queue *queue, uint32_t at, uint64_t due_ms)
+{
+    struct history_copy *copy = &queue->copies[at];
+    copy->standing = HISTORY_STANDS_IN_LINE;
+    copy->held_until_ms = due_ms == HISTORY_PARKED_MS ? 0 : due_ms;
+    copy->is_hold_free = copy->has_other;
+}
+
 void
 history_end_waiting(struct history *history, uint32_t handle)
 {
@@ -277,10 +303,12 @@ history_end_waiting(struct history *history, uint32_t handle)
         if (copy->place != HISTORY_WAITING || copy->was_found) {
             continue;
         }
-        if (copy->has_other) {
+        if (copy->has_other || may_be_held(queue, copy)) {
+            uint64_t due_ms = copy->due_ms;
             queue->waiting_count--;
             queue->maybe_count += copy->is_maybe;
             history_come_back(history, queue, at);
+            hold_again(queue, at, due_ms);
             continue;
         }
         if (!copy->is_maybe) {

@@ -77,6 +77,11 @@ add_sums(struct totals *totals, const struct world *world)
     totals->sums.delayed += sums->delayed;
     totals->sums.retried += sums->retried;
     totals->sums.parked += sums->parked;
+    totals->sums.held += sums->held;
+    totals->sums.picked += sums->picked;
+    totals->sums.noted += sums->noted;
+    totals->sums.queues_expired += sums->queues_expired;
+    totals->sums.policies_changed += sums->policies_changed;
 }
 
 static uint64_t
@@ -173,14 +178,17 @@ static void
 print_totals(const struct totals *totals)
 {
     const struct history_sums *sums = &totals->sums;
-    printf(
-        "attempted %" PRIu64 ", confirmed %" PRIu64 ", delivered %" PRIu64 " (redelivered %" PRIu64
-        "), done with %" PRIu64 ", expired %" PRIu64 "; lost %" PRIu64 ", unexpected %" PRIu64
-        ", duplicated %" PRIu64 "; dropped %" PRIu64 ", refused %" PRIu64 ", dead letters %" PRIu64
-        ", delayed %" PRIu64 ", retried %" PRIu64 ", parked %" PRIu64 "; crashes %" PRIu64 "\n",
-        sums->attempted, sums->confirmed, sums->delivered, sums->redelivered, sums->acknowledged,
-        sums->expired, sums->lost, sums->unexpected, sums->duplicated, sums->dropped, sums->refused,
-        sums->dead_lettered, sums->delayed, sums->retried, sums->parked, sums->crashes);
+    printf("attempted %" PRIu64 ", confirmed %" PRIu64 ", delivered %" PRIu64
+           " (redelivered %" PRIu64 "), done with %" PRIu64 ", expired %" PRIu64 "; lost %" PRIu64
+           ", unexpected %" PRIu64 ", duplicated %" PRIu64 "; dropped %" PRIu64 ", refused %" PRIu64
+           ", dead letters %" PRIu64 ", delayed %" PRIu64 ", retried %" PRIu64 ", parked %" PRIu64
+           ", held %" PRIu64 ", picked %" PRIu64 ", noted %" PRIu64 ", queues expired %" PRIu64
+           ", policies changed %" PRIu64 "; crashes %" PRIu64 "\n",
+           sums->attempted, sums->confirmed, sums->delivered, sums->redelivered, sums->acknowledged,
+           sums->expired, sums->lost, sums->unexpected, sums->duplicated, sums->dropped,
+           sums->refused, sums->dead_lettered, sums->delayed, sums->retried, sums->parked,
+           sums->held, sums->picked, sums->noted, sums->queues_expired, sums->policies_changed,
+           sums->crashes);
     printf("%" PRIu64 " operations of clients, %" PRIu64 " events of the core, %" PRIu64
            " steps of the store in %.2f s of CPU: %.0f operations a second\n",
            totals->operations, totals->events, totals->steps, totals->seconds,

@@ -9,7 +9,9 @@
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/failure_notes.h"
+#include "broker/limits.h"
 #include "broker/retry.h"
+#include "broker/route.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
 #include "queues/waiting.h"
@@ -23,6 +25,11 @@ world_of(const struct connection *connection)
     const struct net_port *net = &connection->core->ports.net;
     return net->post == world_on_action ? net->context : NULL;
 }
+
+/* Verdicts are the same on both sides. */
+static_assert((int)RETRY_NACK == (int)HISTORY_NACKED, "");
+static_assert((int)RETRY_REJECT == (int)HISTORY_GIVEN_BACK, "");
+static_assert((int)RETRY_LOST == (int)HISTORY_BROKEN_OFF, "");
 
 /* Holding -------------------------------------------------------------------------------------- */
 
@@ -161,7 +168,7 @@ __wrap_core_let_die(struct core *core, struct queue *queue, // NOLINT
 {
     struct world *world = world_of_core(core);
     if (world != NULL) {
-        world_hear_death(world, queue, entry, reason);
+        world_hear_death(world, queue, entry, position, reason);
     }
     __real_core_let_die(core, queue, entry, position, reason);
 }
@@ -180,8 +187,9 @@ __wrap_core_let_failed_die(struct core *core, struct queue *queue, // NOLINT
 {
     struct world *world = world_of_core(core);
     if (world != NULL) {
-        world_hear_death(world, queue, entry, reason);
+        world_hear_death(world, queue, entry, position, reason);
         world->settling_copy = HISTORY_NONE;
+        world->settling_note = 0;
     }
     __real_core_let_failed_die(core, queue, entry, position, reason, failure);
 }
@@ -253,7 +261,7 @@ __wrap_channel_return_counted(struct channel *channel, struct unacked *item, // 
     uint64_t first = held == NULL ? 0 : server_log_first(&world->server);
     __real_channel_return_counted(channel, item, verdict);
     if (held != NULL) {
-        world_end_return(world, held, verdict != RETRY_NO_VERDICT, first);
+        world_end_return(world, held, item, (uint8_t)verdict, first);
     }
 }
 
@@ -283,8 +291,10 @@ __wrap_core_wait(struct core *core, struct queue *queue, // NOLINT
                  const struct queue_entry *entry, uint64_t position, uint64_t due_ms)
 {
     struct world *world = world_of_core(core);
-    if (world != NULL) {
+    if (world != NULL && world->settling_copy != HISTORY_NONE) {
         world->returning_due_ms = core->base_ms + due_ms;
+    } else if (world != NULL && !world->is_starting && due_ms != PARKED_MS) {
+        world_hear_hold_end(world, queue, entry, core->base_ms + due_ms);
     }
     return __real_core_wait(core, queue, entry, position, due_ms);
 }
@@ -328,6 +338,59 @@ __wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
         history_hear_logged(&world->history, row);
     }
     return status;
+}
+
+/* By itself ----------------------------------------------------------------------------------- */
+
+void __real_core_route(struct core *core, struct vhost *vhost, struct exchange *exchange, // NOLINT
+                       const struct route_message *message);
+void __wrap_core_route(struct core *core, struct vhost *vhost, struct exchange *exchange, // NOLINT
+                       const struct route_message *message);
+
+void
+__wrap_core_route(struct core *core, struct vhost *vhost, struct exchange *exchange, // NOLINT
+                  const struct route_message *message)
+{
+    struct world *world = world_of_core(core);
+    __real_core_route(core, vhost, exchange, message);
+    if (world != NULL && world->publishing != HISTORY_NONE) {
+        world_hear_route(world, exchange);
+    }
+}
+
+bool __real_core_refuses(struct core *core, struct queue *queue, uint32_t body_size); // NOLINT
+bool __wrap_core_refuses(struct core *core, struct queue *queue, uint32_t body_size); // NOLINT
+
+bool
+__wrap_core_refuses(struct core *core, struct queue *queue, uint32_t body_size) // NOLINT
+{
+    struct world *world = world_of_core(core);
+    bool refuses = __real_core_refuses(core, queue, body_size);
+    if (world != NULL && world->is_committing) {
+        world_hear_asked(world, queue, body_size, !refuses);
+    }
+    return refuses;
+}
+
+uint64_t __real_vhost_delete_queue(struct vhost *vhost, struct queue *queue); // NOLINT
+uint64_t __wrap_vhost_delete_queue(struct vhost *vhost, struct queue *queue); // NOLINT
+
+uint64_t
+__wrap_vhost_delete_queue(struct vhost *vhost, struct queue *queue) // NOLINT
+{
+    struct world *world = world_of_core(vhost->core);
+    if (world == NULL || world->deleting_queue != HISTORY_NONE) {
+        return __real_vhost_delete_queue(vhost, queue);
+    }
+    uint32_t handle = world_find_handle(world, queue);
+    bool has_consumers = queue->consumer_count > 0;
+    world_see_deaths(world);
+    uint64_t first = server_log_first(&world->server);
+    uint64_t count = __real_vhost_delete_queue(vhost, queue);
+    if (handle != HISTORY_NONE) {
+        world_hear_expiry(world, handle, has_consumers, first);
+    }
+    return count;
 }
 
 /* Mutants -------------------------------------------------------------------------------------- */

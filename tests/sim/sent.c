@@ -85,17 +85,54 @@ is_dropped(const struct world *world, const struct sent *sent)
     return channel != NULL && channel->is_closing;
 }
 
+static uint32_t
+count_queues(const struct history *history)
+{
+    uint32_t count = 0;
+    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
+        count += history_find_queue(history, name) != HISTORY_NONE;
+    }
+    return count;
+}
+
+/* It makes a queue, and the vhost has as many as it may have. */
+static bool
+is_over_limit(const struct world *world, const struct sent *sent)
+{
+    uint32_t queues_max = world->habits.queues_max;
+    return queues_max > 0 && sent->method == METHOD_QUEUE_DECLARE && sent->is_changing &&
+           count_queues(&world->history) >= queues_max;
+}
+
+void
+sent_begin_breaking(struct world *world, const struct sent *sent, bool is_request)
+{
+    struct actor_channel *channel = actor_channel(sent->actor, sent->channel);
+    world->is_breaking = true;
+    if (is_request) {
+        channel->request.is_waiting = false;
+        channel->is_faulty = true;
+    }
+    actor_begin_breaking(world, sent->actor, sent->channel);
+}
+
 static void
 begin(struct world *world, const struct sent *sent)
 {
     world->keeping = SENT_DONE;
     world->deleting_queue = sent->deleting_queue;
     world->publishing = sent->message;
+    world->has_routed = false;
+    world->is_breaking = false;
+    if (sent->method == METHOD_TX_COMMIT) {
+        world_begin_commit(world, sent);
+    }
     if (sent->message != HISTORY_NONE) {
         history_route(&world->history, sent->message);
     }
-    if (sent->breaks_channel && !is_dropped(world, sent)) {
-        actor_begin_breaking(world, sent->actor, sent->channel);
+    bool is_request = is_over_limit(world, sent);
+    if ((sent->breaks_channel || is_request) && !is_dropped(world, sent)) {
+        sent_begin_breaking(world, sent, is_request);
     }
 }
 
@@ -103,9 +140,36 @@ begin(struct world *world, const struct sent *sent)
 static void
 undo_begin(struct world *world, const struct sent *sent)
 {
-    if (sent->breaks_channel) {
-        actor_channel(sent->actor, sent->channel)->state = CHANNEL_OPEN;
-        world->breaking_count--;
+    if (!world->is_breaking) {
+        return;
+    }
+    struct actor_channel *channel = actor_channel(sent->actor, sent->channel);
+    world->is_breaking = false;
+    channel->state = CHANNEL_OPEN;
+    world->breaking_count--;
+    if (!sent->breaks_channel) {
+        channel->request.is_waiting = true;
+        channel->is_faulty = false;
+    }
+}
+
+static void
+finish(struct world *world)
+{
+    world->deleting_queue = HISTORY_NONE;
+    world->publishing = HISTORY_NONE;
+    world->is_committing = false;
+}
+
+/* The core has done what it had to refuse. */
+static void
+check_broken(struct world *world, const struct sent *sent)
+{
+    if (world->is_breaking && world->keeping == SENT_DONE &&
+        actor_channel(sent->actor, sent->channel)->state == CHANNEL_BREAKING) {
+        history_wrong(&world->history, HISTORY_ANSWER, "%s is not refused",
+                      method_info(sent->method)->name);
+        undo_begin(world, sent);
     }
 }
 
@@ -199,26 +263,42 @@ sent_begin_turn(struct world *world, uint64_t link, uint16_t channel)
     return turn;
 }
 
+/* A basic.get that waits reads its queue again, whenever it is looked at. */
+static void
+use_again(struct world *world, const struct sent *sent)
+{
+    if (sent->method != METHOD_BASIC_GET) {
+        return;
+    }
+    uint32_t name = world->history.queues[sent->queue].name;
+    uint32_t queue = history_find_queue(&world->history, name);
+    if (queue != HISTORY_NONE) {
+        history_use_queue(&world->history, queue, true);
+    }
+}
+
 void
 sent_end_turn(struct world *world, const struct sent_turn *turn)
 {
     struct actor *actor = turn->sent.actor;
     world_see_ends(world);
+    use_again(world, &turn->sent);
     if (actor == NULL || find_kept(actor, turn->sent.channel) == actor->kept_count) {
         return;
     }
     struct history_span span = server_span_from(&world->server, turn->first);
     uint32_t at = find_kept(actor, turn->sent.channel);
     if (world->keeping == SENT_BEGUN) {
+        undo_begin(world, &turn->sent);
         begin_to_wait(world, &actor->kept[at], span);
     } else {
         struct sent sent = take_kept(actor, at);
+        check_broken(world, &sent);
         end(&sent);
         take_effect(world, &sent, span);
         world_see_deaths(world);
     }
-    world->deleting_queue = HISTORY_NONE;
-    world->publishing = HISTORY_NONE;
+    finish(world);
 }
 
 /* Arriving ------------------------------------------------------------------------------------- */
@@ -261,17 +341,16 @@ sent_arrive(struct world *world, const struct net_event *event, const struct sen
     world_see_ends(world);
     check_order(world, &sent);
     if (world->keeping == SENT_DONE) {
+        check_broken(world, &sent);
         end(&sent);
         take_effect(world, &sent, span);
         world_see_deaths(world);
     } else {
+        undo_begin(world, &sent);
         if (world->keeping == SENT_BEGUN) {
             begin_to_wait(world, &sent, span);
-        } else {
-            undo_begin(world, &sent);
         }
         keep(world, &sent);
     }
-    world->deleting_queue = HISTORY_NONE;
-    world->publishing = HISTORY_NONE;
+    finish(world);
 }

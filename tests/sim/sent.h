@@ -40,7 +40,9 @@ struct sent {
     uint32_t queue, exchange, name, key;
     uint32_t consumer, verdict;
     uint64_t tag;
-    bool is_multiple, is_durable, is_fanout, is_delayed;
+    uint32_t note;
+    enum history_kind kind;
+    bool is_multiple, is_durable, is_delayed, is_nacked;
 };
 
 /* Whether something may be sent that needs the name as it is, or that changes it. */
@@ -68,6 +70,9 @@ struct sent_turn {
 struct sent_turn sent_begin_turn(struct world *world, uint64_t link, uint16_t channel);
 void sent_end_turn(struct world *world, const struct sent_turn *turn);
 void sent_is_out_of_order(struct world *world, uint16_t channel);
+
+/* The core is about to close the channel for it; `is_request`: instead of an answer. */
+void sent_begin_breaking(struct world *world, const struct sent *sent, bool is_request);
 
 /* What the core keeps of the client goes with it. */
 void sent_drop_kept(struct actor *actor);

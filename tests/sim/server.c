@@ -89,9 +89,9 @@ server_fini(struct server *server)
 
 /* Starting and ending -------------------------------------------------------------------------- */
 
-/* What a file would say: a vhost and a user who may do everything. */
-static void
-apply_users(struct server *server)
+/* A vhost and a user who may do everything. */
+void
+server_apply(struct server *server)
 {
     struct config_user user = {
         .name = bytes_of(SERVER_USER),
@@ -106,7 +106,9 @@ apply_users(struct server *server)
     struct config config = {
         .vhost = bytes_of("/"),
         .connections_max = -1,
-        .queues_max = -1,
+        .queues_max = server->queues_max == 0 ? -1 : (int64_t)server->queues_max,
+        .policies = server->policies,
+        .policy_count = server->policy_count,
         .users = &user,
         .user_count = 1,
     };
@@ -160,7 +162,7 @@ server_start(struct server *server)
         server_kill(server);
         return status;
     }
-    apply_users(server);
+    server_apply(server);
     return STATUS_OK;
 }
 
@@ -281,14 +283,22 @@ enum { PROPERTIES_SIZE_MAX = 96 };
 
 /* Headers, and nothing else. */
 static struct bytes
-make_note(uint64_t tag, uint8_t out[static PROPERTIES_SIZE_MAX])
+make_note(const struct server_publish *publish, uint8_t out[static PROPERTIES_SIZE_MAX])
 {
-    static const uint8_t front[] = "\x20\0\0\0\0\x23\x04textS\0\0\0\3why\x0c"
-                                   "delivery-tagl";
-    enum { FRONT_SIZE = sizeof(front) - 1 };
-    memcpy(out, front, FRONT_SIZE);
-    put_u64(out + FRONT_SIZE, tag);
-    return bytes_make(out, FRONT_SIZE + sizeof(tag));
+    char text[16];
+    struct buffer table;
+    (void)snprintf(text, sizeof(text), "%" PRIu32, publish->note);
+    buffer_init(&table);
+    table_put_text(&table, "text", bytes_of(text));
+    table_put_integer(&table, "delivery-tag", (int64_t)publish->noted_tag);
+    struct bytes octets = buffer_bytes(&table);
+    out[0] = PROPERTY_HEADERS >> 8;
+    out[1] = 0;
+    put_u32(out + 2, (uint32_t)octets.size);
+    memcpy(out + 6, octets.data, octets.size);
+    size_t size = 6 + octets.size;
+    buffer_fini(&table);
+    return bytes_make(out, size);
 }
 
 static bool
@@ -323,7 +333,7 @@ make_properties(const struct server_publish *publish, uint8_t out[static PROPERT
 {
     size_t size = 2;
     if (publish->noted_tag != 0) {
-        return make_note(publish->noted_tag, out);
+        return make_note(publish, out);
     }
     memset(out, 0, PROPERTIES_SIZE_MAX);
     if (has_headers(publish)) {

@@ -27,10 +27,13 @@ struct server {
     uint64_t next_link;                 /* never used twice, in no life of the process */
     uint64_t checks[SERVER_CHECKS_MAX]; /* ids of passwords that are being checked */
     size_t check_count;
-    struct net_port tap;        /* gets what the core posts */
-    struct storage *storage;    /* borrowed; NULL: everything is in memory */
-    uint64_t memory_mark_bytes; /* of the core; 0: none */
-    uint32_t work_per_tick;     /* of the core; 0: as usual */
+    struct net_port tap;            /* gets what the core posts */
+    struct storage *storage;        /* borrowed; NULL: everything is in memory */
+    uint64_t memory_mark_bytes;     /* of the core; 0: none */
+    uint32_t work_per_tick;         /* of the core; 0: as usual */
+    uint32_t queues_max;            /* of the vhost; 0: any number */
+    struct config_policy *policies; /* in force, or with the next start; borrowed */
+    size_t policy_count;
     uint64_t sealed_last; /* the end of what the last tick had said when its batch was sealed */
     uint64_t cut;         /* where the log of the process before ended */
     char why[256];        /* why it did not start */
@@ -48,6 +51,9 @@ void server_fini(struct server *server);
 /* A new process. STATUS_IO: the disk failed; STATUS_CORRUPT: it refused the directory; server->why
  * says more, and there is no process. */
 MUST_CHECK enum status server_start(struct server *server);
+
+/* What a file says is other than before. */
+void server_apply(struct server *server);
 
 /* It is gone, with everything that was in memory. */
 void server_kill(struct server *server);
@@ -70,6 +76,7 @@ struct server_publish {
     uint64_t delay;      /* as in struct history_message, and so is the next */
     uint64_t deliver_at_ms;
     uint64_t noted_tag; /* it is a failure note about that delivery; 0: it is none */
+    uint32_t note;      /* what it says */
     bool is_persistent;
     bool is_mandatory;
 };

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "broker/retry.h"
 #include "broker/vhost.h"
 
 /* Turns in which an answer must have come: far more than the steps that the store can be behind. */
@@ -136,8 +137,7 @@ draw_lives(struct world *world)
     world->habits.ttl_permille = one_of(&world->lives, 0, 300, 700);
 }
 
-/* Limits of queues. A transaction that is refused in part ends its channel, which nobody expects.
- */
+/* Limits of queues. */
 static void
 draw_limits(struct habits *habits, uint64_t seed)
 {
@@ -199,62 +199,6 @@ draw_retries(struct world *world)
     world->habits.operator_permille = one_of(&world->retries, 0, 0, 3000);
 }
 
-struct history_retry
-world_retry(const struct world *world, uint32_t name)
-{
-    static const int64_t limits[] = {-1, 0, 1, 2, 5};
-    static const uint64_t delays_ms[] = {0, 20, 200, 1000};
-    struct dice dice = {.state = dice_mix(world->seed * 64 + name + 17)};
-    struct history_retry retry = {.limit = -1,
-                                  .counts = (world->habits.counting_mask >> name & 1) != 0};
-    if (dice_chance(&dice, world->habits.retry_permille)) {
-        retry.counts = true;
-        retry.limit = limits[dice_below(&dice, ARRAY_LEN(limits))];
-        retry.first_ms = delays_ms[dice_below(&dice, ARRAY_LEN(delays_ms))];
-        retry.max_ms = retry.first_ms * 3;
-        retry.is_spread = dice_below(&dice, 3) == 0;
-    }
-    return retry;
-}
-
-/* Every second queue heeds them, by its name. */
-uint8_t
-world_level_max(const struct world *world, uint32_t name)
-{
-    struct dice dice = {.state = dice_mix(world->seed * 64 + name + 49)};
-    bool has_levels = world->habits.level_max > 0 && dice_below(&dice, 2) == 0;
-    return has_levels ? (uint8_t)(1 + dice_below(&dice, world->habits.level_max)) : 0;
-}
-
-struct history_limit
-world_limit(const struct world *world, uint32_t name)
-{
-    struct dice dice = {.state = dice_mix(world->seed * 64 + name + 1)};
-    struct history_limit limit = {.length_max = UINT64_MAX, .bytes_max = UINT64_MAX};
-    if (world->habits.overflow_max == HISTORY_TAKES_ALL ||
-        !dice_chance(&dice, world->habits.limited_permille)) {
-        return limit;
-    }
-    limit.overflow = world->habits.overflow_max == HISTORY_REFUSES && dice_below(&dice, 2) == 0
-                         ? HISTORY_REFUSES
-                         : HISTORY_DROPS;
-    limit.buries = limit.overflow == HISTORY_REFUSES && world->habits.buries && name % 2 == 0;
-    uint32_t which = dice_below(&dice, 3);
-    limit.length_max = which != 0 ? dice_below(&dice, 40) : UINT64_MAX;
-    limit.bytes_max = which != 1 ? dice_below(&dice, 4000) : UINT64_MAX;
-    return limit;
-}
-
-uint64_t
-world_ttl_ms(const struct world *world, uint32_t name)
-{
-    struct dice dice = {.state = dice_mix(world->seed * 64 + name + 33)};
-    static const uint32_t limits[] = {1, 60, 400, 3000};
-    return dice_chance(&dice, world->habits.ttl_permille)
-               ? dice_below(&dice, limits[dice_below(&dice, 4)])
-               : UINT64_MAX;
-}
-
 const struct queue *
 world_find_queue(const struct world *world, uint32_t queue)
 {
@@ -310,6 +254,35 @@ on_wrong(void *context, enum history_rule rule, const char *what)
     history_wrong(&world->history, rule, "%s", what);
 }
 
+/* Two runs of three have something of what came later, with dice of their own as well. */
+static void
+draw_rest(struct world *world)
+{
+    world->rest = (struct dice){.state = dice_mix(world->seed + 0x72657374)};
+    struct dice *dice = &world->rest;
+    struct habits *habits = &world->habits;
+    if (dice_below(dice, 3) == 0) {
+        return;
+    }
+    uint32_t some = dice_below(dice, 1 << HISTORY_NAMES);
+    habits->quorum_mask = one_of(dice, 0, some, UINT32_MAX);
+    habits->hashed_permille = one_of(dice, 0, 500, 900);
+    habits->has_all_retries = dice_below(dice, 2) == 0;
+    some = dice_below(dice, 1 << HISTORY_NAMES);
+    habits->governed_mask = one_of(dice, 0, some, UINT32_MAX);
+    habits->policy_permille = habits->governed_mask == 0 ? 0 : one_of(dice, 500, 2000, 10000);
+    habits->expires_permille = one_of(dice, 0, 0, 500);
+    habits->queues_max = one_of(dice, 0, 0, 1 + dice_below(dice, habits->queue_names));
+    habits->twice_permille = one_of(dice, 0, 300, 700);
+    habits->noted_permille = one_of(dice, 0, 500, 900);
+    if (habits->overflow_max == HISTORY_REFUSES && habits->dead_letter_mask == 0) {
+        habits->tx_permille = one_of(dice, 0, 200, 400);
+    }
+    if (habits->has_all_retries && habits->retry_permille == 0) {
+        habits->retry_permille = 500;
+    }
+}
+
 struct world *
 world_new(uint64_t seed, enum mutant mutant, FILE *out)
 {
@@ -334,6 +307,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     draw_priorities(world);
     draw_delays(world);
     draw_retries(world);
+    draw_rest(world);
     history_init(&world->history);
     world->files = sim_disk_new();
     sim_disk_set_copies_on_write(world->files, world->habits.copies_on_write);
@@ -368,7 +342,9 @@ world_free(struct world **world_pointer)
         actor_fini(&world->actors[i]);
     }
     history_fini(&world->history);
+    world_free_policies(world);
     free(world->moves);
+    free(world->asked);
     free(world);
     *world_pointer = NULL;
 }
@@ -458,6 +434,13 @@ check_queues(struct world *world)
             continue;
         }
         history_check_ready(&world->history, handle, queue->ready_count);
+        if (core_head_is_held(queue) && queue->settings->retry.order != RETRY_ORDER_HOLD) {
+            history_wrong(&world->history, HISTORY_ORDER,
+                          "queue q%" PRIu32 " is held, though it does not keep strict order", name);
+        }
+        if (queue->consumer_count == 0) {
+            history_check_lease(&world->history, handle);
+        }
         bool is_late = world->server.core->is_cutting || queue_head_is_away(queue);
         if (queue->settings->overflow == OVERFLOW_DROP_HEAD && queue_is_over_limit(queue) &&
             !is_late) {
@@ -468,9 +451,30 @@ check_queues(struct world *world)
     }
 }
 
+/* What is on its way to a queue must find it there: nobody sends to one that may have expired. So
+ * time waits for that. */
+static bool
+may_step_clock(const struct world *world, uint64_t ms)
+{
+    for (uint32_t name = 0; name < HISTORY_NAMES && world->habits.expires_permille > 0; name++) {
+        uint32_t handle = history_find_queue(&world->history, name);
+        const struct history_queue *queue =
+            handle == HISTORY_NONE ? NULL : &world->history.queues[handle];
+        if (queue != NULL && queue->expires_ms != UINT64_MAX &&
+            world->queue_locks[name].user_count > 0 &&
+            world->history.now_ms + ms >= queue->used_ms + queue->expires_ms) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void
 world_step_clock(struct world *world, uint64_t ms)
 {
+    if (!may_step_clock(world, ms)) {
+        return;
+    }
     history_set_time(&world->history, world->server.now.monotonic_ms + ms);
     server_step_clock(&world->server, ms);
 }
@@ -508,7 +512,7 @@ world_end_turn(struct world *world)
     server_release_tick(&world->server);
     world_see_ends(world);
     check_queues(world);
-    assert(world->breaking_count == 0);
+    assert(world->breaking_count == 0); /* sent.c has seen to it */
     bool is_released = queue_discards_is_empty(&world->server.core->discards);
     uint64_t purged_last = is_released ? server_log_last(&world->server) : UINT64_MAX;
     history_end_tick(&world->history, world->server.sealed_last, purged_last);
@@ -570,6 +574,9 @@ step(struct world *world)
     }
     if (dice_below(&world->retries, 1000 * 1000) < world->habits.operator_permille) {
         world_operate(world);
+    }
+    if (dice_below(&world->rest, 1000 * 1000) < world->habits.policy_permille) {
+        world_change_policies(world);
     }
     if (!step_storage(world, world->habits.step_permille) ||
         draws_end(world, world->habits.crash_permille)) {
@@ -657,6 +664,9 @@ drain_queue(struct world *world, struct actor *actor, uint32_t queue)
         *request = (struct actor_request){
             .answer = METHOD_BASIC_GET_EMPTY, .is_waiting = true, .queue = queue};
         struct sent sent = actor_sent(actor, 1);
+        sent.queue = queue;
+        sent.happens_at_once = true;
+        sent.effect = actor_end_get;
         actor_send(world, &method, &sent);
         await_answer(world, actor, 1);
     } while (world->history.wrong_count == 0 && world->history.queues[queue].ready_count > 0);
@@ -725,12 +735,14 @@ stands_still(struct world *world, uint64_t done_count)
 }
 
 /* What nobody takes may keep the memory alarm on where there is no disk, and who would take it
- * waits behind what he has published. */
+ * waits behind what he has published; or time waits for him (may_step_clock), and memory for time.
+ */
 static bool
 is_full(const struct world *world)
 {
-    return !world->habits.has_disk && (world->server.core->alarms & ALARM_MEMORY) != 0 &&
-           has_messages(world);
+    bool time_waits = world->habits.expires_permille > 0;
+    return (world->server.core->alarms & ALARM_MEMORY) != 0 &&
+           (time_waits || (!world->habits.has_disk && has_messages(world)));
 }
 
 /* Somebody new takes everything, which has to end the alarm. */
@@ -774,5 +786,6 @@ world_run(struct world *world, uint64_t operation_count)
     server_check(&world->server);
     world_calm(world);
     drain(world);
+    history_check_draws(&world->history);
     return world->history.wrong_count == 0;
 }

@@ -48,6 +48,22 @@ struct habits {
     uint32_t operator_permille; /* of 1,000 steps: somebody does something with what waits */
     uint32_t counting_mask;     /* bit n: queue n counts failures, without a limit */
     uint32_t dead_letter_mask;  /* bit n: what dies in queue n goes to the next queue */
+    uint32_t quorum_mask;       /* bit n: queue n is a quorum queue */
+    uint32_t hashed_permille;   /* of exchanges that give a message to one queue */
+    bool has_all_retries;       /* every setting that retries have is used */
+    uint32_t governed_mask;     /* bit n: what queue n does is set by policies */
+    uint32_t policy_permille;   /* of 1,000 steps: they change */
+    uint32_t expires_permille;  /* of queues, by their names: they go when nobody uses them */
+    uint32_t queues_max;        /* of the vhost; 0: any number */
+    uint32_t twice_permille;    /* crashes that another one follows at once */
+    uint32_t noted_permille;    /* rejections that a note comes before */
+};
+
+/* A queue was asked whether it takes a message of a transaction. */
+struct world_asked {
+    uint32_t queue; /* handle */
+    uint32_t size;  /* of the body */
+    bool takes;
 };
 
 /* The core has taken the first message that was dying in a queue away from there. */
@@ -66,6 +82,7 @@ struct world {
     struct dice priorities;
     struct dice delays;
     struct dice retries; /* and for what operators do */
+    struct dice rest;    /* for what came last */
     struct trace trace;
     struct habits habits;
     enum mutant mutant;
@@ -96,6 +113,18 @@ struct world {
     uint64_t death_first;           /* where the log went on when moves were looked at last */
     struct name_lock queue_locks[HISTORY_NAMES];
     struct name_lock exchange_locks[HISTORY_NAMES];
+    bool is_starting;          /* a new core reads the log */
+    bool has_routed;           /* the message that is being handled */
+    bool is_breaking;          /* the core is to close the channel for what is being handled */
+    bool is_committing;        /* `committing` is being handled */
+    struct sent committing;    /* without an effect once that was heard */
+    uint64_t commit_first;     /* where the log went on */
+    struct world_asked *asked; /* in the order of the messages; owned */
+    uint32_t asked_count, asked_capacity, asked_at;
+    uint32_t settling_note;          /* what was said of what a client is losing; 0: nothing */
+    uint32_t note_count;             /* that clients have sent */
+    uint64_t generation;             /* of policies */
+    struct world_policies *policies; /* those in force; owned; NULL: none */
 };
 
 /* `out` (NULL: nobody) gets the trace. There is no process yet: habits may be changed. */
@@ -131,7 +160,7 @@ world_see_ends(struct world *world)
 
 /* The core lets a message die; call before it does. */
 void world_hear_death(struct world *world, const struct queue *queue,
-                      const struct queue_entry *entry, enum death_reason reason);
+                      const struct queue_entry *entry, uint64_t position, enum death_reason reason);
 
 /* The core has moved the message of that queue that died first, or dropped it. */
 void world_hear_move(struct world *world, const struct queue *queue);
@@ -154,8 +183,9 @@ void world_hear_coming(struct world *world, const struct queue *queue, const str
  * after. */
 struct actor_held *world_begin_return(struct world *world, uint64_t link, uint16_t channel,
                                       uint64_t tag);
-void world_end_return(struct world *world, struct actor_held *held, bool is_counted,
-                      uint64_t first);
+struct unacked;
+void world_end_return(struct world *world, struct actor_held *held, const struct unacked *item,
+                      uint8_t verdict, uint64_t first);
 
 /* A message of that channel is rejected: its death comes next. */
 void world_begin_rejection(struct world *world, uint64_t link, uint16_t channel, uint64_t tag);
@@ -180,14 +210,49 @@ void world_forget_wire(struct world *world);
 
 /* The core's clock goes on. */
 void world_step_clock(struct world *world, uint64_t ms);
-/* The limit of the queue of that name, whenever it is declared. */
-struct history_limit world_limit(const struct world *world, uint32_t name);
-/* The time to live that the queue of that name gives; UINT64_MAX: none. */
-uint64_t world_ttl_ms(const struct world *world, uint32_t name);
-/* What that queue does with what comes back. */
-struct history_retry world_retry(const struct world *world, uint32_t name);
-/* What priorities count up to in the queue of that name; 0: it does not heed them. */
+
+/* What the queue of that name does, whenever it is declared; world_settings.c. */
+struct history_settings world_settings(const struct world *world, uint32_t name);
+/* What priorities count up to in it; 0: it does not heed them. */
 uint8_t world_level_max(const struct world *world, uint32_t name);
+/* It goes when nobody has used it for so long; UINT64_MAX: never. */
+uint64_t world_expires_ms(const struct world *world, uint32_t name);
+bool world_is_quorum(const struct world *world, uint32_t name);
+bool world_is_governed(const struct world *world, uint32_t name);
+/* The arguments that it is declared with. */
+struct buffer;
+void world_put_arguments(const struct world *world, uint32_t name, struct buffer *arguments);
+/* And the definition of its policy. */
+void world_put_policy(const struct world *world, uint32_t name, struct buffer *definition);
+
+/* Policies set other things from now on; world_policies.c. */
+struct world_policies;
+void world_change_policies(struct world *world);
+void world_make_policies(struct world *world);   /* of this generation; for the next process */
+void world_settle_policies(struct world *world); /* a new process has begun */
+void world_free_policies(struct world *world);
+
+/* A transaction is about to be committed; a queue is asked whether it takes a message of it; which
+ * queues have taken that one, of those that were asked; world_commit.c. */
+void world_begin_commit(struct world *world, const struct sent *sent);
+void world_hear_asked(struct world *world, const struct queue *queue, uint32_t size, bool takes);
+void world_find_takers(struct world *world, uint32_t message,
+                       bool takes[static HISTORY_TARGETS_MAX]);
+/* The channel ends behind the commit: what that did is heard now. */
+void world_end_commit(struct world *world, const struct actor *actor, uint16_t channel);
+
+/* The core has routed the message that is being handled: the history hears whom an exchange has
+ * chosen. */
+struct exchange;
+void world_hear_route(struct world *world, const struct exchange *exchange);
+
+/* A message that was held back at the head of its queue is to wait elsewhere. */
+void world_hear_hold_end(struct world *world, const struct queue *queue,
+                         const struct queue_entry *entry, uint64_t due_ms);
+
+/* The core has deleted that queue by itself: nobody uses it. */
+void world_hear_expiry(struct world *world, uint32_t handle, bool has_consumers, uint64_t first);
+
 /* The broker's queue of that handle, or NULL. */
 const struct queue *world_find_queue(const struct world *world, uint32_t queue);
 

@@ -116,7 +116,9 @@ start(struct world *world, bool *is_power_cut)
         if (dice_chance(&world->dice, world->habits.fault_permille)) {
             plan_fault(world);
         }
+        world->is_starting = true;
         enum status status = server_start(&world->server);
+        world->is_starting = false;
         world_note(world, "start", (uint64_t)status, world->server.cut, 0);
         if (status == STATUS_OK) {
             spare_reads(world);
@@ -137,6 +139,8 @@ world_begin(struct world *world)
 {
     world->server.memory_mark_bytes = world->habits.memory_mark_bytes;
     world->server.work_per_tick = world->habits.work_per_tick;
+    world->server.queues_max = world->habits.queues_max;
+    world_make_policies(world);
     world->server.wire.network_count = world->habits.network_count;
     world->server.wire.ring_octets = RING_OCTETS;
     world->server.storage = world->habits.has_disk ? &world->storage : NULL;
@@ -178,7 +182,7 @@ look_at_bindings(struct world *world, uint32_t name, const struct exchange *exch
          (binding = binding_table_next(&exchange->bindings, &position)) != NULL;) {
         history_found_binding(&world->history, name,
                               number_in(queue_of_target(binding->target)->name),
-                              number_in(binding_routing_key(binding)));
+                              number_in(binding_routing_key(binding)) - 1);
     }
 }
 
@@ -213,6 +217,7 @@ restart(struct world *world)
     if (!start(world, &is_power_cut)) {
         return;
     }
+    world_settle_policies(world);
     history_crash(&world->history, world->server.cut, is_power_cut);
     const struct vhost *vhost = core_find_vhost(world->server.core, bytes_of("/"));
     assert(vhost != NULL);
@@ -221,11 +226,38 @@ restart(struct world *world)
     history_end_findings(&world->history);
 }
 
+/* Whether the next process goes as well, before anybody was served. */
+static bool
+goes_again(struct world *world)
+{
+    bool may_go = world->habits.twice_permille > 0 && world->history.wrong_count == 0;
+    return may_go && dice_chance(&world->rest, world->habits.twice_permille);
+}
+
+/* Its store has got something done, or nothing. */
+static void
+live_shortly(struct world *world)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = dice_below(&world->rest, 4); i > 0 && status == STATUS_OK; i--) {
+        if (dice_below(&world->rest, 2) == 0) {
+            world_end_turn(world);
+        }
+        status = storage_step(&world->storage, world->server.core, &world->dice);
+    }
+}
+
 void
 world_crash(struct world *world)
 {
     world_note(world, "crash", world->history.sums.crashes, storage_flushed(&world->storage), 0);
     restart(world);
+    while (goes_again(world)) {
+        live_shortly(world);
+        world_note(world, "again", world->history.sums.crashes, storage_flushed(&world->storage),
+                   0);
+        restart(world);
+    }
 }
 
 /* Turns go on until everything that was promised has been said. */

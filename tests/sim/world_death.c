@@ -62,23 +62,38 @@ deadline_of(const struct world *world, const struct queue_entry *entry)
                : world->server.core->base_ms + (uint64_t)entry->due * DUE_STEP_MS;
 }
 
+static uint32_t
+failure_count(const struct queue *queue, const struct queue_entry *entry, uint64_t position)
+{
+    const struct failure_row *row =
+        queue_entry_has_failed(entry) ? queue_find_failure(queue, position) : NULL;
+    return row == NULL ? 0 : row->delivery_count;
+}
+
 void
 world_hear_death(struct world *world, const struct queue *queue, const struct queue_entry *entry,
-                 enum death_reason reason)
+                 uint64_t position, enum death_reason reason)
 {
     uint32_t handle = world_find_handle(world, queue);
     if (handle == HISTORY_NONE) {
         return;
     }
     world_see_deaths(world);
+    bool is_refused = reason == DEATH_MAXLEN && queue->settings->overflow != OVERFLOW_DROP_HEAD;
+    if (is_refused && world->is_committing) {
+        return; /* the commit tells; nothing dies in such a world */
+    }
     struct history_death death = {
         .reason = reason_of(reason),
-        .is_refused = reason == DEATH_MAXLEN && queue->settings->overflow != OVERFLOW_DROP_HEAD,
+        .is_refused = is_refused,
+        .has_failed = queue_entry_has_failed(entry),
+        .failure_count = failure_count(queue, entry, position),
         .message = world_find_message(world, entry),
         .size = entry->size,
         .lsn = queue_entry_lsn(entry),
         .deadline_ms = deadline_of(world, entry),
         .copy = world->settling_copy,
+        .note = world->settling_note,
     };
     world_note(world, "death", handle, death.message, (uint64_t)reason);
     history_hear_death(&world->history, handle, &death, server_log_first(&world->server));

@@ -5,6 +5,7 @@
 
 #include "broker/pending.h"
 #include "broker/vhost.h"
+#include "queues/unacked.h"
 #include "tests/sim/world.h"
 
 /* By the clock that the history has. */
@@ -105,20 +106,34 @@ world_begin_return(struct world *world, uint64_t link, uint16_t channel, uint64_
     }
     world_see_deaths(world);
     world->settling_copy = held->copy;
+    world->settling_note = held->note;
     world->returning_due_ms = 0;
     return held;
 }
 
-void
-world_end_return(struct world *world, struct actor_held *held, bool is_counted, uint64_t first)
+/* When a message is tried again that keeps its place; 0: it is not held there. */
+static uint64_t
+held_until_ms(const struct world *world, const struct unacked *item)
 {
+    const struct failure_row *row = queue_find_failure(item->queue, item->position);
+    return row == NULL || row->due_ms == 0 ? 0 : world->server.core->base_ms + row->due_ms;
+}
+
+void
+world_end_return(struct world *world, struct actor_held *held, const struct unacked *item,
+                 uint8_t verdict, uint64_t first)
+{
+    uint64_t held_ms = world->returning_due_ms == 0 ? held_until_ms(world, item) : 0;
     struct history_failure failure = {
-        .is_counted = is_counted,
-        .due_ms = world->returning_due_ms,
+        .verdict = verdict,
+        .due_ms = held_ms != 0 ? held_ms : world->returning_due_ms,
+        .is_held = held_ms != 0,
+        .note = held->note,
         .span = server_span_from(&world->server, first),
     };
-    held->was_counted = is_counted;
+    held->heard_verdict = verdict;
     world->settling_copy = HISTORY_NONE;
+    world->settling_note = 0;
     world_note(world, "comes back", held->queue, held->copy, failure.due_ms);
     history_hear_return(&world->history, held->queue, held->copy, &failure);
 }
@@ -128,6 +143,7 @@ world_begin_rejection(struct world *world, uint64_t link, uint16_t channel, uint
 {
     const struct actor_held *held = find_held(world, link, channel, tag);
     world->settling_copy = held == NULL ? HISTORY_NONE : held->copy;
+    world->settling_note = held == NULL ? 0 : held->note;
 }
 
 /* Operators ------------------------------------------------------------------------------------ */

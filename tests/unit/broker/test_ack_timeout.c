@@ -81,6 +81,22 @@ Test(ack_timeout, a_message_that_is_not_settled_in_time_goes_back_and_its_consum
     cr_expect(again->method.basic_get_ok.redelivered);
 }
 
+Test(ack_timeout, a_delivery_has_its_whole_time_though_its_millisecond_had_begun)
+{
+    rig->now.begun_ms = 1;
+    rig_step(rig, 10);
+    consume(rig, b, 1, "q", "c", false);
+    publish_numbers(rig, a, "q", 1, 1);
+    (void)expect_delivery(rig, b, "1");
+    cancel(rig, b, "c");
+    publish_numbers(rig, a, "q", 1, 1);
+    (void)get_message(rig, a, "q", false);
+    rig_step(rig, TIMEOUT_MS);
+    cr_expect(eq(u64, open_count(), 2));
+    rig_step(rig, 10);
+    cr_expect(eq(u64, open_count(), 0));
+}
+
 Test(ack_timeout, who_settles_in_time_goes_on)
 {
     consume(rig, b, 1, "q", "c", false);

@@ -11,6 +11,7 @@
 
 #include "amqp/properties.h"
 #include "amqp/reply.h"
+#include "amqp/table.h"
 #include "base/alloc.h"
 #include "broker/expiry.h"
 #include "queues/clocks.h"
@@ -326,6 +327,42 @@ Test(durability, what_does_not_survive_is_not_written)
     log_publish(disk, client, "", "transient", "1");
     log_publish(disk, client, "", "nowhere", "2");
     cr_expect(eq(u32, disk->batch_count, before));
+}
+
+static void
+declare_quorum(const char *name)
+{
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_text(&arguments, "x-queue-type", bytes_of("quorum"));
+    struct method method = {.id = METHOD_QUEUE_DECLARE,
+                            .queue_declare = {.queue = bytes_of(name),
+                                              .durable = true,
+                                              .arguments = buffer_bytes(&arguments)}};
+    rig_send(rig, client, 1, &method);
+    log_commit(disk);
+    (void)rig_expect(rig, client, 1, METHOD_QUEUE_DECLARE_OK);
+    buffer_fini(&arguments);
+}
+
+/* Whatever their delivery mode; the classic queue that has the same message does not. */
+Test(durability, a_quorum_queue_keeps_transient_messages)
+{
+    declare_quorum("r");
+    declare_exchange(rig, client, "x", "fanout", NULL);
+    bind_queue(rig, client, "q", "x", "");
+    bind_queue(rig, client, "r", "x", "");
+    log_settle(disk);
+    struct method select = {.id = METHOD_CONFIRM_SELECT};
+    rig_send(rig, client, 1, &select);
+    (void)rig_expect(rig, client, 1, METHOD_CONFIRM_SELECT_OK);
+    struct rig_publish publish = {.exchange = "x", .routing_key = "", .body = bytes_of("1")};
+    rig_publish_as(rig, client, 1, &publish);
+    rig_expect_nothing(rig, client);
+    log_settle(disk);
+    (void)rig_expect(rig, client, 1, METHOD_BASIC_ACK);
+    cr_expect(eq(u64, live_rows("q"), 0));
+    cr_expect(eq(u64, live_rows("r"), 1));
 }
 
 /* Each way in which a message ends is a removal; coming back is none. */

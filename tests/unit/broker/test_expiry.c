@@ -403,6 +403,17 @@ Test(queue_lease, unused_queue_is_deleted_with_its_messages)
     cr_expect(eq(u64, ready_count(rig, "q"), 0));
 }
 
+Test(queue_lease, queue_stays_for_the_whole_time_though_its_millisecond_had_begun)
+{
+    rig->now.begun_ms = 1;
+    rig_step(rig, 10);
+    declare_with("q", "x-expires", 1000);
+    rig_step(rig, 1000);
+    cr_expect(queue_is_there());
+    rig_step(rig, 10);
+    cr_expect(not(queue_is_there()));
+}
+
 Test(queue_lease, declare_and_get_renew_it)
 {
     declare_with("q", "x-expires", 1000);

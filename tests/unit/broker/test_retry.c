@@ -566,6 +566,32 @@ Test(retry_broker, get_finds_nothing_while_the_head_is_held)
     expect_counts(take(), 1, 1, "nack");
 }
 
+/* It is over the limit by now, but this tick has moved as many as it may. */
+Test(retry_broker, get_waits_while_a_held_head_is_on_its_way_out)
+{
+    say_text("x-delayed-retry-order", "hold");
+    struct queue *queue = declare_retrying(1000, 2, 5);
+    publish_numbers(rig, a, "q", 1, 2);
+    fail();
+    expect_empty();
+    say_text("x-delayed-retry-order", "hold");
+    say_number("x-delivery-limit", 0);
+    uint32_t changed;
+    enum status status = queue_set_arguments(queue, buffer_bytes(&arguments), &changed);
+    cr_assert(eq(int, status, STATUS_OK));
+    struct method get = {.id = METHOD_BASIC_GET, .basic_get = {.queue = bytes_of("q")}};
+    rig->holds_turn = true;
+    rig->core->deaths_left = 0;
+    rig_send(rig, b, 1, &get);
+    rig->holds_turn = false;
+    for (int turn = 0; turn < 4; turn++) {
+        rig_turn(rig);
+    }
+    const struct posted *next = rig_expect_posted(rig, b, 1, METHOD_BASIC_GET_OK);
+    cr_expect(bytes_equal_text(next->body, "2"));
+    cr_expect(eq(u64, waiting_of(queue, WAITING_PARKED), 1));
+}
+
 /* The head that everything waited for is gone: what comes next need not wait. */
 Test(retry_broker, a_hold_ends_when_its_message_leaves)
 {

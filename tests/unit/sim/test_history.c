@@ -460,7 +460,7 @@ Test(history, a_queue_is_not_taken_for_its_successor)
 
 Test(history, a_binding_that_is_gone_is_lost)
 {
-    uint32_t exchange = history_make_exchange(&history, 3, true, true, at(11));
+    uint32_t exchange = history_make_exchange(&history, 3, HISTORY_FANOUT, true, at(11));
     (void)history_bind(&history, exchange, queue, 1, at(12));
     history_crash(&history, 12, false);
     history_found_queue(&history, 0, 7, 0);
@@ -471,7 +471,7 @@ Test(history, a_binding_that_is_gone_is_lost)
 
 Test(history, a_binding_that_was_removed_does_not_come_back)
 {
-    uint32_t exchange = history_make_exchange(&history, 3, true, true, at(11));
+    uint32_t exchange = history_make_exchange(&history, 3, HISTORY_FANOUT, true, at(11));
     (void)history_bind(&history, exchange, queue, 1, at(12));
     history_unbind(&history, exchange, queue, 1, at(13));
     history_crash(&history, 13, false);

@@ -399,6 +399,19 @@ Test(chunk_leases, chunk_that_cannot_be_noted_takes_no_content_and_goes_back)
     cr_expect(body_is(chunk_pool_content(pool, ref), 100000, 'a'));
 }
 
+/* Nobody but its writer knows of it, and it is still open when both go. */
+Test(chunk_leases, chunk_that_cannot_be_noted_goes_with_its_writer)
+{
+    chunk_pool_share_thread(pool, 0, feeds[0].writer);
+    alloc_faults_plan(2); /* the writer's table grows first */
+    struct chunk_place place = reserve(&feeds[0], 100, 'a');
+    cr_assert(eq(u32, alloc_faults_left(), 0));
+    cr_expect(not(content_ref_is_set(chunk_feed_receive(&feeds[0], place))));
+    chunk_pool_free(&pool);
+    cr_expect(gt(sz, mapped_bytes, 1));
+    pool = chunk_pool_new();
+}
+
 Test(chunk_leases, slot_that_is_not_to_be_had_at_once_is_asked_for_again)
 {
     chunk_pool_release(pool, publish(&feeds[0], 100, 'a'));
