@@ -62,12 +62,12 @@ struct queue {
     bool durable;
     bool exclusive;
     bool auto_delete;
-    bool from_file : 1;
-    bool is_named : 1;      /* by the file that is being applied */
-    bool is_protected : 1;  /* the file has it under `protect` */
+    bool from_file;
+    bool is_named;          /* by the file that is being applied */
     bool deleted;           /* no longer in the vhost; waits for the last reference */
     bool had_consumer;      /* auto-delete waits for the first */
-    bool has_policies;      /* one applies, ordinary or operator: settings are its */
+    bool is_protected : 1;  /* the file has it under `protect` */
+    bool has_policies : 1;  /* one applies, ordinary or operator: settings are its */
     bool is_paused;         /* nothing is handed out (broker/pause.h) */
     bool head_waits;        /* the next message cannot be handed out before the disk has answered */
     uint8_t level_max;      /* the highest level of its messages; 0: they have no priorities */
