@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the command line says becomes a question; who answers it (a core made from files) and how
- * the answer is printed (route_text.h) are things apart. */
+ * the answer is printed (broker/route_text.h) are things apart. */
 #include "cli/route.h"
 
 #include <errno.h>
@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "amqp/table.h"
+#include "broker/route_text.h"
 #include "cli/message_headers.h"
 #include "cli/offline.h"
-#include "cli/route_text.h"
 
 enum { ROUTE_FILE, ROUTE_USER, ROUTE_HEADER, ROUTE_SIZE, ROUTE_MISSES, MISSES_MAX = 1000 };
 
