@@ -18,6 +18,7 @@ enum route_method { ROUTE_GET, ROUTE_PUT, ROUTE_POST, ROUTE_DELETE, ROUTE_METHOD
 
 enum route_flag {
     ROUTE_OPEN = 1 << 0,          /* without a login */
+    ROUTE_ONLY_ASKS = 1 << 8,     /* POST that changes nothing: what is asked for is in its body */
     ROUTE_IN_VHOST = 1 << 1,      /* its first name is a vhost: 404 when there is none, 401 when the
                                      caller may not enter it (and does not see all, for GET) */
     ROUTE_ON_METRICS = 1 << 2,    /* served by the metrics listener only */
