@@ -593,7 +593,9 @@ def test_a_route_is_explained(api):
     assert status == 200 and route["arrives"] is True and route["refusal"] is None
     assert [queue["name"] for queue in route["queues"]] == ["way"]
     assert route["exchanges"][0]["matches"][0]["destination"] == "way"
-    assert api.get("/api/bourse/route/%2F?exchange=&routing_key=way&misses=2")[1] == route
+    assert api.get("/api/bourse/route/%2F?exchange=&routing_key=way")[1] == route
+    near = api.get("/api/bourse/route/%2F?exchange=&routing_key=way&misses=1")[1]["exchanges"][0]
+    assert len(near["misses"]) <= 1 <= near["misses_total"] + 1
     status, route = api.post("/api/bourse/route/%2F", {"exchange": "none", "routing_key": "x"})
     assert status == 200 and route["refusal"]["code"] == 404 and route["arrives"] is False
     for body in ({"misses": 0}, {"headers": []}, {"exchange": 1}, {"routing_key": "k" * 256}):
