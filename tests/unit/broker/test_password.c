@@ -29,8 +29,9 @@ Test(password, the_same_password_with_the_same_salt_gives_the_same_hash)
         "$scrypt$",
         "$scrypt$ln=14,r=8,p=5$",
         "$scrypt$ln=30,r=8,p=5$AAAAAAAAAAAAAAAAAAAAAA",
-        "$scrypt$ln=14,r=8,p=5$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-        "AAAAAAAAAAAAAAAAAAAAAAAA",
+        /* A salt that leaves no room for the key. */
+        "$scrypt$ln=14,r=8,p=5$"
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     };
     struct random_source random = random_system();
     char hash[PASSWORD_HASH_SIZE];
