@@ -146,6 +146,15 @@ class Applier:
                 found.append(which)
         return found
 
+    def look_once(self, process):
+        """The last time: nothing is changed afterwards. What is wrong has been told."""
+        self.join()
+        self.api = self.api_of(process)
+        try:
+            self.look()
+        except Died:
+            self.campaign.problem("topology", "the last look at what was applied has failed")
+
     def look(self):
         found = self._found()
         is_fresh = self.state is None and not found and not self._generations()

@@ -341,9 +341,7 @@ class Applying(Variant):
                 *[Consumer(campaign, f"consumer {i}", "ab"[i]) for i in range(2)]]
 
     def before_drain(self, campaign):
-        self.applier.join()
-        self.applier.api = self.applier.api_of(campaign.process)
-        self.applier.look()
+        self.applier.look_once(campaign.process)
 
 
 VARIANTS = {variant.name: variant
