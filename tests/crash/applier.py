@@ -61,7 +61,7 @@ class Applier:
     """`state` is the configuration that was answered last (None: none yet), `pending` the one that may
     have come since."""
 
-    link = request = None
+    link = request = session = None
 
     def __init__(self, campaign, credentials):
         self.campaign, self.credentials = campaign, credentials
