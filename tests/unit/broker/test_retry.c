@@ -861,6 +861,31 @@ Test(retry_broker, a_parked_message_that_is_forgiven_begins_anew)
     expect_counts(take(), 1, 3, "reject");
 }
 
+/* A hold ends with its message's parking: released, it does not wait for what it was to wait for.
+ */
+Test(retry_broker, a_message_that_was_parked_while_it_was_held_is_not_held_when_it_is_released)
+{
+    say_text("x-delayed-retry-order", "hold");
+    struct queue *queue = declare_retrying(100000, 2, 5);
+    publish_text(rig, a, "q", "1");
+    fail();
+    say_number("x-delivery-limit", 0);
+    uint32_t changed;
+    enum status status = queue_set_arguments(queue, buffer_bytes(&arguments), &changed);
+    cr_assert(eq(int, status, STATUS_OK));
+    consume(rig, b, 1, "q", "c", false);
+    rig_turn(rig);
+    cr_assert(eq(u64, waiting_of(queue, WAITING_PARKED), 1));
+    const struct due_row row = *queue_first_waiting(queue);
+    core_forgive(rig->core, queue, &row.entry, row.key.position);
+    struct queue_entry entry;
+    status = queue_end_retry(queue, &row.key, &entry);
+    cr_assert(eq(int, status, STATUS_OK));
+    core_head_is_there(rig->core, queue);
+    rig_turn(rig);
+    cr_assert_str_eq(deliveries(rig, b), "1");
+}
+
 /* As many as rows have room for: a message that is parked is lent once more, which makes room. */
 Test(retry_broker, as_many_as_rows_have_room_for_are_parked_at_once)
 {
