@@ -257,13 +257,11 @@ connection_must_hold_publish(const struct connection *connection, const struct n
     return connection->core->alarms != 0 || core_has_worked(connection->core) || channel->has_held;
 }
 
-bool
-connection_hold_publish(struct connection *connection, const struct net_event *event,
-                        struct content_ref content)
+static SELDOM bool
+hold_publish(struct connection *connection, const struct net_event *event,
+             struct content_ref content)
 {
-    if ((connection->core->alarms == 0 && list_is_empty(&connection->held) &&
-         !core_has_worked(connection->core)) ||
-        !connection_must_hold_publish(connection, event)) {
+    if (!connection_must_hold_publish(connection, event)) {
         return false;
     }
     connection_send_blocked(connection);
@@ -281,6 +279,15 @@ connection_hold_publish(struct connection *connection, const struct net_event *e
     connection->core->held_bytes += held_event_bytes(connection->core, held);
     connection_hold(connection, held);
     return true;
+}
+
+bool
+connection_hold_publish(struct connection *connection, const struct net_event *event,
+                        struct content_ref content)
+{
+    const struct core *core = connection->core;
+    bool is_free = core->alarms == 0 && list_is_empty(&connection->held) && !core_has_worked(core);
+    return !is_free && hold_publish(connection, event, content);
 }
 
 /* The channel that the fault ends; NULL: it ends the connection. */
