@@ -6,7 +6,8 @@
  * follows one that ends the connection is heard. In the same way what has to
  * wait for the disk waits: a basic.get whose message is not there, a purge in slices, and what must
  * not overtake an answer that waits for its commit; and what would make a tick too long waits for
- * the next one. Only when that has piled up to HELD_OCTETS_MAX is the socket itself no longer read.
+ * the next one, and all that follows a settlement of very many. Only when that has piled up to
+ * HELD_OCTETS_MAX is the socket itself no longer read.
  */
 #include "amqp/method.h"
 #include "amqp/reply.h"
@@ -183,6 +184,9 @@ connection_must_hold(const struct connection *connection, uint16_t number, struc
     if (channel->is_closing) {
         /* What it held is dropped before its number may be used again. */
         return channel->has_held;
+    }
+    if (channel_is_settling(channel)) {
+        return true;
     }
     if (channel->has_held || channel_is_held_up(channel)) {
         return channel->mode == CHANNEL_TX || channel->has_held_select ||
