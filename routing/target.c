@@ -31,7 +31,7 @@ route_set_put_first(struct route_set *set, struct route_target *target)
     if (set->count == set->capacity) {
         route_set_grow(set);
     }
-    memmove(set->targets + 1, set->targets, set->count * sizeof(*set->targets));
+    memmove(set->targets + 1, set->targets, set->count * sizeof(struct route_target *));
     set->targets[0] = target;
     set->count++;
 }
