@@ -81,7 +81,9 @@ static void
 broker_forward_event(void *context, const struct net_event *event)
 {
     struct broker *broker = context;
-    broker_tell_time(broker, event->link);
+    if (event->type != NET_EVENT_WRITTEN || turn_clock_is_unread(&broker->turn_clock)) {
+        broker_tell_time(broker, event->link);
+    }
     broker->core_events.handle(broker->core_events.context, event);
 }
 

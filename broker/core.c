@@ -422,13 +422,17 @@ core_end_tick(struct core *core)
     core_match_policies(core);
     core_release_getters(core);
     core_replay(core);
-    core_go_on_settling(core);
+    if (!list_is_empty(&core->settling)) {
+        core_go_on_settling(core);
+    }
     core_reopen_windows(core);
     core_begin_moving_dead(core);
     core_move_dead(core);
     core_release_committers(core);
     core_work_on_pending(core);
-    core_work_on_requests(core);
+    if (!list_is_empty(&core->requests) || core->requests_go_on) {
+        core_work_on_requests(core);
+    }
     core_work_on_desk(core);
     core_end_waits(core);
     core_dispatch(core);
