@@ -289,7 +289,7 @@ read_target(struct call *call, const json_t *body, struct replay_target *target)
         call_fail(call, 400, "a name and a key have at most 255 octets");
         return false;
     }
-    if (bytes_equal_text(target->exchange, "amq.default")) {
+    if (has_exchange && bytes_equal_text(target->exchange, "amq.default")) {
         target->exchange = bytes_make("", 0);
     }
     return true;

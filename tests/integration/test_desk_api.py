@@ -342,3 +342,24 @@ def test_a_slow_reader_of_an_export_fills_no_memory_and_may_go_away(broker, api)
         reader.close()
     assert api.get(f"{DESK}/mine-slow/peek?count=1")[0] == 200
     api.delete("/api/queues/%2F/mine-slow")
+
+
+def test_a_client_gets_what_was_peeked_at_as_if_nobody_had_looked(broker, api):
+    """On the wire: order, redelivered and who holds what."""
+    channel = broker.open(user="admin", password="secret").channel()
+    channel.declare("mine-wire")
+    for number in range(4):
+        channel.publish("", "mine-wire", b"%d" % number)
+    held = [channel.get("mine-wire", no_ack=False) for _ in range(2)]
+    channel.nack(held[1].delivery_tag)
+    channel.ping()
+    seen = api.get(f"{DESK}/mine-wire/peek")[1]["messages"]
+    assert [(one["payload"], one["place"], one["redelivered"]) for one in seen] == [
+        ("1", "ready", True), ("2", "ready", False), ("3", "ready", False), ("0", "unacked", False)]
+    assert api.get(f"{DESK}/mine-wire/export")[0] == 200
+    assert api.get(f"{DESK}/mine-wire/groups")[1]["messages"] == 4
+    assert [(one.body, one.redelivered) for one in (channel.get("mine-wire") for _ in range(3))] == [
+        (b"1", True), (b"2", False), (b"3", False)]
+    channel.nack(held[0].delivery_tag)
+    assert (lambda one: (one.body, one.redelivered))(channel.get("mine-wire")) == (b"0", True)
+    channel.delete("mine-wire")
