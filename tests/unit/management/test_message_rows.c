@@ -23,8 +23,9 @@ Test(message_rows, ids_and_cursors_come_back_as_they_were)
 
 Test(message_rows, what_is_no_id_or_cursor_is_refused)
 {
-    static const char *const ids[] = {
-        "", "1", "1-", "-1", "1-2-3", "1-2 ", "g-1", "0x1-0", "1--2", "A-1", "11111111111111111-0"};
+    static const char *const ids[] = {"",      "1",    "1-",  "-1",
+                                      "1-2-3", "1-2 ", "g-1", "1_2",
+                                      "0x1-0", "1--2", "A-1", "11111111111111111-0"};
     struct desk_id id;
     struct desk_cursor cursor;
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
