@@ -139,21 +139,21 @@ struct core {
                          core began */
     uint64_t first_tick_ms; /* monotonic; 0: there was none yet */
     struct timer_wheel timers;
-    struct buffer record;        /* scratch of broker/durability.c */
-    uint64_t seed;               /* of every hash */
-    uint64_t next_id;            /* of transient objects; counts from 2^63 */
-    uint64_t next_durable_id;    /* of durable ones; counts from 1 and goes on after a restart */
-    uint64_t next_house_link;    /* of connections of the house (house.h) */
-    struct user *house_user;     /* who may do everything; owned; NULL: nobody has asked for it */
-    struct map durable_queues;   /* struct queue by id; points */
-    struct map vhosts;           /* struct vhost by name; owns */
-    struct map users;            /* struct user by name; owns */
-    struct map user_ids;         /* the same by id; points */
+    struct buffer record;      /* scratch of broker/durability.c */
+    uint64_t seed;             /* of every hash */
+    uint64_t next_id;          /* of transient objects; counts from 2^63 */
+    uint64_t next_durable_id;  /* of durable ones; counts from 1 and goes on after a restart */
+    uint64_t next_house_link;  /* of connections of the house (house.h) */
+    struct user *house_user;   /* who may do everything; owned; NULL: nobody has asked for it */
+    struct map durable_queues; /* struct queue by id; points */
+    struct map vhosts;         /* struct vhost by name; owns */
+    struct map users;          /* struct user by name; owns */
+    struct map user_ids;       /* the same by id; points */
     struct generations *generations; /* configurations that were applied (generation.h); owned */
-    struct login_desk *logins;   /* logins under way, throttling, verified credentials; owned */
-    struct map connections;      /* struct connection by its link id */
-    struct connection *recent;   /* the one found last; NULL: none */
-    struct list connection_list; /* of struct connection.core_link, oldest first; owns */
+    struct login_desk *logins;       /* logins under way, throttling, verified credentials; owned */
+    struct map connections;          /* struct connection by its link id */
+    struct connection *recent;       /* the one found last; NULL: none */
+    struct list connection_list;     /* of struct connection.core_link, oldest first; owns */
     uint32_t connection_count;
     struct list dispatch_queues;    /* of queue.dispatch_link: ready messages met consumers */
     struct list expiring;           /* of queue_times.link: something may be due (expiry.h) */
@@ -169,6 +169,7 @@ struct core {
     struct list awaiting_commit;    /* of channel.commit_link: what they say waits for the log */
     struct list replays;          /* of connection.replay_link: what they hold is looked at again */
     struct list getters;          /* of channel.getter_link: a basic.get waits for a queue's head */
+    struct list settling;         /* of channel.settling_link: a settlement of many goes on */
     struct list purgers;          /* of channel.wait_link: a purge waits for its last slice */
     struct list committers;       /* of channel.wait_link: a commit waits for its dead letters */
     struct list doomed_exchanges; /* of exchange.doomed_link; owns (doomed.h) */
