@@ -26,6 +26,16 @@ struct store_events {
  * once. */
 typedef void store_fatal(void *context, const struct log_failure *failure);
 
+/* How long flushes of the log took, since the threads began. Bounds are upper ends of all buckets
+ * but the last. */
+enum { FLUSH_BUCKET_COUNT = 14 };
+extern const uint64_t store_flush_bounds_us[FLUSH_BUCKET_COUNT];
+
+struct store_flushes {
+    uint64_t counts[FLUSH_BUCKET_COUNT];
+    uint64_t sum_us;
+};
+
 /* NULL with errno set when there are no threads or descriptors to be had. */
 struct store_threads *store_threads_new(const struct disk *disk, store_fatal *fatal, void *context);
 
@@ -47,5 +57,8 @@ void store_threads_collect(struct store_threads *threads, const struct store_eve
  * segment, and no job is left that could make it. Then collect, let the keeper prepare it, and call
  * again. */
 bool store_threads_drain(struct store_threads *threads);
+
+/* Adds what it knows to `flushes`. Any thread may ask. */
+void store_threads_add_flushes(struct store_threads *threads, struct store_flushes *flushes);
 
 #endif
