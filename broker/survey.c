@@ -81,7 +81,9 @@ copy_counts(const struct queue *queue, struct survey_queue *row)
     }
     if (queue->clocks != NULL) {
         row->published = queue->clocks->published_count;
-        row->delivered = queue->clocks->delivered_count;
+        row->delivered = delivery_count(queue->clocks->delivered_counts);
+        memcpy(row->delivered_by, queue->clocks->delivered_counts, sizeof(row->delivered_by));
+        row->get_empty = queue->clocks->get_empty_count;
         row->redelivered = queue->clocks->redelivered_count;
         row->acked = queue->clocks->acked_count;
     }

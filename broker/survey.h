@@ -33,6 +33,7 @@ struct survey_queue {
     uint64_t ready_bytes, waiting_bytes, memory_bytes;
     uint32_t consumers, ready_consumers;
     uint64_t published, delivered, redelivered, acked, died[DEATH_REASON_COUNT];
+    uint64_t delivered_by[DELIVERY_KIND_COUNT], get_empty;
     bool has_clocks;
     uint64_t oldest_ready_ms, oldest_unacked_ms; /* ages; NEVER_MS: there is none */
     struct queue_rates rates[RATE_WINDOW_COUNT];
