@@ -8,84 +8,6 @@
 #include "broker/queue_clocks.h"
 #include "broker/vhost.h"
 
-/* The walk ----------------------------------------------------------------------------------- */
-
-bool
-survey_may_see(struct core *core, const struct survey_viewer *viewer, struct bytes vhost)
-{
-    if (viewer->user.data == NULL) {
-        return true;
-    }
-    const struct user *user = core_find_user(core, viewer->user);
-    return user != NULL && !user->is_disabled &&
-           (viewer->sees_all || access_may_enter(user, vhost));
-}
-
-/* What a walk is over, and who is told of each vhost. */
-struct walk_plan {
-    struct core *core;
-    const struct survey_viewer *viewer;
-    struct bytes only; /* data NULL: all vhosts */
-    struct arena *arena;
-    void (*enter)(void *survey, const struct vhost *vhost); /* NULL: nobody */
-    void *survey;
-};
-
-static void
-walk_enter(struct survey_walk *walk, const struct walk_plan *plan, const struct vhost *vhost)
-{
-    bool is_wanted = plan->only.data == NULL || bytes_equal(plan->only, vhost->name);
-    if (!is_wanted || !survey_may_see(plan->core, plan->viewer, vhost->name)) {
-        return;
-    }
-    walk->vhost = arena_copy(plan->arena, vhost->name);
-    walk->queues_left = map_places(&vhost->queues);
-    if (plan->enter != NULL) {
-        plan->enter(plan->survey, vhost);
-    }
-}
-
-/* The next queue of the vhost under way, which may be gone by now. */
-static struct queue *
-walk_on(struct survey_walk *walk, const struct walk_plan *plan)
-{
-    const struct vhost *vhost = core_find_vhost(plan->core, walk->vhost);
-    if (vhost == NULL) {
-        return NULL;
-    }
-    uint32_t places = map_places(&vhost->queues);
-    walk->queues_left = walk->queues_left < places ? walk->queues_left : places;
-    const struct map_entry *entry = map_previous(&vhost->queues, &walk->queues_left);
-    return entry == NULL ? NULL : entry->value;
-}
-
-/* NULL: the budget is used up, or walk->is_done. */
-static struct queue *
-walk_next(struct survey_walk *walk, const struct walk_plan *plan, uint32_t *budget)
-{
-    if (!walk->has_begun) {
-        walk->has_begun = true;
-        walk->vhosts_left = map_places(&plan->core->vhosts);
-    }
-    while (*budget > 0) {
-        (*budget)--;
-        struct queue *queue = walk->vhost.data == NULL ? NULL : walk_on(walk, plan);
-        if (queue != NULL) {
-            return queue;
-        }
-        walk->vhost = bytes_make(NULL, 0);
-        uint32_t places = map_places(&plan->core->vhosts);
-        walk->vhosts_left = walk->vhosts_left < places ? walk->vhosts_left : places;
-        const struct map_entry *entry = map_previous(&plan->core->vhosts, &walk->vhosts_left);
-        if (entry == NULL) {
-            walk->is_done = true;
-            return NULL;
-        }
-        walk_enter(walk, plan, entry->value);
-    }
-    return NULL;
-}
-
 /* Reading the clocks walks what has come back. */
 static void
 spend_on_clocks(const struct queue *queue, uint32_t *budget)
@@ -224,14 +146,14 @@ queue_survey_step(struct queue_survey *survey, struct core *core, uint32_t *budg
     if (survey->queue.data != NULL) {
         return survey_one_queue(survey, core);
     }
-    struct walk_plan plan = {
+    struct survey_plan plan = {
         .core = core,
         .viewer = &survey->viewer,
         .only = survey->vhost,
         .arena = &survey->arena,
     };
     struct queue *queue;
-    while ((queue = walk_next(&survey->walk, &plan, budget)) != NULL) {
+    while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
         spend_on_clocks(queue, budget);
         copy_queue(survey, core, queue);
     }
@@ -383,7 +305,7 @@ enter_vhost(void *context, const struct vhost *vhost)
 enum request_progress
 vhost_survey_step(struct vhost_survey *survey, struct core *core, uint32_t *budget)
 {
-    struct walk_plan plan = {
+    struct survey_plan plan = {
         .core = core,
         .viewer = &survey->viewer,
         .only = survey->vhost,
@@ -392,7 +314,7 @@ vhost_survey_step(struct vhost_survey *survey, struct core *core, uint32_t *budg
         .survey = survey,
     };
     const struct queue *queue;
-    while ((queue = walk_next(&survey->walk, &plan, budget)) != NULL) {
+    while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
         struct survey_vhost *row = &survey->rows[survey->count - 1];
         row->ready += queue->ready_count;
         row->unacked += queue->unacked_count;
@@ -449,7 +371,7 @@ read_core(struct core_survey *survey, const struct core *core)
 enum request_progress
 core_survey_step(struct core_survey *survey, struct core *core, uint32_t *budget)
 {
-    struct walk_plan plan = {
+    struct survey_plan plan = {
         .core = core,
         .viewer = &survey->viewer,
         .arena = &survey->arena,
@@ -457,7 +379,7 @@ core_survey_step(struct core_survey *survey, struct core *core, uint32_t *budget
         .survey = survey,
     };
     struct queue *queue;
-    while ((queue = walk_next(&survey->walk, &plan, budget)) != NULL) {
+    while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
         spend_on_clocks(queue, budget);
         count_queue(survey, queue);
     }

@@ -10,27 +10,10 @@
 #ifndef BOURSE_BROKER_SURVEY_H
 #define BOURSE_BROKER_SURVEY_H
 
-#include "base/alloc.h"
-#include "broker/core.h"
 #include "broker/request.h"
+#include "broker/survey_walk.h"
 #include "queues/clocks.h"
 #include "queues/waiting.h"
-
-/* Who looks. */
-struct survey_viewer {
-    struct bytes user; /* data NULL: the house */
-    bool sees_all;     /* vhosts that it may not enter, too */
-};
-
-/* Whether the viewer may look into that vhost. */
-bool survey_may_see(struct core *core, const struct survey_viewer *viewer, struct bytes vhost);
-
-/* Where a walk over the queues of all vhosts stands, or over those of one. */
-struct survey_walk {
-    uint32_t vhosts_left, queues_left;
-    struct bytes vhost; /* whose queues come; data NULL: the next vhost's */
-    bool has_begun, is_done;
-};
 
 /* Queues ------------------------------------------------------------------------------------- */
 
