@@ -9,8 +9,8 @@
 #include "broker/vhost.h"
 
 /* Reading the clocks walks what has come back. */
-static void
-spend_on_clocks(const struct queue *queue, uint32_t *budget)
+void
+survey_spend_on_clocks(const struct queue *queue, uint32_t *budget)
 {
     enum { RETURNED_PER_ROW = 128 };
     uint32_t rows = queue->returned_count / RETURNED_PER_ROW;
@@ -154,7 +154,7 @@ queue_survey_step(struct queue_survey *survey, struct core *core, uint32_t *budg
     };
     struct queue *queue;
     while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
-        spend_on_clocks(queue, budget);
+        survey_spend_on_clocks(queue, budget);
         copy_queue(survey, core, queue);
     }
     return survey->walk.is_done ? REQUEST_DONE : REQUEST_MORE;
@@ -380,7 +380,7 @@ core_survey_step(struct core_survey *survey, struct core *core, uint32_t *budget
     };
     struct queue *queue;
     while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
-        spend_on_clocks(queue, budget);
+        survey_spend_on_clocks(queue, budget);
         count_queue(survey, queue);
     }
     if (!survey->walk.is_done) {

@@ -15,6 +15,11 @@
 #include "queues/clocks.h"
 #include "queues/waiting.h"
 
+/* Reading a queue's clocks walks what has come back to it: takes what that is worth from the
+ * budget.
+ */
+void survey_spend_on_clocks(const struct queue *queue, uint32_t *budget);
+
 /* Queues ------------------------------------------------------------------------------------- */
 
 struct survey_queue {

@@ -27,4 +27,9 @@ void handle_publish(struct call *call);
 void handle_alive(struct call *call);
 void handle_ready(struct call *call);
 
+/* metrics: route_metrics.c */
+void handle_metrics(struct call *call);
+void handle_metrics_of_objects(struct call *call);
+void handle_metrics_in_detail(struct call *call);
+
 #endif

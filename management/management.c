@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "broker/tls_settings.h"
 #include "management/server.h"
+#include "tls/certificate_time.h"
 
 static void
 on_answers(evutil_socket_t fd, short events, void *context)
@@ -93,6 +94,28 @@ name_of_node(void)
     return xstrdup(name);
 }
 
+/* What cannot be read is left out: the listener has told already. */
+static void
+read_certificates(struct management *management, const struct config *config)
+{
+    static const char *const names[LISTENER_KIND_COUNT] = {
+        [LISTENER_AMQP] = "amqp",   [LISTENER_AMQPS] = "amqps",     [LISTENER_HTTP] = "http",
+        [LISTENER_HTTPS] = "https", [LISTENER_METRICS] = "metrics",
+    };
+    pthread_mutex_lock(&management->certificates_lock);
+    management->certificate_count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        int64_t end_ms;
+        if (listener->enabled && listener->tls != NULL &&
+            certificate_file_end(listener->tls->certificate, &end_ms)) {
+            management->certificates[management->certificate_count++] =
+                (struct server_certificate){.listener = names[i], .end_ms = end_ms};
+        }
+    }
+    pthread_mutex_unlock(&management->certificates_lock);
+}
+
 struct management *
 management_new(const struct config *config, struct broker *broker, struct log *log, char *why,
                size_t why_size)
@@ -104,6 +127,8 @@ management_new(const struct config *config, struct broker *broker, struct log *l
     management->rabbitmq_version = xstrdup(config->server.rabbitmq_version);
     management->node = name_of_node();
     list_init(&management->connections);
+    pthread_mutex_init(&management->certificates_lock, NULL);
+    read_certificates(management, config);
     management->desk = broker_requests(broker);
     if (management->desk == NULL || !make_loop(management)) {
         (void)snprintf(why, why_size,
@@ -163,8 +188,15 @@ management_free(struct management **management_pointer)
     }
     free(management->rabbitmq_version);
     free(management->node);
+    pthread_mutex_destroy(&management->certificates_lock);
     free(management);
     *management_pointer = NULL;
+}
+
+void
+management_set_reloaded(struct management *management, bool has_succeeded)
+{
+    atomic_store(&management->reload_has_failed, !has_succeeded);
 }
 
 enum status
@@ -187,6 +219,7 @@ management_reload(struct management *management, const struct config *config, ch
             return STATUS_REJECTED;
         }
     }
+    read_certificates(management, config);
     return STATUS_OK;
 }
 

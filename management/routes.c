@@ -37,6 +37,13 @@ const struct route routes[] = {
      "whether the broker's loop turns"},
     {ROUTE_GET, "/readyz", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0, handle_ready,
      "whether clients may come"},
+    /* Metrics. */
+    {ROUTE_GET, "/metrics", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0, handle_metrics,
+     "numbers for Prometheus, summed up over all objects"},
+    {ROUTE_GET, "/metrics/per-object", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0,
+     handle_metrics_of_objects, "the same, with each queue"},
+    {ROUTE_GET, "/metrics/detailed", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0,
+     handle_metrics_in_detail, "families and queues of choice"},
 };
 
 const size_t route_count = ARRAY_LEN(routes);

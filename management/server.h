@@ -63,6 +63,12 @@ struct server_http {
     struct tls_context *tls; /* owned; NULL: plain */
 };
 
+/* The certificate of a listener, AMQP's included, as it was loaded last. */
+struct server_certificate {
+    const char *listener; /* "amqps"; static memory */
+    int64_t end_ms;       /* of its validity, since 1970 */
+};
+
 struct management {
     struct log *log;           /* borrowed */
     struct broker *broker;     /* borrowed */
@@ -80,6 +86,10 @@ struct management {
     pthread_t thread;
     bool has_thread;
     atomic_bool is_ready;
+    atomic_bool reload_has_failed; /* the last one */
+    pthread_mutex_t certificates_lock;
+    struct server_certificate certificates[LISTENER_KIND_COUNT]; /* under the lock */
+    size_t certificate_count;
     gid_t group;            /* of operators; (gid_t)-1: there is none */
     char *control_path;     /* owned; NULL: no control socket */
     char *rabbitmq_version; /* owned */
