@@ -215,7 +215,8 @@ static void
 read_core(struct measure *measure, struct core *core)
 {
     measure->counters = core->counters;
-    measure->uptime_ms = core->now.monotonic_ms - core->first_tick_ms;
+    uint64_t now_ms = core_from_now_ms(core);
+    measure->uptime_ms = core->first_tick_ms == 0 ? 0 : now_ms - core->first_tick_ms;
     measure->connections = core->connection_count;
     measure->channels = core->counters.channels_opened - core->counters.channels_closed;
     measure->memory_bytes = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;
