@@ -86,10 +86,11 @@ static void
 add_finding(struct measure *measure, const struct queue *queue, enum measure_concern concern,
             uint64_t value, uint64_t limit)
 {
-    if (measure->finding_count == MEASURE_FINDINGS_MAX) {
+    const struct vhost *vhost = queue->vhost;
+    if (measure->finding_count == MEASURE_FINDINGS_MAX ||
+        (measure->viewer != NULL && !survey_may_see(vhost->core, measure->viewer, vhost->name))) {
         return;
     }
-    const struct vhost *vhost = queue->vhost;
     measure->findings[measure->finding_count++] = (struct measure_finding){
         .concern = concern,
         .vhost = arena_copy(&measure->arena, vhost->name),

@@ -33,6 +33,7 @@ struct measure_finding {
 };
 
 struct measure {
+    const struct survey_viewer *viewer; /* of findings; borrowed; NULL: the house, which sees all */
     struct core_counters counters;
     uint64_t uptime_ms;
     uint64_t vhosts, queues, exchanges, connections, channels, consumers;
@@ -59,7 +60,7 @@ struct measure {
     bool has_targets;   /* the map is there */
 };
 
-/* All zero before the first call. */
+/* All zero but for the viewer before the first call. */
 enum request_progress measure_step(struct measure *measure, struct core *core, uint32_t *budget);
 void measure_fini(struct measure *measure);
 

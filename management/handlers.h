@@ -31,5 +31,9 @@ void handle_ready(struct call *call);
 void handle_metrics(struct call *call);
 void handle_metrics_of_objects(struct call *call);
 void handle_metrics_in_detail(struct call *call);
+/* route_attention.c, route_history.c */
+void handle_attention(struct call *call);
+void handle_history(struct call *call);
+void handle_queue_history(struct call *call);
 
 #endif

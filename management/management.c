@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "broker/tls_settings.h"
+#include "management/monitor.h"
 #include "management/server.h"
 #include "tls/certificate_time.h"
 
@@ -130,7 +131,8 @@ management_new(const struct config *config, struct broker *broker, struct log *l
     pthread_mutex_init(&management->certificates_lock, NULL);
     read_certificates(management, config);
     management->desk = broker_requests(broker);
-    if (management->desk == NULL || !make_loop(management)) {
+    if (management->desk == NULL || !make_loop(management) ||
+        (management->monitor = monitor_new(management)) == NULL) {
         (void)snprintf(why, why_size,
                        "cannot set up the event loop of the management interface: %s",
                        strerrordesc_np(errno));
@@ -174,6 +176,7 @@ management_free(struct management **management_pointer)
         return;
     }
     stop_thread(management);
+    monitor_free(&management->monitor);
     server_close(management);
     if (management->desk != NULL) {
         request_desk_collect(management->desk); /* what closing gave up */

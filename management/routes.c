@@ -44,6 +44,12 @@ const struct route routes[] = {
      handle_metrics_of_objects, "the same, with each queue"},
     {ROUTE_GET, "/metrics/detailed", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0,
      handle_metrics_in_detail, "families and queues of choice"},
+    {ROUTE_GET, "/api/bourse/attention", ABILITY_LOOK, 0, 0, handle_attention,
+     "what needs attention, the worst first"},
+    {ROUTE_GET, "/api/bourse/history", ABILITY_SEE_ALL, 0, 0, handle_history,
+     "the broker in the last ten minutes"},
+    {ROUTE_GET, "/api/bourse/history/{vhost}/{queue}", ABILITY_LOOK, ROUTE_IN_VHOST, 0,
+     handle_queue_history, "a queue in the last hour, from when it was first asked for"},
 };
 
 const size_t route_count = ARRAY_LEN(routes);

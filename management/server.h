@@ -90,10 +90,11 @@ struct management {
     pthread_mutex_t certificates_lock;
     struct server_certificate certificates[LISTENER_KIND_COUNT]; /* under the lock */
     size_t certificate_count;
-    gid_t group;            /* of operators; (gid_t)-1: there is none */
-    char *control_path;     /* owned; NULL: no control socket */
-    char *rabbitmq_version; /* owned */
-    char *node;             /* "bourse@HOST"; owned */
+    gid_t group;             /* of operators; (gid_t)-1: there is none */
+    char *control_path;      /* owned; NULL: no control socket */
+    char *rabbitmq_version;  /* owned */
+    char *node;              /* "bourse@HOST"; owned */
+    struct monitor *monitor; /* owned */
 };
 
 /* http_server.c: opens what the configuration says; false with the reason. */
