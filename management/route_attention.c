@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/measure.h"
 #include "management/handlers.h"
 #include "management/server.h"
 
