@@ -33,6 +33,11 @@ char *client_path_new(const char *format, ...);
 int client_call(struct client *client, const char *method, const char *path, const json_t *body,
                 json_t **answer_out) __attribute__((warn_unused_result));
 
+/* A GET whose answer goes to `out` line by line as it comes, however long that takes; a last line
+ * {"error": ...} is what the broker says when it ends before its end, and is reported. */
+int client_stream(struct client *client, const char *path, FILE *out)
+    __attribute__((warn_unused_result));
+
 /* The same for a GET that may well be refused: says nothing, and returns the HTTP status; 0 when no
  * answer came. `*answer_out` is NULL when it was no JSON. */
 long client_probe(struct client *client, const char *path, json_t **answer_out);
