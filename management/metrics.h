@@ -53,9 +53,24 @@ enum metric_family {
 /* False: no family of that name is known; 0 is one that there is nothing to say of here. */
 bool metrics_find_family(const char *name, uint32_t *families_out);
 
-/* Each family of `families` for all queues. Our names stand without, RabbitMQ's with
+/* Each family of `families` for all queues, in pieces. Our names stand without, RabbitMQ's with
  * `rabbitmq_prefix`. */
-void metrics_put_queues(struct buffer *out, const struct queue_survey *queues, uint32_t families,
-                        uint32_t sets, const char *rabbitmq_prefix);
+struct queue_metrics {
+    const struct queue_survey *queues; /* borrowed */
+    uint32_t families, sets;           /* of enum metric_family, metric_set */
+    const char *rabbitmq_prefix;
+    struct buffer labels; /* of all queues, each NUL-terminated; owned */
+    /* What comes next. */
+    size_t name;     /* of a list of ours and RabbitMQ's names in turn */
+    uint32_t row;    /* of the queues */
+    size_t label_at; /* in the labels */
+};
+
+/* `queue_metrics` says what is wanted, the rest is zero. False: there is no memory. */
+bool queue_metrics_begin(struct queue_metrics *queue_metrics);
+
+/* Appends the next lines, about so many octets of them; false: there are no more. */
+bool queue_metrics_put(struct queue_metrics *queue_metrics, struct buffer *out, size_t octets);
+void queue_metrics_fini(struct queue_metrics *queue_metrics);
 
 #endif

@@ -132,60 +132,74 @@ metrics_find_family(const char *name, uint32_t *families_out)
     return false;
 }
 
-/* The labels of all queues behind each other, each NUL-terminated: they come again with each
- * family. */
-static void
-put_all_labels(struct buffer *out, const struct queue_survey *queues)
+/* They come again with each family. */
+bool
+queue_metrics_begin(struct queue_metrics *queue_metrics)
 {
+    struct buffer *labels = &queue_metrics->labels;
     struct buffer one;
+    buffer_init(labels);
     buffer_init(&one);
-    for (uint32_t i = 0; i < queues->count; i++) {
+    for (uint32_t i = 0; i < queue_metrics->queues->count; i++) {
+        const struct survey_queue *queue = queue_metrics->queues->rows[i];
         buffer_clear(&one);
-        metric_put_label(&one, "vhost", queues->rows[i]->vhost);
-        metric_put_label(&one, "queue", queues->rows[i]->name);
+        metric_put_label(&one, "vhost", queue->vhost);
+        metric_put_label(&one, "queue", queue->name);
         buffer_put_u8(&one, '\0');
-        buffer_put_bytes(out, buffer_bytes(&one));
-        out->failed = out->failed || one.failed;
+        buffer_put_bytes(labels, buffer_bytes(&one));
+        labels->failed = labels->failed || one.failed;
     }
     buffer_fini(&one);
+    return !labels->failed;
 }
 
-static void
-put_metric(struct buffer *out, const struct queue_metric *metric, const char *prefix,
-           const char *name, const struct queue_survey *queues, const char *labels)
+/* The name that comes next, or NULL when it is not wanted. */
+static const char *
+next_name(const struct queue_metrics *queue_metrics, const char **prefix_out)
 {
-    metric_begin(out, prefix, name, metric->kind, metric->help);
-    for (uint32_t i = 0; i < queues->count; i++) {
-        metric_put_scaled(out, prefix, name, labels, metric->read(queues->rows[i]),
-                          metric->per_unit);
-        labels += strlen(labels) + 1;
+    const struct queue_metric *metric = &metrics[queue_metrics->name / 2];
+    bool is_own = queue_metrics->name % 2 == 0;
+    uint32_t set = is_own ? METRICS_OWN : METRICS_RABBITMQ;
+    *prefix_out = is_own ? "bourse_" : queue_metrics->rabbitmq_prefix;
+    bool is_wanted =
+        (metric->family & queue_metrics->families) != 0 && (queue_metrics->sets & set) != 0;
+    return !is_wanted ? NULL : is_own ? metric->own : metric->rabbitmq;
+}
+
+/* One family, or a part of it. */
+static void
+put_family(struct queue_metrics *walk, struct buffer *out, size_t octets)
+{
+    const struct queue_metric *metric = &metrics[walk->name / 2];
+    const char *prefix;
+    const char *name = next_name(walk, &prefix);
+    if (name != NULL && walk->row == 0) {
+        metric_begin(out, prefix, name, metric->kind, metric->help);
     }
+    while (name != NULL && walk->row < walk->queues->count && buffer_size(out) < octets) {
+        const char *labels = (const char *)walk->labels.data + walk->label_at;
+        metric_put_scaled(out, prefix, name, labels, metric->read(walk->queues->rows[walk->row++]),
+                          metric->per_unit);
+        walk->label_at += strlen(labels) + 1;
+    }
+    if (name == NULL || walk->row == walk->queues->count) {
+        walk->name++;
+        walk->row = 0;
+        walk->label_at = 0;
+    }
+}
+
+bool
+queue_metrics_put(struct queue_metrics *queue_metrics, struct buffer *out, size_t octets)
+{
+    while (queue_metrics->name < 2 * ARRAY_LEN(metrics) && buffer_size(out) < octets) {
+        put_family(queue_metrics, out, octets);
+    }
+    return queue_metrics->name < 2 * ARRAY_LEN(metrics);
 }
 
 void
-metrics_put_queues(struct buffer *out, const struct queue_survey *queues, uint32_t families,
-                   uint32_t sets, const char *rabbitmq_prefix)
+queue_metrics_fini(struct queue_metrics *queue_metrics)
 {
-    struct buffer labels;
-    buffer_init(&labels);
-    put_all_labels(&labels, queues);
-    if (labels.failed) {
-        out->failed = true;
-        buffer_fini(&labels);
-        return;
-    }
-    const char *texts = queues->count == 0 ? "" : (const char *)labels.data;
-    for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
-        const struct queue_metric *metric = &metrics[i];
-        if ((metric->family & families) == 0) {
-            continue;
-        }
-        if ((sets & METRICS_OWN) != 0 && metric->own != NULL) {
-            put_metric(out, metric, "bourse_", metric->own, queues, texts);
-        }
-        if ((sets & METRICS_RABBITMQ) != 0 && metric->rabbitmq != NULL) {
-            put_metric(out, metric, rabbitmq_prefix, metric->rabbitmq, queues, texts);
-        }
-    }
-    buffer_fini(&labels);
+    buffer_fini(&queue_metrics->labels);
 }

@@ -34,7 +34,7 @@ step(struct request *request, struct core *core, uint32_t *budget)
 }
 
 static void
-put_all(struct buffer *out, struct management *management, struct scrape *scrape)
+put_head(struct buffer *out, struct management *management, const struct scrape *scrape)
 {
     static const char *const names[] = {"aggregated", "per-object", "detailed"};
     struct metric_totals totals;
@@ -44,23 +44,77 @@ put_all(struct buffer *out, struct management *management, struct scrape *scrape
         metrics_put_totals(out, management, &totals, scrape->sets,
                            scrape->endpoint != ENDPOINT_AGGREGATED);
     }
-    if (scrape->endpoint != ENDPOINT_AGGREGATED) {
-        queue_survey_sort(&scrape->queues);
-        metrics_put_queues(out, &scrape->queues, scrape->families, scrape->sets,
-                           scrape->endpoint == ENDPOINT_DETAILED ? "rabbitmq_detailed_"
-                                                                 : "rabbitmq_");
+}
+
+/* Queues, a piece at a time. */
+struct queue_stream {
+    struct queue_survey queues; /* owned */
+    struct queue_metrics metrics;
+};
+
+static void
+free_stream(void *state)
+{
+    struct queue_stream *stream = state;
+    queue_metrics_fini(&stream->metrics);
+    queue_survey_fini(&stream->queues);
+    free(stream);
+}
+
+static void
+send_piece(struct call *call)
+{
+    static const size_t PIECE = 256 * (size_t)1024;
+    struct queue_stream *stream = call->state;
+    struct buffer piece;
+    buffer_init(&piece);
+    (void)queue_metrics_put(&stream->metrics, &piece, PIECE);
+    if (buffer_size(&piece) == 0 && !piece.failed) {
+        call_stream_end(call);
+    } else {
+        call_stream_send(call, &piece, send_piece);
     }
+    buffer_fini(&piece);
+}
+
+/* The survey passes to the answer. */
+static void
+stream_queues(struct call *call, struct scrape *scrape, struct buffer *head)
+{
+    struct queue_stream *stream = xalloc(sizeof(*stream));
+    queue_survey_sort(&scrape->queues);
+    stream->queues = scrape->queues;
+    scrape->queues = (struct queue_survey){0};
+    stream->metrics = (struct queue_metrics){
+        .queues = &stream->queues,
+        .families = scrape->families,
+        .sets = scrape->sets,
+        .rabbitmq_prefix =
+            scrape->endpoint == ENDPOINT_DETAILED ? "rabbitmq_detailed_" : "rabbitmq_",
+    };
+    call->state = stream;
+    call->free_state = free_stream;
+    if (!queue_metrics_begin(&stream->metrics)) {
+        call_fail(call, 503, "there is no memory for the names of all queues");
+        return;
+    }
+    call_stream_begin(call, METRIC_CONTENT_TYPE);
+    call_stream_send(call, head, send_piece);
 }
 
 static void
 then(struct call *call, struct call_ask *ask)
 {
     struct scrape *scrape = CONTAINER_OF(ask, struct scrape, ask);
-    struct buffer out;
-    buffer_init(&out);
-    put_all(&out, call->management, scrape);
-    call_answer_buffer(call, 200, METRIC_CONTENT_TYPE, &out);
-    buffer_fini(&out);
+    struct buffer head;
+    buffer_init(&head);
+    put_head(&head, call->management, scrape);
+    if (scrape->endpoint == ENDPOINT_AGGREGATED) {
+        call_answer_buffer(call, 200, METRIC_CONTENT_TYPE, &head);
+    } else {
+        stream_queues(call, scrape, &head);
+    }
+    buffer_fini(&head);
 }
 
 static void
