@@ -5,11 +5,11 @@
 #ifndef BOURSE_MANAGEMENT_METRICS_H
 #define BOURSE_MANAGEMENT_METRICS_H
 
+#include "broker/broker.h"
 #include "broker/measure.h"
 #include "broker/survey.h"
 #include "management/metric_text.h"
 #include "management/process.h"
-#include "store/threads.h"
 
 struct management;
 

@@ -41,7 +41,8 @@ struct monitor {
     struct event *timer;           /* owned */
     struct sample *under_way;      /* NULL: none */
     uint64_t tick;
-    uint64_t next_tick; /* of the next look */
+    uint64_t next_tick;       /* of the next look */
+    uint64_t next_queue_tick; /* of the next look at queues */
     struct monitor_point points[MONITOR_POINTS];
     uint32_t count, next;
     struct core_counters before; /* at the last point */
@@ -324,7 +325,7 @@ on_answered(struct desk_request *desk)
             add_point(monitor, &sample->measure);
             add_queue_points(monitor, sample);
             heed_alerts(monitor, &sample->measure);
-            monitor->next_tick = monitor->tick + 1 + sample->measure.queues / MONITOR_MANY_QUEUES;
+            monitor->next_tick = monitor->tick + sample->measure.queues / MONITOR_MANY_QUEUES;
         }
     }
     free_sample(sample);
@@ -354,7 +355,8 @@ look(struct monitor *monitor)
     sample->monitor = monitor;
     sample->desk.request.step = step;
     sample->desk.answered = on_answered;
-    if (monitor->tick % MONITOR_QUEUE_TICKS == 0) {
+    if (monitor->tick >= monitor->next_queue_tick) {
+        monitor->next_queue_tick = monitor->tick + MONITOR_QUEUE_TICKS;
         ask_for_queues(monitor, sample);
     }
     monitor->under_way = sample;

@@ -6,6 +6,7 @@
 #define BOURSE_STORE_THREADS_H
 
 #include "base/disk.h"
+#include "store/flushes.h"
 #include "store/io_job.h"
 #include "store/journal.h"
 
@@ -25,16 +26,6 @@ struct store_events {
  * is on disk is no longer known. Must not return: it writes a last line and ends the process at
  * once. */
 typedef void store_fatal(void *context, const struct log_failure *failure);
-
-/* How long flushes of the log took, since the threads began. Bounds are upper ends of all buckets
- * but the last. */
-enum { FLUSH_BUCKET_COUNT = 14 };
-extern const uint64_t store_flush_bounds_us[FLUSH_BUCKET_COUNT];
-
-struct store_flushes {
-    uint64_t counts[FLUSH_BUCKET_COUNT];
-    uint64_t sum_us;
-};
 
 /* NULL with errno set when there are no threads or descriptors to be had. */
 struct store_threads *store_threads_new(const struct disk *disk, store_fatal *fatal, void *context);
