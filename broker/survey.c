@@ -227,17 +227,16 @@ copy_bindings(struct queue_details *details, const struct queue *queue)
     }
 }
 
-static void
-copy_consumer(struct queue_details *details, const struct queue *queue,
-              const struct consumer *consumer)
+struct survey_consumer
+survey_consumer_of(struct arena *arena, const struct queue *queue, const struct consumer *consumer)
 {
     const struct connection *connection = consumer->channel->connection;
     const struct consumer *active = queue_active_consumer(queue);
-    details->consumers[details->consumer_count++] = (struct survey_consumer){
-        .tag = arena_copy(&details->arena, consumer->tag),
-        .connection = arena_copy(&details->arena, bytes_of(connection->name)),
-        .user = arena_copy(&details->arena, connection->user->name),
-        .peer_host = arena_copy(&details->arena, bytes_of(connection->peer->address)),
+    return (struct survey_consumer){
+        .tag = arena_copy(arena, consumer->tag),
+        .connection = arena_copy(arena, bytes_of(connection->name)),
+        .user = arena_copy(arena, connection->user->name),
+        .peer_host = arena_copy(arena, bytes_of(connection->peer->address)),
         .peer_port = connection->peer->port,
         .channel = consumer->channel->number,
         .prefetch = consumer->prefetch_count,
@@ -256,7 +255,8 @@ copy_consumers(struct queue_details *details, const struct queue *queue)
     details->consumers = arena_alloc(&details->arena, (count + 1) * sizeof(*details->consumers));
     const struct consumer *consumer = queue_first_consumer(queue);
     while (consumer != NULL && details->consumer_count < count) {
-        copy_consumer(details, queue, consumer);
+        details->consumers[details->consumer_count++] =
+            survey_consumer_of(&details->arena, queue, consumer);
         consumer = queue_consumer_behind(queue, consumer);
     }
 }
@@ -365,6 +365,8 @@ read_core(struct core_survey *survey, const struct core *core)
     survey->channels = core->counters.channels_opened - core->counters.channels_closed;
     survey->memory_bytes = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;
     survey->memory_mark_bytes = core->settings.memory_mark_bytes;
+    survey->disk_mark_bytes = core->settings.disk_mark_bytes;
+    survey->disk_mark_percent = core->settings.disk_mark_percent;
     survey->alarms = core->alarms;
 }
 
@@ -379,6 +381,10 @@ core_survey_step(struct core_survey *survey, struct core *core, uint32_t *budget
         .survey = survey,
     };
     struct queue *queue;
+    if (survey->leaves_queues) {
+        read_core(survey, core);
+        return REQUEST_DONE;
+    }
     while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
         spend_on_clocks(queue, budget);
         count_queue(survey, queue);
