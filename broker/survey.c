@@ -302,6 +302,29 @@ enter_vhost(void *context, const struct vhost *vhost)
     };
 }
 
+static void
+add_queue_to_vhost(struct survey_vhost *row, struct queue *queue)
+{
+    struct queue_clock_reading reading;
+    const struct queue_clocks *clocks = queue->clocks;
+    row->ready += queue->ready_count;
+    row->unacked += queue->unacked_count;
+    if (clocks == NULL) {
+        return;
+    }
+    row->published += clocks->published_count;
+    for (int i = 0; i < DELIVERY_KIND_COUNT; i++) {
+        row->delivered_by[i] += clocks->delivered_counts[i];
+    }
+    row->get_empty += clocks->get_empty_count;
+    row->redelivered += clocks->redelivered_count;
+    row->acked += clocks->acked_count;
+    queue_read_clocks(queue, &reading);
+    row->published_rate += reading.rates[RATE_10_S].arrived;
+    row->delivered_rate += reading.rates[RATE_10_S].delivered;
+    row->served_rate += reading.rates[RATE_10_S].served;
+}
+
 enum request_progress
 vhost_survey_step(struct vhost_survey *survey, struct core *core, uint32_t *budget)
 {
@@ -313,11 +336,10 @@ vhost_survey_step(struct vhost_survey *survey, struct core *core, uint32_t *budg
         .enter = enter_vhost,
         .survey = survey,
     };
-    const struct queue *queue;
+    struct queue *queue;
     while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
-        struct survey_vhost *row = &survey->rows[survey->count - 1];
-        row->ready += queue->ready_count;
-        row->unacked += queue->unacked_count;
+        spend_on_clocks(queue, budget);
+        add_queue_to_vhost(&survey->rows[survey->count - 1], queue);
     }
     return survey->walk.is_done ? REQUEST_DONE : REQUEST_MORE;
 }

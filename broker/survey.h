@@ -102,6 +102,8 @@ struct survey_vhost {
     struct bytes name;
     uint32_t queues, exchanges, connections;
     uint64_t ready, unacked;
+    uint64_t published, delivered_by[DELIVERY_KIND_COUNT], get_empty, redelivered, acked;
+    double published_rate, delivered_rate, served_rate; /* a second, over its queues */
 };
 
 struct vhost_survey {
