@@ -22,6 +22,7 @@ add_exchange(struct exchange_survey *survey, const struct exchange *exchange)
     row->from_file = exchange->from_file;
     row->bindings = exchange->bindings.count;
     row->published = exchange->published_count;
+    row->routed = exchange->routed_count;
     row->unroutable = exchange->unroutable_count;
     if (exchange->policy != NULL) {
         row->policy = arena_copy(arena, exchange->policy->is.name);

@@ -15,7 +15,7 @@ struct survey_exchange {
     const char *type;    /* static memory */
     bool durable, auto_delete, internal, from_file;
     uint32_t bindings;
-    uint64_t published, unroutable;
+    uint64_t published, routed, unroutable;
 };
 
 struct exchange_survey {

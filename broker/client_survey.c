@@ -137,6 +137,8 @@ add_channel(struct client_survey *survey, const struct channel *channel)
     row->is_blocked = channel->has_held;
     row->consumers = map_count(&channel->consumers);
     row->unacked = channel->unacked.count;
+    row->counters = channel->counters;
+    row->confirmed = channel->confirmed_number;
     row->unconfirmed = channel->publish_number - channel->confirmed_number;
     row->uncommitted = transaction_publish_count(channel->transaction);
     row->uncommitted_acks = transaction_settled_count(channel->transaction);
@@ -146,24 +148,12 @@ static void
 add_subscription(struct client_survey *survey, const struct consumer *consumer)
 {
     const struct connection *connection = consumer->channel->connection;
-    const struct consumer *active = queue_active_consumer(consumer->queue);
     struct arena *arena = &survey->rows.arena;
     struct survey_subscription *row = survey_rows_add(&survey->rows, sizeof(*row));
     row->link = connection->link;
     row->vhost = survey_copy(arena, name_of_vhost(connection));
     row->queue = arena_copy(arena, consumer->queue->name);
-    row->tag = arena_copy(arena, consumer->tag);
-    row->connection = arena_copy(arena, bytes_of(connection->name));
-    row->user = survey_copy(arena, name_of_user(connection));
-    row->peer_host = arena_copy(arena, bytes_of(connection->peer->address));
-    row->peer_port = connection->peer->port;
-    row->channel = consumer->channel->number;
-    row->prefetch = consumer->prefetch_count;
-    row->needs_ack = !consumer->no_ack;
-    row->exclusive = consumer->exclusive;
-    row->is_active = active == NULL || active == consumer;
-    row->priority = consumer->priority;
-    row->timeout_ms = consumer->timeout_ms;
+    row->consumer = survey_consumer_of(arena, consumer->queue, consumer);
 }
 
 /* The walk ----------------------------------------------------------------------------------- */
@@ -327,9 +317,9 @@ compare_subscriptions(const void *a, const void *b)
     const struct survey_subscription *second = b;
     int order = bytes_compare(first->vhost, second->vhost);
     order = order != 0 ? order : bytes_compare(first->queue, second->queue);
-    order = order != 0 ? order : bytes_compare(first->tag, second->tag);
+    order = order != 0 ? order : bytes_compare(first->consumer.tag, second->consumer.tag);
     order = order != 0 ? order : compare_numbers(first->link, second->link);
-    return order != 0 ? order : compare_numbers(first->channel, second->channel);
+    return order != 0 ? order : compare_numbers(first->consumer.channel, second->consumer.channel);
 }
 
 void

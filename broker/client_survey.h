@@ -5,8 +5,7 @@
 #define BOURSE_BROKER_CLIENT_SURVEY_H
 
 #include "broker/channel.h"
-#include "broker/request.h"
-#include "broker/survey_walk.h"
+#include "broker/survey.h"
 
 struct survey_connection {
     uint64_t link;
@@ -31,16 +30,15 @@ struct survey_channel {
     enum channel_mode mode;
     bool is_closing, is_blocked;
     uint32_t consumers, unacked, uncommitted, uncommitted_acks;
-    uint64_t unconfirmed;
+    uint64_t confirmed, unconfirmed;
+    struct channel_counters counters;
 };
 
-/* survey_consumer is in survey.h; here the queue is named besides. */
+/* A consumer, and where it consumes. */
 struct survey_subscription {
-    uint64_t link;
-    struct bytes vhost, queue, tag, connection, user, peer_host;
-    uint16_t channel, peer_port, prefetch;
-    bool needs_ack, exclusive, is_active;
-    int64_t priority, timeout_ms;
+    uint64_t link; /* of its connection */
+    struct bytes vhost, queue;
+    struct survey_consumer consumer;
 };
 
 enum client_survey_kind { SURVEY_CONNECTIONS, SURVEY_CHANNELS, SURVEY_CONSUMERS };

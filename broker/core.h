@@ -290,6 +290,8 @@ MUST_CHECK enum status core_apply(struct core *core, const struct config *config
 /* How much room the file system has: turns the disk alarm on below the mark, and off again a tenth
  * above it. */
 void core_set_disk_space(struct core *core, uint64_t free_bytes, uint64_t total_bytes);
+/* Below how many free octets the alarm goes on, by the two marks of struct core_settings. */
+uint64_t core_disk_mark(uint64_t mark_bytes, uint32_t mark_percent, uint64_t total_bytes);
 bool core_disk_is_low(const struct core *core); /* as of the last time it was told */
 
 /* The first half of a stop: publishes are held from now on. True once everything that was promised

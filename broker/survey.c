@@ -227,17 +227,16 @@ copy_bindings(struct queue_details *details, const struct queue *queue)
     }
 }
 
-static void
-copy_consumer(struct queue_details *details, const struct queue *queue,
-              const struct consumer *consumer)
+struct survey_consumer
+survey_consumer_of(struct arena *arena, const struct queue *queue, const struct consumer *consumer)
 {
     const struct connection *connection = consumer->channel->connection;
     const struct consumer *active = queue_active_consumer(queue);
-    details->consumers[details->consumer_count++] = (struct survey_consumer){
-        .tag = arena_copy(&details->arena, consumer->tag),
-        .connection = arena_copy(&details->arena, bytes_of(connection->name)),
-        .user = arena_copy(&details->arena, connection->user->name),
-        .peer_host = arena_copy(&details->arena, bytes_of(connection->peer->address)),
+    return (struct survey_consumer){
+        .tag = arena_copy(arena, consumer->tag),
+        .connection = arena_copy(arena, bytes_of(connection->name)),
+        .user = arena_copy(arena, connection->user->name),
+        .peer_host = arena_copy(arena, bytes_of(connection->peer->address)),
         .peer_port = connection->peer->port,
         .channel = consumer->channel->number,
         .prefetch = consumer->prefetch_count,
@@ -256,7 +255,8 @@ copy_consumers(struct queue_details *details, const struct queue *queue)
     details->consumers = arena_alloc(&details->arena, (count + 1) * sizeof(*details->consumers));
     const struct consumer *consumer = queue_first_consumer(queue);
     while (consumer != NULL && details->consumer_count < count) {
-        copy_consumer(details, queue, consumer);
+        details->consumers[details->consumer_count++] =
+            survey_consumer_of(&details->arena, queue, consumer);
         consumer = queue_consumer_behind(queue, consumer);
     }
 }
@@ -302,6 +302,29 @@ enter_vhost(void *context, const struct vhost *vhost)
     };
 }
 
+static void
+add_queue_to_vhost(struct survey_vhost *row, struct queue *queue)
+{
+    struct queue_clock_reading reading;
+    const struct queue_clocks *clocks = queue->clocks;
+    row->ready += queue->ready_count;
+    row->unacked += queue->unacked_count;
+    if (clocks == NULL) {
+        return;
+    }
+    row->published += clocks->published_count;
+    for (int i = 0; i < DELIVERY_KIND_COUNT; i++) {
+        row->delivered_by[i] += clocks->delivered_counts[i];
+    }
+    row->get_empty += clocks->get_empty_count;
+    row->redelivered += clocks->redelivered_count;
+    row->acked += clocks->acked_count;
+    queue_read_clocks(queue, &reading);
+    row->published_rate += reading.rates[RATE_10_S].arrived;
+    row->delivered_rate += reading.rates[RATE_10_S].delivered;
+    row->served_rate += reading.rates[RATE_10_S].served;
+}
+
 enum request_progress
 vhost_survey_step(struct vhost_survey *survey, struct core *core, uint32_t *budget)
 {
@@ -313,11 +336,10 @@ vhost_survey_step(struct vhost_survey *survey, struct core *core, uint32_t *budg
         .enter = enter_vhost,
         .survey = survey,
     };
-    const struct queue *queue;
+    struct queue *queue;
     while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
-        struct survey_vhost *row = &survey->rows[survey->count - 1];
-        row->ready += queue->ready_count;
-        row->unacked += queue->unacked_count;
+        survey_spend_on_clocks(queue, budget);
+        add_queue_to_vhost(&survey->rows[survey->count - 1], queue);
     }
     return survey->walk.is_done ? REQUEST_DONE : REQUEST_MORE;
 }
@@ -365,6 +387,8 @@ read_core(struct core_survey *survey, const struct core *core)
     survey->channels = core->counters.channels_opened - core->counters.channels_closed;
     survey->memory_bytes = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;
     survey->memory_mark_bytes = core->settings.memory_mark_bytes;
+    survey->disk_mark_bytes = core->settings.disk_mark_bytes;
+    survey->disk_mark_percent = core->settings.disk_mark_percent;
     survey->alarms = core->alarms;
 }
 
@@ -379,6 +403,10 @@ core_survey_step(struct core_survey *survey, struct core *core, uint32_t *budget
         .survey = survey,
     };
     struct queue *queue;
+    if (survey->leaves_queues) {
+        read_core(survey, core);
+        return REQUEST_DONE;
+    }
     while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
         survey_spend_on_clocks(queue, budget);
         count_queue(survey, queue);

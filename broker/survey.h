@@ -79,6 +79,12 @@ struct survey_consumer {
     int64_t priority, timeout_ms;
 };
 
+/* A consumer of the queue, its texts copied. */
+struct queue;
+struct consumer;
+struct survey_consumer survey_consumer_of(struct arena *arena, const struct queue *queue,
+                                          const struct consumer *consumer);
+
 /* Bindings of one queue, or its consumers: at most 4,096 of them. */
 struct queue_details {
     struct bytes vhost, queue;
@@ -101,6 +107,8 @@ struct survey_vhost {
     struct bytes name;
     uint32_t queues, exchanges, connections;
     uint64_t ready, unacked;
+    uint64_t published, delivered_by[DELIVERY_KIND_COUNT], get_empty, redelivered, acked;
+    double published_rate, delivered_rate, served_rate; /* a second, over its queues */
 };
 
 struct vhost_survey {
@@ -123,11 +131,14 @@ void vhost_survey_fini(struct vhost_survey *survey);
  * core's counters. */
 struct core_survey {
     struct survey_viewer viewer;
+    bool leaves_queues; /* only what the core counts by itself is wanted: no walk */
     struct core_counters counters;
     uint64_t uptime_ms;
     uint64_t ready, unacked;
     uint64_t queues, exchanges, consumers, connections, channels;
     uint64_t memory_bytes, memory_mark_bytes;
+    uint64_t disk_mark_bytes;                           /* as in struct core_settings */
+    uint32_t disk_mark_percent;                         /* likewise */
     uint8_t alarms;                                     /* of enum core_alarm */
     double published_rate, delivered_rate, served_rate; /* a second, over all queues */
     struct survey_walk walk;

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "broker/tls_settings.h"
+#include "management/effective_config.h"
 #include "management/monitor.h"
 #include "management/server.h"
 #include "tls/certificate_time.h"
@@ -95,26 +96,17 @@ name_of_node(void)
     return xstrdup(name);
 }
 
-/* What cannot be read is left out: the listener has told already. */
 static void
-read_certificates(struct management *management, const struct config *config)
+note_certificates(struct management *management, const struct config *config)
 {
-    static const char *const names[LISTENER_KIND_COUNT] = {
-        [LISTENER_AMQP] = "amqp",   [LISTENER_AMQPS] = "amqps",     [LISTENER_HTTP] = "http",
-        [LISTENER_HTTPS] = "https", [LISTENER_METRICS] = "metrics",
-    };
-    pthread_mutex_lock(&management->certificates_lock);
-    management->certificate_count = 0;
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+    for (int i = 0; i < LISTENER_KIND_COUNT; i++) {
         const struct config_listener *listener = &config->listeners[i];
-        int64_t end_ms;
-        if (listener->enabled && listener->tls != NULL &&
-            certificate_file_end(listener->tls->certificate, &end_ms)) {
-            management->certificates[management->certificate_count++] =
-                (struct server_certificate){.listener = names[i], .end_ms = end_ms};
+        int64_t end_ms = 0;
+        if (listener->enabled && listener->tls != NULL) {
+            (void)certificate_file_end(listener->tls->certificate, &end_ms);
         }
+        atomic_store(&management->certificate_ends_ms[i], end_ms);
     }
-    pthread_mutex_unlock(&management->certificates_lock);
 }
 
 struct management *
@@ -127,9 +119,12 @@ management_new(const struct config *config, struct broker *broker, struct log *l
     management->stop_fd = -1;
     management->rabbitmq_version = xstrdup(config->server.rabbitmq_version);
     management->node = name_of_node();
+    management->effective_config = effective_config_new(config);
+    if (!config->server.is_ephemeral && config->server.data_dir != NULL) {
+        management->data_directory = xstrdup(config->server.data_dir);
+    }
+    note_certificates(management, config);
     list_init(&management->connections);
-    pthread_mutex_init(&management->certificates_lock, NULL);
-    read_certificates(management, config);
     management->desk = broker_requests(broker);
     if (management->desk == NULL || !make_loop(management) ||
         (management->monitor = monitor_new(management)) == NULL) {
@@ -191,7 +186,8 @@ management_free(struct management **management_pointer)
     }
     free(management->rabbitmq_version);
     free(management->node);
-    pthread_mutex_destroy(&management->certificates_lock);
+    free(management->data_directory);
+    free(management->effective_config);
     free(management);
     *management_pointer = NULL;
 }
@@ -222,7 +218,7 @@ management_reload(struct management *management, const struct config *config, ch
             return STATUS_REJECTED;
         }
     }
-    read_certificates(management, config);
+    note_certificates(management, config);
     return STATUS_OK;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "management/metrics.h"
 
+#include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -350,26 +351,19 @@ put_waits(struct buffer *out, const struct measure *measure)
 static void
 put_certificates(struct buffer *out, struct management *management)
 {
-    struct buffer labels;
     struct clock_source clock = clock_system();
     int64_t now_ms = clock.read(clock.context).wall_ms;
     static const char name[] = "certificate_expiry_seconds";
     metric_begin(out, "bourse_", name, METRIC_GAUGE,
                  "Until the certificate of a listener ends; below 0: it has ended");
-    buffer_init(&labels);
-    pthread_mutex_lock(&management->certificates_lock);
-    for (size_t i = 0; i < management->certificate_count; i++) {
-        const struct server_certificate *certificate = &management->certificates[i];
-        buffer_clear(&labels);
-        metric_put_label(&labels, "listener", bytes_of(certificate->listener));
-        buffer_put_u8(&labels, '\0');
-        if (!labels.failed) {
-            buffer_printf(out, "bourse_%s{%s} %lld\n", name, (const char *)labels.data,
-                          (long long)((certificate->end_ms - now_ms) / 1000));
+    for (int i = 0; i < LISTENER_KIND_COUNT; i++) {
+        int64_t end_ms = atomic_load(&management->certificate_ends_ms[i]);
+        if (end_ms != 0) {
+            buffer_printf(out, "bourse_%s{listener=\"%s\"} %" PRId64 "\n", name,
+                          config_listener_name((enum config_listener_kind)i),
+                          (end_ms - now_ms) / 1000);
         }
     }
-    pthread_mutex_unlock(&management->certificates_lock);
-    buffer_fini(&labels);
 }
 
 /* One sample for each queue over a limit that its file gives. */

@@ -171,30 +171,37 @@ write_alarms(struct json_writer *json, const struct measure *measure)
 }
 
 static void
-write_certificates(struct json_writer *json, struct management *management, int64_t now_ms)
+write_certificate(struct json_writer *json, const char *listener, int64_t left_ms)
 {
     static const int64_t DAY_MS = INT64_C(86400000);
     enum { DAYS_MIN = 14 };
-    pthread_mutex_lock(&management->certificates_lock);
-    for (size_t i = 0; i < management->certificate_count; i++) {
-        const struct server_certificate *certificate = &management->certificates[i];
-        int64_t left_ms = certificate->end_ms - now_ms;
-        char what[64];
-        if (left_ms < DAYS_MIN * DAY_MS) {
-            (void)snprintf(what, sizeof(what),
-                           left_ms < 0 ? "the certificate has ended"
-                                       : "the certificate ends in %lld days",
-                           (long long)(left_ms / DAY_MS));
-            begin_item(json, left_ms < 0 ? SEVERITY_CRITICAL : SEVERITY_WARNING, "certificate_ends",
-                       "listener");
-            json_put_string(json, "name", certificate->listener);
-            json_put_number(json, "value", left_ms);
-            json_put_number(json, "limit", DAYS_MIN * DAY_MS);
-            end_item(json, what, "clients will refuse to connect",
-                     "put a new one in its place and reload");
+    char what[64] = "the certificate has ended";
+    bool has_ended = left_ms < 0;
+    if (left_ms >= DAYS_MIN * DAY_MS) {
+        return;
+    }
+    if (!has_ended) {
+        (void)snprintf(what, sizeof(what), "the certificate ends in %" PRId64 " days",
+                       left_ms / DAY_MS);
+    }
+    begin_item(json, has_ended ? SEVERITY_CRITICAL : SEVERITY_WARNING, "certificate_ends",
+               "listener");
+    json_put_string(json, "name", listener);
+    json_put_number(json, "value", left_ms);
+    json_put_number(json, "limit", DAYS_MIN * DAY_MS);
+    end_item(json, what, "clients will refuse to connect", "put a new one in its place and reload");
+}
+
+static void
+write_certificates(struct json_writer *json, struct management *management, int64_t now_ms)
+{
+    for (int i = 0; i < LISTENER_KIND_COUNT; i++) {
+        int64_t end_ms = atomic_load(&management->certificate_ends_ms[i]);
+        if (end_ms != 0) {
+            write_certificate(json, config_listener_name((enum config_listener_kind)i),
+                              end_ms - now_ms);
         }
     }
-    pthread_mutex_unlock(&management->certificates_lock);
 }
 
 static void

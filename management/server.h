@@ -64,12 +64,6 @@ struct server_http {
     struct tls_context *tls; /* owned; NULL: plain */
 };
 
-/* The certificate of a listener, AMQP's included, as it was loaded last. */
-struct server_certificate {
-    const char *listener; /* "amqps"; static memory */
-    int64_t end_ms;       /* of its validity, since 1970 */
-};
-
 struct management {
     struct log *log;           /* borrowed */
     struct broker *broker;     /* borrowed */
@@ -88,14 +82,16 @@ struct management {
     bool has_thread;
     atomic_bool is_ready;
     atomic_bool reload_has_failed; /* the last one */
-    pthread_mutex_t certificates_lock;
-    struct server_certificate certificates[LISTENER_KIND_COUNT]; /* under the lock */
-    size_t certificate_count;
-    gid_t group;             /* of operators; (gid_t)-1: there is none */
-    char *control_path;      /* owned; NULL: no control socket */
-    char *rabbitmq_version;  /* owned */
-    char *node;              /* "bourse@HOST"; owned */
-    struct monitor *monitor; /* owned */
+    gid_t group;                   /* of operators; (gid_t)-1: there is none */
+    char *control_path;            /* owned; NULL: no control socket */
+    char *rabbitmq_version;        /* owned */
+    char *node;                    /* "bourse@HOST"; owned */
+    char *data_directory;          /* owned; NULL: nothing is written */
+    char *effective_config;        /* JSON; owned */
+    struct monitor *monitor;       /* owned */
+    /* When the certificates that listeners show end, as of the last time they were loaded; 0: there
+     * is none. */
+    _Atomic int64_t certificate_ends_ms[LISTENER_KIND_COUNT];
 };
 
 /* http_server.c: opens what the configuration says; false with the reason. */
