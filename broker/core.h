@@ -202,9 +202,9 @@ struct core {
     uint32_t prompt_count;        /* of its targets: those that are to have the message at once */
     uint64_t route_due_ms;        /* when the others are (route.h) */
     struct route_cache *cache;
-    struct buffer payload;            /* scratch of channel_send and connection_send */
-    struct entry_memory queue_memory; /* of all queues; they keep it up to date */
-    uint64_t opened_bytes;            /* of all chunks that networks ever opened */
+    struct buffer payload;                     /* scratch of channel_send and connection_send */
+    struct entry_memory queue_memory;          /* of all queues; they keep it up to date */
+    uint64_t opened_bytes;                     /* of all chunks that networks ever opened */
     uint64_t disk_free_bytes, disk_mark_bytes; /* as it was told; 0: not yet */
     uint64_t held_bytes; /* message memory of publishes that wait for the alarm; blocked.c */
     uint8_t alarms;      /* of enum core_alarm: publishers are blocked while any is set */
