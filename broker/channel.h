@@ -88,7 +88,7 @@ struct channel {
     struct list_link settling_link;  /* core->settling: a settlement of many goes on */
     uint64_t settling_to;            /* up to this tag; means nothing while none does */
     enum settlement settling_as;
-    struct list_link doomed_link;    /* core->doomed_channels */
+    struct list_link doomed_link; /* core->doomed_channels */
     struct channel_counters counters;
     bool is_publisher; /* has published: counted among them */
 };
