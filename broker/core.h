@@ -15,6 +15,7 @@
 #include "base/timer.h"
 #include "config/config.h"
 #include "net/seam.h"
+#include "queues/clocks.h"
 #include "queues/queue.h"
 #include "routing/route_cache.h"
 #include "routing/target.h"
@@ -105,11 +106,25 @@ enum core_alarm {
     ALARM_STOPPING = 1 << 2, /* the broker drains: said to nobody */
 };
 
+/* Bodies of published messages are counted by their size: the upper ends of all but the last. */
+enum { MESSAGE_SIZE_BUCKET_COUNT = 9 };
+extern const uint32_t core_message_size_bounds[MESSAGE_SIZE_BUCKET_COUNT];
+
+/* How long confirms took, by the core's clock: upper ends of all but the last, milliseconds. */
+enum { CONFIRM_BUCKET_COUNT = 14 };
+extern const uint64_t core_confirm_bounds_ms[CONFIRM_BUCKET_COUNT];
+
 struct core_counters {
     uint64_t connections_opened, connections_closed;
     uint64_t channels_opened, channels_closed;
+    uint64_t queues_declared, queues_created, queues_deleted;
     uint64_t published, routed, unroutable_returned, unroutable_dropped;
+    uint64_t published_for_confirm;                                   /* of them: in confirm mode */
+    uint64_t message_sizes[MESSAGE_SIZE_BUCKET_COUNT], message_bytes; /* of those published */
+    uint64_t confirm_times[CONFIRM_BUCKET_COUNT], confirm_ms;         /* of those confirmed */
+    uint64_t publishers; /* channels that are open and have published */
     uint64_t delivered, acked, redelivered, confirmed, expired;
+    uint64_t delivered_by[DELIVERY_KIND_COUNT], get_empty;
     uint64_t refused;                  /* messages by queues that are full, once for each queue */
     uint64_t timed_out;                /* deliveries that were not settled in time */
     uint64_t failed;                   /* deliveries, as far as their queue counts them */
@@ -188,9 +203,10 @@ struct core {
     uint32_t prompt_count;        /* of its targets: those that are to have the message at once */
     uint64_t route_due_ms;        /* when the others are (route.h) */
     struct route_cache *cache;
-    struct buffer payload;            /* scratch of channel_send and connection_send */
-    struct entry_memory queue_memory; /* of all queues; they keep it up to date */
-    uint64_t opened_bytes;            /* of all chunks that networks ever opened */
+    struct buffer payload;                     /* scratch of channel_send and connection_send */
+    struct entry_memory queue_memory;          /* of all queues; they keep it up to date */
+    uint64_t opened_bytes;                     /* of all chunks that networks ever opened */
+    uint64_t disk_free_bytes, disk_mark_bytes; /* as it was told; 0: not yet */
     uint64_t held_bytes; /* message memory of publishes that wait for the alarm; blocked.c */
     uint8_t alarms;      /* of enum core_alarm: publishers are blocked while any is set */
     struct dead_letters *dead_letters; /* owned (broker/dead_letter.h) */
@@ -275,6 +291,8 @@ MUST_CHECK enum status core_apply(struct core *core, const struct config *config
 /* How much room the file system has: turns the disk alarm on below the mark, and off again a tenth
  * above it. */
 void core_set_disk_space(struct core *core, uint64_t free_bytes, uint64_t total_bytes);
+/* Below how many free octets the alarm goes on, by the two marks of struct core_settings. */
+uint64_t core_disk_mark(uint64_t mark_bytes, uint32_t mark_percent, uint64_t total_bytes);
 bool core_disk_is_low(const struct core *core); /* as of the last time it was told */
 
 /* The first half of a stop: publishes are held from now on. True once everything that was promised

@@ -10,27 +10,15 @@
 #ifndef BOURSE_BROKER_SURVEY_H
 #define BOURSE_BROKER_SURVEY_H
 
-#include "base/alloc.h"
-#include "broker/core.h"
 #include "broker/request.h"
+#include "broker/survey_walk.h"
 #include "queues/clocks.h"
 #include "queues/waiting.h"
 
-/* Who looks. */
-struct survey_viewer {
-    struct bytes user; /* data NULL: the house */
-    bool sees_all;     /* vhosts that it may not enter, too */
-};
-
-/* Whether the viewer may look into that vhost. */
-bool survey_may_see(struct core *core, const struct survey_viewer *viewer, struct bytes vhost);
-
-/* Where a walk over the queues of all vhosts stands, or over those of one. */
-struct survey_walk {
-    uint32_t vhosts_left, queues_left;
-    struct bytes vhost; /* whose queues come; data NULL: the next vhost's */
-    bool has_begun, is_done;
-};
+/* Reading a queue's clocks walks what has come back to it: takes what that is worth from the
+ * budget.
+ */
+void survey_spend_on_clocks(const struct queue *queue, uint32_t *budget);
 
 /* Queues ------------------------------------------------------------------------------------- */
 
@@ -50,6 +38,7 @@ struct survey_queue {
     uint64_t ready_bytes, waiting_bytes, memory_bytes;
     uint32_t consumers, ready_consumers;
     uint64_t published, delivered, redelivered, acked, died[DEATH_REASON_COUNT];
+    uint64_t delivered_by[DELIVERY_KIND_COUNT], get_empty;
     bool has_clocks;
     uint64_t oldest_ready_ms, oldest_unacked_ms; /* ages; NEVER_MS: there is none */
     struct queue_rates rates[RATE_WINDOW_COUNT];
@@ -90,6 +79,12 @@ struct survey_consumer {
     int64_t priority, timeout_ms;
 };
 
+/* A consumer of the queue, its texts copied. */
+struct queue;
+struct consumer;
+struct survey_consumer survey_consumer_of(struct arena *arena, const struct queue *queue,
+                                          const struct consumer *consumer);
+
 /* Bindings of one queue, or its consumers: at most 4,096 of them. */
 struct queue_details {
     struct bytes vhost, queue;
@@ -112,6 +107,8 @@ struct survey_vhost {
     struct bytes name;
     uint32_t queues, exchanges, connections;
     uint64_t ready, unacked;
+    uint64_t published, delivered_by[DELIVERY_KIND_COUNT], get_empty, redelivered, acked;
+    double published_rate, delivered_rate, served_rate; /* a second, over its queues */
 };
 
 struct vhost_survey {
@@ -134,11 +131,14 @@ void vhost_survey_fini(struct vhost_survey *survey);
  * core's counters. */
 struct core_survey {
     struct survey_viewer viewer;
+    bool leaves_queues; /* only what the core counts by itself is wanted: no walk */
     struct core_counters counters;
     uint64_t uptime_ms;
     uint64_t ready, unacked;
     uint64_t queues, exchanges, consumers, connections, channels;
     uint64_t memory_bytes, memory_mark_bytes;
+    uint64_t disk_mark_bytes;                           /* as in struct core_settings */
+    uint32_t disk_mark_percent;                         /* likewise */
     uint8_t alarms;                                     /* of enum core_alarm */
     double published_rate, delivered_rate, served_rate; /* a second, over all queues */
     struct survey_walk walk;
