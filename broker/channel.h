@@ -36,6 +36,7 @@ struct channel_counters {
     uint64_t acked;
 };
 
+/* What becomes of an open delivery. */
 enum settlement {
     SETTLEMENT_ACK,
     SETTLEMENT_NACKED,   /* back to the queue, by basic.nack; gone if the queue is gone */

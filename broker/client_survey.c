@@ -214,7 +214,8 @@ walk_channels(struct client_survey *survey, const struct connection *connection,
     while (survey->channels_left > 0 && *budget > 0) {
         uint16_t number = survey->channels_left;
         const struct channel *channel = connection->channels[number - 1];
-        if (channel != NULL || number % CHANNEL_PLACES_PER_ROW == 0) {
+        bool is_begun = survey->number == number;
+        if (!is_begun && (channel != NULL || number % CHANNEL_PLACES_PER_ROW == 0)) {
             spend(budget);
         }
         if (!walk_channel(survey, channel, budget)) {
@@ -263,9 +264,11 @@ enum request_progress
 client_survey_step(struct client_survey *survey, struct core *core, uint32_t *budget)
 {
     while (*budget > 0) {
-        spend(budget);
-        if (survey->link == 0 && !next_connection(survey, core)) {
-            return REQUEST_DONE;
+        if (survey->link == 0) {
+            spend(budget);
+            if (!next_connection(survey, core)) {
+                return REQUEST_DONE;
+            }
         }
         uint64_t link = survey->link;
         const struct connection *connection =
