@@ -139,23 +139,59 @@ password_verify_scrypt(struct bytes password, const char *text)
     return status;
 }
 
-/* base64(salt[4] || H(salt || password)); the length says whether H is SHA-256 or SHA-512. */
+/* RabbitMQ's digests, told apart by their length. */
+static const struct rabbitmq_form {
+    size_t size;
+    const EVP_MD *(*digest)(void);
+    const char *algorithm;
+} rabbitmq_forms[] = {
+    {16, EVP_md5, "rabbit_password_hashing_md5"},
+    {32, EVP_sha256, "rabbit_password_hashing_sha256"},
+    {64, EVP_sha512, "rabbit_password_hashing_sha512"},
+};
+
+/* base64(salt[4] || H(salt || password)), decoded to `stored`; NULL: the text is in no such form. */
+static const struct rabbitmq_form *
+rabbitmq_hash_parse(const char *text, uint8_t stored[static RABBITMQ_SALT_SIZE + RABBITMQ_HASH_MAX])
+{
+    size_t size;
+    if (!base64_decode(bytes_of(text), stored, RABBITMQ_SALT_SIZE + RABBITMQ_HASH_MAX, &size)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(rabbitmq_forms); i++) {
+        if (size == RABBITMQ_SALT_SIZE + rabbitmq_forms[i].size) {
+            return &rabbitmq_forms[i];
+        }
+    }
+    return NULL;
+}
+
+const char *
+password_hash_algorithm(const char *hash)
+{
+    struct scrypt_hash parsed;
+    uint8_t stored[RABBITMQ_SALT_SIZE + RABBITMQ_HASH_MAX];
+    if (password_hash_is_slow(hash)) {
+        return scrypt_hash_parse(&parsed, hash) ? "bourse_password_hashing_scrypt" : NULL;
+    }
+    const struct rabbitmq_form *form = rabbitmq_hash_parse(hash, stored);
+    return form == NULL ? NULL : form->algorithm;
+}
+
 static enum status
 password_verify_rabbitmq(struct bytes password, const char *text)
 {
     uint8_t stored[RABBITMQ_SALT_SIZE + RABBITMQ_HASH_MAX];
-    size_t size;
-    if (!base64_decode(bytes_of(text), stored, sizeof(stored), &size) ||
-        (size != RABBITMQ_SALT_SIZE + 32 && size != RABBITMQ_SALT_SIZE + 64)) {
+    const struct rabbitmq_form *form = rabbitmq_hash_parse(text, stored);
+    if (form == NULL) {
         return STATUS_REJECTED;
     }
-    const EVP_MD *digest = size == RABBITMQ_SALT_SIZE + 32 ? EVP_sha256() : EVP_sha512();
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     if (context == NULL) {
         return STATUS_NO_MEMORY;
     }
     uint8_t computed[EVP_MAX_MD_SIZE];
-    bool done = EVP_DigestInit_ex(context, digest, NULL) == 1 &&
+    bool done = EVP_DigestInit_ex(context, form->digest(), NULL) == 1 &&
                 EVP_DigestUpdate(context, stored, RABBITMQ_SALT_SIZE) == 1 &&
                 EVP_DigestUpdate(context, password.data, password.size) == 1 &&
                 EVP_DigestFinal_ex(context, computed, NULL) == 1;
@@ -163,7 +199,7 @@ password_verify_rabbitmq(struct bytes password, const char *text)
     if (!done) {
         return STATUS_NO_MEMORY;
     }
-    return CRYPTO_memcmp(computed, stored + RABBITMQ_SALT_SIZE, size - RABBITMQ_SALT_SIZE) == 0
+    return CRYPTO_memcmp(computed, stored + RABBITMQ_SALT_SIZE, form->size) == 0
                ? STATUS_OK
                : STATUS_REJECTED;
 }
