@@ -167,7 +167,7 @@ fill_bind(const struct call *call, struct operation *operation, struct bytes rou
 }
 
 static void
-bind(struct call *call, enum method_id id)
+begin_bind(struct call *call, enum method_id id)
 {
     const json_t *body = call_names_fit(call) ? call_json(call) : NULL;
     struct bytes routing_key;
@@ -187,11 +187,11 @@ bind(struct call *call, enum method_id id)
 void
 handle_queue_bind(struct call *call)
 {
-    bind(call, METHOD_QUEUE_BIND);
+    begin_bind(call, METHOD_QUEUE_BIND);
 }
 
 void
 handle_exchange_bind(struct call *call)
 {
-    bind(call, METHOD_EXCHANGE_BIND);
+    begin_bind(call, METHOD_EXCHANGE_BIND);
 }
