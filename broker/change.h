@@ -31,8 +31,7 @@ void change_log(const struct change *change, const char *event, const char *form
     PRINTF_LIKE(3, 4);
 
 /* Refuses, with the reason. */
-enum change_outcome change_refuse(struct change *change, const char *format, ...)
-    PRINTF_LIKE(2, 3);
+enum change_outcome change_refuse(struct change *change, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* Whether the log has room for a record with so many octets of texts; false: `why` says so. */
 bool change_has_room(struct change *change, uint64_t octets);

@@ -507,9 +507,9 @@ core_wait_ms(const struct core *core)
         !list_is_empty(&core->overlong) || !list_is_empty(&core->confirming) ||
         !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
         core_is_unbinding(core) || !list_is_empty(&core->gone_vhosts) ||
-        !list_is_empty(&core->policy_walks) || core->requests_go_on ||
-        core_has_desk_work(core) || queue_discards_can_go_on(&core->discards) ||
-        core_can_move_dead(core) || core_wants_seal(core)) {
+        !list_is_empty(&core->policy_walks) || core->requests_go_on || core_has_desk_work(core) ||
+        queue_discards_can_go_on(&core->discards) || core_can_move_dead(core) ||
+        core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

@@ -142,25 +142,25 @@ struct core {
                          core began */
     uint64_t first_tick_ms; /* monotonic; 0: there was none yet */
     struct timer_wheel timers;
-    struct buffer record;        /* scratch of broker/durability.c */
-    uint64_t seed;               /* of every hash */
-    uint64_t next_id;            /* of transient objects; counts from 2^63 */
-    uint64_t next_durable_id;    /* of durable ones; counts from 1 and goes on after a restart */
-    uint64_t next_house_link;    /* of connections of the house (house.h) */
-    struct user *house_user;     /* who may do everything; owned; NULL: nobody has asked for it */
-    struct map durable_queues;   /* struct queue by id; points */
-    struct map vhosts;           /* struct vhost by name; owns */
-    struct map users;            /* struct user by name; owns */
-    struct map user_ids;         /* the same by id; points */
+    struct buffer record;      /* scratch of broker/durability.c */
+    uint64_t seed;             /* of every hash */
+    uint64_t next_id;          /* of transient objects; counts from 2^63 */
+    uint64_t next_durable_id;  /* of durable ones; counts from 1 and goes on after a restart */
+    uint64_t next_house_link;  /* of connections of the house (house.h) */
+    struct user *house_user;   /* who may do everything; owned; NULL: nobody has asked for it */
+    struct map durable_queues; /* struct queue by id; points */
+    struct map vhosts;         /* struct vhost by name; owns */
+    struct map users;          /* struct user by name; owns */
+    struct map user_ids;       /* the same by id; points */
     struct generations *generations; /* configurations that were applied (generation.h); owned */
-    struct list new_passwords;   /* of new_password.link: being hashed */
-    uint64_t next_password_id;   /* of them */
-    struct list gone_vhosts;     /* of vhost.gone_link; owns (vhost_life.h) */
-    struct list empty_vhosts;    /* the same, of those with nothing left in them */
-    struct login_desk *logins;   /* logins under way, throttling, verified credentials; owned */
-    struct map connections;      /* struct connection by its link id */
-    struct connection *recent;   /* the one found last; NULL: none */
-    struct list connection_list; /* of struct connection.core_link, oldest first; owns */
+    struct list new_passwords;       /* of new_password.link: being hashed */
+    uint64_t next_password_id;       /* of them */
+    struct list gone_vhosts;         /* of vhost.gone_link; owns (vhost_life.h) */
+    struct list empty_vhosts;        /* the same, of those with nothing left in them */
+    struct login_desk *logins;       /* logins under way, throttling, verified credentials; owned */
+    struct map connections;          /* struct connection by its link id */
+    struct connection *recent;       /* the one found last; NULL: none */
+    struct list connection_list;     /* of struct connection.core_link, oldest first; owns */
     uint32_t connection_count;
     struct list dispatch_queues;    /* of queue.dispatch_link: ready messages met consumers */
     struct list expiring;           /* of queue_times.link: something may be due (expiry.h) */

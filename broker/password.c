@@ -150,7 +150,8 @@ static const struct rabbitmq_form {
     {64, EVP_sha512, "rabbit_password_hashing_sha512"},
 };
 
-/* base64(salt[4] || H(salt || password)), decoded to `stored`; NULL: the text is in no such form. */
+/* base64(salt[4] || H(salt || password)), decoded to `stored`; NULL: the text is in no such form.
+ */
 static const struct rabbitmq_form *
 rabbitmq_hash_parse(const char *text, uint8_t stored[static RABBITMQ_SALT_SIZE + RABBITMQ_HASH_MAX])
 {
@@ -199,9 +200,8 @@ password_verify_rabbitmq(struct bytes password, const char *text)
     if (!done) {
         return STATUS_NO_MEMORY;
     }
-    return CRYPTO_memcmp(computed, stored + RABBITMQ_SALT_SIZE, form->size) == 0
-               ? STATUS_OK
-               : STATUS_REJECTED;
+    return CRYPTO_memcmp(computed, stored + RABBITMQ_SALT_SIZE, form->size) == 0 ? STATUS_OK
+                                                                                 : STATUS_REJECTED;
 }
 
 bool

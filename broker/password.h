@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Password hashes: salted scrypt in the PHC string form for our own, RabbitMQ's salted MD5,
- * SHA-256 and SHA-512 for those that were imported; and keyed digests, under which secrets are remembered and
- * compared without being kept. */
+ * SHA-256 and SHA-512 for those that were imported; and keyed digests, under which secrets are
+ * remembered and compared without being kept. */
 #ifndef BOURSE_BROKER_PASSWORD_H
 #define BOURSE_BROKER_PASSWORD_H
 

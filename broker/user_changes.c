@@ -334,8 +334,9 @@ change_limit_user(struct change *change, struct bytes name, struct bytes limit, 
                      : bytes_equal_text(limit, "max-channels")  ? &user->channels_max
                                                                 : NULL;
     if (place == NULL) {
-        return change_refuse(change, "a user has no limit \"%.*s\"; it has \"max-connections\" and "
-                                     "\"max-channels\"",
+        return change_refuse(change,
+                             "a user has no limit \"%.*s\"; it has \"max-connections\" and "
+                             "\"max-channels\"",
                              BYTES_FORMAT(limit));
     }
     if (!change_has_room(change, octets_with(user, 0))) {

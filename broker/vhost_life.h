@@ -30,8 +30,8 @@ enum change_outcome change_protect_vhost(struct change *change, struct bytes nam
                                          bool is_protected);
 
 /* "max-connections" or "max-queues"; -1: none. */
-enum change_outcome change_limit_vhost(struct change *change, struct bytes name,
-                                       struct bytes limit, int64_t value);
+enum change_outcome change_limit_vhost(struct change *change, struct bytes name, struct bytes limit,
+                                       int64_t value);
 
 /* Goes on with those that were deleted. */
 void core_empty_gone_vhosts(struct core *core);

@@ -105,8 +105,8 @@ free_ask(struct call_ask *call_ask)
     change_ask_free(CONTAINER_OF(call_ask, struct change_ask, ask));
 }
 
-struct change_ask *
-change_ask_new(enum change_outcome (*run_change)(struct change_ask *ask, struct change *change))
+struct change_ask *change_ask_new(enum change_outcome (*run_change)(struct change_ask *ask,
+                                                                    struct change *change))
 {
     struct change_ask *ask = xalloc(sizeof(*ask));
     ask->run = run_change;

@@ -73,16 +73,14 @@ apply_user(struct definitions_apply *apply, size_t at)
     struct user_wish wish = {
         .name = user->name,
         .tags = tags,
-        .password_hash =
-            user->hash.size > 0 && password_hash_algorithm(hash) != NULL ? hash : "",
+        .password_hash = user->hash.size > 0 && password_hash_algorithm(hash) != NULL ? hash : "",
     };
     enum change_outcome outcome = change_put_user(change, &wish);
     free(tags);
     if (!note(apply, outcome, "user", user->name)) {
         return false;
     }
-    (void)change_limit_user(change, user->name, bytes_of("max-connections"),
-                            user->connections_max);
+    (void)change_limit_user(change, user->name, bytes_of("max-connections"), user->connections_max);
     (void)change_limit_user(change, user->name, bytes_of("max-channels"), user->channels_max);
     return true;
 }
@@ -122,8 +120,8 @@ apply_permission(struct definitions_apply *apply, size_t at)
                    [ACCESS_WRITE] = permission->write,
                    [ACCESS_READ] = permission->read},
     };
-    return note(apply, change_put_grant(&apply->change, permission->user, &grant),
-                "permissions of", permission->user);
+    return note(apply, change_put_grant(&apply->change, permission->user, &grant), "permissions of",
+                permission->user);
 }
 
 static bool
@@ -235,8 +233,7 @@ apply_exchange(struct definitions_apply *apply, size_t at)
                     exchange->name);
     }
     const char *problem = exchange_problem(&properties, &fault);
-    if (problem == NULL &&
-        vhost_declare_exchange(vhost, &properties, NULL, &fault) != STATUS_OK) {
+    if (problem == NULL && vhost_declare_exchange(vhost, &properties, NULL, &fault) != STATUS_OK) {
         problem = fault.text;
     }
     return problem == NULL ? note(apply, CHANGE_MADE, "exchange", exchange->name)
@@ -259,8 +256,7 @@ apply_binding(struct definitions_apply *apply, size_t at)
 {
     const struct definitions_binding *binding = &apply->definitions->bindings.items[at];
     struct vhost *vhost = core_find_vhost(apply->change.core, binding->vhost);
-    struct exchange *source =
-        vhost == NULL ? NULL : vhost_find_exchange(vhost, binding->source);
+    struct exchange *source = vhost == NULL ? NULL : vhost_find_exchange(vhost, binding->source);
     struct route_target *target = source == NULL ? NULL : find_destination(vhost, binding);
     struct fault fault;
     if (target == NULL || source->name.size == 0) {

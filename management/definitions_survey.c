@@ -231,10 +231,9 @@ add_next_binding(struct definitions_survey *survey, const struct vhost *vhost)
 {
     const struct exchange *exchange =
         survey->bindings_of.data == NULL ? NULL : vhost_find_exchange(vhost, survey->bindings_of);
-    struct binding *binding =
-        exchange == NULL || (exchange->internal && !exchange->predeclared)
-            ? NULL
-            : binding_table_next(&exchange->bindings, &survey->binding_at);
+    struct binding *binding = exchange == NULL || (exchange->internal && !exchange->predeclared)
+                                  ? NULL
+                                  : binding_table_next(&exchange->bindings, &survey->binding_at);
     if (binding == NULL) {
         survey->bindings_of.data = NULL;
         return false;

@@ -19,7 +19,7 @@ struct definitions_survey {
     bool is_in_vhost;
     uint64_t vhost_id; /* of that one: another of its name is not walked on with */
     uint32_t queues_left, exchanges_left;
-    uint64_t binding_at; /* of the exchange that `exchanges_left` points at */
+    uint64_t binding_at;      /* of the exchange that `exchanges_left` points at */
     struct bytes bindings_of; /* its name; data NULL: the next one */
 };
 

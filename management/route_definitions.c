@@ -39,8 +39,7 @@ free_ask(struct call_ask *call_ask)
 }
 
 static struct definitions_ask *
-ask_new(enum request_progress (*step)(struct request *request, struct core *core,
-                                      uint32_t *budget),
+ask_new(enum request_progress (*step)(struct request *request, struct core *core, uint32_t *budget),
         void (*then)(struct call *call, struct call_ask *ask))
 {
     struct definitions_ask *ask = xalloc(sizeof(*ask));

@@ -84,8 +84,8 @@ routing_key_of(const struct operation *operation)
 static void
 put_segment(struct buffer *out, struct bytes text)
 {
-    char *encoded = text.size == 0 ? NULL : evhttp_uriencode((const char *)text.data,
-                                                             (ev_ssize_t)text.size, 0);
+    char *encoded =
+        text.size == 0 ? NULL : evhttp_uriencode((const char *)text.data, (ev_ssize_t)text.size, 0);
     buffer_printf(out, "/%s", encoded == NULL ? "" : encoded);
     free(encoded);
 }

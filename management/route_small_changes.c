@@ -73,8 +73,9 @@ handle_cluster_name_put(struct call *call)
     if (strcmp(name, call->management->node) == 0) {
         call_answer(call, 204);
     } else {
-        call_fail(call, 400, "the name of this broker is %s, after its machine, and cannot be "
-                             "set here",
+        call_fail(call, 400,
+                  "the name of this broker is %s, after its machine, and cannot be "
+                  "set here",
                   call->management->node);
     }
 }

@@ -130,8 +130,8 @@ static void
 fill_unbind(const struct unbind_ask *ask, struct method *method)
 {
     const struct call *call = ask->ask.call;
-    *method = (struct method){.id = ask->to_exchange ? METHOD_EXCHANGE_UNBIND
-                                                     : METHOD_QUEUE_UNBIND};
+    *method =
+        (struct method){.id = ask->to_exchange ? METHOD_EXCHANGE_UNBIND : METHOD_QUEUE_UNBIND};
     if (ask->to_exchange) {
         method->exchange_unbind = (struct exchange_unbind){
             .destination = call_name(call, 2),

@@ -24,8 +24,9 @@ check_hash(struct call *call, const char *hash, const char *algorithm)
         return true;
     }
     if (found == NULL) {
-        call_fail(call, 400, "\"password_hash\" is in no form that can be checked here: RabbitMQ's "
-                             "MD5, SHA-256 or SHA-512 in base64, or $scrypt$");
+        call_fail(call, 400,
+                  "\"password_hash\" is in no form that can be checked here: RabbitMQ's "
+                  "MD5, SHA-256 or SHA-512 in base64, or $scrypt$");
         return false;
     }
     if (algorithm != NULL && strcmp(algorithm, found) != 0) {
@@ -73,7 +74,6 @@ read_user(struct call *call, struct change_ask *ask)
     return read_credentials(call, body, ask);
 }
 
-
 void
 handle_user_put(struct call *call)
 {
@@ -111,8 +111,7 @@ read_names(struct call *call, struct change_ask *ask)
     if (body == NULL) {
         return false;
     }
-    struct bytes *names =
-        arena_alloc(&call->arena, (json_array_size(list) + 1) * sizeof(*names));
+    struct bytes *names = arena_alloc(&call->arena, (json_array_size(list) + 1) * sizeof(*names));
     bool is_good = json_is_array(list);
     for (size_t i = 0; is_good && i < json_array_size(list); i++) {
         const json_t *name = json_array_get(list, i);

@@ -4,13 +4,21 @@
 #include "management/change_ask.h"
 #include "management/handlers.h"
 
-
 /* Virtual hosts ------------------------------------------------------------------------------ */
 
+/* Whoever makes one may do everything in it, as in RabbitMQ. */
 static enum change_outcome
 run_put_vhost(struct change_ask *ask, struct change *change)
 {
-    return change_put_vhost(change, &ask->vhost);
+    const struct user_grant all = {
+        .vhost = ask->vhost.name,
+        .rights = {[ACCESS_CONFIGURE] = ".*", [ACCESS_WRITE] = ".*", [ACCESS_READ] = ".*"},
+    };
+    enum change_outcome outcome = change_put_vhost(change, &ask->vhost);
+    if (outcome == CHANGE_MADE && change->by.size > 0) {
+        (void)change_put_grant(change, change->by, &all);
+    }
+    return outcome;
 }
 
 static bool
@@ -128,8 +136,9 @@ read_target(struct call *call, const json_t *body, struct change_ask *ask)
         return false;
     }
     if (!policy_target_find(bytes_of(target), &ask->policy.target)) {
-        call_fail(call, 400, "apply-to '%.100s' not recognised; it is all, queues, exchanges, "
-                             "classic_queues, quorum_queues or streams",
+        call_fail(call, 400,
+                  "apply-to '%.100s' not recognised; it is all, queues, exchanges, "
+                  "classic_queues, quorum_queues or streams",
                   target);
         return false;
     }

@@ -4,6 +4,8 @@
 import base64
 import hashlib
 import json
+import shutil
+import subprocess
 import urllib.parse
 
 import pytest
@@ -397,3 +399,134 @@ def test_the_description_has_every_row_of_the_table(api):
     with open(brokers.REPOSITORY + "/management/routes.c", encoding="utf-8") as text:
         rows = text.read().count("{ROUTE_")
     assert len(list(described(api))) == rows
+
+
+# RabbitMQ's own tool ------------------------------------------------------------------------------
+
+def test_rabbitmqadmin_declares_deletes_exports_and_imports(broker, api, tmp_path):
+    script = shutil.which("rabbitmqadmin")
+    if script is None:
+        pytest.skip("there is no rabbitmqadmin here")
+    host, port = broker.addresses["http"][0]
+
+    def run(*words):
+        result = subprocess.run(["python3", script, "-H", host, "-P", str(port), "-u", "admin",
+                                 "-p", "secret", *words], capture_output=True, text=True,
+                                timeout=20)
+        assert result.returncode == 0, (words, result.stdout + result.stderr)
+        return result.stdout
+
+    run("declare", "vhost", "name=tool", "tracing=false")
+    run("declare", "user", "name=tool", "password=x", "tags=management")
+    run("declare", "permission", "vhost=tool", "user=tool", "configure=.*", "write=.*", "read=.*")
+    run("declare", "permission", "vhost=tool", "user=admin", "configure=.*", "write=.*", "read=.*")
+    run("-V", "tool", "declare", "exchange", "name=x", "type=topic")
+    run("-V", "tool", "declare", "queue", "name=q", "durable=true")
+    run("-V", "tool", "declare", "binding", "source=x", "destination=q", "routing_key=a.b")
+    run("-V", "tool", "declare", "policy", "name=p", "pattern=.*", 'definition={"max-length":5}',
+        "apply-to=queues")
+    run("declare", "operator_policy", "--vhost=tool", "name=o", "pattern=.*",
+        'definition={"max-length":4}', "apply-to=queues")
+    run("declare", "vhost_limit", "vhost=tool", "name=max-queues", "value=10")
+    path = str(tmp_path / "out.json")
+    run("export", path)
+    run("-V", "tool", "delete", "binding", "source=x", "destination=q", "destination_type=queue",
+        "properties_key=a.b")
+    run("-V", "tool", "delete", "queue", "name=q")
+    run("-V", "tool", "delete", "exchange", "name=x")
+    run("-V", "tool", "delete", "policy", "name=p")
+    run("delete", "operator_policy", "--vhost=tool", "name=o")
+    run("delete", "vhost_limit", "vhost=tool", "name=max-queues")
+    run("delete", "permission", "vhost=tool", "user=tool")
+    run("import", path)
+    assert [b["routing_key"] for b in api.get("/api/definitions/tool")[1]["bindings"]] == ["a.b"]
+    run("delete", "user", "name=tool")
+    run("delete", "vhost", "name=tool")
+    assert "tool" not in [v["name"] for v in api.get("/api/definitions")[1]["vhosts"]]
+
+
+# The oracle ---------------------------------------------------------------------------------------
+
+# Requests as Terraform's provider, the Kubernetes operators and rabbitmqadmin send them
+# (product.md 5.1), in an order in which each finds what it needs.
+SCRIPT = [
+    ("PUT", "/api/vhosts/s", {"description": "d", "tags": "a,b", "tracing": False}),
+    ("PUT", "/api/vhosts/s", {}),
+    ("PUT", "/api/users/su", {"password": "p", "tags": "management"}),
+    ("PUT", "/api/users/su", {"password": "p2", "tags": "management,policymaker"}),
+    ("PUT", "/api/users/sv", {"password_hash": salted("sha256", b"pw"), "tags": "",
+                              "hashing_algorithm": "rabbit_password_hashing_sha256"}),
+    ("PUT", "/api/users/sw", {"password": "p"}),
+    ("PUT", "/api/permissions/s/su", ALL),
+    ("PUT", "/api/permissions/s/su", ALL),
+    ("PUT", "/api/permissions/s/nobody", ALL),
+    ("PUT", "/api/permissions/s/su", {"configure": ".*"}),
+    ("PUT", "/api/permissions/s/ME", ALL),
+    ("PUT", "/api/topic-permissions/s/su", {"exchange": "amq.topic", "write": ".*", "read": ".*"}),
+    ("PUT", "/api/exchanges/s/x", {"type": "topic", "durable": True, "auto_delete": False,
+                                   "arguments": {}}),
+    ("PUT", "/api/exchanges/s/x", {"type": "topic", "durable": True, "auto_delete": False}),
+    ("PUT", "/api/exchanges/s/x", {"type": "direct"}),
+    ("PUT", "/api/exchanges/s/y", {}),
+    ("PUT", "/api/exchanges/s/y", {"type": "fanout"}),
+    ("PUT", "/api/queues/s/q", {"durable": True, "auto_delete": False, "arguments": {}}),
+    ("POST", "/api/bindings/s/e/x/q/q", {"routing_key": "k", "arguments": {}}),
+    ("POST", "/api/bindings/s/e/x/q/q", {"routing_key": "k", "arguments": {}}),
+    ("POST", "/api/bindings/s/e/x/q/none", {"routing_key": "k", "arguments": {}}),
+    ("POST", "/api/bindings/s/e/x/e/y", {"routing_key": "#"}),
+    ("DELETE", "/api/exchanges/s/x?if-unused=true", None),
+    ("DELETE", "/api/bindings/s/e/x/q/q/k", None),
+    ("DELETE", "/api/bindings/s/e/x/q/q/k", None),
+    ("DELETE", "/api/bindings/s/e/x/e/y/%23", None),
+    ("PUT", "/api/policies/s/p", {"pattern": "^a", "definition": {"max-length": 1},
+                                  "priority": 0, "apply-to": "queues"}),
+    ("PUT", "/api/policies/s/p", {"pattern": "^b", "definition": {"max-length": 1},
+                                  "priority": 0, "apply-to": "queues"}),
+    ("PUT", "/api/policies/s/bad", {"pattern": "^a", "definition": {"nonsense": 1}}),
+    ("PUT", "/api/policies/s/bad", {"pattern": "^a"}),
+    ("PUT", "/api/operator-policies/s/o", {"pattern": "^a", "definition": {"max-length": 1},
+                                           "priority": 0, "apply-to": "queues"}),
+    ("PUT", "/api/vhost-limits/s/max-queues", {"value": 5}),
+    ("PUT", "/api/user-limits/su/max-channels", {"value": 5}),
+    ("PUT", "/api/parameters/nothing/s/n", {"value": {}}),
+    ("POST", "/api/queues/s/q/actions", {"action": "sync"}),
+    ("POST", "/api/definitions", {"queues": [{"name": "d", "vhost": "s", "durable": True,
+                                              "auto_delete": False, "arguments": {}}]}),
+    ("POST", "/api/definitions/s", {"queues": [{"name": "e", "durable": True,
+                                                "auto_delete": False, "arguments": {}}]}),
+    ("DELETE", "/api/vhost-limits/s/max-queues", None),
+    ("DELETE", "/api/user-limits/su/max-channels", None),
+    ("DELETE", "/api/policies/s/p", None),
+    ("DELETE", "/api/policies/s/p", None),
+    ("DELETE", "/api/operator-policies/s/o", None),
+    ("DELETE", "/api/queues/s/q", None),
+    ("DELETE", "/api/exchanges/s/x", None),
+    ("DELETE", "/api/exchanges/s/x", None),
+    ("DELETE", "/api/topic-permissions/s/su", None),
+    ("DELETE", "/api/permissions/s/su", None),
+    ("DELETE", "/api/permissions/s/su", None),
+    ("POST", "/api/users/bulk-delete", {"users": ["sv"]}),
+    ("DELETE", "/api/users/su", None),
+    ("DELETE", "/api/users/su", None),
+    ("DELETE", "/api/vhosts/s", None),
+    ("DELETE", "/api/vhosts/s", None),
+]
+
+
+def test_statuses_are_those_of_rabbitmq(api):
+    if not brokers.RabbitMQ.installed():
+        pytest.skip("there is no rabbitmq-server here")
+    with brokers.RabbitMQ(management=True) as peer:
+        other = Api(peer.http, "guest", "guest")
+        differences = []
+        for method, path, body in SCRIPT:
+            answers = [side.call(method, path.replace("ME", side.user), body)
+                       for side in (api, other)]
+            if answers[0][0] != answers[1][0]:
+                differences.append((method, path, body, answers))
+            if method == "POST" and answers[0][0] == answers[1][0] == 201:
+                places = [{name.lower(): text for name, text in side.headers.items()}["location"]
+                          for side in (api, other)]
+                ends = [place.rsplit("/", 1)[-1] for place in places]
+                assert ends[0] == ends[1], path
+        assert not differences, "\n".join(map(str, differences))

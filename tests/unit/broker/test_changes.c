@@ -86,8 +86,7 @@ Test(changes, a_deleted_user_is_closed_and_gone)
     rig_add_user(rig, "eve", "pw");
     uint64_t link = rig_connect(rig, "eve", "pw");
     cr_assert(eq(int, change_delete_user(&change, bytes_of("eve")), CHANGE_DONE));
-    rig_expect_close(rig, link, REPLY_CONNECTION_FORCED,
-                     "CONNECTION_FORCED - user 'eve' was deleted");
+    rig_expect_close(rig, link, REPLY_CONNECTION_FORCED, "user 'eve' was deleted");
     cr_expect(eq(ptr, core_find_user(rig->core, bytes_of("eve")), NULL));
     cr_assert(eq(int, put_user("eve", "", ""), CHANGE_MADE), "its name is free");
     rig_hang_up(rig, link);
@@ -164,12 +163,12 @@ Test(changes, topic_rights_are_one_for_each_exchange_and_outlive_other_rights)
     cr_expect(eq(int, put_topic("t2", "(["), CHANGE_REFUSED));
     cr_expect(eq(int, put_grant("eve", "/", "^a"), CHANGE_DONE));
     cr_expect(eq(sz, topic_count(), 2));
-    cr_expect(eq(int, change_delete_topic_rights(&change, eve, vhost, bytes_of("t1")),
-                 CHANGE_DONE));
-    cr_expect(eq(int, change_delete_topic_rights(&change, eve, vhost, bytes_of("t1")),
-                 CHANGE_NOT_FOUND));
-    cr_expect(eq(int, change_delete_topic_rights(&change, eve, vhost, bytes_make(NULL, 0)),
-                 CHANGE_DONE));
+    cr_expect(
+        eq(int, change_delete_topic_rights(&change, eve, vhost, bytes_of("t1")), CHANGE_DONE));
+    cr_expect(
+        eq(int, change_delete_topic_rights(&change, eve, vhost, bytes_of("t1")), CHANGE_NOT_FOUND));
+    cr_expect(
+        eq(int, change_delete_topic_rights(&change, eve, vhost, bytes_make(NULL, 0)), CHANGE_DONE));
     cr_expect(eq(sz, topic_count(), 0));
 }
 
@@ -237,12 +236,11 @@ Test(changes, a_deleted_vhost_takes_its_connections_and_rights_along)
     (void)rig_expect(rig, link, 0, METHOD_CONNECTION_START);
     rig_start_plain(rig, link, "eve", "pw");
     (void)rig_expect(rig, link, 0, METHOD_CONNECTION_TUNE);
-    rig_tune_ok(rig, link, 0, 131072, 0);
+    rig_tune_ok(rig, link, 2047, 131072, 0);
     rig_open_vhost(rig, link, "v");
     (void)rig_expect(rig, link, 0, METHOD_CONNECTION_OPEN_OK);
     cr_assert(eq(int, change_delete_vhost(&change, bytes_of("v")), CHANGE_DONE));
-    rig_expect_close(rig, link, REPLY_CONNECTION_FORCED,
-                     "CONNECTION_FORCED - vhost 'v' was deleted");
+    rig_expect_close(rig, link, REPLY_CONNECTION_FORCED, "vhost 'v' was deleted");
     rig_hang_up(rig, link);
     cr_assert(eq(int, put_vhost("v"), CHANGE_MADE));
     cr_expect(not(access_may_enter(core_find_user(rig->core, bytes_of("eve")), bytes_of("v"))));
@@ -286,13 +284,13 @@ Test(changes, what_is_said_about_a_vhost_comes_back_from_its_record)
 
 Test(changes, a_policy_that_makes_no_sense_is_refused)
 {
-    struct policy_properties properties = {
-        .target = POLICY_FOR_QUEUES, .name = bytes_of("p"), .pattern = bytes_of("(["),
-        .definition = bytes_of("")};
+    struct policy_properties properties = {.target = POLICY_FOR_QUEUES,
+                                           .name = bytes_of("p"),
+                                           .pattern = bytes_of("(["),
+                                           .definition = bytes_of("")};
     cr_expect(eq(int, change_put_policy(&change, bytes_of("/"), &properties), CHANGE_REFUSED));
     cr_expect(ne(sz, strlen(change.why), 0));
-    cr_expect(eq(int, change_put_policy(&change, bytes_of("none"), &properties),
-                 CHANGE_NOT_FOUND));
+    cr_expect(eq(int, change_put_policy(&change, bytes_of("none"), &properties), CHANGE_NOT_FOUND));
     cr_expect(eq(int, change_delete_policy(&change, bytes_of("/"), POLICY_ORDINARY, bytes_of("p")),
                  CHANGE_NOT_FOUND));
 }

@@ -9,8 +9,8 @@
 
 #include "broker/access.h"
 #include "broker/connection.h"
-#include "broker/password.h"
 #include "broker/new_password.h"
+#include "broker/password.h"
 #include "tests/unit/broker/core_harness.h"
 
 enum { PATIENCE_MS = 30000 }; /* for verdicts under sanitizers on a busy machine */

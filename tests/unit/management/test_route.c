@@ -124,7 +124,8 @@ Test(route, every_row_of_the_table_says_who_may_call_it)
         cr_expect(eq(int, row->needs == ABILITY_NONE, is_open), "%s", row->path);
         cr_expect(not(is_open && changes), "%s", row->path);
         bool only_signs_in = strcmp(row->path, "/api/login") == 0;
-        cr_expect(not(changes && !only_signs_in && (row->needs == ABILITY_LOOK || row->needs == ABILITY_SEE_ALL)),
+        cr_expect(not(changes && !only_signs_in &&
+                      (row->needs == ABILITY_LOOK || row->needs == ABILITY_SEE_ALL)),
                   "%s is a change that a role may make which only looks", row->path);
         cr_expect(ne(ptr, row->handle, NULL), "%s", row->path);
         cr_expect(ne(sz, strlen(row->summary), 0), "%s", row->path);
@@ -165,14 +166,15 @@ Test(route, the_description_has_every_row_of_the_table_and_no_other)
     json_t *paths = json_object_get(root, "paths");
     const char *name;
     json_t *operations;
-    json_object_foreach (paths, name, operations) {
+    json_object_foreach(paths, name, operations)
+    {
         described += json_object_size(operations);
     }
     cr_expect(eq(sz, described, route_count));
     for (size_t i = 0; i < route_count; i++) {
         static const char *const methods[] = {"get", "put", "post", "delete"};
-        json_t *found = json_object_get(json_object_get(paths, routes[i].path),
-                                        methods[routes[i].method]);
+        json_t *found =
+            json_object_get(json_object_get(paths, routes[i].path), methods[routes[i].method]);
         cr_expect(ne(ptr, found, NULL), "%s", routes[i].path);
         cr_expect(eq(str, (char *)json_string_value(json_object_get(found, "summary")),
                      (char *)routes[i].summary));
