@@ -179,25 +179,44 @@ password_hash_algorithm(const char *hash)
     return form == NULL ? NULL : form->algorithm;
 }
 
+/* H(salt || password). */
+static enum status
+rabbitmq_digest(const struct rabbitmq_form *form, const uint8_t *salt, struct bytes password,
+                uint8_t out[static EVP_MAX_MD_SIZE])
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool done = context != NULL && EVP_DigestInit_ex(context, form->digest(), NULL) == 1 &&
+                EVP_DigestUpdate(context, salt, RABBITMQ_SALT_SIZE) == 1 &&
+                EVP_DigestUpdate(context, password.data, password.size) == 1 &&
+                EVP_DigestFinal_ex(context, out, NULL) == 1;
+    EVP_MD_CTX_free(context);
+    return done ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+enum status
+password_hash_for_rabbitmq(struct bytes password, const struct random_source *random,
+                           char out[static PASSWORD_HASH_SIZE])
+{
+    static const struct rabbitmq_form sha256 = {32, EVP_sha256, NULL};
+    uint8_t salted[RABBITMQ_SALT_SIZE + EVP_MAX_MD_SIZE];
+    random->fill(random->context, salted, RABBITMQ_SALT_SIZE);
+    if (rabbitmq_digest(&sha256, salted, password, salted + RABBITMQ_SALT_SIZE) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    (void)EVP_EncodeBlock((unsigned char *)out, salted, RABBITMQ_SALT_SIZE + (int)sha256.size);
+    return STATUS_OK;
+}
+
 static enum status
 password_verify_rabbitmq(struct bytes password, const char *text)
 {
     uint8_t stored[RABBITMQ_SALT_SIZE + RABBITMQ_HASH_MAX];
+    uint8_t computed[EVP_MAX_MD_SIZE];
     const struct rabbitmq_form *form = rabbitmq_hash_parse(text, stored);
     if (form == NULL) {
         return STATUS_REJECTED;
     }
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (context == NULL) {
-        return STATUS_NO_MEMORY;
-    }
-    uint8_t computed[EVP_MAX_MD_SIZE];
-    bool done = EVP_DigestInit_ex(context, form->digest(), NULL) == 1 &&
-                EVP_DigestUpdate(context, stored, RABBITMQ_SALT_SIZE) == 1 &&
-                EVP_DigestUpdate(context, password.data, password.size) == 1 &&
-                EVP_DigestFinal_ex(context, computed, NULL) == 1;
-    EVP_MD_CTX_free(context);
-    if (!done) {
+    if (rabbitmq_digest(form, stored, password, computed) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     return CRYPTO_memcmp(computed, stored + RABBITMQ_SALT_SIZE, form->size) == 0 ? STATUS_OK

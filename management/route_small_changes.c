@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What tools for RabbitMQ ask for and what has little or no meaning here. */
-#include <openssl/evp.h>
 #include <stdio.h>
 
+#include "broker/password.h"
 #include "management/change_ask.h"
 #include "management/handlers.h"
 #include "management/server.h"
@@ -24,33 +24,14 @@ handle_queue_action(struct call *call)
     call_answer(call, 204);
 }
 
-/* base64(salt[4] || SHA-256(salt || password)), RabbitMQ's own; false: no digest was to be had. */
-static bool
-hash_as_rabbitmq(struct bytes password, char out[static 64])
-{
-    uint8_t salted[4 + EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    struct random_source random = random_system();
-    random.fill(random.context, salted, 4);
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool is_done = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&
-                   EVP_DigestUpdate(context, salted, 4) == 1 &&
-                   EVP_DigestUpdate(context, password.data, password.size) == 1 &&
-                   EVP_DigestFinal_ex(context, salted + 4, &size) == 1;
-    EVP_MD_CTX_free(context);
-    if (is_done) {
-        (void)EVP_EncodeBlock((unsigned char *)out, salted, (int)size + 4);
-    }
-    return is_done;
-}
-
 void
 handle_hash_password(struct call *call)
 {
-    char hash[64];
+    char hash[PASSWORD_HASH_SIZE];
+    struct random_source random = random_system();
     struct json_writer json;
-    if (!hash_as_rabbitmq(call_name(call, 0), hash)) {
-        call_fail(call, 503, "no SHA-256 is to be had");
+    if (password_hash_for_rabbitmq(call_name(call, 0), &random, hash) != STATUS_OK) {
+        call_fail(call, 503, "there is no memory for it");
         return;
     }
     json_init(&json);
