@@ -32,6 +32,9 @@ recheck_connection(struct connection *connection)
 void
 core_recheck_connections(struct core *core, const struct user *user)
 {
+    if (user != NULL && user->references == 0) {
+        return;
+    }
     LIST_FOR_EACH(&core->connection_list, link)
     {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);

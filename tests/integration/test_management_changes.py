@@ -189,7 +189,7 @@ def test_a_vhost_is_made_described_protected_and_deleted(broker, api):
             "tracing": True}
     assert api.put("/api/vhosts/made%2Fhere", body)[0] == 201
     assert api.put("/api/vhosts/made%2Fhere", {})[0] == 204
-    assert api.put("/api/permissions/made%2Fhere/admin", ALL)[0] == 201
+    assert api.put("/api/permissions/made%2Fhere/admin", ALL)[0] == 204  # its maker has them
     assert api.put("/api/queues/made%2Fhere/q", {})[0] == 201
     connection = broker.open(user="admin", password="secret", vhost="made/here")
     assert api.post("/api/vhosts/made%2Fhere/deletion/protection", {})[0] == 204
@@ -319,7 +319,7 @@ def test_what_was_answered_is_there_after_kill_9(tmp_path):
     assert api.put("/api/permissions/imp/kept", ALL)[0] == 201
     assert api.put("/api/vhosts/lost", {})[0] == 201
     assert api.put("/api/permissions/lost/kept", ALL)[0] == 201
-    assert api.put("/api/permissions/lost/admin", ALL)[0] == 201
+    assert api.put("/api/permissions/lost/admin", ALL)[0] == 204
     assert api.put("/api/queues/lost/q", {})[0] == 201
     assert api.delete("/api/vhosts/lost")[0] == 204
     assert api.delete("/api/users/lost")[0] == 204
@@ -530,3 +530,33 @@ def test_statuses_are_those_of_rabbitmq(api):
                 ends = [place.rsplit("/", 1)[-1] for place in places]
                 assert ends[0] == ends[1], path
         assert not differences, "\n".join(map(str, differences))
+
+
+# Commands -----------------------------------------------------------------------------------------
+
+def test_commands_change_a_running_broker(broker, api, tmp_path):
+    """Through the control socket, as the local administrator."""
+    (tmp_path / "pw").write_text("word\n")
+    for words in (["vhost", "add", "cli"],
+                  ["user", "add", "cliff", "--role", "operator", "--password-file",
+                   str(tmp_path / "pw")],
+                  ["user", "rights", "cliff", ".*", ".*", ".*", "--vhost", "cli"],
+                  ["exchange", "declare", "x", "--type", "topic", "--vhost", "cli"],
+                  ["queue", "declare", "q", "--vhost", "cli"],
+                  ["binding", "add", "x", "q", "--vhost", "cli"],
+                  ["policy", "set", "p", ".*", '{"max-length": 5}', "--vhost", "cli"],
+                  ["policy", "set", "o", ".*", '{"max-length": 4}', "--operator", "--vhost",
+                   "cli"]):
+        done = brokers.run_command(*words, "--context", broker.data_dir + "/bourse.sock")
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+    assert api_of(broker, "cliff", "word").get("/api/queues/cli")[0] == 200
+    out = api.get("/api/definitions/cli")[1]
+    assert [len(out[key]) for key in ("queues", "exchanges", "bindings")] == [1, 1, 1]
+    for words in (["policy", "delete", "p", "--vhost", "cli"],
+                  ["policy", "delete", "o", "--operator", "--vhost", "cli"],
+                  ["exchange", "delete", "x", "--vhost", "cli"],
+                  ["user", "rights", "cliff", "--clear", "--vhost", "cli"],
+                  ["user", "delete", "cliff"], ["vhost", "delete", "cli"]):
+        done = brokers.run_command(*words, "--context", broker.data_dir + "/bourse.sock")
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+    assert "vhost.deleted by=\"(local)\" vhost=\"cli\"" in broker.log.text()
