@@ -91,12 +91,13 @@ static void
 take_wish(struct user *user, const struct user_wish *wish)
 {
     bool has_password = wish->password_hash[0] != '\0';
+    bool keeps_secret = wish->keeps_file_password && user->has_secret && !has_password;
     free(user->password_hash);
     free(user->tags);
     user->password_hash = has_password ? xstrdup(wish->password_hash) : NULL;
     user->tags = xstrdup(wish->tags);
-    user->auth = has_password ? AUTH_PASSWORD : AUTH_CERTIFICATE;
-    user->has_secret = false;
+    user->auth = has_password || keeps_secret ? AUTH_PASSWORD : AUTH_CERTIFICATE;
+    user->has_secret = keeps_secret;
     user->is_disabled = false;
     user->version++;
 }

@@ -15,6 +15,9 @@ struct user_wish {
     struct bytes name;
     const char *tags;          /* "administrator,monitoring" */
     const char *password_hash; /* "": no login by password, only by certificate */
+    /* Without a hash a password that the topology file gave in clear text stays: it goes out with
+     * no definitions, so that those say nothing about it when they come back. */
+    bool keeps_file_password;
 };
 
 enum { USER_NAME_SIZE_MAX = 255 };

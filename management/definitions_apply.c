@@ -73,6 +73,7 @@ apply_user(struct definitions_apply *apply, size_t at)
     struct user_wish wish = {
         .name = user->name,
         .tags = tags,
+        .keeps_file_password = true,
         .password_hash = user->hash.size > 0 && password_hash_algorithm(hash) != NULL ? hash : "",
     };
     enum change_outcome outcome = change_put_user(change, &wish);

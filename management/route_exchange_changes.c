@@ -10,14 +10,14 @@
 
 /* Exchanges ---------------------------------------------------------------------------------- */
 
-/* As RabbitMQ: the type has to be said, and it is durable unless it says otherwise. */
+/* As RabbitMQ: direct and durable unless it says otherwise. */
 static bool
 read_declare(struct call *call, const json_t *body, struct operation *operation)
 {
     struct exchange_declare *declare = &operation->method.exchange_declare;
     char why[JSON_WHY_SIZE];
-    const char *type;
-    if (!call_need_text(call, body, "type", &type)) {
+    const char *type = "direct";
+    if (!call_may_text(call, body, "type", &type)) {
         return false;
     }
     declare->type = bytes_of(type);

@@ -80,6 +80,22 @@ Test(changes, a_hash_that_nobody_can_check_is_refused)
     cr_expect(eq(int, put_user("", "", ""), CHANGE_REFUSED));
 }
 
+/* Definitions that went out without such a password must not lock anybody out when they come back.
+ */
+Test(changes, a_password_of_the_file_outlives_definitions_that_do_not_have_it)
+{
+    struct config_user config = rig_user("eve", NULL);
+    config.password = "pw";
+    rig_put_user(rig, &config);
+    struct user_wish wish = {
+        .name = bytes_of("eve"), .tags = "x", .password_hash = "", .keeps_file_password = true};
+    cr_assert(eq(int, change_put_user(&change, &wish), CHANGE_DONE));
+    cr_expect(core_find_user(rig->core, wish.name)->has_secret);
+    wish.keeps_file_password = false;
+    cr_assert(eq(int, change_put_user(&change, &wish), CHANGE_DONE));
+    cr_expect(not(core_find_user(rig->core, wish.name)->has_secret));
+}
+
 /* T17: who is deleted is out at once; the struct lives as long as a connection speaks for it. */
 Test(changes, a_deleted_user_is_closed_and_gone)
 {
