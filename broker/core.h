@@ -176,6 +176,7 @@ struct core {
     struct list awaiting_commit;    /* of channel.commit_link: what they say waits for the log */
     struct list replays;          /* of connection.replay_link: what they hold is looked at again */
     struct list getters;          /* of channel.getter_link: a basic.get waits for a queue's head */
+    struct list settling;         /* of channel.settling_link: a settlement of many goes on */
     struct list purgers;          /* of channel.wait_link: a purge waits for its last slice */
     struct list committers;       /* of channel.wait_link: a commit waits for its dead letters */
     struct list doomed_exchanges; /* of exchange.doomed_link; owns (doomed.h) */
