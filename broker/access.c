@@ -304,6 +304,72 @@ user_restore_grant(struct user *user, struct core *core, const struct user_grant
     user_take_rights(user, rights);
 }
 
+enum status
+user_put_grant(struct user *user, struct core *core, const struct user_grant *grant)
+{
+    struct user_rights *rights = user_rights_new(grant, core->seed);
+    if (rights != NULL && !user_rights_compile(rights, user->name, core->log)) {
+        user_rights_free(rights);
+        rights = NULL;
+    }
+    if (rights == NULL) {
+        return STATUS_REJECTED;
+    }
+    user_take_rights(user, rights);
+    return STATUS_OK;
+}
+
+bool
+user_drop_grant(struct user *user, struct bytes vhost)
+{
+    struct user_rights *rights = map_remove(&user->rights, vhost);
+    if (rights == NULL) {
+        return false;
+    }
+    user_rights_free(rights);
+    user->version++;
+    return true;
+}
+
+bool
+user_find_grant(const struct user *user, struct bytes vhost, struct user_grant *grant_out)
+{
+    const struct user_rights *rights = map_get(&user->rights, vhost);
+    if (rights == NULL) {
+        return false;
+    }
+    *grant_out = rights->given;
+    return true;
+}
+
+void
+user_ref(struct user *user)
+{
+    user->references++;
+}
+
+void
+user_unref(struct user *user)
+{
+    assert(user->references > 0);
+    user->references--;
+    if (user->is_gone && user->references == 0) {
+        user_free(&user);
+    }
+}
+
+void
+core_drop_user(struct core *core, struct user *user)
+{
+    (void)map_remove(&core->users, user->name);
+    (void)map_remove(&core->user_ids, bytes_make(&user->id, sizeof(user->id)));
+    user->is_gone = true;
+    user->is_disabled = true;
+    user->version++;
+    user_ref(user);
+    user_unref(user);
+}
+
 bool
 user_next_grant(const struct user *user, uint32_t *position, struct user_grant *grant_out)
 {
@@ -379,11 +445,7 @@ core_disable_user(struct core *core, struct user *user)
 void
 core_take_grant(struct core *core, struct user *user, struct bytes vhost)
 {
-    struct user_rights *rights = map_remove(&user->rights, vhost);
-    if (rights != NULL) {
-        user_rights_free(rights);
-        user->version++;
-    }
+    (void)user_drop_grant(user, vhost);
     if (map_count(&user->rights) == 0) {
         user->is_disabled = true;
     }

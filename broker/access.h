@@ -39,6 +39,8 @@ struct user {
     uint32_t channel_count;
     struct map rights;    /* struct user_rights by vhost name; owns */
     uint64_t version;     /* raised by every change of this user */
+    uint32_t references;  /* connections that speak for it */
+    bool is_gone;         /* deleted: nobody finds it, and the last connection frees it */
     struct buffer record; /* the one that the log has; empty: none */
 };
 
@@ -70,6 +72,24 @@ void core_give_password(struct core *core, struct user *user, const struct confi
 
 /* The rights that the file gives; views of it. */
 struct user_grant config_user_grant(const struct config_user *config, struct bytes vhost);
+
+/* Gives the rights in one vhost, in place of those that were there; copied. STATUS_REJECTED: an
+ * expression does not compile, and the log says which. Not told to the log of changes. */
+MUST_CHECK enum status user_put_grant(struct user *user, struct core *core,
+                                      const struct user_grant *grant);
+
+/* Takes away those in one vhost; false when there were none. */
+bool user_drop_grant(struct user *user, struct bytes vhost);
+
+/* Those in one vhost; false when there are none. */
+bool user_find_grant(const struct user *user, struct bytes vhost, struct user_grant *grant_out);
+
+/* A connection speaks for the user from now on, or no longer. */
+void user_ref(struct user *user);
+void user_unref(struct user *user);
+
+/* Takes the user out of what can be found; freed when no connection speaks for it. */
+void core_drop_user(struct core *core, struct user *user);
 
 /* The rights vhost by vhost, in the order in which they were given; start with position 0. False
  * at the end. Views live until the user changes. */

@@ -100,6 +100,9 @@ connection_free(struct connection **connection_pointer)
     connection_end_channels(connection);
     connection_leave_vhost(connection);
     login_forget(connection);
+    if (connection->user != NULL) {
+        user_unref(connection->user);
+    }
     timer_cancel(&connection->core->timers, &connection->close_timer);
     list_remove(&connection->reopen_link);
     list_remove(&connection->replay_link);

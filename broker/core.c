@@ -21,6 +21,7 @@
 #include "broker/request.h"
 #include "broker/trace.h"
 #include "broker/vhost.h"
+#include "broker/vhost_life.h"
 #include "broker/waiting.h"
 
 #include <stdlib.h>
@@ -62,6 +63,9 @@ static void
 init_lists(struct core *core)
 {
     list_init(&core->connection_list);
+    list_init(&core->new_passwords);
+    list_init(&core->gone_vhosts);
+    list_init(&core->empty_vhosts);
     list_init(&core->dispatch_queues);
     list_init(&core->expiring);
     list_init(&core->waking);
@@ -165,6 +169,15 @@ core_free_doomed_channels(struct core *core)
     }
 }
 
+static void
+free_gone_vhosts(struct list *vhosts)
+{
+    for (struct list_link *link; (link = list_first(vhosts)) != NULL;) {
+        struct vhost *vhost = CONTAINER_OF(link, struct vhost, gone_link);
+        vhost_free(&vhost);
+    }
+}
+
 void
 core_free(struct core **core_pointer)
 {
@@ -193,6 +206,8 @@ core_free(struct core **core_pointer)
         struct vhost *vhost = entry->value;
         vhost_free(&vhost);
     }
+    free_gone_vhosts(&core->gone_vhosts);
+    free_gone_vhosts(&core->empty_vhosts);
     core_relieve_memory(core);
     queue_discards_fini(&core->discards);
     paging_free(&core->paging);
@@ -428,6 +443,9 @@ core_end_tick(struct core *core)
         core->work_left = core->settings.work_per_tick;
     }
     core_match_policies(core);
+    if (!list_is_empty(&core->gone_vhosts)) {
+        core_empty_gone_vhosts(core);
+    }
     core_release_getters(core);
     core_replay(core);
     if (!list_is_empty(&core->settling)) {
@@ -505,7 +523,8 @@ core_wait_ms(const struct core *core)
         !list_is_empty(&core->overlong) || !list_is_empty(&core->confirming) ||
         !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
         !list_is_empty(&core->settling) || core_is_unbinding(core) ||
-        !list_is_empty(&core->policy_walks) || core->requests_go_on || core_has_desk_work(core) ||
+        !list_is_empty(&core->gone_vhosts) || !list_is_empty(&core->policy_walks) ||
+        core->requests_go_on || core_has_desk_work(core) ||
         queue_discards_can_go_on(&core->discards) || core_can_move_dead(core) ||
         core_wants_seal(core)) {
         return 0;

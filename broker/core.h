@@ -55,6 +55,9 @@ struct password_port {
      * back through core_password_done with the same id. STATUS_FULL: 64 are waiting, try when the
      * next verdict has come. */
     enum status (*check)(void *context, uint64_t id, struct bytes password, const char *hash);
+    /* Starts hashing a new password; the hash comes back through core_password_hashed. The same
+     * otherwise. */
+    enum status (*hash)(void *context, uint64_t id, struct bytes password);
     void *context;
 };
 
@@ -165,6 +168,10 @@ struct core {
     struct map users;          /* struct user by name; owns */
     struct map user_ids;       /* the same by id; points */
     struct generations *generations; /* configurations that were applied (generation.h); owned */
+    struct list new_passwords;       /* of new_password.link: being hashed */
+    uint64_t next_password_id;       /* of them */
+    struct list gone_vhosts;         /* of vhost.gone_link; owns (vhost_life.h) */
+    struct list empty_vhosts;        /* the same, of those with nothing left in them */
     struct login_desk *logins;       /* logins under way, throttling, verified credentials; owned */
     struct map connections;          /* struct connection by its link id */
     struct connection *recent;       /* the one found last; NULL: none */
@@ -251,6 +258,9 @@ struct net_events core_net_events(struct core *core);
 
 /* The verdict on a check started through the password port. */
 void core_password_done(struct core *core, uint64_t id, bool matches);
+
+/* The hash that was asked for (new_password.h); NULL: there was no memory for it. */
+void core_password_hashed(struct core *core, uint64_t id, const char *hash);
 
 /* Sets the time of everything handled until the next call, and fires due timers. */
 void core_begin_tick(struct core *core, struct clock_reading now);

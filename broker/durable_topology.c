@@ -9,6 +9,7 @@
 #include "broker/generation.h"
 #include "broker/trace.h"
 #include "broker/user_record.h"
+#include "broker/vhost_record.h"
 #include "routing/topic_trie.h"
 
 enum { NAME_SIZE_MAX = 255 };
@@ -29,8 +30,13 @@ vhost_remember(const struct vhost *vhost)
     if (core_has_log(core)) {
         uint32_t flags =
             (vhost->from_file ? RECORD_FROM_FILE : 0u) | (vhost->is_traced ? RECORD_TRACED : 0u);
-        record_put_vhost(core_begin_record(core), vhost->id, vhost->connections_max,
-                         vhost->queues_max, flags, vhost->name);
+        struct buffer rest;
+        buffer_init(&rest);
+        vhost_rest_encode(&rest, vhost);
+        assert(!rest.failed); /* a few octets */
+        record_put_described_vhost(core_begin_record(core), vhost->id, vhost->connections_max,
+                                   vhost->queues_max, flags, vhost->name, buffer_bytes(&rest));
+        buffer_fini(&rest);
         core_log_record(core);
     }
 }
@@ -177,6 +183,18 @@ binding_forget(const struct binding *binding)
 }
 
 void
+vhost_forget(const struct vhost *vhost)
+{
+    log_delete(vhost->core, RECORD_VHOST_DELETE, vhost->id);
+}
+
+void
+user_forget(struct core *core, const struct user *user)
+{
+    log_delete(core, RECORD_USER_DELETE, user->id);
+}
+
+void
 policy_forget(const struct vhost *vhost, const struct policy *policy)
 {
     log_delete(vhost->core, RECORD_POLICY_DELETE, policy->id);
@@ -277,6 +295,9 @@ restore_vhost(struct topology_restore *restore, const struct record *record)
         vhost_restore_tracing(vhost);
     }
     put_by_id(&restore->vhosts, &vhost->id, vhost);
+    if (vhost_rest_decode(vhost, record->vhost.rest) != STATUS_OK) {
+        return refuse(restore, "vhost", vhost->id, "the rest is not understood");
+    }
     return STATUS_OK;
 }
 

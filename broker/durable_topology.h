@@ -27,6 +27,8 @@ void user_remember(struct core *core, struct user *user); /* nothing when it is 
 void exchange_forget(const struct exchange *exchange);
 void queue_forget(const struct queue *queue);
 void binding_forget(const struct binding *binding);
+void vhost_forget(const struct vhost *vhost); /* and with it all that is in it */
+void user_forget(struct core *core, const struct user *user);
 void policy_forget(const struct vhost *vhost, const struct policy *policy);
 
 /* Octets of the texts of its record. */

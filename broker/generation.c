@@ -411,18 +411,10 @@ must_stay(const struct core *core, const struct generation *generation)
            core_last_of_serve(core) == generation;
 }
 
-/* One goes for each that comes, once there are enough. */
 static void
-drop_oldest(struct core *core)
+drop_at(struct core *core, size_t at)
 {
     struct generations *generations = core->generations;
-    size_t at = 0;
-    while (at < generations->count && must_stay(core, generations->items[at])) {
-        at++;
-    }
-    if (generations->count <= GENERATIONS_KEPT || at == generations->count) {
-        return;
-    }
     if (core_has_log(core)) {
         record_put_delete(core_begin_record(core), RECORD_GENERATION_DELETE,
                           generations->items[at]->id);
@@ -432,6 +424,30 @@ drop_oldest(struct core *core)
     generations->count--;
     memmove(&generations->items[at], &generations->items[at + 1],
             (generations->count - at) * sizeof(*generations->items));
+}
+
+/* One goes for each that comes, once there are enough. */
+static void
+drop_oldest(struct core *core)
+{
+    struct generations *generations = core->generations;
+    size_t at = 0;
+    while (at < generations->count && must_stay(core, generations->items[at])) {
+        at++;
+    }
+    if (generations->count > GENERATIONS_KEPT && at < generations->count) {
+        drop_at(core, at);
+    }
+}
+
+void
+core_forget_generations(struct core *core, uint64_t vhost_id)
+{
+    for (size_t at = core->generations->count; at > 0; at--) {
+        if (core->generations->items[at - 1]->vhost_id == vhost_id) {
+            drop_at(core, at - 1);
+        }
+    }
 }
 
 const struct generation *

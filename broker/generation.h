@@ -67,6 +67,9 @@ uint64_t generation_octets(const struct generation_properties *properties);
 const struct generation *core_add_generation(struct core *core,
                                              const struct generation_properties *properties);
 
+/* The vhost is gone: so are its configurations. */
+void core_forget_generations(struct core *core, uint64_t vhost_id);
+
 /* From the log. STATUS_CORRUPT: the record makes no sense. */
 MUST_CHECK enum status core_restore_generation(struct core *core, const struct vhost *vhost,
                                                const struct record_generation *record);

@@ -149,6 +149,7 @@ connection_login_succeeded(struct connection *connection, struct user *user)
     const struct core_settings *settings = &connection->core->settings;
     connection->core->counters.logins_succeeded++;
     connection->user = user;
+    user_ref(user);
     connection->state = CONNECTION_TUNING;
     struct method tune = {
         .id = METHOD_CONNECTION_TUNE,

@@ -258,6 +258,7 @@ house_log_in_as(struct house *house, struct user *user)
 {
     assert(house->connection->user == NULL);
     house->connection->user = user;
+    user_ref(user);
     house->connection->state = CONNECTION_OPENING;
 }
 

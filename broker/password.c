@@ -164,33 +164,88 @@ password_verify_scrypt(struct bytes password, const char *text)
     return status;
 }
 
-/* base64(salt[4] || H(salt || password)); the length says whether H is SHA-256 or SHA-512. */
+/* RabbitMQ's digests, told apart by their length. */
+static const struct rabbitmq_form {
+    size_t size;
+    const EVP_MD *(*digest)(void);
+    const char *algorithm;
+} rabbitmq_forms[] = {
+    {16, EVP_md5, "rabbit_password_hashing_md5"},
+    {32, EVP_sha256, "rabbit_password_hashing_sha256"},
+    {64, EVP_sha512, "rabbit_password_hashing_sha512"},
+};
+
+/* base64(salt[4] || H(salt || password)), decoded to `stored`; NULL: the text is in no such form.
+ */
+static const struct rabbitmq_form *
+rabbitmq_hash_parse(const char *text, uint8_t stored[static RABBITMQ_SALT_SIZE + RABBITMQ_HASH_MAX])
+{
+    size_t size;
+    if (!base64_decode(bytes_of(text), stored, RABBITMQ_SALT_SIZE + RABBITMQ_HASH_MAX, &size)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(rabbitmq_forms); i++) {
+        if (size == RABBITMQ_SALT_SIZE + rabbitmq_forms[i].size) {
+            return &rabbitmq_forms[i];
+        }
+    }
+    return NULL;
+}
+
+const char *
+password_hash_algorithm(const char *hash)
+{
+    struct scrypt_hash parsed;
+    uint8_t stored[RABBITMQ_SALT_SIZE + RABBITMQ_HASH_MAX];
+    if (password_hash_is_slow(hash)) {
+        return scrypt_hash_parse(&parsed, hash) ? "bourse_password_hashing_scrypt" : NULL;
+    }
+    const struct rabbitmq_form *form = rabbitmq_hash_parse(hash, stored);
+    return form == NULL ? NULL : form->algorithm;
+}
+
+/* H(salt || password). */
+static enum status
+rabbitmq_digest(const struct rabbitmq_form *form, const uint8_t *salt, struct bytes password,
+                uint8_t out[static EVP_MAX_MD_SIZE])
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool done = context != NULL && EVP_DigestInit_ex(context, form->digest(), NULL) == 1 &&
+                EVP_DigestUpdate(context, salt, RABBITMQ_SALT_SIZE) == 1 &&
+                EVP_DigestUpdate(context, password.data, password.size) == 1 &&
+                EVP_DigestFinal_ex(context, out, NULL) == 1;
+    EVP_MD_CTX_free(context);
+    return done ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+enum status
+password_hash_for_rabbitmq(struct bytes password, const struct random_source *random,
+                           char out[static PASSWORD_HASH_SIZE])
+{
+    static const struct rabbitmq_form sha256 = {32, EVP_sha256, NULL};
+    uint8_t salted[RABBITMQ_SALT_SIZE + EVP_MAX_MD_SIZE];
+    random->fill(random->context, salted, RABBITMQ_SALT_SIZE);
+    if (rabbitmq_digest(&sha256, salted, password, salted + RABBITMQ_SALT_SIZE) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    (void)EVP_EncodeBlock((unsigned char *)out, salted, RABBITMQ_SALT_SIZE + (int)sha256.size);
+    return STATUS_OK;
+}
+
 static enum status
 password_verify_rabbitmq(struct bytes password, const char *text)
 {
     uint8_t stored[RABBITMQ_SALT_SIZE + RABBITMQ_HASH_MAX];
-    size_t size;
-    if (!base64_decode(bytes_of(text), stored, sizeof(stored), &size) ||
-        (size != RABBITMQ_SALT_SIZE + 32 && size != RABBITMQ_SALT_SIZE + 64)) {
+    uint8_t computed[EVP_MAX_MD_SIZE];
+    const struct rabbitmq_form *form = rabbitmq_hash_parse(text, stored);
+    if (form == NULL) {
         return STATUS_REJECTED;
     }
-    const EVP_MD *digest = size == RABBITMQ_SALT_SIZE + 32 ? EVP_sha256() : EVP_sha512();
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (context == NULL) {
+    if (rabbitmq_digest(form, stored, password, computed) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    uint8_t computed[EVP_MAX_MD_SIZE];
-    bool done = EVP_DigestInit_ex(context, digest, NULL) == 1 &&
-                EVP_DigestUpdate(context, stored, RABBITMQ_SALT_SIZE) == 1 &&
-                EVP_DigestUpdate(context, password.data, password.size) == 1 &&
-                EVP_DigestFinal_ex(context, computed, NULL) == 1;
-    EVP_MD_CTX_free(context);
-    if (!done) {
-        return STATUS_NO_MEMORY;
-    }
-    return CRYPTO_memcmp(computed, stored + RABBITMQ_SALT_SIZE, size - RABBITMQ_SALT_SIZE) == 0
-               ? STATUS_OK
-               : STATUS_REJECTED;
+    return CRYPTO_memcmp(computed, stored + RABBITMQ_SALT_SIZE, form->size) == 0 ? STATUS_OK
+                                                                                 : STATUS_REJECTED;
 }
 
 bool

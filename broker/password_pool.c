@@ -2,6 +2,7 @@
 #include "broker/password_pool.h"
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/list.h"
 #include "broker/password.h"
 
@@ -16,7 +17,9 @@ struct password_job {
     struct list_link link;
     uint64_t id;
     bool matches;
-    char *hash;
+    bool is_hashed; /* a new password was given, and `made` is its hash; else it is compared */
+    char made[PASSWORD_HASH_SIZE]; /* "": there was no memory */
+    char *hash;                    /* to compare with; NULL: to be made */
     size_t password_size;
     uint8_t password[]; /* wiped before the job is freed */
 };
@@ -75,15 +78,29 @@ password_pool_finish(struct password_pool *pool, struct password_job *job)
     eventfd_write(pool->event_fd, 1);
 }
 
+static void
+password_job_run(struct password_job *job)
+{
+    struct bytes password = bytes_make(job->password, job->password_size);
+    if (job->hash == NULL) {
+        struct random_source random = random_system();
+        job->is_hashed = true;
+        if (password_hash(password, &random, job->made) != STATUS_OK) {
+            job->made[0] = '\0';
+        }
+        return;
+    }
+    /* Without the memory for a check nobody gets in; the client may try again. */
+    job->matches = password_verify(password, job->hash) == STATUS_OK;
+}
+
 static void *
 password_pool_run(void *context)
 {
     struct password_pool *pool = context;
     struct password_job *job;
     while ((job = password_pool_take(pool)) != NULL) {
-        /* Without the memory for a check nobody gets in; the client may try again. */
-        job->matches =
-            password_verify(bytes_make(job->password, job->password_size), job->hash) == STATUS_OK;
+        password_job_run(job);
         password_pool_finish(pool, job);
     }
     return NULL;
@@ -150,13 +167,13 @@ password_pool_free(struct password_pool **pool_pointer)
     *pool_pointer = NULL;
 }
 
+/* `hash` NULL: one is to be made. */
 static enum status
-password_pool_check(void *context, uint64_t id, struct bytes password, const char *hash)
+password_pool_add(struct password_pool *pool, uint64_t id, struct bytes password, const char *hash)
 {
-    struct password_pool *pool = context;
     struct password_job *job = xalloc(sizeof(*job) + password.size);
     job->id = id;
-    job->hash = xstrdup(hash);
+    job->hash = hash == NULL ? NULL : xstrdup(hash);
     job->password_size = password.size;
     memcpy(job->password, password.data, password.size);
     pthread_mutex_lock(&pool->mutex);
@@ -174,10 +191,24 @@ password_pool_check(void *context, uint64_t id, struct bytes password, const cha
     return STATUS_OK;
 }
 
+static enum status
+password_pool_check(void *context, uint64_t id, struct bytes password, const char *hash)
+{
+    assert(hash != NULL);
+    return password_pool_add(context, id, password, hash);
+}
+
+static enum status
+password_pool_hash(void *context, uint64_t id, struct bytes password)
+{
+    return password_pool_add(context, id, password, NULL);
+}
+
 struct password_port
 password_pool_port(struct password_pool *pool)
 {
-    return (struct password_port){.check = password_pool_check, .context = pool};
+    return (struct password_port){
+        .check = password_pool_check, .hash = password_pool_hash, .context = pool};
 }
 
 int
@@ -202,7 +233,11 @@ password_pool_collect(struct password_pool *pool, struct core *core)
     (void)eventfd_read(pool->event_fd, &count);
     struct password_job *job;
     while ((job = password_pool_take_done(pool)) != NULL) {
-        core_password_done(core, job->id, job->matches);
+        if (job->is_hashed) {
+            core_password_hashed(core, job->id, job->made[0] == '\0' ? NULL : job->made);
+        } else {
+            core_password_done(core, job->id, job->matches);
+        }
         password_job_free(job);
     }
 }

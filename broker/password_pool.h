@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two threads that check passwords, so that the core never waits for a slow hash. */
+/* Two threads that check passwords and hash new ones, so that the core never waits for a slow hash.
+ */
 #ifndef BOURSE_BROKER_PASSWORD_POOL_H
 #define BOURSE_BROKER_PASSWORD_POOL_H
 

@@ -20,6 +20,7 @@
 #include "broker/doomed.h"
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
+#include "broker/recheck.h"
 #include "broker/topology_check.h"
 #include "broker/topology_left.h"
 #include "broker/vhost.h"
@@ -276,7 +277,7 @@ apply_topology(struct application *application)
     }
 }
 
-/* Users and their connections ---------------------------------------------------------------- */
+/* Users --------------------- ---------------------------------------------------------------- */
 
 static void
 apply_users(struct application *application)
@@ -289,39 +290,6 @@ apply_users(struct application *application)
         } else {
             core_find_user(core, config->users[i].name)->is_named = !config->is_development;
         }
-    }
-}
-
-/* Closes the connection if its user may no longer be where it is; else ends the consumers that may
- * no longer read. Publishing asks each time. */
-static void
-recheck_connection(struct connection *connection)
-{
-    const struct user *user = connection->user;
-    struct fault fault;
-    if (user == NULL) {
-        return; /* its login will ask */
-    }
-    if (user->is_disabled) {
-        (void)fault_connection(&fault, REPLY_CONNECTION_FORCED, "user '%.*s' was deleted",
-                               BYTES_FORMAT(user->name));
-        connection_close(connection, &fault, 0, 0);
-    } else if (connection->vhost != NULL && !access_may_enter(user, connection->vhost->name)) {
-        (void)fault_connection(&fault, REPLY_CONNECTION_FORCED,
-                               "access to vhost '%.*s' was revoked for user '%.*s'",
-                               BYTES_FORMAT(connection->vhost->name), BYTES_FORMAT(user->name));
-        connection_close(connection, &fault, 0, 0);
-    } else {
-        connection_recheck_consumers(connection);
-    }
-}
-
-static void
-recheck_connections(struct core *core)
-{
-    LIST_FOR_EACH(&core->connection_list, link)
-    {
-        recheck_connection(CONTAINER_OF(link, struct connection, core_link));
     }
 }
 
@@ -460,7 +428,7 @@ apply_everything(struct application *application, const struct plan *plan,
     if (is_news_here) {
         (void)core_add_generation(core, generation);
     }
-    recheck_connections(core);
+    core_recheck_connections(core, NULL);
 }
 
 /* Says how many refusals there were behind the one that is told. */

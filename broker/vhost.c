@@ -267,6 +267,10 @@ vhost_free(struct vhost **vhost_pointer)
     core_unbind_all(vhost->core);
     free_exchanges(vhost);
     vhost_policies_fini(vhost);
+    list_remove(&vhost->gone_link);
+    free(vhost->description);
+    free(vhost->tags);
+    free(vhost->default_queue_type);
     free((void *)vhost->name.data);
     free(vhost);
     *vhost_pointer = NULL;

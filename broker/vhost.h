@@ -24,6 +24,11 @@ struct vhost {
     int64_t connections_max; /* -1: none */
     int64_t queues_max;
     uint32_t connection_count;
+    bool is_protected;          /* from deletion by the management interface */
+    char *description;          /* what people say about it; owned; NULL: nothing */
+    char *tags;                 /* with commas; owned; NULL: none */
+    char *default_queue_type;   /* as it was given; it has no effect; owned; NULL: none */
+    struct list_link gone_link; /* in core->gone_vhosts: it was deleted (vhost_life.h) */
 };
 
 /* Comes with the predeclared exchanges: "", amq.direct, amq.fanout, amq.topic, amq.headers,

@@ -85,6 +85,7 @@ put_login(struct writer *writer, const struct definitions_user *user)
     case DEFINITIONS_NO_HASH:
         fputs("    auth: cert\n", out);
         break;
+    case DEFINITIONS_MD5:
     case DEFINITIONS_FOREIGN:
         make_variable(user->name, variable);
         fprintf(out,

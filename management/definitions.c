@@ -4,9 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "broker/password.h"
 #include "config/password_hash.h"
 
-enum { WARNING_SIZE = 501, SHA256_HASH_TEXT = 48 };
+enum { WARNING_SIZE = 501, MD5_HASH_TEXT = 28, SHA256_HASH_TEXT = 48 };
 
 void
 definitions_init(struct definitions *definitions)
@@ -87,6 +88,17 @@ definitions_put_vhost(struct definitions *definitions, struct bytes name)
     return vhost;
 }
 
+static bool
+is_md5(struct bytes hash)
+{
+    char text[MD5_HASH_TEXT + 1] = {0};
+    if (hash.size != MD5_HASH_TEXT) {
+        return false;
+    }
+    memcpy(text, hash.data, hash.size);
+    return password_hash_algorithm(text) != NULL;
+}
+
 enum definitions_hash
 definitions_hash_kind(struct bytes hash)
 {
@@ -94,7 +106,7 @@ definitions_hash_kind(struct bytes hash)
         return DEFINITIONS_NO_HASH;
     }
     if (password_hash_problem(hash) != NULL) {
-        return DEFINITIONS_FOREIGN;
+        return is_md5(hash) ? DEFINITIONS_MD5 : DEFINITIONS_FOREIGN;
     }
     if (bytes_starts_with(hash, "$scrypt$")) {
         return DEFINITIONS_SCRYPT;

@@ -16,7 +16,8 @@ enum definitions_hash {
     DEFINITIONS_SCRYPT,  /* ours */
     DEFINITIONS_SHA256,
     DEFINITIONS_SHA512,
-    DEFINITIONS_FOREIGN, /* MD5, bcrypt, or none that is known here: it cannot be checked */
+    DEFINITIONS_MD5,     /* what RabbitMQ made before 3.6; a topology file does not take it */
+    DEFINITIONS_FOREIGN, /* bcrypt, or none that is known here: it cannot be checked */
 };
 
 struct definitions_user {

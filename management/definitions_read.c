@@ -211,6 +211,12 @@ judge_hash(struct reader *reader, struct definitions_user *user, struct bytes al
     if (is_contradicted) {
         user->hash_kind = DEFINITIONS_FOREIGN;
     }
+    if (user->hash_kind == DEFINITIONS_MD5) {
+        definitions_warn(reader->definitions,
+                         "user \"%.*s\": a password hash by MD5 cannot stand in a topology file; "
+                         "set a new password",
+                         BYTES_FORMAT(user->name));
+    }
     if (user->hash_kind == DEFINITIONS_FOREIGN) {
         definitions_warn(reader->definitions,
                          "user \"%.*s\": a password hash by %.*s cannot be checked here; set a new "

@@ -22,6 +22,7 @@ static const char *const hash_names[] = {
     [DEFINITIONS_SCRYPT] = "bourse_password_hashing_scrypt",
     [DEFINITIONS_SHA256] = "rabbit_password_hashing_sha256",
     [DEFINITIONS_SHA512] = "rabbit_password_hashing_sha512",
+    [DEFINITIONS_MD5] = "rabbit_password_hashing_md5",
 };
 
 /* A hash that nobody here can check goes no further: its algorithm is not known. */

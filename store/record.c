@@ -14,6 +14,7 @@ enum {
     ROW_STATE_FIXED = 16,
     HANDOUT_FIXED = 16,
     VHOST_FIXED = 32,
+    DESCRIBED_FIXED = 8, /* behind it: octets of the rest, and four that are 0 */
     USER_FIXED = 24,
     EXCHANGE_FIXED = 32,
     QUEUE_FIXED = 32,
@@ -299,9 +300,19 @@ decode_vhost(struct record *record)
     record->vhost.connections_max = (int64_t)get_u64_le(at + 8);
     record->vhost.queues_max = (int64_t)get_u64_le(at + 16);
     record->vhost.flags = get_u32_le(at + 24);
-    uint32_t size = get_u32_le(at + 28);
-    struct bytes *const name[] = {&record->vhost.name};
-    return cut_tail(record, VHOST_FIXED, &size, name, 1);
+    uint32_t sizes[] = {get_u32_le(at + 28), 0};
+    struct bytes *const tails[] = {&record->vhost.name, &record->vhost.rest};
+    size_t fixed = VHOST_FIXED;
+    if ((record->vhost.flags & RECORD_DESCRIBED) != 0) {
+        fixed += DESCRIBED_FIXED;
+        at = fixed_part(record, fixed);
+        if (at == NULL) {
+            return false;
+        }
+        sizes[1] = get_u32_le(at + VHOST_FIXED);
+        record->vhost.flags &= ~(uint32_t)RECORD_DESCRIBED;
+    }
+    return cut_tail(record, fixed, sizes, tails, 2);
 }
 
 static bool
@@ -651,7 +662,22 @@ void
 record_put_vhost(struct buffer *out, uint64_t id, int64_t connections_max, int64_t queues_max,
                  uint32_t flags, struct bytes name)
 {
-    uint8_t *at = begin_record(out, RECORD_VHOST_SET, VHOST_FIXED, &name, 1);
+    record_put_described_vhost(out, id, connections_max, queues_max, flags, name,
+                               bytes_make(NULL, 0));
+}
+
+void
+record_put_described_vhost(struct buffer *out, uint64_t id, int64_t connections_max,
+                           int64_t queues_max, uint32_t flags, struct bytes name, struct bytes rest)
+{
+    struct bytes tails[] = {name, rest};
+    size_t fixed = rest.size == 0 ? VHOST_FIXED : VHOST_FIXED + DESCRIBED_FIXED;
+    uint8_t *at = begin_record(out, RECORD_VHOST_SET, fixed, tails, 2);
+    if (at != NULL && rest.size > 0) {
+        flags |= RECORD_DESCRIBED;
+        put_u32_le(at + VHOST_FIXED, (uint32_t)rest.size);
+        put_u32_le(at + VHOST_FIXED + 4, 0);
+    }
     if (at != NULL) {
         put_u64_le(at, id);
         put_u64_le(at + 8, (uint64_t)connections_max);

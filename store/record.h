@@ -92,6 +92,7 @@ enum record_set_flag {
     RECORD_TRACED = 1 << 7,      /* vhost */
     RECORD_PROTECTED = 1 << 7,   /* exchange, queue: the topology file has it under `protect` */
     RECORD_PAUSED = 1 << 9,      /* queue */
+    RECORD_DESCRIBED = 1 << 10,  /* vhost: something follows the name; the codec's own */
 };
 
 /* Bit 63 of a queue id in PUBLISH and in rows: it may have been handed out at once. */
@@ -149,6 +150,7 @@ struct record {
             int64_t connections_max, queues_max;
             uint32_t flags; /* of enum record_set_flag, as in all SET records */
             struct bytes name;
+            struct bytes rest; /* what is behind the name; empty: nothing */
         } vhost;
         struct {
             uint64_t id;
@@ -217,6 +219,10 @@ void record_put_row_state(struct buffer *out, uint64_t lsn, const struct row_sta
 void record_put_handout(struct buffer *out, uint64_t queue, uint64_t lsn);
 void record_put_vhost(struct buffer *out, uint64_t id, int64_t connections_max, int64_t queues_max,
                       uint32_t flags, struct bytes name);
+/* The same with `rest` behind the name ("The rest of a vhost"). */
+void record_put_described_vhost(struct buffer *out, uint64_t id, int64_t connections_max,
+                                int64_t queues_max, uint32_t flags, struct bytes name,
+                                struct bytes rest);
 void record_put_user(struct buffer *out, uint64_t id, uint32_t flags, struct bytes name,
                      struct bytes rest);
 void record_put_made_exchange(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,

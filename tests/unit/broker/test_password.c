@@ -121,3 +121,17 @@ Test(password, digests_keep_user_hash_and_secret_apart)
     password_mac(key, bytes_of("ab"), bytes_of(""), bytes_of("c"), second);
     cr_expect(password_mac_equal(first, second));
 }
+
+/* What RabbitMQ made before 3.6, as imports still have it. */
+Test(password, rabbitmqs_salted_md5_is_understood_and_named)
+{
+    static const char hash[] = "AQIDBJR91gt1SAWTmvD+VzA7MFU="; /* of "pw" */
+    cr_expect(eq(str, (char *)password_hash_algorithm(hash), "rabbit_password_hashing_md5"));
+    cr_expect(eq(int, password_verify(bytes_of("no"), hash), STATUS_REJECTED));
+    cr_expect(eq(int, password_verify(bytes_of("pw"), hash), STATUS_OK));
+    cr_expect(eq(str, (char *)password_hash_algorithm(password_hash_nobody),
+                 "bourse_password_hashing_scrypt"));
+    cr_expect(eq(ptr, (void *)password_hash_algorithm("AAAA"), NULL));
+    cr_expect(eq(ptr, (void *)password_hash_algorithm(""), NULL));
+    cr_expect(eq(ptr, (void *)password_hash_algorithm("$scrypt$nonsense"), NULL));
+}

@@ -9,6 +9,7 @@
 
 #include "broker/access.h"
 #include "broker/connection.h"
+#include "broker/new_password.h"
 #include "broker/password.h"
 #include "tests/unit/broker/core_harness.h"
 
@@ -86,6 +87,18 @@ Test(password_pool, a_wrong_password_is_refused_after_a_slow_check)
     rig_expect_nothing(rig, wrong);
     wait_for_verdict();
     (void)rig_expect(rig, wrong, 0, METHOD_CONNECTION_CLOSE);
+}
+
+/* A new password's hash is one that the password matches, and no other. */
+Test(password_pool, a_new_password_is_hashed_beside_the_core)
+{
+    struct new_password password = {.id = 0};
+    cr_assert(new_password_begin(&password, rig->core, bytes_of("secret")));
+    cr_expect(not(password.is_done));
+    wait_for_verdict();
+    cr_assert(password.is_done);
+    cr_expect(eq(int, password_verify(bytes_of("secret"), password.hash), STATUS_OK));
+    cr_expect(eq(int, password_verify(bytes_of("Secret"), password.hash), STATUS_REJECTED));
 }
 
 /* The login is wiped as soon as its connection goes; the check goes on with what it was given. */
