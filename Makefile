@@ -222,6 +222,15 @@ $(ALL_OBJECTS): $(OUT)/obj/%.o: %.c $(OUT)/flags
 	@echo "  CC    $<"
 	@$(CC) $(ALL_CFLAGS) $(FILE_CFLAGS) -MMD -MP -c -o $@ $<
 
+# The console's files are part of the binary, and compressed beforehand.
+WEB_FILES := $(wildcard management/web/*)
+WEB_GZIP := $(WEB_FILES:management/web/%=$(OUT)/web/%.gz)
+$(WEB_GZIP): $(OUT)/web/%.gz: management/web/%
+	@mkdir -p $(@D)
+	@gzip -9 -n -c $< > $@
+$(OUT)/obj/management/web.o: $(WEB_FILES) $(WEB_GZIP)
+$(OUT)/obj/management/web.o: private FILE_CFLAGS := -DWEB_GZIP='"$(OUT)/web"'
+
 # Rewritten only when it would differ, so that an unchanged command line rebuilds nothing.
 FLAGS_TEXT := $(shell $(CC) -dumpfullversion -dumpversion 2>/dev/null) $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 $(OUT)/flags: FORCE

@@ -27,4 +27,12 @@ void handle_publish(struct call *call);
 void handle_alive(struct call *call);
 void handle_ready(struct call *call);
 
+/* The console: route_web.c, route_session.c, event_stream.c */
+void handle_console(struct call *call);
+void handle_console_file(struct call *call);
+void handle_session_begin(struct call *call);
+void handle_session(struct call *call);
+void handle_session_end(struct call *call);
+void handle_events(struct call *call);
+
 #endif

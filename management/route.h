@@ -24,6 +24,8 @@ enum route_flag {
     ROUTE_EVERYWHERE = 1 << 3,    /* by that as well */
     ROUTE_TAKES_FORM = 1 << 4,    /* its body may be multipart/form-data */
     ROUTE_PLUS_IS_SPACE = 1 << 5, /* a name that is not found is looked for with spaces for "+" */
+    ROUTE_OF_SESSION = 1 << 6,    /* one's own session: POST has user and password in its body */
+    ROUTE_WATCHED = 1 << 7,       /* GET /api/bourse/events may tell of it */
 };
 
 struct call;
