@@ -100,6 +100,23 @@ scrypt_derive(const struct scrypt_hash *hash, struct bytes password, uint8_t *ke
     return done == 1 ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
+/* Derives the key and writes everything down. */
+static enum status
+scrypt_hash_write(struct scrypt_hash *hash, struct bytes password, char *out)
+{
+    char salt[2 * SCRYPT_OCTETS_MAX];
+    char key[2 * SCRYPT_OCTETS_MAX];
+    if (scrypt_derive(hash, password, hash->key) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    base64_encode_bare(bytes_make(hash->salt, hash->salt_size), salt);
+    base64_encode_bare(bytes_make(hash->key, hash->key_size), key);
+    int size = snprintf(out, PASSWORD_HASH_SIZE, "%sln=%u,r=%u,p=%u$%s$%s", SCRYPT_PREFIX, hash->ln,
+                        hash->r, hash->p, salt, key);
+    OPENSSL_cleanse(key, sizeof(key));
+    return size < PASSWORD_HASH_SIZE ? STATUS_OK : STATUS_REJECTED;
+}
+
 enum status
 password_hash(struct bytes password, const struct random_source *random,
               char out[static PASSWORD_HASH_SIZE])
@@ -110,17 +127,25 @@ password_hash(struct bytes password, const struct random_source *random,
                                .salt_size = SCRYPT_SALT_SIZE,
                                .key_size = SCRYPT_KEY_SIZE};
     random->fill(random->context, hash.salt, SCRYPT_SALT_SIZE);
-    if (scrypt_derive(&hash, password, hash.key) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
-    }
-    char salt[2 * SCRYPT_SALT_SIZE];
-    char key[2 * SCRYPT_KEY_SIZE];
-    base64_encode_bare(bytes_make(hash.salt, SCRYPT_SALT_SIZE), salt);
-    base64_encode_bare(bytes_make(hash.key, SCRYPT_KEY_SIZE), key);
-    (void)snprintf(out, PASSWORD_HASH_SIZE, "%sln=%d,r=%d,p=%d$%s$%s", SCRYPT_PREFIX, SCRYPT_LN,
-                   SCRYPT_R, SCRYPT_P, salt, key);
+    enum status status = scrypt_hash_write(&hash, password, out);
     OPENSSL_cleanse(&hash, sizeof(hash));
-    return STATUS_OK;
+    return status;
+}
+
+enum status
+password_hash_again(struct bytes password, const char *salt, char out[static PASSWORD_HASH_SIZE])
+{
+    /* Any key will do to be parsed: it is made anew. */
+    static const char some_key[] = "$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    struct scrypt_hash hash;
+    char text[PASSWORD_HASH_SIZE];
+    int size = snprintf(text, sizeof(text), "%s%s", salt, some_key);
+    if (size >= PASSWORD_HASH_SIZE || !scrypt_hash_parse(&hash, text)) {
+        return STATUS_REJECTED;
+    }
+    enum status status = scrypt_hash_write(&hash, password, out);
+    OPENSSL_cleanse(&hash, sizeof(hash));
+    return status;
 }
 
 static enum status

@@ -16,6 +16,11 @@ enum { PASSWORD_HASH_SIZE = 128, PASSWORD_MAC_SIZE = 32 };
 MUST_CHECK enum status password_hash(struct bytes password, const struct random_source *random,
                                      char out[static PASSWORD_HASH_SIZE]);
 
+/* The same with the salt and the cost of another hash, `$scrypt$ln=14,r=8,p=5$SALT`: the password
+ * that one is of gives it again. STATUS_REJECTED: `salt` is none, or does not fit. */
+MUST_CHECK enum status password_hash_again(struct bytes password, const char *salt,
+                                           char out[static PASSWORD_HASH_SIZE]);
+
 /* Checks `password` against a hash in any accepted form, comparing in constant time. STATUS_OK: it
  * matches; STATUS_REJECTED: it does not, or the hash is in no form we know or asks for more memory
  * than 64 MiB; STATUS_NO_MEMORY. */

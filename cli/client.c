@@ -402,9 +402,8 @@ finish_call(struct client *client, json_t **answer_out)
     return result;
 }
 
-int
-client_call(struct client *client, const char *method, const char *path, const json_t *body,
-            json_t **answer_out)
+static CURLcode
+perform_json(struct client *client, const char *method, const char *path, const json_t *body)
 {
     char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
     CURLcode code = perform(client, method, path, text);
@@ -412,7 +411,34 @@ client_call(struct client *client, const char *method, const char *path, const j
         explicit_bzero(text, strlen(text)); /* it may hold a password */
         free(text);
     }
+    return code;
+}
+
+int
+client_call(struct client *client, const char *method, const char *path, const json_t *body,
+            json_t **answer_out)
+{
+    CURLcode code = perform_json(client, method, path, body);
     return code == CURLE_OK ? finish_call(client, answer_out) : report_no_answer(client, code);
+}
+
+int
+client_send(struct client *client, const char *method, const char *path, const json_t *body,
+            long *status_out, json_t **answer_out)
+{
+    CURLcode code = perform_json(client, method, path, body);
+    if (code != CURLE_OK) {
+        return report_no_answer(client, code);
+    }
+    *status_out = last_status(client);
+    *answer_out = parse_answer(client);
+    return COMMAND_OK;
+}
+
+int
+client_report(const struct client *client, long status, const json_t *answer)
+{
+    return report_status(client, status, answer);
 }
 
 long

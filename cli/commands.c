@@ -26,6 +26,7 @@
 #include "cli/store_backup.h"
 #include "cli/support_bundle.h"
 #include "cli/test.h"
+#include "cli/topology.h"
 #include "cli/users.h"
 
 #define OPTIONS(table, number) .options = (table), .option_count = (number)
@@ -68,47 +69,6 @@ static const struct command commands[] = {
         .run = check_run,
     },
     {
-        .name = "route",
-        .operands = "EXCHANGE KEY",
-        .operand_min = 2,
-        .operand_max = 2,
-        .summary = "explain where a message would go, and why not elsewhere",
-        .details =
-            "Looks at every binding on the way; \"\" is the default exchange. Exits with 1 when\n"
-            "no queue gets the message.\n",
-        OPTIONS(route_options, ROUTE_OPTION_COUNT),
-        .run = route_run,
-    },
-    {
-        .name = "test",
-        .operands = "FILE... TESTS",
-        .operand_min = 2,
-        .operand_max = SIZE_MAX,
-        .summary = "check that messages go where a file of tests says, without a server",
-        .details =
-            "The last file holds the tests, those before it the topology. Exits with 1 when a\n"
-            "test fails.\n",
-        OPTIONS(test_options, TEST_OPTION_COUNT),
-        .run = test_run,
-    },
-    {
-        .name = "import",
-        .operands = "FILE",
-        .operand_min = 1,
-        .operand_max = 1,
-        .summary = "make configuration files of RabbitMQ's or LavinMQ's definitions.json",
-        .details = "Says what cannot be taken over; files that are there are not overwritten.\n",
-        OPTIONS(import_options, IMPORT_OPTION_COUNT),
-        .run = import_run,
-    },
-    {
-        .name = "export",
-        .operands = "",
-        .summary = "write a topology as YAML, definitions.json, a graph or AsyncAPI",
-        OPTIONS(export_options, EXPORT_OPTION_COUNT),
-        .run = export_run,
-    },
-    {
         .name = "ping",
         .operands = "",
         .summary = "ask whether it answers",
@@ -146,6 +106,106 @@ static const struct command commands[] = {
             "and of its objects, and what doctor finds. No message is in it.\n",
         .shared = SHARED_BY_CLIENT,
         .run = support_bundle_run,
+    },
+    {
+        .heading = "Topology as code",
+        .name = "plan",
+        .operands = "FILE...",
+        .operand_min = 1,
+        .operand_max = SIZE_MAX,
+        .summary = "say what would have to change for a broker to be what files say",
+        .details =
+            "Several files make one configuration, of one vhost. Changes nothing. Passwords that\n"
+            "the files leave in other files or in variables are read here, and sent as hashes.\n",
+        .exits = "0: nothing would change; 2: something would.\n",
+        OPTIONS(plan_options, PLAN_OPTION_COUNT),
+        .shared = SHARED_BY_CLIENT,
+        .run = plan_run,
+    },
+    {
+        .name = "apply",
+        .operands = "FILE...",
+        .operand_min = 1,
+        .operand_max = SIZE_MAX,
+        .summary = "make a broker what files say, all of it or nothing",
+        .details =
+            "Shows the plan and asks, on a terminal; elsewhere it takes --yes or --plan. What\n"
+            "would lose messages or stands under \"protect\" needs the words that the plan "
+            "names.\n",
+        OPTIONS(apply_options, APPLY_OPTION_COUNT),
+        .shared = SHARED_BY_CLIENT,
+        .run = apply_run,
+    },
+    {
+        .name = "rollback",
+        .operands = "[GENERATION]",
+        .operand_max = 1,
+        .summary = "apply again what was in force before",
+        .details =
+            "Without GENERATION: the one before. What came since stays, but with --prune. Users\n"
+            "keep their passwords.\n",
+        OPTIONS(rollback_options, ROLLBACK_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = rollback_run,
+    },
+    {
+        .name = "drift",
+        .operands = "",
+        .summary = "say what clients have made, changed and deleted beside what was applied",
+        .exits = "0: there is no drift; 2: there is.\n",
+        OPTIONS(drift_options, DRIFT_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = drift_run,
+    },
+    LISTS("generation", true),
+    {
+        .name = "route",
+        .operands = "EXCHANGE KEY",
+        .operand_min = 2,
+        .operand_max = 2,
+        .summary = "explain where a message would go, and why not elsewhere",
+        .details =
+            "Looks at every binding on the way; \"\" is the default exchange. Exits with 1 when\n"
+            "no queue gets the message. With --file it needs no broker.\n",
+        OPTIONS(route_options, ROUTE_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = route_run,
+    },
+    {
+        .name = "test",
+        .operands = "FILE... TESTS",
+        .operand_min = 2,
+        .operand_max = SIZE_MAX,
+        .summary = "check that messages go where a file of tests says, without a server",
+        .details =
+            "The last file holds the tests, those before it the topology. Exits with 1 when a\n"
+            "test fails.\n",
+        OPTIONS(test_options, TEST_OPTION_COUNT),
+        .run = test_run,
+    },
+    {
+        .name = "import",
+        .operands = "FILE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "make configuration files of RabbitMQ's or LavinMQ's definitions.json",
+        .details =
+            "Says what cannot be taken over; files that are there are not overwritten. With\n"
+            "--apply it goes into a running broker, as \"bourse apply\" does it.\n",
+        OPTIONS(import_options, IMPORT_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = import_run,
+    },
+    {
+        .name = "export",
+        .operands = "",
+        .summary = "write a topology as YAML, definitions.json, a graph or AsyncAPI",
+        .details =
+            "Without --from: that of the broker, which may be one of RabbitMQ as well, by a\n"
+            "context with its address.\n",
+        OPTIONS(export_options, EXPORT_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = export_run,
     },
     {
         .heading = "Looking",

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "cli/client.h"
 #include "cli/definitions_config.h"
 #include "cli/load.h"
 #include "management/definitions_read.h"
@@ -102,6 +103,29 @@ definitions_load_config(struct definitions *definitions, const char *path,
     }
     config_free(&config);
     return is_good;
+}
+
+int
+definitions_load_broker(struct definitions *definitions, const struct command_line *line,
+                        const struct command_io *io)
+{
+    struct client *client;
+    json_t *answer = NULL;
+    int result = client_open(&client, line, io);
+    if (result == COMMAND_OK) {
+        result = client_call(client, "GET", "/api/definitions", NULL, &answer);
+    }
+    if (result == COMMAND_OK) {
+        char *text = json_dumps(answer, JSON_COMPACT | JSON_ENCODE_ANY);
+        const char *vhost = client_has_vhost(client) ? client_vhost(client) : NULL;
+        bool is_good =
+            text != NULL && take_json(definitions, client_place(client), bytes_of(text), vhost, io);
+        result = is_good ? COMMAND_OK : COMMAND_FAILED;
+        free(text);
+    }
+    json_decref(answer);
+    client_close(&client);
+    return result;
 }
 
 static bool

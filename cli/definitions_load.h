@@ -19,6 +19,11 @@ bool definitions_load_config(struct definitions *definitions, const char *path,
 bool definitions_load(struct definitions *definitions, const char *path, const char *vhost,
                       const struct command_io *io);
 
+/* Asks a running broker, of RabbitMQ's kind as well, for its own: those of --vhost or the context's
+ * vhost alone, else of all. COMMAND_OK, or what was reported. */
+int definitions_load_broker(struct definitions *definitions, const struct command_line *line,
+                            const struct command_io *io);
+
 /* "bourse: warning: ...", one a line. */
 void definitions_print_warnings(const struct definitions *definitions, FILE *out);
 

@@ -6,10 +6,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "broker/units_text.h"
 #include "cli/definitions_known.h"
 #include "cli/definitions_users.h"
 #include "cli/queue_words.h"
-#include "cli/units_text.h"
 #include "cli/yaml_text.h"
 
 enum { RETRY_NAME_SIZE = 32 };

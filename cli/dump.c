@@ -151,8 +151,7 @@ print_flags(struct dump *dump, uint32_t flags)
         {RECORD_FROM_FILE, "from_file"}, {RECORD_AUTO_DELETE, "auto_delete"},
         {RECORD_INTERNAL, "internal"},   {RECORD_PREDECLARED, "predeclared"},
         {RECORD_DISABLED, "disabled"},   {RECORD_OPERATOR, "operator"},
-        {RECORD_PROTECTED, "protected"},
-        {RECORD_PAUSED, "paused"},
+        {RECORD_PROTECTED, "protected"}, {RECORD_PAUSED, "paused"},
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if ((flags & words[i].flag) != 0) {

@@ -16,12 +16,11 @@
 #error "the Makefile defines BOURSE_VERSION"
 #endif
 
-enum { EXPORT_FROM, EXPORT_FORMAT, EXPORT_VHOST };
+enum { EXPORT_FROM, EXPORT_FORMAT };
 
 const struct command_option export_options[EXPORT_OPTION_COUNT] = {
-    {"from", "FILE", "a configuration file, or a definitions.json; - for standard input"},
+    {"from", "FILE", "of a configuration file, or a definitions.json; - for standard input"},
     {"format", "yaml|definitions|dot|asyncapi", "what to write (yaml)"},
-    {"vhost", "NAME", "take this vhost of a definitions.json only"},
 };
 
 static const char RABBITMQ_VERSION[] = "4.1.0";
@@ -136,21 +135,29 @@ refuse_format(const char *name, const struct command_io *io)
                            name, suggestion_text(&suggestion, guess));
 }
 
+static int
+load(struct definitions *definitions, const struct command_line *line, const struct command_io *io)
+{
+    const char *path = line->options[EXPORT_FROM];
+    if (path == NULL) {
+        return definitions_load_broker(definitions, line, io);
+    }
+    return definitions_load(definitions, path, line->shared[SHARED_VHOST], io) ? COMMAND_OK
+                                                                               : COMMAND_FAILED;
+}
+
 int
 export_run(const struct command_line *line, const struct command_io *io)
 {
     const char *format = line->options[EXPORT_FORMAT];
     size_t at = find_format(format == NULL ? "yaml" : format);
     struct definitions definitions;
-    if (line->options[EXPORT_FROM] == NULL) {
-        return command_misused(io, "\"bourse export\" needs --from FILE");
-    }
     if (at == ARRAY_LEN(formats)) {
         return refuse_format(format, io);
     }
-    if (!definitions_load(&definitions, line->options[EXPORT_FROM], line->options[EXPORT_VHOST],
-                          io)) {
-        return COMMAND_FAILED;
+    int result = load(&definitions, line, io);
+    if (result != COMMAND_OK) {
+        return result;
     }
     bool is_good = formats[at].write(&definitions, io);
     definitions_print_warnings(&definitions, io->err);

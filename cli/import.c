@@ -10,13 +10,15 @@
 
 #include "cli/definitions_load.h"
 #include "cli/definitions_yaml.h"
+#include "cli/topology_call.h"
 #include "config/yaml_tree.h"
 
-enum { IMPORT_OUT, IMPORT_VHOST, NAME_SIZE = 300 };
+enum { IMPORT_OUT, IMPORT_APPLY, IMPORT_YES, NAME_SIZE = 300 };
 
 const struct command_option import_options[IMPORT_OPTION_COUNT] = {
     {"out", "DIR", "write VHOST.yaml into DIR for each vhost; - for standard output"},
-    {"vhost", "NAME", "take this vhost only; of a single vhost's file, its name"},
+    {"apply", NULL, "apply it to a running broker, vhost by vhost"},
+    {"yes", NULL, "with --apply: do not ask"},
 };
 
 /* The vhost as a file name: what is no letter, digit, dot, hyphen or underscore is %XX; "/" alone
@@ -121,18 +123,89 @@ write_files(struct definitions *definitions, const char *folder, const struct co
     return true;
 }
 
+/* Into a broker -------------------------------------------------------------------------------- */
+
+/* The configuration of a vhost as the body of a request. NULL: there is no memory for it. */
+static json_t *
+body_of_vhost(struct definitions *definitions, struct bytes vhost)
+{
+    char name[NAME_SIZE];
+    char *text = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&text, &size);
+    json_t *body = NULL;
+    make_file_name(vhost, name);
+    if (memory != NULL) {
+        definitions_write_yaml(definitions, vhost, memory);
+    }
+    if (memory != NULL && fclose(memory) == 0) {
+        body =
+            json_pack("{s:[{s:s, s:o}]}", "files", "name", name, "text", json_stringn(text, size));
+    }
+    free(text);
+    return body;
+}
+
+static int
+apply_vhost(struct definitions *definitions, struct bytes vhost, struct client *client,
+            const struct command_line *line, const struct command_io *io)
+{
+    json_t *plan = NULL;
+    json_t *body = body_of_vhost(definitions, vhost);
+    if (body == NULL) {
+        return command_error(io, COMMAND_FAILED, "there is no memory for it");
+    }
+    int result = topology_post(client, "/api/bourse/plan", body, &plan, io);
+    if (result == COMMAND_OK) {
+        result = topology_carry_out(client, "/api/bourse/apply", body, plan,
+                                    line->options[IMPORT_YES] != NULL, line, io);
+    }
+    json_decref(plan);
+    json_decref(body);
+    return result;
+}
+
+static int
+apply_all(struct definitions *definitions, const struct command_line *line,
+          const struct command_io *io)
+{
+    struct client *client;
+    int result = client_open(&client, line, io);
+    for (size_t i = 0; i < definitions->vhosts.count && result == COMMAND_OK; i++) {
+        result = apply_vhost(definitions, definitions->vhosts.items[i].name, client, line, io);
+    }
+    client_close(&client);
+    return result;
+}
+
+/* The command ---------------------------------------------------------------------------------- */
+
+static int
+write_or_apply(struct definitions *definitions, const struct command_line *line,
+               const struct command_io *io)
+{
+    const char *folder = line->options[IMPORT_OUT];
+    if (line->options[IMPORT_APPLY] != NULL) {
+        return apply_all(definitions, line, io);
+    }
+    bool is_good = folder == NULL || strcmp(folder, "-") == 0
+                       ? write_output(definitions, io)
+                       : write_files(definitions, folder, io);
+    return is_good ? COMMAND_OK : COMMAND_FAILED;
+}
+
 int
 import_run(const struct command_line *line, const struct command_io *io)
 {
-    const char *folder = line->options[IMPORT_OUT];
     struct definitions definitions;
-    if (!definitions_load_json(&definitions, line->operands[0], line->options[IMPORT_VHOST], io)) {
+    if (line->options[IMPORT_APPLY] != NULL && line->options[IMPORT_OUT] != NULL) {
+        return command_misused(io, "--apply writes no files: leave --out away");
+    }
+    if (!definitions_load_json(&definitions, line->operands[0], line->shared[SHARED_VHOST], io)) {
         return COMMAND_FAILED;
     }
-    bool is_good = folder == NULL || strcmp(folder, "-") == 0
-                       ? write_output(&definitions, io)
-                       : write_files(&definitions, folder, io);
+    int result = write_or_apply(&definitions, line, io);
     definitions_print_warnings(&definitions, io->err);
     definitions_fini(&definitions);
-    return is_good ? COMMAND_OK : COMMAND_FAILED;
+    return result;
 }

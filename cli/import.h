@@ -6,7 +6,7 @@
 
 #include "cli/command.h"
 
-enum { IMPORT_OPTION_COUNT = 2 };
+enum { IMPORT_OPTION_COUNT = 3 };
 extern const struct command_option import_options[IMPORT_OPTION_COUNT];
 
 int import_run(const struct command_line *line, const struct command_io *io);

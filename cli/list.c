@@ -119,6 +119,17 @@ static const struct column permission_columns[] = {
     {"READ", "read", CELL_TEXT, false},
 };
 
+static const struct column generation_columns[] = {
+    {"ID", "id", CELL_NUMBER, false},
+    {"VHOST", "vhost", CELL_TEXT, false},
+    {"APPLIED", "applied_ms", CELL_WHEN, false},
+    {"CAUSE", "cause", CELL_TEXT, false},
+    {"BY", "maker", CELL_TEXT, false},
+    {"CURRENT", "is_current", CELL_TEXT, false},
+    {"RESTORED", "restored_id", CELL_NUMBER, true},
+    {"DIGEST", "digest", CELL_TEXT, true},
+};
+
 #define COLUMNS(table) (table), ARRAY_LEN(table)
 #define BARE(path) (path), (path "?disable_stats=true")
 
@@ -141,6 +152,9 @@ static const struct list_kind kinds[] = {
      COLUMNS(policy_columns)},
     {"permissions", "permission", BARE("/api/permissions"), BARE("/api/vhosts/{}/permissions"),
      NULL, COLUMNS(permission_columns)},
+    {"generations", "generation", "/api/bourse/generations", "/api/bourse/generations",
+     "/api/bourse/generations?vhost={}", "/api/bourse/generations?vhost={}", NULL,
+     COLUMNS(generation_columns)},
 };
 
 const struct list_kind *

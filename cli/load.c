@@ -2,7 +2,7 @@
 /* Files to a configuration that the broker will accept. */
 #include "cli/load.h"
 
-#include "cli/examine.h"
+#include "broker/examine.h"
 #include "config/report.h"
 
 enum { LINE_SIZE = 1024 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the command line says becomes a question; who answers it (a core made from files) and how
- * the answer is printed (route_text.h) are things apart. */
+ * the answer is printed (broker/route_text.h) are things apart. */
 #include "cli/route.h"
 
 #include <errno.h>
@@ -8,16 +8,17 @@
 #include <string.h>
 
 #include "amqp/table.h"
+#include "broker/route_text.h"
+#include "cli/client.h"
 #include "cli/message_headers.h"
 #include "cli/offline.h"
-#include "cli/route_text.h"
 
 enum { ROUTE_FILE, ROUTE_USER, ROUTE_HEADER, ROUTE_SIZE, ROUTE_MISSES, MISSES_MAX = 1000 };
 
 static const uint64_t BODY_SIZE_MAX = UINT64_C(512) * 1024 * 1024;
 
 const struct command_option route_options[ROUTE_OPTION_COUNT] = {
-    {"file", "FILE", "ask what this configuration file declares"},
+    {"file", "FILE", "ask what this configuration file declares, without a broker"},
     {"user", "USER", "say whether USER may publish it, too"},
     {"header", "NAME=VALUE...", "a header of the message"},
     {"size", "OCTETS", "of the body; 0 if not given"},
@@ -113,18 +114,102 @@ answer_from_file(const struct command_line *line, const struct command_io *io,
     return arrives ? COMMAND_OK : COMMAND_FAILED;
 }
 
+/* Of a running broker -------------------------------------------------------------------------- */
+
+static json_t *
+keys_of(const char *text)
+{
+    json_t *keys = json_array();
+    for (;;) {
+        size_t size = strcspn(text, ",");
+        json_array_append_new(keys, json_stringn(text, size));
+        if (text[size] == '\0') {
+            return keys;
+        }
+        text += size + 1;
+    }
+}
+
+/* The same values as message_header_put makes of them. */
+static json_t *
+header_value(const char *name, const char *text)
+{
+    size_t size = strlen(text);
+    char *end;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    bool begins = (text[0] >= '0' && text[0] <= '9') || text[0] == '-' || text[0] == '+';
+    if (strcmp(name, "CC") == 0 || strcmp(name, "BCC") == 0) {
+        return keys_of(text);
+    }
+    if (begins && end != text && *end == '\0' && errno == 0) {
+        return json_integer(number);
+    }
+    if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0) {
+        return json_boolean(text[0] == 't');
+    }
+    return size >= 2 && text[0] == '"' && text[size - 1] == '"' ? json_stringn(text + 1, size - 2)
+                                                                : json_string(text);
+}
+
+/* They were read as headers before, so each is NAME=VALUE. */
+static json_t *
+headers_given(const struct command_line *line)
+{
+    json_t *headers = json_object();
+    const char *given;
+    size_t at = 0;
+    while ((given = command_line_next(line, ROUTE_HEADER, &at)) != NULL) {
+        size_t size = strcspn(given, "=");
+        char *name = xstrdup(given);
+        name[size] = '\0';
+        json_object_set_new(headers, name, header_value(name, given + size + 1));
+        free(name);
+    }
+    return headers;
+}
+
+static int
+answer_from_broker(const struct command_line *line, const struct command_io *io,
+                   const struct route_question *question)
+{
+    struct client *client;
+    json_t *answer = NULL;
+    json_t *body =
+        json_pack("{s:s, s:s, s:o, s:I, s:I}", "exchange", line->operands[0], "routing_key",
+                  line->operands[1], "headers", headers_given(line), "body_bytes",
+                  (json_int_t)question->body_size, "misses", (json_int_t)question->misses);
+    if (line->options[ROUTE_USER] != NULL) {
+        json_object_set_new(body, "user", json_string(line->options[ROUTE_USER]));
+    }
+    int result = client_open(&client, line, io);
+    if (result == COMMAND_OK) {
+        char *path = client_path_new("/api/bourse/route/{}", client_vhost(client));
+        result = client_call(client, "POST", path, body, &answer);
+        free(path);
+    }
+    if (result == COMMAND_OK) {
+        const char *text = json_string_value(json_object_get(answer, "text"));
+        fputs(text == NULL ? "" : text, io->out);
+        bool arrives = json_is_true(json_object_get(answer, "arrives"));
+        result = arrives ? COMMAND_OK : COMMAND_FAILED;
+    }
+    json_decref(answer);
+    json_decref(body);
+    client_close(&client);
+    return result;
+}
+
 int
 route_run(const struct command_line *line, const struct command_io *io)
 {
     struct buffer block;
     struct route_question question;
-    if (line->options[ROUTE_FILE] == NULL) {
-        return command_misused(io, "\"bourse route\" needs --file FILE");
-    }
     buffer_init(&block);
     int result = read_question(line, io, &block, &question);
     if (result == COMMAND_OK) {
-        result = answer_from_file(line, io, &question);
+        result = line->options[ROUTE_FILE] != NULL ? answer_from_file(line, io, &question)
+                                                   : answer_from_broker(line, io, &question);
     }
     buffer_fini(&block);
     return result;

@@ -23,6 +23,15 @@ void handle_queue_purge(struct call *call);
 void handle_queue_get(struct call *call);
 /* route_publish.c */
 void handle_publish(struct call *call);
+/* route_topology.c, route_generations.c, route_drift.c, route_explain.c */
+void handle_plan(struct call *call);
+void handle_apply(struct call *call);
+void handle_generations(struct call *call);
+void handle_generation(struct call *call);
+void handle_rollback(struct call *call);
+void handle_drift(struct call *call);
+void handle_explain(struct call *call);
+void handle_explain_get(struct call *call);
 /* route_health.c */
 void handle_alive(struct call *call);
 void handle_ready(struct call *call);

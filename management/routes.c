@@ -6,7 +6,8 @@
 enum {
     KIB = 1024,
     SMALL_BODY = 64 * KIB,
-    MESSAGE_BODY = 24 * KIB * KIB, /* a message of 16 MiB in base64 */
+    MESSAGE_BODY = 24 * KIB * KIB,  /* a message of 16 MiB in base64 */
+    TOPOLOGY_BODY = 16 * KIB * KIB, /* some files of 1 MiB */
 };
 
 const struct route routes[] = {
@@ -48,6 +49,23 @@ const struct route routes[] = {
      "sign out"},
     {ROUTE_GET, "/api/bourse/events", ABILITY_LOOK, 0, 0, handle_events,
      "what has changed, as server-sent events"},
+    /* Topology as code. */
+    {ROUTE_POST, "/api/bourse/plan", ABILITY_SEE_ALL, 0, TOPOLOGY_BODY, handle_plan,
+     "what it would take to make the broker what configuration files say"},
+    {ROUTE_POST, "/api/bourse/apply", ABILITY_ADMIN, 0, TOPOLOGY_BODY, handle_apply,
+     "make the broker what configuration files say"},
+    {ROUTE_GET, "/api/bourse/generations", ABILITY_SEE_ALL, 0, 0, handle_generations,
+     "configurations that were applied"},
+    {ROUTE_GET, "/api/bourse/generations/{generation}", ABILITY_SEE_ALL, 0, 0, handle_generation,
+     "one of them, with its texts"},
+    {ROUTE_POST, "/api/bourse/rollback/{generation}", ABILITY_ADMIN, 0, SMALL_BODY, handle_rollback,
+     "apply an earlier configuration again"},
+    {ROUTE_GET, "/api/bourse/drift", ABILITY_SEE_ALL, 0, 0, handle_drift,
+     "what has changed beside the configurations"},
+    {ROUTE_GET, "/api/bourse/route/{vhost}", ABILITY_LOOK, ROUTE_IN_VHOST, 0, handle_explain_get,
+     "why a message would go where it goes"},
+    {ROUTE_POST, "/api/bourse/route/{vhost}", ABILITY_LOOK, ROUTE_IN_VHOST, SMALL_BODY,
+     handle_explain, "the same, of a message with headers"},
     {ROUTE_GET, "/healthz", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0, handle_alive,
      "whether the broker's loop turns"},
     {ROUTE_GET, "/readyz", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0, handle_ready,

@@ -10,7 +10,7 @@
 
 #include "base/assert.h"
 #include "cli/definitions_config.h"
-#include "cli/examine.h"
+#include "broker/examine.h"
 #include "management/definitions_read.h"
 #include "management/definitions_write.h"
 #include "tests/unit/config/reading.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Policies of a file: what is wrong with them is told at its place, all of it in one run, with what
  * to do. */
-#include "cli/examine.h"
+#include "broker/examine.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

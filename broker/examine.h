@@ -2,8 +2,8 @@
 /* What only the broker's own parts can judge in a configuration: x-arguments of queues, arguments
  * of bindings, expressions. Asking them here means that no rule is written down twice and that
  * `check` refuses what `serve` would. */
-#ifndef BOURSE_CLI_EXAMINE_H
-#define BOURSE_CLI_EXAMINE_H
+#ifndef BOURSE_BROKER_EXAMINE_H
+#define BOURSE_BROKER_EXAMINE_H
 
 #include "config/config.h"
 

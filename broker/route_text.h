@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A route explanation for people to read. The same question to the same topology gives the same
  * text. */
-#ifndef BOURSE_CLI_ROUTE_TEXT_H
-#define BOURSE_CLI_ROUTE_TEXT_H
+#ifndef BOURSE_BROKER_ROUTE_TEXT_H
+#define BOURSE_BROKER_ROUTE_TEXT_H
 
 #include "broker/explain_route.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/route_text.h"
+#include "broker/route_text.h"
 
 #include <inttypes.h>
 
 #include "amqp/reply.h"
 #include "base/log.h"
-#include "cli/units_text.h"
+#include "broker/units_text.h"
 
 enum { TEXT_SIZE = 400 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/units_text.h"
+#include "broker/units_text.h"
 
 #include <inttypes.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Durations and sizes as configuration files write them: the largest unit that leaves no rest. What
  * is printed can be read again (config/literal.h). */
-#ifndef BOURSE_CLI_UNITS_TEXT_H
-#define BOURSE_CLI_UNITS_TEXT_H
+#ifndef BOURSE_BROKER_UNITS_TEXT_H
+#define BOURSE_BROKER_UNITS_TEXT_H
 
 #include <stdint.h>
 

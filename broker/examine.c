@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Asks the queue, exchange and access code about what a configuration declares. */
-#include "cli/examine.h"
+#include "broker/examine.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Topology as code with a running broker: plan, apply, rollback, drift, export, import, route."""
+
+import json
+import os
+import re
+
+import pytest
+
+from tests.support import amqp
+from tests.support import broker as brokers
+
+pytestmark = pytest.mark.bourse_only
+
+SERVE = """
+bourse: 1
+users:
+  admin: {auth: password, password-file: pw, role: admin,
+          rights: {configure: ".*", write: ".*", read: ".*"}}
+  monitor: {auth: password, password-file: pw, role: monitor}
+  service: {auth: password, password-file: pw}
+listeners:
+  amqp: {bind: "127.0.0.1:0"}
+  http: {bind: "127.0.0.1:0"}
+"""
+
+SHOP = """
+bourse: 1
+vhost: shop
+exchanges:
+  orders: {type: topic}
+queues:
+  billing: {from: [{exchange: orders, key: "order.eu.#"}]}
+  mail: {from: [{exchange: orders, key: "order.*.placed"}], ttl: 1d}
+users:
+  checkout: {auth: password, password-file: checkout.pw, publish: [orders], consume: [billing]}
+"""
+
+
+class Shop:
+    """A broker, and a folder with files for it."""
+
+    def __init__(self, path, broker):
+        self.path, self.broker = path, broker
+        self.socket = os.path.join(broker.data_dir, "bourse.sock")
+
+    def write(self, text, name="shop.yaml"):
+        (self.path / name).write_text(text)
+
+    def run(self, *words, **options):
+        command = [words[0], *words[1:], "--context", self.socket]
+        return brokers.run_command(*command, cwd=self.path, **options)
+
+    def apply(self, *words):
+        result = self.run("apply", "shop.yaml", "--yes", *words)
+        assert result.returncode == 0, result.stderr + result.stdout
+        return int(re.search(r"generation (\d+)", result.stdout).group(1))
+
+    def publish(self, queue, count=1, vhost="shop"):
+        for _ in range(count):
+            result = self.run("publish", "", queue, "x", "--vhost", vhost)
+            assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture(name="shop")
+def fixture_shop(tmp_path):
+    (tmp_path / "pw").write_text("secret\n")
+    (tmp_path / "checkout.pw").write_text("till\n")
+    (tmp_path / "pw").chmod(0o600)
+    (tmp_path / "checkout.pw").chmod(0o600)
+    (tmp_path / "serve.yaml").write_text(SERVE)
+    with brokers.Bourse(tmp_path / "serve.yaml", listen=("amqp", "http")) as broker:
+        shop = Shop(tmp_path, broker)
+        shop.write(SHOP)
+        yield shop
+
+
+# product.md 8.2: 0 nothing, 2 changes, 1 error.
+def test_a_plan_shows_what_would_change_and_changes_nothing(shop):
+    planned = shop.run("plan", "shop.yaml")
+    assert planned.returncode == 2, planned.stderr
+    assert "+ queue billing" in planned.stdout and "+ exchange orders" in planned.stdout
+    assert '+ binding orders -> billing (key order.eu.' in planned.stdout.replace('"', "")
+    assert shop.run("plan", "shop.yaml").stdout == planned.stdout
+    assert shop.apply() > 0
+    again = shop.run("plan", "shop.yaml")
+    assert (again.returncode, again.stdout) == (0, "Plan for vhost shop: nothing to do\n")
+
+
+def test_applying_twice_is_applying_once(shop):
+    first = shop.apply()
+    assert shop.apply() == first
+
+
+# The password lies where the operator is, and only its hash travels.
+def test_a_user_whose_password_is_in_a_file_can_log_in_after_apply(shop):
+    shop.apply()
+    with amqp.Client(shop.broker.amqp, user="checkout", password="till", vhost="shop"):
+        pass
+    (shop.path / "checkout.pw").write_text("another\n")
+    changed = shop.run("plan", "shop.yaml")
+    assert changed.returncode == 2 and "password: (one) -> (another)" in changed.stdout
+    shop.apply()
+    with amqp.Client(shop.broker.amqp, user="checkout", password="another", vhost="shop"):
+        pass
+    assert shop.run("plan", "shop.yaml").returncode == 0
+    log = shop.broker.stderr.text()
+    assert "till" not in log and "$scrypt$" not in log
+
+
+def test_a_password_that_cannot_be_read_is_kept(shop):
+    shop.apply()
+    (shop.path / "checkout.pw").unlink()
+    planned = shop.run("plan", "shop.yaml")
+    assert planned.returncode == 0 and "keeps the one it knows" in planned.stderr
+    shop.apply()
+    with amqp.Client(shop.broker.amqp, user="checkout", password="till", vhost="shop"):
+        pass
+
+
+def test_messages_are_not_lost_without_the_word(shop):
+    shop.apply()
+    shop.publish("mail", 2)
+    shop.write(SHOP.replace("ttl: 1d", "priorities: 5"))
+    planned = shop.run("plan", "shop.yaml")
+    assert planned.returncode == 2 and "2 messages would be lost" in planned.stdout
+    refused = shop.run("apply", "shop.yaml", "--yes")
+    assert refused.returncode == 1 and "--discard mail" in refused.stdout + refused.stderr
+    assert "2 messages" in shop.run("plan", "shop.yaml").stdout
+    shop.apply("--discard", "mail")
+    assert shop.run("plan", "shop.yaml").returncode == 0
+
+
+def test_what_the_files_do_not_name_goes_only_when_told(shop):
+    shop.apply()
+    shop.write(SHOP.replace("  mail:", "  post:"))
+    shop.apply()
+    assert "mail" in shop.run("queue", "ls", "-o", "name", "--vhost", "shop").stdout
+    pruned = shop.run("plan", "shop.yaml", "--prune")
+    assert pruned.returncode == 2 and "- queue mail" in pruned.stdout
+    shop.apply("--prune")
+    assert "mail" not in shop.run("queue", "ls", "-o", "name", "--vhost", "shop").stdout
+
+
+def test_without_a_terminal_apply_needs_a_word(shop):
+    refused = shop.run("apply", "shop.yaml", input="y\n")
+    assert refused.returncode == 1 and "--yes" in refused.stderr
+    assert shop.run("plan", "shop.yaml").returncode == 2
+
+
+# ADR 0031: what somebody looked at is what is done.
+def test_a_plan_that_is_no_longer_true_is_refused(shop):
+    assert shop.run("plan", "shop.yaml", "--out", "plan.json").returncode == 2
+    kept = json.loads((shop.path / "plan.json").read_text())
+    assert kept["bourse_plan"] == 1 and len(kept["digest"]) == 16
+    assert shop.run("vhost", "add", "shop").returncode in (0, 66)
+    shop.apply()
+    stale = shop.run("apply", "shop.yaml", "--plan", "plan.json")
+    assert stale.returncode == 1 and "make a new plan" in stale.stderr
+    shop.write(SHOP.replace("ttl: 1d", "ttl: 2d"))
+    assert shop.run("plan", "shop.yaml", "--out", "plan.json").returncode == 2
+    assert shop.run("apply", "shop.yaml", "--plan", "plan.json").returncode == 0
+    assert shop.run("apply", "shop.yaml", "--plan", "shop.yaml").returncode == 1
+    assert shop.run("apply", "shop.yaml", "--plan", "plan.json", "--prune").returncode == 64
+
+
+def test_errors_of_files_are_told_by_place(shop):
+    shop.write(SHOP.replace("exchange: orders", "exchange: ordrs"))
+    for command in ("plan", "apply"):
+        result = shop.run(command, "shop.yaml")
+        assert result.returncode == 1
+        assert re.search(r"^shop.yaml:\d+:\d+: error: .*ordrs", result.stderr, re.M), result.stderr
+        assert len(re.findall("error:", result.stderr)) >= 2
+
+
+def test_rollback_goes_back_to_what_was_in_force_before(shop):
+    first = shop.apply()
+    shop.write(SHOP.replace("ttl: 1d", "ttl: 2d"))
+    second = shop.apply()
+    back = shop.run("rollback", "--yes")
+    assert back.returncode == 0 and "ttl: 2d -> 1d" in back.stdout, back.stderr
+    listed = json.loads(shop.run("generation", "ls", "-o", "json").stdout)
+    newest = listed[0]
+    assert (newest["cause"], newest["restored_id"], newest["vhost"]) == ("rollback", first, "shop")
+    assert [row["id"] for row in listed if row["vhost"] == "shop"] == [newest["id"], second, first]
+    assert shop.run("rollback", str(second), "--yes").returncode == 0
+    assert shop.run("plan", "shop.yaml").returncode == 0
+    assert shop.run("rollback", "999", "--yes").returncode == 66
+    assert shop.run("rollback", "x", "--yes").returncode == 64
+
+
+def test_drift_names_what_clients_did(shop):
+    shop.apply()
+    none = shop.run("drift", "--vhost", "shop")
+    assert (none.returncode, none.stdout) == (0, "Drift of vhost shop: none\n")
+    assert shop.run("queue", "declare", "tmp", "--vhost", "shop").returncode == 0
+    assert shop.run("queue", "delete", "mail", "--vhost", "shop").returncode == 0
+    drift = shop.run("drift")
+    assert drift.returncode == 2
+    assert "+ queue tmp: made" in drift.stdout and "- queue mail: is gone" in drift.stdout
+    rows = json.loads(shop.run("drift", "--format", "json", "--vhost", "shop").stdout)
+    found = {(row["difference"], row["object"], row["name"]) for row in rows[0]["differences"]}
+    assert ("made", "queue", "tmp") in found and ("gone", "queue", "mail") in found
+
+
+def test_route_explains_what_the_broker_would_do(shop):
+    shop.apply()
+    routed = shop.run("route", "orders", "order.eu.placed", "-u", "checkout", "--vhost", "shop")
+    assert routed.returncode == 0, routed.stderr
+    assert '"billing"' in routed.stdout and '"mail"' in routed.stdout
+    assert 'user "checkout": may publish' in routed.stdout and "NO CONSUMER" in routed.stdout
+    nowhere = shop.run("route", "orders", "x", "--vhost", "shop")
+    assert nowhere.returncode == 1 and "UNROUTABLE" in nowhere.stdout
+    refused = shop.run("route", "", "mail", "-u", "checkout", "--vhost", "shop")
+    assert refused.returncode == 1 and "REFUSED: 403" in refused.stdout
+    copied = shop.run("route", "orders", "x", "-H", "CC=order.eu.x,y", "-H", "n=1",
+                      "--vhost", "shop")
+    assert copied.returncode == 0 and '"billing"' in copied.stdout
+    assert shop.run("route", "orders", "x", "--vhost", "none").returncode == 66
+
+
+# The same question to the file and to the broker that has it: the same way.
+def test_route_says_the_same_of_file_and_broker(shop):
+    shop.apply()
+    (shop.path / "checkout.pw").chmod(0o600)
+    online = shop.run("route", "orders", "order.us.placed", "--vhost", "shop")
+    offline = brokers.run_command("route", "orders", "order.us.placed", "--file", "shop.yaml",
+                                  cwd=shop.path)
+    plain = re.sub(r"; NO CONSUMER", "", online.stdout)
+    assert plain == offline.stdout and online.returncode == offline.returncode == 0
