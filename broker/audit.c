@@ -194,7 +194,7 @@ outcome_of(enum desk_state state)
 void
 audit_job(struct core *core, const struct desk_job *job, enum audit_phase phase)
 {
-    const struct desk_request *request = desk_job_request(job);
+    const struct desk_order *request = desk_job_request(job);
     const struct desk_progress *progress = desk_job_progress(job);
     bool is_replay = request->action == DESK_REPLAY;
     struct buffer filter;
@@ -218,8 +218,8 @@ audit_job(struct core *core, const struct desk_job *job, enum audit_phase phase)
         .note = request->note,
         .outcome = outcome_of(progress->state),
         .done_count = progress->done_count,
-        .stayed_count =
-            progress->no_target_count + progress->too_large_count + progress->unreadable_count,
+        .stayed_count = progress->no_target_count + progress->too_large_count +
+                        progress->unreadable_count + progress->not_allowed_count,
     };
     add(core, &entry);
     buffer_fini(&target);

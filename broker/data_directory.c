@@ -6,7 +6,6 @@
 #include "broker/durability.h"
 #include "broker/durable_topology.h"
 #include "broker/paging.h"
-#include "store/backup.h"
 #include "store/keeper.h"
 #include "store/recovery.h"
 #include "store/threads.h"

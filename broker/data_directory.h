@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "broker/core.h"
+#include "store/backup.h"
 
 struct data_directory;
 
@@ -39,7 +40,6 @@ void data_directory_turn(struct data_directory *directory);
  * yet (store/backup.h): everything that was confirmed before the call is in the copy. `done` is
  * called once, when the copy is whole (STATUS_OK) or has failed (`report->why`), from
  * data_directory_collect or data_directory_close. False: another copy is being made. */
-struct backup_report;
 typedef void data_directory_backed_up(void *context, enum status status,
                                       const struct backup_report *report);
 bool data_directory_back_up(struct data_directory *directory, const char *path,

@@ -39,7 +39,7 @@ enum desk_action {
 struct desk_job;
 
 /* Everything is copied. */
-struct desk_request {
+struct desk_order {
     enum desk_action action;
     struct desk_filter filter; /* of replays and drops: what is at consumers is never meant */
     struct desk_cursor from;   /* DESK_BROWSE: where to begin */
@@ -50,6 +50,7 @@ struct desk_request {
     struct bytes batch; /* DESK_REPLAY: its name, for its second run that of the first; empty: one
                            is made */
     struct bytes user;  /* who asks, for the audit */
+    bool is_by_user;    /* DESK_REPLAY: messages go only where that user may publish them */
     struct bytes note;  /* what they say about it */
     /* DESK_BROWSE: one message; `facts` is NULL where its content cannot be read. Everything is
      * good for the call. False: enough. */
@@ -79,6 +80,8 @@ struct desk_progress {
     uint64_t full_count;                  /* would be refused (dry), or had to wait */
     uint64_t too_large_count;             /* stayed */
     uint64_t unreadable_count;            /* stayed */
+    uint64_t not_allowed_count;           /* stayed: the user may not publish there */
+    uint64_t total_count;                 /* the queue had at the places that are meant */
     struct desk_cursor cursor;            /* behind what was looked at */
     int64_t begun_wall_ms, ended_wall_ms; /* 0: not yet */
     uint64_t token; /* what was changed is on disk when it is committed (core_is_committed) */
@@ -98,10 +101,14 @@ void desk_free(struct desk **desk); /* nobody is told; no job reads */
 /* STATUS_REJECTED: too many are under way; STATUS_NO_MEMORY. Both change nothing. The number names
  * the job. */
 MUST_CHECK enum status desk_begin(struct core *core, struct queue *queue,
-                                  const struct desk_request *request, uint64_t *number_out);
+                                  const struct desk_order *request, uint64_t *number_out);
 
 /* False: there is none of that number, or it is over. What it has done stays done. */
 bool desk_cancel(struct core *core, uint64_t number);
+
+/* Who asked for it is gone: `show` and `done` are not called any more. What changes nothing is
+ * cancelled. Nothing if it is over. */
+void desk_leave(struct core *core, uint64_t number);
 
 /* The job of that number, or the next one behind `number` (0: the first), under way or over; NULL:
  * there is none. */
@@ -110,7 +117,7 @@ const struct desk_job *desk_next(const struct core *core, uint64_t number);
 
 uint64_t desk_job_number(const struct desk_job *job);
 const struct desk_progress *desk_job_progress(const struct desk_job *job);
-const struct desk_request *desk_job_request(const struct desk_job *job); /* its copy */
+const struct desk_order *desk_job_request(const struct desk_job *job); /* its copy */
 struct bytes desk_job_queue_name(const struct desk_job *job);
 struct bytes desk_job_vhost_name(const struct desk_job *job);
 const struct desk_groups *desk_job_groups(const struct desk_job *job); /* DESK_GROUP */

@@ -156,6 +156,7 @@ walk_free(struct pending_walk *walk)
 static void
 end_walk(struct pending_walk *walk)
 {
+    walk->core->requests_go_on = true; /* who waits for it may be one of them */
     if (walk->done != NULL) {
         walk->done(walk->context, walk->count, walk->unreadable, core_log_token(walk->core));
     }
@@ -470,6 +471,25 @@ core_work_on_pending(struct core *core)
     while ((link = list_pop(&working)) != NULL) {
         work_on(CONTAINER_OF(link, struct pending_walk, link));
     }
+}
+
+static void
+leave_walks(const struct list *list, const void *context)
+{
+    LIST_FOR_EACH(list, link)
+    {
+        struct pending_walk *walk = CONTAINER_OF(link, struct pending_walk, link);
+        if (walk->context == context) {
+            walk->done = NULL;
+        }
+    }
+}
+
+void
+core_leave_pending(struct core *core, const void *context)
+{
+    leave_walks(&core->pending, context);
+    leave_walks(&core->pending_waits, context);
 }
 
 static void

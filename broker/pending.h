@@ -65,6 +65,9 @@ struct pending_request {
 MUST_CHECK enum status core_request_pending(struct core *core, struct queue *queue,
                                             const struct pending_request *request);
 
+/* Who asked with that context is gone: the request goes on, and nobody is told. */
+void core_leave_pending(struct core *core, const void *context);
+
 /* A slice of every request. */
 void core_work_on_pending(struct core *core);
 

@@ -3,6 +3,7 @@
 
 #include "amqp/table.h"
 #include "base/assert.h"
+#include "broker/access.h"
 #include "broker/letter.h"
 #include "broker/paging.h"
 #include "broker/retry.h"
@@ -131,6 +132,27 @@ choose_target(const struct replay *replay, struct letter *letter, const struct d
     return letter->exchange != NULL;
 }
 
+/* Whether the user may publish it there, as basic.publish asks; a user who is gone may nothing. */
+static bool
+may_publish(const struct replay *replay, const struct letter *letter)
+{
+    const struct vhost *vhost = replay->queue->vhost;
+    const struct exchange *exchange = letter->exchange;
+    if (replay->user.data == NULL) {
+        return true;
+    }
+    struct user *user = core_find_user(replay->core, replay->user);
+    struct fault fault;
+    bool may = user != NULL && !exchange->internal &&
+               access_require_of(user, vhost, ACCESS_WRITE, ACCESS_EXCHANGE, exchange->name,
+                                 &fault) == STATUS_OK;
+    for (uint32_t i = 0; i < letter->key_count && may && exchange->type->is_topic; i++) {
+        may = access_require_topic_of(user, vhost, ACCESS_WRITE, exchange->name, letter->keys[i],
+                                      &fault) == STATUS_OK;
+    }
+    return may;
+}
+
 /* Headers -------------------------------------------------------------------------------------- */
 
 static bool
@@ -227,6 +249,9 @@ replay_message(struct replay *replay, const struct desk_row *row, const struct d
     letter_open(&letter, core, replay->queue->vhost, row->content);
     if (!choose_target(replay, &letter, facts)) {
         return REPLAY_NO_TARGET;
+    }
+    if (!may_publish(replay, &letter)) {
+        return REPLAY_NOT_ALLOWED;
     }
     if (put_headers(replay, &letter, facts) != STATUS_OK) {
         return REPLAY_NO_MEMORY;

@@ -31,6 +31,7 @@ enum replay_result {
     REPLAY_NO_TARGET,   /* nothing is known of its origin, or no queue is there */
     REPLAY_TARGET_FULL, /* a queue that refuses what it has no room for has none */
     REPLAY_TOO_LARGE,   /* no segment of the log holds it with all its queues */
+    REPLAY_NOT_ALLOWED, /* the user may not publish it there */
     REPLAY_NO_MEMORY,
 };
 
@@ -40,6 +41,7 @@ struct replay {
     struct queue *queue; /* from which */
     struct replay_target target;
     struct bytes batch;
+    struct bytes user;            /* by whose rights; data NULL: nobody's, it may go anywhere */
     bool is_dry;                  /* finds out what would be done, and does nothing */
     struct buffer headers, block; /* scratch */
 };

@@ -129,7 +129,8 @@ is_waited_for(const struct call *call)
 void
 call_settle(struct call *call)
 {
-    if (call->under_way == NULL) {
+    bool waits_for_client = call->is_streaming && call->http != NULL;
+    if (call->under_way == NULL && !waits_for_client) {
         assert(!is_waited_for(call)); /* a handler answers, or asks */
         call_free(call);
     }
@@ -147,9 +148,28 @@ call_leave(struct call *call)
     return http;
 }
 
+/* Its client is gone, or takes nothing: what libevent has let go of is freed here. */
+static void
+leave_stream(struct call *call)
+{
+    struct evhttp_request *http = call_leave(call);
+    if (evhttp_request_get_connection(http) == NULL) {
+        evhttp_request_free(http);
+    }
+    if (call->under_way == NULL) {
+        call_free(call);
+    } else {
+        request_desk_cancel(call->management->desk, &call->under_way->desk);
+    }
+}
+
 void
 call_give_up(struct call *call)
 {
+    if (call->is_streaming) {
+        leave_stream(call);
+        return;
+    }
     if (call->http != NULL) {
         (void)call_leave(call);
     }
@@ -162,7 +182,8 @@ call_give_up(struct call *call)
 void
 call_time_out(struct call *call)
 {
-    call_fail(call, 503, "the broker has not answered within %d seconds", HTTP_REQUEST_S);
+    call_fail(call, 503, "the broker has not answered within %d seconds",
+              call->connection->allowed_s);
     call_give_up(call);
 }
 
@@ -176,6 +197,8 @@ on_answered(struct desk_request *desk)
     call->under_way = NULL;
     if (is_waited_for(call) && desk->request.status == STATUS_OK) {
         ask->then(call, ask);
+    } else if (call->http != NULL && call->is_streaming) {
+        call_stream_fail(call, "the broker is stopping");
     } else if (is_waited_for(call)) {
         call_fail(call, 503, "the broker is stopping");
     }
@@ -411,6 +434,92 @@ call_add_header(struct call *call, const char *name, const char *value)
     if (call->http != NULL) {
         add_header(call->http, name, value);
     }
+}
+
+void
+call_allow(struct call *call, int seconds)
+{
+    server_allow(call->connection, seconds);
+}
+
+/* Pieces ------------------------------------------------------------------------------------- */
+
+void
+call_stream_begin(struct call *call, const char *content_type)
+{
+    add_header(call->http, "Content-Type", content_type);
+    call_add_headers_of_all(call->http);
+    call->is_streaming = true;
+    server_allow(call->connection, HTTP_IDLE_S);
+    evhttp_send_reply_start(call->http, 200, NULL);
+}
+
+static void
+on_taken(struct evhttp_connection *connection, void *context)
+{
+    struct call *call = context;
+    (void)connection;
+    if (call->under_way == NULL) {
+        call->taken(call);
+        call_settle(call);
+    }
+}
+
+/* Moves the octets to an answer's buffer; NULL: there is no memory. */
+static struct evbuffer *
+piece_new(struct buffer *octets)
+{
+    struct evbuffer *piece = evbuffer_new();
+    bool is_whole = piece != NULL && !octets->failed &&
+                    evbuffer_add(piece, octets->data + octets->start, buffer_size(octets)) == 0;
+    buffer_clear(octets);
+    if (!is_whole && piece != NULL) {
+        evbuffer_free(piece);
+    }
+    return is_whole ? piece : NULL;
+}
+
+void
+call_stream_send(struct call *call, struct buffer *octets, void (*taken)(struct call *call))
+{
+    struct evbuffer *piece = piece_new(octets);
+    if (piece == NULL) {
+        call_stream_fail(call, "there is no memory for more");
+        return;
+    }
+    if (http_is_head(call->http)) {
+        evbuffer_free(piece);
+        call_stream_end(call); /* it is told the head only */
+        return;
+    }
+    call->taken = taken;
+    server_allow(call->connection, HTTP_IDLE_S);
+    evhttp_send_reply_chunk_with_cb(call->http, piece, on_taken, call);
+    evbuffer_free(piece);
+}
+
+void
+call_stream_end(struct call *call)
+{
+    evhttp_send_reply_end(call_leave(call));
+}
+
+void
+call_stream_fail(struct call *call, const char *reason)
+{
+    struct json_writer json;
+    json_init(&json);
+    json_begin_object(&json);
+    json_put_string(&json, "error", reason);
+    json_end_object(&json);
+    buffer_put_u8(&json.out, '\n');
+    struct evbuffer *piece = piece_new(&json.out);
+    if (piece != NULL) {
+        evhttp_send_reply_chunk(call->http, piece);
+        evbuffer_free(piece);
+    }
+    json_fini(&json);
+    call_stream_end(call);
 }
 
 void

@@ -47,11 +47,13 @@ struct call {
     struct call_parameter query[CALL_QUERY_MAX];
     uint32_t query_count;
     struct bytes body;
-    json_t *json;                    /* the body, if call_json was asked; owned */
-    struct call_ask *under_way;      /* in the core; NULL: nothing */
-    void *state;                     /* the handler's own; owned: freed with the call, */
-    void (*free_state)(void *state); /* after this, if it is there */
-    struct arena arena;              /* what names, query and body point to; owned */
+    json_t *json;                     /* the body, if call_json was asked; owned */
+    struct call_ask *under_way;       /* in the core; NULL: nothing */
+    void *state;                      /* the handler's own; owned: freed with the call, */
+    void (*free_state)(void *state);  /* after this, if it is there */
+    bool is_streaming;                /* its answer has begun, and goes out in pieces */
+    void (*taken)(struct call *call); /* the client has taken the last piece */
+    struct arena arena;               /* what names, query and body point to; owned */
 };
 
 /* What a handler posts to the core: embed it first. Allocated by the handler, zero but for what it
@@ -93,6 +95,20 @@ void call_answer_octets(struct call *call, int status, const char *content_type,
                         struct bytes octets); /* copied */
 /* A header for the answer, before it. */
 void call_add_header(struct call *call, const char *name, const char *value);
+/* More time than HTTP_REQUEST_S, from now on, for what the core has to work on. */
+void call_allow(struct call *call, int seconds);
+
+/* An answer in pieces, each of which goes out before the next one is made: so a slow client takes
+ * no memory. One that takes nothing for HTTP_IDLE_S is cut off. When the broker stops, a line
+ * {"error": ...} ends it. */
+void call_stream_begin(struct call *call, const char *content_type);
+/* Sends what was written, which is something, and empties it. `taken` is called when the client has
+ * it; it asks the core, sends, or ends the answer. */
+void call_stream_send(struct call *call, struct buffer *piece, void (*taken)(struct call *call));
+void call_stream_end(struct call *call);
+/* Ends it before its end, saying why. */
+void call_stream_fail(struct call *call, const char *reason);
+
 /* {"error": "bad_request", "reason": ...}, the error by the status. */
 void call_fail(struct call *call, int status, const char *format, ...) PRINTF_LIKE(3, 4);
 /* By AMQP's reply code: 404 is 404, 403 is 401 ... all others 400, with the reply text. */

@@ -327,6 +327,9 @@ event_stream_close(struct event_stream *stream)
     list_remove(&stream->link);
     management->streams.stream_count--;
     stream->connection->stream = NULL;
+    if (evhttp_request_get_connection(stream->http) == NULL) {
+        evhttp_request_free(stream->http); /* libevent has let go of it */
+    }
     stream_free(stream);
 }
 

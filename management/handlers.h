@@ -32,6 +32,29 @@ void handle_rollback(struct call *call);
 void handle_drift(struct call *call);
 void handle_explain(struct call *call);
 void handle_explain_get(struct call *call);
+/* The dead-letter desk: route_peek.c */
+void handle_peek(struct call *call);
+void handle_export(struct call *call);
+void handle_groups(struct call *call);
+/* route_replay.c */
+void handle_replay(struct call *call);
+void handle_drop(struct call *call);
+void handle_replays(struct call *call);
+void handle_replay_show(struct call *call);
+void handle_replay_cancel(struct call *call);
+/* route_pause.c */
+void handle_pause(struct call *call);
+void handle_resume(struct call *call);
+/* route_delayed.c */
+void handle_delayed(struct call *call);
+void handle_delayed_release(struct call *call);
+void handle_delayed_cancel(struct call *call);
+/* route_dead_letters.c, route_audit.c, route_tracing.c, route_backup.c */
+void handle_dead_letters(struct call *call);
+void handle_audit(struct call *call);
+void handle_tracing(struct call *call);
+void handle_tracing_set(struct call *call);
+void handle_backup(struct call *call);
 /* route_health.c */
 void handle_alive(struct call *call);
 void handle_ready(struct call *call);

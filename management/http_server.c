@@ -134,6 +134,17 @@ close_stranger(struct server_connection *connection)
     }
 }
 
+/* An answer in pieces: the broker may take its time, the client may not. */
+static void
+on_stream_deadline(struct server_connection *connection)
+{
+    if (connection->call->under_way != NULL) {
+        arm_deadline(connection, HTTP_IDLE_S);
+    } else {
+        evhttp_connection_free(connection->http);
+    }
+}
+
 /* Too long without a request, or without an answer. The answer that is owed then is sent, and the
  * connection has as long as an idle one to take it. */
 static void
@@ -142,7 +153,9 @@ on_deadline(evutil_socket_t fd, short events, void *context)
     struct server_connection *connection = context;
     (void)fd;
     (void)events;
-    if (connection->call != NULL) {
+    if (connection->call != NULL && connection->call->is_streaming) {
+        on_stream_deadline(connection);
+    } else if (connection->call != NULL) {
         call_time_out(connection->call);
     } else if (connection->http != NULL) {
         evhttp_connection_free(connection->http);
@@ -188,6 +201,13 @@ server_drop(struct server_connection *connection)
     event_active(connection->deadline, EV_TIMEOUT, 0);
 }
 
+void
+server_allow(struct server_connection *connection, int seconds)
+{
+    connection->allowed_s = seconds;
+    arm_deadline(connection, seconds);
+}
+
 /* Octets have come. Nothing may be freed from here: the deadline does it, at once. */
 static void
 on_octets(struct evbuffer *input, const struct evbuffer_cb_info *info, void *context)
@@ -200,7 +220,7 @@ on_octets(struct evbuffer *input, const struct evbuffer_cb_info *info, void *con
     }
     if (!connection->is_in_request) {
         connection->is_in_request = true;
-        arm_deadline(connection, HTTP_REQUEST_S);
+        server_allow(connection, HTTP_REQUEST_S);
     }
     connection->octets += info->n_added;
     management->octets += info->n_added;

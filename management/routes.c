@@ -8,6 +8,8 @@ enum {
     SMALL_BODY = 64 * KIB,
     MESSAGE_BODY = 24 * KIB * KIB,  /* a message of 16 MiB in base64 */
     TOPOLOGY_BODY = 16 * KIB * KIB, /* some files of 1 MiB */
+    DESK_BODY = 4 * KIB * KIB,      /* a list of 100,000 ids */
+    MESSAGE_BODY = 24 * KIB * KIB,  /* a message of 16 MiB in base64 */
 };
 
 const struct route routes[] = {
@@ -66,6 +68,43 @@ const struct route routes[] = {
      "why a message would go where it goes"},
     {ROUTE_POST, "/api/bourse/route/{vhost}", ABILITY_LOOK, ROUTE_IN_VHOST, SMALL_BODY,
      handle_explain, "the same, of a message with headers"},
+    /* The dead-letter desk. */
+    {ROUTE_GET, "/api/bourse/queues/{vhost}/{queue}/peek", ABILITY_OPERATE, ROUTE_IN_VHOST, 0,
+     handle_peek, "look at messages of a queue, changing nothing"},
+    {ROUTE_GET, "/api/bourse/queues/{vhost}/{queue}/export", ABILITY_OPERATE, ROUTE_IN_VHOST, 0,
+     handle_export, "all messages of a queue, as lines of JSON"},
+    {ROUTE_GET, "/api/bourse/queues/{vhost}/{queue}/groups", ABILITY_LOOK, ROUTE_IN_VHOST, 0,
+     handle_groups, "messages of a queue by origin, reason, class and key"},
+    {ROUTE_POST, "/api/bourse/queues/{vhost}/{queue}/replay", ABILITY_OPERATE, ROUTE_IN_VHOST,
+     DESK_BODY, handle_replay, "send messages of a queue on"},
+    {ROUTE_POST, "/api/bourse/queues/{vhost}/{queue}/drop", ABILITY_OPERATE, ROUTE_IN_VHOST,
+     DESK_BODY, handle_drop, "drop messages of a queue"},
+    {ROUTE_POST, "/api/bourse/queues/{vhost}/{queue}/pause", ABILITY_OPERATE, ROUTE_IN_VHOST,
+     SMALL_BODY, handle_pause, "hand out nothing of a queue"},
+    {ROUTE_POST, "/api/bourse/queues/{vhost}/{queue}/resume", ABILITY_OPERATE, ROUTE_IN_VHOST,
+     SMALL_BODY, handle_resume, "let a paused queue go on"},
+    {ROUTE_GET, "/api/bourse/queues/{vhost}/{queue}/delayed", ABILITY_LOOK, ROUTE_IN_VHOST, 0,
+     handle_delayed, "messages that wait for a time"},
+    {ROUTE_POST, "/api/bourse/queues/{vhost}/{queue}/delayed/release", ABILITY_OPERATE,
+     ROUTE_IN_VHOST, SMALL_BODY, handle_delayed_release, "let waiting messages in now"},
+    {ROUTE_POST, "/api/bourse/queues/{vhost}/{queue}/delayed/cancel", ABILITY_OPERATE,
+     ROUTE_IN_VHOST, SMALL_BODY, handle_delayed_cancel, "take waiting messages out"},
+    {ROUTE_GET, "/api/bourse/replays", ABILITY_LOOK, 0, 0, handle_replays,
+     "replays and drops, under way and over"},
+    {ROUTE_GET, "/api/bourse/replays/{id}", ABILITY_LOOK, 0, 0, handle_replay_show,
+     "how far a replay or drop is"},
+    {ROUTE_DELETE, "/api/bourse/replays/{id}", ABILITY_OPERATE, 0, SMALL_BODY, handle_replay_cancel,
+     "cancel a replay or drop"},
+    {ROUTE_GET, "/api/bourse/dead-letters", ABILITY_LOOK, ROUTE_WATCHED, 0, handle_dead_letters,
+     "queues for dead letters, and with messages in quarantine"},
+    {ROUTE_GET, "/api/bourse/audit", ABILITY_LOOK, 0, 0, handle_audit,
+     "what operators did to messages"},
+    {ROUTE_GET, "/api/bourse/vhosts/{vhost}/tracing", ABILITY_LOOK, ROUTE_IN_VHOST, 0,
+     handle_tracing, "whether a virtual host is traced"},
+    {ROUTE_POST, "/api/bourse/vhosts/{vhost}/tracing", ABILITY_ADMIN, ROUTE_IN_VHOST, SMALL_BODY,
+     handle_tracing_set, "switch tracing of a virtual host"},
+    {ROUTE_POST, "/api/bourse/backup", ABILITY_ADMIN, 0, SMALL_BODY, handle_backup,
+     "copy the data directory"},
     {ROUTE_GET, "/healthz", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0, handle_alive,
      "whether the broker's loop turns"},
     {ROUTE_GET, "/readyz", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0, handle_ready,

@@ -53,6 +53,7 @@ struct server_connection {
     bool is_in_request;     /* octets of one have come, and it is not answered */
     size_t octets;          /* of it, so far */
     struct event *deadline; /* owned */
+    int allowed_s;          /* for the answer */
     struct event *hang_up;  /* the other end has gone; waited for while `call` is there; owned */
     struct call *call;      /* NULL: none is under way */
     struct event_stream *stream; /* an answer that goes on; NULL: none */
@@ -98,6 +99,9 @@ void server_close(struct management *management);
 
 /* The connection's call has been answered, or given up: the next request may come. */
 void server_end_call(struct server_connection *connection);
+
+/* The connection's call is given so many seconds from now on. */
+void server_allow(struct server_connection *connection, int seconds);
 
 /* call.c: the call of a request whose route was found; what `match` points to is copied. */
 struct call *call_new(struct server_connection *connection, struct evhttp_request *http,

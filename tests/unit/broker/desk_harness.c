@@ -69,7 +69,7 @@ on_done(void *context, const struct desk_job *job)
 }
 
 void
-desk_begin_job(struct rig *rig, const char *queue, struct desk_request *request,
+desk_begin_job(struct rig *rig, const char *queue, struct desk_order *request,
                struct desk_outcome *outcome)
 {
     outcome->is_done = false;
@@ -83,7 +83,7 @@ desk_begin_job(struct rig *rig, const char *queue, struct desk_request *request,
 }
 
 void
-desk_run(struct rig *rig, const char *queue, struct desk_request *request, void (*pump)(void),
+desk_run(struct rig *rig, const char *queue, struct desk_order *request, void (*pump)(void),
          struct desk_outcome *outcome)
 {
     desk_begin_job(rig, queue, request, outcome);

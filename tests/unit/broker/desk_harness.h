@@ -36,9 +36,9 @@ struct desk_outcome {
 };
 
 /* `pump` turns the loop once. */
-void desk_begin_job(struct rig *rig, const char *queue, struct desk_request *request,
+void desk_begin_job(struct rig *rig, const char *queue, struct desk_order *request,
                     struct desk_outcome *outcome);
-void desk_run(struct rig *rig, const char *queue, struct desk_request *request, void (*pump)(void),
+void desk_run(struct rig *rig, const char *queue, struct desk_order *request, void (*pump)(void),
               struct desk_outcome *outcome);
 
 /* Bodies of what was shown, separated by blanks. */

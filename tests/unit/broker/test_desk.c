@@ -143,7 +143,7 @@ reject_all_of(const char *queue, int count)
 static void
 browse(const char *queue, const struct desk_filter *filter)
 {
-    struct desk_request request = {.action = DESK_BROWSE};
+    struct desk_order request = {.action = DESK_BROWSE};
     if (filter != NULL) {
         request.filter = *filter;
     }
@@ -153,7 +153,7 @@ browse(const char *queue, const struct desk_filter *filter)
 static uint64_t
 replay(const char *queue, enum replay_to to, const char *batch)
 {
-    struct desk_request request = {
+    struct desk_order request = {
         .action = DESK_REPLAY,
         .target = {.to = to},
         .batch = bytes_of(batch),
@@ -167,7 +167,7 @@ replay(const char *queue, enum replay_to to, const char *batch)
 static uint64_t
 drop(const char *queue, const struct desk_filter *filter, uint64_t limit)
 {
-    struct desk_request request = {
+    struct desk_order request = {
         .action = DESK_DROP, .filter = *filter, .limit = limit, .user = bytes_of("ops")};
     desk_run(rig, queue, &request, pump, &outcome);
     return outcome.progress.done_count;
@@ -207,7 +207,7 @@ Test(desk, browsing_changes_nothing)
     struct core_counters counters = rig->core->counters;
     browse("q", NULL);
     browse("q", &(struct desk_filter){.message_id = bytes_of("x")});
-    struct desk_request group = {.action = DESK_GROUP};
+    struct desk_order group = {.action = DESK_GROUP};
     desk_run(rig, "q", &group, pump, &outcome);
     memcpy(&after, find_queue(rig, "q"), sizeof(after));
     cr_expect(eq(int, memcmp(&before, &after, sizeof(before)), 0));
@@ -228,7 +228,7 @@ Test(desk, a_page_ends_where_the_next_begins)
     char seen[64] = "";
     struct desk_cursor cursor = {0};
     for (int page = 0; page < 3; page++) {
-        struct desk_request request = {.action = DESK_BROWSE, .from = cursor, .limit = 4};
+        struct desk_order request = {.action = DESK_BROWSE, .from = cursor, .limit = 4};
         desk_run(rig, "q", &request, pump, &outcome);
         cursor = outcome.progress.cursor;
         (void)snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%s|",
@@ -321,7 +321,7 @@ Test(desk, groups_count_what_has_the_same_origin_reason_class_and_key)
     reject_all_of("orders", 2);
     rig_step(rig, 5000);
     reject_all_of("mails", 1);
-    struct desk_request request = {.action = DESK_GROUP};
+    struct desk_order request = {.action = DESK_GROUP};
     desk_run(rig, "dead", &request, pump, &outcome);
     cr_assert(eq(u32, outcome.group_count, 2));
     cr_expect(eq(str, outcome.group_texts[0][0], "orders"));
@@ -345,7 +345,7 @@ Test(desk, beyond_so_many_groups_the_rest_is_in_one)
         (void)snprintf(key, sizeof(key), "%d", i);
         rig_publish(rig, a, 1, "x", key, "m");
     }
-    struct desk_request request = {.action = DESK_GROUP};
+    struct desk_order request = {.action = DESK_GROUP};
     desk_run(rig, "q", &request, pump, &outcome);
     cr_expect(eq(u64, outcome.others_count, 50));
     cr_expect(eq(u64, outcome.progress.done_count, DESK_GROUPS_MAX + 50));
@@ -458,7 +458,7 @@ Test(desk, a_dry_run_counts_and_changes_nothing)
     struct queue before;
     struct queue after;
     memcpy(&before, find_queue(rig, "dead"), sizeof(before));
-    struct desk_request request = {
+    struct desk_order request = {
         .action = DESK_REPLAY, .target = {.to = REPLAY_TO_ORIGIN_QUEUE}, .is_dry = true};
     desk_run(rig, "dead", &request, pump, &outcome);
     memcpy(&after, find_queue(rig, "dead"), sizeof(after));
@@ -484,7 +484,7 @@ Test(desk, a_replay_to_the_queue_itself_ends)
 {
     declare_queue(rig, a, "q");
     publish_numbers(rig, a, "q", 1, 1000);
-    struct desk_request request = {
+    struct desk_order request = {
         .action = DESK_REPLAY,
         .target = {.to = REPLAY_TO_EXCHANGE,
                    .exchange = bytes_of(""),
@@ -509,7 +509,7 @@ Test(desk, a_selection_leaves_the_others_in_their_places)
     browse("dead", NULL);
     struct desk_id ids[] = {outcome.shown[8].id, outcome.shown[0].id, outcome.shown[4].id,
                             outcome.shown[4].id};
-    struct desk_request request = {
+    struct desk_order request = {
         .action = DESK_REPLAY,
         .filter = {.ids = ids, .id_count = ARRAY_LEN(ids)},
         .target = {.to = REPLAY_TO_ORIGIN_QUEUE},
@@ -535,7 +535,7 @@ Test(desk, a_replay_waits_for_a_queue_that_is_full)
     buffer_fini(&arguments);
     declare_queue(rig, a, "q");
     publish_numbers(rig, a, "q", 1, 5);
-    struct desk_request request = {
+    struct desk_order request = {
         .action = DESK_REPLAY,
         .target = {.to = REPLAY_TO_EXCHANGE,
                    .exchange = bytes_of(""),
@@ -571,7 +571,7 @@ Test(desk, a_rate_bounds_what_goes_in_a_second)
     declare_queue(rig, a, "q");
     declare_queue(rig, a, "t");
     publish_numbers(rig, a, "q", 1, 300);
-    struct desk_request request = {
+    struct desk_order request = {
         .action = DESK_REPLAY,
         .target = {.to = REPLAY_TO_EXCHANGE,
                    .exchange = bytes_of(""),
@@ -698,7 +698,7 @@ Test(desk, ten_thousand_take_no_more_ticks_than_their_share_says)
     declare_queue(rig, a, "dead");
     publish_numbers(rig, a, "orders", 1, COUNT);
     reject_all_of("orders", COUNT);
-    struct desk_request request = {.action = DESK_REPLAY};
+    struct desk_order request = {.action = DESK_REPLAY};
     uint64_t begun_ms = rig->now.monotonic_ms;
     desk_run(rig, "dead", &request, pump, &outcome);
     cr_expect(eq(u64, outcome.progress.done_count, COUNT));
@@ -713,7 +713,7 @@ Test(desk, a_queue_that_is_deleted_ends_its_jobs)
 {
     declare_queue(rig, a, "q");
     publish_numbers(rig, a, "q", 1, 10);
-    struct desk_request request = {.action = DESK_BROWSE};
+    struct desk_order request = {.action = DESK_BROWSE};
     desk_begin_job(rig, "q", &request, &outcome);
     rig->holds_turn = true;
     (void)vhost_delete_queue(rig_vhost(rig), find_queue(rig, "q"));
@@ -729,7 +729,7 @@ Test(desk, jobs_that_are_under_way_end_with_the_core)
     declare_queue(rig, a, "q");
     declare_queue(rig, a, "t");
     publish_numbers(rig, a, "q", 1, 2000);
-    struct desk_request request = {
+    struct desk_order request = {
         .action = DESK_REPLAY,
         .target = {.to = REPLAY_TO_EXCHANGE,
                    .exchange = bytes_of(""),
@@ -757,7 +757,7 @@ Test(desk, a_replayed_message_is_in_exactly_one_place_after_every_batch)
     }
     log_settle(disk);
     uint32_t first_batch = disk->batch_count;
-    struct desk_request request = {
+    struct desk_order request = {
         .action = DESK_REPLAY,
         .target = {.to = REPLAY_TO_EXCHANGE,
                    .exchange = bytes_of(""),
@@ -794,7 +794,7 @@ Test(desk, nothing_is_lost_or_doubled_when_memory_runs_out)
         log_settle(disk);
         send_nack(rig, b, 1, take("dead"), false, true); /* one that came back */
         log_settle(disk);
-        struct desk_request request = {
+        struct desk_order request = {
             .action = DESK_REPLAY,
             .target = {.to = REPLAY_TO_EXCHANGE,
                        .exchange = bytes_of(""),
@@ -826,7 +826,7 @@ Test(desk, nothing_is_replayed_while_the_disk_is_nearly_full)
     log_publish_numbers(disk, a, "dead", 1, 3);
     log_settle(disk);
     core_set_disk_space(rig->core, 1, 1000000000);
-    struct desk_request request = {
+    struct desk_order request = {
         .action = DESK_REPLAY,
         .target = {.to = REPLAY_TO_EXCHANGE,
                    .exchange = bytes_of(""),
@@ -878,7 +878,7 @@ Test(desk, the_audit_keeps_the_last_ones)
 {
     declare_queue(rig, a, "q");
     for (int i = 0; i < AUDIT_KEPT + 5; i++) {
-        struct desk_request request = {.action = DESK_DROP, .limit = 1};
+        struct desk_order request = {.action = DESK_DROP, .limit = 1};
         desk_run(rig, "q", &request, pump, &outcome);
     }
     const struct audit_entry *oldest = audit_next(rig->core, 0);

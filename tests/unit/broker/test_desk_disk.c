@@ -156,10 +156,10 @@ publish_many(int count, size_t size, bool is_persistent)
     }
 }
 
-static struct desk_request
+static struct desk_order
 to_t(void)
 {
-    return (struct desk_request){
+    return (struct desk_order){
         .action = DESK_REPLAY,
         .target = {.to = REPLAY_TO_EXCHANGE,
                    .exchange = bytes_of(""),
@@ -174,7 +174,7 @@ expect_shown(const char *queue, int first, int last)
     struct desk_cursor cursor = {0};
     int number = first;
     do {
-        struct desk_request request = {.action = DESK_BROWSE, .from = cursor, .limit = 1000};
+        struct desk_order request = {.action = DESK_BROWSE, .from = cursor, .limit = 1000};
         desk_run(rig, queue, &request, pump, &outcome);
         cursor = outcome.progress.cursor;
         for (uint32_t i = 0; i < outcome.shown_count; i++, number++) {
@@ -191,10 +191,10 @@ Test(desk_disk, contents_in_the_log_are_read_and_let_go_of_again)
     uint64_t fetches = paging->fetches;
     expect_shown("q", 1, 3000);
     cr_expect(lt(u64, fetches, paging->fetches));
-    struct desk_request find = {.action = DESK_BROWSE, .filter = {.message_id = bytes_of("m1234")}};
+    struct desk_order find = {.action = DESK_BROWSE, .filter = {.message_id = bytes_of("m1234")}};
     desk_run(rig, "q", &find, pump, &outcome);
     cr_expect(eq(str, (char *)shown_bodies(&outcome), "1234"));
-    struct desk_request request = to_t();
+    struct desk_order request = to_t();
     desk_run(rig, "q", &request, pump, &outcome);
     cr_expect(eq(u64, outcome.progress.done_count, 3000));
     expect_shown("t", 1, 3000);
@@ -205,11 +205,11 @@ Test(desk_disk, contents_in_spill_files_are_read_and_let_go_of_again)
 {
     publish_many(3000, 8000, false);
     expect_shown("q", 1, 3000);
-    struct desk_request request = to_t();
+    struct desk_order request = to_t();
     desk_run(rig, "q", &request, pump, &outcome);
     cr_expect(eq(u64, outcome.progress.done_count, 3000));
     expect_shown("t", 1, 3000);
-    struct desk_request drop = {.action = DESK_DROP, .filter = {.message_id = bytes_of("m")}};
+    struct desk_order drop = {.action = DESK_DROP, .filter = {.message_id = bytes_of("m")}};
     desk_run(rig, "t", &drop, pump, &outcome);
     cr_expect(eq(u64, outcome.progress.done_count, 3000));
     cr_expect(eq(u64, ready_count(rig, "t"), 0));
@@ -221,17 +221,17 @@ Test(desk_disk, entries_in_spill_files_are_shown_and_taken_where_they_are)
     enum { COUNT = 90000 };
     publish_many(COUNT, 8, true);
     cr_assert(find_queue(rig, "q")->deque.has_runs);
-    struct desk_request group = {.action = DESK_GROUP};
+    struct desk_order group = {.action = DESK_GROUP};
     desk_run(rig, "q", &group, pump, &outcome);
     cr_expect(eq(u64, outcome.progress.done_count, COUNT));
     cr_expect(eq(u64, outcome.progress.unreadable_count, 0));
     cr_assert(find_queue(rig, "q")->deque.has_runs, "it was looked at where it is");
-    struct desk_request find = {.action = DESK_BROWSE, .filter = {.message_id = bytes_of("m4567")}};
+    struct desk_order find = {.action = DESK_BROWSE, .filter = {.message_id = bytes_of("m4567")}};
     desk_run(rig, "q", &find, pump, &outcome);
     cr_expect(eq(str, (char *)shown_bodies(&outcome),
                  "4567 45670 45671 45672 45673 45674 45675 "
                  "45676 45677 45678 45679"));
-    struct desk_request some = to_t();
+    struct desk_order some = to_t();
     some.filter.message_id = bytes_of("m4567");
     desk_run(rig, "q", &some, pump, &outcome);
     cr_expect(eq(u64, outcome.progress.done_count, 11));
@@ -248,7 +248,7 @@ Test(desk_disk, entries_in_spill_files_are_shown_and_taken_where_they_are)
 static void
 replay_until_killed(void)
 {
-    struct desk_request request = to_t();
+    struct desk_order request = to_t();
     desk_begin_job(rig, "q", &request, &outcome);
     for (int i = 0; i < PUMPS_MAX && !outcome.is_done; i++) {
         pump();
@@ -277,7 +277,7 @@ Test(desk_disk, a_kill_loses_nothing_and_doubles_nothing)
     start();
     uint64_t moved = ready_count(rig, "t");
     cr_expect(eq(u64, moved + ready_count(rig, "q"), COUNT));
-    struct desk_request request = to_t();
+    struct desk_order request = to_t();
     desk_run(rig, "q", &request, pump, &outcome);
     cr_expect(eq(u64, outcome.progress.done_count, COUNT - moved));
     expect_shown("t", 1, COUNT);
