@@ -6,7 +6,6 @@
 enum {
     KIB = 1024,
     SMALL_BODY = 64 * KIB,
-    MESSAGE_BODY = 24 * KIB * KIB,  /* a message of 16 MiB in base64 */
     TOPOLOGY_BODY = 16 * KIB * KIB, /* some files of 1 MiB */
     DESK_BODY = 4 * KIB * KIB,      /* a list of 100,000 ids */
     MESSAGE_BODY = 24 * KIB * KIB,  /* a message of 16 MiB in base64 */

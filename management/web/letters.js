@@ -65,7 +65,7 @@ function groups(vhost, name, value, work, load) {
     title: describe(group) }));
   return [h("div", { class: "row" }, h("p", {}, `${count(value.messages)} messages in ` +
     `${rows.length} group${rows.length === 1 ? "" : "s"}`),
-  verbs(vhost, name, everything, work, load)],
+  verbs(vhost, name, everything, work, load)),
   h("ul", { class: "groups" }, rows.map((group) => h("li", {},
     h("div", { class: "grow" }, h("strong", {}, `${count(group.count)} × `),
       badge(group.reason || "unknown", "warn"), " ",
