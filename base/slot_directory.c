@@ -251,6 +251,21 @@ slot_directory_next(const struct slot_directory *directory, uint64_t *position)
     return slot;
 }
 
+uint32_t
+slot_directory_first_hash(const struct slot_directory *directory, uint64_t position)
+{
+    enum { HASH_BITS = 32 };
+    return directory->depth == 0 ? 0 : (uint32_t)(position >> 32) << (HASH_BITS - directory->depth);
+}
+
+uint64_t
+slot_directory_position(const struct slot_directory *directory, uint32_t first_hash)
+{
+    enum { HASH_BITS = 32 };
+    uint64_t place = directory->depth == 0 ? 0 : first_hash >> (HASH_BITS - directory->depth);
+    return place << 32;
+}
+
 uint64_t
 slot_directory_memory_bytes(const struct slot_directory *directory)
 {

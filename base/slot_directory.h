@@ -58,6 +58,12 @@ void slot_directory_replace(struct slot_directory *directory, uint32_t hash, uin
  * other changes let it begin anew. */
 uint64_t slot_directory_next(const struct slot_directory *directory, uint64_t *position);
 
+/* The lowest hash of the table that holds the slot at `position`, and the position where the table
+ * for a hash begins. Tables are only ever divided: who has looked at all tables below a hash has
+ * seen every slot below it that was there all the time, whatever changed meanwhile. */
+uint32_t slot_directory_first_hash(const struct slot_directory *directory, uint64_t position);
+uint64_t slot_directory_position(const struct slot_directory *directory, uint32_t first_hash);
+
 uint64_t slot_directory_memory_bytes(const struct slot_directory *directory);
 
 /* The table for a hash; its `slots` are NULL while the directory is empty. */

@@ -501,15 +501,15 @@ core_check_memory(struct core *core)
     }
 }
 
-static uint64_t
-disk_mark(const struct core_settings *settings, uint64_t total_bytes)
+uint64_t
+core_disk_mark(uint64_t mark_bytes, uint32_t mark_percent, uint64_t total_bytes)
 {
     static const uint64_t MARK_MIN = UINT64_C(1) << 30;
-    if (settings->disk_mark_bytes != 0) {
-        return settings->disk_mark_bytes;
+    if (mark_bytes != 0) {
+        return mark_bytes;
     }
-    if (settings->disk_mark_percent != 0) {
-        return total_bytes / 100 * settings->disk_mark_percent;
+    if (mark_percent != 0) {
+        return total_bytes / 100 * mark_percent;
     }
     uint64_t share = total_bytes / 100 * 5;
     return share > MARK_MIN ? share : MARK_MIN;
@@ -524,7 +524,8 @@ core_disk_is_low(const struct core *core)
 void
 core_set_disk_space(struct core *core, uint64_t free_bytes, uint64_t total_bytes)
 {
-    uint64_t mark = disk_mark(&core->settings, total_bytes);
+    uint64_t mark = core_disk_mark(core->settings.disk_mark_bytes, core->settings.disk_mark_percent,
+                                   total_bytes);
     bool is_on = core_disk_is_low(core);
     if (!is_on && free_bytes < mark) {
         log_warn(core->log, "disk.alarm_on", "free_bytes=%" PRIu64 " mark_bytes=%" PRIu64,

@@ -55,6 +55,7 @@ channel_end(struct channel *channel)
         return;
     }
     channel->is_ended = true;
+    channel_core(channel)->counters.publishers -= channel->is_publisher ? 1 : 0;
     transaction_free(channel);
     channel_stop_replies(channel);
     struct list_link *link;

@@ -11,6 +11,7 @@
 #include "broker/ack_timeout.h"
 #include "broker/connection.h"
 #include "broker/dead_letter.h"
+#include "queues/clocks.h"
 #include "queues/queue.h"
 #include "queues/unacked.h"
 
@@ -26,6 +27,13 @@ struct publish_memory {
     struct exchange *exchange; /* NULL: nothing yet */
     uint64_t exchange_deletions;
     uint64_t user_version;
+};
+
+/* What happened on a channel; confirmed_number says how many publishes were answered. */
+struct channel_counters {
+    uint64_t published, returned;
+    uint64_t delivered[DELIVERY_KIND_COUNT], redelivered, get_empty;
+    uint64_t acked;
 };
 
 struct channel {
@@ -70,6 +78,8 @@ struct channel {
     bool has_held;                   /* events of it wait in connection->held */
     bool has_held_select;            /* tx.select is among them: settlements wait behind it */
     struct list_link doomed_link;    /* core->doomed_channels */
+    struct channel_counters counters;
+    bool is_publisher; /* has published: counted among them */
 };
 
 struct channel *channel_new(struct connection *connection, uint16_t number);

@@ -12,6 +12,7 @@ enum { WAITS_FIRST = 8, WAITS_KEPT = 64 };
 struct commit_wait {
     uint64_t token;
     uint64_t confirm_number; /* 0: an answer */
+    uint64_t began_ms; /* of a confirm: the core's time when the first of its publishes came */
     uint32_t answer_size;
     bool is_refusal; /* of a confirm: basic.nack */
 };
@@ -105,6 +106,18 @@ send_refusal(struct channel *channel, uint64_t number)
     connection_send(channel->connection, channel->number, &nack);
 }
 
+/* So many publishes are confirmed, so long after they came. */
+static void
+count_confirms(struct core *core, uint64_t count, uint64_t waited_ms)
+{
+    unsigned bucket = 0;
+    while (waited_ms > core_confirm_bounds_ms[bucket]) {
+        bucket++;
+    }
+    core->counters.confirm_times[bucket] += count;
+    core->counters.confirm_ms += count * waited_ms;
+}
+
 static void
 send_confirm(struct channel *channel, uint64_t number)
 {
@@ -121,7 +134,9 @@ send_confirm(struct channel *channel, uint64_t number)
 void
 channel_confirm_after(struct channel *channel, uint64_t number, uint64_t token)
 {
-    if (!channel_waits(channel) && core_is_committed(channel_core(channel), token)) {
+    struct core *core = channel_core(channel);
+    if (!channel_waits(channel) && core_is_committed(core, token)) {
+        count_confirms(core, number - channel->confirmed_number, 0);
         send_confirm(channel, number);
         return;
     }
@@ -133,7 +148,9 @@ channel_confirm_after(struct channel *channel, uint64_t number, uint64_t token)
             return;
         }
     }
-    push_wait(channel, (struct commit_wait){.token = token, .confirm_number = number});
+    push_wait(channel, (struct commit_wait){.token = token,
+                                            .confirm_number = number,
+                                            .began_ms = core->now.monotonic_ms});
 }
 
 void
@@ -243,13 +260,21 @@ confirms_at(const struct core *core, const struct commit_waits *waits, uint32_t 
 }
 
 static void
-say_confirm(struct channel *channel, const struct commit_wait *wait)
+say_confirms(struct channel *channel, const struct commit_wait *waits, uint32_t count)
 {
-    if (wait->is_refusal) {
-        send_refusal(channel, wait->confirm_number);
-    } else {
-        send_confirm(channel, wait->confirm_number);
+    struct core *core = channel_core(channel);
+    uint64_t number = waits[count - 1].confirm_number;
+    if (waits->is_refusal) {
+        send_refusal(channel, number);
+        return;
     }
+    uint64_t before = channel->confirmed_number;
+    for (uint32_t i = 0; i < count; i++) {
+        count_confirms(core, waits[i].confirm_number - before,
+                       core->now.monotonic_ms - waits[i].began_ms);
+        before = waits[i].confirm_number;
+    }
+    send_confirm(channel, number);
 }
 
 void
@@ -268,7 +293,7 @@ channel_on_commit(struct channel *channel)
         } else {
             waits->start += count;
             forget_waits(channel, count);
-            say_confirm(channel, &waits->items[waits->start - 1]);
+            say_confirms(channel, &waits->items[waits->start - count], count);
         }
     }
     if (list_link_is_linked(&channel->commit_link) && !channel_waits(channel)) {

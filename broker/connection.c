@@ -49,6 +49,7 @@ connection_make(struct core *core, uint64_t link, struct net_peer *peer)
     connection->link = link;
     connection->peer = peer;
     connection->state = CONNECTION_STARTING;
+    connection->opened_wall_ms = core->now.wall_ms;
     connection->frame_max = FRAME_MAX_BEFORE_TUNE;
     connection->name = connection_make_name(peer);
     list_init(&connection->exclusive_queues);
@@ -108,6 +109,7 @@ connection_free(struct connection **connection_pointer)
     free(connection->peer);
     free(connection->name);
     free(connection->client_name);
+    free((uint8_t *)connection->client_properties.data);
     free(connection);
     *connection_pointer = NULL;
 }
@@ -522,6 +524,7 @@ connection_run_method(struct connection *connection, uint16_t channel, struct by
 void
 connection_on_method(struct connection *connection, uint16_t channel, struct bytes payload)
 {
+    connection->received_octets += payload.size + FRAME_OVERHEAD;
     if (connection->state == CONNECTION_CLOSED || connection->has_held_fault ||
         connection_hold_method(connection, channel, payload)) {
         return;
@@ -568,11 +571,23 @@ connection_run_publish(struct connection *connection, const struct net_event *ev
     }
 }
 
+/* What it took on the wire, but for the properties: three frames at least. */
+static uint64_t
+publish_octets(const struct net_event *event, uint32_t frame_max)
+{
+    enum { METHOD_OCTETS = 9, HEADER_OCTETS = 14 };
+    uint32_t body_max = frame_max == 0 ? UINT32_MAX : frame_max - FRAME_OVERHEAD;
+    uint64_t frames = 2 + (event->publish.body_size + body_max - 1) / body_max;
+    return frames * FRAME_OVERHEAD + METHOD_OCTETS + HEADER_OCTETS + event->publish.exchange.size +
+           event->publish.routing_key.size + event->publish.body_size;
+}
+
 void
 connection_on_publish(struct connection *connection, const struct net_event *event,
                       struct content_ref content)
 {
     assert(!connection->has_held_fault);
+    connection->received_octets += publish_octets(event, connection->frame_max);
     if (!connection_hold_publish(connection, event, content)) {
         connection_run_publish(connection, event, content);
     }
@@ -606,6 +621,7 @@ connection_on_written(struct connection *connection, uint64_t octets)
 {
     assert(octets <= connection->window_used);
     connection->window_used -= octets;
+    connection->sent_octets += octets;
     if (connection->window_used <= CORE_WINDOW_OCTETS) {
         connection_resume(connection, PAUSE_OUTPUT);
     }

@@ -58,11 +58,16 @@ struct connection {
     uint16_t channel_max;
     uint16_t heartbeat_s;
     uint32_t frame_max;
-    struct user *user;         /* borrowed from core->users; NULL before the login */
-    struct vhost *vhost;       /* borrowed; NULL before connection.open */
-    char *name;                /* "ip:port -> ip:port"; owned */
-    char *client_name;         /* client-properties.connection_name; owned; NULL: none */
-    struct channel **channels; /* by number - 1; owned; NULL where none is open */
+    struct user *user;              /* borrowed from core->users; NULL before the login */
+    struct vhost *vhost;            /* borrowed; NULL before connection.open */
+    char *name;                     /* "ip:port -> ip:port"; owned */
+    char *client_name;              /* client-properties.connection_name; owned; NULL: none */
+    struct bytes client_properties; /* table body, as they came; owned; data NULL: none were kept */
+    const char *mechanism;          /* of the login; static memory; NULL: none yet */
+    int64_t opened_wall_ms;         /* when it came */
+    uint64_t received_octets;       /* of frames, their bodies included */
+    uint64_t sent_octets;           /* that the socket took */
+    struct channel **channels;      /* by number - 1; owned; NULL where none is open */
     uint16_t channel_capacity;
     uint16_t wake_first; /* where the next waking of consumers begins; any number */
     uint16_t channel_count;

@@ -25,6 +25,14 @@
 
 #include <stdlib.h>
 
+const uint32_t core_message_size_bounds[MESSAGE_SIZE_BUCKET_COUNT] = {
+    100, 1000, 10000, 100000, 1000000, 10000000, 50000000, 100000000, UINT32_MAX,
+};
+
+const uint64_t core_confirm_bounds_ms[CONFIRM_BUCKET_COUNT] = {
+    1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, UINT64_MAX,
+};
+
 /* Ids of objects that no log knows start here; those of durable ones stay below. */
 static const uint64_t CORE_FIRST_TRANSIENT_ID = UINT64_C(1) << 63;
 

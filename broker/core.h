@@ -15,6 +15,7 @@
 #include "base/timer.h"
 #include "config/config.h"
 #include "net/seam.h"
+#include "queues/clocks.h"
 #include "queues/queue.h"
 #include "routing/route_cache.h"
 #include "routing/target.h"
@@ -105,11 +106,25 @@ enum core_alarm {
     ALARM_STOPPING = 1 << 2, /* the broker drains: said to nobody */
 };
 
+/* Bodies of published messages are counted by their size: the upper ends of all but the last. */
+enum { MESSAGE_SIZE_BUCKET_COUNT = 9 };
+extern const uint32_t core_message_size_bounds[MESSAGE_SIZE_BUCKET_COUNT];
+
+/* How long confirms took, by the core's clock: upper ends of all but the last, milliseconds. */
+enum { CONFIRM_BUCKET_COUNT = 14 };
+extern const uint64_t core_confirm_bounds_ms[CONFIRM_BUCKET_COUNT];
+
 struct core_counters {
     uint64_t connections_opened, connections_closed;
     uint64_t channels_opened, channels_closed;
+    uint64_t queues_declared, queues_created, queues_deleted;
     uint64_t published, routed, unroutable_returned, unroutable_dropped;
+    uint64_t published_for_confirm;                                   /* of them: in confirm mode */
+    uint64_t message_sizes[MESSAGE_SIZE_BUCKET_COUNT], message_bytes; /* of those published */
+    uint64_t confirm_times[CONFIRM_BUCKET_COUNT], confirm_ms;         /* of those confirmed */
+    uint64_t publishers; /* channels that are open and have published */
     uint64_t delivered, acked, redelivered, confirmed, expired;
+    uint64_t delivered_by[DELIVERY_KIND_COUNT], get_empty;
     uint64_t refused;                  /* messages by queues that are full, once for each queue */
     uint64_t timed_out;                /* deliveries that were not settled in time */
     uint64_t failed;                   /* deliveries, as far as their queue counts them */
@@ -139,21 +154,21 @@ struct core {
                          core began */
     uint64_t first_tick_ms; /* monotonic; 0: there was none yet */
     struct timer_wheel timers;
-    struct buffer record;        /* scratch of broker/durability.c */
-    uint64_t seed;               /* of every hash */
-    uint64_t next_id;            /* of transient objects; counts from 2^63 */
-    uint64_t next_durable_id;    /* of durable ones; counts from 1 and goes on after a restart */
-    uint64_t next_house_link;    /* of connections of the house (house.h) */
-    struct user *house_user;     /* who may do everything; owned; NULL: nobody has asked for it */
-    struct map durable_queues;   /* struct queue by id; points */
-    struct map vhosts;           /* struct vhost by name; owns */
-    struct map users;            /* struct user by name; owns */
-    struct map user_ids;         /* the same by id; points */
+    struct buffer record;      /* scratch of broker/durability.c */
+    uint64_t seed;             /* of every hash */
+    uint64_t next_id;          /* of transient objects; counts from 2^63 */
+    uint64_t next_durable_id;  /* of durable ones; counts from 1 and goes on after a restart */
+    uint64_t next_house_link;  /* of connections of the house (house.h) */
+    struct user *house_user;   /* who may do everything; owned; NULL: nobody has asked for it */
+    struct map durable_queues; /* struct queue by id; points */
+    struct map vhosts;         /* struct vhost by name; owns */
+    struct map users;          /* struct user by name; owns */
+    struct map user_ids;       /* the same by id; points */
     struct generations *generations; /* configurations that were applied (generation.h); owned */
-    struct login_desk *logins;   /* logins under way, throttling, verified credentials; owned */
-    struct map connections;      /* struct connection by its link id */
-    struct connection *recent;   /* the one found last; NULL: none */
-    struct list connection_list; /* of struct connection.core_link, oldest first; owns */
+    struct login_desk *logins;       /* logins under way, throttling, verified credentials; owned */
+    struct map connections;          /* struct connection by its link id */
+    struct connection *recent;       /* the one found last; NULL: none */
+    struct list connection_list;     /* of struct connection.core_link, oldest first; owns */
     uint32_t connection_count;
     struct list dispatch_queues;    /* of queue.dispatch_link: ready messages met consumers */
     struct list expiring;           /* of queue_times.link: something may be due (expiry.h) */
@@ -274,6 +289,8 @@ MUST_CHECK enum status core_apply(struct core *core, const struct config *config
 /* How much room the file system has: turns the disk alarm on below the mark, and off again a tenth
  * above it. */
 void core_set_disk_space(struct core *core, uint64_t free_bytes, uint64_t total_bytes);
+/* Below how many free octets the alarm goes on, by the two marks of struct core_settings. */
+uint64_t core_disk_mark(uint64_t mark_bytes, uint32_t mark_percent, uint64_t total_bytes);
 bool core_disk_is_low(const struct core *core); /* as of the last time it was told */
 
 /* The first half of a stop: publishes are held from now on. True once everything that was promised

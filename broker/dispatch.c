@@ -62,12 +62,16 @@ post_delivery(struct core *core, const struct consumer *consumer, const struct q
 }
 
 static void
-count_delivery(struct core *core, struct queue *queue, const struct queue_entry *entry)
+count_delivery(struct core *core, struct queue *queue, struct channel *channel,
+               const struct queue_entry *entry, enum delivery_kind kind)
 {
-    queue->clocks->delivered_count++;
+    queue->clocks->delivered_counts[kind]++;
+    channel->counters.delivered[kind]++;
+    core->counters.delivered_by[kind]++;
     core->counters.delivered++;
     if ((queue_entry_flags(entry) & ENTRY_REDELIVERED) != 0) {
         queue->clocks->redelivered_count++;
+        channel->counters.redelivered++;
         core->counters.redelivered++;
     }
 }
@@ -90,7 +94,7 @@ deliver_for_good(struct core *core, struct queue *queue, struct consumer *consum
     queue_clocks_on_served(queue, position);
     post_delivery(core, consumer, &entry, content_to_post(&entry, made),
                   consumer->channel->next_delivery_tag++);
-    count_delivery(core, queue, &entry);
+    count_delivery(core, queue, consumer->channel, &entry, DELIVERY_CONSUMED_FOR_GOOD);
     core_log_departure(core, queue, &entry, position);
     queue_entry_release(&entry, core->pool);
 }
@@ -121,7 +125,7 @@ deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *
     consumer->unacked_count++;
     channel_watch_delivery(channel, &item);
     post_delivery(core, consumer, &item.entry, content_to_post(&item.entry, made), item.tag);
-    count_delivery(core, queue, &item.entry);
+    count_delivery(core, queue, channel, &item.entry, DELIVERY_CONSUMED);
     return STATUS_OK;
 }
 

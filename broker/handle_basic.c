@@ -259,7 +259,21 @@ take_for_get(struct channel *channel, struct queue *queue, bool no_ack, struct g
 }
 
 static void
-send_got_message(struct channel *channel, struct queue *queue, const struct got *got)
+count_got(struct channel *channel, struct queue *queue, enum delivery_kind kind,
+          bool is_redelivered)
+{
+    struct core_counters *counters = &channel_core(channel)->counters;
+    queue->clocks->delivered_counts[kind]++;
+    channel->counters.delivered[kind]++;
+    counters->delivered_by[kind]++;
+    counters->delivered++;
+    queue->clocks->redelivered_count += is_redelivered;
+    channel->counters.redelivered += is_redelivered;
+    counters->redelivered += is_redelivered;
+}
+
+static void
+send_got_message(struct channel *channel, struct queue *queue, bool no_ack, const struct got *got)
 {
     struct core *core = channel_core(channel);
     struct content_ref ref = content_ref_is_set(got->made) ? got->made : got->entry.content;
@@ -274,10 +288,7 @@ send_got_message(struct channel *channel, struct queue *queue, const struct got 
                          .routing_key = content_routing_key(content),
                          .message_count = (uint32_t)left_count},
     };
-    queue->clocks->delivered_count++;
-    core->counters.delivered++;
-    queue->clocks->redelivered_count += is_redelivered;
-    core->counters.redelivered += is_redelivered;
+    count_got(channel, queue, no_ack ? DELIVERY_GOT_FOR_GOOD : DELIVERY_GOT, is_redelivered);
     channel_send_content(channel, &answer, ref);
     if (core_is_tracing(core)) {
         channel_trace_delivery(channel, queue, content, is_redelivered);
@@ -308,7 +319,7 @@ get_message(struct channel *channel, struct queue *queue, bool no_ack, struct go
     if (status != STATUS_OK) {
         return status;
     }
-    send_got_message(channel, queue, got);
+    send_got_message(channel, queue, no_ack, got);
     if (no_ack) {
         core_log_departure(core, queue, &got->entry, got->position);
         queue_entry_release(&got->entry, core->pool);
@@ -335,9 +346,15 @@ get_failed_message(struct channel *channel, struct queue *queue, bool no_ack, st
     return status;
 }
 
+/* Without memory the queue does not know of it. */
 static enum status
-answer_empty(struct channel *channel)
+answer_empty(struct channel *channel, struct queue *queue)
 {
+    if (queue_make_clocks(queue) == STATUS_OK) {
+        queue->clocks->get_empty_count++;
+    }
+    channel->counters.get_empty++;
+    channel_core(channel)->counters.get_empty++;
     struct method answer = {.id = METHOD_BASIC_GET_EMPTY};
     channel_send(channel, &answer);
     return STATUS_OK;
@@ -356,7 +373,7 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
     core_use_queue(core, queue);
     core_serve_consumers(core, queue);
     if (queue->is_paused) {
-        return answer_empty(channel);
+        return answer_empty(channel, queue);
     }
     if (!core_head_is_ready(core, queue) && !core_head_is_held(queue)) {
         channel_start_getting(channel, queue);
@@ -366,7 +383,7 @@ channel_handle_basic_get(struct channel *channel, const struct basic_get *args, 
                              ? get_message(channel, queue, args->no_ack, &got)
                              : get_failed_message(channel, queue, args->no_ack, &got);
     if (status == STATUS_AGAIN) {
-        return answer_empty(channel);
+        return answer_empty(channel, queue);
     }
     if (status != STATUS_OK) {
         return fault_connection(fault, REPLY_RESOURCE_ERROR, "no memory for the delivery");

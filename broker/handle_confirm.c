@@ -49,6 +49,7 @@ channel_confirm_publish(struct channel *channel, bool is_refused)
         channel->is_refusing = is_refused;
     }
     channel->publish_number++;
+    channel_core(channel)->counters.published_for_confirm++;
     if (!list_link_is_linked(&channel->confirm_link)) {
         list_append(&channel_core(channel)->confirming, &channel->confirm_link);
     }

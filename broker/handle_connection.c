@@ -15,6 +15,8 @@
 /* A failed login of a client that cannot hear why is closed without a word after this long. */
 static const uint64_t LOGIN_SILENT_CLOSE_MS = 3000;
 static const size_t CLIENT_NAME_MAX = 255;
+/* What a client says of itself is kept up to this size, for who looks at connections. */
+static const size_t CLIENT_PROPERTIES_MAX = 2048;
 
 /* What the broker can do; announced only when it is really done. */
 static const char *const server_capabilities[] = {
@@ -103,12 +105,23 @@ connection_read_client_name(struct connection *connection, struct bytes client_p
     memcpy(connection->client_name, value.raw.data, size);
 }
 
+static void
+connection_keep_client_properties(struct connection *connection, struct bytes properties)
+{
+    if (connection->house == NULL && properties.size <= CLIENT_PROPERTIES_MAX) {
+        uint8_t *copy = xalloc(properties.size + 1);
+        memcpy(copy, properties.data, properties.size);
+        connection->client_properties = bytes_make(copy, properties.size);
+    }
+}
+
 enum status
 connection_handle_start_ok(struct connection *connection, const struct connection_start_ok *args,
                            struct fault *fault)
 {
     connection_read_capabilities(connection, args->client_properties);
     connection_read_client_name(connection, args->client_properties);
+    connection_keep_client_properties(connection, args->client_properties);
     connection->state = CONNECTION_CHECKING;
     if (login_begin(connection, args->mechanism, args->response, fault) != STATUS_OK) {
         return STATUS_FAULT;

@@ -64,6 +64,7 @@ answer_declare(struct channel *channel, struct bytes name, uint64_t ready_count,
                uint32_t consumer_count, bool nowait)
 {
     channel_remember_queue(channel, name);
+    channel_core(channel)->counters.queues_declared++;
     if (!nowait) {
         struct method answer = {
             .id = METHOD_QUEUE_DECLARE_OK,

@@ -318,6 +318,7 @@ login_new(struct login_desk *desk, struct connection *connection, enum login_mec
     struct login *login = xalloc(sizeof(*login) + size);
     login->connection = connection;
     login->mechanism = mechanism;
+    connection->mechanism = login_mechanism_names[mechanism];
     login->size = size;
     memcpy(login->octets, user_name.data, user_name.size);
     memcpy(login->octets + user_name.size, password.data, password.size);
@@ -350,6 +351,7 @@ static void
 login_check_certificate(struct connection *connection)
 {
     struct core *core = connection->core;
+    connection->mechanism = login_mechanism_names[LOGIN_EXTERNAL];
     struct bytes name = bytes_of(connection->peer->user);
     struct user *user = name.size > 0 ? core_find_user(core, name) : NULL;
     if (connection->peer->has_certificate && login_user_may(connection, user, AUTH_CERTIFICATE)) {

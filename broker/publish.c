@@ -83,6 +83,7 @@ channel_return_message(struct channel *channel, struct content_ref ref)
                          .exchange = content_exchange(content),
                          .routing_key = content_routing_key(content)},
     };
+    channel->counters.returned++;
     core->counters.unroutable_returned++;
     channel_send_content(channel, &method, ref);
 }
@@ -276,6 +277,23 @@ publish_unroutable(const struct publish *publish)
     }
 }
 
+static void
+count_publish(const struct publish *publish, uint32_t reached_count)
+{
+    struct core_counters *counters = &publish_core(publish)->counters;
+    uint32_t size = publish->octets->body_size;
+    unsigned bucket = 0;
+    while (size > core_message_size_bounds[bucket]) {
+        bucket++;
+    }
+    publish->exchange->published_count++;
+    publish->exchange->routed_count += reached_count;
+    publish->channel->counters.published++;
+    counters->published++;
+    counters->message_sizes[bucket]++;
+    counters->message_bytes += size;
+}
+
 /* All checks are passed: routes the message and hands it to everyone it reaches. */
 static enum status
 publish_deliver(const struct publish *publish, struct fault *fault)
@@ -297,8 +315,7 @@ publish_deliver(const struct publish *publish, struct fault *fault)
         publish_replies(publish, &reached_count, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
-    publish->exchange->published_count++;
-    core->counters.published++;
+    count_publish(publish, reached_count);
     if (reached_count == 0) {
         publish_unroutable(publish);
     } else {
@@ -601,6 +618,10 @@ find_exchange(struct channel *channel, struct bytes name, struct exchange **exch
         char text[RESOURCE_TEXT_SIZE];
         return fault_channel(fault, REPLY_ACCESS_REFUSED, "cannot publish to internal %s",
                              vhost_exchange_text(vhost, name, text));
+    }
+    if (!channel->is_publisher) {
+        channel->is_publisher = true;
+        channel_core(channel)->counters.publishers++;
     }
     if (!bytes_equal_text(name, CONTROL_EXCHANGE)) {
         remember_exchange(channel, exchange); /* of that one, each key is looked at */

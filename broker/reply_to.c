@@ -116,6 +116,8 @@ channel_deliver_reply(struct channel *requester, struct bytes name, struct conte
                     .routing_key = name},
     };
     connection_post_content(requester->connection, &action, ref, content);
+    requester->counters.delivered[DELIVERY_CONSUMED_FOR_GOOD]++;
+    core->counters.delivered_by[DELIVERY_CONSUMED_FOR_GOOD]++;
     core->counters.delivered++;
     return true;
 }

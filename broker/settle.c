@@ -86,6 +86,7 @@ channel_settle_ack(struct channel *channel, struct unacked *item)
 {
     queue_clocks_on_served(item->queue, item->position);
     item->queue->clocks->acked_count++;
+    channel->counters.acked++;
     channel_core(channel)->counters.acked++;
     drop_message(channel, item);
 }

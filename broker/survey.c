@@ -8,84 +8,6 @@
 #include "broker/queue_clocks.h"
 #include "broker/vhost.h"
 
-/* The walk ----------------------------------------------------------------------------------- */
-
-bool
-survey_may_see(struct core *core, const struct survey_viewer *viewer, struct bytes vhost)
-{
-    if (viewer->user.data == NULL) {
-        return true;
-    }
-    const struct user *user = core_find_user(core, viewer->user);
-    return user != NULL && !user->is_disabled &&
-           (viewer->sees_all || access_may_enter(user, vhost));
-}
-
-/* What a walk is over, and who is told of each vhost. */
-struct walk_plan {
-    struct core *core;
-    const struct survey_viewer *viewer;
-    struct bytes only; /* data NULL: all vhosts */
-    struct arena *arena;
-    void (*enter)(void *survey, const struct vhost *vhost); /* NULL: nobody */
-    void *survey;
-};
-
-static void
-walk_enter(struct survey_walk *walk, const struct walk_plan *plan, const struct vhost *vhost)
-{
-    bool is_wanted = plan->only.data == NULL || bytes_equal(plan->only, vhost->name);
-    if (!is_wanted || !survey_may_see(plan->core, plan->viewer, vhost->name)) {
-        return;
-    }
-    walk->vhost = arena_copy(plan->arena, vhost->name);
-    walk->queues_left = map_places(&vhost->queues);
-    if (plan->enter != NULL) {
-        plan->enter(plan->survey, vhost);
-    }
-}
-
-/* The next queue of the vhost under way, which may be gone by now. */
-static struct queue *
-walk_on(struct survey_walk *walk, const struct walk_plan *plan)
-{
-    const struct vhost *vhost = core_find_vhost(plan->core, walk->vhost);
-    if (vhost == NULL) {
-        return NULL;
-    }
-    uint32_t places = map_places(&vhost->queues);
-    walk->queues_left = walk->queues_left < places ? walk->queues_left : places;
-    const struct map_entry *entry = map_previous(&vhost->queues, &walk->queues_left);
-    return entry == NULL ? NULL : entry->value;
-}
-
-/* NULL: the budget is used up, or walk->is_done. */
-static struct queue *
-walk_next(struct survey_walk *walk, const struct walk_plan *plan, uint32_t *budget)
-{
-    if (!walk->has_begun) {
-        walk->has_begun = true;
-        walk->vhosts_left = map_places(&plan->core->vhosts);
-    }
-    while (*budget > 0) {
-        (*budget)--;
-        struct queue *queue = walk->vhost.data == NULL ? NULL : walk_on(walk, plan);
-        if (queue != NULL) {
-            return queue;
-        }
-        walk->vhost = bytes_make(NULL, 0);
-        uint32_t places = map_places(&plan->core->vhosts);
-        walk->vhosts_left = walk->vhosts_left < places ? walk->vhosts_left : places;
-        const struct map_entry *entry = map_previous(&plan->core->vhosts, &walk->vhosts_left);
-        if (entry == NULL) {
-            walk->is_done = true;
-            return NULL;
-        }
-        walk_enter(walk, plan, entry->value);
-    }
-    return NULL;
-}
-
 /* Reading the clocks walks what has come back. */
 static void
 spend_on_clocks(const struct queue *queue, uint32_t *budget)
@@ -159,7 +81,9 @@ copy_counts(const struct queue *queue, struct survey_queue *row)
     }
     if (queue->clocks != NULL) {
         row->published = queue->clocks->published_count;
-        row->delivered = queue->clocks->delivered_count;
+        row->delivered = delivery_count(queue->clocks->delivered_counts);
+        memcpy(row->delivered_by, queue->clocks->delivered_counts, sizeof(row->delivered_by));
+        row->get_empty = queue->clocks->get_empty_count;
         row->redelivered = queue->clocks->redelivered_count;
         row->acked = queue->clocks->acked_count;
     }
@@ -222,14 +146,14 @@ queue_survey_step(struct queue_survey *survey, struct core *core, uint32_t *budg
     if (survey->queue.data != NULL) {
         return survey_one_queue(survey, core);
     }
-    struct walk_plan plan = {
+    struct survey_plan plan = {
         .core = core,
         .viewer = &survey->viewer,
         .only = survey->vhost,
         .arena = &survey->arena,
     };
     struct queue *queue;
-    while ((queue = walk_next(&survey->walk, &plan, budget)) != NULL) {
+    while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
         spend_on_clocks(queue, budget);
         copy_queue(survey, core, queue);
     }
@@ -303,17 +227,16 @@ copy_bindings(struct queue_details *details, const struct queue *queue)
     }
 }
 
-static void
-copy_consumer(struct queue_details *details, const struct queue *queue,
-              const struct consumer *consumer)
+struct survey_consumer
+survey_consumer_of(struct arena *arena, const struct queue *queue, const struct consumer *consumer)
 {
     const struct connection *connection = consumer->channel->connection;
     const struct consumer *active = queue_active_consumer(queue);
-    details->consumers[details->consumer_count++] = (struct survey_consumer){
-        .tag = arena_copy(&details->arena, consumer->tag),
-        .connection = arena_copy(&details->arena, bytes_of(connection->name)),
-        .user = arena_copy(&details->arena, connection->user->name),
-        .peer_host = arena_copy(&details->arena, bytes_of(connection->peer->address)),
+    return (struct survey_consumer){
+        .tag = arena_copy(arena, consumer->tag),
+        .connection = arena_copy(arena, bytes_of(connection->name)),
+        .user = arena_copy(arena, connection->user->name),
+        .peer_host = arena_copy(arena, bytes_of(connection->peer->address)),
         .peer_port = connection->peer->port,
         .channel = consumer->channel->number,
         .prefetch = consumer->prefetch_count,
@@ -332,7 +255,8 @@ copy_consumers(struct queue_details *details, const struct queue *queue)
     details->consumers = arena_alloc(&details->arena, (count + 1) * sizeof(*details->consumers));
     const struct consumer *consumer = queue_first_consumer(queue);
     while (consumer != NULL && details->consumer_count < count) {
-        copy_consumer(details, queue, consumer);
+        details->consumers[details->consumer_count++] =
+            survey_consumer_of(&details->arena, queue, consumer);
         consumer = queue_consumer_behind(queue, consumer);
     }
 }
@@ -381,7 +305,7 @@ enter_vhost(void *context, const struct vhost *vhost)
 enum request_progress
 vhost_survey_step(struct vhost_survey *survey, struct core *core, uint32_t *budget)
 {
-    struct walk_plan plan = {
+    struct survey_plan plan = {
         .core = core,
         .viewer = &survey->viewer,
         .only = survey->vhost,
@@ -390,7 +314,7 @@ vhost_survey_step(struct vhost_survey *survey, struct core *core, uint32_t *budg
         .survey = survey,
     };
     const struct queue *queue;
-    while ((queue = walk_next(&survey->walk, &plan, budget)) != NULL) {
+    while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
         struct survey_vhost *row = &survey->rows[survey->count - 1];
         row->ready += queue->ready_count;
         row->unacked += queue->unacked_count;
@@ -441,13 +365,15 @@ read_core(struct core_survey *survey, const struct core *core)
     survey->channels = core->counters.channels_opened - core->counters.channels_closed;
     survey->memory_bytes = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;
     survey->memory_mark_bytes = core->settings.memory_mark_bytes;
+    survey->disk_mark_bytes = core->settings.disk_mark_bytes;
+    survey->disk_mark_percent = core->settings.disk_mark_percent;
     survey->alarms = core->alarms;
 }
 
 enum request_progress
 core_survey_step(struct core_survey *survey, struct core *core, uint32_t *budget)
 {
-    struct walk_plan plan = {
+    struct survey_plan plan = {
         .core = core,
         .viewer = &survey->viewer,
         .arena = &survey->arena,
@@ -455,7 +381,11 @@ core_survey_step(struct core_survey *survey, struct core *core, uint32_t *budget
         .survey = survey,
     };
     struct queue *queue;
-    while ((queue = walk_next(&survey->walk, &plan, budget)) != NULL) {
+    if (survey->leaves_queues) {
+        read_core(survey, core);
+        return REQUEST_DONE;
+    }
+    while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
         spend_on_clocks(queue, budget);
         count_queue(survey, queue);
     }

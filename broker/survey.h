@@ -10,27 +10,10 @@
 #ifndef BOURSE_BROKER_SURVEY_H
 #define BOURSE_BROKER_SURVEY_H
 
-#include "base/alloc.h"
-#include "broker/core.h"
 #include "broker/request.h"
+#include "broker/survey_walk.h"
 #include "queues/clocks.h"
 #include "queues/waiting.h"
-
-/* Who looks. */
-struct survey_viewer {
-    struct bytes user; /* data NULL: the house */
-    bool sees_all;     /* vhosts that it may not enter, too */
-};
-
-/* Whether the viewer may look into that vhost. */
-bool survey_may_see(struct core *core, const struct survey_viewer *viewer, struct bytes vhost);
-
-/* Where a walk over the queues of all vhosts stands, or over those of one. */
-struct survey_walk {
-    uint32_t vhosts_left, queues_left;
-    struct bytes vhost; /* whose queues come; data NULL: the next vhost's */
-    bool has_begun, is_done;
-};
 
 /* Queues ------------------------------------------------------------------------------------- */
 
@@ -50,6 +33,7 @@ struct survey_queue {
     uint64_t ready_bytes, waiting_bytes, memory_bytes;
     uint32_t consumers, ready_consumers;
     uint64_t published, delivered, redelivered, acked, died[DEATH_REASON_COUNT];
+    uint64_t delivered_by[DELIVERY_KIND_COUNT], get_empty;
     bool has_clocks;
     uint64_t oldest_ready_ms, oldest_unacked_ms; /* ages; NEVER_MS: there is none */
     struct queue_rates rates[RATE_WINDOW_COUNT];
@@ -89,6 +73,12 @@ struct survey_consumer {
     bool needs_ack, exclusive, is_active;
     int64_t priority, timeout_ms;
 };
+
+/* A consumer of the queue, its texts copied. */
+struct queue;
+struct consumer;
+struct survey_consumer survey_consumer_of(struct arena *arena, const struct queue *queue,
+                                          const struct consumer *consumer);
 
 /* Bindings of one queue, or its consumers: at most 4,096 of them. */
 struct queue_details {
@@ -134,11 +124,14 @@ void vhost_survey_fini(struct vhost_survey *survey);
  * core's counters. */
 struct core_survey {
     struct survey_viewer viewer;
+    bool leaves_queues; /* only what the core counts by itself is wanted: no walk */
     struct core_counters counters;
     uint64_t uptime_ms;
     uint64_t ready, unacked;
     uint64_t queues, exchanges, consumers, connections, channels;
     uint64_t memory_bytes, memory_mark_bytes;
+    uint64_t disk_mark_bytes;                           /* as in struct core_settings */
+    uint32_t disk_mark_percent;                         /* likewise */
     uint8_t alarms;                                     /* of enum core_alarm */
     double published_rate, delivered_rate, served_rate; /* a second, over all queues */
     struct survey_walk walk;

@@ -56,6 +56,18 @@ transaction_new(void)
     return xalloc(sizeof(struct transaction));
 }
 
+uint32_t
+transaction_publish_count(const struct transaction *transaction)
+{
+    return transaction == NULL ? 0 : transaction->publish_count;
+}
+
+uint32_t
+transaction_settled_count(const struct transaction *transaction)
+{
+    return transaction == NULL ? 0 : transaction->settled_count;
+}
+
 static uint32_t
 grown(uint32_t capacity)
 {

@@ -15,6 +15,10 @@ enum {
 
 struct transaction *transaction_new(void);
 
+/* What it has so far: copies for queues, and settlements. NULL has nothing. */
+uint32_t transaction_publish_count(const struct transaction *transaction);
+uint32_t transaction_settled_count(const struct transaction *transaction);
+
 /* Each counts the content once more; the first two hold their target by reference and by name.
  * `row_due_ms` is when the queue is to have the message, as a row of it is due (queues/waiting.h);
  * 0: with the commit. A return goes behind the targets of a mandatory message: it is sent if the

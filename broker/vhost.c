@@ -490,6 +490,7 @@ make_queue(struct vhost *vhost, const struct queue_properties *properties)
         list_append(&owner->exclusive_queues, &queue->owner_list_link);
     }
     queue_remember(queue);
+    core->counters.queues_created++;
     return queue;
 }
 
@@ -600,6 +601,7 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
         return 0;
     }
     queue->deleted = true;
+    vhost->core->counters.queues_deleted++;
     queue_forget(queue);
     (void)map_remove(&vhost->queues, queue->name);
     if (vhost->named_last == queue) {

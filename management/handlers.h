@@ -66,5 +66,58 @@ void handle_session_begin(struct call *call);
 void handle_session(struct call *call);
 void handle_session_end(struct call *call);
 void handle_events(struct call *call);
+/* Looking at the rest of the broker. */
+/* route_clients.c */
+void handle_connections(struct call *call);
+void handle_connections_of_user(struct call *call);
+void handle_connection(struct call *call);
+void handle_connection_close(struct call *call);
+void handle_connections_of_user_close(struct call *call);
+void handle_channels(struct call *call);
+void handle_channels_of_connection(struct call *call);
+void handle_channel(struct call *call);
+void handle_consumers(struct call *call);
+/* route_exchanges.c */
+void handle_exchanges(struct call *call);
+void handle_exchange(struct call *call);
+void handle_bindings(struct call *call);
+void handle_bindings_from(struct call *call);
+void handle_bindings_to_exchange(struct call *call);
+void handle_bindings_between(struct call *call);
+void handle_binding(struct call *call);
+/* route_rights.c */
+void handle_users(struct call *call);
+void handle_users_without_rights(struct call *call);
+void handle_user(struct call *call);
+void handle_user_limits(struct call *call);
+void handle_permissions(struct call *call);
+void handle_permissions_of_vhost(struct call *call);
+void handle_permissions_of_user(struct call *call);
+void handle_permission(struct call *call);
+void handle_topic_permissions(struct call *call);
+void handle_topic_permissions_of_vhost(struct call *call);
+void handle_topic_permissions_of_user(struct call *call);
+void handle_topic_permission(struct call *call);
+void handle_policies(struct call *call);
+void handle_operator_policies(struct call *call);
+void handle_vhost_limits(struct call *call);
+/* route_nodes.c */
+void handle_nodes(struct call *call);
+void handle_node(struct call *call);
+void handle_node_memory(struct call *call);
+void handle_cluster_name(struct call *call);
+void handle_empty_list(struct call *call);
+void handle_version(struct call *call);
+void handle_feature_flags(struct call *call);
+void handle_login_attempts(struct call *call);
+void handle_effective_config(struct call *call);
+/* route_checks.c */
+void handle_check_alarms(struct call *call);
+void handle_check_core(struct call *call);
+void handle_check_service(struct call *call);
+void handle_check_quorum(struct call *call);
+void handle_check_port(struct call *call);
+void handle_check_protocol(struct call *call);
+void handle_check_certificates(struct call *call);
 
 #endif

@@ -12,7 +12,9 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "broker/tls_settings.h"
+#include "management/effective_config.h"
 #include "management/server.h"
+#include "tls/certificate_time.h"
 
 static void
 on_answers(evutil_socket_t fd, short events, void *context)
@@ -94,6 +96,19 @@ name_of_node(void)
     return xstrdup(name);
 }
 
+static void
+note_certificates(struct management *management, const struct config *config)
+{
+    for (int i = 0; i < LISTENER_KIND_COUNT; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        int64_t end_ms = 0;
+        if (listener->enabled && listener->tls != NULL) {
+            (void)certificate_file_end(listener->tls->certificate, &end_ms);
+        }
+        atomic_store(&management->certificate_ends_ms[i], end_ms);
+    }
+}
+
 struct management *
 management_new(const struct config *config, struct broker *broker, struct log *log, char *why,
                size_t why_size)
@@ -104,6 +119,11 @@ management_new(const struct config *config, struct broker *broker, struct log *l
     management->stop_fd = -1;
     management->rabbitmq_version = xstrdup(config->server.rabbitmq_version);
     management->node = name_of_node();
+    management->effective_config = effective_config_new(config);
+    if (!config->server.is_ephemeral && config->server.data_dir != NULL) {
+        management->data_directory = xstrdup(config->server.data_dir);
+    }
+    note_certificates(management, config);
     list_init(&management->connections);
     event_streams_init(&management->streams);
     management->desk = broker_requests(broker);
@@ -167,6 +187,8 @@ management_free(struct management **management_pointer)
     }
     free(management->rabbitmq_version);
     free(management->node);
+    free(management->data_directory);
+    free(management->effective_config);
     free(management);
     *management_pointer = NULL;
 }
@@ -191,6 +213,7 @@ management_reload(struct management *management, const struct config *config, ch
             return STATUS_REJECTED;
         }
     }
+    note_certificates(management, config);
     return STATUS_OK;
 }
 

@@ -5,42 +5,29 @@
 #include <stdio.h>
 
 #include "amqp/table.h"
+#include "management/row_answer.h"
 
 /* Statistics --------------------------------------------------------------------------------- */
-
-static void
-put_rate(struct json_writer *json, const char *name, double rate)
-{
-    json_key(json, name);
-    json_begin_object(json);
-    json_put_real(json, "rate", rate);
-    json_end_object(json);
-}
-
-/* A counter that never moved is absent. */
-static void
-put_counter(struct json_writer *json, const char *name, const char *details, uint64_t count,
-            double rate)
-{
-    if (count > 0) {
-        json_put_unsigned(json, name, count);
-        put_rate(json, details, rate);
-    }
-}
 
 static void
 write_message_stats(struct json_writer *json, const struct survey_queue *queue)
 {
     const struct queue_rates *rates = &queue->rates[RATE_10_S];
+    const uint64_t *by = queue->delivered_by;
     if (!queue->has_clocks || (queue->published | queue->delivered | queue->acked) == 0) {
         return;
     }
     json_key(json, "message_stats");
     json_begin_object(json);
-    put_counter(json, "publish", "publish_details", queue->published, rates->arrived);
-    put_counter(json, "deliver_get", "deliver_get_details", queue->delivered, rates->delivered);
-    put_counter(json, "redeliver", "redeliver_details", queue->redelivered, rates->redelivered);
-    put_counter(json, "ack", "ack_details", queue->acked, rates->served);
+    put_counter(json, "publish", queue->published, rates->arrived);
+    put_counter(json, "deliver", by[DELIVERY_CONSUMED], 0);
+    put_counter(json, "deliver_no_ack", by[DELIVERY_CONSUMED_FOR_GOOD], 0);
+    put_counter(json, "get", by[DELIVERY_GOT], 0);
+    put_counter(json, "get_no_ack", by[DELIVERY_GOT_FOR_GOOD], 0);
+    put_counter(json, "get_empty", queue->get_empty, 0);
+    put_counter(json, "deliver_get", queue->delivered, rates->delivered);
+    put_counter(json, "redeliver", queue->redelivered, rates->redelivered);
+    put_counter(json, "ack", queue->acked, rates->served);
     json_end_object(json);
 }
 
@@ -92,16 +79,6 @@ write_own(struct json_writer *json, const struct survey_queue *queue)
 }
 
 /* Settings ----------------------------------------------------------------------------------- */
-
-static void
-put_name(struct json_writer *json, const char *name, struct bytes text)
-{
-    if (text.data == NULL) {
-        json_put_null(json, name);
-    } else {
-        json_put_text(json, name, text);
-    }
-}
 
 /* Where both policies give a number, the lower one is in force. */
 static struct table_value
@@ -155,8 +132,8 @@ write_policies(struct json_writer *json, const struct survey_queue *queue)
     struct buffer merged;
     buffer_init(&merged);
     put_merged(&merged, queue->policy_definition, queue->operator_definition);
-    put_name(json, "policy", queue->policy);
-    put_name(json, "operator_policy", queue->operator_policy);
+    put_text_or_null(json, "policy", queue->policy);
+    put_text_or_null(json, "operator_policy", queue->operator_policy);
     json_key(json, "effective_policy_definition");
     json_table(json, buffer_bytes(&merged));
     buffer_fini(&merged);
@@ -183,8 +160,8 @@ write_consumers(struct json_writer *json, const struct survey_queue *queue)
     json_put_unsigned(json, "consumers", queue->consumers);
     json_put_real(json, "consumer_capacity", capacity);
     json_put_real(json, "consumer_utilisation", capacity);
-    put_name(json, "exclusive_consumer_tag", queue->exclusive_tag);
-    put_name(json, "single_active_consumer_tag", queue->active_tag);
+    put_text_or_null(json, "exclusive_consumer_tag", queue->exclusive_tag);
+    put_text_or_null(json, "single_active_consumer_tag", queue->active_tag);
     if (queue->owner.data != NULL) {
         json_key(json, "owner_pid_details");
         json_begin_object(json);
@@ -202,6 +179,8 @@ write_counts(struct json_writer *json, const struct survey_queue *queue)
     if (queue->has_clocks) {
         const struct queue_rates *rates = &queue->rates[RATE_10_S];
         put_rate(json, "messages_details", rates->arrived - rates->served);
+        put_rate(json, "messages_ready_details", rates->arrived - rates->delivered);
+        put_rate(json, "messages_unacknowledged_details", rates->delivered - rates->served);
     }
     json_put_unsigned(json, "message_bytes", queue->ready_bytes + queue->waiting_bytes);
     json_put_unsigned(json, "message_bytes_ready", queue->ready_bytes);
@@ -337,23 +316,36 @@ binding_put_properties_key(struct buffer *out, struct bytes routing_key, struct 
 }
 
 void
-binding_write(struct json_writer *json, const struct survey_binding *binding, struct bytes vhost,
-              struct bytes queue)
+route_write(struct json_writer *json, const struct survey_route *route)
 {
     struct buffer key;
     buffer_init(&key);
-    binding_put_properties_key(&key, binding->routing_key, binding->arguments);
+    binding_put_properties_key(&key, route->routing_key, route->arguments);
     json_begin_object(json);
-    json_put_text(json, "source", binding->source);
-    json_put_text(json, "vhost", vhost);
-    json_put_text(json, "destination", queue);
-    json_put_string(json, "destination_type", "queue");
-    json_put_text(json, "routing_key", binding->routing_key);
+    json_put_text(json, "source", route->source);
+    json_put_text(json, "vhost", route->vhost);
+    json_put_text(json, "destination", route->destination);
+    json_put_string(json, "destination_type", route->to_exchange ? "exchange" : "queue");
+    json_put_text(json, "routing_key", route->routing_key);
     json_key(json, "arguments");
-    json_table(json, binding->arguments);
+    json_table(json, route->arguments);
     json_put_text(json, "properties_key", buffer_bytes(&key));
     json_end_object(json);
     buffer_fini(&key);
+}
+
+void
+binding_write(struct json_writer *json, const struct survey_binding *binding, struct bytes vhost,
+              struct bytes queue)
+{
+    struct survey_route route = {
+        .vhost = vhost,
+        .source = binding->source,
+        .destination = queue,
+        .routing_key = binding->routing_key,
+        .arguments = binding->arguments,
+    };
+    route_write(json, &route);
 }
 
 static void
@@ -379,6 +371,24 @@ write_channel_details(struct json_writer *json, const struct survey_consumer *co
     buffer_fini(&name);
 }
 
+/* Those that mean something here. */
+static void
+write_consumer_arguments(struct json_writer *json, const struct survey_consumer *consumer)
+{
+    if (consumer->timeout_ms > 0) {
+        json_put_number(json, "consumer_timeout", consumer->timeout_ms);
+    }
+    json_key(json, "arguments");
+    json_begin_object(json);
+    if (consumer->priority != 0) {
+        json_put_number(json, "x-priority", consumer->priority);
+    }
+    if (consumer->timeout_ms > 0) {
+        json_put_number(json, "x-consumer-timeout", consumer->timeout_ms);
+    }
+    json_end_object(json);
+}
+
 void
 consumer_write(struct json_writer *json, const struct survey_consumer *consumer, struct bytes vhost,
                struct bytes queue, const char *node)
@@ -396,9 +406,6 @@ consumer_write(struct json_writer *json, const struct survey_consumer *consumer,
     json_put_unsigned(json, "prefetch_count", consumer->prefetch);
     json_put_bool(json, "active", consumer->is_active);
     json_put_string(json, "activity_status", consumer->is_active ? "up" : "waiting");
-    json_put_number(json, "priority", consumer->priority);
-    json_key(json, "arguments");
-    json_begin_object(json);
-    json_end_object(json);
+    write_consumer_arguments(json, consumer);
     json_end_object(json);
 }

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The broker at a glance, and who is asking. */
-#include <stdio.h>
-
-#include "broker/broker.h"
-#include "exchanges/exchange.h"
 #include "management/handlers.h"
+#include "management/node_json.h"
+#include "management/row_answer.h"
 #include "management/server.h"
 #include "management/survey_ask.h"
 
@@ -53,26 +51,6 @@ handle_whoami(struct call *call)
 /* overview ----------------------------------------------------------------------------------- */
 
 static void
-put_rate(struct json_writer *json, const char *name, double rate)
-{
-    char details[64];
-    (void)snprintf(details, sizeof(details), "%s_details", name);
-    json_key(json, details);
-    json_begin_object(json);
-    json_put_real(json, "rate", rate);
-    json_end_object(json);
-}
-
-static void
-put_counter(struct json_writer *json, const char *name, uint64_t count, double rate)
-{
-    if (count > 0) {
-        json_put_unsigned(json, name, count);
-        put_rate(json, name, rate);
-    }
-}
-
-static void
 write_identity(struct json_writer *json, const struct management *management)
 {
     json_put_string(json, "management_version", management->rabbitmq_version);
@@ -89,33 +67,19 @@ write_identity(struct json_writer *json, const struct management *management)
 }
 
 static void
-write_exchange_types(struct json_writer *json)
-{
-    static const struct exchange_type *const types[] = {
-        &exchange_type_direct,  &exchange_type_fanout,          &exchange_type_topic,
-        &exchange_type_headers, &exchange_type_consistent_hash, &exchange_type_modulus_hash,
-        &exchange_type_random,  &exchange_type_delayed,
-    };
-    json_key(json, "exchange_types");
-    json_begin_array(json);
-    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        json_begin_object(json);
-        json_put_string(json, "name", types[i]->name);
-        json_put_string(json, "description", "");
-        json_put_bool(json, "enabled", true);
-        json_end_object(json);
-    }
-    json_end_array(json);
-}
-
-static void
 write_messages(struct json_writer *json, const struct core_survey *survey)
 {
     const struct core_counters *counters = &survey->counters;
+    const uint64_t *by = counters->delivered_by;
     json_key(json, "message_stats");
     json_begin_object(json);
     put_counter(json, "publish", counters->published, survey->published_rate);
     put_counter(json, "confirm", counters->confirmed, 0);
+    put_counter(json, "deliver", by[DELIVERY_CONSUMED], 0);
+    put_counter(json, "deliver_no_ack", by[DELIVERY_CONSUMED_FOR_GOOD], 0);
+    put_counter(json, "get", by[DELIVERY_GOT], 0);
+    put_counter(json, "get_no_ack", by[DELIVERY_GOT_FOR_GOOD], 0);
+    put_counter(json, "get_empty", counters->get_empty, 0);
     put_counter(json, "deliver_get", counters->delivered, survey->delivered_rate);
     put_counter(json, "redeliver", counters->redelivered, 0);
     put_counter(json, "ack", counters->acked, survey->served_rate);
@@ -130,9 +94,11 @@ write_totals(struct json_writer *json, const struct core_survey *survey)
     json_key(json, "queue_totals");
     json_begin_object(json);
     json_put_unsigned(json, "messages", survey->ready + survey->unacked);
-    put_rate(json, "messages", survey->published_rate - survey->served_rate);
+    put_rate(json, "messages_details", survey->published_rate - survey->served_rate);
     json_put_unsigned(json, "messages_ready", survey->ready);
+    put_rate(json, "messages_ready_details", survey->published_rate - survey->delivered_rate);
     json_put_unsigned(json, "messages_unacknowledged", survey->unacked);
+    put_rate(json, "messages_unacknowledged_details", survey->delivered_rate - survey->served_rate);
     json_end_object(json);
     json_key(json, "object_totals");
     json_begin_object(json);
@@ -150,51 +116,24 @@ write_churn(struct json_writer *json, const struct core_survey *survey)
     const struct core_counters *counters = &survey->counters;
     json_key(json, "churn_rates");
     json_begin_object(json);
-    json_put_unsigned(json, "connection_created", counters->connections_opened);
-    json_put_unsigned(json, "connection_closed", counters->connections_closed);
-    json_put_unsigned(json, "channel_created", counters->channels_opened);
-    json_put_unsigned(json, "channel_closed", counters->channels_closed);
-    json_end_object(json);
-}
-
-static void
-write_listener(struct json_writer *json, const struct management *management, const char *protocol,
-               const char *host, uint16_t port, bool is_tls)
-{
-    json_begin_object(json);
-    json_put_string(json, "node", management->node);
-    json_put_string(json, "protocol", protocol);
-    json_put_string(json, "ip_address", host);
-    json_put_unsigned(json, "port", port);
-    json_put_bool(json, "tls", is_tls);
-    json_end_object(json);
-}
-
-static void
-write_listeners(struct json_writer *json, const struct management *management)
-{
-    static const char *const protocols[] = {
-        [PORT_HTTP] = "http",
-        [PORT_HTTPS] = "https",
-        [PORT_METRICS] = "http/prometheus",
+    const struct {
+        const char *name;
+        const char *details;
+        uint64_t count;
+    } rows[] = {
+        {"connection_created", "connection_created_details", counters->connections_opened},
+        {"connection_closed", "connection_closed_details", counters->connections_closed},
+        {"channel_created", "channel_created_details", counters->channels_opened},
+        {"channel_closed", "channel_closed_details", counters->channels_closed},
+        {"queue_declared", "queue_declared_details", counters->queues_declared},
+        {"queue_created", "queue_created_details", counters->queues_created},
+        {"queue_deleted", "queue_deleted_details", counters->queues_deleted},
     };
-    struct broker_address address;
-    size_t position = 0;
-    json_key(json, "listeners");
-    json_begin_array(json);
-    while (broker_next_address(management->broker, &position, &address)) {
-        write_listener(json, management, address.is_tls ? "amqp/ssl" : "amqp", address.host,
-                       address.port, address.is_tls);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        json_put_unsigned(json, rows[i].name, rows[i].count);
+        put_rate(json, rows[i].details, 0);
     }
-    for (size_t i = 0; i < management->listener_count; i++) {
-        const struct server_listener *listener = &management->listeners[i];
-        write_listener(json, management, protocols[listener->port_kind], listener->host,
-                       listener->port, listener->is_tls);
-    }
-    json_end_array(json);
-    json_key(json, "contexts");
-    json_begin_array(json);
-    json_end_array(json);
+    json_end_object(json);
 }
 
 static void
@@ -218,11 +157,12 @@ write_overview(struct call *call, struct survey_ask *ask)
     json_init(&json);
     json_begin_object(&json);
     write_identity(&json, management);
-    write_exchange_types(&json);
+    put_exchange_types(&json);
     write_messages(&json, &ask->core);
     write_totals(&json, &ask->core);
     write_churn(&json, &ask->core);
-    write_listeners(&json, management);
+    put_listeners(&json, management);
+    put_contexts(&json, management);
     write_own(&json, &ask->core);
     json_end_object(&json);
     call_answer_json(call, 200, &json);

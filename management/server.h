@@ -90,6 +90,11 @@ struct management {
     char *control_path;     /* owned; NULL: no control socket */
     char *rabbitmq_version; /* owned */
     char *node;             /* "bourse@HOST"; owned */
+    char *data_directory;      /* owned; NULL: nothing is written */
+    char *effective_config;    /* JSON; owned */
+    /* When the certificates that listeners show end, as of the last time they were loaded; 0: there
+     * is none. */
+    _Atomic int64_t certificate_ends_ms[LISTENER_KIND_COUNT];
 };
 
 /* http_server.c: opens what the configuration says; false with the reason. */

@@ -192,7 +192,7 @@ read_counters(const struct queue *queue, uint64_t counters_out[static EVENT_COUN
 {
     counters_out[EVENT_ARRIVED] = queue->clocks->published_count;
     counters_out[EVENT_SERVED] = count_waits(queue->clocks->activity);
-    counters_out[EVENT_DELIVERED] = queue->clocks->delivered_count;
+    counters_out[EVENT_DELIVERED] = delivery_count(queue->clocks->delivered_counts);
     counters_out[EVENT_REDELIVERED] = queue->clocks->redelivered_count;
     for (int i = 0; i < DEATH_REASON_COUNT; i++) {
         counters_out[EVENT_DIED + i] = queue->dying == NULL ? 0 : queue->dying->died_count[i];

@@ -50,9 +50,26 @@ struct served_messages {
     uint32_t bucket;
 };
 
-/* Made with the first message; kept until the queue goes. */
+/* How a message is handed out. */
+enum delivery_kind {
+    DELIVERY_CONSUMED,          /* to a consumer that is to settle it */
+    DELIVERY_CONSUMED_FOR_GOOD, /* to one that is not (no_ack) */
+    DELIVERY_GOT,               /* by basic.get, in the same two ways */
+    DELIVERY_GOT_FOR_GOOD,
+    DELIVERY_KIND_COUNT,
+};
+
+static inline uint64_t
+delivery_count(const uint64_t counts[static DELIVERY_KIND_COUNT])
+{
+    return counts[DELIVERY_CONSUMED] + counts[DELIVERY_CONSUMED_FOR_GOOD] + counts[DELIVERY_GOT] +
+           counts[DELIVERY_GOT_FOR_GOOD];
+}
+
+/* Made with the first message, or when somebody asks for one; kept until the queue goes. */
 struct queue_clocks {
-    uint64_t published_count, delivered_count, redelivered_count, acked_count; /* by the broker */
+    uint64_t published_count, delivered_counts[DELIVERY_KIND_COUNT]; /* by the broker, */
+    uint64_t redelivered_count, acked_count, get_empty_count;        /* like these */
     struct arrival_marks marks;      /* in a queue with levels each has its own (levels.h) */
     struct queue_activity *activity; /* owned; NULL: none yet */
     struct served_messages served;   /* there is an activity while it is not empty */

@@ -236,6 +236,34 @@ binding_table_next(const struct binding_table *table, uint64_t *position)
     return binding;
 }
 
+bool
+binding_walk_resume(struct binding_walk *walk, const struct binding_table *table,
+                    uint64_t generation)
+{
+    bool is_same = walk->generation == generation || !walk->has_begun;
+    if (!is_same) {
+        walk->position = slot_directory_position(&table->slots, walk->first_hash);
+    }
+    walk->generation = generation;
+    walk->has_begun = true;
+    return is_same;
+}
+
+struct binding *
+binding_walk_next(struct binding_walk *walk, const struct binding_table *table,
+                  bool *is_new_part_out)
+{
+    uint64_t slot = slot_directory_next(&table->slots, &walk->position);
+    uint32_t first_hash =
+        slot == SLOT_EMPTY ? 0 : slot_directory_first_hash(&table->slots, walk->position);
+    *is_new_part_out = slot != SLOT_EMPTY && first_hash != walk->first_hash;
+    if (*is_new_part_out) {
+        walk->first_hash = first_hash;
+    }
+    walk->position++;
+    return binding_of(slot);
+}
+
 struct binding *
 binding_table_any(struct binding_table *table)
 {

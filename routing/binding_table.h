@@ -9,8 +9,8 @@
 
 #include "base/bytes.h"
 #include "base/list.h"
-#include "base/status.h"
 #include "base/slot_directory.h"
+#include "base/status.h"
 #include "routing/target.h"
 
 enum { BINDING_KEY_SIZE_MAX = 255 }; /* octets: a shortstr */
@@ -73,6 +73,27 @@ void binding_table_remove(struct binding_table *table, struct binding *binding);
 /* The next binding of a walk that starts with `*position` 0, or NULL at the end. The order means
  * nothing, but is the same for the same seed and history. The table does not change meanwhile. */
 struct binding *binding_table_next(const struct binding_table *table, uint64_t *position);
+
+/* A walk in slices, between which the table may change. Start with `walk` zero and the table's
+ * generation, a number that the caller raises by every change. Every binding that is there all the
+ * time is met once, but for those of the part under way (some thousand at most) when the table has
+ * changed: they are met again. */
+struct binding_walk {
+    uint64_t position;
+    uint64_t generation;
+    uint32_t first_hash; /* of the part of the table that is under way */
+    bool has_begun;
+};
+
+/* Goes on with a walk; false: the table has changed, and the part that was under way begins anew.
+ */
+bool binding_walk_resume(struct binding_walk *walk, const struct binding_table *table,
+                         uint64_t generation);
+
+/* The next one, or NULL at the end; *is_new_part_out: it is the first of another part, and nothing
+ * before it is met again. */
+struct binding *binding_walk_next(struct binding_walk *walk, const struct binding_table *table,
+                                  bool *is_new_part_out);
 
 /* Any of the bindings, or NULL when there is none: for whoever removes one after the other. */
 struct binding *binding_table_any(struct binding_table *table);

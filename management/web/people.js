@@ -36,7 +36,7 @@ export function connections(main) {
     { title: "Age", className: "number w1", cell: (at) => at.connected_at ?
       span(Date.now() - at.connected_at) : "–" },
   ];
-  if (may("operate") && has("DELETE /api/connections/{name}")) {
+  if (may("operate") && has("DELETE /api/connections/{connection}")) {
     columns.push({ title: "", className: "button-cell", cell: closeButton });
   }
   const list = liveList({ path: "/api/connections", columns, caption: "Connections", sort: "name",

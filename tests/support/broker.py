@@ -256,18 +256,23 @@ class RabbitMQ:
     SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
     CTL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 
-    def __init__(self):
+    def __init__(self, management=False):
         self.scratch = tempfile.mkdtemp(prefix="rabbitmq-test-")
         self.amqp = ("127.0.0.1", free_port())
+        self.http = ("127.0.0.1", free_port()) if management else None
         self.epmd_port = free_port()
         self.node = f"oracle{os.getpid()}@localhost"
         config = os.path.join(self.scratch, "rabbitmq.conf")
         plugins = os.path.join(self.scratch, "enabled_plugins")
         with open(config, "w") as file:
             file.write(f"listeners.tcp.1 = 127.0.0.1:{self.amqp[1]}\nlog.console = false\n")
+            if management:
+                file.write(f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.http[1]}\n"
+                           "collect_statistics_interval = 500\n")
         with open(plugins, "w") as file:
             file.write("[rabbitmq_consistent_hash_exchange, rabbitmq_random_exchange, "
-                       "rabbitmq_sharding].\n")
+                       "rabbitmq_sharding" + (", rabbitmq_management" if management else "") +
+                       "].\n")
         self.environment = {
             **os.environ,
             "HOME": self.scratch,

@@ -92,7 +92,7 @@ lend(void)
     cr_assert(lt(int, lent_count, LENT_MAX));
     cr_assert(
         eq(int, queue_lend(queue, &lent[lent_count].entry, &lent[lent_count].position), STATUS_OK));
-    queue->clocks->delivered_count++;
+    queue->clocks->delivered_counts[DELIVERY_CONSUMED]++;
     bool is_again = (queue_entry_flags(&lent[lent_count].entry) & ENTRY_REDELIVERED) != 0;
     queue->clocks->redelivered_count += is_again ? 1 : 0;
     lent_count++;

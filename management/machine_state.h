@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the operating system says of this process and its disk, for who looks at a node. */
+#ifndef BOURSE_MANAGEMENT_MACHINE_STATE_H
+#define BOURSE_MANAGEMENT_MACHINE_STATE_H
+
+#include <stdint.h>
+
+struct machine_state {
+    uint64_t resident_bytes;
+    uint64_t descriptors, descriptors_max;
+    uint64_t threads;
+    uint64_t disk_free_bytes, disk_total_bytes; /* 0 when the directory cannot be looked at */
+};
+
+/* What cannot be found out is 0. `directory`: where the data is; NULL: nothing is written. */
+struct machine_state machine_state_read(const char *directory);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What routes that show rows of a survey have in common: a list, one, and small parts of objects.
+ */
+#ifndef BOURSE_MANAGEMENT_ROW_ANSWER_H
+#define BOURSE_MANAGEMENT_ROW_ANSWER_H
+
+#include "broker/survey_walk.h"
+#include "management/list_page.h"
+
+/* Answers with the rows as a list (list_page.h), or with the first of them, and 404 when there is
+ * none. With `columns` only those of its members. */
+void rows_answer(struct call *call, const struct list_kind *kind, const struct survey_rows *rows);
+void row_answer(struct call *call, const struct list_kind *kind, const struct survey_rows *rows);
+
+/* Answers with an object or array that was written whole, as row_answer does; frees `json`. */
+void object_answer(struct call *call, struct json_writer *json);
+
+/* {"status": "ok"}; 503 with {"status": "failed", "reason": ...}. */
+void health_answer(struct call *call, bool is_well, const char *reason);
+
+/* "NAME": {"rate": 0}: what is not measured. "NAME": []. Text, or null when data is NULL. */
+void put_rate(struct json_writer *json, const char *name, double rate);
+void put_empty_array(struct json_writer *json, const char *name);
+void put_text_or_null(struct json_writer *json, const char *name, struct bytes text);
+
+/* A counter and its "COUNTER_details"; nothing when it never moved. */
+void put_counter(struct json_writer *json, const char *name, uint64_t count, double rate);
+
+/* "CONNECTION (NUMBER)". Appends. */
+void put_channel_name(struct buffer *out, struct bytes connection, uint16_t number);
+
+#endif
