@@ -68,14 +68,8 @@ const ORDER = { critical: 0, error: 0, warning: 1, info: 2 };
 const bySeverity = (a, b) => (ORDER[a.severity] ?? 3) - (ORDER[b.severity] ?? 3);
 
 function fromBroker(value) {
-  return (value.items || value).map((item) => {
-    const object = item.object || {};
-    const name = object.name ?? item.name;
-    const vhost = object.vhost ?? item.vhost;
-    const kind = object.kind ?? object.type ?? item.kind;
-    return { severity: item.severity, title: item.what, why: item.why, action: item.action,
-      object: kind === "queue" && name !== undefined ? queueLink(vhost, name) : name || "" };
-  }).sort(bySeverity);
+  return value.items.map((item) => ({ severity: item.severity, title: item.what, why: item.why,
+    action: item.action, object: item.object === "queue" ? queueLink(item.vhost, item.name) : "" }));
 }
 
 // {path, read(answer) -> [{severity, title, object, why, action}]}

@@ -24,6 +24,19 @@ function measure(stats, now) {
     [name, stats[name] || 0])) };
 }
 
+// The broker knows the last ten minutes; what this page has seen comes behind.
+const MEASURED = { publish: "published_rate", deliver_get: "delivered_rate",
+  confirm: "confirmed_rate", ack: "acked_rate" };
+let remembers = false;
+
+function remember(points) {
+  if (remembers) return;
+  remembers = true;
+  for (const [name, from] of Object.entries(MEASURED)) {
+    recent[name].values.unshift(...points.map((point) => point[from]));
+  }
+}
+
 function health(value) {
   const own = value.bourse;
   if (own.memory_alarm) return ["bad", "Publishers are held back: memory is at its limit."];
@@ -57,7 +70,7 @@ function rates() {
   });
 }
 
-function tiles(value, letters, drift) {
+function tiles(value, latest, letters, drift) {
   const own = value.bourse;
   const totals = value.queue_totals;
   const objects = value.object_totals;
@@ -65,9 +78,7 @@ function tiles(value, letters, drift) {
     tile("Ready", count(totals.messages_ready), `in ${count(objects.queues)} queues`),
     tile("Unacknowledged", count(totals.messages_unacknowledged),
       `with ${count(objects.consumers)} consumers`)];
-  if (own.oldest_ready_age_ms !== undefined) {
-    found.push(tile("Oldest message", span(own.oldest_ready_age_ms)));
-  }
+  if (latest) found.push(tile("Oldest message", span(latest.oldest_ready_age_ms)));
   if (letters) {
     const dead = letters.queues.reduce((sum, at) => sum + at.messages + (at.parked || 0), 0);
     found.push(tile("Dead letters", may("operate") ? link("#/dead-letters", count(dead)) :
@@ -108,6 +119,7 @@ export function overview(main) {
   const grid = h("div", { class: "tiles" });
   const list = h("div", {}, h("p", { class: "quiet" }, "…"));
   const about = h("p", { class: "quiet" });
+  let latest = null;
   let letters = null;
   let drift = null;
   let last = null;
@@ -119,7 +131,7 @@ export function overview(main) {
     const [kind, words] = health(last);
     line.className = `health ${kind}`;
     setText(line, words);
-    replace(grid, tiles(last, letters, drift));
+    replace(grid, tiles(last, latest, letters, drift));
     setText(about, `Bourse ${last.product_version} on ${last.node}, up for ` +
       `${span(last.bourse.uptime_ms)}`);
   }
@@ -141,6 +153,13 @@ export function overview(main) {
   if (has("GET /api/bourse/dead-letters")) {
     paths.push("/api/bourse/dead-letters");
     listeners.push((value) => { letters = value; draw(); });
+  }
+  if (may("see_all") && has("GET /api/bourse/history")) {
+    paths.push("/api/bourse/history");
+    listeners.push((value) => {
+      latest = value.points.at(-1);
+      remember(value.points);
+    });
   }
   if (may("see_all") && has("GET /api/bourse/drift")) {
     get("/api/bourse/drift").then((value) => { drift = value; draw(); }, () => {});

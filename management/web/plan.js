@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Topology as code in the browser: paste a file, see what it would take, do it.
 import { act, badge, button, confirm, count, field, h, notice, replace, time } from "./dom.js";
-import { ask, get, has, may } from "./api.js";
+import { ask, get, has, may, user } from "./api.js";
 
 const KINDS = { create: "good", change: "", replace: "warn", delete: "bad" };
 const SIGNS = { create: "+", change: "~", replace: "!", delete: "−" };
@@ -30,6 +30,9 @@ function planView(plan) {
     "good" : "bad"}` }, plan.steps.length === 0 ? "Nothing is to be done: the broker is as the " +
     "file says." : `${plan.steps.length} steps in vhost ${plan.vhost}.` +
     (plan.is_applicable ? "" : " Some are refused.")),
+  plan.steps.some((at) => at.object === "user" && at.action === "delete" && at.name === user().name) &&
+    h("p", { class: "trouble" }, "This takes your own user away: you will be signed out, and may " +
+      "not come in again."),
   told(plan.warnings, "Warning"), h("ul", { class: "plan" }, plan.steps.map(step)));
 }
 
@@ -42,7 +45,7 @@ function allowances(plan) {
 
 export function plan(main) {
   const text = h("textarea", { rows: 16, class: "code", spellcheck: "false",
-    placeholder: "bourse: 1\nvhosts:\n  /:\n    queues:\n      orders: {}" });
+    placeholder: "bourse: 1\nvhost: shop\nqueues:\n  orders: {}" });
   const file = h("input", { type: "file", accept: ".yaml,.yml", onchange: async () => {
     if (file.files.length > 0) text.value = await file.files[0].text();
   } });

@@ -234,9 +234,10 @@ export function queue(main, [vhost, name]) {
 
   if (has("GET /api/bourse/history/{vhost}/{queue}")) {
     get(`/api/bourse/history/${part(vhost)}/${part(name)}`).then((value) => {
-      since = "an hour ago";
-      depth.values.unshift(...(value.messages_ready || []));
-      age.values.unshift(...(value.oldest_ready_age_ms || []).map((ms) => (ms || 0) / 1000));
+      if (value.points.length === 0) return;
+      since = `${span(Date.now() - value.points[0].at_ms)} ago`;
+      depth.values.unshift(...value.points.map((point) => point.ready));
+      age.values.unshift(...value.points.map((point) => (point.oldest_ready_age_ms || 0) / 1000));
     }, () => {});
   }
   get(`${queuePath(vhost, name)}/bindings`).then((found) => {

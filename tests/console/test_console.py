@@ -3,8 +3,6 @@
 
 from selenium.webdriver.common.keys import Keys
 
-from console.conftest import part
-
 
 def test_a_wrong_password_is_told_and_the_right_one_leads_to_the_overview(chromium, broker):
     chromium.driver.delete_all_cookies()
@@ -36,9 +34,10 @@ def test_a_queue_that_grows_without_a_consumer_is_named_as_needing_attention(bro
     for number in range(200):
         channel.publish("", "left-alone", b"%d" % number)
     browser.wait_text("left-alone")
+    browser.wait_text("200 messages")
     text = browser.text()
-    assert "200 messages" in text
-    assert "consumer" in text
+    assert "200" in text
+    assert "consume" in text
     browser.press("left-alone")
     browser.wait_text("Settings, and where they come from")
     browser.wait_text("no consumer")
@@ -60,13 +59,12 @@ def test_a_queue_is_found_by_a_part_of_its_name_and_sorted(browser, broker):
 def test_a_message_is_looked_at_without_being_touched(browser, broker, channel):
     broker.api.queue("looked-at")
     channel.publish("", "looked-at", b'{"order": 7}', headers={})
-    browser.go(f"queue/%2F/looked-at")
+    browser.go("queue/%2F/looked-at")
     browser.press("Look")
     browser.find("//summary[contains(., 'looked-at')]").click()
     browser.press("JSON")
     browser.wait_text('"order": 7')
-    ok, _, _ = channel.get("looked-at")
-    assert not ok.redelivered
+    assert not channel.get("looked-at").redelivered
 
 
 def test_a_queue_is_paused_resumed_and_purged_with_its_name_typed(browser, broker, channel):
@@ -97,7 +95,7 @@ def test_four_thousand_dead_letters_are_triaged_and_replayed(browser, broker, ch
     channel.wait_for_counts("orders", 4000, 0)
     channel.consume("orders", no_ack=False)
     last = channel.deliveries(4000)[-1]
-    channel.nack(last[0].delivery_tag, multiple=True, requeue=False)
+    channel.nack(last.delivery_tag, multiple=True, requeue=False)
     channel.wait_for_counts("dead", 4000, 0)
     channel.close()
 
@@ -137,7 +135,7 @@ def test_a_route_is_explained_with_the_reasons_of_those_that_do_not_match(browse
 
 def test_a_plan_is_shown_before_it_is_applied(browser, broker):
     browser.go("plan")
-    browser.field("Topology").send_keys("bourse: 1\nqueues:\n  planned: {}\n")
+    browser.field("Topology").send_keys("bourse: 1\nvhost: planning\nqueues:\n  planned: {}\n")
     browser.press("Plan")
     browser.wait_text("planned")
     assert not any(at["name"] == "planned" for at in broker.api.call("GET", "/api/queues"))
