@@ -16,7 +16,7 @@ export function stateOf(queue) {
   const own = queue.bourse || {};
   if (own.paused || queue.state === "paused") return ["paused", "warn"];
   if (queue.messages_ready > 0 && queue.consumers === 0) {
-    return change(queue) > 0.2 ? ["growing, no consumer", "bad"] : ["no consumer", "warn"];
+    return change(queue) > 0.5 ? ["growing, no consumer", "bad"] : ["no consumer", "warn"];
   }
   if (change(queue) > 0.5 && queue.messages_ready > 100) return ["growing", "warn"];
   if (change(queue) < -0.5 && queue.messages_ready > 0) return ["draining", "good"];
@@ -26,7 +26,7 @@ export function stateOf(queue) {
 
 export function trend(queue) {
   const rate = change(queue);
-  return rate > 0.2 ? "↗" : rate < -0.2 ? "↘" : "→";
+  return rate > 0.5 ? "↗" : rate < -0.5 ? "↘" : "→";
 }
 
 // Why, with what it is about, and one thing to do.

@@ -2,8 +2,9 @@
 // Lines over time, as SVG.
 import { h, s } from "./dom.js";
 
-const points = (values, width, height, max) => values.map((value, i) => {
-  const x = values.length < 2 ? 0 : (i / (values.length - 1)) * width;
+const points = (measured, width, height, max) => (measured.length === 1 ?
+  [measured[0], measured[0]] : measured).map((value, i) => {
+  const x = (i / Math.max(1, measured.length - 1)) * width;
   return `${x.toFixed(1)},${(height - (max > 0 ? value / max : 0) * (height - 2) - 1).toFixed(1)}`;
 }).join(" ");
 

@@ -119,6 +119,8 @@ export function count(value) {
   return `${value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[at]}`;
 }
 
+export const plural = (value, word) => `${count(value)} ${word}${value === 1 ? "" : "s"}`;
+
 export function rate(value) {
   if (value === undefined || value === null) return "–";
   return `${value > 0 && value < 10 ? value.toFixed(1) : count(value)}/s`;

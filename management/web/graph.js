@@ -73,14 +73,15 @@ function draw(vhost, nodes, edges) {
   const lines = edges.map((edge) => {
     const a = spot.get(edge.from);
     const b = spot.get(edge.to);
-    const x1 = a.x + WIDTH;
-    const y1 = a.y + HEIGHT / 2;
-    const y2 = b.y + HEIGHT / 2;
-    const isBack = b.x < x1;
+    const isBack = b.x <= a.x;
+    const x1 = isBack ? a.x : a.x + WIDTH;
     const x2 = isBack ? b.x + WIDTH : b.x;
-    const bend = isBack ? 60 : (x2 - x1) / 2;
+    const y1 = a.y + HEIGHT / 2 + (isBack ? 8 : 0);
+    const y2 = b.y + HEIGHT / 2 + (isBack ? 8 : 0);
+    const bend = (x2 - x1) / 2;
     return [s("path", { class: edge.isDead ? "edge dead" : "edge",
-      d: `M${x1},${y1} C${x1 + bend},${y1} ${isBack ? x2 + bend : x2 - bend},${y2} ${x2},${y2}` },
+      d: `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`,
+      "marker-end": "url(#arrow)" },
     s("title", {}, `${edge.fromName} to ${edge.toName}: ${edge.key || "(empty)"}`)),
     edge.key && s("text", { class: "edge-key", x: (x1 + x2) / 2, y: (y1 + y2) / 2 - 4,
       "text-anchor": "middle" }, short(edge.key, 22))];
@@ -97,7 +98,10 @@ function draw(vhost, nodes, edges) {
   });
   return h("div", { class: "scroll graph", tabindex: "0", role: "region", "aria-label": "Topology" },
     s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group",
-      "aria-label": "Exchanges and queues" }, lines, boxes));
+      "aria-label": "Exchanges and queues" },
+    s("defs", {}, s("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 8,
+      markerHeight: 8, orient: "auto" }, s("path", { class: "arrow", d: "M0,0 L8,4 L0,8 z" }))),
+    lines, boxes));
 }
 
 const idOf = (kind, name) => `${kind}:${name}`;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dead-letter desk: what died, in groups; a sample; sending it back; throwing it away.
 import { act, badge, button, choice, count, definitions, dialog, field, h, link, notice, octets,
-  replace, span, table, time } from "./dom.js";
+  plural, replace, span, table, time } from "./dom.js";
 import { ask, deskPath, get, has, may, part, query, watch } from "./api.js";
 import { queueLink } from "./attention.js";
 import { messageView, peekBox } from "./queue.js";
@@ -39,6 +39,8 @@ function filterOf(group) {
   return filter;
 }
 
+const between = (from, to) => from === to ? from : `${from} to ${to}`;
+
 const describe = (group) => [group.reason || "no reason known",
   group.error_class && `: ${group.error_class}`].filter(Boolean).join("");
 
@@ -63,8 +65,8 @@ function groups(vhost, name, value, work, load) {
   const everything = { count: value.messages, filter: {}, isAll: true, title: "all messages" };
   const rows = value.groups.map((group) => ({ ...group, filter: filterOf(group),
     title: describe(group) }));
-  return [h("div", { class: "row" }, h("p", {}, `${count(value.messages)} messages in ` +
-    `${rows.length} group${rows.length === 1 ? "" : "s"}`),
+  return [h("div", { class: "row" }, h("p", {}, `${plural(value.messages, "message")} in ` +
+    plural(rows.length, "group")),
   verbs(vhost, name, everything, work, load)),
   h("ul", { class: "groups" }, rows.map((group) => h("li", {},
     h("div", { class: "grow" }, h("strong", {}, `${count(group.count)} × `),
@@ -73,7 +75,7 @@ function groups(vhost, name, value, work, load) {
       definitions([["From queue", group.origin_queue || "unknown"],
         ["Routing key", group.routing_key || "(empty)"],
         ["Size", octets(group.octets)],
-        ["Age", `${span(group.newest_ms)} to ${span(group.oldest_ms)}`]])),
+        ["Age", between(span(group.newest_ms), span(group.oldest_ms))]])),
     h("div", { class: "row" }, verbs(vhost, name, group, work, load),
       sampleButton(vhost, name, group))))),
   value.others.count > 0 && h("p", { class: "quiet" }, `${count(value.others.count)} more in ` +
@@ -132,7 +134,7 @@ function replayDialog(vhost, name, group, work, load) {
       close();
       follow(answer, work, load);
     }), { class: "primary" });
-    return h("div", {}, h("p", {}, `${count(group.count)} messages leave ${name}.`),
+    return h("div", {}, h("p", {}, `${plural(group.count, "message")} in ${name}.`),
       field("Where to", choice([["origin", "The queue they came from"],
         ["origin_exchange", "The exchange they were published to"],
         ["exchange", "Another exchange"]], to, (value) => {

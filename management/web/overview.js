@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The broker at a glance: is it well, how much goes through it, what needs somebody.
-import { badge, count, h, link, octets, rate, replace, setText, span } from "./dom.js";
+import { badge, count, h, link, octets, plural, rate, replace, setText, span } from "./dom.js";
 import { get, has, may, watch } from "./api.js";
 import { Recent, sparkline } from "./chart.js";
 import { needs } from "./attention.js";
@@ -37,12 +37,17 @@ function remember(points) {
   }
 }
 
-function health(value) {
+function health(value, items) {
   const own = value.bourse;
   if (own.memory_alarm) return ["bad", "Publishers are held back: memory is at its limit."];
   if (own.disk_alarm) return ["bad", "Publishers are held back: the disk is nearly full."];
   if (own.memory_bytes > own.memory_mark_bytes * 0.8) {
     return ["warn", "All is running, but memory is near its limit."];
+  }
+  const urgent = items.filter((item) => item.severity !== "info").length;
+  if (urgent > 0) {
+    return [items.some((item) => KINDS[item.severity] === "bad") ? "bad" : "warn",
+      `The broker runs; ${urgent === 1 ? "one thing needs" : `${urgent} things need`} attention.`];
   }
   return ["good", "All is well: publishers and consumers are served."];
 }
@@ -75,16 +80,16 @@ function tiles(value, latest, letters, drift) {
   const totals = value.queue_totals;
   const objects = value.object_totals;
   const found = [...rates(),
-    tile("Ready", count(totals.messages_ready), `in ${count(objects.queues)} queues`),
+    tile("Ready", count(totals.messages_ready), `in ${plural(objects.queues, "queue")}`),
     tile("Unacknowledged", count(totals.messages_unacknowledged),
-      `with ${count(objects.consumers)} consumers`)];
+      `with ${plural(objects.consumers, "consumer")}`)];
   if (latest) found.push(tile("Oldest message", span(latest.oldest_ready_age_ms)));
   if (letters) {
     const dead = letters.queues.reduce((sum, at) => sum + at.messages + (at.parked || 0), 0);
     found.push(tile("Dead letters", may("operate") ? link("#/dead-letters", count(dead)) :
-      count(dead), `in ${letters.queues.length} queues`, dead > 0 ? "warn" : ""));
+      count(dead), `in ${plural(letters.queues.length, "queue")}`, dead > 0 ? "warn" : ""));
   }
-  found.push(tile("Connections", count(objects.connections), `${count(objects.channels)} channels`));
+  found.push(tile("Connections", count(objects.connections), plural(objects.channels, "channel")));
   found.push(tile("Memory", octets(own.memory_bytes), [bar(own.memory_bytes / own.memory_mark_bytes,
     "Memory used"), `of ${octets(own.memory_mark_bytes)}`]));
   if (own.disk_free_bytes !== undefined && own.disk_free_bytes !== null) {
@@ -123,12 +128,13 @@ export function overview(main) {
   let letters = null;
   let drift = null;
   let last = null;
+  let items = [];
   replace(main, h("h1", { class: "hidden" }, "Overview"), line, grid,
     h("h2", {}, "Needs attention"), list, about);
 
   function draw() {
     if (last === null) return;
-    const [kind, words] = health(last);
+    const [kind, words] = health(last, items);
     line.className = `health ${kind}`;
     setText(line, words);
     replace(grid, tiles(last, latest, letters, drift));
@@ -147,8 +153,11 @@ export function overview(main) {
   paths.push(question.path);
   listeners.push((value) => {
     const text = JSON.stringify(value);
-    if (text !== shown) replace(list, attention(question.read(value)));
+    if (text === shown) return;
     shown = text;
+    items = question.read(value);
+    replace(list, attention(items));
+    draw();
   });
   if (has("GET /api/bourse/dead-letters")) {
     paths.push("/api/bourse/dead-letters");
