@@ -16,7 +16,7 @@ export function stateOf(queue) {
   const own = queue.bourse || {};
   if (own.paused || queue.state === "paused") return ["paused", "warn"];
   if (queue.messages_ready > 0 && queue.consumers === 0) {
-    return change(queue) > 0.5 ? ["growing, no consumer", "bad"] : ["no consumer", "warn"];
+    return ["no consumer", change(queue) > 0.5 ? "bad" : "warn"];
   }
   if (change(queue) > 0.5 && queue.messages_ready > 100) return ["growing", "warn"];
   if (change(queue) < -0.5 && queue.messages_ready > 0) return ["draining", "good"];
@@ -31,13 +31,13 @@ export function trend(queue) {
 
 // Why, with what it is about, and one thing to do.
 function judge(queue) {
-  const [state] = stateOf(queue);
+  const [state, kind] = stateOf(queue);
   const own = queue.bourse || {};
   const age = own.oldest_ready_age_ms ? `, the oldest for ${span(own.oldest_ready_age_ms)}` : "";
   const base = { object: queueLink(queue.vhost, queue.name) };
-  if (state === "growing, no consumer" || (state === "no consumer" && !isForTheDead(queue))) {
-    return { ...base, severity: state === "no consumer" ? "warning" : "critical",
-      title: state === "no consumer" ? "Nobody consumes" : "Grows, and nobody consumes",
+  if (state === "no consumer" && !isForTheDead(queue)) {
+    return { ...base, severity: kind === "bad" ? "critical" : "warning",
+      title: kind === "bad" ? "Grows, and nobody consumes" : "Nobody consumes",
       why: `${count(queue.messages_ready)} messages wait${age}.`,
       action: "Start a consumer for this queue, or look what the messages are." };
   }

@@ -25,7 +25,7 @@ export function connections(main) {
         `${(at.client_properties || {}).version || ""}`)] },
     { title: "User", sort: "user", className: "w1", cell: (at) => at.user },
     { title: "Vhost", className: "w2", cell: (at) => at.vhost },
-    { title: "From", className: "w2", cell: (at) => `${at.peer_host}:${at.peer_port}` },
+    { title: "From", className: "w2 address", cell: (at) => `${at.peer_host}:${at.peer_port}` },
     { title: "TLS", className: "w3", cell: (at) => at.ssl ? `${at.ssl_protocol || "yes"} ` +
       `${at.ssl_cipher || ""}` : "no" },
     { title: "State", className: "state", cell: (at) => badge(at.state || "running",
@@ -39,7 +39,7 @@ export function connections(main) {
   if (may("operate") && has("DELETE /api/connections/{connection}")) {
     columns.push({ title: "", className: "button-cell", cell: closeButton });
   }
-  const list = liveList({ path: "/api/connections", columns, caption: "Connections", sort: "name",
+  const list = liveList({ path: "/api/connections", columns, caption: "Connections", noun: "connection", sort: "name",
     reverse: false, fixed: {}, empty: "Nobody is connected." });
   let typing = 0;
   const filter = h("input", { type: "search", placeholder: "A part of the name",
@@ -70,7 +70,7 @@ function inWords(permission) {
 }
 
 const ROLES = [["administrator", "may change everything"], ["monitoring", "sees everything"],
-  ["policymaker", "may set policies"], ["management", "may use this console"]];
+  ["policymaker", "may set policies"], ["management", "may change what the rights allow"]];
 
 function roleOf(tags) {
   const list = Array.isArray(tags) ? tags : String(tags || "").split(",").filter(Boolean);

@@ -27,7 +27,7 @@ const COLUMNS = [
 ];
 
 export function queues(main, words, parameters) {
-  const list = liveList({ path: "/api/queues", columns: COLUMNS, caption: "Queues",
+  const list = liveList({ path: "/api/queues", columns: COLUMNS, caption: "Queues", noun: "queue",
     sort: parameters.get("sort") || "messages_ready", reverse: true, fixed: {
       columns: "name,vhost,state,messages,messages_ready,messages_unacknowledged," +
         "messages_details,consumers,message_stats,bourse" },

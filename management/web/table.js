@@ -10,7 +10,7 @@ const MARGIN = 6;
 
 // columns: {title, sort, cell(row) -> node or text, className}. `path` is asked with page, sort and
 // name. Gives {element, stop, filter(text)}.
-export function liveList({ path, columns, caption, sort, reverse, fixed, empty }) {
+export function liveList({ path, columns, caption, noun, sort, reverse, fixed, empty }) {
   let total = 0;
   let name = "";
   let stop = () => {};
@@ -52,7 +52,8 @@ export function liveList({ path, columns, caption, sort, reverse, fixed, empty }
     pages.set(page, answer.items);
     total = answer.filtered_count;
     setText(status, total === 0 ? (name ? "None has that in its name." : empty) :
-      `${total.toLocaleString("en")}${name ? ` of ${answer.total_count.toLocaleString("en")}` : ""}`);
+      `${total.toLocaleString("en")} ${name ? `of ${answer.total_count.toLocaleString("en")} ` : ""}` +
+      (answer.total_count === 1 ? noun : `${noun}s`));
     body.style.height = `${total * ROW}px`;
     draw();
   }
