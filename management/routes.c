@@ -105,7 +105,8 @@ const struct route routes[] = {
     {ROUTE_POST, "/api/bourse/backup", ABILITY_ADMIN, 0, SMALL_BODY, handle_backup,
      "copy the data directory"},
     /* Looking at the rest of the broker, and closing connections. */
-    {ROUTE_GET, "/api/connections", ABILITY_LOOK, ROUTE_WATCHED, 0, handle_connections, "connections"},
+    {ROUTE_GET, "/api/connections", ABILITY_LOOK, ROUTE_WATCHED, 0, handle_connections,
+     "connections"},
     {ROUTE_GET, "/api/vhosts/{vhost}/connections", ABILITY_LOOK, ROUTE_IN_VHOST, 0,
      handle_connections, "connections of a virtual host"},
     {ROUTE_GET, "/api/connections/username/{user}", ABILITY_LOOK, 0, 0, handle_connections_of_user,

@@ -6,12 +6,10 @@
 
 #include "base/assert.h"
 
-#ifndef WEB_GZIP
-#define WEB_GZIP "build/release/web" /* the Makefile says where; this is for who only reads */
-#endif
-
-/* Octets of a file and of its compressed form, which the Makefile lays beside the objects. */
-#define FILE_OCTETS(symbol, name)                                                                  \
+/* Octets of a file and of its compressed form, which the Makefile lays beside the objects; without
+ * it, where code is only looked at, there are none. */
+#ifdef WEB_GZIP
+#define PUT_OCTETS(symbol, name)                                                                   \
     __asm__(".section .rodata\n"                                                                   \
             ".global web_" #symbol "\nweb_" #symbol ":\n"                                          \
             ".incbin \"management/web/" name "\"\n"                                                \
@@ -19,7 +17,12 @@
             ".global web_" #symbol "_gzip\nweb_" #symbol "_gzip:\n"                                \
             ".incbin \"" WEB_GZIP "/" name ".gz\"\n"                                               \
             ".global web_" #symbol "_gzip_end\nweb_" #symbol "_gzip_end:\n"                        \
-            ".byte 0\n.previous\n");                                                               \
+            ".byte 0\n.previous\n");
+#else
+#define PUT_OCTETS(symbol, name)
+#endif
+#define FILE_OCTETS(symbol, name)                                                                  \
+    PUT_OCTETS(symbol, name)                                                                       \
     extern const uint8_t web_##symbol[], web_##symbol##_end[], web_##symbol##_gzip[],              \
         web_##symbol##_gzip_end[];
 

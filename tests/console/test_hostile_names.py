@@ -62,8 +62,7 @@ def visit(browser, broker, name, dead):
     shows(browser, name)
     browser.go(f"queue/%2F/{part(name)}")                       # 3 title, 4 heading
     browser.wait_text("Comes from")
-    for _ in range(1):
-        shows(browser, name)                                    # 5 argument, 6 its value, 7 consumer
+    shows(browser, name)                                        # 5 argument, 6 its value, 7 consumer
     browser.wait_text("Routing key")                            # 8 source, 9 key, 10 arguments
     browser.press("Purge")                                      # 11 what is to be typed
     browser.press("Cancel", "//dialog")

@@ -5,6 +5,7 @@ import gzip
 import http.client
 import pathlib
 import re
+import subprocess
 
 import pytest
 
@@ -85,8 +86,5 @@ def test_the_first_paint_comes_soon(chromium, broker):
 
 def test_nothing_of_the_console_makes_markup_out_of_text():
     """T19: text becomes text nodes only."""
-    banned = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|"
-                        r"createContextualFragment|srcdoc|DOMParser|setHTML|style=|https?://(?!www\.w3\.org)")
-    for path in sorted(WEB.iterdir()):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            assert not banned.search(line), f"{path.name}:{number}: {line.strip()}"
+    result = subprocess.run(["tools/check_web.py"], cwd=WEB.parents[1], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
