@@ -261,6 +261,9 @@ install: $(MAIN_BINARY) ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 644 examples/shop.yaml $(DESTDIR)$(PREFIX)/share/doc/bourse/examples/shop.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/bourse README.md CHANGELOG.md LICENSE \
 	    docs/*.md
+	install -D -m 644 packaging/prometheus/rules.yml $(DESTDIR)$(PREFIX)/share/doc/bourse/prometheus/rules.yml
+	install -D -m 644 packaging/grafana/bourse-overview.json \
+	    $(DESTDIR)$(PREFIX)/share/doc/bourse/grafana/bourse-overview.json
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/bin/bourse|$(PREFIX)/bin/bourse|' packaging/systemd/bourse.service \
 	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/bourse.service

@@ -527,6 +527,8 @@ core_set_disk_space(struct core *core, uint64_t free_bytes, uint64_t total_bytes
     uint64_t mark = core_disk_mark(core->settings.disk_mark_bytes, core->settings.disk_mark_percent,
                                    total_bytes);
     bool is_on = core_disk_is_low(core);
+    core->disk_free_bytes = free_bytes;
+    core->disk_mark_bytes = mark;
     if (!is_on && free_bytes < mark) {
         log_warn(core->log, "disk.alarm_on", "free_bytes=%" PRIu64 " mark_bytes=%" PRIu64,
                  free_bytes, mark);

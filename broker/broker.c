@@ -505,6 +505,14 @@ broker_reload_certificates(struct broker *broker, const struct config *config, c
     return true;
 }
 
+void
+broker_add_flushes(const struct broker *broker, struct store_flushes *flushes)
+{
+    if (broker->data != NULL) {
+        data_directory_add_flushes(broker->data, flushes);
+    }
+}
+
 enum status
 broker_reload(struct broker *broker, struct config *config, char *why, size_t why_size)
 {

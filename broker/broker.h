@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "config/config.h"
+#include "store/flushes.h"
 
 #include <stdio.h>
 
@@ -75,6 +76,10 @@ bool broker_back_up(struct broker *broker, const char *path,
                     void (*done)(void *context, enum status status,
                                  const struct backup_report *report),
                     void *context, char *why, size_t why_size);
+
+/* How long flushes of the log took (store/flushes.h): added to `flushes`, unless everything is in
+ * memory. Any thread may ask. */
+void broker_add_flushes(const struct broker *broker, struct store_flushes *flushes);
 
 /* Applies additions, changed users, rights and certificates of a configuration that was read anew.
  * Takes `config`. Done when broker_when_settled says so. STATUS_REJECTED: nothing changed, `why`

@@ -205,6 +205,7 @@ struct core {
     struct buffer payload;            /* scratch of channel_send and connection_send */
     struct entry_memory queue_memory; /* of all queues; they keep it up to date */
     uint64_t opened_bytes;            /* of all chunks that networks ever opened */
+    uint64_t disk_free_bytes, disk_mark_bytes; /* as it was told; 0: not yet */
     uint64_t held_bytes; /* message memory of publishes that wait for the alarm; blocked.c */
     uint8_t alarms;      /* of enum core_alarm: publishers are blocked while any is set */
     struct dead_letters *dead_letters; /* owned (broker/dead_letter.h) */

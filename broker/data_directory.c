@@ -90,6 +90,12 @@ data_directory_collect(struct data_directory *directory)
     core_on_committed(directory->core);
 }
 
+void
+data_directory_add_flushes(const struct data_directory *directory, struct store_flushes *flushes)
+{
+    store_threads_add_flushes(directory->threads, flushes);
+}
+
 int
 data_directory_fd(const struct data_directory *directory)
 {

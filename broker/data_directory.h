@@ -33,6 +33,11 @@ struct data_directory *data_directory_open(const struct data_directory_settings 
 int data_directory_fd(const struct data_directory *directory);
 void data_directory_collect(struct data_directory *directory);
 
+/* How long flushes of its log took (store/threads.h). Any thread may ask. */
+struct store_flushes;
+void data_directory_add_flushes(const struct data_directory *directory,
+                                struct store_flushes *flushes);
+
 /* Once per turn of the loop, after the core's tick has ended. */
 void data_directory_turn(struct data_directory *directory);
 

@@ -285,7 +285,7 @@ desk_leave(struct core *core, uint64_t number)
     }
     job->request.show = NULL;
     job->request.done = NULL;
-    if (!desk_job_is_changing(job)) {
+    if (job->request.action == DESK_BROWSE || job->request.action == DESK_GROUP) {
         (void)desk_cancel(core, number);
     }
 }

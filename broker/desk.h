@@ -106,8 +106,8 @@ MUST_CHECK enum status desk_begin(struct core *core, struct queue *queue,
 /* False: there is none of that number, or it is over. What it has done stays done. */
 bool desk_cancel(struct core *core, uint64_t number);
 
-/* Who asked for it is gone: `show` and `done` are not called any more. What changes nothing is
- * cancelled. Nothing if it is over. */
+/* Who asked for it is gone: `show` and `done` are not called any more. Browsing and grouping,
+ * which are for nobody else, are cancelled. Nothing if it is over. */
 void desk_leave(struct core *core, uint64_t number);
 
 /* The job of that number, or the next one behind `number` (0: the first), under way or over; NULL:

@@ -9,8 +9,8 @@
 #include "broker/vhost.h"
 
 /* Reading the clocks walks what has come back. */
-static void
-spend_on_clocks(const struct queue *queue, uint32_t *budget)
+void
+survey_spend_on_clocks(const struct queue *queue, uint32_t *budget)
 {
     enum { RETURNED_PER_ROW = 128 };
     uint32_t rows = queue->returned_count / RETURNED_PER_ROW;
@@ -155,7 +155,7 @@ queue_survey_step(struct queue_survey *survey, struct core *core, uint32_t *budg
     };
     struct queue *queue;
     while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
-        spend_on_clocks(queue, budget);
+        survey_spend_on_clocks(queue, budget);
         copy_queue(survey, core, queue);
     }
     return survey->walk.is_done ? REQUEST_DONE : REQUEST_MORE;
@@ -303,6 +303,29 @@ enter_vhost(void *context, const struct vhost *vhost)
     };
 }
 
+static void
+add_queue_to_vhost(struct survey_vhost *row, struct queue *queue)
+{
+    struct queue_clock_reading reading;
+    const struct queue_clocks *clocks = queue->clocks;
+    row->ready += queue->ready_count;
+    row->unacked += queue->unacked_count;
+    if (clocks == NULL) {
+        return;
+    }
+    row->published += clocks->published_count;
+    for (int i = 0; i < DELIVERY_KIND_COUNT; i++) {
+        row->delivered_by[i] += clocks->delivered_counts[i];
+    }
+    row->get_empty += clocks->get_empty_count;
+    row->redelivered += clocks->redelivered_count;
+    row->acked += clocks->acked_count;
+    queue_read_clocks(queue, &reading);
+    row->published_rate += reading.rates[RATE_10_S].arrived;
+    row->delivered_rate += reading.rates[RATE_10_S].delivered;
+    row->served_rate += reading.rates[RATE_10_S].served;
+}
+
 enum request_progress
 vhost_survey_step(struct vhost_survey *survey, struct core *core, uint32_t *budget)
 {
@@ -314,11 +337,10 @@ vhost_survey_step(struct vhost_survey *survey, struct core *core, uint32_t *budg
         .enter = enter_vhost,
         .survey = survey,
     };
-    const struct queue *queue;
+    struct queue *queue;
     while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
-        struct survey_vhost *row = &survey->rows[survey->count - 1];
-        row->ready += queue->ready_count;
-        row->unacked += queue->unacked_count;
+        survey_spend_on_clocks(queue, budget);
+        add_queue_to_vhost(&survey->rows[survey->count - 1], queue);
     }
     return survey->walk.is_done ? REQUEST_DONE : REQUEST_MORE;
 }
@@ -387,7 +409,7 @@ core_survey_step(struct core_survey *survey, struct core *core, uint32_t *budget
         return REQUEST_DONE;
     }
     while ((queue = survey_walk_next(&survey->walk, &plan, budget)) != NULL) {
-        spend_on_clocks(queue, budget);
+        survey_spend_on_clocks(queue, budget);
         count_queue(survey, queue);
     }
     if (!survey->walk.is_done) {

@@ -15,6 +15,11 @@
 #include "queues/clocks.h"
 #include "queues/waiting.h"
 
+/* Reading a queue's clocks walks what has come back to it: takes what that is worth from the
+ * budget.
+ */
+void survey_spend_on_clocks(const struct queue *queue, uint32_t *budget);
+
 /* Queues ------------------------------------------------------------------------------------- */
 
 struct survey_queue {
@@ -102,6 +107,8 @@ struct survey_vhost {
     struct bytes name;
     uint32_t queues, exchanges, connections;
     uint64_t ready, unacked;
+    uint64_t published, delivered_by[DELIVERY_KIND_COUNT], get_empty, redelivered, acked;
+    double published_rate, delivered_rate, served_rate; /* a second, over its queues */
 };
 
 struct vhost_survey {

@@ -34,6 +34,7 @@ struct client {
     long timeout_s;
     struct buffer answer; /* of the last request */
     bool is_too_long;
+    FILE *stream; /* where whole lines of an answer go; NULL: it is kept */
 };
 
 /* Paths -------------------------------------------------------------------------------------- */
@@ -174,6 +175,26 @@ client_place(const struct client *client)
 
 /* A request ---------------------------------------------------------------------------------- */
 
+static long last_status(const struct client *client);
+
+/* Whole lines go out, but for one that says that something went wrong. False: they cannot. */
+static bool
+pass_lines(struct client *client)
+{
+    struct bytes octets = buffer_bytes(&client->answer);
+    const uint8_t *end = octets.size == 0 ? NULL : memrchr(octets.data, '\n', octets.size);
+    static const char error[] = "{\"error\":";
+    size_t size = end == NULL ? 0 : (size_t)(end - octets.data) + 1;
+    const uint8_t *before = size < 2 ? NULL : memrchr(octets.data, '\n', size - 1);
+    size_t last = before == NULL ? 0 : (size_t)(before - octets.data) + 1;
+    bool is_error = size > last && size - last > strlen(error) &&
+                    memcmp(octets.data + last, error, strlen(error)) == 0;
+    size = is_error ? last : size;
+    bool is_written = size == 0 || fwrite(octets.data, 1, size, client->stream) == size;
+    buffer_consume(&client->answer, size);
+    return is_written;
+}
+
 static size_t
 take_answer(char *data, size_t size, size_t count, void *context)
 {
@@ -183,6 +204,9 @@ take_answer(char *data, size_t size, size_t count, void *context)
         return 0;
     }
     buffer_put(&client->answer, data, size * count);
+    if (client->stream != NULL && last_status(client) == HTTP_OK && !pass_lines(client)) {
+        return 0;
+    }
     return client->answer.failed ? 0 : size * count;
 }
 
@@ -225,7 +249,8 @@ set_limits(struct client *client)
 {
     client->library.easy_setopt(client->curl, CURLOPT_NOSIGNAL, 1L);
     client->library.easy_setopt(client->curl, CURLOPT_PATH_AS_IS, 1L);
-    client->library.easy_setopt(client->curl, CURLOPT_TIMEOUT, client->timeout_s);
+    client->library.easy_setopt(client->curl, CURLOPT_TIMEOUT,
+                                client->stream != NULL ? 0L : client->timeout_s);
     client->library.easy_setopt(client->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     client->library.easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, take_answer);
     client->library.easy_setopt(client->curl, CURLOPT_WRITEDATA, client);
@@ -317,6 +342,13 @@ report_unauthorized(const struct client *client)
                          client_place(client));
 }
 
+static bool
+is_about_login(const char *reason)
+{
+    return reason[0] == '\0' || strcmp(reason, "Login failed") == 0 ||
+           strcmp(reason, "Not logged in") == 0;
+}
+
 static int
 report_status(const struct client *client, long status, const json_t *answer)
 {
@@ -324,7 +356,10 @@ report_status(const struct client *client, long status, const json_t *answer)
     const char *colon = reason[0] == '\0' ? "" : ": ";
     switch (status) {
     case HTTP_UNAUTHORIZED:
-        return report_unauthorized(client);
+        if (is_about_login(reason)) {
+            return report_unauthorized(client);
+        }
+        __attribute__((fallthrough)); /* RabbitMQ says so to whom it knows, too */
     case HTTP_FORBIDDEN:
         return command_error(client->io, COMMAND_DENIED,
                              "not allowed%s%s; it takes a user whose role or rights reach so far",
@@ -450,4 +485,32 @@ client_probe(struct client *client, const char *path, json_t **answer_out)
     }
     *answer_out = parse_answer(client);
     return last_status(client);
+}
+
+int
+client_stream(struct client *client, const char *path, FILE *out)
+{
+    client->stream = out;
+    CURLcode code = perform(client, "GET", path, NULL);
+    client->stream = NULL;
+    if (code == CURLE_WRITE_ERROR) {
+        return command_error(client->io, COMMAND_FAILED,
+                             "what comes cannot be written; is the disk full, or has the reader "
+                             "gone?");
+    }
+    if (code != CURLE_OK) {
+        return report_no_answer(client, code);
+    }
+    json_t *answer = parse_answer(client);
+    int result = COMMAND_OK;
+    if (last_status(client) != HTTP_OK) {
+        result = report_status(client, last_status(client), answer);
+    } else if (buffer_size(&client->answer) > 0) {
+        result = command_error(client->io, COMMAND_FAILED,
+                               "the broker has stopped before the end: %s; what was written is not "
+                               "all",
+                               reason_of(answer));
+    }
+    json_decref(answer);
+    return result;
 }

@@ -40,6 +40,10 @@ int client_send(struct client *client, const char *method, const char *path, con
 
 /* Says what a status means that the caller does not know better. Returns the exit status. */
 int client_report(const struct client *client, long status, const json_t *answer);
+/* A GET whose answer goes to `out` line by line as it comes, however long that takes; a last line
+ * {"error": ...} is what the broker says when it ends before its end, and is reported. */
+int client_stream(struct client *client, const char *path, FILE *out)
+    __attribute__((warn_unused_result));
 
 /* The same for a GET that may well be refused: says nothing, and returns the HTTP status; 0 when no
  * answer came. `*answer_out` is NULL when it was no JSON. */

@@ -19,7 +19,7 @@ enum {
     COMMAND_NOT_FOUND = 66,   /* the broker has no object of this name */
     COMMAND_UNREACHABLE = 69, /* no broker answers */
     COMMAND_DENIED = 77,      /* the broker does not let this user do that */
-    COMMAND_OPTIONS_MAX = 16, /* of a command, without those that are shared */
+    COMMAND_OPTIONS_MAX = 24, /* of a command, without those that are shared */
 };
 
 /* Where a command reads and writes; tests give it memory. */

@@ -6,9 +6,12 @@
 #include <stdint.h>
 
 #include "base/assert.h"
+#include "cli/backup.h"
 #include "cli/check.h"
 #include "cli/completion.h"
 #include "cli/context_commands.h"
+#include "cli/dead_letters.h"
+#include "cli/delayed.h"
 #include "cli/doctor.h"
 #include "cli/dump.h"
 #include "cli/explain.h"
@@ -19,6 +22,7 @@
 #include "cli/man.h"
 #include "cli/messages.h"
 #include "cli/objects.h"
+#include "cli/replay.h"
 #include "cli/route.h"
 #include "cli/serve.h"
 #include "cli/status.h"
@@ -27,6 +31,7 @@
 #include "cli/support_bundle.h"
 #include "cli/test.h"
 #include "cli/topology.h"
+#include "cli/trace.h"
 #include "cli/users.h"
 
 #define OPTIONS(table, number) .options = (table), .option_count = (number)
@@ -94,6 +99,40 @@ static const struct command commands[] = {
             "when something is bad.\n",
         .shared = SHARED_BY_CLIENT | SHARED_BY_TABLE,
         .run = doctor_run,
+    },
+    {
+        .name = "trace on",
+        .operands = "",
+        .summary = "have copies of all messages go to amq.rabbitmq.trace",
+        .details = "A copy of each that is published or delivered in the virtual host. It costs.\n",
+        .shared = SHARED_BY_VHOST,
+        .run = trace_on_run,
+    },
+    {
+        .name = "trace off",
+        .operands = "",
+        .summary = "end that",
+        .shared = SHARED_BY_VHOST,
+        .run = trace_off_run,
+    },
+    {
+        .name = "trace status",
+        .operands = "",
+        .summary = "whether it is on",
+        .shared = SHARED_BY_VHOST,
+        .run = trace_status_run,
+    },
+    {
+        .name = "backup",
+        .operands = "DIR",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "copy a running broker's data to a new directory",
+        .details =
+            "On the machine of the broker, which writes it. Files are linked where DIR is on the\n"
+            "same file system, else copied. A broker can start on DIR.\n",
+        .shared = SHARED_BY_CLIENT,
+        .run = backup_run,
     },
     {
         .name = "support-bundle",
@@ -293,6 +332,122 @@ static const struct command commands[] = {
         .summary = "end a pause",
         .shared = SHARED_BY_VHOST,
         .run = resume_run,
+    },
+    {
+        .heading = "Dead letters",
+        .name = "dlq ls",
+        .operands = "",
+        .summary = "queues that hold dead letters or quarantined messages",
+        .details = "And queues that are there for dead letters. The reason is the most frequent "
+                   "one of the\n"
+                   "first 1,000 messages.\n",
+        .shared = SHARED_BY_VHOST | SHARED_BY_VIEW,
+        .run = dlq_ls_run,
+    },
+    {
+        .name = "dlq show",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "show messages with where and why they died",
+        .details = "Changes nothing.\n",
+        OPTIONS(dlq_show_options, DLQ_SHOW_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .run = dlq_show_run,
+    },
+    {
+        .name = "dlq group",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "count messages by origin, reason, class and key",
+        .details = "Changes nothing.\n",
+        OPTIONS(dlq_group_options, DLQ_GROUP_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .run = dlq_group_run,
+    },
+    {
+        .name = "dlq replay",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "send messages back, or to an exchange",
+        .details =
+            "Each is in exactly one place at any time, and what could not be sent stays. Without\n"
+            "a filter all messages are meant.\n",
+        OPTIONS(dlq_replay_options, DLQ_REPLAY_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST | 1 << SHARED_OUTPUT,
+        .run = dlq_replay_run,
+    },
+    {
+        .name = "dlq drop",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "drop messages for good",
+        .details = "They are no dead letters. Those that consumers hold stay.\n",
+        OPTIONS(dlq_drop_options, DLQ_DROP_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST | 1 << SHARED_OUTPUT,
+        .run = dlq_drop_run,
+    },
+    {
+        .name = "dlq export",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "write messages as lines of JSON, and leave them there",
+        OPTIONS(dlq_export_options, DLQ_EXPORT_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = dlq_export_run,
+    },
+    {
+        .name = "dlq jobs",
+        .operands = "",
+        .summary = "replays and drops, under way and over",
+        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .run = dlq_jobs_run,
+    },
+    {
+        .name = "dlq cancel",
+        .operands = "ID",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "cancel a replay or a drop",
+        .details = "What it has done stays done.\n",
+        .shared = SHARED_BY_CLIENT,
+        .run = dlq_cancel_run,
+    },
+    {
+        .heading = "Messages that wait",
+        .name = "delayed ls",
+        .operands = "QUEUE",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "messages that wait for a time, as they come due",
+        OPTIONS(delayed_ls_options, DELAYED_LS_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .run = delayed_ls_run,
+    },
+    {
+        .name = "delayed release",
+        .operands = "QUEUE [KEY]",
+        .operand_min = 1,
+        .operand_max = 2,
+        .summary = "let them in now",
+        OPTIONS(delayed_settle_options, DELAYED_SETTLE_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = delayed_release_run,
+    },
+    {
+        .name = "delayed cancel",
+        .operands = "QUEUE [KEY]",
+        .operand_min = 1,
+        .operand_max = 2,
+        .summary = "take them out for good",
+        .details = "They are no dead letters.\n",
+        OPTIONS(delayed_settle_options, DELAYED_SETTLE_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST,
+        .run = delayed_cancel_run,
     },
     {
         .heading = "Queues, exchanges, bindings",

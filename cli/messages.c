@@ -25,6 +25,21 @@ static const struct column message_columns[] = {
     {"PAYLOAD", "payload", CELL_TEXT, false},
 };
 
+static const struct column peek_columns[] = {
+    {"ID", "id", CELL_TEXT, false},
+    {"PLACE", "place", CELL_TEXT, true},
+    {"AGE", "age_ms", CELL_AGE, false},
+    {"EXCHANGE", "exchange", CELL_TEXT, false},
+    {"KEY", "routing_key", CELL_TEXT, false},
+    {"SIZE", "payload_bytes", CELL_SIZE, false},
+    {"REDELIVERED", "redelivered", CELL_TEXT, false},
+    {"TYPE", "properties.content_type", CELL_TEXT, true},
+    {"MESSAGE-ID", "properties.message_id", CELL_TEXT, true},
+    {"HEADERS", "properties.headers", CELL_JSON, true},
+    {"ENCODING", "payload_encoding", CELL_TEXT, true},
+    {"PAYLOAD", "payload", CELL_TEXT, false},
+};
+
 /* Looking ------------------------------------------------------------------------------------ */
 
 /* --count is the first option of both commands. */
@@ -84,8 +99,10 @@ print_messages(const struct command_line *line, const struct command_io *io, con
         free(path);
     }
     if (result == COMMAND_OK) {
-        result =
-            output_rows(&output, message_columns, ARRAY_LEN(message_columns), list_within(answer));
+        result = body == NULL ? output_rows(&output, peek_columns, ARRAY_LEN(peek_columns),
+                                            list_within(answer))
+                              : output_rows(&output, message_columns, ARRAY_LEN(message_columns),
+                                            list_within(answer));
     }
     json_decref(answer);
     client_close(&client);

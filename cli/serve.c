@@ -325,6 +325,21 @@ log_refusal(struct server *server, const char *reason)
     tell_ready(server, "the new configuration was refused (see the log), listening on");
 }
 
+static void
+note_reload(struct server *server, bool has_succeeded)
+{
+    if (server->management != NULL) {
+        management_set_reloaded(server->management, has_succeeded);
+    }
+}
+
+static void
+refuse_reload(struct server *server, const char *why)
+{
+    note_reload(server, false);
+    log_refusal(server, why);
+}
+
 /* Takes `config`, which has no errors. */
 static void
 apply_configuration(struct server *server, struct config *config)
@@ -335,13 +350,14 @@ apply_configuration(struct server *server, struct config *config)
     if (server->management != NULL &&
         management_reload(server->management, config, why, sizeof(why)) != STATUS_OK) {
         config_free(&config);
-        log_refusal(server, why);
+        refuse_reload(server, why);
         return;
     }
     if (broker_reload(server->broker, config, why, sizeof(why)) != STATUS_OK) {
-        log_refusal(server, why);
+        refuse_reload(server, why);
         return;
     }
+    note_reload(server, true);
     server->log.level = level;
     server->log.format = format;
     server->reload_is_due = true;
@@ -360,10 +376,10 @@ reload(struct server *server)
     struct config *config = read_configuration(server->line);
     log_report(server, config);
     if (config->report.error_count > 0) {
-        log_refusal(server, "the configuration has errors; everything stays as it was");
+        refuse_reload(server, "the configuration has errors; everything stays as it was");
         config_free(&config);
     } else if (apply_overrides(config, server->line, server->io) != COMMAND_OK) {
-        log_refusal(server, "an option of the command line does not fit the files any more");
+        refuse_reload(server, "an option of the command line does not fit the files any more");
         config_free(&config);
     } else {
         apply_configuration(server, config);

@@ -188,9 +188,6 @@ describe_value(const struct field_spec *field, char out[static KEY_VALUE_SIZE])
     if ((field->flags & FIELD_REQUIRED) != 0) {
         buffer_printf(&text, "; required");
     }
-    if ((field->flags & FIELD_WITHOUT_EFFECT) != 0) {
-        buffer_printf(&text, "; checked, and without effect in this version");
-    }
     snprintf(out, KEY_VALUE_SIZE, "%.*s", BYTES_FORMAT(buffer_bytes(&text)));
     buffer_fini(&text);
 }

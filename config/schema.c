@@ -386,10 +386,6 @@ read_child(struct walk *walk, const struct task *task, const struct node *node)
     if (is_given_elsewhere(walk, field, node, task->record) || node->kind == NODE_BROKEN) {
         return;
     }
-    if ((field->flags & FIELD_WITHOUT_EFFECT) != 0) {
-        report_warning(walk->config, node->key_mark, "\"%s\" has no effect in this version",
-                       field->name);
-    }
     read_field(walk, field, node, task->record);
 }
 

@@ -28,9 +28,8 @@ enum field_kind {
 
 enum field_flag {
     FIELD_REQUIRED = 1,
-    FIELD_WITHOUT_EFFECT = 2, /* checked, and a warning: its effect comes with a later version */
-    FIELD_SHARED = 4,         /* several files may contribute (named lists always are shared) */
-    FIELD_ONE_OR_MANY = 8,    /* of FIELD_LITERALS: a single value is a list of one */
+    FIELD_SHARED = 2,      /* several files may contribute (named lists always are shared) */
+    FIELD_ONE_OR_MANY = 4, /* of FIELD_LITERALS: a single value is a list of one */
 };
 
 struct record_spec;

@@ -135,7 +135,8 @@ static void
 refuse_login(struct call *call, const char *reason)
 {
     if (call->http != NULL && !http_is_of_browser(call->http)) {
-        call_add_header(call, "WWW-Authenticate", "Basic realm=\"Bourse\"");
+        /* RabbitMQ's realm: there are clients that have their password for it alone. */
+        call_add_header(call, "WWW-Authenticate", "Basic realm=\"RabbitMQ Management\"");
     }
     call_fail(call, 401, "%s", reason);
 }

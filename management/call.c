@@ -329,10 +329,9 @@ free_octets(const void *data, size_t size, void *context)
 
 /* Moves what was written into the answer. */
 static void
-reply_json(struct evhttp_request *http, int status, struct json_writer *json)
+reply_buffer(struct evhttp_request *http, int status, const char *content_type, struct buffer *out)
 {
     struct evbuffer *body = evbuffer_new();
-    struct buffer *out = &json->out;
     if (body == NULL || out->failed ||
         evbuffer_add_reference(body, out->data + out->start, buffer_size(out), free_octets, NULL) !=
             0) {
@@ -341,8 +340,14 @@ reply_json(struct evhttp_request *http, int status, struct json_writer *json)
     }
     assert(out->start == 0);
     buffer_init(out); /* its memory belongs to the answer now */
-    add_header(http, "Content-Type", "application/json");
+    add_header(http, "Content-Type", content_type);
     reply(http, status, body);
+}
+
+static void
+reply_json(struct evhttp_request *http, int status, struct json_writer *json)
+{
+    reply_buffer(http, status, "application/json", &json->out);
 }
 
 static const char *
@@ -426,6 +431,12 @@ call_answer_octets(struct call *call, int status, const char *content_type, stru
     }
     add_header(http, "Content-Type", content_type);
     reply(http, status, body);
+}
+
+void
+call_answer_buffer(struct call *call, int status, const char *content_type, struct buffer *octets)
+{
+    reply_buffer(call_leave(call), status, content_type, octets);
 }
 
 void

@@ -93,6 +93,9 @@ void call_answer(struct call *call, int status);                                
 void call_answer_json(struct call *call, int status, struct json_writer *json); /* empties it */
 void call_answer_octets(struct call *call, int status, const char *content_type,
                         struct bytes octets); /* copied */
+/* The same of what was written, which is moved: empties it. */
+void call_answer_buffer(struct call *call, int status, const char *content_type,
+                        struct buffer *octets);
 /* A header for the answer, before it. */
 void call_add_header(struct call *call, const char *name, const char *value);
 /* More time than HTTP_REQUEST_S, from now on, for what the core has to work on. */

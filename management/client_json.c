@@ -151,11 +151,7 @@ write_channel_stats(struct json_writer *json, const struct survey_channel *chann
     put_counter(json, "publish", counters->published, 0);
     put_counter(json, "confirm", channel->confirmed, 0);
     put_counter(json, "return_unroutable", counters->returned, 0);
-    put_counter(json, "deliver", delivered[DELIVERY_CONSUMED], 0);
-    put_counter(json, "deliver_no_ack", delivered[DELIVERY_CONSUMED_FOR_GOOD], 0);
-    put_counter(json, "get", delivered[DELIVERY_GOT], 0);
-    put_counter(json, "get_no_ack", delivered[DELIVERY_GOT_FOR_GOOD], 0);
-    put_counter(json, "get_empty", counters->get_empty, 0);
+    put_deliveries(json, delivered, counters->get_empty);
     put_counter(json, "deliver_get", delivery_count(delivered), 0);
     put_counter(json, "redeliver", counters->redelivered, 0);
     put_counter(json, "ack", counters->acked, 0);

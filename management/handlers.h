@@ -66,6 +66,14 @@ void handle_session_begin(struct call *call);
 void handle_session(struct call *call);
 void handle_session_end(struct call *call);
 void handle_events(struct call *call);
+/* metrics: route_metrics.c */
+void handle_metrics(struct call *call);
+void handle_metrics_of_objects(struct call *call);
+void handle_metrics_in_detail(struct call *call);
+/* route_attention.c, route_history.c */
+void handle_attention(struct call *call);
+void handle_history(struct call *call);
+void handle_queue_history(struct call *call);
 /* Looking at the rest of the broker. */
 /* route_clients.c */
 void handle_connections(struct call *call);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "broker/tls_settings.h"
 #include "management/effective_config.h"
+#include "management/monitor.h"
 #include "management/server.h"
 #include "tls/certificate_time.h"
 
@@ -127,7 +128,8 @@ management_new(const struct config *config, struct broker *broker, struct log *l
     list_init(&management->connections);
     event_streams_init(&management->streams);
     management->desk = broker_requests(broker);
-    if (management->desk == NULL || !make_loop(management)) {
+    if (management->desk == NULL || !make_loop(management) ||
+        (management->monitor = monitor_new(management)) == NULL) {
         (void)snprintf(why, why_size,
                        "cannot set up the event loop of the management interface: %s",
                        strerrordesc_np(errno));
@@ -171,6 +173,7 @@ management_free(struct management **management_pointer)
         return;
     }
     stop_thread(management);
+    monitor_free(&management->monitor);
     server_close(management);
     if (management->desk != NULL) {
         request_desk_collect(management->desk); /* what closing gave up */
@@ -191,6 +194,12 @@ management_free(struct management **management_pointer)
     free(management->effective_config);
     free(management);
     *management_pointer = NULL;
+}
+
+void
+management_set_reloaded(struct management *management, bool has_succeeded)
+{
+    atomic_store(&management->reload_has_failed, !has_succeeded);
 }
 
 enum status

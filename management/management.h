@@ -24,6 +24,9 @@ MUST_CHECK enum status management_reload(struct management *management, const st
 /* Writes " http://ADDR:PORT metrics://ADDR:PORT ..." as broker_print_addresses does. */
 void management_print_addresses(const struct management *management, FILE *out);
 
+/* Whether the configuration that was read anew is in force. */
+void management_set_reloaded(struct management *management, bool has_succeeded);
+
 /* The broker is ready: /readyz says so from now on. */
 /* The clock that sessions and streams go by. */
 uint64_t management_now_ms(void);

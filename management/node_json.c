@@ -140,14 +140,26 @@ put_mechanisms(struct json_writer *json)
     json_end_array(json);
 }
 
+static uint64_t
+count_listeners(const struct management *management)
+{
+    struct listener_walk walk = {.broker_position = 0};
+    struct listener_row row;
+    uint64_t count = 0;
+    while (listener_next(management, &walk, &row)) {
+        count++;
+    }
+    return count;
+}
+
 static void
-put_machine(struct json_writer *json, const struct machine_state *state,
-            const struct core_survey *survey)
+put_machine(struct json_writer *json, const struct management *management,
+            const struct machine_state *state, const struct core_survey *survey)
 {
     enum { THREADS_MAX = 1048576 }; /* no other bound is known; RabbitMQ's default of processes */
     json_put_unsigned(json, "fd_used", state->descriptors);
     json_put_unsigned(json, "fd_total", state->descriptors_max);
-    json_put_unsigned(json, "sockets_used", survey->connections);
+    json_put_unsigned(json, "sockets_used", survey->connections + count_listeners(management));
     json_put_unsigned(json, "sockets_total", state->descriptors_max);
     json_put_unsigned(json, "proc_used", state->threads);
     json_put_unsigned(json, "proc_total", THREADS_MAX);
@@ -155,13 +167,14 @@ put_machine(struct json_writer *json, const struct machine_state *state,
     json_put_unsigned(json, "processors", machine_processors());
 }
 
-/* Memory is that of messages, which the mark is for. */
+/* The limit is the mark of message memory; where there is none, the machine's memory. */
 static void
 put_marks(struct json_writer *json, const struct machine_state *state,
           const struct core_survey *survey)
 {
-    json_put_unsigned(json, "mem_used", survey->memory_bytes);
-    json_put_unsigned(json, "mem_limit", survey->memory_mark_bytes);
+    uint64_t mark = survey->memory_mark_bytes;
+    json_put_unsigned(json, "mem_used", state->resident_bytes);
+    json_put_unsigned(json, "mem_limit", mark != 0 ? mark : machine_memory_bytes());
     json_put_bool(json, "mem_alarm", (survey->alarms & ALARM_MEMORY) != 0);
     json_put_unsigned(json, "disk_free", state->disk_free_bytes);
     json_put_unsigned(json, "disk_free_limit",
@@ -199,16 +212,16 @@ node_write(struct json_writer *json, const struct management *management,
     json_put_unsigned(json, "uptime", survey->uptime_ms);
     json_put_string(json, "rates_mode", "basic");
     json_put_unsigned(json, "net_ticktime", 0);
-    json_put_string(json, "mem_calculation_strategy", "messages");
+    json_put_string(json, "mem_calculation_strategy", "rss");
     put_marks(json, &state, survey);
-    put_machine(json, &state, survey);
+    put_machine(json, management, &state, survey);
     put_exchange_types(json);
     put_mechanisms(json);
     put_contexts(json, management);
     put_paths(json, management);
     json_key(json, "bourse");
     json_begin_object(json);
-    json_put_unsigned(json, "resident_bytes", state.resident_bytes);
+    json_put_unsigned(json, "message_memory_bytes", survey->memory_bytes);
     json_put_unsigned(json, "disk_total_bytes", state.disk_total_bytes);
     json_end_object(json);
     json_end_object(json);

@@ -13,18 +13,13 @@ static void
 write_message_stats(struct json_writer *json, const struct survey_queue *queue)
 {
     const struct queue_rates *rates = &queue->rates[RATE_10_S];
-    const uint64_t *by = queue->delivered_by;
     if (!queue->has_clocks || (queue->published | queue->delivered | queue->acked) == 0) {
         return;
     }
     json_key(json, "message_stats");
     json_begin_object(json);
     put_counter(json, "publish", queue->published, rates->arrived);
-    put_counter(json, "deliver", by[DELIVERY_CONSUMED], 0);
-    put_counter(json, "deliver_no_ack", by[DELIVERY_CONSUMED_FOR_GOOD], 0);
-    put_counter(json, "get", by[DELIVERY_GOT], 0);
-    put_counter(json, "get_no_ack", by[DELIVERY_GOT_FOR_GOOD], 0);
-    put_counter(json, "get_empty", queue->get_empty, 0);
+    put_deliveries(json, queue->delivered_by, queue->get_empty);
     put_counter(json, "deliver_get", queue->delivered, rates->delivered);
     put_counter(json, "redeliver", queue->redelivered, rates->redelivered);
     put_counter(json, "ack", queue->acked, rates->served);
@@ -186,6 +181,7 @@ write_counts(struct json_writer *json, const struct survey_queue *queue)
     json_put_unsigned(json, "message_bytes", queue->ready_bytes + queue->waiting_bytes);
     json_put_unsigned(json, "message_bytes_ready", queue->ready_bytes);
     json_put_unsigned(json, "memory", queue->memory_bytes);
+    json_put_null(json, "head_message_timestamp");
 }
 
 void

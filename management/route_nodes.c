@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The broker as a cluster of one node, and what else it says of itself. */
+#include <string.h>
+
 #include "base/assert.h"
 #include "management/handlers.h"
 #include "management/node_json.h"
@@ -30,10 +32,17 @@ handle_nodes(struct call *call)
     call_ask(call, &survey_ask_for_core(call, write_nodes)->ask);
 }
 
+/* By its own name, or by the one that a node of RabbitMQ has by default on this machine. */
 static bool
 is_this_node(const struct call *call)
 {
-    return bytes_equal_text(call_name(call, 0), call->management->node);
+    static const char RABBIT[] = "rabbit@";
+    static const size_t PREFIX = sizeof(RABBIT) - 1; /* as long as "bourse@" */
+    struct bytes name = call_name(call, 0);
+    const char *node = call->management->node;
+    return bytes_equal_text(name, node) ||
+           (name.size > PREFIX && memcmp(name.data, RABBIT, PREFIX) == 0 &&
+            bytes_equal_text(bytes_make(name.data + PREFIX, name.size - PREFIX), node + PREFIX));
 }
 
 static void

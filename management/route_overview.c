@@ -62,6 +62,7 @@ write_identity(struct json_writer *json, const struct management *management)
     json_put_string(json, "cluster_name", management->node);
     json_put_string(json, "node", management->node);
     json_put_string(json, "rates_mode", "basic");
+    json_put_unsigned(json, "statistics_db_event_queue", 0);
     json_put_bool(json, "disable_stats", false);
     json_put_bool(json, "enable_queue_totals", false);
 }
@@ -70,16 +71,11 @@ static void
 write_messages(struct json_writer *json, const struct core_survey *survey)
 {
     const struct core_counters *counters = &survey->counters;
-    const uint64_t *by = counters->delivered_by;
     json_key(json, "message_stats");
     json_begin_object(json);
     put_counter(json, "publish", counters->published, survey->published_rate);
     put_counter(json, "confirm", counters->confirmed, 0);
-    put_counter(json, "deliver", by[DELIVERY_CONSUMED], 0);
-    put_counter(json, "deliver_no_ack", by[DELIVERY_CONSUMED_FOR_GOOD], 0);
-    put_counter(json, "get", by[DELIVERY_GOT], 0);
-    put_counter(json, "get_no_ack", by[DELIVERY_GOT_FOR_GOOD], 0);
-    put_counter(json, "get_empty", counters->get_empty, 0);
+    put_deliveries(json, counters->delivered_by, counters->get_empty);
     put_counter(json, "deliver_get", counters->delivered, survey->delivered_rate);
     put_counter(json, "redeliver", counters->redelivered, 0);
     put_counter(json, "ack", counters->acked, survey->served_rate);

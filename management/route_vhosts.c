@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "management/handlers.h"
 #include "management/list_page.h"
+#include "management/row_answer.h"
 #include "management/server.h"
 #include "management/survey_ask.h"
 
@@ -43,6 +44,41 @@ compare_name(const void *a, const void *b)
 }
 
 static void
+write_metadata(struct json_writer *json)
+{
+    json_key(json, "metadata");
+    json_begin_object(json);
+    json_put_string(json, "description", "");
+    put_empty_array(json, "tags");
+    json_put_string(json, "default_queue_type", "classic");
+    json_end_object(json);
+}
+
+static void
+write_counts(struct json_writer *json, const struct survey_vhost *vhost)
+{
+    json_put_unsigned(json, "messages", vhost->ready + vhost->unacked);
+    put_rate(json, "messages_details", vhost->published_rate - vhost->served_rate);
+    json_put_unsigned(json, "messages_ready", vhost->ready);
+    put_rate(json, "messages_ready_details", vhost->published_rate - vhost->delivered_rate);
+    json_put_unsigned(json, "messages_unacknowledged", vhost->unacked);
+    put_rate(json, "messages_unacknowledged_details", vhost->delivered_rate - vhost->served_rate);
+}
+
+static void
+write_message_stats(struct json_writer *json, const struct survey_vhost *vhost)
+{
+    json_key(json, "message_stats");
+    json_begin_object(json);
+    put_counter(json, "publish", vhost->published, vhost->published_rate);
+    put_deliveries(json, vhost->delivered_by, vhost->get_empty);
+    put_counter(json, "deliver_get", delivery_count(vhost->delivered_by), vhost->delivered_rate);
+    put_counter(json, "redeliver", vhost->redelivered, 0);
+    put_counter(json, "ack", vhost->acked, vhost->served_rate);
+    json_end_object(json);
+}
+
+static void
 write_vhost(struct json_writer *json, const void *row, const void *context)
 {
     const struct survey_vhost *vhost = row;
@@ -54,9 +90,9 @@ write_vhost(struct json_writer *json, const void *row, const void *context)
     json_end_array(json);
     json_put_string(json, "default_queue_type", "classic");
     json_put_bool(json, "tracing", false);
-    json_put_unsigned(json, "messages", vhost->ready + vhost->unacked);
-    json_put_unsigned(json, "messages_ready", vhost->ready);
-    json_put_unsigned(json, "messages_unacknowledged", vhost->unacked);
+    write_metadata(json);
+    write_counts(json, vhost);
+    write_message_stats(json, vhost);
     json_key(json, "cluster_state");
     json_begin_object(json);
     json_put_string(json, context, "running");

@@ -242,6 +242,19 @@ const struct route routes[] = {
      "whether the broker's loop turns"},
     {ROUTE_GET, "/readyz", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0, handle_ready,
      "whether clients may come"},
+    /* Metrics. */
+    {ROUTE_GET, "/metrics", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0, handle_metrics,
+     "numbers for Prometheus, summed up over all objects"},
+    {ROUTE_GET, "/metrics/per-object", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0,
+     handle_metrics_of_objects, "the same, with each queue"},
+    {ROUTE_GET, "/metrics/detailed", ABILITY_NONE, ROUTE_OPEN | ROUTE_ON_METRICS, 0,
+     handle_metrics_in_detail, "families and queues of choice"},
+    {ROUTE_GET, "/api/bourse/attention", ABILITY_LOOK, ROUTE_WATCHED, 0, handle_attention,
+     "what needs attention, the worst first"},
+    {ROUTE_GET, "/api/bourse/history", ABILITY_SEE_ALL, ROUTE_WATCHED, 0, handle_history,
+     "the broker in the last ten minutes"},
+    {ROUTE_GET, "/api/bourse/history/{vhost}/{queue}", ABILITY_LOOK, ROUTE_IN_VHOST, 0,
+     handle_queue_history, "a queue in the last hour, from when it was first asked for"},
 };
 
 const size_t route_count = ARRAY_LEN(routes);

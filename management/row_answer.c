@@ -90,6 +90,17 @@ put_counter(struct json_writer *json, const char *name, uint64_t count, double r
 }
 
 void
+put_deliveries(struct json_writer *json, const uint64_t counts[static DELIVERY_KIND_COUNT],
+               uint64_t get_empty)
+{
+    put_counter(json, "deliver", counts[DELIVERY_CONSUMED], 0);
+    put_counter(json, "deliver_no_ack", counts[DELIVERY_CONSUMED_FOR_GOOD], 0);
+    put_counter(json, "get", counts[DELIVERY_GOT], 0);
+    put_counter(json, "get_no_ack", counts[DELIVERY_GOT_FOR_GOOD], 0);
+    put_counter(json, "get_empty", get_empty, 0);
+}
+
+void
 put_channel_name(struct buffer *out, struct bytes connection, uint16_t number)
 {
     buffer_put_bytes(out, connection);

@@ -6,6 +6,7 @@
 
 #include "broker/survey_walk.h"
 #include "management/list_page.h"
+#include "queues/clocks.h"
 
 /* Answers with the rows as a list (list_page.h), or with the first of them, and 404 when there is
  * none. With `columns` only those of its members. */
@@ -25,6 +26,10 @@ void put_text_or_null(struct json_writer *json, const char *name, struct bytes t
 
 /* A counter and its "COUNTER_details"; nothing when it never moved. */
 void put_counter(struct json_writer *json, const char *name, uint64_t count, double rate);
+
+/* Deliveries by kind: deliver, deliver_no_ack, get, get_no_ack, and get_empty. */
+void put_deliveries(struct json_writer *json, const uint64_t counts[static DELIVERY_KIND_COUNT],
+                    uint64_t get_empty);
 
 /* "CONNECTION (NUMBER)". Appends. */
 void put_channel_name(struct buffer *out, struct bytes connection, uint16_t number);

@@ -86,12 +86,14 @@ struct management {
     pthread_t thread;
     bool has_thread;
     atomic_bool is_ready;
-    gid_t group;            /* of operators; (gid_t)-1: there is none */
-    char *control_path;     /* owned; NULL: no control socket */
-    char *rabbitmq_version; /* owned */
-    char *node;             /* "bourse@HOST"; owned */
-    char *data_directory;      /* owned; NULL: nothing is written */
-    char *effective_config;    /* JSON; owned */
+    atomic_bool reload_has_failed; /* the last one */
+    gid_t group;                   /* of operators; (gid_t)-1: there is none */
+    char *control_path;            /* owned; NULL: no control socket */
+    char *rabbitmq_version;        /* owned */
+    char *node;                    /* "bourse@HOST"; owned */
+    char *data_directory;          /* owned; NULL: nothing is written */
+    char *effective_config;        /* JSON; owned */
+    struct monitor *monitor;       /* owned */
     /* When the certificates that listeners show end, as of the last time they were loaded; 0: there
      * is none. */
     _Atomic int64_t certificate_ends_ms[LISTENER_KIND_COUNT];

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A thread that carries out jobs, one after the other. */
@@ -52,6 +53,13 @@ struct store_threads {
     struct list done;
     uint64_t durable_lsn;
     bool is_signalled; /* event_fd was written since the last collection */
+
+    struct store_flushes flushes;
+};
+
+const uint64_t store_flush_bounds_us[FLUSH_BUCKET_COUNT] = {
+    50,    100,   250,   500,    1000,   2500,    5000,
+    10000, 25000, 50000, 100000, 250000, 1000000, UINT64_MAX,
 };
 
 /* Moves everything from one list to the end of another. */
@@ -121,6 +129,27 @@ round_publish(struct store_threads *threads, struct round *round, bool must_wake
     unlock_and_signal(threads);
 }
 
+static uint64_t
+read_clock_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void
+count_flush(struct store_threads *threads, uint64_t took_us)
+{
+    unsigned bucket = 0;
+    while (took_us > store_flush_bounds_us[bucket]) {
+        bucket++;
+    }
+    pthread_mutex_lock(&threads->mutex);
+    threads->flushes.counts[bucket]++;
+    threads->flushes.sum_us += took_us;
+    pthread_mutex_unlock(&threads->mutex);
+}
+
 /* Before the flush, which takes longest, the core is woken only for what is worth it: contents that
  * go back, a mark that a consumer waits for. Every flush wakes it anyhow, and what wants none is
  * flushed within 100 ms. */
@@ -133,9 +162,11 @@ round_flush(struct store_threads *threads, struct round *round)
     if (!round->wants_flush) {
         return;
     }
+    uint64_t began_us = read_clock_us();
     if (log_writer_flush(threads->writer, &failure) != STATUS_OK) {
         threads->fatal(threads->fatal_context, &failure);
     }
+    count_flush(threads, read_clock_us() - began_us);
     round->wants_flush = false;
     round_publish(threads, round, true);
 }
@@ -491,4 +522,15 @@ store_threads_drain(struct store_threads *threads)
         }
         pthread_cond_wait(&threads->quiet, &threads->mutex);
     }
+}
+
+void
+store_threads_add_flushes(struct store_threads *threads, struct store_flushes *flushes)
+{
+    pthread_mutex_lock(&threads->mutex);
+    for (unsigned i = 0; i < FLUSH_BUCKET_COUNT; i++) {
+        flushes->counts[i] += threads->flushes.counts[i];
+    }
+    flushes->sum_us += threads->flushes.sum_us;
+    pthread_mutex_unlock(&threads->mutex);
 }

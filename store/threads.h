@@ -6,6 +6,7 @@
 #define BOURSE_STORE_THREADS_H
 
 #include "base/disk.h"
+#include "store/flushes.h"
 #include "store/io_job.h"
 #include "store/journal.h"
 
@@ -47,5 +48,8 @@ void store_threads_collect(struct store_threads *threads, const struct store_eve
  * segment, and no job is left that could make it. Then collect, let the keeper prepare it, and call
  * again. */
 bool store_threads_drain(struct store_threads *threads);
+
+/* Adds what it knows to `flushes`. Any thread may ask. */
+void store_threads_add_flushes(struct store_threads *threads, struct store_flushes *flushes);
 
 #endif

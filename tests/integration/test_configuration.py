@@ -186,19 +186,6 @@ def test_a_file_missing_here_is_a_warning_for_check_and_an_error_for_serve(write
         assert re.search(rf"error: .*{name}", result.stderr), result.stderr
 
 
-# A key whose effect comes later is told, never silent.
-@pytest.mark.parametrize("old, new, key", [
-    ("ttl: 5m", "alert: {ready-above: 5}", "alert"),
-    ("vhost: test", "vhost: test\nprotect: [billing]", "protect"),
-])
-def test_a_key_without_effect_yet_is_a_warning_with_its_line(write_config, old, new, key):
-    text = GOOD.replace(old, new)
-    result = check(write_config(text))
-    assert result.returncode == 0, result.stderr
-    assert re.search(rf':{line_of(text, key + ":")}:\d+: warning: "{key}"',
-                     result.stderr), result.stderr
-
-
 # -- T25: files made to hurt
 
 def test_a_billion_laughs_are_one_error(write_config):

@@ -153,6 +153,10 @@ def test_groups_say_what_messages_have_in_common(api, dead):
 def test_a_replay_sends_back_to_the_origin_and_says_when_it_is_on_disk(api, dead):
     status, answer = api.post(f"{DESK}/{dead}/replay", {"dry_run": True, "wait": True})
     assert (status, answer["state"], answer["done"]) == (200, "done", 3) and depth(api, dead) == 3
+    status, answer = api.post(f"{DESK}/{dead}/replay", {"dry_run": True})
+    assert status == 202
+    assert until(lambda: api.get(f"/api/bourse/replays/{answer['id']}")[1]["state"] != "running")
+    assert api.get(f"/api/bourse/replays/{answer['id']}")[1]["state"] == "done"
     status, answer = api.post(f"{DESK}/{dead}/replay",
                               {"wait": True, "filter": {"message_id": "m-1"}, "note": "one first"})
     assert (status, answer["state"], answer["done"], answer["on_disk"]) == (200, "done", 1, True)

@@ -2,6 +2,8 @@
 """No secret in any log (threat T22): passwords planted by every test of the run are looked for in
 all that all brokers of the run have written."""
 
+import base64
+import http.client
 import os
 import re
 
@@ -69,6 +71,96 @@ def test_a_secret_file_readable_by_all_is_a_warning(write_config, tmp_path, cana
     os.chmod(tmp_path / "u.pw", 0o644)
     result = brokers.run_command("check", str(path))
     assert re.search(r"warning: .*u\.pw", result.stderr) and canaries["u"] not in result.stderr
+
+
+def fetch(address, path, user=None, password=None):
+    connection = http.client.HTTPConnection(*address, timeout=15)
+    pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+    connection.request("GET", path, headers={"Authorization": f"Basic {pair}"} if user else {})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text
+
+
+def plant_everywhere(broker, planted):
+    """Logs in right and wrong in every way there is, and sends what belongs to nobody else."""
+    conn = broker.open(user="app", password=planted["app"])
+    conn.call(0, "connection.update-secret", new_secret=planted["new secret"], reason="test")
+    ch = conn.channel()
+    queue = ch.temp_queue()
+    ch.publish("", queue, planted["body"].encode(),
+               headers={"authorization": planted["header"], "x-uri": f"amqp://u:{planted['uri']}@h"},
+               correlation_id=planted["correlation"])
+    ch.publish("", planted["routing key"], b"")
+    for mechanism in ("PLAIN", "AMQPLAIN"):
+        other = broker.connect()
+        other.read_start()
+        other.send_start_ok(user="app", password=planted["wrong " + mechanism],
+                            mechanism=mechanism)
+        other.expect_close(403)
+    for response in (f"{planted['no nul']}", f"\0{planted['one nul']}"):
+        other = amqp.Connection(broker.amqp, source="127.0.12.9")
+        other.read_start()
+        other.send_start_ok(response=response.encode())
+        other.expect_end(403, 502)
+    api = broker.addresses["http"][0]
+    assert fetch(api, "/api/whoami", "admin", planted["http wrong"])[0] == 401
+    assert fetch(api, "/api/whoami", "nobody", planted["http unknown"])[0] == 401
+    fetch(api, f"/api/whoami?password={planted['query']}", "admin", planted["admin"])
+    fetch(api, f"/api/nothing/{planted['path']}", "admin", planted["admin"])
+    fetch(broker.addresses["metrics"][0], f"/metrics?token={planted['metrics query']}")
+    return ch
+
+
+# T22: whatever is planted where secrets are is nowhere that anybody else looks: logs, answers of
+# the interface, metrics, the support bundle.
+def test_twenty_planted_secrets_show_nowhere(serve, canaries, tmp_path):
+    names = ["app", "admin", "env", "new secret", "body", "header", "uri", "correlation",
+             "routing key", "wrong PLAIN", "wrong AMQPLAIN", "no nul", "one nul", "http wrong",
+             "http unknown", "query", "path", "metrics query", "file", "unused"]
+    planted = {name: canaries[name] for name in names}
+    assert len(set(planted.values())) == 20
+    broker = serve("""
+        bourse: 1
+        server: {log: {level: debug}}
+        users:
+          app: {auth: password, password-file: app.pw,
+                rights: {configure: ".*", write: ".*", read: ".*"}}
+          admin: {auth: password, password-file: admin.pw, role: admin,
+                  rights: {configure: ".*", write: ".*", read: ".*"}}
+          file: {auth: password, password-file: file.pw,
+                 rights: {configure: "", write: "", read: ""}}
+          env: {auth: password, password-env: T22_SECRET,
+                rights: {configure: "", write: "", read: ""}}
+        listeners:
+          amqp: {bind: "127.0.0.1:0"}
+        """, passwords=["app", "admin", "file"], environment={"T22_SECRET": planted["env"]},
+        listen=("amqp", "http", "metrics"))
+    channel = plant_everywhere(broker, planted)
+    seen = {}
+    for path in ("/api/overview", "/api/whoami", "/api/vhosts", "/api/queues", "/api/users",
+                 "/api/connections", "/api/channels", "/api/definitions",
+                 "/api/bourse/attention", "/api/bourse/history", "/api/bourse/audit"):
+        seen[path] = fetch(broker.addresses["http"][0], path, "admin", planted["admin"])[1]
+    for path in ("/metrics", "/metrics/per-object", "/healthz", "/readyz"):
+        status, seen[path] = fetch(broker.addresses["metrics"][0], path)
+        assert status == 200
+    assert "bourse_logins_total" in seen["/metrics"]
+    bundle = tmp_path / "bundle.json"
+    made = brokers.run_command("support-bundle", "--context", f"{broker.data_dir}/bourse.sock",
+                               str(bundle))
+    seen["what the bundle says"] = made.stdout + made.stderr
+    seen["bundle"] = bundle.read_text()
+    channel.connection.close()
+    broker.reload()
+    broker.signal(15)
+    broker.wait_exit()
+    seen["log"] = broker.log.text() + broker.stdout.text()
+    assert "login.refused" in seen["log"]
+    found = [(name, where) for where, text in seen.items() for name, secret in planted.items()
+             if secret in text]
+    assert found == []
 
 
 @pytest.mark.last

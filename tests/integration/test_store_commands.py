@@ -41,7 +41,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def copy(data, tmp_path):
-    shutil.copytree(data, tmp_path / "copy")
+    shutil.copytree(data, tmp_path / "copy", ignore=shutil.ignore_patterns("*.sock"))
     (tmp_path / "copy").chmod(0o700)
     return tmp_path / "copy"
 

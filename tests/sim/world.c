@@ -308,6 +308,8 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     draw_delays(world);
     draw_retries(world);
     draw_rest(world);
+    world->looks = (struct dice){.state = dice_mix(seed + 0x6c6f6f6b)};
+    world->habits.look_permille = one_of(&world->looks, 0, 3000, 30000);
     history_init(&world->history);
     world->files = sim_disk_new();
     sim_disk_set_copies_on_write(world->files, world->habits.copies_on_write);
@@ -574,6 +576,9 @@ step(struct world *world)
     }
     if (dice_below(&world->retries, 1000 * 1000) < world->habits.operator_permille) {
         world_operate(world);
+    }
+    if (dice_below(&world->looks, 1000 * 1000) < world->habits.look_permille) {
+        world_look(world);
     }
     if (dice_below(&world->rest, 1000 * 1000) < world->habits.policy_permille) {
         world_change_policies(world);

@@ -46,6 +46,7 @@ struct habits {
     uint8_t level_max;          /* of priorities; 0: there are none */
     uint32_t retry_permille;    /* of queues that have a limit of failures, or delays after them */
     uint32_t operator_permille; /* of 1,000 steps: somebody does something with what waits */
+    uint32_t look_permille;     /* of 1,000 steps: somebody looks at a queue */
     uint32_t counting_mask;     /* bit n: queue n counts failures, without a limit */
     uint32_t dead_letter_mask;  /* bit n: what dies in queue n goes to the next queue */
     uint32_t quorum_mask;       /* bit n: queue n is a quorum queue */
@@ -83,6 +84,8 @@ struct world {
     struct dice delays;
     struct dice retries; /* and for what operators do */
     struct dice rest;    /* for what came last */
+    struct dice looks;   /* for what is looked at */
+    uint64_t look_count; /* messages that were shown */
     struct trace trace;
     struct habits habits;
     enum mutant mutant;
@@ -189,6 +192,9 @@ void world_end_return(struct world *world, struct actor_held *held, const struct
 
 /* A message of that channel is rejected: its death comes next. */
 void world_begin_rejection(struct world *world, uint64_t link, uint16_t channel, uint64_t tag);
+
+/* Somebody looks at a queue from the desk, which changes nothing. */
+void world_look(struct world *world);
 
 /* Somebody lets in what is parked, or anything that waits, or takes it out: one message. */
 void world_operate(struct world *world);

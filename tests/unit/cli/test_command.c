@@ -180,9 +180,8 @@ Test(command, check_summarises_a_good_file_and_exits_with_0)
     cr_expect(eq(int, result.status, 0));
     cr_expect(eq(str, result.out,
                  "ok: vhost shop with 1 exchange, 2 queues, 1 binding, 1 user; 1 address to "
-                 "listen on; 1 warning\n"));
-    cr_expect(ne(ptr, strstr(result.err, ":5:47: warning: \"alert\" has no effect"), NULL), "%s",
-              result.err);
+                 "listen on; 0 warnings\n"));
+    cr_expect(eq(str, result.err, ""));
     result_fini(&result);
     unlink(path);
 }
@@ -195,18 +194,18 @@ Test(command, check_refuses_what_the_broker_would_refuse)
         const char *error;
     } rows[] = {
         {"queues: {q: {arguments: {x-max-length: -1}}}\n",
-         ":3:10: error: invalid arg 'x-max-length' for queue 'q' in vhost '/'"},
+         ":3:40: error: invalid arg 'x-max-length' for queue 'q' in vhost '/'"},
         {"queues: {q: {durable: false, arguments: {x-queue-type: quorum}}}\n", ":3:10: error: "},
         {"queues: {q: {durable: false, type: quorum}}\n", ":3:10: error: "},
         {"exchanges: {e: {arguments: {alternate-exchange: 5}}}\n",
-         ":3:13: error: \"alternate-exchange\" of exchange \"e\" is no text"},
+         ":3:28: error: \"alternate-exchange\" of exchange \"e\" is no text"},
         {"queues: {q: {arguments: {x-message-ttl: soon}}}\n",
-         ":3:10: error: invalid arg 'x-message-ttl' for queue 'q' in vhost '/'"},
+         ":3:41: error: invalid arg 'x-message-ttl' for queue 'q' in vhost '/'"},
         {"exchanges: {h: {type: headers}}\n"
          "queues: {q: {from: [{exchange: h, arguments: {x-match: some}}]}}\n",
-         ":4:21: error: Invalid x-match field value"},
+         ":4:56: error: Invalid x-match field value"},
         {"queues: {q: {from: [{exchange: amq.match, arguments: {x-match: 5}}]}}\n",
-         ":3:21: error: Invalid x-match field type"},
+         ":3:64: error: Invalid x-match field type"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

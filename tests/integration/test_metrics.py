@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The metrics listener, as scrapers see it: the text format, RabbitMQ's names for its dashboards,
+our own names as docs/metrics.md lists them, and a real Prometheus that evaluates everything."""
+
+import base64
+import http.client
+import json
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from tests.support import amqp, prometheus
+from tests.support import broker as brokers
+
+pytestmark = pytest.mark.bourse_only
+
+CONFIG = """
+bourse: 1
+queues:
+  watched: {alert: {ready-above: 1}, dead-letter: {exchange: dead}}
+  dlq: {from: [{exchange: dead, key: "#"}]}
+exchanges:
+  dead: {type: topic}
+users:
+  guest: {auth: password, password-file: pw, role: admin,
+          rights: {configure: ".*", write: ".*", read: ".*"}}
+listeners:
+  amqp: {bind: "127.0.0.1:0"}
+  http: {bind: "127.0.0.1:0"}
+  metrics: {bind: "127.0.0.1:0"}
+"""
+
+# What RabbitMQ's overview dashboard reads, by the names that RabbitMQ documents.
+GAUGES = """
+    resident_memory_limit_bytes process_resident_memory_bytes disk_space_available_bytes
+    disk_space_available_limit_bytes process_max_fds process_open_fds connections channels queues
+    queue_messages_ready queue_messages_unacked global_publishers global_consumers
+    erlang_uptime_seconds""".split()
+FLOW = """
+    received received_confirm routed confirmed unroutable_dropped unroutable_returned delivered
+    delivered_consume_auto_ack delivered_consume_manual_ack delivered_get_auto_ack
+    delivered_get_manual_ack redelivered acknowledged""".split()
+COUNTERS = [f"global_messages_{name}_total" for name in FLOW] + """
+    global_messages_get_empty_total connections_opened_total connections_closed_total
+    channels_opened_total channels_closed_total queues_declared_total queues_created_total
+    queues_deleted_total""".split()
+IN_ALERTS = [f"global_messages_dead_lettered_{reason}_total" for reason in
+             ("confirmed", "delivery_limit", "expired", "maxlen", "rejected")] + """
+    alarms_memory_used_watermark alarms_free_disk_space_watermark alarms_file_descriptor_limit
+    auth_attempts_total auth_attempts_succeeded_total auth_attempts_failed_total""".split()
+BOUNDS = ["100.0", "1000.0", "10000.0", "100000.0", "1e+06", "1e+07", "5e+07", "1e+08", "+Inf"]
+JOIN = ("* on(instance, job) group_left(rabbitmq_cluster, rabbitmq_node) "
+        'rabbitmq_identity_info{rabbitmq_endpoint="aggregated", rabbitmq_cluster!=""}')
+
+
+def overview_expressions():
+    """Every number of that dashboard in the forms in which it is shown: as a sum, by node, as a
+    rate, as headroom, as a table, and sizes as a heat map and as quantiles."""
+    expressions = [
+        f"rabbitmq_build_info {JOIN}",
+        f"sum(increase(rabbitmq_message_size_bytes_bucket[30s]) {JOIN}) by (le)",
+        f"histogram_quantile(0.95, sum(rate(rabbitmq_message_size_bytes_bucket[30s]) {JOIN}) by (le))",
+        f"sum(rate(rabbitmq_message_size_bytes_sum[30s]) {JOIN})",
+        f"sum(rate(rabbitmq_message_size_bytes_count[30s]) {JOIN})",
+        f"count(rabbitmq_build_info {JOIN})",
+    ]
+    for name in GAUGES:
+        expressions += [f"sum(rabbitmq_{name} {JOIN})",
+                        f"sum(rabbitmq_{name} {JOIN}) by (rabbitmq_node)"]
+    for used, limit in (("process_resident_memory_bytes", "resident_memory_limit_bytes"),
+                        ("process_open_fds", "process_max_fds"),
+                        ("disk_space_available_limit_bytes", "disk_space_available_bytes")):
+        expressions.append(f"(rabbitmq_{limit} {JOIN}) - (rabbitmq_{used} {JOIN})")
+    for name in COUNTERS:
+        expressions += [f"sum(rate(rabbitmq_{name}[30s]) {JOIN}) by (rabbitmq_node)",
+                        f"sum(rate(rabbitmq_{name}[30s]) {JOIN})"]
+    return expressions
+
+
+def fetch(broker, path, kind="metrics"):
+    connection = http.client.HTTPConnection(*broker.addresses[kind][0], timeout=30)
+    headers = {"Authorization": "Basic " + base64.b64encode(b"guest:secret").decode()}
+    connection.request("GET", path, headers=headers if kind == "http" else {})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text, dict(answer.getheaders())
+
+
+def scrape(broker, path="/metrics"):
+    status, text, headers = fetch(broker, path)
+    assert status == 200, text
+    assert headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return prometheus.parse(text)
+
+
+def value(families, name, **labels):
+    base = re.sub(r"_(bucket|sum|count)$", "", name) if name not in families else name
+    return families[base].samples[name, tuple(labels.items())]
+
+
+def open_guest(broker):
+    return broker.connect().open(user="guest", password="secret")
+
+
+@pytest.fixture(name="broker", scope="module")
+def fixture_broker(tmp_path_factory):
+    path = tmp_path_factory.mktemp("metrics")
+    (path / "pw").write_text("secret\n")
+    (path / "bourse.yaml").write_text(CONFIG)
+    with brokers.Bourse(path / "bourse.yaml", listen=("amqp", "http", "metrics")) as running:
+        yield running
+
+
+def test_the_names_of_rabbitmqs_dashboards_are_all_there(broker):
+    families = scrape(broker)
+    for name in GAUGES + COUNTERS + IN_ALERTS:
+        family = families["rabbitmq_" + name]
+        assert family.kind == ("counter" if name.endswith("_total") else "gauge")
+        assert family.samples
+    (_, labels), = families["rabbitmq_identity_info"].samples
+    assert [name for name, _ in labels] == ["rabbitmq_node", "rabbitmq_cluster",
+                                            "rabbitmq_cluster_permanent_id", "rabbitmq_endpoint"]
+    (_, labels), = families["rabbitmq_build_info"].samples
+    assert {"rabbitmq_version", "erlang_version", "prometheus_client_version"} <= dict(labels).keys()
+    sizes = families["rabbitmq_message_size_bytes"]
+    assert [dict(labels)["le"] for name, labels in sizes.samples if name.endswith("_bucket")] == \
+        BOUNDS
+
+
+# The page is what an operator goes by: no name without a line, and no line without a name.
+def test_the_page_names_what_is_served(broker, repository):
+    page = (pathlib.Path(repository) / "docs/metrics.md").read_text()
+    listed = set(re.findall(r"^\| `((?:bourse|rabbitmq)_\w+)`", page, re.M))
+    served = set(scrape(broker)) | set(scrape(broker, "/metrics/per-object"))
+    assert sorted(served - listed) == [] and sorted(listed - served) == []
+
+
+def test_a_prefix_leaves_the_other_names_out(broker):
+    assert all(name.startswith("bourse_") for name in scrape(broker, "/metrics?prefix=bourse"))
+    assert all(name.startswith("rabbitmq_") for name in scrape(broker, "/metrics?prefix=rabbitmq"))
+    status, text, _ = fetch(broker, "/metrics?prefix=lavinmq")
+    assert status == 400 and "bourse" in text
+
+
+def test_numbers_follow_what_clients_do(broker):
+    conn = open_guest(broker)
+    ch = conn.channel()
+    queue = ch.temp_queue()
+    before = scrape(broker)
+    ch.call("confirm.select")
+    ch.publish("", queue, b"x" * 500)
+    ch.expect("basic.ack")
+    ch.publish("", "nowhere", b"", mandatory=True)
+    ch.expect("basic.return")
+    ch.expect("basic.ack")
+    ch.get(queue, no_ack=True)
+    ch.get(queue, no_ack=True)
+    after = scrape(broker)
+
+    def grown(name, **labels):
+        return value(after, name, **labels) - value(before, name, **labels)
+
+    classic = {"protocol": "amqp091", "queue_type": "rabbit_classic_queue"}
+    assert grown("rabbitmq_global_messages_received_total", protocol="amqp091") == 2
+    assert grown("rabbitmq_global_messages_received_confirm_total", protocol="amqp091") == 2
+    assert grown("rabbitmq_global_messages_confirmed_total", protocol="amqp091") == 2
+    assert grown("rabbitmq_global_messages_unroutable_returned_total", protocol="amqp091") == 1
+    assert grown("rabbitmq_global_messages_delivered_get_auto_ack_total", **classic) == 1
+    assert grown("rabbitmq_global_messages_get_empty_total", **classic) == 1
+    assert grown("bourse_messages_delivered_total", method="get", ack="auto") == 1
+    assert grown("rabbitmq_message_size_bytes_bucket", protocol="amqp091", le="1000.0") == 2
+    assert grown("rabbitmq_message_size_bytes_bucket", protocol="amqp091", le="100.0") == 1
+    assert grown("rabbitmq_message_size_bytes_sum", protocol="amqp091") == 500
+    assert grown("bourse_confirm_latency_seconds_count") == 2
+    assert value(after, "bourse_fsync_seconds_count") > 0
+    conn.close()
+
+
+# Label values are escaped; a line end is cut out of a queue's name before it comes here.
+def test_names_of_queues_are_escaped(broker):
+    conn = open_guest(broker)
+    ch = conn.channel()
+    name = 'a "b" \\ c, e="f"} 1'
+    ch.declare(name)
+    for path in ("/metrics/per-object", "/metrics/detailed?family=queue_coarse_metrics"):
+        families = scrape(broker, path)
+        assert value(families, "bourse_queue_messages_ready", vhost="/", queue=name) == 0
+    ch.delete(name)
+    conn.close()
+
+
+def test_details_are_of_the_families_and_queues_that_are_asked_for(broker):
+    families = scrape(broker, "/metrics/detailed?family=queue_consumer_count&vhost=/&queue=dlq"
+                              "&family=connection_metrics")
+    names = [name for name in families if "_info" not in name]
+    assert names == ["bourse_queue_consumers", "rabbitmq_detailed_queue_consumers"]
+    assert value(families, "rabbitmq_detailed_queue_consumers", vhost="/", queue="dlq") == 0
+    assert len(families["rabbitmq_detailed_queue_consumers"].samples) == 1
+    assert [name for name in scrape(broker, "/metrics/detailed?family=queue_metrics&vhost=none")
+            if scrape(broker, "/metrics/detailed?family=queue_metrics&vhost=none")[name].samples
+            and "_info" not in name] == []
+    status, text, _ = fetch(broker, "/metrics/detailed?family=queue_colours")
+    assert status == 400 and "queue_colours" in text
+
+
+# A queue over its limit is a metric, an item of what needs attention, and a line of log; dead
+# letters are counted where they lie.
+def test_a_queue_over_its_limit_is_told_of_everywhere(broker):
+    conn = open_guest(broker)
+    ch = conn.channel()
+    for _ in range(3):
+        ch.publish("", "watched", b"x")
+    tag = ch.get("watched", no_ack=False).delivery_tag
+    ch.reject(tag, requeue=False)
+    ch.ping()
+    families = scrape(broker)
+    assert value(families, "bourse_queue_alert", vhost="/", queue="watched",
+                 alert="ready-above") == 1
+    assert value(families, "bourse_queues_alerting") == 1
+    assert value(families, "bourse_dlq_messages") == 1
+    assert value(families, "bourse_messages_dead_lettered_total", reason="rejected") >= 1
+    status, text, _ = fetch(broker, "/api/bourse/attention", "http")
+    assert status == 200
+    items = json.loads(text)["items"]
+    found = {(item["kind"], item.get("name")): item for item in items}
+    over = found["queue_ready_above", "watched"]
+    assert (over["severity"], over["value"], over["limit"]) == ("critical", 2, 1)
+    assert all(over[part] for part in ("what", "why", "action"))
+    assert ("queue_unserved", "watched") in found
+    assert found["dead_letters", "dlq"]["value"] == 1
+    ranks = [("critical", "warning", "info").index(item["severity"]) for item in items]
+    assert ranks == sorted(ranks)
+    broker.log.wait_for(r"event=queue\.alert_on .*queue=\"watched\".*kind=ready-above")
+    ch.drain("watched")
+    ch.drain("dlq")
+    conn.close()
+
+
+def test_history_has_points_of_the_broker_and_of_queues_that_are_there(broker):
+    broker.log.wait_for(r"event=queue\.alert_on")      # the first look was taken
+    status, text, _ = fetch(broker, "/api/bourse/history", "http")
+    history = json.loads(text)
+    assert status == 200 and history["interval_ms"] == 5000 and history["points"]
+    assert {"at_ms", "published_rate", "ready", "dead_letters"} <= history["points"][0].keys()
+    status, text, _ = fetch(broker, "/api/bourse/history/%2F/watched", "http")
+    assert status == 200 and json.loads(text)["interval_ms"] == 30000
+    assert fetch(broker, "/api/bourse/history/%2F/none", "http")[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/per-object",
+                                  "/metrics/detailed?family=queue_metrics"])
+def test_promtool_has_nothing_to_say(broker, path):
+    status, text, _ = fetch(broker, path)
+    assert status == 200
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True,
+                             text=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def dashboard_expressions(repository):
+    board = json.loads((pathlib.Path(repository) / "packaging/grafana/bourse-overview.json").read_text())
+    return [target["expr"].replace("$instance", ".*").replace("$__rate_interval", "30s")
+            for panel in board["panels"] for target in panel.get("targets", [])]
+
+
+def rule_expressions(repository):
+    text = (pathlib.Path(repository) / "packaging/prometheus/rules.yml").read_text()
+    return re.findall(r"^ +expr: (.+)$", text, re.M)
+
+
+def test_a_real_prometheus_scrapes_it_and_every_expression_has_data(broker, repository):
+    host, port = broker.addresses["metrics"][0]
+    rules = pathlib.Path(repository) / "packaging/prometheus/rules.yml"
+    checked = subprocess.run(["promtool", "check", "rules", str(rules)], capture_output=True,
+                             text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    conn = open_guest(broker)
+    ch = conn.channel()
+    ch.call("confirm.select")
+    queue = ch.temp_queue()
+    with prometheus.Prometheus([f"{host}:{port}/metrics", f"{host}:{port}/metrics/per-object"],
+                               rules) as server:
+        ch.publish("", queue, b"x" * 200, delivery_mode=2)
+        ch.expect("basic.ack")
+        ch.get(queue)
+        expressions = overview_expressions()
+        assert server.wait_for(expressions) == []
+        without_tls = [expression for expression in dashboard_expressions(repository)
+                       if "certificate" not in expression]
+        assert server.wait_for(without_tls) == []
+        for expression in rule_expressions(repository):
+            server.query(expression)
+        up = server.query("up")
+        assert len(up) == 2 and all(sample["value"][1] == "1" for sample in up)
+        groups = server.call("rules")["data"]["groups"]
+        broken = [rule["name"] for group in groups for rule in group["rules"]
+                  if rule["health"] == "err"]
+        assert broken == []
+    conn.close()
+
+
+def test_a_refused_reload_is_told_of(tmp_path):
+    (tmp_path / "pw").write_text("secret\n")
+    (tmp_path / "bourse.yaml").write_text(CONFIG)
+    with brokers.Bourse(tmp_path / "bourse.yaml", listen=("amqp", "http", "metrics")) as broker:
+        assert value(scrape(broker), "bourse_config_last_reload_success") == 1
+        (tmp_path / "bourse.yaml").write_text(CONFIG + "nonsense: 1\n")
+        broker.reload(r"config\.reload_refused")
+        assert value(scrape(broker), "bourse_config_last_reload_success") == 0
+        items = json.loads(fetch(broker, "/api/bourse/attention", "http")[1])["items"]
+        assert "reload_failed" in [item["kind"] for item in items]
+        (tmp_path / "bourse.yaml").write_text(CONFIG)
+        broker.reload(r"config\.reload")
+        assert value(scrape(broker), "bourse_config_last_reload_success") == 1
