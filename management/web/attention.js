@@ -37,23 +37,23 @@ function judge(queue) {
   const base = { object: queueLink(queue.vhost, queue.name) };
   if (state === "no consumer" && !isForTheDead(queue)) {
     return { ...base, severity: kind === "bad" ? "critical" : "warning",
-      title: kind === "bad" ? "Grows, and nobody consumes" : "Nobody consumes",
+      title: kind === "bad" ? "grows, and nobody consumes" : "nobody consumes",
       why: `${count(queue.messages_ready)} messages wait${age}.`,
       action: "Start a consumer for this queue, or look what the messages are." };
   }
   if (state === "growing") {
-    return { ...base, severity: "warning", title: "Grows",
+    return { ...base, severity: "warning", title: "grows",
       why: `${count(queue.messages_ready)} messages wait${age}; more come than ` +
         `${queue.consumers} consumers take.`,
       action: "Add consumers, or see whether one of them is stuck." };
   }
   if (own.messages_quarantined > 0) {
-    return { ...base, severity: "warning", title: "Messages in quarantine",
+    return { ...base, severity: "warning", title: "messages in quarantine",
       why: `${count(own.messages_quarantined)} messages failed too often.`,
       action: "Look at them in the dead-letter desk, mend the cause, and replay them." };
   }
   if (state === "paused") {
-    return { ...base, severity: "info", title: "Paused",
+    return { ...base, severity: "info", title: "is paused",
       why: `Nothing is delivered; ${count(queue.messages_ready)} messages wait.`,
       action: "Resume it when what was wrong is mended." };
   }

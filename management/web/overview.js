@@ -75,7 +75,7 @@ function rates() {
   });
 }
 
-function tiles(value, latest, letters, drift) {
+function tiles(value, latest, letters, drift, node) {
   const own = value.bourse;
   const totals = value.queue_totals;
   const objects = value.object_totals;
@@ -92,13 +92,9 @@ function tiles(value, latest, letters, drift) {
   found.push(tile("Connections", count(objects.connections), plural(objects.channels, "channel")));
   found.push(tile("Memory", octets(own.memory_bytes), [bar(own.memory_bytes / own.memory_mark_bytes,
     "Memory used"), `of ${octets(own.memory_mark_bytes)}`]));
-  if (own.disk_free_bytes !== undefined && own.disk_free_bytes !== null) {
-    found.push(tile("Disk free", octets(own.disk_free_bytes),
-      own.disk_mark_bytes !== undefined && `publishers wait below ${octets(own.disk_mark_bytes)}`));
-  }
-  if (own.certificate_days_left !== undefined && own.certificate_days_left !== null) {
-    found.push(tile("Certificate", `${own.certificate_days_left} days`, "until it ends",
-      own.certificate_days_left < 21 ? "warn" : ""));
+  if (node && node.disk_free > 0) {
+    found.push(tile("Disk free", octets(node.disk_free), node.disk_free_limit > 0 &&
+      `publishers wait below ${octets(node.disk_free_limit)}`));
   }
   if (drift) {
     const changes = drift.reduce((sum, at) => sum + (at.count || 0), 0);
@@ -115,7 +111,8 @@ function attention(items) {
   if (items.length === 0) return h("p", { class: "quiet calm" }, "Nothing needs attention.");
   return h("ul", { class: "needs" }, items.map((item) => h("li", { class: KINDS[item.severity] },
     badge(WORDS[item.severity] || item.severity, KINDS[item.severity]),
-    h("div", {}, h("strong", {}, item.title), " ", item.object, h("p", {}, item.why),
+    h("div", {}, item.object && [item.object, ": "],
+      h("strong", {}, item.title), h("p", {}, item.why),
       h("p", { class: "todo" }, item.action)))));
 }
 
@@ -127,6 +124,7 @@ export function overview(main) {
   let latest = null;
   let letters = null;
   let drift = null;
+  let node = null;
   let last = null;
   let items = [];
   replace(main, h("h1", { class: "hidden" }, "Overview"), line, grid,
@@ -137,7 +135,7 @@ export function overview(main) {
     const [kind, words] = health(last, items);
     line.className = `health ${kind}`;
     setText(line, words);
-    replace(grid, tiles(last, latest, letters, drift));
+    replace(grid, tiles(last, latest, letters, drift, node));
     setText(about, `Bourse ${last.product_version} on ${last.node}, up for ` +
       `${span(last.bourse.uptime_ms)}`);
   }
@@ -169,6 +167,9 @@ export function overview(main) {
       latest = value.points.at(-1);
       remember(value.points);
     });
+  }
+  if (may("see_all") && has("GET /api/nodes")) {
+    get("/api/nodes").then((value) => { node = value[0]; draw(); }, () => {});
   }
   if (may("see_all") && has("GET /api/bourse/drift")) {
     get("/api/bourse/drift").then((value) => { drift = value; draw(); }, () => {});

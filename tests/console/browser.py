@@ -114,6 +114,8 @@ class Browser:
 
     def sign_in(self, address, user="admin", password="secret"):
         self.base = f"http://{address[0]}:{address[1]}"
+        self.driver.get("about:blank")
+        self.driver.get_log("browser")  # what another broker left behind
         self.driver.get(self.base + "/")
         self.fill("Name", user)
         self.fill("Password", password + Keys.ENTER)

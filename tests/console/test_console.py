@@ -17,7 +17,7 @@ def test_a_wrong_password_is_told_and_the_right_one_leads_to_the_overview(chromi
 
 def test_a_session_outlives_a_reload_and_ends_with_signing_out(browser):
     browser.driver.refresh()
-    browser.wait_text("All is well")
+    browser.wait_text("Needs attention")
     cookie = browser.driver.get_cookies()[0]
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
     assert "secret" not in cookie["value"]
@@ -181,7 +181,7 @@ def test_it_works_where_events_do_not_come(browser, broker, channel):
 
 def test_a_session_ends_when_its_user_changes(browser, broker):
     browser.go()
-    browser.wait_text("All is well")
+    browser.wait_text("Needs attention")
     text = open(broker.config).read()
     with open(broker.config, "w", encoding="utf-8") as file:
         file.write(text.replace("role: admin", "role: monitor"))

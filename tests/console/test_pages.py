@@ -59,6 +59,7 @@ def test_pages_are_readable_in_every_size_and_colour(chromium, filled, theme, wi
     chromium.resize(width, 720 if width > 600 else 760)
     chromium.colours(theme)
     chromium.driver.delete_all_cookies()
+    chromium.driver.get("about:blank")
     chromium.driver.get(f"http://{filled.http[0]}:{filled.http[1]}/")
     chromium.find("//label[.='Password']")
     check(chromium, "sign-in", theme, width)
