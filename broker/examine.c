@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "broker/access.h"
 #include "broker/core.h"
+#include "broker/examine_ways.h"
 #include "broker/expression.h"
 #include "broker/topology_check.h"
 #include "config/report.h"
@@ -285,12 +286,27 @@ examine_user(struct config *config, struct core *core, const struct config_user 
     }
 }
 
+/* With the rights as they are; each was put in by itself before. */
+static void
+examine_ways_of_users(struct config *config, struct core *core)
+{
+    for (size_t i = 0; i < config->user_count; i++) {
+        if (core_put_user(core, &config->users[i], config->vhost) != STATUS_OK) {
+            return;
+        }
+    }
+    examine_ways(config, core);
+}
+
 static void
 examine_users(struct config *config)
 {
     struct core *core = rehearsal_core_new();
     for (size_t i = 0; i < config->user_count; i++) {
         examine_user(config, core, &config->users[i]);
+    }
+    if (config->report.error_count == 0) {
+        examine_ways_of_users(config, core);
     }
     core_free(&core);
 }

@@ -140,7 +140,7 @@ password_hash_again(struct bytes password, const char *salt, char out[static PAS
     struct scrypt_hash hash;
     char text[PASSWORD_HASH_SIZE];
     int size = snprintf(text, sizeof(text), "%s%s", salt, some_key);
-    if (size >= PASSWORD_HASH_SIZE || !scrypt_hash_parse(&hash, text)) {
+    if (size >= PASSWORD_HASH_SIZE || !scrypt_hash_parse(&hash, text) || hash.salt_size == 0) {
         return STATUS_REJECTED;
     }
     enum status status = scrypt_hash_write(&hash, password, out);

@@ -538,6 +538,18 @@ log_applied(struct core *core, const struct plan *plan, const struct apply_resul
              plan->counts[PLAN_CHANGE], plan->counts[PLAN_REPLACE], plan->counts[PLAN_DELETE]);
 }
 
+/* The reasons are in the log already: who was refused what. */
+static void
+log_refused(const struct application *application, const struct apply_options *options)
+{
+    char vhost[RESOURCE_TEXT_SIZE];
+    char maker[RESOURCE_TEXT_SIZE];
+    log_warn(application->core->log, "topology.refused", "vhost=%s cause=%s by=%s reasons=%zu",
+             log_escape(vhost, sizeof(vhost), application->config->vhost),
+             generation_cause_name(options->cause),
+             log_escape(maker, sizeof(maker), options->maker), application->refusal_count);
+}
+
 /* Whether the file of `serve` has nothing new to say, and another configuration has come since. */
 static bool
 is_outdated(const struct core *core, const struct config *config, enum generation_cause cause)
@@ -642,6 +654,7 @@ core_apply_as(struct core *core, const struct config *config, const struct apply
     const struct generation *current = core_current_generation(core, config->vhost);
     result->generation_id = current == NULL ? 0 : current->id;
     if (application.refusal_count > 0) {
+        log_refused(&application, options);
         return STATUS_REJECTED;
     }
     log_applied(core, result->plan, result, options);

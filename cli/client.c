@@ -458,8 +458,8 @@ client_call(struct client *client, const char *method, const char *path, const j
 }
 
 int
-client_send(struct client *client, const char *method, const char *path, const json_t *body,
-            long *status_out, json_t **answer_out)
+client_try(struct client *client, const char *method, const char *path, const json_t *body,
+           long *status_out, json_t **answer_out)
 {
     CURLcode code = perform_json(client, method, path, body);
     if (code != CURLE_OK) {

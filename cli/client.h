@@ -35,8 +35,8 @@ int client_call(struct client *client, const char *method, const char *path, con
 
 /* The same for a request whose refusals the caller knows: COMMAND_OK with the HTTP status when an
  * answer came. `*answer_out` is the caller's; NULL when it was no JSON. */
-int client_send(struct client *client, const char *method, const char *path, const json_t *body,
-                long *status_out, json_t **answer_out) __attribute__((warn_unused_result));
+int client_try(struct client *client, const char *method, const char *path, const json_t *body,
+               long *status_out, json_t **answer_out) __attribute__((warn_unused_result));
 
 /* Says what a status means that the caller does not know better. Returns the exit status. */
 int client_report(const struct client *client, long status, const json_t *answer);

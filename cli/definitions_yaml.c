@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/assert.h"
 #include "broker/units_text.h"
 #include "cli/definitions_known.h"
 #include "cli/definitions_users.h"
@@ -267,6 +268,7 @@ static void
 share_retries(struct writer *writer)
 {
     size_t named_count = 0;
+    assert(writer->retries != NULL);
     for (size_t i = 0; i < writer->known.queue_count; i++) {
         const struct retry_words *words = &writer->words[i].retry;
         struct shared_retry *retry = words->is_there ? find_retry(writer, words) : NULL;

@@ -2,7 +2,9 @@
 /* Files to a configuration that the broker will accept. */
 #include "cli/load.h"
 
+#include "base/clock.h"
 #include "broker/examine.h"
+#include "cli/certificates.h"
 #include "config/report.h"
 
 enum { LINE_SIZE = 1024 };
@@ -14,6 +16,10 @@ load_config(char *const *paths, size_t path_count, enum config_purpose purpose)
     const char *const *names = (const char *const *)paths;
     struct config *config = config_read(names, path_count, purpose, &environment);
     examine_config(config);
+    if (purpose == CONFIG_FOR_CHECK) {
+        struct clock_source clock = clock_system();
+        certificates_examine(config, clock.read(clock.context).wall_ms);
+    }
     report_sort(config, names, path_count);
     return config;
 }

@@ -204,7 +204,7 @@ int
 route_run(const struct command_line *line, const struct command_io *io)
 {
     struct buffer block;
-    struct route_question question;
+    struct route_question question = {.misses = 0};
     buffer_init(&block);
     int result = read_question(line, io, &block, &question);
     if (result == COMMAND_OK) {

@@ -56,7 +56,7 @@ topology_post(struct client *client, const char *path, const json_t *body, json_
 {
     long status = 0;
     json_t *answer = NULL;
-    int result = client_send(client, "POST", path, body, &status, &answer);
+    int result = client_try(client, "POST", path, body, &status, &answer);
     if (result == COMMAND_OK && status == HTTP_OK && answer != NULL) {
         *answer_out = answer;
         return COMMAND_OK;

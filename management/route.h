@@ -26,6 +26,7 @@ enum route_flag {
     ROUTE_PLUS_IS_SPACE = 1 << 5, /* a name that is not found is looked for with spaces for "+" */
     ROUTE_OF_SESSION = 1 << 6,    /* one's own session: POST has user and password in its body */
     ROUTE_WATCHED = 1 << 7,       /* GET /api/bourse/events may tell of it */
+    ROUTE_ONLY_ASKS = 1 << 8,     /* POST that changes nothing: what is asked for is in its body */
 };
 
 struct call;

@@ -51,7 +51,7 @@ const struct route routes[] = {
     {ROUTE_GET, "/api/bourse/events", ABILITY_LOOK, 0, 0, handle_events,
      "what has changed, as server-sent events"},
     /* Topology as code. */
-    {ROUTE_POST, "/api/bourse/plan", ABILITY_SEE_ALL, 0, TOPOLOGY_BODY, handle_plan,
+    {ROUTE_POST, "/api/bourse/plan", ABILITY_SEE_ALL, ROUTE_ONLY_ASKS, TOPOLOGY_BODY, handle_plan,
      "what it would take to make the broker what configuration files say"},
     {ROUTE_POST, "/api/bourse/apply", ABILITY_ADMIN, 0, TOPOLOGY_BODY, handle_apply,
      "make the broker what configuration files say"},
@@ -65,8 +65,8 @@ const struct route routes[] = {
      "what has changed beside the configurations"},
     {ROUTE_GET, "/api/bourse/route/{vhost}", ABILITY_LOOK, ROUTE_IN_VHOST, 0, handle_explain_get,
      "why a message would go where it goes"},
-    {ROUTE_POST, "/api/bourse/route/{vhost}", ABILITY_LOOK, ROUTE_IN_VHOST, SMALL_BODY,
-     handle_explain, "the same, of a message with headers"},
+    {ROUTE_POST, "/api/bourse/route/{vhost}", ABILITY_LOOK, ROUTE_IN_VHOST | ROUTE_ONLY_ASKS,
+     SMALL_BODY, handle_explain, "the same, of a message with headers"},
     /* The dead-letter desk. */
     {ROUTE_GET, "/api/bourse/queues/{vhost}/{queue}/peek", ABILITY_OPERATE, ROUTE_IN_VHOST, 0,
      handle_peek, "look at messages of a queue, changing nothing"},

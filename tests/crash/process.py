@@ -54,6 +54,11 @@ class Process:
             return True
         return False
 
+    @property
+    def http(self):
+        """The address of the management interface, once the broker is ready."""
+        return brokers.parse_address(re.search(rb"http://(\S+)", self.output).group(1).decode())
+
     def wait_ready(self, timeout_s):
         """For those who have nothing else to do meanwhile."""
         deadline = time.monotonic() + timeout_s

@@ -7,6 +7,7 @@ import signal
 import time
 
 from crash import bodies
+from crash.applier import Applier
 from crash.clients import (PASSWORD, USER, Consumer, Mourner, Publisher, Rejecter, Retrier,
                            Transactor)
 from crash.delays import Delays
@@ -319,6 +320,30 @@ class Retrying(DeadLetters):
                                   message.get("delivery_count", 0), message.get("due_ms", 0))
 
 
+class Applying(Variant):
+    """Two configurations of another vhost are applied in turn, or gone back to; some traffic beside it,
+    and small segments, so that their batches lie between others."""
+
+    name = "apply"
+    server = {"segment-size": "256KiB", "max-message-size": "16KiB", "frame-max": "16KiB"}
+    size_max = 2048
+    queue_names = ("a", "b")
+
+    def config(self):
+        return super().config().replace(
+            'listeners: {', 'listeners: {http: {bind: "127.0.0.1:0"}, ')
+
+    def clients(self, campaign):
+        credentials = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        self.applier = Applier(campaign, credentials)
+        return [self.applier,
+                *[Publisher(campaign, f"publisher {i}", self.targets()) for i in range(2)],
+                *[Consumer(campaign, f"consumer {i}", "ab"[i]) for i in range(2)]]
+
+    def before_drain(self, campaign):
+        self.applier.look_once(campaign.process)
+
+
 VARIANTS = {variant.name: variant
             for variant in (Variant, Fanout, Segments, Transactions, Topology, Shutdown, Paging,
-                            Large, DeadLetters, Expiring, Delaying, Retrying)}
+                            Large, DeadLetters, Expiring, Delaying, Retrying, Applying)}

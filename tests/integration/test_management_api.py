@@ -477,9 +477,13 @@ ROUTES = [
     ("GET", "/api/queues/%2F/matrix/bindings", "look"),
     ("DELETE", "/api/queues/%2F/matrix/contents", "operate"),
     ("POST", "/api/queues/%2F/matrix/get", "operate"),
-    ("POST", "/api/exchanges/%2F/amq.topic/publish", "operate")]
-MAY = {"admin": {"look", "operate"}, "operator": {"look", "operate"}, "monitor": {"look"},
-       "service": set()}
+    ("POST", "/api/exchanges/%2F/amq.topic/publish", "operate"),
+    ("POST", "/api/bourse/plan", "look"), ("POST", "/api/bourse/apply", "admin"),
+    ("GET", "/api/bourse/generations", "look"), ("GET", "/api/bourse/generations/1", "look"),
+    ("POST", "/api/bourse/rollback/999", "admin"), ("GET", "/api/bourse/drift", "look"),
+    ("GET", "/api/bourse/route/%2F", "look"), ("POST", "/api/bourse/route/%2F", "look")]
+MAY = {"admin": {"look", "operate", "admin"}, "operator": {"look", "operate"},
+       "monitor": {"look"}, "service": set()}
 
 
 @pytest.mark.parametrize("user", list(MAY))
@@ -502,6 +506,107 @@ def test_the_roles_of_this_file_are_those_of_the_table():
     assert rows - metrics >= len(ROUTES)
     for _, path, _ in ROUTES:
         assert path.split("/")[2] in source
+
+
+# Topology -------------------------------------------------------------------------------------
+
+# The vhost that a test applies is its own, so that the broker stays as others want it.
+def topology(vhost, *lines, **more):
+    text = "\n".join(["bourse: 1", f"vhost: {vhost}", *lines]) + "\n"
+    return {"files": [{"name": "t.yaml", "text": text}], **more}
+
+
+def test_errors_in_files_are_422_with_every_place(api):
+    status, error = api.post("/api/bourse/plan", topology(
+        "t1", "queues:", "  q: {from: [{exchange: none}], ttl: 5}", "  r: {tll: 5m}"))
+    assert (status, error["error"]) == (422, "unprocessable")
+    assert error["reason"].startswith("t.yaml:4:")
+    places = {(row["line"], row["severity"]) for row in error["diagnostics"]}
+    assert {(4, "error"), (5, "error")} <= places and error["errors"] >= 3
+
+
+# What only the broker's own parts can judge is in the same list.
+def test_arguments_that_no_queue_takes_are_422(api):
+    status, error = api.post("/api/bourse/apply", topology(
+        "t1", "queues:", '  q: {arguments: {x-max-length: -1}}'))
+    assert status == 422 and "x-max-length" in error["reason"]
+
+
+@pytest.mark.parametrize("body, told", [
+    ({}, '"files"'), ({"files": []}, '"files"'), ({"files": {}}, '"files"'),
+    ({"files": [{"name": "x"}]}, '"files"'), ({"files": [{"name": 1, "text": ""}]}, '"files"'),
+    (topology("t1", discard="q"), '"discard"'), (topology("t1", discard=[1]), '"discard"'),
+    (topology("t1", unprotect={}), '"unprotect"'), (topology("t1", prune=3), '"prune"'),
+    (topology("t1", digest="x"), '"digest"'), (topology("t1", digest=7), '"digest"'),
+    (topology("t1", passwords=[]), '"passwords"'),
+    (topology("t1", passwords={"nobody": "x"}), '"nobody"')])
+def test_a_malformed_plan_is_400(api, body, told):
+    status, error = api.post("/api/bourse/plan", body)
+    assert status == 400 and told in error["reason"], error
+
+
+def test_the_hash_of_a_password_is_looked_at(api):
+    users = ("users:", "  p: {auth: password, password-file: /none}",
+             "  h: {auth: cert}")
+    status, error = api.post("/api/bourse/apply", topology("t1", *users, passwords={"p": "clear"}))
+    assert status == 400 and "password" in error["reason"] and "clear" not in error["reason"]
+    status, error = api.post("/api/bourse/apply", topology("t1", *users, passwords={"h": "x"}))
+    assert status == 400 and '"h"' in error["reason"]
+
+
+# Who applied it is the user who asked; what was done is the plan.
+def test_apply_answers_with_plan_and_generation(broker, api):
+    body = topology("t2", "queues:", "  q: {}")
+    status, plan = api.post("/api/bourse/plan", body)
+    assert status == 200 and plan["counts"]["create"] == 2 and plan["is_applicable"] is True
+    assert [(step["action"], step["object"], step["name"]) for step in plan["steps"]] == [
+        ("create", "vhost", "t2"), ("create", "queue", "q")]
+    monitor = api_of(broker, "monitor")
+    assert monitor.post("/api/bourse/plan", body)[1]["digest"] == plan["digest"]
+    assert monitor.post("/api/bourse/apply", body)[0] == 401
+    status, done = api.post("/api/bourse/apply", {**body, "digest": plan["digest"]})
+    assert status == 200 and done["steps"] == plan["steps"] and done["generation"] > 0
+    assert api.get("/api/queues/t2/q")[0] in (200, 401)
+    status, stale = api.post("/api/bourse/apply", {**body, "digest": plan["digest"]})
+    assert (status, stale["error"], stale["plan"]["steps"]) == (409, "stale", [])
+    listed = api.get("/api/bourse/generations?vhost=t2")[1]
+    assert [(row["maker"], row["cause"], row["is_current"]) for row in listed] == [
+        ("admin", "apply", True)]
+    one = api.get(f"/api/bourse/generations/{listed[0]['id']}")[1]
+    assert one["files"] == [{"name": "t.yaml", "bytes": len(body["files"][0]["text"]),
+                             "text": body["files"][0]["text"]}]
+    for event in ("topology.applied", "topology.refused"):
+        broker.log.wait_for(f'{event} vhost="?t2"? .*by="?admin')
+
+
+def test_a_generation_that_is_not_kept_is_404(api):
+    assert api.get("/api/bourse/generations/123456")[0] == 404
+    assert api.get("/api/bourse/generations/x")[0] == 400
+    assert api.post("/api/bourse/rollback/123456", {})[0] == 404
+    assert api.post("/api/bourse/rollback/0", {})[0] == 400
+
+
+def test_a_route_is_explained(api):
+    api.put("/api/queues/%2F/way", {})
+    status, route = api.post("/api/bourse/route/%2F", {"exchange": "amq.default",
+                                                       "routing_key": "way"})
+    assert status == 200 and route["arrives"] is True and route["refusal"] is None
+    assert [queue["name"] for queue in route["queues"]] == ["way"]
+    assert route["exchanges"][0]["matches"][0]["destination"] == "way"
+    assert api.get("/api/bourse/route/%2F?exchange=&routing_key=way")[1] == route
+    near = api.get("/api/bourse/route/%2F?exchange=&routing_key=way&misses=1")[1]["exchanges"][0]
+    assert len(near["misses"]) <= 1 <= near["misses_total"] + 1
+    status, route = api.post("/api/bourse/route/%2F", {"exchange": "none", "routing_key": "x"})
+    assert status == 200 and route["refusal"]["code"] == 404 and route["arrives"] is False
+    for body in ({"misses": 0}, {"headers": []}, {"exchange": 1}, {"routing_key": "k" * 256}):
+        assert api.post("/api/bourse/route/%2F", body)[0] == 400, body
+
+
+def test_rights_of_others_are_shown_to_who_sees_all(broker, api):
+    question = {"exchange": "amq.topic", "routing_key": "x", "user": "service"}
+    status, route = api.post("/api/bourse/route/%2F", question)
+    assert status == 200 and route["rights"]["may_write"] is True
+    assert api_of(broker, "monitor").post("/api/bourse/route/%2F", question)[0] == 200
 
 
 # Process --------------------------------------------------------------------------------------

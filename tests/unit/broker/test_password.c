@@ -21,6 +21,34 @@ Test(password, a_hash_we_made_matches_its_password_and_no_other)
     cr_expect(eq(int, password_verify(bytes_of(""), hash), STATUS_REJECTED));
 }
 
+/* What a file says again is no difference: who has the password asks for the salt. */
+Test(password, the_same_password_with_the_same_salt_gives_the_same_hash)
+{
+    static const char *const bad[] = {
+        "",
+        "$scrypt$",
+        "$scrypt$ln=14,r=8,p=5$",
+        "$scrypt$ln=30,r=8,p=5$AAAAAAAAAAAAAAAAAAAAAA",
+        /* A salt that leaves no room for the key. */
+        "$scrypt$ln=14,r=8,p=5$"
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    };
+    struct random_source random = random_system();
+    char hash[PASSWORD_HASH_SIZE];
+    char salt[PASSWORD_HASH_SIZE];
+    char again[PASSWORD_HASH_SIZE];
+    cr_assert(eq(int, password_hash(bytes_of("x"), &random, hash), STATUS_OK));
+    (void)snprintf(salt, sizeof(salt), "%.*s", (int)(strrchr(hash, '$') - hash), hash);
+    cr_assert(eq(int, password_hash_again(bytes_of("x"), salt, again), STATUS_OK));
+    cr_expect(eq(str, again, hash));
+    cr_assert(eq(int, password_hash_again(bytes_of("y"), salt, again), STATUS_OK));
+    cr_expect(ne(str, again, hash));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        cr_expect(eq(int, password_hash_again(bytes_of("x"), bad[i], again), STATUS_REJECTED), "%s",
+                  bad[i]);
+    }
+}
+
 Test(password, the_same_password_never_gives_the_same_hash_twice)
 {
     struct random_source random = random_system();

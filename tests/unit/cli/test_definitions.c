@@ -9,8 +9,8 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "cli/definitions_config.h"
 #include "broker/examine.h"
+#include "cli/definitions_config.h"
 #include "management/definitions_read.h"
 #include "management/definitions_write.h"
 #include "tests/unit/config/reading.h"
