@@ -333,7 +333,7 @@ thread-tests: deps-test $(THREAD_BINARY) ## a load and some integration tests un
 	@$(RUN_TESTS) thread
 sim-tests: deps-test $(SIM_PROGRAM) ## run the simulator over few seeds, and those that once found something
 	@$(RUN_TESTS) sim
-crash-tests: deps-test $(BINARY) $(FAIL_CALL) ## kill -9 (305 times), failing system calls, order of flush and confirm
+crash-tests: deps-test $(BINARY) $(FAIL_CALL) ## kill -9 (317 times), failing system calls, order of flush and confirm
 	@$(RUN_TESTS) crash
 
 SEEDS ?= 1000

@@ -6,7 +6,8 @@
  * follows one that ends the connection is heard. In the same way what has to
  * wait for the disk waits: a basic.get whose message is not there, a purge in slices, and what must
  * not overtake an answer that waits for its commit; and what would make a tick too long waits for
- * the next one. Only when that has piled up to HELD_OCTETS_MAX is the socket itself no longer read.
+ * the next one, and all that follows a settlement of very many. Only when that has piled up to
+ * HELD_OCTETS_MAX is the socket itself no longer read.
  */
 #include "amqp/method.h"
 #include "amqp/reply.h"
@@ -184,6 +185,9 @@ connection_must_hold(const struct connection *connection, uint16_t number, struc
         /* What it held is dropped before its number may be used again. */
         return channel->has_held;
     }
+    if (channel_is_settling(channel)) {
+        return true;
+    }
     if (channel->has_held || channel_is_held_up(channel)) {
         return channel->mode == CHANNEL_TX || channel->has_held_select ||
                !method_is_settlement(payload) || settlement_is_ahead(channel, payload);
@@ -257,13 +261,11 @@ connection_must_hold_publish(const struct connection *connection, const struct n
     return connection->core->alarms != 0 || core_has_worked(connection->core) || channel->has_held;
 }
 
-bool
-connection_hold_publish(struct connection *connection, const struct net_event *event,
-                        struct content_ref content)
+static SELDOM bool
+hold_publish(struct connection *connection, const struct net_event *event,
+             struct content_ref content)
 {
-    if ((connection->core->alarms == 0 && list_is_empty(&connection->held) &&
-         !core_has_worked(connection->core)) ||
-        !connection_must_hold_publish(connection, event)) {
+    if (!connection_must_hold_publish(connection, event)) {
         return false;
     }
     connection_send_blocked(connection);
@@ -281,6 +283,15 @@ connection_hold_publish(struct connection *connection, const struct net_event *e
     connection->core->held_bytes += held_event_bytes(connection->core, held);
     connection_hold(connection, held);
     return true;
+}
+
+bool
+connection_hold_publish(struct connection *connection, const struct net_event *event,
+                        struct content_ref content)
+{
+    const struct core *core = connection->core;
+    bool is_free = core->alarms == 0 && list_is_empty(&connection->held) && !core_has_worked(core);
+    return !is_free && hold_publish(connection, event, content);
 }
 
 /* The channel that the fault ends; NULL: it ends the connection. */

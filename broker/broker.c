@@ -63,11 +63,17 @@ static const char *const listener_schemes[LISTENER_KIND_COUNT] = {
 /* The listeners that are served here; the others are the management interface's. */
 static const enum config_listener_kind served_kinds[] = {LISTENER_AMQP, LISTENER_AMQPS};
 
-static void
+static SELDOM void
+broker_read_clock(struct broker *broker)
+{
+    core_begin_tick(broker->core, broker->clock.read(broker->clock.context));
+}
+
+static inline void
 broker_tell_time(struct broker *broker, uint64_t link)
 {
     if (turn_clock_is_stale(&broker->turn_clock, link)) {
-        core_begin_tick(broker->core, broker->clock.read(broker->clock.context));
+        broker_read_clock(broker);
     }
 }
 
@@ -75,7 +81,9 @@ static void
 broker_forward_event(void *context, const struct net_event *event)
 {
     struct broker *broker = context;
-    broker_tell_time(broker, event->link);
+    if (event->type != NET_EVENT_WRITTEN || turn_clock_is_unread(&broker->turn_clock)) {
+        broker_tell_time(broker, event->link);
+    }
     broker->core_events.handle(broker->core_events.context, event);
 }
 

@@ -65,6 +65,7 @@ channel_end(struct channel *channel)
     channel_requeue_all(channel);
     channel_end_timeouts(channel);
     channel_stop_getting(channel);
+    channel_stop_settling(channel);
     list_remove(&channel->wait_link);
     list_remove(&channel->confirm_link);
 }

@@ -36,6 +36,14 @@ struct channel_counters {
     uint64_t acked;
 };
 
+enum settlement {
+    SETTLEMENT_ACK,
+    SETTLEMENT_NACKED,   /* back to the queue, by basic.nack; gone if the queue is gone */
+    SETTLEMENT_REQUEUED, /* the same by basic.reject */
+    SETTLEMENT_REFUSED,  /* for good, by basic.nack: it dies */
+    SETTLEMENT_REJECTED, /* the same by basic.reject */
+};
+
 struct channel {
     struct connection *connection;
     uint16_t number;
@@ -77,7 +85,10 @@ struct channel {
     struct bytes reply_consumer_tag; /* owned */
     bool has_held;                   /* events of it wait in connection->held */
     bool has_held_select;            /* tx.select is among them: settlements wait behind it */
-    struct list_link doomed_link;    /* core->doomed_channels */
+    struct list_link settling_link;  /* core->settling: a settlement of many goes on */
+    uint64_t settling_to;            /* up to this tag; means nothing while none does */
+    enum settlement settling_as;
+    struct list_link doomed_link; /* core->doomed_channels */
     struct channel_counters counters;
     bool is_publisher; /* has published: counted among them */
 };
@@ -161,15 +172,19 @@ void channel_send_content(struct channel *channel, const struct method *method,
                           struct content_ref ref);
 
 /* What becomes of an open delivery. */
-enum settlement {
-    SETTLEMENT_ACK,
-    SETTLEMENT_NACKED,   /* back to the queue, by basic.nack; gone if the queue is gone */
-    SETTLEMENT_REQUEUED, /* the same by basic.reject */
-    SETTLEMENT_REFUSED,  /* for good, by basic.nack: it dies */
-    SETTLEMENT_REJECTED, /* the same by basic.reject */
-};
+/* settle.c. Settles what is open up to `tag_max`: as much as half the work of a tick is, and the
+ * rest in ticks to come. Whatever follows on the channel waits for that, settlements too. */
+void channel_settle_up_to(struct channel *channel, uint64_t tag_max, enum settlement settlement);
+void channel_stop_settling(struct channel *channel); /* the rest stays open */
+/* Another slice for each channel that is at it. */
+void core_go_on_settling(struct core *core);
+static inline bool
+channel_is_settling(const struct channel *channel)
+{
+    return list_link_is_linked(&channel->settling_link);
+}
 
-/* settle.c. Settles one open delivery that was taken out of the table: its references pass to the
+/* Settles one open delivery that was taken out of the table: its references pass to the
  * call. Its consumer, and whoever waited for room in the channel, may be served again. */
 void channel_settle(struct channel *channel, struct unacked *item, enum settlement settlement);
 void channel_settle_ack(struct channel *channel, struct unacked *item);

@@ -45,7 +45,8 @@ struct connection {
     struct list_link reopen_link;     /* core->reopened */
     struct list_link replay_link;     /* core->replays */
     struct list_link log_paused_link; /* core->log_paused */
-    uint16_t waiting_channels;        /* channels with something that waits for a commit */
+    uint32_t waiting_channels;        /* channels with something that waits for a commit, or a
+                                         settlement that goes on; counted for each */
     uint32_t wait_count;              /* what waits on all of them */
     uint64_t link;                    /* its id on the network side */
     struct net_peer *peer;            /* owned */

@@ -73,6 +73,7 @@ init_lists(struct core *core)
     list_init(&core->awaiting_commit);
     list_init(&core->replays);
     list_init(&core->getters);
+    list_init(&core->settling);
     list_init(&core->purgers);
     list_init(&core->committers);
     list_init(&core->doomed_exchanges);
@@ -429,12 +430,17 @@ core_end_tick(struct core *core)
     core_match_policies(core);
     core_release_getters(core);
     core_replay(core);
+    if (!list_is_empty(&core->settling)) {
+        core_go_on_settling(core);
+    }
     core_reopen_windows(core);
     core_begin_moving_dead(core);
     core_move_dead(core);
     core_release_committers(core);
     core_work_on_pending(core);
-    core_work_on_requests(core);
+    if (!list_is_empty(&core->requests) || core->requests_go_on) {
+        core_work_on_requests(core);
+    }
     core_work_on_desk(core);
     core_end_waits(core);
     core_dispatch(core);
@@ -498,9 +504,10 @@ core_wait_ms(const struct core *core)
         !list_is_empty(&core->waking) || !list_is_empty(&core->pending) ||
         !list_is_empty(&core->overlong) || !list_is_empty(&core->confirming) ||
         !list_is_empty(&core->reopened) || !list_is_empty(&core->replays) || core->heads_came ||
-        core_is_unbinding(core) || !list_is_empty(&core->policy_walks) || core->requests_go_on ||
-        core_has_desk_work(core) || queue_discards_can_go_on(&core->discards) ||
-        core_can_move_dead(core) || core_wants_seal(core)) {
+        !list_is_empty(&core->settling) || core_is_unbinding(core) ||
+        !list_is_empty(&core->policy_walks) || core->requests_go_on || core_has_desk_work(core) ||
+        queue_discards_can_go_on(&core->discards) || core_can_move_dead(core) ||
+        core_wants_seal(core)) {
         return 0;
     }
     return timer_wheel_wait_ms(&core->timers, core->now.monotonic_ms);

@@ -184,6 +184,7 @@ struct core {
     struct list awaiting_commit;    /* of channel.commit_link: what they say waits for the log */
     struct list replays;          /* of connection.replay_link: what they hold is looked at again */
     struct list getters;          /* of channel.getter_link: a basic.get waits for a queue's head */
+    struct list settling;         /* of channel.settling_link: a settlement of many goes on */
     struct list purgers;          /* of channel.wait_link: a purge waits for its last slice */
     struct list committers;       /* of channel.wait_link: a commit waits for its dead letters */
     struct list doomed_exchanges; /* of exchange.doomed_link; owns (doomed.h) */
@@ -202,9 +203,9 @@ struct core {
     uint32_t prompt_count;        /* of its targets: those that are to have the message at once */
     uint64_t route_due_ms;        /* when the others are (route.h) */
     struct route_cache *cache;
-    struct buffer payload;            /* scratch of channel_send and connection_send */
-    struct entry_memory queue_memory; /* of all queues; they keep it up to date */
-    uint64_t opened_bytes;            /* of all chunks that networks ever opened */
+    struct buffer payload;                     /* scratch of channel_send and connection_send */
+    struct entry_memory queue_memory;          /* of all queues; they keep it up to date */
+    uint64_t opened_bytes;                     /* of all chunks that networks ever opened */
     uint64_t disk_free_bytes, disk_mark_bytes; /* as it was told; 0: not yet */
     uint64_t held_bytes; /* message memory of publishes that wait for the alarm; blocked.c */
     uint8_t alarms;      /* of enum core_alarm: publishers are blocked while any is set */

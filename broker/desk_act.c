@@ -288,6 +288,9 @@ void
 core_work_on_desk(struct core *core)
 {
     struct desk *desk = core->desk;
+    if (list_is_empty(&desk->running)) {
+        return;
+    }
     struct list working;
     desk->moves_left = DESK_MOVES_PER_TICK;
     desk->octets_left = DESK_OCTETS_PER_TICK;

@@ -410,8 +410,8 @@ fault_unknown_tag(struct fault *fault, uint64_t tag)
     return fault_channel(fault, REPLY_PRECONDITION_FAILED, "unknown delivery tag %" PRIu64, tag);
 }
 
-/* Everything open up to `tag`, which must itself be open; tag 0 means all there is. Bounded by what
- * a channel may have open. */
+/* Everything open up to `tag`, which must itself be open; tag 0 means all there is. In slices, but
+ * in a transaction, which only takes note of it. */
 static enum status
 settle_multiple(struct channel *channel, uint64_t tag, enum settlement settlement,
                 struct fault *fault)
@@ -420,10 +420,14 @@ settle_multiple(struct channel *channel, uint64_t tag, enum settlement settlemen
         !channel_take_timed_out(channel, tag)) {
         return fault_unknown_tag(fault, tag);
     }
-    uint64_t tag_max = tag == 0 ? UINT64_MAX : tag;
+    uint64_t tag_max = tag == 0 ? channel->next_delivery_tag - 1 : tag;
+    if (channel->mode != CHANNEL_TX) {
+        channel_settle_up_to(channel, tag_max, settlement);
+        return STATUS_OK;
+    }
     struct unacked item;
     while (unacked_table_take_first(&channel->unacked, tag_max, &item)) {
-        if (settle_now_or_later(channel, &item, settlement, fault) != STATUS_OK) {
+        if (transaction_add_settlement(channel, &item, settlement, fault) != STATUS_OK) {
             return STATUS_FAULT;
         }
     }

@@ -158,14 +158,9 @@ end_refused(const struct publish *publish, uint32_t refused_count)
 
 /* Of what is transient only quorum queues keep something over a restart. */
 static bool
-reaches_quorum(const struct core *core)
+keeps_transient(const struct queue *queue)
 {
-    for (uint32_t i = 0; i < core->routes.count; i++) {
-        if (queue_of_target(core->routes.targets[i])->settings->type == QUEUE_TYPE_QUORUM) {
-            return true;
-        }
-    }
-    return false;
+    return queue->settings->type == QUEUE_TYPE_QUORUM;
 }
 
 /* Room for the message in every queue that it reached, and in the log. STATUS_REJECTED: one is
@@ -174,8 +169,10 @@ static enum status
 reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
 {
     struct core *core = publish_core(publish);
+    bool may_be_kept = (publish->octets->flags & CONTENT_PERSISTENT) != 0;
     for (uint32_t i = 0; i < core->prompt_count; i++) {
         struct queue *queue = queue_of_target(core->routes.targets[i]);
+        may_be_kept |= keeps_transient(queue);
         if (queue_would_refuse(queue, publish->octets->body_size)) {
             return STATUS_REJECTED;
         }
@@ -187,8 +184,10 @@ reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
     if (is_any_delayed && core_reserve_delayed(core) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    bool is_persistent = (publish->octets->flags & CONTENT_PERSISTENT) != 0;
-    bool may_be_logged = core_has_log(core) && (is_persistent || reaches_quorum(core));
+    for (uint32_t i = core->prompt_count; i < core->routes.count; i++) {
+        may_be_kept |= keeps_transient(queue_of_target(core->routes.targets[i]));
+    }
+    bool may_be_logged = may_be_kept && core_has_log(core);
     enum status status = may_be_logged ? log_for_queues(publish, lsn_out) : STATUS_OK;
     if (status != STATUS_OK) {
         core_forget_delayed(core, core->routes.count);
@@ -378,12 +377,9 @@ check_user_id(const struct publish *publish, const struct properties *properties
 }
 
 static enum status
-check_topics(const struct publish *publish, struct fault *fault)
+check_keys(const struct publish *publish, struct fault *fault)
 {
     const struct exchange *exchange = publish->exchange;
-    if (!exchange->type->is_topic) {
-        return STATUS_OK;
-    }
     for (uint32_t i = 0; i < publish->message.key_count; i++) {
         if (access_require_topic(publish->channel->connection, ACCESS_WRITE, exchange->name,
                                  publish->message.keys[i], fault) != STATUS_OK) {
@@ -391,6 +387,12 @@ check_topics(const struct publish *publish, struct fault *fault)
         }
     }
     return STATUS_OK;
+}
+
+static inline enum status
+check_topics(const struct publish *publish, struct fault *fault)
+{
+    return publish->exchange->type->is_topic ? check_keys(publish, fault) : STATUS_OK;
 }
 
 /* What the exchange itself cannot heed is the publisher's mistake; one that lies behind it lets the

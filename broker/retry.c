@@ -564,6 +564,7 @@ core_park(struct core *core, struct queue *queue, const struct dying_message *me
     }
     struct failure_row *row = queue_find_failure(queue, message->position);
     assert(row != NULL);
+    row->due_ms = 0; /* it may have been held back when the limit was lowered */
     log_failure(core, queue, &entry, row, INT64_MAX);
     queue->failures->quarantined_count++;
     core->counters.quarantined++;

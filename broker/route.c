@@ -36,18 +36,14 @@ static void
 route_keys(struct core *core, struct exchange *exchange, const struct route_message *message,
            struct route_set *set)
 {
-    struct exchange_message shown = {
-        .headers = message->headers,
-        .properties = message->properties,
-    };
-    if (exchange->type->routes_once) {
-        shown.routing_key = message->keys[0];
-        shown.other_keys = message->keys + 1;
-        shown.other_key_count = message->key_count - 1;
-        exchange_route(exchange, &shown, core->cache, set);
-        return;
-    }
-    for (uint32_t i = 0; i < message->key_count; i++) {
+    bool is_asked_once = exchange->type->routes_once;
+    uint32_t times = is_asked_once ? 1 : message->key_count;
+    UNINITIALIZED struct exchange_message shown;
+    shown.headers = message->headers;
+    shown.properties = message->properties;
+    shown.other_keys = message->keys + 1;
+    shown.other_key_count = is_asked_once ? message->key_count - 1 : 0;
+    for (uint32_t i = 0; i < times; i++) {
         shown.routing_key = message->keys[i];
         exchange_route(exchange, &shown, core->cache, set);
     }
@@ -133,14 +129,15 @@ hold_until_ms(const struct core *core, const struct exchange *exchange,
     return delay_ms == 0 ? 0 : waiting_due_ms(core_now_ms(core) + delay_ms);
 }
 
-/* Walks from the targets in the set on. Exchanges that hold the message back are passed over;
+/* Walks from target `start` of the set on. Exchanges that hold the message back are passed over;
  * returns whether there are any. */
 static bool
-walk_promptly(struct core *core, struct vhost *vhost, const struct route_message *message)
+walk_promptly(struct core *core, struct vhost *vhost, const struct route_message *message,
+              uint32_t start)
 {
     struct route_set *set = &core->routes;
     bool is_held = false;
-    for (uint32_t i = 0; i < set->count; i++) {
+    for (uint32_t i = start; i < set->count; i++) {
         if (!is_exchange(set->targets[i])) {
             continue;
         }
@@ -189,6 +186,46 @@ keep_queues(struct core *core, uint32_t prompt_count)
     set->count = kept;
 }
 
+static bool
+holds_only_queues(const struct route_set *set)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (set->targets[i]->kind != ROUTE_TARGET_QUEUE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Most exchanges lead to queues and to nothing else: then there is no walk, and the exchange needs
+ * no place in the set, only the mark that it is known, which one key does not renew. False: it has
+ * its place now, and was routed; the walk goes on behind it. */
+static inline bool
+route_to_queues(struct core *core, struct exchange *exchange, const struct route_message *message)
+{
+    struct route_set *set = &core->routes;
+    exchange->target.stamp = set->stamp;
+    route_keys(core, exchange, message, set);
+    if (!holds_only_queues(set)) {
+        route_set_put_first(set, &exchange->target);
+        return false;
+    }
+    core->prompt_count = set->count;
+    return true;
+}
+
+static void
+route_by_walking(struct core *core, struct vhost *vhost, const struct route_message *message,
+                 uint32_t start)
+{
+    bool is_held = walk_promptly(core, vhost, message, start);
+    uint32_t prompt_count = core->routes.count;
+    if (is_held) {
+        walk_behind_held(core, vhost, message, prompt_count);
+    }
+    keep_queues(core, prompt_count);
+}
+
 void
 core_route(struct core *core, struct vhost *vhost, struct exchange *exchange,
            const struct route_message *message)
@@ -200,11 +237,10 @@ core_route(struct core *core, struct vhost *vhost, struct exchange *exchange,
         core->prompt_count = set->count;
         return;
     }
-    route_set_add(set, &exchange->target);
-    bool is_held = walk_promptly(core, vhost, message);
-    uint32_t prompt_count = set->count;
-    if (is_held) {
-        walk_behind_held(core, vhost, message, prompt_count);
+    if (exchange->is_delayed || exchange->alternate.data != NULL || message->key_count > 1) {
+        route_set_add(set, &exchange->target);
+        route_by_walking(core, vhost, message, 0);
+    } else if (!route_to_queues(core, exchange, message)) {
+        route_by_walking(core, vhost, message, 1);
     }
-    keep_queues(core, prompt_count);
 }

@@ -143,3 +143,68 @@ channel_settle(struct channel *channel, struct unacked *item, enum settlement se
         break;
     }
 }
+
+/* Very many at once --------------------------------------------------------------------------- */
+
+/* In the unit of core_spend. A failure that counts has a row, a record, and a wait. */
+static uint32_t
+work_of_settling(const struct unacked *item, enum settlement settlement)
+{
+    enum { ACK = 1, RETURN = 4, FAILURE = 16 };
+    if (settlement == SETTLEMENT_ACK) {
+        return ACK;
+    }
+    return item->queue->settings->counts_failures ? FAILURE : RETURN;
+}
+
+/* Half of the tick's work stays for others; but some are always settled. True when all are. */
+static bool
+settle_slice(struct channel *channel)
+{
+    enum { SOME = 256 };
+    struct core *core = channel_core(channel);
+    uint32_t work_kept = core->settings.work_per_tick / 2;
+    for (uint32_t count = 0; count < SOME || core->work_left > work_kept; count++) {
+        struct unacked item;
+        if (!unacked_table_take_first(&channel->unacked, channel->settling_to, &item)) {
+            return true;
+        }
+        core_spend(core, work_of_settling(&item, channel->settling_as));
+        channel_settle(channel, &item, channel->settling_as);
+    }
+    return false;
+}
+
+void
+channel_settle_up_to(struct channel *channel, uint64_t tag_max, enum settlement settlement)
+{
+    assert(!channel_is_settling(channel));
+    channel->settling_to = tag_max;
+    channel->settling_as = settlement;
+    if (!settle_slice(channel)) {
+        list_append(&channel_core(channel)->settling, &channel->settling_link);
+        channel->connection->waiting_channels++;
+    }
+}
+
+void
+channel_stop_settling(struct channel *channel)
+{
+    if (channel_is_settling(channel)) {
+        list_remove(&channel->settling_link);
+        channel->connection->waiting_channels--;
+    }
+}
+
+void
+core_go_on_settling(struct core *core)
+{
+    LIST_FOR_EACH(&core->settling, link)
+    {
+        struct channel *channel = CONTAINER_OF(link, struct channel, settling_link);
+        if (settle_slice(channel)) {
+            channel_stop_settling(channel);
+            connection_replay_later(channel->connection);
+        }
+    }
+}

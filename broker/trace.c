@@ -454,6 +454,9 @@ void
 core_send_traces(struct core *core)
 {
     struct traces *traces = core->traces;
+    if (traces->count == 0) {
+        return;
+    }
     /* By number: a queue that is served to make room in it adds further ones. */
     for (uint32_t i = 0; i < traces->count; i++) {
         struct trace trace = traces->waiting[i];

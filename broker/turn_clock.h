@@ -42,4 +42,12 @@ turn_clock_is_stale(struct turn_clock *clock, uint64_t link)
     return true;
 }
 
+/* Whether the clock was not read in this turn, or not for long: news of the network side that no
+ * time is counted from, such as octets that were written, ask for no more than that. */
+static inline bool
+turn_clock_is_unread(const struct turn_clock *clock)
+{
+    return clock->events_left == 0;
+}
+
 #endif

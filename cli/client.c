@@ -342,10 +342,12 @@ report_unauthorized(const struct client *client)
                          client_place(client));
 }
 
+/* Whether it is the login that was refused, and not what was asked for. */
 static bool
-is_about_login(const char *reason)
+is_about_login(const json_t *answer)
 {
-    return reason[0] == '\0' || strcmp(reason, "Login failed") == 0 ||
+    const char *reason = json_string_value(json_object_get(answer, "reason"));
+    return reason == NULL || strcmp(reason, "Login failed") == 0 ||
            strcmp(reason, "Not logged in") == 0;
 }
 
@@ -356,7 +358,7 @@ report_status(const struct client *client, long status, const json_t *answer)
     const char *colon = reason[0] == '\0' ? "" : ": ";
     switch (status) {
     case HTTP_UNAUTHORIZED:
-        if (is_about_login(reason)) {
+        if (is_about_login(answer)) {
             return report_unauthorized(client);
         }
         __attribute__((fallthrough)); /* RabbitMQ says so to whom it knows, too */

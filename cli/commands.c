@@ -321,6 +321,7 @@ static const struct command commands[] = {
         .summary = "have a queue hand out nothing",
         .details =
             "It goes on taking messages. Consumers stay, and get nothing until \"resume\".\n",
+        OPTIONS(pause_options, PAUSE_OPTION_COUNT),
         .shared = SHARED_BY_VHOST,
         .run = pause_run,
     },
@@ -330,6 +331,7 @@ static const struct command commands[] = {
         .operand_min = 1,
         .operand_max = 1,
         .summary = "end a pause",
+        OPTIONS(pause_options, PAUSE_OPTION_COUNT),
         .shared = SHARED_BY_VHOST,
         .run = resume_run,
     },
@@ -416,6 +418,14 @@ static const struct command commands[] = {
         .details = "What it has done stays done.\n",
         .shared = SHARED_BY_CLIENT,
         .run = dlq_cancel_run,
+    },
+    {
+        .name = "dlq audit",
+        .operands = "",
+        .summary = "who replayed, dropped, paused and resumed what, and why",
+        .details = "The last 1,000 entries since the broker began; its log has all of them.\n",
+        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .run = dlq_audit_run,
     },
     {
         .heading = "Messages that wait",

@@ -82,6 +82,17 @@ purge_run(const struct command_line *line, const struct command_io *io)
     return change_run(&change, line, io);
 }
 
+const struct command_option pause_options[PAUSE_OPTION_COUNT] = {
+    {"note", "TEXT", "why; the audit keeps it"},
+};
+
+static json_t *
+note_new(const struct command_line *line)
+{
+    const char *note = line->options[0];
+    return note == NULL ? json_object() : json_pack("{s:s}", "note", note);
+}
+
 int
 pause_run(const struct command_line *line, const struct command_io *io)
 {
@@ -90,7 +101,7 @@ pause_run(const struct command_line *line, const struct command_io *io)
         .path = "/api/bourse/queues/{}/{}/pause",
         .in_vhost = true,
         .names = {line->operands[0]},
-        .body = json_object(),
+        .body = note_new(line),
         .done = "queue paused; it takes messages and hands out none",
     };
     return change_run(&change, line, io);
@@ -104,7 +115,7 @@ resume_run(const struct command_line *line, const struct command_io *io)
         .path = "/api/bourse/queues/{}/{}/resume",
         .in_vhost = true,
         .names = {line->operands[0]},
-        .body = json_object(),
+        .body = note_new(line),
         .done = "queue resumed",
     };
     return change_run(&change, line, io);

@@ -12,6 +12,7 @@ enum {
     DELETE_OPTION_COUNT = 2,
     BIND_OPTION_COUNT = 3,
     CLOSE_OPTION_COUNT = 1,
+    PAUSE_OPTION_COUNT = 1,
 };
 
 extern const struct command_option queue_declare_options[QUEUE_DECLARE_OPTION_COUNT];
@@ -19,6 +20,7 @@ extern const struct command_option exchange_declare_options[EXCHANGE_DECLARE_OPT
 extern const struct command_option queue_delete_options[DELETE_OPTION_COUNT];
 extern const struct command_option exchange_delete_options[1];
 extern const struct command_option bind_options[BIND_OPTION_COUNT];
+extern const struct command_option pause_options[PAUSE_OPTION_COUNT];
 extern const struct command_option close_options[CLOSE_OPTION_COUNT];
 
 int queue_declare_run(const struct command_line *line, const struct command_io *io);

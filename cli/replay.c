@@ -287,24 +287,63 @@ static const struct column job_columns[] = {
     {"ENDED", "ended_ms", CELL_WHEN, true}, {"NOTE", "note", CELL_TEXT, true},
 };
 
+static const struct column audit_columns[] = {
+    {"NUMBER", "number", CELL_NUMBER, false},
+    {"TIME", "time_ms", CELL_WHEN, false},
+    {"USER", "user", CELL_TEXT, false},
+    {"ACTION", "action", CELL_TEXT, false},
+    {"PHASE", "phase", CELL_TEXT, false},
+    {"QUEUE", "queue", CELL_TEXT, false},
+    {"VHOST", "vhost", CELL_TEXT, true},
+    {"DONE", "done_count", CELL_NUMBER, false},
+    {"STAYED", "stayed_count", CELL_NUMBER, false},
+    {"OUTCOME", "outcome", CELL_TEXT, true},
+    {"BATCH", "batch", CELL_TEXT, true},
+    {"FILTER", "filter", CELL_TEXT, true},
+    {"TARGET", "target", CELL_TEXT, true},
+    {"NOTE", "note", CELL_TEXT, false},
+};
+
+/* The list that is a member of the answer. */
 static int
-print_jobs(struct client *client, const struct command_line *line, const struct output *output)
+print_member(struct client *client, const struct output *output, const char *path,
+             const char *member, const struct column *columns, size_t column_count)
 {
     json_t *answer = NULL;
-    (void)line;
-    int result = client_call(client, "GET", "/api/bourse/replays", NULL, &answer);
+    int result = client_call(client, "GET", path, NULL, &answer);
     if (result == COMMAND_OK) {
-        result = output_rows(output, job_columns, ARRAY_LEN(job_columns),
-                             json_object_get(answer, "replays"));
+        result = output_rows(output, columns, column_count, json_object_get(answer, member));
     }
     json_decref(answer);
     return result;
+}
+
+static int
+print_jobs(struct client *client, const struct command_line *line, const struct output *output)
+{
+    (void)line;
+    return print_member(client, output, "/api/bourse/replays", "replays", job_columns,
+                        ARRAY_LEN(job_columns));
+}
+
+static int
+print_audit(struct client *client, const struct command_line *line, const struct output *output)
+{
+    (void)line;
+    return print_member(client, output, "/api/bourse/audit", "entries", audit_columns,
+                        ARRAY_LEN(audit_columns));
 }
 
 int
 dlq_jobs_run(const struct command_line *line, const struct command_io *io)
 {
     return list_watch(line, io, print_jobs);
+}
+
+int
+dlq_audit_run(const struct command_line *line, const struct command_io *io)
+{
+    return list_watch(line, io, print_audit);
 }
 
 int

@@ -13,6 +13,7 @@ extern const struct command_option dlq_replay_options[DLQ_REPLAY_OPTION_COUNT];
 
 int dlq_replay_run(const struct command_line *line, const struct command_io *io);
 int dlq_jobs_run(const struct command_line *line, const struct command_io *io);
+int dlq_audit_run(const struct command_line *line, const struct command_io *io);
 int dlq_cancel_run(const struct command_line *line, const struct command_io *io);
 
 /* Has the broker do `action` ("replay", "drop") with messages of the first operand's queue. Takes

@@ -39,6 +39,7 @@ void handle_groups(struct call *call);
 /* route_replay.c */
 void handle_replay(struct call *call);
 void handle_drop(struct call *call);
+/* route_jobs.c */
 void handle_replays(struct call *call);
 void handle_replay_show(struct call *call);
 void handle_replay_cancel(struct call *call);

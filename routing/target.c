@@ -3,6 +3,9 @@
 #include "routing/target.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
 
 enum { ROUTE_SET_CAPACITY_MIN = 16 };
 
@@ -19,6 +22,18 @@ route_set_grow(struct route_set *set)
     uint32_t capacity = set->capacity == 0 ? ROUTE_SET_CAPACITY_MIN : 2 * set->capacity;
     set->targets = xrealloc(set->targets, capacity * sizeof(struct route_target *));
     set->capacity = capacity;
+}
+
+void
+route_set_put_first(struct route_set *set, struct route_target *target)
+{
+    assert(target->stamp == set->stamp);
+    if (set->count == set->capacity) {
+        route_set_grow(set);
+    }
+    memmove(set->targets + 1, set->targets, set->count * sizeof(struct route_target *));
+    set->targets[0] = target;
+    set->count++;
 }
 
 uint32_t

@@ -60,6 +60,9 @@ route_set_begin(struct route_set *set)
 
 void route_set_grow(struct route_set *set);
 
+/* Puts the target, which has the pass's stamp and is not in the set, in front of the others. */
+void route_set_put_first(struct route_set *set, struct route_target *target);
+
 /* What is collected between the two calls is whole: route_set_split lets targets be added that are
  * in the set already, and returns where they start; route_set_merge takes those away again. */
 uint32_t route_set_split(struct route_set *set);

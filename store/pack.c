@@ -181,6 +181,23 @@ check_removals(struct packing *packing, struct segment_index *index)
     return status;
 }
 
+/* Where nothing is committed yet nothing was folded, and nobody has made the file that says so. */
+static enum status
+read_dead(struct packing *packing, const struct source *source, const struct segment_index *index,
+          struct dead_rows *dead)
+{
+    char name[STORE_NAME_SIZE];
+    bool is_pack = source->entry->is_pack;
+    enum status status = dead_rows_read(dead, packing->disk, index);
+    bool is_missing = (status == STATUS_IO && errno == ENOENT) ||
+                      (status == STATUS_AGAIN && is_pack); /* it is about what the pack was */
+    if (is_missing && packing->folded_lsn == 0) {
+        return dead_rows_init(dead, index);
+    }
+    store_file_name(STORE_FILE_DEAD, index->number, 0, name);
+    return status == STATUS_OK ? status : fail(packing, status, "read", name, 0);
+}
+
 static enum status
 gather_source(struct packing *packing, struct source *source)
 {
@@ -200,7 +217,7 @@ gather_source(struct packing *packing, struct source *source)
         status = check_removals(packing, &index);
     }
     if (status == STATUS_OK) {
-        status = dead_rows_read(&dead, packing->disk, &index);
+        status = read_dead(packing, source, &index, &dead);
         if (status == STATUS_OK) {
             status = add_rows(packing, &index, &dead);
             dead_rows_fini(&dead);

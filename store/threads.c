@@ -58,8 +58,7 @@ struct store_threads {
 };
 
 const uint64_t store_flush_bounds_us[FLUSH_BUCKET_COUNT] = {
-    50,    100,   250,   500,    1000,   2500,    5000,
-    10000, 25000, 50000, 100000, 250000, 1000000, UINT64_MAX,
+    50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 1000000, UINT64_MAX,
 };
 
 /* Moves everything from one list to the end of another. */

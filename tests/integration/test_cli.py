@@ -110,6 +110,8 @@ def test_names_are_one_segment_and_bodies_are_json(fake):
 
 @pytest.mark.parametrize("status, answer, exit_status, told", [
     (401, {"error": "not_authorised"}, 77, "group bourse"),
+    (401, {"error": "not_authorized", "reason": "Login failed"}, 77, "group bourse"),
+    (401, {"error": "not_authorized", "reason": "read access to queue 'q' refused"}, 77, "read access"),
     (403, {"reason": "no configure right"}, 77, "no configure right"),
     (404, {"error": "Object Not Found", "reason": "Not Found"}, 66, "bourse ls"),
     (400, {"error": "bad_request", "reason": "inequivalent arg 'durable'"}, 1, "inequivalent arg"),

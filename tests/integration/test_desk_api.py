@@ -342,3 +342,62 @@ def test_a_slow_reader_of_an_export_fills_no_memory_and_may_go_away(broker, api)
         reader.close()
     assert api.get(f"{DESK}/mine-slow/peek?count=1")[0] == 200
     api.delete("/api/queues/%2F/mine-slow")
+
+
+def test_a_client_gets_what_was_peeked_at_as_if_nobody_had_looked(broker, api):
+    """On the wire: order, redelivered and who holds what."""
+    channel = broker.open(user="admin", password="secret").channel()
+    channel.declare("mine-wire")
+    for number in range(4):
+        channel.publish("", "mine-wire", b"%d" % number)
+    held = [channel.get("mine-wire", no_ack=False) for _ in range(2)]
+    channel.nack(held[1].delivery_tag)
+    channel.ping()
+    seen = api.get(f"{DESK}/mine-wire/peek")[1]["messages"]
+    assert [(one["payload"], one["place"], one["redelivered"]) for one in seen] == [
+        ("1", "ready", True), ("2", "ready", False), ("3", "ready", False), ("0", "unacked", False)]
+    assert api.get(f"{DESK}/mine-wire/export")[0] == 200
+    assert api.get(f"{DESK}/mine-wire/groups")[1]["messages"] == 4
+    assert [(one.body, one.redelivered) for one in (channel.get("mine-wire") for _ in range(3))] == [
+        (b"1", True), (b"2", False), (b"3", False)]
+    channel.nack(held[0].delivery_tag)
+    assert (lambda one: (one.body, one.redelivered))(channel.get("mine-wire")) == (b"0", True)
+    channel.delete("mine-wire")
+
+
+def test_a_broker_that_stops_ends_an_export_that_nobody_reads(tmp_path):
+    (tmp_path / "pw").write_text("secret\n")
+    (tmp_path / "bourse.yaml").write_text(CONFIG)
+    with brokers.Bourse(tmp_path / "bourse.yaml", listen=("amqp", "http")) as broker:
+        api = Api(broker.addresses["http"][0])
+        fill(api, "mine-stop", 30, 500000)
+        reader = socket.create_connection(api.address)
+        login = base64.b64encode(b"admin:secret").decode()
+        reader.sendall(f"GET {DESK}/mine-stop/export HTTP/1.1\r\nHost: x\r\n"
+                       f"Authorization: Basic {login}\r\n\r\n".encode())
+        assert reader.recv(15) == b"HTTP/1.1 200 OK"
+    reader.close()      # the broker has stopped
+
+
+def test_a_replay_goes_on_when_its_client_has_gone(api, dead):
+    client = socket.create_connection(api.address)
+    login = base64.b64encode(b"admin:secret").decode()
+    body = json.dumps({"rate": 20, "wait": True, "batch": "alone"})
+    client.sendall(f"POST {DESK}/{dead}/replay HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {login}\r\n"
+                   f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    assert until(lambda: any(job["batch"] == "alone" for job in api.get("/api/bourse/replays")[1]["replays"]))
+    client.close()
+    assert until(lambda: depth(api, dead) == 0)
+
+
+def test_an_old_client_gets_its_export_without_chunks(api):
+    fill(api, "mine-old", 3, 700000)
+    client = socket.create_connection(api.address)
+    login = base64.b64encode(b"admin:secret").decode()
+    client.sendall(f"GET {DESK}/mine-old/export HTTP/1.0\r\nAuthorization: Basic {login}\r\n\r\n".encode())
+    text = b"".join(iter(lambda: client.recv(65536), b""))
+    head, body = text.split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.0 200") and b"chunked" not in head
+    assert [json.loads(line)["payload"][:6] for line in body.splitlines()] == ["000000", "000001", "000002"]
+    client.close()
+    api.delete("/api/queues/%2F/mine-old")

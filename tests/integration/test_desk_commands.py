@@ -113,6 +113,14 @@ def test_waiting_messages_are_listed_released_and_cancelled(run, broker):
     assert "one of" in run("delayed", "cancel", "slow", status=64).stderr
 
 
+def test_a_pause_is_in_the_audit_with_its_note(run, dead):
+    run("pause", dead, "--note", "looking into it")
+    assert run("get", dead, "-o", "json").stdout.strip() == "[]"
+    run("resume", dead)
+    assert [(entry["action"], entry["user"], entry["note"]) for entry in rows(run, "dlq", "audit")[-2:]] == [
+        ("pause", "(local)", "looking into it"), ("resume", "(local)", "")]
+
+
 def test_tracing_is_switched_and_told(run):
     assert run("trace", "status").stdout == "tracing is off\n"
     assert "amq.rabbitmq.trace" in run("trace", "on").stdout

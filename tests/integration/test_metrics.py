@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from tests.support import amqp, prometheus
+from tests.support import certs, prometheus
 from tests.support import broker as brokers
 
 pytestmark = pytest.mark.bourse_only
@@ -315,3 +315,17 @@ def test_a_refused_reload_is_told_of(tmp_path):
         (tmp_path / "bourse.yaml").write_text(CONFIG)
         broker.reload(r"config\.reload")
         assert value(scrape(broker), "bourse_config_last_reload_success") == 1
+
+
+def test_the_end_of_a_certificate_is_told(tmp_path):
+    authority = certs.Authority(tmp_path)
+    authority.issue("server", usage="serverAuth")
+    (tmp_path / "pw").write_text("secret\n")
+    (tmp_path / "bourse.yaml").write_text(CONFIG + "  amqps:\n    bind: \"127.0.0.1:0\"\n"
+                                          "    tls: {certificate: server.pem, key: server.key}\n")
+    with brokers.Bourse(tmp_path / "bourse.yaml", listen=("amqp", "http", "metrics")) as broker:
+        left_s = value(scrape(broker), "bourse_certificate_expiry_seconds", listener="amqps")
+        assert 0 < left_s < 10 * 365 * 86400
+        items = json.loads(fetch(broker, "/api/bourse/attention", "http")[1])["items"]
+        is_told = "certificate_ends" in [item["kind"] for item in items]
+        assert is_told == (left_s < 14 * 86400)

@@ -307,7 +307,7 @@ struct history_return {
 struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked, held,
-        picked, noted, queues_expired, policies_changed;
+        picked, noted, queues_expired, policies_changed, looked;
 };
 
 struct history {

@@ -85,7 +85,6 @@ struct world {
     struct dice retries; /* and for what operators do */
     struct dice rest;    /* for what came last */
     struct dice looks;   /* for what is looked at */
-    uint64_t look_count; /* messages that were shown */
     struct trace trace;
     struct habits habits;
     enum mutant mutant;

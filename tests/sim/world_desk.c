@@ -28,7 +28,7 @@ static void
 on_done(void *context, const struct desk_job *job)
 {
     struct world *world = context;
-    world->look_count += desk_job_progress(job)->done_count;
+    world->history.sums.looked += desk_job_progress(job)->done_count;
 }
 
 void

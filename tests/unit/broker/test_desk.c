@@ -689,6 +689,90 @@ Test(desk, what_is_parked_is_grouped_and_replayed_to_its_own_queue)
     cr_expect(eq(u64, queue_waiting_count(find_queue(rig, "q")), 0));
 }
 
+/* Rights --------------------------------------------------------------------------------------- */
+
+static const struct desk_progress *
+replay_by(const char *user, const char *exchange)
+{
+    struct desk_order request = {
+        .action = DESK_REPLAY,
+        .target = {.to = REPLAY_TO_EXCHANGE,
+                   .exchange = bytes_of(exchange),
+                   .routing_key = bytes_of("t")},
+        .user = bytes_of(user),
+        .is_by_user = true,
+    };
+    desk_run(rig, "q", &request, pump, &outcome);
+    return &outcome.progress;
+}
+
+static void
+add_writer(const char *name, const char *write)
+{
+    char hash[RIG_HASH_SIZE];
+    struct config_user user = rig_user(name, rig_slow_hash("x", hash));
+    user.write = write;
+    rig_put_user(rig, &user);
+}
+
+Test(desk, a_replay_goes_only_where_its_user_may_publish)
+{
+    declare_queue(rig, a, "q");
+    declare_queue(rig, a, "t");
+    declare_exchange(rig, a, "x", "direct", NULL);
+    bind_queue(rig, a, "t", "x", "t");
+    publish_numbers(rig, a, "q", 1, 3);
+    add_writer("writer", "^x$");
+    cr_expect(eq(u64, replay_by("nobody", "x")->not_allowed_count, 3));
+    cr_expect(eq(u64, replay_by("writer", "")->not_allowed_count, 3));
+    cr_expect(eq(u64, outcome.progress.done_count, 0));
+    cr_expect(eq(u64, ready_count(rig, "q"), 3));
+    cr_expect(eq(u64, replay_by("writer", "x")->done_count, 3));
+    cr_expect(eq(u64, ready_count(rig, "t"), 3));
+}
+
+/* Leaving -------------------------------------------------------------------------------------- */
+
+Test(desk, who_looked_and_left_is_not_told)
+{
+    declare_queue(rig, a, "q");
+    publish_numbers(rig, a, "q", 1, 10);
+    struct desk_order request = {.action = DESK_BROWSE};
+    desk_begin_job(rig, "q", &request, &outcome);
+    desk_leave(rig->core, outcome.number);
+    pump();
+    cr_expect(not(outcome.is_done));
+    cr_expect(eq(u32, outcome.shown_count, 0));
+    cr_expect(eq(ptr, (void *)desk_find(rig->core, outcome.number), NULL));
+    desk_leave(rig->core, outcome.number);
+}
+
+Test(desk, what_was_asked_for_goes_on_without_who_asked)
+{
+    declare_queue(rig, a, "q");
+    declare_queue(rig, a, "t");
+    publish_numbers(rig, a, "q", 1, 10);
+    for (int is_dry = 1; is_dry >= 0; is_dry--) {
+        struct desk_order request = {
+            .action = DESK_REPLAY,
+            .target = {.to = REPLAY_TO_EXCHANGE,
+                       .exchange = bytes_of(""),
+                       .routing_key = bytes_of("t")},
+            .is_dry = is_dry != 0,
+        };
+        desk_begin_job(rig, "q", &request, &outcome);
+        desk_leave(rig->core, outcome.number);
+        pump();
+        const struct desk_progress *progress =
+            desk_job_progress(desk_find(rig->core, outcome.number));
+        cr_expect(not(outcome.is_done));
+        cr_expect(eq(int, (int)progress->state, DESK_IS_DONE));
+        cr_expect(eq(u64, progress->done_count, 10));
+        cr_expect(eq(u64, progress->total_count, 10));
+    }
+    cr_expect(eq(u64, ready_count(rig, "t"), 10));
+}
+
 /* Many ----------------------------------------------------------------------------------------- */
 
 Test(desk, ten_thousand_take_no_more_ticks_than_their_share_says)

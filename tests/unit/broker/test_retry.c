@@ -7,6 +7,7 @@
 #include <criterion/new/assert.h>
 
 #include "amqp/properties.h"
+#include "amqp/reply.h"
 #include "amqp/table.h"
 #include "broker/dead_letter.h"
 #include "broker/limits.h"
@@ -859,6 +860,116 @@ Test(retry_broker, a_parked_message_that_is_forgiven_begins_anew)
     expect_counts(take(), -1, 2, "nack");
     reject(b, 3, true);
     expect_counts(take(), 1, 3, "reject");
+}
+
+/* A hold ends with its message's parking: released, it does not wait for what it was to wait for.
+ */
+Test(retry_broker, a_message_that_was_parked_while_it_was_held_is_not_held_when_it_is_released)
+{
+    say_text("x-delayed-retry-order", "hold");
+    struct queue *queue = declare_retrying(100000, 2, 5);
+    publish_text(rig, a, "q", "1");
+    fail();
+    say_number("x-delivery-limit", 0);
+    uint32_t changed;
+    enum status status = queue_set_arguments(queue, buffer_bytes(&arguments), &changed);
+    cr_assert(eq(int, status, STATUS_OK));
+    consume(rig, b, 1, "q", "c", false);
+    rig_turn(rig);
+    cr_assert(eq(u64, waiting_of(queue, WAITING_PARKED), 1));
+    const struct due_row row = *queue_first_waiting(queue);
+    core_forgive(rig->core, queue, &row.entry, row.key.position);
+    struct queue_entry entry;
+    status = queue_end_retry(queue, &row.key, &entry);
+    cr_assert(eq(int, status, STATUS_OK));
+    core_head_is_there(rig->core, queue);
+    rig_turn(rig);
+    cr_assert_str_eq(deliveries(rig, b), "1");
+}
+
+/* Slices ------------------------------------------------------------------------------------- */
+
+enum { MANY = 1000, SLICE = 256 };
+
+/* Client b has many messages open, and a tick has time for few of them. */
+static struct queue *
+have_many_open(void)
+{
+    struct queue *queue = declare_retrying(0, 0, 5);
+    rig->holds_turn = true;
+    publish_numbers(rig, a, "q", 1, MANY);
+    rig->holds_turn = false;
+    consume(rig, b, 1, "q", "c", false);
+    for (int i = 0; i < 10; i++) {
+        rig_turn(rig);
+    }
+    cr_assert(eq(u64, queue->unacked_count, MANY));
+    while (rig_next(rig, b) != NULL) {
+    }
+    rig->core->settings.work_per_tick = 1;
+    rig_turn(rig);
+    return queue;
+}
+
+/* One nack of very many would make one tick as long as that takes. What follows on the channel
+ * waits for all of it. */
+Test(retry_broker, very_many_failures_are_noted_in_slices_and_what_follows_waits)
+{
+    const struct queue *queue = have_many_open();
+    cancel(rig, b, "c");
+    rig->holds_turn = true;
+    send_nack(rig, b, 1, MANY, true, true);
+    send_ack(rig, b, 1, MANY + 1, false);
+    rig->holds_turn = false;
+    for (uint64_t expected = SLICE; expected < MANY; expected += SLICE) {
+        cr_expect(eq(u64, queue->failures->failed_count, expected));
+        cr_expect(eq(u64, core_wait_ms(rig->core), 0));
+        rig_expect_nothing(rig, b);
+        rig_turn(rig);
+    }
+    cr_expect(eq(u64, queue->failures->failed_count, MANY));
+    cr_expect(eq(u64, queue->ready_count, MANY));
+    rig_turn(rig);
+    rig_expect_channel_close(rig, b, 1, REPLY_PRECONDITION_FAILED, "unknown delivery tag 1001");
+}
+
+/* Tag 0 means what is open now, not what the consumer is handed meanwhile. */
+Test(retry_broker, what_is_handed_out_between_slices_is_not_settled_with_them)
+{
+    const struct queue *queue = have_many_open();
+    send_nack(rig, b, 1, 0, true, true);
+    for (int i = 0; i < 20; i++) {
+        rig_turn(rig);
+    }
+    cr_expect(eq(u64, queue->failures->failed_count, MANY));
+    cr_expect(eq(u64, queue->unacked_count, MANY));
+}
+
+/* Slices have an end when their channel has one, and a close waits for them. */
+Test(retry_broker, a_close_waits_for_the_last_slice_and_a_loss_does_not)
+{
+    const struct queue *queue = have_many_open();
+    cancel(rig, b, "c");
+    send_nack(rig, b, 1, MANY, true, true);
+    rig_send_id(rig, b, 1, METHOD_CHANNEL_CLOSE);
+    for (int i = 0; i < 20; i++) {
+        rig_turn(rig);
+    }
+    (void)rig_expect(rig, b, 1, METHOD_CHANNEL_CLOSE_OK);
+    cr_expect(eq(u64, queue->failures->failed_count, MANY));
+    cr_expect(eq(u64, queue->ready_count, MANY));
+    uint64_t c = messaging_client(rig);
+    consume(rig, c, 1, "q", "c", false);
+    for (int i = 0; i < 20; i++) {
+        rig_turn(rig);
+    }
+    cr_assert(eq(u64, queue->unacked_count, MANY));
+    send_nack(rig, c, 1, 0, true, true);
+    rig_hang_up(rig, c);
+    rig_turn(rig);
+    cr_expect(eq(u64, queue->ready_count, MANY));
+    cr_expect(ne(u64, core_wait_ms(rig->core), 0));
+    queue_check(queue);
 }
 
 /* As many as rows have room for: a message that is parked is lent once more, which makes room. */

@@ -95,6 +95,21 @@ Test(route, walks_through_exchanges_and_visits_each_once)
     EXPECT_REACH("y", KEYS("k"), "q1 q2");
 }
 
+/* As many as the set has room for: the exchange itself then has its place in front of them. */
+Test(route, walks_through_very_many_exchanges)
+{
+    enum { EXCHANGES = 16 };
+    declare_exchange(rig, a, "x", "fanout", NULL);
+    for (int i = 0; i < EXCHANGES; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "y%d", i);
+        declare_exchange(rig, a, name, "fanout", NULL);
+        bind_exchange(rig, a, name, "x", "");
+        bind_queue(rig, a, i % 2 == 0 ? "q1" : "q2", name, "");
+    }
+    EXPECT_REACH("x", KEYS("k"), "q1 q2");
+}
+
 Test(route, what_matches_nothing_goes_to_the_alternate_exchange)
 {
     declare_exchange(rig, a, "last", "fanout", NULL);

@@ -46,3 +46,16 @@ Test(turn_clock, what_comes_from_no_link_always_reads_it)
     cr_expect(turn_clock_is_stale(&clock, TURN_CLOCK_NO_LINK));
     cr_expect(turn_clock_is_stale(&clock, TURN_CLOCK_NO_LINK));
 }
+
+/* What was written says nothing that a time is counted from; but timers are due by some reading. */
+Test(turn_clock, news_of_the_network_ask_for_any_reading_of_the_turn)
+{
+    struct turn_clock clock = {0};
+    turn_clock_begin(&clock);
+    cr_expect(turn_clock_is_unread(&clock));
+    (void)turn_clock_is_stale(&clock, 7);
+    cr_expect(not(turn_clock_is_unread(&clock)));
+    cr_expect(not(turn_clock_is_stale(&clock, 7)), "they do not pass for the link's own");
+    turn_clock_begin(&clock);
+    cr_expect(turn_clock_is_unread(&clock));
+}

@@ -154,6 +154,47 @@ Test(binding_table, taking_any_takes_each_once)
     cr_expect(eq(u32, table.count, 0));
 }
 
+/* A walk in slices, between which the table doubles: what was there at the beginning is met, and
+ * what is met twice is of the part that was under way. */
+Test(binding_table, a_walk_lives_through_changes)
+{
+    enum { COUNT = 20000, SLICE = 500 };
+    char key[16];
+    uint8_t met[COUNT] = {0};
+    uint32_t next = COUNT;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof(key), "%u", i);
+        (void)add(&target_a, key, nothing);
+    }
+    struct binding_walk walk = {.has_begun = false};
+    bool is_over = false;
+    for (uint64_t generation = 0; !is_over; generation++) {
+        bool is_anew = !binding_walk_resume(&walk, &table, generation);
+        bool is_new_part = false;
+        cr_expect(eq(int, is_anew, generation > 0));
+        for (uint32_t i = 0; !is_over && (i < SLICE || (is_anew && !is_new_part)); i++) {
+            const struct binding *binding = binding_walk_next(&walk, &table, &is_new_part);
+            uint32_t number = COUNT;
+            is_over = binding == NULL;
+            if (binding != NULL) {
+                memcpy(key, binding->texts, binding->key_size);
+                key[binding->key_size] = '\0';
+                number = (uint32_t)strtoul(key, NULL, 10);
+            }
+            if (number < COUNT) {
+                met[number]++;
+            }
+        }
+        for (int i = 0; i < 200; i++) {
+            snprintf(key, sizeof(key), "%u", next++);
+            (void)add(&target_b, key, nothing);
+        }
+    }
+    for (uint32_t i = 0; i < COUNT; i++) {
+        cr_assert(gt(u8, met[i], 0), "%u is met", i);
+    }
+}
+
 /* A million bindings of one source: what each costs beside its texts. */
 Test(binding_table, a_binding_is_small)
 {

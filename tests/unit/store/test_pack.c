@@ -159,6 +159,37 @@ Test(pack, can_be_packed_again_and_folded_into)
     cr_expect(not(content.rows[0].was_handed_out), "its dead file is believed");
 }
 
+/* Before the first commit of a run nothing has been folded, and there is no dead file. */
+Test(pack, can_be_packed_by_itself_before_anything_was_committed)
+{
+    take_snapshot();
+    pack(1, 3);
+    store_maker_end(&maker);
+    start();
+    cr_assert(eq(u64, journal_commit_lsn(maker.journal), 0));
+    pack(1, 3);
+    expect_rest();
+}
+
+/* Whatever the disk does not give is named. */
+Test(pack, says_which_file_cannot_be_opened)
+{
+    enum { OPENS = 60 };
+    uint32_t failed_count = 0;
+    take_snapshot();
+    for (uint64_t nth = 1; nth <= OPENS; nth++) {
+        failure = (struct log_failure){0};
+        sim_disk_fail(sim, SIM_DISK_OPEN, nth, EIO);
+        enum status status =
+            pack_run(&disk, 1, 4, journal_commit_lsn(maker.journal), &pack_octets, &failure);
+        sim_disk_fail(sim, SIM_DISK_OPEN, 0, 0);
+        cr_expect(status == STATUS_OK || failure.what != NULL, "open %zu", (size_t)nth);
+        failed_count += status != STATUS_OK;
+    }
+    cr_expect(lt(u32, 10, failed_count));
+    expect_rest();
+}
+
 /* Draining one queue out of many reads on where it read last. */
 Test(pack, contents_lie_queue_by_queue)
 {
