@@ -37,7 +37,7 @@ PYTHON := /usr/bin/python3
 # Variant ----------------------------------------------------------------------------------------
 
 comma := ,
-TEST_GOALS := test unit integration interop crash-tests sim-tests thread-tests
+TEST_GOALS := test unit integration interop console-tests crash-tests sim-tests thread-tests
 ifneq ($(filter $(TEST_GOALS) corruption,$(MAKECMDGOALS)),)
 SAN ?= address,undefined
 endif
@@ -222,6 +222,15 @@ $(ALL_OBJECTS): $(OUT)/obj/%.o: %.c $(OUT)/flags
 	@echo "  CC    $<"
 	@$(CC) $(ALL_CFLAGS) $(FILE_CFLAGS) -MMD -MP -c -o $@ $<
 
+# The console's files are part of the binary, and compressed beforehand.
+WEB_FILES := $(wildcard management/web/*)
+WEB_GZIP := $(WEB_FILES:management/web/%=$(OUT)/web/%.gz)
+$(WEB_GZIP): $(OUT)/web/%.gz: management/web/%
+	@mkdir -p $(@D)
+	@gzip -9 -n -c $< > $@
+$(OUT)/obj/management/web.o: $(WEB_FILES) $(WEB_GZIP)
+$(OUT)/obj/management/web.o: private FILE_CFLAGS := -DWEB_GZIP='"$(OUT)/web"'
+
 # Rewritten only when it would differ, so that an unchanged command line rebuilds nothing.
 FLAGS_TEXT := $(shell $(CC) -dumpfullversion -dumpversion 2>/dev/null) $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 $(OUT)/flags: FORCE
@@ -308,15 +317,17 @@ export BOURSE_THREADS := $(THREADS)
 
 RUN_TESTS = $(PYTHON) tools/run_tests.py --out $(OUT) --binary $(BINARY)
 
-.PHONY: test unit integration interop crash-tests sim-tests thread-tests
+.PHONY: test unit integration interop console-tests crash-tests sim-tests thread-tests
 test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) $(THREAD_BINARY) ## run everything: unit, sim, integration, interop, crash, threads, include table
-	@$(RUN_TESTS) includes unit sim integration interop crash thread
+	@$(RUN_TESTS) includes unit sim integration interop console crash thread
 unit: deps-test $(UNIT_TESTS) ## run the unit tests
 	@$(RUN_TESTS) unit
 integration: deps-test $(BINARY) ## run the tests against a broker process (THREADS=2: with that many threads)
 	@$(RUN_TESTS) integration
 interop: deps-test $(BINARY) ## run the tests with other people's clients
 	@$(RUN_TESTS) interop
+console-tests: deps-test $(BINARY) ## run the tests with a browser on the web console
+	@$(RUN_TESTS) console
 
 thread-tests: deps-test $(THREAD_BINARY) ## a load and some integration tests under the thread sanitizer
 	@$(RUN_TESTS) thread

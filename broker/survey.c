@@ -119,6 +119,7 @@ copy_queue(struct queue_survey *survey, struct core *core, struct queue *queue)
     row->exclusive = queue->exclusive;
     row->auto_delete = queue->auto_delete;
     row->from_file = queue->from_file;
+    row->is_paused = queue->is_paused;
     copy_policies(survey, queue, row);
     copy_users_of_queue(survey, core, queue, row);
     copy_counts(queue, row);

@@ -31,7 +31,7 @@ struct survey_queue {
     struct bytes exclusive_tag; /* of the consumer that is the only one; data NULL: none */
     struct bytes active_tag;    /* of the single active consumer; data NULL: none */
     enum queue_type type;
-    bool durable, exclusive, auto_delete, from_file;
+    bool durable, exclusive, auto_delete, from_file, is_paused;
     uint64_t ready, unacked;
     uint64_t waiting[WAITING_KIND_COUNT];
     uint64_t dying;

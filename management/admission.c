@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who asks, and whether that one may: by the route's row, and by what the core knows. The password
  * goes the way of AMQP's logins, with their cache and their delays. */
+#include <event2/http.h>
 #include <stdlib.h>
 
 #include "amqp/reply.h"
@@ -16,6 +17,7 @@ enum admission_verdict {
     NOT_ABLE,      /* the role does not allow it */
     NOT_IN_VHOST,  /* no rights there */
     NO_SUCH_VHOST,
+    SESSION_ENDED, /* the user has changed since it began */
 };
 
 struct admission {
@@ -27,6 +29,7 @@ struct admission {
     const struct route *route;
     struct bytes vhost; /* data NULL: none is asked for */
     bool is_house;
+    const struct call_user *known; /* signed in before, in the call's arena; NULL: by password */
     enum admission_verdict verdict;
     struct call_user admitted;
 };
@@ -63,11 +66,25 @@ judge(struct admission *admission, struct core *core, const struct user *user)
     if (user != NULL) {
         size_t size = user->name.size < CALL_USER_SIZE ? user->name.size : CALL_USER_SIZE - 1;
         memcpy(admitted->name, user->name.data, size);
+        admitted->id = user->id;
+        admitted->version = user->version;
     }
     if ((admitted->abilities & (uint8_t)admission->route->needs) == 0) {
         return NOT_ABLE;
     }
     return judge_vhost(admission, core, user);
+}
+
+static enum admission_verdict
+judge_known(struct admission *admission, struct core *core)
+{
+    const struct call_user *known = admission->known;
+    const struct user *user = core_find_user(core, bytes_of(known->name));
+    if (user == NULL || user->is_disabled || user->id != known->id ||
+        user->version != known->version) {
+        return SESSION_ENDED;
+    }
+    return judge(admission, core, user);
 }
 
 static void
@@ -85,6 +102,10 @@ admission_step(struct request *request, struct core *core, uint32_t *budget)
     (void)budget;
     if (admission->is_house) {
         admission->verdict = judge(admission, core, NULL);
+        return REQUEST_DONE;
+    }
+    if (admission->known != NULL) {
+        admission->verdict = judge_known(admission, core);
         return REQUEST_DONE;
     }
     if (admission->house == NULL) {
@@ -113,7 +134,7 @@ admission_abandon(struct request *request, struct core *core)
 static void
 refuse_login(struct call *call, const char *reason)
 {
-    if (!http_is_of_browser(call->http)) {
+    if (call->http != NULL && !http_is_of_browser(call->http)) {
         /* RabbitMQ's realm: there are clients that have their password for it alone. */
         call_add_header(call, "WWW-Authenticate", "Basic realm=\"RabbitMQ Management\"");
     }
@@ -140,6 +161,10 @@ admission_then(struct call *call, struct call_ask *ask)
         call_fail(call, 401, "user '%s' has no rights in vhost '%.*s'", call->user.name,
                   BYTES_FORMAT(admission->vhost));
         break;
+    case SESSION_ENDED:
+        sessions_end(&call->management->sessions, call->session);
+        refuse_login(call, "the user has changed: sign in again");
+        break;
     case NO_SUCH_VHOST:
         call_fail(call, 404, "Not Found: vhost '%.*s'", BYTES_FORMAT(admission->vhost));
         break;
@@ -158,8 +183,16 @@ admission_free(struct call_ask *ask)
     free(admission);
 }
 
+static struct net_peer *
+copy_peer(const struct server_connection *connection)
+{
+    struct net_peer *peer = xalloc(sizeof(*peer));
+    *peer = connection->peer;
+    return peer;
+}
+
 static struct admission *
-admission_new(struct call *call, const struct server_connection *connection)
+admission_new(struct call *call)
 {
     struct admission *admission = xalloc(sizeof(*admission));
     admission->ask.desk.request.step = admission_step;
@@ -170,9 +203,96 @@ admission_new(struct call *call, const struct server_connection *connection)
     if ((call->route->flags & ROUTE_IN_VHOST) != 0) {
         admission->vhost = call_name(call, 0);
     }
-    admission->peer = xalloc(sizeof(*admission->peer));
-    *admission->peer = connection->peer;
     return admission;
+}
+
+/* Takes what the core may say of the session: it may end meanwhile. */
+static void
+be_known(struct admission *admission, struct call *call, const struct call_user *user)
+{
+    struct call_user *known = arena_alloc(&call->arena, sizeof(*known));
+    *known = *user;
+    admission->known = known;
+}
+
+void
+admission_begin_for(struct call *call, const struct call_user *user)
+{
+    struct admission *admission = admission_new(call);
+    admission->is_house = user->name[0] == '\0';
+    be_known(admission, call, user);
+    call_ask(call, &admission->ask);
+}
+
+/* By the session of the console. False: there is none, or it was refused. */
+static bool
+begin_by_session(struct call *call, const struct server_connection *connection)
+{
+    char id[COOKIE_SIZE];
+    struct sessions *sessions = &call->management->sessions;
+    if (!http_session_cookie(call->http, connection->peer.is_tls, id)) {
+        return false;
+    }
+    const struct session *session = sessions_use(sessions, id, management_now_ms());
+    if (session == NULL) {
+        return false;
+    }
+    const char *proof =
+        evhttp_find_header(evhttp_request_get_input_headers(call->http), "X-Bourse-CSRF");
+    if (call->route->method != ROUTE_GET &&
+        (!session_is_proven(session, proof) || http_is_of_other_origin(call->http))) {
+        call_fail(call, 403,
+                  "a change by a session needs the header X-Bourse-CSRF of that session");
+        return true;
+    }
+    memcpy(call->session, session->id, sizeof(call->session));
+    admission_begin_for(call, &session->user);
+    return true;
+}
+
+/* User and password of a body {"name": ..., "password": ...}. */
+static bool
+read_sign_in(struct call *call, struct admission *admission)
+{
+    json_t *json = call_json(call);
+    const char *name = json == NULL ? NULL : json_string_value(json_object_get(json, "name"));
+    json_t *password = json == NULL ? NULL : json_object_get(json, "password");
+    if (json == NULL) {
+        return false;
+    }
+    if (name == NULL || !json_is_string(password)) {
+        call_fail(call, 400, "signing in takes a name and a password");
+        return false;
+    }
+    size_t name_size = strlen(name);
+    buffer_put(&admission->secret, name, name_size);
+    buffer_put(&admission->secret, json_string_value(password), json_string_length(password));
+    struct bytes both = buffer_bytes(&admission->secret);
+    admission->user = bytes_make(both.data, name_size);
+    admission->password = bytes_make(both.data + name_size, both.size - name_size);
+    return true;
+}
+
+/* A password may cross a plain connection within this machine only. */
+static void
+begin_sign_in(struct call *call, const struct server_connection *connection)
+{
+    const struct net_peer *peer = &connection->peer;
+    if (!peer->is_tls && !peer->is_loopback) {
+        call_fail(call, 403, "signing in from another machine needs https");
+        return;
+    }
+    if (http_is_of_other_origin(call->http)) {
+        call_fail(call, 403, "a page of another site may not ask");
+        return;
+    }
+    struct admission *admission = admission_new(call);
+    if (!read_sign_in(call, admission)) {
+        admission_free(&admission->ask);
+        return;
+    }
+    admission->peer = copy_peer(connection);
+    call_ask(call, &admission->ask);
 }
 
 void
@@ -183,15 +303,23 @@ admission_begin(struct call *call, const struct server_connection *connection)
         call->route->handle(call);
         return;
     }
-    struct admission *admission = admission_new(call, connection);
+    if ((call->route->flags & ROUTE_OF_SESSION) != 0 && call->route->method == ROUTE_POST) {
+        begin_sign_in(call, connection);
+        return;
+    }
+    struct admission *admission = admission_new(call);
     bool has_credentials = http_credentials(call->http, &admission->secret, &admission->user,
                                             &admission->password, &is_malformed);
     admission->is_house = connection->is_house && !has_credentials && !is_malformed;
     if (has_credentials || admission->is_house) {
+        admission->peer = copy_peer(connection);
         call_ask(call, &admission->ask);
         return;
     }
     admission_free(&admission->ask);
+    if (!is_malformed && begin_by_session(call, connection)) {
+        return;
+    }
     refuse_login(call, is_malformed ? "the Authorization header is no Basic credentials"
                                     : "Not logged in");
 }

@@ -9,6 +9,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "management/event_stream.h"
 #include "management/http_check.h"
 #include "management/server.h"
 
@@ -69,6 +70,15 @@ read_body(struct call *call)
     call->body = bytes_make(octets, size);
 }
 
+static void
+copy_names(struct call *call, const struct route_match *match)
+{
+    call->name_count = match->name_count;
+    for (uint32_t i = 0; i < match->name_count; i++) {
+        call->names[i] = arena_copy(&call->arena, match->names[i]);
+    }
+}
+
 struct call *
 call_new(struct server_connection *connection, struct evhttp_request *http,
          const struct route_match *match)
@@ -78,12 +88,22 @@ call_new(struct server_connection *connection, struct evhttp_request *http,
     call->connection = connection;
     call->http = http;
     call->route = match->route;
-    call->name_count = match->name_count;
-    for (uint32_t i = 0; i < match->name_count; i++) {
-        call->names[i] = arena_copy(&call->arena, match->names[i]);
-    }
+    copy_names(call, match);
     read_query(call, evhttp_request_get_uri(http));
     read_body(call);
+    return call;
+}
+
+struct call *
+call_new_of_watch(struct management *management, struct watch *watch,
+                  const struct route_match *match, const char *target)
+{
+    struct call *call = xalloc(sizeof(*call));
+    call->management = management;
+    call->watch = watch;
+    call->route = match->route;
+    copy_names(call, match);
+    read_query(call, target);
     return call;
 }
 
@@ -100,12 +120,18 @@ call_free(struct call *call)
     free(call);
 }
 
+static bool
+is_waited_for(const struct call *call)
+{
+    return call->http != NULL || call->watch != NULL;
+}
+
 void
 call_settle(struct call *call)
 {
     bool waits_for_client = call->is_streaming && call->http != NULL;
     if (call->under_way == NULL && !waits_for_client) {
-        assert(call->http == NULL); /* a handler answers, or asks */
+        assert(!is_waited_for(call)); /* a handler answers, or asks */
         call_free(call);
     }
 }
@@ -147,6 +173,7 @@ call_give_up(struct call *call)
     if (call->http != NULL) {
         (void)call_leave(call);
     }
+    call->watch = NULL;
     if (call->under_way != NULL) {
         request_desk_cancel(call->management->desk, &call->under_way->desk);
     }
@@ -168,11 +195,11 @@ on_answered(struct desk_request *desk)
     struct call_ask *ask = CONTAINER_OF(desk, struct call_ask, desk);
     struct call *call = ask->call;
     call->under_way = NULL;
-    if (call->http != NULL && desk->request.status == STATUS_OK) {
+    if (is_waited_for(call) && desk->request.status == STATUS_OK) {
         ask->then(call, ask);
     } else if (call->http != NULL && call->is_streaming) {
         call_stream_fail(call, "the broker is stopping");
-    } else if (call->http != NULL) {
+    } else if (is_waited_for(call)) {
         call_fail(call, 503, "the broker is stopping");
     }
     ask->free(ask);
@@ -265,8 +292,8 @@ add_header(struct evhttp_request *http, const char *name, const char *value)
     }
 }
 
-static void
-add_headers_of_all(struct evhttp_request *http)
+void
+call_add_headers_of_all(struct evhttp_request *http)
 {
     add_header(http, "Content-Security-Policy", content_security);
     add_header(http, "X-Content-Type-Options", "nosniff");
@@ -280,7 +307,7 @@ static void
 reply(struct evhttp_request *http, int status, struct evbuffer *body)
 {
     char length[32];
-    add_headers_of_all(http);
+    call_add_headers_of_all(http);
     if (body != NULL && http_is_head(http)) {
         (void)snprintf(length, sizeof(length), "%zu", evbuffer_get_length(body));
         add_header(http, "Content-Length", length);
@@ -342,34 +369,60 @@ error_of(int status)
     return "bad_request";
 }
 
+static void
+write_refusal(struct json_writer *json, int status, const char *reason)
+{
+    json_begin_object(json);
+    json_put_string(json, "error", error_of(status));
+    json_put_string(json, "reason", reason);
+    json_end_object(json);
+}
+
 void
 call_refuse(struct evhttp_request *http, int status, const char *reason)
 {
     struct json_writer json;
     json_init(&json);
-    json_begin_object(&json);
-    json_put_string(&json, "error", error_of(status));
-    json_put_string(&json, "reason", reason);
-    json_end_object(&json);
+    write_refusal(&json, status, reason);
     reply_json(http, status, &json);
     json_fini(&json);
+}
+
+/* A watch gets the answer in place of a client. */
+static bool
+tell_watch(struct call *call, int status, struct bytes octets)
+{
+    struct watch *watch = call->watch;
+    call->watch = NULL;
+    if (watch != NULL) {
+        watch_answered(watch, status, octets);
+    }
+    return watch != NULL;
 }
 
 void
 call_answer(struct call *call, int status)
 {
+    if (tell_watch(call, status, bytes_of("{}"))) {
+        return;
+    }
     reply(call_leave(call), status, NULL);
 }
 
 void
 call_answer_json(struct call *call, int status, struct json_writer *json)
 {
-    reply_json(call_leave(call), status, json);
+    if (!tell_watch(call, json->out.failed ? 503 : status, buffer_bytes(&json->out))) {
+        reply_json(call_leave(call), status, json);
+    }
 }
 
 void
 call_answer_octets(struct call *call, int status, const char *content_type, struct bytes octets)
 {
+    if (tell_watch(call, status, octets)) {
+        return;
+    }
     struct evhttp_request *http = call_leave(call);
     struct evbuffer *body = evbuffer_new();
     if (body == NULL || evbuffer_add(body, octets.data, octets.size) != 0) {
@@ -389,7 +442,9 @@ call_answer_buffer(struct call *call, int status, const char *content_type, stru
 void
 call_add_header(struct call *call, const char *name, const char *value)
 {
-    add_header(call->http, name, value);
+    if (call->http != NULL) {
+        add_header(call->http, name, value);
+    }
 }
 
 void
@@ -404,7 +459,7 @@ void
 call_stream_begin(struct call *call, const char *content_type)
 {
     add_header(call->http, "Content-Type", content_type);
-    add_headers_of_all(call->http);
+    call_add_headers_of_all(call->http);
     call->is_streaming = true;
     server_allow(call->connection, HTTP_IDLE_S);
     evhttp_send_reply_start(call->http, 200, NULL);
@@ -486,7 +541,11 @@ call_fail(struct call *call, int status, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(reason, sizeof(reason), format, arguments);
     va_end(arguments);
-    call_refuse(call_leave(call), status, reason);
+    struct json_writer json;
+    json_init(&json);
+    write_refusal(&json, status, reason);
+    call_answer_json(call, status, &json);
+    json_fini(&json);
 }
 
 void

@@ -9,6 +9,7 @@
 #define BOURSE_MANAGEMENT_CALL_H
 
 #include "base/alloc.h"
+#include "base/random.h"
 #include "broker/request_desk.h"
 #include "broker/survey.h"
 #include "management/json_reader.h"
@@ -17,6 +18,7 @@
 
 struct management;
 struct server_connection;
+struct watch;
 struct evhttp_request;
 
 enum { CALL_USER_SIZE = 256, CALL_QUERY_MAX = 32 };
@@ -25,6 +27,7 @@ enum { CALL_USER_SIZE = 256, CALL_QUERY_MAX = 32 };
 struct call_user {
     char name[CALL_USER_SIZE]; /* NUL-terminated; empty: the house itself, by the control socket */
     uint8_t abilities;         /* of enum ability */
+    uint64_t id, version;      /* which state of which user of that name it was */
 };
 
 struct call_parameter {
@@ -35,8 +38,10 @@ struct call {
     struct management *management;
     struct server_connection *connection; /* NULL with `http` */
     struct evhttp_request *http;          /* NULL: it was answered, or the client is gone */
+    struct watch *watch; /* in place of both: who is told what comes of it; NULL: nobody */
     const struct route *route;
     struct call_user user;
+    char session[RANDOM_NAME_SIZE];      /* the id of the session that asks; empty: none */
     struct bytes names[ROUTE_NAMES_MAX]; /* of the path's variables, decoded, in order */
     uint32_t name_count;
     struct call_parameter query[CALL_QUERY_MAX];

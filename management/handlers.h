@@ -104,6 +104,13 @@ void handle_openapi(struct call *call);
 void handle_alive(struct call *call);
 void handle_ready(struct call *call);
 
+/* The console: route_web.c, route_session.c, event_stream.c */
+void handle_console(struct call *call);
+void handle_console_file(struct call *call);
+void handle_session_begin(struct call *call);
+void handle_session(struct call *call);
+void handle_session_end(struct call *call);
+void handle_events(struct call *call);
 /* metrics: route_metrics.c */
 void handle_metrics(struct call *call);
 void handle_metrics_of_objects(struct call *call);

@@ -4,6 +4,7 @@
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -12,8 +13,8 @@
 
 /* Headers that mean nothing good when they stand twice. */
 static const char *const single_headers[] = {
-    "Authorization", "Content-Encoding", "Content-Length",    "Content-Type", "Cookie",
-    "Host",          "Sec-Fetch-Site",   "Transfer-Encoding",
+    "Authorization", "Content-Encoding", "Content-Length", "Content-Type",      "Cookie",
+    "Host",          "Origin",           "Sec-Fetch-Site", "Transfer-Encoding", "X-Bourse-CSRF",
 };
 
 static const char *
@@ -189,4 +190,42 @@ http_credentials(struct evhttp_request *http, struct buffer *out, struct bytes *
     *password_out = bytes_make(colon + 1, both.size - size - 1);
     *is_malformed = false;
     return true;
+}
+
+/* Sessions ----------------------------------------------------------------------------------- */
+
+const char *
+http_cookie_name(bool is_tls)
+{
+    return is_tls ? "__Host-bourse-session" : "bourse-session";
+}
+
+bool
+http_session_cookie(struct evhttp_request *http, bool is_tls, char out[static COOKIE_SIZE])
+{
+    const char *at = find_header(http, "Cookie");
+    const char *name = http_cookie_name(is_tls);
+    size_t name_size = strlen(name);
+    while (at != NULL) {
+        at += strspn(at, "; ");
+        if (strncmp(at, name, name_size) == 0 && at[name_size] == '=') {
+            size_t size = strcspn(at + name_size + 1, "; ");
+            (void)snprintf(out, COOKIE_SIZE, "%.*s", (int)size, at + name_size + 1);
+            return size > 0 && size < COOKIE_SIZE;
+        }
+        at = strchr(at, ';');
+    }
+    return false;
+}
+
+bool
+http_is_of_other_origin(struct evhttp_request *http)
+{
+    const char *origin = find_header(http, "Origin");
+    const char *host = find_header(http, "Host");
+    const char *slashes = origin == NULL ? NULL : strstr(origin, "://");
+    if (origin == NULL) {
+        return false;
+    }
+    return slashes == NULL || host == NULL || strcasecmp(slashes + 3, host) != 0;
 }

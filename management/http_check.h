@@ -27,4 +27,13 @@ bool http_is_of_browser(struct evhttp_request *http);
 bool http_credentials(struct evhttp_request *http, struct buffer *out, struct bytes *user_out,
                       struct bytes *password_out, bool *is_malformed);
 
+/* The console's session of the header Cookie; false: there is none. Where the browser can keep it
+ * to TLS the cookie is another one. */
+enum { COOKIE_SIZE = 64 };
+bool http_session_cookie(struct evhttp_request *http, bool is_tls, char out[static COOKIE_SIZE]);
+const char *http_cookie_name(bool is_tls);
+
+/* Whether a page of another origin asks, by the header Origin. */
+bool http_is_of_other_origin(struct evhttp_request *http);
+
 #endif

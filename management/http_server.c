@@ -73,6 +73,9 @@ connection_drop(struct server_connection *connection)
     if (connection->call != NULL) {
         call_give_up(connection->call);
     }
+    if (connection->stream != NULL) {
+        event_stream_close(connection->stream);
+    }
     forget_octets(connection);
     list_remove(&connection->link);
     connection->management->connection_count--;
@@ -179,6 +182,23 @@ server_end_call(struct server_connection *connection)
         (void)event_del(connection->hang_up);
     }
     arm_deadline(connection, HTTP_IDLE_S);
+}
+
+void
+server_begin_stream(struct server_connection *connection, struct event_stream *stream)
+{
+    static const struct timeval WRITE_TIMEOUT = {.tv_sec = HTTP_IDLE_S};
+    connection->call = NULL;
+    connection->stream = stream;
+    forget_octets(connection);
+    (void)event_del(connection->deadline);
+    bufferevent_set_timeouts(connection->buffer, NULL, &WRITE_TIMEOUT);
+}
+
+void
+server_drop(struct server_connection *connection)
+{
+    event_active(connection->deadline, EV_TIMEOUT, 0);
 }
 
 void

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "broker/tls_settings.h"
 #include "management/effective_config.h"
 #include "management/monitor.h"
@@ -125,6 +126,7 @@ management_new(const struct config *config, struct broker *broker, struct log *l
     }
     note_certificates(management, config);
     list_init(&management->connections);
+    event_streams_init(&management->streams);
     management->desk = broker_requests(broker);
     if (management->desk == NULL || !make_loop(management) ||
         (management->monitor = monitor_new(management)) == NULL) {
@@ -178,6 +180,8 @@ management_free(struct management **management_pointer)
     }
     free_event(management->stop);
     free_event(management->answers);
+    event_streams_fini(&management->streams);
+    sessions_fini(&management->sessions);
     if (management->base != NULL) {
         event_base_free(management->base);
     }
@@ -242,4 +246,11 @@ void
 management_set_ready(struct management *management, bool is_ready)
 {
     atomic_store(&management->is_ready, is_ready);
+}
+
+uint64_t
+management_now_ms(void)
+{
+    struct clock_source clock = clock_system();
+    return clock.read(clock.context).monotonic_ms;
 }

@@ -57,6 +57,7 @@ write_own(struct json_writer *json, const struct survey_queue *queue)
     json_key(json, "bourse");
     json_begin_object(json);
     json_put_bool(json, "from_file", queue->from_file);
+    json_put_bool(json, "paused", queue->is_paused);
     json_put_unsigned(json, "messages_delayed", queue->waiting[WAITING_DELAYED]);
     json_put_unsigned(json, "messages_retrying", queue->waiting[WAITING_RETRY]);
     json_put_unsigned(json, "messages_quarantined", queue->waiting[WAITING_PARKED]);

@@ -18,13 +18,15 @@ enum route_method { ROUTE_GET, ROUTE_PUT, ROUTE_POST, ROUTE_DELETE, ROUTE_METHOD
 
 enum route_flag {
     ROUTE_OPEN = 1 << 0,          /* without a login */
-    ROUTE_ONLY_ASKS = 1 << 8,     /* POST that changes nothing: what is asked for is in its body */
     ROUTE_IN_VHOST = 1 << 1,      /* its first name is a vhost: 404 when there is none, 401 when the
                                      caller may not enter it (and does not see all, for GET) */
     ROUTE_ON_METRICS = 1 << 2,    /* served by the metrics listener only */
     ROUTE_EVERYWHERE = 1 << 3,    /* by that as well */
     ROUTE_TAKES_FORM = 1 << 4,    /* its body may be multipart/form-data */
     ROUTE_PLUS_IS_SPACE = 1 << 5, /* a name that is not found is looked for with spaces for "+" */
+    ROUTE_OF_SESSION = 1 << 6,    /* one's own session: POST has user and password in its body */
+    ROUTE_WATCHED = 1 << 7,       /* GET /api/bourse/events may tell of it */
+    ROUTE_ONLY_ASKS = 1 << 8,     /* POST that changes nothing: what is asked for is in its body */
 };
 
 struct call;

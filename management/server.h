@@ -10,7 +10,9 @@
 #define BOURSE_MANAGEMENT_SERVER_H
 
 #include "management/call.h"
+#include "management/event_stream.h"
 #include "management/management.h"
+#include "management/sessions.h"
 #include "net/seam.h"
 #include "tls/tls_context.h"
 
@@ -54,6 +56,7 @@ struct server_connection {
     int allowed_s;          /* for the answer */
     struct event *hang_up;  /* the other end has gone; waited for while `call` is there; owned */
     struct call *call;      /* NULL: none is under way */
+    struct event_stream *stream; /* an answer that goes on; NULL: none */
 };
 
 /* One evhttp for each kind of port, with what its callbacks need. */
@@ -75,6 +78,8 @@ struct management {
     struct server_http ports[PORT_COUNT];
     struct server_listener *listeners; /* owned */
     size_t listener_count;
+    struct sessions sessions;
+    struct event_streams streams;
     struct list connections;
     uint32_t connection_count;
     size_t octets; /* of requests that are not answered, of all connections */
@@ -108,6 +113,11 @@ void server_allow(struct server_connection *connection, int seconds);
 /* call.c: the call of a request whose route was found; what `match` points to is copied. */
 struct call *call_new(struct server_connection *connection, struct evhttp_request *http,
                       const struct route_match *match);
+/* What a watch asks, `target` with its query. */
+struct call *call_new_of_watch(struct management *management, struct watch *watch,
+                               const struct route_match *match, const char *target);
+/* Headers that every answer has. */
+void call_add_headers_of_all(struct evhttp_request *http);
 /* Its client is gone. */
 void call_give_up(struct call *call);
 /* Its client has waited for too long, and is told so. */
@@ -119,6 +129,14 @@ void call_refuse(struct evhttp_request *http, int status, const char *reason);
 
 /* admission.c: asks the core who it is, and whether that one may; then the route's handler runs. */
 void admission_begin(struct call *call, const struct server_connection *connection);
+
+/* The same for what a watch asks in the name of who began it. */
+void admission_begin_for(struct call *call, const struct call_user *user);
+
+/* The connection goes on with a stream: nothing is owed within a time any more. */
+void server_begin_stream(struct server_connection *connection, struct event_stream *stream);
+/* Ends the connection, soon. */
+void server_drop(struct server_connection *connection);
 
 /* control_socket.c: -1 with the reason. */
 int control_socket_open(const char *path, char *why, size_t why_size);

@@ -79,6 +79,7 @@ def commands(options):
         "sim": (["tests/sim/short.sh", f"{options.out}/sim"], parse_sums),
         "integration": ([*pytest, "tests/integration"], parse_pytest),
         "interop": ([*pytest, "tests/interop"], parse_pytest),
+        "console": ([*pytest, "tests/console"], parse_pytest),
         "crash": ([*pytest, "tests/crash"], parse_pytest),
         "thread": ([*pytest, *(f"tests/integration/test_{name}.py" for name in THREAD_FILES)],
                    parse_pytest),
@@ -165,7 +166,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True, help="build directory of the variant")
     parser.add_argument("--binary", required=True, help="the broker to test")
-    parser.add_argument("suites", nargs="+", choices=["includes", "unit", "sim", "integration", "interop", "crash", "thread"])
+    parser.add_argument("suites", nargs="+", choices=["includes", "unit", "sim", "integration", "interop", "console", "crash", "thread"])
     options = parser.parse_args()
 
     reports = ROOT / options.out / "reports"

@@ -224,7 +224,7 @@ def test_a_body_that_is_wrong_is_refused_with_its_place(api, body, words):
 
 
 @pytest.mark.parametrize("method,path,status", [
-    ("GET", "/api/nothing", 404), ("GET", "/", 404), ("GET", "/api/queues/nosuch", 404),
+    ("GET", "/api/nothing", 404), ("GET", "/api/queues/nosuch", 404),
     ("GET", "/api/queues/nosuch/q", 404), ("GET", "/api/queues/%2F/%zz", 400),
     ("GET", "/api/queues/%2F/%00", 400), ("GET", "/api/queues/%2F/%ff", 400),
     ("PATCH", "/api/overview", 405), ("DELETE", "/api/overview", 405),

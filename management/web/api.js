@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Asking the broker: requests with the session's proof, and what it tells by itself.
+
+export class Refusal extends Error {
+  constructor(status, reason) {
+    super(reason);
+    this.status = status;
+  }
+}
+
+let session = null;
+let onSignedOut = () => {};
+
+export const user = () => session;
+export const may = (ability) => session !== null && session.abilities.includes(ability);
+// Whether this broker has the route: "GET /api/bourse/attention".
+export const has = (route) => session !== null && session.routes.includes(route);
+export const whenSignedOut = (action) => { onSignedOut = action; };
+
+export const part = (text) => encodeURIComponent(text);
+export const queuePath = (vhost, queue) => `/api/queues/${part(vhost)}/${part(queue)}`;
+export const deskPath = (vhost, queue, rest) =>
+  `/api/bourse/queues/${part(vhost)}/${part(queue)}/${rest}`;
+
+export function query(parameters) {
+  const pairs = Object.entries(parameters).filter(([, value]) =>
+    value !== undefined && value !== null && value !== "");
+  return pairs.length === 0 ? "" : "?" + pairs.map(([name, value]) =>
+    `${part(name)}=${part(value)}`).join("&");
+}
+
+export async function ask(method, path, body) {
+  const headers = { Accept: "application/json" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (session !== null && method !== "GET") headers["X-Bourse-CSRF"] = session.csrf;
+  let answer;
+  try {
+    answer = await fetch(path, {
+      method, headers, credentials: "same-origin", cache: "no-store",
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch {
+    throw new Refusal(0, "The broker does not answer.");
+  }
+  const text = await answer.text();
+  let value = null;
+  try {
+    value = text === "" ? null : JSON.parse(text);
+  } catch {
+    value = text;
+  }
+  if (!answer.ok) {
+    const reason = (value && value.reason) || `The broker refused with status ${answer.status}.`;
+    if (answer.status === 401 && session !== null && /sign in again|Not logged in/.test(reason)) {
+      session = null;
+      onSignedOut("Your session is over. Sign in again.");
+    }
+    throw new Refusal(answer.status, reason);
+  }
+  return value;
+}
+
+export const get = (path) => ask("GET", path);
+
+export async function resume() {
+  try {
+    session = await get("/api/bourse/session");
+  } catch (error) {
+    if (error.status === 0) throw error;
+    session = null;
+  }
+  return session;
+}
+
+export async function signIn(name, password) {
+  session = null;
+  session = await ask("POST", "/api/bourse/session", { name, password });
+  return session;
+}
+
+export async function signOut() {
+  try {
+    await ask("DELETE", "/api/bourse/session");
+  } finally {
+    session = null;
+    onSignedOut("");
+  }
+}
+
+// Watching -----------------------------------------------------------------------------------
+
+const POLL_MS = 3000;
+let status = () => {};
+
+export const onLiveness = (action) => { status = action; };
+
+// Tells `listeners[i](value)` what GET paths[i] answers, now and whenever it has changed; by
+// server-sent events, and by asking where these do not come. Gives a function that ends it.
+export function watch(paths, listeners, failed = () => {}) {
+  let source = null;
+  let timer = null;
+  let isOver = false;
+  const isWatched = paths.length <= 8 && typeof EventSource === "function" &&
+    !new URLSearchParams(location.search).has("poll");
+
+  async function poll() {
+    timer = null;
+    if (!document.hidden) {
+      await Promise.all(paths.map(async (path, i) => {
+        try {
+          const value = await get(path);
+          if (!isOver) listeners[i](value);
+          status(true);
+        } catch (error) {
+          if (!isOver) failed(error, i);
+          if (error.status === 0) status(false);
+        }
+      }));
+    }
+    if (!isOver && timer === null) timer = setTimeout(poll, POLL_MS);
+  }
+
+  function begin() {
+    const stream = new EventSource("/api/bourse/events?" +
+      paths.map((path) => `watch=${part(path)}`).join("&"));
+    source = stream;
+    paths.forEach((path, i) => {
+      stream.addEventListener(`w${i}`, (event) => {
+        status(true);
+        listeners[i](JSON.parse(event.data));
+      });
+      stream.addEventListener(`f${i}`, (event) =>
+        failed(new Refusal(404, JSON.parse(event.data).reason), i));
+    });
+    stream.addEventListener("end", () => { stop(); get("/api/bourse/session").catch(() => {}); });
+    stream.onerror = () => {
+      status(false);
+      if (stream.readyState === EventSource.CLOSED && !isOver) {
+        source = null;
+        poll();
+      }
+    };
+  }
+
+  // A page that nobody sees asks for nothing.
+  function onVisible() {
+    if (document.hidden) {
+      if (source) source.close();
+      source = null;
+    } else if (isWatched && source === null && timer === null && !isOver) {
+      begin();
+    }
+  }
+
+  function stop() {
+    isOver = true;
+    if (source) source.close();
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", onVisible);
+  }
+
+  document.addEventListener("visibilitychange", onVisible);
+  if (isWatched) begin();
+  else poll();
+  return stop;
+}

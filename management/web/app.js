@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// The page around the pages: signing in, where one is, and what goes on.
+import { button, choice, field, h, link, notice, replace } from "./dom.js";
+import { has, may, onLiveness, resume, signIn, signOut, user, whenSignedOut } from "./api.js";
+import { overview } from "./overview.js";
+import { queues } from "./queues.js";
+import { queue } from "./queue.js";
+import { letters, audit } from "./letters.js";
+import { routing } from "./routing.js";
+import { graph } from "./graph.js";
+import { connections, users } from "./people.js";
+import { plan } from "./plan.js";
+
+// Path, title, page, and whether this user of this broker has it.
+const PAGES = [
+  ["", "Overview", overview, () => true],
+  ["queues", "Queues", queues, () => has("GET /api/queues")],
+  ["dead-letters", "Dead letters", letters,
+    () => may("operate") && has("GET /api/bourse/queues/{vhost}/{queue}/groups")],
+  ["routes", "Routes", routing, () => has("POST /api/bourse/route/{vhost}")],
+  ["graph", "Topology", graph,
+    () => has("GET /api/bindings/{vhost}") && has("GET /api/exchanges/{vhost}")],
+  ["connections", "Connections", connections, () => has("GET /api/connections")],
+  ["users", "Users", users, () => may("admin") && has("GET /api/users")],
+  ["plan", "Plan", plan, () => may("see_all") && has("POST /api/bourse/plan")],
+  ["audit", "Audit", audit, () => has("GET /api/bourse/audit")],
+];
+const INNER = { queue };
+
+const top = document.getElementById("top");
+const main = document.getElementById("main");
+let leave = () => {};
+
+// Light, dark, or as the system is: kept in this browser.
+function paint(theme) {
+  if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+  else delete document.documentElement.dataset.theme;
+}
+
+function themeChoice() {
+  const kept = localStorage.getItem("theme") || "system";
+  const select = choice([["system", "System"], ["light", "Light"], ["dark", "Dark"]], kept,
+    (theme) => { localStorage.setItem("theme", theme); paint(theme); });
+  select.setAttribute("aria-label", "Colours");
+  return select;
+}
+
+function drawTop(current) {
+  const live = h("span", { class: "live", id: "live", role: "img", "aria-label": "Live" });
+  replace(top, h("div", { class: "brand" }, link("#/", "Bourse")),
+    h("nav", { "aria-label": "Pages" }, PAGES.filter((page) => page[3]()).map(([path, title]) =>
+      link(`#/${path}`, title, { "aria-current": path === current ? "page" : undefined }))),
+    h("div", { class: "who" }, live, h("span", { class: "name" }, user().name), themeChoice(),
+      button("Sign out", () => signOut().catch(() => {}))));
+  const here = top.querySelector("[aria-current]");
+  if (here) here.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+onLiveness((isLive) => {
+  const sign = document.getElementById("live");
+  if (!sign) return;
+  sign.classList.toggle("lost", !isLive);
+  sign.setAttribute("aria-label", isLive ? "Live" : "No connection to the broker");
+});
+
+function show() {
+  leave();
+  leave = () => {};
+  if (user() === null) {
+    askToSignIn("");
+    return;
+  }
+  const [path, search] = location.hash.replace(/^#\/?/, "").split("?");
+  const words = path.split("/").map((word) => {
+    try { return decodeURIComponent(word); } catch { return word; }
+  });
+  const known = PAGES.find((page) => page[0] === words[0] && page[3]());
+  const page = known ? known[2] : INNER[words[0]];
+  const title = known ? known[1] : words[0] === "queue" ? words[2] : "Not here";
+  drawTop(known ? known[0] : words[0]);
+  document.title = `${title} – Bourse`;
+  main.className = `page-${words[0] || "overview"}`;
+  replace(main);
+  if (page === undefined) {
+    replace(main, h("h1", {}, "There is no such page"), link("#/", "To the overview"));
+    return;
+  }
+  leave = page(main, words.slice(1), new URLSearchParams(search || "")) || (() => {});
+}
+
+function askToSignIn(text) {
+  leave();
+  leave = () => {};
+  const name = h("input", { autocomplete: "username", required: true, spellcheck: "false" });
+  const password = h("input", { type: "password", autocomplete: "current-password" });
+  const trouble = h("p", { class: "trouble", role: "alert" }, text);
+  const go = h("button", { class: "primary" }, "Sign in");
+  const form = h("form", {
+    onsubmit: async (event) => {
+      event.preventDefault();
+      go.disabled = true;
+      try {
+        await signIn(name.value, password.value);
+        show();
+      } catch (error) {
+        replace(trouble, error.message);
+        go.disabled = false;
+        password.select();
+      }
+    },
+  }, h("h1", {}, "Bourse"), trouble, field("Name", name), field("Password", password), go);
+  document.title = "Sign in – Bourse";
+  replace(top);
+  main.className = "page-sign-in";
+  replace(main, form);
+  name.focus();
+}
+
+whenSignedOut(askToSignIn);
+addEventListener("hashchange", () => {
+  show();
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
+});
+paint(localStorage.getItem("theme"));
+resume().then(show, (error) => {
+  askToSignIn("");
+  notice(error.message, "bad");
+});

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator does in the console, with a browser and a real broker."""
+
+from selenium.webdriver.common.keys import Keys
+
+
+def test_a_wrong_password_is_told_and_the_right_one_leads_to_the_overview(chromium, broker):
+    chromium.driver.delete_all_cookies()
+    chromium.driver.get(f"http://{broker.http[0]}:{broker.http[1]}/")
+    chromium.fill("Name", "admin")
+    chromium.fill("Password", "wrong" + Keys.ENTER)
+    chromium.wait_text("Login failed")
+    chromium.sign_in(broker.http)
+    chromium.wait_text("All is well")
+    assert "memory" in chromium.text().lower()
+
+
+def test_a_session_outlives_a_reload_and_ends_with_signing_out(browser):
+    browser.driver.refresh()
+    browser.wait_text("Needs attention")
+    cookie = browser.driver.get_cookies()[0]
+    assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
+    assert "secret" not in cookie["value"]
+    browser.press("Sign out")
+    browser.wait_text("Password")
+    browser.driver.refresh()
+    browser.wait_text("Password")
+
+
+def test_a_queue_that_grows_without_a_consumer_is_named_as_needing_attention(browser, broker, channel):
+    broker.api.queue("left-alone")
+    browser.go()
+    browser.wait_text("Nothing needs attention")
+    for number in range(200):
+        channel.publish("", "left-alone", b"%d" % number)
+    browser.wait_text("left-alone")
+    browser.wait_text("200 messages")
+    text = browser.text()
+    assert "200" in text
+    assert "consume" in text
+    browser.press("left-alone")
+    browser.wait_text("Settings, and where they come from")
+    browser.wait_text("no consumer")
+
+
+def test_a_queue_is_found_by_a_part_of_its_name_and_sorted(browser, broker):
+    for name in ("alpha-one", "alpha-two", "beta"):
+        broker.api.queue(name)
+    browser.go("queues")
+    browser.wait_text("beta")
+    browser.find("//input[@type='search']").send_keys("alpha")
+    browser.wait_gone("beta")
+    browser.press("Queue")
+    names = [at.text for at in browser.driver.find_elements("css selector", ".vbody a")]
+    browser.wait(lambda: [at.text for at in browser.driver.find_elements(
+        "css selector", ".vbody a")] == ["alpha-one", "alpha-two"], f"order, not {names}")
+
+
+def test_a_message_is_looked_at_without_being_touched(browser, broker, channel):
+    broker.api.queue("looked-at")
+    channel.publish("", "looked-at", b'{"order": 7}', headers={})
+    browser.go("queue/%2F/looked-at")
+    browser.press("Look")
+    browser.find("//summary[contains(., 'looked-at')]").click()
+    browser.press("JSON")
+    browser.wait_text('"order": 7')
+    assert not channel.get("looked-at").redelivered
+
+
+def test_a_queue_is_paused_resumed_and_purged_with_its_name_typed(browser, broker, channel):
+    broker.api.queue("handled")
+    channel.publish("", "handled", b"x")
+    browser.go("queue/%2F/handled")
+    browser.press("Pause")
+    browser.fill("Note", "incident 7")
+    browser.press("Pause", "//dialog")
+    browser.wait_text("The queue is paused.")
+    browser.press("Resume")
+    browser.press("Resume", "//dialog")
+    browser.wait_text("delivered again")
+    browser.press("Purge")
+    purge = browser.find("//dialog//button[.='Purge']")
+    assert not purge.is_enabled()
+    browser.fill("Type handled", "handled")
+    browser.press("Purge", "//dialog")
+    browser.wait_text("The queue was purged.")
+    assert broker.api.call("GET", "/api/queues/%2F/handled")["messages"] == 0
+
+
+def test_four_thousand_dead_letters_are_triaged_and_replayed(browser, broker, channel):
+    broker.api.queue("dead")
+    broker.api.queue("orders", **{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"})
+    for number in range(4000):
+        channel.publish("", "orders", b"%d" % number)
+    channel.wait_for_counts("orders", 4000, 0)
+    channel.consume("orders", no_ack=False)
+    last = channel.deliveries(4000)[-1]
+    channel.nack(last.delivery_tag, multiple=True, requeue=False)
+    channel.wait_for_counts("dead", 4000, 0)
+    channel.close()
+
+    browser.go("dead-letters")
+    browser.press("Triage", "//tr[contains(., 'dead')]")
+    browser.wait_text("4000 ×")
+    browser.wait_text("rejected")
+    browser.press("Sample")
+    browser.wait_text("Died because")
+    browser.press("Close", "//dialog")
+    browser.press("Replay…", "//li")
+    browser.press("Dry run", "//dialog")
+    browser.wait_text("4000 of 4000 would go")
+    browser.fill("Note", "mended")
+    browser.press("Replay", "//dialog")
+    browser.wait_text("4000 of 4000 replayed")
+    browser.wait_text("There is nothing here.")
+    assert broker.api.call("GET", "/api/queues/%2F/orders")["messages"] == 4000
+    browser.go("audit")
+    browser.wait_text("mended")
+
+
+def test_a_route_is_explained_with_the_reasons_of_those_that_do_not_match(browser, broker, channel):
+    broker.api.queue("eu")
+    broker.api.queue("us")
+    channel.call("exchange.declare", exchange="by-region", type="topic")
+    channel.bind("eu", "by-region", "order.eu.#")
+    channel.bind("us", "by-region", "order.us.#")
+    browser.go("routes")
+    browser.fill("Exchange", "by-region")
+    browser.fill("Routing key", "order.eu.placed")
+    browser.press("Explain")
+    browser.wait_text("It arrives in 1 queue.")
+    browser.find("//summary[contains(., 'do not match')]").click()
+    browser.wait_text("order.us.#")
+
+
+def test_a_plan_is_shown_before_it_is_applied(browser, broker):
+    browser.go("plan")
+    browser.field("Topology").send_keys("bourse: 1\nvhost: planning\nqueues:\n  planned: {}\n")
+    browser.press("Plan")
+    browser.wait_text("planned")
+    assert not any(at["name"] == "planned" for at in broker.api.call("GET", "/api/queues"))
+    browser.press("Apply")
+    browser.wait_text("Applied: generation")
+    assert any(at["name"] == "planned" for at in broker.api.call("GET", "/api/queues"))
+
+
+def test_who_may_only_look_sees_no_button_that_changes(chromium, broker):
+    broker.api.queue("seen")
+    chromium.driver.delete_all_cookies()
+    chromium.sign_in(broker.http, "monitor")
+    chromium.go("queue/%2F/seen")
+    chromium.wait_text("Settings")
+    for text in ("Purge", "Pause", "Look", "Triage and replay"):
+        assert not chromium.has(f"//button[.='{text}'] | //a[.='{text}']"), text
+    assert not chromium.has("//nav/a[.='Dead letters']")
+    assert not chromium.has("//nav/a[.='Users']")
+
+
+def test_it_is_used_without_a_mouse(browser, broker):
+    broker.api.queue("keyed")
+    browser.go("queues")
+    browser.wait_text("keyed")
+    search = browser.find("//input[@type='search']")
+    search.send_keys("keyed")
+    browser.wait(lambda: len(browser.driver.find_elements("css selector", ".vbody a")) == 1, "one row")
+    for _ in range(20):
+        browser.key(Keys.TAB)
+        if browser.driver.switch_to.active_element.text == "keyed":
+            break
+    browser.key(Keys.ENTER)
+    browser.wait_text("Settings, and where they come from")
+
+
+def test_it_works_where_events_do_not_come(browser, broker, channel):
+    broker.api.queue("polled")
+    browser.driver.get(f"{browser.base}/?poll#/queue/%2F/polled")
+    browser.wait_text("idle")
+    channel.publish("", "polled", b"x")
+    browser.wait_text("no consumer")
+
+
+def test_a_session_ends_when_its_user_changes(browser, broker):
+    browser.go()
+    browser.wait_text("Needs attention")
+    text = open(broker.config).read()
+    with open(broker.config, "w", encoding="utf-8") as file:
+        file.write(text.replace("role: admin", "role: monitor"))
+    broker.reload()
+    browser.wait_text("Sign in")
+    with open(broker.config, "w", encoding="utf-8") as file:
+        file.write(text)
+    broker.reload()
+    browser.sign_in(broker.http)
