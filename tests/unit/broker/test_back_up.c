@@ -67,6 +67,7 @@ start(const char *name)
     config->server.message_bytes_max = 1 << 16;
     cr_assert(config_override_listener(config, LISTENER_AMQP, "127.0.0.1:0", &bad));
     struct broker *broker = broker_new(config, &silent_log, why, sizeof(why));
+    config_free(&config);
     cr_assert(ne(ptr, broker, NULL), "%s", why);
     return broker;
 }
@@ -167,6 +168,7 @@ Test(back_up, broker_without_a_data_directory_has_nothing_to_copy)
     config->server.is_ephemeral = true;
     cr_assert(config_override_listener(config, LISTENER_AMQP, "127.0.0.1:0", &bad));
     struct broker *broker = broker_new(config, &silent_log, why, sizeof(why));
+    config_free(&config);
     cr_assert(ne(ptr, broker, NULL), "%s", why);
     cr_expect(not(broker_back_up(broker, path_of("copy", path), on_done, NULL, why, sizeof(why))));
     cr_expect(strstr(why, "nothing to copy") != NULL);
