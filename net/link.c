@@ -308,6 +308,10 @@ link_on_event(struct loop_watch *watch, uint32_t events)
         link_end(link, NET_CLOSE_BY_PEER); /* nothing that is unread can be answered any more */
         return;
     }
+    if (is_readable) {
+        /* The next read may hand out a record that lay in the transport, and not see the socket. */
+        link->transport->is_drained = false;
+    }
     if (is_readable || (is_writable && link->read_wants_write)) {
         link_make_ready(link);
     }

@@ -48,8 +48,9 @@ struct transport {
     const struct transport_operations *operations;
     int fd;                     /* borrowed */
     enum transport_wants wants; /* what the last STATUS_AGAIN waits for */
-    /* The last read that brought something left nothing in the socket: what comes later makes the
-     * descriptor ready, so nobody reads again only to hear STATUS_AGAIN. */
+    /* The last read of the socket left nothing in it: what comes later makes the descriptor ready,
+     * so nobody reads again only to hear STATUS_AGAIN. Whoever hears that it is ready sets it back.
+     */
     bool is_drained;
     /* The last step of the handshake used the private key: what a handshake costs, and what the
      * network does once a turn at most. */

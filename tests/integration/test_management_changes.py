@@ -385,6 +385,8 @@ def test_every_route_is_for_the_roles_that_its_description_says(broker, api, use
             users for role, users in ROLES.items() if role in operation["description"])
         if allowed and method != "GET" and "{" not in path:
             continue  # it would be done
+        if path == "/api/bourse/session" or (allowed and path == "/api/bourse/events"):
+            continue  # credentials are in the body, and events have no end (test_sessions.py)
         caller = api_of(broker, user)
         filled = path
         for name in [p["name"] for p in operation["parameters"]]:
