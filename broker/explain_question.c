@@ -36,8 +36,7 @@ read_properties(struct route_explanation *explanation, struct fault *fault)
     }
     explanation->headers = properties.headers;
     if ((properties.flags & PROPERTY_EXPIRATION) != 0 &&
-        expiration_read(properties.expiration, &explanation->expiration, fault) !=
-            STATUS_OK) {
+        expiration_read(properties.expiration, &explanation->expiration, fault) != STATUS_OK) {
         return STATUS_FAULT;
     }
     enum status status =

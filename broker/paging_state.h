@@ -17,9 +17,9 @@ enum {
 
 /* What the job is for. */
 enum paging_task {
-    TASK_FETCH,        /* contents by their LSN */
-    TASK_RESTORE,      /* a spilled chunk */
-    TASK_READ_ENTRIES, /* a run of entries, of a queue or of discards */
+    TASK_FETCH,           /* contents by their LSN */
+    TASK_RESTORE,         /* a spilled chunk */
+    TASK_READ_ENTRIES,    /* a run of entries, of a queue or of discards */
     TASK_LOOK_AT_ENTRIES, /* the same, which stays where it is */
     TASK_SPILL_CHUNK,
     TASK_SPILL_ENTRIES,

@@ -16,8 +16,8 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
-#include "routing/key_targets.h"
 #include "base/number_index.h"
+#include "routing/key_targets.h"
 #include "routing/target_bag.h"
 #include "routing/topic_trie.h"
 #include "routing/topic_words.h"

@@ -86,7 +86,7 @@ Test(topic_explain, says_no_exactly_when_the_reference_does)
         cr_assert(eq(int, finding.stop == TOPIC_MATCHES, wanted), "\"%s\" \"%s\"", pattern, key);
         match_count += wanted ? 1 : 0;
     }
-    cr_expect(gt(u32, match_count, ROUNDS / 50));
+    cr_expect(match_count > ROUNDS / 50);
 }
 
 /* The longest that there can be: every octet a dot. */
