@@ -14,7 +14,7 @@
 enum { CHANGE_WHY_SIZE = 512 };
 
 enum change_outcome {
-    CHANGE_DONE, /* it was there before, and is as it was asked for now; or is gone */
+    CHANGE_DONE, /* it was there before and has become what was asked for; or is gone */
     CHANGE_MADE, /* it was not there */
     CHANGE_NOT_FOUND,
     CHANGE_REFUSED, /* `why` says why; nothing was changed */

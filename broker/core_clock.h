@@ -13,6 +13,13 @@ core_now_ms(const struct core *core)
     return core->now.monotonic_ms - core->base_ms;
 }
 
+/* Since the first tick began; 0 before it. */
+static inline uint64_t
+core_uptime_ms(const struct core *core)
+{
+    return core->first_tick_ms == 0 ? 0 : core_from_now_ms(core) - core->first_tick_ms;
+}
+
 /* As the log keeps it: milliseconds since 1970. */
 static inline uint64_t
 core_now_wall_ms(const struct core *core)

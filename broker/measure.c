@@ -2,6 +2,7 @@
 #include "broker/measure.h"
 
 #include "broker/connection.h"
+#include "broker/core_clock.h"
 #include "broker/generation.h"
 #include "broker/queue_clocks.h"
 #include "broker/survey.h"
@@ -216,8 +217,7 @@ static void
 read_core(struct measure *measure, struct core *core)
 {
     measure->counters = core->counters;
-    uint64_t now_ms = core_from_now_ms(core);
-    measure->uptime_ms = core->first_tick_ms == 0 ? 0 : now_ms - core->first_tick_ms;
+    measure->uptime_ms = core_uptime_ms(core);
     measure->connections = core->connection_count;
     measure->channels = core->counters.channels_opened - core->counters.channels_closed;
     measure->memory_bytes = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;

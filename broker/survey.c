@@ -5,6 +5,7 @@
 
 #include "broker/access.h"
 #include "broker/channel.h"
+#include "broker/core_clock.h"
 #include "broker/queue_clocks.h"
 #include "broker/vhost.h"
 
@@ -383,7 +384,7 @@ static void
 read_core(struct core_survey *survey, const struct core *core)
 {
     survey->counters = core->counters;
-    survey->uptime_ms = core->now.monotonic_ms - core->first_tick_ms;
+    survey->uptime_ms = core_uptime_ms(core);
     survey->connections = core->connection_count;
     survey->channels = core->counters.channels_opened - core->counters.channels_closed;
     survey->memory_bytes = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;

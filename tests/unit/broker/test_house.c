@@ -382,3 +382,15 @@ Test(house, a_survey_of_everything_counts)
     cr_expect(eq(u64, survey.connections, 1));
     core_survey_fini(&survey);
 }
+
+/* The first tick is told as the millisecond after the one it began in. */
+Test(house, a_broker_that_has_just_begun_is_up_for_nothing)
+{
+    struct core_survey survey = {.queues = 0};
+    uint32_t budget = 1000;
+    rig->core->now.begun_ms = 1;
+    rig->core->first_tick_ms = rig->core->now.monotonic_ms + 1;
+    cr_assert(eq(int, core_survey_step(&survey, rig->core, &budget), REQUEST_DONE));
+    cr_expect(eq(u64, survey.uptime_ms, 0));
+    core_survey_fini(&survey);
+}
