@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/base64.h"
 
+#include "management/base64.h"
+
 void
 base64_print(FILE *out, struct bytes octets)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < octets.size; i += 3) {
-        size_t left = octets.size - i;
-        uint32_t group = (uint32_t)octets.data[i] << 16 |
-                         (left > 1 ? (uint32_t)octets.data[i + 1] << 8 : 0) |
-                         (left > 2 ? (uint32_t)octets.data[i + 2] : 0);
-        fputc(digits[group >> 18], out);
-        fputc(digits[group >> 12 & 63], out);
-        fputc(left > 1 ? digits[group >> 6 & 63] : '=', out);
-        fputc(left > 2 ? digits[group & 63] : '=', out);
+    enum { SLICE = 3 * 1024 }; /* whole groups */
+    struct buffer text;
+    buffer_init(&text);
+    for (size_t at = 0; at < octets.size; at += SLICE) {
+        size_t left = octets.size - at;
+        buffer_clear(&text);
+        base64_put(&text, bytes_make(octets.data + at, left < SLICE ? left : SLICE));
+        fprintf(out, "%.*s", BYTES_FORMAT(buffer_bytes(&text)));
     }
+    buffer_fini(&text);
 }
