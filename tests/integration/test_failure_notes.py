@@ -177,12 +177,14 @@ def test_failures_before_a_restart_are_told_with_their_times(tmp_path):
     ch.expect("basic.ack")
     first = int(time.time())
     ch.nack(tag, requeue=True)
-    assert ch.get("q", no_ack=False).properties["headers"]["x-delivery-count"] == 1
+    ch.ping()
     ch.connection.drop()
     running.stop()
     running = brokers.Bourse(data_dir=tmp_path / "data")
     ch = running.open().channel()
-    ch.reject(ch.get("q", no_ack=False).delivery_tag, requeue=True)
+    again = ch.get("q", no_ack=False)
+    assert again.properties["headers"]["x-delivery-count"] == 1
+    ch.reject(again.delivery_tag, requeue=True)
     headers = typed_headers(wait_for(ch, "dead"))
     (death,) = headers["x-death"].value
     failure = take_failure(headers)
