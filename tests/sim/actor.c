@@ -62,6 +62,7 @@ actor_fini(struct actor *actor)
         free(actor->channels[i].held);
         free(actor->channels[i].settled);
         free(actor->channels[i].published);
+        free(actor->channels[i].late);
     }
     free(actor->arrivals);
     free(actor->kept);
@@ -79,6 +80,8 @@ reset_channel(struct actor_channel *channel)
         .settled_capacity = channel->settled_capacity,
         .published = channel->published,
         .published_capacity = channel->published_capacity,
+        .late = channel->late,
+        .late_capacity = channel->late_capacity,
     };
 }
 
@@ -139,9 +142,18 @@ check_lost(struct world *world, const struct actor_channel *channel)
                                             ? &channel->held[i]
                                             : &channel->settled[i - channel->held_count];
         bool is_later =
-            held->consumer != 0 && (is_behind(channel->held, channel->held_count, held) ||
-                                    is_behind(channel->settled, channel->settled_count, held));
+            channel->blames_nobody ||
+            (held->consumer != 0 && (is_behind(channel->held, channel->held_count, held) ||
+                                    is_behind(channel->settled, channel->settled_count, held)));
         actor_check_verdict(world, held, is_later ? HISTORY_NO_VERDICT : HISTORY_BROKEN_OFF);
+    }
+}
+
+void
+actor_free_place(struct world *world, const struct actor_held *held)
+{
+    if (held->consumer != 0) {
+        history_end_service(&world->history, held->queue, held->consumer);
     }
 }
 
@@ -167,6 +179,8 @@ end_consumers(struct world *world, const struct actor_channel *channel, bool is_
     for (uint32_t i = 0; i < ACTOR_CONSUMERS; i++) {
         if (channel->consumers[i].is_on && channel->consumers[i].is_there) {
             history_use_queue(&world->history, channel->consumers[i].queue, is_over);
+            history_end_consumer(&world->history, channel->consumers[i].queue,
+                                 channel->consumers[i].number);
         }
     }
 }
@@ -190,9 +204,10 @@ gets_from_nowhere(const struct world *world, const struct actor_channel *channel
 }
 
 void
-actor_begin_breaking(struct world *world, struct actor *actor, uint16_t number)
+actor_begin_breaking(struct world *world, struct actor *actor, uint16_t number, uint16_t code)
 {
     actor_channel(actor, number)->state = CHANNEL_BREAKING;
+    actor_channel(actor, number)->close_code = code;
     world->breaking_count++;
 }
 
@@ -203,7 +218,7 @@ actor_begin_turn(struct world *world, struct actor *actor, uint16_t number)
     if (gets_from_nowhere(world, channel)) {
         world_note(world, "get without queue", actor->number, number, channel->request.queue);
         channel->request.is_waiting = false;
-        actor_begin_breaking(world, actor, number);
+        actor_begin_breaking(world, actor, number, 404);
     }
 }
 

@@ -149,8 +149,8 @@ headers_of(const struct content *content)
 
 /* A message for this channel: what the client then holds. */
 static void
-take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number, uint32_t consumer,
-              bool no_ack, uint64_t tag, bool is_redelivered)
+take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number,
+              const struct actor_consumer *consumer, bool no_ack, uint64_t tag, bool is_redelivered)
 {
     struct world *world = incoming->world;
     struct actor_channel *channel = incoming->channel;
@@ -178,7 +178,12 @@ take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number, 
     arrive(incoming->actor, &arrival);
     if (!no_ack) {
         *HISTORY_PUSH(channel->held, channel->held_count, channel->held_capacity) =
-            (struct actor_held){.tag = tag, .queue = queue, .copy = copy, .consumer = consumer};
+            (struct actor_held){.tag = tag,
+                                .queue = queue,
+                                .copy = copy,
+                                .consumer = consumer == NULL ? 0 : consumer->number,
+                                .delivered_ms = world->history.now_ms,
+                                .timeout_ms = consumer == NULL ? -1 : consumer->timeout_ms};
     }
 }
 
@@ -194,10 +199,12 @@ on_deliver(const struct incoming *incoming)
         return;
     }
     const struct actor_consumer *consumer = &incoming->channel->consumers[at];
+    world_check_turn(incoming->world, incoming->actor, incoming->action->channel, consumer);
     uint32_t number = recognise(incoming->world, action->deliver.content, action->deliver.exchange,
                                 action->deliver.routing_key);
     if (number != HISTORY_NONE) {
-        take_delivery(incoming, consumer->queue, number, consumer->number, consumer->no_ack,
+        history_serve(history, consumer->queue, consumer->number, consumer->no_ack);
+        take_delivery(incoming, consumer->queue, number, consumer, consumer->no_ack,
                       action->deliver.delivery_tag, action->deliver.redelivered);
     }
 }
@@ -250,7 +257,7 @@ on_get_ok(const struct incoming *incoming, const struct basic_get_ok *answer)
     uint32_t number = recognise(incoming->world, incoming->action->content.content,
                                 answer->exchange, answer->routing_key);
     if (number != HISTORY_NONE) {
-        take_delivery(incoming, queue, number, 0, request->answer == METHOD_BASIC_GET_EMPTY,
+        take_delivery(incoming, queue, number, NULL, request->answer == METHOD_BASIC_GET_EMPTY,
                       answer->delivery_tag, answer->redelivered);
         history_expect_ready(&incoming->world->history, queue, answer->message_count, "get-ok");
     }
@@ -308,12 +315,17 @@ on_cancel(const struct incoming *incoming, struct bytes tag)
     uint32_t at = tag.size == 2 ? (uint32_t)(tag.data[1] - '0') : ACTOR_CONSUMERS;
     struct actor_consumer *consumer =
         at < ACTOR_CONSUMERS ? &incoming->channel->consumers[at] : NULL;
+    struct history *history = &incoming->world->history;
     bool is_going =
         consumer != NULL && consumer->is_on && consumer->queue == incoming->world->deleting_queue;
     if (!is_going && (consumer == NULL || !consumer->awaits_cancel)) {
-        history_wrong(&incoming->world->history, HISTORY_ANSWER,
+        history_wrong(history, HISTORY_ANSWER,
                       "a consumer is cancelled whose queue is there");
         return;
+    }
+    if (consumer->is_on && consumer->is_there) {
+        history_use_queue(history, consumer->queue, false);
+        history_end_consumer(history, consumer->queue, consumer->number);
     }
     consumer->is_on = false;
     consumer->awaits_cancel = false;
@@ -348,8 +360,8 @@ on_close(const struct incoming *incoming, uint16_t code, struct bytes text)
 static void
 on_channel_close(const struct incoming *incoming, const struct channel_close *close)
 {
-    uint16_t code = incoming->channel->is_faulty ? 406 : 404;
-    if (incoming->channel->state == CHANNEL_BROKEN && close->reply_code == code) {
+    if (incoming->channel->state == CHANNEL_BROKEN &&
+        close->reply_code == incoming->channel->close_code) {
         arrive_method(incoming, METHOD_CHANNEL_CLOSE);
     } else {
         on_close(incoming, close->reply_code, close->reply_text);

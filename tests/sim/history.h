@@ -201,6 +201,13 @@ struct history_dying {
     enum history_reason reason;
 };
 
+/* Somebody who takes messages from a queue. */
+struct history_consumer {
+    uint32_t number; /* of all that there were, from 1 on */
+    int32_t priority;
+    uint32_t held_count; /* of what it was handed out, what it has not settled */
+};
+
 struct history_queue {
     uint32_t name;
     uint64_t id; /* the broker's own; tells a queue from another of the same name */
@@ -220,6 +227,10 @@ struct history_queue {
     uint64_t return_count;       /* that came back to a quorum queue */
     uint64_t taken_count;        /* of messages that came to it, in this life of the broker */
     uint8_t level_max;           /* what priorities count up to; 0: not at all */
+    bool is_single_active;       /* one consumer is served at a time */
+    struct history_consumer *consumers; /* in the order in which they came; owned */
+    uint32_t consumer_count, consumer_capacity;
+    uint32_t active; /* where one is served at a time: which; 0: there is none */
     struct history_copy *copies; /* in the order in which they came; owned */
     uint32_t copy_count, copy_capacity;
     uint32_t first_ready; /* none before it is, and none is due */
@@ -307,7 +318,8 @@ struct history_return {
 struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked, held,
-        picked, noted, queues_expired, policies_changed, looked;
+        picked, noted, queues_expired, policies_changed, looked,
+        taken_over;
 };
 
 struct history {
@@ -519,6 +531,31 @@ struct history_settings {
 };
 void history_change_settings(struct history *history, uint32_t queue,
                              const struct history_settings *settings);
+
+/* Consumers --------------------------------------------------------------------------------------
+ */
+
+/* One comes to the queue, or goes; the second does nothing when it is not there. */
+void history_add_consumer(struct history *history, uint32_t queue, uint32_t number,
+                          int32_t priority);
+void history_end_consumer(struct history *history, uint32_t queue, uint32_t number);
+
+/* NULL: it is not there. Valid until another one comes or goes. */
+const struct history_consumer *history_find_consumer(const struct history *history, uint32_t queue,
+                                                     uint32_t number);
+
+/* The broker hands a message out to it, which must be its turn; with `is_final` there is nothing to
+ * settle. */
+void history_serve(struct history *history, uint32_t queue, uint32_t number, bool is_final);
+
+/* One of those is settled, or back; nothing when the consumer is not there any more. */
+void history_end_service(struct history *history, uint32_t queue, uint32_t number);
+
+/* Whether it is one that may be served, as long as it has room. */
+bool history_may_serve(const struct history *history, uint32_t queue, uint32_t number);
+
+/* By the broker's account that one is active; 0: nobody. */
+void history_check_active(struct history *history, uint32_t queue, uint32_t number);
 
 /* Somebody has used the queue; with `is_over` at any time between the last use and now. */
 void history_use_queue(struct history *history, uint32_t queue, bool is_over);

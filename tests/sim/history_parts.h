@@ -120,6 +120,9 @@ bool history_is_full_for(const struct history *history, const struct history_que
 void history_note_unfinished(struct history *history, uint32_t queue, uint32_t copy,
                              bool is_purged);
 
+/* The broker is gone, or the queue: nobody consumes any more. */
+void history_forget_consumers(struct history_queue *queue);
+
 /* The broker is gone: what is due is never handed out again. */
 void history_expire_written(struct history *history);
 

@@ -75,6 +75,7 @@ history_drop_queue(struct history *history, uint32_t handle, struct history_span
     history_doubt_chains(history, queue);
     queue->presence = HISTORY_ABSENT;
     queue->gone = span;
+    history_forget_consumers(queue);
     history->queue_by_name[queue->name] = HISTORY_NONE;
     for (uint32_t i = 0; i < history->binding_count; i++) {
         if (history->bindings[i].queue == handle) {

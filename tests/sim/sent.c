@@ -104,8 +104,31 @@ is_over_limit(const struct world *world, const struct sent *sent)
            count_queues(&world->history) >= queues_max;
 }
 
+/* It gets from a queue that only one consumer may take from, and whose order that would break. */
+static bool
+is_locked(const struct world *world, const struct sent *sent)
+{
+    if (sent->method != METHOD_BASIC_GET || sent->effect == NULL) {
+        return false;
+    }
+    uint32_t queue =
+        history_find_queue(&world->history, world->history.queues[sent->queue].name);
+    return queue != HISTORY_NONE && world->history.queues[queue].is_quorum &&
+           world->history.queues[queue].is_single_active;
+}
+
+/* With which code the broker closes the channel for it; 0: it does not. */
+static uint16_t
+code_of(const struct world *world, const struct sent *sent)
+{
+    if (is_locked(world, sent)) {
+        return 405;
+    }
+    return sent->breaks_channel || is_over_limit(world, sent) ? 406 : 0;
+}
+
 void
-sent_begin_breaking(struct world *world, const struct sent *sent, bool is_request)
+sent_begin_breaking(struct world *world, const struct sent *sent, uint16_t code, bool is_request)
 {
     struct actor_channel *channel = actor_channel(sent->actor, sent->channel);
     world->is_breaking = true;
@@ -113,7 +136,7 @@ sent_begin_breaking(struct world *world, const struct sent *sent, bool is_reques
         channel->request.is_waiting = false;
         channel->is_faulty = true;
     }
-    actor_begin_breaking(world, sent->actor, sent->channel);
+    actor_begin_breaking(world, sent->actor, sent->channel, code);
 }
 
 static void
@@ -130,9 +153,9 @@ begin(struct world *world, const struct sent *sent)
     if (sent->message != HISTORY_NONE) {
         history_route(&world->history, sent->message);
     }
-    bool is_request = is_over_limit(world, sent);
-    if ((sent->breaks_channel || is_request) && !is_dropped(world, sent)) {
-        sent_begin_breaking(world, sent, is_request);
+    uint16_t code = code_of(world, sent);
+    if (code != 0 && !is_dropped(world, sent)) {
+        sent_begin_breaking(world, sent, code, !sent->breaks_channel);
     }
 }
 

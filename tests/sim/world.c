@@ -308,6 +308,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     draw_delays(world);
     draw_retries(world);
     draw_rest(world);
+    world_draw_service(world);
     world->looks = (struct dice){.state = dice_mix(seed + 0x6c6f6f6b)};
     world->habits.look_permille = one_of(&world->looks, 0, 3000, 30000);
     history_init(&world->history);
@@ -511,6 +512,7 @@ world_end_turn(struct world *world)
         check_deadlines(world, name);
     }
     world_check_waiting(world);
+    world_check_service(world);
     server_release_tick(&world->server);
     world_see_ends(world);
     check_queues(world);
@@ -656,9 +658,30 @@ await_answer(struct world *world, struct actor *actor, uint16_t channel)
     }
 }
 
+/* The same from a queue that nobody may get from: everything is consumed. */
+static void
+consume_all(struct world *world, struct actor *actor, uint32_t queue)
+{
+    const struct history_queue *known = &world->history.queues[queue];
+    struct actor_consumer_terms terms = {.queue = queue, .no_ack = true, .timeout_ms = -1};
+    actor_consume(world, actor, 1, &terms);
+    await_answer(world, actor, 1);
+    for (int i = 0; i < PATIENCE && known->ready_count > 0 && world->history.wrong_count == 0;
+         i++) {
+        world_advance(world);
+        actor_read(world, actor, UINT32_MAX);
+    }
+    if (known->ready_count > 0 && world->history.wrong_count == 0) {
+        history_wrong(&world->history, HISTORY_ANSWER, "a queue is not consumed");
+    }
+    if (world->history.wrong_count == 0 && actor_cancel_first(world, actor, 1)) {
+        await_answer(world, actor, 1);
+    }
+}
+
 /* One client gets everything out of a queue. */
 static void
-drain_queue(struct world *world, struct actor *actor, uint32_t queue)
+get_all(struct world *world, struct actor *actor, uint32_t queue)
 {
     struct actor_request *request = &actor_channel(actor, 1)->request;
     do {
@@ -675,6 +698,17 @@ drain_queue(struct world *world, struct actor *actor, uint32_t queue)
         actor_send(world, &method, &sent);
         await_answer(world, actor, 1);
     } while (world->history.wrong_count == 0 && world->history.queues[queue].ready_count > 0);
+}
+
+static void
+drain_queue(struct world *world, struct actor *actor, uint32_t queue)
+{
+    const struct history_queue *known = &world->history.queues[queue];
+    if (known->is_quorum && known->is_single_active) {
+        consume_all(world, actor, queue);
+    } else {
+        get_all(world, actor, queue);
+    }
 }
 
 static void

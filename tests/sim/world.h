@@ -58,6 +58,16 @@ struct habits {
     uint32_t queues_max;        /* of the vhost; 0: any number */
     uint32_t twice_permille;    /* crashes that another one follows at once */
     uint32_t noted_permille;    /* rejections that a note comes before */
+    uint32_t single_permille;   /* of queues, by their names: they serve one consumer at a time */
+    uint32_t ranked_permille;   /* of consumers: they ask for a priority */
+    uint32_t timeout_permille;  /* of queues, by their names: they wait so long for settlements;
+                                   of consumers half as many */
+    uint32_t deaf_permille;     /* of clients: they cannot be told of cancelled consumers */
+    uint32_t paced_permille;    /* of queues, by their names: what is overdue comes in slowly */
+    uint32_t jump_permille;     /* of 1,000 steps: time goes on at once by seconds */
+    uint32_t pause_permille;    /* of 1,000 steps: a queue is paused, or goes on */
+    uint32_t connections_max;   /* of the vhost, and */
+    uint32_t user_connections_max, user_channels_max; /* of the user; 0: any number */
 };
 
 /* A queue was asked whether it takes a message of a transaction. */
@@ -83,7 +93,8 @@ struct world {
     struct dice priorities;
     struct dice delays;
     struct dice retries; /* and for what operators do */
-    struct dice rest;    /* for what came last */
+    struct dice rest;    /* for what came later */
+    struct dice service; /* for who takes messages, and what came with that */
     struct dice looks;   /* for what is looked at */
     struct trace trace;
     struct habits habits;
@@ -125,6 +136,7 @@ struct world {
     uint32_t asked_count, asked_capacity, asked_at;
     uint32_t settling_note;          /* what was said of what a client is losing; 0: nothing */
     uint32_t note_count;             /* that clients have sent */
+    uint32_t consumer_count;         /* the same of consumers */
     uint64_t generation;             /* of policies */
     struct world_policies *policies; /* those in force; owned; NULL: none */
 };
@@ -224,6 +236,7 @@ uint8_t world_level_max(const struct world *world, uint32_t name);
 uint64_t world_expires_ms(const struct world *world, uint32_t name);
 bool world_is_quorum(const struct world *world, uint32_t name);
 bool world_is_governed(const struct world *world, uint32_t name);
+bool world_is_single_active(const struct world *world, uint32_t name);
 /* The arguments that it is declared with. */
 struct buffer;
 void world_put_arguments(const struct world *world, uint32_t name, struct buffer *arguments);
@@ -260,6 +273,16 @@ void world_hear_expiry(struct world *world, uint32_t handle, bool has_consumers,
 
 /* The broker's queue of that handle, or NULL. */
 const struct queue *world_find_queue(const struct world *world, uint32_t queue);
+
+/* What came last, drawn; world_service.c. */
+void world_draw_service(struct world *world);
+
+/* The core hands a message to that consumer: nobody comes before it. */
+void world_check_turn(struct world *world, const struct actor *actor, uint16_t channel,
+                      const struct actor_consumer *consumer);
+
+/* Nobody who could be served is left out when a tick ends. */
+void world_check_service(struct world *world);
 
 /* Ends a turn of the core's loop. */
 void world_end_turn(struct world *world);

@@ -27,6 +27,13 @@ world_is_governed(const struct world *world, uint32_t name)
     return (world->habits.governed_mask >> name & 1) != 0;
 }
 
+bool
+world_is_single_active(const struct world *world, uint32_t name)
+{
+    struct dice dice = {.state = dice_mix(world->seed * 64 + name + 97)};
+    return dice_chance(&dice, world->habits.single_permille);
+}
+
 /* Every second queue heeds them, by its name. */
 uint8_t
 world_level_max(const struct world *world, uint32_t name)
@@ -289,6 +296,9 @@ world_put_arguments(const struct world *world, uint32_t name, struct buffer *arg
     }
     if (expires_ms != UINT64_MAX) {
         put_number(&table, "x-expires", (int64_t)expires_ms);
+    }
+    if (world_is_single_active(world, name)) {
+        table_put_boolean(table.out, "x-single-active-consumer", true);
     }
     if (world_is_quorum(world, name)) {
         put_text(&table, "x-queue-type", "quorum");
