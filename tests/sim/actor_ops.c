@@ -502,6 +502,19 @@ is_recovering(const struct doing *doing)
            (answer == METHOD_BASIC_RECOVER_OK || answer == METHOD_TX_ROLLBACK_OK);
 }
 
+/* It does not know, or does not heed, that the broker has taken it back: that is no error, and does
+ * nothing. */
+static void
+settle_late(const struct doing *doing)
+{
+    struct actor_channel *channel = doing->channel;
+    uint32_t at = dice_below(&doing->world->service, channel->late_count);
+    uint64_t tag = channel->late[at];
+    channel->late[at] = channel->late[--channel->late_count];
+    note(doing, "settle late", tag, 0);
+    send_verdict(doing, tag, false, (enum verdict)dice_below(&doing->world->service, 3));
+}
+
 static bool
 do_settle(const struct doing *doing)
 {
@@ -514,6 +527,10 @@ do_settle(const struct doing *doing)
     }
     if (is_tx && channel->settled_count + sent_count + read_count > TX_SETTLED_MAX) {
         return false;
+    }
+    if (channel->late_count > 0 && dice_below(&doing->world->service, 4) == 0) {
+        settle_late(doing);
+        return true;
     }
     uint32_t last = find_read(channel, below(doing, read_count));
     bool multiple = below(doing, 4) == 0;
@@ -1181,11 +1198,11 @@ compare_tags(const void *a, const void *b)
 static void
 end_rollback(struct world *world, const struct sent *sent, struct history_span span)
 {
-    (void)world;
     (void)span;
     struct actor_channel *channel = channel_of(sent);
     for (uint32_t i = 0; i < channel->settled_count; i++) {
         channel->settled[i].is_sent = false;
+        channel->settled[i].reopened_ms = world->history.now_ms;
         *HISTORY_PUSH(channel->held, channel->held_count, channel->held_capacity) =
             channel->settled[i];
     }

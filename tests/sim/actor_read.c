@@ -100,6 +100,7 @@ verdict_of(struct bytes headers)
         {"nack", HISTORY_NACKED},
         {"reject", HISTORY_GIVEN_BACK},
         {"lost", HISTORY_BROKEN_OFF},
+        {"timeout", HISTORY_TIMED_OUT},
     };
     struct table_value value;
     if (!table_find(headers, "x-last-verdict", &value)) {
@@ -375,8 +376,10 @@ on_close_ok(const struct incoming *incoming)
     struct actor_channel *channel = incoming->channel;
     on_answer(incoming, METHOD_CHANNEL_CLOSE_OK, 0);
     const struct actor_request request = channel->request;
+    bool closes_twice = channel->closes_twice;
     actor_end_channel(incoming->world, channel);
     channel->request = request;
+    channel->closes_twice = closes_twice;
     channel->state = CHANNEL_SHUTTING;
 }
 
@@ -564,9 +567,10 @@ static void
 send_start_ok(struct world *world, struct actor *actor)
 {
     static const char response[] = "\0" SERVER_USER "\0" SERVER_USER;
-    static const char properties[] = "\x0c"
-                                     "capabilitiesF\0\0\0\x19\x16"
-                                     "consumer_cancel_notifyt\1";
+    char properties[] = "\x0c"
+                        "capabilitiesF\0\0\0\x19\x16"
+                        "consumer_cancel_notifyt\1";
+    properties[sizeof(properties) - 2] = actor->is_deaf ? 0 : 1;
     struct method method = {
         .id = METHOD_CONNECTION_START_OK,
         .connection_start_ok = {.client_properties = bytes_make(properties, sizeof(properties) - 1),
@@ -636,6 +640,18 @@ read_answer(struct world *world, struct actor_channel *channel, enum method_id i
     }
 }
 
+/* Who has sent channel.close himself waits for its answer all the same. */
+static void
+read_close(struct world *world, struct actor *actor, uint16_t number)
+{
+    struct method method = {.id = METHOD_CHANNEL_CLOSE_OK};
+    struct sent sent = actor_sent(actor, number);
+    actor_send(world, &method, &sent);
+    if (!actor_channel(actor, number)->closes_twice) {
+        actor_end_channel(world, actor_channel(actor, number));
+    }
+}
+
 static void
 read_arrival(struct world *world, struct actor *actor, const struct actor_arrival *arrival)
 {
@@ -645,10 +661,7 @@ read_arrival(struct world *world, struct actor *actor, const struct actor_arriva
         history_see(&world->history, arrival->queue, arrival->copy);
         actor_channel(actor, arrival->channel)->read_tag = arrival->tag;
     } else if (arrival->id == METHOD_CHANNEL_CLOSE) {
-        struct method method = {.id = METHOD_CHANNEL_CLOSE_OK};
-        struct sent sent = actor_sent(actor, arrival->channel);
-        actor_send(world, &method, &sent);
-        actor_end_channel(world, actor_channel(actor, arrival->channel));
+        read_close(world, actor, arrival->channel);
     } else {
         read_answer(world, actor_channel(actor, arrival->channel), arrival->id);
     }

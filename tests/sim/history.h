@@ -69,7 +69,9 @@ enum history_verdict {
     HISTORY_NACKED = 1 << 0,
     HISTORY_GIVEN_BACK = 1 << 1, /* by basic.reject */
     HISTORY_BROKEN_OFF = 1 << 2, /* with its channel or connection */
-    HISTORY_ANY_VERDICT = HISTORY_NACKED | HISTORY_GIVEN_BACK | HISTORY_BROKEN_OFF,
+    HISTORY_TIMED_OUT = 1 << 3,  /* nobody settled it in time */
+    HISTORY_ANY_VERDICT =
+        HISTORY_NACKED | HISTORY_GIVEN_BACK | HISTORY_BROKEN_OFF | HISTORY_TIMED_OUT,
 };
 
 /* Which of what comes back waits. */
@@ -227,6 +229,8 @@ struct history_queue {
     uint64_t return_count;       /* that came back to a quorum queue */
     uint64_t taken_count;        /* of messages that came to it, in this life of the broker */
     uint8_t level_max;           /* what priorities count up to; 0: not at all */
+    uint64_t timeout_ms;         /* how long a delivery may be open; 0: for ever */
+    uint64_t timeout_changed_ms; /* when that was set last */
     bool is_single_active;       /* one consumer is served at a time */
     struct history_consumer *consumers; /* in the order in which they came; owned */
     uint32_t consumer_count, consumer_capacity;
@@ -319,7 +323,7 @@ struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked, held,
         picked, noted, queues_expired, policies_changed, looked,
-        taken_over;
+        taken_over, timed_out;
 };
 
 struct history {
@@ -527,6 +531,7 @@ struct history_settings {
     struct history_limit limit;
     struct history_retry retry;
     uint64_t ttl_ms;
+    uint64_t timeout_ms;
     uint32_t dead_letter_name;
 };
 void history_change_settings(struct history *history, uint32_t queue,

@@ -30,6 +30,7 @@ world_of(const struct connection *connection)
 static_assert((int)RETRY_NACK == (int)HISTORY_NACKED, "");
 static_assert((int)RETRY_REJECT == (int)HISTORY_GIVEN_BACK, "");
 static_assert((int)RETRY_LOST == (int)HISTORY_BROKEN_OFF, "");
+static_assert((int)RETRY_TIMEOUT == (int)HISTORY_TIMED_OUT, "");
 
 /* Holding -------------------------------------------------------------------------------------- */
 
@@ -262,6 +263,25 @@ __wrap_channel_return_counted(struct channel *channel, struct unacked *item, // 
     __real_channel_return_counted(channel, item, verdict);
     if (held != NULL) {
         world_end_return(world, held, item, (uint8_t)verdict, first);
+    }
+}
+
+void __real_channel_settle_return(struct channel *channel, struct unacked *item, // NOLINT
+                                  enum retry_verdict verdict);
+void __wrap_channel_settle_return(struct channel *channel, struct unacked *item, // NOLINT
+                                  enum retry_verdict verdict);
+
+void
+__wrap_channel_settle_return(struct channel *channel, struct unacked *item, // NOLINT
+                             enum retry_verdict verdict)
+{
+    struct world *world = world_of_core(channel->connection->core);
+    uint64_t tag = item->tag;
+    bool is_late = world != NULL && verdict == RETRY_TIMEOUT &&
+                   world_begin_timeout(world, channel->connection->link, channel->number, tag);
+    __real_channel_settle_return(channel, item, verdict);
+    if (is_late) {
+        world_end_timeout(world, channel->connection->link, channel->number, tag);
     }
 }
 

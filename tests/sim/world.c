@@ -308,7 +308,6 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     draw_delays(world);
     draw_retries(world);
     draw_rest(world);
-    world_draw_service(world);
     world->looks = (struct dice){.state = dice_mix(seed + 0x6c6f6f6b)};
     world->habits.look_permille = one_of(&world->looks, 0, 3000, 30000);
     history_init(&world->history);
@@ -330,6 +329,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_init(&world->actors[i], i);
     }
+    world_draw_service(world);
     return world;
 }
 
@@ -480,6 +480,8 @@ world_step_clock(struct world *world, uint64_t ms)
     }
     history_set_time(&world->history, world->server.now.monotonic_ms + ms);
     server_step_clock(&world->server, ms);
+    world_see_ends(world);
+    world_check_timeouts(world);
 }
 
 /* What is due has died when a tick ends, or the broker has not forgotten it. */
@@ -773,15 +775,27 @@ stands_still(struct world *world, uint64_t done_count)
     return world->idle_steps == STEPS_MAX;
 }
 
-/* What nobody takes may keep the memory alarm on where there is no disk, and who would take it
- * waits behind what he has published; or time waits for him (may_step_clock), and memory for time.
- */
+/* Whether a client has something that it has not settled. */
+static bool
+has_held(const struct world *world)
+{
+    for (uint32_t i = 0; i < ACTORS_MAX * ACTOR_CHANNELS; i++) {
+        if (world->actors[i / ACTOR_CHANNELS].channels[i % ACTOR_CHANNELS].held_count > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What nobody takes or settles may keep the memory alarm on where there is no disk, and who would
+ * do so waits behind what he has published; or time waits for him (may_step_clock), and memory for
+ * time. */
 static bool
 is_full(const struct world *world)
 {
     bool time_waits = world->habits.expires_permille > 0;
     return (world->server.core->alarms & ALARM_MEMORY) != 0 &&
-           (time_waits || (!world->habits.has_disk && has_messages(world)));
+           (time_waits || (!world->habits.has_disk && (has_messages(world) || has_held(world))));
 }
 
 /* Somebody new takes everything, which has to end the alarm. */

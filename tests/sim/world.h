@@ -281,6 +281,13 @@ void world_draw_service(struct world *world);
 void world_check_turn(struct world *world, const struct actor *actor, uint16_t channel,
                       const struct actor_consumer *consumer);
 
+/* A delivery has been open for too long: before the core takes it back, which it must (false: it is
+ * not one), and after; world_timeouts.c. */
+bool world_begin_timeout(struct world *world, uint64_t link, uint16_t channel, uint64_t tag);
+void world_end_timeout(struct world *world, uint64_t link, uint16_t channel, uint64_t tag);
+/* The clock has gone on: nothing is open for too long. */
+void world_check_timeouts(struct world *world);
+
 /* Nobody who could be served is left out when a tick ends. */
 void world_check_service(struct world *world);
 

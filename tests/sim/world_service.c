@@ -26,6 +26,11 @@ world_draw_service(struct world *world)
     }
     habits->single_permille = one_of(dice, 0, 400, 900);
     habits->ranked_permille = one_of(dice, 0, 500, 900);
+    habits->timeout_permille = one_of(dice, 0, 0, 500);
+    habits->deaf_permille = one_of(dice, 0, 300, 600);
+    for (uint32_t i = 0; i < ACTORS_MAX; i++) {
+        world->actors[i].is_deaf = dice_chance(dice, habits->deaf_permille);
+    }
 }
 
 /* Room ----------------------------------------------------------------------------------------- */

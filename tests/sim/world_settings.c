@@ -69,7 +69,8 @@ draw_all_of_retry(struct history_retry *retry, struct dice *dice)
     retry->factor = factors[dice_below(dice, ARRAY_LEN(factors))];
     retry->max_age_ms = ages_ms[dice_below(dice, ARRAY_LEN(ages_ms))];
     retry->holds = dice_below(dice, 3) == 0;
-    uint32_t verdicts = 1 + dice_below(dice, HISTORY_ANY_VERDICT);
+    uint32_t verdicts = 1 + dice_below(dice, HISTORY_ANY_VERDICT / 2);
+    verdicts |= retry->factor % 2 == 0 ? HISTORY_TIMED_OUT : 0;
     retry->verdicts = dice_below(dice, 2) == 0 ? HISTORY_ANY_VERDICT : (uint8_t)verdicts;
 }
 
@@ -146,6 +147,17 @@ draw_dead_letter_name(const struct world *world, uint32_t name)
     return has_dead_letters ? (name + 1) % habits->queue_names : HISTORY_NONE;
 }
 
+/* How long deliveries of it may be open. */
+static uint64_t
+draw_timeout_ms(const struct world *world, uint32_t name)
+{
+    static const uint64_t timeouts_ms[] = {50, 300, 1500, 5000};
+    struct dice dice = dice_of(world, name, 113);
+    return dice_chance(&dice, world->habits.timeout_permille)
+               ? timeouts_ms[dice_below(&dice, ARRAY_LEN(timeouts_ms))]
+               : 0;
+}
+
 struct history_settings
 world_settings(const struct world *world, uint32_t name)
 {
@@ -153,6 +165,7 @@ world_settings(const struct world *world, uint32_t name)
         .limit = draw_limit(world, name),
         .retry = draw_retry(world, name),
         .ttl_ms = draw_ttl_ms(world, name),
+        .timeout_ms = draw_timeout_ms(world, name),
         .dead_letter_name = draw_dead_letter_name(world, name),
     };
 }
@@ -226,7 +239,7 @@ put_delays(const struct table *table, const struct history_retry *retry)
 static void
 put_verdicts(const struct table *table, uint8_t verdicts)
 {
-    static const char *const names[] = {"nack", "reject", "lost"};
+    static const char *const names[] = {"nack", "reject", "lost", "timeout"};
     char text[32] = "";
     size_t size = 0;
     for (uint32_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -264,6 +277,9 @@ put_settings(const struct table *table, const struct history_settings *settings,
     put_limit(table, &settings->limit);
     if (settings->ttl_ms != UINT64_MAX) {
         put_number(table, "x-message-ttl", (int64_t)settings->ttl_ms);
+    }
+    if (settings->timeout_ms != 0) {
+        put_number(table, "x-consumer-timeout", (int64_t)settings->timeout_ms);
     }
     put_dead_letters(table, settings->dead_letter_name);
     put_retry(table, &settings->retry, says_limit);
