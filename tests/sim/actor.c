@@ -93,6 +93,8 @@ actor_forget(struct actor *actor)
     }
     actor->link = 0;
     actor->is_up = false;
+    actor->is_let_in = false;
+    actor->is_refused = false;
     actor->is_paused = false;
     actor->is_leaving = false;
     memset(actor->in_flight, 0, sizeof(actor->in_flight));
@@ -246,6 +248,20 @@ actor_see_ends(struct world *world, struct actor *actor)
     }
 }
 
+void
+actor_end_connection(struct world *world, struct actor *actor)
+{
+    actor->is_refused = true;
+    sent_drop_kept(actor);
+    for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
+        struct actor_channel *channel = &actor->channels[i];
+        give_back(world, channel);
+        end_consumers(world, channel, false);
+        memset(channel->consumers, 0, sizeof(channel->consumers));
+        channel->state = CHANNEL_BROKEN;
+    }
+}
+
 /* The core knows that it is gone. */
 static void
 end_connection(struct world *world, const struct sent *sent, struct history_span span)
@@ -367,10 +383,24 @@ select_mode(struct world *world, struct actor *actor, uint16_t number)
     world_note(world, "mode", actor->number, number, channel->mode);
 }
 
+/* Where channels are few, a client mostly leaves some to others: one too many ends its connection.
+ */
+static bool
+may_open(struct world *world, uint16_t number)
+{
+    uint32_t channels_max = world->habits.user_channels_max;
+    uint32_t share = channels_max / world->habits.actor_count;
+    return channels_max == 0 || number <= share || (number == 1 && share == 0) ||
+           dice_chance(&world->service, 2);
+}
+
 static void
 use_channel(struct world *world, struct actor *actor, uint16_t number)
 {
     struct actor_channel *channel = actor_channel(actor, number);
+    if (channel->state == CHANNEL_SHUT && !may_open(world, number)) {
+        return;
+    }
     if (channel->state == CHANNEL_SHUT) {
         actor_open_channel(world, actor, number);
         return;
@@ -405,6 +435,10 @@ connect(struct world *world, struct actor *actor)
 void
 actor_step(struct world *world, struct actor *actor)
 {
+    if (actor->link == 0 && actor->tired > 0) {
+        actor->tired--;
+        return;
+    }
     if (actor->link == 0) {
         connect(world, actor);
         return;
@@ -415,7 +449,7 @@ actor_step(struct world *world, struct actor *actor)
     if (dice_chance(&world->dice, world->habits.arrival_permille)) {
         actor_read(world, actor, 1 + dice_below(&world->dice, 8));
     }
-    if (actor->is_up && !actor->is_paused && !actor->is_leaving) {
+    if (actor->is_up && !actor->is_paused && !actor->is_leaving && !actor->is_refused) {
         use_channel(world, actor, (uint16_t)(1 + dice_below(&world->dice, ACTOR_CHANNELS)));
     }
 }

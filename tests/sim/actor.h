@@ -124,6 +124,9 @@ struct actor {
     uint32_t number;
     struct net_peer peer;
     bool is_up;      /* the handshake is done */
+    bool is_let_in;  /* the core has said so */
+    bool is_refused; /* the core closes the connection: it is one too many, or one channel is */
+    uint32_t tired;  /* so many steps it does not try again to connect */
     bool is_paused;  /* its socket is not read */
     bool is_deaf;    /* it is not told when its consumers are cancelled */
     bool is_leaving; /* it has hung up, and the core does not know */
@@ -161,6 +164,9 @@ void actor_see_ends(struct world *world, struct actor *actor);
 /* Everything that a tick sent may be read now; what it purged has its place in the log, below
  * `purged_last` (0: nobody can tell; UINT64_MAX: not yet). */
 void actor_end_tick(struct actor *actor, uint64_t purged_last);
+
+/* The core has ended all channels, and drops whatever the client sends. */
+void actor_end_connection(struct world *world, struct actor *actor);
 
 /* actor_ops.c: does `op` on the channel. False when it makes no sense now. */
 bool actor_do(struct world *world, struct actor *actor, uint16_t channel, enum actor_op op);

@@ -414,6 +414,10 @@ on_channel_method(const struct incoming *incoming, const struct method *method)
     case METHOD_QUEUE_PURGE_OK:
         on_answer(incoming, method->id, method->queue_purge_ok.message_count);
         break;
+    case METHOD_CHANNEL_OPEN_OK:
+        world_check_channels(incoming->world);
+        on_answer(incoming, method->id, 0);
+        break;
     default:
         on_answer(incoming, method->id, 0);
         break;
@@ -421,14 +425,30 @@ on_channel_method(const struct incoming *incoming, const struct method *method)
 }
 
 static void
+on_connection_close(const struct incoming *incoming, const struct connection_close *close)
+{
+    if (close->reply_code != 530 || !world_may_refuse(incoming->world, incoming->actor)) {
+        on_close(incoming, close->reply_code, close->reply_text);
+        return;
+    }
+    world_note(incoming->world, "refused", incoming->actor->number, incoming->actor->is_let_in, 0);
+    incoming->world->history.sums.turned_away++;
+    actor_end_connection(incoming->world, incoming->actor);
+    arrive_method(incoming, METHOD_CONNECTION_CLOSE);
+}
+
+static void
 on_connection_method(const struct incoming *incoming, const struct method *method)
 {
     if (method->id == METHOD_CONNECTION_CLOSE) {
-        on_close(incoming, method->connection_close.reply_code,
-                 method->connection_close.reply_text);
-    } else {
-        arrive_method(incoming, method->id);
+        on_connection_close(incoming, &method->connection_close);
+        return;
     }
+    if (method->id == METHOD_CONNECTION_OPEN_OK) {
+        incoming->actor->is_let_in = true;
+        world_check_connections(incoming->world);
+    }
+    arrive_method(incoming, method->id);
 }
 
 static void
@@ -451,6 +471,15 @@ on_method(const struct incoming *incoming, struct bytes payload)
     }
 }
 
+/* Who was told to leave, and does not for long, is left. */
+static void
+on_socket_close(const struct incoming *incoming)
+{
+    if (!incoming->actor->is_refused) {
+        history_wrong(&incoming->world->history, HISTORY_ANSWER, "the broker closes the socket");
+    }
+}
+
 static void
 on_action(const struct incoming *incoming)
 {
@@ -465,7 +494,7 @@ on_action(const struct incoming *incoming)
         on_deliver(incoming);
         break;
     case NET_ACTION_CLOSE:
-        history_wrong(&incoming->world->history, HISTORY_ANSWER, "the broker closes the socket");
+        on_socket_close(incoming);
         break;
     case NET_ACTION_PAUSE:
     case NET_ACTION_RESUME:
@@ -596,6 +625,9 @@ send_open(struct world *world, struct actor *actor)
     actor_send(world, &open, &next);
 }
 
+/* Steps of one client in which it does not come back when it was turned away. */
+enum { TIRED_STEPS_MAX = 1000 };
+
 static void
 read_handshake(struct world *world, struct actor *actor, enum method_id id)
 {
@@ -605,6 +637,9 @@ read_handshake(struct world *world, struct actor *actor, enum method_id id)
         send_open(world, actor);
     } else if (id == METHOD_CONNECTION_OPEN_OK) {
         actor->is_up = true;
+    } else if (id == METHOD_CONNECTION_CLOSE) {
+        actor->tired = dice_below(&world->service, TIRED_STEPS_MAX);
+        actor_hang_up(world, actor);
     }
 }
 

@@ -27,6 +27,7 @@ history_fini(struct history *history)
         free(history->queues[i].copies);
         free(history->queues[i].dying);
         free(history->queues[i].consumers);
+        free(history->queues[i].pauses.items);
     }
     free(history->queues);
     free(history->exchanges);

@@ -203,6 +203,29 @@ struct history_dying {
     enum history_reason reason;
 };
 
+/* How fast a queue lets in what is overdue. */
+enum { HISTORY_RATE_MAX = 50, HISTORY_PACE_TIMES = 64 };
+
+struct history_pace {
+    uint32_t rate;                     /* messages a second; 0: as fast as it goes */
+    uint64_t times_ms[HISTORY_PACE_TIMES]; /* when the last ones came in; a ring */
+    uint32_t count;                    /* that came in since the rate was set */
+    uint64_t next_ms;                  /* when the next one may */
+};
+
+/* Nothing is handed out from a queue that is paused. */
+struct history_pause {
+    bool is_paused;
+    struct history_span span; /* where the log says so */
+};
+struct history_pauses {
+    bool is_paused;
+    bool was_paused;             /* after the last crash */
+    struct history_pause *items; /* since then; owned */
+    uint32_t count, capacity;
+    bool may_be, may_not_be; /* paused, after a crash */
+};
+
 /* Somebody who takes messages from a queue. */
 struct history_consumer {
     uint32_t number; /* of all that there were, from 1 on */
@@ -229,6 +252,8 @@ struct history_queue {
     uint64_t return_count;       /* that came back to a quorum queue */
     uint64_t taken_count;        /* of messages that came to it, in this life of the broker */
     uint8_t level_max;           /* what priorities count up to; 0: not at all */
+    struct history_pace pace;
+    struct history_pauses pauses;
     uint64_t timeout_ms;         /* how long a delivery may be open; 0: for ever */
     uint64_t timeout_changed_ms; /* when that was set last */
     bool is_single_active;       /* one consumer is served at a time */
@@ -323,7 +348,7 @@ struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked, held,
         picked, noted, queues_expired, policies_changed, looked,
-        taken_over, timed_out;
+        taken_over, timed_out, turned_away, paced, paused;
 };
 
 struct history {
@@ -532,10 +557,20 @@ struct history_settings {
     struct history_retry retry;
     uint64_t ttl_ms;
     uint64_t timeout_ms;
+    uint32_t release_rate;
     uint32_t dead_letter_name;
 };
 void history_change_settings(struct history *history, uint32_t queue,
                              const struct history_settings *settings);
+
+/* Pauses ----------------------------------------------------------------------------------------- */
+
+/* Somebody has paused the queue, or has it go on. */
+void history_pause(struct history *history, uint32_t queue, bool is_paused,
+                   struct history_span span);
+
+/* What a new broker has of the queue of that id; call behind history_found_queue. */
+void history_found_pause(struct history *history, uint64_t id, bool is_paused);
 
 /* Consumers --------------------------------------------------------------------------------------
  */

@@ -435,6 +435,11 @@ history_hand_out(struct history *history, uint32_t handle, uint32_t number, bool
                  bool is_final, struct history_span span)
 {
     struct history_queue *queue = &history->queues[handle];
+    if (queue->pauses.is_paused) {
+        history_wrong(history, HISTORY_UNEXPECTED,
+                      "queue q%" PRIu32 " hands out message %" PRIu32 ", though it is paused",
+                      queue->name, number);
+    }
     uint32_t next = history_first(queue, false);
     uint32_t at = next;
     while (at < queue->copy_count && queue->copies[at].message != number &&
@@ -479,6 +484,9 @@ void
 history_expect_empty(struct history *history, uint32_t handle)
 {
     struct history_queue *queue = &history->queues[handle];
+    if (queue->pauses.is_paused) {
+        return;
+    }
     for (uint32_t at = history_first(queue, false), behind; at < queue->copy_count; at = behind) {
         behind = history_behind(queue, at);
         if (history_is_held(history, &queue->copies[at])) {

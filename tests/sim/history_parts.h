@@ -120,6 +120,14 @@ bool history_is_full_for(const struct history *history, const struct history_que
 void history_note_unfinished(struct history *history, uint32_t queue, uint32_t copy,
                              bool is_purged);
 
+/* What is overdue comes in, not too soon after others; nothing that should have is still away. */
+void history_keep_pace(struct history *history, struct history_queue *queue, uint64_t due_ms);
+void history_check_pace(struct history *history, const struct history_queue *queue);
+void history_set_rate(struct history_queue *queue, uint32_t rate);
+
+/* What the log says of pauses after a cut. */
+void history_crash_pauses(struct history_queue *queue, uint64_t cut);
+
 /* The broker is gone, or the queue: nobody consumes any more. */
 void history_forget_consumers(struct history_queue *queue);
 

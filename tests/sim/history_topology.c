@@ -170,6 +170,9 @@ history_change_settings(struct history *history, uint32_t handle,
     queue->limit = settings->limit;
     queue->retry = settings->retry;
     queue->ttl_ms = settings->ttl_ms;
+    if (queue->pace.rate != settings->release_rate) {
+        history_set_rate(queue, settings->release_rate);
+    }
     if (queue->timeout_ms != settings->timeout_ms) {
         queue->timeout_ms = settings->timeout_ms;
         queue->timeout_changed_ms = history->now_ms;

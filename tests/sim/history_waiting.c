@@ -155,6 +155,7 @@ history_hear_coming(struct history *history, uint32_t handle, const struct histo
     }
     if (!coming->is_released) {
         check_turn(history, queue, at, coming->due_ms);
+        history_keep_pace(history, queue, coming->due_ms);
     }
     let_in(history, handle, at, coming);
 }
@@ -180,6 +181,7 @@ history_check_waiting(struct history *history, uint32_t handle, uint64_t waiting
                       "in queue q%" PRIu32 " %" PRIu64 " messages wait, should be %" PRIu32,
                       queue->name, waiting_count, queue->waiting_count);
     }
+    history_check_pace(history, queue);
     for (uint32_t at = 0; none_is_due && queue->waiting_count > 0 && at < queue->copy_count; at++) {
         const struct history_copy *copy = &queue->copies[at];
         if (copy->place == HISTORY_WAITING && copy->due_ms < history->now_ms - LATE_MS) {

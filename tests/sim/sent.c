@@ -82,7 +82,8 @@ is_dropped(const struct world *world, const struct sent *sent)
     const struct connection *connection = core_find_connection(world->server.core, sent->link);
     const struct channel *channel =
         connection == NULL ? NULL : connection_find_channel(connection, sent->channel);
-    return channel != NULL && channel->is_closing;
+    bool is_for_nobody = sent->actor != NULL && sent->actor->is_refused && sent->channel != 0;
+    return is_for_nobody || (channel != NULL && channel->is_closing);
 }
 
 static uint32_t
@@ -346,7 +347,7 @@ may_pass(const struct world *world, const struct sent *sent)
 static void
 check_order(struct world *world, const struct sent *sent)
 {
-    if (sent->actor != NULL && sent->channel != 0 && world->keeping != SENT_UNTOUCHED &&
+    if (sent->actor != NULL && sent->channel != 0 && !sent->actor->is_refused && world->keeping != SENT_UNTOUCHED &&
         find_kept(sent->actor, sent->channel) < sent->actor->kept_count && !may_pass(world, sent)) {
         sent_is_out_of_order(world, sent->channel);
     }

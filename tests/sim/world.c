@@ -484,6 +484,14 @@ world_step_clock(struct world *world, uint64_t ms)
     world_check_timeouts(world);
 }
 
+void
+world_sleep(struct world *world, uint64_t ms)
+{
+    history_set_time(&world->history, world->server.now.monotonic_ms + ms);
+    world->server.now.monotonic_ms += ms;
+    world->server.now.wall_ms += (int64_t)ms;
+}
+
 /* What is due has died when a tick ends, or the broker has not forgotten it. */
 static void
 check_deadlines(struct world *world, uint32_t name)
@@ -577,6 +585,12 @@ step(struct world *world)
     watch(world);
     if (dice_chance(&world->dice, 20)) {
         world_step_clock(world, dice_below(&world->dice, 200));
+    }
+    if (dice_below(&world->service, 1000 * 1000) < world->habits.jump_permille) {
+        world_step_clock(world, 1000 + dice_below(&world->service, 8000));
+    }
+    if (dice_below(&world->service, 1000 * 1000) < world->habits.pause_permille) {
+        world_pause(world);
     }
     if (dice_below(&world->retries, 1000 * 1000) < world->habits.operator_permille) {
         world_operate(world);
@@ -740,14 +754,27 @@ has_messages(const struct world *world)
     return false;
 }
 
+static uint32_t
+count_waiting(const struct world *world)
+{
+    uint32_t count = 0;
+    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
+        uint32_t handle = history_find_queue(&world->history, name);
+        count += handle == HISTORY_NONE ? 0 : world->history.queues[handle].waiting_count;
+    }
+    return count;
+}
+
 static void
 drain(struct world *world)
 {
+    world_end_pauses(world);
     disperse(world);
     if (world->history.wrong_count > 0) {
         return;
     }
     struct actor *actor = &world->actors[0];
+    actor->tired = 0;
     actor_step(world, actor);
     await(world, actor, &actor->is_up);
     if (world->history.wrong_count > 0) {
@@ -755,8 +782,10 @@ drain(struct world *world)
     }
     actor_open_channel(world, actor, 1);
     await_answer(world, actor, 1);
-    /* What is due meanwhile dies, and may go to a queue that was empty. */
-    for (int round = 0; round < HISTORY_DEATHS_MAX && has_messages(world); round++) {
+    /* What is due meanwhile dies, and may go to a queue that was empty; of what is overdue some
+     * queues let in one message after the other. */
+    uint32_t rounds_max = HISTORY_DEATHS_MAX + count_waiting(world);
+    for (uint32_t round = 0; round < rounds_max && has_messages(world); round++) {
         world_release_parked(world);
         drain_queues(world, actor);
         world_step_clock(world, 5000);

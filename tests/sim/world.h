@@ -65,6 +65,7 @@ struct habits {
     uint32_t deaf_permille;     /* of clients: they cannot be told of cancelled consumers */
     uint32_t paced_permille;    /* of queues, by their names: what is overdue comes in slowly */
     uint32_t jump_permille;     /* of 1,000 steps: time goes on at once by seconds */
+    uint32_t downtime_permille; /* starts, before which it does */
     uint32_t pause_permille;    /* of 1,000 steps: a queue is paused, or goes on */
     uint32_t connections_max;   /* of the vhost, and */
     uint32_t user_connections_max, user_channels_max; /* of the user; 0: any number */
@@ -287,6 +288,20 @@ bool world_begin_timeout(struct world *world, uint64_t link, uint16_t channel, u
 void world_end_timeout(struct world *world, uint64_t link, uint16_t channel, uint64_t tag);
 /* The clock has gone on: nothing is open for too long. */
 void world_check_timeouts(struct world *world);
+
+/* One more connection, or channel, was let in: there was room for it. And whether the broker may
+ * close the client's connection, since there is none for it or for a channel; world_limits.c. */
+void world_check_connections(struct world *world);
+void world_check_channels(struct world *world);
+bool world_may_refuse(const struct world *world, const struct actor *actor);
+
+/* Somebody pauses a queue, or has it go on; all of them go on. What a new core has is what the log
+ * says; world_pause.c. */
+void world_pause(struct world *world);
+void world_end_pauses(struct world *world);
+
+/* Time passes that the core does not see. */
+void world_sleep(struct world *world, uint64_t ms);
 
 /* Nobody who could be served is left out when a tick ends. */
 void world_check_service(struct world *world);

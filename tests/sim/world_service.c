@@ -27,6 +27,15 @@ world_draw_service(struct world *world)
     habits->single_permille = one_of(dice, 0, 400, 900);
     habits->ranked_permille = one_of(dice, 0, 500, 900);
     habits->timeout_permille = one_of(dice, 0, 0, 500);
+    habits->paced_permille = one_of(dice, 0, 500, 900);
+    habits->jump_permille = one_of(dice, 0, 200, 1000);
+    habits->downtime_permille = one_of(dice, 0, 300, 900);
+    habits->pause_permille = one_of(dice, 0, 0, 2000);
+    uint32_t some = 1 + dice_below(dice, ACTORS_MAX);
+    habits->connections_max = one_of(dice, 0, 0, some);
+    habits->user_connections_max = one_of(dice, 0, 0, 1 + dice_below(dice, ACTORS_MAX));
+    habits->user_channels_max =
+        one_of(dice, 0, 0, 1 + dice_below(dice, ACTORS_MAX * ACTOR_CHANNELS));
     habits->deaf_permille = one_of(dice, 0, 300, 600);
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         world->actors[i].is_deaf = dice_chance(dice, habits->deaf_permille);
@@ -143,7 +152,7 @@ is_awaited(const struct queue *queue)
 static bool
 is_idle(const struct queue *queue)
 {
-    return queue->ready_count > 0 && !queue->is_paused && !is_awaited(queue) &&
+    return queue->ready_count > 0 && !is_awaited(queue) &&
            !list_link_is_linked(&queue->dispatch_link);
 }
 
@@ -154,7 +163,8 @@ check_queue(struct world *world, uint32_t handle, const struct queue *queue)
     if (list_is_empty(&world->server.core->settling)) {
         history_check_active(history, handle, number_of(world, queue_active_consumer(queue)));
     }
-    uint32_t left_out = is_idle(queue) ? find_eligible(world, handle, 0, INT64_MIN) : 0;
+    bool is_paused = history->queues[handle].pauses.is_paused;
+    uint32_t left_out = is_idle(queue) && !is_paused ? find_eligible(world, handle, 0, INT64_MIN) : 0;
     if (left_out != 0) {
         history_wrong(history, HISTORY_LOST,
                       "queue q%" PRIu32 " has %" PRIu64 " messages, and consumer %" PRIu32

@@ -158,6 +158,16 @@ draw_timeout_ms(const struct world *world, uint32_t name)
                : 0;
 }
 
+static uint32_t
+draw_release_rate(const struct world *world, uint32_t name)
+{
+    static const uint32_t rates[] = {1, 5, 20, HISTORY_RATE_MAX};
+    struct dice dice = dice_of(world, name, 129);
+    return dice_chance(&dice, world->habits.paced_permille)
+               ? rates[dice_below(&dice, ARRAY_LEN(rates))]
+               : 0;
+}
+
 struct history_settings
 world_settings(const struct world *world, uint32_t name)
 {
@@ -166,6 +176,7 @@ world_settings(const struct world *world, uint32_t name)
         .retry = draw_retry(world, name),
         .ttl_ms = draw_ttl_ms(world, name),
         .timeout_ms = draw_timeout_ms(world, name),
+        .release_rate = draw_release_rate(world, name),
         .dead_letter_name = draw_dead_letter_name(world, name),
     };
 }
@@ -277,6 +288,9 @@ put_settings(const struct table *table, const struct history_settings *settings,
     put_limit(table, &settings->limit);
     if (settings->ttl_ms != UINT64_MAX) {
         put_number(table, "x-message-ttl", (int64_t)settings->ttl_ms);
+    }
+    if (settings->release_rate != 0) {
+        put_number(table, "x-release-rate", settings->release_rate);
     }
     if (settings->timeout_ms != 0) {
         put_number(table, "x-consumer-timeout", (int64_t)settings->timeout_ms);
