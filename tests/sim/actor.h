@@ -93,6 +93,7 @@ struct actor_channel {
     uint32_t held_count, held_capacity;
     struct actor_held *settled; /* in a transaction; owned */
     uint32_t settled_count, settled_capacity;
+    struct sent settling; /* what the core has begun to settle; without an effect: nothing */
     uint64_t *late; /* tags that have timed out, and that the client may still settle; owned */
     uint32_t late_count, late_capacity;
     uint32_t late_total; /* that there were */
@@ -180,6 +181,9 @@ void actor_take(struct actor *actor, const struct posted *posted);
 
 /* What is open goes back to its queues, and what a transaction has is dropped. */
 void actor_end_channel(struct world *world, struct actor_channel *channel);
+
+/* The core has settled more of what it had begun to. */
+void actor_go_on_settling(struct world *world, struct actor *actor, struct history_span span);
 
 /* It is settled, or back: its consumer may have one more. */
 void actor_free_place(struct world *world, const struct actor_held *held);

@@ -7,6 +7,8 @@
 
 #include "amqp/table.h"
 #include "base/assert.h"
+#include "broker/channel.h"
+#include "broker/connection.h"
 #include "broker/vhost.h"
 #include "queues/clocks.h"
 #include "tests/sim/body.h"
@@ -373,6 +375,16 @@ settle(struct world *world, const struct actor_held *held, struct history_span s
     }
 }
 
+/* The core's channel, if it is still busy with that. */
+static struct channel *
+find_settling(const struct world *world, const struct sent *sent)
+{
+    const struct connection *connection = core_find_connection(world->server.core, sent->link);
+    struct channel *channel =
+        connection == NULL ? NULL : connection_find_channel(connection, sent->channel);
+    return channel != NULL && channel_is_settling(channel) ? channel : NULL;
+}
+
 static void
 settle_one(struct world *world, const struct sent *sent, struct actor_held held,
            struct history_span span)
@@ -389,23 +401,41 @@ settle_one(struct world *world, const struct sent *sent, struct actor_held held,
 }
 
 /* Takes the deliveries that it speaks of out of what is held, settling them now or later. Those of
- * a channel that has ended meanwhile are not there any more. */
+ * a channel that has ended meanwhile are not there any more. Of very many the core settles some in
+ * later ticks. */
 static void
 end_settle(struct world *world, const struct sent *sent, struct history_span span)
 {
     struct actor_channel *channel = channel_of(sent);
+    struct channel *known = find_settling(world, sent);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < channel->held_count; i++) {
         struct actor_held held = channel->held[i];
         bool is_meant =
             held.is_sent && (sent->is_multiple ? held.tag <= sent->tag : held.tag == sent->tag);
-        if (is_meant) {
+        bool is_open = known != NULL && unacked_table_find(&known->unacked, held.tag) != NULL;
+        if (is_meant && !is_open) {
             settle_one(world, sent, held, span);
         } else {
             channel->held[kept++] = held;
         }
     }
     channel->held_count = kept;
+    if (known != NULL) {
+        channel->settling = *sent;
+    }
+}
+
+void
+actor_go_on_settling(struct world *world, struct actor *actor, struct history_span span)
+{
+    for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
+        struct sent sent = actor->channels[i].settling;
+        if (sent.effect != NULL) {
+            actor->channels[i].settling = (struct sent){0};
+            end_settle(world, &sent, span);
+        }
+    }
 }
 
 static void

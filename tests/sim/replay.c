@@ -107,7 +107,11 @@ __wrap_connection_run_method(struct connection *connection, uint16_t channel, //
         __real_connection_run_method(connection, channel, payload);
         return;
     }
-    struct sent_turn turn = sent_begin_turn(world, connection->link, channel);
+    struct method method;
+    struct fault fault;
+    bool is_settlement = method_decode(&method, payload, &fault) == STATUS_OK &&
+                         sent_is_settlement(method.id);
+    struct sent_turn turn = sent_begin_turn(world, connection->link, channel, is_settlement);
     const struct method_info *info = method_info(turn.sent.method);
     if (turn.sent.message != HISTORY_NONE || get_u16(payload.data) != info->class_id ||
         get_u16(payload.data + 2) != info->method_id) {
@@ -131,7 +135,7 @@ __wrap_connection_run_publish(struct connection *connection, // NOLINT
         __real_connection_run_publish(connection, event, content);
         return;
     }
-    struct sent_turn turn = sent_begin_turn(world, connection->link, event->channel);
+    struct sent_turn turn = sent_begin_turn(world, connection->link, event->channel, false);
     if (turn.sent.message != body_number(content_body(event->publish.place.content))) {
         sent_is_out_of_order(world, event->channel);
     }
@@ -282,6 +286,20 @@ __wrap_channel_settle_return(struct channel *channel, struct unacked *item, // N
     __real_channel_settle_return(channel, item, verdict);
     if (is_late) {
         world_end_timeout(world, channel->connection->link, channel->number, tag);
+    }
+}
+
+void __real_core_go_on_settling(struct core *core); // NOLINT
+void __wrap_core_go_on_settling(struct core *core); // NOLINT
+
+void
+__wrap_core_go_on_settling(struct core *core) // NOLINT
+{
+    struct world *world = world_of_core(core);
+    uint64_t first = world == NULL ? 0 : server_log_first(&world->server);
+    __real_core_go_on_settling(core);
+    for (uint32_t i = 0; world != NULL && i < ACTORS_MAX; i++) {
+        actor_go_on_settling(world, &world->actors[i], server_span_from(&world->server, first));
     }
 }
 

@@ -227,6 +227,28 @@ find_kept(const struct actor *actor, uint16_t channel)
     return at;
 }
 
+bool
+sent_is_settlement(enum method_id id)
+{
+    return id == METHOD_BASIC_ACK || id == METHOD_BASIC_NACK || id == METHOD_BASIC_REJECT;
+}
+
+/* The same, or the first settlement, if that may pass. */
+static uint32_t
+find_next(struct actor *actor, uint16_t channel, bool is_settlement)
+{
+    uint32_t first = find_kept(actor, channel);
+    if (!is_settlement || actor_channel(actor, channel)->mode == ACTOR_TX) {
+        return first;
+    }
+    uint32_t at = first;
+    while (at < actor->kept_count &&
+           (actor->kept[at].channel != channel || !sent_is_settlement(actor->kept[at].method))) {
+        at++;
+    }
+    return at < actor->kept_count ? at : first;
+}
+
 static struct sent
 take_kept(struct actor *actor, uint32_t at)
 {
@@ -268,12 +290,12 @@ sent_is_out_of_order(struct world *world, uint16_t channel)
 }
 
 struct sent_turn
-sent_begin_turn(struct world *world, uint64_t link, uint16_t channel)
+sent_begin_turn(struct world *world, uint64_t link, uint16_t channel, bool is_settlement)
 {
-    struct sent_turn turn = {.sent = {.message = HISTORY_NONE}};
+    struct sent_turn turn = {.sent = {.message = HISTORY_NONE}, .is_settlement = is_settlement};
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         struct actor *actor = &world->actors[i];
-        uint32_t at = find_kept(actor, channel);
+        uint32_t at = find_next(actor, channel, is_settlement);
         if (actor->link == link && at < actor->kept_count) {
             turn.sent = actor->kept[at];
         }
@@ -307,11 +329,12 @@ sent_end_turn(struct world *world, const struct sent_turn *turn)
     struct actor *actor = turn->sent.actor;
     world_see_ends(world);
     use_again(world, &turn->sent);
-    if (actor == NULL || find_kept(actor, turn->sent.channel) == actor->kept_count) {
+    if (actor == NULL ||
+        find_next(actor, turn->sent.channel, turn->is_settlement) == actor->kept_count) {
         return;
     }
     struct history_span span = server_span_from(&world->server, turn->first);
-    uint32_t at = find_kept(actor, turn->sent.channel);
+    uint32_t at = find_next(actor, turn->sent.channel, turn->is_settlement);
     if (world->keeping == SENT_BEGUN) {
         undo_begin(world, &turn->sent);
         begin_to_wait(world, &actor->kept[at], span);
@@ -327,8 +350,19 @@ sent_end_turn(struct world *world, const struct sent_turn *turn)
 
 /* Arriving ------------------------------------------------------------------------------------- */
 
+static bool
+has_kept_settlement(const struct actor *actor, uint16_t channel)
+{
+    bool has_one = false;
+    for (uint32_t i = 0; i < actor->kept_count; i++) {
+        has_one |= actor->kept[i].channel == channel && sent_is_settlement(actor->kept[i].method);
+    }
+    return has_one;
+}
+
 /* Only settlements, and the notes that come before them, may pass what the core keeps of their
- * channel, and only outside of a transaction; and publishes that it drops like those. */
+ * channel, but no other settlements, and only outside of a transaction; and publishes that it drops
+ * like those. */
 static bool
 may_pass(const struct world *world, const struct sent *sent)
 {
@@ -338,10 +372,9 @@ may_pass(const struct world *world, const struct sent *sent)
     if (sent->type == NET_EVENT_PUBLISH) {
         return actor_channel(sent->actor, sent->channel)->mode == ACTOR_PLAIN;
     }
-    enum method_id id = sent->method;
     return sent->type == NET_EVENT_METHOD &&
            actor_channel(sent->actor, sent->channel)->mode != ACTOR_TX &&
-           (id == METHOD_BASIC_ACK || id == METHOD_BASIC_NACK || id == METHOD_BASIC_REJECT);
+           sent_is_settlement(sent->method) && !has_kept_settlement(sent->actor, sent->channel);
 }
 
 static void

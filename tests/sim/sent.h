@@ -63,12 +63,17 @@ enum sent_keeping {
     SENT_BEGUN,     /* the same, when it has looked at it */
 };
 
-/* The core handles the first that it keeps of a channel, and then has done so or keeps it on. */
+bool sent_is_settlement(enum method_id id);
+
+/* The core handles the first that it keeps of a channel, or the first settlement, which may pass
+ * what else it keeps outside of a transaction; and then has done so or keeps it on. */
 struct sent_turn {
     struct sent sent; /* without an actor: there is none */
-    uint64_t first;   /* where the log goes on */
+    bool is_settlement;
+    uint64_t first; /* where the log goes on */
 };
-struct sent_turn sent_begin_turn(struct world *world, uint64_t link, uint16_t channel);
+struct sent_turn sent_begin_turn(struct world *world, uint64_t link, uint16_t channel,
+                                 bool is_settlement);
 void sent_end_turn(struct world *world, const struct sent_turn *turn);
 void sent_is_out_of_order(struct world *world, uint16_t channel);
 

@@ -88,8 +88,10 @@ count_own_channels(const struct actor *actor)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
-        bool is_shut = actor->channels[i].state == CHANNEL_SHUT && actor->in_flight[1 + i] == 0;
-        count += !is_shut && !is_opening(&actor->channels[i]);
+        const struct actor_channel *channel = &actor->channels[i];
+        uint32_t opening_count = is_opening(channel) ? 1 : 0;
+        bool is_new = channel->state == CHANNEL_SHUT || opening_count > 0;
+        count += !is_new || actor->in_flight[1 + i] > opening_count;
     }
     return count;
 }
