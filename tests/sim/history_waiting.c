@@ -40,15 +40,34 @@ is_meant(const struct history *history, const struct history_copy *copy,
                : !copy->is_durable && history->messages[copy->message].size == coming->size;
 }
 
+/* Whether it comes before another that it may be as well: of those that nobody can name the highest
+ * level is first, and each waits for that very time. */
+static bool
+is_rather(const struct history_queue *queue, uint32_t at, uint32_t found,
+          const struct history_coming *coming)
+{
+    const struct history_copy *copy = &queue->copies[at];
+    if (found == queue->copy_count) {
+        return true;
+    }
+    bool is_exact = copy->due_ms == coming->due_ms;
+    bool was_exact = queue->copies[found].due_ms == coming->due_ms;
+    bool is_above =
+        coming->message == HISTORY_NONE && copy->level > queue->copies[found].level;
+    return is_exact && (!was_exact || is_above);
+}
+
 static uint32_t
 find_coming(const struct history *history, const struct history_queue *queue,
             const struct history_coming *coming)
 {
-    uint32_t at = 0;
-    while (at < queue->copy_count && !is_meant(history, &queue->copies[at], coming)) {
-        at++;
+    uint32_t found = queue->copy_count;
+    for (uint32_t at = 0; at < queue->copy_count; at++) {
+        if (is_rather(queue, at, found, coming) && is_meant(history, &queue->copies[at], coming)) {
+            found = at;
+        }
     }
-    return at;
+    return found;
 }
 
 /* Whether another one has to come before it: an earlier one, or of those that have not come in yet

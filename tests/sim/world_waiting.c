@@ -189,6 +189,12 @@ world_operate(struct world *world)
         const struct due_row *next = due_cursor_next(&cursor);
         row = next == NULL ? row : next;
     }
+    if (row->key.due_ms == PARKED_MS && world_find_message(world, &row->entry) == HISTORY_NONE) {
+        /* Nobody could tell it from others that are parked, unless it is the first of those. */
+        struct due_key parked = {.due_ms = PARKED_MS};
+        cursor = due_index_seek(&queue->waiting->index, &parked);
+        row = due_cursor_next(&cursor);
+    }
     operate(world, queue, row->key,
             dice_below(dice, 4) == 0 ? OPERATION_CANCEL : OPERATION_RELEASE);
 }
