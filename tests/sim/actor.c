@@ -146,7 +146,7 @@ check_lost(struct world *world, const struct actor_channel *channel)
         bool is_later =
             channel->blames_nobody ||
             (held->consumer != 0 && (is_behind(channel->held, channel->held_count, held) ||
-                                    is_behind(channel->settled, channel->settled_count, held)));
+                                     is_behind(channel->settled, channel->settled_count, held)));
         actor_check_verdict(world, held, is_later ? HISTORY_NO_VERDICT : HISTORY_BROKEN_OFF);
     }
 }

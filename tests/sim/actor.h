@@ -79,8 +79,8 @@ struct actor_channel {
         CHANNEL_BROKEN
     } state;
     enum actor_mode mode;
-    bool has_mode;  /* confirm.select or tx.select was sent */
-    bool is_faulty; /* something was sent for which the broker will close it */
+    bool has_mode;         /* confirm.select or tx.select was sent */
+    bool is_faulty;        /* something was sent for which the broker will close it */
     uint16_t close_code;   /* with which it does */
     bool blames_nobody;    /* nothing that is open has failed when it does */
     bool closes_twice;     /* the client has closed it, too */
@@ -104,8 +104,8 @@ struct actor_channel {
         uint32_t queue; /* handle */
         bool is_on, no_ack;
         int32_t priority;
-        int64_t timeout_ms;  /* -1: none of its own */
-        uint16_t prefetch;   /* 0: none */
+        int64_t timeout_ms; /* -1: none of its own */
+        uint16_t prefetch;  /* 0: none */
         bool is_there;      /* the core has it */
         uint32_t number;    /* of all that there were, from 1 on */
         bool awaits_cancel; /* its queue is gone, and the client has not been told */
@@ -157,8 +157,7 @@ void actor_read(struct world *world, struct actor *actor, uint32_t arrival_max);
  * may find its queue gone. */
 void actor_begin_turn(struct world *world, struct actor *actor, uint16_t number);
 /* The core is about to close the channel, with that code. */
-void actor_begin_breaking(struct world *world, struct actor *actor, uint16_t number,
-                          uint16_t code);
+void actor_begin_breaking(struct world *world, struct actor *actor, uint16_t number, uint16_t code);
 /* Then, before whatever the core posts: which of those channels it has ended meanwhile. */
 void actor_see_ends(struct world *world, struct actor *actor);
 

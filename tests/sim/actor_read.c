@@ -320,8 +320,7 @@ on_cancel(const struct incoming *incoming, struct bytes tag)
     bool is_going =
         consumer != NULL && consumer->is_on && consumer->queue == incoming->world->deleting_queue;
     if (!is_going && (consumer == NULL || !consumer->awaits_cancel)) {
-        history_wrong(history, HISTORY_ANSWER,
-                      "a consumer is cancelled whose queue is there");
+        history_wrong(history, HISTORY_ANSWER, "a consumer is cancelled whose queue is there");
         return;
     }
     if (consumer->is_on && consumer->is_there) {

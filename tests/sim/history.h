@@ -207,10 +207,10 @@ struct history_dying {
 enum { HISTORY_RATE_MAX = 50, HISTORY_PACE_TIMES = 64 };
 
 struct history_pace {
-    uint32_t rate;                     /* messages a second; 0: as fast as it goes */
+    uint32_t rate;                         /* messages a second; 0: as fast as it goes */
     uint64_t times_ms[HISTORY_PACE_TIMES]; /* when the last ones came in; a ring */
-    uint32_t count;                    /* that came in since the rate was set */
-    uint64_t next_ms;                  /* when the next one may */
+    uint32_t count;                        /* that came in since the rate was set */
+    uint64_t next_ms;                      /* when the next one may */
 };
 
 /* Nothing is handed out from a queue that is paused. */
@@ -248,18 +248,18 @@ struct history_queue {
     uint64_t used_ms, used_end_ms; /* when somebody did last: not before the one, nor after the
                                       other */
     bool is_quorum;
-    bool is_governed;            /* by policies, which change */
-    uint64_t return_count;       /* that came back to a quorum queue */
-    uint64_t taken_count;        /* of messages that came to it, in this life of the broker */
-    uint8_t level_max;           /* what priorities count up to; 0: not at all */
+    bool is_governed;      /* by policies, which change */
+    uint64_t return_count; /* that came back to a quorum queue */
+    uint64_t taken_count;  /* of messages that came to it, in this life of the broker */
+    uint8_t level_max;     /* what priorities count up to; 0: not at all */
     struct history_pace pace;
     struct history_pauses pauses;
-    uint64_t timeout_ms;         /* how long a delivery may be open; 0: for ever */
-    uint64_t timeout_changed_ms; /* when that was set last */
-    bool is_single_active;       /* one consumer is served at a time */
+    uint64_t timeout_ms;                /* how long a delivery may be open; 0: for ever */
+    uint64_t timeout_changed_ms;        /* when that was set last */
+    bool is_single_active;              /* one consumer is served at a time */
     struct history_consumer *consumers; /* in the order in which they came; owned */
     uint32_t consumer_count, consumer_capacity;
-    uint32_t active; /* where one is served at a time: which; 0: there is none */
+    uint32_t active;             /* where one is served at a time: which; 0: there is none */
     struct history_copy *copies; /* in the order in which they came; owned */
     uint32_t copy_count, copy_capacity;
     uint32_t first_ready; /* none before it is, and none is due */
@@ -347,8 +347,8 @@ struct history_return {
 struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked, held,
-        picked, noted, queues_expired, policies_changed, looked,
-        taken_over, timed_out, turned_away, paced, paused;
+        picked, noted, queues_expired, policies_changed, looked, taken_over, timed_out, turned_away,
+        paced, paused;
 };
 
 struct history {
@@ -563,7 +563,8 @@ struct history_settings {
 void history_change_settings(struct history *history, uint32_t queue,
                              const struct history_settings *settings);
 
-/* Pauses ----------------------------------------------------------------------------------------- */
+/* Pauses -----------------------------------------------------------------------------------------
+ */
 
 /* Somebody has paused the queue, or has it go on. */
 void history_pause(struct history *history, uint32_t queue, bool is_paused,

@@ -97,8 +97,8 @@ history_serve(struct history *history, uint32_t handle, uint32_t number, bool is
     }
     if (queue->is_single_active && (number != queue->active || is_superseded(queue))) {
         history_wrong(history, HISTORY_ORDER,
-                      "queue q%" PRIu32 " serves consumer %" PRIu32
-                      ", but only %" PRIu32 " is active%s",
+                      "queue q%" PRIu32 " serves consumer %" PRIu32 ", but only %" PRIu32
+                      " is active%s",
                       queue->name, number, queue->active,
                       number == queue->active ? ", and is to give way" : "");
     }

@@ -113,8 +113,8 @@ history_crash_pauses(struct history_queue *queue, uint64_t cut)
         const struct history_pause *item = &pauses->items[i];
         bool is_certain = item->span.last <= cut;
         bool may_be_there = item->span.first <= cut;
-        pauses->may_be = is_certain ? item->is_paused
-                                    : pauses->may_be || (may_be_there && item->is_paused);
+        pauses->may_be =
+            is_certain ? item->is_paused : pauses->may_be || (may_be_there && item->is_paused);
         pauses->may_not_be = is_certain ? !item->is_paused
                                         : pauses->may_not_be || (may_be_there && !item->is_paused);
     }

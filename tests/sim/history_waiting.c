@@ -52,8 +52,7 @@ is_rather(const struct history_queue *queue, uint32_t at, uint32_t found,
     }
     bool is_exact = copy->due_ms == coming->due_ms;
     bool was_exact = queue->copies[found].due_ms == coming->due_ms;
-    bool is_above =
-        coming->message == HISTORY_NONE && copy->level > queue->copies[found].level;
+    bool is_above = coming->message == HISTORY_NONE && copy->level > queue->copies[found].level;
     return is_exact && (!was_exact || is_above);
 }
 

@@ -109,8 +109,8 @@ __wrap_connection_run_method(struct connection *connection, uint16_t channel, //
     }
     struct method method;
     struct fault fault;
-    bool is_settlement = method_decode(&method, payload, &fault) == STATUS_OK &&
-                         sent_is_settlement(method.id);
+    bool is_settlement =
+        method_decode(&method, payload, &fault) == STATUS_OK && sent_is_settlement(method.id);
     struct sent_turn turn = sent_begin_turn(world, connection->link, channel, is_settlement);
     const struct method_info *info = method_info(turn.sent.method);
     if (turn.sent.message != HISTORY_NONE || get_u16(payload.data) != info->class_id ||

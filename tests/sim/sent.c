@@ -112,8 +112,7 @@ is_locked(const struct world *world, const struct sent *sent)
     if (sent->method != METHOD_BASIC_GET || sent->effect == NULL) {
         return false;
     }
-    uint32_t queue =
-        history_find_queue(&world->history, world->history.queues[sent->queue].name);
+    uint32_t queue = history_find_queue(&world->history, world->history.queues[sent->queue].name);
     return queue != HISTORY_NONE && world->history.queues[queue].is_quorum &&
            world->history.queues[queue].is_single_active;
 }
@@ -380,7 +379,8 @@ may_pass(const struct world *world, const struct sent *sent)
 static void
 check_order(struct world *world, const struct sent *sent)
 {
-    if (sent->actor != NULL && sent->channel != 0 && !sent->actor->is_refused && world->keeping != SENT_UNTOUCHED &&
+    if (sent->actor != NULL && sent->channel != 0 && !sent->actor->is_refused &&
+        world->keeping != SENT_UNTOUCHED &&
         find_kept(sent->actor, sent->channel) < sent->actor->kept_count && !may_pass(world, sent)) {
         sent_is_out_of_order(world, sent->channel);
     }

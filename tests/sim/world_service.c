@@ -80,8 +80,8 @@ has_window(const struct world *world, const struct actor *actor, uint16_t number
     const struct connection *connection = core_find_connection(world->server.core, actor->link);
     const struct channel *channel =
         connection == NULL ? NULL : connection_find_channel(connection, number);
-    return channel != NULL && connection_has_window(connection) &&
-           !connection->window_was_full && !channel_is_settling(channel);
+    return channel != NULL && connection_has_window(connection) && !connection->window_was_full &&
+           !channel_is_settling(channel);
 }
 
 /* Whether somebody else than `number` with a priority above `priority` could have a message of that
@@ -144,8 +144,7 @@ number_of(const struct world *world, const struct consumer *consumer)
 static bool
 is_awaited(const struct queue *queue)
 {
-    return queue->head_waits ||
-           (queue->times != NULL && list_link_is_linked(&queue->times->link));
+    return queue->head_waits || (queue->times != NULL && list_link_is_linked(&queue->times->link));
 }
 
 /* Whether the queue has something to hand out, and is not looked at again. */
@@ -164,7 +163,8 @@ check_queue(struct world *world, uint32_t handle, const struct queue *queue)
         history_check_active(history, handle, number_of(world, queue_active_consumer(queue)));
     }
     bool is_paused = history->queues[handle].pauses.is_paused;
-    uint32_t left_out = is_idle(queue) && !is_paused ? find_eligible(world, handle, 0, INT64_MIN) : 0;
+    uint32_t left_out =
+        is_idle(queue) && !is_paused ? find_eligible(world, handle, 0, INT64_MIN) : 0;
     if (left_out != 0) {
         history_wrong(history, HISTORY_LOST,
                       "queue q%" PRIu32 " has %" PRIu64 " messages, and consumer %" PRIu32

@@ -408,8 +408,9 @@ Test(clocks, deaths_have_rates_by_reason)
     for (int i = 0; i < 100; i++, step(1000)) {
         push(2);
         queue_clocks_touch(queue);
-        queue_dying_of(queue)->died_count[DEATH_REJECTED]++;
-        queue_dying_of(queue)->died_count[DEATH_MAXLEN] += 2;
+        cr_assert(eq(int, queue_reserve_dying(queue, 0), STATUS_OK));
+        queue->dying->died_count[DEATH_REJECTED]++;
+        queue->dying->died_count[DEATH_MAXLEN] += 2;
     }
     read_clocks();
     cr_expect(is_about(reading.rates[RATE_1_MIN].died[DEATH_REJECTED], 1));

@@ -28,6 +28,7 @@ static void
 add(uint32_t number)
 {
     struct dying_message message = {.entry = {.size = number}, .number = number};
+    cr_assert(eq(int, queue_reserve_dying(queue, 1), STATUS_OK));
     queue_add_dying(queue, &message);
     cr_assert(eq(u64, queue_last_dying(queue)->number, number));
 }
