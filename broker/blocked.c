@@ -344,6 +344,7 @@ connection_hold_fault(struct connection *connection, const struct net_event *eve
 static void
 connection_run_held(struct connection *connection, const struct held_event *held)
 {
+    core_take_time(connection->core);
     connection->core->held_bytes -= held_event_bytes(connection->core, held);
     connection->runs_held = true;
     if (held->event.type == NET_EVENT_PUBLISH) {

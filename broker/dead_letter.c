@@ -286,6 +286,7 @@ move_queue(struct core *core, struct queue *queue)
     while (moving == MOVING_DONE && queue_first_dying(queue) != NULL &&
            has_share(core, queue->dying) && may_move(core)) {
         queue->dying->tick_count++;
+        core_take_time(core);
         moving = move_first(core, queue);
     }
     return moving;

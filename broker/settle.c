@@ -184,6 +184,7 @@ settle_slice(struct channel *channel)
         if (!unacked_table_take_first(&channel->unacked, channel->settling_to, &item)) {
             return true;
         }
+        core_take_time(core);
         core_spend(core, work_of_settling(&item, channel->settling_as));
         channel_settle(channel, &item, channel->settling_as);
     }

@@ -187,6 +187,16 @@ end_consumers(struct world *world, const struct actor_channel *channel, bool is_
     }
 }
 
+/* Of those that are cancelled the client may still be told, before the end of the channel. */
+static void
+forget_consumers(struct actor_channel *channel)
+{
+    for (uint32_t i = 0; i < ACTOR_CONSUMERS; i++) {
+        channel->consumers[i] =
+            (struct actor_consumer){.awaits_cancel = channel->consumers[i].awaits_cancel};
+    }
+}
+
 void
 actor_end_channel(struct world *world, struct actor_channel *channel)
 {
@@ -241,7 +251,7 @@ actor_see_ends(struct world *world, struct actor *actor)
             world_end_commit(world, actor, number);
             give_back(world, channel);
             end_consumers(world, channel, false);
-            memset(channel->consumers, 0, sizeof(channel->consumers));
+            forget_consumers(channel);
             channel->state = CHANNEL_BROKEN;
             world->breaking_count--;
         }
