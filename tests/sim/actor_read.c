@@ -57,12 +57,13 @@ recognise(struct world *world, const struct content *content, struct bytes excha
         return HISTORY_NONE;
     }
     const struct history_message *message = &world->history.messages[number];
-    bool is_dead_letter = (content->flags & CONTENT_HAS_DEATHS) != 0;
-    bool has_names =
-        is_dead_letter
-            ? exchange.size == 0 && bytes_starts_with(routing_key, "q")
-            : bytes_equal_text(exchange, sim_exchange_name(message->exchange)) &&
-                  bytes_equal_text(routing_key, sim_key_name(message->exchange, message->key));
+    /* What is made for one delivery does not say that it was sent on. */
+    bool is_letter = (content->flags & (CONTENT_HAS_DEATHS | CONTENT_IS_REPLAYED)) != 0 ||
+                     message->is_sent_on;
+    bool has_names = (content->flags & CONTENT_HAS_DEATHS) == 0 &&
+                     bytes_equal_text(exchange, sim_exchange_name(message->exchange)) &&
+                     bytes_equal_text(routing_key, sim_key_name(message->exchange, message->key));
+    has_names |= is_letter && exchange.size == 0 && bytes_starts_with(routing_key, "q");
     if (!body_is_right(content_body(content), number, message->size) || !has_names ||
         ((content->flags & CONTENT_PERSISTENT) != 0) != message->is_persistent) {
         history_wrong(&world->history, HISTORY_BODY,

@@ -148,6 +148,8 @@ struct history_copy {
     bool is_marked;      /* must be handed out as redelivered */
     bool is_mark_free;   /* ...or not: a crash has made it uncertain */
     bool is_dead_letter; /* came from another queue, in `moved` */
+    bool is_replayed;    /* somebody has sent it on since it died last */
+    bool is_timeless;    /* it has lost the time to live that it was published with */
     uint64_t lsn;        /* where the log has it; 0: in no log */
     uint32_t chain;      /* of copies, each of which took the place of the one before; 0: none */
     uint32_t stage;      /* in the chain */
@@ -328,6 +330,7 @@ struct history_message {
     bool is_logged; /* it went to a durable queue */
     bool is_confirmed;
     bool is_refused; /* by a queue at least */
+    bool is_sent_on; /* by somebody, a copy of it at least */
     uint8_t target_count;
     uint32_t targets[HISTORY_TARGETS_MAX]; /* handles */
 };
@@ -348,7 +351,7 @@ struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked, held,
         picked, noted, queues_expired, policies_changed, looked, taken_over, timed_out, turned_away,
-        paced, paused;
+        paced, paused, sent_on, taken_out;
 };
 
 struct history {
@@ -652,6 +655,20 @@ bool history_purge(struct history *history, uint32_t queue, uint64_t first);
 /* What the tick did has its place in the log: below `last`, what it purged below `purged_last`;
  * UINT64_MAX: not yet. */
 void history_end_tick(struct history *history, uint64_t last, uint64_t purged_last);
+
+/* Somebody sends a message of the queue on to the queue `target` of now, or takes it out for good
+ * (HISTORY_NONE). */
+struct history_sending {
+    uint32_t message;
+    uint64_t lsn;                         /* where the log has it; 0: in no log */
+    bool is_ready;                        /* else it waits, */
+    uint64_t due_ms;                      /* for that */
+    uint32_t failure_count, return_count; /* by the broker's account */
+    uint32_t target;
+    struct history_span span;
+};
+void history_send_on(struct history *history, uint32_t queue,
+                     const struct history_sending *sending);
 
 /* Crashes ----------------------------------------------------------------------------------------
  */

@@ -71,7 +71,7 @@ history_set_deadline(struct history *history, const struct history_queue *queue,
                      struct history_copy *copy, uint64_t from_ms)
 {
     enum { STEP_MS = 10 };
-    uint64_t expiration = copy->is_dead_letter ? 0 : history->messages[copy->message].expiration;
+    uint64_t expiration = copy->is_timeless ? 0 : history->messages[copy->message].expiration;
     uint64_t ttl_ms = expiration == 0 ? UINT64_MAX : expiration - 1;
     ttl_ms = queue->ttl_ms < ttl_ms ? queue->ttl_ms : ttl_ms;
     if (ttl_ms == UINT64_MAX) {
@@ -135,6 +135,8 @@ history_append_copy(struct history *history, uint32_t handle, uint32_t number,
     if (is_dead_letter) {
         copy.chain = origin->chain;
         copy.stage = origin->stage + 1;
+        copy.is_timeless = origin->is_timeless;
+        copy.is_replayed = origin->is_replayed;
         copy.death_count = origin->death_count;
         copy.carried = origin->carried;
         memcpy(copy.deaths, origin->deaths, sizeof(copy.deaths));

@@ -81,6 +81,9 @@ void history_keep_failures(const struct history_queue *queue, struct history_cop
 /* A copy that the log knows begins to wait. */
 void history_begin_waiting(struct history_queue *queue, struct history_copy *copy, uint64_t due_ms);
 
+/* Whether a copy that waits comes in at that time. */
+bool history_is_its_time(const struct history_copy *copy, uint64_t due_ms);
+
 /* After a crash: those that wait and were not found are not there. */
 void history_end_waiting(struct history *history, uint32_t queue);
 

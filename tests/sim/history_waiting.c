@@ -13,8 +13,8 @@ history_begin_waiting(struct history_queue *queue, struct history_copy *copy, ui
 }
 
 /* One that expires before it may be tried again comes in for that. */
-static bool
-is_its_time(const struct history_copy *copy, uint64_t due_ms)
+bool
+history_is_its_time(const struct history_copy *copy, uint64_t due_ms)
 {
     enum { STEPS_MS = 20 };
     bool is_to_expire = copy->is_retry && copy->deadline_ms != 0 && due_ms <= copy->due_ms &&
@@ -28,7 +28,7 @@ static bool
 is_meant(const struct history *history, const struct history_copy *copy,
          const struct history_coming *coming)
 {
-    if (copy->place != HISTORY_WAITING || !is_its_time(copy, coming->due_ms) ||
+    if (copy->place != HISTORY_WAITING || !history_is_its_time(copy, coming->due_ms) ||
         copy->is_retry != coming->is_retry) {
         return false;
     }
@@ -254,7 +254,7 @@ may_wait(const struct history *history, struct history_queue *queue, uint32_t at
 {
     struct history_copy *copy = &queue->copies[at];
     if (copy->place == HISTORY_WAITING) {
-        return is_its_time(copy, due_ms) || is_over_by_now(history, copy, due_ms);
+        return history_is_its_time(copy, due_ms) || is_over_by_now(history, copy, due_ms);
     }
     bool may_be_other = copy->has_other && copy->other.due_ms == due_ms;
     bool may_be_held = queue->is_governed && copy->held_until_ms == due_ms;

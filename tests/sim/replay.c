@@ -10,6 +10,7 @@
 #include "broker/durability.h"
 #include "broker/failure_notes.h"
 #include "broker/limits.h"
+#include "broker/replay.h"
 #include "broker/retry.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
@@ -367,13 +368,59 @@ __wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
     enum status status = __real_core_log_publish(core, content, lsn_out);
     if (world != NULL && status == STATUS_OK && *lsn_out != 0) {
         const struct content *logged = chunk_pool_content(core->pool, content);
-        bool is_dead_letter = (logged->flags & CONTENT_HAS_DEATHS) != 0;
+        bool is_letter = (logged->flags & (CONTENT_HAS_DEATHS | CONTENT_IS_REPLAYED)) != 0;
         struct history_logged row = {
             .lsn = *lsn_out,
             .message = body_number(content_body(logged)),
-            .letter_queue = is_dead_letter ? core->log_targets[0] & ~RECORD_QUEUE_HANDED_OUT : 0,
+            .letter_queue = is_letter ? core->log_targets[0] & ~RECORD_QUEUE_HANDED_OUT : 0,
         };
         history_hear_logged(&world->history, row);
+    }
+    return status;
+}
+
+/* The desk ------------------------------------------------------------------------------------- */
+
+enum replay_result __real_replay_message(struct replay *replay, const struct desk_row *row, // NOLINT
+                                         const struct desk_facts *facts);
+enum replay_result __wrap_replay_message(struct replay *replay, const struct desk_row *row, // NOLINT
+                                         const struct desk_facts *facts);
+
+enum replay_result
+__wrap_replay_message(struct replay *replay, const struct desk_row *row, // NOLINT
+                      const struct desk_facts *facts)
+{
+    struct world *world = world_of_core(replay->core);
+    if (world == NULL) {
+        return __real_replay_message(replay, row, facts);
+    }
+    struct world_sending sending = world_begin_sending(world, replay->queue, row);
+    enum replay_result result = __real_replay_message(replay, row, facts);
+    world->is_sending = false;
+    if (result == REPLAY_DONE && !replay->is_dry) {
+        world_end_sending(world, &sending, queue_of_target(replay->core->routes.targets[0]));
+    }
+    return result;
+}
+
+enum status __real_desk_drop_message(struct core *core, struct queue *queue, // NOLINT
+                                     const struct desk_row *row);
+enum status __wrap_desk_drop_message(struct core *core, struct queue *queue, // NOLINT
+                                     const struct desk_row *row);
+
+enum status
+__wrap_desk_drop_message(struct core *core, struct queue *queue, // NOLINT
+                         const struct desk_row *row)
+{
+    struct world *world = world_of_core(core);
+    if (world == NULL) {
+        return __real_desk_drop_message(core, queue, row);
+    }
+    struct world_sending sending = world_begin_sending(world, queue, row);
+    enum status status = __real_desk_drop_message(core, queue, row);
+    world->is_sending = false;
+    if (status == STATUS_OK) {
+        world_end_sending(world, &sending, NULL);
     }
     return status;
 }

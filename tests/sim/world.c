@@ -592,6 +592,9 @@ step(struct world *world)
     if (dice_below(&world->service, 1000 * 1000) < world->habits.pause_permille) {
         world_pause(world);
     }
+    if (dice_below(&world->service, 1000 * 1000) < world->habits.sending_permille) {
+        world_send_on(world);
+    }
     if (dice_below(&world->retries, 1000 * 1000) < world->habits.operator_permille) {
         world_operate(world);
     }

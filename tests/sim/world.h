@@ -67,6 +67,7 @@ struct habits {
     uint32_t jump_permille;     /* of 1,000 steps: time goes on at once by seconds */
     uint32_t downtime_permille; /* starts, before which it does */
     uint32_t pause_permille;    /* of 1,000 steps: a queue is paused, or goes on */
+    uint32_t sending_permille;  /* the same: messages are sent on at the desk, or taken out */
     uint32_t connections_max;   /* of the vhost, and */
     uint32_t user_connections_max, user_channels_max; /* of the user; 0: any number */
 };
@@ -120,6 +121,7 @@ struct world {
     struct world_move *moves;  /* one by one; owned */
     uint32_t move_count, move_capacity;
     bool is_ending;                 /* the core is about to go */
+    bool is_sending;                /* somebody sends a message on, or takes it out */
     bool is_parking;                /* the core has parked the first dying message of a queue */
     uint32_t settling_copy;         /* a client is losing it, by its verdict or not; HISTORY_NONE */
     uint64_t returning_due_ms;      /* it will wait; 0 */
@@ -294,6 +296,22 @@ void world_check_timeouts(struct world *world);
 void world_check_connections(struct world *world);
 void world_check_channels(struct world *world);
 bool world_may_refuse(const struct world *world, const struct actor *actor);
+
+/* A message is sent on, or taken out, at the desk: what the core says of it before, and that it was
+ * done (`target` NULL: it was taken out); world_desk.c. */
+struct desk_row;
+struct world_sending {
+    uint32_t queue; /* handle; HISTORY_NONE: of none that the history knows */
+    struct history_sending sending;
+    uint64_t first; /* where the log goes on */
+};
+struct world_sending world_begin_sending(struct world *world, const struct queue *queue,
+                                         const struct desk_row *row);
+void world_end_sending(struct world *world, struct world_sending *sending,
+                       const struct queue *target);
+
+/* Somebody has messages of a queue sent on, or taken out. */
+void world_send_on(struct world *world);
 
 /* Somebody pauses a queue, or has it go on; all of them go on. What a new core has is what the log
  * says; world_pause.c. */

@@ -31,6 +31,7 @@ world_draw_service(struct world *world)
     habits->jump_permille = one_of(dice, 0, 200, 1000);
     habits->downtime_permille = one_of(dice, 0, 300, 900);
     habits->pause_permille = one_of(dice, 0, 0, 2000);
+    habits->sending_permille = one_of(dice, 0, 1000, 5000);
     uint32_t some = 1 + dice_below(dice, ACTORS_MAX);
     habits->connections_max = one_of(dice, 0, 0, some);
     habits->user_connections_max = one_of(dice, 0, 0, 1 + dice_below(dice, ACTORS_MAX));

@@ -21,7 +21,7 @@ void
 world_hear_coming(struct world *world, const struct queue *queue, const struct due_row *row)
 {
     uint32_t handle = world_find_handle(world, queue);
-    if (handle == HISTORY_NONE) {
+    if (handle == HISTORY_NONE || world->is_sending) {
         return;
     }
     world_see_deaths(world);
