@@ -173,12 +173,11 @@ let_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
     core_let_die(core, queue, entry, position, DEATH_EXPIRED);
 }
 
-/* Whether what is due may die now, as far as memory is concerned. */
+/* Whether what is there may die now, as far as memory is concerned. */
 static bool
-has_room_for_dead(const struct core *core, struct queue *queue)
+has_room_for_dead(struct queue *queue)
 {
-    return queue_next_deadline_ms(queue) > core_now_ms(core) ||
-           core_reserve_deaths(queue, DEATH_EXPIRED, 1) == STATUS_OK;
+    return queue->ready_count == 0 || core_reserve_deaths(queue, DEATH_EXPIRED, 1) == STATUS_OK;
 }
 
 /* STATUS_OK: nothing is due any more. STATUS_FULL: the rest is for the next tick. STATUS_NO_MEMORY:
@@ -190,7 +189,7 @@ let_due_die(struct core *core, struct queue *queue)
     uint64_t position;
     enum status status = STATUS_FULL;
     while (may_die(core, queue->times)) {
-        if (!has_room_for_dead(core, queue)) {
+        if (!has_room_for_dead(queue)) {
             return STATUS_NO_MEMORY;
         }
         status = queue_take_expired(queue, core_now_ms(core), &entry, &position);

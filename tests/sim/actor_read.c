@@ -58,8 +58,8 @@ recognise(struct world *world, const struct content *content, struct bytes excha
     }
     const struct history_message *message = &world->history.messages[number];
     /* What is made for one delivery does not say that it was sent on. */
-    bool is_letter = (content->flags & (CONTENT_HAS_DEATHS | CONTENT_IS_REPLAYED)) != 0 ||
-                     message->is_sent_on;
+    bool is_letter =
+        (content->flags & (CONTENT_HAS_DEATHS | CONTENT_IS_REPLAYED)) != 0 || message->is_sent_on;
     bool has_names = (content->flags & CONTENT_HAS_DEATHS) == 0 &&
                      bytes_equal_text(exchange, sim_exchange_name(message->exchange)) &&
                      bytes_equal_text(routing_key, sim_key_name(message->exchange, message->key));

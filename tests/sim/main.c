@@ -193,8 +193,7 @@ print_totals(const struct totals *totals)
            ", held %" PRIu64 ", picked %" PRIu64 ", noted %" PRIu64 ", queues expired %" PRIu64
            ", policies changed %" PRIu64 ", looked at %" PRIu64 ", taken over %" PRIu64
            ", timed out %" PRIu64 ", turned away %" PRIu64 ", paced %" PRIu64 ", paused %" PRIu64
-           ", sent on %" PRIu64 ", taken out %" PRIu64
-           "; crashes %" PRIu64 "\n",
+           ", sent on %" PRIu64 ", taken out %" PRIu64 "; crashes %" PRIu64 "\n",
            sums->attempted, sums->confirmed, sums->delivered, sums->redelivered, sums->acknowledged,
            sums->expired, sums->lost, sums->unexpected, sums->duplicated, sums->dropped,
            sums->refused, sums->dead_lettered, sums->delayed, sums->retried, sums->parked,

@@ -2,6 +2,7 @@
 /* Stands between parts of the core (the linker's --wrap): the judge hears when the core keeps an
  * event for later, and when it then handles it; and of each message that it lets die. Cores that
  * are of no simulated world, as in other unit tests, notice nothing. */
+#include "broker/replay.h"
 #include "amqp/method.h"
 #include "base/bytes.h"
 #include "broker/channel.h"
@@ -10,7 +11,6 @@
 #include "broker/durability.h"
 #include "broker/failure_notes.h"
 #include "broker/limits.h"
-#include "broker/replay.h"
 #include "broker/retry.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
@@ -381,9 +381,11 @@ __wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
 
 /* The desk ------------------------------------------------------------------------------------- */
 
-enum replay_result __real_replay_message(struct replay *replay, const struct desk_row *row, // NOLINT
+enum replay_result __real_replay_message(struct replay *replay,
+                                         const struct desk_row *row, // NOLINT
                                          const struct desk_facts *facts);
-enum replay_result __wrap_replay_message(struct replay *replay, const struct desk_row *row, // NOLINT
+enum replay_result __wrap_replay_message(struct replay *replay,
+                                         const struct desk_row *row, // NOLINT
                                          const struct desk_facts *facts);
 
 enum replay_result
