@@ -90,7 +90,7 @@ exchange_survey_sort(struct exchange_survey *survey)
 static struct bytes
 name_of_target(struct route_target *target)
 {
-    return target->kind == ROUTE_TARGET_QUEUE ? queue_of_target(target)->name
+    return target->kind == ROUTE_TARGET_QUEUE ? queue_name(queue_of_target(target))
                                               : exchange_of_target(target)->name;
 }
 
@@ -205,7 +205,7 @@ add_default_binding(struct binding_survey *survey, const struct queue *queue)
     struct survey_route *row = survey_rows_add(&survey->rows, sizeof(*row));
     row->vhost = arena_copy(arena, vhost->name);
     row->source = bytes_make("", 0);
-    row->destination = arena_copy(arena, queue->name);
+    row->destination = arena_copy(arena, queue_name(queue));
     row->routing_key = row->destination;
     row->arguments = bytes_make("", 0);
 }
@@ -230,7 +230,7 @@ walk_queues(struct binding_survey *survey, struct core *core, uint32_t *budget)
     const struct queue *queue;
     while ((queue = survey_walk_next(&survey->queues, &plan, budget)) != NULL) {
         if (survey->ends.destination.data == NULL ||
-            bytes_equal(survey->ends.destination, queue->name)) {
+            bytes_equal(survey->ends.destination, queue_name(queue))) {
             add_default_binding(survey, queue);
         }
     }

@@ -152,7 +152,7 @@ add_subscription(struct client_survey *survey, const struct consumer *consumer)
     struct survey_subscription *row = survey_rows_add(&survey->rows, sizeof(*row));
     row->link = connection->link;
     row->vhost = survey_copy(arena, name_of_vhost(connection));
-    row->queue = arena_copy(arena, consumer->queue->name);
+    row->queue = arena_copy(arena, queue_name(consumer->queue));
     row->consumer = survey_consumer_of(arena, consumer->queue, consumer);
 }
 

@@ -95,7 +95,7 @@ add_finding(struct measure *measure, const struct queue *queue, enum measure_con
     measure->findings[measure->finding_count++] = (struct measure_finding){
         .concern = concern,
         .vhost = arena_copy(&measure->arena, vhost->name),
-        .queue = arena_copy(&measure->arena, queue->name),
+        .queue = arena_copy(&measure->arena, queue_name(queue)),
         .value = value,
         .limit = limit,
     };
@@ -106,7 +106,7 @@ heed_alert(struct measure *measure, const struct core *core, const struct measur
 {
     const struct queue *queue = measured->queue;
     const struct vhost *vhost = queue->vhost;
-    const struct config_alert *alert = core_find_alert(core, vhost->name, queue->name);
+    const struct config_alert *alert = core_find_alert(core, vhost->name, queue_name(queue));
     if (alert == NULL) {
         return;
     }

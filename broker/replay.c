@@ -114,8 +114,9 @@ choose_origin(const struct replay *replay, struct letter *letter, const struct d
     letter->exchange = vhost_find_exchange(vhost, facts->origin_exchange);
     /* What is parked has the keys that it came with. */
     return letter->exchange != NULL &&
-           (facts->origin_keys.size == 0 ? bytes_equal(facts->origin_queue, replay->queue->name)
-                                         : take_origin_keys(letter, facts->origin_keys));
+           (facts->origin_keys.size == 0
+                ? bytes_equal(facts->origin_queue, queue_name(replay->queue))
+                : take_origin_keys(letter, facts->origin_keys));
 }
 
 static bool
@@ -193,7 +194,7 @@ put_headers(struct replay *replay, struct letter *letter, const struct desk_fact
         buffer_put_shortstr(headers, bytes_of("x-replay-time"));
         buffer_put_u8(headers, 'T');
         buffer_put_u64(headers, (uint64_t)(replay->core->now.wall_ms / 1000));
-        table_put_text(headers, "x-replay-queue", replay->queue->name);
+        table_put_text(headers, "x-replay-queue", queue_name(replay->queue));
     }
     if (headers->failed) {
         return STATUS_NO_MEMORY;

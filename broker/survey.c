@@ -113,7 +113,7 @@ copy_queue(struct queue_survey *survey, struct core *core, struct queue *queue)
         copy_clocks(core, queue, row);
     }
     row->vhost = arena_copy(&survey->arena, vhost->name);
-    row->name = arena_copy(&survey->arena, queue->name);
+    row->name = arena_copy(&survey->arena, queue_name(queue));
     row->arguments = arena_copy(&survey->arena, queue->arguments);
     row->type = queue->settings->type;
     row->durable = queue->durable;
@@ -216,7 +216,7 @@ copy_bindings(struct queue_details *details, const struct queue *queue)
     details->bindings = arena_alloc(&details->arena, DETAILS_MAX * sizeof(*details->bindings));
     details->bindings[details->binding_count++] = (struct survey_binding){
         .source = bytes_make("", 0),
-        .routing_key = arena_copy(&details->arena, queue->name),
+        .routing_key = arena_copy(&details->arena, queue_name(queue)),
         .arguments = bytes_make("", 0),
         .from_default = true,
     };

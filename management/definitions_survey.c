@@ -161,7 +161,7 @@ add_next_queue(struct definitions_survey *survey, const struct vhost *vhost)
         *definitions_add(survey->definitions, &survey->definitions->queues) =
             (struct definitions_queue){
                 .vhost = keep(survey, vhost->name),
-                .name = keep(survey, queue->name),
+                .name = keep(survey, queue_name(queue)),
                 .durable = queue->durable,
                 .auto_delete = queue->auto_delete,
                 .arguments = keep(survey, queue->arguments),
@@ -213,7 +213,7 @@ add_binding(struct definitions_survey *survey, const struct vhost *vhost, struct
         return;
     }
     struct bytes destination =
-        to_exchange ? exchange_of_target(target)->name : queue_of_target(target)->name;
+        to_exchange ? exchange_of_target(target)->name : queue_name(queue_of_target(target));
     *definitions_add(survey->definitions, &survey->definitions->bindings) =
         (struct definitions_binding){
             .vhost = keep(survey, vhost->name),
