@@ -425,20 +425,24 @@ read_exchange(struct reader *reader, const json_t *row)
 }
 
 /* The row says the type beside the arguments; ours is an argument. */
-static void
+static bool
 put_type(struct reader *reader, struct definitions_queue *queue, struct bytes type)
 {
     struct table_value value;
     struct buffer table;
     if (type.size == 0 || bytes_equal_text(type, "classic") ||
         table_find(queue->arguments, "x-queue-type", &value)) {
-        return;
+        return true;
     }
     buffer_init(&table);
     buffer_put_bytes(&table, queue->arguments);
     table_put_text(&table, "x-queue-type", type);
-    queue->arguments = keep(reader, buffer_bytes(&table));
+    bool is_good = !table.failed;
+    if (is_good) {
+        queue->arguments = keep(reader, buffer_bytes(&table));
+    }
     buffer_fini(&table);
+    return is_good || fail(reader, "there is no memory for its arguments");
 }
 
 static bool
@@ -466,7 +470,9 @@ read_queue(struct reader *reader, const json_t *row)
     if (skips_reserved(reader, "queue", queue.vhost, name)) {
         return true;
     }
-    put_type(reader, &queue, type);
+    if (!put_type(reader, &queue, type)) {
+        return false;
+    }
     if (is_stream(&queue)) {
         definitions_warn(reader->definitions,
                          "vhost \"%.*s\": queue \"%.*s\" is left out: there are classic and quorum "

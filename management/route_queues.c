@@ -6,6 +6,7 @@
 #include "broker/vhost.h"
 #include "management/handlers.h"
 #include "management/queue_json.h"
+#include "management/row_answer.h"
 #include "management/server.h"
 #include "management/survey_ask.h"
 
@@ -62,22 +63,14 @@ write_queue(struct json_writer *json, const struct survey_ask *ask, const char *
 static void
 write_one(struct call *call, struct survey_ask *ask)
 {
-    const char *columns = call_parameter(call, "columns");
     struct json_writer json;
-    struct json_writer part;
     if (ask->queues.count == 0) {
         call_fail(call, 404, "Not Found");
         return;
     }
     json_init(&json);
-    json_init(&part);
     write_queue(&json, ask, call->management->node);
-    if (columns != NULL && !json.out.failed) {
-        columns_copy(&part, buffer_bytes(&json.out), columns);
-    }
-    call_answer_json(call, 200, columns == NULL ? &json : &part);
-    json_fini(&json);
-    json_fini(&part);
+    object_answer(call, &json);
 }
 
 /* A client that puts "+" for a space even into a path means the queue with the space, if there is

@@ -15,8 +15,8 @@ object_answer(struct call *call, struct json_writer *json)
     const char *columns = call_parameter(call, "columns");
     struct json_writer part;
     json_init(&part);
-    if (columns != NULL && !json->out.failed) {
-        columns_copy(&part, buffer_bytes(&json->out), columns);
+    if (columns != NULL) {
+        columns_copy(&part, json, columns);
     }
     call_answer_json(call, 200, columns == NULL ? json : &part);
     json_fini(json);
