@@ -157,28 +157,15 @@ may_publish(const struct replay *replay, const struct letter *letter)
 /* Headers -------------------------------------------------------------------------------------- */
 
 static bool
-is_of_replay(struct bytes name)
+is_of_others(const void *context, struct bytes name)
 {
+    (void)context;
     for (size_t i = 0; i < sizeof(replay_names) / sizeof(replay_names[0]); i++) {
         if (bytes_equal_text(name, replay_names[i])) {
-            return true;
+            return false;
         }
     }
-    return false;
-}
-
-static void
-copy_others(struct buffer *out, struct bytes headers)
-{
-    struct byte_reader reader = byte_reader_make(headers);
-    struct bytes name;
-    struct table_value value;
-    const uint8_t *field = reader.next;
-    for (; table_next(&reader, &name, &value); field = reader.next) {
-        if (!is_of_replay(name)) {
-            buffer_put(out, field, (size_t)(reader.next - field));
-        }
-    }
+    return true;
 }
 
 /* Where they would not fit the frame of a client, the message goes without. */
@@ -187,7 +174,7 @@ put_headers(struct replay *replay, struct letter *letter, const struct desk_fact
 {
     struct buffer *headers = &replay->headers;
     buffer_clear(headers);
-    copy_others(headers, letter->properties.headers);
+    table_copy_if(headers, letter->properties.headers, is_of_others, NULL);
     if (buffer_size(headers) + REPLAY_HEADERS_OCTETS_MAX <= letter_header_octets_max(letter)) {
         table_put_text(headers, "x-replay-batch", replay->batch);
         table_put_integer(headers, "x-replay-count", facts->replay_count + 1);
