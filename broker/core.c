@@ -344,9 +344,11 @@ core_handle_event(void *context, const struct net_event *event)
     }
     switch (event->type) {
     case NET_EVENT_METHOD:
+        core->events_of_tick++;
         connection_on_method(connection, event->channel, event->method.payload);
         break;
     case NET_EVENT_PUBLISH:
+        core->events_of_tick++;
         core_take_publish(core, connection, event);
         break;
     case NET_EVENT_FAULT:
@@ -459,6 +461,7 @@ core_end_tick(struct core *core)
     if (!list_is_empty(&core->requests) || core->requests_go_on) {
         core_work_on_requests(core);
     }
+    core->events_of_tick = 0;
     core_work_on_desk(core);
     core_end_waits(core);
     core_dispatch(core);
