@@ -13,6 +13,7 @@
 #include "cli/dead_letters.h"
 #include "cli/delayed.h"
 #include "cli/doctor.h"
+#include "cli/drain.h"
 #include "cli/dump.h"
 #include "cli/explain.h"
 #include "cli/export.h"
@@ -334,6 +335,24 @@ static const struct command commands[] = {
         OPTIONS(pause_options, PAUSE_OPTION_COUNT),
         .shared = SHARED_BY_VHOST,
         .run = resume_run,
+    },
+    {
+        .name = "drain",
+        .operands = "ADDRESS",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "have the messages of another broker's queue come to a queue here",
+        .details =
+            "ADDRESS is amqp[s]://[USER[:PASSWORD]@]HOST[:PORT][/VHOST]/QUEUE of RabbitMQ or any\n"
+            "other broker of AMQP 0-9-1, names percent-encoded; or @FILE or env:NAME, which hold\n"
+            "one, so that no password is on the command line. It may end in ?cacertfile=FILE,\n"
+            "&certfile=FILE, &keyfile=FILE, &verify=verify_none.\n"
+            "Each message is confirmed by the target before the source is told to forget it:\n"
+            "none is lost, and who is killed may find some twice. Properties and headers stay\n"
+            "what they were. It ends when the source is empty; run again, it goes on.\n",
+        OPTIONS(drain_options, DRAIN_OPTION_COUNT),
+        .shared = 1 << SHARED_QUIET | 1 << SHARED_OUTPUT,
+        .run = drain_run,
     },
     {
         .heading = "Dead letters",
