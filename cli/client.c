@@ -116,15 +116,17 @@ open_library(struct client *client)
     return COMMAND_OK;
 }
 
-int
-client_open(struct client **client_out, const struct command_line *line,
-            const struct command_io *io)
+/* Takes `place`, which is empty when it is still to be found. */
+static int
+open_place(struct client **client_out, struct context *place, const struct command_line *line,
+           const struct command_io *io)
 {
     struct client *client = xalloc(sizeof(*client));
     client->io = io;
     buffer_init(&client->answer);
+    client->context = *place;
     int result = parse_timeout(client, line->shared[SHARED_TIMEOUT]);
-    if (result == COMMAND_OK) {
+    if (result == COMMAND_OK && place->name == NULL) {
         result = context_find(&client->context, line->shared[SHARED_CONTEXT], io);
     }
     if (result == COMMAND_OK) {
@@ -137,6 +139,22 @@ client_open(struct client **client_out, const struct command_line *line,
     }
     *client_out = client;
     return result;
+}
+
+int
+client_open(struct client **client_out, const struct command_line *line,
+            const struct command_io *io)
+{
+    struct context nowhere = {.name = NULL};
+    return open_place(client_out, &nowhere, line, io);
+}
+
+int
+client_open_at(struct client **client_out, struct context *place, const struct command_line *line,
+               const struct command_io *io)
+{
+    assert(place->name != NULL);
+    return open_place(client_out, place, line, io);
 }
 
 void

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "cli/command.h"
+#include "cli/context.h"
 
 struct client;
 
@@ -14,6 +15,9 @@ struct client;
  * request. */
 int client_open(struct client **client_out, const struct command_line *line,
                 const struct command_io *io);
+/* The same of a place that a command found otherwise than by contexts; takes it, name and all. */
+int client_open_at(struct client **client_out, struct context *place,
+                   const struct command_line *line, const struct command_io *io);
 void client_close(struct client **client);
 
 /* The virtual host that is meant: --vhost, else the context's, else "/"; and whether one was said.

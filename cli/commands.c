@@ -240,9 +240,9 @@ static const struct command commands[] = {
         .name = "export",
         .operands = "",
         .summary = "write a topology as YAML, definitions.json, a graph or AsyncAPI",
-        .details =
-            "Without --from: that of the broker, which may be one of RabbitMQ as well, by a\n"
-            "context with its address.\n",
+        .details = "Without --from: that of the broker. RabbitMQ is asked by the address of its "
+                   "management\n"
+                   "interface, or by a context that has one.\n",
         OPTIONS(export_options, EXPORT_OPTION_COUNT),
         .shared = SHARED_BY_VHOST,
         .run = export_run,
