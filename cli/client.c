@@ -10,6 +10,7 @@
 #include "base/buffer.h"
 #include "cli/context.h"
 #include "cli/curl_library.h"
+#include "cli/interrupt.h"
 
 enum {
     TIMEOUT_S = 10,
@@ -34,7 +35,11 @@ struct client {
     long timeout_s;
     struct buffer answer; /* of the last request */
     bool is_too_long;
-    FILE *stream; /* where whole lines of an answer go; NULL: it is kept */
+    /* Who is given whole lines of an answer; NULL: it is kept. */
+    bool (*take)(void *context, struct bytes lines);
+    void *take_context;
+    bool has_enough;   /* that one wants no more */
+    bool is_following; /* it goes on until then, or until it is interrupted */
 };
 
 /* Paths -------------------------------------------------------------------------------------- */
@@ -195,7 +200,7 @@ client_place(const struct client *client)
 
 static long last_status(const struct client *client);
 
-/* Whole lines go out, but for one that says that something went wrong. False: they cannot. */
+/* Whole lines go on, but for one that says that something went wrong. False: no more are taken. */
 static bool
 pass_lines(struct client *client)
 {
@@ -208,9 +213,10 @@ pass_lines(struct client *client)
     bool is_error = size > last && size - last > strlen(error) &&
                     memcmp(octets.data + last, error, strlen(error)) == 0;
     size = is_error ? last : size;
-    bool is_written = size == 0 || fwrite(octets.data, 1, size, client->stream) == size;
+    client->has_enough =
+        size > 0 && !client->take(client->take_context, bytes_make(octets.data, size));
     buffer_consume(&client->answer, size);
-    return is_written;
+    return !client->has_enough;
 }
 
 static size_t
@@ -222,7 +228,7 @@ take_answer(char *data, size_t size, size_t count, void *context)
         return 0;
     }
     buffer_put(&client->answer, data, size * count);
-    if (client->stream != NULL && last_status(client) == HTTP_OK && !pass_lines(client)) {
+    if (client->take != NULL && last_status(client) == HTTP_OK && !pass_lines(client)) {
         return 0;
     }
     return client->answer.failed ? 0 : size * count;
@@ -262,13 +268,30 @@ set_credentials(struct client *client)
     }
 }
 
+/* Called about once a second, and when a signal has come. */
+static int
+heed_interrupt(void *context, curl_off_t to_get, curl_off_t got, curl_off_t to_send,
+               curl_off_t sent)
+{
+    (void)context;
+    (void)to_get;
+    (void)got;
+    (void)to_send;
+    (void)sent;
+    return interrupt_came() ? 1 : 0;
+}
+
 static void
 set_limits(struct client *client)
 {
+    if (client->is_following) {
+        client->library.easy_setopt(client->curl, CURLOPT_NOPROGRESS, 0L);
+        client->library.easy_setopt(client->curl, CURLOPT_XFERINFOFUNCTION, heed_interrupt);
+    }
     client->library.easy_setopt(client->curl, CURLOPT_NOSIGNAL, 1L);
     client->library.easy_setopt(client->curl, CURLOPT_PATH_AS_IS, 1L);
     client->library.easy_setopt(client->curl, CURLOPT_TIMEOUT,
-                                client->stream != NULL ? 0L : client->timeout_s);
+                                client->take != NULL ? 0L : client->timeout_s);
     client->library.easy_setopt(client->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     client->library.easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, take_answer);
     client->library.easy_setopt(client->curl, CURLOPT_WRITEDATA, client);
@@ -507,17 +530,10 @@ client_probe(struct client *client, const char *path, json_t **answer_out)
     return last_status(client);
 }
 
-int
-client_stream(struct client *client, const char *path, FILE *out)
+/* What an answer that was passed on as it came has ended in. */
+static int
+judge_stream(struct client *client, CURLcode code)
 {
-    client->stream = out;
-    CURLcode code = perform(client, "GET", path, NULL);
-    client->stream = NULL;
-    if (code == CURLE_WRITE_ERROR) {
-        return command_error(client->io, COMMAND_FAILED,
-                             "what comes cannot be written; is the disk full, or has the reader "
-                             "gone?");
-    }
     if (code != CURLE_OK) {
         return report_no_answer(client, code);
     }
@@ -533,4 +549,45 @@ client_stream(struct client *client, const char *path, FILE *out)
     }
     json_decref(answer);
     return result;
+}
+
+static CURLcode
+perform_stream(struct client *client, const char *path,
+               bool (*take)(void *context, struct bytes lines), void *context)
+{
+    client->take = take;
+    client->take_context = context;
+    client->has_enough = false;
+    CURLcode code = perform(client, "GET", path, NULL);
+    client->take = NULL;
+    return code;
+}
+
+static bool
+write_lines(void *context, struct bytes lines)
+{
+    return fwrite(lines.data, 1, lines.size, context) == lines.size;
+}
+
+int
+client_stream(struct client *client, const char *path, FILE *out)
+{
+    CURLcode code = perform_stream(client, path, write_lines, out);
+    if (code == CURLE_WRITE_ERROR) {
+        return command_error(client->io, COMMAND_FAILED,
+                             "what comes cannot be written; is the disk full, or has the reader "
+                             "gone?");
+    }
+    return judge_stream(client, code);
+}
+
+int
+client_follow(struct client *client, const char *path,
+              bool (*take)(void *context, struct bytes lines), void *context)
+{
+    client->is_following = true;
+    CURLcode code = perform_stream(client, path, take, context);
+    client->is_following = false;
+    bool is_good_end = client->has_enough || code == CURLE_ABORTED_BY_CALLBACK;
+    return is_good_end ? COMMAND_OK : judge_stream(client, code);
 }

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "base/bytes.h"
 #include "cli/command.h"
 #include "cli/context.h"
 
@@ -47,6 +48,12 @@ int client_report(const struct client *client, long status, const json_t *answer
 /* A GET whose answer goes to `out` line by line as it comes, however long that takes; a last line
  * {"error": ...} is what the broker says when it ends before its end, and is reported. */
 int client_stream(struct client *client, const char *path, FILE *out)
+    __attribute__((warn_unused_result));
+
+/* The same with a function that is given whole lines, one or more, as they come, until it returns
+ * false, or the command is interrupted (cli/interrupt.h): both are a good end. */
+int client_follow(struct client *client, const char *path,
+                  bool (*take)(void *context, struct bytes lines), void *context)
     __attribute__((warn_unused_result));
 
 /* The same for a GET that may well be refused: says nothing, and returns the HTTP status; 0 when no

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "cli/backup.h"
+#include "cli/bench.h"
 #include "cli/check.h"
 #include "cli/completion.h"
 #include "cli/context_commands.h"
@@ -29,6 +30,7 @@
 #include "cli/status.h"
 #include "cli/store.h"
 #include "cli/store_backup.h"
+#include "cli/sub.h"
 #include "cli/support_bundle.h"
 #include "cli/test.h"
 #include "cli/topology.h"
@@ -100,6 +102,20 @@ static const struct command commands[] = {
             "when something is bad.\n",
         .shared = SHARED_BY_CLIENT | SHARED_BY_TABLE,
         .run = doctor_run,
+    },
+    {
+        .name = "bench",
+        .operands = "[ADDRESS]",
+        .operand_max = 1,
+        .summary = "measure a broker: messages a second, and how long they take",
+        .details =
+            "ADDRESS is amqp[s]://[USER[:PASSWORD]@]HOST[:PORT][/VHOST], @FILE or env:NAME, which\n"
+            "hold one; without it this machine, as guest. Messages go through a queue of its own,\n"
+            "which is gone afterwards, persistent and confirmed unless options say otherwise. It\n"
+            "measures what one client program sees, its own work included.\n",
+        OPTIONS(bench_options, BENCH_OPTION_COUNT),
+        .shared = SHARED_BY_TABLE | 1 << SHARED_QUIET,
+        .run = bench_run,
     },
     {
         .name = "trace on",
@@ -278,6 +294,18 @@ static const struct command commands[] = {
         OPTIONS(peek_options, PEEK_OPTION_COUNT),
         .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
         .run = peek_run,
+    },
+    {
+        .name = "sub",
+        .operands = "[QUEUE]",
+        .operand_max = 1,
+        .summary = "look on while messages enter a queue or pass an exchange",
+        .details =
+            "Changes nothing: they go where they would go anyway, and nobody waits for who looks\n"
+            "on. What passes faster than it is read is counted and left out. Ends with Ctrl-C.\n",
+        OPTIONS(sub_options, SUB_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST | 1 << SHARED_OUTPUT,
+        .run = sub_run,
     },
     {
         .heading = "Messages",
