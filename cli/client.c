@@ -4,17 +4,21 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "cli/context.h"
 #include "cli/curl_library.h"
 #include "cli/interrupt.h"
+#include "cli/progress.h"
 
 enum {
     TIMEOUT_S = 10,
     CONNECT_TIMEOUT_MS = 5000,
+    SHOWN_AFTER_MS = 500,         /* what takes longer shows on a terminal that it goes on */
     ANSWER_BYTES_MAX = 256 << 20, /* what a broker with very many queues says, and no more */
     HTTP_OK = 200,
     HTTP_REDIRECT = 300,
@@ -33,7 +37,12 @@ struct client {
     const struct command_io *io;
     const char *vhost;
     long timeout_s;
-    struct buffer answer; /* of the last request */
+    bool has_timeout; /* it was given */
+    struct progress progress;
+    bool is_quiet;
+    uint64_t asked_ms;     /* of a clock that never goes back */
+    uint64_t taken_octets; /* of an answer that is passed on as it comes */
+    struct buffer answer;  /* of the last request */
     bool is_too_long;
     /* Who is given whole lines of an answer; NULL: it is kept. */
     bool (*take)(void *context, struct bytes lines);
@@ -90,6 +99,7 @@ parse_timeout(struct client *client, const char *text)
 {
     char *end;
     client->timeout_s = TIMEOUT_S;
+    client->has_timeout = text != NULL;
     if (text == NULL) {
         return COMMAND_OK;
     }
@@ -137,6 +147,7 @@ open_place(struct client **client_out, struct context *place, const struct comma
     if (result == COMMAND_OK) {
         result = open_library(client);
     }
+    client->is_quiet = line->shared[SHARED_QUIET] != NULL || line->shared[SHARED_WATCH] != NULL;
     const char *vhost = line->shared[SHARED_VHOST];
     client->vhost = vhost != NULL ? vhost : client->context.vhost;
     if (result != COMMAND_OK) {
@@ -176,6 +187,12 @@ client_close(struct client **client)
     buffer_fini(&(*client)->answer);
     free(*client);
     *client = NULL;
+}
+
+void
+client_allow(struct client *client, long seconds)
+{
+    client->timeout_s = client->has_timeout ? client->timeout_s : seconds;
 }
 
 const char *
@@ -228,6 +245,7 @@ take_answer(char *data, size_t size, size_t count, void *context)
         return 0;
     }
     buffer_put(&client->answer, data, size * count);
+    client->taken_octets += size * count;
     if (client->take != NULL && last_status(client) == HTTP_OK && !pass_lines(client)) {
         return 0;
     }
@@ -268,26 +286,49 @@ set_credentials(struct client *client)
     }
 }
 
-/* Called about once a second, and when a signal has come. */
-static int
-heed_interrupt(void *context, curl_off_t to_get, curl_off_t got, curl_off_t to_send,
-               curl_off_t sent)
+static uint64_t
+now_ms(void)
 {
-    (void)context;
+    struct clock_source clock = clock_system();
+    return clock.read(clock.context).monotonic_ms;
+}
+
+static void
+show_that_it_goes_on(struct client *client)
+{
+    if (now_ms() - client->asked_ms < SHOWN_AFTER_MS) {
+        return;
+    }
+    if (client->take == NULL) {
+        progress_show(&client->progress, 0, 0, "%s is at work", client_place(client));
+    } else {
+        progress_show(&client->progress, 0, 0, "%.1f MiB",
+                      (double)client->taken_octets / (double)(1 << 20));
+    }
+}
+
+/* Called about once a second, when octets come, and when a signal has come. */
+static int
+on_progress(void *context, curl_off_t to_get, curl_off_t got, curl_off_t to_send, curl_off_t sent)
+{
+    struct client *client = context;
     (void)to_get;
     (void)got;
     (void)to_send;
     (void)sent;
-    return interrupt_came() ? 1 : 0;
+    if (client->is_following) {
+        return interrupt_came() ? 1 : 0;
+    }
+    show_that_it_goes_on(client);
+    return 0;
 }
 
 static void
 set_limits(struct client *client)
 {
-    if (client->is_following) {
-        client->library.easy_setopt(client->curl, CURLOPT_NOPROGRESS, 0L);
-        client->library.easy_setopt(client->curl, CURLOPT_XFERINFOFUNCTION, heed_interrupt);
-    }
+    client->library.easy_setopt(client->curl, CURLOPT_NOPROGRESS, 0L);
+    client->library.easy_setopt(client->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    client->library.easy_setopt(client->curl, CURLOPT_XFERINFODATA, client);
     client->library.easy_setopt(client->curl, CURLOPT_NOSIGNAL, 1L);
     client->library.easy_setopt(client->curl, CURLOPT_PATH_AS_IS, 1L);
     client->library.easy_setopt(client->curl, CURLOPT_TIMEOUT,
@@ -316,7 +357,11 @@ perform(struct client *client, const char *method, const char *path, const char 
                                     (curl_off_t)strlen(body));
     }
     client->library.easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers);
+    client->asked_ms = now_ms();
+    client->taken_octets = 0;
+    client->progress = progress_begin(client->io, client->is_quiet);
     CURLcode code = client->library.easy_perform(client->curl);
+    progress_end(&client->progress);
     client->library.slist_free_all(headers);
     return code;
 }
@@ -572,7 +617,10 @@ write_lines(void *context, struct bytes lines)
 int
 client_stream(struct client *client, const char *path, FILE *out)
 {
+    bool was_quiet = client->is_quiet;
+    client->is_quiet |= isatty(fileno(out)) == 1; /* there one sees that it goes on */
     CURLcode code = perform_stream(client, path, write_lines, out);
+    client->is_quiet = was_quiet;
     if (code == CURLE_WRITE_ERROR) {
         return command_error(client->io, COMMAND_FAILED,
                              "what comes cannot be written; is the disk full, or has the reader "

@@ -29,6 +29,13 @@ bool client_has_vhost(const struct client *client);
 /* What the broker is called in messages: a path or an address. */
 const char *client_place(const struct client *client);
 
+/* What comes next may take so long, unless --timeout says otherwise. Meanwhile a terminal shows
+ * that it goes on. */
+void client_allow(struct client *client, long seconds);
+
+/* How long the broker looks through a long backlog, and copies its data, before it gives up. */
+enum { CLIENT_LOOK_SECONDS = 120, CLIENT_BACKUP_SECONDS = 3600 };
+
 /* A path with each "{}" of `format` replaced by the next argument, percent-encoded; the caller
  * frees it. There are as many arguments, all of them text. */
 char *client_path_new(const char *format, ...);

@@ -225,6 +225,35 @@ def test_a_message_in_anothers_name_is_told_or_loses_the_name(broker, serve, can
     assert got[1].properties == {"app_id": "a", "headers": {"h": 1}}
 
 
+def on_a_terminal(words, **options):
+    """What a command writes when standard error is a terminal, and its exit status."""
+    outer, inner = os.openpty()
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=inner, **options)
+    os.close(inner)
+    text = b""
+    while True:
+        try:
+            piece = os.read(outer, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        text += piece
+    os.close(outer)
+    return text.decode(), process.wait(20)
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_is(ends):
+    source, _target, queue, _into, words = ends
+    fill(source, queue, 60)
+    command = [brokers.binary(), "drain", *words, "--rate", "50"]
+    shown, status = on_a_terminal([*command, "--limit", "30"])
+    assert status == 0 and "[###" in shown and " of 30 " in shown
+    assert shown.endswith("\r\x1b[K")
+    shown, status = on_a_terminal([*command, "--quiet"])
+    assert status == 0 and shown == ""
+
+
 @pytest.mark.parametrize("words, status, told", [
     (("amqp://127.0.0.1:1/q", "--to", "x"), 69, "nobody answers there"),
     (("amqp://no.such.host.invalid/q", "--to", "x"), 69, "no such host"),

@@ -27,7 +27,7 @@ read_address(struct amqp_address *address, const char *text, bool names_queue)
 static void
 expect_text(const char *found, const char *expected)
 {
-    cr_expect((found == NULL) == (expected == NULL));
+    cr_expect(eq(int, found == NULL, expected == NULL));
     if (found != NULL && expected != NULL) {
         cr_expect(eq(str, (char *)(uintptr_t)found, (char *)(uintptr_t)expected));
     }
