@@ -19,6 +19,7 @@
 #include "broker/paging.h"
 #include "broker/pending.h"
 #include "broker/request.h"
+#include "broker/tap.h"
 #include "broker/trace.h"
 #include "broker/vhost.h"
 #include "broker/vhost_life.h"
@@ -72,6 +73,7 @@ init_lists(struct core *core)
     list_init(&core->pending);
     list_init(&core->pending_waits);
     list_init(&core->requests);
+    list_init(&core->taps);
     list_init(&core->overlong);
     list_init(&core->confirming);
     list_init(&core->awaiting_commit);
@@ -188,6 +190,7 @@ core_free(struct core **core_pointer)
     /* What ends with the process is no change of anything. */
     core_attach_store(core, NULL, NULL);
     core_refuse_requests(core);
+    core_close_taps(core);
     struct list_link *link;
     while ((link = list_first(&core->connection_list)) != NULL) {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
@@ -466,6 +469,9 @@ core_end_tick(struct core *core)
     core_end_waits(core);
     core_dispatch(core);
     core_send_traces(core);
+    if (core_is_tapped(core)) {
+        core_close_left_taps(core);
+    }
     core_expire(core);
     core_cut_queues(core);
     core_send_confirms(core);

@@ -220,6 +220,8 @@ struct core {
     struct dead_letters *dead_letters; /* owned (broker/dead_letter.h) */
     struct traces *traces;             /* owned (broker/trace.h) */
     uint32_t traced_vhost_count;       /* where messages leave a trace */
+    uint32_t tap_count;                /* of them (broker/tap.h): */
+    struct list taps;                  /* of struct tap.link; a reference each */
     struct desk *desk;                 /* owned (broker/desk.h) */
     struct audit *audit;               /* owned (broker/audit.h) */
     struct paging *paging;             /* owned; NULL: nothing leaves memory */

@@ -12,6 +12,7 @@
 #include "broker/limits.h"
 #include "broker/publish.h"
 #include "broker/route.h"
+#include "broker/tap.h"
 
 /* A content that waits for the end of the tick. */
 struct trace {
@@ -445,6 +446,9 @@ send(struct core *core, const struct trace *trace)
     };
     core_route(core, trace->vhost, exchange, &message);
     core_spend(core, 1 + core->routes.count + core->routes.visit_count);
+    if (core_is_tapped(core)) {
+        core_tap_exchanges(core, trace->vhost, exchange, content, &key, 1);
+    }
     for (uint32_t i = 0; i < core->prompt_count; i++) {
         send_to_queue(core, queue_of_target(core->routes.targets[i]), trace, content);
     }

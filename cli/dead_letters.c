@@ -148,6 +148,7 @@ print_list(const struct command_line *line, const struct command_io *io, const c
     int result = client_open(&client, line, io);
     char *path = result == COMMAND_OK ? path_new(format, line, client, io) : NULL;
     if (result == COMMAND_OK) {
+        client_allow(client, CLIENT_LOOK_SECONDS);
         result = path == NULL ? COMMAND_MISUSED : client_call(client, "GET", path, NULL, &answer);
     }
     if (result == COMMAND_OK) {

@@ -62,6 +62,7 @@ delayed_ls_run(const struct command_line *line, const struct command_io *io)
     int result = client_open(&client, line, io);
     if (result == COMMAND_OK) {
         char *path = list_path_new(client, line, count);
+        client_allow(client, CLIENT_LOOK_SECONDS);
         result = client_call(client, "GET", path, NULL, &answer);
         free(path);
     }
@@ -114,6 +115,7 @@ settle(const struct command_line *line, const struct command_io *io, const char 
     if (result == COMMAND_OK) {
         char *path = client_path_new("/api/bourse/queues/{}/{}/delayed/{}", client_vhost(client),
                                      line->operands[0], action);
+        client_allow(client, CLIENT_LOOK_SECONDS);
         result = client_call(client, "POST", path, body, &answer);
         free(path);
     }
