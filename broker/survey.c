@@ -199,36 +199,6 @@ queue_survey_sort(struct queue_survey *survey)
 
 enum { DETAILS_MAX = 4096 };
 
-static void
-copy_binding(struct queue_details *details, const struct binding *binding)
-{
-    const struct exchange *source = binding->source;
-    details->bindings[details->binding_count++] = (struct survey_binding){
-        .source = arena_copy(&details->arena, source->name),
-        .routing_key = arena_copy(&details->arena, binding_routing_key(binding)),
-        .arguments = arena_copy(&details->arena, binding_arguments(binding)),
-    };
-}
-
-static void
-copy_bindings(struct queue_details *details, const struct queue *queue)
-{
-    details->bindings = arena_alloc(&details->arena, DETAILS_MAX * sizeof(*details->bindings));
-    details->bindings[details->binding_count++] = (struct survey_binding){
-        .source = bytes_make("", 0),
-        .routing_key = arena_copy(&details->arena, queue->name),
-        .arguments = bytes_make("", 0),
-        .from_default = true,
-    };
-    LIST_FOR_EACH(&queue->target.bindings, link)
-    {
-        if (details->binding_count == DETAILS_MAX) {
-            break;
-        }
-        copy_binding(details, CONTAINER_OF(link, struct binding, target_link));
-    }
-}
-
 struct survey_consumer
 survey_consumer_of(struct arena *arena, const struct queue *queue, const struct consumer *consumer)
 {
@@ -272,14 +242,8 @@ queue_details_step(struct queue_details *details, struct core *core, uint32_t *b
         return REQUEST_DONE;
     }
     details->is_found = true;
-    if (details->wants_bindings) {
-        copy_bindings(details, queue);
-    }
-    if (details->wants_consumers) {
-        copy_consumers(details, queue);
-    }
-    uint32_t rows = details->binding_count + details->consumer_count;
-    *budget -= rows < *budget ? rows : *budget;
+    copy_consumers(details, queue);
+    *budget -= details->consumer_count < *budget ? details->consumer_count : *budget;
     return REQUEST_DONE;
 }
 
@@ -291,13 +255,25 @@ queue_details_fini(struct queue_details *details)
 
 /* Vhosts ------------------------------------------------------------------------------------- */
 
+static struct bytes
+copy_text(struct arena *arena, const char *text)
+{
+    return text == NULL ? bytes_make("", 0) : arena_copy(arena, bytes_of(text));
+}
+
 static void
 enter_vhost(void *context, const struct vhost *vhost)
 {
     struct vhost_survey *survey = context;
+    struct arena *arena = &survey->arena;
     survey->rows = grown(survey->rows, survey->count, &survey->capacity, sizeof(*survey->rows));
     survey->rows[survey->count++] = (struct survey_vhost){
-        .name = arena_copy(&survey->arena, vhost->name),
+        .name = arena_copy(arena, vhost->name),
+        .description = copy_text(arena, vhost->description),
+        .tags = copy_text(arena, vhost->tags),
+        .default_queue_type = copy_text(arena, vhost->default_queue_type),
+        .is_traced = vhost->is_traced,
+        .is_protected = vhost->is_protected,
         .queues = map_count(&vhost->queues),
         .exchanges = map_count(&vhost->exchanges),
         .connections = vhost->connection_count,

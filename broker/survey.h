@@ -67,11 +67,6 @@ void queue_survey_sort(struct queue_survey *survey);
 
 /* What one queue has ------------------------------------------------------------------------- */
 
-struct survey_binding {
-    struct bytes source, routing_key, arguments;
-    bool from_default; /* the one that every queue has with the default exchange */
-};
-
 struct survey_consumer {
     struct bytes tag, connection, user, peer_host;
     uint16_t channel, peer_port, prefetch;
@@ -85,13 +80,10 @@ struct consumer;
 struct survey_consumer survey_consumer_of(struct arena *arena, const struct queue *queue,
                                           const struct consumer *consumer);
 
-/* Bindings of one queue, or its consumers: at most 4,096 of them. */
+/* Consumers of one queue: at most 4,096 of them. */
 struct queue_details {
     struct bytes vhost, queue;
-    bool wants_bindings, wants_consumers;
     bool is_found; /* there is such a queue */
-    struct survey_binding *bindings;
-    uint32_t binding_count;
     struct survey_consumer *consumers;
     uint32_t consumer_count;
     struct arena arena; /* owned */
@@ -105,6 +97,8 @@ void queue_details_fini(struct queue_details *details);
 
 struct survey_vhost {
     struct bytes name;
+    struct bytes description, tags, default_queue_type; /* as they were given; empty: none was */
+    bool is_traced, is_protected;
     uint32_t queues, exchanges, connections;
     uint64_t ready, unacked;
     uint64_t published, delivered_by[DELIVERY_KIND_COUNT], get_empty, redelivered, acked;

@@ -331,20 +331,6 @@ route_write(struct json_writer *json, const struct survey_route *route)
     buffer_fini(&key);
 }
 
-void
-binding_write(struct json_writer *json, const struct survey_binding *binding, struct bytes vhost,
-              struct bytes queue)
-{
-    struct survey_route route = {
-        .vhost = vhost,
-        .source = binding->source,
-        .destination = queue,
-        .routing_key = binding->routing_key,
-        .arguments = binding->arguments,
-    };
-    route_write(json, &route);
-}
-
 static void
 write_channel_details(struct json_writer *json, const struct survey_consumer *consumer,
                       const char *node)

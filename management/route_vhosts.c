@@ -44,13 +44,23 @@ compare_name(const void *a, const void *b)
 }
 
 static void
-write_metadata(struct json_writer *json)
+write_description(struct json_writer *json, const struct survey_vhost *vhost)
+{
+    json_put_text(json, "description", vhost->description);
+    json_put_words(json, "tags", vhost->tags);
+    json_put_text(json, "default_queue_type",
+                  vhost->default_queue_type.size > 0 ? vhost->default_queue_type
+                                                     : bytes_of("classic"));
+    json_put_bool(json, "protected_from_deletion", vhost->is_protected);
+}
+
+/* The same once more: tools read it in one place or the other. */
+static void
+write_metadata(struct json_writer *json, const struct survey_vhost *vhost)
 {
     json_key(json, "metadata");
     json_begin_object(json);
-    json_put_string(json, "description", "");
-    put_empty_array(json, "tags");
-    json_put_string(json, "default_queue_type", "classic");
+    write_description(json, vhost);
     json_end_object(json);
 }
 
@@ -84,13 +94,9 @@ write_vhost(struct json_writer *json, const void *row, const void *context)
     const struct survey_vhost *vhost = row;
     json_begin_object(json);
     json_put_text(json, "name", vhost->name);
-    json_put_string(json, "description", "");
-    json_key(json, "tags");
-    json_begin_array(json);
-    json_end_array(json);
-    json_put_string(json, "default_queue_type", "classic");
-    json_put_bool(json, "tracing", false);
-    write_metadata(json);
+    write_description(json, vhost);
+    json_put_bool(json, "tracing", vhost->is_traced);
+    write_metadata(json, vhost);
     write_counts(json, vhost);
     write_message_stats(json, vhost);
     json_key(json, "cluster_state");

@@ -281,6 +281,31 @@ Test(surveys, bindings_are_chosen_by_their_ends)
     }
 }
 
+/* Few are taken off the queue at once, many are found by a walk over exchanges: nothing is cut off
+ * either way. */
+Test(surveys, all_bindings_of_a_queue_are_found)
+{
+    static const uint32_t counts[] = {3, 6000};
+    uint32_t bound = 0;
+    declare_queue(rig, client, "q");
+    declare_queue(rig, client, "r");
+    bind_queue(rig, client, "r", "amq.direct", "of another");
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        while (bound < counts[i]) {
+            set_key(bound++, true);
+        }
+        struct binding_survey survey = {
+            .viewer = {.sees_all = true},
+            .ends = {.vhost = bytes_of("/"), .destination = bytes_of("q"), .only_to_queues = true}};
+        look_at_bindings(&survey, 100);
+        cr_expect(eq(u32, survey.rows.count, counts[i] + 1), "with that of the default exchange");
+        const struct survey_route *last = survey.rows.rows[survey.rows.count - 1];
+        cr_expect(bytes_equal_text(last->source, "amq.direct"));
+        cr_expect(bytes_equal_text(last->vhost, "/"));
+        binding_survey_fini(&survey);
+    }
+}
+
 /* Bindings that are there all the time are in it once, whatever comes and goes meanwhile. */
 Test(surveys, every_binding_is_met_once)
 {
