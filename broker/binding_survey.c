@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/binding_survey.h"
 
+#include "base/sampled_rates.h"
+#include "broker/core_clock.h"
 #include "broker/vhost.h"
 #include "queues/policy.h"
 
@@ -8,8 +10,25 @@ enum { FEW_BINDINGS = 1024 };
 
 /* Exchanges ---------------------------------------------------------------------------------- */
 
+/* Its counters began with it, or with the broker if it is older. */
 static void
-add_exchange(struct exchange_survey *survey, const struct exchange *exchange)
+read_exchange_rates(struct survey_exchange *row, struct exchange *exchange)
+{
+    const struct vhost *vhost = exchange->vhost;
+    const struct core *core = vhost->core;
+    const uint64_t counters[] = {exchange->published_count, exchange->routed_count};
+    double rates[ARRAY_LEN(counters)];
+    uint64_t uptime_ms = core_uptime_ms(core);
+    int64_t age_ms = core->now.wall_ms - (int64_t)exchange->made.wall_s * 1000;
+    bool is_younger = exchange->made.wall_s != 0 && age_ms >= 0 && (uint64_t)age_ms < uptime_ms;
+    sampled_rates_look(&exchange->rates, counters, ARRAY_LEN(counters), core_from_now_ms(core),
+                       is_younger ? (uint64_t)age_ms : uptime_ms, rates);
+    row->published_rate = rates[0];
+    row->routed_rate = rates[1];
+}
+
+static void
+add_exchange(struct exchange_survey *survey, struct exchange *exchange)
 {
     const struct vhost *vhost = exchange->vhost;
     struct arena *arena = &survey->rows.arena;
@@ -26,6 +45,7 @@ add_exchange(struct exchange_survey *survey, const struct exchange *exchange)
     row->published = exchange->published_count;
     row->routed = exchange->routed_count;
     row->unroutable = exchange->unroutable_count;
+    read_exchange_rates(row, exchange);
     if (exchange->policy != NULL) {
         row->policy = arena_copy(arena, exchange->policy->is.name);
     }
@@ -45,7 +65,7 @@ find_exchange(struct core *core, const struct survey_viewer *viewer, struct byte
 enum request_progress
 exchange_survey_step(struct exchange_survey *survey, struct core *core, uint32_t *budget)
 {
-    const struct exchange *exchange;
+    struct exchange *exchange;
     if (survey->exchange.data != NULL) {
         exchange = find_exchange(core, &survey->viewer, survey->vhost, survey->exchange);
         if (exchange != NULL) {

@@ -41,7 +41,7 @@ struct survey_queue {
     uint64_t delivered_by[DELIVERY_KIND_COUNT], get_empty;
     bool has_clocks;
     uint64_t oldest_ready_ms, oldest_unacked_ms; /* ages; NEVER_MS: there is none */
-    struct queue_rates rates[RATE_WINDOW_COUNT];
+    struct queue_rates rates;                    /* of RATE_10_S */
     uint64_t wait_count, wait_sum_ms;
 };
 
@@ -102,7 +102,7 @@ struct survey_vhost {
     uint32_t queues, exchanges, connections;
     uint64_t ready, unacked;
     uint64_t published, delivered_by[DELIVERY_KIND_COUNT], get_empty, redelivered, acked;
-    double published_rate, delivered_rate, served_rate; /* a second, over its queues */
+    struct queue_rates rates; /* summed up over its queues */
 };
 
 struct vhost_survey {
@@ -119,6 +119,26 @@ enum request_progress vhost_survey_step(struct vhost_survey *survey, struct core
                                         uint32_t *budget);
 void vhost_survey_fini(struct vhost_survey *survey);
 
+/* Counters of the core that rates are shown of. */
+enum core_rate {
+    CORE_RATE_PUBLISHED,
+    CORE_RATE_CONFIRMED,
+    CORE_RATE_DELIVERED, /* and so many more: by the way in which */
+    CORE_RATE_REDELIVERED = CORE_RATE_DELIVERED + DELIVERY_KIND_COUNT,
+    CORE_RATE_GOT_NOTHING,
+    CORE_RATE_ACKED,
+    CORE_RATE_RETURNED,
+    CORE_RATE_DROPPED,
+    CORE_RATE_CONNECTIONS_OPENED,
+    CORE_RATE_CONNECTIONS_CLOSED,
+    CORE_RATE_CHANNELS_OPENED,
+    CORE_RATE_CHANNELS_CLOSED,
+    CORE_RATE_QUEUES_DECLARED,
+    CORE_RATE_QUEUES_CREATED,
+    CORE_RATE_QUEUES_DELETED,
+    CORE_RATE_COUNT,
+};
+
 /* Everything --------------------------------------------------------------------------------- */
 
 /* How much of everything there is: the queues of the vhosts that the viewer may see, and the
@@ -131,10 +151,11 @@ struct core_survey {
     uint64_t ready, unacked;
     uint64_t queues, exchanges, consumers, connections, channels;
     uint64_t memory_bytes, memory_mark_bytes;
-    uint64_t disk_mark_bytes;                           /* as in struct core_settings */
-    uint32_t disk_mark_percent;                         /* likewise */
-    uint8_t alarms;                                     /* of enum core_alarm */
-    double published_rate, delivered_rate, served_rate; /* a second, over all queues */
+    uint64_t disk_mark_bytes;              /* as in struct core_settings */
+    uint32_t disk_mark_percent;            /* likewise */
+    uint8_t alarms;                        /* of enum core_alarm */
+    struct queue_rates rates;              /* summed up over the queues */
+    double counter_rates[CORE_RATE_COUNT]; /* by enum core_rate */
     struct survey_walk walk;
     struct arena arena; /* owned */
 };

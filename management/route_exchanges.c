@@ -26,8 +26,8 @@ write_exchange_stats(struct json_writer *json, const struct survey_exchange *exc
     }
     json_key(json, "message_stats");
     json_begin_object(json);
-    put_counter(json, "publish_in", exchange->published, 0);
-    put_counter(json, "publish_out", exchange->routed, 0);
+    put_counter(json, "publish_in", exchange->published, exchange->published_rate);
+    put_counter(json, "publish_out", exchange->routed, exchange->routed_rate);
     json_end_object(json);
 }
 

@@ -67,24 +67,26 @@ write_metadata(struct json_writer *json, const struct survey_vhost *vhost)
 static void
 write_counts(struct json_writer *json, const struct survey_vhost *vhost)
 {
+    const struct queue_rates *rates = &vhost->rates;
     json_put_unsigned(json, "messages", vhost->ready + vhost->unacked);
-    put_rate(json, "messages_details", vhost->published_rate - vhost->served_rate);
+    put_rate(json, "messages_details", rates->arrived - rates->served);
     json_put_unsigned(json, "messages_ready", vhost->ready);
-    put_rate(json, "messages_ready_details", vhost->published_rate - vhost->delivered_rate);
+    put_rate(json, "messages_ready_details", rates->arrived - rates->delivered);
     json_put_unsigned(json, "messages_unacknowledged", vhost->unacked);
-    put_rate(json, "messages_unacknowledged_details", vhost->delivered_rate - vhost->served_rate);
+    put_rate(json, "messages_unacknowledged_details", rates->delivered - rates->served);
 }
 
 static void
 write_message_stats(struct json_writer *json, const struct survey_vhost *vhost)
 {
+    const struct queue_rates *rates = &vhost->rates;
     json_key(json, "message_stats");
     json_begin_object(json);
-    put_counter(json, "publish", vhost->published, vhost->published_rate);
-    put_deliveries(json, vhost->delivered_by, vhost->get_empty);
-    put_counter(json, "deliver_get", delivery_count(vhost->delivered_by), vhost->delivered_rate);
-    put_counter(json, "redeliver", vhost->redelivered, 0);
-    put_counter(json, "ack", vhost->acked, vhost->served_rate);
+    put_counter(json, "publish", vhost->published, rates->arrived);
+    put_deliveries(json, vhost->delivered_by, rates->delivered_by);
+    put_counter(json, "get_empty", vhost->get_empty, rates->got_nothing);
+    put_counter(json, "redeliver", vhost->redelivered, rates->redelivered);
+    put_counter(json, "ack", vhost->acked, rates->acked);
     json_end_object(json);
 }
 
