@@ -3,6 +3,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "base/sampled_rates.h"
 #include "broker/access.h"
 #include "broker/audit.h"
 #include "broker/channel.h"
@@ -228,6 +229,7 @@ core_free(struct core **core_pointer)
     map_fini(&core->reply_channels);
     map_fini(&core->connections);
     map_fini(&core->durable_queues);
+    sampled_rates_free(&core->rates);
     free(core->log_targets);
     free(core->log_states);
     buffer_fini(&core->record);

@@ -246,6 +246,7 @@ struct core {
     struct timer flush_timer;  /* armed while something is written and nobody asked for a flush */
     struct timer trim_timer;   /* armed while the pool keeps memory that it may not need again */
     struct core_counters counters;
+    struct sampled_rates *rates; /* of some of them (survey.h); owned; NULL: nobody has looked */
 };
 
 /* `ports`, `log` and `pool` are borrowed. The pool's writers are the networks, each under its

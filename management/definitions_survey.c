@@ -99,10 +99,19 @@ add_users(struct definitions_survey *survey, struct core *core, uint32_t *budget
 
 /* Vhosts and policies ------------------------------------------------------------------------ */
 
+static const char *
+keep_text_or_none(struct definitions_survey *survey, const char *text)
+{
+    return text == NULL ? NULL : keep_text(survey, text);
+}
+
 static void
 add_vhost(struct definitions_survey *survey, const struct vhost *vhost)
 {
     struct definitions_vhost *row = definitions_put_vhost(survey->definitions, vhost->name);
+    row->description = keep_text_or_none(survey, vhost->description);
+    row->tags = keep_text_or_none(survey, vhost->tags);
+    row->default_queue_type = keep_text_or_none(survey, vhost->default_queue_type);
     row->connections_max = vhost->connections_max;
     row->queues_max = vhost->queues_max;
 }

@@ -69,7 +69,8 @@ const bySeverity = (a, b) => (ORDER[a.severity] ?? 3) - (ORDER[b.severity] ?? 3)
 
 function fromBroker(value) {
   return value.items.map((item) => ({ severity: item.severity, title: item.what, why: item.why,
-    action: item.action, object: item.object === "queue" ? queueLink(item.vhost, item.name) : "" }));
+    action: item.action, object: item.object === "queue" ? queueLink(item.vhost, item.name)
+      : item.name === undefined ? "" : `${item.object} ${item.name || "(default)"}` }));
 }
 
 // {path, read(answer) -> [{severity, title, object, why, action}]}

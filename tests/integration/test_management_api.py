@@ -11,6 +11,7 @@ import ssl
 import stat
 import subprocess
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -465,6 +466,32 @@ def test_what_the_interface_does_is_no_connection(broker, api):
     for name in ("connection_created", "connection_closed", "channel_created", "channel_closed"):
         assert after["churn_rates"][name] == before["churn_rates"][name]
     assert after["object_totals"]["connections"] == before["object_totals"]["connections"]
+
+
+def test_numbers_come_with_their_rates_at_once(broker, api):
+    api.put("/api/queues/%2F/rated", {})
+    connection = broker.open(user="admin", password="secret")
+    channel = connection.channel()
+    for _ in range(20):
+        channel.publish("", "rated", b"x")
+    channel.call("basic.get", queue="rated", no_ack=True)
+    name = next(row["name"] for row in api.get("/api/channels")[1]
+                if row.get("message_stats", {}).get("publish") == 20)
+    stats = api.get("/api/channels/" + urllib.parse.quote(name, safe=""))[1]["message_stats"]
+    assert stats["publish_details"]["rate"] > 0 and stats["get_no_ack_details"]["rate"] > 0
+    peer = urllib.parse.quote(name.rsplit(" ", 1)[0], safe="")
+    assert api.get("/api/connections/" + peer)[1]["recv_oct_details"]["rate"] > 0
+    exchange = api.get("/api/exchanges/%2F/amq.default")[1]["message_stats"]
+    assert {"publish_in_details", "publish_out_details"} <= exchange.keys()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:  # a queue's rates are of whole seconds
+        rates = api.get("/api/queues/%2F/rated")[1]["message_stats"]
+        if rates["publish_details"]["rate"] > 0 and rates["get_no_ack_details"]["rate"] > 0:
+            break
+    else:
+        raise AssertionError(rates)
+    connection.close()
+    api.delete("/api/queues/%2F/rated")
 
 
 def test_vhosts_are_listed(api):

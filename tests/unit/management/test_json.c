@@ -53,6 +53,15 @@ Test(json, commas_stand_where_they_belong)
     cr_expect(eq(str, (char *)written(), "{\"a\":-1,\"b\":[true,{},0.50],\"c\":null}"));
 }
 
+Test(json, words_of_a_text_become_a_list)
+{
+    json_begin_object(&json);
+    json_put_words(&json, "some", bytes_of("a, b,,c"));
+    json_put_words(&json, "none", bytes_of(""));
+    json_end_object(&json);
+    cr_expect(eq(str, (char *)written(), "{\"some\":[\"a\",\"b\",\"c\"],\"none\":[]}"));
+}
+
 /* Whatever a peer put into a name: what goes out is JSON, and UTF-8. */
 Test(json, text_is_escaped_and_made_valid)
 {
