@@ -19,6 +19,7 @@
 #include "cli/passed_sockets.h"
 #include "cli/service.h"
 #include "management/management.h"
+#include "tls/tls_library.h"
 
 const struct command_option serve_options[SERVE_OPTION_COUNT] = {
     [SERVE_OPTION_DATA_DIR] = {"data-dir", "DIR", "keep durable state here"},
@@ -479,6 +480,17 @@ build(struct server *server, const struct config *config, char *why)
     return server->management != NULL;
 }
 
+static bool
+has_tls(const struct config *config)
+{
+    for (size_t i = 0; i < LISTENER_KIND_COUNT; i++) {
+        if (config->listeners[i].enabled && config->listeners[i].tls != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Takes `config`. */
 static int
 run_broker(struct server *server, struct config *config)
@@ -486,6 +498,9 @@ run_broker(struct server *server, struct config *config)
     char why[WHY_SIZE] = "";
     log_init_stderr(&server->log, config->server.log_level, config->server.log_format);
     print_notices(server->io->out, config);
+    if (!has_tls(config)) {
+        tls_library_leave_texts();
+    }
     bool is_built = build(server, config, why);
     config_free(&config);
     if (!is_built) {
