@@ -61,8 +61,10 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
 LANGUAGE := -std=c17 -D_GNU_SOURCE -I. -include base/banned.h
 VERSION_FLAG := -DBOURSE_VERSION='"$(VERSION)"'
 
-# Prints the options of $(1) if the compiler takes them, else nothing.
+# Prints the options of $(1) if the compiler takes them, else nothing; the second for linking.
 accepted = $(shell $(CC) -Werror $(1) -x c -c /dev/null -o /dev/null 2>/dev/null && echo '$(1)')
+links = $(shell echo 'int main(void) { return 0; }' \
+    | $(CC) -Werror -Wl,--fatal-warnings $(1) -x c -o /dev/null - 2>/dev/null && echo '$(1)')
 
 ifeq ($(VARIANT),release)
 AUTO_INIT := $(call accepted,-ftrivial-auto-var-init=zero)
@@ -72,8 +74,9 @@ AUTO_INIT := $(call accepted,-ftrivial-auto-var-init=zero \
     -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang)
 endif
 MODE := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
-        -fstack-clash-protection $(call accepted,-fcf-protection) $(AUTO_INIT) -fPIE
-MODE_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+        -fstack-clash-protection $(call accepted,-fcf-protection) $(AUTO_INIT) -fPIE \
+        -ffile-prefix-map=$(CURDIR)=.
+MODE_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack $(call links,-pie -Wl$(comma)-z$(comma)pack-relative-relocs)
 else ifeq ($(VARIANT),coverage)
 MODE := -O0 --coverage -fprofile-update=atomic
 MODE_LINK := --coverage
@@ -318,8 +321,8 @@ export BOURSE_THREADS := $(THREADS)
 RUN_TESTS = $(PYTHON) tools/run_tests.py --out $(OUT) --binary $(BINARY)
 
 .PHONY: test unit integration interop console-tests crash-tests sim-tests thread-tests
-test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) $(THREAD_BINARY) ## run everything: unit, sim, integration, interop, crash, threads, include table
-	@$(RUN_TESTS) includes unit sim integration interop console crash thread
+test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) $(THREAD_BINARY) ## run everything: unit, sim, integration, interop, crash, threads, include table, documents
+	@$(RUN_TESTS) includes documents unit sim integration interop console crash thread
 unit: deps-test $(UNIT_TESTS) ## run the unit tests
 	@$(RUN_TESTS) unit
 integration: deps-test $(BINARY) ## run the tests against a broker process (THREADS=2: with that many threads)

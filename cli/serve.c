@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -266,22 +268,65 @@ print_ready(const struct server *server)
     fflush(server->io->out);
 }
 
-/* The same line to the service manager, behind `news`. */
-static void
-tell_ready(const struct server *server, const char *news)
+/* `news` and behind it where it listens. The caller frees; NULL: there is no memory. */
+static char *
+with_addresses(const struct server *server, const char *news)
 {
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (out == NULL) {
-        service_ready(&server->service, news);
-        return;
+        return NULL;
     }
     fputs(news, out);
     broker_print_addresses(server->broker, out);
+    if (server->management != NULL) {
+        management_print_addresses(server->management, out);
+    }
     (void)fclose(out);
-    service_ready(&server->service, text);
+    return text;
+}
+
+/* The same line to the service manager, behind `news`. */
+static void
+tell_ready(const struct server *server, const char *news)
+{
+    char *text = with_addresses(server, news);
+    service_ready(&server->service, text == NULL ? news : text);
     free(text);
+}
+
+static void
+log_ready(struct server *server)
+{
+    char *text = with_addresses(server, "");
+    log_info(&server->log, "server.ready", "listening=\"%s\"", text == NULL ? "" : text + 1);
+    free(text);
+}
+
+/* What it runs with: the files, where it keeps what is durable, and what bounds it. A limit of 0 is
+ * chosen by the broker. */
+static void
+log_starting(struct server *server, const struct config *config)
+{
+    char files[LINE_SIZE] = "";
+    char quoted[LINE_SIZE * 2];
+    char place[LINE_SIZE * 2];
+    struct rlimit descriptors = {0};
+    for (size_t i = 0, size = 0; i < server->line->operand_count && size < sizeof(files); i++) {
+        size += (size_t)snprintf(files + size, sizeof(files) - size, i == 0 ? "%s" : " %s",
+                                 server->line->operands[i]);
+    }
+    bool is_durable = !config->server.is_ephemeral;
+    (void)getrlimit(RLIMIT_NOFILE, &descriptors);
+    log_info(&server->log, "server.starting",
+             "version=%s pid=%d files=%s data_dir=%s flush=%s threads=%u memory_bytes=%" PRIu64
+             " memory_percent=%u descriptors_max=%" PRIu64,
+             BOURSE_VERSION, (int)getpid(), log_escape(quoted, sizeof(quoted), bytes_of(files)),
+             log_escape(place, sizeof(place), bytes_of(is_durable ? config->server.data_dir : "")),
+             is_durable ? "before_confirm" : "never", config->server.threads,
+             config->server.memory_bytes, config->server.memory_percent,
+             (uint64_t)descriptors.rlim_cur);
 }
 
 /* What a configuration made is on disk: who reads the line may rely on it. */
@@ -290,6 +335,7 @@ on_settled(void *context)
 {
     struct server *server = context;
     if (server->ready_is_due) {
+        log_ready(server);
         print_ready(server);
         tell_ready(server, "listening on");
     }
@@ -498,6 +544,7 @@ run_broker(struct server *server, struct config *config)
     char why[WHY_SIZE] = "";
     log_init_stderr(&server->log, config->server.log_level, config->server.log_format);
     print_notices(server->io->out, config);
+    log_starting(server, config);
     if (!has_tls(config)) {
         tls_library_leave_texts();
     }

@@ -75,6 +75,7 @@ def commands(options):
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     return {
         "includes": ([sys.executable, "tools/check_includes.py"], parse_check),
+        "documents": ([sys.executable, "tools/check_docs.py"], parse_check),
         "unit": ([f"{options.out}/unit-tests"], parse_criterion),
         "sim": (["tests/sim/short.sh", f"{options.out}/sim"], parse_sums),
         "integration": ([*pytest, "tests/integration"], parse_pytest),
@@ -166,7 +167,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True, help="build directory of the variant")
     parser.add_argument("--binary", required=True, help="the broker to test")
-    parser.add_argument("suites", nargs="+", choices=["includes", "unit", "sim", "integration", "interop", "console", "crash", "thread"])
+    parser.add_argument("suites", nargs="+", choices=["includes", "documents", "unit", "sim", "integration", "interop", "console", "crash", "thread"])
     options = parser.parse_args()
 
     reports = ROOT / options.out / "reports"

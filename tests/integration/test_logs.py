@@ -125,3 +125,27 @@ def test_probes_are_silent_at_the_usual_level():
         broker.open().close()
         broker.log.wait_for("connection.closed")
         assert "protocol_header" not in broker.log.text()
+
+
+# The first and last lines say what the broker runs with, where it listens, and what it has done.
+def test_start_and_end_are_told(serve, canaries):
+    broker = serve(FILE.format(format="json"), ["u"])
+    channel = broker.open(user="u", password=canaries["u"]).channel()
+    channel.call("confirm.select")
+    channel.declare("q")
+    channel.publish("", "q", b"one", delivery_mode=2)
+    channel.expect("basic.ack")
+    channel.get("q")
+    channel.connection.close()
+    broker.signal(15)
+    assert broker.wait_exit() == 0
+    events = [json.loads(line) for line in log_lines(broker)]
+    first = next(event for event in events if event["event"] == "server.starting")
+    assert first["data_dir"] == broker.data_dir and first["flush"] == "before_confirm"
+    assert first["files"].endswith(".yaml") and first["descriptors_max"] > 0
+    ready = next(event for event in events if event["event"] == "server.ready")
+    assert f"amqp://127.0.0.1:{broker.amqp[1]}" in ready["listening"]
+    last = events[-1]
+    assert last["event"] == "broker.stopped"
+    assert (last["published"], last["confirmed"], last["delivered"]) == (1, 1, 1)
+    assert last["internal_errors"] == 0 and last["uptime_ms"] >= 0
