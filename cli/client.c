@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/client.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +11,11 @@
 #include "base/buffer.h"
 #include "cli/context.h"
 #include "cli/curl_library.h"
+#include "cli/socket_probe.h"
 
 enum {
     TIMEOUT_S = 10,
+    MS_PER_S = 1000,
     CONNECT_TIMEOUT_MS = 5000,
     ANSWER_BYTES_MAX = 256 << 20, /* what a broker with very many queues says, and no more */
     HTTP_OK = 200,
@@ -117,8 +120,8 @@ open_library(struct client *client)
 }
 
 int
-client_open(struct client **client_out, const struct command_line *line,
-            const struct command_io *io)
+client_open_place(struct client **client_out, const struct command_line *line,
+                  const struct command_io *io)
 {
     struct client *client = xalloc(sizeof(*client));
     client->io = io;
@@ -127,15 +130,26 @@ client_open(struct client **client_out, const struct command_line *line,
     if (result == COMMAND_OK) {
         result = context_find(&client->context, line->shared[SHARED_CONTEXT], io);
     }
-    if (result == COMMAND_OK) {
-        result = open_library(client);
-    }
     const char *vhost = line->shared[SHARED_VHOST];
     client->vhost = vhost != NULL ? vhost : client->context.vhost;
     if (result != COMMAND_OK) {
         client_close(&client);
     }
     *client_out = client;
+    return result;
+}
+
+int
+client_open(struct client **client_out, const struct command_line *line,
+            const struct command_io *io)
+{
+    int result = client_open_place(client_out, line, io);
+    if (result == COMMAND_OK) {
+        result = open_library(*client_out);
+    }
+    if (result != COMMAND_OK) {
+        client_close(client_out);
+    }
     return result;
 }
 
@@ -457,6 +471,40 @@ client_call(struct client *client, const char *method, const char *path, const j
 {
     CURLcode code = perform_json(client, method, path, body);
     return code == CURLE_OK ? finish_call(client, answer_out) : report_no_answer(client, code);
+}
+
+/* What socket_probe came to, in the words of every other request. */
+static int
+report_probe(const struct client *client, int status)
+{
+    if (status == HTTP_OK) {
+        return COMMAND_OK;
+    }
+    if (status != 0) {
+        return report_status(client, status, NULL);
+    }
+    switch (errno) {
+    case ETIMEDOUT:
+        return report_no_answer(client, CURLE_OPERATION_TIMEDOUT);
+    case EPROTO:
+        return command_error(client->io, COMMAND_UNREACHABLE,
+                             "what answers at %s speaks no HTTP; is a broker behind that address?",
+                             client_place(client));
+    default:
+        return report_no_answer(client, CURLE_COULDNT_CONNECT);
+    }
+}
+
+int
+client_ping(struct client *client)
+{
+    static const char who[] = "/api/whoami";
+    if (client->context.socket != NULL) {
+        return report_probe(
+            client, socket_probe(client->context.socket, who, client->timeout_s * MS_PER_S));
+    }
+    int result = open_library(client);
+    return result == COMMAND_OK ? client_call(client, "GET", who, NULL, NULL) : result;
 }
 
 int

@@ -82,6 +82,7 @@ def commands(options):
         "interop": ([*pytest, "tests/interop"], parse_pytest),
         "console": ([*pytest, "tests/console"], parse_pytest),
         "crash": ([*pytest, "tests/crash"], parse_pytest),
+        "package": ([*pytest, "-rs", "tests/packaging"], parse_pytest),
         "thread": ([*pytest, *(f"tests/integration/test_{name}.py" for name in THREAD_FILES)],
                    parse_pytest),
     }
@@ -89,7 +90,7 @@ def commands(options):
 
 def binary_of(options, name):
     """The broker that a suite is about."""
-    return THREAD_BINARY if name == "thread" else options.binary
+    return {"thread": THREAD_BINARY, "package": "build/release/bourse"}.get(name, options.binary)
 
 
 def threads_of(name):
@@ -167,7 +168,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True, help="build directory of the variant")
     parser.add_argument("--binary", required=True, help="the broker to test")
-    parser.add_argument("suites", nargs="+", choices=["includes", "documents", "unit", "sim", "integration", "interop", "console", "crash", "thread"])
+    parser.add_argument("suites", nargs="+", choices=["includes", "documents", "unit", "sim", "integration", "interop", "console", "crash", "thread", "package"])
     options = parser.parse_args()
 
     reports = ROOT / options.out / "reports"
