@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import socketserver
@@ -307,3 +308,47 @@ def test_a_real_broker_is_asked_and_changed(tmp_path):
         assert ask("ls", "queues", "-o", "name").stdout == "q\n"
         assert ask("queue", "delete", "q").returncode == 0
         assert ask("queue", "show", "q").returncode == 66
+
+
+def findings(*words):
+    """What `bourse doctor WORDS` finds, by check, and its exit status."""
+    done = brokers.run_command("doctor", *words, "-o", "json")
+    return {row["check"]: row for row in json.loads(done.stdout)}, done.returncode
+
+
+# What calls somebody out at night: each says how it is and what to do, before clients notice.
+def test_a_doctor_finds_what_is_about_to_go_wrong(serve, authority, tmp_path):
+    authority.issue("soon", san="DNS:localhost", usage="serverAuth", days=9)
+    for name in ("soon.pem", "soon.key"):
+        shutil.copy(authority.path(name), tmp_path / name)
+    text = """
+        bourse: 1
+        server: {disk-free: 90%}
+        listeners:
+          amqps: {bind: "127.0.0.1:0", tls: {certificate: soon.pem, key: soon.key}}
+    """
+    broker = serve(text, limits={resource.RLIMIT_NOFILE: 1024})
+    context = ("--context", f"{broker.data_dir}/bourse.sock")
+    found, status = findings(*context, str(broker.config))
+    assert status == 1
+    assert found["broker descriptors"]["verdict"] == "warning"
+    assert "LimitNOFILE" in found["broker descriptors"]["next"]
+    assert found["broker disk"]["verdict"] == "bad"
+    assert "publishers are blocked below" in found["broker disk"]["found"]
+    assert found["certificate"]["verdict"] == "warning" and "8 days" in found["certificate"]["found"]
+    assert "amqps" in found["certificate ends"]["found"]
+    assert found["message memory"]["verdict"] == "ok" and found["message memory"]["next"] == ""
+
+
+def test_a_doctor_finds_a_key_of_another_certificate(write_config, authority, tmp_path):
+    for name in ("one", "other"):
+        authority.issue(name, san="DNS:localhost", usage="serverAuth")
+    shutil.copy(authority.path("one.pem"), tmp_path / "one.pem")
+    shutil.copy(authority.path("other.key"), tmp_path / "other.key")
+    config = write_config("""
+        bourse: 1
+        listeners:
+          amqps: {bind: "127.0.0.1:0", tls: {certificate: one.pem, key: other.key}}
+    """)
+    found, status = findings(str(config), "--context", str(tmp_path / "none.sock"))
+    assert status == 1 and "key values mismatch" in found["certificate"]["found"]
