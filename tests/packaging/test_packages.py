@@ -130,7 +130,7 @@ def test_a_purge_without_data_leaves_nothing(copy):
     done = copy.run(f"""
         dpkg --no-triggers --install {package()}
         dpkg --purge bourse
-        test ! -e /var/lib/bourse && test ! -e /etc/bourse && test ! -e /usr/bin/bourse
+        test ! -e /var/lib/bourse && test ! -e /var/backups/bourse && test ! -e /etc/bourse && test ! -e /usr/bin/bourse
         find / -xdev -path /proc -prune -o -name "*bourse*" -newer {package()} -print |
             grep -v "^{ROOT}\\|^/tmp\\|^/var/lib/dpkg\\|^/var/tmp" || true
     """)
@@ -156,16 +156,16 @@ def test_the_installed_broker_starts_as_its_user_and_answers(copy):
         done
         bourse status -o json
         bourse doctor /etc/bourse/bourse.yaml -o json || test $? = 1
-        bourse backup /var/lib/bourse/copy
-        stat -c "%U %a" /var/lib/bourse/copy
+        bourse backup /var/backups/bourse/today
+        stat -c "%U %a" /var/backups/bourse/today
         kill -TERM $!
         wait $!
-        bourse store verify /var/lib/bourse/copy
+        bourse store verify /var/backups/bourse/today
         cat /tmp/err
     """)
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"descriptors"' in done.stdout or '"disk"' in done.stdout
-    assert "backed up to /var/lib/bourse/copy" in done.stdout
+    assert "backed up to /var/backups/bourse/today" in done.stdout
     assert "event=broker.stopped" in done.stdout
 
 
