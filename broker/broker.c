@@ -21,8 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How long clients may take to answer the close of a shutdown. */
-static const uint64_t BROKER_STOP_WAIT_MS = 10000;
+/* How long clients may take to answer the close of a shutdown. An end in order takes ten seconds at
+ * most; what is left of them is for the store to close. */
+static const uint64_t BROKER_STOP_WAIT_MS = 8000;
 
 /* An open listening address. */
 struct broker_listener {

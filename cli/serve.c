@@ -49,6 +49,7 @@ struct server {
     int watchdog_fd; /* -1: nobody asks whether the process lives */
     /* What is said when the configuration is on disk. */
     bool ready_is_due, reload_is_due;
+    bool is_stopping; /* nothing is read again any more */
 };
 
 /* The process -------------------------------------------------------------------------------- */
@@ -440,9 +441,12 @@ static void
 handle_signal(struct server *server, uint32_t number)
 {
     if (number == SIGHUP) {
-        reload(server);
+        if (!server->is_stopping) {
+            reload(server);
+        }
         return;
     }
+    server->is_stopping = true;
     log_info(&server->log, "server.stopping", "signal=%s", sigabbrev_np((int)number));
     service_stopping(&server->service);
     if (server->management != NULL) {
