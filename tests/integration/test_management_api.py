@@ -694,6 +694,31 @@ def test_https_serves_and_takes_new_certificates(tmp_path):
             assert "config.reloaded" in running.reload()
 
 
+# A certificate opens the connection and is no login.
+def test_https_asks_for_certificates_where_the_file_says_so(tmp_path):
+    authority = certs.Authority(tmp_path)
+    authority.issue("server", san="IP:127.0.0.1", usage="serverAuth")
+    certificate = authority.issue("admin")
+    (tmp_path / "pw").write_text("secret\n")
+    config = tmp_path / "bourse.yaml"
+    config.write_text(CONFIG.replace('  http: {bind: "127.0.0.1:0"}', f"""  https:
+    bind: "127.0.0.1:0"
+    tls: {{certificate: server.pem, key: server.key, client-ca: {authority.certificate}, client-cert: require}}"""))
+    login = {"Authorization": "Basic " + base64.b64encode(b"admin:secret").decode()}
+    with brokers.Bourse(config, listen=("amqp", "https", "metrics")) as running:
+        def ask(context, headers):
+            connection = http.client.HTTPSConnection(*running.addresses["https"][0], context=context, timeout=10)
+            connection.request("GET", "/api/whoami", headers=headers)
+            status = connection.getresponse().status
+            connection.close()
+            return status
+
+        with pytest.raises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
+            ask(authority.client_context(), login)
+        assert ask(authority.client_context(certificate), {}) == 401
+        assert ask(authority.client_context(certificate), login) == 200
+
+
 def test_rabbitmqadmin_lists_declares_publishes_and_gets(broker):
     script = shutil.which("rabbitmqadmin")
     if script is None:
