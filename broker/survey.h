@@ -106,6 +106,7 @@ void queue_details_fini(struct queue_details *details);
 struct survey_vhost {
     struct bytes name;
     uint32_t queues, exchanges, connections;
+    bool is_traced;
     uint64_t ready, unacked;
     uint64_t published, delivered_by[DELIVERY_KIND_COUNT], get_empty, redelivered, acked;
     double published_rate, delivered_rate, served_rate; /* a second, over its queues */

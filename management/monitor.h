@@ -11,6 +11,7 @@
 
 #include "broker/measure.h"
 #include "broker/request_desk.h"
+#include "management/long_view.h"
 
 struct management;
 
@@ -58,6 +59,8 @@ void monitor_free(struct monitor **monitor);
 
 /* The points of the broker, oldest first; `at` from 0 on. NULL behind the last. */
 const struct monitor_point *monitor_point_at(const struct monitor *monitor, uint32_t at);
+
+const struct long_view *monitor_long_view(const struct monitor *monitor);
 
 /* Has the queue watched, from now on if it was not. Never NULL. */
 const struct monitor_queue *monitor_watch(struct monitor *monitor, struct bytes vhost,

@@ -89,7 +89,7 @@ write_vhost(struct json_writer *json, const void *row, const void *context)
     json_begin_array(json);
     json_end_array(json);
     json_put_string(json, "default_queue_type", "classic");
-    json_put_bool(json, "tracing", false);
+    json_put_bool(json, "tracing", vhost->is_traced);
     write_metadata(json);
     write_counts(json, vhost);
     write_message_stats(json, vhost);
