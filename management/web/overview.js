@@ -53,7 +53,7 @@ function health(value, items) {
 }
 
 function tile(title, value, more, className) {
-  return h("div", { class: `tile ${className || ""}` }, h("h3", {}, title),
+  return h("div", { class: `tile ${className || ""}` }, h("div", { class: "label" }, title),
     h("div", { class: "big" }, value), more && h("div", { class: "more" }, more));
 }
 

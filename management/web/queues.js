@@ -178,9 +178,9 @@ export function messageView(message) {
     message.arrival_ms && ["Arrived", time(message.arrival_ms)],
     ["Size", octets(message.payload_bytes)]]),
   isUnreadable ? h("p", { class: "trouble" }, "The content cannot be read.") : [
-    h("h4", {}, "Properties"), json(message.properties),
-    h("div", { class: "row" }, h("h4", {}, message.payload_truncated ? "Body, its beginning" :
-      "Body"), views), body]);
+    h("div", { class: "label" }, "Properties"), json(message.properties),
+    h("div", { class: "row" }, h("div", { class: "label" },
+      message.payload_truncated ? "Body, its beginning" : "Body"), views), body]);
 }
 
 export function messageList(messages) {

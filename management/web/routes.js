@@ -96,7 +96,7 @@ const WIDTH = 190;
 const HEIGHT = 34;
 const GAP_X = 170;
 const GAP_Y = 14;
-const LOOK_MS = 3000;
+const LOOK_MS = 2000;
 
 // How far from a source each node is: the longest way, cut where bindings go in a circle.
 function layers(nodes, edges) {
