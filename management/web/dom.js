@@ -160,11 +160,11 @@ export function table(caption, columns, rows, empty) {
   if (rows.length === 0) return h("p", { class: "quiet" }, empty || "There are none.");
   const classes = columns.map((column) => column.split("|")[1]);
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    h("table", {}, h("caption", { class: "hidden" }, caption),
+    h("table", { role: "table" }, h("caption", { class: "hidden" }, caption),
       h("thead", {}, h("tr", {}, columns.map((column, i) =>
         h("th", { scope: "col", class: classes[i] }, column.split("|")[0])))),
-      h("tbody", {}, rows.map((row) => h("tr", {},
-        row.map((cell, i) => h("td", { class: classes[i] }, cell)))))));
+      h("tbody", {}, rows.map((row) => h("tr", { role: "row" }, row.map((cell, i) =>
+        h("td", { role: "cell", class: classes[i], "data-title": columns[i].split("|")[0] }, cell)))))));
 }
 
 export function json(value) {

@@ -266,9 +266,15 @@ export function sample(main) {
 
 // Settings ---------------------------------------------------------------------------------------
 
+// What is left to the broker.
+const LEFT = { "server.data-dir": "none: everything is in memory",
+  "server.threads": "by the number of cores",
+  "server.disk-free-percent": "the larger of 1 GiB and 5 %", "server.control-socket": "in the data directory" };
+
 function shown({ key, value }) {
-  if (value === null) return "–";
+  if (!value) return LEFT[key] || "–";
   if (Array.isArray(value)) return value.length === 0 ? "off" : value.join(", ");
+  if (/percent/.test(key)) return `${value} %`;
   return /bytes|frame-max/.test(key) && value > 0 ? `${octets(value)} (${value})` : String(value);
 }
 
@@ -277,8 +283,11 @@ export function settings(main) {
   replace(main, h("h1", {}, "Settings"), h("p", { class: "quiet" }, "Of the server, as they have " +
     "been in force since it started. They are changed in the file; what a topology says is under ",
   link("#/plan", "Plan"), "."), list);
+  // Of bytes and percent of one thing, one is in force and the other one is 0.
   get("/api/config/effective").then((rows) => replace(list, table("Settings", ["Setting", "Value",
-    "Comes from"], rows.map((row) => [h("code", {}, row.key), shown(row), row.file === null ?
+    "Comes from"], rows.filter(({ key, value }) => value !== 0 || (key in LEFT &&
+      !rows.some((other) => other.value > 0 && other.key === key.replace("percent", "bytes"))))
+    .map((row) => [h("code", {}, row.key), shown(row), row.file === null ?
     h("span", { class: "quiet" }, "default") : row.line ? `${row.file}, line ${row.line}` :
       row.file]))), (error) => replace(list, h("p", { class: "trouble" }, error.message)));
 }

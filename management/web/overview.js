@@ -96,7 +96,7 @@ function vitalTiles(vitals) {
   if (!vitals) return [];
   const flush = vitals.flush_p99_ms;
   return [tile("Flush p99", flush === null ? "–" : `≤ ${flush} ms`, flush === null ?
-    "nothing written lately" : "in the last minute", flush > 100 ? "warn" : ""),
+    "none lately" : "in the last minute", flush > 100 ? "warn" : ""),
   vitals.certificates.length > 0 && certificateTile(vitals.certificates)];
 }
 
@@ -108,7 +108,9 @@ function tiles({ value, latest, letters, drift, node, vitals }) {
     tile("Ready", count(totals.messages_ready), `in ${plural(objects.queues, "queue")}`),
     tile("Unacknowledged", count(totals.messages_unacknowledged),
       `with ${plural(objects.consumers, "consumer")}`)];
-  if (latest) found.push(tile("Oldest message", span(latest.oldest_ready_age_ms), "that is ready"));
+  if (may("see_all")) {
+    found.push(tile("Oldest message", latest ? span(latest.oldest_ready_age_ms) : "–", "that is ready"));
+  }
   if (letters) {
     const dead = letters.queues.reduce((sum, at) => sum + at.messages + (at.parked || 0), 0);
     found.push(tile("Dead letters", may("operate") ? link("#/dead-letters", count(dead)) :
@@ -126,7 +128,7 @@ function tiles({ value, latest, letters, drift, node, vitals }) {
   if (drift) {
     const changes = drift.reduce((sum, at) => sum + (at.count || 0), 0);
     found.push(tile("Drift", changes === 0 ? "None" : count(changes),
-      changes === 0 ? "as the files say" : "changed beside the files", changes > 0 ? "warn" : ""));
+      changes === 0 ? "as the files say" : "beside the files", changes > 0 ? "warn" : ""));
   }
   return found;
 }

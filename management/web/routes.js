@@ -158,6 +158,7 @@ function draw(vhost, nodes, edges) {
     y: 10 + (y + (tallest - column.length) / 2) * (HEIGHT + GAP_Y) })));
   const width = 20 + used.length * WIDTH + (used.length - 1) * GAP_X;
   const height = 20 + tallest * (HEIGHT + GAP_Y);
+  const labels = new Map();  // how many stand where lines end
   const lines = edges.map((edge) => {
     const a = spot.get(edge.from);
     const b = spot.get(edge.to);
@@ -170,8 +171,10 @@ function draw(vhost, nodes, edges) {
     edge.title = s("title", {});
     edge.path = s("path", { d: `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`,
       "marker-end": "url(#arrow)" }, edge.title);
-    edge.label = s("text", { class: "edge-key", x: (x1 + x2) / 2, y: (y1 + y2) / 2 - 4,
-      "text-anchor": "middle" });
+    const nth = labels.get(edge.to) || 0;
+    labels.set(edge.to, nth + 1);
+    edge.label = s("text", { class: "edge-key", x: isBack ? x2 + 14 : x2 - 14, y: y2 - 5 - 12 * nth,
+      "text-anchor": isBack ? "start" : "end" });
     return [edge.path, edge.label];
   });
   const boxes = nodes.map((node) => {
@@ -237,8 +240,9 @@ function showRates(edges) {
     const text = edge.rate > 0 ? `at most ${rate(edge.rate)}` : "nothing now";
     edge.path.setAttribute("class", `edge${edge.isDead ? " dead" : ""}${edge.rate > 0 ? " busy" : ""}`);
     edge.path.setAttribute("stroke-width", (1.3 + 1.3 * Math.log10(1 + edge.rate)).toFixed(1));
-    setText(edge.title, `${edge.fromName} to ${edge.toName}: ${edge.key || "(empty)"}, ${text}`);
-    setText(edge.label, [short(edge.key, 22), edge.rate > 0 && rate(edge.rate)].filter(Boolean)
+    setText(edge.title, `${edge.fromName} to ${edge.toName}: ` +
+      `${edge.isDead ? "dead letters" : edge.key || "(empty)"}, ${text}`);
+    setText(edge.label, [short(edge.key, 17), edge.rate > 0 && rate(edge.rate)].filter(Boolean)
       .join(" · "));
     if (edge.cell) setText(edge.cell, edge.rate > 0 ? text : "–");
   }
@@ -258,7 +262,7 @@ function build(exchanges, bindings, queues, filter) {
     const dead = (queue.arguments || {})["x-dead-letter-exchange"];
     if (dead !== undefined && dead !== "" && names.has(idOf("exchange", dead))) {
       edges.push({ from: idOf("queue", queue.name), to: idOf("exchange", dead), isDead: true,
-        fromName: queue.name, toName: dead, key: "dead letters" });
+        fromName: queue.name, toName: dead, key: "" });
     }
   }
   const bound = new Set(edges.flatMap((edge) => [edge.from, edge.to]));
@@ -307,7 +311,8 @@ export function graph(main) {
       for (const edge of edges) edge.cell = h("span", {});
       replace(picture, draw(vhost.value, built.nodes, edges), h("details", {},
         h("summary", {}, "The same as a table"), table("Bindings", ["From", "Key", "To",
-          "Messages|number"], edges.map((edge) => [edge.fromName, edge.key, edge.toName, edge.cell]))));
+          "Messages|number"], edges.map((edge) => [edge.fromName,
+          edge.isDead ? "dead letters" : edge.key, edge.toName, edge.cell]))));
       measure();
     }
   }

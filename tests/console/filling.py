@@ -43,7 +43,7 @@ def declare(broker, channel):
 def send(channel, number_of=300):
     for number in range(number_of):
         channel.publish("orders", "order.eu.placed" if number % 3 else "order.us.paid",
-                        b'{"order": %d, "total": "19.90"}' % number, message_id=f"m-{number}")
+                        b'{"order": %d, "total": "19.90"}' % number, message_id=f"m-{number}", delivery_mode=2)
 
 
 def reject(channel, queue, count):
@@ -54,7 +54,8 @@ def reject(channel, queue, count):
 @contextlib.contextmanager
 def fill(broker):
     connection = broker.connect()
-    connection.open(user="admin", password="secret")
+    connection.open(user="admin", password="secret", properties={
+        "connection_name": "stock-keeper", "product": "shop", "version": "7.1"})
     channel = connection.channel()
     declare(broker, channel)
     send(channel)

@@ -141,7 +141,7 @@ def settle(chromium, name, broker):
         chromium.press("Start")
         chromium.wait_text("ends by itself")
         filling.send(broker.channel, 2)
-        chromium.wait_text("published")
+        chromium.find("//summary[contains(., 'order.')]").click()
         chromium.press("Stop")
         chromium.wait_text("It has ended")
 
