@@ -116,6 +116,11 @@ function askToSignIn(text) {
 }
 
 whenSignedOut(askToSignIn);
+// The address behind # is a page's.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 addEventListener("hashchange", () => {
   show();
   main.focus({ preventScroll: true });

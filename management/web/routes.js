@@ -343,17 +343,20 @@ export function graph(main) {
     show();
     later();
   };
-  const later = () => { if (!isOver) timer = setTimeout(look, LOOK_MS); };
+  const later = (tookMs = 0) => {
+    if (!isOver) timer = setTimeout(look, Math.max(LOOK_MS, 30 * tookMs));
+  };
 
   // How much goes over the lines, again and again; the lines are where they were.
   const look = async () => {
+    const began = performance.now();
     try {
       if (!document.hidden && edges.length > 0) {
         count(await numbers());
         measure();
       }
     } catch { /* The sign at the top says it. */ }
-    later();
+    later(performance.now() - began);
   };
 
   const again = button("Look again", () => act(again, load));
