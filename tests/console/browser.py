@@ -26,8 +26,10 @@ document.addEventListener("securitypolicyviolation", (event) =>
 def start(width=1280, height=800, theme="light"):
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
+    # The last one is against pages that go from address to address, as ours does in these tests.
     for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                 "--disable-background-networking", "--hide-scrollbars", "--lang=en"):
+                 "--disable-background-networking", "--hide-scrollbars", "--lang=en",
+                 "--disable-ipc-flooding-protection"):
         options.add_argument(word)
     options.accept_insecure_certs = True  # of authorities that a test makes
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
