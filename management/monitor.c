@@ -47,6 +47,7 @@ struct monitor {
     uint32_t count, next;
     struct core_counters before; /* at the last point */
     uint64_t before_uptime_ms;
+    struct long_view long_view;
     struct monitor_queue *queues[MONITOR_QUEUES_MAX]; /* owned */
     uint32_t queue_count;
     struct list alerts;        /* of struct monitor_alert; owns */
@@ -129,6 +130,21 @@ add_point(struct monitor *monitor, const struct measure *measure)
     monitor->count += monitor->count < MONITOR_POINTS ? 1 : 0;
     monitor->before = *now;
     monitor->before_uptime_ms = measure->uptime_ms;
+}
+
+static void
+add_to_long_view(struct monitor *monitor, const struct measure *measure)
+{
+    struct store_flushes flushes = {.sum_us = 0};
+    broker_add_flushes(monitor->management->broker, &flushes);
+    long_view_add(&monitor->long_view, wall_ms(), &flushes,
+                  measure->dead_letters + measure->waiting[WAITING_PARKED]);
+}
+
+const struct long_view *
+monitor_long_view(const struct monitor *monitor)
+{
+    return &monitor->long_view;
 }
 
 const struct monitor_point *
@@ -352,6 +368,7 @@ on_answered(struct desk_request *desk)
         monitor->under_way = NULL;
         if (desk->request.status == STATUS_OK) {
             add_point(monitor, &sample->measure);
+            add_to_long_view(monitor, &sample->measure);
             add_queue_points(monitor, sample);
             heed_alerts(monitor, &sample->measure);
             monitor->all_queue_count = sample->measure.queues;

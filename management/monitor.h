@@ -12,6 +12,7 @@
 #include "broker/measure.h"
 #include "broker/request_desk.h"
 #include "management/drift_watch.h"
+#include "management/long_view.h"
 
 struct management;
 
@@ -67,6 +68,7 @@ void monitor_read_churn(const struct monitor *monitor, uint64_t *opened_out, uin
 
 /* What has changed beside the configurations that were applied. */
 const struct drift_watch *monitor_drift(const struct monitor *monitor);
+const struct long_view *monitor_long_view(const struct monitor *monitor);
 
 /* Has the queue watched, from now on if it was not. Never NULL. */
 const struct monitor_queue *monitor_watch(struct monitor *monitor, struct bytes vhost,
