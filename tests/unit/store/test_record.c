@@ -128,7 +128,7 @@ static const struct row_attempts FULL_ATTEMPTS = {
 /* With the other parts or alone; of a message that never failed nothing is said. */
 Test(record, row_state_keeps_the_attempts_that_failed)
 {
-    static const struct row_state states[] = {FULL_STATE, {.delivery_count = 7}, {0}};
+    const struct row_state states[] = {FULL_STATE, {.delivery_count = 7}, {0}};
     static const struct row_attempts none;
     uint64_t queues[] = {7, 9};
     for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
