@@ -3,6 +3,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "base/sampled_rates.h"
 #include "broker/access.h"
 #include "broker/audit.h"
 #include "broker/channel.h"
@@ -228,6 +229,7 @@ core_free(struct core **core_pointer)
     map_fini(&core->reply_channels);
     map_fini(&core->connections);
     map_fini(&core->durable_queues);
+    sampled_rates_free(&core->rates);
     free(core->log_targets);
     free(core->log_states);
     buffer_fini(&core->record);
@@ -347,9 +349,11 @@ core_handle_event(void *context, const struct net_event *event)
     }
     switch (event->type) {
     case NET_EVENT_METHOD:
+        core->events_of_tick++;
         connection_on_method(connection, event->channel, event->method.payload);
         break;
     case NET_EVENT_PUBLISH:
+        core->events_of_tick++;
         core_take_publish(core, connection, event);
         break;
     case NET_EVENT_FAULT:
@@ -462,6 +466,7 @@ core_end_tick(struct core *core)
     if (!list_is_empty(&core->requests) || core->requests_go_on) {
         core_work_on_requests(core);
     }
+    core->events_of_tick = 0;
     core_work_on_desk(core);
     core_end_waits(core);
     core_dispatch(core);

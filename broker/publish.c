@@ -270,6 +270,7 @@ static void
 publish_unroutable(const struct publish *publish)
 {
     publish->exchange->unroutable_count++;
+    publish->exchange->unroutable_ms = core_from_now_ms(publish_core(publish));
     if (!publish->mandatory) {
         publish_core(publish)->counters.unroutable_dropped++;
     } else if (publish->channel->mode != CHANNEL_TX) {

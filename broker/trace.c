@@ -200,7 +200,7 @@ put_queues(const struct core *core, struct buffer *table, size_t octets_max)
     enum { ITEM_OVERHEAD = 5 };
     size_t size_at = begin_array(table, "routed_queues");
     for (uint32_t i = 0; i < core->routes.count; i++) {
-        struct bytes name = queue_of_target(core->routes.targets[i])->name;
+        struct bytes name = queue_name(queue_of_target(core->routes.targets[i]));
         if (buffer_size(table) + ITEM_OVERHEAD + name.size > octets_max) {
             break;
         }
@@ -402,7 +402,7 @@ channel_trace_delivery(struct channel *channel, const struct queue *queue,
         .keys = keys,
         .key_count = collect_keys(content, keys),
         .event = "deliver",
-        .object = queue->name,
+        .object = queue_name(queue),
         .is_delivery = true,
         .is_redelivered = is_redelivered,
     };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/client.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +13,11 @@
 #include "base/clock.h"
 #include "cli/client_parts.h"
 #include "cli/interrupt.h"
+#include "cli/socket_probe.h"
 
 enum {
     TIMEOUT_S = 10,
+    MS_PER_S = 1000,
     CONNECT_TIMEOUT_MS = 5000,
     SHOWN_AFTER_MS = 500,         /* what takes longer shows on a terminal that it goes on */
     ANSWER_BYTES_MAX = 256 << 20, /* what a broker with very many queues says, and no more */
@@ -113,9 +116,6 @@ open_place(struct client **client_out, struct context *place, const struct comma
     if (result == COMMAND_OK && place->name == NULL) {
         result = context_find(&client->context, line->shared[SHARED_CONTEXT], io);
     }
-    if (result == COMMAND_OK) {
-        result = open_library(client);
-    }
     client->is_quiet = line->shared[SHARED_QUIET] != NULL || line->shared[SHARED_WATCH] != NULL;
     const char *vhost = line->shared[SHARED_VHOST];
     client->vhost = vhost != NULL ? vhost : client->context.vhost;
@@ -126,12 +126,27 @@ open_place(struct client **client_out, struct context *place, const struct comma
     return result;
 }
 
+/* The same, ready to carry requests. */
+static int
+open_at(struct client **client_out, struct context *place, const struct command_line *line,
+        const struct command_io *io)
+{
+    int result = open_place(client_out, place, line, io);
+    if (result == COMMAND_OK) {
+        result = open_library(*client_out);
+    }
+    if (result != COMMAND_OK) {
+        client_close(client_out);
+    }
+    return result;
+}
+
 int
 client_open(struct client **client_out, const struct command_line *line,
             const struct command_io *io)
 {
     struct context nowhere = {.name = NULL};
-    return open_place(client_out, &nowhere, line, io);
+    return open_at(client_out, &nowhere, line, io);
 }
 
 int
@@ -139,7 +154,15 @@ client_open_at(struct client **client_out, struct context *place, const struct c
                const struct command_io *io)
 {
     assert(place->name != NULL);
-    return open_place(client_out, place, line, io);
+    return open_at(client_out, place, line, io);
+}
+
+int
+client_open_place(struct client **client_out, const struct command_line *line,
+                  const struct command_io *io)
+{
+    struct context nowhere = {.name = NULL};
+    return open_place(client_out, &nowhere, line, io);
 }
 
 void
@@ -397,6 +420,40 @@ client_call(struct client *client, const char *method, const char *path, const j
     CURLcode code = perform_json(client, method, path, body);
     return code == CURLE_OK ? finish_call(client, answer_out)
                             : client_report_no_answer(client, code);
+}
+
+/* What socket_probe came to, in the words of every other request. */
+static int
+report_probe(const struct client *client, int status)
+{
+    if (status == HTTP_OK) {
+        return COMMAND_OK;
+    }
+    if (status != 0) {
+        return client_report(client, status, NULL);
+    }
+    switch (errno) {
+    case ETIMEDOUT:
+        return client_report_no_answer(client, CURLE_OPERATION_TIMEDOUT);
+    case EPROTO:
+        return command_error(client->io, COMMAND_UNREACHABLE,
+                             "what answers at %s speaks no HTTP; is a broker behind that address?",
+                             client_place(client));
+    default:
+        return client_report_no_answer(client, CURLE_COULDNT_CONNECT);
+    }
+}
+
+int
+client_ping(struct client *client)
+{
+    static const char who[] = "/api/whoami";
+    if (client->context.socket != NULL) {
+        return report_probe(
+            client, socket_probe(client->context.socket, who, client->timeout_s * MS_PER_S));
+    }
+    int result = open_library(client);
+    return result == COMMAND_OK ? client_call(client, "GET", who, NULL, NULL) : result;
 }
 
 int

@@ -21,6 +21,15 @@ int client_open_at(struct client **client_out, struct context *place,
                    const struct command_line *line, const struct command_io *io);
 void client_close(struct client **client);
 
+/* The same for a client that is only to be asked for its place, or to ping: without libcurl, which
+ * is not in the broker's image. */
+int client_open_place(struct client **client_out, const struct command_line *line,
+                      const struct command_io *io);
+
+/* Asks whether the broker answers and lets the caller in; over a control socket without libcurl.
+ * COMMAND_OK, or what was reported. */
+int client_ping(struct client *client) __attribute__((warn_unused_result));
+
 /* The virtual host that is meant: --vhost, else the context's, else "/"; and whether one was said.
  */
 const char *client_vhost(const struct client *client);

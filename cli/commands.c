@@ -813,8 +813,9 @@ static const struct command commands[] = {
     },
     {
         .name = "man",
-        .operands = "",
-        .summary = "print the manual page",
+        .operands = "[bourse|bourse.yaml]",
+        .operand_max = 1,
+        .summary = "print the manual page of the commands, or of the file",
         .details = "In roff: bourse man | man -l -, or into a file bourse.1 of $MANPATH.\n",
         .run = man_run,
     },

@@ -7,6 +7,7 @@
 #include "cli/client.h"
 #include "cli/desk_filter.h"
 #include "cli/output.h"
+#include "cli/pairs.h"
 
 enum { COUNT_MAX = 1000 };
 
@@ -101,9 +102,12 @@ settle(const struct command_line *line, const struct command_io *io, const char 
     if ((key != NULL) + (message_id != NULL) + is_all != 1) {
         return command_misused(io, "which messages? Give one of KEY, --message-id and --all");
     }
-    json_t *body = key != NULL          ? json_pack("{s:s}", "key", key)
-                   : message_id != NULL ? json_pack("{s:s}", "message_id", message_id)
-                                        : json_pack("{s:b}", "all", 1);
+    json_t *body = json_pack("{s:b}", "all", is_all);
+    if (pairs_put_text(body, "key", key, io) != COMMAND_OK ||
+        pairs_put_text(body, "message_id", message_id, io) != COMMAND_OK) {
+        json_decref(body);
+        return COMMAND_MISUSED;
+    }
     if (line->options[SETTLE_KIND] != NULL) {
         json_object_set_new(body, "kinds", json_pack("[s]", line->options[SETTLE_KIND]));
     }

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "cli/list.h"
 #include "cli/output.h"
+#include "cli/pairs.h"
 #include "cli/progress.h"
 
 /* A job ---------------------------------------------------------------------------------------- */
@@ -217,13 +218,8 @@ put_target(json_t *body, const struct command_line *line, const struct command_i
                         json_string(is_origin     ? "origin"
                                     : is_exchange ? "exchange"
                                                   : "origin_exchange"));
-    if (is_exchange) {
-        json_object_set_new(body, "exchange", json_string(to));
-    }
-    if (key != NULL) {
-        json_object_set_new(body, "routing_key", json_string(key));
-    }
-    return COMMAND_OK;
+    int result = pairs_put_text(body, "exchange", is_exchange ? to : NULL, io);
+    return result == COMMAND_OK ? pairs_put_text(body, "routing_key", key, io) : result;
 }
 
 static int
@@ -242,14 +238,6 @@ put_bounds(json_t *body, const struct command_line *line, const struct command_i
     return COMMAND_OK;
 }
 
-static void
-put_option(json_t *body, const char *name, const char *text)
-{
-    if (text != NULL) {
-        json_object_set_new(body, name, json_string(text));
-    }
-}
-
 int
 dlq_replay_run(const struct command_line *line, const struct command_io *io)
 {
@@ -259,9 +247,9 @@ dlq_replay_run(const struct command_line *line, const struct command_io *io)
     }
     bool is_dry = line->options[REPLAY_DRY_RUN] != NULL;
     json_t *body = json_pack("{s:o, s:b}", "filter", filter, "dry_run", is_dry);
-    put_option(body, "batch", line->options[REPLAY_BATCH]);
-    put_option(body, "note", line->options[REPLAY_NOTE]);
-    if (put_target(body, line, io) != COMMAND_OK || put_bounds(body, line, io) != COMMAND_OK) {
+    if (pairs_put_text(body, "batch", line->options[REPLAY_BATCH], io) != COMMAND_OK ||
+        pairs_put_text(body, "note", line->options[REPLAY_NOTE], io) != COMMAND_OK ||
+        put_target(body, line, io) != COMMAND_OK || put_bounds(body, line, io) != COMMAND_OK) {
         json_decref(body);
         return COMMAND_MISUSED;
     }

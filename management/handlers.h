@@ -121,6 +121,10 @@ void handle_metrics_in_detail(struct call *call);
 void handle_attention(struct call *call);
 void handle_history(struct call *call);
 void handle_queue_history(struct call *call);
+/* route_vitals.c, route_log.c, route_sources.c */
+void handle_vitals(struct call *call);
+void handle_log(struct call *call);
+void handle_queue_sources(struct call *call);
 /* Looking at the rest of the broker. */
 /* route_clients.c */
 void handle_connections(struct call *call);
