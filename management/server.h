@@ -25,6 +25,7 @@ enum { HTTP_CONNECTIONS_MAX = 256, HTTP_HEAD_MAX = 16 * 1024, HTTP_URI_MAX = 8 *
 enum { HTTP_IDLE_S = 60, HTTP_REQUEST_S = 10, HTTP_OCTETS_MAX = 96 * 1024 * 1024 };
 
 struct event;
+struct log_tail;
 struct event_base;
 struct bufferevent;
 struct evhttp;
@@ -98,6 +99,7 @@ struct management {
     char *data_directory;          /* owned; NULL: nothing is written */
     char *effective_config;        /* JSON; owned */
     struct monitor *monitor;       /* owned */
+    struct log_tail *log_tail;     /* owned */
     /* When the certificates that listeners show end, as of the last time they were loaded; 0: there
      * is none. */
     _Atomic int64_t certificate_ends_ms[LISTENER_KIND_COUNT];

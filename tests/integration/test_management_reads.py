@@ -532,3 +532,113 @@ def test_the_command_line_lists(bourse, what):
     socket = bourse.broker.data_dir + "/bourse.sock"
     done = run(brokers.binary(), "ls", what, "--context", socket)
     assert done.returncode == 0 and LISTS[what] in done.stdout, done.stdout + done.stderr
+
+
+# Health in trouble ------------------------------------------------------------------------------
+
+def wait_for_alarm(api):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        status, answer = api.get("health/checks/alarms")
+        if status == 503:
+            return answer
+        time.sleep(0.1)
+    raise AssertionError("there is no alarm")
+
+
+@pytest.fixture(name="alarmed", scope="module")
+def fixture_alarmed(tmp_path_factory, rabbit):
+    """Both brokers with a disk that is too full: what their checks answer, by path."""
+    path = tmp_path_factory.mktemp("alarmed")
+    (path / "pw").write_text("secret\n")
+    (path / "guest").write_text("guest\n")
+    (path / "bourse.yaml").write_text(CONFIG.replace("server: {", "server: {disk-free: 99%, "))
+    rabbit.broker.ctl("set_disk_free_limit", str(10**15))
+    try:
+        with brokers.Bourse(path / "bourse.yaml", listen=("amqp", "http")) as running:
+            ours = Api(running.addresses["http"][0])
+            yield wait_for_alarm(ours), wait_for_alarm(rabbit.api), ours, rabbit.api
+    finally:
+        rabbit.broker.ctl("set_disk_free_limit", "1000000")
+
+
+def test_an_alarm_is_told_as_rabbitmq_tells_it(alarmed):
+    ours, theirs, _, _ = alarmed
+    assert ours["status"] == theirs["status"] == "failed"
+    assert set(theirs) <= set(ours)
+    assert [set(alarm) for alarm in ours["alarms"]] == [set(alarm) for alarm in theirs["alarms"]]
+    assert [alarm["resource"] for alarm in ours["alarms"]] == [alarm["resource"] for alarm in theirs["alarms"]]
+
+
+@pytest.mark.parametrize("path", [
+    "health/checks/local-alarms", "health/checks/virtual-hosts", "health/checks/port-listener/1",
+    "health/checks/protocol-listener/mqtt", "health/checks/node-is-quorum-critical", "aliveness-test/%2F",
+])
+def test_a_check_in_trouble_answers_as_rabbitmqs(alarmed, path):
+    _, _, ours, theirs = alarmed
+    our_status, our_answer = ours.get(path)
+    their_status, their_answer = theirs.get(path)
+    assert our_status == their_status
+    assert set(their_answer) <= set(our_answer)
+    assert our_answer["status"] == their_answer["status"]
+
+
+def test_a_node_in_trouble_says_so(alarmed):
+    _, _, ours, theirs = alarmed
+    deadline = time.monotonic() + 30
+    while not theirs.found("nodes")[0]["disk_free_alarm"] and time.monotonic() < deadline:
+        time.sleep(0.1)  # its numbers come late
+    for api in (ours, theirs):
+        node = api.found("nodes")[0]
+        assert node["disk_free_alarm"] is True and node["mem_alarm"] is False
+
+
+# What the console asks for --------------------------------------------------------------------------
+
+def test_the_place_of_each_setting_is_told(bourse):
+    rows = {row["key"]: row for row in bourse.api.found("config/effective")}
+    version = rows["server.rabbitmq-version"]
+    assert version["file"].endswith("bourse.yaml") and version["line"] == 3
+    assert (rows["server.data-dir"]["file"], rows["server.data-dir"]["line"]) == ("command line", None)
+    assert (rows["server.frame-max"]["file"], rows["server.frame-max"]["line"]) == (None, None)
+
+
+def test_the_lines_that_name_a_queue_and_its_policies_are_told(bourse):
+    found = bourse.api.found("bourse/sources/%2F/q")
+    assert found["queue"]["line"] == 9
+    [argument] = found["queue"]["arguments"]
+    assert (argument["name"], argument["line"]) == ("x-max-length", 9)
+    places = {at["name"]: (at["is_operator"], at["line"], [(key["name"], key["line"]) for key in at["keys"]])
+              for at in found["policies"]}
+    assert places == {"p": (False, 11, [("max-length", 11)]), "o": (True, 13, [("expires", 13)])}
+    assert found["generation"] >= 1 and found["queue"]["file"].endswith("bourse.yaml")
+    assert bourse.api.found("bourse/sources/%2F/not-there")["queue"] is None
+
+
+def test_the_log_is_read_from_a_line_on(bourse):
+    bourse.api.call("POST", "bourse/vhosts/%2F/tracing", {"tracing": True})
+    bourse.api.call("POST", "bourse/vhosts/%2F/tracing", {"tracing": False})
+    answer = bourse.api.found("bourse/log")
+    assert [line.split("event=")[1].split()[0] for line in answer["lines"][-2:]] == \
+        ["trace.started", "trace.stopped"]
+    last = answer["first"] + len(answer["lines"]) - 1
+    assert bourse.api.found(f"bourse/log?after={last - 1}")["lines"] == answer["lines"][-1:]
+    assert bourse.api.found(f"bourse/log?after={last}") == {"first": last + 1, "lines": []}
+    assert bourse.api.get("bourse/log?after=x")[0] == 400
+
+
+def test_flushes_and_dead_letters_of_longer_times_are_told(bourse):
+    vitals = bourse.api.found("bourse/vitals")
+    assert set(vitals) == {"flush_p99_ms", "dead_letters", "certificates"}
+    assert vitals["certificates"] == []
+    deadline = time.monotonic() + 20
+    while vitals["dead_letters"] is None:
+        assert time.monotonic() < deadline
+        vitals = bourse.api.found("bourse/vitals")
+    assert vitals["dead_letters"]["now"] >= 0 and vitals["dead_letters"]["before_ms"] > 0
+
+
+def test_whether_a_vhost_is_traced_is_in_the_list(bourse):
+    for is_on in (True, False):
+        bourse.api.call("POST", "bourse/vhosts/%2F/tracing", {"tracing": is_on})
+        assert bourse.api.found("vhosts/%2F")["tracing"] is is_on
