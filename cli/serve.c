@@ -149,6 +149,7 @@ apply_data_dir(struct config *config, const struct command_line *line, const str
         return command_misused(io, "--data-dir is empty");
     }
     config->server.data_dir = data_dir;
+    config->server_marks.data_dir = (struct config_mark){.file = CONFIG_COMMAND_LINE};
     return COMMAND_OK;
 }
 
@@ -167,6 +168,7 @@ apply_threads(struct config *config, const struct command_line *line, const stru
                                THREADS_MAX);
     }
     config->server.threads = (uint32_t)threads;
+    config->server_marks.threads = (struct config_mark){.file = CONFIG_COMMAND_LINE};
     return COMMAND_OK;
 }
 

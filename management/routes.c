@@ -73,6 +73,10 @@ const struct route routes[] = {
      handle_peek, "look at messages of a queue, changing nothing"},
     {ROUTE_GET, "/api/bourse/queues/{vhost}/{queue}/export", ABILITY_OPERATE, ROUTE_IN_VHOST, 0,
      handle_export, "all messages of a queue, as lines of JSON"},
+    {ROUTE_GET, "/api/bourse/queues/{vhost}/{queue}/traffic", ABILITY_OPERATE, ROUTE_IN_VHOST, 0,
+     handle_queue_traffic, "messages that enter a queue, as lines of JSON, as they come"},
+    {ROUTE_GET, "/api/bourse/exchanges/{vhost}/{exchange}/traffic", ABILITY_OPERATE, ROUTE_IN_VHOST,
+     0, handle_exchange_traffic, "messages that pass an exchange, as lines of JSON, as they come"},
     {ROUTE_GET, "/api/bourse/queues/{vhost}/{queue}/groups", ABILITY_LOOK, ROUTE_IN_VHOST, 0,
      handle_groups, "messages of a queue by origin, reason, class and key"},
     {ROUTE_POST, "/api/bourse/queues/{vhost}/{queue}/replay", ABILITY_OPERATE, ROUTE_IN_VHOST,
@@ -353,6 +357,11 @@ const struct route routes[] = {
      "the broker in the last ten minutes"},
     {ROUTE_GET, "/api/bourse/history/{vhost}/{queue}", ABILITY_LOOK, ROUTE_IN_VHOST, 0,
      handle_queue_history, "a queue in the last hour, from when it was first asked for"},
+    {ROUTE_GET, "/api/bourse/vitals", ABILITY_SEE_ALL, ROUTE_WATCHED, 0, handle_vitals,
+     "how long flushes take, until when certificates last, dead letters against a day ago"},
+    {ROUTE_GET, "/api/bourse/log", ABILITY_SEE_ALL, 0, 0, handle_log, "the last lines of the log"},
+    {ROUTE_GET, "/api/bourse/sources/{vhost}/{queue}", ABILITY_LOOK, ROUTE_IN_VHOST, 0,
+     handle_queue_sources, "file and line of a queue's settings, and of the policies beside it"},
 };
 
 const size_t route_count = ARRAY_LEN(routes);

@@ -11,6 +11,7 @@
 
 #include "management/call.h"
 #include "management/event_stream.h"
+#include "management/http_head.h"
 #include "management/management.h"
 #include "management/sessions.h"
 #include "net/seam.h"
@@ -23,6 +24,7 @@ enum { HTTP_CONNECTIONS_MAX = 256, HTTP_HEAD_MAX = 16 * 1024, HTTP_URI_MAX = 8 *
 enum { HTTP_IDLE_S = 60, HTTP_REQUEST_S = 10, HTTP_OCTETS_MAX = 96 * 1024 * 1024 };
 
 struct event;
+struct log_tail;
 struct event_base;
 struct bufferevent;
 struct evhttp;
@@ -51,7 +53,9 @@ struct server_connection {
     bool is_house;          /* the control socket, and its other end may do everything */
     bool is_surplus;        /* one too many, or without TLS where it is to be: is being closed */
     bool is_in_request;     /* octets of one have come, and it is not answered */
-    size_t octets;          /* of it, so far */
+    size_t octets;          /* of it, so far, as far as they are kept */
+    size_t octets_max;      /* of it, that are kept */
+    struct http_head head;  /* of it */
     struct event *deadline; /* owned */
     int allowed_s;          /* for the answer */
     struct event *hang_up;  /* the other end has gone; waited for while `call` is there; owned */
@@ -94,6 +98,7 @@ struct management {
     char *data_directory;          /* owned; NULL: nothing is written */
     char *effective_config;        /* JSON; owned */
     struct monitor *monitor;       /* owned */
+    struct log_tail *log_tail;     /* owned */
     /* When the certificates that listeners show end, as of the last time they were loaded; 0: there
      * is none. */
     _Atomic int64_t certificate_ends_ms[LISTENER_KIND_COUNT];

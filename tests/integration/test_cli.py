@@ -5,16 +5,20 @@ What a broker says is said here by a small server on a unix socket, so that ever
 name can come; that the two fit is tried with a real broker at the end.
 """
 
+import fcntl
 import http.server
 import json
 import os
+import pty
 import re
 import resource
 import shutil
+import signal
 import socket
 import socketserver
 import stat
 import subprocess
+import termios
 import textwrap
 import threading
 
@@ -290,6 +294,24 @@ def test_the_page_of_the_file_has_every_key_and_an_example_that_holds(tmp_path):
 def test_a_page_that_is_not_there_is_misuse():
     asked = brokers.run_command("man", "rabbitmq.conf")
     assert asked.returncode == 64 and "bourse.yaml" in asked.stderr
+
+
+def test_whoever_gives_no_password_after_all_gets_the_terminal_back():
+    master, terminal = pty.openpty()
+
+    def shows_what_is_typed():
+        return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+    with subprocess.Popen([brokers.binary(), "user", "add", "x"], stdin=terminal, stdout=terminal,
+                          stderr=terminal, start_new_session=True,
+                          preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as command:
+        assert os.read(master, 100) == b"password: "
+        assert not shows_what_is_typed()
+        os.write(master, b"\x03")
+        assert command.wait(10) == -signal.SIGINT
+    assert shows_what_is_typed()
+    os.close(master)
+    os.close(terminal)
 
 
 def test_a_real_broker_is_asked_and_changed(tmp_path):

@@ -591,3 +591,54 @@ def test_a_node_in_trouble_says_so(alarmed):
     for api in (ours, theirs):
         node = api.found("nodes")[0]
         assert node["disk_free_alarm"] is True and node["mem_alarm"] is False
+
+
+# What the console asks for --------------------------------------------------------------------------
+
+def test_the_place_of_each_setting_is_told(bourse):
+    rows = {row["key"]: row for row in bourse.api.found("config/effective")}
+    version = rows["server.rabbitmq-version"]
+    assert version["file"].endswith("bourse.yaml") and version["line"] == 3
+    assert (rows["server.data-dir"]["file"], rows["server.data-dir"]["line"]) == ("command line", None)
+    assert (rows["server.frame-max"]["file"], rows["server.frame-max"]["line"]) == (None, None)
+
+
+def test_the_lines_that_name_a_queue_and_its_policies_are_told(bourse):
+    found = bourse.api.found("bourse/sources/%2F/q")
+    assert found["queue"]["line"] == 9
+    [argument] = found["queue"]["arguments"]
+    assert (argument["name"], argument["line"]) == ("x-max-length", 9)
+    places = {at["name"]: (at["is_operator"], at["line"], [(key["name"], key["line"]) for key in at["keys"]])
+              for at in found["policies"]}
+    assert places == {"p": (False, 11, [("max-length", 11)]), "o": (True, 13, [("expires", 13)])}
+    assert found["generation"] >= 1 and found["queue"]["file"].endswith("bourse.yaml")
+    assert bourse.api.found("bourse/sources/%2F/not-there")["queue"] is None
+
+
+def test_the_log_is_read_from_a_line_on(bourse):
+    bourse.api.call("POST", "bourse/vhosts/%2F/tracing", {"tracing": True})
+    bourse.api.call("POST", "bourse/vhosts/%2F/tracing", {"tracing": False})
+    answer = bourse.api.found("bourse/log")
+    assert [line.split("event=")[1].split()[0] for line in answer["lines"][-2:]] == \
+        ["trace.started", "trace.stopped"]
+    last = answer["first"] + len(answer["lines"]) - 1
+    assert bourse.api.found(f"bourse/log?after={last - 1}")["lines"] == answer["lines"][-1:]
+    assert bourse.api.found(f"bourse/log?after={last}") == {"first": last + 1, "lines": []}
+    assert bourse.api.get("bourse/log?after=x")[0] == 400
+
+
+def test_flushes_and_dead_letters_of_longer_times_are_told(bourse):
+    vitals = bourse.api.found("bourse/vitals")
+    assert set(vitals) == {"flush_p99_ms", "dead_letters", "certificates"}
+    assert vitals["certificates"] == []
+    deadline = time.monotonic() + 20
+    while vitals["dead_letters"] is None:
+        assert time.monotonic() < deadline
+        vitals = bourse.api.found("bourse/vitals")
+    assert vitals["dead_letters"]["now"] >= 0 and vitals["dead_letters"]["before_ms"] > 0
+
+
+def test_whether_a_vhost_is_traced_is_in_the_list(bourse):
+    for is_on in (True, False):
+        bourse.api.call("POST", "bourse/vhosts/%2F/tracing", {"tracing": is_on})
+        assert bourse.api.found("vhosts/%2F")["tracing"] is is_on
