@@ -278,7 +278,6 @@ enter_vhost(void *context, const struct vhost *vhost)
         .queues = map_count(&vhost->queues),
         .exchanges = map_count(&vhost->exchanges),
         .connections = vhost->connection_count,
-        .is_traced = vhost->is_traced,
     };
 }
 

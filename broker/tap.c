@@ -165,7 +165,7 @@ core_tap_queue(struct core *core, const struct queue *queue, const struct conten
     LIST_FOR_EACH(&core->taps, link)
     {
         struct tap *tap = CONTAINER_OF(link, struct tap, link);
-        if (tap->wish.is_queue && bytes_equal(tap->wish.name, queue->name) &&
+        if (tap->wish.is_queue && bytes_equal(tap->wish.name, queue_name(queue)) &&
             is_of_vhost(tap, queue->vhost)) {
             copy(core, tap, content);
         }
