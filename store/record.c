@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "store/crc32c.h"
 #include "store/little_endian.h"
+#include "store/record_fact.h"
 
 static const uint32_t BATCH_MAGIC = 0x54414252;
 
@@ -477,6 +478,9 @@ decode_body(struct record *record)
         return decode_policy(record);
     case RECORD_GENERATION_SET:
         return decode_generation(record);
+    case RECORD_FACT_SET:
+    case RECORD_FACT_DELETE:
+        return record_decode_fact(record);
     case RECORD_VHOST_DELETE:
     case RECORD_USER_DELETE:
     case RECORD_EXCHANGE_DELETE:
