@@ -542,8 +542,8 @@ def test_rabbitmqadmin_declares_deletes_exports_and_imports(broker, api, tmp_pat
 
 # The oracle ---------------------------------------------------------------------------------------
 
-# Requests as Terraform's provider, the Kubernetes operators and rabbitmqadmin send them
-# (product.md 5.1), in an order in which each finds what it needs.
+# Requests as Terraform's provider and the Kubernetes operators (both by rabbit-hole), rabbitmqadmin
+# and NServiceBus send them, in an order in which each finds what it needs.
 SCRIPT = [
     ("PUT", "/api/vhosts/s", {"description": "d", "tags": "a,b", "tracing": False}),
     ("GET", "/api/vhosts/s", None),
@@ -568,6 +568,25 @@ SCRIPT = [
     ("PUT", "/api/queues/s/q", {"durable": True, "auto_delete": False, "arguments": {}}),
     ("POST", "/api/bindings/s/e/x/q/q", {"routing_key": "k", "arguments": {}}),
     ("POST", "/api/bindings/s/e/x/q/q", {"routing_key": "k", "arguments": {}}),
+    ("POST", "/api/exchanges/s/x/publish", {"properties": {}, "routing_key": "k", "payload": "p",
+                                            "payload_encoding": "string"}),
+    ("POST", "/api/exchanges/s/x/publish", {"properties": {"delivery_mode": 2}, "routing_key": "k",
+                                            "payload": "cA==", "payload_encoding": "base64"}),
+    ("POST", "/api/queues/s/q/get", {"count": 1, "ackmode": "ack_requeue_true",
+                                     "encoding": "auto"}),
+    ("POST", "/api/queues/s/q/get", {"count": 1, "ackmode": "ack_requeue_false",
+                                     "encoding": "base64", "truncate": 10}),
+    ("POST", "/api/queues/s/none/get", {"count": 1, "ackmode": "ack_requeue_true",
+                                        "encoding": "auto"}),
+    ("DELETE", "/api/queues/s/q/contents", None),
+    ("DELETE", "/api/queues/s/none/contents", None),
+    ("GET", "/api/bindings/s/e/x/q/q", None),
+    ("GET", "/api/bindings/s/e/x/q/q/k", None),
+    ("GET", "/api/bindings/s/e/x/q/q/none", None),
+    ("PUT", "/api/policies/s/nsb.delivery-limit", {"pattern": "^q$", "apply-to": "queues",
+                                                   "definition": {"max-length": 9},
+                                                   "priority": 0}),
+    ("DELETE", "/api/policies/s/nsb.delivery-limit", None),
     ("POST", "/api/bindings/s/e/x/q/none", {"routing_key": "k", "arguments": {}}),
     ("POST", "/api/bindings/s/e/x/e/y", {"routing_key": "#"}),
     ("DELETE", "/api/exchanges/s/x?if-unused=true", None),
