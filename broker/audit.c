@@ -236,7 +236,7 @@ audit_pause(struct core *core, const struct queue *queue, bool is_paused, struct
         .phase = AUDIT_ENDED,
         .user = user,
         .vhost = vhost->name,
-        .queue = queue->name,
+        .queue = queue_name(queue),
         .note = note,
         .outcome = bytes_of("done"),
     };

@@ -73,7 +73,7 @@ queue_remember(const struct queue *queue)
                      (queue->is_protected ? RECORD_PROTECTED : 0u) |
                      (queue->is_paused ? RECORD_PAUSED : 0u);
     record_put_made_queue(core_begin_record(core), queue->target.id, vhost->id, flags, queue->made,
-                          queue->name, queue->arguments);
+                          queue_name(queue), queue->arguments);
     core_log_record(core);
 }
 

@@ -13,7 +13,7 @@ core_pause_queue(struct core *core, struct queue *queue, bool is_paused, struct 
     if (queue->is_paused == is_paused) {
         return STATUS_OK;
     }
-    enum status status = core_prepare_record(core, queue->name.size + queue->arguments.size);
+    enum status status = core_prepare_record(core, queue_name(queue).size + queue->arguments.size);
     if (status != STATUS_OK) {
         return status;
     }

@@ -105,16 +105,12 @@ definitions_load_config(struct definitions *definitions, const char *path,
     return is_good;
 }
 
-int
-definitions_load_broker(struct definitions *definitions, const struct command_line *line,
-                        const struct command_io *io)
+/* What the broker says, with the vhost that is meant or all of them. */
+static int
+load_from(struct definitions *definitions, struct client *client, const struct command_io *io)
 {
-    struct client *client;
     json_t *answer = NULL;
-    int result = client_open(&client, line, io);
-    if (result == COMMAND_OK) {
-        result = client_call(client, "GET", "/api/definitions", NULL, &answer);
-    }
+    int result = client_call(client, "GET", "/api/definitions", NULL, &answer);
     if (result == COMMAND_OK) {
         char *text = json_dumps(answer, JSON_COMPACT | JSON_ENCODE_ANY);
         const char *vhost = client_has_vhost(client) ? client_vhost(client) : NULL;
@@ -124,6 +120,31 @@ definitions_load_broker(struct definitions *definitions, const struct command_li
         free(text);
     }
     json_decref(answer);
+    return result;
+}
+
+int
+definitions_load_broker(struct definitions *definitions, const struct command_line *line,
+                        const struct command_io *io)
+{
+    struct client *client;
+    int result = client_open(&client, line, io);
+    if (result == COMMAND_OK) {
+        result = load_from(definitions, client, io);
+    }
+    client_close(&client);
+    return result;
+}
+
+int
+definitions_load_place(struct definitions *definitions, struct context *place,
+                       const struct command_line *line, const struct command_io *io)
+{
+    struct client *client;
+    int result = client_open_at(&client, place, line, io);
+    if (result == COMMAND_OK) {
+        result = load_from(definitions, client, io);
+    }
     client_close(&client);
     return result;
 }

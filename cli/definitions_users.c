@@ -221,8 +221,8 @@ put_topic_words(struct writer *writer, const struct definitions_user *user)
 {
     struct yaml_flow flow = {.out = writer->out};
     const struct definitions_topic_permission *topic;
-    struct word_list patterns;
     for (size_t at = 0; (topic = next_topic(writer, user, &at)) != NULL;) {
+        struct word_list patterns = {.count = 0};
         fputs(flow.has_members ? ", " : "    topics: {", writer->out);
         flow.has_members = true;
         yaml_put_text(writer->out, topic->exchange);

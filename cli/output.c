@@ -44,7 +44,8 @@ void
 output_json(const struct output *output, const json_t *value)
 {
     /* DEL and C1 are not control characters for JSON; as ASCII nothing reaches a terminal. */
-    json_dumpf(value, output->io->out, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+    json_dumpf(value, output->io->out,
+               JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
     fputc('\n', output->io->out);
 }
 

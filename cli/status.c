@@ -151,10 +151,10 @@ ping_run(const struct command_line *line, const struct command_io *io)
 {
     struct output output = output_of(line, io);
     struct client *client;
-    int result = client_open(&client, line, io);
+    int result = client_open_place(&client, line, io);
     if (result == COMMAND_OK) {
         double begin_ms = now_ms();
-        result = client_call(client, "GET", "/api/whoami", NULL, NULL);
+        result = client_ping(client);
         if (result == COMMAND_OK) {
             output_done(&output, "ok: %s answered in %.1f ms", client_place(client),
                         now_ms() - begin_ms);

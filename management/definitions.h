@@ -31,7 +31,8 @@ struct definitions_user {
 
 struct definitions_vhost {
     struct bytes name;
-    int64_t connections_max, queues_max; /* -1: none */
+    const char *description, *tags, *default_queue_type; /* tags with commas; NULL: not said */
+    int64_t connections_max, queues_max;                 /* -1: none */
 };
 
 struct definitions_permission {

@@ -92,7 +92,12 @@ apply_vhost(struct definitions_apply *apply, size_t at)
     const struct definitions_vhost *vhost = &apply->definitions->vhosts.items[at];
     struct change *change = &apply->change;
     if (apply->vhost.data == NULL) {
-        const struct vhost_wish wish = {.name = vhost->name};
+        const struct vhost_wish wish = {
+            .name = vhost->name,
+            .description = vhost->description,
+            .tags = vhost->tags,
+            .default_queue_type = vhost->default_queue_type,
+        };
         if (!note(apply, change_put_vhost(change, &wish), "vhost", vhost->name)) {
             return false;
         }

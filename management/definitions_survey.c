@@ -99,10 +99,19 @@ add_users(struct definitions_survey *survey, struct core *core, uint32_t *budget
 
 /* Vhosts and policies ------------------------------------------------------------------------ */
 
+static const char *
+keep_text_or_none(struct definitions_survey *survey, const char *text)
+{
+    return text == NULL ? NULL : keep_text(survey, text);
+}
+
 static void
 add_vhost(struct definitions_survey *survey, const struct vhost *vhost)
 {
     struct definitions_vhost *row = definitions_put_vhost(survey->definitions, vhost->name);
+    row->description = keep_text_or_none(survey, vhost->description);
+    row->tags = keep_text_or_none(survey, vhost->tags);
+    row->default_queue_type = keep_text_or_none(survey, vhost->default_queue_type);
     row->connections_max = vhost->connections_max;
     row->queues_max = vhost->queues_max;
 }
@@ -161,7 +170,7 @@ add_next_queue(struct definitions_survey *survey, const struct vhost *vhost)
         *definitions_add(survey->definitions, &survey->definitions->queues) =
             (struct definitions_queue){
                 .vhost = keep(survey, vhost->name),
-                .name = keep(survey, queue->name),
+                .name = keep(survey, queue_name(queue)),
                 .durable = queue->durable,
                 .auto_delete = queue->auto_delete,
                 .arguments = keep(survey, queue->arguments),
@@ -213,7 +222,7 @@ add_binding(struct definitions_survey *survey, const struct vhost *vhost, struct
         return;
     }
     struct bytes destination =
-        to_exchange ? exchange_of_target(target)->name : queue_of_target(target)->name;
+        to_exchange ? exchange_of_target(target)->name : queue_name(queue_of_target(target));
     *definitions_add(survey->definitions, &survey->definitions->bindings) =
         (struct definitions_binding){
             .vhost = keep(survey, vhost->name),

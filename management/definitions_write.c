@@ -45,11 +45,33 @@ write_user(struct json_writer *json, const struct definitions_user *user)
     json_end_object(json);
 }
 
+static const char *
+text_or(const char *text, const char *otherwise)
+{
+    return text == NULL ? otherwise : text;
+}
+
+static void
+write_description(struct json_writer *json, const struct definitions_vhost *vhost)
+{
+    json_put_string(json, "description", text_or(vhost->description, ""));
+    json_put_words(json, "tags", bytes_of(text_or(vhost->tags, "")));
+    if (vhost->default_queue_type != NULL) {
+        json_put_string(json, "default_queue_type", vhost->default_queue_type);
+    }
+}
+
+/* What describes it stands there twice, as in what RabbitMQ writes. */
 static void
 write_vhost(struct json_writer *json, const struct definitions_vhost *vhost)
 {
     json_begin_object(json);
     json_put_text(json, "name", vhost->name);
+    write_description(json, vhost);
+    json_key(json, "metadata");
+    json_begin_object(json);
+    write_description(json, vhost);
+    json_end_object(json);
     write_limits(json, vhost->connections_max, "max-queues", vhost->queues_max);
     json_end_object(json);
 }

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "management/handlers.h"
+#include "management/http_check.h"
 #include "management/server.h"
 
 enum {
@@ -20,6 +21,8 @@ enum {
     UNREAD_MS = 5 * 1000, /* a full stream of which nothing is taken for so long is cut off */
     TARGET_MAX = 2048,
 };
+
+static const char CONTENT_TYPE[] = "text/event-stream";
 
 struct watch {
     struct list_link link; /* streams->watches */
@@ -417,7 +420,7 @@ stream_begin(struct call *call, struct event_stream *stream)
     server_begin_stream(stream->connection, stream);
     list_append(&management->streams.streams, &stream->link);
     management->streams.stream_count++;
-    (void)evhttp_add_header(headers, "Content-Type", "text/event-stream");
+    (void)evhttp_add_header(headers, "Content-Type", CONTENT_TYPE);
     (void)evhttp_add_header(headers, "X-Accel-Buffering", "no");
     call_add_headers_of_all(stream->http);
     evhttp_send_reply_start(stream->http, 200, NULL);
@@ -428,6 +431,11 @@ void
 handle_events(struct call *call)
 {
     struct event_streams *streams = &call->management->streams;
+    if (http_is_head(call->http)) { /* there would be nothing to tell, and no end */
+        call_add_header(call, "Content-Type", CONTENT_TYPE);
+        call_answer(call, 200);
+        return;
+    }
     if (streams->stream_count >= STREAMS_MAX) {
         call_fail(call, 503, "%d streams are open: as many as there may be", STREAMS_MAX);
         return;

@@ -35,6 +35,8 @@ void handle_explain_get(struct call *call);
 /* The dead-letter desk: route_peek.c */
 void handle_peek(struct call *call);
 void handle_export(struct call *call);
+void handle_exchange_traffic(struct call *call);
+void handle_queue_traffic(struct call *call);
 void handle_groups(struct call *call);
 /* route_replay.c */
 void handle_replay(struct call *call);

@@ -25,6 +25,7 @@ struct metric_totals {
     uint64_t reload_succeeded;  /* 1: the last reload did, or there was none */
     uint64_t dead_lettered;     /* messages, for all reasons */
     uint64_t logins;            /* succeeded and failed */
+    uint64_t topology_drift;    /* differences, at the last look */
     uint64_t alarm_descriptors; /* 1: hardly a descriptor is left */
 };
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "management/monitor.h"
 #include "management/server.h"
 
 #ifndef BOURSE_VERSION
@@ -195,7 +196,7 @@ static const struct total totals[] = {
     {"internal_errors_total", NULL, NULL, NULL, "Errors of the broker's own making",
      MEASURED(counters.internal_errors)},
     {"topology_drift", NULL, NULL, NULL,
-     "Queues that clients have made where a file says what is to be there", MEASURED(undeclared),
+     "Differences from the configurations that were applied last", TOTAL(topology_drift),
      .kind = METRIC_GAUGE},
     {"config_last_reload_success", NULL, NULL, NULL, "Whether the last reload was taken",
      TOTAL(reload_succeeded), .kind = METRIC_GAUGE},
@@ -213,6 +214,7 @@ metrics_read_totals(struct management *management, const struct measure *measure
     *totals_out = (struct metric_totals){
         .measure = measure,
         .reload_succeeded = !atomic_load(&management->reload_has_failed),
+        .topology_drift = drift_watch_total(monitor_drift(management->monitor)),
         .logins = measure->counters.logins_succeeded + measure->counters.logins_failed,
     };
     process_read(&totals_out->process);
@@ -383,7 +385,7 @@ put_alerts(struct buffer *out, const struct measure *measure)
         if (kinds[finding->concern] != NULL) {
             buffer_clear(&labels);
             metric_put_label(&labels, "vhost", finding->vhost);
-            metric_put_label(&labels, "queue", finding->queue);
+            metric_put_label(&labels, "queue", finding->name);
             metric_put_label(&labels, "alert", bytes_of(kinds[finding->concern]));
             buffer_put_u8(&labels, '\0');
             metric_put(out, "bourse_", "queue_alert",

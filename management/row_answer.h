@@ -27,9 +27,10 @@ void put_text_or_null(struct json_writer *json, const char *name, struct bytes t
 /* A counter and its "COUNTER_details"; nothing when it never moved. */
 void put_counter(struct json_writer *json, const char *name, uint64_t count, double rate);
 
-/* Deliveries by kind: deliver, deliver_no_ack, get, get_no_ack, and get_empty. */
+/* Deliveries by kind, with their rates: deliver, deliver_no_ack, get, get_no_ack, and deliver_get,
+ * which is all of them. */
 void put_deliveries(struct json_writer *json, const uint64_t counts[static DELIVERY_KIND_COUNT],
-                    uint64_t get_empty);
+                    const double rates[static DELIVERY_KIND_COUNT]);
 
 /* "CONNECTION (NUMBER)". Appends. */
 void put_channel_name(struct buffer *out, struct bytes connection, uint16_t number);

@@ -11,6 +11,7 @@
 
 #include "management/call.h"
 #include "management/event_stream.h"
+#include "management/http_head.h"
 #include "management/management.h"
 #include "management/sessions.h"
 #include "net/seam.h"
@@ -52,7 +53,9 @@ struct server_connection {
     bool is_house;          /* the control socket, and its other end may do everything */
     bool is_surplus;        /* one too many, or without TLS where it is to be: is being closed */
     bool is_in_request;     /* octets of one have come, and it is not answered */
-    size_t octets;          /* of it, so far */
+    size_t octets;          /* of it, so far, as far as they are kept */
+    size_t octets_max;      /* of it, that are kept */
+    struct http_head head;  /* of it */
     struct event *deadline; /* owned */
     int allowed_s;          /* for the answer */
     struct event *hang_up;  /* the other end has gone; waited for while `call` is there; owned */

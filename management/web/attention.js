@@ -44,7 +44,8 @@ function placeOf(item) {
 // {severity, title, object, why, action, place} of what the broker says.
 export const readNeeds = (value) => value.items.map((item) => ({ severity: item.severity,
   title: item.what, why: item.why, action: item.action, place: placeOf(item),
-  object: item.object === "queue" ? queueLink(item.vhost, item.name) : item.name || "" }));
+  object: item.object === "queue" ? queueLink(item.vhost, item.name)
+    : item.name === undefined ? "" : `${item.object} ${item.name || "(default)"}` }));
 
 // The worst that the broker says of one queue, or nothing.
 export const needOf = (value, vhost, name) => value.items.filter((item) =>

@@ -534,6 +534,65 @@ def test_the_command_line_lists(bourse, what):
     assert done.returncode == 0 and LISTS[what] in done.stdout, done.stdout + done.stderr
 
 
+# Health in trouble ------------------------------------------------------------------------------
+
+def wait_for_alarm(api):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        status, answer = api.get("health/checks/alarms")
+        if status == 503:
+            return answer
+        time.sleep(0.1)
+    raise AssertionError("there is no alarm")
+
+
+@pytest.fixture(name="alarmed", scope="module")
+def fixture_alarmed(tmp_path_factory, rabbit):
+    """Both brokers with a disk that is too full: what their checks answer, by path."""
+    path = tmp_path_factory.mktemp("alarmed")
+    (path / "pw").write_text("secret\n")
+    (path / "guest").write_text("guest\n")
+    (path / "bourse.yaml").write_text(CONFIG.replace("server: {", "server: {disk-free: 99%, "))
+    rabbit.broker.ctl("set_disk_free_limit", str(10**15))
+    try:
+        with brokers.Bourse(path / "bourse.yaml", listen=("amqp", "http")) as running:
+            ours = Api(running.addresses["http"][0])
+            yield wait_for_alarm(ours), wait_for_alarm(rabbit.api), ours, rabbit.api
+    finally:
+        rabbit.broker.ctl("set_disk_free_limit", "1000000")
+
+
+def test_an_alarm_is_told_as_rabbitmq_tells_it(alarmed):
+    ours, theirs, _, _ = alarmed
+    assert ours["status"] == theirs["status"] == "failed"
+    assert set(theirs) <= set(ours)
+    assert [set(alarm) for alarm in ours["alarms"]] == [set(alarm) for alarm in theirs["alarms"]]
+    assert [alarm["resource"] for alarm in ours["alarms"]] == [alarm["resource"] for alarm in theirs["alarms"]]
+
+
+@pytest.mark.parametrize("path", [
+    "health/checks/local-alarms", "health/checks/virtual-hosts", "health/checks/port-listener/1",
+    "health/checks/protocol-listener/mqtt", "health/checks/node-is-quorum-critical", "aliveness-test/%2F",
+])
+def test_a_check_in_trouble_answers_as_rabbitmqs(alarmed, path):
+    _, _, ours, theirs = alarmed
+    our_status, our_answer = ours.get(path)
+    their_status, their_answer = theirs.get(path)
+    assert our_status == their_status
+    assert set(their_answer) <= set(our_answer)
+    assert our_answer["status"] == their_answer["status"]
+
+
+def test_a_node_in_trouble_says_so(alarmed):
+    _, _, ours, theirs = alarmed
+    deadline = time.monotonic() + 30
+    while not theirs.found("nodes")[0]["disk_free_alarm"] and time.monotonic() < deadline:
+        time.sleep(0.1)  # its numbers come late
+    for api in (ours, theirs):
+        node = api.found("nodes")[0]
+        assert node["disk_free_alarm"] is True and node["mem_alarm"] is False
+
+
 # What the console asks for --------------------------------------------------------------------------
 
 def test_the_place_of_each_setting_is_told(bourse):

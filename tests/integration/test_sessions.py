@@ -87,6 +87,17 @@ def test_what_may_not_be_watched_is_refused(server, session, query):
     assert call(server, "GET", f"/api/bourse/events?{query}", None, session)[0] == 400
 
 
+def test_the_head_of_a_stream_is_answered_and_the_connection_goes_on(server, session):
+    connection = http.client.HTTPConnection(*server.http, timeout=10)
+    connection.request("HEAD", "/api/bourse/events?watch=%2Fapi%2Foverview", None, session)
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Content-Type")) == (200, "text/event-stream")
+    answer.read()
+    connection.request("GET", "/api/whoami", None, session)
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
 class Stream:
     def __init__(self, server, session, query):
         self.sock = socket.create_connection(server.http, timeout=10)

@@ -13,6 +13,7 @@
 #include "cli/definitions_config.h"
 #include "management/definitions_read.h"
 #include "management/definitions_write.h"
+#include "tests/support/alloc_faults.h"
 #include "tests/unit/config/reading.h"
 
 TestSuite(definitions);
@@ -296,6 +297,24 @@ Test(definitions, a_single_vhost_gets_its_name_from_who_reads_it)
     char *yaml = yaml_of(&definitions);
     cr_expect(eq(str, yaml, "bourse: 1\nvhost: mine\n\nqueues:\n  q: {}\n"));
     free(yaml);
+    definitions_fini(&definitions);
+}
+
+/* Rather nothing than a queue of another type. */
+Test(definitions, a_type_that_finds_no_memory_is_told)
+{
+    struct definitions definitions;
+    char why[DEFINITIONS_WHY_SIZE] = "";
+    definitions_init(&definitions);
+    alloc_faults_plan(1);
+    cr_expect(
+        eq(int,
+           definitions_read(&definitions,
+                            bytes_of("{\"queues\": [{\"name\": \"q\", \"type\": \"quorum\"}]}"),
+                            bytes_of("/"), why),
+           STATUS_FAULT));
+    cr_expect(eq(str, why, "queues[0]: there is no memory for its arguments"));
+    cr_expect(eq(sz, definitions.queues.count, 0));
     definitions_fini(&definitions);
 }
 

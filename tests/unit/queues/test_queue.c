@@ -587,7 +587,7 @@ Test(queue, has_settings_of_its_own_only_with_arguments)
 Test(queue, has_its_own_copies_of_name_and_arguments)
 {
     declare_as("quorum", true);
-    cr_expect(bytes_equal_text(queue->name, "orders"));
+    cr_expect(bytes_equal_text(queue_name(queue), "orders"));
     cr_expect(eq(int, queue->settings->type, QUEUE_TYPE_QUORUM));
     cr_expect(queue->settings->single_active_consumer);
 }

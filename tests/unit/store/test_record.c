@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "store/batch_header.h"
 #include "store/record.h"
 
 #include "store/little_endian.h"
