@@ -37,7 +37,7 @@ PYTHON := /usr/bin/python3
 # Variant ----------------------------------------------------------------------------------------
 
 comma := ,
-TEST_GOALS := test unit integration interop console-tests crash-tests sim-tests thread-tests
+TEST_GOALS := test unit integration interop console-tests crash-tests sim-tests thread-tests package-tests
 ifneq ($(filter $(TEST_GOALS) corruption,$(MAKECMDGOALS)),)
 SAN ?= address,undefined
 endif
@@ -61,8 +61,10 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
 LANGUAGE := -std=c17 -D_GNU_SOURCE -I. -include base/banned.h
 VERSION_FLAG := -DBOURSE_VERSION='"$(VERSION)"'
 
-# Prints the options of $(1) if the compiler takes them, else nothing.
+# Prints the options of $(1) if the compiler takes them, else nothing; the second for linking.
 accepted = $(shell $(CC) -Werror $(1) -x c -c /dev/null -o /dev/null 2>/dev/null && echo '$(1)')
+links = $(shell echo 'int main(void) { return 0; }' \
+    | $(CC) -Werror -Wl,--fatal-warnings $(1) -x c -o /dev/null - 2>/dev/null && echo '$(1)')
 
 ifeq ($(VARIANT),release)
 AUTO_INIT := $(call accepted,-ftrivial-auto-var-init=zero)
@@ -72,8 +74,9 @@ AUTO_INIT := $(call accepted,-ftrivial-auto-var-init=zero \
     -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang)
 endif
 MODE := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
-        -fstack-clash-protection $(call accepted,-fcf-protection) $(AUTO_INIT) -fPIE
-MODE_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+        -fstack-clash-protection $(call accepted,-fcf-protection) $(AUTO_INIT) -fPIE \
+        -ffile-prefix-map=$(CURDIR)=.
+MODE_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack $(call links,-pie -Wl$(comma)-z$(comma)pack-relative-relocs)
 else ifeq ($(VARIANT),coverage)
 MODE := -O0 --coverage -fprofile-update=atomic
 MODE_LINK := --coverage
@@ -266,26 +269,28 @@ install: $(MAIN_BINARY) ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 644 packaging/grafana/bourse-overview.json \
 	    $(DESTDIR)$(PREFIX)/share/doc/bourse/grafana/bourse-overview.json
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|/usr/bin/bourse|$(PREFIX)/bin/bourse|' packaging/systemd/bourse.service \
+	sed -e 's|/usr/bin/bourse|$(PREFIX)/bin/bourse|' -e 's|/etc/bourse/|$(SYSCONFDIR)/bourse/|' packaging/systemd/bourse.service \
 	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/bourse.service
 	install -D -m 644 packaging/systemd/bourse.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/bourse.socket
 	install -D -m 644 packaging/systemd/bourse.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/bourse.conf
 	install -D -m 644 packaging/systemd/bourse.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/bourse.conf
 	test -e $(DESTDIR)$(SYSCONFDIR)/bourse/bourse.yaml \
 	    || install -D -m 640 packaging/bourse.yaml $(DESTDIR)$(SYSCONFDIR)/bourse/bourse.yaml
-	install -d $(COMPLETIONS) $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(COMPLETIONS) $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
 	$(MAIN_BINARY) man > $(DESTDIR)$(PREFIX)/share/man/man1/bourse.1
+	$(MAIN_BINARY) man bourse.yaml > $(DESTDIR)$(PREFIX)/share/man/man5/bourse.yaml.5
 	$(MAIN_BINARY) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bourse
 	$(MAIN_BINARY) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_bourse
 	$(MAIN_BINARY) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bourse.fish
 
-.PHONY: deb image-root package-tests
+.PHONY: deb image-root packages
 deb: $(MAIN_BINARY) ## build the Debian package (build/deb)
 	@packaging/debian/build $(VERSION)-1 build/deb
 image-root: $(MAIN_BINARY) ## build the file system of the container image (build/image)
 	@packaging/image-root build/release/bourse build/image
-package-tests: deb image-root ## try package and image: install, start, answer, remove (root only)
-	@$(PYTHON) -m pytest -q tests/packaging
+# Of the optimised binary, whatever is tested besides.
+packages: | deps-test
+	@$(MAKE) --no-print-directory SAN= deb image-root
 
 .PHONY: clean
 clean: ## remove everything that was built
@@ -318,9 +323,9 @@ export BOURSE_THREADS := $(THREADS)
 
 RUN_TESTS = $(PYTHON) tools/run_tests.py --out $(OUT) --binary $(BINARY)
 
-.PHONY: test unit integration interop console-tests crash-tests sim-tests thread-tests
-test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) $(THREAD_BINARY) ## run everything: unit, sim, integration, interop, crash, threads, include table
-	@$(RUN_TESTS) includes unit sim integration interop console crash thread
+.PHONY: test unit integration interop console-tests crash-tests sim-tests thread-tests package-tests
+test: deps-test $(BINARY) $(UNIT_TESTS) $(SIM_PROGRAM) $(FAIL_CALL) $(THREAD_BINARY) packages ## run everything: unit, sim, integration, interop, crash, threads, packages, include table, documents
+	@$(RUN_TESTS) includes documents unit sim integration interop console crash thread package
 unit: deps-test $(UNIT_TESTS) ## run the unit tests
 	@$(RUN_TESTS) unit
 integration: deps-test $(BINARY) ## run the tests against a broker process (THREADS=2: with that many threads)
@@ -332,6 +337,8 @@ console-tests: deps-test $(BINARY) ## run the tests with a browser on the web co
 
 thread-tests: deps-test $(THREAD_BINARY) ## a load and some integration tests under the thread sanitizer
 	@$(RUN_TESTS) thread
+package-tests: packages ## try package and image: install, start, answer, upgrade, remove (root)
+	@$(RUN_TESTS) package
 sim-tests: deps-test $(SIM_PROGRAM) ## run the simulator over few seeds, and those that once found something
 	@$(RUN_TESTS) sim
 crash-tests: deps-test $(BINARY) $(FAIL_CALL) ## kill -9 (317 times), failing system calls, order of flush and confirm

@@ -14,7 +14,6 @@
 static const struct method_info method_infos[METHOD_COUNT] = {
 #include "amqp/methods.def"
 };
-#undef METHOD
 
 const struct method_info *
 method_info(enum method_id id)
@@ -39,7 +38,6 @@ method_identify(struct bytes payload, enum method_id *id_out, struct fault *faul
         *id_out = METHOD_##upper;                                                                  \
         return STATUS_OK;
 #include "amqp/methods.def"
-#undef METHOD
     default:
         return fault_connection(fault, REPLY_NOT_IMPLEMENTED, "unknown method %u of class %u",
                                 method_id, class_id);
@@ -117,16 +115,6 @@ decode_table(struct decoder *decoder)
         fields                                                                                     \
     }
 #include "amqp/methods.def"
-#undef METHOD
-#undef OCTET
-#undef SHORT
-#undef LONG
-#undef LONGLONG
-#undef BIT
-#undef SHORTSTR
-#undef LONGSTR
-#undef TABLE
-#undef NO_FIELDS
 
 /* The verdict after the last field. */
 static enum status
@@ -167,7 +155,6 @@ method_decode(struct method *method, struct bytes payload, struct fault *fault)
         break;                                                                                     \
     }
 #include "amqp/methods.def"
-#undef METHOD
     case METHOD_COUNT:
         assert(id != METHOD_COUNT);
     }
@@ -231,16 +218,6 @@ next_output(struct encoder *encoder)
         fields                                                                                     \
     }
 #include "amqp/methods.def"
-#undef METHOD
-#undef OCTET
-#undef SHORT
-#undef LONG
-#undef LONGLONG
-#undef BIT
-#undef SHORTSTR
-#undef LONGSTR
-#undef TABLE
-#undef NO_FIELDS
 
 void
 method_encode(struct buffer *out, const struct method *method)
@@ -255,7 +232,6 @@ method_encode(struct buffer *out, const struct method *method)
         encode_##lower(&encoder, &method->lower);                                                  \
         break;
 #include "amqp/methods.def"
-#undef METHOD
     case METHOD_COUNT:
         assert(method->id != METHOD_COUNT);
     }

@@ -36,7 +36,6 @@ enum method_id {
 #include "amqp/methods.def"
     METHOD_COUNT,
 };
-#undef METHOD
 
 #define OCTET(name) uint8_t name;
 #define SHORT(name) uint16_t name;
@@ -52,7 +51,6 @@ enum method_id {
         fields                                                                                     \
     };
 #include "amqp/methods.def"
-#undef METHOD
 
 #define METHOD(upper, lower, name, class_id, method_id, sender, content, fields) struct lower lower;
 struct method {
@@ -61,16 +59,6 @@ struct method {
 #include "amqp/methods.def"
     };
 };
-#undef METHOD
-#undef OCTET
-#undef SHORT
-#undef LONG
-#undef LONGLONG
-#undef BIT
-#undef SHORTSTR
-#undef LONGSTR
-#undef TABLE
-#undef NO_FIELDS
 
 struct method_info {
     const char *name; /* such as "queue.declare-ok" */

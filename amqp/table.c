@@ -509,17 +509,30 @@ table_put_table(struct buffer *table, const char *name, struct bytes body)
 }
 
 void
-table_copy_without(struct buffer *out, struct bytes table, const char *name)
+table_copy_if(struct buffer *out, struct bytes table,
+              bool (*is_wanted)(const void *context, struct bytes name), const void *context)
 {
     struct byte_reader reader = byte_reader_make(table);
-    struct bytes field_name;
+    struct bytes name;
     struct table_value value;
     const uint8_t *field = reader.next;
-    for (; table_next(&reader, &field_name, &value); field = reader.next) {
-        if (!bytes_equal_text(field_name, name)) {
+    for (; table_next(&reader, &name, &value); field = reader.next) {
+        if (is_wanted(context, name)) {
             buffer_put(out, field, (size_t)(reader.next - field));
         }
     }
+}
+
+static bool
+is_another_name(const void *context, struct bytes name)
+{
+    return !bytes_equal_text(name, context);
+}
+
+void
+table_copy_without(struct buffer *out, struct bytes table, const char *name)
+{
+    table_copy_if(out, table, is_another_name, name);
 }
 
 /* Writing -------------------------------------------------------------------------------------- */

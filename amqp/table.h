@@ -81,6 +81,10 @@ void table_put_boolean(struct buffer *table, const char *name, bool value);     
 void table_put_table(struct buffer *table, const char *name, struct bytes body); /* F */
 void table_put_value(struct buffer *table, struct bytes name, const struct table_value *value);
 
+/* Appends the fields of another table as they are, as far as they are wanted. */
+void table_copy_if(struct buffer *out, struct bytes table,
+                   bool (*is_wanted)(const void *context, struct bytes name), const void *context);
+
 /* Appends all fields of `table` but the one called `name`. */
 void table_copy_without(struct buffer *out, struct bytes table, const char *name);
 

@@ -61,6 +61,17 @@ log_init_stderr(struct log *log, enum log_level level, enum log_format format)
     };
 }
 
+void
+log_tap(struct log *log, void (*tap)(void *context, struct bytes line), void *context)
+{
+    if (log != NULL) {
+        pthread_mutex_lock(&log->lock);
+        log->tap = tap;
+        log->tap_context = context;
+        pthread_mutex_unlock(&log->lock);
+    }
+}
+
 /* Lines -------------------------------------------------------------------------------------- */
 
 struct line {
@@ -359,6 +370,9 @@ write_line(struct log *log, const struct clock_reading *now, enum log_level leve
     put_fields(&line, shape, bytes_make(fields, size), is_cut);
     line_put_text(&line, shape == LOG_FORMAT_JSON ? "}\n" : "\n");
     pthread_mutex_lock(&log->lock);
+    if (log->tap != NULL) {
+        log->tap(log->tap_context, bytes_make(line.text, line.size));
+    }
     log->write(log->context, bytes_make(line.text, line.size));
     pthread_mutex_unlock(&log->lock);
 }

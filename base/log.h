@@ -24,8 +24,10 @@ struct log {
     void (*write)(void *context, struct bytes line); /* called under `lock` */
     void *context;
     struct clock_source clock;
-    pthread_mutex_t lock; /* of what follows; all zero is unlocked */
-    uint64_t dropped;     /* lines the destination did not take */
+    pthread_mutex_t lock;                          /* of what follows; all zero is unlocked */
+    uint64_t dropped;                              /* lines the destination did not take */
+    void (*tap)(void *context, struct bytes line); /* told of each line as well; NULL: nobody */
+    void *tap_context;
     /* What a peer can repeat: at most LOG_REPEAT_MAX lines of one event in a second. */
     struct log_limit {
         const char *event; /* NULL: free */
@@ -40,6 +42,10 @@ enum { LOG_REPEAT_MAX = 20 };
  * full pipe, a stopped terminal), or that cannot be written, is counted as dropped. `log` must not
  * move afterwards. */
 void log_init_stderr(struct log *log, enum log_level level, enum log_format format);
+
+/* Has `tap` told of every line from now on, under the log's lock, before it is written; it must not
+ * block, and writes no lines itself. NULL ends that. NULL `log` has no lines. */
+void log_tap(struct log *log, void (*tap)(void *context, struct bytes line), void *context);
 
 /* `event` is a static string such as "peer.heartbeat_missed"; `fields` is printf text of
  * `name=value` pairs separated by blanks (values with blanks in double quotes). The line is

@@ -115,7 +115,7 @@ log_timeout(const struct channel *channel, const struct unacked *item, uint64_t 
     log_limited(channel_core(channel)->log, LOG_LEVEL_WARN, "consumer.timeout",
                 "conn=\"%s\" channel=%u tag=%" PRIu64 " queue=%s timeout_ms=%" PRIu64,
                 channel->connection->name, (unsigned)channel->number, item->tag,
-                log_escape(escaped, sizeof(escaped), item->queue->name), timeout_ms);
+                log_escape(escaped, sizeof(escaped), queue_name(item->queue)), timeout_ms);
 }
 
 static bool

@@ -1,13 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/binding_survey.h"
 
+#include "base/sampled_rates.h"
+#include "broker/core_clock.h"
 #include "broker/vhost.h"
 #include "queues/policy.h"
 
+enum { FEW_BINDINGS = 1024 };
+
 /* Exchanges ---------------------------------------------------------------------------------- */
 
+/* Its counters began with it, or with the broker if it is older. */
 static void
-add_exchange(struct exchange_survey *survey, const struct exchange *exchange)
+read_exchange_rates(struct survey_exchange *row, struct exchange *exchange)
+{
+    const struct vhost *vhost = exchange->vhost;
+    const struct core *core = vhost->core;
+    const uint64_t counters[] = {exchange->published_count, exchange->routed_count};
+    double rates[ARRAY_LEN(counters)];
+    uint64_t uptime_ms = core_uptime_ms(core);
+    int64_t age_ms = core->now.wall_ms - (int64_t)exchange->made.wall_s * 1000;
+    bool is_younger = exchange->made.wall_s != 0 && age_ms >= 0 && (uint64_t)age_ms < uptime_ms;
+    sampled_rates_look(&exchange->rates, counters, ARRAY_LEN(counters), core_from_now_ms(core),
+                       is_younger ? (uint64_t)age_ms : uptime_ms, rates);
+    row->published_rate = rates[0];
+    row->routed_rate = rates[1];
+}
+
+static void
+add_exchange(struct exchange_survey *survey, struct exchange *exchange)
 {
     const struct vhost *vhost = exchange->vhost;
     struct arena *arena = &survey->rows.arena;
@@ -24,6 +45,7 @@ add_exchange(struct exchange_survey *survey, const struct exchange *exchange)
     row->published = exchange->published_count;
     row->routed = exchange->routed_count;
     row->unroutable = exchange->unroutable_count;
+    read_exchange_rates(row, exchange);
     if (exchange->policy != NULL) {
         row->policy = arena_copy(arena, exchange->policy->is.name);
     }
@@ -43,7 +65,7 @@ find_exchange(struct core *core, const struct survey_viewer *viewer, struct byte
 enum request_progress
 exchange_survey_step(struct exchange_survey *survey, struct core *core, uint32_t *budget)
 {
-    const struct exchange *exchange;
+    struct exchange *exchange;
     if (survey->exchange.data != NULL) {
         exchange = find_exchange(core, &survey->viewer, survey->vhost, survey->exchange);
         if (exchange != NULL) {
@@ -90,7 +112,7 @@ exchange_survey_sort(struct exchange_survey *survey)
 static struct bytes
 name_of_target(struct route_target *target)
 {
-    return target->kind == ROUTE_TARGET_QUEUE ? queue_of_target(target)->name
+    return target->kind == ROUTE_TARGET_QUEUE ? queue_name(queue_of_target(target))
                                               : exchange_of_target(target)->name;
 }
 
@@ -205,7 +227,7 @@ add_default_binding(struct binding_survey *survey, const struct queue *queue)
     struct survey_route *row = survey_rows_add(&survey->rows, sizeof(*row));
     row->vhost = arena_copy(arena, vhost->name);
     row->source = bytes_make("", 0);
-    row->destination = arena_copy(arena, queue->name);
+    row->destination = arena_copy(arena, queue_name(queue));
     row->routing_key = row->destination;
     row->arguments = bytes_make("", 0);
 }
@@ -230,7 +252,7 @@ walk_queues(struct binding_survey *survey, struct core *core, uint32_t *budget)
     const struct queue *queue;
     while ((queue = survey_walk_next(&survey->queues, &plan, budget)) != NULL) {
         if (survey->ends.destination.data == NULL ||
-            bytes_equal(survey->ends.destination, queue->name)) {
+            bytes_equal(survey->ends.destination, queue_name(queue))) {
             add_default_binding(survey, queue);
         }
     }
@@ -254,14 +276,69 @@ check_ends(const struct survey_ends *ends, struct core *core)
     return has_source && has_destination;
 }
 
-/* A source by name needs no walk to be found. */
-static void
-begin(struct binding_survey *survey, struct core *core)
+/* The one queue or exchange that bindings are to lead to; NULL: there is none, or there may be two.
+ */
+static struct route_target *
+named_target(const struct binding_survey *survey, struct core *core)
 {
-    survey->ends_exist = check_ends(&survey->ends, core);
-    if (survey->ends.source.data == NULL) {
-        return;
+    const struct survey_ends *ends = &survey->ends;
+    const struct vhost *vhost =
+        ends->vhost.data == NULL ? NULL : core_find_vhost(core, ends->vhost);
+    if (vhost == NULL || ends->destination.data == NULL ||
+        ends->only_to_queues == ends->only_to_exchanges ||
+        !survey_may_see(core, &survey->viewer, ends->vhost)) {
+        return NULL;
     }
+    if (ends->only_to_queues) {
+        struct queue *queue = vhost_find_queue(vhost, ends->destination);
+        return queue == NULL ? NULL : &queue->target;
+    }
+    struct exchange *exchange = vhost_find_exchange(vhost, ends->destination);
+    return exchange == NULL ? NULL : &exchange->target;
+}
+
+static bool
+has_few_bindings(const struct route_target *target)
+{
+    uint32_t count = 0;
+    LIST_FOR_EACH(&target->bindings, link)
+    {
+        if (++count > FEW_BINDINGS) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* All that lead to the target, at once: they hang on it. */
+static void
+take_few(struct binding_survey *survey, const struct route_target *target, uint32_t *budget)
+{
+    LIST_FOR_EACH(&target->bindings, link)
+    {
+        const struct binding *binding = CONTAINER_OF(link, struct binding, target_link);
+        const struct exchange *source = binding->source;
+        const struct vhost *vhost = source->vhost;
+        *budget -= *budget > 0 ? 1 : 0;
+        if (survey->ends.source.data != NULL && !bytes_equal(survey->ends.source, source->name)) {
+            continue;
+        }
+        survey->source_vhost = arena_copy(&survey->rows.arena, vhost->name);
+        survey->source = arena_copy(&survey->rows.arena, source->name);
+        add_binding(survey, binding);
+    }
+    if (target->kind == ROUTE_TARGET_QUEUE && wants_default(&survey->ends)) {
+        add_default_binding(survey, CONTAINER_OF(target, struct queue, target));
+    }
+    survey->source = bytes_make(NULL, 0);
+    survey->exchanges.has_begun = true;
+    survey->exchanges.is_done = true;
+    survey->queues.is_done = true;
+}
+
+static void
+begin_named_source(struct binding_survey *survey, struct core *core)
+{
     const struct exchange *exchange =
         find_exchange(core, &survey->viewer, survey->ends.vhost, survey->ends.source);
     if (exchange != NULL) {
@@ -271,11 +348,24 @@ begin(struct binding_survey *survey, struct core *core)
     survey->exchanges.is_done = true;
 }
 
+/* A source by name needs no walk to be found, nor do a few bindings of one destination. */
+static void
+begin(struct binding_survey *survey, struct core *core, uint32_t *budget)
+{
+    const struct route_target *target = named_target(survey, core);
+    survey->ends_exist = check_ends(&survey->ends, core);
+    if (target != NULL && has_few_bindings(target)) {
+        take_few(survey, target, budget);
+    } else if (survey->ends.source.data != NULL) {
+        begin_named_source(survey, core);
+    }
+}
+
 enum request_progress
 binding_survey_step(struct binding_survey *survey, struct core *core, uint32_t *budget)
 {
     if (!survey->exchanges.has_begun) {
-        begin(survey, core);
+        begin(survey, core, budget);
     }
     while (*budget > 0 && (survey->source.data != NULL || !survey->exchanges.is_done)) {
         (void)walk_exchanges(survey, core, budget);
@@ -283,7 +373,8 @@ binding_survey_step(struct binding_survey *survey, struct core *core, uint32_t *
     if (survey->source.data != NULL || !survey->exchanges.is_done) {
         return REQUEST_MORE;
     }
-    bool is_done = !wants_default(&survey->ends) || walk_queues(survey, core, budget);
+    bool is_done = survey->queues.is_done || !wants_default(&survey->ends) ||
+                   walk_queues(survey, core, budget);
     return is_done ? REQUEST_DONE : REQUEST_MORE;
 }
 

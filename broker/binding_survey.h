@@ -16,6 +16,7 @@ struct survey_exchange {
     bool durable, auto_delete, internal, from_file;
     uint32_t bindings;
     uint64_t published, routed, unroutable;
+    double published_rate, routed_rate; /* a second (base/sampled_rates.h) */
 };
 
 struct exchange_survey {

@@ -3,6 +3,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "base/sampled_rates.h"
 #include "broker/commit_wait.h"
 #include "broker/failure_notes.h"
 #include "broker/vhost.h"
@@ -16,6 +17,7 @@ channel_new(struct connection *connection, uint16_t number)
     channel->connection = connection;
     channel->number = number;
     channel->next_delivery_tag = 1;
+    channel->opened_ms = core_from_now_ms(connection->core);
     map_init(&channel->consumers, connection->core->seed);
     list_init(&channel->consumer_list);
     unacked_table_init(&channel->unacked);
@@ -98,6 +100,7 @@ channel_free(struct channel **channel_pointer)
     assert(channel->notes == NULL); /* they have gone with the deliveries */
     map_fini(&channel->consumers);
     unacked_table_fini(&channel->unacked);
+    sampled_rates_free(&channel->rates);
     free((void *)channel->last_queue.data);
     free(channel);
     *channel_pointer = NULL;

@@ -92,7 +92,9 @@ struct channel {
     enum settlement settling_as;
     struct list_link doomed_link; /* core->doomed_channels */
     struct channel_counters counters;
-    bool is_publisher; /* has published: counted among them */
+    struct sampled_rates *rates; /* of them (client_survey.h); owned; NULL: nobody has looked */
+    uint64_t opened_ms;          /* monotonic */
+    bool is_publisher;           /* has published: counted among them */
 };
 
 struct channel *channel_new(struct connection *connection, uint16_t number);

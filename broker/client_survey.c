@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "amqp/reply.h"
+#include "base/sampled_rates.h"
 #include "broker/access.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
@@ -92,7 +93,38 @@ copy_peer(struct survey_connection *row, struct arena *arena, const struct net_p
 }
 
 static void
-add_connection(struct client_survey *survey, const struct connection *connection)
+read_octet_rates(struct survey_connection *row, struct connection *connection)
+{
+    const struct core *core = connection->core;
+    const uint64_t counters[] = {connection->received_octets, connection->sent_octets};
+    double rates[ARRAY_LEN(counters)];
+    int64_t lived_ms = core->now.wall_ms - connection->opened_wall_ms;
+    sampled_rates_look(&connection->rates, counters, ARRAY_LEN(counters), core_from_now_ms(core),
+                       lived_ms < 0 ? 0 : (uint64_t)lived_ms, rates);
+    row->received_rate = rates[0];
+    row->sent_rate = rates[1];
+}
+
+static void
+read_channel_rates(struct survey_channel *row, struct channel *channel)
+{
+    const struct channel_counters *now = &channel->counters;
+    uint64_t now_ms = core_from_now_ms(channel_core(channel));
+    uint64_t counters[CHANNEL_RATE_COUNT] = {
+        [CHANNEL_RATE_PUBLISHED] = now->published,
+        [CHANNEL_RATE_CONFIRMED] = channel->confirmed_number,
+        [CHANNEL_RATE_RETURNED] = now->returned,
+        [CHANNEL_RATE_REDELIVERED] = now->redelivered,
+        [CHANNEL_RATE_GOT_NOTHING] = now->get_empty,
+        [CHANNEL_RATE_ACKED] = now->acked,
+    };
+    memcpy(&counters[CHANNEL_RATE_DELIVERED], now->delivered, sizeof(now->delivered));
+    sampled_rates_look(&channel->rates, counters, CHANNEL_RATE_COUNT, now_ms,
+                       now_ms - channel->opened_ms, row->rates);
+}
+
+static void
+add_connection(struct client_survey *survey, struct connection *connection)
 {
     struct arena *arena = &survey->rows.arena;
     struct survey_connection *row = survey_rows_add(&survey->rows, sizeof(*row));
@@ -114,11 +146,12 @@ add_connection(struct client_survey *survey, const struct connection *connection
     row->received_octets = connection->received_octets;
     row->sent_octets = connection->sent_octets;
     row->pending_octets = connection->window_used;
+    read_octet_rates(row, connection);
     copy_peer(row, arena, connection->peer);
 }
 
 static void
-add_channel(struct client_survey *survey, const struct channel *channel)
+add_channel(struct client_survey *survey, struct channel *channel)
 {
     const struct connection *connection = channel->connection;
     struct arena *arena = &survey->rows.arena;
@@ -138,6 +171,7 @@ add_channel(struct client_survey *survey, const struct channel *channel)
     row->consumers = map_count(&channel->consumers);
     row->unacked = channel->unacked.count;
     row->counters = channel->counters;
+    read_channel_rates(row, channel);
     row->confirmed = channel->confirmed_number;
     row->unconfirmed = channel->publish_number - channel->confirmed_number;
     row->uncommitted = transaction_publish_count(channel->transaction);
@@ -152,7 +186,7 @@ add_subscription(struct client_survey *survey, const struct consumer *consumer)
     struct survey_subscription *row = survey_rows_add(&survey->rows, sizeof(*row));
     row->link = connection->link;
     row->vhost = survey_copy(arena, name_of_vhost(connection));
-    row->queue = arena_copy(arena, consumer->queue->name);
+    row->queue = arena_copy(arena, queue_name(consumer->queue));
     row->consumer = survey_consumer_of(arena, consumer->queue, consumer);
 }
 
@@ -187,7 +221,7 @@ walk_consumers(struct client_survey *survey, const struct channel *channel, uint
 
 /* The channel goes into the list, or its consumers do; false: they are not all in it yet. */
 static bool
-walk_channel(struct client_survey *survey, const struct channel *channel, uint32_t *budget)
+walk_channel(struct client_survey *survey, struct channel *channel, uint32_t *budget)
 {
     if (channel == NULL || channel->is_ended || !is_wanted_channel(survey, channel)) {
         return true;
@@ -213,7 +247,7 @@ walk_channels(struct client_survey *survey, const struct connection *connection,
     survey->channels_left = survey->channels_left < capacity ? survey->channels_left : capacity;
     while (survey->channels_left > 0 && *budget > 0) {
         uint16_t number = survey->channels_left;
-        const struct channel *channel = connection->channels[number - 1];
+        struct channel *channel = connection->channels[number - 1];
         bool is_begun = survey->number == number;
         if (!is_begun && (channel != NULL || number % CHANNEL_PLACES_PER_ROW == 0)) {
             spend(budget);
@@ -229,7 +263,7 @@ walk_channels(struct client_survey *survey, const struct connection *connection,
 
 /* What the connection has; false: it is not all in the list yet. */
 static bool
-walk_connection(struct client_survey *survey, const struct connection *connection, uint32_t *budget)
+walk_connection(struct client_survey *survey, struct connection *connection, uint32_t *budget)
 {
     if (connection == NULL || !is_wanted(survey, connection)) {
         return true;
@@ -271,7 +305,7 @@ client_survey_step(struct client_survey *survey, struct core *core, uint32_t *bu
             }
         }
         uint64_t link = survey->link;
-        const struct connection *connection =
+        struct connection *connection =
             map_get(&core->connections, bytes_make(&link, sizeof(link)));
         if (walk_connection(survey, connection, budget)) {
             survey->link = 0;

@@ -21,6 +21,19 @@ struct survey_connection {
     bool is_tls, has_certificate;
     int64_t opened_wall_ms;
     uint64_t received_octets, sent_octets, pending_octets;
+    double received_rate, sent_rate; /* octets a second (base/sampled_rates.h) */
+};
+
+/* Counters of a channel that rates are shown of. */
+enum channel_rate {
+    CHANNEL_RATE_PUBLISHED,
+    CHANNEL_RATE_CONFIRMED,
+    CHANNEL_RATE_RETURNED,
+    CHANNEL_RATE_DELIVERED, /* and so many more: by the way in which */
+    CHANNEL_RATE_REDELIVERED = CHANNEL_RATE_DELIVERED + DELIVERY_KIND_COUNT,
+    CHANNEL_RATE_GOT_NOTHING,
+    CHANNEL_RATE_ACKED,
+    CHANNEL_RATE_COUNT,
 };
 
 struct survey_channel {
@@ -32,6 +45,7 @@ struct survey_channel {
     uint32_t consumers, unacked, uncommitted, uncommitted_acks;
     uint64_t confirmed, unconfirmed;
     struct channel_counters counters;
+    double rates[CHANNEL_RATE_COUNT];
 };
 
 /* A consumer, and where it consumes. */

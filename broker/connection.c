@@ -6,6 +6,7 @@
 #include "amqp/frame.h"
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "base/sampled_rates.h"
 #include "broker/access.h"
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
@@ -110,6 +111,7 @@ connection_free(struct connection **connection_pointer)
     list_remove(&connection->core_link);
     connection->core->connection_count -= connection->house == NULL ? 1 : 0;
     free(connection->peer);
+    sampled_rates_free(&connection->rates);
     free(connection->name);
     free(connection->client_name);
     free((uint8_t *)connection->client_properties.data);

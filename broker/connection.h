@@ -68,6 +68,7 @@ struct connection {
     int64_t opened_wall_ms;         /* when it came */
     uint64_t received_octets;       /* of frames, their bodies included */
     uint64_t sent_octets;           /* that the socket took */
+    struct sampled_rates *rates;    /* of both; owned; NULL: nobody has looked */
     struct channel **channels;      /* by number - 1; owned; NULL where none is open */
     uint16_t channel_capacity;
     uint16_t wake_first; /* where the next waking of consumers begins; any number */

@@ -3,6 +3,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "base/sampled_rates.h"
 #include "broker/access.h"
 #include "broker/audit.h"
 #include "broker/channel.h"
@@ -17,8 +18,10 @@
 #include "broker/limits.h"
 #include "broker/login.h"
 #include "broker/paging.h"
+#include "broker/parameters.h"
 #include "broker/pending.h"
 #include "broker/request.h"
+#include "broker/tap.h"
 #include "broker/trace.h"
 #include "broker/vhost.h"
 #include "broker/vhost_life.h"
@@ -72,6 +75,7 @@ init_lists(struct core *core)
     list_init(&core->pending);
     list_init(&core->pending_waits);
     list_init(&core->requests);
+    list_init(&core->taps);
     list_init(&core->overlong);
     list_init(&core->confirming);
     list_init(&core->awaiting_commit);
@@ -155,6 +159,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->traces = traces_new(core);
     core->generations = generations_new();
     core->audit = audit_new();
+    map_init(&core->parameters, core->seed);
     core->desk = desk_new(core);
     return core;
 }
@@ -188,6 +193,7 @@ core_free(struct core **core_pointer)
     /* What ends with the process is no change of anything. */
     core_attach_store(core, NULL, NULL);
     core_refuse_requests(core);
+    core_close_taps(core);
     struct list_link *link;
     while ((link = list_first(&core->connection_list)) != NULL) {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
@@ -197,6 +203,7 @@ core_free(struct core **core_pointer)
     core_forget_pending(core);
     desk_free(&core->desk);
     audit_free(&core->audit);
+    parameters_free(&core->parameters);
     dead_letters_free(&core->dead_letters);
     traces_free(&core->traces);
     core_unbind_all(core);
@@ -225,6 +232,7 @@ core_free(struct core **core_pointer)
     map_fini(&core->reply_channels);
     map_fini(&core->connections);
     map_fini(&core->durable_queues);
+    sampled_rates_free(&core->rates);
     free(core->log_targets);
     free(core->log_states);
     buffer_fini(&core->record);
@@ -344,9 +352,11 @@ core_handle_event(void *context, const struct net_event *event)
     }
     switch (event->type) {
     case NET_EVENT_METHOD:
+        core->events_of_tick++;
         connection_on_method(connection, event->channel, event->method.payload);
         break;
     case NET_EVENT_PUBLISH:
+        core->events_of_tick++;
         core_take_publish(core, connection, event);
         break;
     case NET_EVENT_FAULT:
@@ -476,10 +486,14 @@ core_end_tick(struct core *core)
     if (!list_is_empty(&core->requests) || core->requests_go_on) {
         core_work_on_requests(core);
     }
+    core->events_of_tick = 0;
     core_work_on_desk(core);
     core_end_waits(core);
     core_dispatch(core);
     core_send_traces(core);
+    if (core_is_tapped(core)) {
+        core_close_left_taps(core);
+    }
     core_expire(core);
     core_cut_queues(core);
     core_send_confirms(core);

@@ -188,6 +188,7 @@ struct core {
     struct list pending;            /* of what an operator asks for of them (pending.h); owns */
     struct list pending_waits;      /* the same: for a job, memory or room */
     struct list requests;           /* of request.link: what others ask (request.h) */
+    uint32_t events_of_tick;        /* methods and messages of clients, in this one */
     struct list overlong;           /* of queue_dying.overlong_link: too much is ready (limits.h) */
     struct queue_discards discards; /* of purged queues */
     struct list confirming;         /* of channel.confirm_link: confirms go out at the tick's end */
@@ -222,6 +223,8 @@ struct core {
     struct dead_letters *dead_letters; /* owned (broker/dead_letter.h) */
     struct traces *traces;             /* owned (broker/trace.h) */
     uint32_t traced_vhost_count;       /* where messages leave a trace */
+    uint32_t tap_count;                /* of them (broker/tap.h): */
+    struct list taps;                  /* of struct tap.link; a reference each */
     struct desk *desk;                 /* owned (broker/desk.h) */
     struct audit *audit;               /* owned (broker/audit.h) */
     struct paging *paging;             /* owned; NULL: nothing leaves memory */
@@ -234,17 +237,20 @@ struct core {
     uint64_t log_expiration;           /* of the message that goes to them; 0: none */
     const struct content *log_content; /* what that is; while the list is made */
     uint32_t log_state_count, log_state_capacity;
-    uint64_t stop_token;      /* what a stop waits for; 0: none is under way */
-    bool heads_came;          /* a queue in `getters` may wait no longer */
-    bool requests_go_on;      /* one of `requests` has something to do in the next tick */
-    bool refuses_requests;    /* for the rest of its life */
-    bool is_cutting;          /* queues are too long for one tick: publishes wait */
-    bool wants_flush;         /* somebody waits for the tick's batch, or for one before it */
-    bool wants_write;         /* the tick's batch has waited long enough to be handed over */
-    struct timer write_timer; /* armed since a batch was not handed over because it could wait */
-    struct timer flush_timer; /* armed while something is written and nobody asked for a flush */
-    struct timer trim_timer;  /* armed while the pool keeps memory that it may not need again */
+    uint64_t stop_token;       /* what a stop waits for; 0: none is under way */
+    bool heads_came;           /* a queue in `getters` may wait no longer */
+    bool passed_requests_over; /* in the tick before this one */
+    bool requests_go_on;       /* one of `requests` has something to do in the next tick */
+    bool refuses_requests;     /* for the rest of its life */
+    bool is_cutting;           /* queues are too long for one tick: publishes wait */
+    bool wants_flush;          /* somebody waits for the tick's batch, or for one before it */
+    bool wants_write;          /* the tick's batch has waited long enough to be handed over */
+    struct timer write_timer;  /* armed since a batch was not handed over because it could wait */
+    struct timer flush_timer;  /* armed while something is written and nobody asked for a flush */
+    struct timer trim_timer;   /* armed while the pool keeps memory that it may not need again */
+    struct map parameters;     /* struct parameter by name (parameters.h); owns */
     struct core_counters counters;
+    struct sampled_rates *rates; /* of some of them (survey.h); owned; NULL: nobody has looked */
 };
 
 /* `ports`, `log` and `pool` are borrowed. The pool's writers are the networks, each under its

@@ -101,7 +101,7 @@ is_target(const struct dead_letter_survey *survey, const struct queue *queue)
 {
     const struct vhost *vhost = queue->vhost;
     uint32_t looked = 0;
-    if (is_noted(survey, 'Q', vhost->name, queue->name)) {
+    if (is_noted(survey, 'Q', vhost->name, queue_name(queue))) {
         return true;
     }
     LIST_FOR_EACH(&queue->target.bindings, link)
@@ -132,7 +132,7 @@ add_row(struct dead_letter_survey *survey, struct core *core, struct queue *queu
     core_read_queue_clocks(core, queue, &reading);
     survey->rows[survey->count++] = (struct dead_letter_queue){
         .vhost = arena_copy(&survey->arena, vhost->name),
-        .name = arena_copy(&survey->arena, queue->name),
+        .name = arena_copy(&survey->arena, queue_name(queue)),
         .is_target = is_target,
         .messages = queue->ready_count + queue->unacked_count,
         .parked = queue->waiting == NULL ? 0 : queue->waiting->counts[WAITING_PARKED],

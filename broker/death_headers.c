@@ -22,9 +22,11 @@ is_any_of(struct bytes name, const char *const names[static WITNESS_COUNT])
     return false;
 }
 
+/* Everything but what is about deaths. */
 static bool
-is_copied(const struct death_source *source, struct bytes name)
+is_copied(const void *context, struct bytes name)
 {
+    const struct death_source *source = context;
     if (source->drops_cc && bytes_equal_text(name, "CC")) {
         return false;
     }
@@ -34,21 +36,6 @@ is_copied(const struct death_source *source, struct bytes name)
     }
     return !bytes_equal_text(name, "x-death") && !is_any_of(name, first_names) &&
            !is_any_of(name, last_names);
-}
-
-/* Everything but what is about deaths. */
-static void
-copy_others(struct buffer *out, const struct death_source *source)
-{
-    struct byte_reader reader = byte_reader_make(source->headers);
-    struct bytes name;
-    struct table_value value;
-    const uint8_t *field = reader.next;
-    for (; table_next(&reader, &name, &value); field = reader.next) {
-        if (is_copied(source, name)) {
-            buffer_put(out, field, (size_t)(reader.next - field));
-        }
-    }
 }
 
 static struct bytes
@@ -198,7 +185,7 @@ death_headers_put(struct buffer *out, const struct death_source *source, const s
 {
     struct bytes deaths = source->has_deaths ? deaths_of(source->headers) : bytes_of("");
     size_t start = buffer_size(out);
-    copy_others(out, source);
+    table_copy_if(out, source->headers, is_copied, source);
     size_t others_size = buffer_size(out);
     put_first_and_last(out, source, death);
     buffer_put_shortstr(out, bytes_of("x-death"));

@@ -68,7 +68,7 @@ write_failure(const struct dead_letter *dead, const struct failure *failure,
     struct buffer *headers = &dead->scratch->headers;
     bool has_id = (properties->flags & PROPERTY_MESSAGE_ID) != 0;
     struct failure_source source = {
-        .queue = dead->queue->name,
+        .queue = queue_name(dead->queue),
         .message_id = has_id ? properties->message_id : bytes_make(NULL, 0),
         .headers = old_headers,
     };
@@ -109,7 +109,7 @@ write_headers(struct dead_letter *dead)
     bool expires = (properties->flags & PROPERTY_EXPIRATION) != 0;
     struct death death = {
         .reason = dead->message.reason,
-        .queue = dead->queue->name,
+        .queue = queue_name(dead->queue),
         .exchange = content_exchange(letter->old),
         .keys = letter->keys,
         .key_count = letter->shown_key_count,
@@ -140,7 +140,7 @@ tell_cycle(const struct dead_letter *dead, const struct queue *target)
     log_limited(dead->core->log, LOG_LEVEL_WARN, "dead_letter.cycle",
                 "%s reason=%s target=%s action=\"dropped for that queue\"",
                 vhost_queue_fields(dead->queue, text), death_reason_name(dead->message.reason),
-                log_escape(target_text, sizeof(target_text), target->name));
+                log_escape(target_text, sizeof(target_text), queue_name(target)));
 }
 
 /* Whether it may go round: somebody has rejected it, or an operator has replayed it since it died
@@ -167,7 +167,7 @@ drop_cycles(struct dead_letter *dead)
     uint32_t prompt_count = core->prompt_count;
     for (uint32_t i = 0; i < set->count; i++) {
         const struct queue *target = queue_of_target(set->targets[i]);
-        if (death_headers_have_cycle(dead->letter.properties.headers, target->name)) {
+        if (death_headers_have_cycle(dead->letter.properties.headers, queue_name(target))) {
             core->counters.dead_letter_cycles++;
             tell_cycle(dead, target);
             core->prompt_count -= i < prompt_count ? 1 : 0;

@@ -96,7 +96,7 @@ copy_texts(struct desk_job *job, const struct desk_order *request)
         cut(request->note, DESK_NOTE_MAX),
         cut(request->target.exchange, UINT8_MAX),
         cut(request->target.routing_key, UINT8_MAX),
-        job->queue->name,
+        queue_name(job->queue),
         ((const struct vhost *)job->queue->vhost)->name,
     };
     struct bytes *texts[] = {

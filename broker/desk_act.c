@@ -39,7 +39,7 @@ count_targets(struct desk_job *job)
 {
     const struct route_set *routes = &job->core->routes;
     for (uint32_t i = 0; i < routes->count; i++) {
-        target_of(job, queue_of_target(routes->targets[i])->name)->count++;
+        target_of(job, queue_name(queue_of_target(routes->targets[i])))->count++;
     }
 }
 

@@ -59,7 +59,7 @@ read_deaths(struct desk_facts *facts, struct bytes headers)
 static void
 read_parked(struct desk_facts *facts, const struct queue *queue, const struct desk_row *row)
 {
-    facts->origin_queue = queue->name;
+    facts->origin_queue = queue_name(queue);
     facts->origin_exchange = content_exchange(row->content);
     facts->origin_keys = bytes_make(NULL, 0);
     facts->reason = bytes_of(death_reason_name(DEATH_DELIVERY_LIMIT));

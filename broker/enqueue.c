@@ -7,6 +7,7 @@
 #include "broker/limits.h"
 #include "broker/retry.h"
 #include "broker/route.h"
+#include "broker/tap.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"
 #include "queues/clocks.h"
@@ -70,6 +71,9 @@ core_enqueue(struct core *core, struct queue *queue, struct content_ref ref,
         .lsn_and_flags = entry_bits(core, queue, content, message),
         .size = content->body_size,
     };
+    if (core_is_tapped(core)) {
+        core_tap_queue(core, queue, content);
+    }
     if (message->due_ms != 0) {
         enqueue_delayed(core, queue, &entry, content, message);
         return;

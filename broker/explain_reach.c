@@ -110,7 +110,7 @@ add_queue(struct route_explanation *explanation, struct queue *queue, bool is_by
         return;
     }
     struct explained_queue *reached = arena_alloc(&explanation->arena, sizeof(*reached));
-    reached->name = arena_copy(&explanation->arena, queue->name);
+    reached->name = arena_copy(&explanation->arena, queue_name(queue));
     reached->from = explanation->at;
     reached->is_by_chance = is_by_chance;
     reached->is_delayed = explanation->is_behind;

@@ -204,8 +204,8 @@ look_at_named_queues(struct route_explanation *explanation, struct explained_exc
         }
         struct binding_verdict verdict = {.matches = true, .reason = VERDICT_KEY};
         struct explained_offer offer = {
-            .destination = queue->name,
-            .key = queue->name,
+            .destination = queue_name(queue),
+            .key = queue_name(queue),
             .message_key = i,
             .verdict = &verdict,
             .why = "the default exchange leads to the queue of that name",
@@ -231,13 +231,13 @@ look_at_other_queue(struct route_explanation *explanation, struct explained_exch
     }
     struct binding_verdict verdict = {
         .reason = VERDICT_KEY,
-        .distance = verdict_key_distance(key, queue->name),
-        .routing_key = queue->name,
+        .distance = verdict_key_distance(key, queue_name(queue)),
+        .routing_key = queue_name(queue),
         .message_key = key,
     };
     struct explained_offer offer = {
-        .destination = queue->name,
-        .key = queue->name,
+        .destination = queue_name(queue),
+        .key = queue_name(queue),
         .verdict = &verdict,
     };
     explained_bindings_offer(&step->misses, explanation->question.misses, &explanation->room,

@@ -79,6 +79,9 @@ expression_compile(struct expression *expression, struct bytes pattern,
     int code;
     PCRE2_SIZE offset;
     *expression = (struct expression){.matches_all = bytes_equal_text(pattern, ".*")};
+    if (expression->matches_all) {
+        return true; /* most rights are just that, and it needs no program */
+    }
     expression->code = pcre2_compile(pattern.size == 0 ? empty : pattern.data, pattern.size,
                                      PCRE2_NEVER_UTF | PCRE2_NEVER_UCP, &code, &offset, NULL);
     if (expression->code == NULL) {
@@ -95,6 +98,7 @@ expression_fini(struct expression *expression)
 {
     pcre2_code_free(expression->code);
     expression->code = NULL;
+    expression->matches_all = false;
 }
 
 enum status
@@ -125,14 +129,14 @@ expression_match(const struct expression *expression, const struct expression_ru
                  struct bytes subject)
 {
     static const uint8_t empty[1] = {0};
+    if (expression->matches_all) {
+        return EXPRESSION_MATCHES;
+    }
     if (expression->code == NULL ||
         (expression->prefix_size > 0 &&
          (subject.size < expression->prefix_size ||
           memcmp(subject.data, expression->prefix, expression->prefix_size) != 0))) {
         return EXPRESSION_DIFFERS_AT_ONCE;
-    }
-    if (expression->matches_all) {
-        return EXPRESSION_MATCHES;
     }
     int found = pcre2_match(expression->code, subject.size == 0 ? empty : subject.data,
                             subject.size, 0, 0, runner->data, runner->context);

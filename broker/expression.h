@@ -13,10 +13,10 @@ struct pcre2_real_match_data_8;
 
 enum { EXPRESSION_PREFIX_SIZE = 31 };
 
-/* `code` NULL: matches nothing. */
+/* `code` NULL: matches all or nothing. */
 struct expression {
     struct pcre2_real_code_8 *code;
-    bool matches_all;    /* it is ".*": no need to run it */
+    bool matches_all;    /* it is ".*": no need to compile or run it */
     uint8_t prefix_size; /* what it matches begins with so many octets of `prefix` */
     uint8_t prefix[EXPRESSION_PREFIX_SIZE];
 };

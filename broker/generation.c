@@ -315,7 +315,7 @@ append(struct generations *generations, struct generation *generation)
     if (generations->count == generations->capacity) {
         generations->capacity = generations->capacity == 0 ? 8 : 2 * generations->capacity;
         generations->items =
-            xrealloc(generations->items, generations->capacity * sizeof(*generations->items));
+            xrealloc(generations->items, generations->capacity * sizeof(struct generation *));
     }
     generations->items[generations->count++] = generation;
     if (generation->id >= generations->next_id) {
@@ -423,7 +423,7 @@ drop_at(struct core *core, size_t at)
     generation_free(generations->items[at]);
     generations->count--;
     memmove(&generations->items[at], &generations->items[at + 1],
-            (generations->count - at) * sizeof(*generations->items));
+            (generations->count - at) * sizeof(struct generation *));
 }
 
 /* One goes for each that comes, once there are enough. */

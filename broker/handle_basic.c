@@ -98,7 +98,7 @@ check_exclusive(const struct queue *queue, bool *exclusive, struct fault *fault)
     if (is_refused) {
         char text[RESOURCE_TEXT_SIZE];
         return fault_channel(fault, REPLY_ACCESS_REFUSED, "%s in exclusive use",
-                             vhost_queue_text(queue->vhost, queue->name, text));
+                             vhost_queue_text(queue->vhost, queue_name(queue), text));
     }
     return STATUS_OK;
 }
@@ -134,7 +134,7 @@ channel_consume_queue(struct channel *channel, const struct basic_consume *args,
         return STATUS_FAULT;
     }
     char text[RESOURCE_TEXT_SIZE];
-    (void)vhost_queue_text(queue->vhost, queue->name, text);
+    (void)vhost_queue_text(queue->vhost, queue_name(queue), text);
     struct consume_settings settings;
     bool exclusive = args->exclusive;
     if (queue_consume_arguments_read(&settings, args->arguments, queue->settings->type, text,
@@ -306,7 +306,7 @@ check_may_get(const struct queue *queue, struct fault *fault)
     return fault_channel(fault, REPLY_RESOURCE_LOCKED,
                          "cannot obtain access to locked %s. basic.get operations are not "
                          "supported by %s queues with single active consumer",
-                         vhost_queue_text(queue->vhost, queue->name, text),
+                         vhost_queue_text(queue->vhost, queue_name(queue), text),
                          queue_type_name(queue->settings->type));
 }
 

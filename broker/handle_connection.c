@@ -316,8 +316,8 @@ channel_recheck_consumers(struct channel *channel)
     {
         struct consumer *consumer = CONTAINER_OF(link, struct consumer, channel_link);
         struct fault fault;
-        if (access_require(channel->connection, ACCESS_READ, ACCESS_QUEUE, consumer->queue->name,
-                           &fault) != STATUS_OK) {
+        if (access_require(channel->connection, ACCESS_READ, ACCESS_QUEUE,
+                           queue_name(consumer->queue), &fault) != STATUS_OK) {
             channel_cancel_consumer(channel, consumer, true);
         }
     }

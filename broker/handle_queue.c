@@ -332,11 +332,11 @@ check_delete(const struct channel *channel, const struct queue *queue,
     char text[RESOURCE_TEXT_SIZE];
     if (args->if_empty && queue->ready_count > 0) {
         return fault_channel(fault, REPLY_PRECONDITION_FAILED, "%s not empty",
-                             vhost_queue_text(queue->vhost, queue->name, text));
+                             vhost_queue_text(queue->vhost, queue_name(queue), text));
     }
     if (args->if_unused && queue->consumer_count > 0) {
         return fault_channel(fault, REPLY_PRECONDITION_FAILED, "%s in use",
-                             vhost_queue_text(queue->vhost, queue->name, text));
+                             vhost_queue_text(queue->vhost, queue_name(queue), text));
     }
     return STATUS_OK;
 }

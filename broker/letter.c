@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "broker/durability.h"
 #include "broker/route.h"
+#include "broker/tap.h"
 #include "broker/vhost.h"
 
 /* Keys and headers ----------------------------------------------------------------------------- */
@@ -240,6 +241,10 @@ letter_publish(struct letter *letter)
     const struct content *content = chunk_pool_content(core->pool, letter->content);
     struct logged_message message = {.expiration = expiration_of(letter, content)};
     enum status status = STATUS_OK;
+    if (core_is_tapped(core)) {
+        core_tap_exchanges(core, letter->vhost, letter->exchange, content, letter->keys,
+                           letter->key_count);
+    }
     core_log_begin(core, content, message.expiration);
     for (uint32_t i = 0; i < set->count && core_has_log(core); i++) {
         struct queue *target = queue_of_target(set->targets[i]);

@@ -84,21 +84,24 @@ struct measured_queue {
 };
 
 static void
-add_finding(struct measure *measure, const struct queue *queue, enum measure_concern concern,
-            uint64_t value, uint64_t limit)
+add_finding_of(struct measure *measure, const struct vhost *vhost, struct bytes name,
+               struct measure_finding finding)
 {
-    const struct vhost *vhost = queue->vhost;
     if (measure->finding_count == MEASURE_FINDINGS_MAX ||
         (measure->viewer != NULL && !survey_may_see(vhost->core, measure->viewer, vhost->name))) {
         return;
     }
-    measure->findings[measure->finding_count++] = (struct measure_finding){
-        .concern = concern,
-        .vhost = arena_copy(&measure->arena, vhost->name),
-        .queue = arena_copy(&measure->arena, queue->name),
-        .value = value,
-        .limit = limit,
-    };
+    finding.vhost = arena_copy(&measure->arena, vhost->name);
+    finding.name = arena_copy(&measure->arena, name);
+    measure->findings[measure->finding_count++] = finding;
+}
+
+static void
+add_finding(struct measure *measure, const struct queue *queue, enum measure_concern concern,
+            uint64_t value, uint64_t limit)
+{
+    struct measure_finding finding = {.concern = concern, .value = value, .limit = limit};
+    add_finding_of(measure, queue->vhost, queue_name(queue), finding);
 }
 
 static void
@@ -106,7 +109,7 @@ heed_alert(struct measure *measure, const struct core *core, const struct measur
 {
     const struct queue *queue = measured->queue;
     const struct vhost *vhost = queue->vhost;
-    const struct config_alert *alert = core_find_alert(core, vhost->name, queue->name);
+    const struct config_alert *alert = core_find_alert(core, vhost->name, queue_name(queue));
     if (alert == NULL) {
         return;
     }
@@ -188,19 +191,41 @@ static void
 count_queue(struct measure *measure, struct core *core, struct queue *queue, uint32_t *budget)
 {
     struct measured_queue measured = {.queue = queue};
-    const struct vhost *vhost = queue->vhost;
     survey_spend_on_clocks(queue, budget);
     core_read_queue_clocks(core, queue, &measured.reading);
     measured.takes_dead_letters = takes_dead_letters(measure, queue, budget);
     measure->queues++;
-    bool is_foreign = !queue->from_file && !queue->exclusive;
-    if (is_foreign && core_current_generation(core, vhost->name) != NULL) {
-        measure->undeclared++;
-    }
     add_messages(measure, &measured);
     add_times(measure, &measured.reading);
     heed_alert(measure, core, &measured);
     find_concerns(measure, &measured);
+}
+
+/* Exchanges ------------------------------------------------------------------------------------ */
+
+static void
+look_at_exchange(struct measure *measure, const struct core *core, const struct exchange *exchange)
+{
+    uint64_t ago_ms = core_from_now_ms(core) - exchange->unroutable_ms;
+    if (exchange->unroutable_count > 0 && ago_ms < MEASURE_UNROUTABLE_MS) {
+        struct measure_finding finding = {.concern = CONCERN_UNROUTABLE,
+                                          .value = exchange->unroutable_count};
+        add_finding_of(measure, exchange->vhost, exchange->name, finding);
+    }
+}
+
+/* True: it is over. */
+static bool
+look_at_exchanges(struct measure *measure, struct survey_plan plan, uint32_t *budget)
+{
+    const struct exchange *exchange;
+    plan.map = SURVEY_EXCHANGES;
+    plan.enter = NULL;
+    while (*budget > 0 && !measure->exchanging.is_done &&
+           (exchange = survey_walk_next(&measure->exchanging, &plan, budget)) != NULL) {
+        look_at_exchange(measure, plan.core, exchange);
+    }
+    return measure->exchanging.is_done;
 }
 
 /* All ------------------------------------------------------------------------------------------ */
@@ -264,10 +289,12 @@ measure_step(struct measure *measure, struct core *core, uint32_t *budget)
     plan.enter = enter_vhost;
     plan.survey = measure;
     struct queue *queue;
-    while (*budget > 0 && (queue = survey_walk_next(&measure->counting, &plan, budget)) != NULL) {
+    while (*budget > 0 && !measure->counting.is_done &&
+           (queue = survey_walk_next(&measure->counting, &plan, budget)) != NULL) {
         count_queue(measure, core, queue, budget);
     }
-    if (!measure->counting.is_done) {
+    if (!measure->counting.is_done ||
+        (measure->looks_at_exchanges && !look_at_exchanges(measure, plan, budget))) {
         return REQUEST_MORE;
     }
     read_core(measure, core);

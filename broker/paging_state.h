@@ -135,6 +135,8 @@ bool paging_submit_fetch(struct paging *paging, struct paging_job *job, uint32_t
 /* Has the spilled chunk of a content read back by the job; frees the job when it cannot be. */
 bool paging_submit_restore(struct paging *paging, struct paging_job *job,
                            struct content_ref content);
+/* The chunk that the job has brought for a walk, with its pin; not set: it is lost. */
+struct content_ref paging_take_restored(struct paging *paging, struct paging_job *job);
 /* Gives the entry its content, if it was among those fetched. */
 bool paging_patch(struct chunk_pool *pool, struct queue_entry *entry, const struct io_fetch *fetch,
                   struct content_ref chunk);

@@ -13,14 +13,14 @@ core_pause_queue(struct core *core, struct queue *queue, bool is_paused, struct 
     if (queue->is_paused == is_paused) {
         return STATUS_OK;
     }
-    enum status status = core_prepare_record(core, queue->name.size + queue->arguments.size);
+    enum status status = core_prepare_record(core, queue_name(queue).size + queue->arguments.size);
     if (status != STATUS_OK) {
         return status;
     }
     queue->is_paused = is_paused;
     queue_remember(queue);
-    *token_out = core_topology_token(core);
     audit_pause(core, queue, is_paused, user, note);
+    *token_out = core_topology_token(core);
     if (!is_paused && queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }

@@ -362,14 +362,7 @@ void
 pending_end_restore(struct core *core, struct paging_job *job)
 {
     struct pending_walk *walk = job->pending;
-    bool is_read = job->io.status == STATUS_OK;
-    chunk_pool_end_restore(core->pool, &job->chunk, is_read);
-    if (is_read) {
-        walk->chunk = job->chunk.chunk;
-    } else {
-        paging_log_spill_failure(core->paging, job, "chunk.lost");
-        chunk_pool_release(core->pool, job->chunk.chunk);
-    }
+    walk->chunk = paging_take_restored(core->paging, job);
     paging_job_free(&job);
     paging_wake_waiting(core->paging);
     go_on(walk);

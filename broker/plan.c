@@ -147,7 +147,7 @@ binding_destination(const struct binding *binding)
 {
     return binding->target->kind == ROUTE_TARGET_EXCHANGE
                ? exchange_of_target(binding->target)->name
-               : queue_of_target(binding->target)->name;
+               : queue_name(queue_of_target(binding->target));
 }
 
 /* The binding leads somewhere: its target is not being deleted. */

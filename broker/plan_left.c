@@ -52,14 +52,14 @@ plan_left_exchange(struct planner *planner, const struct exchange *exchange)
 void
 plan_left_queue(struct planner *planner, const struct queue *queue)
 {
-    if (queue->exclusive || map_get(&planner->queues, queue->name) != NULL) {
+    if (queue->exclusive || map_get(&planner->queues, queue_name(queue)) != NULL) {
         return;
     }
     if (!planner->options->prune) {
-        note_left(planner, queue->from_file, queue->name.size + queue->arguments.size);
+        note_left(planner, queue->from_file, queue_name(queue).size + queue->arguments.size);
         return;
     }
-    struct plan_step *step = planner_add_step(planner, PLAN_DELETE, PLAN_QUEUE, queue->name);
+    struct plan_step *step = planner_add_step(planner, PLAN_DELETE, PLAN_QUEUE, queue_name(queue));
     planner_note_queue_loss(step, queue);
     planner_note_maker(planner, step, &queue->made);
     planner_judge_loss(planner, step, queue->is_protected);
@@ -71,7 +71,7 @@ target_stays(const struct planner *planner, struct route_target *target)
 {
     switch (target->kind) {
     case ROUTE_TARGET_QUEUE:
-        return map_get(&planner->queues, queue_of_target(target)->name) != NULL;
+        return map_get(&planner->queues, queue_name(queue_of_target(target))) != NULL;
     case ROUTE_TARGET_EXCHANGE:
         return exchange_of_target(target)->predeclared ||
                map_get(&planner->exchanges, exchange_of_target(target)->name) != NULL;

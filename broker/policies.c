@@ -291,7 +291,7 @@ match_queue(struct queue *queue, uint32_t *steps)
 {
     struct match match = {
         .vhost = queue->vhost,
-        .name = queue->name,
+        .name = queue_name(queue),
         .object = queue->settings->type == QUEUE_TYPE_QUORUM ? POLICY_ON_QUORUM_QUEUE
                                                              : POLICY_ON_CLASSIC_QUEUE,
     };
@@ -478,7 +478,7 @@ log_changed_settings(struct core *core, const struct queue *queue, uint32_t chan
     log_debug(core->log, "queue.settings_changed",
               "vhost=%s queue=%s settings=%s policy=%s operator_policy=%s",
               log_escape(texts[0], sizeof(texts[0]), vhost->name),
-              log_escape(texts[1], sizeof(texts[1]), queue->name),
+              log_escape(texts[1], sizeof(texts[1]), queue_name(queue)),
               settings_text(changed, settings, sizeof(settings)),
               policy_text(queue_policy(queue, POLICY_ORDINARY), texts[2]),
               policy_text(queue_policy(queue, POLICY_OPERATOR), texts[3]));

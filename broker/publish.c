@@ -19,6 +19,7 @@
 #include "broker/limits.h"
 #include "broker/reply_to.h"
 #include "broker/route.h"
+#include "broker/tap.h"
 #include "broker/trace.h"
 #include "broker/transaction.h"
 #include "broker/vhost.h"
@@ -284,6 +285,7 @@ static void
 publish_unroutable(const struct publish *publish)
 {
     publish->exchange->unroutable_count++;
+    publish->exchange->unroutable_ms = core_from_now_ms(publish_core(publish));
     if (!publish->mandatory) {
         publish_core(publish)->counters.unroutable_dropped++;
     } else if (publish->channel->mode != CHANNEL_TX) {
@@ -318,6 +320,10 @@ publish_deliver(const struct publish *publish, struct fault *fault)
     if (core_is_tracing(core)) {
         channel_trace_publish(publish->channel, publish->octets, publish->message.keys,
                               publish->message.key_count);
+    }
+    if (core_is_tapped(core)) {
+        core_tap_exchanges(core, channel_vhost(publish->channel), publish->exchange,
+                           publish->octets, publish->message.keys, publish->message.key_count);
     }
     core_spend(core, 1 + reached_count + core->routes.visit_count);
     enum status status = publish->channel->mode == CHANNEL_TX ? buffer_for_queues(publish, fault)

@@ -576,6 +576,20 @@ paging_log_spill_failure(struct paging *paging, const struct paging_job *job, co
                 job->spill.offset);
 }
 
+struct content_ref
+paging_take_restored(struct paging *paging, struct paging_job *job)
+{
+    struct chunk_pool *pool = paging->core->pool;
+    bool is_read = job->io.status == STATUS_OK;
+    chunk_pool_end_restore(pool, &job->chunk, is_read);
+    if (is_read) {
+        return job->chunk.chunk;
+    }
+    paging_log_spill_failure(paging, job, "chunk.lost");
+    chunk_pool_release(pool, job->chunk.chunk);
+    return (struct content_ref){0};
+}
+
 void
 paging_end_restore(struct paging *paging, struct paging_job *job)
 {

@@ -228,14 +228,10 @@ void
 paging_end_dying_restore(struct paging *paging, struct paging_job *job)
 {
     struct queue *queue = queue_ref(job->queue);
-    bool is_read = job->io.status == STATUS_OK;
-    chunk_pool_end_restore(paging->core->pool, &job->chunk, is_read);
+    struct content_ref chunk = paging_take_restored(paging, job);
     queue->dying->is_fetching = false;
-    if (is_read) {
-        keep_window(paging, queue, job->chunk.chunk, job->chunk.size);
-    } else {
-        paging_log_spill_failure(paging, job, "chunk.lost");
-        chunk_pool_release(paging->core->pool, job->chunk.chunk);
+    if (content_ref_is_set(chunk)) {
+        keep_window(paging, queue, chunk, job->chunk.size);
     }
     paging_job_free(&job);
     core_dying_is_there(paging->core, queue);

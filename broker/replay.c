@@ -114,8 +114,9 @@ choose_origin(const struct replay *replay, struct letter *letter, const struct d
     letter->exchange = vhost_find_exchange(vhost, facts->origin_exchange);
     /* What is parked has the keys that it came with. */
     return letter->exchange != NULL &&
-           (facts->origin_keys.size == 0 ? bytes_equal(facts->origin_queue, replay->queue->name)
-                                         : take_origin_keys(letter, facts->origin_keys));
+           (facts->origin_keys.size == 0
+                ? bytes_equal(facts->origin_queue, queue_name(replay->queue))
+                : take_origin_keys(letter, facts->origin_keys));
 }
 
 static bool
@@ -156,28 +157,15 @@ may_publish(const struct replay *replay, const struct letter *letter)
 /* Headers -------------------------------------------------------------------------------------- */
 
 static bool
-is_of_replay(struct bytes name)
+is_of_others(const void *context, struct bytes name)
 {
+    (void)context;
     for (size_t i = 0; i < sizeof(replay_names) / sizeof(replay_names[0]); i++) {
         if (bytes_equal_text(name, replay_names[i])) {
-            return true;
+            return false;
         }
     }
-    return false;
-}
-
-static void
-copy_others(struct buffer *out, struct bytes headers)
-{
-    struct byte_reader reader = byte_reader_make(headers);
-    struct bytes name;
-    struct table_value value;
-    const uint8_t *field = reader.next;
-    for (; table_next(&reader, &name, &value); field = reader.next) {
-        if (!is_of_replay(name)) {
-            buffer_put(out, field, (size_t)(reader.next - field));
-        }
-    }
+    return true;
 }
 
 /* Where they would not fit the frame of a client, the message goes without. */
@@ -186,14 +174,14 @@ put_headers(struct replay *replay, struct letter *letter, const struct desk_fact
 {
     struct buffer *headers = &replay->headers;
     buffer_clear(headers);
-    copy_others(headers, letter->properties.headers);
+    table_copy_if(headers, letter->properties.headers, is_of_others, NULL);
     if (buffer_size(headers) + REPLAY_HEADERS_OCTETS_MAX <= letter_header_octets_max(letter)) {
         table_put_text(headers, "x-replay-batch", replay->batch);
         table_put_integer(headers, "x-replay-count", facts->replay_count + 1);
         buffer_put_shortstr(headers, bytes_of("x-replay-time"));
         buffer_put_u8(headers, 'T');
         buffer_put_u64(headers, (uint64_t)(replay->core->now.wall_ms / 1000));
-        table_put_text(headers, "x-replay-queue", replay->queue->name);
+        table_put_text(headers, "x-replay-queue", queue_name(replay->queue));
     }
     if (headers->failed) {
         return STATUS_NO_MEMORY;

@@ -48,10 +48,32 @@ request_work(struct request *request, struct core *core, uint32_t *budget)
     core->requests_go_on |= progress == REQUEST_MORE;
 }
 
+/* A tick that has something for clients does that and no more, but not two in a row. */
+static bool
+core_passes_requests_over(struct core *core)
+{
+    core->passed_requests_over = core->events_of_tick > 0 && !core->passed_requests_over;
+    return core->passed_requests_over;
+}
+
+static uint32_t
+core_request_rows(const struct core *core)
+{
+    uint32_t rows = core->events_of_tick / CORE_REQUEST_EVENTS_PER_ROW;
+    if (rows < CORE_REQUEST_ROWS_MIN) {
+        return CORE_REQUEST_ROWS_MIN;
+    }
+    return rows < CORE_REQUEST_ROWS_MAX ? rows : CORE_REQUEST_ROWS_MAX;
+}
+
 void
 core_work_on_requests(struct core *core)
 {
-    uint32_t budget = CORE_REQUEST_ROWS_PER_TICK;
+    if (core_passes_requests_over(core)) {
+        core->requests_go_on = true;
+        return;
+    }
+    uint32_t budget = core_request_rows(core);
     struct list turn;
     list_init(&turn);
     struct list_link *link;

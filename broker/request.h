@@ -18,9 +18,15 @@
 
 #include <stdatomic.h>
 
-/* Rows (queues, bindings, messages looked at) of all requests in one tick: a row takes some tenths
- * of a microsecond, so all of them make a tick at most about 0.1 ms longer. */
-enum { CORE_REQUEST_ROWS_PER_TICK = 256 };
+/* Rows (queues, bindings, messages looked at) of all requests in one tick, of two at most one if
+ * clients say something in both: a row takes some tenths of a microsecond. A message that comes
+ * meanwhile waits for that, so where few come it is little; where many come, ticks are few and
+ * long, and a row for each four events is a small part of what they take. */
+enum {
+    CORE_REQUEST_ROWS_MIN = 16,
+    CORE_REQUEST_ROWS_MAX = 256,
+    CORE_REQUEST_EVENTS_PER_ROW = 4,
+};
 
 enum request_progress {
     REQUEST_DONE, /* never called again */

@@ -10,30 +10,17 @@ static const char ACQUIRED_COUNT[] = "x-acquired-count";
 static const char LAST_VERDICT[] = "x-last-verdict";
 
 static bool
-tells_of_failures(struct bytes name)
+is_of_others(const void *context, struct bytes name)
 {
-    return bytes_equal_text(name, DELIVERY_COUNT) || bytes_equal_text(name, ACQUIRED_COUNT) ||
-           bytes_equal_text(name, LAST_VERDICT);
-}
-
-static void
-copy_others(struct buffer *out, struct bytes headers)
-{
-    struct byte_reader reader = byte_reader_make(headers);
-    struct bytes name;
-    struct table_value value;
-    const uint8_t *field = reader.next;
-    for (; table_next(&reader, &name, &value); field = reader.next) {
-        if (!tells_of_failures(name)) {
-            buffer_put(out, field, (size_t)(reader.next - field));
-        }
-    }
+    (void)context;
+    return !bytes_equal_text(name, DELIVERY_COUNT) && !bytes_equal_text(name, ACQUIRED_COUNT) &&
+           !bytes_equal_text(name, LAST_VERDICT);
 }
 
 void
 retry_headers_put(struct buffer *out, struct bytes headers, const struct failure_row *failure)
 {
-    copy_others(out, headers);
+    table_copy_if(out, headers, is_of_others, NULL);
     if (failure->delivery_count > 0) {
         table_put_integer(out, DELIVERY_COUNT, failure->delivery_count);
     }

@@ -13,7 +13,7 @@
 static struct queue *
 find_named_queue(struct vhost *vhost, struct bytes name)
 {
-    if (vhost->named_last == NULL || !bytes_equal(vhost->named_last->name, name)) {
+    if (vhost->named_last == NULL || !bytes_equal(queue_name(vhost->named_last), name)) {
         vhost->named_last = vhost_find_queue(vhost, name);
     }
     return vhost->named_last;

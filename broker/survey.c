@@ -3,9 +3,11 @@
 
 #include <stdlib.h>
 
+#include "base/sampled_rates.h"
 #include "broker/access.h"
 #include "broker/channel.h"
 #include "broker/core_clock.h"
+#include "broker/parameters.h"
 #include "broker/queue_clocks.h"
 #include "broker/vhost.h"
 
@@ -81,6 +83,7 @@ copy_counts(const struct queue *queue, struct survey_queue *row)
         memcpy(row->died, queue->dying->died_count, sizeof(row->died));
     }
     if (queue->clocks != NULL) {
+        row->unacked_bytes = queue->clocks->lent_bytes;
         row->published = queue->clocks->published_count;
         row->delivered = delivery_count(queue->clocks->delivered_counts);
         memcpy(row->delivered_by, queue->clocks->delivered_counts, sizeof(row->delivered_by));
@@ -98,7 +101,7 @@ copy_clocks(struct core *core, struct queue *queue, struct survey_queue *row)
     row->has_clocks = true;
     row->oldest_ready_ms = reading.oldest_ready_ms;
     row->oldest_unacked_ms = reading.oldest_unacked_ms;
-    memcpy(row->rates, reading.rates, sizeof(row->rates));
+    row->rates = reading.rates[RATE_10_S];
     row->wait_count = reading.wait_count;
     row->wait_sum_ms = reading.wait_sum_ms;
 }
@@ -113,7 +116,7 @@ copy_queue(struct queue_survey *survey, struct core *core, struct queue *queue)
         copy_clocks(core, queue, row);
     }
     row->vhost = arena_copy(&survey->arena, vhost->name);
-    row->name = arena_copy(&survey->arena, queue->name);
+    row->name = arena_copy(&survey->arena, queue_name(queue));
     row->arguments = arena_copy(&survey->arena, queue->arguments);
     row->type = queue->settings->type;
     row->durable = queue->durable;
@@ -199,36 +202,6 @@ queue_survey_sort(struct queue_survey *survey)
 
 enum { DETAILS_MAX = 4096 };
 
-static void
-copy_binding(struct queue_details *details, const struct binding *binding)
-{
-    const struct exchange *source = binding->source;
-    details->bindings[details->binding_count++] = (struct survey_binding){
-        .source = arena_copy(&details->arena, source->name),
-        .routing_key = arena_copy(&details->arena, binding_routing_key(binding)),
-        .arguments = arena_copy(&details->arena, binding_arguments(binding)),
-    };
-}
-
-static void
-copy_bindings(struct queue_details *details, const struct queue *queue)
-{
-    details->bindings = arena_alloc(&details->arena, DETAILS_MAX * sizeof(*details->bindings));
-    details->bindings[details->binding_count++] = (struct survey_binding){
-        .source = bytes_make("", 0),
-        .routing_key = arena_copy(&details->arena, queue->name),
-        .arguments = bytes_make("", 0),
-        .from_default = true,
-    };
-    LIST_FOR_EACH(&queue->target.bindings, link)
-    {
-        if (details->binding_count == DETAILS_MAX) {
-            break;
-        }
-        copy_binding(details, CONTAINER_OF(link, struct binding, target_link));
-    }
-}
-
 struct survey_consumer
 survey_consumer_of(struct arena *arena, const struct queue *queue, const struct consumer *consumer)
 {
@@ -272,14 +245,8 @@ queue_details_step(struct queue_details *details, struct core *core, uint32_t *b
         return REQUEST_DONE;
     }
     details->is_found = true;
-    if (details->wants_bindings) {
-        copy_bindings(details, queue);
-    }
-    if (details->wants_consumers) {
-        copy_consumers(details, queue);
-    }
-    uint32_t rows = details->binding_count + details->consumer_count;
-    *budget -= rows < *budget ? rows : *budget;
+    copy_consumers(details, queue);
+    *budget -= details->consumer_count < *budget ? details->consumer_count : *budget;
     return REQUEST_DONE;
 }
 
@@ -291,13 +258,25 @@ queue_details_fini(struct queue_details *details)
 
 /* Vhosts ------------------------------------------------------------------------------------- */
 
+static struct bytes
+copy_text(struct arena *arena, const char *text)
+{
+    return text == NULL ? bytes_make("", 0) : arena_copy(arena, bytes_of(text));
+}
+
 static void
 enter_vhost(void *context, const struct vhost *vhost)
 {
     struct vhost_survey *survey = context;
+    struct arena *arena = &survey->arena;
     survey->rows = grown(survey->rows, survey->count, &survey->capacity, sizeof(*survey->rows));
     survey->rows[survey->count++] = (struct survey_vhost){
-        .name = arena_copy(&survey->arena, vhost->name),
+        .name = arena_copy(arena, vhost->name),
+        .description = copy_text(arena, vhost->description),
+        .tags = copy_text(arena, vhost->tags),
+        .default_queue_type = copy_text(arena, vhost->default_queue_type),
+        .is_traced = vhost->is_traced,
+        .is_protected = vhost->is_protected,
         .queues = map_count(&vhost->queues),
         .exchanges = map_count(&vhost->exchanges),
         .connections = vhost->connection_count,
@@ -322,9 +301,7 @@ add_queue_to_vhost(struct survey_vhost *row, struct queue *queue)
     row->redelivered += clocks->redelivered_count;
     row->acked += clocks->acked_count;
     queue_read_clocks(queue, &reading);
-    row->published_rate += reading.rates[RATE_10_S].arrived;
-    row->delivered_rate += reading.rates[RATE_10_S].delivered;
-    row->served_rate += reading.rates[RATE_10_S].served;
+    queue_rates_add(&row->rates, &reading.rates[RATE_10_S]);
 }
 
 enum request_progress
@@ -375,16 +352,41 @@ count_queue(struct core_survey *survey, struct queue *queue)
     }
     struct queue_clock_reading reading;
     queue_read_clocks(queue, &reading);
-    survey->published_rate += reading.rates[RATE_10_S].arrived;
-    survey->delivered_rate += reading.rates[RATE_10_S].delivered;
-    survey->served_rate += reading.rates[RATE_10_S].served;
+    queue_rates_add(&survey->rates, &reading.rates[RATE_10_S]);
 }
 
 static void
-read_core(struct core_survey *survey, const struct core *core)
+read_core_rates(struct core_survey *survey, struct core *core)
 {
+    const struct core_counters *now = &core->counters;
+    uint64_t counters[CORE_RATE_COUNT] = {
+        [CORE_RATE_PUBLISHED] = now->published,
+        [CORE_RATE_CONFIRMED] = now->confirmed,
+        [CORE_RATE_REDELIVERED] = now->redelivered,
+        [CORE_RATE_GOT_NOTHING] = now->get_empty,
+        [CORE_RATE_ACKED] = now->acked,
+        [CORE_RATE_RETURNED] = now->unroutable_returned,
+        [CORE_RATE_DROPPED] = now->unroutable_dropped,
+        [CORE_RATE_CONNECTIONS_OPENED] = now->connections_opened,
+        [CORE_RATE_CONNECTIONS_CLOSED] = now->connections_closed,
+        [CORE_RATE_CHANNELS_OPENED] = now->channels_opened,
+        [CORE_RATE_CHANNELS_CLOSED] = now->channels_closed,
+        [CORE_RATE_QUEUES_DECLARED] = now->queues_declared,
+        [CORE_RATE_QUEUES_CREATED] = now->queues_created,
+        [CORE_RATE_QUEUES_DELETED] = now->queues_deleted,
+    };
+    memcpy(&counters[CORE_RATE_DELIVERED], now->delivered_by, sizeof(now->delivered_by));
+    sampled_rates_look(&core->rates, counters, CORE_RATE_COUNT, core_from_now_ms(core),
+                       core_uptime_ms(core), survey->counter_rates);
+}
+
+static void
+read_core(struct core_survey *survey, struct core *core)
+{
+    read_core_rates(survey, core);
     survey->counters = core->counters;
     survey->uptime_ms = core_uptime_ms(core);
+    survey->cluster_name = survey_copy(&survey->arena, core_cluster_name(core));
     survey->connections = core->connection_count;
     survey->channels = core->counters.channels_opened - core->counters.channels_closed;
     survey->memory_bytes = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;

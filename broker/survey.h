@@ -35,13 +35,13 @@ struct survey_queue {
     uint64_t ready, unacked;
     uint64_t waiting[WAITING_KIND_COUNT];
     uint64_t dying;
-    uint64_t ready_bytes, waiting_bytes, memory_bytes;
+    uint64_t ready_bytes, unacked_bytes, waiting_bytes, memory_bytes;
     uint32_t consumers, ready_consumers;
     uint64_t published, delivered, redelivered, acked, died[DEATH_REASON_COUNT];
     uint64_t delivered_by[DELIVERY_KIND_COUNT], get_empty;
     bool has_clocks;
     uint64_t oldest_ready_ms, oldest_unacked_ms; /* ages; NEVER_MS: there is none */
-    struct queue_rates rates[RATE_WINDOW_COUNT];
+    struct queue_rates rates;                    /* of RATE_10_S */
     uint64_t wait_count, wait_sum_ms;
 };
 
@@ -67,11 +67,6 @@ void queue_survey_sort(struct queue_survey *survey);
 
 /* What one queue has ------------------------------------------------------------------------- */
 
-struct survey_binding {
-    struct bytes source, routing_key, arguments;
-    bool from_default; /* the one that every queue has with the default exchange */
-};
-
 struct survey_consumer {
     struct bytes tag, connection, user, peer_host;
     uint16_t channel, peer_port, prefetch;
@@ -85,13 +80,10 @@ struct consumer;
 struct survey_consumer survey_consumer_of(struct arena *arena, const struct queue *queue,
                                           const struct consumer *consumer);
 
-/* Bindings of one queue, or its consumers: at most 4,096 of them. */
+/* Consumers of one queue: at most 4,096 of them. */
 struct queue_details {
     struct bytes vhost, queue;
-    bool wants_bindings, wants_consumers;
     bool is_found; /* there is such a queue */
-    struct survey_binding *bindings;
-    uint32_t binding_count;
     struct survey_consumer *consumers;
     uint32_t consumer_count;
     struct arena arena; /* owned */
@@ -105,10 +97,12 @@ void queue_details_fini(struct queue_details *details);
 
 struct survey_vhost {
     struct bytes name;
+    struct bytes description, tags, default_queue_type; /* as they were given; empty: none was */
+    bool is_traced, is_protected;
     uint32_t queues, exchanges, connections;
     uint64_t ready, unacked;
     uint64_t published, delivered_by[DELIVERY_KIND_COUNT], get_empty, redelivered, acked;
-    double published_rate, delivered_rate, served_rate; /* a second, over its queues */
+    struct queue_rates rates; /* summed up over its queues */
 };
 
 struct vhost_survey {
@@ -125,6 +119,26 @@ enum request_progress vhost_survey_step(struct vhost_survey *survey, struct core
                                         uint32_t *budget);
 void vhost_survey_fini(struct vhost_survey *survey);
 
+/* Counters of the core that rates are shown of. */
+enum core_rate {
+    CORE_RATE_PUBLISHED,
+    CORE_RATE_CONFIRMED,
+    CORE_RATE_DELIVERED, /* and so many more: by the way in which */
+    CORE_RATE_REDELIVERED = CORE_RATE_DELIVERED + DELIVERY_KIND_COUNT,
+    CORE_RATE_GOT_NOTHING,
+    CORE_RATE_ACKED,
+    CORE_RATE_RETURNED,
+    CORE_RATE_DROPPED,
+    CORE_RATE_CONNECTIONS_OPENED,
+    CORE_RATE_CONNECTIONS_CLOSED,
+    CORE_RATE_CHANNELS_OPENED,
+    CORE_RATE_CHANNELS_CLOSED,
+    CORE_RATE_QUEUES_DECLARED,
+    CORE_RATE_QUEUES_CREATED,
+    CORE_RATE_QUEUES_DELETED,
+    CORE_RATE_COUNT,
+};
+
 /* Everything --------------------------------------------------------------------------------- */
 
 /* How much of everything there is: the queues of the vhosts that the viewer may see, and the
@@ -134,13 +148,15 @@ struct core_survey {
     bool leaves_queues; /* only what the core counts by itself is wanted: no walk */
     struct core_counters counters;
     uint64_t uptime_ms;
+    struct bytes cluster_name; /* JSON; data NULL: nobody has given it one */
     uint64_t ready, unacked;
     uint64_t queues, exchanges, consumers, connections, channels;
     uint64_t memory_bytes, memory_mark_bytes;
-    uint64_t disk_mark_bytes;                           /* as in struct core_settings */
-    uint32_t disk_mark_percent;                         /* likewise */
-    uint8_t alarms;                                     /* of enum core_alarm */
-    double published_rate, delivered_rate, served_rate; /* a second, over all queues */
+    uint64_t disk_mark_bytes;              /* as in struct core_settings */
+    uint32_t disk_mark_percent;            /* likewise */
+    uint8_t alarms;                        /* of enum core_alarm */
+    struct queue_rates rates;              /* summed up over the queues */
+    double counter_rates[CORE_RATE_COUNT]; /* by enum core_rate */
     struct survey_walk walk;
     struct arena arena; /* owned */
 };

@@ -16,6 +16,18 @@ has_left(bool *from_file, bool *is_named)
     return left;
 }
 
+/* Flags of one bit have no address. */
+static bool
+queue_has_left(struct queue *queue)
+{
+    bool from_file = queue->from_file;
+    bool is_named = queue->is_named;
+    bool left = has_left(&from_file, &is_named);
+    queue->from_file = from_file;
+    queue->is_named = is_named;
+    return left;
+}
+
 static void
 report_left(const struct vhost *vhost, const char *kind, struct bytes name)
 {
@@ -32,7 +44,7 @@ report_left_binding(const struct vhost *vhost, const struct binding *binding)
     const struct exchange *source = binding->source;
     bool to_exchange = binding->target->kind == ROUTE_TARGET_EXCHANGE;
     struct bytes destination = to_exchange ? exchange_of_target(binding->target)->name
-                                           : queue_of_target(binding->target)->name;
+                                           : queue_name(queue_of_target(binding->target));
     char texts[4][RESOURCE_TEXT_SIZE];
     log_warn(vhost->core->log, "topology.left_file", "kind=binding vhost=%s source=%s %s=%s key=%s",
              log_escape(texts[0], sizeof(texts[0]), vhost->name),
@@ -89,8 +101,8 @@ sweep_vhost(struct vhost *vhost)
     position = 0;
     for (struct map_entry *entry; (entry = map_next(&vhost->queues, &position)) != NULL;) {
         struct queue *queue = entry->value;
-        if (has_left(&queue->from_file, &queue->is_named)) {
-            report_left(vhost, "queue", queue->name);
+        if (queue_has_left(queue)) {
+            report_left(vhost, "queue", queue_name(queue));
             queue_remember(queue);
         }
     }

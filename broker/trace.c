@@ -12,6 +12,7 @@
 #include "broker/limits.h"
 #include "broker/publish.h"
 #include "broker/route.h"
+#include "broker/tap.h"
 
 /* A content that waits for the end of the tick. */
 struct trace {
@@ -199,7 +200,7 @@ put_queues(const struct core *core, struct buffer *table, size_t octets_max)
     enum { ITEM_OVERHEAD = 5 };
     size_t size_at = begin_array(table, "routed_queues");
     for (uint32_t i = 0; i < core->routes.count; i++) {
-        struct bytes name = queue_of_target(core->routes.targets[i])->name;
+        struct bytes name = queue_name(queue_of_target(core->routes.targets[i]));
         if (buffer_size(table) + ITEM_OVERHEAD + name.size > octets_max) {
             break;
         }
@@ -401,7 +402,7 @@ channel_trace_delivery(struct channel *channel, const struct queue *queue,
         .keys = keys,
         .key_count = collect_keys(content, keys),
         .event = "deliver",
-        .object = queue->name,
+        .object = queue_name(queue),
         .is_delivery = true,
         .is_redelivered = is_redelivered,
     };
@@ -445,6 +446,9 @@ send(struct core *core, const struct trace *trace)
     };
     core_route(core, trace->vhost, exchange, &message);
     core_spend(core, 1 + core->routes.count + core->routes.visit_count);
+    if (core_is_tapped(core)) {
+        core_tap_exchanges(core, trace->vhost, exchange, content, &key, 1);
+    }
     for (uint32_t i = 0; i < core->prompt_count; i++) {
         send_to_queue(core, queue_of_target(core->routes.targets[i]), trace, content);
     }

@@ -272,7 +272,8 @@ find_queues(struct channel *channel)
         if (publish->queue == NULL || !publish->queue->deleted) {
             continue;
         }
-        struct queue *successor = vhost_find_queue(channel_vhost(channel), publish->queue->name);
+        struct queue *successor =
+            vhost_find_queue(channel_vhost(channel), queue_name(publish->queue));
         queue_unref(&publish->queue);
         publish->queue = successor == NULL ? NULL : queue_ref(successor);
     }

@@ -54,7 +54,7 @@ vhost_queue_fields(const struct queue *queue, char out[static QUEUE_FIELDS_SIZE]
     char texts[2][RESOURCE_TEXT_SIZE];
     (void)snprintf(out, QUEUE_FIELDS_SIZE, "vhost=%s queue=%s",
                    log_escape(texts[0], sizeof(texts[0]), vhost->name),
-                   log_escape(texts[1], sizeof(texts[1]), queue->name));
+                   log_escape(texts[1], sizeof(texts[1]), queue_name(queue)));
     return out;
 }
 
@@ -80,7 +80,7 @@ fault_locked_queue(struct fault *fault, const struct queue *queue)
                          "cannot obtain exclusive access to locked %s. It could be originally "
                          "declared on another connection or the exclusive property value does not "
                          "match that of the original declaration.",
-                         vhost_queue_text(queue->vhost, queue->name, subject));
+                         vhost_queue_text(queue->vhost, queue_name(queue), subject));
 }
 
 /* The host and its predeclared exchanges ------------------------------------------------------ */
@@ -90,7 +90,7 @@ target_name(const struct route_target *target)
 {
     assert(target->kind != ROUTE_TARGET_GONE);
     return target->kind == ROUTE_TARGET_QUEUE
-               ? CONTAINER_OF(target, const struct queue, target)->name
+               ? queue_name(CONTAINER_OF(target, const struct queue, target))
                : CONTAINER_OF(target, const struct exchange, target)->name;
 }
 
@@ -414,7 +414,7 @@ compare_queue(const struct queue *queue, const struct queue_properties *properti
         return fault_locked_queue(fault, queue);
     }
     char subject[RESOURCE_TEXT_SIZE];
-    vhost_queue_text(queue->vhost, queue->name, subject);
+    vhost_queue_text(queue->vhost, queue_name(queue), subject);
     if (queue_property_compare("durable", properties->durable, queue->durable, subject, fault) !=
             STATUS_OK ||
         queue_property_compare("auto_delete", properties->auto_delete, queue->auto_delete, subject,
@@ -464,7 +464,7 @@ vhost_restore_queue(struct vhost *vhost, uint64_t id, const struct queue_propert
     queue->vhost = vhost;
     queue_match_policies(queue);
     queue_count_memory(queue, &core->queue_memory);
-    map_put(&vhost->queues, queue->name, queue);
+    map_put(&vhost->queues, queue_name(queue), queue);
     if (queue->durable) {
         map_put(&core->durable_queues, bytes_make(&queue->target.id, sizeof(queue->target.id)),
                 queue);
@@ -607,7 +607,7 @@ vhost_delete_queue(struct vhost *vhost, struct queue *queue)
     queue->deleted = true;
     vhost->core->counters.queues_deleted++;
     queue_forget(queue);
-    (void)map_remove(&vhost->queues, queue->name);
+    (void)map_remove(&vhost->queues, queue_name(queue));
     if (vhost->named_last == queue) {
         vhost->named_last = NULL;
     }

@@ -40,6 +40,7 @@ backup_run(const struct command_line *line, const struct command_io *io)
     }
     int result = client_open(&client, line, io);
     if (result == COMMAND_OK) {
+        client_allow(client, CLIENT_BACKUP_SECONDS);
         result = client_call(client, "POST", "/api/bourse/backup", body, &answer);
     }
     if (result == COMMAND_OK) {

@@ -78,7 +78,8 @@ cell_put_escaped(struct buffer *out, struct bytes text)
 static void
 put_dumped(struct buffer *out, const json_t *value)
 {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS |
+                                       JSON_REAL_PRECISION(15));
     if (text != NULL) {
         cell_put_escaped(out, bytes_of(text));
         free(text);

@@ -2,6 +2,7 @@
 #include "cli/change.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/output.h"
 
@@ -32,6 +33,9 @@ change_run(const struct change *change, const struct command_line *line,
            const struct command_io *io)
 {
     struct client *client;
+    if (change->body == NULL && strcmp(change->method, "DELETE") != 0) {
+        return command_misused(io, "what is given is not UTF-8");
+    }
     int result = client_open(&client, line, io);
     if (result == COMMAND_OK) {
         char *path = path_new(change, client);

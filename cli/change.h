@@ -12,7 +12,7 @@ struct change {
     const char *path;
     bool in_vhost;
     const char *names[3];
-    json_t *body;     /* taken: released by change_run; NULL: none */
+    json_t *body;     /* taken: released by change_run; NULL: none, of a DELETE only */
     const char *done; /* "queue declared"; the first operand follows */
 };
 

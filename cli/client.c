@@ -1,40 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/client.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/buffer.h"
-#include "cli/context.h"
-#include "cli/curl_library.h"
+#include "base/clock.h"
+#include "cli/client_parts.h"
+#include "cli/interrupt.h"
+#include "cli/socket_probe.h"
 
 enum {
     TIMEOUT_S = 10,
+    MS_PER_S = 1000,
     CONNECT_TIMEOUT_MS = 5000,
+    SHOWN_AFTER_MS = 500,         /* what takes longer shows on a terminal that it goes on */
     ANSWER_BYTES_MAX = 256 << 20, /* what a broker with very many queues says, and no more */
-    HTTP_OK = 200,
-    HTTP_REDIRECT = 300,
-    HTTP_UNAUTHORIZED = 401,
-    HTTP_FORBIDDEN = 403,
-    HTTP_NOT_FOUND = 404,
-    HTTP_METHOD = 405,
-    HTTP_PRECONDITION = 412,
-    HTTP_UNAVAILABLE = 503,
-};
-
-struct client {
-    struct curl_library library;
-    CURL *curl;
-    struct context context;
-    const struct command_io *io;
-    const char *vhost;
-    long timeout_s;
-    struct buffer answer; /* of the last request */
-    bool is_too_long;
-    FILE *stream; /* where whole lines of an answer go; NULL: it is kept */
 };
 
 /* Paths -------------------------------------------------------------------------------------- */
@@ -85,6 +71,7 @@ parse_timeout(struct client *client, const char *text)
 {
     char *end;
     client->timeout_s = TIMEOUT_S;
+    client->has_timeout = text != NULL;
     if (text == NULL) {
         return COMMAND_OK;
     }
@@ -116,20 +103,20 @@ open_library(struct client *client)
     return COMMAND_OK;
 }
 
-int
-client_open(struct client **client_out, const struct command_line *line,
-            const struct command_io *io)
+/* Takes `place`, which is empty when it is still to be found. */
+static int
+open_place(struct client **client_out, struct context *place, const struct command_line *line,
+           const struct command_io *io)
 {
     struct client *client = xalloc(sizeof(*client));
     client->io = io;
     buffer_init(&client->answer);
+    client->context = *place;
     int result = parse_timeout(client, line->shared[SHARED_TIMEOUT]);
-    if (result == COMMAND_OK) {
+    if (result == COMMAND_OK && place->name == NULL) {
         result = context_find(&client->context, line->shared[SHARED_CONTEXT], io);
     }
-    if (result == COMMAND_OK) {
-        result = open_library(client);
-    }
+    client->is_quiet = line->shared[SHARED_QUIET] != NULL || line->shared[SHARED_WATCH] != NULL;
     const char *vhost = line->shared[SHARED_VHOST];
     client->vhost = vhost != NULL ? vhost : client->context.vhost;
     if (result != COMMAND_OK) {
@@ -137,6 +124,45 @@ client_open(struct client **client_out, const struct command_line *line,
     }
     *client_out = client;
     return result;
+}
+
+/* The same, ready to carry requests. */
+static int
+open_at(struct client **client_out, struct context *place, const struct command_line *line,
+        const struct command_io *io)
+{
+    int result = open_place(client_out, place, line, io);
+    if (result == COMMAND_OK) {
+        result = open_library(*client_out);
+    }
+    if (result != COMMAND_OK) {
+        client_close(client_out);
+    }
+    return result;
+}
+
+int
+client_open(struct client **client_out, const struct command_line *line,
+            const struct command_io *io)
+{
+    struct context nowhere = {.name = NULL};
+    return open_at(client_out, &nowhere, line, io);
+}
+
+int
+client_open_at(struct client **client_out, struct context *place, const struct command_line *line,
+               const struct command_io *io)
+{
+    assert(place->name != NULL);
+    return open_at(client_out, place, line, io);
+}
+
+int
+client_open_place(struct client **client_out, const struct command_line *line,
+                  const struct command_io *io)
+{
+    struct context nowhere = {.name = NULL};
+    return open_place(client_out, &nowhere, line, io);
 }
 
 void
@@ -153,6 +179,12 @@ client_close(struct client **client)
     buffer_fini(&(*client)->answer);
     free(*client);
     *client = NULL;
+}
+
+void
+client_allow(struct client *client, long seconds)
+{
+    client->timeout_s = client->has_timeout ? client->timeout_s : seconds;
 }
 
 const char *
@@ -177,7 +209,7 @@ client_place(const struct client *client)
 
 static long last_status(const struct client *client);
 
-/* Whole lines go out, but for one that says that something went wrong. False: they cannot. */
+/* Whole lines go on, but for one that says that something went wrong. False: no more are taken. */
 static bool
 pass_lines(struct client *client)
 {
@@ -190,9 +222,10 @@ pass_lines(struct client *client)
     bool is_error = size > last && size - last > strlen(error) &&
                     memcmp(octets.data + last, error, strlen(error)) == 0;
     size = is_error ? last : size;
-    bool is_written = size == 0 || fwrite(octets.data, 1, size, client->stream) == size;
+    client->has_enough =
+        size > 0 && !client->take(client->take_context, bytes_make(octets.data, size));
     buffer_consume(&client->answer, size);
-    return is_written;
+    return !client->has_enough;
 }
 
 static size_t
@@ -204,7 +237,8 @@ take_answer(char *data, size_t size, size_t count, void *context)
         return 0;
     }
     buffer_put(&client->answer, data, size * count);
-    if (client->stream != NULL && last_status(client) == HTTP_OK && !pass_lines(client)) {
+    client->taken_octets += size * count;
+    if (client->take != NULL && last_status(client) == HTTP_OK && !pass_lines(client)) {
         return 0;
     }
     return client->answer.failed ? 0 : size * count;
@@ -244,13 +278,53 @@ set_credentials(struct client *client)
     }
 }
 
+static uint64_t
+now_ms(void)
+{
+    struct clock_source clock = clock_system();
+    return clock.read(clock.context).monotonic_ms;
+}
+
+static void
+show_that_it_goes_on(struct client *client)
+{
+    if (now_ms() - client->asked_ms < SHOWN_AFTER_MS) {
+        return;
+    }
+    if (client->take == NULL) {
+        progress_show(&client->progress, 0, 0, "%s is at work", client_place(client));
+    } else {
+        progress_show(&client->progress, 0, 0, "%.1f MiB",
+                      (double)client->taken_octets / (double)(1 << 20));
+    }
+}
+
+/* Called about once a second, when octets come, and when a signal has come. */
+static int
+on_progress(void *context, curl_off_t to_get, curl_off_t got, curl_off_t to_send, curl_off_t sent)
+{
+    struct client *client = context;
+    (void)to_get;
+    (void)got;
+    (void)to_send;
+    (void)sent;
+    if (client->is_following) {
+        return interrupt_came() ? 1 : 0;
+    }
+    show_that_it_goes_on(client);
+    return 0;
+}
+
 static void
 set_limits(struct client *client)
 {
+    client->library.easy_setopt(client->curl, CURLOPT_NOPROGRESS, 0L);
+    client->library.easy_setopt(client->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    client->library.easy_setopt(client->curl, CURLOPT_XFERINFODATA, client);
     client->library.easy_setopt(client->curl, CURLOPT_NOSIGNAL, 1L);
     client->library.easy_setopt(client->curl, CURLOPT_PATH_AS_IS, 1L);
     client->library.easy_setopt(client->curl, CURLOPT_TIMEOUT,
-                                client->stream != NULL ? 0L : client->timeout_s);
+                                client->take != NULL ? 0L : client->timeout_s);
     client->library.easy_setopt(client->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     client->library.easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, take_answer);
     client->library.easy_setopt(client->curl, CURLOPT_WRITEDATA, client);
@@ -275,125 +349,13 @@ perform(struct client *client, const char *method, const char *path, const char 
                                     (curl_off_t)strlen(body));
     }
     client->library.easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers);
+    client->asked_ms = now_ms();
+    client->taken_octets = 0;
+    client->progress = progress_begin(client->io, client->is_quiet);
     CURLcode code = client->library.easy_perform(client->curl);
+    progress_end(&client->progress);
     client->library.slist_free_all(headers);
     return code;
-}
-
-/* What went wrong ---------------------------------------------------------------------------- */
-
-static int
-report_no_answer(const struct client *client, CURLcode code)
-{
-    const char *place = client_place(client);
-    switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT:
-        return command_error(client->io, COMMAND_UNREACHABLE,
-                             "no broker answers at %s: nobody listens there, or may be reached by "
-                             "you; start one with \"bourse serve\", or name another with --context",
-                             place);
-    case CURLE_OPERATION_TIMEDOUT:
-        return command_error(client->io, COMMAND_UNREACHABLE,
-                             "the broker at %s has not answered within %ld s; try a longer "
-                             "--timeout, and \"bourse doctor\"",
-                             place, client->timeout_s);
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_CONNECT_ERROR:
-        return command_error(client->io, COMMAND_UNREACHABLE,
-                             "the broker at %s does not prove who it is: %s; give the context the "
-                             "authority of its certificate with --ca-file",
-                             place, client->library.easy_strerror(code));
-    default:
-        return command_error(
-            client->io, COMMAND_UNREACHABLE,
-            "the answer of %s broke off: %s; is a broker behind that address?", place,
-            client->is_too_long ? "it is too long" : client->library.easy_strerror(code));
-    }
-}
-
-/* What the broker gives as its reason; an empty text when it gives none. The text lives as long as
- * `answer`. */
-static const char *
-reason_of(const json_t *answer)
-{
-    const char *reason = json_string_value(json_object_get(answer, "reason"));
-    if (reason == NULL) {
-        reason = json_string_value(json_object_get(answer, "error"));
-    }
-    return reason == NULL ? "" : reason;
-}
-
-static int
-report_unauthorized(const struct client *client)
-{
-    if (client->context.socket != NULL) {
-        return command_error(
-            client->io, COMMAND_DENIED,
-            "the broker at %s does not let you in: its control socket is for root, "
-            "the broker's own user and the group bourse; become one of them, or "
-            "use a context with a user",
-            client_place(client));
-    }
-    return command_error(client->io, COMMAND_DENIED,
-                         "the broker at %s does not know this user with this password; see "
-                         "\"bourse context ls\" for what the context says",
-                         client_place(client));
-}
-
-/* Whether it is the login that was refused, and not what was asked for. */
-static bool
-is_about_login(const json_t *answer)
-{
-    const char *reason = json_string_value(json_object_get(answer, "reason"));
-    return reason == NULL || strcmp(reason, "Login failed") == 0 ||
-           strcmp(reason, "Not logged in") == 0;
-}
-
-static int
-report_status(const struct client *client, long status, const json_t *answer)
-{
-    const char *reason = reason_of(answer);
-    const char *colon = reason[0] == '\0' ? "" : ": ";
-    switch (status) {
-    case HTTP_UNAUTHORIZED:
-        if (is_about_login(answer)) {
-            return report_unauthorized(client);
-        }
-        __attribute__((fallthrough)); /* RabbitMQ says so to whom it knows, too */
-    case HTTP_FORBIDDEN:
-        return command_error(client->io, COMMAND_DENIED,
-                             "not allowed%s%s; it takes a user whose role or rights reach so far",
-                             colon, reason);
-    case HTTP_NOT_FOUND:
-        return command_error(client->io, COMMAND_NOT_FOUND,
-                             "there is nothing of this name in virtual host \"%s\", or the broker "
-                             "is older than this command%s%s; \"bourse ls\" shows what there is, "
-                             "--vhost says where to look",
-                             client_vhost(client), colon, reason);
-    case HTTP_METHOD:
-        return command_error(client->io, COMMAND_FAILED,
-                             "the broker at %s cannot do that: it is older than this command, or "
-                             "no Bourse; \"bourse status\" shows its version",
-                             client_place(client));
-    case HTTP_PRECONDITION:
-        return command_error(client->io, COMMAND_FAILED,
-                             "refused, for it is in use or not empty%s%s; look at it first, or "
-                             "leave --if-empty and --if-unused away",
-                             colon, reason);
-    case HTTP_UNAVAILABLE:
-        return command_error(client->io, COMMAND_FAILED,
-                             "the broker cannot do that now%s%s; try again, and see \"bourse "
-                             "status\"",
-                             colon, reason);
-    default:
-        return command_error(
-            client->io, COMMAND_FAILED,
-            "refused (HTTP %ld)%s%s; \"bourse explain CODE\" explains AMQP's reply "
-            "codes",
-            status, colon, reason);
-    }
 }
 
 /* Calls -------------------------------------------------------------------------------------- */
@@ -424,7 +386,7 @@ finish_call(struct client *client, json_t **answer_out)
     json_t *answer = parse_answer(client);
     int result = COMMAND_OK;
     if (status < HTTP_OK || status >= HTTP_REDIRECT) {
-        result = report_status(client, status, answer);
+        result = client_report(client, status, answer);
     } else if (answer == NULL && buffer_size(&client->answer) > 0 && answer_out != NULL) {
         result = command_error(client->io, COMMAND_UNREACHABLE,
                                "what answers at %s speaks no JSON; is a broker behind that "
@@ -456,7 +418,42 @@ client_call(struct client *client, const char *method, const char *path, const j
             json_t **answer_out)
 {
     CURLcode code = perform_json(client, method, path, body);
-    return code == CURLE_OK ? finish_call(client, answer_out) : report_no_answer(client, code);
+    return code == CURLE_OK ? finish_call(client, answer_out)
+                            : client_report_no_answer(client, code);
+}
+
+/* What socket_probe came to, in the words of every other request. */
+static int
+report_probe(const struct client *client, int status)
+{
+    if (status == HTTP_OK) {
+        return COMMAND_OK;
+    }
+    if (status != 0) {
+        return client_report(client, status, NULL);
+    }
+    switch (errno) {
+    case ETIMEDOUT:
+        return client_report_no_answer(client, CURLE_OPERATION_TIMEDOUT);
+    case EPROTO:
+        return command_error(client->io, COMMAND_UNREACHABLE,
+                             "what answers at %s speaks no HTTP; is a broker behind that address?",
+                             client_place(client));
+    default:
+        return client_report_no_answer(client, CURLE_COULDNT_CONNECT);
+    }
+}
+
+int
+client_ping(struct client *client)
+{
+    static const char who[] = "/api/whoami";
+    if (client->context.socket != NULL) {
+        return report_probe(
+            client, socket_probe(client->context.socket, who, client->timeout_s * MS_PER_S));
+    }
+    int result = open_library(client);
+    return result == COMMAND_OK ? client_call(client, "GET", who, NULL, NULL) : result;
 }
 
 int
@@ -465,17 +462,11 @@ client_try(struct client *client, const char *method, const char *path, const js
 {
     CURLcode code = perform_json(client, method, path, body);
     if (code != CURLE_OK) {
-        return report_no_answer(client, code);
+        return client_report_no_answer(client, code);
     }
     *status_out = last_status(client);
     *answer_out = parse_answer(client);
     return COMMAND_OK;
-}
-
-int
-client_report(const struct client *client, long status, const json_t *answer)
-{
-    return report_status(client, status, answer);
 }
 
 long
@@ -489,30 +480,67 @@ client_probe(struct client *client, const char *path, json_t **answer_out)
     return last_status(client);
 }
 
+/* What an answer that was passed on as it came has ended in. */
+static int
+judge_stream(struct client *client, CURLcode code)
+{
+    if (code != CURLE_OK) {
+        return client_report_no_answer(client, code);
+    }
+    json_t *answer = parse_answer(client);
+    int result = COMMAND_OK;
+    if (last_status(client) != HTTP_OK) {
+        result = client_report(client, last_status(client), answer);
+    } else if (buffer_size(&client->answer) > 0) {
+        result = command_error(client->io, COMMAND_FAILED,
+                               "the broker has stopped before the end: %s; what was written is not "
+                               "all",
+                               client_reason_of(answer));
+    }
+    json_decref(answer);
+    return result;
+}
+
+static CURLcode
+perform_stream(struct client *client, const char *path,
+               bool (*take)(void *context, struct bytes lines), void *context)
+{
+    client->take = take;
+    client->take_context = context;
+    client->has_enough = false;
+    CURLcode code = perform(client, "GET", path, NULL);
+    client->take = NULL;
+    return code;
+}
+
+static bool
+write_lines(void *context, struct bytes lines)
+{
+    return fwrite(lines.data, 1, lines.size, context) == lines.size;
+}
+
 int
 client_stream(struct client *client, const char *path, FILE *out)
 {
-    client->stream = out;
-    CURLcode code = perform(client, "GET", path, NULL);
-    client->stream = NULL;
+    bool was_quiet = client->is_quiet;
+    client->is_quiet |= isatty(fileno(out)) == 1; /* there one sees that it goes on */
+    CURLcode code = perform_stream(client, path, write_lines, out);
+    client->is_quiet = was_quiet;
     if (code == CURLE_WRITE_ERROR) {
         return command_error(client->io, COMMAND_FAILED,
                              "what comes cannot be written; is the disk full, or has the reader "
                              "gone?");
     }
-    if (code != CURLE_OK) {
-        return report_no_answer(client, code);
-    }
-    json_t *answer = parse_answer(client);
-    int result = COMMAND_OK;
-    if (last_status(client) != HTTP_OK) {
-        result = report_status(client, last_status(client), answer);
-    } else if (buffer_size(&client->answer) > 0) {
-        result = command_error(client->io, COMMAND_FAILED,
-                               "the broker has stopped before the end: %s; what was written is not "
-                               "all",
-                               reason_of(answer));
-    }
-    json_decref(answer);
-    return result;
+    return judge_stream(client, code);
+}
+
+int
+client_follow(struct client *client, const char *path,
+              bool (*take)(void *context, struct bytes lines), void *context)
+{
+    client->is_following = true;
+    CURLcode code = perform_stream(client, path, take, context);
+    client->is_following = false;
+    bool is_good_end = client->has_enough || code == CURLE_ABORTED_BY_CALLBACK;
+    return is_good_end ? COMMAND_OK : judge_stream(client, code);
 }

@@ -6,7 +6,9 @@
 
 #include <jansson.h>
 
+#include "base/bytes.h"
 #include "cli/command.h"
+#include "cli/context.h"
 
 struct client;
 
@@ -14,7 +16,19 @@ struct client;
  * request. */
 int client_open(struct client **client_out, const struct command_line *line,
                 const struct command_io *io);
+/* The same of a place that a command found otherwise than by contexts; takes it, name and all. */
+int client_open_at(struct client **client_out, struct context *place,
+                   const struct command_line *line, const struct command_io *io);
 void client_close(struct client **client);
+
+/* The same for a client that is only to be asked for its place, or to ping: without libcurl, which
+ * is not in the broker's image. */
+int client_open_place(struct client **client_out, const struct command_line *line,
+                      const struct command_io *io);
+
+/* Asks whether the broker answers and lets the caller in; over a control socket without libcurl.
+ * COMMAND_OK, or what was reported. */
+int client_ping(struct client *client) __attribute__((warn_unused_result));
 
 /* The virtual host that is meant: --vhost, else the context's, else "/"; and whether one was said.
  */
@@ -23,6 +37,13 @@ bool client_has_vhost(const struct client *client);
 
 /* What the broker is called in messages: a path or an address. */
 const char *client_place(const struct client *client);
+
+/* What comes next may take so long, unless --timeout says otherwise. Meanwhile a terminal shows
+ * that it goes on. */
+void client_allow(struct client *client, long seconds);
+
+/* How long the broker looks through a long backlog, and copies its data, before it gives up. */
+enum { CLIENT_LOOK_SECONDS = 120, CLIENT_BACKUP_SECONDS = 3600 };
 
 /* A path with each "{}" of `format` replaced by the next argument, percent-encoded; the caller
  * frees it. There are as many arguments, all of them text. */
@@ -43,6 +64,12 @@ int client_report(const struct client *client, long status, const json_t *answer
 /* A GET whose answer goes to `out` line by line as it comes, however long that takes; a last line
  * {"error": ...} is what the broker says when it ends before its end, and is reported. */
 int client_stream(struct client *client, const char *path, FILE *out)
+    __attribute__((warn_unused_result));
+
+/* The same with a function that is given whole lines, one or more, as they come, until it returns
+ * false, or the command is interrupted (cli/interrupt.h): both are a good end. */
+int client_follow(struct client *client, const char *path,
+                  bool (*take)(void *context, struct bytes lines), void *context)
     __attribute__((warn_unused_result));
 
 /* The same for a GET that may well be refused: says nothing, and returns the HTTP status; 0 when no

@@ -7,12 +7,14 @@
 
 #include "base/assert.h"
 #include "cli/backup.h"
+#include "cli/bench.h"
 #include "cli/check.h"
 #include "cli/completion.h"
 #include "cli/context_commands.h"
 #include "cli/dead_letters.h"
 #include "cli/delayed.h"
 #include "cli/doctor.h"
+#include "cli/drain.h"
 #include "cli/dump.h"
 #include "cli/explain.h"
 #include "cli/export.h"
@@ -28,6 +30,7 @@
 #include "cli/status.h"
 #include "cli/store.h"
 #include "cli/store_backup.h"
+#include "cli/sub.h"
 #include "cli/support_bundle.h"
 #include "cli/test.h"
 #include "cli/topology.h"
@@ -84,7 +87,7 @@ static const struct command commands[] = {
     {
         .name = "status",
         .operands = "",
-        .summary = "how it is: version, memory, disk, totals, rates",
+        .summary = "how it is: version, memory, disk, totals, rates, what needs attention",
         .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
         .run = status_run,
     },
@@ -99,6 +102,21 @@ static const struct command commands[] = {
             "when something is bad.\n",
         .shared = SHARED_BY_CLIENT | SHARED_BY_TABLE,
         .run = doctor_run,
+    },
+    {
+        .name = "bench",
+        .operands = "[ADDRESS]",
+        .operand_max = 1,
+        .summary = "measure a broker: messages a second, and how long they take",
+        .details =
+            "ADDRESS is amqp[s]://[USER[:PASSWORD]@]HOST[:PORT][/VHOST], @FILE or env:NAME, which\n"
+            "hold one; without it this machine, as guest. Messages go through a queue of its own,\n"
+            "which is gone afterwards, persistent and confirmed unless options say otherwise. It\n"
+            "measures what one client program sees, its own work included.\n",
+        .exits = "69  the broker does not answer\n77  it does not let you in, or not do that\n",
+        OPTIONS(bench_options, BENCH_OPTION_COUNT),
+        .shared = SHARED_BY_TABLE | 1 << SHARED_QUIET,
+        .run = bench_run,
     },
     {
         .name = "trace on",
@@ -239,9 +257,9 @@ static const struct command commands[] = {
         .name = "export",
         .operands = "",
         .summary = "write a topology as YAML, definitions.json, a graph or AsyncAPI",
-        .details =
-            "Without --from: that of the broker, which may be one of RabbitMQ as well, by a\n"
-            "context with its address.\n",
+        .details = "Without --from: that of the broker. RabbitMQ is asked by the address of its "
+                   "management\n"
+                   "interface, or by a context that has one.\n",
         OPTIONS(export_options, EXPORT_OPTION_COUNT),
         .shared = SHARED_BY_VHOST,
         .run = export_run,
@@ -277,6 +295,18 @@ static const struct command commands[] = {
         OPTIONS(peek_options, PEEK_OPTION_COUNT),
         .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
         .run = peek_run,
+    },
+    {
+        .name = "sub",
+        .operands = "[QUEUE]",
+        .operand_max = 1,
+        .summary = "look on while messages enter a queue or pass an exchange",
+        .details =
+            "Changes nothing: they go where they would go anyway, and nobody waits for who looks\n"
+            "on. What passes faster than it is read is counted and left out. Ends with Ctrl-C.\n",
+        OPTIONS(sub_options, SUB_OPTION_COUNT),
+        .shared = SHARED_BY_VHOST | 1 << SHARED_OUTPUT,
+        .run = sub_run,
     },
     {
         .heading = "Messages",
@@ -334,6 +364,26 @@ static const struct command commands[] = {
         OPTIONS(pause_options, PAUSE_OPTION_COUNT),
         .shared = SHARED_BY_VHOST,
         .run = resume_run,
+    },
+    {
+        .name = "drain",
+        .operands = "ADDRESS",
+        .operand_min = 1,
+        .operand_max = 1,
+        .summary = "have the messages of another broker's queue come to a queue here",
+        .details =
+            "ADDRESS is amqp[s]://[USER[:PASSWORD]@]HOST[:PORT][/VHOST]/QUEUE of RabbitMQ or any\n"
+            "other broker of AMQP 0-9-1, names percent-encoded; or @FILE or env:NAME, which hold\n"
+            "one, so that no password is on the command line. It may end in ?cacertfile=FILE,\n"
+            "&certfile=FILE, &keyfile=FILE, &verify=verify_none.\n"
+            "Each message is confirmed by the target before the source is told to forget it:\n"
+            "none is lost, and who is killed may find some twice. Properties and headers stay\n"
+            "what they were. It ends when the source is empty; run again, it goes on.\n",
+        .exits = "66  a queue or exchange is not there\n69  a broker does not answer\n"
+                 "77  one of them does not let you in, or not do that\n",
+        OPTIONS(drain_options, DRAIN_OPTION_COUNT),
+        .shared = 1 << SHARED_QUIET | 1 << SHARED_OUTPUT,
+        .run = drain_run,
     },
     {
         .heading = "Dead letters",
@@ -763,8 +813,9 @@ static const struct command commands[] = {
     },
     {
         .name = "man",
-        .operands = "",
-        .summary = "print the manual page",
+        .operands = "[bourse|bourse.yaml]",
+        .operand_max = 1,
+        .summary = "print the manual page of the commands, or of the file",
         .details = "In roff: bourse man | man -l -, or into a file bourse.1 of $MANPATH.\n",
         .run = man_run,
     },

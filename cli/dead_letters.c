@@ -7,6 +7,7 @@
 #include "cli/client.h"
 #include "cli/list.h"
 #include "cli/output.h"
+#include "cli/pairs.h"
 #include "cli/replay.h"
 
 enum { COUNT_MAX = 1000, REASONS_MAX = 50 };
@@ -147,6 +148,7 @@ print_list(const struct command_line *line, const struct command_io *io, const c
     int result = client_open(&client, line, io);
     char *path = result == COMMAND_OK ? path_new(format, line, client, io) : NULL;
     if (result == COMMAND_OK) {
+        client_allow(client, CLIENT_LOOK_SECONDS);
         result = path == NULL ? COMMAND_MISUSED : client_call(client, "GET", path, NULL, &answer);
     }
     if (result == COMMAND_OK) {
@@ -246,8 +248,12 @@ dlq_drop_run(const struct command_line *line, const struct command_io *io)
         json_decref(filter);
         return command_misused(io, "which messages? Give a filter or --limit, or say --all");
     }
-    json_t *body = json_pack("{s:o, s:s, s:b}", "filter", filter, "note", line->options[DROP_NOTE],
-                             "all", line->options[DROP_ALL] != NULL);
+    json_t *body =
+        json_pack("{s:o, s:b}", "filter", filter, "all", line->options[DROP_ALL] != NULL);
+    if (pairs_put_text(body, "note", line->options[DROP_NOTE], io) != COMMAND_OK) {
+        json_decref(body);
+        return COMMAND_MISUSED;
+    }
     if (limit > 0) {
         json_object_set_new(body, "limit", json_integer(limit));
     }

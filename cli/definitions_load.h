@@ -4,6 +4,7 @@
 #define BOURSE_CLI_DEFINITIONS_LOAD_H
 
 #include "cli/command.h"
+#include "cli/context.h"
 #include "management/definitions.h"
 
 /* Reads a definitions.json ("-": standard input). `vhost` NULL takes all; else that one alone,
@@ -23,6 +24,10 @@ bool definitions_load(struct definitions *definitions, const char *path, const c
  * vhost alone, else of all. COMMAND_OK, or what was reported. */
 int definitions_load_broker(struct definitions *definitions, const struct command_line *line,
                             const struct command_io *io);
+
+/* The same of a place that the command was given; takes it. */
+int definitions_load_place(struct definitions *definitions, struct context *place,
+                           const struct command_line *line, const struct command_io *io);
 
 /* "bourse: warning: ...", one a line. */
 void definitions_print_warnings(const struct definitions *definitions, FILE *out);

@@ -7,6 +7,7 @@
 #include "cli/client.h"
 #include "cli/desk_filter.h"
 #include "cli/output.h"
+#include "cli/pairs.h"
 
 enum { COUNT_MAX = 1000 };
 
@@ -61,6 +62,7 @@ delayed_ls_run(const struct command_line *line, const struct command_io *io)
     int result = client_open(&client, line, io);
     if (result == COMMAND_OK) {
         char *path = list_path_new(client, line, count);
+        client_allow(client, CLIENT_LOOK_SECONDS);
         result = client_call(client, "GET", path, NULL, &answer);
         free(path);
     }
@@ -100,9 +102,12 @@ settle(const struct command_line *line, const struct command_io *io, const char 
     if ((key != NULL) + (message_id != NULL) + is_all != 1) {
         return command_misused(io, "which messages? Give one of KEY, --message-id and --all");
     }
-    json_t *body = key != NULL          ? json_pack("{s:s}", "key", key)
-                   : message_id != NULL ? json_pack("{s:s}", "message_id", message_id)
-                                        : json_pack("{s:b}", "all", 1);
+    json_t *body = json_pack("{s:b}", "all", is_all);
+    if (pairs_put_text(body, "key", key, io) != COMMAND_OK ||
+        pairs_put_text(body, "message_id", message_id, io) != COMMAND_OK) {
+        json_decref(body);
+        return COMMAND_MISUSED;
+    }
     if (line->options[SETTLE_KIND] != NULL) {
         json_object_set_new(body, "kinds", json_pack("[s]", line->options[SETTLE_KIND]));
     }
@@ -110,6 +115,7 @@ settle(const struct command_line *line, const struct command_io *io, const char 
     if (result == COMMAND_OK) {
         char *path = client_path_new("/api/bourse/queues/{}/{}/delayed/{}", client_vhost(client),
                                      line->operands[0], action);
+        client_allow(client, CLIENT_LOOK_SECONDS);
         result = client_call(client, "POST", path, body, &answer);
         free(path);
     }

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "cli/client.h"
+#include "cli/pairs.h"
 
 /* Those whose value goes on as it is. */
 static const char *const members[DESK_FILTER_OPTION_COUNT] = {
@@ -17,23 +18,12 @@ static const char *const members[DESK_FILTER_OPTION_COUNT] = {
 };
 
 static int
-put_text(json_t *object, const char *name, const char *text, const struct command_io *io)
-{
-    json_t *value = json_string(text);
-    if (value == NULL) {
-        return command_misused(io, "what is given for %s is not UTF-8", name);
-    }
-    json_object_set_new(object, name, value);
-    return COMMAND_OK;
-}
-
-static int
 put_texts(json_t *object, const struct command_line *line, const struct command_io *io)
 {
     int result = COMMAND_OK;
     for (size_t i = 0; i < DESK_FILTER_OPTION_COUNT && result == COMMAND_OK; i++) {
-        if (members[i] != NULL && line->options[i] != NULL) {
-            result = put_text(object, members[i], line->options[i], io);
+        if (members[i] != NULL) {
+            result = pairs_put_text(object, members[i], line->options[i], io);
         }
     }
     return result;
@@ -73,7 +63,7 @@ put_header(json_t *object, const char *text, const struct command_io *io)
         return command_misused(io, "--header is not UTF-8");
     }
     json_object_set_new(object, "header", name);
-    return put_text(object, "header_value", equals + 1, io);
+    return pairs_put_text(object, "header_value", equals + 1, io);
 }
 
 /* A number and a unit; false: it is none. */

@@ -2,7 +2,6 @@
 #include "cli/doctor.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -12,10 +11,16 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "broker/core.h"
+#include "broker/machine.h"
+#include "broker/tls_settings.h"
+#include "cli/doctor_broker.h"
+#include "cli/doctor_finding.h"
 #include "cli/load.h"
 #include "cli/output.h"
 #include "tls/certificate_time.h"
 
+#define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 #define MS_PER_DAY INT64_C(86400000)
 
@@ -24,7 +29,7 @@ enum {
     SOMAXCONN_WANTED = 1024,
     OVERCOMMIT_NEVER = 2,
     DAYS_WARNED = 30,
-    FOUND_SIZE = 512,
+    WHY_SIZE = 512,
     /* statfs(2) */
     FILE_SYSTEM_NFS = 0x6969,
     FILE_SYSTEM_TMPFS = 0x01021994,
@@ -32,44 +37,32 @@ enum {
 
 /* Judging ------------------------------------------------------------------------------------ */
 
-static void add(json_t *findings, enum doctor_verdict verdict, const char *check, const char *next,
-                const char *format, ...) PRINTF_LIKE(5, 6);
-
-/* `next` is said only of what is not as it should be. */
 static void
-add(json_t *findings, enum doctor_verdict verdict, const char *check, const char *next,
-    const char *format, ...)
+judge_descriptors(json_t *findings, const struct doctor_facts *facts)
 {
-    static const char *const words[] = {[DOCTOR_OK] = "ok",
-                                        [DOCTOR_WARNING] = "warning",
-                                        [DOCTOR_BAD] = "bad",
-                                        [DOCTOR_UNKNOWN] = "unknown"};
-    char found[FOUND_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(found, sizeof(found), format, arguments);
-    va_end(arguments);
-    json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:s}", "check", check, "verdict",
-                                              words[verdict], "found", found, "next",
-                                              verdict == DOCTOR_OK ? "" : next));
+    if (facts->descriptors_max > 0) {
+        doctor_add(findings,
+                   facts->descriptors_max < DESCRIPTORS_WANTED ? DOCTOR_WARNING : DOCTOR_OK,
+                   "descriptors",
+                   "raise it where the broker is started: LimitNOFILE=1048576 in its unit, or "
+                   "ulimit -n",
+                   "%" PRIu64 " may be open in this session", facts->descriptors_max);
+    }
 }
 
 static void
 judge_kernel(json_t *findings, const struct doctor_facts *facts)
 {
-    bool few = facts->descriptors_max < DESCRIPTORS_WANTED;
-    add(findings, few ? DOCTOR_WARNING : DOCTOR_OK, "descriptors",
-        "raise it where the broker is started: LimitNOFILE=1048576 in its unit, or ulimit -n",
-        "%" PRIu64 " may be open in this session", facts->descriptors_max);
     if (facts->somaxconn >= 0) {
-        add(findings, facts->somaxconn < SOMAXCONN_WANTED ? DOCTOR_WARNING : DOCTOR_OK, "somaxconn",
-            "sysctl net.core.somaxconn=4096, or clients that come together are turned away",
-            "%" PRId64 " connections may wait to be accepted", facts->somaxconn);
+        doctor_add(findings, facts->somaxconn < SOMAXCONN_WANTED ? DOCTOR_WARNING : DOCTOR_OK,
+                   "somaxconn",
+                   "sysctl net.core.somaxconn=4096, or clients that come together are turned away",
+                   "%" PRId64 " connections may wait to be accepted", facts->somaxconn);
     }
     if (facts->overcommit >= 0) {
-        add(findings, facts->overcommit == OVERCOMMIT_NEVER ? DOCTOR_WARNING : DOCTOR_OK,
-            "overcommit", "sysctl vm.overcommit_memory=0, or set server.memory low",
-            "vm.overcommit_memory is %" PRId64, facts->overcommit);
+        doctor_add(findings, facts->overcommit == OVERCOMMIT_NEVER ? DOCTOR_WARNING : DOCTOR_OK,
+                   "overcommit", "sysctl vm.overcommit_memory=0, or set server.memory low",
+                   "vm.overcommit_memory is %" PRId64, facts->overcommit);
     }
 }
 
@@ -77,63 +70,95 @@ static void
 judge_clock(json_t *findings, const struct doctor_facts *facts)
 {
     if (facts->clock_is_synchronised < 0) {
-        add(findings, DOCTOR_UNKNOWN, "clock", "ask timedatectl", "the kernel does not say");
+        doctor_add(findings, DOCTOR_UNKNOWN, "clock", "ask timedatectl", "the kernel does not say");
         return;
     }
-    add(findings, facts->clock_is_synchronised == 1 ? DOCTOR_OK : DOCTOR_WARNING, "clock",
-        "run chrony or systemd-timesyncd: deadlines over a restart count by the wall clock",
-        facts->clock_is_synchronised == 1 ? "synchronised" : "nobody keeps it right");
+    doctor_add(findings, facts->clock_is_synchronised == 1 ? DOCTOR_OK : DOCTOR_WARNING, "clock",
+               "run chrony or systemd-timesyncd: deadlines over a restart count by the wall clock",
+               facts->clock_is_synchronised == 1 ? "synchronised" : "nobody keeps it right");
 }
 
 static void
 judge_disk(json_t *findings, const struct doctor_facts *facts)
 {
-    uint64_t mark = facts->disk_total_bytes / 20 > GIB ? facts->disk_total_bytes / 20 : GIB;
     if (facts->data_dir == NULL) {
         return;
     }
     if (facts->disk_total_bytes == 0) {
-        add(findings, DOCTOR_BAD, "disk", "make the directory, for the broker's user alone",
-            "%s cannot be looked at", facts->data_dir);
+        doctor_add(findings, DOCTOR_BAD, "disk", "make the directory, for the broker's user alone",
+                   "%s cannot be looked at", facts->data_dir);
         return;
     }
-    bool is_low = facts->disk_free_bytes < mark;
-    add(findings, is_low ? DOCTOR_BAD : DOCTOR_OK, "disk",
-        "free some, or set server.disk-free: publishers are blocked below the mark",
-        "%.1f GiB free of %.1f GiB at %s", (double)facts->disk_free_bytes / (double)GIB,
-        (double)facts->disk_total_bytes / (double)GIB, facts->data_dir);
+    bool is_low = facts->disk_free_bytes < facts->disk_mark_bytes;
+    bool is_nearly = facts->disk_free_bytes / 2 < facts->disk_mark_bytes;
+    doctor_add(findings,
+               is_low      ? DOCTOR_BAD
+               : is_nearly ? DOCTOR_WARNING
+                           : DOCTOR_OK,
+               "disk", "free some, enlarge it, or set server.disk-free",
+               "%.1f GiB free of %.1f GiB at %s; publishers are blocked below %.1f GiB",
+               (double)facts->disk_free_bytes / (double)GIB,
+               (double)facts->disk_total_bytes / (double)GIB, facts->data_dir,
+               (double)facts->disk_mark_bytes / (double)GIB);
     bool is_far = facts->file_system == FILE_SYSTEM_NFS;
     bool is_memory = facts->file_system == FILE_SYSTEM_TMPFS;
-    add(findings,
-        is_far      ? DOCTOR_BAD
-        : is_memory ? DOCTOR_WARNING
-                    : DOCTOR_OK,
-        "file system", "use a local disk: what was confirmed has to be there after a crash",
-        "%s lies on %s", facts->data_dir,
-        is_far      ? "a network file system"
-        : is_memory ? "memory"
-                    : "a local file system");
+    doctor_add(findings,
+               is_far      ? DOCTOR_BAD
+               : is_memory ? DOCTOR_WARNING
+                           : DOCTOR_OK,
+               "file system", "use a local disk: what was confirmed has to be there after a crash",
+               "%s lies on %s", facts->data_dir,
+               is_far      ? "a network file system"
+               : is_memory ? "memory"
+                           : "a local file system");
+}
+
+static void
+judge_memory(json_t *findings, const struct doctor_facts *facts)
+{
+    bool is_beyond = facts->memory_mark_bytes >= facts->memory_bytes;
+    if (facts->memory_mark_bytes == 0 || facts->memory_bytes == 0) {
+        return;
+    }
+    doctor_add(
+        findings,
+        is_beyond                                                 ? DOCTOR_BAD
+        : facts->memory_mark_bytes > facts->memory_bytes / 10 * 8 ? DOCTOR_WARNING
+                                                                  : DOCTOR_OK,
+        "memory mark", "lower server.memory: beyond what there is the system ends the broker",
+        "server.memory is %.0f MiB; this machine or its cgroup allows %.0f MiB",
+        (double)facts->memory_mark_bytes / (double)MIB, (double)facts->memory_bytes / (double)MIB);
 }
 
 void
 doctor_judge(json_t *findings, const struct doctor_facts *facts)
 {
+    judge_descriptors(findings, facts);
     judge_kernel(findings, facts);
     judge_clock(findings, facts);
     judge_disk(findings, facts);
+    judge_memory(findings, facts);
 }
 
 void
-doctor_judge_certificate(json_t *findings, const char *path, int64_t end_ms, int64_t wall_ms)
+doctor_judge_certificate(json_t *findings, const char *path, const struct certificate_time *time,
+                         int64_t wall_ms)
 {
-    int64_t days = (end_ms - wall_ms) / MS_PER_DAY;
-    enum doctor_verdict verdict = end_ms <= wall_ms    ? DOCTOR_BAD
-                                  : days < DAYS_WARNED ? DOCTOR_WARNING
-                                                       : DOCTOR_OK;
-    add(findings, verdict, "certificate", "renew it in place and send the broker SIGHUP",
-        verdict == DOCTOR_BAD ? "%s has expired, %" PRId64 " days ago"
-                              : "%s is valid for another %" PRId64 " days",
-        path, verdict == DOCTOR_BAD ? -days : days);
+    static const char next[] =
+        "put a good one in its place (with its key, and the chain), and send "
+        "the broker SIGHUP: connections stay";
+    int64_t days = (time->end_ms - wall_ms) / MS_PER_DAY;
+    if (time->begin_ms > wall_ms) {
+        doctor_add(findings, DOCTOR_BAD, "certificate", "look at clock and certificate",
+                   "%s is not valid before %" PRId64 " days from now: clients refuse it", path,
+                   (time->begin_ms - wall_ms) / MS_PER_DAY + 1);
+    } else if (time->end_ms <= wall_ms) {
+        doctor_add(findings, DOCTOR_BAD, "certificate", next,
+                   "%s has expired, %" PRId64 " days ago: clients refuse it", path, -days);
+    } else {
+        doctor_add(findings, days < DAYS_WARNED ? DOCTOR_WARNING : DOCTOR_OK, "certificate", next,
+                   "%s is valid for another %" PRId64 " days", path, days);
+    }
 }
 
 /* Gathering ---------------------------------------------------------------------------------- */
@@ -155,8 +180,9 @@ read_number(const char *path)
 }
 
 static void
-gather_disk(struct doctor_facts *facts, const char *data_dir)
+gather_disk(struct doctor_facts *facts, const struct config_server *server)
 {
+    const char *data_dir = server->data_dir;
     struct statvfs space;
     struct statfs kind;
     facts->data_dir = data_dir;
@@ -164,6 +190,8 @@ gather_disk(struct doctor_facts *facts, const char *data_dir)
         facts->disk_free_bytes = (uint64_t)space.f_bavail * space.f_frsize;
         facts->disk_total_bytes = (uint64_t)space.f_blocks * space.f_frsize;
         facts->file_system = (int64_t)kind.f_type;
+        facts->disk_mark_bytes = core_disk_mark(server->disk_free_bytes, server->disk_free_percent,
+                                                facts->disk_total_bytes);
     }
 }
 
@@ -185,9 +213,31 @@ gather(const struct config *config)
         .wall_ms = clock.read(clock.context).wall_ms,
     };
     if (config != NULL) {
-        gather_disk(&facts, config->server.data_dir);
+        gather_disk(&facts, &config->server);
+        facts.memory_bytes = machine_memory_bytes();
+        facts.memory_mark_bytes = config->server.memory_bytes;
     }
     return facts;
+}
+
+/* Loads what the broker would load, which finds a key that belongs to another certificate. */
+static void
+judge_tls(json_t *findings, const struct config_tls *tls, int64_t wall_ms)
+{
+    char why[WHY_SIZE] = "";
+    struct certificate_time time;
+    struct tls_settings settings = tls_settings_of(tls);
+    struct tls_context *context = tls_context_new(&settings, NULL, why, sizeof(why));
+    if (context == NULL) {
+        doctor_add(
+            findings, DOCTOR_BAD, "certificate",
+            "mend the file that is named, in PEM, with the key of that certificate; run this "
+            "as the broker's user",
+            "a listener would not start with it: %s", why);
+    } else if (certificate_file_time(tls->certificate, &time)) {
+        doctor_judge_certificate(findings, tls->certificate, &time, wall_ms);
+    }
+    tls_context_unref(&context);
 }
 
 static void
@@ -195,51 +245,23 @@ judge_files(json_t *findings, const struct config *config, int64_t wall_ms)
 {
     for (size_t i = 0; i < LISTENER_KIND_COUNT; i++) {
         const struct config_tls *tls = config->listeners[i].tls;
-        int64_t end_ms;
-        if (!config->listeners[i].enabled || tls == NULL) {
-            continue;
+        bool is_seen = false;
+        for (size_t before = 0; before < i; before++) {
+            is_seen =
+                is_seen || config->listeners[before].tls == tls; /* one block, two listeners */
         }
-        if (certificate_file_end(tls->certificate, &end_ms)) {
-            doctor_judge_certificate(findings, tls->certificate, end_ms, wall_ms);
-        } else {
-            add(findings, DOCTOR_BAD, "certificate", "make it readable, in PEM",
-                "%s cannot be read", tls->certificate);
+        if (config->listeners[i].enabled && tls != NULL && !is_seen) {
+            judge_tls(findings, tls, wall_ms);
         }
     }
 }
 
-/* What the broker says of itself: a check of its own is 200, or 503 with a reason. */
-static void
-judge_broker(json_t *findings, struct client *client)
+/* Plain HTTP is for this machine only. */
+static bool
+is_here(const struct client *client)
 {
-    static const struct {
-        const char *path;
-        const char *check;
-        const char *next;
-    } checks[] = {
-        {"/api/health/checks/alarms", "alarms",
-         "\"bourse status\" shows memory and disk; \"bourse top\" the longest queues"},
-        {"/api/health/checks/certificate-expiration/1/months", "served certificates",
-         "renew them in place and send the broker SIGHUP"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
-        json_t *answer;
-        long status = client_probe(client, checks[i].path, &answer);
-        const char *reason = json_string_value(json_object_get(answer, "reason"));
-        enum doctor_verdict verdict = status == 200   ? DOCTOR_OK
-                                      : status == 503 ? DOCTOR_BAD
-                                                      : DOCTOR_UNKNOWN;
-        if (verdict == DOCTOR_UNKNOWN) {
-            add(findings, verdict, checks[i].check, "does the user have the role monitor?",
-                "the broker gave HTTP %ld", status);
-        } else {
-            add(findings, verdict, checks[i].check, checks[i].next, "%s",
-                verdict == DOCTOR_OK ? "none"
-                : reason == NULL     ? "there are"
-                                     : reason);
-        }
-        json_decref(answer);
-    }
+    const char *place = client_place(client);
+    return place[0] == '/' || strncmp(place, "http:", strlen("http:")) == 0;
 }
 
 json_t *
@@ -247,12 +269,15 @@ doctor_findings(struct client *client, const struct config *config)
 {
     json_t *findings = json_array();
     struct doctor_facts facts = gather(config);
-    doctor_judge(findings, &facts);
+    if (client == NULL || is_here(client)) {
+        facts.descriptors_max = client == NULL ? facts.descriptors_max : 0; /* it says its own */
+        doctor_judge(findings, &facts);
+    }
     if (config != NULL) {
         judge_files(findings, config, facts.wall_ms);
     }
     if (client != NULL) {
-        judge_broker(findings, client);
+        doctor_ask_broker(findings, client);
     }
     return findings;
 }

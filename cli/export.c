@@ -4,11 +4,13 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "cli/definitions_asyncapi.h"
 #include "cli/definitions_dot.h"
 #include "cli/definitions_load.h"
 #include "cli/definitions_yaml.h"
+#include "cli/secret.h"
 #include "config/report.h"
 #include "management/definitions_write.h"
 
@@ -16,11 +18,29 @@
 #error "the Makefile defines BOURSE_VERSION"
 #endif
 
-enum { EXPORT_FROM, EXPORT_FORMAT };
+enum {
+    EXPORT_FROM,
+    EXPORT_FORMAT,
+    EXPORT_USER,
+    EXPORT_PASSWORD_FILE,
+    EXPORT_PASSWORD_ENV,
+    EXPORT_CA_FILE,
+    EXPORT_ALLOW_HTTP,
+};
 
 const struct command_option export_options[EXPORT_OPTION_COUNT] = {
-    {"from", "FILE", "of a configuration file, or a definitions.json; - for standard input"},
-    {"format", "yaml|definitions|dot|asyncapi", "what to write (yaml)"},
+    [EXPORT_FROM] = {"from", "FILE",
+                     "of a configuration file, or a definitions.json; - for standard input; or "
+                     "http[s]://HOST:PORT, the management interface of RabbitMQ or one like it"},
+    [EXPORT_FORMAT] = {"format", "yaml|definitions|dot|asyncapi", "what to write (yaml)"},
+    [EXPORT_USER] = {"user", "USER", "who one is at that address (guest)"},
+    [EXPORT_PASSWORD_FILE] = {"password-file", "FILE", "where the password is, as its one line"},
+    [EXPORT_PASSWORD_ENV] = {"password-env", "NAME",
+                             "the environment variable that holds it; without both it is read from "
+                             "standard input"},
+    [EXPORT_CA_FILE] = {"ca-file", "FILE", "the authority of that address's certificate, in PEM"},
+    [EXPORT_ALLOW_HTTP] = {"allow-http", NULL,
+                           "let the password go to another machine in the clear"},
 };
 
 static const char RABBITMQ_VERSION[] = "4.1.0";
@@ -135,12 +155,91 @@ refuse_format(const char *name, const struct command_io *io)
                            name, suggestion_text(&suggestion, guess));
 }
 
+/* An address ------------------------------------------------------------------------------------
+ */
+
+static bool
+is_address(const char *from)
+{
+    return strncmp(from, "http://", 7) == 0 || strncmp(from, "https://", 8) == 0;
+}
+
+static int
+read_password(struct context *place, const struct command_line *line, const struct command_io *io)
+{
+    const char *path = line->options[EXPORT_PASSWORD_FILE];
+    const char *variable = line->options[EXPORT_PASSWORD_ENV];
+    char prompt[512];
+    if (path != NULL && variable != NULL) {
+        return command_misused(io, "the password comes from --password-file or --password-env, not "
+                                   "from both");
+    }
+    if (path != NULL) {
+        return secret_from_file(&place->password, path, io);
+    }
+    if (variable != NULL) {
+        return secret_from_variable(&place->password, variable, io);
+    }
+    if (line->options[EXPORT_USER] == NULL) {
+        place->password = xstrdup("guest");
+        return COMMAND_OK;
+    }
+    snprintf(prompt, sizeof(prompt), "password of %s at %s", place->user, place->url);
+    return secret_from_input(&place->password, prompt, io);
+}
+
+static int
+check_address(const char *from, const struct command_line *line, const struct command_io *io)
+{
+    const char *why = "";
+    if (context_is_url(from, &why)) {
+        return COMMAND_OK;
+    }
+    bool is_allowed = line->options[EXPORT_ALLOW_HTTP] != NULL && strpbrk(from, "@?# ") == NULL;
+    if (is_allowed) {
+        return COMMAND_OK;
+    }
+    return command_misused(io,
+                           "--from \"%s\" %s; --user says who one is, and --allow-http lets a "
+                           "password go in the clear",
+                           strchr(from, '@') != NULL ? "..." : from, why);
+}
+
+static int
+load_address(struct definitions *definitions, const char *from, const struct command_line *line,
+             const struct command_io *io)
+{
+    const char *user = line->options[EXPORT_USER];
+    const char *authority = line->options[EXPORT_CA_FILE];
+    int result = check_address(from, line, io);
+    if (result != COMMAND_OK) {
+        return result;
+    }
+    struct context place = {
+        .name = xstrdup(from),
+        .url = xstrdup(from),
+        .user = xstrdup(user != NULL ? user : "guest"),
+        .ca_file = authority != NULL ? xstrdup(authority) : NULL,
+    };
+    result = read_password(&place, line, io);
+    if (result != COMMAND_OK) {
+        context_fini(&place);
+        return result;
+    }
+    return definitions_load_place(definitions, &place, line, io);
+}
+
+/* The command ---------------------------------------------------------------------------------- */
+
 static int
 load(struct definitions *definitions, const struct command_line *line, const struct command_io *io)
 {
     const char *path = line->options[EXPORT_FROM];
     if (path == NULL) {
         return definitions_load_broker(definitions, line, io);
+    }
+    if (is_address(path)) {
+        return load_address(definitions, path, line, io);
     }
     return definitions_load(definitions, path, line->shared[SHARED_VHOST], io) ? COMMAND_OK
                                                                                : COMMAND_FAILED;

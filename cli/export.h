@@ -6,7 +6,7 @@
 
 #include "cli/command.h"
 
-enum { EXPORT_OPTION_COUNT = 2 };
+enum { EXPORT_OPTION_COUNT = 7 };
 extern const struct command_option export_options[EXPORT_OPTION_COUNT];
 
 int export_run(const struct command_line *line, const struct command_io *io);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/exits.h"
+#include "config/key_texts.h"
 
 /* Text as roff takes it: no line begins with a request, backslashes and hyphens are themselves. */
 static void
@@ -144,13 +145,12 @@ static const char tail[] =
     ".SH FILES\n"
     ".TP\n.I /run/bourse/bourse.sock\nThe control socket of the packaged service.\n"
     ".TP\n.I ./bourse\\-data/bourse.sock\nThat of a broker in development mode.\n"
-    ".TP\n.I ~/.config/bourse/contexts.json\nContexts: where brokers are, and who one is there.\n";
+    ".TP\n.I ~/.config/bourse/contexts.json\nContexts: where brokers are, and who one is there.\n"
+    ".SH SEE ALSO\n.BR bourse.yaml (5)\n";
 
-int
-man_run(const struct command_line *line, const struct command_io *io)
+static void
+put_commands_page(FILE *out)
 {
-    (void)line;
-    FILE *out = io->out;
     fprintf(out, ".TH BOURSE 1 \"\" \"Bourse %s\" \"User commands\"\n", BOURSE_VERSION);
     fputs(".SH NAME\nbourse \\- a message broker for AMQP 0\\-9\\-1\n"
           ".SH SYNOPSIS\n.B bourse\n.I COMMAND\n.RI [ OPTION... \"] \" [ OPERAND... ]\n"
@@ -162,5 +162,60 @@ man_run(const struct command_line *line, const struct command_io *io)
     put_shared_options(out);
     put_exit_statuses(out);
     fputs(tail, out);
+}
+
+/* The file --------------------------------------------------------------------------------- */
+
+static const char file_head[] =
+    ".SH NAME\nbourse.yaml \\- settings, users and topology of the broker\n"
+    ".SH DESCRIPTION\n"
+    "YAML, read by \\fBbourse serve\\fR at the start and again on SIGHUP. Several files, or a\n"
+    "directory of them, are one configuration. \\fBbourse check\\fR says what is wrong, with line\n"
+    "and column; \\fBbourse plan\\fR what would change in a broker that runs;\n"
+    "\\fBbourse explain\\fR \\fIKEY\\fR what is said here, of one key.\n"
+    ".PP\nDurations are written as 1500ms, 30s, 5m, 1h30m or 7d, sizes as 64KiB or 4GiB. A word "
+    "in\n"
+    "capitals stands for a name that you choose.\n"
+    ".SH EXAMPLE\n.nf\n"
+    "bourse: 1\n"
+    "listeners:\n  amqp: {bind: \"127.0.0.1:5672\"}\n"
+    "users:\n  admin:\n    auth: password\n    password\\-file: admin.password\n    role: admin\n"
+    "    rights: {configure: \"\", write: \"\", read: \"\"}\n"
+    "  app:\n    auth: password\n    password\\-file: app.password\n"
+    "    rights: {configure: \"\", write: \"orders\", read: \"billing\"}\n"
+    "exchanges:\n  orders: {type: topic}\n"
+    "queues:\n  billing: {from: [{exchange: orders, key: \"order.#\"}]}\n"
+    ".fi\n"
+    ".SH KEYS\n";
+
+static void
+put_file_page(FILE *out)
+{
+    const struct key_text *key;
+    fprintf(out, ".TH BOURSE.YAML 5 \"\" \"Bourse %s\" \"File formats\"\n", BOURSE_VERSION);
+    fputs(file_head, out);
+    for (size_t i = 0; (key = key_text_at(i)) != NULL; i++) {
+        fputs(".TP\n.B ", out);
+        put_line(out, key->path);
+        put_line(out, key->meaning);
+        put_line(out, key->cause);
+        put_line(out, key->next);
+    }
+    fputs(".SH FILES\n.TP\n.I /etc/bourse/bourse.yaml\nWhat the packaged service reads.\n"
+          ".SH SEE ALSO\n.BR bourse (1)\n",
+          out);
+}
+
+int
+man_run(const struct command_line *line, const struct command_io *io)
+{
+    const char *page = line->operand_count == 0 ? "bourse" : line->operands[0];
+    if (strcmp(page, "bourse") == 0) {
+        put_commands_page(io->out);
+    } else if (strcmp(page, "bourse.yaml") == 0) {
+        put_file_page(io->out);
+    } else {
+        return command_misused(io, "there is no page \"%s\": it is bourse or bourse.yaml", page);
+    }
     return COMMAND_OK;
 }

@@ -95,6 +95,7 @@ print_messages(const struct command_line *line, const struct command_io *io, con
     int result = client_open(&client, line, io);
     if (result == COMMAND_OK) {
         char *path = client_path_new(path_format, client_vhost(client), line->operands[0], count);
+        client_allow(client, CLIENT_LOOK_SECONDS);
         result = client_call(client, method, path, body, &answer);
         free(path);
     }

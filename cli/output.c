@@ -44,7 +44,8 @@ void
 output_json(const struct output *output, const json_t *value)
 {
     /* DEL and C1 are not control characters for JSON; as ASCII nothing reaches a terminal. */
-    json_dumpf(value, output->io->out, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+    json_dumpf(value, output->io->out,
+               JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
     fputc('\n', output->io->out);
 }
 
@@ -140,6 +141,9 @@ output_rows(const struct output *output, const struct column *columns, size_t co
     case OUTPUT_TABLE:
     case OUTPUT_WIDE:
         break;
+    }
+    if (json_array_size(rows) == 0 && output->is_terminal && !output->is_quiet) {
+        fputs("none\n", output->io->err); /* whoever looks at it wants to see that it is done */
     }
     return table_print(output, columns, column_count, rows);
 }

@@ -25,6 +25,20 @@ add_pair(json_t *object, const char *pair, const char *option, const struct comm
 }
 
 int
+pairs_put_text(json_t *object, const char *name, const char *text, const struct command_io *io)
+{
+    if (text == NULL) {
+        return COMMAND_OK;
+    }
+    json_t *value = json_string(text);
+    if (value == NULL) {
+        return command_misused(io, "what is given for %s is not UTF-8", name);
+    }
+    json_object_set_new(object, name, value);
+    return COMMAND_OK;
+}
+
+int
 pairs_read(json_t **object_out, const struct command_line *line, size_t option,
            const struct command_io *io)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* NAME=VALUE on the command line: arguments of queues, headers of messages. */
+/* Words of the command line as members of a JSON object: NAME=VALUE, as arguments of queues and
+ * headers of messages are given, and texts. */
 #ifndef BOURSE_CLI_PAIRS_H
 #define BOURSE_CLI_PAIRS_H
 
@@ -12,5 +13,8 @@
  * was reported; the object is the caller's. */
 int pairs_read(json_t **object_out, const struct command_line *line, size_t option,
                const struct command_io *io);
+
+/* Puts a text, if one is given (not NULL). What is not UTF-8 is no text of JSON, and reported. */
+int pairs_put_text(json_t *object, const char *name, const char *text, const struct command_io *io);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/environment.h"
 #include "net/socket_address.h"
 
 enum { NAME_SIZE = 256, ADDRESS_TEXT_SIZE = NET_ADDRESS_SIZE + 16 };
@@ -23,36 +24,18 @@ struct refusal {
     size_t size;
 };
 
-static const char *
-variable(const struct config_environment *environment, const char *name)
-{
-    return environment->get_variable(environment->context, name);
-}
-
-static bool
-parse_number(const char *text, uint64_t *number_out)
-{
-    enum { DIGITS_MAX = 18 };
-    size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > DIGITS_MAX || text[digits] != '\0') {
-        return false;
-    }
-    *number_out = strtoull(text, NULL, 10);
-    return true;
-}
-
 /* How many sockets are passed to this process; false when the variables make no sense. */
 static bool
 count_sockets(const struct config_environment *environment, uint64_t *count_out)
 {
-    const char *process = variable(environment, "LISTEN_PID");
-    const char *count = variable(environment, "LISTEN_FDS");
+    const char *process = environment_text(environment, "LISTEN_PID");
+    const char *count = environment_text(environment, "LISTEN_FDS");
     uint64_t id;
     *count_out = 0;
     if (process == NULL || count == NULL) {
         return true;
     }
-    if (!parse_number(process, &id) || !parse_number(count, count_out)) {
+    if (!environment_number(process, &id) || !environment_number(count, count_out)) {
         return false;
     }
     if (id != (uint64_t)getpid()) {
@@ -209,7 +192,7 @@ passed_sockets_adopt(struct config *config, const struct config_environment *env
                        PASSED_SOCKETS_MAX);
         return false;
     }
-    const char *names = variable(environment, "LISTEN_FDNAMES");
+    const char *names = environment_text(environment, "LISTEN_FDNAMES");
     for (uint64_t i = 0; i < count; i++) {
         struct passed_socket passed = {.fd = first_fd + (int)i};
         take_name(&names, passed.name);

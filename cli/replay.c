@@ -4,15 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "cli/list.h"
 #include "cli/output.h"
+#include "cli/pairs.h"
+#include "cli/progress.h"
 
 /* A job ---------------------------------------------------------------------------------------- */
 
-enum { LOOK_AGAIN_MS = 100, BAR_SIZE = 30 };
+enum { LOOK_AGAIN_MS = 100 };
 
 static json_int_t
 number_of(const json_t *job, const char *name)
@@ -42,30 +43,25 @@ stayed_of(const json_t *job)
 }
 
 static void
-draw_bar(const json_t *job, FILE *out)
+show_progress(struct progress *progress, const json_t *job)
 {
     json_int_t total = number_of(job, "total");
     json_int_t done = number_of(job, "done") + stayed_of(job);
-    json_int_t part = is_over(job) || done > total ? total : done;
-    int filled = total == 0 ? BAR_SIZE : (int)(part * BAR_SIZE / total);
-    fprintf(out, "\r[%.*s%.*s] %lld of %lld  %-16s", filled, "##############################",
-            BAR_SIZE - filled, "..............................", number_of(job, "done"), total,
-            text_of(job, "state"));
-    fflush(out);
+    progress_show(progress, (uint64_t)(is_over(job) ? total : done), (uint64_t)total,
+                  "%lld of %lld  %s", number_of(job, "done"), total, text_of(job, "state"));
 }
 
 /* Asks until it is over. Takes `*job` and leaves the last answer there. */
 static int
-wait_for_end(struct client *client, json_t **job, const struct command_io *io, bool has_bar)
+wait_for_end(struct client *client, json_t **job, const struct output *output)
 {
     int result = COMMAND_OK;
     char path[64];
     struct timespec pause = {.tv_nsec = LOOK_AGAIN_MS * 1000L * 1000L};
+    struct progress progress = progress_begin(output->io, output->is_quiet);
     snprintf(path, sizeof(path), "/api/bourse/replays/%lld", number_of(*job, "id"));
     while (result == COMMAND_OK && !json_is_true(json_object_get(*job, "on_disk"))) {
-        if (has_bar) {
-            draw_bar(*job, io->err);
-        }
+        show_progress(&progress, *job);
         nanosleep(&pause, NULL);
         json_t *next = NULL;
         result = client_call(client, "GET", path, NULL, &next);
@@ -74,10 +70,7 @@ wait_for_end(struct client *client, json_t **job, const struct command_io *io, b
             *job = next;
         }
     }
-    if (has_bar) {
-        draw_bar(*job, io->err);
-        fputc('\n', io->err);
-    }
+    progress_end(&progress);
     return result;
 }
 
@@ -169,12 +162,12 @@ desk_change_run(const struct command_line *line, const struct command_io *io, co
     if (result == COMMAND_OK) {
         char *path = client_path_new("/api/bourse/queues/{}/{}/{}", client_vhost(client),
                                      line->operands[0], action);
+        client_allow(client, CLIENT_LOOK_SECONDS);
         result = client_call(client, "POST", path, body, &job);
         free(path);
     }
     if (result == COMMAND_OK && waits) {
-        bool has_bar = output.is_terminal && !output.is_quiet && isatty(STDERR_FILENO);
-        result = wait_for_end(client, &job, io, has_bar);
+        result = wait_for_end(client, &job, &output);
     }
     if (result == COMMAND_OK) {
         result = waits ? say_end(job, &output) : say_begun(job, &output);
@@ -225,13 +218,8 @@ put_target(json_t *body, const struct command_line *line, const struct command_i
                         json_string(is_origin     ? "origin"
                                     : is_exchange ? "exchange"
                                                   : "origin_exchange"));
-    if (is_exchange) {
-        json_object_set_new(body, "exchange", json_string(to));
-    }
-    if (key != NULL) {
-        json_object_set_new(body, "routing_key", json_string(key));
-    }
-    return COMMAND_OK;
+    int result = pairs_put_text(body, "exchange", is_exchange ? to : NULL, io);
+    return result == COMMAND_OK ? pairs_put_text(body, "routing_key", key, io) : result;
 }
 
 static int
@@ -250,14 +238,6 @@ put_bounds(json_t *body, const struct command_line *line, const struct command_i
     return COMMAND_OK;
 }
 
-static void
-put_option(json_t *body, const char *name, const char *text)
-{
-    if (text != NULL) {
-        json_object_set_new(body, name, json_string(text));
-    }
-}
-
 int
 dlq_replay_run(const struct command_line *line, const struct command_io *io)
 {
@@ -267,9 +247,9 @@ dlq_replay_run(const struct command_line *line, const struct command_io *io)
     }
     bool is_dry = line->options[REPLAY_DRY_RUN] != NULL;
     json_t *body = json_pack("{s:o, s:b}", "filter", filter, "dry_run", is_dry);
-    put_option(body, "batch", line->options[REPLAY_BATCH]);
-    put_option(body, "note", line->options[REPLAY_NOTE]);
-    if (put_target(body, line, io) != COMMAND_OK || put_bounds(body, line, io) != COMMAND_OK) {
+    if (pairs_put_text(body, "batch", line->options[REPLAY_BATCH], io) != COMMAND_OK ||
+        pairs_put_text(body, "note", line->options[REPLAY_NOTE], io) != COMMAND_OK ||
+        put_target(body, line, io) != COMMAND_OK || put_bounds(body, line, io) != COMMAND_OK) {
         json_decref(body);
         return COMMAND_MISUSED;
     }

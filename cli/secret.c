@@ -2,12 +2,14 @@
 #include "cli/secret.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 
 /* False with errno when there is no line, or one that is too long. */
 static bool
@@ -59,23 +61,61 @@ secret_from_variable(char **secret_out, const char *name, const struct command_i
     return COMMAND_OK;
 }
 
-/* Reads from the terminal without showing what is typed. */
+/* What ends the process while nothing that is typed is shown. */
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+static volatile sig_atomic_t caught_signal; /* 0: none came */
+
+static void
+catch_signal(int number)
+{
+    caught_signal = number;
+}
+
+/* From now on they only interrupt what is being read. */
+static void
+catch_signals(struct sigaction before[static ARRAY_LEN(ending_signals)])
+{
+    const struct sigaction catching = {.sa_handler = catch_signal};
+    caught_signal = 0;
+    for (size_t i = 0; i < ARRAY_LEN(ending_signals); i++) {
+        (void)sigaction(ending_signals[i], &catching, &before[i]);
+    }
+}
+
+/* One that came meanwhile does what it would have done. */
+static void
+let_signals_go(const struct sigaction before[static ARRAY_LEN(ending_signals)])
+{
+    for (size_t i = 0; i < ARRAY_LEN(ending_signals); i++) {
+        (void)sigaction(ending_signals[i], &before[i], NULL);
+    }
+    if (caught_signal != 0) {
+        (void)raise(caught_signal);
+    }
+}
+
+/* Reads from the terminal without showing what is typed. Whoever ends the command there gets the
+ * terminal back as it was. */
 static bool
 read_hidden(char **secret_out, int fd, const char *prompt, const struct command_io *io)
 {
     struct termios shown;
     struct termios hidden;
+    struct sigaction before[ARRAY_LEN(ending_signals)];
     if (tcgetattr(fd, &shown) != 0) {
         return false;
     }
     hidden = shown;
     hidden.c_lflag &= (tcflag_t)~ECHO;
+    catch_signals(before);
+    tcsetattr(fd, TCSAFLUSH, &hidden);
     fprintf(io->err, "%s: ", prompt);
     fflush(io->err);
-    tcsetattr(fd, TCSAFLUSH, &hidden);
-    bool is_read = read_line(secret_out, io->in);
+    bool is_read = caught_signal == 0 && read_line(secret_out, io->in);
     tcsetattr(fd, TCSAFLUSH, &shown);
     fputc('\n', io->err);
+    let_signals_go(before);
     return is_read;
 }
 

@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +21,7 @@
 #include "cli/passed_sockets.h"
 #include "cli/service.h"
 #include "management/management.h"
+#include "tls/tls_library.h"
 
 const struct command_option serve_options[SERVE_OPTION_COUNT] = {
     [SERVE_OPTION_DATA_DIR] = {"data-dir", "DIR", "keep durable state here"},
@@ -46,6 +49,7 @@ struct server {
     int watchdog_fd; /* -1: nobody asks whether the process lives */
     /* What is said when the configuration is on disk. */
     bool ready_is_due, reload_is_due;
+    bool is_stopping; /* nothing is read again any more */
 };
 
 /* The process -------------------------------------------------------------------------------- */
@@ -145,6 +149,7 @@ apply_data_dir(struct config *config, const struct command_line *line, const str
         return command_misused(io, "--data-dir is empty");
     }
     config->server.data_dir = data_dir;
+    config->server_marks.data_dir = (struct config_mark){.file = CONFIG_COMMAND_LINE};
     return COMMAND_OK;
 }
 
@@ -163,6 +168,7 @@ apply_threads(struct config *config, const struct command_line *line, const stru
                                THREADS_MAX);
     }
     config->server.threads = (uint32_t)threads;
+    config->server_marks.threads = (struct config_mark){.file = CONFIG_COMMAND_LINE};
     return COMMAND_OK;
 }
 
@@ -265,22 +271,65 @@ print_ready(const struct server *server)
     fflush(server->io->out);
 }
 
-/* The same line to the service manager, behind `news`. */
-static void
-tell_ready(const struct server *server, const char *news)
+/* `news` and behind it where it listens. The caller frees; NULL: there is no memory. */
+static char *
+with_addresses(const struct server *server, const char *news)
 {
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (out == NULL) {
-        service_ready(&server->service, news);
-        return;
+        return NULL;
     }
     fputs(news, out);
     broker_print_addresses(server->broker, out);
+    if (server->management != NULL) {
+        management_print_addresses(server->management, out);
+    }
     (void)fclose(out);
-    service_ready(&server->service, text);
+    return text;
+}
+
+/* The same line to the service manager, behind `news`. */
+static void
+tell_ready(const struct server *server, const char *news)
+{
+    char *text = with_addresses(server, news);
+    service_ready(&server->service, text == NULL ? news : text);
     free(text);
+}
+
+static void
+log_ready(struct server *server)
+{
+    char *text = with_addresses(server, "");
+    log_info(&server->log, "server.ready", "listening=\"%s\"", text == NULL ? "" : text + 1);
+    free(text);
+}
+
+/* What it runs with: the files, where it keeps what is durable, and what bounds it. A limit of 0 is
+ * chosen by the broker. */
+static void
+log_starting(struct server *server, const struct config *config)
+{
+    char files[LINE_SIZE] = "";
+    char quoted[LINE_SIZE * 2];
+    char place[LINE_SIZE * 2];
+    struct rlimit descriptors = {0};
+    for (size_t i = 0, size = 0; i < server->line->operand_count && size < sizeof(files); i++) {
+        size += (size_t)snprintf(files + size, sizeof(files) - size, i == 0 ? "%s" : " %s",
+                                 server->line->operands[i]);
+    }
+    bool is_durable = !config->server.is_ephemeral;
+    (void)getrlimit(RLIMIT_NOFILE, &descriptors);
+    log_info(&server->log, "server.starting",
+             "version=%s pid=%d files=%s data_dir=%s flush=%s threads=%u memory_bytes=%" PRIu64
+             " memory_percent=%u descriptors_max=%" PRIu64,
+             BOURSE_VERSION, (int)getpid(), log_escape(quoted, sizeof(quoted), bytes_of(files)),
+             log_escape(place, sizeof(place), bytes_of(is_durable ? config->server.data_dir : "")),
+             is_durable ? "before_confirm" : "never", config->server.threads,
+             config->server.memory_bytes, config->server.memory_percent,
+             (uint64_t)descriptors.rlim_cur);
 }
 
 /* What a configuration made is on disk: who reads the line may rely on it. */
@@ -289,6 +338,7 @@ on_settled(void *context)
 {
     struct server *server = context;
     if (server->ready_is_due) {
+        log_ready(server);
         print_ready(server);
         tell_ready(server, "listening on");
     }
@@ -393,9 +443,12 @@ static void
 handle_signal(struct server *server, uint32_t number)
 {
     if (number == SIGHUP) {
-        reload(server);
+        if (!server->is_stopping) {
+            reload(server);
+        }
         return;
     }
+    server->is_stopping = true;
     log_info(&server->log, "server.stopping", "signal=%s", sigabbrev_np((int)number));
     service_stopping(&server->service);
     if (server->management != NULL) {
@@ -479,6 +532,17 @@ build(struct server *server, const struct config *config, char *why)
     return server->management != NULL;
 }
 
+static bool
+has_tls(const struct config *config)
+{
+    for (size_t i = 0; i < LISTENER_KIND_COUNT; i++) {
+        if (config->listeners[i].enabled && config->listeners[i].tls != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Takes `config`. */
 static int
 run_broker(struct server *server, struct config *config)
@@ -486,6 +550,10 @@ run_broker(struct server *server, struct config *config)
     char why[WHY_SIZE] = "";
     log_init_stderr(&server->log, config->server.log_level, config->server.log_format);
     print_notices(server->io->out, config);
+    log_starting(server, config);
+    if (!has_tls(config)) {
+        tls_library_leave_texts();
+    }
     bool is_built = build(server, config, why);
     config_free(&config);
     if (!is_built) {

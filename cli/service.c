@@ -10,27 +10,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/environment.h"
+
 enum { US_PER_S = 1000 * 1000, NS_PER_US = 1000, MESSAGE_SIZE = 1024 };
 
 static const uint64_t WATCHDOG_US_MAX = UINT64_C(1) << 40;
-
-static const char *
-variable(const struct config_environment *environment, const char *name)
-{
-    return environment->get_variable(environment->context, name);
-}
-
-static bool
-parse_number(const char *text, uint64_t *number_out)
-{
-    enum { DIGITS_MAX = 18 };
-    size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > DIGITS_MAX || text[digits] != '\0') {
-        return false;
-    }
-    *number_out = strtoull(text, NULL, 10);
-    return true;
-}
 
 /* A path, or, behind an at sign, a name that is in no file system. */
 static bool
@@ -54,15 +38,15 @@ make_address(struct service *service, const char *name)
 static bool
 read_watchdog(struct service *service, const struct config_environment *environment)
 {
-    const char *period = variable(environment, "WATCHDOG_USEC");
-    const char *process = variable(environment, "WATCHDOG_PID");
+    const char *period = environment_text(environment, "WATCHDOG_USEC");
+    const char *process = environment_text(environment, "WATCHDOG_PID");
     uint64_t period_us;
     uint64_t id = (uint64_t)getpid();
     if (period == NULL) {
         return true;
     }
-    if (!parse_number(period, &period_us) || period_us < 2 || period_us > WATCHDOG_US_MAX ||
-        (process != NULL && !parse_number(process, &id))) {
+    if (!environment_number(period, &period_us) || period_us < 2 || period_us > WATCHDOG_US_MAX ||
+        (process != NULL && !environment_number(process, &id))) {
         return false;
     }
     if (id == (uint64_t)getpid()) {
@@ -76,7 +60,7 @@ service_open(struct service *service, const struct config_environment *environme
              size_t why_size)
 {
     *service = (struct service){.fd = -1};
-    const char *name = variable(environment, "NOTIFY_SOCKET");
+    const char *name = environment_text(environment, "NOTIFY_SOCKET");
     if (name == NULL || name[0] == '\0') {
         return true;
     }

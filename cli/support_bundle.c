@@ -34,6 +34,9 @@ static const char *const routes[] = {
     "/api/user-limits",
     "/api/config/effective",
     "/api/health/checks/alarms",
+    "/api/bourse/attention",
+    "/api/bourse/history",
+    "/api/bourse/generations",
     "/api/bourse/dead-letters",
     "/api/bourse/drift",
 };

@@ -147,7 +147,7 @@ check_expectation(struct reader *reader, struct test_case *test)
             reader->report, test->node->mark,
             "the test expects nothing: add \"expect\" (a list of queues, or unroutable, or "
             "refused), \"includes\" or \"not\"");
-    } else if (is_word && has_lists) {
+    } else if (test->expect.node != NULL && is_word && has_lists) {
         report_error(reader->report, test->expect.node->mark,
                      "\"expect: %.*s\" goes without \"includes\" and \"not\"",
                      BYTES_FORMAT(test->expect.items[0].value.text));

@@ -39,10 +39,14 @@ add_file(json_t *files, const char *path, const struct command_io *io)
     bool is_read = read_text(path, &text);
     if (is_read) {
         struct bytes octets = buffer_bytes(&text);
-        json_array_append_new(
-            files, json_pack("{s:s, s:o}", "name", path, "text",
-                             json_stringn(octets.size == 0 ? "" : (const char *)octets.data,
-                                          octets.size)));
+        json_t *file =
+            json_pack("{s:s, s:o}", "name", path, "text",
+                      json_stringn(octets.size == 0 ? "" : (const char *)octets.data, octets.size));
+        if (file == NULL) {
+            (void)command_misused(io, "the name of %s is not UTF-8", path);
+        }
+        is_read = file != NULL;
+        json_array_append_new(files, file);
     } else {
         (void)command_error(io, COMMAND_FAILED, "cannot read %s: %s", path, strerror(errno));
     }

@@ -102,22 +102,32 @@ struct level {
     bool has_items;
 };
 
+static void
+begin_item(FILE *out, struct level *level)
+{
+    fputs(level->has_items ? ", " : "", out);
+    level->has_items = true;
+}
+
 /* The next item of a level; false at its end. */
 static bool
 next_item(FILE *out, struct level *level, struct table_value *value)
 {
     struct bytes name;
-    bool is_left = level->is_table ? table_next(&level->reader, &name, value)
-                                   : table_array_next(&level->reader, value);
-    if (is_left) {
-        fputs(level->has_items ? ", " : "", out);
-        level->has_items = true;
-        if (level->is_table) {
-            yaml_put_text(out, name);
-            fputs(": ", out);
+    if (!level->is_table) {
+        bool is_left = table_array_next(&level->reader, value);
+        if (is_left) {
+            begin_item(out, level);
         }
+        return is_left;
     }
-    return is_left;
+    if (!table_next(&level->reader, &name, value)) {
+        return false;
+    }
+    begin_item(out, level);
+    yaml_put_text(out, name);
+    fputs(": ", out);
+    return true;
 }
 
 static bool

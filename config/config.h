@@ -105,6 +105,15 @@ struct config_server {
     const char *rabbitmq_version;
 };
 
+/* Who says so, in the place of a file. */
+#define CONFIG_COMMAND_LINE "command line"
+
+/* Where the settings of the server are given; `file` is NULL where nobody does. */
+struct config_server_marks {
+    struct config_mark data_dir, threads, memory, disk_free, segment_size, max_message_size,
+        frame_max, channel_max, heartbeat, control_socket, rabbitmq_version;
+};
+
 struct config_exchange {
     struct bytes name;
     const char *type;
@@ -217,6 +226,7 @@ struct config {
     bool is_development; /* no file: guest/guest from loopback on 127.0.0.1:5672 */
     struct config_report report;
     struct config_server server;
+    struct config_server_marks server_marks;
     struct config_listener listeners[LISTENER_KIND_COUNT];
     struct bytes vhost;
     int64_t connections_max; /* of the vhost; -1: none */

@@ -8,9 +8,14 @@
 #include "base/buffer.h"
 #include "config/document.h"
 
-struct describe {
-    void (*each)(void *context, const char *path, const struct field_spec *field);
-    void *context;
+/* Tables in one another. */
+enum { DEPTH_MAX = 8 };
+
+/* A table that is gone through, and what stands before the keys of it. */
+struct level {
+    const struct record_spec *spec;
+    size_t at;
+    char prefix[KEY_PATH_SIZE];
 };
 
 /* What stands between a field's name and the keys of its records. */
@@ -33,30 +38,36 @@ inner_of(enum field_kind kind)
     return ".";
 }
 
-/* The depth is that of the tables, which hold no cycle. */
-/* NOLINTNEXTLINE(misc-no-recursion) */
 static void
-walk(const struct describe *describe, const struct record_spec *spec, const char *prefix)
+join(char out[static KEY_PATH_SIZE], const char *first, const char *second)
 {
-    for (size_t i = 0; i < spec->count; i++) {
-        const struct field_spec *field = &spec->fields[i];
-        char path[KEY_PATH_SIZE];
-        snprintf(path, sizeof(path), "%s%s", prefix, field->name);
-        describe->each(describe->context, path, field);
-        if (field->record != NULL) {
-            char inner[KEY_PATH_SIZE];
-            snprintf(inner, sizeof(inner), "%s%s%s", prefix, field->name, inner_of(field->kind));
-            walk(describe, field->record, inner);
-        }
-    }
+    int size = snprintf(out, KEY_PATH_SIZE, "%s%s", first, second);
+    assert(size < KEY_PATH_SIZE);
 }
 
 void
 describe_keys(void (*each)(void *context, const char *path, const struct field_spec *field),
               void *context)
 {
-    struct describe describe = {.each = each, .context = context};
-    walk(&describe, document_schema(), "");
+    struct level levels[DEPTH_MAX] = {{.spec = document_schema()}};
+    size_t depth = 1;
+    while (depth > 0) {
+        struct level *level = &levels[depth - 1];
+        if (level->at == level->spec->count) {
+            depth--;
+            continue;
+        }
+        const struct field_spec *field = &level->spec->fields[level->at++];
+        char path[KEY_PATH_SIZE];
+        join(path, level->prefix, field->name);
+        each(context, path, field);
+        if (field->record != NULL) {
+            assert(depth < DEPTH_MAX);
+            struct level *inner = &levels[depth++];
+            *inner = (struct level){.spec = field->record};
+            join(inner->prefix, path, inner_of(field->kind));
+        }
+    }
 }
 
 /* Paths -------------------------------------------------------------------------------------- */

@@ -202,7 +202,8 @@ static bool
 take_literal(struct unwriter *unwriter, uint8_t stop)
 {
     struct bytes left = unwriter->left;
-    if (left.size == 0 || memchr("^$.|?*+()[]{}", left.data[0], 13) != NULL) {
+    static const char special[] = "^$.|?*+()[]{}";
+    if (left.size == 0 || memchr(special, left.data[0], sizeof(special) - 1) != NULL) {
         return false;
     }
     size_t at = left.data[0] == '\\' ? 1 : 0;

@@ -444,6 +444,6 @@ config_override_listener(struct config *config, enum config_listener_kind kind, 
                                           : "needs a certificate: listeners.amqps.tls in the file";
         return false;
     }
-    listener_set_address(config, kind, text, (struct config_mark){.file = "command line"});
+    listener_set_address(config, kind, text, (struct config_mark){.file = CONFIG_COMMAND_LINE});
     return true;
 }

@@ -93,6 +93,30 @@ compile_heartbeat(struct config *config, const struct setting *heartbeat)
     config->server.heartbeat_s = (uint16_t)(heartbeat->value.integer / MS_PER_S);
 }
 
+static void
+set_mark(struct config_mark *mark, const struct setting *setting)
+{
+    if (setting->node != NULL) {
+        *mark = setting->node->mark;
+    }
+}
+
+static void
+set_marks(struct config_server_marks *marks, const struct document_server *from)
+{
+    set_mark(&marks->data_dir, &from->data_dir);
+    set_mark(&marks->threads, &from->threads);
+    set_mark(&marks->memory, &from->memory);
+    set_mark(&marks->disk_free, &from->disk_free);
+    set_mark(&marks->segment_size, &from->segment_size);
+    set_mark(&marks->max_message_size, &from->max_message_size);
+    set_mark(&marks->frame_max, &from->frame_max);
+    set_mark(&marks->channel_max, &from->channel_max);
+    set_mark(&marks->heartbeat, &from->heartbeat);
+    set_mark(&marks->control_socket, &from->control_socket);
+    set_mark(&marks->rabbitmq_version, &from->rabbitmq_version);
+}
+
 void
 server_compile(struct config *config, const struct document *document)
 {
@@ -112,6 +136,7 @@ server_compile(struct config *config, const struct document *document)
     server->channel_max = (uint16_t)integer_or(&from->channel_max, server->channel_max);
     server->log_level = (enum log_level)integer_or(&from->log.level, server->log_level);
     server->log_format = (enum log_format)integer_or(&from->log.format, server->log_format);
+    set_marks(&config->server_marks, from);
     compile_threads(config, &from->threads);
     compile_heartbeat(config, &from->heartbeat);
     check_message_fits_segment(config, from);

@@ -27,10 +27,8 @@ def connect(user, port=5671):
         ssl_options=pika.SSLOptions(context, "localhost")))
 
 
-def main():
-    key = sys.argv[1] if len(sys.argv) > 1 else "order.eu.placed"
-    body = sys.argv[2] if len(sys.argv) > 2 else '{"order": 1}'
-    connection = connect("checkout")
+def main(key="order.eu.placed", body='{"order": 1}', port=5671):
+    connection = connect("checkout", port)
     channel = connection.channel()
     channel.confirm_delivery()
     try:
@@ -43,4 +41,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:3])

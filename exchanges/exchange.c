@@ -8,6 +8,7 @@
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/sampled_rates.h"
 #include "routing/route_cache.h"
 
 const struct exchange_type *
@@ -130,6 +131,7 @@ exchange_free(struct exchange **exchange_pointer)
         return;
     }
     assert(list_is_empty(&exchange->target.bindings));
+    sampled_rates_free(&exchange->rates);
     exchange->type->matcher_free(exchange->matcher);
     binding_table_fini(&exchange->bindings);
     free((void *)exchange->arguments.data);

@@ -95,7 +95,9 @@ struct exchange {
     void *vhost;                  /* the broker's; not used here */
     struct list_link doomed_link; /* the broker's list of exchanges that are being deleted */
     uint64_t published_count, unroutable_count;
-    uint64_t routed_count; /* queues that what was published reached, summed up */
+    uint64_t unroutable_ms;      /* when the last of them came; monotonic */
+    uint64_t routed_count;       /* queues that what was published reached, summed up */
+    struct sampled_rates *rates; /* of published and routed; owned; NULL: nobody has looked */
 };
 
 /* What an exchange is made from; all views are copied. */

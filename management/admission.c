@@ -267,6 +267,10 @@ read_sign_in(struct call *call, struct admission *admission)
     size_t name_size = strlen(name);
     buffer_put(&admission->secret, name, name_size);
     buffer_put(&admission->secret, json_string_value(password), json_string_length(password));
+    if (admission->secret.failed) {
+        call_fail(call, 503, "there is no memory for it");
+        return false;
+    }
     struct bytes both = buffer_bytes(&admission->secret);
     admission->user = bytes_make(both.data, name_size);
     admission->password = bytes_make(both.data + name_size, both.size - name_size);

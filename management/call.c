@@ -261,7 +261,7 @@ call_flag(const struct call *call, const char *name)
 json_t *
 call_json(struct call *call)
 {
-    char why[JSON_WHY_SIZE];
+    char why[JSON_WHY_SIZE] = "there is no memory for it";
     if (call->json != NULL) {
         return call->json;
     }

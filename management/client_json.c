@@ -44,9 +44,9 @@ static void
 write_traffic(struct json_writer *json, const struct survey_connection *connection)
 {
     json_put_unsigned(json, "recv_oct", connection->received_octets);
-    put_rate(json, "recv_oct_details", 0);
+    put_rate(json, "recv_oct_details", connection->received_rate);
     json_put_unsigned(json, "send_oct", connection->sent_octets);
-    put_rate(json, "send_oct_details", 0);
+    put_rate(json, "send_oct_details", connection->sent_rate);
     json_put_unsigned(json, "recv_cnt", 0);
     json_put_unsigned(json, "send_cnt", 0);
     json_put_unsigned(json, "send_pend", connection->pending_octets);
@@ -142,19 +142,20 @@ write_channel_stats(struct json_writer *json, const struct survey_channel *chann
 {
     const struct channel_counters *counters = &channel->counters;
     const uint64_t *delivered = counters->delivered;
+    const double *rates = channel->rates;
     if ((counters->published | delivery_count(delivered) | counters->acked | counters->get_empty) ==
         0) {
         return;
     }
     json_key(json, "message_stats");
     json_begin_object(json);
-    put_counter(json, "publish", counters->published, 0);
-    put_counter(json, "confirm", channel->confirmed, 0);
-    put_counter(json, "return_unroutable", counters->returned, 0);
-    put_deliveries(json, delivered, counters->get_empty);
-    put_counter(json, "deliver_get", delivery_count(delivered), 0);
-    put_counter(json, "redeliver", counters->redelivered, 0);
-    put_counter(json, "ack", counters->acked, 0);
+    put_counter(json, "publish", counters->published, rates[CHANNEL_RATE_PUBLISHED]);
+    put_counter(json, "confirm", channel->confirmed, rates[CHANNEL_RATE_CONFIRMED]);
+    put_counter(json, "return_unroutable", counters->returned, rates[CHANNEL_RATE_RETURNED]);
+    put_deliveries(json, delivered, &rates[CHANNEL_RATE_DELIVERED]);
+    put_counter(json, "get_empty", counters->get_empty, rates[CHANNEL_RATE_GOT_NOTHING]);
+    put_counter(json, "redeliver", counters->redelivered, rates[CHANNEL_RATE_REDELIVERED]);
+    put_counter(json, "ack", counters->acked, rates[CHANNEL_RATE_ACKED]);
     json_end_object(json);
 }
 

@@ -31,7 +31,8 @@ struct definitions_user {
 
 struct definitions_vhost {
     struct bytes name;
-    int64_t connections_max, queues_max; /* -1: none */
+    const char *description, *tags, *default_queue_type; /* tags with commas; NULL: not said */
+    int64_t connections_max, queues_max;                 /* -1: none */
 };
 
 struct definitions_permission {
@@ -50,6 +51,11 @@ struct definitions_policy {
     int32_t priority;
     bool is_operator;
     struct bytes definition;
+};
+
+/* A global one. */
+struct definitions_parameter {
+    struct bytes name, value; /* JSON */
 };
 
 struct definitions_exchange {
@@ -84,6 +90,7 @@ struct definitions {
     DEFINITIONS_LIST(struct definitions_vhost) vhosts;
     DEFINITIONS_LIST(struct definitions_permission) permissions;
     DEFINITIONS_LIST(struct definitions_topic_permission) topic_permissions;
+    DEFINITIONS_LIST(struct definitions_parameter) parameters;
     DEFINITIONS_LIST(struct definitions_policy) policies;
     DEFINITIONS_LIST(struct definitions_exchange) exchanges;
     DEFINITIONS_LIST(struct definitions_queue) queues;

@@ -7,6 +7,7 @@
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "broker/durability.h"
+#include "broker/parameters.h"
 #include "broker/password.h"
 #include "broker/user_changes.h"
 #include "broker/vhost_life.h"
@@ -92,7 +93,12 @@ apply_vhost(struct definitions_apply *apply, size_t at)
     const struct definitions_vhost *vhost = &apply->definitions->vhosts.items[at];
     struct change *change = &apply->change;
     if (apply->vhost.data == NULL) {
-        const struct vhost_wish wish = {.name = vhost->name};
+        const struct vhost_wish wish = {
+            .name = vhost->name,
+            .description = vhost->description,
+            .tags = vhost->tags,
+            .default_queue_type = vhost->default_queue_type,
+        };
         if (!note(apply, change_put_vhost(change, &wish), "vhost", vhost->name)) {
             return false;
         }
@@ -138,6 +144,14 @@ apply_topic_permission(struct definitions_apply *apply, size_t at)
     return note(apply,
                 change_put_topic_right(&apply->change, permission->user, permission->vhost, &right),
                 "topic permissions of", permission->user);
+}
+
+static bool
+apply_parameter(struct definitions_apply *apply, size_t at)
+{
+    const struct definitions_parameter *parameter = &apply->definitions->parameters.items[at];
+    return note(apply, change_put_parameter(&apply->change, parameter->name, parameter->value),
+                "global parameter", parameter->name);
 }
 
 static bool
@@ -286,6 +300,7 @@ static const struct {
     {apply_vhost, offsetof(struct definitions, vhosts.count), true},
     {apply_permission, offsetof(struct definitions, permissions.count), false},
     {apply_topic_permission, offsetof(struct definitions, topic_permissions.count), false},
+    {apply_parameter, offsetof(struct definitions, parameters.count), false},
     {apply_policy, offsetof(struct definitions, policies.count), true},
     {apply_queue, offsetof(struct definitions, queues.count), true},
     {apply_exchange, offsetof(struct definitions, exchanges.count), true},

@@ -4,9 +4,11 @@
 #include "management/definitions_read.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <strings.h>
 
 #include "base/assert.h"
+#include "base/map.h"
 #include "exchanges/exchange.h"
 #include "management/json_reader.h"
 
@@ -17,6 +19,7 @@ struct reader {
     const char *section;
     size_t row;
     char *why;
+    struct map places; /* in its list, of what is there once under its names; the arena's */
 };
 
 static bool
@@ -38,6 +41,34 @@ keep_text(struct reader *reader, struct bytes text)
 {
     return (const char *)keep(reader, text).data;
 }
+
+/* Where the row of these names belongs in its list of `count` rows: in the place of an earlier one,
+ * which it replaces as if one had been imported after the other, or at the end. */
+static size_t
+place_of(struct reader *reader, size_t count, const char *kind, const struct bytes *names,
+         size_t name_count)
+{
+    struct buffer key;
+    buffer_init(&key);
+    buffer_put_bytes(&key, bytes_of(kind));
+    for (size_t i = 0; i < name_count; i++) {
+        buffer_put_u32(&key, (uint32_t)names[i].size);
+        buffer_put_bytes(&key, names[i]);
+    }
+    const size_t *earlier = map_get(&reader->places, buffer_bytes(&key));
+    if (earlier == NULL && !key.failed) {
+        size_t *place = arena_alloc(&reader->definitions->arena, sizeof(*place));
+        *place = count;
+        map_put(&reader->places, keep(reader, buffer_bytes(&key)), place);
+    }
+    buffer_fini(&key);
+    return earlier == NULL ? count : *earlier;
+}
+
+/* That place; a macro because the lists have different types. */
+#define row_at(reader, list, place)                                                                \
+    ((place) == (list)->count ? definitions_add((reader)->definitions, (list))                     \
+                              : &(list)->items[place])
 
 /* Members ------------------------------------------------------------------------------------- */
 
@@ -137,10 +168,15 @@ read_limits(struct reader *reader, const json_t *limits, const char *second, int
             read_integer(reader, object, second, -1, INT64_MAX, others));
 }
 
-/* Users --------------------------------------------------------------------------------------- */
+/* Tags ---------------------------------------------------------------------------------------- */
+
+struct tag_list {
+    struct bytes *items;
+    size_t count;
+};
 
 static void
-add_tag(struct reader *reader, struct definitions_user *user, struct bytes tag)
+add_tag(struct reader *reader, struct tag_list *list, struct bytes tag)
 {
     while (tag.size > 0 && tag.data[0] == ' ') {
         tag = bytes_make(tag.data + 1, tag.size - 1);
@@ -149,46 +185,47 @@ add_tag(struct reader *reader, struct definitions_user *user, struct bytes tag)
         tag.size--;
     }
     if (tag.size > 0) {
-        user->tags[user->tag_count++] = keep(reader, tag);
+        list->items[list->count++] = keep(reader, tag);
     }
 }
 
 /* "a,b" of before 3.9 and of LavinMQ. */
 static void
-split_tags(struct reader *reader, struct definitions_user *user, struct bytes text)
+split_tags(struct reader *reader, struct tag_list *list, struct bytes text)
 {
     size_t start = 0;
-    user->tags = arena_alloc(&reader->definitions->arena, (text.size + 1) * sizeof(*user->tags));
+    list->items = arena_alloc(&reader->definitions->arena, (text.size + 1) * sizeof(*list->items));
     for (size_t at = 0; at <= text.size; at++) {
         if (at == text.size || text.data[at] == ',') {
-            add_tag(reader, user, bytes_make(text.data + start, at - start));
+            add_tag(reader, list, bytes_make(text.data + start, at - start));
             start = at + 1;
         }
     }
 }
 
 static bool
-read_tags(struct reader *reader, const json_t *row, struct definitions_user *user)
+read_tags(struct reader *reader, const json_t *tags, struct tag_list *list)
 {
-    const json_t *tags = json_object_get(row, "tags");
     if (json_is_string(tags)) {
-        split_tags(reader, user, bytes_make(json_string_value(tags), json_string_length(tags)));
+        split_tags(reader, list, bytes_make(json_string_value(tags), json_string_length(tags)));
         return true;
     }
     if (tags != NULL && !json_is_null(tags) && !json_is_array(tags)) {
         return fail(reader, "\"tags\" is neither a list nor a text");
     }
-    user->tags =
-        arena_alloc(&reader->definitions->arena, (json_array_size(tags) + 1) * sizeof(*user->tags));
+    list->items = arena_alloc(&reader->definitions->arena,
+                              (json_array_size(tags) + 1) * sizeof(*list->items));
     for (size_t i = 0; i < json_array_size(tags); i++) {
         const json_t *tag = json_array_get(tags, i);
         if (!json_is_string(tag)) {
             return fail(reader, "\"tags\" has something that is no text");
         }
-        add_tag(reader, user, bytes_make(json_string_value(tag), json_string_length(tag)));
+        add_tag(reader, list, bytes_make(json_string_value(tag), json_string_length(tag)));
     }
     return true;
 }
+
+/* Users --------------------------------------------------------------------------------------- */
 
 static bool
 names_algorithm(struct bytes algorithm, const char *name)
@@ -230,25 +267,78 @@ static bool
 read_user(struct reader *reader, const json_t *row)
 {
     struct definitions_user user = {.connections_max = -1, .channels_max = -1};
+    struct tag_list tags = {.count = 0};
     struct bytes algorithm = bytes_of("");
     struct bytes name;
     struct bytes hash = bytes_of("");
     if (!need_text(reader, row, "name", &name) || !read_text(reader, row, "password_hash", &hash) ||
         !read_text(reader, row, "hashing_algorithm", &algorithm) ||
-        !read_tags(reader, row, &user) ||
+        !read_tags(reader, json_object_get(row, "tags"), &tags) ||
         !read_limits(reader, json_object_get(row, "limits"), "max-channels", &user.connections_max,
                      &user.channels_max)) {
         return false;
     }
     user.name = keep(reader, name);
     user.hash = keep(reader, hash);
+    user.tags = tags.items;
+    user.tag_count = tags.count;
     judge_hash(reader, &user, algorithm);
-    *definitions_add(reader->definitions, &reader->definitions->users) = user;
+    size_t place = place_of(reader, reader->definitions->users.count, "user", &user.name, 1);
+    *row_at(reader, &reader->definitions->users, place) = user;
     return true;
 }
 
 /* Vhosts and rights --------------------------------------------------------------------------- */
 
+/* A member that stands in the row, or with what is called metadata; NULL: in neither. */
+static const json_t *
+described_by(const json_t *row, const char *name)
+{
+    const json_t *value = json_object_get(row, name);
+    bool is_there = value != NULL && !json_is_null(value);
+    return is_there ? value : json_object_get(json_object_get(row, "metadata"), name);
+}
+
+static bool
+read_vhost_text(struct reader *reader, const json_t *row, const char *name, const char **out)
+{
+    char why[JSON_WHY_SIZE];
+    const json_t *value = described_by(row, name);
+    if (value == NULL || json_is_null(value)) {
+        return true;
+    }
+    if (!json_is_string(value)) {
+        (void)snprintf(why, sizeof(why), "\"%s\" is no text", name);
+        return fail(reader, why);
+    }
+    *out = keep_text(reader, bytes_make(json_string_value(value), json_string_length(value)));
+    return true;
+}
+
+static bool
+read_vhost_tags(struct reader *reader, const json_t *row, const char **out)
+{
+    const json_t *value = described_by(row, "tags");
+    struct tag_list tags = {.count = 0};
+    struct buffer text;
+    if (value == NULL || json_is_null(value)) {
+        return true;
+    }
+    if (!read_tags(reader, value, &tags)) {
+        return false;
+    }
+    buffer_init(&text);
+    for (size_t i = 0; i < tags.count; i++) {
+        buffer_put(&text, ",", i == 0 ? 0 : 1);
+        buffer_put_bytes(&text, tags.items[i]);
+    }
+    bool is_good = !text.failed || fail(reader, "no memory");
+    *out = keep_text(reader, buffer_bytes(&text));
+    buffer_fini(&text);
+    return is_good;
+}
+
+/* "undefined" is what Erlang calls a queue type that nobody chose. */
 static bool
 read_vhost_row(struct reader *reader, const json_t *row)
 {
@@ -257,6 +347,14 @@ read_vhost_row(struct reader *reader, const json_t *row)
         return false;
     }
     struct definitions_vhost *vhost = definitions_put_vhost(reader->definitions, name);
+    if (!read_vhost_text(reader, row, "description", &vhost->description) ||
+        !read_vhost_text(reader, row, "default_queue_type", &vhost->default_queue_type) ||
+        !read_vhost_tags(reader, row, &vhost->tags)) {
+        return false;
+    }
+    if (vhost->default_queue_type != NULL && strcmp(vhost->default_queue_type, "undefined") == 0) {
+        vhost->default_queue_type = NULL;
+    }
     return read_limits(reader, json_object_get(row, "limits"), "max-queues",
                        &vhost->connections_max, &vhost->queues_max);
 }
@@ -273,14 +371,15 @@ read_permission(struct reader *reader, const json_t *row)
         !need_text(reader, row, "read", &rights[2])) {
         return false;
     }
-    *definitions_add(reader->definitions, &reader->definitions->permissions) =
-        (struct definitions_permission){
-            .user = keep(reader, user),
-            .vhost = vhost,
-            .configure = keep_text(reader, rights[0]),
-            .write = keep_text(reader, rights[1]),
-            .read = keep_text(reader, rights[2]),
-        };
+    size_t place = place_of(reader, reader->definitions->permissions.count, "permission",
+                            (struct bytes[]){user, vhost}, 2);
+    *row_at(reader, &reader->definitions->permissions, place) = (struct definitions_permission){
+        .user = keep(reader, user),
+        .vhost = vhost,
+        .configure = keep_text(reader, rights[0]),
+        .write = keep_text(reader, rights[1]),
+        .read = keep_text(reader, rights[2]),
+    };
     return true;
 }
 
@@ -297,7 +396,9 @@ read_topic_permission(struct reader *reader, const json_t *row)
         !need_text(reader, row, "write", &write) || !read_text(reader, row, "read", &read)) {
         return false;
     }
-    *definitions_add(reader->definitions, &reader->definitions->topic_permissions) =
+    size_t place = place_of(reader, reader->definitions->topic_permissions.count, "topic",
+                            (struct bytes[]){user, vhost, exchange}, 3);
+    *row_at(reader, &reader->definitions->topic_permissions, place) =
         (struct definitions_topic_permission){
             .user = keep(reader, user),
             .vhost = vhost,
@@ -325,16 +426,17 @@ add_policy(struct reader *reader, struct bytes vhost, struct bytes name, const j
         !read_table(reader, value, "definition", &definition)) {
         return false;
     }
-    *definitions_add(reader->definitions, &reader->definitions->policies) =
-        (struct definitions_policy){
-            .vhost = vhost,
-            .name = keep(reader, name),
-            .pattern = keep(reader, pattern),
-            .apply_to = keep_text(reader, apply_to),
-            .priority = (int32_t)priority,
-            .is_operator = is_operator,
-            .definition = definition,
-        };
+    size_t place = place_of(reader, reader->definitions->policies.count,
+                            is_operator ? "operator" : "policy", (struct bytes[]){vhost, name}, 2);
+    *row_at(reader, &reader->definitions->policies, place) = (struct definitions_policy){
+        .vhost = vhost,
+        .name = keep(reader, name),
+        .pattern = keep(reader, pattern),
+        .apply_to = keep_text(reader, apply_to),
+        .priority = (int32_t)priority,
+        .is_operator = is_operator,
+        .definition = definition,
+    };
     return true;
 }
 
@@ -345,6 +447,30 @@ read_policy(struct reader *reader, const json_t *row)
     struct bytes name;
     return read_vhost(reader, row, &vhost) && need_text(reader, row, "name", &name) &&
            add_policy(reader, vhost, name, row, false);
+}
+
+static bool
+read_global_parameter(struct reader *reader, const json_t *row)
+{
+    struct bytes name;
+    const json_t *value = json_object_get(row, "value");
+    if (!need_text(reader, row, "name", &name)) {
+        return false;
+    }
+    if (value == NULL) {
+        return fail(reader, "\"value\" is missing");
+    }
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text == NULL) {
+        return fail(reader, "no memory");
+    }
+    *definitions_add(reader->definitions, &reader->definitions->parameters) =
+        (struct definitions_parameter){
+            .name = keep(reader, name),
+            .value = keep(reader, bytes_of(text)),
+        };
+    free(text);
+    return true;
 }
 
 /* RabbitMQ keeps operator policies and limits of vhosts among its parameters. */
@@ -425,20 +551,24 @@ read_exchange(struct reader *reader, const json_t *row)
 }
 
 /* The row says the type beside the arguments; ours is an argument. */
-static void
+static bool
 put_type(struct reader *reader, struct definitions_queue *queue, struct bytes type)
 {
     struct table_value value;
     struct buffer table;
     if (type.size == 0 || bytes_equal_text(type, "classic") ||
         table_find(queue->arguments, "x-queue-type", &value)) {
-        return;
+        return true;
     }
     buffer_init(&table);
     buffer_put_bytes(&table, queue->arguments);
     table_put_text(&table, "x-queue-type", type);
-    queue->arguments = keep(reader, buffer_bytes(&table));
+    bool is_good = !table.failed;
+    if (is_good) {
+        queue->arguments = keep(reader, buffer_bytes(&table));
+    }
     buffer_fini(&table);
+    return is_good || fail(reader, "there is no memory for its arguments");
 }
 
 static bool
@@ -466,7 +596,9 @@ read_queue(struct reader *reader, const json_t *row)
     if (skips_reserved(reader, "queue", queue.vhost, name)) {
         return true;
     }
-    put_type(reader, &queue, type);
+    if (!put_type(reader, &queue, type)) {
+        return false;
+    }
     if (is_stream(&queue)) {
         definitions_warn(reader->definitions,
                          "vhost \"%.*s\": queue \"%.*s\" is left out: there are classic and quorum "
@@ -519,6 +651,7 @@ static const struct {
     {"vhosts", read_vhost_row},
     {"permissions", read_permission},
     {"topic_permissions", read_topic_permission},
+    {"global_parameters", read_global_parameter},
     {"parameters", read_parameter},
     {"policies", read_policy},
     {"queues", read_queue},
@@ -587,7 +720,9 @@ definitions_read(struct definitions *definitions, struct bytes text, struct byte
         (void)snprintf(why, DEFINITIONS_WHY_SIZE, "%s", reason);
         return STATUS_FAULT;
     }
+    map_init(&reader.places, (uint64_t)(uintptr_t)definitions);
     bool is_good = read_root(&reader, root);
+    map_fini(&reader.places);
     json_decref(root);
     return is_good ? STATUS_OK : STATUS_FAULT;
 }

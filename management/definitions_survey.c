@@ -2,6 +2,7 @@
 #include "management/definitions_survey.h"
 
 #include "broker/abilities.h"
+#include "broker/parameters.h"
 #include "broker/vhost.h"
 
 static struct bytes
@@ -99,12 +100,36 @@ add_users(struct definitions_survey *survey, struct core *core, uint32_t *budget
 
 /* Vhosts and policies ------------------------------------------------------------------------ */
 
+static const char *
+keep_text_or_none(struct definitions_survey *survey, const char *text)
+{
+    return text == NULL ? NULL : keep_text(survey, text);
+}
+
 static void
 add_vhost(struct definitions_survey *survey, const struct vhost *vhost)
 {
     struct definitions_vhost *row = definitions_put_vhost(survey->definitions, vhost->name);
+    row->description = keep_text_or_none(survey, vhost->description);
+    row->tags = keep_text_or_none(survey, vhost->tags);
+    row->default_queue_type = keep_text_or_none(survey, vhost->default_queue_type);
     row->connections_max = vhost->connections_max;
     row->queues_max = vhost->queues_max;
+}
+
+static void
+add_parameters(struct definitions_survey *survey, const struct core *core, uint32_t *budget)
+{
+    struct definitions *definitions = survey->definitions;
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&core->parameters, &position)) != NULL;) {
+        const struct parameter *parameter = entry->value;
+        spend(budget);
+        *definitions_add(definitions, &definitions->parameters) = (struct definitions_parameter){
+            .name = keep(survey, parameter->name),
+            .value = keep(survey, parameter->value),
+        };
+    }
 }
 
 static void
@@ -121,6 +146,7 @@ begin(struct definitions_survey *survey, struct core *core, uint32_t *budget)
     }
     survey->is_found = true;
     add_users(survey, core, budget);
+    add_parameters(survey, core, budget);
     uint32_t position = 0;
     for (struct map_entry *entry; (entry = map_next(&core->vhosts, &position)) != NULL;) {
         add_vhost(survey, entry->value);
@@ -161,7 +187,7 @@ add_next_queue(struct definitions_survey *survey, const struct vhost *vhost)
         *definitions_add(survey->definitions, &survey->definitions->queues) =
             (struct definitions_queue){
                 .vhost = keep(survey, vhost->name),
-                .name = keep(survey, queue->name),
+                .name = keep(survey, queue_name(queue)),
                 .durable = queue->durable,
                 .auto_delete = queue->auto_delete,
                 .arguments = keep(survey, queue->arguments),
@@ -213,7 +239,7 @@ add_binding(struct definitions_survey *survey, const struct vhost *vhost, struct
         return;
     }
     struct bytes destination =
-        to_exchange ? exchange_of_target(target)->name : queue_of_target(target)->name;
+        to_exchange ? exchange_of_target(target)->name : queue_name(queue_of_target(target));
     *definitions_add(survey->definitions, &survey->definitions->bindings) =
         (struct definitions_binding){
             .vhost = keep(survey, vhost->name),

@@ -6,8 +6,9 @@
 
 #include "config/config.h"
 
-/* JSON, [{"key": "server.frame-max", "value": 131072}, ...], NUL-terminated; the caller frees it.
- */
+/* JSON, [{"key": "server.frame-max", "value": 131072, "file": "bourse.yaml", "line": 7}, ...],
+ * NUL-terminated; the caller frees it. `file` is null where nobody says so, and CONFIG_COMMAND_LINE
+ * without a line where the command line does. */
 char *effective_config_new(const struct config *config);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "management/handlers.h"
+#include "management/http_check.h"
 #include "management/server.h"
 
 enum {
@@ -17,8 +18,11 @@ enum {
     PERIOD_MAX_MS = 10 * 1000,
     SHARE = 100, /* a watch may take one part in so many of the time */
     SIGN_OF_LIFE_MS = 15 * 1000,
+    UNREAD_MS = 5 * 1000, /* a full stream of which nothing is taken for so long is cut off */
     TARGET_MAX = 2048,
 };
+
+static const char CONTENT_TYPE[] = "text/event-stream";
 
 struct watch {
     struct list_link link; /* streams->watches */
@@ -42,9 +46,13 @@ struct event_stream {
     char session[RANDOM_NAME_SIZE]; /* its id; empty: by a password */
     struct watch *watches[STREAM_WATCHES_MAX];
     uint32_t watch_count;
+    uint32_t untold; /* watches that have changed while the stream was full, a bit each */
     uint64_t sent_ms;
+    size_t unread;     /* octets that the client had not taken at the last look */
+    uint64_t taken_ms; /* when there were fewer of them than before, or room */
     bool is_over;
 };
+static_assert(STREAM_WATCHES_MAX <= 32, "struct event_stream.untold");
 
 /* Sending ------------------------------------------------------------------------------------ */
 
@@ -55,17 +63,20 @@ drop(struct event_stream *stream)
     server_drop(stream->connection);
 }
 
-/* Sends, or cuts off who does not read. */
+static size_t
+unread_octets(const struct event_stream *stream)
+{
+    return evbuffer_get_length(bufferevent_get_output(stream->connection->buffer));
+}
+
 static void
 stream_send(struct event_stream *stream, struct bytes text)
 {
-    struct bufferevent *buffer = stream->connection->buffer;
     struct evbuffer *chunk = NULL;
     if (stream->is_over) {
         return;
     }
-    if (evbuffer_get_length(bufferevent_get_output(buffer)) > STREAM_BACKLOG_MAX ||
-        (chunk = evbuffer_new()) == NULL || evbuffer_add(chunk, text.data, text.size) != 0) {
+    if ((chunk = evbuffer_new()) == NULL || evbuffer_add(chunk, text.data, text.size) != 0) {
         drop(stream);
     } else {
         evhttp_send_reply_chunk(stream->http, chunk);
@@ -90,12 +101,18 @@ stream_end(struct event_stream *stream)
     }
 }
 
-/* What the watch has is the event of that number in this stream. */
+/* What the watch has is the event of that number in this stream. One that is full is told later
+ * what the watch has then. */
 static void
 stream_tell(struct event_stream *stream, uint32_t number)
 {
     const struct watch *watch = stream->watches[number];
     struct buffer event;
+    if (!stream->is_over && unread_octets(stream) > STREAM_BACKLOG_MAX) {
+        stream->untold |= UINT32_C(1) << number;
+        return;
+    }
+    stream->untold &= ~(UINT32_C(1) << number);
     buffer_init(&event);
     buffer_printf(&event, "event: %s%u\ndata: ", watch->last_status == 200 ? "w" : "f", number);
     buffer_put_bytes(&event, buffer_bytes(&watch->last));
@@ -231,6 +248,33 @@ is_refused(const struct event_stream *stream)
     return is_all;
 }
 
+/* Tells what it was too full for, or cuts off who takes nothing. */
+static void
+catch_up(struct event_stream *stream, uint64_t now_ms)
+{
+    if (stream->is_over) {
+        return;
+    }
+    size_t unread = unread_octets(stream);
+    if (unread <= STREAM_BACKLOG_MAX || unread < stream->unread) {
+        stream->taken_ms = now_ms;
+    }
+    stream->unread = unread;
+    if (now_ms - stream->taken_ms >= UNREAD_MS) {
+        char name[CALL_USER_SIZE + 8];
+        log_limited(stream->connection->management->log, LOG_LEVEL_INFO, "http.reader_cut_off",
+                    "user=%s unread=%zu",
+                    log_escape(name, sizeof(name), bytes_of(stream->user.name)), unread);
+        drop(stream);
+        return;
+    }
+    for (uint32_t i = 0; i < stream->watch_count; i++) {
+        if ((stream->untold & UINT32_C(1) << i) != 0) {
+            stream_tell(stream, i);
+        }
+    }
+}
+
 static void
 look_after(struct management *management, struct event_stream *stream, uint64_t now_ms)
 {
@@ -239,9 +283,12 @@ look_after(struct management *management, struct event_stream *stream, uint64_t 
     }
     if (has_ended(management, stream, now_ms) || is_refused(stream)) {
         stream_end(stream);
-    } else if (now_ms - stream->sent_ms >= SIGN_OF_LIFE_MS) {
+        return;
+    }
+    if (now_ms - stream->sent_ms >= SIGN_OF_LIFE_MS) {
         stream_send(stream, bytes_of(":\n\n"));
     }
+    catch_up(stream, now_ms);
 }
 
 static void
@@ -367,12 +414,13 @@ stream_begin(struct call *call, struct event_stream *stream)
     stream->connection = call->connection;
     stream->http = call->http;
     stream->sent_ms = management_now_ms();
+    stream->taken_ms = stream->sent_ms;
     call->http = NULL;
     call->connection = NULL;
     server_begin_stream(stream->connection, stream);
     list_append(&management->streams.streams, &stream->link);
     management->streams.stream_count++;
-    (void)evhttp_add_header(headers, "Content-Type", "text/event-stream");
+    (void)evhttp_add_header(headers, "Content-Type", CONTENT_TYPE);
     (void)evhttp_add_header(headers, "X-Accel-Buffering", "no");
     call_add_headers_of_all(stream->http);
     evhttp_send_reply_start(stream->http, 200, NULL);
@@ -383,6 +431,11 @@ void
 handle_events(struct call *call)
 {
     struct event_streams *streams = &call->management->streams;
+    if (http_is_head(call->http)) { /* there would be nothing to tell, and no end */
+        call_add_header(call, "Content-Type", CONTENT_TYPE);
+        call_answer(call, 200);
+        return;
+    }
     if (streams->stream_count >= STREAMS_MAX) {
         call_fail(call, 503, "%d streams are open: as many as there may be", STREAMS_MAX);
         return;

@@ -8,7 +8,8 @@
  * anew: who has lost a right sees nothing more, and whose session is over has the stream ended.
  *
  * Bounds: STREAMS_MAX streams, STREAM_WATCHES_MAX questions each; a reader who leaves
- * STREAM_BACKLOG_MAX octets unread is cut off.
+ * STREAM_BACKLOG_MAX octets unread is told no more until he has read, then what is so by then; who
+ * takes nothing at all for five seconds is cut off.
  *
  * Owner: the admin thread. */
 #ifndef BOURSE_MANAGEMENT_EVENT_STREAM_H

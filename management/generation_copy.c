@@ -12,36 +12,35 @@ is_wanted(const struct generations_ask *ask, const struct generation *generation
 }
 
 static void
-copy_sources(struct generations_ask *ask, struct generation_copy *copy,
-             const struct generation *generation)
+copy_sources(struct generation_copy *copy, struct arena *arena, const struct generation *generation,
+             bool with_texts)
 {
     size_t count = generation->source_count;
-    copy->sources = arena_alloc(&ask->arena, (count + 1) * sizeof(*copy->sources));
+    copy->sources = arena_alloc(arena, (count + 1) * sizeof(*copy->sources));
     copy->source_count = count;
     for (size_t i = 0; i < count; i++) {
         struct bytes text = generation->sources[i].text;
         copy->sources[i] = (struct config_source){
-            .name = arena_strdup(&ask->arena, generation->sources[i].name),
-            .text = ask->with_texts ? arena_copy(&ask->arena, text) : bytes_make(NULL, text.size),
+            .name = arena_strdup(arena, generation->sources[i].name),
+            .text = with_texts ? arena_copy(arena, text) : bytes_make(NULL, text.size),
         };
     }
 }
 
-static void
-copy_generation(struct generations_ask *ask, const struct generation *generation, bool is_current)
+void
+generation_copy_make(struct generation_copy *copy, struct arena *arena,
+                     const struct generation *generation, bool with_texts)
 {
-    struct generation_copy *copy = &ask->items[ask->count++];
     *copy = (struct generation_copy){
         .id = generation->id,
-        .vhost = arena_copy(&ask->arena, generation->vhost),
+        .vhost = arena_copy(arena, generation->vhost),
         .wall_ms = generation->wall_ms,
         .cause = generation->cause,
-        .maker = arena_copy(&ask->arena, generation->maker),
+        .maker = arena_copy(arena, generation->maker),
         .digest = generation->digest,
         .restored_id = generation->restored_id,
-        .is_current = is_current,
     };
-    copy_sources(ask, copy, generation);
+    copy_sources(copy, arena, generation, with_texts);
 }
 
 /* There are few of them, so one slice is enough. */
@@ -56,7 +55,8 @@ step(struct request *request, struct core *core, uint32_t *budget)
     for (size_t at = 0; (generation = core_generation_at(core, at)) != NULL; at++) {
         bool is_current = core_current_generation(core, generation->vhost) == generation;
         if (is_wanted(ask, generation, is_current)) {
-            copy_generation(ask, generation, is_current);
+            generation_copy_make(&ask->items[ask->count], &ask->arena, generation, ask->with_texts);
+            ask->items[ask->count++].is_current = is_current;
         }
     }
     return REQUEST_DONE;

@@ -19,6 +19,10 @@ struct generation_copy {
     size_t source_count;
 };
 
+/* Its texts are those of `arena`. */
+void generation_copy_make(struct generation_copy *copy, struct arena *arena,
+                          const struct generation *generation, bool with_texts);
+
 /* What is asked for, and what came of it. */
 struct generations_ask {
     struct call_ask ask;

@@ -35,6 +35,8 @@ void handle_explain_get(struct call *call);
 /* The dead-letter desk: route_peek.c */
 void handle_peek(struct call *call);
 void handle_export(struct call *call);
+void handle_exchange_traffic(struct call *call);
+void handle_queue_traffic(struct call *call);
 void handle_groups(struct call *call);
 /* route_replay.c */
 void handle_replay(struct call *call);
@@ -92,8 +94,11 @@ void handle_definitions_post(struct call *call);
 void handle_queue_action(struct call *call);
 void handle_hash_password(struct call *call);
 void handle_cluster_name_put(struct call *call);
-void handle_no_list(struct call *call);
-void handle_no_parameter(struct call *call);
+void handle_parameters(struct call *call);
+void handle_parameter_delete(struct call *call);
+void handle_global_parameters(struct call *call);
+void handle_global_parameter_put(struct call *call);
+void handle_global_parameter_delete(struct call *call);
 void handle_parameter_put(struct call *call);
 void handle_login(struct call *call);
 void handle_nothing_to_do(struct call *call);
@@ -119,6 +124,10 @@ void handle_metrics_in_detail(struct call *call);
 void handle_attention(struct call *call);
 void handle_history(struct call *call);
 void handle_queue_history(struct call *call);
+/* route_vitals.c, route_log.c, route_sources.c */
+void handle_vitals(struct call *call);
+void handle_log(struct call *call);
+void handle_queue_sources(struct call *call);
 /* Looking at the rest of the broker. */
 /* route_clients.c */
 void handle_connections(struct call *call);

@@ -60,9 +60,33 @@ check_framing(struct evhttp_request *http)
     return NULL;
 }
 
-static const char *
-check_headers(struct evhttp_request *http)
+/* libevent takes "Content-Length : 2" for another header than a proxy may take it for. */
+static bool
+is_header_name(const char *text)
 {
+    size_t size = strspn(text, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                               "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    return size > 0 && text[size] == '\0';
+}
+
+static const char *
+check_headers(struct evhttp_request *http, const struct http_head *head)
+{
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(http);
+    for (const struct evkeyval *at = headers->tqh_first; at != NULL; at = at->next.tqe_next) {
+        if (!is_header_name(at->key)) {
+            return "the name of a header is a word, with the colon right behind it";
+        }
+    }
+    if (head->has_control) {
+        return "a head has no control characters";
+    }
+    if (head->has_fold) {
+        return "a header has one line";
+    }
+    if (head->size > HTTP_HEAD_MAX) {
+        return "the head is too large";
+    }
     for (size_t i = 0; i < ARRAY_LEN(single_headers); i++) {
         if (count_header(http, single_headers[i]) > 1) {
             return "a header stands twice that may stand once";
@@ -72,11 +96,11 @@ check_headers(struct evhttp_request *http)
 }
 
 int
-http_check_head(struct evhttp_request *http, const char **why_out)
+http_check_head(struct evhttp_request *http, const struct http_head *head, const char **why_out)
 {
     const char *uri = evhttp_request_get_uri(http);
     const char *site = find_header(http, "Sec-Fetch-Site");
-    *why_out = check_headers(http);
+    *why_out = check_headers(http, head);
     if (*why_out != NULL) {
         return 400;
     }

@@ -5,12 +5,14 @@
 #define BOURSE_MANAGEMENT_HTTP_CHECK_H
 
 #include "base/buffer.h"
-#include "management/route.h"
+#include "management/http_head.h"
 
 struct evhttp_request;
 
-/* 0 when the head is fine, else the status with which the request is refused, and why. */
-int http_check_head(struct evhttp_request *http, const char **why_out);
+/* 0 when the head is fine, else the status with which the request is refused, and why. `head` is
+ * as it came in. */
+int http_check_head(struct evhttp_request *http, const struct http_head *head,
+                    const char **why_out);
 
 /* The same for the body and its type, by what the route takes. */
 int http_check_body(struct evhttp_request *http, const struct route *route, const char **why_out);

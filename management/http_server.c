@@ -64,6 +64,7 @@ connection_free_parts(struct server_connection *connection)
     free_event(&connection->deadline);
     free_event(&connection->hang_up);
     (void)bufferevent_decref(connection->buffer);
+    http_head_fini(&connection->head);
     free(connection);
 }
 
@@ -78,7 +79,7 @@ connection_drop(struct server_connection *connection)
     }
     forget_octets(connection);
     list_remove(&connection->link);
-    connection->management->connection_count--;
+    connection->management->ports[connection->port_kind].connection_count--;
     connection_free_parts(connection);
 }
 
@@ -173,6 +174,96 @@ on_hang_up(evutil_socket_t fd, short events, void *context)
     evhttp_connection_free(connection->http);
 }
 
+/* What has come ------------------------------------------------------------------------------ */
+
+/* How large the body of the request may be whose request line has come. What is not much more than
+ * a route takes is let in, to be refused by an answer of ours. */
+static size_t
+body_max_of(const struct http_head *head)
+{
+    enum { BODY_LEAST = 64 * 1024 };
+    uint8_t octets[HTTP_HEAD_MAX];
+    struct bytes text;
+    struct route_path path;
+    struct route_match match;
+    const char *why = "";
+    enum route_method method = ROUTE_GET;
+    bool is_found = http_head_split(head, &method, &text) && text.size <= sizeof(octets) &&
+                    route_split(text, octets, &path, &why) &&
+                    route_find(routes, route_count, method, &path, &match) == ROUTE_FOUND;
+    return is_found && match.route->body_max > BODY_LEAST ? match.route->body_max : BODY_LEAST;
+}
+
+/* Before libevent has kept any of the body: from then on it throws a larger one away and answers
+ * with 413. It names the connection to its callbacks, but to us not before the whole request is
+ * there. */
+static void
+bound_body(struct server_connection *connection)
+{
+    void *http = NULL;
+    bufferevent_getcb(connection->buffer, NULL, NULL, NULL, &http);
+    connection->octets_max = HTTP_HEAD_MAX + body_max_of(&connection->head);
+    if (http != NULL) {
+        evhttp_connection_set_max_body_size(http,
+                                            (ev_ssize_t)(connection->octets_max - HTTP_HEAD_MAX));
+    }
+}
+
+static void
+watch_head(struct server_connection *connection, size_t start)
+{
+    struct evbuffer *input = bufferevent_get_input(connection->buffer);
+    struct http_head *head = &connection->head;
+    bool had_line = head->has_line;
+    uint8_t octets[4096];
+    struct evbuffer_ptr at;
+    ev_ssize_t size = 0;
+    do {
+        if (head->is_over || evbuffer_ptr_set(input, &at, start, EVBUFFER_PTR_SET) != 0) {
+            break;
+        }
+        size = evbuffer_copyout_from(input, &at, octets, sizeof(octets));
+        http_head_take(head, bytes_make(octets, size > 0 ? (size_t)size : 0));
+        start += sizeof(octets);
+    } while (size == (ev_ssize_t)sizeof(octets));
+    if (head->has_line && !had_line) {
+        bound_body(connection);
+    }
+}
+
+/* Takes note of what is in the input from `start` on. Nobody keeps more of a request than it may
+ * have, so no more is counted. */
+static void
+watch_octets(struct server_connection *connection, size_t start)
+{
+    struct management *management = connection->management;
+    size_t added = evbuffer_get_length(bufferevent_get_input(connection->buffer)) - start;
+    if (added == 0) {
+        return;
+    }
+    if (!connection->is_in_request) {
+        connection->is_in_request = true;
+        connection->octets_max = HTTP_HEAD_MAX;
+        server_allow(connection, HTTP_REQUEST_S);
+    }
+    watch_head(connection, start);
+    size_t room = connection->octets_max - connection->octets;
+    connection->octets += added < room ? added : room;
+    management->octets += added < room ? added : room;
+    if (connection->call != NULL) {
+        return;
+    }
+    /* Who sends little is let in also while others send much: there are few of them. */
+    if (management->octets > HTTP_OCTETS_MAX && connection->octets > HTTP_HEAD_MAX) {
+        log_limited(management->log, LOG_LEVEL_WARN, "http.too_many_octets", "max=%d",
+                    HTTP_OCTETS_MAX);
+        event_active(connection->deadline, EV_TIMEOUT, 0);
+    } else if (start + added > connection->octets_max) {
+        /* libevent waits for the end of a chunk, or of its size. */
+        event_active(connection->deadline, EV_TIMEOUT, 0);
+    }
+}
+
 void
 server_end_call(struct server_connection *connection)
 {
@@ -182,6 +273,9 @@ server_end_call(struct server_connection *connection)
         (void)event_del(connection->hang_up);
     }
     arm_deadline(connection, HTTP_IDLE_S);
+    /* What a client has sent ahead is the front of its next request. */
+    http_head_begin(&connection->head);
+    watch_octets(connection, 0);
 }
 
 void
@@ -213,21 +307,8 @@ static void
 on_octets(struct evbuffer *input, const struct evbuffer_cb_info *info, void *context)
 {
     struct server_connection *connection = context;
-    struct management *management = connection->management;
-    (void)input;
-    if (info->n_added == 0) {
-        return;
-    }
-    if (!connection->is_in_request) {
-        connection->is_in_request = true;
-        server_allow(connection, HTTP_REQUEST_S);
-    }
-    connection->octets += info->n_added;
-    management->octets += info->n_added;
-    if (management->octets > HTTP_OCTETS_MAX && connection->call == NULL) {
-        log_limited(management->log, LOG_LEVEL_WARN, "http.too_many_octets", "max=%d",
-                    HTTP_OCTETS_MAX);
-        event_active(connection->deadline, EV_TIMEOUT, 0);
+    if (info->n_added > 0) {
+        watch_octets(connection, evbuffer_get_length(input) - info->n_added);
     }
 }
 
@@ -281,7 +362,7 @@ connection_add(struct server_http *port, struct bufferevent *buffer, bool is_sur
         return;
     }
     list_append(&management->connections, &connection->link);
-    management->connection_count++;
+    port->connection_count++;
     if (is_surplus) {
         event_active(connection->deadline, EV_TIMEOUT, 0);
     } else {
@@ -372,11 +453,12 @@ on_request(struct evhttp_request *http, void *context)
     uint8_t octets[HTTP_URI_MAX];
     struct route_match match;
     const char *why = "";
-    if (connection == NULL) {
+    /* libevent does not end the connection of a CONNECT that is refused. */
+    if (connection == NULL || evhttp_request_get_command(http) == EVHTTP_REQ_CONNECT) {
         evhttp_connection_free(evhttp_request_get_connection(http));
         return;
     }
-    int status = http_check_head(http, &why);
+    int status = http_check_head(http, &connection->head, &why);
     status = status != 0 ? status : find_route(connection, http, octets, &match, &why);
     status = status != 0 ? status : http_check_body(http, match.route, &why);
     if (status != 0) {
@@ -396,7 +478,7 @@ on_accept(struct event_base *base, void *context)
     struct management *management = port->management;
     struct bufferevent *buffer = NULL;
     drop_gone(management);
-    bool has_room = management->connection_count < HTTP_CONNECTIONS_MAX;
+    bool has_room = port->connection_count < HTTP_CONNECTIONS_MAX;
     bool is_secure = port->tls != NULL && has_room;
     struct ssl_st *session = is_secure ? tls_session_new(port->tls) : NULL;
     if (session != NULL) {
@@ -409,23 +491,13 @@ on_accept(struct event_base *base, void *context)
     }
     if (!is_good) {
         log_limited(management->log, LOG_LEVEL_WARN, "http.connection_refused",
-                    "connections=%u max=%d", management->connection_count, HTTP_CONNECTIONS_MAX);
+                    "port=%s connections=%u max=%d", port_schemes[port->port_kind],
+                    port->connection_count, HTTP_CONNECTIONS_MAX);
     }
     if (buffer != NULL) {
         connection_add(port, buffer, !is_good);
     }
     return buffer;
-}
-
-/* The largest body that any route takes. */
-static size_t
-body_max(void)
-{
-    size_t max = 0;
-    for (size_t i = 0; i < route_count; i++) {
-        max = routes[i].body_max > max ? routes[i].body_max : max;
-    }
-    return max;
 }
 
 static bool
@@ -446,7 +518,7 @@ open_port(struct management *management, enum server_port port_kind)
     evhttp_set_timeout(port->http, HTTP_IDLE_S);
     evhttp_set_gencb(port->http, on_request, port);
     evhttp_set_bevcb(port->http, on_accept, port);
-    evhttp_set_max_body_size(port->http, (ev_ssize_t)body_max());
+    evhttp_set_flags(port->http, EVHTTP_SERVER_LINGERING_CLOSE);
     return true;
 }
 

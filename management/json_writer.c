@@ -239,6 +239,23 @@ json_put_null(struct json_writer *json, const char *name)
     json_nil(json);
 }
 
+void
+json_put_words(struct json_writer *json, const char *name, struct bytes words)
+{
+    size_t start = 0;
+    json_key(json, name);
+    json_begin_array(json);
+    for (size_t at = 0; at <= words.size; at++) {
+        if (at == words.size || words.data[at] == ',' || words.data[at] == ' ') {
+            if (at > start) {
+                json_text(json, bytes_make(words.data + start, at - start));
+            }
+            start = at + 1;
+        }
+    }
+    json_end_array(json);
+}
+
 /* Tables ------------------------------------------------------------------------------------- */
 
 /* A table or array that is being written. */

@@ -41,6 +41,9 @@ void json_put_real(struct json_writer *json, const char *name, double value);
 void json_put_bool(struct json_writer *json, const char *name, bool value);
 void json_put_null(struct json_writer *json, const char *name);
 
+/* The words of a text, as an array; commas and blanks stand between them. */
+void json_put_words(struct json_writer *json, const char *name, struct bytes words);
+
 /* A field table as RabbitMQ's API shows it: an object; times as seconds, octets as text. */
 void json_table(struct json_writer *json, struct bytes table);
 

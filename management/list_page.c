@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "broker/expression.h"
 
 /* What the query asks for. */
@@ -203,8 +204,7 @@ write_row(struct json_writer *json, const struct list_kind *kind,
     struct json_writer whole;
     json_init(&whole);
     kind->write(&whole, row, kind->context);
-    columns_copy(json, buffer_bytes(&whole.out), request->columns);
-    json->out.failed |= whole.out.failed;
+    columns_copy(json, &whole, request->columns);
     json_fini(&whole);
 }
 
@@ -390,11 +390,17 @@ put_member(struct json_writer *out, struct bytes name, struct bytes value)
 }
 
 void
-columns_copy(struct json_writer *out, struct bytes object, const char *columns)
+columns_copy(struct json_writer *out, const struct json_writer *whole, const char *columns)
 {
+    struct bytes object = buffer_bytes(&whole->out);
     struct column_level levels[COLUMN_DEPTH_MAX];
     struct column_path path = {.size = 0};
     size_t depth = 1;
+    if (whole->out.failed) {
+        out->out.failed = true;
+        return;
+    }
+    assert(object.size > 0);
     levels[0] = (struct column_level){.rest = bytes_make(object.data + 1, object.size - 1)};
     json_begin_object(out);
     while (depth > 0) {

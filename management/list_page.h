@@ -31,8 +31,9 @@ struct list_kind {
  * expression that does not compile or takes too long. */
 void list_answer(struct call *call, const struct list_kind *kind, const void **rows, size_t count);
 
-/* Leaves everything out of a JSON object but `columns` ("name,message_stats.publish"); appends the
- * rest to `out`. */
-void columns_copy(struct json_writer *out, struct bytes object, const char *columns);
+/* Leaves everything out of the JSON object that was written to `whole` but `columns`
+ * ("name,message_stats.publish"); appends the rest to `out`. Where there was no memory for the
+ * whole, `out` fails. */
+void columns_copy(struct json_writer *out, const struct json_writer *whole, const char *columns);
 
 #endif

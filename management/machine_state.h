@@ -3,11 +3,10 @@
 #ifndef BOURSE_MANAGEMENT_MACHINE_STATE_H
 #define BOURSE_MANAGEMENT_MACHINE_STATE_H
 
-#include <stdint.h>
+#include "management/process.h"
 
 struct machine_state {
-    uint64_t resident_bytes;
-    uint64_t descriptors, descriptors_max;
+    struct process_figures process;
     uint64_t threads;
     uint64_t disk_free_bytes, disk_total_bytes; /* 0 when the directory cannot be looked at */
 };

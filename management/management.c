@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "broker/tls_settings.h"
 #include "management/effective_config.h"
+#include "management/log_tail.h"
 #include "management/monitor.h"
 #include "management/server.h"
 #include "tls/certificate_time.h"
@@ -116,6 +117,7 @@ management_new(const struct config *config, struct broker *broker, struct log *l
 {
     struct management *management = xalloc(sizeof(*management));
     management->log = log;
+    management->log_tail = log_tail_new(log);
     management->broker = broker;
     management->stop_fd = -1;
     management->rabbitmq_version = xstrdup(config->server.rabbitmq_version);
@@ -192,6 +194,7 @@ management_free(struct management **management_pointer)
     free(management->node);
     free(management->data_directory);
     free(management->effective_config);
+    log_tail_free(&management->log_tail);
     free(management);
     *management_pointer = NULL;
 }

@@ -47,9 +47,12 @@ struct monitor {
     uint32_t count, next;
     struct core_counters before; /* at the last point */
     uint64_t before_uptime_ms;
+    struct long_view long_view;
     struct monitor_queue *queues[MONITOR_QUEUES_MAX]; /* owned */
     uint32_t queue_count;
-    struct list alerts; /* of struct monitor_alert; owns */
+    struct list alerts;        /* of struct monitor_alert; owns */
+    struct drift_watch *drift; /* owned */
+    uint64_t all_queue_count;  /* at the last look */
 };
 
 /* Looking, on the core's thread ---------------------------------------------------------------- */
@@ -120,11 +123,28 @@ add_point(struct monitor *monitor, const struct measure *measure)
         .dead_letters = measure->dead_letters,
         .connections = measure->connections,
         .memory_bytes = measure->memory_bytes,
+        .opened = now->connections_opened,
+        .closed = now->connections_closed,
     };
     monitor->next = (monitor->next + 1) % MONITOR_POINTS;
     monitor->count += monitor->count < MONITOR_POINTS ? 1 : 0;
     monitor->before = *now;
     monitor->before_uptime_ms = measure->uptime_ms;
+}
+
+static void
+add_to_long_view(struct monitor *monitor, const struct measure *measure)
+{
+    struct store_flushes flushes = {.sum_us = 0};
+    broker_add_flushes(monitor->management->broker, &flushes);
+    long_view_add(&monitor->long_view, wall_ms(), &flushes,
+                  measure->dead_letters + measure->waiting[WAITING_PARKED]);
+}
+
+const struct long_view *
+monitor_long_view(const struct monitor *monitor)
+{
+    return &monitor->long_view;
 }
 
 const struct monitor_point *
@@ -139,6 +159,32 @@ monitor_queue_point_at(const struct monitor_queue *queue, uint32_t at)
 {
     uint32_t first = (queue->next + MONITOR_POINTS - queue->count) % MONITOR_POINTS;
     return at < queue->count ? &queue->points[(first + at) % MONITOR_POINTS] : NULL;
+}
+
+void
+monitor_read_churn(const struct monitor *monitor, uint64_t *opened_out, uint64_t *closed_out)
+{
+    enum { MINUTE_MS = 60 * 1000 };
+    struct monitor_point before = {.opened = 0}; /* a minute ago the broker was not there yet */
+    if (monitor->count == 0) {
+        return;
+    }
+    const struct monitor_point *last = monitor_point_at(monitor, monitor->count - 1);
+    for (uint32_t at = monitor->count; at > 0; at--) {
+        const struct monitor_point *point = monitor_point_at(monitor, at - 1);
+        if (last->at_ms - point->at_ms >= MINUTE_MS) {
+            before = *point;
+            break;
+        }
+    }
+    *opened_out = last->opened - before.opened;
+    *closed_out = last->closed - before.closed;
+}
+
+const struct drift_watch *
+monitor_drift(const struct monitor *monitor)
+{
+    return monitor->drift;
 }
 
 /* Queues --------------------------------------------------------------------------------------- */
@@ -237,7 +283,7 @@ find_alert(const struct monitor *monitor, const struct measure_finding *finding)
     {
         struct monitor_alert *alert = CONTAINER_OF(link, struct monitor_alert, link);
         if (alert->concern == finding->concern && bytes_equal(alert->vhost, finding->vhost) &&
-            bytes_equal(alert->queue, finding->queue)) {
+            bytes_equal(alert->queue, finding->name)) {
             return alert;
         }
     }
@@ -249,20 +295,19 @@ begin_alert(struct monitor *monitor, const struct measure_finding *finding)
 {
     char vhost[256];
     char queue[512];
-    struct monitor_alert *alert =
-        xalloc(sizeof(*alert) + finding->vhost.size + finding->queue.size);
+    struct monitor_alert *alert = xalloc(sizeof(*alert) + finding->vhost.size + finding->name.size);
     uint8_t *text = (uint8_t *)(alert + 1);
     memcpy(text, finding->vhost.data, finding->vhost.size);
-    memcpy(text + finding->vhost.size, finding->queue.data, finding->queue.size);
+    memcpy(text + finding->vhost.size, finding->name.data, finding->name.size);
     alert->vhost = bytes_make(text, finding->vhost.size);
-    alert->queue = bytes_make(text + finding->vhost.size, finding->queue.size);
+    alert->queue = bytes_make(text + finding->vhost.size, finding->name.size);
     alert->concern = finding->concern;
     alert->seen_tick = monitor->tick;
     list_append(&monitor->alerts, &alert->link);
     log_warn(monitor->management->log, "queue.alert_on",
              "vhost=%s queue=%s kind=%s value=%" PRIu64 " limit=%" PRIu64,
              log_escape(vhost, sizeof(vhost), finding->vhost),
-             log_escape(queue, sizeof(queue), finding->queue), kind_of(finding->concern),
+             log_escape(queue, sizeof(queue), finding->name), kind_of(finding->concern),
              finding->value, finding->limit);
 }
 
@@ -323,8 +368,10 @@ on_answered(struct desk_request *desk)
         monitor->under_way = NULL;
         if (desk->request.status == STATUS_OK) {
             add_point(monitor, &sample->measure);
+            add_to_long_view(monitor, &sample->measure);
             add_queue_points(monitor, sample);
             heed_alerts(monitor, &sample->measure);
+            monitor->all_queue_count = sample->measure.queues;
             monitor->next_tick = monitor->tick + sample->measure.queues / MONITOR_MANY_QUEUES;
         }
     }
@@ -369,9 +416,12 @@ on_timer(evutil_socket_t fd, short events, void *context)
     struct monitor *monitor = context;
     (void)fd;
     (void)events;
-    if (monitor->under_way == NULL && monitor->tick >= monitor->next_tick &&
-        atomic_load(&monitor->management->is_ready)) {
+    bool is_ready = atomic_load(&monitor->management->is_ready);
+    if (is_ready && monitor->under_way == NULL && monitor->tick >= monitor->next_tick) {
         look(monitor);
+    }
+    if (is_ready) {
+        drift_watch_tick(monitor->drift, monitor->all_queue_count);
     }
     monitor->tick++;
 }
@@ -383,6 +433,7 @@ monitor_new(struct management *management)
     struct monitor *monitor = xalloc(sizeof(*monitor));
     monitor->management = management;
     list_init(&monitor->alerts);
+    monitor->drift = drift_watch_new(management);
     monitor->timer = event_new(management->base, -1, EV_PERSIST, on_timer, monitor);
     if (monitor->timer == NULL || event_add(monitor->timer, &interval) != 0) {
         monitor_free(&monitor);
@@ -403,6 +454,7 @@ monitor_free(struct monitor **monitor_pointer)
     if (monitor->under_way != NULL) {
         monitor->under_way->monitor = NULL;
     }
+    drift_watch_free(&monitor->drift);
     while (monitor->queue_count > 0) {
         forget_queue(monitor, 0);
     }

@@ -11,6 +11,8 @@
 
 #include "broker/measure.h"
 #include "broker/request_desk.h"
+#include "management/drift_watch.h"
+#include "management/long_view.h"
 
 struct management;
 
@@ -30,6 +32,7 @@ struct monitor_point {
     int64_t at_ms; /* since 1970 */
     double published, confirmed, delivered, acked;
     uint64_t ready, unacked, oldest_ready_ms, dead_letters, connections, memory_bytes;
+    uint64_t opened, closed; /* connections, since the broker began */
 };
 
 /* A queue at one time. */
@@ -58,6 +61,14 @@ void monitor_free(struct monitor **monitor);
 
 /* The points of the broker, oldest first; `at` from 0 on. NULL behind the last. */
 const struct monitor_point *monitor_point_at(const struct monitor *monitor, uint32_t at);
+
+/* Connections that were opened and closed within a minute before the last point, or since the
+ * broker began; nothing is written before there is one. */
+void monitor_read_churn(const struct monitor *monitor, uint64_t *opened_out, uint64_t *closed_out);
+
+/* What has changed beside the configurations that were applied. */
+const struct drift_watch *monitor_drift(const struct monitor *monitor);
+const struct long_view *monitor_long_view(const struct monitor *monitor);
 
 /* Has the queue watched, from now on if it was not. Never NULL. */
 const struct monitor_queue *monitor_watch(struct monitor *monitor, struct bytes vhost,

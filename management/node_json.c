@@ -157,10 +157,10 @@ put_machine(struct json_writer *json, const struct management *management,
             const struct machine_state *state, const struct core_survey *survey)
 {
     enum { THREADS_MAX = 1048576 }; /* no other bound is known; RabbitMQ's default of processes */
-    json_put_unsigned(json, "fd_used", state->descriptors);
-    json_put_unsigned(json, "fd_total", state->descriptors_max);
+    json_put_unsigned(json, "fd_used", state->process.open_fds);
+    json_put_unsigned(json, "fd_total", state->process.max_fds);
     json_put_unsigned(json, "sockets_used", survey->connections + count_listeners(management));
-    json_put_unsigned(json, "sockets_total", state->descriptors_max);
+    json_put_unsigned(json, "sockets_total", state->process.max_fds);
     json_put_unsigned(json, "proc_used", state->threads);
     json_put_unsigned(json, "proc_total", THREADS_MAX);
     json_put_unsigned(json, "run_queue", 0);
@@ -173,7 +173,7 @@ put_marks(struct json_writer *json, const struct machine_state *state,
           const struct core_survey *survey)
 {
     uint64_t mark = survey->memory_mark_bytes;
-    json_put_unsigned(json, "mem_used", state->resident_bytes);
+    json_put_unsigned(json, "mem_used", state->process.resident_bytes);
     json_put_unsigned(json, "mem_limit", mark != 0 ? mark : machine_memory_bytes());
     json_put_bool(json, "mem_alarm", (survey->alarms & ALARM_MEMORY) != 0);
     json_put_unsigned(json, "disk_free", state->disk_free_bytes);
@@ -230,9 +230,11 @@ node_write(struct json_writer *json, const struct management *management,
 void
 node_write_memory(struct json_writer *json, const struct core_survey *survey)
 {
-    struct machine_state state = machine_state_read(NULL);
+    struct process_figures process;
+    process_read(&process);
+    uint64_t resident = process.resident_bytes;
     uint64_t messages = survey->memory_bytes;
-    uint64_t rest = state.resident_bytes > messages ? state.resident_bytes - messages : 0;
+    uint64_t rest = resident > messages ? resident - messages : 0;
     json_begin_object(json);
     json_key(json, "memory");
     json_begin_object(json);
@@ -242,8 +244,8 @@ node_write_memory(struct json_writer *json, const struct core_survey *survey)
     json_key(json, "total");
     json_begin_object(json);
     json_put_unsigned(json, "erlang", messages);
-    json_put_unsigned(json, "rss", state.resident_bytes);
-    json_put_unsigned(json, "allocated", state.resident_bytes);
+    json_put_unsigned(json, "rss", resident);
+    json_put_unsigned(json, "allocated", resident);
     json_end_object(json);
     json_end_object(json);
     json_end_object(json);

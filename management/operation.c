@@ -39,11 +39,6 @@ begin(struct operation *operation, struct core *core)
         return false;
     }
     operation->existed = operation->object != OPERATION_ON_NOTHING && look_for(operation, core);
-    if (operation->must_exist && !operation->existed) {
-        refuse(operation, REPLY_NOT_FOUND, "Not Found");
-        house_free(&operation->house);
-        return false;
-    }
     house_call(operation->house, &operation->method);
     return true;
 }
@@ -67,6 +62,8 @@ take_answer(struct operation *operation)
     const struct house_answer *answer = &operation->house->answer;
     if (answer->reply_code != 0) {
         refuse(operation, answer->reply_code, answer->reply_text);
+    } else if (operation->must_exist && !operation->existed) {
+        refuse(operation, REPLY_NOT_FOUND, "Not Found");
     } else {
         operation->message_count = count_in(&answer->method);
     }

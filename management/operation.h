@@ -16,7 +16,8 @@ struct operation {
     struct method method;    /* views into the call, or into `arguments` */
     struct buffer arguments; /* a table body; owned */
     /* What is looked for before the method runs, and whether it was there. With `must_exist` the
-     * method does not run without it: the reply is 404. */
+     * reply is 404 where the method, which then changes nothing, would have succeeded without it: a
+     * refusal comes first, so that a 404 tells no stranger which names exist. */
     enum operation_object object;
     struct bytes name;
     bool must_exist, existed;

@@ -12,17 +12,17 @@
 static void
 write_message_stats(struct json_writer *json, const struct survey_queue *queue)
 {
-    const struct queue_rates *rates = &queue->rates[RATE_10_S];
+    const struct queue_rates *rates = &queue->rates;
     if (!queue->has_clocks || (queue->published | queue->delivered | queue->acked) == 0) {
         return;
     }
     json_key(json, "message_stats");
     json_begin_object(json);
     put_counter(json, "publish", queue->published, rates->arrived);
-    put_deliveries(json, queue->delivered_by, queue->get_empty);
-    put_counter(json, "deliver_get", queue->delivered, rates->delivered);
+    put_deliveries(json, queue->delivered_by, rates->delivered_by);
+    put_counter(json, "get_empty", queue->get_empty, rates->got_nothing);
     put_counter(json, "redeliver", queue->redelivered, rates->redelivered);
-    put_counter(json, "ack", queue->acked, rates->served);
+    put_counter(json, "ack", queue->acked, rates->acked);
     json_end_object(json);
 }
 
@@ -40,7 +40,7 @@ put_age(struct json_writer *json, const char *name, uint64_t age_ms)
 static void
 write_clocks(struct json_writer *json, const struct survey_queue *queue)
 {
-    const struct queue_rates *rates = &queue->rates[RATE_10_S];
+    const struct queue_rates *rates = &queue->rates;
     put_age(json, "oldest_ready_age_ms", queue->oldest_ready_ms);
     put_age(json, "oldest_unacked_age_ms", queue->oldest_unacked_ms);
     json_put_real(json, "arrival_rate", rates->arrived);
@@ -173,13 +173,15 @@ write_counts(struct json_writer *json, const struct survey_queue *queue)
     json_put_unsigned(json, "messages_ready", queue->ready);
     json_put_unsigned(json, "messages_unacknowledged", queue->unacked);
     if (queue->has_clocks) {
-        const struct queue_rates *rates = &queue->rates[RATE_10_S];
+        const struct queue_rates *rates = &queue->rates;
         put_rate(json, "messages_details", rates->arrived - rates->served);
         put_rate(json, "messages_ready_details", rates->arrived - rates->delivered);
         put_rate(json, "messages_unacknowledged_details", rates->delivered - rates->served);
     }
-    json_put_unsigned(json, "message_bytes", queue->ready_bytes + queue->waiting_bytes);
+    json_put_unsigned(json, "message_bytes",
+                      queue->ready_bytes + queue->unacked_bytes + queue->waiting_bytes);
     json_put_unsigned(json, "message_bytes_ready", queue->ready_bytes);
+    json_put_unsigned(json, "message_bytes_unacknowledged", queue->unacked_bytes);
     json_put_unsigned(json, "memory", queue->memory_bytes);
     json_put_null(json, "head_message_timestamp");
 }
@@ -238,9 +240,9 @@ COMPARE(consumers, uint64_t, queue->consumers)
 COMPARE(memory, uint64_t, queue->memory_bytes)
 COMPARE(bytes, uint64_t, queue->ready_bytes)
 COMPARE(durable, uint64_t, queue->durable)
-COMPARE(published, double, queue->rates[RATE_10_S].arrived)
-COMPARE(delivered, double, queue->rates[RATE_10_S].delivered)
-COMPARE(acked, double, queue->rates[RATE_10_S].served)
+COMPARE(published, double, queue->rates.arrived)
+COMPARE(delivered, double, queue->rates.delivered)
+COMPARE(acked, double, queue->rates.acked)
 COMPARE(oldest, uint64_t, queue->oldest_ready_ms == NEVER_MS ? 0 : queue->oldest_ready_ms)
 #undef COMPARE
 
@@ -329,20 +331,6 @@ route_write(struct json_writer *json, const struct survey_route *route)
     json_put_text(json, "properties_key", buffer_bytes(&key));
     json_end_object(json);
     buffer_fini(&key);
-}
-
-void
-binding_write(struct json_writer *json, const struct survey_binding *binding, struct bytes vhost,
-              struct bytes queue)
-{
-    struct survey_route route = {
-        .vhost = vhost,
-        .source = binding->source,
-        .destination = queue,
-        .routing_key = binding->routing_key,
-        .arguments = binding->arguments,
-    };
-    route_write(json, &route);
 }
 
 static void

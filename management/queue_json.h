@@ -14,9 +14,7 @@ void queue_write_members(struct json_writer *json, const struct survey_queue *qu
 /* A list of struct survey_queue; its context is to be the node's name. */
 extern const struct list_kind queue_list_kind;
 
-/* One binding of a queue, one of any, and one consumer, as objects. */
-void binding_write(struct json_writer *json, const struct survey_binding *binding,
-                   struct bytes vhost, struct bytes queue);
+/* One binding, and one consumer, as objects. */
 void route_write(struct json_writer *json, const struct survey_route *route);
 void consumer_write(struct json_writer *json, const struct survey_consumer *consumer,
                     struct bytes vhost, struct bytes queue, const char *node);

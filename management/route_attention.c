@@ -6,11 +6,12 @@
 
 #include "broker/measure.h"
 #include "management/handlers.h"
+#include "management/monitor.h"
 #include "management/server.h"
 
 enum severity { SEVERITY_CRITICAL, SEVERITY_WARNING, SEVERITY_INFO };
 
-/* What is said of a queue; the texts take the queue's name, its value and its limit. */
+/* What is said of a queue or exchange; the texts take its value and its limit. */
 struct concern_text {
     const char *kind;
     enum severity severity;
@@ -36,6 +37,11 @@ static const struct concern_text concerns[CONCERN_COUNT] = {
                                 "used up, or a consumer that hangs"},
     [CONCERN_PAUSED] = {"queue_paused", SEVERITY_WARNING, "%s messages wait in a paused queue",
                         "an operator has paused it", "resume it when what it waits for is done"},
+    [CONCERN_UNROUTABLE] = {"unroutable", SEVERITY_WARNING,
+                            "messages reach no queue: %s since the broker began",
+                            "no binding of the exchange took the last ones, within ten minutes",
+                            "ask bourse route why; bind a queue, or give it an alternate exchange "
+                            "(unrouted)"},
     [CONCERN_DEAD_LETTERS] = {"dead_letters", SEVERITY_INFO, "%s dead letters are there",
                               "they were rejected, came too late or failed too often",
                               "look at their groups, then replay or drop them"},
@@ -126,9 +132,10 @@ write_finding(struct json_writer *json, const struct measure_finding *finding)
     put_value(limit, sizeof(limit), finding->concern, finding->limit);
     fill_in(what, sizeof(what), text->what, value);
     fill_in(why, sizeof(why), text->why, limit);
-    begin_item(json, text->severity, text->kind, "queue");
+    begin_item(json, text->severity, text->kind,
+               finding->concern == CONCERN_UNROUTABLE ? "exchange" : "queue");
     json_put_text(json, "vhost", finding->vhost);
-    json_put_text(json, "name", finding->queue);
+    json_put_text(json, "name", finding->name);
     json_put_unsigned(json, "value", finding->value);
     if (has_limit) {
         json_put_unsigned(json, "limit", finding->limit);
@@ -146,7 +153,7 @@ compare_findings(const void *a, const void *b)
     int order = (int)concerns[first->concern].severity - (int)concerns[second->concern].severity;
     order = order != 0 ? order : (int)first->concern - (int)second->concern;
     order = order != 0 ? order : bytes_compare(first->vhost, second->vhost);
-    return order != 0 ? order : bytes_compare(first->queue, second->queue);
+    return order != 0 ? order : bytes_compare(first->name, second->name);
 }
 
 /* The broker itself ---------------------------------------------------------------------------- */
@@ -205,14 +212,8 @@ write_certificates(struct json_writer *json, struct management *management, int6
 }
 
 static void
-write_house(struct json_writer *json, struct management *management)
+write_reload(struct json_writer *json, const struct management *management)
 {
-    uint64_t dropped = 0;
-    if (management->log != NULL) {
-        pthread_mutex_lock(&management->log->lock);
-        dropped = management->log->dropped;
-        pthread_mutex_unlock(&management->log->lock);
-    }
     if (atomic_load(&management->reload_has_failed)) {
         begin_item(json, SEVERITY_WARNING, "reload_failed", "broker");
         json_put_null(json, "value");
@@ -221,6 +222,76 @@ write_house(struct json_writer *json, struct management *management)
                  "the log says why; what was in force still is",
                  "run bourse check on the file, mend it and reload");
     }
+}
+
+static void
+write_blocked(struct json_writer *json, const struct measure *measure)
+{
+    char what[64];
+    if (measure->blocked_connections > 0) {
+        (void)snprintf(what, sizeof(what), "%" PRIu64 " connections are blocked",
+                       measure->blocked_connections);
+        begin_item(json, SEVERITY_WARNING, "clients_blocked", "broker");
+        json_put_unsigned(json, "value", measure->blocked_connections);
+        json_put_null(json, "limit");
+        end_item(json, what, "they publish while memory or disk is short",
+                 "end what blocks them; bourse ls connections says who they are");
+    }
+}
+
+/* As many came as went: nobody kept them. */
+static void
+write_churn(struct json_writer *json, const struct monitor *monitor)
+{
+    enum { CHURN_MAX = 60 };
+    char what[96];
+    uint64_t opened = 0;
+    uint64_t closed = 0;
+    monitor_read_churn(monitor, &opened, &closed);
+    if (opened >= CHURN_MAX && closed >= CHURN_MAX) {
+        (void)snprintf(what, sizeof(what),
+                       "%" PRIu64 " connections were opened within a minute, and %" PRIu64
+                       " closed",
+                       opened, closed);
+        begin_item(json, SEVERITY_WARNING, "connection_churn", "broker");
+        json_put_unsigned(json, "value", opened);
+        json_put_unsigned(json, "limit", CHURN_MAX);
+        end_item(json, what, "each costs a handshake and a login",
+                 "have the client keep one connection open; connection.established in the log says "
+                 "they are");
+    }
+}
+
+static void
+write_drift(struct json_writer *json, const struct drift_watch *watch)
+{
+    char what[96];
+    const struct drift_found *found;
+    for (size_t at = 0; (found = drift_watch_at(watch, at)) != NULL; at++) {
+        if (found->count == 0) {
+            continue;
+        }
+        (void)snprintf(what, sizeof(what), "%" PRIu64 " differences from its configuration",
+                       found->count);
+        begin_item(json, SEVERITY_WARNING, "topology_drift", "vhost");
+        json_put_text(json, "vhost", found->vhost);
+        json_put_text(json, "name", found->vhost);
+        json_put_unsigned(json, "value", found->count);
+        json_put_unsigned(json, "limit", 0);
+        end_item(json, what, "clients or operators have made, changed or deleted something",
+                 "look at bourse drift; put it into the file, or apply the file again");
+    }
+}
+
+static void
+write_lost_lines(struct json_writer *json, const struct management *management)
+{
+    uint64_t dropped = 0;
+    if (management->log != NULL) {
+        pthread_mutex_lock(&management->log->lock);
+        dropped = management->log->dropped;
+        pthread_mutex_unlock(&management->log->lock);
+    }
     if (dropped > 0) {
         begin_item(json, SEVERITY_INFO, "log_lines_dropped", "broker");
         json_put_unsigned(json, "value", dropped);
@@ -228,6 +299,20 @@ write_house(struct json_writer *json, struct management *management)
         end_item(json, "lines of log were lost", "whoever reads the log was too slow",
                  "look at what reads standard error of the broker");
     }
+}
+
+/* Who does not see all is told nothing of configurations, as by the route about drift. */
+static void
+write_house(struct json_writer *json, const struct call *call, const struct measure *measure)
+{
+    const struct management *management = call->management;
+    write_blocked(json, measure);
+    write_churn(json, management->monitor);
+    write_reload(json, management);
+    if ((call->user.abilities & ABILITY_SEE_ALL) != 0) {
+        write_drift(json, monitor_drift(management->monitor));
+    }
+    write_lost_lines(json, management);
 }
 
 static void
@@ -255,7 +340,7 @@ then(struct call *call, struct call_ask *ask)
            concerns[measure->findings[at].concern].severity == SEVERITY_WARNING) {
         write_finding(&json, &measure->findings[at++]);
     }
-    write_house(&json, call->management);
+    write_house(&json, call, measure);
     while (at < measure->finding_count) {
         write_finding(&json, &measure->findings[at++]);
     }
@@ -288,6 +373,7 @@ handle_attention(struct call *call)
     attention->ask.then = then;
     attention->ask.free = free_attention;
     attention->viewer = call_viewer(call);
+    attention->measure.looks_at_exchanges = true;
     attention->measure.viewer = &attention->viewer;
     call_ask(call, &attention->ask);
 }

@@ -47,7 +47,7 @@ write_alarms(struct call *call, struct survey_ask *ask)
         write_alarm(&json, call->management, "memory");
     }
     if ((alarms & ALARM_DISK) != 0) {
-        write_alarm(&json, call->management, "disk");
+        write_alarm(&json, call->management, "disk space");
     }
     json_end_array(&json);
     json_end_object(&json);

@@ -26,8 +26,8 @@ write_exchange_stats(struct json_writer *json, const struct survey_exchange *exc
     }
     json_key(json, "message_stats");
     json_begin_object(json);
-    put_counter(json, "publish_in", exchange->published, 0);
-    put_counter(json, "publish_out", exchange->routed, 0);
+    put_counter(json, "publish_in", exchange->published, exchange->published_rate);
+    put_counter(json, "publish_out", exchange->routed, exchange->routed_rate);
     json_end_object(json);
 }
 
@@ -213,9 +213,9 @@ handle_bindings(struct call *call)
     call_ask(call, &ask->ask);
 }
 
-/* Of an exchange that is there. */
+/* Of an exchange or queue that is there. */
 static void
-write_bindings_of_exchange(struct call *call, struct survey_ask *ask)
+write_bindings_of_ends(struct call *call, struct survey_ask *ask)
 {
     if (!ask->bindings.ends_exist) {
         call_fail(call, 404, "Not Found");
@@ -227,7 +227,7 @@ write_bindings_of_exchange(struct call *call, struct survey_ask *ask)
 void
 handle_bindings_from(struct call *call)
 {
-    struct survey_ask *ask = survey_ask_for_bindings(call, write_bindings_of_exchange);
+    struct survey_ask *ask = survey_ask_for_bindings(call, write_bindings_of_ends);
     ask->bindings.ends.vhost = call_name(call, 0);
     ask->bindings.ends.source = exchange_in_path(call, 1);
     call_ask(call, &ask->ask);
@@ -236,10 +236,20 @@ handle_bindings_from(struct call *call)
 void
 handle_bindings_to_exchange(struct call *call)
 {
-    struct survey_ask *ask = survey_ask_for_bindings(call, write_bindings_of_exchange);
+    struct survey_ask *ask = survey_ask_for_bindings(call, write_bindings_of_ends);
     ask->bindings.ends.vhost = call_name(call, 0);
     ask->bindings.ends.destination = exchange_in_path(call, 1);
     ask->bindings.ends.only_to_exchanges = true;
+    call_ask(call, &ask->ask);
+}
+
+void
+handle_queue_bindings(struct call *call)
+{
+    struct survey_ask *ask = survey_ask_for_bindings(call, write_bindings_of_ends);
+    ask->bindings.ends.vhost = call_name(call, 0);
+    ask->bindings.ends.destination = call_name(call, 1);
+    ask->bindings.ends.only_to_queues = true;
     call_ask(call, &ask->ask);
 }
 

@@ -51,7 +51,8 @@ handle_whoami(struct call *call)
 /* overview ----------------------------------------------------------------------------------- */
 
 static void
-write_identity(struct json_writer *json, const struct management *management)
+write_identity(struct json_writer *json, const struct management *management,
+               struct bytes cluster_name)
 {
     json_put_string(json, "management_version", management->rabbitmq_version);
     json_put_string(json, "rabbitmq_version", management->rabbitmq_version);
@@ -59,7 +60,7 @@ write_identity(struct json_writer *json, const struct management *management)
     json_put_string(json, "product_version", BOURSE_VERSION);
     json_put_string(json, "erlang_version", "");
     json_put_string(json, "erlang_full_version", "");
-    json_put_string(json, "cluster_name", management->node);
+    cluster_name_put(json, "cluster_name", management, cluster_name);
     json_put_string(json, "node", management->node);
     json_put_string(json, "rates_mode", "basic");
     json_put_unsigned(json, "statistics_db_event_queue", 0);
@@ -71,30 +72,33 @@ static void
 write_messages(struct json_writer *json, const struct core_survey *survey)
 {
     const struct core_counters *counters = &survey->counters;
+    const double *rates = survey->counter_rates;
     json_key(json, "message_stats");
     json_begin_object(json);
-    put_counter(json, "publish", counters->published, survey->published_rate);
-    put_counter(json, "confirm", counters->confirmed, 0);
-    put_deliveries(json, counters->delivered_by, counters->get_empty);
-    put_counter(json, "deliver_get", counters->delivered, survey->delivered_rate);
-    put_counter(json, "redeliver", counters->redelivered, 0);
-    put_counter(json, "ack", counters->acked, survey->served_rate);
-    put_counter(json, "return_unroutable", counters->unroutable_returned, 0);
-    put_counter(json, "drop_unroutable", counters->unroutable_dropped, 0);
+    put_counter(json, "publish", counters->published, rates[CORE_RATE_PUBLISHED]);
+    put_counter(json, "confirm", counters->confirmed, rates[CORE_RATE_CONFIRMED]);
+    put_deliveries(json, counters->delivered_by, &rates[CORE_RATE_DELIVERED]);
+    put_counter(json, "get_empty", counters->get_empty, rates[CORE_RATE_GOT_NOTHING]);
+    put_counter(json, "redeliver", counters->redelivered, rates[CORE_RATE_REDELIVERED]);
+    put_counter(json, "ack", counters->acked, rates[CORE_RATE_ACKED]);
+    put_counter(json, "return_unroutable", counters->unroutable_returned,
+                rates[CORE_RATE_RETURNED]);
+    put_counter(json, "drop_unroutable", counters->unroutable_dropped, rates[CORE_RATE_DROPPED]);
     json_end_object(json);
 }
 
 static void
 write_totals(struct json_writer *json, const struct core_survey *survey)
 {
+    const struct queue_rates *rates = &survey->rates;
     json_key(json, "queue_totals");
     json_begin_object(json);
     json_put_unsigned(json, "messages", survey->ready + survey->unacked);
-    put_rate(json, "messages_details", survey->published_rate - survey->served_rate);
+    put_rate(json, "messages_details", rates->arrived - rates->served);
     json_put_unsigned(json, "messages_ready", survey->ready);
-    put_rate(json, "messages_ready_details", survey->published_rate - survey->delivered_rate);
+    put_rate(json, "messages_ready_details", rates->arrived - rates->delivered);
     json_put_unsigned(json, "messages_unacknowledged", survey->unacked);
-    put_rate(json, "messages_unacknowledged_details", survey->delivered_rate - survey->served_rate);
+    put_rate(json, "messages_unacknowledged_details", rates->delivered - rates->served);
     json_end_object(json);
     json_key(json, "object_totals");
     json_begin_object(json);
@@ -127,7 +131,7 @@ write_churn(struct json_writer *json, const struct core_survey *survey)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         json_put_unsigned(json, rows[i].name, rows[i].count);
-        put_rate(json, rows[i].details, 0);
+        put_rate(json, rows[i].details, survey->counter_rates[CORE_RATE_CONNECTIONS_OPENED + i]);
     }
     json_end_object(json);
 }
@@ -152,7 +156,7 @@ write_overview(struct call *call, struct survey_ask *ask)
     struct json_writer json;
     json_init(&json);
     json_begin_object(&json);
-    write_identity(&json, management);
+    write_identity(&json, management, ask->core.cluster_name);
     put_exchange_types(&json);
     write_messages(&json, &ask->core);
     write_totals(&json, &ask->core);

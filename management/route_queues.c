@@ -6,6 +6,7 @@
 #include "broker/vhost.h"
 #include "management/handlers.h"
 #include "management/queue_json.h"
+#include "management/row_answer.h"
 #include "management/server.h"
 #include "management/survey_ask.h"
 
@@ -62,22 +63,14 @@ write_queue(struct json_writer *json, const struct survey_ask *ask, const char *
 static void
 write_one(struct call *call, struct survey_ask *ask)
 {
-    const char *columns = call_parameter(call, "columns");
     struct json_writer json;
-    struct json_writer part;
     if (ask->queues.count == 0) {
         call_fail(call, 404, "Not Found");
         return;
     }
     json_init(&json);
-    json_init(&part);
     write_queue(&json, ask, call->management->node);
-    if (columns != NULL && !json.out.failed) {
-        columns_copy(&part, buffer_bytes(&json.out), columns);
-    }
-    call_answer_json(call, 200, columns == NULL ? &json : &part);
-    json_fini(&json);
-    json_fini(&part);
+    object_answer(call, &json);
 }
 
 /* A client that puts "+" for a space even into a path means the queue with the space, if there is
@@ -106,7 +99,6 @@ look_at_one(struct survey_ask *ask, struct core *core, uint32_t *budget)
     }
     ask->details.vhost = ask->queues.vhost;
     ask->details.queue = ask->queues.queue;
-    ask->details.wants_consumers = true;
     (void)queue_details_step(&ask->details, core, budget);
     return queue_survey_step(&ask->queues, core, budget);
 }
@@ -118,43 +110,5 @@ handle_queue(struct call *call)
     ask->queues.vhost = call_name(call, 0);
     ask->queues.queue = call_name(call, 1);
     ask->go_on = look_at_one;
-    call_ask(call, &ask->ask);
-}
-
-/* Bindings ----------------------------------------------------------------------------------- */
-
-static enum request_progress
-look_at_bindings(struct survey_ask *ask, struct core *core, uint32_t *budget)
-{
-    return queue_details_step(&ask->details, core, budget);
-}
-
-static void
-write_bindings(struct call *call, struct survey_ask *ask)
-{
-    const struct queue_details *details = &ask->details;
-    struct json_writer json;
-    if (!details->is_found) {
-        call_fail(call, 404, "Not Found");
-        return;
-    }
-    json_init(&json);
-    json_begin_array(&json);
-    for (uint32_t i = 0; i < details->binding_count; i++) {
-        binding_write(&json, &details->bindings[i], details->vhost, details->queue);
-    }
-    json_end_array(&json);
-    call_answer_json(call, 200, &json);
-    json_fini(&json);
-}
-
-void
-handle_queue_bindings(struct call *call)
-{
-    struct survey_ask *ask = survey_ask_new(write_bindings);
-    ask->details.vhost = call_name(call, 0);
-    ask->details.queue = call_name(call, 1);
-    ask->details.wants_bindings = true;
-    ask->go_on = look_at_bindings;
     call_ask(call, &ask->ask);
 }

@@ -28,23 +28,6 @@ write_hash(struct json_writer *json, struct bytes hash)
 }
 
 static void
-write_tags(struct json_writer *json, struct bytes tags)
-{
-    size_t start = 0;
-    json_key(json, "tags");
-    json_begin_array(json);
-    for (size_t at = 0; at <= tags.size; at++) {
-        if (at == tags.size || tags.data[at] == ',' || tags.data[at] == ' ') {
-            if (at > start) {
-                json_text(json, bytes_make(tags.data + start, at - start));
-            }
-            start = at + 1;
-        }
-    }
-    json_end_array(json);
-}
-
-static void
 write_limits(struct json_writer *json, const char *key, int64_t connections, const char *second,
              int64_t others)
 {
@@ -67,7 +50,7 @@ write_user(struct json_writer *json, const void *row, const void *context)
     json_begin_object(json);
     json_put_text(json, "name", user->name);
     write_hash(json, user->password_hash);
-    write_tags(json, user->tags);
+    json_put_words(json, "tags", user->tags);
     write_limits(json, "limits", user->connections_max, "max-channels", user->channels_max);
     json_end_object(json);
 }
@@ -328,6 +311,16 @@ handle_topic_permission(struct call *call)
 
 /* Policies ----------------------------------------------------------------------------------- */
 
+void
+policy_write_body(struct json_writer *json, const struct survey_policy *policy)
+{
+    json_put_text(json, "pattern", policy->pattern);
+    json_put_string(json, "apply-to", policy_target_name(policy->target));
+    json_key(json, "definition");
+    json_table(json, policy->definition);
+    json_put_number(json, "priority", policy->priority);
+}
+
 static void
 write_policy(struct json_writer *json, const void *row, const void *context)
 {
@@ -336,11 +329,7 @@ write_policy(struct json_writer *json, const void *row, const void *context)
     json_begin_object(json);
     json_put_text(json, "vhost", policy->vhost);
     json_put_text(json, "name", policy->name);
-    json_put_text(json, "pattern", policy->pattern);
-    json_put_string(json, "apply-to", policy_target_name(policy->target));
-    json_key(json, "definition");
-    json_table(json, policy->definition);
-    json_put_number(json, "priority", policy->priority);
+    policy_write_body(json, policy);
     json_end_object(json);
 }
 

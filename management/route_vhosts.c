@@ -44,37 +44,49 @@ compare_name(const void *a, const void *b)
 }
 
 static void
-write_metadata(struct json_writer *json)
+write_description(struct json_writer *json, const struct survey_vhost *vhost)
+{
+    json_put_text(json, "description", vhost->description);
+    json_put_words(json, "tags", vhost->tags);
+    json_put_text(json, "default_queue_type",
+                  vhost->default_queue_type.size > 0 ? vhost->default_queue_type
+                                                     : bytes_of("classic"));
+    json_put_bool(json, "protected_from_deletion", vhost->is_protected);
+}
+
+/* The same once more: tools read it in one place or the other. */
+static void
+write_metadata(struct json_writer *json, const struct survey_vhost *vhost)
 {
     json_key(json, "metadata");
     json_begin_object(json);
-    json_put_string(json, "description", "");
-    put_empty_array(json, "tags");
-    json_put_string(json, "default_queue_type", "classic");
+    write_description(json, vhost);
     json_end_object(json);
 }
 
 static void
 write_counts(struct json_writer *json, const struct survey_vhost *vhost)
 {
+    const struct queue_rates *rates = &vhost->rates;
     json_put_unsigned(json, "messages", vhost->ready + vhost->unacked);
-    put_rate(json, "messages_details", vhost->published_rate - vhost->served_rate);
+    put_rate(json, "messages_details", rates->arrived - rates->served);
     json_put_unsigned(json, "messages_ready", vhost->ready);
-    put_rate(json, "messages_ready_details", vhost->published_rate - vhost->delivered_rate);
+    put_rate(json, "messages_ready_details", rates->arrived - rates->delivered);
     json_put_unsigned(json, "messages_unacknowledged", vhost->unacked);
-    put_rate(json, "messages_unacknowledged_details", vhost->delivered_rate - vhost->served_rate);
+    put_rate(json, "messages_unacknowledged_details", rates->delivered - rates->served);
 }
 
 static void
 write_message_stats(struct json_writer *json, const struct survey_vhost *vhost)
 {
+    const struct queue_rates *rates = &vhost->rates;
     json_key(json, "message_stats");
     json_begin_object(json);
-    put_counter(json, "publish", vhost->published, vhost->published_rate);
-    put_deliveries(json, vhost->delivered_by, vhost->get_empty);
-    put_counter(json, "deliver_get", delivery_count(vhost->delivered_by), vhost->delivered_rate);
-    put_counter(json, "redeliver", vhost->redelivered, 0);
-    put_counter(json, "ack", vhost->acked, vhost->served_rate);
+    put_counter(json, "publish", vhost->published, rates->arrived);
+    put_deliveries(json, vhost->delivered_by, rates->delivered_by);
+    put_counter(json, "get_empty", vhost->get_empty, rates->got_nothing);
+    put_counter(json, "redeliver", vhost->redelivered, rates->redelivered);
+    put_counter(json, "ack", vhost->acked, rates->acked);
     json_end_object(json);
 }
 
@@ -84,13 +96,9 @@ write_vhost(struct json_writer *json, const void *row, const void *context)
     const struct survey_vhost *vhost = row;
     json_begin_object(json);
     json_put_text(json, "name", vhost->name);
-    json_put_string(json, "description", "");
-    json_key(json, "tags");
-    json_begin_array(json);
-    json_end_array(json);
-    json_put_string(json, "default_queue_type", "classic");
-    json_put_bool(json, "tracing", false);
-    write_metadata(json);
+    write_description(json, vhost);
+    json_put_bool(json, "tracing", vhost->is_traced);
+    write_metadata(json, vhost);
     write_counts(json, vhost);
     write_message_stats(json, vhost);
     json_key(json, "cluster_state");

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "management/server.h"
+
 void
 rows_answer(struct call *call, const struct list_kind *kind, const struct survey_rows *rows)
 {
@@ -15,8 +17,8 @@ object_answer(struct call *call, struct json_writer *json)
     const char *columns = call_parameter(call, "columns");
     struct json_writer part;
     json_init(&part);
-    if (columns != NULL && !json->out.failed) {
-        columns_copy(&part, buffer_bytes(&json->out), columns);
+    if (columns != NULL) {
+        columns_copy(&part, json, columns);
     }
     call_answer_json(call, 200, columns == NULL ? json : &part);
     json_fini(json);
@@ -91,13 +93,32 @@ put_counter(struct json_writer *json, const char *name, uint64_t count, double r
 
 void
 put_deliveries(struct json_writer *json, const uint64_t counts[static DELIVERY_KIND_COUNT],
-               uint64_t get_empty)
+               const double rates[static DELIVERY_KIND_COUNT])
 {
-    put_counter(json, "deliver", counts[DELIVERY_CONSUMED], 0);
-    put_counter(json, "deliver_no_ack", counts[DELIVERY_CONSUMED_FOR_GOOD], 0);
-    put_counter(json, "get", counts[DELIVERY_GOT], 0);
-    put_counter(json, "get_no_ack", counts[DELIVERY_GOT_FOR_GOOD], 0);
-    put_counter(json, "get_empty", get_empty, 0);
+    static const char *const names[DELIVERY_KIND_COUNT] = {
+        [DELIVERY_CONSUMED] = "deliver",
+        [DELIVERY_CONSUMED_FOR_GOOD] = "deliver_no_ack",
+        [DELIVERY_GOT] = "get",
+        [DELIVERY_GOT_FOR_GOOD] = "get_no_ack",
+    };
+    double rate = 0;
+    for (int i = 0; i < DELIVERY_KIND_COUNT; i++) {
+        put_counter(json, names[i], counts[i], rates[i]);
+        rate += rates[i];
+    }
+    put_counter(json, "deliver_get", delivery_count(counts), rate);
+}
+
+void
+cluster_name_put(struct json_writer *json, const char *member, const struct management *management,
+                 struct bytes value)
+{
+    if (value.size == 0 || value.data[0] != '"') {
+        json_put_string(json, member, management->node);
+    } else {
+        json_key(json, member);
+        json_raw(json, value);
+    }
 }
 
 void

@@ -2,15 +2,17 @@
 /* What the files of the admin thread share: its loop, its listeners and its connections. Within the
  * folder only.
  *
- * Bounds: HTTP_CONNECTIONS_MAX connections, of which one more is closed at once; a head of 16 KiB;
- * a body as large as its route says, and HTTP_OCTETS_MAX of all requests that are not answered;
- * HTTP_IDLE_S without an octet, and HTTP_REQUEST_S from the first one to the answer, whatever the
- * client does meanwhile. */
+ * Bounds: HTTP_CONNECTIONS_MAX connections of each kind of port, so that strangers at one keep
+ * nobody from another, of which one more is closed at once; a head of 16 KiB; a body as large as
+ * its route says; HTTP_OCTETS_MAX of all requests that are not answered, but for those of no more
+ * than a head; HTTP_IDLE_S without an octet, and HTTP_REQUEST_S from the first one to the answer,
+ * whatever the client does meanwhile. */
 #ifndef BOURSE_MANAGEMENT_SERVER_H
 #define BOURSE_MANAGEMENT_SERVER_H
 
 #include "management/call.h"
 #include "management/event_stream.h"
+#include "management/http_head.h"
 #include "management/management.h"
 #include "management/sessions.h"
 #include "net/seam.h"
@@ -23,6 +25,7 @@ enum { HTTP_CONNECTIONS_MAX = 256, HTTP_HEAD_MAX = 16 * 1024, HTTP_URI_MAX = 8 *
 enum { HTTP_IDLE_S = 60, HTTP_REQUEST_S = 10, HTTP_OCTETS_MAX = 96 * 1024 * 1024 };
 
 struct event;
+struct log_tail;
 struct event_base;
 struct bufferevent;
 struct evhttp;
@@ -51,7 +54,9 @@ struct server_connection {
     bool is_house;          /* the control socket, and its other end may do everything */
     bool is_surplus;        /* one too many, or without TLS where it is to be: is being closed */
     bool is_in_request;     /* octets of one have come, and it is not answered */
-    size_t octets;          /* of it, so far */
+    size_t octets;          /* of it, so far, as far as they are kept */
+    size_t octets_max;      /* of it, that are kept */
+    struct http_head head;  /* of it */
     struct event *deadline; /* owned */
     int allowed_s;          /* for the answer */
     struct event *hang_up;  /* the other end has gone; waited for while `call` is there; owned */
@@ -63,7 +68,8 @@ struct server_connection {
 struct server_http {
     struct management *management;
     enum server_port port_kind;
-    struct evhttp *http;     /* owned; NULL: off */
+    struct evhttp *http; /* owned; NULL: off */
+    uint32_t connection_count;
     struct tls_context *tls; /* owned; NULL: plain */
 };
 
@@ -81,7 +87,6 @@ struct management {
     struct sessions sessions;
     struct event_streams streams;
     struct list connections;
-    uint32_t connection_count;
     size_t octets; /* of requests that are not answered, of all connections */
     pthread_t thread;
     bool has_thread;
@@ -94,6 +99,7 @@ struct management {
     char *data_directory;          /* owned; NULL: nothing is written */
     char *effective_config;        /* JSON; owned */
     struct monitor *monitor;       /* owned */
+    struct log_tail *log_tail;     /* owned */
     /* When the certificates that listeners show end, as of the last time they were loaded; 0: there
      * is none. */
     _Atomic int64_t certificate_ends_ms[LISTENER_KIND_COUNT];

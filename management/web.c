@@ -32,16 +32,13 @@
     DO(app, "app.js", "text/javascript; charset=utf-8")                                            \
     DO(dom, "dom.js", "text/javascript; charset=utf-8")                                            \
     DO(api, "api.js", "text/javascript; charset=utf-8")                                            \
-    DO(chart, "chart.js", "text/javascript; charset=utf-8")                                        \
     DO(table, "table.js", "text/javascript; charset=utf-8")                                        \
     DO(attention, "attention.js", "text/javascript; charset=utf-8")                                \
     DO(overview, "overview.js", "text/javascript; charset=utf-8")                                  \
     DO(queues, "queues.js", "text/javascript; charset=utf-8")                                      \
-    DO(queue, "queue.js", "text/javascript; charset=utf-8")                                        \
     DO(letters, "letters.js", "text/javascript; charset=utf-8")                                    \
-    DO(routing, "routing.js", "text/javascript; charset=utf-8")                                    \
-    DO(graph, "graph.js", "text/javascript; charset=utf-8")                                        \
-    DO(people, "people.js", "text/javascript; charset=utf-8")                                      \
+    DO(routes, "routes.js", "text/javascript; charset=utf-8")                                      \
+    DO(operation, "operation.js", "text/javascript; charset=utf-8")                                \
     DO(plan, "plan.js", "text/javascript; charset=utf-8")                                          \
     DO(icon, "icon.svg", "image/svg+xml")
 

@@ -499,20 +499,23 @@ network_read_clock(struct network *network)
     network->now_ms = network->clock.read(network->clock.context).monotonic_ms;
 }
 
-/* How long to wait for descriptors. The clock is read again only when there is something to wait
- * for: a busy turn does with one reading. */
+/* How long to wait for descriptors. The clock is read again only for newcomers, whose next step may
+ * be a millisecond away; a timer may be as late as this turn took. */
 static uint64_t
 network_wait_ms(struct network *network, uint64_t wait_ms)
 {
     if (wait_ms == 0 || network_has_work(network)) {
         return 0;
     }
-    network_read_clock(network);
-    if (network_has_work(network)) {
-        return 0; /* a handshake, now that the time is known */
+    bool is_greeting = !list_is_empty(&network->greeting);
+    if (is_greeting) {
+        network_read_clock(network);
+        if (network_has_work(network)) {
+            return 0; /* a handshake, now that the time is known */
+        }
     }
     uint64_t own_ms = timer_wheel_wait_ms(&network->timers, network->now_ms);
-    if (!list_is_empty(&network->greeting) && own_ms > 1) {
+    if (is_greeting && own_ms > 1) {
         own_ms = 1;
     }
     return own_ms < wait_ms ? own_ms : wait_ms;

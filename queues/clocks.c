@@ -195,8 +195,12 @@ read_counters(const struct queue *queue, uint64_t counters_out[static EVENT_COUN
 {
     counters_out[EVENT_ARRIVED] = queue->clocks->published_count;
     counters_out[EVENT_SERVED] = count_waits(queue->clocks->activity);
-    counters_out[EVENT_DELIVERED] = delivery_count(queue->clocks->delivered_counts);
+    counters_out[EVENT_ACKED] = queue->clocks->acked_count;
+    for (int i = 0; i < DELIVERY_KIND_COUNT; i++) {
+        counters_out[EVENT_DELIVERED + i] = queue->clocks->delivered_counts[i];
+    }
     counters_out[EVENT_REDELIVERED] = queue->clocks->redelivered_count;
+    counters_out[EVENT_GOT_NOTHING] = queue->clocks->get_empty_count;
     for (int i = 0; i < DEATH_REASON_COUNT; i++) {
         counters_out[EVENT_DIED + i] = queue->dying == NULL ? 0 : queue->dying->died_count[i];
     }
@@ -433,14 +437,33 @@ read_rates(const struct queue *queue, enum rate_window window, struct queue_rate
     *rates_out = (struct queue_rates){
         .arrived = rates[EVENT_ARRIVED] / weight,
         .served = rates[EVENT_SERVED] / weight,
-        .delivered = rates[EVENT_DELIVERED] / weight,
+        .acked = rates[EVENT_ACKED] / weight,
         .redelivered = rates[EVENT_REDELIVERED] / weight,
-        .retried_part = part_of(rates[EVENT_REDELIVERED], rates[EVENT_DELIVERED]),
+        .got_nothing = rates[EVENT_GOT_NOTHING] / weight,
     };
+    for (int i = 0; i < DELIVERY_KIND_COUNT; i++) {
+        rates_out->delivered_by[i] = rates[EVENT_DELIVERED + i] / weight;
+        rates_out->delivered += rates_out->delivered_by[i];
+    }
+    rates_out->retried_part = part_of(rates_out->redelivered, rates_out->delivered);
     for (int i = 0; i < DEATH_REASON_COUNT; i++) {
         rates_out->died[i] = rates[EVENT_DIED + i] / weight;
     }
     rates_out->drained_ms = time_to_drain(queue, rates_out);
+}
+
+void
+queue_rates_add(struct queue_rates *sum, const struct queue_rates *rates)
+{
+    sum->arrived += rates->arrived;
+    sum->served += rates->served;
+    sum->acked += rates->acked;
+    sum->delivered += rates->delivered;
+    sum->redelivered += rates->redelivered;
+    sum->got_nothing += rates->got_nothing;
+    for (int i = 0; i < DELIVERY_KIND_COUNT; i++) {
+        sum->delivered_by[i] += rates->delivered_by[i];
+    }
 }
 
 static void
@@ -505,5 +528,6 @@ queue_check_clocks(const struct queue *queue)
             i == queue_front_level(queue) ? 0 : check_marks(&level->marks, level->next_position);
     }
     assert(living == (int64_t)(queue->ready_count + queue->unacked_count));
+    assert(queue->unacked_count > 0 || queue->clocks->lent_bytes == 0);
     return bytes;
 }

@@ -19,13 +19,24 @@
  * from 2^(n-1) ms to less than 2^n; the last has no end. */
 enum { WAIT_BUCKET_COUNT = 32 };
 
+/* How a message is handed out. */
+enum delivery_kind {
+    DELIVERY_CONSUMED,          /* to a consumer that is to settle it */
+    DELIVERY_CONSUMED_FOR_GOOD, /* to one that is not (no_ack) */
+    DELIVERY_GOT,               /* by basic.get, in the same two ways */
+    DELIVERY_GOT_FOR_GOOD,
+    DELIVERY_KIND_COUNT,
+};
+
 /* What rates are kept of. */
 enum queue_event {
     EVENT_ARRIVED,
-    EVENT_SERVED, /* acknowledged, delivered for good, or rejected for good */
-    EVENT_DELIVERED,
-    EVENT_REDELIVERED, /* of them: that had been delivered before */
-    EVENT_DIED,        /* and so many more: by what they died of */
+    EVENT_SERVED,    /* acknowledged, delivered for good, or rejected for good */
+    EVENT_ACKED,     /* of them: by their consumer */
+    EVENT_DELIVERED, /* and so many more: by the way in which */
+    EVENT_REDELIVERED = EVENT_DELIVERED + DELIVERY_KIND_COUNT, /* of them: delivered before */
+    EVENT_GOT_NOTHING,                                         /* basic.get that found nothing */
+    EVENT_DIED, /* and so many more: by what they died of */
     EVENT_COUNT = EVENT_DIED + DEATH_REASON_COUNT,
 };
 
@@ -50,15 +61,6 @@ struct served_messages {
     uint32_t bucket;
 };
 
-/* How a message is handed out. */
-enum delivery_kind {
-    DELIVERY_CONSUMED,          /* to a consumer that is to settle it */
-    DELIVERY_CONSUMED_FOR_GOOD, /* to one that is not (no_ack) */
-    DELIVERY_GOT,               /* by basic.get, in the same two ways */
-    DELIVERY_GOT_FOR_GOOD,
-    DELIVERY_KIND_COUNT,
-};
-
 static inline uint64_t
 delivery_count(const uint64_t counts[static DELIVERY_KIND_COUNT])
 {
@@ -70,6 +72,7 @@ delivery_count(const uint64_t counts[static DELIVERY_KIND_COUNT])
 struct queue_clocks {
     uint64_t published_count, delivered_counts[DELIVERY_KIND_COUNT]; /* by the broker, */
     uint64_t redelivered_count, acked_count, get_empty_count;        /* like these */
+    uint64_t lent_bytes;             /* octets of bodies of messages that are lent */
     struct arrival_marks marks;      /* in a queue with levels each has its own (levels.h) */
     struct queue_activity *activity; /* owned; NULL: none yet */
     struct served_messages served;   /* there is an activity while it is not empty */
@@ -84,14 +87,18 @@ uint64_t queue_arrival_ms(const struct queue *queue, uint64_t position);
 
 /* What happens in a second, as it was lately. */
 struct queue_rates {
-    double arrived, served;
-    double delivered, redelivered;
+    double arrived, served, acked;
+    double delivered, redelivered, got_nothing;
+    double delivered_by[DELIVERY_KIND_COUNT];
     double retried_part;             /* of all deliveries: those of messages that had been delivered
                                         before; 0 to 1 */
     double died[DEATH_REASON_COUNT]; /* a second, those without a dead-letter exchange included */
     uint64_t drained_ms; /* until nothing is ready, if it goes on like this; NEVER_MS: more comes
                             than goes */
 };
+
+/* Adds what adds up: all that is a number a second, but for deaths. */
+void queue_rates_add(struct queue_rates *sum, const struct queue_rates *rates);
 
 /* Everything at one time. Ages are since the message came into the queue. */
 struct queue_clock_reading {

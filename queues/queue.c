@@ -12,19 +12,17 @@
 #include "queues/returned.h"
 #include "queues/waiting.h"
 
-_Static_assert(sizeof(struct queue) <= 336, "a million queues may be idle");
+_Static_assert(sizeof(struct queue) <= 312, "a million queues may be idle");
+_Static_assert(QUORUM_LEVEL_DEFAULT < 8, "queue.level_default has three bits");
 
 /* Life ----------------------------------------------------------------------------------------- */
 
-static struct bytes
-copy_behind(uint8_t **end, struct bytes bytes)
+static void
+copy_octets(uint8_t *to, struct bytes from)
 {
-    uint8_t *copy = *end;
-    if (bytes.size > 0) {
-        memcpy(copy, bytes.data, bytes.size);
+    if (from.size > 0) {
+        memcpy(to, from.data, from.size);
     }
-    *end += bytes.size;
-    return bytes_make(copy, bytes.size);
 }
 
 /* A highest level of 0 acts as 1, as in RabbitMQ. */
@@ -49,18 +47,20 @@ struct queue *
 queue_new(uint64_t id, const struct queue_properties *properties)
 {
     bool has_settings = properties->arguments.size > 0;
+    size_t offset = queue_settings_offset(properties->name.size);
     size_t settings_size = has_settings ? sizeof(struct queue_settings) : 0;
-    struct queue *queue = try_alloc(sizeof(*queue) + settings_size + properties->name.size +
-                                    properties->arguments.size);
+    struct queue *queue = try_alloc(offset + settings_size + properties->arguments.size);
     if (queue == NULL) {
         return NULL;
     }
-    *queue = (struct queue){.references = 1};
-    struct queue_settings *settings = (struct queue_settings *)(queue + 1);
-    uint8_t *end = (uint8_t *)settings + settings_size;
+    assert(properties->name.size <= UINT8_MAX);
+    *queue = (struct queue){.references = 1, .name_size = (uint8_t)properties->name.size};
     route_target_init(&queue->target, ROUTE_TARGET_QUEUE, id);
-    queue->name = copy_behind(&end, properties->name);
-    queue->arguments = copy_behind(&end, properties->arguments);
+    copy_octets(queue->name_octets, properties->name);
+    struct queue_settings *settings = (void *)((uint8_t *)queue + offset);
+    uint8_t *arguments = (uint8_t *)settings + settings_size;
+    copy_octets(arguments, properties->arguments);
+    queue->arguments = bytes_make(arguments, properties->arguments.size);
     queue->settings = has_settings ? settings : queue_settings_default();
     if (has_settings) {
         queue_read_arguments(settings, queue->arguments);
@@ -313,6 +313,7 @@ lend_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_
     }
     take_any(queue, entry_out, position_out);
     queue->unacked_count++;
+    queue->clocks->lent_bytes += entry_out->size;
     if (queue->times != NULL) {
         queue_times_on_lent(queue, entry_out, *position_out);
     }
@@ -345,16 +346,18 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
         return STATUS_AGAIN;
     }
     queue->unacked_count++;
+    queue->clocks->lent_bytes += entry_out->size;
     return STATUS_OK;
 }
 
 enum status
-queue_lend_again(struct queue *queue, uint64_t position)
+queue_lend_again(struct queue *queue, const struct queue_entry *entry, uint64_t position)
 {
     if (keep_room_to_lend(queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     queue->unacked_count++;
+    queue->clocks->lent_bytes += entry->size;
     queue_clocks_on_back(queue, position);
     return STATUS_OK;
 }
@@ -375,6 +378,7 @@ queue_lend_last(struct queue *queue, struct queue_entry *entry_out, uint64_t *po
     queue->ready_count--;
     queue->ready_bytes -= entry_out->size;
     queue->unacked_count++;
+    queue->clocks->lent_bytes += entry_out->size;
     queue_times_on_lent_last(queue, entry_out, *position_out);
     go_on_behind(queue);
     return STATUS_OK;

@@ -47,9 +47,7 @@ struct queue_handout {
 
 struct queue {
     struct route_target target; /* first: CONTAINER_OF in the broker */
-    struct bytes name;          /* owned, in the same allocation */
-    struct bytes arguments;     /* table body; owned, in the same allocation as declared, in one
-                                   of its own once it was changed */
+    struct bytes arguments;     /* table body; owned, in the same allocation as declared */
     const struct queue_settings *settings; /* what is in force; with those of arguments, or of
                                               policies, or queue_settings_default */
     void *vhost;                           /* the broker's */
@@ -59,20 +57,22 @@ struct queue {
                                          deleted, in the core's of those that still have bindings */
     struct list_link dispatch_link;   /* in the core's list of queues to dispatch */
     uint32_t references; /* the vhost's, and one per open delivery or buffered publish */
-    bool durable;
-    bool exclusive;
-    bool auto_delete;
-    bool from_file;
-    bool is_named;          /* by the file that is being applied */
-    bool deleted;           /* no longer in the vhost; waits for the last reference */
-    bool had_consumer;      /* auto-delete waits for the first */
-    bool is_protected : 1;  /* the file has it under `protect` */
-    bool has_policies : 1;  /* one applies, ordinary or operator: settings are its */
-    bool is_paused;         /* nothing is handed out (broker/pause.h) */
-    bool head_waits;        /* the next message cannot be handed out before the disk has answered */
-    uint8_t level_max;      /* the highest level of its messages; 0: they have no priorities */
-    uint8_t level_default;  /* of a message without the property */
-    uint32_t unacked_count; /* lent and not yet settled or returned */
+    bool durable : 1;
+    bool exclusive : 1;
+    bool auto_delete : 1;
+    bool from_file : 1;
+    bool is_protected : 1;      /* the file has it under `protect` */
+    uint8_t level_default : 3;  /* of a message without the property */
+    bool is_named : 1;          /* by the file that is being applied */
+    bool deleted : 1;           /* no longer in the vhost; waits for the last reference */
+    bool had_consumer : 1;      /* auto-delete waits for the first */
+    bool has_policies : 1;      /* one applies, ordinary or operator: settings are its */
+    bool is_paused : 1;         /* nothing is handed out (broker/pause.h) */
+    bool has_own_arguments : 1; /* other than declared, in an allocation of their own */
+    bool head_waits : 1; /* the next message cannot be handed out before the disk has answered */
+    uint8_t level_max;   /* the highest level of its messages; 0: they have no priorities */
+    uint8_t name_size;
+    uint32_t unacked_count;   /* lent and not yet settled or returned */
     uint32_t announced_count; /* messages of a commit under way that have no room yet; 0 outside */
     uint64_t announced_bytes; /* octets of their bodies, as far as they count against a limit */
 
@@ -98,7 +98,24 @@ struct queue {
     struct queue_service *service; /* owned; NULL: it has no consumers */
     uint32_t consumer_count;
     uint32_t ready_consumer_count;
+
+    uint8_t name_octets[]; /* name_size of them; settings and arguments as declared lie behind */
 };
+
+static inline struct bytes
+queue_name(const struct queue *queue)
+{
+    return bytes_make(queue->name_octets, queue->name_size);
+}
+
+/* Octets from a queue with a name of so many to the settings that it was declared with. */
+static inline size_t
+queue_settings_offset(size_t name_size)
+{
+    size_t alignment = _Alignof(struct queue_settings);
+    return (offsetof(struct queue, name_octets) + name_size + alignment - 1) / alignment *
+           alignment;
+}
 
 /* What a queue is made from; all views are copied. */
 struct queue_properties {
@@ -317,7 +334,8 @@ void queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t
 
 /* A message that has left the queue is lent once more, and is given back, settled or put to wait:
  * as queue_lend in what is kept for it. STATUS_NO_MEMORY changes nothing. */
-MUST_CHECK enum status queue_lend_again(struct queue *queue, uint64_t position);
+MUST_CHECK enum status queue_lend_again(struct queue *queue, const struct queue_entry *entry,
+                                        uint64_t position);
 
 /* Puts a message that was lent back at its position, marked redelivered. The count of the content
  * passes to the queue. */
@@ -333,7 +351,7 @@ void queue_take_from_deque(struct queue *queue, struct queue_entry *entry_out,
 
 /* Within the queue (waiting.c). A lent message stays away; one that stayed away comes back as with
  * queue_return, if there is memory (its flags may change). */
-void queue_end_lending(struct queue *queue, uint64_t position);
+void queue_end_lending(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 MUST_CHECK enum status queue_put_back(struct queue *queue, struct queue_entry *entry,
                                       uint64_t position);
 

@@ -21,11 +21,11 @@ struct changed_arguments {
     uint8_t octets[];
 };
 
-/* As declared they lie behind the name, in the queue's own allocation. NULL: they do. */
+/* NULL: they are as declared. */
 static struct changed_arguments *
 changed_arguments(const struct queue *queue)
 {
-    if (queue->arguments.data == queue->name.data + queue->name.size) {
+    if (!queue->has_own_arguments) {
         return NULL;
     }
     const uint8_t *octets = queue->arguments.data;
@@ -41,7 +41,8 @@ declared_settings(const struct queue *queue)
     if (changed != NULL) {
         return &changed->settings;
     }
-    return queue->arguments.size > 0 ? (const struct queue_settings *)(queue + 1)
+    const uint8_t *declared = (const uint8_t *)queue + queue_settings_offset(queue->name_size);
+    return queue->arguments.size > 0 ? (const struct queue_settings *)(const void *)declared
                                      : queue_settings_default();
 }
 
@@ -125,6 +126,7 @@ queue_set_arguments(struct queue *queue, struct bytes arguments, uint32_t *chang
     struct queue_settings before = *queue->settings;
     struct changed_arguments *replaced = changed_arguments(queue);
     queue->arguments = copy;
+    queue->has_own_arguments = true;
     queue->settings = &changed->settings;
     if (policies != NULL) {
         merge_settings(policies, &changed->settings);

@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "base/list.h"
+#include "store/batch_header.h"
 #include "store/chunk.h"
 #include "store/index_shelf.h"
 #include "store/record.h"

@@ -36,6 +36,9 @@ chunk_pool_share_thread(struct chunk_pool *pool, uint32_t number, struct chunk_w
 {
     assert(number < CHUNK_WRITERS_MAX);
     pool->sources[number].writer = writer;
+    if (number >= pool->near_writers) {
+        pool->near_writers = number + 1;
+    }
 }
 
 /* Leases --------------------------------------------------------------------------------------- */
@@ -213,16 +216,22 @@ pool_rewind(struct chunk_pool *pool, const struct chunk_source *source, uint32_t
     pool->bytes -= slot->capacity;
 }
 
+static void
+source_rewind_open(struct chunk_pool *pool, const struct chunk_source *source)
+{
+    for (int kind = 0; source->writer != NULL && kind < CHUNK_KIND_COUNT; kind++) {
+        if (source->open[kind] != NO_CHUNK) {
+            pool_rewind(pool, source, source->open[kind]);
+        }
+    }
+}
+
 void
 pool_rewind_open(struct chunk_pool *pool)
 {
-    for (uint32_t i = 0; i < CHUNK_SOURCE_COUNT; i++) {
-        const struct chunk_source *source = &pool->sources[i];
-        for (int kind = 0; source->writer != NULL && kind < CHUNK_KIND_COUNT; kind++) {
-            if (source->open[kind] != NO_CHUNK) {
-                pool_rewind(pool, source, source->open[kind]);
-            }
-        }
+    source_rewind_open(pool, &pool->sources[CHUNK_SOURCE_OWN]);
+    for (uint32_t i = 0; i < pool->near_writers; i++) {
+        source_rewind_open(pool, &pool->sources[i]);
     }
 }
 
@@ -254,6 +263,7 @@ void
 chunk_pool_forget_writers(struct chunk_pool *pool)
 {
     pool->returns = (struct chunk_returns){0};
+    pool->near_writers = 0;
     for (uint32_t i = 0; i < CHUNK_WRITERS_MAX; i++) {
         pool->sources[i].writer = NULL;
         source_close_all(pool, i);

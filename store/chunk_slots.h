@@ -98,6 +98,7 @@ struct chunk_pool {
     uint32_t idle_slots; /* head of a list */
     struct chunk_ages ages[CHUNK_LIST_COUNT];
     struct chunk_source sources[CHUNK_SOURCE_COUNT];
+    uint32_t near_writers; /* others' writers on this thread have numbers below */
     struct chunk_returns returns;
     struct spill_space *space; /* borrowed; NULL: nothing is spilled */
     uint64_t bytes;

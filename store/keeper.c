@@ -3,70 +3,22 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "store/backup.h"
 #include "store/ballast.h"
+#include "store/keeper_work.h"
 #include "store/pack.h"
 #include "store/snapshot.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     SPACE_EVERY_MS = 1000,
-    RETRY_FIRST_MS = 1000,
-    RETRY_MAX_MS = 64 * 1000,
-    BALLAST_RETRY_FIRST_MS = 60 * 1000,
-    BALLAST_RETRY_MAX_MS = 64 * 60 * 1000,
     SPARES_EXTRA = 2, /* spare files kept besides those that are wanted ahead */
     SORT_ROOM = 4,    /* backlog is sorted while so many times its octets are free */
 };
 
-/* When something that failed is tried again. */
-struct retry {
-    uint64_t delay_ms; /* 0: it did not fail the last time */
-    uint64_t due_ms;
-};
-
-struct ballast {
-    uint64_t octets_max; /* that it is to have; 0: the disk needs none */
-    uint64_t octets;     /* that it has */
-    bool is_there;       /* a file of that name may be */
-    bool has_failed;     /* it could not be made: what there is of it is to go first */
-};
-
-struct keeper {
-    struct keeper_settings settings;
-    struct manifest manifest;
-    struct space *space;
-    struct io_port port;
-    struct log *log;
-
-    struct segment_header newest; /* of the segments that are prepared, or being prepared */
-    uint64_t indexed_number;      /* of the segments of this epoch: up to here they have an index,
-                                     or never will */
-    uint64_t *spares;             /* numbers of spare files; owned */
-    uint32_t spare_count, spare_capacity;
-    uint64_t last_spare; /* the highest number ever given to one */
-
-    struct io_job job; /* the one under way */
-    bool is_busy;
-    struct io_job pack; /* its next step; without `packing`: none is under way */
-    uint64_t now_ms;
-    struct backup *backup; /* borrowed; NULL: none is asked for */
-    bool backup_has_begun; /* its plan is made */
-    keeper_backup_done *backup_done;
-    void *backup_context;
-    struct retry retries[IO_JOB_TYPE_COUNT]; /* by type of job */
-    struct disk_space disk_space;
-    bool disk_space_is_known;
-    uint64_t disk_space_due_ms;
-    bool disk_is_low;
-    struct ballast ballast;
-};
-
-static void
-add_spare(struct keeper *keeper, uint64_t number)
+void
+keeper_add_spare(struct keeper *keeper, uint64_t number)
 {
     if (keeper->spare_count == keeper->spare_capacity) {
         keeper->spare_capacity = keeper->spare_capacity == 0 ? 8 : 2 * keeper->spare_capacity;
@@ -142,7 +94,7 @@ keeper_new(const struct keeper_settings *settings, struct recovery *recovery,
     });
     take_over_segments(keeper, recovery);
     for (uint32_t i = 0; i < recovery->spare_count; i++) {
-        add_spare(keeper, recovery->spares[i]);
+        keeper_add_spare(keeper, recovery->spares[i]);
     }
     keeper->manifest = recovery->manifest;
     recovery->manifest = (struct manifest){0};
@@ -250,44 +202,15 @@ keeper_begin(struct keeper *keeper, const struct disk *disk, struct journal_sett
 
 /* What to do next ------------------------------------------------------------------------------ */
 
-static bool
-is_due(const struct keeper *keeper, enum io_job_type type)
+bool
+keeper_is_due(const struct keeper *keeper, enum io_job_type type)
 {
-    const struct retry *retry = &keeper->retries[type];
+    const struct keeper_retry *retry = &keeper->retries[type];
     return retry->delay_ms == 0 || keeper->now_ms >= retry->due_ms;
 }
 
-/* The log waits for segments, and may need the room of the ballast. One that could not be made may
- * have met a limit that the file system does not tell of, and each try takes room from the log for
- * a while. */
-static void
-retry_bounds(enum io_job_type type, uint64_t *first_ms_out, uint64_t *max_ms_out)
-{
-    *first_ms_out = RETRY_FIRST_MS;
-    *max_ms_out = RETRY_MAX_MS;
-    if (type == IO_PREPARE || type == IO_GIVE_UP) {
-        *max_ms_out = RETRY_FIRST_MS;
-    } else if (type == IO_BALLAST) {
-        *first_ms_out = BALLAST_RETRY_FIRST_MS;
-        *max_ms_out = BALLAST_RETRY_MAX_MS;
-    }
-}
-
-/* Longer and longer, since a job that fails may have read or written a whole segment before. */
-static void
-retry_later(struct keeper *keeper, enum io_job_type type)
-{
-    uint64_t first_ms;
-    uint64_t max_ms;
-    retry_bounds(type, &first_ms, &max_ms);
-    struct retry *retry = &keeper->retries[type];
-    uint64_t delay_ms = retry->delay_ms == 0 ? first_ms : 2 * retry->delay_ms;
-    retry->delay_ms = delay_ms < max_ms ? delay_ms : max_ms;
-    retry->due_ms = keeper->now_ms + retry->delay_ms;
-}
-
-static void
-submit(struct keeper *keeper)
+void
+keeper_submit(struct keeper *keeper)
 {
     keeper->is_busy = true;
     keeper->port.submit(keeper->port.context, &keeper->job);
@@ -309,7 +232,7 @@ submit_prepare(struct keeper *keeper)
         .type = IO_PREPARE,
         .prepare = {.header = header, .spare = take_spare(keeper)},
     };
-    submit(keeper);
+    keeper_submit(keeper);
 }
 
 static struct io_job
@@ -387,12 +310,12 @@ submit_space_work(struct keeper *keeper, const struct journal *journal, bool onl
     default:
         return false;
     }
-    if (!is_due(keeper, job.type) || (only_retire && job.type != IO_RETIRE) ||
+    if (!keeper_is_due(keeper, job.type) || (only_retire && job.type != IO_RETIRE) ||
         !has_room_for(keeper, &work)) {
         return false;
     }
     keeper->job = job;
-    submit(keeper);
+    keeper_submit(keeper);
     return true;
 }
 
@@ -405,14 +328,15 @@ submit_index(struct keeper *keeper, struct journal *journal)
            left->number <= keeper->indexed_number) {
         journal_forget_left(journal);
     }
-    if (left == NULL || left->end_lsn > journal_commit_lsn(journal) || !is_due(keeper, IO_INDEX)) {
+    if (left == NULL || left->end_lsn > journal_commit_lsn(journal) ||
+        !keeper_is_due(keeper, IO_INDEX)) {
         return false;
     }
     keeper->job = (struct io_job){
         .type = IO_INDEX,
         .index = {.number = left->number, .end_lsn = left->end_lsn},
     };
-    submit(keeper);
+    keeper_submit(keeper);
     return true;
 }
 
@@ -423,38 +347,7 @@ submit_pack_step(struct keeper *keeper)
 {
     keeper->job = keeper->pack;
     keeper->pack = (struct io_job){0};
-    submit(keeper);
-}
-
-/* What is copied is chosen when the backup begins: everything that is on the disk by then. A full
- * segment that is not wholly on the disk yet is the one that is cut. */
-static void
-plan_backup(struct keeper *keeper, const struct journal *journal)
-{
-    const struct journal_segment *left = journal_oldest_left(journal);
-    uint64_t commit_lsn = journal_commit_lsn(journal);
-    bool is_cut = left != NULL && left->end_lsn > commit_lsn;
-    struct backup_plan plan = {
-        .manifest = &keeper->manifest,
-        .commit_lsn = commit_lsn,
-        .open_segment = is_cut ? left->number : journal_segment_number(journal),
-    };
-    backup_prepare(keeper->backup, &plan);
-    keeper->backup_has_begun = true;
-}
-
-static void
-submit_backup_step(struct keeper *keeper, const struct journal *journal)
-{
-    if (!keeper->backup_has_begun) {
-        plan_backup(keeper, journal);
-    }
-    if (keeper->disk_is_low) {
-        backup_give_up(keeper->backup, "the disk of the data directory is nearly full: nothing is "
-                                       "kept there longer than it is needed");
-    }
-    keeper->job = (struct io_job){.type = IO_BACKUP, .backup = keeper->backup};
-    submit(keeper);
+    keeper_submit(keeper);
 }
 
 static void
@@ -462,20 +355,20 @@ submit_space_query(struct keeper *keeper)
 {
     keeper->disk_space_due_ms = keeper->now_ms + SPACE_EVERY_MS;
     keeper->job = (struct io_job){.type = IO_SPACE};
-    submit(keeper);
+    keeper_submit(keeper);
 }
 
 /* Room that is scarce, or that could not be had in full. */
 static bool
 submit_give_up(struct keeper *keeper)
 {
-    const struct ballast *ballast = &keeper->ballast;
+    const struct keeper_ballast *ballast = &keeper->ballast;
     if (!ballast->is_there || !(keeper->disk_is_low || ballast->has_failed) ||
-        !is_due(keeper, IO_GIVE_UP)) {
+        !keeper_is_due(keeper, IO_GIVE_UP)) {
         return false;
     }
     keeper->job = (struct io_job){.type = IO_GIVE_UP};
-    submit(keeper);
+    keeper_submit(keeper);
     return true;
 }
 
@@ -483,9 +376,9 @@ submit_give_up(struct keeper *keeper)
 static bool
 submit_ballast(struct keeper *keeper)
 {
-    struct ballast *ballast = &keeper->ballast;
+    struct keeper_ballast *ballast = &keeper->ballast;
     if (ballast->octets == ballast->octets_max || ballast->has_failed || keeper->disk_is_low ||
-        !keeper->disk_space_is_known || !is_due(keeper, IO_BALLAST)) {
+        !keeper->disk_space_is_known || !keeper_is_due(keeper, IO_BALLAST)) {
         return false;
     }
     keeper->job = (struct io_job){
@@ -495,7 +388,7 @@ submit_ballast(struct keeper *keeper)
                     .seed = keeper->newest.epoch},
     };
     ballast->is_there = true;
-    submit(keeper);
+    keeper_submit(keeper);
     return true;
 }
 
@@ -515,7 +408,7 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
         submit_space_work(keeper, journal, true)) {
         return;
     }
-    if (wants && is_due(keeper, IO_PREPARE)) {
+    if (wants && keeper_is_due(keeper, IO_PREPARE)) {
         submit_prepare(keeper);
     } else if (now_ms >= keeper->disk_space_due_ms) {
         submit_space_query(keeper);
@@ -523,221 +416,14 @@ keeper_turn(struct keeper *keeper, struct journal *journal, uint64_t now_ms)
         if (is_packing) {
             submit_pack_step(keeper);
         } else if (keeper->backup != NULL) {
-            submit_backup_step(keeper, journal);
+            keeper_submit_backup_step(keeper, journal);
         } else {
             (void)submit_space_work(keeper, journal, false);
         }
     }
 }
 
-/* What has come back --------------------------------------------------------------------------- */
-
-static void
-log_job_failure(struct keeper *keeper, const struct io_job *job)
-{
-    static const char *const WORDS[] = {
-        [IO_PREPARE] = "prepare",         [IO_SPARE] = "spare", [IO_INDEX] = "index",
-        [IO_RETIRE] = "retire",           [IO_FOLD] = "fold",   [IO_PACK] = "pack",
-        [IO_SNAPSHOT] = "snapshot",       [IO_SPACE] = "space", [IO_BALLAST] = "ballast",
-        [IO_GIVE_UP] = "give up ballast", [IO_FETCH] = "fetch", [IO_SPILL] = "spill",
-        [IO_BACKUP] = "backup",
-    };
-    const struct log_failure *failure = &job->failure;
-    log_warn(keeper->log, "store.job_failed",
-             "job=%s status=%s what=\"%s\" file=%s offset=%" PRIu64 " error=\"%s\"",
-             WORDS[job->type], status_name(job->status), failure->what == NULL ? "" : failure->what,
-             failure->file, failure->offset, strerrordesc_np(failure->error));
-}
-
-static void
-prepare_done(struct keeper *keeper, const struct io_job *job)
-{
-    keeper->newest = job->prepare.header;
-}
-
-static void
-retire_done(struct keeper *keeper, const struct io_job *job)
-{
-    if (job->retire.spare != 0) {
-        add_spare(keeper, job->retire.spare);
-    }
-    space_retired(keeper->space, job->retire.number);
-}
-
-/* What the ballast lacks is spoken for. */
-static void
-space_done(struct keeper *keeper, const struct io_job *job)
-{
-    uint64_t lacking = keeper->ballast.octets_max - keeper->ballast.octets;
-    uint64_t free_bytes = job->space.free_bytes;
-    keeper->disk_space = job->space;
-    keeper->disk_space.free_bytes = free_bytes > lacking ? free_bytes - lacking : 0;
-    keeper->disk_space_is_known = true;
-}
-
-static void
-ballast_done(struct keeper *keeper, const struct io_job *job)
-{
-    keeper->ballast.octets = job->ballast.octets;
-    if (job->ballast.octets == job->ballast.octets_max) {
-        log_info(keeper->log, "store.ballast_made", "octets=%" PRIu64, job->ballast.octets);
-    }
-}
-
-static void
-give_up_done(struct keeper *keeper)
-{
-    struct ballast *ballast = &keeper->ballast;
-    if (!ballast->has_failed && ballast->octets > 0) {
-        log_info(keeper->log, "store.ballast_given_up", "octets=%" PRIu64, ballast->octets);
-    }
-    ballast->octets = 0;
-    ballast->is_there = false;
-    ballast->has_failed = false;
-}
-
-static void
-index_done(struct keeper *keeper, const struct io_job *job)
-{
-    keeper->indexed_number = job->index.number;
-    space_segment_indexed(keeper->space, job->index.number);
-    space_segment_runs(keeper->space, job->index.number, job->index.runs.octets,
-                       job->index.runs.count);
-}
-
-/* The disk gives something else back than was written, though it said that it had it. The segment
- * is kept as it is, for a person to look at. */
-static void
-index_is_damaged(struct keeper *keeper, const struct io_job *job)
-{
-    log_error(keeper->log, "store.segment_damaged", "file=%s", job->failure.file);
-    keeper->indexed_number = job->index.number;
-}
-
-/* A ballast has succeeded when it is whole. */
-static void
-forget_failures(struct keeper *keeper, const struct io_job *job)
-{
-    if (job->type != IO_BALLAST || job->ballast.octets == job->ballast.octets_max) {
-        keeper->retries[job->type].delay_ms = 0;
-    }
-}
-
-static void
-job_succeeded(struct keeper *keeper, const struct io_job *job)
-{
-    forget_failures(keeper, job);
-    switch (job->type) {
-    case IO_PREPARE:
-        prepare_done(keeper, job);
-        break;
-    case IO_RETIRE:
-        retire_done(keeper, job);
-        break;
-    case IO_SPACE:
-        space_done(keeper, job);
-        break;
-    case IO_INDEX:
-        index_done(keeper, job);
-        break;
-    case IO_SNAPSHOT:
-        space_snapshot_taken(keeper->space, job->snapshot.lsn);
-        break;
-    case IO_FOLD:
-        space_folded(keeper->space, job->fold.number, job->fold.folded_lsn);
-        break;
-    case IO_PACK:
-        space_packed(keeper->space, job->pack.first, job->pack.last, job->pack.folded_lsn,
-                     job->pack.live_octets);
-        break;
-    case IO_BALLAST:
-        ballast_done(keeper, job);
-        break;
-    case IO_GIVE_UP:
-        give_up_done(keeper);
-        break;
-    case IO_SPARE:
-    case IO_FETCH:
-    case IO_SPILL:
-    case IO_BACKUP:
-    case IO_JOB_TYPE_COUNT:
-        break; /* not the keeper's, or told to who asked */
-    }
-}
-
-static void
-job_failed(struct keeper *keeper, const struct io_job *job)
-{
-    bool is_ballast = job->type == IO_BALLAST;
-    keeper->ballast.has_failed |= is_ballast;
-    /* Only the first failure of a ballast is news: everything else goes on without it. */
-    if (!is_ballast || keeper->retries[IO_BALLAST].delay_ms == 0) {
-        log_job_failure(keeper, job);
-    }
-    retry_later(keeper, job->type);
-}
-
-bool
-keeper_begin_backup(struct keeper *keeper, struct backup *backup, keeper_backup_done *done,
-                    void *context)
-{
-    if (keeper->backup != NULL) {
-        return false;
-    }
-    keeper->backup = backup;
-    keeper->backup_has_begun = false;
-    keeper->backup_done = done;
-    keeper->backup_context = context;
-    return true;
-}
-
-static void
-end_backup(struct keeper *keeper, enum status status)
-{
-    struct backup *backup = keeper->backup;
-    keeper->backup = NULL;
-    keeper->backup_has_begun = false;
-    keeper->backup_done(keeper->backup_context, backup, status);
-}
-
-void
-keeper_end_backup(struct keeper *keeper, const struct disk *disk)
-{
-    if (keeper->backup != NULL && !keeper->is_busy) {
-        backup_cancel(keeper->backup, disk, "the broker stops");
-        end_backup(keeper, STATUS_REJECTED);
-    }
-}
-
-void
-keeper_job_done(struct keeper *keeper, struct io_job *job)
-{
-    assert(keeper->is_busy);
-    assert(job == &keeper->job);
-    assert(!job->is_fatal);
-    keeper->is_busy = false;
-    if (job->type == IO_BACKUP) {
-        if (job->status != STATUS_AGAIN) {
-            end_backup(keeper, job->status);
-        }
-        return;
-    }
-    if (job->type == IO_PACK && job->status == STATUS_AGAIN) {
-        keeper->pack = *job;
-        return;
-    }
-    if (job->type == IO_PACK && job->status != STATUS_OK) {
-        packing_free(&job->pack.packing); /* of a job that was not carried out */
-        space_pack_failed(keeper->space, job->pack.first, job->pack.last);
-    }
-    if (job->status == STATUS_OK) {
-        job_succeeded(keeper, job);
-    } else if (job->type == IO_INDEX && job->status == STATUS_CORRUPT) {
-        index_is_damaged(keeper, job);
-    } else {
-        job_failed(keeper, job);
-    }
-}
+/* Questions ------------------------------------------------------------------------------------ */
 
 bool
 keeper_is_busy(const struct keeper *keeper)
@@ -766,7 +452,7 @@ index_now(struct keeper *keeper, const struct disk *disk, uint64_t number, uint6
     struct io_job job = {.type = IO_INDEX, .index = {.number = number, .end_lsn = end_lsn}};
     io_job_run(&job, disk, NULL);
     if (job.status != STATUS_OK) {
-        log_job_failure(keeper, &job);
+        keeper_log_job_failure(keeper, &job);
     }
 }
 

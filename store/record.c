@@ -1,92 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Where a record begins and ends, and those of messages. Those of topology are record_topology.c's.
+ */
 #include "store/record.h"
 
 #include "base/assert.h"
-#include "store/crc32c.h"
-#include "store/little_endian.h"
-
-static const uint32_t BATCH_MAGIC = 0x54414252;
+#include "store/record_fact.h"
+#include "store/record_parts.h"
 
 enum {
-    HEADER_CRC_AT = 60,
     PUBLISH_FIXED = 16,
     ACK_FIXED = 24,
     ROW_STATE_FIXED = 16,
     HANDOUT_FIXED = 16,
-    VHOST_FIXED = 32,
-    DESCRIBED_FIXED = 8, /* behind it: octets of the rest, and four that are 0 */
-    USER_FIXED = 24,
-    EXCHANGE_FIXED = 32,
-    QUEUE_FIXED = 32,
-    BINDING_FIXED = 32,
-    POLICY_FIXED = 40,
-    GENERATION_FIXED = 40,
-    MADE_FIXED = 8,
     ID_FIXED = 8,
 };
 
-/* Flag of a SET record: MADE_FIXED octets about its maker stand behind the fixed part. */
-static const uint32_t RECORD_MADE = 1 << 8;
-
-/* Batch headers -------------------------------------------------------------------------------- */
-
-void
-batch_header_encode(const struct batch_header *header, uint8_t out[static BATCH_HEADER_SIZE])
-{
-    put_u32_le(out, BATCH_MAGIC);
-    put_u16_le(out + 4, header->flags);
-    put_u16_le(out + 6, header->group);
-    put_u64_le(out + 8, header->base_lsn);
-    put_u32_le(out + 16, header->data_size);
-    put_u32_le(out + 20, header->control_size);
-    put_u32_le(out + 24, header->record_count);
-    put_u32_le(out + 28, header->control_crc);
-    put_u64_le(out + 32, header->epoch);
-    put_u64_le(out + 40, header->durable_lsn);
-    put_u64_le(out + 48, (uint64_t)header->wall_ms);
-    put_u32_le(out + 56, header->skipped);
-    put_u32_le(out + HEADER_CRC_AT, crc32c(0, out, HEADER_CRC_AT));
-}
-
-enum status
-batch_header_decode(struct batch_header *header, const uint8_t octets[static BATCH_HEADER_SIZE])
-{
-    if (get_u32_le(octets) != BATCH_MAGIC ||
-        get_u32_le(octets + HEADER_CRC_AT) != crc32c(0, octets, HEADER_CRC_AT)) {
-        return STATUS_CORRUPT;
-    }
-    *header = (struct batch_header){
-        .flags = get_u16_le(octets + 4),
-        .group = get_u16_le(octets + 6),
-        .base_lsn = get_u64_le(octets + 8),
-        .data_size = get_u32_le(octets + 16),
-        .control_size = get_u32_le(octets + 20),
-        .record_count = get_u32_le(octets + 24),
-        .control_crc = get_u32_le(octets + 28),
-        .epoch = get_u64_le(octets + 32),
-        .durable_lsn = get_u64_le(octets + 40),
-        .wall_ms = (int64_t)get_u64_le(octets + 48),
-        .skipped = get_u32_le(octets + 56),
-    };
-    return STATUS_OK;
-}
-
 /* Decoding ------------------------------------------------------------------------------------- */
 
-/* The fixed part behind the header; NULL when the record is shorter. */
-static const uint8_t *
-fixed_part(const struct record *record, size_t size)
-{
-    return record->octets.size < RECORD_HEADER_SIZE + size
-               ? NULL
-               : record->octets.data + RECORD_HEADER_SIZE;
-}
-
-/* Cuts `count` runs of the given sizes from behind the fixed part. False when they do not lie
- * within the record, or do not fill it but for the padding. */
-static bool
-cut_tail(const struct record *record, size_t fixed, const uint32_t *sizes, struct bytes *const *out,
-         size_t count)
+bool
+record_cut_tail(const struct record *record, size_t fixed, const uint32_t *sizes,
+                struct bytes *const *out, size_t count)
 {
     size_t at = RECORD_HEADER_SIZE + fixed;
     for (size_t i = 0; i < count; i++) {
@@ -102,7 +35,7 @@ cut_tail(const struct record *record, size_t fixed, const uint32_t *sizes, struc
 static bool
 decode_publish(struct record *record)
 {
-    const uint8_t *at = fixed_part(record, PUBLISH_FIXED);
+    const uint8_t *at = record_fixed_part(record, PUBLISH_FIXED);
     if (at == NULL) {
         return false;
     }
@@ -176,7 +109,7 @@ check_ack_list(const struct record *record)
 static bool
 decode_ack(struct record *record)
 {
-    const uint8_t *at = fixed_part(record, ACK_FIXED);
+    const uint8_t *at = record_fixed_part(record, ACK_FIXED);
     if (at == NULL) {
         return false;
     }
@@ -185,7 +118,7 @@ decode_ack(struct record *record)
     record->ack.count = get_u32_le(at + 16);
     uint32_t list_size = get_u32_le(at + 20);
     struct bytes *const list[] = {&record->ack.list};
-    return record->ack.count > 0 && cut_tail(record, ACK_FIXED, &list_size, list, 1) &&
+    return record->ack.count > 0 && record_cut_tail(record, ACK_FIXED, &list_size, list, 1) &&
            check_ack_list(record);
 }
 
@@ -249,7 +182,7 @@ state_queues_are_right(const struct record *record)
 static bool
 decode_row_state(struct record *record)
 {
-    const uint8_t *at = fixed_part(record, ROW_STATE_FIXED);
+    const uint8_t *at = record_fixed_part(record, ROW_STATE_FIXED);
     if (at == NULL) {
         return false;
     }
@@ -280,7 +213,7 @@ decode_row_state(struct record *record)
 static bool
 decode_handout(struct record *record)
 {
-    const uint8_t *at = fixed_part(record, HANDOUT_FIXED);
+    const uint8_t *at = record_fixed_part(record, HANDOUT_FIXED);
     if (at == NULL || record->octets.size != RECORD_HEADER_SIZE + HANDOUT_FIXED) {
         return false;
     }
@@ -290,152 +223,9 @@ decode_handout(struct record *record)
 }
 
 static bool
-decode_vhost(struct record *record)
-{
-    const uint8_t *at = fixed_part(record, VHOST_FIXED);
-    if (at == NULL) {
-        return false;
-    }
-    record->vhost.id = get_u64_le(at);
-    record->vhost.connections_max = (int64_t)get_u64_le(at + 8);
-    record->vhost.queues_max = (int64_t)get_u64_le(at + 16);
-    record->vhost.flags = get_u32_le(at + 24);
-    uint32_t sizes[] = {get_u32_le(at + 28), 0};
-    struct bytes *const tails[] = {&record->vhost.name, &record->vhost.rest};
-    size_t fixed = VHOST_FIXED;
-    if ((record->vhost.flags & RECORD_DESCRIBED) != 0) {
-        fixed += DESCRIBED_FIXED;
-        at = fixed_part(record, fixed);
-        if (at == NULL) {
-            return false;
-        }
-        sizes[1] = get_u32_le(at + VHOST_FIXED);
-        record->vhost.flags &= ~(uint32_t)RECORD_DESCRIBED;
-    }
-    return cut_tail(record, fixed, sizes, tails, 2);
-}
-
-static bool
-decode_user(struct record *record)
-{
-    const uint8_t *at = fixed_part(record, USER_FIXED);
-    if (at == NULL) {
-        return false;
-    }
-    record->user.id = get_u64_le(at);
-    record->user.flags = get_u32_le(at + 8);
-    uint32_t sizes[] = {get_u32_le(at + 12), get_u32_le(at + 16)};
-    struct bytes *const tails[] = {&record->user.name, &record->user.rest};
-    return cut_tail(record, USER_FIXED, sizes, tails, 2);
-}
-
-/* Who made it stands behind the fixed part when the flag says so, and is no property of the object:
- * the flag is taken away. Octets of both parts; 0: they do not fit. */
-static size_t
-decode_made(const struct record *record, size_t fixed, uint32_t *flags, struct made *made)
-{
-    *made = (struct made){0};
-    if ((*flags & RECORD_MADE) == 0) {
-        return fixed;
-    }
-    const uint8_t *at = fixed_part(record, fixed + MADE_FIXED);
-    if (at == NULL) {
-        return 0;
-    }
-    *flags &= ~RECORD_MADE;
-    made->user = get_u32_le(at + fixed);
-    made->wall_s = get_u32_le(at + fixed + 4);
-    return fixed + MADE_FIXED;
-}
-
-static bool
-decode_exchange(struct record *record)
-{
-    const uint8_t *at = fixed_part(record, EXCHANGE_FIXED);
-    if (at == NULL) {
-        return false;
-    }
-    record->exchange.id = get_u64_le(at);
-    record->exchange.vhost = get_u64_le(at + 8);
-    record->exchange.flags = get_u32_le(at + 16);
-    uint32_t sizes[] = {get_u32_le(at + 20), get_u32_le(at + 24), get_u32_le(at + 28)};
-    size_t fixed =
-        decode_made(record, EXCHANGE_FIXED, &record->exchange.flags, &record->exchange.made);
-    struct bytes *const tails[] = {&record->exchange.name, &record->exchange.type,
-                                   &record->exchange.arguments};
-    return fixed != 0 && cut_tail(record, fixed, sizes, tails, 3);
-}
-
-static bool
-decode_queue(struct record *record)
-{
-    const uint8_t *at = fixed_part(record, QUEUE_FIXED);
-    if (at == NULL) {
-        return false;
-    }
-    record->queue.id = get_u64_le(at);
-    record->queue.vhost = get_u64_le(at + 8);
-    record->queue.flags = get_u32_le(at + 16);
-    uint32_t sizes[] = {get_u32_le(at + 20), get_u32_le(at + 24)};
-    size_t fixed = decode_made(record, QUEUE_FIXED, &record->queue.flags, &record->queue.made);
-    struct bytes *const tails[] = {&record->queue.name, &record->queue.arguments};
-    return fixed != 0 && cut_tail(record, fixed, sizes, tails, 2);
-}
-
-static bool
-decode_binding(struct record *record)
-{
-    const uint8_t *at = fixed_part(record, BINDING_FIXED);
-    if (at == NULL) {
-        return false;
-    }
-    record->binding.source = get_u64_le(at);
-    record->binding.target = get_u64_le(at + 8);
-    record->binding.flags = get_u32_le(at + 16);
-    uint32_t sizes[] = {get_u32_le(at + 20), get_u32_le(at + 24)};
-    struct bytes *const tails[] = {&record->binding.routing_key, &record->binding.arguments};
-    return cut_tail(record, BINDING_FIXED, sizes, tails, 2);
-}
-
-static bool
-decode_policy(struct record *record)
-{
-    const uint8_t *at = fixed_part(record, POLICY_FIXED);
-    if (at == NULL) {
-        return false;
-    }
-    struct record_policy *policy = &record->policy;
-    policy->id = get_u64_le(at);
-    policy->vhost = get_u64_le(at + 8);
-    policy->flags = get_u32_le(at + 16);
-    policy->priority = (int32_t)get_u32_le(at + 20);
-    policy->target = get_u32_le(at + 24);
-    uint32_t sizes[] = {get_u32_le(at + 28), get_u32_le(at + 32), get_u32_le(at + 36)};
-    struct bytes *const tails[] = {&policy->name, &policy->pattern, &policy->definition};
-    return cut_tail(record, POLICY_FIXED, sizes, tails, 3);
-}
-
-static bool
-decode_generation(struct record *record)
-{
-    const uint8_t *at = fixed_part(record, GENERATION_FIXED);
-    if (at == NULL) {
-        return false;
-    }
-    struct record_generation *generation = &record->generation;
-    generation->id = get_u64_le(at);
-    generation->vhost = get_u64_le(at + 8);
-    generation->wall_ms = (int64_t)get_u64_le(at + 16);
-    generation->cause = get_u32_le(at + 24);
-    uint32_t sizes[] = {get_u32_le(at + 28), get_u32_le(at + 32)};
-    struct bytes *const tails[] = {&generation->maker, &generation->rest};
-    return cut_tail(record, GENERATION_FIXED, sizes, tails, 2);
-}
-
-static bool
 decode_id(struct record *record)
 {
-    const uint8_t *at = fixed_part(record, ID_FIXED);
+    const uint8_t *at = record_fixed_part(record, ID_FIXED);
     if (at == NULL || record->octets.size != RECORD_HEADER_SIZE + ID_FIXED) {
         return false;
     }
@@ -463,20 +253,17 @@ decode_body(struct record *record)
     case RECORD_HANDOUT:
         return decode_handout(record);
     case RECORD_VHOST_SET:
-        return decode_vhost(record);
     case RECORD_USER_SET:
-        return decode_user(record);
     case RECORD_EXCHANGE_SET:
-        return decode_exchange(record);
     case RECORD_QUEUE_SET:
-        return decode_queue(record);
     case RECORD_BINDING_SET:
     case RECORD_BINDING_DELETE:
-        return decode_binding(record);
     case RECORD_POLICY_SET:
-        return decode_policy(record);
     case RECORD_GENERATION_SET:
-        return decode_generation(record);
+        return record_decode_topology(record);
+    case RECORD_FACT_SET:
+    case RECORD_FACT_DELETE:
+        return record_decode_fact(record);
     case RECORD_VHOST_DELETE:
     case RECORD_USER_DELETE:
     case RECORD_EXCHANGE_DELETE:
@@ -538,38 +325,20 @@ record_state_attempts(const struct record *record)
 
 /* Encoding ------------------------------------------------------------------------------------- */
 
-static size_t
-aligned(size_t size)
-{
-    return (size + RECORD_ALIGNMENT - 1) & ~(size_t)(RECORD_ALIGNMENT - 1);
-}
-
-static void
-put_header(uint8_t *at, enum record_type type, size_t size)
-{
-    at[0] = (uint8_t)type;
-    at[1] = type == RECORD_NOTE ? RECORD_IGNORABLE : 0;
-    at[2] = 0;
-    at[3] = 0;
-    put_u32_le(at + 4, (uint32_t)size);
-}
-
-/* Writes the header of a record whose fixed part has `fixed` octets, copies the tails behind it and
- * returns where the fixed part goes; NULL when there is no memory. */
-static uint8_t *
-begin_record(struct buffer *out, enum record_type type, size_t fixed, const struct bytes *tails,
+uint8_t *
+record_begin(struct buffer *out, enum record_type type, size_t fixed, const struct bytes *tails,
              size_t tail_count)
 {
     size_t size = RECORD_HEADER_SIZE + fixed;
     for (size_t i = 0; i < tail_count; i++) {
         size += tails[i].size;
     }
-    size_t whole = aligned(size);
+    size_t whole = record_aligned(size);
     uint8_t *at = buffer_reserve(out, whole);
     if (at == NULL) {
         return NULL;
     }
-    put_header(at, type, whole);
+    record_put_header(at, type, whole);
     uint8_t *tail = at + RECORD_HEADER_SIZE + fixed;
     for (size_t i = 0; i < tail_count; i++) {
         if (tails[i].size > 0) {
@@ -588,7 +357,7 @@ record_put_publish(struct buffer *out, uint32_t offset, uint32_t size, const uin
 {
     assert(queue_count > 0);
     struct bytes ids = bytes_make(queues, 8 * (size_t)queue_count);
-    uint8_t *at = begin_record(out, RECORD_PUBLISH, PUBLISH_FIXED, &ids, 1);
+    uint8_t *at = record_begin(out, RECORD_PUBLISH, PUBLISH_FIXED, &ids, 1);
     if (at != NULL) {
         put_u32_le(at, offset);
         put_u32_le(at + 4, size);
@@ -625,7 +394,7 @@ record_put_row_state(struct buffer *out, uint64_t lsn, const struct row_state *s
                      (came_with_message ? ROW_STATE_CAME_WITH_MESSAGE : 0) |
                      (has_attempts ? ROW_STATE_ATTEMPTS : 0);
     size_t fixed = ROW_STATE_FIXED + field_octets(fields) + 8 * (size_t)queue_count;
-    uint8_t *at = begin_record(out, RECORD_ROW_STATE, fixed, NULL, 0);
+    uint8_t *at = record_begin(out, RECORD_ROW_STATE, fixed, NULL, 0);
     if (at == NULL) {
         return;
     }
@@ -651,185 +420,19 @@ record_put_row_state(struct buffer *out, uint64_t lsn, const struct row_state *s
 void
 record_put_handout(struct buffer *out, uint64_t queue, uint64_t lsn)
 {
-    uint8_t *at = begin_record(out, RECORD_HANDOUT, HANDOUT_FIXED, NULL, 0);
+    uint8_t *at = record_begin(out, RECORD_HANDOUT, HANDOUT_FIXED, NULL, 0);
     if (at != NULL) {
         put_u64_le(at, queue);
         put_u64_le(at + 8, lsn);
     }
 }
 
-void
-record_put_vhost(struct buffer *out, uint64_t id, int64_t connections_max, int64_t queues_max,
-                 uint32_t flags, struct bytes name)
-{
-    record_put_described_vhost(out, id, connections_max, queues_max, flags, name,
-                               bytes_make(NULL, 0));
-}
-
-void
-record_put_described_vhost(struct buffer *out, uint64_t id, int64_t connections_max,
-                           int64_t queues_max, uint32_t flags, struct bytes name, struct bytes rest)
-{
-    struct bytes tails[] = {name, rest};
-    size_t fixed = rest.size == 0 ? VHOST_FIXED : VHOST_FIXED + DESCRIBED_FIXED;
-    uint8_t *at = begin_record(out, RECORD_VHOST_SET, fixed, tails, 2);
-    if (at != NULL && rest.size > 0) {
-        flags |= RECORD_DESCRIBED;
-        put_u32_le(at + VHOST_FIXED, (uint32_t)rest.size);
-        put_u32_le(at + VHOST_FIXED + 4, 0);
-    }
-    if (at != NULL) {
-        put_u64_le(at, id);
-        put_u64_le(at + 8, (uint64_t)connections_max);
-        put_u64_le(at + 16, (uint64_t)queues_max);
-        put_u32_le(at + 24, flags);
-        put_u32_le(at + 28, (uint32_t)name.size);
-    }
-}
-
-void
-record_put_user(struct buffer *out, uint64_t id, uint32_t flags, struct bytes name,
-                struct bytes rest)
-{
-    struct bytes tails[] = {name, rest};
-    uint8_t *at = begin_record(out, RECORD_USER_SET, USER_FIXED, tails, 2);
-    if (at != NULL) {
-        put_u64_le(at, id);
-        put_u32_le(at + 8, flags);
-        put_u32_le(at + 12, (uint32_t)name.size);
-        put_u32_le(at + 16, (uint32_t)rest.size);
-        put_u32_le(at + 20, 0);
-    }
-}
-
-static bool
-says_maker(struct made made)
-{
-    return made.user != 0 || made.wall_s != 0;
-}
-
-static size_t
-made_octets(struct made made)
-{
-    return says_maker(made) ? MADE_FIXED : 0;
-}
-
-/* `fixed` are the octets before it; returns the flags of the record. */
-static uint32_t
-put_made(uint8_t *at, size_t fixed, uint32_t flags, struct made made)
-{
-    if (!says_maker(made)) {
-        return flags;
-    }
-    put_u32_le(at + fixed, made.user);
-    put_u32_le(at + fixed + 4, made.wall_s);
-    return flags | RECORD_MADE;
-}
-
-void
-record_put_made_exchange(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
-                         struct made made, struct bytes name, struct bytes type,
-                         struct bytes arguments)
-{
-    struct bytes tails[] = {name, type, arguments};
-    uint8_t *at =
-        begin_record(out, RECORD_EXCHANGE_SET, EXCHANGE_FIXED + made_octets(made), tails, 3);
-    if (at != NULL) {
-        put_u64_le(at, id);
-        put_u64_le(at + 8, vhost);
-        put_u32_le(at + 16, put_made(at, EXCHANGE_FIXED, flags, made));
-        put_u32_le(at + 20, (uint32_t)name.size);
-        put_u32_le(at + 24, (uint32_t)type.size);
-        put_u32_le(at + 28, (uint32_t)arguments.size);
-    }
-}
-
-void
-record_put_exchange(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
-                    struct bytes name, struct bytes type, struct bytes arguments)
-{
-    record_put_made_exchange(out, id, vhost, flags, (struct made){0}, name, type, arguments);
-}
-
-void
-record_put_made_queue(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags,
-                      struct made made, struct bytes name, struct bytes arguments)
-{
-    struct bytes tails[] = {name, arguments};
-    uint8_t *at = begin_record(out, RECORD_QUEUE_SET, QUEUE_FIXED + made_octets(made), tails, 2);
-    if (at != NULL) {
-        put_u64_le(at, id);
-        put_u64_le(at + 8, vhost);
-        put_u32_le(at + 16, put_made(at, QUEUE_FIXED, flags, made));
-        put_u32_le(at + 20, (uint32_t)name.size);
-        put_u32_le(at + 24, (uint32_t)arguments.size);
-        put_u32_le(at + 28, 0);
-    }
-}
-
-void
-record_put_queue(struct buffer *out, uint64_t id, uint64_t vhost, uint32_t flags, struct bytes name,
-                 struct bytes arguments)
-{
-    record_put_made_queue(out, id, vhost, flags, (struct made){0}, name, arguments);
-}
-
-void
-record_put_binding(struct buffer *out, enum record_type type, uint64_t source, uint64_t target,
-                   uint32_t flags, struct bytes routing_key, struct bytes arguments)
-{
-    assert(type == RECORD_BINDING_SET || type == RECORD_BINDING_DELETE);
-    struct bytes tails[] = {routing_key, arguments};
-    uint8_t *at = begin_record(out, type, BINDING_FIXED, tails, 2);
-    if (at != NULL) {
-        put_u64_le(at, source);
-        put_u64_le(at + 8, target);
-        put_u32_le(at + 16, flags);
-        put_u32_le(at + 20, (uint32_t)routing_key.size);
-        put_u32_le(at + 24, (uint32_t)arguments.size);
-        put_u32_le(at + 28, 0);
-    }
-}
-
 static void
 put_id_record(struct buffer *out, enum record_type type, uint64_t id)
 {
-    uint8_t *at = begin_record(out, type, ID_FIXED, NULL, 0);
+    uint8_t *at = record_begin(out, type, ID_FIXED, NULL, 0);
     if (at != NULL) {
         put_u64_le(at, id);
-    }
-}
-
-void
-record_put_policy(struct buffer *out, const struct record_policy *policy)
-{
-    const struct bytes tails[] = {policy->name, policy->pattern, policy->definition};
-    uint8_t *at = begin_record(out, RECORD_POLICY_SET, POLICY_FIXED, tails, 3);
-    if (at != NULL) {
-        put_u64_le(at, policy->id);
-        put_u64_le(at + 8, policy->vhost);
-        put_u32_le(at + 16, policy->flags);
-        put_u32_le(at + 20, (uint32_t)policy->priority);
-        put_u32_le(at + 24, policy->target);
-        put_u32_le(at + 28, (uint32_t)policy->name.size);
-        put_u32_le(at + 32, (uint32_t)policy->pattern.size);
-        put_u32_le(at + 36, (uint32_t)policy->definition.size);
-    }
-}
-
-void
-record_put_generation(struct buffer *out, const struct record_generation *generation)
-{
-    const struct bytes tails[] = {generation->maker, generation->rest};
-    uint8_t *at = begin_record(out, RECORD_GENERATION_SET, GENERATION_FIXED, tails, 2);
-    if (at != NULL) {
-        put_u64_le(at, generation->id);
-        put_u64_le(at + 8, generation->vhost);
-        put_u64_le(at + 16, (uint64_t)generation->wall_ms);
-        put_u32_le(at + 24, generation->cause);
-        put_u32_le(at + 28, (uint32_t)generation->maker.size);
-        put_u32_le(at + 32, (uint32_t)generation->rest.size);
-        put_u32_le(at + 36, 0);
     }
 }
 
@@ -848,7 +451,7 @@ record_put_epoch(struct buffer *out, uint64_t epoch)
 void
 record_put_note(struct buffer *out)
 {
-    (void)begin_record(out, RECORD_NOTE, 0, NULL, 0);
+    (void)record_begin(out, RECORD_NOTE, 0, NULL, 0);
 }
 
 /* Acknowledgements ----------------------------------------------------------------------------- */
@@ -892,7 +495,7 @@ void
 record_ack_end(struct record_ack_writer *writer, struct buffer *out)
 {
     size_t size = buffer_size(out) - writer->start;
-    size_t whole = aligned(size);
+    size_t whole = record_aligned(size);
     uint8_t *padding = buffer_reserve(out, RECORD_ALIGNMENT);
     if (padding == NULL) {
         return;
@@ -900,7 +503,7 @@ record_ack_end(struct record_ack_writer *writer, struct buffer *out)
     uint8_t *start = out->data + out->start + writer->start;
     memset(padding, 0, whole - size);
     buffer_commit(out, whole - size);
-    put_header(start, RECORD_ACK, whole);
+    record_put_header(start, RECORD_ACK, whole);
     put_u32_le(start + RECORD_HEADER_SIZE + 16, writer->count);
     put_u32_le(start + RECORD_HEADER_SIZE + 20, (uint32_t)(size - RECORD_HEADER_SIZE - ACK_FIXED));
     writer->count = 0;

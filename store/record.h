@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The octets of a log: batch headers and records, as docs/store-format.md gives them. Encoding and
- * decoding as pure functions over octets; what a disk may have changed is checked here, once,
- * before anybody acts on it. */
+/* The records of a log, as docs/store-format.md gives them. Encoding and decoding as pure functions
+ * over octets; what a disk may have changed is checked here, once, before anybody acts on it. */
 #ifndef BOURSE_STORE_RECORD_H
 #define BOURSE_STORE_RECORD_H
 
@@ -16,44 +15,9 @@
 #include <stdint.h>
 
 enum {
-    BATCH_HEADER_SIZE = 64,
-    BATCH_ALIGNMENT = 64,
     RECORD_ALIGNMENT = 8,
     RECORD_HEADER_SIZE = 8,
 };
-
-enum batch_flag {
-    BATCH_FIRST_OF_EPOCH = 1 << 0,
-};
-
-struct batch_header {
-    uint16_t flags; /* of enum batch_flag */
-    uint16_t group;
-    uint64_t base_lsn;
-    uint32_t data_size;
-    uint32_t control_size;
-    uint32_t record_count;
-    uint32_t control_crc;
-    uint64_t epoch;
-    uint64_t durable_lsn;
-    int64_t wall_ms;
-    uint32_t skipped; /* octets since the end of the epoch's previous batch */
-};
-
-/* LSN behind the batch: where the next one of the segment begins. */
-static inline uint64_t
-batch_header_end(const struct batch_header *header)
-{
-    uint64_t size = (uint64_t)BATCH_HEADER_SIZE + header->data_size + header->control_size;
-    return header->base_lsn + ((size + BATCH_ALIGNMENT - 1) & ~(uint64_t)(BATCH_ALIGNMENT - 1));
-}
-
-/* Encodes with its own CRC. */
-void batch_header_encode(const struct batch_header *header, uint8_t out[static BATCH_HEADER_SIZE]);
-
-/* STATUS_CORRUPT when magic or CRC are not right; nothing else is judged. */
-MUST_CHECK enum status batch_header_decode(struct batch_header *header,
-                                           const uint8_t octets[static BATCH_HEADER_SIZE]);
 
 enum record_type {
     RECORD_PUBLISH = 1,
@@ -74,6 +38,8 @@ enum record_type {
     RECORD_POLICY_DELETE = 27,
     RECORD_GENERATION_SET = 28,
     RECORD_GENERATION_DELETE = 29,
+    RECORD_FACT_SET = 30, /* record_fact.h */
+    RECORD_FACT_DELETE = 31,
     RECORD_EPOCH = 32,
     RECORD_NOTE = 33,
 };
@@ -176,6 +142,11 @@ struct record {
         } binding;
         struct record_policy policy;
         struct record_generation generation;
+        struct {
+            uint32_t kind; /* of enum record_fact_kind, or another */
+            uint64_t id;
+            struct bytes rest; /* empty: it is deleted, or says nothing */
+        } fact;
         struct {
             uint64_t id;
         } deleted; /* every DELETE but BINDING_DELETE */

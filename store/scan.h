@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "base/disk.h"
 #include "base/status.h"
+#include "store/batch_header.h"
 #include "store/record.h"
 #include "store/segment.h"
 

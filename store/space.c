@@ -3,59 +3,17 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "store/space_account.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    SPARSE_SHARE = 4,   /* a segment is sparse when less than one part in so many lives */
-    WASTED_SHARE = 2,   /* space is wasted when more than one part in so many does not live */
-    PACK_MIN = 2,       /* segments that are worth packing together */
     SNAPSHOT_SLOTS = 4, /* see space_settings */
     SORT_SLOTS = 8,     /* see space_settings */
-    SORT_RUN = 64 * 1024,
-    SORT_ROWS = 512 * 1024, /* that are held in memory meanwhile: about 120 octets each at most */
 };
 
 static const uint64_t SNAPSHOT_OCTETS = UINT64_C(64) * 1024 * 1024;
-
-/* An older segment that removals speak of. */
-struct space_debt {
-    uint64_t number;
-    uint64_t batch_lsn; /* the highest batch with such a removal */
-};
-
-struct space_segment {
-    uint64_t number;
-    uint64_t last; /* of a pack, else `number` */
-    uint64_t epoch;
-    uint64_t base_lsn;
-    uint64_t capacity;
-    uint64_t live_entries;    /* rows and states */
-    uint64_t live_octets;     /* of rows, each with its whole content, and states */
-    uint64_t dead_lsn;        /* the highest batch that ended an entry of it; 0: none did */
-    uint64_t topology_lsn;    /* the highest batch with a topology or HANDOUT record; 0: none */
-    uint64_t run_octets;      /* of an average run; UINT64_MAX: not known */
-    struct space_debt *debts; /* by rising number; owned */
-    uint32_t debt_count, debt_capacity;
-    uint32_t last_debt; /* the one that was added to last */
-    bool is_indexed;
-    bool would_go; /* scratch of find_snapshot */
-};
-
-struct space {
-    struct space_settings settings;
-    struct space_segment **segments; /* by rising base and number; owned */
-    uint32_t segment_count, segment_capacity;
-    uint32_t last_found; /* where the last LSN was looked up */
-    uint64_t used_octets;
-    uint64_t live_octets;
-    uint64_t snapshot_lsn;
-    uint64_t topology_lsn; /* the highest that was reported */
-    bool is_stale;         /* something has changed since space_next found nothing to do */
-    bool was_wasted;       /* and so is this */
-    uint64_t wake_lsn;     /* once so much is committed, there may be something to do */
-};
 
 struct space *
 space_new(const struct space_settings *settings)
@@ -114,9 +72,8 @@ position_of_number(const struct space *space, uint64_t number)
     return low;
 }
 
-/* The segment of that number, which is there. */
-static struct space_segment *
-segment_of_number(const struct space *space, uint64_t number)
+struct space_segment *
+space_segment_of_number(const struct space *space, uint64_t number)
 {
     assert(space->segment_count > 0);
     struct space_segment *segment = space->segments[position_of_number(space, number)];
@@ -214,44 +171,25 @@ space_journal_at(struct space *space, uint64_t lsn)
 void
 space_segment_indexed(struct space *space, uint64_t number)
 {
-    segment_of_number(space, number)->is_indexed = true;
+    space_segment_of_number(space, number)->is_indexed = true;
     space->is_stale = true;
 }
 
 void
 space_segment_runs(struct space *space, uint64_t number, uint64_t octets, uint64_t runs)
 {
-    segment_of_number(space, number)->run_octets = runs == 0 ? UINT64_MAX : octets / runs;
+    space_segment_of_number(space, number)->run_octets = runs == 0 ? UINT64_MAX : octets / runs;
     space->is_stale = true;
 }
 
 /* Counting ------------------------------------------------------------------------------------- */
 
-/* Octets that live in it, for the account. */
-static uint64_t
-live_share(const struct space_segment *segment)
-{
-    return segment->live_octets < segment->capacity ? segment->live_octets : segment->capacity;
-}
-
-static bool
-is_sparse(const struct space_segment *segment)
-{
-    return live_share(segment) < segment->capacity / SPARSE_SHARE;
-}
-
-static bool
-is_wasted(const struct space *space)
-{
-    return space->used_octets - space->live_octets > space->used_octets / WASTED_SHARE;
-}
-
 static void
 set_live_octets(struct space *space, struct space_segment *segment, uint64_t octets)
 {
-    space->live_octets -= live_share(segment);
+    space->live_octets -= segment_live_share(segment);
     segment->live_octets = octets;
-    space->live_octets += live_share(segment);
+    space->live_octets += segment_live_share(segment);
 }
 
 void
@@ -328,14 +266,14 @@ remove_entry(struct space *space, struct space_segment *segment, uint64_t octets
 {
     assert(segment->live_entries > 0);
     assert(segment->live_octets >= octets);
-    bool was_sparse = is_sparse(segment);
+    bool was_sparse = segment_is_sparse(segment);
     segment->live_entries--;
     set_live_octets(space, segment, segment->live_octets - octets);
     uint64_t dead_lsn = batch_lsn != 0 ? batch_lsn : space->topology_lsn;
     if (segment->dead_lsn < dead_lsn) {
         segment->dead_lsn = dead_lsn;
     }
-    space->is_stale |= segment->live_entries == 0 || (is_sparse(segment) && !was_sparse);
+    space->is_stale |= segment->live_entries == 0 || (segment_is_sparse(segment) && !was_sparse);
 }
 
 void
@@ -418,7 +356,7 @@ remove_segment(struct space *space, uint32_t position)
 {
     struct space_segment *segment = space->segments[position];
     space->used_octets -= segment->capacity;
-    space->live_octets -= live_share(segment);
+    space->live_octets -= segment_live_share(segment);
     segment_free(segment);
     struct space_segment **at = space->segments + position;
     space->segment_count--;
@@ -428,7 +366,7 @@ remove_segment(struct space *space, uint32_t position)
 void
 space_retired(struct space *space, uint64_t number)
 {
-    assert(segment_of_number(space, number)->live_entries == 0);
+    assert(space_segment_of_number(space, number)->live_entries == 0);
     forgive_debts(space, number, UINT64_MAX);
     remove_segment(space, position_of_number(space, number));
 }
@@ -464,7 +402,7 @@ void
 space_packed(struct space *space, uint64_t first, uint64_t last, uint64_t folded_lsn,
              uint64_t capacity)
 {
-    struct space_segment *pack = segment_of_number(space, first);
+    struct space_segment *pack = space_segment_of_number(space, first);
     uint32_t next = position_of_number(space, first) + 1;
     forgive_debts(space, first, folded_lsn);
     while (next < space->segment_count && space->segments[next]->number <= last) {
@@ -476,10 +414,10 @@ space_packed(struct space *space, uint64_t first, uint64_t last, uint64_t folded
         remove_segment(space, next);
     }
     assert(pack->debt_count == 0);
-    space->live_octets -= live_share(pack);
+    space->live_octets -= segment_live_share(pack);
     space->used_octets = space->used_octets - pack->capacity + capacity;
     pack->capacity = capacity;
-    space->live_octets += live_share(pack);
+    space->live_octets += segment_live_share(pack);
     pack->last = last;
 }
 
@@ -492,293 +430,7 @@ space_pack_failed(struct space *space, uint64_t first, uint64_t last)
     }
 }
 
-/* What to do next ------------------------------------------------------------------------------ */
-
-/* No row lives, and that is certain. */
-static bool
-is_dead(const struct space_segment *segment, uint64_t commit_lsn)
-{
-    return segment->is_indexed && segment->live_entries == 0 && segment->dead_lsn < commit_lsn;
-}
-
-static bool
-needs_snapshot(const struct space *space, const struct space_segment *segment)
-{
-    return segment->topology_lsn != 0 && segment->topology_lsn >= space->snapshot_lsn;
-}
-
-/* Whether the segments around it are gone or have their indexes. */
-static bool
-neighbours_are_indexed(const struct space *space, uint32_t position)
-{
-    const struct space_segment *segment = space->segments[position];
-    if (position + 1 == space->segment_count) {
-        return false;
-    }
-    const struct space_segment *next = space->segments[position + 1];
-    if (next->number == segment->last + 1 && !next->is_indexed) {
-        return false;
-    }
-    if (position == 0) {
-        return true;
-    }
-    const struct space_segment *previous = space->segments[position - 1];
-    return previous->last + 1 != segment->number || previous->is_indexed;
-}
-
-static bool
-find_retire(const struct space *space, uint64_t commit_lsn, struct space_job *job)
-{
-    for (uint32_t i = 0; i < space->segment_count; i++) {
-        const struct space_segment *segment = space->segments[i];
-        if (is_dead(segment, commit_lsn) && segment->debt_count == 0 &&
-            !needs_snapshot(space, segment) && neighbours_are_indexed(space, i)) {
-            *job = (struct space_job){
-                .work = SPACE_RETIRE,
-                .number = segment->number,
-                .last = segment->last,
-                .capacity = segment->capacity,
-                .is_pack = segment->last != segment->number,
-            };
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Where the first segment begins that has no index; 0: below nothing. */
-static uint64_t
-indexed_lsn(const struct space *space)
-{
-    for (uint32_t i = 0; i < space->segment_count; i++) {
-        if (!space->segments[i]->is_indexed) {
-            return space->segments[i]->base_lsn;
-        }
-    }
-    return 0;
-}
-
-/* Whether a snapshot would let the segment go, now or behind others. */
-static bool
-would_go(const struct space *space, const struct space_segment *segment, uint64_t commit_lsn)
-{
-    if (!is_dead(segment, commit_lsn)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < segment->debt_count; i++) {
-        if (!segment_of_number(space, segment->debts[i].number)->would_go) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool
-find_snapshot(const struct space *space, uint64_t commit_lsn, uint64_t lsn, struct space_job *job)
-{
-    uint64_t waiting = 0;
-    for (uint32_t i = 0; i < space->segment_count; i++) {
-        struct space_segment *segment = space->segments[i];
-        segment->would_go = segment->base_lsn < lsn && would_go(space, segment, commit_lsn);
-        if (segment->would_go && (needs_snapshot(space, segment) || segment->debt_count > 0)) {
-            waiting += segment->capacity;
-        }
-    }
-    if (waiting <= space->settings.snapshot_octets) {
-        return false;
-    }
-    *job = (struct space_job){.work = SPACE_SNAPSHOT, .lsn = lsn};
-    return true;
-}
-
-/* The first live segment of which removals in `segment` speak; NULL: none is to be folded. */
-static const struct space_segment *
-live_creditor(const struct space *space, const struct space_segment *segment, uint64_t lsn)
-{
-    for (uint32_t i = 0; i < segment->debt_count; i++) {
-        const struct space_segment *creditor = segment_of_number(space, segment->debts[i].number);
-        if (creditor->live_entries > 0 && creditor->is_indexed &&
-            segment->debts[i].batch_lsn < lsn) {
-            return creditor;
-        }
-    }
-    return NULL;
-}
-
-/* Folds for the sake of a dead segment. Live segments that it speaks of would otherwise keep it. */
-static bool
-find_fold(const struct space *space, uint64_t commit_lsn, uint64_t lsn, struct space_job *job)
-{
-    for (uint32_t i = 0; i < space->segment_count; i++) {
-        const struct space_segment *segment = space->segments[i];
-        const struct space_segment *creditor =
-            is_dead(segment, commit_lsn) ? live_creditor(space, segment, lsn) : NULL;
-        if (creditor != NULL) {
-            *job = (struct space_job){.work = SPACE_FOLD, .number = creditor->number, .lsn = lsn};
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A pack that was made of many segments is worth packing by itself when it has become sparse, and
- * is too much for one segment. */
-static bool
-is_sparse_pack(const struct space *space, uint32_t position, uint64_t lsn)
-{
-    const struct space_segment *segment = space->segments[position];
-    return segment->last != segment->number && segment->base_lsn < lsn &&
-           segment->live_entries > 0 && is_sparse(segment) &&
-           live_share(segment) > space->settings.slot_size / WASTED_SHARE;
-}
-
-/* How many segments from `position` on are sparse, and fit one segment together. One without a live
- * row goes by itself. */
-static uint32_t
-count_sparse(const struct space *space, uint32_t position, uint64_t lsn)
-{
-    uint64_t live = 0;
-    uint32_t count = 0;
-    for (uint32_t i = position; i < space->segment_count; i++, count++) {
-        const struct space_segment *segment = space->segments[i];
-        live += live_share(segment);
-        if (segment->base_lsn >= lsn || segment->live_entries == 0 || !is_sparse(segment) ||
-            segment->epoch != space->segments[position]->epoch ||
-            live > space->settings.slot_size / WASTED_SHARE) {
-            break;
-        }
-    }
-    return count;
-}
-
-/* An older segment that removals speak of, and that is not to be packed along; 0: none. */
-static uint64_t
-outer_creditor(const struct space_segment *segment, uint64_t first)
-{
-    return segment->debt_count > 0 && segment->debts[0].number < first ? segment->debts[0].number
-                                                                       : 0;
-}
-
-/* What a pack keeps is rows. What else its segments hold must not be needed any more: a snapshot
- * covers the topology, older segments fold in the removals. */
-static void
-make_packable(const struct space *space, uint32_t position, uint32_t count, uint64_t lsn,
-              struct space_job *job)
-{
-    *job = (struct space_job){
-        .work = SPACE_PACK,
-        .number = space->segments[position]->number,
-        .last = space->segments[position + count - 1]->last,
-        .lsn = lsn,
-    };
-    for (uint32_t i = position; i < position + count; i++) {
-        const struct space_segment *segment = space->segments[i];
-        job->octets += live_share(segment);
-        uint64_t creditor = outer_creditor(segment, space->segments[position]->number);
-        if (creditor != 0) {
-            *job = (struct space_job){.work = SPACE_FOLD, .number = creditor, .lsn = lsn};
-            return;
-        }
-        if (needs_snapshot(space, segment)) {
-            *job = (struct space_job){.work = SPACE_SNAPSHOT, .lsn = lsn};
-            return;
-        }
-    }
-}
-
-static bool
-find_pack(const struct space *space, uint64_t lsn, struct space_job *job)
-{
-    for (uint32_t i = 0; i < space->segment_count; i++) {
-        uint32_t count = count_sparse(space, i, lsn);
-        if (count >= PACK_MIN || is_sparse_pack(space, i, lsn)) {
-            make_packable(space, i, count > 0 ? count : 1, lsn, job);
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Whether it is old, not a pack, mostly alive, and its queues alternate. */
-static bool
-is_unsorted(const struct space *space, const struct space_segment *segment, uint64_t lsn)
-{
-    const struct space_segment *newest = space->segments[space->segment_count - 1];
-    return segment->base_lsn < lsn && segment->last == segment->number &&
-           segment->number + space->settings.sort_slots / 2 <= newest->number &&
-           segment->run_octets < SORT_RUN && segment->live_entries > 0 && !is_sparse(segment);
-}
-
-/* How many segments from `position` on are to be sorted together. */
-static uint32_t
-count_unsorted(const struct space *space, uint32_t position, uint64_t lsn)
-{
-    uint64_t octets = 0;
-    uint64_t rows = 0;
-    uint32_t count = 0;
-    for (uint32_t i = position; i < space->segment_count; i++, count++) {
-        const struct space_segment *segment = space->segments[i];
-        octets += segment->capacity;
-        rows += segment->live_entries;
-        if (!is_unsorted(space, segment, lsn) ||
-            segment->epoch != space->segments[position]->epoch ||
-            octets > space->settings.sort_slots * space->settings.slot_size || rows > SORT_ROWS) {
-            break;
-        }
-    }
-    return count;
-}
-
-static bool
-find_sort(const struct space *space, uint64_t lsn, struct space_job *job)
-{
-    for (uint32_t i = 0; i < space->segment_count; i++) {
-        uint32_t count = count_unsorted(space, i, lsn);
-        if (count >= space->settings.sort_slots / 2) {
-            make_packable(space, i, count, lsn, job);
-            job->is_sort = job->work == SPACE_PACK;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* From how much committed on a segment is dead that is not yet; UINT64_MAX: none is waiting. */
-static uint64_t
-find_wake_lsn(const struct space *space, uint64_t commit_lsn)
-{
-    uint64_t wake_lsn = UINT64_MAX;
-    for (uint32_t i = 0; i < space->segment_count; i++) {
-        const struct space_segment *segment = space->segments[i];
-        if (segment->is_indexed && segment->live_entries == 0 && segment->dead_lsn >= commit_lsn &&
-            segment->dead_lsn < wake_lsn) {
-            wake_lsn = segment->dead_lsn;
-        }
-    }
-    return wake_lsn;
-}
-
-struct space_job
-space_next(struct space *space, uint64_t commit_lsn)
-{
-    struct space_job job = {.work = SPACE_NOTHING};
-    bool wasted = is_wasted(space);
-    if (!space->is_stale && commit_lsn <= space->wake_lsn && wasted == space->was_wasted) {
-        return job;
-    }
-    space->is_stale = true;
-    space->was_wasted = wasted;
-    uint64_t lsn = indexed_lsn(space);
-    if (find_retire(space, commit_lsn, &job) || find_snapshot(space, commit_lsn, lsn, &job) ||
-        (wasted && find_fold(space, commit_lsn, lsn, &job)) ||
-        (wasted && space->settings.may_pack && find_pack(space, lsn, &job)) ||
-        (space->settings.may_pack && find_sort(space, lsn, &job))) {
-        return job;
-    }
-    space->is_stale = false;
-    space->wake_lsn = find_wake_lsn(space, commit_lsn);
-    return job;
-}
+/* Questions ------------------------------------------------------------------------------------ */
 
 bool
 space_wants_snapshot(const struct space *space)

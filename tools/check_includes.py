@@ -33,7 +33,8 @@ FOLDERS["tests"] = [*FOLDERS]
 LIBRARIES = {
     "xxhash": (r"xxhash", ["base", "tests", "bench"]),
     "libyaml": (r"yaml", ["config", "tests"]),
-    "OpenSSL": (r"openssl/", ["tls", "broker/password.c", "tests", "bench"]),
+    "OpenSSL": (r"openssl/", ["tls", "broker/password.c", "cli/amqp_stream.c",
+                             "cli/amqp_stream.h", "tests", "bench"]),
     "PCRE2": (r"pcre2", ["broker/expression.c", "tests", "bench"]),
     "jansson": (r"jansson", ["management", "cli", "tests"]),
     "libcurl": (r"curl/", ["cli", "tests"]),

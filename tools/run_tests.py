@@ -75,12 +75,14 @@ def commands(options):
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     return {
         "includes": ([sys.executable, "tools/check_includes.py"], parse_check),
+        "documents": ([sys.executable, "tools/check_docs.py"], parse_check),
         "unit": ([f"{options.out}/unit-tests"], parse_criterion),
         "sim": (["tests/sim/short.sh", f"{options.out}/sim"], parse_sums),
         "integration": ([*pytest, "tests/integration"], parse_pytest),
         "interop": ([*pytest, "tests/interop"], parse_pytest),
         "console": ([*pytest, "tests/console"], parse_pytest),
         "crash": ([*pytest, "tests/crash"], parse_pytest),
+        "package": ([*pytest, "-rs", "tests/packaging"], parse_pytest),
         "thread": ([*pytest, *(f"tests/integration/test_{name}.py" for name in THREAD_FILES)],
                    parse_pytest),
     }
@@ -88,7 +90,7 @@ def commands(options):
 
 def binary_of(options, name):
     """The broker that a suite is about."""
-    return THREAD_BINARY if name == "thread" else options.binary
+    return {"thread": THREAD_BINARY, "package": "build/release/bourse"}.get(name, options.binary)
 
 
 def threads_of(name):
@@ -166,7 +168,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True, help="build directory of the variant")
     parser.add_argument("--binary", required=True, help="the broker to test")
-    parser.add_argument("suites", nargs="+", choices=["includes", "unit", "sim", "integration", "interop", "console", "crash", "thread"])
+    parser.add_argument("suites", nargs="+", choices=["includes", "documents", "unit", "sim", "integration", "interop", "console", "crash", "thread", "package"])
     options = parser.parse_args()
 
     reports = ROOT / options.out / "reports"

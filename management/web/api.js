@@ -13,8 +13,6 @@ let onSignedOut = () => {};
 
 export const user = () => session;
 export const may = (ability) => session !== null && session.abilities.includes(ability);
-// Whether this broker has the route: "GET /api/bourse/attention".
-export const has = (route) => session !== null && session.routes.includes(route);
 export const whenSignedOut = (action) => { onSignedOut = action; };
 
 export const part = (text) => encodeURIComponent(text);

@@ -1,29 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page around the pages: signing in, where one is, and what goes on.
 import { button, choice, field, h, link, notice, replace } from "./dom.js";
-import { has, may, onLiveness, resume, signIn, signOut, user, whenSignedOut } from "./api.js";
+import { may, onLiveness, resume, signIn, signOut, user, whenSignedOut } from "./api.js";
 import { overview } from "./overview.js";
-import { queues } from "./queues.js";
-import { queue } from "./queue.js";
+import { queue, queues } from "./queues.js";
 import { letters, audit } from "./letters.js";
-import { routing } from "./routing.js";
-import { graph } from "./graph.js";
-import { connections, users } from "./people.js";
+import { graph, routing } from "./routes.js";
+import { connections, log, sample, settings, users } from "./operation.js";
 import { plan } from "./plan.js";
 
-// Path, title, page, and whether this user of this broker has it.
+// Path, title, page, and whether this user has it.
 const PAGES = [
   ["", "Overview", overview, () => true],
-  ["queues", "Queues", queues, () => has("GET /api/queues")],
-  ["dead-letters", "Dead letters", letters,
-    () => may("operate") && has("GET /api/bourse/queues/{vhost}/{queue}/groups")],
-  ["routes", "Routes", routing, () => has("POST /api/bourse/route/{vhost}")],
-  ["graph", "Topology", graph,
-    () => has("GET /api/bindings/{vhost}") && has("GET /api/exchanges/{vhost}")],
-  ["connections", "Connections", connections, () => has("GET /api/connections")],
-  ["users", "Users", users, () => may("admin") && has("GET /api/users")],
-  ["plan", "Plan", plan, () => may("see_all") && has("POST /api/bourse/plan")],
-  ["audit", "Audit", audit, () => has("GET /api/bourse/audit")],
+  ["queues", "Queues", queues, () => true],
+  ["dead-letters", "Dead letters", letters, () => may("operate")],
+  ["routes", "Routes", routing, () => true],
+  ["graph", "Topology", graph, () => true],
+  ["connections", "Connections", connections, () => true],
+  ["users", "Users", users, () => may("admin")],
+  ["plan", "Plan", plan, () => may("see_all")],
+  ["audit", "Audit", audit, () => true],
+  ["log", "Log", log, () => may("see_all")],
+  ["sample", "Sample", sample, () => may("admin")],
+  ["settings", "Settings", settings, () => may("admin")],
 ];
 const INNER = { queue };
 
@@ -117,6 +116,11 @@ function askToSignIn(text) {
 }
 
 whenSignedOut(askToSignIn);
+// The address behind # is a page's.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 addEventListener("hashchange", () => {
   show();
   main.focus({ preventScroll: true });

@@ -2,11 +2,10 @@
 // The dead-letter desk: what died, in groups; a sample; sending it back; throwing it away.
 import { act, badge, button, choice, count, definitions, dialog, field, h, link, notice, octets,
   plural, replace, span, table, time } from "./dom.js";
-import { ask, deskPath, get, has, may, part, query, watch } from "./api.js";
+import { ask, deskPath, get, may, part, query, watch } from "./api.js";
 import { queueLink } from "./attention.js";
-import { messageView, peekBox } from "./queue.js";
+import { messageView, peekBox } from "./queues.js";
 
-const DESK = "/api/bourse/queues/{vhost}/{queue}/";
 const POLL_MS = 400;
 
 export function letters(main, words) {
@@ -55,7 +54,7 @@ function triage(main, vhost, name) {
   replace(main, h("p", { class: "crumbs" }, link("#/dead-letters", "Dead letters"),
     ` in vhost ${vhost}`), h("div", { class: "row" }, h("h1", {}, name || "(no name)"), again,
     link(`#/queue/${part(vhost)}/${part(name)}`, "The queue", { class: "button" })), work, list,
-  has(`GET ${DESK}peek`) && [h("h2", {}, "Messages one by one"), peekBox(vhost, name, {})]);
+  h("h2", {}, "Messages one by one"), peekBox(vhost, name, {}));
   load().catch((error) => replace(list, h("p", { class: "trouble" }, error.message)));
   return () => { work.dataset.over = "1"; };
 }
@@ -83,7 +82,6 @@ function groups(vhost, name, value, work, load) {
 }
 
 function sampleButton(vhost, name, group) {
-  if (!has(`GET ${DESK}peek`)) return null;
   const look = button("Sample", () => act(look, async () => {
     const answer = await get(deskPath(vhost, name, "peek") + query({ ids: group.sample, count: 1 }));
     dialog("A message of this group", (close) => h("div", {}, answer.messages.length > 0 ?
@@ -94,20 +92,10 @@ function sampleButton(vhost, name, group) {
 }
 
 function verbs(vhost, name, group, work, load) {
-  const made = [];
-  if (may("operate") && has(`POST ${DESK}replay`)) {
-    made.push(button("Replay…", () => replayDialog(vhost, name, group, work, load),
-      { class: "primary" }));
-  }
-  if (has(`GET ${DESK}export`)) {
-    made.push(h("a", { class: "button", href: deskPath(vhost, name, "export") +
-      query(group.filter), download: `${name.replace(/[^\w.-]/g, "_")}.ndjson` }, "Export"));
-  }
-  if (may("operate") && has(`POST ${DESK}drop`)) {
-    made.push(button("Drop…", () => dropDialog(vhost, name, group, work, load),
-      { class: "danger" }));
-  }
-  return made;
+  return [button("Replay…", () => replayDialog(vhost, name, group, work, load), { class: "primary" }),
+    link(deskPath(vhost, name, "export") + query(group.filter), "Export", { class: "button",
+      download: `${name.replace(/[^\w.-]/g, "_")}.ndjson` }),
+    button("Drop…", () => dropDialog(vhost, name, group, work, load), { class: "danger" })];
 }
 
 function replayDialog(vhost, name, group, work, load) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The broker at a glance: is it well, how much goes through it, what needs somebody.
-import { badge, count, h, link, octets, plural, rate, replace, setText, span } from "./dom.js";
-import { get, has, may, watch } from "./api.js";
-import { Recent, sparkline } from "./chart.js";
-import { needs } from "./attention.js";
+import { badge, count, h, link, octets, plural, rate, Recent, replace, setText, span,
+  sparkline } from "./dom.js";
+import { get, may, watch } from "./api.js";
+import { readNeeds } from "./attention.js";
 
 const KEPT = 600;
 // What was measured outlives the page: coming back shows the same lines.
@@ -53,7 +53,7 @@ function health(value, items) {
 }
 
 function tile(title, value, more, className) {
-  return h("div", { class: `tile ${className || ""}` }, h("h3", {}, title),
+  return h("div", { class: `tile ${className || ""}` }, h("div", { class: "label" }, title),
     h("div", { class: "big" }, value), more && h("div", { class: "more" }, more));
 }
 
@@ -75,7 +75,32 @@ function rates() {
   });
 }
 
-function tiles(value, latest, letters, drift, node) {
+const DAY_MS = 86400000;
+
+// Against a day ago, or against when the broker began to count.
+function change(letters) {
+  const since = Date.now() - letters.before_ms;
+  const sign = letters.now > letters.before ? "+" : letters.now < letters.before ? "−" : "±";
+  return `${sign}${count(Math.abs(letters.now - letters.before))} in ` +
+    (since > 0.98 * DAY_MS ? "24 h" : span(Math.max(1000, since)));
+}
+
+function certificateTile(certificates) {
+  const [first] = [...certificates].sort((a, b) => a.ends_ms - b.ends_ms);
+  const days = Math.floor((first.ends_ms - Date.now()) / DAY_MS);
+  return tile("Certificate", days < 0 ? "Ended" : plural(days, "day"), days < 0 ?
+    `of ${first.listener}` : `left, of ${first.listener}`, days < 14 ? "warn" : "");
+}
+
+function vitalTiles(vitals) {
+  if (!vitals) return [];
+  const flush = vitals.flush_p99_ms;
+  return [tile("Flush p99", flush === null ? "–" : `≤ ${flush} ms`, flush === null ?
+    "none lately" : "in the last minute", flush > 100 ? "warn" : ""),
+  vitals.certificates.length > 0 && certificateTile(vitals.certificates)];
+}
+
+function tiles({ value, latest, letters, drift, node, vitals }) {
   const own = value.bourse;
   const totals = value.queue_totals;
   const objects = value.object_totals;
@@ -83,23 +108,27 @@ function tiles(value, latest, letters, drift, node) {
     tile("Ready", count(totals.messages_ready), `in ${plural(objects.queues, "queue")}`),
     tile("Unacknowledged", count(totals.messages_unacknowledged),
       `with ${plural(objects.consumers, "consumer")}`)];
-  if (latest) found.push(tile("Oldest message", span(latest.oldest_ready_age_ms)));
+  if (may("see_all")) {
+    found.push(tile("Oldest message", latest ? span(latest.oldest_ready_age_ms) : "–", "that is ready"));
+  }
   if (letters) {
     const dead = letters.queues.reduce((sum, at) => sum + at.messages + (at.parked || 0), 0);
     found.push(tile("Dead letters", may("operate") ? link("#/dead-letters", count(dead)) :
-      count(dead), `in ${plural(letters.queues.length, "queue")}`, dead > 0 ? "warn" : ""));
+      count(dead), vitals && vitals.dead_letters ? change(vitals.dead_letters) :
+      `in ${plural(letters.queues.length, "queue")}`, dead > 0 ? "warn" : ""));
   }
-  found.push(tile("Connections", count(objects.connections), plural(objects.channels, "channel")));
-  found.push(tile("Memory", octets(own.memory_bytes), [bar(own.memory_bytes / own.memory_mark_bytes,
-    "Memory used"), `of ${octets(own.memory_mark_bytes)}`]));
+  found.push(tile("Connections", count(objects.connections), plural(objects.channels, "channel")),
+    tile("Memory", octets(own.memory_bytes), [bar(own.memory_bytes / own.memory_mark_bytes,
+      "Memory used"), `of ${octets(own.memory_mark_bytes)}`]));
   if (node && node.disk_free > 0) {
     found.push(tile("Disk free", octets(node.disk_free), node.disk_free_limit > 0 &&
-      `publishers wait below ${octets(node.disk_free_limit)}`));
+      `stops below ${octets(node.disk_free_limit)}`));
   }
+  found.push(...vitalTiles(vitals));
   if (drift) {
     const changes = drift.reduce((sum, at) => sum + (at.count || 0), 0);
     found.push(tile("Drift", changes === 0 ? "None" : count(changes),
-      changes === 0 ? "as the files say" : "changed beside the files", changes > 0 ? "warn" : ""));
+      changes === 0 ? "as the files say" : "beside the files", changes > 0 ? "warn" : ""));
   }
   return found;
 }
@@ -111,9 +140,9 @@ function attention(items) {
   if (items.length === 0) return h("p", { class: "quiet calm" }, "Nothing needs attention.");
   return h("ul", { class: "needs" }, items.map((item) => h("li", { class: KINDS[item.severity] },
     badge(WORDS[item.severity] || item.severity, KINDS[item.severity]),
-    h("div", {}, item.object && [item.object, ": "],
+    h("div", { class: "grow" }, item.object && [item.object, ": "],
       h("strong", {}, item.title), h("p", {}, item.why),
-      h("p", { class: "todo" }, item.action)))));
+      h("p", { class: "todo" }, item.action)), item.place)));
 }
 
 export function overview(main) {
@@ -121,58 +150,47 @@ export function overview(main) {
   const grid = h("div", { class: "tiles" });
   const list = h("div", {}, h("p", { class: "quiet" }, "…"));
   const about = h("p", { class: "quiet" });
-  let latest = null;
-  let letters = null;
-  let drift = null;
-  let node = null;
-  let last = null;
+  const seen = {};
   let items = [];
   replace(main, h("h1", { class: "hidden" }, "Overview"), line, grid,
     h("h2", {}, "Needs attention"), list, about);
 
   function draw() {
-    if (last === null) return;
+    const last = seen.value;
+    if (last === undefined) return;
     const [kind, words] = health(last, items);
     line.className = `health ${kind}`;
     setText(line, words);
-    replace(grid, tiles(last, latest, letters, drift, node));
+    replace(grid, tiles(seen));
     setText(about, `Bourse ${last.product_version} on ${last.node}, up for ` +
       `${span(last.bourse.uptime_ms)}`);
   }
 
-  const paths = ["/api/overview"];
-  const listeners = [(value) => {
-    measure(value.message_stats, performance.now());
-    last = value;
+  const note = (name, read = (answer) => answer) => (answer) => {
+    seen[name] = read(answer);
     draw();
-  }];
+  };
+  const paths = ["/api/overview", "/api/bourse/attention", "/api/bourse/dead-letters"];
   let shown = "";
-  const question = needs();
-  paths.push(question.path);
-  listeners.push((value) => {
-    const text = JSON.stringify(value);
+  const listeners = [note("value", (answer) => {
+    measure(answer.message_stats, performance.now());
+    return answer;
+  }), (answer) => {
+    const text = JSON.stringify(answer.items);
     if (text === shown) return;
     shown = text;
-    items = question.read(value);
+    items = readNeeds(answer);
     replace(list, attention(items));
     draw();
-  });
-  if (has("GET /api/bourse/dead-letters")) {
-    paths.push("/api/bourse/dead-letters");
-    listeners.push((value) => { letters = value; draw(); });
-  }
-  if (may("see_all") && has("GET /api/bourse/history")) {
-    paths.push("/api/bourse/history");
-    listeners.push((value) => {
-      latest = value.points.at(-1);
-      remember(value.points);
-    });
-  }
-  if (may("see_all") && has("GET /api/nodes")) {
-    get("/api/nodes").then((value) => { node = value[0]; draw(); }, () => {});
-  }
-  if (may("see_all") && has("GET /api/bourse/drift")) {
-    get("/api/bourse/drift").then((value) => { drift = value; draw(); }, () => {});
+  }, note("letters")];
+  if (may("see_all")) {
+    paths.push("/api/bourse/history", "/api/bourse/vitals");
+    listeners.push(note("latest", (answer) => {
+      remember(answer.points);
+      return answer.points.at(-1);
+    }), note("vitals"));
+    get("/api/nodes").then(note("node", (answer) => answer[0]), () => {});
+    get("/api/bourse/drift").then(note("drift"), () => {});
   }
   return watch(paths, listeners, (error, i) => {
     if (i === 0) { line.className = "health bad"; setText(line, error.message); }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// All queues.
-import { badge, count, h, rate, replace, span } from "./dom.js";
-import { queueLink, stateOf, trend } from "./attention.js";
+// All queues, and one: how it is, what it is set to and by whom, who consumes, what is in it.
+import { act, badge, button, chart, confirm, count, definitions, dialog, field, h, json, link,
+  notice, octets, rate, Recent, replace, setText, span, table, time } from "./dom.js";
+import { needOf, queueLink, stateOf, trend } from "./attention.js";
 import { liveList } from "./table.js";
+import { ask, deskPath, get, may, part, query, queuePath, watch } from "./api.js";
 
 const stat = (queue, name) => queue.message_stats && queue.message_stats[`${name}_details`] ?
   queue.message_stats[`${name}_details`].rate : 0;
@@ -32,12 +34,301 @@ export function queues(main, words, parameters) {
       columns: "name,vhost,state,messages,messages_ready,messages_unacknowledged," +
         "messages_details,consumers,message_stats,bourse" },
     empty: "There is no queue that you may see." });
-  let typing = 0;
-  const filter = h("input", { type: "search", placeholder: "A part of the name",
-    "aria-label": "Filter by name", oninput: () => {
-      clearTimeout(typing);
-      typing = setTimeout(() => list.filter(filter.value), 150);
-    } });
-  replace(main, h("div", { class: "row" }, h("h1", {}, "Queues"), filter), list.element);
+  replace(main, h("div", { class: "row" }, h("h1", {}, "Queues"), list.search), list.element);
   return list.stop;
+}
+
+// "shop.yaml, line 12": of the one with that name, where the files in force have it.
+const at = (marks, name) => {
+  const mark = (marks || []).find((each) => each.name === name);
+  return mark ? `${mark.file}, line ${mark.line}` : "";
+};
+
+function policyPlace(queue, sources, name) {
+  const words = [];
+  for (const [policy, isOperator] of [[queue.policy, false], [queue.operator_policy, true]]) {
+    if (!policy) continue;
+    const found = sources.policies.find((each) =>
+      each.name === policy && each.is_operator === isOperator);
+    const place = found && at(found.keys, name);
+    if (found && !place) continue;
+    words.push(`${isOperator ? "operator policy" : "policy"} ${policy}${place && ` (${place})`}`);
+  }
+  return words.join(" and ") || "policy";
+}
+
+function argumentPlace(queue, sources, name) {
+  if (!queue.bourse.from_file) return "argument of the declaration";
+  return at(sources.queue && sources.queue.arguments, name) || (sources.queue ?
+    `default of ${sources.queue.file}, line ${sources.queue.line}` : "topology file");
+}
+
+// Which of argument, policy and operator policy each setting comes from. Where both policies give a
+// number the lower one is in force; an argument and a policy of the same name likewise.
+function settings(queue, sources) {
+  const rows = [];
+  const policy = queue.effective_policy_definition || {};
+  for (const [name, value] of Object.entries(queue.arguments || {})) {
+    const rival = policy[name.replace(/^x-/, "")];
+    const isBeaten = typeof rival === "number" && typeof value === "number" && rival < value;
+    rows.push([name, JSON.stringify(value), argumentPlace(queue, sources, name),
+      isBeaten ? "a policy is stricter" : ""]);
+  }
+  for (const [name, value] of Object.entries(policy)) {
+    const rival = (queue.arguments || {})[`x-${name}`];
+    const isBeaten = rival !== undefined && !(typeof rival === "number" &&
+      typeof value === "number" && value < rival);
+    rows.push([name, JSON.stringify(value), policyPlace(queue, sources, name),
+      isBeaten ? "the argument is in force" : ""]);
+  }
+  return rows;
+}
+
+// In words: what the broker says is wrong, and what became of what died here.
+function verdict(queue, need, letters) {
+  const died = Object.entries(queue.bourse.died).filter(([, each]) => each > 0);
+  const places = letters.filter((each) => each.vhost === queue.vhost && each.queue !== queue.name &&
+    each.messages > 0);
+  const where = places.length === 1 ?
+    `#/dead-letters/${part(queue.vhost)}/${part(places[0].queue)}` : "#/dead-letters";
+  return [need && h("div", { class: `health ${need.severity === "critical" ? "bad" : "warn"}` },
+    h("strong", {}, need.what), h("p", {}, `Why: ${need.why}`), h("p", { class: "todo" },
+      need.action)),
+  died.length > 0 && h("p", { class: "row" }, `Died here since the broker started: ` +
+    `${died.map(([reason, each]) => `${count(each)} ${reason.replace("_", " ")}`).join(", ")}.`,
+  may("operate") && places.length > 0 && link(where, "See these dead letters", { class: "button" }))];
+}
+
+function facts(queue) {
+  const own = queue.bourse;
+  const waiting = own.messages_delayed + own.messages_retrying;
+  return definitions([
+    ["Ready", count(queue.messages_ready)],
+    ["Unacknowledged", count(queue.messages_unacknowledged)],
+    ["Oldest ready", span(own.oldest_ready_age_ms)],
+    ["In", rate(stat(queue, "publish"))],
+    ["Out", rate(stat(queue, "deliver_get"))],
+    ["Acknowledged", rate(stat(queue, "ack"))],
+    ["Consumers", count(queue.consumers)],
+    queue.messages_ready > 0 && ["Empty in", own.time_to_drain_ms === null ?
+      "never at this pace" : span(own.time_to_drain_ms)],
+    waiting > 0 && ["Delayed or to be tried again", count(waiting)],
+    own.messages_quarantined > 0 && ["In quarantine", count(own.messages_quarantined)],
+    ["Size", octets(queue.message_bytes)],
+    ["Kind", [queue.type, queue.durable ? "durable" : "not durable",
+      queue.exclusive && "exclusive", queue.auto_delete && "deletes itself"]
+      .filter(Boolean).join(", ")],
+  ]);
+}
+
+function consumers(queue) {
+  return table("Consumers", ["Consumer", "Connection", "User|w2", "Prefetch|number", "Active"],
+    (queue.consumer_details || []).map((consumer) => [consumer.consumer_tag,
+      consumer.channel_details.connection_name, consumer.channel_details.user,
+      consumer.prefetch_count || "no limit",
+      consumer.active ? "yes" : "waits"]), "Nobody consumes from this queue.");
+}
+
+// Messages, without touching them -------------------------------------------------------------
+
+const VIEWS = [["text", "Text"], ["json", "JSON"], ["hex", "Hex"]];
+
+function bytesOf(message) {
+  if (message.payload_encoding !== "base64") return new TextEncoder().encode(message.payload);
+  return Uint8Array.from(atob(message.payload), (c) => c.charCodeAt(0));
+}
+
+function hex(bytes) {
+  const lines = [];
+  for (let at = 0; at < Math.min(bytes.length, 4096); at += 16) {
+    const line = [...bytes.slice(at, at + 16)];
+    lines.push(`${at.toString(16).padStart(6, "0")}  ` +
+      `${line.map((b) => b.toString(16).padStart(2, "0")).join(" ").padEnd(47)}  ` +
+      line.map((b) => (b >= 32 && b < 127 ? String.fromCharCode(b) : ".")).join(""));
+  }
+  return lines.join("\n");
+}
+
+function render(message, view) {
+  const bytes = bytesOf(message);
+  const text = new TextDecoder().decode(bytes);
+  if (view === "hex") return hex(bytes);
+  if (view === "json") {
+    try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return "This is no JSON."; }
+  }
+  return text;
+}
+
+export function messageView(message) {
+  const isUnreadable = message.unreadable;
+  const body = h("pre", { tabindex: "0" });
+  const show = (view) => setText(body, render(message, view));
+  const views = h("div", { class: "row tight", role: "group", "aria-label": "Show the body as" },
+    VIEWS.map(([view, title]) => button(title, () => show(view), { class: "small" })));
+  if (!isUnreadable) show(message.payload_encoding === "base64" ? "hex" : "text");
+  return h("div", { class: "message" }, definitions([
+    ["Exchange", message.exchange || "(default)"],
+    ["Routing key", message.routing_key],
+    message.origin_queue && ["Came from", message.origin_queue],
+    message.reason && ["Died because", message.reason],
+    message.error_class && ["Error", message.error_class],
+    message.failures > 0 && ["Failures", message.failures],
+    message.replay_batch && ["Replayed as", message.replay_batch],
+    ["Age", span(message.age_ms)],
+    message.arrival_ms && ["Arrived", time(message.arrival_ms)],
+    ["Size", octets(message.payload_bytes)]]),
+  isUnreadable ? h("p", { class: "trouble" }, "The content cannot be read.") : [
+    h("div", { class: "label" }, "Properties"), json(message.properties),
+    h("div", { class: "row" }, h("div", { class: "label" },
+      message.payload_truncated ? "Body, its beginning" : "Body"), views), body]);
+}
+
+export function messageList(messages) {
+  return messages.map((message) => h("details", { class: "one" },
+    h("summary", {}, h("code", {}, message.id), " ", badge(message.place), " ",
+      h("span", { class: "ellipsis" }, message.routing_key || message.exchange || ""), " ",
+      h("small", {}, `${octets(message.payload_bytes)}, ${span(message.age_ms)} old`)),
+    messageView(message)));
+}
+
+export function peekBox(vhost, name, filter) {
+  const list = h("div", {});
+  const size = h("input", { type: "number", min: 1, max: 50, value: 10, class: "short",
+    "aria-label": "How many messages" });
+  let next = null;
+  const load = async (isMore) => {
+    const answer = await get(deskPath(vhost, name, "peek") + query({ ...filter,
+      count: Math.min(50, Math.max(1, Number(size.value) || 10)), after: isMore ? next : "" }));
+    next = answer.next;
+    if (!isMore) replace(list);
+    list.append(...messageList(answer.messages));
+    if (list.childElementCount === 0) replace(list, h("p", { class: "quiet" }, "There are none."));
+    more.hidden = next === null;
+  };
+  const go = button("Look", () => act(go, () => load(false)), { class: "primary" });
+  const more = button("More", () => act(more, () => load(true)), { hidden: true });
+  return h("div", {}, h("div", { class: "row" }, size, go), list, more);
+}
+
+// Actions --------------------------------------------------------------------------------------
+
+function noteDialog(title, text, label, action) {
+  dialog(title, (close) => {
+    const note = h("input", { maxlength: 200 });
+    const go = button(label, () => act(go, async () => { await action(note.value); close(); }),
+      { class: "primary" });
+    return h("div", {}, h("p", {}, text), field("Note for the audit", note),
+      h("div", { class: "row end" }, button("Cancel", close), go));
+  });
+}
+
+function actions(vhost, name, isPaused) {
+  if (!may("operate")) return [];
+  const made = [];
+  if (!isPaused()) {
+    made.push(button("Pause", () => noteDialog("Pause this queue?",
+      "Messages go on coming in; none is delivered until you resume it.", "Pause", async (note) => {
+        await ask("POST", deskPath(vhost, name, "pause"), { note });
+        notice("The queue is paused.");
+      })));
+  }
+  if (isPaused()) {
+    made.push(button("Resume", () => noteDialog("Resume this queue?",
+      "What waits is delivered again.", "Resume", async (note) => {
+        await ask("POST", deskPath(vhost, name, "resume"), { note });
+        notice("The queue is delivered again.");
+      }), { class: "primary" }));
+  }
+  made.push(button("Purge", () => confirm("Purge this queue?",
+    "All messages that are ready are gone for good.", "Purge", async () => {
+      await ask("DELETE", `${queuePath(vhost, name)}/contents`);
+      notice("The queue was purged.");
+    }, name), { class: "danger" }),
+  link(`#/dead-letters/${part(vhost)}/${part(name)}`, "Triage and replay", { class: "button" }));
+  return made;
+}
+
+export function queue(main, [vhost, name]) {
+  const depth = new Recent(600);
+  const age = new Recent(600);
+  const title = h("h1", {}, name || "(no name)");
+  const state = h("span", {});
+  const buttons = h("div", { class: "row" });
+  const charts = h("div", { class: "charts" });
+  const now = h("div", {}, h("p", { class: "quiet" }, "…"));
+  const who = h("div", {});
+  const set = h("div", {});
+  const wrong = h("div", { role: "status" });
+  const bindings = h("div", {});
+  let isPaused = null;
+  let since = "since you opened this page";
+  let shown = "";
+  let last = null;
+  let need = null;
+  let found = [];
+  let said = "";
+  let sources = { queue: null, policies: [] };
+  replace(main, h("p", { class: "crumbs" }, link("#/queues", "Queues"), ` in vhost ${vhost}`),
+    h("div", { class: "row" }, title, state, buttons), wrong, now, charts,
+    h("h2", {}, "Consumers"), who, h("h2", {}, "Settings, and where they come from"), set,
+    h("h2", {}, "Bindings"), bindings,
+    may("operate") && [h("h2", {}, "Messages"),
+      h("p", { class: "quiet" }, "Looking changes nothing: order and marks stay as they are."),
+      peekBox(vhost, name, {})]);
+
+  // What changes seldom is drawn when it does, so that a selection in it stays.
+  function explain() {
+    if (last === null) return;
+    const words = JSON.stringify([need, found, last.bourse.died]);
+    if (words !== said) {
+      said = words;
+      replace(wrong, verdict(last, need, found));
+    }
+    const text = JSON.stringify([last.consumer_details, last.arguments, last.policy,
+      last.effective_policy_definition, sources]);
+    if (text === shown) return;
+    shown = text;
+    replace(who, consumers(last));
+    replace(set, table("Settings", ["Setting", "Value", "Comes from", "Note|w2"],
+      settings(last, sources), "Nothing is set beside the defaults."));
+  }
+
+  function draw(queue) {
+    const paused = stateOf(queue)[0] === "paused";
+    last = queue;
+    replace(state, badge(...stateOf(queue)));
+    replace(now, facts(queue));
+    depth.push(queue.messages_ready);
+    age.push((queue.bourse.oldest_ready_age_ms || 0) / 1000);
+    replace(charts, chart("Messages ready", [{ name: "ready", values: depth.values,
+      className: "c1" }], count, since),
+    chart("Age of the oldest", [{ name: "age", values: age.values, className: "c2" }],
+      (value) => span(value * 1000), since));
+    if (paused !== isPaused) {
+      isPaused = paused;
+      replace(buttons, actions(vhost, name, () => isPaused));
+    }
+    explain();
+  }
+
+  get(`/api/bourse/history/${part(vhost)}/${part(name)}`).then((value) => {
+    if (value.points.length === 0) return;
+    since = `${span(Date.now() - value.points[0].at_ms)} ago`;
+    depth.values.unshift(...value.points.map((point) => point.ready));
+    age.values.unshift(...value.points.map((point) => (point.oldest_ready_age_ms || 0) / 1000));
+  }, () => {});
+  get(`${queuePath(vhost, name)}/bindings`).then((found) => {
+    replace(bindings, table("Bindings", ["From", "Routing key", "Arguments"], found.map((binding) =>
+      [binding.source || "(default exchange)", binding.routing_key,
+        Object.keys(binding.arguments).length > 0 ? JSON.stringify(binding.arguments) : ""])));
+  }, (error) => replace(bindings, h("p", { class: "quiet" }, error.message)));
+  get(`/api/bourse/sources/${part(vhost)}/${part(name)}`).then((value) => {
+    sources = value;
+    explain();
+  }, () => {});
+  return watch([queuePath(vhost, name), "/api/bourse/attention", "/api/bourse/dead-letters"], [draw,
+    (value) => { need = needOf(value, vhost, name); explain(); },
+    (value) => { found = value.queues; explain(); }], (error, i) => {
+    if (i === 0) replace(now, h("p", { class: "trouble" }, error.message));
+  });
 }

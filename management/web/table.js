@@ -9,7 +9,7 @@ const PAGE = 100;
 const MARGIN = 6;
 
 // columns: {title, sort, cell(row) -> node or text, className}. `path` is asked with page, sort and
-// name. Gives {element, stop, filter(text)}.
+// name. Gives {element, search, stop}: `search` is an input that filters.
 export function liveList({ path, columns, caption, noun, sort, reverse, fixed, empty }) {
   let total = 0;
   let name = "";
@@ -82,15 +82,9 @@ export function liveList({ path, columns, caption, noun, sort, reverse, fixed, e
   }
 
   function draw() {
-    const focused = body.contains(document.activeElement) &&
-      document.activeElement.getAttribute("href");
     const rows = [];
     for (let at = first(); at < last(); at++) rows.push(row(at));
-    body.replaceChildren(...rows);
-    if (focused) {
-      const link = [...body.querySelectorAll("a")].find((a) => a.getAttribute("href") === focused);
-      if (link) link.focus({ preventScroll: true });
-    }
+    replace(body, rows);
   }
 
   let settle = 0;
@@ -120,17 +114,23 @@ export function liveList({ path, columns, caption, noun, sort, reverse, fixed, e
     follow();
   }
 
+  let typing = 0;
+  const search = h("input", { type: "search", placeholder: "A part of the name",
+    "aria-label": "Filter by name", oninput: () => {
+      clearTimeout(typing);
+      typing = setTimeout(() => {
+        name = search.value;
+        view.scrollTop = 0;
+        again();
+      }, 150);
+    } });
   const onResize = () => { draw(); follow(); };
   addEventListener("resize", onResize);
   drawHead();
   follow();
   return {
     element,
-    filter(text) {
-      name = text;
-      view.scrollTop = 0;
-      again();
-    },
+    search,
     stop() {
       stop();
       removeEventListener("resize", onResize);

@@ -26,9 +26,12 @@ document.addEventListener("securitypolicyviolation", (event) =>
 def start(width=1280, height=800, theme="light"):
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
+    # The last one is against pages that go from address to address, as ours does in these tests.
     for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                 "--disable-background-networking", "--hide-scrollbars", "--lang=en"):
+                 "--disable-background-networking", "--hide-scrollbars", "--lang=en",
+                 "--disable-ipc-flooding-protection"):
         options.add_argument(word)
+    options.accept_insecure_certs = True  # of authorities that a test makes
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
     driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WITNESS})
@@ -112,8 +115,8 @@ class Browser:
         self.driver.get(f"{self.base}/#/{path}")
         self.driver.execute_script("window.dispatchEvent(new HashChangeEvent('hashchange'))")
 
-    def sign_in(self, address, user="admin", password="secret"):
-        self.base = f"http://{address[0]}:{address[1]}"
+    def sign_in(self, address, user="admin", password="secret", scheme="http"):
+        self.base = f"{scheme}://{address[0]}:{address[1]}"
         self.driver.get("about:blank")
         self.driver.get_log("browser")  # what another broker left behind
         self.driver.get(self.base + "/")
@@ -124,7 +127,7 @@ class Browser:
     def complaints(self):
         """What the browser says that it should not."""
         entries = [entry["message"] for entry in self.driver.get_log("browser")
-                   if entry["level"] in ("SEVERE", "WARNING") and "status of 40" not in entry["message"]]
+                   if entry["level"] in ("SEVERE", "WARNING") and "status of 4" not in entry["message"]]
         return entries + self.driver.execute_script("return window.violations")
 
     def executed(self):

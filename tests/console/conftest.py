@@ -51,12 +51,14 @@ def part(name):
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory):
+def broker(tmp_path_factory, request):
+    """With the TOPOLOGY of the tests' file, if it has one, behind the users and listeners."""
     folder = tmp_path_factory.mktemp("console")
     (folder / "pw").write_text("secret")
     (folder / "pw").chmod(0o600)
-    (folder / "bourse.yaml").write_text(CONFIG)
-    running = brokers.Bourse(folder / "bourse.yaml", listen=(), options=["--http", "127.0.0.1:0"])
+    (folder / "shop.yaml").write_text(CONFIG + getattr(request.module, "TOPOLOGY", ""))
+    running = brokers.Bourse("shop.yaml", listen=(), options=["--http", "127.0.0.1:0"], cwd=folder)
+    running.config = folder / "shop.yaml"
     running.http = running.addresses["http"][0]
     running.api = Api(running.http)
     yield running

@@ -13,29 +13,37 @@ queues:
 """
 
 
+TOPOLOGY = """exchanges:
+  orders: {type: topic}
+  events: {type: fanout, from: [{exchange: orders, key: order.eu.*}]}
+  dlx: {type: fanout}
+queues:
+  dead: {from: [{exchange: dlx}]}
+  billing:
+    from: [{exchange: orders, key: order.*.placed}]
+    limits: {max-length: 50000}
+    ttl: 1h
+    dead-letter: {exchange: dlx}
+  mail: {from: [{exchange: events}], dead-letter: {exchange: dlx}}
+  stock: {from: [{exchange: orders, key: "order.#"}]}
+policies:
+  a-day:
+    pattern: ^(stock|billing)$
+    apply-to: queues
+    definition: {message-ttl: 86400000}
+"""
+
+
 def declare(broker, channel):
-    broker.api.queue("dead")
-    dead = {"x-dead-letter-exchange": "dlx"}
-    broker.api.queue("billing", **{**dead, "x-max-length": 50000, "x-message-ttl": 3600000})
-    broker.api.queue("mail", **dead)
+    """One queue that a client made beside the file."""
     broker.api.queue("reports.daily")
-    broker.api.queue("stock")
-    channel.call("exchange.declare", exchange="orders", type="topic", durable=True)
-    channel.call("exchange.declare", exchange="events", type="fanout", durable=True)
-    channel.call("exchange.declare", exchange="dlx", type="fanout", durable=True)
-    channel.bind("dead", "dlx", "")
-    channel.bind("billing", "orders", "order.*.placed")
-    channel.bind("stock", "orders", "order.#")
     channel.bind("reports.daily", "orders", "order.us.*")
-    channel.bind("mail", "events", "")
-    channel.call("exchange.bind", destination="events", source="orders", routing_key="order.eu.*")
 
 
-def send(channel):
-    for number in range(300):
+def send(channel, number_of=300):
+    for number in range(number_of):
         channel.publish("orders", "order.eu.placed" if number % 3 else "order.us.paid",
-                        b'{"order": %d, "total": "19.90"}' % number, message_id=f"m-{number}")
-    channel.wait_for_counts("stock", 300, 0)
+                        b'{"order": %d, "total": "19.90"}' % number, message_id=f"m-{number}", delivery_mode=2)
 
 
 def reject(channel, queue, count):
@@ -46,10 +54,12 @@ def reject(channel, queue, count):
 @contextlib.contextmanager
 def fill(broker):
     connection = broker.connect()
-    connection.open(user="admin", password="secret")
+    connection.open(user="admin", password="secret", properties={
+        "connection_name": "stock-keeper", "product": "shop", "version": "7.1"})
     channel = connection.channel()
     declare(broker, channel)
     send(channel)
+    channel.wait_for_counts("stock", 300, 0)
     reject(channel, "mail", 40)
     reject(channel, "billing", 12)
     channel.wait_for_counts("dead", 52, 0)

@@ -3,6 +3,16 @@
 
 from selenium.webdriver.common.keys import Keys
 
+TOPOLOGY = """queues:
+  kept:
+    ttl: 1h
+    limits: {max-length: 5}
+policies:
+  short:
+    pattern: ^kept$
+    definition: {expires: 6000000}
+"""
+
 
 def test_a_wrong_password_is_told_and_the_right_one_leads_to_the_overview(chromium, broker):
     chromium.driver.delete_all_cookies()
@@ -171,6 +181,56 @@ def test_it_is_used_without_a_mouse(browser, broker):
     browser.wait_text("Settings, and where they come from")
 
 
+def tab_to(browser, text):
+    """With Tab alone, to what says so; the focus is seen on the way."""
+    for _ in range(60):
+        browser.key(Keys.TAB)
+        active = browser.driver.switch_to.active_element
+        if active.text == text:
+            assert active.value_of_css_property("outline-style") != "none"
+            return
+    raise AssertionError(f"Tab does not come to {text!r}")
+
+
+def test_the_focus_stays_where_numbers_change(browser, broker, channel):
+    broker.api.queue("changing")
+    channel.publish("", "changing", b"x")
+    browser.go()
+    for text, more in (("changing", 2), ("Look at the queue", 3)):
+        browser.wait_text(f"changing: {more - 1} messages")
+        path = f"//li[contains(., 'changing')]//a[.='{text}']"
+        browser.driver.execute_script("arguments[0].focus()", browser.find(path))
+        channel.publish("", "changing", b"x")
+        browser.wait_text(f"changing: {more} messages")
+        assert browser.driver.switch_to.active_element == browser.find(path)
+
+
+def test_a_queue_is_paused_from_the_overview_with_keys_alone(browser, broker, channel):
+    broker.api.queue("keys")
+    channel.publish("", "keys", b"x")
+    browser.go()
+    browser.wait_text("keys: 1 messages")
+    browser.driver.execute_script("document.activeElement.blur()")
+    tab_to(browser, "Skip to content")
+    browser.key(Keys.ENTER)
+    tab_to(browser, "keys")
+    browser.key(Keys.ENTER)
+    browser.wait_text("Settings, and where they come from")
+    tab_to(browser, "Purge")
+    browser.key(Keys.ENTER)
+    browser.wait_text("Purge this queue?")
+    browser.key(Keys.ESCAPE)
+    browser.wait_gone("Purge this queue?")
+    assert browser.driver.switch_to.active_element.text == "Purge"
+    tab_to(browser, "Triage and replay")
+    browser.driver.switch_to.active_element.send_keys(Keys.SHIFT + Keys.TAB)
+    browser.driver.switch_to.active_element.send_keys(Keys.SHIFT + Keys.TAB)
+    browser.key(Keys.ENTER)
+    browser.wait_text("Pause this queue?")
+    browser.key("by keys" + Keys.TAB + Keys.TAB + Keys.ENTER)
+    browser.wait_text("The queue is paused.")
+
+
 def test_it_works_where_events_do_not_come(browser, broker, channel):
     broker.api.queue("polled")
     browser.driver.get(f"{browser.base}/?poll#/queue/%2F/polled")
@@ -191,3 +251,88 @@ def test_a_session_ends_when_its_user_changes(browser, broker):
         file.write(text)
     broker.reload()
     browser.sign_in(broker.http)
+
+
+def test_a_setting_is_shown_with_the_line_that_says_so(browser, broker):
+    browser.go("queue/%2F/kept")
+    browser.wait_text("shop.yaml, line 15")
+    rows = {row.text.split()[0]: row.text
+            for row in browser.driver.find_elements("css selector", "tbody tr")}
+    assert "shop.yaml, line 15" in rows["x-message-ttl"]
+    assert "shop.yaml, line 16" in rows["x-max-length"]
+    assert "policy short (shop.yaml, line 20)" in rows["expires"]
+    browser.go("settings")
+    browser.wait_text("server.data-dir")
+    rows = {row.text.split()[0]: row.text
+            for row in browser.driver.find_elements("css selector", "tbody tr")}
+    assert "command line" in rows["server.data-dir"]
+    assert "default" in rows["server.frame-max"]
+    assert "shop.yaml, line 11" in rows["listeners.amqp"]
+
+
+def test_the_log_is_shown_as_it_is_written(browser, broker):
+    broker.api.queue("logged")
+    browser.go("log")
+    for action in ("pause", "resume"):
+        broker.api.call("POST", f"/api/bourse/queues/%2F/logged/{action}", {"note": f"to {action} it"})
+        browser.wait_text(f"audit.{action}")
+    browser.find("//input[@type='search']").send_keys("to pause")
+    browser.wait_gone("audit.resume")
+    browser.wait_text("to pause it")
+
+
+def test_a_sample_shows_what_goes_by_and_leaves_nothing_behind(browser, broker, channel):
+    broker.api.queue("watched")
+    browser.go("sample")
+    browser.press("Start")
+    browser.wait_text("ends by itself")
+    assert broker.api.call("GET", "/api/bourse/vhosts/%2F/tracing")["tracing"]
+    channel.publish("", "watched", b"see me")
+    browser.find("//summary[contains(., 'watched')]").click()
+    browser.wait_text("see me")
+    browser.go("")
+    browser.wait_text("Needs attention")
+    browser.wait(lambda: not broker.api.call("GET", "/api/bourse/vhosts/%2F/tracing")["tracing"], "its end")
+    browser.wait(lambda: not any("sample" in at["name"] for at in broker.api.call("GET", "/api/queues")),
+                 "no queue of it")
+
+
+def test_tracing_that_was_left_on_is_told_and_switched_off(browser, broker):
+    broker.api.call("POST", "/api/bourse/vhosts/%2F/tracing", {"tracing": True})
+    browser.go("sample")
+    browser.press("Switch off")
+    browser.wait_gone("Tracing of /")
+    assert not broker.api.call("GET", "/api/bourse/vhosts/%2F/tracing")["tracing"]
+
+
+def test_a_line_of_the_topology_is_as_wide_as_its_rate(browser, broker, channel):
+    for name in ("fast", "slow"):
+        broker.api.queue(name)
+        channel.call("exchange.declare", exchange=f"to-{name}", type="fanout")
+        channel.bind(name, f"to-{name}", "")
+    browser.go("graph")
+    browser.wait_text("to-fast")
+
+    def rates_are_there():
+        for _ in range(200):
+            channel.publish("to-fast", "", b"x")
+        channel.publish("to-slow", "", b"x")
+        return browser.driver.execute_script("""
+            const width = (name) => { const line = [...document.querySelectorAll(".edge")].find((at) =>
+              at.textContent.startsWith(name)); return line.classList.contains("busy") &&
+              Number(line.getAttribute("stroke-width")); };
+            return [width("to-fast"), width("to-slow")];""")
+    fast, slow = browser.wait(lambda: all(rates_are_there()) and rates_are_there(), "rates")
+    assert fast > slow + 0.5
+    assert "/s" in browser.text()
+
+
+def test_the_overview_tells_flushes_and_the_days_dead_letters(browser, broker, channel):
+    channel.call("confirm.select")
+    broker.api.queue("written")
+    browser.go()
+    browser.wait(lambda: channel.publish("", "written", b"x", delivery_mode=2) or "≤" in browser.text(),
+                 "the time of a flush")
+    text = browser.text()
+    assert "Flush p99" in text
+    browser.wait_text(" in ")  # dead letters against before

@@ -391,7 +391,6 @@ make_properties(struct maker *maker)
         fields                                                                                     \
     }
 #include "amqp/methods.def"
-#undef METHOD
 
 struct method
 make_method_of(struct maker *maker, enum method_id id)
@@ -403,7 +402,6 @@ make_method_of(struct maker *maker, enum method_id id)
         make_##lower(maker, &method.lower);                                                        \
         break;
 #include "amqp/methods.def"
-#undef METHOD
     case METHOD_COUNT:
         break;
     }

@@ -5,14 +5,23 @@ What a broker says is said here by a small server on a unix socket, so that ever
 name can come; that the two fit is tried with a real broker at the end.
 """
 
+import fcntl
 import http.server
 import json
 import os
+import pty
+import re
+import resource
 import shutil
+import signal
+import socket
 import socketserver
 import stat
 import subprocess
+import termios
+import textwrap
 import threading
+import time
 
 import pytest
 
@@ -131,6 +140,49 @@ def test_no_broker_is_status_69(tmp_path):
         assert done.returncode == 69 and "bourse serve" in done.stderr
 
 
+# The health check of the image, in which there is no libcurl: over a control socket ping asks by itself.
+@pytest.mark.parametrize("status, exit_status, told", [
+    (200, 0, "ok: "), (401, 77, "control socket is for root"), (503, 1, "try again"),
+])
+def test_ping_says_what_the_answer_means(fake, status, exit_status, told):
+    fake.answers["GET /api/whoami"] = (status, {"reason": "Not logged in"} if status == 401 else {})
+    done = fake.run("ping")
+    assert done.returncode == exit_status and told in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("answer, told", [
+    (b"", "speaks no HTTP"), (b"220 mail.example ESMTP\r\n", "speaks no HTTP"), (None, "not answered within 1 s"),
+])
+def test_ping_does_not_take_anything_for_a_broker(tmp_path, answer, told):
+    path = str(tmp_path / "other.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve_one():
+            conn, _ = listener.accept()
+            with conn:
+                conn.recv(4096)
+                if answer is None:
+                    conn.recv(1)
+                else:
+                    conn.sendall(answer)
+
+        server = threading.Thread(target=serve_one)
+        server.start()
+        done = brokers.run_command("ping", "--context", path, "--timeout", "1")
+        server.join()
+    assert done.returncode == 69 and told in done.stderr
+
+
+def test_ping_needs_no_library(fake):
+    fake.answers["GET /api/whoami"] = (200, {})
+    traced = subprocess.run(["strace", "-f", "-e", "trace=openat", brokers.binary(), "ping", "--context", fake.path],
+                            capture_output=True, text=True, check=False,
+                            env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+    assert traced.returncode == 0 and "libcurl" not in traced.stderr
+
+
 def test_a_password_comes_from_input_and_is_never_printed(fake, canaries):
     secret = canaries["cli user"]
     fake.answers["PUT /api/users/eve"] = (201, None)
@@ -214,11 +266,53 @@ def test_each_shell_takes_its_script(shell, tmp_path):
     assert done.returncode == 0 and done.stderr == ""
 
 
-def test_the_manual_page_is_good_roff():
-    page = brokers.run_command("man").stdout
+def formatted(*words):
+    """The manual page that `bourse man WORDS` gives, as a reader sees it."""
+    page = brokers.run_command("man", *words).stdout
     done = subprocess.run(["man", "-l", "--warnings", "-"], input=page, capture_output=True,
                           text=True, env={**os.environ, "MANWIDTH": "80"}, check=False)
-    assert done.returncode == 0 and done.stderr == "" and "EXIT STATUS" in done.stdout
+    assert done.returncode == 0 and done.stderr == ""
+    return done.stdout
+
+
+def test_the_manual_page_is_good_roff():
+    assert "EXIT STATUS" in formatted()
+
+
+def test_the_page_of_the_file_has_every_key_and_an_example_that_holds(tmp_path):
+    page = formatted("bourse.yaml")
+    for key in ("queues.NAME.ttl", "listeners.amqps", "server.data-dir"):
+        assert key in page
+    example = re.search(r"^EXAMPLE\n(.*?)^KEYS$", page, re.MULTILINE | re.DOTALL)[1]
+    (tmp_path / "bourse.yaml").write_text(textwrap.dedent(example))
+    for user in ("admin", "app"):
+        (tmp_path / f"{user}.password").write_text("of the page")
+        (tmp_path / f"{user}.password").chmod(0o600)
+    checked = brokers.run_command("check", str(tmp_path / "bourse.yaml"))
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_page_that_is_not_there_is_misuse():
+    asked = brokers.run_command("man", "rabbitmq.conf")
+    assert asked.returncode == 64 and "bourse.yaml" in asked.stderr
+
+
+def test_whoever_gives_no_password_after_all_gets_the_terminal_back():
+    master, terminal = pty.openpty()
+
+    def shows_what_is_typed():
+        return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+    with subprocess.Popen([brokers.binary(), "user", "add", "x"], stdin=terminal, stdout=terminal,
+                          stderr=terminal, start_new_session=True,
+                          preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as command:
+        assert os.read(master, 100) == b"password: "
+        assert not shows_what_is_typed()
+        os.write(master, b"\x03")
+        assert command.wait(10) == -signal.SIGINT
+    assert shows_what_is_typed()
+    os.close(master)
+    os.close(terminal)
 
 
 def test_a_real_broker_is_asked_and_changed(tmp_path):
@@ -237,3 +331,96 @@ def test_a_real_broker_is_asked_and_changed(tmp_path):
         assert ask("ls", "queues", "-o", "name").stdout == "q\n"
         assert ask("queue", "delete", "q").returncode == 0
         assert ask("queue", "show", "q").returncode == 66
+
+
+def test_status_says_what_needs_attention(tmp_path):
+    with brokers.Bourse() as broker:
+        context = ("--context", os.path.join(broker.scratch, "data", "bourse.sock"))
+        assert brokers.run_command("status", *context).stdout.endswith(
+            "\nnothing needs attention\n")
+        brokers.run_command("queue", "declare", "q\x1b", *context)
+        brokers.run_command("publish", "", "q\x1b", "hello", *context)
+        told = brokers.run_command("status", *context).stdout
+        assert "\nneeds attention\n  warning: queue q\\x1b: 1 messages are ready" in told
+        parsed = json.loads(brokers.run_command("status", "-o", "json", *context).stdout)
+        assert parsed["attention"][0]["kind"] == "queue_unserved"
+
+
+def test_an_answer_comes_within_30_ms():
+    """The quickest of many: how long others keep the machine is not what is measured."""
+    if "address" in brokers.binary() or "thread" in brokers.binary():
+        pytest.skip("a sanitizer takes longer")
+    with brokers.Bourse() as broker:
+        context = ("--context", os.path.join(broker.scratch, "data", "bourse.sock"))
+        for words in (("status",), ("ls", "queues"), ("ping",), ("top",), ("dlq", "ls")):
+            times = []
+            for _ in range(20):
+                begun = time.perf_counter()
+                assert brokers.run_command(*words, *context).returncode == 0
+                times.append(time.perf_counter() - begun)
+            assert min(times) < 0.030, (words, sorted(times))
+
+
+def test_what_is_meant_is_guessed_and_a_group_lists_its_commands():
+    for word, guess in (("connections", "conn"), ("queu", "queue"), ("lst", "ls")):
+        done = brokers.run_command(word)
+        assert done.returncode == 64 and f'did you mean "{guess}"' in done.stderr
+    group = brokers.run_command("help", "dlq").stdout
+    assert "dlq replay QUEUE" in group and "dlq export QUEUE" in group and "--id" not in group
+    assert "policies|permissions|generations\n" in brokers.run_command("help").stdout
+
+
+def test_on_a_terminal_an_empty_list_says_so(tmp_path):
+    with brokers.Bourse() as broker:
+        words = [brokers.binary(), "ls", "queues", "--context",
+                 os.path.join(broker.scratch, "data", "bourse.sock")]
+        outer, inner = os.openpty()
+        done = subprocess.run(words, stdout=inner, stderr=subprocess.PIPE, text=True, check=True)
+        os.close(inner)
+        os.close(outer)
+        assert done.stderr == "none\n"
+        assert subprocess.run(words, capture_output=True, text=True, check=True).stderr == ""
+
+
+def findings(*words):
+    """What `bourse doctor WORDS` finds, by check, and its exit status."""
+    done = brokers.run_command("doctor", *words, "-o", "json")
+    return {row["check"]: row for row in json.loads(done.stdout)}, done.returncode
+
+
+# What calls somebody out at night: each says how it is and what to do, before clients notice.
+def test_a_doctor_finds_what_is_about_to_go_wrong(serve, authority, tmp_path):
+    authority.issue("soon", san="DNS:localhost", usage="serverAuth", days=9)
+    for name in ("soon.pem", "soon.key"):
+        shutil.copy(authority.path(name), tmp_path / name)
+    text = """
+        bourse: 1
+        server: {disk-free: 90%}
+        listeners:
+          amqps: {bind: "127.0.0.1:0", tls: {certificate: soon.pem, key: soon.key}}
+    """
+    broker = serve(text, limits={resource.RLIMIT_NOFILE: 1024})
+    context = ("--context", f"{broker.data_dir}/bourse.sock")
+    found, status = findings(*context, str(broker.config))
+    assert status == 1
+    assert found["broker descriptors"]["verdict"] == "warning"
+    assert "LimitNOFILE" in found["broker descriptors"]["next"]
+    assert found["broker disk"]["verdict"] == "bad"
+    assert "publishers are blocked below" in found["broker disk"]["found"]
+    assert found["certificate"]["verdict"] == "warning" and "8 days" in found["certificate"]["found"]
+    assert "amqps" in found["certificate ends"]["found"]
+    assert found["message memory"]["verdict"] == "ok" and found["message memory"]["next"] == ""
+
+
+def test_a_doctor_finds_a_key_of_another_certificate(write_config, authority, tmp_path):
+    for name in ("one", "other"):
+        authority.issue(name, san="DNS:localhost", usage="serverAuth")
+    shutil.copy(authority.path("one.pem"), tmp_path / "one.pem")
+    shutil.copy(authority.path("other.key"), tmp_path / "other.key")
+    config = write_config("""
+        bourse: 1
+        listeners:
+          amqps: {bind: "127.0.0.1:0", tls: {certificate: one.pem, key: other.key}}
+    """)
+    found, status = findings(str(config), "--context", str(tmp_path / "none.sock"))
+    assert status == 1 and "key values mismatch" in found["certificate"]["found"]

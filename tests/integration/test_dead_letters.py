@@ -30,19 +30,6 @@ def reject_all(ch, queue):
     return count
 
 
-def wait_for(ch, queue, timeout_s=20):
-    """The next message; a peer may take a moment to move it."""
-    deadline = time.monotonic() + timeout_s
-    while (method := ch.get(queue)) is None:
-        assert time.monotonic() < deadline, f"nothing in {queue}"
-        time.sleep(0.01)
-    return method
-
-
-def typed_headers(method):
-    return wire.decode_header(method.raw_header, typed=True)[1]["headers"]
-
-
 def plain_headers(method):
     return method.properties["headers"]
 
@@ -58,11 +45,11 @@ def test_x_death_field_by_field(ch):
     ch.publish("amq.direct", "key", "body", expiration="600000", content_type="text/plain",
                headers={"CC": ["cc"], "mine": wire.Typed("I", 5)})
     assert reject_all(ch, queue) == 1
-    method = wait_for(ch, dead)
+    method = ch.wait_for(dead)
     assert (method.exchange, method.routing_key, method.redelivered) == ("", dead, False)
     assert method.body == b"body"
     assert set(method.properties) == {"content_type", "headers"}
-    headers = typed_headers(method)
+    headers = method.typed_headers
     assert list(headers) == [
         "mine", "x-first-death-queue", "x-first-death-reason", "x-first-death-exchange",
         "x-last-death-queue", "x-last-death-reason", "x-last-death-exchange", "x-death"]
@@ -110,7 +97,7 @@ def test_bcc_is_a_key_of_the_dead_letter_and_stays_hidden(ch):
     ch.publish("", queue, "body", headers={"BCC": ["secret"]})
     ch.ping()
     reject_all(ch, queue)
-    headers = plain_headers(wait_for(ch, dead))
+    headers = plain_headers(ch.wait_for(dead))
     assert "BCC" not in headers
     assert headers["x-death"][0]["routing-keys"] == [queue]
 
@@ -123,7 +110,7 @@ def test_nack_multiple_keeps_the_order(ch):
     ch.ping()
     tags = [ch.get(queue, no_ack=False).delivery_tag for _ in range(1000)]
     ch.nack(tags[-1], multiple=True, requeue=False)
-    assert [wait_for(ch, dead).body for _ in range(1000)] == [b"%d" % n for n in range(1000)]
+    assert [ch.wait_for(dead).body for _ in range(1000)] == [b"%d" % n for n in range(1000)]
 
 
 def test_a_transaction_moves_at_its_commit(ch, conn):
@@ -141,7 +128,7 @@ def test_a_transaction_moves_at_its_commit(ch, conn):
     assert ch.counts(dead)[0] == 0
     other.nack(0, multiple=True, requeue=False)
     other.call("tx.commit")
-    assert wait_for(ch, dead).body == b"body"
+    assert ch.wait_for(dead).body == b"body"
 
 
 # One of the clients that people use, as they use it.
@@ -244,7 +231,7 @@ def test_keys_of_bcc_survive_a_restart(durable, end):
     method = ch.get("q", no_ack=False)
     assert plain_headers(method) == {"a": 1}
     ch.reject(method.delivery_tag, requeue=False)
-    assert wait_for(ch, "secret").body == b"body"
+    assert ch.wait_for("secret").body == b"body"
 
 
 # The promise of the issue: exactly one place, never none, never two, whenever the process dies.
@@ -288,7 +275,7 @@ users:
     ch.publish("", "orders", "an order", delivery_mode=2)
     ch.ping()
     assert reject_all(ch, "orders") == 1
-    assert wait_for(ch, "unpaid").body == b"an order"
+    assert ch.wait_for("unpaid").body == b"an order"
     ch.connection.drop()
     running.stop()
 
@@ -296,7 +283,7 @@ users:
 # -- what limits let die
 
 def bodies(ch, queue, count):
-    return [wait_for(ch, queue).body.decode() for _ in range(count)]
+    return [ch.wait_for(queue).body.decode() for _ in range(count)]
 
 
 # docs/limits.md: what a queue drops from its head is dead-lettered, the oldest first.
@@ -306,7 +293,7 @@ def test_what_is_dropped_from_the_head_is_dead_lettered(ch):
                                      "x-dead-letter-routing-key": dead})
     for number in range(5):
         ch.publish("", queue, str(number))
-    method = wait_for(ch, dead)
+    method = ch.wait_for(dead)
     assert method.body == b"0"
     death = plain_headers(method)["x-death"][0]
     assert (death["reason"], death["queue"], death["count"]) == ("maxlen", queue, 1)
@@ -330,7 +317,7 @@ def test_what_a_full_queue_refuses_is_dead_lettered_only_if_it_says_so(ch, conn,
     publisher.publish("", dead, "end")
     assert publisher.next_method().name == "basic.ack"
     if overflow == "reject-publish-dlx":
-        method = wait_for(ch, dead)
+        method = ch.wait_for(dead)
         assert method.body == b"second"
         assert plain_headers(method)["x-death"][0]["reason"] == "maxlen"
     assert bodies(ch, dead, 1) == ["end"]

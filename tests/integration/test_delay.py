@@ -37,14 +37,6 @@ def delayed_exchange(ch, name="later", kind="fanout", **options):
     return name
 
 
-def wait_for(ch, queue, timeout_s=20):
-    deadline = time.monotonic() + timeout_s
-    while (method := ch.get(queue)) is None:
-        assert time.monotonic() < deadline, f"nothing in {queue}"
-        time.sleep(0.005)
-    return method
-
-
 @pytest.fixture
 def later(ch):
     """A queue behind the delayed exchange `later`."""
@@ -62,8 +54,8 @@ def test_the_example_of_the_document(serve, canaries):
     channel.publish("reminders", "mail.welcome", b"later", headers={"x-delay": 300})
     channel.publish("reminders", "mail.welcome", b"at once")
     channel.publish("reminders", "other", b"nobody's")
-    assert wait_for(channel, "mail").body == b"at once"
-    assert wait_for(channel, "mail").body == b"later"
+    assert channel.wait_for("mail").body == b"at once"
+    assert channel.wait_for("mail").body == b"later"
     assert time.monotonic() - sent >= 0.3
     assert channel.get("mail") is None
 
@@ -74,7 +66,7 @@ def test_a_message_is_held_back(ch, later, delay):
     ch.publish("later", "", b"x", headers={"x-delay": delay})
     ch.ping()
     assert ch.get(later) is None
-    message = wait_for(ch, later)
+    message = ch.wait_for(later)
     assert time.monotonic() - sent >= 0.2
     assert "x-delay" in message.properties["headers"]
 
@@ -83,14 +75,14 @@ def test_a_message_is_held_back(ch, later, delay):
 def test_an_absolute_time_is_kept(ch, later):
     at = now_ms() + 300
     ch.publish("later", "", b"x", headers={"x-deliver-at": at})
-    wait_for(ch, later)
+    ch.wait_for(later)
     assert now_ms() >= at
 
 
 def test_messages_come_in_due_order(ch, later):
     for delay in (300, 100, 200, 0, 400):
         ch.publish("later", "", str(delay), headers={"x-delay": delay})
-    assert [wait_for(ch, later).body for _ in range(5)] == [b"0", b"100", b"200", b"300", b"400"]
+    assert [ch.wait_for(later).body for _ in range(5)] == [b"0", b"100", b"200", b"300", b"400"]
 
 
 # A consumer that waits gets each when it is due.
@@ -158,8 +150,8 @@ def test_delays_survive_being_killed(write_config, canaries, tmp_path):
     broker = brokers.Bourse(config, data_dir=tmp_path / "data")
     try:
         channel = broker.open(user="u", password=canaries["u"]).channel()
-        assert [wait_for(channel, "q").body for _ in range(3)] == [b"1", b"0", b"2"]
-        message = wait_for(channel, "q")
+        assert [channel.wait_for("q").body for _ in range(3)] == [b"1", b"0", b"2"]
+        message = channel.wait_for("q")
         assert message.body == b"3" and now_ms() >= last
         assert not message.redelivered
     finally:

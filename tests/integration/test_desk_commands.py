@@ -90,6 +90,9 @@ def test_messages_are_replayed_and_dropped(run, dead):
     (("replay", "dead", "--key", "k"), "--to EXCHANGE"), (("show", "dead", "--older", "soon"), "--older"),
     (("show", "dead", "--header", "x"), "NAME=VALUE"), (("show", "dead", "-n", "0"), "1 to 1000"),
     (("replay", "dead", "--rate", "0"), "--rate"), (("show", "dead", "--place", "here"), "ready|waiting"),
+    (("replay", "dead", "--batch", "\udcff"), "UTF-8"), (("replay", "dead", "--note", "\udcff"), "UTF-8"),
+    (("replay", "dead", "--to", "amq.direct", "--key", "\udcff"), "UTF-8"),
+    (("drop", "dead", "--limit", "1", "--note", "\udcff"), "UTF-8"),
 ])
 def test_misuse_is_told(run, words, told):
     assert told in run("dlq", *words, status=64).stderr
@@ -111,6 +114,12 @@ def test_waiting_messages_are_listed_released_and_cancelled(run, broker):
     assert rows(run, "delayed", "ls", "slow", "--kind", "parked") == []
     run("delayed", "release", "slow", waiting[0]["key"], status=66)
     assert "one of" in run("delayed", "cancel", "slow", status=64).stderr
+    assert "UTF-8" in run("delayed", "cancel", "slow", "--message-id", "\udcff", status=64).stderr
+
+
+def test_a_pause_whose_note_cannot_be_kept_does_not_begin(run, dead):
+    assert "UTF-8" in run("pause", dead, "--note", "\udcff", status=64).stderr
+    assert not rows(run, "queue", "show", dead)["bourse"]["paused"]
 
 
 def test_a_pause_is_in_the_audit_with_its_note(run, dead):

@@ -586,4 +586,5 @@ def test_policies_do_alike(serve, oracle_with_policies, write_config, tmp_path):
 def test_every_difference_that_is_listed_is_looked_at():
     scripts = SCRIPTS + UNDER_POLICIES + test_differential.SCRIPTS
     used = {step.differs for script in scripts for step in script.steps if step.differs}
-    assert used == set(differences.listed())
+    in_traces = {"late-timestamp"}  # tests/interop/test_firehose.py
+    assert used | in_traces == set(differences.listed())

@@ -24,18 +24,6 @@ def note(ch, tag, **headers):
                headers={"delivery-tag": tag} | {k.replace("_", "-"): v for k, v in headers.items()})
 
 
-def wait_for(ch, queue, timeout_s=20):
-    deadline = time.monotonic() + timeout_s
-    while (method := ch.get(queue)) is None:
-        assert time.monotonic() < deadline, f"nothing in {queue}"
-        time.sleep(0.01)
-    return method
-
-
-def typed_headers(method):
-    return wire.decode_header(method.raw_header, typed=True)[1]["headers"]
-
-
 def take_failure(headers):
     return {name: headers.pop(name) for name in list(headers) if name.startswith("x-failure-")}
 
@@ -77,7 +65,7 @@ def test_the_headers_field_by_field(ch):
     tag = ch.get(queue, no_ack=False).delivery_tag
     note(ch, tag, **{"class": "E17", "text": "gross", "advice": "später"})
     ch.reject(tag, requeue=False)
-    headers = typed_headers(wait_for(ch, dead))
+    headers = ch.wait_for(dead).typed_headers
     assert list(headers)[-11:] == [
         "x-death", "x-failure-queue", "x-failure-count", "x-failure-first-time",
         "x-failure-last-time", "x-failure-message-id", "x-failure-trace-id", "x-failure-class",
@@ -107,7 +95,7 @@ def test_any_integer_is_a_delivery_tag(ch, letter):
     tag = ch.get(queue, no_ack=False).delivery_tag
     note(ch, wire.Typed(letter, tag), text="why")
     ch.reject(tag, requeue=False)
-    assert wait_for(ch, dead).properties["headers"]["x-failure-text"] == "why"
+    assert ch.wait_for(dead).properties["headers"]["x-failure-text"] == "why"
 
 
 def test_a_note_for_an_unknown_delivery_is_406(ch):
@@ -185,7 +173,7 @@ def test_failures_before_a_restart_are_told_with_their_times(tmp_path):
     again = ch.get("q", no_ack=False)
     assert again.properties["headers"]["x-delivery-count"] == 1
     ch.reject(again.delivery_tag, requeue=True)
-    headers = typed_headers(wait_for(ch, "dead"))
+    headers = ch.wait_for("dead").typed_headers
     (death,) = headers["x-death"].value
     failure = take_failure(headers)
     assert set(failure) == {"x-failure-queue", "x-failure-count", "x-failure-first-time",

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log: one event a line, in two formats, and nothing a peer sends can forge a line."""
 
+import fcntl
 import json
+import os
 import re
 import shlex
+import subprocess
+import urllib.request
 
 import pytest
 
 from support import amqp, broker as brokers
+from support.api import Api
 
 pytestmark = pytest.mark.bourse_only
 
@@ -125,3 +130,57 @@ def test_probes_are_silent_at_the_usual_level():
         broker.open().close()
         broker.log.wait_for("connection.closed")
         assert "protocol_header" not in broker.log.text()
+
+
+# The first and last lines say what the broker runs with, where it listens, and what it has done.
+def test_start_and_end_are_told(serve, canaries):
+    broker = serve(FILE.format(format="json"), ["u"])
+    channel = broker.open(user="u", password=canaries["u"]).channel()
+    channel.call("confirm.select")
+    channel.declare("q")
+    channel.publish("", "q", b"one", delivery_mode=2)
+    channel.expect("basic.ack")
+    channel.get("q")
+    channel.connection.close()
+    broker.signal(15)
+    assert broker.wait_exit() == 0
+    events = [json.loads(line) for line in log_lines(broker)]
+    first = next(event for event in events if event["event"] == "server.starting")
+    assert first["data_dir"] == broker.data_dir and first["flush"] == "before_confirm"
+    assert first["files"].endswith(".yaml") and first["descriptors_max"] > 0
+    ready = next(event for event in events if event["event"] == "server.ready")
+    assert f"amqp://127.0.0.1:{broker.amqp[1]}" in ready["listening"]
+    last = events[-1]
+    assert last["event"] == "broker.stopped"
+    assert (last["published"], last["confirmed"], last["delivered"]) == (1, 1, 1)
+    assert last["internal_errors"] == 0 and last["uptime_ms"] >= 0
+
+
+# F15: nobody reads. The broker loses lines, says how many, and works on.
+def test_lines_that_nobody_reads_are_counted_where_it_is_looked_for():
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen([brokers.binary(), "serve", "--ephemeral", "--amqp", "127.0.0.1:0",
+                                "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"],
+                               stdout=subprocess.PIPE, stderr=write_end, text=True)
+    os.close(write_end)
+    try:
+        ready = next(line for line in process.stdout if line.startswith("bourse ready:"))
+        address, http_address, metrics = (
+            brokers.parse_address(re.search(rf"{name}://(\S+)", ready)[1]) for name in ("amqp", "http", "metrics"))
+        for _ in range(20):
+            channel = amqp.Connection(address).open().channel()
+            channel.declare("q")
+            channel.publish("", "q", b"x")
+            assert channel.get("q").body == b"x"
+            channel.connection.close()
+        with urllib.request.urlopen(f"http://{metrics[0]}:{metrics[1]}/metrics", timeout=10) as answer:
+            counted = re.search(r"^bourse_log_lines_dropped_total (\d+)$", answer.read().decode(), re.MULTILINE)
+        assert int(counted[1]) >= 20
+        kinds = [item["kind"] for item in Api(http_address).found("bourse/attention")["items"]]
+        assert "log_lines_dropped" in kinds
+    finally:
+        process.terminate()
+        assert process.wait(12) == 0
+        process.stdout.close()
+        os.close(read_end)

@@ -150,7 +150,7 @@ ABSENT = {
     "sample_retention_policies", "release_series_support_status",
     "cowboy_opts", "ra_open_file_metrics", "ssl_hash", "user_who_performed_action",
     "message_bytes_paged_out", "message_bytes_persistent", "message_bytes_ram",
-    "message_bytes_unacknowledged", "messages_paged_out", "messages_persistent", "messages_ram",
+    "messages_paged_out", "messages_persistent", "messages_ram",
     "messages_ready_ram", "messages_unacknowledged_ram", "slave_nodes", "synchronised_slave_nodes",
     "recoverable_slaves", "metrics_gc_queue_length", "disk_reads", "disk_writes",
     "socket_opts", "ssl_opts",
@@ -235,7 +235,8 @@ def test_a_route_answers_as_rabbitmq_does(bourse, rabbit, path):
     ("exchanges/%2F/x", ["name", "vhost", "type", "durable", "auto_delete", "internal", "arguments"]),
     ("queues/%2F/q", ["name", "vhost", "type", "durable", "exclusive", "arguments", "consumers",
                       "messages", "messages_ready", "messages_unacknowledged", "policy",
-                      "operator_policy", "effective_policy_definition", "state"]),
+                      "operator_policy", "effective_policy_definition", "state", "message_bytes",
+                      "message_bytes_ready", "message_bytes_unacknowledged"]),
     ("bindings/%2F/e/x/e/y", None), ("exchanges/%2F/y/bindings/destination", None),
     ("bindings/%2F/e/amq.default/q/q", None), ("bindings/%2F/e/x/e/y/~", None),
     ("policies", None), ("policies/%2F/p", None), ("operator-policies", None),
@@ -315,6 +316,60 @@ READERS = [
     ("rabbitmqadmin v2", "auth/attempts/{node}", ["0.protocol", "0.auth_attempts",
                                                   "0.auth_attempts_failed",
                                                   "0.auth_attempts_succeeded"]),
+    ("rabbitmqadmin v2", "connections/{connection}", ["name", "node", "state", "protocol", "user",
+                                                      "connected_at", "peer_host", "peer_port",
+                                                      "channel_max", "channels", "frame_max",
+                                                      "client_properties", "vhost"]),
+    ("rabbitmqadmin v2", "connections/{connection}/channels", ["0.number", "0.name", "0.vhost"]),
+    ("rabbitmqadmin v2", "consumers/%2F", ["0.consumer_tag", "0.queue.name"]),
+    ("rabbitmqadmin v2", "queues", ["0.name", "0.vhost", "0.type", "0.durable", "0.exclusive",
+                                    "0.auto_delete", "0.arguments", "0.state", "0.leader",
+                                    "0.members", "0.online", "0.node"]),
+    ("rabbitmqadmin v2", "queues/%2F/q", ["name", "vhost", "type", "memory", "consumers", "messages",
+                                          "messages_ready", "messages_unacknowledged",
+                                          "message_bytes", "message_bytes_ready",
+                                          "message_bytes_unacknowledged",
+                                          "consumer_utilisation"]),
+    ("rabbitmqadmin v2", "queues/%2F/q/bindings", ["0.source", "0.destination",
+                                                   "0.destination_type", "0.routing_key",
+                                                   "0.arguments", "0.properties_key", "0.vhost"]),
+    ("rabbitmqadmin v2", "exchanges", ["0.name", "0.vhost", "0.type", "0.durable", "0.auto_delete",
+                                       "0.internal", "0.arguments"]),
+    ("rabbitmqadmin v2", "exchanges/%2F/x/bindings/source", ["0.destination", "0.properties_key"]),
+    ("rabbitmqadmin v2", "exchanges/%2F/y/bindings/destination", ["0.source", "0.routing_key"]),
+    ("rabbitmqadmin v2", "bindings", ["0.vhost", "0.source", "0.destination", "0.destination_type",
+                                      "0.routing_key", "0.arguments", "0.properties_key"]),
+    ("rabbitmqadmin v2", "vhosts", ["0.name", "0.tags", "0.description", "0.default_queue_type",
+                                    "0.metadata.tags", "0.metadata.description", "0.tracing"]),
+    ("rabbitmqadmin v2", "permissions", ["0.user", "0.vhost", "0.configure", "0.read", "0.write"]),
+    ("rabbitmqadmin v2", "topic-permissions", ["0.user", "0.vhost", "0.exchange", "0.read",
+                                               "0.write"]),
+    ("rabbitmqadmin v2", "users/u/permissions", ["0.user", "0.vhost", "0.configure"]),
+    ("rabbitmqadmin v2", "policies", ["0.name", "0.vhost", "0.pattern", "0.apply-to", "0.priority",
+                                      "0.definition"]),
+    ("rabbitmqadmin v2", "operator-policies", ["0.name", "0.vhost", "0.pattern", "0.apply-to",
+                                               "0.priority", "0.definition"]),
+    ("rabbitmqadmin v2", "parameters", ["0.name", "0.vhost", "0.component", "0.value"]),
+    ("rabbitmqadmin v2", "parameters/vhost-limits", ["0.vhost", "0.value.max-queues"]),
+    ("rabbitmqadmin v2", "parameters/operator_policy/%2F/o", ["name", "component", "vhost",
+                                                              "value.pattern"]),
+    ("rabbitmqadmin v2", "global-parameters", []),
+    ("rabbitmqadmin v2", "vhost-limits", ["0.vhost", "0.value"]),
+    ("rabbitmqadmin v2", "user-limits", ["0.user", "0.value"]),
+    ("rabbitmqadmin v2", "definitions", ["product_name", "product_version", "rabbitmq_version",
+                                         "users.0.name", "users.0.password_hash",
+                                         "users.0.hashing_algorithm", "users.0.tags",
+                                         "vhosts.0.name", "vhosts.0.metadata",
+                                         "permissions.0.user", "policies.0.apply-to",
+                                         "parameters.0.component", "global_parameters",
+                                         "topic_permissions.0.exchange", "queues.0.arguments",
+                                         "exchanges.0.type", "bindings.0.destination_type"]),
+    ("rabbitmqadmin v2", "definitions/%2F", ["queues.0.name", "exchanges.0.name", "policies.0.name",
+                                             "bindings.0.source"]),
+    ("rabbitmqadmin v2", "deprecated-features", []),
+    ("rabbitmqadmin v2", "deprecated-features/used", []),
+    ("rabbitmqadmin v2", "health/checks/local-alarms", ["status"]),
+    ("rabbitmqadmin v2", "whoami", ["name", "tags"]),
     ("rabbitmqadmin v2", "users", ["0.name", "0.tags", "0.password_hash", "0.limits"]),
     ("rabbitmqadmin v2", "health/checks/alarms", ["status"]),
     ("rabbitmqadmin v2", "health/checks/node-is-quorum-critical", ["status"]),
@@ -324,6 +379,12 @@ READERS = [
     ("rabbit-hole", "bindings/%2F/e/x/q/q", ["0.properties_key", "0.arguments", "0.routing_key"]),
     ("rabbit-hole", "vhosts/%2F", ["name", "tracing", "description", "default_queue_type",
                                    "cluster_state", "messages", "tags"]),
+    ("rabbit-hole", "bindings/%2F", ["0.source", "0.vhost", "0.destination", "0.destination_type",
+                                     "0.routing_key", "0.arguments", "0.properties_key"]),
+    ("rabbit-hole", "queues/%2F/q", ["name", "vhost", "type", "durable", "auto_delete", "exclusive",
+                                     "arguments", "node", "policy", "state", "consumers"]),
+    ("rabbit-hole", "operator-policies/%2F/o", ["vhost", "name", "pattern", "apply-to", "priority",
+                                                "definition"]),
     ("rabbit-hole", "exchanges/%2F/x", ["name", "vhost", "type", "durable", "auto_delete",
                                         "internal", "arguments"]),
     ("rabbit-hole", "users/guest", ["name", "password_hash", "hashing_algorithm", "tags"]),
@@ -532,3 +593,113 @@ def test_the_command_line_lists(bourse, what):
     socket = bourse.broker.data_dir + "/bourse.sock"
     done = run(brokers.binary(), "ls", what, "--context", socket)
     assert done.returncode == 0 and LISTS[what] in done.stdout, done.stdout + done.stderr
+
+
+# Health in trouble ------------------------------------------------------------------------------
+
+def wait_for_alarm(api):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        status, answer = api.get("health/checks/alarms")
+        if status == 503:
+            return answer
+        time.sleep(0.1)
+    raise AssertionError("there is no alarm")
+
+
+@pytest.fixture(name="alarmed", scope="module")
+def fixture_alarmed(tmp_path_factory, rabbit):
+    """Both brokers with a disk that is too full: what their checks answer, by path."""
+    path = tmp_path_factory.mktemp("alarmed")
+    (path / "pw").write_text("secret\n")
+    (path / "guest").write_text("guest\n")
+    (path / "bourse.yaml").write_text(CONFIG.replace("server: {", "server: {disk-free: 99%, "))
+    rabbit.broker.ctl("set_disk_free_limit", str(10**15))
+    try:
+        with brokers.Bourse(path / "bourse.yaml", listen=("amqp", "http")) as running:
+            ours = Api(running.addresses["http"][0])
+            yield wait_for_alarm(ours), wait_for_alarm(rabbit.api), ours, rabbit.api
+    finally:
+        rabbit.broker.ctl("set_disk_free_limit", "1000000")
+
+
+def test_an_alarm_is_told_as_rabbitmq_tells_it(alarmed):
+    ours, theirs, _, _ = alarmed
+    assert ours["status"] == theirs["status"] == "failed"
+    assert set(theirs) <= set(ours)
+    assert [set(alarm) for alarm in ours["alarms"]] == [set(alarm) for alarm in theirs["alarms"]]
+    assert [alarm["resource"] for alarm in ours["alarms"]] == [alarm["resource"] for alarm in theirs["alarms"]]
+
+
+@pytest.mark.parametrize("path", [
+    "health/checks/local-alarms", "health/checks/virtual-hosts", "health/checks/port-listener/1",
+    "health/checks/protocol-listener/mqtt", "health/checks/node-is-quorum-critical", "aliveness-test/%2F",
+])
+def test_a_check_in_trouble_answers_as_rabbitmqs(alarmed, path):
+    _, _, ours, theirs = alarmed
+    our_status, our_answer = ours.get(path)
+    their_status, their_answer = theirs.get(path)
+    assert our_status == their_status
+    assert set(their_answer) <= set(our_answer)
+    assert our_answer["status"] == their_answer["status"]
+
+
+def test_a_node_in_trouble_says_so(alarmed):
+    _, _, ours, theirs = alarmed
+    deadline = time.monotonic() + 30
+    while not theirs.found("nodes")[0]["disk_free_alarm"] and time.monotonic() < deadline:
+        time.sleep(0.1)  # its numbers come late
+    for api in (ours, theirs):
+        node = api.found("nodes")[0]
+        assert node["disk_free_alarm"] is True and node["mem_alarm"] is False
+
+
+# What the console asks for --------------------------------------------------------------------------
+
+def test_the_place_of_each_setting_is_told(bourse):
+    rows = {row["key"]: row for row in bourse.api.found("config/effective")}
+    version = rows["server.rabbitmq-version"]
+    assert version["file"].endswith("bourse.yaml") and version["line"] == 3
+    assert (rows["server.data-dir"]["file"], rows["server.data-dir"]["line"]) == ("command line", None)
+    assert (rows["server.frame-max"]["file"], rows["server.frame-max"]["line"]) == (None, None)
+
+
+def test_the_lines_that_name_a_queue_and_its_policies_are_told(bourse):
+    found = bourse.api.found("bourse/sources/%2F/q")
+    assert found["queue"]["line"] == 9
+    [argument] = found["queue"]["arguments"]
+    assert (argument["name"], argument["line"]) == ("x-max-length", 9)
+    places = {at["name"]: (at["is_operator"], at["line"], [(key["name"], key["line"]) for key in at["keys"]])
+              for at in found["policies"]}
+    assert places == {"p": (False, 11, [("max-length", 11)]), "o": (True, 13, [("expires", 13)])}
+    assert found["generation"] >= 1 and found["queue"]["file"].endswith("bourse.yaml")
+    assert bourse.api.found("bourse/sources/%2F/not-there")["queue"] is None
+
+
+def test_the_log_is_read_from_a_line_on(bourse):
+    bourse.api.call("POST", "bourse/vhosts/%2F/tracing", {"tracing": True})
+    bourse.api.call("POST", "bourse/vhosts/%2F/tracing", {"tracing": False})
+    answer = bourse.api.found("bourse/log")
+    assert [line.split("event=")[1].split()[0] for line in answer["lines"][-2:]] == \
+        ["trace.started", "trace.stopped"]
+    last = answer["first"] + len(answer["lines"]) - 1
+    assert bourse.api.found(f"bourse/log?after={last - 1}")["lines"] == answer["lines"][-1:]
+    assert bourse.api.found(f"bourse/log?after={last}") == {"first": last + 1, "lines": []}
+    assert bourse.api.get("bourse/log?after=x")[0] == 400
+
+
+def test_flushes_and_dead_letters_of_longer_times_are_told(bourse):
+    vitals = bourse.api.found("bourse/vitals")
+    assert set(vitals) == {"flush_p99_ms", "dead_letters", "certificates"}
+    assert vitals["certificates"] == []
+    deadline = time.monotonic() + 20
+    while vitals["dead_letters"] is None:
+        assert time.monotonic() < deadline
+        vitals = bourse.api.found("bourse/vitals")
+    assert vitals["dead_letters"]["now"] >= 0 and vitals["dead_letters"]["before_ms"] > 0
+
+
+def test_whether_a_vhost_is_traced_is_in_the_list(bourse):
+    for is_on in (True, False):
+        bourse.api.call("POST", "bourse/vhosts/%2F/tracing", {"tracing": is_on})
+        assert bourse.api.found("vhosts/%2F")["tracing"] is is_on

@@ -8,6 +8,7 @@ import json
 import pathlib
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -237,6 +238,47 @@ def test_a_queue_over_its_limit_is_told_of_everywhere(broker):
     ch.drain("watched")
     ch.drain("dlq")
     conn.close()
+
+
+def wait_for_attention(broker, kinds):
+    """The items by kind, once all of these are among them: the monitor looks every five seconds."""
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
+        items = json.loads(fetch(broker, "/api/bourse/attention", "http")[1])["items"]
+        found = {item["kind"]: item for item in items}
+        if kinds <= found.keys():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"{kinds - found.keys()} are not among {sorted(found)}")
+
+
+# Objects that clients made, changed and deleted; a churn of connections; messages that nobody took.
+def test_what_clients_have_changed_is_counted_as_bourse_drift_names_it(tmp_path):
+    (tmp_path / "pw").write_text("secret\n")
+    (tmp_path / "bourse.yaml").write_text(CONFIG)
+    with brokers.Bourse(tmp_path / "bourse.yaml", listen=("amqp", "http", "metrics")) as running:
+        assert value(scrape(running), "bourse_topology_drift") == 0
+        conn = open_guest(running)
+        ch = conn.channel()
+        ch.call("queue.declare", queue="extra", durable=True)
+        ch.call("exchange.declare", exchange="more", type="fanout")
+        ch.call("queue.bind", queue="dlq", exchange="dead", routing_key="also")
+        ch.call("queue.unbind", queue="dlq", exchange="dead", routing_key="#")
+        ch.call("queue.delete", queue="watched")
+        ch.publish("more", "x", b"nobody takes it")
+        ch.ping()
+        for _ in range(70):
+            open_guest(running).close()
+        found = wait_for_attention(running, {"topology_drift", "unroutable", "connection_churn"})
+        (drift,) = json.loads(fetch(running, "/api/bourse/drift", "http")[1])
+        assert drift["count"] == 5
+        assert found["topology_drift"]["value"] == 5 and found["topology_drift"]["name"] == "/"
+        assert value(scrape(running), "bourse_topology_drift") == 5
+        assert (found["unroutable"]["object"], found["unroutable"]["name"]) == ("exchange", "more")
+        assert found["unroutable"]["value"] == 1
+        assert found["connection_churn"]["value"] >= 70
+        assert all(item["action"] for item in found.values())
+        conn.close()
 
 
 def test_history_has_points_of_the_broker_and_of_queues_that_are_there(broker):

@@ -4,12 +4,17 @@ all that all brokers of the run have written."""
 
 import base64
 import http.client
+import json
 import os
+import pathlib
 import re
+import resource
+import signal
+import subprocess
 
 import pytest
 
-from support import amqp, broker as brokers
+from support import amqp, broker as brokers, documents
 
 pytestmark = pytest.mark.bourse_only
 
@@ -109,16 +114,33 @@ def plant_everywhere(broker, planted):
     assert fetch(api, "/api/whoami", "nobody", planted["http unknown"])[0] == 401
     fetch(api, f"/api/whoami?password={planted['query']}", "admin", planted["admin"])
     fetch(api, f"/api/nothing/{planted['path']}", "admin", planted["admin"])
+    fetch(api, f"/api/auth/hash_password/{planted['hashed']}", "admin", planted["admin"])
     fetch(broker.addresses["metrics"][0], f"/metrics?token={planted['metrics query']}")
     return ch
 
 
+def visit_console(address, password):
+    """All that a browser is given when somebody signs in: headers, answer, and the page."""
+    connection = http.client.HTTPConnection(*address, timeout=15)
+    connection.request("POST", "/api/bourse/session", json.dumps({"name": "admin", "password": password}),
+                       {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = str(answer.getheaders()) + answer.read().decode()
+    assert answer.status == 201, text
+    connection.close()
+    return text + fetch(address, "/")[1]
+
+
+def kept_on_disk(folder):
+    return b"".join(path.read_bytes() for path in pathlib.Path(folder).rglob("*") if path.is_file())
+
+
 # T22: whatever is planted where secrets are is nowhere that anybody else looks: logs, answers of
-# the interface, metrics, the support bundle.
+# the interface, metrics, the support bundle, the console, the process list.
 def test_twenty_planted_secrets_show_nowhere(serve, canaries, tmp_path):
     names = ["app", "admin", "env", "new secret", "body", "header", "uri", "correlation",
              "routing key", "wrong PLAIN", "wrong AMQPLAIN", "no nul", "one nul", "http wrong",
-             "http unknown", "query", "path", "metrics query", "file", "unused"]
+             "http unknown", "query", "path", "metrics query", "file", "hashed"]
     planted = {name: canaries[name] for name in names}
     assert len(set(planted.values())) == 20
     broker = serve("""
@@ -152,6 +174,10 @@ def test_twenty_planted_secrets_show_nowhere(serve, canaries, tmp_path):
                                str(bundle))
     seen["what the bundle says"] = made.stdout + made.stderr
     seen["bundle"] = bundle.read_text()
+    seen["console"] = visit_console(broker.addresses["http"][0], planted["admin"])
+    examined = brokers.run_command("doctor", "--context", f"{broker.data_dir}/bourse.sock")
+    seen["doctor"] = examined.stdout + examined.stderr
+    seen["arguments"] = pathlib.Path(f"/proc/{broker.pid}/cmdline").read_text()
     channel.connection.close()
     broker.reload()
     broker.signal(15)
@@ -161,6 +187,45 @@ def test_twenty_planted_secrets_show_nowhere(serve, canaries, tmp_path):
     found = [(name, where) for where, text in seen.items() for name, secret in planted.items()
              if secret in text]
     assert found == []
+    kept = kept_on_disk(broker.data_dir)
+    logins = [name for name in names if name not in ("body", "header", "uri", "correlation")]
+    assert [name for name in logins if planted[name].encode() in kept] == []
+
+
+def dies_with_a_core(process):
+    """Whether the system wrote down the memory of a process that SIGQUIT ended."""
+    os.kill(process.pid, signal.SIGQUIT)
+    _pid, status = os.waitpid(process.pid, 0)
+    process.returncode = -os.WTERMSIG(status)
+    assert os.WIFSIGNALED(status)
+    return os.WCOREDUMP(status)
+
+
+# Secrets are in memory: whatever limit and system say, no core file has them.
+def test_a_broker_leaves_no_core_behind(tmp_path):
+    def allow_cores():
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+
+    sanitizer = os.environ.get("ASAN_OPTIONS", "") + ":disable_coredump=0"
+    options = {"cwd": tmp_path, "preexec_fn": allow_cores, "stdout": subprocess.PIPE,
+               "env": {**os.environ, "ASAN_OPTIONS": sanitizer}}
+    other = subprocess.Popen(["cat"], stdin=subprocess.PIPE, **options)
+    if not dies_with_a_core(other):
+        pytest.skip("nothing leaves a core on this system")
+    with subprocess.Popen([brokers.binary(), "serve", "--ephemeral", "--amqp", "127.0.0.1:0",
+                           "--http", "off", "--metrics", "off"], stderr=subprocess.DEVNULL, **options) as broker:
+        while not broker.stdout.readline().startswith(b"bourse ready:"):
+            pass
+        assert not dies_with_a_core(broker)
+
+
+@pytest.mark.last
+def test_every_event_of_this_run_is_in_the_page_of_the_log():
+    known = documents.events()
+    text = "\n".join(brokers.all_logs)
+    seen = set(re.findall(r'^time=\S+ level=\w+ event=(\S+)', text, re.MULTILINE))
+    seen |= set(re.findall(r'^\{"time":"[^"]+","level":"\w+","event":"([^"]+)"', text, re.MULTILINE))
+    assert len(seen) > 10 and seen - known == set()
 
 
 @pytest.mark.last

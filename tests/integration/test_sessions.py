@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions of the web console and the events that it is told, request by request."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -86,6 +87,17 @@ def test_what_may_not_be_watched_is_refused(server, session, query):
     assert call(server, "GET", f"/api/bourse/events?{query}", None, session)[0] == 400
 
 
+def test_the_head_of_a_stream_is_answered_and_the_connection_goes_on(server, session):
+    connection = http.client.HTTPConnection(*server.http, timeout=10)
+    connection.request("HEAD", "/api/bourse/events?watch=%2Fapi%2Foverview", None, session)
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Content-Type")) == (200, "text/event-stream")
+    answer.read()
+    connection.request("GET", "/api/whoami", None, session)
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
 class Stream:
     def __init__(self, server, session, query):
         self.sock = socket.create_connection(server.http, timeout=10)
@@ -137,3 +149,28 @@ def test_streams_are_bounded_and_room_comes_back(server, session):
             attempt.close()
     again.read_until(b"event: w0")
     again.close()
+
+
+def test_who_does_not_read_is_cut_off_and_others_are_not(server, session):
+    """Several mebibytes, which arrive at once: for who reads that is no fault."""
+    connection = server.open()
+    channel = connection.channel()
+    for number in range(1500):
+        channel.send("queue.declare", queue=f"unread-{number:04}", auto_delete=False, nowait=True)
+    channel.declare("unread-last")
+    lists = [f"watch=%2Fapi%2Fqueues%3Fsort%3D{column}" for column in
+             ("name", "vhost", "messages", "messages_ready", "consumers", "memory", "durable",
+              "messages_unacknowledged")]
+    slow = Stream(server, session, "&".join(lists))
+    quick = Stream(server, session, "&".join(lists))
+    for number in range(len(lists)):
+        quick.read_until(b"event: w%d" % number)
+    server.log.wait_for(r"http\.reader_cut_off", timeout_s=30)
+    with contextlib.suppress(ConnectionResetError):
+        while slow.sock.recv(1 << 20):
+            pass
+    quick.text = b""
+    assert call(server, "DELETE", "/api/queues/%2F/unread-0000", None, session)[0] == 204
+    quick.read_until(b"event: w0")
+    quick.close()
+    connection.close()

@@ -3,7 +3,6 @@
 against the shop as its user `tester`."""
 
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -33,22 +32,6 @@ def librabbitmq_client():
     subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-o", target,
                     program("librabbitmq_client.c"), "-lrabbitmq"], check=True)
     return target
-
-
-@pytest.fixture(scope="session")
-def node_modules():
-    """The packages of package-lock.json, installed once under build/."""
-    target = os.path.join(BUILD, "node")
-    lock = os.path.join(HERE, "package-lock.json")
-    installed = os.path.join(target, "package-lock.json")
-    marker = os.path.join(target, "node_modules", "amqplib", "package.json")
-    if not (os.path.exists(marker) and open(lock).read() == open(installed).read()):
-        os.makedirs(target, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(os.path.join(HERE, name), target)
-        subprocess.run(["npm", "ci", "--prefix", target, "--ignore-scripts", "--no-audit",
-                        "--no-fund"], check=True, cwd=target)
-    return os.path.join(target, "node_modules")
 
 
 # client → (command as a function of the test's fixtures, the steps it must reach)

@@ -18,7 +18,9 @@ from support import amqp
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 IMAGE = ROOT / "build" / "image"
 IMAGE_BYTES_MAX = 20 * 1000 * 1000
+BINARY_BYTES_MAX = 5 * 1000 * 1000
 EXPOSURE_MAX = 2.0
+CHROOT = shutil.which("chroot") or "/usr/sbin/chroot"
 USER = """
 users:
   admin:
@@ -82,7 +84,8 @@ class Copy:
         self.script = (
             f"mount -t tmpfs none {folder} && mkdir -p {self.upper} {folder}/work {self.merged} && "
             f"mount -t overlay overlay -o lowerdir=/,upperdir={self.upper},workdir={folder}/work "
-            f"{self.merged} && exec chroot {self.merged} /bin/sh -eu -c ")
+            f"{self.merged} && mount --bind /dev {self.merged}/dev && "
+            f"mount -t proc proc {self.merged}/proc && exec chroot {self.merged} /bin/sh -eu -c ")
 
     def run(self, commands):
         return subprocess.run(["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c",
@@ -102,9 +105,9 @@ def copy(tmp_path):
 @root_only
 def test_the_package_installs_and_leaves_only_data_behind(copy):
     done = copy.run(f"""
-        dpkg --install {package()}
+        dpkg --no-triggers --install {package()}
         getent passwd bourse
-        stat -c "%U %a %n" /var/lib/bourse /etc/bourse/bourse.yaml
+        stat -c "%U %G %a %n" /var/lib/bourse /etc/bourse /etc/bourse/bourse.yaml
         /usr/bin/bourse version
         echo kept > /var/lib/bourse/something
         dpkg --remove bourse
@@ -115,13 +118,136 @@ def test_the_package_installs_and_leaves_only_data_behind(copy):
         cat /var/lib/bourse/something
     """)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "bourse 700 /var/lib/bourse" in done.stdout
-    assert "root 640 /etc/bourse/bourse.yaml" in done.stdout
+    assert "bourse bourse 700 /var/lib/bourse" in done.stdout
+    assert "root bourse 750 /etc/bourse" in done.stdout
+    assert "root bourse 640 /etc/bourse/bourse.yaml" in done.stdout
     assert "still holds data" in done.stdout
     assert done.stdout.rstrip().endswith("kept")
 
 
+@root_only
+def test_a_purge_without_data_leaves_nothing(copy):
+    done = copy.run(f"""
+        dpkg --no-triggers --install {package()}
+        dpkg --purge bourse
+        test ! -e /var/lib/bourse && test ! -e /var/backups/bourse && test ! -e /etc/bourse && test ! -e /usr/bin/bourse
+        find / -xdev -path /proc -prune -o -name "*bourse*" -newer {package()} -print |
+            grep -v "^{ROOT}\\|^/tmp\\|^/var/lib/dpkg\\|^/var/tmp" || true
+    """)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "still holds data" not in done.stdout
+    assert not done.stdout.rstrip().splitlines()[-1].startswith("/"), done.stdout
+
+
+# What an administrator does after the installation: the configuration as it comes, the service's user, the
+# commands of docs/operation.md.
+@root_only
+def test_the_installed_broker_starts_as_its_user_and_answers(copy):
+    done = copy.run(f"""
+        dpkg --no-triggers --install {package()} > /dev/null
+        bourse check /etc/bourse/bourse.yaml
+        install -d -o bourse -g bourse /run/bourse
+        cd /
+        setpriv --reuid=bourse --regid=bourse --clear-groups --no-new-privs \\
+            /usr/bin/bourse serve /etc/bourse/bourse.yaml --amqp 127.0.0.1:0 > /tmp/out 2> /tmp/err &
+        tries=0
+        until bourse ping > /dev/null 2>&1; do
+            tries=$((tries + 1)); test $tries -lt 200 || {{ cat /tmp/err; exit 1; }}; sleep 0.05
+        done
+        bourse status -o json
+        bourse doctor /etc/bourse/bourse.yaml -o json || test $? = 1
+        bourse backup /var/backups/bourse/today
+        stat -c "%U %a" /var/backups/bourse/today
+        kill -TERM $!
+        wait $!
+        bourse store verify /var/backups/bourse/today
+        cat /tmp/err
+    """)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"descriptors"' in done.stdout or '"disk"' in done.stdout
+    assert "backed up to /var/backups/bourse/today" in done.stdout
+    assert "event=broker.stopped" in done.stdout
+
+
+@root_only
+@pytest.mark.skipif(shutil.which("man") is None, reason="no man")
+def test_the_manual_pages_can_be_read(copy):
+    done = copy.run(f"""
+        dpkg --no-triggers --install {package()} > /dev/null
+        for page in man1/bourse.1.gz man5/bourse.yaml.5.gz; do
+            man -l --warnings /usr/share/man/$page | head -n 4
+        done
+    """)
+    assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+    assert "a message broker" in done.stdout and "settings, users and topology" in done.stdout
+
+
+@root_only
+def test_an_upgrade_keeps_what_was_configured(copy, tmp_path_factory):
+    newer = tmp_path_factory.mktemp("newer")
+    run("dpkg-deb", "--raw-extract", package(), newer / "root")
+    control = newer / "root/DEBIAN/control"
+    control.write_text(control.read_text().replace("Version: ", "Version: 1:"))
+    run("dpkg-deb", "--root-owner-group", "--build", newer / "root", newer / "newer.deb")
+    shutil.copy(newer / "newer.deb", "/var/tmp/bourse-newer.deb")
+    try:
+        done = copy.run(f"""
+            dpkg --no-triggers --install {package()} > /dev/null
+            echo "# mine" >> /etc/bourse/bourse.yaml
+            echo secret > /etc/bourse/admin.password
+            echo kept > /var/lib/bourse/something
+            dpkg --no-triggers --install /var/tmp/bourse-newer.deb < /dev/null
+            dpkg-query -W bourse
+            tail -n 1 /etc/bourse/bourse.yaml
+            cat /etc/bourse/admin.password /var/lib/bourse/something
+            stat -c "%U %G %a" /etc/bourse/bourse.yaml
+        """)
+    finally:
+        os.unlink("/var/tmp/bourse-newer.deb")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"bourse\t1:.*\n# mine\nsecret\nkept\nroot bourse 640\n$", done.stdout), done.stdout
+
+
+@pytest.mark.skipif(shutil.which("lintian") is None, reason="no lintian")
+def test_lintian_has_nothing_to_say():
+    done = subprocess.run(["lintian", "--pedantic", "--display-info", "--fail-on", "error,warning", package()],
+                          capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_the_same_sources_make_the_same_package(tmp_path):
+    version = fields()["Version"]
+    made = ROOT / run(ROOT / "packaging/debian/build", version, tmp_path, cwd=ROOT).strip()
+    assert made.read_bytes() == package().read_bytes()
+    binary = (tmp_path / "root/usr/bin/bourse").read_bytes()
+    assert str(ROOT).encode() not in binary
+    assert len(binary) <= BINARY_BYTES_MAX
+
+
+# -- from the sources
+
+def test_an_installation_stands_where_it_is_told_and_keeps_the_configuration(tmp_path):
+    words = ["make", "-o", "build/bourse", "install", f"DESTDIR={tmp_path}", "PREFIX=/opt/bourse", "SYSCONFDIR=/opt/etc"]
+    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    run(*words, cwd=ROOT, env=environment)
+    unit = (tmp_path / "opt/bourse/lib/systemd/system/bourse.service").read_text()
+    assert "ExecStart=/opt/bourse/bin/bourse serve /opt/etc/bourse/bourse.yaml" in unit
+    file = tmp_path / "opt/etc/bourse/bourse.yaml"
+    file.write_text(file.read_text() + "# mine")
+    run(*words, cwd=ROOT, env=environment)
+    assert file.read_text().endswith("# mine")
+    assert run(tmp_path / "opt/bourse/bin/bourse", "version").startswith("bourse ")
+    assert {path.name for path in tmp_path.iterdir()} == {"opt"}
+
+
 # -- the image
+
+def test_the_containerfile_says_what_the_image_is_made_for():
+    text = (ROOT / "packaging/Containerfile").read_text()
+    assert "USER 10001:10001" in text and "VOLUME /var/lib/bourse" in text
+    assert 'HEALTHCHECK' in text and '"/usr/bin/bourse", "ping"' in text
+    assert "BOURSE_CONTEXT=/var/lib/bourse/bourse.sock" in text
+
 
 def test_the_image_is_small_and_says_what_is_in_it():
     octets = sum(path.lstat().st_size for path in IMAGE.rglob("*") if path.is_file())
@@ -137,7 +263,6 @@ def image(tmp_path):
     root = tmp_path / "root"
     shutil.copytree(IMAGE, root, symlinks=True)
     os.chown(root / "var/lib/bourse", 10001, 10001)
-    os.chown(root / "run/bourse", 10001, 10001)
     os.mknod(root / "dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     (root / "dev/null").chmod(0o666)
     secret = root / "etc/bourse/admin.password"
@@ -149,10 +274,11 @@ def image(tmp_path):
     return root
 
 
+# Read-only but for its volume: as an unprivileged user, to whom nothing else of the root belongs.
 @root_only
 def test_the_image_starts_and_answers(image):
     process = subprocess.Popen(
-        [shutil.which("chroot") or "/usr/sbin/chroot", "--userspec=10001:10001", str(image), "/usr/bin/bourse", "serve"],
+        [CHROOT, "--userspec=10001:10001", str(image), "/usr/bin/bourse", "serve"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={"BOURSE_CONFIG": "/etc/bourse/bourse.yaml"})
     started = time.monotonic()
@@ -163,6 +289,9 @@ def test_the_image_starts_and_answers(image):
     conn = amqp.Connection(("127.0.0.1", port)).open(user="admin", password="of the image")
     channel = conn.channel()
     channel.call("queue.declare", queue="q", durable=True)
+    ping = run(CHROOT, "--userspec=10001:10001", image, "/usr/bin/bourse", "ping",
+               env={"BOURSE_CONTEXT": "/var/lib/bourse/bourse.sock"})
+    assert ping.startswith("ok: ")  # as the image checks itself
     channel.publish("", "q", b"in a container", delivery_mode=2)
     assert channel.get("q").body == b"in a container"
     conn.drop()

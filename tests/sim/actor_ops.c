@@ -146,7 +146,7 @@ choose_exchange(const struct doing *doing)
 }
 
 static struct bytes
-queue_name(const struct doing *doing, uint32_t queue)
+named_queue(const struct doing *doing, uint32_t queue)
 {
     return bytes_of(sim_queue_name(history_of(doing)->queues[queue].name));
 }
@@ -629,7 +629,7 @@ do_get(const struct doing *doing)
     bool no_ack = below(doing, 3) == 0;
     note(doing, "get", queue, no_ack);
     struct method method = {.id = METHOD_BASIC_GET,
-                            .basic_get = {.queue = queue_name(doing, queue), .no_ack = no_ack}};
+                            .basic_get = {.queue = named_queue(doing, queue), .no_ack = no_ack}};
     struct actor_request *request = &doing->channel->request;
     *request = (struct actor_request){
         .answer = no_ack ? METHOD_BASIC_GET_EMPTY : METHOD_BASIC_GET_OK,
@@ -689,7 +689,7 @@ actor_consume(struct world *world, struct actor *actor, uint16_t number,
     buffer_init(&arguments);
     put_consume_arguments(terms, &arguments);
     struct method method = {.id = METHOD_BASIC_CONSUME,
-                            .basic_consume = {.queue = queue_name(&doing, terms->queue),
+                            .basic_consume = {.queue = named_queue(&doing, terms->queue),
                                               .consumer_tag = bytes_make(tag, sizeof(tag)),
                                               .no_ack = terms->no_ack,
                                               .arguments = buffer_bytes(&arguments)}};
@@ -940,7 +940,7 @@ do_delete_queue(const struct doing *doing)
     }
     note(doing, "delete queue", queue, 0);
     struct method method = {.id = METHOD_QUEUE_DELETE,
-                            .queue_delete = {.queue = queue_name(doing, queue)}};
+                            .queue_delete = {.queue = named_queue(doing, queue)}};
     struct sent sent = sent_of(doing, end_delete_queue);
     sent.queue = queue;
     sent.deleting_queue = queue;
@@ -969,7 +969,7 @@ do_purge(const struct doing *doing)
     }
     note(doing, "purge", queue, 0);
     struct method method = {.id = METHOD_QUEUE_PURGE,
-                            .queue_purge = {.queue = queue_name(doing, queue)}};
+                            .queue_purge = {.queue = named_queue(doing, queue)}};
     struct sent sent = sent_of(doing, end_purge);
     sent.queue = queue;
     sent.happens_at_once = true;
@@ -1116,7 +1116,7 @@ do_bind(const struct doing *doing)
     note(doing, "bind", exchange, queue);
     struct method method = {
         .id = METHOD_QUEUE_BIND,
-        .queue_bind = {.queue = queue_name(doing, queue),
+        .queue_bind = {.queue = named_queue(doing, queue),
                        .exchange = exchange_name(doing, exchange),
                        .routing_key = bytes_of(sim_key_name(0, sent.key))},
     };
@@ -1168,7 +1168,7 @@ do_unbind(const struct doing *doing)
     sent.key = binding.key;
     struct method method = {
         .id = METHOD_QUEUE_UNBIND,
-        .queue_unbind = {.queue = queue_name(doing, binding.queue),
+        .queue_unbind = {.queue = named_queue(doing, binding.queue),
                          .exchange = exchange_name(doing, binding.exchange),
                          .routing_key = bytes_of(sim_key_name(0, binding.key))},
     };

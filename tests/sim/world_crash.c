@@ -187,7 +187,7 @@ look_at_bindings(struct world *world, uint32_t name, const struct exchange *exch
     for (const struct binding *binding;
          (binding = binding_table_next(&exchange->bindings, &position)) != NULL;) {
         history_found_binding(&world->history, name,
-                              number_in(queue_of_target(binding->target)->name),
+                              number_in(queue_name(queue_of_target(binding->target))),
                               number_in(binding_routing_key(binding)) - 1);
     }
 }

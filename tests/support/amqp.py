@@ -391,6 +391,14 @@ class Channel:
         method = self.call("basic.get", queue=queue, no_ack=no_ack)
         return None if method.name == "basic.get-empty" else method
 
+    def wait_for(self, queue, timeout_s=20):
+        """The next message: whoever moves it there may take a moment."""
+        deadline = time.monotonic() + timeout_s
+        while (method := self.get(queue)) is None:
+            assert time.monotonic() < deadline, f"nothing in {queue}"
+            time.sleep(0.005)
+        return method
+
     def drain(self, queue):
         """Every body that is ready in `queue`, taken out."""
         bodies = []

@@ -22,6 +22,13 @@ def examples(name, language="yaml"):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+def events():
+    """The names of all events that docs/logs.md has."""
+    text = pathlib.Path(broker.REPOSITORY, "docs", "logs.md").read_text()
+    cells = re.findall(r"^\| (`[^|]+) \| [a-z, ]+ \|", text, re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`([a-z_]+\.[a-z_]+)`", cell)}
+
+
 def serve_example(serve, canaries, name, number=0):
     """A channel to a broker that runs the example of docs/NAME."""
     running = serve(examples(name)[number] + STAGE, passwords=("reader",))

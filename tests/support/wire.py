@@ -294,6 +294,11 @@ class Method:
         self.properties, self.body, self.raw_header = None, None, None
         self.__dict__.update(arguments)
 
+    @property
+    def typed_headers(self):
+        """The headers of the content, each with its type on the wire."""
+        return decode_header(self.raw_header, typed=True)[1]["headers"]
+
     def __repr__(self):
         text = ", ".join(f"{key}={value!r}" for key, value in self.arguments.items())
         return f"{self.name}({text})"

@@ -77,16 +77,6 @@ some_table(void)
         fields                                                                                     \
     }
 #include "amqp/methods.def"
-#undef METHOD
-#undef OCTET
-#undef SHORT
-#undef LONG
-#undef LONGLONG
-#undef BIT
-#undef SHORTSTR
-#undef LONGSTR
-#undef TABLE
-#undef NO_FIELDS
 
 #define OCTET(name) &&a->name == b->name
 #define SHORT(name) &&a->name == b->name
@@ -103,7 +93,6 @@ some_table(void)
         return true fields;                                                                        \
     }
 #include "amqp/methods.def"
-#undef METHOD
 
 static void
 fill(struct method *method)
@@ -114,7 +103,6 @@ fill(struct method *method)
         fill_##lower(&method->lower);                                                              \
         break;
 #include "amqp/methods.def"
-#undef METHOD
     case METHOD_COUNT:
         break;
     }
@@ -131,7 +119,6 @@ equal(const struct method *a, const struct method *b)
     case METHOD_##upper:                                                                           \
         return equal_##lower(&a->lower, &b->lower);
 #include "amqp/methods.def"
-#undef METHOD
     case METHOD_COUNT:
         break;
     }
@@ -343,7 +330,6 @@ Test(method, names_are_those_of_the_structs)
     static const char *const idents[METHOD_COUNT] = {
 #define METHOD(upper, lower, name, class_id, method_id, sender, content, fields) #lower,
 #include "amqp/methods.def"
-#undef METHOD
     };
     for (int id = 0; id < METHOD_COUNT; id++) {
         const struct method_info *info = method_info((enum method_id)id);

@@ -376,7 +376,7 @@ log_check(const struct log_rig *log)
         cr_assert(eq(u64, log_row_count(log, queue->target.id, UINT32_MAX),
                      queue->ready_count + queue->unacked_count + dying_count +
                          queue_waiting_count(queue)),
-                  "queue %.*s", BYTES_FORMAT(queue->name));
+                  "queue %.*s", BYTES_FORMAT(queue_name(queue)));
         octets += state_octets(queue);
     }
     cr_assert(eq(u64, space_live_octets(log->space), octets));

@@ -5,8 +5,6 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
-#include <ftw.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,52 +12,28 @@
 #include <unistd.h>
 
 #include "amqp/properties.h"
-#include "broker/data_directory.h"
 #include "broker/durability.h"
 #include "broker/paging.h"
 #include "broker/pause.h"
 #include "tests/unit/broker/desk_harness.h"
+#include "tests/unit/broker/directory_rig.h"
 
-enum { MARK = 8 * 1024 * 1024, SEGMENT = 8 * 1024 * 1024, PUMPS_MAX = 5000 };
-
-static char path[64];
+static char path[DIRECTORY_PATH_SIZE];
 static struct rig *rig;
 static struct data_directory *data;
 static uint64_t client;
 static struct desk_outcome outcome;
 
-static int
-remove_entry(const char *name, const struct stat *stat, int type, struct FTW *ftw)
-{
-    (void)stat;
-    (void)type;
-    (void)ftw;
-    return remove(name);
-}
-
 static void
 start(void)
 {
-    struct core_settings settings = rig_settings();
-    settings.memory_mark_bytes = MARK;
-    settings.message_bytes_max = SEGMENT / 2;
-    rig = rig_new_empty(&settings);
-    char why[512];
-    struct data_directory_settings directory = {.path = path, .segment_bytes = SEGMENT};
-    data = data_directory_open(&directory, rig->core, rig->pool, &rig->log, why, sizeof(why));
-    cr_assert(not(zero(ptr, data)), "%s", why);
+    data = directory_rig_open(&rig, path);
 }
 
-/* One turn of the loop; waits a little for the threads of the store. The clock is stepped. */
 static void
 pump(void)
 {
-    rig_turn(rig);
-    data_directory_turn(data);
-    struct pollfd threads = {.fd = data_directory_fd(data), .events = POLLIN};
-    (void)poll(&threads, 1, 1);
-    data_directory_collect(data);
-    rig_step(rig, 10);
+    directory_rig_turn(rig, data);
 }
 
 static void
@@ -70,8 +44,7 @@ stop(void)
     }
     queue_check(find_queue(rig, "q"));
     queue_check(find_queue(rig, "t"));
-    data_directory_close(&data);
-    rig_free(&rig);
+    directory_rig_close(&rig, &data);
 }
 
 static void
@@ -80,22 +53,13 @@ declare(const char *name)
     struct method queue = {.id = METHOD_QUEUE_DECLARE,
                            .queue_declare = {.queue = bytes_of(name), .durable = true}};
     rig_send(rig, client, 1, &queue);
-    for (int i = 0; i < PUMPS_MAX; i++) {
-        const struct posted *posted = rig_next(rig, client);
-        if (posted != NULL) {
-            cr_assert(eq(int, (int)posted->method.id, METHOD_QUEUE_DECLARE_OK));
-            return;
-        }
-        pump();
-    }
-    cr_assert(false, "no answer came");
+    directory_rig_expect(rig, data, client, METHOD_QUEUE_DECLARE_OK);
 }
 
 static void
 set_up(void)
 {
-    (void)snprintf(path, sizeof(path), "/tmp/bourse-desk-XXXXXX");
-    cr_assert(not(zero(ptr, mkdtemp(path))));
+    directory_make(path, "desk");
     start();
     (void)rig_add_vhost(rig, "/");
     rig_add_user(rig, "u", "p");
@@ -108,7 +72,7 @@ static void
 tear_down(void)
 {
     stop();
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    directory_remove(path);
 }
 
 TestSuite(desk_disk, .init = set_up, .fini = tear_down);
@@ -250,7 +214,7 @@ replay_until_killed(void)
 {
     struct desk_order request = to_t();
     desk_begin_job(rig, "q", &request, &outcome);
-    for (int i = 0; i < PUMPS_MAX && !outcome.is_done; i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && !outcome.is_done; i++) {
         pump();
         if (ready_count(rig, "t") > 3000) {
             (void)raise(SIGKILL);

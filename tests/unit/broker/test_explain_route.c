@@ -250,7 +250,7 @@ static bool
 was_routed(const struct core *core, struct bytes name, bool *is_delayed_out)
 {
     for (uint32_t i = 0; i < core->routes.count; i++) {
-        if (bytes_equal(queue_of_target(core->routes.targets[i])->name, name)) {
+        if (bytes_equal(queue_name(queue_of_target(core->routes.targets[i])), name)) {
             *is_delayed_out = i >= core->prompt_count;
             return true;
         }
@@ -266,8 +266,8 @@ compare(const struct world *world, const struct explained_route *route, uint64_t
     uint32_t certain_count = 0;
     for (uint32_t i = 0; i < core->routes.count; i++) {
         const struct queue *queue = queue_of_target(core->routes.targets[i]);
-        cr_assert(ne(ptr, (void *)find_reached(route, queue->name), NULL), "seed %lu: %.*s",
-                  (unsigned long)seed, BYTES_FORMAT(queue->name));
+        cr_assert(ne(ptr, (void *)find_reached(route, queue_name(queue)), NULL), "seed %lu: %.*s",
+                  (unsigned long)seed, BYTES_FORMAT(queue_name(queue)));
     }
     for (uint32_t i = 0; i < route->queue_count; i++) {
         const struct explained_queue *queue = route->queues[i];

@@ -104,3 +104,18 @@ Test(broker_expression, one_that_does_not_compile_tells_where_and_matches_nothin
                  EXPRESSION_DIFFERS_AT_ONCE));
     expression_fini(&expression);
 }
+
+/* Most rights are ".*": they cost neither time nor memory, and end like any other. */
+Test(broker_expression, one_that_matches_all_is_not_compiled)
+{
+    struct expression expression;
+    struct expression_error error;
+    cr_assert(expression_compile(&expression, bytes_of(".*"), &error));
+    cr_expect(eq(ptr, expression.code, NULL));
+    cr_expect(eq(int, expression_match(&expression, &runner, bytes_of("")), EXPRESSION_MATCHES));
+    cr_expect(
+        eq(int, expression_match(&expression, &runner, bytes_of("a\nb")), EXPRESSION_MATCHES));
+    expression_fini(&expression);
+    cr_expect(
+        eq(int, expression_match(&expression, &runner, bytes_of("a")), EXPRESSION_DIFFERS_AT_ONCE));
+}

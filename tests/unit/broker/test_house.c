@@ -78,7 +78,7 @@ counting_of(uint32_t rows)
 /* Figure: nothing on the admin side moves message p99. */
 Test(house, a_long_request_takes_its_share_of_each_tick_and_no_more)
 {
-    struct counting counting = counting_of(10 * CORE_REQUEST_ROWS_PER_TICK);
+    struct counting counting = counting_of(10 * CORE_REQUEST_ROWS_MIN);
     core_ask(rig->core, &counting.request);
     rig_turn(rig);
     cr_expect(eq(u32, counting.calls, 1));
@@ -87,13 +87,49 @@ Test(house, a_long_request_takes_its_share_of_each_tick_and_no_more)
         rig_turn(rig);
     }
     cr_expect(counting.has_ended);
-    cr_expect(eq(u32, counting.rows_at_most, CORE_REQUEST_ROWS_PER_TICK));
+    cr_expect(eq(u32, counting.rows_at_most, CORE_REQUEST_ROWS_MIN));
     cr_expect(eq(int, counting.request.status, STATUS_OK));
+}
+
+/* Each publish of the harness is a tick of its own. */
+Test(house, a_request_lets_the_messages_of_a_tick_go_first)
+{
+    struct counting counting = counting_of(3 * CORE_REQUEST_ROWS_MIN);
+    rig_turn(rig);
+    core_ask(rig->core, &counting.request);
+    rig_turn(rig);
+    cr_expect(eq(u32, counting.calls, 1));
+    publish_text(rig, client, "nowhere", "x");
+    cr_expect(eq(u32, counting.calls, 1));
+    cr_expect(eq(u64, core_wait_ms(rig->core), 0), "it does not wait for another message");
+    publish_text(rig, client, "nowhere", "x");
+    cr_expect(eq(u32, counting.calls, 2), "clients that never stop keep no request waiting");
+    rig_turn(rig);
+    cr_expect(counting.has_ended);
+}
+
+Test(house, a_tick_of_many_messages_takes_more_rows)
+{
+    struct counting counting = counting_of(UINT32_MAX);
+    rig_turn(rig);
+    core_ask(rig->core, &counting.request);
+    for (int tick = 0; tick < 2; tick++) {
+        rig->core->events_of_tick = 4 * CORE_REQUEST_EVENTS_PER_ROW * CORE_REQUEST_ROWS_MIN;
+        rig_turn(rig);
+    }
+    cr_expect(eq(u32, counting.calls, 1));
+    cr_expect(eq(u32, counting.rows_at_most, 4 * CORE_REQUEST_ROWS_MIN));
+    for (int tick = 0; tick < 2; tick++) {
+        rig->core->events_of_tick = UINT32_MAX;
+        rig_turn(rig);
+    }
+    cr_expect(eq(u32, counting.rows_at_most, CORE_REQUEST_ROWS_MAX));
+    core_refuse_requests(rig->core);
 }
 
 Test(house, requests_take_turns)
 {
-    struct counting large = counting_of(5 * CORE_REQUEST_ROWS_PER_TICK);
+    struct counting large = counting_of(5 * CORE_REQUEST_ROWS_MIN);
     struct counting small = counting_of(1);
     core_ask(rig->core, &large.request);
     core_ask(rig->core, &small.request);

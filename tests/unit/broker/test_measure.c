@@ -32,10 +32,10 @@ TestSuite(measure, .init = set_up, .fini = tear_down);
 
 /* In slices of so many rows. */
 static void
-take(uint32_t rows)
+take_all(uint32_t rows, bool looks_at_exchanges)
 {
     measure_fini(measure);
-    *measure = (struct measure){0};
+    *measure = (struct measure){.looks_at_exchanges = looks_at_exchanges};
     uint32_t calls = 0;
     enum request_progress progress;
     do {
@@ -46,12 +46,24 @@ take(uint32_t rows)
     cr_assert(eq(int, progress, REQUEST_DONE));
 }
 
+static void
+take(uint32_t rows)
+{
+    take_all(rows, false);
+}
+
+static void
+take_with_exchanges(uint32_t rows)
+{
+    take_all(rows, true);
+}
+
 static const struct measure_finding *
 find(enum measure_concern concern, const char *queue)
 {
     for (uint32_t i = 0; i < measure->finding_count; i++) {
         const struct measure_finding *finding = &measure->findings[i];
-        if (finding->concern == concern && bytes_equal_text(finding->queue, queue)) {
+        if (finding->concern == concern && bytes_equal_text(finding->name, queue)) {
             return finding;
         }
     }
@@ -146,4 +158,21 @@ Test(measure, tells_of_queues_only_to_those_who_may_look)
     cr_expect(eq(int, measure_step(measure, rig->core, &budget), REQUEST_DONE));
     cr_expect(eq(u32, measure->finding_count, 0));
     cr_expect(eq(u64, measure->ready, 1));
+}
+
+/* Of an exchange whose last one is long ago nothing is said any more. */
+Test(measure, names_exchanges_that_lead_nowhere)
+{
+    declare_exchange(rig, a, "x", "direct", NULL);
+    declare_exchange(rig, a, "y", "fanout", NULL);
+    rig_publish(rig, a, 1, "x", "nowhere", "lost");
+    take(1);
+    cr_expect(find(CONCERN_UNROUTABLE, "x") == NULL, "who does not ask is not told");
+    take_with_exchanges(1);
+    cr_assert(find(CONCERN_UNROUTABLE, "x") != NULL);
+    cr_expect(eq(u64, find(CONCERN_UNROUTABLE, "x")->value, 1));
+    cr_expect(find(CONCERN_UNROUTABLE, "y") == NULL);
+    rig_step(rig, MEASURE_UNROUTABLE_MS);
+    take_with_exchanges(256);
+    cr_expect(find(CONCERN_UNROUTABLE, "x") == NULL);
 }

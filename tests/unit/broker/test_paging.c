@@ -5,67 +5,43 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "amqp/properties.h"
 #include "amqp/table.h"
-#include "broker/data_directory.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/policies.h"
 #include "store/space.h"
-#include "tests/unit/broker/messaging.h"
+#include "tests/unit/broker/directory_rig.h"
 
 enum {
-    MARK = 8 * 1024 * 1024,
     BODY_SIZE = 4096,
     BACKLOG = 6000, /* three times the mark */
-    SEGMENT = 8 * 1024 * 1024,
-    PUMPS_MAX = 5000,
 };
 
-static char path[64];
+static char path[DIRECTORY_PATH_SIZE];
 static struct rig *rig;
 static struct data_directory *data;
-
-static int
-remove_entry(const char *name, const struct stat *stat, int type, struct FTW *ftw)
-{
-    (void)stat;
-    (void)type;
-    (void)ftw;
-    return remove(name);
-}
 
 static void
 start(void)
 {
-    struct core_settings settings = rig_settings();
-    settings.memory_mark_bytes = MARK;
-    settings.message_bytes_max = SEGMENT / 2;
-    rig = rig_new_empty(&settings);
-    char why[512];
-    struct data_directory_settings directory = {.path = path, .segment_bytes = SEGMENT};
-    data = data_directory_open(&directory, rig->core, rig->pool, &rig->log, why, sizeof(why));
-    cr_assert(not(zero(ptr, data)), "%s", why);
+    data = directory_rig_open(&rig, path);
 }
 
 static void
 stop(void)
 {
-    data_directory_close(&data);
-    rig_free(&rig);
+    directory_rig_close(&rig, &data);
 }
 
 static void
 set_up(void)
 {
-    snprintf(path, sizeof(path), "/tmp/bourse-paging-XXXXXX");
-    cr_assert(not(zero(ptr, mkdtemp(path))));
+    directory_make(path, "paging");
     start();
     (void)rig_add_vhost(rig, "/");
     rig_add_user(rig, "u", "p");
@@ -75,21 +51,15 @@ static void
 tear_down(void)
 {
     stop();
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    directory_remove(path);
 }
 
 TestSuite(paging, .init = set_up, .fini = tear_down);
 
-/* One turn of the loop; waits a little for the threads of the store, and moves the clock. */
 static void
 pump(void)
 {
-    rig_turn(rig);
-    data_directory_turn(data);
-    struct pollfd threads = {.fd = data_directory_fd(data), .events = POLLIN};
-    (void)poll(&threads, 1, 1);
-    data_directory_collect(data);
-    rig_step(rig, 10);
+    directory_rig_turn(rig, data);
 }
 
 static void
@@ -99,15 +69,7 @@ declare_durable_with(uint64_t link, const char *name, struct bytes arguments)
         .queue = bytes_of(name), .durable = true, .arguments = arguments};
     struct method method = {.id = METHOD_QUEUE_DECLARE, .queue_declare = declare};
     rig_send(rig, link, 1, &method);
-    for (int i = 0; i < PUMPS_MAX; i++) {
-        pump();
-        const struct posted *posted = rig_next(rig, link);
-        if (posted != NULL) {
-            cr_assert(eq(int, (int)posted->method.id, METHOD_QUEUE_DECLARE_OK));
-            return;
-        }
-    }
-    cr_assert(false, "the declaration was not answered");
+    directory_rig_expect(rig, data, link, METHOD_QUEUE_DECLARE_OK);
 }
 
 static void
@@ -185,10 +147,10 @@ static void
 pump_until_relieved(void)
 {
     pump();
-    for (int i = 0; i < PUMPS_MAX && used_bytes() >= MARK / 10 * 9; i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && used_bytes() >= DIRECTORY_MARK / 10 * 9; i++) {
         pump();
     }
-    cr_assert(lt(u64, used_bytes(), MARK / 10 * 9));
+    cr_assert(lt(u64, used_bytes(), DIRECTORY_MARK / 10 * 9));
     cr_assert(eq(int, rig->core->alarms, 0), "publishing goes on");
 }
 
@@ -222,7 +184,7 @@ expect_body(const struct posted *posted, uint32_t number, size_t size)
 static const struct posted *
 next_content(uint64_t link)
 {
-    for (int i = 0; i < PUMPS_MAX; i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX; i++) {
         const struct posted *posted;
         while ((posted = rig_next(rig, link)) != NULL) {
             if (posted->type == NET_ACTION_DELIVER || posted->type == NET_ACTION_CONTENT) {
@@ -252,12 +214,12 @@ fill_and_drain(bool is_persistent)
     uint64_t link = messaging_client(rig);
     declare_durable(link, "q");
     publish_backlog(link, "q", BACKLOG, is_persistent);
-    cr_expect(le(u64, used_bytes(), MARK / 10 * 9));
+    cr_expect(le(u64, used_bytes(), DIRECTORY_MARK / 10 * 9));
     cr_expect(eq(u64, ready_count(rig, "q"), BACKLOG));
     consume(rig, link, 1, "q", "c", true);
     expect_contents(link, 0, BACKLOG);
     cr_expect(eq(u64, ready_count(rig, "q"), 0));
-    cr_expect(le(u64, used_bytes(), MARK));
+    cr_expect(le(u64, used_bytes(), DIRECTORY_MARK));
 }
 
 Test(paging, backlog_of_persistent_messages_is_dropped_and_comes_back)
@@ -283,7 +245,7 @@ Test(paging, transient_and_persistent_messages_of_one_queue_keep_their_order)
             pump_until_relieved();
         }
     }
-    cr_expect(le(u64, used_bytes(), MARK));
+    cr_expect(le(u64, used_bytes(), DIRECTORY_MARK));
     consume(rig, link, 1, "q", "c", true);
     expect_contents(link, 0, BACKLOG);
 }
@@ -305,7 +267,7 @@ Test(paging, get_waits_for_a_message_that_is_on_disk)
     rig_send(rig, link, 1, &declare);
     expect_contents(link, 0, 2);
     const struct posted *answer = NULL;
-    for (int i = 0; i < PUMPS_MAX && answer == NULL; i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && answer == NULL; i++) {
         pump();
         answer = rig_next(rig, link);
     }
@@ -355,7 +317,7 @@ Test(paging, more_queues_than_windows_fit_are_drained_side_by_side)
     for (int i = 0; i < 50; i++) {
         pump();
     }
-    cr_expect(le(u64, used_bytes(), MARK));
+    cr_expect(le(u64, used_bytes(), DIRECTORY_MARK));
     uint64_t links[QUEUES];
     for (uint32_t i = 0; i < QUEUES; i++) {
         char name[16];
@@ -380,7 +342,7 @@ Test(paging, large_messages_come_back_one_by_one)
             pump_until_relieved();
         }
     }
-    cr_expect(le(u64, used_bytes(), MARK));
+    cr_expect(le(u64, used_bytes(), DIRECTORY_MARK));
     consume(rig, link, 1, "q", "c", true);
     for (uint32_t i = 0; i < COUNT; i++) {
         const struct posted *posted = next_content(link);
@@ -392,7 +354,8 @@ Test(paging, large_messages_come_back_one_by_one)
 static void
 pump_until_empty(void)
 {
-    for (int i = 0; i < PUMPS_MAX && !queue_discards_is_empty(&rig->core->discards); i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && !queue_discards_is_empty(&rig->core->discards);
+         i++) {
         pump();
     }
     cr_assert(queue_discards_is_empty(&rig->core->discards));
@@ -434,7 +397,7 @@ static void
 pump_until_left(uint64_t count)
 {
     rig_step(rig, 700000);
-    for (int i = 0; i < PUMPS_MAX && ready_count(rig, "q") > count; i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && ready_count(rig, "q") > count; i++) {
         pump();
     }
     cr_assert(eq(u64, ready_count(rig, "q"), count));
@@ -454,7 +417,7 @@ expire_in_order(bool is_persistent)
         pump();
     }
     cr_expect(eq(u64, find_queue(rig, "q")->deque.dead_count, 0));
-    cr_expect(le(u64, used_bytes(), MARK / 2));
+    cr_expect(le(u64, used_bytes(), DIRECTORY_MARK / 2));
 }
 
 Test(paging, persistent_backlog_expires_without_a_consumer)
@@ -539,8 +502,8 @@ damage(uint32_t number)
         if (file < 0) {
             continue;
         }
-        uint8_t *octets = malloc(SEGMENT);
-        ssize_t size = pread(file, octets, SEGMENT, 0);
+        uint8_t *octets = malloc(DIRECTORY_SEGMENT);
+        ssize_t size = pread(file, octets, DIRECTORY_SEGMENT, 0);
         const uint8_t *at = memmem(octets, size < 0 ? 0 : (size_t)size, body, sizeof(body));
         if (at != NULL) {
             uint8_t wrong = (uint8_t)~at[20];
@@ -613,7 +576,7 @@ Test(paging, nothing_is_known_any_more_of_the_failures_of_what_was_set_aside)
     uint64_t live_octets = space_live_octets(rig->core->space);
     uint64_t link = messaging_client(rig);
     consume(rig, link, 1, "q", "c", true);
-    for (int i = 0; i < PUMPS_MAX && queue->ready_count > 0; i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && queue->ready_count > 0; i++) {
         pump();
     }
     cr_expect(eq(u64, core_unreadable_count(queue), 1));
@@ -630,7 +593,7 @@ Test(paging, nothing_is_known_any_more_of_the_failures_of_a_dead_letter_that_was
     cr_assert(queue_pop(queue, &entry, &position));
     cr_assert(eq(int, core_reserve_deaths(queue, DEATH_MAXLEN, 1), STATUS_OK));
     core_let_die(rig->core, queue, &entry, position, DEATH_MAXLEN);
-    for (int i = 0; i < PUMPS_MAX && queue_first_dying(queue) != NULL; i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && queue_first_dying(queue) != NULL; i++) {
         pump();
     }
     cr_expect(eq(u64, core_unreadable_count(queue), 1));
@@ -661,7 +624,7 @@ Test(paging, a_limit_drops_what_is_not_in_memory_without_reading_it)
     cr_assert(eq(int, queue_set_arguments(queue, buffer_bytes(&arguments), &changed), STATUS_OK));
     buffer_fini(&arguments);
     core_settings_changed(rig->core, queue, changed);
-    for (int i = 0; i < PUMPS_MAX && queue->ready_count > KEPT; i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && queue->ready_count > KEPT; i++) {
         pump();
     }
     cr_expect(eq(u64, queue->ready_count, KEPT));
@@ -724,12 +687,12 @@ fill_and_drain_levels(bool is_persistent)
     uint64_t link = messaging_client(rig);
     declare_with_levels(link);
     publish_levels(link, NULL, is_persistent);
-    cr_expect(le(u64, used_bytes(), MARK / 10 * 9));
+    cr_expect(le(u64, used_bytes(), DIRECTORY_MARK / 10 * 9));
     queue_check(find_queue(rig, "q"));
     consume(rig, link, 1, "q", "c", true);
     expect_levels(link);
     queue_check(find_queue(rig, "q"));
-    cr_expect(le(u64, used_bytes(), MARK));
+    cr_expect(le(u64, used_bytes(), DIRECTORY_MARK));
     cr_expect(eq(u64, core_paging_counters(rig->core)->lost, 0));
 }
 
@@ -864,7 +827,7 @@ reject_what_is_on_disk(bool is_persistent)
     publish_backlog(link, "more", BACKLOG, is_persistent); /* takes the place of the first */
     uint64_t fetches = core_paging_counters(rig->core)->fetches;
     send_nack(rig, other, 1, 0, true, false);
-    for (int i = 0; i < PUMPS_MAX && ready_count(rig, "dead") < TAKEN; i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && ready_count(rig, "dead") < TAKEN; i++) {
         pump();
     }
     cr_assert(eq(u64, ready_count(rig, "dead"), TAKEN));

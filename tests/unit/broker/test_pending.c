@@ -6,64 +6,34 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "amqp/properties.h"
 #include "amqp/table.h"
-#include "broker/data_directory.h"
 #include "broker/durability.h"
 #include "broker/waiting.h"
 #include "tests/support/alloc_faults.h"
-#include "tests/unit/broker/messaging.h"
+#include "tests/unit/broker/directory_rig.h"
 
-enum {
-    MARK = 8 * 1024 * 1024,
-    SEGMENT = 8 * 1024 * 1024,
-    PUMPS_MAX = 5000,
-    ANY_KIND = 1 << WAITING_DELAYED | 1 << WAITING_RETRY | 1 << WAITING_PARKED,
-};
+enum { ANY_KIND = 1 << WAITING_DELAYED | 1 << WAITING_RETRY | 1 << WAITING_PARKED };
 
-static char path[64];
+static char path[DIRECTORY_PATH_SIZE];
 static struct rig *rig;
 static struct data_directory *data;
 static uint64_t client;
 
-static int
-remove_entry(const char *name, const struct stat *stat, int type, struct FTW *ftw)
-{
-    (void)stat;
-    (void)type;
-    (void)ftw;
-    return remove(name);
-}
-
 static void
 start(void)
 {
-    struct core_settings settings = rig_settings();
-    settings.memory_mark_bytes = MARK;
-    settings.message_bytes_max = SEGMENT / 2;
-    rig = rig_new_empty(&settings);
-    char why[512];
-    struct data_directory_settings directory = {.path = path, .segment_bytes = SEGMENT};
-    data = data_directory_open(&directory, rig->core, rig->pool, &rig->log, why, sizeof(why));
-    cr_assert(not(zero(ptr, data)), "%s", why);
+    data = directory_rig_open(&rig, path);
 }
 
-/* One turn of the loop; waits a little for the threads of the store. The clock stands still. */
 static void
 pump(void)
 {
-    rig_turn(rig);
-    data_directory_turn(data);
-    struct pollfd threads = {.fd = data_directory_fd(data), .events = POLLIN};
-    (void)poll(&threads, 1, 1);
-    data_directory_collect(data);
-    rig_step(rig, 10);
+    directory_rig_turn(rig, data);
 }
 
 static void
@@ -79,8 +49,7 @@ stop(void)
 {
     pump_often(30);
     queue_check(find_queue(rig, "q"));
-    data_directory_close(&data);
-    rig_free(&rig);
+    directory_rig_close(&rig, &data);
 }
 
 static void
@@ -94,15 +63,7 @@ restart(void)
 static void
 expect(enum method_id id)
 {
-    for (int i = 0; i < PUMPS_MAX; i++) {
-        const struct posted *posted = rig_next(rig, client);
-        if (posted != NULL) {
-            cr_assert(eq(int, (int)posted->method.id, (int)id));
-            return;
-        }
-        pump();
-    }
-    cr_assert(false, "no answer came");
+    directory_rig_expect(rig, data, client, id);
 }
 
 static void
@@ -132,8 +93,7 @@ declare(void)
 static void
 set_up(void)
 {
-    snprintf(path, sizeof(path), "/tmp/bourse-pending-XXXXXX");
-    cr_assert(not(zero(ptr, mkdtemp(path))));
+    directory_make(path, "pending");
     start();
     (void)rig_add_vhost(rig, "/");
     rig_add_user(rig, "u", "p");
@@ -145,7 +105,7 @@ static void
 tear_down(void)
 {
     stop();
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    directory_remove(path);
 }
 
 TestSuite(pending, .init = set_up, .fini = tear_down);
@@ -227,11 +187,11 @@ request_of(enum pending_action action, uint32_t kinds, const char *message_id)
     answer.is_done = false;
     enum status status = core_request_pending(rig->core, find_queue(rig, "q"), &request);
     cr_assert(eq(int, status, STATUS_OK));
-    for (int i = 0; i < PUMPS_MAX && !answer.is_done; i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && !answer.is_done; i++) {
         pump();
     }
     cr_assert(answer.is_done);
-    for (int i = 0; i < PUMPS_MAX && !core_is_committed(rig->core, answer.token); i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && !core_is_committed(rig->core, answer.token); i++) {
         pump();
     }
     cr_assert(core_is_committed(rig->core, answer.token));
@@ -296,7 +256,7 @@ get(void)
     struct method method = {.id = METHOD_BASIC_GET,
                             .basic_get = {.queue = bytes_of("q"), .no_ack = true}};
     rig_send(rig, client, 1, &method);
-    for (int i = 0; i < PUMPS_MAX; i++) {
+    for (int i = 0; i < DIRECTORY_TURNS_MAX; i++) {
         const struct posted *posted = rig_next(rig, client);
         if (posted != NULL) {
             return posted->type == NET_ACTION_CONTENT ? posted : NULL;
@@ -450,7 +410,7 @@ Test(pending, a_spilled_message_is_cancelled_by_its_id)
         }
     }
     pump_often(50);
-    cr_expect(lt(u64, chunk_pool_bytes(rig->pool), MARK));
+    cr_expect(lt(u64, chunk_pool_bytes(rig->pool), DIRECTORY_MARK));
     cr_expect(eq(u64, cancel_by_id("m10"), 1));
     cr_expect(eq(u64, cancel_by_id("m3990"), 1));
     cr_expect(eq(u64, answer.unreadable, 0));

@@ -50,7 +50,7 @@ reach(const char *exchange, const char *const *keys)
     for (uint32_t i = 0; i < rig->core->routes.count; i++) {
         const struct queue *queue = queue_of_target(rig->core->routes.targets[i]);
         used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%.*s", i == 0 ? "" : " ",
-                                 BYTES_FORMAT(queue->name));
+                                 BYTES_FORMAT(queue_name(queue)));
     }
     return names;
 }

@@ -59,6 +59,46 @@ Test(surveys, a_connection_is_shown_as_it_is)
     client_survey_fini(&survey);
 }
 
+static bool
+is_about(double rate, double expected)
+{
+    return rate > expected * 0.98 - 0.001 && rate < expected * 1.02 + 0.001;
+}
+
+/* Numbers of the moment: whoever looks once in a while learns what happened in between. */
+Test(surveys, rates_are_of_the_time_between_two_looks)
+{
+    declare_queue(rig, client, "q");
+    for (int look = 0; look < 2; look++) {
+        struct client_survey channels = {.kind = SURVEY_CHANNELS, .viewer = {.sees_all = true}};
+        struct client_survey connections = {.kind = SURVEY_CONNECTIONS,
+                                            .viewer = {.sees_all = true}};
+        struct exchange_survey exchanges = {
+            .vhost = bytes_of("/"), .exchange = bytes_of(""), .viewer = {.sees_all = true}};
+        struct core_survey core = {.leaves_queues = true};
+        uint32_t budget = 100;
+        rig_step(rig, 10000);
+        publish_numbers(rig, client, "q", 1, look == 0 ? 5 : 100);
+        look_at_clients(&channels, 100);
+        look_at_clients(&connections, 100);
+        (void)exchange_survey_step(&exchanges, rig->core, &budget);
+        (void)core_survey_step(&core, rig->core, &budget);
+        const struct survey_channel *channel = channels.rows.rows[0];
+        const struct survey_connection *connection = connections.rows.rows[0];
+        const struct survey_exchange *exchange = exchanges.rows.rows[0];
+        double expected = look == 0 ? 0.5 : 10;
+        cr_expect(is_about(channel->rates[CHANNEL_RATE_PUBLISHED], expected));
+        cr_expect(is_about(exchange->published_rate, expected));
+        cr_expect(is_about(exchange->routed_rate, expected));
+        cr_expect(is_about(core.counter_rates[CORE_RATE_PUBLISHED], expected));
+        cr_expect(connection->received_rate > expected);
+        client_survey_fini(&channels);
+        client_survey_fini(&connections);
+        exchange_survey_fini(&exchanges);
+        core_survey_fini(&core);
+    }
+}
+
 /* Who does not see all sees his own (amqp-reference.md 26.1); the house is nobody's business. */
 Test(surveys, a_viewer_sees_his_own_clients_or_all)
 {
@@ -277,6 +317,31 @@ Test(surveys, bindings_are_chosen_by_their_ends)
         look_at_bindings(&survey, 2);
         cr_expect(eq(u32, survey.rows.count, rows[i].count), "row %zu", i);
         cr_expect(eq(int, survey.ends_exist, rows[i].exist), "row %zu", i);
+        binding_survey_fini(&survey);
+    }
+}
+
+/* Few are taken off the queue at once, many are found by a walk over exchanges: nothing is cut off
+ * either way. */
+Test(surveys, all_bindings_of_a_queue_are_found)
+{
+    static const uint32_t counts[] = {3, 6000};
+    uint32_t bound = 0;
+    declare_queue(rig, client, "q");
+    declare_queue(rig, client, "r");
+    bind_queue(rig, client, "r", "amq.direct", "of another");
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        while (bound < counts[i]) {
+            set_key(bound++, true);
+        }
+        struct binding_survey survey = {
+            .viewer = {.sees_all = true},
+            .ends = {.vhost = bytes_of("/"), .destination = bytes_of("q"), .only_to_queues = true}};
+        look_at_bindings(&survey, 100);
+        cr_expect(eq(u32, survey.rows.count, counts[i] + 1), "with that of the default exchange");
+        const struct survey_route *last = survey.rows.rows[survey.rows.count - 1];
+        cr_expect(bytes_equal_text(last->source, "amq.direct"));
+        cr_expect(bytes_equal_text(last->vhost, "/"));
         binding_survey_fini(&survey);
     }
 }

@@ -11,6 +11,7 @@
 #include "management/json_writer.h"
 #include "management/list_page.h"
 #include "management/properties_json.h"
+#include "tests/support/alloc_faults.h"
 
 static struct json_writer json;
 
@@ -50,6 +51,15 @@ Test(json, commas_stand_where_they_belong)
     json_put_null(&json, "c");
     json_end_object(&json);
     cr_expect(eq(str, (char *)written(), "{\"a\":-1,\"b\":[true,{},0.50],\"c\":null}"));
+}
+
+Test(json, words_of_a_text_become_a_list)
+{
+    json_begin_object(&json);
+    json_put_words(&json, "some", bytes_of("a, b,,c"));
+    json_put_words(&json, "none", bytes_of(""));
+    json_end_object(&json);
+    cr_expect(eq(str, (char *)written(), "{\"some\":[\"a\",\"b\",\"c\"],\"none\":[]}"));
 }
 
 /* Whatever a peer put into a name: what goes out is JSON, and UTF-8. */
@@ -159,11 +169,40 @@ Test(json, columns_choose_members_at_any_depth)
         {"", "{}"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        columns_copy(&json, bytes_of(object), rows[i].columns);
+        struct json_writer whole;
+        json_init(&whole);
+        buffer_put_bytes(&whole.out, bytes_of(object));
+        columns_copy(&json, &whole, rows[i].columns);
+        json_fini(&whole);
         cr_expect(eq(str, (char *)written(), (char *)rows[i].part));
         json_fini(&json);
         json_init(&json);
     }
+}
+
+/* A part of what could only be written in part is no answer. */
+Test(json, columns_of_an_object_that_found_no_memory_fail)
+{
+    struct json_writer whole;
+    json_init(&whole);
+    json_begin_object(&whole);
+    json_put_string(&whole, "name", "a");
+    whole.out.failed = true;
+    columns_copy(&json, &whole, "name");
+    cr_expect(json.out.failed);
+    json_fini(&whole);
+}
+
+/* The same where there was no memory for a single octet. */
+Test(json, columns_of_nothing_fail)
+{
+    struct json_writer whole;
+    json_init(&whole);
+    alloc_faults_plan(1);
+    json_begin_object(&whole);
+    columns_copy(&json, &whole, "name");
+    cr_expect(json.out.failed);
+    json_fini(&whole);
 }
 
 /* RFC 4648, 10 */
