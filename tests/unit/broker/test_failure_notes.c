@@ -744,7 +744,7 @@ Test(failure_notes, are_left_out_where_there_is_no_memory_to_carry_them)
     (void)get_message(rig, a, "q", false);
     note(1, "A", "one");
     note(2, "B", "two");
-    alloc_faults_plan(1);
+    alloc_faults_plan(3); /* behind those for its death */
     send_nack(rig, a, 1, 1, false, false);
     alloc_faults_plan(0);
     expect_absent(dead_headers(), "x-failure-text");

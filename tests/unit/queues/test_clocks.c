@@ -456,34 +456,3 @@ Test(clocks, without_memory_for_them_no_message_comes)
     entry_memory_free_spares(&memory);
     queue_check(queue);
 }
-
-/* A message that is served without memory for that is not counted; the next one is. */
-Test(clocks, without_memory_a_waiting_time_is_not_counted)
-{
-    push(2);
-    step(5);
-    lend();
-    lend();
-    alloc_faults_plan(1);
-    acknowledge(0);
-    cr_expect(eq(u32, alloc_faults_left(), 0));
-    alloc_faults_plan(0);
-    cr_expect(eq(u64, queue->unacked_count, 1));
-    acknowledge(0);
-    read_clocks();
-    cr_expect(eq(u64, reading.wait_count, 1));
-    cr_expect(eq(u64, reading.wait_sum_ms, 5));
-}
-
-Test(clocks, without_memory_a_reading_has_ages_and_no_rates)
-{
-    push(1);
-    step(3000);
-    alloc_faults_plan(1);
-    queue_read_clocks(queue, &reading);
-    cr_expect(eq(u32, alloc_faults_left(), 0));
-    alloc_faults_plan(0);
-    cr_expect(eq(u64, reading.oldest_ready_ms, 3000));
-    cr_expect(eq(u64, reading.wait_count, 0));
-    cr_expect(is_about(reading.rates[0].arrived, 0));
-}
