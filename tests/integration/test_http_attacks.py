@@ -2,6 +2,7 @@
 """What somebody may try at the HTTP interface before, or without, being anybody: bodies that nobody
 may send, heads without end, slow clients, methods and paths that mean something elsewhere."""
 
+import os
 import socket
 import time
 
@@ -221,3 +222,34 @@ def test_no_coding_of_a_body_is_taken(address, coding):
     request = (b"PUT /api/queues/%2F/coded HTTP/1.1\r\n" + GUEST + JSON + b"Content-Encoding: " +
                coding + b"\r\nContent-Length: 2\r\n\r\n{}")
     assert status_of(ask(address, request)) == 415
+
+
+# Strangers who take all connections of one listener lock nobody out of the others: neither who
+# measures, nor the operator at the machine.
+def test_a_full_listener_leaves_the_others_alone(broker, address):
+    held = [socket.create_connection(address, timeout=5) for _ in range(300)]
+    with socket.create_connection(address, timeout=5) as surplus:
+        assert surplus.recv(1) == b""
+    local = socket.socket(socket.AF_UNIX)
+    local.settimeout(10)
+    local.connect(os.path.join(broker.data_dir, "bourse.sock"))
+    local.sendall(b"GET /api/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert status_of(read_all(local)) == 200
+    health = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert status_of(ask(broker.addresses["metrics"][0], health)) == 200
+    for conn in [*held, local]:
+        conn.close()
+
+
+# Nor does who sends as much as all may send together, and never comes to an end.
+def test_who_sends_little_is_answered_while_others_send_much(address):
+    head = (b"POST /api/definitions HTTP/1.1\r\nHost: x\r\n" + JSON +
+            b"Content-Length: %d\r\n\r\n" % (32 * MIB))
+    held = [socket.create_connection(address, timeout=15) for _ in range(3)]
+    for conn in held:
+        conn.sendall(head + b" " * (32 * MIB - len(head) - 10))
+    for _ in range(50):  # some come before all octets of the others have
+        answer = ask(address, b"GET /api/version HTTP/1.1\r\n" + GUEST + b"\r\n")
+        assert status_of(answer) == 200
+    for conn in held:
+        conn.close()
