@@ -18,6 +18,7 @@
 #include "broker/limits.h"
 #include "broker/login.h"
 #include "broker/paging.h"
+#include "broker/parameters.h"
 #include "broker/pending.h"
 #include "broker/request.h"
 #include "broker/tap.h"
@@ -158,6 +159,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->traces = traces_new(core);
     core->generations = generations_new();
     core->audit = audit_new();
+    map_init(&core->parameters, core->seed);
     core->desk = desk_new(core);
     return core;
 }
@@ -201,6 +203,7 @@ core_free(struct core **core_pointer)
     core_forget_pending(core);
     desk_free(&core->desk);
     audit_free(&core->audit);
+    parameters_free(&core->parameters);
     dead_letters_free(&core->dead_letters);
     traces_free(&core->traces);
     core_unbind_all(core);

@@ -245,6 +245,7 @@ struct core {
     struct timer write_timer;  /* armed since a batch was not handed over because it could wait */
     struct timer flush_timer;  /* armed while something is written and nobody asked for a flush */
     struct timer trim_timer;   /* armed while the pool keeps memory that it may not need again */
+    struct map parameters;     /* struct parameter by name (parameters.h); owns */
     struct core_counters counters;
     struct sampled_rates *rates; /* of some of them (survey.h); owned; NULL: nobody has looked */
 };

@@ -555,7 +555,7 @@ core_park(struct core *core, struct queue *queue, const struct dying_message *me
     struct queue_entry entry = message->entry;
     entry.due = DUE_NONE; /* nobody waits for its time any more */
     queue_entry_clear_flag(&entry, ENTRY_INDEXED);
-    if (queue_lend_again(queue, message->position) != STATUS_OK) {
+    if (queue_lend_again(queue, &entry, message->position) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     if (core_wait(core, queue, &entry, message->position, PARKED_MS) != STATUS_OK) {

@@ -4,6 +4,7 @@
 #include "management/definitions_read.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <strings.h>
 
 #include "base/assert.h"
@@ -448,6 +449,30 @@ read_policy(struct reader *reader, const json_t *row)
            add_policy(reader, vhost, name, row, false);
 }
 
+static bool
+read_global_parameter(struct reader *reader, const json_t *row)
+{
+    struct bytes name;
+    const json_t *value = json_object_get(row, "value");
+    if (!need_text(reader, row, "name", &name)) {
+        return false;
+    }
+    if (value == NULL) {
+        return fail(reader, "\"value\" is missing");
+    }
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text == NULL) {
+        return fail(reader, "no memory");
+    }
+    *definitions_add(reader->definitions, &reader->definitions->parameters) =
+        (struct definitions_parameter){
+            .name = keep(reader, name),
+            .value = keep(reader, bytes_of(text)),
+        };
+    free(text);
+    return true;
+}
+
 /* RabbitMQ keeps operator policies and limits of vhosts among its parameters. */
 static bool
 read_parameter(struct reader *reader, const json_t *row)
@@ -626,6 +651,7 @@ static const struct {
     {"vhosts", read_vhost_row},
     {"permissions", read_permission},
     {"topic_permissions", read_topic_permission},
+    {"global_parameters", read_global_parameter},
     {"parameters", read_parameter},
     {"policies", read_policy},
     {"queues", read_queue},

@@ -516,5 +516,6 @@ queue_check_clocks(const struct queue *queue)
             i == queue_front_level(queue) ? 0 : check_marks(&level->marks, level->next_position);
     }
     assert(living == (int64_t)(queue->ready_count + queue->unacked_count));
+    assert(queue->unacked_count > 0 || queue->clocks->lent_bytes == 0);
     return bytes;
 }

@@ -72,6 +72,7 @@ delivery_count(const uint64_t counts[static DELIVERY_KIND_COUNT])
 struct queue_clocks {
     uint64_t published_count, delivered_counts[DELIVERY_KIND_COUNT]; /* by the broker, */
     uint64_t redelivered_count, acked_count, get_empty_count;        /* like these */
+    uint64_t lent_bytes;             /* octets of bodies of messages that are lent */
     struct arrival_marks marks;      /* in a queue with levels each has its own (levels.h) */
     struct queue_activity *activity; /* owned; NULL: none yet */
     struct served_messages served;   /* there is an activity while it is not empty */

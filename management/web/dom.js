@@ -26,9 +26,16 @@ export const h = (tag, properties, ...children) =>
 export const s = (tag, properties, ...children) =>
   fill(document.createElementNS(SVG, tag), properties, children);
 
+const nameOf = (control) => `${control.getAttribute("href")} ${control.textContent}`;
+
+// New children in the place of the old ones; what had the focus has it again if it is still there.
 export function replace(element, ...children) {
+  const focused = element.contains(document.activeElement) && nameOf(document.activeElement);
   element.replaceChildren();
   append(element, children);
+  const again = focused && [...element.querySelectorAll("a, button")].find((control) =>
+    nameOf(control) === focused);
+  if (again) again.focus({ preventScroll: true });
   return element;
 }
 

@@ -82,15 +82,9 @@ export function liveList({ path, columns, caption, noun, sort, reverse, fixed, e
   }
 
   function draw() {
-    const focused = body.contains(document.activeElement) &&
-      document.activeElement.getAttribute("href");
     const rows = [];
     for (let at = first(); at < last(); at++) rows.push(row(at));
-    body.replaceChildren(...rows);
-    if (focused) {
-      const link = [...body.querySelectorAll("a")].find((a) => a.getAttribute("href") === focused);
-      if (link) link.focus({ preventScroll: true });
-    }
+    replace(body, rows);
   }
 
   let settle = 0;

@@ -192,6 +192,19 @@ def tab_to(browser, text):
     raise AssertionError(f"Tab does not come to {text!r}")
 
 
+def test_the_focus_stays_where_numbers_change(browser, broker, channel):
+    broker.api.queue("changing")
+    channel.publish("", "changing", b"x")
+    browser.go()
+    for text, more in (("changing", 2), ("Look at the queue", 3)):
+        browser.wait_text(f"changing: {more - 1} messages")
+        path = f"//li[contains(., 'changing')]//a[.='{text}']"
+        browser.driver.execute_script("arguments[0].focus()", browser.find(path))
+        channel.publish("", "changing", b"x")
+        browser.wait_text(f"changing: {more} messages")
+        assert browser.driver.switch_to.active_element == browser.find(path)
+
+
 def test_a_queue_is_paused_from_the_overview_with_keys_alone(browser, broker, channel):
     broker.api.queue("keys")
     channel.publish("", "keys", b"x")
