@@ -382,11 +382,28 @@ core_password_done(struct core *core, uint64_t id, bool matches)
     login_desk_on_verdict(core->logins, id, matches);
 }
 
-void
-core_begin_tick(struct core *core, struct clock_reading now)
+static void
+set_time(struct core *core, struct clock_reading now)
 {
     core->now = now;
     core->queue_memory.now_ms = (int64_t)(now.monotonic_ms - core->base_ms);
+    core->steps = 0;
+}
+
+void
+core_read_clock(struct core *core)
+{
+    struct clock_reading now = core->now;
+    if (core->ports.clock.read != NULL) {
+        now = core->ports.clock.read(core->ports.clock.context);
+    }
+    set_time(core, now);
+}
+
+void
+core_begin_tick(struct core *core, struct clock_reading now)
+{
+    set_time(core, now);
     if (core->first_tick_ms == 0) {
         core->first_tick_ms = core_from_now_ms(core);
     }

@@ -106,18 +106,18 @@ queue_unref(struct queue **queue_pointer)
     queue_forget_waiting(queue);
     queue_forget_clocks(queue);
     queue_free_levels(queue);
-    entry_deque_fini(&queue->deque);
-    queue_free_returned(queue);
-    if (queue->handout != NULL) {
-        list_remove(&queue->handout->link);
-        free(queue->handout);
-    }
     if (queue->dying != NULL) {
         assert(queue->dying->count == 0);
         list_remove(&queue->dying->link);
         list_remove(&queue->dying->all_link);
         list_remove(&queue->dying->overlong_link);
-        free(queue->dying);
+        queue_free_dying(queue);
+    }
+    entry_deque_fini(&queue->deque);
+    queue_free_returned(queue);
+    if (queue->handout != NULL) {
+        list_remove(&queue->handout->link);
+        free(queue->handout);
     }
     queue_forget_failures(queue);
     queue_free_arguments(queue);
