@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* One reading of both clocks, taken once per turn of the loop and passed down. */
+/* One reading of both clocks. */
 struct clock_reading {
     uint64_t monotonic_ms; /* never goes back; its zero means nothing */
     int64_t wall_ms;       /* since 1970-01-01 UTC; may jump */

@@ -36,26 +36,65 @@ block_count(uint32_t entries)
     return (entries + MAP_BLOCK - 1) / MAP_BLOCK;
 }
 
-static void
-grow_first_block(struct map *map)
+/* What to do when there is no memory. */
+enum need { NEED_OR_ABORT, NEED_OR_FAIL };
+
+/* `memory` is NULL or of another size, and stays as it is when there is none for it. */
+static void *
+reallocate(void *memory, size_t size, enum need need)
+{
+    return need == NEED_OR_ABORT ? xrealloc(memory, size) : try_realloc(memory, size);
+}
+
+static bool
+grow_first_block(struct map *map, enum need need)
 {
     if (map->blocks == NULL) {
-        map->blocks = xalloc(sizeof(struct map_entry *));
+        map->blocks = reallocate(NULL, sizeof(struct map_entry *), need);
+        if (map->blocks == NULL) {
+            return false;
+        }
+        map->blocks[0] = NULL;
     }
-    map->entry_capacity = map->entry_capacity == 0 ? MAP_ENTRIES_MIN : 2 * map->entry_capacity;
-    map->blocks[0] = xrealloc(map->blocks[0], map->entry_capacity * sizeof(struct map_entry));
+    uint32_t capacity = map->entry_capacity == 0 ? MAP_ENTRIES_MIN : 2 * map->entry_capacity;
+    struct map_entry *block = reallocate(map->blocks[0], capacity * sizeof(struct map_entry), need);
+    if (block == NULL) {
+        return false;
+    }
+    map->blocks[0] = block;
+    map->entry_capacity = capacity;
+    return true;
 }
 
 /* The array of blocks has a power of two places. */
-static void
-add_block(struct map *map)
+static bool
+add_block(struct map *map, enum need need)
 {
     uint32_t count = block_count(map->entry_capacity);
     if ((count & (count - 1)) == 0) {
-        map->blocks = xrealloc(map->blocks, 2 * count * sizeof(struct map_entry *));
+        struct map_entry **blocks =
+            reallocate(map->blocks, 2 * count * sizeof(struct map_entry *), need);
+        if (blocks == NULL) {
+            return false;
+        }
+        map->blocks = blocks;
     }
-    map->blocks[count] = xalloc(MAP_BLOCK * sizeof(struct map_entry));
+    struct map_entry *block = reallocate(NULL, MAP_BLOCK * sizeof(struct map_entry), need);
+    if (block == NULL) {
+        return false;
+    }
+    map->blocks[count] = block;
     map->entry_capacity += MAP_BLOCK;
+    return true;
+}
+
+static bool
+make_place(struct map *map, enum need need)
+{
+    if (map->entry_count < map->entry_capacity) {
+        return true;
+    }
+    return map->entry_capacity < MAP_BLOCK ? grow_first_block(map, need) : add_block(map, need);
 }
 
 /* Frees the blocks behind the first `kept`, of which there is one at least. */
@@ -210,12 +249,19 @@ close_some_holes(struct map *map)
 static void
 append(struct map *map, const struct map_entry *entry)
 {
-    if (map->entry_count == map->entry_capacity) {
-        map->entry_capacity < MAP_BLOCK ? grow_first_block(map) : add_block(map);
-    }
+    bool is_made = make_place(map, NEED_OR_ABORT);
+    assert(is_made);
     assert(map->entry_count < UINT32_C(1) << 31);
     number_index_insert(&map->index, entry->hash, map->entry_count);
     *entry_at(map, map->entry_count++) = *entry;
+}
+
+enum status
+map_reserve(struct map *map, struct bytes key)
+{
+    bool has_room = make_place(map, NEED_OR_FAIL) &&
+                    number_index_reserve(&map->index, hash_of(map, key)) == STATUS_OK;
+    return has_room ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 void

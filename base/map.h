@@ -40,6 +40,10 @@ void map_fini(struct map *map); /* does not touch keys or values */
 /* The value under `key`, or NULL. */
 void *map_get(const struct map *map, struct bytes key);
 
+/* Room for an entry under `key`: the next map_put, if it is of that key, cannot fail then.
+ * STATUS_NO_MEMORY: there is none. */
+MUST_CHECK enum status map_reserve(struct map *map, struct bytes key);
+
 /* Inserts or replaces; `value` is not NULL. A replaced entry takes the new key pointer and keeps
  * its place in the order. */
 void map_put(struct map *map, struct bytes key, void *value);

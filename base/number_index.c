@@ -26,6 +26,12 @@ number_index_fini(struct number_index *index)
     slot_directory_fini(&index->slots);
 }
 
+enum status
+number_index_reserve(struct number_index *index, uint32_t hash)
+{
+    return slot_directory_reserve(&index->slots, &hasher, hash);
+}
+
 void
 number_index_insert(struct number_index *index, uint32_t hash, uint32_t number)
 {

@@ -19,6 +19,10 @@ struct number_index {
 
 void number_index_fini(struct number_index *index); /* also makes it empty again */
 
+/* Room for one more number under `hash`: filing it cannot fail then. STATUS_NO_MEMORY: there is
+ * none. */
+MUST_CHECK enum status number_index_reserve(struct number_index *index, uint32_t hash);
+
 /* Files `number` under `hash`. The same pair must not be there yet. */
 void number_index_insert(struct number_index *index, uint32_t hash, uint32_t number);
 

@@ -6,6 +6,7 @@
 #include "base/slot_directory.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -31,18 +32,43 @@ table_of(struct slot_directory *directory, uint32_t hash)
     return (struct slot_table *)slot_directory_table(directory, hash);
 }
 
+static void
+free_table(struct slot_table *table)
+{
+    if (table != NULL) {
+        free(table->slots);
+        free(table);
+    }
+}
+
 void
 slot_directory_fini(struct slot_directory *directory)
 {
     for (uint32_t place = 0; directory->tables != NULL && place < place_count(directory);) {
         struct slot_table *table = directory->tables[place];
         place = next_place(directory, place);
-        free(table->slots);
-        free(table);
+        free_table(table);
     }
     free(directory->tables);
     free(directory->only.slots);
     *directory = (struct slot_directory){.depth = 0};
+}
+
+/* What to do when there is no memory. */
+enum need { NEED_OR_ABORT, NEED_OR_FAIL };
+
+/* Zeroed. */
+static void *
+allocate(size_t size, enum need need)
+{
+    if (need == NEED_OR_ABORT) {
+        return xalloc(size);
+    }
+    void *memory = try_alloc(size);
+    if (memory != NULL) {
+        memset(memory, 0, size);
+    }
+    return memory;
 }
 
 /* One table ---------------------------------------------------------------------------------- */
@@ -58,12 +84,17 @@ put(struct slot_table *table, uint32_t hash, uint64_t slot)
     table->slots[at] = slot;
 }
 
-static void
-resize(struct slot_table *table, const struct slot_hasher *hasher, uint32_t capacity)
+static bool
+resize(struct slot_table *table, const struct slot_hasher *hasher, uint32_t capacity,
+       enum need need)
 {
     uint64_t *old = table->slots;
     uint32_t old_capacity = table->capacity;
-    table->slots = xalloc(capacity * sizeof(*table->slots));
+    uint64_t *slots = allocate(capacity * sizeof(*table->slots), need);
+    if (slots == NULL) {
+        return false;
+    }
+    table->slots = slots;
     table->capacity = capacity;
     for (uint32_t i = 0; i < old_capacity; i++) {
         if (old[i] != SLOT_EMPTY) {
@@ -71,6 +102,7 @@ resize(struct slot_table *table, const struct slot_hasher *hasher, uint32_t capa
         }
     }
     free(old);
+    return true;
 }
 
 /* Where `slot` stands, which is there. */
@@ -105,13 +137,20 @@ take_out(struct slot_table *table, const struct slot_hasher *hasher, uint32_t ho
 /* The directory ------------------------------------------------------------------------------ */
 
 /* Every table stands in twice as many places. */
-static void
-double_directory(struct slot_directory *directory)
+static bool
+double_directory(struct slot_directory *directory, enum need need)
 {
     uint32_t count = place_count(directory);
-    struct slot_table **tables = xalloc(2 * (size_t)count * sizeof(struct slot_table *));
+    struct slot_table **tables = allocate(2 * (size_t)count * sizeof(struct slot_table *), need);
+    if (tables == NULL) {
+        return false;
+    }
     if (directory->depth == 0) {
-        tables[0] = xalloc(sizeof(*tables[0]));
+        tables[0] = allocate(sizeof(*tables[0]), need);
+        if (tables[0] == NULL) {
+            free(tables);
+            return false;
+        }
         *tables[0] = directory->only;
         directory->only = (struct slot_table){.slots = NULL};
         tables[1] = tables[0];
@@ -122,16 +161,23 @@ double_directory(struct slot_directory *directory)
     free(directory->tables);
     directory->tables = tables;
     directory->depth++;
+    return true;
 }
 
-/* The slots of `old` whose next bit is `bit`, as a table of their own. */
+/* The slots of `old` whose next bit is `bit`, as a table of their own; NULL: there is no memory. */
 static struct slot_table *
-half_of(const struct slot_table *old, const struct slot_hasher *hasher, uint32_t bit)
+half_of(const struct slot_table *old, const struct slot_hasher *hasher, uint32_t bit,
+        enum need need)
 {
-    struct slot_table *half = xalloc(sizeof(*half));
+    struct slot_table *half = allocate(sizeof(*half), need);
+    uint64_t *slots = half == NULL ? NULL : allocate(old->capacity * sizeof(*slots), need);
+    if (slots == NULL) {
+        free(half);
+        return NULL;
+    }
     half->depth = old->depth + 1;
     half->capacity = old->capacity;
-    half->slots = xalloc(half->capacity * sizeof(*half->slots));
+    half->slots = slots;
     for (uint32_t i = 0; i < old->capacity; i++) {
         if (old->slots[i] == SLOT_EMPTY) {
             continue;
@@ -145,39 +191,57 @@ half_of(const struct slot_table *old, const struct slot_hasher *hasher, uint32_t
     return half;
 }
 
-static void
-divide(struct slot_directory *directory, const struct slot_hasher *hasher, uint32_t hash)
+static bool
+divide(struct slot_directory *directory, const struct slot_hasher *hasher, uint32_t hash,
+       enum need need)
 {
-    if (table_of(directory, hash)->depth == directory->depth) {
-        double_directory(directory);
+    if (table_of(directory, hash)->depth == directory->depth &&
+        !double_directory(directory, need)) {
+        return false;
     }
     struct slot_table *old = table_of(directory, hash);
     uint32_t each = UINT32_C(1) << (directory->depth - old->depth - 1);
     uint32_t first = hash >> (32 - directory->depth) & ~(2 * each - 1);
-    struct slot_table *halves[2] = {half_of(old, hasher, 0), half_of(old, hasher, 1)};
+    struct slot_table *halves[2] = {half_of(old, hasher, 0, need), half_of(old, hasher, 1, need)};
+    if (halves[0] == NULL || halves[1] == NULL) {
+        free_table(halves[0]);
+        free_table(halves[1]);
+        return false;
+    }
     for (uint32_t i = 0; i < 2 * each; i++) {
         directory->tables[first + i] = halves[i / each];
     }
-    free(old->slots);
-    free(old);
+    free_table(old);
+    return true;
 }
 
 /* Makes room for one more slot of that hash. */
-static void
-make_room(struct slot_directory *directory, const struct slot_hasher *hasher, uint32_t hash)
+static bool
+make_room(struct slot_directory *directory, const struct slot_hasher *hasher, uint32_t hash,
+          enum need need)
 {
-    for (;;) {
+    bool is_made = true;
+    while (is_made) {
         struct slot_table *table = table_of(directory, hash);
         if (2 * (table->count + 1) <= table->capacity) {
-            return;
+            break;
         }
         if (table->capacity < SLOT_TABLE_CAPACITY_MAX || table->depth == SLOT_DIRECTORY_DEPTH_MAX) {
             assert(table->capacity < UINT32_C(1) << 31);
-            resize(table, hasher, table->capacity == 0 ? CAPACITY_MIN : 2 * table->capacity);
+            uint32_t capacity = table->capacity == 0 ? CAPACITY_MIN : 2 * table->capacity;
+            is_made = resize(table, hasher, capacity, need);
         } else {
-            divide(directory, hasher, hash);
+            is_made = divide(directory, hasher, hash, need);
         }
     }
+    return is_made;
+}
+
+enum status
+slot_directory_reserve(struct slot_directory *directory, const struct slot_hasher *hasher,
+                       uint32_t hash)
+{
+    return make_room(directory, hasher, hash, NEED_OR_FAIL) ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 void
@@ -185,7 +249,8 @@ slot_directory_insert(struct slot_directory *directory, const struct slot_hasher
                       uint32_t hash, uint64_t slot)
 {
     assert(slot != SLOT_EMPTY);
-    make_room(directory, hasher, hash);
+    bool is_made = make_room(directory, hasher, hash, NEED_OR_ABORT);
+    assert(is_made);
     struct slot_table *table = table_of(directory, hash);
     put(table, hash, slot);
     table->count++;
@@ -203,7 +268,7 @@ slot_directory_remove(struct slot_directory *directory, const struct slot_hasher
     if (directory->count == 0) {
         slot_directory_fini(directory);
     } else if (table->capacity > CAPACITY_MIN && 16 * table->count < table->capacity) {
-        resize(table, hasher, table->capacity / 4);
+        (void)resize(table, hasher, table->capacity / 4, NEED_OR_FAIL); /* else it stays large */
     }
 }
 

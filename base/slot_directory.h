@@ -9,6 +9,8 @@
 #ifndef BOURSE_BASE_SLOT_DIRECTORY_H
 #define BOURSE_BASE_SLOT_DIRECTORY_H
 
+#include "base/status.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -40,6 +42,11 @@ struct slot_hasher {
 };
 
 void slot_directory_fini(struct slot_directory *directory); /* also makes it empty again */
+
+/* Room for one more slot of that hash: adding it cannot fail then. STATUS_NO_MEMORY changes nothing
+ * that anybody notices. */
+MUST_CHECK enum status slot_directory_reserve(struct slot_directory *directory,
+                                              const struct slot_hasher *hasher, uint32_t hash);
 
 /* Adds `slot`, whose hash is `hash`; it is not there yet. */
 void slot_directory_insert(struct slot_directory *directory, const struct slot_hasher *hasher,

@@ -7,7 +7,10 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "broker/desk.h"
+#include "broker/durability.h"
 #include "broker/vhost.h"
+#include "store/little_endian.h"
+#include "store/record_fact.h"
 
 struct audit {
     struct audit_entry *entries[AUDIT_KEPT]; /* by number modulo; owned, each with its texts */
@@ -103,6 +106,104 @@ say(const struct core *core, const struct audit_entry *entry)
              BYTES_FORMAT(entry->target), BYTES_FORMAT(entry->filter));
 }
 
+/* The log ------------------------------------------------------------------------------------- */
+
+enum { AUDIT_LAYOUT = 1, NUMBER_COUNT = 4 };
+
+static void
+list_numbers(struct audit_entry *entry, uint64_t *numbers[static NUMBER_COUNT])
+{
+    uint64_t *all[NUMBER_COUNT] = {&entry->number, (uint64_t *)&entry->wall_ms, &entry->done_count,
+                                   &entry->stayed_count};
+    memcpy(numbers, all, sizeof(all));
+}
+
+static void
+encode(struct buffer *out, struct audit_entry entry)
+{
+    uint8_t octets[sizeof(uint64_t)];
+    uint64_t *numbers[NUMBER_COUNT];
+    struct bytes *texts[TEXT_COUNT];
+    list_numbers(&entry, numbers);
+    list_texts(&entry, texts);
+    buffer_put_u8(out, AUDIT_LAYOUT);
+    buffer_put_u8(out, (uint8_t)entry.action);
+    buffer_put_u8(out, (uint8_t)entry.phase);
+    for (size_t i = 0; i < NUMBER_COUNT; i++) {
+        put_u64_le(octets, *numbers[i]);
+        buffer_put(out, octets, sizeof(octets));
+    }
+    for (size_t i = 0; i < TEXT_COUNT; i++) {
+        put_u32_le(octets, (uint32_t)texts[i]->size);
+        buffer_put(out, octets, sizeof(uint32_t));
+        buffer_put_bytes(out, *texts[i]);
+    }
+}
+
+static bool
+decode(struct audit_entry *entry, struct bytes rest)
+{
+    struct byte_reader reader = byte_reader_make(rest);
+    uint64_t *numbers[NUMBER_COUNT];
+    struct bytes *texts[TEXT_COUNT];
+    list_numbers(entry, numbers);
+    list_texts(entry, texts);
+    uint8_t layout = byte_reader_u8(&reader);
+    uint8_t action = byte_reader_u8(&reader);
+    uint8_t phase = byte_reader_u8(&reader);
+    const uint8_t *at;
+    for (size_t i = 0; i < NUMBER_COUNT; i++) {
+        at = byte_reader_step(&reader, sizeof(uint64_t));
+        *numbers[i] = at == NULL ? 0 : get_u64_le(at);
+    }
+    for (size_t i = 0; i < TEXT_COUNT; i++) {
+        at = byte_reader_step(&reader, sizeof(uint32_t));
+        *texts[i] = byte_reader_take(&reader, at == NULL ? 0 : get_u32_le(at));
+    }
+    entry->action = (enum audit_action)action;
+    entry->phase = (enum audit_phase)phase;
+    return !reader.failed && byte_reader_left(&reader) == 0 && layout == AUDIT_LAYOUT &&
+           action < AUDIT_ACTION_COUNT && phase <= AUDIT_ENDED && entry->number != 0;
+}
+
+/* In front of what it is about, in the same log. What an operator asks for is not refused for want
+ * of room for a word about it. */
+static void
+remember(struct core *core, const struct audit_entry *entry)
+{
+    struct buffer rest;
+    if (!core_has_log(core)) {
+        return;
+    }
+    buffer_init(&rest);
+    encode(&rest, *entry);
+    if (!rest.failed && core_prepare_record(core, buffer_size(&rest)) == STATUS_OK) {
+        record_put_fact(core_begin_record(core), RECORD_FACT_AUDIT, entry->number % AUDIT_KEPT,
+                        buffer_bytes(&rest));
+        core_log_record(core);
+    } else {
+        log_warn(core->log, "audit.not_kept", "number=%" PRIu64, entry->number);
+    }
+    buffer_fini(&rest);
+}
+
+enum status
+audit_restore(struct core *core, uint64_t id, struct bytes rest)
+{
+    struct audit *audit = core->audit;
+    struct audit_entry entry = {.number = 0};
+    if (!decode(&entry, rest) || entry.number % AUDIT_KEPT != id) {
+        return STATUS_CORRUPT;
+    }
+    struct audit_entry **place = &audit->entries[entry.number % AUDIT_KEPT];
+    if (*place != NULL) {
+        return STATUS_CORRUPT;
+    }
+    *place = copy_entry(&entry);
+    audit->last_number = entry.number > audit->last_number ? entry.number : audit->last_number;
+    return STATUS_OK;
+}
+
 static void
 add(struct core *core, struct audit_entry *entry)
 {
@@ -110,6 +211,7 @@ add(struct core *core, struct audit_entry *entry)
     entry->number = ++audit->last_number;
     entry->wall_ms = core->now.wall_ms;
     say(core, entry);
+    remember(core, entry);
     struct audit_entry **place = &audit->entries[entry->number % AUDIT_KEPT];
     free(*place);
     *place = copy_entry(entry);

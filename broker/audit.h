@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What operators have done to the messages of queues: who, what, which messages, how many, and what
  * they said about it. Each entry is a line of the log (events audit.replay, audit.drop,
- * audit.pause, audit.resume), and the last AUDIT_KEPT of them can be read from the broker until it
- * stops.
+ * audit.pause, audit.resume), and the last AUDIT_KEPT of them are kept in the log of messages as
+ * well, in front of what they are about, and are there after a restart.
  *
  * Owner: the core thread. */
 #ifndef BOURSE_BROKER_AUDIT_H
@@ -51,5 +51,8 @@ void audit_pause(struct core *core, const struct queue *queue, bool is_paused, s
 /* The oldest entry that is kept and has a number above `number`; NULL: there is none. Good until
  * the next one is made. */
 const struct audit_entry *audit_next(const struct core *core, uint64_t number);
+
+/* From the log, in any order. STATUS_CORRUPT: it makes no sense, or there are two of its number. */
+MUST_CHECK enum status audit_restore(struct core *core, uint64_t id, struct bytes rest);
 
 #endif

@@ -82,6 +82,33 @@ held_is(const struct held_event *held, enum method_id id)
     return held->event.type == NET_EVENT_METHOD && method_is(held->event.method.payload, id);
 }
 
+static bool
+method_is_settlement(struct bytes payload)
+{
+    return method_is(payload, METHOD_BASIC_ACK) || method_is(payload, METHOD_BASIC_NACK) ||
+           method_is(payload, METHOD_BASIC_REJECT);
+}
+
+/* Whether the settlement, which may be cut short, is of a delivery that has not gone out: what is
+ * held may bring it about, such as a basic.get whose answer the client need not wait for. */
+static bool
+settlement_is_ahead(const struct channel *channel, struct bytes payload)
+{
+    enum { TAG_AT = 4 };
+    return payload.size >= TAG_AT + sizeof(uint64_t) &&
+           get_u64(payload.data + TAG_AT) >= channel->next_delivery_tag;
+}
+
+/* What settles open deliveries: later settlements wait behind it. One that is ahead of its delivery
+ * settles none that they could. */
+static bool
+held_is_settlement(const struct channel *channel, const struct held_event *held)
+{
+    return held->event.type == NET_EVENT_METHOD &&
+           method_is_settlement(held->event.method.payload) &&
+           !settlement_is_ahead(channel, held->event.method.payload);
+}
+
 /* Puts the event behind those that wait. The first may be as large as it likes: it says nothing
  * about whether the client heeds the block. */
 static void
@@ -95,6 +122,7 @@ connection_hold(struct connection *connection, struct held_event *held)
     if (channel != NULL) {
         channel->has_held = true;
         channel->has_held_select |= held_is(held, METHOD_TX_SELECT);
+        channel->has_held_settlement |= held_is_settlement(channel, held);
     }
     if (connection->held_octets > HELD_OCTETS_MAX) {
         connection_pause(connection, PAUSE_HELD);
@@ -121,23 +149,6 @@ held_event_bytes(const struct core *core, const struct held_event *held)
     const struct content *content = chunk_pool_content(core->pool, held->content);
     return sizeof(*content) + content->exchange_size + content->routing_key_size +
            content->properties_size + content->body_size;
-}
-
-static bool
-method_is_settlement(struct bytes payload)
-{
-    return method_is(payload, METHOD_BASIC_ACK) || method_is(payload, METHOD_BASIC_NACK) ||
-           method_is(payload, METHOD_BASIC_REJECT);
-}
-
-/* Whether the settlement, which may be cut short, is of a delivery that has not gone out: what is
- * held may bring it about, such as a basic.get whose answer the client need not wait for. */
-static bool
-settlement_is_ahead(const struct channel *channel, struct bytes payload)
-{
-    enum { TAG_AT = 4 };
-    return payload.size >= TAG_AT + sizeof(uint64_t) &&
-           get_u64(payload.data + TAG_AT) >= channel->next_delivery_tag;
 }
 
 /* Whether the method has to wait for what its channel has not said yet: the end of the channel says
@@ -190,7 +201,8 @@ connection_must_hold(const struct connection *connection, uint16_t number, struc
     }
     if (channel->has_held || channel_is_held_up(channel)) {
         return channel->mode == CHANNEL_TX || channel->has_held_select ||
-               !method_is_settlement(payload) || settlement_is_ahead(channel, payload);
+               channel->has_held_settlement || !method_is_settlement(payload) ||
+               settlement_is_ahead(channel, payload);
     }
     return (core_has_worked(connection->core) && method_is_change(payload)) ||
            method_waits_for_commit(channel, payload);
@@ -332,6 +344,7 @@ connection_hold_fault(struct connection *connection, const struct net_event *eve
 static void
 connection_run_held(struct connection *connection, const struct held_event *held)
 {
+    core_take_time(connection->core);
     connection->core->held_bytes -= held_event_bytes(connection->core, held);
     connection->runs_held = true;
     if (held->event.type == NET_EVENT_PUBLISH) {
@@ -366,6 +379,7 @@ clear_held_marks(struct connection *connection)
         if (connection->channels[i] != NULL) {
             connection->channels[i]->has_held = false;
             connection->channels[i]->has_held_select = false;
+            connection->channels[i]->has_held_settlement = false;
         }
     }
 }

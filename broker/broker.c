@@ -172,6 +172,7 @@ broker_make_core(struct broker *broker, const struct config *config)
         .net = networks_port(broker->networks),
         .password = password_pool_port(broker->passwords),
         .random = random_system(),
+        .clock = broker->clock,
     };
     broker->core = core_new(&settings, &ports, broker->pool, broker->log,
                             broker->clock.read(broker->clock.context));

@@ -86,6 +86,7 @@ struct channel {
     struct bytes reply_consumer_tag; /* owned */
     bool has_held;                   /* events of it wait in connection->held */
     bool has_held_select;            /* tx.select is among them: settlements wait behind it */
+    bool has_held_settlement;        /* the same, of one that came while others were carried out */
     struct list_link settling_link;  /* core->settling: a settlement of many goes on */
     uint64_t settling_to;            /* up to this tag; means nothing while none does */
     enum settlement settling_as;

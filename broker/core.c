@@ -18,6 +18,7 @@
 #include "broker/limits.h"
 #include "broker/login.h"
 #include "broker/paging.h"
+#include "broker/parameters.h"
 #include "broker/pending.h"
 #include "broker/request.h"
 #include "broker/tap.h"
@@ -158,6 +159,7 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     core->traces = traces_new(core);
     core->generations = generations_new();
     core->audit = audit_new();
+    map_init(&core->parameters, core->seed);
     core->desk = desk_new(core);
     return core;
 }
@@ -201,6 +203,7 @@ core_free(struct core **core_pointer)
     core_forget_pending(core);
     desk_free(&core->desk);
     audit_free(&core->audit);
+    parameters_free(&core->parameters);
     dead_letters_free(&core->dead_letters);
     traces_free(&core->traces);
     core_unbind_all(core);
@@ -379,11 +382,28 @@ core_password_done(struct core *core, uint64_t id, bool matches)
     login_desk_on_verdict(core->logins, id, matches);
 }
 
-void
-core_begin_tick(struct core *core, struct clock_reading now)
+static void
+set_time(struct core *core, struct clock_reading now)
 {
     core->now = now;
     core->queue_memory.now_ms = (int64_t)(now.monotonic_ms - core->base_ms);
+    core->steps = 0;
+}
+
+void
+core_read_clock(struct core *core)
+{
+    struct clock_reading now = core->now;
+    if (core->ports.clock.read != NULL) {
+        now = core->ports.clock.read(core->ports.clock.context);
+    }
+    set_time(core, now);
+}
+
+void
+core_begin_tick(struct core *core, struct clock_reading now)
+{
+    set_time(core, now);
     if (core->first_tick_ms == 0) {
         core->first_tick_ms = core_from_now_ms(core);
     }

@@ -65,6 +65,8 @@ struct core_ports {
     struct net_port net;
     struct password_port password;
     struct random_source random;
+    struct clock_source clock; /* asked within long ticks; `read` is NULL: the time of a tick is
+                                  that with which it began */
 };
 
 /* What does not change while the core lives. */
@@ -153,6 +155,7 @@ struct core {
     struct log *log;          /* borrowed */
     struct chunk_pool *pool;  /* borrowed; the networks fill it */
     struct clock_reading now; /* of the tick under way */
+    uint32_t steps;           /* that this reading stands for (core_take_time) */
     uint64_t base_ms; /* monotonic: where deadlines of messages count from; two steps before the
                          core began */
     uint64_t first_tick_ms; /* monotonic; 0: there was none yet */
@@ -245,6 +248,7 @@ struct core {
     struct timer write_timer;  /* armed since a batch was not handed over because it could wait */
     struct timer flush_timer;  /* armed while something is written and nobody asked for a flush */
     struct timer trim_timer;   /* armed while the pool keeps memory that it may not need again */
+    struct map parameters;     /* struct parameter by name (parameters.h); owns */
     struct core_counters counters;
     struct sampled_rates *rates; /* of some of them (survey.h); owned; NULL: nobody has looked */
 };
@@ -276,6 +280,22 @@ static inline uint64_t
 core_from_now_ms(const struct core *core)
 {
     return core->now.monotonic_ms + core->now.begun_ms;
+}
+
+/* Reads the clock again within the tick; timers wait for the next one. */
+void core_read_clock(struct core *core);
+
+/* One of many steps of a tick begins: a delivery, a dead letter, what was held. What lasts for some
+ * time from then on must not end early because those before it took long, so the clock is read
+ * again from time to time: a reading stands for some tens of microseconds, which a millisecond that
+ * has begun covers. */
+static inline void
+core_take_time(struct core *core)
+{
+    enum { STEPS_MAX = 64 };
+    if (++core->steps >= STEPS_MAX) {
+        core_read_clock(core);
+    }
 }
 
 /* Dispatches queues, sends confirms, frees what ended. */

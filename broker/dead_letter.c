@@ -98,6 +98,23 @@ dead_letters_free(struct dead_letters **letters_pointer)
 
 /* Dying ---------------------------------------------------------------------------------------- */
 
+/* Else it is dropped. */
+static bool
+is_kept(const struct queue *queue, enum death_reason reason)
+{
+    bool is_parked_else = reason == DEATH_DELIVERY_LIMIT;
+    return !queue->deleted && (queue->settings->has_dead_letter_exchange || is_parked_else);
+}
+
+/* What is dropped needs room only to be counted, and goes without. */
+enum status
+core_reserve_deaths(struct queue *queue, enum death_reason reason, uint32_t count)
+{
+    bool needs_room = is_kept(queue, reason);
+    enum status status = queue_reserve_dying(queue, needs_room ? count : 0);
+    return needs_room ? status : STATUS_OK;
+}
+
 void
 core_let_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
              uint64_t position, enum death_reason reason)
@@ -122,12 +139,13 @@ core_let_failed_die(struct core *core, struct queue *queue, const struct queue_e
                     uint64_t position, enum death_reason reason, struct failure *failure)
 {
     assert(reason < DEATH_REASON_COUNT);
-    struct queue_dying *dying = queue_dying_of(queue);
+    struct queue_dying *dying = queue->dying;
     queue_clocks_touch(queue);
-    dying->died_count[reason]++;
+    if (dying != NULL) {
+        dying->died_count[reason]++;
+    }
     core->counters.died[reason]++;
-    bool is_parked_else = reason == DEATH_DELIVERY_LIMIT;
-    if (queue->deleted || !(queue->settings->has_dead_letter_exchange || is_parked_else)) {
+    if (!is_kept(queue, reason)) {
         core->counters.dead_letters_dropped++;
         core_log_departure(core, queue, entry, position);
         queue_entry_release(entry, core->pool);
@@ -268,6 +286,7 @@ move_queue(struct core *core, struct queue *queue)
     while (moving == MOVING_DONE && queue_first_dying(queue) != NULL &&
            has_share(core, queue->dying) && may_move(core)) {
         queue->dying->tick_count++;
+        core_take_time(core);
         moving = move_first(core, queue);
     }
     return moving;

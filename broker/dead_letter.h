@@ -35,6 +35,12 @@ struct dead_letters *dead_letters_new(struct core *core);
 /* With the core: lets go of what was not moved; nothing is written down. */
 void dead_letters_free(struct dead_letters **letters);
 
+/* Room for so many more messages to die of that in the queue, beyond those that die already: call
+ * before they leave it. STATUS_NO_MEMORY: they have to stay, or what would let them die has to
+ * fail. */
+MUST_CHECK enum status core_reserve_deaths(struct queue *queue, enum death_reason reason,
+                                           uint32_t count);
+
 /* A message of `queue` dies: it goes to the queue's dead-letter exchange, or is dropped where there
  * is none or the queue is deleted. Its removal from the queue and what is published in its place
  * are in one batch of the log.
@@ -42,8 +48,9 @@ void dead_letters_free(struct dead_letters **letters);
  * The message has left the queue's ready and unacked ones before (queue_pop, queue_settle): the
  * caller passes on the entry, which is copied, and with it the count of its content, its row in
  * the log and what is known of its failures. `position` is where it stood; 0: it never came in. One
- * that dies of DEATH_DELIVERY_LIMIT is not dropped: what nobody takes is parked (retry.h). Never
- * fails: what cannot be moved now is kept and moved later. Routes nothing itself, so it may be
+ * that dies of DEATH_DELIVERY_LIMIT is not dropped: what nobody takes is parked (retry.h). There
+ * is room for it (core_reserve_deaths) where its deaths are kept, so it never
+ * fails: what cannot be moved now is kept and moved later. It routes nothing itself, so it may be
  * called while the result of a routing pass is in use. */
 void core_let_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
                   uint64_t position, enum death_reason reason);

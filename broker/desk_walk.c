@@ -155,11 +155,19 @@ end_reading(struct desk_walk *walk, struct paging_job *job)
     walk->wake(walk->context);
 }
 
+/* Where room is short, the block that the walk has itself is the first to go: else it might wait
+ * for that for ever, and everybody else with it. */
 static bool
-may_read(const struct desk_walk *walk)
+may_read(struct desk_walk *walk)
 {
     struct paging *paging = walk->core->paging;
-    return paging != NULL && paging_is_open(paging) && paging_make_room(paging, FETCH_WINDOW);
+    if (paging == NULL || !paging_is_open(paging)) {
+        return false;
+    }
+    if (!paging_make_room(paging, FETCH_WINDOW)) {
+        give_back_block(walk);
+    }
+    return paging_make_room(paging, FETCH_WINDOW);
 }
 
 /* Contents that are in the log ----------------------------------------------------------------- */

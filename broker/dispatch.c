@@ -105,6 +105,7 @@ deliver_for_settlement(struct core *core, struct queue *queue, struct consumer *
                        struct content_ref made)
 {
     struct channel *channel = consumer->channel;
+    core_take_time(core);
     struct unacked item = {
         .tag = channel->next_delivery_tag,
         .queue = queue,

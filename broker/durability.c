@@ -364,6 +364,17 @@ head_is_marked(struct core *core, struct queue *queue, const struct queue_entry 
            (queue_entry_flags(head) & MARKED) != 0 || is_marked(core, queue, queue_entry_lsn(head));
 }
 
+/* Who asked before went away to wait, and so may others have since. */
+static void
+end_head_wait(struct core *core, struct queue *queue)
+{
+    queue->head_waits = false;
+    core->heads_came = true;
+    if (queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
+        core_wake_queue(core, queue);
+    }
+}
+
 bool
 core_head_is_ready(struct core *core, struct queue *queue)
 {
@@ -384,7 +395,9 @@ core_head_is_ready(struct core *core, struct queue *queue)
         may_go = false;
     }
     bool waits = !is_there || !may_go;
-    core->heads_came |= queue->head_waits && !waits; /* somebody may have begun to wait before */
+    if (queue->head_waits && !waits) {
+        end_head_wait(core, queue);
+    }
     queue->head_waits = waits;
     return !waits;
 }

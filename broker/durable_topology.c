@@ -5,12 +5,15 @@
 
 #include "amqp/table.h"
 #include "base/assert.h"
+#include "broker/audit.h"
 #include "broker/durability.h"
 #include "broker/generation.h"
+#include "broker/parameters.h"
 #include "broker/trace.h"
 #include "broker/user_record.h"
 #include "broker/vhost_record.h"
 #include "routing/topic_trie.h"
+#include "store/record_fact.h"
 
 enum { NAME_SIZE_MAX = 255 };
 
@@ -550,6 +553,26 @@ restore_generation(struct topology_restore *restore, const struct record *record
     return STATUS_OK;
 }
 
+static enum status
+restore_fact(struct topology_restore *restore, const struct record *record)
+{
+    struct core *core = restore->core;
+    uint64_t id = record->fact.id;
+    switch (record->fact.kind) {
+    case RECORD_FACT_PARAMETER:
+        if (!take_id(core, id) || parameter_restore(core, id, record->fact.rest) != STATUS_OK) {
+            return refuse(restore, "parameter", id, "it is not understood");
+        }
+        return STATUS_OK;
+    case RECORD_FACT_AUDIT:
+        return audit_restore(core, id, record->fact.rest) == STATUS_OK
+                   ? STATUS_OK
+                   : refuse(restore, "audit", id, "it is not understood");
+    default:
+        return refuse(restore, "fact", id, "its kind is not known");
+    }
+}
+
 enum status
 topology_restore_record(void *context, const struct record *record)
 {
@@ -569,6 +592,8 @@ topology_restore_record(void *context, const struct record *record)
         return restore_binding(restore, record);
     case RECORD_GENERATION_SET:
         return restore_generation(restore, record);
+    case RECORD_FACT_SET:
+        return restore_fact(restore, record);
     case RECORD_HANDOUT: /* of messages: recovery's own business */
         return STATUS_OK;
     default:

@@ -173,6 +173,13 @@ let_die(struct core *core, struct queue *queue, const struct queue_entry *entry,
     core_let_die(core, queue, entry, position, DEATH_EXPIRED);
 }
 
+/* Whether what is there may die now, as far as memory is concerned. */
+static bool
+has_room_for_dead(struct queue *queue)
+{
+    return queue->ready_count == 0 || core_reserve_deaths(queue, DEATH_EXPIRED, 1) == STATUS_OK;
+}
+
 /* STATUS_OK: nothing is due any more. STATUS_FULL: the rest is for the next tick. STATUS_NO_MEMORY:
  * it is tried again later. */
 static enum status
@@ -182,6 +189,9 @@ let_due_die(struct core *core, struct queue *queue)
     uint64_t position;
     enum status status = STATUS_FULL;
     while (may_die(core, queue->times)) {
+        if (!has_room_for_dead(queue)) {
+            return STATUS_NO_MEMORY;
+        }
         status = queue_take_expired(queue, core_now_ms(core), &entry, &position);
         if (status == STATUS_OK) {
             let_die(core, queue, &entry, position);
@@ -224,7 +234,8 @@ core_head_is_on_time(struct core *core, struct queue *queue)
     while (queue->times != NULL && core_head_is_overdue(core, queue)) {
         struct queue_entry entry;
         uint64_t position;
-        if (!may_die(core, queue->times)) {
+        if (!may_die(core, queue->times) ||
+            core_reserve_deaths(queue, DEATH_EXPIRED, 1) != STATUS_OK) {
             core_expire_soon(core, queue);
             return false;
         }

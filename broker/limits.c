@@ -14,7 +14,10 @@ core_note_overlong(struct core *core, struct queue *queue)
     if (queue->settings->overflow != OVERFLOW_DROP_HEAD || queue->deleted) {
         return;
     }
-    struct list_link *link = &queue_dying_of(queue)->overlong_link;
+    if (queue_reserve_dying(queue, 0) != STATUS_OK) {
+        return; /* the next message has it looked at */
+    }
+    struct list_link *link = &queue->dying->overlong_link;
     if (!list_link_is_linked(link)) {
         list_append(&core->overlong, link);
     }
@@ -31,6 +34,14 @@ core_refuses(struct core *core, struct queue *queue, uint32_t body_size)
     }
     core_serve_consumers(core, queue);
     return queue_would_refuse(queue, body_size);
+}
+
+enum status
+core_reserve_burial(struct queue *queue, uint32_t count)
+{
+    return queue->settings->overflow == OVERFLOW_REJECT_PUBLISH_DLX
+               ? core_reserve_deaths(queue, DEATH_MAXLEN, count)
+               : STATUS_OK;
 }
 
 void
@@ -52,31 +63,37 @@ core_end_refused(struct core *core, struct queue *queue, struct content_ref ref,
 }
 
 /* Drops from the head until the queue is within its limit, the tick allows no more, or what comes
- * next is on disk. Contents are not looked at, so they may be anywhere. */
-static void
+ * next is on disk. Contents are not looked at, so they may be anywhere. False: there is no memory
+ * for more dead. */
+static bool
 drop_heads(struct core *core, struct queue *queue)
 {
     struct queue_entry entry;
     uint64_t position;
-    while (core->drops_left > 0 && queue_is_over_limit(queue) &&
-           queue_pop(queue, &entry, &position)) {
+    enum status status = STATUS_OK;
+    while (core->drops_left > 0 && queue_is_over_limit(queue)) {
+        status = core_reserve_deaths(queue, DEATH_MAXLEN, 1);
+        if (status != STATUS_OK || !queue_pop(queue, &entry, &position)) {
+            break;
+        }
         core->drops_left--;
         core_let_die(core, queue, &entry, position, DEATH_MAXLEN);
     }
     if (queue->ready_count == 0) {
         core_release_windows(core, queue);
     }
+    return status == STATUS_OK;
 }
 
-/* Whether the queue is through, for this tick or until its entries are there. */
+/* Whether the queue is through, for this tick or until its entries are there. Without memory it is
+ * too long until the next message has it looked at. */
 static bool
 cut_queue(struct core *core, struct queue *queue)
 {
     if (queue->settings->overflow != OVERFLOW_DROP_HEAD) {
         return true;
     }
-    drop_heads(core, queue);
-    if (!queue_is_over_limit(queue)) {
+    if (!drop_heads(core, queue) || !queue_is_over_limit(queue)) {
         return true;
     }
     if (!queue_head_is_away(queue)) {

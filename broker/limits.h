@@ -27,8 +27,13 @@ core_heed_limit(struct core *core, struct queue *queue)
  * waits in the queue is served before: in the end it is full only for what nobody takes. */
 bool core_refuses(struct core *core, struct queue *queue, uint32_t body_size);
 
-/* What becomes of a message that the queue has refused: a dead letter where the queue wants it so.
- * `content` is what `ref` names, and is not in the queue. Uses the core's route set. */
+/* Room for so many dead letters of what the queue refuses, where it wants them. STATUS_NO_MEMORY:
+ * nothing may be refused there. */
+MUST_CHECK enum status core_reserve_burial(struct queue *queue, uint32_t count);
+
+/* What becomes of a message that the queue has refused: a dead letter where the queue wants it so,
+ * for which there is room. `content` is what `ref` names, and is not in the queue. Uses the core's
+ * route set. */
 void core_end_refused(struct core *core, struct queue *queue, struct content_ref ref,
                       const struct content *content);
 

@@ -19,8 +19,8 @@ core_pause_queue(struct core *core, struct queue *queue, bool is_paused, struct 
     }
     queue->is_paused = is_paused;
     queue_remember(queue);
-    *token_out = core_topology_token(core);
     audit_pause(core, queue, is_paused, user, note);
+    *token_out = core_topology_token(core);
     if (!is_paused && queue->ready_count > 0 && queue_has_ready_consumer(queue)) {
         core_wake_queue(core, queue);
     }

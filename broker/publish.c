@@ -164,12 +164,27 @@ keeps_transient(const struct queue *queue)
     return queue->settings->type == QUEUE_TYPE_QUORUM;
 }
 
-/* Room for the message in every queue that it reached, and in the log. STATUS_REJECTED: one is
- * full, as far as nobody takes messages from it now. */
+/* Room where those queues bury what they refuse; they stand behind the others. */
 static enum status
-reserve_and_log(const struct publish *publish, uint64_t *lsn_out)
+reserve_graves(const struct core *core, uint32_t refused_count)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < refused_count && status == STATUS_OK; i++) {
+        struct queue *queue = queue_of_target(core->routes.targets[core->routes.count + i]);
+        status = core_reserve_burial(queue, 1);
+    }
+    return status;
+}
+
+/* Room for the message in every queue that it reached, and in the log; so many have refused it.
+ * STATUS_REJECTED: one is full, as far as nobody takes messages from it now. */
+static enum status
+reserve_and_log(const struct publish *publish, uint32_t refused_count, uint64_t *lsn_out)
 {
     struct core *core = publish_core(publish);
+    if (reserve_graves(core, refused_count) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
     bool may_be_kept = (publish->octets->flags & CONTENT_PERSISTENT) != 0;
     for (uint32_t i = 0; i < core->prompt_count; i++) {
         struct queue *queue = queue_of_target(core->routes.targets[i]);
@@ -206,7 +221,7 @@ publish_to_queues(const struct publish *publish, struct fault *fault)
     struct logged_message message = {.expiration = publish->expiration};
     uint32_t refused_count = 0;
     enum status status;
-    while ((status = reserve_and_log(publish, &message.lsn)) == STATUS_REJECTED) {
+    while ((status = reserve_and_log(publish, refused_count, &message.lsn)) == STATUS_REJECTED) {
         refused_count += set_refusing_apart(publish);
     }
     if (status != STATUS_OK) {

@@ -118,6 +118,16 @@ is_over_limit(const struct queue *queue, const struct failure_row *row)
     return limit >= 0 && row->delivery_count > limit;
 }
 
+/* The head is over its limit, and there is no memory for more dead: it is looked at again later. */
+static void
+hold_for_memory(struct core *core, struct queue *queue)
+{
+    enum { RETRY_MS = 100 };
+    queue->failures->held_position = queue_head_position(queue);
+    timer_arm(&core->timers, &queue->failures->timer, core->now.monotonic_ms + RETRY_MS,
+              on_hold_ends, core);
+}
+
 /* False: this tick has moved as many as it may; the queue is looked at again. */
 static bool
 may_move_head(struct core *core, struct queue *queue)
@@ -182,6 +192,10 @@ core_head_may_be_tried(struct core *core, struct queue *queue)
         }
         if (!may_move_head(core, queue)) {
             end_hold(core, queue); /* who asks waits for what comes behind it */
+            return false;
+        }
+        if (is_over && core_reserve_deaths(queue, DEATH_DELIVERY_LIMIT, 1) != STATUS_OK) {
+            hold_for_memory(core, queue);
             return false;
         }
         if (is_over) {
@@ -322,7 +336,8 @@ channel_return_counted(struct channel *channel, struct unacked *item, enum retry
         core_give_back(core, item);
         return;
     }
-    if (back.is_counted && (is_over_limit(back.queue, back.row) || is_too_old(&back))) {
+    if (back.is_counted && (is_over_limit(back.queue, back.row) || is_too_old(&back)) &&
+        core_reserve_deaths(back.queue, DEATH_DELIVERY_LIMIT, 1) == STATUS_OK) {
         let_die(&back);
         return;
     }
@@ -555,7 +570,7 @@ core_park(struct core *core, struct queue *queue, const struct dying_message *me
     struct queue_entry entry = message->entry;
     entry.due = DUE_NONE; /* nobody waits for its time any more */
     queue_entry_clear_flag(&entry, ENTRY_INDEXED);
-    if (queue_lend_again(queue, message->position) != STATUS_OK) {
+    if (queue_lend_again(queue, &entry, message->position) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     if (core_wait(core, queue, &entry, message->position, PARKED_MS) != STATUS_OK) {

@@ -2,6 +2,7 @@
 #include "broker/rights_survey.h"
 
 #include "broker/abilities.h"
+#include "broker/parameters.h"
 #include "broker/vhost.h"
 
 static bool
@@ -206,9 +207,32 @@ walk_vhosts(struct rights_survey *survey, struct core *core, uint32_t *budget)
     return REQUEST_MORE;
 }
 
+/* Parameters --------------------------------------------------------------------------------- */
+
+/* All of them in one slice: they are bounded. */
+static void
+add_parameters(struct rights_survey *survey, const struct core *core, uint32_t *budget)
+{
+    struct arena *arena = &survey->rows.arena;
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&core->parameters, &position)) != NULL;) {
+        const struct parameter *parameter = entry->value;
+        *budget -= *budget > 0 ? 1 : 0;
+        if (is_or_any(survey->name, parameter->name)) {
+            struct survey_parameter *row = survey_rows_add(&survey->rows, sizeof(*row));
+            row->name = arena_copy(arena, parameter->name);
+            row->value = arena_copy(arena, parameter->value);
+        }
+    }
+}
+
 enum request_progress
 rights_survey_step(struct rights_survey *survey, struct core *core, uint32_t *budget)
 {
+    if (survey->kind == SURVEY_PARAMETERS) {
+        add_parameters(survey, core, budget);
+        return REQUEST_DONE;
+    }
     bool is_of_vhosts = survey->kind == SURVEY_POLICIES || survey->kind == SURVEY_VHOST_LIMITS;
     return is_of_vhosts ? walk_vhosts(survey, core, budget) : walk_users(survey, core, budget);
 }
@@ -254,6 +278,13 @@ compare_limits(const void *a, const void *b)
                          ((const struct survey_vhost_limits *)b)->vhost);
 }
 
+static int
+compare_parameters(const void *a, const void *b)
+{
+    return bytes_compare(((const struct survey_parameter *)a)->name,
+                         ((const struct survey_parameter *)b)->name);
+}
+
 void
 rights_survey_sort(struct rights_survey *survey)
 {
@@ -263,6 +294,7 @@ rights_survey_sort(struct rights_survey *survey)
         [SURVEY_TOPIC_PERMISSIONS] = compare_permissions,
         [SURVEY_POLICIES] = compare_policies,
         [SURVEY_VHOST_LIMITS] = compare_limits,
+        [SURVEY_PARAMETERS] = compare_parameters,
     };
     survey_rows_sort(&survey->rows, compare[survey->kind]);
 }

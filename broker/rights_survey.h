@@ -34,12 +34,17 @@ struct survey_vhost_limits {
     int64_t connections_max, queues_max; /* -1: none */
 };
 
+struct survey_parameter {
+    struct bytes name, value; /* JSON */
+};
+
 enum rights_survey_kind {
     SURVEY_USERS,
     SURVEY_PERMISSIONS,
     SURVEY_TOPIC_PERMISSIONS,
     SURVEY_POLICIES,
     SURVEY_VHOST_LIMITS,
+    SURVEY_PARAMETERS, /* global ones */
 };
 
 struct rights_survey {
@@ -47,7 +52,8 @@ struct rights_survey {
     enum rights_survey_kind kind;
     enum policy_kind policies;
     struct bytes user, vhost; /* only theirs; data NULL: all */
-    struct bytes name;        /* of a policy, or the exchange of a topic permission; likewise */
+    struct bytes name;        /* of a policy or parameter, or the exchange of a topic permission;
+                                 likewise */
     bool user_exists;         /* the user that was named is there, or none was */
     struct survey_rows rows;
     /* Where it stands. */

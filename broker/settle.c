@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of an open delivery: by the client's verdict, or because its channel is gone. */
+#include "amqp/reply.h"
 #include "broker/channel.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
@@ -112,9 +113,23 @@ channel_settle_return(struct channel *channel, struct unacked *item, enum retry_
     end_delivery(channel, item);
 }
 
+/* There is no memory for more dead: the message goes back, and nobody says that it has failed. */
+static void
+fail_to_reject(struct channel *channel, struct unacked *item)
+{
+    struct fault fault;
+    channel_settle_return(channel, item, RETRY_NO_VERDICT);
+    (void)fault_connection(&fault, REPLY_RESOURCE_ERROR, "no memory for the rejected message");
+    connection_close(channel->connection, &fault, 0, 0);
+}
+
 static void
 settle_reject(struct channel *channel, struct unacked *item, enum row_verdict verdict)
 {
+    if (core_reserve_deaths(item->queue, DEATH_REJECTED, 1) != STATUS_OK) {
+        fail_to_reject(channel, item);
+        return;
+    }
     queue_settle(item->queue, &item->entry, item->position);
     struct failure *failure = channel_end_rejected(channel, item, verdict);
     core_let_failed_die(channel_core(channel), item->queue, &item->entry, item->position,
@@ -169,6 +184,7 @@ settle_slice(struct channel *channel)
         if (!unacked_table_take_first(&channel->unacked, channel->settling_to, &item)) {
             return true;
         }
+        core_take_time(core);
         core_spend(core, work_of_settling(&item, channel->settling_as));
         channel_settle(channel, &item, channel->settling_as);
     }

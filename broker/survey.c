@@ -7,6 +7,7 @@
 #include "broker/access.h"
 #include "broker/channel.h"
 #include "broker/core_clock.h"
+#include "broker/parameters.h"
 #include "broker/queue_clocks.h"
 #include "broker/vhost.h"
 
@@ -82,6 +83,7 @@ copy_counts(const struct queue *queue, struct survey_queue *row)
         memcpy(row->died, queue->dying->died_count, sizeof(row->died));
     }
     if (queue->clocks != NULL) {
+        row->unacked_bytes = queue->clocks->lent_bytes;
         row->published = queue->clocks->published_count;
         row->delivered = delivery_count(queue->clocks->delivered_counts);
         memcpy(row->delivered_by, queue->clocks->delivered_counts, sizeof(row->delivered_by));
@@ -384,6 +386,7 @@ read_core(struct core_survey *survey, struct core *core)
     read_core_rates(survey, core);
     survey->counters = core->counters;
     survey->uptime_ms = core_uptime_ms(core);
+    survey->cluster_name = survey_copy(&survey->arena, core_cluster_name(core));
     survey->connections = core->connection_count;
     survey->channels = core->counters.channels_opened - core->counters.channels_closed;
     survey->memory_bytes = chunk_pool_bytes(core->pool) + core->queue_memory.bytes;

@@ -35,7 +35,7 @@ struct survey_queue {
     uint64_t ready, unacked;
     uint64_t waiting[WAITING_KIND_COUNT];
     uint64_t dying;
-    uint64_t ready_bytes, waiting_bytes, memory_bytes;
+    uint64_t ready_bytes, unacked_bytes, waiting_bytes, memory_bytes;
     uint32_t consumers, ready_consumers;
     uint64_t published, delivered, redelivered, acked, died[DEATH_REASON_COUNT];
     uint64_t delivered_by[DELIVERY_KIND_COUNT], get_empty;
@@ -148,6 +148,7 @@ struct core_survey {
     bool leaves_queues; /* only what the core counts by itself is wanted: no walk */
     struct core_counters counters;
     uint64_t uptime_ms;
+    struct bytes cluster_name; /* JSON; data NULL: nobody has given it one */
     uint64_t ready, unacked;
     uint64_t queues, exchanges, consumers, connections, channels;
     uint64_t memory_bytes, memory_mark_bytes;

@@ -382,6 +382,57 @@ reserve_delayed(struct channel *channel)
     return STATUS_OK;
 }
 
+/* One more message of the queue dies with the commit. STATUS_NO_MEMORY: there is no room for it. */
+static enum status
+announce_death(struct queue *queue, enum death_reason reason)
+{
+    if (queue_reserve_dying(queue, 0) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    uint32_t count = ++queue->dying->announced_count;
+    return reason == DEATH_MAXLEN ? core_reserve_burial(queue, count)
+                                  : core_reserve_deaths(queue, reason, count);
+}
+
+static void
+forget_deaths(struct queue *queue)
+{
+    if (queue != NULL && queue->dying != NULL) {
+        queue->dying->announced_count = 0;
+    }
+}
+
+static bool
+is_rejection(enum settlement settlement)
+{
+    return settlement == SETTLEMENT_REFUSED || settlement == SETTLEMENT_REJECTED;
+}
+
+/* Room for everything that dies, of what is rejected and of what queues refuse. */
+static enum status
+reserve_deaths(struct channel *channel)
+{
+    const struct transaction *transaction = channel->transaction;
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < transaction->settled_count && status == STATUS_OK; i++) {
+        if (is_rejection((enum settlement)transaction->verdicts[i])) {
+            status = announce_death(transaction->settled[i].queue, DEATH_REJECTED);
+        }
+    }
+    for (uint32_t i = 0; i < transaction->publish_count && status == STATUS_OK; i++) {
+        if (transaction->publishes[i].is_refused) {
+            status = announce_death(transaction->publishes[i].queue, DEATH_MAXLEN);
+        }
+    }
+    for (uint32_t i = 0; i < transaction->settled_count; i++) {
+        forget_deaths(transaction->settled[i].queue);
+    }
+    for (uint32_t i = 0; i < transaction->publish_count; i++) {
+        forget_deaths(transaction->publishes[i].queue);
+    }
+    return status;
+}
+
 /* How many of those copies the log will be given. */
 static uint32_t
 count_logged(const struct core *core, const struct buffered_publish *copies, uint32_t count)
@@ -504,6 +555,9 @@ reserve(struct channel *channel, struct fault *fault)
     enum status status = reserve_queues(channel);
     if (status == STATUS_OK) {
         status = reserve_delayed(channel);
+    }
+    if (status == STATUS_OK && (status = reserve_deaths(channel)) != STATUS_OK) {
+        forget_delayed(channel, channel->transaction->publish_count);
     }
     if (status != STATUS_OK) {
         status = fault_no_memory(fault);

@@ -252,6 +252,7 @@ end_waits(struct core *core, struct queue *queue)
         if (!keeps_pace(core, queue, &key)) {
             return STATUS_AGAIN;
         }
+        core_take_time(core);
         if (core_end_wait(core, queue, &key) != STATUS_OK) {
             return STATUS_NO_MEMORY;
         }

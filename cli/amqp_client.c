@@ -10,49 +10,21 @@
 #include <string.h>
 
 #include "amqp/frame.h"
-#include "amqp/properties.h"
 #include "amqp/reply.h"
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/clock.h"
-#include "cli/amqp_stream.h"
-#include "cli/cell.h"
+#include "cli/amqp_client_parts.h"
 
 enum {
-    CHANNEL = 1,
     ANSWER_WAIT_MS = 20000,
     GOODBYE_WAIT_MS = 2000,
     FRAME_MAX = 128 * 1024,
     HEARTBEAT_S_MAX = 60,
     READ_AHEAD_MAX = 2 * 1024 * 1024,
-    BODY_BYTES_MAX = 512 * 1024 * 1024, /* what no broker lets through */
     CLIENTS_MAX = 256,
     MS_PER_S = 1000,
-};
-
-/* A content of which the method has come. */
-struct assembly {
-    bool is_open;
-    bool has_header;
-    uint64_t body_left;
-    struct buffer method, properties, body;
-};
-
-struct amqp_client {
-    struct amqp_stream stream;
-    const struct amqp_address *address;
-    const char *role;
-    const struct command_io *io;
-    struct buffer input, output;
-    struct buffer scratch; /* a method that is being written */
-    struct assembly content;
-    uint32_t frame_max;
-    uint64_t heartbeat_ms; /* 0: none */
-    uint64_t heard_ms, told_ms;
-    bool is_blocked;
-    bool is_leaving; /* the goodbye is said: what goes wrong now matters to nobody */
-    bool is_broken;
 };
 
 uint64_t
@@ -74,8 +46,8 @@ amqp_client_error(const struct amqp_client *client, int status, const char *form
                          text);
 }
 
-static int
-break_off(struct amqp_client *client, const char *why)
+int
+amqp_client_break_off(struct amqp_client *client, const char *why)
 {
     client->is_broken = true;
     if (client->is_leaving) {
@@ -100,8 +72,8 @@ amqp_client_is_blocked(const struct amqp_client *client)
     return client->is_blocked;
 }
 
-static void
-send_on(struct amqp_client *client, uint16_t channel, const struct method *method)
+void
+amqp_client_send_on(struct amqp_client *client, uint16_t channel, const struct method *method)
 {
     buffer_clear(&client->scratch);
     method_encode(&client->scratch, method);
@@ -112,7 +84,7 @@ send_on(struct amqp_client *client, uint16_t channel, const struct method *metho
 void
 amqp_client_send(struct amqp_client *client, const struct method *method)
 {
-    send_on(client, CHANNEL, method);
+    amqp_client_send_on(client, AMQP_CHANNEL, method);
 }
 
 void
@@ -121,17 +93,18 @@ amqp_client_publish(struct amqp_client *client, const struct basic_publish *publ
 {
     struct method method = {.id = METHOD_BASIC_PUBLISH, .basic_publish = *publish};
     size_t piece_max = client->frame_max - FRAME_OVERHEAD;
-    send_on(client, CHANNEL, &method);
+    amqp_client_send_on(client, AMQP_CHANNEL, &method);
     buffer_clear(&client->scratch);
     buffer_put_u16(&client->scratch, CLASS_BASIC);
     buffer_put_u16(&client->scratch, 0);
     buffer_put_u64(&client->scratch, body.size);
     buffer_put_bytes(&client->scratch, properties);
-    frame_encode(&client->output, FRAME_TYPE_HEADER, CHANNEL, buffer_bytes(&client->scratch));
+    frame_encode(&client->output, FRAME_TYPE_HEADER, AMQP_CHANNEL, buffer_bytes(&client->scratch));
     client->output.failed |= client->scratch.failed;
     for (size_t at = 0; at < body.size; at += piece_max) {
         size_t size = body.size - at < piece_max ? body.size - at : piece_max;
-        frame_encode(&client->output, FRAME_TYPE_BODY, CHANNEL, bytes_make(body.data + at, size));
+        frame_encode(&client->output, FRAME_TYPE_BODY, AMQP_CHANNEL,
+                     bytes_make(body.data + at, size));
     }
 }
 
@@ -180,199 +153,10 @@ send_login(struct amqp_client *client)
                                 .response = buffer_bytes(&response),
                                 .locale = bytes_of("en_US")},
     };
-    send_on(client, 0, &method);
+    amqp_client_send_on(client, 0, &method);
     buffer_fini(&properties);
     explicit_bzero(response.data, response.end);
     buffer_fini(&response);
-}
-
-/* What the broker has said ------------------------------------------------------------------- */
-
-/* The exit status that a reply code stands for. */
-static int
-status_of_reply(uint16_t code)
-{
-    switch (code) {
-    case REPLY_NOT_FOUND:
-        return COMMAND_NOT_FOUND;
-    case REPLY_ACCESS_REFUSED:
-    case REPLY_NOT_ALLOWED:
-        return COMMAND_DENIED;
-    case REPLY_CONNECTION_FORCED:
-        return COMMAND_UNREACHABLE;
-    default:
-        return COMMAND_FAILED;
-    }
-}
-
-static int
-report_close(struct amqp_client *client, uint16_t code, struct bytes reply_text)
-{
-    struct buffer text;
-    client->is_broken = true;
-    if (client->is_leaving) {
-        return COMMAND_UNREACHABLE;
-    }
-    buffer_init(&text);
-    cell_put_escaped(&text, reply_text);
-    int result = amqp_client_error(client, status_of_reply(code),
-                                   "the broker refuses, %u %.*s; \"bourse explain %u\" says more",
-                                   code, BYTES_FORMAT(buffer_bytes(&text)), code);
-    buffer_fini(&text);
-    return result;
-}
-
-static int
-take_close(struct amqp_client *client, const struct method *method)
-{
-    bool is_channel = method->id == METHOD_CHANNEL_CLOSE;
-    struct method answer = {.id =
-                                is_channel ? METHOD_CHANNEL_CLOSE_OK : METHOD_CONNECTION_CLOSE_OK};
-    send_on(client, is_channel ? CHANNEL : 0, &answer);
-    enum status status = amqp_stream_write(&client->stream, &client->output);
-    (void)status; /* best effort */
-    return is_channel ? report_close(client, method->channel_close.reply_code,
-                                     method->channel_close.reply_text)
-                      : report_close(client, method->connection_close.reply_code,
-                                     method->connection_close.reply_text);
-}
-
-/* Contents ----------------------------------------------------------------------------------- */
-
-static void
-begin_content(struct amqp_client *client, struct bytes payload)
-{
-    struct assembly *content = &client->content;
-    buffer_clear(&content->method);
-    buffer_clear(&content->properties);
-    buffer_clear(&content->body);
-    buffer_put_bytes(&content->method, payload);
-    content->is_open = true;
-    content->has_header = false;
-}
-
-static int
-take_header(struct amqp_client *client, struct bytes payload)
-{
-    struct assembly *content = &client->content;
-    struct content_header header;
-    struct fault fault;
-    if (!content->is_open || content->has_header ||
-        content_header_decode(&header, payload, &fault) != STATUS_OK ||
-        header.body_size > BODY_BYTES_MAX) {
-        return break_off(client, "what it says is no AMQP: a header that does not belong there");
-    }
-    buffer_put_bytes(&content->properties, header.properties);
-    content->body_left = header.body_size;
-    content->has_header = true;
-    return COMMAND_OK;
-}
-
-static int
-take_body(struct amqp_client *client, struct bytes payload)
-{
-    struct assembly *content = &client->content;
-    if (!content->is_open || !content->has_header || payload.size > content->body_left) {
-        return break_off(client, "what it says is no AMQP: a body that does not belong there");
-    }
-    buffer_put_bytes(&content->body, payload);
-    content->body_left -= payload.size;
-    return COMMAND_OK;
-}
-
-/* The content is here whole: its method is read once more from where it is kept. */
-static int
-end_content(struct amqp_client *client, struct amqp_event *event, bool *has_event_out)
-{
-    struct assembly *content = &client->content;
-    struct fault fault;
-    content->is_open = false;
-    if (content->method.failed || content->properties.failed || content->body.failed) {
-        return break_off(client, "there is no memory for a message of that size");
-    }
-    enum status status = method_decode(&event->method, buffer_bytes(&content->method), &fault);
-    assert(status == STATUS_OK);
-    event->properties = buffer_bytes(&content->properties);
-    event->body = buffer_bytes(&content->body);
-    *has_event_out = true;
-    return COMMAND_OK;
-}
-
-/* Input -------------------------------------------------------------------------------------- */
-
-static int
-take_method(struct amqp_client *client, struct bytes payload, struct amqp_event *event,
-            bool *has_event_out)
-{
-    struct fault fault;
-    if (method_decode(&event->method, payload, &fault) != STATUS_OK) {
-        return break_off(client, "what it says is no AMQP 0-9-1");
-    }
-    switch (event->method.id) {
-    case METHOD_CONNECTION_CLOSE:
-    case METHOD_CHANNEL_CLOSE:
-        return take_close(client, &event->method);
-    case METHOD_CONNECTION_BLOCKED:
-        client->is_blocked = true;
-        return COMMAND_OK;
-    case METHOD_CONNECTION_UNBLOCKED:
-        client->is_blocked = false;
-        return COMMAND_OK;
-    default:
-        break;
-    }
-    if (method_info(event->method.id)->has_content) {
-        begin_content(client, payload);
-    } else {
-        *has_event_out = true;
-    }
-    return COMMAND_OK;
-}
-
-static int
-take_frame(struct amqp_client *client, const struct frame *frame, struct amqp_event *event,
-           bool *has_event_out)
-{
-    int result = COMMAND_OK;
-    switch (frame->type) {
-    case FRAME_TYPE_METHOD:
-        return take_method(client, frame->payload, event, has_event_out);
-    case FRAME_TYPE_HEADER:
-        result = take_header(client, frame->payload);
-        break;
-    case FRAME_TYPE_BODY:
-        result = take_body(client, frame->payload);
-        break;
-    case FRAME_TYPE_HEARTBEAT:
-        return COMMAND_OK;
-    }
-    const struct assembly *content = &client->content;
-    bool is_whole = content->is_open && content->has_header && content->body_left == 0;
-    return result == COMMAND_OK && is_whole ? end_content(client, event, has_event_out) : result;
-}
-
-int
-amqp_client_next(struct amqp_client *client, struct amqp_event *event, bool *has_event_out)
-{
-    int result = COMMAND_OK;
-    *has_event_out = false;
-    *event = (struct amqp_event){.method = {.id = METHOD_COUNT}};
-    while (result == COMMAND_OK && !*has_event_out) {
-        struct frame frame;
-        struct fault fault;
-        enum status status =
-            frame_decode(&frame, buffer_bytes(&client->input), client->frame_max, NULL, &fault);
-        if (status == STATUS_AGAIN) {
-            return COMMAND_OK;
-        }
-        if (status != STATUS_OK) {
-            return break_off(client, "what it says is no AMQP 0-9-1");
-        }
-        /* The frame's octets stay where they are until more are read. */
-        buffer_consume(&client->input, frame.payload.size + FRAME_OVERHEAD);
-        result = take_frame(client, &frame, event, has_event_out);
-    }
-    return result;
 }
 
 /* Turning ------------------------------------------------------------------------------------ */
@@ -395,9 +179,9 @@ read_input(struct amqp_client *client, uint64_t now_ms)
     case STATUS_AGAIN:
         return COMMAND_OK;
     case STATUS_CLOSED:
-        return break_off(client, "the broker has ended the connection without a word");
+        return amqp_client_break_off(client, "the broker has ended the connection without a word");
     default:
-        return break_off(client, client->stream.error);
+        return amqp_client_break_off(client, client->stream.error);
     }
 }
 
@@ -409,14 +193,14 @@ end_output(struct amqp_client *client)
     if (amqp_stream_read(&client->stream, &client->input) == STATUS_OK) {
         return COMMAND_OK;
     }
-    return break_off(client, client->stream.error);
+    return amqp_client_break_off(client, client->stream.error);
 }
 
 static int
 write_output(struct amqp_client *client, uint64_t now_ms)
 {
     if (client->output.failed) {
-        return break_off(client, "there is no memory for what is to be sent");
+        return amqp_client_break_off(client, "there is no memory for what is to be sent");
     }
     size_t before = buffer_size(&client->output);
     enum status status = amqp_stream_write(&client->stream, &client->output);
@@ -437,7 +221,7 @@ beat(struct amqp_client *client, uint64_t now_ms)
     }
     if (now_ms - client->heard_ms > 2 * client->heartbeat_ms &&
         buffer_size(&client->input) < READ_AHEAD_MAX) {
-        return break_off(client, "the broker has been silent for too long");
+        return amqp_client_break_off(client, "the broker has been silent for too long");
     }
     if (now_ms - client->told_ms > client->heartbeat_ms / 2 && buffer_size(&client->output) == 0) {
         buffer_put(&client->output, frame_heartbeat, sizeof(frame_heartbeat));
@@ -495,10 +279,10 @@ wait_for_method(struct amqp_client *client, enum method_id wanted, struct amqp_e
             return COMMAND_OK;
         }
         if (has_event) {
-            return break_off(client, "it answers something else than it was asked");
+            return amqp_client_break_off(client, "it answers something else than it was asked");
         }
         if (amqp_client_now_ms() >= end_ms) {
-            return break_off(client, "it has not answered within 20 s");
+            return amqp_client_break_off(client, "it has not answered within 20 s");
         }
         result = amqp_clients_wait(&client, 1, 100);
         if (result != COMMAND_OK) {
@@ -512,7 +296,7 @@ call_on(struct amqp_client *client, uint16_t channel, const struct method *reque
         enum method_id answer, struct method *answer_out)
 {
     struct amqp_event event;
-    send_on(client, channel, request);
+    amqp_client_send_on(client, channel, request);
     int result = wait_for_method(client, answer, &event);
     if (result == COMMAND_OK && answer_out != NULL) {
         *answer_out = event.method;
@@ -524,7 +308,7 @@ int
 amqp_client_call(struct amqp_client *client, const struct method *request, enum method_id answer,
                  struct method *answer_out)
 {
-    return call_on(client, CHANNEL, request, answer, answer_out);
+    return call_on(client, AMQP_CHANNEL, request, answer, answer_out);
 }
 
 /* Opening and closing ------------------------------------------------------------------------ */
@@ -541,7 +325,7 @@ send_tune(struct amqp_client *client, const struct connection_tune *tune)
                                .frame_max = frame_max,
                                .heartbeat = beat_s},
     };
-    send_on(client, 0, &method);
+    amqp_client_send_on(client, 0, &method);
     client->frame_max = frame_max;
     client->heartbeat_ms = (uint64_t)beat_s * MS_PER_S;
 }
@@ -566,7 +350,7 @@ log_in(struct amqp_client *client)
         result = call_on(client, 0, &open, METHOD_CONNECTION_OPEN_OK, NULL);
     }
     return result == COMMAND_OK
-               ? call_on(client, CHANNEL, &open_channel, METHOD_CHANNEL_OPEN_OK, NULL)
+               ? call_on(client, AMQP_CHANNEL, &open_channel, METHOD_CHANNEL_OPEN_OK, NULL)
                : result;
 }
 
@@ -582,7 +366,7 @@ amqp_client_open(struct amqp_client **client_out, const struct amqp_address *add
     client->heard_ms = client->told_ms = amqp_client_now_ms();
     int result = COMMAND_OK;
     if (amqp_stream_open(&client->stream, address) != STATUS_OK) {
-        result = break_off(client, client->stream.error);
+        result = amqp_client_break_off(client, client->stream.error);
     }
     if (result == COMMAND_OK) {
         result = log_in(client);
@@ -606,7 +390,7 @@ say_goodbye(struct amqp_client *client)
     struct amqp_event event = {.method = {.id = METHOD_COUNT}};
     int result = COMMAND_OK;
     client->is_leaving = true;
-    send_on(client, 0, &close);
+    amqp_client_send_on(client, 0, &close);
     while (result == COMMAND_OK && event.method.id != METHOD_CONNECTION_CLOSE_OK &&
            amqp_client_now_ms() < end_ms) {
         bool has_event;

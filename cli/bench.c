@@ -113,12 +113,12 @@ static const struct column columns[] = {
     {"MAX MS", "max_ms", CELL_NUMBER, false},
 };
 
-/* Milliseconds with three digits that mean something. */
+/* Milliseconds, to a microsecond. */
 static json_t *
 milliseconds(uint64_t ns)
 {
-    double us = (double)((ns + 500) / 1000);
-    return json_real(us * 1000 / NS_PER_MS);
+    uint64_t us = (ns + 500) / 1000;
+    return json_real((double)us * 1000 / NS_PER_MS);
 }
 
 static void

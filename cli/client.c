@@ -11,10 +11,8 @@
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "base/clock.h"
-#include "cli/context.h"
-#include "cli/curl_library.h"
+#include "cli/client_parts.h"
 #include "cli/interrupt.h"
-#include "cli/progress.h"
 #include "cli/socket_probe.h"
 
 enum {
@@ -23,35 +21,6 @@ enum {
     CONNECT_TIMEOUT_MS = 5000,
     SHOWN_AFTER_MS = 500,         /* what takes longer shows on a terminal that it goes on */
     ANSWER_BYTES_MAX = 256 << 20, /* what a broker with very many queues says, and no more */
-    HTTP_OK = 200,
-    HTTP_REDIRECT = 300,
-    HTTP_UNAUTHORIZED = 401,
-    HTTP_FORBIDDEN = 403,
-    HTTP_NOT_FOUND = 404,
-    HTTP_METHOD = 405,
-    HTTP_PRECONDITION = 412,
-    HTTP_UNAVAILABLE = 503,
-};
-
-struct client {
-    struct curl_library library;
-    CURL *curl;
-    struct context context;
-    const struct command_io *io;
-    const char *vhost;
-    long timeout_s;
-    bool has_timeout; /* it was given */
-    struct progress progress;
-    bool is_quiet;
-    uint64_t asked_ms;     /* of a clock that never goes back */
-    uint64_t taken_octets; /* of an answer that is passed on as it comes */
-    struct buffer answer;  /* of the last request */
-    bool is_too_long;
-    /* Who is given whole lines of an answer; NULL: it is kept. */
-    bool (*take)(void *context, struct bytes lines);
-    void *take_context;
-    bool has_enough;   /* that one wants no more */
-    bool is_following; /* it goes on until then, or until it is interrupted */
 };
 
 /* Paths -------------------------------------------------------------------------------------- */
@@ -389,122 +358,6 @@ perform(struct client *client, const char *method, const char *path, const char 
     return code;
 }
 
-/* What went wrong ---------------------------------------------------------------------------- */
-
-static int
-report_no_answer(const struct client *client, CURLcode code)
-{
-    const char *place = client_place(client);
-    switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT:
-        return command_error(client->io, COMMAND_UNREACHABLE,
-                             "no broker answers at %s: nobody listens there, or may be reached by "
-                             "you; start one with \"bourse serve\", or name another with --context",
-                             place);
-    case CURLE_OPERATION_TIMEDOUT:
-        return command_error(client->io, COMMAND_UNREACHABLE,
-                             "the broker at %s has not answered within %ld s; try a longer "
-                             "--timeout, and \"bourse doctor\"",
-                             place, client->timeout_s);
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_CONNECT_ERROR:
-        return command_error(client->io, COMMAND_UNREACHABLE,
-                             "the broker at %s does not prove who it is: %s; give the context the "
-                             "authority of its certificate with --ca-file",
-                             place, client->library.easy_strerror(code));
-    default:
-        return command_error(
-            client->io, COMMAND_UNREACHABLE,
-            "the answer of %s broke off: %s; is a broker behind that address?", place,
-            client->is_too_long ? "it is too long" : client->library.easy_strerror(code));
-    }
-}
-
-/* What the broker gives as its reason; an empty text when it gives none. The text lives as long as
- * `answer`. */
-static const char *
-reason_of(const json_t *answer)
-{
-    const char *reason = json_string_value(json_object_get(answer, "reason"));
-    if (reason == NULL) {
-        reason = json_string_value(json_object_get(answer, "error"));
-    }
-    return reason == NULL ? "" : reason;
-}
-
-static int
-report_unauthorized(const struct client *client)
-{
-    if (client->context.socket != NULL) {
-        return command_error(
-            client->io, COMMAND_DENIED,
-            "the broker at %s does not let you in: its control socket is for root, "
-            "the broker's own user and the group bourse; become one of them, or "
-            "use a context with a user",
-            client_place(client));
-    }
-    return command_error(client->io, COMMAND_DENIED,
-                         "the broker at %s does not know this user with this password; see "
-                         "\"bourse context ls\" for what the context says",
-                         client_place(client));
-}
-
-/* Whether it is the login that was refused, and not what was asked for. */
-static bool
-is_about_login(const json_t *answer)
-{
-    const char *reason = json_string_value(json_object_get(answer, "reason"));
-    return reason == NULL || strcmp(reason, "Login failed") == 0 ||
-           strcmp(reason, "Not logged in") == 0;
-}
-
-static int
-report_status(const struct client *client, long status, const json_t *answer)
-{
-    const char *reason = reason_of(answer);
-    const char *colon = reason[0] == '\0' ? "" : ": ";
-    switch (status) {
-    case HTTP_UNAUTHORIZED:
-        if (is_about_login(answer)) {
-            return report_unauthorized(client);
-        }
-        __attribute__((fallthrough)); /* RabbitMQ says so to whom it knows, too */
-    case HTTP_FORBIDDEN:
-        return command_error(client->io, COMMAND_DENIED,
-                             "not allowed%s%s; it takes a user whose role or rights reach so far",
-                             colon, reason);
-    case HTTP_NOT_FOUND:
-        return command_error(client->io, COMMAND_NOT_FOUND,
-                             "there is nothing of this name in virtual host \"%s\", or the broker "
-                             "is older than this command%s%s; \"bourse ls\" shows what there is, "
-                             "--vhost says where to look",
-                             client_vhost(client), colon, reason);
-    case HTTP_METHOD:
-        return command_error(client->io, COMMAND_FAILED,
-                             "the broker at %s cannot do that: it is older than this command, or "
-                             "no Bourse; \"bourse status\" shows its version",
-                             client_place(client));
-    case HTTP_PRECONDITION:
-        return command_error(client->io, COMMAND_FAILED,
-                             "refused, for it is in use or not empty%s%s; look at it first, or "
-                             "leave --if-empty and --if-unused away",
-                             colon, reason);
-    case HTTP_UNAVAILABLE:
-        return command_error(client->io, COMMAND_FAILED,
-                             "the broker cannot do that now%s%s; try again, and see \"bourse "
-                             "status\"",
-                             colon, reason);
-    default:
-        return command_error(
-            client->io, COMMAND_FAILED,
-            "refused (HTTP %ld)%s%s; \"bourse explain CODE\" explains AMQP's reply "
-            "codes",
-            status, colon, reason);
-    }
-}
-
 /* Calls -------------------------------------------------------------------------------------- */
 
 static json_t *
@@ -533,7 +386,7 @@ finish_call(struct client *client, json_t **answer_out)
     json_t *answer = parse_answer(client);
     int result = COMMAND_OK;
     if (status < HTTP_OK || status >= HTTP_REDIRECT) {
-        result = report_status(client, status, answer);
+        result = client_report(client, status, answer);
     } else if (answer == NULL && buffer_size(&client->answer) > 0 && answer_out != NULL) {
         result = command_error(client->io, COMMAND_UNREACHABLE,
                                "what answers at %s speaks no JSON; is a broker behind that "
@@ -565,7 +418,8 @@ client_call(struct client *client, const char *method, const char *path, const j
             json_t **answer_out)
 {
     CURLcode code = perform_json(client, method, path, body);
-    return code == CURLE_OK ? finish_call(client, answer_out) : report_no_answer(client, code);
+    return code == CURLE_OK ? finish_call(client, answer_out)
+                            : client_report_no_answer(client, code);
 }
 
 /* What socket_probe came to, in the words of every other request. */
@@ -576,17 +430,17 @@ report_probe(const struct client *client, int status)
         return COMMAND_OK;
     }
     if (status != 0) {
-        return report_status(client, status, NULL);
+        return client_report(client, status, NULL);
     }
     switch (errno) {
     case ETIMEDOUT:
-        return report_no_answer(client, CURLE_OPERATION_TIMEDOUT);
+        return client_report_no_answer(client, CURLE_OPERATION_TIMEDOUT);
     case EPROTO:
         return command_error(client->io, COMMAND_UNREACHABLE,
                              "what answers at %s speaks no HTTP; is a broker behind that address?",
                              client_place(client));
     default:
-        return report_no_answer(client, CURLE_COULDNT_CONNECT);
+        return client_report_no_answer(client, CURLE_COULDNT_CONNECT);
     }
 }
 
@@ -608,17 +462,11 @@ client_try(struct client *client, const char *method, const char *path, const js
 {
     CURLcode code = perform_json(client, method, path, body);
     if (code != CURLE_OK) {
-        return report_no_answer(client, code);
+        return client_report_no_answer(client, code);
     }
     *status_out = last_status(client);
     *answer_out = parse_answer(client);
     return COMMAND_OK;
-}
-
-int
-client_report(const struct client *client, long status, const json_t *answer)
-{
-    return report_status(client, status, answer);
 }
 
 long
@@ -637,17 +485,17 @@ static int
 judge_stream(struct client *client, CURLcode code)
 {
     if (code != CURLE_OK) {
-        return report_no_answer(client, code);
+        return client_report_no_answer(client, code);
     }
     json_t *answer = parse_answer(client);
     int result = COMMAND_OK;
     if (last_status(client) != HTTP_OK) {
-        result = report_status(client, last_status(client), answer);
+        result = client_report(client, last_status(client), answer);
     } else if (buffer_size(&client->answer) > 0) {
         result = command_error(client->io, COMMAND_FAILED,
                                "the broker has stopped before the end: %s; what was written is not "
                                "all",
-                               reason_of(answer));
+                               client_reason_of(answer));
     }
     json_decref(answer);
     return result;

@@ -141,6 +141,24 @@ report_unknown_of_group(const struct command_io *io, const char *group, const ch
                            word, suggestion_text(&suggestion, guess), group);
 }
 
+/* The name of a group that the word begins with or is like: "connections" means "conn". */
+static void
+offer_groups(struct suggestion *suggestion, const char *word)
+{
+    for (size_t i = 0; i < command_count(); i++) {
+        const char *blank = strchr(command_at(i)->name, ' ');
+        size_t size = blank == NULL ? 0 : (size_t)(blank - command_at(i)->name);
+        bool begins_so = size > 0 && strncmp(word, command_at(i)->name, size) == 0;
+        struct bytes group = bytes_make(command_at(i)->name, size);
+        if (begins_so) {
+            *suggestion = suggestion_for(group);
+        }
+        if (size > 0) {
+            suggestion_offer(suggestion, group);
+        }
+    }
+}
+
 int
 command_report_unknown(const struct command_io *io, const char *const *words, size_t count)
 {
@@ -152,6 +170,7 @@ command_report_unknown(const struct command_io *io, const char *const *words, si
     for (size_t i = 0; i < command_count(); i++) {
         suggestion_offer(&suggestion, bytes_of(command_at(i)->name));
     }
+    offer_groups(&suggestion, words[0]);
     return command_misused(io, "unknown command \"%s\"%s; \"bourse help\" lists them", words[0],
                            suggestion_text(&suggestion, guess));
 }

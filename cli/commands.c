@@ -87,7 +87,7 @@ static const struct command commands[] = {
     {
         .name = "status",
         .operands = "",
-        .summary = "how it is: version, memory, disk, totals, rates",
+        .summary = "how it is: version, memory, disk, totals, rates, what needs attention",
         .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
         .run = status_run,
     },
@@ -113,6 +113,7 @@ static const struct command commands[] = {
             "hold one; without it this machine, as guest. Messages go through a queue of its own,\n"
             "which is gone afterwards, persistent and confirmed unless options say otherwise. It\n"
             "measures what one client program sees, its own work included.\n",
+        .exits = "69  the broker does not answer\n77  it does not let you in, or not do that\n",
         OPTIONS(bench_options, BENCH_OPTION_COUNT),
         .shared = SHARED_BY_TABLE | 1 << SHARED_QUIET,
         .run = bench_run,
@@ -378,6 +379,8 @@ static const struct command commands[] = {
             "Each message is confirmed by the target before the source is told to forget it:\n"
             "none is lost, and who is killed may find some twice. Properties and headers stay\n"
             "what they were. It ends when the source is empty; run again, it goes on.\n",
+        .exits = "66  a queue or exchange is not there\n69  a broker does not answer\n"
+                 "77  one of them does not let you in, or not do that\n",
         OPTIONS(drain_options, DRAIN_OPTION_COUNT),
         .shared = 1 << SHARED_QUIET | 1 << SHARED_OUTPUT,
         .run = drain_run,

@@ -9,6 +9,7 @@
 #include "cli/client.h"
 #include "cli/definitions_config.h"
 #include "cli/load.h"
+#include "config/literal.h"
 #include "management/definitions_read.h"
 
 /* Some hundred thousand objects. */
@@ -58,6 +59,24 @@ keep_vhost(struct definitions *definitions, const char *name, const char *path,
     return true;
 }
 
+/* No file can be about a vhost whose name it cannot say. */
+static void
+leave_out_unspeakable(struct definitions *definitions)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < definitions->vhosts.count; i++) {
+        struct definitions_vhost vhost = definitions->vhosts.items[i];
+        const char *problem = literal_name_problem(vhost.name);
+        if (problem == NULL) {
+            definitions->vhosts.items[kept++] = vhost;
+        } else {
+            definitions_warn(definitions, "vhost \"%.*s\" is left out: the name %s",
+                             BYTES_FORMAT(vhost.name), problem);
+        }
+    }
+    definitions->vhosts.count = kept;
+}
+
 static bool
 take_json(struct definitions *definitions, const char *path, struct bytes text, const char *vhost,
           const struct command_io *io)
@@ -67,7 +86,12 @@ take_json(struct definitions *definitions, const char *path, struct bytes text, 
     if (definitions_read(definitions, text, bytes_of(vhost != NULL ? vhost : "/"), why) !=
         STATUS_OK) {
         fprintf(io->err, "bourse: %s: %s\n", path, why);
-    } else if (definitions->vhosts.count == 0) {
+        definitions_fini(definitions);
+        return false;
+    }
+    leave_out_unspeakable(definitions);
+    if (definitions->vhosts.count == 0) {
+        definitions_print_warnings(definitions, io->err);
         fprintf(io->err, "bourse: %s has no vhost\n", path);
     } else if (vhost == NULL || keep_vhost(definitions, vhost, path, io)) {
         return true;

@@ -233,26 +233,6 @@ put_topic_words(struct writer *writer, const struct definitions_user *user)
     fputs(flow.has_members ? "}\n" : "", writer->out);
 }
 
-/* Expressions as they are, under `rights`. */
-static void
-put_raw_topics(struct writer *writer, const struct definitions_user *user)
-{
-    const struct definitions_topic_permission *topic;
-    bool has_head = false;
-    for (size_t at = 0; (topic = next_topic(writer, user, &at)) != NULL;) {
-        struct yaml_flow flow = {.out = writer->out};
-        fputs(has_head ? "" : "      topics:\n", writer->out);
-        has_head = true;
-        fputs("        ", writer->out);
-        yaml_put_text(writer->out, topic->exchange);
-        fputs(": ", writer->out);
-        yaml_flow_text(&flow, "write", bytes_of(topic->write));
-        yaml_flow_text(&flow, "read", bytes_of(topic->read));
-        yaml_flow_end(&flow);
-        fputc('\n', writer->out);
-    }
-}
-
 /* An expression that cannot be had denies: an empty one does as well. */
 static const char *
 usable(struct writer *writer, const struct definitions_user *user, const char *which,
@@ -271,6 +251,26 @@ usable(struct writer *writer, const struct definitions_user *user, const char *w
                      "allows nothing",
                      BYTES_FORMAT(user->name), which);
     return "";
+}
+
+/* Expressions as they are, under `rights`. */
+static void
+put_raw_topics(struct writer *writer, const struct definitions_user *user)
+{
+    const struct definitions_topic_permission *topic;
+    bool has_head = false;
+    for (size_t at = 0; (topic = next_topic(writer, user, &at)) != NULL;) {
+        struct yaml_flow flow = {.out = writer->out};
+        fputs(has_head ? "" : "      topics:\n", writer->out);
+        has_head = true;
+        fputs("        ", writer->out);
+        yaml_put_text(writer->out, topic->exchange);
+        fputs(": ", writer->out);
+        yaml_flow_text(&flow, "write", bytes_of(usable(writer, user, "topic", topic->write)));
+        yaml_flow_text(&flow, "read", bytes_of(usable(writer, user, "topic", topic->read)));
+        yaml_flow_end(&flow);
+        fputc('\n', writer->out);
+    }
 }
 
 static void

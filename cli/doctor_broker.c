@@ -97,7 +97,9 @@ put_words(char out[static CHECK_SIZE], const char *kind)
 {
     (void)snprintf(out, CHECK_SIZE, "%s", kind);
     for (char *at = out; *at != '\0'; at++) {
-        *at = *at == '_' ? ' ' : *at;
+        if (*at == '_') {
+            *at = ' ';
+        }
     }
 }
 

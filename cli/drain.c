@@ -36,7 +36,7 @@ static const char TARGET[] = "amqp://127.0.0.1:5672/";
 
 const struct command_option drain_options[DRAIN_OPTION_COUNT] = {
     [DRAIN_TO] = {"to", "NAME", "the queue of the target that gets them"},
-    [DRAIN_TO_EXCHANGE] = {"to-exchange", "NAME",
+    [DRAIN_TO_EXCHANGE] = {"exchange", "NAME",
                            "instead: the exchange of the target, under the keys that they have"},
     [DRAIN_TARGET] = {"target", "ADDRESS",
                       "the target: amqp[s]://[USER[:PASSWORD]@]HOST[:PORT][/VHOST], @FILE or "
@@ -93,7 +93,7 @@ read_wish(struct drain *drain)
     const char *exchange = options[DRAIN_TO_EXCHANGE];
     const char *name = to != NULL ? to : exchange;
     if ((to == NULL) == (exchange == NULL)) {
-        return command_misused(drain->io, "say where they go: --to QUEUE, or --to-exchange "
+        return command_misused(drain->io, "say where they go: --to QUEUE, or --exchange "
                                           "EXCHANGE");
     }
     if (name[0] == '\0' || strlen(name) > UINT8_MAX || !bytes_is_utf8(bytes_of(name))) {

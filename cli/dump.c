@@ -210,6 +210,16 @@ print_generation(struct dump *dump, const struct record_generation *generation)
     end_line(dump);
 }
 
+static void
+print_fact(struct dump *dump, const struct record *record)
+{
+    begin_line(dump, "fact");
+    print_number(dump, "kind", record->fact.kind);
+    print_number(dump, "id", record->fact.id);
+    print_number(dump, "octets", record->fact.rest.size);
+    end_line(dump);
+}
+
 static enum status
 take_record(void *context, const struct record *record)
 {
@@ -247,6 +257,9 @@ take_record(void *context, const struct record *record)
         break;
     case RECORD_GENERATION_SET:
         print_generation(dump, &record->generation);
+        break;
+    case RECORD_FACT_SET:
+        print_fact(dump, record);
         break;
     default:
         break;

@@ -10,7 +10,7 @@
 #error "the Makefile defines BOURSE_VERSION"
 #endif
 
-enum { USAGE_SIZE = 96, NAME_WIDTH = 30, OPTION_WIDTH = 26, TEXT_WIDTH = 68 };
+enum { USAGE_SIZE = 192, NAME_WIDTH = 30, OPTION_WIDTH = 26, TEXT_WIDTH = 68 };
 
 int
 version_run(const struct command_line *line, const struct command_io *io)
@@ -33,12 +33,9 @@ print_pair(FILE *out, int width, const char *left, const char *right)
 }
 
 static void
-print_list_line(const struct command *command, FILE *out)
+print_usage(const struct command *command, FILE *out)
 {
     char usage[USAGE_SIZE];
-    if (command->heading != NULL) {
-        fprintf(out, "\n%s\n", command->heading);
-    }
     snprintf(usage, sizeof(usage), "%s%s%s", command->name, command->operands[0] == '\0' ? "" : " ",
              command->operands);
     print_pair(out, NAME_WIDTH, usage, command->summary);
@@ -50,7 +47,10 @@ help_print_list(FILE *out)
     fprintf(out, "Bourse %s, a message broker for AMQP 0-9-1.\n\nusage: bourse COMMAND ...\n",
             BOURSE_VERSION);
     for (size_t i = 0; i < command_count(); i++) {
-        print_list_line(command_at(i), out);
+        if (command_at(i)->heading != NULL) {
+            fprintf(out, "\n%s\n", command_at(i)->heading);
+        }
+        print_usage(command_at(i), out);
     }
     fputs("\n\"bourse help COMMAND\" tells more, \"bourse man\" all of it.\n", out);
 }
@@ -129,14 +129,13 @@ help_print_command(const struct command *command, FILE *out)
 static void
 print_group(const char *word, FILE *out)
 {
-    bool is_first = true;
+    fprintf(out, "usage: bourse %s COMMAND ...\n\n", word);
     for (size_t i = 0; i < command_count(); i++) {
         if (command_is_of_group(command_at(i), word)) {
-            fputs(is_first ? "" : "\n", out);
-            help_print_command(command_at(i), out);
-            is_first = false;
+            print_usage(command_at(i), out);
         }
     }
+    fprintf(out, "\n\"bourse help %s COMMAND\" tells more.\n", word);
 }
 
 static int

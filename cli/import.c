@@ -194,6 +194,28 @@ write_or_apply(struct definitions *definitions, const struct command_line *line,
     return is_good ? COMMAND_OK : COMMAND_FAILED;
 }
 
+/* A configuration file has no words for what people say of a vhost, and for global parameters. */
+static void
+warn_of_what_has_no_words(struct definitions *definitions)
+{
+    for (size_t i = 0; i < definitions->vhosts.count; i++) {
+        const struct definitions_vhost *vhost = &definitions->vhosts.items[i];
+        bool has_tags = vhost->tags != NULL && vhost->tags[0] != '\0';
+        bool is_described = vhost->description != NULL && vhost->description[0] != '\0';
+        if (is_described || has_tags) {
+            definitions_warn(definitions,
+                             "vhost \"%.*s\": its description and tags are left out: a file has "
+                             "no words for them",
+                             BYTES_FORMAT(vhost->name));
+        }
+    }
+    for (size_t i = 0; i < definitions->parameters.count; i++) {
+        definitions_warn(definitions,
+                         "the global parameter \"%.*s\" is left out: a file has no words for it",
+                         BYTES_FORMAT(definitions->parameters.items[i].name));
+    }
+}
+
 int
 import_run(const struct command_line *line, const struct command_io *io)
 {
@@ -205,6 +227,7 @@ import_run(const struct command_line *line, const struct command_io *io)
         return COMMAND_FAILED;
     }
     int result = write_or_apply(&definitions, line, io);
+    warn_of_what_has_no_words(&definitions);
     definitions_print_warnings(&definitions, io->err);
     definitions_fini(&definitions);
     return result;

@@ -142,6 +142,9 @@ output_rows(const struct output *output, const struct column *columns, size_t co
     case OUTPUT_WIDE:
         break;
     }
+    if (json_array_size(rows) == 0 && output->is_terminal && !output->is_quiet) {
+        fputs("none\n", output->io->err); /* whoever looks at it wants to see that it is done */
+    }
     return table_print(output, columns, column_count, rows);
 }
 

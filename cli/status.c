@@ -39,21 +39,58 @@ static const struct column status_columns[] = {
     {"unroutable", "overview.message_stats.drop_unroutable", CELL_NUMBER, true},
 };
 
-/* Fetches both; the node's part may be kept from this user, and is then left out. */
+/* Fetches them; the node's part, and what needs attention, may be kept from this user, and are then
+ * left out. */
 static int
 fetch_status(struct client *client, json_t **status_out)
 {
     json_t *overview = NULL;
     json_t *nodes = NULL;
+    json_t *attention = NULL;
     int result = client_call(client, "GET", "/api/overview", NULL, &overview);
     if (result != COMMAND_OK) {
         return result;
     }
     (void)client_probe(client, "/api/nodes", &nodes);
+    (void)client_probe(client, "/api/bourse/attention", &attention);
     json_t *node = json_array_get(nodes, 0);
-    *status_out = json_pack("{s:o, s:O?}", "overview", overview, "node", node);
+    *status_out = json_pack("{s:o, s:O*, s:O*}", "overview", overview, "node", node, "attention",
+                            json_object_get(attention, "items"));
     json_decref(nodes);
+    json_decref(attention);
     return COMMAND_OK;
+}
+
+static void
+put_part(FILE *out, const char *before, const json_t *item, const char *member)
+{
+    struct buffer text;
+    buffer_init(&text);
+    cell_put(&text, json_object_get(item, member), CELL_TEXT);
+    fprintf(out, "%s%.*s", before, BYTES_FORMAT(buffer_bytes(&text)));
+    buffer_fini(&text);
+}
+
+/* What is wrong, worst first, each with what to do about it. */
+static void
+print_attention(const struct output *output, const json_t *items)
+{
+    size_t index;
+    const json_t *item;
+    FILE *out = output->io->out;
+    if (json_is_array(items) && json_array_size(items) == 0) {
+        fputs("\nnothing needs attention\n", out);
+    }
+    json_array_foreach(items, index, item)
+    {
+        fputs(index == 0 ? "\nneeds attention\n" : "", out);
+        put_part(out, "  ", item, "severity");
+        put_part(out, ": ", item, "object");
+        put_part(out, " ", item, "name");
+        put_part(out, ": ", item, "what");
+        put_part(out, "; ", item, "action");
+        fputc('\n', out);
+    }
 }
 
 static int
@@ -64,6 +101,9 @@ print_status(struct client *client, const struct command_line *line, const struc
     int result = fetch_status(client, &status);
     if (result == COMMAND_OK) {
         result = output_object(output, status_columns, ARRAY_LEN(status_columns), status);
+        if (output->format == OUTPUT_TABLE || output->format == OUTPUT_WIDE) {
+            print_attention(output, json_object_get(status, "attention"));
+        }
         json_decref(status);
     }
     return result;

@@ -23,10 +23,12 @@ struct change_ask {
     struct config_topic_right topic;
     const struct bytes *names; /* of several users */
     size_t name_count;
+    struct bytes parameter; /* its name */
     int64_t number;
+    int64_t limits[2]; /* of a vhost: connections, queues */
     bool is_on;
     struct bytes password; /* to be hashed into user.password_hash; data NULL: none is */
-    struct buffer table;   /* owned */
+    struct buffer table;   /* or a text; owned */
 
     struct new_password hashed; /* of the core while it is under way */
     bool is_hashing, has_run;
@@ -52,5 +54,8 @@ bool call_need_text(struct call *call, const json_t *body, const char *name, con
 bool call_may_text(struct call *call, const json_t *body, const char *name, const char **out);
 /* A list of texts, or one text with commas; written with commas. NULL: it is not there. */
 bool call_may_list(struct call *call, const json_t *body, const char *name, const char **out);
+
+/* The members of a policy other than kind and name. */
+bool policy_read_body(struct call *call, const json_t *body, struct change_ask *ask);
 
 #endif

@@ -53,6 +53,11 @@ struct definitions_policy {
     struct bytes definition;
 };
 
+/* A global one. */
+struct definitions_parameter {
+    struct bytes name, value; /* JSON */
+};
+
 struct definitions_exchange {
     struct bytes vhost, name;
     const char *type;
@@ -85,6 +90,7 @@ struct definitions {
     DEFINITIONS_LIST(struct definitions_vhost) vhosts;
     DEFINITIONS_LIST(struct definitions_permission) permissions;
     DEFINITIONS_LIST(struct definitions_topic_permission) topic_permissions;
+    DEFINITIONS_LIST(struct definitions_parameter) parameters;
     DEFINITIONS_LIST(struct definitions_policy) policies;
     DEFINITIONS_LIST(struct definitions_exchange) exchanges;
     DEFINITIONS_LIST(struct definitions_queue) queues;

@@ -7,6 +7,7 @@
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "broker/durability.h"
+#include "broker/parameters.h"
 #include "broker/password.h"
 #include "broker/user_changes.h"
 #include "broker/vhost_life.h"
@@ -143,6 +144,14 @@ apply_topic_permission(struct definitions_apply *apply, size_t at)
     return note(apply,
                 change_put_topic_right(&apply->change, permission->user, permission->vhost, &right),
                 "topic permissions of", permission->user);
+}
+
+static bool
+apply_parameter(struct definitions_apply *apply, size_t at)
+{
+    const struct definitions_parameter *parameter = &apply->definitions->parameters.items[at];
+    return note(apply, change_put_parameter(&apply->change, parameter->name, parameter->value),
+                "global parameter", parameter->name);
 }
 
 static bool
@@ -291,6 +300,7 @@ static const struct {
     {apply_vhost, offsetof(struct definitions, vhosts.count), true},
     {apply_permission, offsetof(struct definitions, permissions.count), false},
     {apply_topic_permission, offsetof(struct definitions, topic_permissions.count), false},
+    {apply_parameter, offsetof(struct definitions, parameters.count), false},
     {apply_policy, offsetof(struct definitions, policies.count), true},
     {apply_queue, offsetof(struct definitions, queues.count), true},
     {apply_exchange, offsetof(struct definitions, exchanges.count), true},

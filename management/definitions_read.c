@@ -4,9 +4,11 @@
 #include "management/definitions_read.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <strings.h>
 
 #include "base/assert.h"
+#include "base/map.h"
 #include "exchanges/exchange.h"
 #include "management/json_reader.h"
 
@@ -17,6 +19,7 @@ struct reader {
     const char *section;
     size_t row;
     char *why;
+    struct map places; /* in its list, of what is there once under its names; the arena's */
 };
 
 static bool
@@ -38,6 +41,34 @@ keep_text(struct reader *reader, struct bytes text)
 {
     return (const char *)keep(reader, text).data;
 }
+
+/* Where the row of these names belongs in its list of `count` rows: in the place of an earlier one,
+ * which it replaces as if one had been imported after the other, or at the end. */
+static size_t
+place_of(struct reader *reader, size_t count, const char *kind, const struct bytes *names,
+         size_t name_count)
+{
+    struct buffer key;
+    buffer_init(&key);
+    buffer_put_bytes(&key, bytes_of(kind));
+    for (size_t i = 0; i < name_count; i++) {
+        buffer_put_u32(&key, (uint32_t)names[i].size);
+        buffer_put_bytes(&key, names[i]);
+    }
+    const size_t *earlier = map_get(&reader->places, buffer_bytes(&key));
+    if (earlier == NULL && !key.failed) {
+        size_t *place = arena_alloc(&reader->definitions->arena, sizeof(*place));
+        *place = count;
+        map_put(&reader->places, keep(reader, buffer_bytes(&key)), place);
+    }
+    buffer_fini(&key);
+    return earlier == NULL ? count : *earlier;
+}
+
+/* That place; a macro because the lists have different types. */
+#define row_at(reader, list, place)                                                                \
+    ((place) == (list)->count ? definitions_add((reader)->definitions, (list))                     \
+                              : &(list)->items[place])
 
 /* Members ------------------------------------------------------------------------------------- */
 
@@ -252,7 +283,8 @@ read_user(struct reader *reader, const json_t *row)
     user.tags = tags.items;
     user.tag_count = tags.count;
     judge_hash(reader, &user, algorithm);
-    *definitions_add(reader->definitions, &reader->definitions->users) = user;
+    size_t place = place_of(reader, reader->definitions->users.count, "user", &user.name, 1);
+    *row_at(reader, &reader->definitions->users, place) = user;
     return true;
 }
 
@@ -339,14 +371,15 @@ read_permission(struct reader *reader, const json_t *row)
         !need_text(reader, row, "read", &rights[2])) {
         return false;
     }
-    *definitions_add(reader->definitions, &reader->definitions->permissions) =
-        (struct definitions_permission){
-            .user = keep(reader, user),
-            .vhost = vhost,
-            .configure = keep_text(reader, rights[0]),
-            .write = keep_text(reader, rights[1]),
-            .read = keep_text(reader, rights[2]),
-        };
+    size_t place = place_of(reader, reader->definitions->permissions.count, "permission",
+                            (struct bytes[]){user, vhost}, 2);
+    *row_at(reader, &reader->definitions->permissions, place) = (struct definitions_permission){
+        .user = keep(reader, user),
+        .vhost = vhost,
+        .configure = keep_text(reader, rights[0]),
+        .write = keep_text(reader, rights[1]),
+        .read = keep_text(reader, rights[2]),
+    };
     return true;
 }
 
@@ -363,7 +396,9 @@ read_topic_permission(struct reader *reader, const json_t *row)
         !need_text(reader, row, "write", &write) || !read_text(reader, row, "read", &read)) {
         return false;
     }
-    *definitions_add(reader->definitions, &reader->definitions->topic_permissions) =
+    size_t place = place_of(reader, reader->definitions->topic_permissions.count, "topic",
+                            (struct bytes[]){user, vhost, exchange}, 3);
+    *row_at(reader, &reader->definitions->topic_permissions, place) =
         (struct definitions_topic_permission){
             .user = keep(reader, user),
             .vhost = vhost,
@@ -391,16 +426,17 @@ add_policy(struct reader *reader, struct bytes vhost, struct bytes name, const j
         !read_table(reader, value, "definition", &definition)) {
         return false;
     }
-    *definitions_add(reader->definitions, &reader->definitions->policies) =
-        (struct definitions_policy){
-            .vhost = vhost,
-            .name = keep(reader, name),
-            .pattern = keep(reader, pattern),
-            .apply_to = keep_text(reader, apply_to),
-            .priority = (int32_t)priority,
-            .is_operator = is_operator,
-            .definition = definition,
-        };
+    size_t place = place_of(reader, reader->definitions->policies.count,
+                            is_operator ? "operator" : "policy", (struct bytes[]){vhost, name}, 2);
+    *row_at(reader, &reader->definitions->policies, place) = (struct definitions_policy){
+        .vhost = vhost,
+        .name = keep(reader, name),
+        .pattern = keep(reader, pattern),
+        .apply_to = keep_text(reader, apply_to),
+        .priority = (int32_t)priority,
+        .is_operator = is_operator,
+        .definition = definition,
+    };
     return true;
 }
 
@@ -411,6 +447,30 @@ read_policy(struct reader *reader, const json_t *row)
     struct bytes name;
     return read_vhost(reader, row, &vhost) && need_text(reader, row, "name", &name) &&
            add_policy(reader, vhost, name, row, false);
+}
+
+static bool
+read_global_parameter(struct reader *reader, const json_t *row)
+{
+    struct bytes name;
+    const json_t *value = json_object_get(row, "value");
+    if (!need_text(reader, row, "name", &name)) {
+        return false;
+    }
+    if (value == NULL) {
+        return fail(reader, "\"value\" is missing");
+    }
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text == NULL) {
+        return fail(reader, "no memory");
+    }
+    *definitions_add(reader->definitions, &reader->definitions->parameters) =
+        (struct definitions_parameter){
+            .name = keep(reader, name),
+            .value = keep(reader, bytes_of(text)),
+        };
+    free(text);
+    return true;
 }
 
 /* RabbitMQ keeps operator policies and limits of vhosts among its parameters. */
@@ -591,6 +651,7 @@ static const struct {
     {"vhosts", read_vhost_row},
     {"permissions", read_permission},
     {"topic_permissions", read_topic_permission},
+    {"global_parameters", read_global_parameter},
     {"parameters", read_parameter},
     {"policies", read_policy},
     {"queues", read_queue},
@@ -659,7 +720,9 @@ definitions_read(struct definitions *definitions, struct bytes text, struct byte
         (void)snprintf(why, DEFINITIONS_WHY_SIZE, "%s", reason);
         return STATUS_FAULT;
     }
+    map_init(&reader.places, (uint64_t)(uintptr_t)definitions);
     bool is_good = read_root(&reader, root);
+    map_fini(&reader.places);
     json_decref(root);
     return is_good ? STATUS_OK : STATUS_FAULT;
 }

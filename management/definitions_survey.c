@@ -2,6 +2,7 @@
 #include "management/definitions_survey.h"
 
 #include "broker/abilities.h"
+#include "broker/parameters.h"
 #include "broker/vhost.h"
 
 static struct bytes
@@ -117,6 +118,21 @@ add_vhost(struct definitions_survey *survey, const struct vhost *vhost)
 }
 
 static void
+add_parameters(struct definitions_survey *survey, const struct core *core, uint32_t *budget)
+{
+    struct definitions *definitions = survey->definitions;
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&core->parameters, &position)) != NULL;) {
+        const struct parameter *parameter = entry->value;
+        spend(budget);
+        *definitions_add(definitions, &definitions->parameters) = (struct definitions_parameter){
+            .name = keep(survey, parameter->name),
+            .value = keep(survey, parameter->value),
+        };
+    }
+}
+
+static void
 begin(struct definitions_survey *survey, struct core *core, uint32_t *budget)
 {
     survey->has_begun = true;
@@ -130,6 +146,7 @@ begin(struct definitions_survey *survey, struct core *core, uint32_t *budget)
     }
     survey->is_found = true;
     add_users(survey, core, budget);
+    add_parameters(survey, core, budget);
     uint32_t position = 0;
     for (struct map_entry *entry; (entry = map_next(&core->vhosts, &position)) != NULL;) {
         add_vhost(survey, entry->value);

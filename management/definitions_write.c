@@ -4,9 +4,10 @@
 /* Users and vhosts ---------------------------------------------------------------------------- */
 
 static void
-write_limits(struct json_writer *json, int64_t connections, const char *second, int64_t others)
+write_limits(struct json_writer *json, const char *key, int64_t connections, const char *second,
+             int64_t others)
 {
-    json_key(json, "limits");
+    json_key(json, key);
     json_begin_object(json);
     if (connections >= 0) {
         json_put_number(json, "max-connections", connections);
@@ -41,7 +42,7 @@ write_user(struct json_writer *json, const struct definitions_user *user)
         json_text(json, user->tags[i]);
     }
     json_end_array(json);
-    write_limits(json, user->connections_max, "max-channels", user->channels_max);
+    write_limits(json, "limits", user->connections_max, "max-channels", user->channels_max);
     json_end_object(json);
 }
 
@@ -72,7 +73,7 @@ write_vhost(struct json_writer *json, const struct definitions_vhost *vhost)
     json_begin_object(json);
     write_description(json, vhost);
     json_end_object(json);
-    write_limits(json, vhost->connections_max, "max-queues", vhost->queues_max);
+    write_limits(json, "limits", vhost->connections_max, "max-queues", vhost->queues_max);
     json_end_object(json);
 }
 
@@ -140,6 +141,45 @@ write_operator_policy(struct json_writer *json, const struct definitions_policy 
     json_begin_object(json);
     write_policy_body(json, policy);
     json_end_object(json);
+    json_end_object(json);
+}
+
+/* RabbitMQ keeps limits of vhosts among the parameters, and reads them from there. */
+static void
+write_limits_parameter(struct json_writer *json, const struct definitions_vhost *vhost)
+{
+    if (vhost->connections_max < 0 && vhost->queues_max < 0) {
+        return;
+    }
+    json_begin_object(json);
+    json_put_string(json, "component", "vhost-limits");
+    json_put_string(json, "name", "limits");
+    json_put_text(json, "vhost", vhost->name);
+    write_limits(json, "value", vhost->connections_max, "max-queues", vhost->queues_max);
+    json_end_object(json);
+}
+
+static void
+write_parameters(struct json_writer *json, const struct definitions *definitions)
+{
+    json_key(json, "parameters");
+    json_begin_array(json);
+    for (size_t i = 0; i < definitions->policies.count; i++) {
+        write_operator_policy(json, &definitions->policies.items[i]);
+    }
+    for (size_t i = 0; i < definitions->vhosts.count; i++) {
+        write_limits_parameter(json, &definitions->vhosts.items[i]);
+    }
+    json_end_array(json);
+}
+
+static void
+write_global_parameter(struct json_writer *json, const struct definitions_parameter *parameter)
+{
+    json_begin_object(json);
+    json_put_text(json, "name", parameter->name);
+    json_key(json, "value");
+    json_raw(json, parameter->value);
     json_end_object(json);
 }
 
@@ -216,10 +256,8 @@ definitions_write(const struct definitions *definitions, const char *version,
     WRITE_LIST("vhosts", definitions->vhosts, write_vhost);
     WRITE_LIST("permissions", definitions->permissions, write_permission);
     WRITE_LIST("topic_permissions", definitions->topic_permissions, write_topic_permission);
-    WRITE_LIST("parameters", definitions->policies, write_operator_policy);
-    json_key(json, "global_parameters");
-    json_begin_array(json);
-    json_end_array(json);
+    write_parameters(json, definitions);
+    WRITE_LIST("global_parameters", definitions->parameters, write_global_parameter);
     WRITE_LIST("policies", definitions->policies, write_policy);
     WRITE_LIST("queues", definitions->queues, write_queue);
     WRITE_LIST("exchanges", definitions->exchanges, write_exchange);

@@ -79,7 +79,7 @@ connection_drop(struct server_connection *connection)
     }
     forget_octets(connection);
     list_remove(&connection->link);
-    connection->management->connection_count--;
+    connection->management->ports[connection->port_kind].connection_count--;
     connection_free_parts(connection);
 }
 
@@ -253,7 +253,8 @@ watch_octets(struct server_connection *connection, size_t start)
     if (connection->call != NULL) {
         return;
     }
-    if (management->octets > HTTP_OCTETS_MAX) {
+    /* Who sends little is let in also while others send much: there are few of them. */
+    if (management->octets > HTTP_OCTETS_MAX && connection->octets > HTTP_HEAD_MAX) {
         log_limited(management->log, LOG_LEVEL_WARN, "http.too_many_octets", "max=%d",
                     HTTP_OCTETS_MAX);
         event_active(connection->deadline, EV_TIMEOUT, 0);
@@ -361,7 +362,7 @@ connection_add(struct server_http *port, struct bufferevent *buffer, bool is_sur
         return;
     }
     list_append(&management->connections, &connection->link);
-    management->connection_count++;
+    port->connection_count++;
     if (is_surplus) {
         event_active(connection->deadline, EV_TIMEOUT, 0);
     } else {
@@ -477,7 +478,7 @@ on_accept(struct event_base *base, void *context)
     struct management *management = port->management;
     struct bufferevent *buffer = NULL;
     drop_gone(management);
-    bool has_room = management->connection_count < HTTP_CONNECTIONS_MAX;
+    bool has_room = port->connection_count < HTTP_CONNECTIONS_MAX;
     bool is_secure = port->tls != NULL && has_room;
     struct ssl_st *session = is_secure ? tls_session_new(port->tls) : NULL;
     if (session != NULL) {
@@ -490,7 +491,8 @@ on_accept(struct event_base *base, void *context)
     }
     if (!is_good) {
         log_limited(management->log, LOG_LEVEL_WARN, "http.connection_refused",
-                    "connections=%u max=%d", management->connection_count, HTTP_CONNECTIONS_MAX);
+                    "port=%s connections=%u max=%d", port_schemes[port->port_kind],
+                    port->connection_count, HTTP_CONNECTIONS_MAX);
     }
     if (buffer != NULL) {
         connection_add(port, buffer, !is_good);

@@ -37,9 +37,10 @@ void metrics_read_totals(struct management *management, const struct measure *me
 void metrics_put_totals(struct buffer *out, struct management *management,
                         const struct metric_totals *totals, uint32_t sets, bool without_queues);
 
-/* Who answers, on which endpoint ("aggregated", "per-object", "detailed"). */
+/* Who answers, on which endpoint ("aggregated", "per-object", "detailed"). `cluster_name` is what
+ * somebody has named the cluster, as JSON has it; data NULL: nobody has. */
 void metrics_put_identity(struct buffer *out, const struct management *management,
-                          const char *endpoint, uint32_t sets);
+                          const char *endpoint, uint32_t sets, struct bytes cluster_name);
 
 /* Families of queues. A list of which RabbitMQ's /metrics/detailed knows the names. */
 enum metric_family {

@@ -28,6 +28,8 @@ READS(read_unacked, queue->unacked)
 READS(read_messages, queue->ready + queue->unacked)
 READS(read_consumers, queue->consumers)
 READS(read_ready_bytes, queue->ready_bytes)
+READS(read_unacked_bytes, queue->unacked_bytes)
+READS(read_bytes, queue->ready_bytes + queue->unacked_bytes)
 READS(read_memory, queue->memory_bytes)
 READS(read_oldest, queue->oldest_ready_ms == NEVER_MS ? 0 : queue->oldest_ready_ms)
 READS(read_oldest_unacked, queue->oldest_unacked_ms == NEVER_MS ? 0 : queue->oldest_unacked_ms)
@@ -57,6 +59,11 @@ static const struct queue_metric metrics[] = {
     {"queue_messages_ready_bytes", "queue_messages_ready_bytes",
      "Octets of bodies of messages that wait for a consumer", read_ready_bytes, 1, FAMILY_QUEUE,
      METRIC_GAUGE},
+    {"queue_messages_unacknowledged_bytes", "queue_messages_unacked_bytes",
+     "Octets of bodies of messages that are not acknowledged", read_unacked_bytes, 1, FAMILY_QUEUE,
+     METRIC_GAUGE},
+    {NULL, "queue_messages_bytes", "Octets of bodies, ready or not acknowledged", read_bytes, 1,
+     FAMILY_QUEUE, METRIC_GAUGE},
     {"queue_memory_bytes", "queue_process_memory_bytes", "Memory that the queue holds", read_memory,
      1, FAMILY_QUEUE, METRIC_GAUGE},
     {"queue_oldest_message_age_seconds", NULL,

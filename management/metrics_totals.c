@@ -2,6 +2,7 @@
 #include "management/metrics.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -395,9 +396,22 @@ put_alerts(struct buffer *out, const struct measure *measure)
     buffer_fini(&labels);
 }
 
+static void
+put_cluster_label(struct buffer *labels, const struct management *management,
+                  struct bytes cluster_name)
+{
+    json_t *name =
+        json_loadb((const char *)cluster_name.data, cluster_name.size, JSON_DECODE_ANY, NULL);
+    metric_put_label(labels, "rabbitmq_cluster",
+                     json_is_string(name)
+                         ? bytes_make(json_string_value(name), json_string_length(name))
+                         : bytes_of(management->node));
+    json_decref(name);
+}
+
 void
 metrics_put_identity(struct buffer *out, const struct management *management, const char *endpoint,
-                     uint32_t sets)
+                     uint32_t sets, struct bytes cluster_name)
 {
     struct buffer labels;
     if ((sets & METRICS_OWN) != 0) {
@@ -418,12 +432,17 @@ metrics_put_identity(struct buffer *out, const struct management *management, co
                   "product_version=\"%s\"} 1\n",
                   labels.failed ? "rabbitmq_version=\"\"" : (const char *)labels.data,
                   BOURSE_VERSION, BOURSE_VERSION);
-    buffer_fini(&labels);
+    buffer_clear(&labels);
+    put_cluster_label(&labels, management, cluster_name);
+    buffer_put_u8(&labels, '\0');
     metric_begin(out, "rabbitmq_", "identity_info", METRIC_GAUGE, "Node and cluster");
     buffer_printf(out,
-                  "rabbitmq_identity_info{rabbitmq_node=\"%s\",rabbitmq_cluster=\"%s\","
+                  "rabbitmq_identity_info{rabbitmq_node=\"%s\",%s,"
                   "rabbitmq_cluster_permanent_id=\"%s\",rabbitmq_endpoint=\"%s\"} 1\n",
-                  management->node, management->node, management->node, endpoint);
+                  management->node,
+                  labels.failed ? "rabbitmq_cluster=\"\"" : (const char *)labels.data,
+                  management->node, endpoint);
+    buffer_fini(&labels);
 }
 
 void

@@ -178,8 +178,10 @@ write_counts(struct json_writer *json, const struct survey_queue *queue)
         put_rate(json, "messages_ready_details", rates->arrived - rates->delivered);
         put_rate(json, "messages_unacknowledged_details", rates->delivered - rates->served);
     }
-    json_put_unsigned(json, "message_bytes", queue->ready_bytes + queue->waiting_bytes);
+    json_put_unsigned(json, "message_bytes",
+                      queue->ready_bytes + queue->unacked_bytes + queue->waiting_bytes);
     json_put_unsigned(json, "message_bytes_ready", queue->ready_bytes);
+    json_put_unsigned(json, "message_bytes_unacknowledged", queue->unacked_bytes);
     json_put_unsigned(json, "memory", queue->memory_bytes);
     json_put_null(json, "head_message_timestamp");
 }

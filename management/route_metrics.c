@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/parameters.h"
 #include "management/handlers.h"
 #include "management/metrics.h"
 #include "management/server.h"
@@ -17,12 +18,16 @@ struct scrape {
     uint32_t sets, families;
     struct measure measure;
     struct queue_survey queues;
+    struct bytes cluster_name; /* JSON; of the arena of `measure` */
 };
 
 static enum request_progress
 step(struct request *request, struct core *core, uint32_t *budget)
 {
     struct scrape *scrape = CONTAINER_OF(request, struct scrape, ask.desk.request);
+    if (scrape->cluster_name.data == NULL) {
+        scrape->cluster_name = survey_copy(&scrape->measure.arena, core_cluster_name(core));
+    }
     if ((scrape->families & FAMILY_TOTALS) != 0 && !scrape->measure.counting.is_done &&
         measure_step(&scrape->measure, core, budget) == REQUEST_MORE) {
         return REQUEST_MORE;
@@ -38,7 +43,8 @@ put_head(struct buffer *out, struct management *management, const struct scrape 
 {
     static const char *const names[] = {"aggregated", "per-object", "detailed"};
     struct metric_totals totals;
-    metrics_put_identity(out, management, names[scrape->endpoint], scrape->sets);
+    metrics_put_identity(out, management, names[scrape->endpoint], scrape->sets,
+                         scrape->cluster_name);
     if ((scrape->families & FAMILY_TOTALS) != 0) {
         metrics_read_totals(management, &scrape->measure, &totals);
         metrics_put_totals(out, management, &totals, scrape->sets,

@@ -83,24 +83,6 @@ handle_node_memory(struct call *call)
     call_ask(call, &survey_ask_for_core(call, write_memory)->ask);
 }
 
-static void
-answer_with_name(struct call *call, const char *name, const char *value)
-{
-    struct json_writer json;
-    json_init(&json);
-    json_begin_object(&json);
-    json_put_string(&json, name, value);
-    json_end_object(&json);
-    call_answer_json(call, 200, &json);
-    json_fini(&json);
-}
-
-void
-handle_cluster_name(struct call *call)
-{
-    answer_with_name(call, "name", call->management->node);
-}
-
 /* What it says of itself --------------------------------------------------------------------- */
 
 void

@@ -51,7 +51,8 @@ handle_whoami(struct call *call)
 /* overview ----------------------------------------------------------------------------------- */
 
 static void
-write_identity(struct json_writer *json, const struct management *management)
+write_identity(struct json_writer *json, const struct management *management,
+               struct bytes cluster_name)
 {
     json_put_string(json, "management_version", management->rabbitmq_version);
     json_put_string(json, "rabbitmq_version", management->rabbitmq_version);
@@ -59,7 +60,7 @@ write_identity(struct json_writer *json, const struct management *management)
     json_put_string(json, "product_version", BOURSE_VERSION);
     json_put_string(json, "erlang_version", "");
     json_put_string(json, "erlang_full_version", "");
-    json_put_string(json, "cluster_name", management->node);
+    cluster_name_put(json, "cluster_name", management, cluster_name);
     json_put_string(json, "node", management->node);
     json_put_string(json, "rates_mode", "basic");
     json_put_unsigned(json, "statistics_db_event_queue", 0);
@@ -155,7 +156,7 @@ write_overview(struct call *call, struct survey_ask *ask)
     struct json_writer json;
     json_init(&json);
     json_begin_object(&json);
-    write_identity(&json, management);
+    write_identity(&json, management, ask->core.cluster_name);
     put_exchange_types(&json);
     write_messages(&json, &ask->core);
     write_totals(&json, &ask->core);

@@ -311,6 +311,16 @@ handle_topic_permission(struct call *call)
 
 /* Policies ----------------------------------------------------------------------------------- */
 
+void
+policy_write_body(struct json_writer *json, const struct survey_policy *policy)
+{
+    json_put_text(json, "pattern", policy->pattern);
+    json_put_string(json, "apply-to", policy_target_name(policy->target));
+    json_key(json, "definition");
+    json_table(json, policy->definition);
+    json_put_number(json, "priority", policy->priority);
+}
+
 static void
 write_policy(struct json_writer *json, const void *row, const void *context)
 {
@@ -319,11 +329,7 @@ write_policy(struct json_writer *json, const void *row, const void *context)
     json_begin_object(json);
     json_put_text(json, "vhost", policy->vhost);
     json_put_text(json, "name", policy->name);
-    json_put_text(json, "pattern", policy->pattern);
-    json_put_string(json, "apply-to", policy_target_name(policy->target));
-    json_key(json, "definition");
-    json_table(json, policy->definition);
-    json_put_number(json, "priority", policy->priority);
+    policy_write_body(json, policy);
     json_end_object(json);
 }
 

@@ -145,14 +145,11 @@ read_target(struct call *call, const json_t *body, struct change_ask *ask)
     return true;
 }
 
-static bool
-read_policy(struct call *call, struct change_ask *ask, enum policy_kind kind)
+bool
+policy_read_body(struct call *call, const json_t *body, struct change_ask *ask)
 {
-    const json_t *body = call_json(call);
     const char *pattern;
-    ask->policy.kind = kind;
-    ask->policy.name = call_name(call, 1);
-    if (body == NULL || !call_need_text(call, body, "pattern", &pattern)) {
+    if (!call_need_text(call, body, "pattern", &pattern)) {
         return false;
     }
     ask->policy.pattern = bytes_of(pattern);
@@ -162,6 +159,15 @@ read_policy(struct call *call, struct change_ask *ask, enum policy_kind kind)
     }
     return read_target(call, body, ask) && read_priority(call, body, ask) &&
            read_definition(call, body, ask);
+}
+
+static bool
+read_policy(struct call *call, struct change_ask *ask, enum policy_kind kind)
+{
+    const json_t *body = call_json(call);
+    ask->policy.kind = kind;
+    ask->policy.name = call_name(call, 1);
+    return body != NULL && policy_read_body(call, body, ask);
 }
 
 static void

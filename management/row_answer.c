@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "management/server.h"
+
 void
 rows_answer(struct call *call, const struct list_kind *kind, const struct survey_rows *rows)
 {
@@ -105,6 +107,18 @@ put_deliveries(struct json_writer *json, const uint64_t counts[static DELIVERY_K
         rate += rates[i];
     }
     put_counter(json, "deliver_get", delivery_count(counts), rate);
+}
+
+void
+cluster_name_put(struct json_writer *json, const char *member, const struct management *management,
+                 struct bytes value)
+{
+    if (value.size == 0 || value.data[0] != '"') {
+        json_put_string(json, member, management->node);
+    } else {
+        json_key(json, member);
+        json_raw(json, value);
+    }
 }
 
 void

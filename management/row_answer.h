@@ -24,6 +24,10 @@ void put_rate(struct json_writer *json, const char *name, double rate);
 void put_empty_array(struct json_writer *json, const char *name);
 void put_text_or_null(struct json_writer *json, const char *name, struct bytes text);
 
+/* "pattern", "apply-to", "definition" and "priority" of a policy. */
+struct survey_policy;
+void policy_write_body(struct json_writer *json, const struct survey_policy *policy);
+
 /* A counter and its "COUNTER_details"; nothing when it never moved. */
 void put_counter(struct json_writer *json, const char *name, uint64_t count, double rate);
 
@@ -31,6 +35,12 @@ void put_counter(struct json_writer *json, const char *name, uint64_t count, dou
  * which is all of them. */
 void put_deliveries(struct json_writer *json, const uint64_t counts[static DELIVERY_KIND_COUNT],
                     const double rates[static DELIVERY_KIND_COUNT]);
+
+/* The name that somebody has given the cluster, `value` as JSON has it, or else that of the node.
+ */
+struct management;
+void cluster_name_put(struct json_writer *json, const char *member,
+                      const struct management *management, struct bytes value);
 
 /* "CONNECTION (NUMBER)". Appends. */
 void put_channel_name(struct buffer *out, struct bytes connection, uint16_t number);

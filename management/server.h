@@ -2,10 +2,11 @@
 /* What the files of the admin thread share: its loop, its listeners and its connections. Within the
  * folder only.
  *
- * Bounds: HTTP_CONNECTIONS_MAX connections, of which one more is closed at once; a head of 16 KiB;
- * a body as large as its route says, and HTTP_OCTETS_MAX of all requests that are not answered;
- * HTTP_IDLE_S without an octet, and HTTP_REQUEST_S from the first one to the answer, whatever the
- * client does meanwhile. */
+ * Bounds: HTTP_CONNECTIONS_MAX connections of each kind of port, so that strangers at one keep
+ * nobody from another, of which one more is closed at once; a head of 16 KiB; a body as large as
+ * its route says; HTTP_OCTETS_MAX of all requests that are not answered, but for those of no more
+ * than a head; HTTP_IDLE_S without an octet, and HTTP_REQUEST_S from the first one to the answer,
+ * whatever the client does meanwhile. */
 #ifndef BOURSE_MANAGEMENT_SERVER_H
 #define BOURSE_MANAGEMENT_SERVER_H
 
@@ -67,7 +68,8 @@ struct server_connection {
 struct server_http {
     struct management *management;
     enum server_port port_kind;
-    struct evhttp *http;     /* owned; NULL: off */
+    struct evhttp *http; /* owned; NULL: off */
+    uint32_t connection_count;
     struct tls_context *tls; /* owned; NULL: plain */
 };
 
@@ -85,7 +87,6 @@ struct management {
     struct sessions sessions;
     struct event_streams streams;
     struct list connections;
-    uint32_t connection_count;
     size_t octets; /* of requests that are not answered, of all connections */
     pthread_t thread;
     bool has_thread;

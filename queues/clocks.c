@@ -167,12 +167,15 @@ queue_forget_clocks(struct queue *queue)
 
 /* Rates ---------------------------------------------------------------------------------------- */
 
+/* NULL: there is no memory for it. */
 static struct queue_activity *
 activity_of(struct queue_clocks *clocks)
 {
     if (clocks->activity == NULL) {
-        clocks->activity = xalloc(sizeof(*clocks->activity));
-        clocks->activity->folded_ms = clocks->began_ms;
+        clocks->activity = try_alloc(sizeof(*clocks->activity));
+        if (clocks->activity != NULL) {
+            *clocks->activity = (struct queue_activity){.folded_ms = clocks->began_ms};
+        }
     }
     return clocks->activity;
 }
@@ -223,6 +226,9 @@ void
 queue_clocks_fold(struct queue *queue)
 {
     struct queue_activity *activity = activity_of(queue->clocks);
+    if (activity == NULL) {
+        return;
+    }
     int64_t seconds = (now_of(queue) - activity->folded_ms) / RATE_STEP_MS;
     if (seconds <= 0) {
         return;
@@ -251,15 +257,17 @@ count_found(const struct arrival_marks *marks, const struct arrival_mark *mark)
 }
 
 /* The first of its mark at this time; the others will have waited as long. */
-void
+bool
 queue_clocks_on_others_served(struct queue *queue, uint64_t position)
 {
     struct queue_clocks *clocks = queue->clocks;
+    if (activity_of(clocks) == NULL) {
+        return false;
+    }
     struct arrival_marks *marks = marks_of(queue, position);
     size_t before = arrival_marks_bytes(marks);
     const struct arrival_mark *mark = arrival_marks_find(marks, position);
     count_memory(queue, marks, before);
-    (void)activity_of(clocks);
     queue_clocks_fold(queue);
     int64_t now_ms = now_of(queue);
     int64_t waited_ms = now_ms - arrival_mark_ms(mark);
@@ -273,6 +281,7 @@ queue_clocks_on_others_served(struct queue *queue, uint64_t position)
         .wait_ms = wait_ms,
         .bucket = bucket < WAIT_BUCKET_COUNT ? bucket : WAIT_BUCKET_COUNT - 1,
     };
+    return true;
 }
 
 /* Reading -------------------------------------------------------------------------------------- */
@@ -461,6 +470,9 @@ static void
 read_activity(const struct queue *queue, struct queue_clock_reading *reading)
 {
     const struct queue_activity *activity = queue->clocks->activity;
+    if (activity == NULL) {
+        return;
+    }
     for (int window = 0; window < RATE_WINDOW_COUNT; window++) {
         read_rates(queue, (enum rate_window)window, &reading->rates[window]);
     }
@@ -516,5 +528,6 @@ queue_check_clocks(const struct queue *queue)
             i == queue_front_level(queue) ? 0 : check_marks(&level->marks, level->next_position);
     }
     assert(living == (int64_t)(queue->ready_count + queue->unacked_count));
+    assert(queue->unacked_count > 0 || queue->clocks->lent_bytes == 0);
     return bytes;
 }

@@ -72,6 +72,7 @@ delivery_count(const uint64_t counts[static DELIVERY_KIND_COUNT])
 struct queue_clocks {
     uint64_t published_count, delivered_counts[DELIVERY_KIND_COUNT]; /* by the broker, */
     uint64_t redelivered_count, acked_count, get_empty_count;        /* like these */
+    uint64_t lent_bytes;             /* octets of bodies of messages that are lent */
     struct arrival_marks marks;      /* in a queue with levels each has its own (levels.h) */
     struct queue_activity *activity; /* owned; NULL: none yet */
     struct served_messages served;   /* there is an activity while it is not empty */
@@ -110,8 +111,9 @@ struct queue_clock_reading {
     uint64_t died[DEATH_REASON_COUNT]; /* ever */
 };
 
-/* Reads them. It walks what has come back to the queue, in a quorum queue or if something is lent
- * as well; else it costs the same for every queue. */
+/* Reads them; without memory rates and waiting times are 0. It walks what has come back to the
+ * queue, in a quorum queue or if something is lent as well; else it costs the same for every queue.
+ */
 void queue_read_clocks(struct queue *queue, struct queue_clock_reading *reading_out);
 
 /* Brings the rates up to date, if a second is over. To be called when something happens that is
@@ -128,16 +130,18 @@ queue_clocks_touch(struct queue *queue)
     }
 }
 
-/* The message is acknowledged, or is delivered for good: how long that took is counted. Call before
- * it is settled, or when it was popped. */
-void queue_clocks_on_others_served(struct queue *queue, uint64_t position);
+/* The message is acknowledged, or is delivered for good: how long that took is counted, if there is
+ * memory for that. Call before it is settled, or when it was popped. */
+bool queue_clocks_on_others_served(struct queue *queue,
+                                   uint64_t position); /* false: there is none */
 static inline void
 queue_clocks_on_served(struct queue *queue, uint64_t position)
 {
     struct queue_clocks *clocks = queue->clocks;
-    if (position - clocks->served.position >= clocks->served.count ||
-        queue->deque.memory->now_ms != clocks->served.now_ms) {
-        queue_clocks_on_others_served(queue, position);
+    if ((position - clocks->served.position >= clocks->served.count ||
+         queue->deque.memory->now_ms != clocks->served.now_ms) &&
+        !queue_clocks_on_others_served(queue, position)) {
+        return;
     }
     clocks->activity->waits[clocks->served.bucket]++;
     clocks->activity->wait_sum_ms += clocks->served.wait_ms;

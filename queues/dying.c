@@ -32,22 +32,61 @@ death_reason_name(enum death_reason reason)
     return names[reason];
 }
 
-struct queue_dying *
-queue_dying_of(struct queue *queue)
+static bool
+make_dying(struct queue *queue)
 {
     if (queue->dying == NULL) {
-        queue->dying = xalloc(sizeof(*queue->dying));
-        queue->dying->queue = queue;
+        queue->dying = try_alloc(sizeof(*queue->dying));
+        if (queue->dying == NULL) {
+            return false;
+        }
+        *queue->dying = (struct queue_dying){.queue = queue};
     }
-    return queue->dying;
+    return true;
+}
+
+static bool
+add_spare(struct queue *queue)
+{
+    struct queue_dying *dying = queue->dying;
+    struct dying_block *block = try_alloc(sizeof(*block));
+    if (block == NULL) {
+        return false;
+    }
+    entry_deque_count_memory(&queue->deque, 0, sizeof(*block));
+    block->next = dying->spare;
+    dying->spare = block;
+    dying->spare_count++;
+    return true;
+}
+
+static uint64_t
+count_room(const struct queue_dying *dying)
+{
+    uint64_t room = (uint64_t)dying->spare_count * DYING_PER_BLOCK;
+    return dying->tail == NULL ? room : room + DYING_PER_BLOCK - dying->tail->end;
+}
+
+enum status
+queue_reserve_dying(struct queue *queue, uint32_t count)
+{
+    bool is_made = make_dying(queue);
+    while (is_made && count_room(queue->dying) < count) {
+        is_made = add_spare(queue);
+    }
+    return is_made ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 static void
-add_block(struct queue *queue)
+add_block(struct queue_dying *dying)
 {
-    struct queue_dying *dying = queue->dying;
-    struct dying_block *block = xalloc(sizeof(*block));
-    entry_deque_count_memory(&queue->deque, 0, sizeof(*block));
+    struct dying_block *block = dying->spare;
+    assert(block != NULL);
+    dying->spare = block->next;
+    dying->spare_count--;
+    block->next = NULL;
+    block->first = 0;
+    block->end = 0;
     if (dying->tail == NULL) {
         dying->head = block;
     } else {
@@ -59,9 +98,9 @@ add_block(struct queue *queue)
 void
 queue_add_dying(struct queue *queue, const struct dying_message *message)
 {
-    struct queue_dying *dying = queue_dying_of(queue);
+    struct queue_dying *dying = queue->dying;
     if (dying->tail == NULL || dying->tail->end == DYING_PER_BLOCK) {
-        add_block(queue);
+        add_block(dying);
     }
     if (dying->count++ == 0) {
         (void)queue_ref(queue);
@@ -103,6 +142,29 @@ free_head(struct queue *queue)
     free(head);
 }
 
+static void
+free_spares(struct queue *queue)
+{
+    struct queue_dying *dying = queue->dying;
+    while (dying->spare != NULL) {
+        struct dying_block *block = dying->spare;
+        dying->spare = block->next;
+        entry_deque_count_memory(&queue->deque, sizeof(*block), 0);
+        free(block);
+    }
+    dying->spare_count = 0;
+}
+
+void
+queue_free_dying(struct queue *queue)
+{
+    if (queue->dying != NULL) {
+        free_spares(queue);
+        free(queue->dying);
+        queue->dying = NULL;
+    }
+}
+
 void
 queue_take_dying(struct queue *queue)
 {
@@ -114,6 +176,7 @@ queue_take_dying(struct queue *queue)
         free_head(queue);
     }
     if (--dying->count == 0) {
+        free_spares(queue);
         queue_unref(&queue);
     }
 }
@@ -153,5 +216,5 @@ queue_check_dying(const struct queue *queue)
         octets += sizeof(*block);
     }
     assert(count == queue->dying->count);
-    return octets;
+    return octets + queue->dying->spare_count * sizeof(struct dying_block);
 }

@@ -6,6 +6,7 @@
 #define BOURSE_QUEUES_DYING_H
 
 #include "base/list.h"
+#include "base/status.h"
 #include "queues/entry.h"
 
 struct queue;
@@ -42,7 +43,10 @@ struct queue_dying {
     struct list_link overlong_link;  /* in that of queues over their limit, of which messages are
                                         about to die */
     struct queue *queue;             /* whose it is; not counted */
+    uint32_t announced_count;        /* that a commit under way will let die; 0 outside of one */
     struct dying_block *head, *tail; /* owned; NULL while nothing is dying */
+    struct dying_block *spare;       /* for those that come next; owned */
+    uint32_t spare_count;
     uint64_t count;
     uint64_t died_count[DEATH_REASON_COUNT]; /* ever, dropped ones included */
     uint64_t moved_count;                    /* of them: that have reached a queue */
@@ -58,11 +62,12 @@ struct queue_dying {
     bool has_told_cycle; /* the log has said that messages go in circles from here */
 };
 
-/* Made when the queue has none. */
-struct queue_dying *queue_dying_of(struct queue *queue);
+/* Has the queue have one, and in it room for so many more messages, whose adding cannot fail then.
+ * STATUS_NO_MEMORY: there is not that much. The memory counts as the queue's. */
+MUST_CHECK enum status queue_reserve_dying(struct queue *queue, uint32_t count);
 
-/* Adds a message behind those that are dying; it is copied, the count of its content passes on. The
- * memory counts as the queue's. While there is one, the queue has one more reference. */
+/* Adds a message behind those that are dying, for which there is room; it is copied, the count of
+ * its content passes on. While there is one, the queue has one more reference. */
 void queue_add_dying(struct queue *queue, const struct dying_message *message);
 
 /* The one that died first, and the one that died last; NULL: none is dying. */
@@ -80,6 +85,9 @@ struct dying_cursor {
 };
 struct dying_cursor queue_dying_begin(struct queue *queue);
 struct dying_message *dying_cursor_next(struct dying_cursor *cursor);
+
+/* With the queue. */
+void queue_free_dying(struct queue *queue);
 
 /* Octets of memory that are counted as the queue's; walks them and asserts that the count agrees.
  */

@@ -49,7 +49,16 @@ forget_rows(struct queue *queue)
     uint64_t before = queue_times_bytes(times);
     due_index_fini(&times->index);
     due_index_fini(&times->far);
-    due_index_fini(&times->dead_returned);
+    count_memory(queue, before);
+}
+
+/* Which of those that came back have died: as long as one of those stands there, nothing else says
+ * that it does not live. */
+static void
+forget_dead_returned(struct queue *queue)
+{
+    uint64_t before = queue_times_bytes(queue->times);
+    due_index_fini(&queue->times->dead_returned);
     count_memory(queue, before);
 }
 
@@ -64,6 +73,7 @@ queue_forget_times(struct queue *queue)
     assert(!timer_is_armed(&times->lease));
     assert(!list_link_is_linked(&times->link));
     forget_rows(queue);
+    forget_dead_returned(queue);
     free(times);
     queue->times = NULL;
 }
@@ -181,6 +191,9 @@ begin_anew(struct queue *queue)
 {
     if (queue_times_bytes(queue->times) > 0) {
         forget_rows(queue);
+        if (queue->returned_count == 0) {
+            forget_dead_returned(queue);
+        }
     }
     queue->times->order.latest_ms = 0;
     queue->times->is_out_of_order = false;

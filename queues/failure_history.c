@@ -81,6 +81,10 @@ new_history(struct queue *queue, struct failure_row *row)
     }
     memset(history, 0, sizeof(*history));
     history->position = row->position;
+    if (map_reserve(failures->histories, key_of(&history->position)) != STATUS_OK) {
+        free(history);
+        return NULL;
+    }
     map_put(failures->histories, key_of(&history->position), history);
     row->has_history = true;
     count_memory(queue, 0, sizeof(*history));

@@ -106,18 +106,18 @@ queue_unref(struct queue **queue_pointer)
     queue_forget_waiting(queue);
     queue_forget_clocks(queue);
     queue_free_levels(queue);
-    entry_deque_fini(&queue->deque);
-    queue_free_returned(queue);
-    if (queue->handout != NULL) {
-        list_remove(&queue->handout->link);
-        free(queue->handout);
-    }
     if (queue->dying != NULL) {
         assert(queue->dying->count == 0);
         list_remove(&queue->dying->link);
         list_remove(&queue->dying->all_link);
         list_remove(&queue->dying->overlong_link);
-        free(queue->dying);
+        queue_free_dying(queue);
+    }
+    entry_deque_fini(&queue->deque);
+    queue_free_returned(queue);
+    if (queue->handout != NULL) {
+        list_remove(&queue->handout->link);
+        free(queue->handout);
     }
     queue_forget_failures(queue);
     queue_free_arguments(queue);
@@ -313,6 +313,7 @@ lend_any(struct queue *queue, struct queue_entry *entry_out, uint64_t *position_
     }
     take_any(queue, entry_out, position_out);
     queue->unacked_count++;
+    queue->clocks->lent_bytes += entry_out->size;
     if (queue->times != NULL) {
         queue_times_on_lent(queue, entry_out, *position_out);
     }
@@ -345,16 +346,18 @@ queue_lend(struct queue *queue, struct queue_entry *entry_out, uint64_t *positio
         return STATUS_AGAIN;
     }
     queue->unacked_count++;
+    queue->clocks->lent_bytes += entry_out->size;
     return STATUS_OK;
 }
 
 enum status
-queue_lend_again(struct queue *queue, uint64_t position)
+queue_lend_again(struct queue *queue, const struct queue_entry *entry, uint64_t position)
 {
     if (keep_room_to_lend(queue) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
     queue->unacked_count++;
+    queue->clocks->lent_bytes += entry->size;
     queue_clocks_on_back(queue, position);
     return STATUS_OK;
 }
@@ -375,6 +378,7 @@ queue_lend_last(struct queue *queue, struct queue_entry *entry_out, uint64_t *po
     queue->ready_count--;
     queue->ready_bytes -= entry_out->size;
     queue->unacked_count++;
+    queue->clocks->lent_bytes += entry_out->size;
     queue_times_on_lent_last(queue, entry_out, *position_out);
     go_on_behind(queue);
     return STATUS_OK;

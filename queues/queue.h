@@ -334,7 +334,8 @@ void queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t
 
 /* A message that has left the queue is lent once more, and is given back, settled or put to wait:
  * as queue_lend in what is kept for it. STATUS_NO_MEMORY changes nothing. */
-MUST_CHECK enum status queue_lend_again(struct queue *queue, uint64_t position);
+MUST_CHECK enum status queue_lend_again(struct queue *queue, const struct queue_entry *entry,
+                                        uint64_t position);
 
 /* Puts a message that was lent back at its position, marked redelivered. The count of the content
  * passes to the queue. */
@@ -350,7 +351,7 @@ void queue_take_from_deque(struct queue *queue, struct queue_entry *entry_out,
 
 /* Within the queue (waiting.c). A lent message stays away; one that stayed away comes back as with
  * queue_return, if there is memory (its flags may change). */
-void queue_end_lending(struct queue *queue, uint64_t position);
+void queue_end_lending(struct queue *queue, const struct queue_entry *entry, uint64_t position);
 MUST_CHECK enum status queue_put_back(struct queue *queue, struct queue_entry *entry,
                                       uint64_t position);
 

@@ -144,6 +144,7 @@ queue_return(struct queue *queue, const struct queue_entry *entry, uint64_t posi
     struct queue_entry copy = *entry;
     put_back(queue, &copy, position);
     queue->unacked_count--;
+    queue->clocks->lent_bytes -= entry->size;
 }
 
 enum status
@@ -158,10 +159,11 @@ queue_put_back(struct queue *queue, struct queue_entry *entry, uint64_t position
 }
 
 void
-queue_end_lending(struct queue *queue, uint64_t position)
+queue_end_lending(struct queue *queue, const struct queue_entry *entry, uint64_t position)
 {
     assert(queue->unacked_count > 0);
     queue->unacked_count--;
+    queue->clocks->lent_bytes -= entry->size;
     queue_clocks_on_gone(queue, position);
     shrink_room(queue);
 }
@@ -171,6 +173,7 @@ queue_settle(struct queue *queue, const struct queue_entry *entry, uint64_t posi
 {
     assert(queue->unacked_count > 0);
     queue->unacked_count--;
+    queue->clocks->lent_bytes -= entry->size;
     queue_clocks_on_gone(queue, position);
     if (entry->due != DUE_NONE && queue->times != NULL) {
         queue_times_on_gone(queue, entry, position);

@@ -114,7 +114,7 @@ queue_wait(struct queue *queue, const struct queue_entry *entry, uint64_t positi
     if (row.entry.due == DUE_NONE && entry->due != DUE_NONE) {
         queue_times_on_gone(queue, entry, position);
     }
-    queue_end_lending(queue, position);
+    queue_end_lending(queue, entry, position);
     return STATUS_OK;
 }
 

@@ -4,6 +4,7 @@
 #include "store/record.h"
 
 #include "base/assert.h"
+#include "store/record_fact.h"
 #include "store/record_parts.h"
 
 enum {
@@ -260,6 +261,9 @@ decode_body(struct record *record)
     case RECORD_POLICY_SET:
     case RECORD_GENERATION_SET:
         return record_decode_topology(record);
+    case RECORD_FACT_SET:
+    case RECORD_FACT_DELETE:
+        return record_decode_fact(record);
     case RECORD_VHOST_DELETE:
     case RECORD_USER_DELETE:
     case RECORD_EXCHANGE_DELETE:

@@ -38,6 +38,8 @@ enum record_type {
     RECORD_POLICY_DELETE = 27,
     RECORD_GENERATION_SET = 28,
     RECORD_GENERATION_DELETE = 29,
+    RECORD_FACT_SET = 30, /* record_fact.h */
+    RECORD_FACT_DELETE = 31,
     RECORD_EPOCH = 32,
     RECORD_NOTE = 33,
 };
@@ -140,6 +142,11 @@ struct record {
         } binding;
         struct record_policy policy;
         struct record_generation generation;
+        struct {
+            uint32_t kind; /* of enum record_fact_kind, or another */
+            uint64_t id;
+            struct bytes rest; /* empty: it is deleted, or says nothing */
+        } fact;
         struct {
             uint64_t id;
         } deleted; /* every DELETE but BINDING_DELETE */

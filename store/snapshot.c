@@ -67,6 +67,7 @@ may_stand_in_snapshot(enum record_type type)
     case RECORD_BINDING_SET:
     case RECORD_POLICY_SET:
     case RECORD_GENERATION_SET:
+    case RECORD_FACT_SET:
     case RECORD_HANDOUT:
         return true;
     default:

@@ -168,6 +168,21 @@ apply_binding(struct topology_fold *fold, const struct record *record)
 }
 
 static enum status
+apply_fact(struct topology_fold *fold, const struct record *record)
+{
+    uint8_t octets[2 * ID_KEY_SIZE];
+    put_u64_le(octets, record->fact.kind);
+    put_u64_le(octets + ID_KEY_SIZE, record->fact.id);
+    struct bytes key = bytes_make(octets, sizeof(octets));
+    topology_fold_see_id(fold, record->fact.id);
+    if (record->type == RECORD_FACT_SET) {
+        return keep(fold, FOLD_FACT, key, record);
+    }
+    drop(fold, FOLD_FACT, key);
+    return STATUS_OK;
+}
+
+static enum status
 apply_handout(struct topology_fold *fold, const struct record *record)
 {
     if (topology_fold_handout(fold, record->handout.queue) >= record->handout.lsn) {
@@ -196,6 +211,9 @@ topology_fold_apply(struct topology_fold *fold, const struct record *record)
         return keep_by_id(fold, FOLD_POLICY, record->policy.id, record);
     case RECORD_GENERATION_SET:
         return keep(fold, FOLD_GENERATION, id_key(generation_key, record->generation.id), record);
+    case RECORD_FACT_SET:
+    case RECORD_FACT_DELETE:
+        return apply_fact(fold, record);
     case RECORD_HANDOUT:
         return apply_handout(fold, record);
     case RECORD_VHOST_DELETE:

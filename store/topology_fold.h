@@ -17,6 +17,7 @@ enum fold_kind {
     FOLD_QUEUE,
     FOLD_BINDING,
     FOLD_GENERATION,
+    FOLD_FACT,
     FOLD_HANDOUT,
     FOLD_KIND_COUNT,
 };
@@ -43,7 +44,8 @@ void topology_fold_see_id(struct topology_fold *fold, uint64_t id);
 void topology_fold_finish(struct topology_fold *fold);
 
 /* Calls `each` for every record that is left: virtual hosts, users, policies, exchanges, queues,
- * bindings, generations, and the HANDOUT marks last. Anything but STATUS_OK ends the walk. */
+ * bindings, generations, facts, and the HANDOUT marks last. Anything but STATUS_OK ends the walk.
+ */
 MUST_CHECK enum status topology_fold_walk(const struct topology_fold *fold,
                                           enum status (*each)(void *context,
                                                               const struct record *record),

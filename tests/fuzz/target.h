@@ -21,8 +21,10 @@ struct fuzz_target {
 extern const struct fuzz_target fuzz_access;
 extern const struct fuzz_target fuzz_certificate;
 extern const struct fuzz_target fuzz_config;
+extern const struct fuzz_target fuzz_definitions;
 extern const struct fuzz_target fuzz_frame;
 extern const struct fuzz_target fuzz_headers;
+extern const struct fuzz_target fuzz_http;
 extern const struct fuzz_target fuzz_literal;
 extern const struct fuzz_target fuzz_login;
 extern const struct fuzz_target fuzz_password;

@@ -175,7 +175,7 @@ def test_what_no_queue_takes_stays_in_the_source(broker, target):
     exchange = target_channel.temp_exchange("topic", durable=True)
     source.declare(queue)
     fill(source, queue, 10)
-    words = (address(broker, f"/{queue}"), "--target", address(target), "--to-exchange", exchange)
+    words = (address(broker, f"/{queue}"), "--target", address(target), "--exchange", exchange)
     done = run(*words)
     assert done.returncode == 1 and "no queue takes" in done.stderr, done.stderr
     source.wait_for_counts(queue, 10, 0)
@@ -269,7 +269,7 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is(ends):
     (("amqp://h/q?nonsense=1", "--to", "x"), 64, "setting"),
     (("amqp://h/q?verify=maybe", "--to", "x"), 64, "verify_none"),
     (("amqp://h/q",), 64, "--to QUEUE"),
-    (("amqp://h/q", "--to", "x", "--to-exchange", "y"), 64, "--to QUEUE"),
+    (("amqp://h/q", "--to", "x", "--exchange", "y"), 64, "--to QUEUE"),
     (("amqp://h/q", "--to", ""), 64, "255"),
     (("amqp://h/q", "--to", "x", "--rate", "0"), 64, "--rate"),
     (("amqp://h/q", "--to", "x", "--prefetch", "20000"), 64, "10000"),

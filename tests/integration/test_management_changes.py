@@ -331,6 +331,9 @@ def test_what_was_answered_is_there_after_kill_9(tmp_path):
     running = brokers.Bourse(tmp_path / "bourse.yaml", **arguments)
     api = api_of(running)
     assert api.post("/api/definitions", DEFINITIONS)[0] == 204
+    assert api.put("/api/global-parameters/kept", {"value": {"a": 1}})[0] == 201
+    assert api.put("/api/permissions/imp/admin", ALL)[0] == 201
+    assert api.post("/api/bourse/queues/imp/q/pause", {"note": "for the test"})[0] == 204
     assert api.put("/api/vhosts/kept", {"description": "why", "tags": "a,b"})[0] == 201
     assert api.post("/api/vhosts/kept/deletion/protection", {})[0] == 204
     assert api.put("/api/users/kept", {"password": "p", "tags": "monitoring"})[0] == 201
@@ -346,6 +349,10 @@ def test_what_was_answered_is_there_after_kill_9(tmp_path):
     running.kill()
     with brokers.Bourse(tmp_path / "bourse.yaml", **arguments) as running:
         api = api_of(running)
+        assert api.get("/api/global-parameters/kept")[1]["value"] == {"a": 1}
+        (entry,) = api.get("/api/bourse/audit")[1]["entries"]
+        assert (entry["action"], entry["queue"], entry["user"], entry["note"]) == (
+            "pause", "q", "admin", "for the test")
         shown = api.get("/api/vhosts/kept")[1]
         assert (shown["description"], shown["tags"]) == ("why", ["a", "b"])
         after = api.get("/api/definitions")[1]
@@ -368,17 +375,79 @@ def test_small_routes_answer_as_tools_expect(api):
     assert api.get("/api/parameters/shovel/%2F/s")[0] == 404
     status, error = api.put("/api/parameters/shovel/%2F/s", {"value": {}})
     assert status == 400 and "component shovel not found" in error["reason"]
-    assert api.get("/api/global-parameters") == (200, [])
-    assert api.put("/api/global-parameters/x", {"value": 1})[0] == 400
-    name = api.get("/api/overview")[1]["cluster_name"]
-    assert api.put("/api/cluster-name", {"name": name})[0] == 204
-    assert api.put("/api/cluster-name", {"name": "other"})[0] == 400
     api.put("/api/queues/%2F/acted", {})
     assert api.post("/api/queues/%2F/acted/actions", {"action": "sync"})[0] == 204
     assert api.post("/api/queues/%2F/acted/actions", {"action": "jump"})[0] == 400
     assert api.post("/api/login", {})[1]["name"] == "admin"
     assert api.delete("/api/reset")[0] == 204
     assert api.post("/api/rebalance/queues", {})[0] == 204
+
+
+def test_global_parameters_are_kept(api):
+    value = {"a": [1, None, "ü"], "b": 1.5}
+    assert api.get("/api/global-parameters") == (200, [])
+    assert api.put("/api/global-parameters/x%2Fy", {"name": "x/y", "value": value})[0] == 201
+    assert api.put("/api/global-parameters/x%2Fy", {"value": value})[0] == 204
+    assert api.put("/api/global-parameters/n", {"value": None})[0] == 201
+    assert api.get("/api/global-parameters/x%2Fy") == (200, {"name": "x/y", "value": value})
+    assert [row["name"] for row in api.get("/api/global-parameters")[1]] == ["n", "x/y"]
+    defined = api.get("/api/definitions")[1]["global_parameters"]
+    assert {row["name"]: row["value"] for row in defined} == {"n": None, "x/y": value}
+    status, error = api.put("/api/global-parameters/z", {"valu": 1})
+    assert status == 400 and "value" in error["reason"]
+    status, error = api.put("/api/global-parameters/z", {"value": "x" * 40000})
+    assert status == 400 and "32768" in error["reason"]
+    for name in ("x%2Fy", "n"):
+        assert api.delete("/api/global-parameters/" + name)[0] == 204
+        assert api.delete("/api/global-parameters/" + name)[0] == 404
+    assert api.post("/api/definitions", {"global_parameters": [{"name": "in", "value": 7}]})[0] == 204
+    assert api.get("/api/global-parameters/in")[1]["value"] == 7
+    assert api.delete("/api/global-parameters/in")[0] == 204
+
+
+def test_a_cluster_has_the_name_that_it_is_given(broker, api):
+    name = api.get("/api/cluster-name")[1]["name"]
+    assert name == api.get("/api/overview")[1]["node"]
+    assert api.put("/api/cluster-name", {"name": 'a "b" ü'})[0] == 204
+    assert api.get("/api/cluster-name") == (200, {"name": 'a "b" ü'})
+    assert api.get("/api/overview")[1]["cluster_name"] == 'a "b" ü'
+    assert api.get("/api/global-parameters/cluster_name")[1]["value"] == 'a "b" ü'
+    metrics = Api(broker.addresses["metrics"][0], "", "").get("/metrics")[1]
+    assert r'rabbitmq_cluster="a \"b\" ü"' in (
+        metrics if isinstance(metrics, str) else metrics.decode())
+    assert api.put("/api/cluster-name", {"name": ""})[0] == 400
+    assert api.delete("/api/global-parameters/cluster_name")[0] == 204
+    assert api.get("/api/cluster-name")[1]["name"] == name
+
+
+def test_parameters_are_another_way_to_operator_policies_and_limits(api):
+    path = "/api/parameters/operator_policy/%2F/capped"
+    policy = {"pattern": "^c", "apply-to": "queues", "definition": {"max-length": 7},
+              "priority": 2}
+    assert api.put(path, {"value": policy})[0] == 201
+    assert api.put(path, {"value": policy})[0] == 204
+    row = {"component": "operator_policy", "vhost": "/", "name": "capped", "value": policy}
+    assert api.get(path) == (200, row)
+    assert api.get("/api/operator-policies/%2F/capped")[1]["definition"] == {"max-length": 7}
+    limits = "/api/parameters/vhost-limits/%2F/limits"
+    assert api.put(limits, {"value": {"max-queues": 5000}})[0] == 204
+    assert api.get("/api/parameters/vhost-limits") == (200, [
+        {"component": "vhost-limits", "vhost": "/", "name": "limits",
+         "value": {"max-queues": 5000}}])
+    assert [row["component"] for row in api.get("/api/parameters")[1]] == [
+        "operator_policy", "vhost-limits"]
+    assert api.get("/api/vhost-limits/%2F")[1][0]["value"] == {"max-queues": 5000}
+    assert api.get("/api/definitions")[1]["parameters"] == api.get("/api/parameters")[1]
+    for wrong, body in ((path, {"value": {"pattern": "("}}), (path, {"value": []}), (path, {}),
+                        (limits, {"value": {"max-queues": "x"}}),
+                        (limits.replace("limits/%2F/limits", "limits/%2F/other"), {"value": {}}),
+                        (path.replace("operator_policy", "policy"), {"value": policy})):
+        assert api.put(wrong, body)[0] == 400, (wrong, body)
+    for gone in (path, limits):
+        assert api.delete(gone)[0] == 204
+        assert api.get(gone)[0] == 404
+    assert api.delete(path)[0] == 404
+    assert api.get("/api/parameters") == (200, [])
 
 
 # Seam of the description: what is described is served, and who may not is told so.
@@ -474,10 +543,11 @@ def test_rabbitmqadmin_declares_deletes_exports_and_imports(broker, api, tmp_pat
 
 # The oracle ---------------------------------------------------------------------------------------
 
-# Requests as Terraform's provider, the Kubernetes operators and rabbitmqadmin send them
-# (product.md 5.1), in an order in which each finds what it needs.
+# Requests as Terraform's provider and the Kubernetes operators (both by rabbit-hole), rabbitmqadmin
+# and NServiceBus send them, in an order in which each finds what it needs.
 SCRIPT = [
     ("PUT", "/api/vhosts/s", {"description": "d", "tags": "a,b", "tracing": False}),
+    ("GET", "/api/vhosts/s", None),
     ("PUT", "/api/vhosts/s", {}),
     ("PUT", "/api/users/su", {"password": "p", "tags": "management"}),
     ("PUT", "/api/users/su", {"password": "p2", "tags": "management,policymaker"}),
@@ -499,6 +569,25 @@ SCRIPT = [
     ("PUT", "/api/queues/s/q", {"durable": True, "auto_delete": False, "arguments": {}}),
     ("POST", "/api/bindings/s/e/x/q/q", {"routing_key": "k", "arguments": {}}),
     ("POST", "/api/bindings/s/e/x/q/q", {"routing_key": "k", "arguments": {}}),
+    ("POST", "/api/exchanges/s/x/publish", {"properties": {}, "routing_key": "k", "payload": "p",
+                                            "payload_encoding": "string"}),
+    ("POST", "/api/exchanges/s/x/publish", {"properties": {"delivery_mode": 2}, "routing_key": "k",
+                                            "payload": "cA==", "payload_encoding": "base64"}),
+    ("POST", "/api/queues/s/q/get", {"count": 1, "ackmode": "ack_requeue_true",
+                                     "encoding": "auto"}),
+    ("POST", "/api/queues/s/q/get", {"count": 1, "ackmode": "ack_requeue_false",
+                                     "encoding": "base64", "truncate": 10}),
+    ("POST", "/api/queues/s/none/get", {"count": 1, "ackmode": "ack_requeue_true",
+                                        "encoding": "auto"}),
+    ("DELETE", "/api/queues/s/q/contents", None),
+    ("DELETE", "/api/queues/s/none/contents", None),
+    ("GET", "/api/bindings/s/e/x/q/q", None),
+    ("GET", "/api/bindings/s/e/x/q/q/k", None),
+    ("GET", "/api/bindings/s/e/x/q/q/none", None),
+    ("PUT", "/api/policies/s/nsb.delivery-limit", {"pattern": "^q$", "apply-to": "queues",
+                                                   "definition": {"max-length": 9},
+                                                   "priority": 0}),
+    ("DELETE", "/api/policies/s/nsb.delivery-limit", None),
     ("POST", "/api/bindings/s/e/x/q/none", {"routing_key": "k", "arguments": {}}),
     ("POST", "/api/bindings/s/e/x/e/y", {"routing_key": "#"}),
     ("DELETE", "/api/exchanges/s/x?if-unused=true", None),
@@ -516,6 +605,23 @@ SCRIPT = [
     ("PUT", "/api/vhost-limits/s/max-queues", {"value": 5}),
     ("PUT", "/api/user-limits/su/max-channels", {"value": 5}),
     ("PUT", "/api/parameters/nothing/s/n", {"value": {}}),
+    ("GET", "/api/parameters", None),
+    ("GET", "/api/parameters/vhost-limits/s", None),
+    ("GET", "/api/parameters/vhost-limits/s/limits", None),
+    ("GET", "/api/parameters/operator_policy/s/o", None),
+    ("GET", "/api/parameters/operator_policy/s/none", None),
+    ("PUT", "/api/parameters/policy/s/n", {"value": {}}),
+    ("PUT", "/api/parameters/vhost-limits/s/limits", {"value": {"max-queues": 6}}),
+    ("DELETE", "/api/parameters/operator_policy/s/none", None),
+    ("PUT", "/api/global-parameters/g", {"name": "g", "value": {"a": 1}}),
+    ("PUT", "/api/global-parameters/g", {"value": 2}),
+    ("PUT", "/api/global-parameters/g", {}),
+    ("GET", "/api/global-parameters/g", None),
+    ("DELETE", "/api/global-parameters/g", None),
+    ("DELETE", "/api/global-parameters/g", None),
+    ("GET", "/api/global-parameters/g", None),
+    ("PUT", "/api/cluster-name", {"name": "named"}),
+    ("GET", "/api/cluster-name", None),
     ("POST", "/api/queues/s/q/actions", {"action": "sync"}),
     ("POST", "/api/definitions", {"queues": [{"name": "d", "vhost": "s", "durable": True,
                                               "auto_delete": False, "arguments": {}}]}),
@@ -552,6 +658,17 @@ def test_statuses_are_those_of_rabbitmq(api):
             # RabbitMQ 3.10 says 400 for an exchange in use; later ones and queues say 412.
             if answers[0][0] != answers[1][0] and "if-unused" not in path:
                 differences.append((method, path, body, answers))
+            elif method == "GET" and answers[0][0] == 200:
+                shown = [body if isinstance(body, (dict, list)) else json.loads(body)
+                         for _, body in answers]
+                if "/vhosts/" in path:
+                    shown = [{key: one[key] for key in ("name", "description", "tags", "tracing")}
+                             for one in shown]
+                if path == "/api/parameters":
+                    shown = [sorted(one, key=str) for one in
+                             ([sorted(row.items()) for row in one] for one in shown)]
+                if shown[0] != shown[1]:
+                    differences.append((path, shown))
             if method == "POST" and answers[0][0] == answers[1][0] == 201:
                 places = [{name.lower(): text for name, text in side.headers.items()}["location"]
                           for side in (api, other)]

@@ -246,6 +246,21 @@ def test_what_amqp_has_no_method_for_needs_rights_as_well(broker, user):
             assert answer.startswith("ACCESS_REFUSED - ") and answer in told, operation
 
 
+# An answer that goes on is refused or begins.
+@pytest.mark.parametrize("user", SUBSETS)
+@pytest.mark.parametrize("place", ["queues/in/p-queue", "exchanges/in/p-topic"])
+def test_watching_what_passes_needs_the_right_to_read(broker, user, place):
+    connection = http.client.HTTPConnection(*broker.addresses["http"][0], timeout=15)
+    connection.request("GET", f"/api/bourse/{place}/traffic", headers={
+        "Authorization": api_of(broker, f"u-{user}").authorization})
+    answer = connection.getresponse()
+    assert answer.status == (200 if "read" in SUBSETS[user] else 401)
+    if answer.status == 401:
+        kind, name = place.replace("s/in/", " ").split()
+        assert f"ACCESS_REFUSED - read access to {kind} '{name}'" in answer.read().decode()
+    connection.close()
+
+
 # Topics narrow what may be published, whichever way it comes: RabbitMQ's advisory 57217.
 def test_topic_rights_hold_on_every_way(broker):
     api = api_of(broker, "guest", "guest")

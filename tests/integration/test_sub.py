@@ -97,6 +97,20 @@ def test_what_comes_by_another_exchange_or_as_a_dead_letter(running):
     assert watcher.end() == 0 and mourner.end() == 0
 
 
+def test_the_firehose_can_be_looked_at(running):
+    context = ("--context", context_of(running))
+    channel = running.open().channel()
+    queue = channel.temp_queue()
+    assert brokers.run_command("trace", "on", *context).returncode == 0
+    watcher = Watcher(running, "--exchange", "amq.rabbitmq.trace", "-o", "name")
+    channel.publish("", queue, "x")
+    channel.get(queue)
+    watcher.out.wait_for(r"^publish\.$")
+    watcher.out.wait_for(rf"^deliver\.{queue}$")
+    brokers.run_command("trace", "off", *context)
+    assert watcher.end() == 0
+
+
 def test_what_enters_a_queue_and_stays_there(running):
     channel = running.open().channel()
     queue = channel.temp_queue()

@@ -169,3 +169,17 @@ def test_what_is_no_definitions_file_is_told(tmp_path):
     for words in (("import", "x.json"), ("export", "--from", "x.json"), ("import", "none.json")):
         wrong = run(*words, cwd=tmp_path)
         assert wrong.returncode == 1 and "bourse:" in wrong.stderr and wrong.stdout == ""
+
+
+# Found by fuzzing: a file was written that no check takes, and nothing said so.
+def test_a_vhost_whose_name_no_file_can_say_is_left_out_with_a_warning(tmp_path):
+    file = tmp_path / "definitions.json"
+    file.write_text(json.dumps({"vhosts": [{"name": "sh\x7fp"}, {"name": "ok"}],
+                                "queues": [{"vhost": "ok", "name": "q"}]}))
+    done = run("import", str(file), "--out", str(tmp_path / "out"))
+    assert done.returncode == 0 and [path.name for path in (tmp_path / "out").iterdir()] == [
+        "ok.yaml"]
+    assert 'vhost "sh?p" is left out: the name contains a control character' in done.stderr
+    file.write_text(json.dumps({"vhosts": [{"name": "sh\x7fp"}], "queues": []}))
+    done = run("import", str(file))
+    assert done.returncode == 1 and "has no vhost" in done.stderr and "left out" in done.stderr

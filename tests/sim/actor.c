@@ -62,6 +62,7 @@ actor_fini(struct actor *actor)
         free(actor->channels[i].held);
         free(actor->channels[i].settled);
         free(actor->channels[i].published);
+        free(actor->channels[i].late);
     }
     free(actor->arrivals);
     free(actor->kept);
@@ -79,6 +80,8 @@ reset_channel(struct actor_channel *channel)
         .settled_capacity = channel->settled_capacity,
         .published = channel->published,
         .published_capacity = channel->published_capacity,
+        .late = channel->late,
+        .late_capacity = channel->late_capacity,
     };
 }
 
@@ -90,6 +93,8 @@ actor_forget(struct actor *actor)
     }
     actor->link = 0;
     actor->is_up = false;
+    actor->is_let_in = false;
+    actor->is_refused = false;
     actor->is_paused = false;
     actor->is_leaving = false;
     memset(actor->in_flight, 0, sizeof(actor->in_flight));
@@ -139,9 +144,18 @@ check_lost(struct world *world, const struct actor_channel *channel)
                                             ? &channel->held[i]
                                             : &channel->settled[i - channel->held_count];
         bool is_later =
-            held->consumer != 0 && (is_behind(channel->held, channel->held_count, held) ||
-                                    is_behind(channel->settled, channel->settled_count, held));
+            channel->blames_nobody ||
+            (held->consumer != 0 && (is_behind(channel->held, channel->held_count, held) ||
+                                     is_behind(channel->settled, channel->settled_count, held)));
         actor_check_verdict(world, held, is_later ? HISTORY_NO_VERDICT : HISTORY_BROKEN_OFF);
+    }
+}
+
+void
+actor_free_place(struct world *world, const struct actor_held *held)
+{
+    if (held->consumer != 0) {
+        history_end_service(&world->history, held->queue, held->consumer);
     }
 }
 
@@ -167,7 +181,19 @@ end_consumers(struct world *world, const struct actor_channel *channel, bool is_
     for (uint32_t i = 0; i < ACTOR_CONSUMERS; i++) {
         if (channel->consumers[i].is_on && channel->consumers[i].is_there) {
             history_use_queue(&world->history, channel->consumers[i].queue, is_over);
+            history_end_consumer(&world->history, channel->consumers[i].queue,
+                                 channel->consumers[i].number);
         }
+    }
+}
+
+/* Of those that are cancelled the client may still be told, before the end of the channel. */
+static void
+forget_consumers(struct actor_channel *channel)
+{
+    for (uint32_t i = 0; i < ACTOR_CONSUMERS; i++) {
+        channel->consumers[i] =
+            (struct actor_consumer){.awaits_cancel = channel->consumers[i].awaits_cancel};
     }
 }
 
@@ -190,9 +216,10 @@ gets_from_nowhere(const struct world *world, const struct actor_channel *channel
 }
 
 void
-actor_begin_breaking(struct world *world, struct actor *actor, uint16_t number)
+actor_begin_breaking(struct world *world, struct actor *actor, uint16_t number, uint16_t code)
 {
     actor_channel(actor, number)->state = CHANNEL_BREAKING;
+    actor_channel(actor, number)->close_code = code;
     world->breaking_count++;
 }
 
@@ -203,7 +230,7 @@ actor_begin_turn(struct world *world, struct actor *actor, uint16_t number)
     if (gets_from_nowhere(world, channel)) {
         world_note(world, "get without queue", actor->number, number, channel->request.queue);
         channel->request.is_waiting = false;
-        actor_begin_breaking(world, actor, number);
+        actor_begin_breaking(world, actor, number, 404);
     }
 }
 
@@ -224,10 +251,24 @@ actor_see_ends(struct world *world, struct actor *actor)
             world_end_commit(world, actor, number);
             give_back(world, channel);
             end_consumers(world, channel, false);
-            memset(channel->consumers, 0, sizeof(channel->consumers));
+            forget_consumers(channel);
             channel->state = CHANNEL_BROKEN;
             world->breaking_count--;
         }
+    }
+}
+
+void
+actor_end_connection(struct world *world, struct actor *actor)
+{
+    actor->is_refused = true;
+    sent_drop_kept(actor);
+    for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
+        struct actor_channel *channel = &actor->channels[i];
+        give_back(world, channel);
+        end_consumers(world, channel, false);
+        memset(channel->consumers, 0, sizeof(channel->consumers));
+        channel->state = CHANNEL_BROKEN;
     }
 }
 
@@ -352,10 +393,24 @@ select_mode(struct world *world, struct actor *actor, uint16_t number)
     world_note(world, "mode", actor->number, number, channel->mode);
 }
 
+/* Where channels are few, a client mostly leaves some to others: one too many ends its connection.
+ */
+static bool
+may_open(struct world *world, uint16_t number)
+{
+    uint32_t channels_max = world->habits.user_channels_max;
+    uint32_t share = channels_max / world->habits.actor_count;
+    return channels_max == 0 || number <= share || (number == 1 && share == 0) ||
+           dice_chance(&world->service, 2);
+}
+
 static void
 use_channel(struct world *world, struct actor *actor, uint16_t number)
 {
     struct actor_channel *channel = actor_channel(actor, number);
+    if (channel->state == CHANNEL_SHUT && !may_open(world, number)) {
+        return;
+    }
     if (channel->state == CHANNEL_SHUT) {
         actor_open_channel(world, actor, number);
         return;
@@ -390,6 +445,10 @@ connect(struct world *world, struct actor *actor)
 void
 actor_step(struct world *world, struct actor *actor)
 {
+    if (actor->link == 0 && actor->tired > 0) {
+        actor->tired--;
+        return;
+    }
     if (actor->link == 0) {
         connect(world, actor);
         return;
@@ -400,7 +459,7 @@ actor_step(struct world *world, struct actor *actor)
     if (dice_chance(&world->dice, world->habits.arrival_permille)) {
         actor_read(world, actor, 1 + dice_below(&world->dice, 8));
     }
-    if (actor->is_up && !actor->is_paused && !actor->is_leaving) {
+    if (actor->is_up && !actor->is_paused && !actor->is_leaving && !actor->is_refused) {
         use_channel(world, actor, (uint16_t)(1 + dice_below(&world->dice, ACTOR_CHANNELS)));
     }
 }

@@ -49,6 +49,9 @@ struct actor_held {
     bool is_nacked;        /* with is_returned: by basic.nack */
     uint32_t note;         /* what the client has said of it; 0: nothing */
     uint32_t consumer;     /* its number; 0: basic.get */
+    uint64_t delivered_ms; /* by the core's clock */
+    uint64_t reopened_ms;  /* the same of the last rollback that has opened it again; 0: none */
+    int64_t timeout_ms;    /* that its consumer has asked for; -1: none, the queue's counts */
 };
 
 /* A method that waits for its answer. */
@@ -76,8 +79,13 @@ struct actor_channel {
         CHANNEL_BROKEN
     } state;
     enum actor_mode mode;
-    bool has_mode;  /* confirm.select or tx.select was sent */
-    bool is_faulty; /* something was sent for which the broker will close it */
+    bool has_mode;         /* confirm.select or tx.select was sent */
+    bool is_faulty;        /* something was sent for which the broker will close it */
+    uint16_t close_code;   /* with which it does */
+    bool blames_nobody;    /* nothing that is open has failed when it does */
+    bool closes_twice;     /* the client has closed it, too */
+    uint16_t prefetch;     /* of consumers to come; 0: none */
+    uint16_t prefetch_all; /* of all consumers together; 0: none */
     struct actor_request request;
     uint64_t next_tag;
     uint64_t read_tag;       /* the client has read deliveries up to this one */
@@ -85,17 +93,23 @@ struct actor_channel {
     uint32_t held_count, held_capacity;
     struct actor_held *settled; /* in a transaction; owned */
     uint32_t settled_count, settled_capacity;
+    struct sent settling; /* what the core has begun to settle; without an effect: nothing */
+    uint64_t *late; /* tags that have timed out, and that the client may still settle; owned */
+    uint32_t late_count, late_capacity;
+    uint32_t late_total; /* that there were */
     uint32_t *published; /* messages: in a transaction, or not confirmed yet; owned */
     uint32_t published_count, published_capacity;
     uint64_t confirmed_number;
     struct actor_consumer {
         uint32_t queue; /* handle */
         bool is_on, no_ack;
+        int32_t priority;
+        int64_t timeout_ms; /* -1: none of its own */
+        uint16_t prefetch;  /* 0: none */
         bool is_there;      /* the core has it */
-        uint32_t number;    /* of all that there were on the channel, from 1 on */
+        uint32_t number;    /* of all that there were, from 1 on */
         bool awaits_cancel; /* its queue is gone, and the client has not been told */
     } consumers[ACTOR_CONSUMERS];
-    uint32_t consumer_count; /* that there were */
 };
 
 /* What the core has sent and the client has not read. */
@@ -111,7 +125,11 @@ struct actor {
     uint32_t number;
     struct net_peer peer;
     bool is_up;      /* the handshake is done */
+    bool is_let_in;  /* the core has said so */
+    bool is_refused; /* the core closes the connection: it is one too many, or one channel is */
+    uint32_t tired;  /* so many steps it does not try again to connect */
     bool is_paused;  /* its socket is not read */
+    bool is_deaf;    /* it is not told when its consumers are cancelled */
     bool is_leaving; /* it has hung up, and the core does not know */
     uint64_t unread_octets;
     uint32_t in_flight[1 + ACTOR_CHANNELS]; /* what was sent and has not happened, by channel */
@@ -138,14 +156,17 @@ void actor_read(struct world *world, struct actor *actor, uint32_t arrival_max);
 /* Call when what the core keeps of the channel has its turn: a basic.get that waits for its message
  * may find its queue gone. */
 void actor_begin_turn(struct world *world, struct actor *actor, uint16_t number);
-/* The core is about to handle what it closes the channel for. */
-void actor_begin_breaking(struct world *world, struct actor *actor, uint16_t number);
+/* The core is about to close the channel, with that code. */
+void actor_begin_breaking(struct world *world, struct actor *actor, uint16_t number, uint16_t code);
 /* Then, before whatever the core posts: which of those channels it has ended meanwhile. */
 void actor_see_ends(struct world *world, struct actor *actor);
 
 /* Everything that a tick sent may be read now; what it purged has its place in the log, below
  * `purged_last` (0: nobody can tell; UINT64_MAX: not yet). */
 void actor_end_tick(struct actor *actor, uint64_t purged_last);
+
+/* The core has ended all channels, and drops whatever the client sends. */
+void actor_end_connection(struct world *world, struct actor *actor);
 
 /* actor_ops.c: does `op` on the channel. False when it makes no sense now. */
 bool actor_do(struct world *world, struct actor *actor, uint16_t channel, enum actor_op op);
@@ -159,6 +180,24 @@ void actor_take(struct actor *actor, const struct posted *posted);
 
 /* What is open goes back to its queues, and what a transaction has is dropped. */
 void actor_end_channel(struct world *world, struct actor_channel *channel);
+
+/* The core has settled more of what it had begun to. */
+void actor_go_on_settling(struct world *world, struct actor *actor, struct history_span span);
+
+/* It is settled, or back: its consumer may have one more. */
+void actor_free_place(struct world *world, const struct actor_held *held);
+
+/* The client consumes from the queue, in the consumer's place `at`. */
+struct actor_consumer_terms {
+    uint32_t at, queue;
+    bool no_ack;
+    int32_t priority;
+    int64_t timeout_ms; /* -1: none of its own */
+};
+void actor_consume(struct world *world, struct actor *actor, uint16_t channel,
+                   const struct actor_consumer_terms *terms);
+/* And cancels the consumer in the first place; false: there is none. */
+bool actor_cancel_first(struct world *world, struct actor *actor, uint16_t channel);
 
 /* What came back to its queue must have done so with that verdict. */
 void actor_check_verdict(struct world *world, const struct actor_held *held,

@@ -7,6 +7,8 @@
 
 #include "amqp/table.h"
 #include "base/assert.h"
+#include "broker/channel.h"
+#include "broker/connection.h"
 #include "broker/vhost.h"
 #include "queues/clocks.h"
 #include "tests/sim/body.h"
@@ -362,6 +364,7 @@ enum verdict { VERDICT_ACK, VERDICT_REJECT, VERDICT_REQUEUE };
 static void
 settle(struct world *world, const struct actor_held *held, struct history_span span)
 {
+    actor_free_place(world, held);
     if (held->is_returned) {
         actor_check_verdict(world, held, held->is_nacked ? HISTORY_NACKED : HISTORY_GIVEN_BACK);
         history_give_back(&world->history, held->queue, held->copy);
@@ -370,6 +373,16 @@ settle(struct world *world, const struct actor_held *held, struct history_span s
     } else {
         history_settle(&world->history, held->queue, held->copy, span);
     }
+}
+
+/* The core's channel, if it is still busy with that. */
+static struct channel *
+find_settling(const struct world *world, const struct sent *sent)
+{
+    const struct connection *connection = core_find_connection(world->server.core, sent->link);
+    struct channel *channel =
+        connection == NULL ? NULL : connection_find_channel(connection, sent->channel);
+    return channel != NULL && channel_is_settling(channel) ? channel : NULL;
 }
 
 static void
@@ -388,23 +401,41 @@ settle_one(struct world *world, const struct sent *sent, struct actor_held held,
 }
 
 /* Takes the deliveries that it speaks of out of what is held, settling them now or later. Those of
- * a channel that has ended meanwhile are not there any more. */
+ * a channel that has ended meanwhile are not there any more. Of very many the core settles some in
+ * later ticks. */
 static void
 end_settle(struct world *world, const struct sent *sent, struct history_span span)
 {
     struct actor_channel *channel = channel_of(sent);
+    struct channel *known = find_settling(world, sent);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < channel->held_count; i++) {
         struct actor_held held = channel->held[i];
         bool is_meant =
             held.is_sent && (sent->is_multiple ? held.tag <= sent->tag : held.tag == sent->tag);
-        if (is_meant) {
+        bool is_open = known != NULL && unacked_table_find(&known->unacked, held.tag) != NULL;
+        if (is_meant && !is_open) {
             settle_one(world, sent, held, span);
         } else {
             channel->held[kept++] = held;
         }
     }
     channel->held_count = kept;
+    if (known != NULL) {
+        channel->settling = *sent;
+    }
+}
+
+void
+actor_go_on_settling(struct world *world, struct actor *actor, struct history_span span)
+{
+    for (uint32_t i = 0; i < ACTOR_CHANNELS; i++) {
+        struct sent sent = actor->channels[i].settling;
+        if (sent.effect != NULL) {
+            actor->channels[i].settling = (struct sent){0};
+            end_settle(world, &sent, span);
+        }
+    }
 }
 
 static void
@@ -501,6 +532,19 @@ is_recovering(const struct doing *doing)
            (answer == METHOD_BASIC_RECOVER_OK || answer == METHOD_TX_ROLLBACK_OK);
 }
 
+/* It does not know, or does not heed, that the broker has taken it back: that is no error, and does
+ * nothing. */
+static void
+settle_late(const struct doing *doing)
+{
+    struct actor_channel *channel = doing->channel;
+    uint32_t at = dice_below(&doing->world->service, channel->late_count);
+    uint64_t tag = channel->late[at];
+    channel->late[at] = channel->late[--channel->late_count];
+    note(doing, "settle late", tag, 0);
+    send_verdict(doing, tag, false, (enum verdict)dice_below(&doing->world->service, 3));
+}
+
 static bool
 do_settle(const struct doing *doing)
 {
@@ -513,6 +557,10 @@ do_settle(const struct doing *doing)
     }
     if (is_tx && channel->settled_count + sent_count + read_count > TX_SETTLED_MAX) {
         return false;
+    }
+    if (channel->late_count > 0 && dice_below(&doing->world->service, 4) == 0) {
+        settle_late(doing);
+        return true;
     }
     uint32_t last = find_read(channel, below(doing, read_count));
     bool multiple = below(doing, 4) == 0;
@@ -539,6 +587,7 @@ end_recover(struct world *world, const struct sent *sent, struct history_span sp
     struct actor_channel *channel = channel_of(sent);
     for (uint32_t i = 0; i < channel->held_count; i++) {
         actor_check_verdict(world, &channel->held[i], HISTORY_NO_VERDICT);
+        actor_free_place(world, &channel->held[i]);
         history_give_back(&world->history, channel->held[i].queue, channel->held[i].copy);
     }
     channel->held_count = 0;
@@ -599,8 +648,78 @@ static void
 end_consume(struct world *world, const struct sent *sent, struct history_span span)
 {
     (void)span;
-    channel_of(sent)->consumers[sent->consumer].is_there = true;
+    struct actor_consumer *consumer = &channel_of(sent)->consumers[sent->consumer];
+    consumer->is_there = true;
+    consumer->prefetch = channel_of(sent)->prefetch;
     history_use_queue(&world->history, sent->queue, false);
+    history_add_consumer(&world->history, sent->queue, consumer->number, consumer->priority);
+}
+
+static void
+put_consume_arguments(const struct actor_consumer_terms *terms, struct buffer *arguments)
+{
+    if (terms->priority != 0) {
+        table_put_integer(arguments, "x-priority", terms->priority);
+    }
+    if (terms->timeout_ms >= 0) {
+        table_put_integer(arguments, "x-consumer-timeout", terms->timeout_ms);
+    }
+}
+
+void
+actor_consume(struct world *world, struct actor *actor, uint16_t number,
+              const struct actor_consumer_terms *terms)
+{
+    struct doing doing = {
+        .world = world,
+        .actor = actor,
+        .channel = actor_channel(actor, number),
+        .number = number,
+    };
+    doing.channel->consumers[terms->at] =
+        (struct actor_consumer){.queue = terms->queue,
+                                .is_on = true,
+                                .no_ack = terms->no_ack,
+                                .priority = terms->priority,
+                                .timeout_ms = terms->timeout_ms,
+                                .number = ++world->consumer_count};
+    note(&doing, "consume", terms->queue, terms->no_ack);
+    char tag[] = {'c', (char)('0' + terms->at)};
+    struct buffer arguments;
+    buffer_init(&arguments);
+    put_consume_arguments(terms, &arguments);
+    struct method method = {.id = METHOD_BASIC_CONSUME,
+                            .basic_consume = {.queue = named_queue(&doing, terms->queue),
+                                              .consumer_tag = bytes_make(tag, sizeof(tag)),
+                                              .no_ack = terms->no_ack,
+                                              .arguments = buffer_bytes(&arguments)}};
+    struct sent sent = sent_of(&doing, end_consume);
+    sent.queue = terms->queue;
+    sent.consumer = terms->at;
+    ask_about_queue(&doing, &method, METHOD_BASIC_CONSUME_OK, &sent);
+    buffer_fini(&arguments);
+}
+
+/* Mostly none. */
+static int32_t
+choose_consumer_priority(const struct doing *doing)
+{
+    struct dice *dice = &doing->world->service;
+    static const int32_t priorities[] = {0, 1, 5, -3};
+    return dice_chance(dice, doing->world->habits.ranked_permille)
+               ? priorities[dice_below(dice, ARRAY_LEN(priorities))]
+               : 0;
+}
+
+/* Mostly that of the queue; 0 is for ever. */
+static int64_t
+choose_timeout_ms(const struct doing *doing)
+{
+    struct dice *dice = &doing->world->service;
+    static const int64_t timeouts_ms[] = {0, 100, 700, 3000};
+    return dice_chance(dice, doing->world->habits.timeout_permille / 2)
+               ? timeouts_ms[dice_below(dice, ARRAY_LEN(timeouts_ms))]
+               : -1;
 }
 
 static bool
@@ -608,24 +727,18 @@ do_consume(const struct doing *doing)
 {
     uint32_t queue = choose_source(doing);
     uint32_t at = below(doing, ACTOR_CONSUMERS);
-    struct actor_consumer *consumer = &doing->channel->consumers[at];
+    const struct actor_consumer *consumer = &doing->channel->consumers[at];
     if (!may_ask(doing) || queue == HISTORY_NONE || consumer->is_on || consumer->awaits_cancel) {
         return false;
     }
-    *consumer = (struct actor_consumer){.queue = queue,
-                                        .is_on = true,
-                                        .no_ack = below(doing, 4) == 0,
-                                        .number = ++doing->channel->consumer_count};
-    note(doing, "consume", queue, consumer->no_ack);
-    char tag[] = {'c', (char)('0' + at)};
-    struct method method = {.id = METHOD_BASIC_CONSUME,
-                            .basic_consume = {.queue = named_queue(doing, queue),
-                                              .consumer_tag = bytes_make(tag, sizeof(tag)),
-                                              .no_ack = consumer->no_ack}};
-    struct sent sent = sent_of(doing, end_consume);
-    sent.queue = queue;
-    sent.consumer = at;
-    ask_about_queue(doing, &method, METHOD_BASIC_CONSUME_OK, &sent);
+    struct actor_consumer_terms terms = {
+        .at = at,
+        .queue = queue,
+        .no_ack = below(doing, 4) == 0,
+        .priority = choose_consumer_priority(doing),
+        .timeout_ms = choose_timeout_ms(doing),
+    };
+    actor_consume(doing->world, doing->actor, doing->number, &terms);
     return true;
 }
 
@@ -636,14 +749,14 @@ end_cancel(struct world *world, const struct sent *sent, struct history_span spa
     struct actor_consumer *consumer = &channel_of(sent)->consumers[sent->consumer];
     if (consumer->is_on) {
         history_use_queue(&world->history, consumer->queue, false);
+        history_end_consumer(&world->history, consumer->queue, consumer->number);
     }
     consumer->is_on = false;
 }
 
 static bool
-do_cancel(const struct doing *doing)
+cancel(const struct doing *doing, uint32_t at)
 {
-    uint32_t at = below(doing, ACTOR_CONSUMERS);
     const struct actor_consumer *consumer = &doing->channel->consumers[at];
     if (!may_ask(doing) || !consumer->is_on) {
         return false;
@@ -659,6 +772,37 @@ do_cancel(const struct doing *doing)
 }
 
 static bool
+do_cancel(const struct doing *doing)
+{
+    return cancel(doing, below(doing, ACTOR_CONSUMERS));
+}
+
+bool
+actor_cancel_first(struct world *world, struct actor *actor, uint16_t number)
+{
+    struct doing doing = {
+        .world = world,
+        .actor = actor,
+        .channel = actor_channel(actor, number),
+        .number = number,
+    };
+    return cancel(&doing, 0);
+}
+
+static void
+end_qos(struct world *world, const struct sent *sent, struct history_span span)
+{
+    (void)world;
+    (void)span;
+    struct actor_channel *channel = channel_of(sent);
+    if (sent->is_global) {
+        channel->prefetch_all = sent->prefetch;
+    } else {
+        channel->prefetch = sent->prefetch;
+    }
+}
+
+static bool
 do_qos(const struct doing *doing)
 {
     if (!may_ask(doing)) {
@@ -669,7 +813,9 @@ do_qos(const struct doing *doing)
     note(doing, "qos", prefetch_count, is_global);
     struct method method = {.id = METHOD_BASIC_QOS,
                             .basic_qos = {.prefetch_count = prefetch_count, .global = is_global}};
-    struct sent sent = sent_of(doing, NULL);
+    struct sent sent = sent_of(doing, end_qos);
+    sent.prefetch = prefetch_count;
+    sent.is_global = is_global;
     actor_ask(doing->world, &method, METHOD_BASIC_QOS_OK, &sent);
     return true;
 }
@@ -705,6 +851,7 @@ make_queue(struct world *world, const struct sent *sent, uint64_t id, struct his
     history_change_settings(&world->history, handle, &settings);
     queue->level_max = world_level_max(world, sent->name);
     queue->is_quorum = world_is_quorum(world, sent->name);
+    queue->is_single_active = world_is_single_active(world, sent->name);
     queue->is_governed = world_is_governed(world, sent->name);
     queue->expires_ms = world_expires_ms(world, sent->name);
     return handle;
@@ -766,7 +913,8 @@ end_consumers(struct world *world, uint32_t queue)
         for (uint32_t j = 0; j < ACTOR_CHANNELS; j++) {
             for (uint32_t k = 0; k < ACTOR_CONSUMERS; k++) {
                 struct actor_consumer *consumer = &world->actors[i].channels[j].consumers[k];
-                consumer->awaits_cancel |= consumer->is_on && consumer->queue == queue;
+                consumer->awaits_cancel |=
+                    !world->actors[i].is_deaf && consumer->is_on && consumer->queue == queue;
                 consumer->is_on = consumer->is_on && consumer->queue != queue;
             }
         }
@@ -1080,11 +1228,11 @@ compare_tags(const void *a, const void *b)
 static void
 end_rollback(struct world *world, const struct sent *sent, struct history_span span)
 {
-    (void)world;
     (void)span;
     struct actor_channel *channel = channel_of(sent);
     for (uint32_t i = 0; i < channel->settled_count; i++) {
         channel->settled[i].is_sent = false;
+        channel->settled[i].reopened_ms = world->history.now_ms;
         *HISTORY_PUSH(channel->held, channel->held_count, channel->held_capacity) =
             channel->settled[i];
     }

@@ -57,12 +57,13 @@ recognise(struct world *world, const struct content *content, struct bytes excha
         return HISTORY_NONE;
     }
     const struct history_message *message = &world->history.messages[number];
-    bool is_dead_letter = (content->flags & CONTENT_HAS_DEATHS) != 0;
-    bool has_names =
-        is_dead_letter
-            ? exchange.size == 0 && bytes_starts_with(routing_key, "q")
-            : bytes_equal_text(exchange, sim_exchange_name(message->exchange)) &&
-                  bytes_equal_text(routing_key, sim_key_name(message->exchange, message->key));
+    /* What is made for one delivery does not say that it was sent on. */
+    bool is_letter =
+        (content->flags & (CONTENT_HAS_DEATHS | CONTENT_IS_REPLAYED)) != 0 || message->is_sent_on;
+    bool has_names = (content->flags & CONTENT_HAS_DEATHS) == 0 &&
+                     bytes_equal_text(exchange, sim_exchange_name(message->exchange)) &&
+                     bytes_equal_text(routing_key, sim_key_name(message->exchange, message->key));
+    has_names |= is_letter && exchange.size == 0 && bytes_starts_with(routing_key, "q");
     if (!body_is_right(content_body(content), number, message->size) || !has_names ||
         ((content->flags & CONTENT_PERSISTENT) != 0) != message->is_persistent) {
         history_wrong(&world->history, HISTORY_BODY,
@@ -100,6 +101,7 @@ verdict_of(struct bytes headers)
         {"nack", HISTORY_NACKED},
         {"reject", HISTORY_GIVEN_BACK},
         {"lost", HISTORY_BROKEN_OFF},
+        {"timeout", HISTORY_TIMED_OUT},
     };
     struct table_value value;
     if (!table_find(headers, "x-last-verdict", &value)) {
@@ -149,8 +151,8 @@ headers_of(const struct content *content)
 
 /* A message for this channel: what the client then holds. */
 static void
-take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number, uint32_t consumer,
-              bool no_ack, uint64_t tag, bool is_redelivered)
+take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number,
+              const struct actor_consumer *consumer, bool no_ack, uint64_t tag, bool is_redelivered)
 {
     struct world *world = incoming->world;
     struct actor_channel *channel = incoming->channel;
@@ -178,7 +180,12 @@ take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number, 
     arrive(incoming->actor, &arrival);
     if (!no_ack) {
         *HISTORY_PUSH(channel->held, channel->held_count, channel->held_capacity) =
-            (struct actor_held){.tag = tag, .queue = queue, .copy = copy, .consumer = consumer};
+            (struct actor_held){.tag = tag,
+                                .queue = queue,
+                                .copy = copy,
+                                .consumer = consumer == NULL ? 0 : consumer->number,
+                                .delivered_ms = world->history.now_ms,
+                                .timeout_ms = consumer == NULL ? -1 : consumer->timeout_ms};
     }
 }
 
@@ -194,10 +201,12 @@ on_deliver(const struct incoming *incoming)
         return;
     }
     const struct actor_consumer *consumer = &incoming->channel->consumers[at];
+    world_check_turn(incoming->world, incoming->actor, incoming->action->channel, consumer);
     uint32_t number = recognise(incoming->world, action->deliver.content, action->deliver.exchange,
                                 action->deliver.routing_key);
     if (number != HISTORY_NONE) {
-        take_delivery(incoming, consumer->queue, number, consumer->number, consumer->no_ack,
+        history_serve(history, consumer->queue, consumer->number, consumer->no_ack);
+        take_delivery(incoming, consumer->queue, number, consumer, consumer->no_ack,
                       action->deliver.delivery_tag, action->deliver.redelivered);
     }
 }
@@ -250,7 +259,7 @@ on_get_ok(const struct incoming *incoming, const struct basic_get_ok *answer)
     uint32_t number = recognise(incoming->world, incoming->action->content.content,
                                 answer->exchange, answer->routing_key);
     if (number != HISTORY_NONE) {
-        take_delivery(incoming, queue, number, 0, request->answer == METHOD_BASIC_GET_EMPTY,
+        take_delivery(incoming, queue, number, NULL, request->answer == METHOD_BASIC_GET_EMPTY,
                       answer->delivery_tag, answer->redelivered);
         history_expect_ready(&incoming->world->history, queue, answer->message_count, "get-ok");
     }
@@ -308,12 +317,16 @@ on_cancel(const struct incoming *incoming, struct bytes tag)
     uint32_t at = tag.size == 2 ? (uint32_t)(tag.data[1] - '0') : ACTOR_CONSUMERS;
     struct actor_consumer *consumer =
         at < ACTOR_CONSUMERS ? &incoming->channel->consumers[at] : NULL;
+    struct history *history = &incoming->world->history;
     bool is_going =
         consumer != NULL && consumer->is_on && consumer->queue == incoming->world->deleting_queue;
     if (!is_going && (consumer == NULL || !consumer->awaits_cancel)) {
-        history_wrong(&incoming->world->history, HISTORY_ANSWER,
-                      "a consumer is cancelled whose queue is there");
+        history_wrong(history, HISTORY_ANSWER, "a consumer is cancelled whose queue is there");
         return;
+    }
+    if (consumer->is_on && consumer->is_there) {
+        history_use_queue(history, consumer->queue, false);
+        history_end_consumer(history, consumer->queue, consumer->number);
     }
     consumer->is_on = false;
     consumer->awaits_cancel = false;
@@ -348,8 +361,8 @@ on_close(const struct incoming *incoming, uint16_t code, struct bytes text)
 static void
 on_channel_close(const struct incoming *incoming, const struct channel_close *close)
 {
-    uint16_t code = incoming->channel->is_faulty ? 406 : 404;
-    if (incoming->channel->state == CHANNEL_BROKEN && close->reply_code == code) {
+    if (incoming->channel->state == CHANNEL_BROKEN &&
+        close->reply_code == incoming->channel->close_code) {
         arrive_method(incoming, METHOD_CHANNEL_CLOSE);
     } else {
         on_close(incoming, close->reply_code, close->reply_text);
@@ -363,8 +376,10 @@ on_close_ok(const struct incoming *incoming)
     struct actor_channel *channel = incoming->channel;
     on_answer(incoming, METHOD_CHANNEL_CLOSE_OK, 0);
     const struct actor_request request = channel->request;
+    bool closes_twice = channel->closes_twice;
     actor_end_channel(incoming->world, channel);
     channel->request = request;
+    channel->closes_twice = closes_twice;
     channel->state = CHANNEL_SHUTTING;
 }
 
@@ -399,6 +414,10 @@ on_channel_method(const struct incoming *incoming, const struct method *method)
     case METHOD_QUEUE_PURGE_OK:
         on_answer(incoming, method->id, method->queue_purge_ok.message_count);
         break;
+    case METHOD_CHANNEL_OPEN_OK:
+        world_check_channels(incoming->world);
+        on_answer(incoming, method->id, 0);
+        break;
     default:
         on_answer(incoming, method->id, 0);
         break;
@@ -406,14 +425,30 @@ on_channel_method(const struct incoming *incoming, const struct method *method)
 }
 
 static void
+on_connection_close(const struct incoming *incoming, const struct connection_close *close)
+{
+    if (close->reply_code != 530 || !world_may_refuse(incoming->world, incoming->actor)) {
+        on_close(incoming, close->reply_code, close->reply_text);
+        return;
+    }
+    world_note(incoming->world, "refused", incoming->actor->number, incoming->actor->is_let_in, 0);
+    incoming->world->history.sums.turned_away++;
+    actor_end_connection(incoming->world, incoming->actor);
+    arrive_method(incoming, METHOD_CONNECTION_CLOSE);
+}
+
+static void
 on_connection_method(const struct incoming *incoming, const struct method *method)
 {
     if (method->id == METHOD_CONNECTION_CLOSE) {
-        on_close(incoming, method->connection_close.reply_code,
-                 method->connection_close.reply_text);
-    } else {
-        arrive_method(incoming, method->id);
+        on_connection_close(incoming, &method->connection_close);
+        return;
     }
+    if (method->id == METHOD_CONNECTION_OPEN_OK) {
+        incoming->actor->is_let_in = true;
+        world_check_connections(incoming->world);
+    }
+    arrive_method(incoming, method->id);
 }
 
 static void
@@ -436,6 +471,15 @@ on_method(const struct incoming *incoming, struct bytes payload)
     }
 }
 
+/* Who was told to leave, and does not for long, is left. */
+static void
+on_socket_close(const struct incoming *incoming)
+{
+    if (!incoming->actor->is_refused) {
+        history_wrong(&incoming->world->history, HISTORY_ANSWER, "the broker closes the socket");
+    }
+}
+
 static void
 on_action(const struct incoming *incoming)
 {
@@ -450,7 +494,7 @@ on_action(const struct incoming *incoming)
         on_deliver(incoming);
         break;
     case NET_ACTION_CLOSE:
-        history_wrong(&incoming->world->history, HISTORY_ANSWER, "the broker closes the socket");
+        on_socket_close(incoming);
         break;
     case NET_ACTION_PAUSE:
     case NET_ACTION_RESUME:
@@ -552,9 +596,10 @@ static void
 send_start_ok(struct world *world, struct actor *actor)
 {
     static const char response[] = "\0" SERVER_USER "\0" SERVER_USER;
-    static const char properties[] = "\x0c"
-                                     "capabilitiesF\0\0\0\x19\x16"
-                                     "consumer_cancel_notifyt\1";
+    char properties[] = "\x0c"
+                        "capabilitiesF\0\0\0\x19\x16"
+                        "consumer_cancel_notifyt\1";
+    properties[sizeof(properties) - 2] = actor->is_deaf ? 0 : 1;
     struct method method = {
         .id = METHOD_CONNECTION_START_OK,
         .connection_start_ok = {.client_properties = bytes_make(properties, sizeof(properties) - 1),
@@ -580,6 +625,9 @@ send_open(struct world *world, struct actor *actor)
     actor_send(world, &open, &next);
 }
 
+/* Steps of one client in which it does not come back when it was turned away. */
+enum { TIRED_STEPS_MAX = 1000 };
+
 static void
 read_handshake(struct world *world, struct actor *actor, enum method_id id)
 {
@@ -589,6 +637,9 @@ read_handshake(struct world *world, struct actor *actor, enum method_id id)
         send_open(world, actor);
     } else if (id == METHOD_CONNECTION_OPEN_OK) {
         actor->is_up = true;
+    } else if (id == METHOD_CONNECTION_CLOSE) {
+        actor->tired = dice_below(&world->service, TIRED_STEPS_MAX);
+        actor_hang_up(world, actor);
     }
 }
 
@@ -624,6 +675,18 @@ read_answer(struct world *world, struct actor_channel *channel, enum method_id i
     }
 }
 
+/* Who has sent channel.close himself waits for its answer all the same. */
+static void
+read_close(struct world *world, struct actor *actor, uint16_t number)
+{
+    struct method method = {.id = METHOD_CHANNEL_CLOSE_OK};
+    struct sent sent = actor_sent(actor, number);
+    actor_send(world, &method, &sent);
+    if (!actor_channel(actor, number)->closes_twice) {
+        actor_end_channel(world, actor_channel(actor, number));
+    }
+}
+
 static void
 read_arrival(struct world *world, struct actor *actor, const struct actor_arrival *arrival)
 {
@@ -633,10 +696,7 @@ read_arrival(struct world *world, struct actor *actor, const struct actor_arriva
         history_see(&world->history, arrival->queue, arrival->copy);
         actor_channel(actor, arrival->channel)->read_tag = arrival->tag;
     } else if (arrival->id == METHOD_CHANNEL_CLOSE) {
-        struct method method = {.id = METHOD_CHANNEL_CLOSE_OK};
-        struct sent sent = actor_sent(actor, arrival->channel);
-        actor_send(world, &method, &sent);
-        actor_end_channel(world, actor_channel(actor, arrival->channel));
+        read_close(world, actor, arrival->channel);
     } else {
         read_answer(world, actor_channel(actor, arrival->channel), arrival->id);
     }

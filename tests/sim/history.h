@@ -69,7 +69,9 @@ enum history_verdict {
     HISTORY_NACKED = 1 << 0,
     HISTORY_GIVEN_BACK = 1 << 1, /* by basic.reject */
     HISTORY_BROKEN_OFF = 1 << 2, /* with its channel or connection */
-    HISTORY_ANY_VERDICT = HISTORY_NACKED | HISTORY_GIVEN_BACK | HISTORY_BROKEN_OFF,
+    HISTORY_TIMED_OUT = 1 << 3,  /* nobody settled it in time */
+    HISTORY_ANY_VERDICT =
+        HISTORY_NACKED | HISTORY_GIVEN_BACK | HISTORY_BROKEN_OFF | HISTORY_TIMED_OUT,
 };
 
 /* Which of what comes back waits. */
@@ -146,6 +148,8 @@ struct history_copy {
     bool is_marked;      /* must be handed out as redelivered */
     bool is_mark_free;   /* ...or not: a crash has made it uncertain */
     bool is_dead_letter; /* came from another queue, in `moved` */
+    bool is_replayed;    /* somebody has sent it on since it died last */
+    bool is_timeless;    /* it has lost the time to live that it was published with */
     uint64_t lsn;        /* where the log has it; 0: in no log */
     uint32_t chain;      /* of copies, each of which took the place of the one before; 0: none */
     uint32_t stage;      /* in the chain */
@@ -201,6 +205,36 @@ struct history_dying {
     enum history_reason reason;
 };
 
+/* How fast a queue lets in what is overdue. */
+enum { HISTORY_RATE_MAX = 50, HISTORY_PACE_TIMES = 64 };
+
+struct history_pace {
+    uint32_t rate;                         /* messages a second; 0: as fast as it goes */
+    uint64_t times_ms[HISTORY_PACE_TIMES]; /* when the last ones came in; a ring */
+    uint32_t count;                        /* that came in since the rate was set */
+    uint64_t next_ms;                      /* when the next one may */
+};
+
+/* Nothing is handed out from a queue that is paused. */
+struct history_pause {
+    bool is_paused;
+    struct history_span span; /* where the log says so */
+};
+struct history_pauses {
+    bool is_paused;
+    bool was_paused;             /* after the last crash */
+    struct history_pause *items; /* since then; owned */
+    uint32_t count, capacity;
+    bool may_be, may_not_be; /* paused, after a crash */
+};
+
+/* Somebody who takes messages from a queue. */
+struct history_consumer {
+    uint32_t number; /* of all that there were, from 1 on */
+    int32_t priority;
+    uint32_t held_count; /* of what it was handed out, what it has not settled */
+};
+
 struct history_queue {
     uint32_t name;
     uint64_t id; /* the broker's own; tells a queue from another of the same name */
@@ -216,10 +250,18 @@ struct history_queue {
     uint64_t used_ms, used_end_ms; /* when somebody did last: not before the one, nor after the
                                       other */
     bool is_quorum;
-    bool is_governed;            /* by policies, which change */
-    uint64_t return_count;       /* that came back to a quorum queue */
-    uint64_t taken_count;        /* of messages that came to it, in this life of the broker */
-    uint8_t level_max;           /* what priorities count up to; 0: not at all */
+    bool is_governed;      /* by policies, which change */
+    uint64_t return_count; /* that came back to a quorum queue */
+    uint64_t taken_count;  /* of messages that came to it, in this life of the broker */
+    uint8_t level_max;     /* what priorities count up to; 0: not at all */
+    struct history_pace pace;
+    struct history_pauses pauses;
+    uint64_t timeout_ms;                /* how long a delivery may be open; 0: for ever */
+    uint64_t timeout_changed_ms;        /* when that was set last */
+    bool is_single_active;              /* one consumer is served at a time */
+    struct history_consumer *consumers; /* in the order in which they came; owned */
+    uint32_t consumer_count, consumer_capacity;
+    uint32_t active;             /* where one is served at a time: which; 0: there is none */
     struct history_copy *copies; /* in the order in which they came; owned */
     uint32_t copy_count, copy_capacity;
     uint32_t first_ready; /* none before it is, and none is due */
@@ -288,6 +330,7 @@ struct history_message {
     bool is_logged; /* it went to a durable queue */
     bool is_confirmed;
     bool is_refused; /* by a queue at least */
+    bool is_sent_on; /* by somebody, a copy of it at least */
     uint8_t target_count;
     uint32_t targets[HISTORY_TARGETS_MAX]; /* handles */
 };
@@ -307,7 +350,8 @@ struct history_return {
 struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked, held,
-        picked, noted, queues_expired, policies_changed, looked;
+        picked, noted, queues_expired, policies_changed, looked, taken_over, timed_out, turned_away,
+        paced, paused, sent_on, taken_out;
 };
 
 struct history {
@@ -515,10 +559,47 @@ struct history_settings {
     struct history_limit limit;
     struct history_retry retry;
     uint64_t ttl_ms;
+    uint64_t timeout_ms;
+    uint32_t release_rate;
     uint32_t dead_letter_name;
 };
 void history_change_settings(struct history *history, uint32_t queue,
                              const struct history_settings *settings);
+
+/* Pauses -----------------------------------------------------------------------------------------
+ */
+
+/* Somebody has paused the queue, or has it go on. */
+void history_pause(struct history *history, uint32_t queue, bool is_paused,
+                   struct history_span span);
+
+/* What a new broker has of the queue of that id; call behind history_found_queue. */
+void history_found_pause(struct history *history, uint64_t id, bool is_paused);
+
+/* Consumers --------------------------------------------------------------------------------------
+ */
+
+/* One comes to the queue, or goes; the second does nothing when it is not there. */
+void history_add_consumer(struct history *history, uint32_t queue, uint32_t number,
+                          int32_t priority);
+void history_end_consumer(struct history *history, uint32_t queue, uint32_t number);
+
+/* NULL: it is not there. Valid until another one comes or goes. */
+const struct history_consumer *history_find_consumer(const struct history *history, uint32_t queue,
+                                                     uint32_t number);
+
+/* The broker hands a message out to it, which must be its turn; with `is_final` there is nothing to
+ * settle. */
+void history_serve(struct history *history, uint32_t queue, uint32_t number, bool is_final);
+
+/* One of those is settled, or back; nothing when the consumer is not there any more. */
+void history_end_service(struct history *history, uint32_t queue, uint32_t number);
+
+/* Whether it is one that may be served, as long as it has room. */
+bool history_may_serve(const struct history *history, uint32_t queue, uint32_t number);
+
+/* By the broker's account that one is active; 0: nobody. */
+void history_check_active(struct history *history, uint32_t queue, uint32_t number);
 
 /* Somebody has used the queue; with `is_over` at any time between the last use and now. */
 void history_use_queue(struct history *history, uint32_t queue, bool is_over);
@@ -574,6 +655,20 @@ bool history_purge(struct history *history, uint32_t queue, uint64_t first);
 /* What the tick did has its place in the log: below `last`, what it purged below `purged_last`;
  * UINT64_MAX: not yet. */
 void history_end_tick(struct history *history, uint64_t last, uint64_t purged_last);
+
+/* Somebody sends a message of the queue on to the queue `target` of now, or takes it out for good
+ * (HISTORY_NONE). */
+struct history_sending {
+    uint32_t message;
+    uint64_t lsn;                         /* where the log has it; 0: in no log */
+    bool is_ready;                        /* else it waits, */
+    uint64_t due_ms;                      /* for that */
+    uint32_t failure_count, return_count; /* by the broker's account */
+    uint32_t target;
+    struct history_span span;
+};
+void history_send_on(struct history *history, uint32_t queue,
+                     const struct history_sending *sending);
 
 /* Crashes ----------------------------------------------------------------------------------------
  */

@@ -129,6 +129,9 @@ crash_queue(struct history *history, struct history_queue *queue, const struct c
     queue->maybe_count = 0;
     queue->waiting_count = 0;
     queue->dying_count = 0;
+    history_forget_consumers(queue);
+    history_crash_pauses(queue, crash->cut);
+    history_set_rate(queue, queue->pace.rate);
     for (uint32_t i = 0; i < count; i++) {
         enum history_presence presence =
             history_copy_after_cut(history, &queue->copies[i], crash->cut);

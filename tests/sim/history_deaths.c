@@ -283,7 +283,7 @@ find_target(const struct history *history, const struct history_queue *queue,
 {
     add_death(moved, queue->name, reason);
     if (queue->dead_letter_name == HISTORY_NONE ||
-        goes_in_circles(moved, queue->dead_letter_name)) {
+        (!moved->is_replayed && goes_in_circles(moved, queue->dead_letter_name))) {
         return HISTORY_NONE;
     }
     return history->queue_by_name[queue->dead_letter_name];
@@ -333,6 +333,8 @@ move_dead(struct history *history, uint32_t handle, struct history_dying dying,
     }
     struct history_copy moved = *copy;
     uint32_t target = find_target(history, queue, dying.reason, &moved);
+    moved.is_timeless = true;
+    moved.is_replayed = false;
     if (target == HISTORY_NONE) {
         if (dying.reason == HISTORY_TRIED_OUT && queue->presence == HISTORY_PRESENT) {
             history_wrong(history, HISTORY_LOST,

@@ -71,7 +71,7 @@ history_set_deadline(struct history *history, const struct history_queue *queue,
                      struct history_copy *copy, uint64_t from_ms)
 {
     enum { STEP_MS = 10 };
-    uint64_t expiration = copy->is_dead_letter ? 0 : history->messages[copy->message].expiration;
+    uint64_t expiration = copy->is_timeless ? 0 : history->messages[copy->message].expiration;
     uint64_t ttl_ms = expiration == 0 ? UINT64_MAX : expiration - 1;
     ttl_ms = queue->ttl_ms < ttl_ms ? queue->ttl_ms : ttl_ms;
     if (ttl_ms == UINT64_MAX) {
@@ -135,6 +135,8 @@ history_append_copy(struct history *history, uint32_t handle, uint32_t number,
     if (is_dead_letter) {
         copy.chain = origin->chain;
         copy.stage = origin->stage + 1;
+        copy.is_timeless = origin->is_timeless;
+        copy.is_replayed = origin->is_replayed;
         copy.death_count = origin->death_count;
         copy.carried = origin->carried;
         memcpy(copy.deaths, origin->deaths, sizeof(copy.deaths));
@@ -435,6 +437,11 @@ history_hand_out(struct history *history, uint32_t handle, uint32_t number, bool
                  bool is_final, struct history_span span)
 {
     struct history_queue *queue = &history->queues[handle];
+    if (queue->pauses.is_paused) {
+        history_wrong(history, HISTORY_UNEXPECTED,
+                      "queue q%" PRIu32 " hands out message %" PRIu32 ", though it is paused",
+                      queue->name, number);
+    }
     uint32_t next = history_first(queue, false);
     uint32_t at = next;
     while (at < queue->copy_count && queue->copies[at].message != number &&
@@ -479,6 +486,9 @@ void
 history_expect_empty(struct history *history, uint32_t handle)
 {
     struct history_queue *queue = &history->queues[handle];
+    if (queue->pauses.is_paused) {
+        return;
+    }
     for (uint32_t at = history_first(queue, false), behind; at < queue->copy_count; at = behind) {
         behind = history_behind(queue, at);
         if (history_is_held(history, &queue->copies[at])) {

@@ -81,6 +81,9 @@ void history_keep_failures(const struct history_queue *queue, struct history_cop
 /* A copy that the log knows begins to wait. */
 void history_begin_waiting(struct history_queue *queue, struct history_copy *copy, uint64_t due_ms);
 
+/* Whether a copy that waits comes in at that time. */
+bool history_is_its_time(const struct history_copy *copy, uint64_t due_ms);
+
 /* After a crash: those that wait and were not found are not there. */
 void history_end_waiting(struct history *history, uint32_t queue);
 
@@ -119,6 +122,17 @@ bool history_is_full_for(const struct history *history, const struct history_que
 /* The end of what the log says of it comes with the tick, or later. */
 void history_note_unfinished(struct history *history, uint32_t queue, uint32_t copy,
                              bool is_purged);
+
+/* What is overdue comes in, not too soon after others; nothing that should have is still away. */
+void history_keep_pace(struct history *history, struct history_queue *queue, uint64_t due_ms);
+void history_check_pace(struct history *history, const struct history_queue *queue);
+void history_set_rate(struct history_queue *queue, uint32_t rate);
+
+/* What the log says of pauses after a cut. */
+void history_crash_pauses(struct history_queue *queue, uint64_t cut);
+
+/* The broker is gone, or the queue: nobody consumes any more. */
+void history_forget_consumers(struct history_queue *queue);
 
 /* The broker is gone: what is due is never handed out again. */
 void history_expire_written(struct history *history);

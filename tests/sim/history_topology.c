@@ -75,6 +75,7 @@ history_drop_queue(struct history *history, uint32_t handle, struct history_span
     history_doubt_chains(history, queue);
     queue->presence = HISTORY_ABSENT;
     queue->gone = span;
+    history_forget_consumers(queue);
     history->queue_by_name[queue->name] = HISTORY_NONE;
     for (uint32_t i = 0; i < history->binding_count; i++) {
         if (history->bindings[i].queue == handle) {
@@ -169,6 +170,13 @@ history_change_settings(struct history *history, uint32_t handle,
     queue->limit = settings->limit;
     queue->retry = settings->retry;
     queue->ttl_ms = settings->ttl_ms;
+    if (queue->pace.rate != settings->release_rate) {
+        history_set_rate(queue, settings->release_rate);
+    }
+    if (queue->timeout_ms != settings->timeout_ms) {
+        queue->timeout_ms = settings->timeout_ms;
+        queue->timeout_changed_ms = history->now_ms;
+    }
     queue->dead_letter_name = settings->dead_letter_name;
 }
 

@@ -13,8 +13,8 @@ history_begin_waiting(struct history_queue *queue, struct history_copy *copy, ui
 }
 
 /* One that expires before it may be tried again comes in for that. */
-static bool
-is_its_time(const struct history_copy *copy, uint64_t due_ms)
+bool
+history_is_its_time(const struct history_copy *copy, uint64_t due_ms)
 {
     enum { STEPS_MS = 20 };
     bool is_to_expire = copy->is_retry && copy->deadline_ms != 0 && due_ms <= copy->due_ms &&
@@ -28,7 +28,7 @@ static bool
 is_meant(const struct history *history, const struct history_copy *copy,
          const struct history_coming *coming)
 {
-    if (copy->place != HISTORY_WAITING || !is_its_time(copy, coming->due_ms) ||
+    if (copy->place != HISTORY_WAITING || !history_is_its_time(copy, coming->due_ms) ||
         copy->is_retry != coming->is_retry) {
         return false;
     }
@@ -40,15 +40,33 @@ is_meant(const struct history *history, const struct history_copy *copy,
                : !copy->is_durable && history->messages[copy->message].size == coming->size;
 }
 
+/* Whether it comes before another that it may be as well: of those that nobody can name the highest
+ * level is first, and each waits for that very time. */
+static bool
+is_rather(const struct history_queue *queue, uint32_t at, uint32_t found,
+          const struct history_coming *coming)
+{
+    const struct history_copy *copy = &queue->copies[at];
+    if (found == queue->copy_count) {
+        return true;
+    }
+    bool is_exact = copy->due_ms == coming->due_ms;
+    bool was_exact = queue->copies[found].due_ms == coming->due_ms;
+    bool is_above = coming->message == HISTORY_NONE && copy->level > queue->copies[found].level;
+    return is_exact && (!was_exact || is_above);
+}
+
 static uint32_t
 find_coming(const struct history *history, const struct history_queue *queue,
             const struct history_coming *coming)
 {
-    uint32_t at = 0;
-    while (at < queue->copy_count && !is_meant(history, &queue->copies[at], coming)) {
-        at++;
+    uint32_t found = queue->copy_count;
+    for (uint32_t at = 0; at < queue->copy_count; at++) {
+        if (is_rather(queue, at, found, coming) && is_meant(history, &queue->copies[at], coming)) {
+            found = at;
+        }
     }
-    return at;
+    return found;
 }
 
 /* Whether another one has to come before it: an earlier one, or of those that have not come in yet
@@ -155,6 +173,7 @@ history_hear_coming(struct history *history, uint32_t handle, const struct histo
     }
     if (!coming->is_released) {
         check_turn(history, queue, at, coming->due_ms);
+        history_keep_pace(history, queue, coming->due_ms);
     }
     let_in(history, handle, at, coming);
 }
@@ -180,6 +199,7 @@ history_check_waiting(struct history *history, uint32_t handle, uint64_t waiting
                       "in queue q%" PRIu32 " %" PRIu64 " messages wait, should be %" PRIu32,
                       queue->name, waiting_count, queue->waiting_count);
     }
+    history_check_pace(history, queue);
     for (uint32_t at = 0; none_is_due && queue->waiting_count > 0 && at < queue->copy_count; at++) {
         const struct history_copy *copy = &queue->copies[at];
         if (copy->place == HISTORY_WAITING && copy->due_ms < history->now_ms - LATE_MS) {
@@ -234,7 +254,7 @@ may_wait(const struct history *history, struct history_queue *queue, uint32_t at
 {
     struct history_copy *copy = &queue->copies[at];
     if (copy->place == HISTORY_WAITING) {
-        return is_its_time(copy, due_ms) || is_over_by_now(history, copy, due_ms);
+        return history_is_its_time(copy, due_ms) || is_over_by_now(history, copy, due_ms);
     }
     bool may_be_other = copy->has_other && copy->other.due_ms == due_ms;
     bool may_be_held = queue->is_governed && copy->held_until_ms == due_ms;

@@ -83,6 +83,13 @@ add_sums(struct totals *totals, const struct world *world)
     totals->sums.queues_expired += sums->queues_expired;
     totals->sums.policies_changed += sums->policies_changed;
     totals->sums.looked += sums->looked;
+    totals->sums.taken_over += sums->taken_over;
+    totals->sums.timed_out += sums->timed_out;
+    totals->sums.turned_away += sums->turned_away;
+    totals->sums.paced += sums->paced;
+    totals->sums.paused += sums->paused;
+    totals->sums.sent_on += sums->sent_on;
+    totals->sums.taken_out += sums->taken_out;
 }
 
 static uint64_t
@@ -184,12 +191,15 @@ print_totals(const struct totals *totals)
            ", unexpected %" PRIu64 ", duplicated %" PRIu64 "; dropped %" PRIu64 ", refused %" PRIu64
            ", dead letters %" PRIu64 ", delayed %" PRIu64 ", retried %" PRIu64 ", parked %" PRIu64
            ", held %" PRIu64 ", picked %" PRIu64 ", noted %" PRIu64 ", queues expired %" PRIu64
-           ", policies changed %" PRIu64 ", looked at %" PRIu64 "; crashes %" PRIu64 "\n",
+           ", policies changed %" PRIu64 ", looked at %" PRIu64 ", taken over %" PRIu64
+           ", timed out %" PRIu64 ", turned away %" PRIu64 ", paced %" PRIu64 ", paused %" PRIu64
+           ", sent on %" PRIu64 ", taken out %" PRIu64 "; crashes %" PRIu64 "\n",
            sums->attempted, sums->confirmed, sums->delivered, sums->redelivered, sums->acknowledged,
            sums->expired, sums->lost, sums->unexpected, sums->duplicated, sums->dropped,
            sums->refused, sums->dead_lettered, sums->delayed, sums->retried, sums->parked,
            sums->held, sums->picked, sums->noted, sums->queues_expired, sums->policies_changed,
-           sums->looked, sums->crashes);
+           sums->looked, sums->taken_over, sums->timed_out, sums->turned_away, sums->paced,
+           sums->paused, sums->sent_on, sums->taken_out, sums->crashes);
     printf("%" PRIu64 " operations of clients, %" PRIu64 " events of the core, %" PRIu64
            " steps of the store in %.2f s of CPU: %.0f operations a second\n",
            totals->operations, totals->events, totals->steps, totals->seconds,

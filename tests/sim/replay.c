@@ -2,6 +2,7 @@
 /* Stands between parts of the core (the linker's --wrap): the judge hears when the core keeps an
  * event for later, and when it then handles it; and of each message that it lets die. Cores that
  * are of no simulated world, as in other unit tests, notice nothing. */
+#include "broker/replay.h"
 #include "amqp/method.h"
 #include "base/bytes.h"
 #include "broker/channel.h"
@@ -30,6 +31,7 @@ world_of(const struct connection *connection)
 static_assert((int)RETRY_NACK == (int)HISTORY_NACKED, "");
 static_assert((int)RETRY_REJECT == (int)HISTORY_GIVEN_BACK, "");
 static_assert((int)RETRY_LOST == (int)HISTORY_BROKEN_OFF, "");
+static_assert((int)RETRY_TIMEOUT == (int)HISTORY_TIMED_OUT, "");
 
 /* Holding -------------------------------------------------------------------------------------- */
 
@@ -106,7 +108,11 @@ __wrap_connection_run_method(struct connection *connection, uint16_t channel, //
         __real_connection_run_method(connection, channel, payload);
         return;
     }
-    struct sent_turn turn = sent_begin_turn(world, connection->link, channel);
+    struct method method;
+    struct fault fault;
+    bool is_settlement =
+        method_decode(&method, payload, &fault) == STATUS_OK && sent_is_settlement(method.id);
+    struct sent_turn turn = sent_begin_turn(world, connection->link, channel, is_settlement);
     const struct method_info *info = method_info(turn.sent.method);
     if (turn.sent.message != HISTORY_NONE || get_u16(payload.data) != info->class_id ||
         get_u16(payload.data + 2) != info->method_id) {
@@ -130,7 +136,7 @@ __wrap_connection_run_publish(struct connection *connection, // NOLINT
         __real_connection_run_publish(connection, event, content);
         return;
     }
-    struct sent_turn turn = sent_begin_turn(world, connection->link, event->channel);
+    struct sent_turn turn = sent_begin_turn(world, connection->link, event->channel, false);
     if (turn.sent.message != body_number(content_body(event->publish.place.content))) {
         sent_is_out_of_order(world, event->channel);
     }
@@ -265,6 +271,39 @@ __wrap_channel_return_counted(struct channel *channel, struct unacked *item, // 
     }
 }
 
+void __real_channel_settle_return(struct channel *channel, struct unacked *item, // NOLINT
+                                  enum retry_verdict verdict);
+void __wrap_channel_settle_return(struct channel *channel, struct unacked *item, // NOLINT
+                                  enum retry_verdict verdict);
+
+void
+__wrap_channel_settle_return(struct channel *channel, struct unacked *item, // NOLINT
+                             enum retry_verdict verdict)
+{
+    struct world *world = world_of_core(channel->connection->core);
+    uint64_t tag = item->tag;
+    bool is_late = world != NULL && verdict == RETRY_TIMEOUT &&
+                   world_begin_timeout(world, channel->connection->link, channel->number, tag);
+    __real_channel_settle_return(channel, item, verdict);
+    if (is_late) {
+        world_end_timeout(world, channel->connection->link, channel->number, tag);
+    }
+}
+
+void __real_core_go_on_settling(struct core *core); // NOLINT
+void __wrap_core_go_on_settling(struct core *core); // NOLINT
+
+void
+__wrap_core_go_on_settling(struct core *core) // NOLINT
+{
+    struct world *world = world_of_core(core);
+    uint64_t first = world == NULL ? 0 : server_log_first(&world->server);
+    __real_core_go_on_settling(core);
+    for (uint32_t i = 0; world != NULL && i < ACTORS_MAX; i++) {
+        actor_go_on_settling(world, &world->actors[i], server_span_from(&world->server, first));
+    }
+}
+
 struct failure *__real_channel_end_rejected(struct channel *channel, // NOLINT
                                             const struct unacked *item, enum row_verdict verdict);
 struct failure *__wrap_channel_end_rejected(struct channel *channel, // NOLINT
@@ -329,13 +368,61 @@ __wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
     enum status status = __real_core_log_publish(core, content, lsn_out);
     if (world != NULL && status == STATUS_OK && *lsn_out != 0) {
         const struct content *logged = chunk_pool_content(core->pool, content);
-        bool is_dead_letter = (logged->flags & CONTENT_HAS_DEATHS) != 0;
+        bool is_letter = (logged->flags & (CONTENT_HAS_DEATHS | CONTENT_IS_REPLAYED)) != 0;
         struct history_logged row = {
             .lsn = *lsn_out,
             .message = body_number(content_body(logged)),
-            .letter_queue = is_dead_letter ? core->log_targets[0] & ~RECORD_QUEUE_HANDED_OUT : 0,
+            .letter_queue = is_letter ? core->log_targets[0] & ~RECORD_QUEUE_HANDED_OUT : 0,
         };
         history_hear_logged(&world->history, row);
+    }
+    return status;
+}
+
+/* The desk ------------------------------------------------------------------------------------- */
+
+enum replay_result __real_replay_message(struct replay *replay,
+                                         const struct desk_row *row, // NOLINT
+                                         const struct desk_facts *facts);
+enum replay_result __wrap_replay_message(struct replay *replay,
+                                         const struct desk_row *row, // NOLINT
+                                         const struct desk_facts *facts);
+
+enum replay_result
+__wrap_replay_message(struct replay *replay, const struct desk_row *row, // NOLINT
+                      const struct desk_facts *facts)
+{
+    struct world *world = world_of_core(replay->core);
+    if (world == NULL) {
+        return __real_replay_message(replay, row, facts);
+    }
+    struct world_sending sending = world_begin_sending(world, replay->queue, row);
+    enum replay_result result = __real_replay_message(replay, row, facts);
+    world->is_sending = false;
+    if (result == REPLAY_DONE && !replay->is_dry) {
+        world_end_sending(world, &sending, queue_of_target(replay->core->routes.targets[0]));
+    }
+    return result;
+}
+
+enum status __real_desk_drop_message(struct core *core, struct queue *queue, // NOLINT
+                                     const struct desk_row *row);
+enum status __wrap_desk_drop_message(struct core *core, struct queue *queue, // NOLINT
+                                     const struct desk_row *row);
+
+enum status
+__wrap_desk_drop_message(struct core *core, struct queue *queue, // NOLINT
+                         const struct desk_row *row)
+{
+    struct world *world = world_of_core(core);
+    if (world == NULL) {
+        return __real_desk_drop_message(core, queue, row);
+    }
+    struct world_sending sending = world_begin_sending(world, queue, row);
+    enum status status = __real_desk_drop_message(core, queue, row);
+    world->is_sending = false;
+    if (status == STATUS_OK) {
+        world_end_sending(world, &sending, NULL);
     }
     return status;
 }

@@ -82,7 +82,8 @@ is_dropped(const struct world *world, const struct sent *sent)
     const struct connection *connection = core_find_connection(world->server.core, sent->link);
     const struct channel *channel =
         connection == NULL ? NULL : connection_find_channel(connection, sent->channel);
-    return channel != NULL && channel->is_closing;
+    bool is_for_nobody = sent->actor != NULL && sent->actor->is_refused && sent->channel != 0;
+    return is_for_nobody || (channel != NULL && channel->is_closing);
 }
 
 static uint32_t
@@ -104,8 +105,30 @@ is_over_limit(const struct world *world, const struct sent *sent)
            count_queues(&world->history) >= queues_max;
 }
 
+/* It gets from a queue that only one consumer may take from, and whose order that would break. */
+static bool
+is_locked(const struct world *world, const struct sent *sent)
+{
+    if (sent->method != METHOD_BASIC_GET || sent->effect == NULL) {
+        return false;
+    }
+    uint32_t queue = history_find_queue(&world->history, world->history.queues[sent->queue].name);
+    return queue != HISTORY_NONE && world->history.queues[queue].is_quorum &&
+           world->history.queues[queue].is_single_active;
+}
+
+/* With which code the broker closes the channel for it; 0: it does not. */
+static uint16_t
+code_of(const struct world *world, const struct sent *sent)
+{
+    if (is_locked(world, sent)) {
+        return 405;
+    }
+    return sent->breaks_channel || is_over_limit(world, sent) ? 406 : 0;
+}
+
 void
-sent_begin_breaking(struct world *world, const struct sent *sent, bool is_request)
+sent_begin_breaking(struct world *world, const struct sent *sent, uint16_t code, bool is_request)
 {
     struct actor_channel *channel = actor_channel(sent->actor, sent->channel);
     world->is_breaking = true;
@@ -113,7 +136,7 @@ sent_begin_breaking(struct world *world, const struct sent *sent, bool is_reques
         channel->request.is_waiting = false;
         channel->is_faulty = true;
     }
-    actor_begin_breaking(world, sent->actor, sent->channel);
+    actor_begin_breaking(world, sent->actor, sent->channel, code);
 }
 
 static void
@@ -130,9 +153,9 @@ begin(struct world *world, const struct sent *sent)
     if (sent->message != HISTORY_NONE) {
         history_route(&world->history, sent->message);
     }
-    bool is_request = is_over_limit(world, sent);
-    if ((sent->breaks_channel || is_request) && !is_dropped(world, sent)) {
-        sent_begin_breaking(world, sent, is_request);
+    uint16_t code = code_of(world, sent);
+    if (code != 0 && !is_dropped(world, sent)) {
+        sent_begin_breaking(world, sent, code, !sent->breaks_channel);
     }
 }
 
@@ -203,6 +226,28 @@ find_kept(const struct actor *actor, uint16_t channel)
     return at;
 }
 
+bool
+sent_is_settlement(enum method_id id)
+{
+    return id == METHOD_BASIC_ACK || id == METHOD_BASIC_NACK || id == METHOD_BASIC_REJECT;
+}
+
+/* The same, or the first settlement, if that may pass. */
+static uint32_t
+find_next(struct actor *actor, uint16_t channel, bool is_settlement)
+{
+    uint32_t first = find_kept(actor, channel);
+    if (!is_settlement || actor_channel(actor, channel)->mode == ACTOR_TX) {
+        return first;
+    }
+    uint32_t at = first;
+    while (at < actor->kept_count &&
+           (actor->kept[at].channel != channel || !sent_is_settlement(actor->kept[at].method))) {
+        at++;
+    }
+    return at < actor->kept_count ? at : first;
+}
+
 static struct sent
 take_kept(struct actor *actor, uint32_t at)
 {
@@ -244,12 +289,12 @@ sent_is_out_of_order(struct world *world, uint16_t channel)
 }
 
 struct sent_turn
-sent_begin_turn(struct world *world, uint64_t link, uint16_t channel)
+sent_begin_turn(struct world *world, uint64_t link, uint16_t channel, bool is_settlement)
 {
-    struct sent_turn turn = {.sent = {.message = HISTORY_NONE}};
+    struct sent_turn turn = {.sent = {.message = HISTORY_NONE}, .is_settlement = is_settlement};
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         struct actor *actor = &world->actors[i];
-        uint32_t at = find_kept(actor, channel);
+        uint32_t at = find_next(actor, channel, is_settlement);
         if (actor->link == link && at < actor->kept_count) {
             turn.sent = actor->kept[at];
         }
@@ -283,11 +328,12 @@ sent_end_turn(struct world *world, const struct sent_turn *turn)
     struct actor *actor = turn->sent.actor;
     world_see_ends(world);
     use_again(world, &turn->sent);
-    if (actor == NULL || find_kept(actor, turn->sent.channel) == actor->kept_count) {
+    if (actor == NULL ||
+        find_next(actor, turn->sent.channel, turn->is_settlement) == actor->kept_count) {
         return;
     }
     struct history_span span = server_span_from(&world->server, turn->first);
-    uint32_t at = find_kept(actor, turn->sent.channel);
+    uint32_t at = find_next(actor, turn->sent.channel, turn->is_settlement);
     if (world->keeping == SENT_BEGUN) {
         undo_begin(world, &turn->sent);
         begin_to_wait(world, &actor->kept[at], span);
@@ -303,8 +349,19 @@ sent_end_turn(struct world *world, const struct sent_turn *turn)
 
 /* Arriving ------------------------------------------------------------------------------------- */
 
+static bool
+has_kept_settlement(const struct actor *actor, uint16_t channel)
+{
+    bool has_one = false;
+    for (uint32_t i = 0; i < actor->kept_count; i++) {
+        has_one |= actor->kept[i].channel == channel && sent_is_settlement(actor->kept[i].method);
+    }
+    return has_one;
+}
+
 /* Only settlements, and the notes that come before them, may pass what the core keeps of their
- * channel, and only outside of a transaction; and publishes that it drops like those. */
+ * channel, but no other settlements, and only outside of a transaction; and publishes that it drops
+ * like those. */
 static bool
 may_pass(const struct world *world, const struct sent *sent)
 {
@@ -314,16 +371,16 @@ may_pass(const struct world *world, const struct sent *sent)
     if (sent->type == NET_EVENT_PUBLISH) {
         return actor_channel(sent->actor, sent->channel)->mode == ACTOR_PLAIN;
     }
-    enum method_id id = sent->method;
     return sent->type == NET_EVENT_METHOD &&
            actor_channel(sent->actor, sent->channel)->mode != ACTOR_TX &&
-           (id == METHOD_BASIC_ACK || id == METHOD_BASIC_NACK || id == METHOD_BASIC_REJECT);
+           sent_is_settlement(sent->method) && !has_kept_settlement(sent->actor, sent->channel);
 }
 
 static void
 check_order(struct world *world, const struct sent *sent)
 {
-    if (sent->actor != NULL && sent->channel != 0 && world->keeping != SENT_UNTOUCHED &&
+    if (sent->actor != NULL && sent->channel != 0 && !sent->actor->is_refused &&
+        world->keeping != SENT_UNTOUCHED &&
         find_kept(sent->actor, sent->channel) < sent->actor->kept_count && !may_pass(world, sent)) {
         sent_is_out_of_order(world, sent->channel);
     }

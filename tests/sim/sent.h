@@ -39,10 +39,11 @@ struct sent {
     uint32_t deleting_queue; /* HISTORY_NONE: it deletes none */
     uint32_t queue, exchange, name, key;
     uint32_t consumer, verdict;
+    uint16_t prefetch;
     uint64_t tag;
     uint32_t note;
     enum history_kind kind;
-    bool is_multiple, is_durable, is_delayed, is_nacked;
+    bool is_multiple, is_durable, is_delayed, is_nacked, is_global;
 };
 
 /* Whether something may be sent that needs the name as it is, or that changes it. */
@@ -62,17 +63,24 @@ enum sent_keeping {
     SENT_BEGUN,     /* the same, when it has looked at it */
 };
 
-/* The core handles the first that it keeps of a channel, and then has done so or keeps it on. */
+bool sent_is_settlement(enum method_id id);
+
+/* The core handles the first that it keeps of a channel, or the first settlement, which may pass
+ * what else it keeps outside of a transaction; and then has done so or keeps it on. */
 struct sent_turn {
     struct sent sent; /* without an actor: there is none */
-    uint64_t first;   /* where the log goes on */
+    bool is_settlement;
+    uint64_t first; /* where the log goes on */
 };
-struct sent_turn sent_begin_turn(struct world *world, uint64_t link, uint16_t channel);
+struct sent_turn sent_begin_turn(struct world *world, uint64_t link, uint16_t channel,
+                                 bool is_settlement);
 void sent_end_turn(struct world *world, const struct sent_turn *turn);
 void sent_is_out_of_order(struct world *world, uint16_t channel);
 
-/* The core is about to close the channel for it; `is_request`: instead of an answer. */
-void sent_begin_breaking(struct world *world, const struct sent *sent, bool is_request);
+/* The core is about to close the channel for it, with that code; `is_request`: instead of an
+ * answer. */
+void sent_begin_breaking(struct world *world, const struct sent *sent, uint16_t code,
+                         bool is_request);
 
 /* What the core keeps of the client goes with it. */
 void sent_drop_kept(struct actor *actor);

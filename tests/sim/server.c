@@ -89,6 +89,13 @@ server_fini(struct server *server)
 
 /* Starting and ending -------------------------------------------------------------------------- */
 
+/* As the broker says it. */
+static int64_t
+limit_of(uint32_t count_max)
+{
+    return count_max == 0 ? -1 : (int64_t)count_max;
+}
+
 /* A vhost and a user who may do everything. */
 void
 server_apply(struct server *server)
@@ -100,13 +107,13 @@ server_apply(struct server *server)
         .configure = ".*",
         .write = ".*",
         .read = ".*",
-        .connections_max = -1,
-        .channels_max = -1,
+        .connections_max = limit_of(server->user_connections_max),
+        .channels_max = limit_of(server->user_channels_max),
     };
     struct config config = {
         .vhost = bytes_of("/"),
-        .connections_max = -1,
-        .queues_max = server->queues_max == 0 ? -1 : (int64_t)server->queues_max,
+        .connections_max = limit_of(server->connections_max),
+        .queues_max = limit_of(server->queues_max),
         .policies = server->policies,
         .policy_count = server->policy_count,
         .users = &user,

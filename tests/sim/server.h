@@ -27,11 +27,14 @@ struct server {
     uint64_t next_link;                 /* never used twice, in no life of the process */
     uint64_t checks[SERVER_CHECKS_MAX]; /* ids of passwords that are being checked */
     size_t check_count;
-    struct net_port tap;            /* gets what the core posts */
-    struct storage *storage;        /* borrowed; NULL: everything is in memory */
-    uint64_t memory_mark_bytes;     /* of the core; 0: none */
-    uint32_t work_per_tick;         /* of the core; 0: as usual */
-    uint32_t queues_max;            /* of the vhost; 0: any number */
+    struct net_port tap;           /* gets what the core posts */
+    struct storage *storage;       /* borrowed; NULL: everything is in memory */
+    uint64_t memory_mark_bytes;    /* of the core; 0: none */
+    uint32_t work_per_tick;        /* of the core; 0: as usual */
+    uint32_t queues_max;           /* of the vhost; 0: any number */
+    uint32_t connections_max;      /* the same */
+    uint32_t user_connections_max; /* of the user */
+    uint32_t user_channels_max;
     struct config_policy *policies; /* in force, or with the next start; borrowed */
     size_t policy_count;
     uint64_t sealed_last; /* the end of what the last tick had said when its batch was sealed */

@@ -329,6 +329,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_init(&world->actors[i], i);
     }
+    world_draw_service(world);
     return world;
 }
 
@@ -479,6 +480,16 @@ world_step_clock(struct world *world, uint64_t ms)
     }
     history_set_time(&world->history, world->server.now.monotonic_ms + ms);
     server_step_clock(&world->server, ms);
+    world_see_ends(world);
+    world_check_timeouts(world);
+}
+
+void
+world_sleep(struct world *world, uint64_t ms)
+{
+    history_set_time(&world->history, world->server.now.monotonic_ms + ms);
+    world->server.now.monotonic_ms += ms;
+    world->server.now.wall_ms += (int64_t)ms;
 }
 
 /* What is due has died when a tick ends, or the broker has not forgotten it. */
@@ -511,6 +522,7 @@ world_end_turn(struct world *world)
         check_deadlines(world, name);
     }
     world_check_waiting(world);
+    world_check_service(world);
     server_release_tick(&world->server);
     world_see_ends(world);
     check_queues(world);
@@ -573,6 +585,15 @@ step(struct world *world)
     watch(world);
     if (dice_chance(&world->dice, 20)) {
         world_step_clock(world, dice_below(&world->dice, 200));
+    }
+    if (dice_below(&world->service, 1000 * 1000) < world->habits.jump_permille) {
+        world_step_clock(world, 1000 + dice_below(&world->service, 8000));
+    }
+    if (dice_below(&world->service, 1000 * 1000) < world->habits.pause_permille) {
+        world_pause(world);
+    }
+    if (dice_below(&world->service, 1000 * 1000) < world->habits.sending_permille) {
+        world_send_on(world);
     }
     if (dice_below(&world->retries, 1000 * 1000) < world->habits.operator_permille) {
         world_operate(world);
@@ -656,9 +677,30 @@ await_answer(struct world *world, struct actor *actor, uint16_t channel)
     }
 }
 
+/* The same from a queue that nobody may get from: everything is consumed. */
+static void
+consume_all(struct world *world, struct actor *actor, uint32_t queue)
+{
+    const struct history_queue *known = &world->history.queues[queue];
+    struct actor_consumer_terms terms = {.queue = queue, .no_ack = true, .timeout_ms = -1};
+    actor_consume(world, actor, 1, &terms);
+    await_answer(world, actor, 1);
+    for (int i = 0; i < PATIENCE && known->ready_count > 0 && world->history.wrong_count == 0;
+         i++) {
+        world_advance(world);
+        actor_read(world, actor, UINT32_MAX);
+    }
+    if (known->ready_count > 0 && world->history.wrong_count == 0) {
+        history_wrong(&world->history, HISTORY_ANSWER, "a queue is not consumed");
+    }
+    if (world->history.wrong_count == 0 && actor_cancel_first(world, actor, 1)) {
+        await_answer(world, actor, 1);
+    }
+}
+
 /* One client gets everything out of a queue. */
 static void
-drain_queue(struct world *world, struct actor *actor, uint32_t queue)
+get_all(struct world *world, struct actor *actor, uint32_t queue)
 {
     struct actor_request *request = &actor_channel(actor, 1)->request;
     do {
@@ -675,6 +717,17 @@ drain_queue(struct world *world, struct actor *actor, uint32_t queue)
         actor_send(world, &method, &sent);
         await_answer(world, actor, 1);
     } while (world->history.wrong_count == 0 && world->history.queues[queue].ready_count > 0);
+}
+
+static void
+drain_queue(struct world *world, struct actor *actor, uint32_t queue)
+{
+    const struct history_queue *known = &world->history.queues[queue];
+    if (known->is_quorum && known->is_single_active) {
+        consume_all(world, actor, queue);
+    } else {
+        get_all(world, actor, queue);
+    }
 }
 
 static void
@@ -704,14 +757,27 @@ has_messages(const struct world *world)
     return false;
 }
 
+static uint32_t
+count_waiting(const struct world *world)
+{
+    uint32_t count = 0;
+    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
+        uint32_t handle = history_find_queue(&world->history, name);
+        count += handle == HISTORY_NONE ? 0 : world->history.queues[handle].waiting_count;
+    }
+    return count;
+}
+
 static void
 drain(struct world *world)
 {
+    world_end_pauses(world);
     disperse(world);
     if (world->history.wrong_count > 0) {
         return;
     }
     struct actor *actor = &world->actors[0];
+    actor->tired = 0;
     actor_step(world, actor);
     await(world, actor, &actor->is_up);
     if (world->history.wrong_count > 0) {
@@ -719,8 +785,10 @@ drain(struct world *world)
     }
     actor_open_channel(world, actor, 1);
     await_answer(world, actor, 1);
-    /* What is due meanwhile dies, and may go to a queue that was empty. */
-    for (int round = 0; round < HISTORY_DEATHS_MAX && has_messages(world); round++) {
+    /* What is due meanwhile dies, and may go to a queue that was empty; of what is overdue some
+     * queues let in one message after the other. */
+    uint32_t rounds_max = HISTORY_DEATHS_MAX + count_waiting(world);
+    for (uint32_t round = 0; round < rounds_max && has_messages(world); round++) {
         world_release_parked(world);
         drain_queues(world, actor);
         world_step_clock(world, 5000);
@@ -739,15 +807,27 @@ stands_still(struct world *world, uint64_t done_count)
     return world->idle_steps == STEPS_MAX;
 }
 
-/* What nobody takes may keep the memory alarm on where there is no disk, and who would take it
- * waits behind what he has published; or time waits for him (may_step_clock), and memory for time.
- */
+/* Whether a client has something that it has not settled. */
+static bool
+has_held(const struct world *world)
+{
+    for (uint32_t i = 0; i < ACTORS_MAX * ACTOR_CHANNELS; i++) {
+        if (world->actors[i / ACTOR_CHANNELS].channels[i % ACTOR_CHANNELS].held_count > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What nobody takes or settles may keep the memory alarm on where there is no disk, and who would
+ * do so waits behind what he has published; or time waits for him (may_step_clock), and memory for
+ * time. */
 static bool
 is_full(const struct world *world)
 {
     bool time_waits = world->habits.expires_permille > 0;
     return (world->server.core->alarms & ALARM_MEMORY) != 0 &&
-           (time_waits || (!world->habits.has_disk && has_messages(world)));
+           (time_waits || (!world->habits.has_disk && (has_messages(world) || has_held(world))));
 }
 
 /* Somebody new takes everything, which has to end the alarm. */

@@ -58,6 +58,18 @@ struct habits {
     uint32_t queues_max;        /* of the vhost; 0: any number */
     uint32_t twice_permille;    /* crashes that another one follows at once */
     uint32_t noted_permille;    /* rejections that a note comes before */
+    uint32_t single_permille;   /* of queues, by their names: they serve one consumer at a time */
+    uint32_t ranked_permille;   /* of consumers: they ask for a priority */
+    uint32_t timeout_permille;  /* of queues, by their names: they wait so long for settlements;
+                                   of consumers half as many */
+    uint32_t deaf_permille;     /* of clients: they cannot be told of cancelled consumers */
+    uint32_t paced_permille;    /* of queues, by their names: what is overdue comes in slowly */
+    uint32_t jump_permille;     /* of 1,000 steps: time goes on at once by seconds */
+    uint32_t downtime_permille; /* starts, before which it does */
+    uint32_t pause_permille;    /* of 1,000 steps: a queue is paused, or goes on */
+    uint32_t sending_permille;  /* the same: messages are sent on at the desk, or taken out */
+    uint32_t connections_max;   /* of the vhost, and */
+    uint32_t user_connections_max, user_channels_max; /* of the user; 0: any number */
 };
 
 /* A queue was asked whether it takes a message of a transaction. */
@@ -83,7 +95,8 @@ struct world {
     struct dice priorities;
     struct dice delays;
     struct dice retries; /* and for what operators do */
-    struct dice rest;    /* for what came last */
+    struct dice rest;    /* for what came later */
+    struct dice service; /* for who takes messages, and what came with that */
     struct dice looks;   /* for what is looked at */
     struct trace trace;
     struct habits habits;
@@ -108,6 +121,7 @@ struct world {
     struct world_move *moves;  /* one by one; owned */
     uint32_t move_count, move_capacity;
     bool is_ending;                 /* the core is about to go */
+    bool is_sending;                /* somebody sends a message on, or takes it out */
     bool is_parking;                /* the core has parked the first dying message of a queue */
     uint32_t settling_copy;         /* a client is losing it, by its verdict or not; HISTORY_NONE */
     uint64_t returning_due_ms;      /* it will wait; 0 */
@@ -125,6 +139,7 @@ struct world {
     uint32_t asked_count, asked_capacity, asked_at;
     uint32_t settling_note;          /* what was said of what a client is losing; 0: nothing */
     uint32_t note_count;             /* that clients have sent */
+    uint32_t consumer_count;         /* the same of consumers */
     uint64_t generation;             /* of policies */
     struct world_policies *policies; /* those in force; owned; NULL: none */
 };
@@ -224,6 +239,7 @@ uint8_t world_level_max(const struct world *world, uint32_t name);
 uint64_t world_expires_ms(const struct world *world, uint32_t name);
 bool world_is_quorum(const struct world *world, uint32_t name);
 bool world_is_governed(const struct world *world, uint32_t name);
+bool world_is_single_active(const struct world *world, uint32_t name);
 /* The arguments that it is declared with. */
 struct buffer;
 void world_put_arguments(const struct world *world, uint32_t name, struct buffer *arguments);
@@ -260,6 +276,53 @@ void world_hear_expiry(struct world *world, uint32_t handle, bool has_consumers,
 
 /* The broker's queue of that handle, or NULL. */
 const struct queue *world_find_queue(const struct world *world, uint32_t queue);
+
+/* What came last, drawn; world_service.c. */
+void world_draw_service(struct world *world);
+
+/* The core hands a message to that consumer: nobody comes before it. */
+void world_check_turn(struct world *world, const struct actor *actor, uint16_t channel,
+                      const struct actor_consumer *consumer);
+
+/* A delivery has been open for too long: before the core takes it back, which it must (false: it is
+ * not one), and after; world_timeouts.c. */
+bool world_begin_timeout(struct world *world, uint64_t link, uint16_t channel, uint64_t tag);
+void world_end_timeout(struct world *world, uint64_t link, uint16_t channel, uint64_t tag);
+/* The clock has gone on: nothing is open for too long. */
+void world_check_timeouts(struct world *world);
+
+/* One more connection, or channel, was let in: there was room for it. And whether the broker may
+ * close the client's connection, since there is none for it or for a channel; world_limits.c. */
+void world_check_connections(struct world *world);
+void world_check_channels(struct world *world);
+bool world_may_refuse(const struct world *world, const struct actor *actor);
+
+/* A message is sent on, or taken out, at the desk: what the core says of it before, and that it was
+ * done (`target` NULL: it was taken out); world_desk.c. */
+struct desk_row;
+struct world_sending {
+    uint32_t queue; /* handle; HISTORY_NONE: of none that the history knows */
+    struct history_sending sending;
+    uint64_t first; /* where the log goes on */
+};
+struct world_sending world_begin_sending(struct world *world, const struct queue *queue,
+                                         const struct desk_row *row);
+void world_end_sending(struct world *world, struct world_sending *sending,
+                       const struct queue *target);
+
+/* Somebody has messages of a queue sent on, or taken out. */
+void world_send_on(struct world *world);
+
+/* Somebody pauses a queue, or has it go on; all of them go on. What a new core has is what the log
+ * says; world_pause.c. */
+void world_pause(struct world *world);
+void world_end_pauses(struct world *world);
+
+/* Time passes that the core does not see. */
+void world_sleep(struct world *world, uint64_t ms);
+
+/* Nobody who could be served is left out when a tick ends. */
+void world_check_service(struct world *world);
 
 /* Ends a turn of the core's loop. */
 void world_end_turn(struct world *world);

@@ -46,7 +46,7 @@ world_hear_asked(struct world *world, const struct queue *queue, uint32_t size, 
     *HISTORY_PUSH(world->asked, world->asked_count, world->asked_capacity) =
         (struct world_asked){.queue = handle, .size = size, .takes = takes};
     if (!takes && !world->is_breaking) {
-        sent_begin_breaking(world, &world->committing, true);
+        sent_begin_breaking(world, &world->committing, 406, true);
     }
 }
 

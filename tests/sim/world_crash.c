@@ -140,6 +140,9 @@ world_begin(struct world *world)
     world->server.memory_mark_bytes = world->habits.memory_mark_bytes;
     world->server.work_per_tick = world->habits.work_per_tick;
     world->server.queues_max = world->habits.queues_max;
+    world->server.connections_max = world->habits.connections_max;
+    world->server.user_connections_max = world->habits.user_connections_max;
+    world->server.user_channels_max = world->habits.user_channels_max;
     world_make_policies(world);
     world->server.wire.network_count = world->habits.network_count;
     world->server.wire.ring_octets = RING_OCTETS;
@@ -161,6 +164,9 @@ look_at_queues(struct world *world, const struct vhost *vhost)
         }
         history_found_queue(&world->history, name, queue == NULL ? 0 : queue->target.id,
                             queue == NULL ? 0 : queue->ready_count);
+        if (queue != NULL) {
+            history_found_pause(&world->history, queue->target.id, queue->is_paused);
+        }
     }
 }
 
@@ -214,6 +220,10 @@ restart(struct world *world)
     world_forget_deaths(world);
     world->purge_count = 0;
     bool is_power_cut = end_disk(world);
+    if (world->habits.downtime_permille > 0 &&
+        dice_chance(&world->service, world->habits.downtime_permille)) {
+        world_sleep(world, dice_below(&world->service, 10000));
+    }
     if (!start(world, &is_power_cut)) {
         return;
     }

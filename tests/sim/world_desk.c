@@ -6,6 +6,8 @@
 
 #include "broker/desk.h"
 #include "broker/vhost.h"
+#include "queues/failures.h"
+#include "queues/waiting.h"
 #include "tests/sim/body.h"
 #include "tests/sim/world.h"
 
@@ -51,5 +53,86 @@ world_look(struct world *world)
         if (dice_below(dice, 10) == 0) {
             desk_leave(core, number);
         }
+    }
+}
+
+/* Sending on ----------------------------------------------------------------------------------- */
+
+/* By the clock that the history has. */
+static uint64_t
+due_of(const struct world *world, const struct desk_row *row)
+{
+    return row->place == DESK_PARKED
+               ? HISTORY_PARKED_MS
+               : world->server.core->base_ms + row->key.due_ms - WAITING_EPOCH_MS;
+}
+
+struct world_sending
+world_begin_sending(struct world *world, const struct queue *queue, const struct desk_row *row)
+{
+    world_see_deaths(world);
+    world->is_sending = true;
+    const struct failure_row *failure =
+        queue_entry_has_failed(&row->entry) ? queue_find_failure(queue, row->position) : NULL;
+    struct history_sending sending = {
+        .message = row->content == NULL ? world_find_message(world, &row->entry)
+                                        : body_number(content_body(row->content)),
+        .lsn = queue_entry_lsn(&row->entry),
+        .is_ready = row->place == DESK_READY,
+        .due_ms = row->place == DESK_READY ? 0 : due_of(world, row),
+        .failure_count = failure == NULL ? 0 : failure->delivery_count,
+        .return_count = failure == NULL ? 0 : failure->acquired_count,
+        .target = HISTORY_NONE,
+    };
+    return (struct world_sending){
+        .queue = world_find_handle(world, queue),
+        .sending = sending,
+        .first = server_log_first(&world->server),
+    };
+}
+
+void
+world_end_sending(struct world *world, struct world_sending *sent, const struct queue *target)
+{
+    if (sent->queue == HISTORY_NONE) {
+        return;
+    }
+    sent->sending.target = target == NULL ? HISTORY_NONE : world_find_handle(world, target);
+    sent->sending.span = server_span_from(&world->server, sent->first);
+    world_note(world, target == NULL ? "taken out" : "sent on", sent->queue, sent->sending.message,
+               sent->sending.target);
+    history_send_on(&world->history, sent->queue, &sent->sending);
+}
+
+static struct queue *
+choose_queue(struct world *world)
+{
+    const struct vhost *vhost = core_find_vhost(world->server.core, bytes_of("/"));
+    uint32_t name = dice_below(&world->service, world->habits.queue_names);
+    return vhost_find_queue(vhost, bytes_of(sim_queue_name(name)));
+}
+
+/* Where it came from, or any queue by its name, which may be its own or be gone. */
+void
+world_send_on(struct world *world)
+{
+    static const uint32_t places[] = {1 << DESK_PARKED, 1 << DESK_PARKED | 1 << DESK_WAITING,
+                                      1 << DESK_READY,
+                                      1 << DESK_PARKED | 1 << DESK_WAITING | 1 << DESK_READY};
+    struct dice *dice = &world->service;
+    struct queue *queue = choose_queue(world);
+    uint32_t target = dice_below(dice, world->habits.queue_names);
+    struct desk_order order = {
+        .action = dice_below(dice, 4) == 0 ? DESK_DROP : DESK_REPLAY,
+        .filter = {.places = places[dice_below(dice, 4)]},
+        .limit = 1 + dice_below(dice, 20),
+        .target = {.to = dice_below(dice, 3) == 0 ? REPLAY_TO_ORIGIN_QUEUE : REPLAY_TO_EXCHANGE,
+                   .exchange = bytes_of(""),
+                   .routing_key = bytes_of(sim_queue_name(target))},
+        .rate = dice_below(dice, 3) == 0 ? 1 + dice_below(dice, 100) : 0,
+    };
+    uint64_t number;
+    if (queue != NULL && desk_begin(world->server.core, queue, &order, &number) == STATUS_OK) {
+        world_note(world, "send on", queue->target.id, number, (uint64_t)order.action);
     }
 }

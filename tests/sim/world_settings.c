@@ -27,6 +27,13 @@ world_is_governed(const struct world *world, uint32_t name)
     return (world->habits.governed_mask >> name & 1) != 0;
 }
 
+bool
+world_is_single_active(const struct world *world, uint32_t name)
+{
+    struct dice dice = {.state = dice_mix(world->seed * 64 + name + 97)};
+    return dice_chance(&dice, world->habits.single_permille);
+}
+
 /* Every second queue heeds them, by its name. */
 uint8_t
 world_level_max(const struct world *world, uint32_t name)
@@ -62,7 +69,8 @@ draw_all_of_retry(struct history_retry *retry, struct dice *dice)
     retry->factor = factors[dice_below(dice, ARRAY_LEN(factors))];
     retry->max_age_ms = ages_ms[dice_below(dice, ARRAY_LEN(ages_ms))];
     retry->holds = dice_below(dice, 3) == 0;
-    uint32_t verdicts = 1 + dice_below(dice, HISTORY_ANY_VERDICT);
+    uint32_t verdicts = 1 + dice_below(dice, HISTORY_ANY_VERDICT / 2);
+    verdicts |= retry->factor % 2 == 0 ? HISTORY_TIMED_OUT : 0;
     retry->verdicts = dice_below(dice, 2) == 0 ? HISTORY_ANY_VERDICT : (uint8_t)verdicts;
 }
 
@@ -139,6 +147,27 @@ draw_dead_letter_name(const struct world *world, uint32_t name)
     return has_dead_letters ? (name + 1) % habits->queue_names : HISTORY_NONE;
 }
 
+/* How long deliveries of it may be open. */
+static uint64_t
+draw_timeout_ms(const struct world *world, uint32_t name)
+{
+    static const uint64_t timeouts_ms[] = {50, 300, 1500, 5000};
+    struct dice dice = dice_of(world, name, 113);
+    return dice_chance(&dice, world->habits.timeout_permille)
+               ? timeouts_ms[dice_below(&dice, ARRAY_LEN(timeouts_ms))]
+               : 0;
+}
+
+static uint32_t
+draw_release_rate(const struct world *world, uint32_t name)
+{
+    static const uint32_t rates[] = {1, 5, 20, HISTORY_RATE_MAX};
+    struct dice dice = dice_of(world, name, 129);
+    return dice_chance(&dice, world->habits.paced_permille)
+               ? rates[dice_below(&dice, ARRAY_LEN(rates))]
+               : 0;
+}
+
 struct history_settings
 world_settings(const struct world *world, uint32_t name)
 {
@@ -146,6 +175,8 @@ world_settings(const struct world *world, uint32_t name)
         .limit = draw_limit(world, name),
         .retry = draw_retry(world, name),
         .ttl_ms = draw_ttl_ms(world, name),
+        .timeout_ms = draw_timeout_ms(world, name),
+        .release_rate = draw_release_rate(world, name),
         .dead_letter_name = draw_dead_letter_name(world, name),
     };
 }
@@ -219,7 +250,7 @@ put_delays(const struct table *table, const struct history_retry *retry)
 static void
 put_verdicts(const struct table *table, uint8_t verdicts)
 {
-    static const char *const names[] = {"nack", "reject", "lost"};
+    static const char *const names[] = {"nack", "reject", "lost", "timeout"};
     char text[32] = "";
     size_t size = 0;
     for (uint32_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -258,6 +289,12 @@ put_settings(const struct table *table, const struct history_settings *settings,
     if (settings->ttl_ms != UINT64_MAX) {
         put_number(table, "x-message-ttl", (int64_t)settings->ttl_ms);
     }
+    if (settings->release_rate != 0) {
+        put_number(table, "x-release-rate", settings->release_rate);
+    }
+    if (settings->timeout_ms != 0) {
+        put_number(table, "x-consumer-timeout", (int64_t)settings->timeout_ms);
+    }
     put_dead_letters(table, settings->dead_letter_name);
     put_retry(table, &settings->retry, says_limit);
 }
@@ -289,6 +326,9 @@ world_put_arguments(const struct world *world, uint32_t name, struct buffer *arg
     }
     if (expires_ms != UINT64_MAX) {
         put_number(&table, "x-expires", (int64_t)expires_ms);
+    }
+    if (world_is_single_active(world, name)) {
+        table_put_boolean(table.out, "x-single-active-consumer", true);
     }
     if (world_is_quorum(world, name)) {
         put_text(&table, "x-queue-type", "quorum");

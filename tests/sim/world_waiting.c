@@ -21,7 +21,7 @@ void
 world_hear_coming(struct world *world, const struct queue *queue, const struct due_row *row)
 {
     uint32_t handle = world_find_handle(world, queue);
-    if (handle == HISTORY_NONE) {
+    if (handle == HISTORY_NONE || world->is_sending) {
         return;
     }
     world_see_deaths(world);
@@ -188,6 +188,12 @@ world_operate(struct world *world)
     for (uint32_t skipped = dice_below(dice, 5); skipped > 0; skipped--) {
         const struct due_row *next = due_cursor_next(&cursor);
         row = next == NULL ? row : next;
+    }
+    if (row->key.due_ms == PARKED_MS && world_find_message(world, &row->entry) == HISTORY_NONE) {
+        /* Nobody could tell it from others that are parked, unless it is the first of those. */
+        struct due_key parked = {.due_ms = PARKED_MS};
+        cursor = due_index_seek(&queue->waiting->index, &parked);
+        row = due_cursor_next(&cursor);
     }
     operate(world, queue, row->key,
             dice_below(dice, 4) == 0 ? OPERATION_CANCEL : OPERATION_RELEASE);

@@ -5,6 +5,8 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include "tests/support/alloc_faults.h"
+
 #include <signal.h>
 #include <stdio.h>
 
@@ -258,4 +260,36 @@ Test(map, no_insertion_moves_more_than_a_block_of_entries)
     cr_expect(le(u32, map.looked_to, 16));
     cr_expect(ge(u32, map.looked_to, 1));
     cr_expect(eq(u32, map_count(&map), count + 1));
+}
+
+/* Whoever makes room first is told when there is none, and then inserts without an allocation. */
+Test(map, room_that_was_made_suffices_and_a_failure_changes_nothing)
+{
+    enum { COUNT = 5000 };
+    struct map map;
+    static uint32_t keys[COUNT];
+    map_init(&map, 1);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        keys[i] = i;
+        struct bytes key = bytes_make(&keys[i], sizeof(keys[i]));
+        for (uint32_t nth = 1;; nth++) {
+            alloc_faults_plan(nth);
+            enum status status = map_reserve(&map, key);
+            bool has_failed = alloc_faults_left() == 0;
+            alloc_faults_plan(0);
+            cr_assert(eq(int, status, has_failed ? STATUS_NO_MEMORY : STATUS_OK));
+            cr_assert(eq(u32, map_count(&map), i));
+            if (!has_failed) {
+                break;
+            }
+        }
+        alloc_faults_plan(1);
+        map_put(&map, key, &keys[i]);
+        cr_assert(eq(u32, alloc_faults_left(), 1));
+        alloc_faults_plan(0);
+    }
+    for (uint32_t i = 0; i < COUNT; i++) {
+        cr_assert(eq(ptr, map_get(&map, bytes_make(&keys[i], sizeof(keys[i]))), &keys[i]));
+    }
+    map_fini(&map);
 }

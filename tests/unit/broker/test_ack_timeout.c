@@ -97,6 +97,40 @@ Test(ack_timeout, a_delivery_has_its_whole_time_though_its_millisecond_had_begun
     cr_expect(eq(u64, open_count(), 0));
 }
 
+/* A clock that goes on by a millisecond with every reading. */
+static struct clock_reading
+read_ticking_clock(void *context)
+{
+    struct rig *of = context;
+    of->now.monotonic_ms++;
+    return of->now;
+}
+
+/* The clock is read within the tick: what was handed out late in it has its whole time. */
+Test(ack_timeout, a_delivery_of_a_long_tick_has_its_whole_time)
+{
+    enum { COUNT = 1000, STEPS = 64 }; /* deliveries that one reading stands for */
+    publish_numbers(rig, a, "q", 1, COUNT);
+    rig->core->ports.clock = (struct clock_source){.read = read_ticking_clock, .context = rig};
+    uint64_t first_ms = rig->now.monotonic_ms;
+    consume(rig, b, 1, "q", "c", false);
+    for (int i = 0; i < 10; i++) {
+        rig_turn(rig);
+    }
+    rig->core->ports.clock = (struct clock_source){0};
+    cr_assert(eq(u64, open_count(), COUNT));
+    uint64_t last_ms = rig->now.monotonic_ms;
+    cr_expect(ge(u64, last_ms, first_ms + COUNT / STEPS));
+    while (rig_next(rig, b) != NULL) {
+    }
+    cancel(rig, b, "c");
+    rig->now.monotonic_ms = last_ms + TIMEOUT_MS - 5;
+    rig_turn(rig);
+    cr_expect(ge(u64, open_count(), 4 * STEPS), "those of the last milliseconds");
+    rig_step(rig, 20);
+    cr_expect(eq(u64, open_count(), 0));
+}
+
 Test(ack_timeout, who_settles_in_time_goes_on)
 {
     consume(rig, b, 1, "q", "c", false);

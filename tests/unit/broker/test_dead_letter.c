@@ -399,6 +399,7 @@ Test(dead_letter, a_circle_without_a_rejection_ends_and_is_told_once)
         struct queue_entry entry;
         uint64_t position;
         cr_assert(queue_pop(queue, &entry, &position));
+        cr_assert(eq(int, core_reserve_deaths(queue, DEATH_EXPIRED, 1), STATUS_OK));
         core_let_die(rig->core, queue, &entry, 0, DEATH_EXPIRED);
         rig_turn(rig);
         cr_expect(eq(int, rig_logged(rig, "dead_letter.cycle"), i == 0));
@@ -554,6 +555,11 @@ Test(dead_letter, nothing_is_lost_when_memory_runs_out)
         rig->holds_turn = false;
         log_settle(disk);
         log_check(disk);
+        if (ready_count(rig, "q") == 1) { /* it could not even die: the connection is closed */
+            b = messaging_client(rig);
+            send_nack(rig, b, 1, take("q", false), false, false);
+            log_settle(disk);
+        }
         rig_step(rig, CORE_DEATH_RETRY_MS);
         rig_turn(rig);
         cr_assert(eq(u64, find_queue(rig, "q")->dying->count, 0), "%u", nth);
@@ -791,4 +797,117 @@ Test(dead_letter, nothing_moves_while_the_disk_is_nearly_full)
     core_set_disk_space(rig->core, UINT64_C(1) << 60, UINT64_C(1) << 60);
     rig_turn(rig);
     cr_expect(eq(u64, ready_count(rig, "dead"), 1));
+}
+
+/* Without memory ------------------------------------------------------------------------------- */
+
+/* The next allocation fails, which is that for what has died. */
+static void
+run_out_of_memory(void)
+{
+    rig->holds_turn = true;
+    alloc_faults_plan(1);
+}
+
+static void
+expect_ran_out(void)
+{
+    cr_expect(eq(u32, alloc_faults_left(), 0));
+    alloc_faults_plan(0);
+    rig->holds_turn = false;
+}
+
+/* A client that rejects what cannot be kept is told so, and the message is where it was. */
+Test(dead_letter, a_rejection_that_there_is_no_memory_for_ends_the_connection)
+{
+    declare_source("q", "", "t", false);
+    declare_queue(rig, a, "t");
+    publish_text(rig, a, "q", "1");
+    uint64_t tag = take("q", false);
+    run_out_of_memory();
+    send_nack(rig, b, 1, tag, false, false);
+    expect_ran_out();
+    rig_expect_close(rig, b, 506, "no memory for the rejected message");
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+    cr_expect(eq(u64, ready_count(rig, "t"), 0));
+    cr_expect(get_message(rig, a, "q", true)->method.basic_get_ok.redelivered);
+}
+
+Test(dead_letter, a_transaction_that_rejects_without_memory_has_settled_nothing)
+{
+    declare_source("q", "", "t", false);
+    declare_queue(rig, a, "t");
+    publish_text(rig, a, "q", "1");
+    rig_send_id(rig, b, 1, METHOD_TX_SELECT);
+    (void)rig_expect(rig, b, 1, METHOD_TX_SELECT_OK);
+    uint64_t tag = take("q", false);
+    send_nack(rig, b, 1, tag, false, false);
+    run_out_of_memory();
+    rig_send_id(rig, b, 1, METHOD_TX_COMMIT);
+    expect_ran_out();
+    rig_expect_close(rig, b, 506, "no memory for the message");
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+    cr_expect(eq(u64, ready_count(rig, "t"), 0));
+}
+
+/* Declares "q", which has dead letters, with one argument more. */
+static void
+declare_with(const char *name, int64_t value, const char *overflow)
+{
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_text(&arguments, "x-dead-letter-exchange", bytes_of(""));
+    table_put_text(&arguments, "x-dead-letter-routing-key", bytes_of("t"));
+    table_put_integer(&arguments, name, value);
+    if (overflow != NULL) {
+        table_put_text(&arguments, "x-overflow", bytes_of(overflow));
+    }
+    struct queue_declare declare = {.queue = bytes_of("q"), .arguments = buffer_bytes(&arguments)};
+    declare_queue_as(rig, a, &declare);
+    declare_queue(rig, a, "t");
+    buffer_fini(&arguments);
+}
+
+/* Nobody gets it any more, and it dies when there is memory. */
+Test(dead_letter, what_expires_without_memory_dies_later)
+{
+    declare_with("x-message-ttl", 1000, NULL);
+    publish_text(rig, a, "q", "1");
+    alloc_faults_plan(1);
+    rig_step(rig, 1010);
+    cr_expect(eq(u32, alloc_faults_left(), 0));
+    cr_expect(eq(u64, ready_count(rig, "t"), 0));
+    cr_expect(zero(ptr, (void *)get_message(rig, b, "q", true)));
+    rig_step(rig, 200);
+    rig_turn(rig);
+    cr_expect(eq(u64, ready_count(rig, "t"), 1));
+    cr_expect(eq(u64, ready_count(rig, "q"), 0));
+}
+
+/* It is too long until then, and no message is lost. */
+Test(dead_letter, a_queue_that_is_too_long_without_memory_is_cut_with_the_next_message)
+{
+    declare_with("x-max-length", 1, "drop-head");
+    publish_text(rig, a, "q", "1");
+    rig->holds_turn = true;
+    publish_text(rig, a, "q", "2");
+    alloc_faults_plan(1);
+    rig->holds_turn = false;
+    rig_turn(rig);
+    cr_expect(eq(u32, alloc_faults_left(), 0));
+    cr_expect(eq(u64, ready_count(rig, "q"), 2));
+    publish_text(rig, a, "q", "3");
+    rig_turn(rig);
+    cr_expect(eq(u64, ready_count(rig, "q"), 1));
+    cr_expect(eq(u64, ready_count(rig, "t"), 2));
+}
+
+Test(dead_letter, a_refusal_that_there_is_no_memory_for_ends_the_connection)
+{
+    declare_with("x-max-length", 0, "reject-publish-dlx");
+    run_out_of_memory();
+    publish_text(rig, b, "q", "1");
+    expect_ran_out();
+    rig_expect_close(rig, b, 506, "no memory for the message");
+    cr_expect(eq(u64, ready_count(rig, "t"), 0));
 }

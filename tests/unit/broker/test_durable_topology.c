@@ -14,11 +14,16 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "broker/apply.h"
+#include "broker/audit.h"
 #include "broker/durability.h"
 #include "broker/login.h"
+#include "broker/parameters.h"
+#include "broker/pause.h"
 #include "broker/user_record.h"
 #include "store/journal.h"
+#include "store/record_fact.h"
 #include "store/space.h"
+#include "store/topology_fold.h"
 #include "tests/unit/broker/core_harness.h"
 
 /* The tight segment has no room for all that is told at once. */
@@ -217,8 +222,8 @@ static struct rig *
 restored_rig(struct bytes records)
 {
     static const enum record_type order[] = {
-        RECORD_VHOST_SET, RECORD_USER_SET,    RECORD_POLICY_SET,    RECORD_EXCHANGE_SET,
-        RECORD_QUEUE_SET, RECORD_BINDING_SET, RECORD_GENERATION_SET};
+        RECORD_VHOST_SET, RECORD_USER_SET,    RECORD_POLICY_SET,     RECORD_EXCHANGE_SET,
+        RECORD_QUEUE_SET, RECORD_BINDING_SET, RECORD_GENERATION_SET, RECORD_FACT_SET};
     struct rig *other = rig_new_empty(NULL);
     struct topology_restore restore;
     topology_restore_init(&restore, other->core);
@@ -749,6 +754,98 @@ Test(durable_topology, generations_come_back)
     rig_free(&other);
 }
 
+/* Facts -------------------------------------------------------------------------------------- */
+
+static enum status
+take_kept(void *context, const struct record *record)
+{
+    buffer_put_bytes(context, record->octets);
+    return STATUS_OK;
+}
+
+/* What is left of what was told when a recovery has folded it; the caller frees the buffer. */
+static struct bytes
+fold_told(struct buffer *out)
+{
+    struct topology_fold fold;
+    struct bytes left = buffer_bytes(&told);
+    struct record record;
+    buffer_init(out);
+    topology_fold_init(&fold);
+    while (record_next(&left, &record) == STATUS_OK) {
+        cr_assert(eq(int, topology_fold_apply(&fold, &record), STATUS_OK));
+    }
+    topology_fold_finish(&fold);
+    cr_assert(eq(int, topology_fold_walk(&fold, take_kept, out), STATUS_OK));
+    topology_fold_fini(&fold);
+    return buffer_bytes(out);
+}
+
+static struct queue *
+first_queue(void)
+{
+    const struct vhost *vhost = core_find_vhost(rig->core, bytes_of("shop"));
+    uint32_t position = 0;
+    return map_next(&vhost->queues, &position)->value;
+}
+
+static void
+put_parameter(const char *name, const char *value)
+{
+    struct change change = {.core = rig->core};
+    enum change_outcome outcome = change_put_parameter(&change, bytes_of(name), bytes_of(value));
+    cr_expect(outcome == CHANGE_MADE || outcome == CHANGE_DONE);
+}
+
+Test(durable_topology, parameters_come_back_as_they_were_last)
+{
+    struct change change = {.core = rig->core};
+    struct buffer kept;
+    put_parameter("cluster_name", "\"before\"");
+    put_parameter("other", "{\"a\":[1,null]}");
+    put_parameter("gone", "1");
+    put_parameter("cluster_name", "\"after\"");
+    cr_expect(eq(int, (int)change_delete_parameter(&change, bytes_of("gone")), CHANGE_DONE));
+    seal();
+    struct rig *other = restored_rig(fold_told(&kept));
+    cr_expect(eq(u32, map_count(&other->core->parameters), 2));
+    cr_expect(bytes_equal_text(core_cluster_name(other->core), "\"after\""));
+    cr_expect(bytes_equal_text(core_parameter(other->core, bytes_of("other")), "{\"a\":[1,null]}"));
+    buffer_fini(&kept);
+    rig_free(&other);
+}
+
+/* More than are kept, so that the oldest are written over. */
+Test(durable_topology, the_audit_comes_back_and_goes_on)
+{
+    enum { EXTRA = 3 };
+    struct buffer kept;
+    uint64_t token;
+    apply_text(shop);
+    struct queue *queue = first_queue();
+    for (int i = 0; i < AUDIT_KEPT + EXTRA; i++) {
+        cr_assert(eq(int,
+                     core_pause_queue(rig->core, queue, i % 2 == 0, bytes_of("oncall"),
+                                      bytes_of("why"), &token),
+                     STATUS_OK));
+    }
+    seal();
+    struct rig *other = restored_rig(fold_told(&kept));
+    const struct audit_entry *oldest = audit_next(other->core, 0);
+    cr_assert(ne(ptr, (void *)oldest, NULL));
+    cr_expect(eq(u64, oldest->number, EXTRA + 1));
+    const struct audit_entry *last = audit_next(other->core, AUDIT_KEPT + EXTRA - 1);
+    cr_assert(ne(ptr, (void *)last, NULL));
+    cr_expect(eq(int, (int)last->action, AUDIT_PAUSE));
+    cr_expect(eq(i64, last->wall_ms, rig->core->now.wall_ms));
+    cr_expect(bytes_equal_text(last->user, "oncall"));
+    cr_expect(bytes_equal_text(last->note, "why"));
+    cr_expect(bytes_equal(last->queue, queue_name(queue)));
+    cr_expect(eq(ptr, (void *)audit_next(other->core, AUDIT_KEPT + EXTRA), NULL));
+    buffer_fini(&kept);
+    rig_free(&other);
+}
+
 /* Hostile records ---------------------------------------------------------------------------- */
 
 /* One vhost, exchange and queue, then the record in question. */
@@ -888,6 +985,15 @@ put_hostile(struct buffer *out, int row, struct bytes bad_ttl, struct bytes bad_
     case 29:
         record_put_policy(out, &(struct record_policy){.id = 9, .vhost = 1, .name = long_name()});
         break;
+    case 30:
+        record_put_fact(out, RECORD_FACT_PARAMETER, 9, bytes_of("?"));
+        break;
+    case 31:
+        record_put_fact(out, RECORD_FACT_AUDIT, 9, bytes_of("?"));
+        break;
+    case 32:
+        record_put_fact(out, 77, 9, name);
+        break;
     default:
         record_put_user(out, 9, 0, name, bytes_of("?"));
         break;
@@ -898,7 +1004,7 @@ put_hostile(struct buffer *out, int row, struct bytes bad_ttl, struct bytes bad_
  * makes it crash. */
 Test(durable_topology, records_that_make_no_sense_are_refused)
 {
-    enum { ROWS = 31 };
+    enum { ROWS = 34 };
     struct buffer bad_ttl;
     struct buffer bad_match;
     buffer_init(&bad_ttl);

@@ -591,6 +591,7 @@ Test(paging, nothing_is_known_any_more_of_the_failures_of_a_dead_letter_that_was
     struct queue_entry entry;
     uint64_t position;
     cr_assert(queue_pop(queue, &entry, &position));
+    cr_assert(eq(int, core_reserve_deaths(queue, DEATH_MAXLEN, 1), STATUS_OK));
     core_let_die(rig->core, queue, &entry, position, DEATH_MAXLEN);
     for (int i = 0; i < DIRECTORY_TURNS_MAX && queue_first_dying(queue) != NULL; i++) {
         pump();

@@ -30,8 +30,8 @@ Test(password, the_same_password_with_the_same_salt_gives_the_same_hash)
         "$scrypt$ln=14,r=8,p=5$",
         "$scrypt$ln=30,r=8,p=5$AAAAAAAAAAAAAAAAAAAAAA",
         /* A salt that leaves no room for the key. */
-        "$scrypt$ln=14,r=8,p=5$"
-        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        ("$scrypt$ln=14,r=8,p=5$"
+         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
     };
     struct random_source random = random_system();
     char hash[PASSWORD_HASH_SIZE];

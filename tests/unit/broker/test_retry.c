@@ -567,6 +567,26 @@ Test(retry_broker, get_finds_nothing_while_the_head_is_held)
     expect_counts(take(), 1, 1, "nack");
 }
 
+/* Timers come in steps: somebody may get the head between its time and that of the timer, which is
+ * called off then. Those who waited for it are served all the same. */
+Test(retry_broker, a_get_of_a_head_that_was_held_leaves_nobody_waiting_for_the_rest)
+{
+    say_text("x-delayed-retry-order", "hold");
+    (void)declare_retrying(1000, 2, 5);
+    publish_numbers(rig, a, "q", 1, 3);
+    fail();
+    consume(rig, b, 1, "q", "c", false);
+    rig_step(rig, 995);
+    rig->now.monotonic_ms += 5;
+    rig->core->now = rig->now; /* the timer's step is not over */
+    struct method get = {.id = METHOD_BASIC_GET,
+                         .basic_get = {.queue = bytes_of("q"), .no_ack = true}};
+    rig_send(rig, a, 1, &get);
+    rig_turn(rig);
+    rig_turn(rig);
+    cr_assert_str_eq(deliveries(rig, b), "2 3");
+}
+
 /* It is over the limit by now, but this tick has moved as many as it may. */
 Test(retry_broker, get_waits_while_a_held_head_is_on_its_way_out)
 {
@@ -660,7 +680,7 @@ Test(retry_broker, without_memory_for_waiting_the_message_holds_its_queue)
     publish_numbers(rig, a, "q", 1, 2);
     uint64_t tag = tag_of(take());
     rig->holds_turn = true;
-    alloc_faults_plan(1);
+    alloc_faults_plan(2); /* behind that for the queue's rates */
     send_nack(rig, b, 1, tag, false, true);
     cr_expect(eq(u32, alloc_faults_left(), 0));
     alloc_faults_plan(0);
@@ -796,15 +816,37 @@ Test(retry_broker, parking_is_tried_again_when_there_is_no_memory)
     publish_text(rig, a, "q", "1");
     uint64_t tag = tag_of(take());
     rig->holds_turn = true;
-    alloc_faults_plan(1);
+    alloc_faults_plan(4); /* behind those for the queue's rates and its death */
     send_nack(rig, b, 1, tag, false, true);
-    cr_expect(eq(u32, alloc_faults_left(), 0));
-    alloc_faults_plan(0);
     rig->holds_turn = false;
     rig_turn(rig);
+    cr_expect(eq(u32, alloc_faults_left(), 0));
+    alloc_faults_plan(0);
     cr_expect(eq(u64, waiting_of(queue, WAITING_PARKED), 0));
     expect_empty();
     rig_step(rig, CORE_DEATH_RETRY_MS + 10);
+    rig_turn(rig);
+    cr_expect(eq(u64, waiting_of(queue, WAITING_PARKED), 1));
+}
+
+/* There is no memory to keep it among the dead: it goes back to its place, and dies from there. */
+Test(retry_broker, without_memory_for_its_death_a_message_is_not_handed_out_and_dies_later)
+{
+    const struct queue *queue = declare_retrying(0, 0, 0);
+    publish_numbers(rig, a, "q", 1, 2);
+    uint64_t tag = tag_of(take());
+    rig->holds_turn = true;
+    alloc_faults_plan(2); /* behind that for the queue's rates */
+    send_nack(rig, b, 1, tag, false, true);
+    cr_expect(eq(u32, alloc_faults_left(), 0));
+    cr_expect(eq(u64, queue->ready_count, 2));
+    alloc_faults_plan(1);
+    rig->holds_turn = false;
+    consume(rig, b, 1, "q", "c", false);
+    cr_expect(eq(u32, alloc_faults_left(), 0));
+    rig_expect_nothing(rig, b);
+    rig_step(rig, 110);
+    cr_assert_str_eq(deliveries(rig, b), "2");
     rig_turn(rig);
     cr_expect(eq(u64, waiting_of(queue, WAITING_PARKED), 1));
 }
@@ -931,6 +973,26 @@ Test(retry_broker, very_many_failures_are_noted_in_slices_and_what_follows_waits
     cr_expect(eq(u64, queue->ready_count, MANY));
     rig_turn(rig);
     rig_expect_channel_close(rig, b, 1, REPLY_PRECONDITION_FAILED, "unknown delivery tag 1001");
+}
+
+/* What came while others were settled is settled before what comes later, whatever each says. */
+Test(retry_broker, settlements_keep_their_order_behind_slices)
+{
+    const struct queue *queue = have_many_open();
+    cancel(rig, b, "c");
+    rig->holds_turn = true;
+    send_nack(rig, b, 1, SLICE + 100, true, true);
+    send_ack(rig, b, 1, MANY - 100, true); /* waits for that */
+    rig->core->work_left = 0;              /* and goes on waiting when it is over */
+    core_go_on_settling(rig->core);
+    send_nack(rig, b, 1, MANY, true, true);
+    rig->holds_turn = false;
+    for (int i = 0; i < 20; i++) {
+        rig_turn(rig);
+    }
+    rig_expect_nothing(rig, b);
+    cr_expect(eq(u64, queue->failures->failed_count, SLICE + 200));
+    cr_expect(eq(u64, rig->core->counters.acked, MANY - SLICE - 200));
 }
 
 /* Tag 0 means what is open now, not what the consumer is handed meanwhile. */

@@ -300,6 +300,58 @@ Test(definitions, a_single_vhost_gets_its_name_from_who_reads_it)
     definitions_fini(&definitions);
 }
 
+/* Found by fuzzing: a file with two users of one name is none. Where rows are imported one after
+ * the other, the last one holds. */
+Test(definitions, of_two_rows_about_the_same_the_last_one_holds)
+{
+    struct definitions definitions;
+    read_json(
+        &definitions,
+        "{\"users\": [{\"name\": \"u\", \"tags\": \"\"}, {\"name\": \"v\"}, {\"name\": \"u\", "
+        "\"tags\": \"monitoring\"}], \"permissions\": [{\"user\": \"u\", \"vhost\": \"/\", "
+        "\"configure\": \".*\", \"write\": \"\", \"read\": \"\"}, {\"user\": \"u\", \"vhost\": "
+        "\"/\", \"configure\": \"\", \"write\": \"\", \"read\": \"\"}], \"policies\": [{\"vhost\": "
+        "\"/\", \"name\": \"p\", \"pattern\": \"a\", \"definition\": {\"max-length\": 1}}, "
+        "{\"vhost\": \"/\", \"name\": \"p\", \"pattern\": \"b\", \"definition\": "
+        "{\"max-length\": 2}}]}",
+        "/");
+    cr_expect(eq(sz, definitions.users.count, 2));
+    cr_expect(eq(sz, definitions.users.items[0].tag_count, 1));
+    cr_expect(eq(sz, definitions.permissions.count, 1));
+    cr_expect(eq(str, (char *)definitions.permissions.items[0].configure, ""));
+    cr_expect(eq(sz, definitions.policies.count, 1));
+    cr_expect(bytes_equal_text(definitions.policies.items[0].pattern, "b"));
+    char *yaml = yaml_of(&definitions);
+    struct definitions again;
+    read_yaml(&again, yaml);
+    free(yaml);
+    definitions_fini(&again);
+    definitions_fini(&definitions);
+}
+
+/* Found by fuzzing: what does not compile denies, and leaving it out would allow. */
+Test(definitions, a_topic_right_that_does_not_compile_allows_nothing)
+{
+    struct definitions definitions;
+    read_json(
+        &definitions,
+        "{\"users\": [{\"name\": \"u\", \"tags\": \"\"}], \"permissions\": [{\"user\": \"u\", "
+        "\"vhost\": \"/\", \"configure\": \"a\", \"write\": \"b\", \"read\": \"c\"}], "
+        "\"topic_permissions\": [{\"user\": \"u\", \"vhost\": \"/\", \"exchange\": \"x\", "
+        "\"write\": \"(\", \"read\": \"a\"}]}",
+        "/");
+    char *yaml = yaml_of(&definitions);
+    cr_expect(strstr(yaml, "x: {write: \"\", read: \"a\"}") != NULL ||
+                  strstr(yaml, "x: {write: \"\", read: a}") != NULL,
+              "%s", yaml);
+    cr_expect(warns(&definitions, "the topic expression cannot be used"));
+    struct definitions again;
+    read_yaml(&again, yaml);
+    free(yaml);
+    definitions_fini(&again);
+    definitions_fini(&definitions);
+}
+
 /* Rather nothing than a queue of another type. */
 Test(definitions, a_type_that_finds_no_memory_is_told)
 {

@@ -408,8 +408,9 @@ Test(clocks, deaths_have_rates_by_reason)
     for (int i = 0; i < 100; i++, step(1000)) {
         push(2);
         queue_clocks_touch(queue);
-        queue_dying_of(queue)->died_count[DEATH_REJECTED]++;
-        queue_dying_of(queue)->died_count[DEATH_MAXLEN] += 2;
+        cr_assert(eq(int, queue_reserve_dying(queue, 0), STATUS_OK));
+        queue->dying->died_count[DEATH_REJECTED]++;
+        queue->dying->died_count[DEATH_MAXLEN] += 2;
     }
     read_clocks();
     cr_expect(is_about(reading.rates[RATE_1_MIN].died[DEATH_REJECTED], 1));
@@ -454,4 +455,35 @@ Test(clocks, without_memory_for_them_no_message_comes)
     alloc_faults_plan(0);
     entry_memory_free_spares(&memory);
     queue_check(queue);
+}
+
+/* A message that is served without memory for that is not counted; the next one is. */
+Test(clocks, without_memory_a_waiting_time_is_not_counted)
+{
+    push(2);
+    step(5);
+    lend();
+    lend();
+    alloc_faults_plan(1);
+    acknowledge(0);
+    cr_expect(eq(u32, alloc_faults_left(), 0));
+    alloc_faults_plan(0);
+    cr_expect(eq(u64, queue->unacked_count, 1));
+    acknowledge(0);
+    read_clocks();
+    cr_expect(eq(u64, reading.wait_count, 1));
+    cr_expect(eq(u64, reading.wait_sum_ms, 5));
+}
+
+Test(clocks, without_memory_a_reading_has_ages_and_no_rates)
+{
+    push(1);
+    step(3000);
+    alloc_faults_plan(1);
+    queue_read_clocks(queue, &reading);
+    cr_expect(eq(u32, alloc_faults_left(), 0));
+    alloc_faults_plan(0);
+    cr_expect(eq(u64, reading.oldest_ready_ms, 3000));
+    cr_expect(eq(u64, reading.wait_count, 0));
+    cr_expect(is_about(reading.rates[0].arrived, 0));
 }

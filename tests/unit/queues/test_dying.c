@@ -6,6 +6,7 @@
 #include <criterion/new/assert.h>
 
 #include "queues/queue.h"
+#include "tests/support/alloc_faults.h"
 
 static struct queue *queue;
 
@@ -28,8 +29,37 @@ static void
 add(uint32_t number)
 {
     struct dying_message message = {.entry = {.size = number}, .number = number};
+    cr_assert(eq(int, queue_reserve_dying(queue, 1), STATUS_OK));
     queue_add_dying(queue, &message);
     cr_assert(eq(u64, queue_last_dying(queue)->number, number));
+}
+
+/* Room for many is there as a whole, or whoever asks for it is told. */
+Test(dying, room_is_made_before_anything_dies)
+{
+    enum { COUNT = 500 };
+    uint32_t failed_count = 0;
+    for (bool has_failed = true; has_failed;) {
+        alloc_faults_plan(3);
+        enum status status = queue_reserve_dying(queue, COUNT);
+        has_failed = alloc_faults_left() == 0;
+        cr_assert(eq(int, status, has_failed ? STATUS_NO_MEMORY : STATUS_OK));
+        failed_count += has_failed;
+        queue_check(queue);
+    }
+    cr_expect(ge(u32, failed_count, 2));
+    alloc_faults_plan(1);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        struct dying_message message = {.number = i};
+        queue_add_dying(queue, &message);
+    }
+    cr_expect(eq(u32, alloc_faults_left(), 1));
+    alloc_faults_plan(0);
+    queue_check(queue);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        queue_take_dying(queue);
+    }
+    queue_check(queue);
 }
 
 /* Ordering in the target is the order of deaths. */

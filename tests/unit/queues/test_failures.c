@@ -158,7 +158,7 @@ Test(failures, no_message_is_lent_without_room_to_count)
 /* A note of an attempt that there is no memory to keep is gone, and all else is as before. */
 Test(failures, what_was_said_is_forgotten_without_memory)
 {
-    for (uint32_t nth = 1; nth <= 2; nth++) {
+    for (uint32_t nth = 1; nth <= 4; nth++) {
         struct failure_row *row = add(1);
         struct failure_note *note =
             failure_note_new(1, bytes_of("A"), bytes_of("one"), bytes_make(NULL, 0));

@@ -10,6 +10,7 @@
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/random.h"
+#include "queues/clocks.h"
 #include "tests/support/alloc_faults.h"
 
 enum { MODEL_MESSAGES = 20000, CONSUMERS_MAX = 8 };
@@ -148,13 +149,12 @@ end_one(uint64_t choice, bool is_returned)
     uint64_t at = choice % model.out_count;
     uint64_t position = model.out[at];
     model.out[at] = model.out[--model.out_count];
+    struct queue_entry entry = {.content = {.bits = position}, .size = (uint32_t)position % 100};
     if (!is_returned) {
-        struct queue_entry settled = {.content = {.bits = position}};
-        queue_settle(queue, &settled, position);
+        queue_settle(queue, &entry, position);
         model.places[position] = PLACE_NONE;
         return;
     }
-    struct queue_entry entry = {.content = {.bits = position}, .size = (uint32_t)position % 100};
     queue_return(queue, &entry, position);
     model.places[position] = PLACE_READY;
     model.redelivered[position] = true;
@@ -282,6 +282,33 @@ Test(queue, gives_back_the_room_kept_for_returns)
     }
     cr_expect(le(u32, queue->returned_capacity, 16));
     queue_check(queue);
+}
+
+/* Whatever becomes of what is lent, its octets are no longer counted as lent. */
+Test(queue, octets_that_are_lent_are_counted)
+{
+    uint64_t positions[3];
+    struct queue_entry entries[3];
+    push(10);
+    push(200);
+    push(3000);
+    for (int i = 0; i < 3; i++) {
+        entries[i] = lend(&positions[i]);
+    }
+    cr_expect(eq(u64, queue->ready_bytes, 0));
+    cr_expect(eq(u64, queue->clocks->lent_bytes, 3210));
+    queue_return(queue, &entries[1], positions[1]);
+    cr_expect(eq(u64, queue->ready_bytes, 200));
+    cr_expect(eq(u64, queue->clocks->lent_bytes, 3010));
+    queue_settle(queue, &entries[0], positions[0]);
+    cr_expect(eq(u64, queue->clocks->lent_bytes, 3000));
+    queue_settle(queue, &entries[2], positions[2]);
+    cr_expect(eq(u64, queue->clocks->lent_bytes, 0));
+    cr_assert(eq(int, queue_lend_again(queue, &entries[0], positions[0]), STATUS_OK));
+    cr_expect(eq(u64, queue->clocks->lent_bytes, 10));
+    queue_settle(queue, &entries[0], positions[0]);
+    cr_expect(eq(u64, queue->clocks->lent_bytes, 0));
+    drain();
 }
 
 Test(queue, that_finds_no_memory_refuses_and_stays_as_it_was)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/batch_header.h"
 #include "store/record.h"
+#include "store/record_fact.h"
 
 #include "store/little_endian.h"
 
@@ -128,7 +129,7 @@ static const struct row_attempts FULL_ATTEMPTS = {
 /* With the other parts or alone; of a message that never failed nothing is said. */
 Test(record, row_state_keeps_the_attempts_that_failed)
 {
-    static const struct row_state states[] = {FULL_STATE, {.delivery_count = 7}, {0}};
+    const struct row_state states[] = {FULL_STATE, {.delivery_count = 7}, {0}};
     static const struct row_attempts none;
     uint64_t queues[] = {7, 9};
     for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
@@ -315,6 +316,27 @@ Test(record, generation_keeps_every_field)
     cr_expect(eq(u64, record.deleted.id, 6));
 }
 
+Test(record, fact_keeps_kind_number_and_octets)
+{
+    record_put_fact(&out, RECORD_FACT_AUDIT, 41, bytes_of("what was done"));
+    record_put_fact(&out, 77, 0, bytes_of(""));
+    record_put_fact_delete(&out, RECORD_FACT_PARAMETER, 6);
+    struct bytes left = buffer_bytes(&out);
+    struct record record;
+    cr_assert(eq(int, record_next(&left, &record), STATUS_OK));
+    cr_expect(eq(int, (int)record.type, RECORD_FACT_SET));
+    cr_expect(eq(u32, record.fact.kind, RECORD_FACT_AUDIT));
+    cr_expect(eq(u64, record.fact.id, 41));
+    cr_expect(bytes_equal_text(record.fact.rest, "what was done"));
+    cr_assert(eq(int, record_next(&left, &record), STATUS_OK));
+    cr_expect(eq(u32, record.fact.kind, 77), "what it means is not the store's business");
+    cr_expect(eq(sz, record.fact.rest.size, 0));
+    cr_assert(eq(int, record_next(&left, &record), STATUS_OK));
+    cr_expect(eq(int, (int)record.type, RECORD_FACT_DELETE));
+    cr_expect(eq(u64, record.fact.id, 6));
+    cr_expect(eq(int, record_next(&left, &record), STATUS_AGAIN));
+}
+
 /* Octets from a disk are never trusted: every cut and every changed octet either decodes within the
  * record or is refused. The address sanitizer watches. */
 Test(record, damage_never_leads_outside_the_record)
@@ -327,6 +349,7 @@ Test(record, damage_never_leads_outside_the_record)
     record_ack_end(&writer, &out);
     record_put_queue(&out, 4, 1, 0, bytes_of("queue"), bytes_of("arguments"));
     record_put_row_state(&out, 4160, &FULL_STATE, &FULL_ATTEMPTS, true, queues, 3);
+    record_put_fact(&out, RECORD_FACT_PARAMETER, 5, bytes_of("octets"));
     struct bytes whole = buffer_bytes(&out);
     for (size_t at = 0; at < whole.size; at++) {
         for (unsigned bit = 0; bit < 8; bit++) {
