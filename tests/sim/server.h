@@ -20,6 +20,7 @@ struct server {
     struct core *core; /* NULL: it is not running */
     struct chunk_pool *pool;
     struct wire wire; /* to the clients */
+    bool is_broken;   /* something was taken away from it: a mutant */
     bool frees_early; /* a chunk goes although a network may still read it: a mutant */
     struct log log;
     struct clock_reading now;

@@ -325,6 +325,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
     server_init(&world->server, dice_roll(&world->dice),
                 (struct net_port){.post = world_on_action, .context = world}, to, NULL);
     history_set_time(&world->history, world->server.now.monotonic_ms);
+    world->server.is_broken = mutant != MUTANT_NONE;
     world->server.frees_early = mutant == MUTANT_EARLY_FREE;
     for (uint32_t i = 0; i < ACTORS_MAX; i++) {
         actor_init(&world->actors[i], i);

@@ -124,7 +124,8 @@ world_send_on(struct world *world)
     uint32_t target = dice_below(dice, world->habits.queue_names);
     struct desk_order order = {
         .action = dice_below(dice, 4) == 0 ? DESK_DROP : DESK_REPLAY,
-        .filter = {.places = places[dice_below(dice, 4)]},
+        /* What asks for something in the content has it read, so that it can be told what it is. */
+        .filter = {.places = places[dice_below(dice, 4)], .not_batch = bytes_of("-")},
         .limit = 1 + dice_below(dice, 20),
         .target = {.to = dice_below(dice, 3) == 0 ? REPLAY_TO_ORIGIN_QUEUE : REPLAY_TO_EXCHANGE,
                    .exchange = bytes_of(""),
