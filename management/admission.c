@@ -183,11 +183,16 @@ admission_free(struct call_ask *ask)
     free(admission);
 }
 
+/* Who asks for another machine's name, or through a proxy, comes from elsewhere: a user who may
+ * come from this machine only is not let in for the page of somebody who has had his own name mean
+ * this machine. */
 static struct net_peer *
-copy_peer(const struct server_connection *connection)
+copy_peer(const struct call *call, const struct server_connection *connection)
 {
     struct net_peer *peer = xalloc(sizeof(*peer));
     *peer = connection->peer;
+    peer->is_loopback =
+        peer->is_loopback && (connection->port_kind == PORT_CONTROL || http_is_local(call->http));
     return peer;
 }
 
@@ -295,7 +300,7 @@ begin_sign_in(struct call *call, const struct server_connection *connection)
         admission_free(&admission->ask);
         return;
     }
-    admission->peer = copy_peer(connection);
+    admission->peer = copy_peer(call, connection);
     call_ask(call, &admission->ask);
 }
 
@@ -316,7 +321,7 @@ admission_begin(struct call *call, const struct server_connection *connection)
                                             &admission->password, &is_malformed);
     admission->is_house = connection->is_house && !has_credentials && !is_malformed;
     if (has_credentials || admission->is_house) {
-        admission->peer = copy_peer(connection);
+        admission->peer = copy_peer(call, connection);
         call_ask(call, &admission->ask);
         return;
     }

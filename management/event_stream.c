@@ -16,7 +16,7 @@
 enum {
     PERIOD_MS = 1000,
     PERIOD_MAX_MS = 10 * 1000,
-    SHARE = 100, /* a watch may take one part in so many of the time */
+    SHARE = 300, /* a watch may take one part in so many of the time */
     SIGN_OF_LIFE_MS = 15 * 1000,
     UNREAD_MS = 5 * 1000, /* a full stream of which nothing is taken for so long is cut off */
     TARGET_MAX = 2048,

@@ -4,8 +4,9 @@
  *
  * A watch is one such question in the name of one user. Streams of the same user that ask the same
  * share it, so that many consoles cost what one does. It is asked once a second, or more rarely: so
- * rarely that the core gives it no more than a hundredth of its time. Each time the user is judged
- * anew: who has lost a right sees nothing more, and whose session is over has the stream ended.
+ * rarely that the core gives it no more than a part in three hundred of its time. Each time the
+ * user is judged anew: who has lost a right sees nothing more, and whose session is over has the
+ * stream ended.
  *
  * Bounds: STREAMS_MAX streams, STREAM_WATCHES_MAX questions each; a reader who leaves
  * STREAM_BACKLOG_MAX octets unread is told no more until he has read, then what is so by then; who

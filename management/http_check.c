@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "management/http_check.h"
 
+#include <arpa/inet.h>
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
@@ -252,4 +253,42 @@ http_is_of_other_origin(struct evhttp_request *http)
         return false;
     }
     return slashes == NULL || host == NULL || strcasecmp(slashes + 3, host) != 0;
+}
+
+/* Where the port begins, or the end; a colon within brackets is an address's. */
+static size_t
+host_size(const char *host)
+{
+    const char *bracket = host[0] == '[' ? strchr(host, ']') : NULL;
+    return bracket != NULL ? (size_t)(bracket - host) + 1 : strcspn(host, ":");
+}
+
+static bool
+is_address(const char *host, size_t size)
+{
+    enum { ADDRESS_SIZE = 64 };
+    char text[ADDRESS_SIZE];
+    struct in6_addr address;
+    bool has_brackets = host[0] == '[';
+    size_t edge = has_brackets ? 1 : 0;
+    if (size >= sizeof(text) || size <= 2 * edge) {
+        return false;
+    }
+    (void)snprintf(text, sizeof(text), "%.*s", (int)(size - 2 * edge), host + edge);
+    return inet_pton(has_brackets ? AF_INET6 : AF_INET, text, &address) == 1;
+}
+
+bool
+http_is_local(struct evhttp_request *http)
+{
+    static const char *const of_proxies[] = {"X-Forwarded-For", "Forwarded", "X-Real-IP"};
+    const char *host = find_header(http, "Host");
+    size_t size = host == NULL ? 0 : host_size(host);
+    for (size_t i = 0; i < ARRAY_LEN(of_proxies); i++) {
+        if (find_header(http, of_proxies[i]) != NULL) {
+            return false;
+        }
+    }
+    return host == NULL || is_address(host, size) ||
+           (size == strlen("localhost") && strncasecmp(host, "localhost", size) == 0);
 }

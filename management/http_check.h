@@ -38,4 +38,8 @@ const char *http_cookie_name(bool is_tls);
 /* Whether a page of another origin asks, by the header Origin. */
 bool http_is_of_other_origin(struct evhttp_request *http);
 
+/* Whether it is asked for as something on this machine: by "localhost" or by an address, and not
+ * through a proxy that says for whom. */
+bool http_is_local(struct evhttp_request *http);
+
 #endif

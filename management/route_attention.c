@@ -271,8 +271,8 @@ write_drift(struct json_writer *json, const struct drift_watch *watch)
         if (found->count == 0) {
             continue;
         }
-        (void)snprintf(what, sizeof(what), "%" PRIu64 " differences from its configuration",
-                       found->count);
+        (void)snprintf(what, sizeof(what), "%" PRIu64 " difference%s from its configuration",
+                       found->count, found->count == 1 ? "" : "s");
         begin_item(json, SEVERITY_WARNING, "topology_drift", "vhost");
         json_put_text(json, "vhost", found->vhost);
         json_put_text(json, "name", found->vhost);

@@ -33,7 +33,6 @@
     DO(dom, "dom.js", "text/javascript; charset=utf-8")                                            \
     DO(api, "api.js", "text/javascript; charset=utf-8")                                            \
     DO(table, "table.js", "text/javascript; charset=utf-8")                                        \
-    DO(attention, "attention.js", "text/javascript; charset=utf-8")                                \
     DO(overview, "overview.js", "text/javascript; charset=utf-8")                                  \
     DO(queues, "queues.js", "text/javascript; charset=utf-8")                                      \
     DO(letters, "letters.js", "text/javascript; charset=utf-8")                                    \

@@ -86,10 +86,12 @@ def check_events():
     sources = events_of_sources({name.split(".")[0] for name in page})
     for name in sorted(page.keys() - {name for name, _level in sources}):
         yield f"docs/logs.md: {name} is not logged anywhere"
+    for name in sorted({name for name, _level in sources} - page.keys()):
+        yield f"docs/logs.md: {name} is missing"
     for name, level in sorted(sources, key=str):
         if name not in page:
-            yield f"docs/logs.md: {name} is missing"
-        elif level is not None and level not in page[name]:
+            continue
+        if level is not None and level not in page[name]:
             yield f"docs/logs.md: {name} is logged as {level}"
 
 

@@ -3,8 +3,7 @@
 import { act, badge, button, choice, count, definitions, dialog, field, h, link, notice, octets,
   plural, replace, span, table, time } from "./dom.js";
 import { ask, deskPath, get, may, part, query, watch } from "./api.js";
-import { queueLink } from "./attention.js";
-import { messageView, peekBox } from "./queues.js";
+import { messageView, peekBox, queueLink } from "./queues.js";
 
 const POLL_MS = 400;
 

@@ -2,8 +2,8 @@
 // The broker at a glance: is it well, how much goes through it, what needs somebody.
 import { badge, count, h, link, octets, plural, rate, Recent, replace, setText, span,
   sparkline } from "./dom.js";
-import { get, may, watch } from "./api.js";
-import { readNeeds } from "./attention.js";
+import { get, may, part, watch } from "./api.js";
+import { queueLink } from "./queues.js";
 
 const KEPT = 600;
 // What was measured outlives the page: coming back shows the same lines.
@@ -133,8 +133,37 @@ function tiles({ value, latest, letters, drift, node, vitals }) {
   return found;
 }
 
-const WORDS = { critical: "Critical", error: "Critical", warning: "Warning", info: "Note" };
-const KINDS = { critical: "bad", error: "bad", warning: "warn", info: "" };
+// By kind: what the way is called, where it leads, and who may go there.
+const WAYS = {
+  unroutable: ["Explain a route", "routes", "look"],
+  clients_blocked: ["See connections", "connections", "look"],
+  connection_churn: ["See connections", "connections", "look"],
+  topology_drift: ["Plan", "plan", "see_all"],
+  reload_failed: ["Read the log", "log", "see_all"],
+};
+
+// Where the one thing to do is done.
+function placeOf(item) {
+  if (item.object !== "queue") {
+    const [text, path, ability] = WAYS[item.kind] || [];
+    const about = item.object === "exchange" &&
+      `?vhost=${part(item.vhost)}&exchange=${part(item.name || "")}`;
+    return text && may(ability) && link(`#/${path}${about || ""}`, text, { class: "button" });
+  }
+  const where = `${part(item.vhost)}/${part(item.name)}`;
+  return item.kind === "dead_letters" && may("operate") ?
+    link(`#/dead-letters/${where}`, "Triage and replay", { class: "button" }) :
+    link(`#/queue/${where}`, "Look at the queue", { class: "button" });
+}
+
+// {severity, title, object, why, action, place} of what the broker says.
+const readNeeds = (value) => value.items.map((item) => ({ severity: item.severity,
+  title: item.what, why: item.why, action: item.action, place: placeOf(item),
+  object: item.object === "queue" ? queueLink(item.vhost, item.name)
+    : item.name === undefined ? "" : `${item.object} ${item.name || "(default)"}` }));
+
+const WORDS = { critical: "Critical", warning: "Warning", info: "Note" };
+const KINDS = { critical: "bad", warning: "warn", info: "" };
 
 function attention(items) {
   if (items.length === 0) return h("p", { class: "quiet calm" }, "Nothing needs attention.");

@@ -2,9 +2,37 @@
 // All queues, and one: how it is, what it is set to and by whom, who consumes, what is in it.
 import { act, badge, button, chart, confirm, count, definitions, dialog, field, h, json, link,
   notice, octets, rate, Recent, replace, setText, span, table, time } from "./dom.js";
-import { needOf, queueLink, stateOf, trend } from "./attention.js";
 import { liveList } from "./table.js";
 import { ask, deskPath, get, may, part, query, queuePath, watch } from "./api.js";
+
+export const queueHash = (vhost, name) => `#/queue/${part(vhost)}/${part(name)}`;
+export const queueLink = (vhost, name) => link(queueHash(vhost, name), name || "(no name)");
+
+function change(queue) {
+  return queue.messages_details ? queue.messages_details.rate : 0;
+}
+
+// One word or two for how a queue is, and how loud to say it.
+function stateOf(queue) {
+  const own = queue.bourse || {};
+  if (own.paused || queue.state === "paused") return ["paused", "warn"];
+  if (queue.messages_ready > 0 && queue.consumers === 0) {
+    return ["no consumer", change(queue) > 0.5 ? "bad" : "warn"];
+  }
+  if (change(queue) > 0.5 && queue.messages_ready > 100) return ["growing", "warn"];
+  if (change(queue) < -0.5 && queue.messages_ready > 0) return ["draining", "good"];
+  if (queue.messages > 0) return ["busy", "good"];
+  return own.arrival_rate > 0 ? ["flowing", "good"] : ["idle", ""];
+}
+
+function trend(queue) {
+  const rate = change(queue);
+  return rate > 0.5 ? "↗" : rate < -0.5 ? "↘" : "→";
+}
+
+// The worst that the broker says of one queue, or nothing; it says the worst first.
+const needOf = (value, vhost, name) => value.items.find((item) =>
+  item.object === "queue" && item.vhost === vhost && item.name === name);
 
 const stat = (queue, name) => queue.message_stats && queue.message_stats[`${name}_details`] ?
   queue.message_stats[`${name}_details`].rate : 0;

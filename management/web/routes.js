@@ -2,7 +2,7 @@
 // Where messages go: the route explainer, and the topology as a picture.
 import { act, badge, button, count, field, h, rate, replace, s, setText, span, table } from "./dom.js";
 import { ask, get, may, part } from "./api.js";
-import { queueHash, queueLink } from "./attention.js";
+import { queueHash, queueLink } from "./queues.js";
 
 // "name=value" a line; true, false and numbers are what they look like.
 function readHeaders(text) {

@@ -13,7 +13,7 @@ from support import broker as brokers
 pytestmark = pytest.mark.bourse_only
 
 MIB = 1024 * 1024
-GUEST = b"Host: x\r\nConnection: close\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n"
+GUEST = b"Host: localhost\r\nConnection: close\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n"
 JSON = b"Content-Type: application/json\r\n"
 
 
@@ -195,13 +195,37 @@ def test_a_path_names_routes_and_no_files(address, path):
     assert b"root:" not in answer
 
 
-# X-Forwarded-For makes nobody local, nor does a Host: T20.
+# Nobody is who a header says: T20.
 @pytest.mark.parametrize("header", [b"X-Forwarded-For: 127.0.0.1", b"Forwarded: for=127.0.0.1",
                                     b"X-Real-IP: 127.0.0.1", b"X-Forwarded-User: guest",
                                     b"Remote-User: guest"])
 def test_headers_of_proxies_give_no_rights(address, header):
     request = b"GET /api/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + header
     assert status_of(ask(address, request + b"\r\n\r\n")) == 401
+
+
+# T20, and a page whose name means this machine by now (DNS rebinding): for it the browser says that
+# it is of the same origin, and where the URL is plain http it says nothing at all.
+@pytest.mark.parametrize("host", [b"localhost", b"LocalHost:15672", b"127.0.0.1:80", b"[::1]:15672",
+                                  b"10.1.2.3"])
+def test_guest_is_let_in_for_names_of_this_machine(address, host):
+    request = b"GET /api/whoami HTTP/1.1\r\n" + GUEST.replace(b"localhost", host) + b"\r\n"
+    assert status_of(ask(address, request)) == 200
+
+
+# Each refusal counts as a guess and slows the next login, until one succeeds.
+@pytest.mark.parametrize("host, more", [
+    (b"attacker.example", b""), (b"attacker.example:15672", b""),
+    (b"localhost.attacker.example", b""), (b"127.0.0.1.attacker.example", b""), (b"[::1", b""),
+    (b"[]", b""), (b"", b""), (b"::1", b""), (b"[127.0.0.1]", b""),
+    (b"localhost", b"X-Forwarded-For: 127.0.0.1\r\n"), (b"localhost", b"X-Real-IP: 10.0.0.1\r\n"),
+    (b"localhost", b"Forwarded: for=127.0.0.1\r\n"),
+])
+def test_guest_is_not_let_in_for_other_names_or_through_a_proxy(address, host, more):
+    line = b"GET /api/whoami HTTP/1.1\r\n"
+    request = line + GUEST.replace(b"localhost", host) + more + b"\r\n"
+    assert status_of(ask(address, request)) == 401
+    assert status_of(ask(address, line + GUEST + b"\r\n")) == 200
 
 
 # T18: what a form of another site can send without being asked for it.

@@ -371,6 +371,23 @@ def test_names_of_another_vhost_are_out_of_reach(broker):
     assert command(broker, user, "out", ("queue", "declare", "q")).returncode == 77
 
 
+# Parameters are another way to operator policies and limits, and as narrow.
+def test_parameters_of_another_vhost_are_not_seen(broker):
+    api = api_of(broker, "guest", "guest")
+    for vhost in ("in", "out"):
+        made(api.call("PUT", f"vhost-limits/{vhost}/max-queues", {"value": 77}))
+        made(api.call("PUT", f"operator-policies/{vhost}/cap",
+                      {"pattern": "^cap", "definition": {"max-length": 7}}))
+    for path in ("parameters", "parameters/vhost-limits", "parameters/operator_policy",
+                 "vhost-limits", "operator-policies"):
+        status, rows = api_of(broker, "tags-policymaker").get(path)
+        assert status == 200 and {row["vhost"] for row in rows} == {"in"}, (path, rows)
+    for path in ("parameters/vhost-limits/out", "parameters/operator_policy/out"):
+        assert api_of(broker, "tags-policymaker").get(path)[1] == [], path
+    for path in ("parameters/vhost-limits/out/limits", "parameters/operator_policy/out/cap"):
+        assert api_of(broker, "tags-policymaker").get(path)[0] == 404, path
+
+
 # -- every route with every role
 
 def routes():

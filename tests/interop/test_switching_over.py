@@ -39,7 +39,7 @@ def test_messages_arrive_as_they_were(ends):
     bodies = [b"", b"\x00\xff", b"x" * 300000, *(b"%d" % number for number in range(2000))]
     for body in bodies:
         source.publish("", "old/orders", body, **letters.PROPERTIES)
-    source.ping()
+    source.wait_for_counts("old/orders", len(bodies), 0)  # a queue of RabbitMQ has a turn of its own
     words = ("drain", address(ends[0], "%2F/old%2Forders"), "--target", address(ends[1]))
     planned = brokers.run_command(*words, "--to", "orders", "--dry-run")
     assert planned.returncode == 0 and "2003 messages would be" in planned.stdout, planned.stderr
@@ -96,7 +96,7 @@ def test_the_migration_page_step_by_step(tmp_path):
             b"%d" % number for number in range(500)]
         # And back: what the new broker holds by then.
         channel.publish("orders", "eu.late", "late")
-        channel.ping()
+        channel.wait_for_counts("billing", 1, 0)
         (tmp_path / "new-billing.txt").write_text(place(new) + "/billing\n")
         (tmp_path / "old-vhost.txt").write_text(place(old) + "\n")
         back = brokers.run_command("drain", f"@{tmp_path}/new-billing.txt", "--to", "billing",
@@ -131,7 +131,7 @@ def fill_old_broker(old):
     channel = old.connect().open(vhost="shop", user="billing", password="till").channel()
     for number in range(500):
         channel.publish("orders", "eu.order", str(number), delivery_mode=2)
-    channel.ping()
+    channel.wait_for_counts("billing", 500, 0)
 
 
 @pytest.mark.parametrize("words, status, told", [

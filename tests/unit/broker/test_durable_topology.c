@@ -840,7 +840,7 @@ Test(durable_topology, the_audit_comes_back_and_goes_on)
     cr_expect(eq(i64, last->wall_ms, rig->core->now.wall_ms));
     cr_expect(bytes_equal_text(last->user, "oncall"));
     cr_expect(bytes_equal_text(last->note, "why"));
-    cr_expect(bytes_equal(last->queue, queue->name));
+    cr_expect(bytes_equal(last->queue, queue_name(queue)));
     cr_expect(eq(ptr, (void *)audit_next(other->core, AUDIT_KEPT + EXTRA), NULL));
     buffer_fini(&kept);
     rig_free(&other);
