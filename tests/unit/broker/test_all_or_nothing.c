@@ -353,6 +353,7 @@ Test(all_or_nothing, a_return_that_cannot_be_sent_leaves_the_commit_done)
      * attempt has made for good would have the next one pass over it. */
     for (size_t i = 0; i < QUEUE_COUNT; i++) {
         cr_assert(eq(int, queue_make_clocks(find_queue(rig, QUEUES[i])), STATUS_OK));
+        cr_assert(eq(int, queue_reserve_dying(find_queue(rig, QUEUES[i]), MANY), STATUS_OK));
     }
     uint64_t token;
     struct fault fault;
