@@ -9,6 +9,7 @@ instead, which is how their expectations were checked.
 
 import os
 import secrets
+import signal
 import textwrap
 
 import pytest
@@ -21,6 +22,12 @@ def pytest_addoption(parser):
                      help="which broker the shared fixtures start")
     parser.addoption("--address", metavar="HOST:PORT",
                      help="a peer that runs already, instead of one started for this run")
+
+
+def pytest_configure():
+    """A shell has what it puts into the background ignore these, and so would all that is started here."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config, items):
