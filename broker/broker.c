@@ -2,6 +2,7 @@
 #include "broker/broker.h"
 
 #include "base/alloc.h"
+#include "base/short_turns.h"
 #include "broker/apply.h"
 #include "broker/core.h"
 #include "broker/core_clock.h"
@@ -488,6 +489,7 @@ broker_run(struct broker *broker)
     static const uint64_t STOPPING_TURN_MS = 50;
     static const uint64_t DATA_TURN_MS = 1000; /* the room on the disk is asked for */
     uint64_t wait_ms = broker->data != NULL ? DATA_TURN_MS : UINT64_MAX;
+    short_turns_ask();
     while (broker_turn(broker, broker->state != BROKER_RUNNING ? STOPPING_TURN_MS : wait_ms)) {
     }
     log_stopped(broker);

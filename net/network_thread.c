@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/bell.h"
+#include "base/short_turns.h"
 #include "net/seam_ring.h"
 
 enum {
@@ -182,6 +183,7 @@ static void *
 run(void *context)
 {
     struct network_thread *thread = context;
+    short_turns_ask();
     while (!atomic_load(&thread->is_asked_to_end)) {
         turn(thread);
     }
