@@ -152,6 +152,7 @@ core_let_failed_die(struct core *core, struct queue *queue, const struct queue_e
         core_free_failure(core, &failure);
         return;
     }
+    assert(dying != NULL); /* room was reserved */
     leave_deque(queue, entry, position);
     struct dead_letters *letters = core->dead_letters;
     struct dying_message message = {

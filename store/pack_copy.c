@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "store/batch.h"
 #include "store/little_endian.h"
 #include "store/pack_layout.h"
@@ -235,6 +236,7 @@ write_large(struct packing *packing, const struct pack_move *move, const uint8_t
 static enum status
 write_content(struct packing *packing, const struct pack_move *move, const uint8_t *octets)
 {
+    assert(octets != NULL);
     struct pack_output *output = &packing->outputs[move->queue % OUTPUT_COUNT];
     size_t size = padded(move->size);
     if (size > OUTPUT_SIZE) {

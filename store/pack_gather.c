@@ -107,7 +107,7 @@ read_dead(struct packing *packing, const struct pack_source *source,
 enum status
 packing_gather_source(struct packing *packing, struct pack_source *source)
 {
-    struct segment_index index;
+    struct segment_index index = {0};
     struct dead_rows dead;
     uint64_t number = source->entry->header.number;
     enum status status = fold_run(packing->disk, number, packing->folded_lsn, packing->failure);
