@@ -140,19 +140,21 @@ enum history_standing {
 /* A message in a queue. */
 struct history_copy {
     uint32_t message;
-    uint8_t place;       /* of enum history_place */
-    uint8_t level;       /* of its priority in the queue */
-    bool is_durable;     /* persistent, in a durable queue */
-    bool is_maybe;       /* the last cut went through it */
-    bool was_seen;       /* a client got hold of it */
-    bool is_marked;      /* must be handed out as redelivered */
-    bool is_mark_free;   /* ...or not: a crash has made it uncertain */
-    bool is_dead_letter; /* came from another queue, in `moved` */
-    bool is_replayed;    /* somebody has sent it on since it died last */
-    bool is_timeless;    /* it has lost the time to live that it was published with */
-    uint64_t lsn;        /* where the log has it; 0: in no log */
-    uint32_t chain;      /* of copies, each of which took the place of the one before; 0: none */
-    uint32_t stage;      /* in the chain */
+    uint8_t place;        /* of enum history_place */
+    uint8_t level;        /* of its priority in the queue */
+    bool is_durable;      /* persistent, in a durable queue */
+    bool is_maybe;        /* the last cut went through it */
+    bool was_seen;        /* a client got hold of it */
+    bool is_marked;       /* must be handed out as redelivered */
+    bool is_mark_free;    /* ...or not: a crash has made it uncertain */
+    bool is_dead_letter;  /* came from another queue, in `moved` */
+    bool is_replayed;     /* somebody has sent it on since it died last */
+    bool is_timeless;     /* it has lost the time to live that it was published with */
+    uint64_t lsn;         /* where the log has it; 0: in no log */
+    uint64_t position;    /* that the broker has given it in the queue; 0: not heard of */
+    bool awaits_position; /* ...but still to be heard of */
+    uint32_t chain;       /* of copies, each of which took the place of the one before; 0: none */
+    uint32_t stage;       /* in the chain */
     uint8_t death_count;
     uint8_t deaths[HISTORY_DEATHS_MAX]; /* name of the queue and reason, the newest first */
     struct history_span moved;
@@ -197,6 +199,13 @@ struct history_logged {
 enum history_chain {
     HISTORY_CHAIN_MAY_END, /* none may be there */
     HISTORY_CHAIN_GOES_ON, /* one is there, though after a crash nobody knows which */
+};
+
+/* The broker has given a message a position in a queue. */
+struct history_position {
+    uint32_t message; /* HISTORY_NONE: nobody can tell; a transient one */
+    uint32_t size;    /* of its body */
+    uint64_t position;
 };
 
 /* A copy that is on its way to where the dead go. */
@@ -264,7 +273,10 @@ struct history_queue {
     uint32_t active;             /* where one is served at a time: which; 0: there is none */
     struct history_copy *copies; /* in the order in which they came; owned */
     uint32_t copy_count, copy_capacity;
-    uint32_t first_ready; /* none before it is, and none is due */
+    uint32_t first_ready;               /* none before it is, and none is due */
+    uint32_t first_awaiting;            /* none before it awaits its position */
+    struct history_position *positions; /* of copies that have not come here yet; owned */
+    uint32_t position_count, position_capacity;
     uint32_t ready_count, due_count;
     uint32_t maybe_count; /* of those that are ready or due */
     uint32_t waiting_count;
@@ -449,6 +461,11 @@ void history_hear_pick(struct history *history, uint32_t message, const uint32_t
 /* What was drawn in this run fell on all of its range. */
 void history_check_draws(struct history *history);
 
+/* The broker has given a message a position in the queue, before the history hears that it came
+ * there or after: tells copies of one message from each other as long as the broker lives. */
+void history_hear_position(struct history *history, uint32_t queue,
+                           struct history_position position);
+
 /* It was taken: it is in its queues now, or in those that have their names now, but for those that
  * have refused it: `takes` says of the i-th what the broker did, and what it should have done is
  * checked. NULL: all have taken it. */
@@ -496,6 +513,11 @@ void history_promise(struct history *history, struct history_span span, uint64_t
 uint32_t history_hand_out(struct history *history, uint32_t queue, uint32_t message,
                           bool is_redelivered, bool is_final, struct history_span span);
 
+/* By the broker's account what it has just handed out stood at that position: it is no other copy
+ * of the same message. */
+void history_check_position(struct history *history, uint32_t queue, uint32_t copy,
+                            uint64_t position);
+
 /* A client has got it. */
 void history_see(struct history *history, uint32_t queue, uint32_t copy);
 
@@ -516,14 +538,15 @@ void history_give_back(struct history *history, uint32_t queue, uint32_t copy);
 
 /* A message that waited comes into its queue, as the broker says. */
 struct history_coming {
-    uint32_t message; /* HISTORY_NONE: nobody can tell; a transient one */
-    uint32_t size;    /* of its body */
-    uint64_t lsn;     /* where the log has it; 0: in no log */
-    uint64_t due_ms;  /* that it waited for */
-    bool is_retry;    /* it had been in the queue */
-    bool is_released; /* somebody lets it in, early or not */
-    bool is_taken;    /* ...or takes it out for good */
-    uint64_t first;   /* where the log goes on */
+    uint32_t message;  /* HISTORY_NONE: nobody can tell; a transient one */
+    uint32_t size;     /* of its body */
+    uint64_t lsn;      /* where the log has it; 0: in no log */
+    uint64_t position; /* of its key */
+    uint64_t due_ms;   /* that it waited for */
+    bool is_retry;     /* it had been in the queue */
+    bool is_released;  /* somebody lets it in, early or not */
+    bool is_taken;     /* ...or takes it out for good */
+    uint64_t first;    /* where the log goes on */
 };
 
 /* It must be there, its time must have come, and it must have been its turn. */
@@ -630,8 +653,9 @@ struct history_death {
     uint32_t message;       /* HISTORY_NONE: nobody can tell; a transient one */
     uint32_t size;          /* of its body */
     uint64_t lsn;           /* where the log has it; 0: in no log */
-    uint64_t deadline_ms;   /* that it had, by the broker's steps; 0: it was over when it came */
-    uint32_t copy;          /* that a client had until now; HISTORY_NONE */
+    uint64_t position;
+    uint64_t deadline_ms; /* that it had, by the broker's steps; 0: it was over when it came */
+    uint32_t copy;        /* that a client had until now; HISTORY_NONE */
 };
 
 /* It must have been its turn to die of that, and goes to where the dead of the queue go; what the
@@ -660,7 +684,8 @@ void history_end_tick(struct history *history, uint64_t last, uint64_t purged_la
  * (HISTORY_NONE). */
 struct history_sending {
     uint32_t message;
-    uint64_t lsn;                         /* where the log has it; 0: in no log */
+    uint64_t lsn; /* where the log has it; 0: in no log */
+    uint64_t position;
     bool is_ready;                        /* else it waits, */
     uint64_t due_ms;                      /* for that */
     uint32_t failure_count, return_count; /* by the broker's account */

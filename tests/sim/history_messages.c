@@ -147,6 +147,7 @@ history_append_copy(struct history *history, uint32_t handle, uint32_t number,
         begin_waiting(history, queue, &copy);
     } else {
         history_set_deadline(history, queue, &copy, history->now_ms);
+        copy.awaits_position = true;
         queue->ready_count++;
     }
     struct history_copy *place =

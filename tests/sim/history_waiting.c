@@ -23,7 +23,8 @@ history_is_its_time(const struct history_copy *copy, uint64_t due_ms)
     return copy->due_ms == due_ms || is_to_expire;
 }
 
-/* By its place in the log, if both have one; else by its message, as far as that is known. */
+/* By what tells it from others, if that is known of both; else by its message, as far as that is.
+ */
 static bool
 is_meant(const struct history *history, const struct history_copy *copy,
          const struct history_coming *coming)
@@ -32,8 +33,10 @@ is_meant(const struct history *history, const struct history_copy *copy,
         copy->is_retry != coming->is_retry) {
         return false;
     }
-    if (copy->lsn != 0 && coming->lsn != 0) {
-        return copy->lsn == coming->lsn;
+    struct history_identity identity = {.position = coming->position, .lsn = coming->lsn};
+    enum history_likeness likeness = history_compare(copy, identity);
+    if (likeness != HISTORY_MAY_BE_IT) {
+        return likeness == HISTORY_IS_IT;
     }
     return coming->message != HISTORY_NONE
                ? copy->message == coming->message
@@ -109,6 +112,8 @@ come_in(struct history *history, struct history_queue *queue, uint32_t at)
     struct history_copy copy = queue->copies[at];
     queue->copies[at] = (struct history_copy){.message = copy.message, .place = HISTORY_DONE};
     copy.place = HISTORY_READY;
+    copy.position = 0;
+    copy.awaits_position = true;
     copy.arrived_end_ms = history->now_ms;
     history_set_deadline(history, queue, &copy,
                          copy.due_ms < history->now_ms ? copy.due_ms : history->now_ms);
@@ -156,6 +161,7 @@ void
 history_hear_coming(struct history *history, uint32_t handle, const struct history_coming *coming)
 {
     struct history_queue *queue = &history->queues[handle];
+    history_settle_positions(history, queue);
     uint32_t at = find_coming(history, queue, coming);
     if (at == queue->copy_count) {
         history_wrong(history, HISTORY_UNEXPECTED,

@@ -249,6 +249,83 @@ __wrap_queue_end_retry(struct queue *queue, const struct due_key *key, // NOLINT
     return status;
 }
 
+/* Positions ------------------------------------------------------------------------------------ */
+
+static void
+hear_push(const struct queue *queue, const struct queue_entry *entry, enum status status)
+{
+    struct world *world = world_of_queue(queue);
+    if (world != NULL && status == STATUS_OK) {
+        world_hear_push(world, queue, entry, queue->next_position - 1);
+    }
+}
+
+enum status __real_queue_push(struct queue *queue, const struct queue_entry *entry); // NOLINT
+enum status __wrap_queue_push(struct queue *queue, const struct queue_entry *entry); // NOLINT
+
+enum status
+__wrap_queue_push(struct queue *queue, const struct queue_entry *entry) // NOLINT
+{
+    enum status status = __real_queue_push(queue, entry);
+    hear_push(queue, entry, status);
+    return status;
+}
+
+enum status __real_queue_push_until(struct queue *queue, struct queue_entry *entry, // NOLINT
+                                    uint64_t due_ms);
+enum status __wrap_queue_push_until(struct queue *queue, struct queue_entry *entry, // NOLINT
+                                    uint64_t due_ms);
+
+enum status
+__wrap_queue_push_until(struct queue *queue, struct queue_entry *entry, // NOLINT
+                        uint64_t due_ms)
+{
+    enum status status = __real_queue_push_until(queue, entry, due_ms);
+    hear_push(queue, entry, status);
+    return status;
+}
+
+static void
+hear_taken(const struct queue *queue, uint64_t position)
+{
+    struct world *world = world_of_queue(queue);
+    if (world != NULL) {
+        world->taken_position = position;
+    }
+}
+
+bool __real_queue_pop(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                      uint64_t *position_out);
+bool __wrap_queue_pop(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                      uint64_t *position_out);
+
+bool
+__wrap_queue_pop(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                 uint64_t *position_out)
+{
+    bool is_taken = __real_queue_pop(queue, entry_out, position_out);
+    if (is_taken) {
+        hear_taken(queue, *position_out);
+    }
+    return is_taken;
+}
+
+enum status __real_queue_lend(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                              uint64_t *position_out);
+enum status __wrap_queue_lend(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                              uint64_t *position_out);
+
+enum status
+__wrap_queue_lend(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                  uint64_t *position_out)
+{
+    enum status status = __real_queue_lend(queue, entry_out, position_out);
+    if (status == STATUS_OK) {
+        hear_taken(queue, *position_out);
+    }
+    return status;
+}
+
 /* Failures ------------------------------------------------------------------------------------- */
 
 void __real_channel_return_counted(struct channel *channel, struct unacked *item, // NOLINT

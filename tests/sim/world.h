@@ -123,6 +123,7 @@ struct world {
     bool is_ending;                 /* the core is about to go */
     bool is_sending;                /* somebody sends a message on, or takes it out */
     bool is_parking;                /* the core has parked the first dying message of a queue */
+    uint64_t taken_position;        /* in its queue, of what the core has taken there last */
     uint32_t settling_copy;         /* a client is losing it, by its verdict or not; HISTORY_NONE */
     uint64_t returning_due_ms;      /* it will wait; 0 */
     enum world_operation operation; /* that is under way */
@@ -191,6 +192,10 @@ uint32_t world_find_message(const struct world *world, const struct queue_entry 
 
 /* Of a queue that is there, or HISTORY_NONE. */
 uint32_t world_find_handle(const struct world *world, const struct queue *queue);
+
+/* The core has put a message into a queue, at that position. */
+void world_hear_push(struct world *world, const struct queue *queue,
+                     const struct queue_entry *entry, uint64_t position);
 
 /* The core lets a message in that has waited; world_waiting.c. */
 struct due_row;

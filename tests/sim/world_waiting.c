@@ -18,6 +18,19 @@ due_of_row(const struct world *world, const struct due_row *row)
 }
 
 void
+world_hear_push(struct world *world, const struct queue *queue, const struct queue_entry *entry,
+                uint64_t position)
+{
+    uint32_t handle = world->is_starting ? HISTORY_NONE : world_find_handle(world, queue);
+    if (handle == HISTORY_NONE) {
+        return;
+    }
+    struct history_position given = {
+        .message = world_find_message(world, entry), .size = entry->size, .position = position};
+    history_hear_position(&world->history, handle, given);
+}
+
+void
 world_hear_coming(struct world *world, const struct queue *queue, const struct due_row *row)
 {
     uint32_t handle = world_find_handle(world, queue);
@@ -29,6 +42,7 @@ world_hear_coming(struct world *world, const struct queue *queue, const struct d
         .message = world_find_message(world, &row->entry),
         .size = row->entry.size,
         .lsn = queue_entry_lsn(&row->entry),
+        .position = row->key.position,
         .due_ms = due_of_row(world, row),
         .is_retry = (row->key.position & QUEUE_POSITION_DELAYED) == 0,
         .is_released = world->operation == OPERATION_RELEASE,
