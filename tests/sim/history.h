@@ -113,6 +113,13 @@ struct history_state {
     bool is_endless; /* it has no time to live any more */
 };
 
+/* Why a message waits. */
+enum history_wait {
+    HISTORY_WAITS_DELAYED, /* it has not come in yet */
+    HISTORY_WAITS_RETRY,
+    HISTORY_WAITS_PARKED,
+};
+
 enum history_place {
     HISTORY_READY,
     HISTORY_DUE,     /* its time is over, and it has not died yet: nobody gets it any more */
@@ -159,6 +166,7 @@ struct history_copy {
     uint8_t deaths[HISTORY_DEATHS_MAX]; /* name of the queue and reason, the newest first */
     struct history_span moved;
     uint64_t due_ms;         /* when it comes in, if it waits; by the core's monotonic clock */
+    uint64_t wait_number;    /* of all that ever waited, if it waits */
     bool is_retry;           /* it waits for another try, at its place */
     bool was_found;          /* after a crash, waiting */
     bool was_heard;          /* to come back, which a client will know of */
@@ -363,7 +371,7 @@ struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked, held,
         picked, noted, queues_expired, policies_changed, looked, taken_over, timed_out, turned_away,
-        paced, paused, sent_on, taken_out;
+        paced, paused, sent_on, taken_out, let_in, called_off;
 };
 
 struct history {
@@ -383,6 +391,7 @@ struct history {
     uint32_t chain_count;
     enum history_chain *chains; /* of enum history_chain, by number; owned */
     uint32_t chain_capacity;
+    uint64_t wait_count;                   /* how often a message has begun to wait */
     struct history_unfinished *unfinished; /* what the tick did whose span has no end yet; owned */
     uint32_t unfinished_count, unfinished_capacity;
     struct history_return *returns; /* since the last crash; owned */
@@ -552,6 +561,16 @@ struct history_coming {
 /* It must be there, its time must have come, and it must have been its turn. */
 void history_hear_coming(struct history *history, uint32_t queue,
                          const struct history_coming *coming);
+
+/* Somebody has let in or taken out what waits in the queue: all that is meant, and waited before
+ * that was asked for, is gone from there. */
+struct history_worked_off {
+    uint32_t kinds;        /* a bit for each enum history_wait */
+    uint32_t id_count, id; /* messages whose number modulo `id_count` is `id` */
+    uint64_t waits_before; /* history->wait_count when it was asked for */
+};
+void history_check_worked_off(struct history *history, uint32_t queue,
+                              const struct history_worked_off *meant);
 
 /* What was let in or taken out has its place in the log. */
 void history_end_release(struct history *history, uint64_t last);

@@ -313,7 +313,7 @@ park_dead(struct history *history, uint32_t handle, struct history_dying dying,
                                   .is_return = true,
                                   .is_endless = true};
     history_note_state(history, handle, dying.copy, state, span);
-    history_begin_waiting(queue, copy, HISTORY_PARKED_MS);
+    history_begin_waiting(history, queue, copy, HISTORY_PARKED_MS);
     copy->is_retry = true;
     copy->deadline_ms = 0;
     copy->is_instant = false;

@@ -91,7 +91,8 @@ void history_keep_failures(const struct history_queue *queue, struct history_cop
                            uint64_t now_ms);
 
 /* A copy that the log knows begins to wait. */
-void history_begin_waiting(struct history_queue *queue, struct history_copy *copy, uint64_t due_ms);
+void history_begin_waiting(struct history *history, struct history_queue *queue,
+                           struct history_copy *copy, uint64_t due_ms);
 
 /* Whether a copy that waits comes in at that time. */
 bool history_is_its_time(const struct history_copy *copy, uint64_t due_ms);

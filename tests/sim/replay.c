@@ -225,7 +225,11 @@ __wrap_queue_take_waiting(struct queue *queue, const struct due_key *key, // NOL
     struct world *world = world_of_queue(queue);
     bool is_taken = __real_queue_take_waiting(queue, key, row_out);
     if (world != NULL && is_taken) {
+        /* Nothing else takes a message out there but to let it in, or on. */
+        bool is_cancelled = world->is_in_bulk && world->operation == OPERATION_NONE;
+        world->operation = is_cancelled ? OPERATION_CANCEL : world->operation;
         world_hear_coming(world, queue, row_out);
+        world->operation = is_cancelled ? OPERATION_NONE : world->operation;
     }
     return is_taken;
 }
@@ -247,6 +251,61 @@ __wrap_queue_end_retry(struct queue *queue, const struct due_key *key, // NOLINT
         world_hear_coming(world, queue, &row);
     }
     return status;
+}
+
+/* In bulk ------------------------------------------------------------------------------------- */
+
+enum status __real_core_end_wait(struct core *core, struct queue *queue, // NOLINT
+                                 const struct due_key *key);
+enum status __wrap_core_end_wait(struct core *core, struct queue *queue, // NOLINT
+                                 const struct due_key *key);
+
+enum status
+__wrap_core_end_wait(struct core *core, struct queue *queue, // NOLINT
+                     const struct due_key *key)
+{
+    struct world *world = world_of_core(core);
+    if (world == NULL || !world->is_in_bulk) {
+        return __real_core_end_wait(core, queue, key);
+    }
+    uint64_t first = server_log_first(&world->server);
+    world->operation = OPERATION_RELEASE;
+    enum status status = __real_core_end_wait(core, queue, key);
+    world->operation = OPERATION_NONE;
+    history_end_release(&world->history, server_span_from(&world->server, first).last);
+    return status;
+}
+
+void __real_core_work_on_pending(struct core *core); // NOLINT
+void __wrap_core_work_on_pending(struct core *core); // NOLINT
+
+void
+__wrap_core_work_on_pending(struct core *core) // NOLINT
+{
+    struct world *world = world_of_core(core);
+    if (world == NULL) {
+        __real_core_work_on_pending(core);
+        return;
+    }
+    world->is_in_bulk = true;
+    __real_core_work_on_pending(core);
+    world->is_in_bulk = false;
+}
+
+void __real_pending_end_fetch(struct core *core, struct paging_job *job); // NOLINT
+void __wrap_pending_end_fetch(struct core *core, struct paging_job *job); // NOLINT
+
+void
+__wrap_pending_end_fetch(struct core *core, struct paging_job *job) // NOLINT
+{
+    struct world *world = world_of_core(core);
+    if (world == NULL) {
+        __real_pending_end_fetch(core, job);
+        return;
+    }
+    world->is_in_bulk = true;
+    __real_pending_end_fetch(core, job);
+    world->is_in_bulk = false;
 }
 
 /* Positions ------------------------------------------------------------------------------------ */
@@ -283,6 +342,24 @@ __wrap_queue_push_until(struct queue *queue, struct queue_entry *entry, // NOLIN
     enum status status = __real_queue_push_until(queue, entry, due_ms);
     hear_push(queue, entry, status);
     return status;
+}
+
+void __real_queue_push_delayed(struct queue *queue, const struct queue_entry *entry, // NOLINT
+                               uint8_t level, uint64_t due_ms, uint64_t expiration);
+void __wrap_queue_push_delayed(struct queue *queue, const struct queue_entry *entry, // NOLINT
+                               uint8_t level, uint64_t due_ms, uint64_t expiration);
+
+void
+__wrap_queue_push_delayed(struct queue *queue, const struct queue_entry *entry, // NOLINT
+                          uint8_t level, uint64_t due_ms, uint64_t expiration)
+{
+    struct world *world = world_of_queue(queue);
+    uint64_t number = queue->waiting->next_number - queue->waiting->reserved_count;
+    __real_queue_push_delayed(queue, entry, level, due_ms, expiration);
+    if (world != NULL) {
+        world_hear_push(world, queue, entry,
+                        QUEUE_POSITION_DELAYED | number << DELAYED_NUMBER_SHIFT | level);
+    }
 }
 
 static void

@@ -50,6 +50,9 @@ world_hear_coming(struct world *world, const struct queue *queue, const struct d
         .first = server_log_first(&world->server),
     };
     world_note(world, "comes in", handle, coming.message, coming.due_ms);
+    if (world->is_in_bulk) {
+        world_hear_bulk(world, handle, coming.message, (uint32_t)due_row_kind(row));
+    }
     history_hear_coming(&world->history, handle, &coming);
 }
 
@@ -202,12 +205,6 @@ world_operate(struct world *world)
     for (uint32_t skipped = dice_below(dice, 5); skipped > 0; skipped--) {
         const struct due_row *next = due_cursor_next(&cursor);
         row = next == NULL ? row : next;
-    }
-    if (row->key.due_ms == PARKED_MS && world_find_message(world, &row->entry) == HISTORY_NONE) {
-        /* Nobody could tell it from others that are parked, unless it is the first of those. */
-        struct due_key parked = {.due_ms = PARKED_MS};
-        cursor = due_index_seek(&queue->waiting->index, &parked);
-        row = due_cursor_next(&cursor);
     }
     operate(world, queue, row->key,
             dice_below(dice, 4) == 0 ? OPERATION_CANCEL : OPERATION_RELEASE);
