@@ -69,9 +69,10 @@ struct habits {
     uint32_t downtime_permille; /* starts, before which it does */
     uint32_t pause_permille;    /* of 1,000 steps: a queue is paused, or goes on */
     uint32_t sending_permille;  /* the same: messages are sent on at the desk, or taken out */
-    bool is_crowded;            /* few queues, with thousands of messages */
-    uint32_t bulk_permille;     /* the same: what waits in a queue is worked off */
-    uint32_t connections_max;   /* of the vhost, and */
+    uint32_t settles_all_permille; /* settlements of everything that is open */
+    bool is_crowded;               /* few queues, with thousands of messages */
+    uint32_t bulk_permille;        /* the same: what waits in a queue is worked off */
+    uint32_t connections_max;      /* of the vhost, and */
     uint32_t user_connections_max, user_channels_max; /* of the user; 0: any number */
 };
 
