@@ -98,7 +98,7 @@ LIBS := -lyaml -lssl -lcrypto -lpcre2-8 -ljansson -levent_openssl -levent_extra 
 # Sources ----------------------------------------------------------------------------------------
 
 FOLDERS := base amqp net tls config routing exchanges queues store broker management cli
-SOURCES := $(wildcard $(FOLDERS:%=%/*.c))
+SOURCES := $(wildcard $(FOLDERS:%=%/*.c) $(FOLDERS:%=%/*/*.c))
 FAIL_CALL_SOURCE := tests/support/fail_call.c
 TEST_SOURCES := $(filter-out $(FAIL_CALL_SOURCE),$(wildcard tests/support/*.c))
 TEST_SOURCES += $(shell find tests/unit -name '*.c' 2>/dev/null | sort)
@@ -123,7 +123,7 @@ BENCH_PARTS := $(LOADGEN_SOURCES) $(RELAY_SOURCES) $(MICRO_SHARED) $(COUNT_CALLS
 BENCH_SOURCES := $(filter-out $(BENCH_PARTS),$(wildcard bench/*.c))
 ALL_SOURCES := $(SOURCES) $(TEST_SOURCES) $(FUZZ_MAIN) $(SIM_SOURCES) $(SIM_MAIN) \
                $(FAIL_CALL_SOURCE) $(BENCH_PARTS) $(BENCH_SOURCES)
-HEADERS := $(wildcard $(FOLDERS:%=%/*.h) bench/*.h tests/support/*.h tests/fuzz/*.h tests/sim/*.h)
+HEADERS := $(wildcard $(FOLDERS:%=%/*.h) $(FOLDERS:%=%/*/*.h) bench/*.h tests/support/*.h tests/fuzz/*.h tests/sim/*.h)
 
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
 CORE_OBJECTS := $(filter-out $(OUT)/obj/cli/main.o,$(OBJECTS))
@@ -232,8 +232,8 @@ WEB_GZIP := $(WEB_FILES:management/web/%=$(OUT)/web/%.gz)
 $(WEB_GZIP): $(OUT)/web/%.gz: management/web/%
 	@mkdir -p $(@D)
 	@gzip -9 -n -c $< > $@
-$(OUT)/obj/management/web.o: $(WEB_FILES) $(WEB_GZIP)
-$(OUT)/obj/management/web.o: private FILE_CFLAGS := -DWEB_GZIP='"$(OUT)/web"'
+$(OUT)/obj/management/http/web_files.o: $(WEB_FILES) $(WEB_GZIP)
+$(OUT)/obj/management/http/web_files.o: private FILE_CFLAGS := -DWEB_GZIP='"$(OUT)/web"'
 
 # Rewritten only when it would differ, so that an unchanged command line rebuilds nothing.
 FLAGS_TEXT := $(shell $(CC) -dumpfullversion -dumpversion 2>/dev/null) $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
