@@ -165,6 +165,8 @@ $(BINARY): $(OBJECTS)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
 
+# Each test is a process of its own: without half a million relocations it starts sooner.
+$(UNIT_TESTS): private ALL_LDFLAGS += -no-pie
 $(UNIT_TESTS): $(CORE_OBJECTS) $(TEST_OBJECTS) $(SIM_OBJECTS)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_LDFLAGS) $(SIM_WRAPS) -o $@ $^ $(LIBS) -lcriterion
