@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs test suites; the last line is the sum, `N passed, N failed`.
 
-One after the other, but for those that wait for clocks and brokers more than they compute: where there
-are two processors they run beside the integration tests, and are shown when those are done.
+One after the other, but for those that leave a processor idle: where there are two, they run beside
+the integration tests, and are shown when those are done.
 
 Sanitizers write to files, because Criterion passes a test that leaks; every report counts as a
 failure. So does a suite that crashed, hung or ran nothing: no suite can vanish from the sum.
@@ -33,7 +33,7 @@ THREAD_FILES = ("load", "backlog", "tls", "reload", "authentication", "process",
 # strstr() for each; checked strictly, that is a quarter of the time that unit tests take.
 UNIT_ASAN_OPTIONS = "intercept_strstr=0"
 FRONT = "integration"
-BESIDE = ("interop", "console", "crash", "thread")
+BESIDE = ("sim", "interop", "console", "crash", "thread")
 
 
 class Result:
