@@ -10,6 +10,7 @@
 #include "management/json/base64.h"
 #include "management/views/properties_json.h"
 #include "queues/failures.h"
+#include "store/content.h"
 
 /* Copying ------------------------------------------------------------------------------------ */
 
