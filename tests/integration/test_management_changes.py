@@ -57,7 +57,8 @@ def test_an_exchange_is_declared_and_deleted(api):
 
 
 @pytest.mark.parametrize("key,arguments", [
-    ("", {}), ("plain", {}), ("a/b c#ü%", {}), ("k", {"x-match": "all", "n": 1}), ("", {"n": 2})])
+    ("", {}), ("plain", {}), ("a/b c#ü%", {}), ("k", {"x-match": "all", "n": 1}), ("", {"n": 2}),
+    ("~", {}), ("a~b", {}), ("~", {"n": 3})])
 def test_a_binding_is_deleted_by_the_key_that_its_location_says(api, key, arguments):
     api.put("/api/queues/%2F/q%20ends", {})
     api.put("/api/exchanges/%2F/h", {"type": "headers"})
@@ -70,6 +71,19 @@ def test_a_binding_is_deleted_by_the_key_that_its_location_says(api, key, argume
     assert quoted(bindings[0]["properties_key"]) == location.rsplit("/", 1)[1]
     assert api.delete(location)[0] == 204
     assert api.delete(location)[0] == 404
+
+
+# "~" stands for no key at all: a key of that name is not to be taken for it.
+def test_a_key_that_looks_like_none_is_another_binding(api):
+    api.put("/api/queues/%2F/tilde", {})
+    api.put("/api/exchanges/%2F/tildes", {"type": "topic"})
+    for key in ("", "~"):
+        assert api.post("/api/bindings/%2F/e/tildes/q/tilde", {"routing_key": key})[0] == 201
+    found = api.get("/api/bindings/%2F/e/tildes/q/tilde")[1]
+    assert {b["routing_key"]: b["properties_key"] for b in found} == {"": "~", "~": "%7E"}
+    assert api.delete("/api/bindings/%2F/e/tildes/q/tilde/%257E")[0] == 204
+    found = api.get("/api/bindings/%2F/e/tildes/q/tilde")[1]
+    assert [b["routing_key"] for b in found] == [""]
 
 
 def test_exchanges_are_bound_to_exchanges(api):
