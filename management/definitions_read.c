@@ -16,6 +16,7 @@
 struct reader {
     struct definitions *definitions;
     struct bytes vhost; /* of rows that do not say theirs */
+    bool is_of_one;     /* of all rows, whatever they say */
     const char *section;
     size_t row;
     char *why;
@@ -113,7 +114,7 @@ static bool
 read_vhost(struct reader *reader, const json_t *row, struct bytes *out)
 {
     *out = reader->vhost;
-    if (!read_text(reader, row, "vhost", out)) {
+    if (!reader->is_of_one && !read_text(reader, row, "vhost", out)) {
         return false;
     }
     *out = definitions_put_vhost(reader->definitions, *out)->name;
@@ -345,6 +346,9 @@ read_vhost_row(struct reader *reader, const json_t *row)
     struct bytes name;
     if (!need_text(reader, row, "name", &name)) {
         return false;
+    }
+    if (reader->is_of_one) {
+        return true; /* it is about the vhost that they come from */
     }
     struct definitions_vhost *vhost = definitions_put_vhost(reader->definitions, name);
     if (!read_vhost_text(reader, row, "description", &vhost->description) ||
@@ -709,20 +713,35 @@ read_root(struct reader *reader, const json_t *root)
     return true;
 }
 
+static enum status
+read_with(struct reader *reader, struct bytes text)
+{
+    char reason[JSON_WHY_SIZE];
+    json_t *root = json_read(text, reason);
+    if (root == NULL) {
+        (void)snprintf(reader->why, DEFINITIONS_WHY_SIZE, "%s", reason);
+        return STATUS_FAULT;
+    }
+    map_init(&reader->places, (uint64_t)(uintptr_t)reader->definitions);
+    bool is_good = read_root(reader, root);
+    map_fini(&reader->places);
+    json_decref(root);
+    return is_good ? STATUS_OK : STATUS_FAULT;
+}
+
 enum status
 definitions_read(struct definitions *definitions, struct bytes text, struct bytes vhost,
                  char why[static DEFINITIONS_WHY_SIZE])
 {
     struct reader reader = {.definitions = definitions, .vhost = vhost, .why = why};
-    char reason[JSON_WHY_SIZE];
-    json_t *root = json_read(text, reason);
-    if (root == NULL) {
-        (void)snprintf(why, DEFINITIONS_WHY_SIZE, "%s", reason);
-        return STATUS_FAULT;
-    }
-    map_init(&reader.places, (uint64_t)(uintptr_t)definitions);
-    bool is_good = read_root(&reader, root);
-    map_fini(&reader.places);
-    json_decref(root);
-    return is_good ? STATUS_OK : STATUS_FAULT;
+    return read_with(&reader, text);
+}
+
+enum status
+definitions_read_into(struct definitions *definitions, struct bytes text, struct bytes vhost,
+                      char why[static DEFINITIONS_WHY_SIZE])
+{
+    struct reader reader = {
+        .definitions = definitions, .vhost = vhost, .is_of_one = true, .why = why};
+    return read_with(&reader, text);
 }

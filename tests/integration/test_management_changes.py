@@ -325,6 +325,25 @@ def test_definitions_come_as_a_form_with_a_file(api):
     assert api.call("POST", "/api/definitions/%2F", "--b0und--", headers)[0] == 400
 
 
+# As with RabbitMQ: so one vhost is made like another. What is said of vhosts and users stays out.
+def test_definitions_of_one_vhost_go_into_another(api):
+    for vhost in ("one", "other"):
+        assert api.put(f"/api/vhosts/{vhost}", {})[0] == 201
+    api.put("/api/queues/one/q", {"arguments": {"x-max-length": 5}})
+    api.put("/api/exchanges/one/x", {"type": "topic"})
+    api.post("/api/bindings/one/e/x/q/q", {"routing_key": "a.#"})
+    api.put("/api/policies/one/p", {"pattern": "^q", "definition": {"max-length": 9}})
+    api.put("/api/vhost-limits/one/max-queues", {"value": 7})
+    taken = api.get("/api/definitions/one")[1]
+    assert api.delete("/api/vhosts/one")[0] == 204
+    assert api.post("/api/definitions/other", taken)[0] == 204
+    assert api.get("/api/vhosts/one")[0] == 404
+    left = api.get("/api/definitions/other")[1]
+    for part in ("queues", "exchanges", "bindings", "policies", "parameters"):
+        assert left[part] == [{**row, "vhost": "other"} for row in taken[part]] != [], part
+    assert api.delete("/api/vhosts/other")[0] == 204
+
+
 def test_an_import_ends_at_what_cannot_be_had_and_says_what(api):
     body = {"queues": [{"name": "before", "arguments": {}},
                        {"name": "wrong", "arguments": {"x-max-length": "x"}},
