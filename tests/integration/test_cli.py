@@ -188,7 +188,18 @@ def test_a_password_comes_from_input_and_is_never_printed(fake, canaries):
     fake.answers["PUT /api/users/eve"] = (201, None)
     done = fake.run("user", "add", "eve", "--role", "monitor", input=secret + "\n")
     assert done.returncode == 0 and secret not in done.stdout + done.stderr
-    assert fake.requests == [("PUT /api/users/eve", {"password": secret, "tags": "monitoring"})]
+    assert fake.requests == [("GET /api/users/eve", None),
+                             ("PUT /api/users/eve", {"password": secret, "tags": "monitoring"})]
+
+
+# PUT would take an administrator's role, and the password of whoever uses it.
+def test_a_user_who_is_there_is_not_added(fake):
+    fake.answers["GET /api/users/eve"] = (200, {"name": "eve", "tags": ["administrator"]})
+    for words in ([], ["--role", "monitor"], ["--by-certificate"]):
+        done = fake.run("user", "add", "eve", *words, input="word\n")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "already" in done.stderr and "user passwd" in done.stderr
+    assert set(fake.requests) == {("GET /api/users/eve", None)}
 
 
 def test_octets_that_are_no_text_are_published_as_base64(fake, tmp_path):
