@@ -192,6 +192,16 @@ def test_a_password_comes_from_input_and_is_never_printed(fake, canaries):
                              ("PUT /api/users/eve", {"password": secret, "tags": "monitoring"})]
 
 
+# Names of others stand in what a broker gives as its reason.
+def test_a_reason_does_not_steer_the_terminal(fake):
+    fake.answers["DELETE /api/queues/%2F/q"] = (400, {"error": "bad_request",
+                                                      "reason": "of \x1b[31m'\x9b31mred\x07'"})
+    done = fake.run("queue", "delete", "q")
+    assert done.returncode == 1
+    assert "of \\x1b[31m'\\u{9b}31mred\\x07'" in done.stderr
+    assert not [octet for octet in done.stderr if octet != "\n" and not octet.isprintable()]
+
+
 # PUT would take an administrator's role, and the password of whoever uses it.
 def test_a_user_who_is_there_is_not_added(fake):
     fake.answers["GET /api/users/eve"] = (200, {"name": "eve", "tags": ["administrator"]})
