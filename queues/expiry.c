@@ -378,11 +378,14 @@ queue_add_missing_rows(struct queue *queue)
     return STATUS_OK;
 }
 
+/* Once is enough: what comes back from now on gets its row then. */
 void
 queue_times_on_released(struct queue *queue)
 {
-    queue->times->is_out_of_order = true;
-    queue_times_on_levels(queue);
+    if (!queue->times->is_out_of_order) {
+        queue->times->is_out_of_order = true;
+        queue_times_on_levels(queue);
+    }
 }
 
 /* What has come back needs rows from now on. */
