@@ -15,6 +15,7 @@
 #include "broker/channel.h"
 #include "broker/connection.h"
 #include "broker/failure_notes.h"
+#include "broker/transaction.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -522,10 +523,12 @@ core_check_memory(struct core *core)
         log_warn(core->log, "memory.alarm_on", "used_bytes=%" PRIu64 " mark_bytes=%" PRIu64, used,
                  mark);
         core_set_alarm(core, ALARM_MEMORY, true);
+        core_watch_transactions(core, true);
     } else if (is_on && used < mark - mark / 10) {
         log_info(core->log, "memory.alarm_off", "used_bytes=%" PRIu64 " mark_bytes=%" PRIu64, used,
                  mark);
         core_set_alarm(core, ALARM_MEMORY, false);
+        core_watch_transactions(core, false);
     }
 }
 

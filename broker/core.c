@@ -84,6 +84,7 @@ init_lists(struct core *core)
     list_init(&core->settling);
     list_init(&core->purgers);
     list_init(&core->committers);
+    list_init(&core->transactions);
     list_init(&core->doomed_exchanges);
     list_init(&core->doomed_queues);
     list_init(&core->unbind_waiters);

@@ -245,6 +245,9 @@ struct core {
     bool is_cutting;           /* queues are too long for one tick: publishes wait */
     bool wants_flush;          /* somebody waits for the tick's batch, or for one before it */
     bool wants_write;          /* the tick's batch has waited long enough to be handed over */
+    struct list transactions;  /* of those that have messages, by their age (transaction.c) */
+    uint64_t transaction_octets;     /* of message memory that all of them keep, at most */
+    struct timer transactions_timer; /* armed while memory is short */
     struct timer write_timer;  /* armed since a batch was not handed over because it could wait */
     struct timer flush_timer;  /* armed while something is written and nobody asked for a flush */
     struct timer trim_timer;   /* armed while the pool keeps memory that it may not need again */
