@@ -22,6 +22,7 @@
 #include "broker/waiting.h"
 
 enum { TRANSACTION_CAPACITY_MIN = 16, TRANSACTION_CAPACITY_KEPT = 256 };
+enum { DISCARD_PAUSE_MS = 500 }; /* between two that are discarded */
 
 enum buffered_kind {
     BUFFERED_MESSAGE,
@@ -226,8 +227,8 @@ on_patience_ends(struct timer *timer, void *context)
     struct core *core = context;
     bool discards = keep_too_much(core);
     timer_arm(&core->timers, timer,
-              core->now.monotonic_ms + (discards ? 0 : TRANSACTION_PATIENCE_MS), on_patience_ends,
-              core);
+              core->now.monotonic_ms + (discards ? DISCARD_PAUSE_MS : TRANSACTION_PATIENCE_MS),
+              on_patience_ends, core);
     if (discards) {
         discard_oldest(core);
     }
