@@ -6,10 +6,12 @@
  * changes things, and nothing in it can fail. */
 #include "broker/transaction.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
+#include "broker/core_clock.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/enqueue.h"
@@ -18,11 +20,14 @@
 #include "broker/transaction_parts.h"
 
 enum { TRANSACTION_CAPACITY_MIN = 16, TRANSACTION_CAPACITY_KEPT = 256 };
+enum { DISCARD_PAUSE_MS = 500 }; /* between two that are discarded */
 
 struct transaction *
-transaction_new(void)
+transaction_new(struct channel *channel)
 {
-    return xalloc(sizeof(struct transaction));
+    struct transaction *transaction = xalloc(sizeof(*transaction));
+    transaction->channel = channel;
+    return transaction;
 }
 
 uint32_t
@@ -60,6 +65,31 @@ check_limits(const struct transaction *transaction, uint64_t octets, struct faul
 
 /* Publishing ----------------------------------------------------------------------------------- */
 
+/* Message memory that the last publish keeps and those before it do not: a content keeps the chunk
+ * that it lies in. */
+static uint64_t
+octets_kept(const struct transaction *transaction, const struct core *core)
+{
+    const struct buffered_publish *last = &transaction->publishes[transaction->publish_count - 1];
+    if (transaction->publish_count > 1 && content_ref_same_chunk(last[-1].content, last->content)) {
+        return 0;
+    }
+    const struct content *content = chunk_pool_content(core->pool, last->content);
+    return content->body_size > CHUNK_BODY_OWN ? content_octets(content) : CHUNK_SIZE;
+}
+
+static void
+count_memory(struct transaction *transaction)
+{
+    struct core *core = channel_core(transaction->channel);
+    uint64_t octets = octets_kept(transaction, core);
+    transaction->memory_octets += octets;
+    core->transaction_octets += octets;
+    if (!list_link_is_linked(&transaction->link)) {
+        list_append(&core->transactions, &transaction->link);
+    }
+}
+
 static enum status
 add_publish(struct channel *channel, const struct buffered_publish *publish, struct fault *fault)
 {
@@ -85,6 +115,7 @@ add_publish(struct channel *channel, const struct buffered_publish *publish, str
     if (publish->queue != NULL) {
         (void)queue_ref(publish->queue);
     }
+    count_memory(transaction);
     return STATUS_OK;
 }
 
@@ -123,12 +154,61 @@ release_publishes(struct channel *channel)
         chunk_pool_release(channel_core(channel)->pool, transaction->publishes[i].content);
         queue_unref(&transaction->publishes[i].queue);
     }
+    list_remove(&transaction->link);
+    channel_core(channel)->transaction_octets -= transaction->memory_octets;
+    transaction->memory_octets = 0;
     transaction->publish_count = 0;
     transaction->octets = 0;
     if (transaction->publish_capacity > TRANSACTION_CAPACITY_KEPT) {
         free(transaction->publishes);
         transaction->publishes = NULL;
         transaction->publish_capacity = 0;
+    }
+}
+
+/* Under the alarm ------------------------------------------------------------------------------ */
+
+static bool
+keep_too_much(const struct core *core)
+{
+    return core->transaction_octets > core->settings.memory_mark_bytes / 4;
+}
+
+static void
+discard_oldest(const struct core *core)
+{
+    struct fault fault;
+    const struct transaction *oldest =
+        CONTAINER_OF(list_first(&core->transactions), struct transaction, link);
+    (void)fault_channel(&fault, REPLY_PRECONDITION_FAILED,
+                        "transaction discarded: memory is short, and open transactions keep "
+                        "%" PRIu64 " octets of it",
+                        core->transaction_octets);
+    channel_close(oldest->channel, &fault, 0, 0);
+}
+
+/* One at a time: what it gives back is known when the tick has ended. */
+static void
+on_patience_ends(struct timer *timer, void *context)
+{
+    struct core *core = context;
+    bool discards = keep_too_much(core);
+    timer_arm(&core->timers, timer,
+              core->now.monotonic_ms + (discards ? DISCARD_PAUSE_MS : TRANSACTION_PATIENCE_MS),
+              on_patience_ends, core);
+    if (discards) {
+        discard_oldest(core);
+    }
+}
+
+void
+core_watch_transactions(struct core *core, bool memory_is_short)
+{
+    if (memory_is_short) {
+        timer_arm(&core->timers, &core->transactions_timer,
+                  core->now.monotonic_ms + TRANSACTION_PATIENCE_MS, on_patience_ends, core);
+    } else {
+        timer_cancel(&core->timers, &core->transactions_timer);
     }
 }
 

@@ -26,6 +26,9 @@ struct buffered_publish {
 };
 
 struct transaction {
+    struct channel *channel;
+    struct list_link link;              /* core->transactions, while it has messages */
+    uint64_t memory_octets;             /* that its messages keep, at most */
     struct buffered_publish *publishes; /* owned */
     uint32_t publish_count;
     uint32_t publish_capacity;

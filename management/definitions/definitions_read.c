@@ -317,20 +317,35 @@ read_root(struct definitions_reader *reader, const json_t *root)
     return true;
 }
 
+static enum status
+read_with(struct definitions_reader *reader, struct bytes text)
+{
+    char reason[JSON_WHY_SIZE];
+    json_t *root = json_read(text, reason);
+    if (root == NULL) {
+        (void)snprintf(reader->why, DEFINITIONS_WHY_SIZE, "%s", reason);
+        return STATUS_FAULT;
+    }
+    map_init(&reader->places, (uint64_t)(uintptr_t)reader->definitions);
+    bool is_good = read_root(reader, root);
+    map_fini(&reader->places);
+    json_decref(root);
+    return is_good ? STATUS_OK : STATUS_FAULT;
+}
+
 enum status
 definitions_read(struct definitions *definitions, struct bytes text, struct bytes vhost,
                  char why[static DEFINITIONS_WHY_SIZE])
 {
     struct definitions_reader reader = {.definitions = definitions, .vhost = vhost, .why = why};
-    char reason[JSON_WHY_SIZE];
-    json_t *root = json_read(text, reason);
-    if (root == NULL) {
-        (void)snprintf(why, DEFINITIONS_WHY_SIZE, "%s", reason);
-        return STATUS_FAULT;
-    }
-    map_init(&reader.places, (uint64_t)(uintptr_t)definitions);
-    bool is_good = read_root(&reader, root);
-    map_fini(&reader.places);
-    json_decref(root);
-    return is_good ? STATUS_OK : STATUS_FAULT;
+    return read_with(&reader, text);
+}
+
+enum status
+definitions_read_into(struct definitions *definitions, struct bytes text, struct bytes vhost,
+                      char why[static DEFINITIONS_WHY_SIZE])
+{
+    struct definitions_reader reader = {
+        .definitions = definitions, .vhost = vhost, .is_of_one = true, .why = why};
+    return read_with(&reader, text);
 }

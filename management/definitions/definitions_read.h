@@ -18,4 +18,10 @@ enum { DEFINITIONS_WHY_SIZE = 384 };
 MUST_CHECK enum status definitions_read(struct definitions *definitions, struct bytes text,
                                         struct bytes vhost, char why[static DEFINITIONS_WHY_SIZE]);
 
+/* The same for `vhost` alone: all goes there, whatever vhost a row names, and what is said of
+ * vhosts themselves is passed over. */
+MUST_CHECK enum status definitions_read_into(struct definitions *definitions, struct bytes text,
+                                             struct bytes vhost,
+                                             char why[static DEFINITIONS_WHY_SIZE]);
+
 #endif

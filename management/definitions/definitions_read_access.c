@@ -187,6 +187,9 @@ definitions_read_vhost(struct definitions_reader *reader, const json_t *row)
     if (!reader_needed_text(reader, row, "name", &name)) {
         return false;
     }
+    if (reader->is_of_one) {
+        return true; /* it is about the vhost that they come from */
+    }
     struct definitions_vhost *vhost = definitions_put_vhost(reader->definitions, name);
     if (!read_vhost_text(reader, row, "description", &vhost->description) ||
         !read_vhost_text(reader, row, "default_queue_type", &vhost->default_queue_type) ||

@@ -87,7 +87,7 @@ bool
 reader_vhost(struct definitions_reader *reader, const json_t *row, struct bytes *out)
 {
     *out = reader->vhost;
-    if (!reader_text(reader, row, "vhost", out)) {
+    if (!reader->is_of_one && !reader_text(reader, row, "vhost", out)) {
         return false;
     }
     *out = definitions_put_vhost(reader->definitions, *out)->name;

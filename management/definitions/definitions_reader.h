@@ -13,6 +13,7 @@
 struct definitions_reader {
     struct definitions *definitions;
     struct bytes vhost;  /* of rows that do not say theirs */
+    bool is_of_one;      /* of all rows, whatever they say */
     const char *section; /* where it is, for messages */
     size_t row;
     char *why;

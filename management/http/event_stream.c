@@ -323,7 +323,8 @@ on_pulse(evutil_socket_t fd, short events, void *context)
     }
 }
 
-/* A little more often than what is asked once a second comes due. */
+/* A little more often than what is asked once a second comes due. One that beats goes on as it
+ * does: whoever asks more often than that must not hold it up. */
 static bool
 start_pulse(struct management *management)
 {
@@ -332,7 +333,8 @@ start_pulse(struct management *management)
     if (streams->pulse == NULL) {
         streams->pulse = event_new(management->base, -1, EV_PERSIST, on_pulse, management);
     }
-    return streams->pulse != NULL && event_add(streams->pulse, &PULSE) == 0;
+    return streams->pulse != NULL && (event_pending(streams->pulse, EV_TIMEOUT, NULL) != 0 ||
+                                      event_add(streams->pulse, &PULSE) == 0);
 }
 
 /* Streams ------------------------------------------------------------------------------------ */
@@ -442,7 +444,8 @@ handle_events(struct call *call)
     struct event_stream *stream = xalloc(sizeof(*stream));
     stream->user = call->user;
     memcpy(stream->session, call->session, sizeof(stream->session));
-    if (!add_watches(call, stream) || !start_pulse(call->management)) {
+    /* The pulse first: it frees watches that nobody came to read. */
+    if (!start_pulse(call->management) || !add_watches(call, stream)) {
         if (call->http != NULL) {
             call_fail(call, 503, "no memory for a timer");
         }

@@ -96,6 +96,15 @@ check_headers(struct evhttp_request *http, const struct http_head *head)
     return check_framing(http);
 }
 
+/* A browser says with which site it has to do only over TLS and on this machine; of which origin a
+ * change is it always says. */
+static bool
+is_change(struct evhttp_request *http)
+{
+    enum evhttp_cmd_type method = evhttp_request_get_command(http);
+    return method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD;
+}
+
 int
 http_check_head(struct evhttp_request *http, const struct http_head *head, const char **why_out)
 {
@@ -109,7 +118,8 @@ http_check_head(struct evhttp_request *http, const struct http_head *head, const
         *why_out = "the path is too long";
         return 414;
     }
-    if (site != NULL && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0) {
+    if (site != NULL ? strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0
+                     : is_change(http) && http_is_of_other_origin(http)) {
         *why_out = "a page of another site may not ask";
         return 403;
     }

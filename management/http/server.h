@@ -102,6 +102,7 @@ struct management {
     /* When the certificates that listeners show end, as of the last time they were loaded; 0: there
      * is none. */
     _Atomic int64_t certificate_ends_ms[LISTENER_KIND_COUNT];
+    int64_t prepared_ends_ms[LISTENER_KIND_COUNT]; /* of those that are prepared */
 };
 
 /* http_listeners.c: opens what the configuration says; false with the reason. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON, written as it comes: no tree, one growing buffer. Commas are the writer's business. Text
- * that is not UTF-8 is written with U+FFFD where it is not, so that what goes out is always valid.
+ * that is not UTF-8 is written with U+FFFD where it is not, so that what goes out is always valid;
+ * control characters are escaped, those that JSON lets stand as well.
  * A lack of memory shows in json->out.failed, once, at the end. */
 #ifndef BOURSE_MANAGEMENT_JSON_JSON_WRITER_H
 #define BOURSE_MANAGEMENT_JSON_JSON_WRITER_H

@@ -76,6 +76,8 @@ metric_put_label(struct buffer *out, const char *name, struct bytes value)
         uint8_t octet = value.data[i];
         if (octet == '\n') {
             put_text(out, "\\n");
+        } else if (octet == 0) {
+            put_text(out, "\xef\xbf\xbd"); /* U+FFFD: readers take an octet 0 for the end */
         } else {
             if (octet == '"' || octet == '\\') {
                 buffer_put_u8(out, '\\');

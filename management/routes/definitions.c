@@ -142,8 +142,10 @@ handle_definitions_post(struct call *call)
     }
     struct definitions_ask *ask = ask_new(apply_step, answer_apply);
     struct bytes vhost = vhost_of(call);
-    if (definitions_read(&ask->definitions, text, vhost.data == NULL ? bytes_of("/") : vhost,
-                         why) != STATUS_OK) {
+    enum status status = vhost.data == NULL
+                             ? definitions_read(&ask->definitions, text, bytes_of("/"), why)
+                             : definitions_read_into(&ask->definitions, text, vhost, why);
+    if (status != STATUS_OK) {
         call_fail(call, 400, "%s", why);
         free_ask(&ask->ask);
         return;

@@ -15,15 +15,25 @@
 
 /* Nodes -------------------------------------------------------------------------------------- */
 
+/* A row is the broker itself. */
+static struct bytes
+name_of_row(const void *row)
+{
+    return bytes_of(((const struct management *)row)->node);
+}
+
+static void
+write_row(struct json_writer *json, const void *row, const void *survey)
+{
+    node_write(json, row, survey);
+}
+
 static void
 write_nodes(struct call *call, struct survey_ask *ask)
 {
-    struct json_writer json;
-    json_init(&json);
-    json_begin_array(&json);
-    node_write(&json, call->management, &ask->core);
-    json_end_array(&json);
-    object_answer(call, &json);
+    const struct list_kind kind = {.name = name_of_row, .write = write_row, .context = &ask->core};
+    const void *row = call->management;
+    list_answer(call, &kind, &row, 1);
 }
 
 void

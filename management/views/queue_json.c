@@ -288,8 +288,7 @@ const struct list_kind queue_list_kind = {
 void
 put_percent_encoded(struct buffer *out, struct bytes text)
 {
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
     for (size_t i = 0; i < text.size; i++) {
         uint8_t octet = text.data[i];
         if (octet != 0 && strchr(plain, octet) != NULL) {

@@ -20,11 +20,12 @@ void consumer_write(struct json_writer *json, const struct survey_consumer *cons
                     struct bytes vhost, struct bytes queue, const char *node);
 
 /* RabbitMQ's name for a binding among those of the same two ends: "~" for no key and no arguments,
- * the key, percent-encoded, or "KEY~HASH" with arguments. Appends it. */
+ * the key, percent-encoded, or "KEY~HASH" with arguments; a "~" of the key's own is "%7E". Appends
+ * it. */
 void binding_put_properties_key(struct buffer *out, struct bytes routing_key,
                                 struct bytes arguments);
 
-/* Appends `text` percent-encoded, but for letters, digits and "-._~". */
+/* Appends `text` percent-encoded, but for letters, digits and "-._". */
 void put_percent_encoded(struct buffer *out, struct bytes text);
 
 #endif

@@ -13,7 +13,7 @@
 void rows_answer(struct call *call, const struct list_kind *kind, const struct survey_rows *rows);
 void row_answer(struct call *call, const struct list_kind *kind, const struct survey_rows *rows);
 
-/* Answers with an object or array that was written whole, as row_answer does; frees `json`. */
+/* Answers with an object that was written whole, as row_answer does; frees `json`. */
 void object_answer(struct call *call, struct json_writer *json);
 
 /* {"status": "ok"}; 503 with {"status": "failed", "reason": ...}. */

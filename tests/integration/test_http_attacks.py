@@ -286,3 +286,21 @@ def test_who_sends_little_is_answered_while_others_send_much(address):
         assert status_of(answer) == 200
     for conn in held:
         conn.close()
+
+
+# A browser that keeps a password sends it with what a page of another site posts; where there is no
+# TLS it does not say Sec-Fetch-Site, but always Origin. A form is the one body that needs no leave.
+@pytest.mark.parametrize("origin", [b"http://elsewhere.example", b"null",
+                                    b"http://localhost:1"])
+def test_a_change_that_another_origin_asks_for_is_refused(address, origin):
+    form = (b"--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n"
+            b"{\"vhosts\": [{\"name\": \"forged\"}]}\r\n--b--\r\n")
+    post = (b"POST /api/definitions HTTP/1.1\r\n" + GUEST +
+            b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n" % len(form))
+    vhost = b"GET /api/vhosts/forged HTTP/1.1\r\n" + GUEST
+    assert status_of(ask(address, post + b"Origin: " + origin + b"\r\n\r\n" + form)) == 403
+    assert status_of(ask(address, vhost + b"\r\n")) == 404
+    assert status_of(ask(address, vhost + b"Origin: " + origin + b"\r\n\r\n")) == 404
+    assert status_of(ask(address, post + b"Origin: http://localhost\r\n\r\n" + form)) == 204
+    gone = b"DELETE /api/vhosts/forged HTTP/1.1\r\n" + GUEST + b"\r\n"
+    assert status_of(ask(address, gone)) == 204

@@ -478,6 +478,8 @@ def test_a_page_of_bindings_has_its_counts(bourse):
 def test_columns_of_one_are_those_asked_for(bourse):
     assert bourse.api.found("exchanges/%2F/x?columns=name,type") == {"name": "x", "type": "topic"}
     assert bourse.api.found(bourse.path("channels/{channel}?columns=number")) == {"number": 1}
+    [node] = bourse.api.found("nodes?columns=name,running")
+    assert (set(node), node["running"]) == ({"name", "running"}, True)
 
 
 # Who sees what --------------------------------------------------------------------------------------

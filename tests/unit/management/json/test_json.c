@@ -71,6 +71,34 @@ Test(json, text_is_escaped_and_made_valid)
                  "\"a\\\"\\\\\\u000a\\u0001\\u007f<\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\""));
 }
 
+/* U+009B begins a command to a terminal, and JSON lets it stand. */
+Test(json, what_steers_a_terminal_is_escaped)
+{
+    json_text(&json, bytes_of("\xc2\x80\xc2\x9b\xc2\x9f\xc2\xa0"));
+    cr_expect(eq(str, (char *)written(), "\"\\u0080\\u009b\\u009f\xc2\xa0\""));
+}
+
+/* Any octets are the name of a field in AMQP; readers of JSON take no octet 0 in that of a member,
+ * and would take nothing of the whole answer for it. */
+Test(json, a_name_of_a_field_with_an_octet_0_can_be_read)
+{
+    char why[JSON_WHY_SIZE] = "";
+    struct buffer table;
+    buffer_init(&table);
+    buffer_put_shortstr(&table, bytes_make("\0a\0b", 4));
+    buffer_put_u8(&table, 't');
+    buffer_put_u8(&table, 1);
+    json_table(&json, buffer_bytes(&table));
+    buffer_fini(&table);
+    json_t *object = json_read(buffer_bytes(&json.out), why);
+    cr_assert(ne(ptr, object, NULL), "%s", why);
+    bool is_there = json_is_true(json_object_get(object, "\xef\xbf\xbd"
+                                                         "a\xef\xbf\xbd"
+                                                         "b"));
+    cr_expect(is_there);
+    json_decref(object);
+}
+
 Test(json, what_is_no_number_is_zero)
 {
     json_begin_array(&json);

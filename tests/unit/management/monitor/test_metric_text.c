@@ -43,6 +43,14 @@ Test(metric_text, three_characters_of_a_label_value_are_escaped)
     expect("vhost=\"/\",queue=\"a\\\"b\\\\c\\nd{e}\"");
 }
 
+/* A name may have an octet 0, at which whoever reads the page would stop. */
+Test(metric_text, an_octet_0_is_no_end_of_a_label)
+{
+    metric_put_label(&out, "queue", bytes_make("a\0b", 3));
+    expect("queue=\"a\xef\xbf\xbd"
+           "b\"");
+}
+
 Test(metric_text, a_fraction_has_all_its_digits)
 {
     static const struct {
