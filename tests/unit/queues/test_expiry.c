@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/random.h"
+#include "queues/take.h"
 #include "store/spill_space.h"
 #include "tests/support/alloc_faults.h"
 
@@ -641,4 +642,38 @@ Test(expiry, every_message_of_a_quorum_queue_dies_on_time)
 {
     make_quorum_queue();
     compare_at_random(12);
+}
+
+/* The queue's only message has come back, is taken out wherever it stands, and another one comes
+ * before that is over, as when it is sent on to the queue that it is in. */
+static void
+take_returned_and_push(uint64_t due_ms)
+{
+    struct queue_entry first = {.size = 10};
+    struct queue_entry second = {.size = 20};
+    uint64_t position;
+    cr_assert(eq(int, (int)queue_push(queue, &first), STATUS_OK));
+    cr_assert(eq(int, (int)queue_lend(queue, &first, &position), STATUS_OK));
+    queue_return(queue, &first, position);
+    cr_assert(eq(int, (int)queue_take_at(queue, STAND_RETURNED, position, &first), STATUS_OK));
+    enum status status =
+        due_ms == NEVER_MS ? queue_push(queue, &second) : queue_push_until(queue, &second, due_ms);
+    cr_assert(eq(int, (int)status, STATUS_OK));
+    queue_end_taking(queue, position);
+    queue_check(queue);
+    cr_expect(eq(u64, queue->ready_count, 1));
+    struct queue_entry taken;
+    cr_assert(queue_pop(queue, &taken, &position));
+    cr_expect(eq(u32, taken.size, 20), "what was taken out is not there again");
+    cr_expect(not(queue_pop(queue, &taken, &position)));
+}
+
+Test(expiry, what_came_back_and_was_taken_stays_gone_when_another_comes)
+{
+    take_returned_and_push(NEVER_MS);
+}
+
+Test(expiry, what_came_back_and_was_taken_stays_gone_when_one_comes_that_dies)
+{
+    take_returned_and_push(5000);
 }
