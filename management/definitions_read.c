@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 #include "base/assert.h"
@@ -17,6 +18,7 @@ struct reader {
     struct definitions *definitions;
     struct bytes vhost; /* of rows that do not say theirs */
     bool is_of_one;     /* of all rows, whatever they say */
+    bool may_have_zeros;
     const char *section;
     size_t row;
     char *why;
@@ -73,12 +75,27 @@ place_of(struct reader *reader, size_t count, const char *kind, const struct byt
 
 /* Members ------------------------------------------------------------------------------------- */
 
+/* Rights and the like are C strings, and a name that a client did not choose has no octet 0. */
+static bool
+has_no_zero(struct reader *reader, const char *name, struct bytes text)
+{
+    char why[JSON_WHY_SIZE];
+    if (text.size == 0 || memchr(text.data, 0, text.size) == NULL) {
+        return true;
+    }
+    (void)snprintf(why, sizeof(why), "\"%s\" has a character U+0000", name);
+    return fail(reader, why);
+}
+
 /* A text that may be missing. */
 static bool
 read_text(struct reader *reader, const json_t *row, const char *name, struct bytes *out)
 {
     char why[JSON_WHY_SIZE];
-    return json_read_text(row, name, out, why) || fail(reader, why);
+    if (!json_read_text(row, name, out, why)) {
+        return fail(reader, why);
+    }
+    return reader->may_have_zeros || has_no_zero(reader, name, *out);
 }
 
 /* A text that must be there. */
@@ -114,7 +131,8 @@ static bool
 read_vhost(struct reader *reader, const json_t *row, struct bytes *out)
 {
     *out = reader->vhost;
-    if (!reader->is_of_one && !read_text(reader, row, "vhost", out)) {
+    if (!reader->is_of_one &&
+        !(read_text(reader, row, "vhost", out) && has_no_zero(reader, "vhost", *out))) {
         return false;
     }
     *out = definitions_put_vhost(reader->definitions, *out)->name;
@@ -312,8 +330,9 @@ read_vhost_text(struct reader *reader, const json_t *row, const char *name, cons
         (void)snprintf(why, sizeof(why), "\"%s\" is no text", name);
         return fail(reader, why);
     }
-    *out = keep_text(reader, bytes_make(json_string_value(value), json_string_length(value)));
-    return true;
+    struct bytes text = bytes_make(json_string_value(value), json_string_length(value));
+    *out = keep_text(reader, text);
+    return has_no_zero(reader, name, text);
 }
 
 static bool
@@ -333,7 +352,8 @@ read_vhost_tags(struct reader *reader, const json_t *row, const char **out)
         buffer_put(&text, ",", i == 0 ? 0 : 1);
         buffer_put_bytes(&text, tags.items[i]);
     }
-    bool is_good = !text.failed || fail(reader, "no memory");
+    bool is_good = (!text.failed || fail(reader, "no memory")) &&
+                   has_no_zero(reader, "tags", buffer_bytes(&text));
     *out = keep_text(reader, buffer_bytes(&text));
     buffer_fini(&text);
     return is_good;
@@ -650,17 +670,18 @@ read_binding(struct reader *reader, const json_t *row)
 static const struct {
     const char *name;
     bool (*read)(struct reader *reader, const json_t *row);
+    bool may_have_zeros; /* as names and keys that clients chose */
 } sections[] = {
-    {"users", read_user},
-    {"vhosts", read_vhost_row},
-    {"permissions", read_permission},
-    {"topic_permissions", read_topic_permission},
-    {"global_parameters", read_global_parameter},
-    {"parameters", read_parameter},
-    {"policies", read_policy},
-    {"queues", read_queue},
-    {"exchanges", read_exchange},
-    {"bindings", read_binding},
+    {"users", read_user, false},
+    {"vhosts", read_vhost_row, false},
+    {"permissions", read_permission, false},
+    {"topic_permissions", read_topic_permission, false},
+    {"global_parameters", read_global_parameter, false},
+    {"parameters", read_parameter, false},
+    {"policies", read_policy, false},
+    {"queues", read_queue, true},
+    {"exchanges", read_exchange, true},
+    {"bindings", read_binding, true},
 };
 
 static bool
@@ -706,6 +727,7 @@ read_root(struct reader *reader, const json_t *root)
     for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
         const json_t *list = json_object_get(root, sections[i].name);
         reader->section = sections[i].name;
+        reader->may_have_zeros = sections[i].may_have_zeros;
         if (list != NULL && !read_section(reader, list, sections[i].read)) {
             return false;
         }
@@ -717,7 +739,7 @@ static enum status
 read_with(struct reader *reader, struct bytes text)
 {
     char reason[JSON_WHY_SIZE];
-    json_t *root = json_read(text, reason);
+    json_t *root = json_read_zeros(text, reason);
     if (root == NULL) {
         (void)snprintf(reader->why, DEFINITIONS_WHY_SIZE, "%s", reason);
         return STATUS_FAULT;
