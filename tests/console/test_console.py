@@ -98,6 +98,22 @@ def test_a_queue_is_paused_resumed_and_purged_with_its_name_typed(browser, broke
     assert broker.api.call("GET", "/api/queues/%2F/handled")["messages"] == 0
 
 
+# A browser leaves "." and ".." out of a path, however they are written: to purge the queue "." was to
+# delete the queue "contents".
+def test_a_name_that_no_path_of_a_browser_can_have_is_not_asked_about(browser, broker, channel):
+    broker.api.queue("contents")
+    channel.call("queue.declare", queue=".", durable=True)
+    channel.publish("", ".", b"x")
+    browser.go("queue/%2F/.")
+    browser.press("Purge")
+    browser.fill("Type .", ".")
+    browser.press("Purge", "//dialog")
+    browser.wait_text("on the command line")
+    assert broker.api.call("GET", "/api/queues/%2F/contents")["name"] == "contents"
+    browser.press("Cancel", "//dialog")
+    channel.call("queue.delete", queue=".")
+
+
 def test_four_thousand_dead_letters_are_triaged_and_replayed(browser, broker, channel):
     broker.api.queue("dead")
     broker.api.queue("orders", **{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"})
