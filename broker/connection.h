@@ -81,6 +81,7 @@ struct connection {
     uint64_t held_octets;         /* of what is held behind the first */
     bool runs_held;               /* what is handled now has waited */
     bool has_held_fault;          /* one that ends the connection: what follows it is not heard */
+    bool has_held_close;          /* the client's connection.close: the same */
     struct timer close_timer;     /* bounds CONNECTION_CLOSING */
 };
 

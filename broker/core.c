@@ -84,6 +84,7 @@ init_lists(struct core *core)
     list_init(&core->settling);
     list_init(&core->purgers);
     list_init(&core->committers);
+    list_init(&core->transactions);
     list_init(&core->doomed_exchanges);
     list_init(&core->doomed_queues);
     list_init(&core->unbind_waiters);
@@ -285,6 +286,9 @@ core_open_connection(struct core *core, const struct net_event *event)
     map_put(&core->connections, bytes_make(&connection->link, sizeof(connection->link)),
             connection);
     core->counters.connections_opened++;
+    if (core->is_shut_down) {
+        connection_drop(connection, 0);
+    }
 }
 
 static void
@@ -593,6 +597,7 @@ core_shut_down(struct core *core, const char *reason)
     struct fault fault;
     (void)fault_connection(&fault, REPLY_CONNECTION_FORCED,
                            "broker forced connection closure with reason '%s'", reason);
+    core->is_shut_down = true;
     LIST_FOR_EACH(&core->connection_list, link)
     {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);

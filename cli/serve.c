@@ -399,7 +399,7 @@ apply_configuration(struct server *server, struct config *config)
     enum log_level level = config->server.log_level;
     enum log_format format = config->server.log_format;
     if (server->management != NULL &&
-        management_reload(server->management, config, why, sizeof(why)) != STATUS_OK) {
+        management_prepare_reload(server->management, config, why, sizeof(why)) != STATUS_OK) {
         config_free(&config);
         refuse_reload(server, why);
         return;

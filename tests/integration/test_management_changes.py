@@ -544,7 +544,7 @@ def test_every_route_is_for_the_roles_that_its_description_says(broker, api, use
 
 
 def test_the_description_has_every_row_of_the_table(api):
-    with open(brokers.REPOSITORY + "/management/routes.c", encoding="utf-8") as text:
+    with open(brokers.REPOSITORY + "/management/routes/table.c", encoding="utf-8") as text:
         rows = text.read().count("{ROUTE_")
     assert len(list(described(api))) == rows
 
