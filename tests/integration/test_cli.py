@@ -107,6 +107,17 @@ def test_rows_come_as_table_csv_json_and_names(fake):
     assert names == ["orders", 'evil\\x1b[2J,"q"\\n$(touch pwned)']
 
 
+# An address of something else, as a proxy that answers everything with an object of its own.
+@pytest.mark.parametrize("answer", [{"error": "no such tenant"}, "hello", None])
+def test_an_answer_that_is_no_list_is_not_an_empty_one(fake, answer):
+    for path in ("/api/queues", "/api/queues?disable_stats=true", "/api/users"):
+        fake.answers[f"GET {path}"] = (200, answer)
+    for words in (("ls", "queues"), ("ls", "queues", "-o", "json"), ("queue", "ls", "-o", "name"),
+                  ("user", "ls")):
+        done = fake.run(*words)
+        assert done.returncode == 69 and "no list" in done.stderr and done.stdout == "", done
+
+
 def test_names_are_one_segment_and_bodies_are_json(fake):
     fake.answers["PUT /api/queues/a%2Fb/x%20%2F%3F"] = (201, None)
     done = fake.run("queue", "declare", "x /?", "-p", "a/b", "--argument", "x-max-length=5",
