@@ -20,6 +20,8 @@ put_text(FILE *out, const char *text)
             fputs("\\e", out);
         } else if (*text == '-') {
             fputs("\\-", out);
+        } else if (*text == '|') {
+            fputs("|\\:", out); /* where a long choice may be broken */
         } else {
             fputc(*text, out);
         }

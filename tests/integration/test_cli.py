@@ -5,6 +5,7 @@ What a broker says is said here by a small server on a unix socket, so that ever
 name can come; that the two fit is tried with a real broker at the end.
 """
 
+import contextlib
 import fcntl
 import http.server
 import json
@@ -17,6 +18,7 @@ import signal
 import socket
 import socketserver
 import stat
+import struct
 import subprocess
 import termios
 import textwrap
@@ -123,7 +125,12 @@ def test_names_are_one_segment_and_bodies_are_json(fake):
     (401, {"error": "not_authorized", "reason": "read access to queue 'q' refused"}, 77, "read access"),
     (403, {"reason": "no configure right"}, 77, "no configure right"),
     (404, {"error": "Object Not Found", "reason": "Not Found"}, 66, "bourse ls"),
-    (400, {"error": "bad_request", "reason": "inequivalent arg 'durable'"}, 1, "inequivalent arg"),
+    (404, {"error": "Object Not Found", "reason": "Not Found: vhost '/'"}, 66, "bourse ls vhosts"),
+    (404, {"error": "Object Not Found", "reason": "there is no generation 9"}, 66, "bourse: there is no generation 9\n"),
+    (403, {"reason": "ACCESS_REFUSED - queue name 'amq.x' contains reserved prefix 'amq.*'"}, 77, "choose another"),
+    (400, {"error": "bad_request", "reason": "vhost_or_user_not_found"}, 66, "bourse ls users"),
+    (400, {"error": "bad_request", "reason": "inequivalent arg 'durable'"}, 1, "HTTP 400): inequivalent arg 'durable'\n"),
+    (400, {"reason": "PRECONDITION_FAILED - inequivalent arg 'durable'"}, 1, '"bourse explain 406"'),
     (405, None, 1, "older than this command"), (412, {"reason": "in use"}, 1, "--if-empty"),
     (503, {"reason": "busy"}, 1, "try again"), (500, None, 1, "HTTP 500"),
 ])
@@ -132,6 +139,39 @@ def test_each_refusal_says_what_why_and_what_next(fake, status, answer, exit_sta
     done = fake.run("queue", "delete", "q")
     assert done.returncode == exit_status and done.stdout == ""
     assert told in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("reason", ["Not Found", "NOT_FOUND - no queue 'ordrs' in vhost '/'"])
+def test_a_mistyped_name_is_guessed_from_those_that_there_are(fake, reason):
+    fake.answers["GET /api/queues/%2F?disable_stats=true"] = (200, QUEUES)
+    fake.answers["DELETE /api/queues/%2F/ordrs"] = (404, {"error": "Object Not Found", "reason": reason})
+    done = fake.run("queue", "delete", "ordrs")
+    assert done.returncode == 66
+    assert done.stderr.startswith('bourse: there is no queue "ordrs" in vhost "/" (did you mean "orders"?); ')
+
+
+@pytest.mark.parametrize("words", [("queue", "show", ""), ("vhost", "add", ""), ("conn", "close", ""), ("peek", "")])
+def test_an_empty_name_is_misuse_and_asks_nobody(fake, words):
+    done = fake.run(*words)
+    assert done.returncode == 64 and done.stderr.endswith(" is empty\n") and fake.requests == []
+
+
+# The library that lays out tables never ends over a letter that its locale does not know.
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_names_in_any_script_are_laid_out_in_any_locale(fake, locale):
+    fake.answers["GET /api/queues"] = (200, [{"name": "bestellungen-für-中文"}, {"name": "q"}])
+    done = fake.run("ls", "queues", env={**os.environ, "LC_ALL": locale})
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["NAME", "bestellungen-für-中文", "q"]
+
+
+def test_tags_are_words(fake):
+    fake.answers["GET /api/users"] = (200, [{"name": "eve", "tags": ["monitoring", "policymaker"]}])
+    assert "eve  monitoring, policymaker -" in fake.run("user", "ls").stdout
+
+
+def test_the_default_exchange_is_shown_by_its_empty_name(fake):
+    fake.answers["GET /api/exchanges/%2F/amq.default"] = (200, {"name": "", "type": "direct"})
+    assert "TYPE         direct\n" in fake.run("exchange", "show", "").stdout
 
 
 def test_no_broker_is_status_69(tmp_path):
@@ -367,7 +407,12 @@ def test_what_is_meant_is_guessed_and_a_group_lists_its_commands():
         assert done.returncode == 64 and f'did you mean "{guess}"' in done.stderr
     group = brokers.run_command("help", "dlq").stdout
     assert "dlq replay QUEUE" in group and "dlq export QUEUE" in group and "--id" not in group
-    assert "policies|permissions|generations\n" in brokers.run_command("help").stdout
+    for word, guess in (("queue", "queues"), ("conn", "connections"), ("polices", "policies")):
+        assert f'did you mean "{guess}"' in brokers.run_command("ls", word).stderr
+    assert 'did you mean "format"' in brokers.run_command("drift", "-o", "json").stderr
+    assert '"bourse ls queues" here' in brokers.run_command("list_queues").stderr
+    assert "options stand behind the command" in brokers.run_command("--context", "x", "ls").stderr
+    assert "topic-permissions|generations\n" in brokers.run_command("help").stdout
 
 
 def test_on_a_terminal_an_empty_list_says_so(tmp_path):
@@ -380,6 +425,29 @@ def test_on_a_terminal_an_empty_list_says_so(tmp_path):
         os.close(outer)
         assert done.stderr == "none\n"
         assert subprocess.run(words, capture_output=True, text=True, check=True).stderr == ""
+
+
+def on_a_terminal(*words, columns=60):
+    """What a command prints on a terminal of so many columns."""
+    outer, inner = os.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    subprocess.run([brokers.binary(), *words], stdout=inner, stderr=subprocess.DEVNULL, check=False,
+                   env={**os.environ, "NO_COLOR": "1"})
+    os.close(inner)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while octets := os.read(outer, 65536):
+            shown += octets
+    os.close(outer)
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_without_room_has_names_and_advice_whole(fake):
+    name = "a-queue-of-which-somebody-thought-long-and-well"
+    fake.answers["GET /api/queues"] = (200, [{"name": name, "vhost": "/" * 40, "state": "running"}])
+    assert name in on_a_terminal("ls", "queues", "--context", fake.path)
+    told = on_a_terminal("doctor", "--context", fake.path)
+    assert "\n    does the user have the role monitor, and is it a Bourse?\n" in told
 
 
 def findings(*words):
