@@ -813,9 +813,9 @@ static const struct command commands[] = {
     },
     {
         .name = "man",
-        .operands = "[bourse|bourse.yaml]",
+        .operands = "[bourse|bourse.8|bourse.yaml|bourse-topology]",
         .operand_max = 1,
-        .summary = "print the manual page of the commands, or of the file",
+        .summary = "print the manual page of the commands, the server, the file or its topology",
         .details = "In roff: bourse man | man -l -, or into a file bourse.1 of $MANPATH.\n",
         .run = man_run,
     },
