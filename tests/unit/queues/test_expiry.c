@@ -422,6 +422,38 @@ Test(expiry, deadline_may_be_further_away_than_an_entry_can_say)
     cr_expect(eq(u64, queue->times->far.count, 0));
 }
 
+/* The long life stands in front, which has a row of its own. */
+Test(expiry, message_dies_on_time_behind_one_whose_deadline_is_years_away)
+{
+    (void)push(UINT64_C(315360000000));
+    (void)push(1000);
+    (void)push(2000);
+    cr_expect(eq(u64, queue_next_deadline_ms(queue), 1000));
+    now_ms = 1000;
+    expect_expired(2);
+    expect_none();
+    now_ms = 2000;
+    expect_expired(3);
+    expect_none();
+    cr_expect(eq(u64, queue->ready_count, 1));
+    queue_check(queue);
+}
+
+/* Where even that cannot be noted, the message lives on, and others still die on time behind it. */
+Test(expiry, message_dies_on_time_behind_one_whose_deadline_was_lost)
+{
+    (void)push(500);
+    take(true);
+    alloc_faults_plan(1);
+    (void)push(UINT64_C(315360000000));
+    cr_assert(eq(u32, alloc_faults_left(), 0));
+    (void)push(1000);
+    cr_expect(eq(u64, queue_next_deadline_ms(queue), 1000));
+    now_ms = 1000;
+    expect_expired(3);
+    expect_none();
+}
+
 /* A message without a deadline, once it is gone, costs those that come later no rows. */
 Test(expiry, queue_that_ran_empty_begins_anew)
 {
