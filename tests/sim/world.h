@@ -157,6 +157,7 @@ struct world {
     uint32_t settling_note;  /* what was said of what a client is losing; 0: nothing */
     uint32_t note_count;     /* that clients have sent */
     uint32_t consumer_count; /* the same of consumers */
+    uint64_t alarm_from_ms;  /* since when memory is short; 0: it is not */
     struct world_bulk bulks[BULK_MAX];
     bool is_in_bulk;                 /* the core works on one of them */
     uint64_t generation;             /* of policies */
@@ -327,6 +328,11 @@ bool world_begin_timeout(struct world *world, uint64_t link, uint16_t channel, u
 void world_end_timeout(struct world *world, uint64_t link, uint16_t channel, uint64_t tag);
 /* The clock has gone on: nothing is open for too long. */
 void world_check_timeouts(struct world *world);
+
+/* Notes how long the memory alarm is on; call when a tick has ended. And the core discards the
+ * transaction of a channel for that. */
+void world_watch_alarm(struct world *world);
+void world_hear_discard(struct world *world, uint64_t link, uint16_t channel);
 
 /* One more connection, or channel, was let in: there was room for it. And whether the broker may
  * close the client's connection, since there is none for it or for a channel; world_limits.c. */
