@@ -7,6 +7,7 @@
 
 #include "amqp/table.h"
 #include "base/assert.h"
+#include "broker/ack_timeout.h"
 #include "broker/channel.h"
 #include "broker/connection.h"
 #include "broker/vhost.h"
@@ -535,6 +536,16 @@ is_recovering(const struct doing *doing)
            (answer == METHOD_BASIC_RECOVER_OK || answer == METHOD_TX_ROLLBACK_OK);
 }
 
+/* Whether the broker still knows what was late, though all that is open should be so as well until
+ * it hears of that. */
+static bool
+is_known_late(const struct actor_channel *channel)
+{
+    return channel->late_count > 0 &&
+           channel->late_total + channel->held_count + channel->settled_count <
+               ACK_TIMEOUT_TAGS_MAX / 2;
+}
+
 /* It does not know, or does not heed, that the broker has taken it back: that is no error, and does
  * nothing. */
 static void
@@ -598,7 +609,7 @@ do_settle(const struct doing *doing)
     if (is_tx && channel->settled_count + sent_count + read_count > TX_SETTLED_MAX) {
         return false;
     }
-    if (channel->late_count > 0 && dice_below(&doing->world->service, 4) == 0) {
+    if (is_known_late(channel) && dice_below(&doing->world->service, 4) == 0) {
         settle_late(doing);
     } else if (settles_all(doing)) {
         settle_all(doing, read_count);
