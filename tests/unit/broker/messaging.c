@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "amqp/table.h"
+#include "queues/clocks.h"
 
 struct rig *
 messaging_rig(const struct core_settings *settings)
@@ -216,6 +217,14 @@ struct queue *
 find_queue(struct rig *rig, const char *name)
 {
     return vhost_find_queue(rig_vhost(rig), bytes_of(name));
+}
+
+void
+have_rates(struct rig *rig, const char *name)
+{
+    struct queue *queue = find_queue(rig, name);
+    cr_assert(eq(int, queue_make_clocks(queue), STATUS_OK));
+    queue_clocks_touch(queue);
 }
 
 uint64_t

@@ -47,4 +47,8 @@ const char *deliveries(struct rig *rig, uint64_t link);
 uint64_t ready_count(struct rig *rig, const char *queue);
 struct queue *find_queue(struct rig *rig, const char *name);
 
+/* What the queue keeps of rates is there from now on: an allocation for it that fails is no failure
+ * that anybody could see. The queue has had a message, or makes what it keeps of those. */
+void have_rates(struct rig *rig, const char *queue);
+
 #endif

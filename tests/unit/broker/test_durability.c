@@ -782,6 +782,8 @@ commit_without_memory(uint32_t nth)
     send_ack(rig, client, 1, 1, false);
     log_publish(disk, client, "", "q", "2");
     log_publish(disk, client, "", "r", "3");
+    have_rates(rig, "q");
+    have_rates(rig, "r");
     alloc_faults_plan(nth);
     rig_send_id(rig, client, 1, METHOD_TX_COMMIT);
     bool failed = alloc_faults_left() == 0;

@@ -680,6 +680,7 @@ Test(retry_broker, without_memory_for_waiting_the_message_holds_its_queue)
     struct queue *queue = declare_retrying(1000, 2, 5);
     publish_numbers(rig, a, "q", 1, 2);
     uint64_t tag = tag_of(take());
+    have_rates(rig, "q");
     rig->holds_turn = true;
     alloc_faults_plan(1);
     send_nack(rig, b, 1, tag, false, true);
@@ -836,6 +837,7 @@ Test(retry_broker, without_memory_for_its_death_a_message_is_not_handed_out_and_
     const struct queue *queue = declare_retrying(0, 0, 0);
     publish_numbers(rig, a, "q", 1, 2);
     uint64_t tag = tag_of(take());
+    have_rates(rig, "q");
     rig->holds_turn = true;
     alloc_faults_plan(1);
     send_nack(rig, b, 1, tag, false, true);
