@@ -171,10 +171,15 @@ core_release_windows(struct core *core, struct queue *queue)
     if (windows == NULL || windows->is_fetching) {
         return;
     }
+    bool waits = list_link_is_linked(&windows->wait_link);
     if (windows->unreadable_count == 0) {
         core_forget_windows(core, queue);
     } else {
         paging_give_up_all(core->paging, windows);
+    }
+    if (waits) {
+        /* Its head was waited for, and is gone: nobody else would say so. */
+        core_head_is_there(core, queue);
     }
 }
 

@@ -279,6 +279,25 @@ Test(desk_disk, a_job_that_waits_for_its_rate_gives_way_to_who_takes_messages)
     cr_expect(eq(u64, ready_count(rig, "t"), 3), "it reads again, and goes on");
 }
 
+/* Somebody waits for room to read the head of a queue, from which the last message is taken
+ * meanwhile: he is told that there is none. */
+Test(desk_disk, who_waits_for_a_head_that_is_taken_out_meanwhile_is_answered)
+{
+    publish_many(300, 8000, true);
+    leave_room_for_one_block();
+    rig->core->paging->window_octets += FETCH_WINDOW;
+    struct method get = {.id = METHOD_BASIC_GET,
+                         .basic_get = {.queue = bytes_of("q"), .no_ack = true}};
+    rig_send(rig, client, 1, &get);
+    pump();
+    cr_assert(find_queue(rig, "q")->head_waits);
+    struct desk_order drop = {.action = DESK_DROP};
+    desk_run(rig, "q", &drop, pump, &outcome);
+    cr_expect(eq(u64, outcome.progress.done_count, 300));
+    directory_rig_expect(rig, data, client, METHOD_BASIC_GET_EMPTY);
+    rig->core->paging->window_octets -= FETCH_WINDOW;
+}
+
 /* A walk that has a block of the log and needs a spill file next has to let go of the block first,
  * or it waits for room that it takes up itself. */
 Test(desk_disk, a_job_does_not_wait_for_room_that_it_takes_up_itself)
