@@ -10,12 +10,11 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "broker/tls_settings.h"
-#include "management/effective_config.h"
-#include "management/log_tail.h"
-#include "management/monitor.h"
-#include "management/server.h"
+#include "management/http/server.h"
+#include "management/monitor/effective_config.h"
+#include "management/monitor/log_tail.h"
+#include "management/monitor/monitor.h"
 #include "tls/certificate_time.h"
 
 static void
@@ -270,11 +269,4 @@ void
 management_set_ready(struct management *management, bool is_ready)
 {
     atomic_store(&management->is_ready, is_ready);
-}
-
-uint64_t
-management_now_ms(void)
-{
-    struct clock_source clock = clock_system();
-    return clock.read(clock.context).monotonic_ms;
 }

@@ -31,9 +31,6 @@ void management_print_addresses(const struct management *management, FILE *out);
 void management_set_reloaded(struct management *management, bool has_succeeded);
 
 /* The broker is ready: /readyz says so from now on. */
-/* The clock that sessions and streams go by. */
-uint64_t management_now_ms(void);
-
 void management_set_ready(struct management *management, bool is_ready);
 
 /* Stops the thread; what is under way is answered 503. Before broker_free. */

@@ -54,6 +54,18 @@ note_block(struct entry_pages *pages, struct entry_block *block)
     }
 }
 
+/* On the list of its owner: in front, if it has too many blocks in memory. */
+static void
+list_long(struct entry_pages *pages)
+{
+    struct entry_memory *memory = pages->deque->memory;
+    if (pages->block_count > ENTRY_BLOCKS_MAX) {
+        list_prepend(&memory->long_deques, &pages->link);
+    } else {
+        list_append(&memory->long_deques, &pages->link);
+    }
+}
+
 void
 entry_pages_on_block(struct entry_deque *deque)
 {
@@ -75,11 +87,9 @@ entry_pages_on_block(struct entry_deque *deque)
         pages->block_count++;
         note_block(pages, deque->tail);
     }
-    if (!list_link_is_linked(&pages->link)) {
-        list_append(&deque->memory->long_deques, &pages->link);
-    } else if (pages->block_count == ENTRY_BLOCKS_MAX + 1) {
+    if (!list_link_is_linked(&pages->link) || pages->block_count == ENTRY_BLOCKS_MAX + 1) {
         list_remove(&pages->link);
-        list_prepend(&deque->memory->long_deques, &pages->link);
+        list_long(pages);
     }
 }
 
@@ -341,11 +351,7 @@ list_again(struct entry_pages *pages)
     if (memory == NULL || list_link_is_linked(&pages->link) || first_to_spill(pages) == NULL) {
         return;
     }
-    if (pages->block_count > ENTRY_BLOCKS_MAX) {
-        list_prepend(&memory->long_deques, &pages->link);
-    } else {
-        list_append(&memory->long_deques, &pages->link);
-    }
+    list_long(pages);
 }
 
 static void

@@ -188,7 +188,28 @@ def test_a_password_comes_from_input_and_is_never_printed(fake, canaries):
     fake.answers["PUT /api/users/eve"] = (201, None)
     done = fake.run("user", "add", "eve", "--role", "monitor", input=secret + "\n")
     assert done.returncode == 0 and secret not in done.stdout + done.stderr
-    assert fake.requests == [("PUT /api/users/eve", {"password": secret, "tags": "monitoring"})]
+    assert fake.requests == [("GET /api/users/eve", None),
+                             ("PUT /api/users/eve", {"password": secret, "tags": "monitoring"})]
+
+
+# Names of others stand in what a broker gives as its reason.
+def test_a_reason_does_not_steer_the_terminal(fake):
+    fake.answers["DELETE /api/queues/%2F/q"] = (400, {"error": "bad_request",
+                                                      "reason": "of \x1b[31m'\x9b31mred\x07'"})
+    done = fake.run("queue", "delete", "q")
+    assert done.returncode == 1
+    assert "of \\x1b[31m'\\u{9b}31mred\\x07'" in done.stderr
+    assert not [octet for octet in done.stderr if octet != "\n" and not octet.isprintable()]
+
+
+# PUT would take an administrator's role, and the password of whoever uses it.
+def test_a_user_who_is_there_is_not_added(fake):
+    fake.answers["GET /api/users/eve"] = (200, {"name": "eve", "tags": ["administrator"]})
+    for words in ([], ["--role", "monitor"], ["--by-certificate"]):
+        done = fake.run("user", "add", "eve", *words, input="word\n")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "already" in done.stderr and "user passwd" in done.stderr
+    assert set(fake.requests) == {("GET /api/users/eve", None)}
 
 
 def test_octets_that_are_no_text_are_published_as_base64(fake, tmp_path):

@@ -332,6 +332,7 @@ send_message(const struct doing *doing, uint32_t number)
         .priority = message->priority,
         .delay = message->delay,
         .deliver_at_ms = message->deliver_at_ms,
+        .message_id = world_message_id(doing->world, number),
         .is_persistent = message->is_persistent,
         .is_mandatory = below(doing, 4) == 0,
     };

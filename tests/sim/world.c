@@ -331,6 +331,7 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
         actor_init(&world->actors[i], i);
     }
     world_draw_service(world);
+    world_draw_bulk(world);
     return world;
 }
 
@@ -596,6 +597,9 @@ step(struct world *world)
     if (dice_below(&world->service, 1000 * 1000) < world->habits.sending_permille) {
         world_send_on(world);
     }
+    if (dice_below(&world->bulk, 1000 * 1000) < world->habits.bulk_permille) {
+        world_begin_bulk(world);
+    }
     if (dice_below(&world->retries, 1000 * 1000) < world->habits.operator_permille) {
         world_operate(world);
     }
@@ -797,6 +801,12 @@ drain(struct world *world)
     }
     if (world->history.wrong_count == 0 && has_messages(world)) {
         history_wrong(&world->history, HISTORY_ANSWER, "messages go round for ever");
+    }
+    for (int i = 0; i < PATIENCE && world_has_bulk(world) && world->history.wrong_count == 0; i++) {
+        world_advance(world);
+    }
+    if (world->history.wrong_count == 0 && world_has_bulk(world)) {
+        history_wrong(&world->history, HISTORY_ANSWER, "what waits is worked off for ever");
     }
 }
 

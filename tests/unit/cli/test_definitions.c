@@ -11,8 +11,8 @@
 #include "base/assert.h"
 #include "broker/examine.h"
 #include "cli/definitions_config.h"
-#include "management/definitions_read.h"
-#include "management/definitions_write.h"
+#include "management/definitions/definitions_read.h"
+#include "management/definitions/definitions_write.h"
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/config/reading.h"
 
