@@ -278,9 +278,11 @@ install: $(MAIN_BINARY) ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 644 packaging/systemd/bourse.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/bourse.conf
 	test -e $(DESTDIR)$(SYSCONFDIR)/bourse/bourse.yaml \
 	    || install -D -m 640 packaging/bourse.yaml $(DESTDIR)$(SYSCONFDIR)/bourse/bourse.yaml
-	install -d $(COMPLETIONS) $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -d $(COMPLETIONS) $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man1 man5 man8)
 	$(MAIN_BINARY) man > $(DESTDIR)$(PREFIX)/share/man/man1/bourse.1
 	$(MAIN_BINARY) man bourse.yaml > $(DESTDIR)$(PREFIX)/share/man/man5/bourse.yaml.5
+	$(MAIN_BINARY) man bourse-topology > $(DESTDIR)$(PREFIX)/share/man/man5/bourse-topology.5
+	$(MAIN_BINARY) man bourse.8 > $(DESTDIR)$(PREFIX)/share/man/man8/bourse.8
 	$(MAIN_BINARY) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bourse
 	$(MAIN_BINARY) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_bourse
 	$(MAIN_BINARY) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bourse.fish

@@ -15,6 +15,7 @@
 #include "broker/durability.h"
 #include "broker/expiry.h"
 #include "broker/generation.h"
+#include "broker/handing_out.h"
 #include "broker/limits.h"
 #include "broker/login.h"
 #include "broker/paging.h"

@@ -10,6 +10,7 @@
 #include "broker/channel.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/handing_out.h"
 #include "broker/limits.h"
 #include "broker/paging.h"
 #include "broker/retry.h"

@@ -69,6 +69,7 @@ struct habits {
     uint32_t downtime_permille; /* starts, before which it does */
     uint32_t pause_permille;    /* of 1,000 steps: a queue is paused, or goes on */
     uint32_t sending_permille;  /* the same: messages are sent on at the desk, or taken out */
+    bool is_crowded;            /* few queues, with thousands of messages */
     uint32_t bulk_permille;     /* the same: what waits in a queue is worked off */
     uint32_t connections_max;   /* of the vhost, and */
     uint32_t user_connections_max, user_channels_max; /* of the user; 0: any number */
@@ -311,6 +312,9 @@ const struct queue *world_find_queue(const struct world *world, uint32_t queue);
 
 /* What came last, drawn; world_service.c. */
 void world_draw_service(struct world *world);
+
+/* And what some runs are like whatever was drawn; world_crowd.c. */
+void world_draw_crowd(struct world *world);
 
 /* The core hands a message to that consumer: nobody comes before it. */
 void world_check_turn(struct world *world, const struct actor *actor, uint16_t channel,
