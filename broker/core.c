@@ -15,6 +15,7 @@
 #include "broker/durability.h"
 #include "broker/expiry.h"
 #include "broker/generation.h"
+#include "broker/handing_out.h"
 #include "broker/limits.h"
 #include "broker/login.h"
 #include "broker/paging.h"
@@ -84,6 +85,7 @@ init_lists(struct core *core)
     list_init(&core->settling);
     list_init(&core->purgers);
     list_init(&core->committers);
+    list_init(&core->transactions);
     list_init(&core->doomed_exchanges);
     list_init(&core->doomed_queues);
     list_init(&core->unbind_waiters);
@@ -285,6 +287,9 @@ core_open_connection(struct core *core, const struct net_event *event)
     map_put(&core->connections, bytes_make(&connection->link, sizeof(connection->link)),
             connection);
     core->counters.connections_opened++;
+    if (core->is_shut_down) {
+        connection_drop(connection, 0);
+    }
 }
 
 static void
@@ -426,6 +431,32 @@ connection_wake_consumers(struct connection *connection)
         }
     }
     connection->wake_first++;
+}
+
+static void
+on_hunger(struct timer *timer, void *context)
+{
+    struct core *core = context;
+    (void)timer;
+    LIST_FOR_EACH(&core->connection_list, link)
+    {
+        struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
+        if (connection->is_hungry) {
+            connection->is_hungry = false;
+            connection_wake_consumers(connection);
+        }
+    }
+}
+
+void
+core_serve_later(struct connection *connection)
+{
+    struct core *core = connection->core;
+    connection->is_hungry = true;
+    if (!timer_is_armed(&core->hunger_timer)) {
+        timer_arm(&core->timers, &core->hunger_timer, core->now.monotonic_ms + CORE_HUNGER_MS,
+                  on_hunger, core);
+    }
 }
 
 static void
@@ -593,6 +624,7 @@ core_shut_down(struct core *core, const char *reason)
     struct fault fault;
     (void)fault_connection(&fault, REPLY_CONNECTION_FORCED,
                            "broker forced connection closure with reason '%s'", reason);
+    core->is_shut_down = true;
     LIST_FOR_EACH(&core->connection_list, link)
     {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);

@@ -3,10 +3,12 @@
 #include "cli/command.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "cli/cell.h"
 #include "cli/foreign_words.h"
 #include "cli/help.h"
 #include "cli/parse.h"
@@ -39,12 +41,19 @@ static const struct {
 static int report(const struct command_io *io, int status, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
 
+/* What is told may have names and reasons of others in it: none of them may steer a terminal. */
 static int
 report(const struct command_io *io, int status, const char *format, va_list arguments)
 {
-    fputs("bourse: ", io->err);
-    vfprintf(io->err, format, arguments);
-    fputc('\n', io->err);
+    char *text = NULL;
+    struct buffer line;
+    buffer_init(&line);
+    if (vasprintf(&text, format, arguments) >= 0) {
+        cell_put_escaped(&line, bytes_of(text));
+        free(text);
+    }
+    fprintf(io->err, "bourse: %.*s\n", BYTES_FORMAT(buffer_bytes(&line)));
+    buffer_fini(&line);
     return status;
 }
 

@@ -239,7 +239,12 @@ print_list(struct client *client, const struct command_line *line, const struct 
     json_t *rows = NULL;
     char *path = list_path_new(client, kind, output);
     int result = client_call(client, "GET", path, NULL, &rows);
-    if (result == COMMAND_OK) {
+    if (result == COMMAND_OK && !json_is_array(rows)) {
+        result = command_error(output->io, COMMAND_UNREACHABLE,
+                               "what answers at %s gives no list; is a broker behind that "
+                               "address?",
+                               client_place(client));
+    } else if (result == COMMAND_OK) {
         result = output_rows(output, kind->columns, kind->column_count, rows);
     }
     json_decref(rows);

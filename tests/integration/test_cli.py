@@ -109,6 +109,17 @@ def test_rows_come_as_table_csv_json_and_names(fake):
     assert names == ["orders", 'evil\\x1b[2J,"q"\\n$(touch pwned)']
 
 
+# An address of something else, as a proxy that answers everything with an object of its own.
+@pytest.mark.parametrize("answer", [{"error": "no such tenant"}, "hello", None])
+def test_an_answer_that_is_no_list_is_not_an_empty_one(fake, answer):
+    for path in ("/api/queues", "/api/queues?disable_stats=true", "/api/users"):
+        fake.answers[f"GET {path}"] = (200, answer)
+    for words in (("ls", "queues"), ("ls", "queues", "-o", "json"), ("queue", "ls", "-o", "name"),
+                  ("user", "ls")):
+        done = fake.run(*words)
+        assert done.returncode == 69 and "no list" in done.stderr and done.stdout == "", done
+
+
 def test_names_are_one_segment_and_bodies_are_json(fake):
     fake.answers["PUT /api/queues/a%2Fb/x%20%2F%3F"] = (201, None)
     done = fake.run("queue", "declare", "x /?", "-p", "a/b", "--argument", "x-max-length=5",
@@ -228,7 +239,28 @@ def test_a_password_comes_from_input_and_is_never_printed(fake, canaries):
     fake.answers["PUT /api/users/eve"] = (201, None)
     done = fake.run("user", "add", "eve", "--role", "monitor", input=secret + "\n")
     assert done.returncode == 0 and secret not in done.stdout + done.stderr
-    assert fake.requests == [("PUT /api/users/eve", {"password": secret, "tags": "monitoring"})]
+    assert fake.requests == [("GET /api/users/eve", None),
+                             ("PUT /api/users/eve", {"password": secret, "tags": "monitoring"})]
+
+
+# Names of others stand in what a broker gives as its reason.
+def test_a_reason_does_not_steer_the_terminal(fake):
+    fake.answers["DELETE /api/queues/%2F/q"] = (400, {"error": "bad_request",
+                                                      "reason": "of \x1b[31m'\x9b31mred\x07'"})
+    done = fake.run("queue", "delete", "q")
+    assert done.returncode == 1
+    assert "of \\x1b[31m'\\u{9b}31mred\\x07'" in done.stderr
+    assert not [octet for octet in done.stderr if octet != "\n" and not octet.isprintable()]
+
+
+# PUT would take an administrator's role, and the password of whoever uses it.
+def test_a_user_who_is_there_is_not_added(fake):
+    fake.answers["GET /api/users/eve"] = (200, {"name": "eve", "tags": ["administrator"]})
+    for words in ([], ["--role", "monitor"], ["--by-certificate"]):
+        done = fake.run("user", "add", "eve", *words, input="word\n")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "already" in done.stderr and "user passwd" in done.stderr
+    assert set(fake.requests) == {("GET /api/users/eve", None)}
 
 
 def test_octets_that_are_no_text_are_published_as_base64(fake, tmp_path):

@@ -216,6 +216,10 @@ def test_route_explains_what_the_broker_would_do(shop):
                       "--vhost", "shop")
     assert copied.returncode == 0 and '"billing"' in copied.stdout
     assert shop.run("route", "orders", "x", "--vhost", "none").returncode == 66
+    for words in (["\udcff", "x"], ["orders", "\udcff"], ["orders", "x", "-u", "\udcff"],
+                  ["orders", "x", "-H", "n=\udcff"], ["orders", "x", "-H", "CC=a,\udcff"]):
+        unclear = shop.run("route", *words, "--vhost", "shop")
+        assert (unclear.returncode, "not UTF-8" in unclear.stderr) == (64, True), words
 
 
 # The same question to the file and to the broker that has it: the same way.

@@ -181,7 +181,9 @@ choose_expiration(const struct doing *doing)
         return 0;
     }
     static const uint32_t limits[] = {1, 60, 400, 3000};
-    return 1 + dice_below(dice, limits[dice_below(dice, 4)]);
+    static const uint32_t crowded_limits[] = {400, 3000, 20000, 20000};
+    const uint32_t *chosen = doing->world->habits.is_crowded ? crowded_limits : limits;
+    return 1 + dice_below(dice, chosen[dice_below(dice, 4)]);
 }
 
 /* Mostly none; now and then one above the highest level. */
@@ -332,6 +334,7 @@ send_message(const struct doing *doing, uint32_t number)
         .priority = message->priority,
         .delay = message->delay,
         .deliver_at_ms = message->deliver_at_ms,
+        .message_id = world_message_id(doing->world, number),
         .is_persistent = message->is_persistent,
         .is_mandatory = below(doing, 4) == 0,
     };
