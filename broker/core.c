@@ -479,6 +479,32 @@ connection_wake_consumers(struct connection *connection)
 }
 
 static void
+on_hunger(struct timer *timer, void *context)
+{
+    struct core *core = context;
+    (void)timer;
+    LIST_FOR_EACH(&core->connection_list, link)
+    {
+        struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
+        if (connection->is_hungry) {
+            connection->is_hungry = false;
+            connection_wake_consumers(connection);
+        }
+    }
+}
+
+void
+core_serve_later(struct connection *connection)
+{
+    struct core *core = connection->core;
+    connection->is_hungry = true;
+    if (!timer_is_armed(&core->hunger_timer)) {
+        timer_arm(&core->timers, &core->hunger_timer, core->now.monotonic_ms + CORE_HUNGER_MS,
+                  on_hunger, core);
+    }
+}
+
+static void
 core_reopen_windows(struct core *core)
 {
     struct list_link *link;
