@@ -527,6 +527,7 @@ world_end_turn(struct world *world)
     world_check_waiting(world);
     world_check_service(world);
     server_release_tick(&world->server);
+    world_watch_alarm(world);
     world_see_ends(world);
     check_queues(world);
     assert(world->breaking_count == 0); /* sent.c has seen to it */

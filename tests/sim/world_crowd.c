@@ -3,6 +3,20 @@
  * to the disk, and many of those die there: by their time, or taken out at the desk. */
 #include "tests/sim/world.h"
 
+/* Clients have hundreds of messages open, and settle many of them at once, which the core does in
+ * slices. */
+static void
+hoard(struct habits *habits, struct dice *dice)
+{
+    habits->weights[ACTOR_CONSUME] *= 4;
+    habits->weights[ACTOR_QOS] = 0;
+    habits->weights[ACTOR_SETTLE] /= 8;
+    habits->settles_all_permille = 300;
+    habits->work_per_tick = 1 + dice_below(dice, 64);
+    habits->turn_permille = 300;
+    habits->hoards = false;
+}
+
 void
 world_draw_crowd(struct world *world)
 {
@@ -27,4 +41,7 @@ world_draw_crowd(struct world *world)
     habits->ttl_permille = 0;
     habits->mortal_permille = dice_below(&dice, 3) == 0 ? 0 : 300;
     habits->sending_permille = dice_below(&dice, 2) == 0 ? 0 : 10000;
+    if (dice_below(&dice, 2) == 0) {
+        hoard(habits, &dice);
+    }
 }
