@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -398,7 +399,7 @@ apply_configuration(struct server *server, struct config *config)
     enum log_level level = config->server.log_level;
     enum log_format format = config->server.log_format;
     if (server->management != NULL &&
-        management_reload(server->management, config, why, sizeof(why)) != STATUS_OK) {
+        management_prepare_reload(server->management, config, why, sizeof(why)) != STATUS_OK) {
         config_free(&config);
         refuse_reload(server, why);
         return;
@@ -617,5 +618,8 @@ serve_run(const struct command_line *given, const struct command_io *io)
     service_close(&server.service);
     close_if_open(server.signal_fd);
     close_if_open(server.reserve_fd);
+    /* Whoever read the first lines may be gone by now, which is no failure of the broker's. */
+    __fpurge(io->out);
+    clearerr(io->out);
     return result;
 }

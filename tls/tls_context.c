@@ -11,7 +11,9 @@
 struct tls_context {
     struct log *log;
     pthread_mutex_t lock;
-    struct tls_snapshot *snapshot; /* the newest; a reference; under `lock` */
+    struct tls_snapshot *snapshot; /* that is shown; a reference; under `lock` */
+    struct tls_snapshot *prepared; /* to be shown, or NULL; a reference; of who reloads */
+    char *prepared_certificate;    /* its path; owned */
 };
 
 struct tls_context *
@@ -37,26 +39,46 @@ tls_context_unref(struct tls_context **context_pointer)
     if (context == NULL) {
         return;
     }
+    tls_context_forget(context);
     tls_snapshot_unref(&context->snapshot);
     pthread_mutex_destroy(&context->lock);
     free(context);
 }
 
-enum status
-tls_context_reload(struct tls_context *context, const struct tls_settings *settings, char *why,
-                   size_t why_size)
+void
+tls_context_forget(struct tls_context *context)
 {
-    struct tls_snapshot *fresh = tls_snapshot_new(settings, tls_transport_on_verify, why, why_size);
-    if (fresh == NULL) {
+    tls_snapshot_unref(&context->prepared);
+    free(context->prepared_certificate);
+    context->prepared_certificate = NULL;
+}
+
+enum status
+tls_context_prepare(struct tls_context *context, const struct tls_settings *settings, char *why,
+                    size_t why_size)
+{
+    tls_context_forget(context);
+    context->prepared = tls_snapshot_new(settings, tls_transport_on_verify, why, why_size);
+    if (context->prepared == NULL) {
         return STATUS_REJECTED;
+    }
+    context->prepared_certificate = xstrdup(settings->certificate);
+    return STATUS_OK;
+}
+
+void
+tls_context_take(struct tls_context *context)
+{
+    if (context->prepared == NULL) {
+        return;
     }
     pthread_mutex_lock(&context->lock);
     struct tls_snapshot *old = context->snapshot;
-    context->snapshot = fresh;
+    context->snapshot = context->prepared;
     pthread_mutex_unlock(&context->lock);
-    tls_snapshot_unref(&old);
-    log_info(context->log, "tls.reloaded", "certificate=\"%s\"", settings->certificate);
-    return STATUS_OK;
+    context->prepared = old;
+    log_info(context->log, "tls.reloaded", "certificate=\"%s\"", context->prepared_certificate);
+    tls_context_forget(context);
 }
 
 struct tls_snapshot *

@@ -43,6 +43,17 @@ def fixture_dead(run):
     return "dead"
 
 
+# Numbers of JSON that its readers cannot hold cost the whole answer.
+@pytest.mark.parametrize("arguments", [("--type", "quorum"), ("--argument", "x-max-priority=9")])
+def test_messages_of_a_queue_with_priorities_are_shown(run, arguments):
+    run("queue", "declare", "urgent", *arguments)
+    run("publish", "", "urgent", "first", "--property", "priority=1")
+    shown = json.loads(run("peek", "urgent", "-o", "json").stdout)
+    assert [(row["payload"], row["position"]) for row in shown] == [("first", 1)]
+    assert "first" in run("dlq", "export", "urgent").stdout
+    run("queue", "delete", "urgent")
+
+
 def rows(run, *words):
     return json.loads(run(*words, "-o", "json").stdout)
 

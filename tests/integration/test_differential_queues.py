@@ -271,7 +271,7 @@ LENGTH_LIMITS = [
            *source(max_length=0), *say(b"1"), arrive(DEAD, 1), consume(no_ack=True), *say(b"2"),
            take(1)),
     Script("no octets at all",
-           *source(max_length_bytes=0), *say(b"", b"1"), arrive(DEAD, 1), arrive(SOURCE, 1)),
+           *source(max_length_bytes=0), *say(b"", b"1"), arrive(DEAD, 2), depth(SOURCE, 0)),
     Script("what is handed out does not count",
            *source(max_length=1), *say(b"1"), get(), *say(b"2"), depth(SOURCE, 1),
            send("basic.ack", delivery_tag=1), *say(b"3"), arrive(DEAD, 1), arrive(SOURCE, 1)),

@@ -78,13 +78,15 @@ Test(command, a_wrong_command_line_is_one_line_and_status_64)
         {{"serve", "--data-dir", ""}, "bourse: --data-dir is empty\n"},
         {{"serve", "--ephemereal"},
          "bourse: \"bourse serve\" has no option \"--ephemereal\" (did you mean "
-         "\"ephemeral\"?)\n"},
+         "\"ephemeral\"?); \"bourse help serve\" lists them\n"},
         {{"check"}, "bourse: \"bourse check\" needs FILE...\n"},
         {{"ls", "queues", "-o", "tabel"},
          "bourse: --output takes table|wide|json|csv|name, not \"tabel\" (did you mean "
          "\"table\"?)\n"},
         {{"ls", "queues", "-p"}, "bourse: \"-p\" needs a value\n"},
-        {{"completion", "csh"}, "bourse: \"bourse completion\" takes bash|zsh|fish, not \"csh\"\n"},
+        {{"completion", "csh"},
+         "bourse: \"bourse completion\" takes bash|zsh|fish, not \"csh\" (did you mean "
+         "\"zsh\"?)\n"},
         {{"ping", "--timeout", "0"},
          "bourse: --timeout \"0\" is not a number of seconds, 1 to 86400\n"},
         {{"peek", "q", "-n", "0"}, "bourse: --count \"0\" is not a number, 1 to 1000\n"},
