@@ -217,7 +217,7 @@ Test(ack_timeout, a_message_that_was_fetched_closes_the_channel)
     rig_expect_channel_close(rig, b, 1, 406,
                              "delivery acknowledgement on channel 1 timed "
                              "out. Timeout value used: 1000 ms. It is set by x-consumer-timeout "
-                             "of the consumer or the queue");
+                             "of the consumer or the queue, or by a policy");
     cr_expect(eq(u64, open_count(), 0));
     cr_expect(eq(u64, ready_count(rig, "q"), 2));
 }
