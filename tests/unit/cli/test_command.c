@@ -63,9 +63,12 @@ Test(command, a_wrong_command_line_is_one_line_and_status_64)
          "bourse: unknown command \"chek\" (did you mean \"check\"?); \"bourse help\" lists "
          "them\n"},
         {{"serve", "--ampqs", "x"},
-         "bourse: \"bourse serve\" has no option \"--ampqs\" (did you mean \"amqps\"?)\n"},
-        {{"serve", "-z"}, "bourse: \"bourse serve\" has no option \"-z\"\n"},
-        {{"serve", "-zh"}, "bourse: \"bourse serve\" has no option \"-zh\"\n"},
+         "bourse: \"bourse serve\" has no option \"--ampqs\" (did you mean \"amqps\"?); \"bourse "
+         "help serve\" lists them\n"},
+        {{"serve", "-z"},
+         "bourse: \"bourse serve\" has no option \"-z\"; \"bourse help serve\" lists them\n"},
+        {{"serve", "-zh"},
+         "bourse: \"bourse serve\" has no option \"-zh\"; \"bourse help serve\" lists them\n"},
         {{"serve", "--amqp"}, "bourse: \"--amqp\" needs a value\n"},
         {{"serve", "--amqp", "5672"},
          "bourse: --amqp \"5672\" is not ADDR:PORT, such as 127.0.0.1:5672 or [::1]:5672\n"},
