@@ -11,7 +11,7 @@ import json
 import pytest
 
 import test_differential
-from support import differences, wire
+from support import differences, random_deaths, wire
 from support.script import (Script, arrive, call, confirms, depth, gone, publish, send, take,
                             verdicts)
 
@@ -522,6 +522,12 @@ SCRIPTS = (TIME_TO_LIVE + DEAD_LETTERS + LENGTH_LIMITS + QUEUES_THAT_EXPIRE + SP
 @pytest.mark.parametrize("script", SCRIPTS, ids=[script.name for script in SCRIPTS])
 def test_both_brokers_do_alike(broker, oracle, script):
     differences.compare(script, oracle, broker)
+
+
+@pytest.mark.bourse_only
+@pytest.mark.parametrize("seed", range(3))
+def test_random_deaths_are_told_alike(broker, oracle, seed):
+    assert random_deaths.outcome(broker, seed) == random_deaths.outcome(oracle, seed)
 
 
 # Queues "life-by-…" are under policies; the same definitions go to both brokers.

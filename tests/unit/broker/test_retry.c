@@ -682,7 +682,7 @@ Test(retry_broker, without_memory_for_waiting_the_message_holds_its_queue)
     uint64_t tag = tag_of(take());
     have_rates(rig, "q");
     rig->holds_turn = true;
-    alloc_faults_plan(1);
+    alloc_faults_plan(2); /* behind that for the queue's rates */
     send_nack(rig, b, 1, tag, false, true);
     cr_expect(eq(u32, alloc_faults_left(), 0));
     alloc_faults_plan(0);
@@ -818,7 +818,7 @@ Test(retry_broker, parking_is_tried_again_when_there_is_no_memory)
     publish_text(rig, a, "q", "1");
     uint64_t tag = tag_of(take());
     rig->holds_turn = true;
-    alloc_faults_plan(3); /* behind those for its death */
+    alloc_faults_plan(4); /* behind those for the queue's rates and its death */
     send_nack(rig, b, 1, tag, false, true);
     rig->holds_turn = false;
     rig_turn(rig);
@@ -839,7 +839,7 @@ Test(retry_broker, without_memory_for_its_death_a_message_is_not_handed_out_and_
     uint64_t tag = tag_of(take());
     have_rates(rig, "q");
     rig->holds_turn = true;
-    alloc_faults_plan(1);
+    alloc_faults_plan(2); /* behind that for the queue's rates */
     send_nack(rig, b, 1, tag, false, true);
     cr_expect(eq(u32, alloc_faults_left(), 0));
     cr_expect(eq(u64, queue->ready_count, 2));
