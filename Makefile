@@ -113,7 +113,7 @@ SIM_WRAPS := $(foreach name,hold_method hold_publish hold_again run_method run_p
 SIM_WRAPS += -Wl,--wrap=core_let_die,--wrap=core_let_failed_die,--wrap=core_log_publish,--wrap=queue_take_dying,--wrap=queue_take_waiting,--wrap=queue_end_retry,--wrap=queue_push,--wrap=queue_pop,--wrap=queue_lend,--wrap=queue_push_until,--wrap=queue_push_delayed,--wrap=core_end_wait,--wrap=core_work_on_pending,--wrap=pending_end_fetch
 SIM_WRAPS += -Wl,--wrap=channel_return_counted,--wrap=core_wait,--wrap=core_park,--wrap=channel_end_rejected,--wrap=channel_settle_return,--wrap=core_go_on_settling
 SIM_WRAPS += -Wl,--wrap=replay_message,--wrap=desk_drop_message
-SIM_WRAPS += -Wl,--wrap=core_route,--wrap=core_refuses,--wrap=vhost_delete_queue
+SIM_WRAPS += -Wl,--wrap=core_route,--wrap=core_refuses,--wrap=vhost_delete_queue,--wrap=channel_close
 LOADGEN_SOURCES := $(wildcard bench/loadgen.c bench/loadgen_*.c)
 RELAY_SOURCES := $(wildcard bench/relay.c bench/relay_*.c)
 # What the micro-benchmarks share; and what is preloaded into a broker.
@@ -278,9 +278,11 @@ install: $(MAIN_BINARY) ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 644 packaging/systemd/bourse.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/bourse.conf
 	test -e $(DESTDIR)$(SYSCONFDIR)/bourse/bourse.yaml \
 	    || install -D -m 640 packaging/bourse.yaml $(DESTDIR)$(SYSCONFDIR)/bourse/bourse.yaml
-	install -d $(COMPLETIONS) $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -d $(COMPLETIONS) $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man1 man5 man8)
 	$(MAIN_BINARY) man > $(DESTDIR)$(PREFIX)/share/man/man1/bourse.1
 	$(MAIN_BINARY) man bourse.yaml > $(DESTDIR)$(PREFIX)/share/man/man5/bourse.yaml.5
+	$(MAIN_BINARY) man bourse-topology > $(DESTDIR)$(PREFIX)/share/man/man5/bourse-topology.5
+	$(MAIN_BINARY) man bourse.8 > $(DESTDIR)$(PREFIX)/share/man/man8/bourse.8
 	$(MAIN_BINARY) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bourse
 	$(MAIN_BINARY) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_bourse
 	$(MAIN_BINARY) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bourse.fish

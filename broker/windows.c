@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "broker/desk_walk.h"
 #include "broker/durability.h"
+#include "broker/handing_out.h"
 #include "broker/paging_state.h"
 
 enum { EVICTIONS_MAX = 16 }; /* queues that are looked at to make room for a window */

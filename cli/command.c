@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "cli/cell.h"
+#include "cli/foreign_words.h"
 #include "cli/help.h"
 #include "cli/parse.h"
 #include "config/report.h"
@@ -174,6 +175,17 @@ command_report_unknown(const struct command_io *io, const char *const *words, si
     char guess[SUGGESTION_TEXT_SIZE];
     if (command_is_group(words[0])) {
         return report_unknown_of_group(io, words[0], count > 1 ? words[1] : NULL);
+    }
+    if (words[0][0] == '-') {
+        return command_misused(io, "options stand behind the command: bourse COMMAND %s ...",
+                               words[0]);
+    }
+    const char *ours = foreign_word_ours(words[0]);
+    if (ours != NULL) {
+        return command_misused(io,
+                               "unknown command \"%s\"; what RabbitMQ calls so is \"bourse %s\" "
+                               "here",
+                               words[0], ours);
     }
     struct suggestion suggestion = suggestion_for(bytes_of(words[0]));
     for (size_t i = 0; i < command_count(); i++) {

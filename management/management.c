@@ -252,16 +252,12 @@ management_prepare_reload(struct management *management, const struct config *co
 void
 management_print_addresses(const struct management *management, FILE *out)
 {
-    static const char *const schemes[] = {
-        [PORT_HTTP] = "http",
-        [PORT_HTTPS] = "https",
-        [PORT_METRICS] = "metrics",
-    };
     for (size_t i = 0; i < management->listener_count; i++) {
         const struct server_listener *listener = &management->listeners[i];
         bool is_ipv6 = strchr(listener->host, ':') != NULL;
-        (void)fprintf(out, is_ipv6 ? " %s://[%s]:%u" : " %s://%s:%u", schemes[listener->port_kind],
-                      listener->host, (unsigned)listener->port);
+        (void)fprintf(out, is_ipv6 ? " %s://[%s]:%u" : " %s://%s:%u",
+                      server_schemes[listener->port_kind], listener->host,
+                      (unsigned)listener->port);
     }
 }
 

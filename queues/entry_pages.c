@@ -202,7 +202,7 @@ block_is_busy(const struct entry_memory *memory, const struct entry_block *block
 
 /* How many blocks from `block` on go into one run, and what it will be. */
 static uint32_t
-plan_run(const struct entry_deque *deque, const struct entry_block *block, struct entry_run *run)
+gather_run(const struct entry_deque *deque, const struct entry_block *block, struct entry_run *run)
 {
     uint32_t block_count = 0;
     *run = (struct entry_run){.is_logged = true};
@@ -289,7 +289,7 @@ begin_spill(struct entry_pages *pages, struct entry_spill *spill_out)
     if (grow_runs(pages) != STATUS_OK) {
         return false;
     }
-    uint32_t block_count = plan_run(pages->deque, block, &run);
+    uint32_t block_count = gather_run(pages->deque, block, &run);
     size_t size = entry_run_octets(&run);
     uint8_t *octets = try_alloc(size);
     if (octets == NULL) {

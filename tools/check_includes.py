@@ -24,7 +24,7 @@ FOLDERS = {
     "queues": ["base", "amqp", "routing", "store"],
 }
 FOLDERS["broker"] = [*FOLDERS]
-FOLDERS["management"] = [folder for folder in FOLDERS if folder != "store"]
+FOLDERS["management"] = [*(folder for folder in FOLDERS if folder != "store"), "store/content.h"]
 FOLDERS["cli"] = [*FOLDERS]
 FOLDERS["bench"] = [*FOLDERS]
 FOLDERS["tests"] = [*FOLDERS]

@@ -152,6 +152,29 @@ call_may_text(struct call *call, const json_t *body, const char *name, const cha
 }
 
 bool
+call_may_bool(struct call *call, const json_t *body, const char *name, bool *out)
+{
+    char why[JSON_WHY_SIZE];
+    bool is_good = json_read_bool(body, name, out, why);
+    if (!is_good) {
+        call_fail(call, 400, "%s", why);
+    }
+    return is_good;
+}
+
+bool
+call_may_integer(struct call *call, const json_t *body, const char *name, int64_t min, int64_t max,
+                 int64_t *out)
+{
+    char why[JSON_WHY_SIZE];
+    bool is_good = json_read_integer(body, name, min, max, out, why);
+    if (!is_good) {
+        call_fail(call, 400, "%s", why);
+    }
+    return is_good;
+}
+
+bool
 call_need_text(struct call *call, const json_t *body, const char *name, const char **out)
 {
     *out = NULL;

@@ -10,11 +10,15 @@
 #include "broker/vhost_life.h"
 #include "management/http/call.h"
 
+struct change_ask;
+/* Makes the change, in the core. */
+typedef enum change_outcome change_run(struct change_ask *ask, struct change *change);
+
 /* What is asked for; a route fills in what its `run` reads. Views into the call, or into `table`.
  */
 struct change_ask {
     struct call_ask ask;
-    enum change_outcome (*run)(struct change_ask *ask, struct change *change);
+    change_run *run;
     const char *not_found; /* what 400 says in place of 404; NULL: it is 404 */
     struct user_wish user;
     struct vhost_wish vhost;
@@ -37,8 +41,7 @@ struct change_ask {
     uint64_t token;
 };
 
-struct change_ask *change_ask_new(enum change_outcome (*run)(struct change_ask *ask,
-                                                             struct change *change));
+struct change_ask *change_ask_new(change_run *run);
 void change_ask_free(struct change_ask *ask); /* of one that was not started */
 
 /* Takes the ask. */
@@ -52,6 +55,9 @@ void change_ask_start_if(struct call *call, struct change_ask *ask, bool is_good
 bool call_need_text(struct call *call, const json_t *body, const char *name, const char **out);
 /* `*out` stays as it is when it is not there. */
 bool call_may_text(struct call *call, const json_t *body, const char *name, const char **out);
+bool call_may_bool(struct call *call, const json_t *body, const char *name, bool *out);
+bool call_may_integer(struct call *call, const json_t *body, const char *name, int64_t min,
+                      int64_t max, int64_t *out);
 /* A list of texts, or one text with commas; written with commas. NULL: it is not there. */
 bool call_may_list(struct call *call, const json_t *body, const char *name, const char **out);
 

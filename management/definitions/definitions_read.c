@@ -254,17 +254,18 @@ read_binding(struct definitions_reader *reader, const json_t *row)
 static const struct {
     const char *name;
     bool (*read)(struct definitions_reader *reader, const json_t *row);
+    bool may_have_zeros; /* as names and keys that clients chose */
 } sections[] = {
-    {"users", definitions_read_user},
-    {"vhosts", definitions_read_vhost},
-    {"permissions", definitions_read_permission},
-    {"topic_permissions", definitions_read_topic_permission},
-    {"global_parameters", read_global_parameter},
-    {"parameters", read_parameter},
-    {"policies", read_policy},
-    {"queues", read_queue},
-    {"exchanges", read_exchange},
-    {"bindings", read_binding},
+    {"users", definitions_read_user, false},
+    {"vhosts", definitions_read_vhost, false},
+    {"permissions", definitions_read_permission, false},
+    {"topic_permissions", definitions_read_topic_permission, false},
+    {"global_parameters", read_global_parameter, false},
+    {"parameters", read_parameter, false},
+    {"policies", read_policy, false},
+    {"queues", read_queue, true},
+    {"exchanges", read_exchange, true},
+    {"bindings", read_binding, true},
 };
 
 static bool
@@ -310,6 +311,7 @@ read_root(struct definitions_reader *reader, const json_t *root)
     for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
         const json_t *list = json_object_get(root, sections[i].name);
         reader->section = sections[i].name;
+        reader->may_have_zeros = sections[i].may_have_zeros;
         if (list != NULL && !read_section(reader, list, sections[i].read)) {
             return false;
         }
@@ -321,7 +323,7 @@ static enum status
 read_with(struct definitions_reader *reader, struct bytes text)
 {
     char reason[JSON_WHY_SIZE];
-    json_t *root = json_read(text, reason);
+    json_t *root = json_read_zeros(text, reason);
     if (root == NULL) {
         (void)snprintf(reader->why, DEFINITIONS_WHY_SIZE, "%s", reason);
         return STATUS_FAULT;

@@ -151,9 +151,9 @@ read_vhost_text(struct definitions_reader *reader, const json_t *row, const char
         (void)snprintf(why, sizeof(why), "\"%s\" is no text", name);
         return reader_fail(reader, why);
     }
-    *out =
-        reader_keep_text(reader, bytes_make(json_string_value(value), json_string_length(value)));
-    return true;
+    struct bytes text = bytes_make(json_string_value(value), json_string_length(value));
+    *out = reader_keep_text(reader, text);
+    return reader_has_no_zero(reader, name, text);
 }
 
 static bool
@@ -173,7 +173,8 @@ read_vhost_tags(struct definitions_reader *reader, const json_t *row, const char
         buffer_put(&text, ",", i == 0 ? 0 : 1);
         buffer_put_bytes(&text, tags.items[i]);
     }
-    bool is_good = !text.failed || reader_fail(reader, "no memory");
+    bool is_good = (!text.failed || reader_fail(reader, "no memory")) &&
+                   reader_has_no_zero(reader, "tags", buffer_bytes(&text));
     *out = reader_keep_text(reader, buffer_bytes(&text));
     buffer_fini(&text);
     return is_good;

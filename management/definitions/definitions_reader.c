@@ -2,6 +2,7 @@
 #include "management/definitions/definitions_reader.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "amqp/table.h"
 #include "management/json/json_reader.h"
@@ -48,11 +49,25 @@ reader_place(struct definitions_reader *reader, size_t count, const char *kind,
 }
 
 bool
+reader_has_no_zero(struct definitions_reader *reader, const char *name, struct bytes text)
+{
+    char why[JSON_WHY_SIZE];
+    if (text.size == 0 || memchr(text.data, 0, text.size) == NULL) {
+        return true;
+    }
+    (void)snprintf(why, sizeof(why), "\"%s\" has a character U+0000", name);
+    return reader_fail(reader, why);
+}
+
+bool
 reader_text(struct definitions_reader *reader, const json_t *row, const char *name,
             struct bytes *out)
 {
     char why[JSON_WHY_SIZE];
-    return json_read_text(row, name, out, why) || reader_fail(reader, why);
+    if (!json_read_text(row, name, out, why)) {
+        return reader_fail(reader, why);
+    }
+    return reader->may_have_zeros || reader_has_no_zero(reader, name, *out);
 }
 
 bool
@@ -87,7 +102,8 @@ bool
 reader_vhost(struct definitions_reader *reader, const json_t *row, struct bytes *out)
 {
     *out = reader->vhost;
-    if (!reader->is_of_one && !reader_text(reader, row, "vhost", out)) {
+    if (!reader->is_of_one &&
+        !(reader_text(reader, row, "vhost", out) && reader_has_no_zero(reader, "vhost", *out))) {
         return false;
     }
     *out = definitions_put_vhost(reader->definitions, *out)->name;

@@ -14,6 +14,7 @@ struct definitions_reader {
     struct definitions *definitions;
     struct bytes vhost;  /* of rows that do not say theirs */
     bool is_of_one;      /* of all rows, whatever they say */
+    bool may_have_zeros; /* the section's texts, as names and keys that clients chose */
     const char *section; /* where it is, for messages */
     size_t row;
     char *why;
@@ -42,6 +43,8 @@ bool reader_text(struct definitions_reader *reader, const json_t *row, const cha
                  struct bytes *out);
 bool reader_needed_text(struct definitions_reader *reader, const json_t *row, const char *name,
                         struct bytes *out);
+/* Rights and the like are C strings, and a name that a client did not choose has no octet 0. */
+bool reader_has_no_zero(struct definitions_reader *reader, const char *name, struct bytes text);
 bool reader_bool(struct definitions_reader *reader, const json_t *row, const char *name, bool *out);
 bool reader_integer(struct definitions_reader *reader, const json_t *row, const char *name,
                     int64_t min, int64_t max, int64_t *out);

@@ -105,10 +105,21 @@ struct management {
     int64_t prepared_ends_ms[LISTENER_KIND_COUNT]; /* of those that are prepared */
 };
 
-/* http_server.c: opens what the configuration says; false with the reason. */
+/* http_listeners.c: opens what the configuration says; false with the reason. */
 bool server_open(struct management *management, const struct config *config, char *why,
                  size_t why_size);
 void server_close(struct management *management);
+
+/* "http", ..., as addresses are written. */
+extern const char *const server_schemes[PORT_COUNT];
+
+/* http_server.c: what libevent calls for each connection and each request; the context is the
+ * struct server_http. */
+struct bufferevent *server_on_accept(struct event_base *base, void *context);
+void server_on_request(struct evhttp_request *http, void *context);
+
+/* Ends every connection, at once. */
+void server_end_connections(struct management *management);
 
 /* The clock that sessions, streams and deadlines go by. */
 uint64_t server_now_ms(void);

@@ -36,8 +36,8 @@ is_too_deep(struct bytes text, size_t *at_out)
     return false;
 }
 
-json_t *
-json_read(struct bytes text, char why[static JSON_WHY_SIZE])
+static json_t *
+read_with(struct bytes text, size_t flags, char why[static JSON_WHY_SIZE])
 {
     json_error_t error;
     size_t at = 0;
@@ -48,12 +48,25 @@ json_read(struct bytes text, char why[static JSON_WHY_SIZE])
                        at + 1, JSON_DEPTH_MAX);
         return NULL;
     }
-    json_t *json = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &error);
+    json_t *json =
+        json_loadb((const char *)text.data, text.size, flags | JSON_REJECT_DUPLICATES, &error);
     if (json == NULL) {
         (void)snprintf(why, JSON_WHY_SIZE, "line %d, column %d: %s", error.line, error.column,
                        error.text);
     }
     return json;
+}
+
+json_t *
+json_read(struct bytes text, char why[static JSON_WHY_SIZE])
+{
+    return read_with(text, 0, why);
+}
+
+json_t *
+json_read_zeros(struct bytes text, char why[static JSON_WHY_SIZE])
+{
+    return read_with(text, JSON_ALLOW_NUL, why);
 }
 
 /* Members ------------------------------------------------------------------------------------ */

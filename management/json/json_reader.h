@@ -16,6 +16,10 @@ enum { JSON_DEPTH_MAX = 32, JSON_WHY_SIZE = 256 };
  * "line 3, column 14: duplicate object key near '\"name\"'". */
 json_t *json_read(struct bytes text, char why[static JSON_WHY_SIZE]);
 
+/* The same where texts, but no names of members, may have an octet 0, as names that clients chose
+ * may; whoever keeps a text as a C string looks for it. */
+json_t *json_read_zeros(struct bytes text, char why[static JSON_WHY_SIZE]);
+
 /* The member of an object: false with `why` when it is there and of another type; absent or null
  * leaves `*out` as it is. Texts are views into the tree. */
 bool json_read_text(const json_t *object, const char *name, struct bytes *out,

@@ -17,6 +17,23 @@
 
 /* Checks that look at the core --------------------------------------------------------------- */
 
+/* An answer of more members than health_answer has: {"status": ..., the caller's ... }. */
+static void
+begin_verdict(struct json_writer *json, const char *status)
+{
+    json_init(json);
+    json_begin_object(json);
+    json_put_string(json, "status", status);
+}
+
+static void
+end_verdict(struct call *call, int status, struct json_writer *json)
+{
+    json_end_object(json);
+    call_answer_json(call, status, json);
+    json_fini(json);
+}
+
 static void
 write_alarm(struct json_writer *json, const struct management *management, const char *resource)
 {
@@ -35,9 +52,7 @@ write_alarms(struct call *call, struct survey_ask *ask)
         health_answer(call, true, NULL);
         return;
     }
-    json_init(&json);
-    json_begin_object(&json);
-    json_put_string(&json, "status", "failed");
+    begin_verdict(&json, "failed");
     json_put_string(&json, "reason",
                     (alarms & ALARM_DISK) != 0 ? "publishers are blocked: low on disk"
                                                : "publishers are blocked: low on memory");
@@ -50,9 +65,7 @@ write_alarms(struct call *call, struct survey_ask *ask)
         write_alarm(&json, call->management, "disk space");
     }
     json_end_array(&json);
-    json_end_object(&json);
-    call_answer_json(call, 503, &json);
-    json_fini(&json);
+    end_verdict(call, 503, &json);
 }
 
 void
@@ -92,13 +105,9 @@ write_single(struct call *call, struct survey_ask *ask)
 {
     struct json_writer json;
     (void)ask;
-    json_init(&json);
-    json_begin_object(&json);
-    json_put_string(&json, "status", "ok");
+    begin_verdict(&json, "ok");
     json_put_string(&json, "reason", "single node cluster");
-    json_end_object(&json);
-    call_answer_json(call, 200, &json);
-    json_fini(&json);
+    end_verdict(call, 200, &json);
 }
 
 void
@@ -131,9 +140,7 @@ write_port_missing(struct call *call, uint64_t port)
     struct listener_walk walk = {.broker_position = 0};
     struct listener_row row;
     struct json_writer json;
-    json_init(&json);
-    json_begin_object(&json);
-    json_put_string(&json, "status", "failed");
+    begin_verdict(&json, "failed");
     json_put_string(&json, "reason", "No active listener");
     json_put_unsigned(&json, "missing", port);
     json_key(&json, "ports");
@@ -142,9 +149,7 @@ write_port_missing(struct call *call, uint64_t port)
         json_unsigned(&json, row.port);
     }
     json_end_array(&json);
-    json_end_object(&json);
-    call_answer_json(call, 503, &json);
-    json_fini(&json);
+    end_verdict(call, 503, &json);
 }
 
 void
@@ -161,13 +166,9 @@ handle_check_port(struct call *call)
     while (listener_next(call->management, &walk, &row)) {
         if (row.port == port) {
             struct json_writer json;
-            json_init(&json);
-            json_begin_object(&json);
-            json_put_string(&json, "status", "ok");
+            begin_verdict(&json, "ok");
             json_put_unsigned(&json, "port", port);
-            json_end_object(&json);
-            call_answer_json(call, 200, &json);
-            json_fini(&json);
+            end_verdict(call, 200, &json);
             return;
         }
     }
@@ -197,9 +198,7 @@ write_protocol_missing(struct call *call, struct bytes protocol)
     struct listener_walk walk = {.broker_position = 0};
     struct listener_row row;
     struct json_writer json;
-    json_init(&json);
-    json_begin_object(&json);
-    json_put_string(&json, "status", "failed");
+    begin_verdict(&json, "failed");
     json_put_string(&json, "reason", "No active listener");
     json_put_text(&json, "missing", protocol);
     json_key(&json, "protocols");
@@ -208,9 +207,7 @@ write_protocol_missing(struct call *call, struct bytes protocol)
         json_text(&json, bytes_of(row.protocol));
     }
     json_end_array(&json);
-    json_end_object(&json);
-    call_answer_json(call, 503, &json);
-    json_fini(&json);
+    end_verdict(call, 503, &json);
 }
 
 void
@@ -222,13 +219,9 @@ handle_check_protocol(struct call *call)
     while (listener_next(call->management, &walk, &row)) {
         if (bytes_equal_text(protocol_of(protocol), row.protocol)) {
             struct json_writer json;
-            json_init(&json);
-            json_begin_object(&json);
-            json_put_string(&json, "status", "ok");
+            begin_verdict(&json, "ok");
             json_put_text(&json, "protocol", protocol);
-            json_end_object(&json);
-            call_answer_json(call, 200, &json);
-            json_fini(&json);
+            end_verdict(call, 200, &json);
             return;
         }
     }
@@ -264,9 +257,7 @@ write_expired(struct call *call, int64_t limit_ms)
         [LISTENER_HTTPS] = "https", [LISTENER_METRICS] = "metrics",
     };
     struct json_writer json;
-    json_init(&json);
-    json_begin_object(&json);
-    json_put_string(&json, "status", "failed");
+    begin_verdict(&json, "failed");
     json_put_string(&json, "reason", "Certificates expiring");
     json_key(&json, "expired");
     json_begin_array(&json);
@@ -281,9 +272,7 @@ write_expired(struct call *call, int64_t limit_ms)
         }
     }
     json_end_array(&json);
-    json_end_object(&json);
-    call_answer_json(call, 503, &json);
-    json_fini(&json);
+    end_verdict(call, 503, &json);
 }
 
 void

@@ -14,6 +14,7 @@
 #include "management/routes/handlers.h"
 #include "management/views/desk_filter_json.h"
 #include "management/views/message_rows.h"
+#include "store/content.h"
 
 enum { LIST_COUNT = 100, LIST_COUNT_MAX = 1000, LOOK_SECONDS = 120 };
 enum { KEY_TEXT_SIZE = 40, SLICE = 64 };

@@ -119,7 +119,9 @@ ask_for_jobs(struct call *call, bool is_one, bool cancels)
     if (is_one) {
         struct bytes text = call_name(call, 0);
         json_t *object = json_pack("{s:s#}", "id", (const char *)text.data, (int)text.size);
-        bool is_number = json_read_integer(object, "id", 1, INT64_MAX, &number, why);
+        /* Without memory for it there is no member to read, and 0 would mean all jobs. */
+        bool is_number =
+            object != NULL && json_read_integer(object, "id", 1, INT64_MAX, &number, why);
         json_decref(object);
         if (!is_number) {
             call_fail(call, 404, "there is no such job, or it has been over for long");

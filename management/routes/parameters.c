@@ -202,14 +202,10 @@ run_put_limits(struct change_ask *ask, struct change *change)
 static bool
 read_limit(struct call *call, const json_t *value, const char *name, int64_t *limit)
 {
-    char why[JSON_WHY_SIZE];
     *limit = -1;
-    if (!json_read_integer(value, name, INT32_MIN, INT32_MAX, limit, why)) {
-        call_fail(call, 400, "%s", why);
-        return false;
-    }
+    bool is_good = call_may_integer(call, value, name, INT32_MIN, INT32_MAX, limit);
     *limit = *limit < 0 ? -1 : *limit;
-    return true;
+    return is_good;
 }
 
 static void

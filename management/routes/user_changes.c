@@ -236,7 +236,6 @@ run_limit_vhost(struct change_ask *ask, struct change *change)
 static bool
 read_limit(struct call *call, struct change_ask *ask)
 {
-    char why[JSON_WHY_SIZE];
     const json_t *body = call_json(call);
     if (body == NULL) {
         return false;
@@ -245,40 +244,48 @@ read_limit(struct call *call, struct change_ask *ask)
         call_fail(call, 400, "\"value\" is missing");
         return false;
     }
-    if (!json_read_integer(body, "value", INT32_MIN, INT32_MAX, &ask->number, why)) {
-        call_fail(call, 400, "%s", why);
+    if (!call_may_integer(call, body, "value", INT32_MIN, INT32_MAX, &ask->number)) {
         return false;
     }
     ask->number = ask->number < 0 ? -1 : ask->number;
     return true;
 }
 
+static void
+put_limit(struct call *call, change_run *run)
+{
+    struct change_ask *ask = change_ask_new(run);
+    change_ask_start_if(call, ask, read_limit(call, ask));
+}
+
+static void
+delete_limit(struct call *call, change_run *run)
+{
+    struct change_ask *ask = change_ask_new(run);
+    ask->number = -1;
+    change_ask_start(call, ask);
+}
+
 void
 handle_user_limit_put(struct call *call)
 {
-    struct change_ask *ask = change_ask_new(run_limit_user);
-    change_ask_start_if(call, ask, read_limit(call, ask));
+    put_limit(call, run_limit_user);
 }
 
 void
 handle_vhost_limit_put(struct call *call)
 {
-    struct change_ask *ask = change_ask_new(run_limit_vhost);
-    change_ask_start_if(call, ask, read_limit(call, ask));
+    put_limit(call, run_limit_vhost);
 }
 
 void
 handle_user_limit_delete(struct call *call)
 {
-    struct change_ask *ask = change_ask_new(run_limit_user);
-    ask->number = -1;
-    change_ask_start(call, ask);
+    delete_limit(call, run_limit_user);
 }
 
 void
 handle_vhost_limit_delete(struct call *call)
 {
-    struct change_ask *ask = change_ask_new(run_limit_vhost);
-    ask->number = -1;
-    change_ask_start(call, ask);
+    delete_limit(call, run_limit_vhost);
 }

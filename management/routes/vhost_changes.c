@@ -24,9 +24,7 @@ run_put_vhost(struct change_ask *ask, struct change *change)
 static bool
 read_tracing(struct call *call, const json_t *body, struct change_ask *ask)
 {
-    char why[JSON_WHY_SIZE];
-    if (!json_read_bool(body, "tracing", &ask->is_on, why)) {
-        call_fail(call, 400, "%s", why);
+    if (!call_may_bool(call, body, "tracing", &ask->is_on)) {
         return false;
     }
     if (json_object_get(body, "tracing") != NULL) {
@@ -118,14 +116,10 @@ read_definition(struct call *call, const json_t *body, struct change_ask *ask)
 static bool
 read_priority(struct call *call, const json_t *body, struct change_ask *ask)
 {
-    char why[JSON_WHY_SIZE];
     int64_t priority = 0;
-    if (!json_read_integer(body, "priority", INT32_MIN, INT32_MAX, &priority, why)) {
-        call_fail(call, 400, "%s", why);
-        return false;
-    }
+    bool is_good = call_may_integer(call, body, "priority", INT32_MIN, INT32_MAX, &priority);
     ask->policy.priority = (int32_t)priority;
-    return true;
+    return is_good;
 }
 
 static bool

@@ -10,6 +10,8 @@
 #include "management/json/base64.h"
 #include "management/views/properties_json.h"
 #include "queues/failures.h"
+#include "queues/levels.h"
+#include "store/content.h"
 
 /* Copying ------------------------------------------------------------------------------------ */
 
@@ -143,7 +145,8 @@ message_row_write(struct json_writer *json, const struct message_row *row, bool 
     json_begin_object(json);
     json_put_string(json, "id", desk_id_text(id, row->id));
     json_put_string(json, "place", desk_place_name(row->place));
-    json_put_unsigned(json, "position", row->id.position);
+    /* Beyond the level it is a number that every reader of JSON can hold. */
+    json_put_unsigned(json, "position", position_number(row->id.position));
     json_put_unsigned(json, "lsn", row->id.lsn);
     json_put_time(json, "arrival_ms", row->arrival_wall_ms);
     json_put_unsigned(json, "age_ms", row->age_ms);

@@ -6,6 +6,7 @@
 
 #include "amqp/table.h"
 #include "management/views/row_answer.h"
+#include "queues/settings.h"
 
 /* Statistics --------------------------------------------------------------------------------- */
 
@@ -76,58 +77,12 @@ write_own(struct json_writer *json, const struct survey_queue *queue)
 
 /* Settings ----------------------------------------------------------------------------------- */
 
-/* Where both policies give a number, the lower one is in force. */
-static struct table_value
-stricter(const struct table_value *policy, const struct table_value *operator_value)
-{
-    bool are_numbers = table_value_class(policy) == TABLE_CLASS_INTEGER &&
-                       table_value_class(operator_value) == TABLE_CLASS_INTEGER;
-    return are_numbers && table_value_integer(policy) < table_value_integer(operator_value)
-               ? *policy
-               : *operator_value;
-}
-
-static bool
-find_field(struct bytes table, struct bytes wanted, struct table_value *value_out)
-{
-    struct byte_reader reader = byte_reader_make(table);
-    struct bytes name;
-    while (table_next(&reader, &name, value_out)) {
-        if (bytes_equal(name, wanted)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Appends the fields of both, those of the second where both have one. */
-static void
-put_merged(struct buffer *out, struct bytes policy, struct bytes operator_policy)
-{
-    struct byte_reader reader = byte_reader_make(policy);
-    struct bytes name;
-    struct table_value value;
-    struct table_value other;
-    while (table_next(&reader, &name, &value)) {
-        if (find_field(operator_policy, name, &other)) {
-            value = stricter(&value, &other);
-        }
-        table_put_value(out, name, &value);
-    }
-    reader = byte_reader_make(operator_policy);
-    while (table_next(&reader, &name, &value)) {
-        if (!find_field(policy, name, &other)) {
-            table_put_value(out, name, &value);
-        }
-    }
-}
-
 static void
 write_policies(struct json_writer *json, const struct survey_queue *queue)
 {
     struct buffer merged;
     buffer_init(&merged);
-    put_merged(&merged, queue->policy_definition, queue->operator_definition);
+    queue_settings_merge_definitions(&merged, queue->policy_definition, queue->operator_definition);
     put_text_or_null(json, "policy", queue->policy);
     put_text_or_null(json, "operator_policy", queue->operator_policy);
     json_key(json, "effective_policy_definition");

@@ -219,7 +219,7 @@ def test_a_message_in_anothers_name_is_told_or_loses_the_name(broker, serve, can
     words = (address(broker, f"/{queue}"), "--target", place, "--to", "new")
     done = run(*words)
     assert done.returncode == 1 and 'user "guest"' in done.stderr
-    assert "--drop-user-id" in done.stderr and done.stdout == "1 messages drained\n"
+    assert "--drop-user-id" in done.stderr and done.stdout == "1 message drained\n"
     source.wait_for_counts(queue, 2, 0)
     assert run(*words, "--drop-user-id").returncode == 0
     reader = target.connect().open(user="v", password=canaries["v"]).channel()

@@ -301,6 +301,25 @@ def test_definitions_come_back_as_they_were_imported(broker, api):
     assert api.get("/api/definitions/none")[0] == 404
 
 
+# A client may choose such names, and one of them was enough that nothing could be imported again.
+def test_names_with_an_octet_0_come_back(broker, api):
+    assert api.put("/api/vhosts/zero", {})[0] == 201
+    api.put("/api/permissions/zero/admin", ALL)
+    connection = broker.connect().open(user="admin", password="secret", vhost="zero")
+    channel = connection.channel()
+    channel.call("queue.declare", queue="q\0.", durable=True, arguments={"x-note": "n\0."})
+    channel.call("queue.bind", queue="q\0.", exchange="amq.topic", routing_key="k\0.")
+    connection.close()
+    taken = api.get("/api/definitions")[1]
+    assert api.delete("/api/vhosts/zero")[0] == 204
+    assert api.post("/api/definitions", taken)[0] == 204
+    left = api.get("/api/definitions/zero")[1]
+    assert [(row["name"], row["arguments"]) for row in left["queues"]] == [
+        ("q\0.", {"x-note": "n\0."})]
+    assert [row["routing_key"] for row in left["bindings"]] == ["k\0."]
+    assert api.delete("/api/vhosts/zero")[0] == 204
+
+
 @pytest.mark.parametrize("vhost", [
     {"name": "old", "metadata": {"description": "d", "tags": ["a", "b"]}},
     {"name": "old", "tags": "a, b", "description": "d", "default_queue_type": "undefined"}])

@@ -155,6 +155,7 @@ def test_a_plan_that_is_no_longer_true_is_refused(shop):
     shop.apply()
     stale = shop.run("apply", "shop.yaml", "--plan", "plan.json")
     assert stale.returncode == 1 and "make a new plan" in stale.stderr
+    assert stale.stdout.count("Plan for vhost") == 1
     shop.write(SHOP.replace("ttl: 1d", "ttl: 2d"))
     assert shop.run("plan", "shop.yaml", "--out", "plan.json").returncode == 2
     assert shop.run("apply", "shop.yaml", "--plan", "plan.json").returncode == 0

@@ -218,3 +218,33 @@ def test_a_vhost_whose_name_no_file_can_say_is_left_out_with_a_warning(tmp_path)
     file.write_text(json.dumps({"vhosts": [{"name": "sh\x7fp"}], "queues": []}))
     done = run("import", str(file))
     assert done.returncode == 1 and "has no vhost" in done.stderr and "left out" in done.stderr
+
+
+def test_what_has_an_octet_0_is_left_out_with_a_warning(tmp_path):
+    zero = "a\0b"
+    queue = {"name": "q", "vhost": "/", "durable": True, "auto_delete": False, "arguments": {}}
+    exchange = {"name": "x", "vhost": "/", "type": "topic", "durable": True, "auto_delete": False,
+                "internal": False, "arguments": {}}
+    binding = {"source": "x", "vhost": "/", "destination": "q", "destination_type": "queue",
+               "routing_key": "k", "arguments": {}}
+    source = definitions_file(tmp_path / "definitions.json", vhosts=[{"name": "/"}], queues=[
+        {**queue, "arguments": {"x-note": zero, "x-deep": {"a": ["b", {"c": zero}]}, "x-max-length": 7}},
+        {**queue, "name": zero}
+    ], exchanges=[
+        exchange, {**exchange, "name": "y", "arguments": {"alternate-exchange": zero}}
+    ], bindings=[
+        binding, {**binding, "routing_key": zero}, {**binding, "arguments": {"n": zero}}
+    ], policies=[
+        {"name": "p", "vhost": "/", "pattern": "^q", "apply-to": "queues", "priority": 0,
+         "definition": {"dead-letter-routing-key": zero}}])
+    made = run("import", source)
+    assert made.stderr.count("warning") == 7, made.stderr
+    (tmp_path / "made.yaml").write_text(made.stdout)
+    checked = run("check", "made.yaml", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    again = json.loads(run("export", "--from", "made.yaml", "--format", "definitions",
+                           cwd=tmp_path).stdout)
+    assert [row["name"] for row in again["exchanges"]] == ["x"] and again["policies"] == []
+    assert [(row["name"], row["arguments"]) for row in again["queues"]] == [
+        ("q", {"x-max-length": 7})]
+    assert [row["routing_key"] for row in again["bindings"]] == ["k"]

@@ -371,7 +371,7 @@ struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked, held,
         picked, noted, queues_expired, policies_changed, looked, taken_over, timed_out, turned_away,
-        paced, paused, sent_on, taken_out, let_in, called_off;
+        paced, paused, sent_on, taken_out, let_in, called_off, discarded;
 };
 
 struct history {

@@ -533,6 +533,24 @@ __wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
     return status;
 }
 
+void __real_channel_close(struct channel *channel, const struct fault *fault, // NOLINT
+                          uint16_t class_id, uint16_t method_id);
+void __wrap_channel_close(struct channel *channel, const struct fault *fault, // NOLINT
+                          uint16_t class_id, uint16_t method_id);
+
+void
+__wrap_channel_close(struct channel *channel, const struct fault *fault, // NOLINT
+                     uint16_t class_id, uint16_t method_id)
+{
+    static const char discarded[] = "transaction discarded: memory is short";
+    struct world *world = world_of_core(channel->connection->core);
+    if (world != NULL && !channel->is_closing &&
+        strncmp(fault->text, discarded, sizeof(discarded) - 1) == 0) {
+        world_hear_discard(world, channel->connection->link, channel->number);
+    }
+    __real_channel_close(channel, fault, class_id, method_id);
+}
+
 /* The desk ------------------------------------------------------------------------------------- */
 
 enum replay_result __real_replay_message(struct replay *replay,

@@ -69,8 +69,10 @@ struct habits {
     uint32_t downtime_permille; /* starts, before which it does */
     uint32_t pause_permille;    /* of 1,000 steps: a queue is paused, or goes on */
     uint32_t sending_permille;  /* the same: messages are sent on at the desk, or taken out */
-    uint32_t bulk_permille;     /* the same: what waits in a queue is worked off */
-    uint32_t connections_max;   /* of the vhost, and */
+    uint32_t settles_all_permille; /* settlements of everything that is open */
+    bool is_crowded;               /* few queues, with thousands of messages */
+    uint32_t bulk_permille;        /* the same: what waits in a queue is worked off */
+    uint32_t connections_max;      /* of the vhost, and */
     uint32_t user_connections_max, user_channels_max; /* of the user; 0: any number */
 };
 
@@ -155,6 +157,7 @@ struct world {
     uint32_t settling_note;  /* what was said of what a client is losing; 0: nothing */
     uint32_t note_count;     /* that clients have sent */
     uint32_t consumer_count; /* the same of consumers */
+    uint64_t alarm_from_ms;  /* since when memory is short; 0: it is not */
     struct world_bulk bulks[BULK_MAX];
     bool is_in_bulk;                 /* the core works on one of them */
     uint64_t generation;             /* of policies */
@@ -312,6 +315,9 @@ const struct queue *world_find_queue(const struct world *world, uint32_t queue);
 /* What came last, drawn; world_service.c. */
 void world_draw_service(struct world *world);
 
+/* And what some runs are like whatever was drawn; world_crowd.c. */
+void world_draw_crowd(struct world *world);
+
 /* The core hands a message to that consumer: nobody comes before it. */
 void world_check_turn(struct world *world, const struct actor *actor, uint16_t channel,
                       const struct actor_consumer *consumer);
@@ -322,6 +328,11 @@ bool world_begin_timeout(struct world *world, uint64_t link, uint16_t channel, u
 void world_end_timeout(struct world *world, uint64_t link, uint16_t channel, uint64_t tag);
 /* The clock has gone on: nothing is open for too long. */
 void world_check_timeouts(struct world *world);
+
+/* Notes how long the memory alarm is on; call when a tick has ended. And the core discards the
+ * transaction of a channel for that. */
+void world_watch_alarm(struct world *world);
+void world_hear_discard(struct world *world, uint64_t link, uint16_t channel);
 
 /* One more connection, or channel, was let in: there was room for it. And whether the broker may
  * close the client's connection, since there is none for it or for a channel; world_limits.c. */
