@@ -54,13 +54,15 @@ take_out(struct history *history, uint32_t handle, uint32_t at, struct history_s
     copy->gone = span;
 }
 
-/* What is known of its failures here stays here; what its headers say goes with it. */
+/* What is known of its failures here stays here, and so does what its headers say of the attempts
+ * before; what was said of why it failed goes with it. */
 static void
 come_there(struct history *history, uint32_t target, const struct history_copy *copy,
            struct history_span span)
 {
     struct history_copy sent = *copy;
     sent.is_replayed = true;
+    sent.carried = (struct history_headers){.note = copy->carried.note};
     struct history_copy *letter = history_append_copy(history, target, copy->message, &sent);
     letter->moved = span;
     letter->is_count_free = copy->is_count_free;
