@@ -21,6 +21,7 @@ struct consumer {
     int64_t priority;              /* x-priority, default 0 */
     int64_t timeout_ms;            /* x-consumer-timeout; 0: none; -1: the queue's */
     uint32_t ready_slot; /* its place + 1 among the ready ones; 0: it may take no message */
+    uint32_t heir_slot;  /* its place + 1 among those of whom one is served; 0: it is in none */
     uint32_t references; /* the registration, and one per open delivery */
     uint32_t unacked_count;
     uint16_t prefetch_count; /* limit of unacked_count; 0: none. Ignored with no_ack */

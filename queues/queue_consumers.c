@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The consumers of a queue: whose turn it is, and who is served at all where only one is. Ready
  * consumers stand in a heap by priority and turn, so that choosing one costs a logarithm however
- * many wait. */
+ * many wait; so do those of whom one at a time is served, where priority says who is next. */
 #include "queues/queue.h"
 
 #include <stdlib.h>
@@ -14,22 +14,30 @@ enum { TURN_CAPACITY_MIN = 4 };
 struct queue_turn {
     int64_t priority;
     uint64_t turn;
-    struct consumer *consumer; /* its ready_slot is this place + 1 */
+    struct consumer *consumer; /* its slot is this place + 1 */
+};
+
+/* Highest priority first, then by turn. */
+struct turn_heap {
+    struct queue_turn *turns; /* owned */
+    uint32_t count;
+    uint32_t capacity; /* at least consumer_count */
+    bool is_of_heirs;
 };
 
 /* Made for the first consumer and given back behind the last: most queues that wait have none. */
 struct queue_service {
-    struct list consumers;    /* of queue_link, in order of registration */
-    struct queue_turn *turns; /* ready consumers, a heap: highest priority first, then by turn;
-                                 owned */
-    uint32_t turn_capacity;   /* at least consumer_count */
+    struct list consumers;  /* of queue_link, in order of registration */
+    struct turn_heap ready; /* its count is the queue's ready_consumer_count */
+    struct turn_heap heirs; /* all consumers, by registration; empty unless a quorum queue serves
+                               one at a time */
     uint64_t next_turn;
     struct consumer *active;    /* the single active consumer; NULL: none, or not such a queue */
     struct consumer *successor; /* takes over when `active` has settled; NULL: none (quorum only) */
     struct consumer *exclusive; /* NULL: none */
 };
 
-/* Turns ---------------------------------------------------------------------------------------- */
+/* Heaps ---------------------------------------------------------------------------------------- */
 
 static bool
 turn_is_before(const struct queue_turn *a, const struct queue_turn *b)
@@ -37,80 +45,112 @@ turn_is_before(const struct queue_turn *a, const struct queue_turn *b)
     return a->priority != b->priority ? a->priority > b->priority : a->turn < b->turn;
 }
 
-static void
-put_turn(struct queue *queue, uint32_t at, const struct queue_turn *turn)
+static uint32_t *
+slot_in(const struct turn_heap *heap, struct consumer *consumer)
 {
-    queue->service->turns[at] = *turn;
-    turn->consumer->ready_slot = at + 1;
+    return heap->is_of_heirs ? &consumer->heir_slot : &consumer->ready_slot;
+}
+
+static void
+put_turn(struct turn_heap *heap, uint32_t at, const struct queue_turn *turn)
+{
+    heap->turns[at] = *turn;
+    *slot_in(heap, turn->consumer) = at + 1;
 }
 
 /* Both move `turn` to its place, starting at the free place `at`. */
 static void
-sift_up(struct queue *queue, uint32_t at, struct queue_turn turn)
+sift_up(struct turn_heap *heap, uint32_t at, struct queue_turn turn)
 {
-    const struct queue_turn *heap = queue->service->turns;
-    while (at > 0 && turn_is_before(&turn, &heap[(at - 1) / 2])) {
-        put_turn(queue, at, &heap[(at - 1) / 2]);
+    while (at > 0 && turn_is_before(&turn, &heap->turns[(at - 1) / 2])) {
+        put_turn(heap, at, &heap->turns[(at - 1) / 2]);
         at = (at - 1) / 2;
     }
-    put_turn(queue, at, &turn);
+    put_turn(heap, at, &turn);
 }
 
 static void
-sift_down(struct queue *queue, uint32_t at, struct queue_turn turn)
+sift_down(struct turn_heap *heap, uint32_t at, struct queue_turn turn)
 {
-    const struct queue_turn *heap = queue->service->turns;
-    uint32_t count = queue->ready_consumer_count;
-    for (uint32_t child = 2 * at + 1; child < count; child = 2 * at + 1) {
-        if (child + 1 < count && turn_is_before(&heap[child + 1], &heap[child])) {
+    const struct queue_turn *turns = heap->turns;
+    for (uint32_t child = 2 * at + 1; child < heap->count; child = 2 * at + 1) {
+        if (child + 1 < heap->count && turn_is_before(&turns[child + 1], &turns[child])) {
             child++;
         }
-        if (!turn_is_before(&heap[child], &turn)) {
+        if (!turn_is_before(&turns[child], &turn)) {
             break;
         }
-        put_turn(queue, at, &heap[child]);
+        put_turn(heap, at, &turns[child]);
         at = child;
     }
-    put_turn(queue, at, &turn);
+    put_turn(heap, at, &turn);
 }
+
+/* Behind all of its priority. */
+static void
+heap_add(struct turn_heap *heap, struct consumer *consumer, uint64_t turn_number)
+{
+    assert(heap->count < heap->capacity);
+    struct queue_turn turn = {
+        .priority = consumer->priority, .turn = turn_number, .consumer = consumer};
+    sift_up(heap, heap->count++, turn);
+}
+
+static void
+heap_remove(struct turn_heap *heap, struct consumer *consumer)
+{
+    uint32_t *slot = slot_in(heap, consumer);
+    uint32_t at = *slot - 1;
+    assert(heap->turns[at].consumer == consumer);
+    *slot = 0;
+    struct queue_turn last = heap->turns[--heap->count];
+    if (at == heap->count) {
+        return;
+    }
+    if (at > 0 && turn_is_before(&last, &heap->turns[(at - 1) / 2])) {
+        sift_up(heap, at, last);
+    } else {
+        sift_down(heap, at, last);
+    }
+}
+
+static void
+heap_make_room(struct turn_heap *heap, uint32_t consumer_count)
+{
+    if (consumer_count < heap->capacity) {
+        return;
+    }
+    uint32_t capacity = heap->capacity == 0 ? TURN_CAPACITY_MIN : heap->capacity * 2;
+    heap->turns = xrealloc(heap->turns, capacity * sizeof(*heap->turns));
+    heap->capacity = capacity;
+}
+
+/* Turns ---------------------------------------------------------------------------------------- */
 
 static void
 add_turn(struct queue *queue, struct consumer *consumer)
 {
-    if (consumer_is_ready(consumer)) {
-        return;
+    struct queue_service *service = queue->service;
+    if (!consumer_is_ready(consumer)) {
+        heap_add(&service->ready, consumer, service->next_turn++);
+        queue->ready_consumer_count = service->ready.count;
     }
-    assert(queue->ready_consumer_count < queue->service->turn_capacity);
-    struct queue_turn turn = {
-        .priority = consumer->priority, .turn = queue->service->next_turn++, .consumer = consumer};
-    sift_up(queue, queue->ready_consumer_count++, turn);
 }
 
 void
 queue_consumer_not_ready(struct consumer *consumer)
 {
-    if (!consumer_is_ready(consumer)) {
-        return;
-    }
-    struct queue *queue = consumer->queue;
-    uint32_t at = consumer->ready_slot - 1;
-    assert(queue->service->turns[at].consumer == consumer);
-    consumer->ready_slot = 0;
-    struct queue_turn last = queue->service->turns[--queue->ready_consumer_count];
-    if (at == queue->ready_consumer_count) {
-        return;
-    }
-    if (at > 0 && turn_is_before(&last, &queue->service->turns[(at - 1) / 2])) {
-        sift_up(queue, at, last);
-    } else {
-        sift_down(queue, at, last);
+    if (consumer_is_ready(consumer)) {
+        struct queue *queue = consumer->queue;
+        heap_remove(&queue->service->ready, consumer);
+        queue->ready_consumer_count = queue->service->ready.count;
     }
 }
 
 struct consumer *
 queue_next_consumer(const struct queue *queue)
 {
-    return queue_has_ready_consumer(queue) ? queue->service->turns[0].consumer : NULL;
+    return queue_has_ready_consumer(queue) ? queue->service->ready.turns[0].consumer : NULL;
 }
 
 void
@@ -120,10 +160,11 @@ queue_consumer_served(struct queue *queue, struct consumer *consumer)
         return;
     }
     assert(consumer_is_ready(consumer));
+    struct turn_heap *ready = &queue->service->ready;
     uint32_t at = consumer->ready_slot - 1;
-    struct queue_turn turn = queue->service->turns[at];
+    struct queue_turn turn = ready->turns[at];
     turn.turn = queue->service->next_turn++;
-    sift_down(queue, at, turn);
+    sift_down(ready, at, turn);
 }
 
 /* Consumers ------------------------------------------------------------------------------------ */
@@ -148,23 +189,23 @@ activate(struct queue *queue, struct consumer *consumer)
     }
 }
 
+/* Whether priority says who is next where one is served at a time. */
+static bool
+has_heirs(const struct queue *queue)
+{
+    return is_single_active(queue) && queue->settings->type == QUEUE_TYPE_QUORUM;
+}
+
 /* Who becomes active when nobody is: the first registered, in a quorum queue among those of the
  * highest priority. */
 static struct consumer *
 find_heir(const struct queue *queue)
 {
-    struct consumer *heir = NULL;
-    LIST_FOR_EACH(&queue->service->consumers, link)
-    {
-        struct consumer *consumer = CONTAINER_OF(link, struct consumer, queue_link);
-        if (heir == NULL || consumer->priority > heir->priority) {
-            heir = consumer;
-        }
-        if (queue->settings->type == QUEUE_TYPE_CLASSIC) {
-            break;
-        }
+    const struct turn_heap *heirs = &queue->service->heirs;
+    if (!has_heirs(queue)) {
+        return queue_first_consumer(queue);
     }
-    return heir;
+    return heirs->count > 0 ? heirs->turns[0].consumer : NULL;
 }
 
 /* Whether `consumer` comes before `other` when a quorum queue chooses its active consumer. */
@@ -220,30 +261,28 @@ leave_single_active(struct queue *queue, const struct consumer *consumer)
 }
 
 static void
-make_room_for_turn(struct queue_service *service, uint32_t consumer_count)
-{
-    if (consumer_count < service->turn_capacity) {
-        return;
-    }
-    uint32_t capacity =
-        service->turn_capacity == 0 ? TURN_CAPACITY_MIN : service->turn_capacity * 2;
-    service->turns = xrealloc(service->turns, capacity * sizeof(*service->turns));
-    service->turn_capacity = capacity;
-}
-
-static void
 begin_service(struct queue *queue)
 {
     queue->service = xalloc(sizeof(*queue->service));
     list_init(&queue->service->consumers);
+    queue->service->heirs.is_of_heirs = true;
 }
 
 static void
 end_service(struct queue *queue)
 {
-    free(queue->service->turns);
+    free(queue->service->ready.turns);
+    free(queue->service->heirs.turns);
     free(queue->service);
     queue->service = NULL;
+}
+
+static void
+add_heir(struct queue *queue, struct consumer *consumer)
+{
+    struct queue_service *service = queue->service;
+    heap_make_room(&service->heirs, queue->consumer_count);
+    heap_add(&service->heirs, consumer, service->next_turn++);
 }
 
 void
@@ -254,7 +293,10 @@ queue_add_consumer(struct queue *queue, struct consumer *consumer)
         begin_service(queue);
     }
     consumer->queue = queue;
-    make_room_for_turn(queue->service, queue->consumer_count);
+    heap_make_room(&queue->service->ready, queue->consumer_count);
+    if (has_heirs(queue)) {
+        add_heir(queue, consumer);
+    }
     list_append(&queue->service->consumers, &consumer->queue_link);
     queue->consumer_count++;
     queue->had_consumer = true;
@@ -276,6 +318,9 @@ queue_remove_consumer(struct queue *queue, struct consumer *consumer)
     queue_consumer_not_ready(consumer);
     list_remove(&consumer->queue_link);
     queue->consumer_count--;
+    if (has_heirs(queue)) {
+        heap_remove(&queue->service->heirs, consumer);
+    }
     if (queue->service->exclusive == consumer) {
         queue->service->exclusive = NULL;
     }
@@ -336,10 +381,32 @@ queue_consumer_ready(struct queue *queue, struct consumer *consumer)
     }
 }
 
+static void
+check_heap(const struct turn_heap *heap)
+{
+    for (uint32_t i = 0; i < heap->count; i++) {
+        assert(*slot_in(heap, heap->turns[i].consumer) == i + 1);
+        assert(i == 0 || turn_is_before(&heap->turns[(i - 1) / 2], &heap->turns[i]));
+    }
+}
+
+static void
+check_service(const struct queue *queue)
+{
+    const struct queue_service *service = queue->service;
+    check_heap(&service->ready);
+    check_heap(&service->heirs);
+    assert(service->ready.count == queue->ready_consumer_count);
+    assert(service->heirs.count == (has_heirs(queue) ? queue->consumer_count : 0));
+    assert(is_single_active(queue) == (service->active != NULL));
+    for (uint32_t i = 0; i < service->ready.count; i++) {
+        assert(!is_single_active(queue) || service->ready.turns[i].consumer == service->active);
+    }
+}
+
 void
 queue_check_consumers(const struct queue *queue)
 {
-    const struct queue_service *service = queue->service;
     uint32_t count = 0;
     uint32_t ready_count = 0;
     for (const struct consumer *consumer = queue_first_consumer(queue); consumer != NULL;
@@ -348,13 +415,9 @@ queue_check_consumers(const struct queue *queue)
         ready_count += consumer_is_ready(consumer);
     }
     assert(count == queue->consumer_count);
-    assert((service != NULL) == (count > 0));
+    assert((queue->service != NULL) == (count > 0));
     assert(ready_count == queue->ready_consumer_count);
-    for (uint32_t i = 0; i < ready_count; i++) {
-        const struct queue_turn *turn = &service->turns[i];
-        assert(turn->consumer->ready_slot == i + 1);
-        assert(i == 0 || turn_is_before(&service->turns[(i - 1) / 2], turn));
-        assert(!is_single_active(queue) || turn->consumer == service->active);
+    if (queue->service != NULL) {
+        check_service(queue);
     }
-    assert(count == 0 || is_single_active(queue) == (service->active != NULL));
 }

@@ -582,6 +582,59 @@ Test(queue, goes_on_with_the_active_consumer_when_its_successor_leaves)
     leave_all();
 }
 
+static const struct consumer *
+first_of_the_highest(struct consumer *const *all, size_t count)
+{
+    const struct consumer *first = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (all[i] != NULL && (first == NULL || all[i]->priority > first->priority)) {
+            first = all[i];
+        }
+    }
+    return first;
+}
+
+Test(queue, of_type_quorum_always_serves_the_first_of_the_highest_priority)
+{
+    enum { MANY = 200 };
+    static struct consumer *many[MANY];
+    uint64_t state = 5;
+    struct random_source random = random_seeded(&state);
+    declare_as("quorum", true);
+    for (size_t i = 0; i < MANY; i++) {
+        many[i] = consumer_new(bytes_of("m"));
+        many[i]->priority = (int64_t)(random_u64(&random) % 7);
+        queue_add_consumer(queue, many[i]);
+        cr_expect(
+            eq(ptr, (void *)queue_next_consumer(queue), (void *)first_of_the_highest(many, MANY)));
+    }
+    for (size_t left = MANY; left > 0; left--) {
+        size_t at = (size_t)(random_u64(&random) % MANY);
+        for (; many[at] == NULL; at = (at + 1) % MANY) {
+        }
+        queue_remove_consumer(queue, many[at]);
+        many[at] = NULL;
+        queue_check(queue);
+        cr_expect(
+            eq(ptr, (void *)queue_next_consumer(queue), (void *)first_of_the_highest(many, MANY)));
+    }
+}
+
+/* As when a connection with all of them ends: a time limit that only a square of their number
+ * misses. */
+Test(queue, of_type_quorum_finds_the_next_of_many_consumers_at_once, .timeout = 20)
+{
+    enum { MANY = 200 * 1000 };
+    declare_as("quorum", true);
+    for (size_t i = 0; i < MANY; i++) {
+        queue_add_consumer(queue, consumer_new(bytes_of("m")));
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        queue_remove_consumer(queue, queue_first_consumer(queue));
+    }
+    cr_expect(eq(u32, queue->consumer_count, 0));
+}
+
 Test(queue, outlives_its_removal_by_its_references)
 {
     struct queue *held = queue_ref(queue);
