@@ -6,6 +6,7 @@
 #include "broker/vhost.h"
 #include "management/handlers.h"
 #include "management/queue_json.h"
+#include "management/queue_page.h"
 #include "management/row_answer.h"
 #include "management/server.h"
 #include "management/survey_ask.h"
@@ -24,10 +25,12 @@ write_list(struct call *call, struct survey_ask *ask)
 void
 handle_queues(struct call *call)
 {
-    struct survey_ask *ask = survey_ask_for_queues(call, write_list);
-    if (call->name_count > 0) {
-        ask->queues.vhost = call_name(call, 0);
+    struct bytes vhost = call->name_count > 0 ? call_name(call, 0) : bytes_make(NULL, 0);
+    if (queue_page_ask(call, vhost)) {
+        return;
     }
+    struct survey_ask *ask = survey_ask_for_queues(call, write_list);
+    ask->queues.vhost = vhost;
     call_ask(call, &ask->ask);
 }
 
