@@ -19,6 +19,7 @@ void handle_queue_bindings(struct call *call);
 void handle_queue_put(struct call *call);
 void handle_queue_delete(struct call *call);
 void handle_queue_purge(struct call *call);
+void handle_queue_purge_counted(struct call *call);
 /* route_get.c */
 void handle_queue_get(struct call *call);
 /* route_publish.c */

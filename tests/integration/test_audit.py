@@ -74,6 +74,9 @@ def test_purged_and_deleted_messages_are_counted(api):
     entry = only(api, lambda: api.delete("/api/queues/%2F/mine/contents"))
     assert (entry["action"], entry["vhost"], entry["queue"], entry["done_count"]) == ("purge", "/", "mine", 3)
     publish(api, "mine")
+    assert api.post("/api/bourse/queues/%2F/mine/purge", {})[1] == {"messages": 1}
+    assert api.post("/api/bourse/queues/%2F/never/purge", {})[0] == 404
+    publish(api, "mine")
     entry = only(api, lambda: api.delete("/api/queues/%2F/mine"))
     assert (entry["action"], entry["queue"], entry["done_count"]) == ("queue_deleted", "mine", 1)
 
