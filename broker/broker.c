@@ -518,8 +518,7 @@ broker_stop(struct broker *broker)
 }
 
 static bool
-broker_reload_certificates(struct broker *broker, const struct config *config, char *why,
-                           size_t why_size)
+stage_certificates(struct broker *broker, const struct config *config, char *why, size_t why_size)
 {
     for (size_t i = 0; i < ARRAY_LEN(served_kinds); i++) {
         enum config_listener_kind kind = served_kinds[i];
@@ -528,7 +527,7 @@ broker_reload_certificates(struct broker *broker, const struct config *config, c
             continue;
         }
         struct tls_settings settings = tls_settings_of(tls);
-        if (tls_context_reload(broker->tls[kind], &settings, why, why_size) != STATUS_OK) {
+        if (tls_context_stage(broker->tls[kind], &settings, why, why_size) != STATUS_OK) {
             return false;
         }
     }
@@ -543,11 +542,24 @@ broker_add_flushes(const struct broker *broker, struct store_flushes *flushes)
     }
 }
 
+static void
+end_staging(struct broker *broker, bool is_good)
+{
+    for (size_t i = 0; i < ARRAY_LEN(served_kinds); i++) {
+        struct tls_context *tls = broker->tls[served_kinds[i]];
+        if (tls != NULL && is_good) {
+            tls_context_take_staged(tls);
+        } else if (tls != NULL) {
+            tls_context_drop_staged(tls);
+        }
+    }
+}
+
 enum status
-broker_reload(struct broker *broker, struct config *config, char *why, size_t why_size)
+broker_reload(struct broker *broker, const struct config *config, char *why, size_t why_size)
 {
     enum status status = STATUS_REJECTED;
-    if (!broker_reload_certificates(broker, config, why, why_size)) {
+    if (!stage_certificates(broker, config, why, why_size)) {
         log_error(broker->log, "reload.refused", "reason=\"%s\"", why);
     } else {
         const struct apply_options options = {.cause = GENERATION_RELOAD, .maker = bytes_of("")};
@@ -555,7 +567,7 @@ broker_reload(struct broker *broker, struct config *config, char *why, size_t wh
         status = core_apply_as(broker->core, config, &options, &result, why, why_size);
         plan_free(&result.plan);
     }
-    config_free(&config);
+    end_staging(broker, status == STATUS_OK);
     return status;
 }
 

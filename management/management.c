@@ -206,8 +206,8 @@ management_set_reloaded(struct management *management, bool has_succeeded)
 }
 
 enum status
-management_reload(struct management *management, const struct config *config, char *why,
-                  size_t why_size)
+management_stage(struct management *management, const struct config *config, char *why,
+                 size_t why_size)
 {
     static const enum config_listener_kind kinds[] = {
         [PORT_HTTP] = LISTENER_HTTP,
@@ -221,12 +221,27 @@ management_reload(struct management *management, const struct config *config, ch
             continue;
         }
         struct tls_settings settings = tls_settings_of(from);
-        if (tls_context_reload(tls, &settings, why, why_size) != STATUS_OK) {
+        if (tls_context_stage(tls, &settings, why, why_size) != STATUS_OK) {
             return STATUS_REJECTED;
         }
     }
-    note_certificates(management, config);
     return STATUS_OK;
+}
+
+void
+management_end_stage(struct management *management, const struct config *config, bool is_good)
+{
+    for (size_t i = 0; i < PORT_COUNT; i++) {
+        struct tls_context *tls = management->ports[i].tls;
+        if (tls != NULL && is_good) {
+            tls_context_take_staged(tls);
+        } else if (tls != NULL) {
+            tls_context_drop_staged(tls);
+        }
+    }
+    if (is_good) {
+        note_certificates(management, config);
+    }
 }
 
 void

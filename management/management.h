@@ -17,9 +17,11 @@ struct management;
 struct management *management_new(const struct config *config, struct broker *broker,
                                   struct log *log, char *why, size_t why_size);
 
-/* Certificates anew. On failure everything stays as it was, and `why` says the reason. */
-MUST_CHECK enum status management_reload(struct management *management, const struct config *config,
-                                         char *why, size_t why_size);
+/* Certificates anew: loads them, and has them in force, or forgets them, when it is known whether
+ * the rest of the reload is good. STATUS_REJECTED: one cannot be had, `why` says the reason. */
+MUST_CHECK enum status management_stage(struct management *management, const struct config *config,
+                                        char *why, size_t why_size);
+void management_end_stage(struct management *management, const struct config *config, bool is_good);
 
 /* Writes " http://ADDR:PORT metrics://ADDR:PORT ..." as broker_print_addresses does. */
 void management_print_addresses(const struct management *management, FILE *out);
