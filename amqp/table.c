@@ -154,27 +154,19 @@ table_array_next(struct byte_reader *reader, struct table_value *value_out)
     return true;
 }
 
-/* The `occurrence`th field of that name, counted from 0. */
-static bool
-find_occurrence(struct bytes table, struct bytes name, uint32_t occurrence,
-                struct table_value *value_out)
+bool
+table_find(struct bytes table, const char *name, struct table_value *value_out)
 {
     struct byte_reader reader = byte_reader_make(table);
     struct bytes other;
     struct table_value value;
     while (table_next(&reader, &other, &value)) {
-        if (bytes_equal(other, name) && occurrence-- == 0) {
+        if (bytes_equal_text(other, name)) {
             *value_out = value;
             return true;
         }
     }
     return false;
-}
-
-bool
-table_find(struct bytes table, const char *name, struct table_value *value_out)
-{
-    return find_occurrence(table, bytes_of(name), 0, value_out);
 }
 
 int64_t
@@ -221,178 +213,6 @@ table_value_boolean(const struct table_value *value)
 {
     assert(value->type == 't');
     return value->raw.data[0] != 0;
-}
-
-/* Comparison --------------------------------------------------------------------------------- */
-
-/* A pair of tables or arrays that is being compared. */
-struct pair {
-    struct bytes left;
-    struct bytes right;
-    struct byte_reader left_reader;
-    struct byte_reader right_reader; /* of arrays only: a table is searched */
-    bool is_array;
-};
-
-static struct pair
-pair_make(struct bytes left, struct bytes right, bool is_array)
-{
-    return (struct pair){
-        .left = left,
-        .right = right,
-        .left_reader = byte_reader_make(left),
-        .right_reader = byte_reader_make(right),
-        .is_array = is_array,
-    };
-}
-
-/* Two values that do not nest. */
-static bool
-scalars_equal(const struct table_value *a, const struct table_value *b)
-{
-    enum table_class class = table_value_class(a);
-    if (class != table_value_class(b)) {
-        return false;
-    }
-    switch (class) {
-    case TABLE_CLASS_INTEGER:
-        return table_value_integer(a) == table_value_integer(b);
-    case TABLE_CLASS_BOOLEAN:
-        return table_value_boolean(a) == table_value_boolean(b);
-    case TABLE_CLASS_FLOAT:
-        if (a->type != b->type) {
-            return table_value_float(a) == table_value_float(b);
-        }
-        return bytes_equal(a->raw, b->raw); /* a NaN equals itself here */
-    default:
-        return bytes_equal(a->raw, b->raw);
-    }
-}
-
-static uint32_t
-count_fields(struct bytes table)
-{
-    struct byte_reader reader = byte_reader_make(table);
-    struct bytes name;
-    struct table_value value;
-    uint32_t count = 0;
-    while (table_next(&reader, &name, &value)) {
-        count++;
-    }
-    return count;
-}
-
-/* How many fields before `end` have that name. */
-static uint32_t
-count_earlier(struct bytes table, const uint8_t *end, struct bytes name)
-{
-    struct byte_reader reader = byte_reader_make(table);
-    struct bytes other;
-    struct table_value value;
-    uint32_t count = 0;
-    while (reader.next < end && table_next(&reader, &other, &value)) {
-        count += bytes_equal(other, name);
-    }
-    return count;
-}
-
-enum pair_step {
-    PAIR_VALUES,  /* here are two values to compare */
-    PAIR_END,     /* all were compared */
-    PAIR_DIFFERS, /* one side has a value that the other lacks */
-};
-
-static enum pair_step
-array_pair_next(struct pair *pair, struct table_value *left_out, struct table_value *right_out)
-{
-    bool left = table_array_next(&pair->left_reader, left_out);
-    bool right = table_array_next(&pair->right_reader, right_out);
-    if (left != right) {
-        return PAIR_DIFFERS;
-    }
-    return left ? PAIR_VALUES : PAIR_END;
-}
-
-/* That both tables have as many fields was seen when the walk began, so one direction is enough. */
-static enum pair_step
-table_pair_next(struct pair *pair, struct table_value *left_out, struct table_value *right_out)
-{
-    const uint8_t *field = pair->left_reader.next;
-    struct bytes name;
-    if (!table_next(&pair->left_reader, &name, left_out)) {
-        return PAIR_END;
-    }
-    uint32_t occurrence = count_earlier(pair->left, field, name);
-    return find_occurrence(pair->right, name, occurrence, right_out) ? PAIR_VALUES : PAIR_DIFFERS;
-}
-
-static enum pair_step
-pair_next(struct pair *pair, struct table_value *left_out, struct table_value *right_out)
-{
-    return pair->is_array ? array_pair_next(pair, left_out, right_out)
-                          : table_pair_next(pair, left_out, right_out);
-}
-
-/* Whether two values that both nest are worth a walk. */
-static bool
-may_be_equal(const struct table_value *a, const struct table_value *b)
-{
-    return a->type == b->type && (a->type == 'A' || count_fields(a->raw) == count_fields(b->raw));
-}
-
-/* Compares two values as far as that goes without a walk: on true, the pair in `*pair_out` is still
- * to be walked when `*walk_out` says so. */
-static bool
-begin_equal(const struct table_value *a, const struct table_value *b, bool *walk_out,
-            struct pair *pair_out)
-{
-    *walk_out = false;
-    if (!nests(a->type) || !nests(b->type)) {
-        return scalars_equal(a, b);
-    }
-    if (a->type == b->type && bytes_equal(a->raw, b->raw)) {
-        return true;
-    }
-    *walk_out = true;
-    *pair_out = pair_make(a->raw, b->raw, a->type == 'A');
-    return may_be_equal(a, b);
-}
-
-bool
-table_value_equal(const struct table_value *a, const struct table_value *b)
-{
-    struct pair pairs[TABLE_DEPTH_MAX + 1]; /* one place more, for what is not walked */
-    size_t depth = 0;
-    struct table_value left = *a;
-    struct table_value right = *b;
-    enum pair_step step = PAIR_VALUES;
-
-    for (;;) {
-        bool walk = false;
-        if (step == PAIR_VALUES && !begin_equal(&left, &right, &walk, &pairs[depth])) {
-            return false;
-        }
-        depth = walk ? depth + 1 : depth;
-        assert(depth <= TABLE_DEPTH_MAX);
-        if (depth == 0) {
-            return true;
-        }
-        step = pair_next(&pairs[depth - 1], &left, &right);
-        if (step == PAIR_DIFFERS) {
-            return false;
-        }
-        if (step == PAIR_END) {
-            depth--;
-        }
-    }
-}
-
-bool
-table_equal(struct bytes a, struct bytes b)
-{
-    struct table_value left = {.type = 'F', .raw = a};
-    struct table_value right = {.type = 'F', .raw = b};
-    return table_value_equal(&left, &right);
 }
 
 /* Text --------------------------------------------------------------------------------------- */

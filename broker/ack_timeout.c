@@ -138,7 +138,7 @@ close_for_timeout(struct channel *channel, uint64_t tag, uint64_t timeout_ms)
     (void)fault_channel(&fault, REPLY_PRECONDITION_FAILED,
                         "delivery acknowledgement on channel %u timed out. Timeout value used: "
                         "%" PRIu64 " ms. It is set by x-consumer-timeout of the consumer or the "
-                        "queue",
+                        "queue, or by a policy",
                         (unsigned)channel->number, timeout_ms);
     channel_close(channel, &fault, 0, 0);
 }

@@ -2,12 +2,12 @@
 /* Events that wait in their connection. While an alarm is on, publishers stop and consumers do not:
  * a publish waits, and with it whatever follows on the same channel except settlements, so that
  * order within the channel stays while acknowledgements go through: all but those of a tag that
- * only something held can bring about. A fault waits for what arrived before it, and nothing that
- * follows one that ends the connection is heard. In the same way what has to
- * wait for the disk waits: a basic.get whose message is not there, a purge in slices, and what must
- * not overtake an answer that waits for its commit; and what would make a tick too long waits for
- * the next one, and all that follows a settlement of very many. Only when that has piled up to
- * HELD_OCTETS_MAX is the socket itself no longer read.
+ * only something held can bring about. A fault waits for what arrived before it, and so does the
+ * client's connection.close; nothing that follows what ends the connection is heard. In the same
+ * way what has to wait for the disk waits: a basic.get whose message is not there, a purge in
+ * slices, and what must not overtake an answer that waits for its commit; and what would make a
+ * tick too long waits for the next one, and all that follows a settlement of very many. Only when
+ * that has piled up to HELD_OCTETS_MAX is the socket itself no longer read.
  */
 #include "amqp/method.h"
 #include "amqp/reply.h"
@@ -15,6 +15,7 @@
 #include "broker/channel.h"
 #include "broker/connection.h"
 #include "broker/failure_notes.h"
+#include "broker/transaction.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -124,6 +125,8 @@ connection_hold(struct connection *connection, struct held_event *held)
         channel->has_held_select |= held_is(held, METHOD_TX_SELECT);
         channel->has_held_settlement |= held_is_settlement(channel, held);
     }
+    connection->has_held_close |=
+        held->event.channel == 0 && held_is(held, METHOD_CONNECTION_CLOSE);
     if (connection->held_octets > HELD_OCTETS_MAX) {
         connection_pause(connection, PAUSE_HELD);
     }
@@ -451,6 +454,7 @@ connection_drop_held(struct connection *connection)
     }
     connection->held_octets = 0;
     connection->has_held_fault = false;
+    connection->has_held_close = false;
 }
 
 /* Everyone may publish again, after what is held, which takes its turns. */
@@ -519,10 +523,12 @@ core_check_memory(struct core *core)
         log_warn(core->log, "memory.alarm_on", "used_bytes=%" PRIu64 " mark_bytes=%" PRIu64, used,
                  mark);
         core_set_alarm(core, ALARM_MEMORY, true);
+        core_watch_transactions(core, true);
     } else if (is_on && used < mark - mark / 10) {
         log_info(core->log, "memory.alarm_off", "used_bytes=%" PRIu64 " mark_bytes=%" PRIu64, used,
                  mark);
         core_set_alarm(core, ALARM_MEMORY, false);
+        core_watch_transactions(core, false);
     }
 }
 

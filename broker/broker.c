@@ -518,7 +518,8 @@ broker_stop(struct broker *broker)
 }
 
 static bool
-stage_certificates(struct broker *broker, const struct config *config, char *why, size_t why_size)
+broker_prepare_certificates(struct broker *broker, const struct config *config, char *why,
+                            size_t why_size)
 {
     for (size_t i = 0; i < ARRAY_LEN(served_kinds); i++) {
         enum config_listener_kind kind = served_kinds[i];
@@ -527,11 +528,22 @@ stage_certificates(struct broker *broker, const struct config *config, char *why
             continue;
         }
         struct tls_settings settings = tls_settings_of(tls);
-        if (tls_context_stage(broker->tls[kind], &settings, why, why_size) != STATUS_OK) {
+        if (tls_context_prepare(broker->tls[kind], &settings, why, why_size) != STATUS_OK) {
             return false;
         }
     }
     return true;
+}
+
+/* `end`: what to do with each that was prepared. */
+static void
+broker_end_certificates(struct broker *broker, void (*end)(struct tls_context *context))
+{
+    for (size_t i = 0; i < ARRAY_LEN(served_kinds); i++) {
+        if (broker->tls[served_kinds[i]] != NULL) {
+            end(broker->tls[served_kinds[i]]);
+        }
+    }
 }
 
 void
@@ -542,24 +554,11 @@ broker_add_flushes(const struct broker *broker, struct store_flushes *flushes)
     }
 }
 
-static void
-end_staging(struct broker *broker, bool is_good)
-{
-    for (size_t i = 0; i < ARRAY_LEN(served_kinds); i++) {
-        struct tls_context *tls = broker->tls[served_kinds[i]];
-        if (tls != NULL && is_good) {
-            tls_context_take_staged(tls);
-        } else if (tls != NULL) {
-            tls_context_drop_staged(tls);
-        }
-    }
-}
-
 enum status
-broker_reload(struct broker *broker, const struct config *config, char *why, size_t why_size)
+broker_reload(struct broker *broker, struct config *config, char *why, size_t why_size)
 {
     enum status status = STATUS_REJECTED;
-    if (!stage_certificates(broker, config, why, why_size)) {
+    if (!broker_prepare_certificates(broker, config, why, why_size)) {
         log_error(broker->log, "reload.refused", "reason=\"%s\"", why);
     } else {
         const struct apply_options options = {.cause = GENERATION_RELOAD, .maker = bytes_of("")};
@@ -567,7 +566,8 @@ broker_reload(struct broker *broker, const struct config *config, char *why, siz
         status = core_apply_as(broker->core, config, &options, &result, why, why_size);
         plan_free(&result.plan);
     }
-    end_staging(broker, status == STATUS_OK);
+    broker_end_certificates(broker, status == STATUS_OK ? tls_context_take : tls_context_forget);
+    config_free(&config);
     return status;
 }
 

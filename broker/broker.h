@@ -81,10 +81,10 @@ bool broker_back_up(struct broker *broker, const char *path,
  * memory. Any thread may ask. */
 void broker_add_flushes(const struct broker *broker, struct store_flushes *flushes);
 
-/* Applies additions, changed users, rights and certificates of a configuration that was read anew,
- * all of it or nothing. Done when broker_when_settled says so. STATUS_REJECTED: nothing changed,
- * `why` says the reason. */
-MUST_CHECK enum status broker_reload(struct broker *broker, const struct config *config, char *why,
+/* Applies additions, changed users, rights and certificates of a configuration that was read anew.
+ * Takes `config`. Done when broker_when_settled says so. STATUS_REJECTED: nothing changed, `why`
+ * says the reason. */
+MUST_CHECK enum status broker_reload(struct broker *broker, struct config *config, char *why,
                                      size_t why_size);
 
 #endif

@@ -269,6 +269,10 @@ void transaction_free(struct channel *channel);
 /* dispatch.c: hands out ready messages of woken queues, bounded per tick; a queue with more to give
  * stays in core->dispatch_queues. */
 void core_dispatch(struct core *core);
+
+/* core.c: there was no memory to serve a consumer of the connection: all are woken CORE_HUNGER_MS
+ * later. */
+void core_serve_later(struct connection *connection);
 /* dispatch.c: what the queue's consumers have room for goes to them now, bounded like a tick. For
  * methods that take, count or drop ready messages: as in RabbitMQ, a message never waits in a queue
  * while a consumer waits for it, however close the method followed the publish. */

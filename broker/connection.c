@@ -526,11 +526,18 @@ connection_run_method(struct connection *connection, uint16_t channel, struct by
     }
 }
 
+/* What the client has said last of all waits for its turn: what follows it is not heard. */
+static bool
+connection_has_heard_all(const struct connection *connection)
+{
+    return connection->has_held_fault || connection->has_held_close;
+}
+
 void
 connection_on_method(struct connection *connection, uint16_t channel, struct bytes payload)
 {
     connection->received_octets += payload.size + FRAME_OVERHEAD;
-    if (connection->state == CONNECTION_CLOSED || connection->has_held_fault ||
+    if (connection->state == CONNECTION_CLOSED || connection_has_heard_all(connection) ||
         connection_hold_method(connection, channel, payload)) {
         return;
     }
@@ -561,6 +568,14 @@ connection_route_publish(struct connection *connection, const struct net_event *
     return channel_handle_publish(channel, event, content, fault);
 }
 
+static void
+connection_release_content(struct connection *connection, struct content_ref content)
+{
+    if (content_ref_is_set(content)) {
+        chunk_pool_release(connection->core->pool, content);
+    }
+}
+
 void
 connection_run_publish(struct connection *connection, const struct net_event *event,
                        struct content_ref content)
@@ -571,9 +586,7 @@ connection_run_publish(struct connection *connection, const struct net_event *ev
         const struct method_info *info = method_info(METHOD_BASIC_PUBLISH);
         connection_raise(connection, event->channel, &fault, info->class_id, info->method_id);
     }
-    if (content_ref_is_set(content)) {
-        chunk_pool_release(connection->core->pool, content);
-    }
+    connection_release_content(connection, content);
 }
 
 /* What it took on the wire, but for the properties: three frames at least. */
@@ -593,7 +606,9 @@ connection_on_publish(struct connection *connection, const struct net_event *eve
 {
     assert(!connection->has_held_fault);
     connection->received_octets += publish_octets(event, connection->frame_max);
-    if (!connection_hold_publish(connection, event, content)) {
+    if (connection->has_held_close) {
+        connection_release_content(connection, content);
+    } else if (!connection_hold_publish(connection, event, content)) {
         connection_run_publish(connection, event, content);
     }
 }
@@ -616,7 +631,7 @@ connection_run_fault(struct connection *connection, const struct net_event *even
 void
 connection_on_fault(struct connection *connection, const struct net_event *event)
 {
-    if (!connection->has_held_fault && !connection_hold_fault(connection, event)) {
+    if (!connection_has_heard_all(connection) && !connection_hold_fault(connection, event)) {
         connection_run_fault(connection, event);
     }
 }

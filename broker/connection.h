@@ -54,6 +54,7 @@ struct connection {
     enum connection_state state;
     uint8_t capabilities;  /* of enum connection_capability */
     bool window_was_full;  /* a consumer was passed over for want of window */
+    bool is_hungry;        /* the same for want of memory */
     uint8_t pause_reasons; /* of enum connection_pause; while any is set the socket is not read */
     bool blocked_sent;     /* connection.blocked is out */
     uint16_t channel_max;
@@ -81,6 +82,7 @@ struct connection {
     uint64_t held_octets;         /* of what is held behind the first */
     bool runs_held;               /* what is handled now has waited */
     bool has_held_fault;          /* one that ends the connection: what follows it is not heard */
+    bool has_held_close;          /* the client's connection.close: the same */
     struct timer close_timer;     /* bounds CONNECTION_CLOSING */
 };
 

@@ -15,6 +15,7 @@
 #include "broker/durability.h"
 #include "broker/expiry.h"
 #include "broker/generation.h"
+#include "broker/handing_out.h"
 #include "broker/limits.h"
 #include "broker/login.h"
 #include "broker/paging.h"
@@ -84,6 +85,7 @@ init_lists(struct core *core)
     list_init(&core->settling);
     list_init(&core->purgers);
     list_init(&core->committers);
+    list_init(&core->transactions);
     list_init(&core->doomed_exchanges);
     list_init(&core->doomed_queues);
     list_init(&core->unbind_waiters);
@@ -109,21 +111,49 @@ core_return_chunk(void *context, uint32_t network, uint8_t *memory, size_t capac
     core->ports.net.post(core->ports.net.context, &action);
 }
 
+/* Settings with what is meant where they say nothing. */
+static struct core_settings
+complete_settings(const struct core_settings *given)
+{
+    struct core_settings settings = *given;
+    if (settings.work_per_tick == 0) {
+        settings.work_per_tick = CORE_WORK_PER_TICK;
+    }
+    if (settings.lend_bytes_min == 0) {
+        settings.lend_bytes_min = CHUNK_BODY_OWN;
+    }
+    if (settings.node_name == NULL) {
+        settings.node_name = "bourse@localhost";
+    }
+    return settings;
+}
+
+static void
+init_budgets(struct core *core)
+{
+    core->deaths_left = CORE_EXPIRED_PER_TICK;
+    core->waits_left = CORE_WAITED_PER_TICK;
+    core->unbinds_left = CORE_UNBINDS_PER_TICK;
+    core->work_left = core->settings.work_per_tick;
+    core->drops_left = CORE_DROPS_PER_TICK;
+}
+
+static void
+init_queue_memory(struct core *core)
+{
+    entry_memory_init(&core->queue_memory);
+    core->queue_memory.now_ms = (int64_t)(core->now.monotonic_ms - core->base_ms);
+    queue_discards_init(&core->discards);
+    core->discards.release = core_release_discarded;
+    core->discards.context = core;
+}
+
 struct core *
 core_new(const struct core_settings *settings, const struct core_ports *ports,
          struct chunk_pool *pool, struct log *log, struct clock_reading now)
 {
     struct core *core = xalloc(sizeof(*core));
-    core->settings = *settings;
-    if (settings->work_per_tick == 0) {
-        core->settings.work_per_tick = CORE_WORK_PER_TICK;
-    }
-    if (settings->lend_bytes_min == 0) {
-        core->settings.lend_bytes_min = CHUNK_BODY_OWN;
-    }
-    if (settings->node_name == NULL) {
-        core->settings.node_name = "bourse@localhost";
-    }
+    core->settings = complete_settings(settings);
     core->ports = *ports;
     core->log = log;
     core->pool = pool;
@@ -133,20 +163,12 @@ core_new(const struct core_settings *settings, const struct core_ports *ports,
     }
     core->now = now;
     core->base_ms = now.monotonic_ms / DUE_STEP_MS * DUE_STEP_MS - 2 * DUE_STEP_MS;
-    core->deaths_left = CORE_EXPIRED_PER_TICK;
-    core->waits_left = CORE_WAITED_PER_TICK;
     core->seed = random_u64(&core->ports.random);
     core->next_id = CORE_FIRST_TRANSIENT_ID;
     core->next_durable_id = 1;
     core->next_house_link = net_no_link(NET_NETWORKS_MAX - 1) + 1;
-    core->unbinds_left = CORE_UNBINDS_PER_TICK;
-    core->work_left = core->settings.work_per_tick;
-    core->drops_left = CORE_DROPS_PER_TICK;
-    entry_memory_init(&core->queue_memory);
-    core->queue_memory.now_ms = (int64_t)(now.monotonic_ms - core->base_ms);
-    queue_discards_init(&core->discards);
-    core->discards.release = core_release_discarded;
-    core->discards.context = core;
+    init_budgets(core);
+    init_queue_memory(core);
     init_maps(core);
     init_lists(core);
     buffer_init(&core->record);
@@ -183,6 +205,54 @@ free_gone_vhosts(struct list *vhosts)
     }
 }
 
+static void
+free_connections(struct core *core)
+{
+    struct list_link *link;
+    while ((link = list_first(&core->connection_list)) != NULL) {
+        struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
+        connection_free(&connection);
+    }
+    core_free_doomed_channels(core);
+}
+
+static void
+free_vhosts(struct core *core)
+{
+    core_unbind_all(core);
+    uint32_t position = 0;
+    struct map_entry *entry;
+    while ((entry = map_next(&core->vhosts, &position)) != NULL) {
+        struct vhost *vhost = entry->value;
+        vhost_free(&vhost);
+    }
+    free_gone_vhosts(&core->gone_vhosts);
+    free_gone_vhosts(&core->empty_vhosts);
+}
+
+static void
+free_users(struct core *core)
+{
+    uint32_t position = 0;
+    struct map_entry *entry;
+    while ((entry = map_next(&core->users, &position)) != NULL) {
+        struct user *user = entry->value;
+        user_free(&user);
+    }
+    user_free(&core->house_user);
+}
+
+static void
+fini_maps(struct core *core)
+{
+    map_fini(&core->vhosts);
+    map_fini(&core->users);
+    map_fini(&core->user_ids);
+    map_fini(&core->reply_channels);
+    map_fini(&core->connections);
+    map_fini(&core->durable_queues);
+}
+
 void
 core_free(struct core **core_pointer)
 {
@@ -194,44 +264,21 @@ core_free(struct core **core_pointer)
     core_attach_store(core, NULL, NULL);
     core_refuse_requests(core);
     core_close_taps(core);
-    struct list_link *link;
-    while ((link = list_first(&core->connection_list)) != NULL) {
-        struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
-        connection_free(&connection);
-    }
-    core_free_doomed_channels(core);
+    free_connections(core);
     core_forget_pending(core);
     desk_free(&core->desk);
     audit_free(&core->audit);
     parameters_free(&core->parameters);
     dead_letters_free(&core->dead_letters);
     traces_free(&core->traces);
-    core_unbind_all(core);
-    uint32_t position = 0;
-    struct map_entry *entry;
-    while ((entry = map_next(&core->vhosts, &position)) != NULL) {
-        struct vhost *vhost = entry->value;
-        vhost_free(&vhost);
-    }
-    free_gone_vhosts(&core->gone_vhosts);
-    free_gone_vhosts(&core->empty_vhosts);
+    free_vhosts(core);
     core_relieve_memory(core);
     queue_discards_fini(&core->discards);
     paging_free(&core->paging);
-    position = 0;
-    while ((entry = map_next(&core->users, &position)) != NULL) {
-        struct user *user = entry->value;
-        user_free(&user);
-    }
-    user_free(&core->house_user);
+    free_users(core);
     login_desk_free(&core->logins);
-    map_fini(&core->vhosts);
-    map_fini(&core->users);
-    map_fini(&core->user_ids);
     generations_free(&core->generations);
-    map_fini(&core->reply_channels);
-    map_fini(&core->connections);
-    map_fini(&core->durable_queues);
+    fini_maps(core);
     sampled_rates_free(&core->rates);
     free(core->log_targets);
     free(core->log_states);
@@ -285,6 +332,9 @@ core_open_connection(struct core *core, const struct net_event *event)
     map_put(&core->connections, bytes_make(&connection->link, sizeof(connection->link)),
             connection);
     core->counters.connections_opened++;
+    if (core->is_shut_down) {
+        connection_drop(connection, 0);
+    }
 }
 
 static void
@@ -426,6 +476,32 @@ connection_wake_consumers(struct connection *connection)
         }
     }
     connection->wake_first++;
+}
+
+static void
+on_hunger(struct timer *timer, void *context)
+{
+    struct core *core = context;
+    (void)timer;
+    LIST_FOR_EACH(&core->connection_list, link)
+    {
+        struct connection *connection = CONTAINER_OF(link, struct connection, core_link);
+        if (connection->is_hungry) {
+            connection->is_hungry = false;
+            connection_wake_consumers(connection);
+        }
+    }
+}
+
+void
+core_serve_later(struct connection *connection)
+{
+    struct core *core = connection->core;
+    connection->is_hungry = true;
+    if (!timer_is_armed(&core->hunger_timer)) {
+        timer_arm(&core->timers, &core->hunger_timer, core->now.monotonic_ms + CORE_HUNGER_MS,
+                  on_hunger, core);
+    }
 }
 
 static void
@@ -593,6 +669,7 @@ core_shut_down(struct core *core, const char *reason)
     struct fault fault;
     (void)fault_connection(&fault, REPLY_CONNECTION_FORCED,
                            "broker forced connection closure with reason '%s'", reason);
+    core->is_shut_down = true;
     LIST_FOR_EACH(&core->connection_list, link)
     {
         struct connection *connection = CONTAINER_OF(link, struct connection, core_link);

@@ -30,6 +30,9 @@ enum { CORE_REPLAYS_PER_TICK = 16384 };
 /* Memory that was kept for the next contents goes back when so long none needed it. */
 enum { CORE_TRIM_MS = 1000 };
 
+/* How long consumers wait that there was no memory to serve. */
+enum { CORE_HUNGER_MS = 100 };
+
 /* What clients may have done in one tick beyond the parsing of it, in copies of a message to a
  * queue (about a tenth of a microsecond each, three for a queue's first): a publish may reach
  * 100,000 queues, or ask as many bindings whether they match. What comes when it is spent waits for
@@ -237,16 +240,21 @@ struct core {
     uint64_t log_expiration;           /* of the message that goes to them; 0: none */
     const struct content *log_content; /* what that is; while the list is made */
     uint32_t log_state_count, log_state_capacity;
-    uint64_t stop_token;       /* what a stop waits for; 0: none is under way */
-    bool heads_came;           /* a queue in `getters` may wait no longer */
-    bool passed_requests_over; /* in the tick before this one */
-    bool requests_go_on;       /* one of `requests` has something to do in the next tick */
-    bool refuses_requests;     /* for the rest of its life */
-    bool is_cutting;           /* queues are too long for one tick: publishes wait */
-    bool wants_flush;          /* somebody waits for the tick's batch, or for one before it */
-    bool wants_write;          /* the tick's batch has waited long enough to be handed over */
+    uint64_t stop_token;             /* what a stop waits for; 0: none is under way */
+    bool heads_came;                 /* a queue in `getters` may wait no longer */
+    bool passed_requests_over;       /* in the tick before this one */
+    bool requests_go_on;             /* one of `requests` has something to do in the next tick */
+    bool refuses_requests;           /* for the rest of its life */
+    bool is_shut_down;               /* core_shut_down: whoever comes now is too late */
+    bool is_cutting;                 /* queues are too long for one tick: publishes wait */
+    bool wants_flush;                /* somebody waits for the tick's batch, or for one before it */
+    bool wants_write;                /* the tick's batch has waited long enough to be handed over */
+    struct list transactions;        /* of those that have messages, by their age (transaction.c) */
+    uint64_t transaction_octets;     /* of message memory that all of them keep, at most */
+    struct timer transactions_timer; /* armed while memory is short */
     struct timer write_timer;  /* armed since a batch was not handed over because it could wait */
     struct timer flush_timer;  /* armed while something is written and nobody asked for a flush */
+    struct timer hunger_timer; /* armed while a connection is hungry */
     struct timer trim_timer;   /* armed while the pool keeps memory that it may not need again */
     struct map parameters;     /* struct parameter by name (parameters.h); owns */
     struct core_counters counters;

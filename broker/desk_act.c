@@ -259,6 +259,8 @@ work_on(struct desk_job *job)
         return;
     }
     if (job->request.action == DESK_REPLAY && !job->request.is_dry && !may_publish(job->core)) {
+        /* What it has read may be what is too much. */
+        desk_walk_let_go(job->walk);
         desk_job_wait(job, DESK_WAITS_FOR_ALARM, LOOK_AGAIN_MS);
         return;
     }

@@ -21,6 +21,7 @@ struct read_block {
 
 struct desk_walk {
     struct core *core;
+    struct list_link link; /* paging->walks: it has a block, and does not look at it now */
     struct desk_rows rows;
     struct desk_cursor cursor;
     bool brings_contents;
@@ -77,6 +78,7 @@ give_back_block(struct desk_walk *walk)
     if (block->octets == NULL) {
         return;
     }
+    list_remove(&walk->link);
     chunk_pool_take_back_block(walk->core->pool, block->octets, block->size);
     walk->core->paging->window_octets -= block->size;
     paging_wake_waiting(walk->core->paging);
@@ -108,6 +110,24 @@ desk_walk_free(struct desk_walk **walk_pointer)
     free(walk->look_octets);
     desk_rows_fini(&walk->rows);
     free(walk);
+}
+
+void
+desk_walk_let_go(struct desk_walk *walk)
+{
+    give_back_block(walk);
+    release_chunk(walk);
+}
+
+bool
+desk_walk_give_way(struct paging *paging)
+{
+    struct list_link *link = list_first(&paging->walks);
+    if (link == NULL) {
+        return false;
+    }
+    give_back_block(CONTAINER_OF(link, struct desk_walk, link));
+    return true;
 }
 
 bool
@@ -155,8 +175,8 @@ end_reading(struct desk_walk *walk, struct paging_job *job)
     walk->wake(walk->context);
 }
 
-/* Where room is short, the block that the walk has itself is the first to go: else it might wait
- * for that for ever, and everybody else with it. */
+/* Where room is short, the block that the walk has itself goes as well: else it might wait for that
+ * for ever, and everybody else with it. */
 static bool
 may_read(struct desk_walk *walk)
 {
@@ -486,12 +506,16 @@ desk_walk_step(struct desk_walk *walk, const struct desk_looker *looker)
 {
     assert(!walk->is_reading);
     timer_cancel(&walk->core->timers, &walk->retry);
+    list_remove(&walk->link);
     desk_rows_begin_slice(&walk->rows);
     enum desk_step result = DESK_STEP_MORE;
     uint32_t contents_left = DESK_CONTENTS_PER_TICK;
     for (uint32_t i = 0; i < DESK_ROWS_PER_TICK && contents_left > 0 && result == DESK_STEP_MORE;
          i++) {
         result = step(walk, looker, &contents_left);
+    }
+    if (walk->block.octets != NULL) {
+        list_append(&walk->core->paging->walks, &walk->link);
     }
     return result;
 }

@@ -56,13 +56,22 @@ enum desk_step {
 };
 enum desk_step desk_walk_step(struct desk_walk *walk, const struct desk_looker *looker);
 
+/* It will not be called for a while: it gives up all the memory that it has read into, and reads
+ * again when it goes on. */
+void desk_walk_let_go(struct desk_walk *walk);
+
 /* Where it stands. */
 struct desk_cursor desk_walk_cursor(const struct desk_walk *walk);
 
 /* Entries, and messages with them, that could not be read. */
 uint64_t desk_walk_unreadable(const struct desk_walk *walk);
 
-/* Within paging: a job for a walk is back. Takes the job. */
+/* Within paging: of the walks that are between two slices the first gives its block up, so that
+ * others have room; it reads again what it has not looked at. False: none of them has one. */
+struct paging;
+bool desk_walk_give_way(struct paging *paging);
+
+/* A job for a walk is back. Takes the job. */
 void desk_walk_end_fetch(struct core *core, struct paging_job *job);
 void desk_walk_end_restore(struct core *core, struct paging_job *job);
 void desk_walk_end_look(struct core *core, struct paging_job *job);

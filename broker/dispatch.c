@@ -5,10 +5,12 @@
  *
  * What holds: a queue that has ready messages and ready consumers is on core->dispatch_queues.
  * Ready means "not known to be unable": a consumer that turns out to have no room leaves the ready
- * ones, and comes back when a settlement, a wider prefetch or the socket makes room. */
+ * ones, and comes back when a settlement, a wider prefetch or the socket makes room, or when memory
+ * may be had again. */
 #include "broker/channel.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/handing_out.h"
 #include "broker/limits.h"
 #include "broker/paging.h"
 #include "broker/retry.h"
@@ -200,6 +202,7 @@ dispatch_message(struct core *core, struct queue *queue, struct consumer *consum
         log_limited(core->log, LOG_LEVEL_ERROR, "memory.exhausted", "conn=\"%s\" channel=%u",
                     consumer->channel->connection->name, (unsigned)consumer->channel->number);
         queue_consumer_not_ready(consumer);
+        core_serve_later(consumer->channel->connection);
         return 0;
     }
     queue_consumer_served(queue, consumer);

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the core writes down, and what waits until it is written: the one place that knows the
- * journal and the account of space. Without a store (memory-only mode) every call here is a no-op
- * and nothing waits.
+/* What the core writes down, and what waits until it is written. Without a store (memory-only mode)
+ * every call here is a no-op and nothing waits.
  *
- * Two things wait. Answers and confirms wait for the commit of what they stand for (commit_wait.h).
- * The head of a queue waits before it is handed out until the log says that it may have been: so a
- * message that comes again after a crash is marked redelivered, and a backlog that nobody has
- * touched is not. */
+ * Two things wait: answers and confirms for the commit of what they stand for (commit_wait.h), and
+ * the head of a queue for its mark (handing_out.h). */
 #ifndef BOURSE_BROKER_DURABILITY_H
 #define BOURSE_BROKER_DURABILITY_H
 
@@ -123,21 +120,6 @@ uint64_t core_log_return(struct core *core, const struct queue *queue,
 /* What the log keeps at `state_lsn` (0: nothing) of a message that is about to leave by itself
  * means nothing any more. */
 void core_log_end_state(struct core *core, const struct queue *queue, uint64_t state_lsn);
-
-/* Whether the head of the queue may be handed out. Otherwise what it waits for is under way, and
- * core_head_is_there is called when it has come. */
-bool core_head_is_ready(struct core *core, struct queue *queue);
-
-/* The queue waits for nothing any more (or is gone): it is dispatched again, and channels whose
- * basic.get waited for it go on at the end of the tick. */
-void core_head_is_there(struct core *core, struct queue *queue);
-
-/* The same for whoever has just looked at the deadlines of the queue: nothing new is known of them.
- */
-void core_try_head_again(struct core *core, struct queue *queue);
-
-/* Has those channels go on: one walk for all the queues of a tick. */
-void core_release_getters(struct core *core);
 
 /* Topology ------------------------------------------------------------------------------------- */
 

@@ -33,7 +33,12 @@ struct ways {
     enum visit *visits; /* per place */
     uint32_t *stack, *next, *at;
     uint32_t depth;
+    uint32_t edge_count, circle_count; /* that were followed, that were found */
 };
+
+/* A file may have as many ways for dead letters as it has queues, times its bindings, and each may
+ * close another circle: what was found by then is enough. */
+enum { EDGES_MAX = 4000000, CIRCLES_MAX = 32 };
 
 static const uint32_t NOWHERE = UINT32_MAX;
 
@@ -243,7 +248,7 @@ dead_letter_mark(const struct config_queue *queue)
 /* The queues between where the walk has been before and where it is now; the file's exchanges among
  * themselves are told elsewhere (config/cycles.h). */
 static void
-report_circle(const struct ways *ways, uint32_t to)
+report_circle(struct ways *ways, uint32_t to)
 {
     enum { SHOWN_MAX = 8 };
     struct buffer text;
@@ -261,6 +266,7 @@ report_circle(const struct ways *ways, uint32_t to)
         }
     }
     if (first != NULL) {
+        ways->circle_count++;
         report_warning(ways->config, dead_letter_mark(first),
                        "dead letters in a circle: %.*s%s\"%.*s\"; what expires all the way round "
                        "is dropped, what is rejected goes round for ever",
@@ -285,6 +291,7 @@ step(struct ways *ways)
     bool is_end;
     uint32_t place = ways->stack[ways->depth - 1];
     uint32_t to = edge_at(ways, place, ways->next[place]++, &is_end);
+    ways->edge_count++;
     if (is_end) {
         ways->visits[place] = VISIT_DONE;
         ways->depth--;
@@ -295,6 +302,12 @@ step(struct ways *ways)
     }
 }
 
+static bool
+has_seen_enough(const struct ways *ways)
+{
+    return ways->edge_count >= EDGES_MAX || ways->circle_count >= CIRCLES_MAX;
+}
+
 static void
 look_for_circles(struct ways *ways)
 {
@@ -302,9 +315,10 @@ look_for_circles(struct ways *ways)
         if (ways->visits[i] == VISIT_NEW && ways->dead_ends[i].has_exchange) {
             enter(ways, i);
         }
-        while (ways->depth > 0) {
+        while (ways->depth > 0 && !has_seen_enough(ways)) {
             step(ways);
         }
+        ways->depth = 0;
     }
 }
 

@@ -4,6 +4,7 @@
 #include "broker/core_clock.h"
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
+#include "broker/handing_out.h"
 #include "broker/paging.h"
 #include "broker/vhost.h"
 

@@ -11,6 +11,7 @@
 #include "broker/dead_letter.h"
 #include "broker/durability.h"
 #include "broker/expiry.h"
+#include "broker/handing_out.h"
 #include "broker/retry.h"
 #include "broker/trace.h"
 #include "broker/transaction.h"

@@ -32,7 +32,7 @@ channel_handle_tx_select(struct channel *channel, struct fault *fault)
     }
     if (channel->mode != CHANNEL_TX) {
         channel->mode = CHANNEL_TX;
-        channel->transaction = transaction_new();
+        channel->transaction = transaction_new(channel);
     }
     answer(channel, METHOD_TX_SELECT_OK);
     return STATUS_OK;

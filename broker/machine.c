@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/machine.h"
 
-#include <inttypes.h>
+#include "base/cgroup.h"
+
 #include <sched.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,36 +16,10 @@ machine_ram_bytes(void)
     return pages > 0 && page_size > 0 ? (uint64_t)pages * (uint64_t)page_size : UINT64_MAX;
 }
 
-/* UINT64_MAX when the file is not there or says "max". */
-static uint64_t
-machine_read_limit(const char *path)
+static struct cgroup_limits
+machine_cgroup_limits(void)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return UINT64_MAX;
-    }
-    uint64_t limit;
-    if (fscanf(file, "%" SCNu64, &limit) != 1) {
-        limit = UINT64_MAX;
-    }
-    (void)fclose(file);
-    return limit;
-}
-
-/* The cgroup's share of time in processors, rounded up; UINT32_MAX when there is no limit. */
-static uint32_t
-machine_processor_quota(void)
-{
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (file == NULL) {
-        return UINT32_MAX;
-    }
-    uint64_t quota_us;
-    uint64_t period_us;
-    bool is_limited = fscanf(file, "%" SCNu64 " %" SCNu64, &quota_us, &period_us) == 2;
-    (void)fclose(file);
-    return is_limited && period_us > 0 ? (uint32_t)((quota_us + period_us - 1) / period_us)
-                                       : UINT32_MAX;
+    return cgroup_limits_read("/proc/self/cgroup", "/sys/fs/cgroup");
 }
 
 uint32_t
@@ -55,7 +29,7 @@ machine_processors(void)
     int count = sched_getaffinity(0, sizeof(processors), &processors) == 0
                     ? CPU_COUNT(&processors)
                     : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    uint32_t quota = machine_processor_quota();
+    uint32_t quota = machine_cgroup_limits().processors;
     uint32_t usable = count > 0 ? (uint32_t)count : 1;
     usable = quota < usable ? quota : usable;
     return usable > 0 ? usable : 1;
@@ -64,16 +38,9 @@ machine_processors(void)
 uint64_t
 machine_memory_bytes(void)
 {
-    static const char *const limit_paths[] = {
-        "/sys/fs/cgroup/memory.max",                   /* cgroup v2 */
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes", /* v1 */
-    };
+    uint64_t limit = machine_cgroup_limits().memory_bytes;
     uint64_t memory = machine_ram_bytes();
-    for (size_t i = 0; i < sizeof(limit_paths) / sizeof(limit_paths[0]); i++) {
-        uint64_t limit = machine_read_limit(limit_paths[i]);
-        memory = limit < memory ? limit : memory;
-    }
-    return memory;
+    return limit < memory ? limit : memory;
 }
 
 const char *

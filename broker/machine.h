@@ -5,10 +5,11 @@
 
 #include <stdint.h>
 
-/* Octets of memory that this process may use: RAM, or the cgroup's limit where that is lower. */
+/* Octets of memory that this process may use: RAM, or the lowest limit of its
+ * cgroups where that is lower. */
 uint64_t machine_memory_bytes(void);
 
-/* Processors that this process may use at once, at least 1: those it may run on, or the cgroup's
+/* Processors that this process may use at once, at least 1: those it may run on, or its cgroups'
  * share of time where that is less. */
 uint32_t machine_processors(void);
 

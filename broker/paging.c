@@ -19,6 +19,7 @@ core_attach_paging(struct core *core, const struct io_port *port)
     paging->space = spill_space_new();
     list_init(&paging->active);
     list_init(&paging->waiting);
+    list_init(&paging->walks);
     list_init(&paging->written);
     core->paging = paging;
     core->queue_memory.space = paging->space;

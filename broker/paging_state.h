@@ -80,6 +80,7 @@ struct paging {
     uint64_t committed_lsn; /* what earlier epochs have written */
     struct list active;     /* of queue_windows.link */
     struct list waiting; /* of queue_windows.wait_link: for room, memory, or somebody else's job */
+    struct list walks;   /* of desk_walk.link: those that could give up a block of contents */
     struct list written; /* of paging_job.link: memory to be given up when the tick ends */
     uint64_t window_octets; /* of all windows and of blocks under way */
     uint32_t spills;        /* jobs that write */
@@ -108,7 +109,8 @@ void paging_add_window(struct paging *paging, struct queue_windows *windows,
 /* Gives up the windows that the head has passed, or all of them. */
 void paging_give_up_passed(struct paging *paging, struct queue_windows *windows);
 void paging_give_up_all(struct paging *paging, struct queue_windows *windows);
-/* Makes room for the window of a head, at the expense of queues that cannot use theirs. */
+/* Makes room for the window of a head, at the expense of queues that cannot use theirs, and of
+ * walks of the desk that wait for their next slice. */
 bool paging_make_room(struct paging *paging, uint64_t octets);
 /* Whether there is room for one that is read ahead of a head, which may take half of all. */
 bool paging_has_room_ahead(const struct paging *paging, uint64_t octets);

@@ -441,7 +441,10 @@ compare_user(struct planner *planner, struct plan_step *step, const struct user 
     compare_limit(planner, step, "limits.max-channels", user == NULL ? -1 : user->channels_max,
                   config->channels_max);
     if (user != NULL && password_differs(planner->core, user, config)) {
-        planner_add_line(planner, step, "password", "(one)", "(another)");
+        bool is_known = config->password != NULL || !user->has_secret;
+        planner_add_line(planner, step, "password",
+                         is_known ? "(one)" : "(one that serve has read, which cannot be compared)",
+                         is_known ? "(another)" : "(that of this file)");
     }
     if (user != NULL && user->is_disabled) {
         planner_add_sentence(planner, step, "may log in again");

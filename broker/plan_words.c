@@ -77,6 +77,13 @@ arena_printf(struct arena *arena, const char *format, ...)
 }
 
 const char *
+plan_word_own(struct bytes argument)
+{
+    const struct word *word = find_word(argument);
+    return word != NULL ? word->key : NULL;
+}
+
+const char *
 plan_word(struct arena *arena, struct bytes argument)
 {
     const struct word *word = find_word(argument);

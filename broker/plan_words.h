@@ -10,6 +10,9 @@
 /* The key under which a file says the argument: "ttl", or "arguments.NAME". In `arena`. */
 const char *plan_word(struct arena *arena, struct bytes argument);
 
+/* The same of an argument that has a word of its own; NULL: it has none. */
+const char *plan_word_own(struct bytes argument);
+
 /* Its value as the file would have it: "5m", "2GiB", "reject". In `arena`. */
 const char *plan_word_value(struct arena *arena, struct bytes argument,
                             const struct table_value *value);

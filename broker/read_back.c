@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "broker/durability.h"
+#include "broker/handing_out.h"
 #include "broker/paging_state.h"
 #include "broker/retry.h"
 #include "broker/vhost.h"

@@ -7,6 +7,7 @@
 #include "broker/letter.h"
 #include "broker/paging.h"
 #include "broker/retry.h"
+#include "broker/retry_headers.h"
 #include "broker/vhost.h"
 
 /* What the headers of a replay take beside those that were there. */
@@ -156,10 +157,15 @@ may_publish(const struct replay *replay, const struct letter *letter)
 
 /* Headers -------------------------------------------------------------------------------------- */
 
+/* What it said of its attempts goes as well: where it goes they begin anew, and a consumer who
+ * counts by these headers would take the first of them for one too many. x-failure-count stays. */
 static bool
 is_of_others(const void *context, struct bytes name)
 {
     (void)context;
+    if (retry_headers_have(name)) {
+        return false;
+    }
     for (size_t i = 0; i < sizeof(replay_names) / sizeof(replay_names[0]); i++) {
         if (bytes_equal_text(name, replay_names[i])) {
             return false;

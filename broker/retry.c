@@ -9,6 +9,7 @@
 #include "broker/durability.h"
 #include "broker/expiry.h"
 #include "broker/failure_notes.h"
+#include "broker/handing_out.h"
 #include "broker/retry_headers.h"
 #include "broker/vhost.h"
 #include "broker/waiting.h"

@@ -9,12 +9,18 @@ static const char DELIVERY_COUNT[] = "x-delivery-count";
 static const char ACQUIRED_COUNT[] = "x-acquired-count";
 static const char LAST_VERDICT[] = "x-last-verdict";
 
+bool
+retry_headers_have(struct bytes name)
+{
+    return bytes_equal_text(name, DELIVERY_COUNT) || bytes_equal_text(name, ACQUIRED_COUNT) ||
+           bytes_equal_text(name, LAST_VERDICT);
+}
+
 static bool
 is_of_others(const void *context, struct bytes name)
 {
     (void)context;
-    return !bytes_equal_text(name, DELIVERY_COUNT) && !bytes_equal_text(name, ACQUIRED_COUNT) &&
-           !bytes_equal_text(name, LAST_VERDICT);
+    return !retry_headers_have(name);
 }
 
 void

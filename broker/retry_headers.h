@@ -13,6 +13,9 @@
 /* What all three take at most. */
 enum { RETRY_HEADERS_OCTETS_MAX = 96 };
 
+/* Whether one of the three has this name. Pure. */
+bool retry_headers_have(struct bytes name);
+
 /* Appends `headers` (a validated table) without what it said of failures, and then what `failure`
  * says. Pure. */
 void retry_headers_put(struct buffer *out, struct bytes headers, const struct failure_row *failure);

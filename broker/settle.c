@@ -172,7 +172,8 @@ work_of_settling(const struct unacked *item, enum settlement settlement)
     return item->queue->settings->counts_failures ? FAILURE : RETURN;
 }
 
-/* Half of the tick's work stays for others; but some are always settled. True when all are. */
+/* Half of the tick's work stays for others; but some are always settled. True when all are, or when
+ * what was settled ended the connection. */
 static bool
 settle_slice(struct channel *channel)
 {
@@ -188,7 +189,7 @@ settle_slice(struct channel *channel)
         core_spend(core, work_of_settling(&item, channel->settling_as));
         channel_settle(channel, &item, channel->settling_as);
     }
-    return false;
+    return channel->is_ended;
 }
 
 void
@@ -215,8 +216,16 @@ channel_stop_settling(struct channel *channel)
 void
 core_go_on_settling(struct core *core)
 {
-    LIST_FOR_EACH(&core->settling, link)
-    {
+    /* Each has one turn; with a connection that ends, others may leave the list. */
+    struct list turns;
+    list_init(&turns);
+    struct list_link *link;
+    while ((link = list_pop(&core->settling)) != NULL) {
+        list_append(&turns, link);
+    }
+    while ((link = list_first(&turns)) != NULL) {
+        list_remove(link);
+        list_append(&core->settling, link);
         struct channel *channel = CONTAINER_OF(link, struct channel, settling_link);
         if (settle_slice(channel)) {
             channel_stop_settling(channel);

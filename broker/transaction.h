@@ -13,7 +13,10 @@ enum {
     TRANSACTION_OCTETS_MAX = 64 * 1024 * 1024, /* of bodies, each copy counted */
 };
 
-struct transaction *transaction_new(void);
+/* How long the memory alarm may last before transactions are discarded for it. */
+enum { TRANSACTION_PATIENCE_MS = 10000 };
+
+struct transaction *transaction_new(struct channel *channel);
 
 /* What it has so far: copies for queues, and settlements. NULL has nothing. */
 uint32_t transaction_publish_count(const struct transaction *transaction);
@@ -43,6 +46,12 @@ MUST_CHECK enum status transaction_add_settlement(struct channel *channel, struc
  * discarded with the channel, which the fault ends. */
 MUST_CHECK enum status transaction_commit(struct channel *channel, uint64_t *token_out,
                                           struct fault *fault);
+
+/* Call when the memory alarm goes on, and when it ends. What a transaction has cannot leave memory,
+ * and the publishers of all of them are blocked: they could wait for each other's memory for ever.
+ * So while the alarm lasts for TRANSACTION_PATIENCE_MS and longer, and they keep more than a
+ * quarter of the mark, the oldest is discarded, and then the next: its channel ends with 406. */
+void core_watch_transactions(struct core *core, bool memory_is_short);
 
 /* Drops the messages; what was settled is open again on the channel. STATUS_FAULT: 506. */
 MUST_CHECK enum status transaction_rollback(struct channel *channel, struct fault *fault);

@@ -145,10 +145,17 @@ change_put_user(struct change *change, const struct user_wish *wish)
 static bool
 has_tag(const struct user *user, const char *tag)
 {
-    const char *found = user->tags == NULL ? NULL : strstr(user->tags, tag);
-    size_t size = strlen(tag);
-    return found != NULL && (found == user->tags || found[-1] == ',') &&
-           (found[size] == '\0' || found[size] == ',');
+    static const char separators[] = ", ";
+    const char *at = user->tags != NULL ? user->tags : "";
+    while (*at != '\0') {
+        size_t size = strcspn(at, separators);
+        if (bytes_equal_text(bytes_make(at, size), tag)) {
+            return true;
+        }
+        at += size;
+        at += strspn(at, separators);
+    }
+    return false;
 }
 
 enum change_outcome

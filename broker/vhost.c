@@ -16,6 +16,7 @@
 #include "broker/durable_topology.h"
 #include "broker/expiry.h"
 #include "broker/failure_notes.h"
+#include "broker/handing_out.h"
 #include "broker/paging.h"
 #include "broker/retry.h"
 #include "broker/trace.h"

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "broker/desk_walk.h"
 #include "broker/durability.h"
+#include "broker/handing_out.h"
 #include "broker/paging_state.h"
 
 enum { EVICTIONS_MAX = 16 }; /* queues that are looked at to make room for a window */
@@ -206,19 +208,29 @@ can_use_windows(const struct queue_windows *windows)
            (windows->queue->ready_count > 0 && queue_has_ready_consumer(windows->queue));
 }
 
-bool
-paging_make_room(struct paging *paging, uint64_t octets)
+static void
+evict_windows(struct paging *paging, uint64_t octets)
 {
     for (int i = 0; i < EVICTIONS_MAX && !has_room(paging, octets, octets_max(paging)); i++) {
         struct list_link *link = list_pop(&paging->active);
         if (link == NULL) {
-            return false;
+            return;
         }
         list_append(&paging->active, link);
         struct queue_windows *windows = CONTAINER_OF(link, struct queue_windows, link);
         if (!can_use_windows(windows)) {
             paging_give_up_all(paging, windows);
         }
+    }
+}
+
+bool
+paging_make_room(struct paging *paging, uint64_t octets)
+{
+    evict_windows(paging, octets);
+    bool has_given = true;
+    while (has_given && !has_room(paging, octets, octets_max(paging))) {
+        has_given = desk_walk_give_way(paging);
     }
     return has_room(paging, octets, octets_max(paging));
 }

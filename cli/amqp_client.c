@@ -4,6 +4,7 @@
 #include "cli/amqp_client.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -313,12 +314,19 @@ amqp_client_call(struct amqp_client *client, const struct method *request, enum 
 
 /* Opening and closing ------------------------------------------------------------------------ */
 
-static void
-send_tune(struct amqp_client *client, const struct connection_tune *tune)
+static int
+agree_tune(struct amqp_client *client, const struct connection_tune *tune)
 {
     uint16_t beat_s = tune->heartbeat > HEARTBEAT_S_MAX ? HEARTBEAT_S_MAX : tune->heartbeat;
     bool is_unlimited = tune->frame_max == 0 || tune->frame_max > FRAME_MAX;
     uint32_t frame_max = is_unlimited ? FRAME_MAX : tune->frame_max;
+    if (frame_max < FRAME_MAX_MINIMUM) {
+        client->is_broken = true;
+        return amqp_client_error(client, COMMAND_UNREACHABLE,
+                                 "it wants frames of %" PRIu32
+                                 " octets, where AMQP has no fewer than %d",
+                                 frame_max, FRAME_MAX_MINIMUM);
+    }
     struct method method = {
         .id = METHOD_CONNECTION_TUNE_OK,
         .connection_tune_ok = {.channel_max = tune->channel_max,
@@ -328,6 +336,7 @@ send_tune(struct amqp_client *client, const struct connection_tune *tune)
     amqp_client_send_on(client, 0, &method);
     client->frame_max = frame_max;
     client->heartbeat_ms = (uint64_t)beat_s * MS_PER_S;
+    return COMMAND_OK;
 }
 
 static int
@@ -346,7 +355,9 @@ log_in(struct amqp_client *client)
         result = wait_for_method(client, METHOD_CONNECTION_TUNE, &event);
     }
     if (result == COMMAND_OK) {
-        send_tune(client, &event.method.connection_tune);
+        result = agree_tune(client, &event.method.connection_tune);
+    }
+    if (result == COMMAND_OK) {
         result = call_on(client, 0, &open, METHOD_CONNECTION_OPEN_OK, NULL);
     }
     return result == COMMAND_OK

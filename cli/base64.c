@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/base64.h"
 
-#include "management/base64.h"
+#include "management/json/base64.h"
 
 void
 base64_print(FILE *out, struct bytes octets)

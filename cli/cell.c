@@ -151,6 +151,7 @@ put_number(struct buffer *out, double value, enum cell_kind kind)
     case CELL_TEXT:
     case CELL_NUMBER:
     case CELL_JSON:
+    case CELL_WORDS:
         buffer_printf(out, "%.15g", value);
         break;
     }
@@ -167,11 +168,22 @@ is_nothing(const json_t *value)
            (json_is_string(value) && json_string_length(value) == 0);
 }
 
+static void
+put_words(struct buffer *out, const json_t *words)
+{
+    for (size_t i = 0; i < json_array_size(words); i++) {
+        buffer_printf(out, "%s", i == 0 ? "" : ", ");
+        cell_put_raw(out, json_array_get(words, i));
+    }
+}
+
 void
 cell_put(struct buffer *out, const json_t *value, enum cell_kind kind)
 {
     if (is_nothing(value)) {
         buffer_printf(out, "-");
+    } else if (kind == CELL_WORDS && json_is_array(value)) {
+        put_words(out, value);
     } else if (json_is_number(value)) {
         put_number(out, json_number_value(value), kind);
     } else {

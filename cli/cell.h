@@ -18,6 +18,7 @@ enum cell_kind {
     CELL_AGE,    /* milliseconds: "3m 20s" */
     CELL_WHEN,   /* milliseconds since 1970: "2026-01-31T08:00:00Z" */
     CELL_JSON,   /* an object or a list, on one line; an empty one is nothing */
+    CELL_WORDS,  /* a list of words: "a, b" */
 };
 
 struct column {

@@ -110,6 +110,7 @@ open_place(struct client **client_out, struct context *place, const struct comma
 {
     struct client *client = xalloc(sizeof(*client));
     client->io = io;
+    client->line = line;
     buffer_init(&client->answer);
     client->context = *place;
     int result = parse_timeout(client, line->shared[SHARED_TIMEOUT]);
@@ -424,7 +425,7 @@ client_call(struct client *client, const char *method, const char *path, const j
 
 /* What socket_probe came to, in the words of every other request. */
 static int
-report_probe(const struct client *client, int status)
+report_probe(struct client *client, int status)
 {
     if (status == HTTP_OK) {
         return COMMAND_OK;

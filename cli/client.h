@@ -60,7 +60,7 @@ int client_try(struct client *client, const char *method, const char *path, cons
                long *status_out, json_t **answer_out) __attribute__((warn_unused_result));
 
 /* Says what a status means that the caller does not know better. Returns the exit status. */
-int client_report(const struct client *client, long status, const json_t *answer);
+int client_report(struct client *client, long status, const json_t *answer);
 /* A GET whose answer goes to `out` line by line as it comes, however long that takes; a last line
  * {"error": ...} is what the broker says when it ends before its end, and is reported. */
 int client_stream(struct client *client, const char *path, FILE *out)

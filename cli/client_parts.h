@@ -15,6 +15,7 @@ struct client {
     CURL *curl;
     struct context context;
     const struct command_io *io;
+    const struct command_line *line; /* what was asked of the command; borrowed */
     const char *vhost;
     long timeout_s;
     bool has_timeout; /* it was given */
@@ -33,6 +34,9 @@ struct client {
 
 /* Says why no answer came. Returns the exit status. */
 int client_report_no_answer(const struct client *client, CURLcode code);
+
+/* Says what it is that the broker does not have. Returns the exit status. */
+int client_report_missing(struct client *client, const json_t *answer);
 
 /* What the broker gives as its reason; an empty text when it gives none. The text lives as long as
  * `answer`. */

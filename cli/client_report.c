@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "cli/reply_texts.h"
+
 enum {
     HTTP_UNAUTHORIZED = 401,
     HTTP_FORBIDDEN = 403,
@@ -79,8 +81,55 @@ is_about_login(const json_t *answer)
            strcmp(reason, "Not logged in") == 0;
 }
 
+/* What is refused to everybody is no question of rights. */
+static const char *
+next_when_denied(const char *reason)
+{
+    if (strstr(reason, "reserved prefix") != NULL) {
+        return "such names are the broker's own: choose another";
+    }
+    if (strstr(reason, "system exchange") != NULL || strstr(reason, "default exchange") != NULL) {
+        return "it is one of the broker's own, which nobody changes";
+    }
+    return "it takes a user whose role or rights reach so far";
+}
+
+/* The code that the reason begins with, such as "PRECONDITION_FAILED - ..."; NULL: none. */
+static const struct reply_explanation *
+find_code(const char *reason)
+{
+    const struct reply_explanation *text;
+    for (size_t i = 0; (text = reply_explanation_at(i)) != NULL; i++) {
+        const char *name = reply_code_name((uint16_t)text->code);
+        size_t size = strlen(name);
+        if (strncmp(reason, name, size) == 0 && strncmp(reason + size, " - ", 3) == 0) {
+            return text;
+        }
+    }
+    return NULL;
+}
+
+static int
+report_refused(const struct client *client, long status, const char *reason)
+{
+    const struct reply_explanation *code = find_code(reason);
+    if (strcmp(reason, "vhost_or_user_not_found") == 0) {
+        return command_error(client->io, COMMAND_NOT_FOUND,
+                             "there is no such user, or no vhost \"%s\"; \"bourse ls users\" and "
+                             "\"bourse ls vhosts\" show what there is",
+                             client_vhost(client));
+    }
+    if (code != NULL) {
+        return command_error(client->io, COMMAND_FAILED,
+                             "refused: %s; \"bourse explain %d\" says more", reason,
+                             (int)code->code);
+    }
+    return command_error(client->io, COMMAND_FAILED, "refused (HTTP %ld)%s%s", status,
+                         reason[0] == '\0' ? "" : ": ", reason);
+}
+
 int
-client_report(const struct client *client, long status, const json_t *answer)
+client_report(struct client *client, long status, const json_t *answer)
 {
     const char *reason = client_reason_of(answer);
     const char *colon = reason[0] == '\0' ? "" : ": ";
@@ -91,15 +140,10 @@ client_report(const struct client *client, long status, const json_t *answer)
         }
         __attribute__((fallthrough)); /* RabbitMQ says so to whom it knows, too */
     case HTTP_FORBIDDEN:
-        return command_error(client->io, COMMAND_DENIED,
-                             "not allowed%s%s; it takes a user whose role or rights reach so far",
-                             colon, reason);
+        return command_error(client->io, COMMAND_DENIED, "not allowed%s%s; %s", colon, reason,
+                             next_when_denied(reason));
     case HTTP_NOT_FOUND:
-        return command_error(client->io, COMMAND_NOT_FOUND,
-                             "there is nothing of this name in virtual host \"%s\", or the broker "
-                             "is older than this command%s%s; \"bourse ls\" shows what there is, "
-                             "--vhost says where to look",
-                             client_vhost(client), colon, reason);
+        return client_report_missing(client, answer);
     case HTTP_METHOD:
         return command_error(client->io, COMMAND_FAILED,
                              "the broker at %s cannot do that: it is older than this command, or "
@@ -116,10 +160,6 @@ client_report(const struct client *client, long status, const json_t *answer)
                              "status\"",
                              colon, reason);
     default:
-        return command_error(
-            client->io, COMMAND_FAILED,
-            "refused (HTTP %ld)%s%s; \"bourse explain CODE\" explains AMQP's reply "
-            "codes",
-            status, colon, reason);
+        return report_refused(client, status, reason);
     }
 }

@@ -3,10 +3,13 @@
 #include "cli/command.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "cli/cell.h"
+#include "cli/foreign_words.h"
 #include "cli/help.h"
 #include "cli/parse.h"
 #include "config/report.h"
@@ -38,12 +41,19 @@ static const struct {
 static int report(const struct command_io *io, int status, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
 
+/* What is told may have names and reasons of others in it: none of them may steer a terminal. */
 static int
 report(const struct command_io *io, int status, const char *format, va_list arguments)
 {
-    fputs("bourse: ", io->err);
-    vfprintf(io->err, format, arguments);
-    fputc('\n', io->err);
+    char *text = NULL;
+    struct buffer line;
+    buffer_init(&line);
+    if (vasprintf(&text, format, arguments) >= 0) {
+        cell_put_escaped(&line, bytes_of(text));
+        free(text);
+    }
+    fprintf(io->err, "bourse: %.*s\n", BYTES_FORMAT(buffer_bytes(&line)));
+    buffer_fini(&line);
     return status;
 }
 
@@ -165,6 +175,17 @@ command_report_unknown(const struct command_io *io, const char *const *words, si
     char guess[SUGGESTION_TEXT_SIZE];
     if (command_is_group(words[0])) {
         return report_unknown_of_group(io, words[0], count > 1 ? words[1] : NULL);
+    }
+    if (words[0][0] == '-') {
+        return command_misused(io, "options stand behind the command: bourse COMMAND %s ...",
+                               words[0]);
+    }
+    const char *ours = foreign_word_ours(words[0]);
+    if (ours != NULL) {
+        return command_misused(io,
+                               "unknown command \"%s\"; what RabbitMQ calls so is \"bourse %s\" "
+                               "here",
+                               words[0], ours);
     }
     struct suggestion suggestion = suggestion_for(bytes_of(words[0]));
     for (size_t i = 0; i < command_count(); i++) {

@@ -39,9 +39,9 @@
 
 #define OPTIONS(table, number) .options = (table), .option_count = (number)
 /* Those that most commands about a running broker are like. */
-#define LISTS(group, of_vhost)                                                                     \
+#define LISTS(group, things, of_vhost)                                                             \
     {                                                                                              \
-        .name = group " ls", .operands = "", .summary = "list them",                               \
+        .name = group " ls", .operands = "", .summary = "list " things,                            \
         .shared = ((of_vhost) ? SHARED_BY_VHOST : SHARED_BY_CLIENT) | SHARED_BY_VIEW,              \
         .run = list_run                                                                            \
     }
@@ -224,7 +224,7 @@ static const struct command commands[] = {
         .shared = SHARED_BY_VHOST,
         .run = drift_run,
     },
-    LISTS("generation", true),
+    LISTS("generation", "generations", true),
     {
         .name = "route",
         .operands = "EXCHANGE KEY",
@@ -522,7 +522,7 @@ static const struct command commands[] = {
         .heading = "Queues, exchanges, bindings",
         .name = "queue ls",
         .operands = "",
-        .summary = "list them",
+        .summary = "list queues",
         .shared = SHARED_BY_VHOST | SHARED_BY_VIEW,
         .run = list_run,
     },
@@ -565,7 +565,7 @@ static const struct command commands[] = {
         .shared = SHARED_BY_VHOST,
         .run = purge_run,
     },
-    LISTS("exchange", true),
+    LISTS("exchange", "exchanges", true),
     {
         .name = "exchange show",
         .operands = "EXCHANGE",
@@ -595,7 +595,7 @@ static const struct command commands[] = {
         .shared = SHARED_BY_VHOST,
         .run = exchange_delete_run,
     },
-    LISTS("binding", true),
+    LISTS("binding", "bindings", true),
     {
         .name = "binding add",
         .operands = "EXCHANGE QUEUE",
@@ -620,7 +620,7 @@ static const struct command commands[] = {
         .heading = "Users, virtual hosts, policies, connections",
         .name = "user ls",
         .operands = "",
-        .summary = "list them",
+        .summary = "list users",
         .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
         .run = list_run,
     },
@@ -668,7 +668,7 @@ static const struct command commands[] = {
         .shared = SHARED_BY_CLIENT,
         .run = user_delete_run,
     },
-    LISTS("vhost", false),
+    LISTS("vhost", "virtual hosts", false),
     {
         .name = "vhost add",
         .operands = "VHOST",
@@ -687,7 +687,7 @@ static const struct command commands[] = {
         .shared = SHARED_BY_CLIENT,
         .run = vhost_delete_run,
     },
-    LISTS("policy", true),
+    LISTS("policy", "policies", true),
     {
         .name = "policy set",
         .operands = "POLICY PATTERN DEFINITION",
@@ -709,7 +709,7 @@ static const struct command commands[] = {
         .shared = SHARED_BY_VHOST,
         .run = policy_delete_run,
     },
-    LISTS("conn", true),
+    LISTS("conn", "connections", true),
     {
         .name = "conn close",
         .operands = "CONNECTION",
@@ -822,9 +822,9 @@ static const struct command commands[] = {
     },
     {
         .name = "man",
-        .operands = "[bourse|bourse.yaml]",
+        .operands = "[bourse|bourse.8|bourse.yaml|bourse-topology]",
         .operand_max = 1,
-        .summary = "print the manual page of the commands, or of the file",
+        .summary = "print the manual page of the commands, the server, the file or its topology",
         .details = "In roff: bourse man | man -l -, or into a file bourse.1 of $MANPATH.\n",
         .run = man_run,
     },

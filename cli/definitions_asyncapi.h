@@ -5,8 +5,8 @@
 #ifndef BOURSE_CLI_DEFINITIONS_ASYNCAPI_H
 #define BOURSE_CLI_DEFINITIONS_ASYNCAPI_H
 
-#include "management/definitions.h"
-#include "management/json_writer.h"
+#include "management/definitions/definitions.h"
+#include "management/json/json_writer.h"
 
 void definitions_write_asyncapi(const struct definitions *definitions, struct bytes vhost,
                                 struct json_writer *json);

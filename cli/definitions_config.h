@@ -4,7 +4,7 @@
 #define BOURSE_CLI_DEFINITIONS_CONFIG_H
 
 #include "config/config.h"
-#include "management/definitions.h"
+#include "management/definitions/definitions.h"
 
 /* Adds the one vhost of the configuration with all it has. Passwords that are in files and
  * variables stay out, with a warning: such a user has a hash that nobody knows. */

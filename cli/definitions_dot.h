@@ -3,7 +3,7 @@
 #ifndef BOURSE_CLI_DEFINITIONS_DOT_H
 #define BOURSE_CLI_DEFINITIONS_DOT_H
 
-#include "management/definitions.h"
+#include "management/definitions/definitions.h"
 
 #include <stdio.h>
 

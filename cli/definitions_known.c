@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/definitions_known.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 #include "broker/expression.h"
 #include "config/literal.h"
@@ -48,6 +50,39 @@ without(struct sorter *sorter, struct bytes table, const char *name)
     return copy;
 }
 
+static bool
+has_zero(struct bytes text)
+{
+    return text.size > 0 && memchr(text.data, 0, text.size) != NULL;
+}
+
+/* Whether a text in the table, however deep, has an octet 0, which no file can say. */
+static bool
+says_zero(struct bytes table)
+{
+    struct byte_reader readers[TABLE_DEPTH_MAX + 1] = {byte_reader_make(table)};
+    bool is_array[TABLE_DEPTH_MAX + 1] = {false};
+    size_t depth = 1;
+    while (depth > 0) {
+        struct table_value value;
+        struct bytes name;
+        struct byte_reader *reader = &readers[depth - 1];
+        bool is_left = is_array[depth - 1] ? table_array_next(reader, &value)
+                                           : table_next(reader, &name, &value);
+        enum table_class class = is_left ? table_value_class(&value) : TABLE_CLASS_VOID;
+        if (!is_left) {
+            depth--;
+        } else if (class == TABLE_CLASS_TABLE || class == TABLE_CLASS_ARRAY) {
+            assert(depth < ARRAY_LEN(readers));
+            is_array[depth] = class == TABLE_CLASS_ARRAY;
+            readers[depth++] = byte_reader_make(value.raw);
+        } else if (class == TABLE_CLASS_STRING && has_zero(value.raw)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Exchanges ----------------------------------------------------------------------------------- */
 
 static bool
@@ -61,6 +96,10 @@ exchange_is_good(struct sorter *sorter, const struct definitions_exchange *excha
     }
     if (exchange_type_check_arguments(type, exchange->arguments, "it", &fault) != STATUS_OK) {
         warn_left_out(sorter, "exchange", exchange->name, fault.text);
+        return false;
+    }
+    if (says_zero(exchange->arguments)) {
+        warn_left_out(sorter, "exchange", exchange->name, "an argument has a character U+0000");
         return false;
     }
     return true;
@@ -86,6 +125,31 @@ sort_exchange(struct sorter *sorter, const struct definitions_exchange *exchange
 
 /* Queues -------------------------------------------------------------------------------------- */
 
+static struct bytes
+without_zeros(struct sorter *sorter, const struct definitions_queue *queue, struct bytes arguments)
+{
+    struct byte_reader reader = byte_reader_make(arguments);
+    struct bytes rest = arguments;
+    struct bytes key;
+    struct table_value value;
+    while (table_next(&reader, &key, &value)) {
+        struct buffer alone;
+        char name[256];
+        buffer_init(&alone);
+        table_put_value(&alone, key, &value);
+        if (says_zero(buffer_bytes(&alone))) {
+            (void)snprintf(name, sizeof(name), "%.*s", BYTES_FORMAT(key));
+            definitions_warn(sorter->definitions,
+                             "vhost \"%.*s\": queue \"%.*s\" goes without the argument %s, which "
+                             "has a character U+0000",
+                             BYTES_FORMAT(sorter->known->vhost), BYTES_FORMAT(queue->name), name);
+            rest = without(sorter, rest, name);
+        }
+        buffer_fini(&alone);
+    }
+    return rest;
+}
+
 /* The arguments without those that are refused, one after the other. */
 static struct bytes
 good_arguments(struct sorter *sorter, const struct definitions_queue *queue)
@@ -100,7 +164,7 @@ good_arguments(struct sorter *sorter, const struct definitions_queue *queue)
             BYTES_FORMAT(sorter->known->vhost), BYTES_FORMAT(queue->name), culprit);
         arguments = without(sorter, arguments, culprit);
     }
-    return arguments;
+    return says_zero(arguments) ? without_zeros(sorter, queue, arguments) : arguments;
 }
 
 static bool
@@ -202,6 +266,8 @@ place_binding(struct sorter *sorter, const struct definitions_binding *binding)
         why = "its destination is not there, or belongs to every vhost";
     } else if (binding->routing_key.size > KEY_MAX) {
         why = "its key is longer than 255 octets";
+    } else if (has_zero(binding->routing_key) || says_zero(binding->arguments)) {
+        why = "its key or an argument has a character U+0000";
     } else if (type->check(binding->routing_key, binding->arguments, &fault) != STATUS_OK) {
         why = fault.text;
     }
@@ -293,6 +359,10 @@ sort_policy(struct sorter *sorter, const struct definitions_policy *policy)
     struct bytes definition = good_definition(sorter, &properties);
     if (definition.size == 0) {
         warn_left_out(sorter, "policy", policy->name, "nothing of its definition is left");
+        return;
+    }
+    if (says_zero(definition)) {
+        warn_left_out(sorter, "policy", policy->name, "its definition has a character U+0000");
         return;
     }
     sorter->known->policies[sorter->known->policy_count++] =

@@ -5,7 +5,7 @@
 #define BOURSE_CLI_DEFINITIONS_KNOWN_H
 
 #include "base/map.h"
-#include "management/definitions.h"
+#include "management/definitions/definitions.h"
 
 /* Bindings that lead to one queue or exchange, in their order. */
 struct known_bindings {

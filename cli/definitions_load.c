@@ -10,7 +10,7 @@
 #include "cli/definitions_config.h"
 #include "cli/load.h"
 #include "config/literal.h"
-#include "management/definitions_read.h"
+#include "management/definitions/definitions_read.h"
 
 /* Some hundred thousand objects. */
 enum { SIZE_MAX_OCTETS = 256 * 1024 * 1024, PIECE = 64 * 1024 };

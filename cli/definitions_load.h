@@ -5,7 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/context.h"
-#include "management/definitions.h"
+#include "management/definitions/definitions.h"
 
 /* Reads a definitions.json ("-": standard input). `vhost` NULL takes all; else that one alone,
  * which is also the name of what does not say its own. False, with a line on io->err. */

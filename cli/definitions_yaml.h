@@ -4,7 +4,7 @@
 #ifndef BOURSE_CLI_DEFINITIONS_YAML_H
 #define BOURSE_CLI_DEFINITIONS_YAML_H
 
-#include "management/definitions.h"
+#include "management/definitions/definitions.h"
 
 #include <stdio.h>
 

@@ -120,8 +120,8 @@ settle(const struct command_line *line, const struct command_io *io, const char 
         free(path);
     }
     if (result == COMMAND_OK) {
-        output_done(&output, "%lld messages %s",
-                    json_integer_value(json_object_get(answer, "count")), done);
+        long long count = json_integer_value(json_object_get(answer, "count"));
+        output_done(&output, "%lld message%s %s", count, count == 1 ? "" : "s", done);
     }
     json_decref(body);
     json_decref(answer);

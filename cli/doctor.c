@@ -296,6 +296,34 @@ has_bad(const json_t *findings)
     return false;
 }
 
+static void
+put_member(FILE *out, const char *before, const json_t *finding, const char *member,
+           const char *behind)
+{
+    struct buffer text;
+    buffer_init(&text);
+    cell_put_raw(&text, json_object_get(finding, member));
+    if (buffer_size(&text) > 0) {
+        fprintf(out, "%s%.*s%s", before, BYTES_FORMAT(buffer_bytes(&text)), behind);
+    }
+    buffer_fini(&text);
+}
+
+/* On a terminal sentences stand below each other, for a column of them is cut where it says what to
+ * do. */
+static int
+print_for_reading(const json_t *findings, FILE *out)
+{
+    for (size_t i = 0; i < json_array_size(findings); i++) {
+        const json_t *finding = json_array_get(findings, i);
+        put_member(out, "", finding, "verdict", ": ");
+        put_member(out, "", finding, "check", ": ");
+        put_member(out, "", finding, "found", "\n");
+        put_member(out, "    ", finding, "next", "\n");
+    }
+    return COMMAND_OK;
+}
+
 static int
 print_findings(json_t *findings, const struct command_line *line, const struct command_io *io)
 {
@@ -306,7 +334,9 @@ print_findings(json_t *findings, const struct command_line *line, const struct c
         {"NEXT", "next", CELL_TEXT, false},
     };
     struct output output = output_of(line, io);
-    int result = output_rows(&output, columns, ARRAY_LEN(columns), findings);
+    bool is_read = output.is_terminal && output.format == OUTPUT_TABLE;
+    int result = is_read ? print_for_reading(findings, io->out)
+                         : output_rows(&output, columns, ARRAY_LEN(columns), findings);
     return result == COMMAND_OK && has_bad(findings) ? COMMAND_FAILED : result;
 }
 

@@ -300,7 +300,8 @@ say_end(const struct drain *drain)
         json_decref(answer);
         return;
     }
-    output_done(&drain->output, "%llu messages drained", (unsigned long long)flow->done_count);
+    output_done(&drain->output, "%llu message%s drained", (unsigned long long)flow->done_count,
+                flow->done_count == 1 ? "" : "s");
     if (flow->again_count > 0) {
         output_done(&drain->output,
                     "%llu had been delivered before: a run that was killed may have brought them "

@@ -462,6 +462,20 @@ print_messages(struct dump *dump)
 
 /* The command ---------------------------------------------------------------------------------- */
 
+/* Whether a queue has the name that was asked for. */
+static bool
+has_queue(const struct dump *dump)
+{
+    uint32_t position = 0;
+    for (struct map_entry *entry; (entry = map_next(&dump->names, &position)) != NULL;) {
+        const struct dump_name *name = entry->value;
+        if (name->vhost != 0 && bytes_equal_text(name->name, dump->queue)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 dump_directory(struct dump *dump, const struct disk *disk, const struct command_io *io)
 {
@@ -479,6 +493,12 @@ dump_directory(struct dump *dump, const struct disk *disk, const struct command_
     dump->files = fetch_files_new(disk);
     print_messages(dump);
     fetch_files_free(&dump->files);
+    if (dump->queue != NULL && !has_queue(dump)) {
+        return command_error(io, COMMAND_FAILED,
+                             "there is no queue \"%s\" in this directory; without --queue it "
+                             "prints all that there are",
+                             dump->queue);
+    }
     if (dump->unreadable > 0) {
         fprintf(io->err, "bourse: %" PRIu64 " message%s cannot be read\n", dump->unreadable,
                 dump->unreadable == 1 ? "" : "s");

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "broker/plan_words.h"
 #include "cli/exits.h"
 #include "cli/reply_texts.h"
 #include "config/describe.h"
@@ -169,18 +170,66 @@ explain_key(void *context, const char *path, const struct field_spec *field)
     print_text(search->out, text->meaning, text->cause, text->next);
 }
 
+/* Prints what is known of a key; false: there is none like that. */
+static bool
+explain_keys(struct search *search, const char *word)
+{
+    search->word = word;
+    describe_keys(explain_key, search);
+    return search->seen_count > 0;
+}
+
+/* "queues.orders.ttl", with a name that a file has chosen, is "queues.ttl". */
+static bool
+explain_without_name(struct search *search, const char *word)
+{
+    char key[KEY_PATH_SIZE];
+    const char *name = strchr(word, '.');
+    const char *behind = name == NULL ? NULL : strchr(name + 1, '.');
+    if (behind == NULL || strlen(word) >= sizeof(key)) {
+        return false;
+    }
+    (void)snprintf(key, sizeof(key), "%.*s%s", (int)(name - word), word, behind);
+    return explain_keys(search, key);
+}
+
+/* "x-message-ttl", as clients call it, or "message-ttl", as policies do. */
+static bool
+explain_argument(struct search *search, const char *word)
+{
+    char argument[KEY_PATH_SIZE];
+    char key[KEY_PATH_SIZE];
+    (void)snprintf(argument, sizeof(argument), "x-%s", word);
+    const char *own = plan_word_own(bytes_of(word));
+    own = own == NULL ? plan_word_own(bytes_of(argument)) : own;
+    if (own == NULL) {
+        return false;
+    }
+    bool is_of_exchange = strcmp(own, "unrouted") == 0;
+    (void)snprintf(key, sizeof(key), "%s.%s", is_of_exchange ? "exchanges" : "queues", own);
+    fprintf(search->out, "%s: an argument or a key of policies; in a file its word is\n\n", word);
+    return explain_keys(search, key);
+}
+
+/* The last segment of a path: what a misspelt word is compared with. */
+static struct bytes
+last_segment(const char *word)
+{
+    const char *dot = strrchr(word, '.');
+    return bytes_of(dot == NULL ? word : dot + 1);
+}
+
 int
 explain_run(const struct command_line *line, const struct command_io *io)
 {
     char guess[SUGGESTION_TEXT_SIZE];
     const char *word = line->operands[0];
-    struct search search = {
-        .word = word, .out = io->out, .suggestion = suggestion_for(bytes_of(word))};
+    struct search search = {.out = io->out, .suggestion = suggestion_for(last_segment(word))};
     if (explain_reply(word, io->out) || explain_exit(word, io->out)) {
         return COMMAND_OK;
     }
-    describe_keys(explain_key, &search);
-    if (search.seen_count > 0) {
+    if (explain_keys(&search, word) || explain_without_name(&search, word) ||
+        explain_argument(&search, word)) {
         return COMMAND_OK;
     }
     return command_error(io, COMMAND_NOT_FOUND,

@@ -12,7 +12,7 @@
 #include "cli/definitions_yaml.h"
 #include "cli/secret.h"
 #include "config/report.h"
-#include "management/definitions_write.h"
+#include "management/definitions/definitions_write.h"
 
 #ifndef BOURSE_VERSION
 #error "the Makefile defines BOURSE_VERSION"

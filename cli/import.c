@@ -22,7 +22,7 @@ const struct command_option import_options[IMPORT_OPTION_COUNT] = {
 };
 
 /* The vhost as a file name: what is no letter, digit, dot, hyphen or underscore is %XX; "/" alone
- * is "default". */
+ * is "default", so that a vhost of that name is "%64efault". */
 static void
 make_file_name(struct bytes vhost, char out[static NAME_SIZE])
 {
@@ -31,11 +31,13 @@ make_file_name(struct bytes vhost, char out[static NAME_SIZE])
         (void)snprintf(out, NAME_SIZE, "default.yaml");
         return;
     }
+    bool is_default = bytes_equal_text(vhost, "default");
     for (size_t i = 0; i < vhost.size && used + 10 < NAME_SIZE; i++) {
         uint8_t octet = vhost.data[i];
         bool is_plain = (octet >= 'a' && octet <= 'z') || (octet >= 'A' && octet <= 'Z') ||
                         (octet >= '0' && octet <= '9') || octet == '-' || octet == '_' ||
                         (octet == '.' && i > 0);
+        is_plain = is_plain && !(is_default && i == 0);
         used += (size_t)snprintf(out + used, NAME_SIZE - used, is_plain ? "%c" : "%%%02X", octet);
     }
     (void)snprintf(out + used, NAME_SIZE - used, ".yaml");

@@ -93,7 +93,7 @@ static const struct column channel_columns[] = {
 
 static const struct column user_columns[] = {
     {"NAME", "name", CELL_TEXT, false},
-    {"TAGS", "tags", CELL_JSON, false},
+    {"TAGS", "tags", CELL_WORDS, false},
     {"LIMITS", "limits", CELL_JSON, false},
 };
 
@@ -104,7 +104,7 @@ static const struct column vhost_columns[] = {
     {"UNACKED", "messages_unacknowledged", CELL_NUMBER, false},
     {"QUEUE TYPE", "default_queue_type", CELL_TEXT, true},
     {"TRACING", "tracing", CELL_TEXT, false},
-    {"TAGS", "tags", CELL_JSON, true},
+    {"TAGS", "tags", CELL_WORDS, true},
 };
 
 static const struct column policy_columns[] = {
@@ -116,6 +116,12 @@ static const struct column policy_columns[] = {
 static const struct column permission_columns[] = {
     {"USER", "user", CELL_TEXT, false},           {"VHOST", "vhost", CELL_TEXT, false},
     {"CONFIGURE", "configure", CELL_TEXT, false}, {"WRITE", "write", CELL_TEXT, false},
+    {"READ", "read", CELL_TEXT, false},
+};
+
+static const struct column topic_permission_columns[] = {
+    {"USER", "user", CELL_TEXT, false},         {"VHOST", "vhost", CELL_TEXT, false},
+    {"EXCHANGE", "exchange", CELL_TEXT, false}, {"WRITE", "write", CELL_TEXT, false},
     {"READ", "read", CELL_TEXT, false},
 };
 
@@ -150,8 +156,12 @@ static const struct list_kind kinds[] = {
     {"vhosts", "vhost", BARE("/api/vhosts"), NULL, NULL, NULL, COLUMNS(vhost_columns)},
     {"policies", "policy", BARE("/api/policies"), BARE("/api/policies/{}"), NULL,
      COLUMNS(policy_columns)},
+    {"operator-policies", "operator-policy", BARE("/api/operator-policies"),
+     BARE("/api/operator-policies/{}"), NULL, COLUMNS(policy_columns)},
     {"permissions", "permission", BARE("/api/permissions"), BARE("/api/vhosts/{}/permissions"),
      NULL, COLUMNS(permission_columns)},
+    {"topic-permissions", "topic-permission", BARE("/api/topic-permissions"),
+     BARE("/api/vhosts/{}/topic-permissions"), NULL, COLUMNS(topic_permission_columns)},
     {"generations", "generation", "/api/bourse/generations", "/api/bourse/generations",
      "/api/bourse/generations?vhost={}", "/api/bourse/generations?vhost={}", NULL,
      COLUMNS(generation_columns)},
@@ -229,7 +239,12 @@ print_list(struct client *client, const struct command_line *line, const struct 
     json_t *rows = NULL;
     char *path = list_path_new(client, kind, output);
     int result = client_call(client, "GET", path, NULL, &rows);
-    if (result == COMMAND_OK) {
+    if (result == COMMAND_OK && !json_is_array(rows)) {
+        result = command_error(output->io, COMMAND_UNREACHABLE,
+                               "what answers at %s gives no list; is a broker behind that "
+                               "address?",
+                               client_place(client));
+    } else if (result == COMMAND_OK) {
         result = output_rows(output, kind->columns, kind->column_count, rows);
     }
     json_decref(rows);
@@ -250,7 +265,9 @@ print_object(struct client *client, const struct command_line *line, const struc
 {
     const struct list_kind *kind = list_kind_find(line->command->name);
     json_t *object = NULL;
-    char *path = client_path_new(kind->one, client_vhost(client), line->operands[0]);
+    /* The default exchange, which has no name, is the only one to have an empty one. */
+    const char *name = line->operands[0][0] == '\0' ? "amq.default" : line->operands[0];
+    char *path = client_path_new(kind->one, client_vhost(client), name);
     int result = client_call(client, "GET", path, NULL, &object);
     if (result == COMMAND_OK) {
         struct output all = *output;

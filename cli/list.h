@@ -25,8 +25,8 @@ const struct list_kind *list_kind_find(const char *name);
 
 /* `bourse ls KIND` takes one of these, between bars. */
 #define LIST_KINDS                                                                                 \
-    "queues|exchanges|bindings|consumers|connections|channels|users|vhosts|policies|permissions|"  \
-    "generations"
+    "queues|exchanges|bindings|consumers|connections|channels|users|vhosts|policies|"              \
+    "operator-policies|permissions|topic-permissions|generations"
 
 int list_run(const struct command_line *line, const struct command_io *io);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `bourse man`: the manual page bourse(1), in roff, made from the table of commands. One page for
- * all of them: what is shared stands once, and a word is found by one search. `bourse man
- * bourse.yaml` is bourse.yaml(5), made from what `bourse explain` says of keys. */
+ * all of them: what is shared stands once, and a word is found by one search. `bourse man PAGE`
+ * prints one of the others (cli/man_pages.h). */
 #ifndef BOURSE_CLI_MAN_H
 #define BOURSE_CLI_MAN_H
 

@@ -145,6 +145,13 @@ resume_run(const struct command_line *line, const struct command_io *io)
 
 /* Exchanges ---------------------------------------------------------------------------------- */
 
+/* The default exchange has an empty name, and this one in paths. */
+static const char *
+exchange_in_path(const char *name)
+{
+    return name[0] == '\0' ? "amq.default" : name;
+}
+
 enum {
     EXCHANGE_TYPE,
     EXCHANGE_TRANSIENT,
@@ -178,7 +185,7 @@ exchange_declare_run(const struct command_line *line, const struct command_io *i
         .method = "PUT",
         .path = "/api/exchanges/{}/{}",
         .in_vhost = true,
-        .names = {line->operands[0]},
+        .names = {exchange_in_path(line->operands[0])},
         .body = json_pack("{s:s, s:b, s:b, s:b, s:o}", "type",
                           options[EXCHANGE_TYPE] == NULL ? "direct" : options[EXCHANGE_TYPE],
                           "durable", options[EXCHANGE_TRANSIENT] == NULL, "auto_delete",
@@ -201,7 +208,7 @@ exchange_delete_run(const struct command_line *line, const struct command_io *io
         .path = line->options[0] != NULL ? "/api/exchanges/{}/{}?if-unused=true"
                                          : "/api/exchanges/{}/{}",
         .in_vhost = true,
-        .names = {line->operands[0]},
+        .names = {exchange_in_path(line->operands[0])},
         .done = "exchange deleted",
     };
     return change_run(&change, line, io);
@@ -231,7 +238,7 @@ bind_run(const struct command_line *line, const struct command_io *io)
         .path = line->options[BIND_TO_EXCHANGE] != NULL ? "/api/bindings/{}/e/{}/e/{}"
                                                         : "/api/bindings/{}/e/{}/q/{}",
         .in_vhost = true,
-        .names = {line->operands[0], line->operands[1]},
+        .names = {exchange_in_path(line->operands[0]), line->operands[1]},
         .body =
             json_pack("{s:s, s:o}", "routing_key", key == NULL ? "" : key, "arguments", arguments),
         .done = "bound to exchange",
@@ -266,9 +273,9 @@ delete_binding(struct client *client, const struct command_line *line, const jso
     bool to_exchange = line->options[BIND_TO_EXCHANGE] != NULL;
     const char *key = line->options[BIND_KEY] == NULL ? "" : line->options[BIND_KEY];
     json_t *bindings = NULL;
-    char *path =
-        client_path_new(to_exchange ? "/api/bindings/{}/e/{}/e/{}" : "/api/bindings/{}/e/{}/q/{}",
-                        client_vhost(client), line->operands[0], line->operands[1]);
+    char *path = client_path_new(
+        to_exchange ? "/api/bindings/{}/e/{}/e/{}" : "/api/bindings/{}/e/{}/q/{}",
+        client_vhost(client), exchange_in_path(line->operands[0]), line->operands[1]);
     int result = client_call(client, "GET", path, NULL, &bindings);
     const char *properties = find_properties_key(bindings, key, arguments);
     if (result == COMMAND_OK && properties == NULL) {
@@ -276,9 +283,10 @@ delete_binding(struct client *client, const struct command_line *line, const jso
                                "there is no binding with this key and these arguments between the "
                                "two; \"bourse binding ls\" shows what there is");
     } else if (result == COMMAND_OK) {
-        char *one = client_path_new(
-            to_exchange ? "/api/bindings/{}/e/{}/e/{}/{}" : "/api/bindings/{}/e/{}/q/{}/{}",
-            client_vhost(client), line->operands[0], line->operands[1], properties);
+        char *one = client_path_new(to_exchange ? "/api/bindings/{}/e/{}/e/{}/{}"
+                                                : "/api/bindings/{}/e/{}/q/{}/{}",
+                                    client_vhost(client), exchange_in_path(line->operands[0]),
+                                    line->operands[1], properties);
         result = client_call(client, "DELETE", one, NULL, NULL);
         free(one);
     }

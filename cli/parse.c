@@ -59,6 +59,18 @@ parse_init(struct parse *parse, const struct command *command, int argc,
 
 /* What is wrong ------------------------------------------------------------------------------ */
 
+static bool
+has_option(const struct command *command, const char *name)
+{
+    const struct command_option *option;
+    for (size_t i = 0; (option = command_option_at(command, i)) != NULL; i++) {
+        if (strcmp(option->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 report_unknown_option(const struct parse *parse, const char *given)
 {
@@ -69,8 +81,15 @@ report_unknown_option(const struct parse *parse, const char *given)
     for (size_t i = 0; (option = command_option_at(parse->command, i)) != NULL; i++) {
         suggestion_offer(&suggestion, bytes_of(option->name));
     }
-    return command_misused(parse->io, "\"bourse %s\" has no option \"%s\"%s", parse->command->name,
-                           given, suggestion_text(&suggestion, guess));
+    bool means_form = strcmp(given, "-o") == 0 || bytes_equal_text(suggestion.word, "output");
+    if (means_form && has_option(parse->command, "format")) {
+        suggestion.best = bytes_of("format");
+    }
+    return command_misused(parse->io,
+                           "\"bourse %s\" has no option \"%s\"%s; \"bourse help %s\" "
+                           "lists them",
+                           parse->command->name, given, suggestion_text(&suggestion, guess),
+                           parse->command->name);
 }
 
 /* The word that getopt refuses is that of an unknown option, or of a flag with a value. */
@@ -88,17 +107,38 @@ report_bad_option(const struct parse *parse, const char *given)
     return report_unknown_option(parse, given);
 }
 
+/* The choice that a word was meant to be: one that is like it, or that it is the beginning of. */
+static const char *
+guess_choice(struct bytes choices, const char *value, char guess[static SUGGESTION_TEXT_SIZE])
+{
+    struct suggestion suggestion = suggestion_for(bytes_of(value));
+    struct bytes choice;
+    for (size_t i = 0; (choice = word_choice(choices, i)).size > 0; i++) {
+        size_t size = strlen(value);
+        if (size > 2 && size < choice.size && memcmp(choice.data, value, size) == 0) {
+            suggestion.best = choice;
+            break;
+        }
+        suggestion_offer(&suggestion, choice);
+    }
+    return suggestion_text(&suggestion, guess);
+}
+
 static int
 report_bad_choice(const struct parse *parse, const struct command_option *option, const char *value)
 {
     char guess[SUGGESTION_TEXT_SIZE];
-    struct suggestion suggestion = suggestion_for(bytes_of(value));
-    struct bytes choices = bytes_of(option->argument);
-    for (size_t i = 0; word_choice(choices, i).size > 0; i++) {
-        suggestion_offer(&suggestion, word_choice(choices, i));
-    }
     return command_misused(parse->io, "--%s takes %s, not \"%s\"%s", option->name, option->argument,
-                           value, suggestion_text(&suggestion, guess));
+                           value, guess_choice(bytes_of(option->argument), value, guess));
+}
+
+static int
+report_bad_operand(const struct parse *parse, struct bytes choices, const char *value)
+{
+    char guess[SUGGESTION_TEXT_SIZE];
+    return command_misused(parse->io, "\"bourse %s\" takes %.*s, not \"%s\"%s",
+                           parse->command->name, BYTES_FORMAT(choices), value,
+                           guess_choice(choices, value, guess));
 }
 
 /* Reading ------------------------------------------------------------------------------------ */
@@ -168,17 +208,29 @@ read_options(struct parse *parse, int argc, char **argv)
     return COMMAND_OK;
 }
 
+/* An empty name names nothing, but for the default exchange. */
+static bool
+is_empty_name(const struct word *word, const char *given)
+{
+    return word->kind == WORD_NAME && given[0] == '\0' && !bytes_equal_text(word->text, "EXCHANGE");
+}
+
 static int
-check_choices(const struct parse *parse)
+check_words(const struct parse *parse)
 {
     const struct command *command = parse->command;
     for (size_t i = 0; i < parse->line.operand_count; i++) {
         const char *given = parse->line.operands[i];
         struct word word;
-        if (word_at(command->operands, i, &word) && word.kind == WORD_CHOICE &&
-            !word_is_choice(word.text, given)) {
-            return command_misused(parse->io, "\"bourse %s\" takes %.*s, not \"%s\"", command->name,
-                                   BYTES_FORMAT(word.text), given);
+        if (!word_at(command->operands, i, &word)) {
+            break;
+        }
+        if (word.kind == WORD_CHOICE && !word_is_choice(word.text, given)) {
+            return report_bad_operand(parse, word.text, given);
+        }
+        if (is_empty_name(&word, given)) {
+            return command_misused(parse->io, "\"bourse %s\": %.*s is empty", command->name,
+                                   BYTES_FORMAT(word.text));
         }
     }
     return COMMAND_OK;
@@ -197,7 +249,7 @@ check_operands(const struct parse *parse)
         return command_misused(parse->io, "\"bourse %s\" does not take \"%s\"", command->name,
                                line->operands[command->operand_max]);
     }
-    return check_choices(parse);
+    return check_words(parse);
 }
 
 static int

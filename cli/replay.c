@@ -125,8 +125,9 @@ say_end(const json_t *job, const struct output *output)
     if (output->format == OUTPUT_JSON) {
         output_json(output, job);
     } else {
-        output_done(output, "%lld messages %s%s%s", number_of(job, "done"),
-                    is_dry ? "would be " : "", is_replay ? "replayed" : "dropped",
+        output_done(output, "%lld message%s %s%s%s", number_of(job, "done"),
+                    number_of(job, "done") == 1 ? "" : "s", is_dry ? "would be " : "",
+                    is_replay ? "replayed" : "dropped",
                     strcmp(state, "cancelled") == 0 ? " before it was cancelled" : "");
         say_targets(job, output);
         say_stayed(job, output);

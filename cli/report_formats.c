@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/report_formats.h"
 
-#include "management/json_writer.h"
+#include "management/json/json_writer.h"
 
 #ifndef BOURSE_VERSION
 #error "the Makefile defines BOURSE_VERSION"

@@ -122,7 +122,10 @@ keys_of(const char *text)
     json_t *keys = json_array();
     for (;;) {
         size_t size = strcspn(text, ",");
-        json_array_append_new(keys, json_stringn(text, size));
+        if (json_array_append_new(keys, json_stringn(text, size)) != 0) {
+            json_decref(keys);
+            return NULL;
+        }
         if (text[size] == '\0') {
             return keys;
         }
@@ -130,7 +133,7 @@ keys_of(const char *text)
     }
 }
 
-/* The same values as message_header_put makes of them. */
+/* The same values as message_header_put makes of them; NULL: it is not UTF-8. */
 static json_t *
 header_value(const char *name, const char *text)
 {
@@ -152,21 +155,49 @@ header_value(const char *name, const char *text)
                                                                 : json_string(text);
 }
 
-/* They were read as headers before, so each is NAME=VALUE. */
+/* They were read as headers before, so each is NAME=VALUE. NULL: one is not UTF-8. */
 static json_t *
 headers_given(const struct command_line *line)
 {
     json_t *headers = json_object();
     const char *given;
     size_t at = 0;
-    while ((given = command_line_next(line, ROUTE_HEADER, &at)) != NULL) {
+    int status = 0;
+    while (status == 0 && (given = command_line_next(line, ROUTE_HEADER, &at)) != NULL) {
         size_t size = strcspn(given, "=");
         char *name = xstrdup(given);
         name[size] = '\0';
-        json_object_set_new(headers, name, header_value(name, given + size + 1));
+        status = json_object_set_new(headers, name, header_value(name, given + size + 1));
         free(name);
     }
+    if (status != 0) {
+        json_decref(headers);
+        headers = NULL;
+    }
     return headers;
+}
+
+/* The question as the broker takes it; NULL: something of it is not UTF-8. */
+static json_t *
+body_new(const struct command_line *line, const struct route_question *question)
+{
+    const char *user = line->options[ROUTE_USER];
+    json_t *headers = headers_given(line);
+    if (headers == NULL) {
+        return NULL;
+    }
+    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:s*}", "exchange", line->operands[0],
+                     "routing_key", line->operands[1], "headers", headers, "body_bytes",
+                     (json_int_t)question->body_size, "misses", (json_int_t)question->misses,
+                     "user", user);
+}
+
+static int
+print_answer(const json_t *answer, const struct command_io *io)
+{
+    const char *text = json_string_value(json_object_get(answer, "text"));
+    fputs(text == NULL ? "" : text, io->out);
+    return json_is_true(json_object_get(answer, "arrives")) ? COMMAND_OK : COMMAND_FAILED;
 }
 
 static int
@@ -175,12 +206,9 @@ answer_from_broker(const struct command_line *line, const struct command_io *io,
 {
     struct client *client;
     json_t *answer = NULL;
-    json_t *body =
-        json_pack("{s:s, s:s, s:o, s:I, s:I}", "exchange", line->operands[0], "routing_key",
-                  line->operands[1], "headers", headers_given(line), "body_bytes",
-                  (json_int_t)question->body_size, "misses", (json_int_t)question->misses);
-    if (line->options[ROUTE_USER] != NULL) {
-        json_object_set_new(body, "user", json_string(line->options[ROUTE_USER]));
+    json_t *body = body_new(line, question);
+    if (body == NULL) {
+        return command_misused(io, "what is asked for is not UTF-8");
     }
     int result = client_open(&client, line, io);
     if (result == COMMAND_OK) {
@@ -189,10 +217,7 @@ answer_from_broker(const struct command_line *line, const struct command_io *io,
         free(path);
     }
     if (result == COMMAND_OK) {
-        const char *text = json_string_value(json_object_get(answer, "text"));
-        fputs(text == NULL ? "" : text, io->out);
-        bool arrives = json_is_true(json_object_get(answer, "arrives"));
-        result = arrives ? COMMAND_OK : COMMAND_FAILED;
+        result = print_answer(answer, io);
     }
     json_decref(answer);
     json_decref(body);

@@ -2,6 +2,7 @@
 #include "cli/secret.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,27 +73,52 @@ catch_signal(int number)
     caught_signal = number;
 }
 
-/* From now on they only interrupt what is being read. */
+/* How signals were treated before. */
+struct signals {
+    struct sigaction actions[ARRAY_LEN(ending_signals)];
+    sigset_t mask;
+};
+
+/* From now on they come only while a line is awaited, and end the waiting. */
 static void
-catch_signals(struct sigaction before[static ARRAY_LEN(ending_signals)])
+catch_signals(struct signals *before)
 {
     const struct sigaction catching = {.sa_handler = catch_signal};
+    sigset_t held;
     caught_signal = 0;
+    sigemptyset(&held);
     for (size_t i = 0; i < ARRAY_LEN(ending_signals); i++) {
-        (void)sigaction(ending_signals[i], &catching, &before[i]);
+        sigaddset(&held, ending_signals[i]);
+        (void)sigaction(ending_signals[i], &catching, &before->actions[i]);
     }
+    (void)sigprocmask(SIG_BLOCK, &held, &before->mask);
 }
 
 /* One that came meanwhile does what it would have done. */
 static void
-let_signals_go(const struct sigaction before[static ARRAY_LEN(ending_signals)])
+let_signals_go(const struct signals *before)
 {
     for (size_t i = 0; i < ARRAY_LEN(ending_signals); i++) {
-        (void)sigaction(ending_signals[i], &before[i], NULL);
+        (void)sigaction(ending_signals[i], &before->actions[i], NULL);
     }
+    (void)sigprocmask(SIG_SETMASK, &before->mask, NULL);
     if (caught_signal != 0) {
         (void)raise(caught_signal);
     }
+}
+
+/* Until a line is there to be read, which a terminal gives as a whole; false: a signal came first,
+ * be it before this begins to wait. */
+static bool
+await_line(int fd, const struct signals *before)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    while (caught_signal == 0) {
+        if (ppoll(&poll_fd, 1, NULL, &before->mask) >= 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Reads from the terminal without showing what is typed. Whoever ends the command there gets the
@@ -102,20 +128,20 @@ read_hidden(char **secret_out, int fd, const char *prompt, const struct command_
 {
     struct termios shown;
     struct termios hidden;
-    struct sigaction before[ARRAY_LEN(ending_signals)];
+    struct signals before;
     if (tcgetattr(fd, &shown) != 0) {
         return false;
     }
     hidden = shown;
     hidden.c_lflag &= (tcflag_t)~ECHO;
-    catch_signals(before);
+    catch_signals(&before);
     tcsetattr(fd, TCSAFLUSH, &hidden);
     fprintf(io->err, "%s: ", prompt);
     fflush(io->err);
-    bool is_read = caught_signal == 0 && read_line(secret_out, io->in);
+    bool is_read = await_line(fd, &before) && read_line(secret_out, io->in);
     tcsetattr(fd, TCSAFLUSH, &shown);
     fputc('\n', io->err);
-    let_signals_go(before);
+    let_signals_go(&before);
     return is_read;
 }
 

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -390,33 +391,26 @@ refuse_reload(struct server *server, const char *why)
     log_refusal(server, why);
 }
 
-/* All of it, or nothing: certificates of the management interface are loaded first, and in force
- * once the broker has taken the rest. */
-static bool
-try_configuration(struct server *server, const struct config *config, char *why, size_t why_size)
-{
-    struct management *management = server->management;
-    bool is_good =
-        (management == NULL || management_stage(management, config, why, why_size) == STATUS_OK) &&
-        broker_reload(server->broker, config, why, why_size) == STATUS_OK;
-    if (management != NULL) {
-        management_end_stage(management, config, is_good);
-    }
-    return is_good;
-}
-
-/* `config` has no errors. */
+/* Takes `config`, which has no errors. */
 static void
-apply_configuration(struct server *server, const struct config *config)
+apply_configuration(struct server *server, struct config *config)
 {
     char why[WHY_SIZE] = "";
-    if (!try_configuration(server, config, why, sizeof(why))) {
+    enum log_level level = config->server.log_level;
+    enum log_format format = config->server.log_format;
+    if (server->management != NULL &&
+        management_prepare_reload(server->management, config, why, sizeof(why)) != STATUS_OK) {
+        config_free(&config);
+        refuse_reload(server, why);
+        return;
+    }
+    if (broker_reload(server->broker, config, why, sizeof(why)) != STATUS_OK) {
         refuse_reload(server, why);
         return;
     }
     note_reload(server, true);
-    server->log.level = config->server.log_level;
-    server->log.format = config->server.log_format;
+    server->log.level = level;
+    server->log.format = format;
     server->reload_is_due = true;
     broker_when_settled(server->broker, on_settled, server);
 }
@@ -434,12 +428,13 @@ reload(struct server *server)
     log_report(server, config);
     if (config->report.error_count > 0) {
         refuse_reload(server, "the configuration has errors; everything stays as it was");
+        config_free(&config);
     } else if (apply_overrides(config, server->line, server->io) != COMMAND_OK) {
         refuse_reload(server, "an option of the command line does not fit the files any more");
+        config_free(&config);
     } else {
         apply_configuration(server, config);
     }
-    config_free(&config);
     server->reserve_fd = open_reserve();
 }
 
@@ -623,5 +618,8 @@ serve_run(const struct command_line *given, const struct command_io *io)
     service_close(&server.service);
     close_if_open(server.signal_fd);
     close_if_open(server.reserve_fd);
+    /* Whoever read the first lines may be gone by now, which is no failure of the broker's. */
+    __fpurge(io->out);
+    clearerr(io->out);
     return result;
 }

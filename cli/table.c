@@ -3,6 +3,7 @@
 
 #include <libsmartcols/libsmartcols.h>
 
+#include <locale.h>
 #include <string.h>
 
 #include "cli/dynamic.h"
@@ -66,14 +67,23 @@ set_up(struct table *table)
     }
 }
 
-static bool
-add_column(struct table *table, const struct column *column)
+/* Where a terminal has no room, texts are cut, but for the name: one goes on working by it. */
+static int
+flags_of(const struct table *table, const struct column *column, bool is_name)
 {
-    bool is_right = column->kind != CELL_TEXT && column->kind != CELL_JSON;
-    int flags = is_right ? SCOLS_FL_RIGHT : SCOLS_FL_TRUNC;
+    bool is_text =
+        column->kind == CELL_TEXT || column->kind == CELL_JSON || column->kind == CELL_WORDS;
+    if (!is_text) {
+        return SCOLS_FL_RIGHT;
+    }
+    return table->output->is_terminal && !is_name ? SCOLS_FL_TRUNC : 0;
+}
+
+static bool
+add_column(struct table *table, const struct column *column, bool is_name)
+{
     struct libscols_column *scols = table->library.table_new_column(
-        table->scols, column->title, 0,
-        table->output->is_terminal ? flags : flags & SCOLS_FL_RIGHT);
+        table->scols, column->title, 0, flags_of(table, column, is_name));
     if (scols == NULL) {
         return false;
     }
@@ -108,7 +118,7 @@ static bool
 fill(struct table *table, const struct column *columns, size_t count, const json_t *rows)
 {
     for (size_t i = 0; i < count; i++) {
-        if (is_shown(table, &columns[i]) && !add_column(table, &columns[i])) {
+        if (is_shown(table, &columns[i]) && !add_column(table, &columns[i], i == 0)) {
             return false;
         }
     }
@@ -118,6 +128,36 @@ fill(struct table *table, const struct column *columns, size_t count, const json
         }
     }
     return true;
+}
+
+static bool
+lay_out(struct table *table, const struct column *columns, size_t count, const json_t *rows)
+{
+    table->scols = table->library.new_table();
+    if (table->scols == NULL) {
+        return false;
+    }
+    set_up(table);
+    bool is_printed =
+        fill(table, columns, count, rows) && table->library.print_table(table->scols) == 0;
+    table->library.unref_table(table->scols);
+    return is_printed;
+}
+
+/* Cells are UTF-8 whatever the environment says. The library measures them by the locale, and in
+ * one that does not know their letters it never ends. */
+static bool
+lay_out_utf8(struct table *table, const struct column *columns, size_t count, const json_t *rows)
+{
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    if (utf8 == (locale_t)0) {
+        return false;
+    }
+    locale_t before = uselocale(utf8);
+    bool is_printed = lay_out(table, columns, count, rows);
+    uselocale(before);
+    freelocale(utf8);
+    return is_printed;
 }
 
 int
@@ -130,17 +170,11 @@ table_print(const struct output *output, const struct column *columns, size_t co
                              "libsmartcols is not installed, which lays out tables; on Debian: "
                              "apt-get install libsmartcols1, or use -o json, csv or name");
     }
-    table.scols = table.library.new_table();
-    bool is_printed = false;
-    if (table.scols != NULL) {
-        set_up(&table);
-        is_printed = fill(&table, columns, column_count, rows) &&
-                     table.library.print_table(table.scols) == 0;
-        table.library.unref_table(table.scols);
-    }
-    if (!is_printed) {
-        return command_error(output->io, COMMAND_FAILED,
-                             "the table could not be printed; is there memory and room left?");
+    if (!lay_out_utf8(&table, columns, column_count, rows)) {
+        return command_error(
+            output->io, COMMAND_FAILED,
+            "the table could not be printed: is there memory and room left, and a locale "
+            "C.UTF-8? -o json, csv and name need none");
     }
     return COMMAND_OK;
 }

@@ -45,7 +45,6 @@ static int
 report_conflict(const json_t *answer, const struct command_io *io)
 {
     bool is_stale = strcmp(text_of(answer, "error"), "stale") == 0;
-    topology_print(json_object_get(answer, "plan"), io);
     return command_error(io, COMMAND_FAILED, "nothing was changed: %s%s", text_of(answer, "reason"),
                          is_stale ? "; \"bourse plan\" shows it" : "");
 }

@@ -13,6 +13,7 @@
 /* Users -------------------------------------------------------------------------------------- */
 
 enum { PASSWORD_FILE, PASSWORD_ENV, USER_ROLE, USER_BY_CERTIFICATE };
+enum { HTTP_OK = 200, HTTP_NOT_FOUND = 404 };
 
 #define PASSWORD_OPTIONS                                                                           \
     [PASSWORD_FILE] = {"password-file", "FILE", "take the password from this file's one line"},    \
@@ -74,6 +75,31 @@ put_user(const struct command_line *line, const struct command_io *io, const cha
     return change_run(&change, line, io);
 }
 
+/* PUT would take role and password of a user who is there, and be done as if it were a new one. */
+static int
+refuse_known(const struct command_line *line, const struct command_io *io)
+{
+    struct client *client;
+    json_t *user = NULL;
+    long status = 0;
+    int result = client_open(&client, line, io);
+    if (result == COMMAND_OK) {
+        char *path = client_path_new("/api/users/{}", line->operands[0]);
+        result = client_try(client, "GET", path, NULL, &status, &user);
+        free(path);
+    }
+    if (result == COMMAND_OK && status == HTTP_OK) {
+        result = command_error(io, COMMAND_FAILED,
+                               "there is a user of this name already, and nothing was changed; "
+                               "\"bourse user passwd\" gives one another password");
+    } else if (result == COMMAND_OK && status != HTTP_NOT_FOUND) {
+        result = client_report(client, status, user);
+    }
+    json_decref(user);
+    client_close(&client);
+    return result;
+}
+
 int
 user_add_run(const struct command_line *line, const struct command_io *io)
 {
@@ -81,6 +107,9 @@ user_add_run(const struct command_line *line, const struct command_io *io)
     char *password = NULL;
     bool is_without = line->options[USER_BY_CERTIFICATE] != NULL;
     int result = is_without ? COMMAND_OK : read_password(&password, line, io);
+    if (result == COMMAND_OK) {
+        result = refuse_known(line, io);
+    }
     if (result == COMMAND_OK) {
         result = put_user(line, io, password, tags, "user added, without rights");
     }

@@ -35,19 +35,44 @@ is_plain(struct bytes text)
     return true;
 }
 
+/* The character at the front of `text` when it has two octets or three and YAML takes it for the
+ * end of a line, for a mark at the beginning of a file, or for nothing that may be in one: C1
+ * controls, line and paragraph separators, U+FEFF, U+FFFE and U+FFFF. Otherwise 0. */
+static unsigned
+special_char(struct bytes text, size_t size)
+{
+    const uint8_t *data = text.data;
+    if (size == 2) {
+        return data[0] == 0xC2 && data[1] < 0xA0 ? data[1] : 0;
+    }
+    if (size != 3) {
+        return 0;
+    }
+    unsigned code = (data[0] & 0x0FU) << 12 | (data[1] & 0x3FU) << 6 | (data[2] & 0x3FU);
+    bool is_special = code == 0x2028 || code == 0x2029 || code == 0xFEFF || code >= 0xFFFE;
+    return is_special ? code : 0;
+}
+
 static void
 put_quoted(FILE *out, struct bytes text)
 {
     fputc('"', out);
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t octet = text.data[i];
+    for (size_t i = 0; i < text.size;) {
+        struct bytes rest = bytes_make(text.data + i, text.size - i);
+        size_t size = bytes_utf8_char(rest);
+        uint8_t octet = rest.data[0];
+        unsigned code = special_char(rest, size);
+        size = size == 0 ? 1 : size;
         if (octet == '"' || octet == '\\') {
             fprintf(out, "\\%c", octet);
         } else if (octet < 0x20 || octet == 0x7F) {
             fprintf(out, "\\x%02X", octet);
+        } else if (code != 0) {
+            fprintf(out, "\\u%04X", code);
         } else {
-            fputc(octet, out);
+            fwrite(rest.data, 1, size, out);
         }
+        i += size;
     }
     fputc('"', out);
 }

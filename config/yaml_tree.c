@@ -46,18 +46,37 @@ builder_mark(const struct builder *builder, yaml_mark_t mark)
                                 .column = (uint32_t)mark.column + 1};
 }
 
+/* Octets of the line break that begins at `offset`; 0: none does. YAML 1.1 has five, and CRLF. */
+static size_t
+line_break_at(struct bytes text, size_t offset)
+{
+    static const char *const breaks[] = {
+        "\r\n", "\r", "\n", "\xC2\x85", "\xE2\x80\xA8", "\xE2\x80\xA9",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(breaks); i++) {
+        size_t size = strlen(breaks[i]);
+        if (size <= text.size - offset && memcmp(text.data + offset, breaks[i], size) == 0) {
+            return size;
+        }
+    }
+    return 0;
+}
+
 static struct config_mark
 text_mark(const char *path, struct bytes text, size_t offset)
 {
     struct config_mark mark = {.file = path, .line = 1, .column = 1};
-    for (size_t i = 0; i < offset && i < text.size; i++) {
-        bool starts_character = (text.data[i] & 0xC0) != 0x80;
-        if (text.data[i] == '\n') {
+    size_t at = 0;
+    while (at < offset && at < text.size) {
+        size_t line_break = line_break_at(text, at);
+        bool starts_character = (text.data[at] & 0xC0) != 0x80;
+        if (line_break > 0) {
             mark.line++;
             mark.column = 1;
         } else if (starts_character) {
             mark.column++;
         }
+        at += line_break > 0 ? line_break : 1;
     }
     return mark;
 }
@@ -348,11 +367,17 @@ utf8_prefix(struct bytes text)
 static const uint8_t *
 find_directive(struct bytes text)
 {
-    if (text.size > 0 && text.data[0] == '%') {
-        return text.data;
+    bool starts_line = true;
+    size_t at = 0;
+    while (at < text.size) {
+        if (starts_line && text.data[at] == '%') {
+            return text.data + at;
+        }
+        size_t line_break = line_break_at(text, at);
+        starts_line = line_break > 0;
+        at += starts_line ? line_break : 1;
     }
-    const uint8_t *found = text.size == 0 ? NULL : memmem(text.data, text.size, "\n%", 2);
-    return found == NULL ? NULL : found + 1;
+    return NULL;
 }
 
 static bool

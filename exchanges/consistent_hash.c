@@ -360,8 +360,8 @@ hash_property(const struct ring_matcher *matcher, struct bytes block)
 {
     struct properties properties = {0};
     struct fault fault;
-    if (block.size == 0 || properties_decode(&properties, block, &fault) != STATUS_OK) {
-        return 0; /* the network side has validated it */
+    if (block.size == 0 || properties_decode_kept(&properties, block, &fault) != STATUS_OK) {
+        return 0; /* the network side has validated it; a death has only added to its headers */
     }
     if (matcher->source == HASH_TIME) {
         return (properties.flags & PROPERTY_TIMESTAMP) == 0

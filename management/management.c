@@ -10,12 +10,11 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "broker/tls_settings.h"
-#include "management/effective_config.h"
-#include "management/log_tail.h"
-#include "management/monitor.h"
-#include "management/server.h"
+#include "management/http/server.h"
+#include "management/monitor/effective_config.h"
+#include "management/monitor/log_tail.h"
+#include "management/monitor/monitor.h"
 #include "tls/certificate_time.h"
 
 static void
@@ -99,7 +98,7 @@ name_of_node(void)
 }
 
 static void
-note_certificates(struct management *management, const struct config *config)
+find_certificate_ends(const struct config *config, int64_t ends_ms[LISTENER_KIND_COUNT])
 {
     for (int i = 0; i < LISTENER_KIND_COUNT; i++) {
         const struct config_listener *listener = &config->listeners[i];
@@ -107,7 +106,15 @@ note_certificates(struct management *management, const struct config *config)
         if (listener->enabled && listener->tls != NULL) {
             (void)certificate_file_end(listener->tls->certificate, &end_ms);
         }
-        atomic_store(&management->certificate_ends_ms[i], end_ms);
+        ends_ms[i] = end_ms;
+    }
+}
+
+static void
+show_certificate_ends(struct management *management, const int64_t ends_ms[LISTENER_KIND_COUNT])
+{
+    for (int i = 0; i < LISTENER_KIND_COUNT; i++) {
+        atomic_store(&management->certificate_ends_ms[i], ends_ms[i]);
     }
 }
 
@@ -126,7 +133,9 @@ management_new(const struct config *config, struct broker *broker, struct log *l
     if (!config->server.is_ephemeral && config->server.data_dir != NULL) {
         management->data_directory = xstrdup(config->server.data_dir);
     }
-    note_certificates(management, config);
+    int64_t ends_ms[LISTENER_KIND_COUNT];
+    find_certificate_ends(config, ends_ms);
+    show_certificate_ends(management, ends_ms);
     list_init(&management->connections);
     event_streams_init(&management->streams);
     management->desk = broker_requests(broker);
@@ -202,12 +211,23 @@ management_free(struct management **management_pointer)
 void
 management_set_reloaded(struct management *management, bool has_succeeded)
 {
+    for (size_t i = 0; i < ARRAY_LEN(management->ports); i++) {
+        struct tls_context *tls = management->ports[i].tls;
+        if (tls != NULL && has_succeeded) {
+            tls_context_take(tls);
+        } else if (tls != NULL) {
+            tls_context_forget(tls);
+        }
+    }
+    if (has_succeeded) {
+        show_certificate_ends(management, management->prepared_ends_ms);
+    }
     atomic_store(&management->reload_has_failed, !has_succeeded);
 }
 
 enum status
-management_stage(struct management *management, const struct config *config, char *why,
-                 size_t why_size)
+management_prepare_reload(struct management *management, const struct config *config, char *why,
+                          size_t why_size)
 {
     static const enum config_listener_kind kinds[] = {
         [PORT_HTTP] = LISTENER_HTTP,
@@ -221,42 +241,23 @@ management_stage(struct management *management, const struct config *config, cha
             continue;
         }
         struct tls_settings settings = tls_settings_of(from);
-        if (tls_context_stage(tls, &settings, why, why_size) != STATUS_OK) {
+        if (tls_context_prepare(tls, &settings, why, why_size) != STATUS_OK) {
             return STATUS_REJECTED;
         }
     }
+    find_certificate_ends(config, management->prepared_ends_ms);
     return STATUS_OK;
-}
-
-void
-management_end_stage(struct management *management, const struct config *config, bool is_good)
-{
-    for (size_t i = 0; i < PORT_COUNT; i++) {
-        struct tls_context *tls = management->ports[i].tls;
-        if (tls != NULL && is_good) {
-            tls_context_take_staged(tls);
-        } else if (tls != NULL) {
-            tls_context_drop_staged(tls);
-        }
-    }
-    if (is_good) {
-        note_certificates(management, config);
-    }
 }
 
 void
 management_print_addresses(const struct management *management, FILE *out)
 {
-    static const char *const schemes[] = {
-        [PORT_HTTP] = "http",
-        [PORT_HTTPS] = "https",
-        [PORT_METRICS] = "metrics",
-    };
     for (size_t i = 0; i < management->listener_count; i++) {
         const struct server_listener *listener = &management->listeners[i];
         bool is_ipv6 = strchr(listener->host, ':') != NULL;
-        (void)fprintf(out, is_ipv6 ? " %s://[%s]:%u" : " %s://%s:%u", schemes[listener->port_kind],
-                      listener->host, (unsigned)listener->port);
+        (void)fprintf(out, is_ipv6 ? " %s://[%s]:%u" : " %s://%s:%u",
+                      server_schemes[listener->port_kind], listener->host,
+                      (unsigned)listener->port);
     }
 }
 
@@ -264,11 +265,4 @@ void
 management_set_ready(struct management *management, bool is_ready)
 {
     atomic_store(&management->is_ready, is_ready);
-}
-
-uint64_t
-management_now_ms(void)
-{
-    struct clock_source clock = clock_system();
-    return clock.read(clock.context).monotonic_ms;
 }

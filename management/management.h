@@ -17,22 +17,20 @@ struct management;
 struct management *management_new(const struct config *config, struct broker *broker,
                                   struct log *log, char *why, size_t why_size);
 
-/* Certificates anew: loads them, and has them in force, or forgets them, when it is known whether
- * the rest of the reload is good. STATUS_REJECTED: one cannot be had, `why` says the reason. */
-MUST_CHECK enum status management_stage(struct management *management, const struct config *config,
-                                        char *why, size_t why_size);
-void management_end_stage(struct management *management, const struct config *config, bool is_good);
+/* Loads certificates anew, for when management_set_reloaded says that the configuration is in
+ * force. STATUS_REJECTED: `why` says the reason. Nothing is shown yet. */
+MUST_CHECK enum status management_prepare_reload(struct management *management,
+                                                 const struct config *config, char *why,
+                                                 size_t why_size);
 
 /* Writes " http://ADDR:PORT metrics://ADDR:PORT ..." as broker_print_addresses does. */
 void management_print_addresses(const struct management *management, FILE *out);
 
-/* Whether the configuration that was read anew is in force. */
+/* Whether the configuration that was read anew is in force: certificates that were prepared are
+ * shown from now on, or forgotten. */
 void management_set_reloaded(struct management *management, bool has_succeeded);
 
 /* The broker is ready: /readyz says so from now on. */
-/* The clock that sessions and streams go by. */
-uint64_t management_now_ms(void);
-
 void management_set_ready(struct management *management, bool is_ready);
 
 /* Stops the thread; what is under way is answered 503. Before broker_free. */

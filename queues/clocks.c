@@ -167,12 +167,15 @@ queue_forget_clocks(struct queue *queue)
 
 /* Rates ---------------------------------------------------------------------------------------- */
 
+/* NULL: there is no memory for it. */
 static struct queue_activity *
 activity_of(struct queue_clocks *clocks)
 {
     if (clocks->activity == NULL) {
-        clocks->activity = xalloc(sizeof(*clocks->activity));
-        clocks->activity->folded_ms = clocks->began_ms;
+        clocks->activity = try_alloc(sizeof(*clocks->activity));
+        if (clocks->activity != NULL) {
+            *clocks->activity = (struct queue_activity){.folded_ms = clocks->began_ms};
+        }
     }
     return clocks->activity;
 }
@@ -223,7 +226,7 @@ void
 queue_clocks_fold(struct queue *queue)
 {
     struct queue_activity *activity = activity_of(queue->clocks);
-    int64_t seconds = (now_of(queue) - activity->folded_ms) / RATE_STEP_MS;
+    int64_t seconds = activity == NULL ? 0 : (now_of(queue) - activity->folded_ms) / RATE_STEP_MS;
     if (seconds <= 0) {
         return;
     }
@@ -259,7 +262,10 @@ queue_clocks_on_others_served(struct queue *queue, uint64_t position)
     size_t before = arrival_marks_bytes(marks);
     const struct arrival_mark *mark = arrival_marks_find(marks, position);
     count_memory(queue, marks, before);
-    (void)activity_of(clocks);
+    struct queue_activity *activity = activity_of(clocks);
+    if (activity == NULL) {
+        return;
+    }
     queue_clocks_fold(queue);
     int64_t now_ms = now_of(queue);
     int64_t waited_ms = now_ms - arrival_mark_ms(mark);
@@ -273,6 +279,8 @@ queue_clocks_on_others_served(struct queue *queue, uint64_t position)
         .wait_ms = wait_ms,
         .bucket = bucket < WAIT_BUCKET_COUNT ? bucket : WAIT_BUCKET_COUNT - 1,
     };
+    activity->waits[clocks->served.bucket]++;
+    activity->wait_sum_ms += wait_ms;
 }
 
 /* Reading -------------------------------------------------------------------------------------- */
@@ -461,15 +469,18 @@ static void
 read_activity(const struct queue *queue, struct queue_clock_reading *reading)
 {
     const struct queue_activity *activity = queue->clocks->activity;
+    for (int i = 0; i < DEATH_REASON_COUNT && queue->dying != NULL; i++) {
+        reading->died[i] = queue->dying->died_count[i];
+    }
+    if (activity == NULL) {
+        return;
+    }
     for (int window = 0; window < RATE_WINDOW_COUNT; window++) {
         read_rates(queue, (enum rate_window)window, &reading->rates[window]);
     }
     memcpy(reading->waits, activity->waits, sizeof(activity->waits));
     reading->wait_count = count_waits(activity);
     reading->wait_sum_ms = activity->wait_sum_ms;
-    for (int i = 0; i < DEATH_REASON_COUNT && queue->dying != NULL; i++) {
-        reading->died[i] = queue->dying->died_count[i];
-    }
 }
 
 void

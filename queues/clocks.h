@@ -44,7 +44,8 @@ enum queue_event {
 enum { RATE_STEP_MS = 1000 };
 enum rate_window { RATE_10_S, RATE_1_MIN, RATE_WINDOW_COUNT };
 
-/* Made when something has happened that it counts. */
+/* Made when something has happened that it counts; as long as there is no memory for it, that is
+ * not counted. */
 struct queue_activity {
     uint64_t waits[WAIT_BUCKET_COUNT];
     uint64_t wait_sum_ms;
@@ -129,8 +130,8 @@ queue_clocks_touch(struct queue *queue)
     }
 }
 
-/* The message is acknowledged, or is delivered for good: how long that took is counted. Call before
- * it is settled, or when it was popped. */
+/* The message is acknowledged, or is delivered for good: how long that took is counted, if there is
+ * memory to. Call before it is settled, or when it was popped. */
 void queue_clocks_on_others_served(struct queue *queue, uint64_t position);
 static inline void
 queue_clocks_on_served(struct queue *queue, uint64_t position)
@@ -139,6 +140,7 @@ queue_clocks_on_served(struct queue *queue, uint64_t position)
     if (position - clocks->served.position >= clocks->served.count ||
         queue->deque.memory->now_ms != clocks->served.now_ms) {
         queue_clocks_on_others_served(queue, position);
+        return;
     }
     clocks->activity->waits[clocks->served.bucket]++;
     clocks->activity->wait_sum_ms += clocks->served.wait_ms;

@@ -54,6 +54,18 @@ note_block(struct entry_pages *pages, struct entry_block *block)
     }
 }
 
+/* On the list of its owner: in front, if it has too many blocks in memory. */
+static void
+list_long(struct entry_pages *pages)
+{
+    struct entry_memory *memory = pages->deque->memory;
+    if (pages->block_count > ENTRY_BLOCKS_MAX) {
+        list_prepend(&memory->long_deques, &pages->link);
+    } else {
+        list_append(&memory->long_deques, &pages->link);
+    }
+}
+
 void
 entry_pages_on_block(struct entry_deque *deque)
 {
@@ -75,11 +87,9 @@ entry_pages_on_block(struct entry_deque *deque)
         pages->block_count++;
         note_block(pages, deque->tail);
     }
-    if (!list_link_is_linked(&pages->link)) {
-        list_append(&deque->memory->long_deques, &pages->link);
-    } else if (pages->block_count == ENTRY_BLOCKS_MAX + 1) {
+    if (!list_link_is_linked(&pages->link) || pages->block_count == ENTRY_BLOCKS_MAX + 1) {
         list_remove(&pages->link);
-        list_prepend(&deque->memory->long_deques, &pages->link);
+        list_long(pages);
     }
 }
 
@@ -192,7 +202,7 @@ block_is_busy(const struct entry_memory *memory, const struct entry_block *block
 
 /* How many blocks from `block` on go into one run, and what it will be. */
 static uint32_t
-plan_run(const struct entry_deque *deque, const struct entry_block *block, struct entry_run *run)
+gather_run(const struct entry_deque *deque, const struct entry_block *block, struct entry_run *run)
 {
     uint32_t block_count = 0;
     *run = (struct entry_run){.is_logged = true};
@@ -279,7 +289,7 @@ begin_spill(struct entry_pages *pages, struct entry_spill *spill_out)
     if (grow_runs(pages) != STATUS_OK) {
         return false;
     }
-    uint32_t block_count = plan_run(pages->deque, block, &run);
+    uint32_t block_count = gather_run(pages->deque, block, &run);
     size_t size = entry_run_octets(&run);
     uint8_t *octets = try_alloc(size);
     if (octets == NULL) {
@@ -341,11 +351,7 @@ list_again(struct entry_pages *pages)
     if (memory == NULL || list_link_is_linked(&pages->link) || first_to_spill(pages) == NULL) {
         return;
     }
-    if (pages->block_count > ENTRY_BLOCKS_MAX) {
-        list_prepend(&memory->long_deques, &pages->link);
-    } else {
-        list_append(&memory->long_deques, &pages->link);
-    }
+    list_long(pages);
 }
 
 static void

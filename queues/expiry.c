@@ -244,6 +244,17 @@ index_next(struct queue *queue, struct queue_entry *entry, uint64_t due_ms)
     }
 }
 
+/* The latest deadline so far: also one that has a row, for what comes behind it and is due earlier
+ * needs one, too. */
+static void
+note_latest(struct queue_times *times, const struct queue_entry *entry, uint64_t rounded_ms)
+{
+    uint64_t due_ms = entry->due == DUE_NONE ? NEVER_MS : rounded_ms;
+    if (times->order.latest_ms < due_ms) {
+        times->order.latest_ms = due_ms;
+    }
+}
+
 enum status
 queue_push_until(struct queue *queue, struct queue_entry *entry, uint64_t due_ms)
 {
@@ -261,9 +272,7 @@ queue_push_until(struct queue *queue, struct queue_entry *entry, uint64_t due_ms
         queue_times_on_gone(queue, entry, position);
         return STATUS_NO_MEMORY;
     }
-    if (is_in_order) {
-        times->order.latest_ms = rounded_ms;
-    }
+    note_latest(times, entry, rounded_ms);
     return STATUS_OK;
 }
 
@@ -369,11 +378,14 @@ queue_add_missing_rows(struct queue *queue)
     return STATUS_OK;
 }
 
+/* Once is enough: what comes back from now on gets its row then. */
 void
 queue_times_on_released(struct queue *queue)
 {
-    queue->times->is_out_of_order = true;
-    queue_times_on_levels(queue);
+    if (!queue->times->is_out_of_order) {
+        queue->times->is_out_of_order = true;
+        queue_times_on_levels(queue);
+    }
 }
 
 /* What has come back needs rows from now on. */

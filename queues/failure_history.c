@@ -133,11 +133,16 @@ queue_keep_note(struct queue *queue, struct failure_row *row, uint32_t number,
         return;
     }
     free_note(queue, history);
-    history->note = note;
-    count_memory(queue, 0, note->octets);
     if (number > 0) {
         keep_class(history, number, note->class);
     }
+    /* A longer one than before may be too much as well. */
+    if (queue->failures->history_octets >= FAILURE_HISTORY_OCTETS_MAX) {
+        free(note);
+        return;
+    }
+    history->note = note;
+    count_memory(queue, 0, note->octets);
 }
 
 void

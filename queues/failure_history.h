@@ -4,7 +4,8 @@
  * which something was said have one, beside their row and as long as that; nothing of it is in the
  * log.
  *
- * What one queue keeps is bounded: beyond that nothing more is kept of messages that had nothing.
+ * What one queue keeps is bounded: beyond that nothing more is kept of messages that had nothing,
+ * and of the others no more than the class.
  *
  * Owner: the core thread. */
 #ifndef BOURSE_QUEUES_FAILURE_HISTORY_H
@@ -42,8 +43,9 @@ struct failure_class {
 };
 
 struct failure_history {
-    uint64_t position;                               /* of the message */
-    struct failure_note *note;                       /* of the last attempt that had one; owned */
+    uint64_t position; /* of the message */
+    struct failure_note
+        *note; /* of the last attempt that had one; owned; NULL: there was no room */
     struct failure_class classes[FAILURE_TIMES_MAX]; /* at the places of the times */
 };
 

@@ -18,7 +18,7 @@ _Static_assert(QUORUM_LEVEL_DEFAULT < 8, "queue.level_default has three bits");
 /* Life ----------------------------------------------------------------------------------------- */
 
 static void
-copy_octets(uint8_t *to, struct bytes from)
+put_bytes(uint8_t *to, struct bytes from)
 {
     if (from.size > 0) {
         memcpy(to, from.data, from.size);
@@ -56,10 +56,10 @@ queue_new(uint64_t id, const struct queue_properties *properties)
     assert(properties->name.size <= UINT8_MAX);
     *queue = (struct queue){.references = 1, .name_size = (uint8_t)properties->name.size};
     route_target_init(&queue->target, ROUTE_TARGET_QUEUE, id);
-    copy_octets(queue->name_octets, properties->name);
+    put_bytes(queue->name_octets, properties->name);
     struct queue_settings *settings = (void *)((uint8_t *)queue + offset);
     uint8_t *arguments = (uint8_t *)settings + settings_size;
-    copy_octets(arguments, properties->arguments);
+    put_bytes(arguments, properties->arguments);
     queue->arguments = bytes_make(arguments, properties->arguments.size);
     queue->settings = has_settings ? settings : queue_settings_default();
     if (has_settings) {

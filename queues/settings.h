@@ -138,6 +138,12 @@ void queue_settings_merge(struct queue_settings *settings, const struct queue_se
                           const struct queue_settings *policy,
                           const struct queue_settings *operator_policy);
 
+/* Appends what the definitions of a policy and an operator policy say together, key by key as above
+ * and without any argument. Keys that are no setting of a queue are the operator's, then the
+ * policy's. */
+void queue_settings_merge_definitions(struct buffer *out, struct bytes policy,
+                                      struct bytes operator_policy);
+
 /* The settings whose values differ: bit 1 << SETTING of each. */
 uint32_t queue_settings_differences(const struct queue_settings *a, const struct queue_settings *b);
 

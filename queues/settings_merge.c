@@ -2,6 +2,7 @@
 /* Who wins: two rules a setting, one for policy against operator policy and one for what comes of
  * that against the queue's argument. Both policies are put together first, as RabbitMQ does it: an
  * operator's overflow replaces the policy's, and still gives way to an argument. */
+#include "amqp/table.h"
 #include "base/assert.h"
 #include "queues/settings_fill.h"
 
@@ -114,6 +115,77 @@ queue_settings_merge(struct queue_settings *settings, const struct queue_setting
     }
     queue_settings_finish(settings);
 }
+
+/* Definitions ---------------------------------------------------------------------------------- */
+
+/* The setting that a key of policies stands for; QUEUE_SETTING_COUNT: none. */
+static enum queue_setting
+setting_of_key(struct bytes key)
+{
+    enum queue_setting i = 0;
+    while (i < QUEUE_SETTING_COUNT && !bytes_equal_text(key, queue_setting_name(i))) {
+        i++;
+    }
+    return i;
+}
+
+static bool
+find_key(struct bytes definition, struct bytes wanted, struct table_value *value_out)
+{
+    struct byte_reader reader = byte_reader_make(definition);
+    struct bytes key;
+    while (table_next(&reader, &key, value_out)) {
+        if (bytes_equal(key, wanted)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Which rules are by type concerns arguments only, so the type does not matter here. */
+static void
+fill_from_definition(struct queue_settings *settings, struct bytes definition)
+{
+    queue_settings_fill(settings, QUEUE_TYPE_CLASSIC, definition, SETTINGS_OF_POLICY,
+                        SETTING_FROM_POLICY);
+}
+
+/* Whether the operator's value is in force where both give one. */
+static bool
+operator_wins(struct bytes key, const struct queue_settings *policy,
+              const struct queue_settings *operator_policy)
+{
+    enum queue_setting setting = setting_of_key(key);
+    return setting == QUEUE_SETTING_COUNT ||
+           second_wins(rules[setting].with_operator, setting, policy, operator_policy);
+}
+
+void
+queue_settings_merge_definitions(struct buffer *out, struct bytes policy,
+                                 struct bytes operator_policy)
+{
+    struct queue_settings said;
+    struct queue_settings above;
+    struct bytes key;
+    struct table_value value;
+    struct table_value other;
+    fill_from_definition(&said, policy);
+    fill_from_definition(&above, operator_policy);
+    struct byte_reader reader = byte_reader_make(policy);
+    while (table_next(&reader, &key, &value)) {
+        bool is_replaced =
+            find_key(operator_policy, key, &other) && operator_wins(key, &said, &above);
+        table_put_value(out, key, is_replaced ? &other : &value);
+    }
+    reader = byte_reader_make(operator_policy);
+    while (table_next(&reader, &key, &value)) {
+        if (!find_key(policy, key, &other)) {
+            table_put_value(out, key, &value);
+        }
+    }
+}
+
+/* Differences ---------------------------------------------------------------------------------- */
 
 static bool
 text_differs(const struct queue_settings *a, const struct queue_settings *b,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A slot is the address of a binding. Hashes are not kept but made again from what identifies the
  * binding, whenever slots move. The hash of arguments does not depend on the order of fields or the
- * width of integers, as their comparison does not. */
+ * width of integers, as their comparison does not; on everything else it does, so that peers cannot
+ * prepare arguments that all have one hash. */
 #include "routing/binding_table.h"
 
 #include <stdlib.h>
@@ -39,53 +40,117 @@ scalar_hash(const struct table_value *value, uint64_t seed)
     switch (class) {
     case TABLE_CLASS_INTEGER:
         number = (uint64_t)table_value_integer(value);
-        return bytes_hash(bytes_make(&number, sizeof(number)), mix(seed, class));
+        break;
     case TABLE_CLASS_BOOLEAN:
-        return mix(mix(seed, class), table_value_boolean(value));
+        number = table_value_boolean(value);
+        break;
     case TABLE_CLASS_FLOAT:
-        return mix(mix(seed, class), float_bits(table_value_float(value)));
+        number = float_bits(table_value_float(value));
+        break;
     default:
         return bytes_hash(value->raw, mix(seed, class));
     }
+    return bytes_hash(bytes_make(&number, sizeof(number)), mix(seed, class));
+}
+
+/* How often each name was met in its table: a hash table, at most half full. A slot is the upper
+ * part of the name's hash and the count; 0: empty. */
+enum { NAME_COUNT_BITS = 16, NAME_SLOTS_MIN = 16, NAME_SLOTS_MAX = 2 * TABLE_FIELDS_MAX };
+
+struct name_counts {
+    uint64_t slots[NAME_SLOTS_MAX];
+    uint32_t capacity; /* a power of two */
+    uint32_t used;
+};
+
+/* A field has two octets at least. */
+static void
+name_counts_init(struct name_counts *counts, size_t arguments_size)
+{
+    counts->used = 0;
+    counts->capacity = NAME_SLOTS_MIN;
+    while (counts->capacity < arguments_size && counts->capacity < NAME_SLOTS_MAX) {
+        counts->capacity *= 2;
+    }
+    memset(counts->slots, 0, counts->capacity * sizeof(counts->slots[0]));
+}
+
+/* How often that name was met before; of more fields than peers may send nothing is known. */
+static uint64_t
+name_counts_next(struct name_counts *counts, uint64_t name_hash)
+{
+    uint64_t mask = (UINT64_C(1) << NAME_COUNT_BITS) - 1;
+    uint32_t at = (uint32_t)name_hash & (counts->capacity - 1);
+    for (; counts->slots[at] != 0; at = (at + 1) & (counts->capacity - 1)) {
+        if ((counts->slots[at] & ~mask) == (name_hash & ~mask)) {
+            return counts->slots[at]++ & mask;
+        }
+    }
+    if (counts->used < counts->capacity / 2) {
+        counts->slots[at] = (name_hash & ~mask) | 1;
+        counts->used++;
+    }
+    return 0;
 }
 
 struct nested {
     struct byte_reader reader;
+    uint64_t seed;  /* of the place where it stands */
+    uint64_t index; /* of the next item of an array */
     bool is_table;
 };
 
-static bool
-nested_next(struct nested *nested, struct bytes *name_out, struct table_value *value_out)
+static struct nested
+nested_make(struct bytes octets, bool is_table, uint64_t seed)
 {
-    *name_out = bytes_make(NULL, 0);
-    return nested->is_table ? table_next(&nested->reader, name_out, value_out)
-                            : table_array_next(&nested->reader, value_out);
+    return (struct nested){.reader = byte_reader_make(octets), .seed = seed, .is_table = is_table};
 }
 
-/* The sum over everything inside, at whatever depth: equal for equal tables. Depth is bounded by
+/* The next value, and a hash of where it stands: the name and which of several of that name it is,
+ * or the place in an array, and where that stands in turn. */
+static bool
+nested_next(struct nested *nested, struct name_counts *counts, struct table_value *value_out,
+            uint64_t *place_out)
+{
+    struct bytes name;
+    if (!nested->is_table) {
+        *place_out = mix(nested->seed, nested->index++);
+        return table_array_next(&nested->reader, value_out);
+    }
+    if (!table_next(&nested->reader, &name, value_out)) {
+        return false;
+    }
+    uint64_t name_hash = bytes_hash(name, nested->seed);
+    *place_out = mix(name_hash, name_counts_next(counts, name_hash));
+    return true;
+}
+
+/* The sum over everything inside, at whatever depth, each value hashed with its place: equal for
+ * equal tables, and without the seed nobody can tell for which others. Depth is bounded by
  * validation. */
 static uint64_t
 arguments_hash(struct bytes arguments, uint64_t seed)
 {
     struct nested stack[TABLE_DEPTH_MAX];
+    UNINITIALIZED struct name_counts counts;
     size_t depth = 1;
     uint64_t sum = 0;
-    stack[0] = (struct nested){.reader = byte_reader_make(arguments), .is_table = true};
+    name_counts_init(&counts, arguments.size);
+    stack[0] = nested_make(arguments, true, seed);
     while (depth > 0) {
-        struct bytes name;
         struct table_value value;
-        if (!nested_next(&stack[depth - 1], &name, &value)) {
+        uint64_t place;
+        if (!nested_next(&stack[depth - 1], &counts, &value, &place)) {
             depth--;
             continue;
         }
-        uint64_t name_hash = bytes_hash(name, seed);
         if (value.type == 'A' || value.type == 'F') {
             assert(depth < TABLE_DEPTH_MAX);
-            stack[depth++] = (struct nested){.reader = byte_reader_make(value.raw),
-                                             .is_table = value.type == 'F'};
-            sum += mix(name_hash, value.type);
+            place = mix(place, value.type);
+            stack[depth++] = nested_make(value.raw, value.type == 'F', place);
+            sum += place;
         } else {
-            sum += scalar_hash(&value, name_hash);
+            sum += scalar_hash(&value, place);
         }
     }
     return sum;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ring is cut into arcs of equal length, about one for two points; the points of an arc are
  * chained in order. When arcs are cut in half, a chain falls apart into two that are each in
- * order. */
+ * order; when few points are left, neighbours are joined again. */
 #include "routing/hash_ring.h"
 
 #include <stdlib.h>
@@ -9,7 +9,12 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
-enum { ARC_BITS_MIN = 6, POINTS_PER_ARC = 2, POINTS_CAPACITY_MIN = 128 };
+enum {
+    ARC_BITS_MIN = 6,
+    POINTS_PER_ARC = 2,
+    EMPTY_ARCS_MAX = 8, /* arcs for each point; with more, whoever walks the ring steps over them */
+    POINTS_CAPACITY_MIN = 128,
+};
 
 struct ring_point {
     uint64_t at;
@@ -67,6 +72,22 @@ halve_arcs(struct hash_ring *ring)
     free(old);
 }
 
+static void
+join_arcs(struct hash_ring *ring)
+{
+    uint32_t *old = ring->arcs;
+    make_arcs(ring, ring->arc_bits - 1);
+    for (uint64_t arc = 0; arc < UINT64_C(1) << ring->arc_bits; arc++) {
+        uint32_t *link = &ring->arcs[arc];
+        *link = old[2 * arc];
+        while (*link != 0) {
+            link = &ring->points[*link - 1].next;
+        }
+        *link = old[2 * arc + 1];
+    }
+    free(old);
+}
+
 static uint32_t
 take_point(struct hash_ring *ring)
 {
@@ -114,6 +135,9 @@ hash_ring_remove(struct hash_ring *ring, uint64_t at, uint32_t owner)
     ring->count--;
     if (ring->count == 0) {
         hash_ring_fini(ring);
+    } else if (ring->arc_bits > ARC_BITS_MIN &&
+               ring->count < (UINT64_C(1) << ring->arc_bits) / EMPTY_ARCS_MAX) {
+        join_arcs(ring);
     }
 }
 

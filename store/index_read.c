@@ -141,6 +141,30 @@ read_header(struct index_input *input, struct segment_index *index, uint64_t num
     return is_ordered ? STATUS_OK : STATUS_CORRUPT;
 }
 
+/* Takes one item of a list, as it stands in the file, at the end of that of the index. False: it is
+ * none that may stand there. */
+typedef bool take_item(struct segment_index *index, const uint8_t *at);
+
+/* Reads `count` items of `size` octets, a part at a time. */
+static inline enum status
+read_items(struct index_input *input, struct segment_index *index, uint64_t count, size_t size,
+           take_item *take)
+{
+    for (uint64_t part; count > 0; count -= part) {
+        part = count < TRANSFER_SIZE / size ? count : TRANSFER_SIZE / size;
+        enum status status = input_read(input, input->octets, part * size);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        for (uint64_t i = 0; i < part; i++) {
+            if (!take(index, input->octets + i * size)) {
+                return STATUS_CORRUPT;
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
 static bool
 row_is_right(const struct segment_index *index, const struct index_row *row)
 {
@@ -153,6 +177,20 @@ row_is_right(const struct segment_index *index, const struct index_row *row)
            index_row_compare(row - 1, row->lsn, row->queue & ~RECORD_QUEUE_HANDED_OUT) < 0;
 }
 
+static bool
+take_row(struct segment_index *index, const uint8_t *at)
+{
+    struct index_row *row = &index->rows[index->row_count++];
+    *row = (struct index_row){
+        .lsn = get_u64_le(at),
+        .queue = get_u64_le(at + 8),
+        .body_size = get_u32_le(at + 16),
+        .content_size = get_u32_le(at + 20),
+        .arrival_ms = get_u64_le(at + 24),
+    };
+    return row_is_right(index, row);
+}
+
 static enum status
 read_rows(struct index_input *input, struct segment_index *index, uint64_t count)
 {
@@ -160,32 +198,16 @@ read_rows(struct index_input *input, struct segment_index *index, uint64_t count
         return STATUS_OK;
     }
     index->rows = try_alloc(count * sizeof(*index->rows));
-    if (index->rows == NULL) {
-        return STATUS_NO_MEMORY;
-    }
-    while (index->row_count < count) {
-        uint64_t left = count - index->row_count;
-        uint64_t part = left < TRANSFER_SIZE / ROW_SIZE ? left : TRANSFER_SIZE / ROW_SIZE;
-        enum status status = input_read(input, input->octets, part * ROW_SIZE);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        for (uint64_t i = 0; i < part; i++) {
-            const uint8_t *at = input->octets + i * ROW_SIZE;
-            struct index_row *row = &index->rows[index->row_count++];
-            *row = (struct index_row){
-                .lsn = get_u64_le(at),
-                .queue = get_u64_le(at + 8),
-                .body_size = get_u32_le(at + 16),
-                .content_size = get_u32_le(at + 20),
-                .arrival_ms = get_u64_le(at + 24),
-            };
-            if (!row_is_right(index, row)) {
-                return STATUS_CORRUPT;
-            }
-        }
-    }
-    return STATUS_OK;
+    return index->rows == NULL ? STATUS_NO_MEMORY
+                               : read_items(input, index, count, ROW_SIZE, take_row);
+}
+
+static bool
+take_removal(struct segment_index *index, const uint8_t *at)
+{
+    struct index_removal removal = {.lsn = get_u64_le(at), .queue = get_u64_le(at + 8)};
+    index->removals[index->removal_count++] = removal;
+    return removal.lsn < index->base_lsn && removal.lsn % RECORD_ALIGNMENT == 0;
 }
 
 static enum status
@@ -195,26 +217,8 @@ read_removals(struct index_input *input, struct segment_index *index, uint64_t c
         return STATUS_OK;
     }
     index->removals = try_alloc(count * sizeof(*index->removals));
-    if (index->removals == NULL) {
-        return STATUS_NO_MEMORY;
-    }
-    while (index->removal_count < count) {
-        uint64_t left = count - index->removal_count;
-        uint64_t part = left < TRANSFER_SIZE / REMOVAL_SIZE ? left : TRANSFER_SIZE / REMOVAL_SIZE;
-        enum status status = input_read(input, input->octets, part * REMOVAL_SIZE);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        for (uint64_t i = 0; i < part; i++) {
-            const uint8_t *at = input->octets + i * REMOVAL_SIZE;
-            struct index_removal removal = {.lsn = get_u64_le(at), .queue = get_u64_le(at + 8)};
-            if (removal.lsn >= index->base_lsn || removal.lsn % RECORD_ALIGNMENT != 0) {
-                return STATUS_CORRUPT;
-            }
-            index->removals[index->removal_count++] = removal;
-        }
-    }
-    return STATUS_OK;
+    return index->removals == NULL ? STATUS_NO_MEMORY
+                                   : read_items(input, index, count, REMOVAL_SIZE, take_removal);
 }
 
 static struct index_state
@@ -251,12 +255,38 @@ state_is_right(const struct segment_index *index, const struct index_state *stat
     return state == index->states || index_state_compare(state - 1, state->lsn, state->queue) < 0;
 }
 
-/* What they say of attempts comes behind them, in their order. */
+/* `attempts` is for now whether they are said. */
+static bool
+take_state(struct segment_index *index, const uint8_t *at)
+{
+    struct index_state *state = &index->states[index->state_count++];
+    *state = decode_state(at);
+    state->attempts = (at[58] & STATE_HAS_ATTEMPTS) != 0 ? 1 : 0;
+    return state_is_right(index, state);
+}
+
+/* What states say of attempts comes behind them, in their order. */
+static bool
+number_attempts(struct segment_index *index, const struct index_sizes *sizes)
+{
+    uint32_t attempts_count = 0;
+    for (uint64_t i = 0; i < index->state_count; i++) {
+        struct index_state *state = &index->states[i];
+        if (sizes->version <= 2 || state->attempts == 0) {
+            state->attempts = 0;
+        } else if (attempts_count == sizes->attempts_count) {
+            return false;
+        } else {
+            state->attempts = ++attempts_count;
+        }
+    }
+    return attempts_count == sizes->attempts_count;
+}
+
 static enum status
 read_states(struct index_input *input, struct segment_index *index, const struct index_sizes *sizes)
 {
     uint64_t count = sizes->state_count;
-    uint32_t attempts_count = 0;
     if (count == 0) {
         return STATUS_OK;
     }
@@ -264,53 +294,31 @@ read_states(struct index_input *input, struct segment_index *index, const struct
     if (index->states == NULL) {
         return STATUS_NO_MEMORY;
     }
-    while (index->state_count < count) {
-        uint64_t left = count - index->state_count;
-        uint64_t part = left < TRANSFER_SIZE / STATE_SIZE ? left : TRANSFER_SIZE / STATE_SIZE;
-        enum status status = input_read(input, input->octets, part * STATE_SIZE);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        for (uint64_t i = 0; i < part; i++) {
-            struct index_state *state = &index->states[index->state_count++];
-            const uint8_t *at = input->octets + i * STATE_SIZE;
-            *state = decode_state(at);
-            if (sizes->version > 2 && (at[58] & STATE_HAS_ATTEMPTS) != 0) {
-                state->attempts = ++attempts_count;
-            }
-            if (!state_is_right(index, state) || attempts_count > sizes->attempts_count) {
-                return STATUS_CORRUPT;
-            }
-        }
+    enum status status = read_items(input, index, count, STATE_SIZE, take_state);
+    if (status == STATUS_OK && !number_attempts(index, sizes)) {
+        status = STATUS_CORRUPT;
     }
-    return attempts_count == sizes->attempts_count ? STATUS_OK : STATUS_CORRUPT;
+    return status;
+}
+
+static bool
+take_attempts(struct segment_index *index, const uint8_t *at)
+{
+    struct row_attempts attempts = row_attempts_decode(at);
+    if (!row_attempts_is_right(&attempts)) {
+        return false;
+    }
+    (void)row_attempts_list_add(&index->attempts, &attempts);
+    return true;
 }
 
 static enum status
 read_attempts(struct index_input *input, struct segment_index *index, uint64_t count)
 {
-    struct row_attempts_list *list = &index->attempts;
-    if (row_attempts_list_reserve(list, count) != STATUS_OK) {
+    if (row_attempts_list_reserve(&index->attempts, count) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    while (list->count < count) {
-        uint64_t left = count - list->count;
-        uint64_t part =
-            left < TRANSFER_SIZE / ROW_ATTEMPTS_SIZE ? left : TRANSFER_SIZE / ROW_ATTEMPTS_SIZE;
-        enum status status = input_read(input, input->octets, part * ROW_ATTEMPTS_SIZE);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        for (uint64_t i = 0; i < part; i++) {
-            struct row_attempts attempts =
-                row_attempts_decode(input->octets + i * ROW_ATTEMPTS_SIZE);
-            if (!row_attempts_is_right(&attempts)) {
-                return STATUS_CORRUPT;
-            }
-            (void)row_attempts_list_add(list, &attempts);
-        }
-    }
-    return STATUS_OK;
+    return read_items(input, index, count, ROW_ATTEMPTS_SIZE, take_attempts);
 }
 
 static bool

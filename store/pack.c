@@ -113,7 +113,9 @@ give_name(struct packing *packing)
     const struct disk *disk = packing->disk;
     disk->close(disk->context, &packing->file);
     if (disk->rename(disk->context, packing->aside, packing->name) != STATUS_OK) {
-        return packing_fail(packing, STATUS_IO, "rename", packing->name, 0);
+        enum status status = packing_fail(packing, STATUS_IO, "rename", packing->name, 0);
+        (void)disk->unlink(disk->context, packing->aside);
+        return status;
     }
     if (disk->flush_directory(disk->context) != STATUS_OK) {
         return packing_fail(packing, STATUS_IO, STORE_FLUSH_DIRECTORY, packing->name, 0);
@@ -123,7 +125,7 @@ give_name(struct packing *packing)
 
 /* What is left of them after a power cut is passed over by recovery, which knows that the pack
  * takes their place. That they are gone is on the disk before the pack itself can go: without it
- * they would mean something again. */
+ * they would mean something again. One that cannot be removed stays until then (pack_retire). */
 static enum status
 remove_sources(struct packing *packing)
 {

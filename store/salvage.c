@@ -49,7 +49,7 @@ damaged_name(const char *name, char out[static STORE_NAME_SIZE + 16])
 }
 
 static enum status
-copy_octets(const struct disk *disk, struct disk_file *from, struct disk_file *to)
+copy_file_octets(const struct disk *disk, struct disk_file *from, struct disk_file *to)
 {
     uint8_t *octets = xalloc(COPY_SIZE);
     enum status status = STATUS_OK;
@@ -78,7 +78,7 @@ copy_file(const struct disk *disk, const char *name, const char *to)
         status = disk->open(disk->context, aside, DISK_OPEN_CREATE, &copy);
     }
     if (status == STATUS_OK) {
-        status = copy_octets(disk, source, copy);
+        status = copy_file_octets(disk, source, copy);
     }
     int error = errno;
     disk->close(disk->context, &source);

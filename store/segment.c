@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/buffer.h"
 #include "store/crc32c.h"
 #include "store/little_endian.h"
 #include "store/log_failure.h"
@@ -433,12 +434,61 @@ segment_retire(const struct disk *disk, uint64_t number, uint64_t spare,
     return status;
 }
 
+/* Files whose place a pack took, and which could not be removed then. */
+struct replaced {
+    uint64_t first; /* of the pack */
+    uint64_t last;
+    struct buffer names; /* each ends with a 0 */
+};
+
+static void
+note_replaced(void *argument, const char *name)
+{
+    struct replaced *replaced = argument;
+    uint64_t number;
+    uint64_t last;
+    enum store_file_kind kind = store_file_parse(name, &number, &last);
+    bool is_source = kind == STORE_FILE_SEGMENT || kind == STORE_FILE_PACK;
+    if (is_source && number >= replaced->first && last <= replaced->last &&
+        !(kind == STORE_FILE_PACK && number == replaced->first && last == replaced->last)) {
+        buffer_put(&replaced->names, name, strlen(name) + 1);
+    }
+}
+
+static enum status
+remove_names(const struct disk *disk, struct bytes names, struct log_failure *failure)
+{
+    enum status status = STATUS_OK;
+    while (names.size > 0 && status == STATUS_OK) {
+        const char *name = (const char *)names.data;
+        status = remove_file(disk, name, failure);
+        size_t size = strlen(name) + 1;
+        names = bytes_make(names.data + size, names.size - size);
+    }
+    return status;
+}
+
+/* Without the pack they would mean something again. */
+static enum status
+remove_replaced(const struct disk *disk, uint64_t first, uint64_t last, struct log_failure *failure)
+{
+    struct replaced replaced = {.first = first, .last = last};
+    enum status status = disk->list(disk->context, note_replaced, &replaced);
+    status = status == STATUS_OK ? remove_names(disk, buffer_bytes(&replaced.names), failure)
+                                 : log_failure_set(failure, "list", ".", 0);
+    buffer_fini(&replaced.names);
+    return status;
+}
+
 enum status
 pack_retire(const struct disk *disk, uint64_t first, uint64_t last, struct log_failure *failure)
 {
     char name[STORE_NAME_SIZE];
-    store_file_name(STORE_FILE_PACK, first, last, name);
-    enum status status = remove_file(disk, name, failure);
+    enum status status = remove_replaced(disk, first, last, failure);
+    if (status == STATUS_OK) {
+        store_file_name(STORE_FILE_PACK, first, last, name);
+        status = remove_file(disk, name, failure);
+    }
     if (status == STATUS_OK) {
         remove_companions(disk, first);
     }

@@ -83,7 +83,8 @@ MUST_CHECK enum status segment_retire(const struct disk *disk, uint64_t number, 
  * must not be written to, and cannot become a spare. True also when that cannot be found out. */
 bool segment_is_shared(const struct disk *disk, uint64_t number);
 
-/* The same for `pack.<first>.<last>`, which never becomes a spare. */
+/* The same for `pack.<first>.<last>`, which never becomes a spare, and for what it took the place
+ * of and could not be removed then, before it. */
 MUST_CHECK enum status pack_retire(const struct disk *disk, uint64_t first, uint64_t last,
                                    struct log_failure *failure);
 

@@ -22,6 +22,7 @@ struct worker {
     pthread_t thread;
     bool is_started;
     bool is_busy;
+    uint64_t preparing; /* number of the segment that it is preparing; 0: none */
     struct list jobs;
     pthread_cond_t work;
 };
@@ -91,6 +92,7 @@ struct round {
     bool wants_flush;
     bool wants_report;       /* the core waits for what was written */
     uint64_t unreported;     /* octets written since the core was last woken */
+    uint64_t segment_number; /* of the last batch written; 0: none was */
     uint64_t prepared_count; /* when it last looked */
 };
 
@@ -149,6 +151,19 @@ count_flush(struct store_threads *threads, uint64_t took_us)
     pthread_mutex_unlock(&threads->mutex);
 }
 
+/* A segment can be opened, and written, as soon as it has its name, which is on the disk only when
+ * the job that prepares it is done. Until then a power cut may take the name away, and with it what
+ * is flushed. */
+static void
+wait_for_name(struct store_threads *threads, const struct round *round)
+{
+    pthread_mutex_lock(&threads->mutex);
+    while (round->segment_number != 0 && threads->other.preparing == round->segment_number) {
+        pthread_cond_wait(&threads->log_work, &threads->mutex);
+    }
+    pthread_mutex_unlock(&threads->mutex);
+}
+
 /* Before the flush, which takes longest, the core is woken only for what is worth it: contents that
  * go back, a mark that a consumer waits for. Every flush wakes it anyhow, and what wants none is
  * flushed within 100 ms. */
@@ -161,6 +176,7 @@ round_flush(struct store_threads *threads, struct round *round)
     if (!round->wants_flush) {
         return;
     }
+    wait_for_name(threads, round);
     uint64_t began_us = read_clock_us();
     if (log_writer_flush(threads->writer, &failure) != STATUS_OK) {
         threads->fatal(threads->fatal_context, &failure);
@@ -201,6 +217,7 @@ round_add_written(struct round *round, struct list *written)
         round->wants_flush |= batch->wants_flush;
         round->wants_report |= batch->wants_report;
         round->unreported += batch_size(batch);
+        round->segment_number = batch->segment_number;
         list_append(&round->written, link);
     }
 }
@@ -260,6 +277,12 @@ run_log(void *context)
 
 /* The threads that carry out jobs -------------------------------------------------------------- */
 
+static uint64_t
+prepared_by(const struct io_job *job)
+{
+    return job != NULL && job->type == IO_PREPARE ? job->prepare.header.number : 0;
+}
+
 static struct io_job *
 worker_take(struct worker *worker)
 {
@@ -272,9 +295,11 @@ worker_take(struct worker *worker)
         pthread_cond_wait(&worker->work, &threads->mutex);
     }
     struct list_link *link = list_pop(&worker->jobs);
-    worker->is_busy = link != NULL;
+    struct io_job *job = link == NULL ? NULL : CONTAINER_OF(link, struct io_job, link);
+    worker->is_busy = job != NULL;
+    worker->preparing = prepared_by(job);
     pthread_mutex_unlock(&threads->mutex);
-    return link == NULL ? NULL : CONTAINER_OF(link, struct io_job, link);
+    return job;
 }
 
 static void *
@@ -293,6 +318,7 @@ run_worker(void *context)
         if (job->type == IO_PREPARE) {
             threads->prepared_count++;
             threads->log_wants_segment = false;
+            worker->preparing = 0;
             pthread_cond_signal(&threads->log_work);
         }
         list_append(&threads->done, &job->link);

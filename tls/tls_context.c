@@ -11,9 +11,9 @@
 struct tls_context {
     struct log *log;
     pthread_mutex_t lock;
-    struct tls_snapshot *snapshot; /* in force; a reference; under `lock` */
-    struct tls_snapshot *staged;   /* a reference of whoever reloads; NULL: nothing is */
-    char *staged_name;             /* its certificate; owned */
+    struct tls_snapshot *snapshot; /* that is shown; a reference; under `lock` */
+    struct tls_snapshot *prepared; /* to be shown, or NULL; a reference; of who reloads */
+    char *prepared_certificate;    /* its path; owned */
 };
 
 struct tls_context *
@@ -39,59 +39,46 @@ tls_context_unref(struct tls_context **context_pointer)
     if (context == NULL) {
         return;
     }
-    tls_context_drop_staged(context);
+    tls_context_forget(context);
     tls_snapshot_unref(&context->snapshot);
     pthread_mutex_destroy(&context->lock);
     free(context);
 }
 
 void
-tls_context_drop_staged(struct tls_context *context)
+tls_context_forget(struct tls_context *context)
 {
-    tls_snapshot_unref(&context->staged);
-    free(context->staged_name);
-    context->staged_name = NULL;
+    tls_snapshot_unref(&context->prepared);
+    free(context->prepared_certificate);
+    context->prepared_certificate = NULL;
 }
 
 enum status
-tls_context_stage(struct tls_context *context, const struct tls_settings *settings, char *why,
-                  size_t why_size)
+tls_context_prepare(struct tls_context *context, const struct tls_settings *settings, char *why,
+                    size_t why_size)
 {
-    struct tls_snapshot *fresh = tls_snapshot_new(settings, tls_transport_on_verify, why, why_size);
-    if (fresh == NULL) {
+    tls_context_forget(context);
+    context->prepared = tls_snapshot_new(settings, tls_transport_on_verify, why, why_size);
+    if (context->prepared == NULL) {
         return STATUS_REJECTED;
     }
-    tls_context_drop_staged(context);
-    context->staged = fresh;
-    context->staged_name = xstrdup(settings->certificate);
+    context->prepared_certificate = xstrdup(settings->certificate);
     return STATUS_OK;
 }
 
 void
-tls_context_take_staged(struct tls_context *context)
+tls_context_take(struct tls_context *context)
 {
-    if (context->staged == NULL) {
+    if (context->prepared == NULL) {
         return;
     }
     pthread_mutex_lock(&context->lock);
     struct tls_snapshot *old = context->snapshot;
-    context->snapshot = context->staged;
+    context->snapshot = context->prepared;
     pthread_mutex_unlock(&context->lock);
-    context->staged = NULL;
-    tls_snapshot_unref(&old);
-    log_info(context->log, "tls.reloaded", "certificate=\"%s\"", context->staged_name);
-    tls_context_drop_staged(context);
-}
-
-enum status
-tls_context_reload(struct tls_context *context, const struct tls_settings *settings, char *why,
-                   size_t why_size)
-{
-    enum status status = tls_context_stage(context, settings, why, why_size);
-    if (status == STATUS_OK) {
-        tls_context_take_staged(context);
-    }
-    return status;
+    context->prepared = old;
+    log_info(context->log, "tls.reloaded", "certificate=\"%s\"", context->prepared_certificate);
+    tls_context_forget(context);
 }
 
 struct tls_snapshot *

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Certificates and settings of a TLS listener, and the transports that use them. A reload builds a
- * new context beside the old one and swaps it in once all else of the reload is known to be good;
- * connections keep the one they began with until they end. A reload may happen while other threads
- * accept; transports belong to the thread that made them. */
+ * new context and swaps it in; connections keep the one they began with until they end. A reload
+ * may happen while other threads accept, but one thread does them all; transports belong to the
+ * thread that made them. */
 #ifndef BOURSE_TLS_TLS_CONTEXT_H
 #define BOURSE_TLS_TLS_CONTEXT_H
 
@@ -42,19 +42,17 @@ struct tls_context *tls_context_new(const struct tls_settings *settings, struct 
 /* Drops the listener's reference; connections that use it live on. */
 void tls_context_unref(struct tls_context **context);
 
-/* Loads anew, and keeps what was loaded beside what is in force, in place of what was kept before.
- * On failure everything stays as it is and `why` says the reason. */
-MUST_CHECK enum status tls_context_stage(struct tls_context *context,
-                                         const struct tls_settings *settings, char *why,
-                                         size_t why_size);
-/* What was staged is in force, or is forgotten. Nothing was: nothing happens. */
-void tls_context_take_staged(struct tls_context *context);
-void tls_context_drop_staged(struct tls_context *context);
+/* Loads anew, for tls_context_take; what was prepared before is forgotten. STATUS_REJECTED: `why`
+ * says the reason, and nothing is prepared. Nobody is shown it yet. */
+MUST_CHECK enum status tls_context_prepare(struct tls_context *context,
+                                           const struct tls_settings *settings, char *why,
+                                           size_t why_size);
 
-/* Both in one. */
-MUST_CHECK enum status tls_context_reload(struct tls_context *context,
-                                          const struct tls_settings *settings, char *why,
-                                          size_t why_size);
+/* Whoever connects from now on is shown what was prepared; nothing changes without that. */
+void tls_context_take(struct tls_context *context);
+
+/* Everything stays as it is. */
+void tls_context_forget(struct tls_context *context);
 
 /* Makes server transports for accepted sockets. The context outlives the factory. */
 struct transport_factory tls_context_factory(struct tls_context *context);

@@ -33,7 +33,7 @@ def documents():
 def names_in_sources():
     """Every identifier of our sources, and per file."""
     files = {path: set(re.findall(r"\w+", path.read_text()))
-             for folder in FOLDERS for path in (ROOT / folder).iterdir()
+             for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")
              if path.suffix in (".c", ".h", ".def")}
     return set().union(*files.values()), files
 
@@ -51,7 +51,7 @@ def check(document, everything, files):
             linked |= files.get(path, set())
         names = FUNCTION.findall(line) if document.parent == ROOT / "docs" else []
         for name in names:
-            # Metrics are named by a prefix and what stands in the tables of management/metrics_*.c.
+            # Metrics are named by a prefix and what stands in the tables of management/monitor/metrics_*.c.
             if not {name, METRIC_PREFIX.sub("", name)} & everything:
                 yield number, f"{name} is not in the sources"
         if names and linked and line.startswith("| `") and names[0] not in linked \
@@ -70,7 +70,7 @@ def events_of_sources(families):
     """Every event that a source logs, with its level; None: that goes by a variable."""
     events = set()
     for folder in FOLDERS:
-        for path in (ROOT / folder).glob("*.c"):
+        for path in (ROOT / folder).rglob("*.c"):
             text = path.read_text()
             events |= {(name, level) for level, name in LOG_CALL.findall(text)}
             events |= {(name, level.lower() or None) for level, name in LOG_CALL_WITH_LEVEL.findall(text)}

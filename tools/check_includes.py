@@ -24,10 +24,21 @@ FOLDERS = {
     "queues": ["base", "amqp", "routing", "store"],
 }
 FOLDERS["broker"] = [*FOLDERS]
-FOLDERS["management"] = [folder for folder in FOLDERS if folder != "store"]
+FOLDERS["management"] = [*(folder for folder in FOLDERS if folder != "store"), "store/content.h"]
 FOLDERS["cli"] = [*FOLDERS]
 FOLDERS["bench"] = [*FOLDERS]
 FOLDERS["tests"] = [*FOLDERS]
+
+# Within management the same, a folder at a time; what stands beside them may include them all.
+PARTS = {
+    "management/json": [],
+    "management/definitions": ["management/json"],
+    "management/http": ["management/json"],
+    "management/views": ["management/json", "management/http"],
+    "management/ask": ["management/json", "management/http", "management/views"],
+}
+PARTS["management/monitor"] = ["management/json", "management/http", "management/views", "management/ask"]
+PARTS["management/routes"] = [*PARTS]
 
 # Outside library: how its headers begin, and the folders or files that may include them.
 LIBRARIES = {
@@ -60,12 +71,16 @@ def allowed(target, rules):
     return target in rules or target.split("/")[0] in rules
 
 
-def check_ours(folder, target):
+def check_ours(path, target):
+    folder, part = path.split("/")[0], path.rsplit("/", 1)[0]
     if "/" not in target:
         return f'"{target}" is not a path from the root'
-    if target.split("/")[0] == folder or allowed(target, FOLDERS[folder]):
-        return None
-    return f"{folder} may not include {target}"
+    if target.split("/")[0] == folder:
+        target_part = target.rsplit("/", 1)[0]
+        if part not in PARTS or target_part == part or target_part in PARTS[part]:
+            return None
+        return f"{part} may not include {target}"
+    return None if allowed(target, FOLDERS[folder]) else f"{folder} may not include {target}"
 
 
 def check_outside(folder, path, target):
@@ -87,7 +102,7 @@ def check_file(root, path):
         if not match:
             continue
         bracket, target = match.groups()
-        complaint = check_ours(folder, target) if bracket == '"' \
+        complaint = check_ours(path, target) if bracket == '"' \
             else check_outside(folder, path, target)
         if complaint:
             yield number, complaint

@@ -11,6 +11,7 @@ if it all came out as told.
 
 import pathlib
 import re
+import shutil
 import ssl
 import subprocess
 import sys
@@ -27,11 +28,12 @@ AUDITOR = ("  auditor: {auth: password, password-file: secrets/auditor,"
 ORDERS = [("order.eu.placed", "three books"), ("order.us.placed", "a lamp"),
           ("order.eu.placed", "a bicycle"), ("order.jp.placed", "green tea")]
 QUEUES = ["billing", "warehouse", "mail", "analytics", "orders.unrouted", "dlq"]
-EXPECTED = {"billing": 3, "warehouse": 5, "mail": 4, "analytics": 4, "orders.unrouted": 0, "dlq": 0}
+EXPECTED = {"billing": 3, "warehouse": 5, "mail": 4, "analytics": 4, "orders.unrouted": 0, "dlq": 1}
 
 
 def prepare():
-    """Certificates, passwords, and the shop's file with the auditor in it."""
+    """Certificates, passwords, the shop's file with the auditor in it, and nothing of a run before."""
+    shutil.rmtree(DIRECTORY / "data", ignore_errors=True)
     subprocess.run([ROOT / "tools/dev-certs", TLS, "checkout", "billing", "warehouse"], check=True)
     subprocess.run([ROOT / "tools/dev-secrets", ROOT / "build/dev/secrets", "mailer", "oncall"],
                    check=True)
@@ -115,18 +117,17 @@ def place_orders(broker):
 
 
 def take(channel, queue):
-    """The next message of `queue` for a consumer, not yet acknowledged."""
-    for method, _properties, body in channel.consume(queue, inactivity_timeout=3):
-        if method is None:
-            sys.exit(f"demo: nothing arrived from {queue}")
-        return method, body.decode()
+    """The next message of `queue`, not yet acknowledged; the others stay where they are."""
+    method, _properties, body = channel.basic_get(queue)
+    if method is None:
+        sys.exit(f"demo: nothing waits in {queue}")
+    return method, body.decode()
 
 
 def work(broker):
     """billing takes two orders: one it can bill, one it rejects. Then it says what was paid."""
     connection = broker.service("billing")
     channel = connection.channel()
-    channel.basic_qos(prefetch_count=1)
     method, body = take(channel, "billing")
     channel.basic_ack(method.delivery_tag)
     channel.confirm_delivery()
@@ -134,8 +135,7 @@ def work(broker):
     say(f"  billing acknowledges {body!r} and publishes order.eu.paid")
     method, body = take(channel, "billing")
     channel.basic_reject(method.delivery_tag, requeue=False)
-    say(f"  billing rejects {body!r}")
-    channel.cancel()
+    say(f"  billing rejects {body!r}, which goes to dlq")
     connection.close()
 
 
@@ -145,7 +145,6 @@ def read_mail(broker):
     method, body = take(channel, "mail")
     channel.basic_ack(method.delivery_tag)
     say(f"  mailer, by password, acknowledges {body!r}")
-    channel.cancel()
     connection.close()
 
 
@@ -191,6 +190,7 @@ def main():
         say("  copies: " + ", ".join(f"{count} in {queue}" for queue, count in copies.items()))
         work(broker)
         copies["warehouse"] += 1  # order.eu.paid
+        copies["dlq"] += 1  # what was rejected
         read_mail(broker)
         publish_nowhere(channel)
         left = depths(channel)

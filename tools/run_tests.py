@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs test suites one after the other; the last line is the sum, `N passed, N failed`.
+"""Runs test suites; the last line is the sum, `N passed, N failed`.
+
+One after the other, but for those that leave a processor idle: where there are two, they run beside
+the integration tests, and are shown when those are done.
 
 Sanitizers write to files, because Criterion passes a test that leaks; every report counts as a
 failure. So does a suite that crashed, hung or ran nothing: no suite can vanish from the sum.
@@ -25,6 +28,12 @@ THREAD_BINARY = "build/thread/bourse"
 # is the whole.
 THREAD_FILES = ("load", "backlog", "tls", "reload", "authentication", "process", "publishing",
                 "consuming", "transactions")
+
+# A library of the test framework reads all certificates of the system when a test begins, with a
+# strstr() for each; checked strictly, that is a quarter of the time that unit tests take.
+UNIT_ASAN_OPTIONS = "intercept_strstr=0"
+FRONT = "integration"
+BESIDE = ("sim", "interop", "console", "crash", "thread")
 
 
 class Result:
@@ -110,50 +119,104 @@ def environment(options, reports):
     return env
 
 
-def stream(command, env):
-    """Runs `command`, showing its output as it comes. Returns (exit status, output)."""
+running = set()  # what was started; whoever interrupts us ends it
+
+
+def end_running():
+    for process in list(running):
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def stream(command, env, show):
+    """Runs `command`, handing its output to `show` as it comes. Returns (exit status, output)."""
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                start_new_session=True)
 
     def kill():
-        print(f"\n{command[0]}: not done after {SUITE_TIMEOUT_S} s, killed", flush=True)
+        show(f"\n{command[0]}: not done after {SUITE_TIMEOUT_S} s, killed\n".encode())
         os.killpg(process.pid, signal.SIGKILL)
 
+    running.add(process)
     timer = threading.Timer(SUITE_TIMEOUT_S, kill)
     timer.start()
     chunks = []
     try:
         while chunk := process.stdout.read1(65536):
             chunks.append(chunk)
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.flush()
-        return process.wait(), b"".join(chunks).decode(errors="replace")
-    except KeyboardInterrupt:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
-        raise
+            show(chunk)
+        status = process.wait()
+        running.discard(process)
+        return status, b"".join(chunks).decode(errors="replace")
     finally:
         timer.cancel()
 
 
-def run_suite(name, command, parse, env):
-    print(f"== {name}", flush=True)
-    try:
-        status, output = stream(command, env)
-    except OSError as error:
-        print(f"{name}: {error}")
-        return Result(failed=1)
+def show_now(octets):
+    sys.stdout.buffer.write(octets)
+    sys.stdout.flush()
+
+
+def judge(name, status, output, parse, show):
     result = parse(output)
     if parse is parse_check and status != 0:
         return Result(failed=1)
     if result.none_ran():
-        print(f"{name}: no test ran (exit status {status})")
+        show(f"{name}: no test ran (exit status {status})\n".encode())
         result.failed += 1
     elif status != 0 and result.failed == 0:
-        print(f"{name}: every test passed, but the exit status is {status}")
+        show(f"{name}: every test passed, but the exit status is {status}\n".encode())
         result.failed += 1
     return result
+
+
+def run_suite(options, name, env, show):
+    """Returns its result, with the time that it took."""
+    started = time.monotonic()
+    command, parse = commands(options)[name]
+    if name == "unit":
+        env = dict(env, ASAN_OPTIONS=f"{env['ASAN_OPTIONS']}:{UNIT_ASAN_OPTIONS}")
+    env = dict(env, BOURSE_BIN=str(ROOT / binary_of(options, name)), BOURSE_THREADS=threads_of(name))
+    show(f"== {name}\n".encode())
+    try:
+        status, output = stream(command, env, show)
+        result = judge(name, status, output, parse, show)
+    except OSError as error:
+        show(f"{name}: {error}\n".encode())
+        result = Result(failed=1)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def run_beside(options, names, env):
+    """Runs FRONT, and `names` one after the other beside it. Returns the results by name."""
+    results, held = {}, []
+
+    def run_others():
+        for name in names:
+            results[name] = run_suite(options, name, env, held.append)
+
+    others = threading.Thread(target=run_others, daemon=True)
+    others.start()
+    results[FRONT] = run_suite(options, FRONT, env, show_now)
+    others.join()
+    show_now(b"".join(held))
+    return results
+
+
+def run_all(options, env):
+    """Returns the results by name, in the order that was asked for."""
+    beside = [name for name in options.suites if name in BESIDE]
+    if os.cpu_count() < 2 or FRONT not in options.suites:
+        beside = []
+    results = {name: None for name in options.suites}
+    for name in options.suites:
+        if name == FRONT and beside:
+            results.update(run_beside(options, beside, env))
+        elif name not in beside:
+            results[name] = run_suite(options, name, env, show_now)
+    return results
 
 
 def count_reports(reports):
@@ -176,14 +239,11 @@ def main():
     reports.mkdir(parents=True)
     env = environment(options, reports)
 
-    results = {}
-    for name in options.suites:
-        started = time.monotonic()
-        command, parse = commands(options)[name]
-        env["BOURSE_BIN"] = str(ROOT / binary_of(options, name))
-        env["BOURSE_THREADS"] = threads_of(name)
-        results[name] = run_suite(name, command, parse, env)
-        results[name].seconds = time.monotonic() - started
+    try:
+        results = run_all(options, env)
+    except KeyboardInterrupt:
+        end_running()
+        raise
     reported = count_reports(reports)
 
     print("== summary")

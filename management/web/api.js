@@ -27,7 +27,9 @@ export function query(parameters) {
     `${part(name)}=${part(value)}`).join("&");
 }
 
+// A browser leaves the names . and .. out of a path, and would ask about something else.
 export async function ask(method, path, body) {
+  if (/\/\.\.?([/?]|$)/.test(path)) throw new Refusal(0, "Say names . and .. on the command line.");
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (session !== null && method !== "GET") headers["X-Bourse-CSRF"] = session.csrf;

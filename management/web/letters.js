@@ -28,14 +28,9 @@ function choose(main) {
 
 // One queue ------------------------------------------------------------------------------------
 
-// What a group is as a filter: exactly its messages.
-function filterOf(group) {
-  const filter = {};
-  for (const name of ["origin_queue", "reason", "error_class", "routing_key"]) {
-    if (group[name] !== null && group[name] !== undefined) filter[name] = group[name];
-  }
-  return filter;
-}
+// What a group is as a filter: exactly its messages. An empty word is for those that have none.
+const filterOf = (group) => Object.fromEntries(["origin_queue", "reason", "error_class",
+  "routing_key"].map((name) => [name, group[name] ?? ""]));
 
 const between = (from, to) => from === to ? from : `${from} to ${to}`;
 
@@ -92,7 +87,8 @@ function sampleButton(vhost, name, group) {
 
 function verbs(vhost, name, group, work, load) {
   return [button("Replay…", () => replayDialog(vhost, name, group, work, load), { class: "primary" }),
-    link(deskPath(vhost, name, "export") + query(group.filter), "Export", { class: "button",
+    link(deskPath(vhost, name, "export?") + Object.entries(group.filter).map(([word, text]) =>
+      `${word}=${part(text)}`).join("&"), "Export", { class: "button",
       download: `${name.replace(/[^\w.-]/g, "_")}.ndjson` }),
     button("Drop…", () => dropDialog(vhost, name, group, work, load), { class: "danger" })];
 }

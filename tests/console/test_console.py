@@ -98,6 +98,22 @@ def test_a_queue_is_paused_resumed_and_purged_with_its_name_typed(browser, broke
     assert broker.api.call("GET", "/api/queues/%2F/handled")["messages"] == 0
 
 
+# A browser leaves "." and ".." out of a path, however they are written: to purge the queue "." was to
+# delete the queue "contents".
+def test_a_name_that_no_path_of_a_browser_can_have_is_not_asked_about(browser, broker, channel):
+    broker.api.queue("contents")
+    channel.call("queue.declare", queue=".", durable=True)
+    channel.publish("", ".", b"x")
+    browser.go("queue/%2F/.")
+    browser.press("Purge")
+    browser.fill("Type .", ".")
+    browser.press("Purge", "//dialog")
+    browser.wait_text("on the command line")
+    assert broker.api.call("GET", "/api/queues/%2F/contents")["name"] == "contents"
+    browser.press("Cancel", "//dialog")
+    channel.call("queue.delete", queue=".")
+
+
 def test_four_thousand_dead_letters_are_triaged_and_replayed(browser, broker, channel):
     broker.api.queue("dead")
     broker.api.queue("orders", **{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"})
@@ -127,6 +143,28 @@ def test_four_thousand_dead_letters_are_triaged_and_replayed(browser, broker, ch
     assert broker.api.call("GET", "/api/queues/%2F/orders")["messages"] == 4000
     browser.go("audit")
     browser.wait_text("mended")
+
+
+# The group of messages without a reason, error class or origin was shown with a filter that leaves
+# these out: it meant every message of that key, whatever it died of.
+def test_a_group_without_a_reason_is_no_more_than_that_group(browser, broker, channel):
+    broker.api.queue("mixed")
+    broker.api.queue("tasks", **{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "mixed",
+                                 "x-message-ttl": 1})
+    channel.publish("", "mixed", b"nobody knows why")
+    channel.publish("", "tasks", b"expired")
+    channel.wait_for_counts("mixed", 2, 0)
+    browser.go("dead-letters/%2F/mixed")
+    browser.wait_text("in 2 groups")
+    href = browser.find("//li[contains(., 'unknown')]//a[.='Export']").get_attribute("href")
+    path = href[href.index("/api/"):]
+    assert broker.api.call("GET", path)["payload"] == "nobody knows why"  # one line
+    browser.press("Drop…", "//li[contains(., 'unknown')]")
+    browser.fill("Why", "nobody asked")
+    browser.fill("Type mixed", "mixed")
+    browser.press("Drop", "//dialog")
+    browser.wait_text("1 of 2 dropped")
+    assert broker.api.call("GET", "/api/queues/%2F/mixed")["messages"] == 1
 
 
 def test_a_route_is_explained_with_the_reasons_of_those_that_do_not_match(browser, broker, channel):

@@ -3,7 +3,7 @@
  * says why, or: what is written of it in our own form passes `bourse check`, what is written as
  * JSON is read again as the same, and a core takes it over, or says in a line what it cannot have.
  */
-#include "management/definitions_read.h"
+#include "management/definitions/definitions_read.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +11,8 @@
 #include "broker/examine.h"
 #include "cli/definitions_yaml.h"
 #include "config/literal.h"
-#include "management/definitions_apply.h"
-#include "management/definitions_write.h"
+#include "management/definitions/definitions_apply.h"
+#include "management/definitions/definitions_write.h"
 #include "tests/fuzz/core_world.h"
 #include "tests/fuzz/target.h"
 

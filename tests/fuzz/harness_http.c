@@ -3,14 +3,14 @@
  * network cuts, and a request. Its head is the same however it is cut; its path is refused with a
  * reason, or what it was taken apart to makes the same again when it is encoded anew, and there is
  * one route for it or none; the part of a form lies within the body. */
-#include "management/http_head.h"
-#include "management/multipart.h"
-#include "management/route.h"
+#include "management/http/http_head.h"
+#include "management/http/multipart.h"
+#include "management/http/route.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "management/base64.h"
+#include "management/json/base64.h"
 #include "tests/fuzz/target.h"
 #include "tests/support/exact_copy.h"
 

@@ -5,6 +5,7 @@ What a broker says is said here by a small server on a unix socket, so that ever
 name can come; that the two fit is tried with a real broker at the end.
 """
 
+import contextlib
 import fcntl
 import http.server
 import json
@@ -17,6 +18,7 @@ import signal
 import socket
 import socketserver
 import stat
+import struct
 import subprocess
 import termios
 import textwrap
@@ -107,6 +109,17 @@ def test_rows_come_as_table_csv_json_and_names(fake):
     assert names == ["orders", 'evil\\x1b[2J,"q"\\n$(touch pwned)']
 
 
+# An address of something else, as a proxy that answers everything with an object of its own.
+@pytest.mark.parametrize("answer", [{"error": "no such tenant"}, "hello", None])
+def test_an_answer_that_is_no_list_is_not_an_empty_one(fake, answer):
+    for path in ("/api/queues", "/api/queues?disable_stats=true", "/api/users"):
+        fake.answers[f"GET {path}"] = (200, answer)
+    for words in (("ls", "queues"), ("ls", "queues", "-o", "json"), ("queue", "ls", "-o", "name"),
+                  ("user", "ls")):
+        done = fake.run(*words)
+        assert done.returncode == 69 and "no list" in done.stderr and done.stdout == "", done
+
+
 def test_names_are_one_segment_and_bodies_are_json(fake):
     fake.answers["PUT /api/queues/a%2Fb/x%20%2F%3F"] = (201, None)
     done = fake.run("queue", "declare", "x /?", "-p", "a/b", "--argument", "x-max-length=5",
@@ -123,7 +136,12 @@ def test_names_are_one_segment_and_bodies_are_json(fake):
     (401, {"error": "not_authorized", "reason": "read access to queue 'q' refused"}, 77, "read access"),
     (403, {"reason": "no configure right"}, 77, "no configure right"),
     (404, {"error": "Object Not Found", "reason": "Not Found"}, 66, "bourse ls"),
-    (400, {"error": "bad_request", "reason": "inequivalent arg 'durable'"}, 1, "inequivalent arg"),
+    (404, {"error": "Object Not Found", "reason": "Not Found: vhost '/'"}, 66, "bourse ls vhosts"),
+    (404, {"error": "Object Not Found", "reason": "there is no generation 9"}, 66, "bourse: there is no generation 9\n"),
+    (403, {"reason": "ACCESS_REFUSED - queue name 'amq.x' contains reserved prefix 'amq.*'"}, 77, "choose another"),
+    (400, {"error": "bad_request", "reason": "vhost_or_user_not_found"}, 66, "bourse ls users"),
+    (400, {"error": "bad_request", "reason": "inequivalent arg 'durable'"}, 1, "HTTP 400): inequivalent arg 'durable'\n"),
+    (400, {"reason": "PRECONDITION_FAILED - inequivalent arg 'durable'"}, 1, '"bourse explain 406"'),
     (405, None, 1, "older than this command"), (412, {"reason": "in use"}, 1, "--if-empty"),
     (503, {"reason": "busy"}, 1, "try again"), (500, None, 1, "HTTP 500"),
 ])
@@ -132,6 +150,39 @@ def test_each_refusal_says_what_why_and_what_next(fake, status, answer, exit_sta
     done = fake.run("queue", "delete", "q")
     assert done.returncode == exit_status and done.stdout == ""
     assert told in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("reason", ["Not Found", "NOT_FOUND - no queue 'ordrs' in vhost '/'"])
+def test_a_mistyped_name_is_guessed_from_those_that_there_are(fake, reason):
+    fake.answers["GET /api/queues/%2F?disable_stats=true"] = (200, QUEUES)
+    fake.answers["DELETE /api/queues/%2F/ordrs"] = (404, {"error": "Object Not Found", "reason": reason})
+    done = fake.run("queue", "delete", "ordrs")
+    assert done.returncode == 66
+    assert done.stderr.startswith('bourse: there is no queue "ordrs" in vhost "/" (did you mean "orders"?); ')
+
+
+@pytest.mark.parametrize("words", [("queue", "show", ""), ("vhost", "add", ""), ("conn", "close", ""), ("peek", "")])
+def test_an_empty_name_is_misuse_and_asks_nobody(fake, words):
+    done = fake.run(*words)
+    assert done.returncode == 64 and done.stderr.endswith(" is empty\n") and fake.requests == []
+
+
+# The library that lays out tables never ends over a letter that its locale does not know.
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_names_in_any_script_are_laid_out_in_any_locale(fake, locale):
+    fake.answers["GET /api/queues"] = (200, [{"name": "bestellungen-für-中文"}, {"name": "q"}])
+    done = fake.run("ls", "queues", env={**os.environ, "LC_ALL": locale})
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["NAME", "bestellungen-für-中文", "q"]
+
+
+def test_tags_are_words(fake):
+    fake.answers["GET /api/users"] = (200, [{"name": "eve", "tags": ["monitoring", "policymaker"]}])
+    assert "eve  monitoring, policymaker -" in fake.run("user", "ls").stdout
+
+
+def test_the_default_exchange_is_shown_by_its_empty_name(fake):
+    fake.answers["GET /api/exchanges/%2F/amq.default"] = (200, {"name": "", "type": "direct"})
+    assert "TYPE         direct\n" in fake.run("exchange", "show", "").stdout
 
 
 def test_no_broker_is_status_69(tmp_path):
@@ -188,7 +239,28 @@ def test_a_password_comes_from_input_and_is_never_printed(fake, canaries):
     fake.answers["PUT /api/users/eve"] = (201, None)
     done = fake.run("user", "add", "eve", "--role", "monitor", input=secret + "\n")
     assert done.returncode == 0 and secret not in done.stdout + done.stderr
-    assert fake.requests == [("PUT /api/users/eve", {"password": secret, "tags": "monitoring"})]
+    assert fake.requests == [("GET /api/users/eve", None),
+                             ("PUT /api/users/eve", {"password": secret, "tags": "monitoring"})]
+
+
+# Names of others stand in what a broker gives as its reason.
+def test_a_reason_does_not_steer_the_terminal(fake):
+    fake.answers["DELETE /api/queues/%2F/q"] = (400, {"error": "bad_request",
+                                                      "reason": "of \x1b[31m'\x9b31mred\x07'"})
+    done = fake.run("queue", "delete", "q")
+    assert done.returncode == 1
+    assert "of \\x1b[31m'\\u{9b}31mred\\x07'" in done.stderr
+    assert not [octet for octet in done.stderr if octet != "\n" and not octet.isprintable()]
+
+
+# PUT would take an administrator's role, and the password of whoever uses it.
+def test_a_user_who_is_there_is_not_added(fake):
+    fake.answers["GET /api/users/eve"] = (200, {"name": "eve", "tags": ["administrator"]})
+    for words in ([], ["--role", "monitor"], ["--by-certificate"]):
+        done = fake.run("user", "add", "eve", *words, input="word\n")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "already" in done.stderr and "user passwd" in done.stderr
+    assert set(fake.requests) == {("GET /api/users/eve", None)}
 
 
 def test_octets_that_are_no_text_are_published_as_base64(fake, tmp_path):
@@ -279,17 +351,35 @@ def test_the_manual_page_is_good_roff():
     assert "EXIT STATUS" in formatted()
 
 
-def test_the_page_of_the_file_has_every_key_and_an_example_that_holds(tmp_path):
-    page = formatted("bourse.yaml")
-    for key in ("queues.NAME.ttl", "listeners.amqps", "server.data-dir"):
-        assert key in page
+def test_the_page_of_the_server_has_its_options_signals_files_and_sockets():
+    page = formatted("bourse.8")
+    for word in ("--data-dir DIR", "SIGHUP", "/etc/bourse/bourse.yaml", "EXIT STATUS", "BOURSE_CONFIG",
+                 "NOTIFY_SOCKET", "LISTEN_FDNAMES", "control socket", "15692"):
+        assert word in page, word
+
+
+# What `bourse explain` knows of keys is on one of the two pages about files, and on one only.
+def test_every_key_is_on_one_page_with_what_it_takes():
+    pages = [formatted(page) for page in ("bourse.yaml", "bourse-topology")]
+    keys = [set(re.findall(r"^ {7}([a-zA-Z.\[\]-]+)(?:: |$)", page[page.index("\nKEYS\n"):page.index("\nSEE ALSO")],
+                           re.MULTILINE)) for page in pages]
+    assert not keys[0] & keys[1] and len(keys[0] | keys[1]) > 100
+    assert {"server.data-dir", "vhost", "limits"} <= keys[0]
+    assert {"queues.NAME.ttl", "exchanges", "users.NAME.role", "protect", "from[].key"} <= keys[1]
+    assert "queues.NAME.ttl: a duration such as 500ms, 30s or 24h\n" in pages[1]
+
+
+@pytest.mark.parametrize("name", ["bourse.yaml", "bourse-topology"])
+def test_a_page_about_files_has_an_example_that_holds(name, tmp_path):
+    page = formatted(name)
     example = re.search(r"^EXAMPLE\n(.*?)^KEYS$", page, re.MULTILINE | re.DOTALL)[1]
     (tmp_path / "bourse.yaml").write_text(textwrap.dedent(example))
     for user in ("admin", "app"):
         (tmp_path / f"{user}.password").write_text("of the page")
         (tmp_path / f"{user}.password").chmod(0o600)
     checked = brokers.run_command("check", str(tmp_path / "bourse.yaml"))
-    assert (checked.returncode, checked.stderr) == (0, "")
+    # A topology has no listeners and need not have those who run the broker.
+    assert checked.returncode == 0 and (name == "bourse-topology" or checked.stderr == "")
 
 
 def test_a_page_that_is_not_there_is_misuse():
@@ -367,7 +457,12 @@ def test_what_is_meant_is_guessed_and_a_group_lists_its_commands():
         assert done.returncode == 64 and f'did you mean "{guess}"' in done.stderr
     group = brokers.run_command("help", "dlq").stdout
     assert "dlq replay QUEUE" in group and "dlq export QUEUE" in group and "--id" not in group
-    assert "policies|permissions|generations\n" in brokers.run_command("help").stdout
+    for word, guess in (("queue", "queues"), ("conn", "connections"), ("polices", "policies")):
+        assert f'did you mean "{guess}"' in brokers.run_command("ls", word).stderr
+    assert 'did you mean "format"' in brokers.run_command("drift", "-o", "json").stderr
+    assert '"bourse ls queues" here' in brokers.run_command("list_queues").stderr
+    assert "options stand behind the command" in brokers.run_command("--context", "x", "ls").stderr
+    assert "topic-permissions|generations\n" in brokers.run_command("help").stdout
 
 
 def test_on_a_terminal_an_empty_list_says_so(tmp_path):
@@ -380,6 +475,29 @@ def test_on_a_terminal_an_empty_list_says_so(tmp_path):
         os.close(outer)
         assert done.stderr == "none\n"
         assert subprocess.run(words, capture_output=True, text=True, check=True).stderr == ""
+
+
+def on_a_terminal(*words, columns=60):
+    """What a command prints on a terminal of so many columns."""
+    outer, inner = os.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    subprocess.run([brokers.binary(), *words], stdout=inner, stderr=subprocess.DEVNULL, check=False,
+                   env={**os.environ, "NO_COLOR": "1"})
+    os.close(inner)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while octets := os.read(outer, 65536):
+            shown += octets
+    os.close(outer)
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_without_room_has_names_and_advice_whole(fake):
+    name = "a-queue-of-which-somebody-thought-long-and-well"
+    fake.answers["GET /api/queues"] = (200, [{"name": name, "vhost": "/" * 40, "state": "running"}])
+    assert name in on_a_terminal("ls", "queues", "--context", fake.path)
+    told = on_a_terminal("doctor", "--context", fake.path)
+    assert "\n    does the user have the role monitor, and is it a Bourse?\n" in told
 
 
 def findings(*words):

@@ -4,6 +4,7 @@
 import os
 import pathlib
 import re
+import subprocess
 
 import pytest
 
@@ -52,6 +53,30 @@ def test_misuse_is_told_on_stderr(words, told):
     result = run(*words)
     assert result.returncode not in (0, 1, 99) and result.returncode > 0
     assert told in result.stderr and result.stdout == ""
+
+
+# A script that keeps an export looks at the exit status, and at nothing else.
+@pytest.mark.parametrize("words", [
+    ("export", "--from", f"{brokers.REPOSITORY}/examples/shop.yaml"), ("version",), ("help",),
+    ("route", "--file", f"{brokers.REPOSITORY}/examples/shop.yaml", "orders", "order.eu.placed")])
+def test_output_that_cannot_be_written_is_a_failure(words):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        result = subprocess.run([brokers.binary(), *words], stdout=full, stderr=subprocess.PIPE,
+                                text=True, timeout=20, check=False)
+    assert result.returncode == 1
+    assert "standard output cannot be written: No space left on device" in result.stderr
+
+
+def test_a_broker_whose_first_lines_nobody_takes_ends_well():
+    words = ["serve", "--ephemeral", "--amqp", "127.0.0.1:0", "--http", "off", "--metrics", "off"]
+    with open("/dev/full", "w", encoding="utf-8") as full, \
+            subprocess.Popen([brokers.binary(), *words], stdout=full, stderr=subprocess.PIPE,
+                             text=True) as process:
+        while "event=server.ready" not in process.stderr.readline():
+            assert process.poll() is None
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
 
 
 def test_serve_says_where_data_lies():

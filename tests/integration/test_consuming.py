@@ -2,10 +2,11 @@
 """Consumers: deliveries, prefetch in both meanings, who gets the next message, cancel."""
 
 import re
+import time
 
 import pytest
 
-from support import amqp, wire
+from support import amqp, documents, wire
 
 
 def fill(ch, queue, count, start=1):
@@ -305,6 +306,25 @@ def test_an_exclusive_consumer_is_refused_on_a_single_active_queue(ch):
     ch.refused("basic.consume", 403, queue=queue, exclusive=True)
 
 
+# docs/consumers.md: the queue of type quorum and the classic one.
+@pytest.mark.bourse_only
+def test_the_example_of_the_page_about_consumers(serve, canaries):
+    ch = documents.serve_example(serve, canaries, "consumers.md")
+    second = ch.connection.channel()
+    ch.consume("ledger", consumer_tag="first")
+    second.consume("ledger", arguments={"x-priority": 1})
+    fill(ch, "ledger", 1)
+    assert second.delivery().body == b"1"
+    ch.refused("basic.get", 405, queue="ledger")
+    ch.refused("queue.declare", 406, queue="other", durable=True,
+               arguments={"x-queue-type": "quorum", "x-max-priority": 5})
+    fill(ch, "mail", 2)
+    taken = [ch.get("mail", no_ack=False) for _ in range(2)]
+    for got in reversed(taken):
+        ch.send("basic.nack", delivery_tag=got.delivery_tag, requeue=True)
+    assert ch.drain("mail") == [b"1", b"2"]
+
+
 # -- cancel
 
 # Trap 27.
@@ -426,6 +446,18 @@ def test_a_message_nobody_settles_in_time_goes_to_another_consumer(ch, conn):
     assert (again.body, again.redelivered) == (b"1", True)
     ch.send("basic.ack", delivery_tag=got.delivery_tag)
     assert ch.counts(queue) == (0, 1)
+
+
+@pytest.mark.bourse_only
+def test_the_example_of_the_page_about_acknowledgement_timeouts(serve, canaries):
+    ch = documents.serve_example(serve, canaries, "ack-timeout.md")
+    tag = ch.consume("billing")
+    fill(ch, "billing", 1)
+    begun = time.monotonic()
+    ch.delivery()
+    assert ch.expect("basic.cancel").consumer_tag == tag
+    assert time.monotonic() - begun >= 0.3
+    assert ch.wait_for("billing").redelivered
 
 
 @pytest.mark.bourse_only

@@ -43,6 +43,17 @@ def fixture_dead(run):
     return "dead"
 
 
+# Numbers of JSON that its readers cannot hold cost the whole answer.
+@pytest.mark.parametrize("arguments", [("--type", "quorum"), ("--argument", "x-max-priority=9")])
+def test_messages_of_a_queue_with_priorities_are_shown(run, arguments):
+    run("queue", "declare", "urgent", *arguments)
+    run("publish", "", "urgent", "first", "--property", "priority=1")
+    shown = json.loads(run("peek", "urgent", "-o", "json").stdout)
+    assert [(row["payload"], row["position"]) for row in shown] == [("first", 1)]
+    assert "first" in run("dlq", "export", "urgent").stdout
+    run("queue", "delete", "urgent")
+
+
 def rows(run, *words):
     return json.loads(run(*words, "-o", "json").stdout)
 
@@ -67,17 +78,17 @@ def test_an_export_is_what_is_there(run, dead):
     assert [line["properties"]["message_id"] for line in lines] == ["m0", "m1", "m2"]
     assert run("dlq", "export", dead, "--message-id", "m9").stdout == ""
     missing = run("dlq", "export", "nothing", status=66)
-    assert missing.stdout == "" and "no queue 'nothing'" in missing.stderr
+    assert missing.stdout == "" and 'no queue "nothing"' in missing.stderr
 
 
 def test_messages_are_replayed_and_dropped(run, dead):
     assert "3 messages would be replayed" in run("dlq", "replay", dead, "--dry-run").stdout
     assert run("dlq", "replay", dead, "--message-id", "m1", "--wait").stdout == (
-        "1 messages replayed\n  1 to orders\n")
+        "1 message replayed\n  1 to orders\n")
     stayed = run("dlq", "replay", dead, "--to", "amq.direct", "--key", "nobody", "--wait").stdout
     assert "0 messages replayed" in stayed and "2 stayed: " in stayed
     run("dlq", "replay", dead, "--to", "nowhere", status=66)
-    assert run("dlq", "drop", dead, "--limit", "1", "--note", "bad").stdout == "1 messages dropped\n"
+    assert run("dlq", "drop", dead, "--limit", "1", "--note", "bad").stdout == "1 message dropped\n"
     jobs = rows(run, "dlq", "jobs")
     assert [(job["action"], job["done"]) for job in jobs[-2:]] == [("replay", 0), ("drop", 1)]
     run("dlq", "cancel", str(jobs[-1]["id"]), status=1)
@@ -108,8 +119,8 @@ def test_waiting_messages_are_listed_released_and_cancelled(run, broker):
         run("publish", "later", "slow", "x", "--header", "x-delay=3600000", "--property", f"message_id=d{number}")
     waiting = rows(run, "delayed", "ls", "slow")
     assert [row["message_id"] for row in waiting] == ["d0", "d1", "d2", "d3"]
-    assert run("delayed", "release", "slow", waiting[0]["key"]).stdout == "1 messages released\n"
-    assert run("delayed", "cancel", "slow", "--message-id", "d2").stdout == "1 messages cancelled\n"
+    assert run("delayed", "release", "slow", waiting[0]["key"]).stdout == "1 message released\n"
+    assert run("delayed", "cancel", "slow", "--message-id", "d2").stdout == "1 message cancelled\n"
     assert run("delayed", "release", "slow", "--all").stdout == "2 messages released\n"
     assert rows(run, "delayed", "ls", "slow", "--kind", "parked") == []
     run("delayed", "release", "slow", waiting[0]["key"], status=66)

@@ -5,7 +5,10 @@ import collections
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -216,7 +219,7 @@ def test_a_message_in_anothers_name_is_told_or_loses_the_name(broker, serve, can
     words = (address(broker, f"/{queue}"), "--target", place, "--to", "new")
     done = run(*words)
     assert done.returncode == 1 and 'user "guest"' in done.stderr
-    assert "--drop-user-id" in done.stderr and done.stdout == "1 messages drained\n"
+    assert "--drop-user-id" in done.stderr and done.stdout == "1 message drained\n"
     source.wait_for_counts(queue, 2, 0)
     assert run(*words, "--drop-user-id").returncode == 0
     reader = target.connect().open(user="v", password=canaries["v"]).channel()
@@ -349,3 +352,34 @@ listeners:
         fill(channel, "old", 1)
         assert run(f"{place}?verify=verify_none", *words).returncode == 0
         assert queue
+
+
+def method(class_id, method_id, arguments):
+    payload = struct.pack(">HH", class_id, method_id) + arguments
+    return struct.pack(">BHL", 1, 0, len(payload)) + payload + b"\xce"
+
+
+# Frames of 8 octets have no room for any of a body: a message would be sent in pieces of nothing
+# for ever.
+@pytest.mark.parametrize("frame_max", [1, 8, 4095])
+def test_a_server_that_offers_frames_smaller_than_there_may_be_is_left(frame_max):
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        peer, _ = listener.accept()
+        with peer:
+            peer.recv(8)
+            mechanisms = struct.pack(">L", 5) + b"PLAIN" + struct.pack(">L", 5) + b"en_US"
+            peer.sendall(method(10, 10, b"\x00\x09" + struct.pack(">L", 0) + mechanisms))
+            peer.recv(4096)
+            peer.sendall(method(10, 30, struct.pack(">HLH", 0, frame_max, 0)))
+            peer.settimeout(5)
+            peer.recv(4096)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with listener:
+        address = f"amqp://127.0.0.1:{listener.getsockname()[1]}/q"
+        done = run(address, "--target", address, "--to", "q")
+        thread.join()
+    assert done.returncode == 69 and f"frames of {frame_max} octets" in done.stderr, done

@@ -83,3 +83,12 @@ def test_every_example_is_on_the_page_with_a_test_that_is_there():
         assert name == "README.md" or f"]({name})" in page, name
     for path in re.findall(r"\]\((\.\./tests/[^)]*)\)", page):
         assert os.path.exists(os.path.join(EXAMPLES, path)), path
+
+
+# `make demo`, twice: what one run leaves behind is nothing to the next.
+def test_the_demo_comes_out_as_told():
+    for _run in range(2):
+        done = subprocess.run([sys.executable, os.path.join(brokers.REPOSITORY, "tools", "demo.py"), brokers.binary()],
+                              capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "all as told" in done.stdout and "which goes to dlq" in done.stdout

@@ -67,6 +67,8 @@ def test_deadlines_of_handshakes_and_of_stopping(broker, shop_broker, shop, own_
     unanswering = stopping.open()
     stopping.signal(signal.SIGTERM)
     started = time.monotonic()
+    unanswering.expect(0, "connection.close")
+    stopping.signal(signal.SIGHUP)  # there is nothing to read again any more
     silent, slow = (socket.create_connection(broker.amqp) for _ in range(2))
     greeted, tuned = (amqp.Connection(broker.amqp) for _ in range(2))
     greeted.read_start()
@@ -81,6 +83,8 @@ def test_deadlines_of_handshakes_and_of_stopping(broker, shop_broker, shop, own_
     assert set(ended) == set(watched) - {"no tls", "stopping"}, ended
     assert all(9 <= after <= 12.5 for after in ended.values()), ended
     assert stopping.wait_exit(2) == 0
+    assert "event=broker.stopped" in stopping.log.text()
+    assert "config.reload" not in stopping.log.text()
 
 
 SLOW_HELLO = wire.PROTOCOL_HEADER + wire.method_frame(

@@ -534,7 +534,7 @@ def test_a_role_may_do_what_its_table_says(broker, api, user):
 
 
 def test_the_roles_of_this_file_are_those_of_the_table():
-    with open(os.path.join(brokers.REPOSITORY, "management/routes.c"), encoding="utf-8") as text:
+    with open(os.path.join(brokers.REPOSITORY, "management/routes/table.c"), encoding="utf-8") as text:
         source = text.read()
     rows = source.count("{ROUTE_")
     metrics = source.count("ROUTE_ON_METRICS")

@@ -57,7 +57,8 @@ def test_an_exchange_is_declared_and_deleted(api):
 
 
 @pytest.mark.parametrize("key,arguments", [
-    ("", {}), ("plain", {}), ("a/b c#ü%", {}), ("k", {"x-match": "all", "n": 1}), ("", {"n": 2})])
+    ("", {}), ("plain", {}), ("a/b c#ü%", {}), ("k", {"x-match": "all", "n": 1}), ("", {"n": 2}),
+    ("~", {}), ("a~b", {}), ("~", {"n": 3})])
 def test_a_binding_is_deleted_by_the_key_that_its_location_says(api, key, arguments):
     api.put("/api/queues/%2F/q%20ends", {})
     api.put("/api/exchanges/%2F/h", {"type": "headers"})
@@ -70,6 +71,19 @@ def test_a_binding_is_deleted_by_the_key_that_its_location_says(api, key, argume
     assert quoted(bindings[0]["properties_key"]) == location.rsplit("/", 1)[1]
     assert api.delete(location)[0] == 204
     assert api.delete(location)[0] == 404
+
+
+# "~" stands for no key at all: a key of that name is not to be taken for it.
+def test_a_key_that_looks_like_none_is_another_binding(api):
+    api.put("/api/queues/%2F/tilde", {})
+    api.put("/api/exchanges/%2F/tildes", {"type": "topic"})
+    for key in ("", "~"):
+        assert api.post("/api/bindings/%2F/e/tildes/q/tilde", {"routing_key": key})[0] == 201
+    found = api.get("/api/bindings/%2F/e/tildes/q/tilde")[1]
+    assert {b["routing_key"]: b["properties_key"] for b in found} == {"": "~", "~": "%7E"}
+    assert api.delete("/api/bindings/%2F/e/tildes/q/tilde/%257E")[0] == 204
+    found = api.get("/api/bindings/%2F/e/tildes/q/tilde")[1]
+    assert [b["routing_key"] for b in found] == [""]
 
 
 def test_exchanges_are_bound_to_exchanges(api):
@@ -287,6 +301,25 @@ def test_definitions_come_back_as_they_were_imported(broker, api):
     assert api.get("/api/definitions/none")[0] == 404
 
 
+# A client may choose such names, and one of them was enough that nothing could be imported again.
+def test_names_with_an_octet_0_come_back(broker, api):
+    assert api.put("/api/vhosts/zero", {})[0] == 201
+    api.put("/api/permissions/zero/admin", ALL)
+    connection = broker.connect().open(user="admin", password="secret", vhost="zero")
+    channel = connection.channel()
+    channel.call("queue.declare", queue="q\0.", durable=True, arguments={"x-note": "n\0."})
+    channel.call("queue.bind", queue="q\0.", exchange="amq.topic", routing_key="k\0.")
+    connection.close()
+    taken = api.get("/api/definitions")[1]
+    assert api.delete("/api/vhosts/zero")[0] == 204
+    assert api.post("/api/definitions", taken)[0] == 204
+    left = api.get("/api/definitions/zero")[1]
+    assert [(row["name"], row["arguments"]) for row in left["queues"]] == [
+        ("q\0.", {"x-note": "n\0."})]
+    assert [row["routing_key"] for row in left["bindings"]] == ["k\0."]
+    assert api.delete("/api/vhosts/zero")[0] == 204
+
+
 @pytest.mark.parametrize("vhost", [
     {"name": "old", "metadata": {"description": "d", "tags": ["a", "b"]}},
     {"name": "old", "tags": "a, b", "description": "d", "default_queue_type": "undefined"}])
@@ -309,6 +342,25 @@ def test_definitions_come_as_a_form_with_a_file(api):
     assert api.call("POST", "/api/definitions/%2F", form, headers)[0] == 204
     assert api.get("/api/queues/%2F/formed")[0] == 200
     assert api.call("POST", "/api/definitions/%2F", "--b0und--", headers)[0] == 400
+
+
+# As with RabbitMQ: so one vhost is made like another. What is said of vhosts and users stays out.
+def test_definitions_of_one_vhost_go_into_another(api):
+    for vhost in ("one", "other"):
+        assert api.put(f"/api/vhosts/{vhost}", {})[0] == 201
+    api.put("/api/queues/one/q", {"arguments": {"x-max-length": 5}})
+    api.put("/api/exchanges/one/x", {"type": "topic"})
+    api.post("/api/bindings/one/e/x/q/q", {"routing_key": "a.#"})
+    api.put("/api/policies/one/p", {"pattern": "^q", "definition": {"max-length": 9}})
+    api.put("/api/vhost-limits/one/max-queues", {"value": 7})
+    taken = api.get("/api/definitions/one")[1]
+    assert api.delete("/api/vhosts/one")[0] == 204
+    assert api.post("/api/definitions/other", taken)[0] == 204
+    assert api.get("/api/vhosts/one")[0] == 404
+    left = api.get("/api/definitions/other")[1]
+    for part in ("queues", "exchanges", "bindings", "policies", "parameters"):
+        assert left[part] == [{**row, "vhost": "other"} for row in taken[part]] != [], part
+    assert api.delete("/api/vhosts/other")[0] == 204
 
 
 def test_an_import_ends_at_what_cannot_be_had_and_says_what(api):
@@ -492,7 +544,7 @@ def test_every_route_is_for_the_roles_that_its_description_says(broker, api, use
 
 
 def test_the_description_has_every_row_of_the_table(api):
-    with open(brokers.REPOSITORY + "/management/routes.c", encoding="utf-8") as text:
+    with open(brokers.REPOSITORY + "/management/routes/table.c", encoding="utf-8") as text:
         rows = text.read().count("{ROUTE_")
     assert len(list(described(api))) == rows
 

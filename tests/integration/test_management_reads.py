@@ -92,6 +92,13 @@ class Situation:
         return path.format(connection=quoted(self.name), channel=quoted(self.name + " (1)"),
                            node=quoted(self.node))
 
+USER = [
+    ("users/u", {"password": "secret", "tags": ""}),
+    ("permissions/%2F/u", {"configure": ".*", "write": ".*", "read": ".*"}),
+    ("topic-permissions/%2F/u", {"exchange": "x", "write": ".*", "read": ".*"}),
+    ("user-limits/u/max-channels", {"value": 100}),
+]
+
 
 @pytest.fixture(name="bourse", scope="module")
 def fixture_bourse(tmp_path_factory):
@@ -109,10 +116,8 @@ def fixture_rabbit():
         pytest.skip("rabbitmq-server is not installed")
     with brokers.RabbitMQ(management=True) as running:
         running.import_definitions(DEFINITIONS)
-        running.ctl("add_user", "u", "secret")
-        running.ctl("set_permissions", "-p", "/", "u", ".*", ".*", ".*")
-        running.ctl("set_topic_permissions", "-p", "/", "u", "x", ".*", ".*")
-        running.ctl("set_user_limits", "u", '{"max-channels": 100}')
+        for path, body in USER:
+            assert Api(running.http).call("PUT", path, body)[0] in (201, 204), path
         yield Situation(running, running.http)
 
 
@@ -473,6 +478,8 @@ def test_a_page_of_bindings_has_its_counts(bourse):
 def test_columns_of_one_are_those_asked_for(bourse):
     assert bourse.api.found("exchanges/%2F/x?columns=name,type") == {"name": "x", "type": "topic"}
     assert bourse.api.found(bourse.path("channels/{channel}?columns=number")) == {"number": 1}
+    [node] = bourse.api.found("nodes?columns=name,running")
+    assert (set(node), node["running"]) == ({"name", "running"}, True)
 
 
 # Who sees what --------------------------------------------------------------------------------------

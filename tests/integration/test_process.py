@@ -55,21 +55,6 @@ def test_a_second_signal_ends_at_once(own_broker, number):
     assert time.monotonic() - started < 2
 
 
-# F18: whoever does not answer is waited for, but not for longer than an end in order may take. This is the
-# one test that waits for that time.
-def test_clients_that_do_not_answer_do_not_hold_the_end_up_for_long(own_broker):
-    broker = own_broker()
-    silent = broker.open()
-    started = time.monotonic()
-    broker.signal(signal.SIGTERM)
-    silent.expect(0, "connection.close")
-    broker.signal(signal.SIGHUP)    # there is nothing to read again any more
-    assert broker.wait_exit(10) == 0
-    assert time.monotonic() - started < 10
-    assert "event=broker.stopped" in broker.log.text()
-    assert "config.reload" not in broker.log.text()
-
-
 # A shell gives SIGINT to no one it has put into the background: it is ignored there from the start.
 def test_a_second_signal_ends_at_once_where_it_was_ignored_before(own_broker):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

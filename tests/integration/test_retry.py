@@ -180,6 +180,17 @@ def test_strict_order_waits_for_the_message_that_failed(client, queue):
     assert bodies == [b"0", b"1", b"2"] and time.monotonic() - begun >= 0.2
 
 
+# The levels of a queue come before the order within them.
+def test_an_urgent_message_overtakes_one_that_is_held(client, queue):
+    client.declare(queue, max_priority=5, delayed_retry_min=300, delayed_retry_order="hold")
+    client.publish(queue, b"held")
+    client.fail(queue)
+    client.publish(queue, b"behind it")
+    assert client.is_empty(queue)
+    client.channel.basic_publish("", queue, b"urgent", pika.BasicProperties(priority=5))
+    assert [client.get(queue)[2] for _ in range(3)] == [b"urgent", b"held", b"behind it"]
+
+
 def test_verdicts_that_do_not_count_return_at_once(client, queue):
     client.declare(queue, delayed_retry_min=60000, delivery_limit=0, delayed_retry_counts="lost")
     client.publish(queue)

@@ -15,7 +15,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def server():
-    with brokers.Bourse(listen=("amqp", "http")) as running:
+    with brokers.Bourse(listen=("amqp", "http"), measured=True) as running:
         running.http = running.addresses["http"][0]
         yield running
 
@@ -85,6 +85,25 @@ def test_a_session_that_has_ended_is_none(server, session):
                                    "&".join(["watch=%2Fapi%2Foverview"] * 9)])
 def test_what_may_not_be_watched_is_refused(server, session, query):
     assert call(server, "GET", f"/api/bourse/events?{query}", None, session)[0] == 400
+
+
+# Each of these begins to watch three paths before the fourth is refused.
+def test_what_was_to_be_watched_beside_what_is_refused_is_forgotten(server, session):
+    def resident_kib():
+        with open(f"/proc/{server.pid}/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+    connection = http.client.HTTPConnection(*server.http, timeout=10)
+    pad = "x" * 1500
+    before = 0
+    for number in range(2500):
+        watches = "".join(f"watch=%2Fapi%2Fqueues%3Fat%3D{number}-{at}{pad}&" for at in range(3))
+        connection.request("GET", f"/api/bourse/events?{watches}watch=x", None, session)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read() != b"") == (400, True)
+        before = resident_kib() if number == 500 else before
+    connection.close()
+    assert resident_kib() < before + 8 * 1024
 
 
 def test_the_head_of_a_stream_is_answered_and_the_connection_goes_on(server, session):

@@ -251,6 +251,28 @@ def test_a_bad_new_certificate_keeps_the_old_one_and_says_why(tls_broker, author
     assert conn.is_alive()
 
 
+# All or nothing, when something else in the file is refused: the broker's listener and the console's.
+def test_a_refused_reload_keeps_the_certificates(serve, authority, write_config, tmp_path):
+    for name in ("ca.pem", "server.pem", "server.key"):
+        shutil.copy(authority.path(name), tmp_path / name)
+    text = FILE.format(more="client-cert: request") + """\
+      https: {bind: "127.0.0.1:0", tls: {certificate: server.pem, key: server.key}}
+"""
+    broker = serve(text, passwords=["pass"], listen=("amqps", "https"))
+
+    def served():
+        return {ssl.get_server_certificate(broker.addresses[name][0]) for name in ("amqps", "https")}
+
+    before = served()
+    renew(authority, tmp_path, "renewed-refused")
+    write_config(text.replace("type: direct", "type: fanout"), ["pass"])
+    assert "config.reload_refused" in broker.reload(r"config\.reloaded|config\.reload_refused")
+    assert served() == before
+    write_config(text, ["pass"])
+    assert "config.reloaded" in broker.reload(r"config\.reloaded|config\.reload_refused")
+    assert len(served()) == 1 and served() != before
+
+
 def test_a_revoked_certificate_is_refused(tls_broker, authority, tmp_path):
     """The list is made by `openssl ca`; it is read like the certificates."""
     revoked, fine = authority.issue("revoked", subject="/CN=alice"), authority.issue("alice")

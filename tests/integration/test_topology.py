@@ -155,6 +155,7 @@ def test_a_plan_that_is_no_longer_true_is_refused(shop):
     shop.apply()
     stale = shop.run("apply", "shop.yaml", "--plan", "plan.json")
     assert stale.returncode == 1 and "make a new plan" in stale.stderr
+    assert stale.stdout.count("Plan for vhost") == 1
     shop.write(SHOP.replace("ttl: 1d", "ttl: 2d"))
     assert shop.run("plan", "shop.yaml", "--out", "plan.json").returncode == 2
     assert shop.run("apply", "shop.yaml", "--plan", "plan.json").returncode == 0
@@ -215,6 +216,10 @@ def test_route_explains_what_the_broker_would_do(shop):
                       "--vhost", "shop")
     assert copied.returncode == 0 and '"billing"' in copied.stdout
     assert shop.run("route", "orders", "x", "--vhost", "none").returncode == 66
+    for words in (["\udcff", "x"], ["orders", "\udcff"], ["orders", "x", "-u", "\udcff"],
+                  ["orders", "x", "-H", "n=\udcff"], ["orders", "x", "-H", "CC=a,\udcff"]):
+        unclear = shop.run("route", *words, "--vhost", "shop")
+        assert (unclear.returncode, "not UTF-8" in unclear.stderr) == (64, True), words
 
 
 # The same question to the file and to the broker that has it: the same way.

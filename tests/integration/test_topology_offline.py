@@ -153,6 +153,41 @@ def test_an_import_makes_a_file_for_each_vhost(tmp_path):
     assert both.returncode == 64 and "--out" in both.stderr
 
 
+# default.yaml was taken for "/", and the import ended in the middle.
+def test_a_vhost_called_default_has_a_file_of_its_own(tmp_path):
+    source = definitions_file(tmp_path / "definitions.json", vhosts=[{"name": "/"},
+                                                                     {"name": "default"}])
+    made = run("import", source, "--out", "out", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    vhosts = {path.name: yaml.safe_load(path.read_text())["vhost"]
+              for path in (tmp_path / "out").iterdir()}
+    assert vhosts == {"default.yaml": "/", "%64efault.yaml": "default"}
+
+
+# What YAML takes for the end of a line, for a mark at the beginning of a file, or for nothing that
+# may be in a file was written as it is: `check` could not read the file, or read another name.
+@pytest.mark.parametrize("character", ["\u0080", "\u0085", "\u009b", "\u00a0", "\u2028",
+                                       "\u2029", "\ufeff", "\ufffe", "\uffff", "\U0010ffff", "\x01",
+                                       "\t", '"', "\\", "é"], ids=lambda one: f"U+{ord(one):04X}")
+def test_a_name_of_any_characters_is_written_so_that_it_can_be_read(tmp_path, character):
+    name = f"a{character}{character}b"
+    queue = {"name": "q", "vhost": "/", "durable": True, "auto_delete": False,
+             "arguments": {"x-note": name}}
+    exchange = {"name": "x", "vhost": "/", "type": "topic", "durable": True, "auto_delete": False,
+                "internal": False, "arguments": {}}
+    binding = {"source": "x", "vhost": "/", "destination": "q", "destination_type": "queue",
+               "routing_key": name, "arguments": {}}
+    source = definitions_file(tmp_path / "definitions.json", vhosts=[{"name": "/"}],
+                              queues=[queue], exchanges=[exchange], bindings=[binding])
+    (tmp_path / "made.yaml").write_text(run("import", source).stdout)
+    checked = run("check", "made.yaml", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    again = json.loads(run("export", "--from", "made.yaml", "--format", "definitions",
+                           cwd=tmp_path).stdout)
+    assert [row["routing_key"] for row in again["bindings"]] == [name]
+    assert [row["arguments"]["x-note"] for row in again["queues"]] == [name]
+
+
 # bcrypt is LavinMQ's; nothing here checks it, and that is said for each user.
 def test_a_hash_that_cannot_be_checked_is_told(tmp_path):
     source = definitions_file(tmp_path / "definitions.json", users=[
@@ -183,3 +218,33 @@ def test_a_vhost_whose_name_no_file_can_say_is_left_out_with_a_warning(tmp_path)
     file.write_text(json.dumps({"vhosts": [{"name": "sh\x7fp"}], "queues": []}))
     done = run("import", str(file))
     assert done.returncode == 1 and "has no vhost" in done.stderr and "left out" in done.stderr
+
+
+def test_what_has_an_octet_0_is_left_out_with_a_warning(tmp_path):
+    zero = "a\0b"
+    queue = {"name": "q", "vhost": "/", "durable": True, "auto_delete": False, "arguments": {}}
+    exchange = {"name": "x", "vhost": "/", "type": "topic", "durable": True, "auto_delete": False,
+                "internal": False, "arguments": {}}
+    binding = {"source": "x", "vhost": "/", "destination": "q", "destination_type": "queue",
+               "routing_key": "k", "arguments": {}}
+    source = definitions_file(tmp_path / "definitions.json", vhosts=[{"name": "/"}], queues=[
+        {**queue, "arguments": {"x-note": zero, "x-deep": {"a": ["b", {"c": zero}]}, "x-max-length": 7}},
+        {**queue, "name": zero}
+    ], exchanges=[
+        exchange, {**exchange, "name": "y", "arguments": {"alternate-exchange": zero}}
+    ], bindings=[
+        binding, {**binding, "routing_key": zero}, {**binding, "arguments": {"n": zero}}
+    ], policies=[
+        {"name": "p", "vhost": "/", "pattern": "^q", "apply-to": "queues", "priority": 0,
+         "definition": {"dead-letter-routing-key": zero}}])
+    made = run("import", source)
+    assert made.stderr.count("warning") == 7, made.stderr
+    (tmp_path / "made.yaml").write_text(made.stdout)
+    checked = run("check", "made.yaml", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    again = json.loads(run("export", "--from", "made.yaml", "--format", "definitions",
+                           cwd=tmp_path).stdout)
+    assert [row["name"] for row in again["exchanges"]] == ["x"] and again["policies"] == []
+    assert [(row["name"], row["arguments"]) for row in again["queues"]] == [
+        ("q", {"x-max-length": 7})]
+    assert [row["routing_key"] for row in again["bindings"]] == ["k"]

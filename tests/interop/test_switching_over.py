@@ -101,7 +101,7 @@ def test_the_migration_page_step_by_step(tmp_path):
         (tmp_path / "old-vhost.txt").write_text(place(old) + "\n")
         back = brokers.run_command("drain", f"@{tmp_path}/new-billing.txt", "--to", "billing",
                                    "--target", f"@{tmp_path}/old-vhost.txt")
-        assert back.stdout == "1 messages drained\n", back.stderr
+        assert back.stdout == "1 message drained\n", back.stderr
         last = old.connect().open(vhost="shop", user="billing", password="till").channel()
         assert [message.body for message in all_of(last, "billing")] == [b"late"]
 

@@ -73,6 +73,17 @@ def test_the_unit_is_hardened():
     assert exposure <= EXPOSURE_MAX
 
 
+# The kernel is not asked: where it has no AppArmor, the profile can be read all the same.
+def test_the_profile_is_one_and_stands_in_nobodys_way():
+    parser = shutil.which("apparmor_parser") or "/usr/sbin/apparmor_parser"
+    if not pathlib.Path(parser).exists():
+        pytest.skip("no apparmor_parser")
+    profile = ROOT / "packaging" / "apparmor" / "bourse"
+    run(parser, "--skip-kernel-load", "--skip-cache", profile)
+    names = run(parser, "--names", "--skip-kernel-load", "--skip-cache", profile)
+    assert names.split() == ["bourse"], "by name, not by path: the commands are the same binary"
+
+
 class Copy:
     """This system, with changes that stay in a folder of ours and in a mount namespace of ours."""
 
@@ -175,12 +186,13 @@ def test_the_installed_broker_starts_as_its_user_and_answers(copy):
 def test_the_manual_pages_can_be_read(copy):
     done = copy.run(f"""
         dpkg --no-triggers --install {package()} > /dev/null
-        for page in man1/bourse.1.gz man5/bourse.yaml.5.gz; do
+        for page in man1/bourse.1.gz man5/bourse.yaml.5.gz man5/bourse-topology.5.gz man8/bourse.8.gz; do
             man -l --warnings /usr/share/man/$page | head -n 4
         done
     """)
     assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
-    assert "a message broker" in done.stdout and "settings, users and topology" in done.stdout
+    for summary in ("a message broker", "settings, users and topology", "exchanges, queues, retries", "the process of"):
+        assert summary in done.stdout
 
 
 @root_only

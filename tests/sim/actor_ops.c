@@ -7,6 +7,7 @@
 
 #include "amqp/table.h"
 #include "base/assert.h"
+#include "broker/ack_timeout.h"
 #include "broker/channel.h"
 #include "broker/connection.h"
 #include "broker/vhost.h"
@@ -181,7 +182,9 @@ choose_expiration(const struct doing *doing)
         return 0;
     }
     static const uint32_t limits[] = {1, 60, 400, 3000};
-    return 1 + dice_below(dice, limits[dice_below(dice, 4)]);
+    static const uint32_t crowded_limits[] = {400, 3000, 20000, 20000};
+    const uint32_t *chosen = doing->world->habits.is_crowded ? crowded_limits : limits;
+    return 1 + dice_below(dice, chosen[dice_below(dice, 4)]);
 }
 
 /* Mostly none; now and then one above the highest level. */
@@ -332,6 +335,7 @@ send_message(const struct doing *doing, uint32_t number)
         .priority = message->priority,
         .delay = message->delay,
         .deliver_at_ms = message->deliver_at_ms,
+        .message_id = world_message_id(doing->world, number),
         .is_persistent = message->is_persistent,
         .is_mandatory = below(doing, 4) == 0,
     };
@@ -532,6 +536,16 @@ is_recovering(const struct doing *doing)
            (answer == METHOD_BASIC_RECOVER_OK || answer == METHOD_TX_ROLLBACK_OK);
 }
 
+/* Whether the broker still knows what was late, though all that is open should be so as well until
+ * it hears of that. */
+static bool
+is_known_late(const struct actor_channel *channel)
+{
+    return channel->late_count > 0 &&
+           channel->late_total + channel->held_count + channel->settled_count <
+               ACK_TIMEOUT_TAGS_MAX / 2;
+}
+
 /* It does not know, or does not heed, that the broker has taken it back: that is no error, and does
  * nothing. */
 static void
@@ -543,6 +557,43 @@ settle_late(const struct doing *doing)
     channel->late[at] = channel->late[--channel->late_count];
     note(doing, "settle late", tag, 0);
     send_verdict(doing, tag, false, (enum verdict)dice_below(&doing->world->service, 3));
+}
+
+/* The delivery in that place, or all up to there. */
+static void
+send_settlement(const struct doing *doing, uint32_t last, bool multiple)
+{
+    struct actor_channel *channel = doing->channel;
+    uint32_t at = below(doing, 10);
+    enum verdict verdict = at < 7 ? VERDICT_ACK : at < 8 ? VERDICT_REJECT : VERDICT_REQUEUE;
+    note(doing, "settle", channel->held[last].tag, (uint64_t)verdict * 2 + multiple);
+    for (uint32_t i = multiple ? 0 : last; i <= last; i++) {
+        channel->held[i].is_sent = true;
+    }
+    if (verdict != VERDICT_ACK && channel->mode == ACTOR_PLAIN &&
+        doing->world->habits.noted_permille > 0 &&
+        dice_chance(&doing->world->rest, doing->world->habits.noted_permille)) {
+        send_note(doing, channel->held[last].tag);
+    }
+    send_verdict(doing, channel->held[last].tag, multiple, verdict);
+}
+
+/* Everything that it has read: most of it at once, and the rest behind that. */
+static void
+settle_all(const struct doing *doing, uint32_t read_count)
+{
+    uint32_t single_count = read_count < 4 ? read_count - 1 : 3;
+    send_settlement(doing, find_read(doing->channel, read_count - 1 - single_count), true);
+    for (uint32_t i = 0; i < single_count; i++) {
+        send_settlement(doing, find_read(doing->channel, 0), false);
+    }
+}
+
+static bool
+settles_all(const struct doing *doing)
+{
+    uint32_t permille = doing->world->habits.settles_all_permille;
+    return permille > 0 && dice_chance(&doing->world->service, permille);
 }
 
 static bool
@@ -558,24 +609,14 @@ do_settle(const struct doing *doing)
     if (is_tx && channel->settled_count + sent_count + read_count > TX_SETTLED_MAX) {
         return false;
     }
-    if (channel->late_count > 0 && dice_below(&doing->world->service, 4) == 0) {
+    if (is_known_late(channel) && dice_below(&doing->world->service, 4) == 0) {
         settle_late(doing);
-        return true;
+    } else if (settles_all(doing)) {
+        settle_all(doing, read_count);
+    } else {
+        uint32_t last = find_read(channel, below(doing, read_count));
+        send_settlement(doing, last, below(doing, 4) == 0);
     }
-    uint32_t last = find_read(channel, below(doing, read_count));
-    bool multiple = below(doing, 4) == 0;
-    uint32_t at = below(doing, 10);
-    enum verdict verdict = at < 7 ? VERDICT_ACK : at < 8 ? VERDICT_REJECT : VERDICT_REQUEUE;
-    note(doing, "settle", channel->held[last].tag, (uint64_t)verdict * 2 + multiple);
-    for (uint32_t i = multiple ? 0 : last; i <= last; i++) {
-        channel->held[i].is_sent = true;
-    }
-    if (verdict != VERDICT_ACK && channel->mode == ACTOR_PLAIN &&
-        doing->world->habits.noted_permille > 0 &&
-        dice_chance(&doing->world->rest, doing->world->habits.noted_permille)) {
-        send_note(doing, channel->held[last].tag);
-    }
-    send_verdict(doing, channel->held[last].tag, multiple, verdict);
     return true;
 }
 

@@ -170,6 +170,7 @@ take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number,
     if (copy == HISTORY_NONE) {
         return;
     }
+    history_check_position(&world->history, queue, copy, world->taken_position);
     struct history_headers headers = headers_of(content_of(incoming->action));
     history_check_headers(&world->history, queue, copy, &headers);
     struct actor_arrival arrival = {.id = METHOD_BASIC_DELIVER,

@@ -26,6 +26,7 @@ history_fini(struct history *history)
     for (uint32_t i = 0; i < history->queue_count; i++) {
         free(history->queues[i].copies);
         free(history->queues[i].dying);
+        free(history->queues[i].positions);
         free(history->queues[i].consumers);
         free(history->queues[i].pauses.items);
     }

@@ -113,6 +113,13 @@ struct history_state {
     bool is_endless; /* it has no time to live any more */
 };
 
+/* Why a message waits. */
+enum history_wait {
+    HISTORY_WAITS_DELAYED, /* it has not come in yet */
+    HISTORY_WAITS_RETRY,
+    HISTORY_WAITS_PARKED,
+};
+
 enum history_place {
     HISTORY_READY,
     HISTORY_DUE,     /* its time is over, and it has not died yet: nobody gets it any more */
@@ -140,23 +147,26 @@ enum history_standing {
 /* A message in a queue. */
 struct history_copy {
     uint32_t message;
-    uint8_t place;       /* of enum history_place */
-    uint8_t level;       /* of its priority in the queue */
-    bool is_durable;     /* persistent, in a durable queue */
-    bool is_maybe;       /* the last cut went through it */
-    bool was_seen;       /* a client got hold of it */
-    bool is_marked;      /* must be handed out as redelivered */
-    bool is_mark_free;   /* ...or not: a crash has made it uncertain */
-    bool is_dead_letter; /* came from another queue, in `moved` */
-    bool is_replayed;    /* somebody has sent it on since it died last */
-    bool is_timeless;    /* it has lost the time to live that it was published with */
-    uint64_t lsn;        /* where the log has it; 0: in no log */
-    uint32_t chain;      /* of copies, each of which took the place of the one before; 0: none */
-    uint32_t stage;      /* in the chain */
+    uint8_t place;        /* of enum history_place */
+    uint8_t level;        /* of its priority in the queue */
+    bool is_durable;      /* persistent, in a durable queue */
+    bool is_maybe;        /* the last cut went through it */
+    bool was_seen;        /* a client got hold of it */
+    bool is_marked;       /* must be handed out as redelivered */
+    bool is_mark_free;    /* ...or not: a crash has made it uncertain */
+    bool is_dead_letter;  /* came from another queue, in `moved` */
+    bool is_replayed;     /* somebody has sent it on since it died last */
+    bool is_timeless;     /* it has lost the time to live that it was published with */
+    uint64_t lsn;         /* where the log has it; 0: in no log */
+    uint64_t position;    /* that the broker has given it in the queue; 0: not heard of */
+    bool awaits_position; /* ...but still to be heard of */
+    uint32_t chain;       /* of copies, each of which took the place of the one before; 0: none */
+    uint32_t stage;       /* in the chain */
     uint8_t death_count;
     uint8_t deaths[HISTORY_DEATHS_MAX]; /* name of the queue and reason, the newest first */
     struct history_span moved;
     uint64_t due_ms;         /* when it comes in, if it waits; by the core's monotonic clock */
+    uint64_t wait_number;    /* of all that ever waited, if it waits */
     bool is_retry;           /* it waits for another try, at its place */
     bool was_found;          /* after a crash, waiting */
     bool was_heard;          /* to come back, which a client will know of */
@@ -197,6 +207,13 @@ struct history_logged {
 enum history_chain {
     HISTORY_CHAIN_MAY_END, /* none may be there */
     HISTORY_CHAIN_GOES_ON, /* one is there, though after a crash nobody knows which */
+};
+
+/* The broker has given a message a position in a queue. */
+struct history_position {
+    uint32_t message; /* HISTORY_NONE: nobody can tell; a transient one */
+    uint32_t size;    /* of its body */
+    uint64_t position;
 };
 
 /* A copy that is on its way to where the dead go. */
@@ -264,7 +281,10 @@ struct history_queue {
     uint32_t active;             /* where one is served at a time: which; 0: there is none */
     struct history_copy *copies; /* in the order in which they came; owned */
     uint32_t copy_count, copy_capacity;
-    uint32_t first_ready; /* none before it is, and none is due */
+    uint32_t first_ready;               /* none before it is, and none is due */
+    uint32_t first_awaiting;            /* none before it awaits its position */
+    struct history_position *positions; /* of copies that have not come here yet; owned */
+    uint32_t position_count, position_capacity;
     uint32_t ready_count, due_count;
     uint32_t maybe_count; /* of those that are ready or due */
     uint32_t waiting_count;
@@ -351,7 +371,7 @@ struct history_sums {
     uint64_t attempted, confirmed, delivered, redelivered, acknowledged, expired, lost, unexpected,
         duplicated, crashes, dropped, refused, moved, dead_lettered, delayed, retried, parked, held,
         picked, noted, queues_expired, policies_changed, looked, taken_over, timed_out, turned_away,
-        paced, paused, sent_on, taken_out;
+        paced, paused, sent_on, taken_out, let_in, called_off, discarded;
 };
 
 struct history {
@@ -371,6 +391,7 @@ struct history {
     uint32_t chain_count;
     enum history_chain *chains; /* of enum history_chain, by number; owned */
     uint32_t chain_capacity;
+    uint64_t wait_count;                   /* how often a message has begun to wait */
     struct history_unfinished *unfinished; /* what the tick did whose span has no end yet; owned */
     uint32_t unfinished_count, unfinished_capacity;
     struct history_return *returns; /* since the last crash; owned */
@@ -449,6 +470,11 @@ void history_hear_pick(struct history *history, uint32_t message, const uint32_t
 /* What was drawn in this run fell on all of its range. */
 void history_check_draws(struct history *history);
 
+/* The broker has given a message a position in the queue, before the history hears that it came
+ * there or after: tells copies of one message from each other as long as the broker lives. */
+void history_hear_position(struct history *history, uint32_t queue,
+                           struct history_position position);
+
 /* It was taken: it is in its queues now, or in those that have their names now, but for those that
  * have refused it: `takes` says of the i-th what the broker did, and what it should have done is
  * checked. NULL: all have taken it. */
@@ -496,6 +522,11 @@ void history_promise(struct history *history, struct history_span span, uint64_t
 uint32_t history_hand_out(struct history *history, uint32_t queue, uint32_t message,
                           bool is_redelivered, bool is_final, struct history_span span);
 
+/* By the broker's account what it has just handed out stood at that position: it is no other copy
+ * of the same message. */
+void history_check_position(struct history *history, uint32_t queue, uint32_t copy,
+                            uint64_t position);
+
 /* A client has got it. */
 void history_see(struct history *history, uint32_t queue, uint32_t copy);
 
@@ -516,19 +547,30 @@ void history_give_back(struct history *history, uint32_t queue, uint32_t copy);
 
 /* A message that waited comes into its queue, as the broker says. */
 struct history_coming {
-    uint32_t message; /* HISTORY_NONE: nobody can tell; a transient one */
-    uint32_t size;    /* of its body */
-    uint64_t lsn;     /* where the log has it; 0: in no log */
-    uint64_t due_ms;  /* that it waited for */
-    bool is_retry;    /* it had been in the queue */
-    bool is_released; /* somebody lets it in, early or not */
-    bool is_taken;    /* ...or takes it out for good */
-    uint64_t first;   /* where the log goes on */
+    uint32_t message;  /* HISTORY_NONE: nobody can tell; a transient one */
+    uint32_t size;     /* of its body */
+    uint64_t lsn;      /* where the log has it; 0: in no log */
+    uint64_t position; /* of its key */
+    uint64_t due_ms;   /* that it waited for */
+    bool is_retry;     /* it had been in the queue */
+    bool is_released;  /* somebody lets it in, early or not */
+    bool is_taken;     /* ...or takes it out for good */
+    uint64_t first;    /* where the log goes on */
 };
 
 /* It must be there, its time must have come, and it must have been its turn. */
 void history_hear_coming(struct history *history, uint32_t queue,
                          const struct history_coming *coming);
+
+/* Somebody has let in or taken out what waits in the queue: all that is meant, and waited before
+ * that was asked for, is gone from there. */
+struct history_worked_off {
+    uint32_t kinds;        /* a bit for each enum history_wait */
+    uint32_t id_count, id; /* messages whose number modulo `id_count` is `id` */
+    uint64_t waits_before; /* history->wait_count when it was asked for */
+};
+void history_check_worked_off(struct history *history, uint32_t queue,
+                              const struct history_worked_off *meant);
 
 /* What was let in or taken out has its place in the log. */
 void history_end_release(struct history *history, uint64_t last);
@@ -630,8 +672,9 @@ struct history_death {
     uint32_t message;       /* HISTORY_NONE: nobody can tell; a transient one */
     uint32_t size;          /* of its body */
     uint64_t lsn;           /* where the log has it; 0: in no log */
-    uint64_t deadline_ms;   /* that it had, by the broker's steps; 0: it was over when it came */
-    uint32_t copy;          /* that a client had until now; HISTORY_NONE */
+    uint64_t position;
+    uint64_t deadline_ms; /* that it had, by the broker's steps; 0: it was over when it came */
+    uint32_t copy;        /* that a client had until now; HISTORY_NONE */
 };
 
 /* It must have been its turn to die of that, and goes to where the dead of the queue go; what the
@@ -660,7 +703,8 @@ void history_end_tick(struct history *history, uint64_t last, uint64_t purged_la
  * (HISTORY_NONE). */
 struct history_sending {
     uint32_t message;
-    uint64_t lsn;                         /* where the log has it; 0: in no log */
+    uint64_t lsn; /* where the log has it; 0: in no log */
+    uint64_t position;
     bool is_ready;                        /* else it waits, */
     uint64_t due_ms;                      /* for that */
     uint32_t failure_count, return_count; /* by the broker's account */

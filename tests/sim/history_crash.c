@@ -102,6 +102,8 @@ keep_copy(struct history_queue *queue, struct history_copy copy, enum history_pr
     copy.was_seen = copy.is_marked; /* and if so, then after every later crash */
     copy.handed_at = 0;
     copy.moved = HISTORY_ALWAYS;
+    copy.position = 0;
+    copy.awaits_position = false;
     queue->maybe_count += copy.is_maybe && copy.place == HISTORY_READY;
     queue->waiting_count += copy.place == HISTORY_WAITING;
     queue->copies[queue->copy_count++] = copy;
@@ -129,6 +131,8 @@ crash_queue(struct history *history, struct history_queue *queue, const struct c
     queue->maybe_count = 0;
     queue->waiting_count = 0;
     queue->dying_count = 0;
+    queue->position_count = 0;
+    queue->first_awaiting = 0;
     history_forget_consumers(queue);
     history_crash_pauses(queue, crash->cut);
     history_set_rate(queue, queue->pace.rate);

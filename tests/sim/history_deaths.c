@@ -22,14 +22,16 @@ begin_dying(struct history_queue *queue, uint32_t at, enum history_reason reason
 
 /* Whose turn it was --------------------------------------------------------------------------- */
 
-/* By its place in the log, if both have one; else by its message, as far as that is known, of which
- * there may be several copies. */
+/* By what tells it from others, if that is known of both; else by its message, as far as that is,
+ * of which there may be several copies. */
 static bool
 is_meant(const struct history *history, const struct history_copy *copy,
          const struct history_death *death)
 {
-    if (copy->lsn != 0 && death->lsn != 0) {
-        return copy->lsn == death->lsn;
+    struct history_identity identity = {.position = death->position, .lsn = death->lsn};
+    enum history_likeness likeness = history_compare(copy, identity);
+    if (likeness != HISTORY_MAY_BE_IT) {
+        return likeness == HISTORY_IS_IT;
     }
     if (death->message != HISTORY_NONE) {
         bool is_like_it = (copy->acquired_count > 0) == death->has_failed &&
@@ -210,6 +212,7 @@ history_hear_death(struct history *history, uint32_t handle, const struct histor
                    uint64_t first)
 {
     struct history_queue *queue = &history->queues[handle];
+    history_settle_positions(history, queue);
     if (death->is_refused) {
         bury(history, queue, death->message);
         return;
@@ -310,7 +313,7 @@ park_dead(struct history *history, uint32_t handle, struct history_dying dying,
                                   .is_return = true,
                                   .is_endless = true};
     history_note_state(history, handle, dying.copy, state, span);
-    history_begin_waiting(queue, copy, HISTORY_PARKED_MS);
+    history_begin_waiting(history, queue, copy, HISTORY_PARKED_MS);
     copy->is_retry = true;
     copy->deadline_ms = 0;
     copy->is_instant = false;

@@ -112,7 +112,7 @@ history_there_bytes(const struct history *history, const struct history_queue *q
 static void
 begin_waiting(struct history *history, struct history_queue *queue, struct history_copy *copy)
 {
-    history_begin_waiting(queue, copy, history->messages[copy->message].due_ms);
+    history_begin_waiting(history, queue, copy, history->messages[copy->message].due_ms);
     copy->logged.due_ms = copy->due_ms;
     history->sums.delayed++;
 }
@@ -142,6 +142,7 @@ history_append_copy(struct history *history, uint32_t handle, uint32_t number,
         memcpy(copy.deaths, origin->deaths, sizeof(copy.deaths));
     }
     copy.lsn = history_find_lsn(history, queue, &copy);
+    copy.awaits_position = true;
     queue->taken_count++;
     if (!is_dead_letter && history->messages[number].due_ms != 0) {
         begin_waiting(history, queue, &copy);

@@ -45,6 +45,18 @@ history_is_held(const struct history *history, const struct history_copy *copy)
     return copy->held_until_ms > history->now_ms;
 }
 
+/* What tells a copy from others of its message: its position in the queue, or its place in the log.
+ */
+struct history_identity {
+    uint64_t position, lsn; /* 0: nobody knows */
+};
+enum history_likeness { HISTORY_IS_ANOTHER, HISTORY_MAY_BE_IT, HISTORY_IS_IT };
+enum history_likeness history_compare(const struct history_copy *copy,
+                                      struct history_identity identity);
+
+/* Copies get their positions, as far as those were heard of. */
+void history_settle_positions(const struct history *history, struct history_queue *queue);
+
 /* Where the log has a copy that comes now; 0: nowhere. */
 uint64_t history_find_lsn(struct history *history, const struct history_queue *queue,
                           const struct history_copy *copy);
@@ -79,7 +91,8 @@ void history_keep_failures(const struct history_queue *queue, struct history_cop
                            uint64_t now_ms);
 
 /* A copy that the log knows begins to wait. */
-void history_begin_waiting(struct history_queue *queue, struct history_copy *copy, uint64_t due_ms);
+void history_begin_waiting(struct history *history, struct history_queue *queue,
+                           struct history_copy *copy, uint64_t due_ms);
 
 /* Whether a copy that waits comes in at that time. */
 bool history_is_its_time(const struct history_copy *copy, uint64_t due_ms);

@@ -178,7 +178,7 @@ wait_again(struct history *history, struct history_queue *queue, uint32_t at,
         copy->held_until_ms = failure->due_ms;
         return;
     }
-    history_begin_waiting(queue, copy, failure->due_ms);
+    history_begin_waiting(history, queue, copy, failure->due_ms);
     copy->is_retry = true;
     copy->is_marked = true;
     copy->is_mark_free = false;
@@ -243,7 +243,7 @@ history_hear_release_of_hold(struct history *history, uint32_t handle, uint32_t 
     history_prove(history, handle, at);
     history_leave(queue, at, HISTORY_WAITING);
     struct history_copy *copy = &queue->copies[at];
-    history_begin_waiting(queue, copy, due_ms);
+    history_begin_waiting(history, queue, copy, due_ms);
     copy->is_retry = true;
     copy->held_until_ms = 0;
     copy->is_hold_free = false;

@@ -16,8 +16,10 @@ is_at_its_place(const struct history_copy *copy, const struct history_sending *s
 static bool
 is_meant(const struct history_copy *copy, const struct history_sending *sending)
 {
-    if (copy->lsn != 0 && sending->lsn != 0) {
-        return copy->lsn == sending->lsn;
+    struct history_identity identity = {.position = sending->position, .lsn = sending->lsn};
+    enum history_likeness likeness = history_compare(copy, identity);
+    if (likeness != HISTORY_MAY_BE_IT) {
+        return likeness == HISTORY_IS_IT;
     }
     bool is_like_it = copy->delivery_count == sending->failure_count &&
                       copy->acquired_count == sending->return_count;
@@ -68,6 +70,7 @@ void
 history_send_on(struct history *history, uint32_t handle, const struct history_sending *sending)
 {
     struct history_queue *queue = &history->queues[handle];
+    history_settle_positions(history, queue);
     uint32_t at = find_meant(queue, sending);
     if (at == queue->copy_count) {
         history_wrong(history, HISTORY_UNEXPECTED,

@@ -5,8 +5,10 @@
 #include "tests/sim/history_parts.h"
 
 void
-history_begin_waiting(struct history_queue *queue, struct history_copy *copy, uint64_t due_ms)
+history_begin_waiting(struct history *history, struct history_queue *queue,
+                      struct history_copy *copy, uint64_t due_ms)
 {
+    copy->wait_number = history->wait_count++;
     copy->place = HISTORY_WAITING;
     copy->due_ms = due_ms;
     queue->waiting_count++;
@@ -23,7 +25,8 @@ history_is_its_time(const struct history_copy *copy, uint64_t due_ms)
     return copy->due_ms == due_ms || is_to_expire;
 }
 
-/* By its place in the log, if both have one; else by its message, as far as that is known. */
+/* By what tells it from others, if that is known of both; else by its message, as far as that is.
+ */
 static bool
 is_meant(const struct history *history, const struct history_copy *copy,
          const struct history_coming *coming)
@@ -32,8 +35,10 @@ is_meant(const struct history *history, const struct history_copy *copy,
         copy->is_retry != coming->is_retry) {
         return false;
     }
-    if (copy->lsn != 0 && coming->lsn != 0) {
-        return copy->lsn == coming->lsn;
+    struct history_identity identity = {.position = coming->position, .lsn = coming->lsn};
+    enum history_likeness likeness = history_compare(copy, identity);
+    if (likeness != HISTORY_MAY_BE_IT) {
+        return likeness == HISTORY_IS_IT;
     }
     return coming->message != HISTORY_NONE
                ? copy->message == coming->message
@@ -109,6 +114,8 @@ come_in(struct history *history, struct history_queue *queue, uint32_t at)
     struct history_copy copy = queue->copies[at];
     queue->copies[at] = (struct history_copy){.message = copy.message, .place = HISTORY_DONE};
     copy.place = HISTORY_READY;
+    copy.position = 0;
+    copy.awaits_position = true;
     copy.arrived_end_ms = history->now_ms;
     history_set_deadline(history, queue, &copy,
                          copy.due_ms < history->now_ms ? copy.due_ms : history->now_ms);
@@ -156,6 +163,7 @@ void
 history_hear_coming(struct history *history, uint32_t handle, const struct history_coming *coming)
 {
     struct history_queue *queue = &history->queues[handle];
+    history_settle_positions(history, queue);
     uint32_t at = find_coming(history, queue, coming);
     if (at == queue->copy_count) {
         history_wrong(history, HISTORY_UNEXPECTED,
@@ -212,6 +220,34 @@ history_check_waiting(struct history *history, uint32_t handle, uint64_t waiting
     }
 }
 
+static enum history_wait
+why_it_waits(const struct history_copy *copy)
+{
+    if (copy->due_ms == HISTORY_PARKED_MS) {
+        return HISTORY_WAITS_PARKED;
+    }
+    return copy->is_retry ? HISTORY_WAITS_RETRY : HISTORY_WAITS_DELAYED;
+}
+
+void
+history_check_worked_off(struct history *history, uint32_t handle,
+                         const struct history_worked_off *meant)
+{
+    const struct history_queue *queue = &history->queues[handle];
+    for (uint32_t at = 0; queue->presence == HISTORY_PRESENT && at < queue->copy_count; at++) {
+        const struct history_copy *copy = &queue->copies[at];
+        if (copy->place == HISTORY_WAITING && copy->wait_number < meant->waits_before &&
+            (meant->kinds & 1U << why_it_waits(copy)) != 0 &&
+            copy->message % meant->id_count == meant->id) {
+            history_wrong(history, HISTORY_ANSWER,
+                          "message %" PRIu32 " of queue q%" PRIu32 " still waits for %" PRIu64
+                          ", though all of its kind were worked off",
+                          copy->message, queue->name, copy->due_ms);
+            return;
+        }
+    }
+}
+
 /* Crashes -------------------------------------------------------------------------------------- */
 
 /* Few stand elsewhere than in the log, and mostly at the end. */
@@ -250,7 +286,7 @@ is_over_by_now(const struct history *history, const struct history_copy *copy, u
 
 /* Whether the copy waits for that; one of which the log may say either does if that is so. */
 static bool
-may_wait(const struct history *history, struct history_queue *queue, uint32_t at, uint64_t due_ms)
+may_wait(struct history *history, struct history_queue *queue, uint32_t at, uint64_t due_ms)
 {
     struct history_copy *copy = &queue->copies[at];
     if (copy->place == HISTORY_WAITING) {
@@ -264,7 +300,7 @@ may_wait(const struct history *history, struct history_queue *queue, uint32_t at
     queue->ready_count--;
     queue->maybe_count -= copy->is_maybe;
     copy->held_until_ms = 0;
-    history_begin_waiting(queue, copy, due_ms);
+    history_begin_waiting(history, queue, copy, due_ms);
     copy->is_retry = true;
     return true;
 }

@@ -78,6 +78,9 @@ add_sums(struct totals *totals, const struct world *world)
     totals->sums.retried += sums->retried;
     totals->sums.parked += sums->parked;
     totals->sums.held += sums->held;
+    totals->sums.let_in += sums->let_in;
+    totals->sums.called_off += sums->called_off;
+    totals->sums.discarded += sums->discarded;
     totals->sums.picked += sums->picked;
     totals->sums.noted += sums->noted;
     totals->sums.queues_expired += sums->queues_expired;
@@ -193,13 +196,15 @@ print_totals(const struct totals *totals)
            ", held %" PRIu64 ", picked %" PRIu64 ", noted %" PRIu64 ", queues expired %" PRIu64
            ", policies changed %" PRIu64 ", looked at %" PRIu64 ", taken over %" PRIu64
            ", timed out %" PRIu64 ", turned away %" PRIu64 ", paced %" PRIu64 ", paused %" PRIu64
-           ", sent on %" PRIu64 ", taken out %" PRIu64 "; crashes %" PRIu64 "\n",
+           ", sent on %" PRIu64 ", taken out %" PRIu64 ", let in %" PRIu64 ", called off %" PRIu64
+           ", transactions discarded %" PRIu64 "; crashes %" PRIu64 "\n",
            sums->attempted, sums->confirmed, sums->delivered, sums->redelivered, sums->acknowledged,
            sums->expired, sums->lost, sums->unexpected, sums->duplicated, sums->dropped,
            sums->refused, sums->dead_lettered, sums->delayed, sums->retried, sums->parked,
            sums->held, sums->picked, sums->noted, sums->queues_expired, sums->policies_changed,
            sums->looked, sums->taken_over, sums->timed_out, sums->turned_away, sums->paced,
-           sums->paused, sums->sent_on, sums->taken_out, sums->crashes);
+           sums->paused, sums->sent_on, sums->taken_out, sums->let_in, sums->called_off,
+           sums->discarded, sums->crashes);
     printf("%" PRIu64 " operations of clients, %" PRIu64 " events of the core, %" PRIu64
            " steps of the store in %.2f s of CPU: %.0f operations a second\n",
            totals->operations, totals->events, totals->steps, totals->seconds,

@@ -225,7 +225,11 @@ __wrap_queue_take_waiting(struct queue *queue, const struct due_key *key, // NOL
     struct world *world = world_of_queue(queue);
     bool is_taken = __real_queue_take_waiting(queue, key, row_out);
     if (world != NULL && is_taken) {
+        /* Nothing else takes a message out there but to let it in, or on. */
+        bool is_cancelled = world->is_in_bulk && world->operation == OPERATION_NONE;
+        world->operation = is_cancelled ? OPERATION_CANCEL : world->operation;
         world_hear_coming(world, queue, row_out);
+        world->operation = is_cancelled ? OPERATION_NONE : world->operation;
     }
     return is_taken;
 }
@@ -245,6 +249,156 @@ __wrap_queue_end_retry(struct queue *queue, const struct due_key *key, // NOLINT
     if (world != NULL && status == STATUS_OK) {
         row.entry = *entry_out;
         world_hear_coming(world, queue, &row);
+    }
+    return status;
+}
+
+/* In bulk ------------------------------------------------------------------------------------- */
+
+enum status __real_core_end_wait(struct core *core, struct queue *queue, // NOLINT
+                                 const struct due_key *key);
+enum status __wrap_core_end_wait(struct core *core, struct queue *queue, // NOLINT
+                                 const struct due_key *key);
+
+enum status
+__wrap_core_end_wait(struct core *core, struct queue *queue, // NOLINT
+                     const struct due_key *key)
+{
+    struct world *world = world_of_core(core);
+    if (world == NULL || !world->is_in_bulk) {
+        return __real_core_end_wait(core, queue, key);
+    }
+    uint64_t first = server_log_first(&world->server);
+    world->operation = OPERATION_RELEASE;
+    enum status status = __real_core_end_wait(core, queue, key);
+    world->operation = OPERATION_NONE;
+    history_end_release(&world->history, server_span_from(&world->server, first).last);
+    return status;
+}
+
+void __real_core_work_on_pending(struct core *core); // NOLINT
+void __wrap_core_work_on_pending(struct core *core); // NOLINT
+
+void
+__wrap_core_work_on_pending(struct core *core) // NOLINT
+{
+    struct world *world = world_of_core(core);
+    if (world == NULL) {
+        __real_core_work_on_pending(core);
+        return;
+    }
+    world->is_in_bulk = true;
+    __real_core_work_on_pending(core);
+    world->is_in_bulk = false;
+}
+
+void __real_pending_end_fetch(struct core *core, struct paging_job *job); // NOLINT
+void __wrap_pending_end_fetch(struct core *core, struct paging_job *job); // NOLINT
+
+void
+__wrap_pending_end_fetch(struct core *core, struct paging_job *job) // NOLINT
+{
+    struct world *world = world_of_core(core);
+    if (world == NULL) {
+        __real_pending_end_fetch(core, job);
+        return;
+    }
+    world->is_in_bulk = true;
+    __real_pending_end_fetch(core, job);
+    world->is_in_bulk = false;
+}
+
+/* Positions ------------------------------------------------------------------------------------ */
+
+static void
+hear_push(const struct queue *queue, const struct queue_entry *entry, enum status status)
+{
+    struct world *world = world_of_queue(queue);
+    if (world != NULL && status == STATUS_OK) {
+        world_hear_push(world, queue, entry, queue->next_position - 1);
+    }
+}
+
+enum status __real_queue_push(struct queue *queue, const struct queue_entry *entry); // NOLINT
+enum status __wrap_queue_push(struct queue *queue, const struct queue_entry *entry); // NOLINT
+
+enum status
+__wrap_queue_push(struct queue *queue, const struct queue_entry *entry) // NOLINT
+{
+    enum status status = __real_queue_push(queue, entry);
+    hear_push(queue, entry, status);
+    return status;
+}
+
+enum status __real_queue_push_until(struct queue *queue, struct queue_entry *entry, // NOLINT
+                                    uint64_t due_ms);
+enum status __wrap_queue_push_until(struct queue *queue, struct queue_entry *entry, // NOLINT
+                                    uint64_t due_ms);
+
+enum status
+__wrap_queue_push_until(struct queue *queue, struct queue_entry *entry, // NOLINT
+                        uint64_t due_ms)
+{
+    enum status status = __real_queue_push_until(queue, entry, due_ms);
+    hear_push(queue, entry, status);
+    return status;
+}
+
+void __real_queue_push_delayed(struct queue *queue, const struct queue_entry *entry, // NOLINT
+                               uint8_t level, uint64_t due_ms, uint64_t expiration);
+void __wrap_queue_push_delayed(struct queue *queue, const struct queue_entry *entry, // NOLINT
+                               uint8_t level, uint64_t due_ms, uint64_t expiration);
+
+void
+__wrap_queue_push_delayed(struct queue *queue, const struct queue_entry *entry, // NOLINT
+                          uint8_t level, uint64_t due_ms, uint64_t expiration)
+{
+    struct world *world = world_of_queue(queue);
+    uint64_t number = queue->waiting->next_number - queue->waiting->reserved_count;
+    __real_queue_push_delayed(queue, entry, level, due_ms, expiration);
+    if (world != NULL) {
+        world_hear_push(world, queue, entry,
+                        QUEUE_POSITION_DELAYED | number << DELAYED_NUMBER_SHIFT | level);
+    }
+}
+
+static void
+hear_taken(const struct queue *queue, uint64_t position)
+{
+    struct world *world = world_of_queue(queue);
+    if (world != NULL) {
+        world->taken_position = position;
+    }
+}
+
+bool __real_queue_pop(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                      uint64_t *position_out);
+bool __wrap_queue_pop(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                      uint64_t *position_out);
+
+bool
+__wrap_queue_pop(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                 uint64_t *position_out)
+{
+    bool is_taken = __real_queue_pop(queue, entry_out, position_out);
+    if (is_taken) {
+        hear_taken(queue, *position_out);
+    }
+    return is_taken;
+}
+
+enum status __real_queue_lend(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                              uint64_t *position_out);
+enum status __wrap_queue_lend(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                              uint64_t *position_out);
+
+enum status
+__wrap_queue_lend(struct queue *queue, struct queue_entry *entry_out, // NOLINT
+                  uint64_t *position_out)
+{
+    enum status status = __real_queue_lend(queue, entry_out, position_out);
+    if (status == STATUS_OK) {
+        hear_taken(queue, *position_out);
     }
     return status;
 }
@@ -377,6 +531,24 @@ __wrap_core_log_publish(struct core *core, struct content_ref content, // NOLINT
         history_hear_logged(&world->history, row);
     }
     return status;
+}
+
+void __real_channel_close(struct channel *channel, const struct fault *fault, // NOLINT
+                          uint16_t class_id, uint16_t method_id);
+void __wrap_channel_close(struct channel *channel, const struct fault *fault, // NOLINT
+                          uint16_t class_id, uint16_t method_id);
+
+void
+__wrap_channel_close(struct channel *channel, const struct fault *fault, // NOLINT
+                     uint16_t class_id, uint16_t method_id)
+{
+    static const char discarded[] = "transaction discarded: memory is short";
+    struct world *world = world_of_core(channel->connection->core);
+    if (world != NULL && !channel->is_closing &&
+        strncmp(fault->text, discarded, sizeof(discarded) - 1) == 0) {
+        world_hear_discard(world, channel->connection->link, channel->number);
+    }
+    __real_channel_close(channel, fault, class_id, method_id);
 }
 
 /* The desk ------------------------------------------------------------------------------------- */

@@ -362,6 +362,12 @@ make_properties(const struct server_publish *publish, uint8_t out[static PROPERT
         out[size] = (uint8_t)length;
         size += 1 + (size_t)length;
     }
+    if (publish->message_id != NULL) {
+        out[1] |= PROPERTY_MESSAGE_ID & UINT8_MAX;
+        out[size] = (uint8_t)strlen(publish->message_id);
+        memcpy(out + size + 1, publish->message_id, out[size]);
+        size += 1U + out[size];
+    }
     return bytes_make(out, size);
 }
 

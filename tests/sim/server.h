@@ -79,8 +79,9 @@ struct server_publish {
     uint8_t priority;    /* 0: none */
     uint64_t delay;      /* as in struct history_message, and so is the next */
     uint64_t deliver_at_ms;
-    uint64_t noted_tag; /* it is a failure note about that delivery; 0: it is none */
-    uint32_t note;      /* what it says */
+    const char *message_id; /* NULL: none */
+    uint64_t noted_tag;     /* it is a failure note about that delivery; 0: it is none */
+    uint32_t note;          /* what it says */
     bool is_persistent;
     bool is_mandatory;
 };

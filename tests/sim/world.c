@@ -331,6 +331,8 @@ world_new(uint64_t seed, enum mutant mutant, FILE *out)
         actor_init(&world->actors[i], i);
     }
     world_draw_service(world);
+    world_draw_bulk(world);
+    world_draw_crowd(world);
     return world;
 }
 
@@ -525,6 +527,7 @@ world_end_turn(struct world *world)
     world_check_waiting(world);
     world_check_service(world);
     server_release_tick(&world->server);
+    world_watch_alarm(world);
     world_see_ends(world);
     check_queues(world);
     assert(world->breaking_count == 0); /* sent.c has seen to it */
@@ -595,6 +598,9 @@ step(struct world *world)
     }
     if (dice_below(&world->service, 1000 * 1000) < world->habits.sending_permille) {
         world_send_on(world);
+    }
+    if (dice_below(&world->bulk, 1000 * 1000) < world->habits.bulk_permille) {
+        world_begin_bulk(world);
     }
     if (dice_below(&world->retries, 1000 * 1000) < world->habits.operator_permille) {
         world_operate(world);
@@ -798,6 +804,12 @@ drain(struct world *world)
     if (world->history.wrong_count == 0 && has_messages(world)) {
         history_wrong(&world->history, HISTORY_ANSWER, "messages go round for ever");
     }
+    for (int i = 0; i < PATIENCE && world_has_bulk(world) && world->history.wrong_count == 0; i++) {
+        world_advance(world);
+    }
+    if (world->history.wrong_count == 0 && world_has_bulk(world)) {
+        history_wrong(&world->history, HISTORY_ANSWER, "what waits is worked off for ever");
+    }
 }
 
 /* Everybody waits for somebody. */
@@ -821,14 +833,15 @@ has_held(const struct world *world)
 }
 
 /* What nobody takes or settles may keep the memory alarm on where there is no disk, and who would
- * do so waits behind what he has published; or time waits for him (may_step_clock), and memory for
- * time. */
+ * do so waits behind what he has published, which in a crowd may lie in as many chunks as there may
+ * be; or time waits for him (may_step_clock), and memory for time. */
 static bool
 is_full(const struct world *world)
 {
     bool time_waits = world->habits.expires_permille > 0;
+    bool may_stay = !world->habits.has_disk || world->habits.is_crowded;
     return (world->server.core->alarms & ALARM_MEMORY) != 0 &&
-           (time_waits || (!world->habits.has_disk && (has_messages(world) || has_held(world))));
+           (time_waits || (may_stay && (has_messages(world) || has_held(world))));
 }
 
 /* Somebody new takes everything, which has to end the alarm. */

@@ -4,6 +4,7 @@
 #ifndef BOURSE_TESTS_SIM_WORLD_H
 #define BOURSE_TESTS_SIM_WORLD_H
 
+#include "broker/pending.h"
 #include "tests/sim/actor.h"
 #include "tests/sim/dice.h"
 #include "tests/sim/history.h"
@@ -68,8 +69,22 @@ struct habits {
     uint32_t downtime_permille; /* starts, before which it does */
     uint32_t pause_permille;    /* of 1,000 steps: a queue is paused, or goes on */
     uint32_t sending_permille;  /* the same: messages are sent on at the desk, or taken out */
-    uint32_t connections_max;   /* of the vhost, and */
+    uint32_t settles_all_permille; /* settlements of everything that is open */
+    bool is_crowded;               /* few queues, with thousands of messages */
+    uint32_t bulk_permille;        /* the same: what waits in a queue is worked off */
+    uint32_t connections_max;      /* of the vhost, and */
     uint32_t user_connections_max, user_channels_max; /* of the user; 0: any number */
+};
+
+/* Somebody works off what waits in a queue; world_bulk.c. */
+enum { BULK_MAX = 4 };
+struct world_bulk {
+    struct world *world;
+    uint32_t queue; /* handle */
+    enum pending_action action;
+    struct history_worked_off meant;
+    uint64_t count; /* of messages so far */
+    bool is_under_way;
 };
 
 /* A queue was asked whether it takes a message of a transaction. */
@@ -98,6 +113,7 @@ struct world {
     struct dice rest;    /* for what came later */
     struct dice service; /* for who takes messages, and what came with that */
     struct dice looks;   /* for what is looked at */
+    struct dice bulk;    /* for what is worked off */
     struct trace trace;
     struct habits habits;
     enum mutant mutant;
@@ -123,6 +139,7 @@ struct world {
     bool is_ending;                 /* the core is about to go */
     bool is_sending;                /* somebody sends a message on, or takes it out */
     bool is_parking;                /* the core has parked the first dying message of a queue */
+    uint64_t taken_position;        /* in its queue, of what the core has taken there last */
     uint32_t settling_copy;         /* a client is losing it, by its verdict or not; HISTORY_NONE */
     uint64_t returning_due_ms;      /* it will wait; 0 */
     enum world_operation operation; /* that is under way */
@@ -137,9 +154,12 @@ struct world {
     uint64_t commit_first;     /* where the log went on */
     struct world_asked *asked; /* in the order of the messages; owned */
     uint32_t asked_count, asked_capacity, asked_at;
-    uint32_t settling_note;          /* what was said of what a client is losing; 0: nothing */
-    uint32_t note_count;             /* that clients have sent */
-    uint32_t consumer_count;         /* the same of consumers */
+    uint32_t settling_note;  /* what was said of what a client is losing; 0: nothing */
+    uint32_t note_count;     /* that clients have sent */
+    uint32_t consumer_count; /* the same of consumers */
+    uint64_t alarm_from_ms;  /* since when memory is short; 0: it is not */
+    struct world_bulk bulks[BULK_MAX];
+    bool is_in_bulk;                 /* the core works on one of them */
     uint64_t generation;             /* of policies */
     struct world_policies *policies; /* those in force; owned; NULL: none */
 };
@@ -192,6 +212,10 @@ uint32_t world_find_message(const struct world *world, const struct queue_entry 
 /* Of a queue that is there, or HISTORY_NONE. */
 uint32_t world_find_handle(const struct world *world, const struct queue *queue);
 
+/* The core has put a message into a queue, at that position. */
+void world_hear_push(struct world *world, const struct queue *queue,
+                     const struct queue_entry *entry, uint64_t position);
+
 /* The core lets a message in that has waited; world_waiting.c. */
 struct due_row;
 void world_hear_coming(struct world *world, const struct queue *queue, const struct due_row *row);
@@ -218,6 +242,17 @@ void world_release_parked(struct world *world);
 void world_check_waiting(struct world *world);
 /* The history hears what waits in a queue of a new core. */
 void world_look_at_waiting(struct world *world, const struct queue *queue);
+
+/* What waits in a queue is let in or taken out, all of it or what has some message-id. Drawn;
+ * begun; a message of that kind (of enum waiting_kind) is let in or taken out for that; whether
+ * something of it is under way; the core is gone. */
+void world_draw_bulk(struct world *world);
+void world_begin_bulk(struct world *world);
+void world_hear_bulk(struct world *world, uint32_t queue, uint32_t message, uint32_t kind);
+bool world_has_bulk(const struct world *world);
+void world_forget_bulk(struct world *world);
+/* That the message is published with; NULL: none. */
+const char *world_message_id(const struct world *world, uint32_t message);
 
 /* Whether something is dying. */
 bool world_has_dying(const struct world *world);
@@ -280,6 +315,9 @@ const struct queue *world_find_queue(const struct world *world, uint32_t queue);
 /* What came last, drawn; world_service.c. */
 void world_draw_service(struct world *world);
 
+/* And what some runs are like whatever was drawn; world_crowd.c. */
+void world_draw_crowd(struct world *world);
+
 /* The core hands a message to that consumer: nobody comes before it. */
 void world_check_turn(struct world *world, const struct actor *actor, uint16_t channel,
                       const struct actor_consumer *consumer);
@@ -290,6 +328,11 @@ bool world_begin_timeout(struct world *world, uint64_t link, uint16_t channel, u
 void world_end_timeout(struct world *world, uint64_t link, uint16_t channel, uint64_t tag);
 /* The clock has gone on: nothing is open for too long. */
 void world_check_timeouts(struct world *world);
+
+/* Notes how long the memory alarm is on; call when a tick has ended. And the core discards the
+ * transaction of a channel for that. */
+void world_watch_alarm(struct world *world);
+void world_hear_discard(struct world *world, uint64_t link, uint16_t channel);
 
 /* One more connection, or channel, was let in: there was room for it. And whether the broker may
  * close the client's connection, since there is none for it or for a channel; world_limits.c. */

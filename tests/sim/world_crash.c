@@ -218,6 +218,8 @@ restart(struct world *world)
     server_kill(&world->server);
     world->is_ending = false;
     world_forget_deaths(world);
+    world_forget_bulk(world);
+    world->alarm_from_ms = 0;
     world->purge_count = 0;
     bool is_power_cut = end_disk(world);
     if (world->habits.downtime_permille > 0 &&

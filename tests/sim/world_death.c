@@ -91,6 +91,7 @@ world_hear_death(struct world *world, const struct queue *queue, const struct qu
         .message = world_find_message(world, entry),
         .size = entry->size,
         .lsn = queue_entry_lsn(entry),
+        .position = position,
         .deadline_ms = deadline_of(world, entry),
         .copy = world->settling_copy,
         .note = world->settling_note,

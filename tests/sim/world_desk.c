@@ -78,6 +78,7 @@ world_begin_sending(struct world *world, const struct queue *queue, const struct
         .message = row->content == NULL ? world_find_message(world, &row->entry)
                                         : body_number(content_body(row->content)),
         .lsn = queue_entry_lsn(&row->entry),
+        .position = row->place == DESK_READY ? row->position : row->key.position,
         .is_ready = row->place == DESK_READY,
         .due_ms = row->place == DESK_READY ? 0 : due_of(world, row),
         .failure_count = failure == NULL ? 0 : failure->delivery_count,

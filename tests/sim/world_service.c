@@ -32,9 +32,6 @@ world_draw_service(struct world *world)
     habits->downtime_permille = one_of(dice, 0, 300, 900);
     habits->pause_permille = one_of(dice, 0, 0, 2000);
     habits->sending_permille = one_of(dice, 0, 1000, 5000);
-    if (habits->memory_mark_bytes > 0) {
-        habits->sending_permille = 0; /* what it reads might leave no room for anybody else */
-    }
     uint32_t some = 1 + dice_below(dice, ACTORS_MAX);
     habits->connections_max = one_of(dice, 0, 0, some);
     habits->user_connections_max = one_of(dice, 0, 0, 1 + dice_below(dice, ACTORS_MAX));

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Deliveries that nobody settles in time: the broker takes each back once, not before its time and
- * not long after, and ends the consumer or the channel. */
+ * not long after, and ends the consumer or the channel. Transactions that keep too much memory for
+ * too long: it discards one, and ends the channel. */
 #include <inttypes.h>
 
 #include "broker/ack_timeout.h"
+#include "broker/transaction.h"
 #include "tests/sim/history_parts.h"
 #include "tests/sim/world.h"
 
@@ -99,12 +101,12 @@ end_consumer(struct world *world, struct actor_channel *channel, uint32_t number
 
 /* Nothing that the client has asked for is answered any more, but his own closing. */
 static void
-await_close(struct world *world, struct actor *actor, uint16_t number)
+await_close(struct world *world, struct actor *actor, uint16_t number, bool blames_nobody)
 {
     struct actor_channel *channel = actor_channel(actor, number);
     channel->closes_twice = channel->state == CHANNEL_SHUTTING;
     channel->is_faulty = true;
-    channel->blames_nobody = true;
+    channel->blames_nobody = blames_nobody;
     actor_begin_breaking(world, actor, number, 406);
 }
 
@@ -124,7 +126,7 @@ world_end_timeout(struct world *world, uint64_t link, uint16_t number, uint64_t 
     actor_free_place(world, &held);
     history_give_back(&world->history, held.queue, held.copy);
     if (held.consumer == 0 || actor->is_deaf) {
-        await_close(world, actor, number);
+        await_close(world, actor, number, true);
     } else {
         remember_tag(channel, &held);
         end_consumer(world, channel, held.consumer);
@@ -182,4 +184,38 @@ world_check_timeouts(struct world *world)
             check_channel(world, &world->actors[i].channels[j]);
         }
     }
+}
+
+/* Transactions --------------------------------------------------------------------------------- */
+
+void
+world_watch_alarm(struct world *world)
+{
+    bool is_on = (world->server.core->alarms & ALARM_MEMORY) != 0;
+    if (!is_on) {
+        world->alarm_from_ms = 0;
+    } else if (world->alarm_from_ms == 0) {
+        world->alarm_from_ms = world->history.now_ms;
+    }
+}
+
+void
+world_hear_discard(struct world *world, uint64_t link, uint16_t number)
+{
+    const struct core *core = world->server.core;
+    struct actor *actor = find_actor(world, link);
+    uint64_t waited_ms =
+        world->alarm_from_ms == 0 ? 0 : world->history.now_ms - world->alarm_from_ms;
+    if (actor == NULL || actor_channel(actor, number)->mode != ACTOR_TX ||
+        waited_ms < TRANSACTION_PATIENCE_MS ||
+        core->transaction_octets <= core->settings.memory_mark_bytes / 4) {
+        history_wrong(&world->history, HISTORY_ANSWER,
+                      "a transaction is discarded after %" PRIu64 " ms of alarm, with %" PRIu64
+                      " octets in all of them",
+                      waited_ms, core->transaction_octets);
+        return;
+    }
+    world_note(world, "discard", (uint64_t)actor->number * 10 + number, waited_ms, 0);
+    world->history.sums.discarded++;
+    await_close(world, actor, number, false);
 }

@@ -18,6 +18,19 @@ due_of_row(const struct world *world, const struct due_row *row)
 }
 
 void
+world_hear_push(struct world *world, const struct queue *queue, const struct queue_entry *entry,
+                uint64_t position)
+{
+    uint32_t handle = world->is_starting ? HISTORY_NONE : world_find_handle(world, queue);
+    if (handle == HISTORY_NONE) {
+        return;
+    }
+    struct history_position given = {
+        .message = world_find_message(world, entry), .size = entry->size, .position = position};
+    history_hear_position(&world->history, handle, given);
+}
+
+void
 world_hear_coming(struct world *world, const struct queue *queue, const struct due_row *row)
 {
     uint32_t handle = world_find_handle(world, queue);
@@ -29,6 +42,7 @@ world_hear_coming(struct world *world, const struct queue *queue, const struct d
         .message = world_find_message(world, &row->entry),
         .size = row->entry.size,
         .lsn = queue_entry_lsn(&row->entry),
+        .position = row->key.position,
         .due_ms = due_of_row(world, row),
         .is_retry = (row->key.position & QUEUE_POSITION_DELAYED) == 0,
         .is_released = world->operation == OPERATION_RELEASE,
@@ -36,6 +50,9 @@ world_hear_coming(struct world *world, const struct queue *queue, const struct d
         .first = server_log_first(&world->server),
     };
     world_note(world, "comes in", handle, coming.message, coming.due_ms);
+    if (world->is_in_bulk) {
+        world_hear_bulk(world, handle, coming.message, (uint32_t)due_row_kind(row));
+    }
     history_hear_coming(&world->history, handle, &coming);
 }
 
@@ -188,12 +205,6 @@ world_operate(struct world *world)
     for (uint32_t skipped = dice_below(dice, 5); skipped > 0; skipped--) {
         const struct due_row *next = due_cursor_next(&cursor);
         row = next == NULL ? row : next;
-    }
-    if (row->key.due_ms == PARKED_MS && world_find_message(world, &row->entry) == HISTORY_NONE) {
-        /* Nobody could tell it from others that are parked, unless it is the first of those. */
-        struct due_key parked = {.due_ms = PARKED_MS};
-        cursor = due_index_seek(&queue->waiting->index, &parked);
-        row = due_cursor_next(&cursor);
     }
     operate(world, queue, row->key,
             dice_below(dice, 4) == 0 ? OPERATION_CANCEL : OPERATION_RELEASE);

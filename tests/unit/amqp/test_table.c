@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/random.h"
+#include "tests/support/alloc_faults.h"
 #include "tests/support/exact_copy.h"
 
 static struct buffer table;
@@ -390,50 +391,134 @@ Test(table, arrays_are_walked_item_by_item)
         }                                                                                          \
     }
 
+static const struct {
+    struct table_value a;
+    struct table_value b;
+    bool are_equal;
+} equal_rows[] = {
+    {VALUE('B', "\x05"), VALUE('l', "\0\0\0\0\0\0\0\x05"), true},
+    {VALUE('b', "\xFF"), VALUE('l', "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), true},
+    {VALUE('b', "\xFF"), VALUE('B', "\xFF"), false},
+    {VALUE('I', "\0\0\0\x05"), VALUE('i', "\0\0\0\x06"), false},
+    {VALUE('B', "\x01"), VALUE('t', "\x01"), false},
+    {VALUE('t', "\x01"), VALUE('t', "\x02"), true},
+    {VALUE('t', "\x01"), VALUE('t', "\0"), false},
+    {VALUE('B', "\x05"), VALUE('d', "\x40\x14\0\0\0\0\0\0"), false},
+    {VALUE('f', "\x3F\xC0\0\0"), VALUE('d', "\x3F\xF8\0\0\0\0\0\0"), true},
+    {VALUE('f', "\x7F\xC0\0\0"), VALUE('f', "\x7F\xC0\0\0"), true}, /* a NaN sent twice */
+    {VALUE('T', "\0\0\0\0\0\0\0\x05"), VALUE('l', "\0\0\0\0\0\0\0\x05"), false},
+    {VALUE('S', "abc"), VALUE('S', "abc"), true},
+    {VALUE('S', "abc"), VALUE('S', "abd"), false},
+    {VALUE('S', "abc"), VALUE('x', "abc"), false},
+    {VALUE('V', ""), VALUE('V', ""), true},
+    {VALUE('D', "\x01\0\0\0\x05"), VALUE('D', "\x01\0\0\0\x05"), true},
+    {VALUE('A', "VB\x05"), VALUE('A', "Vb\x05"), true},
+    {VALUE('A', "VB\x05"), VALUE('A', "B\x05V"), false}, /* arrays have an order */
+    {VALUE('A', "V"), VALUE('A', "VV"), false},
+    {VALUE('A', ""), VALUE('F', ""), false},
+    {VALUE('A', "V"), VALUE('V', ""), false},
+    {VALUE('F', "\1aV\1bB\5"), VALUE('F', "\1bb\5\1aV"), true},
+    {VALUE('F', "\1aV\1bB\5"), VALUE('F', "\1bb\6\1aV"), false},
+    {VALUE('F', "\1aV"), VALUE('F', "\1aV\1bV"), false},
+    {VALUE('F', "\1aV\1aV"), VALUE('F', "\1aV\1bV"), false},
+    {VALUE('F', "\1aB\1\1aB\2"), VALUE('F', "\1ab\1\1ab\2"), true},
+    {VALUE('F', "\1aB\1\1aB\2"), VALUE('F', "\1aB\2\1aB\1"), false},
+    {VALUE('F', "\1aF\0\0\0\6\1bV\1cV"), VALUE('F', "\1aF\0\0\0\6\1cV\1bV"), true},
+    {VALUE('F', "\1aA\0\0\0\2B\1\1bV"), VALUE('F', "\1bV\1aA\0\0\0\2b\1"), true},
+    {VALUE('F', "\1aA\0\0\0\2B\1\1bV"), VALUE('F', "\1bV\1aA\0\0\0\2b\2"), false},
+};
+
 /* RabbitMQ's rule for redeclaring: 5 as a byte and 5 as a long are the same argument. */
 Test(table, values_are_equal_by_class_and_value)
 {
-    static const struct {
-        struct table_value a;
-        struct table_value b;
-        bool are_equal;
-    } rows[] = {
-        {VALUE('B', "\x05"), VALUE('l', "\0\0\0\0\0\0\0\x05"), true},
-        {VALUE('b', "\xFF"), VALUE('l', "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), true},
-        {VALUE('b', "\xFF"), VALUE('B', "\xFF"), false},
-        {VALUE('I', "\0\0\0\x05"), VALUE('i', "\0\0\0\x06"), false},
-        {VALUE('B', "\x01"), VALUE('t', "\x01"), false},
-        {VALUE('t', "\x01"), VALUE('t', "\x02"), true},
-        {VALUE('t', "\x01"), VALUE('t', "\0"), false},
-        {VALUE('B', "\x05"), VALUE('d', "\x40\x14\0\0\0\0\0\0"), false},
-        {VALUE('f', "\x3F\xC0\0\0"), VALUE('d', "\x3F\xF8\0\0\0\0\0\0"), true},
-        {VALUE('f', "\x7F\xC0\0\0"), VALUE('f', "\x7F\xC0\0\0"), true}, /* a NaN sent twice */
-        {VALUE('T', "\0\0\0\0\0\0\0\x05"), VALUE('l', "\0\0\0\0\0\0\0\x05"), false},
-        {VALUE('S', "abc"), VALUE('S', "abc"), true},
-        {VALUE('S', "abc"), VALUE('S', "abd"), false},
-        {VALUE('S', "abc"), VALUE('x', "abc"), false},
-        {VALUE('V', ""), VALUE('V', ""), true},
-        {VALUE('D', "\x01\0\0\0\x05"), VALUE('D', "\x01\0\0\0\x05"), true},
-        {VALUE('A', "VB\x05"), VALUE('A', "Vb\x05"), true},
-        {VALUE('A', "VB\x05"), VALUE('A', "B\x05V"), false}, /* arrays have an order */
-        {VALUE('A', "V"), VALUE('A', "VV"), false},
-        {VALUE('A', ""), VALUE('F', ""), false},
-        {VALUE('A', "V"), VALUE('V', ""), false},
-        {VALUE('F', "\1aV\1bB\5"), VALUE('F', "\1bb\5\1aV"), true},
-        {VALUE('F', "\1aV\1bB\5"), VALUE('F', "\1bb\6\1aV"), false},
-        {VALUE('F', "\1aV"), VALUE('F', "\1aV\1bV"), false},
-        {VALUE('F', "\1aV\1aV"), VALUE('F', "\1aV\1bV"), false},
-        {VALUE('F', "\1aB\1\1aB\2"), VALUE('F', "\1ab\1\1ab\2"), true},
-        {VALUE('F', "\1aB\1\1aB\2"), VALUE('F', "\1aB\2\1aB\1"), false},
-        {VALUE('F', "\1aF\0\0\0\6\1bV\1cV"), VALUE('F', "\1aF\0\0\0\6\1cV\1bV"), true},
-        {VALUE('F', "\1aA\0\0\0\2B\1\1bV"), VALUE('F', "\1bV\1aA\0\0\0\2b\1"), true},
-        {VALUE('F', "\1aA\0\0\0\2B\1\1bV"), VALUE('F', "\1bV\1aA\0\0\0\2b\2"), false},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        cr_expect(eq(int, table_value_equal(&rows[i].a, &rows[i].b), rows[i].are_equal), "row %zu",
-                  i);
-        cr_expect(eq(int, table_value_equal(&rows[i].b, &rows[i].a), rows[i].are_equal),
-                  "row %zu, the other way round", i);
+    for (size_t i = 0; i < ARRAY_LEN(equal_rows); i++) {
+        cr_expect(
+            eq(int, table_value_equal(&equal_rows[i].a, &equal_rows[i].b), equal_rows[i].are_equal),
+            "row %zu", i);
+        cr_expect(
+            eq(int, table_value_equal(&equal_rows[i].b, &equal_rows[i].a), equal_rows[i].are_equal),
+            "row %zu, the other way round", i);
+    }
+}
+
+enum { OTHERS = 20, MANY = 4000 };
+
+static void
+put_all(struct buffer *out, const struct table_value *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        table_put_value(out, bytes_of("k"), &values[i]);
+    }
+}
+
+/* Fields named k behind others, or before the same others in another order. */
+static struct bytes
+among_others(struct buffer *out, const struct table_value *values, size_t count, bool is_behind)
+{
+    char name[8];
+    buffer_clear(out);
+    if (!is_behind) {
+        put_all(out, values, count);
+    }
+    for (int i = 0; i < OTHERS; i++) {
+        int number = is_behind ? i : OTHERS - 1 - i;
+        (void)snprintf(name, sizeof(name), "k%d", number);
+        table_put_integer(out, name, number);
+    }
+    if (is_behind) {
+        put_all(out, values, count);
+    }
+    return buffer_bytes(out);
+}
+
+/* Large tables are compared in another way, and as small ones where there is no memory for it. */
+Test(table, tables_of_many_fields_are_equal_as_their_values_are)
+{
+    for (size_t row = 0; row < ARRAY_LEN(equal_rows); row++) {
+        struct bytes behind = among_others(&table, &equal_rows[row].a, 1, true);
+        struct bytes before = among_others(&other, &equal_rows[row].b, 1, false);
+        for (uint32_t fault_at = 0; fault_at <= 1; fault_at++) {
+            alloc_faults_plan(fault_at);
+            cr_expect(eq(int, table_equal(behind, before), equal_rows[row].are_equal),
+                      "row %zu, fault %u", row, fault_at);
+        }
+    }
+}
+
+/* Where the two stand among the others does not matter. */
+Test(table, of_two_fields_of_one_name_the_first_answers_to_the_first)
+{
+    static const struct table_value rising[] = {VALUE('B', "\1"), VALUE('B', "\2")};
+    static const struct table_value falling[] = {VALUE('B', "\2"), VALUE('B', "\1")};
+    struct bytes behind = among_others(&table, rising, 2, true);
+    for (uint32_t fault_at = 0; fault_at <= 1; fault_at++) {
+        alloc_faults_plan(fault_at);
+        cr_expect(table_equal(behind, among_others(&other, rising, 2, false)));
+        alloc_faults_plan(fault_at);
+        cr_expect(not(table_equal(behind, among_others(&other, falling, 2, false))));
+    }
+}
+
+static struct bytes
+many_fields(struct buffer *out, uint32_t step)
+{
+    char name[8];
+    buffer_clear(out);
+    for (uint32_t i = 0; i < MANY; i++) {
+        (void)snprintf(name, sizeof(name), "k%u", i * step % MANY);
+        table_put_boolean(out, name, true);
+    }
+    return buffer_bytes(out);
+}
+
+/* Both sides may come from a peer, the one in a message and the other in each of many bindings.
+ * Only a square of the fields' number misses the time limit. */
+Test(table, order_of_many_fields_costs_little, .timeout = 20)
+{
+    struct bytes in_order = many_fields(&table, 1);
+    struct bytes in_none = many_fields(&other, 2777);
+    for (int i = 0; i < 300; i++) {
+        cr_assert(table_equal(in_order, in_none));
     }
 }
 

@@ -547,3 +547,82 @@ Test(blocked, a_mark_of_zero_never_blocks)
     rig_expect_nothing(rig, link);
     cr_expect(eq(u64, ready_count("q"), 1));
 }
+
+/* Transactions under the alarm --------------------------------------------------------------------
+ */
+
+static uint64_t
+connect_transaction(void)
+{
+    uint64_t link = connect_publisher();
+    rig_send_id(rig, link, 1, METHOD_TX_SELECT);
+    (void)rig_expect(rig, link, 1, METHOD_TX_SELECT_OK);
+    return link;
+}
+
+static void
+commit(uint64_t link)
+{
+    rig_send_id(rig, link, 1, METHOD_TX_COMMIT);
+    (void)rig_expect(rig, link, 1, METHOD_TX_COMMIT_OK);
+}
+
+/* Messages of a transaction cannot leave memory. Here two have filled it between them, and neither
+ * can go on to its commit: one has to make room for the other. */
+Test(blocked, transactions_do_not_wait_for_each_others_memory_for_ever)
+{
+    uint64_t links[] = {connect_transaction(), connect_transaction()};
+    for (int i = 0; i < 4; i++) {
+        publish_octets(links[i % 2], 300000);
+    }
+    cr_assert(rig->core->alarms != 0);
+    for (int i = 0; i < 2; i++) {
+        publish_octets(links[i], 1000);
+        (void)rig_expect(rig, links[i], 0, METHOD_CONNECTION_BLOCKED);
+    }
+    rig_step(rig, 9990);
+    rig_turn(rig);
+    rig_expect_nothing(rig, links[0]);
+    rig_step(rig, 20);
+    rig_turn(rig);
+    rig_expect_channel_close(rig, links[0], 1, REPLY_PRECONDITION_FAILED,
+                             "transaction discarded: memory is short, "
+                             "and open transactions keep 1200076 octets of it");
+    rig_turn(rig);
+    cr_expect(eq(int, rig->core->alarms, 0));
+    (void)rig_expect(rig, links[1], 0, METHOD_CONNECTION_UNBLOCKED);
+    commit(links[1]);
+    cr_expect(eq(u64, ready_count("q"), 3));
+}
+
+/* It is not what keeps the alarm up. */
+Test(blocked, a_small_transaction_outlasts_an_alarm)
+{
+    uint64_t link = connect_transaction();
+    rig_publish(rig, link, 1, "", "q", "first");
+    raise_alarm();
+    rig_publish(rig, link, 1, "", "q", "second");
+    (void)rig_expect(rig, link, 0, METHOD_CONNECTION_BLOCKED);
+    rig_step(rig, 60000);
+    rig_turn(rig);
+    rig_expect_nothing(rig, link);
+    clear_alarm();
+    (void)rig_expect(rig, link, 0, METHOD_CONNECTION_UNBLOCKED);
+    commit(link);
+    cr_expect(eq(u64, ready_count("q"), 2));
+}
+
+/* The alarm is not as old as the first one. */
+Test(blocked, a_new_alarm_gives_transactions_their_time_anew)
+{
+    uint64_t link = connect_transaction();
+    publish_octets(link, 300000);
+    raise_alarm();
+    rig_step(rig, 9000);
+    clear_alarm();
+    rig_step(rig, 500);
+    raise_alarm();
+    rig_step(rig, 9000);
+    rig_turn(rig);
+    rig_expect_nothing(rig, link);
+}

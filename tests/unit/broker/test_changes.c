@@ -114,6 +114,10 @@ Test(changes, a_protected_user_stays)
 {
     cr_assert(eq(int, put_user("eve", "administrator,protected", ""), CHANGE_MADE));
     cr_expect(eq(int, change_delete_user(&change, bytes_of("eve")), CHANGE_REFUSED));
+    cr_assert(eq(int, put_user("eve", "unprotected,protected", ""), CHANGE_DONE));
+    cr_expect(eq(int, change_delete_user(&change, bytes_of("eve")), CHANGE_REFUSED));
+    cr_assert(eq(int, put_user("eve", "administrator, protected", ""), CHANGE_DONE));
+    cr_expect(eq(int, change_delete_user(&change, bytes_of("eve")), CHANGE_REFUSED));
     cr_assert(eq(int, put_user("eve", "overprotected", ""), CHANGE_DONE));
     cr_expect(eq(int, change_delete_user(&change, bytes_of("eve")), CHANGE_DONE));
 }

@@ -643,6 +643,16 @@ Test(connection, shutting_down_closes_everyone_with_320)
     cr_expect(eq(u32, core_connection_count(rig->core), 0));
 }
 
+/* Its handshake of TLS may have been under way. */
+Test(connection, who_comes_after_the_shutdown_is_dropped)
+{
+    core_shut_down(rig->core, "shutdown");
+    uint64_t late = rig_open(rig);
+    cr_expect(rig_is_closed(rig, late));
+    rig_hang_up(rig, late);
+    cr_expect(eq(u32, core_connection_count(rig->core), 0));
+}
+
 /* The name of a client is text for logs, however it was meant. */
 Test(connection, a_client_name_is_cut_and_must_be_text)
 {

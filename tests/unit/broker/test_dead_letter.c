@@ -833,6 +833,66 @@ Test(dead_letter, a_rejection_that_there_is_no_memory_for_ends_the_connection)
     cr_expect(get_message(rig, a, "q", true)->method.basic_get_ok.redelivered);
 }
 
+/* Client b holds `count` messages of `queue` open on the channel; a tick has time for few. */
+static void
+hold_many(uint16_t channel, const char *queue, int count)
+{
+    declare_source(queue, "", "t", false);
+    rig->holds_turn = true;
+    publish_numbers(rig, a, queue, 1, count);
+    rig->holds_turn = false;
+    consume(rig, b, channel, queue, "", false);
+    while (find_queue(rig, queue)->unacked_count < (uint64_t)count) {
+        rig_turn(rig);
+    }
+    (void)deliveries(rig, b);
+    rig->core->settings.work_per_tick = 1;
+    rig_turn(rig);
+}
+
+/* The connection ends while more than one of its channels has more to settle. */
+Test(dead_letter, rejections_in_slices_end_with_their_connection)
+{
+    enum { MANY = 600 };
+    declare_queue(rig, a, "t");
+    rig_open_channel(rig, b, 2);
+    hold_many(1, "q1", MANY);
+    hold_many(2, "q2", MANY);
+    rig->holds_turn = true;
+    send_nack(rig, b, 1, MANY, true, false);
+    send_nack(rig, b, 2, MANY, true, false);
+    alloc_faults_plan(1);
+    core_go_on_settling(rig->core);
+    expect_ran_out();
+    cr_expect(list_is_empty(&rig->core->settling));
+    rig_turn(rig);
+    rig_expect_close(rig, b, 506, "no memory for the rejected message");
+    cr_expect(ne(u64, ready_count(rig, "q1"), 0));
+    cr_expect(eq(u64, ready_count(rig, "q2"), MANY - 256));
+}
+
+/* The last of a slice is the one that ends the connection: before the slice as many are rejected as
+ * let it be the first of a block. The very first has gone its way by then. */
+Test(dead_letter, a_channel_that_has_ended_settles_no_further_slice)
+{
+    enum { SLICE = 256, BLOCK = 72, BLOCKS = 4, BEFORE = BLOCKS * BLOCK + 2 - SLICE };
+    enum { MANY = BEFORE + SLICE + 10 };
+    declare_queue(rig, a, "t");
+    hold_many(1, "q", MANY);
+    rig->holds_turn = true;
+    for (uint64_t tag = 1; tag <= BEFORE; tag++) {
+        send_nack(rig, b, 1, tag, false, false);
+    }
+    rig->core->work_left = 1;
+    alloc_faults_plan(7); /* as the count at the end says, it is that of the last */
+    send_nack(rig, b, 1, MANY, true, false);
+    expect_ran_out();
+    cr_expect(list_is_empty(&rig->core->settling));
+    rig_turn(rig);
+    rig_expect_close(rig, b, 506, "no memory for the rejected message");
+    cr_expect(eq(u64, ready_count(rig, "q"), MANY - BEFORE - SLICE + 1));
+}
+
 Test(dead_letter, a_transaction_that_rejects_without_memory_has_settled_nothing)
 {
     declare_source("q", "", "t", false);

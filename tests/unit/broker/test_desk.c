@@ -408,6 +408,32 @@ Test(desk, a_replayed_message_goes_back_to_where_it_died_and_says_so)
     cr_expect(eq(u64, rig->core->counters.desk_replayed, 2));
 }
 
+/* A consumer that counts by these headers would give up at once. */
+Test(desk, a_replayed_message_says_nothing_of_the_attempts_before)
+{
+    struct buffer arguments;
+    buffer_init(&arguments);
+    table_put_text(&arguments, "x-dead-letter-exchange", bytes_of(""));
+    table_put_text(&arguments, "x-dead-letter-routing-key", bytes_of("dead"));
+    table_put_integer(&arguments, "x-delivery-limit", 0);
+    declare_with("orders", &arguments);
+    buffer_fini(&arguments);
+    declare_queue(rig, a, "dead");
+    publish("", "orders", "1", "id-1", "a");
+    send_nack(rig, b, 1, take("orders"), false, true);
+    browse("dead", NULL);
+    cr_assert(eq(u32, outcome.shown_count, 1));
+    cr_expect(eq(u64, replay("dead", REPLAY_TO_ORIGIN_QUEUE, "b"), 1));
+    const struct posted *back = get_message(rig, b, "orders", false);
+    cr_assert(ne(ptr, (void *)back, NULL));
+    struct bytes headers = headers_of(back);
+    struct table_value value;
+    cr_expect(not(table_find(headers, "x-delivery-count", &value)));
+    cr_expect(not(table_find(headers, "x-acquired-count", &value)));
+    cr_expect(not(table_find(headers, "x-last-verdict", &value)));
+    cr_expect(eq(i64, number_in(headers, "x-failure-count"), 1), "which is about then");
+}
+
 Test(desk, the_exchange_of_its_first_publish_takes_it_under_its_key_of_then)
 {
     declare_exchange(rig, a, "shop", "topic", NULL);

@@ -13,7 +13,7 @@
 
 #include "amqp/properties.h"
 #include "broker/durability.h"
-#include "broker/paging.h"
+#include "broker/paging_state.h"
 #include "broker/pause.h"
 #include "tests/unit/broker/desk_harness.h"
 #include "tests/unit/broker/directory_rig.h"
@@ -205,6 +205,93 @@ Test(desk_disk, entries_in_spill_files_are_shown_and_taken_where_they_are)
     cr_expect(eq(u32, outcome.shown_count, 0));
     desk_run(rig, "t", &find, pump, &outcome);
     cr_expect(eq(u32, outcome.shown_count, 11));
+}
+
+/* From now on one block of contents may be in memory at a time, whoever it is for. */
+static void
+leave_room_for_one_block(void)
+{
+    rig->core->settings.memory_mark_bytes = 4 * FETCH_WINDOW - 1;
+    for (int i = 0; i < 100; i++) {
+        pump();
+    }
+    cr_assert(eq(int, (int)rig->core->alarms, 0));
+    cr_assert(eq(u64, rig->core->paging->window_octets, 0));
+}
+
+/* A job that has read a block of contents, and has the rest of a second to wait for its rate. */
+static void
+begin_slow_job(void)
+{
+    struct desk_order request = to_t();
+    request.rate = 1;
+    desk_begin_job(rig, "q", &request, &outcome);
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && ready_count(rig, "t") == 0; i++) {
+        pump();
+    }
+    cr_assert(eq(u64, rig->core->paging->window_octets, FETCH_WINDOW));
+}
+
+static enum desk_state
+job_state(void)
+{
+    return desk_job_progress(desk_find(rig->core, outcome.number))->state;
+}
+
+/* What its block keeps in memory might be what is too much: the alarm would never end. */
+Test(desk_disk, a_job_that_waits_for_the_end_of_an_alarm_keeps_nothing_that_it_has_read)
+{
+    publish_many(300, 8000, true);
+    leave_room_for_one_block();
+    begin_slow_job();
+    rig->core->settings.memory_mark_bytes = 1;
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && job_state() != DESK_WAITS_FOR_ALARM; i++) {
+        pump();
+    }
+    cr_expect(eq(int, (int)job_state(), DESK_WAITS_FOR_ALARM));
+    cr_expect(eq(u64, rig->core->paging->window_octets, 0));
+    rig->core->settings.memory_mark_bytes = DIRECTORY_MARK;
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && ready_count(rig, "t") < 3; i++) {
+        pump();
+    }
+    cr_expect(eq(u64, ready_count(rig, "t"), 3), "it reads again, and goes on");
+}
+
+/* It would keep everybody else from reading for as long as it waits, which may be hours. */
+Test(desk_disk, a_job_that_waits_for_its_rate_gives_way_to_who_takes_messages)
+{
+    publish_many(300, 8000, true);
+    leave_room_for_one_block();
+    begin_slow_job();
+    struct method get = {.id = METHOD_BASIC_GET,
+                         .basic_get = {.queue = bytes_of("q"), .no_ack = true}};
+    rig_send(rig, client, 1, &get);
+    const struct posted *answer = NULL;
+    for (int i = 0; i < 50 && answer == NULL; i++) {
+        pump();
+        answer = rig_next(rig, client);
+    }
+    cr_assert(not(zero(ptr, (void *)(uintptr_t)answer)));
+    cr_expect(eq(int, (int)answer->method.id, METHOD_BASIC_GET_OK));
+    for (int i = 0; i < DIRECTORY_TURNS_MAX && ready_count(rig, "t") < 3; i++) {
+        pump();
+    }
+    cr_expect(eq(u64, ready_count(rig, "t"), 3), "it reads again, and goes on");
+}
+
+/* A walk that has a block of the log and needs a spill file next has to let go of the block first,
+ * or it waits for room that it takes up itself. */
+Test(desk_disk, a_job_does_not_wait_for_room_that_it_takes_up_itself)
+{
+    enum { COUNT = 40 };
+    for (int i = 1; i <= COUNT; i++) {
+        publish(i, 100000, i % 2 == 0);
+    }
+    publish_many(100, 100000, true);
+    leave_room_for_one_block();
+    struct desk_order find = {.action = DESK_GROUP};
+    desk_run(rig, "q", &find, pump, &outcome);
+    cr_expect(eq(u64, outcome.progress.done_count, COUNT + 100));
 }
 
 /* The process is killed while it replays: what was promised is there once, and another run goes on

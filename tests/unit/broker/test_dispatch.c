@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "amqp/table.h"
+#include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/messaging.h"
 
 static struct rig *rig;
@@ -68,6 +69,29 @@ Test(dispatch, delivers_with_the_names_and_tags_of_the_message)
         cr_expect(bytes_equal_text(deliver->routing_key, "the.key"));
         cr_expect(eq(u64, deliver->delivery_tag, tag));
         cr_expect(not(deliver->redelivered));
+    }
+}
+
+/* Whichever of a delivery's allocations fails: its consumer has nothing that it could settle. */
+Test(dispatch, a_consumer_that_memory_was_short_for_is_served_later)
+{
+    declare_queue(rig, a, "q");
+    consume(rig, b, 1, "q", "", false);
+    for (uint32_t nth = 1;; nth++) {
+        rig->holds_turn = true;
+        rig_publish(rig, a, 1, "", "q", "x");
+        rig->holds_turn = false;
+        alloc_faults_plan(nth);
+        rig_turn(rig);
+        bool failed = alloc_faults_left() == 0;
+        alloc_faults_plan(0);
+        rig_step(rig, CORE_HUNGER_MS);
+        rig_turn(rig);
+        expect_texts(b, "x");
+        cr_expect(eq(u64, ready_count(rig, "q"), 0));
+        if (!failed) {
+            break;
+        }
     }
 }
 

@@ -299,6 +299,23 @@ Test(held_order, nothing_is_heard_behind_a_fault_that_waits)
     cr_expect(eq(u32, ready("q"), 1));
 }
 
+/* A thread of the client that still publishes while another one closes does not have the close wait
+ * for ever, and what it says then was not asked for any more. */
+Test(held_order, nothing_is_heard_behind_a_close_that_waits)
+{
+    hold_publish(client, "a");
+    rig_send_id(rig, client, 0, METHOD_CONNECTION_CLOSE);
+    rig_publish(rig, client, 1, "", "q", "b");
+    send_get("q");
+    send_fault("no end octet");
+    rig_expect_nothing(rig, client);
+    catch_up();
+    (void)rig_expect(rig, client, 0, METHOD_CONNECTION_CLOSE_OK);
+    rig_expect_nothing(rig, client);
+    cr_expect(rig_is_closed(rig, client));
+    cr_expect(eq(u32, ready("q"), 1));
+}
+
 /* Its socket would not have been read under an alarm, so the end comes no sooner. */
 Test(held_order, a_fault_waits_for_the_end_of_an_alarm)
 {

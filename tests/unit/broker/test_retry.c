@@ -10,6 +10,7 @@
 #include "amqp/reply.h"
 #include "amqp/table.h"
 #include "broker/dead_letter.h"
+#include "broker/handing_out.h"
 #include "broker/limits.h"
 #include "broker/policies.h"
 #include "broker/waiting.h"

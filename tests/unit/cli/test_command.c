@@ -63,9 +63,12 @@ Test(command, a_wrong_command_line_is_one_line_and_status_64)
          "bourse: unknown command \"chek\" (did you mean \"check\"?); \"bourse help\" lists "
          "them\n"},
         {{"serve", "--ampqs", "x"},
-         "bourse: \"bourse serve\" has no option \"--ampqs\" (did you mean \"amqps\"?)\n"},
-        {{"serve", "-z"}, "bourse: \"bourse serve\" has no option \"-z\"\n"},
-        {{"serve", "-zh"}, "bourse: \"bourse serve\" has no option \"-zh\"\n"},
+         "bourse: \"bourse serve\" has no option \"--ampqs\" (did you mean \"amqps\"?); \"bourse "
+         "help serve\" lists them\n"},
+        {{"serve", "-z"},
+         "bourse: \"bourse serve\" has no option \"-z\"; \"bourse help serve\" lists them\n"},
+        {{"serve", "-zh"},
+         "bourse: \"bourse serve\" has no option \"-zh\"; \"bourse help serve\" lists them\n"},
         {{"serve", "--amqp"}, "bourse: \"--amqp\" needs a value\n"},
         {{"serve", "--amqp", "5672"},
          "bourse: --amqp \"5672\" is not ADDR:PORT, such as 127.0.0.1:5672 or [::1]:5672\n"},
@@ -78,13 +81,15 @@ Test(command, a_wrong_command_line_is_one_line_and_status_64)
         {{"serve", "--data-dir", ""}, "bourse: --data-dir is empty\n"},
         {{"serve", "--ephemereal"},
          "bourse: \"bourse serve\" has no option \"--ephemereal\" (did you mean "
-         "\"ephemeral\"?)\n"},
+         "\"ephemeral\"?); \"bourse help serve\" lists them\n"},
         {{"check"}, "bourse: \"bourse check\" needs FILE...\n"},
         {{"ls", "queues", "-o", "tabel"},
          "bourse: --output takes table|wide|json|csv|name, not \"tabel\" (did you mean "
          "\"table\"?)\n"},
         {{"ls", "queues", "-p"}, "bourse: \"-p\" needs a value\n"},
-        {{"completion", "csh"}, "bourse: \"bourse completion\" takes bash|zsh|fish, not \"csh\"\n"},
+        {{"completion", "csh"},
+         "bourse: \"bourse completion\" takes bash|zsh|fish, not \"csh\" (did you mean "
+         "\"zsh\"?)\n"},
         {{"ping", "--timeout", "0"},
          "bourse: --timeout \"0\" is not a number of seconds, 1 to 86400\n"},
         {{"peek", "q", "-n", "0"}, "bourse: --count \"0\" is not a number, 1 to 1000\n"},

@@ -11,8 +11,8 @@
 #include "base/assert.h"
 #include "broker/examine.h"
 #include "cli/definitions_config.h"
-#include "management/definitions_read.h"
-#include "management/definitions_write.h"
+#include "management/definitions/definitions_read.h"
+#include "management/definitions/definitions_write.h"
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/config/reading.h"
 
@@ -388,6 +388,17 @@ Test(definitions, what_is_no_definitions_file_is_told_with_its_place)
          "bindings[0]: \"destination_type\" is neither queue nor exchange"},
         {"{\"exchanges\": [{\"name\": \"x\", \"arguments\": [1]}]}",
          "exchanges[0]: \"arguments\" is no object"},
+        /* What is kept as a C string would end there. */
+        {"{\"queues\": [{\"name\": \"q\", \"vhost\": \"v\\u0000w\"}]}",
+         "queues[0]: \"vhost\" has a character U+0000"},
+        {"{\"users\": [{\"name\": \"u\\u0000\"}]}", "users[0]: \"name\" has a character U+0000"},
+        {"{\"vhosts\": [{\"name\": \"v\", \"description\": \"a\\u0000b\"}]}",
+         "vhosts[0]: \"description\" has a character U+0000"},
+        {"{\"vhosts\": [{\"name\": \"v\", \"tags\": [\"a\\u0000b\"]}]}",
+         "vhosts[0]: \"tags\" has a character U+0000"},
+        {"{\"permissions\": [{\"user\": \"u\", \"vhost\": \"v\", \"configure\": \"\", \"write\": "
+         "\"\", \"read\": \"a\\u0000$\"}]}",
+         "permissions[0]: \"read\" has a character U+0000"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct definitions definitions;

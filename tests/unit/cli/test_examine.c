@@ -95,3 +95,32 @@ Test(examine, keys_of_policies_without_effect_are_warned_of)
     cr_expect(eq(ptr, strstr(report, "\"policies\""), NULL), "%s", report);
     buffer_fini(&out);
 }
+
+static size_t
+count_of(const char *report, const char *text)
+{
+    size_t count = 0;
+    for (const char *at = strstr(report, text); at != NULL; at = strstr(at + 1, text)) {
+        count++;
+    }
+    return count;
+}
+
+/* Each queue leads to each: as many circles as there are pairs, and each as long as the walk. */
+Test(examine, circles_beyond_number_end_the_search)
+{
+    enum { QUEUES = 5000 };
+    struct buffer lines;
+    struct buffer out;
+    buffer_init(&lines);
+    buffer_printf(&lines, "exchanges: {dead: {type: fanout}}\nqueues:\n");
+    for (int i = 0; i < QUEUES; i++) {
+        buffer_printf(&lines, "  q%d: {from: [{exchange: dead}], dead-letter: {exchange: dead}}\n",
+                      i);
+    }
+    buffer_put_u8(&lines, 0);
+    const char *report = report_of((const char *)buffer_bytes(&lines).data, false, &out);
+    cr_expect(eq(sz, count_of(report, "dead letters in a circle"), 32));
+    buffer_fini(&out);
+    buffer_fini(&lines);
+}

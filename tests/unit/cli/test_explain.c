@@ -109,8 +109,34 @@ Test(explain, a_key_is_found_by_the_end_of_its_path_and_in_the_singular)
 Test(explain, what_is_no_code_and_no_key_is_status_66_with_a_guess)
 {
     int status;
-    char *text = explain("retyr", &status);
-    cr_expect(eq(int, status, COMMAND_NOT_FOUND));
-    cr_expect(ne(ptr, strstr(text, "did you mean \"retry\"?"), NULL), "%s", text);
-    free(text);
+    static const char *const words[] = {"retyr", "queues.retyr"};
+    for (size_t i = 0; i < 2; i++) {
+        char *text = explain(words[i], &status);
+        cr_expect(eq(int, status, COMMAND_NOT_FOUND));
+        cr_expect(ne(ptr, strstr(text, "did you mean \"retry\"?"), NULL), "%s", text);
+        free(text);
+    }
+}
+
+/* Whoever reads a client's code or a policy knows an argument by its own name, and whoever reads a
+ * file has names where the schema has NAME. */
+Test(explain, a_key_is_found_by_its_argument_and_with_a_name_of_the_file)
+{
+    static const struct {
+        const char *word, *key;
+    } rows[] = {
+        {"x-message-ttl", "queues.NAME.ttl: key"},
+        {"message-ttl", "queues.NAME.ttl: key"},
+        {"x-delivery-limit", "retry.NAME.attempts: key"},
+        {"alternate-exchange", "exchanges.NAME.unrouted: key"},
+        {"queues.orders.ttl", "queues.NAME.ttl: key"},
+        {"policies.p.definition", "policies.NAME.definition: key"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int status;
+        char *text = explain(rows[i].word, &status);
+        cr_expect(eq(int, status, 0), "%s", rows[i].word);
+        cr_expect(ne(ptr, strstr(text, rows[i].key), NULL), "%s: %s", rows[i].word, text);
+        free(text);
+    }
 }

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "cli/exits.h"
+#include "cli/foreign_words.h"
 #include "cli/words.h"
 
 /* What `bourse WORDS...` prints; owned. */
@@ -158,4 +159,24 @@ Test(table, words_say_what_may_stand_for_them)
     cr_expect(word_is_choice(word.text, "zsh"));
     cr_expect(not(word_is_choice(word.text, "bash|zsh")));
     cr_expect(not(word_is_choice(word.text, "")));
+}
+
+/* What somebody from RabbitMQ is told to type is there. */
+Test(table, every_word_of_rabbitmq_leads_to_a_command)
+{
+    const struct foreign_word *word;
+    for (size_t i = 0; (word = foreign_word_at(i)) != NULL; i++) {
+        char text[128];
+        char *rest = NULL;
+        size_t count = 0;
+        snprintf(text, sizeof(text), "%s", word->ours);
+        const char *first = strtok_r(text, " ", &rest);
+        const char *words[] = {first, strtok_r(NULL, " ", &rest)};
+        cr_expect(
+            ne(ptr, (void *)(uintptr_t)command_find(words, words[1] == NULL ? 1 : 2, &count), NULL),
+            "%s", word->ours);
+        const char *theirs[] = {word->theirs};
+        cr_expect(eq(ptr, (void *)(uintptr_t)command_find(theirs, 1, &count), NULL), "%s is ours",
+                  word->theirs);
+    }
 }

@@ -457,6 +457,33 @@ Test(spreading, a_property_is_hashed_in_place_of_the_routing_key)
     }
 }
 
+/* A dead letter may have more headers than a client may send: it goes where the message went. */
+static void
+put_properties_and_many_headers(struct exchange_message *message, struct buffer *scratch,
+                                unsigned number)
+{
+    struct buffer headers;
+    char text[16];
+    buffer_init(&headers);
+    for (unsigned i = 0; i <= TABLE_HEADER_FIELDS_MAX; i++) {
+        table_put_boolean(&headers, "h", true);
+    }
+    (void)snprintf(text, sizeof(text), "%u", number);
+    struct properties properties = {.flags = PROPERTY_HEADERS | PROPERTY_MESSAGE_ID,
+                                    .headers = buffer_bytes(&headers),
+                                    .message_id = bytes_of(text)};
+    properties_encode(scratch, &properties);
+    message->properties = buffer_bytes(scratch);
+    buffer_fini(&headers);
+}
+
+Test(spreading, a_property_counts_whatever_headers_a_death_has_added)
+{
+    struct exchange *exchange = make_with("hash-property", "message_id");
+    cr_expect(eq(sz, count_reached(exchange, put_properties_and_many_headers), 8));
+    exchange_free(&exchange);
+}
+
 /* A file that is read again may change what is hashed. */
 Test(spreading, new_arguments_are_in_force_at_once)
 {

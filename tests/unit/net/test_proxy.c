@@ -4,13 +4,13 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "tests/unit/net/harness.h"
 
-static struct harness harness_memory;
-static struct harness *const harness = &harness_memory;
+static struct harness *harness;
 static struct cidr trusted[2];
 static uint16_t port;
 
@@ -37,6 +37,7 @@ static void
 set_up(void)
 {
     struct network_settings settings = {.unestablished_per_source_max = 2};
+    harness = malloc(sizeof(*harness));
     harness_start(harness, &settings, transport_factory_tcp(), false);
     listen_to("127.0.0.0/8", false, transport_factory_tcp());
 }
@@ -45,6 +46,7 @@ static void
 tear_down(void)
 {
     harness_stop(harness);
+    free(harness);
 }
 
 TestSuite(proxy, .init = set_up, .fini = tear_down);

@@ -456,3 +456,27 @@ Test(clocks, without_memory_for_them_no_message_comes)
     entry_memory_free_spares(&memory);
     queue_check(queue);
 }
+
+/* Statistics are no reason to end a broker: what happens while there is no memory for them is left
+ * out, and they begin as soon as there is. */
+Test(clocks, without_memory_for_rates_nothing_is_counted_until_there_is)
+{
+    push(3);
+    for (int i = 0; i < 3; i++) {
+        lend();
+    }
+    step(40);
+    alloc_faults_plan(1);
+    acknowledge(0);
+    cr_expect(eq(u32, alloc_faults_left(), 0));
+    cr_expect(zero(ptr, queue->clocks->activity));
+    alloc_faults_plan(1);
+    read_clocks();
+    cr_expect(eq(u64, reading.oldest_unacked_ms, 40));
+    cr_expect(eq(u64, reading.wait_count, 0));
+    acknowledge(0);
+    acknowledge(0);
+    read_clocks();
+    cr_expect(eq(u64, reading.wait_count, 2));
+    cr_expect(eq(u64, reading.wait_sum_ms, 80));
+}

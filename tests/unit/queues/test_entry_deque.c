@@ -246,6 +246,26 @@ Test(entry_deque, has_one_run_under_way_at_most)
     take_all();
 }
 
+/* Without pressure nobody looks beyond the first that is short. */
+Test(entry_deque, deque_that_grows_while_a_run_is_under_way_is_still_before_short_ones)
+{
+    struct entry_deque other = {.memory = &memory};
+    for (uint64_t i = 0; i < 3000; i++) {
+        struct queue_entry entry = entry_number(i, true);
+        cr_assert(eq(int, entry_deque_push(&other, &entry), STATUS_OK));
+    }
+    push(70000);
+    struct entry_spill spill;
+    cr_assert(entry_memory_begin_spill(&memory, false, &spill));
+    cr_expect(eq(ptr, entry_pages_deque(spill.pages), &deque));
+    push(20000);
+    write_out(&spill);
+    entry_pages_end_spill(&spill, true, pool);
+    cr_expect(ge(int, spill_all(false), 1), "it has far too many blocks in memory");
+    cr_expect(le(u64, deque.bytes, (ENTRY_BLOCKS_MAX + 10) * 8192));
+    entry_deque_fini(&other);
+}
+
 /* A full disk costs nothing but memory. */
 Test(entry_deque, run_that_could_not_be_written_stays_in_memory)
 {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/random.h"
+#include "queues/take.h"
 #include "store/spill_space.h"
 #include "tests/support/alloc_faults.h"
 
@@ -421,6 +422,38 @@ Test(expiry, deadline_may_be_further_away_than_an_entry_can_say)
     cr_expect(eq(u64, queue->times->far.count, 0));
 }
 
+/* The long life stands in front, which has a row of its own. */
+Test(expiry, message_dies_on_time_behind_one_whose_deadline_is_years_away)
+{
+    (void)push(UINT64_C(315360000000));
+    (void)push(1000);
+    (void)push(2000);
+    cr_expect(eq(u64, queue_next_deadline_ms(queue), 1000));
+    now_ms = 1000;
+    expect_expired(2);
+    expect_none();
+    now_ms = 2000;
+    expect_expired(3);
+    expect_none();
+    cr_expect(eq(u64, queue->ready_count, 1));
+    queue_check(queue);
+}
+
+/* Where even that cannot be noted, the message lives on, and others still die on time behind it. */
+Test(expiry, message_dies_on_time_behind_one_whose_deadline_was_lost)
+{
+    (void)push(500);
+    take(true);
+    alloc_faults_plan(1);
+    (void)push(UINT64_C(315360000000));
+    cr_assert(eq(u32, alloc_faults_left(), 0));
+    (void)push(1000);
+    cr_expect(eq(u64, queue_next_deadline_ms(queue), 1000));
+    now_ms = 1000;
+    expect_expired(3);
+    expect_none();
+}
+
 /* A message without a deadline, once it is gone, costs those that come later no rows. */
 Test(expiry, queue_that_ran_empty_begins_anew)
 {
@@ -609,4 +642,38 @@ Test(expiry, every_message_of_a_quorum_queue_dies_on_time)
 {
     make_quorum_queue();
     compare_at_random(12);
+}
+
+/* The queue's only message has come back, is taken out wherever it stands, and another one comes
+ * before that is over, as when it is sent on to the queue that it is in. */
+static void
+take_returned_and_push(uint64_t due_ms)
+{
+    struct queue_entry first = {.size = 10};
+    struct queue_entry second = {.size = 20};
+    uint64_t position;
+    cr_assert(eq(int, (int)queue_push(queue, &first), STATUS_OK));
+    cr_assert(eq(int, (int)queue_lend(queue, &first, &position), STATUS_OK));
+    queue_return(queue, &first, position);
+    cr_assert(eq(int, (int)queue_take_at(queue, STAND_RETURNED, position, &first), STATUS_OK));
+    enum status status =
+        due_ms == NEVER_MS ? queue_push(queue, &second) : queue_push_until(queue, &second, due_ms);
+    cr_assert(eq(int, (int)status, STATUS_OK));
+    queue_end_taking(queue, position);
+    queue_check(queue);
+    cr_expect(eq(u64, queue->ready_count, 1));
+    struct queue_entry taken;
+    cr_assert(queue_pop(queue, &taken, &position));
+    cr_expect(eq(u32, taken.size, 20), "what was taken out is not there again");
+    cr_expect(not(queue_pop(queue, &taken, &position)));
+}
+
+Test(expiry, what_came_back_and_was_taken_stays_gone_when_another_comes)
+{
+    take_returned_and_push(NEVER_MS);
+}
+
+Test(expiry, what_came_back_and_was_taken_stays_gone_when_one_comes_that_dies)
+{
+    take_returned_and_push(5000);
 }

@@ -304,6 +304,25 @@ Test(failures, what_was_said_is_bounded)
     queue_check(queue);
 }
 
+/* Messages of which little was said may fail again, and then more is. */
+Test(failures, what_is_said_later_is_bounded_as_well)
+{
+    static char text[4000];
+    memset(text, 'x', sizeof(text) - 1);
+    uint64_t count = 0;
+    do {
+        keep_note(add(++count), 1, "short");
+    } while (queue_find_history(queue, add(count)) != NULL);
+    for (uint64_t position = 1; position < count; position++) {
+        keep_note(add(position), 2, text);
+    }
+    cr_expect(lt(u64, queue->failures->history_octets, FAILURE_HISTORY_OCTETS_MAX + 8192));
+    const struct failure_history *history = queue_find_history(queue, add(count - 1));
+    cr_expect(eq(ptr, (void *)history->note, NULL), "what was said before is not the last");
+    cr_expect(bytes_equal_text(failure_history_class(history, 2), "class"));
+    queue_check(queue);
+}
+
 Test(failures, what_was_said_is_not_kept_without_memory)
 {
     struct failure_row *row = add(1);

@@ -371,3 +371,36 @@ Test(settings_merge, retry_arguments_are_read)
     cr_expect(eq(int, retry->counts, RETRY_ANY_VERDICT));
     parts_fini(&parts);
 }
+
+/* What is shown of both together is what is in force. */
+Test(settings_merge, definitions_are_merged_by_the_same_rules)
+{
+    struct parts parts;
+    struct buffer merged;
+    parts_init(&parts);
+    buffer_init(&merged);
+    table_put_integer(&parts.policy, "message-ttl", 5);
+    table_put_integer(&parts.policy, "delivery-limit", 3);
+    table_put_integer(&parts.policy, "delayed-retry-min", 10);
+    table_put_integer(&parts.policy, "delayed-retry-jitter", 10);
+    table_put_text(&parts.policy, "dead-letter-exchange", bytes_of("dead"));
+    table_put_integer(&parts.operator_policy, "message-ttl", 7);
+    table_put_integer(&parts.operator_policy, "delivery-limit", -1);
+    table_put_integer(&parts.operator_policy, "delayed-retry-min", 20);
+    table_put_integer(&parts.operator_policy, "delayed-retry-jitter", 30);
+    table_put_integer(&parts.operator_policy, "max-length", 9);
+    queue_settings_merge_definitions(&merged, buffer_bytes(&parts.policy),
+                                     buffer_bytes(&parts.operator_policy));
+    struct buffer expected;
+    buffer_init(&expected);
+    table_put_integer(&expected, "message-ttl", 5);
+    table_put_integer(&expected, "delivery-limit", 3);
+    table_put_integer(&expected, "delayed-retry-min", 20);
+    table_put_integer(&expected, "delayed-retry-jitter", 30);
+    table_put_text(&expected, "dead-letter-exchange", bytes_of("dead"));
+    table_put_integer(&expected, "max-length", 9);
+    cr_expect(bytes_equal(buffer_bytes(&merged), buffer_bytes(&expected)));
+    buffer_fini(&expected);
+    buffer_fini(&merged);
+    parts_fini(&parts);
+}

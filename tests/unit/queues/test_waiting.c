@@ -340,6 +340,26 @@ Test(waiting, a_message_from_the_quarantine_hides_no_deadline_of_what_came_back)
     queue_check(queue);
 }
 
+/* Somebody releases all of a large quarantine. The one that comes back last must not look at all
+ * that came before it: a time limit that only a square of their number misses. */
+Test(waiting, releasing_a_large_quarantine_costs_as_much_for_each, .timeout = 20)
+{
+    enum { MESSAGES = 200 * 1000 };
+    (void)queue_times_of(queue);
+    for (uint64_t number = 1; number <= MESSAGES; number++) {
+        push(number);
+    }
+    for (uint64_t number = 1; number <= MESSAGES; number++) {
+        struct queue_entry entry;
+        uint64_t position = lend(&entry);
+        wait_until(&entry, position, PARKED_MS);
+    }
+    for (uint64_t number = 1; number <= MESSAGES; number++) {
+        end_first_retry();
+    }
+    cr_expect(eq(u64, queue->ready_count, MESSAGES));
+}
+
 Test(waiting, without_memory_a_message_stays_where_it_is)
 {
     push(1);

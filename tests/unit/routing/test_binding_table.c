@@ -195,6 +195,103 @@ Test(binding_table, a_walk_lives_through_changes)
     }
 }
 
+/* Peers choose arguments: whatever they prepare must not end in one place of the table, where each
+ * binding would be compared with all others. Bindings of one hash are one part of a walk. */
+static uint32_t
+largest_part(void)
+{
+    struct binding_walk walk = {0};
+    uint32_t largest = 0;
+    uint32_t count = 0;
+    bool is_new_part;
+    (void)binding_walk_resume(&walk, &table, 0);
+    while (binding_walk_next(&walk, &table, &is_new_part) != NULL) {
+        count = is_new_part ? 1 : count + 1;
+        largest = count > largest ? count : largest;
+    }
+    return largest;
+}
+
+enum { PREPARED = 6000, PREPARED_ITEMS = 13 }; /* more than a table holds that is never divided */
+
+static void
+expect_spread(const char *what)
+{
+    cr_expect(eq(u32, table.count, PREPARED), "%s", what);
+    cr_expect(lt(u32, largest_part(), PREPARED / 4 * 3), "%s stand in one place", what);
+}
+
+/* Whether item `at` is the one or the other, in arguments number `number`. */
+static bool
+is_other(uint32_t number, uint32_t at)
+{
+    return (number >> at & 1) != 0;
+}
+
+static void
+put_item(struct buffer *array, uint8_t item)
+{
+    buffer_put_u8(array, 'B');
+    buffer_put_u8(array, item);
+}
+
+Test(binding_table, arrays_with_the_same_items_in_another_order_are_spread)
+{
+    for (uint32_t number = 0; number < PREPARED; number++) {
+        struct buffer arguments = {0};
+        buffer_put_shortstr(&arguments, bytes_of("a"));
+        buffer_put_u8(&arguments, 'A');
+        size_t size_at = table_begin_counted(&arguments);
+        for (uint32_t at = 0; at < PREPARED_ITEMS; at++) {
+            put_item(&arguments, is_other(number, at) ? 2 : 1);
+            put_item(&arguments, is_other(number, at) ? 1 : 2);
+        }
+        table_end_counted(&arguments, size_at);
+        (void)add(&target_a, "", buffer_bytes(&arguments));
+        buffer_fini(&arguments);
+    }
+    expect_spread("arrays");
+}
+
+Test(binding_table, fields_of_one_name_in_another_order_are_spread)
+{
+    for (uint32_t number = 0; number < PREPARED; number++) {
+        struct buffer arguments = {0};
+        for (uint32_t at = 0; at < PREPARED_ITEMS; at++) {
+            table_put_integer(&arguments, "a", is_other(number, at) ? 2 : 1);
+            table_put_integer(&arguments, "a", is_other(number, at) ? 1 : 2);
+        }
+        (void)add(&target_a, "", buffer_bytes(&arguments));
+        buffer_fini(&arguments);
+    }
+    expect_spread("fields");
+}
+
+Test(binding_table, tables_that_have_changed_places_are_spread)
+{
+    struct buffer one = {0};
+    struct buffer other = {0};
+    table_put_boolean(&one, "one", true);
+    table_put_boolean(&other, "other", true);
+    for (uint32_t number = 0; number < PREPARED; number++) {
+        struct buffer arguments = {0};
+        for (uint32_t at = 0; at < PREPARED_ITEMS; at++) {
+            const struct buffer *first = is_other(number, at) ? &other : &one;
+            const struct buffer *second = is_other(number, at) ? &one : &other;
+            char name[8];
+            (void)snprintf(name, sizeof(name), "a%u", at);
+            table_put_table(&arguments, name, buffer_bytes(first));
+            name[0] = 'b';
+            table_put_table(&arguments, name, buffer_bytes(second));
+        }
+        (void)add(&target_a, "", buffer_bytes(&arguments));
+        buffer_fini(&arguments);
+    }
+    buffer_fini(&one);
+    buffer_fini(&other);
+    expect_spread("tables");
+}
+
 /* A million bindings of one source: what each costs beside its texts. */
 Test(binding_table, a_binding_is_small)
 {

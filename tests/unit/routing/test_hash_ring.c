@@ -138,3 +138,23 @@ Test(hash_ring, points_at_one_place_are_told_apart_by_their_owners)
     hash_ring_remove(&ring, 7, 3);
     cr_expect(eq(u32, owner(0), 1));
 }
+
+/* What is left of a large ring is found as in one that was never large: a walk over empty arcs is
+ * work that nobody counts. */
+Test(hash_ring, a_ring_that_has_become_small_is_divided_as_a_small_one)
+{
+    for (uint32_t i = 0; i < POINTS_MAX; i++) {
+        add(draw(), i % 7);
+    }
+    uint32_t large_bits = ring.arc_bits;
+    while (model_count > 3) {
+        remove_one((uint32_t)(draw() % model_count));
+        cr_expect(eq(u32, owner(model[0].at), model[0].owner));
+        cr_assert(le(u64, UINT64_C(1) << ring.arc_bits, 8 * (uint64_t)model_count + 64));
+    }
+    cr_expect(lt(u32, ring.arc_bits, large_bits));
+    for (int i = 0; i < 1000; i++) {
+        uint64_t hash = draw();
+        cr_expect(eq(u32, owner(hash), model_owner(hash)));
+    }
+}

@@ -153,7 +153,7 @@ have_waiting(uint64_t due_ms)
     uint32_t number = history_attempt(&history, HISTORY_DEFAULT_EXCHANGE, 0, false, 8);
     history_enqueue(&history, number, NULL, ALWAYS);
     history_leave(known, 0, HISTORY_WAITING);
-    history_begin_waiting(known, &known->copies[0], due_ms);
+    history_begin_waiting(&history, known, &known->copies[0], due_ms);
 }
 
 Test(consumers, what_is_overdue_comes_as_soon_as_the_pace_allows)

@@ -797,3 +797,51 @@ Test(returns, a_queue_that_stays_though_nobody_uses_it_is_unexpected)
     history_check_lease(&history, queue);
     expect_wrong(HISTORY_UNEXPECTED);
 }
+
+/* Working off what waits ------------------------------------------------------------------------
+ */
+
+/* Of one in so many messages, and of what waits for that reason. */
+static struct history_worked_off
+asked_for(enum history_wait kind, uint32_t id_count, uint32_t id)
+{
+    return (struct history_worked_off){
+        .kinds = 1U << kind, .id_count = id_count, .id = id, .waits_before = history.wait_count};
+}
+
+Test(returns, what_was_to_be_worked_off_and_still_waits_is_wrong)
+{
+    (void)fail_after(100);
+    struct history_worked_off asked = asked_for(HISTORY_WAITS_RETRY, 1, 0);
+    history_check_worked_off(&history, queue, &asked);
+    expect_wrong(HISTORY_ANSWER);
+}
+
+Test(returns, what_waits_for_another_reason_is_left_when_others_are_worked_off)
+{
+    (void)fail_after(100);
+    struct history_worked_off asked = asked_for(HISTORY_WAITS_DELAYED, 1, 0);
+    history_check_worked_off(&history, queue, &asked);
+    asked = asked_for(HISTORY_WAITS_PARKED, 1, 0);
+    history_check_worked_off(&history, queue, &asked);
+    expect_right();
+}
+
+Test(returns, what_has_another_id_is_left_when_others_are_worked_off)
+{
+    (void)fail_after(100);
+    struct history_worked_off asked = asked_for(HISTORY_WAITS_RETRY, 5, 1);
+    history_check_worked_off(&history, queue, &asked);
+    expect_right();
+    asked = asked_for(HISTORY_WAITS_RETRY, 5, 0);
+    history_check_worked_off(&history, queue, &asked);
+    expect_wrong(HISTORY_ANSWER);
+}
+
+Test(returns, what_waits_since_it_was_asked_for_may_be_left)
+{
+    struct history_worked_off asked = asked_for(HISTORY_WAITS_DELAYED, 1, 0);
+    (void)publish_delayed(1100);
+    history_check_worked_off(&history, queue, &asked);
+    expect_right();
+}

@@ -190,6 +190,32 @@ Test(pack, says_which_file_cannot_be_opened)
     expect_rest();
 }
 
+Test(pack, that_cannot_be_named_leaves_nothing_behind)
+{
+    take_snapshot();
+    sim_disk_fail(sim, SIM_DISK_RENAME, 5, EIO); /* behind four dead files */
+    enum status status =
+        pack_run(&disk, 1, 4, journal_commit_lsn(maker.journal), &pack_octets, &failure);
+    cr_expect(eq(int, status, STATUS_IO));
+    cr_expect(eq(int, failure.error, EIO));
+    cr_expect(sim_disk_has(sim, "seg.0000000000000001"));
+    cr_expect(not(sim_disk_has(sim, "pack.0000000000000001.0000000000000004.tmp")));
+    expect_rest();
+}
+
+/* It is passed over while the pack is there, and goes before it does. */
+Test(pack, a_source_that_cannot_be_removed_does_not_outlive_the_pack)
+{
+    take_snapshot();
+    sim_disk_fail(sim, SIM_DISK_UNLINK, 6, EIO); /* behind five of what was once written aside */
+    pack(1, 4);
+    cr_assert(sim_disk_has(sim, "seg.0000000000000001"));
+    cr_assert(eq(int, pack_retire(&disk, 1, 4, &failure), STATUS_OK));
+    cr_expect(not(sim_disk_has(sim, "seg.0000000000000001")));
+    cr_expect(not(sim_disk_has(sim, "pack.0000000000000001.0000000000000004")));
+    cr_expect(sim_disk_has(sim, "seg.0000000000000005"));
+}
+
 /* Draining one queue out of many reads on where it read last. */
 Test(pack, contents_lie_queue_by_queue)
 {

@@ -337,6 +337,38 @@ Test(segment, a_retired_pack_is_removed_with_what_belongs_to_it)
     cr_expect(eq(u32, sim_disk_file_count(sim), 0));
 }
 
+static void
+put_named(enum store_file_kind kind, uint64_t first, uint64_t last)
+{
+    char name[STORE_NAME_SIZE];
+    sim_disk_replace(sim, store_file_name(kind, first, last, name), bytes_of("messages"));
+}
+
+/* I8: what a pack took the place of would bring back messages that were settled long ago. */
+Test(segment, a_pack_goes_only_behind_what_it_took_the_place_of)
+{
+    char pack[STORE_NAME_SIZE];
+    store_file_name(STORE_FILE_PACK, 2, 5, pack);
+    put_named(STORE_FILE_SEGMENT, 1, 1);
+    put_named(STORE_FILE_PACK, 2, 5);
+    put_named(STORE_FILE_PACK, 2, 3);
+    put_named(STORE_FILE_SEGMENT, 5, 5);
+    put_named(STORE_FILE_SEGMENT, 6, 6);
+    put_named(STORE_FILE_PACK, 6, 7);
+    for (uint64_t nth = 1; nth <= 2; nth++) {
+        sim_disk_fail(sim, SIM_DISK_UNLINK, nth, EIO);
+        cr_expect(eq(int, pack_retire(&disk, 2, 5, &failure), STATUS_IO));
+        cr_expect(eq(int, failure.error, EIO));
+        cr_expect(sim_disk_has(sim, pack));
+        put_named(STORE_FILE_PACK, 2, 3);
+    }
+    cr_assert(eq(int, pack_retire(&disk, 2, 5, &failure), STATUS_OK));
+    cr_expect(not(sim_disk_has(sim, pack)));
+    cr_expect(eq(u32, sim_disk_file_count(sim), 3), "the others stay");
+    cr_expect(sim_disk_has(sim, segment_name(1)));
+    cr_expect(sim_disk_has(sim, segment_name(6)));
+}
+
 /* F3 to F5, call by call. Nobody knows what a file holds whose flush failed: it must not be there
  * under any name that somebody might take for good. */
 Test(segment, whatever_call_fails_leaves_nothing_that_could_be_used)

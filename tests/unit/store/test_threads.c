@@ -27,6 +27,14 @@ static struct log_failure fatal_failure;
 static bool is_dead;
 static pthread_mutex_t fatal_mutex = PTHREAD_MUTEX_INITIALIZER;
 
+/* Flushes of the directory wait while they are held. */
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool are_held;
+    bool is_waiting;
+} names = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
 /* Stands for the end of the process: the thread that calls it does nothing any more. */
 static void
 die(void *context, const struct log_failure *failure)
@@ -46,6 +54,38 @@ has_died(void)
     bool result = is_dead;
     pthread_mutex_unlock(&fatal_mutex);
     return result;
+}
+
+static enum status
+flush_directory_if_not_held(void *context)
+{
+    pthread_mutex_lock(&names.mutex);
+    names.is_waiting = names.are_held;
+    pthread_cond_broadcast(&names.changed);
+    while (names.are_held) {
+        pthread_cond_wait(&names.changed, &names.mutex);
+    }
+    pthread_mutex_unlock(&names.mutex);
+    return disk_of_sim(sim).flush_directory(context);
+}
+
+static void
+hold_names(bool are_held)
+{
+    pthread_mutex_lock(&names.mutex);
+    names.are_held = are_held;
+    pthread_cond_broadcast(&names.changed);
+    pthread_mutex_unlock(&names.mutex);
+}
+
+static void
+wait_until_a_name_is_held(void)
+{
+    pthread_mutex_lock(&names.mutex);
+    while (!names.is_waiting) {
+        pthread_cond_wait(&names.changed, &names.mutex);
+    }
+    pthread_mutex_unlock(&names.mutex);
 }
 
 static struct segment_header
@@ -72,6 +112,7 @@ set_up(void)
 {
     sim = sim_disk_new();
     disk = disk_of_sim(sim);
+    disk.flush_directory = flush_directory_if_not_held;
     pool = chunk_pool_new();
     threads = store_threads_new(&disk, die, NULL);
     cr_assert(threads != NULL);
@@ -249,6 +290,33 @@ Test(threads, the_log_waits_for_its_segment_and_goes_on_when_it_is_prepared)
     store_threads_collect(threads, &EVENTS);
     cr_expect(eq(u32, jobs_done, 1));
     cr_expect(eq(int, job.status, STATUS_OK));
+    cr_expect(eq(u64, journal_commit_lsn(journal), journal_token(journal)));
+}
+
+/* I1: a segment whose name may be lost with the power is there to be written, but commits nothing.
+ */
+Test(threads, nothing_is_committed_in_a_segment_before_its_name_is_on_the_disk)
+{
+    prepare(1);
+    hold_names(true);
+    struct io_job job = {.type = IO_PREPARE, .prepare = {.header = header_of(2)}};
+    io_port.submit(io_port.context, &job);
+    wait_until_a_name_is_held();
+    for (uint32_t i = 0; i < 3; i++) {
+        publish(30 * 1000);
+        cr_assert(journal_seal(journal, true));
+    }
+    while (written_count < 3) {
+        collect();
+    }
+    /* A commit would come now: nobody tells that none does. */
+    struct pollfd wait = {.fd = store_threads_fd(threads), .events = POLLIN};
+    (void)poll(&wait, 1, 50);
+    store_threads_collect(threads, &EVENTS);
+    cr_expect(lt(u64, journal_commit_lsn(journal), 2 * SLOT));
+    hold_names(false);
+    cr_assert(store_threads_drain(threads));
+    store_threads_collect(threads, &EVENTS);
     cr_expect(eq(u64, journal_commit_lsn(journal), journal_token(journal)));
 }
 

@@ -391,13 +391,51 @@ Test(tls, a_bad_new_certificate_keeps_the_old_one_and_says_why)
         .min_version = TLS1_2_VERSION,
     };
     char why[256] = "";
-    cr_expect(eq(int, tls_context_reload(context, &bad, why, sizeof(why)), STATUS_REJECTED));
+    cr_expect(eq(int, tls_context_prepare(context, &bad, why, sizeof(why)), STATUS_REJECTED));
     cr_expect(ne(ptr, (void *)strstr(why, "ca.key"), NULL), "%s", why);
+    tls_context_take(context); /* there is none */
     struct pair pair;
     pair_open(&pair, context, NULL, TLS1_3_VERSION);
     cr_expect(eq(int, pair_shake_hands(&pair), STATUS_OK));
     pair_close(&pair);
     tls_context_unref(&context);
+}
+
+static bool
+is_shown(struct tls_context *context, const struct identity *identity)
+{
+    struct pair pair;
+    pair_open(&pair, context, NULL, TLS1_3_VERSION);
+    cr_assert(eq(int, pair_shake_hands(&pair), STATUS_OK));
+    bool is_it = X509_cmp(SSL_get0_peer_certificate(pair.client), identity->certificate) == 0;
+    pair_close(&pair);
+    return is_it;
+}
+
+/* What else a reload asks for may be refused after its certificates were loaded. */
+Test(tls, a_certificate_is_shown_only_once_it_is_taken)
+{
+    struct tls_context *context = make_context(TLS_CLIENT_CERT_NONE, TLS_USER_FROM_CN);
+    struct identity fresh = make_identity("fresh", "DNS:localhost", &authority, 30);
+    write_identity(&fresh, "server.pem", "server.key");
+    char certificate[128];
+    char key[128];
+    struct tls_settings settings = {
+        .certificate = path_of("server.pem", certificate),
+        .key = path_of("server.key", key),
+        .min_version = TLS1_2_VERSION,
+    };
+    char why[256] = "";
+    cr_assert(eq(int, tls_context_prepare(context, &settings, why, sizeof(why)), STATUS_OK));
+    cr_expect(not(is_shown(context, &fresh)));
+    tls_context_forget(context);
+    tls_context_take(context);
+    cr_expect(not(is_shown(context, &fresh)));
+    cr_assert(eq(int, tls_context_prepare(context, &settings, why, sizeof(why)), STATUS_OK));
+    tls_context_take(context);
+    cr_expect(is_shown(context, &fresh));
+    tls_context_unref(&context);
+    free_identity(&fresh);
 }
 
 Test(tls, a_connection_outlives_the_certificate_it_began_with)
@@ -588,8 +626,9 @@ Test(tls, certificates_may_be_reloaded_while_another_thread_accepts)
     cr_assert(zero(int, pthread_create(&thread, NULL, accept_until_reloaded, context)));
     for (int i = 0; i < RELOADS; i++) {
         char why[256] = "";
-        enum status status = tls_context_reload(context, &settings, why, sizeof(why));
+        enum status status = tls_context_prepare(context, &settings, why, sizeof(why));
         cr_expect(eq(int, status, STATUS_OK), "%s", why);
+        tls_context_take(context);
     }
     atomic_store(&reload_is_over, true);
     pthread_join(thread, NULL);
