@@ -380,6 +380,19 @@ def test_a_page_is_cut_out_and_counted(many):
     assert answer["total_count"] >= 25
 
 
+# Where the order is by what is read of all queues, only those of the page are read whole.
+@pytest.mark.parametrize("sort", ["", "name", "vhost", "messages", "messages_ready", "messages_unacknowledged",
+                                  "message_bytes", "consumers", "durable", "memory", "bourse.oldest_ready_age_ms",
+                                  "no_such_column"])
+@pytest.mark.parametrize("reverse", ["false", "true"])
+def test_a_page_shows_what_the_list_does(many, sort, reverse):
+    query = f"name=list&sort={sort}&sort_reverse={reverse}&columns=name,vhost,messages,arguments,bourse.from_file"
+    whole = many.get(f"/api/queues/%2F?{query}")[1]
+    pages = [many.get(f"/api/queues/%2F?{query}&page={page}&page_size=10")[1] for page in (1, 2, 3)]
+    assert [row for page in pages for row in page["items"]] == whole
+    assert {page["filtered_count"] for page in pages} == {len(whole)}
+
+
 def test_without_a_page_a_list_is_an_array(many):
     answer = many.get("/api/queues/%2F?name=LIST.1")[1]
     assert [row["name"] for row in answer] == [f"list.{number}" for number in range(10, 20)]
