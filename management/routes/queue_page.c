@@ -83,7 +83,7 @@ find_number(const struct call *call, enum queue_number *number_out)
 struct page_ask {
     struct call_ask ask;
     struct queue_key_survey found; /* owned: what `keys` are views of */
-    const struct queue_key **keys; /* of the page, in order; owned */
+    const void **keys;             /* struct queue_key, those of the page in order; owned */
     struct list_slice slice;
     size_t at; /* of the keys: the next one that is read */
     struct queue_survey queues;
