@@ -21,7 +21,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SUITE_TIMEOUT_S = 900
+SUITE_TIMEOUT_S = 1500
 THREAD_BINARY = "build/thread/bourse"
 # What meets all the threads of a broker in less than a minute: a mixed load, backlogs that leave
 # memory, handshakes, reloads, passwords, commits, starts and stops. `make integration SAN=thread`

@@ -17,7 +17,8 @@ enum definitions_hash {
     DEFINITIONS_SHA256,
     DEFINITIONS_SHA512,
     DEFINITIONS_MD5,     /* what RabbitMQ made before 3.6; a topology file does not take it */
-    DEFINITIONS_FOREIGN, /* bcrypt, or none that is known here: it cannot be checked */
+    DEFINITIONS_FOREIGN, /* bcrypt, or none that is known here: it cannot be checked; or the
+                            password stands in a file or a variable, and there is no hash of it */
 };
 
 struct definitions_user {

@@ -101,6 +101,19 @@ judge_hash(struct definitions_reader *reader, struct definitions_user *user, str
     }
 }
 
+/* What Bourse says of a user whose password stands in a file or a variable. */
+static void
+judge_absence(struct definitions_reader *reader, struct definitions_user *user, struct bytes auth)
+{
+    if (user->hash_kind == DEFINITIONS_NO_HASH && bytes_equal_text(auth, "password")) {
+        user->hash_kind = DEFINITIONS_FOREIGN;
+        definitions_warn(reader->definitions,
+                         "user \"%.*s\": the password stands in a file or a variable and is not "
+                         "exported",
+                         BYTES_FORMAT(user->name));
+    }
+}
+
 bool
 definitions_read_user(struct definitions_reader *reader, const json_t *row)
 {
@@ -109,9 +122,11 @@ definitions_read_user(struct definitions_reader *reader, const json_t *row)
     struct bytes algorithm = bytes_of("");
     struct bytes name;
     struct bytes hash = bytes_of("");
+    struct bytes auth = bytes_of("");
     if (!reader_needed_text(reader, row, "name", &name) ||
         !reader_text(reader, row, "password_hash", &hash) ||
         !reader_text(reader, row, "hashing_algorithm", &algorithm) ||
+        !reader_text(reader, row, "auth", &auth) ||
         !read_tags(reader, json_object_get(row, "tags"), &tags) ||
         !reader_limits(reader, json_object_get(row, "limits"), "max-channels",
                        &user.connections_max, &user.channels_max)) {
@@ -122,6 +137,7 @@ definitions_read_user(struct definitions_reader *reader, const json_t *row)
     user.tags = tags.items;
     user.tag_count = tags.count;
     judge_hash(reader, &user, algorithm);
+    judge_absence(reader, &user, auth);
     size_t place = reader_place(reader, reader->definitions->users.count, "user", &user.name, 1);
     *reader_row_at(reader, &reader->definitions->users, place) = user;
     return true;

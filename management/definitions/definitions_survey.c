@@ -75,6 +75,9 @@ add_user(struct definitions_survey *survey, const struct user *user)
         .channels_max = user->channels_max,
     };
     row.hash_kind = definitions_hash_kind(row.hash);
+    if (row.hash_kind == DEFINITIONS_NO_HASH && user->auth == AUTH_PASSWORD) {
+        row.hash_kind = DEFINITIONS_FOREIGN; /* it stands where the files of serve are */
+    }
     add_tags(survey, &row, user_tags(user));
     *definitions_add(definitions, &definitions->users) = row;
     uint32_t position = 0;

@@ -26,7 +26,8 @@ static const char *const hash_names[] = {
     [DEFINITIONS_MD5] = "rabbit_password_hashing_md5",
 };
 
-/* A hash that nobody here can check goes no further: its algorithm is not known. */
+/* A hash that nobody here can check goes no further: its algorithm is not known. Nor does a
+ * password of which there is no hash. */
 static void
 write_user(struct json_writer *json, const struct definitions_user *user)
 {
@@ -36,6 +37,9 @@ write_user(struct json_writer *json, const struct definitions_user *user)
     json_put_text(json, "name", user->name);
     json_put_text(json, "password_hash", kind == DEFINITIONS_NO_HASH ? bytes_of("") : user->hash);
     json_put_string(json, "hashing_algorithm", hash_names[kind]);
+    if (user->hash_kind == DEFINITIONS_FOREIGN) {
+        json_put_string(json, "auth", "password"); /* without a hash it would mean a certificate */
+    }
     json_key(json, "tags");
     json_begin_array(json);
     for (size_t i = 0; i < user->tag_count; i++) {

@@ -89,6 +89,20 @@ def test_a_plan_shows_what_would_change_and_changes_nothing(shop):
     assert (again.returncode, again.stdout) == (0, "Plan for vhost shop: nothing to do\n")
 
 
+# `serve` has read the password of "service" from a file and kept no hash of it: neither may it be taken for a
+# user of certificates, nor can a plan say that it is the same.
+def test_a_user_whose_password_serve_has_read_stays_one_of_passwords(shop):
+    exported = shop.run("export")
+    assert "  service:\n    # Its password did not come along" in exported.stdout
+    assert "    auth: password\n    password-env: BOURSE_PASSWORD_SERVICE\n" in exported.stdout
+    assert 'user "service": the password stands in a file' in exported.stderr
+    first = shop.run("plan", "serve.yaml")
+    assert "password: (one that serve has read, which cannot be compared) -> (that of this file)" in first.stdout
+    assert shop.run("apply", "serve.yaml", "--yes").returncode == 0
+    assert shop.run("plan", "serve.yaml").returncode == 0
+    assert "password-hash: " in shop.run("export").stdout
+
+
 def test_applying_twice_is_applying_once(shop):
     first = shop.apply()
     assert shop.apply() == first
