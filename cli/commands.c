@@ -119,6 +119,16 @@ static const struct command commands[] = {
         .run = bench_run,
     },
     {
+        .name = "audit",
+        .operands = "",
+        .summary = "who changed what: messages, rights, topology, connections",
+        .details =
+            "The last 1,000 entries, which outlast a restart; the broker's log has all of them. "
+            "What clients do over AMQP is none of it.\n",
+        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .run = dlq_audit_run,
+    },
+    {
         .name = "trace on",
         .operands = "",
         .summary = "have copies of all messages go to amq.rabbitmq.trace",
@@ -472,8 +482,7 @@ static const struct command commands[] = {
     {
         .name = "dlq audit",
         .operands = "",
-        .summary = "who replayed, dropped, paused and resumed what, and why",
-        .details = "The last 1,000 entries since the broker began; its log has all of them.\n",
+        .summary = "the same as audit: who did what to which messages, and why",
         .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
         .run = dlq_audit_run,
     },

@@ -20,6 +20,7 @@ void handle_queue_bindings(struct call *call);
 void handle_queue_put(struct call *call);
 void handle_queue_delete(struct call *call);
 void handle_queue_purge(struct call *call);
+void handle_queue_purge_counted(struct call *call);
 /* get.c */
 void handle_queue_get(struct call *call);
 /* publish.c */

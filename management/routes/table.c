@@ -84,6 +84,8 @@ const struct route routes[] = {
      DESK_BODY, handle_replay, "send messages of a queue on"},
     {ROUTE_POST, "/api/bourse/queues/{vhost}/{queue}/drop", ABILITY_OPERATE, ROUTE_IN_VHOST,
      DESK_BODY, handle_drop, "drop messages of a queue"},
+    {ROUTE_POST, "/api/bourse/queues/{vhost}/{queue}/purge", ABILITY_OPERATE, ROUTE_IN_VHOST,
+     SMALL_BODY, handle_queue_purge_counted, "purge a queue, and say how many messages went"},
     {ROUTE_POST, "/api/bourse/queues/{vhost}/{queue}/pause", ABILITY_OPERATE, ROUTE_IN_VHOST,
      SMALL_BODY, handle_pause, "hand out nothing of a queue"},
     {ROUTE_POST, "/api/bourse/queues/{vhost}/{queue}/resume", ABILITY_OPERATE, ROUTE_IN_VHOST,

@@ -507,7 +507,7 @@ VERBS = {
     "dlq ls": ("look", []), "dlq show": ("operate", ["matrix-none"]),
     "dlq group": ("look", ["matrix-none"]), "dlq replay": ("operate", ["matrix-none"]),
     "dlq drop": ("operate", ["matrix-none", "--all", "--note", "x"]), "dlq export": ("operate", ["matrix-none"]),
-    "dlq jobs": ("look", []), "dlq cancel": ("operate", ["999"]), "dlq audit": ("look", []),
+    "dlq jobs": ("look", []), "dlq cancel": ("operate", ["999"]), "dlq audit": ("look", []), "audit": ("look", []),
     "delayed ls": ("look", ["matrix-none"]),
     "delayed release": ("operate", ["matrix-none", "k"]),
     "delayed cancel": ("operate", ["matrix-none", "k"]),
