@@ -159,6 +159,26 @@ has_tag(const struct user *user, const char *tag)
 }
 
 enum change_outcome
+change_tag_user(struct change *change, struct bytes name, const char *tags)
+{
+    char text[RESOURCE_TEXT_SIZE];
+    struct user *user = find_user(change, name);
+    if (user == NULL) {
+        return CHANGE_NOT_FOUND;
+    }
+    if (!change_has_room(change, octets_with(user, strlen(tags)))) {
+        return CHANGE_REFUSED;
+    }
+    free(user->tags);
+    user->tags = xstrdup(tags);
+    user->version++;
+    settle(change, user);
+    change_log(change, AUDIT_USER_CHANGED, bytes_of(""), "user=%s tags=\"%s\"",
+               user_text(name, text), tags);
+    return CHANGE_DONE;
+}
+
+enum change_outcome
 change_delete_user(struct change *change, struct bytes name)
 {
     struct core *core = change->core;

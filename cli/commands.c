@@ -647,6 +647,18 @@ static const struct command commands[] = {
         .run = user_passwd_run,
     },
     {
+        .name = "user role",
+        .operands = "USER ROLE",
+        .operand_min = 2,
+        .operand_max = 2,
+        .summary = "say anew what one may do here",
+        .details =
+            "ROLE is none, monitor, operator or admin. The password stays. Rights in virtual\n"
+            "hosts are another matter: \"bourse user rights\".\n",
+        .shared = SHARED_BY_CLIENT,
+        .run = user_role_run,
+    },
+    {
         .name = "user rights",
         .operands = "USER [CONFIGURE WRITE READ]",
         .operand_min = 1,

@@ -280,6 +280,8 @@ const struct route routes[] = {
      handle_operator_policy_delete, "delete an operator policy"},
     {ROUTE_PUT, "/api/users/{user}", ABILITY_ADMIN, 0, SMALL_BODY, handle_user_put,
      "make a user, or give it another password and other tags"},
+    {ROUTE_PUT, "/api/bourse/users/{user}/tags", ABILITY_ADMIN, 0, SMALL_BODY, handle_user_tags_put,
+     "give a user other tags, and leave the password alone"},
     {ROUTE_DELETE, "/api/users/{user}", ABILITY_ADMIN, 0, SMALL_BODY, handle_user_delete,
      "delete a user"},
     {ROUTE_POST, "/api/users/bulk-delete", ABILITY_ADMIN, 0, SMALL_BODY, handle_users_delete,

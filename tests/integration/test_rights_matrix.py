@@ -520,6 +520,7 @@ VERBS = {
     "binding ls": ("look", []), "binding add": ("operate", ["matrix-none", "matrix-none"]),
     "binding delete": ("operate", ["p-direct", "p-queue", "--key", "k"]),
     "user ls": ("admin", []), "user add": ("admin", ["matrix-user"]),
+    "user role": ("admin", ["matrix-none", "none"]),
     "user passwd": ("admin", ["matrix-none"]), "user rights": ("admin", ["matrix-none"]),
     "user delete": ("admin", ["matrix-none"]),
     "vhost ls": ("look", []), "vhost add": ("admin", ["matrix-added"]),

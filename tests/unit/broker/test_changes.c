@@ -96,6 +96,15 @@ Test(changes, a_password_of_the_file_outlives_definitions_that_do_not_have_it)
     cr_expect(not(core_find_user(rig->core, wish.name)->has_secret));
 }
 
+Test(changes, other_tags_leave_the_password_and_the_rights_alone)
+{
+    rig_add_user(rig, "eve", "pw");
+    cr_assert(eq(int, change_tag_user(&change, bytes_of("eve"), "monitoring"), CHANGE_DONE));
+    cr_expect(eq(str, core_find_user(rig->core, bytes_of("eve"))->tags, "monitoring"));
+    (void)rig_connect(rig, "eve", "pw");
+    cr_expect(eq(int, change_tag_user(&change, bytes_of("nobody"), ""), CHANGE_NOT_FOUND));
+}
+
 /* T17: who is deleted is out at once; the struct lives as long as a connection speaks for it. */
 Test(changes, a_deleted_user_is_closed_and_gone)
 {
