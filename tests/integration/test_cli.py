@@ -445,7 +445,7 @@ def test_status_says_what_needs_attention(tmp_path):
         brokers.run_command("queue", "declare", "q\x1b", *context)
         brokers.run_command("publish", "", "q\x1b", "hello", *context)
         told = brokers.run_command("status", *context).stdout
-        assert "\nneeds attention\n  warning: queue q\\x1b: 1 messages are ready" in told
+        assert "\nneeds attention\n  warning: queue q\\x1b: 1 message is ready" in told
         parsed = json.loads(brokers.run_command("status", "-o", "json", *context).stdout)
         assert parsed["attention"][0]["kind"] == "queue_unserved"
 
