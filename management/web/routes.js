@@ -38,7 +38,7 @@ function exchangeStep(vhost, at) {
   at.matches_total > at.matches.length && h("p", { class: "quiet" },
     `and ${at.matches_total - at.matches.length} more`),
   misses.length > 0 && h("details", {}, h("summary", {},
-    `${count(at.misses_total)} that do not match, and why`), h("ul", { class: "matches" },
+    `Not matching, and why: ${count(at.misses_total)}`), h("ul", { class: "matches" },
     misses.map((miss) => h("li", { class: "miss" }, "✕ ", target(vhost, miss), " ",
       h("code", {}, miss.routing_key || "(empty)"), " ", h("small", {}, miss.why))))));
 }
