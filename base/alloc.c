@@ -76,7 +76,8 @@ try_realloc(void *memory, size_t size)
 
 /* Arenas ------------------------------------------------------------------------------------- */
 
-enum { ARENA_BLOCK_SIZE = 4096 };
+/* Each block is twice as large as the one before, so that much takes few calls of malloc. */
+enum { ARENA_BLOCK_SIZE = 4096, ARENA_BLOCK_SIZE_MAX = 64 * 1024 };
 
 struct arena_block {
     struct arena_block *older;
@@ -102,19 +103,66 @@ arena_fini(struct arena *arena)
     arena->used = 0;
 }
 
-/* Something that does not fit takes a block of its own size when it is large. */
-static void
-arena_grow(struct arena *arena, size_t size)
+static size_t
+next_block_size(const struct arena *arena)
 {
-    size_t data_size = ARENA_BLOCK_SIZE - sizeof(struct arena_block);
-    if (data_size < size) {
-        data_size = size;
+    if (arena->blocks == NULL) {
+        return ARENA_BLOCK_SIZE;
     }
-    struct arena_block *block = xalloc(sizeof(*block) + data_size);
+    size_t twice = 2 * (arena->blocks->size + sizeof(struct arena_block));
+    return twice < ARENA_BLOCK_SIZE_MAX ? twice : ARENA_BLOCK_SIZE_MAX;
+}
+
+/* Octets of a block for something of that size: it takes one of its own when it is large. */
+static size_t
+data_size_for(const struct arena *arena, size_t size)
+{
+    size_t usual = next_block_size(arena) - sizeof(struct arena_block);
+    return usual < size ? size : usual;
+}
+
+/* The block's data is zero. */
+static void
+add_block(struct arena *arena, struct arena_block *block, size_t data_size)
+{
     block->size = data_size;
     block->older = arena->blocks;
     arena->blocks = block;
     arena->used = 0;
+}
+
+static void
+arena_grow(struct arena *arena, size_t size)
+{
+    size_t data_size = data_size_for(arena, size);
+    add_block(arena, xalloc(sizeof(struct arena_block) + data_size), data_size);
+}
+
+static bool
+try_grow(struct arena *arena, size_t size)
+{
+    size_t data_size = data_size_for(arena, size);
+    struct arena_block *block = try_alloc(sizeof(*block) + data_size);
+    if (block == NULL) {
+        return false;
+    }
+    memset(block->data, 0, data_size);
+    add_block(arena, block, data_size);
+    return true;
+}
+
+static bool
+has_room(const struct arena *arena, size_t size)
+{
+    return arena->blocks != NULL && arena->blocks->size - arena->used >= size;
+}
+
+bool
+arena_reserve(struct arena *arena, size_t size, size_t count)
+{
+    enum { AROUND = alignof(max_align_t) }; /* rounding, and the octet behind a copy */
+    return size < SIZE_MAX / 4 && count < SIZE_MAX / 4 / AROUND &&
+           (has_room(arena, size + count * AROUND) || try_grow(arena, size + count * AROUND));
 }
 
 void *
@@ -122,7 +170,7 @@ arena_alloc(struct arena *arena, size_t size)
 {
     assert(size < SIZE_MAX / 2);
     size = (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
-    if (arena->blocks == NULL || arena->blocks->size - arena->used < size) {
+    if (!has_room(arena, size)) {
         arena_grow(arena, size);
     }
     void *memory = arena->blocks->data + arena->used;

@@ -42,6 +42,10 @@ struct arena {
 void arena_init(struct arena *arena);
 void arena_fini(struct arena *arena);
 
+/* Makes room for `count` pieces of `size` octets in all, whose size somebody else chose: what is
+ * allocated next, and is no more than that, needs no more memory. False: there is none. */
+MUST_CHECK bool arena_reserve(struct arena *arena, size_t size, size_t count);
+
 /* Zeroed, aligned for any type, aborts when there is no memory. Lives until arena_fini. */
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((returns_nonnull));
 

@@ -188,6 +188,19 @@ buffer_put_longstr(struct buffer *buffer, struct bytes text)
     buffer_put_bytes(buffer, text);
 }
 
+void
+buffer_put_decimal(struct buffer *buffer, uint64_t value)
+{
+    enum { DIGITS_MAX = 20, BASE = 10 };
+    char digits[DIGITS_MAX];
+    char *first = digits + sizeof(digits);
+    do {
+        *--first = (char)('0' + value % BASE);
+        value /= BASE;
+    } while (value > 0);
+    put(buffer, first, (size_t)(digits + sizeof(digits) - first));
+}
+
 /* Formats into memory that must hold `size` octets; returns what it takes without the NUL. */
 static size_t format_text(uint8_t *at, size_t size, const char *format, va_list arguments)
     PRINTF_LIKE(3, 0);

@@ -6,8 +6,11 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "broker/connection.h"
 #include "broker/desk.h"
 #include "broker/durability.h"
+#include "broker/house.h"
+#include "broker/pending.h"
 #include "broker/vhost.h"
 #include "store/little_endian.h"
 #include "store/record_fact.h"
@@ -17,11 +20,58 @@ struct audit {
     uint64_t last_number;
 };
 
+static const char EVENT_PREFIX[] = "audit.";
+
+const char *
+audit_action_event(enum audit_action action)
+{
+    static const char *const events[AUDIT_ACTION_COUNT] = {
+        [AUDIT_REPLAY] = "audit.replay",
+        [AUDIT_DROP] = "audit.drop",
+        [AUDIT_PAUSE] = "audit.pause",
+        [AUDIT_RESUME] = "audit.resume",
+        [AUDIT_PURGE] = "audit.purge",
+        [AUDIT_RELEASE] = "audit.release",
+        [AUDIT_CANCEL] = "audit.cancel",
+        [AUDIT_QUEUE_DELETED] = "audit.queue_deleted",
+        [AUDIT_EXCHANGE_DELETED] = "audit.exchange_deleted",
+        [AUDIT_UNBOUND] = "audit.unbound",
+        [AUDIT_CONNECTIONS_CLOSED] = "audit.connections_closed",
+        [AUDIT_TOPOLOGY_APPLIED] = "topology.applied",
+        [AUDIT_DEFINITIONS_IMPORTED] = "definitions.imported",
+        [AUDIT_USER_CREATED] = "user.created",
+        [AUDIT_USER_CHANGED] = "user.changed",
+        [AUDIT_USER_DELETED] = "user.deleted",
+        [AUDIT_USER_LIMITED] = "user.limited",
+        [AUDIT_RIGHTS_GRANTED] = "rights.granted",
+        [AUDIT_RIGHTS_REVOKED] = "rights.revoked",
+        [AUDIT_TOPICS_CHANGED] = "rights.topics_changed",
+        [AUDIT_VHOST_CREATED] = "vhost.created",
+        [AUDIT_VHOST_CHANGED] = "vhost.changed",
+        [AUDIT_VHOST_DELETED] = "vhost.deleted",
+        [AUDIT_VHOST_LIMITED] = "vhost.limited",
+        [AUDIT_VHOST_PROTECTED] = "vhost.protected",
+        [AUDIT_VHOST_UNPROTECTED] = "vhost.unprotected",
+        [AUDIT_POLICY_PUT] = "policy.put",
+        [AUDIT_POLICY_DELETED] = "policy.deleted",
+        [AUDIT_PARAMETER_PUT] = "parameter.put",
+        [AUDIT_PARAMETER_DELETED] = "parameter.deleted",
+        [AUDIT_TRACE_STARTED] = "trace.started",
+        [AUDIT_TRACE_STOPPED] = "trace.stopped",
+    };
+    return events[action];
+}
+
+static bool
+has_own_event(enum audit_action action)
+{
+    return strncmp(audit_action_event(action), EVENT_PREFIX, sizeof(EVENT_PREFIX) - 1) == 0;
+}
+
 const char *
 audit_action_name(enum audit_action action)
 {
-    static const char *const names[AUDIT_ACTION_COUNT] = {"replay", "drop", "pause", "resume"};
-    return names[action];
+    return audit_action_event(action) + (has_own_event(action) ? sizeof(EVENT_PREFIX) - 1 : 0);
 }
 
 struct audit *
@@ -87,14 +137,12 @@ copy_entry(const struct audit_entry *entry)
 static void
 say(const struct core *core, const struct audit_entry *entry)
 {
-    static const char *const events[AUDIT_ACTION_COUNT] = {"audit.replay", "audit.drop",
-                                                           "audit.pause", "audit.resume"};
     char user[300];
     char vhost[300];
     char queue[300];
     char batch[160];
     char note[600];
-    log_info(core->log, events[entry->action],
+    log_info(core->log, audit_action_event(entry->action),
              "phase=%s user=%s vhost=%s queue=%s batch=%s count=%" PRIu64 " stayed=%" PRIu64
              " outcome=\"%.*s\" note=%s %.*s %.*s",
              entry->phase == AUDIT_BEGUN ? "begun" : "ended",
@@ -204,17 +252,19 @@ audit_restore(struct core *core, uint64_t id, struct bytes rest)
     return STATUS_OK;
 }
 
-static void
-add(struct core *core, struct audit_entry *entry)
+void
+audit_add(struct core *core, struct audit_entry entry)
 {
     struct audit *audit = core->audit;
-    entry->number = ++audit->last_number;
-    entry->wall_ms = core->now.wall_ms;
-    say(core, entry);
-    remember(core, entry);
-    struct audit_entry **place = &audit->entries[entry->number % AUDIT_KEPT];
+    entry.number = ++audit->last_number;
+    entry.wall_ms = core->now.wall_ms;
+    if (has_own_event(entry.action)) {
+        say(core, &entry);
+    }
+    remember(core, &entry);
+    struct audit_entry **place = &audit->entries[entry.number % AUDIT_KEPT];
     free(*place);
-    *place = copy_entry(entry);
+    *place = copy_entry(&entry);
 }
 
 const struct audit_entry *
@@ -249,6 +299,49 @@ put_number(struct buffer *out, const char *name, uint64_t number)
     if (number != 0) {
         buffer_printf(out, "%s%s=%" PRIu64, buffer_size(out) == 0 ? "" : " ", name, number);
     }
+}
+
+void
+audit_method(const struct connection *connection, const struct audit_entry *entry)
+{
+    struct core *core = connection->core;
+    struct audit_entry whole = *entry;
+    if (connection->house == NULL) {
+        return;
+    }
+    whole.phase = AUDIT_ENDED;
+    whole.user =
+        connection->user == core_house_user(core) ? bytes_of("(local)") : connection->user->name;
+    whole.vhost = connection->vhost->name;
+    whole.outcome = bytes_of("done");
+    audit_add(core, whole);
+}
+
+void
+audit_deleted_exchange(const struct connection *connection, struct bytes exchange)
+{
+    struct buffer target;
+    buffer_init(&target);
+    put_pair(&target, "exchange", exchange);
+    audit_method(connection, &(struct audit_entry){.action = AUDIT_EXCHANGE_DELETED,
+                                                   .target = buffer_bytes(&target),
+                                                   .done_count = 1});
+    buffer_fini(&target);
+}
+
+void
+audit_unbound(const struct connection *connection, struct bytes source, struct bytes destination,
+              struct bytes routing_key)
+{
+    struct buffer target;
+    buffer_init(&target);
+    put_pair(&target, "source", source);
+    put_pair(&target, "destination", destination);
+    put_pair(&target, "key", routing_key);
+    audit_method(connection, &(struct audit_entry){.action = AUDIT_UNBOUND,
+                                                   .target = buffer_bytes(&target),
+                                                   .done_count = 1});
+    buffer_fini(&target);
 }
 
 static void
@@ -323,7 +416,7 @@ audit_job(struct core *core, const struct desk_job *job, enum audit_phase phase)
         .stayed_count = progress->no_target_count + progress->too_large_count +
                         progress->unreadable_count + progress->not_allowed_count,
     };
-    add(core, &entry);
+    audit_add(core, entry);
     buffer_fini(&target);
     buffer_fini(&filter);
 }
@@ -342,5 +435,39 @@ audit_pause(struct core *core, const struct queue *queue, bool is_paused, struct
         .note = note,
         .outcome = bytes_of("done"),
     };
-    add(core, &entry);
+    audit_add(core, entry);
+}
+
+static void
+put_pending(struct buffer *out, const struct pending_request *request)
+{
+    static const char *const kinds[WAITING_KIND_COUNT] = {"delayed", "retry", "parked"};
+    for (size_t i = 0; i < WAITING_KIND_COUNT; i++) {
+        if ((request->kinds & 1U << i) != 0) {
+            put_pair(out, "kind", bytes_of(kinds[i]));
+        }
+    }
+    put_pair(out, "message_id", request->message_id);
+}
+
+void
+audit_pending(struct core *core, const struct queue *queue, const struct pending_request *request,
+              struct audit_entry entry)
+{
+    const struct vhost *vhost = queue->vhost;
+    struct buffer filter;
+    buffer_init(&filter);
+    if (entry.filter.size == 0) {
+        put_pending(&filter, request);
+        entry.filter = buffer_bytes(&filter);
+    }
+    entry.action = request->action == PENDING_RELEASE ? AUDIT_RELEASE : AUDIT_CANCEL;
+    entry.user = request->user;
+    entry.vhost = vhost->name;
+    entry.queue = queue_name(queue);
+    entry.outcome = bytes_of(entry.phase == AUDIT_BEGUN ? ""
+                             : queue->deleted           ? "given up"
+                                                        : "done");
+    audit_add(core, entry);
+    buffer_fini(&filter);
 }

@@ -9,8 +9,15 @@
 
 static const char LOCAL_ADMINISTRATOR[] = "(local)";
 
+struct bytes
+change_maker(const struct change *change)
+{
+    return change->by.size == 0 ? bytes_of(LOCAL_ADMINISTRATOR) : change->by;
+}
+
 void
-change_log(const struct change *change, const char *event, const char *format, ...)
+change_log(const struct change *change, enum audit_action action, struct bytes vhost,
+           const char *format, ...)
 {
     char fields[2 * RESOURCE_TEXT_SIZE];
     char by[RESOURCE_TEXT_SIZE];
@@ -18,8 +25,19 @@ change_log(const struct change *change, const char *event, const char *format, .
     va_start(arguments, format);
     (void)vsnprintf(fields, sizeof(fields), format, arguments);
     va_end(arguments);
-    struct bytes who = change->by.size == 0 ? bytes_of(LOCAL_ADMINISTRATOR) : change->by;
-    log_info(change->core->log, event, "by=%s %s", log_escape(by, sizeof(by), who), fields);
+    log_info(change->core->log, audit_action_event(action), "by=%s %s",
+             log_escape(by, sizeof(by), change_maker(change)), fields);
+    if (!change->is_part) {
+        audit_add(change->core, (struct audit_entry){
+                                    .action = action,
+                                    .phase = AUDIT_ENDED,
+                                    .user = change_maker(change),
+                                    .vhost = vhost,
+                                    .target = bytes_of(fields),
+                                    .outcome = bytes_of("done"),
+                                    .done_count = 1,
+                                });
+    }
 }
 
 enum change_outcome
@@ -50,12 +68,13 @@ change_has_room(struct change *change, uint64_t octets)
 /* Policies ----------------------------------------------------------------------------------- */
 
 static void
-log_policy(const struct change *change, const char *event, const struct vhost *vhost,
+log_policy(const struct change *change, enum audit_action action, const struct vhost *vhost,
            enum policy_kind kind, struct bytes name)
 {
     char texts[2][RESOURCE_TEXT_SIZE];
-    change_log(change, event, "vhost=%s %s=%s", log_escape(texts[0], sizeof(texts[0]), vhost->name),
-               policy_kind_name(kind), log_escape(texts[1], sizeof(texts[1]), name));
+    change_log(change, action, vhost->name, "vhost=%s %s=%s",
+               log_escape(texts[0], sizeof(texts[0]), vhost->name), policy_kind_name(kind),
+               log_escape(texts[1], sizeof(texts[1]), name));
 }
 
 enum change_outcome
@@ -80,7 +99,7 @@ change_put_policy(struct change *change, struct bytes vhost_name,
         return change_refuse(change, "there is no memory for it, or no room in the log");
     }
     vhost_match_policies_anew(vhost);
-    log_policy(change, "policy.put", vhost, properties->kind, properties->name);
+    log_policy(change, AUDIT_POLICY_PUT, vhost, properties->kind, properties->name);
     return existed ? CHANGE_DONE : CHANGE_MADE;
 }
 
@@ -93,7 +112,7 @@ change_delete_policy(struct change *change, struct bytes vhost_name, enum policy
     if (policy == NULL) {
         return CHANGE_NOT_FOUND;
     }
-    log_policy(change, "policy.deleted", vhost, kind, name);
+    log_policy(change, AUDIT_POLICY_DELETED, vhost, kind, name);
     vhost_delete_policy(vhost, policy);
     vhost_match_policies_anew(vhost);
     return CHANGE_DONE;

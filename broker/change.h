@@ -8,6 +8,7 @@
 #ifndef BOURSE_BROKER_CHANGE_H
 #define BOURSE_BROKER_CHANGE_H
 
+#include "broker/audit.h"
 #include "broker/core.h"
 #include "queues/policy.h"
 
@@ -23,12 +24,18 @@ enum change_outcome {
 struct change {
     struct core *core;
     struct bytes by; /* the name of who asks; empty: the local administrator */
+    bool is_part;    /* of something that the audit has a word of its own about */
     char why[CHANGE_WHY_SIZE];
 };
 
-/* One line of the log: `event`, who did it, and the fields of `format`. */
-void change_log(const struct change *change, const char *event, const char *format, ...)
-    PRINTF_LIKE(3, 4);
+/* Who asks, as the log and the audit name them. */
+struct bytes change_maker(const struct change *change);
+
+/* One line of the log, and an entry of the audit: what was done, who did it, and the fields of
+ * `format`. `vhost` is empty where it is about no virtual host, or about one that is gone: then
+ * only who sees all of them reads the entry. */
+void change_log(const struct change *change, enum audit_action action, struct bytes vhost,
+                const char *format, ...) PRINTF_LIKE(4, 5);
 
 /* Refuses, with the reason. */
 enum change_outcome change_refuse(struct change *change, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -2,6 +2,7 @@
 #include "broker/handle_binding.h"
 
 #include "amqp/reply.h"
+#include "broker/audit.h"
 #include "broker/channel.h"
 #include "broker/resource_name.h"
 #include "broker/vhost.h"
@@ -138,5 +139,10 @@ channel_unbind(struct channel *channel, const struct binding_request *request, s
     if (source == NULL || target == NULL) {
         return STATUS_OK;
     }
-    return vhost_unbind(vhost, source, target, request->routing_key, request->arguments, fault);
+    if (vhost_unbind(vhost, source, target, request->routing_key, request->arguments, fault) !=
+        STATUS_OK) {
+        return STATUS_FAULT;
+    }
+    audit_unbound(channel->connection, names.source, names.destination, request->routing_key);
+    return STATUS_OK;
 }

@@ -4,6 +4,7 @@
 #include "amqp/reply.h"
 #include "amqp/table.h"
 #include "broker/access.h"
+#include "broker/audit.h"
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
 #include "broker/doomed.h"
@@ -170,6 +171,7 @@ channel_handle_exchange_delete(struct channel *channel, const struct exchange_de
     }
     if (exchange != NULL) {
         vhost_delete_exchange(vhost, exchange);
+        audit_deleted_exchange(channel->connection, name);
     }
     return channel_answer(channel, METHOD_EXCHANGE_DELETE_OK, args->nowait);
 }

@@ -7,6 +7,7 @@
 #include "amqp/table.h"
 #include "base/assert.h"
 #include "broker/access.h"
+#include "broker/audit.h"
 #include "broker/channel.h"
 #include "broker/commit_wait.h"
 #include "broker/durability.h"
@@ -314,6 +315,9 @@ channel_handle_queue_purge(struct channel *channel, const struct queue_purge *ar
     core_serve_consumers(core, queue);
     core_purge_failures(core, queue);
     uint64_t purged_count = queue_purge(queue, &core->discards);
+    audit_method(
+        channel->connection,
+        &(struct audit_entry){.action = AUDIT_PURGE, .queue = name, .done_count = purged_count});
     core_heed_hold(core, queue);
     if (core_has_log(core) && queue->durable && !queue_discards_is_empty(&core->discards)) {
         return wait_for_purge(channel, purged_count);
@@ -362,6 +366,9 @@ channel_handle_queue_delete(struct channel *channel, const struct queue_delete *
             return STATUS_FAULT;
         }
         deleted_count = vhost_delete_queue(channel_vhost(channel), queue);
+        audit_method(channel->connection, &(struct audit_entry){.action = AUDIT_QUEUE_DELETED,
+                                                                .queue = name,
+                                                                .done_count = deleted_count});
     }
     if (!args->nowait) {
         struct method answer = {

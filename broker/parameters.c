@@ -65,10 +65,10 @@ parameter_restore(struct core *core, uint64_t id, struct bytes rest)
 /* Changes ------------------------------------------------------------------------------------ */
 
 static void
-log_change(const struct change *change, const char *event, struct bytes name)
+log_change(const struct change *change, enum audit_action action, struct bytes name)
 {
     char text[RESOURCE_TEXT_SIZE];
-    change_log(change, event, "name=%s", log_escape(text, sizeof(text), name));
+    change_log(change, action, bytes_of(""), "name=%s", log_escape(text, sizeof(text), name));
 }
 
 static bool
@@ -106,7 +106,7 @@ change_put_parameter(struct change *change, struct bytes name, struct bytes valu
     map_put(&core->parameters, parameter->name, parameter);
     if (!is_same) {
         remember(core, parameter);
-        log_change(change, "parameter.put", name);
+        log_change(change, AUDIT_PARAMETER_PUT, name);
     }
     bool existed = old != NULL;
     free(old);
@@ -128,7 +128,7 @@ change_delete_parameter(struct change *change, struct bytes name)
         record_put_fact_delete(core_begin_record(core), RECORD_FACT_PARAMETER, parameter->id);
         core_log_record(core);
     }
-    log_change(change, "parameter.deleted", name);
+    log_change(change, AUDIT_PARAMETER_DELETED, name);
     free(parameter);
     return CHANGE_DONE;
 }

@@ -8,6 +8,7 @@
 
 #include "amqp/properties.h"
 #include "base/alloc.h"
+#include "broker/audit.h"
 #include "broker/durability.h"
 #include "broker/paging_state.h"
 #include "broker/retry.h"
@@ -25,15 +26,10 @@ struct noted_row {
 struct pending_walk {
     struct list_link link; /* core->pending, or core->pending_waits while a job is under way */
     struct core *core;
-    struct queue *queue; /* a reference */
-    enum pending_action action;
-    uint32_t kinds;
-    bool has_id;
-    struct bytes message_id; /* behind the walk, in its allocation */
-    void (*done)(void *context, uint64_t count, uint64_t unreadable, uint64_t token);
-    void *context;
-    struct due_key next; /* what is before it was looked at */
-    uint64_t end_number; /* of delayed messages: those that came later are left alone */
+    struct queue *queue;            /* a reference */
+    struct pending_request request; /* its texts are behind the walk, in its allocation */
+    struct due_key next;            /* what is before it was looked at */
+    uint64_t end_number;            /* of delayed messages: those that came later are left alone */
     uint64_t count, unreadable;
     struct content_ref chunk; /* pinned: was restored for it; unset: none */
     uint32_t block_size;      /* of the next block; 0: the usual */
@@ -108,29 +104,36 @@ core_cancel_pending(struct core *core, struct queue *queue, const struct due_key
 
 /* Requests ------------------------------------------------------------------------------------- */
 
+/* Copies the text to `*end` and has it named there; what was NULL stays NULL. */
+static void
+keep_text(struct bytes *text, uint8_t **end)
+{
+    if (text->size > 0) {
+        memcpy(*end, text->data, text->size);
+    }
+    text->data = text->data == NULL ? NULL : *end;
+    *end += text->size;
+}
+
 enum status
 core_request_pending(struct core *core, struct queue *queue, const struct pending_request *request)
 {
-    struct pending_walk *walk = try_alloc(sizeof(*walk) + request->message_id.size);
+    struct pending_walk *walk =
+        try_alloc(sizeof(*walk) + request->message_id.size + request->user.size);
     if (walk == NULL) {
         return STATUS_NO_MEMORY;
     }
-    uint8_t *id = (uint8_t *)(walk + 1);
+    uint8_t *texts = (uint8_t *)(walk + 1);
     *walk = (struct pending_walk){
         .core = core,
         .queue = queue_ref(queue),
-        .action = request->action,
-        .kinds = request->kinds,
-        .has_id = request->message_id.data != NULL,
-        .message_id = bytes_make(id, request->message_id.size),
-        .done = request->done,
-        .context = request->context,
+        .request = *request,
         .end_number = queue->waiting == NULL ? 0 : queue->waiting->next_number,
     };
-    if (walk->has_id && request->message_id.size > 0) {
-        memcpy(id, request->message_id.data, request->message_id.size);
-    }
+    keep_text(&walk->request.message_id, &texts);
+    keep_text(&walk->request.user, &texts);
     list_append(&core->pending, &walk->link);
+    audit_pending(core, queue, request, (struct audit_entry){.phase = AUDIT_BEGUN});
     return STATUS_OK;
 }
 
@@ -157,8 +160,13 @@ static void
 end_walk(struct pending_walk *walk)
 {
     walk->core->requests_go_on = true; /* who waits for it may be one of them */
-    if (walk->done != NULL) {
-        walk->done(walk->context, walk->count, walk->unreadable, core_log_token(walk->core));
+    audit_pending(walk->core, walk->queue, &walk->request,
+                  (struct audit_entry){.phase = AUDIT_ENDED,
+                                       .done_count = walk->count,
+                                       .stayed_count = walk->unreadable});
+    if (walk->request.done != NULL) {
+        walk->request.done(walk->request.context, walk->count, walk->unreadable,
+                           core_log_token(walk->core));
     }
     walk_free(walk);
 }
@@ -213,7 +221,7 @@ is_meant(const struct pending_walk *walk, const struct due_row *row)
 {
     uint64_t number = (row->key.position & ~QUEUE_POSITION_DELAYED) >> DELAYED_NUMBER_SHIFT;
     bool is_new = (row->key.position & QUEUE_POSITION_DELAYED) != 0 && number >= walk->end_number;
-    return !is_new && (walk->kinds & 1U << due_row_kind(row)) != 0;
+    return !is_new && (walk->request.kinds & 1U << due_row_kind(row)) != 0;
 }
 
 /* False: there is no memory for it now. A message that came in by itself needs nothing any more. */
@@ -221,7 +229,7 @@ static bool
 act(struct pending_walk *walk, const struct due_key *key)
 {
     enum status status = STATUS_OK;
-    if (walk->action == PENDING_CANCEL) {
+    if (walk->request.action == PENDING_CANCEL) {
         status = core_cancel_pending(walk->core, walk->queue, key) ? STATUS_OK : STATUS_REJECTED;
     } else {
         status = core_release_pending(walk->core, walk->queue, key);
@@ -304,7 +312,7 @@ look_at_fetched(struct pending_walk *walk, const struct io_fetch *fetch)
         const struct content *content =
             (const struct content *)(const void *)(fetch->block + fetch->offsets[i]);
         const struct noted_row *noted = &walk->noted[walk->noted_first];
-        if (has_message_id(content, walk->message_id) && !act(walk, &noted->key)) {
+        if (has_message_id(content, walk->request.message_id) && !act(walk, &noted->key)) {
             return; /* it is read again */
         }
         walk->noted_first++;
@@ -378,7 +386,8 @@ look_at_content(struct pending_walk *walk, const struct due_row *row)
     struct due_key key = row->key;
     switch (chunk_pool_place(core->pool, row->entry.content)) {
     case CONTENT_IN_MEMORY:
-        if (has_message_id(chunk_pool_content(core->pool, row->entry.content), walk->message_id) &&
+        if (has_message_id(chunk_pool_content(core->pool, row->entry.content),
+                           walk->request.message_id) &&
             !act(walk, &key)) {
             try_again_later(walk);
             return false;
@@ -420,7 +429,7 @@ look_at_row(struct pending_walk *walk, const struct due_row *row)
     if (!is_meant(walk, row)) {
         return true;
     }
-    if (walk->has_id) {
+    if (walk->request.message_id.data != NULL) {
         return look_at_content(walk, row);
     }
     if (!act(walk, &key)) {
@@ -472,8 +481,8 @@ leave_walks(const struct list *list, const void *context)
     LIST_FOR_EACH(list, link)
     {
         struct pending_walk *walk = CONTAINER_OF(link, struct pending_walk, link);
-        if (walk->context == context) {
-            walk->done = NULL;
+        if (walk->request.context == context) {
+            walk->request.done = NULL;
         }
     }
 }

@@ -54,6 +54,7 @@ struct pending_request {
     uint32_t kinds;          /* a bit for each enum waiting_kind */
     struct bytes message_id; /* only messages with that message-id; data NULL: whatever they have.
                                 Copied */
+    struct bytes user;       /* who asks, for the audit. Copied */
     /* It is done: with so many messages; `unreadable` were not looked at, because their contents
      * could not be read. It is on disk when `token` is committed (core_is_committed). Called from
      * core_end_tick, never from core_request_pending. NULL: nobody asks. */

@@ -106,6 +106,17 @@ copy_clocks(struct core *core, struct queue *queue, struct survey_queue *row)
     row->wait_sum_ms = reading.wait_sum_ms;
 }
 
+/* Rows of a vhost share its name. The struct of a vhost stays as long as the core. */
+static struct bytes
+vhost_name_of(struct queue_survey *survey, const struct vhost *vhost)
+{
+    if (survey->named != vhost) {
+        survey->named = vhost;
+        survey->name_of_vhost = arena_copy(&survey->arena, vhost->name);
+    }
+    return survey->name_of_vhost;
+}
+
 /* The clocks come first: messages whose time is over die then. */
 static void
 copy_queue(struct queue_survey *survey, struct core *core, struct queue *queue)
@@ -115,7 +126,7 @@ copy_queue(struct queue_survey *survey, struct core *core, struct queue *queue)
     if (!survey->leaves_clocks) {
         copy_clocks(core, queue, row);
     }
-    row->vhost = arena_copy(&survey->arena, vhost->name);
+    row->vhost = vhost_name_of(survey, vhost);
     row->name = arena_copy(&survey->arena, queue_name(queue));
     row->arguments = arena_copy(&survey->arena, queue->arguments);
     row->type = queue->settings->type;
@@ -178,7 +189,8 @@ compare_queues(const void *a, const void *b)
 {
     const struct survey_queue *first = *(struct survey_queue *const *)a;
     const struct survey_queue *second = *(struct survey_queue *const *)b;
-    int order = bytes_compare(first->vhost, second->vhost);
+    bool is_same = first->vhost.data == second->vhost.data;
+    int order = is_same ? 0 : bytes_compare(first->vhost, second->vhost);
     return order != 0 ? order : bytes_compare(first->name, second->name);
 }
 

@@ -55,6 +55,8 @@ struct queue_survey {
     struct arena arena; /* owned */
     uint32_t capacity;
     struct survey_walk walk;
+    const struct vhost *named; /* of the last row, and its name in the arena; NULL: none yet */
+    struct bytes name_of_vhost;
 };
 
 /* All zero but for what is wanted, whose views live as long as the survey. */

@@ -14,6 +14,7 @@
 #include "amqp/table.h"
 #include "base/assert.h"
 #include "broker/access.h"
+#include "broker/audit.h"
 #include "broker/channel.h"
 #include "broker/connection.h"
 #include "broker/core.h"
@@ -370,6 +371,9 @@ delete_objects(struct vhost *vhost, const struct plan *plan)
 
 /* The whole ------------------------------------------------------------------------------------ */
 
+/* A word of the audit, without the name of who asks. */
+enum { AUDIT_WORD_OCTETS = 1024 };
+
 /* What the log is told in all, at most. */
 static uint64_t
 octets_in_all(const struct application *application, const struct plan *plan,
@@ -383,6 +387,7 @@ octets_in_all(const struct application *application, const struct plan *plan,
         const struct plan_step *step = &plan->steps[i];
         octets += CORE_RECORD_FIXED + step->routing_key.size + step->table.size;
     }
+    octets += CORE_RECORD_FIXED + AUDIT_WORD_OCTETS + generation->maker.size;
     return octets + plan->left_octets + generation_octets(generation);
 }
 
@@ -489,6 +494,27 @@ judge_size(struct application *application, const struct plan *plan,
 }
 
 static void
+tell_audit(struct core *core, const struct plan *plan, const struct apply_result *result,
+           const struct apply_options *options)
+{
+    char target[256];
+    (void)snprintf(
+        target, sizeof(target),
+        "generation=%" PRIu64 " cause=%s created=%zu changed=%zu replaced=%zu deleted=%zu",
+        result->generation_id, generation_cause_name(options->cause), plan->counts[PLAN_CREATE],
+        plan->counts[PLAN_CHANGE], plan->counts[PLAN_REPLACE], plan->counts[PLAN_DELETE]);
+    audit_add(core, (struct audit_entry){
+                        .action = AUDIT_TOPOLOGY_APPLIED,
+                        .phase = AUDIT_ENDED,
+                        .user = options->maker.size == 0 ? bytes_of("(file)") : options->maker,
+                        .vhost = plan->vhost,
+                        .target = bytes_of(target),
+                        .outcome = bytes_of("done"),
+                        .done_count = plan->step_count,
+                    });
+}
+
+static void
 log_applied(struct core *core, const struct plan *plan, const struct apply_result *result,
             const struct apply_options *options)
 {
@@ -504,6 +530,10 @@ log_applied(struct core *core, const struct plan *plan, const struct apply_resul
              generation_cause_name(options->cause),
              log_escape(maker, sizeof(maker), options->maker), plan->counts[PLAN_CREATE],
              plan->counts[PLAN_CHANGE], plan->counts[PLAN_REPLACE], plan->counts[PLAN_DELETE]);
+    /* What a start made of its file is a generation, or made again what does not last. */
+    if (options->cause != GENERATION_START) {
+        tell_audit(core, plan, result, options);
+    }
 }
 
 /* The reasons are in the log already: who was refused what. */

@@ -68,19 +68,17 @@ vhost_restore_tracing(struct vhost *vhost)
     vhost->core->traced_vhost_count++;
 }
 
-void
+bool
 vhost_set_tracing(struct vhost *vhost, bool is_traced)
 {
     struct core *core = vhost->core;
     if (vhost->is_traced == is_traced) {
-        return;
+        return false;
     }
     vhost->is_traced = is_traced;
     core->traced_vhost_count += is_traced ? 1 : UINT32_MAX;
     vhost_remember(vhost);
-    char name[RESOURCE_TEXT_SIZE];
-    log_info(core->log, is_traced ? "trace.started" : "trace.stopped", "vhost=%s",
-             log_escape(name, sizeof(name), vhost->name));
+    return true;
 }
 
 void

@@ -22,8 +22,8 @@ struct traces;
 struct traces *traces_new(struct core *core);
 void traces_free(struct traces **traces); /* what is not sent is dropped */
 
-/* Switches tracing of the vhost on or off, and tells the log if that changes anything. */
-void vhost_set_tracing(struct vhost *vhost, bool is_traced);
+/* Switches tracing of the vhost on or off; false: it was so already. */
+bool vhost_set_tracing(struct vhost *vhost, bool is_traced);
 
 /* As it was before a restart; the log knows. */
 void vhost_restore_tracing(struct vhost *vhost);

@@ -137,8 +137,8 @@ change_put_user(struct change *change, const struct user_wish *wish)
     }
     take_wish(user, wish);
     settle(change, user);
-    change_log(change, existed ? "user.changed" : "user.created", "user=%s tags=\"%s\"",
-               user_text(wish->name, name), wish->tags);
+    change_log(change, existed ? AUDIT_USER_CHANGED : AUDIT_USER_CREATED, bytes_of(""),
+               "user=%s tags=\"%s\"", user_text(wish->name, name), wish->tags);
     return existed ? CHANGE_DONE : CHANGE_MADE;
 }
 
@@ -159,6 +159,26 @@ has_tag(const struct user *user, const char *tag)
 }
 
 enum change_outcome
+change_tag_user(struct change *change, struct bytes name, const char *tags)
+{
+    char text[RESOURCE_TEXT_SIZE];
+    struct user *user = find_user(change, name);
+    if (user == NULL) {
+        return CHANGE_NOT_FOUND;
+    }
+    if (!change_has_room(change, octets_with(user, strlen(tags)))) {
+        return CHANGE_REFUSED;
+    }
+    free(user->tags);
+    user->tags = xstrdup(tags);
+    user->version++;
+    settle(change, user);
+    change_log(change, AUDIT_USER_CHANGED, bytes_of(""), "user=%s tags=\"%s\"",
+               user_text(name, text), tags);
+    return CHANGE_DONE;
+}
+
+enum change_outcome
 change_delete_user(struct change *change, struct bytes name)
 {
     struct core *core = change->core;
@@ -173,7 +193,7 @@ change_delete_user(struct change *change, struct bytes name)
     if (!change_has_room(change, 0)) {
         return CHANGE_REFUSED;
     }
-    change_log(change, "user.deleted", "user=%s", user_text(name, text));
+    change_log(change, AUDIT_USER_DELETED, bytes_of(""), "user=%s", user_text(name, text));
     user_forget(core, user);
     user_ref(user);
     core_drop_user(core, user);
@@ -219,8 +239,8 @@ change_put_grant(struct change *change, struct bytes name, const struct user_gra
         return change_refuse(change, "there is no memory for it");
     }
     settle(change, user);
-    change_log(change, "rights.granted", "user=%s vhost=%s", user_text(name, texts[0]),
-               user_text(grant.vhost, texts[1]));
+    change_log(change, AUDIT_RIGHTS_GRANTED, grant.vhost, "user=%s vhost=%s",
+               user_text(name, texts[0]), user_text(grant.vhost, texts[1]));
     return existed ? CHANGE_DONE : CHANGE_MADE;
 }
 
@@ -238,7 +258,7 @@ change_delete_grant(struct change *change, struct bytes name, struct bytes vhost
     }
     (void)user_drop_grant(user, vhost);
     settle(change, user);
-    change_log(change, "rights.revoked", "user=%s vhost=%s", user_text(name, texts[0]),
+    change_log(change, AUDIT_RIGHTS_REVOKED, vhost, "user=%s vhost=%s", user_text(name, texts[0]),
                user_text(vhost, texts[1]));
     return CHANGE_DONE;
 }
@@ -268,6 +288,7 @@ replace_topics(struct change *change, struct user *user, const struct user_grant
 {
     char texts[2][RESOURCE_TEXT_SIZE];
     struct user_grant grant = *before;
+    const struct vhost *vhost = core_find_vhost(change->core, before->vhost);
     bool grows = count > before->topic_count;
     grant.topics = topics;
     grant.topic_count = count;
@@ -277,8 +298,8 @@ replace_topics(struct change *change, struct user *user, const struct user_grant
         return change_refuse(change, "there is no memory for it");
     }
     settle(change, user);
-    change_log(change, "rights.topics_changed", "user=%s topics=%zu",
-               user_text(user->name, texts[0]), count);
+    change_log(change, AUDIT_TOPICS_CHANGED, vhost == NULL ? bytes_of("") : vhost->name,
+               "user=%s topics=%zu", user_text(user->name, texts[0]), count);
     return grows ? CHANGE_MADE : CHANGE_DONE;
 }
 
@@ -353,7 +374,7 @@ change_limit_user(struct change *change, struct bytes name, struct bytes limit, 
     *place = value;
     user->version++;
     user_remember(change->core, user);
-    change_log(change, "user.limited", "user=%s %.*s=%" PRId64, user_text(name, text),
-               BYTES_FORMAT(limit), value);
+    change_log(change, AUDIT_USER_LIMITED, bytes_of(""), "user=%s %.*s=%" PRId64,
+               user_text(name, text), BYTES_FORMAT(limit), value);
     return CHANGE_DONE;
 }

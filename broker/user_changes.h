@@ -26,6 +26,9 @@ enum { USER_NAME_SIZE_MAX = 255 };
  * password_hash_algorithm knows, or it is refused. */
 enum change_outcome change_put_user(struct change *change, const struct user_wish *wish);
 
+/* Gives the user these tags and leaves the password alone. CHANGE_NOT_FOUND: there is none. */
+enum change_outcome change_tag_user(struct change *change, struct bytes name, const char *tags);
+
 /* A user with the tag "protected" is refused. */
 enum change_outcome change_delete_user(struct change *change, struct bytes name);
 

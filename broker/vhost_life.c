@@ -69,7 +69,7 @@ make_vhost(struct change *change, const struct vhost_wish *wish)
     struct vhost *vhost = vhost_new(change->core, wish->name);
     (void)take_wish(vhost, wish);
     core_add_vhost(change->core, vhost);
-    change_log(change, "vhost.created", "vhost=%s", vhost_text(wish->name, text));
+    change_log(change, AUDIT_VHOST_CREATED, wish->name, "vhost=%s", vhost_text(wish->name, text));
 }
 
 enum change_outcome
@@ -89,10 +89,11 @@ change_put_vhost(struct change *change, const struct vhost_wish *wish)
         vhost = core_find_vhost(change->core, wish->name);
     } else if (take_wish(vhost, wish)) {
         vhost_remember(vhost);
-        change_log(change, "vhost.changed", "vhost=%s", vhost_text(wish->name, text));
+        change_log(change, AUDIT_VHOST_CHANGED, wish->name, "vhost=%s",
+                   vhost_text(wish->name, text));
     }
     if (wish->is_traced != NULL) {
-        vhost_set_tracing(vhost, *wish->is_traced);
+        change_trace_vhost(change, vhost, *wish->is_traced);
     }
     return existed ? CHANGE_DONE : CHANGE_MADE;
 }
@@ -123,10 +124,20 @@ change_protect_vhost(struct change *change, struct bytes name, bool is_protected
     if (vhost->is_protected != is_protected) {
         vhost->is_protected = is_protected;
         vhost_remember(vhost);
-        change_log(change, is_protected ? "vhost.protected" : "vhost.unprotected", "vhost=%s",
-                   vhost_text(name, text));
+        change_log(change, is_protected ? AUDIT_VHOST_PROTECTED : AUDIT_VHOST_UNPROTECTED, name,
+                   "vhost=%s", vhost_text(name, text));
     }
     return CHANGE_DONE;
+}
+
+void
+change_trace_vhost(const struct change *change, struct vhost *vhost, bool is_traced)
+{
+    char text[RESOURCE_TEXT_SIZE];
+    if (vhost_set_tracing(vhost, is_traced)) {
+        change_log(change, is_traced ? AUDIT_TRACE_STARTED : AUDIT_TRACE_STOPPED, vhost->name,
+                   "vhost=%s", vhost_text(vhost->name, text));
+    }
 }
 
 enum change_outcome
@@ -149,7 +160,7 @@ change_limit_vhost(struct change *change, struct bytes name, struct bytes limit,
     }
     *place = value;
     vhost_remember(vhost);
-    change_log(change, "vhost.limited", "vhost=%s %.*s=%" PRId64, vhost_text(name, text),
+    change_log(change, AUDIT_VHOST_LIMITED, name, "vhost=%s %.*s=%" PRId64, vhost_text(name, text),
                BYTES_FORMAT(limit), value);
     return CHANGE_DONE;
 }
@@ -199,8 +210,9 @@ change_delete_vhost(struct change *change, struct bytes name)
     if (!change_has_room(change, 0)) {
         return CHANGE_REFUSED;
     }
-    change_log(change, "vhost.deleted", "vhost=%s queues=%u exchanges=%u", vhost_text(name, text),
-               (unsigned)map_count(&vhost->queues), (unsigned)map_count(&vhost->exchanges));
+    change_log(change, AUDIT_VHOST_DELETED, bytes_of(""), "vhost=%s queues=%u exchanges=%u",
+               vhost_text(name, text), (unsigned)map_count(&vhost->queues),
+               (unsigned)map_count(&vhost->exchanges));
     vhost_forget(vhost);
     core_forget_generations(core, vhost->id);
     revoke_rights(vhost);

@@ -29,6 +29,9 @@ enum change_outcome change_delete_vhost(struct change *change, struct bytes name
 enum change_outcome change_protect_vhost(struct change *change, struct bytes name,
                                          bool is_protected);
 
+/* Tracing (trace.h) begins or ends there. */
+void change_trace_vhost(const struct change *change, struct vhost *vhost, bool is_traced);
+
 /* "max-connections" or "max-queues"; -1: none. */
 enum change_outcome change_limit_vhost(struct change *change, struct bytes name, struct bytes limit,
                                        int64_t value);

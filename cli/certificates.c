@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "config/report.h"
+#include "tls/certificate_key.h"
 #include "tls/certificate_time.h"
 
 static const int64_t MS_PER_DAY = INT64_C(86400) * 1000;
@@ -26,6 +27,17 @@ examine(struct config *config, const struct config_tls *tls, int64_t wall_ms)
     }
 }
 
+/* Files that cannot be read are told elsewhere, or belong to the machine that serves. */
+static void
+examine_key(struct config *config, const struct config_tls *tls)
+{
+    if (tls->certificate != NULL && tls->key != NULL &&
+        certificate_key_check(tls->certificate, tls->key) == CERTIFICATE_KEY_OF_ANOTHER) {
+        report_error(config, tls->mark, "%s is not the key of %s: give the one it was made with",
+                     tls->key, tls->certificate);
+    }
+}
+
 /* One block may serve several listeners. */
 static bool
 is_seen(const struct config *config, int kind)
@@ -45,6 +57,7 @@ certificates_examine(struct config *config, int64_t wall_ms)
         const struct config_tls *tls = config->listeners[kind].tls;
         if (tls != NULL && !is_seen(config, kind)) {
             examine(config, tls, wall_ms);
+            examine_key(config, tls);
         }
     }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Until when the certificates of a configuration are good. */
+/* Whether the certificates of a configuration are good, and until when. */
 #ifndef BOURSE_CLI_CERTIFICATES_H
 #define BOURSE_CLI_CERTIFICATES_H
 
@@ -8,7 +8,8 @@
 /* Fewer than that are worth a warning. */
 enum { CERTIFICATE_DAYS_WARNED = 30 };
 
-/* Adds warnings about those that have expired, or soon will, unsorted. */
+/* Adds warnings about those that have expired, or soon will, and errors about those whose key is
+ * another's, unsorted. */
 void certificates_examine(struct config *config, int64_t wall_ms);
 
 #endif

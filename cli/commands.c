@@ -119,6 +119,16 @@ static const struct command commands[] = {
         .run = bench_run,
     },
     {
+        .name = "audit",
+        .operands = "",
+        .summary = "who changed what: messages, rights, topology, connections",
+        .details =
+            "The last 1,000 entries, which outlast a restart; the broker's log has all of them. "
+            "What clients do over AMQP is none of it.\n",
+        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .run = dlq_audit_run,
+    },
+    {
         .name = "trace on",
         .operands = "",
         .summary = "have copies of all messages go to amq.rabbitmq.trace",
@@ -472,8 +482,7 @@ static const struct command commands[] = {
     {
         .name = "dlq audit",
         .operands = "",
-        .summary = "who replayed, dropped, paused and resumed what, and why",
-        .details = "The last 1,000 entries since the broker began; its log has all of them.\n",
+        .summary = "the same as audit: who did what to which messages, and why",
         .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
         .run = dlq_audit_run,
     },
@@ -636,6 +645,18 @@ static const struct command commands[] = {
         OPTIONS(passwd_options, PASSWD_OPTION_COUNT),
         .shared = SHARED_BY_CLIENT,
         .run = user_passwd_run,
+    },
+    {
+        .name = "user role",
+        .operands = "USER ROLE",
+        .operand_min = 2,
+        .operand_max = 2,
+        .summary = "say anew what one may do here",
+        .details =
+            "ROLE is none, monitor, operator or admin. The password stays. Rights in virtual\n"
+            "hosts are another matter: \"bourse user rights\".\n",
+        .shared = SHARED_BY_CLIENT,
+        .run = user_role_run,
     },
     {
         .name = "user rights",

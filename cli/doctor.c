@@ -220,7 +220,7 @@ gather(const struct config *config)
     return facts;
 }
 
-/* Loads what the broker would load, which finds a key that belongs to another certificate. */
+/* Loads what the broker would load: a file may be there and be no certificate. */
 static void
 judge_tls(json_t *findings, const struct config_tls *tls, int64_t wall_ms)
 {

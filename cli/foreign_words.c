@@ -43,6 +43,7 @@ static const struct foreign_word words[] = {
     {"set_operator_policy", "policy set POLICY PATTERN DEFINITION --operator"},
     {"set_permissions", "user rights USER CONFIGURE WRITE READ"},
     {"set_policy", "policy set POLICY PATTERN DEFINITION"},
+    {"set_user_tags", "user role USER ROLE"},
     {"trace_off", "trace off"},
     {"trace_on", "trace on"},
     /* rabbitmqadmin. */

@@ -69,17 +69,39 @@ queue_delete_run(const struct command_line *line, const struct command_io *io)
     return change_run(&change, line, io);
 }
 
+static void
+say_purged(const struct output *output, json_int_t count, const char *queue)
+{
+    struct buffer name;
+    buffer_init(&name);
+    cell_put_escaped(&name, bytes_of(queue));
+    output_done(output, "%lld %s purged: %.*s", (long long)count,
+                count == 1 ? "message" : "messages", BYTES_FORMAT(buffer_bytes(&name)));
+    buffer_fini(&name);
+}
+
 int
 purge_run(const struct command_line *line, const struct command_io *io)
 {
-    struct change change = {
-        .method = "DELETE",
-        .path = "/api/queues/{}/{}/contents",
-        .in_vhost = true,
-        .names = {line->operands[0]},
-        .done = "queue purged",
-    };
-    return change_run(&change, line, io);
+    struct output output = output_of(line, io);
+    struct client *client;
+    json_t *answer = NULL;
+    int result = client_open(&client, line, io);
+    if (result == COMMAND_OK) {
+        char *path = client_path_new("/api/bourse/queues/{}/{}/purge", client_vhost(client),
+                                     line->operands[0]);
+        json_t *body = json_object();
+        result = client_call(client, "POST", path, body, &answer);
+        json_decref(body);
+        free(path);
+    }
+    if (result == COMMAND_OK) {
+        say_purged(&output, json_integer_value(json_object_get(answer, "messages")),
+                   line->operands[0]);
+    }
+    json_decref(answer);
+    client_close(&client);
+    return result;
 }
 
 const struct command_option pause_options[PAUSE_OPTION_COUNT] = {

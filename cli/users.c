@@ -44,6 +44,12 @@ tags_of_role(const char *role)
     return "";
 }
 
+static bool
+is_role(const char *text)
+{
+    return strcmp(text, "none") == 0 || tags_of_role(text)[0] != '\0';
+}
+
 static int
 read_password(char **password_out, const struct command_line *line, const struct command_io *io)
 {
@@ -89,9 +95,11 @@ refuse_known(const struct command_line *line, const struct command_io *io)
         free(path);
     }
     if (result == COMMAND_OK && status == HTTP_OK) {
-        result = command_error(io, COMMAND_FAILED,
-                               "there is a user of this name already, and nothing was changed; "
-                               "\"bourse user passwd\" gives one another password");
+        result =
+            command_error(io, COMMAND_FAILED,
+                          "there is a user of this name already, and nothing was changed; "
+                          "\"bourse user passwd\" gives one another password, \"bourse user role\" "
+                          "another role");
     } else if (result == COMMAND_OK && status != HTTP_NOT_FOUND) {
         result = client_report(client, status, user);
     }
@@ -159,6 +167,24 @@ user_passwd_run(const struct command_line *line, const struct command_io *io)
     secret_free(&password);
     free(tags);
     return result;
+}
+
+int
+user_role_run(const struct command_line *line, const struct command_io *io)
+{
+    const char *role = line->operands[1];
+    if (!is_role(role)) {
+        return command_misused(io, "\"%s\" is no role: a user is none, monitor, operator or admin",
+                               role);
+    }
+    struct change change = {
+        .method = "PUT",
+        .path = "/api/bourse/users/{}/tags",
+        .names = {line->operands[0]},
+        .body = json_pack("{s:s}", "tags", tags_of_role(role)),
+        .done = "role given",
+    };
+    return change_run(&change, line, io);
 }
 
 int

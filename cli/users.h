@@ -21,6 +21,7 @@ extern const struct command_option policy_options[POLICY_OPTION_COUNT];
 
 int user_add_run(const struct command_line *line, const struct command_io *io);
 int user_passwd_run(const struct command_line *line, const struct command_io *io);
+int user_role_run(const struct command_line *line, const struct command_io *io);
 int user_rights_run(const struct command_line *line, const struct command_io *io);
 int user_delete_run(const struct command_line *line, const struct command_io *io);
 int policy_set_run(const struct command_line *line, const struct command_io *io);

@@ -55,6 +55,7 @@ void
 entry_deque_forget_spilled(struct entry_deque *deque)
 {
     entry_pages_free(deque);
+    entry_deque_skip_dead(deque);
 }
 
 /* A chain that is not counted is short; of one that is, only the last block may be a small one. */

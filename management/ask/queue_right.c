@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "amqp/reply.h"
+#include "broker/abilities.h"
 #include "broker/vhost.h"
 
 void
@@ -41,6 +42,13 @@ caller_has_right(struct core *core, const struct call *call, const struct vhost 
     struct user *user = core_find_user(core, user_name);
     if (user == NULL) {
         (void)fault_connection(&fault, REPLY_ACCESS_REFUSED, "there is no user '%.*s' any more",
+                               BYTES_FORMAT(user_name));
+        refusal_set(refusal, &fault);
+        return false;
+    }
+    if (user->is_disabled || (abilities_of(user) & (uint8_t)call->route->needs) == 0) {
+        (void)fault_connection(&fault, REPLY_ACCESS_REFUSED,
+                               "user '%.*s' has no role that allows this any more",
                                BYTES_FORMAT(user_name));
         refusal_set(refusal, &fault);
         return false;

@@ -6,6 +6,7 @@
 
 #include "amqp/table.h"
 #include "base/alloc.h"
+#include "broker/audit.h"
 #include "broker/durability.h"
 #include "broker/parameters.h"
 #include "broker/password.h"
@@ -331,22 +332,63 @@ apply_one(struct definitions_apply *apply)
     return !apply->is_refused;
 }
 
+/* One word for all of it: what it changes is not told one by one. */
+static void
+tell_audit(const struct definitions_apply *apply, enum audit_phase phase)
+{
+    const struct definitions *definitions = apply->definitions;
+    char target[256];
+    bool is_all = apply->vhost.data == NULL;
+    (void)snprintf(target, sizeof(target),
+                   "users=%zu vhosts=%zu permissions=%zu policies=%zu queues=%zu exchanges=%zu "
+                   "bindings=%zu",
+                   is_all ? definitions->users.count : 0, is_all ? definitions->vhosts.count : 0,
+                   is_all ? definitions->permissions.count : 0, definitions->policies.count,
+                   definitions->queues.count, definitions->exchanges.count,
+                   definitions->bindings.count);
+    audit_add(apply->change.core, (struct audit_entry){
+                                      .action = AUDIT_DEFINITIONS_IMPORTED,
+                                      .phase = phase,
+                                      .user = change_maker(&apply->change),
+                                      .vhost = apply->vhost,
+                                      .target = bytes_of(target),
+                                      .outcome = bytes_of(phase == AUDIT_BEGUN ? ""
+                                                          : apply->is_refused  ? "given up"
+                                                                               : "done"),
+                                      .done_count = apply->made_count,
+                                  });
+}
+
+/* False: its vhost is not there. */
+static bool
+begin(struct definitions_apply *apply, struct core *core)
+{
+    apply->has_begun = true;
+    apply->change.core = core;
+    apply->change.by = apply->by;
+    apply->change.is_part = true;
+    if (apply->vhost.data != NULL && core_find_vhost(core, apply->vhost) == NULL) {
+        apply->is_refused = !note(apply, CHANGE_NOT_FOUND, "vhost", apply->vhost);
+        return false;
+    }
+    tell_audit(apply, AUDIT_BEGUN);
+    return true;
+}
+
 static void
 end(struct definitions_apply *apply, struct core *core)
 {
     apply->is_applied = true;
+    tell_audit(apply, AUDIT_ENDED);
     apply->token = core_topology_token(core);
-    change_log(&apply->change, "definitions.imported", "made=%" PRIu64 " complete=%s",
-               apply->made_count, apply->is_refused ? "no" : "yes");
+    change_log(&apply->change, AUDIT_DEFINITIONS_IMPORTED, bytes_of(""),
+               "made=%" PRIu64 " complete=%s", apply->made_count, apply->is_refused ? "no" : "yes");
 }
 
 enum request_progress
 definitions_apply_step(struct definitions_apply *apply, struct core *core, uint32_t *budget)
 {
-    apply->change.core = core;
-    apply->change.by = apply->by;
-    if (apply->vhost.data != NULL && core_find_vhost(core, apply->vhost) == NULL) {
-        apply->is_refused = !note(apply, CHANGE_NOT_FOUND, "vhost", apply->vhost);
+    if (!apply->has_begun && !begin(apply, core)) {
         return REQUEST_DONE;
     }
     while (!apply->is_applied) {

@@ -19,7 +19,7 @@ struct definitions_apply {
     struct change change;                  /* why it was refused */
     size_t stage, at;
     uint64_t made_count; /* objects that were not there */
-    bool is_refused, is_applied;
+    bool has_begun, is_refused, is_applied;
     uint64_t token;
 };
 

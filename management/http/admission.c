@@ -135,8 +135,7 @@ static void
 refuse_login(struct call *call, const char *reason)
 {
     if (call->http != NULL && !http_is_of_browser(call->http)) {
-        /* RabbitMQ's realm: there are clients that have their password for it alone. */
-        call_add_header(call, "WWW-Authenticate", "Basic realm=\"RabbitMQ Management\"");
+        call_add_header(call, "WWW-Authenticate", BASIC_REALM);
     }
     call_fail(call, 401, "%s", reason);
 }

@@ -292,14 +292,20 @@ add_header(struct evhttp_request *http, const char *name, const char *value)
     }
 }
 
+static const char *const headers_of_all[][2] = {
+    {"Content-Security-Policy", content_security},
+    {"X-Content-Type-Options", "nosniff"},
+    {"Referrer-Policy", "no-referrer"},
+    {"Cache-Control", "no-store"},
+    {"Server", "Bourse"},
+};
+
 void
 call_add_headers_of_all(struct evhttp_request *http)
 {
-    add_header(http, "Content-Security-Policy", content_security);
-    add_header(http, "X-Content-Type-Options", "nosniff");
-    add_header(http, "Referrer-Policy", "no-referrer");
-    add_header(http, "Cache-Control", "no-store");
-    add_header(http, "Server", "Bourse");
+    for (size_t i = 0; i < ARRAY_LEN(headers_of_all); i++) {
+        add_header(http, headers_of_all[i][0], headers_of_all[i][1]);
+    }
 }
 
 /* Takes `body`. The answer to HEAD says how long that of GET would be. */
@@ -385,6 +391,28 @@ call_refuse(struct evhttp_request *http, int status, const char *reason)
     json_init(&json);
     write_refusal(&json, status, reason);
     reply_json(http, status, &json);
+    json_fini(&json);
+}
+
+void
+call_write_refusal(struct buffer *out, const char *reason, bool asks_for_password)
+{
+    struct json_writer json;
+    json_init(&json);
+    write_refusal(&json, 401, reason);
+    buffer_printf(out, "HTTP/1.1 401 Unauthorized\r\n");
+    for (size_t i = 0; i < ARRAY_LEN(headers_of_all); i++) {
+        buffer_printf(out, "%s: %s\r\n", headers_of_all[i][0], headers_of_all[i][1]);
+    }
+    if (asks_for_password) {
+        buffer_printf(out, "WWW-Authenticate: " BASIC_REALM "\r\n");
+    }
+    buffer_printf(out,
+                  "Content-Type: application/json\r\nContent-Length: %zu\r\n"
+                  "Connection: close\r\n\r\n",
+                  buffer_size(&json.out));
+    buffer_put_bytes(out, buffer_bytes(&json.out));
+    out->failed = out->failed || json.out.failed;
     json_fini(&json);
 }
 

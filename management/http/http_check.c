@@ -45,7 +45,7 @@ is_number(const char *text)
 
 /* How long the body is must be said in one way. */
 static const char *
-check_framing(struct evhttp_request *http)
+check_framing(struct evhttp_request *http, const struct http_chunks *chunks)
 {
     const char *length = find_header(http, "Content-Length");
     const char *coding = find_header(http, "Transfer-Encoding");
@@ -57,6 +57,9 @@ check_framing(struct evhttp_request *http)
     }
     if (coding != NULL && strcasecmp(coding, "chunked") != 0) {
         return "Transfer-Encoding is chunked, or absent";
+    }
+    if (coding != NULL && chunks->state != CHUNKS_OVER) {
+        return "a chunk begins with its size in hexadecimal digits, and nothing follows the last";
     }
     return NULL;
 }
@@ -71,7 +74,8 @@ is_header_name(const char *text)
 }
 
 static const char *
-check_headers(struct evhttp_request *http, const struct http_head *head)
+check_headers(struct evhttp_request *http, const struct http_head *head,
+              const struct http_chunks *chunks)
 {
     const struct evkeyvalq *headers = evhttp_request_get_input_headers(http);
     for (const struct evkeyval *at = headers->tqh_first; at != NULL; at = at->next.tqe_next) {
@@ -93,7 +97,7 @@ check_headers(struct evhttp_request *http, const struct http_head *head)
             return "a header stands twice that may stand once";
         }
     }
-    return check_framing(http);
+    return check_framing(http, chunks);
 }
 
 /* A browser says with which site it has to do only over TLS and on this machine; of which origin a
@@ -106,11 +110,12 @@ is_change(struct evhttp_request *http)
 }
 
 int
-http_check_head(struct evhttp_request *http, const struct http_head *head, const char **why_out)
+http_check_head(struct evhttp_request *http, const struct http_head *head,
+                const struct http_chunks *chunks, const char **why_out)
 {
     const char *uri = evhttp_request_get_uri(http);
     const char *site = find_header(http, "Sec-Fetch-Site");
-    *why_out = check_headers(http, head);
+    *why_out = check_headers(http, head, chunks);
     if (*why_out != NULL) {
         return 400;
     }
@@ -202,10 +207,9 @@ http_is_of_browser(struct evhttp_request *http)
 /* Credentials -------------------------------------------------------------------------------- */
 
 bool
-http_credentials(struct evhttp_request *http, struct buffer *out, struct bytes *user_out,
-                 struct bytes *password_out, bool *is_malformed)
+http_read_credentials(const char *value, struct buffer *out, struct bytes *user_out,
+                      struct bytes *password_out, bool *is_malformed)
 {
-    const char *value = find_header(http, "Authorization");
     *is_malformed = false;
     if (value == NULL) {
         return false;
@@ -227,6 +231,14 @@ http_credentials(struct evhttp_request *http, struct buffer *out, struct bytes *
     return true;
 }
 
+bool
+http_credentials(struct evhttp_request *http, struct buffer *out, struct bytes *user_out,
+                 struct bytes *password_out, bool *is_malformed)
+{
+    return http_read_credentials(find_header(http, "Authorization"), out, user_out, password_out,
+                                 is_malformed);
+}
+
 /* Sessions ----------------------------------------------------------------------------------- */
 
 const char *
@@ -236,9 +248,9 @@ http_cookie_name(bool is_tls)
 }
 
 bool
-http_session_cookie(struct evhttp_request *http, bool is_tls, char out[static COOKIE_SIZE])
+http_read_cookie(const char *value, bool is_tls, char out[static COOKIE_SIZE])
 {
-    const char *at = find_header(http, "Cookie");
+    const char *at = value;
     const char *name = http_cookie_name(is_tls);
     size_t name_size = strlen(name);
     while (at != NULL) {
@@ -251,6 +263,12 @@ http_session_cookie(struct evhttp_request *http, bool is_tls, char out[static CO
         at = strchr(at, ';');
     }
     return false;
+}
+
+bool
+http_session_cookie(struct evhttp_request *http, bool is_tls, char out[static COOKIE_SIZE])
+{
+    return http_read_cookie(find_header(http, "Cookie"), is_tls, out);
 }
 
 bool

@@ -5,14 +5,15 @@
 #define BOURSE_MANAGEMENT_HTTP_HTTP_CHECK_H
 
 #include "base/buffer.h"
+#include "management/http/http_chunks.h"
 #include "management/http/http_head.h"
 
 struct evhttp_request;
 
 /* 0 when the head is fine, else the status with which the request is refused, and why. `head` is
- * as it came in. */
+ * as it came in, and so are the `chunks` of a body in chunks. */
 int http_check_head(struct evhttp_request *http, const struct http_head *head,
-                    const char **why_out);
+                    const struct http_chunks *chunks, const char **why_out);
 
 /* The same for the body and its type, by what the route takes. */
 int http_check_body(struct evhttp_request *http, const struct route *route, const char **why_out);
@@ -28,11 +29,16 @@ bool http_is_of_browser(struct evhttp_request *http);
  * (`*is_malformed`). Appends both to `out`; views into it. */
 bool http_credentials(struct evhttp_request *http, struct buffer *out, struct bytes *user_out,
                       struct bytes *password_out, bool *is_malformed);
+/* The same of the header's value (NULL: it is absent). */
+bool http_read_credentials(const char *value, struct buffer *out, struct bytes *user_out,
+                           struct bytes *password_out, bool *is_malformed);
 
 /* The console's session of the header Cookie; false: there is none. Where the browser can keep it
  * to TLS the cookie is another one. */
 enum { COOKIE_SIZE = 64 };
 bool http_session_cookie(struct evhttp_request *http, bool is_tls, char out[static COOKIE_SIZE]);
+/* The same of the header's value (NULL: it is absent). */
+bool http_read_cookie(const char *value, bool is_tls, char out[static COOKIE_SIZE]);
 const char *http_cookie_name(bool is_tls);
 
 /* Whether a page of another origin asks, by the header Origin. */

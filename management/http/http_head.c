@@ -2,6 +2,7 @@
 #include "management/http/http_head.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "management/http/server.h"
 
@@ -9,20 +10,34 @@ void
 http_head_begin(struct http_head *head)
 {
     struct buffer line = head->line;
+    struct buffer fields = head->fields;
     buffer_clear(&line);
-    *head = (struct http_head){.line = line};
+    buffer_clear(&fields);
+    *head = (struct http_head){.line = line, .fields = fields};
 }
 
 void
 http_head_fini(struct http_head *head)
 {
     buffer_fini(&head->line);
+    buffer_fini(&head->fields);
+}
+
+static void
+keep_octet(struct buffer *part, uint8_t octet)
+{
+    if (buffer_size(part) < HTTP_HEAD_MAX) {
+        buffer_put_u8(part, octet);
+    }
 }
 
 /* A line has ended: the request line, a header, or, with nothing in it, the head. */
 static void
 end_line(struct http_head *head)
 {
+    if (head->has_line) {
+        keep_octet(&head->fields, '\n');
+    }
     head->is_over = head->has_line && !head->is_in_text;
     head->has_line = true;
     head->is_in_text = false;
@@ -43,17 +58,17 @@ take_octet(struct http_head *head, uint8_t octet)
         head->has_fold || (head->has_line && !head->is_in_text && (octet == ' ' || octet == '\t'));
     head->is_in_text = true;
     head->has_control = head->has_control || (octet < ' ' && octet != '\t') || octet == 0x7f;
-    if (!head->has_line && buffer_size(&head->line) < HTTP_HEAD_MAX) {
-        buffer_put_u8(&head->line, octet);
-    }
+    keep_octet(head->has_line ? &head->fields : &head->line, octet);
 }
 
-void
+size_t
 http_head_take(struct http_head *head, struct bytes octets)
 {
-    for (size_t i = 0; i < octets.size && !head->is_over; i++) {
-        take_octet(head, octets.data[i]);
+    size_t taken = 0;
+    while (taken < octets.size && !head->is_over) {
+        take_octet(head, octets.data[taken++]);
     }
+    return taken;
 }
 
 /* The octets up to the next space. */
@@ -108,4 +123,34 @@ http_head_split(const struct http_head *head, enum route_method *method_out, str
     }
     *path_out = without_query(take_word(&line));
     return true;
+}
+
+static struct bytes
+without_blanks(struct bytes text)
+{
+    while (text.size > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
+        text = bytes_make(text.data + 1, text.size - 1);
+    }
+    while (text.size > 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t')) {
+        text.size--;
+    }
+    return text;
+}
+
+struct bytes
+http_head_find(const struct http_head *head, const char *name)
+{
+    struct bytes left = buffer_bytes(&head->fields);
+    size_t name_size = strlen(name);
+    while (left.size > 0 && !head->fields.failed) {
+        const uint8_t *end = memchr(left.data, '\n', left.size);
+        size_t size = end == NULL ? left.size : (size_t)(end - left.data);
+        if (size > name_size && left.data[name_size] == ':' &&
+            strncasecmp((const char *)left.data, name, name_size) == 0) {
+            return without_blanks(bytes_make(left.data + name_size + 1, size - name_size - 1));
+        }
+        size += end == NULL ? 0 : 1;
+        left = bytes_make(left.data + size, left.size - size);
+    }
+    return bytes_make(NULL, 0);
 }

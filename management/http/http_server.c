@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "management/http/body_gate.h"
 #include "management/http/http_check.h"
 #include "management/http/server.h"
 #include "net/socket_address.h"
@@ -74,6 +75,7 @@ connection_drop(struct server_connection *connection)
     if (connection->stream != NULL) {
         event_stream_close(connection->stream);
     }
+    body_gate_leave(connection);
     forget_octets(connection);
     list_remove(&connection->link);
     connection->management->ports[connection->port_kind].connection_count--;
@@ -173,59 +175,58 @@ on_hang_up(evutil_socket_t fd, short events, void *context)
 
 /* What has come ------------------------------------------------------------------------------ */
 
-/* How large the body of the request may be whose request line has come. What is not much more than
- * a route takes is let in, to be refused by an answer of ours. */
-static size_t
-body_max_of(const struct http_head *head)
+static void
+begin_body(struct server_connection *connection)
 {
-    enum { BODY_LEAST = 64 * 1024 };
-    uint8_t octets[HTTP_HEAD_MAX];
-    struct bytes text;
-    struct route_path path;
-    struct route_match match;
-    const char *why = "";
-    enum route_method method = ROUTE_GET;
-    bool is_found = http_head_split(head, &method, &text) && text.size <= sizeof(octets) &&
-                    route_split(text, octets, &path, &why) &&
-                    route_find(routes, route_count, method, &path, &match) == ROUTE_FOUND;
-    return is_found && match.route->body_max > BODY_LEAST ? match.route->body_max : BODY_LEAST;
+    connection->is_chunked = http_head_find(&connection->head, "Transfer-Encoding").data != NULL;
+    if (!connection->is_ahead) {
+        body_gate_meet(connection);
+    }
 }
 
-/* Before libevent has kept any of the body: from then on it throws a larger one away and answers
- * with 413. It names the connection to its callbacks, but to us not before the whole request is
- * there. */
+/* What has come of the head, and of the framing behind it. */
 static void
-bound_body(struct server_connection *connection)
+watch_part(struct server_connection *connection, struct bytes octets)
 {
-    void *http = NULL;
-    bufferevent_getcb(connection->buffer, NULL, NULL, NULL, &http);
-    connection->octets_max = HTTP_HEAD_MAX + body_max_of(&connection->head);
-    if (http != NULL) {
-        evhttp_connection_set_max_body_size(http,
-                                            (ev_ssize_t)(connection->octets_max - HTTP_HEAD_MAX));
+    struct http_head *head = &connection->head;
+    bool had_line = head->has_line;
+    bool was_over = head->is_over;
+    size_t size = http_head_take(head, octets);
+    if (head->has_line && !had_line) {
+        body_gate_bound(connection);
+    }
+    if (head->is_over && !was_over) {
+        begin_body(connection);
+    }
+    if (connection->is_chunked) {
+        http_chunks_take(&connection->chunks, bytes_make(octets.data + size, octets.size - size));
     }
 }
 
 static void
-watch_head(struct server_connection *connection, size_t start)
+watch_framing(struct server_connection *connection, size_t start)
 {
     struct evbuffer *input = bufferevent_get_input(connection->buffer);
-    struct http_head *head = &connection->head;
-    bool had_line = head->has_line;
     uint8_t octets[4096];
     struct evbuffer_ptr at;
     ev_ssize_t size = 0;
     do {
-        if (head->is_over || evbuffer_ptr_set(input, &at, start, EVBUFFER_PTR_SET) != 0) {
+        bool is_known = connection->head.is_over && !connection->is_chunked;
+        if (is_known || evbuffer_ptr_set(input, &at, start, EVBUFFER_PTR_SET) != 0) {
             break;
         }
         size = evbuffer_copyout_from(input, &at, octets, sizeof(octets));
-        http_head_take(head, bytes_make(octets, size > 0 ? (size_t)size : 0));
+        watch_part(connection, bytes_make(octets, size > 0 ? (size_t)size : 0));
         start += sizeof(octets);
     } while (size == (ev_ssize_t)sizeof(octets));
-    if (head->has_line && !had_line) {
-        bound_body(connection);
-    }
+}
+
+static void
+forget_framing(struct server_connection *connection)
+{
+    http_head_begin(&connection->head);
+    connection->is_chunked = false;
+    connection->chunks = (struct http_chunks){.state = CHUNKS_SIZE_BEGINS};
 }
 
 /* Takes note of what is in the input from `start` on. Nobody keeps more of a request than it may
@@ -243,7 +244,7 @@ watch_octets(struct server_connection *connection, size_t start)
         connection->octets_max = HTTP_HEAD_MAX;
         server_allow(connection, HTTP_REQUEST_S);
     }
-    watch_head(connection, start);
+    watch_framing(connection, start);
     size_t room = connection->octets_max - connection->octets;
     connection->octets += added < room ? added : room;
     management->octets += added < room ? added : room;
@@ -271,7 +272,8 @@ server_end_call(struct server_connection *connection)
     }
     arm_deadline(connection, HTTP_IDLE_S);
     /* What a client has sent ahead is the front of its next request. */
-    http_head_begin(&connection->head);
+    forget_framing(connection);
+    connection->is_ahead = evbuffer_get_length(bufferevent_get_input(connection->buffer)) > 0;
     watch_octets(connection, 0);
 }
 
@@ -304,16 +306,16 @@ static void
 on_octets(struct evbuffer *input, const struct evbuffer_cb_info *info, void *context)
 {
     struct server_connection *connection = context;
-    if (info->n_added > 0) {
+    if (info->n_added > 0 && !connection->is_refused) {
         watch_octets(connection, evbuffer_get_length(input) - info->n_added);
     }
 }
 
-/* Who is there. False: nobody any more. */
-static bool
-describe_peer(struct server_connection *connection, int fd)
+bool
+server_describe_peer(struct server_connection *connection)
 {
     const struct management *management = connection->management;
+    int fd = bufferevent_getfd(connection->buffer);
     struct net_peer *peer = &connection->peer;
     if (connection->port_kind == PORT_CONTROL) {
         (void)snprintf(peer->address, sizeof(peer->address), "local");
@@ -338,7 +340,7 @@ connection_meet(struct server_connection *connection, struct evhttp_connection *
     evhttp_connection_set_closecb(http, on_closed, connection);
     connection->hang_up =
         event_new(connection->management->base, fd, EV_CLOSED, on_hang_up, connection);
-    return connection->hang_up != NULL && describe_peer(connection, fd);
+    return connection->hang_up != NULL && server_describe_peer(connection);
 }
 
 /* Takes note of a connection that is being accepted. */
@@ -455,7 +457,8 @@ server_on_request(struct evhttp_request *http, void *context)
         evhttp_connection_free(evhttp_request_get_connection(http));
         return;
     }
-    int status = http_check_head(http, &connection->head, &why);
+    body_gate_leave(connection);
+    int status = http_check_head(http, &connection->head, &connection->chunks, &why);
     status = status != 0 ? status : find_route(connection, http, octets, &match, &why);
     status = status != 0 ? status : http_check_body(http, match.route, &why);
     if (status != 0) {

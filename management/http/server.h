@@ -12,6 +12,7 @@
 
 #include "management/http/call.h"
 #include "management/http/event_stream.h"
+#include "management/http/http_chunks.h"
 #include "management/http/http_head.h"
 #include "management/http/sessions.h"
 #include "net/seam.h"
@@ -23,12 +24,16 @@
 enum { HTTP_CONNECTIONS_MAX = 256, HTTP_HEAD_MAX = 16 * 1024, HTTP_URI_MAX = 8 * 1024 };
 enum { HTTP_IDLE_S = 60, HTTP_REQUEST_S = 10, HTTP_OCTETS_MAX = 96 * 1024 * 1024 };
 
+/* RabbitMQ's: there are clients that have their password for it alone. */
+#define BASIC_REALM "Basic realm=\"RabbitMQ Management\""
+
 struct event;
 struct log_tail;
 struct event_base;
 struct bufferevent;
 struct evhttp;
 struct evhttp_connection;
+struct body_gate;
 
 enum server_port { PORT_HTTP, PORT_HTTPS, PORT_METRICS, PORT_CONTROL, PORT_COUNT };
 
@@ -49,13 +54,19 @@ struct server_connection {
     struct bufferevent *buffer;     /* a reference */
     struct evhttp_connection *http; /* owned by libevent; NULL: no request has come yet */
     enum server_port port_kind;
-    struct net_peer peer;   /* once a request has come */
-    bool is_house;          /* the control socket, and its other end may do everything */
-    bool is_surplus;        /* one too many, or without TLS where it is to be: is being closed */
-    bool is_in_request;     /* octets of one have come, and it is not answered */
-    size_t octets;          /* of it, so far, as far as they are kept */
-    size_t octets_max;      /* of it, that are kept */
-    struct http_head head;  /* of it */
+    struct net_peer peer;  /* once a request has come */
+    bool is_house;         /* the control socket, and its other end may do everything */
+    bool is_surplus;       /* one too many, or without TLS where it is to be: is being closed */
+    bool is_in_request;    /* octets of one have come, and it is not answered */
+    size_t octets;         /* of it, so far, as far as they are kept */
+    size_t octets_max;     /* of it, that are kept */
+    struct http_head head; /* of it */
+    bool is_chunked;       /* its body is, by the head */
+    bool is_ahead;         /* some of it came before the answer to the one before: it gets no more
+                              than a stranger's body, for nothing can be said in between */
+    struct http_chunks chunks;
+    struct body_gate *gate; /* it waits until somebody has said who it is; NULL: it does not */
+    bool is_refused;        /* before it was whole: what comes is thrown away */
     struct event *deadline; /* owned */
     int allowed_s;          /* for the answer */
     struct event *hang_up;  /* the other end has gone; waited for while `call` is there; owned */
@@ -146,6 +157,8 @@ void call_time_out(struct call *call);
 void call_settle(struct call *call);
 /* Answers in place of a handler. */
 void call_refuse(struct evhttp_request *http, int status, const char *reason);
+/* The octets of an answer 401, its head included, that ends the connection. */
+void call_write_refusal(struct buffer *out, const char *reason, bool asks_for_password);
 
 /* admission.c: asks the core who it is, and whether that one may; then the route's handler runs. */
 void admission_begin(struct call *call, const struct server_connection *connection);
@@ -155,6 +168,8 @@ void admission_begin_for(struct call *call, const struct call_user *user);
 
 /* The connection goes on with a stream: nothing is owed within a time any more. */
 void server_begin_stream(struct server_connection *connection, struct event_stream *stream);
+/* Fills in `peer` and `is_house`; false: the other end is gone. */
+bool server_describe_peer(struct server_connection *connection);
 /* Ends the connection, soon. */
 void server_drop(struct server_connection *connection);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "management/json/json_writer.h"
 
-#include <inttypes.h>
 #include <math.h>
 
 #include "amqp/table.h"
@@ -132,6 +131,36 @@ put_front(struct buffer *out, struct bytes text)
     return size;
 }
 
+/* Most texts need no escapes: the comma, the text, and the colon of a key in one go. False: it
+ * does, and nothing was written. */
+static bool
+put_plain(struct json_writer *json, struct bytes text, bool is_key)
+{
+    enum { AROUND = 4 };
+    uint8_t *start = buffer_reserve(&json->out, text.size + AROUND);
+    uint8_t *at = start;
+    if (start == NULL) {
+        return false;
+    }
+    if (json->needs_comma) {
+        *at++ = ',';
+    }
+    *at++ = '"';
+    for (size_t i = 0; i < text.size; i++) {
+        if (!is_plain(text.data[i])) {
+            return false;
+        }
+        *at++ = text.data[i];
+    }
+    *at++ = '"';
+    if (is_key) {
+        *at++ = ':';
+    }
+    buffer_commit(&json->out, (size_t)(at - start));
+    json->needs_comma = !is_key;
+    return true;
+}
+
 static void
 put_characters(struct json_writer *json, struct bytes text)
 {
@@ -144,10 +173,12 @@ put_characters(struct json_writer *json, struct bytes text)
 void
 json_text(struct json_writer *json, struct bytes text)
 {
-    begin_value(json);
-    buffer_put_u8(&json->out, '"');
-    put_characters(json, text);
-    buffer_put_u8(&json->out, '"');
+    if (!put_plain(json, text, false)) {
+        begin_value(json);
+        buffer_put_u8(&json->out, '"');
+        put_characters(json, text);
+        buffer_put_u8(&json->out, '"');
+    }
 }
 
 /* Other values ------------------------------------------------------------------------------- */
@@ -156,21 +187,38 @@ void
 json_number(struct json_writer *json, int64_t value)
 {
     begin_value(json);
-    buffer_printf(&json->out, "%" PRId64, value);
+    if (value < 0) {
+        buffer_put_u8(&json->out, '-');
+    }
+    buffer_put_decimal(&json->out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
 void
 json_unsigned(struct json_writer *json, uint64_t value)
 {
     begin_value(json);
-    buffer_printf(&json->out, "%" PRIu64, value);
+    buffer_put_decimal(&json->out, value);
 }
 
 void
 json_fraction(struct json_writer *json, double value)
 {
+    enum { PARTS = 100, TENTHS = 10 };
+    static const double FITS = 1e15; /* its hundredths are whole numbers of 64 bits */
+    double size = isfinite(value) ? fabs(value) : 0;
     begin_value(json);
-    buffer_printf(&json->out, "%.2f", isfinite(value) ? value : 0);
+    if (size >= FITS) {
+        buffer_printf(&json->out, "%.2f", value);
+        return;
+    }
+    uint64_t parts = (uint64_t)(size * PARTS + 0.5);
+    if (value < 0 && parts > 0) {
+        buffer_put_u8(&json->out, '-');
+    }
+    buffer_put_decimal(&json->out, parts / PARTS);
+    const uint8_t rest[] = {'.', (uint8_t)('0' + parts % PARTS / TENTHS),
+                            (uint8_t)('0' + parts % TENTHS)};
+    buffer_put(&json->out, rest, sizeof(rest));
 }
 
 void
@@ -201,6 +249,9 @@ static void
 put_key(struct json_writer *json, struct bytes name)
 {
     const uint8_t *zero;
+    if (put_plain(json, name, true)) {
+        return;
+    }
     begin_value(json);
     buffer_put_u8(&json->out, '"');
     while (name.size > 0 && (zero = memchr(name.data, 0, name.size)) != NULL) {

@@ -19,18 +19,40 @@ metric_begin(struct buffer *out, const char *prefix, const char *name, enum metr
                   kinds[kind]);
 }
 
-/* "name{labels} " */
+static uint8_t *
+copy_text(uint8_t *at, const char *text, size_t size)
+{
+    memcpy(at, text, size);
+    return at + size;
+}
+
+/* "name{labels} ", in one go: there is one for each line. */
 static void
 put_name(struct buffer *out, const char *prefix, const char *name, const char *labels)
 {
-    put_text(out, prefix);
-    put_text(out, name);
-    if (labels != NULL && labels[0] != '\0') {
-        buffer_put_u8(out, '{');
-        put_text(out, labels);
-        buffer_put_u8(out, '}');
+    enum { AROUND = 3 };
+    size_t prefix_size = strlen(prefix);
+    size_t name_size = strlen(name);
+    size_t labels_size = labels == NULL ? 0 : strlen(labels);
+    uint8_t *start = buffer_reserve(out, prefix_size + name_size + labels_size + AROUND);
+    if (start == NULL) {
+        return;
     }
-    buffer_put_u8(out, ' ');
+    uint8_t *at = copy_text(copy_text(start, prefix, prefix_size), name, name_size);
+    if (labels_size > 0) {
+        *at++ = '{';
+        at = copy_text(at, labels, labels_size);
+        *at++ = '}';
+    }
+    *at++ = ' ';
+    buffer_commit(out, (size_t)(at - start));
+}
+
+static void
+put_line_end(struct buffer *out, uint64_t value)
+{
+    buffer_put_decimal(out, value);
+    buffer_put_u8(out, '\n');
 }
 
 void
@@ -38,22 +60,21 @@ metric_put(struct buffer *out, const char *prefix, const char *name, const char 
            uint64_t value)
 {
     put_name(out, prefix, name, labels);
-    buffer_printf(out, "%" PRIu64 "\n", value);
+    put_line_end(out, value);
 }
 
 static void
 put_scaled(struct buffer *out, uint64_t value, uint64_t per_unit)
 {
-    int digits = 0;
-    for (uint64_t unit = per_unit; unit > 1; unit /= 10) {
-        digits++;
+    buffer_put_decimal(out, value / per_unit);
+    if (per_unit > 1) {
+        buffer_put_u8(out, '.');
     }
-    if (digits == 0) {
-        buffer_printf(out, "%" PRIu64 "\n", value);
-    } else {
-        buffer_printf(out, "%" PRIu64 ".%0*" PRIu64 "\n", value / per_unit, digits,
-                      value % per_unit);
+    uint64_t rest = value % per_unit;
+    for (uint64_t unit = per_unit / 10; unit > 0; unit /= 10) {
+        buffer_put_u8(out, (uint8_t)('0' + rest / unit % 10));
     }
+    buffer_put_u8(out, '\n');
 }
 
 void
@@ -106,5 +127,5 @@ metric_put_histogram(struct buffer *out, const char *prefix, const char *name, c
     put_scaled(out, histogram->sum, histogram->per_unit);
     put_text(out, prefix);
     put_name(out, name, "_count", labels);
-    buffer_printf(out, "%" PRIu64 "\n", total);
+    put_line_end(out, total);
 }

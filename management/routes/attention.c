@@ -16,6 +16,7 @@ struct concern_text {
     const char *kind;
     enum severity severity;
     const char *what, *why, *action;
+    const char *what_of_one; /* NULL: as of more */
 };
 
 static const struct concern_text concerns[CONCERN_COUNT] = {
@@ -26,17 +27,21 @@ static const struct concern_text concerns[CONCERN_COUNT] = {
                               "them up"},
     [CONCERN_READY_ABOVE] = {"queue_ready_above", SEVERITY_CRITICAL, "%s messages are ready",
                              "its file says alert.ready-above: %s",
-                             "look at its consumers, or at what publishes more than usual"},
+                             "look at its consumers, or at what publishes more than usual",
+                             "1 message is ready"},
     [CONCERN_UNSERVED] = {"queue_unserved", SEVERITY_WARNING,
                           "%s messages are ready and nobody takes them", "it has no consumer",
-                          "start its consumer, or purge and delete the queue if nobody needs it"},
+                          "start its consumer, or purge and delete the queue if nobody needs it",
+                          "1 message is ready and nobody takes it"},
     [CONCERN_IDLE_CONSUMERS] = {"queue_idle_consumers", SEVERITY_WARNING,
                                 "%s messages wait though there are consumers",
                                 "nothing was acknowledged in the last minute",
                                 "see what its consumers hold unacknowledged; a prefetch that is "
-                                "used up, or a consumer that hangs"},
+                                "used up, or a consumer that hangs",
+                                "1 message waits though there are consumers"},
     [CONCERN_PAUSED] = {"queue_paused", SEVERITY_WARNING, "%s messages wait in a paused queue",
-                        "an operator has paused it", "resume it when what it waits for is done"},
+                        "an operator has paused it", "resume it when what it waits for is done",
+                        "1 message waits in a paused queue"},
     [CONCERN_UNROUTABLE] = {"unroutable", SEVERITY_WARNING,
                             "messages reach no queue: %s since the broker began",
                             "no binding of the exchange took the last ones, within ten minutes",
@@ -44,7 +49,8 @@ static const struct concern_text concerns[CONCERN_COUNT] = {
                             "(unrouted)"},
     [CONCERN_DEAD_LETTERS] = {"dead_letters", SEVERITY_INFO, "%s dead letters are there",
                               "they were rejected, came too late or failed too often",
-                              "look at their groups, then replay or drop them"},
+                              "look at their groups, then replay or drop them",
+                              "1 dead letter is there"},
 };
 
 /* The findings of a measure, sorted. */
@@ -130,7 +136,8 @@ write_finding(struct json_writer *json, const struct measure_finding *finding)
     char why[256];
     put_value(value, sizeof(value), finding->concern, finding->value);
     put_value(limit, sizeof(limit), finding->concern, finding->limit);
-    fill_in(what, sizeof(what), text->what, value);
+    bool is_one = finding->value == 1 && text->what_of_one != NULL;
+    fill_in(what, sizeof(what), is_one ? text->what_of_one : text->what, value);
     fill_in(why, sizeof(why), text->why, limit);
     begin_item(json, text->severity, text->kind,
                finding->concern == CONCERN_UNROUTABLE ? "exchange" : "queue");

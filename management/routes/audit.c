@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What operators have done to the messages of queues, as far as the caller sees their vhosts. */
+/* What operators have done, as far as the caller sees the vhosts that it was about. */
 #include <stdlib.h>
 
 #include "base/alloc.h"

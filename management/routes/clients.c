@@ -5,6 +5,10 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "broker/audit.h"
+#include "broker/durability.h"
+#include "broker/vhost.h"
+#include "management/ask/queue_right.h"
 #include "management/ask/survey_ask.h"
 #include "management/http/server.h"
 #include "management/routes/handlers.h"
@@ -156,20 +160,65 @@ struct closing {
     struct call_ask ask;
     struct client_survey found;
     bool is_complete; /* all of them are found */
+    bool is_over;     /* they are closed */
+    uint64_t token;   /* of the word in the audit */
     uint32_t position;
     struct bytes reason;
     bool must_exist;
 };
+
+/* One word for all that a call closes. */
+static void
+tell_audit(struct closing *closing, struct core *core)
+{
+    char target[2 * RESOURCE_TEXT_SIZE];
+    const struct client_survey *found = &closing->found;
+    const struct survey_connection *first = found->rows.rows[0];
+    bool is_one = found->connection.data != NULL;
+    char name[RESOURCE_TEXT_SIZE];
+    (void)snprintf(target, sizeof(target), "%s=%s", is_one ? "connection" : "user",
+                   log_escape(name, sizeof(name), is_one ? first->name : found->user));
+    audit_add(core, (struct audit_entry){
+                        .action = AUDIT_CONNECTIONS_CLOSED,
+                        .phase = AUDIT_ENDED,
+                        .user = caller_name(closing->ask.call),
+                        .vhost = is_one ? first->vhost : bytes_of(""),
+                        .target = bytes_of(target),
+                        .note = closing->reason,
+                        .outcome = bytes_of("done"),
+                        .done_count = found->rows.count,
+                    });
+    closing->token = core_topology_token(core);
+}
+
+static enum request_progress
+find_connections(struct closing *closing, struct core *core, uint32_t *budget)
+{
+    if (client_survey_step(&closing->found, core, budget) != REQUEST_DONE) {
+        return REQUEST_MORE;
+    }
+    closing->is_complete = true;
+    if (closing->found.rows.count == 0) {
+        return REQUEST_DONE;
+    }
+    tell_audit(closing, core);
+    return REQUEST_MORE;
+}
 
 static enum request_progress
 close_step(struct request *request, struct core *core, uint32_t *budget)
 {
     struct closing *closing = CONTAINER_OF(request, struct closing, ask.desk.request);
     if (!closing->is_complete) {
-        closing->is_complete = client_survey_step(&closing->found, core, budget) == REQUEST_DONE;
-        return closing->is_complete && closing->found.rows.count == 0 ? REQUEST_DONE : REQUEST_MORE;
+        return find_connections(closing, core, budget);
     }
-    return client_survey_close(&closing->found, core, closing->reason, &closing->position, budget);
+    if (!closing->is_over && client_survey_close(&closing->found, core, closing->reason,
+                                                 &closing->position, budget) != REQUEST_DONE) {
+        return REQUEST_MORE;
+    }
+    closing->is_over = true;
+    core->wants_flush = true;
+    return core_is_committed(core, closing->token) ? REQUEST_DONE : REQUEST_WAITING;
 }
 
 static void

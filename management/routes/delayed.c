@@ -8,6 +8,7 @@
 #include "amqp/reply.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "broker/audit.h"
 #include "broker/durability.h"
 #include "broker/pending.h"
 #include "management/ask/queue_right.h"
@@ -288,12 +289,26 @@ on_settled(void *context, uint64_t count, uint64_t unreadable, uint64_t token)
 }
 
 static void
+tell_audit_of_one(const struct settle_ask *ask, struct core *core, const struct queue *queue)
+{
+    char key[KEY_TEXT_SIZE];
+    char filter[KEY_TEXT_SIZE + 8];
+    (void)snprintf(filter, sizeof(filter), "key=\"%s\"", key_text(key, &ask->key));
+    audit_pending(
+        core, queue, &ask->request,
+        (struct audit_entry){.phase = AUDIT_ENDED, .filter = bytes_of(filter), .done_count = 1});
+}
+
+static void
 settle_one(struct settle_ask *ask, struct core *core, struct queue *queue)
 {
     if (ask->request.action == PENDING_RELEASE) {
         ask->status = core_release_pending(core, queue, &ask->key);
     } else {
         ask->status = core_cancel_pending(core, queue, &ask->key) ? STATUS_OK : STATUS_REJECTED;
+    }
+    if (ask->status == STATUS_OK) {
+        tell_audit_of_one(ask, core, queue);
     }
     on_settled(ask, ask->status == STATUS_OK ? 1 : 0, 0, core_log_token(core));
 }
@@ -307,6 +322,7 @@ begin(struct settle_ask *ask, struct core *core)
         return false;
     }
     ask->has_begun = true;
+    ask->request.user = caller_name(ask->ask.call);
     if (ask->is_one) {
         settle_one(ask, core, queue);
     } else {

@@ -38,6 +38,7 @@ struct get_ask {
     uint16_t reply_code;
     char reply_text[256];
     bool has_all;
+    bool has_no_memory; /* for one of them: all go back */
 };
 
 /* In the core -------------------------------------------------------------------------------- */
@@ -47,6 +48,17 @@ refuse(struct get_ask *ask, uint16_t reply_code, const char *text)
 {
     ask->reply_code = reply_code;
     (void)snprintf(ask->reply_text, sizeof(ask->reply_text), "%s", text);
+}
+
+/* Whether there is memory for a copy; a body may have 128 MiB. */
+static bool
+has_room_for(struct get_ask *ask, const struct house_answer *answer)
+{
+    enum { PARTS = 4 };
+    return arena_reserve(&ask->arena,
+                         answer->exchange.size + answer->routing_key.size +
+                             answer->properties.size + answer->body.size,
+                         PARTS);
 }
 
 static void
@@ -81,7 +93,11 @@ take_answer(struct get_ask *ask, uint32_t *budget)
     } else if (answer->method.id == METHOD_BASIC_GET_OK) {
         uint32_t rows = (uint32_t)(answer->body.size / GET_OCTETS_PER_ROW) + 1;
         *budget -= rows < *budget ? rows : *budget;
-        keep_message(ask, answer);
+        ask->has_no_memory = !has_room_for(ask, answer);
+        ask->has_all = ask->has_no_memory;
+        if (!ask->has_no_memory) {
+            keep_message(ask, answer);
+        }
     } else {
         ask->has_all = true;
     }
@@ -123,7 +139,8 @@ settle_next(struct get_ask *ask)
 static bool
 has_to_settle(const struct get_ask *ask)
 {
-    return ask->reply_code == 0 && ask->mode != GET_AND_RETURN && ask->settled < ask->count;
+    return ask->reply_code == 0 && !ask->has_no_memory && ask->mode != GET_AND_RETURN &&
+           ask->settled < ask->count;
 }
 
 static bool
@@ -228,6 +245,10 @@ then(struct call *call, struct call_ask *call_ask)
     struct json_writer json;
     if (ask->reply_code != 0) {
         call_fail_reply(call, ask->reply_code, ask->reply_text);
+        return;
+    }
+    if (ask->has_no_memory) {
+        call_fail(call, 503, "there is no memory for the messages: all are where they were");
         return;
     }
     json_init(&json);

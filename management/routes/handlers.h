@@ -20,6 +20,7 @@ void handle_queue_bindings(struct call *call);
 void handle_queue_put(struct call *call);
 void handle_queue_delete(struct call *call);
 void handle_queue_purge(struct call *call);
+void handle_queue_purge_counted(struct call *call);
 /* get.c */
 void handle_queue_get(struct call *call);
 /* publish.c */
@@ -78,6 +79,7 @@ void handle_operator_policy_put(struct call *call);
 void handle_operator_policy_delete(struct call *call);
 /* user_changes.c */
 void handle_user_put(struct call *call);
+void handle_user_tags_put(struct call *call);
 void handle_user_delete(struct call *call);
 void handle_users_delete(struct call *call);
 void handle_permission_put(struct call *call);

@@ -68,6 +68,10 @@ answer_peek(struct call *call, struct desk_ask *ask)
         call_fail_reply(call, ask->refusal.reply_code, ask->refusal.reply_text);
         return;
     }
+    if (peek->rows.has_no_memory) {
+        call_fail(call, 503, "there is no memory for the messages: ask for less of them");
+        return;
+    }
     json_init(&json);
     json_begin_object(&json);
     json_key(&json, "messages");
@@ -185,11 +189,19 @@ answer_page(struct call *call, struct desk_ask *ask)
         call_fail_reply(call, ask->refusal.reply_code, ask->refusal.reply_text);
         return;
     }
+    if (peek->rows.has_no_memory && !call->is_streaming) {
+        call_fail(call, 503, "there is no memory for the messages");
+        return;
+    }
     if (!call->is_streaming) {
         call_stream_begin(call, "application/x-ndjson");
     }
     if (ask->refusal.reply_code != 0) {
         call_stream_fail(call, ask->refusal.reply_text);
+        return;
+    }
+    if (peek->rows.has_no_memory) {
+        call_stream_fail(call, "there is no memory for the messages");
         return;
     }
     export->cursor = ask->progress.cursor;

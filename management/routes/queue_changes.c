@@ -59,8 +59,8 @@ handle_queue_delete(struct call *call)
     operation_start(call, operation);
 }
 
-void
-handle_queue_purge(struct call *call)
+static void
+purge(struct call *call, void (*answer)(struct call *call, const struct operation *operation))
 {
     if (!call_names_fit(call)) {
         return;
@@ -68,6 +68,34 @@ handle_queue_purge(struct call *call)
     struct operation *operation = operation_on_queue(call, METHOD_QUEUE_PURGE);
     operation->must_exist = true;
     operation->method.queue_purge.queue = operation->name;
-    operation->answer = operation_answer_change;
+    operation->answer = answer;
     operation_start(call, operation);
+}
+
+void
+handle_queue_purge(struct call *call)
+{
+    purge(call, operation_answer_change);
+}
+
+static void
+answer_purged(struct call *call, const struct operation *operation)
+{
+    struct json_writer json;
+    if (operation->reply_code != 0) {
+        operation_answer_change(call, operation);
+        return;
+    }
+    json_init(&json);
+    json_begin_object(&json);
+    json_put_unsigned(&json, "messages", operation->message_count);
+    json_end_object(&json);
+    call_answer_json(call, 200, &json);
+    json_fini(&json);
+}
+
+void
+handle_queue_purge_counted(struct call *call)
+{
+    purge(call, answer_purged);
 }

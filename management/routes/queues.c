@@ -7,6 +7,7 @@
 #include "management/ask/survey_ask.h"
 #include "management/http/server.h"
 #include "management/routes/handlers.h"
+#include "management/routes/queue_page.h"
 #include "management/views/queue_json.h"
 #include "management/views/row_answer.h"
 
@@ -24,10 +25,12 @@ write_list(struct call *call, struct survey_ask *ask)
 void
 handle_queues(struct call *call)
 {
-    struct survey_ask *ask = survey_ask_for_queues(call, write_list);
-    if (call->name_count > 0) {
-        ask->queues.vhost = call_name(call, 0);
+    struct bytes vhost = call->name_count > 0 ? call_name(call, 0) : bytes_make(NULL, 0);
+    if (queue_page_ask(call, vhost)) {
+        return;
     }
+    struct survey_ask *ask = survey_ask_for_queues(call, write_list);
+    ask->queues.vhost = vhost;
     call_ask(call, &ask->ask);
 }
 

@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "broker/durability.h"
-#include "broker/trace.h"
+#include "broker/vhost_life.h"
 #include "management/ask/queue_right.h"
 #include "management/http/call.h"
 #include "management/routes/handlers.h"
@@ -26,7 +26,8 @@ step(struct request *request, struct core *core, uint32_t *budget)
         return REQUEST_DONE;
     }
     if (ask->is_change && !ask->has_changed) {
-        vhost_set_tracing(vhost, ask->is_traced);
+        const struct change change = {.core = core, .by = call_user_name(ask->ask.call)};
+        change_trace_vhost(&change, vhost, ask->is_traced);
         ask->has_changed = true;
         core->wants_flush = true;
     }

@@ -60,9 +60,8 @@ read_credentials(struct call *call, const json_t *body, struct change_ask *ask)
 }
 
 static bool
-read_user(struct call *call, struct change_ask *ask)
+read_tags(struct call *call, const json_t *body, struct change_ask *ask)
 {
-    const json_t *body = call_json(call);
     if (body == NULL || !call_may_list(call, body, "tags", &ask->user.tags)) {
         return false;
     }
@@ -71,7 +70,14 @@ read_user(struct call *call, struct change_ask *ask)
         return false;
     }
     ask->user.name = call_name(call, 0);
-    return read_credentials(call, body, ask);
+    return true;
+}
+
+static bool
+read_user(struct call *call, struct change_ask *ask)
+{
+    const json_t *body = call_json(call);
+    return read_tags(call, body, ask) && read_credentials(call, body, ask);
 }
 
 void
@@ -79,6 +85,19 @@ handle_user_put(struct call *call)
 {
     struct change_ask *ask = change_ask_new(run_put_user);
     change_ask_start_if(call, ask, read_user(call, ask));
+}
+
+static enum change_outcome
+run_tag_user(struct change_ask *ask, struct change *change)
+{
+    return change_tag_user(change, ask->user.name, ask->user.tags);
+}
+
+void
+handle_user_tags_put(struct call *call)
+{
+    struct change_ask *ask = change_ask_new(run_tag_user);
+    change_ask_start_if(call, ask, read_tags(call, call_json(call), ask));
 }
 
 static enum change_outcome

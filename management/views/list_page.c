@@ -219,49 +219,93 @@ write_rows(struct json_writer *json, const struct list_kind *kind,
     json_end_array(json);
 }
 
+static size_t
+pages_of(const struct list_request *request, size_t count)
+{
+    return count == 0 ? 1 : (count + request->page_size - 1) / request->page_size;
+}
+
 static void
 write_page(struct json_writer *json, const struct list_kind *kind,
-           const struct list_request *request, const void *const *rows, size_t count, size_t total)
+           const struct list_request *request, const void *const *rows,
+           const struct list_slice *slice)
 {
-    size_t pages = count == 0 ? 1 : (count + request->page_size - 1) / request->page_size;
-    size_t first = (request->page - 1) * request->page_size;
-    size_t here = count - first < request->page_size ? count - first : request->page_size;
     json_begin_object(json);
     json_key(json, "items");
-    write_rows(json, kind, request, rows + first, here);
+    write_rows(json, kind, request, rows, slice->count);
     json_put_unsigned(json, "page", request->page);
     json_put_unsigned(json, "page_size", request->page_size);
-    json_put_unsigned(json, "page_count", pages);
-    json_put_unsigned(json, "item_count", here);
-    json_put_unsigned(json, "filtered_count", count);
-    json_put_unsigned(json, "total_count", total);
+    json_put_unsigned(json, "page_count", pages_of(request, slice->filtered));
+    json_put_unsigned(json, "item_count", slice->count);
+    json_put_unsigned(json, "filtered_count", slice->filtered);
+    json_put_unsigned(json, "total_count", slice->total);
     json_end_object(json);
+}
+
+/* Those of the page, which there is. */
+static struct list_slice
+slice_of(const struct list_request *request, size_t count, size_t total)
+{
+    struct list_slice slice = {.count = count, .filtered = count, .total = total};
+    if (request->page > 0) {
+        slice.first = (request->page - 1) * request->page_size;
+        size_t left = count - slice.first;
+        slice.count = left < request->page_size ? left : request->page_size;
+    }
+    return slice;
+}
+
+bool
+list_has_column(const struct list_kind *kind, const char *name)
+{
+    return find_column(kind, name) != NULL;
+}
+
+bool
+list_select(struct call *call, const struct list_kind *kind, const void **rows, size_t count,
+            struct list_slice *slice_out)
+{
+    struct list_request request;
+    size_t total = count;
+    if (!read_request(call, kind, &request) || !filter(call, kind, &request, rows, &count)) {
+        return false;
+    }
+    if (request.page > 1 && (request.page - 1) * request.page_size >= count) {
+        call_fail(call, 400, "page_out_of_range: there are %zu pages of %zu",
+                  pages_of(&request, count), request.page_size);
+        return false;
+    }
+    sort(&request, rows, count);
+    *slice_out = slice_of(&request, count, total);
+    return true;
+}
+
+void
+list_answer_slice(struct call *call, const struct list_kind *kind, const void *const *rows,
+                  const struct list_slice *slice)
+{
+    struct list_request request;
+    struct json_writer json;
+    if (!read_request(call, kind, &request)) {
+        return;
+    }
+    json_init(&json);
+    if (request.page == 0) {
+        write_rows(&json, kind, &request, rows, slice->count);
+    } else {
+        write_page(&json, kind, &request, rows, slice);
+    }
+    call_answer_json(call, 200, &json);
+    json_fini(&json);
 }
 
 void
 list_answer(struct call *call, const struct list_kind *kind, const void **rows, size_t count)
 {
-    struct list_request request;
-    size_t total = count;
-    if (!read_request(call, kind, &request) || !filter(call, kind, &request, rows, &count)) {
-        return;
+    struct list_slice slice;
+    if (list_select(call, kind, rows, count, &slice)) {
+        list_answer_slice(call, kind, rows + slice.first, &slice);
     }
-    if (request.page > 1 && (request.page - 1) * request.page_size >= count) {
-        call_fail(call, 400, "page_out_of_range: there are %zu pages of %zu",
-                  count == 0 ? 1 : (count + request.page_size - 1) / request.page_size,
-                  request.page_size);
-        return;
-    }
-    sort(&request, rows, count);
-    struct json_writer json;
-    json_init(&json);
-    if (request.page == 0) {
-        write_rows(&json, kind, &request, rows, count);
-    } else {
-        write_page(&json, kind, &request, rows, count, total);
-    }
-    call_answer_json(call, 200, &json);
-    json_fini(&json);
 }
 
 /* Columns ------------------------------------------------------------------------------------ */

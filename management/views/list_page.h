@@ -31,6 +31,22 @@ struct list_kind {
  * expression that does not compile or takes too long. */
 void list_answer(struct call *call, const struct list_kind *kind, const void **rows, size_t count);
 
+/* The same in two steps, for rows that are read whole once it is known which ones are wanted. */
+struct list_slice {
+    size_t first, count;    /* of the rows, in their new order */
+    size_t filtered, total; /* behind the filter, and in front of it */
+};
+
+/* Filters and sorts, and says which rows come; false: it was answered. `kind` needs no `write`. */
+bool list_select(struct call *call, const struct list_kind *kind, const void **rows, size_t count,
+                 struct list_slice *slice_out);
+/* Answers with slice->count rows, the first of which is `rows[0]`. */
+void list_answer_slice(struct call *call, const struct list_kind *kind, const void *const *rows,
+                       const struct list_slice *slice);
+
+/* Whether `sort` means something by that name. */
+bool list_has_column(const struct list_kind *kind, const char *name);
+
 /* Leaves everything out of the JSON object that was written to `whole` but `columns`
  * ("name,message_stats.publish"); appends the rest to `out`. Where there was no memory for the
  * whole, `out` fails. */

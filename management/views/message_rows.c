@@ -37,15 +37,43 @@ keep_some(struct message_rows *rows, struct bytes text)
     return text.size == 0 ? bytes_make(NULL, 0) : keep(rows, text);
 }
 
+static struct bytes
+shown_body(const struct message_rows *rows, const struct desk_row *row)
+{
+    struct bytes body = content_body(row->content);
+    return bytes_make(body.data, bytes_utf8_prefix(body, rows->body_max));
+}
+
+/* Whether there is memory for copies of it; a body may have 128 MiB. */
+static bool
+has_room_for(struct message_rows *rows, const struct desk_row *row, const struct desk_facts *facts)
+{
+    const struct bytes parts[] = {
+        content_exchange(row->content),
+        content_routing_key(row->content),
+        content_properties(row->content),
+        shown_body(rows, row),
+        facts->origin_queue,
+        facts->origin_exchange,
+        facts->reason,
+        facts->error_class,
+        facts->replay_batch,
+    };
+    size_t size = 0;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        size += parts[i].size;
+    }
+    return arena_reserve(&rows->arena, size, ARRAY_LEN(parts));
+}
+
 static void
 copy_content(struct message_rows *rows, struct message_row *to, const struct desk_row *row,
              const struct desk_facts *facts)
 {
-    struct bytes body = content_body(row->content);
     to->exchange = keep(rows, content_exchange(row->content));
     to->routing_key = keep(rows, content_routing_key(row->content));
     to->properties = keep(rows, content_properties(row->content));
-    to->body = keep(rows, bytes_make(body.data, bytes_utf8_prefix(body, rows->body_max)));
+    to->body = keep(rows, shown_body(rows, row));
     to->origin_queue = keep(rows, facts->origin_queue);
     to->origin_exchange = keep(rows, facts->origin_exchange);
     to->reason = keep(rows, facts->reason);
@@ -61,6 +89,10 @@ bool
 message_rows_add(struct message_rows *rows, const struct core *core, const struct desk_row *row,
                  const struct desk_facts *facts)
 {
+    if (facts != NULL && !has_room_for(rows, row, facts)) {
+        rows->has_no_memory = true;
+        return false;
+    }
     if (rows->count == rows->capacity) {
         rows->capacity = rows->capacity == 0 ? 32 : rows->capacity * 2;
         rows->items = xrealloc(rows->items, rows->capacity * sizeof(*rows->items));

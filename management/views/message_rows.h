@@ -31,6 +31,7 @@ struct message_rows {
     uint64_t octets;     /* copied so far */
     uint64_t octets_max; /* at which there are enough */
     uint32_t body_max;   /* octets of a body that are copied */
+    bool has_no_memory;  /* for one, which is not among them; nor is what is behind it */
     struct arena arena;  /* owned */
 };
 

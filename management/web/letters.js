@@ -196,7 +196,7 @@ function follow(first, work, load) {
 export function audit(main) {
   const list = h("div", {}, h("p", { class: "quiet" }, "…"));
   replace(main, h("h1", {}, "Audit"), h("p", { class: "quiet" },
-    "Replays, drops and pauses, the newest first."), list);
+    "What operators did, the newest first."), list);
   get("/api/bourse/audit").then((value) => {
     replace(list, table("Audit", ["When", "Who", "What", "Queue", "Which|w2", "Note", "Done|number"],
       [...value.entries].reverse().map((entry) => [time(entry.time_ms), entry.user || "this machine",

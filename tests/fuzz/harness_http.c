@@ -33,6 +33,7 @@ static void
 check_same(const struct http_head *one, const struct http_head *other)
 {
     assert(bytes_equal(buffer_bytes(&one->line), buffer_bytes(&other->line)));
+    assert(bytes_equal(buffer_bytes(&one->fields), buffer_bytes(&other->fields)));
     assert(one->size == other->size);
     assert(one->has_line == other->has_line);
     assert(one->is_over == other->is_over);

@@ -263,6 +263,20 @@ def test_a_user_who_is_there_is_not_added(fake):
     assert set(fake.requests) == {("GET /api/users/eve", None)}
 
 
+def test_a_role_is_given_without_a_word_about_the_password(fake):
+    fake.answers["PUT /api/bourse/users/eve/tags"] = (204, None)
+    for role, tags in [("monitor", "monitoring"), ("none", ""), ("admin", "administrator"),
+                       ("operator", "monitoring,policymaker,management")]:
+        fake.requests.clear()
+        done = fake.run("user", "role", "eve", role)
+        assert done.returncode == 0, done.stderr
+        assert fake.requests == [("PUT /api/bourse/users/eve/tags", {"tags": tags})]
+    fake.requests.clear()
+    done = fake.run("user", "role", "eve", "root")
+    assert done.returncode == 64 and "none, monitor, operator or admin" in done.stderr
+    assert fake.requests == []
+
+
 def test_octets_that_are_no_text_are_published_as_base64(fake, tmp_path):
     fake.answers["POST /api/exchanges/%2F/amq.default/publish"] = (200, {"routed": True})
     body = tmp_path / "body"
@@ -431,7 +445,7 @@ def test_status_says_what_needs_attention(tmp_path):
         brokers.run_command("queue", "declare", "q\x1b", *context)
         brokers.run_command("publish", "", "q\x1b", "hello", *context)
         told = brokers.run_command("status", *context).stdout
-        assert "\nneeds attention\n  warning: queue q\\x1b: 1 messages are ready" in told
+        assert "\nneeds attention\n  warning: queue q\\x1b: 1 message is ready" in told
         parsed = json.loads(brokers.run_command("status", "-o", "json", *context).stdout)
         assert parsed["attention"][0]["kind"] == "queue_unserved"
 
@@ -540,5 +554,13 @@ def test_a_doctor_finds_a_key_of_another_certificate(write_config, authority, tm
         listeners:
           amqps: {bind: "127.0.0.1:0", tls: {certificate: one.pem, key: other.key}}
     """)
+    done = brokers.run_command("doctor", str(config), "--context", str(tmp_path / "none.sock"))
+    assert done.returncode == 1
+    assert ":4:" in done.stderr and "other.key is not the key of" in done.stderr
+    config = write_config("""
+        bourse: 1
+        listeners:
+          amqps: {bind: "127.0.0.1:0", tls: {certificate: two.pem, key: other.key}}
+    """)
     found, status = findings(str(config), "--context", str(tmp_path / "none.sock"))
-    assert status == 1 and "key values mismatch" in found["certificate"]["found"]
+    assert status == 1 and "two.pem" in found["certificate"]["found"]

@@ -141,6 +141,14 @@ def test_a_pause_is_in_the_audit_with_its_note(run, dead):
         ("pause", "(local)", "looking into it"), ("resume", "(local)", "")]
 
 
+def test_a_purge_says_how_many_went(run, dead):
+    assert run("purge", dead).stdout == "3 messages purged: dead\n"
+    run("publish", "", dead, "x")
+    assert run("queue", "purge", dead).stdout == "1 message purged: dead\n"
+    assert run("purge", dead).stdout == "0 messages purged: dead\n"
+    assert "no queue" in run("purge", "never", status=66).stderr
+
+
 def test_tracing_is_switched_and_told(run):
     assert run("trace", "status").stdout == "tracing is off\n"
     assert "amq.rabbitmq.trace" in run("trace", "on").stdout

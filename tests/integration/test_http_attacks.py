@@ -9,6 +9,7 @@ import time
 import pytest
 
 from support import broker as brokers
+from support import certs
 
 pytestmark = pytest.mark.bourse_only
 
@@ -114,6 +115,109 @@ def test_a_large_body_is_taken_where_the_route_takes_it(address):
     request = (b"POST /api/definitions HTTP/1.1\r\n" + GUEST + JSON +
                b"Content-Length: %d\r\n\r\n" % len(body) + body)
     assert status_of(ask(address, request)) in (200, 201, 204)
+
+
+STRANGERS = [b"Host: localhost\r\n", b"Host: localhost\r\nAuthorization: Basic Z3Vlc3Q6d3Jvbmc=\r\n",
+             b"Host: localhost\r\nAuthorization: Bearer x\r\n",
+             b"Host: localhost\r\nCookie: bourse-session=0123456789abcdef0123456789abcdef\r\n"]
+
+
+# T3: what a route takes of its users it does not keep of strangers: they are told before it has come.
+@pytest.mark.parametrize("credentials", STRANGERS, ids=["nobody", "wrong password", "bearer", "no session"])
+@pytest.mark.parametrize("framing", [b"Content-Length: %d\r\n\r\n" % (30 * MIB),
+                                     b"Transfer-Encoding: chunked\r\n\r\n1e00000\r\n"], ids=["length", "chunks"])
+def test_a_large_body_of_a_stranger_is_refused_unread(broker, address, credentials, framing):
+    before = resident_bytes(broker)
+    with socket.create_connection(address, timeout=15) as conn:
+        conn.sendall(b"POST /api/definitions HTTP/1.1\r\n" + credentials + JSON + framing)
+        conn.sendall(b" " * 4096)
+        answer = conn.recv(65536)
+        assert status_of(answer) == 401 and b"Connection: close" in answer
+        assert b'"error":"not_authorized"' in answer.replace(b" ", b"")
+        try:
+            conn.sendall(b" " * (20 * MIB))
+        except OSError:
+            pass
+        assert resident_bytes(broker) - before < 8 * MIB
+    assert status_of(ask(address, b"GET /api/version HTTP/1.1\r\n" + GUEST + b"\r\n")) == 200
+
+
+# Who waited for the core to say who it is goes on where it stopped.
+def test_a_large_body_in_chunks_is_taken_where_the_route_takes_it(address):
+    body = b'{"queues": []' + b" " * MIB + b"}"
+    request = (b"POST /api/definitions HTTP/1.1\r\n" + GUEST + JSON + b"Transfer-Encoding: chunked\r\n\r\n" +
+               b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+    assert status_of(ask(address, request)) == 204
+
+
+def test_a_large_body_over_tls_waits_for_who_sends_it(tmp_path):
+    authority = certs.Authority(tmp_path)
+    authority.issue_server()
+    (tmp_path / "pw").write_text("secret\n")
+    (tmp_path / "bourse.yaml").write_text(
+        "bourse: 1\nusers: {admin: {auth: password, password-file: pw, role: admin}}\n"
+        "listeners:\n  amqp: {bind: '127.0.0.1:0'}\n  https: {bind: '127.0.0.1:0', tls: {certificate: server.pem, key: server.key}}\n")
+    body = b'{"users": []' + b" " * MIB + b"}"
+    right = b"Authorization: Basic YWRtaW46c2VjcmV0\r\n"
+    with brokers.Bourse(tmp_path / "bourse.yaml", listen=("amqp", "https")) as running:
+        for credentials, status in ((right, 204), (b"", 401), (b"Authorization: Basic YWRtaW46eA==\r\n", 401)):
+            plain = socket.create_connection(running.addresses["https"][0], timeout=15)
+            with authority.client_context().wrap_socket(plain, server_hostname="localhost") as conn:
+                conn.sendall(b"POST /api/definitions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" +
+                             credentials + JSON + b"Content-Length: %d\r\n\r\n" % len(body))
+                if status == 204:
+                    conn.sendall(body)
+                assert status_of(conn.recv(65536)) == status
+
+
+# Nothing can be said between two requests that came in one go.
+def test_a_large_body_that_comes_ahead_of_its_turn_is_not_kept(broker, address):
+    before = resident_bytes(broker)
+    first = b"GET /api/version HTTP/1.1\r\n" + GUEST.replace(b"close", b"keep-alive") + b"\r\n"
+    second = (b"POST /api/definitions HTTP/1.1\r\nHost: x\r\n" + JSON +
+              b"Content-Length: %d\r\n\r\n" % (30 * MIB))
+    conn = send_until_refused(address, first + second, 30 * MIB)
+    answer = conn.recv(65536)
+    conn.close()
+    assert status_of(answer) == 200
+    assert resident_bytes(broker) - before < 8 * MIB
+    assert status_of(ask(address, b"GET /api/version HTTP/1.1\r\n" + GUEST + b"\r\n")) == 200
+
+
+# RFC 9110, 10.1.1: who may not is told so in place of being told to go on.
+def test_only_who_may_is_told_to_go_on(address):
+    line = b"POST /api/definitions HTTP/1.1\r\n"
+    rest = JSON + b"Expect: 100-continue\r\nContent-Length: 12\r\n\r\n"
+    with socket.create_connection(address, timeout=15) as conn:
+        conn.sendall(line + GUEST + rest)
+        assert conn.recv(65536).startswith(b"HTTP/1.1 100 ")
+        conn.sendall(b'{"users":[]}')
+        assert status_of(conn.recv(65536)) == 204
+    for credentials in STRANGERS:
+        with socket.create_connection(address, timeout=15) as conn:
+            conn.sendall(line + credentials + rest)
+            assert status_of(conn.recv(65536)) == 401
+    assert status_of(ask(address, line + GUEST + rest.replace(b"100-continue", b"a-miracle"))) == 417
+
+
+# What libevent takes for a size, and a proxy in front for something else.
+@pytest.mark.parametrize("body", [
+    b"0x2\r\n{}\r\n0\r\n\r\n", b"+2\r\n{}\r\n0\r\n\r\n", b" 2\r\n{}\r\n0\r\n\r\n", b"2 \r\n{}\r\n0\r\n\r\n",
+    b"2\n{}\n0\n\n", b"2\r\n{}0\r\n\r\n", b"2\r\n{}\r\n0x0\r\n\r\n",
+    b"2\r\n{}\r\n0\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n", b"2;x=y\r\n{}\r\n0\r\n\r\n", b"-2\r\n{}\r\n0\r\n\r\n", b"\r\n2\r\n{}\r\n0\r\n\r\n",
+])
+def test_a_chunk_whose_size_could_be_another_is_refused(address, body):
+    request = (b"PUT /api/queues/%2F/chunked HTTP/1.1\r\n" + GUEST + JSON +
+               b"Transfer-Encoding: chunked\r\n\r\n" + body)
+    assert status_of(ask(address, request)) in (400, 413)
+    gone = b"GET /api/queues/%2F/chunked HTTP/1.1\r\n" + GUEST + b"\r\n"
+    assert status_of(ask(address, gone)) == 404
+
+
+def test_chunks_that_are_sound_are_taken(address):
+    request = (b"PUT /api/queues/%2F/in-chunks HTTP/1.1\r\n" + GUEST + JSON +
+               b"Transfer-Encoding: chunked\r\n\r\n01\r\n{\r\n1\r\n}\r\n000\r\n\r\n")
+    assert status_of(ask(address, request)) == 201
 
 
 # What one client may have others lose nothing by: refused octets are not counted as kept.
@@ -276,7 +380,7 @@ def test_a_full_listener_leaves_the_others_alone(broker, address):
 
 # Nor does who sends as much as all may send together, and never comes to an end.
 def test_who_sends_little_is_answered_while_others_send_much(address):
-    head = (b"POST /api/definitions HTTP/1.1\r\nHost: x\r\n" + JSON +
+    head = (b"POST /api/definitions HTTP/1.1\r\n" + GUEST + JSON +
             b"Content-Length: %d\r\n\r\n" % (32 * MIB))
     held = [socket.create_connection(address, timeout=15) for _ in range(3)]
     for conn in held:

@@ -380,6 +380,19 @@ def test_a_page_is_cut_out_and_counted(many):
     assert answer["total_count"] >= 25
 
 
+# Where the order is by what is read of all queues, only those of the page are read whole.
+@pytest.mark.parametrize("sort", ["", "name", "vhost", "messages", "messages_ready", "messages_unacknowledged",
+                                  "message_bytes", "consumers", "durable", "memory", "bourse.oldest_ready_age_ms",
+                                  "no_such_column"])
+@pytest.mark.parametrize("reverse", ["false", "true"])
+def test_a_page_shows_what_the_list_does(many, sort, reverse):
+    query = f"name=list&sort={sort}&sort_reverse={reverse}&columns=name,vhost,messages,arguments,bourse.from_file"
+    whole = many.get(f"/api/queues/%2F?{query}")[1]
+    pages = [many.get(f"/api/queues/%2F?{query}&page={page}&page_size=10")[1] for page in (1, 2, 3)]
+    assert [row for page in pages for row in page["items"]] == whole
+    assert {page["filtered_count"] for page in pages} == {len(whole)}
+
+
 def test_without_a_page_a_list_is_an_array(many):
     answer = many.get("/api/queues/%2F?name=LIST.1")[1]
     assert [row["name"] for row in answer] == [f"list.{number}" for number in range(10, 20)]
@@ -692,6 +705,43 @@ def test_https_serves_and_takes_new_certificates(tmp_path):
             connection.close()
             authority.issue("server", usage="serverAuth")
             assert "config.reloaded" in running.reload()
+
+
+# What the file says is done, or not: a topology that cannot be had leaves the certificates as they were.
+def test_a_reload_that_is_refused_leaves_the_certificates_of_https(tmp_path):
+    authority = certs.Authority(tmp_path)
+    authority.issue("server", usage="serverAuth")
+    (tmp_path / "pw").write_text("secret\n")
+    config = tmp_path / "bourse.yaml"
+    text = CONFIG.replace('  http: {bind: "127.0.0.1:0"}', '  https:\n    bind: "127.0.0.1:0"\n'
+                          '    tls: {certificate: server.pem, key: server.key}') + "exchanges:\n  orders: {type: topic}\n"
+    config.write_text(text)
+    with brokers.Bourse(config, listen=("amqp", "https", "metrics")) as running:
+        address = running.addresses["https"][0]
+        first = ssl.get_server_certificate(address)
+        authority.issue("server", usage="serverAuth")
+        config.write_text(text.replace("topic", "headers"))
+        assert "config.reload_refused" in running.reload(r"config\.reloaded|config\.reload_refused")
+        assert ssl.get_server_certificate(address) == first and "tls.reloaded" not in running.log.text()
+        config.write_text(text)
+        assert "config.reloaded" in running.reload()
+        assert ssl.get_server_certificate(address) != first
+
+
+def test_check_sees_a_key_that_is_another_certificates(tmp_path):
+    authority = certs.Authority(tmp_path)
+    authority.issue("server", usage="serverAuth")
+    authority.issue("other", usage="serverAuth")
+    (tmp_path / "pw").write_text("secret\n")
+    config = tmp_path / "bourse.yaml"
+    text = CONFIG.replace('  http: {bind: "127.0.0.1:0"}', '  https:\n    bind: "127.0.0.1:0"\n'
+                          '    tls: {certificate: server.pem, key: server.key}')
+    config.write_text(text)
+    assert brokers.run_command("check", str(config)).returncode == 0
+    config.write_text(text.replace("server.key", "other.key"))
+    result = brokers.run_command("check", str(config))
+    assert result.returncode == 1 and "other.key is not the key of" in result.stderr + result.stdout
+    assert f"{config}:{text.split('    tls')[0].count(chr(10)) + 1}:" in result.stderr + result.stdout
 
 
 # A certificate opens the connection and is no login.

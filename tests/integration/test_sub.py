@@ -195,6 +195,32 @@ def test_the_rights_that_a_client_would_need(serve):
     assert ask("eu", f"{base}/queues/%2F/mine/traffic?encoding=x")[0] == 400
 
 
+# Who may operate no more sees no more, however long ago the looking began.
+def test_it_ends_when_the_role_is_taken_away(serve):
+    running = serve("""
+        bourse: 1
+        queues: {mine: {}}
+        users: {boss: {auth: password, password-file: boss.pw, role: admin}}
+    """, ["boss"], listen=("amqp", "http"))
+    with open(os.path.join(os.path.dirname(str(running.config)), "boss.pw")) as file:
+        boss = file.read().strip()
+
+    def ask(user, password, method, path, body=None):
+        connection = http.client.HTTPConnection(*running.addresses["http"][0], timeout=15)
+        token = base64.b64encode(f"{user}:{password}".encode()).decode()
+        connection.request(method, path, body, {"Authorization": f"Basic {token}",
+                                                "Content-Type": "application/json"})
+        return connection.getresponse()
+
+    rights = '{"configure": ".*", "write": ".*", "read": ".*"}'
+    assert ask("boss", boss, "PUT", "/api/users/eye", '{"password": "p", "tags": "management"}').status == 201
+    assert ask("boss", boss, "PUT", "/api/permissions/%2F/eye", rights).status == 201
+    watching = ask("eye", "p", "GET", "/api/bourse/queues/%2F/mine/traffic")
+    assert watching.readline() == b'{"event":"begun"}\n'
+    assert ask("boss", boss, "PUT", "/api/users/eye", '{"password": "p", "tags": "monitoring"}').status == 204
+    assert b"no role" in watching.readline()
+
+
 def test_it_ends_when_the_queue_is_gone(running):
     channel = running.open().channel()
     channel.declare("short-lived")

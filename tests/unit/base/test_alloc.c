@@ -101,3 +101,29 @@ Test(arena, copies_live_until_the_end)
     cr_expect(ne(ptr, (void *)nothing.data, NULL));
     arena_fini(&arena);
 }
+
+/* What a message chose the size of may not end the process. */
+Test(arena, a_reservation_without_memory_changes_nothing)
+{
+    struct arena arena = {0};
+    char *first = arena_strdup(&arena, "first");
+    alloc_faults_plan(1);
+    cr_expect(not(arena_reserve(&arena, (size_t)1 << 20, 3)));
+    cr_expect(not(arena_reserve(&arena, SIZE_MAX - 1, 1)));
+    cr_expect(eq(str, first, "first"));
+    arena_fini(&arena);
+}
+
+Test(arena, what_was_reserved_needs_no_more_memory)
+{
+    enum { PIECES = 9, SIZE = 100003 };
+    struct arena arena = {0};
+    static const uint8_t octets[SIZE] = {1};
+    cr_assert(arena_reserve(&arena, (size_t)PIECES * SIZE, PIECES));
+    alloc_faults_plan(1);
+    for (int i = 0; i < PIECES; i++) {
+        cr_expect(eq(sz, arena_copy(&arena, bytes_make(octets, SIZE)).size, SIZE));
+    }
+    alloc_faults_plan(0);
+    arena_fini(&arena);
+}

@@ -151,3 +151,20 @@ Test(buffer, a_size_that_would_wrap_around_is_refused)
     cr_expect(eq(ptr, buffer_reserve(&buffer, SIZE_MAX), NULL));
     cr_expect(buffer.failed);
 }
+
+Test(buffer, numbers_are_put_in_decimal_digits)
+{
+    static const struct {
+        uint64_t value;
+        const char *text;
+    } rows[] = {{0, "0"},
+                {7, "7"},
+                {10, "10"},
+                {1234567890123, "1234567890123"},
+                {UINT64_MAX, "18446744073709551615"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        buffer_clear(&buffer);
+        buffer_put_decimal(&buffer, rows[i].value);
+        cr_expect(bytes_equal_text(buffer_bytes(&buffer), rows[i].text));
+    }
+}

@@ -96,6 +96,15 @@ Test(changes, a_password_of_the_file_outlives_definitions_that_do_not_have_it)
     cr_expect(not(core_find_user(rig->core, wish.name)->has_secret));
 }
 
+Test(changes, other_tags_leave_the_password_and_the_rights_alone)
+{
+    rig_add_user(rig, "eve", "pw");
+    cr_assert(eq(int, change_tag_user(&change, bytes_of("eve"), "monitoring"), CHANGE_DONE));
+    cr_expect(eq(str, core_find_user(rig->core, bytes_of("eve"))->tags, "monitoring"));
+    (void)rig_connect(rig, "eve", "pw");
+    cr_expect(eq(int, change_tag_user(&change, bytes_of("nobody"), ""), CHANGE_NOT_FOUND));
+}
+
 /* T17: who is deleted is out at once; the struct lives as long as a connection speaks for it. */
 Test(changes, a_deleted_user_is_closed_and_gone)
 {
@@ -347,4 +356,64 @@ Test(changes, a_hash_goes_to_who_still_waits_for_it)
     cr_expect(not(first.is_done));
     cr_expect(second.is_done);
     cr_expect(eq(str, second.hash, "h2"));
+}
+
+/* The audit ---------------------------------------------------------------------------------- */
+
+static const struct audit_entry *
+last_entry(void)
+{
+    const struct audit_entry *last = NULL;
+    const struct audit_entry *entry = NULL;
+    while ((entry = audit_next(rig->core, last == NULL ? 0 : last->number)) != NULL) {
+        last = entry;
+    }
+    return last;
+}
+
+/* Who had the rights changed is asked weeks later, when the log has been thrown away. */
+Test(changes, each_is_an_entry_of_the_audit_with_who_did_it)
+{
+    cr_assert(eq(int, put_user("eve", "management", SHA256_HASH), CHANGE_MADE));
+    const struct audit_entry *entry = last_entry();
+    cr_assert(ne(ptr, (void *)entry, NULL));
+    cr_expect(eq(str, (char *)audit_action_name(entry->action), "user.created"));
+    cr_expect(bytes_equal_text(entry->user, "boss"));
+    cr_expect(bytes_equal_text(entry->vhost, ""));
+    cr_expect(bytes_equal_text(entry->target, "user=\"eve\" tags=\"management\""));
+    cr_expect(bytes_equal_text(entry->outcome, "done"));
+    cr_expect(eq(u64, entry->done_count, 1));
+    cr_assert(eq(int, put_grant("eve", "/", ".*"), CHANGE_MADE));
+    entry = last_entry();
+    cr_expect(eq(str, (char *)audit_action_name(entry->action), "rights.granted"));
+    cr_expect(bytes_equal_text(entry->vhost, "/"));
+}
+
+Test(changes, what_changes_nothing_is_no_entry_of_the_audit)
+{
+    cr_assert(eq(int, put_grant("nobody", "/", ".*"), CHANGE_NOT_FOUND));
+    cr_assert(eq(int, put_user("eve", "", "nonsense"), CHANGE_REFUSED));
+    cr_expect(eq(ptr, (void *)last_entry(), NULL));
+}
+
+/* An import of a thousand users would leave nothing else in it. */
+Test(changes, parts_of_something_are_no_entries_of_the_audit)
+{
+    change.is_part = true;
+    cr_assert(eq(int, put_user("eve", "", ""), CHANGE_MADE));
+    cr_expect(rig_logged(rig, "user.created by=\"boss\""));
+    cr_expect(eq(ptr, (void *)last_entry(), NULL));
+}
+
+/* Topic rights are replaced with the whole grant, its vhost's name included. */
+Test(changes, changed_topic_rights_are_told_with_their_vhost)
+{
+    const struct config_topic_right right = {
+        .exchange = bytes_of("amq.topic"), .write = "^a", .read = "^b"};
+    cr_assert(eq(int, put_user("eve", "", ""), CHANGE_MADE));
+    cr_assert(eq(int, put_grant("eve", "/", ".*"), CHANGE_MADE));
+    cr_assert(eq(int, change_put_topic_right(&change, bytes_of("eve"), bytes_of("/"), &right),
+                 CHANGE_MADE));
+    cr_expect(eq(int, (int)last_entry()->action, AUDIT_TOPICS_CHANGED));
+    cr_expect(bytes_equal_text(last_entry()->vhost, "/"));
 }

@@ -9,6 +9,8 @@
 
 #include "amqp/properties.h"
 #include "amqp/table.h"
+#include "broker/audit.h"
+#include "broker/vhost_life.h"
 #include "tests/unit/broker/log_harness.h"
 #include "tests/unit/broker/messaging.h"
 
@@ -247,13 +249,21 @@ Test(trace, only_the_vhost_that_is_traced_leaves_traces)
 
 Test(trace, switching_off_ends_it_and_is_told_once)
 {
-    vhost_set_tracing(rig_vhost(rig), true);
-    vhost_set_tracing(rig_vhost(rig), true);
-    cr_expect(rig_logged(rig, "trace.started vhost="));
-    vhost_set_tracing(rig_vhost(rig), false);
+    const struct change change = {.core = rig->core, .by = bytes_of("oncall")};
+    change_trace_vhost(&change, rig_vhost(rig), true);
+    change_trace_vhost(&change, rig_vhost(rig), true);
+    cr_expect(rig_logged(rig, "trace.started by=\"oncall\" vhost="));
+    change_trace_vhost(&change, rig_vhost(rig), false);
     publish_text(rig, publisher, "orders", "one");
     cr_expect(next_trace() == NULL);
-    cr_expect(rig_logged(rig, "trace.stopped vhost="));
+    cr_expect(rig_logged(rig, "trace.stopped by=\"oncall\" vhost="));
+    const struct audit_entry *started = audit_next(rig->core, 0);
+    cr_assert(ne(ptr, (void *)started, NULL));
+    cr_expect(eq(int, (int)started->action, AUDIT_TRACE_STARTED));
+    const struct audit_entry *stopped = audit_next(rig->core, started->number);
+    cr_assert(ne(ptr, (void *)stopped, NULL));
+    cr_expect(eq(int, (int)stopped->action, AUDIT_TRACE_STOPPED));
+    cr_expect(eq(ptr, (void *)audit_next(rig->core, stopped->number), NULL));
 }
 
 /* A queue of traces that is full refuses them; the message itself is not touched by that. */

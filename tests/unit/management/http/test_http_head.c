@@ -122,3 +122,15 @@ Test(http_head, keeps_no_more_of_a_line_than_a_head_may_have)
     }
     cr_expect(le(sz, buffer_size(&head.line), 16 * 1024));
 }
+
+Test(http_head, finds_the_first_header_of_a_name_as_far_as_it_has_come)
+{
+    take("POST / HTTP/1.1\r\nHost:  x \r\nCONTENT-length:7\r\nContent-Length: 8\r\nHostile: y\r\n");
+    cr_expect(bytes_equal_text(http_head_find(&head, "Host"), "x"));
+    cr_expect(bytes_equal_text(http_head_find(&head, "Content-Length"), "7"));
+    cr_expect(eq(ptr, (void *)http_head_find(&head, "Expect").data, NULL));
+    cr_expect(eq(ptr, (void *)http_head_find(&head, "POST / HTTP/1.1").data, NULL));
+    take("Expect: 100-continue\r\n\r\nCookie: no\r\n");
+    cr_expect(bytes_equal_text(http_head_find(&head, "expect"), "100-continue"));
+    cr_expect(eq(ptr, (void *)http_head_find(&head, "Cookie").data, NULL));
+}

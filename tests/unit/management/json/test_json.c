@@ -108,6 +108,54 @@ Test(json, what_is_no_number_is_zero)
     cr_expect(eq(str, (char *)written(), "[0.00,0.00]"));
 }
 
+Test(json, a_fraction_has_two_digits_rounded)
+{
+    static const struct {
+        double value;
+        const char *text;
+    } rows[] = {
+        {0, "0.00"},
+        {0.25, "0.25"},
+        {1.006, "1.01"},
+        {0.004, "0.00"},
+        {-0.004, "0.00"},
+        {-12.5, "-12.50"},
+        {99.999, "100.00"},
+        {123456789.1, "123456789.10"},
+        {1e15, "1000000000000000.00"},
+        {-1e18, "-1000000000000000000.00"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        json_fini(&json);
+        json_init(&json);
+        json_fraction(&json, rows[i].value);
+        cr_expect(eq(str, (char *)written(), (char *)rows[i].text));
+    }
+}
+
+Test(json, numbers_reach_from_end_to_end)
+{
+    json_begin_array(&json);
+    json_number(&json, INT64_MIN);
+    json_number(&json, -1);
+    json_number(&json, INT64_MAX);
+    json_unsigned(&json, UINT64_MAX);
+    json_end_array(&json);
+    cr_expect(eq(str, (char *)written(),
+                 "[-9223372036854775808,-1,9223372036854775807,18446744073709551615]"));
+}
+
+/* A name from outside stands for a member as well. */
+Test(json, keys_are_escaped)
+{
+    json_begin_object(&json);
+    json_put_number(&json, "a\"b", 1);
+    json_put_string(&json, "c", "");
+    json_put_string(&json, "\n", "x\ty");
+    json_end_object(&json);
+    cr_expect(eq(str, (char *)written(), "{\"a\\\"b\":1,\"c\":\"\",\"\\u000a\":\"x\\u0009y\"}"));
+}
+
 /* What is read as a table and written again is the same. */
 Test(json, a_table_goes_both_ways)
 {
