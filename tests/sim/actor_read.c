@@ -163,14 +163,17 @@ take_delivery(const struct incoming *incoming, uint32_t queue, uint32_t number,
                       "delivery tag %" PRIu64 " after %" PRIu64 " on channel %u", tag,
                       channel->next_tag - 2, (unsigned)incoming->action->channel);
     }
-    uint32_t copy =
-        history_hand_out(&world->history, queue, number, is_redelivered, no_ack,
-                         (struct history_span){.first = server_log_first(&world->server),
-                                               .last = server_log_last(&world->server)});
+    struct history_handing handing = {.message = number,
+                                      .identity = world->taken,
+                                      .is_redelivered = is_redelivered,
+                                      .is_final = no_ack,
+                                      .span = {.first = server_log_first(&world->server),
+                                               .last = server_log_last(&world->server)}};
+    uint32_t copy = history_hand_out(&world->history, queue, &handing);
     if (copy == HISTORY_NONE) {
         return;
     }
-    history_check_position(&world->history, queue, copy, world->taken_position);
+    history_check_identity(&world->history, queue, copy, world->taken);
     struct history_headers headers = headers_of(content_of(incoming->action));
     history_check_headers(&world->history, queue, copy, &headers);
     struct actor_arrival arrival = {.id = METHOD_BASIC_DELIVER,

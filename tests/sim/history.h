@@ -144,6 +144,12 @@ enum history_standing {
     HISTORY_STANDS_IN_FRONT, /* the same where strict order is kept: before those, in line */
 };
 
+/* What tells a copy from others of its message: its position in the queue, or its place in the log.
+ */
+struct history_identity {
+    uint64_t position, lsn; /* 0: nobody knows */
+};
+
 /* A message in a queue. */
 struct history_copy {
     uint32_t message;
@@ -516,16 +522,25 @@ void history_confirm(struct history *history, uint32_t message, uint64_t flushed
 void history_promise(struct history *history, struct history_span span, uint64_t flushed,
                      const char *what);
 
-/* The broker takes a message off a queue for a client. Returns its copy, or HISTORY_NONE when it is
- * wrong. With `is_final` it is not to be settled: what the log says of it ends with the tick
- * (history_end_tick). `span` is from where the log goes on to where it ends now. */
-uint32_t history_hand_out(struct history *history, uint32_t queue, uint32_t message,
-                          bool is_redelivered, bool is_final, struct history_span span);
+/* A message that is handed out. */
+struct history_handing {
+    uint32_t message;
+    struct history_identity identity; /* by the broker's account */
+    bool is_redelivered;
+    bool is_final;            /* it is not to be settled: what the log says of it ends with the tick
+                                 (history_end_tick) */
+    struct history_span span; /* from where the log goes on to where it ends now */
+};
 
-/* By the broker's account what it has just handed out stood at that position: it is no other copy
- * of the same message. */
-void history_check_position(struct history *history, uint32_t queue, uint32_t copy,
-                            uint64_t position);
+/* The broker takes a message off a queue for a client. Returns its copy, or HISTORY_NONE when it is
+ * wrong. */
+uint32_t history_hand_out(struct history *history, uint32_t queue,
+                          const struct history_handing *handing);
+
+/* By the broker's account that is what it has just handed out: it is no other copy of the same
+ * message. */
+void history_check_identity(struct history *history, uint32_t queue, uint32_t copy,
+                            struct history_identity identity);
 
 /* A client has got it. */
 void history_see(struct history *history, uint32_t queue, uint32_t copy);

@@ -418,25 +418,34 @@ history_note_unfinished(struct history *history, uint32_t queue, uint32_t copy, 
 }
 
 static void
-take(struct history *history, uint32_t handle, uint32_t at, bool is_final, struct history_span span)
+take(struct history *history, uint32_t handle, uint32_t at, const struct history_handing *handing)
 {
     struct history_queue *queue = &history->queues[handle];
     struct history_copy *copy = &queue->copies[at];
     history_prove(history, handle, at);
-    history_leave(queue, at, is_final ? HISTORY_DONE : HISTORY_LENT);
-    copy->handed_at = span.last;
+    history_leave(queue, at, handing->is_final ? HISTORY_DONE : HISTORY_LENT);
+    copy->handed_at = handing->span.last;
     copy->standing = HISTORY_STANDS_IN_LINE;
-    if (is_final) {
-        copy->gone = (struct history_span){.first = span.first, .last = UINT64_MAX};
+    if (handing->is_final) {
+        copy->gone = (struct history_span){.first = handing->span.first, .last = UINT64_MAX};
         history_note_unfinished(history, handle, at, false);
         history->sums.acknowledged++;
     }
 }
 
-uint32_t
-history_hand_out(struct history *history, uint32_t handle, uint32_t number, bool is_redelivered,
-                 bool is_final, struct history_span span)
+/* It is another, perhaps of the same message; and the last cut went through it, so it is not there.
+ */
+static bool
+is_passed(const struct history_copy *copy, const struct history_handing *handing)
 {
+    return copy->is_maybe && (copy->message != handing->message ||
+                              history_compare(copy, handing->identity) == HISTORY_IS_ANOTHER);
+}
+
+uint32_t
+history_hand_out(struct history *history, uint32_t handle, const struct history_handing *handing)
+{
+    uint32_t number = handing->message;
     struct history_queue *queue = &history->queues[handle];
     if (queue->pauses.is_paused) {
         history_wrong(history, HISTORY_UNEXPECTED,
@@ -445,8 +454,7 @@ history_hand_out(struct history *history, uint32_t handle, uint32_t number, bool
     }
     uint32_t next = history_first(queue, false);
     uint32_t at = next;
-    while (at < queue->copy_count && queue->copies[at].message != number &&
-           queue->copies[at].is_maybe) {
+    while (at < queue->copy_count && is_passed(&queue->copies[at], handing)) {
         at = history_behind(queue, at);
     }
     if (at == queue->copy_count || queue->copies[at].message != number) {
@@ -456,11 +464,11 @@ history_hand_out(struct history *history, uint32_t handle, uint32_t number, bool
         behind = history_behind(queue, next);
         history_give_up_maybe(history, queue, next);
     }
-    check_mark(history, queue, &queue->copies[at], is_redelivered);
+    check_mark(history, queue, &queue->copies[at], handing->is_redelivered);
     check_hold(history, queue, &queue->copies[at]);
     history->sums.delivered++;
-    history->sums.redelivered += is_redelivered;
-    take(history, handle, at, is_final, span);
+    history->sums.redelivered += handing->is_redelivered;
+    take(history, handle, at, handing);
     return at;
 }
 

@@ -45,11 +45,6 @@ history_is_held(const struct history *history, const struct history_copy *copy)
     return copy->held_until_ms > history->now_ms;
 }
 
-/* What tells a copy from others of its message: its position in the queue, or its place in the log.
- */
-struct history_identity {
-    uint64_t position, lsn; /* 0: nobody knows */
-};
 enum history_likeness { HISTORY_IS_ANOTHER, HISTORY_MAY_BE_IT, HISTORY_IS_IT };
 enum history_likeness history_compare(const struct history_copy *copy,
                                       struct history_identity identity);

@@ -79,16 +79,18 @@ history_compare(const struct history_copy *copy, struct history_identity identit
 }
 
 void
-history_check_position(struct history *history, uint32_t handle, uint32_t at, uint64_t position)
+history_check_identity(struct history *history, uint32_t handle, uint32_t at,
+                       struct history_identity identity)
 {
     struct history_queue *queue = &history->queues[handle];
     history_settle_positions(history, queue);
     const struct history_copy *copy = &queue->copies[at];
-    if (history_compare(copy, (struct history_identity){.position = position}) ==
-        HISTORY_IS_ANOTHER) {
+    if (history_compare(copy, identity) == HISTORY_IS_ANOTHER) {
         history_wrong(history, HISTORY_ORDER,
                       "queue q%" PRIu32 " hands out another copy of message %" PRIu32
-                      " than its turn is: at %" PRIu64 " instead of %" PRIu64,
-                      queue->name, copy->message, position, copy->position);
+                      " than its turn is: at %" PRIu64 " (%" PRIu64
+                      " in the log) instead of %" PRIu64 " (%" PRIu64 ")",
+                      queue->name, copy->message, identity.position, identity.lsn, copy->position,
+                      copy->lsn);
     }
 }

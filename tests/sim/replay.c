@@ -363,11 +363,12 @@ __wrap_queue_push_delayed(struct queue *queue, const struct queue_entry *entry, 
 }
 
 static void
-hear_taken(const struct queue *queue, uint64_t position)
+hear_taken(const struct queue *queue, const struct queue_entry *entry, uint64_t position)
 {
     struct world *world = world_of_queue(queue);
     if (world != NULL) {
-        world->taken_position = position;
+        world->taken =
+            (struct history_identity){.position = position, .lsn = queue_entry_lsn(entry)};
     }
 }
 
@@ -382,7 +383,7 @@ __wrap_queue_pop(struct queue *queue, struct queue_entry *entry_out, // NOLINT
 {
     bool is_taken = __real_queue_pop(queue, entry_out, position_out);
     if (is_taken) {
-        hear_taken(queue, *position_out);
+        hear_taken(queue, entry_out, *position_out);
     }
     return is_taken;
 }
@@ -398,7 +399,7 @@ __wrap_queue_lend(struct queue *queue, struct queue_entry *entry_out, // NOLINT
 {
     enum status status = __real_queue_lend(queue, entry_out, position_out);
     if (status == STATUS_OK) {
-        hear_taken(queue, *position_out);
+        hear_taken(queue, entry_out, *position_out);
     }
     return status;
 }

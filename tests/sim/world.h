@@ -139,7 +139,7 @@ struct world {
     bool is_ending;                 /* the core is about to go */
     bool is_sending;                /* somebody sends a message on, or takes it out */
     bool is_parking;                /* the core has parked the first dying message of a queue */
-    uint64_t taken_position;        /* in its queue, of what the core has taken there last */
+    struct history_identity taken;  /* of what the core has taken off a queue last */
     uint32_t settling_copy;         /* a client is losing it, by its verdict or not; HISTORY_NONE */
     uint64_t returning_due_ms;      /* it will wait; 0 */
     enum world_operation operation; /* that is under way */

@@ -192,7 +192,9 @@ Test(consumers, a_paused_queue_hands_out_nothing)
     pause_at(true, 5);
     history_expect_empty(&history, queue);
     expect_right();
-    (void)history_hand_out(&history, queue, number, false, true, ALWAYS);
+    (void)history_hand_out(
+        &history, queue,
+        &(struct history_handing){.message = number, .is_final = true, .span = ALWAYS});
     expect_wrong(HISTORY_UNEXPECTED);
 }
 

@@ -52,7 +52,10 @@ hear_death(enum history_reason reason, uint32_t number, uint64_t first)
 static uint32_t
 hand_out(uint32_t number, bool is_redelivered, uint64_t position)
 {
-    return history_hand_out(&history, queue, number, is_redelivered, false, at(position));
+    return history_hand_out(&history, queue,
+                            &(struct history_handing){.message = number,
+                                                      .is_redelivered = is_redelivered,
+                                                      .span = at(position)});
 }
 
 static void
@@ -362,7 +365,8 @@ Test(history, a_message_of_another_queue_is_unexpected)
 {
     uint32_t other = history_make_queue(&history, 1, 8, true, NO_LIMIT, at(11));
     uint32_t number = publish(20);
-    (void)history_hand_out(&history, other, number, false, false, at(20));
+    (void)history_hand_out(&history, other,
+                           &(struct history_handing){.message = number, .span = at(20)});
     expect_wrong(HISTORY_UNEXPECTED);
 }
 
@@ -500,7 +504,9 @@ Test(history, what_a_limit_drops_is_no_loss_and_is_not_handed_out)
     history_check_ready(&history, queue, 2);
     cr_expect(eq(u64, history.wrong_count, 0));
     cr_expect(eq(u64, history.sums.dropped, 1));
-    (void)history_hand_out(&history, queue, first, false, true, at(60));
+    (void)history_hand_out(
+        &history, queue,
+        &(struct history_handing){.message = first, .is_final = true, .span = at(60)});
     cr_expect(eq(u64, history.wrongs[HISTORY_UNEXPECTED], 1));
 }
 
@@ -599,7 +605,8 @@ Test(history, what_was_rejected_is_where_the_dead_go)
     uint32_t dead = add_dead_letter_queue();
     uint32_t number = reject_and_move(at(30));
     history_expect_empty(&history, queue);
-    (void)history_hand_out(&history, dead, number, false, false, at(40));
+    (void)history_hand_out(&history, dead,
+                           &(struct history_handing){.message = number, .span = at(40)});
     expect_right();
 }
 
@@ -620,7 +627,8 @@ Test(history, after_a_crash_a_dead_message_that_is_in_both_places_is_wrong)
     uint32_t number = reject_and_move((struct history_span){30, 40});
     restart_both(35, 1, 1);
     (void)hand_out(number, false, 50);
-    (void)history_hand_out(&history, dead, number, false, false, at(50));
+    (void)history_hand_out(&history, dead,
+                           &(struct history_handing){.message = number, .span = at(50)});
     expect_wrong(HISTORY_UNEXPECTED);
 }
 
@@ -640,7 +648,8 @@ Test(history, a_dead_message_that_is_done_with_may_be_in_no_place)
 {
     uint32_t dead = add_dead_letter_queue();
     uint32_t number = reject_and_move((struct history_span){30, 40});
-    uint32_t copy = history_hand_out(&history, dead, number, false, false, at(50));
+    uint32_t copy = history_hand_out(&history, dead,
+                                     &(struct history_handing){.message = number, .span = at(50)});
     history_settle(&history, dead, copy, (struct history_span){30, 60});
     restart_both(35, 0, 0);
     history_expect_empty(&history, queue);
@@ -675,7 +684,8 @@ Test(history, a_refused_message_that_is_buried_goes_where_the_dead_go)
         .reason = HISTORY_TOO_MANY, .is_refused = true, .message = number};
     history_hear_death(&history, queue, &death, 20);
     history_move_dead(&history, queue, at(30));
-    (void)history_hand_out(&history, dead, number, false, false, at(40));
+    (void)history_hand_out(&history, dead,
+                           &(struct history_handing){.message = number, .span = at(40)});
     expect_right();
 }
 

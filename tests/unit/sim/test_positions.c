@@ -72,8 +72,9 @@ TestSuite(positions, .init = set_up, .fini = tear_down);
 static void
 hand_out(uint64_t position)
 {
-    uint32_t copy = history_hand_out(&history, queue, number, false, false, at(30));
-    history_check_position(&history, queue, copy, position);
+    uint32_t copy = history_hand_out(&history, queue,
+                                     &(struct history_handing){.message = number, .span = at(30)});
+    history_check_identity(&history, queue, copy, (struct history_identity){.position = position});
 }
 
 static void
@@ -87,6 +88,75 @@ expect_wrong(enum history_rule rule)
 {
     cr_expect(eq(u64, history.wrongs[rule], 1), "%s", history_rule_name(rule));
     cr_expect(eq(u64, history.wrong_count, 1), "%s", history.first_wrong);
+}
+
+/* After a crash ---------------------------------------------------------------------------------
+ */
+
+static const uint64_t FIRST_LSN = 56;
+static const uint64_t SECOND_LSN = 64;
+
+/* Instead of those two, copies of a message that the log has: the first was published to `queue`,
+ * the second was sent on to it. */
+static void
+log_both_copies(void)
+{
+    send_on(queue, FIRST, HISTORY_NONE);
+    send_on(queue, SECOND, HISTORY_NONE);
+    history_hear_logged(&history, (struct history_logged){.lsn = FIRST_LSN, .message = 1});
+    number = history_attempt(&history, 0, 0, true, 8);
+    cr_assert(eq(u32, number, 1));
+    hear_position(queue, 3);
+    hear_position(other, SECOND);
+    history_enqueue(&history, number, NULL, at(56));
+    history_hear_logged(
+        &history, (struct history_logged){.lsn = SECOND_LSN, .message = number, .letter_queue = 7});
+    hear_position(queue, 4);
+    send_on(other, SECOND, queue);
+}
+
+/* The cut goes through what became of the first copy. */
+static void
+crash(uint64_t ready_count, uint64_t other_count)
+{
+    history_crash(&history, 75, true);
+    history_found_queue(&history, 0, 7, ready_count);
+    history_found_queue(&history, 1, 8, other_count);
+    history_found_exchange(&history, 0, true);
+    history_found_binding(&history, 0, 0, 0);
+    history_found_binding(&history, 0, 1, 0);
+    history_end_findings(&history);
+    expect_right();
+}
+
+/* The broker hands out what the log has there. */
+static void
+hand_out_logged(uint64_t lsn)
+{
+    struct history_handing handing = {
+        .message = number, .identity = {.position = 1, .lsn = lsn}, .span = at(90)};
+    uint32_t copy = history_hand_out(&history, queue, &handing);
+    history_check_identity(&history, queue, copy, handing.identity);
+}
+
+/* A limit has the first copy die; it goes to the other queue. */
+static void
+let_first_die(void)
+{
+    struct history_queue *full = &history.queues[queue];
+    full->dead_letter_name = 1;
+    full->limit =
+        (struct history_limit){.overflow = HISTORY_DROPS, .length_max = 1, .bytes_max = UINT64_MAX};
+    struct history_death death = {.reason = HISTORY_TOO_MANY,
+                                  .message = number,
+                                  .size = 8,
+                                  .lsn = FIRST_LSN,
+                                  .position = 3,
+                                  .copy = HISTORY_NONE};
+    history_hear_death(&history, queue, &death, 70);
+    history_hear_logged(&history,
+                        (struct history_logged){.lsn = 72, .message = number, .letter_queue = 8});
+    history_move_dead(&history, queue, (struct history_span){.first = 70, .last = 80});
 }
 
 Test(positions, copies_are_handed_out_in_the_order_in_which_they_came)
@@ -148,8 +218,10 @@ Test(positions, that_copy_comes_in_which_was_let_in)
     history.queues[queue].retry.max_ms = 100;
     uint32_t copies[2];
     for (uint32_t i = 0; i < 2; i++) {
-        copies[i] = history_hand_out(&history, queue, number, false, false, at(30));
-        history_check_position(&history, queue, copies[i], FIRST + i);
+        copies[i] = history_hand_out(&history, queue,
+                                     &(struct history_handing){.message = number, .span = at(30)});
+        history_check_identity(&history, queue, copies[i],
+                               (struct history_identity){.position = FIRST + i});
     }
     for (uint32_t i = 0; i < 2; i++) {
         struct history_failure failure = {
@@ -180,10 +252,11 @@ Test(positions, a_delayed_copy_has_a_position_from_when_it_comes_in)
         .message = delayed, .size = 8, .position = UINT64_C(1) << 55, .due_ms = 2500};
     history_hear_coming(&history, other, &coming);
     hear_position(other, SECOND);
-    uint32_t copy = history_hand_out(&history, other, delayed, false, false, at(60));
-    history_check_position(&history, other, copy, SECOND);
+    uint32_t copy = history_hand_out(&history, other,
+                                     &(struct history_handing){.message = delayed, .span = at(60)});
+    history_check_identity(&history, other, copy, (struct history_identity){.position = SECOND});
     expect_right();
-    history_check_position(&history, other, copy, FIRST);
+    history_check_identity(&history, other, copy, (struct history_identity){.position = FIRST});
     expect_wrong(HISTORY_ORDER);
 }
 
@@ -195,7 +268,7 @@ Test(positions, after_a_crash_the_log_tells_copies_from_each_other)
     number = logged;
     hear_position(queue, 3);
     history_enqueue(&history, logged, NULL, at(60));
-    history_check_position(&history, queue, 2, 3);
+    history_check_identity(&history, queue, 2, (struct history_identity){.position = 3});
     expect_right();
     history_crash(&history, 70, false);
     history_found_queue(&history, 0, 7, 1);
@@ -206,4 +279,46 @@ Test(positions, after_a_crash_the_log_tells_copies_from_each_other)
     history_end_findings(&history);
     hand_out(FIRST);
     expect_right();
+}
+
+/* The first is where it went, and the second is the only one here. */
+Test(positions, after_a_crash_a_copy_that_may_be_gone_is_not_taken_for_another_of_its_message)
+{
+    log_both_copies();
+    let_first_die();
+    crash(1, 1);
+    hand_out_logged(SECOND_LSN);
+    history_expect_empty(&history, queue);
+    history_expect_ready(&history, other, 1, "count");
+    expect_right();
+}
+
+Test(positions, after_a_crash_a_copy_that_may_be_gone_is_there_when_it_is_handed_out)
+{
+    log_both_copies();
+    let_first_die();
+    crash(2, 0);
+    hand_out_logged(FIRST_LSN);
+    hand_out_logged(SECOND_LSN);
+    history_expect_empty(&history, queue);
+    history_expect_empty(&history, other);
+    expect_right();
+}
+
+Test(positions, after_a_crash_a_copy_that_is_in_neither_place_is_lost)
+{
+    log_both_copies();
+    let_first_die();
+    crash(1, 0);
+    hand_out_logged(SECOND_LSN);
+    history_expect_empty(&history, other);
+    expect_wrong(HISTORY_LOST);
+}
+
+Test(positions, after_a_crash_a_copy_that_is_not_next_in_the_log_is_out_of_order)
+{
+    log_both_copies();
+    crash(2, 0);
+    hand_out_logged(SECOND_LSN);
+    expect_wrong(HISTORY_ORDER);
 }

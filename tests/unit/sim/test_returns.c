@@ -60,7 +60,10 @@ publish(uint64_t position)
 static uint32_t
 hand_out(uint32_t number, bool is_redelivered)
 {
-    return history_hand_out(&history, queue, number, is_redelivered, false, at(30));
+    return history_hand_out(&history, queue,
+                            &(struct history_handing){.message = number,
+                                                      .is_redelivered = is_redelivered,
+                                                      .span = at(30)});
 }
 
 static void
@@ -589,7 +592,8 @@ Test(returns, a_note_is_in_the_dead_letter)
     history_hear_death(&history, queue, &death, 40);
     history_die(&history, queue, copy, at(40));
     history_move_dead(&history, queue, at(40));
-    uint32_t letter = history_hand_out(&history, dead, number, false, false, at(50));
+    uint32_t letter = history_hand_out(
+        &history, dead, &(struct history_handing){.message = number, .span = at(50)});
     history_check_headers(&history, dead, letter, &(struct history_headers){.note = 5});
     expect_right();
     history_check_headers(&history, dead, letter, &(struct history_headers){0});
@@ -646,7 +650,9 @@ Test(returns, a_failure_that_the_log_has_lost_does_not_count)
     crash(35);
     find(1);
     uint32_t number = history.queues[queue].copies[copy].message;
-    (void)history_hand_out(&history, queue, number, true, false, at(60));
+    (void)history_hand_out(
+        &history, queue,
+        &(struct history_handing){.message = number, .is_redelivered = true, .span = at(60)});
     check_headers(copy, (struct history_headers){0});
     expect_right();
 }
@@ -657,8 +663,11 @@ Test(returns, a_failure_that_the_log_has_is_counted_after_a_crash)
     uint32_t copy = fail_after(0);
     crash(40);
     find(1);
-    (void)history_hand_out(&history, queue, history.queues[queue].copies[copy].message, true, false,
-                           at(60));
+    (void)history_hand_out(
+        &history, queue,
+        &(struct history_handing){.message = history.queues[queue].copies[copy].message,
+                                  .is_redelivered = true,
+                                  .span = at(60)});
     check_headers(copy, (struct history_headers){0});
     cr_expect(ge(u64, history.wrongs[HISTORY_ANSWER], 1));
 }
@@ -670,8 +679,11 @@ Test(returns, after_a_crash_a_message_is_held_until_the_same_time)
     crash(40);
     find(1);
     expect_right();
-    (void)history_hand_out(&history, queue, history.queues[queue].copies[copy].message, true, false,
-                           at(60));
+    (void)history_hand_out(
+        &history, queue,
+        &(struct history_handing){.message = history.queues[queue].copies[copy].message,
+                                  .is_redelivered = true,
+                                  .span = at(60)});
     expect_wrong(HISTORY_UNEXPECTED);
 }
 
