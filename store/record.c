@@ -48,10 +48,15 @@ decode_publish(struct record *record)
            record_publish_size(record->publish.queue_count) == record->octets.size;
 }
 
-/* Reads one number of at most 64 bits in groups of 7. False when there is none. */
-static bool
+/* Reads one number of at most 64 bits in groups of 7, mostly one group: messages are mostly
+ * acknowledged in the order in which they came. False when there is none. */
+static inline bool
 read_varint(struct bytes list, size_t *offset, uint64_t *value_out)
 {
+    if (*offset < list.size && (list.data[*offset] & 0x80) == 0) {
+        *value_out = list.data[(*offset)++];
+        return true;
+    }
     uint64_t value = 0;
     for (unsigned shift = 0; shift < 64 && *offset < list.size; shift += 7) {
         uint8_t octet = list.data[(*offset)++];
@@ -70,9 +75,8 @@ is_message_lsn(uint64_t lsn)
     return lsn >= RECORD_ALIGNMENT && lsn % RECORD_ALIGNMENT == 0 && lsn >> 63 == 0;
 }
 
-bool
-record_ack_next(const struct record *record, struct record_ack_position *position,
-                uint64_t *lsn_out)
+static inline bool
+next_acked(const struct record *record, struct record_ack_position *position, uint64_t *lsn_out)
 {
     if (position->index == record->ack.count) {
         return false;
@@ -92,13 +96,20 @@ record_ack_next(const struct record *record, struct record_ack_position *positio
     return true;
 }
 
+bool
+record_ack_next(const struct record *record, struct record_ack_position *position,
+                uint64_t *lsn_out)
+{
+    return next_acked(record, position, lsn_out);
+}
+
 /* Whether the list holds what the count says, and nothing else. */
 static bool
 check_ack_list(const struct record *record)
 {
     struct record_ack_position position = {0};
     uint64_t lsn;
-    while (record_ack_next(record, &position, &lsn)) {
+    while (next_acked(record, &position, &lsn)) {
         if (!is_message_lsn(lsn)) {
             return false;
         }
@@ -290,14 +301,12 @@ record_next(struct bytes *octets, struct record *record)
     if (size < RECORD_HEADER_SIZE || size > octets->size || size % RECORD_ALIGNMENT != 0) {
         return STATUS_CORRUPT;
     }
-    UNINITIALIZED struct record found; /* what its type has is filled in by decode_body */
-    found.type = octets->data[0];
-    found.flags = octets->data[1];
-    found.octets = bytes_make(octets->data, size);
-    if (!decode_body(&found)) {
+    record->type = octets->data[0];
+    record->flags = octets->data[1];
+    record->octets = bytes_make(octets->data, size);
+    if (!decode_body(record)) {
         return STATUS_CORRUPT;
     }
-    *record = found;
     *octets = bytes_make(octets->data + size, octets->size - size);
     return STATUS_OK;
 }

@@ -157,8 +157,9 @@ struct record {
 };
 
 /* Takes the next record off the front of `*octets`. STATUS_AGAIN at the end (nothing is left);
- * STATUS_CORRUPT when what is there is no record of a known type and form. A record of an unknown
- * type with the ignorable flag comes out as RECORD_NOTE. */
+ * STATUS_CORRUPT when what is there is no record of a known type and form; what `*record` holds
+ * then says nothing. A record of an unknown type with the ignorable flag comes out as RECORD_NOTE.
+ */
 MUST_CHECK enum status record_next(struct bytes *octets, struct record *record);
 
 /* Queue number `at` of a PUBLISH, flag bit included. */
