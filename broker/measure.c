@@ -148,6 +148,8 @@ find_concerns(struct measure *measure, const struct measured_queue *measured)
         add_finding(measure, queue, CONCERN_UNSERVED, queue->ready_count, 0);
     } else if (is_old && rates->served < 0.01) {
         add_finding(measure, queue, CONCERN_IDLE_CONSUMERS, queue->ready_count, 0);
+    } else if (is_old && queue_consumer_utilisation(queue) < 0.2) {
+        add_finding(measure, queue, CONCERN_BUSY_CONSUMERS, queue->ready_count, 0);
     }
 }
 

@@ -20,6 +20,8 @@ enum measure_concern {
     CONCERN_UNSERVED,       /* messages are ready, and there is no consumer; `value` messages */
     CONCERN_DEAD_LETTERS,   /* dead letters go there, and some are there; `value` messages */
     CONCERN_IDLE_CONSUMERS, /* consumers are there and take nothing while messages wait */
+    CONCERN_BUSY_CONSUMERS, /* they take some, and hardly ever have room for one; `value` messages
+                             */
     CONCERN_PAUSED,         /* nothing is handed out while messages wait */
     CONCERN_UNROUTABLE, /* an exchange: what was published there lately reached no queue; `value`
                            messages since the broker began */

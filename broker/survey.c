@@ -64,7 +64,7 @@ copy_users_of_queue(struct queue_survey *survey, struct core *core, const struct
         row->active_tag = arena_copy(&survey->arena, active->tag);
     }
     row->consumers = queue->consumer_count;
-    row->ready_consumers = queue->ready_consumer_count;
+    row->utilisation = queue_consumer_utilisation(queue);
 }
 
 static void

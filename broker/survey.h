@@ -36,7 +36,8 @@ struct survey_queue {
     uint64_t waiting[WAITING_KIND_COUNT];
     uint64_t dying;
     uint64_t ready_bytes, unacked_bytes, waiting_bytes, memory_bytes;
-    uint32_t consumers, ready_consumers;
+    uint32_t consumers;
+    double utilisation; /* queue_consumer_utilisation */
     uint64_t published, delivered, redelivered, acked, died[DEATH_REASON_COUNT];
     uint64_t delivered_by[DELIVERY_KIND_COUNT], get_empty;
     bool has_clocks;

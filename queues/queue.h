@@ -392,6 +392,10 @@ void queue_consumer_ready(struct queue *queue, struct consumer *consumer);
 /* Takes it out of the ready ones: it has no room or no window. */
 void queue_consumer_not_ready(struct consumer *consumer);
 
+/* What part of about the last minute somebody could have taken a message (utilisation.h); 0: the
+ * queue has no consumers. A pause does not count. */
+double queue_consumer_utilisation(const struct queue *queue);
+
 /* Whether somebody could be served. */
 static inline bool
 queue_has_ready_consumer(const struct queue *queue)

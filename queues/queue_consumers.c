@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "queues/utilisation.h"
 
 enum { TURN_CAPACITY_MIN = 4 };
 
@@ -35,6 +36,7 @@ struct queue_service {
     struct consumer *active;    /* the single active consumer; NULL: none, or not such a queue */
     struct consumer *successor; /* takes over when `active` has settled; NULL: none (quorum only) */
     struct consumer *exclusive; /* NULL: none */
+    struct utilisation utilisation;
 };
 
 /* Heaps ---------------------------------------------------------------------------------------- */
@@ -127,6 +129,12 @@ heap_make_room(struct turn_heap *heap, uint32_t consumer_count)
 
 /* Turns ---------------------------------------------------------------------------------------- */
 
+static int64_t
+now_of(const struct queue *queue)
+{
+    return queue->deque.memory == NULL ? 0 : queue->deque.memory->now_ms;
+}
+
 static void
 add_turn(struct queue *queue, struct consumer *consumer)
 {
@@ -134,6 +142,7 @@ add_turn(struct queue *queue, struct consumer *consumer)
     if (!consumer_is_ready(consumer)) {
         heap_add(&service->ready, consumer, service->next_turn++);
         queue->ready_consumer_count = service->ready.count;
+        utilisation_block(&service->utilisation, false, now_of(queue));
     }
 }
 
@@ -144,7 +153,17 @@ queue_consumer_not_ready(struct consumer *consumer)
         struct queue *queue = consumer->queue;
         heap_remove(&queue->service->ready, consumer);
         queue->ready_consumer_count = queue->service->ready.count;
+        if (queue->ready_consumer_count == 0) {
+            utilisation_block(&queue->service->utilisation, true, now_of(queue));
+        }
     }
+}
+
+double
+queue_consumer_utilisation(const struct queue *queue)
+{
+    return queue->service == NULL ? 0
+                                  : utilisation_read(&queue->service->utilisation, now_of(queue));
 }
 
 struct consumer *
@@ -266,6 +285,7 @@ begin_service(struct queue *queue)
     queue->service = xalloc(sizeof(*queue->service));
     list_init(&queue->service->consumers);
     queue->service->heirs.is_of_heirs = true;
+    utilisation_begin(&queue->service->utilisation, now_of(queue));
 }
 
 static void

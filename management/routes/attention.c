@@ -39,6 +39,13 @@ static const struct concern_text concerns[CONCERN_COUNT] = {
                                 "see what its consumers hold unacknowledged; a prefetch that is "
                                 "used up, or a consumer that hangs",
                                 "1 message waits though there are consumers"},
+    [CONCERN_BUSY_CONSUMERS] = {"queue_busy_consumers", SEVERITY_WARNING,
+                                "%s messages wait for consumers that are busy",
+                                "its consumers had room for another message in less than 20 % of "
+                                "the last minute",
+                                "start more consumers, give them a larger prefetch, or find out "
+                                "what makes them slow",
+                                "1 message waits for consumers that are busy"},
     [CONCERN_PAUSED] = {"queue_paused", SEVERITY_WARNING, "%s messages wait in a paused queue",
                         "an operator has paused it", "resume it when what it waits for is done",
                         "1 message waits in a paused queue"},

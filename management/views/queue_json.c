@@ -107,10 +107,9 @@ write_nodes(struct json_writer *json, const char *node)
 static void
 write_consumers(struct json_writer *json, const struct survey_queue *queue)
 {
-    double capacity = queue->ready_consumers > 0 || (queue->consumers > 0 && queue->ready == 0);
     json_put_unsigned(json, "consumers", queue->consumers);
-    json_put_real(json, "consumer_capacity", capacity);
-    json_put_real(json, "consumer_utilisation", capacity);
+    json_put_real(json, "consumer_capacity", queue->utilisation);
+    json_put_real(json, "consumer_utilisation", queue->utilisation);
     put_text_or_null(json, "exclusive_consumer_tag", queue->exclusive_tag);
     put_text_or_null(json, "single_active_consumer_tag", queue->active_tag);
     if (queue->owner.data != NULL) {

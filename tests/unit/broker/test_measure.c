@@ -144,6 +144,22 @@ Test(measure, finds_consumers_that_take_nothing)
     cr_expect(eq(u64, find(CONCERN_IDLE_CONSUMERS, "q")->value, 1));
 }
 
+/* One that is full again as soon as it has settled something. */
+Test(measure, finds_consumers_that_hardly_ever_have_room)
+{
+    declare_queue(rig, a, "q");
+    set_prefetch(rig, a, 1, 1, false);
+    consume(rig, a, 1, "q", "c", false);
+    publish_numbers(rig, a, "q", 1, 70);
+    for (uint64_t tag = 1; tag <= 35; tag++) {
+        rig_step(rig, 2 * 1000);
+        send_ack(rig, a, 1, tag, false);
+    }
+    take(256);
+    cr_expect(eq(u64, find(CONCERN_BUSY_CONSUMERS, "q")->value, 34));
+    cr_expect(find(CONCERN_IDLE_CONSUMERS, "q") == NULL);
+}
+
 /* Who may not look into a vhost does not learn what is wrong there. */
 Test(measure, tells_of_queues_only_to_those_who_may_look)
 {
