@@ -27,6 +27,7 @@ READS(read_ready, queue->ready)
 READS(read_unacked, queue->unacked)
 READS(read_messages, queue->ready + queue->unacked)
 READS(read_consumers, queue->consumers)
+READS(read_utilisation, (uint64_t)(queue->utilisation * 1000))
 READS(read_ready_bytes, queue->ready_bytes)
 READS(read_unacked_bytes, queue->unacked_bytes)
 READS(read_bytes, queue->ready_bytes + queue->unacked_bytes)
@@ -56,6 +57,9 @@ static const struct queue_metric metrics[] = {
      FAMILY_QUEUE_COARSE, METRIC_GAUGE},
     {"queue_consumers", "queue_consumers", "Consumers", read_consumers, 1, FAMILY_QUEUE_CONSUMERS,
      METRIC_GAUGE},
+    {"queue_consumer_utilisation", "queue_consumer_utilisation",
+     "Part of about the last minute in which a consumer had room for a message; 0: no consumers",
+     read_utilisation, 1000, FAMILY_QUEUE, METRIC_GAUGE},
     {"queue_messages_ready_bytes", "queue_messages_ready_bytes",
      "Octets of bodies of messages that wait for a consumer", read_ready_bytes, 1, FAMILY_QUEUE,
      METRIC_GAUGE},
