@@ -24,7 +24,8 @@ static const struct concern_text concerns[CONCERN_COUNT] = {
                               "the oldest message is %s old",
                               "its file says alert.oldest-above: %s",
                               "look at its consumers; start more of them, or find out what holds "
-                              "them up"},
+                              "them up",
+                              NULL},
     [CONCERN_READY_ABOVE] = {"queue_ready_above", SEVERITY_CRITICAL, "%s messages are ready",
                              "its file says alert.ready-above: %s",
                              "look at its consumers, or at what publishes more than usual",
@@ -53,7 +54,8 @@ static const struct concern_text concerns[CONCERN_COUNT] = {
                             "messages reach no queue: %s since the broker began",
                             "no binding of the exchange took the last ones, within ten minutes",
                             "ask bourse route why; bind a queue, or give it an alternate exchange "
-                            "(unrouted)"},
+                            "(unrouted)",
+                            NULL},
     [CONCERN_DEAD_LETTERS] = {"dead_letters", SEVERITY_INFO, "%s dead letters are there",
                               "they were rejected, came too late or failed too often",
                               "look at their groups, then replay or drop them",
