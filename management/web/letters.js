@@ -200,7 +200,7 @@ export function audit(main) {
   get("/api/bourse/audit").then((value) => {
     replace(list, table("Audit", ["When", "Who", "What", "Queue", "Which|w2", "Note", "Done|number"],
       [...value.entries].reverse().map((entry) => [time(entry.time_ms), entry.user || "this machine",
-        `${entry.action} ${entry.phase}`, entry.queue,
+        entry.action.replace(/[._]/g, " ") + (entry.phase === "begun" ? " begun" : ""), entry.queue,
         [entry.filter, entry.target].filter(Boolean).join(" "), entry.note, count(entry.done_count)]),
       "Nobody has done anything yet."));
   }, (error) => replace(list, h("p", { class: "trouble" }, error.message)));
