@@ -255,7 +255,7 @@ state_is_right(const struct segment_index *index, const struct index_state *stat
     return state == index->states || index_state_compare(state - 1, state->lsn, state->queue) < 0;
 }
 
-/* `attempts` is for now whether they are said. */
+/* `attempts` says whether they are said; what they are is read later. */
 static bool
 take_state(struct segment_index *index, const uint8_t *at)
 {
