@@ -8,6 +8,7 @@ from selenium import webdriver
 from selenium.common.exceptions import (JavascriptException, StaleElementReferenceException,
                                         WebDriverException)
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -89,8 +90,8 @@ class Browser:
 
     def field(self, label):
         """The input with that label."""
-        label = self.find(f"//label[contains(., {quote(label)})]")
-        return self.driver.find_element(By.ID, label.get_attribute("for"))
+        return self.on(f"//label[contains(., {quote(label)})]",
+                       lambda at: self.driver.find_element(By.ID, at.get_attribute("for")))
 
     def fill(self, label, text):
         element = self.field(label)
@@ -108,8 +109,34 @@ class Browser:
             return False
         self.wait(click, f"button {text!r}")
 
+    def on(self, xpath, act):
+        """What `act` gives for the element. The page may replace the element between finding it and
+        acting on it; then the new one is found."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                return act(self.find(xpath))
+            except StaleElementReferenceException:
+                if time.monotonic() > deadline:
+                    raise
+
+    def click(self, xpath):
+        self.on(xpath, lambda at: at.click())
+
+    def text_of(self, xpath):
+        return self.on(xpath, lambda at: at.text)
+
     def key(self, *keys):
-        self.driver.switch_to.active_element.send_keys(*keys)
+        """Pressed by themselves, on whatever has the focus when they arrive: an element asked for
+        first may have been replaced by then. Shift is held until the others are up."""
+        held = [key for key in keys if key == Keys.SHIFT]
+        chain = ActionChains(self.driver)
+        for key in held:
+            chain.key_down(key)
+        chain.send_keys(*(key for key in keys if key not in held))
+        for key in held:
+            chain.key_up(key)
+        chain.perform()
 
     def go(self, path=""):
         self.driver.get(f"{self.base}/#/{path}")

@@ -30,7 +30,7 @@ def test_a_newcomer_finds_the_stuck_queue_its_cause_and_the_replay_button(chromi
     # At a glance: something is wrong, and what.
     chromium.wait_text("attention.")
     item = "//h2[.='Needs attention']/following::li[contains(., 'orders') and contains(., '200 messages')]"
-    assert "nobody takes them" in chromium.find(item).text
+    assert "nobody takes them" in chromium.text_of(item)
     chromium.press("Look at the queue", item)
 
     # Why, in words, and what to do.

@@ -144,7 +144,7 @@ def settle(chromium, name, broker):
         chromium.press("Start")
         chromium.wait_text("ends by itself")
         filling.send(broker.channel, 2)
-        chromium.find("//summary[contains(., 'order.')]").click()
+        chromium.click("//summary[contains(., 'order.')]")
         chromium.press("Stop")
         chromium.wait_text("It has ended")
 

@@ -36,7 +36,7 @@ def test_the_session_is_a_host_cookie_and_the_certificates_days_are_counted(chro
     assert cookie["secure"] and cookie["httpOnly"] and cookie["path"] == "/"
     assert cookie["sameSite"] == "Strict"
     chromium.wait(lambda: chromium.has("//div[@class='tile ' and contains(., 'Certificate')]"), "a tile")
-    tile = chromium.find("//div[contains(@class, 'tile') and contains(., 'Certificate')]").text
+    tile = chromium.text_of("//div[contains(@class, 'tile') and contains(., 'Certificate')]")
     left = datetime.timedelta(days=20).days
     assert f"{left} days" in tile or f"{left - 1} days" in tile
     assert "https" in tile
