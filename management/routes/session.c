@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signing in to the console and out of it. The password was checked before the handler runs, in the
  * way of every login (admission.c). */
+#include <event2/http.h>
 #include <stdio.h>
 
 #include "management/http/http_check.h"
@@ -62,9 +63,12 @@ static void
 set_cookie(struct call *call, const char *id, const char *more)
 {
     char cookie[256];
+    char name[COOKIE_NAME_SIZE];
     bool is_tls = call->connection->peer.is_tls;
-    (void)snprintf(cookie, sizeof(cookie), "%s=%s; Path=/; HttpOnly; SameSite=Strict%s%s",
-                   http_cookie_name(is_tls), id, is_tls ? "; Secure" : "", more);
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(call->http);
+    http_cookie_name(evhttp_find_header(headers, "Host"), is_tls, name);
+    (void)snprintf(cookie, sizeof(cookie), "%s=%s; Path=/; HttpOnly; SameSite=Strict%s%s", name, id,
+                   is_tls ? "; Secure" : "", more);
     call_add_header(call, "Set-Cookie", cookie);
 }
 
