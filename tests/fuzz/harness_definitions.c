@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "broker/examine.h"
-#include "cli/definitions_yaml.h"
+#include "cli/definitions/definitions_yaml.h"
 #include "config/literal.h"
 #include "management/definitions/definitions_apply.h"
 #include "management/definitions/definitions_write.h"
