@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "broker/expression.h"
+#include "broker/names/expression.h"
 #include "config/literal.h"
 #include "exchanges/exchange.h"
 #include "queues/policy.h"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "broker/expression.h"
+#include "broker/names/expression.h"
 #include "cli/definitions/rights_words.h"
 #include "cli/definitions/yaml_text.h"
 #include "config/expression.h"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "broker/units_text.h"
+#include "broker/explain/units_text.h"
 #include "cli/definitions/definitions_known.h"
 #include "cli/definitions/definitions_users.h"
 #include "cli/definitions/queue_words.h"

@@ -11,7 +11,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
-#include "broker/core.h"
+#include "broker/core/core.h"
 #include "broker/machine.h"
 #include "broker/tls_settings.h"
 #include "cli/doctor/doctor_broker.h"

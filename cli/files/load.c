@@ -3,7 +3,7 @@
 #include "cli/files/load.h"
 
 #include "base/clock.h"
-#include "broker/examine.h"
+#include "broker/plan/examine.h"
 #include "cli/files/certificates.h"
 #include "config/report.h"
 

@@ -4,7 +4,7 @@
 #ifndef BOURSE_CLI_FILES_OFFLINE_H
 #define BOURSE_CLI_FILES_OFFLINE_H
 
-#include "broker/core.h"
+#include "broker/core/core.h"
 #include "cli/command/command.h"
 
 struct offline {

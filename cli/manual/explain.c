@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "broker/plan_words.h"
+#include "broker/plan/plan_words.h"
 #include "cli/command/exits.h"
 #include "cli/text/reply_texts.h"
 #include "config/describe.h"

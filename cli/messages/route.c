@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the command line says becomes a question; who answers it (a core made from files) and how
- * the answer is printed (broker/route_text.h) are things apart. */
+ * the answer is printed (broker/explain/route_text.h) are things apart. */
 #include "cli/messages/route.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "amqp/table.h"
-#include "broker/route_text.h"
+#include "broker/explain/route_text.h"
 #include "cli/client/client.h"
 #include "cli/files/offline.h"
 #include "cli/text/message_headers.h"

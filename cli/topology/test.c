@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "broker/explain_route.h"
+#include "broker/explain/explain_route.h"
 #include "cli/files/load.h"
 #include "cli/files/offline.h"
 #include "cli/topology/test_file.h"

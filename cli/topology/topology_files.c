@@ -6,7 +6,7 @@
 
 #include "base/buffer.h"
 #include "base/random.h"
-#include "broker/password.h"
+#include "broker/passwords/password.h"
 #include "cli/files/load.h"
 
 enum { PIECE = 64 * 1024 };

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "broker/examine.h"
+#include "broker/plan/examine.h"
 #include "cli/definitions/definitions_yaml.h"
 #include "config/literal.h"
 #include "management/definitions/definitions_apply.h"

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "broker/examine.h"
+#include "broker/plan/examine.h"
 #include "cli/definitions/definitions_config.h"
 #include "management/definitions/definitions_read.h"
 #include "management/definitions/definitions_write.h"

@@ -2,7 +2,7 @@
 /* What `check` says of bad files, word for word: bad_files.txt holds them, each with what is to be
  * reported. A case is "=== NAME", the file, "-->", and the lines without "f.yaml:"; those that say
  * that a key has no effect yet are left out. */
-#include "broker/examine.h"
+#include "broker/plan/examine.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
