@@ -13,7 +13,7 @@
 #include "broker/connections/login.h"
 #include "broker/durability/durability.h"
 #include "broker/topology/vhost.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -24,7 +24,7 @@
 #include "broker/upkeep/expiry.h"
 #include "broker/upkeep/limits.h"
 #include "broker/upkeep/waiting.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 #include "broker/watch/tap.h"
 #include "broker/watch/trace.h"
 

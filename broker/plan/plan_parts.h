@@ -6,7 +6,7 @@
 
 #include "broker/plan/plan.h"
 #include "broker/topology/vhost.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 enum phase {
     PHASE_HOST,

@@ -9,7 +9,7 @@
 #include "broker/core/core_clock.h"
 #include "broker/topology/vhost.h"
 #include "broker/upkeep/queue_clocks.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 /* Reading the clocks walks what has come back. */
 void
