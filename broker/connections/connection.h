@@ -99,7 +99,7 @@ struct connection *connection_new_for_house(struct core *core, struct house *hou
 void connection_free(struct connection **connection);
 
 /* A frame's worth of work: see net/seam.h. `connection` may have changed state on return, but is
- * still there. */
+ * still there; connection_events.c. */
 void connection_on_method(struct connection *connection, uint16_t channel, struct bytes payload);
 /* `content` is what the event's place names, with a pin that passes to the connection; not set when
  * it names none, or when the content had to be refused. */
