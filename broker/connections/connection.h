@@ -207,11 +207,15 @@ void connection_drop_held(struct connection *connection);
 /* Holds an event that a handler could not carry out yet (STATUS_AGAIN). */
 void connection_hold_again(struct connection *connection, uint16_t channel, struct bytes payload);
 
-/* Compares memory with the mark and turns the alarm on or off for all. */
+/* Alarms; alarms.c. Compares memory with the mark and turns the alarm on or off for all. */
 void core_check_memory(struct core *core);
 void core_set_alarm(struct core *core, enum core_alarm alarm, bool is_on);
 
 /* Why publishers are blocked: "low on memory"; empty: nothing that anybody is told of. */
 const char *core_alarm_reason(const struct core *core);
+
+/* Tells a client that wants to know it that it is blocked, and that it no longer is; idempotent. */
+void connection_send_blocked(struct connection *connection);
+void connection_send_unblocked(struct connection *connection);
 
 #endif
