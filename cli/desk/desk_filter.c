@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "cli/client/client.h"
 #include "cli/command/pairs.h"
+#include "cli/command/whole_number.h"
 
 /* Those whose value goes on as it is. */
 static const char *const members[DESK_FILTER_OPTION_COUNT] = {
@@ -162,17 +163,8 @@ int
 desk_read_number(json_int_t *out, const struct command_line *line, size_t option, json_int_t max,
                  const struct command_io *io)
 {
-    const char *text = line->options[option];
-    char *end;
-    if (text == NULL) {
-        return COMMAND_OK;
-    }
-    errno = 0;
-    json_int_t number = strtoll(text, &end, 10);
-    if (end == text || *end != '\0' || errno != 0 || number < 1 || number > max) {
-        return command_misused(io, "--%s \"%s\" is not a number, 1 to %lld",
-                               line->command->options[option].name, text, max);
-    }
-    *out = number;
-    return COMMAND_OK;
+    uint64_t number = (uint64_t)*out;
+    int result = whole_number_read(&number, line, option, (uint64_t)max, io);
+    *out = (json_int_t)number;
+    return result;
 }
