@@ -188,7 +188,7 @@ fill(struct desk_job *job, const struct desk_order *request)
 static uint64_t
 count_meant(const struct queue *queue, const struct desk_filter *filter)
 {
-    uint32_t places = filter->places == 0 ? DESK_EVERYWHERE : filter->places;
+    uint32_t places = filter->places;
     uint64_t count = 0;
     count += (places & 1U << DESK_READY) != 0 ? queue->ready_count : 0;
     count += (places & 1U << DESK_UNACKED) != 0 ? queue->unacked_count : 0;

@@ -132,6 +132,10 @@ read_target(struct call *call, const json_t *body, struct replay_target *target)
         return false;
     }
     bool is_to_exchange = target->to == REPLAY_TO_EXCHANGE;
+    if (is_to_exchange && !has_exchange) {
+        call_fail(call, 400, "\"exchange\" is missing; \"\" is the default exchange");
+        return false;
+    }
     if (is_to_exchange != has_exchange || (target->routing_key.data != NULL && !is_to_exchange)) {
         call_fail(call, 400, "\"exchange\" and \"routing_key\" go with \"to\": \"exchange\"");
         return false;

@@ -184,6 +184,22 @@ def test_a_replay_to_an_exchange_takes_a_key(api, dead):
     api.delete("/api/queues/%2F/mine-other")
 
 
+def test_a_replay_to_an_exchange_needs_one_and_one_to_the_origin_takes_none(api, dead):
+    told = {"to": "exchange"}, {"to": "origin", "exchange": "x"}, {"to": "origin", "routing_key": "k"}
+    reasons = [api.post(f"{DESK}/{dead}/replay", body)[1]["reason"] for body in told]
+    assert reasons[0] == '"exchange" is missing; "" is the default exchange'
+    assert reasons[1] == reasons[2] == '"exchange" and "routing_key" go with "to": "exchange"'
+
+
+def test_what_is_at_consumers_is_not_counted_as_meant(broker, api, dead):
+    client = broker.open(user="admin", password="secret").channel()
+    client.get(dead, no_ack=False)
+    for places, total in ((["unacked"], 0), (["unacked", "ready"], 2), (None, 2)):
+        body = {"dry_run": True, "wait": True, "filter": {"places": places} if places else {}}
+        assert api.post(f"{DESK}/{dead}/replay", body)[1]["total"] == total, places
+    client.connection.close()
+
+
 def test_a_slow_replay_is_cancelled(api, dead):
     status, answer = api.post(f"{DESK}/{dead}/replay", {"rate": 1})
     assert status == 202

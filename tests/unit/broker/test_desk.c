@@ -408,6 +408,66 @@ Test(desk, a_replayed_message_goes_back_to_where_it_died_and_says_so)
     cr_expect(eq(u64, rig->core->counters.desk_replayed, 2));
 }
 
+static void
+publish_forged(const char *key, int64_t replay_count)
+{
+    struct buffer headers;
+    struct buffer block;
+    buffer_init(&headers);
+    buffer_init(&block);
+    table_put_text(&headers, "x-first-death-queue", bytes_of("forged"));
+    table_put_text(&headers, "x-last-death-reason", bytes_of("forged"));
+    table_put_integer(&headers, "x-replay-count", replay_count);
+    struct properties properties = {.flags = PROPERTY_HEADERS, .headers = buffer_bytes(&headers)};
+    properties_encode(&block, &properties);
+    rig_publish_as(rig, a, 1,
+                   &(struct rig_publish){.exchange = "",
+                                         .routing_key = key,
+                                         .properties = buffer_bytes(&block),
+                                         .body = bytes_of("m"),
+                                         .has_headers = true});
+    buffer_fini(&block);
+    buffer_fini(&headers);
+}
+
+/* docs/dead-letter-desk.md: before the first death, and after it. */
+Test(desk, what_a_client_says_of_deaths_counts_for_nothing)
+{
+    declare_source("orders", "dead");
+    declare_queue(rig, a, "dead");
+    publish_forged("dead", 1);
+    publish_forged("orders", 1);
+    reject_all_of("orders", 1);
+    browse("dead", NULL);
+    cr_assert(eq(u32, outcome.shown_count, 2));
+    cr_expect(eq(str, outcome.shown[0].origin, ""));
+    cr_expect(eq(str, outcome.shown[0].reason, ""));
+    cr_expect(eq(str, outcome.shown[1].origin, "orders"));
+    cr_expect(eq(str, outcome.shown[1].reason, "rejected"));
+}
+
+/* The next replay would count beyond what the header holds. */
+Test(desk, a_number_of_replays_that_cannot_be_is_none)
+{
+    static const int64_t counts[] = {INT64_MAX, INT64_MIN, -1};
+    declare_queue(rig, a, "q");
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        publish_forged("q", counts[i]);
+    }
+    struct desk_order request = {
+        .action = DESK_REPLAY,
+        .target = {.to = REPLAY_TO_EXCHANGE,
+                   .exchange = bytes_of(""),
+                   .routing_key = bytes_of("q")},
+    };
+    desk_run(rig, "q", &request, pump, &outcome);
+    browse("q", NULL);
+    cr_assert(eq(u32, outcome.shown_count, 3));
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_expect(eq(i64, outcome.shown[i].replay_count, 1));
+    }
+}
+
 /* A consumer that counts by these headers would give up at once. */
 Test(desk, a_replayed_message_says_nothing_of_the_attempts_before)
 {
