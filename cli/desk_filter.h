@@ -20,7 +20,9 @@ enum desk_filter_option {
     FILTER_HEADER,
     FILTER_MESSAGE_ID,
     FILTER_OLDER,
+    FILTER_YOUNGER,
     FILTER_BATCH,
+    FILTER_NOT_BATCH,
     FILTER_PLACE,
     DESK_FILTER_OPTION_COUNT,
 };
@@ -36,7 +38,9 @@ enum desk_filter_option {
     [FILTER_HEADER] = {"header", "NAME=VALUE", "those with this header"},                          \
     [FILTER_MESSAGE_ID] = {"message-id", "TEXT", "those with this in their message-id"},           \
     [FILTER_OLDER] = {"older", "AGE", "those in the queue for longer, such as 30s or 24h"},        \
+    [FILTER_YOUNGER] = {"younger", "AGE", "those in the queue for less long"},                     \
     [FILTER_BATCH] = {"replayed-in", "BATCH", "those that were part of this replay"},              \
+    [FILTER_NOT_BATCH] = {"not-replayed-in", "BATCH", "those that were not"},                      \
     [FILTER_PLACE] = {"place", "ready|waiting|parked|unacked", "those that are there"}
 /* clang-format on */
 
