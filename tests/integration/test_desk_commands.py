@@ -83,6 +83,16 @@ def test_a_second_run_leaves_out_what_has_failed_again(run, dead):
     assert len(rows(run, "dlq", "show", dead, "--replayed-in", "b")) == 2
 
 
+# docs/migrating-from-rabbitmq.md: what `drain` brings was not written by this broker, whatever it says.
+def test_dead_letters_of_another_broker_are_sent_on_by_their_headers(run):
+    run("purge", "dead")
+    run("purge", "orders")
+    run("publish", "", "dead", "old", "--header", "x-first-death-queue=orders")
+    assert "0 messages would be replayed" in run("dlq", "replay", "dead", "--dry-run").stdout
+    words = ("--header", "x-first-death-queue=orders", "--to", "amq.default", "--key", "orders", "--wait")
+    assert run("dlq", "replay", "dead", *words).stdout == "1 message replayed\n  1 to orders\n"
+
+
 def test_messages_beyond_the_groups_that_are_shown_are_told(run, broker):
     run("queue", "declare", "many")
     channel = broker.open().channel()
