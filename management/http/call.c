@@ -182,7 +182,9 @@ call_give_up(struct call *call)
 void
 call_time_out(struct call *call)
 {
-    call_fail(call, 503, "the broker has not answered within %d seconds",
+    call_fail(call, 503,
+              "the broker has not answered within %d seconds: its disk may be full or slow, and "
+              "what was asked may still be done",
               call->connection->allowed_s);
     call_give_up(call);
 }

@@ -111,6 +111,16 @@ def test_two_signals_that_come_together_end_a_broker_that_waits_for_the_disk(dis
     assert disk.broker.wait_exit(PATIENCE_S) in (-signal.SIGTERM, -signal.SIGINT)
 
 
+# What was asked is in the log, behind the flush that hangs: nobody may take it for undone.
+def test_who_asks_for_a_change_hears_that_it_may_still_be_done(disk):
+    publish_confirmed(disk.broker.open().channel())
+    disk.hang()
+    api = ControlSocket(disk.data / "bourse.sock")
+    status, answer = api.ask("PUT", "/api/policies/%2F/p", {"pattern": "^a", "definition": {"max-length": 5}})
+    assert status == 503 and "what was asked may still be done" in answer["reason"]
+    api.close()
+
+
 # docs/dead-letter-desk.md: whoever waits for a job is answered within eight seconds, on disk or not.
 def test_a_job_of_the_desk_that_is_not_on_disk_says_so(disk):
     channel = disk.broker.open().channel()
