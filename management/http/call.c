@@ -260,14 +260,14 @@ call_flag(const struct call *call, const char *name)
     return value != NULL && strcmp(value, "true") == 0;
 }
 
-json_t *
-call_json(struct call *call)
+static json_t *
+parse_body(struct call *call, json_t *(*read)(struct bytes text, char why[static JSON_WHY_SIZE]))
 {
     char why[JSON_WHY_SIZE] = "there is no memory for it";
     if (call->json != NULL) {
         return call->json;
     }
-    json_t *json = call->body.size == 0 ? json_object() : json_read(call->body, why);
+    json_t *json = call->body.size == 0 ? json_object() : read(call->body, why);
     if (json == NULL) {
         call_fail(call, 400, "the body is no JSON: %s", why);
     } else if (!json_is_object(json)) {
@@ -277,6 +277,18 @@ call_json(struct call *call)
     }
     call->json = json;
     return json;
+}
+
+json_t *
+call_json(struct call *call)
+{
+    return parse_body(call, json_read);
+}
+
+json_t *
+call_json_zeros(struct call *call)
+{
+    return parse_body(call, json_read_zeros);
 }
 
 /* Answering ---------------------------------------------------------------------------------- */

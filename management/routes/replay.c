@@ -175,7 +175,7 @@ handle_replay(struct call *call)
     static const char *const names[] = {"to",    "exchange", "routing_key", "filter",
                                         "limit", "dry_run",  "rate",        "batch",
                                         "note",  "wait",     NULL};
-    const json_t *body = call_json(call);
+    const json_t *body = call_json_zeros(call);
     if (body == NULL || !json_has_only(call, body, names)) {
         return;
     }
@@ -213,7 +213,7 @@ void
 handle_drop(struct call *call)
 {
     static const char *const names[] = {"filter", "limit", "note", "wait", "all", NULL};
-    const json_t *body = call_json(call);
+    const json_t *body = call_json_zeros(call);
     if (body == NULL || !json_has_only(call, body, names)) {
         return;
     }
