@@ -350,6 +350,7 @@ put_filter(struct buffer *out, const struct desk_filter *filter)
     put_number(out, "ids", filter->ids == NULL ? 0 : filter->id_count);
     put_pair(out, "exchange", filter->exchange);
     put_pair(out, "key", filter->routing_key);
+    put_pair(out, "origin_key", filter->origin_key);
     put_pair(out, "origin", filter->origin_queue);
     put_pair(out, "reason", filter->reason);
     put_pair(out, "class", filter->error_class);

@@ -11,10 +11,11 @@
 
 /* Those whose value goes on as it is. */
 static const char *const members[DESK_FILTER_OPTION_COUNT] = {
-    [FILTER_ORIGIN] = "origin_queue", [FILTER_REASON] = "reason",
-    [FILTER_CLASS] = "error_class",   [FILTER_KEY] = "routing_key",
-    [FILTER_EXCHANGE] = "exchange",   [FILTER_MESSAGE_ID] = "message_id",
-    [FILTER_BATCH] = "batch",         [FILTER_NOT_BATCH] = "not_batch",
+    [FILTER_ORIGIN] = "origin_queue",   [FILTER_REASON] = "reason",
+    [FILTER_CLASS] = "error_class",     [FILTER_KEY] = "routing_key",
+    [FILTER_EXCHANGE] = "exchange",     [FILTER_MESSAGE_ID] = "message_id",
+    [FILTER_ORIGIN_KEY] = "origin_key", [FILTER_BATCH] = "batch",
+    [FILTER_NOT_BATCH] = "not_batch",
 };
 
 static int

@@ -16,6 +16,7 @@ enum desk_filter_option {
     FILTER_REASON,
     FILTER_CLASS,
     FILTER_KEY,
+    FILTER_ORIGIN_KEY,
     FILTER_EXCHANGE,
     FILTER_HEADER,
     FILTER_MESSAGE_ID,
@@ -34,6 +35,7 @@ enum desk_filter_option {
     [FILTER_REASON] = {"reason", "TEXT", "those that died last for this reason"},                  \
     [FILTER_CLASS] = {"class", "TEXT", "those whose failure note gives this class"},               \
     [FILTER_KEY] = {"routing-key", "KEY", "those with this key, or that had it before they died"}, \
+    [FILTER_ORIGIN_KEY] = {"origin-key", "KEY", "those that had it: the key of their group"},      \
     [FILTER_EXCHANGE] = {"exchange", "EXCHANGE", "those that were published there last"},          \
     [FILTER_HEADER] = {"header", "NAME=VALUE", "those with this header"},                          \
     [FILTER_MESSAGE_ID] = {"message-id", "TEXT", "those with this in their message-id"},           \

@@ -29,8 +29,8 @@ function choose(main) {
 // One queue ------------------------------------------------------------------------------------
 
 // What a group is as a filter: exactly its messages. An empty word is for those that have none.
-const filterOf = (group) => Object.fromEntries(["origin_queue", "reason", "error_class",
-  "routing_key"].map((name) => [name, group[name] ?? ""]));
+const filterOf = (group) => Object.fromEntries([["origin_queue"], ["reason"], ["error_class"],
+  ["origin_key", "routing_key"]].map(([name, member]) => [name, group[member || name] ?? ""]));
 
 const between = (from, to) => from === to ? from : `${from} to ${to}`;
 

@@ -310,6 +310,58 @@ Test(desk, filters_are_about_what_a_message_says_and_where_it_is_from)
     cr_expect(eq(str, (char *)shown_bodies(&outcome), "4"));
 }
 
+/* The filter of a group must mean nothing else: what is dropped is gone. */
+Test(desk, messages_are_chosen_by_the_key_of_their_group_alone)
+{
+    declare_source("orders", "dead");
+    declare_queue(rig, a, "dead");
+    declare_exchange(rig, a, "x", "fanout", NULL);
+    bind_queue(rig, a, "orders", "x", "");
+    publish("", "orders", "1", "id-1", "a");
+    publish("x", "dead", "2", "id-2", "a");
+    reject_all_of("orders", 2);
+    browse("dead", &(struct desk_filter){.routing_key = bytes_of("dead")});
+    cr_expect(eq(str, (char *)shown_bodies(&outcome), "1 2"));
+    browse("dead", &(struct desk_filter){.origin_key = bytes_of("dead")});
+    cr_expect(eq(str, (char *)shown_bodies(&outcome), "2"));
+    browse("dead", &(struct desk_filter){.origin_key = bytes_of("orders")});
+    cr_expect(eq(str, (char *)shown_bodies(&outcome), "1"));
+}
+
+/* JSON has U+FFFD for an octet that is of no character, and nobody can ask for anything else. */
+Test(desk, a_text_that_is_not_utf8_is_asked_for_as_it_is_shown)
+{
+    static const struct {
+        const char *wanted;
+        uint32_t count;
+    } rows[] = {
+        {"\xef\xbf\xbd"
+         "a\xc3\xbc",
+         1},
+        {"\xff"
+         "a\xc3\xbc",
+         1},
+        {"\xef\xbf\xbd"
+         "a",
+         0},
+        {"\xef\xbf\xbd"
+         "a\xc3\xbc"
+         "b",
+         0},
+        {"\xef\xbf\xbd", 0},
+        {"", 0},
+    };
+    declare_queue(rig, a, "q");
+    publish("", "q", "1", "id-1",
+            "\xff"
+            "a\xc3\xbc");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        browse("q", &(struct desk_filter){.header_name = bytes_of("kind"),
+                                          .header_text = bytes_of(rows[i].wanted)});
+        cr_expect(eq(u32, outcome.shown_count, rows[i].count), "row %zu", i);
+    }
+}
+
 Test(desk, groups_count_what_has_the_same_origin_reason_class_and_key)
 {
     declare_source("orders", "dead");
