@@ -384,7 +384,7 @@ outcome_of(enum desk_state state)
     return bytes_of(state == DESK_IS_DONE        ? "done"
                     : state == DESK_IS_CANCELLED ? "cancelled"
                     : state == DESK_HAS_GIVEN_UP ? "given up"
-                                                 : "");
+                                                 : "interrupted");
 }
 
 void
@@ -412,7 +412,7 @@ audit_job(struct core *core, const struct desk_job *job, enum audit_phase phase)
         .filter = buffer_bytes(&filter),
         .target = buffer_bytes(&target),
         .note = request->note,
-        .outcome = outcome_of(progress->state),
+        .outcome = phase == AUDIT_BEGUN ? bytes_of("") : outcome_of(progress->state),
         .done_count = progress->done_count,
         .stayed_count = progress->no_target_count + progress->too_large_count +
                         progress->unreadable_count + progress->not_allowed_count,

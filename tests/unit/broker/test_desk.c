@@ -1096,6 +1096,31 @@ Test(desk, what_was_done_can_be_read_and_is_in_the_log)
     cr_expect(rig_logged(rig, "batch=\"batch-7\""));
 }
 
+/* Whoever stops a broker finds out afterwards how far its replay came. */
+Test(desk, a_replay_that_a_stop_ends_says_how_far_it_came)
+{
+    declare_source("orders", "dead");
+    declare_queue(rig, a, "dead");
+    publish("", "orders", "1", "id-1", "a");
+    publish("", "orders", "2", "id-2", "a");
+    reject_all_of("orders", 2);
+    struct desk_order request = {.action = DESK_REPLAY, .rate = 1, .user = bytes_of("ops")};
+    desk_begin_job(rig, "dead", &request, &outcome);
+    pump();
+    core_hold_publishers(rig->core);
+    const struct audit_entry *ended = audit_next(rig->core, 1);
+    cr_assert(ne(ptr, (void *)ended, NULL));
+    cr_expect(eq(int, (int)ended->phase, AUDIT_ENDED));
+    cr_expect(bytes_equal_text(ended->outcome, "interrupted"));
+    cr_expect(eq(u64, ended->done_count, 1));
+    for (int i = 0; i < 10; i++) {
+        rig_step(rig, 1000);
+    }
+    cr_expect(outcome.is_done);
+    cr_expect(eq(u64, ready_count(rig, "orders"), 1));
+    cr_expect(eq(ptr, (void *)audit_next(rig->core, 2), NULL), "told twice");
+}
+
 Test(desk, the_audit_keeps_the_last_ones)
 {
     declare_queue(rig, a, "q");
