@@ -72,10 +72,21 @@ set_cookie(struct call *call, const char *id, const char *more)
     call_add_header(call, "Set-Cookie", cookie);
 }
 
+/* A browser forgets the one that it had; nobody shall find it. */
+static void
+end_former(struct call *call)
+{
+    char former[COOKIE_SIZE];
+    if (http_session_cookie(call->http, call->connection->peer.is_tls, former)) {
+        sessions_end(&call->management->sessions, former);
+    }
+}
+
 void
 handle_session_begin(struct call *call)
 {
     struct random_source random = random_system();
+    end_former(call);
     const struct session *session =
         sessions_begin(&call->management->sessions, &random, &call->user, server_now_ms());
     set_cookie(call, session->id, "");

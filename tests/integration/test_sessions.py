@@ -98,6 +98,21 @@ def test_a_session_that_has_ended_is_none(server, session):
     assert call(server, "GET", "/api/whoami", None, {"Cookie": session["Cookie"].split("=")[0] + "=" + "A" * 22})[0] == 401
 
 
+# Whoever had the former one, or had put it there, has nothing by it.
+def test_signing_in_again_is_another_session_and_ends_the_former(server, session):
+    status, headers, _ = call(server, "POST", "/api/bourse/session", {"name": "guest", "password": "guest"},
+                              {**JSON, "Cookie": session["Cookie"]})
+    assert status == 201
+    cookie = headers["Set-Cookie"].split(";")[0]
+    assert cookie != session["Cookie"]
+    assert call(server, "GET", "/api/whoami", None, {"Cookie": cookie})[0] == 200
+    assert call(server, "GET", "/api/whoami", None, session)[0] == 401
+    # A password that is wrong ends nothing.
+    assert call(server, "POST", "/api/bourse/session", {"name": "guest", "password": "wrong"},
+                {**JSON, "Cookie": cookie})[0] == 401
+    assert call(server, "GET", "/api/whoami", None, {"Cookie": cookie})[0] == 200
+
+
 @pytest.mark.parametrize("query", ["watch=%2Fapi%2Fwhoami", "watch=%2Fnothing", "watch=x",
                                    "watch=%2Fapi%2Fbourse%2Fevents", "watch=%2F",
                                    "&".join(["watch=%2Fapi%2Foverview"] * 9)])
