@@ -103,7 +103,7 @@ copy_clocks(struct core *core, struct queue *queue, struct survey_queue *row)
     row->oldest_unacked_ms = reading.oldest_unacked_ms;
     row->rates = reading.rates[RATE_10_S];
     row->wait_count = reading.wait_count;
-    row->wait_sum_ms = reading.wait_sum_ms;
+    row->wait_sum_ms = reading.waits.sum_ms;
 }
 
 /* Rows of a vhost share its name. The struct of a vhost stays as long as the core. */

@@ -22,11 +22,12 @@ struct metric_totals {
     struct process_figures process;
     struct store_flushes flushes;
     uint64_t log_lines_dropped;
-    uint64_t reload_succeeded;  /* 1: the last reload did, or there was none */
-    uint64_t dead_lettered;     /* messages, for all reasons */
-    uint64_t logins;            /* succeeded and failed */
-    uint64_t topology_drift;    /* differences, at the last look */
-    uint64_t alarm_descriptors; /* 1: hardly a descriptor is left */
+    uint64_t reload_succeeded;        /* 1: the last reload did, or there was none */
+    uint64_t dead_lettered;           /* messages, for all reasons */
+    uint64_t logins;                  /* succeeded and failed */
+    uint64_t messages, message_bytes; /* ready and not acknowledged */
+    uint64_t topology_drift;          /* differences, at the last look */
+    uint64_t alarm_descriptors;       /* 1: hardly a descriptor is left */
 };
 
 /* Fills in what is not of the core; `measure` is borrowed. */
