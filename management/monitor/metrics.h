@@ -34,9 +34,14 @@ struct metric_totals {
 void metrics_read_totals(struct management *management, const struct measure *measure,
                          struct metric_totals *totals_out);
 
-/* Totals that queues say of themselves on the same page are left out with `without_queues`. */
+/* What is wanted of the totals. */
+struct totals_style {
+    uint32_t sets;               /* of enum metric_set */
+    const char *rabbitmq_prefix; /* of RabbitMQ's names */
+    bool without_queues;         /* not what queues say of themselves on the same page */
+};
 void metrics_put_totals(struct buffer *out, struct management *management,
-                        const struct metric_totals *totals, uint32_t sets, bool without_queues);
+                        const struct metric_totals *totals, const struct totals_style *style);
 
 /* Who answers, on which endpoint ("aggregated", "per-object", "detailed"). `cluster_name` is what
  * somebody has named the cluster, as JSON has it; data NULL: nobody has. */

@@ -279,14 +279,13 @@ value_of(const struct total *total, const struct metric_totals *from)
 /* What is written ------------------------------------------------------------------------------ */
 
 static void
-put_total(struct buffer *out, const struct total *total, bool is_first, bool is_own, uint64_t value)
+put_total(struct buffer *out, const struct total *total, const char *rabbitmq_prefix,
+          uint64_t value)
 {
-    const char *prefix = is_own ? "bourse_" : "rabbitmq_";
-    const char *name = is_own ? total->own : total->rabbitmq;
-    if (is_first) {
-        metric_begin(out, prefix, name, total->kind, total->help);
-    }
-    metric_put_scaled(out, prefix, name, is_own ? total->own_labels : total->rabbitmq_labels, value,
+    bool is_own = rabbitmq_prefix == NULL;
+    metric_put_scaled(out, is_own ? "bourse_" : rabbitmq_prefix,
+                      is_own ? total->own : total->rabbitmq,
+                      is_own ? total->own_labels : total->rabbitmq_labels, value,
                       total->per_unit == 0 ? 1 : total->per_unit);
 }
 
@@ -296,16 +295,24 @@ is_of_queue(const char *name)
     return strncmp(name, "queue_", strlen("queue_")) == 0;
 }
 
+/* Without a prefix: our own names. */
 static void
-put_rows(struct buffer *out, const struct metric_totals *from, bool is_own, bool without_queues)
+put_rows(struct buffer *out, const struct metric_totals *from, const char *rabbitmq_prefix,
+         bool without_queues)
 {
     const char *last = "";
+    bool is_own = rabbitmq_prefix == NULL;
     for (size_t i = 0; i < ARRAY_LEN(totals); i++) {
         const char *name = is_own ? totals[i].own : totals[i].rabbitmq;
-        if (name != NULL && !(without_queues && is_of_queue(name))) {
-            put_total(out, &totals[i], strcmp(name, last) != 0, is_own, value_of(&totals[i], from));
-            last = name;
+        if (name == NULL || (without_queues && is_of_queue(name))) {
+            continue;
         }
+        if (strcmp(name, last) != 0) {
+            metric_begin(out, is_own ? "bourse_" : rabbitmq_prefix, name, totals[i].kind,
+                         totals[i].help);
+        }
+        put_total(out, &totals[i], rabbitmq_prefix, value_of(&totals[i], from));
+        last = name;
     }
 }
 
@@ -318,7 +325,7 @@ put_histogram(struct buffer *out, const char *prefix, const char *name, const ch
 }
 
 static void
-put_sizes(struct buffer *out, const struct measure *measure, uint32_t sets)
+put_sizes(struct buffer *out, const struct measure *measure, const struct totals_style *style)
 {
     static const char *const bounds[MESSAGE_SIZE_BUCKET_COUNT] = {
         "100.0", "1000.0", "10000.0", "100000.0", "1e+06", "1e+07", "5e+07", "1e+08", "+Inf",
@@ -329,11 +336,11 @@ put_sizes(struct buffer *out, const struct measure *measure, uint32_t sets)
                                      .sum = measure->counters.message_bytes,
                                      .per_unit = 1};
     static const char help[] = "Size of bodies of published messages";
-    if ((sets & METRICS_OWN) != 0) {
+    if ((style->sets & METRICS_OWN) != 0) {
         put_histogram(out, "bourse_", "message_size_bytes", NULL, help, &sizes);
     }
-    if ((sets & METRICS_RABBITMQ) != 0) {
-        put_histogram(out, "rabbitmq_", "message_size_bytes", AMQP, help, &sizes);
+    if ((style->sets & METRICS_RABBITMQ) != 0) {
+        put_histogram(out, style->rabbitmq_prefix, "message_size_bytes", AMQP, help, &sizes);
     }
 }
 
@@ -481,17 +488,17 @@ metrics_put_identity(struct buffer *out, const struct management *management, co
 
 void
 metrics_put_totals(struct buffer *out, struct management *management,
-                   const struct metric_totals *from, uint32_t sets, bool without_queues)
+                   const struct metric_totals *from, const struct totals_style *style)
 {
-    put_sizes(out, from->measure, sets);
-    if ((sets & METRICS_OWN) != 0) {
-        put_rows(out, from, true, without_queues);
+    put_sizes(out, from->measure, style);
+    if ((style->sets & METRICS_OWN) != 0) {
+        put_rows(out, from, NULL, style->without_queues);
         put_times(out, from);
         put_waits(out, from->measure);
         put_certificates(out, management);
         put_alerts(out, from->measure);
     }
-    if ((sets & METRICS_RABBITMQ) != 0) {
-        put_rows(out, from, false, without_queues);
+    if ((style->sets & METRICS_RABBITMQ) != 0) {
+        put_rows(out, from, style->rabbitmq_prefix, style->without_queues);
     }
 }

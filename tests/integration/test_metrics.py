@@ -207,6 +207,35 @@ def test_details_are_of_the_families_and_queues_that_are_asked_for(broker):
     assert status == 400 and "queue_colours" in text
 
 
+# Whoever scrapes /metrics and this has each of RabbitMQ's names once.
+def test_what_is_said_once_has_names_of_its_own_in_detail(broker):
+    families = scrape(broker, "/metrics/detailed?family=connection_churn_metrics&prefix=rabbitmq")
+    assert "rabbitmq_detailed_connections_opened_total" in families
+    assert [name for name in families if not name.startswith("rabbitmq_detailed_")] == [
+        "rabbitmq_build_info", "rabbitmq_identity_info"]
+
+
+def test_details_of_several_vhosts(broker):
+    connection = http.client.HTTPConnection(*broker.addresses["http"][0], timeout=30)
+    headers = {"Authorization": "Basic " + base64.b64encode(b"guest:secret").decode(), "Content-Type": "application/json"}
+    for vhost in ("one", "two", "three"):
+        for path in (f"/api/vhosts/{vhost}", f"/api/queues/{vhost}/there"):
+            connection.request("PUT", path, "{}", headers)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 201
+    connection.close()
+
+    def shown(words):
+        families = scrape(broker, "/metrics/detailed?family=queue_consumer_count&prefix=rabbitmq&" + words)
+        return sorted(dict(labels)["vhost"] for _, labels in families["rabbitmq_detailed_queue_consumers"].samples)
+
+    assert shown("vhost=one&vhost=three") == ["one", "three"]
+    assert shown("vhost=two") == ["two"]
+    assert shown("vhost=one&vhost=none") == ["one"]
+    assert shown("vhost=one&vhost=two&queue=there") == ["one", "two"]
+
+
 # A queue over its limit is a metric, an item of what needs attention, and a line of log; dead
 # letters are counted where they lie.
 def test_a_queue_over_its_limit_is_told_of_everywhere(broker):
