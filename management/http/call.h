@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "base/random.h"
 #include "broker/request_desk.h"
-#include "broker/survey.h"
+#include "broker/survey/survey.h"
 #include "management/http/route.h"
 #include "management/json/json_reader.h"
 #include "management/json/json_writer.h"
@@ -71,7 +71,7 @@ struct call_ask {
 /* Takes `ask`. One at a time. */
 void call_ask(struct call *call, struct call_ask *ask);
 
-/* The caller's name for broker/house.h and surveys: data NULL for the house itself. */
+/* The caller's name for broker/connections/house.h and surveys: data NULL for the house itself. */
 struct bytes call_user_name(const struct call *call);
 
 /* What the caller may see, for surveys. */
@@ -86,6 +86,8 @@ bool call_flag(const struct call *call, const char *name); /* "true" */
 
 /* The body as a JSON object ({} when there is none); NULL: it was answered 400. */
 json_t *call_json(struct call *call);
+/* The same where texts may have an octet 0, as clients' keys, headers and bodies may. */
+json_t *call_json_zeros(struct call *call);
 
 /* Answers. ---------------------------------------------------------------------------------- */
 

@@ -8,9 +8,9 @@
 #include "amqp/reply.h"
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "broker/audit.h"
-#include "broker/durability.h"
-#include "broker/pending.h"
+#include "broker/changes/audit.h"
+#include "broker/desk/pending.h"
+#include "broker/durability/durability.h"
 #include "management/ask/queue_right.h"
 #include "management/routes/handlers.h"
 #include "management/views/desk_filter_json.h"
@@ -429,7 +429,7 @@ static void
 settle(struct call *call, enum pending_action action)
 {
     static const char *const names[] = {"key", "message_id", "all", "kinds", NULL};
-    const json_t *body = call_json(call);
+    const json_t *body = call_json_zeros(call);
     if (body == NULL || !json_has_only(call, body, names)) {
         return;
     }

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "broker/audit.h"
-#include "broker/house.h"
+#include "broker/changes/audit.h"
+#include "broker/connections/house.h"
 #include "management/http/call.h"
 #include "management/json/base64.h"
 #include "management/routes/handlers.h"

@@ -6,7 +6,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
-#include "broker/house.h"
+#include "broker/connections/house.h"
 #include "management/http/call.h"
 #include "management/json/base64.h"
 #include "management/routes/handlers.h"
@@ -194,7 +194,7 @@ read_message(struct call *call, const json_t *body, struct publish_ask *ask)
 void
 handle_publish(struct call *call)
 {
-    const json_t *body = call_json(call);
+    const json_t *body = call_json_zeros(call);
     if (body == NULL) {
         return;
     }
