@@ -364,6 +364,7 @@ run_broker(struct server *server, struct config *config)
     if (!has_tls(config)) {
         tls_library_leave_texts();
     }
+    service_starting(&server->service);
     bool is_built = build(server, config, why);
     config_free(&config);
     if (!is_built) {

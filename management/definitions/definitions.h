@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/map.h"
 
 #include <stdint.h>
 
@@ -90,6 +91,7 @@ struct definitions {
     struct arena arena; /* owns everything below */
     DEFINITIONS_LIST(struct definitions_user) users;
     DEFINITIONS_LIST(struct definitions_vhost) vhosts;
+    struct map vhost_places; /* size_t by name: where in `vhosts` it was put */
     DEFINITIONS_LIST(struct definitions_permission) permissions;
     DEFINITIONS_LIST(struct definitions_topic_permission) topic_permissions;
     DEFINITIONS_LIST(struct definitions_parameter) parameters;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "broker/changes/audit.h"
 #include "broker/connections/house.h"
 #include "management/ask/caller_house.h"
 #include "management/json/base64.h"
@@ -133,6 +134,19 @@ has_to_settle(const struct get_ask *ask)
            ask->settled < ask->count;
 }
 
+/* In one batch with the first that goes. */
+static void
+tell_audit(const struct get_ask *ask)
+{
+    bool is_rejected = ask->mode == GET_AND_REJECT;
+    if (ask->mode == GET_AND_TAKE || is_rejected) {
+        audit_method_again(ask->house->connection,
+                           &(struct audit_entry){.action = is_rejected ? AUDIT_REJECT : AUDIT_TAKE,
+                                                 .queue = call_name(ask->ask.call, 1),
+                                                 .done_count = ask->count});
+    }
+}
+
 static bool
 open_house(struct get_ask *ask, struct core *core)
 {
@@ -166,6 +180,9 @@ step(struct request *request, struct core *core, uint32_t *budget)
     while (has_to_settle(ask)) {
         if (*budget == 0) {
             return REQUEST_MORE;
+        }
+        if (ask->settled == 0) {
+            tell_audit(ask);
         }
         (*budget)--;
         settle_next(ask);
