@@ -137,38 +137,32 @@ path_new(const char *format, const struct command_line *line, const struct clien
     return whole;
 }
 
-/* Asks for `format` and what `more` adds to the query, and prints the list called `member`. */
+/* Asks for `format` with the command's filter, and prints the list called `member`. */
 static int
-print_list(const struct command_line *line, const struct command_io *io, const char *format,
-           const char *member, const struct column *columns, size_t column_count)
+print_list(struct client *client, const struct command_line *line, const struct output *output,
+           const char *format, const char *member, const struct column *columns,
+           size_t column_count)
 {
-    struct output output = output_of(line, io);
-    struct client *client;
     json_t *answer = NULL;
-    int result = client_open(&client, line, io);
-    char *path = result == COMMAND_OK ? path_new(format, line, client, io) : NULL;
+    char *path = path_new(format, line, client, output->io);
+    client_allow(client, CLIENT_LOOK_SECONDS);
+    int result = path == NULL ? COMMAND_MISUSED : client_call(client, "GET", path, NULL, &answer);
     if (result == COMMAND_OK) {
-        client_allow(client, CLIENT_LOOK_SECONDS);
-        result = path == NULL ? COMMAND_MISUSED : client_call(client, "GET", path, NULL, &answer);
+        result = output_rows(output, columns, column_count, json_object_get(answer, member));
     }
     if (result == COMMAND_OK) {
-        result = output_rows(&output, columns, column_count, json_object_get(answer, member));
-    }
-    const char *next = json_string_value(json_object_get(answer, "next"));
-    if (result == COMMAND_OK && next != NULL && !output.is_quiet) {
-        fprintf(io->err, "there is more: --after %s\n", next);
+        list_say_next(line, output, answer);
     }
     json_decref(answer);
     free(path);
-    client_close(&client);
     return result;
 }
 
-int
-dlq_show_run(const struct command_line *line, const struct command_io *io)
+static int
+print_messages(struct client *client, const struct command_line *line, const struct output *output)
 {
     json_int_t count = 20;
-    if (desk_read_number(&count, line, SHOW_COUNT, COUNT_MAX, io) != COMMAND_OK) {
+    if (desk_read_number(&count, line, SHOW_COUNT, COUNT_MAX, output->io) != COMMAND_OK) {
         return COMMAND_MISUSED;
     }
     const char *after = line->options[SHOW_AFTER];
@@ -178,18 +172,30 @@ dlq_show_run(const struct command_line *line, const struct command_io *io)
     buffer_printf(&format, "/api/bourse/queues/{}/{}/peek?count=%lld%s%s", count,
                   after == NULL ? "" : "&after=", encoded);
     buffer_put_u8(&format, '\0');
-    int result = print_list(line, io, (const char *)buffer_bytes(&format).data, "messages",
-                            message_columns, ARRAY_LEN(message_columns));
+    int result = print_list(client, line, output, (const char *)buffer_bytes(&format).data,
+                            "messages", message_columns, ARRAY_LEN(message_columns));
     free(encoded);
     buffer_fini(&format);
     return result;
 }
 
+static int
+print_groups(struct client *client, const struct command_line *line, const struct output *output)
+{
+    return print_list(client, line, output, "/api/bourse/queues/{}/{}/groups?", "groups",
+                      group_columns, ARRAY_LEN(group_columns));
+}
+
+int
+dlq_show_run(const struct command_line *line, const struct command_io *io)
+{
+    return list_watch(line, io, print_messages);
+}
+
 int
 dlq_group_run(const struct command_line *line, const struct command_io *io)
 {
-    return print_list(line, io, "/api/bourse/queues/{}/{}/groups?", "groups", group_columns,
-                      ARRAY_LEN(group_columns));
+    return list_watch(line, io, print_groups);
 }
 
 /* Out as lines ------------------------------------------------------------------------------- */

@@ -69,15 +69,18 @@ queue_delete_run(const struct command_line *line, const struct command_io *io)
     return change_run(&change, line, io);
 }
 
-static void
+static int
 say_purged(const struct output *output, json_int_t count, const char *queue)
 {
     struct buffer name;
     buffer_init(&name);
     cell_put_escaped(&name, bytes_of(queue));
-    output_done(output, "%lld %s purged: %.*s", (long long)count,
-                count == 1 ? "message" : "messages", BYTES_FORMAT(buffer_bytes(&name)));
+    int result = output_result(
+        output, json_pack("{s:s, s:s, s:I}", "name", queue, "done", "purged", "messages", count),
+        "%lld %s purged: %.*s", (long long)count, count == 1 ? "message" : "messages",
+        BYTES_FORMAT(buffer_bytes(&name)));
     buffer_fini(&name);
+    return result;
 }
 
 int
@@ -96,8 +99,8 @@ purge_run(const struct command_line *line, const struct command_io *io)
         free(path);
     }
     if (result == COMMAND_OK) {
-        say_purged(&output, json_integer_value(json_object_get(answer, "messages")),
-                   line->operands[0]);
+        result = say_purged(&output, json_integer_value(json_object_get(answer, "messages")),
+                            line->operands[0]);
     }
     json_decref(answer);
     client_close(&client);
@@ -310,7 +313,9 @@ unbind_run(const struct command_line *line, const struct command_io *io)
     }
     if (result == COMMAND_OK) {
         struct output output = output_of(line, io);
-        output_done(&output, "binding deleted");
+        result = output_result(
+            &output, json_pack("{s:s, s:s}", "name", line->operands[0], "done", "binding deleted"),
+            "binding deleted");
     }
     json_decref(arguments);
     client_close(&client);

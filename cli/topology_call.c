@@ -94,9 +94,9 @@ topology_plan(struct client *client, json_t *body, const struct config *config, 
 }
 
 void
-topology_print(const json_t *plan, const struct command_io *io)
+topology_print(const json_t *plan, FILE *out)
 {
-    fputs(text_of(plan, "text"), io->out);
+    fputs(text_of(plan, "text"), out);
 }
 
 json_int_t
@@ -116,11 +116,11 @@ is_terminal(const struct command_io *io)
 }
 
 static int
-ask(const struct command_io *io)
+ask(FILE *out, const struct command_io *io)
 {
     char answer[ANSWER_SIZE];
-    fputs("\nApply it? [y/N] ", io->out);
-    fflush(io->out);
+    fputs("\nApply it? [y/N] ", out);
+    fflush(out);
     if (fgets(answer, sizeof(answer), io->in) != NULL &&
         (strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0)) {
         return COMMAND_OK;
@@ -128,8 +128,9 @@ ask(const struct command_io *io)
     return command_error(io, COMMAND_FAILED, "nothing was changed: the answer was not yes");
 }
 
+/* `out` is where the plan was shown. */
 static int
-agree(const json_t *plan, bool says_yes, const struct command_io *io)
+agree(const json_t *plan, bool says_yes, FILE *out, const struct command_io *io)
 {
     if (!json_is_true(json_object_get(plan, "is_applicable"))) {
         return command_error(io, COMMAND_FAILED,
@@ -144,7 +145,7 @@ agree(const json_t *plan, bool says_yes, const struct command_io *io)
                              "nothing was changed: there is no terminal to ask on; say --yes, or "
                              "give the plan that was looked at with --plan");
     }
-    return ask(io);
+    return ask(out, io);
 }
 
 int
@@ -154,10 +155,11 @@ topology_carry_out(struct client *client, const char *path, json_t *body, const 
     json_t *applied = NULL;
     bool was_planned = json_object_get(body, "digest") != NULL;
     struct output output = output_of(line, io);
+    FILE *shown = output_is_text(&output) ? io->out : io->err;
     if (!output.is_quiet) {
-        topology_print(plan, io);
+        topology_print(plan, shown);
     }
-    int result = agree(plan, says_yes || was_planned, io);
+    int result = agree(plan, says_yes || was_planned, shown, io);
     if (result != COMMAND_OK) {
         return result;
     }
@@ -167,8 +169,11 @@ topology_carry_out(struct client *client, const char *path, json_t *body, const 
     json_object_del(body, "dry_run");
     result = topology_post(client, path, body, &applied, io);
     if (result == COMMAND_OK) {
-        output_done(&output, "applied: generation %" JSON_INTEGER_FORMAT,
-                    json_integer_value(json_object_get(applied, "generation")));
+        json_int_t generation = number_of(applied, "generation");
+        result = output_result(&output,
+                               json_pack("{s:I, s:s, s:s}", "generation", generation, "vhost",
+                                         text_of(applied, "vhost"), "done", "applied"),
+                               "applied: generation %" JSON_INTEGER_FORMAT, generation);
     }
     json_decref(applied);
     return result;

@@ -17,7 +17,7 @@ int topology_plan(struct client *client, json_t *body, const struct config *conf
                   json_t **plan_out, const struct command_io *io);
 
 /* Prints a plan, or drift: the text that came with it. */
-void topology_print(const json_t *plan, const struct command_io *io);
+void topology_print(const json_t *plan, FILE *out);
 
 /* How many steps a plan has, kept or not. */
 json_int_t topology_step_count(const json_t *plan);

@@ -419,6 +419,105 @@ def test_whoever_gives_no_password_after_all_gets_the_terminal_back():
     os.close(terminal)
 
 
+@pytest.fixture
+def ask():
+    """Commands to a broker of their own."""
+    with brokers.Bourse() as broker:
+        context = ("--context", os.path.join(broker.scratch, "data", "bourse.sock"))
+        yield lambda *words, **options: brokers.run_command(*words, *context, **options)
+
+
+def test_what_a_change_has_done_comes_in_each_form(ask, tmp_path):
+    name = "q \x1b,x"
+    assert json.loads(ask("queue", "declare", name, "-o", "json").stdout) == {
+        "name": name, "done": "queue declared"}
+    assert json.loads(ask("publish", "", name, "hello", "-o", "json").stdout) == {
+        "exchange": "", "routing_key": name, "done": "published"}
+    assert ask("purge", name, "-o", "csv").stdout == 'name,done,messages\n"q \\x1b,x",purged,1\n'
+    assert ask("queue", "delete", name, "-o", "name").stdout == "q \\x1b,x\n"
+    assert json.loads(ask("trace", "status", "-o", "json").stdout) == {
+        "vhost": "/", "tracing": False}
+    assert json.loads(ask("ping", "-o", "json").stdout)["took_ms"] >= 0
+    copied = json.loads(ask("backup", str(tmp_path / "copy"), "-o", "json").stdout)
+    assert copied["directory"] == str(tmp_path / "copy") and copied["files_copied"] >= 0
+
+
+def test_a_route_comes_in_each_form(ask, write_config):
+    path = write_config("""
+        bourse: 1
+        exchanges: {o: {type: topic}}
+        queues: {a: {from: [{exchange: o, key: "#"}]}, b: {from: [{exchange: o, key: x}]}}
+        """)
+    assert ask("apply", path, "--yes").returncode == 0
+    for words in (("route", "o", "y"), ("route", "--file", path, "o", "y")):
+        told = json.loads(ask(*words, "-o", "json").stdout)
+        assert told["arrives"] and [queue["name"] for queue in told["queues"]] == ["a"]
+        assert told["exchanges"][0]["misses"][0]["destination"] == "b"
+        assert ask(*words, "-o", "name").stdout == "a\n"
+        assert ask(*words, "-o", "csv").stdout == "name,from,reception\na,o,takes\n"
+        assert ask(*words, "-o", "wide").stdout == ask(*words).stdout == told["text"]
+        nowhere = ask(*words[:-2], "nope", "y", "-o", "json")
+        assert nowhere.returncode == 1 and json.loads(nowhere.stdout)["refusal"]["code"] == 404
+
+
+def test_plan_and_drift_come_in_each_form(ask, write_config):
+    path = write_config("""
+        bourse: 1
+        exchanges: {o: {}}
+        queues: {a: {from: [{exchange: o, key: k}]}}
+        """)
+    plan = ask("plan", path, "-o", "json")
+    assert plan.returncode == 2 and json.loads(plan.stdout)["counts"]["create"] == 3
+    assert plan.stdout == ask("plan", path, "--format", "json").stdout
+    assert ask("plan", path, "-o", "name").stdout.splitlines()[:3] == ["o", "a", "o"]
+    assert "o,binding,a,queue,k,create,,0\n" in ask("plan", path, "-o", "csv").stdout
+    applied = ask("apply", path, "--yes", "-o", "json")
+    assert json.loads(applied.stdout) == {"generation": 1, "vhost": "/", "done": "applied"}
+    assert "+ exchange o" in applied.stderr
+    assert ask("queue", "delete", "a").returncode == 0
+    drift = ask("drift", "-o", "csv")
+    assert drift.returncode == 2 and "a,queue,,,,/,gone,," in drift.stdout
+    assert json.loads(ask("drift", "-o", "json").stdout)[0]["count"] == 2
+    assert json.loads(ask("rollback", "1", "--yes", "-o", "json").stdout)["generation"] == 2
+
+
+def test_watching_goes_on_when_the_broker_is_back(tmp_path):
+    path = str(tmp_path / "watched.sock")
+    rows = (200, [{"name": "orders", "vhost": "/"}])
+    broker = FakeBroker(path)
+    broker.answers["GET /api/queues"] = rows
+    watch = subprocess.Popen([brokers.binary(), "ls", "queues", "--watch", "--context", path],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in watch.stdout:
+            if line.startswith("orders"):
+                break
+        broker.close()
+        os.unlink(path)
+        assert "no broker answers" in watch.stderr.readline()
+        assert "until it is back" in watch.stderr.readline()
+        broker = FakeBroker(path)
+        broker.answers["GET /api/queues"] = (200, [{"name": "later", "vhost": "/"}])
+        for line in watch.stdout:
+            if line.startswith("later"):
+                break
+        assert watch.poll() is None
+    finally:
+        watch.kill()
+        watch.communicate()
+        broker.close()
+
+
+def test_the_default_exchange_is_bound_by_nobody(ask):
+    ask("queue", "declare", "q")
+    for words in (("add", "", "q"), ("add", "amq.direct", "amq.default", "--to-exchange"),
+                  ("delete", "", "q", "--key", "q")):
+        done = ask("binding", *words)
+        assert done.returncode == 77, done
+        assert "ACCESS_REFUSED" in done.stderr and "the default exchange" in done.stderr
+        assert "every queue is bound to it under its own name" in done.stderr
+
+
 def test_a_real_broker_is_asked_and_changed(tmp_path):
     with brokers.Bourse() as broker:
         context = ("--context", os.path.join(broker.scratch, "data", "bourse.sock"))
@@ -473,7 +572,7 @@ def test_what_is_meant_is_guessed_and_a_group_lists_its_commands():
     assert "dlq replay QUEUE" in group and "dlq export QUEUE" in group and "--id" not in group
     for word, guess in (("queue", "queues"), ("conn", "connections"), ("polices", "policies")):
         assert f'did you mean "{guess}"' in brokers.run_command("ls", word).stderr
-    assert 'did you mean "format"' in brokers.run_command("drift", "-o", "json").stderr
+    assert 'did you mean "format"' in brokers.run_command("check", "-o", "json", "x").stderr
     assert '"bourse ls queues" here' in brokers.run_command("list_queues").stderr
     assert "options stand behind the command" in brokers.run_command("--context", "x", "ls").stderr
     assert "topic-permissions|generations\n" in brokers.run_command("help").stdout
