@@ -6,7 +6,6 @@
 #include "cli/reply_texts.h"
 
 enum {
-    HTTP_UNAUTHORIZED = 401,
     HTTP_FORBIDDEN = 403,
     HTTP_NOT_FOUND = 404,
     HTTP_METHOD = 405,

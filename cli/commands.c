@@ -648,14 +648,13 @@ static const struct command commands[] = {
     },
     {
         .name = "user role",
-        .operands = "USER ROLE",
+        .operands = "USER none|monitor|operator|admin",
         .operand_min = 2,
         .operand_max = 2,
         .summary = "say anew what one may do here",
         .details =
-            "ROLE is none, monitor, operator or admin. It replaces all tags that the user has,\n"
-            "\"protected\" among them. The password stays. Rights in virtual hosts are another\n"
-            "matter: \"bourse user rights\".\n",
+            "The role replaces all tags that the user has, \"protected\" among them. The password\n"
+            "stays. Rights in virtual hosts are another matter: \"bourse user rights\".\n",
         .shared = SHARED_BY_CLIENT,
         .run = user_role_run,
     },

@@ -78,9 +78,9 @@ topology_plan(struct client *client, json_t *body, const struct config *config, 
     json_t *plan = NULL;
     int result = topology_post(client, "/api/bourse/plan", body, &plan, io);
     if (result == COMMAND_OK) {
-        result = topology_put_passwords(body, config, json_object_get(plan, "salts"), io);
+        result = topology_put_passwords(client, body, config, json_object_get(plan, "salts"), io);
     }
-    if (result == COMMAND_OK && topology_has_passwords(config)) {
+    if (result == COMMAND_OK && json_object_size(json_object_get(body, "passwords")) > 0) {
         json_decref(plan);
         plan = NULL;
         result = topology_post(client, "/api/bourse/plan", body, &plan, io);

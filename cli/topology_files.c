@@ -90,15 +90,13 @@ topology_read_files(char *const *paths, size_t path_count, struct config **confi
 
 /* Passwords ------------------------------------------------------------------------------------ */
 
-bool
-topology_has_passwords(const struct config *config)
+/* Whether the broker has this password already. Where it may be asked, that is cheaper than to hash
+ * it, and it is the only way to know one that serve has read, of which there is no hash. */
+static bool
+is_known(struct client *client, const struct config_user *user, const char *salt)
 {
-    for (size_t i = 0; i < config->user_count; i++) {
-        if (config->users[i].password != NULL) {
-            return true;
-        }
-    }
-    return false;
+    return salt != NULL &&
+           client_is_password_of(client, (const char *)user->name.data, user->password);
 }
 
 static enum status
@@ -126,8 +124,8 @@ say_kept(const struct config_user *user, const struct command_io *io)
 }
 
 int
-topology_put_passwords(json_t *body, const struct config *config, const json_t *salts,
-                       const struct command_io *io)
+topology_put_passwords(struct client *client, json_t *body, const struct config *config,
+                       const json_t *salts, const struct command_io *io)
 {
     json_t *passwords = json_object();
     char hash[PASSWORD_HASH_SIZE];
@@ -136,11 +134,11 @@ topology_put_passwords(json_t *body, const struct config *config, const json_t *
         const struct config_user *user = &config->users[i];
         const char *name = (const char *)user->name.data;
         say_kept(user, io);
-        if (user->password == NULL) {
+        const char *salt = json_string_value(json_object_get(salts, name));
+        if (user->password == NULL || is_known(client, user, salt)) {
             continue;
         }
-        if (hash_password(user, json_string_value(json_object_get(salts, name)), hash) !=
-            STATUS_OK) {
+        if (hash_password(user, salt, hash) != STATUS_OK) {
             return command_error(io, COMMAND_FAILED, "there is no memory to hash a password in");
         }
         json_object_set_new(passwords, name, json_string(hash));
