@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "cli/client.h"
 #include "cli/definitions_config.h"
+#include "cli/definitions_sort.h"
 #include "cli/load.h"
 #include "config/literal.h"
 #include "management/definitions/definitions_read.h"
@@ -141,6 +142,9 @@ load_from(struct definitions *definitions, struct client *client, const struct c
         bool is_good =
             text != NULL && take_json(definitions, client_place(client), bytes_of(text), vhost, io);
         result = is_good ? COMMAND_OK : COMMAND_FAILED;
+        if (is_good) {
+            definitions_sort(definitions);
+        }
         free(text);
     }
     json_decref(answer);

@@ -125,10 +125,28 @@ skips_reserved(struct definitions_reader *reader, const char *kind, struct bytes
     return true;
 }
 
+/* What a Bourse has written beside it; other brokers write nothing there. */
+static bool
+read_ours(struct definitions_reader *reader, const json_t *row, bool *is_protected,
+          struct config_alert *alert)
+{
+    const json_t *ours = json_object_get(row, "bourse");
+    alert->has_ready = json_object_get(ours, "ready_above") != NULL;
+    alert->has_oldest = json_object_get(ours, "oldest_above_ms") != NULL;
+    if (ours != NULL && !json_is_object(ours)) {
+        return reader_fail(reader, "\"bourse\" is no object");
+    }
+    return ours == NULL ||
+           (reader_bool(reader, ours, "protect", is_protected) &&
+            reader_integer(reader, ours, "ready_above", 0, INT64_MAX, &alert->ready_above) &&
+            reader_integer(reader, ours, "oldest_above_ms", 1, INT64_MAX, &alert->oldest_above_ms));
+}
+
 static bool
 read_exchange(struct definitions_reader *reader, const json_t *row)
 {
     struct definitions_exchange exchange = {.durable = true};
+    struct config_alert alert;
     struct bytes name;
     struct bytes type = bytes_of("direct");
     if (!reader_vhost(reader, row, &exchange.vhost) ||
@@ -137,6 +155,7 @@ read_exchange(struct definitions_reader *reader, const json_t *row)
         !reader_bool(reader, row, "durable", &exchange.durable) ||
         !reader_bool(reader, row, "auto_delete", &exchange.auto_delete) ||
         !reader_bool(reader, row, "internal", &exchange.internal) ||
+        !read_ours(reader, row, &exchange.is_protected, &alert) ||
         !reader_table(reader, row, "arguments", &exchange.arguments)) {
         return false;
     }
@@ -197,6 +216,7 @@ read_queue(struct definitions_reader *reader, const json_t *row)
         !reader_text(reader, row, "type", &type) ||
         !reader_bool(reader, row, "durable", &queue.durable) ||
         !reader_bool(reader, row, "auto_delete", &queue.auto_delete) ||
+        !read_ours(reader, row, &queue.is_protected, &queue.alert) ||
         !reader_table(reader, row, "arguments", &queue.arguments)) {
         return false;
     }

@@ -118,7 +118,7 @@ def test_pages_go_on_where_the_last_one_ended(api, dead):
 def test_a_page_that_has_exactly_the_rest_is_the_last(api, dead):
     whole = api.get(f"{DESK}/{dead}/peek?count=3")[1]
     assert len(whole["messages"]) == 3 and whole["next"] is None
-    ready = api.get(f"{DESK}/{dead}/peek?count=3&place=ready")[1]
+    ready = api.get(f"{DESK}/{dead}/peek?count=3&reason=rejected")[1]
     assert len(ready["messages"]) == 3 and ready["next"] is None
     part = api.get(f"{DESK}/{dead}/peek?count=2")[1]
     rest = api.get(f"{DESK}/{dead}/peek?count=1&after={part['next']}")[1]
