@@ -421,11 +421,11 @@ def test_whoever_gives_no_password_after_all_gets_the_terminal_back():
 
 
 @pytest.fixture
-def ask():
+def ask(own_contexts, monkeypatch):
     """Commands to a broker of their own."""
     with brokers.Bourse() as broker:
-        context = ("--context", os.path.join(broker.scratch, "data", "bourse.sock"))
-        yield lambda *words, **options: brokers.run_command(*words, *context, **options)
+        monkeypatch.setenv("BOURSE_CONTEXT", os.path.join(broker.scratch, "data", "bourse.sock"))
+        yield brokers.run_command
 
 
 def test_what_a_change_has_done_comes_in_each_form(ask, tmp_path):
