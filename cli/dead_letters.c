@@ -10,7 +10,7 @@
 #include "cli/pairs.h"
 #include "cli/replay.h"
 
-enum { COUNT_MAX = 1000, REASONS_MAX = 50 };
+enum { SHOWN_COUNT = 20, COUNT_MAX = 1000, REASONS_MAX = 50 };
 
 /* Which queues ------------------------------------------------------------------------------- */
 
@@ -161,10 +161,9 @@ print_list(struct client *client, const struct command_line *line, const struct 
 static int
 print_messages(struct client *client, const struct command_line *line, const struct output *output)
 {
-    json_int_t count = 20;
-    if (desk_read_number(&count, line, SHOW_COUNT, COUNT_MAX, output->io) != COMMAND_OK) {
-        return COMMAND_MISUSED;
-    }
+    json_int_t count = SHOWN_COUNT;
+    (void)desk_read_number(&count, line, SHOW_COUNT, COUNT_MAX,
+                           output->io); /* it was good before */
     const char *after = line->options[SHOW_AFTER];
     struct buffer format;
     buffer_init(&format);
@@ -189,7 +188,9 @@ print_groups(struct client *client, const struct command_line *line, const struc
 int
 dlq_show_run(const struct command_line *line, const struct command_io *io)
 {
-    return list_watch(line, io, print_messages);
+    json_int_t count;
+    int result = desk_read_number(&count, line, SHOW_COUNT, COUNT_MAX, io);
+    return result == COMMAND_OK ? list_watch(line, io, print_messages) : result;
 }
 
 int

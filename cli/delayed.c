@@ -10,7 +10,7 @@
 #include "cli/output.h"
 #include "cli/pairs.h"
 
-enum { COUNT_MAX = 1000 };
+enum { LISTED_COUNT = 100, COUNT_MAX = 1000 };
 
 /* The list ------------------------------------------------------------------------------------- */
 
@@ -54,10 +54,8 @@ static int
 print_pending(struct client *client, const struct command_line *line, const struct output *output)
 {
     json_t *answer = NULL;
-    json_int_t count = 100;
-    if (desk_read_number(&count, line, LS_COUNT, COUNT_MAX, output->io) != COMMAND_OK) {
-        return COMMAND_MISUSED;
-    }
+    json_int_t count = LISTED_COUNT;
+    (void)desk_read_number(&count, line, LS_COUNT, COUNT_MAX, output->io); /* it was good before */
     char *path = list_path_new(client, line, count);
     client_allow(client, CLIENT_LOOK_SECONDS);
     int result = client_call(client, "GET", path, NULL, &answer);
@@ -76,7 +74,9 @@ print_pending(struct client *client, const struct command_line *line, const stru
 int
 delayed_ls_run(const struct command_line *line, const struct command_io *io)
 {
-    return list_watch(line, io, print_pending);
+    json_int_t count;
+    int result = desk_read_number(&count, line, LS_COUNT, COUNT_MAX, io);
+    return result == COMMAND_OK ? list_watch(line, io, print_pending) : result;
 }
 
 /* Release and cancel --------------------------------------------------------------------------- */

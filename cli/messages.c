@@ -88,12 +88,10 @@ list_within(const json_t *answer)
 static int
 print_peeked(struct client *client, const struct command_line *line, const struct output *output)
 {
-    json_int_t count;
+    json_int_t count = 1;
     char text[24];
     json_t *answer = NULL;
-    if (read_count(&count, line, output->io) != COMMAND_OK) {
-        return COMMAND_MISUSED;
-    }
+    (void)read_count(&count, line, output->io); /* it was good before anybody was asked */
     snprintf(text, sizeof(text), "%lld", count);
     char *path = client_path_new("/api/bourse/queues/{}/{}/peek?count={}", client_vhost(client),
                                  line->operands[0], text);
@@ -110,7 +108,9 @@ print_peeked(struct client *client, const struct command_line *line, const struc
 int
 peek_run(const struct command_line *line, const struct command_io *io)
 {
-    return list_watch(line, io, print_peeked);
+    json_int_t count;
+    int result = read_count(&count, line, io);
+    return result == COMMAND_OK ? list_watch(line, io, print_peeked) : result;
 }
 
 static int

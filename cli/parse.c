@@ -85,14 +85,15 @@ report_unknown_option(const struct parse *parse, const char *given)
     if (means_form && has_option(parse->command, "format")) {
         suggestion.best = bytes_of("format");
     }
+    struct word first;
+    bool may_be_name = suggestion.best.size == 0 && word_at(parse->command->operands, 0, &first) &&
+                       first.kind == WORD_NAME;
     return command_misused(parse->io,
                            "\"bourse %s\" has no option \"%s\"%s; \"bourse help %s\" "
                            "lists them%s",
                            parse->command->name, given, suggestion_text(&suggestion, guess),
                            parse->command->name,
-                           parse->command->operand_max > 0
-                               ? ", and what is no option though it begins so stands behind --"
-                               : "");
+                           may_be_name ? ", and a name that begins so stands behind --" : "");
 }
 
 /* The word that getopt refuses is that of an unknown option, or of a flag with a value. */

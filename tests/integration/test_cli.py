@@ -397,6 +397,22 @@ def test_a_page_about_files_has_an_example_that_holds(name, tmp_path):
     assert checked.returncode == 0 and (name == "bourse-topology" or checked.stderr == "")
 
 
+# fish offers files beside what an option takes, unless it is told that it takes nothing else.
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_offers_what_an_option_takes_and_no_files(tmp_path):
+    script = tmp_path / "bourse.fish"
+    script.write_text(brokers.run_command("completion", "fish").stdout)
+    (tmp_path / "a-file").write_text("")
+    for typed, offered in (("bourse plan -o ", {"table", "wide", "json", "csv", "name"}),
+                           ("bourse user role eve ", {"none", "monitor", "operator", "admin"})):
+        done = subprocess.run(["fish", "-c", f"source {script}; complete -C '{typed}'"], text=True,
+                              capture_output=True, check=True, cwd=tmp_path,
+                              env={**os.environ, "HOME": str(tmp_path)})
+        assert {line.split("\t")[0] for line in done.stdout.splitlines()} == offered, done
+    valued = next(line for line in script.read_text().splitlines() if "__bourse_valued -" in line).split()
+    assert len(valued) == len(set(valued))
+
+
 def test_a_page_that_is_not_there_is_misuse():
     asked = brokers.run_command("man", "rabbitmq.conf")
     assert asked.returncode == 64 and "bourse.yaml" in asked.stderr
@@ -514,9 +530,9 @@ def test_a_name_that_begins_like_an_option_is_named_and_gets_through_behind_dash
                         (("get", "-qx", "a"), "-qx"), (("get", "a", "--dash=1"), "--dash=1")):
         done = ask(*words)
         assert done.returncode == 64 and f'has no option "{word}"' in done.stderr, done
-        assert "stands behind --" in done.stderr
+        assert "a name that begins so stands behind --" in done.stderr
     assert ask("queue", "declare", "-o", "name", "--", "-dash").stdout == "-dash\n"
-    assert "stands behind" not in ask("ping", "-x").stderr
+    assert "stands behind" not in ask("ping", "-x").stderr + ask("get", "--cuont=1", "q").stderr
 
 
 def test_closing_a_users_connections_tells_how_many_there_were(ask):

@@ -85,6 +85,22 @@ def test_check_reports_as_json_and_sarif(tmp_path):
     assert run("check", "bad.yaml", "--format", "xml").returncode == 64
 
 
+# What GitHub's code scanning requires of an upload: a reference for the file, and three texts for each rule.
+def test_a_code_host_takes_the_sarif(tmp_path):
+    path = tmp_path / "a file 100%.yaml"
+    path.write_text("bourse: 1\nqueues: {q: {tll: 5m}}\n")
+    for given, uri in (("a file 100%.yaml", "a%20file%20100%25.yaml"),
+                       (str(path), "file://" + str(tmp_path) + "/a%20file%20100%25.yaml")):
+        log = json.loads(run("check", given, "--format", "sarif", cwd=tmp_path).stdout)["runs"][0]
+        rule, = log["tool"]["driver"]["rules"]
+        for name in ("shortDescription", "fullDescription", "help"):
+            assert rule[name]["text"], name
+        for result in log["results"]:
+            place = result["locations"][0]["physicalLocation"]
+            assert place["artifactLocation"]["uri"] == uri
+            assert result["ruleId"] == rule["id"] and result["message"]["text"]
+
+
 def certificate(path, days):
     """A certificate of its own authority that ends in so many days; negative: it has ended."""
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
