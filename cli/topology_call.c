@@ -148,6 +148,29 @@ agree(const json_t *plan, bool says_yes, FILE *out, const struct command_io *io)
     return ask(out, io);
 }
 
+/* Posts what was agreed to. A broker that has gone may have done it before. */
+static int
+carry_out(struct client *client, const char *path, const json_t *body, json_t **applied_out,
+          const struct command_io *io)
+{
+    int result = topology_post(client, path, body, applied_out, io);
+    if (result == COMMAND_UNREACHABLE) {
+        (void)command_error(io, result,
+                            "whether it was applied is not known: all of it was, or nothing; "
+                            "\"bourse plan\" tells when the broker is back");
+    }
+    return result;
+}
+
+static void
+show_another(const json_t *applied, const json_t *plan, FILE *out)
+{
+    if (strcmp(text_of(applied, "digest"), text_of(plan, "digest")) != 0) {
+        fputs("\nthe broker has changed meanwhile; what was done is this:\n\n", out);
+        topology_print(applied, out);
+    }
+}
+
 int
 topology_carry_out(struct client *client, const char *path, json_t *body, const json_t *plan,
                    bool says_yes, const struct command_line *line, const struct command_io *io)
@@ -163,11 +186,15 @@ topology_carry_out(struct client *client, const char *path, json_t *body, const 
     if (result != COMMAND_OK) {
         return result;
     }
-    if (!was_planned) {
+    /* Who does not want to be asked takes what there is to do by then, should it be another. */
+    if (!was_planned && !says_yes) {
         json_object_set(body, "digest", json_object_get(plan, "digest"));
     }
     json_object_del(body, "dry_run");
-    result = topology_post(client, path, body, &applied, io);
+    result = carry_out(client, path, body, &applied, io);
+    if (result == COMMAND_OK && !output.is_quiet) {
+        show_another(applied, plan, shown);
+    }
     if (result == COMMAND_OK) {
         json_int_t generation = number_of(applied, "generation");
         result = output_result(&output,

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Topology as code with a running broker: plan, apply, rollback, drift, export, import, route."""
 
+import concurrent.futures
+import http.server
 import json
 import os
 import re
+import socketserver
 import threading
 
 import pytest
@@ -227,6 +230,44 @@ def test_files_may_come_from_pipes(shop):
     assert shop.run("plan", "-", input=SHOP).returncode == 0
     checked = brokers.run_command("check", "-", input=SHOP, cwd=shop.path)
     assert checked.returncode == 0 and "ok: vhost shop" in checked.stdout
+
+
+# Two pipelines that say the same: --yes is to whatever there is to do by then.
+def test_who_is_not_asked_need_not_be_the_first(shop):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda _: shop.run("apply", "shop.yaml", "--yes"), range(4)))
+    assert [one.returncode for one in done] == [0] * 4, done
+    assert shop.run("plan", "shop.yaml").returncode == 0
+
+
+def test_a_broker_that_goes_during_an_apply_leaves_a_question_and_says_so(shop):
+    class Gone(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/api/bourse/plan":
+                octets = json.dumps({"vhost": "shop", "digest": "1", "is_applicable": True, "steps": [{}],
+                                     "counts": {}, "text": "Plan\\n", "salts": {}}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(octets)))
+                self.end_headers()
+                self.wfile.write(octets)
+            self.close_connection = True
+
+        do_GET = do_POST
+
+        def log_message(self, *_words):
+            pass
+
+        def address_string(self):
+            return "local"
+
+    shop.write("bourse: 1\nqueues: {a: {}}\n")
+    path = str(shop.path / "gone.sock")
+    with socketserver.UnixStreamServer(path, Gone) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = brokers.run_command("apply", "shop.yaml", "--yes", "--context", path, cwd=shop.path)
+        server.shutdown()
+    assert done.returncode == 69 and "whether it was applied is not known" in done.stderr, done
 
 
 def test_applying_twice_is_applying_once(shop):
