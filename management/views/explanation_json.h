@@ -3,8 +3,8 @@
 #ifndef BOURSE_MANAGEMENT_VIEWS_EXPLANATION_JSON_H
 #define BOURSE_MANAGEMENT_VIEWS_EXPLANATION_JSON_H
 
-#include "broker/explain_route.h"
-#include "broker/route_text.h"
+#include "broker/explain/explain_route.h"
+#include "broker/explain/route_text.h"
 #include "management/json/json_writer.h"
 
 void explanation_write(struct json_writer *json, const struct explained_route *route,

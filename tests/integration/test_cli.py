@@ -37,6 +37,7 @@ class FakeBroker:
 
     def __init__(self, path, protocol="HTTP/1.1"):
         self.path, self.answers, self.requests = str(path), {}, []
+        self.slow = None  # what answers instead, in its time
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -47,7 +48,8 @@ class FakeBroker:
                 body = json.loads(self.rfile.read(size)) if size else None
                 key = f"{self.command} {self.path}"
                 outer.requests.append((key, body))
-                status, value = outer.answers.get(key, (404, {"error": "Object Not Found"}))
+                status, value = outer.slow() if outer.slow else outer.answers.get(
+                    key, (404, {"error": "Object Not Found"}))
                 octets = b"" if value is None else json.dumps(value).encode()
                 self.send_response(status)
                 if status != 204:
@@ -645,6 +647,24 @@ def test_a_terminal_without_room_has_names_and_advice_whole(fake):
     assert name in on_a_terminal("ls", "queues", "--context", fake.path)
     told = on_a_terminal("doctor", "--context", fake.path)
     assert "\n    does the user have the role monitor, and is it a Bourse?\n" in told
+
+
+# What wraps into the next line is never wiped off.
+def test_a_bar_fits_into_the_line_of_its_terminal(fake):
+    def slow(*_words):
+        time.sleep(0.9)  # what is looked at appears after half a second
+        return 200, []
+
+    fake.slow = slow
+    outer, inner = os.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    subprocess.run([brokers.binary(), "ls", "queues", "--context", fake.path], stderr=inner,
+                   stdout=subprocess.DEVNULL, check=True)
+    os.close(inner)
+    shown = os.read(outer, 65536).decode()
+    os.close(outer)
+    lines = [line.replace("\x1b[K", "") for line in shown.split("\r") if line]
+    assert any(line.startswith("[") for line in lines) and max(map(len, lines)) < 40, shown
 
 
 def findings(*words):

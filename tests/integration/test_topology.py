@@ -211,9 +211,13 @@ def test_definitions_go_out_and_into_a_fresh_broker(shop):
 
 # RabbitMQ refuses the whole file for one hash in a form that it does not know.
 def test_a_file_for_rabbitmq_has_no_hash_that_it_refuses(shop):
+    shop.write(EVERY_KEY)
     shop.apply()
     exported = shop.run("export", "--vhost", "shop", "--format", "rabbitmq")
     assert exported.returncode == 0 and "scrypt" not in exported.stdout
+    limits = {row["name"]: row["arguments"].get("x-delivery-limit") for row in json.loads(exported.stdout)["queues"]}
+    assert limits["q2"] == 2 and limits["billing"] is None and limits["q5"] is None
+    assert 'queue "billing" goes without x-delivery-limit' in exported.stderr
     assert 'user "checkout" has no password there: RabbitMQ cannot check a scrypt hash' in exported.stderr
 
 
