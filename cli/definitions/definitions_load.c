@@ -44,8 +44,43 @@ read_whole(const char *path, struct buffer *text, const struct command_io *io)
     return why == NULL;
 }
 
-/* Leaves one vhost over; false when it is not there. The rows of others are passed over by all who
- * write. */
+/* Leaves the rows of a list that are of one vhost. */
+#define KEEP_OF(list, name)                                                                        \
+    do {                                                                                           \
+        size_t kept_ = 0;                                                                          \
+        for (size_t i_ = 0; i_ < (list).count; i_++) {                                             \
+            if (bytes_equal((list).items[i_].vhost, (name))) {                                     \
+                (list).items[kept_++] = (list).items[i_];                                          \
+            }                                                                                      \
+        }                                                                                          \
+        (list).count = kept_;                                                                      \
+    } while (0)
+
+static bool
+has_permission(const struct definitions *definitions, struct bytes user)
+{
+    size_t at = 0;
+    while (at < definitions->permissions.count &&
+           !bytes_equal(definitions->permissions.items[at].user, user)) {
+        at++;
+    }
+    return at < definitions->permissions.count;
+}
+
+/* A user comes with the vhosts in which he has rights, by those that are left. */
+static void
+keep_users(struct definitions *definitions)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < definitions->users.count; i++) {
+        if (has_permission(definitions, definitions->users.items[i].name)) {
+            definitions->users.items[kept++] = definitions->users.items[i];
+        }
+    }
+    definitions->users.count = kept;
+}
+
+/* Leaves one vhost over; false when it is not there. */
 static bool
 keep_vhost(struct definitions *definitions, const char *name, const char *path,
            const struct command_io *io)
@@ -57,6 +92,14 @@ keep_vhost(struct definitions *definitions, const char *name, const char *path,
     }
     definitions->vhosts.items[0] = *vhost;
     definitions->vhosts.count = 1;
+    struct bytes kept = definitions->vhosts.items[0].name;
+    KEEP_OF(definitions->permissions, kept);
+    KEEP_OF(definitions->topic_permissions, kept);
+    KEEP_OF(definitions->policies, kept);
+    KEEP_OF(definitions->exchanges, kept);
+    KEEP_OF(definitions->queues, kept);
+    KEEP_OF(definitions->bindings, kept);
+    keep_users(definitions);
     return true;
 }
 

@@ -209,6 +209,15 @@ def test_definitions_go_out_and_into_a_fresh_broker(shop):
     assert queue["bourse"] == {"protect": True, "ready_above": 10, "oldest_above_ms": 3600000}
 
 
+def test_definitions_of_one_vhost_have_nothing_of_another(shop):
+    shop.apply()
+    shop.run("queue", "declare", "elsewhere")
+    definitions = json.loads(shop.run("export", "--vhost", "shop", "--format", "definitions").stdout)
+    for section in ("permissions", "topic_permissions", "policies", "exchanges", "queues", "bindings"):
+        assert {row["vhost"] for row in definitions[section]} <= {"shop"}, section
+    assert [user["name"] for user in definitions["users"]] == ["checkout"]
+
+
 # RabbitMQ refuses the whole file for one hash in a form that it does not know.
 def test_a_file_for_rabbitmq_has_no_hash_that_it_refuses(shop):
     shop.write(EVERY_KEY)
