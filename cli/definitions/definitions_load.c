@@ -56,24 +56,28 @@ read_whole(const char *path, struct buffer *text, const struct command_io *io)
         (list).count = kept_;                                                                      \
     } while (0)
 
+/* Whether a user has rights in other vhosts alone. One who has none at all may be meant for any. */
 static bool
-has_permission(const struct definitions *definitions, struct bytes user)
+is_of_others(const struct definitions *definitions, struct bytes user, struct bytes vhost)
 {
-    size_t at = 0;
-    while (at < definitions->permissions.count &&
-           !bytes_equal(definitions->permissions.items[at].user, user)) {
-        at++;
+    bool is_elsewhere = false;
+    for (size_t i = 0; i < definitions->permissions.count; i++) {
+        const struct definitions_permission *permission = &definitions->permissions.items[i];
+        bool is_his = bytes_equal(permission->user, user);
+        if (is_his && bytes_equal(permission->vhost, vhost)) {
+            return false;
+        }
+        is_elsewhere |= is_his;
     }
-    return at < definitions->permissions.count;
+    return is_elsewhere;
 }
 
-/* A user comes with the vhosts in which he has rights, by those that are left. */
 static void
-keep_users(struct definitions *definitions)
+keep_users(struct definitions *definitions, struct bytes vhost)
 {
     size_t kept = 0;
     for (size_t i = 0; i < definitions->users.count; i++) {
-        if (has_permission(definitions, definitions->users.items[i].name)) {
+        if (!is_of_others(definitions, definitions->users.items[i].name, vhost)) {
             definitions->users.items[kept++] = definitions->users.items[i];
         }
     }
@@ -93,13 +97,13 @@ keep_vhost(struct definitions *definitions, const char *name, const char *path,
     definitions->vhosts.items[0] = *vhost;
     definitions->vhosts.count = 1;
     struct bytes kept = definitions->vhosts.items[0].name;
+    keep_users(definitions, kept);
     KEEP_OF(definitions->permissions, kept);
     KEEP_OF(definitions->topic_permissions, kept);
     KEEP_OF(definitions->policies, kept);
     KEEP_OF(definitions->exchanges, kept);
     KEEP_OF(definitions->queues, kept);
     KEEP_OF(definitions->bindings, kept);
-    keep_users(definitions);
     return true;
 }
 
