@@ -321,6 +321,34 @@ is_definitions(const json_t *root)
 }
 
 static bool
+is_section(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
+        if (strcmp(sections[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What stands beside the sections and holds something: of a later version, or a plugin's. Texts
+ * there say who has written the file. */
+static void
+warn_of_sections(struct definitions_reader *reader, const json_t *root)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)root, name, value)
+    {
+        bool holds_something = json_array_size(value) > 0 || json_object_size(value) > 0;
+        if (holds_something && !is_section(name)) {
+            definitions_warn(reader->definitions, "\"%s\" is left out: there is nothing like it here",
+                             name);
+        }
+    }
+}
+
+static bool
 read_root(struct definitions_reader *reader, const json_t *root)
 {
     if (!json_is_object(root) || !is_definitions(root)) {
@@ -336,6 +364,7 @@ read_root(struct definitions_reader *reader, const json_t *root)
             return false;
         }
     }
+    warn_of_sections(reader, root);
     return true;
 }
 

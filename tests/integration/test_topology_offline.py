@@ -162,11 +162,22 @@ def test_an_import_makes_a_file_for_each_vhost(tmp_path):
                                                                           "default.yaml"]
     again = run("import", source, "--out", "out", cwd=tmp_path)
     assert again.returncode == 1 and "cannot write" in again.stderr
+    assert "move it away, or name another folder with --out" in again.stderr
     several = run("import", source)
     assert several.returncode == 1 and "--vhost" in several.stderr
     assert "q" in yaml.safe_load(run("import", source, "--vhost", "/").stdout)["queues"]
     both = run("import", source, "--out", "x", "--apply")
     assert both.returncode == 64 and "--out" in both.stderr
+
+
+# Of another version, or of a plugin's: silence would be taken for "it came along".
+def test_an_import_names_the_sections_that_it_does_not_know(tmp_path):
+    source = definitions_file(tmp_path / "definitions.json", shovels=[{"name": "s"}], nothing=[],
+                              rabbitmq_version="4.1.0", product="LavinMQ")
+    made = run("import", source, "--vhost", "/")
+    assert made.returncode == 0 and '"shovels" is left out' in made.stderr
+    assert "nothing" not in made.stderr.replace("there is nothing like it", "")
+    assert "version" not in made.stderr and "product" not in made.stderr
 
 
 # default.yaml was taken for "/", and the import ended in the middle.
