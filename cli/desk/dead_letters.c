@@ -137,6 +137,24 @@ path_new(const char *format, const struct command_line *line, const struct clien
     return whole;
 }
 
+/* What the rows leave out. */
+static void
+tell_rest(const json_t *answer, const struct command_line *line, const struct output *output)
+{
+    json_int_t others =
+        json_integer_value(json_object_get(json_object_get(answer, "others"), "count"));
+    json_int_t unreadable = json_integer_value(json_object_get(answer, "unreadable"));
+    list_say_next(line, output, answer);
+    if (others > 0 && !output->is_quiet) {
+        fprintf(output->io->err, "%lld more in groups beyond these: a filter chooses among them\n",
+                others);
+    }
+    if (unreadable > 0 && !output->is_quiet) {
+        fprintf(output->io->err, "%lld more cannot be read: the log of the broker says why\n",
+                unreadable);
+    }
+}
+
 /* Asks for `format` with the command's filter, and prints the list called `member`. */
 static int
 print_list(struct client *client, const struct command_line *line, const struct output *output,
@@ -151,7 +169,7 @@ print_list(struct client *client, const struct command_line *line, const struct 
         result = output_rows(output, columns, column_count, json_object_get(answer, member));
     }
     if (result == COMMAND_OK) {
-        list_say_next(line, output, answer);
+        tell_rest(answer, line, output);
     }
     json_decref(answer);
     free(path);
