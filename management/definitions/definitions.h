@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/map.h"
+#include "config/config.h"
 
 #include <stdint.h>
 
@@ -65,13 +66,16 @@ struct definitions_exchange {
     struct bytes vhost, name;
     const char *type;
     bool durable, auto_delete, internal;
+    bool is_protected; /* a word of ours: it stands under `protect` */
     struct bytes arguments;
 };
 
 struct definitions_queue {
     struct bytes vhost, name;
     bool durable, auto_delete;
-    struct bytes arguments; /* x-queue-type included */
+    bool is_protected;         /* like that of an exchange */
+    struct config_alert alert; /* ours, too */
+    struct bytes arguments;    /* x-queue-type included */
 };
 
 struct definitions_binding {

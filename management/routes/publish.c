@@ -164,9 +164,8 @@ read_payload(struct call *call, const json_t *body, struct publish_ask *ask)
 static bool
 read_message(struct call *call, const json_t *body, struct publish_ask *ask)
 {
-    struct bytes exchange = call_name(call, 1);
-    ask->message.exchange =
-        bytes_equal_text(exchange, "amq.default") ? bytes_make("", 0) : exchange;
+    struct bytes exchange = call_exchange_name(call, 1);
+    ask->message.exchange = exchange;
     if (!read_text(call, body, "routing_key", &ask->message.routing_key)) {
         return false;
     }

@@ -227,6 +227,12 @@ free_ask(struct call_ask *call_ask)
 static void
 unbind(struct call *call, bool to_exchange)
 {
+    if (call_exchange_name(call, 1).size == 0 ||
+        (to_exchange && call_exchange_name(call, 2).size == 0)) {
+        call_fail_reply(call, REPLY_ACCESS_REFUSED,
+                        "ACCESS_REFUSED - operation not permitted on the default exchange");
+        return;
+    }
     struct unbind_ask *ask = xalloc(sizeof(*ask));
     ask->to_exchange = to_exchange;
     ask->ask.desk.request.step = step;
