@@ -56,9 +56,10 @@ right_compile(struct expression *expression, const char *pattern, struct log *lo
         return true;
     }
     char shown[300];
-    log_error(log, "access.bad_expression", "user=\"%.*s\" expression=%s at=%zu reason=\"%s\"",
-              BYTES_FORMAT(user), log_escape(shown, sizeof(shown), bytes_of(pattern)), error.offset,
-              error.reason);
+    char name[RESOURCE_TEXT_SIZE];
+    log_error(log, "access.bad_expression", "user=%s expression=%s at=%zu reason=\"%s\"",
+              log_escape(name, sizeof(name), user),
+              log_escape(shown, sizeof(shown), bytes_of(pattern)), error.offset, error.reason);
     return false;
 }
 
