@@ -54,6 +54,20 @@ find_column(const struct list_kind *kind, const char *name)
     return NULL;
 }
 
+/* Each is looked at for each member of each row. False: it was answered. */
+static bool
+check_columns(struct call *call, const char *columns)
+{
+    size_t count = 1;
+    for (; columns != NULL && *columns != '\0'; columns++) {
+        count += *columns == ',' ? 1 : 0;
+    }
+    if (count > LIST_COLUMNS_MAX) {
+        call_fail(call, 400, "\"columns\" names more than %d", LIST_COLUMNS_MAX);
+    }
+    return count <= LIST_COLUMNS_MAX;
+}
+
 static bool
 read_request(struct call *call, const struct list_kind *kind, struct list_request *request)
 {
@@ -67,7 +81,8 @@ read_request(struct call *call, const struct list_kind *kind, struct list_reques
         .is_reverse = call_flag(call, "sort_reverse"),
     };
     return read_number(call, "page", PAGE_MAX, &request->page) &&
-           read_number(call, "page_size", PAGE_SIZE_MAX, &request->page_size);
+           read_number(call, "page_size", PAGE_SIZE_MAX, &request->page_size) &&
+           check_columns(call, request->columns);
 }
 
 /* Filtering ---------------------------------------------------------------------------------- */
