@@ -72,7 +72,7 @@ delayed_ls_run(const struct command_line *line, const struct command_io *io)
     }
     const char *next = json_string_value(json_object_get(answer, "next"));
     if (result == COMMAND_OK && next != NULL && !output.is_quiet) {
-        fprintf(io->err, "there is more: --after %s\n", next);
+        command_note(io, "there is more: --after %s", next);
     }
     json_decref(answer);
     client_close(&client);

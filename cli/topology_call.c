@@ -31,9 +31,9 @@ report_diagnostics(const json_t *answer, const struct command_io *io)
     const json_t *item;
     json_array_foreach(json_object_get(answer, "diagnostics"), at, item)
     {
-        fprintf(io->err, "%s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT ": %s: %s\n",
-                text_of(item, "file"), number_of(item, "line"), number_of(item, "column"),
-                text_of(item, "severity"), text_of(item, "text"));
+        command_note(io, "%s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT ": %s: %s",
+                     text_of(item, "file"), number_of(item, "line"), number_of(item, "column"),
+                     text_of(item, "severity"), text_of(item, "text"));
     }
     return command_error(
         io, COMMAND_FAILED,

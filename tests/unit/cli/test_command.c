@@ -191,6 +191,35 @@ Test(command, check_summarises_a_good_file_and_exits_with_0)
     unlink(path);
 }
 
+/* ESC, and CSI as one character: a file of others may say what it likes of a terminal. */
+Test(command, no_file_steers_the_terminal)
+{
+    static const struct {
+        const char *command, *text, *told;
+    } rows[] = {
+        {"import", "{\"vhosts\": [\x1B[31m]}", "invalid token near '\\x1b'"},
+        {"import",
+         "{\"vhosts\": [{\"name\": \"a\xC2\x9B"
+         "31m\"}, {\"name\": \"b\"}]}",
+         "\n  a\\u{9b}31m\n"},
+        {"check", HEAD "vhost: \"shop\\x9B31m\"\nlisteners: {amqp: {bind: \"127.0.0.1:0\"}}\n",
+         "ok: vhost shop\\u{9b}31m with"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char path[64];
+        write_file(rows[i].text, path);
+        const char *const words[] = {rows[i].command, path, NULL};
+        struct result result = run(words);
+        bool is_told =
+            strstr(result.err, rows[i].told) != NULL || strstr(result.out, rows[i].told) != NULL;
+        cr_expect(is_told, "%s%s", result.err, result.out);
+        cr_expect(eq(ptr, strpbrk(result.err, "\x1B\x9B"), NULL));
+        cr_expect(eq(ptr, strpbrk(result.out, "\x1B\x9B"), NULL));
+        result_fini(&result);
+        unlink(path);
+    }
+}
+
 /* What only the broker's parts can judge is found before a socket is opened as well. */
 Test(command, check_refuses_what_the_broker_would_refuse)
 {
