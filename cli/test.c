@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "broker/explain_route.h"
+#include "cli/cell.h"
 #include "cli/load.h"
 #include "cli/offline.h"
 #include "cli/test_file.h"
@@ -118,8 +119,8 @@ judge(const struct explained_route *route, const struct test_case *test, struct 
         return;
     }
     if (route->is_refused) {
-        buffer_printf(why, "; it is refused: %u %s", route->refusal.reply_code,
-                      route->refusal.text);
+        buffer_printf(why, "; it is refused: %u ", route->refusal.reply_code);
+        cell_put_escaped(why, bytes_of(route->refusal.text));
         return;
     }
     if (test->outcome == TEST_IS_UNROUTABLE) {

@@ -220,6 +220,29 @@ Test(command, no_file_steers_the_terminal)
     }
 }
 
+Test(command, a_refused_message_does_not_steer_the_terminal_by_where_it_goes)
+{
+    char topology[64];
+    char tests[64];
+    write_file(HEAD "listeners: {amqp: {bind: \"127.0.0.1:0\"}}\n", topology);
+    write_file(
+        "bourse-tests: 1\ntests: [{publish: {exchange: \"x\\e[31m\"}, expect: unroutable}]\n",
+        tests);
+    const char *const rows[][WORDS_MAX] = {
+        {"route", "--file", topology, "x\x1B[31m", "k", NULL},
+        {"test", topology, tests, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct result result = run(rows[i]);
+        cr_expect(eq(int, result.status, 1));
+        cr_expect(ne(ptr, strstr(result.out, "404 "), NULL), "%s%s", result.out, result.err);
+        cr_expect(eq(ptr, strchr(result.out, '\x1B'), NULL));
+        result_fini(&result);
+    }
+    unlink(topology);
+    unlink(tests);
+}
+
 /* What only the broker's parts can judge is found before a socket is opened as well. */
 Test(command, check_refuses_what_the_broker_would_refuse)
 {
