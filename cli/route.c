@@ -9,6 +9,7 @@
 
 #include "amqp/table.h"
 #include "broker/route_text.h"
+#include "cli/cell.h"
 #include "cli/client.h"
 #include "cli/message_headers.h"
 #include "cli/offline.h"
@@ -196,7 +197,7 @@ static int
 print_answer(const json_t *answer, const struct command_io *io)
 {
     const char *text = json_string_value(json_object_get(answer, "text"));
-    fputs(text == NULL ? "" : text, io->out);
+    cell_print_lines(io->out, text == NULL ? "" : text);
     return json_is_true(json_object_get(answer, "arrives")) ? COMMAND_OK : COMMAND_FAILED;
 }
 

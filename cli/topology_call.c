@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/cell.h"
 #include "cli/output.h"
 #include "cli/topology_files.h"
 
@@ -96,7 +97,7 @@ topology_plan(struct client *client, json_t *body, const struct config *config, 
 void
 topology_print(const json_t *plan, const struct command_io *io)
 {
-    fputs(text_of(plan, "text"), io->out);
+    cell_print_lines(io->out, text_of(plan, "text"));
 }
 
 json_int_t

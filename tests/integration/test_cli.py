@@ -95,6 +95,16 @@ QUEUES = [{"name": "orders", "vhost": "/", "state": "running", "messages_ready":
           {"name": HOSTILE, "vhost": "/", "messages_ready": 0}]
 
 
+def test_texts_of_the_broker_do_not_steer_the_terminal(fake):
+    text = "Plan for vhost /:\n- queue \"\x1b[2J\x9b2J\"\n"
+    fake.answers["GET /api/bourse/drift"] = (200, [{"vhost": "/", "count": 0, "text": text}])
+    fake.answers["POST /api/bourse/route/%2F"] = (200, {"text": text, "arrives": True})
+    for words in (["drift"], ["route", "", "k"]):
+        done = fake.run(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "Plan for vhost /:\n- queue \"\\x1b[2J\\u{9b}2J\"\n"
+
+
 def test_rows_come_as_table_csv_json_and_names(fake):
     fake.answers["GET /api/queues"] = (200, QUEUES)
     fake.answers["GET /api/queues?disable_stats=true"] = (200, QUEUES)
