@@ -105,6 +105,12 @@ def test_texts_of_the_broker_do_not_steer_the_terminal(fake):
         assert done.stdout == "Plan for vhost /:\n- queue \"\\x1b[2J\\u{9b}2J\"\n"
 
 
+def test_dead_letters_of_a_queue_without_a_name_are_a_row(fake):
+    fake.answers["GET /api/bourse/dead-letters"] = (200, {"queues": [{"queue": None, "vhost": "/"}, {}]})
+    done = fake.run("dlq", "ls", "-q")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 2, done.stderr
+
+
 def test_rows_come_as_table_csv_json_and_names(fake):
     fake.answers["GET /api/queues"] = (200, QUEUES)
     fake.answers["GET /api/queues?disable_stats=true"] = (200, QUEUES)
