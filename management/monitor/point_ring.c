@@ -3,6 +3,8 @@
 
 #include <stddef.h>
 
+enum { MINUTE_MS = 60 * 1000 };
+
 void
 point_ring_add(struct point_ring *ring, const struct monitor_point *point)
 {
@@ -18,10 +20,16 @@ point_ring_at(const struct point_ring *ring, uint32_t at)
     return at < ring->count ? &ring->points[(first + at) % MONITOR_POINTS] : NULL;
 }
 
+/* Looks may lie further apart. */
+static uint64_t
+of_a_minute(uint64_t count, uint64_t elapsed_ms)
+{
+    return elapsed_ms > MINUTE_MS ? count * MINUTE_MS / elapsed_ms : count;
+}
+
 void
 point_ring_churn(const struct point_ring *ring, uint64_t *opened_out, uint64_t *closed_out)
 {
-    enum { MINUTE_MS = 60 * 1000 };
     struct monitor_point before = {.opened = 0}; /* a minute ago the broker was not there yet */
     if (ring->count == 0) {
         return;
@@ -34,6 +42,7 @@ point_ring_churn(const struct point_ring *ring, uint64_t *opened_out, uint64_t *
             break;
         }
     }
-    *opened_out = last->opened - before.opened;
-    *closed_out = last->closed - before.closed;
+    uint64_t elapsed_ms = last->uptime_ms - before.uptime_ms;
+    *opened_out = of_a_minute(last->opened - before.opened, elapsed_ms);
+    *closed_out = of_a_minute(last->closed - before.closed, elapsed_ms);
 }

@@ -31,7 +31,8 @@ void point_ring_add(struct point_ring *ring, const struct monitor_point *point);
 const struct monitor_point *point_ring_at(const struct point_ring *ring, uint32_t at);
 
 /* Connections that were opened and closed within a minute before the last point, or since the
- * broker began; nothing is written before there is one. */
+ * broker began; of points that lie further apart, a minute's part. Nothing is written before there
+ * is one. */
 void point_ring_churn(const struct point_ring *ring, uint64_t *opened_out, uint64_t *closed_out);
 
 #endif

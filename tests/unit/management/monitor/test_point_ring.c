@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-enum { TICK_MS = 5000, HOUR_MS = 3600 * 1000 };
+enum { TICK_MS = 5000, MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
 
 static struct point_ring ring;
 static uint64_t uptime_ms;
@@ -60,6 +60,17 @@ Test(point_ring, churn_is_that_of_a_minute)
     expect_churn(30, 15); /* since the broker began */
     look(500, 0);
     expect_churn(120, 60);
+}
+
+/* Of a million queues there is a look every four minutes. */
+Test(point_ring, churn_of_looks_that_lie_far_apart_is_that_of_a_minute_too)
+{
+    for (int i = 0; i < 3; i++) {
+        uptime_ms += 4 * MINUTE_MS - TICK_MS;
+        connections += 390;
+        look(1, 0);
+        expect_churn(100, 50);
+    }
 }
 
 /* Set back, all that ever connected would be of the last minute; set forth, only the last look. */
