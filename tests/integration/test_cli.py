@@ -48,7 +48,7 @@ class FakeBroker:
                 key = f"{self.command} {self.path}"
                 outer.requests.append((key, body))
                 status, value = outer.answers.get(key, (404, {"error": "Object Not Found"}))
-                octets = b"" if value is None else json.dumps(value).encode()
+                octets = value if isinstance(value, bytes) else b"" if value is None else json.dumps(value).encode()
                 self.send_response(status)
                 if status != 204:
                     self.send_header("Content-Length", str(len(octets)))
@@ -93,6 +93,23 @@ def own_contexts(tmp_path, monkeypatch):
 HOSTILE = "evil\x1b[2J,\"q\"\n$(touch pwned)"
 QUEUES = [{"name": "orders", "vhost": "/", "state": "running", "messages_ready": 12},
           {"name": HOSTILE, "vhost": "/", "messages_ready": 0}]
+
+
+def export_of(fake, line):
+    fake.answers[f"GET /api/bourse/queues/%2F/q/export?limit={2**63 - 1}"] = (200, line)
+    return subprocess.run([brokers.binary(), "dlq", "export", "q", "--context", fake.path],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=30)
+
+
+# Looked through from its beginning for each part that came, it took a minute.
+def test_a_long_line_is_passed_on_at_once(fake):
+    done = export_of(fake, b"x" * (128 << 20) + b"\n")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_line_that_is_too_long_is_not_called_a_full_disk(fake):
+    done = export_of(fake, b"x" * (257 << 20) + b"\n")
+    assert done.returncode == 69 and "it is too long" in done.stderr
 
 
 def test_texts_of_the_broker_do_not_steer_the_terminal(fake):
