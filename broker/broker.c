@@ -3,18 +3,18 @@
 
 #include "base/alloc.h"
 #include "base/short_turns.h"
-#include "broker/apply.h"
-#include "broker/core.h"
-#include "broker/core_clock.h"
+#include "broker/core/core.h"
+#include "broker/core/core_clock.h"
 #include "broker/data_directory.h"
-#include "broker/durability.h"
+#include "broker/durability/durability.h"
 #include "broker/machine.h"
 #include "broker/networks.h"
 #include "broker/password_pool.h"
+#include "broker/plan/apply.h"
 #include "broker/request_desk.h"
 #include "broker/tls_settings.h"
+#include "broker/topology/vhost.h"
 #include "broker/turn_clock.h"
-#include "broker/vhost.h"
 #include "tls/tls_context.h"
 
 #include <errno.h>

@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/clock.h"
-#include "broker/expression.h"
+#include "broker/names/expression.h"
 
 enum { MATCH_MS_MAX = 500 };
 
