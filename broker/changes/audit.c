@@ -350,6 +350,7 @@ put_filter(struct buffer *out, const struct desk_filter *filter)
     put_number(out, "ids", filter->ids == NULL ? 0 : filter->id_count);
     put_pair(out, "exchange", filter->exchange);
     put_pair(out, "key", filter->routing_key);
+    put_pair(out, "origin_key", filter->origin_key);
     put_pair(out, "origin", filter->origin_queue);
     put_pair(out, "reason", filter->reason);
     put_pair(out, "class", filter->error_class);
@@ -383,7 +384,7 @@ outcome_of(enum desk_state state)
     return bytes_of(state == DESK_IS_DONE        ? "done"
                     : state == DESK_IS_CANCELLED ? "cancelled"
                     : state == DESK_HAS_GIVEN_UP ? "given up"
-                                                 : "");
+                                                 : "interrupted");
 }
 
 void
@@ -411,7 +412,7 @@ audit_job(struct core *core, const struct desk_job *job, enum audit_phase phase)
         .filter = buffer_bytes(&filter),
         .target = buffer_bytes(&target),
         .note = request->note,
-        .outcome = outcome_of(progress->state),
+        .outcome = phase == AUDIT_BEGUN ? bytes_of("") : outcome_of(progress->state),
         .done_count = progress->done_count,
         .stayed_count = progress->no_target_count + progress->too_large_count +
                         progress->unreadable_count + progress->not_allowed_count,

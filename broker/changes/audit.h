@@ -71,7 +71,7 @@ struct audit_entry {
     struct bytes filter; /* which messages were meant, as `name="value"` pairs; empty: all */
     struct bytes target; /* of a replay where to, of a change to what; the same way */
     struct bytes note;
-    struct bytes outcome; /* "done", "cancelled", "given up" */
+    struct bytes outcome; /* "done", "cancelled", "given up"; "interrupted": the broker stopped */
     uint64_t done_count;  /* messages, connections, objects */
     uint64_t stayed_count;
 };

@@ -651,6 +651,7 @@ void
 core_hold_publishers(struct core *core)
 {
     core_set_alarm(core, ALARM_STOPPING, true);
+    desk_stop(core);
     core->stop_token = core_log_token(core);
     core->wants_flush = true;
 }

@@ -141,6 +141,25 @@ path_new(const char *format, const struct command_line *line, const struct clien
 }
 
 /* Asks for `format` and what `more` adds to the query, and prints the list called `member`. */
+/* What the rows leave out. */
+static void
+tell_rest(const json_t *answer, const struct command_io *io)
+{
+    const char *next = json_string_value(json_object_get(answer, "next"));
+    json_int_t others =
+        json_integer_value(json_object_get(json_object_get(answer, "others"), "count"));
+    json_int_t unreadable = json_integer_value(json_object_get(answer, "unreadable"));
+    if (next != NULL) {
+        command_note(io, "there is more: --after %s", next);
+    }
+    if (others > 0) {
+        fprintf(io->err, "%lld more in groups beyond these: a filter chooses among them\n", others);
+    }
+    if (unreadable > 0) {
+        fprintf(io->err, "%lld more cannot be read: the log of the broker says why\n", unreadable);
+    }
+}
+
 static int
 print_list(const struct command_line *line, const struct command_io *io, const char *format,
            const char *member, const struct column *columns, size_t column_count)
@@ -157,9 +176,8 @@ print_list(const struct command_line *line, const struct command_io *io, const c
     if (result == COMMAND_OK) {
         result = output_rows(&output, columns, column_count, json_object_get(answer, member));
     }
-    const char *next = json_string_value(json_object_get(answer, "next"));
-    if (result == COMMAND_OK && next != NULL && !output.is_quiet) {
-        command_note(io, "there is more: --after %s", next);
+    if (result == COMMAND_OK && !output.is_quiet) {
+        tell_rest(answer, io);
     }
     json_decref(answer);
     free(path);

@@ -89,8 +89,10 @@ step(struct request *request, struct core *core, uint32_t *budget)
     if (ask->is_on_disk) {
         return REQUEST_DONE;
     }
-    bool is_patient = core->now.monotonic_ms - ask->begun_ms < ask->patience_ms;
-    return ask->is_over || is_patient ? REQUEST_WAITING : stop_waiting(ask, core);
+    if (core->now.monotonic_ms - ask->begun_ms < ask->patience_ms) {
+        return REQUEST_WAITING;
+    }
+    return ask->is_over ? REQUEST_DONE : stop_waiting(ask, core);
 }
 
 static void

@@ -182,7 +182,9 @@ call_give_up(struct call *call)
 void
 call_time_out(struct call *call)
 {
-    call_fail(call, 503, "the broker has not answered within %d seconds",
+    call_fail(call, 503,
+              "the broker has not answered within %d seconds: its disk may be full or slow, and "
+              "what was asked may still be done",
               call->connection->allowed_s);
     call_give_up(call);
 }
@@ -258,14 +260,14 @@ call_flag(const struct call *call, const char *name)
     return value != NULL && strcmp(value, "true") == 0;
 }
 
-json_t *
-call_json(struct call *call)
+static json_t *
+parse_body(struct call *call, json_t *(*read)(struct bytes text, char why[static JSON_WHY_SIZE]))
 {
     char why[JSON_WHY_SIZE] = "there is no memory for it";
     if (call->json != NULL) {
         return call->json;
     }
-    json_t *json = call->body.size == 0 ? json_object() : json_read(call->body, why);
+    json_t *json = call->body.size == 0 ? json_object() : read(call->body, why);
     if (json == NULL) {
         call_fail(call, 400, "the body is no JSON: %s", why);
     } else if (!json_is_object(json)) {
@@ -275,6 +277,18 @@ call_json(struct call *call)
     }
     call->json = json;
     return json;
+}
+
+json_t *
+call_json(struct call *call)
+{
+    return parse_body(call, json_read);
+}
+
+json_t *
+call_json_zeros(struct call *call)
+{
+    return parse_body(call, json_read_zeros);
 }
 
 /* Answering ---------------------------------------------------------------------------------- */

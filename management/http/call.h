@@ -86,6 +86,8 @@ bool call_flag(const struct call *call, const char *name); /* "true" */
 
 /* The body as a JSON object ({} when there is none); NULL: it was answered 400. */
 json_t *call_json(struct call *call);
+/* The same where texts may have an octet 0, as clients' keys, headers and bodies may. */
+json_t *call_json_zeros(struct call *call);
 
 /* Answers. ---------------------------------------------------------------------------------- */
 

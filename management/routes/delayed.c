@@ -429,7 +429,7 @@ static void
 settle(struct call *call, enum pending_action action)
 {
     static const char *const names[] = {"key", "message_id", "all", "kinds", NULL};
-    const json_t *body = call_json(call);
+    const json_t *body = call_json_zeros(call);
     if (body == NULL || !json_has_only(call, body, names)) {
         return;
     }

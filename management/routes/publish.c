@@ -194,7 +194,7 @@ read_message(struct call *call, const json_t *body, struct publish_ask *ask)
 void
 handle_publish(struct call *call)
 {
-    const json_t *body = call_json(call);
+    const json_t *body = call_json_zeros(call);
     if (body == NULL) {
         return;
     }

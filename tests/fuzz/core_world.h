@@ -6,7 +6,7 @@
 #define BOURSE_TESTS_FUZZ_CORE_WORLD_H
 
 #include "broker/core/core.h"
-#include "broker/users/user.h"
+#include "broker/users/access.h"
 
 enum { CORE_WORLD_CHECKS_MAX = 64 };
 

@@ -16,7 +16,7 @@
 #include "broker/connections/connection.h"
 #include "broker/core/core.h"
 #include "broker/topology/vhost.h"
-#include "broker/users/user.h"
+#include "broker/users/access.h"
 
 enum { RIG_LINKS_MAX = 256, RIG_CHECKS_MAX = 64, RIG_LOANS_MAX = 1024 };
 
