@@ -130,4 +130,8 @@ struct definitions_vhost *definitions_put_vhost(struct definitions *definitions,
 /* What kind of password hash it is, by its form. */
 enum definitions_hash definitions_hash_kind(struct bytes hash);
 
+/* What RabbitMQ calls the algorithm of such a hash; its default where there is none that is known.
+ */
+const char *definitions_hash_algorithm(enum definitions_hash kind);
+
 #endif
