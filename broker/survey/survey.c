@@ -93,7 +93,7 @@ copy_clocks(struct core *core, struct queue *queue, struct survey_queue *row)
     row->oldest_unacked_ms = reading.oldest_unacked_ms;
     row->rates = reading.rates[RATE_10_S];
     row->wait_count = reading.wait_count;
-    row->wait_sum_ms = reading.wait_sum_ms;
+    row->wait_sum_ms = reading.waits.sum_ms;
 }
 
 /* The clocks come first: messages whose time is over die then. */

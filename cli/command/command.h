@@ -42,13 +42,13 @@ enum shared_option {
 };
 
 enum {
-    /* Of a command that asks a running broker. */
-    SHARED_BY_CLIENT = 1 << SHARED_CONTEXT | 1 << SHARED_TIMEOUT | 1 << SHARED_QUIET,
-    /* The same about objects of one vhost. */
-    SHARED_BY_VHOST = SHARED_BY_CLIENT | 1 << SHARED_VHOST,
-    /* Of a command that prints rows; of one that prints them again and again if wanted. */
+    /* Of a command that prints rows. */
     SHARED_BY_TABLE = 1 << SHARED_OUTPUT | 1 << SHARED_NO_COLOR,
-    SHARED_BY_VIEW = SHARED_BY_TABLE | 1 << SHARED_WATCH,
+    /* Of a command that asks a running broker and writes what it gets as it is. */
+    SHARED_BY_FILE = 1 << SHARED_CONTEXT | 1 << SHARED_TIMEOUT | 1 << SHARED_QUIET,
+    /* Of any other that asks one; about objects of one vhost. */
+    SHARED_BY_CLIENT = SHARED_BY_FILE | SHARED_BY_TABLE,
+    SHARED_BY_VHOST = SHARED_BY_CLIENT | 1 << SHARED_VHOST,
 };
 
 /* An option with a value, `--NAME ARGUMENT`, or a flag, `--NAME`. Its letter, if any, stands in
@@ -106,6 +106,11 @@ int command_misused(const struct command_io *io, const char *format, ...)
 /* The same, returning `status`. What it says is: what went wrong, why, and what to do next. */
 int command_error(const struct command_io *io, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Writes one line to io->err as it is, without "bourse: ". Like the others it may say names and
+ * reasons of others: control characters, and what turns the direction of writing, are escaped. */
+void command_note(const struct command_io *io, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* The next value of an option that may be given several times, from `*at` on, which is moved behind
  * it and is 0 at first; NULL: no more. */

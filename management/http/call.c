@@ -242,6 +242,13 @@ call_name(const struct call *call, uint32_t position)
     return call->names[position];
 }
 
+struct bytes
+call_exchange_name(const struct call *call, uint32_t position)
+{
+    struct bytes name = call_name(call, position);
+    return bytes_equal_text(name, "amq.default") ? bytes_make("", 0) : name;
+}
+
 const char *
 call_parameter(const struct call *call, const char *name)
 {

@@ -122,12 +122,13 @@ list_slice(struct list_ask *ask, const struct core *core, const struct queue *qu
         core_list_pending(core, queue, ask->has_after ? &ask->after : NULL, messages, max);
     *budget -= count;
     for (uint32_t i = 0; i < count; i++) {
-        if (ask->count == ask->count_max) {
+        bool is_wanted = (ask->kinds & 1U << messages[i].kind) != 0;
+        if (is_wanted && ask->count == ask->count_max) {
             return false;
         }
         ask->after = messages[i].key;
         ask->has_after = true;
-        if ((ask->kinds & 1U << messages[i].kind) != 0) {
+        if (is_wanted) {
             add_row(ask, core, &messages[i]);
         }
     }

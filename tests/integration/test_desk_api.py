@@ -115,6 +115,16 @@ def test_pages_go_on_where_the_last_one_ended(api, dead):
     assert bodies(second) == ["order 2"] and second["next"] is None
 
 
+def test_a_page_that_has_exactly_the_rest_is_the_last(api, dead):
+    whole = api.get(f"{DESK}/{dead}/peek?count=3")[1]
+    assert len(whole["messages"]) == 3 and whole["next"] is None
+    ready = api.get(f"{DESK}/{dead}/peek?count=3&reason=rejected")[1]
+    assert len(ready["messages"]) == 3 and ready["next"] is None
+    part = api.get(f"{DESK}/{dead}/peek?count=2")[1]
+    rest = api.get(f"{DESK}/{dead}/peek?count=1&after={part['next']}")[1]
+    assert bodies(rest) == ["order 2"] and rest["next"] is None
+
+
 def test_a_filter_chooses_and_a_misspelt_one_is_refused(api, dead):
     assert bodies(api.get(f"{DESK}/{dead}/peek?header=shop&header_value=north")[1]) == ["order 1", "order 2"]
     assert bodies(api.get(f"{DESK}/{dead}/peek?message_id=-2")[1]) == ["order 2"]

@@ -134,6 +134,10 @@ def test_hashes_of_rabbitmq_are_taken_and_checked(broker, api, name):
     assert api.put("/api/users/hashed", body)[0] in (201, 204)
     assert api_of(broker, "hashed", "pw").get("/api/overview")[0] == 200
     assert api_of(broker, "hashed", "no").get("/api/overview")[0] == 401
+    shown = api.get("/api/users/hashed")[1]
+    assert shown["password_hash"] == body["password_hash"]
+    assert shown["hashing_algorithm"] == body["hashing_algorithm"]
+    assert shown in api.get("/api/users")[1]
 
 
 def test_a_hash_is_made_that_is_taken(broker, api):
