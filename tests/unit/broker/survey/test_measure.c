@@ -214,7 +214,7 @@ Test(measure, names_exchanges_that_lead_nowhere)
     cr_expect(find(CONCERN_UNROUTABLE, "x") == NULL);
 }
 
-/* As many dead letters as can be told of hide no queue that nobody takes from, wherever it is met. */
+/* As many dead letters as can be told of hide no queue that nobody takes from. */
 Test(measure, has_the_mild_make_room_for_the_worse)
 {
     char name[32];
