@@ -113,3 +113,21 @@ definitions_hash_kind(struct bytes hash)
     }
     return hash.size == SHA256_HASH_TEXT ? DEFINITIONS_SHA256 : DEFINITIONS_SHA512;
 }
+
+const char *
+definitions_hash_name(enum definitions_hash kind)
+{
+    switch (kind) {
+    case DEFINITIONS_SCRYPT:
+        return "bourse_password_hashing_scrypt";
+    case DEFINITIONS_SHA512:
+        return "rabbit_password_hashing_sha512";
+    case DEFINITIONS_MD5:
+        return "rabbit_password_hashing_md5";
+    case DEFINITIONS_NO_HASH:
+    case DEFINITIONS_SHA256:
+    case DEFINITIONS_FOREIGN:
+        break;
+    }
+    return "rabbit_password_hashing_sha256";
+}

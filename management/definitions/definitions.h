@@ -123,4 +123,8 @@ struct definitions_vhost *definitions_put_vhost(struct definitions *definitions,
 /* What kind of password hash it is, by its form. */
 enum definitions_hash definitions_hash_kind(struct bytes hash);
 
+/* Its name as RabbitMQ's API has it; that of no hash, and of one that cannot be checked, is
+ * SHA-256's. Static memory. */
+const char *definitions_hash_name(enum definitions_hash kind);
+
 #endif

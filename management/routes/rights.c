@@ -13,18 +13,11 @@
 static void
 write_hash(struct json_writer *json, struct bytes hash)
 {
-    static const char *const names[] = {
-        [DEFINITIONS_NO_HASH] = "rabbit_password_hashing_sha256",
-        [DEFINITIONS_SCRYPT] = "bourse_password_hashing_scrypt",
-        [DEFINITIONS_SHA256] = "rabbit_password_hashing_sha256",
-        [DEFINITIONS_SHA512] = "rabbit_password_hashing_sha512",
-        [DEFINITIONS_FOREIGN] = "rabbit_password_hashing_sha256",
-    };
     enum definitions_hash kind =
         hash.data == NULL ? DEFINITIONS_NO_HASH : definitions_hash_kind(hash);
     bool is_shown = kind != DEFINITIONS_NO_HASH && kind != DEFINITIONS_FOREIGN;
     json_put_text(json, "password_hash", is_shown ? hash : bytes_make("", 0));
-    json_put_string(json, "hashing_algorithm", names[kind]);
+    json_put_string(json, "hashing_algorithm", definitions_hash_name(kind));
 }
 
 static void

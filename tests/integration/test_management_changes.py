@@ -134,6 +134,11 @@ def test_hashes_of_rabbitmq_are_taken_and_checked(broker, api, name):
     assert api.put("/api/users/hashed", body)[0] in (201, 204)
     assert api_of(broker, "hashed", "pw").get("/api/overview")[0] == 200
     assert api_of(broker, "hashed", "no").get("/api/overview")[0] == 401
+    status, shown = api.get("/api/users/hashed")
+    assert status == 200 and {key: shown[key] for key in body} == body
+    assert [shown] == [row for row in api.get("/api/users")[1] if row["name"] == "hashed"]
+    assert body.items() <= [row for row in api.get("/api/definitions")[1]["users"]
+                            if row["name"] == "hashed"][0].items()
 
 
 def test_a_hash_is_made_that_is_taken(broker, api):
