@@ -3,9 +3,9 @@
 
 #include "base/alloc.h"
 #include "base/disk.h"
-#include "broker/durability.h"
-#include "broker/durable_topology.h"
-#include "broker/paging.h"
+#include "broker/durability/durability.h"
+#include "broker/durability/durable_topology.h"
+#include "broker/paging/paging.h"
 #include "store/keeper.h"
 #include "store/recovery.h"
 #include "store/threads.h"

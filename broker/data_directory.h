@@ -6,7 +6,7 @@
 #define BOURSE_BROKER_DATA_DIRECTORY_H
 
 #include "base/log.h"
-#include "broker/core.h"
+#include "broker/core/core.h"
 #include "store/backup.h"
 
 struct data_directory;

@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/list.h"
-#include "broker/password.h"
+#include "broker/passwords/password.h"
 
 #include <errno.h>
 #include <pthread.h>

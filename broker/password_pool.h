@@ -4,7 +4,7 @@
 #ifndef BOURSE_BROKER_PASSWORD_POOL_H
 #define BOURSE_BROKER_PASSWORD_POOL_H
 
-#include "broker/core.h"
+#include "broker/core/core.h"
 
 enum { PASSWORD_WAITING_MAX = 64, PASSWORD_THREADS = 2 };
 

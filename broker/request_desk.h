@@ -6,7 +6,7 @@
 #ifndef BOURSE_BROKER_REQUEST_DESK_H
 #define BOURSE_BROKER_REQUEST_DESK_H
 
-#include "broker/request.h"
+#include "broker/core/request.h"
 
 struct request_desk;
 

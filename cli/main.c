@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/command/command.h"
 
 /* What was printed is not there when the disk is full: whoever relies on the exit status, as a
  * script that keeps an export does, has to hear of it. */

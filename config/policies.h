@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sections `policies` and `operator-policies`. What keys mean and what they may be is known to
- * the queues, and judged where a configuration is examined (broker/examine.h). */
+ * the queues, and judged where a configuration is examined (broker/plan/examine.h). */
 #ifndef BOURSE_CONFIG_POLICIES_H
 #define BOURSE_CONFIG_POLICIES_H
 

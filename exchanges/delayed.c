@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The x-delayed-message exchange: its argument x-delayed-type names another type, which does all of
  * the matching. This one stands in its place where an exchange is declared, and nowhere else; that
- * messages are held back is the broker's business (broker/delay.h). */
+ * messages are held back is the broker's business (broker/message/delay.h). */
 #include "amqp/reply.h"
 #include "amqp/table.h"
 #include "exchanges/exchange.h"

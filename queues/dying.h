@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages of a queue that have died and have not been moved yet, in the order of their deaths, and
  * how many have died so far. They are neither ready nor unacked; where they go is the broker's
- * business (broker/dead_letter.h). */
+ * business (broker/death/dead_letter.h). */
 #ifndef BOURSE_QUEUES_DYING_H
 #define BOURSE_QUEUES_DYING_H
 
@@ -22,7 +22,7 @@ enum death_reason {
 /* As clients read it: "rejected", "expired", "maxlen", "delivery_limit". Static memory. */
 const char *death_reason_name(enum death_reason reason);
 
-struct failure; /* the broker's (broker/failure.h) */
+struct failure; /* the broker's (broker/message/failure.h) */
 
 struct dying_message {
     struct queue_entry entry; /* the content's count is held here */

@@ -60,7 +60,7 @@ struct queue_failures {
     uint64_t retried_count;     /* of them: after which the message waited */
     uint64_t quarantined_count; /* messages that were parked */
 
-    /* The broker's (broker/retry.c). */
+    /* The broker's (broker/death/retry.c). */
     struct timer timer;     /* armed while the head is held back */
     uint64_t held_position; /* of the message that the timer is for; 0: none is held */
     bool has_told;          /* the log has said that messages are parked here */

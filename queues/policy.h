@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A policy: settings for all queues, or exchanges, whose names match a pattern. Operator policies
  * are those that limit what the others and arguments may say. Which of them matches what is decided
- * in broker/policies.h; here is what they are made of: keys, what those may be, and for whom. */
+ * in broker/topology/policies.h; here is what they are made of: keys, what those may be, and for
+ * whom. */
 #ifndef BOURSE_QUEUES_POLICY_H
 #define BOURSE_QUEUES_POLICY_H
 

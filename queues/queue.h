@@ -11,7 +11,7 @@
  * one that has died in the middle stays until the head comes there; counts are of those that live.
  *
  * What comes next may not be in memory: the entry in a spill file (queue_head_is_away), or its
- * content in the log or a spill file. Who takes messages asks first (broker/paging.h). */
+ * content in the log or a spill file. Who takes messages asks first (broker/paging/paging.h). */
 #ifndef BOURSE_QUEUES_QUEUE_H
 #define BOURSE_QUEUES_QUEUE_H
 
@@ -30,7 +30,7 @@
 
 struct returned_message; /* that came back; returned.h */
 struct queue_clocks;     /* queues/clocks.h */
-struct queue_windows;    /* broker/paging_state.h */
+struct queue_windows;    /* broker/paging/paging_state.h */
 struct queue_service;    /* who takes messages; queue_consumers.c */
 struct queue_waiting;    /* messages that wait for a time; waiting.h */
 
@@ -67,7 +67,7 @@ struct queue {
     bool deleted : 1;           /* no longer in the vhost; waits for the last reference */
     bool had_consumer : 1;      /* auto-delete waits for the first */
     bool has_policies : 1;      /* one applies, ordinary or operator: settings are its */
-    bool is_paused : 1;         /* nothing is handed out (broker/pause.h) */
+    bool is_paused : 1;         /* nothing is handed out (broker/topology/pause.h) */
     bool has_own_arguments : 1; /* other than declared, in an allocation of their own */
     bool head_waits : 1; /* the next message cannot be handed out before the disk has answered */
     uint8_t level_max;   /* the highest level of its messages; 0: they have no priorities */
@@ -86,7 +86,8 @@ struct queue {
     uint64_t ready_count;              /* returned ones included */
     uint64_t ready_bytes;              /* body octets of ready messages */
     struct queue_handout *handout;     /* owned; NULL: never needed */
-    struct queue_windows *windows;   /* the broker's (broker/paging.h); NULL: nothing was fetched */
+    struct queue_windows
+        *windows; /* the broker's (broker/paging/paging.h); NULL: nothing was fetched */
     struct queue_times *times;       /* owned; NULL: no message had a deadline, nor has the queue */
     struct queue_dying *dying;       /* owned; NULL: no message has died here yet */
     struct queue_failures *failures; /* owned; NULL: nothing was ever lent while it counted */

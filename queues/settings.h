@@ -62,7 +62,7 @@ struct queue_settings {
     int64_t max_length_bytes;
     int64_t max_priority; /* 0 acts as 1 */
     int64_t consumer_timeout_ms;
-    int64_t release_rate;   /* overdue messages that come in, per second (broker/waiting.h) */
+    int64_t release_rate; /* overdue messages that come in, per second (broker/upkeep/waiting.h) */
     int64_t delivery_limit; /* -1 is what "none" is given as, too; 20 by default in quorum queues */
     struct bytes dead_letter_exchange; /* may be empty: the default exchange */
     struct bytes dead_letter_routing_key;

@@ -53,7 +53,7 @@ struct queue_times {
     bool lacks_rows;      /* there was no memory for the row of a returned message */
     uint64_t expired_count;
 
-    /* The broker's (broker/expiry.c). */
+    /* The broker's (broker/upkeep/expiry.c). */
     struct list_link link; /* in its list of queues in which something is due */
     struct timer timer;    /* fires when something is due, or before that */
     struct timer lease;    /* fires when the queue may have been unused for too long */

@@ -15,7 +15,8 @@
  *
  * Times are those of times.h; a row counts from WAITING_EPOCH_MS before them, so that messages that
  * were due before the broker began keep their order (waiting_due_ms). What happens when one comes
- * due, and when anybody looks, is the broker's (broker/waiting.h). Owner: the core thread. */
+ * due, and when anybody looks, is the broker's (broker/upkeep/waiting.h). Owner: the core thread.
+ */
 #ifndef BOURSE_QUEUES_WAITING_H
 #define BOURSE_QUEUES_WAITING_H
 
@@ -56,7 +57,7 @@ struct queue_waiting {
     uint64_t counts[WAITING_KIND_COUNT];
     uint64_t bytes; /* body octets of all of them */
 
-    /* The broker's (broker/waiting.c). */
+    /* The broker's (broker/upkeep/waiting.c). */
     struct list_link link; /* in its list of queues in which something is due */
     struct timer timer;    /* fires when something is due, or before that */
     uint64_t paced_us;     /* up to when what came in overdue has used the queue's release rate;

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "broker/durability.h"
+#include "broker/durability/durability.h"
 
 /* In the core -------------------------------------------------------------------------------- */
 

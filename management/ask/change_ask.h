@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Asking the core for a change (broker/change.h) on behalf of a call: it is made in one slice, and
- * answered when what it wrote down is on disk. 201 when something was made, 204 when it was there,
- * 404, or 400 with the reason. A new password is hashed before, by the password threads. */
+/* Asking the core for a change (broker/changes/change.h) on behalf of a call: it is made in one
+ * slice, and answered when what it wrote down is on disk. 201 when something was made, 204 when it
+ * was there, 404, or 400 with the reason. A new password is hashed before, by the password threads.
+ */
 #ifndef BOURSE_MANAGEMENT_ASK_CHANGE_ASK_H
 #define BOURSE_MANAGEMENT_ASK_CHANGE_ASK_H
 
-#include "broker/new_password.h"
-#include "broker/user_changes.h"
-#include "broker/vhost_life.h"
+#include "broker/topology/vhost_life.h"
+#include "broker/users/new_password.h"
+#include "broker/users/user_changes.h"
 #include "management/http/call.h"
 
 struct change_ask;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "amqp/reply.h"
-#include "broker/durability.h"
+#include "broker/durability/durability.h"
 
 static bool
 on_show(void *context, const struct desk_row *row, const struct desk_facts *facts)

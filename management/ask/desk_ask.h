@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A job of the dead-letter desk (broker/desk.h) on behalf of a call, so that a route is no more
- * than what is wanted and what is written of it. The right to read the queue is asked for before it
- * begins. */
+/* A job of the dead-letter desk (broker/desk/desk.h) on behalf of a call, so that a route is no
+ * more than what is wanted and what is written of it. The right to read the queue is asked for
+ * before it begins. */
 #ifndef BOURSE_MANAGEMENT_ASK_DESK_ASK_H
 #define BOURSE_MANAGEMENT_ASK_DESK_ASK_H
 
-#include "broker/desk.h"
+#include "broker/desk/desk.h"
 #include "management/ask/queue_right.h"
 #include "management/http/call.h"
 #include "queues/times.h"

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What has changed beside the configurations that were applied last: one plan for each vhost that
- * has one, made with `prune` (broker/plan.h). Configurations are read on the admin thread, plans
- * are made in slices in the core. */
+ * has one, made with `prune` (broker/plan/plan.h). Configurations are read on the admin thread,
+ * plans are made in slices in the core. */
 #ifndef BOURSE_MANAGEMENT_ASK_DRIFT_H
 #define BOURSE_MANAGEMENT_ASK_DRIFT_H
 
-#include "broker/plan.h"
-#include "broker/request.h"
+#include "broker/core/request.h"
+#include "broker/plan/plan.h"
 #include "management/ask/generation_copy.h"
 
 /* One vhost: what it is meant to be, and what it would take to make it so. */

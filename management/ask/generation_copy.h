@@ -3,7 +3,7 @@
 #ifndef BOURSE_MANAGEMENT_ASK_GENERATION_COPY_H
 #define BOURSE_MANAGEMENT_ASK_GENERATION_COPY_H
 
-#include "broker/generation.h"
+#include "broker/changes/generation.h"
 #include "management/http/call.h"
 
 struct generation_copy {

@@ -6,7 +6,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
-#include "broker/vhost.h"
+#include "broker/topology/vhost.h"
 
 static void
 refuse(struct operation *operation, uint16_t reply_code, const char *text)

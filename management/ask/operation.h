@@ -6,7 +6,7 @@
 #define BOURSE_MANAGEMENT_ASK_OPERATION_H
 
 #include "amqp/method.h"
-#include "broker/house.h"
+#include "broker/connections/house.h"
 #include "management/http/call.h"
 
 enum operation_object { OPERATION_ON_NOTHING, OPERATION_ON_QUEUE, OPERATION_ON_EXCHANGE };

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "broker/durability.h"
+#include "broker/durability/durability.h"
 #include "management/views/plan_json.h"
 
 enum { WHY_SIZE = 1024, HTTP_CONFLICT = 409 };

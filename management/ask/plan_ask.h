@@ -3,7 +3,7 @@
 #ifndef BOURSE_MANAGEMENT_ASK_PLAN_ASK_H
 #define BOURSE_MANAGEMENT_ASK_PLAN_ASK_H
 
-#include "broker/apply.h"
+#include "broker/plan/apply.h"
 #include "management/ask/topology_request.h"
 
 /* Makes a plan, in slices, and answers with it. Takes `config`; what `options` point to is the

@@ -4,8 +4,8 @@
 #include <stdio.h>
 
 #include "amqp/reply.h"
-#include "broker/abilities.h"
-#include "broker/vhost.h"
+#include "broker/topology/vhost.h"
+#include "broker/users/abilities.h"
 
 void
 refusal_set(struct refusal *refusal, const struct fault *fault)

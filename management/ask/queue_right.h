@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A queue for somebody who wants to do something with its messages that no AMQP method does: found
  * by the names of the call's path, and only with the right, which the one place is asked for that a
- * client's methods ask (broker/access.h). For steps of requests.
+ * client's methods ask (broker/users/access.h). For steps of requests.
  *
  * Owner: the core thread. */
 #ifndef BOURSE_MANAGEMENT_ASK_QUEUE_RIGHT_H
 #define BOURSE_MANAGEMENT_ASK_QUEUE_RIGHT_H
 
-#include "broker/access.h"
+#include "broker/users/access.h"
 #include "management/http/call.h"
 
 /* What came of looking: all zero is nothing yet. */

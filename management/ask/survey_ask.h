@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Asking the core for a survey (broker/survey.h) on behalf of a call, so that a route is no more
- * than what is wanted and what is written of it. */
+/* Asking the core for a survey (broker/survey/survey.h) on behalf of a call, so that a route is no
+ * more than what is wanted and what is written of it. */
 #ifndef BOURSE_MANAGEMENT_ASK_SURVEY_ASK_H
 #define BOURSE_MANAGEMENT_ASK_SURVEY_ASK_H
 
-#include "broker/binding_survey.h"
-#include "broker/client_survey.h"
-#include "broker/rights_survey.h"
-#include "broker/survey.h"
+#include "broker/survey/binding_survey.h"
+#include "broker/survey/client_survey.h"
+#include "broker/survey/rights_survey.h"
+#include "broker/survey/survey.h"
 #include "management/http/call.h"
 
 /* A survey and the function that goes on with it; NULL as well: it is asked for nothing, which

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "management/ask/topology_request.h"
 
-#include "broker/examine.h"
+#include "broker/plan/examine.h"
 #include "config/password_hash.h"
 #include "config/report.h"
 #include "management/views/plan_json.h"

@@ -4,7 +4,7 @@
 #ifndef BOURSE_MANAGEMENT_ASK_TOPOLOGY_REQUEST_H
 #define BOURSE_MANAGEMENT_ASK_TOPOLOGY_REQUEST_H
 
-#include "broker/plan.h"
+#include "broker/plan/plan.h"
 #include "management/http/call.h"
 
 struct topology_request {

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "broker/password.h"
+#include "broker/passwords/password.h"
 #include "config/password_hash.h"
 
 enum { WARNING_SIZE = 501, MD5_HASH_TEXT = 28, SHA256_HASH_TEXT = 48 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The objects of a broker as RabbitMQ's and LavinMQ's definitions.json list them, in no language:
- * read from JSON (definitions_read.h), from configuration files (cli/definitions_config.h) or from
- * a running broker, and written as JSON (definitions_write.h), YAML and more (cli). Several vhosts
- * stand side by side. Arguments are table bodies. Texts are the arena's. */
+ * read from JSON (definitions_read.h), from configuration files
+ * (cli/definitions/definitions_config.h) or from a running broker, and written as JSON
+ * (definitions_write.h), YAML and more (cli). Several vhosts stand side by side. Arguments are
+ * table bodies. Texts are the arena's. */
 #ifndef BOURSE_MANAGEMENT_DEFINITIONS_DEFINITIONS_H
 #define BOURSE_MANAGEMENT_DEFINITIONS_DEFINITIONS_H
 

@@ -6,12 +6,12 @@
 
 #include "amqp/table.h"
 #include "base/alloc.h"
-#include "broker/audit.h"
-#include "broker/durability.h"
-#include "broker/parameters.h"
-#include "broker/password.h"
-#include "broker/user_changes.h"
-#include "broker/vhost_life.h"
+#include "broker/changes/audit.h"
+#include "broker/changes/parameters.h"
+#include "broker/durability/durability.h"
+#include "broker/passwords/password.h"
+#include "broker/topology/vhost_life.h"
+#include "broker/users/user_changes.h"
 
 /* Notes what came of one; false when it was refused. */
 static bool

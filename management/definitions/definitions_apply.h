@@ -8,8 +8,8 @@
 #ifndef BOURSE_MANAGEMENT_DEFINITIONS_DEFINITIONS_APPLY_H
 #define BOURSE_MANAGEMENT_DEFINITIONS_DEFINITIONS_APPLY_H
 
-#include "broker/change.h"
-#include "broker/request.h"
+#include "broker/changes/change.h"
+#include "broker/core/request.h"
 #include "management/definitions/definitions.h"
 
 struct definitions_apply {

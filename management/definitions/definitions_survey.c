@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "management/definitions/definitions_survey.h"
 
-#include "broker/abilities.h"
-#include "broker/parameters.h"
-#include "broker/vhost.h"
+#include "broker/changes/parameters.h"
+#include "broker/topology/vhost.h"
+#include "broker/users/abilities.h"
 
 static struct bytes
 keep(struct definitions_survey *survey, struct bytes text)

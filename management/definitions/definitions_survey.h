@@ -7,7 +7,7 @@
 #ifndef BOURSE_MANAGEMENT_DEFINITIONS_DEFINITIONS_SURVEY_H
 #define BOURSE_MANAGEMENT_DEFINITIONS_DEFINITIONS_SURVEY_H
 
-#include "broker/request.h"
+#include "broker/core/request.h"
 #include "management/definitions/definitions.h"
 
 struct definitions_survey {

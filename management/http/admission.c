@@ -6,8 +6,8 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
-#include "broker/house.h"
-#include "broker/vhost.h"
+#include "broker/connections/house.h"
+#include "broker/topology/vhost.h"
 #include "management/http/http_check.h"
 #include "management/http/server.h"
 

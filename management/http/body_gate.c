@@ -9,8 +9,8 @@
 #include <event2/http.h>
 #include <stdlib.h>
 
-#include "broker/abilities.h"
-#include "broker/house.h"
+#include "broker/connections/house.h"
+#include "broker/users/abilities.h"
 #include "management/http/http_check.h"
 
 struct body_gate {

@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "base/random.h"
 #include "broker/request_desk.h"
-#include "broker/survey.h"
+#include "broker/survey/survey.h"
 #include "management/http/route.h"
 #include "management/json/json_reader.h"
 #include "management/json/json_writer.h"
@@ -71,7 +71,7 @@ struct call_ask {
 /* Takes `ask`. One at a time. */
 void call_ask(struct call *call, struct call_ask *ask);
 
-/* The caller's name for broker/house.h and surveys: data NULL for the house itself. */
+/* The caller's name for broker/connections/house.h and surveys: data NULL for the house itself. */
 struct bytes call_user_name(const struct call *call);
 
 /* What the caller may see, for surveys. */

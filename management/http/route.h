@@ -10,7 +10,7 @@
 #define BOURSE_MANAGEMENT_HTTP_ROUTE_H
 
 #include "base/bytes.h"
-#include "broker/abilities.h"
+#include "broker/users/abilities.h"
 
 enum { ROUTE_NAMES_MAX = 6, ROUTE_SEGMENTS_MAX = 12 };
 

@@ -6,8 +6,8 @@
 #define BOURSE_MANAGEMENT_MONITOR_METRICS_H
 
 #include "broker/broker.h"
-#include "broker/measure.h"
-#include "broker/survey.h"
+#include "broker/survey/measure.h"
+#include "broker/survey/survey.h"
 #include "management/monitor/metric_text.h"
 #include "management/views/process.h"
 

@@ -7,8 +7,8 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "broker/queue_clocks.h"
-#include "broker/vhost.h"
+#include "broker/topology/vhost.h"
+#include "broker/upkeep/queue_clocks.h"
 #include "management/http/server.h"
 
 /* A queue that is over a limit. */

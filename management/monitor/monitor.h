@@ -9,8 +9,8 @@
 #ifndef BOURSE_MANAGEMENT_MONITOR_MONITOR_H
 #define BOURSE_MANAGEMENT_MONITOR_MONITOR_H
 
-#include "broker/measure.h"
 #include "broker/request_desk.h"
+#include "broker/survey/measure.h"
 #include "management/monitor/drift_watch.h"
 #include "management/monitor/long_view.h"
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "broker/measure.h"
+#include "broker/survey/measure.h"
 #include "management/http/server.h"
 #include "management/monitor/monitor.h"
 #include "management/routes/handlers.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "broker/audit.h"
+#include "broker/changes/audit.h"
 #include "management/routes/handlers.h"
 #include "management/views/desk_filter_json.h"
 

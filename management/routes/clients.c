@@ -5,9 +5,9 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "broker/audit.h"
-#include "broker/durability.h"
-#include "broker/vhost.h"
+#include "broker/changes/audit.h"
+#include "broker/durability/durability.h"
+#include "broker/topology/vhost.h"
 #include "management/ask/queue_right.h"
 #include "management/ask/survey_ask.h"
 #include "management/http/server.h"

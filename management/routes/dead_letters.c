@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "broker/dead_letter_survey.h"
+#include "broker/survey/dead_letter_survey.h"
 #include "management/http/call.h"
 #include "management/routes/handlers.h"
 #include "queues/times.h"

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "broker/durability.h"
-#include "broker/vhost.h"
+#include "broker/durability/durability.h"
+#include "broker/topology/vhost.h"
 #include "management/ask/queue_right.h"
 #include "management/http/call.h"
 #include "management/routes/handlers.h"

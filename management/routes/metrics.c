@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/parameters.h"
+#include "broker/changes/parameters.h"
 #include "management/http/server.h"
 #include "management/monitor/metrics.h"
 #include "management/routes/handlers.h"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "broker/parameters.h"
-#include "broker/vhost_life.h"
+#include "broker/changes/parameters.h"
+#include "broker/topology/vhost_life.h"
 #include "management/ask/change_ask.h"
 #include "management/ask/survey_ask.h"
 #include "management/http/server.h"

@@ -4,8 +4,8 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
-#include "broker/durability.h"
-#include "broker/pause.h"
+#include "broker/durability/durability.h"
+#include "broker/topology/pause.h"
 #include "management/ask/queue_right.h"
 #include "management/http/call.h"
 #include "management/routes/handlers.h"

@@ -6,7 +6,7 @@
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
-#include "broker/house.h"
+#include "broker/connections/house.h"
 #include "management/http/call.h"
 #include "management/json/base64.h"
 #include "management/routes/handlers.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "broker/queue_keys.h"
+#include "broker/survey/queue_keys.h"
 #include "management/http/server.h"
 #include "management/views/list_page.h"
 #include "management/views/queue_json.h"

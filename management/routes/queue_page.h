@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A page of the queues: first the core is asked for the names of all of them and for what they are
- * sorted by (broker/queue_keys.h), then for the queues that the page shows. */
+ * sorted by (broker/survey/queue_keys.h), then for the queues that the page shows. */
 #ifndef BOURSE_MANAGEMENT_ROUTES_QUEUE_PAGE_H
 #define BOURSE_MANAGEMENT_ROUTES_QUEUE_PAGE_H
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "broker/vhost.h"
+#include "broker/topology/vhost.h"
 #include "management/ask/survey_ask.h"
 #include "management/http/server.h"
 #include "management/routes/handlers.h"

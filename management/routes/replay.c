@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sending messages of a queue on, and dropping them. */
 #include "base/alloc.h"
-#include "broker/vhost.h"
+#include "broker/topology/vhost.h"
 #include "management/ask/desk_ask.h"
 #include "management/routes/handlers.h"
 #include "management/views/desk_filter_json.h"

@@ -2,7 +2,7 @@
 /* What tools for RabbitMQ ask for and what has little or no meaning here. */
 #include <stdio.h>
 
-#include "broker/password.h"
+#include "broker/passwords/password.h"
 #include "management/ask/change_ask.h"
 #include "management/http/server.h"
 #include "management/routes/handlers.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The firehose of a vhost (broker/trace.h): whether it is on, and switching it. */
+/* The firehose of a vhost (broker/watch/trace.h): whether it is on, and switching it. */
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "broker/durability.h"
-#include "broker/vhost_life.h"
+#include "broker/durability/durability.h"
+#include "broker/topology/vhost_life.h"
 #include "management/ask/queue_right.h"
 #include "management/http/call.h"
 #include "management/routes/handlers.h"

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages that pass an exchange or enter a queue, as lines, as long as the client wants them: what
- * a tap (broker/tap.h) has copied. Each line is an object with an "event": "begun" once, "message",
- * "missed" with a count where the reader was too slow, "idle" when nothing has passed for a while.
+ * a tap (broker/watch/tap.h) has copied. Each line is an object with an "event": "begun" once,
+ * "message", "missed" with a count where the reader was too slow, "idle" when nothing has passed
+ * for a while.
  *
  * The right to read is asked for again in every tick, so that who loses it sees no more. */
 #include <stdlib.h>
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
-#include "broker/core_clock.h"
-#include "broker/tap.h"
-#include "broker/vhost.h"
+#include "broker/core/core_clock.h"
+#include "broker/topology/vhost.h"
+#include "broker/watch/tap.h"
 #include "management/ask/queue_right.h"
 #include "management/json/base64.h"
 #include "management/routes/handlers.h"

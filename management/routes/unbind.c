@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "amqp/reply.h"
-#include "broker/house.h"
-#include "broker/vhost.h"
+#include "broker/connections/house.h"
+#include "broker/topology/vhost.h"
 #include "management/http/call.h"
 #include "management/routes/handlers.h"
 #include "management/views/queue_json.h"

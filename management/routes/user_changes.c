@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Users, their rights and their limits. */
-#include "broker/password.h"
+#include "broker/passwords/password.h"
 #include "management/ask/change_ask.h"
 #include "management/routes/handlers.h"
 

@@ -4,7 +4,7 @@
 #ifndef BOURSE_MANAGEMENT_VIEWS_CLIENT_JSON_H
 #define BOURSE_MANAGEMENT_VIEWS_CLIENT_JSON_H
 
-#include "broker/client_survey.h"
+#include "broker/survey/client_survey.h"
 #include "management/views/list_page.h"
 
 /* Lists of struct survey_connection, survey_channel and survey_subscription. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which messages are meant (broker/desk_filter.h), out of the object `filter` of a body, or out of
- * the parameters of a query, which have the same names. */
+/* Which messages are meant (broker/desk/desk_filter.h), out of the object `filter` of a body, or
+ * out of the parameters of a query, which have the same names. */
 #ifndef BOURSE_MANAGEMENT_VIEWS_DESK_FILTER_JSON_H
 #define BOURSE_MANAGEMENT_VIEWS_DESK_FILTER_JSON_H
 
-#include "broker/desk_filter.h"
+#include "broker/desk/desk_filter.h"
 #include "management/http/call.h"
 
 /* False: it was answered 400. Texts are views of the JSON or the call, ids are of its arena. A NULL

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "amqp/reply.h"
-#include "broker/route_text.h"
+#include "broker/explain/route_text.h"
 
 /* Rights --------------------------------------------------------------------------------------- */
 

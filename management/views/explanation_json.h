@@ -3,7 +3,7 @@
 #ifndef BOURSE_MANAGEMENT_VIEWS_EXPLANATION_JSON_H
 #define BOURSE_MANAGEMENT_VIEWS_EXPLANATION_JSON_H
 
-#include "broker/explain_route.h"
+#include "broker/explain/explain_route.h"
 #include "management/json/json_writer.h"
 
 void explanation_write(struct json_writer *json, const struct explained_route *route);

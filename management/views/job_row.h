@@ -6,7 +6,7 @@
 #define BOURSE_MANAGEMENT_VIEWS_JOB_ROW_H
 
 #include "base/alloc.h"
-#include "broker/desk.h"
+#include "broker/desk/desk.h"
 #include "management/json/json_writer.h"
 
 /* Texts are the arena's. */

@@ -8,7 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "broker/expression.h"
+#include "broker/names/expression.h"
 
 /* What the query asks for. */
 struct list_request {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "broker/waiting.h"
+#include "broker/upkeep/waiting.h"
 #include "management/json/base64.h"
 #include "management/views/properties_json.h"
 #include "queues/failures.h"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages of a queue as the dead-letter desk shows them (broker/desk.h): copied out of the core,
- * and written as JSON by the other thread. */
+/* Messages of a queue as the dead-letter desk shows them (broker/desk/desk.h): copied out of the
+ * core, and written as JSON by the other thread. */
 #ifndef BOURSE_MANAGEMENT_VIEWS_MESSAGE_ROWS_H
 #define BOURSE_MANAGEMENT_VIEWS_MESSAGE_ROWS_H
 
 #include "base/alloc.h"
-#include "broker/desk.h"
+#include "broker/desk/desk.h"
 #include "management/json/json_writer.h"
 
 /* One message. Texts without `data` are not known. */

@@ -3,7 +3,7 @@
 #ifndef BOURSE_MANAGEMENT_VIEWS_NODE_JSON_H
 #define BOURSE_MANAGEMENT_VIEWS_NODE_JSON_H
 
-#include "broker/survey.h"
+#include "broker/survey/survey.h"
 #include "management/http/server.h"
 #include "management/json/json_writer.h"
 

@@ -3,7 +3,7 @@
 #ifndef BOURSE_MANAGEMENT_VIEWS_PLAN_JSON_H
 #define BOURSE_MANAGEMENT_VIEWS_PLAN_JSON_H
 
-#include "broker/plan.h"
+#include "broker/plan/plan.h"
 #include "management/json/json_writer.h"
 
 /* Members of an object that is begun: vhost, digest, counts, steps, and the text for people. */

@@ -3,8 +3,8 @@
 #ifndef BOURSE_MANAGEMENT_VIEWS_QUEUE_JSON_H
 #define BOURSE_MANAGEMENT_VIEWS_QUEUE_JSON_H
 
-#include "broker/binding_survey.h"
-#include "broker/survey.h"
+#include "broker/survey/binding_survey.h"
+#include "broker/survey/survey.h"
 #include "management/views/list_page.h"
 
 /* The members of a queue's object, without the braces. `node` is the name of this broker. */

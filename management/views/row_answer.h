@@ -4,7 +4,7 @@
 #ifndef BOURSE_MANAGEMENT_VIEWS_ROW_ANSWER_H
 #define BOURSE_MANAGEMENT_VIEWS_ROW_ANSWER_H
 
-#include "broker/survey_walk.h"
+#include "broker/survey/survey_walk.h"
 #include "management/views/list_page.h"
 #include "queues/clocks.h"
 

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "broker/vhost.h"
+#include "broker/topology/vhost.h"
 #include "queues/queue.h"
 
 /* What a hash looks like here: slow ones are known by their prefix, the rest is the password. */

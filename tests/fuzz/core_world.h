@@ -5,8 +5,8 @@
 #ifndef BOURSE_TESTS_FUZZ_CORE_WORLD_H
 #define BOURSE_TESTS_FUZZ_CORE_WORLD_H
 
-#include "broker/access.h"
-#include "broker/core.h"
+#include "broker/core/core.h"
+#include "broker/users/access.h"
 
 enum { CORE_WORLD_CHECKS_MAX = 64 };
 

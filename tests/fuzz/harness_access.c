@@ -7,7 +7,7 @@
 
 #include <time.h>
 
-#include "broker/connection.h"
+#include "broker/connections/connection.h"
 #include "tests/fuzz/core_world.h"
 #include "tests/fuzz/reference.h"
 #include "tests/fuzz/target.h"

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "broker/examine.h"
-#include "cli/definitions_yaml.h"
+#include "broker/plan/examine.h"
+#include "cli/definitions/definitions_yaml.h"
 #include "config/literal.h"
 #include "management/definitions/definitions_apply.h"
 #include "management/definitions/definitions_write.h"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/buffer.h"
-#include "broker/password.h"
+#include "broker/passwords/password.h"
 #include "config/password_hash.h"
 #include "tests/fuzz/target.h"
 

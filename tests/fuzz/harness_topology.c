@@ -2,7 +2,7 @@
 /* Vhosts, users, exchanges, queues and bindings as a disk may give them. The input is records
  * behind each other, as docs/store-format.md has them. They are refused, or what they make is
  * sound: it can be asked, and deleted again to the last binding. */
-#include "broker/durable_topology.h"
+#include "broker/durability/durable_topology.h"
 
 #include "tests/fuzz/core_world.h"
 #include "tests/fuzz/target.h"

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "broker/channel.h"
-#include "broker/connection.h"
+#include "broker/channels/channel.h"
+#include "broker/connections/connection.h"
 #include "tests/sim/history_parts.h"
 #include "tests/sim/world.h"
 

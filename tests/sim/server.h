@@ -6,7 +6,7 @@
 #define BOURSE_TESTS_SIM_SERVER_H
 
 #include "amqp/method.h"
-#include "broker/core.h"
+#include "broker/core/core.h"
 #include "tests/sim/history.h"
 #include "tests/sim/storage.h"
 #include "tests/sim/wire.h"

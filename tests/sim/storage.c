@@ -4,9 +4,9 @@
 #include <errno.h>
 
 #include "base/assert.h"
-#include "broker/durability.h"
-#include "broker/durable_topology.h"
-#include "broker/paging.h"
+#include "broker/durability/durability.h"
+#include "broker/durability/durable_topology.h"
+#include "broker/paging/paging.h"
 #include "store/recovery.h"
 
 void

@@ -5,7 +5,7 @@
 #ifndef BOURSE_TESTS_SIM_STORAGE_H
 #define BOURSE_TESTS_SIM_STORAGE_H
 
-#include "broker/core.h"
+#include "broker/core/core.h"
 #include "store/fetch.h"
 #include "store/index_shelf.h"
 #include "store/io_job.h"

@@ -6,8 +6,8 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "broker/retry.h"
-#include "broker/vhost.h"
+#include "broker/death/retry.h"
+#include "broker/topology/vhost.h"
 
 /* Turns in which an answer must have come: far more than the steps that the store can be behind. */
 enum { PATIENCE = 30000 };

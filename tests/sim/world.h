@@ -4,7 +4,7 @@
 #ifndef BOURSE_TESTS_SIM_WORLD_H
 #define BOURSE_TESTS_SIM_WORLD_H
 
-#include "broker/pending.h"
+#include "broker/desk/pending.h"
 #include "tests/sim/actor.h"
 #include "tests/sim/dice.h"
 #include "tests/sim/history.h"

@@ -4,8 +4,8 @@
  * left when it is over. */
 #include <inttypes.h>
 
-#include "broker/pending.h"
-#include "broker/vhost.h"
+#include "broker/desk/pending.h"
+#include "broker/topology/vhost.h"
 #include "queues/waiting.h"
 #include "tests/sim/world.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "broker/vhost.h"
+#include "broker/topology/vhost.h"
 #include "store/journal.h"
 #include "tests/sim/world.h"
 

@@ -2,7 +2,7 @@
 /* Dead letters: the history learns from the core which message dies, and when one that is dying was
  * moved, for that may take its time; and from nobody else whether it arrived. */
 #include "base/assert.h"
-#include "broker/vhost.h"
+#include "broker/topology/vhost.h"
 #include "tests/sim/body.h"
 #include "tests/sim/history_parts.h"
 #include "tests/sim/world.h"

@@ -4,8 +4,8 @@
  * what was published. */
 #include <inttypes.h>
 
-#include "broker/desk.h"
-#include "broker/vhost.h"
+#include "broker/desk/desk.h"
+#include "broker/topology/vhost.h"
 #include "queues/failures.h"
 #include "queues/waiting.h"
 #include "tests/sim/body.h"

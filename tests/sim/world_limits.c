@@ -3,8 +3,8 @@
  * by one, whatever the core has counted. */
 #include <inttypes.h>
 
-#include "broker/channel.h"
-#include "broker/connection.h"
+#include "broker/channels/channel.h"
+#include "broker/connections/connection.h"
 #include "tests/sim/world.h"
 
 static const struct connection *

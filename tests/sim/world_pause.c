@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Somebody pauses queues, and has them go on. */
-#include "broker/pause.h"
+#include "broker/topology/pause.h"
 
-#include "broker/vhost.h"
+#include "broker/topology/vhost.h"
 #include "tests/sim/world.h"
 
 /* False: there is no such queue, or the log has no room. */

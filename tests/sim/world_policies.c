@@ -6,8 +6,8 @@
 
 #include "base/alloc.h"
 #include "base/buffer.h"
-#include "broker/doomed.h"
-#include "broker/vhost.h"
+#include "broker/topology/doomed.h"
+#include "broker/topology/vhost.h"
 #include "queues/waiting.h"
 #include "tests/sim/world.h"
 

@@ -3,8 +3,8 @@
  * whether somebody is left out who could be served. */
 #include <inttypes.h>
 
-#include "broker/channel.h"
-#include "broker/vhost.h"
+#include "broker/channels/channel.h"
+#include "broker/topology/vhost.h"
 #include "queues/times.h"
 #include "tests/sim/world.h"
 

@@ -4,8 +4,8 @@
  * too long: it discards one, and ends the channel. */
 #include <inttypes.h>
 
-#include "broker/ack_timeout.h"
-#include "broker/transaction.h"
+#include "broker/publishing/transaction.h"
+#include "broker/upkeep/ack_timeout.h"
 #include "tests/sim/history_parts.h"
 #include "tests/sim/world.h"
 

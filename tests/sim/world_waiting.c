@@ -3,8 +3,8 @@
  * new one. */
 #include "queues/waiting.h"
 
-#include "broker/pending.h"
-#include "broker/vhost.h"
+#include "broker/desk/pending.h"
+#include "broker/topology/vhost.h"
 #include "queues/unacked.h"
 #include "tests/sim/world.h"
 

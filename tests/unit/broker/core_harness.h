@@ -12,11 +12,11 @@
 
 #include "amqp/method.h"
 #include "base/buffer.h"
-#include "broker/access.h"
-#include "broker/channel.h"
-#include "broker/connection.h"
-#include "broker/core.h"
-#include "broker/vhost.h"
+#include "broker/channels/channel.h"
+#include "broker/connections/connection.h"
+#include "broker/core/core.h"
+#include "broker/topology/vhost.h"
+#include "broker/users/access.h"
 
 enum { RIG_LINKS_MAX = 256, RIG_CHECKS_MAX = 64, RIG_LOANS_MAX = 1024 };
 

@@ -4,7 +4,7 @@
 #ifndef BOURSE_TESTS_UNIT_BROKER_DESK_HARNESS_H
 #define BOURSE_TESTS_UNIT_BROKER_DESK_HARNESS_H
 
-#include "broker/desk.h"
+#include "broker/desk/desk.h"
 #include "tests/unit/broker/messaging.h"
 
 enum { SHOWN_MAX = 4096, SHOWN_TEXT = 32 };

@@ -6,7 +6,7 @@
 #ifndef BOURSE_TESTS_UNIT_BROKER_LOG_HARNESS_H
 #define BOURSE_TESTS_UNIT_BROKER_LOG_HARNESS_H
 
-#include "broker/durability.h"
+#include "broker/durability/durability.h"
 #include "store/journal.h"
 #include "store/record.h"
 #include "store/space.h"

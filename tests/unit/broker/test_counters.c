@@ -3,8 +3,8 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-#include "broker/channel.h"
-#include "broker/vhost.h"
+#include "broker/channels/channel.h"
+#include "broker/topology/vhost.h"
 #include "queues/clocks.h"
 #include "tests/unit/broker/log_harness.h"
 #include "tests/unit/broker/messaging.h"

@@ -7,10 +7,10 @@
 #include <poll.h>
 #include <stdio.h>
 
-#include "broker/access.h"
-#include "broker/connection.h"
-#include "broker/new_password.h"
-#include "broker/password.h"
+#include "broker/connections/connection.h"
+#include "broker/passwords/password.h"
+#include "broker/users/access.h"
+#include "broker/users/new_password.h"
 #include "tests/unit/broker/core_harness.h"
 
 enum { PATIENCE_MS = 30000 }; /* for verdicts under sanitizers on a busy machine */

@@ -6,8 +6,8 @@
 
 #include "amqp/properties.h"
 #include "amqp/table.h"
-#include "broker/expiry.h"
-#include "broker/waiting.h"
+#include "broker/upkeep/expiry.h"
+#include "broker/upkeep/waiting.h"
 #include "tests/support/alloc_faults.h"
 #include "tests/unit/broker/log_harness.h"
 

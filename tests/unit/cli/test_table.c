@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is made from the one table of commands, and that nothing of it is forgotten. */
-#include "cli/command.h"
+#include "cli/command/command.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "cli/exits.h"
-#include "cli/foreign_words.h"
-#include "cli/words.h"
+#include "cli/command/exits.h"
+#include "cli/command/foreign_words.h"
+#include "cli/command/words.h"
 
 /* What `bourse WORDS...` prints; owned. */
 static char *
