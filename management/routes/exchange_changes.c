@@ -152,14 +152,14 @@ fill_bind(const struct call *call, struct operation *operation, struct bytes rou
     if (operation->method.id == METHOD_QUEUE_BIND) {
         operation->method.queue_bind = (struct queue_bind){
             .queue = call_name(call, 2),
-            .exchange = call_name(call, 1),
+            .exchange = call_exchange_name(call, 1),
             .routing_key = routing_key,
             .arguments = arguments,
         };
     } else {
         operation->method.exchange_bind = (struct exchange_bind){
-            .destination = call_name(call, 2),
-            .source = call_name(call, 1),
+            .destination = call_exchange_name(call, 2),
+            .source = call_exchange_name(call, 1),
             .routing_key = routing_key,
             .arguments = arguments,
         };

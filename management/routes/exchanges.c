@@ -9,13 +9,6 @@
 #include "management/views/queue_json.h"
 #include "management/views/row_answer.h"
 
-static struct bytes
-exchange_in_path(const struct call *call, uint32_t position)
-{
-    struct bytes name = call_name(call, position);
-    return bytes_equal_text(name, "amq.default") ? bytes_make("", 0) : name;
-}
-
 /* Exchanges ---------------------------------------------------------------------------------- */
 
 static void
@@ -150,7 +143,7 @@ handle_exchange(struct call *call)
 {
     struct survey_ask *ask = survey_ask_for_exchanges(call, write_one_exchange);
     ask->exchanges.vhost = call_name(call, 0);
-    ask->exchanges.exchange = exchange_in_path(call, 1);
+    ask->exchanges.exchange = call_exchange_name(call, 1);
     call_ask(call, &ask->ask);
 }
 
@@ -229,7 +222,7 @@ handle_bindings_from(struct call *call)
 {
     struct survey_ask *ask = survey_ask_for_bindings(call, write_bindings_of_ends);
     ask->bindings.ends.vhost = call_name(call, 0);
-    ask->bindings.ends.source = exchange_in_path(call, 1);
+    ask->bindings.ends.source = call_exchange_name(call, 1);
     call_ask(call, &ask->ask);
 }
 
@@ -238,7 +231,7 @@ handle_bindings_to_exchange(struct call *call)
 {
     struct survey_ask *ask = survey_ask_for_bindings(call, write_bindings_of_ends);
     ask->bindings.ends.vhost = call_name(call, 0);
-    ask->bindings.ends.destination = exchange_in_path(call, 1);
+    ask->bindings.ends.destination = call_exchange_name(call, 1);
     ask->bindings.ends.only_to_exchanges = true;
     call_ask(call, &ask->ask);
 }
@@ -258,7 +251,7 @@ set_ends(struct survey_ends *ends, const struct call *call)
 {
     bool to_exchange = strstr(call->route->path, "/e/{destination}") != NULL;
     ends->vhost = call_name(call, 0);
-    ends->source = exchange_in_path(call, 1);
+    ends->source = call_exchange_name(call, 1);
     ends->destination = call_name(call, 2);
     ends->only_to_exchanges = to_exchange;
     ends->only_to_queues = !to_exchange;

@@ -118,13 +118,13 @@ read_properties(struct call *call, const json_t *body, struct publish_ask *ask)
 {
     char why[JSON_WHY_SIZE];
     const json_t *properties = json_object_get(body, "properties");
-    if (properties == NULL || (!json_is_object(properties) && json_array_size(properties) != 0)) {
+    bool is_none = json_is_array(properties) && json_array_size(properties) == 0;
+    if (!json_is_object(properties) && !is_none) {
         call_fail(call, 400, "\"properties\" takes an object, {} for none");
         return false;
     }
     json_t *none = json_object();
-    bool is_good =
-        properties_read(json_is_object(properties) ? properties : none, &ask->properties, why);
+    bool is_good = properties_read(is_none ? none : properties, &ask->properties, why);
     json_decref(none);
     if (!is_good) {
         call_fail(call, 400, "\"properties\": %s", why);
@@ -178,13 +178,11 @@ read_payload(struct call *call, const json_t *body, struct publish_ask *ask)
 static bool
 read_message(struct call *call, const json_t *body, struct publish_ask *ask)
 {
-    struct bytes exchange = call_name(call, 1);
-    ask->message.exchange =
-        bytes_equal_text(exchange, "amq.default") ? bytes_make("", 0) : exchange;
+    ask->message.exchange = call_exchange_name(call, 1);
     if (!read_text(call, body, "routing_key", &ask->message.routing_key)) {
         return false;
     }
-    if (ask->message.routing_key.size > UINT8_MAX || exchange.size > UINT8_MAX) {
+    if (ask->message.routing_key.size > UINT8_MAX || ask->message.exchange.size > UINT8_MAX) {
         call_fail(call, 400, "a name or routing key has at most 255 octets");
         return false;
     }

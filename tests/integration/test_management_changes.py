@@ -507,6 +507,96 @@ def test_parameters_are_another_way_to_operator_policies_and_limits(api):
     assert api.get("/api/parameters") == (200, [])
 
 
+# What this broker has none of is not set without a word.
+@pytest.mark.parametrize("kind", ["policies", "operator-policies"])
+def test_keys_of_policies_that_do_nothing_are_told(broker, api, kind):
+    path = f"/api/{kind}/%2F/foreign"
+    federated = {"federation-upstream-set": "all", "max-length": 5}
+    definition = federated if kind == "policies" else {"max-length": 5}
+    assert api.put(path, {"pattern": "^none$", "definition": definition})[0] == 201
+    assert api.headers.get("X-Bourse-Without-Effect") == \
+        ("federation-upstream-set" if kind == "policies" else None)
+    shown = api.get(path)[1]
+    assert shown.get("bourse") == \
+        ({"without_effect": ["federation-upstream-set"]} if kind == "policies" else None)
+    assert api.delete(path)[0] == 204
+    if kind == "policies":
+        broker.log.wait_for('policy.keys_without_effect .*foreign.*keys="federation-upstream-set"')
+
+
+def test_a_policy_for_streams_does_nothing_and_says_so(broker, api):
+    path = "/api/policies/%2F/streams-only"
+    assert api.put(path, {"pattern": "^none$", "definition": {"max-age": "1h"},
+                          "apply-to": "streams"})[0] == 201
+    assert api.headers["X-Bourse-Without-Effect"] == "there are no streams"
+    assert api.get(path)[1]["bourse"] == {"without_effect": ["max-age"]}
+    broker.log.wait_for('policy.keys_without_effect .*streams-only.*keys="max-age"')
+    assert api.delete(path)[0] == 204
+
+
+# null is no number: it must not become the limit that lets nobody in.
+@pytest.mark.parametrize("path", ["/api/vhost-limits/%2F/max-connections",
+                                  "/api/user-limits/admin/max-connections"])
+def test_a_limit_of_null_is_none_at_all(api, path):
+    assert api.put(path, {"value": None}) == (400, {"error": "bad_request",
+                                                    "reason": '"value" is missing'})
+    assert [row for row in api.get(path.rsplit("/", 1)[0])[1] if "max-connections" in row["value"]] == []
+
+
+def test_a_user_comes_with_limits(api):
+    path = "/api/users/bounded"
+    body = {"password": "word", "tags": "", "limits": {"max-channels": 4}}
+    assert api.put(path, body)[0] == 201 and api.get(path)[1]["limits"] == {"max-channels": 4}
+    assert api.put(path, {**body, "limits": {"max-connections": 2}})[0] == 204
+    assert api.get(path)[1]["limits"] == {"max-channels": 4, "max-connections": 2}
+    assert api.put(path, {**body, "limits": {"max-channels": -1}})[0] == 204
+    assert api.get(path)[1]["limits"] == {"max-connections": 2}
+    for limits in ([], 5, {"max-queues": 5}, {"max-channels": "many"}, {"max-channels": 2**40}):
+        assert api.put(path, {**body, "limits": limits})[0] == 400, limits
+    assert api.delete(path)[0] == 204
+
+
+def test_topic_permissions_are_set_at_the_path_of_their_exchange(api):
+    api.put("/api/users/topical", {"password": "word", "tags": ""})
+    api.put("/api/permissions/%2F/topical", ALL)
+    path = "/api/topic-permissions/%2F/topical/amq.topic"
+    assert api.put(path, {"write": "^a", "read": "^b"})[0] == 201
+    assert api.get(path) == (200, [{"user": "topical", "vhost": "/", "exchange": "amq.topic",
+                                    "write": "^a", "read": "^b"}])
+    assert api.put(path, {"exchange": "amq.topic", "write": "", "read": ""})[0] in (201, 204)
+    assert api.put(path, {"exchange": "other", "write": "", "read": ""})[0] == 400
+    assert api.delete("/api/users/topical")[0] == 204
+
+
+# Where old checks and tools look.
+def test_routes_of_older_tools_answer(api):
+    node = api.get("/api/overview")[1]["node"]
+    assert api.get("/api/healthchecks/node") == (200, {"status": "ok"})
+    assert api.get(f"/api/healthchecks/node/{node}") == (200, {"status": "ok"})
+    assert api.get("/api/healthchecks/node/other@host")[0] == 404
+    assert api.get(f"/api/auth/attempts/{node}/source") == (200, [])
+    assert api.post(f"/api/vhosts/%2F/start/{node}", {})[0] == 204
+    assert api.post("/api/vhosts/%2F/start/other@host", {})[0] == 404
+    assert api.post(f"/api/vhosts/none/start/{node}", {})[0] == 404
+    assert api.get("/api/health/checks/protocol-listener/AMQP091") == \
+        (200, {"status": "ok", "protocol": "amqp"})
+
+
+def test_the_default_exchange_has_no_bindings_to_make(api):
+    api.put("/api/queues/%2F/by-itself", {})
+    for path in ("amq.default/q/by-itself", "amq.topic/e/amq.default"):
+        status, error = api.post(f"/api/bindings/%2F/e/{path}", {"routing_key": "k"})
+        assert status == 401 and "not permitted on the default exchange" in error["reason"]
+
+
+@pytest.mark.parametrize("properties", [5, "x", True, None, 1.5, [1]])
+def test_properties_of_another_type_are_refused(api, properties):
+    status, error = api.post("/api/exchanges/%2F/amq.default/publish",
+                             {"properties": properties, "routing_key": "x", "payload": "x",
+                              "payload_encoding": "string"})
+    assert status == 400 and '"properties"' in error["reason"]
+
+
 # Seam of the description: what is described is served, and who may not is told so.
 ROLES = {"any role": {"admin", "operator", "monitor"}, "role monitor": {"admin", "operator", "monitor"},
          "role operator": {"admin", "operator"}, "role admin": {"admin"}}
