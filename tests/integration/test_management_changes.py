@@ -381,6 +381,27 @@ def test_an_import_ends_at_what_cannot_be_had_and_says_what(api):
 
 # A restart ----------------------------------------------------------------------------------------
 
+# What is left out is not left out without a word.
+def test_an_import_says_how_much_it_left_out(broker, api):
+    parts = {"exchanges": [{"name": "odd", "vhost": "/", "type": "x-odd", "durable": True,
+                            "auto_delete": False, "internal": False, "arguments": {}}],
+             "parameters": [{"component": "shovel", "vhost": "/", "name": "s", "value": {}}]}
+    assert api.post("/api/definitions", parts)[0] == 204
+    assert api.headers["X-Bourse-Left-Out"] == "2"
+    broker.log.wait_for("definitions.left_out .*x-odd")
+    assert api.post("/api/definitions", {"exchanges": []})[0] == 204
+    assert "X-Bourse-Left-Out" not in api.headers
+
+
+# As editors save it, and with a text that JSON has and names cannot have.
+def test_marks_of_utf_8_are_taken_and_octets_0_are_told(api):
+    assert api.put("/api/queues/%2F/marked", b"\xef\xbb\xbf{}")[0] in (201, 204)
+    assert api.post("/api/definitions", b'\xef\xbb\xbf{"queues": []}')[0] == 204
+    status, error = api.put("/api/queues/%2F/marked", b'{"a": "\\u0000"}')
+    assert status == 400 and "\\u0000 is not allowed here" in error["reason"], error
+    assert api.put("/api/queues/%2F/marked", b"\xef\xbb\xbf")[0] == 400
+
+
 def test_what_was_answered_is_there_after_kill_9(tmp_path):
     (tmp_path / "pw").write_text("secret\n")
     (tmp_path / "bourse.yaml").write_text(CONFIG)
