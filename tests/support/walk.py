@@ -126,14 +126,21 @@ class Side:
             headers["Content-Type"] = kind
         for name, value in self.places.items():
             path = path.replace(name, value)
-        if self.connection is None:
-            self.connection = http.client.HTTPConnection(*self.address, timeout=60)
-        self.connection.request(method, "/api/" + path, body, headers)
-        answer = self.connection.getresponse()
+        try:
+            answer = self._send(method, path, body, headers)
+        except http.client.RemoteDisconnected:
+            self.close()  # RabbitMQ's server takes a thousand requests of one connection
+            answer = self._send(method, path, body, headers)
         text = answer.read()
         if answer.will_close:
             self.close()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, text
+
+    def _send(self, method, path, body, headers):
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection(*self.address, timeout=60)
+        self.connection.request(method, "/api/" + path, body, headers)
+        return self.connection.getresponse()
 
     def close(self):
         if self.connection is not None:
