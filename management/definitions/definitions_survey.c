@@ -202,7 +202,7 @@ add_next_queue(struct definitions_survey *survey, const struct vhost *vhost)
 static bool
 is_defined(const struct exchange *exchange)
 {
-    return !exchange->predeclared && !exchange->internal && exchange->name.size > 0 &&
+    return !exchange->predeclared && exchange->name.size > 0 &&
            !bytes_starts_with(exchange->name, "amq.");
 }
 
@@ -237,8 +237,7 @@ add_binding(struct definitions_survey *survey, const struct vhost *vhost, struct
     struct route_target *target = binding->target;
     bool to_exchange = target->kind == ROUTE_TARGET_EXCHANGE;
     bool is_gone = target->kind == ROUTE_TARGET_GONE;
-    if (is_gone || (to_exchange ? !is_defined(exchange_of_target(target))
-                                : queue_of_target(target)->owner_link != 0)) {
+    if (is_gone || (!to_exchange && queue_of_target(target)->owner_link != 0)) {
         return;
     }
     struct bytes destination =
@@ -254,15 +253,14 @@ add_binding(struct definitions_survey *survey, const struct vhost *vhost, struct
         };
 }
 
-/* An exchange that is gone meanwhile has none left; internal ones come back with their users. */
+/* An exchange that is gone meanwhile has none left. */
 static bool
 add_next_binding(struct definitions_survey *survey, const struct vhost *vhost)
 {
     const struct exchange *exchange =
         survey->bindings_of.data == NULL ? NULL : vhost_find_exchange(vhost, survey->bindings_of);
-    struct binding *binding = exchange == NULL || (exchange->internal && !exchange->predeclared)
-                                  ? NULL
-                                  : binding_table_next(&exchange->bindings, &survey->binding_at);
+    struct binding *binding =
+        exchange == NULL ? NULL : binding_table_next(&exchange->bindings, &survey->binding_at);
     if (binding == NULL) {
         survey->bindings_of.data = NULL;
         return false;

@@ -381,6 +381,31 @@ def test_an_import_ends_at_what_cannot_be_had_and_says_what(api):
 
 # A restart ----------------------------------------------------------------------------------------
 
+# Whatever clients may bind, the definitions bring back whole.
+def test_internal_exchanges_and_their_bindings_come_back(api):
+    for vhost in ("inner", "outer"):
+        assert api.put(f"/api/vhosts/{vhost}", {})[0] == 201
+    api.put("/api/exchanges/inner/hidden", {"type": "topic", "internal": True})
+    api.put("/api/exchanges/inner/shown", {"type": "topic", "arguments": {"alternate-exchange": "hidden"}})
+    api.put("/api/queues/inner/q", {})
+    for path, key in (("shown/e/hidden", "a"), ("hidden/q/q", "b"), ("shown/e/amq.fanout", "c"),
+                      ("amq.fanout/q/q", ""), ("amq.topic/e/shown", "#")):
+        assert api.post(f"/api/bindings/inner/e/{path}", {"routing_key": key})[0] == 201, path
+    made = api.get("/api/definitions/inner")[1]
+    assert {row["name"]: row["internal"] for row in made["exchanges"]} == {"hidden": True, "shown": False}
+    assert sorted((row["source"], row["destination"], row["routing_key"]) for row in made["bindings"]) == [
+        ("amq.fanout", "q", ""), ("amq.topic", "shown", "#"), ("hidden", "q", "b"),
+        ("shown", "amq.fanout", "c"), ("shown", "hidden", "a")]
+    assert api.post("/api/definitions/outer", made)[0] == 204
+    again = api.get("/api/definitions/outer")[1]
+    for part in ("exchanges", "queues", "bindings"):
+        rows = [sorted(json.dumps({**row, "vhost": ""}, sort_keys=True) for row in side[part])
+                for side in (made, again)]
+        assert rows[0] == rows[1], part
+    for vhost in ("inner", "outer"):
+        assert api.delete(f"/api/vhosts/{vhost}")[0] == 204
+
+
 # What is left out is not left out without a word.
 def test_an_import_says_how_much_it_left_out(broker, api):
     parts = {"exchanges": [{"name": "odd", "vhost": "/", "type": "x-odd", "durable": True,
