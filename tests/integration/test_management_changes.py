@@ -406,6 +406,20 @@ def test_internal_exchanges_and_their_bindings_come_back(api):
         assert api.delete(f"/api/vhosts/{vhost}")[0] == 204
 
 
+# An import says of every limit that there is none: that is nothing that has changed.
+def test_limits_that_stay_are_no_change(broker, api):
+    body = {"users": [{"name": "unbounded", "password_hash": "", "tags": "", "limits": {}}],
+            "vhosts": [{"name": "unbounded", "limits": {}}]}
+    assert api.post("/api/definitions", body)[0] == 204
+    for path, value in (("user-limits/unbounded/max-channels", 5), ("vhost-limits/unbounded/max-queues", 5)):
+        for _ in range(2):
+            assert api.put(f"/api/{path}", {"value": value})[0] == 204
+    broker.log.wait_for('vhost.limited .*vhost="unbounded" max-queues=5')
+    told = [line for line in broker.log.lines if "limited" in line and "unbounded" in line]
+    assert [line.split("event=")[1].split()[0] for line in told] == ["user.limited", "vhost.limited"], told
+    assert api.delete("/api/users/unbounded")[0] == 204 and api.delete("/api/vhosts/unbounded")[0] == 204
+
+
 # What is left out is not left out without a word.
 def test_an_import_says_how_much_it_left_out(broker, api):
     parts = {"exchanges": [{"name": "odd", "vhost": "/", "type": "x-odd", "durable": True,
