@@ -42,7 +42,7 @@
 #define LISTS(group, things, of_vhost)                                                             \
     {                                                                                              \
         .name = group " ls", .operands = "", .summary = "list " things,                            \
-        .shared = ((of_vhost) ? SHARED_BY_VHOST : SHARED_BY_CLIENT) | SHARED_BY_VIEW,              \
+        .shared = ((of_vhost) ? SHARED_BY_VHOST : SHARED_BY_CLIENT) | 1 << SHARED_WATCH,           \
         .run = list_run                                                                            \
     }
 
@@ -88,7 +88,7 @@ static const struct command commands[] = {
         .name = "status",
         .operands = "",
         .summary = "how it is: version, memory, disk, totals, rates, what needs attention",
-        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .shared = SHARED_BY_CLIENT | 1 << SHARED_WATCH,
         .run = status_run,
     },
     {
@@ -100,7 +100,7 @@ static const struct command commands[] = {
             "Descriptors, kernel settings and clock; with a configuration file its disk and\n"
             "certificates; with a broker that answers, what it says of itself. Exits with 1\n"
             "when something is bad.\n",
-        .shared = SHARED_BY_CLIENT | SHARED_BY_TABLE,
+        .shared = SHARED_BY_CLIENT,
         .run = doctor_run,
     },
     {
@@ -125,7 +125,7 @@ static const struct command commands[] = {
         .details =
             "The last 1,000 entries, which outlast a restart; the broker's log has all of them. "
             "What clients do over AMQP is none of it.\n",
-        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .shared = SHARED_BY_CLIENT | 1 << SHARED_WATCH,
         .run = dlq_audit_run,
     },
     {
@@ -260,7 +260,7 @@ static const struct command commands[] = {
             "Says what cannot be taken over; files that are there are not overwritten. With\n"
             "--apply it goes into a running broker, as \"bourse apply\" does it.\n",
         OPTIONS(import_options, IMPORT_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST,
+        .shared = SHARED_BY_FILE | 1 << SHARED_VHOST,
         .run = import_run,
     },
     {
@@ -271,7 +271,7 @@ static const struct command commands[] = {
                    "management\n"
                    "interface, or by a context that has one.\n",
         OPTIONS(export_options, EXPORT_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST,
+        .shared = SHARED_BY_FILE | 1 << SHARED_VHOST,
         .run = export_run,
     },
     {
@@ -282,7 +282,7 @@ static const struct command commands[] = {
         .operand_max = 1,
         .summary = "list what there is",
         .details = "Without --vhost that of all virtual hosts, unless the context names one.\n",
-        .shared = SHARED_BY_VHOST | SHARED_BY_VIEW,
+        .shared = SHARED_BY_VHOST | 1 << SHARED_WATCH,
         .run = list_run,
     },
     {
@@ -291,7 +291,7 @@ static const struct command commands[] = {
         .summary = "the longest queues and the rates, live",
         .details =
             "On a terminal it is shown anew every second; elsewhere once, or with --watch.\n",
-        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .shared = SHARED_BY_CLIENT | 1 << SHARED_WATCH,
         .run = top_run,
     },
     {
@@ -303,7 +303,7 @@ static const struct command commands[] = {
         .details =
             "They stay where they are, are not marked as redelivered, and keep their order.\n",
         OPTIONS(peek_options, PEEK_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .shared = SHARED_BY_VHOST | 1 << SHARED_WATCH,
         .run = peek_run,
     },
     {
@@ -315,7 +315,7 @@ static const struct command commands[] = {
             "Changes nothing: they go where they would go anyway, and nobody waits for who looks\n"
             "on. What passes faster than it is read is counted and left out. Ends with Ctrl-C.\n",
         OPTIONS(sub_options, SUB_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST | 1 << SHARED_OUTPUT,
+        .shared = SHARED_BY_VHOST,
         .run = sub_run,
     },
     {
@@ -327,7 +327,7 @@ static const struct command commands[] = {
         .summary = "take messages out of a queue and print them",
         .details = "They are gone from the queue afterwards; \"bourse peek\" leaves them there.\n",
         OPTIONS(get_options, GET_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .shared = SHARED_BY_VHOST,
         .run = get_run,
     },
     {
@@ -403,7 +403,7 @@ static const struct command commands[] = {
         .details = "And queues that are there for dead letters. The reason is the most frequent "
                    "one of the\n"
                    "first 1,000 messages.\n",
-        .shared = SHARED_BY_VHOST | SHARED_BY_VIEW,
+        .shared = SHARED_BY_VHOST | 1 << SHARED_WATCH,
         .run = dlq_ls_run,
     },
     {
@@ -414,7 +414,7 @@ static const struct command commands[] = {
         .summary = "show messages with where and why they died",
         .details = "Changes nothing.\n",
         OPTIONS(dlq_show_options, DLQ_SHOW_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .shared = SHARED_BY_VHOST | 1 << SHARED_WATCH,
         .run = dlq_show_run,
     },
     {
@@ -425,7 +425,7 @@ static const struct command commands[] = {
         .summary = "count messages by origin, reason, class and key",
         .details = "Changes nothing.\n",
         OPTIONS(dlq_group_options, DLQ_GROUP_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .shared = SHARED_BY_VHOST | 1 << SHARED_WATCH,
         .run = dlq_group_run,
     },
     {
@@ -438,7 +438,7 @@ static const struct command commands[] = {
             "Each is in exactly one place at any time, and what could not be sent stays. Without\n"
             "a filter all messages are meant.\n",
         OPTIONS(dlq_replay_options, DLQ_REPLAY_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST | 1 << SHARED_OUTPUT,
+        .shared = SHARED_BY_VHOST,
         .run = dlq_replay_run,
     },
     {
@@ -449,7 +449,7 @@ static const struct command commands[] = {
         .summary = "drop messages for good",
         .details = "They are no dead letters. Those that consumers hold stay.\n",
         OPTIONS(dlq_drop_options, DLQ_DROP_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST | 1 << SHARED_OUTPUT,
+        .shared = SHARED_BY_VHOST,
         .run = dlq_drop_run,
     },
     {
@@ -459,14 +459,14 @@ static const struct command commands[] = {
         .operand_max = 1,
         .summary = "write messages as lines of JSON, and leave them there",
         OPTIONS(dlq_export_options, DLQ_EXPORT_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST,
+        .shared = SHARED_BY_FILE | 1 << SHARED_VHOST,
         .run = dlq_export_run,
     },
     {
         .name = "dlq jobs",
         .operands = "",
         .summary = "replays and drops, under way and over",
-        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .shared = SHARED_BY_CLIENT | 1 << SHARED_WATCH,
         .run = dlq_jobs_run,
     },
     {
@@ -483,7 +483,7 @@ static const struct command commands[] = {
         .name = "dlq audit",
         .operands = "",
         .summary = "the same as audit: who did what to which messages, and why",
-        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .shared = SHARED_BY_CLIENT | 1 << SHARED_WATCH,
         .run = dlq_audit_run,
     },
     {
@@ -494,7 +494,7 @@ static const struct command commands[] = {
         .operand_max = 1,
         .summary = "messages that wait for a time, as they come due",
         OPTIONS(delayed_ls_options, DELAYED_LS_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .shared = SHARED_BY_VHOST | 1 << SHARED_WATCH,
         .run = delayed_ls_run,
     },
     {
@@ -523,7 +523,7 @@ static const struct command commands[] = {
         .name = "queue ls",
         .operands = "",
         .summary = "list queues",
-        .shared = SHARED_BY_VHOST | SHARED_BY_VIEW,
+        .shared = SHARED_BY_VHOST | 1 << SHARED_WATCH,
         .run = list_run,
     },
     {
@@ -532,7 +532,7 @@ static const struct command commands[] = {
         .operand_min = 1,
         .operand_max = 1,
         .summary = "everything about one",
-        .shared = SHARED_BY_VHOST | SHARED_BY_VIEW,
+        .shared = SHARED_BY_VHOST | 1 << SHARED_WATCH,
         .run = show_run,
     },
     {
@@ -572,7 +572,7 @@ static const struct command commands[] = {
         .operand_min = 1,
         .operand_max = 1,
         .summary = "everything about one",
-        .shared = SHARED_BY_VHOST | SHARED_BY_VIEW,
+        .shared = SHARED_BY_VHOST | 1 << SHARED_WATCH,
         .run = show_run,
     },
     {
@@ -621,7 +621,7 @@ static const struct command commands[] = {
         .name = "user ls",
         .operands = "",
         .summary = "list users",
-        .shared = SHARED_BY_CLIENT | SHARED_BY_VIEW,
+        .shared = SHARED_BY_CLIENT | 1 << SHARED_WATCH,
         .run = list_run,
     },
     {
@@ -648,13 +648,13 @@ static const struct command commands[] = {
     },
     {
         .name = "user role",
-        .operands = "USER ROLE",
+        .operands = "USER none|monitor|operator|admin",
         .operand_min = 2,
         .operand_max = 2,
         .summary = "say anew what one may do here",
         .details =
-            "ROLE is none, monitor, operator or admin. The password stays. Rights in virtual\n"
-            "hosts are another matter: \"bourse user rights\".\n",
+            "The role replaces all tags that the user has, \"protected\" among them. The password\n"
+            "stays. Rights in virtual hosts are another matter: \"bourse user rights\".\n",
         .shared = SHARED_BY_CLIENT,
         .run = user_role_run,
     },
@@ -668,7 +668,7 @@ static const struct command commands[] = {
             "CONFIGURE, WRITE and READ are expressions that names must match; \"^$\" allows\n"
             "nothing, \".*\" everything.\n",
         OPTIONS(rights_options, RIGHTS_OPTION_COUNT),
-        .shared = SHARED_BY_VHOST | SHARED_BY_TABLE,
+        .shared = SHARED_BY_VHOST,
         .run = user_rights_run,
     },
     {

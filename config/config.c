@@ -117,8 +117,11 @@ add_file(struct config *config, struct document *document, const char *path)
     size_t capacity = YAML_FILE_SIZE_MAX + 1;
     size_t size = 0;
     uint8_t *text = try_alloc(capacity);
-    enum status status =
-        text == NULL ? STATUS_NO_MEMORY : file_read(path, text, capacity, &size, NULL);
+    enum status status = STATUS_NO_MEMORY;
+    if (text != NULL) {
+        status = strcmp(path, "-") == 0 ? file_read_input(text, capacity, &size)
+                                        : file_read(path, text, capacity, &size, NULL);
+    }
     if (status == STATUS_OK) {
         add_text(config, document, path, bytes_make(text, size));
     } else if (status == STATUS_FULL) {

@@ -4,8 +4,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { PATIENCE_MS = 5000 };
+
+/* A pipe whose writer is still at work, such as <(envsubst < shop.yaml), is waited for. False: it
+ * has said nothing for long; errno says so. */
+static bool
+waits_for(int fd)
+{
+    struct pollfd wanted = {.fd = fd, .events = POLLIN};
+    int ready;
+    do {
+        ready = poll(&wanted, 1, PATIENCE_MS);
+    } while (ready < 0 && errno == EINTR);
+    errno = ready == 0 ? ETIMEDOUT : errno;
+    return ready > 0;
+}
 
 /* Reads until the end or until `capacity` is exceeded by one octet. */
 static enum status
@@ -23,11 +40,17 @@ read_all(int fd, uint8_t *out, size_t capacity, size_t *size_out)
         if (got > 0 && is_full) {
             return STATUS_FULL;
         }
-        if (got < 0 && errno != EINTR) {
+        if (got < 0 && errno != EINTR && (errno != EAGAIN || !waits_for(fd))) {
             return STATUS_IO;
         }
         size += got > 0 ? (size_t)got : 0;
     }
+}
+
+enum status
+file_read_input(uint8_t *out, size_t capacity, size_t *size_out)
+{
+    return read_all(STDIN_FILENO, out, capacity, size_out);
 }
 
 enum status

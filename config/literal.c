@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "config/hints.h"
 #include "config/report.h"
 
 enum { NAME_SIZE_MAX = 255 };
@@ -174,6 +175,8 @@ check_range(const struct literal_rule *rule, int64_t value, char *why)
     bound_text(rule->type, rule->min, low);
     if (rule->max == 0) {
         snprintf(why, LITERAL_WHY_SIZE, "is at least %s", low);
+    } else if (rule->max == rule->min) {
+        snprintf(why, LITERAL_WHY_SIZE, "is %s: this version knows no other", low);
     } else {
         snprintf(why, LITERAL_WHY_SIZE, "is between %s and %s", low,
                  bound_text(rule->type, rule->max, high));
@@ -198,6 +201,15 @@ refuse(const struct node *node, const char *what, char *why)
 typedef bool literal_parser(const struct literal_rule *rule, const struct node *node,
                             struct literal *out, char *why);
 
+/* Puts more behind what is wrong. Always false. */
+static bool
+add_hint(char *why, const char *hint)
+{
+    size_t length = strlen(why);
+    snprintf(why + length, LITERAL_WHY_SIZE - length, "%s", hint);
+    return false;
+}
+
 static bool
 parse_boolean(const struct literal_rule *rule, const struct node *node, struct literal *out,
               char *why)
@@ -205,7 +217,10 @@ parse_boolean(const struct literal_rule *rule, const struct node *node, struct l
     bool value = false;
     (void)rule;
     if (!literal_is_boolean(node, &value)) {
-        return refuse(node, "true or false", why);
+        bool is_quoted =
+            bytes_equal_text(node->text, "true") || bytes_equal_text(node->text, "false");
+        (void)refuse(node, "true or false", why);
+        return add_hint(why, is_quoted ? "; write it without quotes" : hint_for_word(node->text));
     }
     out->integer = value ? 1 : 0;
     return true;
@@ -391,9 +406,8 @@ parse_word(const struct literal_rule *rule, const struct node *node, struct lite
     }
     char guess[SUGGESTION_TEXT_SIZE];
     refuse(node, known, why);
-    size_t length = strlen(why);
-    snprintf(why + length, LITERAL_WHY_SIZE - length, "%s", suggestion_text(&suggestion, guess));
-    return false;
+    const char *hint = hint_for_word(node->text);
+    return add_hint(why, hint[0] != '\0' ? hint : suggestion_text(&suggestion, guess));
 }
 
 static literal_parser *const literal_parsers[] = {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "config/hints.h"
 #include "config/report.h"
 
 /* A record whose node is not read yet. */
@@ -64,8 +65,19 @@ is_empty_or(const struct node *node, enum node_kind kind)
 static void
 report_kind(struct walk *walk, const struct node *node, const char *name, const char *wanted)
 {
-    report_error(walk->config, node->mark, "\"%s\" takes %s, not %s", name, wanted,
-                 node_kind_text(node));
+    report_error(walk->config, node->mark, "\"%s\" takes %s, not %s%s", name, wanted,
+                 node_kind_text(node), hint_for_shape(name));
+}
+
+/* What a template should have filled in is a good name, but hardly the one that was meant. */
+static void
+warn_of_placeholder(struct walk *walk, struct bytes text, struct config_mark mark)
+{
+    if (text.size > 0 && memmem(text.data, text.size, "${", 2) != NULL) {
+        report_warning(walk->config, mark,
+                       "\"%.*s\" is taken as it stands: nothing is filled in here",
+                       BYTES_FORMAT(text));
+    }
 }
 
 /* Literals ----------------------------------------------------------------------------------- */
@@ -85,6 +97,9 @@ read_setting(struct walk *walk, const struct field_spec *field, const struct nod
     if (!literal_parse(&field->rule, node, &setting->value, why)) {
         report_error(walk->config, node->mark, "\"%s\" %s", field->name, why);
         return false;
+    }
+    if (field->rule.type == LITERAL_NAME || field->rule.type == LITERAL_TEXT) {
+        warn_of_placeholder(walk, node->text, node->mark);
     }
     setting->node = node;
     return true;
@@ -202,6 +217,7 @@ named_list_begin(struct walk *walk, struct named_list *list, const struct node *
                      other->mark.column);
         return NULL;
     }
+    warn_of_placeholder(walk, node->key, node->key_mark);
     struct named *named = arena_alloc(&walk->config->arena, size);
     named->node = node;
     named->name = node->key;
@@ -303,53 +319,14 @@ record_find_field(const struct record_spec *spec, struct bytes name)
     return NULL;
 }
 
-/* Words of other brokers, without "x-", and ours for them. */
-static const struct {
-    const char *theirs, *ours;
-} foreign_words[] = {
-    {"message-ttl", "ttl"},
-    {"max-length", "limits.max-length"},
-    {"max-length-bytes", "limits.max-bytes"},
-    {"overflow", "limits.on-full"},
-    {"max-priority", "priorities"},
-    {"queue-type", "type"},
-    {"single-active-consumer", "consumers.single-active"},
-    {"consumer-timeout", "ack-timeout"},
-    {"dead-letter-exchange", "dead-letter.exchange"},
-    {"dead-letter-routing-key", "dead-letter.key"},
-    {"alternate-exchange", "unrouted"},
-    {"routing-key", "key"},
-    {"routing_key", "key"},
-    {"auto_delete", "auto-delete"},
-    {"bindings", "from"},
-    {"permissions", "rights"},
-    {"tags", "role"},
-};
-
-/* What a word of another broker is called here; NULL: it is none. */
-static const char *
-find_foreign_word(struct bytes key)
-{
-    if (bytes_starts_with(key, "x-")) {
-        key = bytes_make(key.data + 2, key.size - 2);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(foreign_words); i++) {
-        if (bytes_equal_text(key, foreign_words[i].theirs)) {
-            return foreign_words[i].ours;
-        }
-    }
-    return NULL;
-}
-
 static void
 report_unknown_key(struct walk *walk, const struct record_spec *spec, const struct node *node)
 {
     char guess[SUGGESTION_TEXT_SIZE];
-    const char *ours = find_foreign_word(node->key);
-    if (ours != NULL && !bytes_equal_text(node->key, ours)) {
-        report_error(walk->config, node->key_mark,
-                     "unknown key \"%.*s\" in %s; here it is called \"%s\"",
-                     BYTES_FORMAT(node->key), spec->what, ours);
+    const char *hint = hint_for_key(spec->what, node->key);
+    if (hint != NULL) {
+        report_error(walk->config, node->key_mark, "unknown key \"%.*s\" in %s%s",
+                     BYTES_FORMAT(node->key), spec->what, hint);
         return;
     }
     struct suggestion suggestion = suggestion_for(node->key);
@@ -396,8 +373,9 @@ report_missing_keys(struct walk *walk, const struct task *task)
         const struct field_spec *field = &task->spec->fields[i];
         if ((field->flags & FIELD_REQUIRED) != 0 &&
             node_find(task->node, bytes_of(field->name)) == NULL) {
-            report_error(walk->config, task->node->mark, "\"%s\" is missing in %s", field->name,
-                         task->spec->what);
+            bool is_version = strcmp(field->name, "bourse") == 0;
+            report_error(walk->config, task->node->mark, "\"%s\" is missing in %s%s", field->name,
+                         task->spec->what, is_version ? "; it starts with \"bourse: 1\"" : "");
         }
     }
 }
@@ -410,8 +388,9 @@ read_record(struct walk *walk, const struct task *task)
         return;
     }
     if (!is_empty_or(node, NODE_MAPPING)) {
-        report_error(walk->config, node->mark, "%s is a map, not %s", task->spec->what,
-                     node_kind_text(node));
+        struct bytes text = node->kind == NODE_SCALAR ? node->text : bytes_make(NULL, 0);
+        report_error(walk->config, node->mark, "%s is a map, not %s%s", task->spec->what,
+                     node_kind_text(node), hint_for_map(task->spec->what, text));
         return;
     }
     *(const struct node **)task->record = node;

@@ -107,8 +107,11 @@ topology_report_unknown_exchange(struct config *config, const struct document *d
     for (const char *const *known = predeclared_exchanges; *known != NULL; known++) {
         suggestion_offer(&suggestion, bytes_of(*known));
     }
+    bool is_queue = named_list_find(&document->queues, name) != NULL;
     report_error(config, mark, "\"%s\" names the exchange \"%.*s\", which is not declared%s", what,
-                 BYTES_FORMAT(name), suggestion_text(&suggestion, guess));
+                 BYTES_FORMAT(name),
+                 is_queue ? "; it is a queue: declare an exchange that it takes \"from\""
+                          : suggestion_text(&suggestion, guess));
 }
 
 void

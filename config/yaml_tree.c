@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/map.h"
 #include "base/random.h"
+#include "config/hints.h"
 #include "config/report.h"
 
 /* One collection that is not closed yet. */
@@ -301,6 +302,32 @@ builder_handle(struct builder *builder, const yaml_event_t *event)
     }
 }
 
+/* The line with that number, from 0 on. */
+static struct bytes
+line_at(struct bytes text, size_t number)
+{
+    const uint8_t *at = text.data;
+    const uint8_t *end = text.data + text.size;
+    const uint8_t *newline;
+    while (at != end && (newline = memchr(at, '\n', (size_t)(end - at))) != NULL && number > 0) {
+        at = newline + 1;
+        number--;
+    }
+    newline = at == end || number > 0 ? NULL : memchr(at, '\n', (size_t)(end - at));
+    return bytes_make(at, (size_t)((newline == NULL ? end : newline) - at));
+}
+
+/* What is not closed is noticed in the line behind it. */
+static const char *
+syntax_hint(const struct builder *builder, size_t line)
+{
+    if (builder->parser.error == YAML_READER_ERROR) {
+        return "";
+    }
+    const char *hint = hint_for_line(line_at(builder->text, line));
+    return hint[0] != '\0' || line == 0 ? hint : hint_for_line(line_at(builder->text, line - 1));
+}
+
 static void
 builder_report_syntax(struct builder *builder)
 {
@@ -311,10 +338,12 @@ builder_report_syntax(struct builder *builder)
         mark = text_mark(builder->path, builder->text, parser->problem_offset);
     }
     if (parser->context == NULL) {
-        report_error(builder->config, mark, "not valid YAML: %s", problem);
+        report_error(builder->config, mark, "not valid YAML: %s%s", problem,
+                     syntax_hint(builder, parser->problem_mark.line));
     } else {
-        report_error(builder->config, mark, "not valid YAML: %s (%s, line %zu)", problem,
-                     parser->context, parser->context_mark.line + 1);
+        size_t line = parser->context_mark.line;
+        report_error(builder->config, mark, "not valid YAML: %s (%s, line %zu)%s", problem,
+                     parser->context, line + 1, syntax_hint(builder, line));
     }
     builder->failed = true;
 }

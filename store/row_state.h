@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/assert.h"
+
 /* How the last delivery ended that was no acknowledgement. */
 enum row_verdict {
     ROW_VERDICT_NONE,
@@ -17,6 +19,19 @@ enum row_verdict {
     ROW_VERDICT_LOST,    /* with its channel or connection */
     ROW_VERDICT_TIMEOUT, /* the consumer was too slow */
 };
+
+/* What a verdict that there is is called, in headers and in a dump. */
+static inline const char *
+row_verdict_name(uint8_t verdict)
+{
+    static const char *const names[] = {
+        [ROW_VERDICT_NONE] = "none",       [ROW_VERDICT_NACK] = "nack",
+        [ROW_VERDICT_REJECT] = "reject",   [ROW_VERDICT_LOST] = "lost",
+        [ROW_VERDICT_TIMEOUT] = "timeout",
+    };
+    assert(verdict <= ROW_VERDICT_TIMEOUT);
+    return names[verdict];
+}
 
 struct row_state {
     uint64_t due_ms;         /* it waits until then (delayed, or between retries); 0: it does not */

@@ -68,7 +68,7 @@ PARTS |= {
     "broker/core": [],
     "broker/changes": ["broker/core"],
     "broker/topology": ["broker/names", "broker/core", "broker/changes"],
-    "broker/users": ["broker/passwords", "broker/core", "broker/changes"],
+    "broker/users": ["broker/names", "broker/passwords", "broker/core", "broker/changes"],
     "broker/durability": ["broker/core", "broker/topology", "broker/users"],
     "broker/paging": ["broker/core"],
     "broker/upkeep": ["broker/core"],

@@ -7,7 +7,7 @@
 #include "broker/connections/connection.h"
 #include "broker/durability/durability.h"
 #include "broker/topology/vhost.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 #include "store/little_endian.h"
 
 enum { LAYOUT = 1 };

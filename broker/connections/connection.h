@@ -99,7 +99,7 @@ struct connection *connection_new_for_house(struct core *core, struct house *hou
 void connection_free(struct connection **connection);
 
 /* A frame's worth of work: see net/seam.h. `connection` may have changed state on return, but is
- * still there. */
+ * still there; connection_events.c. */
 void connection_on_method(struct connection *connection, uint16_t channel, struct bytes payload);
 /* `content` is what the event's place names, with a pin that passes to the connection; not set when
  * it names none, or when the content had to be refused. */
@@ -207,11 +207,15 @@ void connection_drop_held(struct connection *connection);
 /* Holds an event that a handler could not carry out yet (STATUS_AGAIN). */
 void connection_hold_again(struct connection *connection, uint16_t channel, struct bytes payload);
 
-/* Compares memory with the mark and turns the alarm on or off for all. */
+/* Alarms; alarms.c. Compares memory with the mark and turns the alarm on or off for all. */
 void core_check_memory(struct core *core);
 void core_set_alarm(struct core *core, enum core_alarm alarm, bool is_on);
 
 /* Why publishers are blocked: "low on memory"; empty: nothing that anybody is told of. */
 const char *core_alarm_reason(const struct core *core);
+
+/* Tells a client that wants to know it that it is blocked, and that it no longer is; idempotent. */
+void connection_send_blocked(struct connection *connection);
+void connection_send_unblocked(struct connection *connection);
 
 #endif

@@ -9,6 +9,7 @@
 #include "broker/channels/channel.h"
 #include "broker/connections/login.h"
 #include "broker/topology/vhost.h"
+#include "broker/users/access.h"
 
 enum { HOUSE_CHANNEL = 1 };
 

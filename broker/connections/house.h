@@ -16,7 +16,7 @@
 #include "amqp/method.h"
 #include "base/buffer.h"
 #include "broker/connections/connection.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 /* What came of a call. Views live until the next call or the end of the house. */
 struct house_answer {

@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/status.h"
 #include "broker/connections/connection.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 struct login_desk;
 

@@ -24,7 +24,7 @@
 #include "broker/upkeep/expiry.h"
 #include "broker/upkeep/limits.h"
 #include "broker/upkeep/waiting.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 #include "broker/watch/tap.h"
 #include "broker/watch/trace.h"
 
@@ -651,6 +651,7 @@ void
 core_hold_publishers(struct core *core)
 {
     core_set_alarm(core, ALARM_STOPPING, true);
+    desk_stop(core);
     core->stop_token = core_log_token(core);
     core->wants_flush = true;
 }

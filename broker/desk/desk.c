@@ -188,7 +188,7 @@ fill(struct desk_job *job, const struct desk_order *request)
 static uint64_t
 count_meant(const struct queue *queue, const struct desk_filter *filter)
 {
-    uint32_t places = filter->places == 0 ? DESK_EVERYWHERE : filter->places;
+    uint32_t places = filter->places;
     uint64_t count = 0;
     count += (places & 1U << DESK_READY) != 0 ? queue->ready_count : 0;
     count += (places & 1U << DESK_UNACKED) != 0 ? queue->unacked_count : 0;
@@ -248,6 +248,15 @@ keep_finished(struct desk *desk, struct desk_job *job)
     }
 }
 
+static void
+tell_end(struct desk_job *job)
+{
+    if (!job->is_told) {
+        job->is_told = true;
+        audit_job(job->core, job, AUDIT_ENDED);
+    }
+}
+
 void
 desk_job_end(struct desk_job *job, enum desk_state state)
 {
@@ -264,7 +273,7 @@ desk_job_end(struct desk_job *job, enum desk_state state)
     desk->open_count--;
     if (desk_job_is_changing(job)) {
         job->core->wants_flush = true;
-        audit_job(job->core, job, AUDIT_ENDED);
+        tell_end(job);
     }
     if (job->request.done != NULL) {
         job->request.done(job->request.context, job);
@@ -321,6 +330,26 @@ desk_cancel(struct core *core, uint64_t number)
         wake(job);
     }
     return true;
+}
+
+static void
+stop_all(const struct list *jobs)
+{
+    LIST_FOR_EACH(jobs, link)
+    {
+        struct desk_job *job = CONTAINER_OF(link, struct desk_job, link);
+        if (desk_job_is_changing(job)) {
+            job->is_cancelled = true;
+            tell_end(job);
+        }
+    }
+}
+
+void
+desk_stop(struct core *core)
+{
+    stop_all(&core->desk->running);
+    stop_all(&core->desk->waiting);
 }
 
 /* Looking -------------------------------------------------------------------------------------- */

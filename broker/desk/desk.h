@@ -106,6 +106,9 @@ MUST_CHECK enum status desk_begin(struct core *core, struct queue *queue,
 /* False: there is none of that number, or it is over. What it has done stays done. */
 bool desk_cancel(struct core *core, uint64_t number);
 
+/* The broker stops: replays and drops end where they are, and the audit says how far they came. */
+void desk_stop(struct core *core);
+
 /* Who asked for it is gone: `show` and `done` are not called any more. Browsing and grouping,
  * which are for nobody else, are cancelled. Nothing if it is over. */
 void desk_leave(struct core *core, uint64_t number);

@@ -87,7 +87,9 @@ read_replay(struct desk_facts *facts, struct bytes headers)
     facts->replay_batch = text_of(headers, "x-replay-batch");
     bool is_counted = table_find(headers, "x-replay-count", &count) &&
                       table_value_class(&count) == TABLE_CLASS_INTEGER;
-    facts->replay_count = is_counted ? table_value_integer(&count) : 0;
+    int64_t replay_count = is_counted ? table_value_integer(&count) : 0;
+    /* A client may have published it; the next replay counts on. */
+    facts->replay_count = replay_count < 0 || replay_count == INT64_MAX ? 0 : replay_count;
 }
 
 uint64_t

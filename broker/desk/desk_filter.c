@@ -8,15 +8,15 @@
 #include "base/alloc.h"
 
 /* The texts of a filter, one after the other. */
-enum { TEXT_COUNT = 10 };
+enum { TEXT_COUNT = 11 };
 
 static void
 list_texts(struct desk_filter *filter, struct bytes *texts[static TEXT_COUNT])
 {
     struct bytes *all[TEXT_COUNT] = {
-        &filter->exchange,    &filter->routing_key, &filter->origin_queue, &filter->reason,
-        &filter->error_class, &filter->header_name, &filter->header_text,  &filter->message_id,
-        &filter->batch,       &filter->not_batch,
+        &filter->exchange,   &filter->routing_key, &filter->origin_key,  &filter->origin_queue,
+        &filter->reason,     &filter->error_class, &filter->header_name, &filter->header_text,
+        &filter->message_id, &filter->batch,       &filter->not_batch,
     };
     memcpy(texts, all, sizeof(all));
 }
@@ -80,10 +80,10 @@ bool
 desk_filter_needs_content(const struct desk_filter *filter)
 {
     return filter->exchange.data != NULL || filter->routing_key.data != NULL ||
-           filter->origin_queue.data != NULL || filter->reason.data != NULL ||
-           filter->error_class.data != NULL || filter->header_name.data != NULL ||
-           filter->message_id.data != NULL || filter->batch.data != NULL ||
-           filter->not_batch.data != NULL;
+           filter->origin_key.data != NULL || filter->origin_queue.data != NULL ||
+           filter->reason.data != NULL || filter->error_class.data != NULL ||
+           filter->header_name.data != NULL || filter->message_id.data != NULL ||
+           filter->batch.data != NULL || filter->not_batch.data != NULL;
 }
 
 static bool
@@ -121,6 +121,28 @@ is_wanted(struct bytes wanted, struct bytes text)
     return wanted.data == NULL || bytes_equal(wanted, text);
 }
 
+/* The same of a text that need not be UTF-8, which is shown with U+FFFD for each octet that is of
+ * no character: whoever has seen it asks for what was seen. */
+static bool
+is_wanted_as_shown(struct bytes wanted, struct bytes text)
+{
+    static const char replacement[] = "\xef\xbf\xbd";
+    if (is_wanted(wanted, text)) {
+        return true;
+    }
+    while (text.size > 0) {
+        size_t size = bytes_utf8_char(text);
+        struct bytes shown = size > 0 ? bytes_make(text.data, size) : bytes_of(replacement);
+        if (wanted.size < shown.size || memcmp(wanted.data, shown.data, shown.size) != 0) {
+            return false;
+        }
+        wanted = bytes_make(wanted.data + shown.size, wanted.size - shown.size);
+        size += size == 0 ? 1 : 0;
+        text = bytes_make(text.data + size, text.size - size);
+    }
+    return wanted.size == 0;
+}
+
 static bool
 is_part_of(struct bytes part, struct bytes text)
 {
@@ -143,7 +165,7 @@ has_header(const struct desk_filter *filter, struct bytes headers)
         return false;
     }
     if (value.type == 'S') {
-        return bytes_equal(value.raw, filter->header_text);
+        return is_wanted_as_shown(filter->header_text, value.raw);
     }
     return bytes_equal_text(filter->header_text, table_value_text(&value, text, sizeof(text)));
 }
@@ -158,7 +180,8 @@ desk_filter_means(const struct desk_filter *filter, const struct desk_row *row,
             is_wanted(filter->routing_key, facts->routing_key)) &&
            is_wanted(filter->origin_queue, facts->origin_queue) &&
            is_wanted(filter->reason, facts->reason) &&
-           is_wanted(filter->error_class, facts->error_class) &&
+           is_wanted(filter->origin_key, facts->routing_key) &&
+           is_wanted_as_shown(filter->error_class, facts->error_class) &&
            is_wanted(filter->batch, facts->replay_batch) &&
            (filter->not_batch.data == NULL ||
             !bytes_equal(filter->not_batch, facts->replay_batch)) &&

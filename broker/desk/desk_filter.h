@@ -25,6 +25,7 @@ struct desk_filter {
     uint32_t id_count;
     struct bytes exchange;     /* to which it was published last */
     struct bytes routing_key;  /* its own, or that of before its first death */
+    struct bytes origin_key;   /* that of before its first death; its own, if it has not died */
     struct bytes origin_queue; /* of its first death */
     struct bytes reason;       /* of its last death */
     struct bytes error_class;

@@ -39,6 +39,7 @@ struct desk_job {
     struct map targets; /* struct desk_target_count by name; owns */
     struct desk_target_count other_targets;
     bool is_cancelled;
+    bool is_told;           /* its end is in the audit already */
     bool is_exhausted;      /* it has had its share of the tick */
     uint64_t paced_us;      /* up to when what it sent on has used its rate; monotonic */
     uint64_t full_since_ms; /* monotonic; 0: nothing is full */

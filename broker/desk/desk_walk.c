@@ -501,6 +501,26 @@ step(struct desk_walk *walk, const struct desk_looker *looker, uint32_t *content
     return DESK_STEP_MORE;
 }
 
+/* Moves on to the next row that is meant, as far as that is to be seen without reading: where there
+ * is none the walk stands at its end, and nobody asks for a page that is empty. */
+static void
+pass_by(struct desk_walk *walk, const struct desk_looker *looker)
+{
+    struct desk_row row;
+    for (uint32_t i = 0; i < DESK_ROWS_PER_TICK; i++) {
+        struct desk_cursor cursor = walk->cursor;
+        enum desk_next next = desk_rows_next(&walk->rows, &cursor, &row);
+        bool is_meant = next == DESK_NEXT_ROW && looker->is_meant(looker->context, &row);
+        if (is_meant || next == DESK_NEXT_SPILLED) {
+            break;
+        }
+        walk->cursor = cursor;
+        if (next == DESK_NEXT_END) {
+            break;
+        }
+    }
+}
+
 enum desk_step
 desk_walk_step(struct desk_walk *walk, const struct desk_looker *looker)
 {
@@ -513,6 +533,9 @@ desk_walk_step(struct desk_walk *walk, const struct desk_looker *looker)
     for (uint32_t i = 0; i < DESK_ROWS_PER_TICK && contents_left > 0 && result == DESK_STEP_MORE;
          i++) {
         result = step(walk, looker, &contents_left);
+    }
+    if (result == DESK_STEP_ENOUGH) {
+        pass_by(walk, looker);
     }
     if (walk->block.octets != NULL) {
         list_append(&walk->core->paging->walks, &walk->link);

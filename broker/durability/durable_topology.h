@@ -10,7 +10,7 @@
 
 #include "broker/core/core.h"
 #include "broker/topology/vhost.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 #include "store/record.h"
 
 /* Give the log the state of the object as it is now; nothing when it is not durable, or there is no

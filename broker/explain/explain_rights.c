@@ -3,6 +3,7 @@
 
 #include "amqp/reply.h"
 #include "broker/topology/vhost.h"
+#include "broker/users/access.h"
 
 /* The user's expressions in the vhost, copied. */
 static void

@@ -5,7 +5,7 @@
 #define BOURSE_BROKER_EXPLAIN_EXPLAIN_RIGHTS_H
 
 #include "base/alloc.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 #include "exchanges/exchange.h"
 
 struct explained_key {

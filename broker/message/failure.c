@@ -6,7 +6,6 @@
 
 #include "amqp/table.h"
 #include "base/alloc.h"
-#include "base/assert.h"
 
 static const char HEADER_PREFIX[] = "x-failure-";
 static const char CLASS[] = "x-failure-class";
@@ -84,18 +83,6 @@ put_text(struct buffer *out, const char *name, struct bytes text)
     }
 }
 
-static const char *
-verdict_name(uint8_t verdict)
-{
-    static const char *const names[] = {
-        [ROW_VERDICT_NONE] = "none",       [ROW_VERDICT_NACK] = "nack",
-        [ROW_VERDICT_REJECT] = "reject",   [ROW_VERDICT_LOST] = "lost",
-        [ROW_VERDICT_TIMEOUT] = "timeout",
-    };
-    assert(verdict <= ROW_VERDICT_TIMEOUT);
-    return names[verdict];
-}
-
 static void
 put_attempts(struct buffer *out, const struct failure *failure)
 {
@@ -108,7 +95,7 @@ put_attempts(struct buffer *out, const struct failure *failure)
         size_t table_at = table_begin_counted(out);
         put_time(out, "time", attempt->time_ms);
         if (attempt->verdict != ROW_VERDICT_NONE) {
-            table_put_text(out, "verdict", bytes_of(verdict_name(attempt->verdict)));
+            table_put_text(out, "verdict", bytes_of(row_verdict_name(attempt->verdict)));
         }
         put_text(out, "class", attempt->class);
         table_end_counted(out, table_at);

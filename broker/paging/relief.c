@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What leaves memory when it is short. From 0.8 of the memory mark on, chunks that the log has are
  * dropped, which writes nothing; what that does not bring is spilled: transient chunks and the
- * middle of long queues. Only when the mark itself is reached are publishers blocked (blocked.c).
+ * middle of long queues. Only when the mark itself is reached are publishers blocked (alarms.c).
  */
 #include "broker/durability/durability.h"
 #include "broker/paging/paging_state.h"

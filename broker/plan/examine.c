@@ -13,7 +13,7 @@
 #include "broker/names/expression.h"
 #include "broker/plan/examine_ways.h"
 #include "broker/plan/topology_check.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 #include "config/report.h"
 #include "exchanges/exchange.h"
 #include "queues/policy.h"

@@ -6,7 +6,7 @@
 
 #include "broker/plan/plan.h"
 #include "broker/topology/vhost.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 enum phase {
     PHASE_HOST,
@@ -23,7 +23,7 @@ enum phase {
     PHASE_END,
 };
 
-/* Bindings of the configuration between the same two ends. */
+/* Bindings of the configuration under one key. */
 struct named_binding {
     const struct config_binding *binding;
     struct named_binding *next;

@@ -6,7 +6,7 @@
 #define BOURSE_BROKER_PLAN_PLAN_RIGHTS_H
 
 #include "broker/plan/plan.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 /* Appends to `lines` what changes between the two grants; `from` NULL: there was none. Texts are in
  * `arena`. */

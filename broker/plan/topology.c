@@ -23,8 +23,8 @@
 #include "broker/plan/topology_left.h"
 #include "broker/topology/doomed.h"
 #include "broker/topology/vhost.h"
-#include "broker/users/access.h"
 #include "broker/users/recheck.h"
+#include "broker/users/user.h"
 
 /* What the log is told, at most: so many octets are kept together. */
 static uint64_t

@@ -8,7 +8,7 @@
 #include "broker/durability/durability.h"
 #include "broker/durability/durable_topology.h"
 #include "broker/topology/vhost.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 #include "routing/topic_trie.h"
 
 enum { REASON_SIZE = 1024 };

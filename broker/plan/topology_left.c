@@ -4,7 +4,7 @@
 #include "broker/changes/generation.h"
 #include "broker/durability/durable_topology.h"
 #include "broker/topology/vhost.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 /* Whether an object has left the file, which is found once; the mark is for the next file. */
 static bool

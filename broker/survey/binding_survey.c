@@ -97,8 +97,7 @@ compare_exchanges(const void *a, const void *b)
 {
     const struct survey_exchange *first = a;
     const struct survey_exchange *second = b;
-    int order = bytes_compare(first->vhost, second->vhost);
-    return order != 0 ? order : bytes_compare(first->name, second->name);
+    return survey_compare_names(first->vhost, first->name, second->vhost, second->name);
 }
 
 void

@@ -7,7 +7,7 @@
 #include "base/sampled_rates.h"
 #include "broker/publishing/transaction.h"
 #include "broker/topology/vhost.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 /* What is wanted ----------------------------------------------------------------------------- */
 

@@ -123,15 +123,12 @@ is_target(const struct dead_letter_survey *survey, const struct queue *queue)
 static void
 add_row(struct dead_letter_survey *survey, struct core *core, struct queue *queue, bool is_target)
 {
-    const struct vhost *vhost = queue->vhost;
     struct queue_clock_reading reading;
-    if (survey->count == survey->capacity) {
-        survey->capacity = survey->capacity == 0 ? 64 : survey->capacity * 2;
-        survey->rows = xrealloc(survey->rows, survey->capacity * sizeof(*survey->rows));
-    }
+    survey->rows =
+        survey_grow(survey->rows, survey->count, &survey->capacity, sizeof(*survey->rows));
     core_read_queue_clocks(core, queue, &reading);
     survey->rows[survey->count++] = (struct dead_letter_queue){
-        .vhost = arena_copy(&survey->arena, vhost->name),
+        .vhost = survey_vhost_name(&survey->last, &survey->arena, queue->vhost),
         .name = arena_copy(&survey->arena, queue_name(queue)),
         .is_target = is_target,
         .messages = queue->ready_count + queue->unacked_count,
@@ -199,26 +196,17 @@ dead_letter_survey_fini(struct dead_letter_survey *survey)
 }
 
 static int
-compare_rows(const void *a, const void *b)
+compare_rows(const void *a, const void *b, void *context)
 {
     const struct dead_letter_queue *first = a;
     const struct dead_letter_queue *second = b;
-    int order = bytes_compare(first->vhost, second->vhost);
-    return order != 0 ? order : bytes_compare(first->name, second->name);
+    (void)context;
+    return survey_compare_names(first->vhost, first->name, second->vhost, second->name);
 }
 
 void
 dead_letter_survey_sort(struct dead_letter_survey *survey)
 {
-    if (survey->count == 0) {
-        return;
-    }
-    qsort(survey->rows, survey->count, sizeof(*survey->rows), compare_rows);
-    uint32_t kept = 1;
-    for (uint32_t i = 1; i < survey->count; i++) {
-        if (compare_rows(&survey->rows[i], &survey->rows[kept - 1]) != 0) {
-            survey->rows[kept++] = survey->rows[i];
-        }
-    }
-    survey->count = kept;
+    survey->count =
+        survey_sort(survey->rows, survey->count, sizeof(*survey->rows), compare_rows, NULL);
 }

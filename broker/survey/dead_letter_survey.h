@@ -23,6 +23,7 @@ struct dead_letter_survey {
     uint32_t count;
     struct arena arena; /* owned */
     uint32_t capacity;
+    struct survey_vhost_name last; /* whose row was the last one */
     struct map targets; /* "Q" VHOST 0 QUEUE and "X" VHOST 0 EXCHANGE; the keys are the arena's */
     uint32_t pass;      /* first what leads there is noted, then queues are looked at */
     uint32_t vhosts_left, queues_left;

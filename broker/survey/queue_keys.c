@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "base/alloc.h"
 #include "broker/topology/vhost.h"
 
 static uint64_t
@@ -28,28 +27,15 @@ number_of(const struct queue *queue, enum queue_number number)
     return 0;
 }
 
-/* Keys of a vhost share its name. The struct of a vhost stays as long as the core. */
-static struct bytes
-vhost_name_of(struct queue_key_survey *survey, const struct vhost *vhost)
-{
-    if (survey->named != vhost) {
-        survey->named = vhost;
-        survey->name_of_vhost = arena_copy(&survey->arena, vhost->name);
-    }
-    return survey->name_of_vhost;
-}
-
 static void
 add_key(struct queue_key_survey *survey, const struct queue *queue)
 {
-    enum { CAPACITY_MIN = 64 };
-    if (survey->count == survey->capacity) {
-        survey->capacity = survey->capacity == 0 ? CAPACITY_MIN : survey->capacity * 2;
-        survey->keys = xrealloc(survey->keys, survey->capacity * sizeof(*survey->keys));
-    }
+    struct arena *arena = &survey->arena;
+    survey->keys =
+        survey_grow(survey->keys, survey->count, &survey->capacity, sizeof(*survey->keys));
     survey->keys[survey->count++] = (struct queue_key){
-        .vhost = vhost_name_of(survey, queue->vhost),
-        .name = arena_copy(&survey->arena, queue_name(queue)),
+        .vhost = survey_vhost_name(&survey->last, arena, queue->vhost),
+        .name = arena_copy(arena, queue_name(queue)),
         .number = number_of(queue, survey->number),
     };
 }
@@ -81,27 +67,17 @@ queue_key_survey_fini(struct queue_key_survey *survey)
 }
 
 static int
-compare_keys(const void *a, const void *b)
+compare_keys(const void *a, const void *b, void *context)
 {
     const struct queue_key *first = a;
     const struct queue_key *second = b;
-    bool is_same = first->vhost.data == second->vhost.data;
-    int order = is_same ? 0 : bytes_compare(first->vhost, second->vhost);
-    return order != 0 ? order : bytes_compare(first->name, second->name);
+    (void)context;
+    return survey_compare_names(first->vhost, first->name, second->vhost, second->name);
 }
 
 void
 queue_key_survey_sort(struct queue_key_survey *survey)
 {
-    if (survey->count == 0) {
-        return;
-    }
-    qsort(survey->keys, survey->count, sizeof(*survey->keys), compare_keys);
-    uint32_t kept = 1;
-    for (uint32_t i = 1; i < survey->count; i++) {
-        if (compare_keys(&survey->keys[i], &survey->keys[kept - 1]) != 0) {
-            survey->keys[kept++] = survey->keys[i];
-        }
-    }
-    survey->count = kept;
+    survey->count =
+        survey_sort(survey->keys, survey->count, sizeof(*survey->keys), compare_keys, NULL);
 }

@@ -7,7 +7,7 @@
 #include "broker/core/request.h"
 #include "broker/survey/survey_walk.h"
 #include "broker/topology/policies.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 struct survey_user {
     struct bytes name, tags;    /* comma-separated */

@@ -9,7 +9,7 @@
 #include "broker/core/core_clock.h"
 #include "broker/topology/vhost.h"
 #include "broker/upkeep/queue_clocks.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 /* Reading the clocks walks what has come back. */
 void
@@ -18,16 +18,6 @@ survey_spend_on_clocks(const struct queue *queue, uint32_t *budget)
     enum { RETURNED_PER_ROW = 128 };
     uint32_t rows = queue->returned_count / RETURNED_PER_ROW;
     *budget -= rows < *budget ? rows : *budget;
-}
-
-static void *
-grown(void *rows, uint32_t count, uint32_t *capacity, size_t size)
-{
-    if (count < *capacity) {
-        return rows;
-    }
-    *capacity = *capacity == 0 ? 64 : *capacity * 2;
-    return xrealloc(rows, *capacity * size);
 }
 
 /* Queues ------------------------------------------------------------------------------------- */
@@ -105,18 +95,7 @@ copy_clocks(struct core *core, struct queue *queue, struct survey_queue *row)
     row->oldest_unacked_ms = reading.oldest_unacked_ms;
     row->rates = reading.rates[RATE_10_S];
     row->wait_count = reading.wait_count;
-    row->wait_sum_ms = reading.wait_sum_ms;
-}
-
-/* Rows of a vhost share its name. The struct of a vhost stays as long as the core. */
-static struct bytes
-vhost_name_of(struct queue_survey *survey, const struct vhost *vhost)
-{
-    if (survey->named != vhost) {
-        survey->named = vhost;
-        survey->name_of_vhost = arena_copy(&survey->arena, vhost->name);
-    }
-    return survey->name_of_vhost;
+    row->wait_sum_ms = reading.waits.sum_ms;
 }
 
 /* The clocks come first: messages whose time is over die then. */
@@ -128,7 +107,7 @@ copy_queue(struct queue_survey *survey, struct core *core, struct queue *queue)
     if (!survey->leaves_clocks) {
         copy_clocks(core, queue, row);
     }
-    row->vhost = vhost_name_of(survey, vhost);
+    row->vhost = survey_vhost_name(&survey->last, &survey->arena, vhost);
     row->name = arena_copy(&survey->arena, queue_name(queue));
     row->arguments = arena_copy(&survey->arena, queue->arguments);
     row->type = queue->settings->type;
@@ -141,7 +120,7 @@ copy_queue(struct queue_survey *survey, struct core *core, struct queue *queue)
     copy_users_of_queue(survey, core, queue, row);
     copy_counts(queue, row);
     survey->rows =
-        grown(survey->rows, survey->count, &survey->capacity, sizeof(struct survey_queue *));
+        survey_grow(survey->rows, survey->count, &survey->capacity, sizeof(struct survey_queue *));
     survey->rows[survey->count++] = row;
 }
 
@@ -187,29 +166,19 @@ queue_survey_fini(struct queue_survey *survey)
 }
 
 static int
-compare_queues(const void *a, const void *b)
+compare_queues(const void *a, const void *b, void *context)
 {
     const struct survey_queue *first = *(struct survey_queue *const *)a;
     const struct survey_queue *second = *(struct survey_queue *const *)b;
-    bool is_same = first->vhost.data == second->vhost.data;
-    int order = is_same ? 0 : bytes_compare(first->vhost, second->vhost);
-    return order != 0 ? order : bytes_compare(first->name, second->name);
+    (void)context;
+    return survey_compare_names(first->vhost, first->name, second->vhost, second->name);
 }
 
 void
 queue_survey_sort(struct queue_survey *survey)
 {
-    if (survey->count == 0) {
-        return;
-    }
-    qsort((void *)survey->rows, survey->count, sizeof(struct survey_queue *), compare_queues);
-    uint32_t kept = 1;
-    for (uint32_t i = 1; i < survey->count; i++) {
-        if (compare_queues((void *)&survey->rows[i], (void *)&survey->rows[kept - 1]) != 0) {
-            survey->rows[kept++] = survey->rows[i];
-        }
-    }
-    survey->count = kept;
+    survey->count = survey_sort((void *)survey->rows, survey->count, sizeof(struct survey_queue *),
+                                compare_queues, NULL);
 }
 
 /* What one queue has ------------------------------------------------------------------------- */
@@ -283,7 +252,8 @@ enter_vhost(void *context, const struct vhost *vhost)
 {
     struct vhost_survey *survey = context;
     struct arena *arena = &survey->arena;
-    survey->rows = grown(survey->rows, survey->count, &survey->capacity, sizeof(*survey->rows));
+    survey->rows =
+        survey_grow(survey->rows, survey->count, &survey->capacity, sizeof(*survey->rows));
     survey->rows[survey->count++] = (struct survey_vhost){
         .name = arena_copy(arena, vhost->name),
         .description = copy_text(arena, vhost->description),

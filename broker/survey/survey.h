@@ -58,8 +58,7 @@ struct queue_survey {
     struct arena arena; /* owned */
     uint32_t capacity;
     struct survey_walk walk;
-    const struct vhost *named; /* of the last row, and its name in the arena; NULL: none yet */
-    struct bytes name_of_vhost;
+    struct survey_vhost_name last; /* whose row was the last one */
 };
 
 /* All zero but for what is wanted, whose views live as long as the survey. */

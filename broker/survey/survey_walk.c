@@ -2,6 +2,7 @@
 #include "broker/survey/survey_walk.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "broker/topology/vhost.h"
 #include "broker/users/access.h"
@@ -89,14 +90,58 @@ survey_walk_next(struct survey_walk *walk, const struct survey_plan *plan, uint3
 
 /* Rows --------------------------------------------------------------------------------------- */
 
+struct bytes
+survey_vhost_name(struct survey_vhost_name *last, struct arena *arena, const struct vhost *vhost)
+{
+    if (last->vhost != vhost) {
+        last->vhost = vhost;
+        last->name = arena_copy(arena, vhost->name);
+    }
+    return last->name;
+}
+
+int
+survey_compare_names(struct bytes first_vhost, struct bytes first_name, struct bytes second_vhost,
+                     struct bytes second_name)
+{
+    bool is_same = first_vhost.data == second_vhost.data;
+    int order = is_same ? 0 : bytes_compare(first_vhost, second_vhost);
+    return order != 0 ? order : bytes_compare(first_name, second_name);
+}
+
+void *
+survey_grow(void *rows, uint32_t count, uint32_t *capacity, size_t size)
+{
+    enum { CAPACITY_MIN = 64 };
+    if (count < *capacity) {
+        return rows;
+    }
+    *capacity = *capacity == 0 ? CAPACITY_MIN : *capacity * 2;
+    return xrealloc(rows, *capacity * size);
+}
+
+uint32_t
+survey_sort(void *rows, uint32_t count, size_t size,
+            int (*compare)(const void *a, const void *b, void *context), void *context)
+{
+    char *all = rows;
+    if (count == 0) {
+        return 0;
+    }
+    qsort_r(rows, count, size, compare, context);
+    uint32_t kept = 1;
+    for (uint32_t i = 1; i < count; i++) {
+        if (compare(all + i * size, all + (kept - 1) * size, context) != 0) {
+            memmove(all + kept++ * size, all + i * size, size);
+        }
+    }
+    return kept;
+}
+
 void *
 survey_rows_add(struct survey_rows *rows, size_t size)
 {
-    enum { CAPACITY_MIN = 64 };
-    if (rows->count == rows->capacity) {
-        rows->capacity = rows->capacity == 0 ? CAPACITY_MIN : rows->capacity * 2;
-        rows->rows = xrealloc((void *)rows->rows, rows->capacity * sizeof(*rows->rows));
-    }
+    rows->rows = survey_grow((void *)rows->rows, rows->count, &rows->capacity, sizeof(*rows->rows));
     void *row = arena_alloc(&rows->arena, size);
     rows->rows[rows->count++] = row;
     return row;
@@ -120,17 +165,8 @@ compare_rows(const void *a, const void *b, void *compare)
 void
 survey_rows_sort(struct survey_rows *rows, int (*compare)(const void *a, const void *b))
 {
-    if (rows->count == 0) {
-        return;
-    }
-    qsort_r((void *)rows->rows, rows->count, sizeof(*rows->rows), compare_rows, (void *)&compare);
-    uint32_t kept = 1;
-    for (uint32_t i = 1; i < rows->count; i++) {
-        if (compare(rows->rows[i], rows->rows[kept - 1]) != 0) {
-            rows->rows[kept++] = rows->rows[i];
-        }
-    }
-    rows->count = kept;
+    rows->count = survey_sort((void *)rows->rows, rows->count, sizeof(*rows->rows), compare_rows,
+                              (void *)&compare);
 }
 
 struct bytes

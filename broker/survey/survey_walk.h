@@ -44,6 +44,27 @@ struct survey_plan {
  * walk->is_done. Each that is there all the time is met, perhaps twice. */
 void *survey_walk_next(struct survey_walk *walk, const struct survey_plan *plan, uint32_t *budget);
 
+/* The name of the vhost of the last row, which the next one shares if it is of the same. All zero
+ * is none. */
+struct survey_vhost_name {
+    const struct vhost *vhost; /* stays as long as the core */
+    struct bytes name;         /* in the arena */
+};
+
+struct bytes survey_vhost_name(struct survey_vhost_name *last, struct arena *arena,
+                               const struct vhost *vhost);
+
+/* Which of two comes first by vhost and name. */
+int survey_compare_names(struct bytes first_vhost, struct bytes first_name,
+                         struct bytes second_vhost, struct bytes second_name);
+
+/* Room for one more of `size` octets in the array; takes `rows` and returns what it became. */
+void *survey_grow(void *rows, uint32_t count, uint32_t *capacity, size_t size);
+
+/* Puts them in order, each once; returns how many are left. Needs no core. */
+uint32_t survey_sort(void *rows, uint32_t count, size_t size,
+                     int (*compare)(const void *a, const void *b, void *context), void *context);
+
 /* Rows of one size, that point into the arena and live with it. All zero is none. */
 struct survey_rows {
     void **rows; /* owned */

@@ -4,7 +4,7 @@
 #ifndef BOURSE_BROKER_USERS_ABILITIES_H
 #define BOURSE_BROKER_USERS_ABILITIES_H
 
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 enum ability {
     ABILITY_NONE = 0,

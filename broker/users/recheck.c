@@ -4,6 +4,7 @@
 #include "amqp/reply.h"
 #include "broker/connections/connection.h"
 #include "broker/topology/vhost.h"
+#include "broker/users/access.h"
 
 /* Closes the connection if its user may no longer be where it is; else ends the consumers that may
  * no longer read. Publishing asks each time. */

@@ -3,7 +3,7 @@
 #ifndef BOURSE_BROKER_USERS_RECHECK_H
 #define BOURSE_BROKER_USERS_RECHECK_H
 
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 /* Closes every connection whose user may no longer be where it is, or is gone; ends the consumers
  * of others that may no longer read. Publishing asks each time. `user`: only his; NULL: all. */

@@ -9,7 +9,7 @@
 #define BOURSE_BROKER_USERS_USER_CHANGES_H
 
 #include "broker/changes/change.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 struct user_wish {
     struct bytes name;

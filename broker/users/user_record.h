@@ -7,7 +7,7 @@
 #define BOURSE_BROKER_USERS_USER_RECORD_H
 
 #include "base/buffer.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 
 /* Appends the rest of `user`; a lack of memory shows in out->failed. */
 void user_record_encode(struct buffer *out, struct core *core, const struct user *user);

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "amqp/frame.h"
 #include "amqp/reply.h"
@@ -65,6 +66,25 @@ size_t
 amqp_client_output_size(const struct amqp_client *client)
 {
     return buffer_size(&client->output);
+}
+
+static bool
+peer_of(const struct amqp_client *client, struct sockaddr_storage *out, socklen_t *size_out)
+{
+    *size_out = sizeof(*out);
+    memset(out, 0, sizeof(*out));
+    return getpeername(client->stream.fd, (struct sockaddr *)out, size_out) == 0;
+}
+
+bool
+amqp_clients_share_peer(const struct amqp_client *one, const struct amqp_client *other)
+{
+    struct sockaddr_storage first;
+    struct sockaddr_storage second;
+    socklen_t first_size;
+    socklen_t second_size;
+    return peer_of(one, &first, &first_size) && peer_of(other, &second, &second_size) &&
+           first_size == second_size && memcmp(&first, &second, first_size) == 0;
 }
 
 bool

@@ -52,6 +52,10 @@ int amqp_clients_wait(struct amqp_client *const *clients, size_t count, int time
 /* Octets that the socket has not taken yet. */
 size_t amqp_client_output_size(const struct amqp_client *client);
 
+/* Whether both are connected to the same address and port, and so to the same broker; false where
+ * that cannot be known. */
+bool amqp_clients_share_peer(const struct amqp_client *one, const struct amqp_client *other);
+
 /* True while the broker has told that it blocks publishers. */
 bool amqp_client_is_blocked(const struct amqp_client *client);
 

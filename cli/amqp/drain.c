@@ -170,6 +170,20 @@ look_at_target(struct drain *drain, uint32_t *count_out)
     return result;
 }
 
+/* Its messages would go round for ever. */
+static int
+refuse_circle(const struct drain *drain)
+{
+    const char *to = drain->flow.target_queue;
+    bool is_circle = to != NULL && strcmp(to, drain->source_address.queue) == 0 &&
+                     strcmp(drain->target_address.vhost, drain->source_address.vhost) == 0 &&
+                     amqp_clients_share_peer(drain->source, drain->target);
+    return is_circle ? amqp_client_error(drain->target, COMMAND_FAILED,
+                                         "this is the source itself: name another broker with "
+                                         "--target, or another queue with --to")
+                     : COMMAND_OK;
+}
+
 static int
 begin_flow(struct drain *drain)
 {
@@ -384,6 +398,9 @@ run(struct drain *drain)
     }
     if (result == COMMAND_OK) {
         result = look_at_target(drain, &target_count);
+    }
+    if (result == COMMAND_OK) {
+        result = refuse_circle(drain);
     }
     if (result == COMMAND_OK) {
         result = drain->line->options[DRAIN_DRY_RUN] != NULL ? say_plan(drain, target_count)

@@ -17,15 +17,19 @@ path_new(const struct change *change, const struct client *client)
 }
 
 /* "WHAT: NAME", with what could steer a terminal in the name escaped. */
-static void
+static int
 say_done(const struct change *change, const struct command_line *line, const struct command_io *io)
 {
     struct output output = output_of(line, io);
     struct buffer name;
     buffer_init(&name);
-    cell_put_escaped(&name, bytes_of(line->operand_count > 0 ? line->operands[0] : ""));
-    output_done(&output, "%s: %.*s", change->done, BYTES_FORMAT(buffer_bytes(&name)));
+    const char *given = line->operand_count > 0 ? line->operands[0] : "";
+    cell_put_escaped(&name, bytes_of(given));
+    int result =
+        output_result(&output, json_pack("{s:s, s:s}", "name", given, "done", change->done),
+                      "%s: %.*s", change->done, BYTES_FORMAT(buffer_bytes(&name)));
     buffer_fini(&name);
+    return result;
 }
 
 int
@@ -43,7 +47,7 @@ change_run(const struct change *change, const struct command_line *line,
         free(path);
     }
     if (result == COMMAND_OK) {
-        say_done(change, line, io);
+        result = say_done(change, line, io);
     }
     json_decref(change->body);
     client_close(&client);

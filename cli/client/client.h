@@ -76,4 +76,8 @@ int client_follow(struct client *client, const char *path,
  * answer came. `*answer_out` is NULL when it was no JSON. */
 long client_probe(struct client *client, const char *path, json_t **answer_out);
 
+/* Whether the broker lets `user` in with `password`. Asked over a control socket alone, which leads
+ * to no other machine; false elsewhere, and when it is not known. */
+bool client_is_password_of(struct client *client, const char *user, const char *password);
+
 #endif

@@ -8,7 +8,7 @@
 #include "cli/client/curl_library.h"
 #include "cli/output/progress.h"
 
-enum { HTTP_OK = 200, HTTP_REDIRECT = 300 };
+enum { HTTP_OK = 200, HTTP_REDIRECT = 300, HTTP_UNAUTHORIZED = 401 };
 
 struct client {
     struct curl_library library;

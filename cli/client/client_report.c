@@ -6,7 +6,6 @@
 #include "cli/text/reply_texts.h"
 
 enum {
-    HTTP_UNAUTHORIZED = 401,
     HTTP_FORBIDDEN = 403,
     HTTP_NOT_FOUND = 404,
     HTTP_METHOD = 405,
@@ -88,7 +87,10 @@ next_when_denied(const char *reason)
     if (strstr(reason, "reserved prefix") != NULL) {
         return "such names are the broker's own: choose another";
     }
-    if (strstr(reason, "system exchange") != NULL || strstr(reason, "default exchange") != NULL) {
+    if (strstr(reason, "default exchange") != NULL) {
+        return "every queue is bound to it under its own name, and nobody can change that";
+    }
+    if (strstr(reason, "system exchange") != NULL) {
         return "it is one of the broker's own, which nobody changes";
     }
     return "it takes a user whose role or rights reach so far";

@@ -190,6 +190,21 @@ begin_again(const struct output *output)
     fputs(output->is_terminal ? "\033[H\033[2J" : "\n", output->io->out);
 }
 
+/* Until the broker answers again. Nothing is said meanwhile: what went wrong was. */
+static void
+wait_for_broker(struct client *client, const struct command_io *io)
+{
+    json_t *answer = NULL;
+    (void)command_error(io, COMMAND_UNREACHABLE,
+                        "looking again every second until it is back; Ctrl-C ends this");
+    fflush(io->err);
+    do {
+        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+        json_decref(answer);
+    } while (client_probe(client, "/api/whoami", &answer) == 0);
+    json_decref(answer);
+}
+
 int
 list_watch(const struct command_line *line, const struct command_io *io,
            int (*print)(struct client *client, const struct command_line *line,
@@ -202,17 +217,34 @@ list_watch(const struct command_line *line, const struct command_io *io,
     if (result == COMMAND_OK && is_watching && output.is_terminal) {
         begin_again(&output);
     }
+    bool was_there = false; /* a broker that never answered is no broker to wait for */
     while (result == COMMAND_OK) {
         result = print(client, line, &output);
-        if (!is_watching || result != COMMAND_OK) {
+        fflush(io->out);
+        if (!is_watching) {
             break;
         }
-        fflush(io->out);
-        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
-        begin_again(&output);
+        if (result == COMMAND_OK) {
+            nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+            begin_again(&output);
+        } else if (result == COMMAND_UNREACHABLE && was_there) {
+            wait_for_broker(client, io);
+            begin_again(&output);
+            result = COMMAND_OK;
+        }
+        was_there = true;
     }
     client_close(&client);
     return result;
+}
+
+void
+list_say_next(const struct command_line *line, const struct output *output, const json_t *answer)
+{
+    const char *next = json_string_value(json_object_get(answer, "next"));
+    if (next != NULL && !output->is_quiet && line->shared[SHARED_WATCH] == NULL) {
+        fprintf(output->io->err, "there is more: --after %s\n", next);
+    }
 }
 
 /* Lists -------------------------------------------------------------------------------------- */

@@ -39,4 +39,8 @@ int list_watch(const struct command_line *line, const struct command_io *io,
                int (*print)(struct client *client, const struct command_line *line,
                             const struct output *output));
 
+/* Of an answer that is a page: how to see the one behind it, if there is one and nobody watches. */
+void list_say_next(const struct command_line *line, const struct output *output,
+                   const json_t *answer);
+
 #endif

@@ -42,13 +42,13 @@ enum shared_option {
 };
 
 enum {
-    /* Of a command that asks a running broker. */
-    SHARED_BY_CLIENT = 1 << SHARED_CONTEXT | 1 << SHARED_TIMEOUT | 1 << SHARED_QUIET,
-    /* The same about objects of one vhost. */
-    SHARED_BY_VHOST = SHARED_BY_CLIENT | 1 << SHARED_VHOST,
-    /* Of a command that prints rows; of one that prints them again and again if wanted. */
+    /* Of a command that prints rows. */
     SHARED_BY_TABLE = 1 << SHARED_OUTPUT | 1 << SHARED_NO_COLOR,
-    SHARED_BY_VIEW = SHARED_BY_TABLE | 1 << SHARED_WATCH,
+    /* Of a command that asks a running broker and writes what it gets as it is. */
+    SHARED_BY_FILE = 1 << SHARED_CONTEXT | 1 << SHARED_TIMEOUT | 1 << SHARED_QUIET,
+    /* Of any other that asks one; about objects of one vhost. */
+    SHARED_BY_CLIENT = SHARED_BY_FILE | SHARED_BY_TABLE,
+    SHARED_BY_VHOST = SHARED_BY_CLIENT | 1 << SHARED_VHOST,
 };
 
 /* An option with a value, `--NAME ARGUMENT`, or a flag, `--NAME`. Its letter, if any, stands in

@@ -85,11 +85,15 @@ report_unknown_option(const struct parse *parse, const char *given)
     if (means_form && has_option(parse->command, "format")) {
         suggestion.best = bytes_of("format");
     }
+    struct word first;
+    bool may_be_name = suggestion.best.size == 0 && word_at(parse->command->operands, 0, &first) &&
+                       first.kind == WORD_NAME;
     return command_misused(parse->io,
                            "\"bourse %s\" has no option \"%s\"%s; \"bourse help %s\" "
-                           "lists them",
+                           "lists them%s",
                            parse->command->name, given, suggestion_text(&suggestion, guess),
-                           parse->command->name);
+                           parse->command->name,
+                           may_be_name ? ", and a name that begins so stands behind --" : "");
 }
 
 /* The word that getopt refuses is that of an unknown option, or of a flag with a value. */
@@ -179,14 +183,23 @@ take_option(struct parse *parse, size_t index, const char *value)
     return COMMAND_OK;
 }
 
+/* The word of an option that getopt has refused: it stands behind it, but within letters. */
+static const char *
+refused_word(char **argv)
+{
+    const char *before = argv[optind - 1];
+    size_t size = strlen(before);
+    bool is_long = optopt == 0 || optopt >= OPTION_FIRST;
+    bool is_last_letter = size > 1 && before[0] == '-' && before[size - 1] == optopt;
+    return is_long || is_last_letter ? before : argv[optind];
+}
+
 static int
 read_options(struct parse *parse, int argc, char **argv)
 {
     opterr = 0;
     optind = 0; /* glibc: begin anew */
     for (;;) {
-        /* Where the word is that getopt looks at next: it names an unknown option whole. */
-        int at = optind == 0 ? 1 : optind;
         int found = getopt_long(argc, argv, parse->letters, parse->long_options, NULL);
         if (found == -1) {
             break;
@@ -195,7 +208,7 @@ read_options(struct parse *parse, int argc, char **argv)
             return command_misused(parse->io, "\"%s\" needs a value", argv[optind - 1]);
         }
         if (found == '?') {
-            return report_bad_option(parse, optind > at ? argv[optind - 1] : argv[optind]);
+            return report_bad_option(parse, refused_word(argv));
         }
         int result = take_option(parse, found_index(parse, found), optarg);
         if (result != COMMAND_OK) {

@@ -106,6 +106,7 @@ add_topology(struct definitions *definitions, const struct config *config, struc
             .durable = exchange->durable,
             .auto_delete = exchange->auto_delete,
             .internal = exchange->internal,
+            .is_protected = exchange->is_protected,
             .arguments = keep(definitions, exchange->arguments),
         };
     }
@@ -115,6 +116,8 @@ add_topology(struct definitions *definitions, const struct config *config, struc
             .vhost = vhost,
             .name = keep(definitions, queue->name),
             .durable = queue->durable,
+            .is_protected = queue->is_protected,
+            .alert = queue->alert,
             .arguments = keep(definitions, queue->arguments),
         };
     }

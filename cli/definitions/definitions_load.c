@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "cli/client/client.h"
 #include "cli/definitions/definitions_config.h"
+#include "cli/definitions/definitions_sort.h"
 #include "cli/files/load.h"
 #include "config/literal.h"
 #include "management/definitions/definitions_read.h"
@@ -43,8 +44,47 @@ read_whole(const char *path, struct buffer *text, const struct command_io *io)
     return why == NULL;
 }
 
-/* Leaves one vhost over; false when it is not there. The rows of others are passed over by all who
- * write. */
+/* Leaves the rows of a list that are of one vhost. */
+#define KEEP_OF(list, name)                                                                        \
+    do {                                                                                           \
+        size_t kept_ = 0;                                                                          \
+        for (size_t i_ = 0; i_ < (list).count; i_++) {                                             \
+            if (bytes_equal((list).items[i_].vhost, (name))) {                                     \
+                (list).items[kept_++] = (list).items[i_];                                          \
+            }                                                                                      \
+        }                                                                                          \
+        (list).count = kept_;                                                                      \
+    } while (0)
+
+/* Whether a user has rights in other vhosts alone. One who has none at all may be meant for any. */
+static bool
+is_of_others(const struct definitions *definitions, struct bytes user, struct bytes vhost)
+{
+    bool is_elsewhere = false;
+    for (size_t i = 0; i < definitions->permissions.count; i++) {
+        const struct definitions_permission *permission = &definitions->permissions.items[i];
+        bool is_his = bytes_equal(permission->user, user);
+        if (is_his && bytes_equal(permission->vhost, vhost)) {
+            return false;
+        }
+        is_elsewhere |= is_his;
+    }
+    return is_elsewhere;
+}
+
+static void
+keep_users(struct definitions *definitions, struct bytes vhost)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < definitions->users.count; i++) {
+        if (!is_of_others(definitions, definitions->users.items[i].name, vhost)) {
+            definitions->users.items[kept++] = definitions->users.items[i];
+        }
+    }
+    definitions->users.count = kept;
+}
+
+/* Leaves one vhost over; false when it is not there. */
 static bool
 keep_vhost(struct definitions *definitions, const char *name, const char *path,
            const struct command_io *io)
@@ -56,6 +96,14 @@ keep_vhost(struct definitions *definitions, const char *name, const char *path,
     }
     definitions->vhosts.items[0] = *vhost;
     definitions->vhosts.count = 1;
+    struct bytes kept = definitions->vhosts.items[0].name;
+    keep_users(definitions, kept);
+    KEEP_OF(definitions->permissions, kept);
+    KEEP_OF(definitions->topic_permissions, kept);
+    KEEP_OF(definitions->policies, kept);
+    KEEP_OF(definitions->exchanges, kept);
+    KEEP_OF(definitions->queues, kept);
+    KEEP_OF(definitions->bindings, kept);
     return true;
 }
 
@@ -141,6 +189,9 @@ load_from(struct definitions *definitions, struct client *client, const struct c
         bool is_good =
             text != NULL && take_json(definitions, client_place(client), bytes_of(text), vhost, io);
         result = is_good ? COMMAND_OK : COMMAND_FAILED;
+        if (is_good) {
+            definitions_sort(definitions);
+        }
         free(text);
     }
     json_decref(answer);

@@ -356,11 +356,26 @@ put_dead_letter(struct writer *writer, const struct queue_words *words)
     fputc('\n', writer->out);
 }
 
+static void
+put_alert(struct writer *writer, const struct config_alert *alert)
+{
+    struct yaml_flow flow = {.out = writer->out};
+    if (!alert->has_ready && !alert->has_oldest) {
+        return;
+    }
+    put_line(writer, "alert");
+    flow_number(&flow, "ready-above", alert->has_ready ? alert->ready_above : -1);
+    flow_duration(&flow, "oldest-above", alert->has_oldest ? alert->oldest_above_ms : -1);
+    yaml_flow_end(&flow);
+    fputc('\n', writer->out);
+}
+
 static bool
 says_nothing(const struct known_queue *queue, const struct queue_words *words)
 {
+    const struct config_alert *alert = &queue->is->alert;
     return queue->from.count == 0 && queue->is->durable && queue->arguments.size == 0 &&
-           words->rest.size == 0;
+           words->rest.size == 0 && !alert->has_ready && !alert->has_oldest;
 }
 
 static void
@@ -387,6 +402,7 @@ put_queue(struct writer *writer, const struct known_queue *queue, const struct q
     put_number_line(writer, "release-rate", words->release_rate);
     put_retry_line(writer, &words->retry);
     put_dead_letter(writer, words);
+    put_alert(writer, &queue->is->alert);
     put_table_line(writer, "arguments", words->rest);
 }
 
@@ -452,6 +468,37 @@ put_policies(struct writer *writer, const char *section, bool are_operators)
     }
 }
 
+/* Protection ---------------------------------------------------------------------------------- */
+
+static void
+put_protected(struct writer *writer, struct bytes name, size_t *count)
+{
+    fputs((*count)++ == 0 ? "\nprotect:\n" : "", writer->out);
+    fputs("  - ", writer->out);
+    yaml_put_text(writer->out, name);
+    fputc('\n', writer->out);
+}
+
+/* A name stands for a queue and an exchange that both have it, and stands there once. */
+static void
+put_protect(struct writer *writer)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < writer->known.queue_count; i++) {
+        const struct definitions_queue *queue = writer->known.queues[i].is;
+        if (queue->is_protected) {
+            put_protected(writer, queue->name, &count);
+        }
+    }
+    for (size_t i = 0; i < writer->known.exchange_count; i++) {
+        const struct definitions_exchange *exchange = writer->known.exchanges[i].is;
+        const struct known_queue *namesake = map_get(&writer->known.queue_index, exchange->name);
+        if (exchange->is_protected && (namesake == NULL || !namesake->is->is_protected)) {
+            put_protected(writer, exchange->name, &count);
+        }
+    }
+}
+
 /* The file ------------------------------------------------------------------------------------ */
 
 static void
@@ -491,6 +538,7 @@ definitions_write_yaml(struct definitions *definitions, struct bytes vhost, FILE
     put_queues(&writer);
     put_policies(&writer, "policies", false);
     put_policies(&writer, "operator-policies", true);
+    put_protect(&writer);
     definitions_write_users(definitions, &writer.known, out);
     known_fini(&writer.known);
 }

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "cli/command/secret.h"
@@ -11,7 +12,6 @@
 #include "cli/definitions/definitions_dot.h"
 #include "cli/definitions/definitions_load.h"
 #include "cli/definitions/definitions_yaml.h"
-#include "config/report.h"
 #include "management/definitions/definitions_write.h"
 
 #ifndef BOURSE_VERSION
@@ -32,7 +32,7 @@ const struct command_option export_options[EXPORT_OPTION_COUNT] = {
     [EXPORT_FROM] = {"from", "FILE",
                      "of a configuration file, or a definitions.json; - for standard input; or "
                      "http[s]://HOST:PORT, the management interface of RabbitMQ or one like it"},
-    [EXPORT_FORMAT] = {"format", "yaml|definitions|dot|asyncapi", "what to write (yaml)"},
+    [EXPORT_FORMAT] = {"format", "yaml|definitions|rabbitmq|dot|asyncapi", "what to write (yaml)"},
     [EXPORT_USER] = {"user", "USER", "who one is at that address (guest)"},
     [EXPORT_PASSWORD_FILE] = {"password-file", "FILE", "where the password is, as its one line"},
     [EXPORT_PASSWORD_ENV] = {"password-env", "NAME",
@@ -45,7 +45,7 @@ const struct command_option export_options[EXPORT_OPTION_COUNT] = {
 
 static const char RABBITMQ_VERSION[] = "4.1.0";
 
-/* All of these but definitions are about one vhost. False, with a line: there are several. */
+/* All forms but those of definitions are about one vhost. False, with a line: there are several. */
 static bool
 is_about_one(const struct definitions *definitions, const struct command_io *io)
 {
@@ -98,6 +98,49 @@ write_definitions(struct definitions *definitions, const struct command_io *io)
     return is_good;
 }
 
+/* Of a classic queue it is none of RabbitMQ's arguments. */
+static void
+leave_out_delivery_limit(struct definitions *definitions, struct definitions_queue *queue)
+{
+    static const char limit[] = "x-delivery-limit";
+    struct table_value value;
+    bool is_quorum = table_find(queue->arguments, "x-queue-type", &value) &&
+                     bytes_equal_text(value.raw, "quorum");
+    if (is_quorum || !table_find(queue->arguments, limit, &value)) {
+        return;
+    }
+    struct buffer kept;
+    buffer_init(&kept);
+    table_copy_without(&kept, queue->arguments, limit);
+    queue->arguments = arena_copy(&definitions->arena, buffer_bytes(&kept));
+    buffer_fini(&kept);
+    definitions_warn(
+        definitions,
+        "vhost \"%.*s\": queue \"%.*s\" goes without %s, which RabbitMQ takes of quorum "
+        "queues alone: its messages are tried without end there",
+        BYTES_FORMAT(queue->vhost), BYTES_FORMAT(queue->name), limit);
+}
+
+/* RabbitMQ refuses all of a file that has one hash or argument in it which it does not take. */
+static bool
+write_for_rabbitmq(struct definitions *definitions, const struct command_io *io)
+{
+    for (size_t i = 0; i < definitions->queues.count; i++) {
+        leave_out_delivery_limit(definitions, &definitions->queues.items[i]);
+    }
+    for (size_t i = 0; i < definitions->users.count; i++) {
+        struct definitions_user *user = &definitions->users.items[i];
+        if (user->hash_kind == DEFINITIONS_SCRYPT) {
+            user->hash_kind = DEFINITIONS_FOREIGN;
+            definitions_warn(definitions,
+                             "user \"%.*s\" has no password there: RabbitMQ cannot check a scrypt "
+                             "hash; give one with \"rabbitmqctl change_password\"",
+                             BYTES_FORMAT(user->name));
+        }
+    }
+    return write_definitions(definitions, io);
+}
+
 static bool
 write_dot(struct definitions *definitions, const struct command_io *io)
 {
@@ -126,33 +169,20 @@ static const struct {
     const char *name;
     bool (*write)(struct definitions *definitions, const struct command_io *io);
 } formats[] = {
-    {"yaml", write_yaml},
-    {"definitions", write_definitions},
-    {"dot", write_dot},
-    {"asyncapi", write_asyncapi},
+    {"yaml", write_yaml}, {"definitions", write_definitions}, {"rabbitmq", write_for_rabbitmq},
+    {"dot", write_dot},   {"asyncapi", write_asyncapi},
 };
 
-/* The place of the format, or the number of formats when there is none of that name. */
+/* The parser has seen to it that it is one of them. NULL: the one that is usual. */
 static size_t
 find_format(const char *name)
 {
     size_t at = 0;
-    while (at < ARRAY_LEN(formats) && strcmp(formats[at].name, name) != 0) {
+    while (name != NULL && strcmp(formats[at].name, name) != 0) {
         at++;
+        assert(at < ARRAY_LEN(formats));
     }
     return at;
-}
-
-static int
-refuse_format(const char *name, const struct command_io *io)
-{
-    char guess[SUGGESTION_TEXT_SIZE];
-    struct suggestion suggestion = suggestion_for(bytes_of(name));
-    for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
-        suggestion_offer(&suggestion, bytes_of(formats[i].name));
-    }
-    return command_misused(io, "--format takes yaml, definitions, dot or asyncapi, not \"%s\"%s",
-                           name, suggestion_text(&suggestion, guess));
 }
 
 /* An address ------------------------------------------------------------------------------------
@@ -248,12 +278,8 @@ load(struct definitions *definitions, const struct command_line *line, const str
 int
 export_run(const struct command_line *line, const struct command_io *io)
 {
-    const char *format = line->options[EXPORT_FORMAT];
-    size_t at = find_format(format == NULL ? "yaml" : format);
+    size_t at = find_format(line->options[EXPORT_FORMAT]);
     struct definitions definitions;
-    if (at == ARRAY_LEN(formats)) {
-        return refuse_format(format, io);
-    }
     int result = load(&definitions, line, io);
     if (result != COMMAND_OK) {
         return result;

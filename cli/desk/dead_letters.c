@@ -10,7 +10,7 @@
 #include "cli/desk/replay.h"
 #include "cli/output/output.h"
 
-enum { COUNT_MAX = 1000, REASONS_MAX = 50 };
+enum { SHOWN_COUNT = 20, COUNT_MAX = 1000, REASONS_MAX = 50 };
 
 /* Which queues ------------------------------------------------------------------------------- */
 
@@ -137,40 +137,51 @@ path_new(const char *format, const struct command_line *line, const struct clien
     return whole;
 }
 
-/* Asks for `format` and what `more` adds to the query, and prints the list called `member`. */
-static int
-print_list(const struct command_line *line, const struct command_io *io, const char *format,
-           const char *member, const struct column *columns, size_t column_count)
+/* What the rows leave out. */
+static void
+tell_rest(const json_t *answer, const struct command_line *line, const struct output *output)
 {
-    struct output output = output_of(line, io);
-    struct client *client;
+    json_int_t others =
+        json_integer_value(json_object_get(json_object_get(answer, "others"), "count"));
+    json_int_t unreadable = json_integer_value(json_object_get(answer, "unreadable"));
+    list_say_next(line, output, answer);
+    if (others > 0 && !output->is_quiet) {
+        fprintf(output->io->err, "%lld more in groups beyond these: a filter chooses among them\n",
+                others);
+    }
+    if (unreadable > 0 && !output->is_quiet) {
+        fprintf(output->io->err, "%lld more cannot be read: the log of the broker says why\n",
+                unreadable);
+    }
+}
+
+/* Asks for `format` with the command's filter, and prints the list called `member`. */
+static int
+print_list(struct client *client, const struct command_line *line, const struct output *output,
+           const char *format, const char *member, const struct column *columns,
+           size_t column_count)
+{
     json_t *answer = NULL;
-    int result = client_open(&client, line, io);
-    char *path = result == COMMAND_OK ? path_new(format, line, client, io) : NULL;
+    char *path = path_new(format, line, client, output->io);
+    client_allow(client, CLIENT_LOOK_SECONDS);
+    int result = path == NULL ? COMMAND_MISUSED : client_call(client, "GET", path, NULL, &answer);
     if (result == COMMAND_OK) {
-        client_allow(client, CLIENT_LOOK_SECONDS);
-        result = path == NULL ? COMMAND_MISUSED : client_call(client, "GET", path, NULL, &answer);
+        result = output_rows(output, columns, column_count, json_object_get(answer, member));
     }
     if (result == COMMAND_OK) {
-        result = output_rows(&output, columns, column_count, json_object_get(answer, member));
-    }
-    const char *next = json_string_value(json_object_get(answer, "next"));
-    if (result == COMMAND_OK && next != NULL && !output.is_quiet) {
-        fprintf(io->err, "there is more: --after %s\n", next);
+        tell_rest(answer, line, output);
     }
     json_decref(answer);
     free(path);
-    client_close(&client);
     return result;
 }
 
-int
-dlq_show_run(const struct command_line *line, const struct command_io *io)
+static int
+print_messages(struct client *client, const struct command_line *line, const struct output *output)
 {
-    json_int_t count = 20;
-    if (desk_read_number(&count, line, SHOW_COUNT, COUNT_MAX, io) != COMMAND_OK) {
-        return COMMAND_MISUSED;
-    }
+    json_int_t count = SHOWN_COUNT;
+    (void)desk_read_number(&count, line, SHOW_COUNT, COUNT_MAX,
+                           output->io); /* it was good before */
     const char *after = line->options[SHOW_AFTER];
     struct buffer format;
     buffer_init(&format);
@@ -178,18 +189,32 @@ dlq_show_run(const struct command_line *line, const struct command_io *io)
     buffer_printf(&format, "/api/bourse/queues/{}/{}/peek?count=%lld%s%s", count,
                   after == NULL ? "" : "&after=", encoded);
     buffer_put_u8(&format, '\0');
-    int result = print_list(line, io, (const char *)buffer_bytes(&format).data, "messages",
-                            message_columns, ARRAY_LEN(message_columns));
+    int result = print_list(client, line, output, (const char *)buffer_bytes(&format).data,
+                            "messages", message_columns, ARRAY_LEN(message_columns));
     free(encoded);
     buffer_fini(&format);
     return result;
 }
 
+static int
+print_groups(struct client *client, const struct command_line *line, const struct output *output)
+{
+    return print_list(client, line, output, "/api/bourse/queues/{}/{}/groups?", "groups",
+                      group_columns, ARRAY_LEN(group_columns));
+}
+
+int
+dlq_show_run(const struct command_line *line, const struct command_io *io)
+{
+    json_int_t count;
+    int result = desk_read_number(&count, line, SHOW_COUNT, COUNT_MAX, io);
+    return result == COMMAND_OK ? list_watch(line, io, print_messages) : result;
+}
+
 int
 dlq_group_run(const struct command_line *line, const struct command_io *io)
 {
-    return print_list(line, io, "/api/bourse/queues/{}/{}/groups?", "groups", group_columns,
-                      ARRAY_LEN(group_columns));
+    return list_watch(line, io, print_groups);
 }
 
 /* Out as lines ------------------------------------------------------------------------------- */

@@ -5,11 +5,12 @@
 
 #include "base/assert.h"
 #include "cli/client/client.h"
+#include "cli/client/list.h"
 #include "cli/command/pairs.h"
 #include "cli/desk/desk_filter.h"
 #include "cli/output/output.h"
 
-enum { COUNT_MAX = 1000 };
+enum { LISTED_COUNT = 100, COUNT_MAX = 1000 };
 
 /* The list ------------------------------------------------------------------------------------- */
 
@@ -49,34 +50,33 @@ list_path_new(const struct client *client, const struct command_line *line, json
                            after != NULL ? after : kind, kind);
 }
 
+static int
+print_pending(struct client *client, const struct command_line *line, const struct output *output)
+{
+    json_t *answer = NULL;
+    json_int_t count = LISTED_COUNT;
+    (void)desk_read_number(&count, line, LS_COUNT, COUNT_MAX, output->io); /* it was good before */
+    char *path = list_path_new(client, line, count);
+    client_allow(client, CLIENT_LOOK_SECONDS);
+    int result = client_call(client, "GET", path, NULL, &answer);
+    free(path);
+    if (result == COMMAND_OK) {
+        result =
+            output_rows(output, columns, ARRAY_LEN(columns), json_object_get(answer, "messages"));
+    }
+    if (result == COMMAND_OK) {
+        list_say_next(line, output, answer);
+    }
+    json_decref(answer);
+    return result;
+}
+
 int
 delayed_ls_run(const struct command_line *line, const struct command_io *io)
 {
-    struct output output = output_of(line, io);
-    struct client *client;
-    json_t *answer = NULL;
-    json_int_t count = 100;
-    if (desk_read_number(&count, line, LS_COUNT, COUNT_MAX, io) != COMMAND_OK) {
-        return COMMAND_MISUSED;
-    }
-    int result = client_open(&client, line, io);
-    if (result == COMMAND_OK) {
-        char *path = list_path_new(client, line, count);
-        client_allow(client, CLIENT_LOOK_SECONDS);
-        result = client_call(client, "GET", path, NULL, &answer);
-        free(path);
-    }
-    if (result == COMMAND_OK) {
-        result =
-            output_rows(&output, columns, ARRAY_LEN(columns), json_object_get(answer, "messages"));
-    }
-    const char *next = json_string_value(json_object_get(answer, "next"));
-    if (result == COMMAND_OK && next != NULL && !output.is_quiet) {
-        fprintf(io->err, "there is more: --after %s\n", next);
-    }
-    json_decref(answer);
-    client_close(&client);
-    return result;
+    json_int_t count;
+    int result = desk_read_number(&count, line, LS_COUNT, COUNT_MAX, io);
+    return result == COMMAND_OK ? list_watch(line, io, print_pending) : result;
 }
 
 /* Release and cancel --------------------------------------------------------------------------- */
@@ -121,7 +121,10 @@ settle(const struct command_line *line, const struct command_io *io, const char 
     }
     if (result == COMMAND_OK) {
         long long count = json_integer_value(json_object_get(answer, "count"));
-        output_done(&output, "%lld message%s %s", count, count == 1 ? "" : "s", done);
+        result = output_result(&output,
+                               json_pack("{s:s, s:s, s:I}", "name", line->operands[0], "done", done,
+                                         "messages", (json_int_t)count),
+                               "%lld message%s %s", count, count == 1 ? "" : "s", done);
     }
     json_decref(body);
     json_decref(answer);

@@ -8,13 +8,15 @@
 #include "base/assert.h"
 #include "cli/client/client.h"
 #include "cli/command/pairs.h"
+#include "cli/command/whole_number.h"
 
 /* Those whose value goes on as it is. */
 static const char *const members[DESK_FILTER_OPTION_COUNT] = {
-    [FILTER_ORIGIN] = "origin_queue", [FILTER_REASON] = "reason",
-    [FILTER_CLASS] = "error_class",   [FILTER_KEY] = "routing_key",
-    [FILTER_EXCHANGE] = "exchange",   [FILTER_MESSAGE_ID] = "message_id",
-    [FILTER_BATCH] = "batch",
+    [FILTER_ORIGIN] = "origin_queue",   [FILTER_REASON] = "reason",
+    [FILTER_CLASS] = "error_class",     [FILTER_KEY] = "routing_key",
+    [FILTER_EXCHANGE] = "exchange",     [FILTER_MESSAGE_ID] = "message_id",
+    [FILTER_ORIGIN_KEY] = "origin_key", [FILTER_BATCH] = "batch",
+    [FILTER_NOT_BATCH] = "not_batch",
 };
 
 static int
@@ -89,16 +91,19 @@ read_age(const char *text, int64_t *ms_out)
 }
 
 static int
-put_age(json_t *object, const char *text, const struct command_io *io)
+put_age(json_t *object, const char *member, const struct command_line *line, size_t option,
+        const struct command_io *io)
 {
+    const char *text = line->options[option];
     int64_t ms;
     if (text == NULL) {
         return COMMAND_OK;
     }
     if (!read_age(text, &ms)) {
-        return command_misused(io, "--older \"%s\" is not an age, such as 30s, 5m or 24h", text);
+        return command_misused(io, "--%s \"%s\" is not an age, such as 30s, 5m or 24h",
+                               line->command->options[option].name, text);
     }
-    json_object_set_new(object, "age_min_ms", json_integer(ms));
+    json_object_set_new(object, member, json_integer(ms));
     return COMMAND_OK;
 }
 
@@ -115,7 +120,10 @@ desk_filter_object(json_t **object_out, const struct command_line *line,
         result = put_header(object, line->options[FILTER_HEADER], io);
     }
     if (result == COMMAND_OK) {
-        result = put_age(object, line->options[FILTER_OLDER], io);
+        result = put_age(object, "age_min_ms", line, FILTER_OLDER, io);
+    }
+    if (result == COMMAND_OK) {
+        result = put_age(object, "age_max_ms", line, FILTER_YOUNGER, io);
     }
     if (line->options[FILTER_PLACE] != NULL) {
         json_object_set_new(object, "places", json_pack("[s]", line->options[FILTER_PLACE]));
@@ -162,17 +170,8 @@ int
 desk_read_number(json_int_t *out, const struct command_line *line, size_t option, json_int_t max,
                  const struct command_io *io)
 {
-    const char *text = line->options[option];
-    char *end;
-    if (text == NULL) {
-        return COMMAND_OK;
-    }
-    errno = 0;
-    json_int_t number = strtoll(text, &end, 10);
-    if (end == text || *end != '\0' || errno != 0 || number < 1 || number > max) {
-        return command_misused(io, "--%s \"%s\" is not a number, 1 to %lld",
-                               line->command->options[option].name, text, max);
-    }
-    *out = number;
-    return COMMAND_OK;
+    uint64_t number = (uint64_t)*out;
+    int result = whole_number_read(&number, line, option, (uint64_t)max, io);
+    *out = (json_int_t)number;
+    return result;
 }

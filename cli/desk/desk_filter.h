@@ -16,11 +16,14 @@ enum desk_filter_option {
     FILTER_REASON,
     FILTER_CLASS,
     FILTER_KEY,
+    FILTER_ORIGIN_KEY,
     FILTER_EXCHANGE,
     FILTER_HEADER,
     FILTER_MESSAGE_ID,
     FILTER_OLDER,
+    FILTER_YOUNGER,
     FILTER_BATCH,
+    FILTER_NOT_BATCH,
     FILTER_PLACE,
     DESK_FILTER_OPTION_COUNT,
 };
@@ -32,11 +35,14 @@ enum desk_filter_option {
     [FILTER_REASON] = {"reason", "TEXT", "those that died last for this reason"},                  \
     [FILTER_CLASS] = {"class", "TEXT", "those whose failure note gives this class"},               \
     [FILTER_KEY] = {"routing-key", "KEY", "those with this key, or that had it before they died"}, \
+    [FILTER_ORIGIN_KEY] = {"origin-key", "KEY", "those that had it: the key of their group"},      \
     [FILTER_EXCHANGE] = {"exchange", "EXCHANGE", "those that were published there last"},          \
     [FILTER_HEADER] = {"header", "NAME=VALUE", "those with this header"},                          \
     [FILTER_MESSAGE_ID] = {"message-id", "TEXT", "those with this in their message-id"},           \
     [FILTER_OLDER] = {"older", "AGE", "those in the queue for longer, such as 30s or 24h"},        \
+    [FILTER_YOUNGER] = {"younger", "AGE", "those in the queue for less long"},                     \
     [FILTER_BATCH] = {"replayed-in", "BATCH", "those that were part of this replay"},              \
+    [FILTER_NOT_BATCH] = {"not-replayed-in", "BATCH", "those that were not"},                      \
     [FILTER_PLACE] = {"place", "ready|waiting|parked|unacked", "those that are there"}
 /* clang-format on */
 

@@ -340,7 +340,9 @@ dlq_cancel_run(const struct command_line *line, const struct command_io *io)
         free(path);
     }
     if (result == COMMAND_OK) {
-        output_done(&output, "job cancelled; what it has done stays done");
+        result = output_result(
+            &output, json_pack("{s:s, s:s}", "id", line->operands[0], "done", "job cancelled"),
+            "job cancelled; what it has done stays done");
     }
     json_decref(job);
     client_close(&client);

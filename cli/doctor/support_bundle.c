@@ -184,10 +184,11 @@ support_bundle_run(const struct command_line *line, const struct command_io *io)
     result = write_bundle(bundle, line->operands[0], io);
     json_decref(bundle);
     if (result == COMMAND_OK) {
-        output_done(&output,
-                    "written: %s; secrets are masked, names and addresses are not: read it "
-                    "before you pass it on",
-                    line->operands[0]);
+        result = output_result(
+            &output, json_pack("{s:s, s:s}", "file", line->operands[0], "done", "written"),
+            "written: %s; secrets are masked, names and addresses are not: read it "
+            "before you pass it on",
+            line->operands[0]);
     }
     return result;
 }

@@ -9,18 +9,39 @@
 
 enum { LINE_SIZE = 1024 };
 
+/* What only the broker's own parts can judge. */
+static void
+examine(struct config *config, enum config_purpose purpose)
+{
+    examine_config(config);
+    if (purpose == CONFIG_FOR_CHECK) {
+        struct clock_source clock = clock_system();
+        certificates_examine(config, clock.read(clock.context).wall_ms);
+    }
+}
+
 struct config *
 load_config(char *const *paths, size_t path_count, enum config_purpose purpose)
 {
     struct config_environment environment = config_environment_system();
     const char *const *names = (const char *const *)paths;
     struct config *config = config_read(names, path_count, purpose, &environment);
-    examine_config(config);
-    if (purpose == CONFIG_FOR_CHECK) {
-        struct clock_source clock = clock_system();
-        certificates_examine(config, clock.read(clock.context).wall_ms);
-    }
+    examine(config, purpose);
     report_sort(config, names, path_count);
+    return config;
+}
+
+struct config *
+load_config_texts(const struct config_source *texts, size_t count, enum config_purpose purpose)
+{
+    struct config_environment environment = config_environment_system();
+    struct config *config = config_read_sources(texts, count, purpose, &environment);
+    const char **names = arena_alloc(&config->arena, (count + 1) * sizeof(*names));
+    for (size_t i = 0; i < count; i++) {
+        names[i] = texts[i].name;
+    }
+    examine(config, purpose);
+    report_sort(config, names, count);
     return config;
 }
 

@@ -11,6 +11,10 @@
  * and of bindings. Never NULL; use it only when report.error_count is 0. */
 struct config *load_config(char *const *paths, size_t path_count, enum config_purpose purpose);
 
+/* The same of texts that were read already. */
+struct config *load_config_texts(const struct config_source *texts, size_t count,
+                                 enum config_purpose purpose);
+
 /* One line per diagnostic. */
 void load_print_report(const struct config *config, FILE *out);
 

@@ -52,7 +52,8 @@ put_option(FILE *out, const struct command *command, const struct command_option
         fprintf(out, " -s %c", letter);
     }
     if (option->argument != NULL && word_at(option->argument, 0, &word)) {
-        fputs(" -r", out);
+        /* fish offers files as well, but behind an option that says that it takes nothing else. */
+        fputs(word.kind == WORD_FILE ? " -r" : " -x", out);
         put_candidates(out, &word);
     }
     fputs(" -d ", out);
@@ -97,7 +98,30 @@ put_name(FILE *out, size_t index)
     }
 }
 
-/* The spellings of options behind which a value stands, whatever the command. */
+static bool
+takes_value(const struct command *command, const char *name)
+{
+    const struct command_option *option;
+    for (size_t at = 0; (option = command_option_at(command, at)) != NULL; at++) {
+        if (option->argument != NULL && strcmp(option->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True when no command before the one at `index` has such an option. */
+static bool
+is_first_with(size_t index, const char *name)
+{
+    size_t at = 0;
+    while (at < index && !takes_value(command_at(at), name)) {
+        at++;
+    }
+    return at == index;
+}
+
+/* The spellings of options behind which a value stands, whatever the command; each once. */
 static void
 put_valued(FILE *out)
 {
@@ -105,10 +129,11 @@ put_valued(FILE *out)
     for (size_t i = 0; i < command_count(); i++) {
         for (size_t at = 0; (option = command_option_at(command_at(i), at)) != NULL; at++) {
             char letter = command_letter(option);
-            if (option->argument != NULL) {
+            bool is_told = option->argument == NULL || !is_first_with(i, option->name);
+            if (!is_told) {
                 fprintf(out, " --%s", option->name);
             }
-            if (option->argument != NULL && letter != '\0') {
+            if (!is_told && letter != '\0') {
                 fprintf(out, " -%c", letter);
             }
         }

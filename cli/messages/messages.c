@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "cli/client/client.h"
+#include "cli/client/list.h"
 #include "cli/command/pairs.h"
 #include "cli/output/output.h"
 #include "cli/text/base64.h"
@@ -84,29 +85,23 @@ list_within(const json_t *answer)
     return json_is_array(messages) ? messages : json_object_get(answer, "items");
 }
 
-/* Asks, and prints the messages of the answer. */
 static int
-print_messages(const struct command_line *line, const struct command_io *io, const char *method,
-               const char *path_format, const char *count, const json_t *body)
+print_peeked(struct client *client, const struct command_line *line, const struct output *output)
 {
-    struct output output = output_of(line, io);
-    struct client *client;
+    json_int_t count = 1;
+    char text[24];
     json_t *answer = NULL;
-    int result = client_open(&client, line, io);
+    (void)read_count(&count, line, output->io); /* it was good before anybody was asked */
+    snprintf(text, sizeof(text), "%lld", count);
+    char *path = client_path_new("/api/bourse/queues/{}/{}/peek?count={}", client_vhost(client),
+                                 line->operands[0], text);
+    client_allow(client, CLIENT_LOOK_SECONDS);
+    int result = client_call(client, "GET", path, NULL, &answer);
     if (result == COMMAND_OK) {
-        char *path = client_path_new(path_format, client_vhost(client), line->operands[0], count);
-        client_allow(client, CLIENT_LOOK_SECONDS);
-        result = client_call(client, method, path, body, &answer);
-        free(path);
-    }
-    if (result == COMMAND_OK) {
-        result = body == NULL ? output_rows(&output, peek_columns, ARRAY_LEN(peek_columns),
-                                            list_within(answer))
-                              : output_rows(&output, message_columns, ARRAY_LEN(message_columns),
-                                            list_within(answer));
+        result = output_rows(output, peek_columns, ARRAY_LEN(peek_columns), list_within(answer));
     }
     json_decref(answer);
-    client_close(&client);
+    free(path);
     return result;
 }
 
@@ -114,18 +109,33 @@ int
 peek_run(const struct command_line *line, const struct command_io *io)
 {
     json_int_t count;
-    char text[24];
-    if (read_count(&count, line, io) != COMMAND_OK) {
-        return COMMAND_MISUSED;
+    int result = read_count(&count, line, io);
+    return result == COMMAND_OK ? list_watch(line, io, print_peeked) : result;
+}
+
+static int
+take_messages(struct client *client, const struct command_line *line, const struct command_io *io,
+              const json_t *body)
+{
+    struct output output = output_of(line, io);
+    json_t *answer = NULL;
+    char *path = client_path_new("/api/queues/{}/{}/get", client_vhost(client), line->operands[0]);
+    client_allow(client, CLIENT_LOOK_SECONDS);
+    int result = client_call(client, "POST", path, body, &answer);
+    if (result == COMMAND_OK) {
+        result =
+            output_rows(&output, message_columns, ARRAY_LEN(message_columns), list_within(answer));
     }
-    snprintf(text, sizeof(text), "%lld", count);
-    return print_messages(line, io, "GET", "/api/bourse/queues/{}/{}/peek?count={}", text, NULL);
+    json_decref(answer);
+    free(path);
+    return result;
 }
 
 int
 get_run(const struct command_line *line, const struct command_io *io)
 {
     json_int_t count;
+    struct client *client;
     if (read_count(&count, line, io) != COMMAND_OK) {
         return COMMAND_MISUSED;
     }
@@ -133,8 +143,12 @@ get_run(const struct command_line *line, const struct command_io *io)
                              line->options[GET_DEAD_LETTER] != NULL ? "reject_requeue_false"
                                                                     : "ack_requeue_false",
                              "encoding", "auto");
-    int result = print_messages(line, io, "POST", "/api/queues/{}/{}/get", NULL, body);
+    int result = client_open(&client, line, io);
+    if (result == COMMAND_OK) {
+        result = take_messages(client, line, io, body);
+    }
     json_decref(body);
+    client_close(&client);
     return result;
 }
 
@@ -271,7 +285,10 @@ send_message(const struct command_line *line, const struct command_io *io, const
                                "key \"%s\"; \"bourse binding ls\" shows what is",
                                line->operands[0], line->operands[1]);
     } else if (result == COMMAND_OK) {
-        output_done(&output, "published");
+        result = output_result(&output,
+                               json_pack("{s:s, s:s, s:s}", "exchange", line->operands[0],
+                                         "routing_key", line->operands[1], "done", "published"),
+                               "published");
     }
     json_decref(answer);
     client_close(&client);

@@ -8,10 +8,13 @@
 #include <string.h>
 
 #include "amqp/table.h"
+#include "base/assert.h"
 #include "broker/explain/route_text.h"
 #include "cli/client/client.h"
 #include "cli/files/offline.h"
+#include "cli/output/output.h"
 #include "cli/text/message_headers.h"
+#include "management/views/explanation_json.h"
 
 enum { ROUTE_FILE, ROUTE_USER, ROUTE_HEADER, ROUTE_SIZE, ROUTE_MISSES, MISSES_MAX = 1000 };
 
@@ -95,6 +98,52 @@ read_question(const struct command_line *line, const struct command_io *io, stru
     return result;
 }
 
+/* What people read is text; rows are the queues that get the message. */
+static int
+print_answer(const struct output *output, const json_t *answer)
+{
+    static const struct column columns[] = {
+        {"QUEUE", "name", CELL_TEXT, false},
+        {"FROM", "from", CELL_TEXT, false},
+        {"RECEPTION", "reception", CELL_TEXT, false},
+    };
+    if (output_is_text(output)) {
+        const char *text = json_string_value(json_object_get(answer, "text"));
+        fputs(text == NULL ? "" : text, output->io->out);
+        return COMMAND_OK;
+    }
+    if (output->format == OUTPUT_JSON) {
+        output_json(output, answer);
+        return COMMAND_OK;
+    }
+    return output_rows(output, columns, ARRAY_LEN(columns), json_object_get(answer, "queues"));
+}
+
+/* Prints it. COMMAND_FAILED when no queue gets the message. */
+static int
+print_and_judge(const json_t *answer, const struct command_line *line, const struct command_io *io)
+{
+    struct output output = output_of(line, io);
+    int result = print_answer(&output, answer);
+    bool arrives = json_is_true(json_object_get(answer, "arrives"));
+    return result == COMMAND_OK && !arrives ? COMMAND_FAILED : result;
+}
+
+/* Of a file ------------------------------------------------------------------------------------ */
+
+/* What a broker would say of it, which the caller releases. */
+static json_t *
+explanation_object(const struct explained_route *route)
+{
+    struct json_writer json;
+    json_init(&json);
+    explanation_write(&json, route, ROUTE_OF_FILE);
+    struct bytes text = buffer_bytes(&json.out);
+    json_t *object = json_loadb((const char *)text.data, text.size, JSON_ALLOW_NUL, NULL);
+    json_fini(&json);
+    return object;
+}
+
 static int
 answer_from_file(const struct command_line *line, const struct command_io *io,
                  struct route_question *question)
@@ -106,12 +155,12 @@ answer_from_file(const struct command_line *line, const struct command_io *io,
     }
     question->vhost = offline.config->vhost;
     struct route_explanation *explanation = route_explain(offline.core, question);
-    const struct explained_route *route = route_explanation_result(explanation);
-    bool arrives = !route->is_refused && route->queue_total > 0;
-    route_print(route, ROUTE_OF_FILE, io->out);
+    json_t *answer = explanation_object(route_explanation_result(explanation));
+    int result = print_and_judge(answer, line, io);
+    json_decref(answer);
     route_explanation_free(&explanation);
     offline_close(&offline);
-    return arrives ? COMMAND_OK : COMMAND_FAILED;
+    return result;
 }
 
 /* Of a running broker -------------------------------------------------------------------------- */
@@ -193,14 +242,6 @@ body_new(const struct command_line *line, const struct route_question *question)
 }
 
 static int
-print_answer(const json_t *answer, const struct command_io *io)
-{
-    const char *text = json_string_value(json_object_get(answer, "text"));
-    fputs(text == NULL ? "" : text, io->out);
-    return json_is_true(json_object_get(answer, "arrives")) ? COMMAND_OK : COMMAND_FAILED;
-}
-
-static int
 answer_from_broker(const struct command_line *line, const struct command_io *io,
                    const struct route_question *question)
 {
@@ -217,7 +258,7 @@ answer_from_broker(const struct command_line *line, const struct command_io *io,
         free(path);
     }
     if (result == COMMAND_OK) {
-        result = print_answer(answer, io);
+        result = print_and_judge(answer, line, io);
     }
     json_decref(answer);
     json_decref(body);

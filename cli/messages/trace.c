@@ -18,10 +18,13 @@ ask(const struct command_line *line, const struct command_io *io, const char *me
         result = client_call(client, method, path, body, &answer);
         free(path);
     }
-    if (result == COMMAND_OK && json_is_true(json_object_get(answer, "tracing"))) {
-        output_done(&output, "tracing is on: copies go to the exchange amq.rabbitmq.trace");
-    } else if (result == COMMAND_OK) {
-        output_done(&output, "tracing is off");
+    if (result == COMMAND_OK) {
+        bool is_on = json_is_true(json_object_get(answer, "tracing"));
+        result = output_result(
+            &output, json_pack("{s:s, s:b}", "vhost", client_vhost(client), "tracing", (int)is_on),
+            "%s",
+            is_on ? "tracing is on: copies go to the exchange amq.rabbitmq.trace"
+                  : "tracing is off");
     }
     json_decref(answer);
     json_decref(body);

@@ -69,15 +69,18 @@ queue_delete_run(const struct command_line *line, const struct command_io *io)
     return change_run(&change, line, io);
 }
 
-static void
+static int
 say_purged(const struct output *output, json_int_t count, const char *queue)
 {
     struct buffer name;
     buffer_init(&name);
     cell_put_escaped(&name, bytes_of(queue));
-    output_done(output, "%lld %s purged: %.*s", (long long)count,
-                count == 1 ? "message" : "messages", BYTES_FORMAT(buffer_bytes(&name)));
+    int result = output_result(
+        output, json_pack("{s:s, s:s, s:I}", "name", queue, "done", "purged", "messages", count),
+        "%lld %s purged: %.*s", (long long)count, count == 1 ? "message" : "messages",
+        BYTES_FORMAT(buffer_bytes(&name)));
     buffer_fini(&name);
+    return result;
 }
 
 int
@@ -96,8 +99,8 @@ purge_run(const struct command_line *line, const struct command_io *io)
         free(path);
     }
     if (result == COMMAND_OK) {
-        say_purged(&output, json_integer_value(json_object_get(answer, "messages")),
-                   line->operands[0]);
+        result = say_purged(&output, json_integer_value(json_object_get(answer, "messages")),
+                            line->operands[0]);
     }
     json_decref(answer);
     client_close(&client);
@@ -310,7 +313,9 @@ unbind_run(const struct command_line *line, const struct command_io *io)
     }
     if (result == COMMAND_OK) {
         struct output output = output_of(line, io);
-        output_done(&output, "binding deleted");
+        result = output_result(
+            &output, json_pack("{s:s, s:s}", "name", line->operands[0], "done", "binding deleted"),
+            "binding deleted");
     }
     json_decref(arguments);
     client_close(&client);
@@ -348,14 +353,53 @@ const struct command_option close_options[CLOSE_OPTION_COUNT] = {
     {"of-user", NULL, "the name is a user's: close all connections of that user"},
 };
 
+/* How many there were is told: a user of whom there is none may be another than was meant. */
+static int
+close_connections_of_user(struct client *client, const struct command_line *line,
+                          const struct output *output)
+{
+    json_t *rows = NULL;
+    const char *user = line->operands[0];
+    char *path = client_path_new("/api/connections/username/{}", user);
+    int result = client_call(client, "GET", path, NULL, &rows);
+    if (result == COMMAND_OK) {
+        result = client_call(client, "DELETE", path, NULL, NULL);
+    }
+    if (result == COMMAND_OK) {
+        json_int_t count = (json_int_t)json_array_size(rows);
+        struct buffer name;
+        buffer_init(&name);
+        cell_put_escaped(&name, bytes_of(user));
+        result = output_result(
+            output,
+            json_pack("{s:s, s:s, s:I}", "name", user, "done", "closed", "connections", count),
+            "%lld %s closed of user %.*s", (long long)count,
+            count == 1 ? "connection" : "connections", BYTES_FORMAT(buffer_bytes(&name)));
+        buffer_fini(&name);
+    }
+    json_decref(rows);
+    free(path);
+    return result;
+}
+
 int
 conn_close_run(const struct command_line *line, const struct command_io *io)
 {
     struct change change = {
         .method = "DELETE",
-        .path = line->options[0] != NULL ? "/api/connections/username/{}" : "/api/connections/{}",
+        .path = "/api/connections/{}",
         .names = {line->operands[0]},
-        .done = "connections closed",
+        .done = "connection closed",
     };
-    return change_run(&change, line, io);
+    if (line->options[0] == NULL) {
+        return change_run(&change, line, io);
+    }
+    struct output output = output_of(line, io);
+    struct client *client;
+    int result = client_open(&client, line, io);
+    if (result == COMMAND_OK) {
+        result = close_connections_of_user(client, line, &output);
+    }
+    client_close(&client);
+    return result;
 }

@@ -196,8 +196,11 @@ ping_run(const struct command_line *line, const struct command_io *io)
         double begin_ms = now_ms();
         result = client_ping(client);
         if (result == COMMAND_OK) {
-            output_done(&output, "ok: %s answered in %.1f ms", client_place(client),
-                        now_ms() - begin_ms);
+            double took_ms = now_ms() - begin_ms;
+            result = output_result(
+                &output,
+                json_pack("{s:s, s:f}", "broker", client_place(client), "took_ms", took_ms),
+                "ok: %s answered in %.1f ms", client_place(client), took_ms);
         }
     }
     client_close(&client);

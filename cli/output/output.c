@@ -9,6 +9,8 @@
 #include "base/assert.h"
 #include "cli/output/table.h"
 
+enum { FACTS_MAX = 8 };
+
 static enum output_format
 format_of(const char *word)
 {
@@ -49,17 +51,31 @@ output_json(const struct output *output, const json_t *value)
     fputc('\n', output->io->out);
 }
 
+bool
+output_is_text(const struct output *output)
+{
+    return output->format == OUTPUT_TABLE || output->format == OUTPUT_WIDE;
+}
+
+static void say_done(const struct output *output, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+
+static void
+say_done(const struct output *output, const char *format, va_list arguments)
+{
+    if (!output->is_quiet) {
+        vfprintf(output->io->out, format, arguments);
+        fputc('\n', output->io->out);
+    }
+}
+
 void
 output_done(const struct output *output, const char *format, ...)
 {
     va_list arguments;
-    if (output->is_quiet) {
-        return;
-    }
     va_start(arguments, format);
-    vfprintf(output->io->out, format, arguments);
+    say_done(output, format, arguments);
     va_end(arguments);
-    fputc('\n', output->io->out);
 }
 
 /* CSV ---------------------------------------------------------------------------------------- */
@@ -177,7 +193,7 @@ int
 output_object(const struct output *output, const struct column *columns, size_t column_count,
               const json_t *object)
 {
-    if (output->format == OUTPUT_TABLE || output->format == OUTPUT_WIDE) {
+    if (output_is_text(output)) {
         print_lines(output, columns, column_count, object);
         return COMMAND_OK;
     }
@@ -189,5 +205,39 @@ output_object(const struct output *output, const struct column *columns, size_t 
     json_array_append(rows, (json_t *)(uintptr_t)object);
     int result = output_rows(output, columns, column_count, rows);
     json_decref(rows);
+    return result;
+}
+
+/* What has been done -------------------------------------------------------------------------- */
+
+/* A column for each member, by its name. */
+static int
+print_facts(const struct output *output, json_t *facts)
+{
+    struct column columns[FACTS_MAX];
+    size_t count = 0;
+    const char *name;
+    json_t *value;
+    json_object_foreach(facts, name, value)
+    {
+        assert(count < FACTS_MAX);
+        columns[count++] = (struct column){name, name, CELL_TEXT, false};
+    }
+    return output_object(output, columns, count, facts);
+}
+
+int
+output_result(const struct output *output, json_t *facts, const char *format, ...)
+{
+    int result = COMMAND_OK;
+    if (output_is_text(output)) {
+        va_list arguments;
+        va_start(arguments, format);
+        say_done(output, format, arguments);
+        va_end(arguments);
+    } else {
+        result = print_facts(output, facts);
+    }
+    json_decref(facts);
     return result;
 }

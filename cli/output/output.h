@@ -36,4 +36,13 @@ void output_json(const struct output *output, const json_t *value);
 void output_done(const struct output *output, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* What a command has done: as such a line, or, where --output asks for JSON, CSV or names, `facts`,
+ * an object whose first member is the name. `facts` is taken. Returns COMMAND_OK, or what was
+ * reported. */
+int output_result(const struct output *output, json_t *facts, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Whether it is read by people: a table, or more of it. */
+bool output_is_text(const struct output *output);
+
 #endif

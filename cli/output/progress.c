@@ -3,11 +3,13 @@
 
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 
-enum { BAR_SIZE = 30, MARK_SIZE = 6, DRAW_AGAIN_MS = 100 };
+enum { BAR_SIZE = 30, MARK_SIZE = 6, DRAW_AGAIN_MS = 100, LINE_SIZE = 512 };
 
 static uint64_t
 now_ms(void)
@@ -38,20 +40,31 @@ fill_bar(char bar[static BAR_SIZE + 1], const struct progress *progress, uint64_
     memset(bar + (at < way ? at : 2 * way - at), '#', MARK_SIZE);
 }
 
+/* How much fits in a line of the terminal: one that goes on in the next is never wiped off. */
+static size_t
+room(const struct progress *progress)
+{
+    struct winsize size = {.ws_col = 0};
+    bool is_known = ioctl(fileno(progress->out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    return is_known ? size.ws_col - 1U : LINE_SIZE;
+}
+
 void
 progress_show(struct progress *progress, uint64_t done, uint64_t total, const char *format, ...)
 {
     char bar[BAR_SIZE + 1];
+    char line[LINE_SIZE];
     va_list arguments;
     if (progress->out == NULL || now_ms() < progress->next_ms) {
         return;
     }
     fill_bar(bar, progress, done, total);
-    fprintf(progress->out, "\r[%s] ", bar);
+    int begun = snprintf(line, sizeof(line), "[%s] ", bar);
     va_start(arguments, format);
-    vfprintf(progress->out, format, arguments);
+    (void)vsnprintf(line + begun, sizeof(line) - (size_t)begun, format, arguments);
     va_end(arguments);
-    fputs("\033[K", progress->out);
+    fprintf(progress->out, "\r%.*s\033[K", (int)bytes_utf8_prefix(bytes_of(line), room(progress)),
+            line);
     fflush(progress->out);
     progress->step++;
     progress->next_ms = now_ms() + DRAW_AGAIN_MS;

@@ -44,9 +44,13 @@ backup_run(const struct command_line *line, const struct command_io *io)
         result = client_call(client, "POST", "/api/bourse/backup", body, &answer);
     }
     if (result == COMMAND_OK) {
-        output_done(&output, "backed up to %s: %lld files linked, %lld copied", path,
-                    json_integer_value(json_object_get(answer, "files_linked")),
-                    json_integer_value(json_object_get(answer, "files_copied")));
+        json_int_t linked = json_integer_value(json_object_get(answer, "files_linked"));
+        json_int_t copied = json_integer_value(json_object_get(answer, "files_copied"));
+        result = output_result(&output,
+                               json_pack("{s:s, s:I, s:I}", "directory", path, "files_linked",
+                                         linked, "files_copied", copied),
+                               "backed up to %s: %lld files linked, %lld copied", path,
+                               (long long)linked, (long long)copied);
     }
     json_decref(body);
     json_decref(answer);

@@ -364,17 +364,6 @@ print_number_if(struct dump *dump, const char *name, uint64_t number)
     }
 }
 
-static const char *
-verdict_name(uint8_t verdict)
-{
-    static const char *const names[] = {
-        [ROW_VERDICT_NONE] = "none",       [ROW_VERDICT_NACK] = "nack",
-        [ROW_VERDICT_REJECT] = "reject",   [ROW_VERDICT_LOST] = "lost",
-        [ROW_VERDICT_TIMEOUT] = "timeout",
-    };
-    return names[verdict];
-}
-
 /* The failures whose time is kept, in their order: wall clock and verdict. */
 static void
 print_failures(struct dump *dump, const struct recovered_row *row)
@@ -392,7 +381,8 @@ print_failures(struct dump *dump, const struct recovered_row *row)
             fprintf(dump->out,
                     dump->as_json ? "%s{\"time_ms\":%" PRIu64 ",\"verdict\":\"%s\"}"
                                   : "%s%" PRIu64 ":%s",
-                    separator, time_ms, verdict_name(row_attempts_verdict(&row->attempts, place)));
+                    separator, time_ms,
+                    row_verdict_name(row_attempts_verdict(&row->attempts, place)));
             separator = ",";
         }
     }
@@ -410,7 +400,7 @@ print_state(struct dump *dump, const struct row_state *state)
     print_number_if(dump, "acquired_count", state->acquired_count);
     print_number_if(dump, "level_offset", state->priority);
     if (state->verdict != ROW_VERDICT_NONE) {
-        print_field(dump, "last_verdict", bytes_of(verdict_name(state->verdict)));
+        print_field(dump, "last_verdict", bytes_of(row_verdict_name(state->verdict)));
     }
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/topology/report_formats.h"
 
+#include <string.h>
+
 #include "management/json/json_writer.h"
 
 #ifndef BOURSE_VERSION
@@ -57,6 +59,23 @@ begin_member(struct json_writer *json, const char *name)
     json_begin_object(json);
 }
 
+/* A path as a reference (RFC 3986): relative to where the command runs, or of this machine. */
+static void
+put_uri(struct json_writer *json, const char *path)
+{
+    struct buffer uri;
+    buffer_init(&uri);
+    buffer_printf(&uri, "%s", path[0] == '/' ? "file://" : "");
+    for (const char *at = path; *at != '\0'; at++) {
+        bool is_plain = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') ||
+                        (*at >= '0' && *at <= '9') || strchr("-._~/", *at) != NULL;
+        buffer_printf(&uri, is_plain ? "%c" : "%%%02X", (unsigned)(uint8_t)*at);
+    }
+    json_put_text(json, "uri", buffer_bytes(&uri));
+    json->out.failed |= uri.failed;
+    buffer_fini(&uri);
+}
+
 /* A file that could not be read at all has no line. */
 static void
 put_location(struct json_writer *json, const struct config_mark *mark)
@@ -66,7 +85,7 @@ put_location(struct json_writer *json, const struct config_mark *mark)
     json_begin_object(json);
     begin_member(json, "physicalLocation");
     begin_member(json, "artifactLocation");
-    json_put_string(json, "uri", mark->file);
+    put_uri(json, mark->file);
     json_end_object(json);
     if (mark->line > 0) {
         begin_member(json, "region");
@@ -93,6 +112,15 @@ put_result(struct json_writer *json, const struct config_diagnostic *item)
 }
 
 static void
+put_words(struct json_writer *json, const char *name, const char *text)
+{
+    begin_member(json, name);
+    json_put_string(json, "text", text);
+    json_end_object(json);
+}
+
+/* Code hosts take no rule without its texts. */
+static void
 put_tool(struct json_writer *json)
 {
     begin_member(json, "tool");
@@ -103,6 +131,14 @@ put_tool(struct json_writer *json)
     json_begin_array(json);
     json_begin_object(json);
     json_put_string(json, "id", "configuration");
+    put_words(json, "shortDescription", "What a broker would not take, or hardly anybody means");
+    put_words(json, "fullDescription",
+              "Errors keep a broker from taking the file. Warnings are what it takes and what is "
+              "probably not meant.");
+    put_words(
+        json, "help",
+        "The message says what is wrong and what to write. \"bourse explain KEY\" tells what a "
+        "key takes; bourse.yaml(5) and bourse-topology(5) have all of them.");
     json_end_object(json);
     json_end_array(json);
     json_end_object(json);

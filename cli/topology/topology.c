@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "cli/output/output.h"
 #include "cli/topology/topology_call.h"
 #include "cli/topology/topology_files.h"
@@ -63,28 +64,44 @@ put_words(json_t *body, const struct command_line *line)
     json_object_set_new(body, "unprotect", names_given(line, WORD_UNPROTECT));
 }
 
-/* False, with a line: it is none. */
-static bool
-wants_json(const char *format, bool *is_json_out, const struct command_io *io)
+/* --format json is another word for -o json. */
+static struct output
+output_with_format(const struct command_line *line, const char *format, const struct command_io *io)
 {
-    *is_json_out = format != NULL && strcmp(format, "json") == 0;
-    if (format == NULL || *is_json_out || strcmp(format, "text") == 0) {
-        return true;
+    struct output output = output_of(line, io);
+    if (format != NULL) {
+        output.format = strcmp(format, "json") == 0 ? OUTPUT_JSON : OUTPUT_TABLE;
     }
-    (void)command_misused(io, "--format takes text or json, not \"%s\"", format);
-    return false;
+    return output;
 }
 
-static void
-print(const json_t *value, bool is_json, const struct command_line *line,
-      const struct command_io *io)
-{
-    if (is_json) {
-        struct output output = output_of(line, io);
-        output_json(&output, value);
-    } else {
-        topology_print(value, io);
+/* What plans and drift say of a step in columns. */
+#define STEP_COLUMNS                                                                               \
+    {"NAME", "name", CELL_TEXT, false}, {"OBJECT", "object", CELL_TEXT, false},                    \
+        {"DESTINATION", "destination", CELL_TEXT, false},                                          \
+        {"TO", "destination_type", CELL_TEXT, false},                                              \
+    {                                                                                              \
+        "KEY", "routing_key", CELL_TEXT, false                                                     \
     }
+
+static int
+print_plan(const struct output *output, const json_t *plan)
+{
+    static const struct column columns[] = {
+        STEP_COLUMNS,
+        {"ACTION", "action", CELL_TEXT, false},
+        {"NEEDS", "needs", CELL_WORDS, false},
+        {"MESSAGES", "messages", CELL_NUMBER, false},
+    };
+    if (output_is_text(output)) {
+        topology_print(plan, output->io->out);
+        return COMMAND_OK;
+    }
+    if (output->format == OUTPUT_JSON) {
+        output_json(output, plan);
+        return COMMAND_OK;
+    }
+    return output_rows(output, columns, ARRAY_LEN(columns), json_object_get(plan, "steps"));
 }
 
 /* Plan files ----------------------------------------------------------------------------------- */
@@ -171,17 +188,16 @@ plan_run(const struct command_line *line, const struct command_io *io)
 {
     struct topology topology;
     json_t *plan = NULL;
-    bool is_json;
-    if (!wants_json(line->options[PLAN_FORMAT], &is_json, io)) {
-        return COMMAND_MISUSED;
-    }
+    struct output output = output_with_format(line, line->options[PLAN_FORMAT], io);
     int result = topology_open(&topology, line, io);
     if (result == COMMAND_OK) {
         result = topology_plan(topology.client, topology.body, topology.config, &plan, io);
     }
     if (result == COMMAND_OK) {
-        print(plan, is_json, line, io);
-        result = topology_step_count(plan) > 0 ? COMMAND_DIFFERS : COMMAND_OK;
+        result = print_plan(&output, plan);
+    }
+    if (result == COMMAND_OK && topology_step_count(plan) > 0) {
+        result = COMMAND_DIFFERS;
     }
     if (plan != NULL && line->options[PLAN_OUT] != NULL &&
         write_plan(line->options[PLAN_OUT], plan, topology.body, io) != COMMAND_OK) {
@@ -339,18 +355,60 @@ judge_drift(const json_t *vhosts, const struct command_io *io)
 }
 
 static void
-print_drift(const json_t *vhosts, const struct command_io *io)
+print_drift_text(const json_t *vhosts, FILE *out)
 {
     size_t at;
     const json_t *item;
     json_array_foreach(vhosts, at, item)
     {
-        fputs(at == 0 ? "" : "\n", io->out);
-        topology_print(item, io);
+        fputs(at == 0 ? "" : "\n", out);
+        topology_print(item, out);
     }
     if (json_array_size(vhosts) == 0) {
-        fputs("no configuration was ever applied: there is nothing to drift from\n", io->out);
+        fputs("no configuration was ever applied: there is nothing to drift from\n", out);
     }
+}
+
+/* Rows are of all vhosts. */
+static int
+print_drift_rows(const struct output *output, const json_t *vhosts)
+{
+    static const struct column columns[] = {
+        STEP_COLUMNS,
+        {"VHOST", "vhost", CELL_TEXT, false},
+        {"DIFFERENCE", "difference", CELL_TEXT, false},
+        {"BY", "made_by", CELL_TEXT, false},
+        {"SINCE", "made_ms", CELL_WHEN, false},
+    };
+    size_t at, of_vhost;
+    const json_t *item;
+    json_t *difference;
+    json_t *rows = json_array();
+    json_array_foreach(vhosts, at, item)
+    {
+        json_array_foreach(json_object_get(item, "differences"), of_vhost, difference)
+        {
+            json_object_set(difference, "vhost", json_object_get(item, "vhost"));
+            json_array_append(rows, difference);
+        }
+    }
+    int result = output_rows(output, columns, ARRAY_LEN(columns), rows);
+    json_decref(rows);
+    return result;
+}
+
+static int
+print_drift(const struct output *output, const json_t *vhosts)
+{
+    if (output_is_text(output)) {
+        print_drift_text(vhosts, output->io->out);
+        return COMMAND_OK;
+    }
+    if (output->format == OUTPUT_JSON) {
+        output_json(output, vhosts);
+        return COMMAND_OK;
+    }
+    return print_drift_rows(output, vhosts);
 }
 
 int
@@ -358,10 +416,7 @@ drift_run(const struct command_line *line, const struct command_io *io)
 {
     struct client *client;
     json_t *vhosts = NULL;
-    bool is_json;
-    if (!wants_json(line->options[DRIFT_FORMAT], &is_json, io)) {
-        return COMMAND_MISUSED;
-    }
+    struct output output = output_with_format(line, line->options[DRIFT_FORMAT], io);
     int result = client_open(&client, line, io);
     if (result == COMMAND_OK) {
         char *path = client_has_vhost(client)
@@ -370,10 +425,8 @@ drift_run(const struct command_line *line, const struct command_io *io)
         result = client_call(client, "GET", path, NULL, &vhosts);
         free(path);
     }
-    if (result == COMMAND_OK && is_json) {
-        print(vhosts, true, line, io);
-    } else if (result == COMMAND_OK) {
-        print_drift(vhosts, io);
+    if (result == COMMAND_OK) {
+        result = print_drift(&output, vhosts);
     }
     if (result == COMMAND_OK) {
         result = judge_drift(vhosts, io);

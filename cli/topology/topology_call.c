@@ -78,9 +78,9 @@ topology_plan(struct client *client, json_t *body, const struct config *config, 
     json_t *plan = NULL;
     int result = topology_post(client, "/api/bourse/plan", body, &plan, io);
     if (result == COMMAND_OK) {
-        result = topology_put_passwords(body, config, json_object_get(plan, "salts"), io);
+        result = topology_put_passwords(client, body, config, json_object_get(plan, "salts"), io);
     }
-    if (result == COMMAND_OK && topology_has_passwords(config)) {
+    if (result == COMMAND_OK && json_object_size(json_object_get(body, "passwords")) > 0) {
         json_decref(plan);
         plan = NULL;
         result = topology_post(client, "/api/bourse/plan", body, &plan, io);
@@ -94,9 +94,9 @@ topology_plan(struct client *client, json_t *body, const struct config *config, 
 }
 
 void
-topology_print(const json_t *plan, const struct command_io *io)
+topology_print(const json_t *plan, FILE *out)
 {
-    fputs(text_of(plan, "text"), io->out);
+    fputs(text_of(plan, "text"), out);
 }
 
 json_int_t
@@ -116,11 +116,11 @@ is_terminal(const struct command_io *io)
 }
 
 static int
-ask(const struct command_io *io)
+ask(FILE *out, const struct command_io *io)
 {
     char answer[ANSWER_SIZE];
-    fputs("\nApply it? [y/N] ", io->out);
-    fflush(io->out);
+    fputs("\nApply it? [y/N] ", out);
+    fflush(out);
     if (fgets(answer, sizeof(answer), io->in) != NULL &&
         (strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0)) {
         return COMMAND_OK;
@@ -128,8 +128,9 @@ ask(const struct command_io *io)
     return command_error(io, COMMAND_FAILED, "nothing was changed: the answer was not yes");
 }
 
+/* `out` is where the plan was shown. */
 static int
-agree(const json_t *plan, bool says_yes, const struct command_io *io)
+agree(const json_t *plan, bool says_yes, FILE *out, const struct command_io *io)
 {
     if (!json_is_true(json_object_get(plan, "is_applicable"))) {
         return command_error(io, COMMAND_FAILED,
@@ -144,7 +145,30 @@ agree(const json_t *plan, bool says_yes, const struct command_io *io)
                              "nothing was changed: there is no terminal to ask on; say --yes, or "
                              "give the plan that was looked at with --plan");
     }
-    return ask(io);
+    return ask(out, io);
+}
+
+/* Posts what was agreed to. A broker that has gone may have done it before. */
+static int
+carry_out(struct client *client, const char *path, const json_t *body, json_t **applied_out,
+          const struct command_io *io)
+{
+    int result = topology_post(client, path, body, applied_out, io);
+    if (result == COMMAND_UNREACHABLE) {
+        (void)command_error(io, result,
+                            "whether it was applied is not known: all of it was, or nothing; "
+                            "\"bourse plan\" tells when the broker is back");
+    }
+    return result;
+}
+
+static void
+show_another(const json_t *applied, const json_t *plan, FILE *out)
+{
+    if (strcmp(text_of(applied, "digest"), text_of(plan, "digest")) != 0) {
+        fputs("\nthe broker has changed meanwhile; what was done is this:\n\n", out);
+        topology_print(applied, out);
+    }
 }
 
 int
@@ -154,21 +178,29 @@ topology_carry_out(struct client *client, const char *path, json_t *body, const 
     json_t *applied = NULL;
     bool was_planned = json_object_get(body, "digest") != NULL;
     struct output output = output_of(line, io);
+    FILE *shown = output_is_text(&output) ? io->out : io->err;
     if (!output.is_quiet) {
-        topology_print(plan, io);
+        topology_print(plan, shown);
     }
-    int result = agree(plan, says_yes || was_planned, io);
+    int result = agree(plan, says_yes || was_planned, shown, io);
     if (result != COMMAND_OK) {
         return result;
     }
-    if (!was_planned) {
+    /* Who does not want to be asked takes what there is to do by then, should it be another. */
+    if (!was_planned && !says_yes) {
         json_object_set(body, "digest", json_object_get(plan, "digest"));
     }
     json_object_del(body, "dry_run");
-    result = topology_post(client, path, body, &applied, io);
+    result = carry_out(client, path, body, &applied, io);
+    if (result == COMMAND_OK && !output.is_quiet) {
+        show_another(applied, plan, shown);
+    }
     if (result == COMMAND_OK) {
-        output_done(&output, "applied: generation %" JSON_INTEGER_FORMAT,
-                    json_integer_value(json_object_get(applied, "generation")));
+        json_int_t generation = number_of(applied, "generation");
+        result = output_result(&output,
+                               json_pack("{s:I, s:s, s:s}", "generation", generation, "vhost",
+                                         text_of(applied, "vhost"), "done", "applied"),
+                               "applied: generation %" JSON_INTEGER_FORMAT, generation);
     }
     json_decref(applied);
     return result;

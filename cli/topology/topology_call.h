@@ -17,14 +17,15 @@ int topology_plan(struct client *client, json_t *body, const struct config *conf
                   json_t **plan_out, const struct command_io *io);
 
 /* Prints a plan, or drift: the text that came with it. */
-void topology_print(const json_t *plan, const struct command_io *io);
+void topology_print(const json_t *plan, FILE *out);
 
 /* How many steps a plan has, kept or not. */
 json_int_t topology_step_count(const json_t *plan);
 
 /* Shows what would be done and does it, if it can be and somebody agrees: --yes, or a yes on the
  * terminal. Nothing to do needs no agreement, nor does a `body` that has the digest of a plan which
- * was looked at before; else the one that is shown counts. */
+ * was looked at before. An answer is to the plan that is shown, and to no other; --yes is to
+ * whatever there is to do. */
 int topology_carry_out(struct client *client, const char *path, json_t *body, const json_t *plan,
                        bool says_yes, const struct command_line *line, const struct command_io *io);
 

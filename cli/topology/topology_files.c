@@ -2,56 +2,55 @@
 #include "cli/topology/topology_files.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/buffer.h"
+#include "base/alloc.h"
 #include "base/random.h"
 #include "broker/passwords/password.h"
 #include "cli/files/load.h"
-
-enum { PIECE = 64 * 1024 };
+#include "config/file.h"
+#include "config/yaml_tree.h"
 
 /* Files ---------------------------------------------------------------------------------------- */
 
-/* All of it; what may be in a configuration file was judged when it was read as one. */
-static bool
-read_text(const char *path, struct buffer *text)
+/* All of it, once: it may be a pipe. */
+static enum status
+read_text(const char *path, uint8_t *room, size_t *size_out)
 {
-    FILE *file = fopen(path, "re");
-    size_t got = file == NULL ? 0 : 1;
-    while (got > 0) {
-        uint8_t *room = buffer_reserve(text, PIECE);
-        got = room == NULL ? 0 : fread(room, 1, PIECE, file);
-        buffer_commit(text, got);
+    size_t capacity = YAML_FILE_SIZE_MAX + 1;
+    return strcmp(path, "-") == 0 ? file_read_input(room, capacity, size_out)
+                                  : file_read(path, room, capacity, size_out, NULL);
+}
+
+/* Reads `path` into `text`, whose octets are the caller's; false with a line. */
+static bool
+take_text(const char *path, struct config_source *text, const struct command_io *io)
+{
+    size_t size = 0;
+    uint8_t *room = xalloc(YAML_FILE_SIZE_MAX + 1);
+    enum status status = read_text(path, room, &size);
+    *text = (struct config_source){.name = path, .text = bytes_make(room, size)};
+    if (status == STATUS_FULL || size > YAML_FILE_SIZE_MAX) {
+        (void)command_error(io, COMMAND_FAILED, "%s has more than 1 MiB; give it as several files",
+                            path);
+        return false;
     }
-    bool is_read = file != NULL && ferror(file) == 0 && !text->failed;
-    if (file != NULL) {
-        (void)fclose(file);
+    if (status != STATUS_OK) {
+        (void)command_error(io, COMMAND_FAILED, "cannot read %s: %s", path, strerror(errno));
     }
-    return is_read;
+    return status == STATUS_OK;
 }
 
 static bool
-add_file(json_t *files, const char *path, const struct command_io *io)
+add_file(json_t *files, const struct config_source *text, const struct command_io *io)
 {
-    struct buffer text;
-    buffer_init(&text);
-    bool is_read = read_text(path, &text);
-    if (is_read) {
-        struct bytes octets = buffer_bytes(&text);
-        json_t *file =
-            json_pack("{s:s, s:o}", "name", path, "text",
-                      json_stringn(octets.size == 0 ? "" : (const char *)octets.data, octets.size));
-        if (file == NULL) {
-            (void)command_misused(io, "the name of %s is not UTF-8", path);
-        }
-        is_read = file != NULL;
-        json_array_append_new(files, file);
-    } else {
-        (void)command_error(io, COMMAND_FAILED, "cannot read %s: %s", path, strerror(errno));
+    json_t *octets = json_stringn((const char *)text->text.data, text->text.size);
+    json_t *file = json_pack("{s:s, s:o}", "name", text->name, "text", octets);
+    if (file == NULL) {
+        (void)command_misused(io, "the name of %s is not UTF-8", text->name);
     }
-    buffer_fini(&text);
-    return is_read;
+    return file != NULL && json_array_append_new(files, file) == 0;
 }
 
 static void
@@ -66,18 +65,19 @@ print_errors(const struct config *config, FILE *out)
     }
 }
 
-json_t *
-topology_read_files(char *const *paths, size_t path_count, struct config **config_out,
-                    const struct command_io *io)
+/* The body of those texts, or NULL. */
+static json_t *
+body_new(const struct config_source *texts, size_t count, struct config **config_out,
+         const struct command_io *io)
 {
-    struct config *config = load_config(paths, path_count, CONFIG_FOR_CHECK);
+    struct config *config = load_config_texts(texts, count, CONFIG_FOR_CHECK);
     json_t *files = json_array();
     bool is_good = config->report.error_count == 0;
     if (!is_good) {
         print_errors(config, io->err);
     }
-    for (size_t i = 0; i < path_count && is_good; i++) {
-        is_good = add_file(files, paths[i], io);
+    for (size_t i = 0; i < count && is_good; i++) {
+        is_good = add_file(files, &texts[i], io);
     }
     if (!is_good) {
         json_decref(files);
@@ -88,17 +88,34 @@ topology_read_files(char *const *paths, size_t path_count, struct config **confi
     return json_pack("{s:o}", "files", files);
 }
 
+json_t *
+topology_read_files(char *const *paths, size_t path_count, struct config **config_out,
+                    const struct command_io *io)
+{
+    struct config_source *texts = xalloc(path_count * sizeof(*texts));
+    size_t count = 0;
+    bool is_good = true;
+    while (count < path_count && is_good) {
+        is_good = take_text(paths[count], &texts[count], io);
+        count++;
+    }
+    json_t *body = is_good ? body_new(texts, count, config_out, io) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        free((void *)(uintptr_t)texts[i].text.data);
+    }
+    free(texts);
+    return body;
+}
+
 /* Passwords ------------------------------------------------------------------------------------ */
 
-bool
-topology_has_passwords(const struct config *config)
+/* Whether the broker has this password already. Where it may be asked, that is cheaper than to hash
+ * it, and it is the only way to know one that serve has read, of which there is no hash. */
+static bool
+is_known(struct client *client, const struct config_user *user, const char *salt)
 {
-    for (size_t i = 0; i < config->user_count; i++) {
-        if (config->users[i].password != NULL) {
-            return true;
-        }
-    }
-    return false;
+    return salt != NULL &&
+           client_is_password_of(client, (const char *)user->name.data, user->password);
 }
 
 static enum status
@@ -126,8 +143,8 @@ say_kept(const struct config_user *user, const struct command_io *io)
 }
 
 int
-topology_put_passwords(json_t *body, const struct config *config, const json_t *salts,
-                       const struct command_io *io)
+topology_put_passwords(struct client *client, json_t *body, const struct config *config,
+                       const json_t *salts, const struct command_io *io)
 {
     json_t *passwords = json_object();
     char hash[PASSWORD_HASH_SIZE];
@@ -136,11 +153,11 @@ topology_put_passwords(json_t *body, const struct config *config, const json_t *
         const struct config_user *user = &config->users[i];
         const char *name = (const char *)user->name.data;
         say_kept(user, io);
-        if (user->password == NULL) {
+        const char *salt = json_string_value(json_object_get(salts, name));
+        if (user->password == NULL || is_known(client, user, salt)) {
             continue;
         }
-        if (hash_password(user, json_string_value(json_object_get(salts, name)), hash) !=
-            STATUS_OK) {
+        if (hash_password(user, salt, hash) != STATUS_OK) {
             return command_error(io, COMMAND_FAILED, "there is no memory to hash a password in");
         }
         json_object_set_new(passwords, name, json_string(hash));

@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "cli/command/command.h"
+#include "cli/client/client.h"
 #include "config/config.h"
 
 /* The body {"files": [...]} of a request, the caller's; NULL: what is wrong was printed.
@@ -15,13 +15,10 @@
 json_t *topology_read_files(char *const *paths, size_t path_count, struct config **config_out,
                             const struct command_io *io);
 
-/* Whether there is a password to be sent. */
-bool topology_has_passwords(const struct config *config);
-
-/* Adds "passwords": hashes with the salts of an object by user (NULL: none are known), so that a
- * password that has not changed gives the hash that the broker has. COMMAND_OK, or what was
- * reported. */
-int topology_put_passwords(json_t *body, const struct config *config, const json_t *salts,
-                           const struct command_io *io);
+/* Adds "passwords": hashes of those that the broker does not have, as far as it may be asked
+ * (client_is_password_of), with the salts of an object by user (NULL: none are known), so that one
+ * that has not changed gives the hash that the broker has. COMMAND_OK, or what was reported. */
+int topology_put_passwords(struct client *client, json_t *body, const struct config *config,
+                           const json_t *salts, const struct command_io *io);
 
 #endif

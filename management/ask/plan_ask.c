@@ -14,7 +14,8 @@ enum { WHY_SIZE = 1024, HTTP_CONFLICT = 409 };
  * same. */
 struct known_salt {
     struct bytes user;
-    const char *salt; /* "$scrypt$ln=14,r=8,p=5$SALT" */
+    const char
+        *salt; /* "$scrypt$ln=14,r=8,p=5$SALT"; "": there is no hash, for serve has read it */
 };
 
 struct plan_ask {
@@ -33,8 +34,9 @@ note_salt(struct plan_ask *ask, const struct user *user)
 {
     const char *hash = user == NULL || user->password_hash == NULL ? "" : user->password_hash;
     const char *end = strrchr(hash, '$');
-    if (strncmp(hash, "$scrypt$", strlen("$scrypt$")) == 0 && end != NULL) {
-        struct bytes salt = bytes_make(hash, (size_t)(end - hash));
+    bool is_scrypt = strncmp(hash, "$scrypt$", strlen("$scrypt$")) == 0 && end != NULL;
+    if (is_scrypt || (user != NULL && user->has_secret)) {
+        struct bytes salt = bytes_make(hash, is_scrypt ? (size_t)(end - hash) : 0);
         ask->salts[ask->salt_count++] = (struct known_salt){
             .user = arena_copy(&ask->arena, user->name),
             .salt = (const char *)arena_copy(&ask->arena, salt).data,

@@ -9,6 +9,8 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/map.h"
+#include "config/config.h"
 
 #include <stdint.h>
 
@@ -64,13 +66,16 @@ struct definitions_exchange {
     struct bytes vhost, name;
     const char *type;
     bool durable, auto_delete, internal;
+    bool is_protected; /* a word of ours: it stands under `protect` */
     struct bytes arguments;
 };
 
 struct definitions_queue {
     struct bytes vhost, name;
     bool durable, auto_delete;
-    struct bytes arguments; /* x-queue-type included */
+    bool is_protected;         /* like that of an exchange */
+    struct config_alert alert; /* ours, too */
+    struct bytes arguments;    /* x-queue-type included */
 };
 
 struct definitions_binding {
@@ -90,6 +95,7 @@ struct definitions {
     struct arena arena; /* owns everything below */
     DEFINITIONS_LIST(struct definitions_user) users;
     DEFINITIONS_LIST(struct definitions_vhost) vhosts;
+    struct map vhost_places; /* size_t by name: where in `vhosts` it was put */
     DEFINITIONS_LIST(struct definitions_permission) permissions;
     DEFINITIONS_LIST(struct definitions_topic_permission) topic_permissions;
     DEFINITIONS_LIST(struct definitions_parameter) parameters;

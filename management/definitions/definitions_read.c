@@ -125,10 +125,28 @@ skips_reserved(struct definitions_reader *reader, const char *kind, struct bytes
     return true;
 }
 
+/* What a Bourse has written beside it; other brokers write nothing there. */
+static bool
+read_ours(struct definitions_reader *reader, const json_t *row, bool *is_protected,
+          struct config_alert *alert)
+{
+    const json_t *ours = json_object_get(row, "bourse");
+    alert->has_ready = json_object_get(ours, "ready_above") != NULL;
+    alert->has_oldest = json_object_get(ours, "oldest_above_ms") != NULL;
+    if (ours != NULL && !json_is_object(ours)) {
+        return reader_fail(reader, "\"bourse\" is no object");
+    }
+    return ours == NULL ||
+           (reader_bool(reader, ours, "protect", is_protected) &&
+            reader_integer(reader, ours, "ready_above", 0, INT64_MAX, &alert->ready_above) &&
+            reader_integer(reader, ours, "oldest_above_ms", 1, INT64_MAX, &alert->oldest_above_ms));
+}
+
 static bool
 read_exchange(struct definitions_reader *reader, const json_t *row)
 {
     struct definitions_exchange exchange = {.durable = true};
+    struct config_alert alert;
     struct bytes name;
     struct bytes type = bytes_of("direct");
     if (!reader_vhost(reader, row, &exchange.vhost) ||
@@ -137,6 +155,7 @@ read_exchange(struct definitions_reader *reader, const json_t *row)
         !reader_bool(reader, row, "durable", &exchange.durable) ||
         !reader_bool(reader, row, "auto_delete", &exchange.auto_delete) ||
         !reader_bool(reader, row, "internal", &exchange.internal) ||
+        !read_ours(reader, row, &exchange.is_protected, &alert) ||
         !reader_table(reader, row, "arguments", &exchange.arguments)) {
         return false;
     }
@@ -197,6 +216,7 @@ read_queue(struct definitions_reader *reader, const json_t *row)
         !reader_text(reader, row, "type", &type) ||
         !reader_bool(reader, row, "durable", &queue.durable) ||
         !reader_bool(reader, row, "auto_delete", &queue.auto_delete) ||
+        !read_ours(reader, row, &queue.is_protected, &queue.alert) ||
         !reader_table(reader, row, "arguments", &queue.arguments)) {
         return false;
     }
@@ -301,6 +321,34 @@ is_definitions(const json_t *root)
 }
 
 static bool
+is_section(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
+        if (strcmp(sections[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What stands beside the sections and holds something: of a later version, or a plugin's. Texts
+ * there say who has written the file. */
+static void
+warn_of_sections(struct definitions_reader *reader, const json_t *root)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)root, name, value)
+    {
+        bool holds_something = json_array_size(value) > 0 || json_object_size(value) > 0;
+        if (holds_something && !is_section(name)) {
+            definitions_warn(reader->definitions, "\"%s\" is left out: there is nothing like it here",
+                             name);
+        }
+    }
+}
+
+static bool
 read_root(struct definitions_reader *reader, const json_t *root)
 {
     if (!json_is_object(root) || !is_definitions(root)) {
@@ -316,6 +364,7 @@ read_root(struct definitions_reader *reader, const json_t *root)
             return false;
         }
     }
+    warn_of_sections(reader, root);
     return true;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "management/definitions/definitions_survey.h"
 
+#include "broker/changes/generation.h"
 #include "broker/changes/parameters.h"
 #include "broker/topology/vhost.h"
 #include "broker/users/abilities.h"
@@ -179,13 +180,15 @@ add_policies(struct definitions_survey *survey, const struct vhost *vhost, enum 
 /* Queues, exchanges, bindings ---------------------------------------------------------------- */
 
 static bool
-add_next_queue(struct definitions_survey *survey, const struct vhost *vhost)
+add_next_queue(struct definitions_survey *survey, const struct core *core,
+               const struct vhost *vhost)
 {
     const struct map_entry *entry = map_previous(&vhost->queues, &survey->queues_left);
     if (entry == NULL) {
         return false;
     }
     const struct queue *queue = entry->value;
+    const struct config_alert *alert = core_find_alert(core, vhost->name, queue_name(queue));
     if (queue->owner_link == 0) {
         *definitions_add(survey->definitions, &survey->definitions->queues) =
             (struct definitions_queue){
@@ -193,6 +196,8 @@ add_next_queue(struct definitions_survey *survey, const struct vhost *vhost)
                 .name = keep(survey, queue_name(queue)),
                 .durable = queue->durable,
                 .auto_delete = queue->auto_delete,
+                .is_protected = queue->is_protected,
+                .alert = alert == NULL ? (struct config_alert){.has_ready = false} : *alert,
                 .arguments = keep(survey, queue->arguments),
             };
     }
@@ -223,6 +228,7 @@ add_next_exchange(struct definitions_survey *survey, const struct vhost *vhost)
                 .durable = exchange->durable,
                 .auto_delete = exchange->auto_delete,
                 .internal = exchange->internal,
+                .is_protected = exchange->is_protected,
                 .arguments = keep(survey, exchange->arguments),
             };
     }
@@ -273,10 +279,10 @@ add_next_binding(struct definitions_survey *survey, const struct vhost *vhost)
 
 /* False: this vhost is done. */
 static bool
-go_on_in(struct definitions_survey *survey, const struct vhost *vhost)
+go_on_in(struct definitions_survey *survey, const struct core *core, const struct vhost *vhost)
 {
     return add_next_binding(survey, vhost) || add_next_exchange(survey, vhost) ||
-           add_next_queue(survey, vhost);
+           add_next_queue(survey, core, vhost);
 }
 
 static void
@@ -311,7 +317,7 @@ definitions_survey_step(struct definitions_survey *survey, struct core *core, ui
             enter(survey, vhost, budget);
         }
         spend(budget);
-        if (vhost == NULL || !go_on_in(survey, vhost)) {
+        if (vhost == NULL || !go_on_in(survey, core, vhost)) {
             survey->vhost_at++;
             survey->is_in_vhost = false;
         }

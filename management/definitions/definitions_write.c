@@ -188,6 +188,25 @@ write_arguments(struct json_writer *json, struct bytes arguments)
     json_table(json, arguments);
 }
 
+/* What other brokers do not know, and pass over. Nothing where it says nothing. */
+static void
+write_ours(struct json_writer *json, bool is_protected, const struct config_alert *alert)
+{
+    if (!is_protected && !alert->has_ready && !alert->has_oldest) {
+        return;
+    }
+    json_key(json, "bourse");
+    json_begin_object(json);
+    json_put_bool(json, "protect", is_protected);
+    if (alert->has_ready) {
+        json_put_number(json, "ready_above", alert->ready_above);
+    }
+    if (alert->has_oldest) {
+        json_put_number(json, "oldest_above_ms", alert->oldest_above_ms);
+    }
+    json_end_object(json);
+}
+
 static void
 write_exchange(struct json_writer *json, const struct definitions_exchange *exchange)
 {
@@ -199,6 +218,7 @@ write_exchange(struct json_writer *json, const struct definitions_exchange *exch
     json_put_bool(json, "auto_delete", exchange->auto_delete);
     json_put_bool(json, "internal", exchange->internal);
     write_arguments(json, exchange->arguments);
+    write_ours(json, exchange->is_protected, &(struct config_alert){.has_ready = false});
     json_end_object(json);
 }
 
@@ -211,6 +231,7 @@ write_queue(struct json_writer *json, const struct definitions_queue *queue)
     json_put_bool(json, "durable", queue->durable);
     json_put_bool(json, "auto_delete", queue->auto_delete);
     write_arguments(json, queue->arguments);
+    write_ours(json, queue->is_protected, &queue->alert);
     json_end_object(json);
 }
 

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "broker/connections/house.h"
 #include "broker/topology/vhost.h"
+#include "broker/users/access.h"
 #include "management/http/http_check.h"
 #include "management/http/server.h"
 

@@ -189,8 +189,11 @@ call_time_out(struct call *call)
         call_add_header(call, "Retry-After", "30");
         call_fail(call, 429, "%s", call->under_way->too_late);
     } else {
-        call_fail(call, 503, "the broker has not answered within %d seconds",
-                  call->connection->allowed_s);
+        call_fail(
+            call, 503,
+            "the broker has not answered within %d seconds: its disk may be full or slow, and "
+            "what was asked may still be done",
+            call->connection->allowed_s);
     }
     call_give_up(call);
 }
@@ -273,14 +276,14 @@ call_flag(const struct call *call, const char *name)
     return value != NULL && strcmp(value, "true") == 0;
 }
 
-json_t *
-call_json(struct call *call)
+static json_t *
+parse_body(struct call *call, json_t *(*read)(struct bytes text, char why[static JSON_WHY_SIZE]))
 {
     char why[JSON_WHY_SIZE] = "there is no memory for it";
     if (call->json != NULL) {
         return call->json;
     }
-    json_t *json = call->body.size == 0 ? json_object() : json_read(call->body, why);
+    json_t *json = call->body.size == 0 ? json_object() : read(call->body, why);
     if (json == NULL) {
         call_fail(call, 400, "the body is no JSON: %s", why);
     } else if (!json_is_object(json)) {
@@ -290,6 +293,18 @@ call_json(struct call *call)
     }
     call->json = json;
     return json;
+}
+
+json_t *
+call_json(struct call *call)
+{
+    return parse_body(call, json_read);
+}
+
+json_t *
+call_json_zeros(struct call *call)
+{
+    return parse_body(call, json_read_zeros);
 }
 
 /* Answering ---------------------------------------------------------------------------------- */

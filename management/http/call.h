@@ -81,7 +81,9 @@ struct survey_viewer call_viewer(const struct call *call);
 
 /* The variable of that position in the path; there is one. */
 struct bytes call_name(const struct call *call, uint32_t position);
-/* That of an exchange: the default one is "amq.default" there. */
+
+/* The same where it is an exchange's: the default one, which has no name, is amq.default in paths.
+ */
 struct bytes call_exchange_name(const struct call *call, uint32_t position);
 
 /* The value of a query parameter, or NULL. */
@@ -90,6 +92,8 @@ bool call_flag(const struct call *call, const char *name); /* "true" */
 
 /* The body as a JSON object ({} when there is none); NULL: it was answered 400. */
 json_t *call_json(struct call *call);
+/* The same where texts may have an octet 0, as clients' keys, headers and bodies may. */
+json_t *call_json_zeros(struct call *call);
 
 /* Answers. ---------------------------------------------------------------------------------- */
 

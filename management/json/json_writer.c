@@ -242,23 +242,36 @@ json_nil(struct json_writer *json)
 
 /* Members ------------------------------------------------------------------------------------ */
 
-/* An octet 0, which a field's name may have in AMQP, is U+FFFD: there are readers (ours is one)
- * that take no whole text with it in a member's name, and what one client declares is nobody else's
- * trouble. */
+/* How far a name can be written as it is: to an octet 0, or one that is no part of a character. */
+static size_t
+key_prefix(struct bytes name)
+{
+    size_t size = 0;
+    while (size < name.size && name.data[size] != 0) {
+        size_t character = bytes_utf8_char(bytes_make(name.data + size, name.size - size));
+        if (character == 0) {
+            break;
+        }
+        size += character;
+    }
+    return size;
+}
+
+/* A field's name may have any octets in AMQP. Those that JSON has no word for, and an octet 0, with
+ * which there are readers (ours is one) that take no text in a member's name, are written as \xNN:
+ * names that differ stay different, and what one client declares is nobody else's trouble. */
 static void
 put_key(struct json_writer *json, struct bytes name)
 {
-    const uint8_t *zero;
     if (put_plain(json, name, true)) {
         return;
     }
     begin_value(json);
     buffer_put_u8(&json->out, '"');
-    while (name.size > 0 && (zero = memchr(name.data, 0, name.size)) != NULL) {
-        size_t size = (size_t)(zero - name.data);
+    for (size_t size; (size = key_prefix(name)) < name.size;) {
         put_characters(json, bytes_make(name.data, size));
-        buffer_put_bytes(&json->out, bytes_of(REPLACEMENT));
-        name = bytes_make(zero + 1, name.size - size - 1);
+        buffer_printf(&json->out, "\\\\x%02x", (unsigned)name.data[size]);
+        name = bytes_make(name.data + size + 1, name.size - size - 1);
     }
     put_characters(json, name);
     buffer_put_bytes(&json->out, bytes_of("\":"));
@@ -348,7 +361,7 @@ json_put_words(struct json_writer *json, const char *name, struct bytes words)
 
 /* Tables ------------------------------------------------------------------------------------- */
 
-enum { SEEN_WORDS = 64, WORD_BITS = 64, NAME_SIZE_MAX = UINT8_MAX * (sizeof(REPLACEMENT) - 1) };
+enum { SEEN_WORDS = 64, WORD_BITS = 64, HEX_SIZE = 4, NAME_SIZE_MAX = UINT8_MAX * HEX_SIZE };
 
 /* A table or array that is being written. */
 struct table_level {
@@ -365,10 +378,16 @@ shown_name(struct bytes name, uint8_t out[static NAME_SIZE_MAX])
     while (name.size > 0) {
         size_t taken = bytes_utf8_char(name);
         bool is_shown = taken > 0 && name.data[0] != 0;
-        struct bytes text = is_shown ? bytes_make(name.data, taken) : bytes_of(REPLACEMENT);
-        memcpy(out + size, text.data, text.size);
-        size += text.size;
         taken = is_shown ? taken : 1;
+        if (is_shown) {
+            memcpy(out + size, name.data, taken);
+            size += taken;
+        } else {
+            char text[HEX_SIZE + 1];
+            (void)snprintf(text, sizeof(text), "\\x%02x", (unsigned)name.data[0]);
+            memcpy(out + size, text, HEX_SIZE);
+            size += HEX_SIZE;
+        }
         name = bytes_make(name.data + taken, name.size - taken);
     }
     return bytes_make(out, size);

@@ -122,12 +122,13 @@ list_slice(struct list_ask *ask, const struct core *core, const struct queue *qu
         core_list_pending(core, queue, ask->has_after ? &ask->after : NULL, messages, max);
     *budget -= count;
     for (uint32_t i = 0; i < count; i++) {
-        if (ask->count == ask->count_max) {
+        bool is_wanted = (ask->kinds & 1U << messages[i].kind) != 0;
+        if (is_wanted && ask->count == ask->count_max) {
             return false;
         }
         ask->after = messages[i].key;
         ask->has_after = true;
-        if ((ask->kinds & 1U << messages[i].kind) != 0) {
+        if (is_wanted) {
             add_row(ask, core, &messages[i]);
         }
     }
@@ -429,7 +430,7 @@ static void
 settle(struct call *call, enum pending_action action)
 {
     static const char *const names[] = {"key", "message_id", "all", "kinds", NULL};
-    const json_t *body = call_json(call);
+    const json_t *body = call_json_zeros(call);
     if (body == NULL || !json_has_only(call, body, names)) {
         return;
     }

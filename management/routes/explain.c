@@ -39,7 +39,7 @@ then(struct call *call, struct call_ask *call_ask)
         return;
     }
     json_init(&json);
-    explanation_write(&json, route);
+    explanation_write(&json, route, ROUTE_OF_BROKER);
     call_answer_json(call, 200, &json);
     json_fini(&json);
 }

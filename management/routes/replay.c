@@ -132,6 +132,10 @@ read_target(struct call *call, const json_t *body, struct replay_target *target)
         return false;
     }
     bool is_to_exchange = target->to == REPLAY_TO_EXCHANGE;
+    if (is_to_exchange && !has_exchange) {
+        call_fail(call, 400, "\"exchange\" is missing; \"\" is the default exchange");
+        return false;
+    }
     if (is_to_exchange != has_exchange || (target->routing_key.data != NULL && !is_to_exchange)) {
         call_fail(call, 400, "\"exchange\" and \"routing_key\" go with \"to\": \"exchange\"");
         return false;
@@ -171,7 +175,7 @@ handle_replay(struct call *call)
     static const char *const names[] = {"to",    "exchange", "routing_key", "filter",
                                         "limit", "dry_run",  "rate",        "batch",
                                         "note",  "wait",     NULL};
-    const json_t *body = call_json(call);
+    const json_t *body = call_json_zeros(call);
     if (body == NULL || !json_has_only(call, body, names)) {
         return;
     }
@@ -209,7 +213,7 @@ void
 handle_drop(struct call *call)
 {
     static const char *const names[] = {"filter", "limit", "note", "wait", "all", NULL};
-    const json_t *body = call_json(call);
+    const json_t *body = call_json_zeros(call);
     if (body == NULL || !json_has_only(call, body, names)) {
         return;
     }

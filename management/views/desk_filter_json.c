@@ -7,9 +7,9 @@
 #include "management/views/message_rows.h"
 
 static const char *const filter_names[] = {
-    "ids",    "places",      "exchange",   "routing_key",  "origin_queue",
-    "reason", "error_class", "header",     "header_value", "message_id",
-    "batch",  "not_batch",   "age_min_ms", "age_max_ms",   NULL,
+    "ids",       "places",      "exchange",   "routing_key",  "origin_key", "origin_queue",
+    "reason",    "error_class", "header",     "header_value", "message_id", "batch",
+    "not_batch", "age_min_ms",  "age_max_ms", NULL,
 };
 
 static bool
@@ -151,6 +151,7 @@ read_texts(struct call *call, const json_t *object, struct desk_filter *filter)
     char why[JSON_WHY_SIZE];
     bool is_good = json_read_text(object, "exchange", &filter->exchange, why) &&
                    json_read_text(object, "routing_key", &filter->routing_key, why) &&
+                   json_read_text(object, "origin_key", &filter->origin_key, why) &&
                    json_read_text(object, "origin_queue", &filter->origin_queue, why) &&
                    json_read_text(object, "reason", &filter->reason, why) &&
                    json_read_text(object, "error_class", &filter->error_class, why) &&

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "amqp/reply.h"
-#include "broker/explain/route_text.h"
 
 /* Rights --------------------------------------------------------------------------------------- */
 
@@ -168,14 +167,14 @@ write_queue(struct json_writer *json, const struct explained_route *route,
 /* The whole ------------------------------------------------------------------------------------ */
 
 static void
-write_text(struct json_writer *json, const struct explained_route *route)
+write_text(struct json_writer *json, const struct explained_route *route, enum route_source source)
 {
     char *text = NULL;
     size_t size = 0;
     FILE *memory = open_memstream(&text, &size);
     bool is_good = memory != NULL;
     if (is_good) {
-        route_print(route, ROUTE_OF_BROKER, memory);
+        route_print(route, source, memory);
         is_good = fclose(memory) == 0;
     }
     if (is_good) {
@@ -209,7 +208,8 @@ write_way(struct json_writer *json, const struct explained_route *route)
 }
 
 void
-explanation_write(struct json_writer *json, const struct explained_route *route)
+explanation_write(struct json_writer *json, const struct explained_route *route,
+                  enum route_source source)
 {
     json_begin_object(json);
     json_put_bool(json, "arrives", !route->is_refused && route->queue_total > 0);
@@ -224,6 +224,6 @@ explanation_write(struct json_writer *json, const struct explained_route *route)
     if (route->asked_rights) {
         write_rights(json, route);
     }
-    write_text(json, route);
+    write_text(json, route, source);
     json_end_object(json);
 }

@@ -4,8 +4,10 @@
 #define BOURSE_MANAGEMENT_VIEWS_EXPLANATION_JSON_H
 
 #include "broker/explain/explain_route.h"
+#include "broker/explain/route_text.h"
 #include "management/json/json_writer.h"
 
-void explanation_write(struct json_writer *json, const struct explained_route *route);
+void explanation_write(struct json_writer *json, const struct explained_route *route,
+                       enum route_source source);
 
 #endif

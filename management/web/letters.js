@@ -29,8 +29,8 @@ function choose(main) {
 // One queue ------------------------------------------------------------------------------------
 
 // What a group is as a filter: exactly its messages. An empty word is for those that have none.
-const filterOf = (group) => Object.fromEntries(["origin_queue", "reason", "error_class",
-  "routing_key"].map((name) => [name, group[name] ?? ""]));
+const filterOf = (group) => Object.fromEntries([["origin_queue"], ["reason"], ["error_class"],
+  ["origin_key", "routing_key"]].map(([name, member]) => [name, group[member || name] ?? ""]));
 
 const between = (from, to) => from === to ? from : `${from} to ${to}`;
 
@@ -132,7 +132,7 @@ function replayDialog(vhost, name, group, work, load) {
 
 function dropDialog(vhost, name, group, work, load) {
   dialog(`Drop ${group.title}`, (close) => {
-    const note = h("input", { maxlength: 200, required: true });
+    const note = h("input", { maxlength: 200 });
     const typed = h("input", { autocomplete: "off", spellcheck: "false" });
     const go = button("Drop", () => act(go, async () => {
       const answer = await ask("POST", deskPath(vhost, name, "drop"), { filter: group.filter,
@@ -140,7 +140,9 @@ function dropDialog(vhost, name, group, work, load) {
       close();
       follow(answer, work, load);
     }), { class: "danger", disabled: true });
-    typed.addEventListener("input", () => { go.disabled = typed.value !== name; });
+    for (const at of [note, typed]) {
+      at.addEventListener("input", () => { go.disabled = !note.value || typed.value !== name; });
+    }
     return h("div", {}, h("p", {}, `${count(group.count)} messages are gone for good. Export them ` +
       "first if somebody may want them."), field("Why (for the audit)", note),
     field(`Type ${name} to confirm`, typed),

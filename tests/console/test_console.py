@@ -158,8 +158,9 @@ def test_a_group_without_a_reason_is_no_more_than_that_group(browser, broker, ch
     path = href[href.index("/api/"):]
     assert broker.api.call("GET", path)["payload"] == "nobody knows why"  # one line
     browser.press("Drop…", "//li[contains(., 'unknown')]")
-    browser.fill("Why", "nobody asked")
     browser.fill("Type mixed", "mixed")
+    assert browser.on("//dialog//button[.='Drop']", lambda at: not at.is_enabled()), "without a note"
+    browser.fill("Why", "nobody asked")
     browser.press("Drop", "//dialog")
     browser.wait_text("1 of 2 dropped")
     assert broker.api.call("GET", "/api/queues/%2F/mixed")["messages"] == 1

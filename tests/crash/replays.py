@@ -8,7 +8,7 @@ is looked for in both. What looks changes nothing, so the truth is known exactly
     undone    somewhere else than where the broker had said that it is, on disk
     changed   with another body, or marked as redelivered, though nobody was given it
 
-    python3 tests/crash/replays.py --kills 300 --seed 7
+    python3 tests/crash/replays.py --kills 300 --seed 7 --messages 10000
 """
 
 import argparse
@@ -135,7 +135,7 @@ class Replays:
         body = {"to": "exchange", "exchange": "amq.default", "routing_key": target, "batch": f"b{self.kills}",
                 "rate": self.rng.choice((0, 0, 3000, 15000))}
         if self.rng.random() < 0.3:
-            body["limit"] = self.rng.randrange(1, MESSAGE_COUNT)
+            body["limit"] = self.rng.randrange(1, len(self.places))
         if self.rng.random() < 0.2:
             body["filter"] = {"message_id": str(self.rng.randrange(10))}
         return source, body
@@ -191,11 +191,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--messages", type=int, default=MESSAGE_COUNT)
     options = parser.parse_args()
     directory = ROOT / "build" / "crash" / f"replays-{options.seed}"
     shutil.rmtree(directory, ignore_errors=True)
     replays = Replays(options.seed, directory)
-    problems = replays.run(options.kills)
+    problems = replays.run(options.kills, options.messages)
     for problem in problems[:20]:
         print(problem)
     print(f"replays seed {options.seed}: {replays.kills} kills, {replays.halves} of them with messages in both"

@@ -131,10 +131,10 @@ class Session:
 
     # -- after a restart
 
-    def check(self, address):
+    def check(self, process):
         """Compares what is there with what was answered. Returns the History's Report."""
         self.history.begin_life()
-        connection = connect(address)
+        connection = connect(process.address)
         for queue, expected in self.queues.items():
             if self._check_object(connection, "queue", queue, expected):
                 self._drain(connection.channel(), queue)

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from crash import fail_call
+from crash.replays import ControlSocket
 from support import broker as brokers
 
 CONFIRMED = 50
@@ -108,3 +109,25 @@ def test_two_signals_that_come_together_end_a_broker_that_waits_for_the_disk(dis
     disk.broker.signal(signal.SIGINT)
     disk.broker.signal(signal.SIGCONT)
     assert disk.broker.wait_exit(PATIENCE_S) in (-signal.SIGTERM, -signal.SIGINT)
+
+
+# What was asked is in the log, behind the flush that hangs: nobody may take it for undone.
+def test_who_asks_for_a_change_hears_that_it_may_still_be_done(disk):
+    publish_confirmed(disk.broker.open().channel())
+    disk.hang()
+    api = ControlSocket(disk.data / "bourse.sock")
+    status, answer = api.ask("PUT", "/api/policies/%2F/p", {"pattern": "^a", "definition": {"max-length": 5}})
+    assert status == 503 and "what was asked may still be done" in answer["reason"]
+    api.close()
+
+
+# docs/dead-letter-desk.md: whoever waits for a job is answered within eight seconds, on disk or not.
+def test_a_job_of_the_desk_that_is_not_on_disk_says_so(disk):
+    channel = disk.broker.open().channel()
+    publish_confirmed(channel)
+    disk.hang()
+    api = ControlSocket(disk.data / "bourse.sock")
+    status, job = api.ask("POST", "/api/bourse/queues/%2F/q/drop", {"limit": 3, "wait": True})
+    assert (status, job["state"], job["done"], job["on_disk"]) == (202, "done", 3, False)
+    assert api.ask("GET", f"/api/bourse/replays/{job['id']}")[1]["on_disk"] is False
+    api.close()

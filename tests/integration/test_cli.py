@@ -35,19 +35,21 @@ pytestmark = pytest.mark.bourse_only
 class FakeBroker:
     """Answers requests on a unix socket: `answers` maps "METHOD path" to (status, JSON)."""
 
-    def __init__(self, path):
+    def __init__(self, path, protocol="HTTP/1.1"):
         self.path, self.answers, self.requests = str(path), {}, []
+        self.slow = None  # what answers instead, in its time
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+            protocol_version = protocol
 
             def answer(self):
                 size = int(self.headers.get("Content-Length", 0))
                 body = json.loads(self.rfile.read(size)) if size else None
                 key = f"{self.command} {self.path}"
                 outer.requests.append((key, body))
-                status, value = outer.answers.get(key, (404, {"error": "Object Not Found"}))
+                status, value = outer.slow() if outer.slow else outer.answers.get(
+                    key, (404, {"error": "Object Not Found"}))
                 octets = b"" if value is None else json.dumps(value).encode()
                 self.send_response(status)
                 if status != 204:
@@ -273,7 +275,8 @@ def test_a_role_is_given_without_a_word_about_the_password(fake):
         assert fake.requests == [("PUT /api/bourse/users/eve/tags", {"tags": tags})]
     fake.requests.clear()
     done = fake.run("user", "role", "eve", "root")
-    assert done.returncode == 64 and "none, monitor, operator or admin" in done.stderr
+    assert done.returncode == 64 and "none|monitor|operator|admin" in done.stderr
+    assert 'did you mean "admin"' in fake.run("user", "role", "eve", "adm").stderr
     assert fake.requests == []
 
 
@@ -396,6 +399,22 @@ def test_a_page_about_files_has_an_example_that_holds(name, tmp_path):
     assert checked.returncode == 0 and (name == "bourse-topology" or checked.stderr == "")
 
 
+# fish offers files beside what an option takes, unless it is told that it takes nothing else.
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_offers_what_an_option_takes_and_no_files(tmp_path):
+    script = tmp_path / "bourse.fish"
+    script.write_text(brokers.run_command("completion", "fish").stdout)
+    (tmp_path / "a-file").write_text("")
+    for typed, offered in (("bourse plan -o ", {"table", "wide", "json", "csv", "name"}),
+                           ("bourse user role eve ", {"none", "monitor", "operator", "admin"})):
+        done = subprocess.run(["fish", "-c", f"source {script}; complete -C '{typed}'"], text=True,
+                              capture_output=True, check=True, cwd=tmp_path,
+                              env={**os.environ, "HOME": str(tmp_path)})
+        assert {line.split("\t")[0] for line in done.stdout.splitlines()} == offered, done
+    valued = next(line for line in script.read_text().splitlines() if "__bourse_valued -" in line).split()
+    assert len(valued) == len(set(valued))
+
+
 def test_a_page_that_is_not_there_is_misuse():
     asked = brokers.run_command("man", "rabbitmq.conf")
     assert asked.returncode == 64 and "bourse.yaml" in asked.stderr
@@ -417,6 +436,122 @@ def test_whoever_gives_no_password_after_all_gets_the_terminal_back():
     assert shows_what_is_typed()
     os.close(master)
     os.close(terminal)
+
+
+@pytest.fixture
+def ask(own_contexts, monkeypatch):
+    """Commands to a broker of their own."""
+    with brokers.Bourse() as broker:
+        monkeypatch.setenv("BOURSE_CONTEXT", os.path.join(broker.scratch, "data", "bourse.sock"))
+        yield brokers.run_command
+
+
+def test_what_a_change_has_done_comes_in_each_form(ask, tmp_path):
+    name = "q \x1b,x"
+    assert json.loads(ask("queue", "declare", name, "-o", "json").stdout) == {
+        "name": name, "done": "queue declared"}
+    assert json.loads(ask("publish", "", name, "hello", "-o", "json").stdout) == {
+        "exchange": "", "routing_key": name, "done": "published"}
+    assert ask("purge", name, "-o", "csv").stdout == 'name,done,messages\n"q \\x1b,x",purged,1\n'
+    assert ask("queue", "delete", name, "-o", "name").stdout == "q \\x1b,x\n"
+    assert json.loads(ask("trace", "status", "-o", "json").stdout) == {
+        "vhost": "/", "tracing": False}
+    assert json.loads(ask("ping", "-o", "json").stdout)["took_ms"] >= 0
+    copied = json.loads(ask("backup", str(tmp_path / "copy"), "-o", "json").stdout)
+    assert copied["directory"] == str(tmp_path / "copy") and copied["files_copied"] >= 0
+
+
+def test_a_route_comes_in_each_form(ask, write_config):
+    path = write_config("""
+        bourse: 1
+        exchanges: {o: {type: topic}}
+        queues: {a: {from: [{exchange: o, key: "#"}]}, b: {from: [{exchange: o, key: x}]}}
+        """)
+    assert ask("apply", path, "--yes").returncode == 0
+    for words in (("route", "o", "y"), ("route", "--file", path, "o", "y")):
+        told = json.loads(ask(*words, "-o", "json").stdout)
+        assert told["arrives"] and [queue["name"] for queue in told["queues"]] == ["a"]
+        assert told["exchanges"][0]["misses"][0]["destination"] == "b"
+        assert ask(*words, "-o", "name").stdout == "a\n"
+        assert ask(*words, "-o", "csv").stdout == "name,from,reception\na,o,takes\n"
+        assert ask(*words, "-o", "wide").stdout == ask(*words).stdout == told["text"]
+        nowhere = ask(*words[:-2], "nope", "y", "-o", "json")
+        assert nowhere.returncode == 1 and json.loads(nowhere.stdout)["refusal"]["code"] == 404
+
+
+def test_plan_and_drift_come_in_each_form(ask, write_config):
+    path = write_config("""
+        bourse: 1
+        exchanges: {o: {}}
+        queues: {a: {from: [{exchange: o, key: k}]}}
+        """)
+    plan = ask("plan", path, "-o", "json")
+    assert plan.returncode == 2 and json.loads(plan.stdout)["counts"]["create"] == 3
+    assert plan.stdout == ask("plan", path, "--format", "json").stdout
+    assert ask("plan", path, "-o", "name").stdout.splitlines()[:3] == ["o", "a", "o"]
+    assert "o,binding,a,queue,k,create,,0\n" in ask("plan", path, "-o", "csv").stdout
+    applied = ask("apply", path, "--yes", "-o", "json")
+    assert json.loads(applied.stdout) == {"generation": 1, "vhost": "/", "done": "applied"}
+    assert "+ exchange o" in applied.stderr
+    assert ask("queue", "delete", "a").returncode == 0
+    drift = ask("drift", "-o", "csv")
+    assert drift.returncode == 2 and "a,queue,,,,/,gone,," in drift.stdout
+    assert json.loads(ask("drift", "-o", "json").stdout)[0]["count"] == 2
+    assert json.loads(ask("rollback", "1", "--yes", "-o", "json").stdout)["generation"] == 2
+
+
+def test_watching_goes_on_when_the_broker_is_back(tmp_path):
+    path = str(tmp_path / "watched.sock")
+    broker = FakeBroker(path, protocol="HTTP/1.0")  # no connection outlives it
+    broker.answers["GET /api/queues"] = (200, [{"name": "orders", "vhost": "/"}])
+    watch = subprocess.Popen([brokers.binary(), "ls", "queues", "--watch", "--context", path],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in watch.stdout:
+            if line.startswith("orders"):
+                break
+        broker.close()
+        os.unlink(path)
+        assert "no broker answers" in watch.stderr.readline()
+        assert "until it is back" in watch.stderr.readline()
+        broker = FakeBroker(path)
+        broker.answers["GET /api/queues"] = (200, [{"name": "later", "vhost": "/"}])
+        for line in watch.stdout:
+            if line.startswith("later"):
+                break
+        assert watch.poll() is None
+    finally:
+        watch.kill()
+        watch.communicate()
+        broker.close()
+
+
+# getopt moves words about: which one it refused is not where it stood.
+def test_a_name_that_begins_like_an_option_is_named_and_gets_through_behind_dashes(ask):
+    for words, word in ((("publish", "", "-dash", "hi"), "-dash"), (("get", "a", "-x"), "-x"),
+                        (("get", "-qx", "a"), "-qx"), (("get", "a", "--dash=1"), "--dash=1")):
+        done = ask(*words)
+        assert done.returncode == 64 and f'has no option "{word}"' in done.stderr, done
+        assert "a name that begins so stands behind --" in done.stderr
+    assert ask("queue", "declare", "-o", "name", "--", "-dash").stdout == "-dash\n"
+    assert "stands behind" not in ask("ping", "-x").stderr + ask("get", "--cuont=1", "q").stderr
+
+
+def test_closing_a_users_connections_tells_how_many_there_were(ask):
+    assert ask("conn", "close", "--of-user", "gusts").stdout == (
+        "0 connections closed of user gusts\n")
+    assert json.loads(ask("conn", "close", "--of-user", "guest", "-o", "json").stdout) == {
+        "name": "guest", "done": "closed", "connections": 0}
+
+
+def test_the_default_exchange_is_bound_by_nobody(ask):
+    ask("queue", "declare", "q")
+    for words in (("add", "", "q"), ("add", "amq.direct", "amq.default", "--to-exchange"),
+                  ("delete", "", "q", "--key", "q")):
+        done = ask("binding", *words)
+        assert done.returncode == 77, done
+        assert "ACCESS_REFUSED" in done.stderr and "the default exchange" in done.stderr
+        assert "every queue is bound to it under its own name" in done.stderr
 
 
 def test_a_real_broker_is_asked_and_changed(tmp_path):
@@ -473,7 +608,7 @@ def test_what_is_meant_is_guessed_and_a_group_lists_its_commands():
     assert "dlq replay QUEUE" in group and "dlq export QUEUE" in group and "--id" not in group
     for word, guess in (("queue", "queues"), ("conn", "connections"), ("polices", "policies")):
         assert f'did you mean "{guess}"' in brokers.run_command("ls", word).stderr
-    assert 'did you mean "format"' in brokers.run_command("drift", "-o", "json").stderr
+    assert 'did you mean "format"' in brokers.run_command("check", "-o", "json", "x").stderr
     assert '"bourse ls queues" here' in brokers.run_command("list_queues").stderr
     assert "options stand behind the command" in brokers.run_command("--context", "x", "ls").stderr
     assert "topic-permissions|generations\n" in brokers.run_command("help").stdout
@@ -512,6 +647,24 @@ def test_a_terminal_without_room_has_names_and_advice_whole(fake):
     assert name in on_a_terminal("ls", "queues", "--context", fake.path)
     told = on_a_terminal("doctor", "--context", fake.path)
     assert "\n    does the user have the role monitor, and is it a Bourse?\n" in told
+
+
+# What wraps into the next line is never wiped off.
+def test_a_bar_fits_into_the_line_of_its_terminal(fake):
+    def slow(*_words):
+        time.sleep(0.9)  # what is looked at appears after half a second
+        return 200, []
+
+    fake.slow = slow
+    outer, inner = os.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    subprocess.run([brokers.binary(), "ls", "queues", "--context", fake.path], stderr=inner,
+                   stdout=subprocess.DEVNULL, check=True)
+    os.close(inner)
+    shown = os.read(outer, 65536).decode()
+    os.close(outer)
+    lines = [line.replace("\x1b[K", "") for line in shown.split("\r") if line]
+    assert any(line.startswith("[") for line in lines) and max(map(len, lines)) < 40, shown
 
 
 def findings(*words):

@@ -115,6 +115,16 @@ def test_pages_go_on_where_the_last_one_ended(api, dead):
     assert bodies(second) == ["order 2"] and second["next"] is None
 
 
+def test_a_page_that_has_exactly_the_rest_is_the_last(api, dead):
+    whole = api.get(f"{DESK}/{dead}/peek?count=3")[1]
+    assert len(whole["messages"]) == 3 and whole["next"] is None
+    ready = api.get(f"{DESK}/{dead}/peek?count=3&reason=rejected")[1]
+    assert len(ready["messages"]) == 3 and ready["next"] is None
+    part = api.get(f"{DESK}/{dead}/peek?count=2")[1]
+    rest = api.get(f"{DESK}/{dead}/peek?count=1&after={part['next']}")[1]
+    assert bodies(rest) == ["order 2"] and rest["next"] is None
+
+
 def test_a_filter_chooses_and_a_misspelt_one_is_refused(api, dead):
     assert bodies(api.get(f"{DESK}/{dead}/peek?header=shop&header_value=north")[1]) == ["order 1", "order 2"]
     assert bodies(api.get(f"{DESK}/{dead}/peek?message_id=-2")[1]) == ["order 2"]
@@ -182,6 +192,43 @@ def test_a_replay_to_an_exchange_takes_a_key(api, dead):
     assert status == 200 and answer["to"] == "exchange" and answer["done"] == 2
     assert depth(api, "mine-other") == 2 and depth(api, dead) == 1
     api.delete("/api/queues/%2F/mine-other")
+
+
+def test_a_replay_to_an_exchange_needs_one_and_one_to_the_origin_takes_none(api, dead):
+    told = {"to": "exchange"}, {"to": "origin", "exchange": "x"}, {"to": "origin", "routing_key": "k"}
+    reasons = [api.post(f"{DESK}/{dead}/replay", body)[1]["reason"] for body in told]
+    assert reasons[0] == '"exchange" is missing; "" is the default exchange'
+    assert reasons[1] == reasons[2] == '"exchange" and "routing_key" go with "to": "exchange"'
+
+
+def test_what_is_at_consumers_is_not_counted_as_meant(broker, api, dead):
+    client = broker.open(user="admin", password="secret").channel()
+    client.get(dead, no_ack=False)
+    for places, total in ((["unacked"], 0), (["unacked", "ready"], 2), (None, 2)):
+        body = {"dry_run": True, "wait": True, "filter": {"places": places} if places else {}}
+        assert api.post(f"{DESK}/{dead}/replay", body)[1]["total"] == total, places
+    client.connection.close()
+
+
+# A client may put an octet 0 into any name, key, header or body; nobody else may be kept from it thereby.
+def test_a_group_with_zeros_in_its_names_is_replayed_and_published_again(broker, api, dead):
+    channel = broker.open(user="admin", password="secret").channel()
+    source = "orders\0old"
+    channel.declare(source, durable=True, arguments={"x-dead-letter-exchange": "",
+                                                     "x-dead-letter-routing-key": dead})
+    channel.publish("", source, b"a\0b", delivery_mode=2)
+    channel.reject(channel.get(source, no_ack=False).delivery_tag, requeue=False)
+    assert until(lambda: depth(api, dead) == 4)
+    group = next(group for group in api.get(f"{DESK}/{dead}/groups")[1]["groups"] if group["origin_queue"] == source)
+    chosen = {"origin_queue": source, "routing_key": group["routing_key"]}
+    shown = api.get(f"{DESK}/{dead}/peek?ids={group['sample']}")[1]["messages"][0]
+    replayed = api.post(f"{DESK}/{dead}/replay", {"filter": chosen, "wait": True})
+    assert replayed[0] == 200 and replayed[1]["targets"] == [{"queue": source, "count": 1}]
+    again = {name: shown[name] for name in ("properties", "payload", "payload_encoding")} | {"routing_key": source}
+    assert api.post("/api/exchanges/%2F/amq.default/publish", again) == (200, {"routed": True})
+    assert [channel.get(source).body for _ in range(2)] == [b"a\0b"] * 2
+    channel.delete(source)
+    channel.connection.close()
 
 
 def test_a_slow_replay_is_cancelled(api, dead):

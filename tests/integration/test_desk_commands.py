@@ -70,7 +70,41 @@ def test_queues_messages_and_groups_are_shown(run, dead):
     assert [row["payload"] for row in rows(run, "dlq", "show", dead, "--after", after)] == ["order 1", "order 2"]
     assert [row["payload"] for row in rows(run, "dlq", "show", dead, "--id", first.stdout.strip())] == ["order 0"]
     assert rows(run, "dlq", "show", dead, "--older", "1h") == []
+    assert len(rows(run, "dlq", "show", dead, "--younger", "1h")) == 3
+    assert rows(run, "dlq", "show", dead, "--younger", "1ms") == []
     assert len(rows(run, "peek", dead, "-n", "2")) == 2
+
+
+def test_a_second_run_leaves_out_what_has_failed_again(run, dead):
+    words = ("dlq", "replay", dead, "--batch", "b", "--not-replayed-in", "b", "--wait")
+    assert run(*words, "--limit", "2").stdout.startswith("2 messages replayed")
+    run("get", "orders", "-n", "2", "--reject")
+    assert run(*words).stdout.startswith("1 message replayed")
+    assert len(rows(run, "dlq", "show", dead, "--replayed-in", "b")) == 2
+
+
+# docs/migrating-from-rabbitmq.md: what `drain` brings was not written by this broker, whatever it says.
+def test_dead_letters_of_another_broker_are_sent_on_by_their_headers(run):
+    run("purge", "dead")
+    run("purge", "orders")
+    run("publish", "", "dead", "old", "--header", "x-first-death-queue=orders")
+    assert "0 messages would be replayed" in run("dlq", "replay", "dead", "--dry-run").stdout
+    words = ("--header", "x-first-death-queue=orders", "--to", "amq.default", "--key", "orders", "--wait")
+    assert run("dlq", "replay", "dead", *words).stdout == "1 message replayed\n  1 to orders\n"
+
+
+def test_messages_beyond_the_groups_that_are_shown_are_told(run, broker):
+    run("queue", "declare", "many")
+    channel = broker.open().channel()
+    channel.bind("many", "amq.fanout", "")
+    for number in range(1003):
+        channel.publish("amq.fanout", f"k{number}", b"")
+    assert channel.call("queue.declare", queue="many", passive=True).message_count == 1003
+    grouped = run("dlq", "group", "many")
+    assert grouped.stdout.count("\n") == 1001
+    assert grouped.stderr == "3 more in groups beyond these: a filter chooses among them\n"
+    assert run("dlq", "group", "many", "-q").stderr == ""
+    run("queue", "delete", "many")
 
 
 def test_an_export_is_what_is_there(run, dead):
@@ -99,6 +133,7 @@ def test_messages_are_replayed_and_dropped(run, dead):
 @pytest.mark.parametrize("words, told", [
     (("drop", "dead", "--limit", "1"), "--note"), (("drop", "dead", "--note", "x"), "--all"),
     (("replay", "dead", "--key", "k"), "--to EXCHANGE"), (("show", "dead", "--older", "soon"), "--older"),
+    (("show", "dead", "--younger", "soon"), "--younger"),
     (("show", "dead", "--header", "x"), "NAME=VALUE"), (("show", "dead", "-n", "0"), "1 to 1000"),
     (("replay", "dead", "--rate", "0"), "--rate"), (("show", "dead", "--place", "here"), "ready|waiting"),
     (("replay", "dead", "--batch", "\udcff"), "UTF-8"), (("replay", "dead", "--note", "\udcff"), "UTF-8"),

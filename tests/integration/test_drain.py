@@ -297,6 +297,17 @@ def test_names_that_are_not_there(broker, target, ends):
     assert into
 
 
+# Each message would be there again as soon as it has gone, and the queue never empty.
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_queue_is_not_drained_into_itself(broker, ends, host):
+    source, _target, queue, _into, words = ends
+    source.publish("", queue, "once")
+    port = broker.amqp[1]
+    done = run(words[0], "--target", f"amqp://{host}:{port}/", "--to", queue)
+    assert done.returncode == 1 and "this is the source itself" in done.stderr and done.stdout == ""
+    assert source.counts(queue) == (1, 0)
+
+
 def test_a_password_shows_nowhere(broker, ends, tmp_path):
     _source, _target, queue, _into, words = ends
     wrong = address(broker, f"/{queue}", user="guest:kan%40arie@")

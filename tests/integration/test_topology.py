@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Topology as code with a running broker: plan, apply, rollback, drift, export, import, route."""
 
+import concurrent.futures
+import http.server
 import json
 import os
 import re
+import socketserver
+import threading
 
 import pytest
 
@@ -89,18 +93,198 @@ def test_a_plan_shows_what_would_change_and_changes_nothing(shop):
     assert (again.returncode, again.stdout) == (0, "Plan for vhost shop: nothing to do\n")
 
 
-# `serve` has read the password of "service" from a file and kept no hash of it: neither may it be taken for a
-# user of certificates, nor can a plan say that it is the same.
+# `serve` has read the password of "service" from a file and kept no hash of it: it may not be taken for a user of
+# certificates. Over the control socket the command asks by logging in; elsewhere a plan says that it cannot know.
 def test_a_user_whose_password_serve_has_read_stays_one_of_passwords(shop):
     exported = shop.run("export")
     assert "  service:\n    # Its password did not come along" in exported.stdout
     assert "    auth: password\n    password-env: BOURSE_PASSWORD_SERVICE\n" in exported.stdout
     assert 'user "service": the password stands in a file' in exported.stderr
+
+
+def test_a_password_that_serve_has_read_is_compared_and_no_difference(shop):
     first = shop.run("plan", "serve.yaml")
-    assert "password: (one that serve has read, which cannot be compared) -> (that of this file)" in first.stdout
+    assert (first.returncode, first.stdout) == (0, "Plan for vhost /: nothing to do\n")
+    (shop.path / "pw").write_text("another\n")
+    second = shop.run("plan", "serve.yaml")
+    assert second.returncode == 2, second.stderr
+    assert "password: (one that serve has read, which cannot be compared) -> (that of this file)" in second.stdout
     assert shop.run("apply", "serve.yaml", "--yes").returncode == 0
     assert shop.run("plan", "serve.yaml").returncode == 0
     assert "password-hash: " in shop.run("export").stdout
+
+
+def test_a_password_goes_in_the_clear_to_the_control_socket_alone(shop, monkeypatch):
+    """A context with an address may be another broker than was meant: hashes go there, and nothing else."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(shop.path / "config"))
+    url = "http://{}:{}".format(*shop.broker.addresses["http"][0])
+    added = brokers.run_command("context", "add", "web", "--url", url, "--user", "admin", "--password-file",
+                                str(shop.path / "pw"))
+    assert added.returncode == 0, added.stderr
+    asked = brokers.run_command("plan", "serve.yaml", "--context", "web", cwd=shop.path)
+    assert asked.returncode == 2, asked.stderr
+    assert "password: (one that serve has read, which cannot be compared)" in asked.stdout
+
+
+EVERY_KEY = """
+bourse: 1
+vhost: shop
+limits: {max-connections: 500, max-queues: 1000}
+defaults:
+  queue: {limits: {max-bytes: 2GiB, on-full: reject}}
+exchanges:
+  orders: {type: topic, unrouted: lost}
+  events: {type: fanout, from: [{exchange: orders, key: "order.*.placed"}]}
+  lost: {type: fanout}
+  dead: {type: topic}
+  heads: {type: headers, internal: true, arguments: {x-note: "hello, \\"you\\""}}
+  late: {type: x-delayed-message, arguments: {x-delayed-type: topic}}
+  spread: {type: x-consistent-hash, arguments: {hash-header: id}}
+  passing: {durable: false, auto-delete: true,
+            from: [{exchange: heads, arguments: {x-match: all, n: 5, b: true, f: 1.5, s: "5"}}]}
+  "with blank: ünï": {}
+retry:
+  gentle: {first: 2s, factor: 2, max: 5m, jitter: 20%, attempts: 6, then: dead}
+  strict: {first: 500ms, factor: 3.5, max: 30s, jitter: full, attempts: 3, max-age: 1d, counts: [nack, timeout],
+           order: hold, then: dead}
+queues:
+  billing:
+    from: [{exchange: orders, key: "order.eu.placed"}, {exchange: orders, key: "order.us.placed"}]
+    retry: gentle
+    ack-timeout: 5m
+    ttl: 90s
+    expires: 1w
+    priorities: 9
+    consumers: {single-active: true}
+    limits: {max-length: 1000, max-bytes: 10MB, on-full: dead-letter}
+    dead-letter: {exchange: dead, key: billing.dead}
+    alert: {ready-above: 10, oldest-above: 1h}
+  q2: {type: quorum, retry: strict, from: [{exchange: spread, key: "3"}]}
+  q3: {durable: false, limits: {on-full: drop-oldest, max-length: 0}, alert: {ready-above: 0}}
+  q4: {from: [{exchange: heads, arguments: {x-match: any, a: "1", list: [1, "x", true]}}],
+       arguments: {x-custom: {a: 1}, x-queue-mode: lazy}}
+  q5: {retry: {first: 1s, attempts: 2}, from: [{exchange: late, key: "#"}]}
+  "q 6/ü\\"": {from: [{exchange: "with blank: ünï"}]}
+policies:
+  p1: {pattern: "^q", apply-to: queues, priority: 3, definition: {max-length: 77, overflow: drop-head}}
+  p2: {pattern: "^orders$", apply-to: exchanges, definition: {alternate-exchange: lost}}
+operator-policies:
+  op1: {pattern: "^q", apply-to: queues, definition: {max-length: 500}}
+users:
+  cert1: {auth: cert, publish: [orders], topics: {orders: ["order.*.placed"]}}
+  cert2: {auth: cert, consume: [billing, "q*"], publish: [orders, "ev*"], role: monitor,
+          limits: {max-connections: 5, max-channels: 10}}
+  checkout: {auth: password, password-file: checkout.pw, role: operator}
+  raw: {auth: cert, rights: {configure: "^$", write: ".*", read: "^q"}}
+protect: [billing, orders]
+"""
+
+
+def test_what_is_exported_is_all_of_it(shop):
+    shop.write(EVERY_KEY)
+    shop.apply()
+    exported = shop.run("export", "--vhost", "shop")
+    assert exported.returncode == 0, exported.stderr
+    shop.write(exported.stdout, "exported.yaml")
+    planned = shop.run("plan", "exported.yaml")
+    assert (planned.returncode, planned.stdout) == (0, "Plan for vhost shop: nothing to do\n"), exported.stdout
+    names = re.findall(r"^  (\S+):$", exported.stdout.split("\nqueues:\n")[1].split("\npolicies:\n")[0], re.M)
+    assert names == sorted(names) and names[0] == "billing"
+
+
+def test_definitions_go_out_and_into_a_fresh_broker(shop):
+    shop.write(EVERY_KEY)
+    shop.apply()
+    definitions = shop.run("export", "--vhost", "shop", "--format", "definitions").stdout
+    (shop.path / "definitions.json").write_text(definitions)
+    with brokers.Bourse() as fresh:
+        context = ("--context", os.path.join(fresh.scratch, "data", "bourse.sock"))
+        imported = brokers.run_command("import", "definitions.json", "--vhost", "shop", "--apply", "--yes", *context,
+                                       cwd=shop.path)
+        assert imported.returncode == 0, imported.stderr
+        again = brokers.run_command("export", "--vhost", "shop", "--format", "definitions", *context).stdout
+    ours, theirs = json.loads(definitions), json.loads(again)
+    for section in ("exchanges", "queues", "bindings", "policies", "parameters", "topic_permissions"):
+        assert theirs[section] == ours[section], section
+    queue = next(row for row in ours["queues"] if row["name"] == "billing")
+    assert queue["bourse"] == {"protect": True, "ready_above": 10, "oldest_above_ms": 3600000}
+
+
+def test_definitions_of_one_vhost_have_nothing_of_another(shop):
+    shop.apply()
+    shop.run("queue", "declare", "elsewhere")
+    definitions = json.loads(shop.run("export", "--vhost", "shop", "--format", "definitions").stdout)
+    for section in ("permissions", "topic_permissions", "policies", "exchanges", "queues", "bindings"):
+        assert {row["vhost"] for row in definitions[section]} <= {"shop"}, section
+    assert "checkout" in {user["name"] for user in definitions["users"]}
+    assert "admin" not in {user["name"] for user in definitions["users"]}  # who has rights elsewhere alone
+
+
+# RabbitMQ refuses the whole file for one hash in a form that it does not know.
+def test_a_file_for_rabbitmq_has_no_hash_that_it_refuses(shop):
+    shop.write(EVERY_KEY)
+    shop.apply()
+    exported = shop.run("export", "--vhost", "shop", "--format", "rabbitmq")
+    assert exported.returncode == 0 and "scrypt" not in exported.stdout
+    limits = {row["name"]: row["arguments"].get("x-delivery-limit") for row in json.loads(exported.stdout)["queues"]}
+    assert limits["q2"] == 2 and limits["billing"] is None and limits["q5"] is None
+    assert 'queue "billing" goes without x-delivery-limit' in exported.stderr
+    assert 'user "checkout" has no password there: RabbitMQ cannot check a scrypt hash' in exported.stderr
+
+
+# <(envsubst < shop.yaml) and - are files that can be read once, and that take their time.
+def test_files_may_come_from_pipes(shop):
+    text = SHOP.split("users:")[0]
+    for words, status in ((("plan",), 2), (("apply", "--yes"), 0)):
+        out, into = os.pipe()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            running = pool.submit(shop.run, words[0], f"/dev/fd/{out}", *words[1:], pass_fds=(out,))
+            with os.fdopen(into, "w") as writer:
+                writer.write(text)
+            done = running.result()
+        os.close(out)
+        assert done.returncode == status, done.stderr
+    assert shop.run("plan", "-", input=text).returncode == 0
+    checked = brokers.run_command("check", "-", input=text, cwd=shop.path)
+    assert checked.returncode == 0 and "ok: vhost shop" in checked.stdout
+
+
+# Two pipelines that say the same: --yes is to whatever there is to do by then.
+def test_who_is_not_asked_need_not_be_the_first(shop):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda _: shop.run("apply", "shop.yaml", "--yes"), range(4)))
+    assert [one.returncode for one in done] == [0] * 4, done
+    assert shop.run("plan", "shop.yaml").returncode == 0
+
+
+def test_a_broker_that_goes_during_an_apply_leaves_a_question_and_says_so(shop):
+    class Gone(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/api/bourse/plan":
+                octets = json.dumps({"vhost": "shop", "digest": "1", "is_applicable": True, "steps": [{}],
+                                     "counts": {}, "text": "Plan\\n", "salts": {}}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(octets)))
+                self.end_headers()
+                self.wfile.write(octets)
+            self.close_connection = True
+
+        do_GET = do_POST
+
+        def log_message(self, *_words):
+            pass
+
+        def address_string(self):
+            return "local"
+
+    shop.write("bourse: 1\nqueues: {a: {}}\n")
+    path = str(shop.path / "gone.sock")
+    with socketserver.UnixStreamServer(path, Gone) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = brokers.run_command("apply", "shop.yaml", "--yes", "--context", path, cwd=shop.path)
+        server.shutdown()
+    assert done.returncode == 69 and "whether it was applied is not known" in done.stderr, done
 
 
 def test_applying_twice_is_applying_once(shop):

@@ -85,6 +85,22 @@ def test_check_reports_as_json_and_sarif(tmp_path):
     assert run("check", "bad.yaml", "--format", "xml").returncode == 64
 
 
+# What GitHub's code scanning requires of an upload: a reference for the file, and three texts for each rule.
+def test_a_code_host_takes_the_sarif(tmp_path):
+    path = tmp_path / "a file 100%.yaml"
+    path.write_text("bourse: 1\nqueues: {q: {tll: 5m}}\n")
+    for given, uri in (("a file 100%.yaml", "a%20file%20100%25.yaml"),
+                       (str(path), "file://" + str(tmp_path) + "/a%20file%20100%25.yaml")):
+        log = json.loads(run("check", given, "--format", "sarif", cwd=tmp_path).stdout)["runs"][0]
+        rule, = log["tool"]["driver"]["rules"]
+        for name in ("shortDescription", "fullDescription", "help"):
+            assert rule[name]["text"], name
+        for result in log["results"]:
+            place = result["locations"][0]["physicalLocation"]
+            assert place["artifactLocation"]["uri"] == uri
+            assert result["ruleId"] == rule["id"] and result["message"]["text"]
+
+
 def certificate(path, days):
     """A certificate of its own authority that ends in so many days; negative: it has ended."""
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -146,11 +162,22 @@ def test_an_import_makes_a_file_for_each_vhost(tmp_path):
                                                                           "default.yaml"]
     again = run("import", source, "--out", "out", cwd=tmp_path)
     assert again.returncode == 1 and "cannot write" in again.stderr
+    assert "move it away, or name another folder with --out" in again.stderr
     several = run("import", source)
     assert several.returncode == 1 and "--vhost" in several.stderr
     assert "q" in yaml.safe_load(run("import", source, "--vhost", "/").stdout)["queues"]
     both = run("import", source, "--out", "x", "--apply")
     assert both.returncode == 64 and "--out" in both.stderr
+
+
+# Of another version, or of a plugin's: silence would be taken for "it came along".
+def test_an_import_names_the_sections_that_it_does_not_know(tmp_path):
+    source = definitions_file(tmp_path / "definitions.json", shovels=[{"name": "s"}], nothing=[],
+                              rabbitmq_version="4.1.0", product="LavinMQ")
+    made = run("import", source, "--vhost", "/")
+    assert made.returncode == 0 and '"shovels" is left out' in made.stderr
+    assert "nothing" not in made.stderr.replace("there is nothing like it", "")
+    assert "version" not in made.stderr and "product" not in made.stderr
 
 
 # default.yaml was taken for "/", and the import ended in the middle.

@@ -9,7 +9,7 @@
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "broker/topology/vhost.h"
-#include "broker/users/access.h"
+#include "broker/users/user.h"
 #include "queues/expiry.h"
 #include "tests/sim/body.h"
 #include "tests/sim/dice.h"

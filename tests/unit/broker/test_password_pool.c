@@ -9,8 +9,8 @@
 
 #include "broker/connections/connection.h"
 #include "broker/passwords/password.h"
-#include "broker/users/access.h"
 #include "broker/users/new_password.h"
+#include "broker/users/user.h"
 #include "tests/unit/broker/core_harness.h"
 
 enum { PATIENCE_MS = 30000 }; /* for verdicts under sanitizers on a busy machine */

@@ -177,24 +177,28 @@ Test(config, keys_and_kinds_are_checked)
     static const struct row rows[] = {
         {"", ""},
         {"vhosts: x\n",
-         "3:1: error: unknown key \"vhosts\" in the file (did you mean \"vhost\"?)\n"},
+         "3:1: error: unknown key \"vhosts\" in the file; a file is of one: \"vhost: NAME\"\n"},
         {"zzz: x\n", "3:1: error: unknown key \"zzz\" in the file\n"},
         {"vhost: [x]\n", "3:8: error: \"vhost\" takes a single value, not a list\n"},
         {"vhost:\n", "3:7: error: \"vhost\" has no value\n"},
-        {"queues: [a]\n", "3:9: error: \"queues\" takes a map from names, not a list\n"},
-        {"queues: x\n", "3:9: error: \"queues\" takes a map from names, not text\n"},
+        {"queues: [a]\n", "3:9: error: \"queues\" takes a map from names, not a list; such as "
+                          "{billing: {ttl: 1h}}\n"},
+        {"queues: x\n",
+         "3:9: error: \"queues\" takes a map from names, not text; such as {billing: {ttl: 1h}}\n"},
         {"queues: {q: x}\n", "3:13: error: queue is a map, not text\n"},
         {"queues: {q: , r: ~, s: {}}\n", ""},
         {"queues: {q: {durabel: true}}\n",
          "3:14: error: unknown key \"durabel\" in queue (did you mean \"durable\"?)\n"},
         {"queues: {q: {durable: yes}}\n",
-         "3:23: error: \"durable\" takes true or false, not \"yes\"\n"},
+         "3:23: error: \"durable\" takes true or false, not \"yes\"; write true\n"},
         {"queues: {q: {type: stream}}\n",
          "3:20: error: \"type\" takes classic or quorum, not \"stream\"\n"},
         {"queues: {q: {from: {exchange: amq.topic}}}\n",
-         "3:20: error: \"from\" takes a list, not a map\n"},
+         "3:20: error: \"from\" takes a list, not a map; such as [{exchange: orders, key: "
+         "order.eu}]\n"},
         {"queues: {q: {from: [{key: x}]}}\n", "3:21: error: \"exchange\" is missing in binding\n"},
-        {"queues: {q: {from: [amq.topic]}}\n", "3:21: error: binding is a map, not text\n"},
+        {"queues: {q: {from: [amq.topic]}}\n",
+         "3:21: error: binding is a map, not text; such as {exchange: orders, key: order.eu}\n"},
         {"queues: {q: {retry: []}}\n",
          "3:21: error: \"retry\" takes a name or a map, not a list\n"},
         {"queues: {q: {arguments: 5}}\n", "3:25: error: \"arguments\" takes a map, not text\n"},
@@ -231,7 +235,8 @@ Test(config, keys_and_kinds_are_checked)
         {"server: {heartbeat: 1500ms}\n",
          "3:21: error: \"heartbeat\" is a whole number of seconds\n"},
         {"server: {log: {level: warning}}\n",
-         "3:23: error: \"level\" takes error, warn, info or debug, not \"warning\"\n"},
+         "3:23: error: \"level\" takes error, warn, info or debug, not \"warning\"; here "
+         "it is called warn\n"},
         {"limits: {max-queues: 1}\nqueues: {a: {}, b: {}}\n",
          "3:22: error: \"max-queues\" is less than the 2 queues that are declared\n"},
         {"limits: {max-queues: -1}\n", "3:22: error: \"max-queues\" is at least 0\n"},
@@ -395,10 +400,11 @@ Test(config, the_schema_version_is_required_and_known)
         const char *text;
         const char *report;
     } rows[] = {
-        {"vhost: x\n", "1:1: error: \"bourse\" is missing in the file\n"
-                       "1:1: warning: no user has \"role: admin\"\n"},
+        {"vhost: x\n",
+         "1:1: error: \"bourse\" is missing in the file; it starts with \"bourse: 1\"\n"
+         "1:1: warning: no user has \"role: admin\"\n"},
         {"bourse: 2\n", "1:1: warning: no user has \"role: admin\"\n"
-                        "1:9: error: \"bourse\" is between 1 and 1\n"},
+                        "1:9: error: \"bourse\" is 1: this version knows no other\n"},
         {"[]\n", "1:1: error: the file is a map, not a list\n"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -91,7 +91,7 @@ Test(literal, what_is_wrong_is_told_with_an_example)
         {{.type = LITERAL_SIZE_OR_PERCENT}, "0%", "is at least 1%"},
         {{.type = LITERAL_PERCENT}, "20", "needs a unit: 20%"},
         {{.type = LITERAL_PERCENT}, "101%", "takes 0% to 100%, not \"101%\""},
-        {{.type = LITERAL_BOOLEAN}, "yes", "takes true or false, not \"yes\""},
+        {{.type = LITERAL_BOOLEAN}, "yes", "takes true or false, not \"yes\"; write true"},
         {{.type = LITERAL_INTEGER},
          "1e3",
          "takes a whole number without quotes or unit, not \"1e3\""},

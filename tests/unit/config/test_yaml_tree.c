@@ -81,7 +81,7 @@ Test(yaml_tree, what_is_dangerous_or_surprising_is_an_error_with_its_place)
          "scalar, line 1)"},
         {"a:\n\t- b\n",
          "f:2:1: error: not valid YAML: found character that cannot start any token (while "
-         "scanning for the next token, line 2)"},
+         "scanning for the next token, line 2); YAML is indented with blanks, not with tabs"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -310,6 +310,58 @@ Test(desk, filters_are_about_what_a_message_says_and_where_it_is_from)
     cr_expect(eq(str, (char *)shown_bodies(&outcome), "4"));
 }
 
+/* The filter of a group must mean nothing else: what is dropped is gone. */
+Test(desk, messages_are_chosen_by_the_key_of_their_group_alone)
+{
+    declare_source("orders", "dead");
+    declare_queue(rig, a, "dead");
+    declare_exchange(rig, a, "x", "fanout", NULL);
+    bind_queue(rig, a, "orders", "x", "");
+    publish("", "orders", "1", "id-1", "a");
+    publish("x", "dead", "2", "id-2", "a");
+    reject_all_of("orders", 2);
+    browse("dead", &(struct desk_filter){.routing_key = bytes_of("dead")});
+    cr_expect(eq(str, (char *)shown_bodies(&outcome), "1 2"));
+    browse("dead", &(struct desk_filter){.origin_key = bytes_of("dead")});
+    cr_expect(eq(str, (char *)shown_bodies(&outcome), "2"));
+    browse("dead", &(struct desk_filter){.origin_key = bytes_of("orders")});
+    cr_expect(eq(str, (char *)shown_bodies(&outcome), "1"));
+}
+
+/* JSON has U+FFFD for an octet that is of no character, and nobody can ask for anything else. */
+Test(desk, a_text_that_is_not_utf8_is_asked_for_as_it_is_shown)
+{
+    static const struct {
+        const char *wanted;
+        uint32_t count;
+    } rows[] = {
+        {"\xef\xbf\xbd"
+         "a\xc3\xbc",
+         1},
+        {"\xff"
+         "a\xc3\xbc",
+         1},
+        {"\xef\xbf\xbd"
+         "a",
+         0},
+        {"\xef\xbf\xbd"
+         "a\xc3\xbc"
+         "b",
+         0},
+        {"\xef\xbf\xbd", 0},
+        {"", 0},
+    };
+    declare_queue(rig, a, "q");
+    publish("", "q", "1", "id-1",
+            "\xff"
+            "a\xc3\xbc");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        browse("q", &(struct desk_filter){.header_name = bytes_of("kind"),
+                                          .header_text = bytes_of(rows[i].wanted)});
+        cr_expect(eq(u32, outcome.shown_count, rows[i].count), "row %zu", i);
+    }
+}
+
 Test(desk, groups_count_what_has_the_same_origin_reason_class_and_key)
 {
     declare_source("orders", "dead");
@@ -406,6 +458,66 @@ Test(desk, a_replayed_message_goes_back_to_where_it_died_and_says_so)
     cr_expect(eq(i64, outcome.shown[0].replay_count, 2));
     cr_expect(eq(str, outcome.shown[0].batch, "batch-2"));
     cr_expect(eq(u64, rig->core->counters.desk_replayed, 2));
+}
+
+static void
+publish_forged(const char *key, int64_t replay_count)
+{
+    struct buffer headers;
+    struct buffer block;
+    buffer_init(&headers);
+    buffer_init(&block);
+    table_put_text(&headers, "x-first-death-queue", bytes_of("forged"));
+    table_put_text(&headers, "x-last-death-reason", bytes_of("forged"));
+    table_put_integer(&headers, "x-replay-count", replay_count);
+    struct properties properties = {.flags = PROPERTY_HEADERS, .headers = buffer_bytes(&headers)};
+    properties_encode(&block, &properties);
+    rig_publish_as(rig, a, 1,
+                   &(struct rig_publish){.exchange = "",
+                                         .routing_key = key,
+                                         .properties = buffer_bytes(&block),
+                                         .body = bytes_of("m"),
+                                         .has_headers = true});
+    buffer_fini(&block);
+    buffer_fini(&headers);
+}
+
+/* docs/dead-letter-desk.md: before the first death, and after it. */
+Test(desk, what_a_client_says_of_deaths_counts_for_nothing)
+{
+    declare_source("orders", "dead");
+    declare_queue(rig, a, "dead");
+    publish_forged("dead", 1);
+    publish_forged("orders", 1);
+    reject_all_of("orders", 1);
+    browse("dead", NULL);
+    cr_assert(eq(u32, outcome.shown_count, 2));
+    cr_expect(eq(str, outcome.shown[0].origin, ""));
+    cr_expect(eq(str, outcome.shown[0].reason, ""));
+    cr_expect(eq(str, outcome.shown[1].origin, "orders"));
+    cr_expect(eq(str, outcome.shown[1].reason, "rejected"));
+}
+
+/* The next replay would count beyond what the header holds. */
+Test(desk, a_number_of_replays_that_cannot_be_is_none)
+{
+    static const int64_t counts[] = {INT64_MAX, INT64_MIN, -1};
+    declare_queue(rig, a, "q");
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        publish_forged("q", counts[i]);
+    }
+    struct desk_order request = {
+        .action = DESK_REPLAY,
+        .target = {.to = REPLAY_TO_EXCHANGE,
+                   .exchange = bytes_of(""),
+                   .routing_key = bytes_of("q")},
+    };
+    desk_run(rig, "q", &request, pump, &outcome);
+    browse("q", NULL);
+    cr_assert(eq(u32, outcome.shown_count, 3));
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_expect(eq(i64, outcome.shown[i].replay_count, 1));
+    }
 }
 
 /* A consumer that counts by these headers would give up at once. */
@@ -982,6 +1094,31 @@ Test(desk, what_was_done_can_be_read_and_is_in_the_log)
     cr_expect(eq(ptr, (void *)audit_next(rig->core, ended->number), NULL));
     cr_expect(rig_logged(rig, "event=audit.replay"));
     cr_expect(rig_logged(rig, "batch=\"batch-7\""));
+}
+
+/* Whoever stops a broker finds out afterwards how far its replay came. */
+Test(desk, a_replay_that_a_stop_ends_says_how_far_it_came)
+{
+    declare_source("orders", "dead");
+    declare_queue(rig, a, "dead");
+    publish("", "orders", "1", "id-1", "a");
+    publish("", "orders", "2", "id-2", "a");
+    reject_all_of("orders", 2);
+    struct desk_order request = {.action = DESK_REPLAY, .rate = 1, .user = bytes_of("ops")};
+    desk_begin_job(rig, "dead", &request, &outcome);
+    pump();
+    core_hold_publishers(rig->core);
+    const struct audit_entry *ended = audit_next(rig->core, 1);
+    cr_assert(ne(ptr, (void *)ended, NULL));
+    cr_expect(eq(int, (int)ended->phase, AUDIT_ENDED));
+    cr_expect(bytes_equal_text(ended->outcome, "interrupted"));
+    cr_expect(eq(u64, ended->done_count, 1));
+    for (int i = 0; i < 10; i++) {
+        rig_step(rig, 1000);
+    }
+    cr_expect(outcome.is_done);
+    cr_expect(eq(u64, ready_count(rig, "orders"), 1));
+    cr_expect(eq(ptr, (void *)audit_next(rig->core, 2), NULL), "told twice");
 }
 
 Test(desk, the_audit_keeps_the_last_ones)

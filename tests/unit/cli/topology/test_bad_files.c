@@ -14,7 +14,7 @@
 #include "config/report.h"
 #include "tests/unit/config/reading.h"
 
-enum { CASES_MIN = 120, FILE_MAX = 256 * 1024 };
+enum { CASES_MIN = 200, FILE_MAX = 256 * 1024 };
 
 static char text[FILE_MAX];
 

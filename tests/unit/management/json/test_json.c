@@ -92,10 +92,27 @@ Test(json, a_name_of_a_field_with_an_octet_0_can_be_read)
     buffer_fini(&table);
     json_t *object = json_read(buffer_bytes(&json.out), why);
     cr_assert(ne(ptr, object, NULL), "%s", why);
-    bool is_there = json_is_true(json_object_get(object, "\xef\xbf\xbd"
-                                                         "a\xef\xbf\xbd"
-                                                         "b"));
-    cr_expect(is_there);
+    cr_expect(json_is_true(json_object_get(object, "\\x00a\\x00b")));
+    json_decref(object);
+}
+
+/* A file in which a name stands twice cannot be imported. */
+Test(json, names_of_fields_that_differ_stay_different)
+{
+    char why[JSON_WHY_SIZE] = "";
+    struct buffer table;
+    buffer_init(&table);
+    for (const char *name = "\xff\xfe"; *name != '\0'; name++) {
+        buffer_put_shortstr(&table, bytes_make(name, 1));
+        buffer_put_u8(&table, 't');
+        buffer_put_u8(&table, 1);
+    }
+    json_table(&json, buffer_bytes(&table));
+    buffer_fini(&table);
+    json_t *object = json_read(buffer_bytes(&json.out), why);
+    cr_assert(ne(ptr, object, NULL), "%s", why);
+    cr_expect(json_is_true(json_object_get(object, "\\xff")));
+    cr_expect(json_is_true(json_object_get(object, "\\xfe")));
     json_decref(object);
 }
 
