@@ -80,7 +80,8 @@ struct survey_viewer call_viewer(const struct call *call);
 /* The variable of that position in the path; there is one. */
 struct bytes call_name(const struct call *call, uint32_t position);
 
-/* The same where it is an exchange's: the default one, which has no name, is amq.default in paths. */
+/* The same where it is an exchange's: the default one, which has no name, is amq.default in paths.
+ */
 struct bytes call_exchange_name(const struct call *call, uint32_t position);
 
 /* The value of a query parameter, or NULL. */
