@@ -374,6 +374,9 @@ change_limit_user(struct change *change, struct bytes name, struct bytes limit, 
                              "\"max-channels\"",
                              BYTES_FORMAT(limit));
     }
+    if (*place == value) {
+        return CHANGE_DONE; /* definitions say of every limit that there is none */
+    }
     if (!change_has_room(change, octets_with(user, 0))) {
         return CHANGE_REFUSED;
     }

@@ -342,8 +342,8 @@ warn_of_sections(struct definitions_reader *reader, const json_t *root)
     {
         bool holds_something = json_array_size(value) > 0 || json_object_size(value) > 0;
         if (holds_something && !is_section(name)) {
-            definitions_warn(reader->definitions, "\"%s\" is left out: there is nothing like it here",
-                             name);
+            definitions_warn(reader->definitions,
+                             "\"%s\" is left out: there is nothing like it here", name);
         }
     }
 }

@@ -46,6 +46,7 @@ struct call {
     uint32_t name_count;
     struct call_parameter query[CALL_QUERY_MAX];
     uint32_t query_count;
+    const char *query_problem; /* what could not be read of the query; NULL: nothing */
     struct bytes body;
     json_t *json;                     /* the body, if call_json was asked; owned */
     struct call_ask *under_way;       /* in the core; NULL: nothing */
@@ -61,6 +62,7 @@ struct call {
 struct call_ask {
     struct desk_request desk;
     struct call *call;
+    const char *too_late; /* what 429 says when the time is over first; NULL: it is 503 */
     /* The core is done; runs only while the client still waits, and not when the broker stops: that
      * is answered 503 without it. Answers, or asks again. */
     void (*then)(struct call *call, struct call_ask *ask);
@@ -80,7 +82,8 @@ struct survey_viewer call_viewer(const struct call *call);
 /* The variable of that position in the path; there is one. */
 struct bytes call_name(const struct call *call, uint32_t position);
 
-/* The same where it is an exchange's: the default one, which has no name, is amq.default in paths. */
+/* The same where it is an exchange's: the default one, which has no name, is amq.default in paths.
+ */
 struct bytes call_exchange_name(const struct call *call, uint32_t position);
 
 /* The value of a query parameter, or NULL. */

@@ -104,13 +104,13 @@ read_properties(struct call *call, const json_t *body, struct publish_ask *ask)
 {
     char why[JSON_WHY_SIZE];
     const json_t *properties = json_object_get(body, "properties");
-    if (properties == NULL || (!json_is_object(properties) && json_array_size(properties) != 0)) {
+    bool is_none = json_is_array(properties) && json_array_size(properties) == 0;
+    if (!json_is_object(properties) && !is_none) {
         call_fail(call, 400, "\"properties\" takes an object, {} for none");
         return false;
     }
     json_t *none = json_object();
-    bool is_good =
-        properties_read(json_is_object(properties) ? properties : none, &ask->properties, why);
+    bool is_good = properties_read(is_none ? none : properties, &ask->properties, why);
     json_decref(none);
     if (!is_good) {
         call_fail(call, 400, "\"properties\": %s", why);

@@ -223,10 +223,23 @@ compare_rows(const void *a, const void *b, void *context)
 }
 
 static void
+reverse(const void **rows, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        const void *row = rows[i];
+        rows[i] = rows[count - 1 - i];
+        rows[count - 1 - i] = row;
+    }
+}
+
+/* By names, which is their order already, unless something else is asked for. */
+static void
 sort(const struct list_request *request, const void **rows, size_t count)
 {
     if (request->sort != NULL && count > 1) {
         qsort_r((void *)rows, count, sizeof(*rows), compare_rows, (void *)request);
+    } else if (request->is_reverse) {
+        reverse(rows, count);
     }
 }
 
@@ -261,7 +274,7 @@ write_rows(struct json_writer *json, const struct list_kind *kind,
 static size_t
 pages_of(const struct list_request *request, size_t count)
 {
-    return count == 0 ? 1 : (count + request->page_size - 1) / request->page_size;
+    return (count + request->page_size - 1) / request->page_size;
 }
 
 static void
@@ -461,12 +474,11 @@ next_member(struct column_level *level, struct column_path *path, struct bytes *
     return true;
 }
 
+/* The name is JSON already, whatever a client called what it declared. */
 static void
 put_member(struct json_writer *out, struct bytes name, struct bytes value)
 {
-    char key[COLUMN_PATH_SIZE];
-    (void)snprintf(key, sizeof(key), "%.*s", BYTES_FORMAT(name));
-    json_key(out, key);
+    json_raw_key(out, name);
     if (value.data != NULL) {
         json_raw(out, value);
     }
