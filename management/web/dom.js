@@ -88,6 +88,10 @@ export function field(label, input, hint) {
   return h("div", { class: "field" }, h("label", { for: id }, label), input, note);
 }
 
+// Of vhosts; the one that is there from the beginning is chosen, where no other one is wanted.
+export const vhostOptions = (all, wanted = "/") => all.map(({ name }) =>
+  h("option", { value: name, selected: name === wanted }, name));
+
 export function choice(options, value, onchange) {
   const select = h("select", { onchange: () => onchange && onchange(select.value) },
     options.map(([key, text]) => h("option", { value: key, selected: key === value }, text)));

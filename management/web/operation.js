@@ -2,7 +2,7 @@
 // Who is connected and who may do what; the log as it is written, a sample of all messages, the
 // settings in force.
 import { act, badge, button, choice, confirm, count, field, h, link, notice, octets, replace,
-  span, table } from "./dom.js";
+  span, table, vhostOptions } from "./dom.js";
 import { ask, get, may, part, query } from "./api.js";
 import { liveList } from "./table.js";
 import { messageView } from "./queues.js";
@@ -203,7 +203,7 @@ export function sample(main) {
   const tellOfTraced = async () => {
     const all = await get("/api/vhosts?columns=name,tracing");
     if (vhost.childElementCount === 0) {
-      replace(vhost, all.map((each) => h("option", { value: each.name }, each.name)));
+      replace(vhost, vhostOptions(all));
     }
     replace(left, stop === null && all.filter((each) => each.tracing).map((each) => {
       const off = button("Switch off", () => act(off, async () => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where messages go: the route explainer, and the topology as a picture.
-import { act, badge, button, count, field, h, rate, replace, s, setText, span, table } from "./dom.js";
+import { act, badge, button, count, field, h, rate, replace, s, setText, span, table,
+  vhostOptions } from "./dom.js";
 import { ask, get, may, part } from "./api.js";
 import { queueHash, queueLink } from "./queues.js";
 
@@ -84,9 +85,7 @@ export function routing(main, words, parameters) {
     may("look") && field("As user", user, "to ask for rights as well"),
     h("div", { class: "field end" }, go)), result);
   get("/api/vhosts").then((found) => {
-    const wanted = given("vhost");
-    replace(vhost, found.map((at) => h("option", { value: at.name, selected: at.name === wanted },
-      at.name)));
+    replace(vhost, vhostOptions(found, given("vhost") || undefined));
     if (parameters.has("exchange")) explain();
   }, (error) => replace(result, h("p", { class: "trouble" }, error.message)));
 }
@@ -376,7 +375,7 @@ export function graph(main) {
     h("p", { class: "quiet" }, "An exchange leads to the route explainer, a queue to its page. The " +
       "wider a line, the more goes over it; grey: nothing now; dashed: where dead letters go."));
   get("/api/vhosts").then((all) => {
-    replace(vhost, all.map((at) => h("option", { value: at.name }, at.name)));
+    replace(vhost, vhostOptions(all));
     return load();
   }).catch((error) => replace(picture, h("p", { class: "trouble" }, error.message)));
   return () => {
