@@ -476,6 +476,20 @@ piece_hex(size_t taken, const char *prefix, unsigned value)
     return piece;
 }
 
+/* What embeds, overrides or isolates a direction of writing, all of it U+20NN: a name with it shows
+ * as another one. The NN, or 0. */
+static unsigned
+direction_mark(struct bytes text, size_t length)
+{
+    if (length != 3 || text.data[0] != 0xE2) {
+        return 0;
+    }
+    unsigned low = (text.data[1] & 0x3FU) << 6 | (text.data[2] & 0x3FU);
+    bool is_mark =
+        low == 0x0E || low == 0x0F || (low >= 0x2A && low <= 0x2E) || (low >= 0x66 && low <= 0x69);
+    return is_mark ? low : 0;
+}
+
 /* Control characters are those of ASCII and of Latin-1 (U+0080 to U+009F), which terminals obey
  * too. */
 static struct piece
@@ -499,6 +513,10 @@ escape_next(struct bytes text)
     }
     if (first == 0xC2 && text.data[1] < 0xA0) {
         return piece_hex(2, "\\u00", text.data[1]);
+    }
+    unsigned mark = direction_mark(text, length);
+    if (mark != 0) {
+        return piece_hex(length, "\\u20", mark);
     }
     struct piece piece = {.size = length, .taken = length};
     memcpy(piece.text, text.data, length);

@@ -76,8 +76,9 @@ log_is_enabled(struct log *log, enum log_level level)
 void log_limited(struct log *log, enum log_level level, const char *event, const char *fields, ...)
     PRINTF_LIKE(4, 5);
 
-/* Writes `text` between double quotes with control characters, quotes, backslashes and bytes that
- * are not UTF-8 escaped, cut with an ellipsis to fit; always NUL-terminated. `out_size` is at least
+/* Writes `text` between double quotes with control characters, marks that turn the direction of
+ * writing, quotes, backslashes and bytes that are not UTF-8 escaped, cut with an ellipsis to fit;
+ * always NUL-terminated. `out_size` is at least
  * 6. The escapes are those of JSON, and \xNN for an octet that is not UTF-8. Returns `out`. */
 const char *log_escape(char *out, size_t out_size, struct bytes text);
 

@@ -13,6 +13,7 @@
 #include "broker/plan/apply.h"
 #include "broker/request_desk.h"
 #include "broker/tls_settings.h"
+#include "broker/topology/vhost.h"
 #include "broker/turn_clock.h"
 #include "tls/tls_context.h"
 
@@ -559,7 +560,9 @@ broker_reload(struct broker *broker, struct config *config, char *why, size_t wh
 {
     enum status status = STATUS_REJECTED;
     if (!broker_prepare_certificates(broker, config, why, why_size)) {
-        log_error(broker->log, "reload.refused", "reason=\"%s\"", why);
+        char reason[RESOURCE_TEXT_SIZE];
+        log_error(broker->log, "reload.refused", "reason=%s",
+                  log_escape(reason, sizeof(reason), bytes_of(why)));
     } else {
         const struct apply_options options = {.cause = GENERATION_RELOAD, .maker = bytes_of("")};
         struct apply_result result;

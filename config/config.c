@@ -103,6 +103,7 @@ file_mark(const char *path)
 static void
 add_text(struct config *config, struct document *document, const char *path, struct bytes text)
 {
+    text = yaml_without_mark(text);
     const struct node *root = yaml_tree_parse(config, path, text, NULL);
     if (root != NULL) {
         document_add(config, document, root);

@@ -437,6 +437,15 @@ text_is_acceptable(struct config *config, const char *path, struct bytes text)
     return true;
 }
 
+struct bytes
+yaml_without_mark(struct bytes text)
+{
+    static const char mark[] = "\xEF\xBB\xBF";
+    enum { MARK_SIZE = sizeof(mark) - 1 };
+    return bytes_starts_with(text, mark) ? bytes_make(text.data + MARK_SIZE, text.size - MARK_SIZE)
+                                         : text;
+}
+
 struct node *
 yaml_tree_parse(struct config *config, const char *path, struct bytes text, size_t *event_count_out)
 {

@@ -37,6 +37,9 @@ struct node {
     size_t count;      /* children */
 };
 
+/* The text behind a byte order mark, which some editors put in front of a file in UTF-8. */
+struct bytes yaml_without_mark(struct bytes text);
+
 /* Parses `text`, which is the content of the file `path` (both borrowed; `path` must live as long
  * as the config). Problems go to the config's report. NULL when the file cannot be understood as a
  * whole: then nothing else should be said about it. `*event_count_out`, if wanted, is the number of

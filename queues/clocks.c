@@ -185,7 +185,7 @@ count_waits(const struct queue_activity *activity)
 {
     uint64_t count = 0;
     for (int i = 0; i < WAIT_BUCKET_COUNT; i++) {
-        count += activity->waits[i];
+        count += activity->waits.counts[i];
     }
     return count;
 }
@@ -279,8 +279,10 @@ queue_clocks_on_others_served(struct queue *queue, uint64_t position)
         .wait_ms = wait_ms,
         .bucket = bucket < WAIT_BUCKET_COUNT ? bucket : WAIT_BUCKET_COUNT - 1,
     };
-    activity->waits[clocks->served.bucket]++;
-    activity->wait_sum_ms += wait_ms;
+    wait_times_count(&activity->waits, clocks->served.bucket, wait_ms);
+    if (queue->deque.memory != NULL) {
+        wait_times_count(&queue->deque.memory->waits, clocks->served.bucket, wait_ms);
+    }
 }
 
 /* Reading -------------------------------------------------------------------------------------- */
@@ -478,9 +480,8 @@ read_activity(const struct queue *queue, struct queue_clock_reading *reading)
     for (int window = 0; window < RATE_WINDOW_COUNT; window++) {
         read_rates(queue, (enum rate_window)window, &reading->rates[window]);
     }
-    memcpy(reading->waits, activity->waits, sizeof(activity->waits));
+    reading->waits = activity->waits;
     reading->wait_count = count_waits(activity);
-    reading->wait_sum_ms = activity->wait_sum_ms;
 }
 
 void

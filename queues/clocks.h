@@ -14,10 +14,7 @@
 #include "queues/arrival_marks.h"
 #include "queues/dying.h"
 #include "queues/queue.h"
-
-/* Waiting times are counted in buckets: the first is of those below 1 ms, each other one of those
- * from 2^(n-1) ms to less than 2^n; the last has no end. */
-enum { WAIT_BUCKET_COUNT = 32 };
+#include "queues/wait_times.h"
 
 /* How a message is handed out. */
 enum delivery_kind {
@@ -47,8 +44,7 @@ enum rate_window { RATE_10_S, RATE_1_MIN, RATE_WINDOW_COUNT };
 /* Made when something has happened that it counts; as long as there is no memory for it, that is
  * not counted. */
 struct queue_activity {
-    uint64_t waits[WAIT_BUCKET_COUNT];
-    uint64_t wait_sum_ms;
+    struct wait_times waits;
     int64_t folded_ms;                            /* up to here the rates know what happened */
     uint64_t known[EVENT_COUNT];                  /* what the counters were then */
     double rates[RATE_WINDOW_COUNT][EVENT_COUNT]; /* a second */
@@ -106,9 +102,9 @@ struct queue_clock_reading {
     uint64_t oldest_ready_ms;   /* age; NEVER_MS: none is ready */
     uint64_t oldest_unacked_ms; /* age; NEVER_MS: none is lent */
     struct queue_rates rates[RATE_WINDOW_COUNT];
-    uint64_t waits[WAIT_BUCKET_COUNT]; /* of all messages that were acknowledged, or delivered for
-                                          good, since the broker began */
-    uint64_t wait_count, wait_sum_ms;
+    struct wait_times waits; /* of all messages that were acknowledged, or delivered for good,
+                                since the broker began */
+    uint64_t wait_count;
     uint64_t died[DEATH_REASON_COUNT]; /* ever */
 };
 
@@ -142,8 +138,8 @@ queue_clocks_on_served(struct queue *queue, uint64_t position)
         queue_clocks_on_others_served(queue, position);
         return;
     }
-    clocks->activity->waits[clocks->served.bucket]++;
-    clocks->activity->wait_sum_ms += clocks->served.wait_ms;
+    wait_times_count(&clocks->activity->waits, clocks->served.bucket, clocks->served.wait_ms);
+    wait_times_count(&queue->deque.memory->waits, clocks->served.bucket, clocks->served.wait_ms);
 }
 
 /* Has the queue have them, before anything comes that they count. STATUS_NO_MEMORY. */

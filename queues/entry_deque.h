@@ -20,6 +20,7 @@
 #include "base/list.h"
 #include "base/status.h"
 #include "queues/entry.h"
+#include "queues/wait_times.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,7 +34,7 @@ enum {
     ENTRY_RUN_OCTETS = 64 * 1024, /* of one run in a spill file */
 };
 
-/* Memory of all deques of one owner. */
+/* Memory of all deques of one owner, and what is to outlast each of them. */
 struct entry_memory {
     uint64_t bytes;
     int64_t now_ms;            /* the owner's clock (times.h): what is pushed came then */
@@ -42,6 +43,7 @@ struct entry_memory {
                                   with more than ENTRY_BLOCKS_MAX blocks first */
     uint64_t busy_lsn; /* what is logged from here on is not on disk yet, and is not spilled; 0: all
                           is */
+    struct wait_times waits; /* counted by clocks.h */
     struct entry_block
         *spares; /* full-sized, for pushes that have reserved; owned, singly linked */
 };

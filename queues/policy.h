@@ -92,6 +92,10 @@ bool policy_definition_check(const struct policy_properties *properties, char *w
 /* Whether the key is accepted but has no effect in this version. */
 bool policy_key_is_without_effect(struct bytes key);
 
+/* The same of a key in a policy for that target: for streams, of which there are none, no key has
+ * an effect. */
+bool policy_does_nothing_by(enum policy_target target, struct bytes key);
+
 /* The keys one after the other, from 0 on; NULL behind the last. Static memory. */
 const char *policy_key_name(size_t at);
 

@@ -131,6 +131,12 @@ policy_key_is_without_effect(struct bytes name)
     return key != NULL && key->is_without_effect;
 }
 
+bool
+policy_does_nothing_by(enum policy_target target, struct bytes key)
+{
+    return target == POLICY_FOR_STREAMS || policy_key_is_without_effect(key);
+}
+
 /* Values ------------------------------------------------------------------------------------- */
 
 static bool

@@ -165,6 +165,13 @@ identity_hash(uint64_t seed, const struct route_target *target, struct bytes rou
     return (uint32_t)(hash >> 32);
 }
 
+uint64_t
+binding_texts_hash(uint64_t seed, struct bytes routing_key, struct bytes arguments)
+{
+    uint64_t hash = bytes_hash(routing_key, seed);
+    return arguments.size == 0 ? hash : mix(hash, arguments_hash(arguments, seed));
+}
+
 /* Slots -------------------------------------------------------------------------------------- */
 
 static uint64_t

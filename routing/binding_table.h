@@ -51,6 +51,9 @@ binding_arguments(const struct binding *binding)
     return bytes_make(binding->texts + binding->key_size, binding->arguments_size);
 }
 
+/* The same for texts that make the same binding of one source and one target. `seed` is secret. */
+uint64_t binding_texts_hash(uint64_t seed, struct bytes routing_key, struct bytes arguments);
+
 /* `seed` is secret: peers choose keys and arguments. */
 void binding_table_init(struct binding_table *table, uint64_t seed);
 void binding_table_fini(struct binding_table *table); /* frees every binding */

@@ -474,6 +474,10 @@ remove_replaced(const struct disk *disk, uint64_t first, uint64_t last, struct l
 {
     struct replaced replaced = {.first = first, .last = last};
     enum status status = disk->list(disk->context, note_replaced, &replaced);
+    if (status == STATUS_OK && replaced.names.failed) {
+        errno = ENOMEM; /* one that was not noted would outlive the pack */
+        status = STATUS_NO_MEMORY;
+    }
     status = status == STATUS_OK ? remove_names(disk, buffer_bytes(&replaced.names), failure)
                                  : log_failure_set(failure, "list", ".", 0);
     buffer_fini(&replaced.names);

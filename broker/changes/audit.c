@@ -58,6 +58,8 @@ audit_action_event(enum audit_action action)
         [AUDIT_PARAMETER_DELETED] = "parameter.deleted",
         [AUDIT_TRACE_STARTED] = "trace.started",
         [AUDIT_TRACE_STOPPED] = "trace.stopped",
+        [AUDIT_TAKE] = "audit.take",
+        [AUDIT_REJECT] = "audit.reject",
     };
     return events[action];
 }
@@ -252,19 +254,32 @@ audit_restore(struct core *core, uint64_t id, struct bytes rest)
     return STATUS_OK;
 }
 
+/* In place of the entry that has the number. */
+static void
+keep(struct core *core, const struct audit_entry *entry)
+{
+    struct audit_entry **place = &core->audit->entries[entry->number % AUDIT_KEPT];
+    remember(core, entry);
+    struct audit_entry *copy = copy_entry(entry);
+    free(*place);
+    *place = copy;
+}
+
+static void
+add(struct core *core, struct audit_entry entry)
+{
+    entry.number = ++core->audit->last_number;
+    entry.wall_ms = core->now.wall_ms;
+    keep(core, &entry);
+}
+
 void
 audit_add(struct core *core, struct audit_entry entry)
 {
-    struct audit *audit = core->audit;
-    entry.number = ++audit->last_number;
-    entry.wall_ms = core->now.wall_ms;
     if (has_own_event(entry.action)) {
         say(core, &entry);
     }
-    remember(core, &entry);
-    struct audit_entry **place = &audit->entries[entry.number % AUDIT_KEPT];
-    free(*place);
-    *place = copy_entry(&entry);
+    add(core, entry);
 }
 
 const struct audit_entry *
@@ -301,20 +316,62 @@ put_number(struct buffer *out, const char *name, uint64_t number)
     }
 }
 
+static struct audit_entry
+done_by(const struct connection *connection, const struct audit_entry *entry)
+{
+    struct audit_entry whole = *entry;
+    bool is_house = connection->user == core_house_user(connection->core);
+    whole.phase = AUDIT_ENDED;
+    whole.user = is_house ? bytes_of("(local)") : connection->user->name;
+    whole.vhost = connection->vhost->name;
+    whole.outcome = bytes_of("done");
+    return whole;
+}
+
 void
 audit_method(const struct connection *connection, const struct audit_entry *entry)
 {
+    if (connection->house != NULL) {
+        audit_add(connection->core, done_by(connection, entry));
+    }
+}
+
+/* But for the numbers. */
+static bool
+say_the_same(struct audit_entry *a, struct audit_entry *b)
+{
+    struct bytes *texts[TEXT_COUNT];
+    struct bytes *others[TEXT_COUNT];
+    bool are_same = a->action == b->action && a->phase == b->phase;
+    list_texts(a, texts);
+    list_texts(b, others);
+    for (size_t i = 0; i < TEXT_COUNT; i++) {
+        are_same = are_same && bytes_equal(*texts[i], *others[i]);
+    }
+    return are_same;
+}
+
+void
+audit_method_again(const struct connection *connection, const struct audit_entry *entry)
+{
+    static const int64_t AGAIN_MS = 60000;
     struct core *core = connection->core;
-    struct audit_entry whole = *entry;
     if (connection->house == NULL) {
         return;
     }
-    whole.phase = AUDIT_ENDED;
-    whole.user =
-        connection->user == core_house_user(core) ? bytes_of("(local)") : connection->user->name;
-    whole.vhost = connection->vhost->name;
-    whole.outcome = bytes_of("done");
-    audit_add(core, whole);
+    struct audit_entry whole = done_by(connection, entry);
+    struct audit_entry *last = core->audit->entries[core->audit->last_number % AUDIT_KEPT];
+    say(core, &whole);
+    if (last == NULL || core->now.wall_ms - last->wall_ms >= AGAIN_MS ||
+        !say_the_same(last, &whole)) {
+        add(core, whole);
+        return;
+    }
+    whole.number = last->number;
+    whole.wall_ms = core->now.wall_ms;
+    whole.done_count += last->done_count;
+    whole.stayed_count += last->stayed_count;
+    keep(core, &whole);
 }
 
 void

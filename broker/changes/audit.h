@@ -47,6 +47,8 @@ enum audit_action {
     AUDIT_PARAMETER_DELETED,
     AUDIT_TRACE_STARTED,
     AUDIT_TRACE_STOPPED,
+    AUDIT_TAKE,   /* messages by get, for good */
+    AUDIT_REJECT, /* the same, as a consumer rejects */
     AUDIT_ACTION_COUNT
 };
 
@@ -88,6 +90,9 @@ void audit_add(struct core *core, struct audit_entry entry);
 /* What a method of AMQP has done for an operator; nothing where `connection` is a client's. */
 struct connection;
 void audit_method(const struct connection *connection, const struct audit_entry *entry);
+/* The same of what tools do again and again: within a minute after an entry that says the same, and
+ * with none in between, that one has the sum and the later time. */
+void audit_method_again(const struct connection *connection, const struct audit_entry *entry);
 void audit_deleted_exchange(const struct connection *connection, struct bytes exchange);
 void audit_unbound(const struct connection *connection, struct bytes source,
                    struct bytes destination, struct bytes routing_key);

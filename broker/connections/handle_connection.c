@@ -261,6 +261,22 @@ connection_check_open(const struct connection *connection, struct bytes name,
     return STATUS_OK;
 }
 
+static void
+log_established(const struct connection *connection)
+{
+    char user[RESOURCE_TEXT_SIZE];
+    char vhost[RESOURCE_TEXT_SIZE];
+    char client[300];
+    log_limited(
+        connection->core->log, LOG_LEVEL_INFO, "connection.established",
+        "conn=\"%s\" user=%s vhost=%s client=%s tls=%s", connection->name,
+        log_escape(user, sizeof(user), connection->user->name),
+        log_escape(vhost, sizeof(vhost), connection->vhost->name),
+        log_escape(client, sizeof(client),
+                   bytes_of(connection->client_name != NULL ? connection->client_name : "")),
+        connection->peer->is_tls ? connection->peer->tls_version : "no");
+}
+
 enum status
 connection_handle_open(struct connection *connection, const struct connection_open *args,
                        struct fault *fault)
@@ -275,14 +291,7 @@ connection_handle_open(struct connection *connection, const struct connection_op
     connection->state = CONNECTION_RUNNING;
     struct net_action action = {.type = NET_ACTION_ESTABLISHED};
     connection_post_control(connection, &action);
-    char client[300];
-    log_limited(
-        connection->core->log, LOG_LEVEL_INFO, "connection.established",
-        "conn=\"%s\" user=\"%.*s\" vhost=\"%.*s\" client=%s tls=%s", connection->name,
-        BYTES_FORMAT(connection->user->name), BYTES_FORMAT(vhost->name),
-        log_escape(client, sizeof(client),
-                   bytes_of(connection->client_name != NULL ? connection->client_name : "")),
-        connection->peer->is_tls ? connection->peer->tls_version : "no");
+    log_established(connection);
     struct method answer = {.id = METHOD_CONNECTION_OPEN_OK};
     connection_send(connection, 0, &answer);
     return STATUS_OK;

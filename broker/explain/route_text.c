@@ -81,8 +81,10 @@ static void
 print_refusal(const struct explained_route *route, FILE *out)
 {
     const struct fault *fault = &route->refusal;
-    fprintf(out, "REFUSED: %u %s - %s\n", fault->reply_code, reply_code_name(fault->reply_code),
-            fault->text);
+    char text[2 * sizeof(fault->text)];
+    log_escape(text, sizeof(text), bytes_of(fault->text)); /* it has names as they came */
+    fprintf(out, "REFUSED: %u %s - %.*s\n", fault->reply_code, reply_code_name(fault->reply_code),
+            (int)strlen(text) - 2, text + 1);
     if (route->has_exchange) {
         fputs("where it would go if it were not:\n", out);
     }

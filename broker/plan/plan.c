@@ -117,16 +117,19 @@ planner_note_maker(struct planner *planner, struct plan_step *step, const struct
 /* Bindings --------------------------------------------------------------------------------------
  */
 
-/* Lives until the next call. */
+/* Hardly any two bindings have the same one, also where many are between one exchange and one
+ * queue. Lives until the next call. */
 static struct bytes
-binding_key(struct planner *planner, bool to_exchange, struct bytes source,
-            struct bytes destination)
+binding_key(struct planner *planner, const struct config_binding *binding)
 {
     struct buffer *key = &planner->key;
+    uint64_t hash =
+        binding_texts_hash(planner->core->seed, binding->routing_key, binding->arguments);
     buffer_clear(key);
-    buffer_put_u8(key, to_exchange);
-    buffer_put_longstr(key, source);
-    buffer_put_bytes(key, destination);
+    buffer_put_u8(key, binding->to_exchange);
+    buffer_put_u64(key, hash);
+    buffer_put_longstr(key, binding->source);
+    buffer_put_bytes(key, binding->destination);
     assert(!key->failed);
     return buffer_bytes(key);
 }
@@ -134,8 +137,7 @@ binding_key(struct planner *planner, bool to_exchange, struct bytes source,
 void
 planner_note_binding(struct planner *planner, const struct config_binding *binding)
 {
-    struct bytes key =
-        binding_key(planner, binding->to_exchange, binding->source, binding->destination);
+    struct bytes key = binding_key(planner, binding);
     struct named_binding *named = arena_alloc(&planner->keys, sizeof(*named));
     named->binding = binding;
     named->next = map_get(&planner->bindings, key);
@@ -155,12 +157,16 @@ bool
 planner_names_binding(struct planner *planner, const struct binding *binding)
 {
     const struct exchange *source = binding->source;
-    struct bytes key = binding_key(planner, binding->target->kind == ROUTE_TARGET_EXCHANGE,
-                                   source->name, binding_destination(binding));
-    const struct named_binding *named = map_get(&planner->bindings, key);
-    while (named != NULL &&
-           (!bytes_equal(named->binding->routing_key, binding_routing_key(binding)) ||
-            !table_equal(named->binding->arguments, binding_arguments(binding)))) {
+    const struct config_binding asked = {
+        .source = source->name,
+        .destination = binding_destination(binding),
+        .to_exchange = binding->target->kind == ROUTE_TARGET_EXCHANGE,
+        .routing_key = binding_routing_key(binding),
+        .arguments = binding_arguments(binding),
+    };
+    const struct named_binding *named = map_get(&planner->bindings, binding_key(planner, &asked));
+    while (named != NULL && (!bytes_equal(named->binding->routing_key, asked.routing_key) ||
+                             !table_equal(named->binding->arguments, asked.arguments))) {
         named = named->next;
     }
     return named != NULL;

@@ -23,7 +23,7 @@ enum phase {
     PHASE_END,
 };
 
-/* Bindings of the configuration between the same two ends. */
+/* Bindings of the configuration under one key. */
 struct named_binding {
     const struct config_binding *binding;
     struct named_binding *next;

@@ -493,6 +493,16 @@ judge_size(struct application *application, const struct plan *plan,
     }
 }
 
+/* The control socket has no user, and a file of `serve` has none either. */
+static struct bytes
+who_applied(const struct apply_options *options)
+{
+    if (comes_from_serve(options->cause)) {
+        return bytes_of("(file)");
+    }
+    return options->maker.size == 0 ? bytes_of("(local)") : options->maker;
+}
+
 static void
 tell_audit(struct core *core, const struct plan *plan, const struct apply_result *result,
            const struct apply_options *options)
@@ -506,7 +516,7 @@ tell_audit(struct core *core, const struct plan *plan, const struct apply_result
     audit_add(core, (struct audit_entry){
                         .action = AUDIT_TOPOLOGY_APPLIED,
                         .phase = AUDIT_ENDED,
-                        .user = options->maker.size == 0 ? bytes_of("(file)") : options->maker,
+                        .user = who_applied(options),
                         .vhost = plan->vhost,
                         .target = bytes_of(target),
                         .outcome = bytes_of("done"),
@@ -528,7 +538,7 @@ log_applied(struct core *core, const struct plan *plan, const struct apply_resul
              "deleted=%zu",
              log_escape(vhost, sizeof(vhost), plan->vhost), result->generation_id,
              generation_cause_name(options->cause),
-             log_escape(maker, sizeof(maker), options->maker), plan->counts[PLAN_CREATE],
+             log_escape(maker, sizeof(maker), who_applied(options)), plan->counts[PLAN_CREATE],
              plan->counts[PLAN_CHANGE], plan->counts[PLAN_REPLACE], plan->counts[PLAN_DELETE]);
     /* What a start made of its file is a generation, or made again what does not last. */
     if (options->cause != GENERATION_START) {
@@ -545,7 +555,7 @@ log_refused(const struct application *application, const struct apply_options *o
     log_warn(application->core->log, "topology.refused", "vhost=%s cause=%s by=%s reasons=%zu",
              log_escape(vhost, sizeof(vhost), application->config->vhost),
              generation_cause_name(options->cause),
-             log_escape(maker, sizeof(maker), options->maker), application->refusal_count);
+             log_escape(maker, sizeof(maker), who_applied(options)), application->refusal_count);
 }
 
 /* Whether the file of `serve` has nothing new to say, and another configuration has come since. */

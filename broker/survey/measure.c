@@ -164,10 +164,6 @@ add_times(struct measure *measure, const struct queue_clock_reading *reading)
 {
     measure->oldest_ready_ms = older(measure->oldest_ready_ms, reading->oldest_ready_ms);
     measure->oldest_unacked_ms = older(measure->oldest_unacked_ms, reading->oldest_unacked_ms);
-    measure->wait_sum_ms += reading->wait_sum_ms;
-    for (int i = 0; i < WAIT_BUCKET_COUNT; i++) {
-        measure->waits[i] += reading->waits[i];
-    }
 }
 
 static void
@@ -177,6 +173,7 @@ add_messages(struct measure *measure, const struct measured_queue *measured)
     measure->ready += queue->ready_count;
     measure->unacked += queue->unacked_count;
     measure->ready_bytes += queue->ready_bytes;
+    measure->unacked_bytes += queue->clocks == NULL ? 0 : queue->clocks->lent_bytes;
     measure->consumers += queue->consumer_count;
     measure->dying += queue->dying == NULL ? 0 : queue->dying->count;
     measure->unserved += queue->ready_count > 0 && queue->consumer_count == 0 ? 1 : 0;
@@ -244,6 +241,7 @@ static void
 read_core(struct measure *measure, struct core *core)
 {
     measure->counters = core->counters;
+    measure->waits = core->queue_memory.waits;
     measure->uptime_ms = core_uptime_ms(core);
     measure->connections = core->connection_count;
     measure->channels = core->counters.channels_opened - core->counters.channels_closed;

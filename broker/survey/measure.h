@@ -45,13 +45,13 @@ struct measure {
     struct core_counters counters;
     uint64_t uptime_ms;
     uint64_t vhosts, queues, exchanges, connections, channels, consumers;
-    uint64_t ready, unacked, ready_bytes, dying;
+    uint64_t ready, unacked, ready_bytes, unacked_bytes, dying;
     uint64_t waiting[WAITING_KIND_COUNT];        /* delayed, to be tried again, parked */
     uint64_t oldest_ready_ms, oldest_unacked_ms; /* ages; 0: there is none */
     uint64_t dead_letters;                       /* messages in queues that dead letters go to */
-    uint64_t unserved; /* queues in which messages are ready, and that have no consumer */
-    uint64_t alerting; /* queues over a limit of `alert` */
-    uint64_t waits[WAIT_BUCKET_COUNT], wait_sum_ms; /* of the clocks of all queues */
+    uint64_t unserved;       /* queues in which messages are ready, and that have no consumer */
+    uint64_t alerting;       /* queues over a limit of `alert` */
+    struct wait_times waits; /* of all queues that there have been */
     uint64_t memory_bytes, memory_mark_bytes, disk_free_bytes, disk_mark_bytes, held_bytes;
     uint64_t memory_alarm, disk_alarm;                     /* 1: publishers are blocked for it */
     uint64_t blocked_connections;                          /* that were told so */

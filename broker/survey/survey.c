@@ -45,6 +45,8 @@ copy_users_of_queue(struct queue_survey *survey, struct core *core, const struct
         queue->owner_link == 0 ? NULL : core_find_connection(core, queue->owner_link);
     if (owner != NULL) {
         row->owner = arena_copy(&survey->arena, bytes_of(owner->name));
+        row->owner_host = arena_copy(&survey->arena, bytes_of(owner->peer->address));
+        row->owner_port = owner->peer->port;
     }
     if (queue_is_in_exclusive_use(queue)) {
         row->exclusive_tag = arena_copy(&survey->arena, queue_first_consumer(queue)->tag);
@@ -93,7 +95,7 @@ copy_clocks(struct core *core, struct queue *queue, struct survey_queue *row)
     row->oldest_unacked_ms = reading.oldest_unacked_ms;
     row->rates = reading.rates[RATE_10_S];
     row->wait_count = reading.wait_count;
-    row->wait_sum_ms = reading.wait_sum_ms;
+    row->wait_sum_ms = reading.waits.sum_ms;
 }
 
 /* The clocks come first: messages whose time is over die then. */

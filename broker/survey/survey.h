@@ -27,7 +27,9 @@ struct survey_queue {
     struct bytes arguments;                              /* table body */
     struct bytes policy, operator_policy;                /* names; data NULL: none applies */
     struct bytes policy_definition, operator_definition; /* table bodies */
-    struct bytes owner;         /* exclusive: the name of its connection; data NULL: shared */
+    struct bytes owner;      /* exclusive: the name of its connection; data NULL: shared */
+    struct bytes owner_host; /* where that comes from */
+    uint16_t owner_port;
     struct bytes exclusive_tag; /* of the consumer that is the only one; data NULL: none */
     struct bytes active_tag;    /* of the single active consumer; data NULL: none */
     enum queue_type type;

@@ -185,7 +185,7 @@ log_without_effect(const struct vhost *vhost, const struct policy *policy)
     struct bytes key;
     struct table_value value;
     while (table_next(&reader, &key, &value) && used < sizeof(names) - 1) {
-        if (policy_key_is_without_effect(key)) {
+        if (policy_does_nothing_by(policy->is.target, key)) {
             int length = snprintf(names + used, sizeof(names) - used, "%s%.*s",
                                   used == 0 ? "" : ", ", BYTES_FORMAT(key));
             used += length > 0 ? (size_t)length : 0;

@@ -158,6 +158,9 @@ change_limit_vhost(struct change *change, struct bytes name, struct bytes limit,
                              "and \"max-queues\"",
                              BYTES_FORMAT(limit));
     }
+    if (*place == value) {
+        return CHANGE_DONE;
+    }
     *place = value;
     vhost_remember(vhost);
     change_log(change, AUDIT_VHOST_LIMITED, name, "vhost=%s %.*s=%" PRId64, vhost_text(name, text),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "broker/topology/vhost.h"
 
 /* An empty expression matches nothing, nor does one that does not compile. */
 static bool
@@ -17,9 +18,10 @@ right_compile(struct expression *expression, const char *pattern, struct log *lo
         return true;
     }
     char shown[300];
-    log_error(log, "access.bad_expression", "user=\"%.*s\" expression=%s at=%zu reason=\"%s\"",
-              BYTES_FORMAT(user), log_escape(shown, sizeof(shown), bytes_of(pattern)), error.offset,
-              error.reason);
+    char name[RESOURCE_TEXT_SIZE];
+    log_error(log, "access.bad_expression", "user=%s expression=%s at=%zu reason=\"%s\"",
+              log_escape(name, sizeof(name), user),
+              log_escape(shown, sizeof(shown), bytes_of(pattern)), error.offset, error.reason);
     return false;
 }
 

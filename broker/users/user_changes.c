@@ -12,7 +12,10 @@
 #include "broker/users/abilities.h"
 #include "broker/users/recheck.h"
 
-enum { TEXT_FIXED = 16 }; /* of a record, for each text and number */
+enum {
+    TEXT_FIXED = 16,      /* of a record, for each text and number */
+    TAGS_TEXT_SIZE = 512, /* of tags as the log has them */
+};
 
 /* Helpers ------------------------------------------------------------------------------------ */
 
@@ -124,6 +127,7 @@ change_put_user(struct change *change, const struct user_wish *wish)
 {
     struct core *core = change->core;
     char name[RESOURCE_TEXT_SIZE];
+    char tags[TAGS_TEXT_SIZE];
     if (!check_wish(change, wish)) {
         return CHANGE_REFUSED;
     }
@@ -138,7 +142,8 @@ change_put_user(struct change *change, const struct user_wish *wish)
     take_wish(user, wish);
     settle(change, user);
     change_log(change, existed ? AUDIT_USER_CHANGED : AUDIT_USER_CREATED, bytes_of(""),
-               "user=%s tags=\"%s\"", user_text(wish->name, name), wish->tags);
+               "user=%s tags=%s", user_text(wish->name, name),
+               log_escape(tags, sizeof(tags), bytes_of(wish->tags)));
     return existed ? CHANGE_DONE : CHANGE_MADE;
 }
 
@@ -162,6 +167,7 @@ enum change_outcome
 change_tag_user(struct change *change, struct bytes name, const char *tags)
 {
     char text[RESOURCE_TEXT_SIZE];
+    char tags_text[TAGS_TEXT_SIZE];
     struct user *user = find_user(change, name);
     if (user == NULL) {
         return CHANGE_NOT_FOUND;
@@ -173,8 +179,8 @@ change_tag_user(struct change *change, struct bytes name, const char *tags)
     user->tags = xstrdup(tags);
     user->version++;
     settle(change, user);
-    change_log(change, AUDIT_USER_CHANGED, bytes_of(""), "user=%s tags=\"%s\"",
-               user_text(name, text), tags);
+    change_log(change, AUDIT_USER_CHANGED, bytes_of(""), "user=%s tags=%s", user_text(name, text),
+               log_escape(tags_text, sizeof(tags_text), bytes_of(tags)));
     return CHANGE_DONE;
 }
 
@@ -367,6 +373,9 @@ change_limit_user(struct change *change, struct bytes name, struct bytes limit, 
                              "a user has no limit \"%.*s\"; it has \"max-connections\" and "
                              "\"max-channels\"",
                              BYTES_FORMAT(limit));
+    }
+    if (*place == value) {
+        return CHANGE_DONE; /* definitions say of every limit that there is none */
     }
     if (!change_has_room(change, octets_with(user, 0))) {
         return CHANGE_REFUSED;

@@ -239,7 +239,9 @@ take_answer(char *data, size_t size, size_t count, void *context)
     }
     buffer_put(&client->answer, data, size * count);
     client->taken_octets += size * count;
-    if (client->take != NULL && last_status(client) == HTTP_OK && !pass_lines(client)) {
+    /* Of a line that is long and comes in many parts, each part is looked at once. */
+    bool has_end = size * count > 0 && memchr(data, '\n', size * count) != NULL;
+    if (has_end && client->take != NULL && last_status(client) == HTTP_OK && !pass_lines(client)) {
         return 0;
     }
     return client->answer.failed ? 0 : size * count;
@@ -553,7 +555,7 @@ client_stream(struct client *client, const char *path, FILE *out)
     client->is_quiet |= isatty(fileno(out)) == 1; /* there one sees that it goes on */
     CURLcode code = perform_stream(client, path, write_lines, out);
     client->is_quiet = was_quiet;
-    if (code == CURLE_WRITE_ERROR) {
+    if (code == CURLE_WRITE_ERROR && !client->is_too_long) {
         return command_error(client->io, COMMAND_FAILED,
                              "what comes cannot be written; is the disk full, or has the reader "
                              "gone?");

@@ -243,7 +243,7 @@ list_say_next(const struct command_line *line, const struct output *output, cons
 {
     const char *next = json_string_value(json_object_get(answer, "next"));
     if (next != NULL && !output->is_quiet && line->shared[SHARED_WATCH] == NULL) {
-        fprintf(output->io->err, "there is more: --after %s\n", next);
+        command_note(output->io, "there is more: --after %s", next);
     }
 }
 

@@ -38,12 +38,12 @@ static const struct {
     {'n', "count"}, {'H', "header"}, {'u', "user"},
 };
 
-static int report(const struct command_io *io, int status, const char *format, va_list arguments)
-    __attribute__((format(printf, 3, 0)));
+static void print_line(const struct command_io *io, const char *front, const char *format,
+                       va_list arguments) __attribute__((format(printf, 3, 0)));
 
 /* What is told may have names and reasons of others in it: none of them may steer a terminal. */
-static int
-report(const struct command_io *io, int status, const char *format, va_list arguments)
+static void
+print_line(const struct command_io *io, const char *front, const char *format, va_list arguments)
 {
     char *text = NULL;
     struct buffer line;
@@ -52,19 +52,20 @@ report(const struct command_io *io, int status, const char *format, va_list argu
         cell_put_escaped(&line, bytes_of(text));
         free(text);
     }
-    fprintf(io->err, "bourse: %.*s\n", BYTES_FORMAT(buffer_bytes(&line)));
+    fprintf(io->err, "%s%.*s\n", front, BYTES_FORMAT(buffer_bytes(&line)));
     buffer_fini(&line);
-    return status;
 }
+
+static const char COMMAND_FRONT[] = "bourse: ";
 
 int
 command_misused(const struct command_io *io, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    int status = report(io, COMMAND_MISUSED, format, arguments);
+    print_line(io, COMMAND_FRONT, format, arguments);
     va_end(arguments);
-    return status;
+    return COMMAND_MISUSED;
 }
 
 int
@@ -72,9 +73,18 @@ command_error(const struct command_io *io, int status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    report(io, status, format, arguments);
+    print_line(io, COMMAND_FRONT, format, arguments);
     va_end(arguments);
     return status;
+}
+
+void
+command_note(const struct command_io *io, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print_line(io, "", format, arguments);
+    va_end(arguments);
 }
 
 const char *

@@ -107,6 +107,11 @@ int command_misused(const struct command_io *io, const char *format, ...)
 int command_error(const struct command_io *io, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Writes one line to io->err as it is, without "bourse: ". Like the others it may say names and
+ * reasons of others: control characters, and what turns the direction of writing, are escaped. */
+void command_note(const struct command_io *io, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* The next value of an option that may be given several times, from `*at` on, which is moved behind
  * it and is 0 at first; NULL: no more. */
 const char *command_line_next(const struct command_line *line, size_t option, size_t *at);

@@ -39,7 +39,7 @@ read_whole(const char *path, struct buffer *text, const struct command_io *io)
         (void)fclose(file);
     }
     if (why != NULL) {
-        fprintf(io->err, "bourse: cannot read %s: %s\n", path, why);
+        (void)command_error(io, COMMAND_FAILED, "cannot read %s: %s", path, why);
     }
     return why == NULL;
 }
@@ -91,7 +91,7 @@ keep_vhost(struct definitions *definitions, const char *name, const char *path,
 {
     const struct definitions_vhost *vhost = definitions_find_vhost(definitions, bytes_of(name));
     if (vhost == NULL) {
-        fprintf(io->err, "bourse: %s has no vhost \"%s\"\n", path, name);
+        (void)command_error(io, COMMAND_FAILED, "%s has no vhost \"%s\"", path, name);
         return false;
     }
     definitions->vhosts.items[0] = *vhost;
@@ -133,14 +133,14 @@ take_json(struct definitions *definitions, const char *path, struct bytes text, 
     definitions_init(definitions);
     if (definitions_read(definitions, text, bytes_of(vhost != NULL ? vhost : "/"), why) !=
         STATUS_OK) {
-        fprintf(io->err, "bourse: %s: %s\n", path, why);
+        (void)command_error(io, COMMAND_FAILED, "%s: %s", path, why);
         definitions_fini(definitions);
         return false;
     }
     leave_out_unspeakable(definitions);
     if (definitions->vhosts.count == 0) {
         definitions_print_warnings(definitions, io->err);
-        fprintf(io->err, "bourse: %s has no vhost\n", path);
+        (void)command_error(io, COMMAND_FAILED, "%s has no vhost", path);
     } else if (vhost == NULL || keep_vhost(definitions, vhost, path, io)) {
         return true;
     }

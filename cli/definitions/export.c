@@ -57,7 +57,7 @@ is_about_one(const struct definitions *definitions, const struct command_io *io)
             "--vhost:\n",
             definitions->vhosts.count);
     for (size_t i = 0; i < definitions->vhosts.count; i++) {
-        fprintf(io->err, "  %.*s\n", BYTES_FORMAT(definitions->vhosts.items[i].name));
+        command_note(io, "  %.*s", BYTES_FORMAT(definitions->vhosts.items[i].name));
     }
     return false;
 }

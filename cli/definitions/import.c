@@ -50,8 +50,10 @@ open_new(const char *path, const struct command_io *io)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR | S_IRGRP);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (file == NULL) {
-        fprintf(io->err, "bourse: cannot write %s: %s%s\n", path, strerrordesc_np(errno),
-                errno == EEXIST ? "; move it away, or name another folder with --out" : "");
+        (void)command_error(io, COMMAND_FAILED, "cannot write %s: %s%s", path,
+                            strerrordesc_np(errno),
+                            errno == EEXIST ? "; move it away, or name another folder with --out"
+                                            : "");
         if (fd >= 0) {
             close(fd);
         }
@@ -80,7 +82,8 @@ write_file(struct definitions *definitions, struct bytes vhost, const char *fold
     bool is_written = ferror(file) == 0;
     is_written = fclose(file) == 0 && is_written;
     if (!is_written) {
-        fprintf(io->err, "bourse: cannot write %s: %s\n", path, strerrordesc_np(errno));
+        (void)command_error(io, COMMAND_FAILED, "cannot write %s: %s", path,
+                            strerrordesc_np(errno));
         return false;
     }
     if (is_large) {
@@ -103,7 +106,7 @@ write_output(struct definitions *definitions, const struct command_io *io)
                 "write them into a folder with --out DIR:\n",
                 definitions->vhosts.count);
         for (size_t i = 0; i < definitions->vhosts.count; i++) {
-            fprintf(io->err, "  %.*s\n", BYTES_FORMAT(definitions->vhosts.items[i].name));
+            command_note(io, "  %.*s", BYTES_FORMAT(definitions->vhosts.items[i].name));
         }
         return false;
     }
@@ -115,7 +118,8 @@ static bool
 write_files(struct definitions *definitions, const char *folder, const struct command_io *io)
 {
     if (mkdir(folder, S_IRWXU | S_IRGRP | S_IXGRP) != 0 && errno != EEXIST) {
-        fprintf(io->err, "bourse: cannot make %s: %s\n", folder, strerrordesc_np(errno));
+        (void)command_error(io, COMMAND_FAILED, "cannot make %s: %s", folder,
+                            strerrordesc_np(errno));
         return false;
     }
     for (size_t i = 0; i < definitions->vhosts.count; i++) {

@@ -26,9 +26,12 @@ static void
 add_reason(struct client *client, json_t *queue)
 {
     json_t *answer;
-    char *path = client_path_new("/api/bourse/queues/{}/{}/groups?limit=1000",
-                                 json_string_value(json_object_get(queue, "vhost")),
-                                 json_string_value(json_object_get(queue, "queue")));
+    const char *vhost = json_string_value(json_object_get(queue, "vhost"));
+    const char *name = json_string_value(json_object_get(queue, "queue"));
+    if (vhost == NULL || name == NULL) {
+        return;
+    }
+    char *path = client_path_new("/api/bourse/queues/{}/{}/groups?limit=1000", vhost, name);
     long status = client_probe(client, path, &answer);
     json_t *group = json_array_get(json_object_get(answer, "groups"), 0);
     if (status == 200 && group != NULL) {

@@ -351,8 +351,8 @@ open_if_there(const struct command_line *line, const struct command_io *io)
         return NULL;
     }
     if (client_probe(client, "/api/whoami", &answer) == 0) {
-        fprintf(io->err, "bourse: no broker answers at %s: only the machine is looked at\n",
-                client_place(client));
+        command_note(io, "bourse: no broker answers at %s: only the machine is looked at",
+                     client_place(client));
         client_close(&client);
     }
     json_decref(answer);

@@ -13,6 +13,7 @@
 #include "cli/client/client.h"
 #include "cli/files/offline.h"
 #include "cli/output/output.h"
+#include "cli/text/cell.h"
 #include "cli/text/message_headers.h"
 #include "management/views/explanation_json.h"
 
@@ -109,7 +110,7 @@ print_answer(const struct output *output, const json_t *answer)
     };
     if (output_is_text(output)) {
         const char *text = json_string_value(json_object_get(answer, "text"));
-        fputs(text == NULL ? "" : text, output->io->out);
+        cell_print_lines(output->io->out, text == NULL ? "" : text);
         return COMMAND_OK;
     }
     if (output->format == OUTPUT_JSON) {

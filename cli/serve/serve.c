@@ -1,39 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Start, signals, reload. */
 #include "cli/serve/serve.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <malloc.h>
-#include <signal.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "broker/broker.h"
-#include "cli/files/load.h"
 #include "cli/serve/passed_sockets.h"
+#include "cli/serve/serve_process.h"
 #include "cli/serve/service.h"
 #include "management/management.h"
 #include "tls/tls_library.h"
-
-const struct command_option serve_options[SERVE_OPTION_COUNT] = {
-    [SERVE_OPTION_DATA_DIR] = {"data-dir", "DIR", "keep durable state here"},
-    [SERVE_OPTION_EPHEMERAL] = {"ephemeral", NULL, "keep everything in memory: nothing survives"},
-    [SERVE_OPTION_AMQP] = {"amqp", "ADDR:PORT", "listen here for plain AMQP"},
-    [SERVE_OPTION_AMQPS] = {"amqps", "ADDR:PORT", "listen here for AMQP over TLS"},
-    [SERVE_OPTION_HTTP] = {"http", "ADDR:PORT|off", "listen here for the management interface"},
-    [SERVE_OPTION_HTTPS] = {"https", "ADDR:PORT|off", "the same over TLS"},
-    [SERVE_OPTION_METRICS] = {"metrics", "ADDR:PORT|off", "listen here for metrics and health"},
-    [SERVE_OPTION_THREADS] = {"threads", "N", "threads for core and network, 1 to 64"},
-};
 
 enum { WHY_SIZE = 512, LINE_SIZE = 1024 };
 
@@ -53,62 +37,6 @@ struct server {
     bool is_stopping; /* nothing is read again any more */
 };
 
-/* The process -------------------------------------------------------------------------------- */
-
-static void
-block_signals(sigset_t *set)
-{
-    sigemptyset(set);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGHUP);
-    sigprocmask(SIG_BLOCK, set, NULL);
-}
-
-/* From here on SIGTERM and SIGINT end the process as they end any other, one that waits already
- * included: the disk, or a client, may keep an end in order waiting for as long as it likes. What
- * that leaves behind is what a crash does, and recovered like it. */
-static void
-let_signals_end(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    (void)signal(SIGTERM, SIG_DFL);
-    (void)signal(SIGINT, SIG_DFL);
-    sigprocmask(SIG_UNBLOCK, &set, NULL);
-}
-
-/* A hangup that comes before there is something to read again is kept until there is. */
-static void
-keep_hangups(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-}
-
-/* Secrets are in memory: no core dump and no other process of the same user may show them. */
-static void
-harden_process(void)
-{
-    umask(077);
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    (void)signal(SIGPIPE, SIG_IGN);
-}
-
-/* Memory of a megabyte and more goes back to the system when it is freed. Left to itself the
- * allocator learns from the first password check, which takes 16 MiB, to keep blocks of that size:
- * 33 MiB stayed resident in an idle broker. */
-static void
-return_large_blocks(void)
-{
-    enum { LARGE_BLOCK = 1024 * 1024 };
-    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
-}
-
 static int
 open_reserve(void)
 {
@@ -121,125 +49,6 @@ close_if_open(int fd)
     if (fd >= 0) {
         close(fd);
     }
-}
-
-/* Configuration ------------------------------------------------------------------------------ */
-
-static const struct {
-    int option;
-    enum config_listener_kind kind;
-} overrides[] = {
-    {SERVE_OPTION_AMQP, LISTENER_AMQP},       {SERVE_OPTION_AMQPS, LISTENER_AMQPS},
-    {SERVE_OPTION_HTTP, LISTENER_HTTP},       {SERVE_OPTION_HTTPS, LISTENER_HTTPS},
-    {SERVE_OPTION_METRICS, LISTENER_METRICS},
-};
-
-/* Where durable state goes, if anywhere. */
-static int
-apply_data_dir(struct config *config, const struct command_line *line, const struct command_io *io)
-{
-    const char *data_dir = line->options[SERVE_OPTION_DATA_DIR];
-    config->server.is_ephemeral = line->options[SERVE_OPTION_EPHEMERAL] != NULL;
-    if (data_dir == NULL) {
-        return COMMAND_OK;
-    }
-    if (config->server.is_ephemeral) {
-        return command_misused(io, "--ephemeral writes nothing: it goes without --data-dir");
-    }
-    if (data_dir[0] == '\0') {
-        return command_misused(io, "--data-dir is empty");
-    }
-    config->server.data_dir = data_dir;
-    config->server_marks.data_dir = (struct config_mark){.file = CONFIG_COMMAND_LINE};
-    return COMMAND_OK;
-}
-
-static int
-apply_threads(struct config *config, const struct command_line *line, const struct command_io *io)
-{
-    enum { THREADS_MAX = 64, DECIMAL = 10 };
-    const char *text = line->options[SERVE_OPTION_THREADS];
-    if (text == NULL) {
-        return COMMAND_OK;
-    }
-    char *end;
-    long threads = strtol(text, &end, DECIMAL);
-    if (end == text || *end != '\0' || threads < 1 || threads > THREADS_MAX) {
-        return command_misused(io, "--threads \"%s\" is not a number from 1 to %d", text,
-                               THREADS_MAX);
-    }
-    config->server.threads = (uint32_t)threads;
-    config->server_marks.threads = (struct config_mark){.file = CONFIG_COMMAND_LINE};
-    return COMMAND_OK;
-}
-
-/* Puts what the command line says in place of the file's. */
-static int
-apply_overrides(struct config *config, const struct command_line *line, const struct command_io *io)
-{
-    if (apply_data_dir(config, line, io) != COMMAND_OK ||
-        apply_threads(config, line, io) != COMMAND_OK) {
-        return COMMAND_MISUSED;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(overrides); i++) {
-        const char *text = line->options[overrides[i].option];
-        const char *name = serve_options[overrides[i].option].name;
-        const char *why = NULL;
-        if (text != NULL && !config_override_listener(config, overrides[i].kind, text, &why)) {
-            return command_misused(io, "--%s \"%s\" %s", name, text, why);
-        }
-    }
-    return COMMAND_OK;
-}
-
-static struct config *
-read_configuration(const struct command_line *line)
-{
-    if (line->operand_count == 0) {
-        return config_new_development();
-    }
-    return load_config(line->operands, line->operand_count, CONFIG_FOR_SERVE);
-}
-
-static bool
-has_listener(const struct config *config)
-{
-    return config->listeners[LISTENER_AMQP].enabled || config->listeners[LISTENER_AMQPS].enabled;
-}
-
-/* A file that the environment names stands for one on the command line: in a container nobody
- * writes one. */
-static void
-take_file_of_environment(struct command_line *line, char **file)
-{
-    *file = getenv("BOURSE_CONFIG");
-    if (line->operand_count == 0 && *file != NULL && (*file)[0] != '\0') {
-        line->operands = file;
-        line->operand_count = 1;
-    }
-}
-
-/* NULL: what is wrong has been printed, and `*result_out` is the exit status. */
-static struct config *
-first_configuration(const struct command_line *line, const struct command_io *io, int *result_out)
-{
-    struct config *config = read_configuration(line);
-    load_print_report(config, io->err);
-    if (config->report.error_count > 0) {
-        fprintf(io->err, "bourse: not started: %zu error%s in the configuration\n",
-                config->report.error_count, config->report.error_count == 1 ? "" : "s");
-        *result_out = COMMAND_FAILED;
-    } else {
-        *result_out = apply_overrides(config, line, io);
-    }
-    if (*result_out == COMMAND_OK && !has_listener(config)) {
-        fputs("bourse: not started: the configuration has no amqp or amqps listener\n", io->err);
-        *result_out = COMMAND_FAILED;
-    }
-    if (*result_out != COMMAND_OK) {
-        config_free(&config);
-    }
-    return config;
 }
 
 static void
@@ -424,12 +233,12 @@ reload(struct server *server)
     }
     service_reloading(&server->service);
     close_if_open(server->reserve_fd);
-    struct config *config = read_configuration(server->line);
+    struct config *config = serve_read_configuration(server->line);
     log_report(server, config);
     if (config->report.error_count > 0) {
         refuse_reload(server, "the configuration has errors; everything stays as it was");
         config_free(&config);
-    } else if (apply_overrides(config, server->line, server->io) != COMMAND_OK) {
+    } else if (serve_apply_overrides(config, server->line, server->io) != COMMAND_OK) {
         refuse_reload(server, "an option of the command line does not fit the files any more");
         config_free(&config);
     } else {
@@ -456,7 +265,7 @@ handle_signal(struct server *server, uint32_t number)
         management_set_ready(server->management, false);
     }
     broker_stop(server->broker);
-    let_signals_end();
+    process_let_signals_end();
 }
 
 static void
@@ -555,6 +364,7 @@ run_broker(struct server *server, struct config *config)
     if (!has_tls(config)) {
         tls_library_leave_texts();
     }
+    service_starting(&server->service);
     bool is_built = build(server, config, why);
     config_free(&config);
     if (!is_built) {
@@ -583,7 +393,7 @@ serve_run(const struct command_line *given, const struct command_io *io)
     struct command_line with_file = *given;
     const struct command_line *line = &with_file;
     char *file;
-    take_file_of_environment(&with_file, &file);
+    serve_take_file_of_environment(&with_file, &file);
     struct server server = {
         .line = line,
         .io = io,
@@ -594,14 +404,14 @@ serve_run(const struct command_line *given, const struct command_io *io)
     };
     sigset_t signals;
     int result = COMMAND_OK;
-    keep_hangups();
-    harden_process();
-    return_large_blocks();
-    struct config *config = first_configuration(line, io, &result);
+    process_keep_hangups();
+    process_harden();
+    process_return_large_blocks();
+    struct config *config = serve_first_configuration(line, io, &result);
     if (config == NULL) {
         return result;
     }
-    block_signals(&signals); /* before there are threads, which inherit it */
+    process_block_signals(&signals); /* before there are threads, which inherit it */
     server.signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
     server.reserve_fd = open_reserve();
     if (server.signal_fd < 0 || server.reserve_fd < 0) {

@@ -3,21 +3,7 @@
 #ifndef BOURSE_CLI_SERVE_SERVE_H
 #define BOURSE_CLI_SERVE_SERVE_H
 
-#include "cli/command/command.h"
-
-enum {
-    SERVE_OPTION_DATA_DIR,
-    SERVE_OPTION_EPHEMERAL,
-    SERVE_OPTION_AMQP,
-    SERVE_OPTION_AMQPS,
-    SERVE_OPTION_HTTP,
-    SERVE_OPTION_HTTPS,
-    SERVE_OPTION_METRICS,
-    SERVE_OPTION_THREADS,
-    SERVE_OPTION_COUNT,
-};
-
-extern const struct command_option serve_options[SERVE_OPTION_COUNT];
+#include "cli/serve/serve_options.h"
 
 /* Prints what has to be said first and the line `bourse ready: amqp://ADDR:PORT ...` to io->out,
  * then runs until SIGTERM or SIGINT. The second one ends the process at once, with the signal's

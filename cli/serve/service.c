@@ -99,6 +99,12 @@ tell(const struct service *service, const char *text)
 }
 
 void
+service_starting(const struct service *service)
+{
+    tell(service, "STATUS=starting: reading what is in the data directory\n");
+}
+
+void
 service_ready(const struct service *service, const char *status)
 {
     char message[MESSAGE_SIZE];

@@ -25,6 +25,7 @@ void service_close(struct service *service);
 
 /* Each `status` is one line for a person. What cannot be sent is lost: nothing depends on it but
  * the manager's patience. */
+void service_starting(const struct service *service);
 void service_ready(const struct service *service, const char *status);
 void service_reloading(const struct service *service);
 void service_stopping(const struct service *service);

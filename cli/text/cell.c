@@ -75,6 +75,23 @@ cell_put_escaped(struct buffer *out, struct bytes text)
     }
 }
 
+void
+cell_print_lines(FILE *out, const char *text)
+{
+    struct buffer line;
+    buffer_init(&line);
+    while (*text != '\0') {
+        size_t size = strcspn(text, "\n");
+        buffer_clear(&line);
+        cell_put_escaped(&line, bytes_make(text, size));
+        text += size;
+        bool has_end = *text == '\n';
+        fprintf(out, "%.*s%s", BYTES_FORMAT(buffer_bytes(&line)), has_end ? "\n" : "");
+        text += has_end ? 1 : 0;
+    }
+    buffer_fini(&line);
+}
+
 static void
 put_dumped(struct buffer *out, const json_t *value)
 {

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/buffer.h"
 
@@ -40,5 +41,8 @@ void cell_put_raw(struct buffer *out, const json_t *value);
 /* Puts text in which control characters, and those that turn the direction of writing, are written
  * as \n, \t, \xNN or \u{NNNN}. */
 void cell_put_escaped(struct buffer *out, struct bytes text);
+
+/* Prints text of several lines in the same way; the ends of its lines stay. */
+void cell_print_lines(FILE *out, const char *text);
 
 #endif

@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "cli/files/load.h"
+#include "cli/text/cell.h"
 #include "cli/topology/report_formats.h"
 
 enum { CHECK_STRICT, CHECK_FORMAT };
@@ -38,13 +40,18 @@ print_summary(const struct config *config, FILE *out)
     const struct config_report *report = &config->report;
     size_t warnings = report->count + report->left_out - report->error_count;
     size_t addresses = count_addresses(config);
+    struct buffer vhost;
+    buffer_init(&vhost);
+    cell_put_escaped(&vhost, config->vhost);
     fprintf(out,
             "ok: vhost %.*s with %zu exchange%s, %zu queue%s, %zu binding%s, %zu user%s; %zu "
             "address%s to listen on; %zu warning%s\n",
-            BYTES_FORMAT(config->vhost), config->exchange_count, plural(config->exchange_count),
-            config->queue_count, plural(config->queue_count), config->binding_count,
-            plural(config->binding_count), config->user_count, plural(config->user_count),
-            addresses, addresses == 1 ? "" : "es", warnings, plural(warnings));
+            BYTES_FORMAT(buffer_bytes(&vhost)), config->exchange_count,
+            plural(config->exchange_count), config->queue_count, plural(config->queue_count),
+            config->binding_count, plural(config->binding_count), config->user_count,
+            plural(config->user_count), addresses, addresses == 1 ? "" : "es", warnings,
+            plural(warnings));
+    buffer_fini(&vhost);
 }
 
 static void

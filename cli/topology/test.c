@@ -9,6 +9,7 @@
 #include "broker/explain/explain_route.h"
 #include "cli/files/load.h"
 #include "cli/files/offline.h"
+#include "cli/text/cell.h"
 #include "cli/topology/test_file.h"
 
 enum { TEST_FORMAT, TEXT_SIZE = 320 };
@@ -118,8 +119,8 @@ judge(const struct explained_route *route, const struct test_case *test, struct 
         return;
     }
     if (route->is_refused) {
-        buffer_printf(why, "; it is refused: %u %s", route->refusal.reply_code,
-                      route->refusal.text);
+        buffer_printf(why, "; it is refused: %u ", route->refusal.reply_code);
+        cell_put_escaped(why, bytes_of(route->refusal.text));
         return;
     }
     if (test->outcome == TEST_IS_UNROUTABLE) {

@@ -201,7 +201,7 @@ static void
 read_text(struct reader *reader, struct test_file *file, const char *path, struct bytes text)
 {
     struct test_document document = {0};
-    const struct node *root = yaml_tree_parse(reader->report, path, text, NULL);
+    const struct node *root = yaml_tree_parse(reader->report, path, yaml_without_mark(text), NULL);
     if (root == NULL) {
         return;
     }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/output/output.h"
+#include "cli/text/cell.h"
 #include "cli/topology/topology_files.h"
 
 enum { HTTP_OK = 200, HTTP_CONFLICT = 409, HTTP_UNPROCESSABLE = 422, ANSWER_SIZE = 16 };
@@ -31,9 +32,9 @@ report_diagnostics(const json_t *answer, const struct command_io *io)
     const json_t *item;
     json_array_foreach(json_object_get(answer, "diagnostics"), at, item)
     {
-        fprintf(io->err, "%s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT ": %s: %s\n",
-                text_of(item, "file"), number_of(item, "line"), number_of(item, "column"),
-                text_of(item, "severity"), text_of(item, "text"));
+        command_note(io, "%s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT ": %s: %s",
+                     text_of(item, "file"), number_of(item, "line"), number_of(item, "column"),
+                     text_of(item, "severity"), text_of(item, "text"));
     }
     return command_error(
         io, COMMAND_FAILED,
@@ -96,7 +97,7 @@ topology_plan(struct client *client, json_t *body, const struct config *config, 
 void
 topology_print(const json_t *plan, FILE *out)
 {
-    fputs(text_of(plan, "text"), out);
+    cell_print_lines(out, text_of(plan, "text"));
 }
 
 json_int_t

@@ -135,10 +135,10 @@ say_kept(const struct config_user *user, const struct command_io *io)
 {
     bool has_one = user->password_hash != NULL || user->auth == AUTH_CERTIFICATE;
     if (user->password == NULL && !has_one) {
-        fprintf(io->err,
-                "bourse: warning: the password of user \"%.*s\" cannot be read here; the broker "
-                "keeps the one it knows\n",
-                BYTES_FORMAT(user->name));
+        command_note(io,
+                     "bourse: warning: the password of user \"%.*s\" cannot be read here; the "
+                     "broker keeps the one it knows",
+                     BYTES_FORMAT(user->name));
     }
 }
 

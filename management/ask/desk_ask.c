@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "management/ask/desk_ask.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "amqp/reply.h"
@@ -31,13 +30,6 @@ on_done(void *context, const struct desk_job *job)
     take(ask, job);
 }
 
-static void
-refuse(struct desk_ask *ask, uint16_t reply_code, const char *text)
-{
-    ask->refusal.reply_code = reply_code;
-    (void)snprintf(ask->refusal.reply_text, sizeof(ask->refusal.reply_text), "%s", text);
-}
-
 /* False: it is refused. */
 static bool
 begin(struct desk_ask *ask, struct core *core)
@@ -53,9 +45,10 @@ begin(struct desk_ask *ask, struct core *core)
     ask->order.context = ask;
     enum status status = desk_begin(core, queue, &ask->order, &ask->number);
     if (status != STATUS_OK) {
-        refuse(ask, REPLY_CONNECTION_FORCED,
-               status == STATUS_REJECTED ? "too many jobs of the desk are under way; try later"
-                                         : "there is no memory for it");
+        refusal_set_text(&ask->refusal, REPLY_CONNECTION_FORCED,
+                         status == STATUS_REJECTED
+                             ? "too many jobs of the desk are under way; try later"
+                             : "there is no memory for it");
     }
     return status == STATUS_OK;
 }

@@ -1,19 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "management/ask/operation.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
 #include "broker/topology/vhost.h"
-
-static void
-refuse(struct operation *operation, uint16_t reply_code, const char *text)
-{
-    operation->reply_code = reply_code;
-    (void)snprintf(operation->reply_text, sizeof(operation->reply_text), "%s", text);
-}
 
 static bool
 look_for(const struct operation *operation, struct core *core)
@@ -31,11 +23,8 @@ look_for(const struct operation *operation, struct core *core)
 static bool
 begin(struct operation *operation, struct core *core)
 {
-    const struct call *call = operation->ask.call;
-    struct fault fault;
-    operation->house = house_open(core, call_user_name(call), call_name(call, 0), &fault);
+    operation->house = caller_house_open(core, operation->ask.call, &operation->refusal);
     if (operation->house == NULL) {
-        refuse(operation, fault.reply_code, fault.text);
         return false;
     }
     operation->existed = operation->object != OPERATION_ON_NOTHING && look_for(operation, core);
@@ -59,13 +48,11 @@ count_in(const struct method *method)
 static void
 take_answer(struct operation *operation)
 {
-    const struct house_answer *answer = &operation->house->answer;
-    if (answer->reply_code != 0) {
-        refuse(operation, answer->reply_code, answer->reply_text);
-    } else if (operation->must_exist && !operation->existed) {
-        refuse(operation, REPLY_NOT_FOUND, "Not Found");
-    } else {
-        operation->message_count = count_in(&answer->method);
+    bool is_refused = caller_house_was_refused(operation->house, &operation->refusal);
+    if (!is_refused && operation->must_exist && !operation->existed) {
+        refusal_set_text(&operation->refusal, REPLY_NOT_FOUND, "Not Found");
+    } else if (!is_refused) {
+        operation->message_count = count_in(&operation->house->answer.method);
     }
     house_free(&operation->house);
 }

@@ -6,7 +6,7 @@
 #define BOURSE_MANAGEMENT_ASK_OPERATION_H
 
 #include "amqp/method.h"
-#include "broker/connections/house.h"
+#include "management/ask/caller_house.h"
 #include "management/http/call.h"
 
 enum operation_object { OPERATION_ON_NOTHING, OPERATION_ON_QUEUE, OPERATION_ON_EXCHANGE };
@@ -21,12 +21,11 @@ struct operation {
     enum operation_object object;
     struct bytes name;
     bool must_exist, existed;
-    /* It is done, or refused: reply_code is not 0 then. Answers the call. */
+    /* It is done, or refused: refusal.reply_code is not 0 then. Answers the call. */
     void (*answer)(struct call *call, const struct operation *operation);
 
     /* What came of it. */
-    uint16_t reply_code;
-    char reply_text[256];
+    struct refusal refusal;
     uint64_t message_count; /* of purge-ok, delete-ok */
     struct house *house;    /* owned; of the core while it is under way */
 };

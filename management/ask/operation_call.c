@@ -29,29 +29,29 @@ operation_new_on(const struct call *call, enum operation_object object, enum met
 static bool
 is_refused_by_condition(const struct call *call, const struct operation *operation)
 {
-    return operation->reply_code == REPLY_PRECONDITION_FAILED &&
+    return operation->refusal.reply_code == REPLY_PRECONDITION_FAILED &&
            (call_flag(call, "if-unused") || call_flag(call, "if-empty"));
 }
 
 void
 operation_answer_change(struct call *call, const struct operation *operation)
 {
-    if (operation->reply_code == 0) {
+    if (operation->refusal.reply_code == 0) {
         call_answer(call, 204);
     } else if (is_refused_by_condition(call, operation)) {
-        call_fail(call, 412, "%s", operation->reply_text);
+        call_fail(call, 412, "%s", operation->refusal.reply_text);
     } else {
-        call_fail_reply(call, operation->reply_code, operation->reply_text);
+        call_fail_reply(call, operation->refusal.reply_code, operation->refusal.reply_text);
     }
 }
 
 void
 operation_answer_put(struct call *call, const struct operation *operation)
 {
-    if (operation->reply_code == 0) {
+    if (operation->refusal.reply_code == 0) {
         call_answer(call, operation->existed ? 204 : 201);
     } else {
-        call_fail_reply(call, operation->reply_code, operation->reply_text);
+        call_fail_reply(call, operation->refusal.reply_code, operation->refusal.reply_text);
     }
 }
 

@@ -1,20 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "management/ask/queue_right.h"
 
-#include <stdio.h>
-
 #include "amqp/reply.h"
 #include "broker/topology/vhost.h"
 #include "broker/users/abilities.h"
-
-void
-refusal_set(struct refusal *refusal, const struct fault *fault)
-{
-    char text[REPLY_TEXT_SIZE];
-    struct bytes whole = reply_text(fault, text);
-    refusal->reply_code = fault->reply_code;
-    (void)snprintf(refusal->reply_text, sizeof(refusal->reply_text), "%.*s", BYTES_FORMAT(whole));
-}
 
 struct vhost *
 find_vhost_of(struct core *core, const struct call *call, struct refusal *refusal)

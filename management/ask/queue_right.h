@@ -8,15 +8,8 @@
 #define BOURSE_MANAGEMENT_ASK_QUEUE_RIGHT_H
 
 #include "broker/users/access.h"
+#include "management/ask/refusal.h"
 #include "management/http/call.h"
-
-/* What came of looking: all zero is nothing yet. */
-struct refusal {
-    uint16_t reply_code; /* 0: none */
-    char reply_text[256];
-};
-
-void refusal_set(struct refusal *refusal, const struct fault *fault);
 
 /* The vhost of the path's first name, and in it the queue of its second. NULL: `refusal` says why;
  * the right comes first, so that a 404 tells no stranger which names exist. */

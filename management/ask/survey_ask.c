@@ -26,7 +26,7 @@ free_ask(struct call_ask *call_ask)
     if (ask->fini != NULL) {
         ask->fini(ask);
     }
-    client_survey_fini(&ask->consumers);
+    client_survey_fini(&ask->others);
     queue_details_fini(&ask->details);
     free(ask);
 }

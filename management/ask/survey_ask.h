@@ -23,7 +23,7 @@ struct survey_ask {
         struct binding_survey bindings;
         struct rights_survey rights;
     };
-    struct client_survey consumers; /* of the channel that is looked at */
+    struct client_survey others; /* of a channel its consumers; of channels their connection */
     struct queue_details details;
     enum request_progress (*go_on)(struct survey_ask *ask, struct core *core, uint32_t *budget);
     void (*fini)(struct survey_ask *ask);                     /* NULL: nothing */

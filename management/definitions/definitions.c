@@ -14,11 +14,13 @@ definitions_init(struct definitions *definitions)
 {
     *definitions = (struct definitions){.users.count = 0};
     arena_init(&definitions->arena);
+    map_init(&definitions->vhost_places, 0);
 }
 
 void
 definitions_fini(struct definitions *definitions)
 {
+    map_fini(&definitions->vhost_places);
     arena_fini(&definitions->arena);
     *definitions = (struct definitions){.users.count = 0};
 }
@@ -62,9 +64,24 @@ definitions_warn(struct definitions *definitions, const char *format, ...)
     *definitions_add(definitions, &definitions->warnings) = arena_strdup(&definitions->arena, text);
 }
 
+static bool
+is_vhost_at(const struct definitions *definitions, size_t place, struct bytes name)
+{
+    return place < definitions->vhosts.count &&
+           bytes_equal(definitions->vhosts.items[place].name, name);
+}
+
+/* Who leaves some vhosts out has the others move: then they are looked for one by one. */
 struct definitions_vhost *
 definitions_find_vhost(const struct definitions *definitions, struct bytes name)
 {
+    const size_t *place = map_get(&definitions->vhost_places, name);
+    if (place == NULL) {
+        return NULL;
+    }
+    if (is_vhost_at(definitions, *place, name)) {
+        return &definitions->vhosts.items[*place];
+    }
     for (size_t i = 0; i < definitions->vhosts.count; i++) {
         if (bytes_equal(definitions->vhosts.items[i].name, name)) {
             return &definitions->vhosts.items[i];
@@ -84,6 +101,9 @@ definitions_put_vhost(struct definitions *definitions, struct bytes name)
             .connections_max = -1,
             .queues_max = -1,
         };
+        size_t *place = arena_alloc(&definitions->arena, sizeof(*place));
+        *place = definitions->vhosts.count - 1;
+        map_put(&definitions->vhost_places, vhost->name, place);
     }
     return vhost;
 }
@@ -112,4 +132,22 @@ definitions_hash_kind(struct bytes hash)
         return DEFINITIONS_SCRYPT;
     }
     return hash.size == SHA256_HASH_TEXT ? DEFINITIONS_SHA256 : DEFINITIONS_SHA512;
+}
+
+const char *
+definitions_hash_algorithm(enum definitions_hash kind)
+{
+    switch (kind) {
+    case DEFINITIONS_SCRYPT:
+        return "bourse_password_hashing_scrypt";
+    case DEFINITIONS_SHA512:
+        return "rabbit_password_hashing_sha512";
+    case DEFINITIONS_MD5:
+        return "rabbit_password_hashing_md5";
+    case DEFINITIONS_NO_HASH:
+    case DEFINITIONS_SHA256:
+    case DEFINITIONS_FOREIGN:
+        break;
+    }
+    return "rabbit_password_hashing_sha256";
 }

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "base/map.h"
 #include "config/config.h"
 
 #include <stdint.h>
@@ -94,6 +95,7 @@ struct definitions {
     struct arena arena; /* owns everything below */
     DEFINITIONS_LIST(struct definitions_user) users;
     DEFINITIONS_LIST(struct definitions_vhost) vhosts;
+    struct map vhost_places; /* size_t by name: where in `vhosts` it was put */
     DEFINITIONS_LIST(struct definitions_permission) permissions;
     DEFINITIONS_LIST(struct definitions_topic_permission) topic_permissions;
     DEFINITIONS_LIST(struct definitions_parameter) parameters;
@@ -127,5 +129,9 @@ struct definitions_vhost *definitions_put_vhost(struct definitions *definitions,
 
 /* What kind of password hash it is, by its form. */
 enum definitions_hash definitions_hash_kind(struct bytes hash);
+
+/* What RabbitMQ calls the algorithm of such a hash; its default where there is none that is known.
+ */
+const char *definitions_hash_algorithm(enum definitions_hash kind);
 
 #endif

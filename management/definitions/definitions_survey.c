@@ -243,8 +243,7 @@ add_binding(struct definitions_survey *survey, const struct vhost *vhost, struct
     struct route_target *target = binding->target;
     bool to_exchange = target->kind == ROUTE_TARGET_EXCHANGE;
     bool is_gone = target->kind == ROUTE_TARGET_GONE;
-    if (is_gone || (to_exchange ? !is_defined(exchange_of_target(target))
-                                : queue_of_target(target)->owner_link != 0)) {
+    if (is_gone || (!to_exchange && queue_of_target(target)->owner_link != 0)) {
         return;
     }
     struct bytes destination =

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a running broker has, as definitions, copied out in slices: one row of the budget for each
- * user, policy, exchange, queue and binding. Exclusive queues, internal exchanges, those that every
- * vhost has, and bindings to them are no definitions.
+ * user, policy, exchange, queue and binding. Exclusive queues with their bindings, and exchanges
+ * that every vhost has, are no definitions; what is bound from and to those is.
  *
  * Owner: the core thread, from the first step to the last. */
 #ifndef BOURSE_MANAGEMENT_DEFINITIONS_DEFINITIONS_SURVEY_H

@@ -18,14 +18,6 @@ write_limits(struct json_writer *json, const char *key, int64_t connections, con
     json_end_object(json);
 }
 
-static const char *const hash_names[] = {
-    [DEFINITIONS_NO_HASH] = "rabbit_password_hashing_sha256",
-    [DEFINITIONS_SCRYPT] = "bourse_password_hashing_scrypt",
-    [DEFINITIONS_SHA256] = "rabbit_password_hashing_sha256",
-    [DEFINITIONS_SHA512] = "rabbit_password_hashing_sha512",
-    [DEFINITIONS_MD5] = "rabbit_password_hashing_md5",
-};
-
 /* A hash that nobody here can check goes no further: its algorithm is not known. Nor does a
  * password of which there is no hash. */
 static void
@@ -36,7 +28,7 @@ write_user(struct json_writer *json, const struct definitions_user *user)
     json_begin_object(json);
     json_put_text(json, "name", user->name);
     json_put_text(json, "password_hash", kind == DEFINITIONS_NO_HASH ? bytes_of("") : user->hash);
-    json_put_string(json, "hashing_algorithm", hash_names[kind]);
+    json_put_string(json, "hashing_algorithm", definitions_hash_algorithm(kind));
     if (user->hash_kind == DEFINITIONS_FOREIGN) {
         json_put_string(json, "auth", "password"); /* without a hash it would mean a certificate */
     }

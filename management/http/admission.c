@@ -229,6 +229,17 @@ admission_begin_for(struct call *call, const struct call_user *user)
     call_ask(call, &admission->ask);
 }
 
+/* By a password, or as the house. */
+static void
+begin_login_call(struct call *call, const struct server_connection *connection,
+                 struct admission *admission)
+{
+    admission->peer = copy_peer(call, connection);
+    admission->ask.too_late = "the password was not checked in time: after failed logins the next "
+                              "one of that user, or from that address, waits up to 30 seconds";
+    call_ask(call, &admission->ask);
+}
+
 /* By the session of the console. False: there is none, or it was refused. */
 static bool
 begin_by_session(struct call *call, const struct server_connection *connection)
@@ -300,8 +311,7 @@ begin_sign_in(struct call *call, const struct server_connection *connection)
         admission_free(&admission->ask);
         return;
     }
-    admission->peer = copy_peer(call, connection);
-    call_ask(call, &admission->ask);
+    begin_login_call(call, connection, admission);
 }
 
 void
@@ -321,8 +331,7 @@ admission_begin(struct call *call, const struct server_connection *connection)
                                             &admission->password, &is_malformed);
     admission->is_house = connection->is_house && !has_credentials && !is_malformed;
     if (has_credentials || admission->is_house) {
-        admission->peer = copy_peer(call, connection);
-        call_ask(call, &admission->ask);
+        begin_login_call(call, connection, admission);
         return;
     }
     admission_free(&admission->ask);

@@ -15,8 +15,8 @@
 
 /* The life of a call ------------------------------------------------------------------------- */
 
-/* Decodes a part of the query to text of the call: "+" is a space there. NULL: it has an octet 0 or
- * a malformed escape. */
+/* Decodes a part of the query to text of the call: "+" is a space there, and an escape that is none
+ * stands for itself. NULL: it has an octet 0. */
 static char *
 decode_query(struct call *call, struct bytes part)
 {
@@ -40,8 +40,11 @@ read_parameter(struct call *call, struct bytes text)
         .name = decode_query(call, bytes_make(text.data, size)),
         .value = decode_query(call, value),
     };
-    if (size > 0 && parameter.name != NULL && parameter.value != NULL &&
-        call->query_count < CALL_QUERY_MAX) {
+    if (parameter.name == NULL || parameter.value == NULL) {
+        call->query_problem = "the query has an octet 0";
+    } else if (size > 0 && call->query_count == CALL_QUERY_MAX) {
+        call->query_problem = "the query has too many parameters";
+    } else if (size > 0) {
         call->query[call->query_count++] = parameter;
     }
 }
@@ -182,10 +185,16 @@ call_give_up(struct call *call)
 void
 call_time_out(struct call *call)
 {
-    call_fail(call, 503,
-              "the broker has not answered within %d seconds: its disk may be full or slow, and "
-              "what was asked may still be done",
-              call->connection->allowed_s);
+    if (call->under_way != NULL && call->under_way->too_late != NULL) {
+        call_add_header(call, "Retry-After", "30");
+        call_fail(call, 429, "%s", call->under_way->too_late);
+    } else {
+        call_fail(
+            call, 503,
+            "the broker has not answered within %d seconds: its disk may be full or slow, and "
+            "what was asked may still be done",
+            call->connection->allowed_s);
+    }
     call_give_up(call);
 }
 
@@ -386,7 +395,7 @@ error_of(int status)
     } errors[] = {
         {401, "not_authorized"},         {403, "forbidden"},           {404, "Object Not Found"},
         {405, "method_not_allowed"},     {412, "precondition_failed"}, {413, "too_large"},
-        {415, "unsupported_media_type"}, {503, "service_unavailable"},
+        {415, "unsupported_media_type"}, {429, "too_many_requests"},   {503, "service_unavailable"},
     };
     for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
         if (errors[i].status == status) {

@@ -46,6 +46,7 @@ struct call {
     uint32_t name_count;
     struct call_parameter query[CALL_QUERY_MAX];
     uint32_t query_count;
+    const char *query_problem; /* what could not be read of the query; NULL: nothing */
     struct bytes body;
     json_t *json;                     /* the body, if call_json was asked; owned */
     struct call_ask *under_way;       /* in the core; NULL: nothing */
@@ -61,6 +62,7 @@ struct call {
 struct call_ask {
     struct desk_request desk;
     struct call *call;
+    const char *too_late; /* what 429 says when the time is over first; NULL: it is 503 */
     /* The core is done; runs only while the client still waits, and not when the broker stops: that
      * is answered 503 without it. Answers, or asks again. */
     void (*then)(struct call *call, struct call_ask *ask);

@@ -123,6 +123,10 @@ http_check_head(struct evhttp_request *http, const struct http_head *head,
         *why_out = "the path is too long";
         return 414;
     }
+    if (strchr(uri, ' ') != NULL) { /* others may take what is behind it for the version */
+        *why_out = "a path has no spaces; they are written %20";
+        return 400;
+    }
     if (site != NULL ? strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0
                      : is_change(http) && http_is_of_other_origin(http)) {
         *why_out = "a page of another site may not ask";

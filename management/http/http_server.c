@@ -428,7 +428,11 @@ begin_call(struct server_connection *connection, struct evhttp_request *http,
     struct call *call = call_new(connection, http, match);
     connection->call = call;
     (void)event_add(connection->hang_up, NULL);
-    admission_begin(call, connection);
+    if (call->query_problem != NULL) {
+        call_fail(call, 400, "%s", call->query_problem);
+    } else {
+        admission_begin(call, connection);
+    }
     call_settle(call);
 }
 

@@ -36,11 +36,30 @@ is_too_deep(struct bytes text, size_t *at_out)
     return false;
 }
 
+/* Editors of another system put U+FEFF before what they save as UTF-8. */
+static struct bytes
+without_mark(struct bytes text)
+{
+    static const char MARK[] = "\xef\xbb\xbf";
+    size_t size = sizeof(MARK) - 1;
+    bool has_mark = text.size >= size && memcmp(text.data, MARK, size) == 0;
+    return has_mark ? bytes_make(text.data + size, text.size - size) : text;
+}
+
+/* jansson names a flag of its own there. */
+static const char *
+text_of_error(const json_error_t *error)
+{
+    return json_error_code(error) == json_error_null_character ? "\\u0000 is not allowed here"
+                                                               : error->text;
+}
+
 static json_t *
 read_with(struct bytes text, size_t flags, char why[static JSON_WHY_SIZE])
 {
     json_error_t error;
     size_t at = 0;
+    text = without_mark(text);
     if (is_too_deep(text, &at)) {
         (void)snprintf(why, JSON_WHY_SIZE,
                        "octet %zu: more than %d arrays and objects lie in one "
@@ -52,7 +71,7 @@ read_with(struct bytes text, size_t flags, char why[static JSON_WHY_SIZE])
         json_loadb((const char *)text.data, text.size, flags | JSON_REJECT_DUPLICATES, &error);
     if (json == NULL) {
         (void)snprintf(why, JSON_WHY_SIZE, "line %d, column %d: %s", error.line, error.column,
-                       error.text);
+                       text_of_error(&error));
     }
     return json;
 }

@@ -285,6 +285,16 @@ json_key(struct json_writer *json, const char *name)
 }
 
 void
+json_raw_key(struct json_writer *json, struct bytes name)
+{
+    begin_value(json);
+    buffer_put_u8(&json->out, '"');
+    buffer_put_bytes(&json->out, name);
+    buffer_put_bytes(&json->out, bytes_of("\":"));
+    json->needs_comma = false;
+}
+
+void
 json_put_text(struct json_writer *json, const char *name, struct bytes text)
 {
     json_key(json, name);
@@ -351,11 +361,65 @@ json_put_words(struct json_writer *json, const char *name, struct bytes words)
 
 /* Tables ------------------------------------------------------------------------------------- */
 
+enum { SEEN_WORDS = 64, WORD_BITS = 64, HEX_SIZE = 4, NAME_SIZE_MAX = UINT8_MAX * HEX_SIZE };
+
 /* A table or array that is being written. */
 struct table_level {
-    struct byte_reader rest;
+    struct byte_reader start, rest;
+    uint64_t seen[SEEN_WORDS]; /* of a table: a bit for hashes of names that were written */
     bool is_array;
 };
+
+/* What the name is in JSON, escapes aside. */
+static struct bytes
+shown_name(struct bytes name, uint8_t out[static NAME_SIZE_MAX])
+{
+    size_t size = 0;
+    while (name.size > 0) {
+        size_t taken = bytes_utf8_char(name);
+        bool is_shown = taken > 0 && name.data[0] != 0;
+        taken = is_shown ? taken : 1;
+        if (is_shown) {
+            memcpy(out + size, name.data, taken);
+            size += taken;
+        } else {
+            char text[HEX_SIZE + 1];
+            (void)snprintf(text, sizeof(text), "\\x%02x", (unsigned)name.data[0]);
+            memcpy(out + size, text, HEX_SIZE);
+            size += HEX_SIZE;
+        }
+        name = bytes_make(name.data + taken, name.size - taken);
+    }
+    return bytes_make(out, size);
+}
+
+/* Whether a field before the one of that name is shown as it is. */
+static bool
+stands_before(const struct table_level *level, struct bytes name, struct bytes shown)
+{
+    struct byte_reader reader = level->start;
+    struct table_value value;
+    struct bytes other;
+    uint8_t text[NAME_SIZE_MAX];
+    while (table_next(&reader, &other, &value) && other.data != name.data) {
+        if (bytes_equal(shown_name(other, text), shown)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_repeated(struct table_level *level, struct bytes name)
+{
+    uint8_t text[NAME_SIZE_MAX];
+    struct bytes shown = shown_name(name, text);
+    uint64_t place = bytes_hash(shown, 0) % (SEEN_WORDS * WORD_BITS);
+    uint64_t bit = UINT64_C(1) << place % WORD_BITS;
+    bool may_stand_before = (level->seen[place / WORD_BITS] & bit) != 0;
+    level->seen[place / WORD_BITS] |= bit;
+    return may_stand_before && stands_before(level, name, shown);
+}
 
 static void
 put_scalar(struct json_writer *json, const struct table_value *value)
@@ -390,13 +454,14 @@ put_scalar(struct json_writer *json, const struct table_value *value)
     }
 }
 
-static struct table_level
-level_of(const struct table_value *value)
+static void
+level_init(struct table_level *level, struct bytes body, bool is_array)
 {
-    return (struct table_level){
-        .rest = byte_reader_make(value->raw),
-        .is_array = table_value_class(value) == TABLE_CLASS_ARRAY,
-    };
+    level->start = level->rest = byte_reader_make(body);
+    level->is_array = is_array;
+    if (!is_array) {
+        memset(level->seen, 0, sizeof(level->seen));
+    }
 }
 
 /* The next value of a level, its key written; false at the end. */
@@ -407,9 +472,11 @@ next_of_level(struct json_writer *json, struct table_level *level, struct table_
     if (level->is_array) {
         return table_array_next(&level->rest, value);
     }
-    if (!table_next(&level->rest, &name, value)) {
-        return false;
-    }
+    do {
+        if (!table_next(&level->rest, &name, value)) {
+            return false;
+        }
+    } while (is_repeated(level, name));
     put_key(json, name);
     return true;
 }
@@ -423,9 +490,9 @@ open_level(struct json_writer *json, const struct table_level *level)
 void
 json_table(struct json_writer *json, struct bytes table)
 {
-    struct table_level levels[TABLE_DEPTH_MAX + 1];
+    UNINITIALIZED struct table_level levels[TABLE_DEPTH_MAX + 1];
     size_t depth = 1;
-    levels[0] = (struct table_level){.rest = byte_reader_make(table)};
+    level_init(&levels[0], table, false);
     open_level(json, &levels[0]);
     while (depth > 0) {
         struct table_level *level = &levels[depth - 1];
@@ -438,7 +505,7 @@ json_table(struct json_writer *json, struct bytes table)
         enum table_class class = table_value_class(&value);
         bool is_nested = class == TABLE_CLASS_ARRAY || class == TABLE_CLASS_TABLE;
         if (is_nested && depth < ARRAY_LEN(levels)) {
-            levels[depth] = level_of(&value);
+            level_init(&levels[depth], value.raw, class == TABLE_CLASS_ARRAY);
             open_level(json, &levels[depth++]);
         } else {
             put_scalar(json, &value);

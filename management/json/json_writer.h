@@ -32,6 +32,7 @@ void json_nil(struct json_writer *json);
 void json_raw(struct json_writer *json, struct bytes text); /* that is JSON already */
 
 void json_key(struct json_writer *json, const char *name);
+void json_raw_key(struct json_writer *json, struct bytes name); /* escaped already; no quotes */
 
 /* Members of an object. */
 void json_put_text(struct json_writer *json, const char *name, struct bytes text);
@@ -45,7 +46,9 @@ void json_put_null(struct json_writer *json, const char *name);
 /* The words of a text, as an array; commas and blanks stand between them. */
 void json_put_words(struct json_writer *json, const char *name, struct bytes words);
 
-/* A field table as RabbitMQ's API shows it: an object; times as seconds, octets as text. */
+/* A field table as RabbitMQ's API shows it: an object; times as seconds, octets as text. Of fields
+ * whose names are one in JSON only the first is written: it is the one that counts in a table, and
+ * there are readers (ours is one) that take no object with a name twice. */
 void json_table(struct json_writer *json, struct bytes table);
 
 #endif

@@ -17,9 +17,20 @@ letters_at(const struct long_view *view, uint32_t at)
     return &view->day[(first + at) % LONG_VIEW_QUARTERS];
 }
 
+/* Where the wall clock was set back nobody can say when it was what has not come yet. */
+static void
+forget_future(struct long_view *view, int64_t at_ms)
+{
+    while (view->day_count > 0 && letters_at(view, view->day_count - 1)->at_ms > at_ms) {
+        view->day_next = (view->day_next + LONG_VIEW_QUARTERS - 1) % LONG_VIEW_QUARTERS;
+        view->day_count--;
+    }
+}
+
 static void
 add_letters(struct long_view *view, int64_t at_ms, uint64_t count)
 {
+    forget_future(view, at_ms);
     view->letters = (struct long_view_letters){at_ms, count};
     if (view->day_count > 0 &&
         at_ms - letters_at(view, view->day_count - 1)->at_ms < LONG_VIEW_QUARTER_MS) {

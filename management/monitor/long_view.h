@@ -32,7 +32,8 @@ struct long_view {
     uint32_t day_count, day_next;
 };
 
-/* What is so at `at_ms`, not before what was told last. */
+/* What is so at `at_ms`, by the wall clock. When that was set back, what lies in its future is
+ * forgotten. */
 void long_view_add(struct long_view *view, int64_t at_ms, const struct store_flushes *flushes,
                    uint64_t dead_letters);
 

@@ -22,20 +22,26 @@ struct metric_totals {
     struct process_figures process;
     struct store_flushes flushes;
     uint64_t log_lines_dropped;
-    uint64_t reload_succeeded;  /* 1: the last reload did, or there was none */
-    uint64_t dead_lettered;     /* messages, for all reasons */
-    uint64_t logins;            /* succeeded and failed */
-    uint64_t topology_drift;    /* differences, at the last look */
-    uint64_t alarm_descriptors; /* 1: hardly a descriptor is left */
+    uint64_t reload_succeeded;        /* 1: the last reload did, or there was none */
+    uint64_t dead_lettered;           /* messages, for all reasons */
+    uint64_t logins;                  /* succeeded and failed */
+    uint64_t messages, message_bytes; /* ready and not acknowledged */
+    uint64_t topology_drift;          /* differences, at the last look */
+    uint64_t alarm_descriptors;       /* 1: hardly a descriptor is left */
 };
 
 /* Fills in what is not of the core; `measure` is borrowed. */
 void metrics_read_totals(struct management *management, const struct measure *measure,
                          struct metric_totals *totals_out);
 
-/* Totals that queues say of themselves on the same page are left out with `without_queues`. */
+/* What is wanted of the totals. */
+struct totals_style {
+    uint32_t sets;               /* of enum metric_set */
+    const char *rabbitmq_prefix; /* of RabbitMQ's names */
+    bool without_queues;         /* not what queues say of themselves on the same page */
+};
 void metrics_put_totals(struct buffer *out, struct management *management,
-                        const struct metric_totals *totals, uint32_t sets, bool without_queues);
+                        const struct metric_totals *totals, const struct totals_style *style);
 
 /* Who answers, on which endpoint ("aggregated", "per-object", "detailed"). `cluster_name` is what
  * somebody has named the cluster, as JSON has it; data NULL: nobody has. */

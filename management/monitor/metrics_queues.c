@@ -60,6 +60,9 @@ static const struct queue_metric metrics[] = {
     {"queue_consumer_utilisation", "queue_consumer_utilisation",
      "Part of about the last minute in which a consumer had room for a message; 0: no consumers",
      read_utilisation, 1000, FAMILY_QUEUE, METRIC_GAUGE},
+    {NULL, "queue_consumer_capacity",
+     "Part of about the last minute in which a consumer had room for a message; 0: no consumers",
+     read_utilisation, 1000, FAMILY_QUEUE, METRIC_GAUGE},
     {"queue_messages_ready_bytes", "queue_messages_ready_bytes",
      "Octets of bodies of messages that wait for a consumer", read_ready_bytes, 1, FAMILY_QUEUE,
      METRIC_GAUGE},
@@ -132,6 +135,7 @@ metrics_find_family(const char *name, uint32_t *families_out)
         {"node_persister_metrics", 0},
         {"queue_exchange_metrics", 0},
         {"ra_metrics", 0},
+        {"stream_consumer_metrics", 0},
         {"vhost_status", 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {

@@ -75,6 +75,8 @@ static const struct total totals[] = {
     {"consumers", "global_consumers", NULL, AMQP, "Consumers", MEASURED(consumers),
      .kind = METRIC_GAUGE},
     {NULL, "consumers", NULL, NULL, "Consumers", MEASURED(consumers), .kind = METRIC_GAUGE},
+    {NULL, "channel_consumers", NULL, NULL, "Consumers", MEASURED(consumers), .kind = METRIC_GAUGE},
+    {NULL, "queue_consumers", NULL, NULL, "Consumers", MEASURED(consumers), .kind = METRIC_GAUGE},
     {"connections_opened_total", "connections_opened_total", NULL, NULL, "Connections opened",
      MEASURED(counters.connections_opened)},
     {"connections_closed_total", "connections_closed_total", NULL, NULL, "Connections closed",
@@ -103,6 +105,13 @@ static const struct total totals[] = {
     {"messages_ready_bytes", "queue_messages_ready_bytes", NULL, NULL,
      "Octets of bodies of messages that wait for a consumer", MEASURED(ready_bytes),
      .kind = METRIC_GAUGE},
+    {"messages_unacknowledged_bytes", "queue_messages_unacked_bytes", NULL, NULL,
+     "Octets of bodies of messages that are not acknowledged", MEASURED(unacked_bytes),
+     .kind = METRIC_GAUGE},
+    {NULL, "queue_messages", NULL, NULL, "Messages, ready or not acknowledged", TOTAL(messages),
+     .kind = METRIC_GAUGE},
+    {NULL, "queue_messages_bytes", NULL, NULL, "Octets of bodies, ready or not acknowledged",
+     TOTAL(message_bytes), .kind = METRIC_GAUGE},
     {"messages_delayed", NULL, NULL, NULL, "Messages that come later",
      MEASURED(waiting[WAITING_DELAYED]), .kind = METRIC_GAUGE},
     {"retry_scheduled", NULL, NULL, NULL, "Messages that have failed and are tried again later",
@@ -159,6 +168,29 @@ static const struct total totals[] = {
      "Messages handed out again", MEASURED(counters.redelivered)},
     {"messages_acknowledged_total", "global_messages_acknowledged_total", NULL, CLASSIC,
      "Messages acknowledged", MEASURED(counters.acked)},
+    {NULL, "channel_messages_published_total", NULL, NULL, "Messages from publishers",
+     MEASURED(counters.published)},
+    {NULL, "channel_messages_confirmed_total", NULL, NULL, "Messages confirmed",
+     MEASURED(counters.confirmed)},
+    {NULL, "channel_messages_unroutable_dropped_total", NULL, NULL,
+     "Messages that reached no queue and were dropped", MEASURED(counters.unroutable_dropped)},
+    {NULL, "channel_messages_unroutable_returned_total", NULL, NULL,
+     "Messages that reached no queue and were returned", MEASURED(counters.unroutable_returned)},
+    {NULL, "channel_messages_delivered_ack_total", NULL, NULL,
+     "Messages to consumers that acknowledge", MEASURED(counters.delivered_by[DELIVERY_CONSUMED])},
+    {NULL, "channel_messages_delivered_total", NULL, NULL,
+     "Messages to consumers that do not acknowledge",
+     MEASURED(counters.delivered_by[DELIVERY_CONSUMED_FOR_GOOD])},
+    {NULL, "channel_get_ack_total", NULL, NULL, "Messages by basic.get, to be acknowledged",
+     MEASURED(counters.delivered_by[DELIVERY_GOT])},
+    {NULL, "channel_get_total", NULL, NULL, "Messages by basic.get, without acknowledgement",
+     MEASURED(counters.delivered_by[DELIVERY_GOT_FOR_GOOD])},
+    {NULL, "channel_get_empty_total", NULL, NULL, "Calls of basic.get that found nothing",
+     MEASURED(counters.get_empty)},
+    {NULL, "channel_messages_redelivered_total", NULL, NULL, "Messages handed out again",
+     MEASURED(counters.redelivered)},
+    {NULL, "channel_messages_acked_total", NULL, NULL, "Messages acknowledged",
+     MEASURED(counters.acked)},
     {"messages_expired_total", NULL, NULL, NULL, "Messages whose time to live was over",
      MEASURED(counters.expired)},
     {"deliveries_failed_total", NULL, NULL, NULL,
@@ -217,6 +249,8 @@ metrics_read_totals(struct management *management, const struct measure *measure
         .reload_succeeded = !atomic_load(&management->reload_has_failed),
         .topology_drift = drift_watch_total(monitor_drift(management->monitor)),
         .logins = measure->counters.logins_succeeded + measure->counters.logins_failed,
+        .messages = measure->ready + measure->unacked,
+        .message_bytes = measure->ready_bytes + measure->unacked_bytes,
     };
     process_read(&totals_out->process);
     totals_out->alarm_descriptors =
@@ -245,14 +279,13 @@ value_of(const struct total *total, const struct metric_totals *from)
 /* What is written ------------------------------------------------------------------------------ */
 
 static void
-put_total(struct buffer *out, const struct total *total, bool is_first, bool is_own, uint64_t value)
+put_total(struct buffer *out, const struct total *total, const char *rabbitmq_prefix,
+          uint64_t value)
 {
-    const char *prefix = is_own ? "bourse_" : "rabbitmq_";
-    const char *name = is_own ? total->own : total->rabbitmq;
-    if (is_first) {
-        metric_begin(out, prefix, name, total->kind, total->help);
-    }
-    metric_put_scaled(out, prefix, name, is_own ? total->own_labels : total->rabbitmq_labels, value,
+    bool is_own = rabbitmq_prefix == NULL;
+    metric_put_scaled(out, is_own ? "bourse_" : rabbitmq_prefix,
+                      is_own ? total->own : total->rabbitmq,
+                      is_own ? total->own_labels : total->rabbitmq_labels, value,
                       total->per_unit == 0 ? 1 : total->per_unit);
 }
 
@@ -262,16 +295,24 @@ is_of_queue(const char *name)
     return strncmp(name, "queue_", strlen("queue_")) == 0;
 }
 
+/* Without a prefix: our own names. */
 static void
-put_rows(struct buffer *out, const struct metric_totals *from, bool is_own, bool without_queues)
+put_rows(struct buffer *out, const struct metric_totals *from, const char *rabbitmq_prefix,
+         bool without_queues)
 {
     const char *last = "";
+    bool is_own = rabbitmq_prefix == NULL;
     for (size_t i = 0; i < ARRAY_LEN(totals); i++) {
         const char *name = is_own ? totals[i].own : totals[i].rabbitmq;
-        if (name != NULL && !(without_queues && is_of_queue(name))) {
-            put_total(out, &totals[i], strcmp(name, last) != 0, is_own, value_of(&totals[i], from));
-            last = name;
+        if (name == NULL || (without_queues && is_of_queue(name))) {
+            continue;
         }
+        if (strcmp(name, last) != 0) {
+            metric_begin(out, is_own ? "bourse_" : rabbitmq_prefix, name, totals[i].kind,
+                         totals[i].help);
+        }
+        put_total(out, &totals[i], rabbitmq_prefix, value_of(&totals[i], from));
+        last = name;
     }
 }
 
@@ -284,7 +325,7 @@ put_histogram(struct buffer *out, const char *prefix, const char *name, const ch
 }
 
 static void
-put_sizes(struct buffer *out, const struct measure *measure, uint32_t sets)
+put_sizes(struct buffer *out, const struct measure *measure, const struct totals_style *style)
 {
     static const char *const bounds[MESSAGE_SIZE_BUCKET_COUNT] = {
         "100.0", "1000.0", "10000.0", "100000.0", "1e+06", "1e+07", "5e+07", "1e+08", "+Inf",
@@ -295,11 +336,11 @@ put_sizes(struct buffer *out, const struct measure *measure, uint32_t sets)
                                      .sum = measure->counters.message_bytes,
                                      .per_unit = 1};
     static const char help[] = "Size of bodies of published messages";
-    if ((sets & METRICS_OWN) != 0) {
+    if ((style->sets & METRICS_OWN) != 0) {
         put_histogram(out, "bourse_", "message_size_bytes", NULL, help, &sizes);
     }
-    if ((sets & METRICS_RABBITMQ) != 0) {
-        put_histogram(out, "rabbitmq_", "message_size_bytes", AMQP, help, &sizes);
+    if ((style->sets & METRICS_RABBITMQ) != 0) {
+        put_histogram(out, style->rabbitmq_prefix, "message_size_bytes", AMQP, help, &sizes);
     }
 }
 
@@ -343,10 +384,10 @@ put_waits(struct buffer *out, const struct measure *measure)
     bounds[WAIT_BUCKET_COUNT - 1] = "+Inf";
     put_histogram(out, "bourse_", "message_wait_seconds", NULL,
                   "From a message's arrival in a queue to its acknowledgement",
-                  &(struct metric_histogram){.counts = measure->waits,
+                  &(struct metric_histogram){.counts = measure->waits.counts,
                                              .bounds = bounds,
                                              .count = WAIT_BUCKET_COUNT,
-                                             .sum = measure->wait_sum_ms,
+                                             .sum = measure->waits.sum_ms,
                                              .per_unit = 1000});
 }
 
@@ -447,17 +488,17 @@ metrics_put_identity(struct buffer *out, const struct management *management, co
 
 void
 metrics_put_totals(struct buffer *out, struct management *management,
-                   const struct metric_totals *from, uint32_t sets, bool without_queues)
+                   const struct metric_totals *from, const struct totals_style *style)
 {
-    put_sizes(out, from->measure, sets);
-    if ((sets & METRICS_OWN) != 0) {
-        put_rows(out, from, true, without_queues);
+    put_sizes(out, from->measure, style);
+    if ((style->sets & METRICS_OWN) != 0) {
+        put_rows(out, from, NULL, style->without_queues);
         put_times(out, from);
         put_waits(out, from->measure);
         put_certificates(out, management);
         put_alerts(out, from->measure);
     }
-    if ((sets & METRICS_RABBITMQ) != 0) {
-        put_rows(out, from, false, without_queues);
+    if ((style->sets & METRICS_RABBITMQ) != 0) {
+        put_rows(out, from, style->rabbitmq_prefix, style->without_queues);
     }
 }

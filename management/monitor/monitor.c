@@ -43,8 +43,7 @@ struct monitor {
     uint64_t tick;
     uint64_t next_tick;       /* of the next look */
     uint64_t next_queue_tick; /* of the next look at queues */
-    struct monitor_point points[MONITOR_POINTS];
-    uint32_t count, next;
+    struct point_ring points;
     struct core_counters before; /* at the last point */
     uint64_t before_uptime_ms;
     struct long_view long_view;
@@ -110,9 +109,11 @@ add_point(struct monitor *monitor, const struct measure *measure)
 {
     const struct core_counters *now = &measure->counters;
     const struct core_counters *before = &monitor->before;
-    uint64_t elapsed_ms = monitor->count == 0 ? 0 : measure->uptime_ms - monitor->before_uptime_ms;
-    monitor->points[monitor->next] = (struct monitor_point){
+    uint64_t elapsed_ms =
+        monitor->points.count == 0 ? 0 : measure->uptime_ms - monitor->before_uptime_ms;
+    const struct monitor_point point = {
         .at_ms = wall_ms(),
+        .uptime_ms = measure->uptime_ms,
         .published = rate(now->published, before->published, elapsed_ms),
         .confirmed = rate(now->confirmed, before->confirmed, elapsed_ms),
         .delivered = rate(now->delivered, before->delivered, elapsed_ms),
@@ -126,8 +127,7 @@ add_point(struct monitor *monitor, const struct measure *measure)
         .opened = now->connections_opened,
         .closed = now->connections_closed,
     };
-    monitor->next = (monitor->next + 1) % MONITOR_POINTS;
-    monitor->count += monitor->count < MONITOR_POINTS ? 1 : 0;
+    point_ring_add(&monitor->points, &point);
     monitor->before = *now;
     monitor->before_uptime_ms = measure->uptime_ms;
 }
@@ -147,11 +147,10 @@ monitor_long_view(const struct monitor *monitor)
     return &monitor->long_view;
 }
 
-const struct monitor_point *
-monitor_point_at(const struct monitor *monitor, uint32_t at)
+const struct point_ring *
+monitor_points(const struct monitor *monitor)
 {
-    uint32_t first = (monitor->next + MONITOR_POINTS - monitor->count) % MONITOR_POINTS;
-    return at < monitor->count ? &monitor->points[(first + at) % MONITOR_POINTS] : NULL;
+    return &monitor->points;
 }
 
 const struct monitor_queue_point *
@@ -159,26 +158,6 @@ monitor_queue_point_at(const struct monitor_queue *queue, uint32_t at)
 {
     uint32_t first = (queue->next + MONITOR_POINTS - queue->count) % MONITOR_POINTS;
     return at < queue->count ? &queue->points[(first + at) % MONITOR_POINTS] : NULL;
-}
-
-void
-monitor_read_churn(const struct monitor *monitor, uint64_t *opened_out, uint64_t *closed_out)
-{
-    enum { MINUTE_MS = 60 * 1000 };
-    struct monitor_point before = {.opened = 0}; /* a minute ago the broker was not there yet */
-    if (monitor->count == 0) {
-        return;
-    }
-    const struct monitor_point *last = monitor_point_at(monitor, monitor->count - 1);
-    for (uint32_t at = monitor->count; at > 0; at--) {
-        const struct monitor_point *point = monitor_point_at(monitor, at - 1);
-        if (last->at_ms - point->at_ms >= MINUTE_MS) {
-            before = *point;
-            break;
-        }
-    }
-    *opened_out = last->opened - before.opened;
-    *closed_out = last->closed - before.closed;
 }
 
 const struct drift_watch *

@@ -13,6 +13,7 @@
 #include "broker/survey/measure.h"
 #include "management/monitor/drift_watch.h"
 #include "management/monitor/long_view.h"
+#include "management/monitor/point_ring.h"
 
 struct management;
 
@@ -20,19 +21,10 @@ enum {
     MONITOR_INTERVAL_MS = 5000,
     MONITOR_QUEUE_TICKS = 6, /* a point of a queue every so many of the broker's */
     MONITOR_QUEUE_INTERVAL_MS = MONITOR_INTERVAL_MS * MONITOR_QUEUE_TICKS,
-    MONITOR_POINTS = 120, /* ten minutes of the broker, an hour of a queue */
     MONITOR_QUEUES_MAX = 64,
     MONITOR_PATIENCE_TICKS = 120, /* a queue nobody asks for is forgotten after so many */
     MONITOR_ALERT_TICKS = 6,      /* an alert is over when it was away for so many */
     MONITOR_MANY_QUEUES = 20000,
-};
-
-/* The broker at one time; rates a second since the point before. */
-struct monitor_point {
-    int64_t at_ms; /* since 1970 */
-    double published, confirmed, delivered, acked;
-    uint64_t ready, unacked, oldest_ready_ms, dead_letters, connections, memory_bytes;
-    uint64_t opened, closed; /* connections, since the broker began */
 };
 
 /* A queue at one time. */
@@ -59,12 +51,8 @@ struct monitor *monitor_new(struct management *management);
 /* What it has asked the core for has come back. */
 void monitor_free(struct monitor **monitor);
 
-/* The points of the broker, oldest first; `at` from 0 on. NULL behind the last. */
-const struct monitor_point *monitor_point_at(const struct monitor *monitor, uint32_t at);
-
-/* Connections that were opened and closed within a minute before the last point, or since the
- * broker began; nothing is written before there is one. */
-void monitor_read_churn(const struct monitor *monitor, uint64_t *opened_out, uint64_t *closed_out);
+/* The points of the broker. */
+const struct point_ring *monitor_points(const struct monitor *monitor);
 
 /* What has changed beside the configurations that were applied. */
 const struct drift_watch *monitor_drift(const struct monitor *monitor);

@@ -263,7 +263,7 @@ write_churn(struct json_writer *json, const struct monitor *monitor)
     char what[96];
     uint64_t opened = 0;
     uint64_t closed = 0;
-    monitor_read_churn(monitor, &opened, &closed);
+    point_ring_churn(monitor_points(monitor), &opened, &closed);
     if (opened >= CHURN_MAX && closed >= CHURN_MAX) {
         (void)snprintf(what, sizeof(what),
                        "%" PRIu64 " connections were opened within a minute, and %" PRIu64

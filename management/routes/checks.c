@@ -175,6 +175,13 @@ handle_check_port(struct call *call)
     write_port_missing(call, port);
 }
 
+/* Capital letters or not. */
+static bool
+is_called(struct bytes name, const char *text)
+{
+    return name.size == strlen(text) && strncasecmp((const char *)name.data, text, name.size) == 0;
+}
+
 /* The name of a listener's protocol; others are looked for as they are. */
 static struct bytes
 protocol_of(struct bytes asked)
@@ -185,7 +192,7 @@ protocol_of(struct bytes asked)
         {"management", "http"},
     };
     for (size_t i = 0; i < ARRAY_LEN(other_names); i++) {
-        if (bytes_equal_text(asked, other_names[i][0])) {
+        if (is_called(asked, other_names[i][0])) {
             return bytes_of(other_names[i][1]);
         }
     }
@@ -217,10 +224,10 @@ handle_check_protocol(struct call *call)
     struct listener_walk walk = {.broker_position = 0};
     struct listener_row row;
     while (listener_next(call->management, &walk, &row)) {
-        if (bytes_equal_text(protocol_of(protocol), row.protocol)) {
+        if (is_called(protocol_of(protocol), row.protocol)) {
             struct json_writer json;
             begin_verdict(&json, "ok");
-            json_put_text(&json, "protocol", protocol);
+            json_put_string(&json, "protocol", row.protocol);
             end_verdict(call, 200, &json);
             return;
         }

@@ -92,11 +92,43 @@ handle_connection(struct call *call)
     call_ask(call, &ask->ask);
 }
 
+/* A connection that is not there, or not to be seen, has no list of channels. */
+static void
+write_channels_of_connection(struct call *call, struct survey_ask *ask)
+{
+    if (ask->others.rows.count == 0) {
+        call_fail(call, 404, "Not Found");
+        return;
+    }
+    write_list(call, ask);
+}
+
+/* The connection, and then its channels. */
+static enum request_progress
+look_at_connection(struct survey_ask *ask, struct core *core, uint32_t *budget)
+{
+    if (ask->others.rows.count == 0) {
+        enum request_progress progress = client_survey_step(&ask->others, core, budget);
+        bool is_found = ask->others.rows.count > 0;
+        if (!is_found || *budget == 0) {
+            return is_found ? REQUEST_MORE : progress;
+        }
+    }
+    return client_survey_step(&ask->clients, core, budget);
+}
+
 void
 handle_channels_of_connection(struct call *call)
 {
-    struct survey_ask *ask = survey_ask_for_clients(call, SURVEY_CHANNELS, write_list);
+    struct survey_ask *ask =
+        survey_ask_for_clients(call, SURVEY_CHANNELS, write_channels_of_connection);
     ask->clients.connection = call_name(call, 0);
+    ask->others = (struct client_survey){
+        .viewer = ask->clients.viewer,
+        .kind = SURVEY_CONNECTIONS,
+        .connection = call_name(call, 0),
+    };
+    ask->go_on = look_at_connection;
     call_ask(call, &ask->ask);
 }
 
@@ -109,14 +141,14 @@ write_channel(struct call *call, struct survey_ask *ask)
         call_fail(call, 404, "Not Found");
         return;
     }
-    client_survey_sort(&ask->consumers);
+    client_survey_sort(&ask->others);
     json_init(&json);
     json_begin_object(&json);
     channel_write_members(&json, ask->clients.rows.rows[0], node);
     json_key(&json, "consumer_details");
     json_begin_array(&json);
-    for (uint32_t i = 0; i < ask->consumers.rows.count; i++) {
-        subscription_list_kind.write(&json, ask->consumers.rows.rows[i], node);
+    for (uint32_t i = 0; i < ask->others.rows.count; i++) {
+        subscription_list_kind.write(&json, ask->others.rows.rows[i], node);
     }
     json_end_array(&json);
     put_empty_array(&json, "publishes");
@@ -136,7 +168,7 @@ look_at_channel(struct survey_ask *ask, struct core *core, uint32_t *budget)
             return is_found ? REQUEST_MORE : progress;
         }
     }
-    return client_survey_step(&ask->consumers, core, budget);
+    return client_survey_step(&ask->others, core, budget);
 }
 
 void
@@ -144,7 +176,7 @@ handle_channel(struct call *call)
 {
     struct survey_ask *ask = survey_ask_for_clients(call, SURVEY_CHANNELS, write_channel);
     ask->clients.channel = call_name(call, 0);
-    ask->consumers = (struct client_survey){
+    ask->others = (struct client_survey){
         .viewer = ask->clients.viewer,
         .kind = SURVEY_CONSUMERS,
         .channel = call_name(call, 0),
@@ -265,9 +297,25 @@ closing_new(struct call *call)
     return closing;
 }
 
+/* It reaches a client in a frame, and the audit. False: the call is answered. */
+static bool
+check_reason(struct call *call)
+{
+    const char *given =
+        evhttp_find_header(evhttp_request_get_input_headers(call->http), "X-Reason");
+    if (given != NULL && !bytes_is_utf8(bytes_of(given))) {
+        call_fail(call, 400, "X-Reason is no UTF-8");
+        return false;
+    }
+    return true;
+}
+
 void
 handle_connection_close(struct call *call)
 {
+    if (!check_reason(call)) {
+        return;
+    }
     struct closing *closing = closing_new(call);
     closing->found.connection = call_name(call, 0);
     closing->must_exist = true;
@@ -277,6 +325,9 @@ handle_connection_close(struct call *call)
 void
 handle_connections_of_user_close(struct call *call)
 {
+    if (!check_reason(call)) {
+        return;
+    }
     struct closing *closing = closing_new(call);
     closing->found.user = call_name(call, 0);
     call_ask(call, &closing->ask);

@@ -122,10 +122,15 @@ find_text(struct call *call, struct bytes *out)
     return true;
 }
 
+/* In the log, and how many they are to who asks: the answer has no body. */
 static void
-log_warnings(const struct call *call, const struct definitions *definitions)
+tell_warnings(struct call *call, const struct definitions *definitions)
 {
     char text[600];
+    if (definitions->warnings.count > 0) {
+        (void)snprintf(text, sizeof(text), "%zu", definitions->warnings.count);
+        call_add_header(call, "X-Bourse-Left-Out", text);
+    }
     for (size_t i = 0; i < definitions->warnings.count; i++) {
         log_warn(call->management->log, "definitions.left_out", "text=%s",
                  log_escape(text, sizeof(text), bytes_of(definitions->warnings.items[i])));
@@ -150,7 +155,7 @@ handle_definitions_post(struct call *call)
         free_ask(&ask->ask);
         return;
     }
-    log_warnings(call, &ask->definitions);
+    tell_warnings(call, &ask->definitions);
     ask->apply.definitions = &ask->definitions;
     ask->apply.vhost = vhost;
     ask->apply.by = call_user_name(call);

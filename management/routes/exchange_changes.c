@@ -120,8 +120,8 @@ add_location(struct call *call, const struct operation *operation)
 static void
 answer_bind(struct call *call, const struct operation *operation)
 {
-    if (operation->reply_code != 0) {
-        call_fail_reply(call, operation->reply_code, operation->reply_text);
+    if (operation->refusal.reply_code != 0) {
+        call_fail_reply(call, operation->refusal.reply_code, operation->refusal.reply_text);
         return;
     }
     add_location(call, operation);

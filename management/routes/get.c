@@ -2,12 +2,12 @@
 /* Taking messages out of a queue, one basic.get after the other, and then settling all of them as
  * the caller wants it. To look without changing anything there is another way (docs/management.md).
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "broker/changes/audit.h"
 #include "broker/connections/house.h"
-#include "management/http/call.h"
+#include "management/ask/caller_house.h"
 #include "management/json/base64.h"
 #include "management/routes/handlers.h"
 #include "management/views/properties_json.h"
@@ -35,20 +35,12 @@ struct get_ask {
     uint32_t count, settled, capacity;
     uint64_t octets;
     struct arena arena; /* owned */
-    uint16_t reply_code;
-    char reply_text[256];
+    struct refusal refusal;
     bool has_all;
     bool has_no_memory; /* for one of them: all go back */
 };
 
 /* In the core -------------------------------------------------------------------------------- */
-
-static void
-refuse(struct get_ask *ask, uint16_t reply_code, const char *text)
-{
-    ask->reply_code = reply_code;
-    (void)snprintf(ask->reply_text, sizeof(ask->reply_text), "%s", text);
-}
 
 /* Whether there is memory for a copy; a body may have 128 MiB. */
 static bool
@@ -87,8 +79,7 @@ static void
 take_answer(struct get_ask *ask, uint32_t *budget)
 {
     const struct house_answer *answer = &ask->house->answer;
-    if (answer->reply_code != 0) {
-        refuse(ask, answer->reply_code, answer->reply_text);
+    if (caller_house_was_refused(ask->house, &ask->refusal)) {
         ask->has_all = true;
     } else if (answer->method.id == METHOD_BASIC_GET_OK) {
         uint32_t rows = (uint32_t)(answer->body.size / GET_OCTETS_PER_ROW) + 1;
@@ -139,18 +130,28 @@ settle_next(struct get_ask *ask)
 static bool
 has_to_settle(const struct get_ask *ask)
 {
-    return ask->reply_code == 0 && !ask->has_no_memory && ask->mode != GET_AND_RETURN &&
+    return ask->refusal.reply_code == 0 && !ask->has_no_memory && ask->mode != GET_AND_RETURN &&
            ask->settled < ask->count;
+}
+
+/* In one batch with the first that goes. */
+static void
+tell_audit(const struct get_ask *ask)
+{
+    bool is_rejected = ask->mode == GET_AND_REJECT;
+    if (ask->mode == GET_AND_TAKE || is_rejected) {
+        audit_method_again(ask->house->connection,
+                           &(struct audit_entry){.action = is_rejected ? AUDIT_REJECT : AUDIT_TAKE,
+                                                 .queue = call_name(ask->ask.call, 1),
+                                                 .done_count = ask->count});
+    }
 }
 
 static bool
 open_house(struct get_ask *ask, struct core *core)
 {
-    struct fault fault;
-    const struct call *call = ask->ask.call;
-    ask->house = house_open(core, call_user_name(call), call_name(call, 0), &fault);
+    ask->house = caller_house_open(core, ask->ask.call, &ask->refusal);
     if (ask->house == NULL) {
-        refuse(ask, fault.reply_code, fault.text);
         return false;
     }
     get_next(ask);
@@ -179,6 +180,9 @@ step(struct request *request, struct core *core, uint32_t *budget)
     while (has_to_settle(ask)) {
         if (*budget == 0) {
             return REQUEST_MORE;
+        }
+        if (ask->settled == 0) {
+            tell_audit(ask);
         }
         (*budget)--;
         settle_next(ask);
@@ -243,8 +247,8 @@ then(struct call *call, struct call_ask *call_ask)
 {
     const struct get_ask *ask = CONTAINER_OF(call_ask, struct get_ask, ask);
     struct json_writer json;
-    if (ask->reply_code != 0) {
-        call_fail_reply(call, ask->reply_code, ask->reply_text);
+    if (ask->refusal.reply_code != 0) {
+        call_fail_reply(call, ask->refusal.reply_code, ask->refusal.reply_text);
         return;
     }
     if (ask->has_no_memory) {

@@ -174,6 +174,9 @@ void handle_empty_list(struct call *call);
 void handle_version(struct call *call);
 void handle_feature_flags(struct call *call);
 void handle_login_attempts(struct call *call);
+void handle_login_sources(struct call *call);
+void handle_vhost_start(struct call *call);
+void handle_check_node(struct call *call);
 void handle_effective_config(struct call *call);
 /* checks.c */
 void handle_check_alarms(struct call *call);

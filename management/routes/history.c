@@ -55,11 +55,11 @@ write_point(struct json_writer *json, const struct monitor_point *point)
 void
 handle_history(struct call *call)
 {
-    const struct monitor *monitor = call->management->monitor;
+    const struct point_ring *points = monitor_points(call->management->monitor);
     struct json_writer json;
     begin_points(&json, MONITOR_INTERVAL_MS);
     const struct monitor_point *point;
-    for (uint32_t at = 0; (point = monitor_point_at(monitor, at)) != NULL; at++) {
+    for (uint32_t at = 0; (point = point_ring_at(points, at)) != NULL; at++) {
         write_point(&json, point);
     }
     answer_points(call, &json);

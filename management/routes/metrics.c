@@ -38,6 +38,13 @@ step(struct request *request, struct core *core, uint32_t *budget)
     return *budget == 0 ? REQUEST_MORE : queue_survey_step(&scrape->queues, core, budget);
 }
 
+/* So that what scrapes this besides /metrics has nothing twice. */
+static const char *
+rabbitmq_prefix(const struct scrape *scrape)
+{
+    return scrape->endpoint == ENDPOINT_DETAILED ? "rabbitmq_detailed_" : "rabbitmq_";
+}
+
 static void
 put_head(struct buffer *out, struct management *management, const struct scrape *scrape)
 {
@@ -47,8 +54,11 @@ put_head(struct buffer *out, struct management *management, const struct scrape 
                          scrape->cluster_name);
     if ((scrape->families & FAMILY_TOTALS) != 0) {
         metrics_read_totals(management, &scrape->measure, &totals);
-        metrics_put_totals(out, management, &totals, scrape->sets,
-                           scrape->endpoint != ENDPOINT_AGGREGATED);
+        metrics_put_totals(
+            out, management, &totals,
+            &(struct totals_style){.sets = scrape->sets,
+                                   .rabbitmq_prefix = rabbitmq_prefix(scrape),
+                                   .without_queues = scrape->endpoint != ENDPOINT_AGGREGATED});
     }
 }
 
@@ -83,11 +93,51 @@ send_piece(struct call *call)
     buffer_fini(&piece);
 }
 
+static uint32_t
+count_parameters(const struct call *call, const char *name)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < call->query_count; i++) {
+        count += strcmp(call->query[i].name, name) == 0 ? 1 : 0;
+    }
+    return count;
+}
+
+static bool
+is_asked_for(const struct call *call, const struct survey_queue *queue)
+{
+    const char *name = call_parameter(call, "queue");
+    for (uint32_t i = 0; i < call->query_count; i++) {
+        if (strcmp(call->query[i].name, "vhost") == 0 &&
+            bytes_equal_text(queue->vhost, call->query[i].value)) {
+            return name == NULL || bytes_equal_text(queue->name, name);
+        }
+    }
+    return false;
+}
+
+/* A survey is of one vhost or of all: of several, what nobody asked for is left out here. */
+static void
+leave_out_others(const struct call *call, struct scrape *scrape)
+{
+    uint32_t count = 0;
+    if (scrape->endpoint != ENDPOINT_DETAILED || count_parameters(call, "vhost") < 2) {
+        return;
+    }
+    for (uint32_t i = 0; i < scrape->queues.count; i++) {
+        if (is_asked_for(call, scrape->queues.rows[i])) {
+            scrape->queues.rows[count++] = scrape->queues.rows[i];
+        }
+    }
+    scrape->queues.count = count;
+}
+
 /* The survey passes to the answer. */
 static void
 stream_queues(struct call *call, struct scrape *scrape, struct buffer *head)
 {
     struct queue_stream *stream = xalloc(sizeof(*stream));
+    leave_out_others(call, scrape);
     queue_survey_sort(&scrape->queues);
     stream->queues = scrape->queues;
     scrape->queues = (struct queue_survey){0};
@@ -95,8 +145,7 @@ stream_queues(struct call *call, struct scrape *scrape, struct buffer *head)
         .queues = &stream->queues,
         .families = scrape->families,
         .sets = scrape->sets,
-        .rabbitmq_prefix =
-            scrape->endpoint == ENDPOINT_DETAILED ? "rabbitmq_detailed_" : "rabbitmq_",
+        .rabbitmq_prefix = rabbitmq_prefix(scrape),
     };
     call->state = stream;
     call->free_state = free_stream;
@@ -214,6 +263,10 @@ handle_metrics_in_detail(struct call *call)
     struct scrape *scrape = scrape_new(ENDPOINT_DETAILED, sets, families);
     const char *vhost = call_parameter(call, "vhost");
     const char *queue = call_parameter(call, "queue");
+    if (count_parameters(call, "vhost") > 1) {
+        call_ask(call, &scrape->ask);
+        return;
+    }
     if (queue != NULL && vhost == NULL) {
         vhost = "/";
     }

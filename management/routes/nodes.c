@@ -44,15 +44,25 @@ handle_nodes(struct call *call)
 
 /* By its own name, or by the one that a node of RabbitMQ has by default on this machine. */
 static bool
-is_this_node(const struct call *call)
+is_this_node(const struct call *call, struct bytes name)
 {
     static const char RABBIT[] = "rabbit@";
     static const size_t PREFIX = sizeof(RABBIT) - 1; /* as long as "bourse@" */
-    struct bytes name = call_name(call, 0);
     const char *node = call->management->node;
     return bytes_equal_text(name, node) ||
            (name.size > PREFIX && memcmp(name.data, RABBIT, PREFIX) == 0 &&
             bytes_equal_text(bytes_make(name.data + PREFIX, name.size - PREFIX), node + PREFIX));
+}
+
+/* Whether the path names this node; false: it is answered. */
+static bool
+check_node(struct call *call, uint32_t position)
+{
+    if (!is_this_node(call, call_name(call, position))) {
+        call_fail(call, 404, "Not Found: the only node is %s", call->management->node);
+        return false;
+    }
+    return true;
 }
 
 static void
@@ -67,11 +77,9 @@ write_node(struct call *call, struct survey_ask *ask)
 void
 handle_node(struct call *call)
 {
-    if (!is_this_node(call)) {
-        call_fail(call, 404, "Not Found: the only node is %s", call->management->node);
-        return;
+    if (check_node(call, 0)) {
+        call_ask(call, &survey_ask_for_core(call, write_node)->ask);
     }
-    call_ask(call, &survey_ask_for_core(call, write_node)->ask);
 }
 
 static void
@@ -86,11 +94,9 @@ write_memory(struct call *call, struct survey_ask *ask)
 void
 handle_node_memory(struct call *call)
 {
-    if (!is_this_node(call)) {
-        call_fail(call, 404, "Not Found: the only node is %s", call->management->node);
-        return;
+    if (check_node(call, 0)) {
+        call_ask(call, &survey_ask_for_core(call, write_memory)->ask);
     }
-    call_ask(call, &survey_ask_for_core(call, write_memory)->ask);
 }
 
 /* What it says of itself --------------------------------------------------------------------- */
@@ -170,11 +176,35 @@ write_attempts(struct call *call, struct survey_ask *ask)
 void
 handle_login_attempts(struct call *call)
 {
-    if (!is_this_node(call)) {
-        call_fail(call, 404, "Not Found: the only node is %s", call->management->node);
-        return;
+    if (check_node(call, 0)) {
+        call_ask(call, &survey_ask_for_core(call, write_attempts)->ask);
     }
-    call_ask(call, &survey_ask_for_core(call, write_attempts)->ask);
+}
+
+/* Addresses are not kept, as in RabbitMQ unless it is told to. */
+void
+handle_login_sources(struct call *call)
+{
+    if (check_node(call, 0)) {
+        handle_empty_list(call);
+    }
+}
+
+/* Every vhost that there is runs. */
+void
+handle_vhost_start(struct call *call)
+{
+    if (check_node(call, 1)) {
+        call_answer(call, 204);
+    }
+}
+
+void
+handle_check_node(struct call *call)
+{
+    if (check_node(call, 0)) {
+        handle_check_core(call);
+    }
 }
 
 void

@@ -29,6 +29,7 @@ struct parameter_row {
 struct parameters_ask {
     struct call_ask ask;
     struct rights_survey policies, limits;
+    bool is_lost;               /* the vhost that the path names is not there */
     struct parameter_row *rows; /* owned */
     uint32_t count;
 };
@@ -44,6 +45,8 @@ step(struct request *request, struct core *core, uint32_t *budget)
 {
     struct parameters_ask *ask = CONTAINER_OF(request, struct parameters_ask, ask.desk.request);
     const struct call *call = ask->ask.call;
+    ask->is_lost = call->name_count == 2 && ask->policies.viewer.sees_all &&
+                   core_find_vhost(core, call_name(call, 1)) == NULL;
     if (wants(call, OPERATOR_POLICY) &&
         rights_survey_step(&ask->policies, core, budget) == REQUEST_MORE) {
         return REQUEST_MORE;
@@ -130,6 +133,10 @@ then(struct call *call, struct call_ask *call_ask)
 {
     static const struct list_kind kind = {.name = name_of, .write = write_row};
     struct parameters_ask *ask = CONTAINER_OF(call_ask, struct parameters_ask, ask);
+    if (ask->is_lost) {
+        call_fail(call, 404, "Not Found");
+        return;
+    }
     gather(ask);
     if (call->name_count > 2) {
         answer_one(call, ask);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Publishing one message: mandatory, so that the caller hears whether a queue took it, and
  * confirmed, so that the answer means what it says. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "amqp/reply.h"
 #include "base/alloc.h"
 #include "broker/connections/house.h"
-#include "management/http/call.h"
+#include "management/ask/caller_house.h"
 #include "management/json/base64.h"
 #include "management/routes/handlers.h"
 #include "management/views/properties_json.h"
@@ -18,28 +17,17 @@ struct publish_ask {
     struct buffer properties;     /* owned */
     struct buffer body;           /* owned; of a payload that was base64 */
     struct house *house;          /* owned; of the core while it is under way */
-    uint16_t reply_code;
-    char reply_text[256];
+    struct refusal refusal;
     bool was_routed, was_refused;
 };
 
 /* In the core -------------------------------------------------------------------------------- */
 
-static void
-refuse(struct publish_ask *ask, uint16_t reply_code, const char *text)
-{
-    ask->reply_code = reply_code;
-    (void)snprintf(ask->reply_text, sizeof(ask->reply_text), "%s", text);
-}
-
 static bool
 begin(struct publish_ask *ask, struct core *core)
 {
-    struct fault fault;
-    const struct call *call = ask->ask.call;
-    ask->house = house_open(core, call_user_name(call), call_name(call, 0), &fault);
+    ask->house = caller_house_open(core, ask->ask.call, &ask->refusal);
     if (ask->house == NULL) {
-        refuse(ask, fault.reply_code, fault.text);
         return false;
     }
     house_publish(ask->house, &ask->message);
@@ -58,9 +46,7 @@ step(struct request *request, struct core *core, uint32_t *budget)
         return REQUEST_WAITING;
     }
     const struct house_answer *answer = &ask->house->answer;
-    if (answer->reply_code != 0) {
-        refuse(ask, answer->reply_code, answer->reply_text);
-    }
+    (void)caller_house_was_refused(ask->house, &ask->refusal);
     ask->was_routed = !answer->was_returned;
     ask->was_refused = answer->method.id == METHOD_BASIC_NACK;
     house_free(&ask->house);
@@ -82,12 +68,12 @@ then(struct call *call, struct call_ask *call_ask)
 {
     const struct publish_ask *ask = CONTAINER_OF(call_ask, struct publish_ask, ask);
     struct json_writer json;
-    if (ask->reply_code == REPLY_RESOURCE_ERROR) {
-        call_fail(call, 503, "%s", ask->reply_text);
+    if (ask->refusal.reply_code == REPLY_RESOURCE_ERROR) {
+        call_fail(call, 503, "%s", ask->refusal.reply_text);
         return;
     }
-    if (ask->reply_code != 0) {
-        call_fail_reply(call, ask->reply_code, ask->reply_text);
+    if (ask->refusal.reply_code != 0) {
+        call_fail_reply(call, ask->refusal.reply_code, ask->refusal.reply_text);
         return;
     }
     if (ask->was_refused) {
@@ -118,13 +104,13 @@ read_properties(struct call *call, const json_t *body, struct publish_ask *ask)
 {
     char why[JSON_WHY_SIZE];
     const json_t *properties = json_object_get(body, "properties");
-    if (properties == NULL || (!json_is_object(properties) && json_array_size(properties) != 0)) {
+    bool is_none = json_is_array(properties) && json_array_size(properties) == 0;
+    if (!json_is_object(properties) && !is_none) {
         call_fail(call, 400, "\"properties\" takes an object, {} for none");
         return false;
     }
     json_t *none = json_object();
-    bool is_good =
-        properties_read(json_is_object(properties) ? properties : none, &ask->properties, why);
+    bool is_good = properties_read(is_none ? none : properties, &ask->properties, why);
     json_decref(none);
     if (!is_good) {
         call_fail(call, 400, "\"properties\": %s", why);

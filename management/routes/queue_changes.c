@@ -82,7 +82,7 @@ static void
 answer_purged(struct call *call, const struct operation *operation)
 {
     struct json_writer json;
-    if (operation->reply_code != 0) {
+    if (operation->refusal.reply_code != 0) {
         operation_answer_change(call, operation);
         return;
     }

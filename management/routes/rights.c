@@ -13,18 +13,11 @@
 static void
 write_hash(struct json_writer *json, struct bytes hash)
 {
-    static const char *const names[] = {
-        [DEFINITIONS_NO_HASH] = "rabbit_password_hashing_sha256",
-        [DEFINITIONS_SCRYPT] = "bourse_password_hashing_scrypt",
-        [DEFINITIONS_SHA256] = "rabbit_password_hashing_sha256",
-        [DEFINITIONS_SHA512] = "rabbit_password_hashing_sha512",
-        [DEFINITIONS_FOREIGN] = "rabbit_password_hashing_sha256",
-    };
     enum definitions_hash kind =
         hash.data == NULL ? DEFINITIONS_NO_HASH : definitions_hash_kind(hash);
     bool is_shown = kind != DEFINITIONS_NO_HASH && kind != DEFINITIONS_FOREIGN;
     json_put_text(json, "password_hash", is_shown ? hash : bytes_make("", 0));
-    json_put_string(json, "hashing_algorithm", names[kind]);
+    json_put_string(json, "hashing_algorithm", definitions_hash_algorithm(kind));
 }
 
 static void
@@ -321,6 +314,40 @@ policy_write_body(struct json_writer *json, const struct survey_policy *policy)
     json_put_number(json, "priority", policy->priority);
 }
 
+/* The next key without an effect; false: there is no more. */
+static bool
+next_without_effect(const struct survey_policy *policy, struct byte_reader *reader,
+                    struct bytes *key_out)
+{
+    struct table_value value;
+    while (table_next(reader, key_out, &value)) {
+        if (policy_does_nothing_by(policy->target, *key_out)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is accepted for the sake of others' definitions is to be seen as that. */
+static void
+write_without_effect(struct json_writer *json, const struct survey_policy *policy)
+{
+    struct byte_reader reader = byte_reader_make(policy->definition);
+    struct bytes key;
+    if (!next_without_effect(policy, &reader, &key)) {
+        return;
+    }
+    json_key(json, "bourse");
+    json_begin_object(json);
+    json_key(json, "without_effect");
+    json_begin_array(json);
+    do {
+        json_text(json, key);
+    } while (next_without_effect(policy, &reader, &key));
+    json_end_array(json);
+    json_end_object(json);
+}
+
 static void
 write_policy(struct json_writer *json, const void *row, const void *context)
 {
@@ -330,6 +357,7 @@ write_policy(struct json_writer *json, const void *row, const void *context)
     json_put_text(json, "vhost", policy->vhost);
     json_put_text(json, "name", policy->name);
     policy_write_body(json, policy);
+    write_without_effect(json, policy);
     json_end_object(json);
 }
 

@@ -6,6 +6,7 @@
 #include "amqp/reply.h"
 #include "broker/connections/house.h"
 #include "broker/topology/vhost.h"
+#include "management/ask/caller_house.h"
 #include "management/http/call.h"
 #include "management/routes/handlers.h"
 #include "management/views/queue_json.h"
@@ -18,18 +19,10 @@ struct unbind_ask {
     struct buffer routing_key; /* of the one that was found; owned */
     struct buffer arguments;   /* the same */
     struct house *house;       /* owned; of the core while it is under way */
-    uint16_t reply_code;
-    char reply_text[256];
+    struct refusal refusal;
 };
 
 /* Finding ------------------------------------------------------------------------------------ */
-
-static void
-refuse(struct unbind_ask *ask, uint16_t reply_code, const char *text)
-{
-    ask->reply_code = reply_code;
-    (void)snprintf(ask->reply_text, sizeof(ask->reply_text), "%s", text);
-}
 
 struct ends {
     struct exchange *source;
@@ -152,16 +145,13 @@ fill_unbind(const struct unbind_ask *ask, struct method *method)
 static enum request_progress
 begin_unbind(struct unbind_ask *ask, struct core *core)
 {
-    const struct call *call = ask->ask.call;
-    struct fault fault;
     struct method method;
     if (ask->routing_key.failed || ask->arguments.failed) {
-        refuse(ask, REPLY_RESOURCE_ERROR, "no memory");
+        refusal_set_text(&ask->refusal, REPLY_RESOURCE_ERROR, "no memory");
         return REQUEST_DONE;
     }
-    ask->house = house_open(core, call_user_name(call), call_name(call, 0), &fault);
+    ask->house = caller_house_open(core, ask->ask.call, &ask->refusal);
     if (ask->house == NULL) {
-        refuse(ask, fault.reply_code, fault.text);
         return REQUEST_DONE;
     }
     fill_unbind(ask, &method);
@@ -185,7 +175,7 @@ look(struct unbind_ask *ask, struct core *core, uint32_t *budget)
     if (!is_end) {
         return REQUEST_MORE;
     }
-    refuse(ask, REPLY_NOT_FOUND, "Not Found");
+    refusal_set_text(&ask->refusal, REPLY_NOT_FOUND, "Not Found");
     return REQUEST_DONE;
 }
 
@@ -202,9 +192,7 @@ step(struct request *request, struct core *core, uint32_t *budget)
     if (!house_is_answered(ask->house)) {
         return REQUEST_WAITING;
     }
-    if (ask->house->answer.reply_code != 0) {
-        refuse(ask, ask->house->answer.reply_code, ask->house->answer.reply_text);
-    }
+    (void)caller_house_was_refused(ask->house, &ask->refusal);
     house_free(&ask->house);
     return REQUEST_DONE;
 }
@@ -220,10 +208,10 @@ static void
 then(struct call *call, struct call_ask *call_ask)
 {
     const struct unbind_ask *ask = CONTAINER_OF(call_ask, struct unbind_ask, ask);
-    if (ask->reply_code == 0) {
+    if (ask->refusal.reply_code == 0) {
         call_answer(call, 204);
     } else {
-        call_fail_reply(call, ask->reply_code, ask->reply_text);
+        call_fail_reply(call, ask->refusal.reply_code, ask->refusal.reply_text);
     }
 }
 

@@ -9,10 +9,54 @@ static const char NO_VHOST_OR_USER[] = "vhost_or_user_not_found";
 
 /* Users -------------------------------------------------------------------------------------- */
 
+static const char *const user_limits[] = {"max-connections", "max-channels"};
+
+enum { LIMIT_NOT_SAID = INT32_MIN };
+
+/* Limits that are not said stay as they are. */
 static enum change_outcome
 run_put_user(struct change_ask *ask, struct change *change)
 {
-    return change_put_user(change, &ask->user);
+    enum change_outcome outcome = change_put_user(change, &ask->user);
+    for (size_t i = 0; outcome <= CHANGE_MADE && i < ARRAY_LEN(user_limits); i++) {
+        if (ask->limits[i] != LIMIT_NOT_SAID &&
+            change_limit_user(change, ask->user.name, bytes_of(user_limits[i]), ask->limits[i]) !=
+                CHANGE_DONE) {
+            return CHANGE_REFUSED;
+        }
+    }
+    return outcome;
+}
+
+/* "limits" of a user, as in definitions; what is negative is no limit. */
+static bool
+read_limits(struct call *call, const json_t *body, struct change_ask *ask)
+{
+    json_t *limits = json_object_get(body, "limits");
+    const char *name;
+    json_t *value;
+    if (limits != NULL && !json_is_null(limits) && !json_is_object(limits)) {
+        call_fail(call, 400, "\"limits\" takes an object");
+        return false;
+    }
+    json_object_foreach(limits, name, value)
+    {
+        if (strcmp(name, user_limits[0]) != 0 && strcmp(name, user_limits[1]) != 0) {
+            call_fail(call, 400, "a user has no limit \"%.100s\"; it has \"%s\" and \"%s\"", name,
+                      user_limits[0], user_limits[1]);
+            return false;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(user_limits); i++) {
+        ask->limits[i] = LIMIT_NOT_SAID;
+        if (limits != NULL && !call_may_integer(call, limits, user_limits[i], LIMIT_NOT_SAID + 1,
+                                                INT32_MAX, &ask->limits[i])) {
+            return false;
+        }
+        bool is_lifted = ask->limits[i] < 0 && ask->limits[i] != LIMIT_NOT_SAID;
+        ask->limits[i] = is_lifted ? -1 : ask->limits[i];
+    }
+    return true;
 }
 
 /* The hash is in a form that is known, and in the one that its algorithm has, if that is said. */
@@ -77,7 +121,8 @@ static bool
 read_user(struct call *call, struct change_ask *ask)
 {
     const json_t *body = call_json(call);
-    return read_tags(call, body, ask) && read_credentials(call, body, ask);
+    return read_tags(call, body, ask) && read_credentials(call, body, ask) &&
+           read_limits(call, body, ask);
 }
 
 void
@@ -203,14 +248,21 @@ static bool
 read_topic(struct call *call, struct change_ask *ask)
 {
     const json_t *body = call_json(call);
-    const char *exchange;
+    const char *exchange = NULL;
+    bool is_in_path = call->name_count > 2;
     ask->not_found = NO_VHOST_OR_USER;
-    if (body == NULL || !call_need_text(call, body, "exchange", &exchange) ||
+    if (body == NULL ||
+        !(is_in_path ? call_may_text(call, body, "exchange", &exchange)
+                     : call_need_text(call, body, "exchange", &exchange)) ||
         !call_need_text(call, body, "write", &ask->topic.write) ||
         !call_need_text(call, body, "read", &ask->topic.read)) {
         return false;
     }
-    ask->topic.exchange = bytes_of(exchange);
+    if (is_in_path && exchange != NULL && !bytes_equal_text(call_name(call, 2), exchange)) {
+        call_fail(call, 400, "\"exchange\" is another one than in the path");
+        return false;
+    }
+    ask->topic.exchange = is_in_path ? call_name(call, 2) : bytes_of(exchange);
     return true;
 }
 
@@ -259,7 +311,8 @@ read_limit(struct call *call, struct change_ask *ask)
     if (body == NULL) {
         return false;
     }
-    if (json_object_get(body, "value") == NULL) {
+    const json_t *value = json_object_get(body, "value");
+    if (value == NULL || json_is_null(value)) {
         call_fail(call, 400, "\"value\" is missing");
         return false;
     }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Virtual hosts and policies. */
+#include <stdio.h>
+
 #include "amqp/table.h"
 #include "management/ask/change_ask.h"
 #include "management/routes/handlers.h"
@@ -91,6 +93,30 @@ run_put_policy(struct change_ask *ask, struct change *change)
     return change_put_policy(change, call_name(ask->ask.call, 0), &ask->policy);
 }
 
+/* Keys that are taken and do nothing, in a header: the answer has no body. Names that no policy has
+ * are refused in the core, and are not among them. */
+static void
+warn_of_effect(struct call *call, const json_t *body, const struct change_ask *ask)
+{
+    char text[512];
+    size_t used = 0;
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(body, "definition"), name, value)
+    {
+        if (policy_key_is_without_effect(bytes_of(name)) && used < sizeof(text)) {
+            int size =
+                snprintf(text + used, sizeof(text) - used, "%s%s", used == 0 ? "" : ", ", name);
+            used += size > 0 ? (size_t)size : 0;
+        }
+    }
+    if (ask->policy.target == POLICY_FOR_STREAMS) {
+        call_add_header(call, "X-Bourse-Without-Effect", "there are no streams");
+    } else if (used > 0) {
+        call_add_header(call, "X-Bourse-Without-Effect", text);
+    }
+}
+
 static bool
 read_definition(struct call *call, const json_t *body, struct change_ask *ask)
 {
@@ -161,7 +187,11 @@ read_policy(struct call *call, struct change_ask *ask, enum policy_kind kind)
     const json_t *body = call_json(call);
     ask->policy.kind = kind;
     ask->policy.name = call_name(call, 1);
-    return body != NULL && policy_read_body(call, body, ask);
+    bool is_good = body != NULL && policy_read_body(call, body, ask);
+    if (is_good) {
+        warn_of_effect(call, body, ask);
+    }
+    return is_good;
 }
 
 static void

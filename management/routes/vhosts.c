@@ -108,6 +108,12 @@ write_vhost(struct json_writer *json, const void *row, const void *context)
     json_end_object(json);
 }
 
+static int
+compare_rows(const void *a, const void *b)
+{
+    return compare_name(*(const void *const *)a, *(const void *const *)b);
+}
+
 static const struct list_column vhost_columns[] = {{"name", compare_name}};
 
 static void
@@ -122,8 +128,9 @@ write_list(struct call *call, struct survey_ask *ask)
     };
     const void **rows = xalloc((ask->vhosts.count + 1) * sizeof(*rows));
     for (uint32_t i = 0; i < ask->vhosts.count; i++) {
-        rows[i] = &ask->vhosts.rows[ask->vhosts.count - 1 - i];
+        rows[i] = &ask->vhosts.rows[i];
     }
+    qsort((void *)rows, ask->vhosts.count, sizeof(*rows), compare_rows);
     list_answer(call, &kind, rows, ask->vhosts.count);
     free((void *)rows);
 }

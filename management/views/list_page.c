@@ -8,7 +8,10 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/clock.h"
 #include "broker/names/expression.h"
+
+enum { MATCH_MS_MAX = 500 };
 
 /* What the query asks for. */
 struct list_request {
@@ -54,6 +57,20 @@ find_column(const struct list_kind *kind, const char *name)
     return NULL;
 }
 
+/* Each is looked at for each member of each row. False: it was answered. */
+static bool
+check_columns(struct call *call, const char *columns)
+{
+    size_t count = 1;
+    for (; columns != NULL && *columns != '\0'; columns++) {
+        count += *columns == ',' ? 1 : 0;
+    }
+    if (count > LIST_COLUMNS_MAX) {
+        call_fail(call, 400, "\"columns\" names more than %d", LIST_COLUMNS_MAX);
+    }
+    return count <= LIST_COLUMNS_MAX;
+}
+
 static bool
 read_request(struct call *call, const struct list_kind *kind, struct list_request *request)
 {
@@ -67,7 +84,8 @@ read_request(struct call *call, const struct list_kind *kind, struct list_reques
         .is_reverse = call_flag(call, "sort_reverse"),
     };
     return read_number(call, "page", PAGE_MAX, &request->page) &&
-           read_number(call, "page_size", PAGE_SIZE_MAX, &request->page_size);
+           read_number(call, "page_size", PAGE_SIZE_MAX, &request->page_size) &&
+           check_columns(call, request->columns);
 }
 
 /* Filtering ---------------------------------------------------------------------------------- */
@@ -103,13 +121,26 @@ filter_by_part(const struct list_kind *kind, const char *part, const void **rows
     return kept;
 }
 
-/* SIZE_MAX: the expression ran into a limit. */
+static uint64_t
+now_ms(void)
+{
+    struct clock_source clock = clock_system();
+    return clock.read(clock.context).monotonic_ms;
+}
+
+/* SIZE_MAX: the expression ran into a limit, or all of it took too long: names that are each just
+ * under the limit would keep everybody else waiting. */
 static size_t
 keep_matches(const struct list_kind *kind, const struct expression *expression,
              const struct expression_runner *runner, const void **rows, size_t count)
 {
+    enum { LOOK_EVERY = 64 };
     size_t kept = 0;
+    uint64_t end_ms = now_ms() + MATCH_MS_MAX;
     for (size_t i = 0; i < count; i++) {
+        if (i % LOOK_EVERY == 0 && now_ms() > end_ms) {
+            return SIZE_MAX;
+        }
         switch (expression_match(expression, runner, kind->name(rows[i]))) {
         case EXPRESSION_MATCHES:
             rows[kept++] = rows[i];
@@ -184,10 +215,23 @@ compare_rows(const void *a, const void *b, void *context)
 }
 
 static void
+reverse(const void **rows, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        const void *row = rows[i];
+        rows[i] = rows[count - 1 - i];
+        rows[count - 1 - i] = row;
+    }
+}
+
+/* By names, which is their order already, unless something else is asked for. */
+static void
 sort(const struct list_request *request, const void **rows, size_t count)
 {
     if (request->sort != NULL && count > 1) {
         qsort_r((void *)rows, count, sizeof(*rows), compare_rows, (void *)request);
+    } else if (request->is_reverse) {
+        reverse(rows, count);
     }
 }
 
@@ -222,7 +266,7 @@ write_rows(struct json_writer *json, const struct list_kind *kind,
 static size_t
 pages_of(const struct list_request *request, size_t count)
 {
-    return count == 0 ? 1 : (count + request->page_size - 1) / request->page_size;
+    return (count + request->page_size - 1) / request->page_size;
 }
 
 static void
@@ -422,12 +466,11 @@ next_member(struct column_level *level, struct column_path *path, struct bytes *
     return true;
 }
 
+/* The name is JSON already, whatever a client called what it declared. */
 static void
 put_member(struct json_writer *out, struct bytes name, struct bytes value)
 {
-    char key[COLUMN_PATH_SIZE];
-    (void)snprintf(key, sizeof(key), "%.*s", BYTES_FORMAT(name));
-    json_key(out, key);
+    json_raw_key(out, name);
     if (value.data != NULL) {
         json_raw(out, value);
     }

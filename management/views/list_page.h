@@ -7,7 +7,7 @@
 
 #include "management/http/call.h"
 
-enum { PAGE_SIZE_DEFAULT = 100, PAGE_SIZE_MAX = 500 };
+enum { PAGE_SIZE_DEFAULT = 100, PAGE_SIZE_MAX = 500, LIST_COLUMNS_MAX = 128 };
 
 /* One thing that rows can be sorted by. */
 struct list_column {
@@ -27,8 +27,8 @@ struct list_kind {
 
 /* Answers the call with those of the rows that were asked for: an array, or with `page` an object
  * {items, page, page_size, page_count, item_count, filtered_count, total_count}. The order of
- * `rows` is changed. 400 for a page that is no number from 1 on, a page_size above 500, an
- * expression that does not compile or takes too long. */
+ * `rows` is changed. 400 for a page that is no number from 1 on, a page_size above 500, more
+ * than LIST_COLUMNS_MAX columns, an expression that does not compile or takes too long. */
 void list_answer(struct call *call, const struct list_kind *kind, const void **rows, size_t count);
 
 /* The same in two steps, for rows that are read whole once it is known which ones are wanted. */

@@ -116,6 +116,8 @@ write_consumers(struct json_writer *json, const struct survey_queue *queue)
         json_key(json, "owner_pid_details");
         json_begin_object(json);
         json_put_text(json, "name", queue->owner);
+        json_put_text(json, "peer_host", queue->owner_host);
+        json_put_unsigned(json, "peer_port", queue->owner_port);
         json_end_object(json);
     }
 }

@@ -81,6 +81,41 @@ def test_purged_and_deleted_messages_are_counted(api):
     assert (entry["action"], entry["queue"], entry["done_count"]) == ("queue_deleted", "mine", 1)
 
 
+def get(api, mode, count=10):
+    return api.post("/api/queues/%2F/mine/get", {"ackmode": mode, "count": count, "encoding": "auto"})
+
+
+# Who has taken messages out is asked when they are missed. What only looks, and finds nothing, is no entry.
+def test_messages_that_are_taken_out_by_get(api):
+    api.put("/api/queues/%2F/mine", {})
+    for _ in range(5):
+        publish(api, "mine")
+    assert told(api, lambda: get(api, "ack_requeue_true")) == []
+    assert told(api, lambda: get(api, "reject_requeue_true")) == []
+    entry = only(api, lambda: get(api, "ack_requeue_false", 2))
+    assert (entry["action"], entry["vhost"], entry["queue"], entry["done_count"]) == ("take", "/", "mine", 2)
+    entry = only(api, lambda: get(api, "reject_requeue_false"))
+    assert (entry["action"], entry["queue"], entry["done_count"]) == ("reject", "mine", 3)
+    assert told(api, lambda: get(api, "ack_requeue_false")) == []
+
+
+# A tool that takes one message after the other would push all else out.
+def test_what_is_taken_again_and_again_is_one_entry(api):
+    api.put("/api/queues/%2F/mine", {})
+    for _ in range(4):
+        publish(api, "mine")
+    before = newest(api)
+    for _ in range(3):
+        get(api, "ack_requeue_false", 1)
+    (entry,) = entries_of(api, before)
+    assert (entry["action"], entry["done_count"]) == ("take", 3)
+    api.post("/api/bourse/queues/%2F/mine/pause", {})
+    api.post("/api/bourse/queues/%2F/mine/resume", {})
+    get(api, "ack_requeue_false", 1)
+    assert [(e["action"], e["done_count"]) for e in entries_of(api, before)] == [
+        ("take", 3), ("pause", 0), ("resume", 0), ("take", 1)]
+
+
 def test_exchanges_that_are_deleted_and_bindings_that_are_taken_away(api):
     api.put("/api/exchanges/%2F/gone", {"type": "topic"})
     api.put("/api/queues/%2F/mine", {})
@@ -247,7 +282,10 @@ def test_all_of_it_is_there_after_kill_9(tmp_path):
     running = start(tmp_path)
     api = api_of(running)
     api.put("/api/queues/%2F/mine", {"durable": False})
-    publish(api, "mine")
+    for _ in range(3):
+        publish(api, "mine")
+    for _ in range(2):
+        assert get(api, "ack_requeue_false", 1)[0] == 200
     assert api.delete("/api/queues/%2F/mine/contents")[0] == 204
     assert api.delete("/api/queues/%2F/mine")[0] == 204
     assert api.put("/api/users/eve", {"password": "p", "tags": ""})[0] == 201
@@ -261,4 +299,5 @@ def test_all_of_it_is_there_after_kill_9(tmp_path):
     with start(tmp_path) as running:
         assert entries_of(api_of(running)) == before
         assert [entry["action"] for entry in before] == [
-            "purge", "queue_deleted", "user.created", "user.deleted", "connections_closed"]
+            "take", "purge", "queue_deleted", "user.created", "user.deleted", "connections_closed"]
+        assert before[0]["done_count"] == 2

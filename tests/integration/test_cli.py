@@ -50,7 +50,7 @@ class FakeBroker:
                 outer.requests.append((key, body))
                 status, value = outer.slow() if outer.slow else outer.answers.get(
                     key, (404, {"error": "Object Not Found"}))
-                octets = b"" if value is None else json.dumps(value).encode()
+                octets = value if isinstance(value, bytes) else b"" if value is None else json.dumps(value).encode()
                 self.send_response(status)
                 if status != 204:
                     self.send_header("Content-Length", str(len(octets)))
@@ -95,6 +95,39 @@ def own_contexts(tmp_path, monkeypatch):
 HOSTILE = "evil\x1b[2J,\"q\"\n$(touch pwned)"
 QUEUES = [{"name": "orders", "vhost": "/", "state": "running", "messages_ready": 12},
           {"name": HOSTILE, "vhost": "/", "messages_ready": 0}]
+
+
+def export_of(fake, line):
+    fake.answers[f"GET /api/bourse/queues/%2F/q/export?limit={2**63 - 1}"] = (200, line)
+    return subprocess.run([brokers.binary(), "dlq", "export", "q", "--context", fake.path],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=30)
+
+
+# Looked through from its beginning for each part that came, it took a minute.
+def test_a_long_line_is_passed_on_at_once(fake):
+    done = export_of(fake, b"x" * (128 << 20) + b"\n")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_line_that_is_too_long_is_not_called_a_full_disk(fake):
+    done = export_of(fake, b"x" * (257 << 20) + b"\n")
+    assert done.returncode == 69 and "it is too long" in done.stderr
+
+
+def test_texts_of_the_broker_do_not_steer_the_terminal(fake):
+    text = "Plan for vhost /:\n- queue \"\x1b[2J\x9b2J\"\n"
+    fake.answers["GET /api/bourse/drift"] = (200, [{"vhost": "/", "count": 0, "text": text}])
+    fake.answers["POST /api/bourse/route/%2F"] = (200, {"text": text, "arrives": True})
+    for words in (["drift"], ["route", "", "k"]):
+        done = fake.run(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "Plan for vhost /:\n- queue \"\\x1b[2J\\u{9b}2J\"\n"
+
+
+def test_dead_letters_of_a_queue_without_a_name_are_a_row(fake):
+    fake.answers["GET /api/bourse/dead-letters"] = (200, {"queues": [{"queue": None, "vhost": "/"}, {}]})
+    done = fake.run("dlq", "ls", "-q")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 2, done.stderr
 
 
 def test_rows_come_as_table_csv_json_and_names(fake):

@@ -2,6 +2,8 @@
 """What somebody may try at the HTTP interface before, or without, being anybody: bodies that nobody
 may send, heads without end, slow clients, methods and paths that mean something elsewhere."""
 
+import base64
+import concurrent.futures
 import os
 import socket
 import time
@@ -308,6 +310,13 @@ def test_a_path_names_routes_and_no_files(address, path):
     assert b"root:" not in answer
 
 
+# RFC 9112, 3: a proxy in front may take the first word for the whole path.
+@pytest.mark.parametrize("path", [b"/api/queues/%2F/a b", b"/api/version HTTP/1.1 x", b"/api/version "])
+def test_a_path_with_a_space_is_refused(address, path):
+    answer = ask(address, b"GET " + path + b" HTTP/1.1\r\n" + GUEST + b"\r\n")
+    assert status_of(answer) == 400
+
+
 # Nobody is who a header says: T20.
 @pytest.mark.parametrize("header", [b"X-Forwarded-For: 127.0.0.1", b"Forwarded: for=127.0.0.1",
                                     b"X-Real-IP: 127.0.0.1", b"X-Forwarded-User: guest",
@@ -408,3 +417,23 @@ def test_a_change_that_another_origin_asks_for_is_refused(address, origin):
     assert status_of(ask(address, post + b"Origin: http://localhost\r\n\r\n" + form)) == 204
     gone = b"DELETE /api/vhosts/forged HTTP/1.1\r\n" + GUEST + b"\r\n"
     assert status_of(ask(address, gone)) == 204
+
+
+# Who guesses is slowed down; a wrong password in a probe must not look like a broker that is ill. What is
+# known to be right is not slowed.
+def test_a_login_that_has_to_wait_too_long_is_told_that(tmp_path):
+    with brokers.Bourse(listen=("amqp", "http")) as running:
+        place = running.addresses["http"][0]
+        line = b"GET /api/whoami HTTP/1.1\r\n"
+
+        def guess(word):
+            return ask(place, line + GUEST.replace(b"Z3Vlc3Q6Z3Vlc3Q=", base64.b64encode(b"guest:" + word)) + b"\r\n")
+
+        assert status_of(ask(place, line + GUEST + b"\r\n")) == 200
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            guesses = list(pool.map(guess, [b"guess%d" % number for number in range(8)]))
+        assert {status_of(answer) for answer in guesses} <= {401, 429}
+        late = guess(b"one more")
+        assert status_of(late) == 429 and b"\r\nRetry-After: 30\r\n" in late, late
+        assert b"failed logins" in late and b"too_many_requests" in late
+        assert status_of(ask(place, line + GUEST + b"\r\n")) == 200

@@ -411,6 +411,21 @@ def test_a_sort_is_by_any_column_and_either_way(many):
     assert names(answer)[0] == "list.07"
 
 
+def test_an_expression_is_given_up_that_takes_long_for_many_names(api):
+    queues = [{"name": "a" * 190 + str(number), "vhost": "many", "durable": False, "auto_delete": False,
+               "arguments": {}} for number in range(8000)]
+    assert api.post("/api/definitions", {"vhosts": [{"name": "many"}], "queues": queues})[0] == 204
+    pattern = urllib.parse.quote(r"^.{0,80}.{0,110}[^\da]$")
+    status, error = api.get("/api/queues/many?columns=name&use_regex=true&name=" + pattern)
+    assert api.delete("/api/vhosts/many")[0] == 204
+    assert status == 400 and "takes too long" in error["reason"]
+
+
+def test_as_many_columns_as_a_row_has_can_be_named(many):
+    answer = many.get("/api/queues/%2F?name=list.07&columns=" + "x," * 127 + "name")[1]
+    assert answer == [{"name": "list.07"}]
+
+
 def test_columns_leave_the_rest_away(many):
     answer = many.get("/api/queues/%2F?name=list.07&columns=name,message_stats.publish,bourse")[1]
     assert set(answer[0]) == {"name", "message_stats", "bourse"}
@@ -420,7 +435,8 @@ def test_columns_leave_the_rest_away(many):
 @pytest.mark.parametrize("query,words", [
     ("page=0", "1 to"), ("page=x", "1 to"), ("page=1&page_size=501", "1 to 500"),
     ("page=999", "page_out_of_range"), ("name=(&use_regex=true", "regular expression"),
-    ("name=" + "x" * 300 + "&use_regex=true", "longer than 256")])
+    ("name=" + "x" * 300 + "&use_regex=true", "longer than 256"),
+    ("columns=" + "," * 128, "more than 128")])
 def test_a_list_that_cannot_be_is_refused(many, query, words):
     status, error = many.get("/api/queues?" + query)
     assert status == 400 and words in error["reason"]

@@ -134,6 +134,11 @@ def test_hashes_of_rabbitmq_are_taken_and_checked(broker, api, name):
     assert api.put("/api/users/hashed", body)[0] in (201, 204)
     assert api_of(broker, "hashed", "pw").get("/api/overview")[0] == 200
     assert api_of(broker, "hashed", "no").get("/api/overview")[0] == 401
+    status, shown = api.get("/api/users/hashed")
+    assert status == 200 and {key: shown[key] for key in body} == body
+    assert [shown] == [row for row in api.get("/api/users")[1] if row["name"] == "hashed"]
+    assert body.items() <= [row for row in api.get("/api/definitions")[1]["users"]
+                            if row["name"] == "hashed"][0].items()
 
 
 def test_a_hash_is_made_that_is_taken(broker, api):
@@ -376,6 +381,66 @@ def test_an_import_ends_at_what_cannot_be_had_and_says_what(api):
 
 # A restart ----------------------------------------------------------------------------------------
 
+# Whatever clients may bind, the definitions bring back whole.
+def test_internal_exchanges_and_their_bindings_come_back(api):
+    for vhost in ("inner", "outer"):
+        assert api.put(f"/api/vhosts/{vhost}", {})[0] == 201
+    api.put("/api/exchanges/inner/hidden", {"type": "topic", "internal": True})
+    api.put("/api/exchanges/inner/shown", {"type": "topic", "arguments": {"alternate-exchange": "hidden"}})
+    api.put("/api/queues/inner/q", {})
+    for path, key in (("shown/e/hidden", "a"), ("hidden/q/q", "b"), ("shown/e/amq.fanout", "c"),
+                      ("amq.fanout/q/q", ""), ("amq.topic/e/shown", "#")):
+        assert api.post(f"/api/bindings/inner/e/{path}", {"routing_key": key})[0] == 201, path
+    made = api.get("/api/definitions/inner")[1]
+    assert {row["name"]: row["internal"] for row in made["exchanges"]} == {"hidden": True, "shown": False}
+    assert sorted((row["source"], row["destination"], row["routing_key"]) for row in made["bindings"]) == [
+        ("amq.fanout", "q", ""), ("amq.topic", "shown", "#"), ("hidden", "q", "b"),
+        ("shown", "amq.fanout", "c"), ("shown", "hidden", "a")]
+    assert api.post("/api/definitions/outer", made)[0] == 204
+    again = api.get("/api/definitions/outer")[1]
+    for part in ("exchanges", "queues", "bindings"):
+        rows = [sorted(json.dumps({**row, "vhost": ""}, sort_keys=True) for row in side[part])
+                for side in (made, again)]
+        assert rows[0] == rows[1], part
+    for vhost in ("inner", "outer"):
+        assert api.delete(f"/api/vhosts/{vhost}")[0] == 204
+
+
+# An import says of every limit that there is none: that is nothing that has changed.
+def test_limits_that_stay_are_no_change(broker, api):
+    body = {"users": [{"name": "unbounded", "password_hash": "", "tags": "", "limits": {}}],
+            "vhosts": [{"name": "unbounded", "limits": {}}]}
+    assert api.post("/api/definitions", body)[0] == 204
+    for path, value in (("user-limits/unbounded/max-channels", 5), ("vhost-limits/unbounded/max-queues", 5)):
+        for _ in range(2):
+            assert api.put(f"/api/{path}", {"value": value})[0] == 204
+    broker.log.wait_for('vhost.limited .*vhost="unbounded" max-queues=5')
+    told = [line for line in broker.log.lines if "limited" in line and "unbounded" in line]
+    assert [line.split("event=")[1].split()[0] for line in told] == ["user.limited", "vhost.limited"], told
+    assert api.delete("/api/users/unbounded")[0] == 204 and api.delete("/api/vhosts/unbounded")[0] == 204
+
+
+# What is left out is not left out without a word.
+def test_an_import_says_how_much_it_left_out(broker, api):
+    parts = {"exchanges": [{"name": "odd", "vhost": "/", "type": "x-odd", "durable": True,
+                            "auto_delete": False, "internal": False, "arguments": {}}],
+             "parameters": [{"component": "shovel", "vhost": "/", "name": "s", "value": {}}]}
+    assert api.post("/api/definitions", parts)[0] == 204
+    assert api.headers["X-Bourse-Left-Out"] == "2"
+    broker.log.wait_for("definitions.left_out .*x-odd")
+    assert api.post("/api/definitions", {"exchanges": []})[0] == 204
+    assert "X-Bourse-Left-Out" not in api.headers
+
+
+# As editors save it, and with a text that JSON has and names cannot have.
+def test_marks_of_utf_8_are_taken_and_octets_0_are_told(api):
+    assert api.put("/api/queues/%2F/marked", b"\xef\xbb\xbf{}")[0] in (201, 204)
+    assert api.post("/api/definitions", b'\xef\xbb\xbf{"queues": []}')[0] == 204
+    status, error = api.put("/api/queues/%2F/marked", b'{"a": "\\u0000"}')
+    assert status == 400 and "\\u0000 is not allowed here" in error["reason"], error
+    assert api.put("/api/queues/%2F/marked", b"\xef\xbb\xbf")[0] == 400
+
+
 def test_what_was_answered_is_there_after_kill_9(tmp_path):
     (tmp_path / "pw").write_text("secret\n")
     (tmp_path / "bourse.yaml").write_text(CONFIG)
@@ -500,6 +565,96 @@ def test_parameters_are_another_way_to_operator_policies_and_limits(api):
         assert api.get(gone)[0] == 404
     assert api.delete(path)[0] == 404
     assert api.get("/api/parameters") == (200, [])
+
+
+# What this broker has none of is not set without a word.
+@pytest.mark.parametrize("kind", ["policies", "operator-policies"])
+def test_keys_of_policies_that_do_nothing_are_told(broker, api, kind):
+    path = f"/api/{kind}/%2F/foreign"
+    federated = {"federation-upstream-set": "all", "max-length": 5}
+    definition = federated if kind == "policies" else {"max-length": 5}
+    assert api.put(path, {"pattern": "^none$", "definition": definition})[0] == 201
+    assert api.headers.get("X-Bourse-Without-Effect") == \
+        ("federation-upstream-set" if kind == "policies" else None)
+    shown = api.get(path)[1]
+    assert shown.get("bourse") == \
+        ({"without_effect": ["federation-upstream-set"]} if kind == "policies" else None)
+    assert api.delete(path)[0] == 204
+    if kind == "policies":
+        broker.log.wait_for('policy.keys_without_effect .*foreign.*keys="federation-upstream-set"')
+
+
+def test_a_policy_for_streams_does_nothing_and_says_so(broker, api):
+    path = "/api/policies/%2F/streams-only"
+    assert api.put(path, {"pattern": "^none$", "definition": {"max-age": "1h"},
+                          "apply-to": "streams"})[0] == 201
+    assert api.headers["X-Bourse-Without-Effect"] == "there are no streams"
+    assert api.get(path)[1]["bourse"] == {"without_effect": ["max-age"]}
+    broker.log.wait_for('policy.keys_without_effect .*streams-only.*keys="max-age"')
+    assert api.delete(path)[0] == 204
+
+
+# null is no number: it must not become the limit that lets nobody in.
+@pytest.mark.parametrize("path", ["/api/vhost-limits/%2F/max-connections",
+                                  "/api/user-limits/admin/max-connections"])
+def test_a_limit_of_null_is_none_at_all(api, path):
+    assert api.put(path, {"value": None}) == (400, {"error": "bad_request",
+                                                    "reason": '"value" is missing'})
+    assert [row for row in api.get(path.rsplit("/", 1)[0])[1] if "max-connections" in row["value"]] == []
+
+
+def test_a_user_comes_with_limits(api):
+    path = "/api/users/bounded"
+    body = {"password": "word", "tags": "", "limits": {"max-channels": 4}}
+    assert api.put(path, body)[0] == 201 and api.get(path)[1]["limits"] == {"max-channels": 4}
+    assert api.put(path, {**body, "limits": {"max-connections": 2}})[0] == 204
+    assert api.get(path)[1]["limits"] == {"max-channels": 4, "max-connections": 2}
+    assert api.put(path, {**body, "limits": {"max-channels": -1}})[0] == 204
+    assert api.get(path)[1]["limits"] == {"max-connections": 2}
+    for limits in ([], 5, {"max-queues": 5}, {"max-channels": "many"}, {"max-channels": 2**40}):
+        assert api.put(path, {**body, "limits": limits})[0] == 400, limits
+    assert api.delete(path)[0] == 204
+
+
+def test_topic_permissions_are_set_at_the_path_of_their_exchange(api):
+    api.put("/api/users/topical", {"password": "word", "tags": ""})
+    api.put("/api/permissions/%2F/topical", ALL)
+    path = "/api/topic-permissions/%2F/topical/amq.topic"
+    assert api.put(path, {"write": "^a", "read": "^b"})[0] == 201
+    assert api.get(path) == (200, [{"user": "topical", "vhost": "/", "exchange": "amq.topic",
+                                    "write": "^a", "read": "^b"}])
+    assert api.put(path, {"exchange": "amq.topic", "write": "", "read": ""})[0] in (201, 204)
+    assert api.put(path, {"exchange": "other", "write": "", "read": ""})[0] == 400
+    assert api.delete("/api/users/topical")[0] == 204
+
+
+# Where old checks and tools look.
+def test_routes_of_older_tools_answer(api):
+    node = api.get("/api/overview")[1]["node"]
+    assert api.get("/api/healthchecks/node") == (200, {"status": "ok"})
+    assert api.get(f"/api/healthchecks/node/{node}") == (200, {"status": "ok"})
+    assert api.get("/api/healthchecks/node/other@host")[0] == 404
+    assert api.get(f"/api/auth/attempts/{node}/source") == (200, [])
+    assert api.post(f"/api/vhosts/%2F/start/{node}", {})[0] == 204
+    assert api.post("/api/vhosts/%2F/start/other@host", {})[0] == 404
+    assert api.post(f"/api/vhosts/none/start/{node}", {})[0] == 404
+    assert api.get("/api/health/checks/protocol-listener/AMQP091") == \
+        (200, {"status": "ok", "protocol": "amqp"})
+
+
+def test_the_default_exchange_has_no_bindings_to_make(api):
+    api.put("/api/queues/%2F/by-itself", {})
+    for path in ("amq.default/q/by-itself", "amq.topic/e/amq.default"):
+        status, error = api.post(f"/api/bindings/%2F/e/{path}", {"routing_key": "k"})
+        assert status == 401 and "not permitted on the default exchange" in error["reason"]
+
+
+@pytest.mark.parametrize("properties", [5, "x", True, None, 1.5, [1]])
+def test_properties_of_another_type_are_refused(api, properties):
+    status, error = api.post("/api/exchanges/%2F/amq.default/publish",
+                             {"properties": properties, "routing_key": "x", "payload": "x",
+                              "payload_encoding": "string"})
+    assert status == 400 and '"properties"' in error["reason"]
 
 
 # Seam of the description: what is described is served, and who may not is told so.

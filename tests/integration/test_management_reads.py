@@ -4,6 +4,7 @@ the same names and the same JSON types; each program that reads them finds its f
 sees more than he may."""
 
 import contextlib
+import json
 import shutil
 import subprocess
 import time
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from tests.support import broker as brokers
+from tests.support import wire
 from tests.support.api import Api, quoted
 
 CONFIG = """
@@ -482,6 +484,51 @@ def test_columns_of_one_are_those_asked_for(bourse):
     assert (set(node), node["running"]) == ({"name", "running"}, True)
 
 
+def test_a_page_of_nothing_is_no_page(bourse):
+    page = bourse.api.found("queues?page=1&name=none")
+    assert (page["items"], page["page_count"], page["filtered_count"]) == ([], 0, 0)
+
+
+def test_the_order_of_names_is_turned_round_without_a_column(bourse):
+    for path in ("exchanges/%2F", "users", "vhosts", "queues?page=1&"):
+        sign = "" if path.endswith("&") else "?"
+        rows = [bourse.api.found(path + sign + query) for query in ("", "sort_reverse=true")]
+        names = [[row["name"] for row in (found["items"] if isinstance(found, dict) else found)]
+                 for found in rows]
+        assert names[1] == names[0][::-1] == sorted(names[0], reverse=True)
+
+
+@pytest.mark.parametrize("query, told", [("name=a%00b", "octet 0"), ("&".join(["a=b"] * 33), "too many")])
+def test_a_query_that_cannot_be_read_is_refused(bourse, query, told):
+    status, error = bourse.api.get("queues?" + query)
+    assert status == 400 and told in error["reason"]
+
+
+# What clients call their arguments is theirs: it must not spoil what others read.
+def test_arguments_with_odd_names_are_good_json(bourse):
+    names = ['in "quotes"\\', "\u0001", "\u00fc", "\U0001f680", "a.b"]
+    arguments = {name: {name: 5} for name in names}
+    octets = wire.encode_table_body({"twice": 1, **arguments}) + wire.encode_table_body({"twice": 2}) + \
+        b"\x03a\xff!b\x01" + b"\x03a\xfe!b\x02" + b"\x06a\\xff!b\x03"
+    many = b"".join(wire.encode_table_body({f"n{i % 300}": i}) for i in range(600))
+    channel = bourse.broker.open().channel()
+    channel.call("queue.declare", queue="odd", exclusive=True, arguments=octets)
+    channel.call("queue.declare", queue="many", exclusive=True, arguments=many)
+    shown = {"twice": 1, **arguments, "a\\xff!": 1, "a\\xfe!": 2}
+    for path in ("queues/%2F/odd", "queues/%2F/odd?columns=arguments", "queues/%2F/odd?columns=arguments,name"):
+        status, text = bourse.api.call("GET", path, raw=True)
+        assert status == 200
+        assert json.loads(text, object_pairs_hook=unique)["arguments"] == shown
+    part = bourse.api.call("GET", "queues/%2F/odd?columns=arguments.%C3%BC,arguments.a.b", raw=True)[1]
+    assert json.loads(part, object_pairs_hook=unique) == {"arguments": {"\u00fc": {"\u00fc": 5}, "a.b": {"a.b": 5}}}
+    assert bourse.api.found("queues/%2F/many")["arguments"] == {f"n{i}": i for i in range(300)}
+
+
+def unique(pairs):
+    assert len(pairs) == len(dict(pairs)), pairs
+    return dict(pairs)
+
+
 # Who sees what --------------------------------------------------------------------------------------
 
 def test_a_user_without_a_role_sees_nothing(bourse):
@@ -498,6 +545,11 @@ def test_a_monitor_sees_all_but_users(bourse):
                  "user-limits"):
         assert api.get(path)[0] == 401
     assert api.call("DELETE", bourse.path("connections/{connection}"))[0] == 401
+
+
+def test_a_connection_that_is_not_there_has_no_channels(bourse):
+    assert bourse.api.get("connections/none/channels")[0] == 404
+    assert bourse.api.get("parameters/operator_policy/none")[0] == 404
 
 
 # Closing --------------------------------------------------------------------------------------------
@@ -525,6 +577,20 @@ def test_without_a_reason_it_is_told_who_did_it(bourse):
         assert bourse.api.call("DELETE", "connections/" + quoted(name))[0] == 204
         connection.expect_close(320,
                                 "CONNECTION_FORCED - closed by the management interface")
+
+
+# It goes out in a frame, as text.
+def test_a_reason_that_is_no_text_is_refused(bourse):
+    with client_of(bourse) as (connection, name):
+        for path in ("connections/" + quoted(name), "connections/username/guest"):
+            status, error = bourse.api.call("DELETE", path, headers={"X-Reason": "\u00ff"})
+            assert status == 400 and "X-Reason" in error["reason"]
+        assert connection.is_alive()
+        utf8 = ("zu laut \u00fc" * 40).encode().decode("latin-1")
+        assert bourse.api.call("DELETE", "connections/" + quoted(name), headers={"X-Reason": utf8})[0] == 204
+        method = connection.expect_close(320)
+        assert method.reply_text.startswith("CONNECTION_FORCED - zu laut \u00fczu laut") and \
+            len(method.reply_text.encode()) <= 255
 
 
 def test_all_connections_of_a_user_are_closed_and_no_others(bourse):

@@ -207,6 +207,100 @@ def test_details_are_of_the_families_and_queues_that_are_asked_for(broker):
     assert status == 400 and "queue_colours" in text
 
 
+# Whoever scrapes /metrics and this has each of RabbitMQ's names once.
+def test_what_is_said_once_has_names_of_its_own_in_detail(broker):
+    families = scrape(broker, "/metrics/detailed?family=connection_churn_metrics&prefix=rabbitmq")
+    assert "rabbitmq_detailed_connections_opened_total" in families
+    assert [name for name in families if not name.startswith("rabbitmq_detailed_")] == [
+        "rabbitmq_build_info", "rabbitmq_identity_info"]
+
+
+def test_details_of_several_vhosts(broker):
+    connection = http.client.HTTPConnection(*broker.addresses["http"][0], timeout=30)
+    headers = {"Authorization": "Basic " + base64.b64encode(b"guest:secret").decode(), "Content-Type": "application/json"}
+    for vhost in ("one", "two", "three"):
+        for path in (f"/api/vhosts/{vhost}", f"/api/queues/{vhost}/there"):
+            connection.request("PUT", path, "{}", headers)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 201
+    connection.close()
+
+    def shown(words):
+        families = scrape(broker, "/metrics/detailed?family=queue_consumer_count&prefix=rabbitmq&" + words)
+        return sorted(dict(labels)["vhost"] for _, labels in families["rabbitmq_detailed_queue_consumers"].samples)
+
+    assert shown("vhost=one&vhost=three") == ["one", "three"]
+    assert shown("vhost=two") == ["two"]
+    assert shown("vhost=one&vhost=none") == ["one"]
+    assert shown("vhost=one&vhost=two&queue=there") == ["one", "two"]
+
+
+# Series of each alert with which it fires, after so many minutes, and with which it must not: as promtool
+# writes them, "start+step x count", a value a minute. Labels beside job and instance stand in the name.
+ALERTS = {
+    "BourseDown": (3, {"up": "0x60"}, {"up": "1x60"}),
+    "BoursePublishersBlocked": (3, {'bourse_alarm{alarm="disk"}': "1x60"},
+                                {'bourse_alarm{alarm="file_descriptors"}': "1x60", 'bourse_alarm{alarm="memory"}': "0x60"}),
+    "BourseMemoryHigh": (7, {"bourse_message_memory_bytes": "90x60", "bourse_message_memory_limit_bytes": "100x60"},
+                         {"bourse_message_memory_bytes": "90x60", "bourse_message_memory_limit_bytes": "0x60"}),
+    "BourseDiskLow": (7, {"bourse_disk_free_bytes": "19x60", "bourse_disk_free_limit_bytes": "10x60"},
+                      {"bourse_disk_free_bytes": "21x60", "bourse_disk_free_limit_bytes": "10x60"}),
+    "BourseDescriptorsLow": (7, {"bourse_process_open_fds": "90x60", "bourse_process_max_fds": "100x60"},
+                             {"bourse_process_open_fds": "80x60", "bourse_process_max_fds": "100x60"}),
+    "BourseQueueUnserved": (30, {"bourse_queues_unserved": "1x60", "bourse_messages_ready": "0+5x60"},
+                            {"bourse_queues_unserved": "1x60", "bourse_messages_ready": "50x60"}),
+    "BourseQueueGrowsWithoutConsumer": (
+        30, {'bourse_queue_consumers{vhost="/",queue="q"}': "0x60", 'bourse_queue_messages_ready{vhost="/",queue="q"}': "0+5x60"},
+        {'bourse_queue_consumers{vhost="/",queue="q"}': "1x60", 'bourse_queue_messages_ready{vhost="/",queue="q"}': "0+5x60"}),
+    "BourseQueueOverItsLimit": (3, {'bourse_queue_alert{vhost="/",queue="q",alert="ready-above"}': "1x60"}, {}),
+    "BourseMessagesOld": (7, {"bourse_queue_oldest_message_age_seconds": "3700x60"},
+                          {"bourse_queue_oldest_message_age_seconds": "3500x60",
+                           'bourse_queue_oldest_message_age_seconds{vhost="/",queue="q"}': "3700x60"}),
+    "BourseDeadLetters": (5, {'bourse_messages_dead_lettered_total{reason="expired"}': "7+1x60"},
+                          {'bourse_messages_dead_lettered_total{reason="expired"}': "7x60"}),
+    "BourseDeadLettersDropped": (5, {"bourse_dead_letters_dropped_total": "0+1x60"}, {"bourse_dead_letters_dropped_total": "7x60"}),
+    "BourseQuarantine": (7, {"bourse_messages_quarantined": "1x60"}, {"bourse_messages_quarantined": "0x60"}),
+    "BourseInternalError": (2, {"bourse_internal_errors_total": "0 1x60"}, {"bourse_internal_errors_total": "3x60"}),
+    "BourseUnroutable": (30, {'bourse_messages_unroutable_total{result="dropped"}': "0+1x60"},
+                         {'bourse_messages_unroutable_total{result="returned"}': "0+1x60"}),
+    "BourseTopologyDrift": (20, {"bourse_topology_drift": "2x60"}, {"bourse_topology_drift": "0x60"}),
+    "BourseCertificateEnds": (2, {'bourse_certificate_expiry_seconds{listener="amqps"}': "1209000-60x60"},
+                              {'bourse_certificate_expiry_seconds{listener="amqps"}': "1300000-60x60"}),
+    "BourseFlushSlow": (30, {'bourse_fsync_seconds_bucket{le="0.1"}': "0x60", 'bourse_fsync_seconds_bucket{le="0.25"}': "0+9x60",
+                             'bourse_fsync_seconds_bucket{le="+Inf"}': "0+9x60"},
+                        {'bourse_fsync_seconds_bucket{le="0.1"}': "0+9x60", 'bourse_fsync_seconds_bucket{le="0.25"}': "0+9x60",
+                         'bourse_fsync_seconds_bucket{le="+Inf"}': "0+9x60"}),
+    "BourseReloadFailed": (3, {"bourse_config_last_reload_success": "0x60"}, {"bourse_config_last_reload_success": "1x60"}),
+    "BourseLogLinesDropped": (5, {"bourse_log_lines_dropped_total": "0+1x60"}, {"bourse_log_lines_dropped_total": "4x60"}),
+}
+
+
+def labelled(name):
+    name, _, labels = name.partition("{")
+    return f'{name}{{job="bourse",instance="b:15692"{"," + labels[:-1] if labels else ""}}}'
+
+
+def rule_case(alert, minutes, series, count):
+    return {"interval": "1m",
+            "input_series": [{"series": labelled(name), "values": values} for name, values in series.items()],
+            "promql_expr_test": [{"expr": f'count(ALERTS{{alertname="{alert}", alertstate="firing"}}) or vector(0)',
+                                  "eval_time": f"{minutes}m", "exp_samples": [{"labels": "{}", "value": count}]}]}
+
+
+# A typing error in a label leaves an alert that is silent for ever.
+def test_each_alert_fires_in_its_situation_and_in_no_other(repository, tmp_path):
+    rules = pathlib.Path(repository) / "packaging/prometheus/rules.yml"
+    assert set(re.findall(r"^ +- alert: (\w+)$", rules.read_text(), re.M)) == set(ALERTS)
+    cases = []
+    for alert, (minutes, firing, quiet) in ALERTS.items():
+        cases += [rule_case(alert, minutes, firing, 1), rule_case(alert, minutes, quiet, 0)]
+    path = tmp_path / "cases.yml"
+    path.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": cases}))
+    done = subprocess.run(["promtool", "test", "rules", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # A queue over its limit is a metric, an item of what needs attention, and a line of log; dead
 # letters are counted where they lie.
 def test_a_queue_over_its_limit_is_told_of_everywhere(broker):

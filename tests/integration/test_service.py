@@ -58,6 +58,7 @@ def manager():
 def test_the_manager_hears_of_every_state(serve, write_config, manager):
     broker = serve(FILE % 0, passwords=("keeper",),
                    environment={"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "200000"})
+    assert "data directory" in manager.hear("STATUS=starting")
     assert f"amqp://127.0.0.1:{broker.amqp[1]}" in manager.hear("READY=1")
     manager.hear("WATCHDOG=1")
     broker.reload(r"config\.reloaded")

@@ -8,7 +8,9 @@ import os
 
 import pytest
 
+from support import amqp
 from support import broker as brokers
+from support.api import Api
 
 pytestmark = pytest.mark.skipif(not brokers.RabbitMQ.installed(),
                                 reason="rabbitmq-server is not installed")
@@ -41,6 +43,10 @@ OBJECTS = [
     ("PUT", "policies/shop/short", {"pattern": "^urgent$", "definition": {"message-ttl": 60000},
                                     "apply-to": "queues", "priority": 3}),
 ]
+
+
+# What both say of the same object in words of their own.
+OURS = {"metadata", "protected_from_deletion", "default_queue_type"}
 
 
 def ask(server, method, path, body):
@@ -118,3 +124,56 @@ def test_a_running_rabbitmq_is_exported_by_its_address(server, export, tmp_path)
     assert several.returncode == 1 and "--vhost" in several.stderr
     missing = run("export", "--context", "rabbit", "--vhost", "none", env=home)
     assert missing.returncode == 1 and 'no vhost "none"' in missing.stderr
+
+
+# Straight from one interface into the other and back: hashes stay what they are, and passwords good.
+def test_definitions_go_from_interface_to_interface_and_back(server):
+    def may_log_in(broker, user, password):
+        try:
+            broker.open(vhost="shop", user=user, password=password).close()
+        except (amqp.Closed, amqp.Unexpected):
+            return False
+        return True
+
+    def parts_of(definitions):
+        return {name: sorted(json.dumps({key: value for key, value in row.items() if key not in OURS}, sort_keys=True)
+                             for row in definitions[name])
+                for name in ("users", "permissions", "topic_permissions", "policies", "queues", "exchanges", "bindings")}
+
+    theirs = Api(server.http)
+    exported = theirs.found("definitions")
+    of_shop = theirs.found("definitions/shop")
+    with brokers.Bourse(listen=("amqp", "http")) as broker:
+        ours = Api(broker.addresses["http"][0])
+        assert ours.call("POST", "definitions", exported)[0] == 204
+        taken = ours.found("definitions")
+        assert parts_of(taken) == parts_of(exported)
+        assert may_log_in(broker, "billing", "till") and not may_log_in(broker, "billing", "other")
+        assert ours.call("PUT", "vhosts/copy", {})[0] == 201
+        assert ours.call("POST", "definitions/copy", of_shop)[0] == 204
+        copied = ours.found("definitions/copy")
+        assert [len(copied[part]) for part in ("queues", "exchanges", "bindings", "policies")] == \
+            [len(of_shop[part]) for part in ("queues", "exchanges", "bindings", "policies")]
+        assert ours.call("DELETE", "vhosts/copy")[0] == 204
+        for vhost in ("shop", "copy"):
+            assert theirs.call("PUT", f"vhosts/{vhost}", {})[0] in (201, 204)
+        for name in ("billing",):
+            assert theirs.call("DELETE", f"users/{name}")[0] == 204
+        assert theirs.call("POST", "definitions", taken)[0] in (201, 204)
+        assert theirs.call("POST", "definitions/copy", ours.found("definitions/shop"))[0] in (201, 204)
+    assert may_log_in(server, "billing", "till") and not may_log_in(server, "billing", "other")
+    assert theirs.call("DELETE", "vhosts/copy")[0] == 204
+    assert parts_of(theirs.found("definitions")) == parts_of(exported)
+
+
+# What a new password here is hashed by RabbitMQ does not know, and says so.
+def test_a_password_that_was_set_here_is_set_anew_in_rabbitmq(server):
+    with brokers.Bourse(listen=("amqp", "http")) as broker:
+        ours = Api(broker.addresses["http"][0])
+        made = ours.found("auth/hash_password/till")["ok"]
+        for name, body in (("fresh", {"password": "till"}), ("prepared", {"password_hash": made})):
+            assert ours.call("PUT", f"users/{name}", {**body, "tags": ""})[0] == 201
+            broker.log.wait_for(f'user.created .*user="{name}"')
+        users = {row["name"]: row for row in ours.found("definitions")["users"]}
+    for name, statuses in (("fresh", (400,)), ("prepared", (201, 204))):
+        assert Api(server.http).call("POST", "definitions", {"users": [users[name]]})[0] in statuses, name

@@ -19,7 +19,8 @@ class Api:
         pair = f"{user}:{password}".encode()
         self.authorization = "Basic " + base64.b64encode(pair).decode()
 
-    def call(self, method, path, body=None, headers=None):
+    def call(self, method, path, body=None, headers=None, raw=False):
+        """With `raw` the body as it came."""
         connection = http.client.HTTPConnection(*self.address, timeout=30)
         sent = {"Authorization": self.authorization, **(headers or {})}
         if body is not None:
@@ -29,6 +30,8 @@ class Api:
         answer = connection.getresponse()
         text = answer.read()
         connection.close()
+        if raw:
+            return answer.status, text
         try:
             return answer.status, json.loads(text)
         except ValueError:

@@ -16,12 +16,21 @@ ROW = re.compile(r"^\| `([a-z0-9-]+)` \|(.*)\|$", re.MULTILINE)
 
 
 @functools.lru_cache
-def listed():
-    """What the table says about each difference, by its name."""
+def rows_of_tables():
     with open(DOCUMENT, encoding="utf-8") as file:
         rows = ROW.findall(file.read())
     assert len(rows) == len({name for name, _text in rows}), "a name occurs twice"
     return {name: text.strip() for name, text in rows}
+
+
+def listed():
+    """What the first table says about each difference, by its name."""
+    return {name: text for name, text in rows_of_tables().items() if not name.startswith("api-")}
+
+
+def listed_of_interface():
+    """The same of the table of the management interface."""
+    return {name: text for name, text in rows_of_tables().items() if name.startswith("api-")}
 
 
 def without_last_death(lines):

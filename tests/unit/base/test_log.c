@@ -250,6 +250,9 @@ Test(log, escaping_leaves_nothing_that_could_be_mistaken)
                  "31m"),
          "\"\\u009b31m\""}, /* the one-octet CSI of terminals */
         {LITERAL("\xC2\xA0"), "\"\xC2\xA0\""},
+        {LITERAL("\xE2\x80\xAE\xE2\x81\xA6\xE2\x80\x8F"), "\"\\u202e\\u2066\\u200f\""},
+        {LITERAL("\xE2\x80\x8D\xE2\x81\xAA\xE2\x82\xAC"),
+         "\"\xE2\x80\x8D\xE2\x81\xAA\xE2\x82\xAC\""},
         {LITERAL("\xFF\xC3"), "\"\\xff\\xc3\""},
         {LITERAL("\xF0\x9F\x98\x80"), "\"\xF0\x9F\x98\x80\""},
     };

@@ -55,6 +55,17 @@ Test(secrets, a_block_ends_where_its_lines_end)
                 "    auth: password\n");
 }
 
+/* Editors that put one before a text in UTF-8 are about; the hash is still where it is found. */
+Test(secrets, a_byte_order_mark_is_no_part_of_the_file)
+{
+    static const char plain[] = "bourse: 1\nusers: {a: {password-hash: \"(kept)\"}}\n";
+    expect_kept("\xEF\xBB\xBF"
+                "bourse: 1\nusers: {a: {password-hash: canary}}\n",
+                plain);
+    expect_kept("\xEF\xBB\xBF{bourse: 1, users: {a: {password-hash: canary}}}",
+                "{bourse: 1, users: {a: {password-hash: \"(kept)\"}}}");
+}
+
 /* What was kept is a configuration again, for a broker that knows the passwords. */
 Test(secrets, what_is_kept_can_be_applied_and_not_served)
 {

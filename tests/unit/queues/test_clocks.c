@@ -252,17 +252,17 @@ Test(clocks, waiting_times_are_counted_in_buckets)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         uint64_t before = 0;
         read_clocks();
-        before = reading.waits[rows[i].bucket];
+        before = reading.waits.counts[rows[i].bucket];
         push(1);
         step(rows[i].wait_ms);
         lend();
         acknowledge(0);
         read_clocks();
-        cr_expect(eq(u64, reading.waits[rows[i].bucket], before + 1), "%" PRId64 " ms",
+        cr_expect(eq(u64, reading.waits.counts[rows[i].bucket], before + 1), "%" PRId64 " ms",
                   rows[i].wait_ms);
     }
     cr_expect(eq(u64, reading.wait_count, ARRAY_LEN(rows)));
-    cr_expect(eq(u64, reading.wait_sum_ms, 62034));
+    cr_expect(eq(u64, reading.waits.sum_ms, 62034));
 }
 
 /* No wait is too long to be counted. */
@@ -274,7 +274,7 @@ Test(clocks, the_last_bucket_has_no_end)
     lend();
     acknowledge(0);
     read_clocks();
-    cr_expect(eq(u64, reading.waits[WAIT_BUCKET_COUNT - 1], 1));
+    cr_expect(eq(u64, reading.waits.counts[WAIT_BUCKET_COUNT - 1], 1));
 }
 
 /* Into a queue with priorities. */
@@ -304,9 +304,9 @@ Test(clocks, each_level_has_its_own_waiting_times)
     acknowledge(0);
     acknowledge(0);
     read_clocks();
-    cr_expect(eq(u64, reading.wait_sum_ms, 600));
-    cr_expect(eq(u64, reading.waits[7], 1));
-    cr_expect(eq(u64, reading.waits[9], 1));
+    cr_expect(eq(u64, reading.waits.sum_ms, 600));
+    cr_expect(eq(u64, reading.waits.counts[7], 1));
+    cr_expect(eq(u64, reading.waits.counts[9], 1));
 }
 
 /* Rates ---------------------------------------------------------------------------------------- */
@@ -478,5 +478,5 @@ Test(clocks, without_memory_for_rates_nothing_is_counted_until_there_is)
     acknowledge(0);
     read_clocks();
     cr_expect(eq(u64, reading.wait_count, 2));
-    cr_expect(eq(u64, reading.wait_sum_ms, 80));
+    cr_expect(eq(u64, reading.waits.sum_ms, 80));
 }

@@ -84,6 +84,28 @@ Test(binding_table, order_of_fields_and_width_of_integers_do_not_matter)
     buffer_fini(&other);
 }
 
+/* Whoever looks for a binding by what it says finds it among many of the same two ends. */
+Test(binding_table, what_a_binding_says_has_a_hash)
+{
+    struct buffer one;
+    struct buffer other;
+    buffer_init(&one);
+    buffer_init(&other);
+    table_put_integer(&one, "a", 1);
+    table_put_boolean(&one, "b", true);
+    table_put_boolean(&other, "b", true);
+    table_put_integer(&other, "a", 1);
+    uint64_t hash = binding_texts_hash(7, bytes_of("key"), buffer_bytes(&one));
+    cr_expect(eq(u64, binding_texts_hash(7, bytes_of("key"), buffer_bytes(&other)), hash));
+    cr_expect(ne(u64, binding_texts_hash(7, bytes_of("kez"), buffer_bytes(&one)), hash));
+    cr_expect(ne(u64, binding_texts_hash(7, bytes_of("key"), nothing), hash));
+    cr_expect(ne(u64, binding_texts_hash(8, bytes_of("key"), buffer_bytes(&one)), hash));
+    table_put_integer(&other, "c", 1);
+    cr_expect(ne(u64, binding_texts_hash(7, bytes_of("key"), buffer_bytes(&other)), hash));
+    buffer_fini(&one);
+    buffer_fini(&other);
+}
+
 /* 0.0 and -0.0 of different widths are equal values, so they must share a hash. */
 Test(binding_table, equal_floats_of_different_width_are_the_same_binding)
 {

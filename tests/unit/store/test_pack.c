@@ -13,6 +13,7 @@
 #include "store/fetch.h"
 #include "store/fold.h"
 #include "store/snapshot.h"
+#include "tests/support/alloc_faults.h"
 #include "tests/support/sim_disk.h"
 #include "tests/support/small_store.h"
 
@@ -214,6 +215,19 @@ Test(pack, a_source_that_cannot_be_removed_does_not_outlive_the_pack)
     cr_expect(not(sim_disk_has(sim, "seg.0000000000000001")));
     cr_expect(not(sim_disk_has(sim, "pack.0000000000000001.0000000000000004")));
     cr_expect(sim_disk_has(sim, "seg.0000000000000005"));
+}
+
+Test(pack, stays_while_there_is_no_memory_to_find_its_sources)
+{
+    take_snapshot();
+    sim_disk_fail(sim, SIM_DISK_UNLINK, 6, EIO); /* behind five of what was once written aside */
+    pack(1, 4);
+    alloc_faults_plan(1);
+    cr_expect(eq(int, pack_retire(&disk, 1, 4, &failure), STATUS_IO));
+    cr_expect(eq(int, failure.error, ENOMEM));
+    cr_expect(sim_disk_has(sim, "pack.0000000000000001.0000000000000004"));
+    cr_expect(eq(int, pack_retire(&disk, 1, 4, &failure), STATUS_OK));
+    cr_expect(not(sim_disk_has(sim, "seg.0000000000000001")));
 }
 
 /* Draining one queue out of many reads on where it read last. */

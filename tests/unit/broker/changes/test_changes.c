@@ -389,6 +389,16 @@ Test(changes, each_is_an_entry_of_the_audit_with_who_did_it)
     cr_expect(bytes_equal_text(entry->vhost, "/"));
 }
 
+Test(changes, tags_forge_no_fields_of_the_audit)
+{
+    static const char tags[] = "a\" by=\"nobody";
+    static const char target[] = "user=\"eve\" tags=\"a\\\" by=\\\"nobody\"";
+    cr_assert(eq(int, put_user("eve", tags, SHA256_HASH), CHANGE_MADE));
+    cr_expect(bytes_equal_text(last_entry()->target, target));
+    cr_assert(eq(int, change_tag_user(&change, bytes_of("eve"), tags), CHANGE_DONE));
+    cr_expect(bytes_equal_text(last_entry()->target, target));
+}
+
 Test(changes, what_changes_nothing_is_no_entry_of_the_audit)
 {
     cr_assert(eq(int, put_grant("nobody", "/", ".*"), CHANGE_NOT_FOUND));

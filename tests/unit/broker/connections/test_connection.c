@@ -243,6 +243,25 @@ Test(connection, a_publish_without_a_channel_or_a_running_connection_is_504)
 /* Tuning ---------------------------------------------------------------------------------------
  */
 
+Test(connection, names_of_user_and_vhost_forge_no_field_of_the_log)
+{
+    static const char name[] = "eve\" vhost=\"x";
+    static const char vhost[] = "shop\" tls=\"yes";
+    char hash[RIG_HASH_SIZE];
+    struct config_user user = rig_user(name, rig_fast_hash("p", hash));
+    (void)rig_add_vhost(rig, vhost);
+    cr_assert(eq(int, core_put_user(rig->core, &user, bytes_of(vhost)), STATUS_OK));
+    uint64_t link = rig_open(rig);
+    (void)rig_expect(rig, link, 0, METHOD_CONNECTION_START);
+    rig_start_plain(rig, link, name, "p");
+    const struct connection_tune tune =
+        rig_expect(rig, link, 0, METHOD_CONNECTION_TUNE)->connection_tune;
+    rig_tune_ok(rig, link, tune.channel_max, tune.frame_max, tune.heartbeat);
+    rig_open_vhost(rig, link, vhost);
+    (void)rig_expect(rig, link, 0, METHOD_CONNECTION_OPEN_OK);
+    cr_expect(rig_logged(rig, "user=\"eve\\\" vhost=\\\"x\" vhost=\"shop\\\" tls=\\\"yes\" "));
+}
+
 Test(connection, tune_proposes_the_settings)
 {
     uint64_t link = rig_open(rig);

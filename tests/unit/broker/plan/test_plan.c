@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "broker/changes/audit.h"
 #include "broker/plan/apply.h"
 #include "tests/unit/broker/messaging.h"
 
@@ -541,6 +542,31 @@ Test(plan, goes_back_to_an_earlier_generation)
     cr_expect(bytes_equal_text(newest->maker, "oncall"));
     cr_expect(not(user->is_disabled));
     cr_expect(user->has_secret);
+}
+
+/* Over the control socket nobody logs in: that is the administrator of the machine, and no file. */
+Test(plan, the_audit_tells_the_control_socket_from_a_file_that_is_read_again)
+{
+    static const struct {
+        enum generation_cause cause;
+        const char *maker, *user;
+    } cases[] = {
+        {GENERATION_RELOAD, "", "(file)"},
+        {GENERATION_APPLY, "", "(local)"},
+        {GENERATION_APPLY, "oncall", "oncall"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char yaml[512];
+        struct apply_options options = {.cause = cases[i].cause, .maker = bytes_of(cases[i].maker)};
+        struct apply_result result;
+        (void)snprintf(yaml, sizeof(yaml), "bourse: 1\nexchanges: {x%zu: {type: fanout}}\n", i);
+        cr_assert(eq(int, apply_with(yaml, &options, &result), STATUS_OK), "%s", why);
+        const struct audit_entry *entry = audit_next(rig->core, i);
+        cr_assert(ne(ptr, (void *)entry, NULL));
+        cr_expect(bytes_equal_text(entry->user, cases[i].user), "case %zu: %.*s", i,
+                  BYTES_FORMAT(entry->user));
+    }
+    cr_expect(rig_logged(rig, "by=\"(local)\""));
 }
 
 Test(plan, keeps_the_last_twenty_generations)

@@ -101,11 +101,32 @@ Test(measure, adds_all_queues_up)
         cr_expect(eq(u64, measure->vhosts, 1));
         cr_expect(eq(u64, measure->ready, 4));
         cr_expect(eq(u64, measure->unacked, 1));
+        cr_expect(gt(u64, measure->unacked_bytes, 0));
         cr_expect(eq(u64, measure->oldest_ready_ms, 700));
         cr_expect(eq(u64, measure->oldest_unacked_ms, 700));
         cr_expect(eq(u64, measure->counters.published, 5));
         cr_expect(eq(u64, measure->unserved, 2));
     }
+}
+
+/* It is scraped as a counter: one that fell would look like a start, and all of it like new. */
+Test(measure, waiting_times_outlast_their_queues)
+{
+    declare_queue(rig, a, "q");
+    publish_numbers(rig, a, "q", 1, 3);
+    rig_step(rig, 100);
+    (void)get_message(rig, a, "q", true);
+    (void)get_message(rig, a, "q", true);
+    take(256);
+    cr_expect(eq(u64, measure->waits.sum_ms, 200));
+    cr_expect(eq(u64, measure->waits.counts[7], 2));
+    struct method method = {.id = METHOD_QUEUE_DELETE, .queue_delete = {.queue = bytes_of("q")}};
+    rig_send(rig, a, 1, &method);
+    (void)rig_expect(rig, a, 1, METHOD_QUEUE_DELETE_OK);
+    take(256);
+    cr_expect(eq(u64, measure->queues, 0));
+    cr_expect(eq(u64, measure->waits.sum_ms, 200));
+    cr_expect(eq(u64, measure->waits.counts[7], 2));
 }
 
 /* By an exchange that is bound, or straight by the default exchange. */

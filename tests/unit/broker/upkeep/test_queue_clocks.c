@@ -57,8 +57,8 @@ Test(queue_clocks, follow_a_message)
     read_clocks();
     cr_expect(eq(u64, reading.oldest_unacked_ms, NEVER_MS));
     cr_expect(eq(u64, reading.wait_count, 1));
-    cr_expect(eq(u64, reading.wait_sum_ms, 1000));
-    cr_expect(eq(u64, reading.waits[10], 1));
+    cr_expect(eq(u64, reading.waits.sum_ms, 1000));
+    cr_expect(eq(u64, reading.waits.counts[10], 1));
 }
 
 /* What is delivered without acknowledgement has waited until it was delivered. */
@@ -71,7 +71,7 @@ Test(queue_clocks, count_deliveries_for_good)
     consume(rig, a, 1, "q", "c", true);
     read_clocks();
     cr_expect(eq(u64, reading.wait_count, 2));
-    cr_expect(eq(u64, reading.wait_sum_ms, 100));
+    cr_expect(eq(u64, reading.waits.sum_ms, 100));
 }
 
 /* A client that returns every message: all deliveries but the first are repeated ones. */

@@ -191,6 +191,14 @@ Test(access, an_expression_that_does_not_compile_refuses_the_user)
     cr_expect(not(allows(kept, ACCESS_CONFIGURE, ACCESS_QUEUE, "other")));
 }
 
+Test(access, the_name_of_a_user_forges_no_field_of_the_log)
+{
+    struct config_user user = rig_user("eve\" at=\"0", hash);
+    user.read = "*";
+    cr_expect(eq(int, core_put_user(rig->core, &user, bytes_of("/")), STATUS_REJECTED));
+    cr_expect(rig_logged(rig, "user=\"eve\\\" at=\\\"0\" expression=\"*\""));
+}
+
 /* A pattern made to explode runs into the match limit, denies, and does not hold the core up. */
 Test(access, a_catastrophic_pattern_denies_quickly)
 {

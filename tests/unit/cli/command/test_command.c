@@ -191,6 +191,58 @@ Test(command, check_summarises_a_good_file_and_exits_with_0)
     unlink(path);
 }
 
+/* ESC, and CSI as one character: a file of others may say what it likes of a terminal. */
+Test(command, no_file_steers_the_terminal)
+{
+    static const struct {
+        const char *command, *text, *told;
+    } rows[] = {
+        {"import", "{\"vhosts\": [\x1B[31m]}", "invalid token near '\\x1b'"},
+        {"import",
+         "{\"vhosts\": [{\"name\": \"a\xC2\x9B"
+         "31m\"}, {\"name\": \"b\"}]}",
+         "\n  a\\u{9b}31m\n"},
+        {"check", HEAD "vhost: \"shop\\x9B31m\"\nlisteners: {amqp: {bind: \"127.0.0.1:0\"}}\n",
+         "ok: vhost shop\\u{9b}31m with"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char path[64];
+        write_file(rows[i].text, path);
+        const char *const words[] = {rows[i].command, path, NULL};
+        struct result result = run(words);
+        bool is_told =
+            strstr(result.err, rows[i].told) != NULL || strstr(result.out, rows[i].told) != NULL;
+        cr_expect(is_told, "%s%s", result.err, result.out);
+        cr_expect(eq(ptr, strpbrk(result.err, "\x1B\x9B"), NULL));
+        cr_expect(eq(ptr, strpbrk(result.out, "\x1B\x9B"), NULL));
+        result_fini(&result);
+        unlink(path);
+    }
+}
+
+Test(command, a_refused_message_does_not_steer_the_terminal_by_where_it_goes)
+{
+    char topology[64];
+    char tests[64];
+    write_file(HEAD "listeners: {amqp: {bind: \"127.0.0.1:0\"}}\n", topology);
+    write_file(
+        "bourse-tests: 1\ntests: [{publish: {exchange: \"x\\e[31m\"}, expect: unroutable}]\n",
+        tests);
+    const char *const rows[][WORDS_MAX] = {
+        {"route", "--file", topology, "x\x1B[31m", "k", NULL},
+        {"test", topology, tests, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct result result = run(rows[i]);
+        cr_expect(eq(int, result.status, 1));
+        cr_expect(ne(ptr, strstr(result.out, "404 "), NULL), "%s%s", result.out, result.err);
+        cr_expect(eq(ptr, strchr(result.out, '\x1B'), NULL));
+        result_fini(&result);
+    }
+    unlink(topology);
+    unlink(tests);
+}
+
 /* What only the broker's parts can judge is found before a socket is opened as well. */
 Test(command, check_refuses_what_the_broker_would_refuse)
 {

@@ -90,3 +90,18 @@ Test(long_view, a_younger_broker_compares_with_its_beginning)
     cr_assert(eq(u64, before.count, 4));
     cr_assert(eq(i64, before.at_ms, 1000));
 }
+
+/* Else nothing would be kept until the clock is where it was. */
+Test(long_view, a_wall_clock_that_is_set_back_takes_no_day_away)
+{
+    struct long_view_letters before;
+    long_view_add(&view, INT64_C(99) * HOUR_MS, &flushes, 4);
+    long_view_add(&view, INT64_C(100) * HOUR_MS, &flushes, 5);
+    for (int64_t at = INT64_C(10) * HOUR_MS; at <= INT64_C(40) * HOUR_MS; at += TICK_MS) {
+        long_view_add(&view, at, &flushes, (uint64_t)(at / HOUR_MS));
+        cr_assert(long_view_letters_before(&view, &before));
+        cr_assert(le(i64, before.at_ms, at));
+    }
+    cr_assert(eq(u64, before.count, 16));
+    cr_assert(eq(i64, before.at_ms, INT64_C(16) * HOUR_MS));
+}
