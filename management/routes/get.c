@@ -79,8 +79,8 @@ static void
 take_answer(struct get_ask *ask, uint32_t *budget)
 {
     const struct house_answer *answer = &ask->house->answer;
-    bool is_refused = caller_house_was_refused(ask->house, &ask->refusal);
-    if (is_refused || answer->method.id != METHOD_BASIC_GET_OK) {
+    if (caller_house_was_refused(ask->house, &ask->refusal) ||
+        answer->method.id != METHOD_BASIC_GET_OK) {
         ask->has_all = true;
         return;
     }
