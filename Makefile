@@ -228,14 +228,17 @@ $(ALL_OBJECTS): $(OUT)/obj/%.o: %.c $(OUT)/flags
 	@echo "  CC    $<"
 	@$(CC) $(ALL_CFLAGS) $(FILE_CFLAGS) -MMD -MP -c -o $@ $<
 
-# The console's files are part of the binary, and compressed beforehand.
+# The console's files are part of the binary, and compressed beforehand. Comments that have a line for
+# themselves are left empty, so that a line has the number that it has here.
 WEB_FILES := $(wildcard management/web/*)
-WEB_GZIP := $(WEB_FILES:management/web/%=$(OUT)/web/%.gz)
-$(WEB_GZIP): $(OUT)/web/%.gz: management/web/%
+WEB_SENT := $(WEB_FILES:management/web/%=$(OUT)/web/%)
+$(WEB_SENT): $(OUT)/web/%: management/web/%
 	@mkdir -p $(@D)
+	@sed 's,^ *//.*,,' $< > $@
+$(WEB_SENT:%=%.gz): %.gz: %
 	@gzip -9 -n -c $< > $@
-$(OUT)/obj/management/http/web_files.o: $(WEB_FILES) $(WEB_GZIP)
-$(OUT)/obj/management/http/web_files.o: private FILE_CFLAGS := -DWEB_GZIP='"$(OUT)/web"'
+$(OUT)/obj/management/http/web_files.o: $(WEB_SENT) $(WEB_SENT:%=%.gz)
+$(OUT)/obj/management/http/web_files.o: private FILE_CFLAGS := -DWEB_SENT='"$(OUT)/web"'
 
 # Rewritten only when it would differ, so that an unchanged command line rebuilds nothing.
 FLAGS_TEXT := $(shell $(CC) -dumpfullversion -dumpversion 2>/dev/null) $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)

@@ -83,17 +83,32 @@ struct measured_queue {
     bool takes_dead_letters;
 };
 
+static struct measure_finding *
+mildest_finding(struct measure *measure)
+{
+    struct measure_finding *mildest = &measure->findings[0];
+    for (uint32_t i = 1; i < measure->finding_count; i++) {
+        mildest = measure->findings[i].concern > mildest->concern ? &measure->findings[i] : mildest;
+    }
+    return mildest;
+}
+
+/* Where there are too many, the milder ones make room. */
 static void
 add_finding_of(struct measure *measure, const struct vhost *vhost, struct bytes name,
                struct measure_finding finding)
 {
-    if (measure->finding_count == MEASURE_FINDINGS_MAX ||
+    bool is_full = measure->finding_count == MEASURE_FINDINGS_MAX;
+    if ((is_full && finding.concern >= measure->mildest) ||
         (measure->viewer != NULL && !survey_may_see(vhost->core, measure->viewer, vhost->name))) {
         return;
     }
     finding.vhost = arena_copy(&measure->arena, vhost->name);
     finding.name = arena_copy(&measure->arena, name);
-    measure->findings[measure->finding_count++] = finding;
+    *(is_full ? mildest_finding(measure) : &measure->findings[measure->finding_count++]) = finding;
+    if (measure->finding_count == MEASURE_FINDINGS_MAX) {
+        measure->mildest = mildest_finding(measure)->concern;
+    }
 }
 
 static void

@@ -13,18 +13,18 @@
 #include "queues/clocks.h"
 #include "queues/waiting.h"
 
-/* What a queue or exchange may need attention for. */
+/* What a queue or exchange may need attention for, the worst first. */
 enum measure_concern {
     CONCERN_READY_ABOVE,    /* more is ready than `alert` allows; `value` messages, `limit` */
     CONCERN_OLDEST_ABOVE,   /* its oldest message is older; milliseconds */
     CONCERN_UNSERVED,       /* messages are ready, and there is no consumer; `value` messages */
-    CONCERN_DEAD_LETTERS,   /* dead letters go there, and some are there; `value` messages */
     CONCERN_IDLE_CONSUMERS, /* consumers are there and take nothing while messages wait */
     CONCERN_BUSY_CONSUMERS, /* they take some, and hardly ever have room for one; `value` messages
                              */
     CONCERN_PAUSED,         /* nothing is handed out while messages wait */
-    CONCERN_UNROUTABLE, /* an exchange: what was published there lately reached no queue; `value`
-                           messages since the broker began */
+    CONCERN_UNROUTABLE,   /* an exchange: what was published there lately reached no queue; `value`
+                             messages since the broker began */
+    CONCERN_DEAD_LETTERS, /* dead letters go there, and some are there; `value` messages */
     CONCERN_COUNT,
 };
 enum { MEASURE_FINDINGS_MAX = 1000 };
@@ -55,9 +55,10 @@ struct measure {
     uint64_t memory_bytes, memory_mark_bytes, disk_free_bytes, disk_mark_bytes, held_bytes;
     uint64_t memory_alarm, disk_alarm;                     /* 1: publishers are blocked for it */
     uint64_t blocked_connections;                          /* that were told so */
-    struct measure_finding findings[MEASURE_FINDINGS_MAX]; /* in no order */
+    struct measure_finding findings[MEASURE_FINDINGS_MAX]; /* the worst, in no order */
     uint32_t finding_count;
-    struct arena arena; /* owned */
+    enum measure_concern mildest; /* of them, once there are as many as there may be */
+    struct arena arena;           /* owned */
 
     /* Where it stands. */
     struct survey_walk looking, counting, exchanging;

@@ -242,9 +242,11 @@ static const struct session *
 session_of(const struct server_connection *connection)
 {
     char value[VALUE_SIZE];
+    char host[VALUE_SIZE];
     char id[COOKIE_SIZE];
     struct management *management = connection->management;
-    return http_read_cookie(value_text(&connection->head, "Cookie", value), connection->peer.is_tls,
+    return http_read_cookie(value_text(&connection->head, "Cookie", value),
+                            value_text(&connection->head, "Host", host), connection->peer.is_tls,
                             id)
                ? sessions_find(&management->sessions, id, server_now_ms())
                : NULL;

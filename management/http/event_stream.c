@@ -285,7 +285,7 @@ look_after(struct management *management, struct event_stream *stream, uint64_t 
         return;
     }
     if (now_ms - stream->sent_ms >= SIGN_OF_LIFE_MS) {
-        stream_send(stream, bytes_of(":\n\n"));
+        stream_send(stream, bytes_of("event: alive\ndata: {}\n\n"));
     }
     catch_up(stream, now_ms);
 }

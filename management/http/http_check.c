@@ -245,17 +245,34 @@ http_credentials(struct evhttp_request *http, struct buffer *out, struct bytes *
 
 /* Sessions ----------------------------------------------------------------------------------- */
 
-const char *
-http_cookie_name(bool is_tls)
+/* Where the port begins, or the end; a colon within brackets is an address's. */
+static size_t
+host_size(const char *host)
 {
-    return is_tls ? "__Host-bourse-session" : "bourse-session";
+    const char *bracket = host[0] == '[' ? strchr(host, ']') : NULL;
+    return bracket != NULL ? (size_t)(bracket - host) + 1 : strcspn(host, ":");
+}
+
+void
+http_cookie_name(const char *host, bool is_tls, char out[static COOKIE_NAME_SIZE])
+{
+    enum { PORT_DIGITS_MAX = 5 };
+    const char *name = is_tls ? "__Host-bourse-session" : "bourse-session";
+    const char *port = host == NULL ? "" : host + host_size(host);
+    size_t digits = port[0] == ':' ? strspn(port + 1, "0123456789") : 0;
+    if (digits > 0 && digits <= PORT_DIGITS_MAX && port[1 + digits] == '\0') {
+        (void)snprintf(out, COOKIE_NAME_SIZE, "%s-%s", name, port + 1);
+    } else {
+        (void)snprintf(out, COOKIE_NAME_SIZE, "%s", name);
+    }
 }
 
 bool
-http_read_cookie(const char *value, bool is_tls, char out[static COOKIE_SIZE])
+http_read_cookie(const char *value, const char *host, bool is_tls, char out[static COOKIE_SIZE])
 {
     const char *at = value;
-    const char *name = http_cookie_name(is_tls);
+    char name[COOKIE_NAME_SIZE];
+    http_cookie_name(host, is_tls, name);
     size_t name_size = strlen(name);
     while (at != NULL) {
         at += strspn(at, "; ");
@@ -272,7 +289,7 @@ http_read_cookie(const char *value, bool is_tls, char out[static COOKIE_SIZE])
 bool
 http_session_cookie(struct evhttp_request *http, bool is_tls, char out[static COOKIE_SIZE])
 {
-    return http_read_cookie(find_header(http, "Cookie"), is_tls, out);
+    return http_read_cookie(find_header(http, "Cookie"), find_header(http, "Host"), is_tls, out);
 }
 
 bool
@@ -285,14 +302,6 @@ http_is_of_other_origin(struct evhttp_request *http)
         return false;
     }
     return slashes == NULL || host == NULL || strcasecmp(slashes + 3, host) != 0;
-}
-
-/* Where the port begins, or the end; a colon within brackets is an address's. */
-static size_t
-host_size(const char *host)
-{
-    const char *bracket = host[0] == '[' ? strchr(host, ']') : NULL;
-    return bracket != NULL ? (size_t)(bracket - host) + 1 : strcspn(host, ":");
 }
 
 static bool

@@ -33,13 +33,19 @@ bool http_credentials(struct evhttp_request *http, struct buffer *out, struct by
 bool http_read_credentials(const char *value, struct buffer *out, struct bytes *user_out,
                            struct bytes *password_out, bool *is_malformed);
 
-/* The console's session of the header Cookie; false: there is none. Where the browser can keep it
- * to TLS the cookie is another one. */
+/* What the cookie of the console's session is called for who asks for `host` (the header Host;
+ * NULL: there is none). Where the browser can keep it to TLS it is another one. A browser sends a
+ * cookie to every port of a host: with the port in its name, signing in to one broker is not
+ * signing out of another one beside it. */
+enum { COOKIE_NAME_SIZE = 32 };
+void http_cookie_name(const char *host, bool is_tls, char out[static COOKIE_NAME_SIZE]);
+
+/* The console's session of the header Cookie; false: there is none. */
 enum { COOKIE_SIZE = 64 };
 bool http_session_cookie(struct evhttp_request *http, bool is_tls, char out[static COOKIE_SIZE]);
-/* The same of the header's value (NULL: it is absent). */
-bool http_read_cookie(const char *value, bool is_tls, char out[static COOKIE_SIZE]);
-const char *http_cookie_name(bool is_tls);
+/* The same of the headers' values (NULL: absent). */
+bool http_read_cookie(const char *value, const char *host, bool is_tls,
+                      char out[static COOKIE_SIZE]);
 
 /* Whether a page of another origin asks, by the header Origin. */
 bool http_is_of_other_origin(struct evhttp_request *http);

@@ -8,14 +8,14 @@
 
 /* Octets of a file and of its compressed form, which the Makefile lays beside the objects; without
  * it, where code is only looked at, there are none. */
-#ifdef WEB_GZIP
+#ifdef WEB_SENT
 #define PUT_OCTETS(symbol, name)                                                                   \
     __asm__(".section .rodata\n"                                                                   \
             ".global web_" #symbol "\nweb_" #symbol ":\n"                                          \
-            ".incbin \"management/web/" name "\"\n"                                                \
+            ".incbin \"" WEB_SENT "/" name "\"\n"                                                  \
             ".global web_" #symbol "_end\nweb_" #symbol "_end:\n"                                  \
             ".global web_" #symbol "_gzip\nweb_" #symbol "_gzip:\n"                                \
-            ".incbin \"" WEB_GZIP "/" name ".gz\"\n"                                               \
+            ".incbin \"" WEB_SENT "/" name ".gz\"\n"                                               \
             ".global web_" #symbol "_gzip_end\nweb_" #symbol "_gzip_end:\n"                        \
             ".byte 0\n.previous\n");
 #else

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files of the web console (management/web/), part of the binary: as they are, and compressed
- * when it was built. All but the page itself lie under a path with the hash of all of them, so that
- * a browser may keep them for good, and a module finds another beside it. */
+/* The files of the web console (management/web/), part of the binary: as they are but for the lines
+ * that only comment, and compressed when it was built. All but the page itself lie under a path
+ * with the hash of all of them, so that a browser may keep them for good, and a module finds
+ * another beside it. */
 #ifndef BOURSE_MANAGEMENT_HTTP_WEB_FILES_H
 #define BOURSE_MANAGEMENT_HTTP_WEB_FILES_H
 

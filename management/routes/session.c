@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signing in to the console and out of it. The password was checked before the handler runs, in the
  * way of every login (admission.c). */
+#include <event2/http.h>
 #include <stdio.h>
 
 #include "management/http/http_check.h"
@@ -62,16 +63,30 @@ static void
 set_cookie(struct call *call, const char *id, const char *more)
 {
     char cookie[256];
+    char name[COOKIE_NAME_SIZE];
     bool is_tls = call->connection->peer.is_tls;
-    (void)snprintf(cookie, sizeof(cookie), "%s=%s; Path=/; HttpOnly; SameSite=Strict%s%s",
-                   http_cookie_name(is_tls), id, is_tls ? "; Secure" : "", more);
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(call->http);
+    http_cookie_name(evhttp_find_header(headers, "Host"), is_tls, name);
+    (void)snprintf(cookie, sizeof(cookie), "%s=%s; Path=/; HttpOnly; SameSite=Strict%s%s", name, id,
+                   is_tls ? "; Secure" : "", more);
     call_add_header(call, "Set-Cookie", cookie);
+}
+
+/* A browser forgets the one that it had; nobody shall find it. */
+static void
+end_former(struct call *call)
+{
+    char former[COOKIE_SIZE];
+    if (http_session_cookie(call->http, call->connection->peer.is_tls, former)) {
+        sessions_end(&call->management->sessions, former);
+    }
 }
 
 void
 handle_session_begin(struct call *call)
 {
     struct random_source random = random_system();
+    end_former(call);
     const struct session *session =
         sessions_begin(&call->management->sessions, &random, &call->user, server_now_ms());
     set_cookie(call, session->id, "");

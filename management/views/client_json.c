@@ -101,7 +101,16 @@ name_of_connection(const void *row)
     return ((const struct survey_connection *)row)->name;
 }
 
+/* What the client calls it, or what it is called. */
+static struct bytes
+own_name_of_connection(const void *row)
+{
+    const struct survey_connection *connection = row;
+    return connection->client_name.data != NULL ? connection->client_name : connection->name;
+}
+
 COMPARE_TEXT(survey_connection, connection_name, row->name)
+COMPARE_TEXT(survey_connection, connection_own_name, own_name_of_connection(row))
 COMPARE_TEXT(survey_connection, connection_user, row->user)
 COMPARE_TEXT(survey_connection, connection_vhost, row->vhost)
 COMPARE_TEXT(survey_connection, connection_state, bytes_of(row->state))
@@ -111,14 +120,20 @@ COMPARE_NUMBER(survey_connection, connection_sent, row->sent_octets)
 COMPARE_NUMBER(survey_connection, connection_opened, (uint64_t)row->opened_wall_ms)
 
 static const struct list_column connection_columns[] = {
-    {"name", compare_connection_name},         {"user", compare_connection_user},
-    {"vhost", compare_connection_vhost},       {"state", compare_connection_state},
-    {"channels", compare_connection_channels}, {"recv_oct", compare_connection_received},
-    {"send_oct", compare_connection_sent},     {"connected_at", compare_connection_opened},
+    {"name", compare_connection_name},
+    {"user_provided_name", compare_connection_own_name},
+    {"user", compare_connection_user},
+    {"vhost", compare_connection_vhost},
+    {"state", compare_connection_state},
+    {"channels", compare_connection_channels},
+    {"recv_oct", compare_connection_received},
+    {"send_oct", compare_connection_sent},
+    {"connected_at", compare_connection_opened},
 };
 
 const struct list_kind connection_list_kind = {
     .name = name_of_connection,
+    .other_name = own_name_of_connection,
     .write = write_connection,
     .columns = connection_columns,
     .column_count = ARRAY_LEN(connection_columns),

@@ -97,6 +97,19 @@ contains(struct bytes text, const char *part)
            (text.size > 0 && memmem(text.data, text.size, part, strlen(part)) != NULL);
 }
 
+/* Whether the name has the part, which is in small letters, somewhere and in whichever letters. */
+static bool
+has_part(struct bytes name, const char *part)
+{
+    uint8_t *lower = xalloc(name.size + 1);
+    for (size_t i = 0; i < name.size; i++) {
+        lower[i] = (uint8_t)tolower(name.data[i]);
+    }
+    bool found = contains(bytes_make(lower, name.size), part);
+    free(lower);
+    return found;
+}
+
 /* Takes no case into account, as RabbitMQ's filter. */
 static size_t
 filter_by_part(const struct list_kind *kind, const char *part, const void **rows, size_t count)
@@ -107,15 +120,10 @@ filter_by_part(const struct list_kind *kind, const char *part, const void **rows
         *at = (char)tolower((unsigned char)*at);
     }
     for (size_t i = 0; i < count; i++) {
-        struct bytes name = kind->name(rows[i]);
-        uint8_t *lower = xalloc(name.size + 1);
-        for (size_t j = 0; j < name.size; j++) {
-            lower[j] = (uint8_t)tolower(name.data[j]);
-        }
-        if (contains(bytes_make(lower, name.size), wanted)) {
+        if (has_part(kind->name(rows[i]), wanted) ||
+            (kind->other_name != NULL && has_part(kind->other_name(rows[i]), wanted))) {
             rows[kept++] = rows[i];
         }
-        free(lower);
     }
     free(wanted);
     return kept;

@@ -18,6 +18,8 @@ struct list_column {
 
 struct list_kind {
     struct bytes (*name)(const void *row); /* what `name` filters by */
+    /* Another name, a part of which will do as well; NULL: there is none. */
+    struct bytes (*other_name)(const void *row);
     /* The whole object. */
     void (*write)(struct json_writer *json, const void *row, const void *context);
     const void *context; /* for `write` */

@@ -196,6 +196,7 @@ COMPARE(consumers, uint64_t, queue->consumers)
 COMPARE(memory, uint64_t, queue->memory_bytes)
 COMPARE(bytes, uint64_t, queue->ready_bytes)
 COMPARE(durable, uint64_t, queue->durable)
+COMPARE(trend, double, queue->rates.arrived - queue->rates.served)
 COMPARE(published, double, queue->rates.arrived)
 COMPARE(delivered, double, queue->rates.delivered)
 COMPARE(acked, double, queue->rates.acked)
@@ -226,6 +227,7 @@ static const struct list_column queue_columns[] = {
     {"message_bytes", compare_bytes},
     {"message_bytes_ready", compare_bytes},
     {"durable", compare_durable},
+    {"messages_details.rate", compare_trend},
     {"message_stats.publish_details.rate", compare_published},
     {"message_stats.deliver_get_details.rate", compare_delivered},
     {"message_stats.ack_details.rate", compare_acked},

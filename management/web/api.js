@@ -8,8 +8,16 @@ export class Refusal extends Error {
   }
 }
 
+// Told to the other tabs of this browser: they have the same cookie, and another user may have it now.
+export const SIGNED = "signed";
+const tell = () => localStorage.setItem(SIGNED, Math.random());
+
 let session = null;
 let onSignedOut = () => {};
+let status = () => {};
+
+// Whether the broker is there, each time that this turned out.
+export const onLiveness = (action) => { status = action; };
 
 export const user = () => session;
 export const may = (ability) => session !== null && session.abilities.includes(ability);
@@ -40,8 +48,10 @@ export async function ask(method, path, body) {
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
+    status(false);
     throw new Refusal(0, "The broker does not answer.");
   }
+  status(true);
   const text = await answer.text();
   let value = null;
   try {
@@ -69,87 +79,93 @@ export async function resume() {
     if (error.status === 0) throw error;
     session = null;
   }
-  return session;
 }
 
 export async function signIn(name, password) {
   session = null;
   session = await ask("POST", "/api/bourse/session", { name, password });
-  return session;
+  tell();
 }
 
+// Who is not told that it is over is still signed in.
 export async function signOut() {
-  try {
-    await ask("DELETE", "/api/bourse/session");
-  } finally {
-    session = null;
-    onSignedOut("");
-  }
+  await ask("DELETE", "/api/bourse/session");
+  tell();
+  session = null;
+  onSignedOut("");
 }
 
 // Watching -----------------------------------------------------------------------------------
 
 const POLL_MS = 3000;
-let status = () => {};
-
-export const onLiveness = (action) => { status = action; };
+// The broker says something every fifteen seconds; a connection that says nothing for so long is gone,
+// though nobody told.
+const SILENCE_MS = 40000;
 
 // Tells `listeners[i](value)` what GET paths[i] answers, now and whenever it has changed; by
 // server-sent events, and by asking where these do not come. Gives a function that ends it.
 export function watch(paths, listeners, failed = () => {}) {
   let source = null;
-  let timer = null;
+  let timer = 0;
+  let isPolling = paths.length > 8 || typeof EventSource !== "function" ||
+    new URLSearchParams(location.search).has("poll");
   let isOver = false;
-  const isWatched = paths.length <= 8 && typeof EventSource === "function" &&
-    !new URLSearchParams(location.search).has("poll");
 
   async function poll() {
-    timer = null;
     if (!document.hidden) {
       await Promise.all(paths.map(async (path, i) => {
         try {
           const value = await get(path);
           if (!isOver) listeners[i](value);
-          status(true);
         } catch (error) {
           if (!isOver) failed(error, i);
-          if (error.status === 0) status(false);
         }
       }));
     }
-    if (!isOver && timer === null) timer = setTimeout(poll, POLL_MS);
+    if (!isOver) timer = setTimeout(poll, POLL_MS);
+  }
+
+  function listen() {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      status(false);
+      source.close();
+      begin();
+    }, SILENCE_MS);
   }
 
   function begin() {
     const stream = new EventSource("/api/bourse/events?" +
       paths.map((path) => `watch=${part(path)}`).join("&"));
     source = stream;
-    paths.forEach((path, i) => {
-      stream.addEventListener(`w${i}`, (event) => {
-        status(true);
-        listeners[i](JSON.parse(event.data));
-      });
-      stream.addEventListener(`f${i}`, (event) =>
-        failed(new Refusal(404, JSON.parse(event.data).reason), i));
+    const on = (kind, action) => stream.addEventListener(kind, (event) => {
+      listen();
+      status(true);
+      action(JSON.parse(event.data));
     });
-    stream.addEventListener("end", () => { stop(); get("/api/bourse/session").catch(() => {}); });
+    paths.forEach((path, i) => {
+      on(`w${i}`, listeners[i]);
+      on(`f${i}`, ({ reason }) => failed(new Refusal(404, reason), i));
+    });
+    on("alive", () => {});
+    on("end", () => { stop(); get("/api/bourse/session").catch(() => {}); });
     stream.onerror = () => {
       status(false);
-      if (stream.readyState === EventSource.CLOSED && !isOver) {
-        source = null;
+      if (stream.readyState === EventSource.CLOSED) {
+        clearTimeout(timer);
+        isPolling = true;
         poll();
       }
     };
+    listen();
   }
 
   // A page that nobody sees asks for nothing.
   function onVisible() {
-    if (document.hidden) {
-      if (source) source.close();
-      source = null;
-    } else if (isWatched && source === null && timer === null && !isOver) {
-      begin();
-    }
+    if (isPolling) return;
+    source.close();
+    clearTimeout(timer);
+    if (!document.hidden) begin();
   }
 
   function stop() {
@@ -160,7 +176,7 @@ export function watch(paths, listeners, failed = () => {}) {
   }
 
   document.addEventListener("visibilitychange", onVisible);
-  if (isWatched) begin();
-  else poll();
+  if (isPolling) poll();
+  else begin();
   return stop;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page around the pages: signing in, where one is, and what goes on.
-import { button, choice, field, h, link, notice, replace } from "./dom.js";
-import { may, onLiveness, resume, signIn, signOut, user, whenSignedOut } from "./api.js";
+import { act, button, choice, field, h, leaveDialogs, link, notice, replace, setText } from "./dom.js";
+import { may, onLiveness, resume, SIGNED, signIn, signOut, user, whenSignedOut } from "./api.js";
 import { overview } from "./overview.js";
 import { queue, queues } from "./queues.js";
 import { letters, audit } from "./letters.js";
@@ -24,7 +24,6 @@ const PAGES = [
   ["sample", "Sample", sample, () => may("admin")],
   ["settings", "Settings", settings, () => may("admin")],
 ];
-const INNER = { queue };
 
 const top = document.getElementById("top");
 const main = document.getElementById("main");
@@ -45,12 +44,13 @@ function themeChoice() {
 }
 
 function drawTop(current) {
-  const live = h("span", { class: "live", id: "live", role: "img", "aria-label": "Live" });
+  const out = button("Sign out", () => act(out, signOut));
+  const live = h("span", { class: "live", id: "live", role: "status" });
   replace(top, h("div", { class: "brand" }, link("#/", "Bourse")),
     h("nav", { "aria-label": "Pages" }, PAGES.filter((page) => page[3]()).map(([path, title]) =>
       link(`#/${path}`, title, { "aria-current": path === current ? "page" : undefined }))),
     h("div", { class: "who" }, live, h("span", { class: "name" }, user().name), themeChoice(),
-      button("Sign out", () => signOut().catch(() => {}))));
+      out));
   const here = top.querySelector("[aria-current]");
   if (here) here.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
@@ -59,12 +59,17 @@ onLiveness((isLive) => {
   const sign = document.getElementById("live");
   if (!sign) return;
   sign.classList.toggle("lost", !isLive);
-  sign.setAttribute("aria-label", isLive ? "Live" : "No connection to the broker");
+  setText(sign, isLive ? "" : "No connection: what you see is old");
 });
 
-function show() {
+function away() {
   leave();
   leave = () => {};
+  leaveDialogs();
+}
+
+function show() {
+  away();
   if (user() === null) {
     askToSignIn("");
     return;
@@ -74,13 +79,14 @@ function show() {
     try { return decodeURIComponent(word); } catch { return word; }
   });
   const known = PAGES.find((page) => page[0] === words[0] && page[3]());
-  const page = known ? known[2] : INNER[words[0]];
-  const title = known ? known[1] : words[0] === "queue" ? words[2] : "Not here";
-  drawTop(known ? known[0] : words[0]);
+  const isQueue = words[0] === "queue" && words.length === 3;
+  const page = known ? known[2] : isQueue && queue;
+  const title = known ? known[1] : isQueue ? words[2] : "Not here";
+  drawTop(isQueue ? "queues" : words[0]);
   document.title = `${title} – Bourse`;
   main.className = `page-${words[0] || "overview"}`;
   replace(main);
-  if (page === undefined) {
+  if (!page) {
     replace(main, h("h1", {}, "There is no such page"), link("#/", "To the overview"));
     return;
   }
@@ -88,8 +94,7 @@ function show() {
 }
 
 function askToSignIn(text) {
-  leave();
-  leave = () => {};
+  away();
   const name = h("input", { autocomplete: "username", required: true, spellcheck: "false" });
   const password = h("input", { type: "password", autocomplete: "current-password" });
   const trouble = h("p", { class: "trouble", role: "alert" }, text);
@@ -125,6 +130,9 @@ addEventListener("hashchange", () => {
   show();
   main.focus({ preventScroll: true });
   scrollTo(0, 0);
+});
+addEventListener("storage", ({ key }) => {
+  if (key === SIGNED) resume().then(show, () => {});
 });
 paint(localStorage.getItem("theme"));
 resume().then(show, (error) => {

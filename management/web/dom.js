@@ -26,17 +26,42 @@ export const h = (tag, properties, ...children) =>
 export const s = (tag, properties, ...children) =>
   fill(document.createElementNS(SVG, tag), properties, children);
 
-const nameOf = (control) => `${control.getAttribute("href")} ${control.textContent}`;
-
-// New children in the place of the old ones; what had the focus has it again if it is still there.
+// New children in the place of the old ones.
 export function replace(element, ...children) {
-  const focused = element.contains(document.activeElement) && nameOf(document.activeElement);
   element.replaceChildren();
   append(element, children);
-  const again = focused && [...element.querySelectorAll("a, button")].find((control) =>
-    nameOf(control) === focused);
-  if (again) again.focus({ preventScroll: true });
   return element;
+}
+
+// What may be drawn over: the same element with the same attributes. A button is not, for what it does
+// is not among them.
+const isAlike = (one, other) => one.nodeType === Node.ELEMENT_NODE && one.tagName !== "BUTTON" &&
+  one.cloneNode().isEqualNode(other.cloneNode());
+
+function patch(element, made) {
+  const old = [...element.childNodes];
+  const nodes = [...made.childNodes];
+  nodes.forEach((node, i) => {
+    if (i >= old.length) element.append(node);
+    else if (old[i].isEqualNode(node)) return;
+    else if (isAlike(old[i], node)) patch(old[i], node);
+    else old[i].replaceWith(node);
+  });
+  old.slice(nodes.length).forEach((node) => node.remove());
+}
+
+const nameOf = (control) => `${control.getAttribute("href")} ${control.textContent}`;
+
+// The same for what is drawn again each second: where nothing has changed the elements stay, and with
+// them a selection, and a click that has begun; what had the focus and went somewhere else has it again.
+export function refresh(element, ...children) {
+  const focused = element.contains(document.activeElement) && nameOf(document.activeElement);
+  patch(element, h("div", {}, children));
+  if (focused && !element.contains(document.activeElement)) {
+    const again = [...element.querySelectorAll("a, button")].find((control) =>
+      nameOf(control) === focused);
+    if (again) again.focus({ preventScroll: true });
+  }
 }
 
 // Sets a text only when it differs, so that a screen reader and a selection are left alone.
@@ -69,10 +94,11 @@ export function choice(options, value, onchange) {
   return select;
 }
 
+// Trouble is told within the dialog that it happened in: nothing outside of it can be reached.
 export function notice(text, kind = "good") {
-  const box = h("div", { class: `notice ${kind}` }, h("span", {}, text),
+  const box = h("div", { class: `notice ${kind}`, role: kind === "bad" && "alert" }, h("span", {}, text),
     button("×", () => box.remove(), { "aria-label": "Close", class: "plain" }));
-  document.getElementById("notices").append(box);
+  (kind === "bad" && document.querySelector("dialog") || document.getElementById("notices")).append(box);
   if (kind === "good") setTimeout(() => box.remove(), 8000);
 }
 
@@ -99,8 +125,10 @@ export function dialog(title, build) {
   append(box, [build(close)]);
   document.body.append(box);
   box.showModal();
-  return close;
 }
+
+// They belong to the page below.
+export const leaveDialogs = () => document.querySelectorAll("dialog").forEach((box) => box.remove());
 
 // Asks before what cannot be undone; with `typed` that text has to be typed.
 export function confirm(title, text, label, action, typed) {
@@ -143,7 +171,7 @@ export function octets(value) {
 
 export function span(ms) {
   if (ms === undefined || ms === null) return "–";
-  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`; // of clocks that do not agree
   const seconds = Math.round(ms / 1000);
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
@@ -151,7 +179,8 @@ export function span(ms) {
   return `${Math.floor(seconds / 86400)} d ${Math.floor(seconds / 3600) % 24} h`;
 }
 
-export const time = (ms) => ms === null || ms === undefined ? "–" : new Date(ms).toLocaleString();
+// As where the browser is, in the form of ISO 8601, which the Swedes write.
+export const time = (ms) => ms === null || ms === undefined ? "–" : new Date(ms).toLocaleString("sv");
 
 export function badge(text, kind) {
   return h("span", { class: `badge ${kind || ""}` }, text);
@@ -178,47 +207,33 @@ export function json(value) {
   return h("pre", { tabindex: "0" }, JSON.stringify(value, null, 2));
 }
 
-const points = (measured, width, height, max) => (measured.length === 1 ?
-  [measured[0], measured[0]] : measured).map((value, i) => {
-  const x = (i / Math.max(1, measured.length - 1)) * width;
-  return `${x.toFixed(1)},${(height - (max > 0 ? value / max : 0) * (height - 2) - 1).toFixed(1)}`;
-}).join(" ");
+// `measured` is [[time, value], ...] in the order of time.
+const points = (measured, width, height, max) => {
+  const from = measured[0][0];
+  const all = measured.length === 1 ? [...measured, [from + 1, measured[0][1]]] : measured;
+  const whole = all.at(-1)[0] - from || 1;
+  return all.map(([at, value]) => `${(((at - from) / whole) * width).toFixed(1)},` +
+    `${(height - (value / max) * (height - 2) - 1).toFixed(1)}`).join(" ");
+};
 
 // A small line without axes beside a number that says the same.
-export function sparkline(values) {
-  const max = Math.max(...values, 0);
+export function sparkline(measured) {
   return s("svg", { class: "spark", viewBox: "0 0 120 28", preserveAspectRatio: "none",
-    "aria-hidden": "true" },
-    s("polyline", { points: points(values.length < 2 ? [0, 0] : values, 120, 28, max) }));
+    "aria-hidden": "true" }, measured.length > 0 && s("polyline", { points: points(measured, 120, 28,
+    Math.max(...measured.map((at) => at[1])) || 1) }));
 }
 
-// One line for each of `series` ({name, values, className}), with the largest value written.
-export function chart(title, series, format, minutes) {
+// One line, with its largest value and how long ago it begins.
+export function chart(title, measured, format, className) {
   const width = 600;
   const height = 140;
-  const max = Math.max(1, ...series.flatMap((line) => line.values));
-  return h("figure", { class: "chart" },
-    h("figcaption", {}, title, series.map((line) =>
-      h("span", { class: `key ${line.className}` }, line.name))),
+  const max = Math.max(...measured.map((at) => at[1]));
+  return h("figure", { class: "chart" }, h("figcaption", {}, title),
     s("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img",
-      "aria-label": `${title}: at most ${format(max)}, now ${series.map((line) =>
-        `${line.name} ${format(line.values.at(-1) || 0)}`).join(", ")}` },
-      [0.25, 0.5, 0.75].map((part) => s("line", { class: "grid", x1: 0, x2: width,
-        y1: height * part, y2: height * part })),
-      series.map((line) => s("polyline", { class: line.className,
-        points: points(line.values, width, height, max) }))),
-    h("div", { class: "axis" }, h("span", {}, minutes),
+      "aria-label": `${title}: at most ${format(max)}, now ${format(measured.at(-1)[1])}` },
+    [0.25, 0.5, 0.75].map((part) => s("line", { class: "grid", x1: 0, x2: width,
+      y1: height * part, y2: height * part })),
+    s("polyline", { class: className, points: points(measured, width, height, max || 1) })),
+    h("div", { class: "axis" }, h("span", {}, `${span(measured.at(-1)[0] - measured[0][0])} ago`),
       h("span", {}, `top: ${format(max)}`), h("span", {}, "now")));
-}
-
-// What was measured lately, as long as the page is there.
-export class Recent {
-  constructor(size) {
-    this.size = size;
-    this.values = [];
-  }
-  push(value) {
-    this.values.push(Number.isFinite(value) ? value : 0);
-    if (this.values.length > this.size) this.values.shift();
-  }
 }

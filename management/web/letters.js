@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dead-letter desk: what died, in groups; a sample; sending it back; throwing it away.
 import { act, badge, button, choice, count, definitions, dialog, field, h, link, notice, octets,
-  plural, replace, span, table, time } from "./dom.js";
+  plural, refresh, replace, span, table, time } from "./dom.js";
 import { ask, deskPath, get, may, part, query, watch } from "./api.js";
 import { messageView, peekBox, queueLink } from "./queues.js";
 
@@ -17,7 +17,7 @@ function choose(main) {
     h("p", { class: "quiet" }, "Queues that messages came to when a consumer rejected them, when " +
       "they expired, or when another queue was full."), list);
   return watch(["/api/bourse/dead-letters"], [(value) => {
-    replace(list, table("Queues with dead letters",
+    refresh(list, table("Queues with dead letters",
       ["Queue", "Messages|number", "In quarantine|number", "Oldest|number w2", "|"],
       value.queues.map((at) => [[queueLink(at.vhost, at.queue), h("small", {}, ` ${at.vhost}`)],
         count(at.messages), count(at.parked), span(at.oldest_ms),
@@ -39,7 +39,8 @@ const describe = (group) => [group.reason || "no reason known",
 
 function triage(main, vhost, name) {
   const list = h("div", {}, h("p", { class: "quiet" }, "…"));
-  const work = h("div", { role: "status", "aria-live": "polite" });
+  const work = h("div", { role: "status" });
+  const some = h("div", { class: "row" });
   const load = async () => {
     const value = await get(deskPath(vhost, name, "groups"));
     replace(list, groups(vhost, name, value, work, load));
@@ -48,8 +49,14 @@ function triage(main, vhost, name) {
   replace(main, h("p", { class: "crumbs" }, link("#/dead-letters", "Dead letters"),
     ` in vhost ${vhost}`), h("div", { class: "row" }, h("h1", {}, name || "(no name)"), again,
     link(`#/queue/${part(vhost)}/${part(name)}`, "The queue", { class: "button" })), work, list,
-  h("h2", {}, "Messages one by one"), peekBox(vhost, name, {}));
+  h("h2", {}, "Messages one by one"), some, peekBox(vhost, name, (ids) => {
+    const title = plural(ids.length, "message");
+    replace(some, ids.length > 0 && [`${title} chosen`, verbs(vhost, name, { title,
+      count: ids.length, filter: { ids } }, work, load)]);
+  }));
   load().catch((error) => replace(list, h("p", { class: "trouble" }, error.message)));
+  get("/api/bourse/replays").then(({ replays }) => replays.filter((at) => !isOver(at) &&
+    at.vhost === vhost && at.queue === name).forEach((at) => follow(at, work, load)), () => {});
   return () => { work.dataset.over = "1"; };
 }
 
@@ -58,8 +65,9 @@ function groups(vhost, name, value, work, load) {
   const everything = { count: value.messages, filter: {}, isAll: true, title: "all messages" };
   const rows = value.groups.map((group) => ({ ...group, filter: filterOf(group),
     title: describe(group) }));
+  const isAll = value.others.count === 0;
   return [h("div", { class: "row" }, h("p", {}, `${plural(value.messages, "message")} in ` +
-    plural(rows.length, "group")),
+    (isAll ? "" : "more than ") + plural(rows.length, "group")),
   verbs(vhost, name, everything, work, load)),
   h("ul", { class: "groups" }, rows.map((group) => h("li", {},
     h("div", { class: "grow" }, h("strong", {}, `${count(group.count)} × `),
@@ -71,7 +79,7 @@ function groups(vhost, name, value, work, load) {
         ["Age", between(span(group.newest_ms), span(group.oldest_ms))]])),
     h("div", { class: "row" }, verbs(vhost, name, group, work, load),
       sampleButton(vhost, name, group))))),
-  value.others.count > 0 && h("p", { class: "quiet" }, `${count(value.others.count)} more in ` +
+  !isAll && h("p", { class: "quiet" }, `${count(value.others.count)} more in ` +
     "smaller groups.")];
 }
 
@@ -104,7 +112,7 @@ function replayDialog(vhost, name, group, work, load) {
     const note = h("input", { maxlength: 200 });
     const found = h("div", { role: "status" });
     const body = (isDry) => ({ to, filter: group.filter, dry_run: isDry,
-      rate: Math.max(0, Math.floor(Number(rate.value) || 0)), note: note.value,
+      rate: Math.max(0, Math.ceil(Number(rate.value) || 0)), note: note.value,
       exchange: to === "exchange" ? exchange.value : undefined,
       routing_key: to === "exchange" && key.value !== "" ? key.value : undefined,
       wait: isDry || undefined });
@@ -187,7 +195,8 @@ function follow(first, work, load) {
     try {
       draw(await get(`/api/bourse/replays/${first.id}`));
     } catch (error) {
-      notice(error.message, "bad");
+      if (error.status === 0) setTimeout(poll, POLL_MS);
+      else notice(error.message, "bad");
     }
   };
   draw(first);

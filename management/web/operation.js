@@ -18,13 +18,13 @@ function closeButton(connection) {
     "goes back to its queues.", "Close it", async () => {
       await ask("DELETE", `/api/connections/${part(connection.name)}`);
       notice("The connection was closed.");
-    }), { class: "small danger" });
+    }), { class: "small danger", "aria-label": `Close ${connection.name}` });
 }
 
 export function connections(main) {
   const columns = [
-    { title: "Client", sort: "name", className: "wide", cell: (at) => [clientName(at),
-      h("small", {}, ` ${(at.client_properties || {}).product || ""} ` +
+    { title: "Client", sort: "user_provided_name", className: "wide", cell: (at) => [
+      h("span", { title: clientName(at) }, clientName(at)), h("small", {}, ` ${(at.client_properties || {}).product || ""} ` +
         `${(at.client_properties || {}).version || ""}`)] },
     { title: "User", sort: "user", className: "w1", cell: (at) => [at.user, at.peer_cert_subject &&
       h("small", { title: at.peer_cert_subject }, ` ${at.peer_cert_subject}`)] },
@@ -44,20 +44,24 @@ export function connections(main) {
     columns.push({ title: "", className: "button-cell", cell: closeButton });
   }
   const list = liveList({ path: "/api/connections", columns, caption: "Connections",
-    noun: "connection", sort: "name", reverse: false, fixed: {}, empty: "Nobody is connected." });
+    noun: "connection", sort: "user_provided_name", reverse: false, fixed: {}, empty: "Nobody is connected." });
   replace(main, h("div", { class: "row" }, h("h1", {}, "Connections"), list.search), list.element);
   return list.stop;
 }
 
 // Rights in words -------------------------------------------------------------------------------
 
+// An expression as a topology file makes it: names, or beginnings of names, in a row.
 function onWhat(expression) {
   if (expression === "") return "nothing";
+  const [, inner] = /^\^\(?((?:[\w|:-]|\\\W|\.\*)+)\)?\$?$/.exec(expression) || [];
   if (expression === ".*") return "everything";
-  const plain = /^\^\(?([\w.|:-]+)\)?\$$/.exec(expression);
-  if (plain) return plain[1].split("|").map((at) => at.replace(/\\./g, ".")).join(", ");
-  const beginning = /^\^([\w:-]+)(\\\.|\.\*)?$/.exec(expression);
-  return beginning ? `what begins with ${beginning[1]}` : `what matches ${expression}`;
+  if (inner === undefined || /\.\*./.test(inner.replaceAll(".*|", "")) ||
+      (inner.includes("|") && !expression.startsWith("^("))) return `what matches ${expression}`;
+  return inner.split("|").map((at) => {
+    const name = at.replace(/\.\*$/, "").replace(/\\(.)/g, "$1");
+    return at.endsWith(".*") || !expression.endsWith("$") ? `what begins with ${name}` : name;
+  }).join(", ");
 }
 
 function inWords(permission) {
@@ -66,6 +70,10 @@ function inWords(permission) {
   return h("li", {}, h("strong", {}, permission.vhost), ": ", words.map(([verb, expression], i) =>
     `${i > 0 ? "; " : "may "}${verb} ${onWhat(expression)}`), ".");
 }
+
+const topicInWords = (topic) => h("li", {}, h("strong", {}, topic.vhost),
+  `: on ${topic.exchange || "each topic exchange"} with routing keys that match `, h("code", {}, topic.write),
+  " only.");
 
 const ROLES = [["administrator", "may change everything"], ["monitoring", "sees everything"],
   ["policymaker", "may set policies"], ["management", "may change what the rights allow"]];
@@ -80,11 +88,13 @@ function roleOf(tags) {
 export function users(main) {
   const list = h("div", {}, h("p", { class: "quiet" }, "…"));
   replace(main, h("h1", {}, "Users and what they may"), list);
-  Promise.all([get("/api/users"), get("/api/permissions")]).then(([all, permissions]) => {
+  Promise.all(["/api/users", "/api/permissions", "/api/topic-permissions"].map(get)).then(([all,
+    permissions, topics]) => {
     replace(list, table("Users", ["User", "In the console", "In the vhosts"], all.map((user) => {
-      const own = permissions.filter((at) => at.user === user.name);
-      return [h("strong", {}, user.name), roleOf(user.tags),
-        own.length > 0 ? h("ul", { class: "plain" }, own.map(inWords)) : "may enter none"];
+      const ofUser = (rows) => rows.filter((at) => at.user === user.name);
+      const own = ofUser(permissions);
+      return [h("strong", {}, user.name), roleOf(user.tags), own.length > 0 ? h("ul", { class: "plain" },
+        own.map(inWords), ofUser(topics).map(topicInWords)) : "may enter none"];
     }), "There are no users."));
   }).catch((error) => replace(list, h("p", { class: "trouble" }, error.message)));
 }
@@ -143,8 +153,8 @@ export function log(main) {
   levels.setAttribute("aria-label", "Level");
   filter.addEventListener("input", sift);
   replace(main, h("div", { class: "row" }, h("h1", {}, "Log"), levels, filter), view,
-    h("p", { class: "quiet" }, "The last lines, and what comes. It stays where you scroll to, and " +
-      "follows when you are at its end."));
+    h("p", { class: "quiet" }, "The last lines, and what comes; times are UTC. It stays where you " +
+      "scroll to, and follows when you are at its end."));
 
   const add = (text) => {
     const { time, level: loud, event, rest } = readLine(text);
@@ -187,6 +197,7 @@ export function sample(main) {
   const state = h("p", { class: "quiet", role: "status" });
   const left = h("div", {});
   let stop = null;
+  let isLeft = false;
 
   // Those that somebody left on, whoever it was.
   const tellOfTraced = async () => {
@@ -243,8 +254,9 @@ export function sample(main) {
         ask("DELETE", path)]);
     };
     addEventListener("pagehide", finish);
+    if (isLeft) return stop();
     replace(go, "Stop");
-    await tellOfTraced();
+    return tellOfTraced();
   }
 
   async function finish() {
@@ -261,7 +273,10 @@ export function sample(main) {
   h("div", { class: "columns" }, field("Vhost", vhost), field("Which", key,
     "publish.EXCHANGE, deliver.QUEUE, # for all"), h("div", { class: "field end" }, go)), state, list);
   tellOfTraced().catch((error) => notice(error.message, "bad"));
-  return () => { if (stop !== null) stop(); };
+  return () => {
+    isLeft = true;
+    if (stop !== null) stop();
+  };
 }
 
 // Settings ---------------------------------------------------------------------------------------

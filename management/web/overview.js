@@ -1,41 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The broker at a glance: is it well, how much goes through it, what needs somebody.
-import { badge, count, h, link, octets, plural, rate, Recent, replace, setText, span,
+import { badge, count, h, link, octets, plural, rate, refresh, replace, setText, span,
   sparkline } from "./dom.js";
-import { get, may, part, watch } from "./api.js";
+import { may, part, watch } from "./api.js";
 import { queueLink } from "./queues.js";
-
-const KEPT = 600;
-// What was measured outlives the page: coming back shows the same lines.
-const recent = { publish: new Recent(KEPT), deliver_get: new Recent(KEPT),
-  confirm: new Recent(KEPT), ack: new Recent(KEPT) };
-let before = null;
-
-// Rates out of counters: what happened between two looks.
-function measure(stats, now) {
-  if (before !== null && now - before.now < 200) return;
-  for (const name of Object.keys(recent)) {
-    const value = stats[name] || 0;
-    if (before !== null && value >= before.values[name]) {
-      recent[name].push(((value - before.values[name]) * 1000) / (now - before.now));
-    }
-  }
-  before = { now, values: Object.fromEntries(Object.keys(recent).map((name) =>
-    [name, stats[name] || 0])) };
-}
-
-// The broker knows the last ten minutes; what this page has seen comes behind.
-const MEASURED = { publish: "published_rate", deliver_get: "delivered_rate",
-  confirm: "confirmed_rate", ack: "acked_rate" };
-let remembers = false;
-
-function remember(points) {
-  if (remembers) return;
-  remembers = true;
-  for (const [name, from] of Object.entries(MEASURED)) {
-    recent[name].values.unshift(...points.map((point) => point[from]));
-  }
-}
 
 function health(value, items) {
   const own = value.bourse;
@@ -64,16 +32,14 @@ function bar(part, label) {
   return meter;
 }
 
-function rates() {
-  const names = [["publish", "In"], ["deliver_get", "Out"], ["confirm", "Confirmed"],
-    ["ack", "Acknowledged"]];
-  return names.map(([name, title]) => {
-    const values = recent[name].values;
-    const lately = values.slice(-5);
-    const mean = lately.length === 0 ? 0 : lately.reduce((a, b) => a + b, 0) / lately.length;
-    return tile(title, rate(mean), sparkline(values));
-  });
-}
+// What is counted, what it is called, and what its past is called.
+const RATES = [["publish", "In", "published_rate"], ["deliver_get", "Out", "delivered_rate"],
+  ["confirm", "Confirmed", "confirmed_rate"], ["ack", "Acknowledged", "acked_rate"]];
+
+// The mean of the last five seconds, so that what comes now and then is not nothing most of the time.
+const rates = (lately, points) => RATES.map(([name, title, past]) => tile(title,
+  rate(lately.reduce((sum, stats) => sum + (stats[`${name}_details`]?.rate || 0), 0) / lately.length),
+  sparkline(points.map((at) => [at.at_ms, at[past]]))));
 
 const DAY_MS = 86400000;
 
@@ -100,16 +66,18 @@ function vitalTiles(vitals) {
   vitals.certificates.length > 0 && certificateTile(vitals.certificates)];
 }
 
-function tiles({ value, latest, letters, drift, node, vitals }) {
+function tiles({ value, lately, points = [], letters, node, vitals, drift }) {
   const own = value.bourse;
   const totals = value.queue_totals;
   const objects = value.object_totals;
-  const found = [...rates(),
+  const oldest = points.at(-1)?.oldest_ready_age_ms;
+  const found = [...rates(lately, points),
     tile("Ready", count(totals.messages_ready), `in ${plural(objects.queues, "queue")}`),
     tile("Unacknowledged", count(totals.messages_unacknowledged),
       `with ${plural(objects.consumers, "consumer")}`)];
   if (may("see_all")) {
-    found.push(tile("Oldest message", latest ? span(latest.oldest_ready_age_ms) : "–", "that is ready"));
+    found.push(tile("Oldest message", oldest ? span(oldest) : "–",
+      totals.messages_ready > 0 ? "that is ready" : "none is ready"));
   }
   if (letters) {
     const dead = letters.queues.reduce((sum, at) => sum + at.messages + (at.parked || 0), 0);
@@ -125,20 +93,20 @@ function tiles({ value, latest, letters, drift, node, vitals }) {
       `stops below ${octets(node.disk_free_limit)}`));
   }
   found.push(...vitalTiles(vitals));
-  if (drift) {
-    const changes = drift.reduce((sum, at) => sum + (at.count || 0), 0);
-    found.push(tile("Drift", changes === 0 ? "None" : count(changes),
-      changes === 0 ? "as the files say" : "beside the files", changes > 0 ? "warn" : ""));
+  if (may("see_all")) {
+    found.push(tile("Drift", drift ? count(drift) : "None", drift ? "beside the files" :
+      "as the files say", drift && "warn"));
   }
   return found;
 }
 
 // By kind: what the way is called, where it leads, and who may go there.
 const WAYS = {
+  memory_alarm: ["See the queues", "queues", "look"],
   unroutable: ["Explain a route", "routes", "look"],
   clients_blocked: ["See connections", "connections", "look"],
   connection_churn: ["See connections", "connections", "look"],
-  topology_drift: ["Plan", "plan", "see_all"],
+  topology_drift: ["See what differs", "plan", "see_all"],
   reload_failed: ["Read the log", "log", "see_all"],
 };
 
@@ -165,13 +133,16 @@ const readNeeds = (value) => value.items.map((item) => ({ severity: item.severit
 const WORDS = { critical: "Critical", warning: "Warning", info: "Note" };
 const KINDS = { critical: "bad", warning: "warn", info: "" };
 
+const NEEDS_MAX = 100;
+
 function attention(items) {
   if (items.length === 0) return h("p", { class: "quiet calm" }, "Nothing needs attention.");
-  return h("ul", { class: "needs" }, items.map((item) => h("li", { class: KINDS[item.severity] },
+  return h("ul", { class: "needs" }, items.slice(0, NEEDS_MAX).map((item) => h("li", { class: KINDS[item.severity] },
     badge(WORDS[item.severity] || item.severity, KINDS[item.severity]),
     h("div", { class: "grow" }, item.object && [item.object, ": "],
       h("strong", {}, item.title), h("p", {}, item.why),
-      h("p", { class: "todo" }, item.action)), item.place)));
+      h("p", { class: "todo" }, item.action)), item.place)), items.length > NEEDS_MAX && h("li", {},
+    `and ${count(items.length - NEEDS_MAX)} more, none of them worse`));
 }
 
 export function overview(main) {
@@ -179,7 +150,7 @@ export function overview(main) {
   const grid = h("div", { class: "tiles" });
   const list = h("div", {}, h("p", { class: "quiet" }, "…"));
   const about = h("p", { class: "quiet" });
-  const seen = {};
+  const seen = { lately: [] };
   let items = [];
   replace(main, h("h1", { class: "hidden" }, "Overview"), line, grid,
     h("h2", {}, "Needs attention"), list, about);
@@ -190,7 +161,7 @@ export function overview(main) {
     const [kind, words] = health(last, items);
     line.className = `health ${kind}`;
     setText(line, words);
-    replace(grid, tiles(seen));
+    refresh(grid, tiles(seen));
     setText(about, `Bourse ${last.product_version} on ${last.node}, up for ` +
       `${span(last.bourse.uptime_ms)}`);
   }
@@ -202,24 +173,22 @@ export function overview(main) {
   const paths = ["/api/overview", "/api/bourse/attention", "/api/bourse/dead-letters"];
   let shown = "";
   const listeners = [note("value", (answer) => {
-    measure(answer.message_stats, performance.now());
+    seen.lately = [...seen.lately.slice(-4), answer.message_stats];
     return answer;
   }), (answer) => {
     const text = JSON.stringify(answer.items);
     if (text === shown) return;
     shown = text;
     items = readNeeds(answer);
-    replace(list, attention(items));
+    seen.drift = answer.items.reduce((sum, item) =>
+      item.kind === "topology_drift" ? sum + item.value : sum, 0);
+    refresh(list, attention(items));
     draw();
   }, note("letters")];
   if (may("see_all")) {
-    paths.push("/api/bourse/history", "/api/bourse/vitals");
-    listeners.push(note("latest", (answer) => {
-      remember(answer.points);
-      return answer.points.at(-1);
-    }), note("vitals"));
-    get("/api/nodes").then(note("node", (answer) => answer[0]), () => {});
-    get("/api/bourse/drift").then(note("drift"), () => {});
+    paths.push("/api/bourse/history", "/api/bourse/vitals", "/api/nodes");
+    listeners.push(note("points", (answer) => answer.points), note("vitals"),
+      note("node", (answer) => answer[0]));
   }
   return watch(paths, listeners, (error, i) => {
     if (i === 0) { line.className = "health bad"; setText(line, error.message); }

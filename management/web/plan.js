@@ -52,6 +52,7 @@ export function plan(main) {
   const prune = h("input", { type: "checkbox" });
   const result = h("div", { role: "region", "aria-live": "polite", "aria-label": "Plan" });
   const past = h("div", {});
+  const drift = h("div", {});
   const body = (more) => ({ files: [{ name: "console.yaml", text: text.value }],
     prune: prune.checked, ...more });
 
@@ -92,6 +93,11 @@ export function plan(main) {
   }
 
   function history() {
+    get("/api/bourse/drift").then((found) => {
+      const differing = found.filter((at) => at.count > 0);
+      replace(drift, differing.length > 0 && [h("h2", {}, "What differs from what was applied"),
+        differing.map((at) => h("pre", { tabindex: "0" }, at.text))]);
+    }, () => {});
     get("/api/bourse/generations").then((found) => {
       replace(past, found.length > 0 && [h("h2", {}, "What was applied"),
         h("ul", { class: "plain" }, found.slice(0, 20).map((at) => h("li", {},
@@ -103,6 +109,6 @@ export function plan(main) {
   replace(main, h("h1", {}, "Plan"), h("p", { class: "quiet" }, "Paste a topology file: the plan ",
     "says what it would take, and changes nothing."), field("Topology (YAML)", text),
   h("div", { class: "row" }, field("From a file", file),
-    h("label", { class: "check" }, prune, "Delete what the file does not have"), look), result, past);
+    h("label", { class: "check" }, prune, "Delete what the file does not have"), look), result, drift, past);
   history();
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // All queues, and one: how it is, what it is set to and by whom, who consumes, what is in it.
 import { act, badge, button, chart, confirm, count, definitions, dialog, field, h, json, link,
-  notice, octets, rate, Recent, replace, setText, span, table, time } from "./dom.js";
+  notice, octets, rate, refresh, replace, setText, span, table, time } from "./dom.js";
 import { liveList } from "./table.js";
 import { ask, deskPath, get, may, part, query, queuePath, watch } from "./api.js";
 
 export const queueHash = (vhost, name) => `#/queue/${part(vhost)}/${part(name)}`;
-export const queueLink = (vhost, name) => link(queueHash(vhost, name), name || "(no name)");
+export const queueLink = (vhost, name) => link(queueHash(vhost, name), name || "(no name)",
+  { title: name });
 
 function change(queue) {
   return queue.messages_details ? queue.messages_details.rate : 0;
@@ -44,6 +45,8 @@ const COLUMNS = [
   { title: "Ready", sort: "messages_ready", className: "number", cell: (queue) =>
     [count(queue.messages_ready), h("span", { class: "trend", "aria-hidden": "true" },
       ` ${trend(queue)}`)] },
+  { title: "Trend", sort: "messages_details.rate", className: "number w2", cell: (queue) =>
+    (change(queue) > 0 ? "+" : "") + rate(change(queue)) },
   { title: "Unacked", sort: "messages_unacknowledged", className: "number w2", cell: (queue) =>
     count(queue.messages_unacknowledged) },
   { title: "Oldest", sort: "bourse.oldest_ready_age_ms", className: "number w1", cell: (queue) =>
@@ -177,12 +180,25 @@ function hex(bytes) {
   return lines.join("\n");
 }
 
+// Indented as it is: not every number would be the same after reading it. Deep ones go no further right.
+function indent(text) {
+  let depth = 0;
+  const line = () => `\n${"  ".repeat(Math.min(depth, 40))}`;
+  JSON.parse(text);
+  return text.replace(/"(?:[^"\\]|\\.)*"|\s+|([[{])(?:\s*[\]}])?|[\]},:]/g, (at, opens) => {
+    if (opens && at === opens) depth++;
+    if (at === "]" || at === "}") depth--;
+    return at.trim() === "" ? "" : at === ":" ? ": " : at === opens || at === "," ? at + line() :
+      at === "]" || at === "}" ? line() + at : at;
+  });
+}
+
 function render(message, view) {
   const bytes = bytesOf(message);
   const text = new TextDecoder().decode(bytes);
   if (view === "hex") return hex(bytes);
   if (view === "json") {
-    try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return "This is no JSON."; }
+    try { return indent(text); } catch { return "This is no JSON, or not all of it."; }
   }
   return text;
 }
@@ -211,25 +227,37 @@ export function messageView(message) {
       message.payload_truncated ? "Body, its beginning" : "Body"), views), body]);
 }
 
-export function messageList(messages) {
+function messageList(messages, choose) {
   return messages.map((message) => h("details", { class: "one" },
-    h("summary", {}, h("code", {}, message.id), " ", badge(message.place), " ",
-      h("span", { class: "ellipsis" }, message.routing_key || message.exchange || ""), " ",
-      h("small", {}, `${octets(message.payload_bytes)}, ${span(message.age_ms)} old`)),
+    h("summary", {}, choose && h("input", { type: "checkbox", "aria-label": `Choose ${message.id}`,
+      onchange: (event) => choose(message.id, event.target.checked) }), " ",
+    h("code", {}, message.id), " ", badge(message.place), " ",
+    h("span", {}, message.routing_key || message.exchange || ""), " ",
+    h("small", {}, `${octets(message.payload_bytes)}, ${span(message.age_ms)} old`)),
     messageView(message)));
 }
 
-export function peekBox(vhost, name, filter) {
+// `onChosen` is told the ids of the messages that are ticked; without it none can be.
+export function peekBox(vhost, name, onChosen) {
   const list = h("div", {});
+  const ids = new Set();
   const size = h("input", { type: "number", min: 1, max: 50, value: 10, class: "short",
     "aria-label": "How many messages" });
   let next = null;
+  const choose = onChosen && ((id, isChosen) => {
+    ids[isChosen ? "add" : "delete"](id);
+    onChosen([...ids]);
+  });
   const load = async (isMore) => {
-    const answer = await get(deskPath(vhost, name, "peek") + query({ ...filter,
+    const answer = await get(deskPath(vhost, name, "peek") + query({
       count: Math.min(50, Math.max(1, Number(size.value) || 10)), after: isMore ? next : "" }));
     next = answer.next;
-    if (!isMore) replace(list);
-    list.append(...messageList(answer.messages));
+    if (!isMore) {
+      replace(list);
+      ids.clear();
+      if (onChosen) onChosen([]);
+    }
+    list.append(...messageList(answer.messages, choose));
     if (list.childElementCount === 0) replace(list, h("p", { class: "quiet" }, "There are none."));
     more.hidden = next === null;
   };
@@ -237,6 +265,8 @@ export function peekBox(vhost, name, filter) {
   const more = button("More", () => act(more, () => load(true)), { hidden: true });
   return h("div", {}, h("div", { class: "row" }, size, go), list, more);
 }
+
+const HOUR_MS = 3600000;
 
 // Actions --------------------------------------------------------------------------------------
 
@@ -277,61 +307,42 @@ function actions(vhost, name, isPaused) {
 }
 
 export function queue(main, [vhost, name]) {
-  const depth = new Recent(600);
-  const age = new Recent(600);
-  const title = h("h1", {}, name || "(no name)");
   const state = h("span", {});
   const buttons = h("div", { class: "row" });
   const charts = h("div", { class: "charts" });
   const now = h("div", {}, h("p", { class: "quiet" }, "…"));
   const who = h("div", {});
   const set = h("div", {});
-  const wrong = h("div", { role: "status" });
+  const wrong = h("div", {});
   const bindings = h("div", {});
   let isPaused = null;
-  let since = "since you opened this page";
-  let shown = "";
+  let past = [];   // points of the last hour, as the broker remembers them
+  let lately = []; // what came behind them
   let last = null;
   let need = null;
   let found = [];
-  let said = "";
   let sources = { queue: null, policies: [] };
   replace(main, h("p", { class: "crumbs" }, link("#/queues", "Queues"), ` in vhost ${vhost}`),
-    h("div", { class: "row" }, title, state, buttons), wrong, now, charts,
+    h("div", { class: "row" }, h("h1", {}, name || "(no name)"), state, buttons), wrong, now, charts,
     h("h2", {}, "Consumers"), who, h("h2", {}, "Settings, and where they come from"), set,
     h("h2", {}, "Bindings"), bindings,
     may("operate") && [h("h2", {}, "Messages"),
       h("p", { class: "quiet" }, "Looking changes nothing: order and marks stay as they are."),
-      peekBox(vhost, name, {})]);
+      peekBox(vhost, name)]);
 
-  // What changes seldom is drawn when it does, so that a selection in it stays.
   function explain() {
     if (last === null) return;
-    const words = JSON.stringify([need, found, last.bourse.died]);
-    if (words !== said) {
-      said = words;
-      replace(wrong, verdict(last, need, found));
-    }
-    const text = JSON.stringify([last.consumer_details, last.arguments, last.policy,
-      last.effective_policy_definition, sources]);
-    if (text === shown) return;
-    shown = text;
-    replace(who, consumers(last));
-    replace(set, table("Settings", ["Setting", "Value", "Comes from", "Note|w2"],
+    refresh(wrong, verdict(last, need, found));
+    refresh(who, consumers(last));
+    refresh(set, table("Settings", ["Setting", "Value", "Comes from", "Note|w2"],
       settings(last, sources), "Nothing is set beside the defaults."));
   }
 
   function draw(queue) {
     const paused = stateOf(queue)[0] === "paused";
     last = queue;
-    replace(state, badge(...stateOf(queue)));
-    replace(now, facts(queue));
-    depth.push(queue.messages_ready);
-    age.push((queue.bourse.oldest_ready_age_ms || 0) / 1000);
-    replace(charts, chart("Messages ready", [{ name: "ready", values: depth.values,
-      className: "c1" }], count, since),
-    chart("Age of the oldest", [{ name: "age", values: age.values, className: "c2" }],
-      (value) => span(value * 1000), since));
+    refresh(state, badge(...stateOf(queue)));
+    refresh(now, facts(queue));
     if (paused !== isPaused) {
       isPaused = paused;
       replace(buttons, actions(vhost, name, () => isPaused));
@@ -339,12 +350,15 @@ export function queue(main, [vhost, name]) {
     explain();
   }
 
-  get(`/api/bourse/history/${part(vhost)}/${part(name)}`).then((value) => {
-    if (value.points.length === 0) return;
-    since = `${span(Date.now() - value.points[0].at_ms)} ago`;
-    depth.values.unshift(...value.points.map((point) => point.ready));
-    age.values.unshift(...value.points.map((point) => (point.oldest_ready_age_ms || 0) / 1000));
-  }, () => {});
+  // By the broker's clock, which is told with what needs attention.
+  function drawCharts(at_ms) {
+    lately = [...lately.filter((point) => point.at_ms > (past.at(-1)?.at_ms || at_ms - HOUR_MS)),
+      { at_ms, ready: last.messages_ready, oldest_ready_age_ms: last.bourse.oldest_ready_age_ms }];
+    const line = (value) => [...past, ...lately].map((point) => [point.at_ms, point[value] || 0]);
+    refresh(charts, chart("Messages ready", line("ready"), count, "c1"),
+      chart("Age of the oldest", line("oldest_ready_age_ms"), span, "c2"));
+  }
+
   get(`${queuePath(vhost, name)}/bindings`).then((found) => {
     replace(bindings, table("Bindings", ["From", "Routing key", "Arguments"], found.map((binding) =>
       [binding.source || "(default exchange)", binding.routing_key,
@@ -354,9 +368,17 @@ export function queue(main, [vhost, name]) {
     sources = value;
     explain();
   }, () => {});
-  return watch([queuePath(vhost, name), "/api/bourse/attention", "/api/bourse/dead-letters"], [draw,
-    (value) => { need = needOf(value, vhost, name); explain(); },
-    (value) => { found = value.queues; explain(); }], (error, i) => {
-    if (i === 0) replace(now, h("p", { class: "trouble" }, error.message));
+  return watch([queuePath(vhost, name), "/api/bourse/attention", "/api/bourse/dead-letters",
+    `/api/bourse/history/${part(vhost)}/${part(name)}`], [draw, (value) => {
+    need = needOf(value, vhost, name);
+    if (last !== null) drawCharts(value.checked_ms);
+    explain();
+  }, (value) => { found = value.queues; explain(); }, (value) => { past = value.points; }],
+  (error, i) => {
+    if (i !== 0 || error.status === 0) return;
+    last = isPaused = null;
+    [state, buttons, charts, wrong].forEach((each) => replace(each));
+    replace(now, h("p", { class: "trouble" }, error.message === "Not Found" ? "There is no such queue." :
+      error.message));
   });
 }

@@ -4,14 +4,14 @@ import { act, badge, button, count, field, h, rate, replace, s, setText, span, t
 import { ask, get, may, part } from "./api.js";
 import { queueHash, queueLink } from "./queues.js";
 
-// "name=value" a line; true, false and numbers are what they look like.
+// "name=value" a line; true, false and numbers are what they look like, but not 007.
 function readHeaders(text) {
   const headers = {};
   for (const line of text.split("\n").filter((at) => at.trim() !== "")) {
     const at = line.indexOf("=");
     if (at < 1) throw new Error(`A header is NAME=VALUE, and this is not: ${line}`);
     const value = line.slice(at + 1).trim();
-    headers[line.slice(0, at).trim()] = /^(true|false|-?\d{1,15})$/.test(value) ?
+    headers[line.slice(0, at).trim()] = /^(true|false|-?(0|[1-9]\d{0,14}))$/.test(value) ?
       JSON.parse(value) : value;
   }
   return headers;
@@ -96,6 +96,7 @@ const WIDTH = 190;
 const HEIGHT = 34;
 const GAP_X = 170;
 const GAP_Y = 14;
+const LABELS_MAX = 4; // as many as stand beside one queue
 const LOOK_MS = 2000;
 
 // How far from a source each node is: the longest way, cut where bindings go in a circle.
@@ -155,7 +156,7 @@ function draw(vhost, nodes, edges) {
   const tallest = Math.max(...used.map((column) => column.length));
   used.forEach((column, x) => column.forEach((node, y) => spot.set(node.id, {
     x: 10 + x * (WIDTH + GAP_X),
-    y: 10 + (y + (tallest - column.length) / 2) * (HEIGHT + GAP_Y) })));
+    y: 10 + ((y + 0.5) * tallest / column.length - 0.5) * (HEIGHT + GAP_Y) })));
   const width = 20 + used.length * WIDTH + (used.length - 1) * GAP_X;
   const height = 20 + tallest * (HEIGHT + GAP_Y);
   const labels = new Map();  // how many stand where lines end
@@ -175,7 +176,7 @@ function draw(vhost, nodes, edges) {
     labels.set(edge.to, nth + 1);
     edge.label = s("text", { class: "edge-key", x: isBack ? x2 + 14 : x2 - 14, y: y2 - 5 - 12 * nth,
       "text-anchor": isBack ? "start" : "end" });
-    return [edge.path, edge.label];
+    return [edge.path, nth < LABELS_MAX && edge.label];
   });
   const boxes = nodes.map((node) => {
     const at = spot.get(node.id);
@@ -224,13 +225,13 @@ function giveRates(edges, found, now, before) {
   const arrival = new Map(found[2].map((each) =>
     [idOf("queue", each.name), each.bourse.arrival_rate || 0]));
   for (let turn = 0; turn < 4; turn++) {
+    const come = new Map();
     for (const edge of edges) {
       edge.rate = Math.min(flow.get(edge.from) || 0, arrival.get(edge.to) ?? Infinity);
+      come.set(edge.to, (come.get(edge.to) || 0) + edge.rate);
     }
-    for (const id of flow.keys()) {
-      if (!id.startsWith("exchange:")) continue;
-      flow.set(id, perSecond(now, before, id) + edges.reduce((all, edge) =>
-        edge.to === id ? all + edge.rate : all, 0));
+    for (const [id, more] of come) {
+      if (id.startsWith("exchange:")) flow.set(id, perSecond(now, before, id) + more);
     }
   }
 }
@@ -240,21 +241,32 @@ function showRates(edges) {
     const text = edge.rate > 0 ? `at most ${rate(edge.rate)}` : "nothing now";
     edge.path.setAttribute("class", `edge${edge.isDead ? " dead" : ""}${edge.rate > 0 ? " busy" : ""}`);
     edge.path.setAttribute("stroke-width", (1.3 + 1.3 * Math.log10(1 + edge.rate)).toFixed(1));
+    const [first, ...more] = edge.keys;
     setText(edge.title, `${edge.fromName} to ${edge.toName}: ` +
-      `${edge.isDead ? "dead letters" : edge.key || "(empty)"}, ${text}`);
-    setText(edge.label, [short(edge.key, 17), edge.rate > 0 && rate(edge.rate)].filter(Boolean)
-      .join(" · "));
+      `${edge.isDead ? "dead letters" : edge.keys.map((key) => key || "(empty)").join(", ")}, ${text}`);
+    setText(edge.label, [short(first, 17), more.length > 0 && `+${more.length}`,
+      edge.rate > 0 && rate(edge.rate)].filter(Boolean).join(" · "));
     if (edge.cell) setText(edge.cell, edge.rate > 0 ? text : "–");
   }
 }
 
 const idOf = (kind, name) => `${kind}:${name}`;
 
-// Nodes and edges of a vhost; a part of it when `filter` says so.
+// Nodes and edges of a vhost; a part of it when `filter` says so. Bindings between the same two are one
+// edge with all their keys.
 function build(exchanges, bindings, queues, filter) {
-  const edges = bindings.filter((binding) => binding.source !== "").map((binding) => ({
-    from: idOf("exchange", binding.source), to: idOf(binding.destination_type, binding.destination),
-    fromName: binding.source, toName: binding.destination, key: binding.routing_key }));
+  const lines = new Map();
+  for (const binding of bindings.filter((at) => at.source !== "")) {
+    const from = idOf("exchange", binding.source);
+    const to = idOf(binding.destination_type, binding.destination);
+    const both = JSON.stringify([from, to]);
+    if (!lines.has(both)) {
+      lines.set(both, { from, to, fromName: binding.source, toName: binding.destination, keys: [] });
+    }
+    lines.get(both).keys.push(binding.routing_key);
+  }
+  // Those with a key first: not all of a queue's lines have room for a label.
+  const edges = [...lines.values()].sort((a, b) => !a.keys[0] - !b.keys[0]);
   const names = new Map();
   for (const at of exchanges) names.set(idOf("exchange", at.name), ["exchange", at.name]);
   for (const at of queues) names.set(idOf("queue", at.name), ["queue", at.name]);
@@ -262,7 +274,7 @@ function build(exchanges, bindings, queues, filter) {
     const dead = (queue.arguments || {})["x-dead-letter-exchange"];
     if (dead !== undefined && dead !== "" && names.has(idOf("exchange", dead))) {
       edges.push({ from: idOf("queue", queue.name), to: idOf("exchange", dead), isDead: true,
-        fromName: queue.name, toName: dead, key: "" });
+        fromName: queue.name, toName: dead, keys: [""] });
     }
   }
   const bound = new Set(edges.flatMap((edge) => [edge.from, edge.to]));
@@ -295,7 +307,7 @@ export function graph(main) {
   let now = null;
   let before = null;
   let timer = 0;
-  let isOver = false;
+  let turn = 0; // what was asked for in an earlier one comes too late
 
   function show() {
     if (found === null) return;
@@ -310,9 +322,9 @@ export function graph(main) {
       edges = built.edges;
       for (const edge of edges) edge.cell = h("span", {});
       replace(picture, draw(vhost.value, built.nodes, edges), h("details", {},
-        h("summary", {}, "The same as a table"), table("Bindings", ["From", "Key", "To",
+        h("summary", {}, "The same as a table"), table("Bindings", ["From", "Keys", "To",
           "Messages|number"], edges.map((edge) => [edge.fromName,
-          edge.isDead ? "dead letters" : edge.key, edge.toName, edge.cell]))));
+          edge.isDead ? "dead letters" : edge.keys.join(", "), edge.toName, edge.cell]))));
       measure();
     }
   }
@@ -322,41 +334,39 @@ export function graph(main) {
     showRates(edges);
   }
 
-  const numbers = () => Promise.all([get(`/api/exchanges/${part(vhost.value)}` +
-    "?columns=name,message_stats"), found && found[1], get(`/api/queues/${part(vhost.value)}` +
+  const numbers = (bindings) => Promise.all([get(`/api/exchanges/${part(vhost.value)}` +
+    "?columns=name,message_stats"), bindings, get(`/api/queues/${part(vhost.value)}` +
     "?columns=name,arguments,bourse")]);
-  const count = (answer) => {
-    before = now;
-    now = counters(answer);
-    found = answer;
-  };
 
   const load = async () => {
+    const mine = ++turn;
     clearTimeout(timer);
     found = null;
-    now = null;
-    const bindings = get(`/api/bindings/${part(vhost.value)}`);
-    const answer = await numbers();
-    answer[1] = await bindings;
-    count(answer);
+    const answer = await numbers(get(`/api/bindings/${part(vhost.value)}`));
+    if (mine !== turn) return;
+    found = answer;
+    now = counters(found);
     before = null;
     show();
     later();
   };
-  const later = (tookMs = 0) => {
-    if (!isOver) timer = setTimeout(look, Math.max(LOOK_MS, 30 * tookMs));
-  };
+  const later = (tookMs = 0) => { timer = setTimeout(look, Math.max(LOOK_MS, 30 * tookMs)); };
 
   // How much goes over the lines, again and again; the lines are where they were.
   const look = async () => {
+    const mine = turn;
     const began = performance.now();
     try {
       if (!document.hidden && edges.length > 0) {
-        count(await numbers());
+        const answer = await numbers(found[1]);
+        if (mine !== turn) return;
+        found = answer;
+        before = now;
+        now = counters(found);
         measure();
       }
     } catch { /* The sign at the top says it. */ }
-    later(performance.now() - began);
+    if (mine === turn) later(performance.now() - began);
   };
 
   const again = button("Look again", () => act(again, load));
@@ -371,6 +381,6 @@ export function graph(main) {
   }).catch((error) => replace(picture, h("p", { class: "trouble" }, error.message)));
   return () => {
     clearTimeout(timer);
-    isOver = true;
+    turn++;
   };
 }

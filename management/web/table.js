@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A list that the broker sorts, filters and cuts into pages: only what is in view is asked for and
 // in the document, however long it is.
-import { button, h, replace, setText } from "./dom.js";
+import { button, h, refresh, replace, setText } from "./dom.js";
 import { query, watch } from "./api.js";
 
 const ROW = 40;
@@ -16,15 +16,17 @@ export function liveList({ path, columns, caption, noun, sort, reverse, fixed, e
   let stop = () => {};
   let watched = "";
   let frame = 0;
+  let settle = 0;
+  let typing = 0;
   const pages = new Map();
   const head = h("div", { class: "vrow vhead", role: "row" });
   const body = h("div", { class: "vbody", role: "rowgroup" });
   const view = h("div", { class: "vview", tabindex: "0", role: "rowgroup", "aria-label": caption },
     body);
   const status = h("p", { class: "quiet", "aria-live": "polite" }, "…");
-  const element = h("div", {}, status,
-    h("div", { class: "vtable", role: "table", "aria-label": caption },
-      h("div", { role: "rowgroup" }, head), view));
+  const grid = h("div", { class: "vtable", role: "table", "aria-label": caption },
+    h("div", { role: "rowgroup" }, head), view);
+  const element = h("div", {}, status, grid);
 
   function drawHead() {
     replace(head, columns.map((column) => {
@@ -32,11 +34,10 @@ export function liveList({ path, columns, caption, noun, sort, reverse, fixed, e
       return h("div", { role: "columnheader", class: `cell ${column.className || ""}`,
         "aria-sort": isSorted ? (reverse ? "descending" : "ascending") : undefined },
         column.sort ? button(column.title + (isSorted ? (reverse ? " ↓" : " ↑") : ""), () => {
-          reverse = isSorted ? !reverse : column.sort !== "name" && column.sort !== "user";
+          reverse = isSorted ? !reverse : !/name$|^user$/.test(column.sort);
           sort = column.sort;
           again();
-          [...head.querySelectorAll("button")].find((at) =>
-            at.textContent.startsWith(column.title)).focus();
+          head.querySelector("[aria-sort] button").focus();
         }, { class: "plain" }) : column.title);
     }));
   }
@@ -55,6 +56,7 @@ export function liveList({ path, columns, caption, noun, sort, reverse, fixed, e
       `${total.toLocaleString("en")} ${name ? `of ${answer.total_count.toLocaleString("en")} ` : ""}` +
       (answer.total_count === 1 ? noun : `${noun}s`));
     body.style.height = `${total * ROW}px`;
+    grid.setAttribute("aria-rowcount", total + 1);
     draw();
   }
 
@@ -69,12 +71,18 @@ export function liveList({ path, columns, caption, noun, sort, reverse, fixed, e
     watched = paths.join();
     stop();
     stop = watch(paths, wanted.map((page) => (answer) => take(page, answer)),
-      (error) => { setText(status, error.message); });
+      (error, i) => {
+        setText(status, error.message);
+        if (wanted[i] > 1) { // so many are not there any more
+          view.scrollTop = 0;
+          again();
+        }
+      });
   }
 
   function row(at) {
     const item = (pages.get(Math.floor(at / PAGE) + 1) || [])[at % PAGE];
-    const element = h("div", { class: "vrow", role: "row", "aria-rowindex": at + 1 },
+    const element = h("div", { class: "vrow", role: "row", "aria-rowindex": at + 2 },
       columns.map((column) => h("div", { role: "cell", class: `cell ${column.className || ""}` },
         item ? column.cell(item) : "…")));
     element.style.transform = `translateY(${at * ROW}px)`;
@@ -84,10 +92,9 @@ export function liveList({ path, columns, caption, noun, sort, reverse, fixed, e
   function draw() {
     const rows = [];
     for (let at = first(); at < last(); at++) rows.push(row(at));
-    replace(body, rows);
+    refresh(body, rows);
   }
 
-  let settle = 0;
   view.addEventListener("scroll", () => {
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(draw);
@@ -109,12 +116,12 @@ export function liveList({ path, columns, caption, noun, sort, reverse, fixed, e
 
   function again() {
     pages.clear();
+    watched = "";
     drawHead();
     draw();
     follow();
   }
 
-  let typing = 0;
   const search = h("input", { type: "search", placeholder: "A part of the name",
     "aria-label": "Filter by name", oninput: () => {
       clearTimeout(typing);
@@ -133,6 +140,8 @@ export function liveList({ path, columns, caption, noun, sort, reverse, fixed, e
     search,
     stop() {
       stop();
+      clearTimeout(settle);
+      clearTimeout(typing);
       removeEventListener("resize", onResize);
     },
   };

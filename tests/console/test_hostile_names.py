@@ -47,6 +47,8 @@ def make(broker, name):
     api.call("PUT", f"/api/users/{part(name)}", {"password_hash": "", "tags": "monitoring"})
     api.call("PUT", f"/api/permissions/%2F/{part(name)}",
              {"configure": exactly(name), "write": exactly(name), "read": exactly(name)})
+    api.call("PUT", f"/api/topic-permissions/%2F/{part(name)}",
+             {"exchange": name, "write": exactly(name), "read": ".*"})
     api.call("PUT", f"/api/policies/%2F/{part(name)}", {
         "pattern": exactly(name), "definition": {"max-length": 1000}, "apply-to": "queues"})
     for action in ("pause", "resume"):
@@ -135,6 +137,7 @@ const every = async (path, selector, textOf = (name) => name) => {
 await every("", ".needs a", (name) => `dead ${name}`);            // 22 what needs attention
 await every("dead-letters", "td a", (name) => `dead ${name}`);    // 23 queues of dead letters
 await every("users", "td strong", (name) => name);                // 24 users, 25 their rights
+await every(null, "td li", (name) => `on ${name} with routing keys`);
 await every("audit", "td");                                       // 26 queues and notes
 await every("routes", "option");                                  // 27 vhosts
 await every("graph", ".node title", (name) => `queue ${name}`);   // 28 boxes

@@ -57,3 +57,50 @@ def test_dead_letters_are_one_step_from_the_overview(chromium, trouble):
     chromium.press("Triage and replay", "//li[contains(., 'failed-orders')]")
     chromium.wait_text("×")
     assert chromium.has("//button[.='Replay…']")
+
+
+# What needs attention, the page that its button leads to, and what ends it.
+def test_each_way_from_the_overview_leads_where_the_trouble_ends(browser, broker, channel):
+    broker.api.queue("left-over")
+    channel.publish("", "left-over", b"x")
+    channel.call("exchange.declare", exchange="leads-nowhere", type="direct")
+    channel.publish("leads-nowhere", "lost", b"x")
+    broker.api.queue("held")
+    channel.publish("", "held", b"x")
+    broker.api.call("POST", "/api/bourse/queues/%2F/held/pause", {"note": ""})
+    broker.api.queue("letters")
+    broker.api.queue("dying", **{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "letters",
+                                 "x-message-ttl": 1})
+    channel.publish("", "dying", b"x")
+    channel.wait_for_counts("letters", 1, 0)
+
+    def leads(item, button, shows):
+        browser.go()
+        browser.press(button, f"//ul[@class='needs']/li[contains(., '{item}')]")
+        browser.wait_text(shows)
+
+    def ends(item):
+        browser.go()
+        browser.wait_text("Needs attention")
+        browser.wait(lambda: not browser.has(f"//ul[@class='needs']/li[contains(., '{item}')]"), f"no {item}")
+
+    leads("exchange leads-nowhere", "Explain a route", "It arrives nowhere.")
+    leads("held", "Look at the queue", "Why: an operator has paused it")
+    browser.press("Resume")
+    browser.press("Resume", "//dialog")
+    browser.wait_text("delivered again")
+    leads("held", "Look at the queue", "Why: it has no consumer")
+    channel.consume("held", no_ack=True)
+    ends("held")
+    leads("left-over", "Look at the queue", "Why: it has no consumer")
+    browser.press("Purge")
+    browser.fill("Type left-over", "left-over")
+    browser.press("Purge", "//dialog")
+    ends("left-over")
+    leads("letters", "Triage and replay", "1 ×")
+    browser.press("Drop…", "//li")
+    browser.fill("Why", "a test")
+    browser.fill("Type letters", "letters")
+    browser.press("Drop", "//dialog")
+    browser.wait_text("1 of 1 dropped")
+    ends("letters")

@@ -126,14 +126,17 @@ def settle(chromium, name, broker):
         chromium.wait_text("Dead letters")
         chromium.wait_text("billing")
         if os.environ.get("BOURSE_PICTURES"):  # rates and ages come with the next second
-            chromium.wait(lambda: filling.send(broker.channel, 10) or
-                          "Oldest message\n–" not in chromium.text(), "a second of numbers")
+            chromium.wait(lambda: filling.send(broker.channel, 10) or chromium.driver.execute_script(
+                "return document.querySelector('.spark polyline').getAttribute('points').split(' ').length > 3"),
+                          "a quarter of a minute")
     if name == "plan":
         chromium.field("Topology").send_keys(filling.PLAN)
         chromium.press("Plan")
         chromium.wait_text("steps in vhost")
     if name == "queue":
         chromium.wait_text("default exchange")
+        if os.environ.get("BOURSE_PICTURES"):  # a chart of some seconds
+            chromium.wait(lambda: filling.send(broker.channel, 5) or "5 s ago" in chromium.text(), "a line")
     if name == "log":
         chromium.wait_text("audit.pause")
     if name == "graph":

@@ -32,7 +32,7 @@ def test_the_session_is_a_host_cookie_and_the_certificates_days_are_counted(chro
     chromium.driver.delete_all_cookies()
     chromium.sign_in(secure.addresses["https"][0], scheme="https")
     [cookie] = chromium.driver.get_cookies()
-    assert cookie["name"] == "__Host-bourse-session"
+    assert cookie["name"] == f"__Host-bourse-session-{secure.addresses['https'][0][1]}"
     assert cookie["secure"] and cookie["httpOnly"] and cookie["path"] == "/"
     assert cookie["sameSite"] == "Strict"
     chromium.wait(lambda: chromium.has("//div[@class='tile ' and contains(., 'Certificate')]"), "a tile")

@@ -46,7 +46,14 @@ def test_a_file_is_the_same_compressed_and_not(broker, folder):
     assert (status, headers["Content-Encoding"]) == (200, "gzip")
     plain = get(broker, folder + "app.js")
     assert "Content-Encoding" not in plain[1]
-    assert plain[2] == gzip.decompress(body) == (WEB / "app.js").read_bytes()
+    assert plain[2] == gzip.decompress(body)
+
+
+def test_comments_stay_here_and_lines_keep_their_numbers(broker, folder):
+    for path in WEB.glob("*.js"):
+        here = path.read_text(encoding="utf-8").split("\n")
+        sent = get(broker, folder + path.name)[2].decode().split("\n")
+        assert sent == ["" if line.strip().startswith("//") else line for line in here], path.name
 
 
 def test_files_are_kept_for_good_and_the_page_is_asked_for_anew(broker, folder):

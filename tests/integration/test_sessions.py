@@ -45,8 +45,26 @@ def without(headers, name):
 def test_the_cookie_is_for_this_site_and_no_script(server):
     _, headers, _ = call(server, "POST", "/api/bourse/session",
                          {"name": "guest", "password": "guest"}, JSON)
-    assert headers["Set-Cookie"].startswith("bourse-session=")
+    assert headers["Set-Cookie"].startswith("bourse-session-")
     assert "; HttpOnly; SameSite=Strict" in headers["Set-Cookie"]
+
+
+# A browser sends a cookie to every port of a host: under one name, signing in to one broker was signing
+# out of another one on the same machine.
+@pytest.mark.parametrize("host, name", [
+    ("localhost:15672", "bourse-session-15672"), ("127.0.0.1:1", "bourse-session-1"),
+    ("[::1]:15672", "bourse-session-15672"), ("[::1]", "bourse-session"), ("localhost", "bourse-session"),
+    ("localhost:", "bourse-session"), ("localhost:x;", "bourse-session"),
+    ("localhost:123456", "bourse-session"), ("localhost:1=x", "bourse-session")])
+def test_the_cookie_is_called_for_the_port_that_was_asked_for(server, host, name):
+    status, headers, _ = call(server, "POST", "/api/bourse/session",
+                              {"name": "guest", "password": "guest"}, {**JSON, "Host": host})
+    assert status == 201
+    cookie = headers["Set-Cookie"].split(";")[0]
+    assert cookie.split("=")[0] == name
+    assert call(server, "GET", "/api/whoami", None, {"Cookie": cookie, "Host": host})[0] == 200
+    other = {"Cookie": cookie, "Host": "localhost:9"}
+    assert call(server, "GET", "/api/whoami", None, other)[0] == 401
 
 
 @pytest.mark.parametrize("body, status", [
@@ -77,7 +95,22 @@ def test_a_session_that_has_ended_is_none(server, session):
     assert call(server, "GET", "/api/whoami", None, session)[0] == 200
     assert call(server, "DELETE", "/api/bourse/session", None, session)[0] == 204
     assert call(server, "GET", "/api/whoami", None, session)[0] == 401
-    assert call(server, "GET", "/api/whoami", None, {"Cookie": "bourse-session=" + "A" * 22})[0] == 401
+    assert call(server, "GET", "/api/whoami", None, {"Cookie": session["Cookie"].split("=")[0] + "=" + "A" * 22})[0] == 401
+
+
+# Whoever had the former one, or had put it there, has nothing by it.
+def test_signing_in_again_is_another_session_and_ends_the_former(server, session):
+    status, headers, _ = call(server, "POST", "/api/bourse/session", {"name": "guest", "password": "guest"},
+                              {**JSON, "Cookie": session["Cookie"]})
+    assert status == 201
+    cookie = headers["Set-Cookie"].split(";")[0]
+    assert cookie != session["Cookie"]
+    assert call(server, "GET", "/api/whoami", None, {"Cookie": cookie})[0] == 200
+    assert call(server, "GET", "/api/whoami", None, session)[0] == 401
+    # A password that is wrong ends nothing.
+    assert call(server, "POST", "/api/bourse/session", {"name": "guest", "password": "wrong"},
+                {**JSON, "Cookie": cookie})[0] == 401
+    assert call(server, "GET", "/api/whoami", None, {"Cookie": cookie})[0] == 200
 
 
 @pytest.mark.parametrize("query", ["watch=%2Fapi%2Fwhoami", "watch=%2Fnothing", "watch=x",
@@ -119,8 +152,9 @@ def test_the_head_of_a_stream_is_answered_and_the_connection_goes_on(server, ses
 
 class Stream:
     def __init__(self, server, session, query):
-        self.sock = socket.create_connection(server.http, timeout=10)
-        self.sock.sendall(f"GET /api/bourse/events?{query} HTTP/1.1\r\nHost: x\r\n"
+        self.sock = socket.create_connection(server.http, timeout=20)
+        self.sock.sendall(f"GET /api/bourse/events?{query} HTTP/1.1\r\n"
+                          f"Host: {server.http[0]}:{server.http[1]}\r\n"
                           f"Cookie: {session['Cookie']}\r\n\r\n".encode())
         self.text = b""
 
@@ -148,6 +182,13 @@ def test_a_change_is_told_and_the_end_of_the_session_too(server, session):
 def test_a_refusal_is_told_as_one(server, session):
     stream = Stream(server, session, "watch=%2Fapi%2Fqueues%2F%252F%2Fnot-there")
     assert b"Not Found" in stream.read_until(b"event: f0\ndata: ") or stream.read_until(b"Not Found")
+    stream.close()
+
+
+# A comment would do for proxies, but no page is told of one: it could not know that nothing comes any more.
+def test_a_stream_with_nothing_to_tell_says_that_it_is_there(server, session):
+    stream = Stream(server, session, "watch=%2Fapi%2Fqueues%2F%252F%2Fnot-there")
+    stream.read_until(b"event: alive\ndata: {}\n\n")
     stream.close()
 
 

@@ -213,3 +213,25 @@ Test(measure, names_exchanges_that_lead_nowhere)
     take_with_exchanges(256);
     cr_expect(find(CONCERN_UNROUTABLE, "x") == NULL);
 }
+
+/* As many dead letters as can be told of hide no queue that nobody takes from. */
+Test(measure, has_the_mild_make_room_for_the_worse)
+{
+    char name[32];
+    declare_queue(rig, a, "first");
+    declare_exchange(rig, a, "dead", "fanout", NULL);
+    declare_with_dead_letters("q", "dead", NULL);
+    for (int i = 0; i < MEASURE_FINDINGS_MAX; i++) {
+        (void)snprintf(name, sizeof(name), "d-%d", i);
+        declare_queue(rig, a, name);
+        bind_queue(rig, a, name, "dead", "");
+    }
+    declare_queue(rig, a, "last");
+    rig_publish(rig, a, 1, "dead", "", "x");
+    publish_text(rig, a, "first", "x");
+    publish_text(rig, a, "last", "x");
+    take(256);
+    cr_expect(eq(u32, measure->finding_count, MEASURE_FINDINGS_MAX));
+    cr_expect(find(CONCERN_UNSERVED, "first") != NULL);
+    cr_expect(find(CONCERN_UNSERVED, "last") != NULL);
+}
