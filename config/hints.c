@@ -171,15 +171,17 @@ has_text(struct bytes line, const char *text)
 static bool
 has_value_with(struct bytes line, char first)
 {
-    char quote = '\0';
-    char before = '\n'; /* the last that was no blank */
+    int quote = 0;     /* that is open; 0: none */
+    int before = '\n'; /* the last that was no blank */
     for (size_t i = 0; i < line.size; i++) {
-        char at = (char)line.data[i];
-        if (quote == '\0' && at == first && strchr(":-[,{", before) != NULL) {
+        int at = line.data[i];
+        if (quote == 0 && at == first && before != 0 && strchr(":-[,{", before) != NULL) {
             return true;
         }
-        if (at == '"' || at == '\'') {
-            quote = quote == '\0' ? at : quote == at ? '\0' : quote;
+        if (at == quote) {
+            quote = 0;
+        } else if (quote == 0 && (at == '"' || at == '\'')) {
+            quote = at;
         }
         before = at == ' ' ? before : at;
     }

@@ -57,25 +57,17 @@ output_is_text(const struct output *output)
     return output->format == OUTPUT_TABLE || output->format == OUTPUT_WIDE;
 }
 
-static void say_done(const struct output *output, const char *format, va_list arguments)
-    __attribute__((format(printf, 2, 0)));
-
-static void
-say_done(const struct output *output, const char *format, va_list arguments)
-{
-    if (!output->is_quiet) {
-        vfprintf(output->io->out, format, arguments);
-        fputc('\n', output->io->out);
-    }
-}
-
 void
 output_done(const struct output *output, const char *format, ...)
 {
     va_list arguments;
+    if (output->is_quiet) {
+        return;
+    }
     va_start(arguments, format);
-    say_done(output, format, arguments);
+    vfprintf(output->io->out, format, arguments);
     va_end(arguments);
+    fputc('\n', output->io->out);
 }
 
 /* CSV ---------------------------------------------------------------------------------------- */
@@ -102,7 +94,8 @@ print_value(FILE *out, const json_t *value, bool is_field)
     struct buffer text;
     buffer_init(&text);
     cell_put_raw(&text, value);
-    struct bytes octets = buffer_size(&text) == 0 ? bytes_of("") : buffer_bytes(&text);
+    struct bytes octets = buffer_bytes(&text);
+    octets = octets.data == NULL ? bytes_of("") : octets;
     if (is_field) {
         put_field(out, octets);
     } else {
@@ -232,9 +225,12 @@ output_result(const struct output *output, json_t *facts, const char *format, ..
     int result = COMMAND_OK;
     if (output_is_text(output)) {
         va_list arguments;
+        char *text = NULL;
         va_start(arguments, format);
-        say_done(output, format, arguments);
+        bool is_made = vasprintf(&text, format, arguments) >= 0;
         va_end(arguments);
+        output_done(output, "%s", is_made ? text : "done");
+        free(is_made ? text : NULL);
     } else {
         result = print_facts(output, facts);
     }

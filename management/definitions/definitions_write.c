@@ -3,9 +3,9 @@
 
 /* Users and vhosts ---------------------------------------------------------------------------- */
 
-static void
-write_limits(struct json_writer *json, const char *key, int64_t connections, const char *second,
-             int64_t others)
+void
+definitions_write_limits(struct json_writer *json, const char *key, int64_t connections,
+                         const char *second, int64_t others)
 {
     json_key(json, key);
     json_begin_object(json);
@@ -38,7 +38,8 @@ write_user(struct json_writer *json, const struct definitions_user *user)
         json_text(json, user->tags[i]);
     }
     json_end_array(json);
-    write_limits(json, "limits", user->connections_max, "max-channels", user->channels_max);
+    definitions_write_limits(json, "limits", user->connections_max, "max-channels",
+                             user->channels_max);
     json_end_object(json);
 }
 
@@ -69,7 +70,8 @@ write_vhost(struct json_writer *json, const struct definitions_vhost *vhost)
     json_begin_object(json);
     write_description(json, vhost);
     json_end_object(json);
-    write_limits(json, "limits", vhost->connections_max, "max-queues", vhost->queues_max);
+    definitions_write_limits(json, "limits", vhost->connections_max, "max-queues",
+                             vhost->queues_max);
     json_end_object(json);
 }
 
@@ -151,7 +153,8 @@ write_limits_parameter(struct json_writer *json, const struct definitions_vhost 
     json_put_string(json, "component", "vhost-limits");
     json_put_string(json, "name", "limits");
     json_put_text(json, "vhost", vhost->name);
-    write_limits(json, "value", vhost->connections_max, "max-queues", vhost->queues_max);
+    definitions_write_limits(json, "value", vhost->connections_max, "max-queues",
+                             vhost->queues_max);
     json_end_object(json);
 }
 

@@ -12,4 +12,9 @@
 void definitions_write(const struct definitions *definitions, const char *version,
                        const char *rabbitmq_version, struct json_writer *json);
 
+/* Limits of a user or vhost as an object: "max-connections", and `second` with `others`. What is
+ * below 0 is no limit, and left out. */
+void definitions_write_limits(struct json_writer *json, const char *key, int64_t connections,
+                              const char *second, int64_t others);
+
 #endif

@@ -6,6 +6,7 @@
 #include "broker/survey/dead_letter_survey.h"
 #include "management/http/call.h"
 #include "management/routes/handlers.h"
+#include "management/views/queue_json.h"
 #include "queues/times.h"
 
 struct dead_letters_ask {
@@ -29,11 +30,7 @@ write_queue(struct json_writer *json, const struct dead_letter_queue *queue)
     json_put_bool(json, "is_target", queue->is_target);
     json_put_unsigned(json, "messages", queue->messages);
     json_put_unsigned(json, "parked", queue->parked);
-    if (queue->oldest_ms == NEVER_MS) {
-        json_put_null(json, "oldest_ms");
-    } else {
-        json_put_unsigned(json, "oldest_ms", queue->oldest_ms);
-    }
+    age_write(json, "oldest_ms", queue->oldest_ms);
     json_end_object(json);
 }
 

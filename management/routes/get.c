@@ -79,18 +79,17 @@ static void
 take_answer(struct get_ask *ask, uint32_t *budget)
 {
     const struct house_answer *answer = &ask->house->answer;
-    if (caller_house_was_refused(ask->house, &ask->refusal)) {
+    if (caller_house_was_refused(ask->house, &ask->refusal) ||
+        answer->method.id != METHOD_BASIC_GET_OK) {
         ask->has_all = true;
-    } else if (answer->method.id == METHOD_BASIC_GET_OK) {
-        uint32_t rows = (uint32_t)(answer->body.size / GET_OCTETS_PER_ROW) + 1;
-        *budget -= rows < *budget ? rows : *budget;
-        ask->has_no_memory = !has_room_for(ask, answer);
-        ask->has_all = ask->has_no_memory;
-        if (!ask->has_no_memory) {
-            keep_message(ask, answer);
-        }
-    } else {
-        ask->has_all = true;
+        return;
+    }
+    uint32_t rows = (uint32_t)(answer->body.size / GET_OCTETS_PER_ROW) + 1;
+    *budget -= rows < *budget ? rows : *budget;
+    ask->has_no_memory = !has_room_for(ask, answer);
+    ask->has_all = ask->has_no_memory;
+    if (!ask->has_no_memory) {
+        keep_message(ask, answer);
     }
 }
 

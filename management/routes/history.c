@@ -4,16 +4,7 @@
 #include "management/http/server.h"
 #include "management/monitor/monitor.h"
 #include "management/routes/handlers.h"
-
-static void
-put_age(struct json_writer *json, const char *name, uint64_t age_ms)
-{
-    if (age_ms == NEVER_MS) {
-        json_put_null(json, name);
-    } else {
-        json_put_unsigned(json, name, age_ms);
-    }
-}
+#include "management/views/queue_json.h"
 
 static void
 begin_points(struct json_writer *json, uint64_t interval_ms)
@@ -72,7 +63,7 @@ write_queue_point(struct json_writer *json, const struct monitor_queue_point *po
     json_put_number(json, "at_ms", point->at_ms);
     json_put_unsigned(json, "ready", point->ready);
     json_put_unsigned(json, "unacked", point->unacked);
-    put_age(json, "oldest_ready_age_ms", point->oldest_ready_ms);
+    age_write(json, "oldest_ready_age_ms", point->oldest_ready_ms);
     json_put_real(json, "arrival_rate", point->arrived);
     json_put_real(json, "service_rate", point->served);
     json_end_object(json);

@@ -2,7 +2,7 @@
 /* Looking at users, at what they may do, at policies and at limits. */
 #include "base/assert.h"
 #include "management/ask/survey_ask.h"
-#include "management/definitions/definitions.h"
+#include "management/definitions/definitions_write.h"
 #include "management/http/server.h"
 #include "management/routes/handlers.h"
 #include "management/views/row_answer.h"
@@ -21,21 +21,6 @@ write_hash(struct json_writer *json, struct bytes hash)
 }
 
 static void
-write_limits(struct json_writer *json, const char *key, int64_t connections, const char *second,
-             int64_t others)
-{
-    json_key(json, key);
-    json_begin_object(json);
-    if (connections >= 0) {
-        json_put_number(json, "max-connections", connections);
-    }
-    if (others >= 0) {
-        json_put_number(json, second, others);
-    }
-    json_end_object(json);
-}
-
-static void
 write_user(struct json_writer *json, const void *row, const void *context)
 {
     const struct survey_user *user = row;
@@ -44,7 +29,8 @@ write_user(struct json_writer *json, const void *row, const void *context)
     json_put_text(json, "name", user->name);
     write_hash(json, user->password_hash);
     json_put_words(json, "tags", user->tags);
-    write_limits(json, "limits", user->connections_max, "max-channels", user->channels_max);
+    definitions_write_limits(json, "limits", user->connections_max, "max-channels",
+                             user->channels_max);
     json_end_object(json);
 }
 
@@ -134,7 +120,8 @@ write_user_limits(struct call *call, struct survey_ask *ask)
         if (user->connections_max >= 0 || user->channels_max >= 0) {
             json_begin_object(&json);
             json_put_text(&json, "user", user->name);
-            write_limits(&json, "value", user->connections_max, "max-channels", user->channels_max);
+            definitions_write_limits(&json, "value", user->connections_max, "max-channels",
+                                     user->channels_max);
             json_end_object(&json);
         }
     }
@@ -452,7 +439,8 @@ write_vhost_limits(struct json_writer *json, const void *row, const void *contex
     (void)context;
     json_begin_object(json);
     json_put_text(json, "vhost", limits->vhost);
-    write_limits(json, "value", limits->connections_max, "max-queues", limits->queues_max);
+    definitions_write_limits(json, "value", limits->connections_max, "max-queues",
+                             limits->queues_max);
     json_end_object(json);
 }
 

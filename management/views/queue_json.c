@@ -27,8 +27,8 @@ write_message_stats(struct json_writer *json, const struct survey_queue *queue)
     json_end_object(json);
 }
 
-static void
-put_age(struct json_writer *json, const char *name, uint64_t age_ms)
+void
+age_write(struct json_writer *json, const char *name, uint64_t age_ms)
 {
     if (age_ms == NEVER_MS) {
         json_put_null(json, name);
@@ -42,12 +42,12 @@ static void
 write_clocks(struct json_writer *json, const struct survey_queue *queue)
 {
     const struct queue_rates *rates = &queue->rates;
-    put_age(json, "oldest_ready_age_ms", queue->oldest_ready_ms);
-    put_age(json, "oldest_unacked_age_ms", queue->oldest_unacked_ms);
+    age_write(json, "oldest_ready_age_ms", queue->oldest_ready_ms);
+    age_write(json, "oldest_unacked_age_ms", queue->oldest_unacked_ms);
     json_put_real(json, "arrival_rate", rates->arrived);
     json_put_real(json, "service_rate", rates->served);
     json_put_real(json, "retried_part", rates->retried_part);
-    put_age(json, "time_to_drain_ms", queue->ready == 0 ? 0 : rates->drained_ms);
+    age_write(json, "time_to_drain_ms", queue->ready == 0 ? 0 : rates->drained_ms);
     json_put_unsigned(json, "wait_count", queue->wait_count);
     json_put_unsigned(json, "wait_sum_ms", queue->wait_sum_ms);
 }

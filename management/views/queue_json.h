@@ -28,4 +28,7 @@ void binding_put_properties_key(struct buffer *out, struct bytes routing_key,
 /* Appends `text` percent-encoded, but for letters, digits and "-._". */
 void put_percent_encoded(struct buffer *out, struct bytes text);
 
+/* A time in milliseconds, or null for NEVER_MS. */
+void age_write(struct json_writer *json, const char *name, uint64_t age_ms);
+
 #endif

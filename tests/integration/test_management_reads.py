@@ -511,7 +511,8 @@ def test_arguments_with_odd_names_are_good_json(bourse):
     octets = wire.encode_table_body({"twice": 1, **arguments}) + wire.encode_table_body({"twice": 2}) + \
         b"\x03a\xff!b\x01" + b"\x03a\xfe!b\x02" + b"\x06a\\xff!b\x03"
     many = b"".join(wire.encode_table_body({f"n{i % 300}": i}) for i in range(600))
-    channel = bourse.broker.open().channel()
+    client = bourse.broker.open()
+    channel = client.channel()
     channel.call("queue.declare", queue="odd", exclusive=True, arguments=octets)
     channel.call("queue.declare", queue="many", exclusive=True, arguments=many)
     shown = {"twice": 1, **arguments, "a\\xff!": 1, "a\\xfe!": 2}
@@ -522,6 +523,7 @@ def test_arguments_with_odd_names_are_good_json(bourse):
     part = bourse.api.call("GET", "queues/%2F/odd?columns=arguments.%C3%BC,arguments.a.b", raw=True)[1]
     assert json.loads(part, object_pairs_hook=unique) == {"arguments": {"\u00fc": {"\u00fc": 5}, "a.b": {"a.b": 5}}}
     assert bourse.api.found("queues/%2F/many")["arguments"] == {f"n{i}": i for i in range(300)}
+    client.close()
 
 
 def unique(pairs):
