@@ -260,6 +260,11 @@ open_wanted(struct context *context, const json_t *contexts, const char *wanted,
             const struct command_io *io)
 {
     bool is_file = ends_in(wanted, ".yaml") || ends_in(wanted, ".yml");
+    if (strstr(wanted, "://") != NULL) { /* not repeated: there may be a password in it */
+        return command_misused(io, "a context is a name, the path of a socket or a configuration "
+                                   "file, and no address; \"bourse context add NAME --url "
+                                   "https://HOST:PORT --user USER\" makes one of an address");
+    }
     if (is_file) {
         char *path = xstrdup(wanted);
         int result = open_by_file(context, path, io);

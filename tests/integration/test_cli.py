@@ -344,6 +344,15 @@ def test_contexts_are_kept_for_this_user_alone(tmp_path, fake):
     assert brokers.run_command("context", "use", "a").returncode == 66
 
 
+def test_an_address_as_a_context_is_refused_without_repeating_its_password(monkeypatch):
+    address = "http://user:canary@localhost:15672"
+    monkeypatch.setenv("BOURSE_CONTEXT", address)
+    for words in (["ping"], ["ping", "--context", address]):
+        done = brokers.run_command(*words)
+        assert done.returncode == 64 and "canary" not in done.stderr
+        assert "bourse context add NAME --url" in done.stderr
+
+
 def test_a_support_bundle_is_for_this_user_and_holds_no_secret(fake, tmp_path):
     fake.answers["GET /api/users"] = (200, [{"name": "u", "password_hash": "canary-hash"}])
     path = tmp_path / "bundle.json"
