@@ -5,6 +5,7 @@
 
 #include "amqp/table.h"
 #include "base/assert.h"
+#include "management/json/field_repeats.h"
 
 void
 json_init(struct json_writer *json)
@@ -242,40 +243,24 @@ json_nil(struct json_writer *json)
 
 /* Members ------------------------------------------------------------------------------------ */
 
-/* How far a name can be written as it is: to an octet 0, or one that is no part of a character. */
-static size_t
-key_prefix(struct bytes name)
-{
-    size_t size = 0;
-    while (size < name.size && name.data[size] != 0) {
-        size_t character = bytes_utf8_char(bytes_make(name.data + size, name.size - size));
-        if (character == 0) {
-            break;
-        }
-        size += character;
-    }
-    return size;
-}
-
-/* A field's name may have any octets in AMQP. Those that JSON has no word for, and an octet 0, with
- * which there are readers (ours is one) that take no text in a member's name, are written as \xNN:
- * names that differ stay different, and what one client declares is nobody else's trouble. */
+/* A field's name may have any octets in AMQP: names that differ stay different, and what one client
+ * declares is nobody else's trouble. */
 static void
 put_key(struct json_writer *json, struct bytes name)
 {
+    struct buffer shown;
     if (put_plain(json, name, true)) {
         return;
     }
+    buffer_init(&shown);
+    field_name_put(&shown, name);
     begin_value(json);
     buffer_put_u8(&json->out, '"');
-    for (size_t size; (size = key_prefix(name)) < name.size;) {
-        put_characters(json, bytes_make(name.data, size));
-        buffer_printf(&json->out, "\\\\x%02x", (unsigned)name.data[size]);
-        name = bytes_make(name.data + size + 1, name.size - size - 1);
-    }
-    put_characters(json, name);
+    put_characters(json, buffer_bytes(&shown));
     buffer_put_bytes(&json->out, bytes_of("\":"));
     json->needs_comma = false;
+    json->out.failed = json->out.failed || shown.failed;
+    buffer_fini(&shown);
 }
 
 void
@@ -361,65 +346,12 @@ json_put_words(struct json_writer *json, const char *name, struct bytes words)
 
 /* Tables ------------------------------------------------------------------------------------- */
 
-enum { SEEN_WORDS = 64, WORD_BITS = 64, HEX_SIZE = 4, NAME_SIZE_MAX = UINT8_MAX * HEX_SIZE };
-
 /* A table or array that is being written. */
 struct table_level {
-    struct byte_reader start, rest;
-    uint64_t seen[SEEN_WORDS]; /* of a table: a bit for hashes of names that were written */
+    struct byte_reader rest;
+    struct field_repeats repeats; /* of a table */
     bool is_array;
 };
-
-/* What the name is in JSON, escapes aside. */
-static struct bytes
-shown_name(struct bytes name, uint8_t out[static NAME_SIZE_MAX])
-{
-    size_t size = 0;
-    while (name.size > 0) {
-        size_t taken = bytes_utf8_char(name);
-        bool is_shown = taken > 0 && name.data[0] != 0;
-        taken = is_shown ? taken : 1;
-        if (is_shown) {
-            memcpy(out + size, name.data, taken);
-            size += taken;
-        } else {
-            char text[HEX_SIZE + 1];
-            (void)snprintf(text, sizeof(text), "\\x%02x", (unsigned)name.data[0]);
-            memcpy(out + size, text, HEX_SIZE);
-            size += HEX_SIZE;
-        }
-        name = bytes_make(name.data + taken, name.size - taken);
-    }
-    return bytes_make(out, size);
-}
-
-/* Whether a field before the one of that name is shown as it is. */
-static bool
-stands_before(const struct table_level *level, struct bytes name, struct bytes shown)
-{
-    struct byte_reader reader = level->start;
-    struct table_value value;
-    struct bytes other;
-    uint8_t text[NAME_SIZE_MAX];
-    while (table_next(&reader, &other, &value) && other.data != name.data) {
-        if (bytes_equal(shown_name(other, text), shown)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-is_repeated(struct table_level *level, struct bytes name)
-{
-    uint8_t text[NAME_SIZE_MAX];
-    struct bytes shown = shown_name(name, text);
-    uint64_t place = bytes_hash(shown, 0) % (SEEN_WORDS * WORD_BITS);
-    uint64_t bit = UINT64_C(1) << place % WORD_BITS;
-    bool may_stand_before = (level->seen[place / WORD_BITS] & bit) != 0;
-    level->seen[place / WORD_BITS] |= bit;
-    return may_stand_before && stands_before(level, name, shown);
-}
 
 static void
 put_scalar(struct json_writer *json, const struct table_value *value)
@@ -454,16 +386,6 @@ put_scalar(struct json_writer *json, const struct table_value *value)
     }
 }
 
-static void
-level_init(struct table_level *level, struct bytes body, bool is_array)
-{
-    level->start = level->rest = byte_reader_make(body);
-    level->is_array = is_array;
-    if (!is_array) {
-        memset(level->seen, 0, sizeof(level->seen));
-    }
-}
-
 /* The next value of a level, its key written; false at the end. */
 static bool
 next_of_level(struct json_writer *json, struct table_level *level, struct table_value *value)
@@ -476,37 +398,46 @@ next_of_level(struct json_writer *json, struct table_level *level, struct table_
         if (!table_next(&level->rest, &name, value)) {
             return false;
         }
-    } while (is_repeated(level, name));
+    } while (field_repeats_next(&level->repeats));
     put_key(json, name);
     return true;
 }
 
 static void
-open_level(struct json_writer *json, const struct table_level *level)
+open_level(struct json_writer *json, struct table_level *level, struct bytes body, bool is_array)
 {
-    open_with(json, level->is_array ? '[' : '{');
+    *level = (struct table_level){.rest = byte_reader_make(body), .is_array = is_array};
+    if (!is_array && field_repeats_init(&level->repeats, body) != STATUS_OK) {
+        json->out.failed = true;
+    }
+    open_with(json, is_array ? '[' : '{');
+}
+
+static void
+close_level(struct json_writer *json, struct table_level *level)
+{
+    field_repeats_fini(&level->repeats);
+    close_with(json, level->is_array ? ']' : '}');
 }
 
 void
 json_table(struct json_writer *json, struct bytes table)
 {
-    UNINITIALIZED struct table_level levels[TABLE_DEPTH_MAX + 1];
+    struct table_level levels[TABLE_DEPTH_MAX + 1];
     size_t depth = 1;
-    level_init(&levels[0], table, false);
-    open_level(json, &levels[0]);
+    open_level(json, &levels[0], table, false);
     while (depth > 0) {
         struct table_level *level = &levels[depth - 1];
         struct table_value value;
         if (!next_of_level(json, level, &value)) {
-            close_with(json, level->is_array ? ']' : '}');
+            close_level(json, level);
             depth--;
             continue;
         }
         enum table_class class = table_value_class(&value);
         bool is_nested = class == TABLE_CLASS_ARRAY || class == TABLE_CLASS_TABLE;
         if (is_nested && depth < ARRAY_LEN(levels)) {
-            level_init(&levels[depth], value.raw, class == TABLE_CLASS_ARRAY);
-            open_level(json, &levels[depth++]);
+            open_level(json, &levels[depth++], value.raw, class == TABLE_CLASS_ARRAY);
         } else {
             put_scalar(json, &value);
         }

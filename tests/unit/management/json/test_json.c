@@ -78,6 +78,14 @@ Test(json, what_steers_a_terminal_is_escaped)
     cr_expect(eq(str, (char *)written(), "\"\\u0080\\u009b\\u009f\xc2\xa0\""));
 }
 
+static void
+put_true(struct buffer *table, struct bytes name)
+{
+    buffer_put_shortstr(table, name);
+    buffer_put_u8(table, 't');
+    buffer_put_u8(table, 1);
+}
+
 /* Any octets are the name of a field in AMQP; readers of JSON take no octet 0 in that of a member,
  * and would take nothing of the whole answer for it. */
 Test(json, a_name_of_a_field_with_an_octet_0_can_be_read)
@@ -85,15 +93,77 @@ Test(json, a_name_of_a_field_with_an_octet_0_can_be_read)
     char why[JSON_WHY_SIZE] = "";
     struct buffer table;
     buffer_init(&table);
-    buffer_put_shortstr(&table, bytes_make("\0a\0b", 4));
-    buffer_put_u8(&table, 't');
-    buffer_put_u8(&table, 1);
+    put_true(&table, bytes_make("\0a\0b", 4));
     json_table(&json, buffer_bytes(&table));
     buffer_fini(&table);
     json_t *object = json_read(buffer_bytes(&json.out), why);
     cr_assert(ne(ptr, object, NULL), "%s", why);
     cr_expect(eq(ptr, json_object_get(object, "\\x00a\\x00b"), json_true()));
     json_decref(object);
+}
+
+Test(json, of_fields_of_one_name_the_first_is_written)
+{
+    struct buffer table;
+    buffer_init(&table);
+    put_true(&table, bytes_of("a"));
+    buffer_put_shortstr(&table, bytes_of("a"));
+    buffer_put_u8(&table, 'V');
+    put_true(&table, bytes_of("\\xff"));
+    put_true(&table, bytes_of("\xff"));
+    put_true(&table, bytes_of(""));
+    put_true(&table, bytes_of(""));
+    json_table(&json, buffer_bytes(&table));
+    buffer_fini(&table);
+    cr_expect(eq(str, (char *)written(), "{\"a\":true,\"\\\\xff\":true,\"\":true}"));
+}
+
+/* A peer chooses how many there are, and what they are called. */
+Test(json, of_very_many_fields_each_name_is_written_once)
+{
+    enum { FIELDS = 4000, NAMES = 1500 };
+    char why[JSON_WHY_SIZE] = "";
+    struct buffer inner;
+    struct buffer table;
+    buffer_init(&inner);
+    buffer_init(&table);
+    for (uint32_t i = 0; i < FIELDS; i++) {
+        char name[8];
+        (void)snprintf(name, sizeof(name), "n%u", i * 7 % NAMES);
+        put_true(&inner, bytes_of(name));
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        buffer_put_shortstr(&table, bytes_of(i == 0 ? "n0" : "other"));
+        buffer_put_u8(&table, 'F');
+        buffer_put_longstr(&table, buffer_bytes(&inner));
+    }
+    json_table(&json, buffer_bytes(&table));
+    buffer_fini(&inner);
+    buffer_fini(&table);
+    json_t *object = json_read(buffer_bytes(&json.out), why);
+    cr_assert(ne(ptr, object, NULL), "%s", why);
+    cr_expect(eq(sz, json_object_size(json_object_get(object, "n0")), NAMES));
+    cr_expect(eq(sz, json_object_size(json_object_get(object, "other")), NAMES));
+    json_decref(object);
+}
+
+Test(json, without_memory_to_compare_names_there_is_no_answer)
+{
+    struct buffer table;
+    buffer_init(&table);
+    put_true(&table, bytes_of("a"));
+    put_true(&table, bytes_of("a"));
+    for (uint32_t nth = 1; nth <= 5; nth++) { /* of texts, names, marks and what is written */
+        alloc_faults_plan(nth);
+        json_table(&json, buffer_bytes(&table));
+        bool has_failed = alloc_faults_left() == 0;
+        alloc_faults_plan(0);
+        cr_expect(eq(int, json.out.failed, has_failed), "%u", nth);
+        cr_expect(eq(int, has_failed, nth <= 4), "%u", nth);
+        json_fini(&json);
+        json_init(&json);
+    }
+    buffer_fini(&table);
 }
 
 /* A file in which a name stands twice cannot be imported. */
@@ -103,9 +173,7 @@ Test(json, names_of_fields_that_differ_stay_different)
     struct buffer table;
     buffer_init(&table);
     for (const char *name = "\xff\xfe"; *name != '\0'; name++) {
-        buffer_put_shortstr(&table, bytes_make(name, 1));
-        buffer_put_u8(&table, 't');
-        buffer_put_u8(&table, 1);
+        put_true(&table, bytes_make(name, 1));
     }
     json_table(&json, buffer_bytes(&table));
     buffer_fini(&table);
