@@ -9,6 +9,7 @@ instead, which is how their expectations were checked.
 
 import os
 import secrets
+import shutil
 import signal
 import textwrap
 
@@ -37,6 +38,21 @@ def pytest_collection_modifyitems(config, items):
                 if item.get_closest_marker(name):
                     item.add_marker(pytest.mark.skip(reason="about Bourse"))
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    outcome = yield
+    item.has_failed = getattr(item, "has_failed", False) or outcome.get_result().failed
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path):
+    """Without its files once the test has passed: a run's data directories are 15 GiB. What failed
+    keeps them, to be looked at."""
+    yield tmp_path
+    if not getattr(request.node, "has_failed", False):
+        shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
