@@ -261,7 +261,8 @@ def test_a_paused_queue_hands_out_nothing(api, dead):
     assert api.take(dead)[1] == []
     assert api.post(f"{DESK}/{dead}/resume", {})[0] == 204
     assert len(api.take(dead)[1]) == 1
-    assert [entry["action"] for entry in api.get("/api/bourse/audit")[1]["entries"]][-2:] == ["pause", "resume"]
+    assert [entry["action"] for entry in api.get("/api/bourse/audit")[1]["entries"]][-3:] == [
+        "pause", "resume", "take"]
 
 
 def publish_delayed(api, number):
