@@ -50,10 +50,9 @@ open_new(const char *path, const struct command_io *io)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR | S_IRGRP);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (file == NULL) {
-        (void)command_error(io, COMMAND_FAILED, "cannot write %s: %s%s", path,
-                            strerrordesc_np(errno),
-                            errno == EEXIST ? "; move it away, or name another folder with --out"
-                                            : "");
+        (void)command_error(
+            io, COMMAND_FAILED, "cannot write %s: %s%s", path, strerrordesc_np(errno),
+            errno == EEXIST ? "; move it away, or name another folder with --out" : "");
         if (fd >= 0) {
             close(fd);
         }
