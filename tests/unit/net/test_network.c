@@ -55,8 +55,8 @@ heard_publish(size_t nth, uint16_t channel, const char *text)
     return heard->channel == channel && octets_equal(buffer_bytes(&heard->octets), bytes_of(text));
 }
 
-/* The octets are not static: at the end of each test, whichever it is, all static memory is searched
- * for pointers to what could be a leak. */
+/* The octets are not static: at the end of each test, whichever it is, all static memory is
+ * searched for pointers to what could be a leak. */
 static struct bytes
 pattern(size_t size)
 {
