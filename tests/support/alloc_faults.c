@@ -4,9 +4,9 @@
 
 #include "base/alloc.h"
 
-/* Try-allocations left until the one that fails; 0: none does. */
-static uint32_t countdown;
-static bool is_on_hold;
+/* Try-allocations of this thread left until the one that fails; 0: none does. */
+static _Thread_local uint32_t countdown;
+static _Thread_local bool is_on_hold;
 
 void
 alloc_faults_plan(uint32_t nth)

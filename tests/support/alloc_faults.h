@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Makes try_alloc and try_realloc (base/alloc.h) fail when a test wants them to. */
+/* Makes try_alloc and try_realloc (base/alloc.h) fail when a test wants them to. All of it is about
+ * the thread that calls: what the threads of a data directory allocate meanwhile neither fails nor
+ * counts. */
 #ifndef BOURSE_TESTS_SUPPORT_ALLOC_FAULTS_H
 #define BOURSE_TESTS_SUPPORT_ALLOC_FAULTS_H
 
